@@ -1,0 +1,41 @@
+/**
+ * Now and timers as a value, so that a test can step them. Wall time is for people and tokens; every interval is
+ * measured on the monotonic clock, because wall clocks jump.
+ */
+
+/** A timer that can be cancelled. Timers never keep the process alive by themselves. */
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Wall time in ms since the epoch. Never compare it with another machine's. */
+  wallMs(): number;
+  /** Monotonic time in ms from an arbitrary start; never goes back. */
+  nowMs(): number;
+  /** Calls `action` once, `delayMs` from now. */
+  after(delayMs: number, action: () => void): Timer;
+  /** Calls `action` every `periodMs` until cancelled. */
+  every(periodMs: number, action: () => void): Timer;
+}
+
+/** The machine's own clock. */
+export const systemClock: Clock = {
+  wallMs: () => Date.now(),
+  nowMs: () => performance.now(),
+  after(delayMs, action) {
+    const timeout = setTimeout(action, delayMs).unref();
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  every(periodMs, action) {
+    const interval = setInterval(action, periodMs).unref();
+    return { cancel: () => clearInterval(interval) };
+  },
+};
+
+/** Resolves after `delayMs` on `clock`. */
+export function sleep(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(delayMs, resolve);
+  });
+}

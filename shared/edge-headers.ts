@@ -1,0 +1,36 @@
+/**
+ * The fields that balancers and workers say to each other, written once. A client never sees them: the balancer
+ * strips every `x-ct-*` field of a client's request and of a worker's answer.
+ */
+import { timingSafeEqual } from "node:crypto";
+import type { Incarnation, WorkerId } from "./ids.ts";
+import { sign } from "./secret.ts";
+
+/** What all of them start with. */
+export const EDGE_FIELD_PREFIX = "x-ct-";
+
+/** Balancer to worker: `edgeProof` of the worker that is meant. */
+export const EDGE_FIELD = "x-ct-edge";
+/**
+ * Balancer to worker: the session key that a create came with (rule header or path; never a cookie), so that the worker
+ * can record the alias. Worker to balancer, with 421: the session id that `x-ct-owner` speaks of.
+ */
+export const KEY_FIELD = "x-ct-key";
+/** Worker to balancer, with 421: the id of the worker that owns the session. Never a URL. */
+export const OWNER_FIELD = "x-ct-owner";
+/** Worker to balancer: the epoch of the session, with 421 and as a mark on handshake and 101 answers. */
+export const EPOCH_FIELD = "x-ct-epoch";
+/** Worker to balancer: a mark on handshake and 101 answers, the id of the session that the connection belongs to. */
+export const SESSION_FIELD = "x-ct-session";
+
+/** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
+export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnation): string {
+  return sign(edgeKey, `${id}\n${incarnation}`);
+}
+
+/** Whether `received` is `expected`, in constant time. */
+export function isSameProof(received: string, expected: string): boolean {
+  const a = Buffer.from(received);
+  const b = Buffer.from(expected);
+  return a.length === b.length && timingSafeEqual(a, b);
+}

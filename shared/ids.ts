@@ -1,0 +1,52 @@
+/**
+ * The strings that must not be mixed up, branded, and how random ones are made.
+ */
+import { randomInt } from "node:crypto";
+
+/** The value that routes a request: opaque bytes (as a latin1 string), compared exactly, 1 to 8192 bytes long. */
+export type SessionKey = string & { readonly brand: "SessionKey" };
+/** A session's id: 24 alphanumerics. The protocol calls it the room id. It is a session key too. */
+export type SessionId = SessionKey & { readonly kind: "SessionId" };
+/** A worker's name, stable over restarts: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+export type WorkerId = string & { readonly brand: "WorkerId" };
+/** One life of a worker: 16 alphanumerics, new at every start. */
+export type Incarnation = string & { readonly brand: "Incarnation" };
+/** A participant's id: 24 alphanumerics. */
+export type PeerId = string & { readonly brand: "PeerId" };
+
+const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const SESSION_ID = /^[A-Za-z0-9]{24}$/;
+const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
+const MAX_SESSION_KEY_BYTES = 8192;
+
+/** `length` random alphanumerics from the system's secure source (5.95 bits each). */
+export function randomAlphanumerics(length: number): string {
+  let text = "";
+  for (let i = 0; i < length; i++) text += ALPHANUMERICS[randomInt(ALPHANUMERICS.length)];
+  return text;
+}
+
+export function newSessionId(): SessionId {
+  return randomAlphanumerics(24) as SessionId;
+}
+
+export function newPeerId(): PeerId {
+  return randomAlphanumerics(24) as PeerId;
+}
+
+export function newIncarnation(): Incarnation {
+  return randomAlphanumerics(16) as Incarnation;
+}
+
+export function isSessionId(text: string): text is SessionId {
+  return SESSION_ID.test(text);
+}
+
+export function isWorkerId(text: string): text is WorkerId {
+  return WORKER_ID.test(text);
+}
+
+/** `text` as a session key, or undefined when it is empty or longer than 8 KiB. */
+export function toSessionKey(text: string): SessionKey | undefined {
+  return text.length > 0 && text.length <= MAX_SESSION_KEY_BYTES ? (text as SessionKey) : undefined;
+}

@@ -1,0 +1,42 @@
+/**
+ * One secret, `CT_SECRET`, and the keys that are derived from it, one per purpose, so that no key can stand in for
+ * another (HKDF-SHA256, RFC 5869).
+ */
+import { createHmac, hkdfSync } from "node:crypto";
+
+/** Keys of one edge. The same secret gives the same keys in every process. 32 bytes each. */
+export interface EdgeKeys {
+  /** Signs user and room tokens (HS256). */
+  readonly token: Buffer;
+  /** Proves to a worker that a balancer means it (`x-ct-edge`). */
+  readonly edge: Buffer;
+  /** Hashes session keys before they reach the ring, so that nobody outside can aim keys at one worker. */
+  readonly ring: Buffer;
+  /** Authenticates the ids of relayed requests. */
+  readonly relay: Buffer;
+}
+
+/** Shortest secret that is accepted, in bytes: the strength of HS256 (RFC 7518 §3.2). */
+export const MIN_SECRET_BYTES = 32;
+
+/** Derives the edge's keys from its secret. */
+export function deriveKeys(secret: string): EdgeKeys {
+  return {
+    token: derive(secret, "token"),
+    edge: derive(secret, "edge"),
+    ring: derive(secret, "ring"),
+    relay: derive(secret, "relay"),
+  };
+}
+
+/** The ring key of a balancer that was given no secret (a fixed list of workers): public, but the same everywhere. */
+export const PUBLIC_RING_KEY: Buffer = derive("no secret was set", "ring");
+
+/** HMAC-SHA256 of `text`, as base64url without padding (43 characters). */
+export function sign(key: Buffer, text: string): string {
+  return createHmac("sha256", key).update(text).digest("base64url");
+}
+
+function derive(secret: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, "codetogether-edge", purpose, 32));
+}

@@ -1,0 +1,287 @@
+/**
+ * The one schema of settings: each is declared here once, with its environment variable, flag, type, unit, default,
+ * bounds and the reason why one would change it. `--help` and the README's table are generated from it. How values are
+ * found and checked: config.ts.
+ */
+
+/** The programs that read a setting. */
+export type Role = "edge" | "balancer" | "worker";
+
+interface Common {
+  readonly env: `CT_${string}`;
+  /** One sentence: what it is and why one would change it. */
+  readonly why: string;
+  readonly roles: readonly Role[];
+  /** Never shown in a log, a help text or an error. */
+  readonly secret?: true;
+}
+
+export type Setting = Common &
+  (
+    | {
+        readonly type: "text";
+        readonly default: string | undefined;
+        readonly pattern?: RegExp;
+        readonly allowed?: string;
+      }
+    | {
+        readonly type: "number";
+        readonly default: number | undefined;
+        readonly min: number;
+        readonly max: number;
+        readonly unit?: "ms" | "bytes";
+      }
+    | { readonly type: "flag"; readonly default: boolean }
+    | { readonly type: "choice"; readonly default: string; readonly choices: readonly string[] }
+    /** Comma-separated. */
+    | {
+        readonly type: "list";
+        readonly default: readonly string[];
+        readonly pattern?: RegExp;
+        readonly allowed?: string;
+      }
+  );
+
+const ALL: readonly Role[] = ["edge", "balancer", "worker"];
+const MAX_PORT = 65_535;
+
+export const SETTINGS = {
+  // --- where to listen ---
+  bind: {
+    env: "CT_BIND",
+    type: "text",
+    default: "0.0.0.0",
+    roles: ["edge", "balancer"],
+    why: "Address that the public ports listen on; 127.0.0.1 keeps a trial on this machine.",
+  },
+  port: {
+    env: "CT_PORT",
+    type: "number",
+    default: 1080,
+    min: 0,
+    max: MAX_PORT,
+    roles: ["edge", "balancer"],
+    why: "Public HTTP port; 0 picks a free one.",
+  },
+  tlsPort: {
+    env: "CT_TLS_PORT",
+    type: "number",
+    default: 1443,
+    min: 0,
+    max: MAX_PORT,
+    roles: ["edge", "balancer"],
+    why: "Public HTTPS port; 0 picks a free one.",
+  },
+  tlsCert: {
+    env: "CT_TLS_CERT",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "balancer"],
+    why: "PEM file with the certificate and its chain; without it `ct-edge` makes a self-signed one.",
+  },
+  tlsKey: {
+    env: "CT_TLS_KEY",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "balancer"],
+    why: "PEM file with the private key of CT_TLS_CERT.",
+  },
+  serverUrl: {
+    env: "CT_SERVER_URL",
+    type: "text",
+    default: undefined,
+    pattern: /^https:\/\/[A-Za-z0-9.-]+(:\d{1,5})?(\/[^?#\s]*)?$/,
+    allowed: "an https URL with a host name, like https://edge.example.com",
+    roles: ALL,
+    why: "External HTTPS URL that clients are given; set it when the edge is behind another proxy.",
+  },
+  statusPort: {
+    env: "CT_STATUS_PORT",
+    type: "number",
+    default: undefined,
+    min: 0,
+    max: MAX_PORT,
+    roles: ["balancer", "worker"],
+    why: "Port for live, ready and the process's own view (default: balancer 1081, worker its port + 1000); 0 picks a free one.",
+  },
+
+  // --- the edge on one machine ---
+  workerCount: {
+    env: "CT_WORKER_COUNT",
+    type: "number",
+    default: 2,
+    min: 1,
+    max: 64,
+    roles: ["edge"],
+    why: "Workers that the edge starts on this machine; more use more cores.",
+  },
+  workerPort: {
+    env: "CT_WORKER_PORT",
+    type: "number",
+    default: 3001,
+    min: 0,
+    max: MAX_PORT,
+    roles: ["edge", "worker"],
+    why: "Loopback port of the first worker, the next ones follow; 0 picks free ones.",
+  },
+  dataDir: {
+    env: "CT_DATA_DIR",
+    type: "text",
+    default: ".edge",
+    roles: ALL,
+    why: "Folder for what must outlive a restart: the secret, the certificate, the journal of the embedded store.",
+  },
+  storeSocket: {
+    env: "CT_STORE_SOCKET",
+    type: "text",
+    default: undefined,
+    roles: ["balancer", "worker"],
+    why: "Unix socket of the embedded store; `ct-edge` gives it to the processes that it starts.",
+  },
+
+  // --- a worker ---
+  workerId: {
+    env: "CT_WORKER_ID",
+    type: "text",
+    default: undefined,
+    pattern: /^[A-Za-z0-9._-]{1,64}$/,
+    allowed: "1 to 64 of A-Z a-z 0-9 . _ -",
+    roles: ["worker"],
+    why: "Name of this worker, the same after a restart (default: the host name); it finds its sessions again by it.",
+  },
+  workerUrl: {
+    env: "CT_WORKER_URL",
+    type: "text",
+    default: undefined,
+    pattern: /^http:\/\/[^/?#@\s]+$/,
+    allowed: "http://host:port without a path",
+    roles: ["worker"],
+    why: "Where balancers reach this worker, when that is not the address it listens on.",
+  },
+  workerBind: {
+    env: "CT_WORKER_BIND",
+    type: "text",
+    default: "127.0.0.1",
+    roles: ["worker"],
+    why: "Address that the worker listens on; only balancers may reach it.",
+  },
+
+  // --- who may use it ---
+  secret: {
+    env: "CT_SECRET",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^.{32,1024}$/s,
+    allowed: "at least 32 characters, for example from `openssl rand -base64 48`",
+    roles: ALL,
+    why: "Signs tokens and proves balancers to workers; the same in every process. `ct-edge` makes and keeps one.",
+  },
+  loginSimple: {
+    env: "CT_LOGIN_SIMPLE",
+    type: "flag",
+    default: false,
+    roles: ["edge", "worker"],
+    why: "Lets people sign in by just saying their name (on in the one-machine start); turn it off outside a trusted network.",
+  },
+  loginApiKey: {
+    env: "CT_LOGIN_API_KEY",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^.{16,1024}$/s,
+    allowed: "at least 16 characters",
+    roles: ["edge", "worker"],
+    why: "Lets programs sign in with this key.",
+  },
+  serverOwner: {
+    env: "CT_SERVER_OWNER",
+    type: "text",
+    default: "Unknown",
+    roles: ["edge", "worker"],
+    why: "Name of who runs this server, shown to clients.",
+  },
+  corsAllowedOrigins: {
+    env: "CT_CORS_ALLOWED_ORIGINS",
+    type: "list",
+    default: [],
+    pattern: /^https?:\/\/[^/?#@\s]+$/,
+    allowed: "origins like https://ide.example.com",
+    roles: ["edge", "worker"],
+    why: "Web origins that may use cookies here; any origin may use the server without them.",
+  },
+  maxSessionsPerUser: {
+    env: "CT_MAX_SESSIONS_PER_USER",
+    type: "number",
+    default: 20,
+    min: 1,
+    max: 100_000,
+    roles: ["edge", "worker"],
+    why: "Open sessions of one user; one more is refused.",
+  },
+  maxPeersPerSession: {
+    env: "CT_MAX_PEERS_PER_SESSION",
+    type: "number",
+    default: 50,
+    min: 2,
+    max: 10_000,
+    roles: ["edge", "worker"],
+    why: "People in one session; one more is refused.",
+  },
+  maxMessageBytes: {
+    env: "CT_MAX_MESSAGE_BYTES",
+    type: "number",
+    default: 16 * 1024 * 1024,
+    min: 65_536,
+    max: 256 * 1024 * 1024,
+    unit: "bytes",
+    roles: ["edge", "worker"],
+    why: "Largest message of a client; a file that is opened must fit into one.",
+  },
+  maxBufferBytes: {
+    env: "CT_MAX_BUFFER_BYTES",
+    type: "number",
+    default: 32 * 1024 * 1024,
+    min: 65_536,
+    max: 1024 * 1024 * 1024,
+    unit: "bytes",
+    roles: ["edge", "worker"],
+    why: "Bytes kept for one peer that is away or reads too slowly.",
+  },
+  maxMessagesPerSecond: {
+    env: "CT_MAX_MESSAGES_PER_SECOND",
+    type: "number",
+    default: 500,
+    min: 10,
+    max: 1_000_000,
+    roles: ["edge", "worker"],
+    why: "Messages that one client may send per second on average; a flood beyond it is slowed down.",
+  },
+
+  // --- logs ---
+  logDir: {
+    env: "CT_LOG_DIR",
+    type: "text",
+    default: undefined,
+    roles: ALL,
+    why: "Folder for server.log (default for `ct-edge`: logs/ in CT_DATA_DIR); standard output has the same lines.",
+  },
+  logLevel: {
+    env: "CT_LOG_LEVEL",
+    type: "choice",
+    default: "info",
+    choices: ["debug", "info", "warn", "error"],
+    roles: ALL,
+    why: "Least severe lines that are logged.",
+  },
+  logFormat: {
+    env: "CT_LOG_FORMAT",
+    type: "choice",
+    default: "text",
+    choices: ["text", "json"],
+    roles: ALL,
+    why: "Lines for people or for programs.",
+  },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof SETTINGS;
