@@ -1,20 +1,78 @@
-// Compiles the TypeScript sources to dist/. Plain JavaScript, because it runs before anything is built.
+// Compiles the TypeScript sources to dist/ and copies the pages beside them. Plain JavaScript, because it runs before
+// anything is built.
 import { spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
+/** Files that are served as they are. */
+const PAGES = "worker/web";
+/** Holds the digest of the sources that dist/ was built from. */
+const STAMP = `${root}dist/.sources`;
 
-/** Builds dist/ from scratch, so that a file that was deleted does not live on. Throws when the compiler reports errors. */
-export function build() {
-  rmSync(`${root}dist`, { recursive: true, force: true });
+/** Builds dist/ unless it was built from exactly these sources. Throws when the compiler reports errors. */
+export function buildWhenStale() {
+  const digest = digestSources();
+  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === digest) return;
+  build(digest);
+}
+
+/**
+ * Builds beside dist/ and swaps at the end: a file that was deleted does not live on, and an edge that runs from dist/
+ * never sees half of it.
+ */
+function build(digest) {
+  const fresh = `${root}dist.${process.pid}`;
+  try {
+    compileTo(fresh);
+    if (existsSync(root + PAGES)) {
+      const isPage = (path) => !path.endsWith(".ts");
+      cpSync(root + PAGES, `${fresh}/${PAGES}`, { recursive: true, filter: isPage });
+    }
+    writeFileSync(`${fresh}/.sources`, digest);
+    const old = `${fresh}.old`;
+    if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old);
+    renameSync(fresh, `${root}dist`);
+    rmSync(old, { recursive: true, force: true });
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+function compileTo(folder) {
   const compiler = `${root}node_modules/typescript/bin/tsc`;
-  const result = spawnSync(process.execPath, [compiler, "-p", `${root}tsconfig.build.json`], {
-    stdio: "inherit",
-  });
+  const args = [compiler, "-p", `${root}tsconfig.build.json`, "--outDir", folder];
+  const result = spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (result.status !== 0) {
     throw new Error(`the build failed: tsc ended with status ${result.status}`);
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) build();
+function digestSources() {
+  const hash = createHash("sha256");
+  const files = SOURCE_FOLDERS.filter((folder) => existsSync(root + folder)).flatMap((folder) =>
+    readdirSync(root + folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => `${entry.parentPath ?? entry.path}/${entry.name}`),
+  );
+  const settings = ["package.json", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
+  for (const file of [...files.sort(), ...settings.map((name) => root + name)]) {
+    hash
+      .update(`${file.slice(root.length)}\0`)
+      .update(readFileSync(file))
+      .update("\0");
+  }
+  return hash.digest("hex");
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) build(digestSources());
