@@ -50,7 +50,7 @@ function installedVersion(name) {
 
 function npmCommand(args) {
   const cli = process.env["npm_execpath"];
-  return cli?.endsWith(".js")
+  return cli?.endsWith("npm-cli.js")
     ? { command: process.execPath, args: [cli, ...args] }
     : { command: "npm", args };
 }

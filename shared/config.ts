@@ -86,6 +86,20 @@ export function readSettings(from: {
   return Object.freeze(settings) as Settings;
 }
 
+/**
+ * The settings as environment variables that `readSettings` of `role` reads back, for a process that is started with
+ * them. Settings without a value are left out.
+ */
+export function environmentOf(settings: Partial<Settings>, role: Role): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const [name, setting] of settingsOf(role)) {
+    const value = settings[name];
+    if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
+    env[setting.env] = String(value);
+  }
+  return env;
+}
+
 /** Names in the environment that look like settings but are none, each with the nearest real name if there is one. */
 export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
   const known = new Set<string>();

@@ -101,7 +101,7 @@ export const SETTINGS = {
     default: undefined,
     min: 0,
     max: MAX_PORT,
-    roles: ["balancer", "worker"],
+    roles: ALL,
     why: "Port for live, ready and the process's own view (default: balancer 1081, worker its port + 1000); 0 picks a free one.",
   },
 
