@@ -1,0 +1,40 @@
+/**
+ * Whether the edge really answers: a request of a client's kind, through the balancer, to a worker.
+ */
+import { fetch } from "undici";
+import { type Clock, sleep } from "../shared/clock.ts";
+import { describeError, EdgeError } from "../shared/errors.ts";
+
+/** The edge did not answer in time after its processes had started. */
+export class NotReadyError extends EdgeError {
+  readonly code = "EDGE_NOT_READY";
+  readonly source = "internal";
+  readonly retryable = true;
+}
+
+const PROBE_PERIOD_MS = 50;
+const PROBE_TIMEOUT_MS = 2000;
+const DEADLINE_MS = 15_000;
+
+/** Resolves when `baseUrl` answers a client's first question; rejects with `NotReadyError` after 15 s. */
+export async function waitUntilAnswers(needs: { baseUrl: string; clock: Clock }): Promise<void> {
+  const { clock } = needs;
+  const endMs = clock.nowMs() + DEADLINE_MS;
+  let last = "";
+  while (clock.nowMs() < endMs) {
+    try {
+      const answer = await fetch(`${needs.baseUrl}/api/meta`, {
+        signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+      });
+      await answer.body?.cancel();
+      if (answer.ok) return;
+      last = `status ${answer.status}`;
+    } catch (error) {
+      last = describeError(error);
+    }
+    await sleep(clock, PROBE_PERIOD_MS);
+  }
+  throw new NotReadyError(
+    `the edge does not answer at ${needs.baseUrl} (${last}); see the log for what its processes say`,
+  );
+}

@@ -1,0 +1,82 @@
+/**
+ * The processes of one machine's edge: one balancer and the workers, with the environment that each is started with.
+ */
+import type { Clock } from "../shared/clock.ts";
+import { environmentOf, type Settings } from "../shared/config.ts";
+import type { LineSink, Log } from "../shared/log.ts";
+import type { Counters } from "../shared/metrics.ts";
+import { type Child, type ChildRole, createChild } from "./child.ts";
+
+export interface Supervisor {
+  readonly balancer: Child;
+  readonly workers: readonly Child[];
+  /** Resolves when every process is ready; rejects with the first failure. */
+  start(): Promise<void>;
+  /** Resolves when every process is gone. */
+  stop(): Promise<void>;
+}
+
+/** Status ports are this far from the traffic port. */
+const STATUS_PORT_DISTANCE = 1000;
+const BALANCER_STATUS_PORT = 1081;
+
+export function createSupervisor(needs: {
+  /** With secret, certificate and data directory filled in. */
+  settings: Settings;
+  storeSocket: string;
+  clock: Clock;
+  log: Log;
+  lines: LineSink;
+  counters: Counters;
+  /** Called whenever a process became ready, also after a restart. */
+  onReady: () => void;
+}): Supervisor {
+  const { settings } = needs;
+  const build = (role: ChildRole, name: string, own: Partial<Settings>): Child => {
+    const all: Partial<Settings> = { ...settings, storeSocket: needs.storeSocket, ...own };
+    const env = { ...inherited(process.env), ...environmentOf(all, role) };
+    return createChild({ ...needs, role, name, env });
+  };
+  const balancer = build("balancer", "balancer", {
+    statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
+  });
+  const workers = Array.from({ length: settings.workerCount }, (_, index) => {
+    const id = `worker-${index + 1}`;
+    return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
+  });
+  const children = [balancer, ...workers];
+
+  return {
+    balancer,
+    workers,
+    async start() {
+      await Promise.all(children.map((child) => child.start()));
+    },
+    async stop() {
+      await Promise.all(children.map((child) => child.stop()));
+    },
+  };
+}
+
+/** Ports of the worker at `index`. When one port of a process is to be any free one, so is the other. */
+function workerPorts(
+  settings: Settings,
+  index: number,
+): Pick<Settings, "workerPort" | "statusPort"> {
+  if (settings.workerPort === 0) return { workerPort: 0, statusPort: 0 };
+  const workerPort = settings.workerPort + index;
+  const statusPort = settings.statusPort === 0 ? 0 : workerPort + STATUS_PORT_DISTANCE;
+  return { workerPort, statusPort };
+}
+
+/**
+ * What a child gets of the edge's own environment: all but settings, which it gets checked, and npm's variables, by which
+ * only the edge itself watches npm.
+ */
+function inherited(env: NodeJS.ProcessEnv): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined && !/^(CT_|npm_)/.test(name)) kept[name] = value;
+  }
+  return kept;
+}
