@@ -84,7 +84,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     shutdown.add("store", () => store.close());
     const logFile = openLogFile({ settings: given, dataDir, lines });
     for (const name of unknownSettings(process.env)) {
-      log.warn({ name }, "this variable is not a setting of this program");
+      log.warn({ variable: name }, "this variable is not a setting of this program");
     }
     reportDroppedLines();
 

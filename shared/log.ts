@@ -44,9 +44,9 @@ export function createLog(options: {
 }): Log {
   return pino(
     {
-      name: options.name,
       level: options.level,
-      base: { name: options.name },
+      // Not "name", as pino's own is called: a field of that name would take its place.
+      base: { process: options.name },
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
         paths: MASKED.flatMap((field) => [`["${field}"]`, `*["${field}"]`, `*.*["${field}"]`]),
@@ -56,7 +56,7 @@ export function createLog(options: {
       serializers: { err: describeErrorField },
     },
     options.format === "json"
-      ? { write: (line: string) => options.sink.write(escapeControls(line)) }
+      ? { write: (line: string) => options.sink.write(toJson(line)) }
       : { write: (line: string) => options.sink.write(toText(line)) },
   );
 }
@@ -71,18 +71,33 @@ function describeErrorField(error: unknown): unknown {
   return described;
 }
 
-/** pino's JSON line as `time name LEVEL sentence field=value`. */
+/** pino's JSON line with long fields cut; they are cut here, after pino has masked what must not be seen. */
+function toJson(line: string): string {
+  if (line.length <= MAX_FIELD_CHARS) return escapeControls(line);
+  const fields = Object.entries(JSON.parse(line) as Record<string, unknown>).map(([key, value]) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    return [key, text.length > MAX_FIELD_CHARS ? cut(text) : value];
+  });
+  return escapeControls(`${JSON.stringify(Object.fromEntries(fields))}\n`);
+}
+
+/** pino's JSON line as `time process LEVEL sentence field=value`. */
 function toText(line: string): string {
-  const { level, time, name, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const { level, time, process, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const shown = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
-  const text = `${String(time)} ${String(name)} ${String(level).toUpperCase()} ${typeof msg === "string" ? msg : ""}${shown.join("")}`;
+  const sentence = typeof msg === "string" ? msg : "";
+  const text = `${String(time)} ${String(process)} ${String(level).toUpperCase()} ${sentence}${shown.join("")}`;
   return `${escapeControls(text)}\n`;
 }
 
 function fieldText(value: unknown): string {
   const text =
     typeof value === "string" && /^[\w.:/@+-]+$/.test(value) ? value : JSON.stringify(value);
-  return text.length > MAX_FIELD_CHARS ? `${text.slice(0, MAX_FIELD_CHARS)}…` : text;
+  return text.length > MAX_FIELD_CHARS ? cut(text) : text;
+}
+
+function cut(text: string): string {
+  return `${text.slice(0, MAX_FIELD_CHARS)}…`;
 }
 
 /**
