@@ -1,0 +1,324 @@
+/**
+ * People with unmodified clients: the npm packages `open-collaboration-protocol` and `open-collaboration-yjs`, driven
+ * through their public API only, in the way the IDE plugins do it (log in by the form that the server offers, host
+ * initializes who joined, documents are synchronized again after each reconnect).
+ *
+ * The package decrypts concurrently, so handlers see messages in another order than the wire: nothing here promises one.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type {
+  AuthMetadata,
+  ConnectionProviderOptions,
+  FetchRequestOptions,
+  FetchResponse,
+  InitData,
+  MessageTransportProvider,
+  Peer,
+  ProtocolBroadcastConnection,
+  User,
+  Workspace,
+} from "open-collaboration-protocol";
+import {
+  ConnectionProvider,
+  SocketIoTransportProvider,
+  VERSION,
+} from "open-collaboration-protocol";
+import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
+import { Agent, fetch } from "undici";
+import { Awareness } from "y-protocols/awareness";
+import * as Y from "yjs";
+import { initializeProtocolWithPooledKeys } from "./rsa-keys.ts";
+import { until } from "./until.ts";
+
+initializeProtocolWithPooledKeys();
+
+export interface ClientOptions {
+  /** Where the edge is; may have a path, as in `http://127.0.0.1:1080/k/KEY`. */
+  readonly baseUrl: string;
+  readonly name: string;
+  /** Sent with each request and handshake beside the package's own. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Asks again for so long when the server refuses or drops a request; 0 (as the IDEs do) gives up at once. */
+  readonly retryRequestsMs?: number;
+}
+
+/** What a host does with somebody who wants to join. */
+export type Approval = "approve" | "reject" | "never answer";
+
+/** Something that was said to everybody (`direct: false`) or to one peer only. */
+export interface Said {
+  readonly from: string;
+  readonly text: string;
+  readonly direct: boolean;
+}
+
+const WORKSPACE: Workspace = { name: "demo", folders: ["src", "test"] };
+/** As in VS Code, IntelliJ and Eclipse. */
+const RESYNC_MS = 10_000;
+/**
+ * As in the IDEs: time for the good-bye to be sent before the connection is closed. When both arrive in one piece,
+ * socket.io drops the message, because its sender is gone.
+ */
+const LEAVE_GRACE_MS = 100;
+
+/** One person: signed in, then in at most one session, as host or as guest. Close it at the end. */
+export class Client {
+  readonly name: string;
+  readonly document = new Y.Doc();
+  /** What the host answers to the next join requests. */
+  approval: Approval = "approve";
+  /** Everybody who asked to join, as the host was told. */
+  readonly joinRequests: User[] = [];
+  /** Peers that came, in the order in which they were announced; also oneself for nobody. */
+  readonly joined: Peer[] = [];
+  readonly left: Peer[] = [];
+  readonly said: Said[] = [];
+  /** How often `peer/info` came: once, also over reconnects. */
+  readonly infos: Peer[] = [];
+  readonly inits: InitData[] = [];
+  /** How often the session was reported closed. */
+  closedCount = 0;
+  reconnectCount = 0;
+  /** The connection was given up for good. */
+  disconnected = false;
+  /** Failures that the package let go: a document update for somebody who has just left. */
+  readonly syncFailures: unknown[] = [];
+
+  readonly #options: ClientOptions;
+  readonly #agent = new Agent();
+  readonly #provider: ConnectionProvider;
+  readonly #peers = new Map<string, Peer>();
+  readonly #awareness = new Awareness(this.document);
+  #connection: ProtocolBroadcastConnection | undefined;
+  #yjs: OpenCollaborationYjsProvider | undefined;
+
+  constructor(options: ClientOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#provider = new ConnectionProvider({
+      url: options.baseUrl,
+      client: "ct-edge-test@1.0.0",
+      fetch: (url, request) => this.#fetch(url, request),
+      authenticationHandler: (token, metadata) => this.#signIn(token, metadata),
+      transports: [withHeaders(SocketIoTransportProvider, options.headers ?? {})],
+    } satisfies ConnectionProviderOptions);
+  }
+
+  /** The package's own object, for what only one test needs. */
+  get provider(): ConnectionProvider {
+    return this.#provider;
+  }
+
+  /** The connection to the session; throws before `host` or `join`. */
+  get connection(): ProtocolBroadcastConnection {
+    if (this.#connection === undefined) throw new Error(`${this.name} is in no session`);
+    return this.#connection;
+  }
+
+  /** The own peer id; throws before the server has told it. */
+  get id(): string {
+    const info = this.infos[0];
+    if (info === undefined) throw new Error(`${this.name} was not told its peer id`);
+    return info.id;
+  }
+
+  /** The text that everybody edits. */
+  get text(): string {
+    return this.document.getText("src/main.ts").toJSON();
+  }
+
+  /** Signs in with the name; the token stays inside. */
+  async login(): Promise<void> {
+    await this.#provider.login({});
+  }
+
+  /** Creates a session (and signs in first when needed); resolves with its id when the server has accepted the host. */
+  async host(): Promise<string> {
+    if (this.#provider.authToken === undefined) await this.login();
+    const { roomId, roomToken } = await this.#provider.createRoom({});
+    this.#enter(await this.#provider.connect(roomToken), "host");
+    await until(`${this.name} is told its peer id`, () => this.infos.length > 0);
+    return roomId;
+  }
+
+  /** Asks for a session and enters it once the host has approved; resolves when the host's `peer/init` came. */
+  async join(sessionId: string, abortSignal?: AbortSignal): Promise<void> {
+    if (this.#provider.authToken === undefined) await this.login();
+    const { roomToken, host } = await this.#provider.joinRoom({
+      roomId: sessionId,
+      ...(abortSignal && { abortSignal }),
+    });
+    await this.enter(roomToken, host);
+  }
+
+  /** Enters a session with a room token, as a guest. */
+  async enter(roomToken: string, host: Peer): Promise<void> {
+    this.#peers.set(host.id, host);
+    this.#enter(await this.#provider.connect(roomToken, host), "guest");
+    await until(`${this.name} is told its peer id`, () => this.infos.length > 0);
+    await until(`${this.name} is initialized by the host`, () => this.inits.length > 0);
+  }
+
+  /** Says something to everybody in the session (an encrypted broadcast). */
+  async say(text: string): Promise<void> {
+    await this.connection.chat.sendMessage(text);
+  }
+
+  /** Says something to one peer (an encrypted notification). */
+  async tell(peerId: string, text: string): Promise<void> {
+    await this.connection.chat.sendDirectMessage(peerId, text);
+  }
+
+  /** Asks a peer for a file (an encrypted request); every client answers with its name and the path. */
+  async read(peerId: string, path: string): Promise<string> {
+    const file = await this.connection.fs.readFile(peerId, path);
+    return new TextDecoder().decode(file.content);
+  }
+
+  /** Adds a line to the text that everybody edits. */
+  write(line: string): void {
+    const text = this.document.getText("src/main.ts");
+    text.insert(text.length, `${line}\n`);
+  }
+
+  /** Leaves the session; a host that leaves ends it. The client stays signed in. */
+  async leave(): Promise<void> {
+    await this.connection.room.leave();
+    await delay(LEAVE_GRACE_MS);
+    this.#connection?.dispose();
+  }
+
+  /** Ends everything, in a session or not, as when the IDE is closed without a good-bye. */
+  async close(): Promise<void> {
+    this.#connection?.dispose();
+    this.document.destroy();
+    await this.#agent.destroy();
+  }
+
+  // --- what the IDE does ---
+
+  #enter(connection: ProtocolBroadcastConnection, role: "host" | "guest"): void {
+    this.#connection = connection;
+    this.#listen(connection);
+    if (role === "host") this.#listenAsHost(connection);
+    else this.#listenAsGuest(connection);
+    this.#yjs = new OpenCollaborationYjsProvider(
+      catchingSync(connection, (failure) => this.syncFailures.push(failure)),
+      this.document,
+      this.#awareness,
+      { resyncTimer: RESYNC_MS },
+    );
+    this.#yjs.connect();
+    connection.onReconnect(() => {
+      this.reconnectCount++;
+      this.#yjs?.connect();
+    });
+    connection.onDisconnect(() => {
+      this.disconnected = true;
+    });
+  }
+
+  #listen(connection: ProtocolBroadcastConnection): void {
+    connection.peer.onInfo((_, peer) => {
+      this.infos.push(peer);
+      this.#awareness.setLocalStateField("peer", peer.id);
+    });
+    connection.room.onLeave((_, peer) => {
+      this.#peers.delete(peer.id);
+      this.left.push(peer);
+    });
+    connection.room.onClose(() => {
+      this.closedCount++;
+    });
+    connection.chat.onMessage((from, text, direct) => {
+      this.said.push({ from, text, direct });
+    });
+    connection.fs.onReadFile((_, path) => ({
+      content: new TextEncoder().encode(`${this.name}:${path}`),
+    }));
+  }
+
+  #listenAsHost(connection: ProtocolBroadcastConnection): void {
+    connection.peer.onJoinRequest((_, user) => {
+      this.joinRequests.push(user);
+      if (this.approval === "never answer") return new Promise(() => {});
+      return this.approval === "approve" ? { workspace: WORKSPACE } : undefined;
+    });
+    connection.room.onJoin(async (_, peer) => {
+      this.joined.push(peer);
+      const guests = [...this.#peers.values()].filter((known) => known.id !== peer.id);
+      this.#peers.set(peer.id, peer);
+      await connection.peer.init(peer.id, {
+        protocol: VERSION,
+        host: await until("the host knows itself", () => this.infos[0]),
+        guests,
+        permissions: { readonly: false },
+        capabilities: {},
+        workspace: WORKSPACE,
+      });
+    });
+  }
+
+  #listenAsGuest(connection: ProtocolBroadcastConnection): void {
+    connection.room.onJoin((_, peer) => {
+      this.#peers.set(peer.id, peer);
+      this.joined.push(peer);
+    });
+    connection.peer.onInit((_, data) => {
+      for (const peer of [data.host, ...data.guests]) this.#peers.set(peer.id, peer);
+      this.inits.push(data);
+    });
+  }
+
+  /** Fills in the first form that asks for a user name, and sends it where the server says. */
+  async #signIn(token: string, metadata: AuthMetadata): Promise<boolean> {
+    const form = metadata.providers.find(
+      (provider) =>
+        provider.type === "form" && provider.fields.some((field) => field.name === "user"),
+    );
+    if (form === undefined) return false;
+    const base = this.#options.baseUrl.replace(/\/$/, "");
+    const answer = await this.#fetch(base + form.endpoint, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ token, user: this.name }),
+    });
+    return answer.ok;
+  }
+
+  async #fetch(url: string, request: FetchRequestOptions = {}): Promise<FetchResponse> {
+    const headers = { ...request.headers, ...this.#options.headers };
+    const send = () => fetch(url, { ...request, headers, dispatcher: this.#agent });
+    const retryMs = this.#options.retryRequestsMs ?? 0;
+    return retryMs === 0 ? send() : until(`an answer to ${url}`, send, retryMs);
+  }
+}
+
+/**
+ * The connection as the document provider sees it. The provider awaits none of its calls, so a failed one would be an
+ * unhandled rejection, which IDEs write to a log and which ends a test run; here it goes to `report`.
+ */
+function catchingSync(
+  connection: ProtocolBroadcastConnection,
+  report: (failure: unknown) => void,
+): ProtocolBroadcastConnection {
+  const sync = new Proxy(connection.sync, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => Promise.resolve(value.apply(target, args)).catch(report);
+    },
+  });
+  return Object.create(connection, { sync: { value: sync } }) as ProtocolBroadcastConnection;
+}
+
+/** The package's own transport, with more headers: clients that let people configure some do the same. */
+function withHeaders(
+  transport: MessageTransportProvider,
+  headers: Readonly<Record<string, string>>,
+): MessageTransportProvider {
+  return {
+    id: transport.id,
+    createTransport: (url, own) => transport.createTransport(url, { ...own, ...headers }),
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * The main job of the product, played through by unmodified clients: log in, create a session, be approved, join, talk in
+ * encrypted requests, notifications and broadcasts, edit one document together, leave, close. What everybody saw comes
+ * back as plain values, so that a test can compare them, also when the clients ran in another process.
+ */
+import { Client, type ClientOptions } from "./clients.ts";
+import { until } from "./until.ts";
+
+export interface MainJob {
+  readonly host: Omit<ClientOptions, "name">;
+  readonly guests: Omit<ClientOptions, "name">;
+  /** How many guests; of several, the first leaves before the host closes the session. */
+  readonly guestCount: number;
+}
+
+/** What each person saw, by name (`Host`, `Guest 1`, …); lists are sorted, because the package promises no order. */
+export interface MainJobReport {
+  readonly sessionId: string;
+  /** Names that the host was asked to approve. */
+  readonly joinRequests: readonly string[];
+  /** Names that `peer/init` said are in the session, by guest. */
+  readonly initialized: Readonly<Record<string, readonly string[]>>;
+  /** The answer to a request: guests ask the host, the host asks the first guest. */
+  readonly answers: Readonly<Record<string, string>>;
+  /** Direct messages, as `name: text`: guests tell the host, the host tells each guest. */
+  readonly told: Readonly<Record<string, readonly string[]>>;
+  /** Broadcasts, as `name: text`: everybody says one thing. */
+  readonly heard: Readonly<Record<string, readonly string[]>>;
+  /** The document at the end, by reader; its lines sorted. */
+  readonly documents: Readonly<Record<string, readonly string[]>>;
+  /** Whether all documents are equal character by character. */
+  readonly documentsEqual: boolean;
+  /** Names of who left before the session was closed, as the others saw it. */
+  readonly sawLeave: Readonly<Record<string, readonly string[]>>;
+  /** Who was told that the session is closed. */
+  readonly sawClose: readonly string[];
+}
+
+/** Plays it. Rejects when something does not happen at all; what came out wrong is for the test to find in the report. */
+export async function playMainJob(job: MainJob): Promise<MainJobReport> {
+  const host = new Client({ ...job.host, name: "Host" });
+  const guests = Array.from(
+    { length: job.guestCount },
+    (_, index) => new Client({ ...job.guests, name: `Guest ${index + 1}` }),
+  );
+  try {
+    return await play(host, guests);
+  } finally {
+    await Promise.all([host, ...guests].map((client) => client.close()));
+  }
+}
+
+async function play(host: Client, guests: readonly Client[]): Promise<MainJobReport> {
+  const sessionId = await host.host();
+  await Promise.all(guests.map((guest) => guest.login()));
+  // One after the other: then each guest is initialized with everybody who came before it.
+  for (const guest of guests) await guest.join(sessionId);
+  const everybody = [host, ...guests];
+  await until("everybody knows everybody", () =>
+    everybody.every((client) => knownTo(client).size === everybody.length),
+  );
+  const names = new Map(everybody.map((client) => [client.id, client.name]));
+
+  const answers = await askAround(host, guests);
+  await talk(host, guests);
+  await editTogether(everybody);
+  const documents = byName(everybody, (client) => client.text.trimEnd().split("\n").sort());
+  const documentsEqual = everybody.every((client) => client.text === host.text);
+  const { sawLeave, sawClose } = await sayGoodbye(host, guests);
+
+  return {
+    sessionId,
+    joinRequests: host.joinRequests.map((user) => user.name),
+    initialized: byName(guests, initializedWith),
+    answers,
+    told: byName(everybody, (client) => saidTo(client, names, true)),
+    heard: byName(everybody, (client) => saidTo(client, names, false)),
+    documents,
+    documentsEqual,
+    sawLeave,
+    sawClose,
+  };
+}
+
+// --- the acts ---
+
+async function askAround(
+  host: Client,
+  guests: readonly Client[],
+): Promise<MainJobReport["answers"]> {
+  const [first] = guests;
+  const asked: [Client, string][] = guests.map((guest) => [guest, host.id]);
+  if (first !== undefined) asked.push([host, first.id]);
+  const answers = await Promise.all(
+    asked.map(async ([client, target]) => [client.name, await client.read(target, "src/main.ts")]),
+  );
+  return Object.fromEntries(answers) as Record<string, string>;
+}
+
+async function talk(host: Client, guests: readonly Client[]): Promise<void> {
+  const everybody = [host, ...guests];
+  await Promise.all([
+    ...guests.map((guest) => guest.tell(host.id, "for the host only")),
+    ...guests.map((guest) => host.tell(guest.id, "for one guest only")),
+    ...everybody.map((client) => client.say("for everybody")),
+  ]);
+  await until("everybody got what was said", () =>
+    everybody.every((client) => {
+      const direct = client.said.filter((said) => said.direct).length;
+      const broadcast = client.said.length - direct;
+      return direct === (client === host ? guests.length : 1) && broadcast === guests.length;
+    }),
+  );
+}
+
+async function editTogether(everybody: readonly Client[]): Promise<void> {
+  for (const line of [1, 2, 3]) {
+    for (const client of everybody) client.write(`${client.name}, line ${line}`);
+  }
+  await until("all documents are complete and equal", () => {
+    const [first, ...others] = everybody.map((client) => client.text);
+    const lines = first?.split("\n").length ?? 0;
+    return lines > everybody.length * 3 && others.every((text) => text === first);
+  });
+}
+
+async function sayGoodbye(
+  host: Client,
+  guests: readonly Client[],
+): Promise<Pick<MainJobReport, "sawLeave" | "sawClose">> {
+  const staying = guests.length > 1 ? guests.slice(1) : guests;
+  const leaving = guests.filter((guest) => !staying.includes(guest));
+  await Promise.all(leaving.map((guest) => guest.leave()));
+  await until("everybody sees the guest leave", () =>
+    [host, ...staying].every((client) => client.left.length >= leaving.length),
+  );
+  const sawLeave = byName([host, ...staying], (client) => client.left.map((peer) => peer.name));
+  await host.leave();
+  await until("everybody sees the session end", () =>
+    staying.every((client) => client.closedCount > 0),
+  );
+  const sawClose = staying.filter((client) => client.closedCount === 1).map(({ name }) => name);
+  return { sawLeave, sawClose };
+}
+
+// --- what people saw ---
+
+function knownTo(client: Client): Set<string> {
+  const told = client.inits.flatMap((init) => [init.host, ...init.guests]);
+  return new Set([client.id, ...told.map(({ id }) => id), ...client.joined.map(({ id }) => id)]);
+}
+
+function initializedWith(guest: Client): string[] {
+  return guest.inits.flatMap((init) => [init.host, ...init.guests].map((peer) => peer.name)).sort();
+}
+
+function saidTo(client: Client, names: ReadonlyMap<string, string>, direct: boolean): string[] {
+  return client.said
+    .filter((said) => said.direct === direct)
+    .map((said) => `${names.get(said.from) ?? "a stranger"}: ${said.text}`)
+    .sort();
+}
+
+function byName<T>(clients: readonly Client[], value: (client: Client) => T): Record<string, T> {
+  return Object.fromEntries(clients.map((client) => [client.name, value(client)]));
+}
