@@ -1,0 +1,273 @@
+/**
+ * The real one-machine edge as a child process: started from dist/ on free ports with a data directory of its own,
+ * stopped, killed, started again.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
+import { until } from "./until.ts";
+
+export interface EdgeOptions {
+  /** Default: a new one, removed when the edge is disposed of. */
+  readonly dataDir?: string;
+  /** Settings beyond the free ports, the loopback address and the data directory. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly args?: readonly string[];
+  /** How it is started: the program itself (default), or as people do it. */
+  readonly by?: "node" | "npm start";
+}
+
+/** How a process ended: exactly one of the two is set. */
+export interface Exit {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** From the request to end until the end, in ms. */
+  readonly tookMs: number;
+}
+
+/** What the edge writes about its processes into its data directory. */
+export interface EdgeFile {
+  readonly pid: number;
+  readonly httpPort: number;
+  readonly tlsPort: number;
+  readonly statusPort: number;
+  readonly balancer: { readonly pid: number };
+  readonly workers: readonly {
+    readonly id: string;
+    readonly pid: number;
+    readonly port: number;
+    readonly statusPort: number;
+  }[];
+}
+
+export interface EdgeProcess {
+  /** Of the process that was started: the edge itself, or npm. */
+  readonly pid: number;
+  readonly dataDir: string;
+  readonly httpPort: number;
+  readonly tlsPort: number;
+  /** `http://127.0.0.1:PORT` and `https://localhost:PORT`. */
+  readonly httpUrl: string;
+  readonly httpsUrl: string;
+  /** The certificate that it made itself. */
+  readonly certificateFile: string;
+  /** Everything below it; once it has ended, everything that was below it when it was asked to. */
+  descendants(): ProcessId[];
+  /** The edge's own account of its processes, read now. */
+  readFile(): EdgeFile;
+  /** Asks it to end and waits until it has. */
+  stop(signal?: NodeJS.Signals): Promise<Exit>;
+  /** Kills it without a chance to tidy up, and waits until it has ended; its children may still run. */
+  kill(): Promise<Exit>;
+  /** Resolves when it ends, for whatever reason. */
+  ended(): Promise<Exit>;
+  /** The last of what it printed, for the message of a failed test. */
+  output(): string;
+  /** Starts the same edge again: same data directory, same public ports. The first must have ended. */
+  startAgain(): Promise<EdgeProcess>;
+  /** Makes sure that nothing of it is left, neither processes nor files. */
+  dispose(): Promise<void>;
+}
+
+/** What came of a start that was expected to fail. */
+export interface FailedStart {
+  readonly exit: Exit;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const AVAILABLE =
+  /root INFO CodeTogether On-Premises services now available on port (\d+) \(HTTP\) and (\d+) \(SSL\)/;
+const START_TIMEOUT_MS = 30_000;
+const MAX_KEPT_CHARS = 64 * 1024;
+
+/** Starts an edge and resolves when it says that it answers. */
+export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess> {
+  await buildOnce();
+  const dataDir = options.dataDir ?? makeDataDir();
+  const run = launch(options, dataDir);
+  try {
+    const [, http, tls] = await until(
+      "the edge is available",
+      () => {
+        if (run.exit !== undefined) throw new Error(`the edge has ended:\n${run.output()}`);
+        return AVAILABLE.exec(run.stdout) ?? undefined;
+      },
+      START_TIMEOUT_MS,
+    );
+    return asEdge(run, options, dataDir, { http: Number(http), tls: Number(tls) });
+  } catch (error) {
+    await disposeOf(run, options, dataDir);
+    throw new Error(`the edge did not start; it printed:\n${run.output()}`, { cause: error });
+  }
+}
+
+/** Starts an edge that should refuse to, and resolves when it has ended. */
+export async function startEdgeInVain(options: EdgeOptions = {}): Promise<FailedStart> {
+  await buildOnce();
+  const dataDir = options.dataDir ?? makeDataDir();
+  const run = launch(options, dataDir);
+  try {
+    const exit = await until("the edge refuses to start", () => run.exit, START_TIMEOUT_MS);
+    return { exit, stdout: run.stdout, stderr: run.stderr };
+  } finally {
+    await disposeOf(run, options, dataDir);
+  }
+}
+
+// --- one run ---
+
+interface Run {
+  readonly child: ChildProcess;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exit: Exit | undefined;
+  output(): string;
+  ended(): Promise<Exit>;
+  /** Sends a signal and waits for the end. */
+  end(signal: NodeJS.Signals): Promise<Exit>;
+  /** Everything that was below it when it was last looked at: also what has lost its parent since. */
+  descendants(): ProcessId[];
+}
+
+function launch(options: EdgeOptions, dataDir: string): Run {
+  const args = options.args ?? [];
+  const [command, commandArgs]: [string, string[]] =
+    options.by === "npm start"
+      ? ["npm", ["start", "--", ...args]]
+      : [process.execPath, [join(root, "dist/edge/main.js"), ...args]];
+  const child = spawn(command, commandArgs, {
+    cwd: root,
+    env: environment(dataDir, options.env ?? {}),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stdout = "";
+  let stderr = "";
+  let exit: Exit | undefined;
+  let askedMs = performance.now();
+  let known: ProcessId[] = [];
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout = (stdout + text).slice(-MAX_KEPT_CHARS);
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr = (stderr + text).slice(-MAX_KEPT_CHARS);
+  });
+  child.on("error", (error) => {
+    stderr += error.message;
+  });
+  child.once("exit", (status, signal) => {
+    exit = { status, signal, tookMs: performance.now() - askedMs };
+  });
+  const ended = () => until("the edge has ended", () => exit, START_TIMEOUT_MS);
+  return {
+    child,
+    get stdout() {
+      return stdout;
+    },
+    get stderr() {
+      return stderr;
+    },
+    get exit() {
+      return exit;
+    },
+    output: () => `${stdout}\n--- stderr ---\n${stderr}`,
+    ended,
+    end(signal) {
+      descendants();
+      askedMs = performance.now();
+      child.kill(signal);
+      return ended();
+    },
+    descendants,
+  };
+
+  function descendants(): ProcessId[] {
+    if (child.pid === undefined || exit !== undefined) return known;
+    known = descendantsOf(child.pid);
+    return known;
+  }
+}
+
+/** This process's environment, but for settings and for npm's variables: the edge ends with the npm that it names. */
+function environment(
+  dataDir: string,
+  settings: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && !/^(CT_|npm_|VITEST|NODE_ENV)/.test(name)) env[name] = value;
+  }
+  return {
+    ...env,
+    CT_BIND: "127.0.0.1",
+    CT_PORT: "0",
+    CT_TLS_PORT: "0",
+    CT_WORKER_PORT: "0",
+    CT_STATUS_PORT: "0",
+    CT_DATA_DIR: dataDir,
+    ...settings,
+  };
+}
+
+function asEdge(
+  run: Run,
+  options: EdgeOptions,
+  dataDir: string,
+  ports: { http: number; tls: number },
+): EdgeProcess {
+  let successor: EdgeProcess | undefined;
+  return {
+    pid: run.child.pid ?? 0,
+    dataDir,
+    httpPort: ports.http,
+    tlsPort: ports.tls,
+    httpUrl: `http://127.0.0.1:${ports.http}`,
+    httpsUrl: `https://localhost:${ports.tls}`,
+    certificateFile: join(dataDir, "tls/cert.pem"),
+    descendants: () => run.descendants(),
+    readFile: () => JSON.parse(readFileSync(join(dataDir, "edge.json"), "utf8")) as EdgeFile,
+    stop: (signal = "SIGINT") => run.end(signal),
+    kill: () => run.end("SIGKILL"),
+    ended: () => run.ended(),
+    output: () => run.output(),
+    async startAgain() {
+      const samePorts = { CT_PORT: String(ports.http), CT_TLS_PORT: String(ports.tls) };
+      const env = { ...options.env, ...samePorts };
+      successor = await startEdge({ ...options, dataDir, env });
+      return successor;
+    },
+    async dispose() {
+      await successor?.dispose();
+      await disposeOf(run, options, dataDir);
+    },
+  };
+}
+
+async function disposeOf(run: Run, options: EdgeOptions, dataDir: string): Promise<void> {
+  const left = run.descendants();
+  if (run.exit === undefined) run.child.kill("SIGKILL");
+  for (const { pid } of stillRunning(left)) process.kill(pid, "SIGKILL");
+  await until("nothing of the edge is left", () => stillRunning(left).length === 0);
+  // Given directories belong to whoever gave them.
+  if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
+}
+
+function makeDataDir(): string {
+  return mkdtempSync(join(tmpdir(), "ct-edge-"));
+}
+
+// --- the build ---
+
+let built: Promise<void> | undefined;
+
+/** Builds when dist/ is not what the sources say; `npm test` has done so before. */
+function buildOnce(): Promise<void> {
+  built ??= import(new URL("../../edge/build.mjs", import.meta.url).href).then(
+    (build: { buildWhenStale(): void }) => build.buildWhenStale(),
+  );
+  return built;
+}

@@ -1,0 +1,60 @@
+/**
+ * What runs on this machine, read from /proc: for tests that no process stays behind.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+
+/** A process and when it started: pids are used again. */
+export interface ProcessId {
+  readonly pid: number;
+  readonly started: string;
+  readonly name: string;
+}
+
+/** Every process below `pid`: children, their children, and so on. */
+export function descendantsOf(pid: number): ProcessId[] {
+  const all = readdirSync("/proc").flatMap((entry) => {
+    const stat = /^\d+$/.test(entry) ? readStat(Number(entry)) : undefined;
+    return stat === undefined ? [] : [stat];
+  });
+  const found: ProcessId[] = [];
+  for (let parents = [pid]; parents.length > 0; ) {
+    const children = all.filter((stat) => parents.includes(stat.parent));
+    found.push(...children);
+    parents = children.map((child) => child.pid);
+  }
+  return found;
+}
+
+/** Those of `processes` that still run. A zombie has ended; only its parent has not asked yet. */
+export function stillRunning(processes: readonly ProcessId[]): ProcessId[] {
+  return processes.filter(({ pid, started }) => {
+    const stat = readStat(pid);
+    return stat !== undefined && stat.started === started && stat.state !== "Z";
+  });
+}
+
+interface Stat extends ProcessId {
+  readonly parent: number;
+  readonly state: string;
+}
+
+/** proc(5), /proc/pid/stat: the name stands in brackets and may hold anything, so fields are counted after the last. */
+function readStat(pid: number): Stat | undefined {
+  let line: string;
+  try {
+    line = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return undefined;
+  }
+  const end = line.lastIndexOf(")");
+  const [state = "", parent = "", ...rest] = line.slice(end + 2).split(" ");
+  // Field 22 of the line: the 20th after the name.
+  const started = rest[17] ?? "";
+  return {
+    pid,
+    name: line.slice(line.indexOf("(") + 1, end),
+    state,
+    parent: Number(parent),
+    started,
+  };
+}
