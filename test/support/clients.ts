@@ -38,8 +38,10 @@ export interface ClientOptions {
   readonly name: string;
   /** Sent with each request and handshake beside the package's own. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Asks again for so long when the server refuses or drops a request; 0 (as the IDEs do) gives up at once. */
+  /** Asks again for so long when a request gets no answer; 0 (default, as the IDEs do) gives up at once. */
   readonly retryRequestsMs?: number;
+  /** Awaited before the sign-in form is sent, like a person who types slowly. */
+  readonly beforeSignIn?: () => Promise<void>;
 }
 
 /** What a host does with somebody who wants to join. */
@@ -65,8 +67,8 @@ const LEAVE_GRACE_MS = 100;
 export class Client {
   readonly name: string;
   readonly document = new Y.Doc();
-  /** What the host answers to the next join requests. */
-  approval: Approval = "approve";
+  /** What the host answers to a join request. */
+  decide: (user: User) => Approval | Promise<Approval> = () => "approve";
   /** Everybody who asked to join, as the host was told. */
   readonly joinRequests: User[] = [];
   /** Peers that came, in the order in which they were announced; also oneself for nobody. */
@@ -239,10 +241,11 @@ export class Client {
   }
 
   #listenAsHost(connection: ProtocolBroadcastConnection): void {
-    connection.peer.onJoinRequest((_, user) => {
+    connection.peer.onJoinRequest(async (_, user) => {
       this.joinRequests.push(user);
-      if (this.approval === "never answer") return new Promise(() => {});
-      return this.approval === "approve" ? { workspace: WORKSPACE } : undefined;
+      const approval = await this.decide(user);
+      if (approval === "never answer") return new Promise(() => {});
+      return approval === "approve" ? { workspace: WORKSPACE } : undefined;
     });
     connection.room.onJoin(async (_, peer) => {
       this.joined.push(peer);
@@ -277,6 +280,7 @@ export class Client {
         provider.type === "form" && provider.fields.some((field) => field.name === "user"),
     );
     if (form === undefined) return false;
+    await this.#options.beforeSignIn?.();
     const base = this.#options.baseUrl.replace(/\/$/, "");
     const answer = await this.#fetch(base + form.endpoint, {
       method: "POST",

@@ -60,6 +60,8 @@ export interface EdgeProcess {
   readFile(): EdgeFile;
   /** Asks it to end and waits until it has. */
   stop(signal?: NodeJS.Signals): Promise<Exit>;
+  /** Sends SIGINT to the whole process group, as a terminal does, and waits until it has ended. */
+  pressCtrlC(): Promise<Exit>;
   /** Kills it without a chance to tidy up, and waits until it has ended; its children may still run. */
   kill(): Promise<Exit>;
   /** Resolves when it ends, for whatever reason. */
@@ -77,6 +79,8 @@ export interface FailedStart {
   readonly exit: Exit;
   readonly stdout: string;
   readonly stderr: string;
+  /** Processes that it had started and that still ran when it had ended. */
+  readonly left: readonly ProcessId[];
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -112,8 +116,16 @@ export async function startEdgeInVain(options: EdgeOptions = {}): Promise<Failed
   const dataDir = options.dataDir ?? makeDataDir();
   const run = launch(options, dataDir);
   try {
-    const exit = await until("the edge refuses to start", () => run.exit, START_TIMEOUT_MS);
-    return { exit, stdout: run.stdout, stderr: run.stderr };
+    const exit = await until(
+      "the edge refuses to start",
+      () => {
+        run.descendants();
+        return run.exit;
+      },
+      START_TIMEOUT_MS,
+    );
+    const left = stillRunning(run.descendants());
+    return { exit, stdout: run.stdout, stderr: run.stderr, left };
   } finally {
     await disposeOf(run, options, dataDir);
   }
@@ -128,8 +140,8 @@ interface Run {
   readonly exit: Exit | undefined;
   output(): string;
   ended(): Promise<Exit>;
-  /** Sends a signal and waits for the end. */
-  end(signal: NodeJS.Signals): Promise<Exit>;
+  /** Sends a signal, to the process alone or to its whole group, and waits for the end. */
+  end(signal: NodeJS.Signals, to?: "process" | "group"): Promise<Exit>;
   /** Everything that was below it when it was last looked at: also what has lost its parent since. */
   descendants(): ProcessId[];
 }
@@ -144,7 +156,12 @@ function launch(options: EdgeOptions, dataDir: string): Run {
     cwd: root,
     env: environment(dataDir, options.env ?? {}),
     stdio: ["ignore", "pipe", "pipe"],
+    // A process group of its own, so that a signal to the group does not reach the tests.
+    detached: options.by === "npm start",
   });
+  // Tests that are cut short leave nothing behind.
+  const killAtExit = () => child.kill("SIGKILL");
+  process.once("exit", killAtExit);
   let stdout = "";
   let stderr = "";
   let exit: Exit | undefined;
@@ -161,6 +178,7 @@ function launch(options: EdgeOptions, dataDir: string): Run {
   });
   child.once("exit", (status, signal) => {
     exit = { status, signal, tookMs: performance.now() - askedMs };
+    process.off("exit", killAtExit);
   });
   const ended = () => until("the edge has ended", () => exit, START_TIMEOUT_MS);
   return {
@@ -176,10 +194,11 @@ function launch(options: EdgeOptions, dataDir: string): Run {
     },
     output: () => `${stdout}\n--- stderr ---\n${stderr}`,
     ended,
-    end(signal) {
+    end(signal, to = "process") {
       descendants();
       askedMs = performance.now();
-      child.kill(signal);
+      if (to === "group" && child.pid !== undefined) process.kill(-child.pid, signal);
+      else child.kill(signal);
       return ended();
     },
     descendants,
@@ -231,6 +250,7 @@ function asEdge(
     descendants: () => run.descendants(),
     readFile: () => JSON.parse(readFileSync(join(dataDir, "edge.json"), "utf8")) as EdgeFile,
     stop: (signal = "SIGINT") => run.end(signal),
+    pressCtrlC: () => run.end("SIGINT", "group"),
     kill: () => run.end("SIGKILL"),
     ended: () => run.ended(),
     output: () => run.output(),
@@ -250,10 +270,18 @@ function asEdge(
 async function disposeOf(run: Run, options: EdgeOptions, dataDir: string): Promise<void> {
   const left = run.descendants();
   if (run.exit === undefined) run.child.kill("SIGKILL");
-  for (const { pid } of stillRunning(left)) process.kill(pid, "SIGKILL");
+  for (const { pid } of stillRunning(left)) kill(pid);
   await until("nothing of the edge is left", () => stillRunning(left).length === 0);
   // Given directories belong to whoever gave them.
   if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has just ended by itself.
+  }
 }
 
 function makeDataDir(): string {

@@ -1,0 +1,196 @@
+/**
+ * The main job, on real input: unmodified clients share sessions through one edge, as it is started on one machine.
+ */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { type MainJob, type MainJobReport, playMainJob } from "../support/main-job.ts";
+import { openSession, person } from "../support/people.ts";
+import { sessionsByWorker } from "../support/status.ts";
+import { until } from "../support/until.ts";
+
+const NINE = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((number) => `Guest ${number}`);
+const TEN = ["Host", ...NINE];
+
+let edge: EdgeProcess;
+
+beforeAll(async () => {
+  edge = await startEdge();
+});
+afterAll(() => edge.dispose());
+
+// --- two ---
+
+test("two people log in, share a session, talk, edit one document and part, over HTTP", async () => {
+  const at = { baseUrl: edge.httpUrl };
+  expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+});
+
+test("two people do the same over HTTPS, with the certificate that the edge made", async () => {
+  const at = { baseUrl: edge.httpsUrl };
+  expectTwo(await playTrusting({ host: at, guests: at, guestCount: 1 }));
+});
+
+test("two people do the same with a ctstickiness header", async () => {
+  const at = { baseUrl: edge.httpUrl, headers: { ctstickiness: "team=blue; sprint 7" } };
+  expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+});
+
+test("two people do the same through a base URL with a key in its path", async () => {
+  const at = { baseUrl: `${edge.httpUrl}/k/team-blue` };
+  expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+});
+
+test("two people do the same through a base URL with a key in its path, over HTTPS", async () => {
+  const at = { baseUrl: `${edge.httpsUrl}/k/team-green` };
+  expectTwo(await playTrusting({ host: at, guests: at, guestCount: 1 }));
+});
+
+test("a guest with the key in a header finds the host who has it in the path", async () => {
+  expectTwo(
+    await playMainJob({
+      host: { baseUrl: `${edge.httpUrl}/k/team-red` },
+      guests: { baseUrl: edge.httpUrl, headers: { ctstickiness: "team-red" } },
+      guestCount: 1,
+    }),
+  );
+});
+
+test("a guest without any key finds a host who used one", async () => {
+  expectTwo(
+    await playMainJob({
+      host: { baseUrl: `${edge.httpUrl}/k/team-white` },
+      guests: { baseUrl: edge.httpUrl },
+      guestCount: 1,
+    }),
+  );
+});
+
+function expectTwo(report: MainJobReport): void {
+  const lines = [
+    ...["Guest 1, line 1", "Guest 1, line 2", "Guest 1, line 3"],
+    ...["Host, line 1", "Host, line 2", "Host, line 3"],
+  ];
+  expect(report).toEqual({
+    sessionId: expect.stringMatching(/^[A-Za-z0-9]{24}$/) as string,
+    joinRequests: ["Guest 1"],
+    initialized: { "Guest 1": ["Host"] },
+    answers: { Host: "Guest 1:src/main.ts", "Guest 1": "Host:src/main.ts" },
+    told: { Host: ["Guest 1: for the host only"], "Guest 1": ["Host: for one guest only"] },
+    heard: { Host: ["Guest 1: for everybody"], "Guest 1": ["Host: for everybody"] },
+    documents: { Host: lines, "Guest 1": lines },
+    documentsEqual: true,
+    sawLeave: { Host: [], "Guest 1": [] },
+    sawClose: ["Guest 1"],
+  } satisfies MainJobReport);
+}
+
+// --- ten ---
+
+test("ten people share a session over HTTP", async () => {
+  const at = { baseUrl: edge.httpUrl };
+  expectTen(await playMainJob({ host: at, guests: at, guestCount: 9 }));
+});
+
+test("ten people share a session over HTTPS", async () => {
+  const at = { baseUrl: edge.httpsUrl };
+  expectTen(await playTrusting({ host: at, guests: at, guestCount: 9 }));
+});
+
+function expectTen(report: MainJobReport): void {
+  expect(report.joinRequests).toEqual(NINE);
+  expect(report.initialized["Guest 1"]).toEqual(["Host"]);
+  expect(report.initialized["Guest 9"]).toEqual([...NINE.slice(0, 8), "Host"]);
+  expect(report.answers).toEqual({
+    Host: "Guest 1:src/main.ts",
+    ...Object.fromEntries(NINE.map((name) => [name, "Host:src/main.ts"])),
+  });
+  expect(report.told["Host"]).toEqual(NINE.map((name) => `${name}: for the host only`));
+  for (const name of NINE) expect(report.told[name]).toEqual(["Host: for one guest only"]);
+  for (const name of TEN) {
+    const others = TEN.filter((other) => other !== name);
+    expect(report.heard[name]).toEqual(others.map((other) => `${other}: for everybody`).sort());
+    expect(report.documents[name]).toHaveLength(30);
+    expect(new Set(report.documents[name]).size).toBe(30);
+  }
+  expect(report.documentsEqual).toBe(true);
+  const staying = TEN.filter((name) => name !== "Guest 1");
+  expect(report.sawLeave).toEqual(Object.fromEntries(staying.map((name) => [name, ["Guest 1"]])));
+  expect(report.sawClose).toEqual(NINE.slice(1));
+}
+
+// --- placement ---
+
+test("sessions are spread over both workers, and all peers of one are on the same", async () => {
+  const sessions = [];
+  for (let count = 0; count < 6; count++) {
+    sessions.push(await openSession({ baseUrl: edge.httpUrl, guestCount: 1 }));
+  }
+  const hosted = await until("both workers host sessions", async () => {
+    const byWorker = await sessionsByWorker(edge);
+    return byWorker.every((worker) => worker.sessionIds.length > 0) && byWorker;
+  });
+  expect(hosted.map((worker) => worker.id)).toEqual(["worker-1", "worker-2"]);
+  for (const { sessionId } of sessions) {
+    expect(hosted.filter((worker) => worker.sessionIds.includes(sessionId))).toHaveLength(1);
+  }
+});
+
+// --- approval ---
+
+test("a guest whom the host rejects gets the protocol's error, and the session goes on", async () => {
+  const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+  host.decide = (user) => (user.name === "Stranger" ? "reject" : "approve");
+
+  const stranger = person({ baseUrl: edge.httpUrl, name: "Stranger" });
+  await expect(stranger.join(sessionId)).rejects.toMatchObject({ code: "JoinRejected" });
+
+  const friend = person({ baseUrl: edge.httpUrl, name: "Friend" });
+  await friend.join(sessionId);
+  expect(host.joinRequests.map((user) => user.name)).toEqual(["Guest 1", "Stranger", "Friend"]);
+  expect(host.joined.map((peer) => peer.name)).toEqual(["Guest 1", "Friend"]);
+});
+
+test("a guest whom the host does not answer is told to wait, and may give up", async () => {
+  const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
+  host.decide = () => "never answer";
+  const guest = person({ baseUrl: edge.httpUrl, name: "Patient" });
+  await guest.login();
+  const told: string[] = [];
+  const giveUp = new AbortController();
+
+  const joining = guest.provider.joinRoom({
+    roomId: sessionId,
+    abortSignal: giveUp.signal,
+    reporter: (info) => told.push(info.code),
+  });
+  const outcome = expect(joining).rejects.toThrow();
+  await until("the guest is told to wait for the host", () => told.includes("WaitingForHost"));
+  giveUp.abort();
+  await outcome;
+
+  expect(host.joined).toEqual([]);
+});
+
+test("the host learns who wants to join", async () => {
+  const { host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+  expect(host.joinRequests).toEqual([
+    expect.objectContaining({ name: "Guest 1", authProvider: "Unverified" }),
+  ]);
+  expect(host.joined).toEqual([expect.objectContaining({ name: "Guest 1", host: false })]);
+});
+
+// --- clients that trust the edge's certificate ---
+
+/** Plays the main job in a process that was started with the edge's certificate among those it trusts. */
+async function playTrusting(job: MainJob): Promise<MainJobReport> {
+  const program = fileURLToPath(new URL("../support/main-job-process.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--import", "tsx", program, JSON.stringify(job)],
+    { env: { ...process.env, NODE_EXTRA_CA_CERTS: edge.certificateFile } },
+  );
+  return JSON.parse(stdout) as MainJobReport;
+}

@@ -1,0 +1,234 @@
+/**
+ * Sessions outlive the processes that host them: an edge that is started again within 20 s, and a worker that dies. The
+ * clients are unmodified, so what they do here by themselves is all that is needed.
+ */
+import { expect, onTestFinished, test } from "vitest";
+import type { Client } from "../support/clients.ts";
+import { type EdgeFile, type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import {
+  documentsEqual,
+  everybodyHears,
+  type OpenSession,
+  openSession,
+  person,
+} from "../support/people.ts";
+import { sessionsByWorker } from "../support/status.ts";
+import { until } from "../support/until.ts";
+
+/** A client tries again after 0.5 to 1.5 s, then 1 to 3 s, then up to 7.5 s. */
+const BACK_MS = 20_000;
+
+test.each([
+  { how: "stopped with Ctrl-C", end: (edge: EdgeProcess) => edge.stop("SIGINT") },
+  { how: "killed", end: (edge: EdgeProcess) => edge.kill() },
+])(
+  "a session goes on when the edge is $how and started again",
+  async ({ end }) => {
+    const edge = await edgeForThisTest();
+    const session = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
+    const { host, guests, everybody } = session;
+    for (const client of everybody) client.write(`${client.name} before`);
+    await documentsEqual(everybody, ["Host before", "Guest 1 before", "Guest 2 before"]);
+    const before = whatPeopleKnow(session);
+
+    await end(edge);
+    for (const client of everybody) client.write(`${client.name} meanwhile`);
+    await edge.startAgain();
+    await everybodyIsBack(everybody);
+
+    for (const client of everybody) client.write(`${client.name} after`);
+    await documentsEqual(everybody, [
+      ...["Host before", "Guest 1 before", "Guest 2 before"],
+      ...["Host meanwhile", "Guest 1 meanwhile", "Guest 2 meanwhile"],
+      ...["Host after", "Guest 1 after", "Guest 2 after"],
+    ]);
+    await everybodyHears(host, guests, "we are back");
+    expect(await guests[0]?.read(host.id, "src/main.ts")).toBe("Host:src/main.ts");
+    expect(await host.read(guests[1]?.id ?? "", "src/main.ts")).toBe("Guest 2:src/main.ts");
+    // The same peers, roles and ids; nobody was approved, announced or dismissed again.
+    expect(whatPeopleKnow(session)).toEqual(before);
+  },
+  60_000,
+);
+
+test("after a restart the session can be joined, left and closed as before", async () => {
+  const edge = await edgeForThisTest();
+  const { sessionId, host, guests, everybody } = await openSession({
+    baseUrl: edge.httpUrl,
+    guestCount: 2,
+  });
+  await edge.kill();
+  await edge.startAgain();
+  await everybodyIsBack(everybody);
+
+  const newcomer = person({ baseUrl: edge.httpUrl, name: "Newcomer" });
+  await newcomer.join(sessionId);
+  expect(host.joinRequests.map((user) => user.name)).toEqual(["Guest 1", "Guest 2", "Newcomer"]);
+  await everybodyHears(newcomer, everybody, "hello, I am new");
+
+  await guests[0]?.leave();
+  await until("the others see the guest leave", () =>
+    [host, newcomer].every((client) => client.left.length === 1),
+  );
+  await host.leave();
+  await until("the others see the session end", () =>
+    [guests[1], newcomer].every((client) => client?.closedCount === 1),
+  );
+}, 60_000);
+
+test("a killed worker comes back under its name, and its sessions go on; those of others notice nothing", async () => {
+  const edge = await edgeForThisTest();
+  const [mine, others] = await sessionsOnBothWorkers(edge);
+  const before = whatPeopleKnow(mine.session);
+  const file = edge.readFile();
+
+  process.kill(workerOf(file, mine.workerId).pid, "SIGKILL");
+  mine.session.host.write("meanwhile");
+  await everybodyIsBack(mine.session.everybody);
+
+  await documentsEqual(mine.session.everybody, ["meanwhile"]);
+  await everybodyHears(mine.session.host, mine.session.guests, "we are back");
+  expect(whatPeopleKnow(mine.session)).toEqual(before);
+  const workers = await sessionsByWorker(edge);
+  expect(workers.map((worker) => worker.id)).toEqual(["worker-1", "worker-2"]);
+  expect(workers.find((worker) => worker.id === mine.workerId)?.sessionIds).toContain(
+    mine.session.sessionId,
+  );
+  expect(others.session.everybody.map((client) => client.reconnectCount)).toEqual([0, 0]);
+}, 60_000);
+
+test("a sign-in that waits while all workers are killed finishes", async () => {
+  const edge = await edgeForThisTest();
+  const form = slowForm();
+  const client = person({ baseUrl: edge.httpUrl, name: "Slow", beforeSignIn: form.fill });
+  const signedIn = client.login();
+  await form.opened;
+
+  await killAllWorkers(edge);
+  form.send();
+
+  await signedIn;
+  expect(await client.provider.validate()).toBe(true);
+}, 60_000);
+
+test("a join that waits while all workers are killed finishes", async () => {
+  const edge = await edgeForThisTest();
+  const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
+  const approval = slowForm();
+  host.decide = () => approval.fill().then(() => "approve");
+  const guest = person({ baseUrl: edge.httpUrl, name: "Patient" });
+  const joined = guest.join(sessionId);
+  await approval.opened;
+
+  await killAllWorkers(edge);
+  await everybodyIsBack([host]);
+  approval.send();
+
+  await joined;
+  await everybodyHears(guest, [host], "finally");
+  expect(host.joined.map((peer) => peer.name)).toEqual(["Patient"]);
+}, 60_000);
+
+test("a sign-in and a join that wait while the edge is started again finish, when requests are tried again", async () => {
+  const edge = await edgeForThisTest();
+  const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
+  const approval = slowForm();
+  host.decide = () => approval.fill().then(() => "approve");
+  const form = slowForm();
+  const retrying = { baseUrl: edge.httpUrl, retryRequestsMs: BACK_MS };
+  const signingIn = person({ ...retrying, name: "Slow", beforeSignIn: form.fill });
+  const signedIn = signingIn.login();
+  const guest = person({ ...retrying, name: "Patient" });
+  const joined = guest.join(sessionId);
+  await Promise.all([form.opened, approval.opened]);
+
+  await edge.kill();
+  await edge.startAgain();
+  await everybodyIsBack([host]);
+  form.send();
+  approval.send();
+
+  await signedIn;
+  await joined;
+  await everybodyHears(guest, [host], "finally");
+}, 60_000);
+
+// --- arrangements ---
+
+async function edgeForThisTest(): Promise<EdgeProcess> {
+  const edge = await startEdge();
+  onTestFinished(() => edge.dispose());
+  return edge;
+}
+
+/** Everything that must not change over a restart. */
+function whatPeopleKnow({ everybody }: OpenSession): unknown {
+  return everybody.map((client) => ({
+    infos: client.infos.map(({ id, host, name }) => ({ id, host, name })),
+    initializedTimes: client.inits.length,
+    joinRequests: client.joinRequests.map((user) => user.name),
+    joined: client.joined.map((peer) => peer.id),
+    left: client.left.map((peer) => peer.id),
+    closedCount: client.closedCount,
+    disconnected: client.disconnected,
+  }));
+}
+
+async function everybodyIsBack(clients: readonly Client[]): Promise<void> {
+  const back = () => clients.every((client) => client.reconnectCount > 0);
+  await until("everybody is connected again", back, BACK_MS);
+}
+
+/** A session on each of the two workers, each with a host and a guest. */
+async function sessionsOnBothWorkers(
+  edge: EdgeProcess,
+): Promise<
+  [{ session: OpenSession; workerId: string }, { session: OpenSession; workerId: string }]
+> {
+  const found = new Map<string, OpenSession>();
+  await until("there is a session on each worker", async () => {
+    const session = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+    const workers = await sessionsByWorker(edge);
+    const worker = workers.find(({ sessionIds }) => sessionIds.includes(session.sessionId));
+    if (worker !== undefined) found.set(worker.id, session);
+    return found.size === 2;
+  });
+  const [a, b] = [...found].map(([workerId, session]) => ({ workerId, session }));
+  if (a === undefined || b === undefined) throw new Error("a session is missing");
+  return [a, b];
+}
+
+function workerOf(file: EdgeFile, id: string): EdgeFile["workers"][number] {
+  const worker = file.workers.find((candidate) => candidate.id === id);
+  if (worker === undefined) throw new Error(`there is no ${id}`);
+  return worker;
+}
+
+/** Kills every worker and resolves when all run again under other pids. */
+async function killAllWorkers(edge: EdgeProcess): Promise<void> {
+  const old = edge.readFile().workers.map((worker) => worker.pid);
+  for (const pid of old) process.kill(pid, "SIGKILL");
+  await until("all workers run again", () =>
+    edge.readFile().workers.every(({ pid, port }) => port > 0 && !old.includes(pid)),
+  );
+}
+
+/** A form, or a question, that somebody has open until the test sends it. */
+function slowForm(): { fill: () => Promise<void>; opened: Promise<void>; send: () => void } {
+  let open = () => {};
+  let send = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const sent = new Promise<void>((resolve) => {
+    send = resolve;
+  });
+  return {
+    fill: () => {
+      open();
+      return sent;
+    },
+    opened,
+    send: () => send(),
+  };
+}

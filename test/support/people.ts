@@ -1,0 +1,72 @@
+/**
+ * People for one test, who are gone when it ends.
+ */
+import { onTestFinished } from "vitest";
+import { Client, type ClientOptions } from "./clients.ts";
+import { until } from "./until.ts";
+
+export interface OpenSession {
+  readonly sessionId: string;
+  readonly host: Client;
+  readonly guests: readonly Client[];
+  /** Host and guests. */
+  readonly everybody: readonly Client[];
+}
+
+/** Somebody who is closed when the running test ends. */
+export function person(options: ClientOptions): Client {
+  const client = new Client(options);
+  onTestFinished(() => client.close());
+  return client;
+}
+
+/** A session with a host and guests who know each other. */
+export async function openSession(options: {
+  readonly baseUrl: string;
+  readonly guestCount: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}): Promise<OpenSession> {
+  const { guestCount, ...client } = options;
+  const host = person({ ...client, name: "Host" });
+  const guests = Array.from({ length: guestCount }, (_, index) =>
+    person({ ...client, name: `Guest ${index + 1}` }),
+  );
+  const sessionId = await host.host();
+  for (const guest of guests) await guest.join(sessionId);
+  await until("the first guest knows the last", () => {
+    const [first] = guests;
+    return first === undefined || first.joined.length === guestCount - 1;
+  });
+  return { sessionId, host, guests, everybody: [host, ...guests] };
+}
+
+/** Resolves when all documents are equal and hold every one of `lines`. */
+export async function documentsEqual(
+  clients: readonly Client[],
+  lines: readonly string[],
+  timeoutMs?: number,
+): Promise<void> {
+  await until(
+    `documents are equal and hold ${lines.join(", ")}`,
+    () => {
+      const texts = new Set(clients.map((client) => client.text));
+      const [text = ""] = texts;
+      return texts.size === 1 && lines.every((line) => text.includes(`${line}\n`));
+    },
+    timeoutMs,
+  );
+}
+
+/** Lets `speaker` say something to everybody, and resolves when all others got it, from the right peer id. */
+export async function everybodyHears(
+  speaker: Client,
+  others: readonly Client[],
+  text: string,
+): Promise<void> {
+  await speaker.say(text);
+  await until(`everybody hears "${text}"`, () =>
+    others.every((client) =>
+      client.said.some((said) => said.text === text && said.from === speaker.id),
+    ),
+  );
+}
