@@ -14,6 +14,9 @@ import { until } from "../support/until.ts";
 const NINE = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((number) => `Guest ${number}`);
 const TEN = ["Host", ...NINE];
 
+/** Shorter than a test may take, so that the process ends first and shows why. */
+const MAIN_JOB_TIMEOUT_MS = 25_000;
+
 let edge: EdgeProcess;
 
 beforeAll(async () => {
@@ -66,6 +69,17 @@ test("a guest without any key finds a host who used one", async () => {
       guestCount: 1,
     }),
   );
+});
+
+test("two sessions at once through the same key do not disturb each other, nor does a third one later", async () => {
+  const at = { baseUrl: `${edge.httpUrl}/k/team-black` };
+  const reports = await Promise.all([
+    playMainJob({ host: at, guests: at, guestCount: 1 }),
+    playMainJob({ host: at, guests: at, guestCount: 1 }),
+  ]);
+  reports.push(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+  for (const report of reports) expectTwo(report);
+  expect(new Set(reports.map((report) => report.sessionId)).size).toBe(3);
 });
 
 function expectTwo(report: MainJobReport): void {
@@ -190,7 +204,10 @@ async function playTrusting(job: MainJob): Promise<MainJobReport> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ["--import", "tsx", program, JSON.stringify(job)],
-    { env: { ...process.env, NODE_EXTRA_CA_CERTS: edge.certificateFile } },
+    {
+      env: { ...process.env, NODE_EXTRA_CA_CERTS: edge.certificateFile },
+      timeout: MAIN_JOB_TIMEOUT_MS,
+    },
   );
   return JSON.parse(stdout) as MainJobReport;
 }
