@@ -1,0 +1,65 @@
+/**
+ * Time limits by the thousand: one coarse timer looks through all of them, and setting one costs an assignment. A timer
+ * per request would cost more than the request's head.
+ */
+import type { Clock } from "../shared/clock.ts";
+
+export interface Deadlines {
+  /** A limit that is not set yet; `onPassed` is called when it passes. */
+  create(onPassed: () => void): Deadline;
+  close(): void;
+}
+
+export interface Deadline {
+  /** Passes `delayMs` from now, up to two periods later. Replaces what was set. */
+  set(delayMs: number): void;
+  clear(): void;
+  /** Gives it back; it never passes again. */
+  close(): void;
+}
+
+/** How often all limits are looked at. */
+export const DEADLINE_PERIOD_MS = 250;
+
+export function createDeadlines(needs: { clock: Clock; periodMs?: number }): Deadlines {
+  const { clock } = needs;
+  const periodMs = needs.periodMs ?? DEADLINE_PERIOD_MS;
+  const all = new Set<Entry>();
+  // Coarse, so that setting a limit need not ask the system for the time.
+  let nowMs = clock.nowMs();
+  const timer = clock.every(periodMs, () => {
+    nowMs = clock.nowMs();
+    for (const entry of all) {
+      if (entry.atMs > nowMs) continue;
+      entry.atMs = Number.POSITIVE_INFINITY;
+      entry.onPassed();
+    }
+  });
+
+  return {
+    create(onPassed) {
+      const entry: Entry = { atMs: Number.POSITIVE_INFINITY, onPassed };
+      all.add(entry);
+      return {
+        set(delayMs) {
+          entry.atMs = nowMs + periodMs + delayMs;
+        },
+        clear() {
+          entry.atMs = Number.POSITIVE_INFINITY;
+        },
+        close() {
+          all.delete(entry);
+        },
+      };
+    },
+    close() {
+      timer.cancel();
+      all.clear();
+    },
+  };
+}
+
+interface Entry {
+  atMs: number;
+  readonly onPassed: () => void;
+}

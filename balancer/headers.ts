@@ -1,0 +1,292 @@
+/**
+ * The fields that go to the other side: hop-by-hop ones removed, forwarding ones by policy, ours added, the words between
+ * balancers and workers kept from clients. Pure; new lists, nothing is edited in place.
+ */
+import { BlockList, isIP, isIPv4 } from "node:net";
+import { SettingError } from "../shared/config.ts";
+import { EDGE_FIELD, EDGE_FIELD_PREFIX, KEY_FIELD } from "../shared/edge-headers.ts";
+import type { SessionKey } from "../shared/ids.ts";
+import { type Field, makeField } from "./http1/fields.ts";
+import type { Framing } from "./http1/framing.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
+
+/** Goes with every request and its answer, so that a log line here and one there can be told to be the same request. */
+export const REQUEST_ID_FIELD = "x-request-id";
+
+/** Fields of one connection, not of the message (RFC 9110 §7.6.1); all that begin with `proxy-` too. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "te",
+  "transfer-encoding",
+  "upgrade",
+  // Written anew from what the head's parser understood.
+  "content-length",
+  "host",
+]);
+
+/**
+ * Fields that `Connection: name` cannot take away: a client could otherwise make a balancer and a worker see different
+ * keys, hosts or addresses.
+ */
+const PROTECTED: ReadonlySet<string> = new Set([
+  "authorization",
+  "content-length",
+  "cookie",
+  "ctstickiness",
+  "forwarded",
+  "host",
+  "origin",
+  "set-cookie",
+  "transfer-encoding",
+  "x-oct-jwt",
+  "x-real-ip",
+  REQUEST_ID_FIELD,
+]);
+
+/** Written by `forwardingFields`. */
+const FORWARDING: ReadonlySet<string> = new Set([
+  "forwarded",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+  "x-real-ip",
+]);
+
+// --- requests ---
+
+/** How a request reaches the worker. */
+export interface Hop {
+  /** The client's address as the socket says it. */
+  readonly peerAddress: string;
+  readonly secure: boolean;
+  readonly trusted: TrustedProxies;
+  readonly requestId: string;
+  /** The worker's own `host:port`, for a client of HTTP/1.0 that named no host. */
+  readonly workerHost: string;
+  /** `x-ct-edge` of the worker that is meant. */
+  readonly edgeProof: string;
+  /** The key that the client chose by header or path. */
+  readonly key: SessionKey | undefined;
+  /** Whether it asks for a WebSocket. */
+  readonly upgrade: boolean;
+}
+
+/** The fields of a request as a worker gets it. */
+export function requestFields(head: RequestHead, hop: Hop): Field[] {
+  const fields: Field[] = [makeField("Host", head.host ?? hop.workerHost)];
+  for (const field of head.fields) {
+    if (isKeptOfRequest(field, head)) fields.push(field);
+  }
+  fields.push(...framingFields(head.framing), ...forwardingFields(head, hop));
+  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId), makeField(EDGE_FIELD, hop.edgeProof));
+  if (hop.key !== undefined) fields.push(makeField(KEY_FIELD, hop.key));
+  if (hop.upgrade) fields.push(CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
+  return fields;
+}
+
+const CONNECTION_UPGRADE = makeField("Connection", "Upgrade");
+const UPGRADE_WEBSOCKET = makeField("Upgrade", "websocket");
+const CONNECTION_CLOSE = makeField("Connection", "close");
+const CONNECTION_KEEP_ALIVE = makeField("Connection", "keep-alive");
+const CHUNKED = makeField("Transfer-Encoding", "chunked");
+
+function isKeptOfRequest(field: Field, head: RequestHead): boolean {
+  const { lower } = field;
+  if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_FIELD) return false;
+  if (isHopByHop(lower, head.connection)) return false;
+  // A trailer section is only where there are chunks.
+  if (lower === "trailer") return head.framing.kind === "chunked";
+  // RFC 9110 §10.1.1: an expectation of an HTTP/1.0 client is ignored.
+  return lower !== "expect" || head.minor === 1;
+}
+
+/** What only balancers and workers say to each other: a client can neither send nor see it. */
+function isPrivate(lower: string): boolean {
+  return lower.startsWith(EDGE_FIELD_PREFIX);
+}
+
+function isHopByHop(lower: string, connection: readonly string[]): boolean {
+  if (HOP_BY_HOP.has(lower) || lower.startsWith("proxy-")) return true;
+  if (connection.length === 0 || !connection.includes(lower)) return false;
+  return !PROTECTED.has(lower) && !lower.startsWith("x-forwarded-");
+}
+
+function framingFields(framing: Framing): Field[] {
+  switch (framing.kind) {
+    case "length":
+      return [makeField("Content-Length", String(framing.length))];
+    case "chunked":
+      return [CHUNKED];
+    case "none":
+    case "until-close":
+      return [];
+  }
+}
+
+// --- who the client is ---
+
+/** The proxies in front of us whose word about their clients is taken. */
+export interface TrustedProxies {
+  has(address: string): boolean;
+}
+
+/** Reads `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
+export function createTrustedProxies(list: readonly string[]): TrustedProxies {
+  if (list.length === 0) return { has: () => false };
+  const known = new BlockList();
+  for (const entry of list) addRange(known, entry);
+  return {
+    has: (address) => isIP(address) !== 0 && known.check(address, family(address)),
+  };
+}
+
+function addRange(known: BlockList, entry: string): void {
+  const slash = entry.indexOf("/");
+  const address = slash < 0 ? entry : entry.slice(0, slash);
+  const bits = slash < 0 ? undefined : Number(entry.slice(slash + 1));
+  const maxBits = isIPv4(address) ? 32 : 128;
+  if (isIP(address) === 0 || (bits !== undefined && bits > maxBits)) {
+    throw new SettingError(
+      `CT_TRUSTED_PROXIES=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
+    );
+  }
+  if (bits === undefined) known.addAddress(address, family(address));
+  else known.addSubnet(address, bits, family(address));
+}
+
+function family(address: string): "ipv4" | "ipv6" {
+  return isIPv4(address) ? "ipv4" : "ipv6";
+}
+
+/**
+ * From a trusted proxy its word is kept and its address appended; from anybody else Proto, Host, Real-IP and Forwarded
+ * are replaced by what we saw. For is always kept and appended to: readers count from its end.
+ */
+function forwardingFields(head: RequestHead, hop: Hop): Field[] {
+  const trusted = hop.trusted.has(hop.peerAddress);
+  const said = (name: string): string | undefined =>
+    trusted ? joinValues(head.fields, name) : undefined;
+  const host = head.host ?? "";
+  const proto = hop.secure ? "https" : "http";
+  const before = joinValues(head.fields, "x-forwarded-for");
+  const chain = before === undefined ? hop.peerAddress : `${before}, ${hop.peerAddress}`;
+  const seen = describeHop(hop.peerAddress, proto, host);
+  const earlier = said("forwarded");
+  const fields = [
+    makeField("X-Forwarded-For", chain),
+    makeField("X-Forwarded-Proto", said("x-forwarded-proto") ?? proto),
+    makeField("X-Real-IP", said("x-real-ip") ?? clientAddress(chain, hop.trusted)),
+    makeField("Forwarded", earlier === undefined ? seen : `${earlier}, ${seen}`),
+  ];
+  const forwardedHost = said("x-forwarded-host") ?? head.host;
+  if (forwardedHost !== undefined) fields.push(makeField("X-Forwarded-Host", forwardedHost));
+  return fields;
+}
+
+/** All fields of a name as one list; undefined when there is none or nothing in it. */
+function joinValues(fields: readonly Field[], lower: string): string | undefined {
+  let joined: string | undefined;
+  for (const field of fields) {
+    if (field.lower !== lower || field.value === "") continue;
+    joined = joined === undefined ? field.value : `${joined}, ${field.value}`;
+  }
+  return joined;
+}
+
+/** RFC 7239 §4. */
+function describeHop(address: string, proto: string, host: string): string {
+  const node = address.includes(":") ? `"[${address}]"` : address;
+  const named = host === "" ? "" : `;host="${host}"`;
+  return `for=${node || "unknown"}${named};proto=${proto}`;
+}
+
+/** The last address of the chain that is no trusted proxy: what stands before it, the client may have made up. */
+function clientAddress(chain: string, trusted: TrustedProxies): string {
+  const addresses = chain.split(",");
+  let address = "";
+  while (addresses.length > 0) {
+    address = (addresses.pop() ?? "").trim();
+    if (!trusted.has(address)) break;
+  }
+  return address;
+}
+
+// --- answers ---
+
+/** How an answer reaches the client. */
+export interface AnswerHop {
+  readonly requestId: string;
+  /** How its body is sent; `none` also with HEAD. */
+  readonly framing: Framing;
+  /** Whether the connection is closed behind it. */
+  readonly close: boolean;
+  /** The client's minor version: 1.0 has to be told that the connection stays. */
+  readonly minor: 0 | 1;
+}
+
+/** The fields of an answer as a client gets it. */
+export function answerFields(head: ResponseHead, hop: AnswerHop): Field[] {
+  const fields = keptOfAnswer(head, hop.framing.kind === "chunked");
+  fields.push(...answerFraming(head, hop.framing));
+  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId));
+  if (hop.close) fields.push(CONNECTION_CLOSE);
+  else if (hop.minor === 0) fields.push(CONNECTION_KEEP_ALIVE);
+  return fields;
+}
+
+/** The fields of an interim answer (1xx). */
+export function interimFields(head: ResponseHead): Field[] {
+  return keptOfAnswer(head, false);
+}
+
+/** The fields of the answer that turns a connection into a tunnel. */
+export function switchingFields(head: ResponseHead, requestId: string): Field[] {
+  const fields = keptOfAnswer(head, false);
+  fields.push(makeField(REQUEST_ID_FIELD, requestId), CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
+  return fields;
+}
+
+function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
+  const fields: Field[] = [];
+  for (const field of head.fields) {
+    const { lower } = field;
+    if (isPrivate(lower) || isHopByHop(lower, head.connection)) continue;
+    if (lower === REQUEST_ID_FIELD || (lower === "trailer" && !chunked)) continue;
+    fields.push(field);
+  }
+  return fields;
+}
+
+/** An answer without a body may still say how long it would be (HEAD, 304), but not 1xx and 204 (RFC 9110 §8.6). */
+function answerFraming(head: ResponseHead, framing: Framing): Field[] {
+  if (framing.kind !== "none") return framingFields(framing);
+  if (head.length === undefined || head.status === 204) return [];
+  return [makeField("Content-Length", String(head.length))];
+}
+
+/**
+ * Whether a trailer field may pass: nothing that frames, routes, authenticates or steers the message (RFC 9110 §6.5.1).
+ */
+export function isForwardableTrailer(field: Field): boolean {
+  const { lower } = field;
+  if (isPrivate(lower) || HOP_BY_HOP.has(lower) || PROTECTED.has(lower)) return false;
+  if (FORWARDING.has(lower) || NOT_IN_TRAILERS.has(lower)) return false;
+  return !/^(?:proxy-|content-|x-forwarded-|if-|access-control-)/.test(lower);
+}
+
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  "age",
+  "cache-control",
+  "date",
+  "expect",
+  "expires",
+  "location",
+  "max-forwards",
+  "pragma",
+  "range",
+  "retry-after",
+  "trailer",
+  "vary",
+  "www-authenticate",
+]);

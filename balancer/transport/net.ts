@@ -1,0 +1,287 @@
+/**
+ * The transport on `node:net` and `node:tls`, public API only.
+ */
+import { constants } from "node:crypto";
+import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, TLSSocket } from "node:tls";
+import {
+  type Address,
+  type BugReport,
+  type Connection,
+  type ConnectionHandler,
+  type Dial,
+  type DialOutcome,
+  type Listening,
+  type ListenOptions,
+  MAX_PENDING_BYTES,
+  type Piece,
+  type Transport,
+} from "./transport.ts";
+
+/**
+ * Everything that workers send is read into this one buffer (`onread`), which saves an allocation of 64 KiB per read. It
+ * is overwritten by the next read of any connection, so a write never keeps it: see `own`.
+ */
+const READ_BUFFER = Buffer.allocUnsafeSlow(65_536);
+
+/** Pieces up to this size together are copied into one buffer: one system call, and cheaper than a gathered write. */
+const GATHER_BYTES = 16_384;
+
+/** Finds peers that vanished without a word; an open tunnel has no time-out of its own. */
+const KEEP_ALIVE_MS = 30_000;
+
+/** Connections that the kernel may hold before they are accepted. */
+const BACKLOG = 1024;
+
+export function createNetTransport(needs: { reportBug: BugReport }): Transport {
+  return {
+    dial: (address, outcome) => dial(address, outcome, needs.reportBug),
+    listen: (options) => listen(options, needs.reportBug),
+  };
+}
+
+// --- connections ---
+
+class NetConnection implements Connection {
+  readonly remoteAddress: string;
+  readonly secure: boolean;
+  handler: ConnectionHandler = IGNORE;
+  readonly #socket: Socket;
+  readonly #reportBug: BugReport;
+  #error: Error | undefined;
+
+  constructor(socket: Socket, reportBug: BugReport) {
+    this.#socket = socket;
+    this.#reportBug = reportBug;
+    this.secure = socket instanceof TLSSocket;
+    this.remoteAddress = plainAddress(socket.remoteAddress);
+    socket.on("error", (error) => {
+      this.#error ??= error;
+    });
+    socket.on("end", () => this.#tell(() => this.handler.onEnd()));
+    socket.on("drain", () => this.#tell(() => this.handler.onDrain()));
+    socket.on("close", () => this.#tell(() => this.handler.onClose(this.#error)));
+  }
+
+  /** Hands on what was read. */
+  receive(bytes: Buffer): void {
+    // The hottest call of all: no closure here.
+    try {
+      this.handler.onData(bytes);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  write(pieces: readonly Piece[]): boolean {
+    const socket = this.#socket;
+    if (!socket.writable) return false;
+    const first = pieces[0];
+    if (first === undefined) return true;
+    const bytes = sizeOf(pieces);
+    if (bytes <= GATHER_BYTES) {
+      if (pieces.length === 1 && typeof first === "string") socket.write(first, "latin1");
+      else socket.write(gather(pieces, bytes));
+    } else {
+      socket.cork();
+      for (const piece of pieces) writePiece(socket, piece);
+      socket.uncork();
+    }
+    return socket.writableLength < MAX_PENDING_BYTES;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    // Only plain TCP can send RST; destroying TLS leaves out close_notify, which says the same (RFC 8446 §6.1).
+    if (this.secure) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
+  }
+
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#reportBug(error);
+    this.#socket.destroy();
+  }
+}
+
+function writePiece(socket: Socket, piece: Piece): void {
+  if (typeof piece === "string") socket.write(piece, "latin1");
+  else socket.write(own(piece));
+}
+
+/** `bytes`, copied when they stand in the shared read buffer: an unfinished write would send what the next read puts there. */
+function own(bytes: Buffer): Buffer {
+  return bytes.buffer === READ_BUFFER.buffer ? Buffer.from(bytes) : bytes;
+}
+
+function sizeOf(pieces: readonly Piece[]): number {
+  let size = 0;
+  for (const piece of pieces) size += piece.length;
+  return size;
+}
+
+function gather(pieces: readonly Piece[], size: number): Buffer {
+  const all = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const piece of pieces) {
+    if (typeof piece === "string") all.write(piece, at, "latin1");
+    else piece.copy(all, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+function plainAddress(address: string | undefined): string {
+  if (address === undefined) return "";
+  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
+}
+
+/** A connection that nobody listens to yet. */
+const IGNORE: ConnectionHandler = {
+  onData() {},
+  onEnd() {},
+  onDrain() {},
+  onClose() {},
+};
+
+// --- to a worker ---
+
+function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dial {
+  let state: "dialing" | "open" | "over" = "dialing";
+  let connection: NetConnection | undefined;
+  const socket = createConnection({
+    host: address.host,
+    port: address.port,
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
+    onread: {
+      buffer: READ_BUFFER,
+      callback(length) {
+        connection?.receive(READ_BUFFER.subarray(0, length));
+        return true;
+      },
+    },
+  });
+  socket.on("error", (error) => {
+    if (state !== "dialing") return;
+    state = "over";
+    outcome.onFail(error);
+  });
+  socket.once("connect", () => {
+    if (state !== "dialing") return;
+    state = "open";
+    connection = new NetConnection(socket, reportBug);
+    // Nothing is kept in the stream, but it must flow to report the end.
+    socket.resume();
+    outcome.onOpen(connection);
+  });
+  return {
+    cancel() {
+      if (state !== "dialing") return;
+      state = "over";
+      socket.destroy();
+    },
+  };
+}
+
+// --- from clients ---
+
+async function listen(options: ListenOptions, reportBug: BugReport): Promise<Listening> {
+  const accept = (socket: Socket) => {
+    const connection = new NetConnection(socket, reportBug);
+    options.onConnection(connection);
+    socket.on("data", (bytes: Buffer) => connection.receive(bytes));
+  };
+  const server =
+    options.tls === undefined
+      ? createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+          if (admit(socket, options)) accept(socket);
+        })
+      : listenTls(options, options.tls, accept);
+  await bound(server, options);
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : options.port,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+/** Applies the caller's limit to a fresh socket, before it costs anything. */
+function admit(socket: Socket, options: ListenOptions): boolean {
+  socket.on("error", ignore);
+  if (!options.admit()) {
+    socket.destroy();
+    return false;
+  }
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  socket.once("close", options.onGone);
+  return true;
+}
+
+function listenTls(
+  options: ListenOptions,
+  tls: NonNullable<ListenOptions["tls"]>,
+  accept: (socket: Socket) => void,
+): Server {
+  const server = createTlsServer(
+    {
+      cert: tls.cert,
+      key: tls.key,
+      minVersion: "TLSv1.2",
+      ALPNProtocols: ["http/1.1"],
+      handshakeTimeout: tls.handshakeTimeoutMs,
+      honorCipherOrder: true,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+      allowHalfOpen: true,
+      noDelay: true,
+    },
+    accept,
+  );
+  // The plain socket, before the handshake.
+  server.on("connection", (socket: Socket) => {
+    admit(socket, options);
+  });
+  server.on("tlsClientError", (_error, socket) => {
+    options.onHandshakeFailed();
+    socket.destroy();
+  });
+  return server;
+}
+
+function bound(server: Server, at: Address): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host: at.host, port: at.port, backlog: BACKLOG }, () => {
+      server.off("error", reject);
+      // An accept that fails (no descriptors left) concerns one connection, not the port.
+      server.on("error", ignore);
+      resolve();
+    });
+  });
+}
+
+function ignore(): void {}
