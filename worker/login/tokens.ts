@@ -1,0 +1,180 @@
+/**
+ * The two kinds of signed tokens: a user token says who somebody is, a room token that its holder may be one certain
+ * peer of one session. HS256 (RFC 7518 §3.2) with the edge's token key, so any worker can check what another has signed.
+ */
+import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { z } from "zod";
+import type { Clock } from "../../shared/clock.ts";
+import { isSessionId, type PeerId, randomAlphanumerics, type SessionId } from "../../shared/ids.ts";
+import type { Store, UserRecord } from "../../shared/store/store.ts";
+import { StoreAwayError } from "../../shared/store/store.ts";
+
+export interface Tokens {
+  /** A token that says who `user` is. Valid for 30 days. */
+  signUser(user: UserRecord): Promise<string>;
+  /**
+   * Who holds `token`; undefined when it is malformed, too long, signed by somebody else, expired, buried, or a room
+   * token. While the store is away a buried token is accepted: a live edge goes on.
+   */
+  verifyUser(token: string): Promise<UserToken | undefined>;
+  /** A token with which its holder becomes, and may come back as, the peer `peerId`. Valid for 24 hours. */
+  signRoom(claims: RoomClaims): Promise<string>;
+  /**
+   * What `token` allows; undefined when it is malformed, too long, signed by somebody else, buried, or a user token. An
+   * expired one is reported as such, because a recorded peer of an open session may come back with it. While the store
+   * is away a buried token is accepted.
+   */
+  verifyRoom(token: string): Promise<RoomToken | undefined>;
+  /** Makes a user token unusable until it would have expired. Rejects with `StoreAwayError`. */
+  buryUser(token: UserToken): Promise<void>;
+}
+
+/** A user token that was checked. */
+export interface UserToken {
+  readonly user: UserRecord;
+  /** Its `jti`. */
+  readonly tokenId: string;
+  /** Wall time in ms at which it ends. */
+  readonly expMs: number;
+}
+
+/** What a room token is made of. */
+export interface RoomClaims {
+  readonly sessionId: SessionId;
+  /** 0 for the host; counts joins, so that one user who joins twice gets two different tokens. */
+  readonly clock: number;
+  readonly peerId: PeerId;
+  readonly user: UserRecord;
+  readonly host: boolean;
+}
+
+/** A room token that was checked. */
+export interface RoomToken extends RoomClaims {
+  /** Its `jti`. */
+  readonly tokenId: string;
+  /** Wall time in ms at which it ends. */
+  readonly expMs: number;
+  readonly expired: boolean;
+}
+
+const ISSUER = "codetogether-edge";
+/** Two audiences, so that neither kind of token can stand in for the other. */
+const USER_AUDIENCE = "user";
+const ROOM_AUDIENCE = "room";
+const USER_TOKEN_S = 30 * 24 * 3600;
+const ROOM_TOKEN_S = 24 * 3600;
+/** Clocks of two workers may differ by this much. */
+const CLOCK_SKEW_MS = 60_000;
+/** Real tokens have about 600 bytes; a longer one is not worth a look. */
+const MAX_TOKEN_CHARS = 8192;
+const TOKEN_ID_CHARS = 24;
+
+export function createTokens(needs: {
+  key: Buffer;
+  clock: Clock;
+  store: Pick<Store, "isTokenBuried" | "buryToken">;
+}): Tokens {
+  const { key, clock, store } = needs;
+
+  function sign(claims: JWTPayload, audience: string, lifetimeS: number): Promise<string> {
+    const nowS = Math.floor(clock.wallMs() / 1000);
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+      .setIssuer(ISSUER)
+      .setAudience(audience)
+      .setJti(randomAlphanumerics(TOKEN_ID_CHARS))
+      .setIssuedAt(nowS)
+      .setExpirationTime(nowS + lifetimeS)
+      .sign(key);
+  }
+
+  async function verify(token: string, audience: string): Promise<JWTPayload | undefined> {
+    if (token.length > MAX_TOKEN_CHARS) return undefined;
+    try {
+      const { payload } = await jwtVerify(token, key, {
+        // Pinned: the token's own header must not choose (RFC 8725 §3.1).
+        algorithms: ["HS256"],
+        issuer: ISSUER,
+        audience,
+        // Expiry is judged by the callers, on our clock: a room token may have expired.
+        currentDate: new Date(0),
+      });
+      return payload;
+    } catch (error) {
+      if (error instanceof errors.JOSEError) return undefined;
+      throw error;
+    }
+  }
+
+  async function isBuried(tokenId: string): Promise<boolean> {
+    try {
+      return await store.isTokenBuried(tokenId);
+    } catch (error) {
+      if (error instanceof StoreAwayError) return false;
+      throw error;
+    }
+  }
+
+  function isExpired(expMs: number): boolean {
+    return clock.wallMs() >= expMs + CLOCK_SKEW_MS;
+  }
+
+  return {
+    signUser: (user) => sign({ ...user }, USER_AUDIENCE, USER_TOKEN_S),
+    async verifyUser(token) {
+      const claims = userClaims.safeParse(await verify(token, USER_AUDIENCE)).data;
+      if (claims === undefined) return undefined;
+      const { jti, exp, ...user } = claims;
+      if (isExpired(exp * 1000) || (await isBuried(jti))) return undefined;
+      return { user, tokenId: jti, expMs: exp * 1000 };
+    },
+    signRoom({ sessionId, clock, peerId, user, host }) {
+      const claims = {
+        room: sessionId,
+        roomClock: clock,
+        user,
+        peer: peerId,
+        ...(host && { host }),
+      };
+      return sign(claims, ROOM_AUDIENCE, ROOM_TOKEN_S);
+    },
+    async verifyRoom(token) {
+      const claims = roomClaims.safeParse(await verify(token, ROOM_AUDIENCE)).data;
+      if (claims === undefined || (await isBuried(claims.jti))) return undefined;
+      const expMs = claims.exp * 1000;
+      return {
+        sessionId: claims.room,
+        clock: claims.roomClock,
+        peerId: claims.peer,
+        user: claims.user,
+        host: claims.host ?? false,
+        tokenId: claims.jti,
+        expMs,
+        expired: isExpired(expMs),
+      };
+    },
+    buryUser: (token) => store.buryToken(token.tokenId, token.expMs + CLOCK_SKEW_MS),
+  };
+}
+
+// --- claims ---
+
+const text = z.string().max(1024);
+const userFields = {
+  id: z.string().min(1).max(256),
+  name: text.min(1),
+  email: text.exactOptional(),
+  authProvider: text.exactOptional(),
+};
+const tokenFields = { jti: z.string().min(1).max(64), exp: z.number().int().nonnegative() };
+
+const userClaims = z.object({ ...userFields, ...tokenFields });
+
+const roomClaims = z.object({
+  room: z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),
+  roomClock: z.number().int().nonnegative(),
+  peer: z.custom<PeerId>((value) => typeof value === "string" && /^[A-Za-z0-9]{24}$/.test(value)),
+  user: z.object(userFields),
+  host: z.boolean().exactOptional(),
+  ...tokenFields,
+});
