@@ -5,8 +5,8 @@
 import type { Incarnation, WorkerId } from "../ids.ts";
 import type { ResumeCause, SessionRecord } from "../store/store.ts";
 
-/** What the store knows of the owner's lease at the moment of the question. */
-export type OwnerLease =
+/** What the store knows of a worker's lease at the moment of the question. */
+export type Lease =
   | { readonly state: "gone" }
   | { readonly state: "held"; readonly incarnation: Incarnation; readonly sinceLastBeatMs: number };
 
@@ -19,17 +19,34 @@ export type ResumeDecision =
 /** Last beat at least this old before a refused connection counts as the owner's death. */
 export const REFUSED_BEAT_AGE_MS = 2500;
 
-/** Whether `claimant` may own the session of `record`, and why. */
+type Ownership = Pick<SessionRecord, "owner" | "incarnation" | "state" | "heir">;
+
+interface Claimant {
+  readonly worker: WorkerId;
+  readonly incarnation: Incarnation;
+  readonly evidence?: "refused" | "exited";
+}
+
+/**
+ * Who has to do with the session until somebody else takes it over: the heir of a released one, else the owner. Its
+ * lease is what a take-over depends on, and its id is what a worker that may not have the session answers.
+ */
+export function holderOf(record: Ownership): WorkerId {
+  return record.state === "released" ? (record.heir ?? record.owner) : record.owner;
+}
+
+/**
+ * Whether `claimant` may own the session of `record`, and why. `leases.holder` is the lease of `holderOf(record)`,
+ * `leases.claimant` that of the claimant's own id.
+ */
 export function decideResume(
-  record: Pick<SessionRecord, "owner" | "incarnation" | "state" | "heir">,
-  claimant: {
-    readonly worker: WorkerId;
-    readonly incarnation: Incarnation;
-    readonly evidence?: "refused" | "exited";
-  },
-  ownerLease: OwnerLease,
+  record: Ownership,
+  claimant: Claimant,
+  leases: { readonly holder: Lease; readonly claimant: Lease },
 ): ResumeDecision {
   if (record.state === "closed") return { verdict: "closed" };
+  // A process whose id was taken over by a newer incarnation has ended as a member: it must not win its sessions back.
+  if (isHeldByAnother(leases.claimant, claimant.incarnation)) return { verdict: "elsewhere" };
   if (record.owner === claimant.worker) {
     if (record.incarnation !== claimant.incarnation) {
       return { verdict: "own", cause: "restarted", raise: true };
@@ -37,12 +54,10 @@ export function decideResume(
     // A worker that released a session and is asked for it again takes it back only when nobody else is meant.
     if (record.state !== "released") return { verdict: "own", cause: "mine", raise: false };
   }
-  if (record.state === "released") {
-    return record.heir === undefined || record.heir === claimant.worker
-      ? { verdict: "own", cause: "handed", raise: true }
-      : decideTakeOver(record, claimant, ownerLease);
+  if (record.state === "released" && (record.heir ?? claimant.worker) === claimant.worker) {
+    return { verdict: "own", cause: "handed", raise: true };
   }
-  return decideTakeOver(record, claimant, ownerLease);
+  return decideTakeOver(record, claimant, leases.holder);
 }
 
 /** The epoch after `previous`, at store time `nowMs`: it always rises, and survives a flush of the store. */
@@ -50,18 +65,19 @@ export function nextEpoch(previous: number, nowMs: number): number {
   return Math.max(previous + 1, nowMs);
 }
 
-function decideTakeOver(
-  record: Pick<SessionRecord, "incarnation">,
-  claimant: { readonly evidence?: "refused" | "exited" },
-  ownerLease: OwnerLease,
-): ResumeDecision {
-  if (ownerLease.state === "gone") return { verdict: "own", cause: "lease-gone", raise: true };
-  if (ownerLease.incarnation !== record.incarnation) {
+function decideTakeOver(record: Ownership, claimant: Claimant, holder: Lease): ResumeDecision {
+  if (holder.state === "gone") return { verdict: "own", cause: "lease-gone", raise: true };
+  // The record names the incarnation of the owner; an heir may come in any.
+  if (record.state !== "released" && isHeldByAnother(holder, record.incarnation)) {
     return { verdict: "own", cause: "replaced", raise: true };
   }
   if (claimant.evidence === "exited") return { verdict: "own", cause: "exited", raise: true };
-  if (claimant.evidence === "refused" && ownerLease.sinceLastBeatMs >= REFUSED_BEAT_AGE_MS) {
+  if (claimant.evidence === "refused" && holder.sinceLastBeatMs >= REFUSED_BEAT_AGE_MS) {
     return { verdict: "own", cause: "refused", raise: true };
   }
   return { verdict: "elsewhere" };
+}
+
+function isHeldByAnother(lease: Lease, incarnation: Incarnation): boolean {
+  return lease.state === "held" && lease.incarnation !== incarnation;
 }

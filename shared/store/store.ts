@@ -43,8 +43,9 @@ export interface Store {
   // --- sessions ---
 
   /**
-   * Records a new session for its owner. `quota`: the user already has `maxPerUser` open sessions. `exists`: the id was
-   * used before, or the alias belongs to another session (an alias is written once).
+   * Records a new session for its owner. `quota`: the user already has `maxPerUser` sessions that are not closed, or the
+   * store is full. `exists`: the id was used before, or the alias belongs to another session (an alias is written once:
+   * it stays with its session until that is closed or gone).
    */
   createSession(create: CreateSession): Promise<CreateOutcome>;
   /**
@@ -52,13 +53,14 @@ export interface Store {
    * epoch. Never creates a record.
    */
   resumeSession(resume: ResumeSession): Promise<ResumeOutcome>;
-  /** The record of a session by its id or by its alias. */
+  /** The record of a session by its id or by its alias, also of a closed one while its tombstone stands. */
   findSession(key: SessionKey): Promise<SessionRecord | undefined>;
-  /** Ids of the sessions whose record names this worker as owner. */
+  /** Ids of the sessions whose record names this worker as owner; closed ones are left out. */
   sessionsOf(owner: WorkerId): Promise<readonly SessionId[]>;
   /**
-   * Gives a session away, to `to` (which may then resume it) or to whoever asks first. `lost`: owner or epoch are no
-   * longer what `holder` says; nothing was changed.
+   * Gives a session away, to `to` (which may then resume it) or to whoever asks first. `lost`, here and below: the
+   * session is gone or closed, or owner or epoch are no longer what `holder` says; nothing was changed. Until somebody
+   * resumes it, the one who released it still holds it: what its peers do meanwhile is recorded.
    */
   releaseSession(holder: Holder, to: WorkerId | undefined): Promise<"done" | "lost">;
   /** Ends a session for good: the record becomes a tombstone until `untilMs` (store time). */
@@ -74,7 +76,10 @@ export interface Store {
 
   // --- tickets: sign-ins and join requests that one process asks for and another may answer ---
 
-  /** Puts a waiting ticket that lives `ttlMs`. `group` (a session id) makes it findable with `ticketsOf`. */
+  /**
+   * Puts a waiting ticket that lives `ttlMs`. `group` (a session id) makes it findable with `ticketsOf`. A ticket that is
+   * there already stays as it is, so a put may be repeated. In a flood the oldest tickets may go early.
+   */
   putTicket(ticket: NewTicket): Promise<void>;
   readTicket(kind: TicketKind, token: string): Promise<Ticket | undefined>;
   /** Answers a waiting ticket. `gone`: unknown or expired. `answered`: somebody was faster; the first answer stays. */
@@ -237,7 +242,7 @@ export type ResumeOutcome =
       readonly cause: ResumeCause;
       readonly record: SessionRecord;
     }
-  /** Another worker owns it: answer 421 with this. */
+  /** Another worker owns it, or is its heir: answer 421 with this. */
   | { readonly outcome: "elsewhere"; readonly owner: WorkerId; readonly epoch: number }
   | { readonly outcome: "closed" }
   | { readonly outcome: "unknown" };

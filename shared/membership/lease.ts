@@ -1,0 +1,163 @@
+/**
+ * A process keeps its record in the store: announces itself, renews its lease with every beat, and takes the record out
+ * when it ends. When the store is away it goes on trying; when it comes back, the next beat comes at once.
+ */
+import { type Clock, sleep, type Timer } from "../clock.ts";
+import type { Log } from "../log.ts";
+import { MEMBER_BEAT_MS, type Store, StoreAwayError } from "../store/store.ts";
+import type { MemberRecord } from "./member.ts";
+
+/** How long `close` waits for the store to take the record out; the lease ends anyway. */
+const WITHDRAW_TIMEOUT_MS = 1000;
+
+export interface Lease {
+  /**
+   * Announces the member and keeps its lease from then on. Resolves when it is announced for the first time, which may
+   * take as long as the store is away, or when the lease is closed.
+   */
+  start(): Promise<void>;
+  /**
+   * Renews at once, because the record has changed. Resolves after a renewal that began after this call; with the store
+   * away it resolves as well, and the record goes out with a later beat.
+   */
+  refresh(): Promise<void>;
+  /** Stops renewing and takes the record out. Bounded in time, never rejects. */
+  close(): Promise<void>;
+  /**
+   * When the last beat that succeeded was sent, on the monotonic clock; -Infinity before the first. The lease holds at
+   * least until `MEMBER_LEASE_MS` after it.
+   */
+  readonly lastRenewalSentMs: number;
+}
+
+export function createLease(needs: {
+  readonly store: Pick<Store, "announce" | "renew" | "withdraw" | "onHealth">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The record as of now. Its id and incarnation never change. */
+  readonly describe: () => MemberRecord;
+  /** Called once when another incarnation of the same id has announced itself: this process is no member any more. */
+  readonly onReplaced: () => void;
+}): Lease {
+  const { store, clock, log } = needs;
+  let state: "new" | "announcing" | "held" | "replaced" | "closed" = "new";
+  let lastRenewalSentMs = Number.NEGATIVE_INFINITY;
+  let isFailing = false;
+  /** The beat under way, and the one that must follow it because the record changed meanwhile. */
+  let running: Promise<void> | undefined;
+  let following: Promise<void> | undefined;
+  let nextBeat: Timer | undefined;
+  let stopListening: (() => void) | undefined;
+  let markStarted = (): void => {};
+  const started = new Promise<void>((resolve) => {
+    markStarted = resolve;
+  });
+
+  /** One beat after the one under way, however many ask for it: beats never overlap. */
+  function beat(): Promise<void> {
+    if (running === undefined) {
+      running = runBeat().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    following ??= running.then(() => {
+      following = undefined;
+      return beat();
+    });
+    return following;
+  }
+
+  async function runBeat(): Promise<void> {
+    if (isOver()) return;
+    nextBeat?.cancel();
+    const sentMs = clock.nowMs();
+    try {
+      await sendBeat(sentMs);
+      if (isFailing) log.info("the lease is renewed again");
+      isFailing = false;
+    } catch (error) {
+      if (!isFailing) reportFailure(error);
+      isFailing = true;
+    }
+    if (isOver()) return;
+    const restMs = Math.max(0, sentMs + MEMBER_BEAT_MS - clock.nowMs());
+    nextBeat = clock.after(restMs, beatUnwatched);
+  }
+
+  async function sendBeat(sentMs: number): Promise<void> {
+    const member = needs.describe();
+    const outcome = state === "announcing" ? "expired" : await store.renew(member);
+    if (isOver()) return;
+    if (outcome === "replaced") {
+      end("replaced");
+      log.warn({ memberId: member.id }, "another process has announced itself under the same id");
+      needs.onReplaced();
+      return;
+    }
+    if (outcome === "expired") {
+      if (state === "held") log.warn({ memberId: member.id }, "the lease had run out");
+      await store.announce(member);
+      if (state === "announcing") state = "held";
+    }
+    lastRenewalSentMs = sentMs;
+    markStarted();
+  }
+
+  /** For timers and listeners; `runBeat` reports its failures itself. */
+  function beatUnwatched(): void {
+    void beat();
+  }
+
+  function reportFailure(error: unknown): void {
+    if (error instanceof StoreAwayError) log.warn({ err: error }, "the lease cannot be renewed");
+    else log.error({ err: error }, "the lease cannot be renewed");
+  }
+
+  function isOver(): boolean {
+    return state === "replaced" || state === "closed";
+  }
+
+  function end(as: "replaced" | "closed"): void {
+    state = as;
+    nextBeat?.cancel();
+    stopListening?.();
+    markStarted();
+  }
+
+  return {
+    get lastRenewalSentMs() {
+      return lastRenewalSentMs;
+    },
+    async start() {
+      if (state === "new") {
+        state = "announcing";
+        stopListening = store.onHealth((health) => {
+          if (health.state === "up") beatUnwatched();
+        });
+        beatUnwatched();
+      }
+      await started;
+    },
+    async refresh() {
+      if (state !== "new" && !isOver()) await beat();
+    },
+    async close() {
+      const wasMember = state === "announcing" || state === "held";
+      if (state !== "replaced") end("closed");
+      if (!wasMember) return;
+      const { id, incarnation } = needs.describe();
+      const gone = async (): Promise<void> => {
+        // A beat under way could put the record back after it was taken out.
+        await running;
+        await store.withdraw(id, incarnation);
+      };
+      await Promise.race([
+        gone().catch((error: unknown) => {
+          log.debug({ err: error }, "the record was not taken out; its lease will run out");
+        }),
+        sleep(clock, WITHDRAW_TIMEOUT_MS),
+      ]);
+    },
+  };
+}

@@ -1,0 +1,244 @@
+/**
+ * Who the members are, as this process sees it: read from the store every second and soon after a hint, turned into a
+ * ring, and swapped in as a whole. While the store is away, what was read last rules.
+ *
+ * What is missing from a snapshot is not always gone: a store that is new or was flushed knows nobody yet, and all
+ * workers ending in the same moment is less likely than a store that lost them (DESIGN: an empty set, or one without the
+ * boot key, is not believed).
+ */
+import type { Clock, Timer } from "../clock.ts";
+import type { WorkerId } from "../ids.ts";
+import type { Log } from "../log.ts";
+import { createRing, type Ring } from "../ring.ts";
+import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
+import { type WorkerTag, workerTag } from "../tag.ts";
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "./member.ts";
+
+/** Hints may be missed; a snapshot is never older than this while the store answers. */
+const POLL_PERIOD_MS = 1000;
+/**
+ * Fingerprints may differ while a change of the members goes round: a poll and a beat each, and some slowness.
+ */
+const FINGERPRINT_PATIENCE_MS = 5000;
+
+export interface MembershipView {
+  /** Reads the first snapshot. With the store away it resolves at once and goes on trying. */
+  start(): Promise<void>;
+  close(): void;
+  /** In name order. A new array for each snapshot that differs; it is never changed. */
+  readonly workers: readonly WorkerRecord[];
+  readonly balancers: readonly BalancerRecord[];
+  /** Of all workers, whatever their state. */
+  readonly ring: Ring;
+  /** Whether a snapshot has been read at all. */
+  readonly fresh: boolean;
+  worker(id: WorkerId): WorkerRecord | undefined;
+  byTag(tag: WorkerTag): WorkerRecord | undefined;
+  /** Calls `listener` after each snapshot that differs from the one before. Returns the way to stop. */
+  onChange(listener: () => void): () => void;
+}
+
+export function createMembershipView(needs: {
+  readonly store: Pick<Store, "members" | "onChange" | "onHealth">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly ringKey: Buffer;
+}): MembershipView {
+  const { store, clock, log } = needs;
+  const listeners = new Set<() => void>();
+  let snapshot = takeSnapshot([], []);
+  let ring = createRing([], needs.ringKey);
+  let fresh = false;
+  let isClosed = false;
+  let reading: Promise<void> | undefined;
+  let readAgain = false;
+  let poll: Timer | undefined;
+  const stops: (() => void)[] = [];
+  const fingerprints = createFingerprintWatch(clock, log);
+
+  /** Reads once more after a read under way, however many ask meanwhile. */
+  function read(): Promise<void> {
+    readAgain = reading !== undefined;
+    reading ??= readUntilQuiet().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  }
+
+  async function readUntilQuiet(): Promise<void> {
+    do {
+      readAgain = false;
+      await readOnce();
+    } while (readAgain && !isClosed);
+  }
+
+  async function readOnce(): Promise<void> {
+    try {
+      const seen = await store.members();
+      if (!isClosed) accept(seen);
+    } catch (error) {
+      // The store's client says when it is away; the last snapshot rules.
+      if (!(error instanceof StoreAwayError)) {
+        log.error({ err: error }, "the members could not be read");
+      }
+    }
+  }
+
+  function accept(seen: Membership): void {
+    const before = snapshot;
+    const next = believe(before, seen);
+    const wasFresh = fresh;
+    fresh = true;
+    if (next.text !== before.text || !wasFresh) {
+      snapshot = next;
+      if (next.ringText !== before.ringText) swapRing(next);
+      for (const listener of listeners) tell(listener);
+    }
+    fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
+  }
+
+  function swapRing(next: Snapshot): void {
+    ring = createRing(next.workers, needs.ringKey);
+    log.info({ workers: next.workers.length, ring: ring.fingerprint }, "the ring has changed");
+  }
+
+  function tell(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      log.error({ err: error }, "a listener of the membership failed");
+    }
+  }
+
+  /** For timers and hints; `readOnce` reports its failures itself. */
+  function readUnwatched(): void {
+    void read();
+  }
+
+  return {
+    async start() {
+      if (poll !== undefined || isClosed) return;
+      stops.push(
+        store.onChange((change) => {
+          if (change.subject === "members") readUnwatched();
+        }),
+        store.onHealth((health) => {
+          if (health.state === "up") readUnwatched();
+        }),
+      );
+      poll = clock.every(POLL_PERIOD_MS, readUnwatched);
+      await read();
+    },
+    close() {
+      isClosed = true;
+      poll?.cancel();
+      for (const stop of stops) stop();
+      listeners.clear();
+    },
+    get workers() {
+      return snapshot.workers;
+    },
+    get balancers() {
+      return snapshot.balancers;
+    },
+    get ring() {
+      return ring;
+    },
+    get fresh() {
+      return fresh;
+    },
+    worker: (id) => snapshot.byId.get(id),
+    byTag: (tag) => snapshot.byTag.get(tag),
+    onChange(listener) {
+      const own = (): void => listener();
+      listeners.add(own);
+      return () => listeners.delete(own);
+    },
+  };
+}
+
+// --- snapshots: values in, values out ---
+
+interface Snapshot {
+  readonly workers: readonly WorkerRecord[];
+  readonly balancers: readonly BalancerRecord[];
+  readonly byId: ReadonlyMap<WorkerId, WorkerRecord>;
+  readonly byTag: ReadonlyMap<WorkerTag, WorkerRecord>;
+  /** All of it, to see whether anything has changed; and what the ring depends on. */
+  readonly text: string;
+  readonly ringText: string;
+}
+
+/** What to hold true after `seen`, when `before` was true. */
+function believe(before: Snapshot, seen: Membership): Snapshot {
+  const workers = seen.members.filter((member) => member.kind === "worker");
+  const balancers = seen.members.filter((member) => member.kind === "balancer");
+  if (!seen.booted) {
+    // Whoever is there is there; that others are missing says nothing yet.
+    return takeSnapshot(
+      [...before.workers.filter((old) => isMissing(old, workers)), ...workers],
+      [...before.balancers.filter((old) => isMissing(old, balancers)), ...balancers],
+    );
+  }
+  return takeSnapshot(workers.length === 0 ? before.workers : workers, balancers);
+}
+
+function isMissing(member: MemberRecord, from: readonly MemberRecord[]): boolean {
+  return from.every((other) => other.id !== member.id);
+}
+
+function takeSnapshot(
+  workers: readonly WorkerRecord[],
+  balancers: readonly BalancerRecord[],
+): Snapshot {
+  const sortedWorkers = [...workers].sort(byName);
+  const sortedBalancers = [...balancers].sort(byName);
+  return {
+    workers: sortedWorkers,
+    balancers: sortedBalancers,
+    byId: new Map(sortedWorkers.map((worker) => [worker.id, worker])),
+    byTag: new Map(
+      sortedWorkers.map((worker) => [workerTag(worker.id, worker.incarnation), worker]),
+    ),
+    text: JSON.stringify([sortedWorkers, sortedBalancers]),
+    ringText: JSON.stringify(sortedWorkers.map(({ id, weight }) => [id, weight])),
+  };
+}
+
+function byName(a: MemberRecord, b: MemberRecord): number {
+  return a.id < b.id ? -1 : 1;
+}
+
+// --- fingerprints ---
+
+/**
+ * Says when processes that should see the same members go on having different rings: they would send the same key to
+ * different workers. Once for each way in which they differ.
+ */
+function createFingerprintWatch(clock: Clock, log: Log) {
+  let seen = "";
+  let sinceMs = 0;
+  let isReported = false;
+
+  return {
+    look(own: string, members: readonly MemberRecord[]): void {
+      const others = members.filter(
+        ({ ringFingerprint }) => ringFingerprint !== "" && ringFingerprint !== own,
+      );
+      const found = [own, ...others.map(({ id, ringFingerprint }) => `${id} ${ringFingerprint}`)];
+      const text = found.join("\n");
+      if (text !== seen) {
+        seen = text;
+        sinceMs = clock.nowMs();
+        isReported = false;
+      }
+      if (others.length === 0 || isReported) return;
+      if (clock.nowMs() - sinceMs < FINGERPRINT_PATIENCE_MS) return;
+      isReported = true;
+      log.error(
+        { ring: own, members: others.map(({ id }) => id) },
+        "processes have different rings and may route the same key differently; check that they run the same version with the same weights",
+      );
+    },
+  };
+}

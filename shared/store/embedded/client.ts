@@ -1,0 +1,294 @@
+/**
+ * The embedded store as its client processes see it: the contract, asked over the Unix socket of `startStoreServer`.
+ *
+ * Questions are pipelined; what is asked in one go is written in one go. While the store is away every operation fails at
+ * once, so nothing piles up, and the connection is tried again and again.
+ */
+import { connect, type Socket } from "node:net";
+import type { Clock, Timer } from "../../clock.ts";
+import { describeError, EdgeError } from "../../errors.ts";
+import type { Log } from "../../log.ts";
+import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
+import { createLineReader } from "./lines.ts";
+import type { Operation } from "./operations.ts";
+import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
+
+/** An answer takes a fraction of a millisecond; this long means that the store hangs. */
+const ANSWER_TIMEOUT_MS = 2000;
+const FIRST_RETRY_MS = 20;
+const MAX_RETRY_MS = 1000;
+/** Questions that wait for their answer; one more fails, because the store must have stopped. */
+const MAX_WAITING = 10_000;
+const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
+const MAX_REPLY_BYTES = 256 * 1024 * 1024;
+/** How long `close` waits for answers that are under way. */
+const CLOSE_TIMEOUT_MS = 500;
+
+/** The store will not do what it was asked, however often: a bug of the asker, or a value that is too large. */
+export class StoreRefusedError extends EdgeError {
+  readonly code = "EDGE_STORE_REFUSED";
+  readonly source = "internal";
+  readonly retryable = false;
+  constructor(operation: string, why: string) {
+    super(`the store refused ${operation}: ${why}; this is a bug, please report it`);
+  }
+}
+
+/**
+ * A client of the store that listens on `socketPath`. It connects at once and stays at it; what is asked before the first
+ * connection stands waits for it. Health is `away` until the store has answered for the first time.
+ */
+export function connectEmbeddedStore(needs: {
+  readonly socketPath: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Store {
+  const { clock, log } = needs;
+  const healthListeners = new Set<(health: StoreHealth) => void>();
+  const changeListeners = new Set<(change: Change) => void>();
+  let health: StoreHealth = { state: "away", reason: "not connected yet" };
+  let connection: Connection | undefined;
+  let retry: Timer | undefined;
+  let failures = 0;
+  let isClosed = false;
+
+  function setHealth(next: StoreHealth): void {
+    const isChange = next.state !== health.state;
+    const wasTried = failures > 0;
+    health = next;
+    if (!isChange) return;
+    if (next.state === "away") log.warn({ reason: next.reason }, "the store is away");
+    else if (wasTried) log.info("the store answers again");
+    tell(healthListeners, next, log);
+  }
+
+  // --- connecting ---
+
+  function open(): void {
+    retry = undefined;
+    const opened = createConnection({
+      socketPath: needs.socketPath,
+      clock,
+      onChanges(changes) {
+        for (const change of changes) tell(changeListeners, change, log);
+      },
+      onLost: (reason) => lose(reason),
+    });
+    connection = opened;
+    // A connection proves little: a stopped process is connected to as well. Only an answer counts.
+    opened.ask("timeMs", []).then(
+      () => {
+        setHealth({ state: "up" });
+        failures = 0;
+      },
+      () => {
+        // `onLost` says it.
+      },
+    );
+  }
+
+  function lose(reason: string): void {
+    connection = undefined;
+    if (isClosed) return;
+    if (failures === 0 && health.state === "away") log.warn({ reason }, "the store is away");
+    failures++;
+    setHealth({ state: "away", reason });
+    const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
+    // Jitter, because all processes lose the store at the same moment.
+    retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
+  }
+
+  function ask<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
+    const isFirstTry = failures === 0;
+    if (connection === undefined || isClosed || (health.state === "away" && !isFirstTry)) {
+      const reason = health.state === "away" ? health.reason : "closed";
+      return Promise.reject(new StoreAwayError(op, new Error(reason)));
+    }
+    // The server checks every argument and this process is of the same version, so the answer is what the contract says.
+    return connection.ask(op, args) as Promise<T>;
+  }
+
+  open();
+
+  return {
+    get health() {
+      return health;
+    },
+    onHealth: (listener) => addListener(healthListeners, listener),
+    onChange: (listener) => addListener(changeListeners, listener),
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      retry?.cancel();
+      await connection?.close();
+    },
+
+    timeMs: () => ask("timeMs"),
+    announce: (member) => ask("announce", member),
+    renew: (member) => ask("renew", member),
+    withdraw: (id, incarnation) => ask("withdraw", id, incarnation),
+    members: () => ask("members"),
+
+    createSession: (create) => ask("createSession", create),
+    resumeSession: (resume) => ask("resumeSession", resume),
+    findSession: (key) => ask("findSession", key),
+    sessionsOf: (owner) => ask("sessionsOf", owner),
+    releaseSession: (holder, to) => ask("releaseSession", holder, to),
+    closeSession: (holder, untilMs) => ask("closeSession", holder, untilMs),
+    openSession: (holder) => ask("openSession", holder),
+    putPeer: (holder, peer) => ask("putPeer", holder, peer),
+    removePeer: (holder, peer, untilMs) => ask("removePeer", holder, peer, untilMs),
+    nextClock: (holder) => ask("nextClock", holder),
+
+    putTicket: (ticket) => ask("putTicket", ticket),
+    readTicket: (kind, token) => ask("readTicket", kind, token),
+    answerTicket: (kind, token, answer) => ask("answerTicket", kind, token, answer),
+    dropTicket: (kind, token) => ask("dropTicket", kind, token),
+    ticketsOf: (kind, group) => ask("ticketsOf", kind, group),
+
+    buryToken: (tokenId, untilMs) => ask("buryToken", tokenId, untilMs),
+    isTokenBuried: (tokenId) => ask("isTokenBuried", tokenId),
+
+    addToCounters: (increments) => ask("addToCounters", increments),
+    readCounters: (prefix) => ask("readCounters", prefix),
+    appendEvent: (event) => ask("appendEvent", event),
+    readEvents: (query) => ask("readEvents", query),
+  };
+}
+
+// --- one connection, from its birth to its loss ---
+
+interface Connection {
+  /** Rejects with `StoreAwayError` when the connection is lost first, or no answer came in time. */
+  ask(op: Operation, args: readonly unknown[]): Promise<unknown>;
+  /** Waits a moment for answers that are under way, then ends. */
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  readonly op: Operation;
+  readonly sentMs: number;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+function createConnection(needs: {
+  readonly socketPath: string;
+  readonly clock: Clock;
+  readonly onChanges: (changes: readonly Change[]) => void;
+  /** Called once, also when it was closed. */
+  readonly onLost: (reason: string) => void;
+}): Connection {
+  const { clock } = needs;
+  const socket: Socket = connect(needs.socketPath);
+  /** In the order of asking, which is the order of answers. */
+  const waitingById = new Map<number, Waiting>();
+  let lastId = 0;
+  let unsent = "";
+  let watch: Timer | undefined;
+  let isLost = false;
+  let onIdle: (() => void) | undefined;
+
+  socket.on("error", (error) => lose(describeError(error)));
+  socket.on("close", () => lose("the connection was closed"));
+  const reader = createLineReader(MAX_REPLY_BYTES, (line) => {
+    const reply = parseReply(line);
+    if (reply !== undefined) take(reply);
+    return reply !== undefined;
+  });
+  socket.on("data", (chunk) => {
+    if (!reader.push(chunk)) lose("what answers is not the store");
+  });
+
+  function lose(reason: string): void {
+    if (isLost) return;
+    isLost = true;
+    watch?.cancel();
+    socket.destroy();
+    needs.onLost(reason);
+    const cause = new Error(reason);
+    for (const { op, reject } of waitingById.values()) reject(new StoreAwayError(op, cause));
+    waitingById.clear();
+    onIdle?.();
+  }
+
+  function take(reply: Reply): void {
+    if ("changes" in reply) {
+      needs.onChanges(reply.changes);
+      return;
+    }
+    const waiting = waitingById.get(reply.id);
+    waitingById.delete(reply.id);
+    if ("error" in reply) waiting?.reject(new StoreRefusedError(waiting.op, reply.error));
+    else waiting?.resolve(reply.value);
+    if (waitingById.size === 0) onIdle?.();
+  }
+
+  /** One timer for all: answers come in order, so only the oldest question can be late. */
+  function watchOldest(): void {
+    watch = undefined;
+    const [oldest] = waitingById.values();
+    if (oldest === undefined || isLost) return;
+    const leftMs = oldest.sentMs + ANSWER_TIMEOUT_MS - clock.nowMs();
+    if (leftMs <= 0) lose(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
+    else watch = clock.after(leftMs, watchOldest);
+  }
+
+  function flush(): void {
+    if (!isLost) socket.write(unsent);
+    unsent = "";
+  }
+
+  return {
+    ask(op, args) {
+      if (isLost || waitingById.size >= MAX_WAITING || socket.writableLength > MAX_UNSENT_BYTES) {
+        return Promise.reject(new StoreAwayError(op, new Error("too many questions wait")));
+      }
+      const id = ++lastId;
+      const line = toLine({ id, op, args });
+      if (line.length > MAX_REQUEST_BYTES) {
+        return Promise.reject(new StoreRefusedError(op, "its arguments are too large"));
+      }
+      // After the current piece of work, so that whatever it asks goes out in one write.
+      if (unsent === "") process.nextTick(flush);
+      unsent += line;
+      return new Promise((resolve, reject) => {
+        waitingById.set(id, { op, sentMs: clock.nowMs(), resolve, reject });
+        watch ??= clock.after(ANSWER_TIMEOUT_MS, watchOldest);
+      });
+    },
+
+    async close() {
+      if (waitingById.size > 0) {
+        await new Promise<void>((resolve) => {
+          onIdle = resolve;
+          clock.after(CLOSE_TIMEOUT_MS, resolve);
+        });
+      }
+      lose("closed");
+    },
+  };
+}
+
+// --- listeners ---
+
+function addListener<T>(
+  listeners: Set<(value: T) => void>,
+  listener: (value: T) => void,
+): () => void {
+  // A function of its own, so that adding the same listener twice means two calls.
+  const own = (value: T): void => listener(value);
+  listeners.add(own);
+  return () => listeners.delete(own);
+}
+
+/** A listener that throws must not end the process, nor keep the news from the others. */
+function tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log): void {
+  for (const listener of listeners) {
+    try {
+      listener(value);
+    } catch (error) {
+      log.error({ err: error }, "a listener of the store failed");
+    }
+  }
+}

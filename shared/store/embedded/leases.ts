@@ -1,0 +1,101 @@
+/**
+ * The members of the embedded store and their leases. They live in memory only: after a restart of the store every member
+ * announces itself again, because its next renewal is answered with `expired`.
+ */
+import type { Incarnation, WorkerId } from "../../ids.ts";
+import type { MemberRecord } from "../../membership/member.ts";
+import type { Lease } from "../../membership/ownership.ts";
+import { MEMBER_LEASE_MS } from "../store.ts";
+import type { Effects } from "./effects.ts";
+import type { Operations } from "./operations.ts";
+import type { StoreTime } from "./time.ts";
+
+/**
+ * For this long after its start the store believes no member to be gone: its members have had no time to say that they
+ * are there. A restart of the store must not look like the death of every worker.
+ */
+export const SETTLING_MS = MEMBER_LEASE_MS;
+
+export interface Leases extends Pick<Operations, "announce" | "renew" | "withdraw" | "members"> {
+  /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
+  leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease;
+  /** Takes out what has expired. */
+  sweep(now: StoreTime): void;
+}
+
+interface Held {
+  readonly member: MemberRecord;
+  readonly lastBeatMs: number;
+}
+
+/** `startedMs`: the monotonic time at which the store started. */
+export function createLeases(effects: Effects, startedMs: number): Leases {
+  const heldById = new Map<WorkerId, Held>();
+
+  function find(now: StoreTime, id: WorkerId): Held | undefined {
+    const held = heldById.get(id);
+    return held !== undefined && !isExpired(held, now) ? held : undefined;
+  }
+
+  function hold(now: StoreTime, member: MemberRecord): void {
+    heldById.set(member.id, { member, lastBeatMs: now.nowMs });
+  }
+
+  return {
+    announce(now, member) {
+      hold(now, member);
+      effects.change({ subject: "members" });
+    },
+    renew(now, member) {
+      const held = find(now, member.id);
+      if (held === undefined) return "expired";
+      if (held.member.incarnation !== member.incarnation) return "replaced";
+      hold(now, member);
+      if (differsVisibly(held.member, member)) effects.change({ subject: "members" });
+      return "renewed";
+    },
+    withdraw(_now, id, incarnation) {
+      if (heldById.get(id)?.member.incarnation !== incarnation) return;
+      heldById.delete(id);
+      effects.change({ subject: "members" });
+    },
+    members(now) {
+      const members: MemberRecord[] = [];
+      for (const held of heldById.values()) {
+        if (!isExpired(held, now)) members.push(held.member);
+      }
+      // Records are checked when they come in, so none is ever ignored here.
+      return { members, ignored: 0, booted: !isSettling(now, startedMs) };
+    },
+    leaseOf(now, id, assumed) {
+      const held = find(now, id);
+      if (held !== undefined) {
+        const sinceLastBeatMs = now.nowMs - held.lastBeatMs;
+        return { state: "held", incarnation: held.member.incarnation, sinceLastBeatMs };
+      }
+      return isSettling(now, startedMs)
+        ? { state: "held", incarnation: assumed, sinceLastBeatMs: now.nowMs - startedMs }
+        : { state: "gone" };
+    },
+    sweep(now) {
+      for (const [id, held] of heldById) {
+        if (!isExpired(held, now)) continue;
+        heldById.delete(id);
+        effects.change({ subject: "members" });
+      }
+    },
+  };
+}
+
+function isExpired(held: Held, now: StoreTime): boolean {
+  return now.nowMs - held.lastBeatMs >= MEMBER_LEASE_MS;
+}
+
+function isSettling(now: StoreTime, startedMs: number): boolean {
+  return now.nowMs - startedMs < SETTLING_MS;
+}
+
+/** The load changes with each beat; a hint for each would have everybody read the members all the time. */
+function differsVisibly(before: MemberRecord, after: MemberRecord): boolean {
+  return JSON.stringify({ ...before, load: 0 }) !== JSON.stringify({ ...after, load: 0 });
+}

@@ -1,0 +1,169 @@
+/**
+ * What goes over the socket of the embedded store: one JSON value per line. A client asks `{id, op, args}` and gets
+ * `{id, value}` or `{id, error}`, in the order of its questions; everybody is told `{changes}`.
+ */
+import { z } from "zod";
+import type { MemberRecord } from "../../membership/member.ts";
+import { parseMember } from "../../membership/member.ts";
+import type { Change } from "../store.ts";
+import type { Operation } from "./operations.ts";
+import {
+  counterNameSchema,
+  eventSchema,
+  incarnationSchema,
+  jsonSchema,
+  peerIdSchema,
+  peerSchema,
+  sessionIdSchema,
+  sessionKeySchema,
+  ticketKindSchema,
+  timeSchema,
+  tokenSchema,
+  userIdSchema,
+  workerIdSchema,
+} from "./records.ts";
+
+/** Longest line that the server takes. Answers may be longer. */
+export const MAX_REQUEST_BYTES = 1024 * 1024;
+
+export interface Request {
+  readonly id: number;
+  readonly op: Operation;
+  readonly args: readonly unknown[];
+}
+
+export type Reply =
+  | { readonly id: number; readonly value?: unknown }
+  /** The request makes no sense; nothing was done. */
+  | { readonly id: number; readonly error: string }
+  | { readonly changes: readonly Change[] };
+
+/**
+ * The request in a line; `refused` when it has an id but makes no sense, so that the asker can be told; undefined when it
+ * is not from a client of ours.
+ */
+export function parseRequest(
+  line: Buffer,
+): Request | { readonly id: number; readonly refused: string } | undefined {
+  const envelope = parseEnvelope(line);
+  if (envelope === undefined) return undefined;
+  const { id, op, args } = envelope;
+  if (!Object.hasOwn(ARGUMENTS, op)) return { id, refused: "unknown operation" };
+  const operation = op as Operation;
+  const parsed = ARGUMENTS[operation].safeParse(args);
+  if (!parsed.success) return { id, refused: describeIssue(parsed.error) };
+  return { id, op: operation, args: parsed.data };
+}
+
+/** A line of the server, as its client reads it; undefined when it is none. */
+export function parseReply(line: Buffer): Reply | undefined {
+  try {
+    const value: unknown = JSON.parse(line.toString("utf8"));
+    if (typeof value !== "object" || value === null) return undefined;
+    if ("changes" in value && Array.isArray(value.changes)) return value as Reply;
+    return "id" in value && typeof value.id === "number" ? (value as Reply) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function toLine(value: Request | Reply): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+const envelopeSchema = z.object({
+  id: z.number(),
+  op: z.string().max(64),
+  args: z.array(z.unknown()).max(8),
+});
+
+function parseEnvelope(line: Buffer): z.infer<typeof envelopeSchema> | undefined {
+  try {
+    const parsed = envelopeSchema.safeParse(JSON.parse(line.toString("utf8")));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where the first problem is, without the value: it may be a token. */
+function describeIssue(error: z.ZodError): string {
+  const issue = error.issues[0];
+  return issue === undefined ? "invalid" : `${issue.code} at args.${issue.path.join(".")}`;
+}
+
+// --- arguments, by operation ---
+
+const memberSchema = z.unknown().transform((value, context): MemberRecord => {
+  const member = parseMember(value);
+  if (member !== undefined) return member;
+  context.addIssue({ code: "custom", message: "not a member" });
+  return z.NEVER;
+});
+
+const holderSchema = z.object({
+  sessionId: sessionIdSchema,
+  owner: workerIdSchema,
+  epoch: z.number(),
+});
+
+const createSchema = z.object({
+  sessionId: sessionIdSchema,
+  owner: workerIdSchema,
+  incarnation: incarnationSchema,
+  alias: sessionKeySchema.exactOptional(),
+  userId: userIdSchema,
+  maxPerUser: z.number().nonnegative(),
+});
+
+const resumeSchema = z.object({
+  sessionId: sessionIdSchema,
+  worker: workerIdSchema,
+  incarnation: incarnationSchema,
+  evidence: z.enum(["refused", "exited"]).exactOptional(),
+});
+
+const ticketSchema = z.object({
+  kind: ticketKindSchema,
+  token: tokenSchema,
+  question: jsonSchema,
+  group: z.string().max(4096).exactOptional(),
+  ttlMs: z.number().positive(),
+});
+
+const eventQuerySchema = z.object({
+  limit: z.number().int().nonnegative(),
+  sessionId: sessionIdSchema.exactOptional(),
+});
+
+/** JSON has no undefined: an argument that is not given arrives as null. */
+const heirSchema = workerIdSchema.nullable().transform((heir) => heir ?? undefined);
+
+const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
+  timeMs: z.tuple([]),
+  announce: z.tuple([memberSchema]),
+  renew: z.tuple([memberSchema]),
+  withdraw: z.tuple([workerIdSchema, incarnationSchema]),
+  members: z.tuple([]),
+  createSession: z.tuple([createSchema]),
+  resumeSession: z.tuple([resumeSchema]),
+  findSession: z.tuple([sessionKeySchema]),
+  sessionsOf: z.tuple([workerIdSchema]),
+  releaseSession: z.tuple([holderSchema, heirSchema]),
+  closeSession: z.tuple([holderSchema, timeSchema]),
+  openSession: z.tuple([holderSchema]),
+  putPeer: z.tuple([holderSchema, peerSchema]),
+  removePeer: z.tuple([holderSchema, peerIdSchema, timeSchema]),
+  nextClock: z.tuple([holderSchema]),
+  putTicket: z.tuple([ticketSchema]),
+  readTicket: z.tuple([ticketKindSchema, tokenSchema]),
+  answerTicket: z.tuple([ticketKindSchema, tokenSchema, jsonSchema]),
+  dropTicket: z.tuple([ticketKindSchema, tokenSchema]),
+  ticketsOf: z.tuple([ticketKindSchema, z.string().max(4096)]),
+  buryToken: z.tuple([tokenSchema, timeSchema]),
+  isTokenBuried: z.tuple([tokenSchema]),
+  addToCounters: z.tuple([z.record(counterNameSchema, z.number())]),
+  readCounters: z.tuple([z.string().max(200)]),
+  appendEvent: z.tuple([eventSchema]),
+  readEvents: z.tuple([eventQuerySchema]),
+};
