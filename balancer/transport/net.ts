@@ -226,7 +226,9 @@ async function listen(options: ListenOptions, reportBug: BugReport): Promise<Lis
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () => {
+      server.close();
+    },
   };
 }
 

@@ -82,7 +82,7 @@ export interface TlsOptions {
 export interface Listening {
   readonly port: number;
   /** Stops accepting. Open connections stay. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 export interface Transport {

@@ -1,0 +1,88 @@
+/**
+ * The parts between the public ports and the workers, put together: what `main.ts` starts and the tests start too.
+ */
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../shared/clock.ts";
+import type { Log } from "../shared/log.ts";
+import type { Counters } from "../shared/metrics.ts";
+import type { Store } from "../shared/store/store.ts";
+import { createDeadlines } from "./deadlines.ts";
+import { createDirectory, type Directory, type MembershipView } from "./directory.ts";
+import type { DownstreamLimits } from "./downstream.ts";
+import type { TrustedProxies } from "./headers.ts";
+import { type Listener, listen } from "./listener.ts";
+import { createExchange } from "./proxy.ts";
+import type { Certificate } from "./tls.ts";
+import type { Transport } from "./transport/transport.ts";
+import { createTunnels, type Tunnels } from "./tunnel.ts";
+import { Upstream } from "./upstream.ts";
+
+export interface DataPath {
+  readonly listener: Listener;
+  readonly directory: Directory;
+  readonly tunnels: Tunnels;
+  /** Stops accepting, ends tunnels by FIN, closes the rest at once. */
+  close(): void;
+}
+
+/** Opens the public ports. Rejects with the system's error; `onPort` says which port was tried. */
+export async function startDataPath(needs: {
+  readonly transport: Transport;
+  readonly view: MembershipView;
+  readonly store: Pick<Store, "findSession">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly edgeKey: Buffer;
+  readonly trusted: TrustedProxies;
+  readonly certificate: Certificate | undefined;
+  readonly bind: string;
+  readonly port: number;
+  readonly tlsPort: number;
+  readonly maxConnections: number;
+  readonly connectTimeoutMs: number;
+  readonly tlsHandshakeTimeoutMs: number;
+  readonly limits: DownstreamLimits;
+  readonly onPort: (setting: "CT_PORT" | "CT_TLS_PORT", port: number) => void;
+}): Promise<DataPath> {
+  const { clock, counters, transport, log } = needs;
+  const deadlines = createDeadlines({ clock });
+  const tunnels = createTunnels({ clock });
+  const directory = createDirectory({
+    view: needs.view,
+    store: needs.store,
+    clock,
+    counters,
+    createUpstream: (record) => new Upstream(record, { ...needs, deadlines }),
+    onMoved: (key, epoch) => tunnels.endMoved(key, epoch),
+    random: Math.random,
+  });
+  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, log };
+  const listener = await listen({
+    ...needs,
+    transport,
+    deadlines,
+    nextRequestId: createRequestIds(),
+    createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
+  });
+
+  return {
+    listener,
+    directory,
+    tunnels,
+    close() {
+      listener.close();
+      tunnels.endAll();
+      listener.destroyAll();
+      directory.close();
+      deadlines.close();
+    },
+  };
+}
+
+/** Ids that are unique over processes and time, and cheap: a random prefix and a count. */
+function createRequestIds(): () => string {
+  const prefix = randomBytes(6).toString("hex");
+  let count = 0;
+  return () => `${prefix}-${(++count).toString(36)}`;
+}

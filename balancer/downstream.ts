@@ -1,0 +1,449 @@
+/**
+ * One connection of a client: reads requests, one at a time and in order, sends their answers, keeps time, and ends such
+ * that what was answered arrives.
+ */
+import type { Counters } from "../shared/metrics.ts";
+import { type AnswerContext, ClientTimeoutError, errorAnswer, type OwnAnswer } from "./answers.ts";
+import type { Deadline, Deadlines } from "./deadlines.ts";
+import { isForwardableTrailer } from "./headers.ts";
+import { HttpSyntaxError } from "./http1/fields.ts";
+import { BodyReader } from "./http1/framing.ts";
+import { HeadCollector, parseRequestHead, type RequestHead } from "./http1/head.ts";
+import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
+
+/** Time limits of a client's connection, in ms. */
+export interface DownstreamLimits {
+  readonly headerTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly keepaliveTimeoutMs: number;
+  readonly upstreamTimeoutMs: number;
+}
+
+/** One request, as the connection sees it. */
+export interface Exchange {
+  /** Called once, after the connection knows of it. */
+  start(): void;
+  /** Part of the request's body, framed as it is sent on; the bytes are valid until the call returns. */
+  onBody(pieces: Piece[]): void;
+  onBodyEnd(): void;
+  /** The client takes more of the answer. */
+  onDrain(): void;
+  /** The client is gone or too slow: drop everything. The last call. */
+  onAbort(): void;
+  /** The worker is too slow. */
+  onTimeout(): void;
+}
+
+/** The client, as a request sees it. */
+export interface Client {
+  readonly requestId: string;
+  readonly remoteAddress: string;
+  readonly secure: boolean;
+  /** Sends an interim answer (1xx); the answer itself has not begun by it. */
+  sendInterim(pieces: readonly Piece[]): void;
+  /** Sends part of the answer. False: stop until `onDrain`. */
+  send(pieces: readonly Piece[]): boolean;
+  /** The worker does not take the body as fast as it comes. */
+  pauseBody(): void;
+  resumeBody(): void;
+  /** The answer is complete. */
+  finish(keepAlive: boolean): void;
+  /** The answer can not be completed: the client must not take what it got for all. */
+  cut(): void;
+  /** Answers an error, or cuts when an answer has begun. */
+  fail(error: unknown): void;
+  answer(make: (context: AnswerContext) => OwnAnswer): void;
+  /** Gives the connection away, to a tunnel; its handler must be set at once. */
+  detach(): Detached;
+}
+
+export interface Detached {
+  readonly connection: Connection;
+  /** What the client sent behind its request. */
+  readonly early: readonly Buffer[];
+  /** Whether the client has ended its side. */
+  readonly ended: boolean;
+}
+
+export interface DownstreamNeeds {
+  readonly deadlines: Deadlines;
+  readonly limits: DownstreamLimits;
+  readonly counters: Counters;
+  readonly nextRequestId: () => string;
+  readonly createExchange: (head: RequestHead, client: Client) => Exchange;
+}
+
+/** Bytes of the next requests that are kept while one is answered. */
+const MAX_HELD_BYTES = 65_536;
+/**
+ * A client that ended its side while it waits may have gone or may only have finished asking; TCP does not tell. An
+ * answer that begins within this time is still sent.
+ */
+const HALF_CLOSED_MS = 1000;
+/**
+ * After our last byte we read on for a while: closing with unread bytes would send RST, and the client might lose the
+ * answer (RFC 9112 §9.6).
+ */
+const LINGER_MS = 2000;
+
+/**
+ * `head`: between requests or within a head · `body`: a request's body comes · `answer`: the request is complete, its
+ * answer is not · `lingering`: all is said · `gone`: closed, or given to a tunnel.
+ */
+type State = "head" | "body" | "answer" | "lingering" | "gone";
+
+/** Reads requests from `connection` until it ends or becomes a tunnel; then `onOver` is called, once. */
+export function serveClient(
+  connection: Connection,
+  needs: DownstreamNeeds,
+  onOver: () => void,
+): void {
+  connection.handler = new Downstream(connection, needs, onOver);
+}
+
+class Downstream implements ConnectionHandler, Client {
+  readonly remoteAddress: string;
+  readonly secure: boolean;
+  requestId = "";
+  readonly #connection: Connection;
+  readonly #needs: DownstreamNeeds;
+  readonly #onOver: () => void;
+  readonly #deadline: Deadline;
+  readonly #collector = new HeadCollector("downstream");
+  #state: State = "head";
+  #isFirst = true;
+  #head: RequestHead | undefined;
+  #exchange: Exchange | undefined;
+  #body: BodyReader | undefined;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  /** Whether `onData` is at work and will go on with the next request by itself. */
+  #reading = false;
+  #paused = false;
+  /** Whether the client does not take the answer as fast as it comes. */
+  #stalled = false;
+  #answerBegun = false;
+  /** Whether the client ended its side. */
+  #ended = false;
+
+  constructor(connection: Connection, needs: DownstreamNeeds, onOver: () => void) {
+    this.#connection = connection;
+    this.#needs = needs;
+    this.#onOver = onOver;
+    this.remoteAddress = connection.remoteAddress;
+    this.secure = connection.secure;
+    this.#deadline = needs.deadlines.create(() => this.#onDeadline());
+    this.#deadline.set(needs.limits.headerTimeoutMs);
+  }
+
+  // --- events of the connection ---
+
+  onData(bytes: Buffer): void {
+    if (this.#state === "answer" || this.#held.length > 0) this.#hold(bytes);
+    else this.#read(bytes);
+  }
+
+  onEnd(): void {
+    this.#ended = true;
+    switch (this.#state) {
+      case "answer":
+        if (!this.#answerBegun) this.#deadline.set(HALF_CLOSED_MS);
+        break;
+      case "body":
+        // The rest of the request will never come.
+        this.#abandon();
+        this.#connection.destroy();
+        break;
+      case "head":
+        this.#linger();
+        break;
+      case "lingering":
+      case "gone":
+        break;
+    }
+  }
+
+  onDrain(): void {
+    if (this.#stalled) {
+      this.#stalled = false;
+      this.#rearm();
+    }
+    this.#exchange?.onDrain();
+  }
+
+  onClose(): void {
+    this.#abandon();
+    this.#leave();
+  }
+
+  // --- reading requests ---
+
+  #read(bytes: Buffer): void {
+    this.#reading = true;
+    try {
+      this.#readAll(bytes);
+    } catch (error) {
+      if (!(error instanceof HttpSyntaxError)) throw error;
+      this.#refuse(error);
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #readAll(bytes: Buffer): void {
+    let at = 0;
+    while (at < bytes.length) {
+      switch (this.#state) {
+        case "head":
+          at = this.#readHead(bytes, at);
+          if (at < 0) return;
+          break;
+        case "body":
+          at = this.#readBody(bytes, at);
+          break;
+        case "answer":
+          this.#hold(bytes.subarray(at));
+          return;
+        case "lingering":
+        case "gone":
+          return;
+      }
+    }
+  }
+
+  #readHead(bytes: Buffer, at: number): number {
+    if (!this.#collector.started && !this.#isFirst) {
+      this.#deadline.set(this.#needs.limits.headerTimeoutMs);
+    }
+    const end = this.#collector.push(bytes, at);
+    if (end >= 0) this.#begin(parseRequestHead(this.#collector.take()));
+    return end;
+  }
+
+  #begin(head: RequestHead): void {
+    this.requestId = this.#needs.nextRequestId();
+    this.#isFirst = false;
+    this.#head = head;
+    this.#answerBegun = false;
+    this.#body = new BodyReader(head.framing, {
+      sender: "downstream",
+      keepChunks: true,
+      mayPass: isForwardableTrailer,
+    });
+    this.#state = this.#body.done ? "answer" : "body";
+    this.#rearm();
+    const exchange = this.#needs.createExchange(head, this);
+    this.#exchange = exchange;
+    exchange.start();
+    if (this.#state === "answer") exchange.onBodyEnd();
+  }
+
+  #readBody(bytes: Buffer, at: number): number {
+    const pieces: Piece[] = [];
+    const end = this.#body?.read(bytes, at, pieces) ?? bytes.length;
+    const exchange = this.#exchange;
+    if (pieces.length > 0) exchange?.onBody(pieces);
+    // The exchange may have ended over this piece.
+    if (this.#state !== "body" || this.#exchange !== exchange) return end;
+    if (this.#body?.done === true) {
+      this.#state = "answer";
+      exchange?.onBodyEnd();
+    }
+    this.#rearm();
+    return end;
+  }
+
+  /** Keeps what came too early. Not paused before there is much of it: a paused connection does not notice an abort. */
+  #hold(bytes: Buffer): void {
+    this.#held.push(Buffer.from(bytes));
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes >= MAX_HELD_BYTES) this.#connection.pause();
+  }
+
+  /** Goes on with what was held. */
+  #readHeld(): void {
+    while (this.#state === "head" && this.#held.length > 0) {
+      const bytes = this.#held.length === 1 ? this.#held[0] : Buffer.concat(this.#held);
+      this.#held = [];
+      this.#heldBytes = 0;
+      if (bytes !== undefined) this.#read(bytes);
+    }
+    if (this.#heldBytes < MAX_HELD_BYTES) this.#connection.resume();
+  }
+
+  // --- the client, for a request ---
+
+  sendInterim(pieces: readonly Piece[]): void {
+    this.#connection.write(pieces);
+    this.#rearm();
+  }
+
+  send(pieces: readonly Piece[]): boolean {
+    this.#answerBegun = true;
+    const more = this.#connection.write(pieces);
+    this.#stalled = !more;
+    this.#rearm();
+    return more;
+  }
+
+  pauseBody(): void {
+    if (this.#paused || this.#state !== "body") return;
+    this.#paused = true;
+    this.#connection.pause();
+    this.#rearm();
+  }
+
+  resumeBody(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#connection.resume();
+    this.#rearm();
+  }
+
+  finish(keepAlive: boolean): void {
+    const complete = this.#state === "answer";
+    this.#exchange = undefined;
+    this.#body = undefined;
+    if (!complete || !keepAlive || this.#ended) {
+      this.#linger();
+      return;
+    }
+    this.#state = "head";
+    this.#stalled = false;
+    this.resumeBody();
+    this.#deadline.set(this.#needs.limits.keepaliveTimeoutMs);
+    if (!this.#reading) this.#readHeld();
+  }
+
+  cut(): void {
+    this.#exchange = undefined;
+    this.#state = "gone";
+    this.#connection.reset();
+  }
+
+  fail(error: unknown): void {
+    if (this.#answerBegun) {
+      this.cut();
+      return;
+    }
+    this.answer((context) => {
+      const own = errorAnswer(error, context);
+      this.#needs.counters.count("balancer.failed", String(own.status));
+      return own;
+    });
+  }
+
+  answer(make: (context: AnswerContext) => OwnAnswer): void {
+    const keepAlive = this.#state === "answer" && this.#head?.keepAlive === true && !this.#ended;
+    const own = make({
+      requestId: this.requestId,
+      close: !keepAlive,
+      minor: this.#head?.minor ?? 1,
+      method: this.#head?.method ?? "GET",
+    });
+    this.send([own.text]);
+    this.finish(keepAlive);
+  }
+
+  detach(): Detached {
+    const early = this.#held;
+    this.#held = [];
+    this.#exchange = undefined;
+    this.#leave();
+    return { connection: this.#connection, early, ended: this.#ended };
+  }
+
+  // --- ends ---
+
+  /** A request that cannot be read: where the next one would begin is not known. */
+  #refuse(error: HttpSyntaxError): void {
+    this.#needs.counters.count("balancer.refused", error.reason);
+    this.#abandon();
+    if (this.#state === "head") {
+      this.requestId = this.#needs.nextRequestId();
+      this.#answerBegun = false;
+      this.#head = undefined;
+    }
+    if (this.#answerBegun) {
+      this.cut();
+      return;
+    }
+    // Not "answer": nothing after these bytes is read.
+    this.#state = "body";
+    this.answer((context) => errorAnswer(error, context));
+  }
+
+  #abandon(): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.onAbort();
+  }
+
+  #leave(): void {
+    this.#state = "gone";
+    this.#deadline.close();
+    this.#onOver();
+  }
+
+  #linger(): void {
+    this.#state = "lingering";
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#connection.end();
+    this.#connection.resume();
+    this.#deadline.set(LINGER_MS);
+  }
+
+  // --- time ---
+
+  /** Whose turn it is decides what is waited for, and how long. */
+  #rearm(): void {
+    const { limits } = this.#needs;
+    if (this.#state === "gone" || this.#state === "lingering") return;
+    // The short wait for a client that ended its side is not prolonged before the answer begins.
+    if (this.#ended && !this.#answerBegun) return;
+    const onClient = this.#stalled || (this.#state === "body" && !this.#paused);
+    this.#deadline.set(onClient ? limits.bodyTimeoutMs : limits.upstreamTimeoutMs);
+  }
+
+  #onDeadline(): void {
+    switch (this.#state) {
+      case "head":
+        this.#giveUpHead();
+        break;
+      case "body":
+      case "answer":
+        this.#giveUpRequest();
+        break;
+      case "lingering":
+        this.#connection.destroy();
+        break;
+      case "gone":
+        break;
+    }
+  }
+
+  #giveUpHead(): void {
+    if (!this.#collector.started) {
+      this.#linger();
+      return;
+    }
+    this.requestId = this.#needs.nextRequestId();
+    this.#answerBegun = false;
+    this.#head = undefined;
+    this.fail(new ClientTimeoutError());
+  }
+
+  #giveUpRequest(): void {
+    const onClient = this.#stalled || (this.#state === "body" && !this.#paused);
+    if (this.#ended && !this.#answerBegun) {
+      this.#abandon();
+      this.#connection.destroy();
+    } else if (onClient) {
+      this.#abandon();
+      this.fail(new ClientTimeoutError());
+    } else {
+      this.#exchange?.onTimeout();
+    }
+  }
+}

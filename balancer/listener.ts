@@ -1,0 +1,85 @@
+/**
+ * The public server: its ports, how many connections they take, and who gets them.
+ */
+import type { Counters } from "../shared/metrics.ts";
+import { type DownstreamNeeds, serveClient } from "./downstream.ts";
+import type { Certificate } from "./tls.ts";
+import type { Connection, Listening, Transport } from "./transport/transport.ts";
+
+export interface Listener {
+  readonly httpPort: number;
+  /** Undefined without a certificate. */
+  readonly tlsPort: number | undefined;
+  /** Open connections of clients. */
+  readonly connections: number;
+  /** Stops accepting; open connections stay until `destroyAll`. */
+  close(): void;
+  destroyAll(): void;
+}
+
+/**
+ * Opens the ports. Rejects with the system's error of the first that cannot be opened; `onPort` is told which one is tried
+ * before.
+ */
+export async function listen(
+  needs: DownstreamNeeds & {
+    transport: Transport;
+    counters: Counters;
+    bind: string;
+    port: number;
+    tlsPort: number;
+    certificate: Certificate | undefined;
+    tlsHandshakeTimeoutMs: number;
+    maxConnections: number;
+    onPort: (setting: "CT_PORT" | "CT_TLS_PORT", port: number) => void;
+  },
+): Promise<Listener> {
+  const { transport, counters, certificate } = needs;
+  const open = new Set<Connection>();
+  let sockets = 0;
+
+  const shared = {
+    host: needs.bind,
+    admit() {
+      if (sockets >= needs.maxConnections) {
+        counters.count("balancer.refused", "too many connections");
+        return false;
+      }
+      sockets++;
+      return true;
+    },
+    onGone() {
+      sockets--;
+    },
+    onConnection(connection: Connection) {
+      open.add(connection);
+      serveClient(connection, needs, () => open.delete(connection));
+    },
+    onHandshakeFailed() {
+      counters.count("balancer.refused", "tls handshake");
+    },
+  };
+
+  needs.onPort("CT_PORT", needs.port);
+  const listening: Listening[] = [await transport.listen({ ...shared, port: needs.port })];
+  if (certificate !== undefined) {
+    needs.onPort("CT_TLS_PORT", needs.tlsPort);
+    const tls = { ...certificate, handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs };
+    listening.push(await transport.listen({ ...shared, port: needs.tlsPort, tls }));
+  }
+  const [http, https] = listening;
+
+  return {
+    httpPort: http?.port ?? needs.port,
+    tlsPort: https?.port,
+    get connections() {
+      return sockets;
+    },
+    close() {
+      for (const port of listening) port.close();
+    },
+    destroyAll() {
+      for (const connection of open) connection.destroy();
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * Where something goes that no rule ties to a worker: the less loaded of two, and the cap on how far ahead of the others a
+ * worker may be. Pure.
+ */
+
+/** How busy a worker is. */
+export interface Loaded {
+  /** Sessions that it hosts or is about to. */
+  readonly sessions: number;
+  readonly record: {
+    readonly weight: number;
+    readonly load: { readonly connections: number; readonly lagMs: number };
+  };
+  /** Requests and tunnels of this balancer that are under way. */
+  readonly inFlight: number;
+}
+
+/** New sessions go only where fewer are than this times the mean (consistent hashing with bounded loads, 2016). */
+const LOAD_CAP = 1.25;
+
+/**
+ * The less loaded of two taken at random: nearly as even as the least of all, without everybody running to the same one
+ * between two beats (Mitzenmacher, "The Power of Two Choices", 2001).
+ */
+export function pickLeastLoaded<Worker extends Loaded>(
+  workers: readonly Worker[],
+  random: () => number,
+): Worker | undefined {
+  const first = Math.floor(random() * workers.length);
+  // Not the first again.
+  const second = (first + 1 + Math.floor(random() * (workers.length - 1))) % workers.length;
+  const one = workers[first];
+  const other = workers[second];
+  if (one === undefined || other === undefined) return one;
+  return scoreOf(other) < scoreOf(one) ? other : one;
+}
+
+/** Those that may take one more session: below the cap for their weight. Never empty unless `workers` is. */
+export function withinLoadCap<Worker extends Loaded>(
+  workers: readonly Worker[],
+): readonly Worker[] {
+  let sessions = 1;
+  let weights = 0;
+  for (const worker of workers) {
+    sessions += worker.sessions;
+    weights += worker.record.weight;
+  }
+  const perWeight = (LOAD_CAP * sessions) / weights;
+  // Rounded up, so that somebody is always below it.
+  return workers.filter((worker) => worker.sessions < Math.ceil(perWeight * worker.record.weight));
+}
+
+/**
+ * Sessions count most; a session has a few connections; a lag of some ms is what a busy worker shows first. What is under
+ * way here breaks ties, because a load is a second old.
+ */
+function scoreOf(worker: Loaded): number {
+  const { connections, lagMs } = worker.record.load;
+  const work = worker.sessions + connections / 4 + lagMs / 4 + worker.inFlight / 16;
+  return work / worker.record.weight;
+}

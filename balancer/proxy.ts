@@ -1,0 +1,500 @@
+/**
+ * The story of one HTTP request: choose a worker, send, try again where that is safe, relay the answer as it comes. A
+ * request that asks for a WebSocket has the same story, until a worker agrees: then it becomes a tunnel.
+ */
+import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../shared/edge-headers.ts";
+import { EdgeError } from "../shared/errors.ts";
+import { isSessionId, isWorkerId, type SessionKey, toSessionKey } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
+import type { Counters } from "../shared/metrics.ts";
+import { healthAnswer, MovingError, NoUpstreamError, statusOf } from "./answers.ts";
+import type { Decision, Directory } from "./directory.ts";
+import type { Client, Exchange } from "./downstream.ts";
+import {
+  answerFields,
+  interimFields,
+  requestFields,
+  switchingFields,
+  type TrustedProxies,
+} from "./headers.ts";
+import type { Framing } from "./http1/framing.ts";
+import {
+  type RequestHead,
+  type ResponseHead,
+  requestLine,
+  serializeHead,
+  statusLine,
+} from "./http1/head.ts";
+import { findRoute, type Route } from "./stickiness.ts";
+import type { Connection, Dial, Piece } from "./transport/transport.ts";
+import { isAccepted, readWebSocketKey, type Tunnels } from "./tunnel.ts";
+import type { Upstream } from "./upstream.ts";
+import {
+  type AnswerHandler,
+  type UpstreamConnection,
+  UpstreamError,
+} from "./upstream-connection.ts";
+
+/** Longest body that is kept, so that the request can be sent again. */
+export const MAX_KEPT_BYTES = 65_536;
+/** How often a request may follow a 421 to the owner that it names. */
+const MAX_HOPS = 2;
+
+/** RFC 9110 §9.2.2: sending these twice has the effect of sending them once. */
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "TRACE",
+  "PUT",
+  "DELETE",
+]);
+
+export interface ProxyNeeds {
+  readonly directory: Directory;
+  readonly tunnels: Tunnels;
+  readonly trusted: TrustedProxies;
+  readonly counters: Counters;
+  readonly log: Log;
+}
+
+/** The story of the request with this head. */
+export function createExchange(head: RequestHead, client: Client, needs: ProxyNeeds): Exchange {
+  return isHealthTarget(head.target)
+    ? new HealthExchange(client, needs.directory)
+    : new ProxyExchange(head, client, needs);
+}
+
+// --- health of the edge itself ---
+
+function isHealthTarget(target: string): boolean {
+  return target === "/ct-health/" || target === "/ct-health";
+}
+
+/** Answered here: whether this balancer has a worker to send anybody to. */
+class HealthExchange implements Exchange {
+  readonly #client: Client;
+  readonly #directory: Directory;
+
+  constructor(client: Client, directory: Directory) {
+    this.#client = client;
+    this.#directory = directory;
+  }
+
+  start(): void {
+    this.#client.answer((context) => healthAnswer(this.#directory.usable, context));
+  }
+
+  onBody(): void {}
+  onBodyEnd(): void {}
+  onDrain(): void {}
+  onAbort(): void {}
+  onTimeout(): void {}
+}
+
+// --- everything else ---
+
+class ProxyExchange implements Exchange, AnswerHandler {
+  readonly #head: RequestHead;
+  readonly #client: Client;
+  readonly #needs: ProxyNeeds;
+  readonly #route: Route;
+  readonly #webSocketKey: string | undefined;
+
+  /** Workers that failed this request or said that they are not meant. */
+  readonly #excluded = new Set<Upstream>();
+  #decision: Decision | undefined;
+  #upstream: Upstream | undefined;
+  #dial: Dial | undefined;
+  #connection: UpstreamConnection | undefined;
+
+  /** The body so far, to send it again; undefined when it became too long for that. */
+  #kept: Piece[] | undefined = [];
+  #keptBytes = 0;
+  #bodyComplete = false;
+
+  #hops = 0;
+  #chosenAgain = false;
+  #retriedAfterWrite = false;
+  #retriedBeforeWrite = false;
+
+  /** Pieces of the answer that were read together are sent together. */
+  #outbox: Piece[] = [];
+  #answerBegun = false;
+  #keepAlive = false;
+  #over = false;
+
+  constructor(head: RequestHead, client: Client, needs: ProxyNeeds) {
+    this.#head = head;
+    this.#client = client;
+    this.#needs = needs;
+    this.#route = findRoute(head);
+    this.#webSocketKey = readWebSocketKey(head);
+  }
+
+  start(): void {
+    this.#choose((decision) => {
+      this.#needs.counters.count("balancer.requests", decision.rule);
+      this.#follow(decision);
+    });
+  }
+
+  // --- choose ---
+
+  #choose(then: (decision: Decision) => void): void {
+    const chosen = this.#needs.directory.choose(this.#route, this.#excluded);
+    if (!(chosen instanceof Promise)) {
+      then(chosen);
+      return;
+    }
+    chosen
+      .then((decision) => {
+        if (!this.#over) then(decision);
+      })
+      .catch((error: unknown) => this.#fail(error));
+  }
+
+  #follow(decision: Decision, lastError?: UpstreamError): void {
+    this.#decision = decision;
+    if (decision.upstream !== undefined) this.#attempt(decision.upstream, false);
+    else this.#fail(lastError ?? new NoUpstreamError(this.#needs.directory.upstreams.length));
+  }
+
+  // --- send ---
+
+  #attempt(upstream: Upstream, fresh: boolean): void {
+    this.#upstream = upstream;
+    upstream.inFlight++;
+    this.#dial = upstream.acquire(
+      {
+        onConnection: (connection) => this.#send(connection, upstream),
+        onFailed: (error) => this.onUpstreamFailed(error),
+      },
+      fresh,
+    );
+  }
+
+  #send(connection: UpstreamConnection, upstream: Upstream): void {
+    this.#connection = connection;
+    connection.start(
+      {
+        method: this.#head.method,
+        keepChunks: this.#head.minor === 1,
+        upgrade: this.#webSocketKey !== undefined,
+      },
+      this,
+    );
+    const more = connection.write([this.#requestHead(upstream), ...(this.#kept ?? [])]);
+    if (this.#keptBytes > MAX_KEPT_BYTES) this.#kept = undefined;
+    if (more) this.#client.resumeBody();
+    else this.#client.pauseBody();
+  }
+
+  #requestHead(upstream: Upstream): string {
+    const { key } = this.#route;
+    const fields = requestFields(this.#head, {
+      peerAddress: this.#client.remoteAddress,
+      secure: this.#client.secure,
+      trusted: this.#needs.trusted,
+      requestId: this.#client.requestId,
+      workerHost: upstream.host,
+      edgeProof: upstream.proof,
+      key: key?.rule === "header" || key?.rule === "path" ? key.key : undefined,
+      upgrade: this.#webSocketKey !== undefined,
+    });
+    return serializeHead(requestLine(this.#head.method, this.#route.target), fields);
+  }
+
+  onBody(pieces: Piece[]): void {
+    this.#keep(pieces);
+    if (this.#connection === undefined) {
+      // Nowhere to send it yet: it waits, all of it, and the client with it when it is much.
+      if (this.#keptBytes > MAX_KEPT_BYTES) this.#client.pauseBody();
+    } else if (!this.#connection.write(pieces)) {
+      this.#client.pauseBody();
+    }
+  }
+
+  #keep(pieces: readonly Piece[]): void {
+    if (this.#kept === undefined) return;
+    for (const piece of pieces) this.#keptBytes += piece.length;
+    if (this.#keptBytes > MAX_KEPT_BYTES && this.#connection !== undefined) {
+      this.#kept = undefined;
+      return;
+    }
+    for (const piece of pieces) {
+      this.#kept.push(typeof piece === "string" ? piece : Buffer.from(piece));
+    }
+  }
+
+  onBodyEnd(): void {
+    this.#bodyComplete = true;
+  }
+
+  // --- try again ---
+
+  onUpstreamFailed(error: UpstreamError): void {
+    const upstream = this.#upstream;
+    const connection = this.#connection;
+    this.#leave();
+    if (upstream === undefined) return;
+    if (this.#answerBegun) {
+      this.#cut();
+      return;
+    }
+    const stale = connection?.isReused === true && !connection.isAnswered;
+    if (!stale) upstream.suspect(error);
+    if (!this.#mayRetry(connection)) {
+      this.#fail(error);
+      return;
+    }
+    this.#needs.counters.count("balancer.retries");
+    // An idle connection that had ended says nothing about its worker.
+    if (stale) {
+      this.#attempt(upstream, true);
+      return;
+    }
+    this.#excluded.add(upstream);
+    this.#choose((decision) => this.#follow(decision, error));
+  }
+
+  /** Once, while no byte of an answer came, and when it was never sent or may be sent twice. */
+  #mayRetry(connection: UpstreamConnection | undefined): boolean {
+    if (connection === undefined) {
+      if (this.#retriedBeforeWrite) return false;
+      this.#retriedBeforeWrite = true;
+      return true;
+    }
+    if (this.#retriedAfterWrite || connection.isAnswered || this.#kept === undefined) return false;
+    this.#retriedAfterWrite = true;
+    return IDEMPOTENT.has(this.#head.method);
+  }
+
+  // --- follow a session to its owner ---
+
+  /**
+   * What is done about a 421. True: the request goes on elsewhere or was answered; false: the client gets the 421. A
+   * request with an engine.io id is never sent elsewhere: only the worker that issued it knows it.
+   */
+  #redirect(head: ResponseHead): boolean {
+    const { counters, directory } = this.#needs;
+    if (this.#decision?.rule === "sid") {
+      counters.count("balancer.misdirected", "passed");
+      return false;
+    }
+    const owner = fieldValue(head, OWNER_FIELD);
+    if (owner === undefined || !isWorkerId(owner)) return this.#chooseAgain();
+    const key = toSessionKey(fieldValue(head, KEY_FIELD) ?? "") ?? this.#route.key?.key;
+    const epoch = readEpoch(head);
+    if (key !== undefined && epoch !== undefined) directory.learn(key, owner, epoch);
+    // The worker judged by another key, the session that this one stands for: what we remember of it was wrong.
+    const asked = this.#route.key?.key;
+    if (asked !== undefined && asked !== key) directory.forget(asked);
+
+    const target = directory.byId(owner);
+    if (target === undefined || target === this.#upstream) return this.#giveUp("owner unknown");
+    if (this.#hops === MAX_HOPS) return this.#giveUp("too many hops");
+    if (this.#kept === undefined) return this.#giveUp("body too large");
+    counters.count("balancer.misdirected", "replayed");
+    this.#hops++;
+    this.#drop();
+    this.#decision = {
+      upstream: target,
+      rule: this.#decision?.rule ?? "none",
+      reason: "told",
+    };
+    this.#attempt(target, false);
+    return true;
+  }
+
+  /** A worker without a word about an owner is not the one that we meant (its address was given to another). */
+  #chooseAgain(): boolean {
+    const upstream = this.#upstream;
+    if (this.#chosenAgain || this.#kept === undefined || upstream === undefined) {
+      this.#needs.counters.count("balancer.misdirected", "passed");
+      return false;
+    }
+    this.#needs.counters.count("balancer.misdirected", "not-meant");
+    this.#chosenAgain = true;
+    this.#drop();
+    this.#excluded.add(upstream);
+    this.#choose((decision) => this.#follow(decision));
+    return true;
+  }
+
+  #giveUp(why: ConstructorParameters<typeof MovingError>[0]): true {
+    this.#needs.counters.count("balancer.misdirected", why.replaceAll(" ", "-"));
+    this.#drop();
+    this.#fail(new MovingError(why));
+    return true;
+  }
+
+  // --- relay ---
+
+  onInterim(head: ResponseHead): void {
+    // RFC 9110 §15.2: HTTP/1.0 knows no interim answers.
+    if (this.#head.minor === 0) return;
+    this.#client.sendInterim([
+      serializeHead(statusLine(head.status, head.reason), interimFields(head)),
+    ]);
+  }
+
+  onAnswerHead(head: ResponseHead): void {
+    this.#learn(head);
+    if (head.status === 421 && this.#redirect(head)) return;
+    const framing = this.#clientFraming(head.framing);
+    this.#keepAlive = this.#head.keepAlive && framing.kind !== "until-close";
+    this.#answerBegun = true;
+    const fields = answerFields(head, {
+      requestId: this.#client.requestId,
+      framing,
+      close: !this.#keepAlive,
+      minor: this.#head.minor,
+    });
+    this.#outbox.push(serializeHead(statusLine(head.status, head.reason), fields));
+  }
+
+  /** HTTP/1.0 knows no chunks (RFC 9112 §7.1): the end of the connection is the end of the body. */
+  #clientFraming(framing: Framing): Framing {
+    return framing.kind === "chunked" && this.#head.minor === 0 ? { kind: "until-close" } : framing;
+  }
+
+  onAnswerBody(pieces: Piece[]): void {
+    for (const piece of pieces) this.#outbox.push(piece);
+  }
+
+  onAnswerFlush(): void {
+    if (this.#outbox.length === 0) return;
+    const pieces = this.#outbox;
+    this.#outbox = [];
+    if (!this.#client.send(pieces)) this.#connection?.pause();
+  }
+
+  onAnswerEnd(): void {
+    const upstream = this.#upstream;
+    const connection = this.#connection;
+    this.#leave();
+    this.#over = true;
+    if (connection !== undefined) {
+      // The rest of a body that nobody waits for would be read as the next request.
+      if (this.#bodyComplete) upstream?.release(connection);
+      else connection.abort();
+    }
+    this.#client.finish(this.#keepAlive);
+  }
+
+  // --- become a tunnel ---
+
+  onSwitch(head: ResponseHead, connection: Connection, rest: Buffer): void {
+    const upstream = this.#upstream;
+    const key = this.#webSocketKey;
+    this.#leave();
+    if (upstream === undefined || key === undefined || !isAccepted(head, key)) {
+      connection.handler = CLOSED;
+      connection.reset();
+      this.#fail(new UpstreamError("garbage"));
+      return;
+    }
+    this.#over = true;
+    this.#needs.counters.count("balancer.upgrades");
+    this.#needs.tunnels.open({
+      client: this.#client.detach(),
+      worker: connection,
+      upstream,
+      answer: serializeHead(
+        statusLine(head.status, head.reason),
+        switchingFields(head, this.#client.requestId),
+      ),
+      rest,
+      session: this.#learnFrom(head, upstream),
+    });
+  }
+
+  // --- marks ---
+
+  #learn(head: ResponseHead): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    this.#learnFrom(head, upstream);
+    // The key of a create stands for the new session from now on.
+    const key = this.#route.key?.key;
+    if (this.#route.isCreate && key !== undefined) this.#needs.directory.forget(key);
+  }
+
+  #learnFrom(
+    head: ResponseHead,
+    upstream: Upstream,
+  ): { id: SessionKey; epoch: number } | undefined {
+    const id = fieldValue(head, SESSION_FIELD);
+    const epoch = readEpoch(head);
+    if (id === undefined || epoch === undefined || !isSessionId(id)) return undefined;
+    this.#needs.directory.learn(id, upstream.id, epoch);
+    return { id, epoch };
+  }
+
+  // --- the client's side of events ---
+
+  onDrain(): void {
+    this.#connection?.resume();
+  }
+
+  onUpstreamDrain(): void {
+    this.#client.resumeBody();
+  }
+
+  onAbort(): void {
+    this.#over = true;
+    this.#drop();
+  }
+
+  onTimeout(): void {
+    const error = new UpstreamError("timeout");
+    this.#upstream?.suspect(error);
+    this.#drop();
+    this.#fail(error);
+  }
+
+  // --- ends ---
+
+  /** Forgets the worker's side, which has ended by itself. */
+  #leave(): void {
+    if (this.#upstream !== undefined) this.#upstream.inFlight--;
+    this.#upstream = undefined;
+    this.#dial = undefined;
+    this.#connection = undefined;
+  }
+
+  /** Gives up the worker's side. */
+  #drop(): void {
+    this.#dial?.cancel();
+    this.#connection?.abort();
+    this.#leave();
+  }
+
+  #cut(): void {
+    this.#over = true;
+    this.#client.cut();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    const status = statusOf(error);
+    const fields = { requestId: this.#client.requestId, rule: this.#decision?.rule, err: error };
+    if (error instanceof EdgeError) this.#needs.log.warn({ status, ...fields }, "a request failed");
+    else this.#needs.log.error({ status, ...fields }, "a request failed inside the balancer");
+    this.#client.fail(error);
+  }
+}
+
+/** Events of a connection that was given up. */
+const CLOSED = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+
+function fieldValue(head: ResponseHead, lower: string): string | undefined {
+  return head.fields.find((field) => field.lower === lower)?.value;
+}
+
+function readEpoch(head: ResponseHead): number | undefined {
+  const text = fieldValue(head, EPOCH_FIELD);
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,181 @@
+/**
+ * The story of one upgraded connection: which requests may become one, whether the worker really agreed, and both halves
+ * until their end. Bytes are copied, frames are not parsed.
+ */
+import { createHash } from "node:crypto";
+import type { Clock } from "../shared/clock.ts";
+import type { SessionKey } from "../shared/ids.ts";
+import type { Detached } from "./downstream.ts";
+import type { Field } from "./http1/fields.ts";
+import type { RequestHead, ResponseHead } from "./http1/head.ts";
+import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
+import type { Upstream } from "./upstream.ts";
+
+// --- the handshake (pure) ---
+
+/** 16 bytes as base64 (RFC 6455 §4.1). */
+const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/;
+/** RFC 6455 §1.3. */
+const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/**
+ * The Sec-WebSocket-Key of a request that may become a tunnel, else undefined: then it is a plain request. Only a WebSocket
+ * may: any other upgrade is a way to smuggle requests past us.
+ */
+export function readWebSocketKey(head: RequestHead): string | undefined {
+  if (head.method !== "GET" || head.minor !== 1 || head.framing.kind !== "none") return undefined;
+  if (!head.connection.includes("upgrade")) return undefined;
+  if (onlyValue(head.fields, "upgrade")?.toLowerCase() !== "websocket") return undefined;
+  if (onlyValue(head.fields, "sec-websocket-version") !== "13") return undefined;
+  const key = onlyValue(head.fields, "sec-websocket-key");
+  return key !== undefined && WEBSOCKET_KEY.test(key) ? key : undefined;
+}
+
+/** Whether a 101 is the worker's own answer to exactly this handshake (RFC 6455 §4.1). */
+export function isAccepted(head: ResponseHead, key: string): boolean {
+  const accept = createHash("sha1")
+    .update(key + WEBSOCKET_GUID)
+    .digest("base64");
+  return (
+    onlyValue(head.fields, "sec-websocket-accept") === accept &&
+    onlyValue(head.fields, "upgrade")?.toLowerCase() === "websocket" &&
+    head.connection.includes("upgrade")
+  );
+}
+
+/** The value of a field that stands there exactly once. */
+function onlyValue(fields: readonly Field[], lower: string): string | undefined {
+  let value: string | undefined;
+  for (const field of fields) {
+    if (field.lower !== lower) continue;
+    if (value !== undefined) return undefined;
+    value = field.value;
+  }
+  return value;
+}
+
+// --- open tunnels ---
+
+export interface Tunnels {
+  /** Joins both sides. `answer` is the head that the client is sent, `rest` what the worker sent behind it. */
+  open(tunnel: {
+    client: Detached;
+    worker: Connection;
+    upstream: Upstream;
+    answer: string;
+    rest: Buffer;
+    /** The session that the worker marked it with. */
+    session: { readonly id: SessionKey; readonly epoch: number } | undefined;
+  }): void;
+  /** Ends the tunnels of a session that lives on under a higher epoch. */
+  endMoved(session: SessionKey, epoch: number): void;
+  /** Ends all of them by FIN. */
+  endAll(): void;
+  readonly size: number;
+}
+
+/** Time for both sides to end after they were told to. */
+const END_MS = 2000;
+
+export function createTunnels(needs: { clock: Clock }): Tunnels {
+  const all = new Set<Tunnel>();
+  const bySession = new Map<SessionKey, Set<Tunnel>>();
+
+  function remember(tunnel: Tunnel): void {
+    all.add(tunnel);
+    if (tunnel.session === undefined) return;
+    const tunnels = bySession.get(tunnel.session.id) ?? new Set();
+    bySession.set(tunnel.session.id, tunnels.add(tunnel));
+  }
+
+  function forget(tunnel: Tunnel): void {
+    all.delete(tunnel);
+    if (tunnel.session === undefined) return;
+    const tunnels = bySession.get(tunnel.session.id);
+    tunnels?.delete(tunnel);
+    if (tunnels?.size === 0) bySession.delete(tunnel.session.id);
+  }
+
+  return {
+    open({ client, worker, upstream, answer, rest, session }) {
+      const tunnel = new Tunnel(client.connection, worker, session, () => {
+        upstream.inFlight--;
+        stopWatching();
+        forget(tunnel);
+      });
+      upstream.inFlight++;
+      const stopWatching = upstream.onRetired(() => tunnel.end(needs.clock));
+      remember(tunnel);
+      tunnel.begin(answer, rest, client);
+    },
+    endMoved(session, epoch) {
+      for (const tunnel of [...(bySession.get(session) ?? [])]) {
+        if ((tunnel.session?.epoch ?? epoch) < epoch) tunnel.end(needs.clock);
+      }
+    },
+    endAll() {
+      for (const tunnel of [...all]) tunnel.end(needs.clock);
+    },
+    get size() {
+      return all.size;
+    },
+  };
+}
+
+class Tunnel {
+  readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
+  readonly #client: Connection;
+  readonly #worker: Connection;
+  readonly #onOver: () => void;
+  #openSides = 2;
+
+  constructor(
+    client: Connection,
+    worker: Connection,
+    session: { readonly id: SessionKey; readonly epoch: number } | undefined,
+    onOver: () => void,
+  ) {
+    this.#client = client;
+    this.#worker = worker;
+    this.session = session;
+    this.#onOver = onOver;
+    client.handler = this.#copy(client, worker);
+    worker.handler = this.#copy(worker, client);
+  }
+
+  /** Sends what is there already. */
+  begin(answer: string, rest: Buffer, client: Detached): void {
+    const first: Piece[] = rest.length > 0 ? [answer, rest] : [answer];
+    if (!this.#client.write(first)) this.#worker.pause();
+    if (client.early.length > 0) this.#worker.write(client.early);
+    if (client.ended) this.#worker.end();
+    // It was paused when much was held.
+    this.#client.resume();
+  }
+
+  /** Tells both sides that it is over, and closes what is still open some time later. */
+  end(clock: Clock): void {
+    this.#client.end();
+    this.#worker.end();
+    clock.after(END_MS, () => {
+      this.#client.destroy();
+      this.#worker.destroy();
+    });
+  }
+
+  #copy(from: Connection, to: Connection): ConnectionHandler {
+    return {
+      onData(bytes) {
+        if (!to.write([bytes])) from.pause();
+      },
+      onEnd: () => to.end(),
+      onDrain: () => to.resume(),
+      onClose: (error) => {
+        if (error === undefined) to.end();
+        else to.reset();
+        this.#openSides--;
+        if (this.#openSides === 0) this.#onOver();
+      },
+    };
+  }
+}

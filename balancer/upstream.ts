@@ -1,0 +1,243 @@
+/**
+ * One worker as the balancer sees it: its address (only ever from membership), whether it is well, how busy it is, and
+ * the connections that are kept to it.
+ */
+import { request } from "undici";
+import type { Clock, Timer } from "../shared/clock.ts";
+import { edgeProof } from "../shared/edge-headers.ts";
+import { describeError, errorCode } from "../shared/errors.ts";
+import type { WorkerId } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
+import type { WorkerRecord } from "../shared/membership/member.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Address, Connection, Dial, Transport } from "./transport/transport.ts";
+import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
+
+/** Idle connections kept to one worker. */
+const MAX_IDLE = 256;
+/**
+ * How long one is kept: less than the 5 s after which Node's own servers close an idle connection, so that a request
+ * rarely meets the end of it.
+ */
+const MAX_IDLE_MS = 4000;
+/** First look at a worker that failed, then one each second. */
+const FIRST_PROBE_MS = 200;
+const PROBE_PERIOD_MS = 1000;
+const PROBE_TIMEOUT_MS = 1000;
+
+export interface UpstreamNeeds {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly deadlines: Deadlines;
+  readonly connectTimeoutMs: number;
+  /** Makes `x-ct-edge`. */
+  readonly edgeKey: Buffer;
+}
+
+/** What came of asking for a connection. */
+export interface Lease {
+  onConnection(connection: UpstreamConnection): void;
+  onFailed(error: UpstreamError): void;
+}
+
+export class Upstream {
+  readonly id: WorkerId;
+  /** `x-ct-edge` for this incarnation. */
+  readonly proof: string;
+  /** `host:port`. */
+  readonly host: string;
+  readonly #address: Address;
+  readonly #needs: UpstreamNeeds;
+  readonly #idle: Idle[] = [];
+  readonly #pruning: Timer;
+  readonly #onRetired = new Set<() => void>();
+  #record: WorkerRecord;
+  #suspect = false;
+  #probe: Timer | undefined;
+  #retired = false;
+  /** Requests and tunnels that are under way. */
+  inFlight = 0;
+  /** Keyless creates sent since the worker last said how many sessions it has. */
+  #sentCreates = 0;
+
+  constructor(record: WorkerRecord, needs: UpstreamNeeds) {
+    this.#needs = needs;
+    this.#record = record;
+    this.id = record.id;
+    this.proof = edgeProof(needs.edgeKey, record.id, record.incarnation);
+    this.#address = parseAddress(record.url);
+    this.host = new URL(record.url).host;
+    this.#pruning = needs.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
+  }
+
+  get record(): WorkerRecord {
+    return this.#record;
+  }
+
+  /** Whether it failed lately: it gets nothing new until it answers a probe. */
+  get isSuspect(): boolean {
+    return this.#suspect;
+  }
+
+  /** Whether it takes new sessions. */
+  get takesNew(): boolean {
+    return this.#record.state === "up" && !this.#suspect;
+  }
+
+  /** Sessions, with those that are on their way to it. */
+  get sessions(): number {
+    return this.#record.load.sessions + this.#sentCreates;
+  }
+
+  noteCreate(): void {
+    this.#sentCreates++;
+  }
+
+  /** A new beat of the same incarnation at the same address. */
+  update(record: WorkerRecord): void {
+    if (record.load !== this.#record.load) this.#sentCreates = 0;
+    this.#record = record;
+  }
+
+  /** Whether `record` is the same life of the same worker at the same place. */
+  isSame(record: WorkerRecord): boolean {
+    return (
+      record.incarnation === this.#record.incarnation &&
+      record.url === this.#record.url &&
+      record.statusUrl === this.#record.statusUrl
+    );
+  }
+
+  /** It is gone or replaced: kept connections and tunnels end, requests under way may finish. */
+  retire(): void {
+    this.#retired = true;
+    this.#pruning.cancel();
+    this.#probe?.cancel();
+    for (const idle of this.#idle.splice(0)) idle.connection.close();
+    for (const action of [...this.#onRetired]) action();
+    this.#onRetired.clear();
+  }
+
+  /** Calls `action` when it is retired. Returns the way to forget that. */
+  onRetired(action: () => void): () => void {
+    this.#onRetired.add(action);
+    return () => this.#onRetired.delete(action);
+  }
+
+  // --- connections ---
+
+  /**
+   * A connection for one request: a kept one at once (before this returns), unless `fresh`, else a new one. Returns the
+   * way to give up waiting.
+   */
+  acquire(lease: Lease, fresh: boolean): Dial {
+    const kept = fresh ? undefined : this.#idle.pop();
+    if (kept !== undefined) {
+      lease.onConnection(kept.connection);
+      return { cancel() {} };
+    }
+    return this.#dial(lease);
+  }
+
+  /** Gives a connection back after its answer; it is kept when it can be used again. */
+  release(connection: UpstreamConnection): void {
+    if (!connection.isReusable || this.#retired || this.#idle.length >= MAX_IDLE) {
+      connection.close();
+      return;
+    }
+    // It may have been paused for a client that took its answer slowly.
+    connection.resume();
+    this.#idle.push({ connection, sinceMs: this.#needs.clock.nowMs() });
+  }
+
+  #dial(lease: Lease): Dial {
+    const { transport, deadlines, connectTimeoutMs } = this.#needs;
+    const limit = deadlines.create(() => {
+      dial.cancel();
+      limit.close();
+      lease.onFailed(new UpstreamError("connect-timeout"));
+    });
+    limit.set(connectTimeoutMs);
+    const dial = transport.dial(this.#address, {
+      onOpen: (connection) => {
+        limit.close();
+        lease.onConnection(this.#adopt(connection));
+      },
+      onFail: (error) => {
+        limit.close();
+        lease.onFailed(new UpstreamError("refused", error));
+      },
+    });
+    return {
+      cancel() {
+        limit.close();
+        dial.cancel();
+      },
+    };
+  }
+
+  #adopt(connection: Connection): UpstreamConnection {
+    const adopted: UpstreamConnection = new UpstreamConnection(connection, () => {
+      const at = this.#idle.findIndex((idle) => idle.connection === adopted);
+      if (at >= 0) this.#idle.splice(at, 1);
+    });
+    return adopted;
+  }
+
+  #prune(): void {
+    const oldest = this.#needs.clock.nowMs() - MAX_IDLE_MS;
+    // The last one in is the first one out, so the oldest stand in front.
+    while (this.#idle[0] !== undefined && this.#idle[0].sinceMs < oldest) {
+      this.#idle.shift()?.connection.close();
+    }
+  }
+
+  // --- health ---
+
+  /** A request failed in a way that speaks against the worker itself. Until it answers a probe it gets nothing new. */
+  suspect(error: UpstreamError): void {
+    if (this.#suspect || this.#retired) return;
+    this.#suspect = true;
+    this.#needs.log.warn(
+      { workerId: this.id, kind: error.kind, cause: errorCode(error.cause) },
+      "a worker is suspect",
+    );
+    this.#probeAfter(FIRST_PROBE_MS);
+  }
+
+  #probeAfter(delayMs: number): void {
+    this.#probe = this.#needs.clock.after(delayMs, () => {
+      this.#askLive().catch((error: unknown) => {
+        this.#needs.log.debug(
+          { workerId: this.id, cause: describeError(error) },
+          "a suspect worker does not answer",
+        );
+        if (!this.#retired) this.#probeAfter(PROBE_PERIOD_MS);
+      });
+    });
+  }
+
+  /** Rejects unless the worker says that it lives. */
+  async #askLive(): Promise<void> {
+    const answer = await request(`${this.#record.statusUrl}/health/live`, {
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+    });
+    await answer.body.dump();
+    if (answer.statusCode !== 200) throw new UpstreamError("garbage");
+    this.#suspect = false;
+    this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
+  }
+}
+
+interface Idle {
+  readonly connection: UpstreamConnection;
+  readonly sinceMs: number;
+}
+
+/** The host and port of a record's `http://host:port`. */
+function parseAddress(url: string): Address {
+  const { hostname, port } = new URL(url);
+  const host = hostname.startsWith("[") ? hostname.slice(1, -1) : hostname;
+  return { host, port: port === "" ? 80 : Number(port) };
+}

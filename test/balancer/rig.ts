@@ -1,0 +1,332 @@
+/**
+ * A balancer's data path in this process, with workers that are raw TCP servers of the test, and raw clients: every byte
+ * on both sides is the test's own.
+ */
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
+import { createTrustedProxies } from "../../balancer/headers.ts";
+import type { Certificate } from "../../balancer/tls.ts";
+import { createNetTransport } from "../../balancer/transport/net.ts";
+import { systemClock } from "../../shared/clock.ts";
+import {
+  type Incarnation,
+  newIncarnation,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { type Counters, createCounters } from "../../shared/metrics.ts";
+import { createRing, type Ring } from "../../shared/ring.ts";
+import type { SessionRecord } from "../../shared/store/store.ts";
+import { type WorkerTag, workerTag } from "../../shared/tag.ts";
+
+export const RING_KEY = Buffer.alloc(32, 1);
+export const EDGE_KEY = Buffer.alloc(32, 2);
+
+// --- membership that the test changes ---
+
+export interface FakeView {
+  workers: readonly WorkerRecord[];
+  ring: Ring;
+  byTag(tag: WorkerTag): WorkerRecord | undefined;
+  onChange(listener: () => void): () => void;
+  /** Replaces the members, as a new snapshot does. */
+  set(workers: readonly WorkerRecord[]): void;
+}
+
+export function createView(workers: readonly WorkerRecord[]): FakeView {
+  const listeners = new Set<() => void>();
+  const view: FakeView = {
+    workers,
+    ring: createRing(workers, RING_KEY),
+    byTag: (tag) => view.workers.find(({ id, incarnation }) => workerTag(id, incarnation) === tag),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    set(next) {
+      view.workers = next;
+      view.ring = createRing(next, RING_KEY);
+      for (const listener of listeners) listener();
+    },
+  };
+  return view;
+}
+
+export function workerRecord(
+  id: string,
+  port: number,
+  more: Partial<WorkerRecord> = {},
+): WorkerRecord {
+  return {
+    kind: "worker",
+    id: id as WorkerId,
+    incarnation: newIncarnation() as Incarnation,
+    url: `http://127.0.0.1:${port}`,
+    statusUrl: "http://127.0.0.1:1",
+    version: "1.0.0",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 0, connections: 0, lagMs: 0 },
+    ringFingerprint: "",
+    ...more,
+  };
+}
+
+// --- workers ---
+
+/** A worker of the test: what it got on each connection, and whatever the test does with it. */
+export interface RawWorker {
+  readonly port: number;
+  readonly connections: RawSocket[];
+  /** The `index`-th connection, once it is there. */
+  connection(index: number): Promise<RawSocket>;
+  close(): Promise<void>;
+}
+
+/** Starts a server that calls `onData` with the connection whenever it has got more. */
+export async function startRawWorker(
+  onData: (socket: RawSocket, server: RawWorker) => void = () => {},
+): Promise<RawWorker> {
+  const connections: RawSocket[] = [];
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    const raw = new RawSocket(socket);
+    connections.push(raw);
+    socket.on("data", () => onData(raw, worker));
+  });
+  await listening(server);
+  const worker: RawWorker = {
+    port: (server.address() as AddressInfo).port,
+    connections,
+    async connection(index) {
+      await until(() => connections[index] !== undefined, `connection ${index} of a worker`);
+      return connections[index] as RawSocket;
+    },
+    close: () => closeServer(server, connections),
+  };
+  return worker;
+}
+
+/** A worker that answers each request without a body with what `answer` says of its head. */
+export function startSimpleWorker(
+  answer: (head: string, index: number) => string,
+): Promise<RawWorker> {
+  let index = 0;
+  return startRawWorker((socket) => {
+    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+      socket.write(answer(head, index++));
+    }
+  });
+}
+
+/** A status port that answers 200 to everything. */
+export async function startLiveStatus(): Promise<{ url: string; close(): Promise<void> }> {
+  const server = createHttpServer((_request, response) => response.end("{}"));
+  await listening(server);
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listening(server: Server): Promise<void> {
+  return new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+}
+
+function closeServer(server: Server, connections: readonly RawSocket[]): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    for (const connection of connections) connection.socket.destroy();
+  });
+}
+
+// --- sockets ---
+
+/** A socket that keeps what came, as latin1 text, and how it ended. */
+export class RawSocket {
+  readonly socket: Socket;
+  text = "";
+  ended = false;
+  closed = false;
+  error: string | undefined;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("data", (bytes: Buffer) => {
+      this.text += bytes.toString("latin1");
+    });
+    socket.on("end", () => {
+      this.ended = true;
+    });
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.error = error.code ?? error.message;
+    });
+    socket.on("close", () => {
+      this.closed = true;
+    });
+  }
+
+  write(text: string | Buffer): void {
+    this.socket.write(typeof text === "string" ? Buffer.from(text, "latin1") : text);
+  }
+
+  /** Takes one head out of the text, without its blank line; undefined when none is complete. */
+  takeHead(): string | undefined {
+    const end = this.text.indexOf("\r\n\r\n");
+    if (end < 0) return undefined;
+    const head = this.text.slice(0, end);
+    this.text = this.text.slice(end + 4);
+    return head;
+  }
+
+  async head(): Promise<string> {
+    await until(() => this.text.includes("\r\n\r\n"), "a head");
+    return this.takeHead() ?? "";
+  }
+
+  /** Waits until the text has `part`. */
+  async has(part: string): Promise<void> {
+    await until(
+      () => this.text.includes(part),
+      `text ${JSON.stringify(part)}`,
+      () => this.text,
+    );
+  }
+
+  async end(): Promise<void> {
+    await until(() => this.ended || this.closed, "the end of a connection");
+  }
+
+  async close(): Promise<void> {
+    await until(() => this.closed, "the close of a connection");
+  }
+}
+
+export async function until(
+  condition: () => boolean,
+  what: string,
+  seen: () => string = () => "",
+): Promise<void> {
+  const endMs = performance.now() + 5000;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`${what} did not come: ${seen().slice(0, 500)}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+// --- the balancer ---
+
+export interface Rig {
+  readonly path: DataPath;
+  readonly view: FakeView;
+  readonly counters: Counters;
+  readonly bugs: unknown[];
+  readonly port: number;
+  /** Records that the store knows. */
+  readonly records: Map<SessionKey, SessionRecord>;
+  /** How often the store was asked. */
+  lookups: number;
+  client(): Promise<RawSocket>;
+  /** Sends `request` on a connection of its own and gives back all that came until its end. */
+  ask(request: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+export interface RigOptions {
+  workers?: readonly WorkerRecord[];
+  limits?: Partial<
+    Record<
+      | "headerTimeoutMs"
+      | "bodyTimeoutMs"
+      | "keepaliveTimeoutMs"
+      | "upstreamTimeoutMs"
+      | "connectTimeoutMs"
+      | "tlsHandshakeTimeoutMs",
+      number
+    >
+  >;
+  maxConnections?: number;
+  certificate?: Certificate;
+  trusted?: readonly string[];
+}
+
+export async function startRig(options: RigOptions = {}): Promise<Rig> {
+  const view = createView(options.workers ?? []);
+  const counters = createCounters();
+  const bugs: unknown[] = [];
+  const records = new Map<SessionKey, SessionRecord>();
+  const clients: RawSocket[] = [];
+  const limits = {
+    headerTimeoutMs: 5000,
+    bodyTimeoutMs: 5000,
+    keepaliveTimeoutMs: 5000,
+    upstreamTimeoutMs: 5000,
+    connectTimeoutMs: 1000,
+    tlsHandshakeTimeoutMs: 5000,
+    ...options.limits,
+  };
+  const path = await startDataPath({
+    transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
+    view,
+    store: {
+      async findSession(key) {
+        rig.lookups++;
+        return records.get(key);
+      },
+    },
+    clock: systemClock,
+    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    counters,
+    edgeKey: EDGE_KEY,
+    trusted: createTrustedProxies(options.trusted ?? []),
+    certificate: options.certificate,
+    bind: "127.0.0.1",
+    port: 0,
+    tlsPort: 0,
+    maxConnections: options.maxConnections ?? 1000,
+    connectTimeoutMs: limits.connectTimeoutMs,
+    tlsHandshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
+    limits,
+    onPort() {},
+  });
+  const rig: Rig = {
+    path,
+    view,
+    counters,
+    bugs,
+    records,
+    lookups: 0,
+    port: path.listener.httpPort,
+    async client() {
+      const socket = connect({ port: rig.port, host: "127.0.0.1", allowHalfOpen: true });
+      const raw = new RawSocket(socket);
+      clients.push(raw);
+      await new Promise((resolve) => socket.once("connect", resolve));
+      return raw;
+    },
+    async ask(request) {
+      const client = await rig.client();
+      client.write(request);
+      await client.end();
+      client.socket.destroy();
+      return client.text;
+    },
+    async close() {
+      for (const client of clients) client.socket.destroy();
+      path.close();
+    },
+  };
+  return rig;
+}
+
+/** A complete answer with this body. */
+export function ok(body: string, fields = ""): string {
+  return `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${fields}\r\n${body}`;
+}
