@@ -1,0 +1,1023 @@
+/**
+ * What every store must do: one suite, run against each implementation of shared/store/store.ts.
+ *
+ * Time: a harness either steps the store's clock, waits, or moves the store's deadlines (Redis: every PTTL, and what its
+ * scripts keep as times) back by `ms`. So the suite never expects `timeMs` to follow `advance`, never expects that little
+ * time has passed, and lets members beat while time goes by when they are meant to live.
+ */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  type Incarnation,
+  newIncarnation,
+  newPeerId,
+  newSessionId,
+  type PeerId,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/ids.ts";
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
+import {
+  type Change,
+  type CreateSession,
+  type Holder,
+  MAX_EVENTS,
+  MEMBER_LEASE_MS,
+  type PeerRecord,
+  type ResumeOutcome,
+  type SessionRecord,
+  type Store,
+  UNOPENED_SESSION_MS,
+} from "../../shared/store/store.ts";
+
+/** A store that is new, empty and booted (a missing member is believed to be gone). */
+export interface StoreUnderTest {
+  /** A client of the store, connected. Each call gives another one. The harness closes them all. */
+  store(): Promise<Store>;
+  /** Lets at least `ms` of the store's time pass for everything that has a deadline or an age. */
+  advance(ms: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Longer than any test here, in store time. */
+const LONG_MS = 3_600_000;
+
+export function describeStore(name: string, open: () => Promise<StoreUnderTest>): void {
+  describe(`the ${name} store`, () => {
+    let edge: StoreUnderTest;
+    let store: Store;
+
+    beforeEach(async () => {
+      edge = await open();
+      store = await edge.store();
+    });
+
+    afterEach(async () => {
+      await edge.close();
+    });
+
+    // --- what the tests are told with ---
+
+    /** A worker that has announced itself. */
+    async function join(id: string, incarnation = newIncarnation()): Promise<WorkerRecord> {
+      const member = worker(id, incarnation);
+      await store.announce(member);
+      return member;
+    }
+
+    /** Time passes while `members` go on beating. */
+    async function pass(ms: number, members: readonly MemberRecord[] = []): Promise<void> {
+      for (let left = ms; left > 0; left -= 1000) {
+        await edge.advance(Math.min(left, 1000));
+        for (const member of members) expect(await store.renew(member)).toBe("renewed");
+      }
+    }
+
+    async function create(
+      owner: WorkerRecord,
+      more: Partial<CreateSession> = {},
+    ): Promise<SessionRecord> {
+      const created = await store.createSession(newSession(owner, more));
+      if (created.outcome !== "created") throw new Error(`not created: ${created.outcome}`);
+      return created.record;
+    }
+
+    async function createOpen(
+      owner: WorkerRecord,
+      more: Partial<CreateSession> = {},
+    ): Promise<SessionRecord> {
+      const record = await create(owner, more);
+      expect(await store.openSession(holderOf(record))).toBe("done");
+      return found(record.id);
+    }
+
+    async function found(key: SessionKey): Promise<SessionRecord> {
+      const record = await store.findSession(key);
+      if (record === undefined) throw new Error("no such session");
+      return record;
+    }
+
+    function resume(
+      sessionId: SessionId,
+      claimant: WorkerRecord,
+      evidence?: "refused" | "exited",
+    ): Promise<ResumeOutcome> {
+      return store.resumeSession({
+        sessionId,
+        worker: claimant.id,
+        incarnation: claimant.incarnation,
+        ...(evidence !== undefined && { evidence }),
+      });
+    }
+
+    /** Resumes and expects that it worked, with a higher epoch under the new owner. */
+    async function takeOver(
+      before: SessionRecord,
+      claimant: WorkerRecord,
+      evidence?: "refused" | "exited",
+    ): Promise<{ cause: string; record: SessionRecord }> {
+      const resumed = await resume(before.id, claimant, evidence);
+      if (resumed.outcome !== "owned") throw new Error(`not owned: ${resumed.outcome}`);
+      expect(resumed.record.epoch).toBeGreaterThan(before.epoch);
+      expect(resumed.record).toMatchObject({
+        id: before.id,
+        owner: claimant.id,
+        incarnation: claimant.incarnation,
+      });
+      expect(await found(before.id)).toEqual(resumed.record);
+      return resumed;
+    }
+
+    async function later(ms: number): Promise<number> {
+      return (await store.timeMs()) + ms;
+    }
+
+    describe("time and health", () => {
+      it("tells its time in ms since the epoch, and is up", async () => {
+        const timeMs = await store.timeMs();
+        expect(timeMs).toBeGreaterThan(Date.UTC(2020, 0, 1));
+        expect(Number.isInteger(timeMs)).toBe(true);
+        expect(store.health).toEqual({ state: "up" });
+      });
+
+      it("answers nothing after it was closed, and says so as away", async () => {
+        const other = await edge.store();
+        await other.close();
+        await expect(other.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
+        await other.close();
+      });
+    });
+
+    describe("membership", () => {
+      it("lists members that announced themselves, with their records", async () => {
+        const one = await join("worker-1");
+        const two = balancer("balancer-1");
+        await store.announce(two);
+        const { members, ignored, booted } = await (await edge.store()).members();
+        expect([...members].sort(byId)).toEqual([two, one]);
+        expect(ignored).toBe(0);
+        expect(booted).toBe(true);
+      });
+
+      it("renews a lease and takes the new record with it", async () => {
+        const member = await join("worker-1");
+        const busy = { ...member, load: { sessions: 3, connections: 9, lagMs: 1.5 } };
+        await pass(MEMBER_LEASE_MS - 1000, [busy]);
+        await pass(MEMBER_LEASE_MS - 1000, [{ ...busy, state: "draining" }]);
+        expect((await store.members()).members).toEqual([{ ...busy, state: "draining" }]);
+      });
+
+      it("lets a lease run out that is not renewed, and takes the member back when it announces itself", async () => {
+        const member = await join("worker-1");
+        await edge.advance(MEMBER_LEASE_MS);
+        expect((await store.members()).members).toEqual([]);
+        expect(await store.renew(member)).toBe("expired");
+        await store.announce(member);
+        expect(await store.renew(member)).toBe("renewed");
+        expect((await store.members()).members).toEqual([member]);
+      });
+
+      it("renews nobody who never announced itself", async () => {
+        expect(await store.renew(worker("worker-1"))).toBe("expired");
+        expect((await store.members()).members).toEqual([]);
+      });
+
+      it("replaces an incarnation by the next one at once, and tells the old one at its renewal", async () => {
+        const old = await join("worker-1");
+        const young = await join("worker-1");
+        expect(await store.renew({ ...old, url: "http://127.0.0.1:9" })).toBe("replaced");
+        expect((await store.members()).members).toEqual([young]);
+        expect(await store.renew(young)).toBe("renewed");
+      });
+
+      it("takes a record out at once, but only for the incarnation that holds it", async () => {
+        const old = await join("worker-1");
+        const young = await join("worker-1");
+        await store.withdraw(old.id, old.incarnation);
+        expect((await store.members()).members).toEqual([young]);
+        await store.withdraw(young.id, young.incarnation);
+        expect((await store.members()).members).toEqual([]);
+        expect(await store.renew(young)).toBe("expired");
+        await store.withdraw(young.id, young.incarnation);
+      });
+    });
+
+    describe("creating sessions", () => {
+      it("records a new session for its owner", async () => {
+        const owner = await join("worker-1");
+        const beforeMs = await store.timeMs();
+        const record = await create(owner, { userId: "user-1" });
+        expect(record).toEqual({
+          id: record.id,
+          owner: "worker-1",
+          incarnation: owner.incarnation,
+          epoch: record.epoch,
+          state: "created",
+          userId: "user-1",
+          clock: 0,
+          peers: [],
+          buriedTokens: [],
+          createdMs: record.createdMs,
+        });
+        expect(record.epoch).toBeGreaterThanOrEqual(beforeMs);
+        expect(record.createdMs).toBeGreaterThanOrEqual(beforeMs);
+        expect(await (await edge.store()).findSession(record.id)).toEqual(record);
+      });
+
+      it("refuses an id that is in use, and changes nothing", async () => {
+        const owner = await join("worker-1");
+        const record = await create(owner);
+        const again = newSession(worker("worker-2"), { sessionId: record.id, userId: "other" });
+        expect(await store.createSession(again)).toEqual({ outcome: "exists" });
+        expect(await found(record.id)).toEqual(record);
+      });
+
+      it("finds a session by its alias, whatever bytes that has", async () => {
+        const owner = await join("worker-1");
+        for (const alias of ["team a/ü\u0000\u00ff\"'\\%\r\n{}:*", "x".repeat(8192)]) {
+          const record = await create(owner, { alias: alias as SessionKey });
+          expect(record.alias).toBe(alias);
+          expect(await store.findSession(alias as SessionKey)).toEqual(record);
+        }
+      });
+
+      it("writes an alias once: another session cannot have it while the first is not closed", async () => {
+        const owner = await join("worker-1");
+        const alias = "team-a" as SessionKey;
+        const first = await create(owner, { alias });
+        const second = newSession(owner, { alias });
+        expect(await store.createSession(second)).toEqual({ outcome: "exists" });
+        expect(await store.findSession(second.sessionId)).toBeUndefined();
+        expect((await found(alias)).id).toBe(first.id);
+
+        await store.closeSession(holderOf(first), await later(LONG_MS));
+        expect((await found(alias)).state).toBe("closed");
+        const third = await create(owner, { alias });
+        expect((await found(alias)).id).toBe(third.id);
+        expect((await found(first.id)).state).toBe("closed");
+      });
+
+      it("refuses an alias that is another session's id", async () => {
+        const owner = await join("worker-1");
+        const first = await create(owner);
+        const second = newSession(owner, { alias: first.id });
+        expect(await store.createSession(second)).toEqual({ outcome: "exists" });
+      });
+
+      it("gives an alias to one of many who ask at the same time", async () => {
+        const owner = await join("worker-1");
+        const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
+        const alias = "race" as SessionKey;
+        const outcomes = await Promise.all(
+          clients.map((client) => client.createSession(newSession(owner, { alias }))),
+        );
+        expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual([
+          "created",
+          "exists",
+          "exists",
+        ]);
+      });
+
+      it("refuses a user who has as many sessions as allowed, until one is closed", async () => {
+        const owner = await join("worker-1");
+        const user = { userId: "busy", maxPerUser: 2 };
+        const first = await create(owner, user);
+        await createOpen(owner, user);
+        expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
+        await create(owner, { userId: "idle", maxPerUser: 1 });
+
+        await store.closeSession(holderOf(first), await later(LONG_MS));
+        await create(owner, user);
+        expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
+      });
+
+      it("drops a session whose host never came, with its alias and its place in the quota", async () => {
+        const owner = await join("worker-1");
+        const user = { userId: "busy", maxPerUser: 1 };
+        const alias = "team-a" as SessionKey;
+        const record = await create(owner, { ...user, alias });
+        await edge.advance(UNOPENED_SESSION_MS);
+        expect(await store.findSession(record.id)).toBeUndefined();
+        expect(await store.findSession(alias)).toBeUndefined();
+        expect(await store.sessionsOf(owner.id)).toEqual([]);
+        expect(await store.openSession(holderOf(record))).toBe("lost");
+        expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
+        await create(owner, { ...user, alias });
+      });
+
+      it("keeps a session whose host came, however long", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        expect(record.state).toBe("open");
+        await edge.advance(UNOPENED_SESSION_MS);
+        expect(await store.openSession(holderOf(record))).toBe("done");
+        expect(await found(record.id)).toEqual(record);
+      });
+
+      it("lists the sessions of an owner, without closed ones", async () => {
+        const one = await join("worker-1");
+        const two = await join("worker-2");
+        const open = await createOpen(one);
+        const created = await create(one);
+        const released = await createOpen(one);
+        await store.releaseSession(holderOf(released), two.id);
+        const closed = await createOpen(one);
+        await store.closeSession(holderOf(closed), await later(LONG_MS));
+        const others = await createOpen(two);
+        expect([...(await store.sessionsOf(one.id))].sort()).toEqual(
+          [open.id, created.id, released.id].sort(),
+        );
+        expect(await store.sessionsOf(two.id)).toEqual([others.id]);
+        expect(await store.sessionsOf("worker-3" as WorkerId)).toEqual([]);
+
+        await takeOver(released, two);
+        expect(await store.sessionsOf(one.id)).not.toContain(released.id);
+        expect(await store.sessionsOf(two.id)).toContain(released.id);
+      });
+    });
+
+    describe("resuming sessions", () => {
+      it("knows nothing of a session that was never created, and does not create it", async () => {
+        const owner = await join("worker-1");
+        const id = newSessionId();
+        expect(await resume(id, owner)).toEqual({ outcome: "unknown" });
+        expect(await store.findSession(id)).toBeUndefined();
+        expect(await store.sessionsOf(owner.id)).toEqual([]);
+      });
+
+      it("gives the owner its own session under the same epoch", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        expect(await resume(record.id, owner)).toEqual({ outcome: "owned", cause: "mine", record });
+        expect(await found(record.id)).toEqual(record);
+      });
+
+      it("gives a restarted worker its sessions again, under a higher epoch", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const restarted = await join("worker-1");
+        expect((await takeOver(record, restarted)).cause).toBe("restarted");
+      });
+
+      it("does not let a replaced process win its session back", async () => {
+        const old = await join("worker-1");
+        const record = await createOpen(old);
+        const young = await join("worker-1");
+        const { record: resumed } = await takeOver(record, young);
+        expect(await resume(record.id, old)).toEqual({
+          outcome: "elsewhere",
+          owner: "worker-1",
+          epoch: resumed.epoch,
+        });
+      });
+
+      it("names the owner to a worker that has no reason to take over", async () => {
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await createOpen(owner);
+        expect(await resume(record.id, other)).toEqual({
+          outcome: "elsewhere",
+          owner: "worker-1",
+          epoch: record.epoch,
+        });
+        expect(await found(record.id)).toEqual(record);
+      });
+
+      it("lets anybody take over when the owner's lease is gone", async () => {
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await createOpen(owner);
+        await pass(MEMBER_LEASE_MS, [other]);
+        expect((await takeOver(record, other)).cause).toBe("lease-gone");
+      });
+
+      it("lets anybody take over when the owner has taken its record out", async () => {
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await createOpen(owner);
+        await store.withdraw(owner.id, owner.incarnation);
+        expect((await takeOver(record, other)).cause).toBe("lease-gone");
+      });
+
+      it("lets anybody take over when the owner lives in another incarnation", async () => {
+        const record = await createOpen(await join("worker-1"));
+        await join("worker-1");
+        const other = await join("worker-2");
+        expect((await takeOver(record, other)).cause).toBe("replaced");
+      });
+
+      it("lets a claimant take over whose supervisor saw the owner end", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const other = await join("worker-2");
+        expect((await takeOver(record, other, "exited")).cause).toBe("exited");
+      });
+
+      it("believes a refused connection only when the owner's last beat is old", async () => {
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await createOpen(owner);
+        const elsewhere = { outcome: "elsewhere", owner: "worker-1", epoch: record.epoch };
+        expect(await resume(record.id, other, "refused")).toEqual(elsewhere);
+
+        await edge.advance(2500);
+        expect(await store.renew(owner)).toBe("renewed");
+        expect(await resume(record.id, other, "refused")).toEqual(elsewhere);
+
+        await edge.advance(2500);
+        expect((await takeOver(record, other, "refused")).cause).toBe("refused");
+      });
+
+      it("gives a session released to a worker to that one, and names it to all others", async () => {
+        const [owner, heir, other] = [
+          await join("worker-1"),
+          await join("worker-2"),
+          await join("worker-3"),
+        ];
+        const record = await createOpen(owner);
+        expect(await store.releaseSession(holderOf(record), heir.id)).toBe("done");
+        expect(await found(record.id)).toEqual({ ...record, state: "released", heir: "worker-2" });
+        const elsewhere = { outcome: "elsewhere", owner: "worker-2", epoch: record.epoch };
+        expect(await resume(record.id, other)).toEqual(elsewhere);
+        expect(await resume(record.id, owner)).toEqual(elsewhere);
+        const handed = await takeOver(record, heir);
+        expect(handed.cause).toBe("handed");
+        expect(handed.record).toMatchObject({ state: "open" });
+        expect(handed.record).not.toHaveProperty("heir");
+        expect(await resume(record.id, owner)).toMatchObject({ outcome: "elsewhere" });
+      });
+
+      it("gives a session released to nobody to whoever asks first", async () => {
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await createOpen(owner);
+        expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
+        expect(await found(record.id)).toEqual({ ...record, state: "released" });
+        const { cause, record: taken } = await takeOver(record, other);
+        expect(cause).toBe("handed");
+        expect(await resume(record.id, owner)).toMatchObject({
+          outcome: "elsewhere",
+          owner: "worker-2",
+          epoch: taken.epoch,
+        });
+      });
+
+      it("gives a session released to nobody back to the one who released it, under a higher epoch", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        await store.releaseSession(holderOf(record), undefined);
+        expect((await takeOver(record, owner)).cause).toBe("handed");
+      });
+
+      it("lets anybody take over a released session whose heir is gone", async () => {
+        const owner = await join("worker-1");
+        const heir = await join("worker-2");
+        const other = await join("worker-3");
+        const record = await createOpen(owner);
+        await store.releaseSession(holderOf(record), heir.id);
+        await pass(MEMBER_LEASE_MS, [owner, other]);
+        expect((await takeOver(record, other)).cause).toBe("lease-gone");
+      });
+
+      it("keeps a released session for its heir when the one who released it is gone", async () => {
+        const owner = await join("worker-1");
+        const heir = await join("worker-2");
+        const other = await join("worker-3");
+        const record = await createOpen(owner);
+        await store.releaseSession(holderOf(record), heir.id);
+        await store.withdraw(owner.id, owner.incarnation);
+        expect(await resume(record.id, other)).toMatchObject({
+          outcome: "elsewhere",
+          owner: "worker-2",
+        });
+        expect((await takeOver(record, heir)).cause).toBe("handed");
+      });
+
+      it("gives a closed session to nobody", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        await store.closeSession(holderOf(record), await later(LONG_MS));
+        expect(await resume(record.id, owner)).toEqual({ outcome: "closed" });
+        expect(await resume(record.id, await join("worker-1"))).toEqual({ outcome: "closed" });
+        expect(await resume(record.id, await join("worker-2"), "exited")).toEqual({
+          outcome: "closed",
+        });
+      });
+
+      it("still waits for the host of a session that was taken over before the host came", async () => {
+        const record = await create(await join("worker-1"));
+        const restarted = await join("worker-1");
+        const { record: resumed } = await takeOver(record, restarted);
+        expect(resumed.state).toBe("created");
+        await store.releaseSession(holderOf(resumed), undefined);
+        const { record: handed } = await takeOver(resumed, restarted);
+        expect(handed.state).toBe("created");
+        await edge.advance(UNOPENED_SESSION_MS);
+        expect(await store.findSession(record.id)).toBeUndefined();
+      });
+
+      it("raises the epoch with every change of hands, and takes peers, clock and buried tokens along", async () => {
+        let owner = await join("worker-1");
+        let record = await createOpen(owner, { alias: "team-a" as SessionKey });
+        const [stays, leaves] = [peer({ host: true }), peer()];
+        await store.putPeer(holderOf(record), stays);
+        await store.putPeer(holderOf(record), leaves);
+        await store.removePeer(holderOf(record), leaves.id, await later(LONG_MS));
+        await store.nextClock(holderOf(record));
+        for (let i = 0; i < 5; i++) {
+          owner = await join(`worker-${2 - (i % 2)}`);
+          ({ record } = await takeOver(record, owner, "exited"));
+        }
+        expect(record).toMatchObject({
+          state: "open",
+          peers: [stays],
+          buriedTokens: [leaves.tokenId],
+          clock: 1,
+          alias: "team-a",
+        });
+        expect(await store.nextClock(holderOf(record))).toBe(2);
+      });
+
+      it("gives a session to one of many who claim it at the same time", async () => {
+        const record = await createOpen(await join("worker-0"));
+        const claimants = await Promise.all(
+          ["worker-1", "worker-2", "worker-3"].map((id) => join(id)),
+        );
+        const clients = await Promise.all(claimants.map(() => edge.store()));
+        await store.withdraw(record.owner, record.incarnation);
+        const outcomes = await Promise.all(
+          claimants.map((claimant, i) =>
+            clients[i]?.resumeSession({
+              sessionId: record.id,
+              worker: claimant.id,
+              incarnation: claimant.incarnation,
+            }),
+          ),
+        );
+        const owned = outcomes.filter((outcome) => outcome?.outcome === "owned");
+        expect(owned).toHaveLength(1);
+        const { owner } = await found(record.id);
+        for (const outcome of outcomes) {
+          if (outcome?.outcome === "elsewhere") expect(outcome.owner).toBe(owner);
+        }
+      });
+    });
+
+    describe("holding sessions", () => {
+      const someone = peer();
+      const operations: Record<string, (holder: Holder) => Promise<unknown>> = {
+        releaseSession: (holder) => store.releaseSession(holder, undefined),
+        closeSession: async (holder) => store.closeSession(holder, await later(LONG_MS)),
+        openSession: (holder) => store.openSession(holder),
+        putPeer: (holder) => store.putPeer(holder, someone),
+        removePeer: async (holder) => store.removePeer(holder, someone.id, await later(LONG_MS)),
+        nextClock: (holder) => store.nextClock(holder),
+      };
+
+      for (const [operation, run] of Object.entries(operations)) {
+        it(`${operation} changes nothing for whoever is not the holder`, async () => {
+          const record = await createOpen(await join("worker-1"));
+          const holder = holderOf(record);
+          expect(await run({ ...holder, owner: "worker-2" as WorkerId })).toBe("lost");
+          expect(await run({ ...holder, epoch: holder.epoch - 1 })).toBe("lost");
+          expect(await run({ ...holder, epoch: holder.epoch + 1 })).toBe("lost");
+          expect(await run({ ...holder, sessionId: newSessionId() })).toBe("lost");
+          expect(await found(record.id)).toEqual(record);
+        });
+
+        it(`${operation} changes nothing for an owner whose session was taken over`, async () => {
+          const record = await createOpen(await join("worker-1"));
+          const { record: taken } = await takeOver(record, await join("worker-2"), "exited");
+          expect(await run(holderOf(record))).toBe("lost");
+          expect(await found(record.id)).toEqual(taken);
+        });
+
+        it(`${operation} changes nothing in a closed session`, async () => {
+          const record = await createOpen(await join("worker-1"));
+          await store.closeSession(holderOf(record), await later(LONG_MS));
+          const closed = await found(record.id);
+          expect(await run(holderOf(record))).toBe("lost");
+          expect(await found(record.id)).toEqual(closed);
+        });
+      }
+
+      it("records and replaces peers, in the order in which they came", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const holder = holderOf(record);
+        const host = peer({ host: true, settled: true });
+        const guest = peer({
+          user: { id: "u", name: "Ünï \u{1f600} \"'\\", email: "u@example.com", authProvider: "x" },
+          compression: ["none", "gzip"],
+        });
+        expect(await store.putPeer(holder, host)).toBe("done");
+        expect(await store.putPeer(holder, guest)).toBe("done");
+        expect(await store.putPeer(holder, { ...host, client: "other" })).toBe("done");
+        expect((await found(record.id)).peers).toEqual([{ ...host, client: "other" }, guest]);
+      });
+
+      it("buries the token of a peer who leaves, until it would have run out", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const holder = holderOf(record);
+        const [first, second] = [peer(), peer()];
+        await store.putPeer(holder, first);
+        await store.putPeer(holder, second);
+        expect(await store.removePeer(holder, first.id, await later(4000))).toBe("done");
+        expect(await store.removePeer(holder, second.id, await later(LONG_MS))).toBe("done");
+        const { peers, buriedTokens } = await found(record.id);
+        expect(peers).toEqual([]);
+        expect([...buriedTokens].sort()).toEqual([first.tokenId, second.tokenId].sort());
+        await edge.advance(4000);
+        expect((await found(record.id)).buriedTokens).toEqual([second.tokenId]);
+      });
+
+      it("removes a peer that is not there without burying anything", async () => {
+        const record = await createOpen(await join("worker-1"));
+        expect(await store.removePeer(holderOf(record), newPeerId(), await later(LONG_MS))).toBe(
+          "done",
+        );
+        expect(await found(record.id)).toEqual(record);
+      });
+
+      it("counts the clock of a session up from 1", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const other = await edge.store();
+        expect(await store.nextClock(holderOf(record))).toBe(1);
+        expect(await other.nextClock(holderOf(record))).toBe(2);
+        expect((await found(record.id)).clock).toBe(2);
+      });
+
+      it("still records for the one who released a session what happens before it is resumed", async () => {
+        const record = await create(await join("worker-1"));
+        const heir = await join("worker-2");
+        const holder = holderOf(record);
+        await store.releaseSession(holder, heir.id);
+        const guest = peer();
+        expect(await store.putPeer(holder, guest)).toBe("done");
+        expect(await store.nextClock(holder)).toBe(1);
+        expect(await store.openSession(holder)).toBe("done");
+        expect(await found(record.id)).toMatchObject({ state: "released", heir: "worker-2" });
+        const { record: taken } = await takeOver(record, heir);
+        expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
+      });
+
+      it("may be released again, to somebody else", async () => {
+        const record = await createOpen(await join("worker-1"));
+        await store.releaseSession(holderOf(record), "worker-2" as WorkerId);
+        expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
+        expect(await found(record.id)).toEqual({ ...record, state: "released" });
+      });
+
+      it("leaves a tombstone where a session was closed, until its time is over", async () => {
+        const owner = await join("worker-1");
+        const alias = "team-a" as SessionKey;
+        const record = await createOpen(owner, { alias });
+        await store.putPeer(holderOf(record), peer());
+        expect(await store.closeSession(holderOf(record), await later(4000))).toBe("done");
+        expect(await found(record.id)).toEqual({ ...record, state: "closed" });
+        expect(await store.createSession(newSession(owner, { sessionId: record.id }))).toEqual({
+          outcome: "exists",
+        });
+        await edge.advance(4000);
+        expect(await store.findSession(record.id)).toBeUndefined();
+        expect(await store.findSession(alias)).toBeUndefined();
+        expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
+      });
+
+      it("closes a released session for the one who released it", async () => {
+        const record = await createOpen(await join("worker-1"));
+        const heir = await join("worker-2");
+        await store.releaseSession(holderOf(record), heir.id);
+        expect(await store.closeSession(holderOf(record), await later(LONG_MS))).toBe("done");
+        expect(await resume(record.id, heir)).toEqual({ outcome: "closed" });
+      });
+    });
+
+    describe("tickets", () => {
+      const question = { who: "guest", nested: [1, null, { "ü/é": true }] };
+
+      it("keeps a question until somebody answers it, and the answer until it is dropped", async () => {
+        const other = await edge.store();
+        await store.putTicket({ kind: "login", token: "t-1", question, ttlMs: LONG_MS });
+        expect(await other.readTicket("login", "t-1")).toEqual({
+          state: "waiting",
+          token: "t-1",
+          question,
+        });
+        expect(await other.answerTicket("login", "t-1", { ok: true })).toBe("done");
+        const answered = { state: "answered", token: "t-1", question, answer: { ok: true } };
+        expect(await store.readTicket("login", "t-1")).toEqual(answered);
+        expect(await store.readTicket("login", "t-1")).toEqual(answered);
+        await other.dropTicket("login", "t-1");
+        expect(await store.readTicket("login", "t-1")).toBeUndefined();
+        await other.dropTicket("login", "t-1");
+      });
+
+      it("takes any JSON value for question and answer", async () => {
+        for (const [i, value] of [null, false, 0, "", [], {}, "ü\u0000\n"].entries()) {
+          const token = `t-${i}`;
+          await store.putTicket({ kind: "join", token, question: value, ttlMs: LONG_MS });
+          expect(await store.answerTicket("join", token, value)).toBe("done");
+          expect(await store.readTicket("join", token)).toEqual({
+            state: "answered",
+            token,
+            question: value,
+            answer: value,
+          });
+        }
+      });
+
+      it("keeps the first answer", async () => {
+        await store.putTicket({ kind: "join", token: "t-1", question, ttlMs: LONG_MS });
+        const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
+        const outcomes = await Promise.all(
+          clients.map((client, i) => client.answerTicket("join", "t-1", i)),
+        );
+        expect([...outcomes].sort()).toEqual(["answered", "answered", "done"]);
+        expect(await store.readTicket("join", "t-1")).toMatchObject({
+          answer: outcomes.indexOf("done"),
+        });
+      });
+
+      it("keeps tickets of different kinds apart", async () => {
+        await store.putTicket({ kind: "login", token: "t-1", question: 1, ttlMs: LONG_MS });
+        expect(await store.readTicket("join", "t-1")).toBeUndefined();
+        expect(await store.answerTicket("join", "t-1", 2)).toBe("gone");
+        await store.dropTicket("join", "t-1");
+        expect(await store.readTicket("login", "t-1")).toMatchObject({ question: 1 });
+      });
+
+      it("forgets a ticket when its time is over, answered or not", async () => {
+        for (const token of ["t-1", "t-2"]) {
+          await store.putTicket({ kind: "join", token, question, group: "g", ttlMs: 4000 });
+        }
+        await store.answerTicket("join", "t-2", true);
+        await edge.advance(4000);
+        expect(await store.readTicket("join", "t-1")).toBeUndefined();
+        expect(await store.readTicket("join", "t-2")).toBeUndefined();
+        expect(await store.answerTicket("join", "t-1", true)).toBe("gone");
+        expect(await store.ticketsOf("join", "g")).toEqual([]);
+      });
+
+      it("answers no ticket that never was", async () => {
+        expect(await store.readTicket("login", "nobody")).toBeUndefined();
+        expect(await store.answerTicket("login", "nobody", true)).toBe("gone");
+      });
+
+      it("leaves a ticket alone that is put again", async () => {
+        const ticket = { kind: "login", token: "t-1", question: 1, ttlMs: LONG_MS } as const;
+        await store.putTicket(ticket);
+        await store.answerTicket("login", "t-1", "first");
+        await store.putTicket({ ...ticket, question: 2 });
+        expect(await store.readTicket("login", "t-1")).toEqual({
+          state: "answered",
+          token: "t-1",
+          question: 1,
+          answer: "first",
+        });
+      });
+
+      it("lists the waiting tickets of a group, oldest first", async () => {
+        for (const token of ["c", "a", "b", "d"]) {
+          await store.putTicket({ kind: "join", token, question, group: "g", ttlMs: LONG_MS });
+        }
+        await store.putTicket({ kind: "join", token: "e", question, group: "h", ttlMs: LONG_MS });
+        await store.putTicket({ kind: "join", token: "f", question, ttlMs: LONG_MS });
+        await store.putTicket({ kind: "login", token: "a", question, group: "g", ttlMs: LONG_MS });
+        await store.answerTicket("join", "a", true);
+        await store.dropTicket("join", "d");
+        expect(await store.ticketsOf("join", "g")).toEqual([
+          { state: "waiting", token: "c", question },
+          { state: "waiting", token: "b", question },
+        ]);
+        expect(await store.ticketsOf("join", "i")).toEqual([]);
+      });
+    });
+
+    describe("buried tokens", () => {
+      it("remembers a token until it would have run out", async () => {
+        expect(await store.isTokenBuried("token-1")).toBe(false);
+        await store.buryToken("token-1", await later(4000));
+        await store.buryToken("token-2", await later(LONG_MS));
+        expect(await (await edge.store()).isTokenBuried("token-1")).toBe(true);
+        await edge.advance(4000);
+        expect(await store.isTokenBuried("token-1")).toBe(false);
+        expect(await store.isTokenBuried("token-2")).toBe(true);
+      });
+
+      it("does not keep a token that has run out already", async () => {
+        await store.buryToken("token-1", await later(-1000));
+        expect(await store.isTokenBuried("token-1")).toBe(false);
+      });
+    });
+
+    describe("counters and history", () => {
+      it("adds to counters, whoever counts", async () => {
+        const other = await edge.store();
+        await store.addToCounters({ "downloads/vscode/1.0": 1, "downloads/vscode/2.0": 2 });
+        await Promise.all([
+          store.addToCounters({ "downloads/vscode/1.0": 10, joins: 1 }),
+          other.addToCounters({ "downloads/vscode/1.0": 100 }),
+        ]);
+        await store.addToCounters({});
+        expect(await other.readCounters("downloads/")).toEqual({
+          "downloads/vscode/1.0": 111,
+          "downloads/vscode/2.0": 2,
+        });
+        expect(await store.readCounters("")).toEqual({
+          "downloads/vscode/1.0": 111,
+          "downloads/vscode/2.0": 2,
+          joins: 1,
+        });
+        expect(await store.readCounters("none")).toEqual({});
+      });
+
+      it("takes the prefix of counters literally", async () => {
+        await store.addToCounters({ "a.b": 1, "a-b": 2, a_b: 3 });
+        expect(await store.readCounters("a.")).toEqual({ "a.b": 1 });
+        expect(await store.readCounters("a*")).toEqual({});
+        expect(await store.readCounters("[a]")).toEqual({});
+      });
+
+      it("tells the newest events, oldest first, also of one session only", async () => {
+        const [one, two] = [newSessionId(), newSessionId()];
+        const beforeMs = await store.timeMs();
+        for (const [sessionId, cause] of [
+          [one, "first"],
+          [two, "second"],
+          [one, "third"],
+        ] as const) {
+          await store.appendEvent(event(sessionId, cause));
+        }
+        const all = await store.readEvents({ limit: 10 });
+        expect(all.map(({ atMs: _atMs, ...rest }) => rest)).toEqual([
+          event(one, "first"),
+          event(two, "second"),
+          event(one, "third"),
+        ]);
+        for (const { atMs } of all) expect(atMs).toBeGreaterThanOrEqual(beforeMs);
+        expect(causes(await store.readEvents({ limit: 2 }))).toEqual(["second", "third"]);
+        expect(causes(await store.readEvents({ limit: 1, sessionId: one }))).toEqual(["third"]);
+        expect(causes(await store.readEvents({ limit: 9, sessionId: one }))).toEqual([
+          "first",
+          "third",
+        ]);
+        expect(await store.readEvents({ limit: 0 })).toEqual([]);
+        expect(await store.readEvents({ limit: 9, sessionId: newSessionId() })).toEqual([]);
+      });
+
+      it("keeps the newest events only", async () => {
+        const id = newSessionId();
+        for (let i = 0; i < MAX_EVENTS + 5; i += 1000) {
+          const count = Math.min(1000, MAX_EVENTS + 5 - i);
+          await Promise.all(
+            Array.from({ length: count }, (_, k) => store.appendEvent(event(id, `${i + k}`))),
+          );
+        }
+        const kept = await store.readEvents({ limit: 2 * MAX_EVENTS });
+        expect(kept).toHaveLength(MAX_EVENTS);
+        expect(kept[0]?.cause).toBe("5");
+        expect(kept.at(-1)?.cause).toBe(`${MAX_EVENTS + 4}`);
+      });
+    });
+
+    describe("hints", () => {
+      /** The changes that another client hears of. */
+      async function listen(): Promise<{ heard: Change[]; stop: () => void }> {
+        const heard: Change[] = [];
+        const other = await edge.store();
+        const stop = other.onChange((change) => heard.push(change));
+        return { heard, stop };
+      }
+
+      it("tells other clients, and the one who made it, that the members changed", async () => {
+        const { heard } = await listen();
+        const own: Change[] = [];
+        store.onChange((change) => own.push(change));
+        const member = await join("worker-1");
+        await expect.poll(() => heard).toContainEqual({ subject: "members" });
+        await expect.poll(() => own).toContainEqual({ subject: "members" });
+        heard.length = 0;
+        await store.renew({ ...member, state: "draining" });
+        await expect.poll(() => heard).toContainEqual({ subject: "members" });
+        heard.length = 0;
+        await store.withdraw(member.id, member.incarnation);
+        await expect.poll(() => heard).toContainEqual({ subject: "members" });
+      });
+
+      it("tells other clients which session changed", async () => {
+        const { heard } = await listen();
+        const owner = await join("worker-1");
+        const record = await create(owner);
+        const holder = holderOf(record);
+        const guest = peer();
+        const changes: (() => Promise<unknown>)[] = [
+          () => store.openSession(holder),
+          () => store.putPeer(holder, guest),
+          async () => store.removePeer(holder, guest.id, await later(LONG_MS)),
+          () => store.releaseSession(holder, undefined),
+          () => resume(record.id, owner),
+          async () => store.closeSession(holderOf(await found(record.id)), await later(LONG_MS)),
+        ];
+        for (const change of changes) {
+          heard.length = 0;
+          await change();
+          await expect
+            .poll(() => heard)
+            .toContainEqual({ subject: "session", sessionId: record.id });
+        }
+      });
+
+      it("tells other clients that a ticket was answered, or dropped", async () => {
+        const { heard } = await listen();
+        const told = { subject: "ticket", kind: "join", token: "t-1" };
+        await store.putTicket({ kind: "join", token: "t-1", question: 1, ttlMs: LONG_MS });
+        await store.answerTicket("join", "t-1", true);
+        await expect.poll(() => heard).toContainEqual(told);
+        heard.length = 0;
+        await store.dropTicket("join", "t-1");
+        await expect.poll(() => heard).toContainEqual(told);
+      });
+
+      it("tells nothing more to a listener that has stopped", async () => {
+        const stopped = await listen();
+        const other = await listen();
+        stopped.stop();
+        await join("worker-1");
+        await expect.poll(() => other.heard).toContainEqual({ subject: "members" });
+        expect(stopped.heard).toEqual([]);
+      });
+    });
+  });
+}
+
+// --- values ---
+
+/** A worker's record. */
+export function worker(id: string, incarnation: Incarnation = newIncarnation()): WorkerRecord {
+  return {
+    kind: "worker",
+    id: id as WorkerId,
+    incarnation,
+    url: "http://127.0.0.1:3001",
+    statusUrl: "http://127.0.0.1:4001",
+    version: "1.2.3",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 0, connections: 0, lagMs: 0 },
+    ringFingerprint: "",
+  };
+}
+
+/** A balancer's record. */
+export function balancer(id: string): BalancerRecord {
+  return {
+    kind: "balancer",
+    id: id as WorkerId,
+    incarnation: newIncarnation(),
+    statusUrl: "http://127.0.0.1:1081",
+    version: "1.2.3",
+    ringFingerprint: "",
+  };
+}
+
+/** A guest's record, or another's. */
+export function peer(more: Partial<PeerRecord> = {}): PeerRecord {
+  const id: PeerId = newPeerId();
+  return {
+    id,
+    host: false,
+    user: { id: `user-${id}`, name: "Guest" },
+    publicKey: "cHVibGljIGtleQ==",
+    client: "test/1",
+    compression: ["gzip"],
+    tokenId: `jti/${id}`,
+    settled: false,
+    ...more,
+  };
+}
+
+function newSession(owner: WorkerRecord, more: Partial<CreateSession> = {}): CreateSession {
+  return {
+    sessionId: newSessionId(),
+    owner: owner.id,
+    incarnation: owner.incarnation,
+    userId: `user-${newPeerId()}`,
+    maxPerUser: 100,
+    ...more,
+  };
+}
+
+function holderOf({ id, owner, epoch }: SessionRecord): Holder {
+  return { sessionId: id, owner, epoch };
+}
+
+function event(sessionId: SessionId, cause: string) {
+  return { kind: "resumed", sessionId, worker: "worker-1" as WorkerId, epoch: 7, cause } as const;
+}
+
+function causes(events: readonly { cause: string }[]): string[] {
+  return events.map(({ cause }) => cause);
+}
+
+function byId(a: MemberRecord, b: MemberRecord): number {
+  return a.id < b.id ? -1 : 1;
+}
