@@ -1,0 +1,453 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { HttpSyntaxError } from "../../../balancer/http1/fields.ts";
+import {
+  HeadCollector,
+  MAX_FIELDS,
+  parseRequestHead,
+  parseResponseHead,
+  type RequestHead,
+  requestLine,
+  serializeHead,
+  statusLine,
+} from "../../../balancer/http1/head.ts";
+
+/** Collects and checks a request's head that comes in pieces. */
+function readRequest(...pieces: string[]): RequestHead | string {
+  const collector = new HeadCollector("downstream");
+  try {
+    for (const piece of pieces) {
+      const bytes = Buffer.from(piece, "latin1");
+      if (collector.push(bytes, 0) >= 0) return parseRequestHead(collector.take());
+    }
+    return "incomplete";
+  } catch (error) {
+    if (error instanceof HttpSyntaxError) return `${error.status} ${error.reason}`;
+    throw error;
+  }
+}
+
+function readAnswer(text: string, method = "GET") {
+  try {
+    return parseResponseHead(text, method);
+  } catch (error) {
+    if (error instanceof HttpSyntaxError) return error.reason;
+    throw error;
+  }
+}
+
+const H = "Host: h\r\n";
+
+describe("a request head that is refused", () => {
+  test.each<[name: string, bytes: string, verdict: string]>([
+    [
+      "length and chunks",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      "400 Content-Length with Transfer-Encoding",
+    ],
+    [
+      "chunks and length",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n`,
+      "400 Content-Length with Transfer-Encoding",
+    ],
+    [
+      "two lengths",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    [
+      "the same length twice",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\ncontent-length: 1\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    [
+      "a list of lengths",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 1, 1\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    ["a signed length", `POST / HTTP/1.1\r\n${H}Content-Length: +1\r\n\r\n`, "400 Content-Length"],
+    [
+      "a negative length",
+      `POST / HTTP/1.1\r\n${H}Content-Length: -1\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    [
+      "a hexadecimal length",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 0x1\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    ["an empty length", `POST / HTTP/1.1\r\n${H}Content-Length:\r\n\r\n`, "400 Content-Length"],
+    [
+      "a length with a blank within",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 1 1\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    [
+      "a length beyond all numbers",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 9999999999999999\r\n\r\n`,
+      "400 Content-Length",
+    ],
+    [
+      "two codings",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: gzip, chunked\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "an empty coding before chunked",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: , chunked\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "chunked twice",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "identity",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: identity\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "xchunked",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: xchunked\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "chunked with a parameter",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked;a=b\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "chunked with a vertical tab",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: \x0bchunked\r\n\r\n`,
+      "400 field value",
+    ],
+    [
+      "an empty coding",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding:\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "an empty coding beside a length",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding:\r\nContent-Length: 1\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    [
+      "chunks in HTTP/1.0",
+      `POST / HTTP/1.0\r\n${H}Transfer-Encoding: chunked\r\n\r\n`,
+      "400 Transfer-Encoding",
+    ],
+    ["a folded field", `GET / HTTP/1.1\r\n${H}A: b\r\n c\r\n\r\n`, "400 folded field"],
+    ["a folded first field", `GET / HTTP/1.1\r\n A: b\r\n${H}\r\n`, "400 folded field"],
+    ["a blank before the colon", `GET / HTTP/1.1\r\nHost : h\r\n\r\n`, "400 field name"],
+    ["a field without colon", `GET / HTTP/1.1\r\n${H}A\r\n\r\n`, "400 field without colon"],
+    ["a field without name", `GET / HTTP/1.1\r\n${H}: a\r\n\r\n`, "400 field name"],
+    ["a bare LF after a field", `GET / HTTP/1.1\r\nHost: h\nA: b\r\n\r\n`, "400 bare LF"],
+    ["a bare LF as end", `GET / HTTP/1.1\r\n${H}\n`, "400 bare LF"],
+    ["bare LFs only", "GET / HTTP/1.1\nHost: h\n\n", "400 bare LF"],
+    ["a bare CR in a value", `GET / HTTP/1.1\r\n${H}A: b\rC: d\r\n\r\n`, "400 field value"],
+    ["a bare CR in the request line", `GET /\r HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["NUL in a value", `GET / HTTP/1.1\r\n${H}A: b\0c\r\n\r\n`, "400 field value"],
+    ["NUL in a name", `GET / HTTP/1.1\r\n${H}A\0: b\r\n\r\n`, "400 field name"],
+    ["a control byte in a value", `GET / HTTP/1.1\r\n${H}A: \x01\r\n\r\n`, "400 field value"],
+    ["DEL in a value", `GET / HTTP/1.1\r\n${H}A: \x7f\r\n\r\n`, "400 field value"],
+    ["a high byte in a name", `GET / HTTP/1.1\r\n${H}\xe4: b\r\n\r\n`, "400 field name"],
+    ["HTTP/0.9", "GET /\r\n\r\n", "400 request line"],
+    ["HTTP/2.0", `GET / HTTP/2.0\r\n${H}\r\n`, "400 version"],
+    ["HTTP/1.2", `GET / HTTP/1.2\r\n${H}\r\n`, "400 version"],
+    ["HTTP/1.01", `GET / HTTP/1.01\r\n${H}\r\n`, "400 version"],
+    ["a version in lower case", `GET / http/1.1\r\n${H}\r\n`, "400 version"],
+    ["no Host", "GET / HTTP/1.1\r\n\r\n", "400 no Host field"],
+    ["two Hosts", `GET / HTTP/1.1\r\n${H}Host: h\r\n\r\n`, "400 two Host fields"],
+    ["an empty Host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", "400 Host field"],
+    ["a Host with a path", "GET / HTTP/1.1\r\nHost: h/x\r\n\r\n", "400 Host field"],
+    ["a Host with a user", "GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", "400 Host field"],
+    ["a list of Hosts", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400 Host field"],
+    ["a Host with a bad port", "GET / HTTP/1.1\r\nHost: h:x\r\n\r\n", "400 Host field"],
+    ["a Host with a quote", 'GET / HTTP/1.1\r\nHost: h"\r\n\r\n', "400 Host field"],
+    ["a blank in the target", `GET /a b HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["two blanks after the method", `GET  / HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a tab as separator", `GET\t/ HTTP/1.1\r\n${H}\r\n`, "400 request line"],
+    ["a blank in front", ` GET / HTTP/1.1\r\n${H}\r\n`, "400 method"],
+    ["a fragment", `GET /a#b HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a high byte in the target", `GET /\xe4 HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a target without slash", `GET a HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a star with GET", `GET * HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["CONNECT", `CONNECT h:443 HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["another scheme", `GET ftp://h/ HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    [
+      "an absolute target for another Host",
+      `GET http://g/ HTTP/1.1\r\n${H}\r\n`,
+      "400 Host differs from the target",
+    ],
+    ["an absolute target with a user", `GET http://u@h/ HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["an absolute target without host", `GET http:///x HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a method with a separator", `G(T / HTTP/1.1\r\n${H}\r\n`, "400 method"],
+    ["a method of 33 bytes", `${"A".repeat(33)} / HTTP/1.1\r\n${H}\r\n`, "400 method"],
+    ["two empty lines in front", `\r\n\r\nGET / HTTP/1.1\r\n${H}\r\n`, "400 empty line"],
+    [
+      "a target of 8193 bytes",
+      `GET /${"a".repeat(8192)} HTTP/1.1\r\n${H}\r\n`,
+      "414 target too long",
+    ],
+    ["a request line without end", `GET /${"a".repeat(9000)}`, "414 request line too long"],
+    [
+      "too many fields",
+      `GET / HTTP/1.1\r\n${"A: b\r\n".repeat(MAX_FIELDS)}${H}\r\n`,
+      "431 too many fields",
+    ],
+    [
+      "one field too long",
+      `GET / HTTP/1.1\r\n${H}A: ${"b".repeat(33_000)}\r\n\r\n`,
+      "431 head too long",
+    ],
+    [
+      "a head without end",
+      `GET / HTTP/1.1\r\n${H}${"A: bbbbbbbbbbbbbbbb\r\n".repeat(2000)}`,
+      "431 head too long",
+    ],
+    ["a TLS handshake", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400 request line"],
+  ])("%s", (_name, bytes, verdict) => {
+    expect(readRequest(bytes)).toBe(verdict);
+    // The verdict does not depend on how the bytes are split.
+    expect(readRequest(...bytes)).toBe(verdict);
+  });
+});
+
+describe("a request head that is taken", () => {
+  test.each<[name: string, bytes: string, expected: Partial<RequestHead>]>([
+    [
+      "the least",
+      "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+      {
+        method: "GET",
+        target: "/",
+        minor: 1,
+        host: "h",
+        framing: { kind: "none" },
+        keepAlive: true,
+      },
+    ],
+    ["one empty line in front", `\r\nGET / HTTP/1.1\r\n${H}\r\n`, { method: "GET", target: "/" }],
+    [
+      "a target with everything that browsers leave unescaped",
+      `GET //a/../b|c^{d}"<>\`\\?e=[f]&&g HTTP/1.1\r\n${H}\r\n`,
+      { target: '//a/../b|c^{d}"<>`\\?e=[f]&&g' },
+    ],
+    ["an absolute target", `GET http://H/a?b HTTP/1.1\r\n${H}\r\n`, { target: "/a?b", host: "h" }],
+    ["an absolute target without path", `GET https://h HTTP/1.1\r\n${H}\r\n`, { target: "/" }],
+    [
+      "an absolute target with a query only",
+      `GET http://h?q HTTP/1.1\r\n${H}\r\n`,
+      { target: "/?q" },
+    ],
+    ["a star", `OPTIONS * HTTP/1.1\r\n${H}\r\n`, { target: "*" }],
+    [
+      "an absolute target for the whole server",
+      `OPTIONS http://h HTTP/1.1\r\n${H}\r\n`,
+      { target: "*" },
+    ],
+    ["an unknown method", `BREW /pot HTTP/1.1\r\n${H}\r\n`, { method: "BREW" }],
+    [
+      "HTTP/1.0 without Host",
+      "GET / HTTP/1.0\r\n\r\n",
+      { minor: 0, host: undefined, keepAlive: false },
+    ],
+    [
+      "HTTP/1.0 that stays",
+      `GET / HTTP/1.0\r\n${H}Connection: Keep-Alive\r\n\r\n`,
+      { keepAlive: true },
+    ],
+    [
+      "an end of the connection",
+      `GET / HTTP/1.1\r\n${H}Connection: x, Close\r\n\r\n`,
+      { keepAlive: false, connection: ["x", "close"] },
+    ],
+    [
+      "a length",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 007\r\n\r\n`,
+      { framing: { kind: "length", length: 7 } },
+    ],
+    [
+      "no bytes of body",
+      `POST / HTTP/1.1\r\n${H}Content-Length: 0\r\n\r\n`,
+      { framing: { kind: "length", length: 0 } },
+    ],
+    [
+      "chunks",
+      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: Chunked\r\n\r\n`,
+      { framing: { kind: "chunked" } },
+    ],
+    ["an IPv6 host", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", { host: "[::1]:80" }],
+    ["a Host with an empty port", "GET / HTTP/1.1\r\nHost: h:\r\n\r\n", { host: "h:" }],
+    ["8192 bytes of target", `GET /${"a".repeat(8191)} HTTP/1.1\r\n${H}\r\n`, { method: "GET" }],
+  ])("%s", (_name, bytes, expected) => {
+    expect(readRequest(bytes)).toMatchObject(expected);
+    expect(readRequest(...bytes)).toEqual(readRequest(bytes));
+  });
+
+  test("fields keep their names, order, repetition and bytes", () => {
+    const head = readRequest(
+      `GET / HTTP/1.1\r\n${H}__proto__: a\r\nX-Y:\t b c \t\r\nx-y: \xe4\xff\r\nEmpty:\r\nconstructor: z\r\n\r\n`,
+    ) as RequestHead;
+    expect(head.fields.map(({ name, value }) => [name, value])).toEqual([
+      ["Host", "h"],
+      ["__proto__", "a"],
+      ["X-Y", "b c"],
+      ["x-y", "\xe4\xff"],
+      ["Empty", ""],
+      ["constructor", "z"],
+    ]);
+  });
+
+  test("what stands behind a head is left to the next reader", () => {
+    const collector = new HeadCollector("downstream");
+    const bytes = Buffer.from(`GET /1 HTTP/1.1\r\n${H}\r\nGET /2 HTTP/1.1\r\n${H}\r\nrest`);
+    const first = collector.push(bytes, 0);
+    expect(parseRequestHead(collector.take()).target).toBe("/1");
+    const second = collector.push(bytes, first);
+    expect(parseRequestHead(collector.take()).target).toBe("/2");
+    expect(bytes.subarray(second).toString()).toBe("rest");
+  });
+
+  test("a line of 32 KiB of blanks costs no time worth speaking of", () => {
+    const startedMs = performance.now();
+    readRequest(`GET / HTTP/1.1\r\n${H}A: b${" ".repeat(32_000)}c\r\n\r\n`);
+    expect(performance.now() - startedMs).toBeLessThan(50);
+  });
+});
+
+describe("an answer's head", () => {
+  test.each<[name: string, text: string, reason: string]>([
+    ["no version", "200 OK", "status line"],
+    ["another protocol", "ICY 200 OK", "status line"],
+    ["HTTP/2", "HTTP/2 200 OK", "status line"],
+    ["two digits", "HTTP/1.1 20 OK", "status line"],
+    ["status 600", "HTTP/1.1 600 No", "status line"],
+    ["no blank after the status", "HTTP/1.1 200", "status line"],
+    ["a control byte in the reason", "HTTP/1.1 200 O\x01K", "status line"],
+    ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1", "Content-Length"],
+    [
+      "length and chunks",
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+      "Content-Length with Transfer-Encoding",
+    ],
+    ["two codings", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", "Transfer-Encoding"],
+    ["chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", "Transfer-Encoding"],
+    ["a folded field", "HTTP/1.1 200 OK\r\nA: b\r\n c", "folded field"],
+    ["a blank before a colon", "HTTP/1.1 200 OK\r\nA : b", "field name"],
+  ])("is refused with %s", (_name, text, reason) => {
+    expect(readAnswer(text)).toBe(reason);
+  });
+
+  test.each<[name: string, text: string, method: string, framing: unknown]>([
+    ["a length", "HTTP/1.1 200 OK\r\nContent-Length: 3", "GET", { kind: "length", length: 3 }],
+    ["chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "GET", { kind: "chunked" }],
+    ["neither", "HTTP/1.1 200 OK", "GET", { kind: "until-close" }],
+    ["an empty reason", "HTTP/1.1 200 ", "GET", { kind: "until-close" }],
+    ["HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 3", "HEAD", { kind: "none" }],
+    ["204", "HTTP/1.1 204 No Content\r\nContent-Length: 3", "GET", { kind: "none" }],
+    ["304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 3", "GET", { kind: "none" }],
+    ["100", "HTTP/1.1 100 Continue", "GET", { kind: "none" }],
+  ])("says where the body ends: %s", (_name, text, method, framing) => {
+    expect(readAnswer(text, method)).toMatchObject({ framing });
+  });
+
+  test("a connection whose end is the body's end is not kept", () => {
+    expect(readAnswer("HTTP/1.1 200 OK")).toMatchObject({ keepAlive: false });
+    expect(readAnswer("HTTP/1.1 204 No Content")).toMatchObject({ keepAlive: true });
+    expect(readAnswer("HTTP/1.0 204 No Content")).toMatchObject({ keepAlive: false });
+  });
+});
+
+// --- laws ---
+
+const token = fc.stringMatching(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,20}$/);
+const value = fc.stringMatching(
+  /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]{0,30}[\x21-\x7e\x80-\xff])?)?$/,
+);
+const plainField = fc
+  .tuple(token, value)
+  .filter(([name]) => !/^(host|connection|content-length|transfer-encoding)$/i.test(name));
+
+test("reading what was written gives the same request back", () => {
+  fc.assert(
+    fc.property(
+      fc.stringMatching(/^[A-Z]{1,32}$/).filter((method) => method !== "CONNECT"),
+      fc.stringMatching(/^\/[\x21\x22\x24-\x7e]{0,60}$/),
+      fc.array(plainField, { maxLength: 30 }),
+      (method, target, pairs) => {
+        const fields = [["Host", "h"] as const, ...pairs].map(([name, text]) => ({
+          name,
+          lower: name.toLowerCase(),
+          value: text,
+        }));
+        const head = readRequest(serializeHead(requestLine(method, target), fields));
+        expect(head).toMatchObject({ method, target, fields });
+      },
+    ),
+  );
+});
+
+test("reading what was written gives the same answer back", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 200, max: 599 }),
+      value,
+      fc.array(plainField, { maxLength: 30 }),
+      (status, reason, pairs) => {
+        const fields = pairs.map(([name, text]) => ({
+          name,
+          lower: name.toLowerCase(),
+          value: text,
+        }));
+        const text = serializeHead(statusLine(status, reason), fields);
+        const collector = new HeadCollector("upstream");
+        expect(collector.push(Buffer.from(text, "latin1"), 0)).toBe(text.length);
+        expect(parseResponseHead(collector.take(), "GET")).toMatchObject({
+          status,
+          reason,
+          fields,
+        });
+      },
+    ),
+  );
+});
+
+test("any split of any bytes gives the same verdict", () => {
+  const piece = fc.oneof(
+    fc.constantFrom(
+      "\r\n",
+      "\r",
+      "\n",
+      "\r\n\r\n",
+      " ",
+      ":",
+      "GET / HTTP/1.1\r\n",
+      H,
+      "A: b\r\n",
+      "\0",
+    ),
+    fc.string({ maxLength: 5 }),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(piece, { maxLength: 20 }),
+      fc.array(fc.nat(60), { maxLength: 5 }),
+      (pieces, cuts) => {
+        const bytes = pieces.join("");
+        const parts: string[] = [];
+        let at = 0;
+        for (const cut of cuts) {
+          parts.push(bytes.slice(at, at + cut));
+          at += cut;
+        }
+        parts.push(bytes.slice(at));
+        expect(readRequest(...parts.filter((part) => part !== ""))).toEqual(
+          bytes === "" ? "incomplete" : readRequest(bytes),
+        );
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
