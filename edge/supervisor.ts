@@ -50,7 +50,9 @@ export function createSupervisor(needs: {
     balancer,
     workers,
     async start() {
-      await Promise.all(children.map((child) => child.start()));
+      // Workers first: they take up their sessions of the last run before a client asks another one for them.
+      await Promise.all(workers.map((worker) => worker.start()));
+      await balancer.start();
     },
     async stop() {
       await Promise.all(children.map((child) => child.stop()));
