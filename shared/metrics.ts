@@ -22,7 +22,9 @@ export const COUNTERS = {
   "worker.messages_relayed": "messages taken from peers and relayed, by kind",
   "worker.messages_delivered": "messages delivered to peers",
   "worker.messages_dropped": "messages dropped, by reason",
-  "worker.buffer_overflows": "buffers of absent peers that reached their limit",
+  "worker.buffer_overflows":
+    "buffers of peers that are away or read slowly that reached their limit",
+  "worker.floods_slowed": "times a client that sent too much was not read for a while",
   "worker.requests_misdirected": "requests for a session that another worker owns, answered 421",
   "store.failures": "store operations that failed, by operation",
   "edge.restarts": "child processes started again after they ended unexpectedly, by role",

@@ -62,7 +62,8 @@ const ISSUER = "codetogether-edge";
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
 const USER_TOKEN_S = 30 * 24 * 3600;
-const ROOM_TOKEN_S = 24 * 3600;
+/** Life of a room token, in ms. */
+export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
 const CLOCK_SKEW_MS = 60_000;
 /** Real tokens have about 600 bytes; a longer one is not worth a look. */
@@ -136,7 +137,7 @@ export function createTokens(needs: {
         peer: peerId,
         ...(host && { host }),
       };
-      return sign(claims, ROOM_AUDIENCE, ROOM_TOKEN_S);
+      return sign(claims, ROOM_AUDIENCE, ROOM_TOKEN_MS / 1000);
     },
     async verifyRoom(token) {
       const claims = roomClaims.safeParse(await verify(token, ROOM_AUDIENCE)).data;

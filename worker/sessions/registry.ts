@@ -1,15 +1,28 @@
 /**
  * Every session of this worker: created, claimed, resumed, forgotten.
  */
-import type { Clock } from "../../shared/clock.ts";
+import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
-import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
+import {
+  type Incarnation,
+  newPeerId,
+  newSessionId,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import type { Ring } from "../../shared/ring.ts";
-import type { Store, UserRecord } from "../../shared/store/store.ts";
+import {
+  type CreateSession,
+  type SessionRecord,
+  type Store,
+  StoreAwayError,
+  type UserRecord,
+} from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
-import type { Session } from "./session.ts";
+import { label, Session } from "./session.ts";
 
 export interface Registry {
   /**
@@ -48,18 +61,244 @@ export type Claim =
   | { readonly outcome: "closed" }
   | { readonly outcome: "unknown" };
 
-export declare function createRegistry(needs: {
-  store: Store;
-  clock: Clock;
-  log: Log;
-  counters: Counters;
-  tokens: Tokens;
+export interface RegistryNeeds {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly tokens: Tokens;
   /** Authenticates the ids of relayed requests. */
-  relayKey: Buffer;
-  settings: Pick<
-    Settings,
-    "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes" | "maxMessagesPerSecond"
-  >;
-  self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  ring: () => Ring;
-}): Registry;
+  readonly relayKey: Buffer;
+  readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly ring: () => Ring;
+}
+
+/**
+ * Ids tried until the ring gives one back to this worker. With 100 equal workers one in 100 does; beyond this many
+ * tries any id is good, because the session's owner is recorded.
+ */
+const MAX_MINTED = 1000;
+/** How long the store's `unknown` or `closed` is believed. */
+const NEGATIVE_MS = 1000;
+/** Answers remembered at a time; beyond it all are forgotten. */
+const MAX_NEGATIVES = 10_000;
+/** Sessions taken up at a time at start. */
+const RECOVERIES_AT_ONCE = 16;
+const RETRY_MS = 1000;
+
+export function createRegistry(needs: RegistryNeeds): Registry {
+  const { store, clock, log, counters, self, settings } = needs;
+  const sessions = new Map<SessionId, Session>();
+  const claims = new Map<SessionId, Promise<Claim>>();
+  const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
+  let closed = false;
+
+  // --- creating ---
+
+  function mintId(): SessionId {
+    const ring = needs.ring();
+    let id = newSessionId();
+    for (let tries = 1; tries < MAX_MINTED && ring.first(id) !== self.id; tries++) {
+      id = newSessionId();
+    }
+    return id;
+  }
+
+  async function create(user: UserRecord, alias: SessionKey | undefined): Promise<Created> {
+    const sessionId = mintId();
+    const request: CreateSession = {
+      sessionId,
+      owner: self.id,
+      incarnation: self.incarnation,
+      ...(alias !== undefined && { alias }),
+      userId: user.id,
+      maxPerUser: settings.maxSessionsPerUser,
+    };
+    const record = await createRecord(request);
+    if (typeof record === "string") return { outcome: record };
+    const roomToken = await needs.tokens.signRoom({
+      sessionId,
+      clock: 0,
+      peerId: newPeerId(),
+      user,
+      host: true,
+    });
+    counters.count("worker.sessions_created");
+    log.info({ session: label(sessionId), user: user.name }, "session created");
+    return { outcome: "created", sessionId, epoch: record.epoch, roomToken };
+  }
+
+  async function createRecord(request: CreateSession): Promise<SessionRecord | "quota" | "exists"> {
+    try {
+      const created = await store.createSession(request);
+      if (created.outcome !== "created") return created.outcome;
+      const session = take(created.record);
+      session.start();
+      session.note("created", "create");
+      return created.record;
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      return createWithoutStore(request);
+    }
+  }
+
+  /** New sessions start also while the store is away; it hears of them when it is back. */
+  function createWithoutStore(request: CreateSession): SessionRecord | "quota" {
+    if (countOf(request.userId) >= settings.maxSessionsPerUser) return "quota";
+    const nowMs = Math.floor(clock.wallMs());
+    const { maxPerUser: _, sessionId, ...known } = request;
+    const record: SessionRecord = {
+      ...known,
+      id: sessionId,
+      epoch: nowMs,
+      state: "created",
+      clock: 0,
+      peers: [],
+      buriedTokens: [],
+      createdMs: nowMs,
+    };
+    const session = take(record);
+    session.recordLate(() => recordLate(request));
+    session.start();
+    session.note("created", "store away");
+    return record;
+  }
+
+  async function recordLate(request: CreateSession): Promise<number | "lost"> {
+    // It runs already: a quota that is full now cannot take it back.
+    const late = { ...request, maxPerUser: Number.MAX_SAFE_INTEGER };
+    const created = await store.createSession(late);
+    if (created.outcome === "created") return created.record.epoch;
+    // Perhaps an earlier try came through and only its answer did not.
+    const { sessionId, owner: worker, incarnation } = request;
+    const resumed = await store.resumeSession({ sessionId, worker, incarnation });
+    if (resumed.outcome === "owned") return resumed.record.epoch;
+    if (resumed.outcome !== "unknown") return "lost";
+    // Or the alias has been given to another session meanwhile: this one is reached by its own id.
+    const { alias: _, ...unnamed } = late;
+    const again = await store.createSession(unnamed);
+    return again.outcome === "created" ? again.record.epoch : "lost";
+  }
+
+  function countOf(userId: string): number {
+    let count = 0;
+    for (const session of sessions.values()) if (session.userId === userId) count++;
+    return count;
+  }
+
+  // --- claiming ---
+
+  async function claim(id: SessionId): Promise<Claim> {
+    const session = sessions.get(id);
+    if (session !== undefined) {
+      return session.isLive ? { outcome: "here", session } : { outcome: "closed" };
+    }
+    const negative = negatives.get(id);
+    if (negative !== undefined && negative.untilMs > clock.nowMs()) return negative.claim;
+    const pending = claims.get(id) ?? ask(id).finally(() => claims.delete(id));
+    claims.set(id, pending);
+    return pending;
+  }
+
+  async function ask(id: SessionId): Promise<Claim> {
+    const session = await resume(id);
+    if (!(session instanceof Session)) return session;
+    session.start();
+    return { outcome: "here", session };
+  }
+
+  /** Takes the session up from the store, not started yet; or what else the store says. */
+  async function resume(id: SessionId): Promise<Session | Claim> {
+    const resumed = await store.resumeSession({
+      sessionId: id,
+      worker: self.id,
+      incarnation: self.incarnation,
+    });
+    if (resumed.outcome === "elsewhere") return resumed;
+    if (resumed.outcome !== "owned" || closed) return remember(id, resumed.outcome);
+    const session = take(resumed.record);
+    await session.restoreJoins();
+    counters.count("worker.sessions_resumed", resumed.cause);
+    log.info(
+      { session: label(id), cause: resumed.cause, peers: resumed.record.peers.length },
+      "session resumed",
+    );
+    session.note("resumed", resumed.cause);
+    return session;
+  }
+
+  function remember(id: SessionId, outcome: "owned" | "closed" | "unknown"): Claim {
+    const answer: Claim = { outcome: outcome === "closed" ? "closed" : "unknown" };
+    if (negatives.size >= MAX_NEGATIVES) negatives.clear();
+    negatives.set(id, { claim: answer, untilMs: clock.nowMs() + NEGATIVE_MS });
+    return answer;
+  }
+
+  function take(record: SessionRecord): Session {
+    const session = new Session({ ...needs, onEnded: forget }, record);
+    sessions.set(record.id, session);
+    negatives.delete(record.id);
+    return session;
+  }
+
+  function forget(session: Session): void {
+    sessions.delete(session.id);
+    if (session.isClosed) remember(session.id, "closed");
+  }
+
+  // --- start and end ---
+
+  async function recover(): Promise<void> {
+    const ids = await whenStoreAnswers(() => store.sessionsOf(self.id));
+    const recovered: Session[] = [];
+    const left = [...(ids ?? [])];
+    async function recoverNext(): Promise<void> {
+      for (let id = left.pop(); id !== undefined && !closed; id = left.pop()) {
+        const sessionId = id;
+        if (sessions.has(sessionId)) continue;
+        const session = await whenStoreAnswers(() => resume(sessionId));
+        if (session instanceof Session) recovered.push(session);
+      }
+    }
+    await Promise.all(Array.from({ length: RECOVERIES_AT_ONCE }, recoverNext));
+    for (const session of recovered) if (session.isLive) session.start();
+    if (recovered.length > 0) log.info({ sessions: recovered.length }, "sessions recovered");
+  }
+
+  /** Asks until the store answers; undefined when this registry was closed before. */
+  async function whenStoreAnswers<T>(question: () => Promise<T>): Promise<T | undefined> {
+    while (!closed) {
+      try {
+        return await question();
+      } catch (error) {
+        if (!(error instanceof StoreAwayError)) throw error;
+        await sleep(clock, RETRY_MS);
+      }
+    }
+    return undefined;
+  }
+
+  return {
+    recover,
+    create,
+    claim,
+    live(id) {
+      const session = sessions.get(id);
+      return session?.isLive ? session : undefined;
+    },
+    get load() {
+      let connections = 0;
+      for (const session of sessions.values()) connections += session.connections;
+      return { sessions: sessions.size, connections };
+    },
+    async close() {
+      closed = true;
+      const open = [...sessions.values()];
+      // What is on its way to the store arrives first: losing a session gives up the rest.
+      await Promise.all(open.map((session) => session.settled()));
+      for (const session of open) session.lose();
+      sessions.clear();
+    },
+  };
+}

@@ -1,23 +1,482 @@
 /**
- * One session: its peers, who hosts it, and how it lives and ends.
+ * One session: its peers, who hosts it, and how it lives and ends. It is `created` until the host's connection comes,
+ * then `open`, and ends `closed` (for good) or `lost` (another worker has it, or this one stops).
  */
-import type { SessionId } from "../../shared/ids.ts";
-import type { UserRecord } from "../../shared/store/store.ts";
+import { type Clock, sleep, type Timer } from "../../shared/clock.ts";
+import type { Settings } from "../../shared/config.ts";
+import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/ids.ts";
+import type { Log } from "../../shared/log.ts";
+import type { Counters } from "../../shared/metrics.ts";
+import {
+  type EdgeEvent,
+  type Holder,
+  type PeerRecord,
+  type SessionRecord,
+  type Store,
+  StoreAwayError,
+  UNOPENED_SESSION_MS,
+  type UserRecord,
+} from "../../shared/store/store.ts";
+import { ROOM_TOKEN_MS, type RoomToken, type Tokens } from "../login/tokens.ts";
+import { createJoins, type Joins } from "./joins.ts";
+import { createLedger, type Ledger } from "./ledger.ts";
+import {
+  type Parcel,
+  peerInfo,
+  requestFailure,
+  roomClosed,
+  roomJoined,
+  roomLeft,
+} from "./outgoing.ts";
+import { type Connection, Peer } from "./peer.ts";
+import { createRelayIds } from "./relay-id.ts";
+import { createRequests, type Requests } from "./requests.ts";
+import { createTraffic, type Traffic } from "./traffic.ts";
 
-export interface Session {
+/** What a client says of itself when it connects. */
+export interface Introduction {
+  /** Base64 SPKI. */
+  readonly publicKey: string;
+  readonly client: string;
+  readonly compression: readonly string[];
+}
+
+export type Admission =
+  | { readonly outcome: "admitted"; readonly peer: Peer }
+  /** For good: the client must not come back with this token. */
+  | { readonly outcome: "refused"; readonly reason: string }
+  /** Another worker has the session: the client shall come back and be routed there. */
+  | { readonly outcome: "lost" };
+
+export type JoinRequest =
+  | { readonly outcome: "asked"; readonly pollToken: string }
+  | { readonly outcome: "full" }
+  | { readonly outcome: "unopened" };
+
+export interface SessionNeeds {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly tokens: Tokens;
+  readonly relayKey: Buffer;
+  readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  /** Called once, when nothing more is to be done: closed and written, or lost. */
+  readonly onEnded: (session: Session) => void;
+}
+
+/** A peer has so long to come back; clients give up after the same time. */
+export const AWAY_MS = 30_000;
+/** Tombstones live as long as a token that was signed a moment before, and the skew that is allowed for. */
+const TOMBSTONE_MS = ROOM_TOKEN_MS + 120_000;
+/** Writes that wait for the store before nobody new is let in: keeps the list short when the store is away for long. */
+const MAX_PENDING_WRITES = 1000;
+
+export class Session {
   readonly id: SessionId;
-  /** Rises when the session is recorded late, after the store was away; never falls. */
-  readonly epoch: number;
+  /** Who created it. */
+  readonly userId: string;
+  readonly #needs: SessionNeeds;
+  readonly #peers = new Map<PeerId, Peer>();
+  readonly #arriving = new Map<PeerId, Promise<Admission>>();
+  readonly #awayTimers = new Map<PeerId, Timer>();
+  readonly #leftTokens: Set<string>;
+  readonly #ledger: Ledger;
+  readonly #requests: Requests;
+  readonly #joins: Joins;
+  readonly #traffic: Traffic;
+  #state: "created" | "open" | "closed" | "lost";
+  #epoch: number;
+  #clock: number;
+  #hostTimer: Timer | undefined;
+
+  /** Call `start` when it may begin to live. */
+  constructor(needs: SessionNeeds, record: SessionRecord) {
+    this.id = record.id;
+    this.userId = record.userId;
+    this.#needs = needs;
+    this.#epoch = record.epoch;
+    this.#clock = record.clock;
+    this.#state = record.state === "created" ? "created" : "open";
+    this.#leftTokens = new Set(record.buriedTokens);
+    const relayIds = createRelayIds(needs.relayKey, record.id);
+    this.#ledger = createLedger({
+      clock: needs.clock,
+      holder: () => this.#holder(),
+      onLost: () => this.lose(),
+      onFailure: (error) => this.#report(error),
+    });
+    this.#requests = createRequests({
+      clock: needs.clock,
+      fail: ({ requester, id }) => this.#peers.get(requester)?.send(requestFailure(id)),
+    });
+    this.#joins = createJoins({
+      ...needs,
+      sessionId: record.id,
+      relayIds,
+      ledger: this.#ledger,
+      host: () => this.#host(),
+      nextClock: () => this.#nextClock(),
+      onFailure: (error) => this.#report(error),
+    });
+    this.#traffic = createTraffic({
+      peers: this.#peers,
+      requests: this.#requests,
+      relayIds,
+      counters: needs.counters,
+      epoch: () => this.#epoch,
+      onHeard: (sender) => this.#settle(sender),
+      onLeave: (sender) => this.#leave(sender, "left"),
+      onJoinAnswer: (pollToken, host, message) => this.#joins.answer(pollToken, host, message),
+    });
+    for (const peer of record.peers) this.#peers.set(peer.id, this.#newPeer(peer, peer.settled));
+  }
+
+  /** Another one, higher, once a session that was created without a store is recorded. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Whether this worker serves it: false once it has ended or was lost. */
+  get isLive(): boolean {
+    return this.#state === "created" || this.#state === "open";
+  }
+
+  /** Whether it has ended for good. */
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  /** Peers that are connected now. */
+  get connections(): number {
+    let count = 0;
+    for (const peer of this.#peers.values()) if (peer.isConnected) count++;
+    return count;
+  }
+
+  /** Begins: whoever is stored has 30 s to come back, a host that was never there 60 s to come. */
+  start(): void {
+    for (const peer of this.#peers.values()) if (!peer.isConnected) this.#awaitReturn(peer);
+    if (this.#host() !== undefined) return;
+    if (this.#state === "created") {
+      this.#hostTimer = this.#needs.clock.after(UNOPENED_SESSION_MS, () => this.#expireUnopened());
+    } else {
+      this.#hostTimer = this.#needs.clock.after(AWAY_MS, () => this.#close("host away"));
+    }
+  }
+
+  /** Takes up the join requests that wait in the store; for a session that was resumed. */
+  async restoreJoins(): Promise<void> {
+    try {
+      await this.#joins.restore();
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+    }
+  }
+
+  /** Records, when the store is back, a session that was created without it. `record` resolves with its epoch. */
+  recordLate(record: () => Promise<number | "lost">): void {
+    void this.#ledger.write(async () => {
+      const epoch = await record();
+      if (epoch === "lost") return "lost";
+      this.#epoch = epoch;
+      return "done";
+    });
+  }
+
   /**
    * Asks the host, now or when it is back, whether `user` may join; the answer comes in the ticket `pollToken` (kind
-   * `join`), within 300 s. `full`: too many peers or waiting requests. `unopened`: the host's socket has not come yet,
-   * so for others the session does not exist. Rejects with `StoreAwayError`.
+   * `join`, see join-answer.ts), within 300 s. `full`: too many peers or waiting requests. `unopened`: the host has not
+   * come yet, so for others the session does not exist. Rejects with `StoreAwayError`.
    */
-  requestJoin(
-    user: UserRecord,
-  ): Promise<
-    | { readonly outcome: "asked"; readonly pollToken: string }
-    | { readonly outcome: "full" }
-    | { readonly outcome: "unopened" }
-  >;
+  async requestJoin(user: UserRecord): Promise<JoinRequest> {
+    if (this.#state !== "open") return { outcome: "unopened" };
+    const most = this.#needs.settings.maxPeersPerSession;
+    if (this.#peers.size >= most || this.#joins.waiting >= most) {
+      this.#needs.counters.count("worker.joins", "full");
+      return { outcome: "full" };
+    }
+    return { outcome: "asked", pollToken: await this.#joins.ask(user) };
+  }
+
+  /**
+   * Judges who connects. A peer that is new is stored before this resolves, so that it survives this worker from the
+   * moment that others hear of it; while the store is away it is let in all the same and stored later. Follow with
+   * `attach`; a peer that is not attached within 30 s is gone.
+   */
+  admit(token: RoomToken, introduction: Introduction): Promise<Admission> {
+    const verdict = this.#judge(token);
+    if (verdict !== undefined) return Promise.resolve(verdict);
+    // Two connections with one fresh token become one peer.
+    const arriving = this.#arriving.get(token.peerId);
+    if (arriving !== undefined) return arriving;
+    const arrival = this.#arrive(token, introduction).finally(() =>
+      this.#arriving.delete(token.peerId),
+    );
+    this.#arriving.set(token.peerId, arrival);
+    return arrival;
+  }
+
+  /** Gives an admitted peer its connection: it is announced when it is new, and gets what waited when it is back. */
+  attach(peer: Peer, connection: Connection): void {
+    if (this.#state === "lost") {
+      connection.close();
+      return;
+    }
+    // It left, or the session ended, while it was admitted.
+    if (this.#peers.get(peer.id) !== peer || !this.isLive) {
+      connection.end();
+      return;
+    }
+    const attached = peer.attach(connection, {
+      message: (bytes) => this.#take(peer, bytes),
+      away: () => this.#awaitReturn(peer),
+    });
+    if (!attached) return;
+    this.#stopAwaiting(peer);
+    if (!peer.announced) this.#announce(peer);
+  }
+
+  /** Another worker has the session, or this one stops: peers are sent there, and nothing is changed in the store. */
+  lose(): void {
+    if (!this.isLive) return;
+    this.#state = "lost";
+    this.#stop();
+    this.#joins.close();
+    this.#ledger.close();
+    for (const peer of this.#peers.values()) peer.disconnect();
+    this.#needs.onEnded(this);
+  }
+
+  /** Writes a line into the history of ownership. */
+  note(kind: EdgeEvent["kind"], cause: string): void {
+    void this.#ledger.write(async ({ sessionId, owner, epoch }) => {
+      await this.#needs.store.appendEvent({ kind, sessionId, worker: owner, epoch, cause });
+      return "done";
+    });
+  }
+
+  /** Resolves when all is written, or the store is away. */
+  settled(): Promise<void> {
+    return this.#ledger.settled();
+  }
+
+  // --- coming ---
+
+  #judge(token: RoomToken): Admission | undefined {
+    if (this.#state === "lost") return { outcome: "lost" };
+    if (this.#state === "closed") return refused("closed");
+    const known = this.#peers.get(token.peerId);
+    if (known !== undefined) {
+      // Also with an expired token: a peer of an open session may always return.
+      return known.record.tokenId === token.tokenId
+        ? { outcome: "admitted", peer: known }
+        : refused("token");
+    }
+    if (this.#leftTokens.has(token.tokenId)) return refused("left");
+    if (token.expired) return refused("expired");
+    if (token.host) return this.#host() === undefined ? undefined : refused("token");
+    if (this.#state === "created") return refused("unopened");
+    if (this.#ledger.pending >= MAX_PENDING_WRITES) return refused("store away");
+    const most = this.#needs.settings.maxPeersPerSession;
+    return this.#peers.size + this.#arriving.size >= most ? refused("full") : undefined;
+  }
+
+  async #arrive(token: RoomToken, introduction: Introduction): Promise<Admission> {
+    const record: PeerRecord = {
+      id: token.peerId,
+      host: token.host,
+      user: token.user,
+      ...introduction,
+      tokenId: token.tokenId,
+      settled: false,
+    };
+    if ((await this.#put(record)) === "lost" || this.#isLost()) return { outcome: "lost" };
+    if (token.host && (await this.#open()) === "lost") return { outcome: "lost" };
+    if (!this.isLive) return refused("closed");
+    const peer = this.#newPeer(record, false);
+    this.#peers.set(peer.id, peer);
+    this.#awaitReturn(peer);
+    if (peer.record.host) this.#joins.hostArrived(peer);
+    return { outcome: "admitted", peer };
+  }
+
+  #open(): Promise<"done" | "lost" | "later"> {
+    this.#hostTimer?.cancel();
+    if (this.#state === "created") this.#state = "open";
+    return this.#ledger.write((holder) => this.#needs.store.openSession(holder));
+  }
+
+  #announce(peer: Peer): void {
+    peer.announced = true;
+    // The host tells nobody: it is the first.
+    if (!peer.record.host) this.#tellOthers(peer, roomJoined(peer.record));
+    peer.send(peerInfo(peer.record));
+    this.note("joined", peer.record.host ? "host" : "guest");
+    this.#needs.log.info(
+      {
+        session: label(this.id),
+        peer: peer.id,
+        user: peer.record.user.name,
+        client: peer.record.client,
+      },
+      peer.record.host ? "host joined" : "guest joined",
+    );
+  }
+
+  /** The first message shows that the peer knows that it is in: a later owner need not announce it again. */
+  #settle(peer: Peer): void {
+    if (peer.record.settled) return;
+    peer.record = { ...peer.record, settled: true };
+    void this.#put(peer.record);
+  }
+
+  // --- being there ---
+
+  #take(peer: Peer, bytes: Buffer): void {
+    // A tail that was still under way when the peer left or the session ended.
+    if (this.isLive && this.#peers.get(peer.id) === peer) this.#traffic.take(peer, bytes);
+  }
+
+  #awaitReturn(peer: Peer): void {
+    if (!this.isLive) return;
+    this.#awayTimers.get(peer.id)?.cancel();
+    this.#awayTimers.set(
+      peer.id,
+      this.#needs.clock.after(AWAY_MS, () => this.#leave(peer, "away")),
+    );
+  }
+
+  #stopAwaiting(peer: Peer): void {
+    this.#awayTimers.get(peer.id)?.cancel();
+    this.#awayTimers.delete(peer.id);
+  }
+
+  // --- going ---
+
+  #leave(peer: Peer, cause: "left" | "away"): void {
+    if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
+    if (peer.record.host) this.#close(cause === "left" ? "host left" : "host away");
+    else this.#leaveAsGuest(peer, cause);
+  }
+
+  #leaveAsGuest(peer: Peer, cause: "left" | "away"): void {
+    this.#stopAwaiting(peer);
+    this.#peers.delete(peer.id);
+    this.#leftTokens.add(peer.record.tokenId);
+    if (peer.announced) this.#tellOthers(peer, roomLeft(peer.record));
+    this.#requests.forget(peer.id);
+    peer.end();
+    void this.#ledger.write(async (holder) =>
+      this.#needs.store.removePeer(holder, peer.id, await this.#tombstoneEnd()),
+    );
+    this.note("left", cause);
+    this.#needs.log.info({ session: label(this.id), peer: peer.id, cause }, "guest left");
+  }
+
+  #close(cause: "host left" | "host away"): void {
+    if (!this.isLive) return;
+    const host = this.#host();
+    this.#state = "closed";
+    this.#stop();
+    for (const peer of this.#peers.values()) {
+      if (peer !== host) peer.send(roomClosed(host?.id ?? ""));
+      peer.end();
+    }
+    this.#joins.rejectAll();
+    this.note("closed", cause);
+    void this.#ledger.write(async (holder) =>
+      this.#needs.store.closeSession(holder, await this.#tombstoneEnd()),
+    );
+    this.#needs.counters.count("worker.sessions_closed", cause);
+    this.#needs.log.info({ session: label(this.id), cause }, "session closed");
+    void this.#retire();
+  }
+
+  /** The host never came; the store forgets the session by itself. */
+  #expireUnopened(): void {
+    if (this.#state !== "created") return;
+    this.#state = "closed";
+    this.#stop();
+    this.#ledger.close();
+    this.#needs.counters.count("worker.sessions_closed", "never opened");
+    this.#needs.onEnded(this);
+  }
+
+  #stop(): void {
+    this.#hostTimer?.cancel();
+    for (const timer of this.#awayTimers.values()) timer.cancel();
+    this.#awayTimers.clear();
+    this.#requests.close();
+  }
+
+  /** A closed session is remembered until the store knows it: otherwise it would be resumed. */
+  async #retire(): Promise<void> {
+    while (this.#ledger.pending > 0) {
+      await this.#ledger.settled();
+      if (this.#ledger.pending > 0) await sleep(this.#needs.clock, 1000);
+    }
+    this.#needs.onEnded(this);
+  }
+
+  // --- the store ---
+
+  #holder(): Holder {
+    return { sessionId: this.id, owner: this.#needs.self.id, epoch: this.#epoch };
+  }
+
+  #put(record: PeerRecord): Promise<"done" | "lost" | "later"> {
+    return this.#ledger.write((holder) => this.#needs.store.putPeer(holder, record));
+  }
+
+  async #tombstoneEnd(): Promise<number> {
+    return (await this.#needs.store.timeMs()) + TOMBSTONE_MS;
+  }
+
+  /** While the store is away the session counts on by itself: what matters is that no two tokens are alike. */
+  async #nextClock(): Promise<number> {
+    try {
+      const next = await this.#needs.store.nextClock(this.#holder());
+      if (next !== "lost") this.#clock = Math.max(next, this.#clock + 1);
+      else this.lose();
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      this.#clock++;
+    }
+    return this.#clock;
+  }
+
+  // --- small things ---
+
+  #host(): Peer | undefined {
+    for (const peer of this.#peers.values()) if (peer.record.host) return peer;
+    return undefined;
+  }
+
+  #isLost(): boolean {
+    return this.#state === "lost";
+  }
+
+  #newPeer(record: PeerRecord, announced: boolean): Peer {
+    const { counters, settings } = this.#needs;
+    return new Peer(record, { counters, maxBufferBytes: settings.maxBufferBytes, announced });
+  }
+
+  #tellOthers(about: Peer, parcel: Parcel): void {
+    for (const peer of this.#peers.values()) if (peer !== about) peer.send(parcel);
+  }
+
+  #report(error: unknown): void {
+    this.#needs.log.error({ session: label(this.id), err: error }, "session could not be written");
+  }
+}
+
+/** As much of a session's id as a log may show. */
+export function label(id: SessionId): string {
+  return `${id.slice(0, 6)}…`;
+}
+
+function refused(reason: string): Admission {
+  return { outcome: "refused", reason };
 }

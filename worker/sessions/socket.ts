@@ -2,15 +2,25 @@
  * Where peers' connections come in: socket.io over an engine.io server made by hand, so that ids carry the worker's tag
  * and answers the marks for the balancer.
  */
+import { createPublicKey } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { Clock } from "../../shared/clock.ts";
+import { Server as EngineServer, type Socket as EngineSocket } from "engine.io";
+import { type Socket, Server as SocketServer } from "socket.io";
+import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
+import { EPOCH_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
+import type { SessionId } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Counters } from "../../shared/metrics.ts";
-import type { WorkerTag } from "../../shared/tag.ts";
+import { StoreAwayError } from "../../shared/store/store.ts";
+import { taggedId, type WorkerTag } from "../../shared/tag.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
-import type { Registry } from "./registry.ts";
+import { createConnection } from "./connection.ts";
+import { createLine, type Line } from "./line.ts";
+import type { Peer } from "./peer.ts";
+import type { Claim, Registry } from "./registry.ts";
+import type { Introduction, Session } from "./session.ts";
 
 export interface Sockets {
   /**
@@ -28,13 +38,334 @@ export interface Sockets {
   close(): Promise<void>;
 }
 
-export declare function attachSockets(needs: {
-  registry: Registry;
-  tokens: Tokens;
-  counters: Counters;
-  log: Log;
-  clock: Clock;
-  settings: Pick<Settings, "maxMessageBytes" | "maxMessagesPerSecond">;
+export interface SocketsNeeds {
+  readonly registry: Registry;
+  readonly tokens: Tokens;
+  readonly counters: Counters;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly settings: Pick<Settings, "maxMessageBytes" | "maxMessagesPerSecond">;
   /** Starts every engine.io id. */
-  tag: WorkerTag;
-}): Sockets;
+  readonly tag: WorkerTag;
+}
+
+/** As in the reference server; the contract of the clients' heartbeat. */
+const PING_INTERVAL_MS = 25_000;
+const PING_TIMEOUT_MS = 20_000;
+/** A CONNECT waits so long for the store to say whose the session is. socket.io's own limit comes after it. */
+const PARK_MS = 40_000;
+const CONNECT_TIMEOUT_MS = 45_000;
+const PARK_RETRY_MS = 1000;
+/** Base path of a client's URL, as a namespace. */
+const ANY_NAMESPACE = /^\/.{1,2048}$/s;
+/** Time for closing handshakes before connections are cut. */
+const CLOSE_MS = 500;
+
+/** What a CONNECT came to. */
+type Verdict =
+  | { readonly verdict: "admitted"; readonly session: Session; readonly peer: Peer }
+  | { readonly verdict: "refused"; readonly reason: string }
+  /** The client shall come back: the session is another worker's, or the store could not say. */
+  | { readonly verdict: "later"; readonly reason: string };
+
+export function attachSockets(needs: SocketsNeeds): Sockets {
+  const { registry, counters, log, clock, settings } = needs;
+  const identities = new WeakMap<IncomingMessage, Promise<RoomToken | undefined>>();
+  /** Those that were found already, for the marks, which are made without waiting. */
+  const known = new WeakMap<IncomingMessage, RoomToken>();
+  const ids = new WeakMap<IncomingMessage, string>();
+  const lines = new Map<string, { readonly line: Line; readonly conn: EngineSocket }>();
+  const verdicts = new WeakMap<Socket, Verdict>();
+  const taken = new WeakSet<EngineSocket>();
+  const upgraded = new Set<Duplex>();
+  let ordinal = 0;
+
+  const engine = new EngineServer({
+    maxHttpBufferSize: settings.maxMessageBytes,
+    pingInterval: PING_INTERVAL_MS,
+    pingTimeout: PING_TIMEOUT_MS,
+    transports: ["polling", "websocket"],
+    allowEIO3: false,
+    perMessageDeflate: false,
+    // Contents are encrypted: they do not get smaller.
+    httpCompression: false,
+  });
+  engine.generateId = (req: IncomingMessage) => {
+    const id = taggedId(needs.tag);
+    ids.set(req, id);
+    return id;
+  };
+  // Before socket.io gets to know the connection, so that the line sees each packet first.
+  engine.on("connection", (conn: EngineSocket) => {
+    const id = ids.get(conn.request) ?? "";
+    const line = createLine(conn, { ordinal: ++ordinal, clock, counters, ...settings });
+    lines.set(id, { line, conn });
+    conn.once("close", () => lines.delete(id));
+  });
+  engine.on("headers", mark);
+
+  const io = new SocketServer({
+    serveClient: false,
+    cleanupEmptyChildNamespaces: true,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+  });
+  io.bind(engine);
+  for (const namespace of [io.of("/"), io.of(ANY_NAMESPACE)]) {
+    namespace.use(park);
+    namespace.on("connection", welcome);
+  }
+
+  // --- who it is ---
+
+  function identify(req: IncomingMessage): Promise<RoomToken | undefined> {
+    let identity = identities.get(req);
+    if (identity === undefined) {
+      identity = verify(req);
+      identities.set(req, identity);
+    }
+    return identity;
+  }
+
+  async function verify(req: IncomingMessage): Promise<RoomToken | undefined> {
+    const text = fieldOf(req, "x-oct-jwt") ?? cookieOf(req, "oct-jwt");
+    const token = text === undefined ? undefined : await needs.tokens.verifyRoom(text);
+    if (token !== undefined) known.set(req, token);
+    return token;
+  }
+
+  // --- requests ---
+
+  function handleRequest(req: IncomingMessage, res: ServerResponse): void {
+    const wait = waitFor(req);
+    if (wait === undefined) {
+      pass(
+        () => engine.handleRequest(req as EngineRequest, res),
+        () => refuse(res),
+      );
+      return;
+    }
+    wait.then(
+      () =>
+        pass(
+          () => engine.handleRequest(req as EngineRequest, res),
+          () => refuse(res),
+        ),
+      (error: unknown) => {
+        log.error({ err: error }, "connection request failed");
+        refuse(res);
+      },
+    );
+  }
+
+  function handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on("error", () => {
+      // The engine hears of it by the connection's end.
+    });
+    upgraded.add(socket);
+    socket.once("close", () => upgraded.delete(socket));
+    const go = () =>
+      pass(
+        () => engine.handleUpgrade(req as EngineRequest, socket, head),
+        () => socket.destroy(),
+      );
+    const wait = waitFor(req);
+    if (wait === undefined) {
+      go();
+      return;
+    }
+    wait.then(go, (error: unknown) => {
+      log.error({ err: error }, "upgrade failed");
+      socket.destroy();
+    });
+  }
+
+  /**
+   * A handshake waits until the token is checked, so that the answer can carry the session's marks; what a flooding
+   * client posts waits until it may send again.
+   */
+  function waitFor(req: IncomingMessage): Promise<unknown> | undefined {
+    const sid = sidOf(req);
+    if (sid === undefined) return identify(req);
+    return req.method === "POST" ? lines.get(sid)?.line.resumed() : undefined;
+  }
+
+  /** engine.io throws at some malformed URLs. */
+  function pass(action: () => void, onFailure: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      counters.count("worker.connects_refused", "malformed");
+      log.debug({ err: error }, "connection request refused");
+      onFailure();
+    }
+  }
+
+  function mark(headers: Record<string, string>, req: IncomingMessage): void {
+    const sid = sidOf(req);
+    // A browser's upgrade carries only the sid.
+    const handshake = sid === undefined ? req : lines.get(sid)?.conn.request;
+    if (handshake === undefined || (sid !== undefined && req.headers.upgrade === undefined)) return;
+    const token = known.get(handshake);
+    const session = token && registry.live(token.sessionId);
+    if (session === undefined) return;
+    headers[SESSION_FIELD] = session.id;
+    headers[EPOCH_FIELD] = String(session.epoch);
+  }
+
+  // --- CONNECT ---
+
+  /** Holds the CONNECT until it is clear what becomes of it; then lets it connect, because refusals come after that. */
+  function park(socket: Socket, next: (error?: Error) => void): void {
+    const { conn } = socket;
+    if (taken.has(conn)) {
+      counters.count("worker.connects_refused", "second namespace");
+      next(new Error("one namespace per connection"));
+      return;
+    }
+    taken.add(conn);
+    judge(socket).then(
+      (verdict) => {
+        verdicts.set(socket, verdict);
+        if (verdict.verdict === "later") comeBack(socket, verdict.reason);
+        next();
+      },
+      (error: unknown) => {
+        log.error({ err: error }, "connection could not be judged");
+        comeBack(socket, "error");
+        next();
+      },
+    );
+  }
+
+  function comeBack(socket: Socket, reason: string): void {
+    counters.count("worker.connects_refused", reason);
+    socket.conn.close(true);
+  }
+
+  async function judge(socket: Socket): Promise<Verdict> {
+    const token = await identify(socket.request);
+    if (token === undefined) return { verdict: "refused", reason: "token" };
+    const introduction = introductionOf(socket.request);
+    if (introduction === undefined) return { verdict: "refused", reason: "key" };
+    const claim = await claimPatiently(token.sessionId, socket.conn);
+    if (claim === undefined) return { verdict: "later", reason: "store away" };
+    if (claim.outcome === "elsewhere") return { verdict: "later", reason: "elsewhere" };
+    if (claim.outcome !== "here") return { verdict: "refused", reason: claim.outcome };
+    const { session } = claim;
+    const admission = await session.admit(token, introduction);
+    switch (admission.outcome) {
+      case "admitted":
+        return { verdict: "admitted", session, peer: admission.peer };
+      case "refused":
+        return { verdict: "refused", reason: admission.reason };
+      case "lost":
+        return { verdict: "later", reason: "elsewhere" };
+    }
+  }
+
+  /** Asks again while the store is away and the client waits. */
+  async function claimPatiently(id: SessionId, conn: EngineSocket): Promise<Claim | undefined> {
+    const untilMs = clock.nowMs() + PARK_MS;
+    while (clock.nowMs() < untilMs && conn.readyState === "open") {
+      try {
+        return await registry.claim(id);
+      } catch (error) {
+        if (!(error instanceof StoreAwayError)) throw error;
+        await sleep(clock, PARK_RETRY_MS);
+      }
+    }
+    return undefined;
+  }
+
+  /** In one turn with the report of the socket, so that no early message is lost. */
+  function welcome(socket: Socket): void {
+    const verdict = verdicts.get(socket);
+    const entry = lines.get(ids.get(socket.request) ?? "");
+    if (verdict?.verdict !== "admitted" || entry === undefined) {
+      counters.count(
+        "worker.connects_refused",
+        verdict?.verdict === "refused" ? verdict.reason : "gone",
+      );
+      socket.disconnect(true);
+      return;
+    }
+    entry.line.admit();
+    verdict.session.attach(verdict.peer, createConnection(socket, entry.line.ordinal));
+  }
+
+  return {
+    identify,
+    handleRequest,
+    handleUpgrade,
+    get connections() {
+      return engine.clientsCount;
+    },
+    async close() {
+      engine.close();
+      const untilMs = clock.nowMs() + CLOSE_MS;
+      while (upgraded.size > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
+      for (const socket of upgraded) socket.destroy();
+    },
+  };
+}
+
+/** What engine.io calls its requests: an `IncomingMessage` to which it adds what it needs. */
+type EngineRequest = Parameters<EngineServer["handleRequest"]>[0];
+
+function refuse(res: ServerResponse): void {
+  if (!res.headersSent) res.writeHead(400);
+  res.end();
+}
+
+// --- what a request says ---
+
+const MAX_KEY_CHARS = 4096;
+const MAX_CLIENT_CHARS = 256;
+const MAX_COMPRESSIONS = 8;
+const MAX_COMPRESSION_CHARS = 32;
+
+/** undefined when the public key is missing or is none: others would fail to encrypt for this peer, and so for all. */
+function introductionOf(req: IncomingMessage): Introduction | undefined {
+  const publicKey = fieldOf(req, "x-oct-public-key");
+  if (publicKey === undefined || !isPublicKey(publicKey)) return undefined;
+  const compression = (fieldOf(req, "x-oct-compression") ?? "none")
+    .split(",", MAX_COMPRESSIONS)
+    .map((name) => name.trim().slice(0, MAX_COMPRESSION_CHARS))
+    .filter((name) => name !== "");
+  return {
+    publicKey,
+    client: (fieldOf(req, "x-oct-client") ?? "unknown").slice(0, MAX_CLIENT_CHARS),
+    compression: compression.length > 0 ? compression : ["none"],
+  };
+}
+
+function isPublicKey(text: string): boolean {
+  if (text.length > MAX_KEY_CHARS) return false;
+  try {
+    const key = createPublicKey({ key: Buffer.from(text, "base64"), format: "der", type: "spki" });
+    return key.asymmetricKeyType === "rsa";
+  } catch {
+    return false;
+  }
+}
+
+function sidOf(req: IncomingMessage): string | undefined {
+  const url = req.url ?? "";
+  const query = url.indexOf("?");
+  if (query === -1) return undefined;
+  return new URLSearchParams(url.slice(query + 1)).get("sid") ?? undefined;
+}
+
+function fieldOf(req: IncomingMessage, name: string): string | undefined {
+  const value = req.headers[name];
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function cookieOf(req: IncomingMessage, name: string): string | undefined {
+  for (const pair of (req.headers.cookie ?? "").split(";")) {
+    const equals = pair.indexOf("=");
+    if (equals !== -1 && pair.slice(0, equals).trim() === name)
+      return pair.slice(equals + 1).trim();
+  }
+  return undefined;
+}

@@ -1,0 +1,157 @@
+/**
+ * One peer's connection: socket.io's event `message` with one binary argument, over whatever transport engine.io has at
+ * the moment.
+ */
+import type { Socket } from "socket.io";
+import type { Parcel } from "./outgoing.ts";
+import type { Connection, ConnectionEvents } from "./peer.ts";
+
+/** The event as socket.io writes it: the one argument follows in a message of its own. */
+const EVENT = '["message",{"_placeholder":true,"num":0}]';
+
+/** `ordinal`: see `Connection`. Attach it in the turn in which socket.io reports the socket, or messages are lost. */
+export function createConnection(socket: Socket, ordinal: number): Connection {
+  const { conn } = socket;
+  const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
+  const announcement = `51-${namespace}${EVENT}`;
+  // "4": engine.io's packet type "message", which text frames carry and binary ones do not.
+  const announcementFrame = textFrame(`4${announcement}`);
+  let events: ConnectionEvents | undefined;
+  let ended = false;
+  /** Given to engine.io, not yet to its transport. */
+  let unsent: Parcel[] = [];
+  let unsentBytes = 0;
+  /** Given to the transport, not yet to the system. */
+  let inFlightBytes = 0;
+
+  // engine.io hands everything over at once, and only when the batch before is through.
+  conn.on("flush", () => {
+    inFlightBytes = unsentBytes;
+    unsentBytes = 0;
+    unsent = [];
+  });
+
+  function onSent(): void {
+    inFlightBytes = 0;
+    if (!ended) events?.drained();
+  }
+
+  function finish(): void {
+    if (ended) return;
+    ended = true;
+    socket.offAny();
+    events?.closed(unsent);
+    unsent = [];
+  }
+
+  socket.on("disconnect", () => {
+    finish();
+    // After a good-bye of socket.io the transport would stay open for nobody.
+    conn.close();
+  });
+
+  return {
+    ordinal,
+    get pendingBytes() {
+      return unsentBytes + inFlightBytes;
+    },
+    open(listener) {
+      events = listener;
+      // Not `on`: that one drops a message when a good-bye came in the same piece.
+      socket.onAny((event: unknown, argument: unknown) => {
+        listener.message(event === "message" && Buffer.isBuffer(argument) ? argument : NOTHING);
+      });
+    },
+    send(parcel) {
+      if (ended) return;
+      unsent.push(parcel);
+      unsentBytes += parcel.byteLength;
+      if (conn.transport.name === "websocket") {
+        conn.write(NOTHING, framed(announcementFrame, parcel), onSent);
+      } else {
+        conn.write(announcement);
+        conn.write(joined(parcel), { compress: false }, onSent);
+      }
+    },
+    close() {
+      if (ended) return;
+      const isStuck = inFlightBytes > 0;
+      finish();
+      // Discarding: what was not sent went back to the peer, and must not be sent twice.
+      conn.close(true);
+      // A client that does not read would not see the good-bye either.
+      if (isStuck) webSocketOf(conn)?.terminate();
+    },
+    end() {
+      if (ended) return;
+      ended = true;
+      socket.offAny();
+      socket.disconnect(true);
+    },
+  };
+}
+
+/** What is not a message of the protocol: dropped and counted like any other malformed one. */
+const NOTHING: Buffer = Buffer.alloc(0);
+
+function joined({ head, content }: Parcel): Buffer {
+  return content === undefined ? head : Buffer.concat([head, content]);
+}
+
+// --- WebSocket ---
+
+/** What is used of the `ws` package's object behind a transport. */
+export interface WebSocketControl {
+  /** Stops reading, so that the sender is slowed down by TCP. */
+  pause(): void;
+  resume(): void;
+  /** Closes at once, without waiting for what is still to be sent. */
+  terminate(): void;
+}
+
+/** The WebSocket of a connection; undefined while it polls. engine.io keeps it where its types do not say. */
+export function webSocketOf(conn: Socket["conn"]): WebSocketControl | undefined {
+  if (conn.transport.name !== "websocket") return undefined;
+  const socket: unknown = Reflect.get(conn.transport, "socket");
+  return isWebSocket(socket) ? socket : undefined;
+}
+
+function isWebSocket(value: unknown): value is WebSocketControl {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "pause" in value &&
+    "resume" in value &&
+    "terminate" in value
+  );
+}
+
+/**
+ * Both messages of an event as frames, written in one piece: engine.io would send them in two, each with its own system
+ * calls. The option is the one by which socket.io's adapter gives engine.io the frames of a broadcast.
+ */
+function framed(announcementFrame: Buffer, parcel: Parcel): { compress: boolean } {
+  const first = Buffer.concat([
+    announcementFrame,
+    frameHeader(0x82, parcel.byteLength),
+    parcel.head,
+  ]);
+  const wsPreEncodedFrame = parcel.content === undefined ? [first] : [first, parcel.content];
+  return { compress: false, wsPreEncodedFrame } as { compress: boolean };
+}
+
+function textFrame(text: string): Buffer {
+  const payload = Buffer.from(text, "utf8");
+  return Buffer.concat([frameHeader(0x81, payload.length), payload]);
+}
+
+/** Head of an unfragmented, unmasked frame (RFC 6455 §5.2). */
+function frameHeader(finAndOpcode: number, length: number): Buffer {
+  if (length < 126) return Buffer.from([finAndOpcode, length]);
+  if (length < 65_536) return Buffer.from([finAndOpcode, 126, length >> 8, length & 0xff]);
+  const header = Buffer.alloc(10);
+  header[0] = finAndOpcode;
+  header[1] = 127;
+  header.writeUIntBE(length, 4, 6);
+  return header;
+}
