@@ -83,6 +83,7 @@ export function createLease(needs: {
     if (isOver()) return;
     const restMs = Math.max(0, sentMs + MEMBER_BEAT_MS - clock.nowMs());
     nextBeat = clock.after(restMs, beatUnwatched);
+    if (state === "held") markStarted();
   }
 
   async function sendBeat(sentMs: number): Promise<void> {
@@ -101,7 +102,6 @@ export function createLease(needs: {
       if (state === "announcing") state = "held";
     }
     lastRenewalSentMs = sentMs;
-    markStarted();
   }
 
   /** For timers and listeners; `runBeat` reports its failures itself. */

@@ -544,19 +544,16 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const clients = await Promise.all(claimants.map(() => edge.store()));
         await store.withdraw(record.owner, record.incarnation);
         const outcomes = await Promise.all(
-          claimants.map((claimant, i) =>
-            clients[i]?.resumeSession({
-              sessionId: record.id,
-              worker: claimant.id,
-              incarnation: claimant.incarnation,
-            }),
-          ),
+          clients.map((client, i) => {
+            const { id, incarnation } = claimants[i] ?? worker("nobody");
+            return client.resumeSession({ sessionId: record.id, worker: id, incarnation });
+          }),
         );
-        const owned = outcomes.filter((outcome) => outcome?.outcome === "owned");
+        const owned = outcomes.filter(({ outcome }) => outcome === "owned");
         expect(owned).toHaveLength(1);
         const { owner } = await found(record.id);
         for (const outcome of outcomes) {
-          if (outcome?.outcome === "elsewhere") expect(outcome.owner).toBe(owner);
+          if (outcome.outcome === "elsewhere") expect(outcome.owner).toBe(owner);
         }
       });
     });

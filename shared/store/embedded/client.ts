@@ -98,9 +98,13 @@ export function connectEmbeddedStore(needs: {
     retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
   }
 
+  /** Whether questions are put: to a store that is up, or that is connected to for the first time. */
+  function isAsked(): boolean {
+    return !isClosed && (health.state === "up" || failures === 0);
+  }
+
   function ask<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
-    const isFirstTry = failures === 0;
-    if (connection === undefined || isClosed || (health.state === "away" && !isFirstTry)) {
+    if (connection === undefined || !isAsked()) {
       const reason = health.state === "away" ? health.reason : "closed";
       return Promise.reject(new StoreAwayError(op, new Error(reason)));
     }
@@ -117,10 +121,10 @@ export function connectEmbeddedStore(needs: {
     onHealth: (listener) => addListener(healthListeners, listener),
     onChange: (listener) => addListener(changeListeners, listener),
     async close() {
-      if (isClosed) return;
+      const mayAnswer = isAsked();
       isClosed = true;
       retry?.cancel();
-      await connection?.close();
+      await connection?.close(mayAnswer ? CLOSE_TIMEOUT_MS : 0);
     },
 
     timeMs: () => ask("timeMs"),
@@ -161,8 +165,8 @@ export function connectEmbeddedStore(needs: {
 interface Connection {
   /** Rejects with `StoreAwayError` when the connection is lost first, or no answer came in time. */
   ask(op: Operation, args: readonly unknown[]): Promise<unknown>;
-  /** Waits a moment for answers that are under way, then ends. */
-  close(): Promise<void>;
+  /** Waits up to `patienceMs` for answers that are under way, then ends. */
+  close(patienceMs: number): Promise<void>;
 }
 
 interface Waiting {
@@ -246,7 +250,7 @@ function createConnection(needs: {
       }
       const id = ++lastId;
       const line = toLine({ id, op, args });
-      if (line.length > MAX_REQUEST_BYTES) {
+      if (isTooLong(line)) {
         return Promise.reject(new StoreRefusedError(op, "its arguments are too large"));
       }
       // After the current piece of work, so that whatever it asks goes out in one write.
@@ -258,16 +262,21 @@ function createConnection(needs: {
       });
     },
 
-    async close() {
-      if (waitingById.size > 0) {
+    async close(patienceMs) {
+      if (waitingById.size > 0 && patienceMs > 0) {
         await new Promise<void>((resolve) => {
           onIdle = resolve;
-          clock.after(CLOSE_TIMEOUT_MS, resolve);
+          clock.after(patienceMs, resolve);
         });
       }
       lose("closed");
     },
   };
+}
+
+/** A character has 3 bytes at most in UTF-8 (one outside the basic plane is two characters here). */
+function isTooLong(line: string): boolean {
+  return line.length * 3 > MAX_REQUEST_BYTES && Buffer.byteLength(line) > MAX_REQUEST_BYTES;
 }
 
 // --- listeners ---

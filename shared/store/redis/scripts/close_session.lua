@@ -1,0 +1,22 @@
+-- ARGV: session id, owner, epoch, store time at which the tombstone goes.
+-- Ends the session only if owner and epoch are still as the caller says. It can never be resumed again, its id not be
+-- used before the tombstone goes. Of more than MAX_TOMBSTONES, those go first that would go soonest. Works also when the
+-- memory is full.
+local id, till = ARGV[1], ARGV[4]
+local head = held_head(id, ARGV[2], ARGV[3])
+if not head then return 'lost' end
+local now = time_ms()
+redis.call('DEL', peers_key(id), left_key(id))
+redis.call('HDEL', session_key(id), 'heir')
+redis.call('HSET', session_key(id), 'state', 'closed')
+redis.call('PEXPIREAT', session_key(id), till)
+if head.alias and aliased(head.alias) == id then redis.call('PEXPIREAT', alias_key(head.alias), till) end
+index_remove(owner_key(head.owner), id, now)
+index_remove(user_key(head.user), id, now)
+index_add(CLOSED, till, id, now)
+if redis.call('ZCARD', CLOSED) > MAX_TOMBSTONES then
+  local first = redis.call('ZPOPMIN', CLOSED)
+  redis.call('DEL', session_key(first[1]))
+end
+tell('session ' .. id)
+return 'done'

@@ -1,0 +1,30 @@
+-- Every record whose lease has not run out, as they are at one moment: {1 when settled, how many were ignored, records}.
+-- Reads at most MAX_MEMBERS and cleans up at most as many, so planted entries cost little and go away by themselves.
+local now = time_ms()
+local settled = settled_ms(now) >= SETTLING_MS and 1 or 0
+local records, ignored = {}, 0
+local found = type_of(MEMBERS)
+if found == 'none' then return { settled, 0, records } end
+if found ~= 'zset' then return { settled, 1, records } end
+
+-- Who beats has a time within one lease of now. Others are out of the way of those who do, wherever the clock of this
+-- node stands after a fail-over.
+local ids = redis.call(
+  'ZREVRANGEBYSCORE', MEMBERS, text(now + LEASE_MS), text(now - LEASE_MS), 'LIMIT', 0, MAX_MEMBERS
+)
+for _, id in ipairs(ids) do
+  local value = #id <= 64 and read_string(member_key(id)) or nil
+  if value then
+    records[#records + 1] = string.sub(value, 17)
+  elseif redis.call('EXISTS', member_key(id)) == 1 then
+    ignored = ignored + 1
+  end
+end
+
+local function clean(from, to)
+  local stale = redis.call('ZRANGEBYSCORE', MEMBERS, from, to, 'LIMIT', 0, MAX_MEMBERS)
+  if #stale > 0 then redis.call('ZREM', MEMBERS, unpack(stale)) end
+end
+clean('-inf', '(' .. text(now - LEASE_MS))
+clean('(' .. text(now + LEASE_MS), '+inf')
+return { settled, ignored, records }

@@ -1,0 +1,17 @@
+-- ARGV: session id, owner, epoch.
+-- Lets the session live on without a limit, if owner and epoch are still as the caller says. A released one stays so; its
+-- heir is told that the host has come. Works also when the memory is full.
+local id = ARGV[1]
+local head = held_head(id, ARGV[2], ARGV[3])
+if not head then return 'lost' end
+if head.opened then return 'done' end
+local now = time_ms()
+redis.call('PERSIST', session_key(id))
+redis.call('PERSIST', peers_key(id))
+redis.call('PERSIST', left_key(id))
+if head.alias and aliased(head.alias) == id then redis.call('PERSIST', alias_key(head.alias)) end
+redis.call('HSET', session_key(id), 'opened', '1', 'state', head.state == 'created' and 'open' or head.state)
+index_add(owner_key(head.owner), '+inf', id, now)
+index_add(user_key(head.user), '+inf', id, now)
+tell('session ' .. id)
+return 'done'

@@ -1,0 +1,40 @@
+-- Who may own a session: the decision alone, the same as shared/membership/ownership.ts, to which a property test holds
+-- it. `head`: owner, incarnation, state, heir. `claimant`: worker, incarnation, evidence. Leases: held, incarnation, age.
+
+local function holder_of(head)
+  if head.state == 'released' then return head.heir or head.owner end
+  return head.owner
+end
+
+local function is_held_by_another(lease, incarnation)
+  return lease.held and lease.incarnation ~= incarnation
+end
+
+local function decide_take_over(head, claimant, holder)
+  if not holder.held then return 'own', 'lease-gone', true end
+  -- The record names the incarnation of the owner; an heir may come in any.
+  if head.state ~= 'released' and is_held_by_another(holder, head.incarnation) then
+    return 'own', 'replaced', true
+  end
+  if claimant.evidence == 'exited' then return 'own', 'exited', true end
+  if claimant.evidence == 'refused' and holder.age >= REFUSED_BEAT_AGE_MS then
+    return 'own', 'refused', true
+  end
+  return 'elsewhere'
+end
+
+-- Verdict ('own', 'elsewhere', 'closed'), and with 'own' the cause and whether the epoch goes up.
+local function decide_resume(head, claimant, holder_lease, claimant_lease)
+  if head.state == 'closed' then return 'closed' end
+  if is_held_by_another(claimant_lease, claimant.incarnation) then return 'elsewhere' end
+  if head.owner == claimant.worker then
+    if head.incarnation ~= claimant.incarnation then return 'own', 'restarted', true end
+    if head.state ~= 'released' then return 'own', 'mine', false end
+  end
+  if head.state == 'released' and (head.heir or claimant.worker) == claimant.worker then
+    return 'own', 'handed', true
+  end
+  return decide_take_over(head, claimant, holder_lease)
+end
+
+local function next_epoch(previous, now) return math.max(previous + 1, now) end

@@ -1,0 +1,28 @@
+-- ARGV: kind, token, question as JSON, TTL in ms, group as JSON or ''.
+-- Puts the ticket unless it is there: a put that is repeated because its answer was lost must not undo what happened
+-- since. Of more than MAX_TICKETS of a kind, those go first that would go soonest. Refused when the memory is full.
+local kind, token, question, ttl, group = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+if read_ticket(kind, token) then return 'ok' end
+local now = time_ms()
+local turn = redis.pcall('INCR', TURN)
+if type(turn) ~= 'number' then
+  if string.find(turn.err, 'OOM', 1, true) then return turn end
+  redis.call('SET', TURN, '1')
+  turn = 1
+end
+redis.call('DEL', ticket_key(kind, token))
+redis.call('HSET', ticket_key(kind, token), 'question', question)
+redis.call('PEXPIRE', ticket_key(kind, token), ttl)
+index_add(tickets_key(kind), text(now + ttl), token, now)
+if redis.call('ZCARD', tickets_key(kind)) > MAX_TICKETS then
+  local first = redis.call('ZPOPMIN', tickets_key(kind))
+  redis.call('DEL', ticket_key(kind, first[1]))
+end
+if group ~= '' then
+  redis.call('HSET', ticket_key(kind, token), 'group', group)
+  claim(group_key(kind, group), 'zset')
+  local left = redis.call('PTTL', group_key(kind, group))
+  redis.call('ZADD', group_key(kind, group), text(turn), token)
+  redis.call('PEXPIRE', group_key(kind, group), math.max(left, ttl))
+end
+return 'ok'

@@ -1,0 +1,17 @@
+-- ARGV: prefix. Name, sum, name, sum … of all counters that start with it.
+-- Reads about twice MAX_COUNTERS at most, however many somebody has planted.
+local start, found = ARGV[1], {}
+if type_of(COUNTERS) ~= 'hash' then return found end
+local all
+if redis.call('HLEN', COUNTERS) <= 2 * MAX_COUNTERS then
+  all = redis.call('HGETALL', COUNTERS)
+else
+  all = redis.call('HSCAN', COUNTERS, 0, 'COUNT', MAX_COUNTERS)[2]
+end
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, #start) == start and #all[i] <= 200 and #all[i + 1] <= 64 then
+    found[#found + 1] = all[i]
+    found[#found + 1] = all[i + 1]
+  end
+end
+return found

@@ -1,0 +1,24 @@
+-- ARGV: session id, worker, incarnation, evidence or ''.
+-- Decides by ownership.lua and records the decision in the same moment: of all who claim a session at once, one gets it,
+-- and no two owners ever have the same epoch. Works also when the memory is full (see announce.lua).
+local id, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
+local now = time_ms()
+local head = read_head(id)
+if not head then return { 'unknown' } end
+
+local holder = holder_of(head)
+local claimant = { worker = worker, incarnation = incarnation, evidence = ARGV[4] }
+local verdict, cause, raise = decide_resume(
+  head, claimant, lease_of(holder, head.incarnation, now), lease_of(worker, incarnation, now)
+)
+if verdict == 'closed' then return { 'closed' } end
+if verdict == 'elsewhere' then return { 'elsewhere', holder, head.epoch } end
+if raise then
+  redis.call('HDEL', session_key(id), 'heir')
+  redis.call('HSET', session_key(id), 'owner', worker, 'incarnation', incarnation,
+    'epoch', text(next_epoch(whole(head.epoch), now)), 'state', head.opened and 'open' or 'created')
+  index_remove(owner_key(head.owner), id, now)
+  index_add(owner_key(worker), expiry_of(id, now), id, now)
+  tell('session ' .. id)
+end
+return { 'owned', cause, record_of(id, now) }

@@ -1,0 +1,79 @@
+-- Put before the scripts that touch sessions. A session is a hash (its head, FIELDS below), a hash of peers and a zset of
+-- the tokens of those who left. A session whose host never came expires as a whole, and so does a tombstone.
+
+local FIELDS = {
+  'owner', 'incarnation', 'epoch', 'state', 'heir', 'user', 'alias', 'clock', 'created', 'opened', 'turn',
+}
+
+-- The head of a session as fields; nil when there is none, or something that is no session of ours.
+local function read_head(id)
+  if type_of(session_key(id)) ~= 'hash' then return nil end
+  local values = redis.call('HMGET', session_key(id), unpack(FIELDS))
+  local head = {}
+  for i, field in ipairs(FIELDS) do
+    local value = values[i]
+    if value and #value > MAX_VALUE_BYTES then return nil end
+    head[field] = value or nil
+  end
+  local complete = head.owner and head.incarnation and head.state and head.user
+    and whole(head.epoch) and whole(head.clock) and whole(head.created)
+  return complete and head or nil
+end
+
+-- The head if it is still as the caller believes who says that it holds the session; else nil.
+local function held_head(id, owner, epoch)
+  local head = read_head(id)
+  if not head or head.state == 'closed' or head.owner ~= owner or head.epoch ~= epoch then return nil end
+  return head
+end
+
+local function is_open(id)
+  local head = read_head(id)
+  return head ~= nil and head.state ~= 'closed'
+end
+
+-- The session that an alias (as JSON) was given to, if it still has it.
+local function aliased(alias)
+  local id = read_string(alias_key(alias))
+  if not id or #id ~= 24 then return nil end
+  local head = read_head(id)
+  return head and head.alias == alias and id or nil
+end
+
+-- When the session goes, as a score.
+local function expiry_of(id, now)
+  local ttl = redis.call('PTTL', session_key(id))
+  return ttl < 0 and '+inf' or text(now + ttl)
+end
+
+-- Lets a part of the session expire when its head does.
+local function expire_with_head(id, key)
+  local ttl = redis.call('PTTL', session_key(id))
+  if ttl > 0 then redis.call('PEXPIRE', key, ttl) end
+end
+
+-- The record as it goes to the asker: head, peers, tokens of those who left, and how many parts were too large or of a
+-- wrong type and left out. Bounded, whatever somebody has planted.
+local function record_of(id, now)
+  local peers, left, ignored, bytes = {}, {}, 0, 0
+  local found = type_of(peers_key(id))
+  if found == 'hash' and redis.call('HLEN', peers_key(id)) <= MAX_PEERS then
+    local all = redis.call('HGETALL', peers_key(id))
+    for i = 1, #all, 2 do
+      local size = #all[i] + #all[i + 1]
+      if size <= MAX_PEER_BYTES and bytes + size <= MAX_RECORD_BYTES then
+        bytes = bytes + size
+        peers[#peers + 1] = all[i]
+        peers[#peers + 1] = all[i + 1]
+      else
+        ignored = ignored + 1
+      end
+    end
+  elseif found ~= 'none' then
+    ignored = ignored + 1
+  end
+  if type_of(left_key(id)) == 'zset' then
+    left = redis.call('ZRANGEBYSCORE', left_key(id), '(' .. text(now), '+inf', 'LIMIT', 0, MAX_LEFT)
+  end
+  return { id, redis.call('HMGET', session_key(id), unpack(FIELDS)), peers, left, ignored }
+end

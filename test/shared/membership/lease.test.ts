@@ -1,0 +1,264 @@
+/** A process keeps its record in the store: against a real embedded store whose time is stepped. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { newIncarnation } from "../../../shared/ids.ts";
+import { createLease, type Lease } from "../../../shared/membership/lease.ts";
+import type { WorkerRecord } from "../../../shared/membership/member.ts";
+import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import { MEMBER_LEASE_MS, type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { worker } from "../../contract/store.ts";
+import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+
+describe("a lease", () => {
+  let folder: ReturnType<typeof makeFolder>;
+  let clock: StepClock;
+  let server: StoreServer;
+  let store: Store;
+  let lines: string[];
+  let leases: Lease[];
+
+  beforeEach(async () => {
+    folder = makeFolder();
+    clock = createStepClock();
+    leases = [];
+    lines = [];
+    server = await startStoreServer({
+      dataDir: folder.path,
+      clock,
+      log: createTestLog().log,
+    });
+    store = await connectStore(server.socketPath);
+  });
+
+  afterEach(async () => {
+    // With the clock standing still, only the store's answers end it.
+    await Promise.all(leases.map((lease) => lease.close()));
+    await store.close();
+    await server.close();
+    folder.remove();
+  });
+
+  function lease(
+    member: WorkerRecord,
+    more: { through?: Partial<Store>; onReplaced?: () => void },
+  ) {
+    const log = createTestLog();
+    lines = log.lines;
+    const made = createLease({
+      store: { ...store, ...more.through },
+      clock,
+      log: log.log,
+      describe: () => member,
+      onReplaced: more.onReplaced ?? (() => {}),
+    });
+    leases.push(made);
+    return made;
+  }
+
+  /** Counts the calls that reach the store, and how many of them were under way together at most. */
+  function watched() {
+    const seen = { renewals: 0, announcements: 0, together: 0, most: 0 };
+    async function count<T>(call: Promise<T>): Promise<T> {
+      seen.together++;
+      seen.most = Math.max(seen.most, seen.together);
+      return call.finally(() => seen.together--);
+    }
+    const through: Pick<Store, "announce" | "renew"> = {
+      announce(member) {
+        seen.announcements++;
+        return count(store.announce(member));
+      },
+      renew(member) {
+        seen.renewals++;
+        return count(store.renew(member));
+      },
+    };
+    return { seen, through };
+  }
+
+  it("announces the member, renews it with every beat and takes it out at the end", async () => {
+    const { seen, through } = watched();
+    const member = worker("worker-1");
+    const own = lease(member, { through });
+    expect(own.lastRenewalSentMs).toBe(Number.NEGATIVE_INFINITY);
+    await own.start();
+    expect((await store.members()).members).toEqual([member]);
+    expect(own.lastRenewalSentMs).toBe(clock.nowMs());
+    for (let beat = 1; beat <= 8; beat++) {
+      clock.advance(1000);
+      await expect.poll(() => own.lastRenewalSentMs, { interval: 1 }).toBe(clock.nowMs());
+      expect(seen.renewals).toBe(beat);
+    }
+    expect(seen.announcements).toBe(1);
+    await own.close();
+    expect((await store.members()).members).toEqual([]);
+    clock.advance(10_000);
+    expect(seen).toMatchObject({ renewals: 8, announcements: 1 });
+    expect(lines).toEqual([]);
+  });
+
+  it("says at every beat what is true then", async () => {
+    let member = worker("worker-1");
+    const own = createLease({
+      store,
+      clock,
+      log: createTestLog().log,
+      describe: () => member,
+      onReplaced: () => {},
+    });
+    leases.push(own);
+    await own.start();
+    member = { ...member, load: { sessions: 7, connections: 8, lagMs: 9 } };
+    clock.advance(1000);
+    await expect.poll(async () => (await store.members()).members).toEqual([member]);
+    member = { ...member, state: "draining" };
+    await own.refresh();
+    expect((await store.members()).members).toEqual([member]);
+  });
+
+  it("never has two renewals under way, however many ask for one, and begins one after the last who asked", async () => {
+    const { seen, through } = watched();
+    const own = lease(worker("worker-1"), { through });
+    await own.start();
+    await Promise.all([own.refresh(), own.refresh(), own.refresh(), own.refresh()]);
+    clock.advance(1000);
+    await Promise.all([own.refresh(), own.refresh()]);
+    expect(seen.most).toBe(1);
+    expect(seen.renewals).toBe(4);
+  });
+
+  it("announces the member again when its lease had run out", async () => {
+    const member = worker("worker-1");
+    const own = lease(member, {});
+    await own.start();
+    await store.withdraw(member.id, member.incarnation);
+    clock.advance(1000);
+    await expect.poll(async () => (await store.members()).members).toEqual([member]);
+    expect(own.lastRenewalSentMs).toBe(clock.nowMs());
+    expect(lines.join("")).toContain("the lease had run out");
+  });
+
+  it("ends when another incarnation has taken the id, and says so once", async () => {
+    const { seen, through } = watched();
+    const onReplaced = vi.fn();
+    const own = lease(worker("worker-1"), { through, onReplaced });
+    await own.start();
+    const sentMs = own.lastRenewalSentMs;
+    const young = worker("worker-1", newIncarnation());
+    await store.announce(young);
+    clock.advance(1000);
+    await expect.poll(() => onReplaced.mock.calls.length).toBe(1);
+    clock.advance(3000);
+    await own.refresh();
+    expect(seen).toMatchObject({ renewals: 1, announcements: 1 });
+    expect(own.lastRenewalSentMs).toBe(sentMs);
+    await own.close();
+    expect((await store.members()).members).toEqual([young]);
+    expect(onReplaced).toHaveBeenCalledTimes(1);
+  });
+
+  it("goes on trying while the store is away, starts when it is back, and logs it once", async () => {
+    let isAway = true;
+    const own = lease(worker("worker-1"), {
+      through: {
+        announce: (member) =>
+          isAway ? Promise.reject(new StoreAwayError("announce")) : store.announce(member),
+      },
+    });
+    let isStarted = false;
+    const started = own.start().then(() => {
+      isStarted = true;
+    });
+    for (let i = 0; i < 5; i++) {
+      clock.advance(1000);
+      await own.refresh();
+    }
+    expect(isStarted).toBe(false);
+    expect(own.lastRenewalSentMs).toBe(Number.NEGATIVE_INFINITY);
+    isAway = false;
+    clock.advance(1000);
+    await started;
+    expect((await store.members()).members).toMatchObject([{ id: "worker-1" }]);
+    expect(lines.filter((line) => line.includes("cannot be renewed"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("renewed again"))).toHaveLength(1);
+  });
+
+  it("beats at once when the store is back, without waiting for the next beat", async () => {
+    const listeners: Parameters<Store["onHealth"]>[0][] = [];
+    const { seen, through } = watched();
+    const own = lease(worker("worker-1"), {
+      through: {
+        ...through,
+        onHealth(listener) {
+          listeners.push(listener);
+          return () => {};
+        },
+      },
+    });
+    await own.start();
+    for (const listener of listeners) listener({ state: "up" });
+    await expect.poll(() => seen.renewals).toBe(1);
+  });
+
+  it("does not count a renewal that failed, nor the time of its answer", async () => {
+    let answer = () => {};
+    const own = lease(worker("worker-1"), {
+      through: {
+        renew: (member) =>
+          new Promise((resolve) => {
+            answer = () => resolve(store.renew(member));
+          }),
+      },
+    });
+    await own.start();
+    clock.advance(1000);
+    const sentMs = clock.nowMs();
+    clock.advance(1500);
+    answer();
+    await expect.poll(() => own.lastRenewalSentMs).toBe(sentMs);
+  });
+
+  it("may be closed at any time, also before it has started and while the store is away", async () => {
+    const never = lease(worker("worker-1"), {});
+    await never.close();
+    await never.start();
+    expect((await store.members()).members).toEqual([]);
+
+    const hanging = lease(worker("worker-2"), {
+      through: { announce: () => new Promise(() => {}), withdraw: () => new Promise(() => {}) },
+    });
+    const started = hanging.start();
+    const closed = hanging.close();
+    await started;
+    clock.advance(1000);
+    await closed;
+
+    const failing = lease(worker("worker-3"), {
+      through: { withdraw: () => Promise.reject(new StoreAwayError("withdraw")) },
+    });
+    await failing.start();
+    await failing.close();
+    await failing.close();
+    clock.advance(MEMBER_LEASE_MS);
+    expect((await store.members()).members).toEqual([]);
+  });
+
+  it("does not put the record back after it was taken out", async () => {
+    let answer = () => {};
+    const member = worker("worker-1");
+    const own = lease(member, {
+      through: {
+        renew: () =>
+          new Promise((resolve) => {
+            answer = () => resolve("expired");
+          }),
+      },
+    });
+    await own.start();
+    const refreshed = own.refresh();
+    const closed = own.close();
+    answer();
+    await Promise.all([refreshed, closed]);
+    expect((await store.members()).members).toEqual([]);
+  });
+});

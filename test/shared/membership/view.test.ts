@@ -1,0 +1,281 @@
+/** Who the members are as one process sees them: against a real embedded store whose time is stepped. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/ids.ts";
+import type { MemberRecord, WorkerRecord } from "../../../shared/membership/member.ts";
+import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
+import { createRing } from "../../../shared/ring.ts";
+import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import {
+  MEMBER_LEASE_MS,
+  type Membership,
+  type Store,
+  StoreAwayError,
+} from "../../../shared/store/store.ts";
+import { workerTag } from "../../../shared/tag.ts";
+import { balancer, worker } from "../../contract/store.ts";
+import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+
+const ringKey = Buffer.alloc(32, 1);
+
+describe("the view of the members", () => {
+  let folder: ReturnType<typeof makeFolder>;
+  let clock: StepClock;
+  let server: StoreServer;
+  let store: Store;
+  let views: MembershipView[];
+
+  beforeEach(async () => {
+    folder = makeFolder();
+    clock = createStepClock();
+    views = [];
+    server = await startStoreServer({ dataDir: folder.path, clock, log: createTestLog().log });
+    store = await connectStore(server.socketPath);
+    clock.advance(MEMBER_LEASE_MS);
+  });
+
+  afterEach(async () => {
+    for (const view of views) view.close();
+    await store.close();
+    await server.close();
+    folder.remove();
+  });
+
+  function open(through: Partial<Store> = {}) {
+    const { log, lines } = createTestLog();
+    const view = createMembershipView({ store: { ...store, ...through }, clock, log, ringKey });
+    views.push(view);
+    return { view, lines };
+  }
+
+  /** A view of a store that says what the test says. */
+  async function openOver(first: Partial<Membership>) {
+    let seen: Partial<Membership> | Error = first;
+    const opened = open({
+      async members() {
+        if (seen instanceof Error) throw seen;
+        return { members: [], ignored: 0, booted: true, ...seen };
+      },
+    });
+    await opened.view.start();
+    return {
+      ...opened,
+      show: async (next: Partial<Membership> | Error): Promise<void> => {
+        seen = next;
+        clock.advance(1000);
+        // The read that the poll began ends within a few microtasks.
+        await new Promise((resolve) => setImmediate(resolve));
+      },
+    };
+  }
+
+  function ids(view: MembershipView): string[] {
+    return view.workers.map(({ id }) => id);
+  }
+
+  it("has the members after its start, each to be found by id and tag", async () => {
+    const [two, one, front] = [worker("worker-2"), worker("worker-1"), balancer("balancer-1")];
+    for (const member of [two, one, front]) await store.announce(member);
+    const { view } = open();
+    expect(view.fresh).toBe(false);
+    expect(view.workers).toEqual([]);
+    expect(view.ring.first("key" as SessionKey)).toBeUndefined();
+    await view.start();
+    expect(view.fresh).toBe(true);
+    expect(view.workers).toEqual([one, two]);
+    expect(view.balancers).toEqual([front]);
+    expect(view.worker(one.id)).toEqual(one);
+    expect(view.worker("worker-3" as WorkerId)).toBeUndefined();
+    expect(view.byTag(workerTag(two.id, two.incarnation))).toEqual(two);
+    expect(view.byTag(workerTag(two.id, newIncarnation()))).toBeUndefined();
+    expect(view.ring.members).toEqual(["worker-1", "worker-2"]);
+    expect(view.ring.fingerprint).toBe(createRing([two, one], ringKey).fingerprint);
+  });
+
+  it("follows the members soon after a hint, and tells its listeners", async () => {
+    const { view } = open();
+    await view.start();
+    const onChange = vi.fn();
+    view.onChange(onChange);
+    await store.announce(worker("worker-1"));
+    await expect.poll(() => ids(view)).toEqual(["worker-1"]);
+    expect(onChange).toHaveBeenCalledTimes(1);
+  });
+
+  it("follows them within a second when no hint comes", async () => {
+    const { view } = open({ onChange: () => () => {} });
+    await view.start();
+    await store.announce(worker("worker-1"));
+    expect(ids(view)).toEqual([]);
+    clock.advance(1000);
+    await expect.poll(() => ids(view)).toEqual(["worker-1"]);
+  });
+
+  it("reads once more, not once for each hint, when hints come while it reads", async () => {
+    const answers: ((seen: Membership) => void)[] = [];
+    const listeners: Parameters<Store["onChange"]>[0][] = [];
+    const { view } = open({
+      members: () => new Promise((resolve) => answers.push(resolve)),
+      onChange(listener) {
+        listeners.push(listener);
+        return () => {};
+      },
+    });
+    const started = view.start();
+    const hint = () => {
+      for (const listener of listeners) listener({ subject: "members" });
+    };
+    for (let i = 0; i < 20; i++) hint();
+    expect(answers).toHaveLength(1);
+    answers[0]?.({ members: [], ignored: 0, booted: true });
+    await expect.poll(() => answers.length).toBe(2);
+    answers[1]?.({ members: [worker("worker-1")], ignored: 0, booted: true });
+    await started;
+    expect(answers).toHaveLength(2);
+    expect(ids(view)).toEqual(["worker-1"]);
+    for (const listener of listeners) listener({ subject: "session", sessionId: "s" as never });
+    expect(answers).toHaveLength(2);
+  });
+
+  it("starts at once with the store away, and has the members when it is back", async () => {
+    let isAway = true;
+    const health: Parameters<Store["onHealth"]>[0][] = [];
+    const { view } = open({
+      members: () => (isAway ? Promise.reject(new StoreAwayError("members")) : store.members()),
+      onHealth(listener) {
+        health.push(listener);
+        return () => {};
+      },
+    });
+    await view.start();
+    expect(view.fresh).toBe(false);
+    await store.announce(worker("worker-1"));
+    isAway = false;
+    for (const listener of health) listener({ state: "up" });
+    await expect.poll(() => ids(view)).toEqual(["worker-1"]);
+    expect(view.fresh).toBe(true);
+  });
+
+  it("keeps what it has read while the store is away", async () => {
+    const one = worker("worker-1");
+    const { view, show, lines } = await openOver({ members: [one] });
+    const before = view.ring;
+    for (let i = 0; i < 20; i++) await show(new StoreAwayError("members"));
+    expect(view.workers).toEqual([one]);
+    expect(view.ring).toBe(before);
+    expect(lines.filter((line) => line.includes("WARN") || line.includes("ERROR"))).toEqual([]);
+  });
+
+  it("builds a new ring when a worker comes, goes or changes its weight, and at no other change", async () => {
+    const one = worker("worker-1");
+    const two = worker("worker-2");
+    const { view, show } = await openOver({ members: [one, two] });
+    const first = view.ring;
+    const unchanged: WorkerRecord[] = [
+      { ...one, url: "http://127.0.0.1:9" },
+      { ...one, load: { sessions: 1, connections: 2, lagMs: 3 } },
+      { ...one, state: "draining" },
+      { ...one, incarnation: newIncarnation() },
+      { ...one, ringFingerprint: first.fingerprint },
+    ];
+    for (const changed of unchanged) {
+      await show({ members: [two, changed, balancer("balancer-1")] });
+      expect(view.worker(one.id)).toEqual(changed);
+      expect(view.ring).toBe(first);
+    }
+    await show({ members: [{ ...one, weight: 2 }, two] });
+    const heavier = view.ring;
+    expect(heavier.fingerprint).not.toBe(first.fingerprint);
+    await show({ members: [{ ...one, weight: 2 }] });
+    expect(view.ring.members).toEqual(["worker-1"]);
+    await show({ members: [two, { ...one, weight: 2 }] });
+    expect(view.ring.fingerprint).toBe(heavier.fingerprint);
+  });
+
+  it("does not believe that all workers went at once", async () => {
+    const [one, front] = [worker("worker-1"), balancer("balancer-1")];
+    const { view, show } = await openOver({ members: [one, front] });
+    await show({ members: [] });
+    expect(view.workers).toEqual([one]);
+    expect(view.balancers).toEqual([]);
+    const two = worker("worker-2");
+    await show({ members: [two] });
+    expect(view.workers).toEqual([two]);
+  });
+
+  it("believes a store without a boot key who is there, and not who is missing", async () => {
+    const [one, two, front] = [worker("worker-1"), worker("worker-2"), balancer("balancer-1")];
+    const { view, show } = await openOver({ members: [one, two, front] });
+    const restarted = worker("worker-1");
+    const three = worker("worker-3");
+    await show({ members: [restarted, three], booted: false });
+    expect(view.workers).toEqual([restarted, two, three]);
+    expect(view.byTag(workerTag(one.id, one.incarnation))).toBeUndefined();
+    expect(view.balancers).toEqual([front]);
+    await show({ members: [], booted: false });
+    expect(ids(view)).toEqual(["worker-1", "worker-2", "worker-3"]);
+    await show({ members: [restarted, three], booted: true });
+    expect(ids(view)).toEqual(["worker-1", "worker-3"]);
+    expect(view.balancers).toEqual([]);
+  });
+
+  it("takes the first snapshot of a new store as it is", async () => {
+    const { view } = await openOver({ members: [worker("worker-1")], booted: false });
+    expect(ids(view)).toEqual(["worker-1"]);
+    expect(view.fresh).toBe(true);
+  });
+
+  it("tells listeners of differences only, also when one of them throws, until they stop", async () => {
+    const one = worker("worker-1");
+    const { view, show, lines } = await openOver({ members: [one] });
+    const heard = vi.fn();
+    view.onChange(() => {
+      throw new Error("mine");
+    });
+    const stop = view.onChange(heard);
+    await show({ members: [{ ...one }] });
+    expect(heard).not.toHaveBeenCalled();
+    await show({ members: [{ ...one, state: "suspended" }] });
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(lines.join("")).toContain("a listener of the membership failed");
+    stop();
+    await show({ members: [one] });
+    expect(heard).toHaveBeenCalledTimes(1);
+  });
+
+  it("says once that rings differ for longer than a change takes to go round", async () => {
+    const odd = { ...worker("worker-2"), ringFingerprint: "0123456789abcdef" };
+    const unknown = worker("worker-1");
+    const members: MemberRecord[] = [unknown, odd];
+    const { view, show, lines } = await openOver({ members });
+    const errors = () => lines.filter((line) => line.includes("ERROR"));
+    for (let i = 0; i < 4; i++) await show({ members });
+    expect(errors()).toEqual([]);
+    for (let i = 0; i < 10; i++) await show({ members });
+    expect(errors()).toHaveLength(1);
+    expect(errors()[0]).toContain("processes have different rings");
+    expect(errors()[0]).toContain("worker-2");
+    expect(errors()[0]).not.toContain("worker-1");
+
+    // Another difference is news again; agreement is not.
+    const alike = { ...odd, ringFingerprint: view.ring.fingerprint };
+    for (let i = 0; i < 10; i++) await show({ members: [unknown, alike] });
+    expect(errors()).toHaveLength(1);
+    const front = { ...balancer("balancer-1"), ringFingerprint: "fedcba9876543210" };
+    for (let i = 0; i < 10; i++) await show({ members: [unknown, alike, front] });
+    expect(errors()).toHaveLength(2);
+  });
+
+  it("reads nothing more after it was closed", async () => {
+    const members = vi.fn(() => store.members());
+    const { view } = open({ members });
+    await view.start();
+    view.close();
+    const count = members.mock.calls.length;
+    clock.advance(5000);
+    await store.announce(worker("worker-1"));
+    expect(await store.timeMs()).toBeGreaterThan(0);
+    expect(members).toHaveBeenCalledTimes(count);
+    expect(view.workers).toEqual([]);
+  });
+});

@@ -1,0 +1,472 @@
+/** The embedded store as a process: one per data directory, never lost, never ended by what comes over its socket. */
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../../shared/clock.ts";
+import { newSessionId, type SessionId } from "../../../shared/ids.ts";
+import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
+import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { SessionRecord, Store } from "../../../shared/store/store.ts";
+import { peer, worker } from "../../contract/store.ts";
+import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import { startStoreProcess } from "../../support/store-process.ts";
+
+function raise(what: string): never {
+  throw new Error(what);
+}
+
+describe("the embedded store's server", () => {
+  const owner = worker("worker-1");
+  let folder: ReturnType<typeof makeFolder>;
+  let dataDir: string;
+  let closers: (() => unknown)[];
+
+  beforeEach(() => {
+    folder = makeFolder();
+    dataDir = path.join(folder.path, "data");
+    closers = [() => folder.remove()];
+  });
+
+  afterEach(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+
+  async function start(log = createTestLog().log): Promise<StoreServer> {
+    const server = await startStoreServer({ dataDir, clock: systemClock, log });
+    closers.push(() => server.close());
+    return server;
+  }
+
+  async function startProcess() {
+    const store = await startStoreProcess(dataDir);
+    closers.push(() => store.end("SIGKILL"));
+    return store;
+  }
+
+  async function connect(socketPath: string): Promise<Store> {
+    const store = await connectStore(socketPath);
+    closers.push(() => store.close());
+    return store;
+  }
+
+  /** A bare connection, for what no client of ours would send. */
+  async function connectRaw(socketPath: string): Promise<net.Socket> {
+    const socket = net.connect(socketPath);
+    socket.on("error", () => {});
+    closers.push(() => socket.destroy());
+    await once(socket, "connect");
+    return socket;
+  }
+
+  async function createSession(store: Store, sessionId = newSessionId()): Promise<SessionRecord> {
+    const created = await store.createSession({
+      sessionId,
+      owner: owner.id,
+      incarnation: owner.incarnation,
+      userId: "user",
+      maxPerUser: 100_000,
+    });
+    if (created.outcome !== "created") throw new Error(created.outcome);
+    const holder = { sessionId, owner: owner.id, epoch: created.record.epoch };
+    await store.openSession(holder);
+    await store.putPeer(holder, peer({ host: true }));
+    return found(store, sessionId);
+  }
+
+  async function found(store: Store, id: SessionId): Promise<SessionRecord> {
+    const record = await store.findSession(id);
+    if (record === undefined) throw new Error("no such session");
+    return record;
+  }
+
+  describe("its memory", () => {
+    it("has everything that was answered after the process was killed", async () => {
+      const first = await startProcess();
+      const store = await connect(first.socketPath);
+      const record = await createSession(store);
+      await store.putTicket({ kind: "login", token: "t", question: 1, ttlMs: 600_000 });
+      await store.answerTicket("login", "t", 2);
+      await store.buryToken("jti", Date.now() + 600_000);
+      await store.addToCounters({ joins: 3 });
+      const event = { kind: "created", worker: owner.id, epoch: 1, cause: "asked" } as const;
+      await store.appendEvent({ ...event, sessionId: record.id });
+      await first.end("SIGKILL");
+
+      const again = await connect((await start()).socketPath);
+      expect(await found(again, record.id)).toEqual(record);
+      expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
+      expect(await again.isTokenBuried("jti")).toBe(true);
+      expect(await again.readCounters("")).toEqual({ joins: 3 });
+      expect(await again.readEvents({ limit: 9 })).toMatchObject([{ cause: "asked" }]);
+      expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
+    });
+
+    it("loses nothing that was answered when it is killed amid work", async () => {
+      const first = await startProcess();
+      const store = await connect(first.socketPath);
+      const { id, epoch } = await createSession(store);
+      let answered = 0;
+      const holder = { sessionId: id, owner: owner.id, epoch };
+      const work = (async () => {
+        for (;;) answered = Number(await store.nextClock(holder));
+      })().catch(() => {});
+      await expect.poll(() => answered, { interval: 1 }).toBeGreaterThan(200);
+      await first.end("SIGKILL");
+      await work;
+
+      const again = await connect((await start()).socketPath);
+      const { clock } = await found(again, id);
+      expect(clock).toBeGreaterThanOrEqual(answered);
+      expect(clock).toBeLessThanOrEqual(answered + 1);
+    });
+
+    it("compacts its journal while 10,000 sessions change, and has all of them after a restart", async () => {
+      const clock = createStepClock();
+      const { log } = createTestLog();
+      const server = await startStoreServer({ dataDir, clock, log });
+      closers.push(() => server.close());
+      const store = await connect(server.socketPath);
+      const file = path.join(dataDir, "store.journal");
+      const files = new Set([fs.statSync(file).ino]);
+      const ids = Array.from({ length: 10_000 }, () => newSessionId());
+      const records: SessionRecord[] = [];
+      for (let i = 0; i < ids.length; i += 500) {
+        const some = Promise.all(ids.slice(i, i + 500).map((id) => createSession(store, id)));
+        // Compaction begins, goes on and ends while sessions are created and changed.
+        clock.advance(3000);
+        records.push(...(await some));
+        files.add(fs.statSync(file).ino);
+      }
+      const [{ id, epoch } = raise("no session")] = records;
+      const holder = { sessionId: id, owner: owner.id, epoch };
+      await Promise.all(Array.from({ length: 3000 }, () => store.nextClock(holder)));
+      expect(files.size).toBeGreaterThan(1);
+      await server.close();
+      const grownBytes = fs.statSync(file).size;
+
+      const { log: secondLog, lines } = createTestLog();
+      const startedMs = performance.now();
+      const again = await connect((await start(secondLog)).socketPath);
+      expect(performance.now() - startedMs).toBeLessThan(5000);
+      expect(lines).toEqual([]);
+      expect(grownBytes).toBeLessThan(5 * fs.statSync(file).size);
+      expect([...(await again.sessionsOf(owner.id))].sort()).toEqual([...ids].sort());
+      const [first, ...others] = await Promise.all(ids.map((one) => found(again, one)));
+      expect(first).toEqual({ ...records[0], clock: 3000 });
+      expect(others).toEqual(records.slice(1));
+    });
+
+    it("remembers what its journal can still tell when lines of it were damaged", async () => {
+      const server = await start();
+      const store = await connect(server.socketPath);
+      const [one, two] = [await createSession(store), await createSession(store)];
+      await server.close();
+      const file = path.join(dataDir, "store.journal");
+      const text = fs.readFileSync(file, "utf8");
+      // Values of a hostile or newer writer: an owner that is no name, a key that belongs to another record.
+      const damaged = text
+        .replaceAll(`"${one.id}","owner":"worker-1"`, `"${one.id}","owner":"../evil"`)
+        .concat(
+          `[["session/${two.id}",{"id":"${two.id}"}]]\n[["future/x",1]]\n[["counter/a b",1]]\n[["half`,
+        );
+      expect(damaged).not.toBe(text);
+      fs.writeFileSync(file, damaged);
+
+      const log = createTestLog();
+      const again = await connect((await start(log.log)).socketPath);
+      expect(await again.findSession(one.id)).toBeUndefined();
+      expect(await found(again, two.id)).toEqual(two);
+      expect(log.lines.join("")).toContain("badLines=5");
+      const aside = fs.readdirSync(dataDir).filter((name) => name.includes(".bad-"));
+      expect(aside).toHaveLength(1);
+      expect(fs.readFileSync(path.join(dataDir, aside[0] ?? ""), "utf8")).toBe(damaged);
+    });
+
+    it("goes on in memory when the disk takes no more, says so once, and writes all of it when it can", async () => {
+      const first = await startProcess();
+      const store = await connect(first.socketPath);
+      const before = await createSession(store);
+      // A limit of the kernel: writes fail, the last one after a part of it was written.
+      const limit = (bytes: string) =>
+        execFileSync("prlimit", [`--pid=${first.pid}`, `--fsize=${bytes}:`]);
+      const file = path.join(dataDir, "store.journal");
+      limit(`${fs.statSync(file).size + 1000}`);
+      const during: SessionRecord[] = [];
+      for (let i = 0; i < 20; i++) during.push(await createSession(store));
+      const logged = () => first.lines.filter((line) => line.includes("journal"));
+      expect(logged()).toHaveLength(1);
+      expect(logged()[0]).toContain("ERROR the journal cannot be written");
+      // What had been written before is whole.
+      expect(fs.readFileSync(file, "utf8")).toMatch(/\n$/);
+      expect(await found(store, before.id)).toEqual(before);
+
+      limit("unlimited");
+      await expect.poll(() => logged(), { timeout: 8000 }).toHaveLength(2);
+      expect(logged()[1]).toContain("INFO the journal is written again");
+      during.push(await createSession(store));
+      await first.end("SIGKILL");
+      const again = await connect((await start()).socketPath);
+      for (const record of [before, ...during]) {
+        expect(await found(again, record.id)).toEqual(record);
+      }
+    });
+  });
+
+  describe("its data directory", () => {
+    it("is made with mode 0700, and the socket with 0600", async () => {
+      const { socketPath } = await start();
+      expect(fs.statSync(dataDir).mode & 0o777).toBe(0o700);
+      expect(fs.statSync(socketPath).mode & 0o777).toBe(0o600);
+      expect(fs.statSync(path.dirname(socketPath)).mode & 0o777).toBe(0o700);
+      expect(socketPath.startsWith(dataDir)).toBe(true);
+      expect(findStoreSocket(dataDir)).toBe(socketPath);
+    });
+
+    it("is used by one store at a time, in this process or another", async () => {
+      const server = await start();
+      const refused = {
+        code: "EDGE_STORE_IN_USE",
+        message: `CT_DATA_DIR=${dataDir}: another edge uses this data directory; stop it, or set CT_DATA_DIR to another folder`,
+      };
+      await expect(start()).rejects.toMatchObject(refused);
+      await expect(startProcess()).rejects.toThrow(refused.message);
+      const store = await connect(server.socketPath);
+      const record = await createSession(store);
+      await server.close();
+      expect(fs.existsSync(server.socketPath)).toBe(false);
+      const again = await startProcess();
+      await expect(start()).rejects.toMatchObject(refused);
+      expect(await found(await connect(again.socketPath), record.id)).toEqual(record);
+    });
+
+    it("is still in use when the process that uses it was stopped", async () => {
+      const { child } = await startProcess();
+      child.kill("SIGSTOP");
+      await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
+      child.kill("SIGCONT");
+    });
+
+    it("is won by exactly one of many that start together, again and again", async () => {
+      for (let round = 0; round < 10; round++) {
+        const starts = await Promise.allSettled(Array.from({ length: 6 }, () => start()));
+        const won = starts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+        expect(won).toHaveLength(1);
+        for (const one of starts) {
+          if (one.status === "rejected") {
+            expect(one.reason).toMatchObject({ code: "EDGE_STORE_IN_USE" });
+          }
+        }
+        expect(findStoreSocket(dataDir)).toBe(won[0]?.socketPath);
+        await won[0]?.close();
+      }
+      // Nothing piles up.
+      expect(fs.readdirSync(dataDir).length).toBeLessThan(5);
+    });
+
+    it("is won by one of several processes that start after one was killed", async () => {
+      const killed = await startProcess();
+      await killed.end("SIGKILL");
+      expect(fs.existsSync(killed.socketPath)).toBe(true);
+      const starts = await Promise.allSettled([startProcess(), startProcess(), startProcess()]);
+      expect(starts.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      expect(fs.existsSync(killed.socketPath)).toBe(false);
+    });
+
+    it("may have a path that is too long for a socket", async () => {
+      dataDir = path.join(folder.path, "long".repeat(30), "data");
+      const server = await start();
+      expect(Buffer.byteLength(server.socketPath)).toBeLessThanOrEqual(100);
+      await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
+      expect(findStoreSocket(dataDir)).toBe(server.socketPath);
+      await connect(server.socketPath);
+      await server.close();
+      expect(fs.existsSync(path.dirname(server.socketPath))).toBe(false);
+
+      const killed = await startProcess();
+      await killed.end("SIGKILL");
+      const again = await start();
+      await connect(again.socketPath);
+      expect(fs.existsSync(path.dirname(killed.socketPath))).toBe(false);
+    });
+
+    it("may hold other people's files under the names of ours", async () => {
+      fs.mkdirSync(dataDir);
+      fs.writeFileSync(path.join(dataDir, "store.owner.7"), "not a link");
+      fs.symlinkSync("/nowhere/store-abcdef/store.sock", path.join(dataDir, "store.owner.5"));
+      fs.symlinkSync(path.join(dataDir, "precious"), path.join(dataDir, "store.owner.6"));
+      fs.writeFileSync(path.join(dataDir, "precious"), "keep");
+      await connect((await start()).socketPath);
+      expect(fs.readFileSync(path.join(dataDir, "precious"), "utf8")).toBe("keep");
+    });
+
+    it("is refused in one line when it cannot be used", async () => {
+      const file = path.join(folder.path, "file");
+      fs.writeFileSync(file, "");
+      for (const bad of [file, path.join(file, "below")]) {
+        dataDir = bad;
+        await expect(start()).rejects.toMatchObject({
+          code: "EDGE_DATA_DIR",
+          message: expect.stringMatching(
+            new RegExp(`^CT_DATA_DIR=${bad}: cannot be used \\(.*\\); name a folder`),
+          ),
+        });
+      }
+      dataDir = path.join(folder.path, "data");
+      fs.mkdirSync(path.join(dataDir, "store.journal"), { recursive: true });
+      await expect(start()).rejects.toMatchObject({ code: "EDGE_DATA_DIR" });
+      // It left nothing behind that would keep the next one out.
+      fs.rmdirSync(path.join(dataDir, "store.journal"));
+      await connect((await start()).socketPath);
+    });
+  });
+
+  describe("its socket", () => {
+    const garbage: Record<string, string | Buffer> = {
+      "no JSON": "GET / HTTP/1.1\r\n\r\n",
+      "bytes that are no text": Buffer.from([0xff, 0xfe, 0x00, 0x0a]),
+      "no object": "[1]\n",
+      "no id": '{"op":"timeMs","args":[]}\n',
+      "an operation that is no text": '{"id":1,"op":{},"args":[]}\n',
+      "an empty line": "\n",
+      "a line without end": Buffer.alloc(1024 * 1024 + 2, 0x20),
+    };
+    for (const [what, bytes] of Object.entries(garbage)) {
+      it(`closes a connection on which ${what} came, and that one only`, async () => {
+        const { socketPath } = await start();
+        const store = await connect(socketPath);
+        const socket = await connectRaw(socketPath);
+        socket.write(bytes);
+        await once(socket, "close");
+        expect(await store.timeMs()).toBeGreaterThan(0);
+      });
+    }
+
+    it("tells what is wrong with a request, changes nothing and goes on", async () => {
+      const { socketPath } = await start();
+      const socket = await connectRaw(socketPath);
+      socket.setEncoding("utf8");
+      const bad: [string, unknown[]][] = [
+        ["close", []],
+        ["constructor", []],
+        ["__proto__", []],
+        ["findSession", []],
+        ["findSession", [""]],
+        ["findSession", ["x".repeat(9000)]],
+        ["announce", [{ ...owner, url: "file:///etc/passwd" }]],
+        ["closeSession", [{ sessionId: newSessionId(), owner: "a", epoch: 1 }, "never"]],
+        ["addToCounters", [{ "a b": 1 }]],
+        ["addToCounters", [{ a: "1" }]],
+        ["putTicket", [{ kind: "other", token: "t", question: 1, ttlMs: 1 }]],
+        ["readEvents", [{ limit: -1 }]],
+      ];
+      for (const [op, args] of bad) {
+        socket.write(`${JSON.stringify({ id: 5, op, args })}\n`);
+        const [answer] = (await once(socket, "data")) as [string];
+        expect(JSON.parse(answer)).toEqual({ id: 5, error: expect.any(String) });
+      }
+      socket.write('{"id":6,"op":"readCounters","args":[""]}\n');
+      const [answer] = (await once(socket, "data")) as [string];
+      expect(JSON.parse(answer)).toEqual({ id: 6, value: {} });
+    });
+
+    it("understands requests in whatever pieces they come, and answers in their order", async () => {
+      const { socketPath } = await start();
+      const socket = await connectRaw(socketPath);
+      const lines: string[] = [];
+      let rest = "";
+      socket.setEncoding("utf8").on("data", (text: string) => {
+        const parts = (rest + text).split("\n");
+        rest = parts.pop() ?? "";
+        lines.push(...parts);
+      });
+      const request = '{"id":1,"op":"isTokenBuried","args":["ü\u{1f600}"]}\n';
+      const bytes = Buffer.from(request + request.replace("1", "2") + request.replace("1", "3"));
+      for (const byte of bytes) {
+        if (!socket.write(Buffer.of(byte))) await once(socket, "drain");
+      }
+      await expect.poll(() => lines).toHaveLength(3);
+      expect(lines.map((line) => JSON.parse(line))).toEqual(
+        [1, 2, 3].map((id) => ({ id, value: false })),
+      );
+    });
+
+    it("cuts off a client that asks and does not read, and serves the others", async () => {
+      const { socketPath } = await start();
+      const store = await connect(socketPath);
+      await store.putTicket({
+        kind: "login",
+        token: "large",
+        question: "x".repeat(500_000),
+        ttlMs: 600_000,
+      });
+      const socket = await connectRaw(socketPath);
+      socket.pause();
+      const question = '{"id":1,"op":"readTicket","args":["login","large"]}\n';
+      socket.write(question.repeat(300));
+      await expect
+        .poll(async () => {
+          expect(await store.timeMs()).toBeGreaterThan(0);
+          if (!socket.destroyed) socket.write(question);
+          return socket.destroyed;
+        })
+        .toBe(true);
+    });
+
+    it("cuts off a client that does not read the changes", async () => {
+      const { socketPath } = await start();
+      const store = await connect(socketPath);
+      const deaf = await connectRaw(socketPath);
+      deaf.pause();
+      let isCutOff = false;
+      deaf.on("close", () => {
+        isCutOff = true;
+      });
+      // Each change is told with its token; the longest allowed make the most of it.
+      await expect
+        .poll(
+          async () => {
+            const tokens = Array.from({ length: 500 }, (_, i) => `${i}`.padEnd(4000, "t"));
+            await Promise.all(
+              tokens.map(async (token) => {
+                await store.putTicket({ kind: "login", token, question: 1, ttlMs: 600_000 });
+                await store.dropTicket("login", token);
+              }),
+            );
+            if (!deaf.destroyed) deaf.write(" ");
+            return isCutOff;
+          },
+          { timeout: 20_000, interval: 1 },
+        )
+        .toBe(true);
+      expect(await store.timeMs()).toBeGreaterThan(0);
+    });
+
+    it("tells a change to all once, however often it happened in one go", async () => {
+      const { socketPath } = await start();
+      const store = await connect(socketPath);
+      const { id, epoch } = await createSession(store);
+      const other = await connect(socketPath);
+      const heard: unknown[] = [];
+      other.onChange((change) => heard.push(change));
+      const holder = { sessionId: id, owner: owner.id, epoch };
+      await Promise.all(Array.from({ length: 100 }, () => store.nextClock(holder)));
+      await expect.poll(() => heard.length).toBeGreaterThan(0);
+      expect(heard.length).toBeLessThan(10);
+      expect(heard[0]).toEqual({ subject: "session", sessionId: id });
+    });
+
+    it("is gone after close, with every connection, and close may be called again", async () => {
+      const server = await start();
+      const socket = await connectRaw(server.socketPath);
+      const closed = once(socket, "close");
+      await Promise.all([server.close(), server.close()]);
+      await closed;
+      expect(fs.existsSync(server.socketPath)).toBe(false);
+      await expect(connectRaw(server.socketPath)).rejects.toMatchObject({ code: "ENOENT" });
+    });
+  });
+});

@@ -1,0 +1,347 @@
+/** The embedded store's state: what the journal remembers of it is all that must outlive the process. */
+
+import path from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../../../shared/ids.ts";
+import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
+import { parseRecord } from "../../../shared/store/embedded/records.ts";
+import { createStoreState, type StoreState } from "../../../shared/store/embedded/state.ts";
+import type { StoreTime } from "../../../shared/store/embedded/time.ts";
+import type { Holder, PeerRecord } from "../../../shared/store/store.ts";
+import { peer, worker } from "../../contract/store.ts";
+import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+type Step = (state: StoreState, now: StoreTime) => void;
+
+describe("the state of the embedded store", () => {
+  it("is the same when it is read back from the journal, whatever happened", () => {
+    const folder = makeFolder();
+    const { log, lines } = createTestLog();
+    let run = 0;
+    try {
+      fc.assert(
+        fc.property(
+          fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 60 }),
+          (steps) => {
+            const file = path.join(folder.path, `${run++}.journal`);
+            const clock = createStepClock();
+            const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+            const state = createStoreState(now());
+            const journal = openJournal({ file, clock, log, entries: state.entries });
+            for (const [{ step }, pauseMs] of steps) {
+              step(state, now());
+              const { writes } = state.takeEffects();
+              if (writes.length > 0) journal.append(writes);
+              clock.advance(pauseMs);
+            }
+            const again = createStoreState(now());
+            again.restore(readJournal({ file, clock, log, parse: parseRecord }).values());
+            journal.close();
+            expect([...again.entries()]).toEqual([...state.entries()]);
+            expect(everythingAsked(again, now())).toEqual(everythingAsked(state, now()));
+            expect(lines).toEqual([]);
+          },
+        ),
+        { numRuns: 400 },
+      );
+    } finally {
+      folder.remove();
+    }
+  });
+
+  it("raises epochs only, and lets one holder at most change a session", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 80 }),
+        (steps) => {
+          const clock = createStepClock();
+          const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+          const state = createStoreState(now());
+          const epochs = new Map<SessionId, { epoch: number; owner: WorkerId }>();
+          for (const [{ step }, pauseMs] of steps) {
+            step(state, now());
+            for (const id of SESSIONS) {
+              const record = state.operations.findSession(now(), id);
+              const before = epochs.get(id);
+              if (record === undefined) continue;
+              if (before !== undefined) {
+                expect(record.epoch).toBeGreaterThanOrEqual(before.epoch);
+                if (record.owner !== before.owner)
+                  expect(record.epoch).toBeGreaterThan(before.epoch);
+              }
+              epochs.set(id, record);
+            }
+            clock.advance(pauseMs);
+          }
+        },
+      ),
+      { numRuns: 400 },
+    );
+  });
+
+  it("is empty again when everything in it is over and swept", () => {
+    const clock = createStepClock();
+    const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+    const state = createStoreState(now());
+    const { operations } = state;
+    for (let i = 0; i < 1500; i++) {
+      const sessionId = `${i}`.padStart(24, "s") as SessionId;
+      const created = operations.createSession(now(), {
+        sessionId,
+        owner: "w" as WorkerId,
+        incarnation: "i".repeat(16) as Incarnation,
+        userId: "u",
+        maxPerUser: 10_000,
+      });
+      if (created.outcome !== "created") throw new Error(created.outcome);
+      const holder = { sessionId, owner: "w" as WorkerId, epoch: created.record.epoch };
+      const guest = peer();
+      operations.putPeer(now(), holder, guest);
+      operations.removePeer(now(), holder, guest.id, now().wallMs + 1000);
+      if (i % 2 === 0) operations.closeSession(now(), holder, now().wallMs + 1000);
+      operations.putTicket(now(), { kind: "join", token: `${i}`, question: i, ttlMs: 1000 });
+      operations.buryToken(now(), `${i}`, now().wallMs + 1000);
+    }
+    const live = new Set<string>();
+    const note = () => {
+      for (const [key, value] of state.takeEffects().writes) {
+        if (value === undefined) live.delete(key);
+        else live.add(key);
+      }
+    };
+    note();
+    clock.advance(60_000);
+    let sweeps = 0;
+    while ([...state.entries()].length > 0 && sweeps++ < 20) {
+      state.sweep(now());
+      note();
+    }
+    expect([...state.entries()]).toEqual([]);
+    expect([...live]).toEqual([]);
+    expect(sweeps).toBeGreaterThan(2);
+  });
+
+  it("believes nobody to be gone in the first seconds after its start", () => {
+    const clock = createStepClock();
+    const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+    const first = createStoreState(now());
+    const [owner, other] = [worker("worker-1"), worker("worker-2")];
+    const sessionId = "s".repeat(24) as SessionId;
+    first.operations.createSession(now(), {
+      sessionId,
+      owner: owner.id,
+      incarnation: owner.incarnation,
+      userId: "u",
+      maxPerUser: 1,
+    });
+    const second = createStoreState(now());
+    second.restore([...first.entries()].flatMap(([key, value]) => parseRecord(key, value) ?? []));
+    const claim = { sessionId, worker: other.id, incarnation: other.incarnation };
+    second.operations.announce(now(), other);
+    expect(second.operations.members(now()).booted).toBe(false);
+    expect(second.operations.resumeSession(now(), claim)).toMatchObject({ outcome: "elsewhere" });
+    clock.advance(2500);
+    second.operations.renew(now(), other);
+    expect(second.operations.resumeSession(now(), claim)).toMatchObject({ outcome: "elsewhere" });
+    clock.advance(2500);
+    expect(second.operations.members(now()).booted).toBe(true);
+    expect(second.operations.resumeSession(now(), claim)).toMatchObject({
+      outcome: "owned",
+      cause: "lease-gone",
+    });
+  });
+
+  it("ends no lease because the wall clock was set", () => {
+    const clock = createStepClock();
+    const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+    const state = createStoreState(now());
+    const member = worker("worker-1");
+    state.operations.announce(now(), member);
+    clock.setWall(clock.wallMs() + 3_600_000);
+    expect(state.operations.members(now()).members).toEqual([member]);
+    clock.setWall(0);
+    clock.advance(5000);
+    expect(state.operations.members(now()).members).toEqual([]);
+  });
+
+  it("lets the oldest tickets of a kind go in a flood, and none of the other kind", () => {
+    const state = createStoreState(NOW);
+    const { operations } = state;
+    operations.putTicket(NOW, { kind: "join", token: "join", question: 1, ttlMs: 1e6 });
+    for (let i = 0; i < 50_010; i++) {
+      operations.putTicket(NOW, { kind: "login", token: `${i}`, question: 1, ttlMs: 1e6 });
+    }
+    expect(operations.readTicket(NOW, "login", "9")).toBeUndefined();
+    expect(operations.readTicket(NOW, "login", "10")).toBeDefined();
+    expect(operations.readTicket(NOW, "join", "join")).toBeDefined();
+  });
+
+  it("bounds the memory that tickets take, not only their number", () => {
+    const { operations } = createStoreState(NOW);
+    const question = "x".repeat(1024 * 1024);
+    for (let i = 0; i < 40; i++) {
+      operations.putTicket(NOW, { kind: "join", token: `${i}`, question, group: "g", ttlMs: 1e6 });
+    }
+    expect(operations.ticketsOf(NOW, "join", "g").length).toBeLessThan(32);
+    expect(operations.readTicket(NOW, "join", "39")).toBeDefined();
+  });
+});
+
+const NOW: StoreTime = { wallMs: 1_900_000_000_000, nowMs: 1000 };
+
+/** Every answer that does not change anything. */
+function everythingAsked({ operations }: StoreState, now: StoreTime): unknown {
+  return {
+    sessions: [...SESSIONS, ...ALIASES].map((key) => operations.findSession(now, key)),
+    owned: WORKERS.map((id) => operations.sessionsOf(now, id)),
+    login: TOKENS.map((token) => operations.readTicket(now, "login", token)),
+    join: TOKENS.map((token) => operations.readTicket(now, "join", token)),
+    groups: SESSIONS.map((group) => operations.ticketsOf(now, "join", group)),
+    buried: TOKENS.map((token) => operations.isTokenBuried(now, token)),
+    counters: operations.readCounters(now, ""),
+    events: operations.readEvents(now, { limit: 1000 }),
+    // Says whether the quota and the alias are remembered alike: the outcome is compared, not the record.
+    creates: ALIASES.map(
+      (alias) =>
+        operations.createSession(now, {
+          sessionId: `new${alias}`.padEnd(24, "n") as SessionId,
+          owner: "w" as WorkerId,
+          incarnation: "i".repeat(16) as Incarnation,
+          alias,
+          userId: "u",
+          maxPerUser: 3,
+        }).outcome,
+    ),
+  };
+}
+
+// --- random histories over few names, so that they meet ---
+
+const SESSIONS = ["a", "b", "c"].map((letter) => letter.repeat(24) as SessionId);
+const WORKERS = ["w", "v"] as WorkerId[];
+const ALIASES = ["k", "l"] as SessionKey[];
+const TOKENS = ["s", "t/u"];
+
+function pauseArbitrary(): fc.Arbitrary<number> {
+  return fc.constantFrom(0, 0, 1, 1000, 2500, 5000, 61_000);
+}
+
+/** One operation or sweep. Holders are mostly right: the record is looked up when the step runs. */
+function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
+  const sessionId = fc.constantFrom(...SESSIONS);
+  const workerId = fc.constantFrom(...WORKERS);
+  const incarnation = fc.constantFrom("i", "j").map((c) => c.repeat(16) as Incarnation);
+  const token = fc.constantFrom(...TOKENS);
+  const kind = fc.constantFrom("login" as const, "join" as const);
+  const untilMs = fc.constantFrom(-1, 1000, 100_000);
+  const guest = fc.constantFrom("p", "q").chain((id) =>
+    fc.constantFrom("s", "t/u").map(
+      (tokenId): PeerRecord => ({
+        ...peer({ tokenId }),
+        id: id.repeat(24) as PeerId,
+      }),
+    ),
+  );
+  const held = (
+    name: string,
+    run: (state: StoreState, now: StoreTime, holder: Holder) => void,
+  ): fc.Arbitrary<{ name: string; step: Step }> =>
+    fc.tuple(sessionId, fc.boolean()).map(([id, isLate]) => ({
+      name: `${name} ${id[0]}`,
+      step(state, now) {
+        const record = state.operations.findSession(now, id);
+        const owner = record?.owner ?? ("w" as WorkerId);
+        run(state, now, { sessionId: id, owner, epoch: (record?.epoch ?? 0) - (isLate ? 1 : 0) });
+      },
+    }));
+  const plain = <T>(name: string, values: fc.Arbitrary<T>, run: (value: T) => Step) =>
+    values.map((value) => ({ name: `${name} ${JSON.stringify(value)}`, step: run(value) }));
+
+  return fc.oneof(
+    plain("sweep", fc.constant(null), () => (state, now) => state.sweep(now)),
+    plain("announce", fc.tuple(workerId, incarnation), ([id, life]) => (state, now) => {
+      state.operations.announce(now, worker(id, life));
+    }),
+    plain(
+      "create",
+      fc.tuple(sessionId, workerId, incarnation, fc.constantFrom(undefined, ...ALIASES)),
+      ([id, owner, life, alias]) =>
+        (state, now) => {
+          state.operations.createSession(now, {
+            sessionId: id,
+            owner,
+            incarnation: life,
+            ...(alias !== undefined && { alias }),
+            userId: "u",
+            maxPerUser: 2,
+          });
+        },
+    ),
+    plain(
+      "resume",
+      fc.tuple(sessionId, workerId, incarnation, fc.constantFrom(undefined, "refused", "exited")),
+      ([id, claimant, life, evidence]) =>
+        (state, now) => {
+          state.operations.resumeSession(now, {
+            sessionId: id,
+            worker: claimant,
+            incarnation: life,
+            ...(evidence !== undefined && { evidence: evidence as "refused" | "exited" }),
+          });
+        },
+    ),
+    held("open", (state, now, holder) => state.operations.openSession(now, holder)),
+    fc
+      .constantFrom(undefined, ...WORKERS)
+      .chain((to) =>
+        held("release", (state, now, holder) => state.operations.releaseSession(now, holder, to)),
+      ),
+    untilMs.chain((ms) =>
+      held("close", (state, now, holder) => {
+        state.operations.closeSession(now, holder, now.wallMs + ms);
+      }),
+    ),
+    guest.chain((record) =>
+      held("put", (state, now, holder) => state.operations.putPeer(now, holder, record)),
+    ),
+    fc.tuple(guest, untilMs).chain(([{ id }, ms]) =>
+      held("remove", (state, now, holder) => {
+        state.operations.removePeer(now, holder, id, now.wallMs + ms);
+      }),
+    ),
+    held("clock", (state, now, holder) => state.operations.nextClock(now, holder)),
+    plain(
+      "ticket",
+      fc.tuple(kind, token, fc.constantFrom(undefined, ...SESSIONS), fc.constantFrom(1000, 1e6)),
+      ([of, name, group, ttlMs]) =>
+        (state, now) => {
+          const question = { of, at: now.nowMs };
+          state.operations.putTicket(now, {
+            kind: of,
+            token: name,
+            question,
+            ttlMs,
+            ...(group !== undefined && { group }),
+          });
+        },
+    ),
+    plain("answer", fc.tuple(kind, token, fc.jsonValue()), ([of, name, answer]) => (state, now) => {
+      state.operations.answerTicket(now, of, name, answer);
+    }),
+    plain("drop", fc.tuple(kind, token), ([of, name]) => (state, now) => {
+      state.operations.dropTicket(now, of, name);
+    }),
+    plain("bury", fc.tuple(token, untilMs), ([name, ms]) => (state, now) => {
+      state.operations.buryToken(now, name, now.wallMs + Math.max(0, ms));
+    }),
+    plain("count", fc.constantFrom("a", "b.c/d", "__proto__"), (name) => (state, now) => {
+      state.operations.addToCounters(now, Object.fromEntries([[name, 2]]));
+    }),
+    plain("event", sessionId, (id) => (state, now) => {
+      const event = { kind: "created", worker: "w" as WorkerId, epoch: 1, cause: "c" } as const;
+      state.operations.appendEvent(now, { ...event, sessionId: id });
+    }),
+  );
+}

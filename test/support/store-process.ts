@@ -1,0 +1,73 @@
+/**
+ * An embedded store in a process of its own, for tests that kill it. Run as a program it serves the data directory that
+ * it is given; imported it starts that program.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../../shared/clock.ts";
+import { describeError } from "../../shared/errors.ts";
+import { createLog } from "../../shared/log.ts";
+import { startStoreServer } from "../../shared/store/embedded/server.ts";
+
+export interface StoreProcess {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly socketPath: string;
+  /** Lines of its log so far. */
+  readonly lines: readonly string[];
+  /** Sends a signal and resolves when the process has ended. */
+  end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
+}
+
+/** Starts a store. Rejects with its message when it does not start. */
+export async function startStoreProcess(dataDir: string): Promise<StoreProcess> {
+  const child = spawn(
+    process.execPath,
+    ["--import", "tsx", fileURLToPath(import.meta.url), dataDir],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
+  const ended = once(child, "exit");
+  const lines: string[] = [];
+  const output = createInterface({ input: child.stdout });
+  const socketPath = await new Promise<string>((resolve, reject) => {
+    output.on("line", (line) => {
+      const [word, rest] = [line.slice(0, line.indexOf(" ")), line.slice(line.indexOf(" ") + 1)];
+      if (word === "READY") resolve(rest);
+      else if (word === "FAILED") reject(new Error(rest));
+      else lines.push(line);
+    });
+    output.on("close", () => reject(new Error("the store ended at its start")));
+  });
+  return {
+    child,
+    pid: child.pid ?? 0,
+    socketPath,
+    lines,
+    async end(signal) {
+      child.kill(signal);
+      await ended;
+    },
+  };
+}
+
+async function main(dataDir: string): Promise<void> {
+  const log = createLog({ name: "store", level: "info", format: "text", sink: process.stdout });
+  try {
+    const server = await startStoreServer({ dataDir, clock: systemClock, log });
+    process.once("SIGTERM", () => {
+      server.close().then(
+        () => process.exit(0),
+        () => process.exit(1),
+      );
+    });
+    process.stdout.write(`READY ${server.socketPath}\n`);
+  } catch (error) {
+    process.stdout.write(`FAILED ${describeError(error)}\n`);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv[2] ?? "");
