@@ -1,34 +1,865 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ok, type RawWorker, type Rig, startRig, startSimpleWorker, workerRecord } from "./rig.ts";
+import { createServer as createNetServer } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { edgeProof } from "../../shared/edge-headers.ts";
+import {
+  newIncarnation,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/ids.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { taggedId, workerTag } from "../../shared/tag.ts";
+import {
+  EDGE_KEY,
+  ok,
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  type RigOptions,
+  startLiveStatus,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "./rig.ts";
 
-let worker: RawWorker;
-let rig: Rig;
+const closers: (() => Promise<void>)[] = [];
 
-describe("one worker that answers at once", () => {
-  beforeEach(async () => {
-    worker = await startSimpleWorker((head) => ok(head.split("\r\n")[0] ?? ""));
-    rig = await startRig({ workers: [workerRecord("w1", worker.port)] });
-  });
-  afterEach(async () => {
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
+  const rig = await startRig({ ...options, workers });
+  closers.push(async () => {
     await rig.close();
-    await worker.close();
+    // No exception may ever come out of a handler.
     expect(rig.bugs).toEqual([]);
   });
+  return rig;
+}
 
-  test("a request reaches it and its answer comes back", async () => {
-    const text = await rig.ask("GET /a?b=c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    expect(text).toContain("HTTP/1.1 200 OK\r\n");
-    expect(text).toContain("GET /a?b=c HTTP/1.1");
-  });
+async function closing<Closeable extends { close(): Promise<void> }>(
+  starting: Promise<Closeable>,
+): Promise<Closeable> {
+  const started = await starting;
+  closers.push(() => started.close());
+  return started;
+}
 
-  test("pipelined requests are answered in order, over one connection to the worker", async () => {
+/** A worker and a rig that has only this one. */
+async function single(
+  onData?: (socket: RawSocket, worker: RawWorker) => void,
+  options: RigOptions = {},
+): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
+  const worker = await closing(startRawWorker(onData));
+  const record = workerRecord("w1", worker.port);
+  return { worker, record, rig: await rigWith([record], options) };
+}
+
+/** The port of a program that does not run. */
+async function refusedPort(): Promise<number> {
+  const server = createNetServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const GET_AND_CLOSE = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+function post(body: string, more = ""): string {
+  return `POST / HTTP/1.1\r\nHost: h\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** A request whose key the ring leads to `worker`. */
+function keyFor(rig: Rig, worker: string): SessionKey {
+  for (let i = 0; ; i++) {
+    const key = `key-${i}` as SessionKey;
+    if (rig.view.ring.first(key) === worker) return key;
+  }
+}
+
+function statusOf(answer: string): number {
+  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(answer)?.[1]);
+}
+
+describe("what the worker sees", () => {
+  test("is one checked head with the fields of the hop", async () => {
+    const { worker, rig, record } = await single();
     const client = await rig.client();
     client.write(
-      "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n",
+      "GET //a/../b?c HTTP/1.1\r\nHOST: h:1\r\nx-ct-edge: forged\r\nAccept:  */*  \r\nKeep-Alive: 1\r\n\r\n",
     );
-    await client.has("GET /3");
-    expect(client.text.indexOf("GET /1")).toBeLessThan(client.text.indexOf("GET /2"));
-    expect(client.text.indexOf("GET /2")).toBeLessThan(client.text.indexOf("GET /3"));
+    const head = (await (await worker.connection(0)).head()).split("\r\n");
+    expect(head[0]).toBe("GET //a/../b?c HTTP/1.1");
+    expect(head[1]).toBe("Host: h:1");
+    expect(head[2]).toBe("Accept: */*");
+    expect(head).toContain("X-Forwarded-For: 127.0.0.1");
+    expect(head).toContain(`x-ct-edge: ${edgeProof(EDGE_KEY, record.id, record.incarnation)}`);
+    expect(head.filter((line) => /^(x-ct-edge|keep-alive|connection)/i.test(line))).toHaveLength(1);
+  });
+
+  test("is HTTP/1.1 with a Host also for a client of HTTP/1.0", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("GET /x HTTP/1.0\r\n\r\n");
+    const head = await (await worker.connection(0)).head();
+    expect(head).toContain("GET /x HTTP/1.1\r\n");
+    expect(head).toContain(`Host: 127.0.0.1:${worker.port}\r\n`);
+  });
+
+  test("is the key that the client chose, and the path without it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(
+      "POST /k/my%20key/api/session/create?x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+    );
+    const head = await (await worker.connection(0)).head();
+    expect(head).toContain("POST /api/session/create?x HTTP/1.1\r\n");
+    expect(head).toContain("x-ct-key: my key");
+  });
+
+  test.each([
+    ["a bad request", "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400],
+    ["a request without Host", "GET / HTTP/1.1\r\n\r\n", 400],
+    ["HTTP/0.9", "GET /\r\n\r\n", 400],
+    ["bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", 400],
+    ["too long a target", `GET /${"a".repeat(9000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
+    ["too long a head", `GET / HTTP/1.1\r\nHost: h\r\nA: ${"b".repeat(40_000)}\r\n\r\n`, 431],
+    ["too many fields", `GET / HTTP/1.1\r\nHost: h\r\n${"A: b\r\n".repeat(201)}\r\n`, 431],
+  ])("is nothing of %s", async (_name, bytes, status) => {
+    const { worker, rig } = await single();
+    const answer = await rig.ask(bytes);
+    expect(statusOf(answer)).toBe(status);
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer).toMatch(/"code":"EDGE_HTTP_SYNTAX".*"requestId":"[^"]+"/);
+    expect(worker.connections).toHaveLength(0);
+  });
+
+  test("is nothing of what a client hid behind a bad chunk", async () => {
+    const { worker, rig } = await single();
+    const answer = await rig.ask(
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    expect(statusOf(answer)).toBe(400);
+    await until(
+      () => worker.connections.every((connection) => connection.closed),
+      "the worker's connection ends",
+    );
+    expect(worker.connections.map((connection) => connection.text).join("")).not.toContain(
+      "hidden",
+    );
+  });
+});
+
+describe("a connection to the worker", () => {
+  test("is used again, by other clients too", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`answer ${i}`);
     expect(worker.connections).toHaveLength(1);
   });
+
+  test("is not used again when the worker says so", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("x", "Connection: close\r\n")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    await rig.ask(GET_AND_CLOSE);
+    expect(worker.connections).toHaveLength(2);
+  });
+
+  test("is dropped when bytes come that nobody asked for", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    const first = await worker.connection(0);
+    first.write(ok("poison"));
+    await first.end();
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+    expect(worker.connections).toHaveLength(2);
+  });
+
+  test("is dropped when more than the answer came with it", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        (_head, index) => ok(`answer ${index}`) + (index === 0 ? ok("poison") : ""),
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const first = await rig.ask(GET_AND_CLOSE);
+    expect(first).toContain("answer 0");
+    expect(first).not.toContain("poison");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+  });
+
+  test("that was closed while idle is not noticed by anybody", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    const first = await worker.connection(0);
+    first.socket.end();
+    await first.close();
+    expect(await rig.ask(post("x", "Connection: close\r\n"))).toContain("answer 1");
+  });
+
+  test("that ends as a request arrives costs a GET a retry, and a POST a 502", async () => {
+    // Answers the first request of each connection and closes at the second.
+    const served = new Set<RawSocket>();
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      if (served.has(socket)) socket.socket.destroy();
+      else socket.write(ok("fine"));
+      served.add(socket);
+    });
+    await rig.ask(GET_AND_CLOSE);
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+    expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
+    expect(rig.path.directory.upstreams[0]?.isSuspect).toBe(false);
+  });
+});
+
+describe("bodies", () => {
+  test("pass in both directions as they come", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    const upstream = await worker.connection(0);
+    await upstream.has("\r\n\r\n3\r\nabc\r\n");
+    // The worker answers before it has all.
+    upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    await client.has("2\r\nhi\r\n");
+    client.write("1;ext\r\nd\r\n0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n");
+    await upstream.has("1\r\nd\r\n0\r\nX-Sum: 1\r\n\r\n");
+    upstream.write("0\r\nX-Out: 2\r\nSet-Cookie: a=b\r\n\r\n");
+    await client.has("0\r\nX-Out: 2\r\n\r\n");
+    client.text = "";
+    client.write(GET);
+    await upstream.has("GET / HTTP/1.1");
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("of many MiB arrive whole, in both directions", async () => {
+    const size = 20 * 1024 * 1024;
+    const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
+    const worker = await closing(
+      startRawWorker((socket) => {
+        const at = socket.text.indexOf("\r\n\r\n");
+        if (at < 0 || socket.text.length < at + 4 + size) return;
+        const same = Buffer.from(socket.text.slice(at + 4), "latin1").equals(block);
+        socket.text = "";
+        socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
+        socket.socket.write(block);
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(
+      `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
+    );
+    client.socket.write(block);
+    await until(() => client.ended, "the end of the answer");
+    const at = client.text.indexOf("\r\n\r\n");
+    expect(client.text.slice(0, at)).toContain("X-Same: true");
+    expect(Buffer.from(client.text.slice(at + 4), "latin1").equals(block)).toBe(true);
+  });
+
+  test("stop at the worker when the client does not read, and go on when it does", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.socket.pause();
+    client.write(GET_AND_CLOSE);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    const size = 64 * 1024 * 1024;
+    upstream.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+    upstream.socket.write(Buffer.alloc(size, "x"));
+    // It stops long before all is taken: sockets' buffers hold some MiB.
+    let before = -1;
+    await until(() => {
+      const now = upstream.socket.bytesWritten - upstream.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the worker is held back");
+    expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
+    client.socket.resume();
+    await until(
+      () => client.ended,
+      "all of it",
+      () => String(client.text.length),
+    );
+    expect(client.text.length - client.text.indexOf("\r\n\r\n") - 4).toBe(size);
+  }, 20_000);
+
+  test("stop at the client when the worker does not read", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    const size = 64 * 1024 * 1024;
+    client.write(`PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.socket.pause();
+    client.socket.write(Buffer.alloc(size, "x"));
+    let before = -1;
+    await until(() => {
+      const now = client.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the client is held back");
+    expect(client.socket.writableLength).toBeGreaterThan(size / 4);
+    upstream.socket.resume();
+    await until(() => upstream.text.length >= size, "all of it");
+  }, 20_000);
+});
+
+describe("an answer", () => {
+  test("without a body is complete at its head", async () => {
+    const worker = await closing(
+      startSimpleWorker((head) => {
+        if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        if (head.startsWith("GET /204")) return "HTTP/1.1 204 No Content\r\n\r\n";
+        return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n';
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(
+      "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /204 HTTP/1.1\r\nHost: h\r\n\r\nGET /304 HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    expect(await client.head()).toMatch(/200 OK\r\nContent-Length: 5/);
+    expect(await client.head()).toMatch(/^HTTP\/1.1 204 No Content\r\nx-request-id/);
+    expect(await client.head()).toContain("Content-Length: 9");
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("in chunks is plain for a client of HTTP/1.0, and ends with the connection", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        () =>
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n",
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const answer = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(answer).not.toMatch(/transfer-encoding/i);
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer.endsWith("\r\n\r\nabcde")).toBe(true);
+  });
+
+  test("with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    await client.has("answer 0");
+    expect(client.text).toContain("Connection: keep-alive\r\n");
+    client.write("GET / HTTP/1.0\r\n\r\n");
+    await client.has("answer 1");
+    await client.end();
+  });
+
+  test("of HTTP/1.0 without a length ends when the worker closes", async () => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.socket.end("HTTP/1.0 200 OK\r\nTrailer: x\r\n\r\nall of it");
+    });
+    const answer = await rig.ask(GET);
+    expect(answer).toContain("HTTP/1.1 200 OK\r\n");
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer.endsWith("\r\n\r\nall of it")).toBe(true);
+  });
+
+  test("may be preceded by others (1xx), but not for HTTP/1.0", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(await rig.ask(GET_AND_CLOSE)).toMatch(
+      /^HTTP\/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP\/1.1 200 OK/,
+    );
+    expect(await rig.ask("GET / HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  test("100 lets a client go on that waits for it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    const upstream = await worker.connection(0);
+    expect(await upstream.head()).toContain("Expect: 100-continue");
+    upstream.write("HTTP/1.1 100 Continue\r\n\r\n");
+    expect(await client.head()).toBe("HTTP/1.1 100 Continue");
+    client.write("body");
+    await upstream.has("body");
+    upstream.write(ok("thanks"));
+    await client.has("thanks");
+  });
+
+  test("that comes before the body has arrived ends the connection in order", async () => {
+    const { worker, rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined)
+        socket.write("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
+    await client.has("big");
+    await client.end();
+    // What the client still sends does no harm to the answer.
+    client.write("more".repeat(1000));
+    expect(statusOf(client.text)).toBe(413);
+    await (await worker.connection(0)).close();
+  });
+
+  test.each([
+    ["is no HTTP", "hello\r\n\r\n"],
+    ["has two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"],
+    [
+      "has a length and chunks",
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ["has a folded field", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n"],
+    ["has too long a head", `HTTP/1.1 200 OK\r\nA: ${"b".repeat(40_000)}\r\n\r\n`],
+    [
+      "switches protocols without being asked",
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    ],
+  ])("that %s becomes a 502", async (_name, bytes) => {
+    const { worker, rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(bytes);
+    });
+    const answer = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(answer)).toBe(502);
+    expect(answer).toContain('"code":"EDGE_UPSTREAM"');
+    await (await worker.connection(0)).end();
+  });
+});
+
+describe("an answer that is cut", () => {
+  test.each([
+    ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
+    ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"],
+    ["within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"],
+  ])("%s is cut for the client too", async (_name, bytes) => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined) socket.socket.end(bytes);
+    });
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.text).toContain("half");
+    expect(client.error).toBe("ECONNRESET");
+  });
+
+  test("without a length is reset for the client when it was reset by the worker", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write("HTTP/1.0 200 OK\r\n\r\nhalf");
+    await client.has("half");
+    upstream.socket.resetAndDestroy();
+    await client.close();
+    expect(client.error).toBe("ECONNRESET");
+  });
+
+  test("by a chunk that is none is cut for the client", async () => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+      setTimeout(() => socket.write("zz\r\n"), 20);
+    });
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.text).toContain("half");
+    expect(client.error).toBe("ECONNRESET");
+  });
+});
+
+describe("a client that gives up", () => {
+  test("while it waits ends the worker's work within two seconds", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    client.socket.destroy();
+    await upstream.close();
+  });
+
+  test("by a reset ends it at once", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    const startedMs = performance.now();
+    client.socket.resetAndDestroy();
+    await upstream.close();
+    expect(performance.now() - startedMs).toBeLessThan(500);
+  });
+
+  test("within its body ends the request at the worker", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    const upstream = await worker.connection(0);
+    await upstream.has("half");
+    client.socket.end();
+    await upstream.close();
+    expect(upstream.error).toBe("ECONNRESET");
+  });
+
+  test("within a long answer ends it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const ticking = setInterval(() => upstream.write("1\r\nx\r\n"), 10);
+    await client.has("1\r\nx");
+    client.socket.destroy();
+    await upstream.close().finally(() => clearInterval(ticking));
+  });
+
+  test("that only ends its side still gets its answer", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.socket.end(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write(ok("still there"));
+    await client.has("still there");
+    await client.end();
+  });
+});
+
+describe("a worker that fails", () => {
+  async function withRefused(): Promise<{ rig: Rig; good: RawWorker; key: SessionKey }> {
+    const good = await closing(startSimpleWorker(() => ok("from the good one")));
+    const rig = await rigWith([
+      workerRecord("bad", await refusedPort()),
+      workerRecord("good", good.port),
+    ]);
+    return { rig, good, key: keyFor(rig, "bad") };
+  }
+
+  test("to accept is left for another one, whatever the method", async () => {
+    const { rig, key } = await withRefused();
+    expect(await rig.ask(post("body", `ctstickiness: ${key}\r\nConnection: close\r\n`))).toContain(
+      "from the good one",
+    );
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+  });
+
+  test("is suspect and gets nothing new", async () => {
+    const { rig, key } = await withRefused();
+    for (let i = 0; i < 5; i++)
+      await rig.ask(
+        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
+      );
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+    expect(rig.path.directory.usable).toBe(1);
+  });
+
+  test("comes back when it answers a probe", async () => {
+    const status = await closing(startLiveStatus());
+    const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+    expect(rig.path.directory.usable).toBe(0);
+    await expect.poll(() => rig.path.directory.usable).toBe(1);
+  });
+
+  test("to answer costs a POST a 502, and a GET goes to another one", async () => {
+    const bad = await closing(startRawWorker((socket) => socket.socket.destroy()));
+    const good = await closing(startSimpleWorker(() => ok("good")));
+    const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    const key = keyFor(rig, "bad");
+    expect(
+      statusOf(await rig.ask(post("x", `ctstickiness: ${key}\r\nConnection: close\r\n`))),
+    ).toBe(502);
+    await rig.close();
+
+    const again = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    expect(
+      await again.ask(
+        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
+      ),
+    ).toContain("good");
+  });
+
+  test("after the first byte of its answer is not left for another one", async () => {
+    const bad = await closing(startRawWorker((socket) => socket.socket.end("HTTP/1.1 2")));
+    const good = await closing(startSimpleWorker(() => ok("good")));
+    const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    const answer = await rig.ask(
+      `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "bad")}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(statusOf(answer)).toBe(502);
+    expect(good.connections).toHaveLength(0);
+  });
+
+  test("when it is the only one: 502, at once", async () => {
+    const rig = await rigWith([workerRecord("w1", await refusedPort())]);
+    const startedMs = performance.now();
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+    expect(performance.now() - startedMs).toBeLessThan(100);
+  });
+
+  test("when there is none at all: 503, and the connection stays", async () => {
+    const rig = await rigWith([]);
+    const client = await rig.client();
+    client.write(GET);
+    await client.has("EDGE_NO_UPSTREAM");
+    expect(client.text).toContain("Retry-After: 1\r\n");
+    client.text = "";
+    client.write(GET);
+    await client.has("EDGE_NO_UPSTREAM");
+  });
+
+  test("to answer in time: 504", async () => {
+    const { worker, rig } = await single(undefined, { limits: { upstreamTimeoutMs: 200 } });
+    const answer = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(answer)).toBe(504);
+    await (await worker.connection(0)).close();
+  });
+
+  test("to go on with its answer in time is cut", async () => {
+    const { rig } = await single(
+      (socket) => {
+        if (socket.takeHead() !== undefined)
+          socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+      },
+      { limits: { upstreamTimeoutMs: 200 } },
+    );
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.error).toBe("ECONNRESET");
+  });
+});
+
+describe("421", () => {
+  const ROOM = "R".repeat(24) as SessionId;
+
+  function misdirected(owner: string, more = ""): string {
+    return `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: ${owner}\r\nx-ct-epoch: 7\r\n${more}Content-Length: 0\r\n\r\n`;
+  }
+
+  /** Worker `a` sends everything to `b`, which answers with what it got. */
+  async function pair(options: { fromA?: string; fromB?: string } = {}) {
+    const a = await closing(startSimpleWorker(() => options.fromA ?? misdirected("b")));
+    const b = await closing(
+      startRawWorker((socket) => {
+        const at = socket.text.indexOf("\r\n\r\n");
+        const length = Number(/content-length: (\d+)/i.exec(socket.text)?.[1] ?? 0);
+        if (at < 0 || socket.text.length < at + 4 + length) return;
+        const body = socket.text.slice(at + 4);
+        socket.text = "";
+        socket.write(options.fromB ?? ok(`b got ${body.length}`));
+      }),
+    );
+    const recordA = workerRecord("a", a.port);
+    const rig = await rigWith([recordA, workerRecord("b", b.port)]);
+    const key = keyFor(rig, "a");
+    const send = (body: string) =>
+      rig.ask(post(body, `ctstickiness: ${key}\r\nConnection: close\r\n`));
+    return { a, b, rig, key, send, recordA };
+  }
+
+  test("is followed to the owner, body and all, and is remembered", async () => {
+    const { rig, a, send } = await pair();
+    expect(await send("hello")).toContain("b got 5");
+    expect(await send("hello")).toContain("b got 5");
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(1);
+    expect(a.connections).toHaveLength(1);
+  });
+
+  test("is followed with a body of 64 KiB, but not of more", async () => {
+    const { send } = await pair();
+    expect(await send("x".repeat(65_536))).toContain("b got 65536");
+    const other = await pair();
+    const answer = await other.send("x".repeat(65_537));
+    expect(statusOf(answer)).toBe(503);
+    expect(answer).toContain("Retry-After: 1\r\n");
+    expect(answer).toContain("EDGE_SESSION_MOVING");
+  });
+
+  test("is followed while the body still comes", async () => {
+    const { rig, key, b } = await pair();
+    const client = await rig.client();
+    client.write(
+      `POST / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nContent-Length: 10\r\n\r\nfirst`,
+    );
+    const upstream = await b.connection(0);
+    await upstream.has("first");
+    client.write("later");
+    await client.has("b got 10");
+  });
+
+  test("that speaks of another key is remembered for that one only", async () => {
+    const { rig, send } = await pair({ fromA: misdirected("b", `x-ct-key: ${ROOM}\r\n`) });
+    await send("x");
+    await send("x");
+    // The alias is asked for again each time; the room is known.
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
+    const known = await rig.path.directory.choose(
+      { tag: undefined, key: { rule: "claim", key: ROOM }, target: "/", isCreate: false },
+      new Set(),
+    );
+    expect(known).toMatchObject({ upstream: { id: "b" }, reason: "record" });
+  });
+
+  test("is followed twice, not three times", async () => {
+    const { rig, send } = await pair({ fromB: misdirected("a") });
+    const answer = await send("x");
+    expect(statusOf(answer)).toBe(503);
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
+  });
+
+  test("to a worker that nobody knows, or to itself, is a 503", async () => {
+    expect(statusOf(await (await pair({ fromA: misdirected("nobody") })).send("x"))).toBe(503);
+    expect(statusOf(await (await pair({ fromA: misdirected("a") })).send("x"))).toBe(503);
+  });
+
+  test("of a request with a worker's socket id is passed on, without its marks", async () => {
+    const { rig, recordA, b } = await pair();
+    const sid = taggedId(workerTag(recordA.id, recordA.incarnation));
+    const answer = await rig.ask(
+      `GET /socket.io/?sid=${sid} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
+    );
+    expect(statusOf(answer)).toBe(421);
+    expect(answer).not.toMatch(/x-ct-/i);
+    expect(b.connections).toHaveLength(0);
+  });
+
+  test("without an owner means that another worker was meant: one more is tried", async () => {
+    const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
+    const one = await pair({ fromA: plain });
+    expect(await one.send("hello")).toContain("b got 5");
+    const both = await pair({ fromA: plain, fromB: plain });
+    expect(statusOf(await both.send("hello"))).toBe(421);
+  });
+});
+
+describe("marks on answers", () => {
+  const ROOM = "S".repeat(24) as SessionId;
+
+  test("are learnt and kept from the client", async () => {
+    const worker = await closing(
+      startSimpleWorker(() => ok("x", `x-ct-session: ${ROOM}\r\nX-CT-Epoch: 12\r\n`)),
+    );
+    const other = await closing(startSimpleWorker(() => ok("other")));
+    const rig = await rigWith([workerRecord("w1", worker.port), workerRecord("w2", other.port)]);
+    const answer = await rig.ask(
+      `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "w1")}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answer).not.toMatch(/x-ct-/i);
+    const asked = rig.lookups;
+    await rig.ask(`GET /api/session/join/${ROOM} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    expect(rig.lookups).toBe(asked);
+    expect(other.connections).toHaveLength(0);
+  });
+
+  test("with a bad epoch or id are ignored", async () => {
+    const worker = await closing(
+      startSimpleWorker((_head, index) =>
+        ok(
+          "x",
+          index === 0
+            ? `x-ct-session: ${ROOM}\r\nx-ct-epoch: -1\r\n`
+            : "x-ct-session: short\r\nx-ct-epoch: 1\r\n",
+        ),
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
+    const known = rig.path.directory.choose(
+      { tag: undefined, key: { rule: "claim", key: ROOM }, target: "/", isCreate: false },
+      new Set(),
+    );
+    expect(known).toBeInstanceOf(Promise);
+  });
+
+  test("a create makes the balancer forget that its key was unknown", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("{}")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const key = "my-key" as SessionKey;
+    const meta = `GET /k/${key}/api/meta HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`;
+    await rig.ask(meta);
+    await rig.ask(meta);
+    expect(rig.lookups).toBe(1);
+    await rig.ask(
+      `POST /k/${key}/api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+    );
+    await rig.ask(meta);
+    expect(rig.lookups).toBe(2);
+  });
+});
+
+describe("a request with a tag of a worker that was replaced", () => {
+  test("goes to the worker that is there now", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("new one")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
+    expect(
+      await rig.ask(`GET /socket.io/?sid=${old} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
+    ).toContain("new one");
+  });
+});
+
+describe("pipelined requests", () => {
+  test("are sent one at a time and answered in order", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(
+      `GET /1 HTTP/1.1\r\nHost: h\r\n\r\n${post("two")}GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /4 HTTP/1.1\r\nHost: h\r\n\r\n`,
+    );
+    const upstream = await worker.connection(0);
+    expect(await upstream.head()).toContain("GET /1");
+    upstream.write(ok("first"));
+    expect(await upstream.head()).toContain("POST /");
+    upstream.write(ok("second"));
+    await upstream.has("GET /3");
+    upstream.write(ok("third"));
+    await client.end();
+    expect(client.text).toMatch(/first[\s\S]*second[\s\S]*third$/);
+    expect(upstream.text).not.toContain("GET /4");
+  });
+
+  test("of which one is bad: the ones before it are answered", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("fine")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const answer = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
+    expect(answer).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
+    expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(2);
+  });
+
+  test("by the thousand are all answered", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`<${index}>`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(GET.repeat(3000));
+    await client.has("<2999>");
+  });
+});
+
+test("the health of the edge is answered by the balancer itself", async () => {
+  const { worker, rig, record } = await single();
+  const ask = (method: string) =>
+    rig.ask(`${method} /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+  expect(await ask("GET")).toMatch(/^HTTP\/1.1 200 OK[\s\S]*{"status":"ok"}$/);
+  expect(await ask("HEAD")).toMatch(/^HTTP\/1.1 200 OK[\s\S]*\r\n\r\n$/);
+  rig.view.set([{ ...record, state: "draining" }]);
+  expect(statusOf(await ask("GET"))).toBe(503);
+  expect(worker.connections).toHaveLength(0);
 });

@@ -233,7 +233,8 @@ export interface Rig {
   readonly records: Map<SessionKey, SessionRecord>;
   /** How often the store was asked. */
   lookups: number;
-  client(): Promise<RawSocket>;
+  /** A raw connection to the HTTP port, or to another one. */
+  client(port?: number): Promise<RawSocket>;
   /** Sends `request` on a connection of its own and gives back all that came until its end. */
   ask(request: string): Promise<string>;
   close(): Promise<void>;
@@ -255,6 +256,8 @@ export interface RigOptions {
   maxConnections?: number;
   certificate?: Certificate;
   trusted?: readonly string[];
+  port?: number;
+  onPort?: (setting: string) => void;
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
@@ -288,13 +291,13 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     trusted: createTrustedProxies(options.trusted ?? []),
     certificate: options.certificate,
     bind: "127.0.0.1",
-    port: 0,
+    port: options.port ?? 0,
     tlsPort: 0,
     maxConnections: options.maxConnections ?? 1000,
     connectTimeoutMs: limits.connectTimeoutMs,
     tlsHandshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
     limits,
-    onPort() {},
+    onPort: options.onPort ?? (() => {}),
   });
   const rig: Rig = {
     path,
@@ -304,8 +307,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     records,
     lookups: 0,
     port: path.listener.httpPort,
-    async client() {
-      const socket = connect({ port: rig.port, host: "127.0.0.1", allowHalfOpen: true });
+    async client(port = rig.port) {
+      const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
       const raw = new RawSocket(socket);
       clients.push(raw);
       await new Promise((resolve) => socket.once("connect", resolve));

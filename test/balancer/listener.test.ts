@@ -1,0 +1,329 @@
+import { X509Certificate } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer as createNetServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { generate } from "selfsigned";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Certificate, loadCertificate } from "../../balancer/tls.ts";
+import {
+  ok,
+  RawSocket,
+  type Rig,
+  type RigOptions,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "./rig.ts";
+
+const closers: (() => Promise<void>)[] = [];
+let certificate: Certificate;
+let folder: string;
+
+beforeAll(async () => {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  certificate = { cert: made.cert, key: made.private };
+  folder = await mkdtemp(join(tmpdir(), "ct-tls-"));
+});
+
+afterAll(() => rm(folder, { recursive: true }));
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigWith(options: RigOptions): Promise<Rig> {
+  const rig = await startRig(options);
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+async function simple(options: RigOptions = {}, answer = (): string => ok("fine")): Promise<Rig> {
+  const worker = await startSimpleWorker(answer);
+  closers.push(() => worker.close());
+  return rigWith({ ...options, workers: [workerRecord("w1", worker.port)] });
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+async function tlsClient(
+  rig: Rig,
+  options: Record<string, unknown> = {},
+): Promise<{ raw: RawSocket; tls: TLSSocket }> {
+  const tls = connectTls({
+    port: rig.path.listener.tlsPort ?? 0,
+    host: "127.0.0.1",
+    rejectUnauthorized: false,
+    ...options,
+  });
+  const raw = new RawSocket(tls);
+  closers.push(async () => {
+    tls.destroy();
+  });
+  await new Promise<void>((resolve, reject) => {
+    tls.once("secureConnect", resolve);
+    tls.once("error", reject);
+  });
+  return { raw, tls };
+}
+
+describe("the HTTPS port", () => {
+  test("answers over TLS 1.2 and 1.3, and says https to the worker", async () => {
+    const worker = await startSimpleWorker((head) =>
+      ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
+    );
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    for (const version of ["TLSv1.2", "TLSv1.3"]) {
+      const { raw, tls } = await tlsClient(rig, { minVersion: version, maxVersion: version });
+      expect(tls.getProtocol()).toBe(version);
+      raw.write(GET);
+      await raw.has("https");
+    }
+  });
+
+  test("refuses TLS 1.1", async () => {
+    const rig = await simple({ certificate });
+    await expect(
+      tlsClient(rig, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL:@SECLEVEL=0" }),
+    ).rejects.toThrow();
+    await expect.poll(() => rig.counters.value("balancer.refused", "tls handshake")).toBe(1);
+  });
+
+  test("gives up plain HTTP, garbage and half a handshake, and lives", async () => {
+    const rig = await simple({ certificate, limits: { tlsHandshakeTimeoutMs: 200 } });
+    const port = rig.path.listener.tlsPort ?? 0;
+    for (const bytes of [GET, "\0\0\0\0\0\0\0\0", "\x16\x03\x01\x02\x00"]) {
+      const client = await rig.client(port);
+      client.write(bytes);
+      await client.end();
+      expect(client.text).not.toContain("HTTP");
+    }
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
+  test("cuts an answer such that the client notices", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    await raw.has("half");
+    upstream.socket.resetAndDestroy();
+    await raw.close();
+    expect(raw.text.endsWith("half")).toBe(true);
+  });
+
+  test("moves 8 MiB each way through a tunnel", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) {
+        socket.write(
+          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        );
+      }
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    const { raw } = await tlsClient(rig);
+    raw.write(
+      "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await raw.head();
+    const upstream = await worker.connection(0);
+    const block = Buffer.alloc(8 * 1024 * 1024, "0123456789abc");
+    raw.write(block);
+    upstream.write(block);
+    await until(
+      () => raw.text.length === block.length && upstream.text.length === block.length,
+      "all of it",
+    );
+    expect(raw.text === block.toString("latin1") && upstream.text === raw.text).toBe(true);
+  }, 20_000);
+});
+
+describe("certificates", () => {
+  async function file(name: string, text: string): Promise<string> {
+    const path = join(folder, name);
+    await writeFile(path, text);
+    return path;
+  }
+
+  test("are loaded from PEM files; without any there is no HTTPS port", async () => {
+    const cert = await file("cert.pem", certificate.cert);
+    const key = await file("key.pem", certificate.key);
+    const loaded = loadCertificate({ cert, key });
+    expect(new X509Certificate(loaded?.cert ?? "").subject).toBe("CN=localhost");
+    expect(loadCertificate({ cert: undefined, key: undefined })).toBeUndefined();
+  });
+
+  test("that cannot be used stop the start with the setting, the value and what to do", async () => {
+    const cert = await file("cert.pem", certificate.cert);
+    const key = await file("key.pem", certificate.key);
+    const text = await file("text.pem", "no certificate");
+    const other = await generate([{ name: "commonName", value: "x" }], { keySize: 2048 });
+    const otherKey = await file("other.pem", other.private);
+    const missing = join(folder, "missing.pem");
+    expect(() => loadCertificate({ cert: missing, key })).toThrow(
+      /^CT_TLS_CERT=.*missing.pem: it cannot be read \(ENOENT.*; name a PEM file/,
+    );
+    expect(() => loadCertificate({ cert: text, key })).toThrow(
+      /^CT_TLS_CERT=.*text.pem: it is no certificate in PEM form; /,
+    );
+    expect(() => loadCertificate({ cert, key: text })).toThrow(
+      /^CT_TLS_KEY=.*text.pem: it is not the private key of CT_TLS_CERT; /,
+    );
+    expect(() => loadCertificate({ cert, key: otherKey })).toThrow(/^CT_TLS_KEY=.*other.pem: /);
+    expect(() => loadCertificate({ cert, key: undefined })).toThrow(
+      /^CT_TLS_KEY is not set, but CT_TLS_CERT is; /,
+    );
+    expect(() => loadCertificate({ cert: undefined, key })).toThrow(
+      /^CT_TLS_CERT is not set, but CT_TLS_KEY is; /,
+    );
+  });
+});
+
+describe("time limits", () => {
+  test("a connection that says nothing is closed", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 150 } });
+    const client = await rig.client();
+    await client.end();
+    expect(client.text).toBe("");
+  });
+
+  test("a head that does not end gets 408, however slowly it drips", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 300 } });
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n");
+    const dripping = setInterval(() => client.write("A: b\r\n"), 50);
+    await client.end().finally(() => clearInterval(dripping));
+    expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
+    expect(client.text).toContain("Connection: close\r\n");
+  });
+
+  test("a body that does not go on gets 408, and the worker is told", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 150 },
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    await client.end();
+    expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
+    await (await worker.connection(0)).close();
+  });
+
+  test("a body that goes on slowly is waited for", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 300 },
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
+    let next = 0;
+    const dripping = setInterval(() => {
+      if (next < 10) client.write(String(next++));
+    }, 100);
+    await client.has("got it").finally(() => clearInterval(dripping));
+  });
+
+  test("a client that does not take its answer is cut off", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
+      socket.socket.write(Buffer.alloc(64 * 1024 * 1024));
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 200 },
+    });
+    const client = await rig.client();
+    client.socket.pause();
+    client.write(GET);
+    await (await worker.connection(0)).close();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+  });
+
+  test("a connection that is idle between two requests is closed", async () => {
+    const rig = await simple({ limits: { keepaliveTimeoutMs: 150 } });
+    const client = await rig.client();
+    client.write(GET);
+    await client.has("fine");
+    await client.end();
+    expect(client.error).toBeUndefined();
+  });
+
+  test("a hundred slow connections do not keep others waiting, and all end", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 300 } });
+    const slow = await Promise.all(Array.from({ length: 100 }, () => rig.client()));
+    for (const client of slow) client.write("GET / HTTP/1.1\r\n");
+    const startedMs = performance.now();
+    expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "fine",
+    );
+    expect(performance.now() - startedMs).toBeLessThan(500);
+    await Promise.all(slow.map((client) => client.end()));
+  });
+});
+
+describe("the number of connections", () => {
+  test("is limited, over both ports; one that ends makes room", async () => {
+    const rig = await simple({ certificate, maxConnections: 2 });
+    const first = await rig.client();
+    first.write(GET);
+    await first.has("fine");
+    const second = await rig.client();
+    second.write(GET);
+    await second.has("fine");
+    const third = await rig.client();
+    await third.end();
+    await expect(tlsClient(rig)).rejects.toThrow();
+    expect(rig.counters.value("balancer.refused", "too many connections")).toBe(2);
+    first.socket.destroy();
+    await expect.poll(() => rig.path.listener.connections).toBe(1);
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    await raw.has("fine");
+  });
+});
+
+test("a port that somebody has is an error that names the setting", async () => {
+  const server = createNetServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => new Promise((resolve) => server.close(() => resolve())));
+  const { port } = server.address() as { port: number };
+  const tried: string[] = [];
+  const starting = startRig({ port, onPort: (setting) => tried.push(setting) });
+  await expect(starting).rejects.toMatchObject({ code: "EADDRINUSE" });
+  expect(tried).toEqual(["CT_PORT"]);
+});
+
+test("closing ends idle and busy connections", async () => {
+  const worker = await startRawWorker();
+  closers.push(() => worker.close());
+  const rig = await rigWith({ workers: [workerRecord("w1", worker.port)] });
+  const idle = await rig.client();
+  const busy = await rig.client();
+  busy.write(GET);
+  await (await worker.connection(0)).head();
+  await rig.path.close();
+  await idle.end();
+  await busy.end();
+});
