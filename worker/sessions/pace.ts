@@ -12,7 +12,7 @@ export interface Pace {
 }
 
 /** Messages above the average that may come at once, in seconds of the average: a reconnected client sends what waited. */
-const BURST_S = 4;
+const BURST_S = 2;
 /**
  * Longest pause. What was read in one piece is processed in any case, so the debt may be larger; but a client that is
  * not heard of for 20 s is taken for dead by the heartbeat.

@@ -90,7 +90,7 @@ const RETRY_MS = 1000;
 export function createRegistry(needs: RegistryNeeds): Registry {
   const { store, clock, log, counters, self, settings } = needs;
   const sessions = new Map<SessionId, Session>();
-  const claims = new Map<SessionId, Promise<Claim>>();
+  const resumes = new Map<SessionId, Promise<Session | Claim>>();
   const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
   let closed = false;
 
@@ -196,20 +196,23 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     }
     const negative = negatives.get(id);
     if (negative !== undefined && negative.untilMs > clock.nowMs()) return negative.claim;
-    const pending = claims.get(id) ?? ask(id).finally(() => claims.delete(id));
-    claims.set(id, pending);
+    const resumed = await resume(id);
+    if (!(resumed instanceof Session)) return resumed;
+    resumed.start();
+    return { outcome: "here", session: resumed };
+  }
+
+  function resume(id: SessionId): Promise<Session | Claim> {
+    let pending = resumes.get(id);
+    if (pending === undefined) {
+      pending = askStore(id).finally(() => resumes.delete(id));
+      resumes.set(id, pending);
+    }
     return pending;
   }
 
-  async function ask(id: SessionId): Promise<Claim> {
-    const session = await resume(id);
-    if (!(session instanceof Session)) return session;
-    session.start();
-    return { outcome: "here", session };
-  }
-
   /** Takes the session up from the store, not started yet; or what else the store says. */
-  async function resume(id: SessionId): Promise<Session | Claim> {
+  async function askStore(id: SessionId): Promise<Session | Claim> {
     const resumed = await store.resumeSession({
       sessionId: id,
       worker: self.id,

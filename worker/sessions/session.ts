@@ -90,6 +90,7 @@ export class Session {
   #epoch: number;
   #clock: number;
   #hostTimer: Timer | undefined;
+  #isStarted = false;
 
   /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
@@ -157,6 +158,8 @@ export class Session {
 
   /** Begins: whoever is stored has 30 s to come back, a host that was never there 60 s to come. */
   start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
     for (const peer of this.#peers.values()) if (!peer.isConnected) this.#awaitReturn(peer);
     if (this.#host() !== undefined) return;
     if (this.#state === "created") {

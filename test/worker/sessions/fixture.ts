@@ -1,0 +1,270 @@
+/**
+ * The sessions of one worker over a plain HTTP server, with a real embedded store: what the tests of this folder start.
+ */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { type Clock, systemClock } from "../../../shared/clock.ts";
+import { newIncarnation, type SessionId, type WorkerId } from "../../../shared/ids.ts";
+import { createLog, type Log } from "../../../shared/log.ts";
+import type { MemberRecord } from "../../../shared/membership/member.ts";
+import { type Counters, createCounters } from "../../../shared/metrics.ts";
+import { createRing, type Ring } from "../../../shared/ring.ts";
+import { deriveKeys } from "../../../shared/secret.ts";
+import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
+import { startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { Store, UserRecord } from "../../../shared/store/store.ts";
+import { workerTag } from "../../../shared/tag.ts";
+import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/join-answer.ts";
+import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
+import { attachSockets, type Sockets } from "../../../worker/sessions/socket.ts";
+import { until } from "../../support/until.ts";
+import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
+
+export const SECRET = "a secret for tests, and for tests only";
+const KEYS = deriveKeys(SECRET);
+
+export const HOST_USER: UserRecord = { id: "user-host", name: "Host", email: "host@example.com" };
+export const GUEST_USER: UserRecord = { id: "user-guest", name: "Guest" };
+
+export interface StoreFixture {
+  readonly socketPath: string;
+  /** Another client of the same store. */
+  connect(): Store;
+  /** Ends the store's process part; `start` brings it back with what its journal remembers. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
+}
+
+/** A real embedded store, gone when the test ends. */
+export async function startStore(clock: Clock = systemClock): Promise<StoreFixture> {
+  const dataDir = mkdtempSync(join(tmpdir(), "ct-sessions-"));
+  const log = silentLog();
+  let server = await startStoreServer({ dataDir, clock, log });
+  const stores: Store[] = [];
+  onTestFinished(async () => {
+    for (const store of stores) await store.close();
+    await server.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  return {
+    socketPath: server.socketPath,
+    connect() {
+      const store = connectEmbeddedStore({ socketPath: server.socketPath, clock, log });
+      stores.push(store);
+      return store;
+    },
+    stop: () => server.close(),
+    async start() {
+      server = await startStoreServer({ dataDir, clock, log });
+    },
+  };
+}
+
+export interface WorkerOptions {
+  readonly store?: StoreFixture;
+  readonly id?: string;
+  readonly clock?: Clock;
+  readonly settings?: Partial<Limits>;
+  readonly ring?: () => Ring;
+}
+
+interface Limits {
+  maxSessionsPerUser: number;
+  maxPeersPerSession: number;
+  maxBufferBytes: number;
+  maxMessageBytes: number;
+  maxMessagesPerSecond: number;
+}
+
+const LIMITS: Limits = {
+  maxSessionsPerUser: 20,
+  maxPeersPerSession: 50,
+  maxBufferBytes: 32 * 1024 * 1024,
+  maxMessageBytes: 16 * 1024 * 1024,
+  maxMessagesPerSecond: 500,
+};
+
+export interface WorkerFixture {
+  readonly url: string;
+  readonly port: number;
+  readonly store: Store;
+  readonly storeFixture: StoreFixture;
+  readonly tokens: Tokens;
+  readonly registry: Registry;
+  readonly sockets: Sockets;
+  readonly counters: Counters;
+  /** Somebody who is gone when the test ends. */
+  peer(roomToken: string, options?: Partial<RawPeerOptions>): RawPeer;
+  /** A session whose host is connected. */
+  openSession(): Promise<{ sessionId: SessionId; hostToken: string; host: RawPeer }>;
+  /** Asks for a session and lets the host accept; the guest's room token. */
+  invite(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<string>;
+  /** A guest who is connected. */
+  joinSession(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<RawPeer>;
+  /** Ends it as a process does: connections closed so that clients come back, records stay. */
+  stop(): Promise<void>;
+  /** Ends it as SIGKILL does, as far as peers and the store see it. */
+  kill(): Promise<void>;
+}
+
+/** A worker's sessions, listening. With `port`, in place of one that ended. */
+export async function startWorker(
+  options: WorkerOptions & { port?: number } = {},
+): Promise<WorkerFixture> {
+  const clock = options.clock ?? systemClock;
+  const storeFixture = options.store ?? (await startStore());
+  const store = storeFixture.connect();
+  const counters = createCounters();
+  const log = silentLog();
+  const settings = { ...LIMITS, ...options.settings };
+  const self = { id: (options.id ?? "worker-1") as WorkerId, incarnation: newIncarnation() };
+  const tokens = createTokens({ key: KEYS.token, clock, store });
+  const ring = createRing([{ id: self.id, weight: 1 }], KEYS.ring);
+  const registry = createRegistry({
+    store,
+    clock,
+    log,
+    counters,
+    tokens,
+    relayKey: KEYS.relay,
+    settings,
+    self,
+    ring: options.ring ?? (() => ring),
+  });
+  const tag = workerTag(self.id, self.incarnation);
+  const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
+  await store.announce(memberRecord(self));
+  const http = createServer((req, res) => sockets.handleRequest(req, res));
+  http.on("upgrade", (req, socket, head) => sockets.handleUpgrade(req, socket, head));
+  const port = await listen(http, options.port ?? 0);
+  const url = `http://127.0.0.1:${port}`;
+  let stopped = false;
+
+  async function stop(): Promise<void> {
+    if (stopped) return;
+    stopped = true;
+    await registry.close();
+    await sockets.close();
+    await closeServer(http);
+  }
+
+  async function kill(): Promise<void> {
+    stopped = true;
+    http.closeAllConnections();
+    await sockets.close();
+    await closeServer(http);
+    await registry.close();
+  }
+
+  onTestFinished(stop);
+  const worker: WorkerFixture = {
+    url,
+    port,
+    store,
+    storeFixture,
+    tokens,
+    registry,
+    sockets,
+    counters,
+    peer: (roomToken, more) => rawPeer({ url, roomToken, ...more }),
+    async openSession() {
+      const created = await registry.create(HOST_USER);
+      if (created.outcome !== "created") throw new Error(created.outcome);
+      const host = await worker.peer(created.roomToken).ready();
+      return { sessionId: created.sessionId, hostToken: created.roomToken, host };
+    },
+    async invite(sessionId, host, user = GUEST_USER) {
+      const asked = host.received.filter(isJoinRequest).length;
+      const pollToken = await requestJoin(registry, sessionId, user);
+      const request = await until(
+        "the host is asked",
+        () => host.received.filter(isJoinRequest)[asked],
+      );
+      host.decide(request, true);
+      const answer = await joinAnswer(store, pollToken);
+      if (!answer.accepted) throw new Error(answer.code);
+      return answer.roomToken;
+    },
+    async joinSession(sessionId, host, user) {
+      return worker.peer(await worker.invite(sessionId, host, user)).ready();
+    },
+    stop,
+    kill,
+  };
+  return worker;
+}
+
+/** Somebody who is gone when the test ends. */
+export function rawPeer(options: RawPeerOptions): RawPeer {
+  const peer = new RawPeer(options);
+  onTestFinished(() => peer.close());
+  return peer;
+}
+
+export async function requestJoin(
+  registry: Registry,
+  sessionId: SessionId,
+  user: UserRecord = GUEST_USER,
+): Promise<string> {
+  const asked = await registry.live(sessionId)?.requestJoin(user);
+  if (asked?.outcome !== "asked") throw new Error(asked?.outcome ?? "not here");
+  return asked.pollToken;
+}
+
+/** The answer in a join ticket, as soon as there is one. */
+export function joinAnswer(store: Store, pollToken: string): Promise<JoinAnswer> {
+  return until("the join request is answered", async () => {
+    const ticket = await store.readTicket("join", pollToken);
+    return ticket?.state === "answered" ? joinAnswerSchema.parse(ticket.answer) : undefined;
+  });
+}
+
+export function isJoinRequest(message: WireMessage): boolean {
+  return (message.content as { method?: string } | undefined)?.method === "peer/join";
+}
+
+export function silentLog(): Log {
+  return createLog({ name: "test", level: "error", format: "text", sink: { write: report } });
+}
+
+function report(line: string): void {
+  process.stderr.write(line);
+}
+
+function memberRecord(self: {
+  id: WorkerId;
+  incarnation: MemberRecord["incarnation"];
+}): MemberRecord {
+  return {
+    kind: "worker",
+    ...self,
+    url: "http://127.0.0.1:1",
+    statusUrl: "http://127.0.0.1:1",
+    version: "0.0.0",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 0, connections: 0, lagMs: 0 },
+    ringFingerprint: "",
+  };
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

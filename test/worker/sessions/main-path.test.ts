@@ -1,0 +1,115 @@
+import { expect, it } from "vitest";
+import { until } from "../../support/until.ts";
+import { GUEST_USER, isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
+
+it("a host is told who it is when its connection comes", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  expect(host.plain("peer/info")).toEqual([
+    [
+      {
+        id: host.id,
+        host: true,
+        name: "Host",
+        email: "host@example.com",
+        metadata: {
+          encryption: { publicKey: expect.stringMatching(/^MIIB/) },
+          compression: { supported: ["gzip"] },
+        },
+      },
+    ],
+  ]);
+  expect(host.id).toMatch(/^[A-Za-z0-9]{24}$/);
+  expect((await worker.store.findSession(sessionId))?.state).toBe("open");
+});
+
+it("a guest who was let in is announced to the others and told who it is", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  await until("the host hears of the guest", () => host.plain("room/joined").length === 1);
+  expect(host.plain("room/joined")[0]).toEqual(guest.plain("peer/info")[0]);
+  expect(guest.plain("peer/info")[0]?.[0]).toMatchObject({ host: false, name: "Guest" });
+  expect(guest.plain("room/joined")).toEqual([]);
+});
+
+it("the host is asked with the claims of the guest, and its answer reaches the ticket", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const pollToken = await requestJoin(worker.registry, sessionId);
+  expect(pollToken.startsWith(sessionId)).toBe(true);
+  const request = await until("the host is asked", () => host.received.find(isJoinRequest));
+  expect(request).toMatchObject({
+    kind: "request",
+    origin: "",
+    target: host.id,
+    content: { method: "peer/join", params: [GUEST_USER] },
+  });
+  host.decide(request, false);
+  expect(await joinAnswer(worker.store, pollToken)).toEqual({
+    accepted: false,
+    code: "JoinRejected",
+  });
+});
+
+it("broadcasts, notifications, requests and answers reach whom they are for, under the sender's real id", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const a = await worker.joinSession(sessionId, host);
+  const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
+
+  a.broadcast("to all", [host.id, b.id]);
+  await until("both get it", () =>
+    [host, b].every((peer) => peer.contents("broadcast").includes("to all")),
+  );
+  const broadcast = b.received.find((message) => message.content instanceof Uint8Array);
+  expect(broadcast).toMatchObject({ kind: "broadcast", origin: a.id, version: "0.3.1" });
+  expect(broadcast?.metadata).toEqual({
+    encryption: { keys: [{ target: b.id, key: `key for ${b.id}`, iv: "iv" }] },
+    compression: { algorithm: "gzip" },
+  });
+
+  b.notify(host.id, "to the host");
+  await until("the host gets it", () => host.contents("notification").includes("to the host"));
+  expect(a.contents("notification")).toEqual([]);
+
+  a.request(b.id, 17, "question");
+  const request = await until("b is asked", () =>
+    b.received.find(({ kind }) => kind === "request"),
+  );
+  expect(request).toMatchObject({ origin: a.id, target: b.id });
+  expect(request.id).not.toBe(17);
+  b.respond(request, "answer");
+  await until("a is answered", () => a.contents("response").includes("answer"));
+  expect(a.received.find(({ kind }) => kind === "response")?.id).toBe(17);
+});
+
+it("a guest's good-bye is told to the others and ends its connection for good", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  const guestId = guest.id;
+  guest.leave();
+  await until("the host hears of it", () => host.plain("room/left").length === 1);
+  expect(host.plain("room/left")[0]?.[0]).toMatchObject({ id: guestId, name: "Guest" });
+  await until("the guest is disconnected", () => guest.disconnects.length === 1);
+  expect(guest.disconnects).toEqual(["io server disconnect"]);
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id))
+    .toEqual([host.id]);
+});
+
+it("a host's good-bye closes the session for everybody", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  host.leave();
+  await until("both are disconnected", () =>
+    [host, guest].every((peer) => peer.disconnects.length === 1),
+  );
+  expect(guest.plain("room/closed")).toEqual([[]]);
+  expect(guest.disconnects).toEqual(["io server disconnect"]);
+  await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
+  await expect.poll(() => worker.registry.load.sessions).toBe(0);
+  expect(await worker.registry.claim(sessionId)).toEqual({ outcome: "closed" });
+});

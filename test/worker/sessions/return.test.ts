@@ -1,0 +1,204 @@
+/** Peers that go away and come back, and those that must not. */
+import { expect, it } from "vitest";
+import { until } from "../../support/until.ts";
+import { startWorker } from "./fixture.ts";
+import type { RawPeer } from "./raw-peer.ts";
+import { createSkipClock } from "./skip-clock.ts";
+
+/** Cuts the connection as a network does; the client comes back by itself. */
+function cut(peer: RawPeer): void {
+  peer.socket.io.engine.close();
+}
+
+it("a peer that comes back is told nothing, announced to nobody, and gets what was said meanwhile, in order", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  await until("the host hears of the guest", () => host.plain("room/joined").length === 1);
+  cut(guest);
+  await expect.poll(() => worker.registry.load.connections).toBe(1);
+
+  const said = Array.from({ length: 150 }, (_, n) => `message ${n}`);
+  for (const text of said) host.broadcast(text, [guest.id]);
+
+  await until("the guest is back", () => guest.connects === 2);
+  await until("the guest got all", () => guest.contents("broadcast").length === said.length);
+  expect(guest.contents("broadcast")).toEqual(said);
+  expect(guest.plain("peer/info")).toHaveLength(1);
+  expect(host.plain("room/joined")).toHaveLength(1);
+  expect(host.plain("room/left")).toEqual([]);
+});
+
+it("what a peer sends right after it came back is not lost", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.socket.on("connect", () => guest.broadcast("first words", [host.id]));
+  cut(guest);
+  await until("the host hears it", () => host.contents("broadcast").includes("first words"));
+});
+
+it("a guest that stays away for 30 s has left", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock });
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.close();
+  await expect.poll(() => worker.registry.load.connections).toBe(1);
+  clock.skip(29_000);
+  expect(host.plain("room/left")).toEqual([]);
+  clock.skip(1000);
+  await until("the host hears of it", () => host.plain("room/left").length === 1);
+});
+
+it("a host that stays away for 30 s ends the session", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock });
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  host.close();
+  await expect.poll(() => worker.registry.load.connections).toBe(1);
+  clock.skip(30_000);
+  await until("the guest is told", () => guest.plain("room/closed").length === 1);
+  await until("and sent away", () => guest.disconnects.length === 1);
+  expect(guest.disconnects).toEqual(["io server disconnect"]);
+  expect(worker.counters.value("worker.sessions_closed", "host away")).toBe(1);
+});
+
+it("a session whose host never comes is forgotten after 60 s", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock });
+  const created = await worker.registry.create({ id: "u", name: "U" });
+  if (created.outcome !== "created") throw new Error(created.outcome);
+  expect(worker.registry.load.sessions).toBe(1);
+  clock.skip(60_000);
+  expect(worker.registry.load.sessions).toBe(0);
+  const late = worker.peer(created.roomToken);
+  await until("the late host is sent away", () => late.disconnects.length === 1);
+  expect(late.disconnects).toEqual(["io server disconnect"]);
+});
+
+it("a guest that left cannot come back with its token", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const guest = await worker.peer(token).ready();
+  guest.leave();
+  await until("it has left", () => guest.disconnects.length === 1);
+
+  const again = worker.peer(token);
+  await until("it is sent away", () => again.disconnects.length === 1);
+  expect(again.disconnects).toEqual(["io server disconnect"]);
+  expect(again.received).toEqual([]);
+  expect(host.plain("room/joined")).toHaveLength(1);
+  expect(worker.counters.value("worker.connects_refused", "left")).toBe(1);
+});
+
+it("a host cannot open its closed session again", async () => {
+  const worker = await startWorker();
+  const { host, hostToken } = await worker.openSession();
+  host.leave();
+  await until("it has left", () => host.disconnects.length === 1);
+
+  const again = worker.peer(hostToken);
+  await until("it is sent away", () => again.disconnects.length === 1);
+  expect(again.disconnects).toEqual(["io server disconnect"]);
+  expect(worker.counters.value("worker.connects_refused", "closed")).toBe(1);
+});
+
+it("a good-bye that arrives together with the end of the connection counts", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.leave();
+  guest.close();
+  await until("the host hears of it", () => host.plain("room/left").length === 1);
+});
+
+it("a second connection with the same token takes the place of the first", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const first = await worker.peer(token, { options: { reconnection: false } }).ready();
+  const second = worker.peer(token);
+  await until("the first is disconnected", () => first.disconnects.length === 1);
+  expect(first.disconnects).toEqual(["transport close"]);
+  host.notify(first.id, "to whoever it is now");
+  await until("the second gets it", () => second.contents("notification").length === 1);
+  expect(first.contents("notification")).toEqual([]);
+  second.broadcast("hello", [host.id]);
+  await until("the second speaks as the first", () => host.contents("broadcast").length === 1);
+  expect(host.received.at(-1)?.origin).toBe(first.id);
+  expect(host.plain("room/joined")).toHaveLength(1);
+});
+
+it("two connections at once with one fresh token become one peer", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const options = { options: { reconnection: false } };
+  const both = [worker.peer(token, options), worker.peer(token, options)];
+  await until("one is told who it is", () => both.some((peer) => peer.plain("peer/info").length));
+  await until("one is disconnected", () => both.some((peer) => peer.disconnects.length === 1));
+  expect(host.plain("room/joined")).toHaveLength(1);
+  expect((await worker.store.findSession(sessionId))?.peers).toHaveLength(2);
+});
+
+it("a peer comes back with a token that has expired meanwhile; a stranger does not come in with one", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock });
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const unused = await worker.invite(sessionId, host, { id: "user-2", name: "Late" });
+  const guest = await worker.peer(token).ready();
+  clock.skip(25 * 3600 * 1000);
+  cut(guest);
+  await until("the guest is back", () => guest.connects === 2);
+  host.notify(guest.id, "welcome back");
+  await until("it is the same peer", () => guest.contents("notification").length === 1);
+
+  const late = worker.peer(unused);
+  await until("the other is sent away", () => late.disconnects.length === 1);
+  expect(worker.counters.value("worker.connects_refused", "expired")).toBe(1);
+});
+
+it("a peer that asks and goes away gets its answer when it is back", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.request(host.id, "my own id", "question");
+  const request = await until("the host is asked", () =>
+    host.received.find(({ kind, content }) => kind === "request" && content instanceof Uint8Array),
+  );
+  cut(guest);
+  await expect.poll(() => worker.registry.load.connections).toBe(1);
+  host.respond(request, "answer");
+  await until("the guest is answered", () => guest.contents("response").includes("answer"));
+  expect(guest.received.find(({ kind }) => kind === "response")?.id).toBe("my own id");
+});
+
+it("a request without an answer fails after 30 s, and one to somebody who leaves fails at once", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock });
+  const { host, sessionId } = await worker.openSession();
+  const a = await worker.joinSession(sessionId, host);
+  const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
+  const failures = () => host.received.filter(({ kind }) => kind === "response-error");
+  host.request(a.id, 1, "to one who is silent");
+  await until("a is asked", () => a.contents("request").length === 1);
+  clock.skip(30_000);
+  await until("the host is told", () => failures().length === 1);
+  expect(failures()[0]).toMatchObject({
+    id: 1,
+    content: { message: "Failed to retrieve the requested data." },
+  });
+
+  host.request(b.id, "two", "to one who leaves");
+  await until("b is asked", () => b.contents("request").length === 1);
+  b.leave();
+  await until("the host is told", () => failures().length === 2);
+  expect(failures()[1]?.id).toBe("two");
+
+  host.request("nobody", 3, "to nobody");
+  await until("the host is told", () => failures().length === 3);
+});
