@@ -1,0 +1,241 @@
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { fetch } from "undici";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { createLog } from "../../shared/log.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
+import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { ok, startSimpleWorker, workerRecord } from "./rig.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../balancer/main.ts", import.meta.url));
+const SECRET = "canary-secret-0123456789-0123456789-0123456789";
+const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
+const closers: (() => Promise<unknown>)[] = [];
+let store: Store;
+let socketPath: string;
+
+interface Ready {
+  readonly type: string;
+  readonly httpPort: number;
+  readonly statusPort: number;
+  readonly tlsPort?: number;
+}
+
+beforeEach(async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "ct-balancer-"));
+  closers.push(() => rm(dataDir, { recursive: true }));
+  const server = await startStoreServer({
+    dataDir,
+    clock: systemClock,
+    log,
+    counters: createCounters(),
+  });
+  closers.push(() => server.close());
+  socketPath = server.socketPath;
+  store = connectEmbeddedStore({ socketPath, clock: systemClock, log });
+  closers.push(() => store.close());
+});
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+interface Balancer {
+  readonly process: ChildProcess;
+  readonly output: () => string;
+  readonly messages: unknown[];
+  readonly exited: Promise<number | null>;
+  ready(): Promise<Ready>;
+}
+
+function environment(more: Record<string, string> = {}): Record<string, string> {
+  return {
+    PATH: process.env["PATH"] ?? "",
+    CT_SECRET: SECRET,
+    CT_STORE_SOCKET: socketPath,
+    CT_BIND: "127.0.0.1",
+    CT_PORT: "0",
+    CT_TLS_PORT: "0",
+    CT_STATUS_PORT: "0",
+    ...more,
+  };
+}
+
+/** The program as the edge starts it: with an IPC channel. */
+function startChild(more: Record<string, string> = {}): Balancer {
+  const child = fork(PROGRAM, [], {
+    env: environment(more),
+    execArgv: ["--import", "tsx"],
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  return watch(child);
+}
+
+/** The program as an operator starts it. */
+function startAlone(more: Record<string, string> = {}, args: readonly string[] = []): Balancer {
+  const child = spawn(process.execPath, ["--import", "tsx", PROGRAM, ...args], {
+    env: environment(more),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return watch(child);
+}
+
+function watch(child: ChildProcess): Balancer {
+  let output = "";
+  const messages: unknown[] = [];
+  child.stdout?.on("data", (bytes) => {
+    output += String(bytes);
+  });
+  child.stderr?.on("data", (bytes) => {
+    output += String(bytes);
+  });
+  child.on("message", (message) => messages.push(message));
+  // Not "close": it does not come after the channel was disconnected from this side.
+  const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  const ended = [child.stdout, child.stderr].map(
+    (stream) => new Promise<void>((resolve) => stream?.once("end", resolve)),
+  );
+  closers.push(async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  return {
+    process: child,
+    output: () => output,
+    messages,
+    exited: Promise.all(ended).then(() => exited),
+    async ready() {
+      await expect
+        .poll(() => messages, { timeout: 15_000 })
+        .toContainEqual(expect.objectContaining({ type: "ready" }));
+      return messages.find((message) => (message as Ready).type === "ready") as Ready;
+    },
+  };
+}
+
+async function getJson(url: string): Promise<{ status: number; body: Record<string, unknown> }> {
+  const answer = await fetch(url);
+  return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+}
+
+describe("the balancer as a process of the edge", () => {
+  test("says when it listens, finds workers in the store, announces itself, and shows what it sees", async () => {
+    const worker = await startSimpleWorker(() => ok("from the worker"));
+    closers.push(() => worker.close());
+    const balancer = startChild();
+    const { httpPort, statusPort, tlsPort } = await balancer.ready();
+    expect(tlsPort).toBeUndefined();
+    const status = `http://127.0.0.1:${statusPort}`;
+    expect(await getJson(`${status}/health/live`)).toEqual({
+      status: 200,
+      body: { status: "live" },
+    });
+    expect((await getJson(`${status}/health/ready`)).status).toBe(503);
+    expect((await getJson(`http://127.0.0.1:${httpPort}/ct-health/`)).status).toBe(503);
+
+    await store.announce(workerRecord("w1", worker.port));
+    await expect
+      .poll(async () => (await getJson(`${status}/health/ready`)).status, { timeout: 5000 })
+      .toBe(200);
+    const answer = await fetch(`http://127.0.0.1:${httpPort}/`);
+    expect(await answer.text()).toBe("from the worker");
+
+    const { body } = await getJson(`${status}/view`);
+    expect(body).toMatchObject({
+      role: "balancer",
+      store: { state: "up" },
+      workers: [{ id: "w1", suspect: false }],
+    });
+    expect(body["counters"]).toMatchObject({ "balancer.requests{none}": 1 });
+    expect((await getJson(`${status}/nothing`)).status).toBe(404);
+    await expect
+      .poll(async () => (await store.members()).members.map(({ kind }) => kind).sort())
+      .toEqual(["balancer", "worker"]);
+    expect(balancer.output()).not.toContain(SECRET);
+  });
+
+  test("ends in order when it is told to, and takes its record out", async () => {
+    const balancer = startChild();
+    await balancer.ready();
+    await expect.poll(async () => (await store.members()).members.length).toBe(1);
+    const startedMs = performance.now();
+    balancer.process.send({ type: "stop" });
+    expect(await balancer.exited).toBe(0);
+    expect(performance.now() - startedMs).toBeLessThan(2000);
+    expect((await store.members()).members).toEqual([]);
+  });
+
+  test("ends when the edge is gone", async () => {
+    const balancer = startChild();
+    await balancer.ready();
+    balancer.process.disconnect();
+    expect(await balancer.exited).toBe(0);
+  });
+
+  test("leaves Ctrl-C to the edge, and obeys SIGTERM", async () => {
+    const balancer = startChild();
+    const { statusPort } = await balancer.ready();
+    balancer.process.kill("SIGINT");
+    expect((await getJson(`http://127.0.0.1:${statusPort}/health/live`)).status).toBe(200);
+    balancer.process.kill("SIGTERM");
+    expect(await balancer.exited).toBe(0);
+  });
+
+  test("reports a port in use to the edge", async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    closers.push(() => new Promise((resolve) => server.close(resolve)));
+    const { port } = server.address() as { port: number };
+    for (const setting of ["CT_PORT", "CT_STATUS_PORT"]) {
+      const balancer = startChild({ [setting]: String(port) });
+      expect(await balancer.exited).toBe(1);
+      const message = `${setting}=${port}: already in use by another program; stop it or set ${setting} to another port`;
+      expect(balancer.messages).toEqual([{ type: "failed", message }]);
+      expect(balancer.output()).toContain(`${message}\n`);
+    }
+  });
+});
+
+describe("the balancer as a program of its own", () => {
+  test("ends at Ctrl-C", async () => {
+    const balancer = startAlone();
+    await expect.poll(balancer.output, { timeout: 15_000 }).toContain("listening");
+    balancer.process.kill("SIGINT");
+    expect(await balancer.exited).toBe(0);
+  });
+
+  test.each([
+    ["no secret", { CT_SECRET: "" }, "CT_SECRET is not set"],
+    ["no store", { CT_STORE_SOCKET: "" }, "CT_STORE_SOCKET is not set"],
+    [
+      "a missing certificate",
+      { CT_TLS_CERT: "/nowhere/cert.pem", CT_TLS_KEY: "/nowhere/key.pem" },
+      "CT_TLS_CERT=/nowhere/cert.pem: it cannot be read",
+    ],
+    [
+      "a bad proxy",
+      { CT_TRUSTED_PROXIES: "10.0.0.0/99" },
+      'CT_TRUSTED_PROXIES="10.0.0.0/99" is not allowed',
+    ],
+    ["a bad number", { CT_MAX_CONNECTIONS: "many" }, 'CT_MAX_CONNECTIONS="many" is not allowed'],
+  ])("does not start with %s, and says so in one line", async (_name, more, line) => {
+    const balancer = startAlone(more);
+    expect(await balancer.exited).toBe(1);
+    expect(balancer.output()).toContain(line);
+    expect(balancer.output().trim().split("\n")).toHaveLength(1);
+  });
+
+  test("explains its settings", async () => {
+    const balancer = startAlone({}, ["--help"]);
+    expect(await balancer.exited).toBe(0);
+    expect(balancer.output()).toContain("--trusted-proxies");
+    expect(balancer.output()).not.toContain(SECRET);
+  });
+});
