@@ -4,7 +4,7 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createNetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -33,29 +33,33 @@ export const HOST_USER: UserRecord = { id: "user-host", name: "Host", email: "ho
 export const GUEST_USER: UserRecord = { id: "user-guest", name: "Guest" };
 
 export interface StoreFixture {
-  readonly socketPath: string;
   /** Another client of the same store. */
   connect(): Store;
-  /** Ends the store's process part; `start` brings it back with what its journal remembers. */
+  /** Ends the store; `start` brings it back with what its journal remembers. */
   stop(): Promise<void>;
   start(): Promise<void>;
 }
 
 /** A real embedded store, gone when the test ends. */
 export async function startStore(clock: Clock = systemClock): Promise<StoreFixture> {
-  const dataDir = mkdtempSync(join(tmpdir(), "ct-sessions-"));
+  const folder = mkdtempSync(join(tmpdir(), "ct-sessions-"));
+  const dataDir = join(folder, "data");
   const log = silentLog();
   let server = await startStoreServer({ dataDir, clock, log });
+  // Each start of the store listens at another place; its clients are told one for good.
+  const socketPath = join(folder, "store.sock");
+  const door = createNetServer((client) => pipeBoth(client, connect(server.socketPath)));
+  await new Promise<void>((resolve) => door.listen(socketPath, resolve));
   const stores: Store[] = [];
   onTestFinished(async () => {
     for (const store of stores) await store.close();
+    door.close();
     await server.close();
-    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   });
   return {
-    socketPath: server.socketPath,
     connect() {
-      const store = connectEmbeddedStore({ socketPath: server.socketPath, clock, log });
+      const store = connectEmbeddedStore({ socketPath, clock, log });
       stores.push(store);
       return store;
     },
@@ -64,6 +68,17 @@ export async function startStore(clock: Clock = systemClock): Promise<StoreFixtu
       server = await startStoreServer({ dataDir, clock, log });
     },
   };
+}
+
+function pipeBoth(a: Socket, b: Socket): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    from.on("error", () => to.destroy());
+    from.on("close", () => to.destroy());
+    from.pipe(to);
+  }
 }
 
 export interface WorkerOptions {

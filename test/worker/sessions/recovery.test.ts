@@ -1,0 +1,220 @@
+/** A worker that ends and starts again under its id: its sessions go on. */
+import { expect, it } from "vitest";
+import { until } from "../../support/until.ts";
+import {
+  GUEST_USER,
+  HOST_USER,
+  isJoinRequest,
+  joinAnswer,
+  rawPeer,
+  requestJoin,
+  startStore,
+  startWorker,
+  type WorkerFixture,
+} from "./fixture.ts";
+import { createSkipClock } from "./skip-clock.ts";
+
+/** Kills the worker and starts it again on the same port, with the same id. */
+async function restart(
+  worker: WorkerFixture,
+  options: Parameters<typeof startWorker>[0] = {},
+): Promise<WorkerFixture> {
+  await worker.kill();
+  const next = await startWorker({ ...options, store: worker.storeFixture, port: worker.port });
+  await next.registry.recover();
+  return next;
+}
+
+it("after a restart the peers come back as who they were, and nobody is told", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  // Both have sent something: they know that they are in.
+  guest.broadcast("before", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("before"));
+  const epoch = worker.registry.live(sessionId)?.epoch ?? 0;
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map((p) => p.settled))
+    .toEqual([true, true]);
+
+  const next = await restart(worker);
+  expect(next.registry.live(sessionId)?.epoch).toBeGreaterThan(epoch);
+  await until("both are back", () => host.connects === 2 && guest.connects === 2);
+  guest.broadcast("after", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("after"));
+  expect(host.received.at(-1)?.origin).toBe(guest.id);
+  expect(host.plain("peer/info")).toHaveLength(1);
+  expect(guest.plain("peer/info")).toHaveLength(1);
+  expect(host.plain("room/joined")).toHaveLength(1);
+  expect(host.plain("room/left")).toEqual([]);
+  expect(next.counters.value("worker.sessions_resumed", "restarted")).toBe(1);
+  const events = await next.store.readEvents({ limit: 10, sessionId });
+  expect(events.map(({ kind, cause }) => `${kind}: ${cause}`)).toEqual([
+    "created: create",
+    "joined: host",
+    "joined: guest",
+    "resumed: restarted",
+  ]);
+});
+
+it("a guest is served before the host is back, and the host gets what was said meanwhile", async () => {
+  const worker = await startWorker();
+  const { host, hostToken, sessionId } = await worker.openSession();
+  const a = await worker.joinSession(sessionId, host);
+  const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
+  const hostId = host.id;
+  for (const peer of [a, b]) peer.broadcast("I am here", [hostId]);
+  await until("the host hears both", () => host.contents("broadcast").length === 2);
+  host.close();
+
+  await restart(worker);
+  await until("both guests are back", () => a.connects === 2 && b.connects === 2);
+  a.broadcast("without the host", [hostId, b.id]);
+  await until("b hears it", () => b.contents("broadcast").includes("without the host"));
+
+  const back = rawPeer({ url: worker.url, roomToken: hostToken });
+  await until("the host hears it", () => back.contents("broadcast").includes("without the host"));
+  expect(back.received.map(({ kind }) => kind)).toEqual(["broadcast"]);
+});
+
+it("a peer that had not said anything yet is announced again", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  await restart(worker);
+  await until("the guest is told again who it is", () => guest.plain("peer/info").length === 2);
+  await until("the host hears of it again", () => host.plain("room/joined").length === 2);
+  expect(guest.plain("peer/info")[1]).toEqual(guest.plain("peer/info")[0]);
+  // The host has said something: it let the guest in.
+  expect(host.plain("peer/info")).toHaveLength(1);
+});
+
+it("whoever does not come back within 30 s of the recovery has left", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.broadcast("settled", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  guest.close();
+  const clock = createSkipClock();
+  await restart(worker, { clock });
+  await until("the host is back", () => host.connects === 2);
+  clock.skip(30_000);
+  await until("the host hears that the guest left", () => host.plain("room/left").length === 1);
+});
+
+it("a session whose host does not come back is closed, and its guests are told", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  host.close();
+  const clock = createSkipClock();
+  await restart(worker, { clock });
+  await until("the guest is back", () => guest.connects === 2);
+  clock.skip(30_000);
+  await until("the guest is told", () => guest.plain("room/closed").length === 1);
+});
+
+it("who left before the restart stays out after it", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const guest = await worker.peer(token).ready();
+  guest.leave();
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.buriedTokens.length)
+    .toBe(1);
+  const next = await restart(worker);
+  const again = next.peer(token);
+  await until("it is sent away", () => again.disconnects.length === 1);
+  expect(next.counters.value("worker.connects_refused", "left")).toBe(1);
+});
+
+it("a closed session stays closed after a restart", async () => {
+  const worker = await startWorker();
+  const { host, hostToken, sessionId } = await worker.openSession();
+  host.leave();
+  await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
+  const next = await restart(worker);
+  const again = next.peer(hostToken);
+  await until("it is sent away", () => again.disconnects.length === 1);
+  expect(next.counters.value("worker.connects_refused", "closed")).toBe(1);
+});
+
+it("a join request that waits is put to the host again, and the guest gets its answer", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const pollToken = await requestJoin(worker.registry, sessionId);
+  const first = await until("the host is asked", () => host.received.find(isJoinRequest));
+  const next = await restart(worker);
+  await until("the host is asked again", () => host.received.filter(isJoinRequest).length === 2);
+  expect(host.received.filter(isJoinRequest)[1]?.id).toBe(first.id);
+  // The answer to the first question is as good.
+  host.decide(first, true);
+  const answer = await joinAnswer(next.store, pollToken);
+  if (!answer.accepted) throw new Error(answer.code);
+  const guest = await next.peer(answer.roomToken).ready();
+  expect(guest.plain("peer/info")[0]?.[0]).toMatchObject({ name: GUEST_USER.name });
+});
+
+it("a session that was created but not opened yet waits on for its host", async () => {
+  const worker = await startWorker();
+  const created = await worker.registry.create(HOST_USER);
+  if (created.outcome !== "created") throw new Error(created.outcome);
+  const next = await restart(worker);
+  expect(await next.registry.live(created.sessionId)?.requestJoin(GUEST_USER)).toEqual({
+    outcome: "unopened",
+  });
+  const host = await next.peer(created.roomToken).ready();
+  expect(host.plain("peer/info")).toHaveLength(1);
+});
+
+it("an answer to a request that the worker before passed on still reaches the asker", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  guest.request(host.id, 4711, "before the restart");
+  const request = await until("the host is asked", () =>
+    host.received.find(({ content, kind }) => kind === "request" && content instanceof Uint8Array),
+  );
+  await restart(worker);
+  await until("both are back", () => host.connects === 2 && guest.connects === 2);
+  host.respond(request, "after the restart");
+  await until("the guest is answered", () => guest.contents("response").length === 1);
+  expect(guest.received.find(({ kind }) => kind === "response")?.id).toBe(4711);
+});
+
+it("a session of another worker that lives is not taken, and its owner is named", async () => {
+  const store = await startStore();
+  const owner = await startWorker({ store, id: "worker-1" });
+  const other = await startWorker({ store, id: "worker-2" });
+  const { sessionId, hostToken } = await owner.openSession();
+  expect(await other.registry.claim(sessionId)).toEqual({
+    outcome: "elsewhere",
+    owner: "worker-1",
+    epoch: owner.registry.live(sessionId)?.epoch,
+  });
+  const stray = other.peer(hostToken, { options: { reconnection: false } });
+  await expect.poll(() => other.counters.value("worker.connects_refused", "elsewhere")).toBe(1);
+  expect(stray.received).toEqual([]);
+});
+
+it("a worker that lost a session sends its peers away in a way that makes them come back", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const record = await worker.store.findSession(sessionId);
+  if (record === undefined) throw new Error("no record");
+  const holder = { sessionId, owner: record.owner, epoch: record.epoch };
+  await worker.store.releaseSession(holder, undefined);
+  const thief = await startWorker({ store: worker.storeFixture, id: "worker-2" });
+  expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
+
+  // The next write tells the worker.
+  await requestJoin(worker.registry, sessionId);
+  const request = await until("the host is asked", () => host.received.find(isJoinRequest));
+  host.decide(request, true);
+  await until("the host is disconnected", () => host.disconnects.length === 1);
+  expect(host.disconnects[0]).toBe("transport close");
+  expect(worker.registry.live(sessionId)).toBeUndefined();
+  expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
+});

@@ -1,0 +1,112 @@
+/** The store is away: what runs goes on, and the store hears of it later. */
+import { expect, it } from "vitest";
+import { until } from "../../support/until.ts";
+import { HOST_USER, startStore, startWorker } from "./fixture.ts";
+
+it("a running session goes on, and peers leave and come back", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const a = await worker.joinSession(sessionId, host);
+  const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
+  await worker.storeFixture.stop();
+
+  a.broadcast("still here", [host.id, b.id]);
+  await until("b hears it", () => b.contents("broadcast").includes("still here"));
+  a.socket.io.engine.close();
+  await until("a is back", () => a.connects === 2);
+  const bId = b.id;
+  b.leave();
+  await until("the host hears that b left", () => host.plain("room/left").length === 1);
+
+  await worker.storeFixture.start();
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id), {
+      timeout: 10_000,
+    })
+    .toEqual([host.id, a.id]);
+  expect((await worker.store.findSession(sessionId))?.buriedTokens).toHaveLength(1);
+  expect(bId).toMatch(/^\w{24}$/);
+});
+
+it("a guest with a good token is let in, and stored when the store is back", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  await worker.storeFixture.stop();
+  const guest = await worker.peer(token).ready();
+  guest.broadcast("hello", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("hello"));
+  await worker.storeFixture.start();
+  await expect
+    .poll(
+      async () =>
+        (await worker.store.findSession(sessionId))?.peers.map(({ id, settled }) => [id, settled]),
+      { timeout: 10_000 },
+    )
+    .toEqual([
+      [host.id, true],
+      [guest.id, true],
+    ]);
+});
+
+it("a new session starts, and is recorded when the store is back", async () => {
+  const worker = await startWorker();
+  await worker.storeFixture.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  const { host, sessionId } = await worker.openSession();
+  expect(await worker.registry.claim(sessionId)).toMatchObject({ outcome: "here" });
+  await worker.storeFixture.start();
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.state, { timeout: 10_000 })
+    .toBe("open");
+  const record = await worker.store.findSession(sessionId);
+  expect(record?.peers.map(({ id }) => id)).toEqual([host.id]);
+  expect(worker.registry.live(sessionId)?.epoch).toBe(record?.epoch);
+  const guest = await worker.joinSession(sessionId, host);
+  expect(guest.id).not.toBe(host.id);
+});
+
+it("a session that was closed meanwhile does not come back with the store", async () => {
+  const worker = await startWorker();
+  const { host, hostToken, sessionId } = await worker.openSession();
+  await worker.storeFixture.stop();
+  host.leave();
+  await until("the host has left", () => host.disconnects.length === 1);
+  const again = worker.peer(hostToken);
+  await until("it is sent away", () => again.disconnects.length === 1);
+  await worker.storeFixture.start();
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.state, { timeout: 10_000 })
+    .toBe("closed");
+  await expect.poll(() => worker.registry.load.sessions, { timeout: 10_000 }).toBe(0);
+});
+
+it("a connection for a session that only the store knows waits until it is back", async () => {
+  const store = await startStore();
+  const before = await startWorker({ store });
+  const { host, hostToken, sessionId } = await before.openSession();
+  host.close();
+  await before.kill();
+  const worker = await startWorker({ store });
+  await store.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  await expect(worker.registry.claim(sessionId)).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
+
+  const back = worker.peer(hostToken);
+  await expect.poll(() => worker.sockets.connections).toBe(1);
+  expect(back.connects).toBe(0);
+  await store.start();
+  await until("it is let in", () => back.connects === 1);
+  expect(back.disconnects).toEqual([]);
+  expect(worker.registry.live(sessionId)).toBeDefined();
+});
+
+it("the quota of a user holds", async () => {
+  const worker = await startWorker({ settings: { maxSessionsPerUser: 2 } });
+  const outcomes = [];
+  for (let i = 0; i < 3; i++) outcomes.push((await worker.registry.create(HOST_USER)).outcome);
+  expect(outcomes).toEqual(["created", "created", "quota"]);
+  await worker.storeFixture.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  expect((await worker.registry.create(HOST_USER)).outcome).toBe("quota");
+});
