@@ -89,7 +89,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     trusted,
     certificate,
     limits: settings,
-    onPort: naming.note,
+    onPort: (setting, port) => naming.note(setting, port),
   }).catch((error: unknown) => naming.explain(error));
   shutdown.add("traffic", () => dataPath.close());
 

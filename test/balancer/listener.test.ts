@@ -323,7 +323,7 @@ test("closing ends idle and busy connections", async () => {
   const busy = await rig.client();
   busy.write(GET);
   await (await worker.connection(0)).head();
-  await rig.path.close();
+  rig.path.close();
   await idle.end();
   await busy.end();
 });
