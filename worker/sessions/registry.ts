@@ -40,6 +40,8 @@ export interface Registry {
   claim(id: SessionId): Promise<Claim>;
   /** The session, when this worker serves it now; asks nobody. */
   live(id: SessionId): Session | undefined;
+  /** Ids of the sessions that this worker serves now. */
+  readonly sessionIds: readonly SessionId[];
   readonly load: { readonly sessions: number; readonly connections: number };
   /** Closes the peers' connections in a way that makes clients come back, and forgets all sessions; their records stay. */
   close(): Promise<void>;
@@ -289,6 +291,9 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     live(id) {
       const session = sessions.get(id);
       return session?.isLive ? session : undefined;
+    },
+    get sessionIds() {
+      return [...sessions.values()].filter((session) => session.isLive).map(({ id }) => id);
     },
     get load() {
       let connections = 0;
