@@ -18,7 +18,7 @@ import { deriveKeys } from "../../../shared/secret.ts";
 import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
-import { workerTag } from "../../../shared/tag.ts";
+import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/join-answer.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
@@ -113,6 +113,7 @@ export interface WorkerFixture {
   readonly tokens: Tokens;
   readonly registry: Registry;
   readonly sockets: Sockets;
+  readonly tag: WorkerTag;
   readonly counters: Counters;
   /** Somebody who is gone when the test ends. */
   peer(roomToken: string, options?: Partial<RawPeerOptions>): RawPeer;
@@ -186,6 +187,7 @@ export async function startWorker(
     tokens,
     registry,
     sockets,
+    tag,
     counters,
     peer: (roomToken, more) => rawPeer({ url, roomToken, ...more }),
     async openSession() {

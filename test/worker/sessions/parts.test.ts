@@ -1,0 +1,190 @@
+/** The small parts of a session, each alone: ids of requests, waiting requests, pace, what is written. */
+import { describe, expect, it } from "vitest";
+import type { PeerId, SessionId, WorkerId } from "../../../shared/ids.ts";
+import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
+import { createLedger } from "../../../worker/sessions/ledger.ts";
+import { createPace } from "../../../worker/sessions/pace.ts";
+import { createRelayIds } from "../../../worker/sessions/relay-id.ts";
+import { createRequests, type WaitingRequest } from "../../../worker/sessions/requests.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const KEY = Buffer.alloc(32, 1);
+const SESSION = "abcdefghijklmnopqrstuvwx" as SessionId;
+const [A, B, C] = ["peer-a", "peer-b", "peer-c"] as [PeerId, PeerId, PeerId];
+
+describe("the id of a relayed request", () => {
+  const request = { requester: A, id: Buffer.from([0xcd, 1, 2]), epoch: 1_900_000_000_000 };
+
+  it("says whose answer it brings, to any worker with the key", () => {
+    const id = createRelayIds(KEY, SESSION).forRequest(request, B);
+    expect(createRelayIds(KEY, SESSION).readRequest(id, B)).toEqual(request);
+  });
+
+  it("is good only from the peer that was asked, in this session, unchanged", () => {
+    const ids = createRelayIds(KEY, SESSION);
+    const id = ids.forRequest(request, B);
+    expect(ids.readRequest(id, C)).toBeUndefined();
+    expect(createRelayIds(KEY, "other" as SessionId).readRequest(id, B)).toBeUndefined();
+    expect(createRelayIds(Buffer.alloc(32, 2), SESSION).readRequest(id, B)).toBeUndefined();
+    expect(ids.readRequest(id.replace(A, C), B)).toBeUndefined();
+    expect(ids.readJoin(id, B)).toBeUndefined();
+    for (const garbage of ["", ".", "r", "r.....", `${id}x`, id.slice(1)]) {
+      expect(ids.readRequest(garbage, B)).toBeUndefined();
+    }
+  });
+
+  it("of a join request is the same whenever the host is asked", () => {
+    const ids = createRelayIds(KEY, SESSION);
+    expect(ids.forJoin("token", A)).toBe(ids.forJoin("token", A));
+    expect(ids.readJoin(ids.forJoin("token", A), A)).toBe("token");
+    expect(ids.readRequest(ids.forJoin("token", A), A)).toBeUndefined();
+  });
+});
+
+describe("waiting requests", () => {
+  function setUp() {
+    const clock = createStepClock();
+    const failed: WaitingRequest[] = [];
+    const requests = createRequests({ clock, fail: (request) => failed.push(request) });
+    const add = (name: string, requester = A, responder = B) =>
+      requests.add(name, { requester, responder, id: Buffer.from(name) });
+    return { clock, failed, requests, add, ids: () => failed.map(({ id }) => id.toString()) };
+  }
+
+  it("fail after 30 s, each in its time", () => {
+    const { clock, add, ids } = setUp();
+    add("first");
+    clock.advance(10_000);
+    add("second");
+    clock.advance(19_999);
+    expect(ids()).toEqual([]);
+    clock.advance(1);
+    expect(ids()).toEqual(["first"]);
+    clock.advance(10_000);
+    expect(ids()).toEqual(["first", "second"]);
+  });
+
+  it("are answered once", () => {
+    const { clock, add, requests, ids } = setUp();
+    add("one");
+    expect(requests.take("one")).toBe(true);
+    expect(requests.take("one")).toBe(false);
+    clock.advance(60_000);
+    expect(ids()).toEqual([]);
+  });
+
+  it("fail at once when who should answer is gone, and are forgotten when the asker is", () => {
+    const { add, requests, ids } = setUp();
+    add("of a to b", A, B);
+    add("of b to a", B, A);
+    add("of c to b", C, B);
+    requests.forget(B);
+    expect(ids()).toEqual(["of a to b", "of c to b"]);
+    expect(requests.take("of b to a")).toBe(false);
+  });
+
+  it("are bounded for each asker", () => {
+    const { add, requests } = setUp();
+    const added = Array.from({ length: 4097 }, (_, n) => add(`request ${n}`));
+    expect(added.filter(Boolean)).toHaveLength(4096);
+    expect(add("of another", C)).toBe(true);
+    requests.take("request 0");
+    expect(add("room again")).toBe(true);
+  });
+});
+
+describe("pace", () => {
+  it("lets two seconds' worth through at once, then asks for pauses that keep the average", () => {
+    const clock = createStepClock();
+    const pace = createPace({ clock, perSecond: 100 });
+    const pauses = Array.from({ length: 210 }, () => pace.spend());
+    expect(pauses.slice(0, 200).every((pause) => pause === 0)).toBe(true);
+    expect(pauses.slice(200)).toEqual([10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+    clock.advance(100);
+    expect(pace.debtMs()).toBe(0);
+    expect(pace.spend()).toBe(10);
+  });
+
+  it("never asks for more than five seconds", () => {
+    const pace = createPace({ clock: createStepClock(), perSecond: 10 });
+    const pauses = Array.from({ length: 1000 }, () => pace.spend());
+    expect(pauses.at(-1)).toBe(5000);
+  });
+});
+
+describe("the ledger", () => {
+  const holder: Holder = { sessionId: SESSION, owner: "worker-1" as WorkerId, epoch: 1 };
+
+  function setUp() {
+    const clock = createStepClock();
+    const events: string[] = [];
+    const ledger = createLedger({
+      clock,
+      holder: () => holder,
+      onLost: () => events.push("lost"),
+      onFailure: () => events.push("failure"),
+    });
+    let away = false;
+    return {
+      clock,
+      events,
+      ledger,
+      setAway: (value: boolean) => {
+        away = value;
+      },
+      write: (name: string, result: "done" | "lost" = "done") =>
+        ledger.write(async () => {
+          if (away) throw new StoreAwayError(name);
+          events.push(name);
+          return result;
+        }),
+    };
+  }
+
+  it("writes in order, one after the other", async () => {
+    const { ledger, events } = setUp();
+    const slow = ledger.write(async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      events.push("slow");
+      return "done";
+    });
+    const fast = ledger.write(async () => {
+      events.push("fast");
+      return "done";
+    });
+    expect(await Promise.all([slow, fast])).toEqual(["done", "done"]);
+    expect(events).toEqual(["slow", "fast"]);
+  });
+
+  it("keeps what cannot be written, makes nobody wait for it, and writes it later in order", async () => {
+    const { clock, ledger, events, setAway, write } = setUp();
+    setAway(true);
+    expect(await write("first")).toBe("later");
+    expect(await write("second")).toBe("later");
+    expect(ledger.pending).toBe(2);
+    clock.advance(1000);
+    await ledger.settled();
+    expect(events).toEqual([]);
+    setAway(false);
+    clock.advance(1000);
+    await ledger.settled();
+    expect(events).toEqual(["first", "second"]);
+    expect(ledger.pending).toBe(0);
+  });
+
+  it("stops when the session is lost", async () => {
+    const { ledger, events, write } = setUp();
+    const results = Promise.all([write("one", "lost"), write("two")]);
+    expect(await results).toEqual(["lost", "lost"]);
+    expect(events).toEqual(["one", "lost"]);
+    expect(await write("three")).toBe("lost");
+    expect(ledger.pending).toBe(0);
+  });
+
+  it("leaves out a write that can never succeed", async () => {
+    const { ledger, events, write } = setUp();
+    const bad = ledger.write(() => Promise.reject(new Error("a bug")));
+    expect(await Promise.all([bad, write("next")])).toEqual(["done", "done"]);
+    expect(events).toEqual(["failure", "next"]);
+  });
+});
