@@ -1,0 +1,175 @@
+/**
+ * The protocol's HTTP side: which rooms it has, what goes with every answer, and what becomes of requests that fit
+ * nowhere or fail.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { Clock } from "../../shared/clock.ts";
+import type { Settings } from "../../shared/config.ts";
+import { errorCode } from "../../shared/errors.ts";
+import type { Log } from "../../shared/log.ts";
+import type { Counters } from "../../shared/metrics.ts";
+import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { WorkerTag } from "../../shared/tag.ts";
+import { createSignIns } from "../login/sign-ins.ts";
+import type { Tokens } from "../login/tokens.ts";
+import { signInWays } from "../login/ways.ts";
+import { PROTOCOL_VERSION } from "../sessions/protocol.ts";
+import type { Registry } from "../sessions/registry.ts";
+import { type Answer, COMMON_FIELDS, infoAnswer, replyWith, textAnswer } from "./answers.ts";
+import { createAuthentication } from "./authentication.ts";
+import { addLoginRoutes } from "./login.ts";
+import type { Origins } from "./origins.ts";
+import { addPages } from "./pages.ts";
+import { createPolls } from "./polls.ts";
+import { methodsOf } from "./routes.ts";
+import { addSessionRoutes } from "./session.ts";
+
+export interface Api {
+  /** Takes any request but those of sockets. */
+  handle(req: IncomingMessage, res: ServerResponse): void;
+  /** Long polls that wait now. */
+  readonly waitingPolls: number;
+  /** Tells whoever waits to ask again; later polls do not wait. */
+  close(): Promise<void>;
+}
+
+export interface ApiNeeds {
+  readonly store: Store;
+  readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "buryUser">;
+  readonly registry: Pick<Registry, "create" | "claim">;
+  readonly origins: Origins;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly settings: Pick<Settings, "serverOwner" | "serverUrl" | "loginSimple" | "loginApiKey">;
+  /** Of this worker: sign-ins that begin here are polled here. */
+  readonly tag: WorkerTag;
+  /** When a long poll ends without an answer; default 30 s. */
+  readonly pollTimeoutMs?: number;
+}
+
+/** Answers a request that is not granted, and counts it by its reason. */
+export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => FastifyReply;
+
+/** As in the protocol's own server; the forms are far smaller. */
+const MAX_BODY_BYTES = 100 * 1024;
+/** A join poll's token has 48 characters, a sign-in's 40. */
+const MAX_PARAM_CHARS = 256;
+
+export async function createApi(needs: ApiNeeds): Promise<Api> {
+  const { counters, origins, settings } = needs;
+  const refuse: Refuse = (reply, reason, answer) => {
+    counters.count("worker.requests_refused", reason);
+    return replyWith(reply, answer);
+  };
+  const dress = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
+    reply.headers({ ...COMMON_FIELDS, ...origins.fields(raw) });
+  };
+  const app = Fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    routerOptions: { maxParamLength: MAX_PARAM_CHARS },
+    frameworkErrors(_error, request, reply) {
+      dress(request, reply);
+      void refuse(reply, "url", textAnswer(400, "Malformed URL"));
+    },
+  });
+  app.addHook("onRequest", async (request, reply) => dress(request, reply));
+  readNoBodies(app);
+  app.setNotFoundHandler((request, reply) => answerMisfit(request, reply, { origins, refuse }));
+  app.setErrorHandler((error, request, reply) => {
+    const failure = describeFailure(error);
+    if (failure.isOurs) {
+      needs.log.error({ err: error, route: request.routeOptions.url }, "a request failed");
+    }
+    return refuse(reply, failure.reason, failure.answer);
+  });
+
+  const ways = signInWays(settings);
+  const polls = createPolls({
+    ...needs,
+    ...(needs.pollTimeoutMs !== undefined && { timeoutMs: needs.pollTimeoutMs }),
+  });
+  const authentication = createAuthentication({
+    ...needs,
+    activeProviders: new Set(ways.map((way) => way.authProvider)),
+  });
+  const parts = { ...needs, app, refuse, polls, authentication, ways };
+  app.get("/api/meta", () => ({
+    owner: settings.serverOwner,
+    version: PROTOCOL_VERSION,
+    transports: ["socket.io"],
+  }));
+  addLoginRoutes({ ...parts, signIns: createSignIns(needs) });
+  addSessionRoutes(parts);
+  addPages(parts);
+  await app.ready();
+
+  return {
+    handle: (req, res) => app.routing(req, res),
+    get waitingPolls() {
+      return polls.waiting;
+    },
+    async close() {
+      polls.close();
+      await app.close();
+    },
+  };
+}
+
+/**
+ * Most routes take no body, so none is waited for: Node throws away what comes. The forms have parsers of their own
+ * (login.ts).
+ */
+function readNoBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));
+}
+
+/** A preflight, a method that does not fit, or a path that does not exist. */
+function answerMisfit(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { origins, refuse }: { origins: Origins; refuse: Refuse },
+): FastifyReply {
+  const methods = methodsOf(request.raw.url ?? "");
+  // With the right method it is a way to sign in that is off.
+  if (methods === undefined || methods.includes(request.method)) {
+    return refuse(reply, "path", textAnswer(404, "Not found"));
+  }
+  if (request.method === "OPTIONS") {
+    return reply.code(200).headers(origins.preflightFields(methods)).send();
+  }
+  reply.header("allow", [...methods, "OPTIONS"].join(", "));
+  return refuse(reply, "method", textAnswer(405, "Method not allowed"));
+}
+
+interface Failure {
+  readonly reason: string;
+  readonly answer: Answer;
+  /** A bug or a broken part, not something that the client did. */
+  readonly isOurs: boolean;
+}
+
+function describeFailure(error: unknown): Failure {
+  if (error instanceof StoreAwayError) {
+    const answer = infoAnswer(503, "StoreAway", "The server is busy; please try again");
+    return { reason: "store-away", answer, isOurs: false };
+  }
+  const known = FAILURES.get(errorCode(error) ?? "");
+  return known ?? { reason: "internal", answer: INTERNAL, isOurs: true };
+}
+
+const INTERNAL = textAnswer(500, "An internal server error occurred");
+
+/** What Fastify says of requests. */
+const FAILURES: ReadonlyMap<string, Failure> = new Map([
+  ["FST_ERR_CTP_BODY_TOO_LARGE", theirs("body-size", 413, "The body is too large")],
+  ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", theirs("body", 400, "The body is not as long as it says")],
+  ["FST_ERR_CTP_INVALID_MEDIA_TYPE", theirs("content-type", 415, "The content type is unknown")],
+  ["FST_ERR_CTP_INVALID_JSON_BODY", theirs("json", 400, "The body is not JSON")],
+]);
+
+function theirs(reason: string, status: number, text: string): Failure {
+  return { reason, answer: textAnswer(status, text), isOurs: false };
+}

@@ -1,0 +1,37 @@
+/**
+ * Who makes a request: the user token in `x-oct-jwt`, else in the cookie.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Tokens, UserToken } from "../login/tokens.ts";
+import { readTokenCookie } from "./cookies.ts";
+import type { Origins } from "./origins.ts";
+
+export interface Authentication {
+  /** The checked token of whoever made the request; undefined when there is none that counts. */
+  userOf(req: Pick<IncomingMessage, "headers">): Promise<UserToken | undefined>;
+}
+
+export function createAuthentication(needs: {
+  readonly tokens: Pick<Tokens, "verifyUser">;
+  readonly origins: Pick<Origins, "trustsCookiesOf">;
+  /** Ways to sign in that are on; a token that was got in another way counts no more. */
+  readonly activeProviders: ReadonlySet<string>;
+}): Authentication {
+  const { tokens, origins, activeProviders } = needs;
+
+  function tokenOf(req: Pick<IncomingMessage, "headers">): string | undefined {
+    const field = req.headers["x-oct-jwt"];
+    if (typeof field === "string") return field;
+    return origins.trustsCookiesOf(req) ? readTokenCookie(req.headers.cookie) : undefined;
+  }
+
+  return {
+    async userOf(req) {
+      const token = tokenOf(req);
+      if (token === undefined || token === "") return undefined;
+      const checked = await tokens.verifyUser(token);
+      const provider = checked?.user.authProvider;
+      return provider !== undefined && activeProviders.has(provider) ? checked : undefined;
+    },
+  };
+}

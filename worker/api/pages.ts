@@ -1,0 +1,60 @@
+/**
+ * The pages that the worker serves as they are: the one to sign in with. Read once at start; a browser gets no more rights
+ * on them than they need.
+ */
+import { readFileSync } from "node:fs";
+import type { FastifyInstance } from "fastify";
+import type { SignInWay } from "../login/way.ts";
+
+/** Beside this file's folder, in the sources and in dist/ (edge/build.mjs copies them). */
+const FOLDER = new URL("../web/", import.meta.url);
+
+/**
+ * Nothing but our own files, nobody's frame, no form that goes elsewhere (contracts: the sign-in page holds a token in its
+ * address, so no referrer leaves it either).
+ */
+const PAGE_FIELDS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+  "referrer-policy": "no-referrer",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+};
+/** Two years, as browsers' lists of such hosts ask for. */
+const HSTS = "max-age=63072000";
+
+export function addPages(needs: {
+  readonly app: FastifyInstance;
+  readonly ways: readonly Pick<SignInWay, "name">[];
+  readonly settings: { readonly serverUrl: string | undefined };
+}): void {
+  const { app, ways, settings } = needs;
+  const fields = {
+    ...PAGE_FIELDS,
+    // Only when the operator says that this host is reached by HTTPS: it would also bind plain ports of the same host.
+    ...(settings.serverUrl !== undefined && { "strict-transport-security": HSTS }),
+  };
+  const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
+  const files = [
+    { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
+    { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
+    { path: "/login.css", type: "text/css", text: readPage("login.css") },
+  ];
+  for (const { path, type, text } of files) {
+    app.get(path, (_request, reply) =>
+      reply.headers({ ...fields, "content-type": `${type}; charset=utf-8` }).send(text),
+    );
+  }
+}
+
+function readPage(name: string): string {
+  return readFileSync(new URL(name, FOLDER), "utf8");
+}
+
+/** A page without the sections (`<!-- if NAME -->` to `<!-- end NAME -->`) of ways to sign in that are off. */
+function keepSections(page: string, active: ReadonlySet<string>): string {
+  return page.replace(
+    / *<!-- if (\w+) -->\n([\s\S]*?) *<!-- end \1 -->\n/g,
+    (_, name: string, section: string) => (active.has(name) ? section : ""),
+  );
+}

@@ -1,0 +1,44 @@
+/**
+ * Every path of the worker's HTTP side and the methods that it takes, for the answers to requests that fit nowhere: 405
+ * with `Allow` (RFC 9110 §15.5.6) and preflights. Pure.
+ */
+
+const METHODS_BY_PATH = {
+  "/api/meta": ["GET", "HEAD"],
+  "/api/login/initial": ["POST"],
+  "/api/login/poll/:token": ["POST"],
+  "/api/login/simple": ["POST"],
+  "/api/login/apikey": ["POST"],
+  "/api/login/validate": ["POST"],
+  "/api/logout": ["GET", "HEAD"],
+  "/api/session/create": ["POST"],
+  "/api/session/join/:room": ["POST"],
+  "/api/session/poll/:token": ["POST"],
+  "/login.html": ["GET", "HEAD"],
+  "/login.js": ["GET", "HEAD"],
+  "/login.css": ["GET", "HEAD"],
+  "/socket.io": ["GET", "POST"],
+  "/socket.io/": ["GET", "POST"],
+} as const satisfies Record<string, readonly string[]>;
+
+const patterns = Object.entries(METHODS_BY_PATH).map(([path, methods]) => ({
+  path: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+")}$`),
+  methods,
+}));
+
+/** The methods that the path of `url` takes; undefined when there is no such path. */
+export function methodsOf(url: string): readonly string[] | undefined {
+  const path = pathOf(url);
+  return patterns.find((known) => known.path.test(path))?.methods;
+}
+
+/** `url` up to its query. */
+export function pathOf(url: string): string {
+  const question = url.indexOf("?");
+  return question < 0 ? url : url.slice(0, question);
+}
+
+/** Whether a path is that of the sockets; engine.io takes it with and without the last slash. */
+export function isSocketPath(path: string): boolean {
+  return path === "/socket.io/" || path === "/socket.io";
+}

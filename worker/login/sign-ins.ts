@@ -1,0 +1,65 @@
+/**
+ * Sign-ins under way: begun by a client, finished by a form that a person or program sends to any worker, and picked up
+ * by the client, which polls for it. They are tickets in the store; a ticket says who signed in, and the token is signed
+ * only when it is handed out, so that the store never holds one.
+ */
+import { z } from "zod";
+import { randomAlphanumerics } from "../../shared/ids.ts";
+import type { Store, UserRecord } from "../../shared/store/store.ts";
+import { taggedId, type WorkerTag } from "../../shared/tag.ts";
+import type { SignInForm, SignInWay } from "./way.ts";
+
+export interface SignIns {
+  /** Begins one. The token begins with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
+  begin(): Promise<string>;
+  /**
+   * Finishes one. `gone`: it expired, was picked up, or never was. `answered`: another form came first, which counts (a
+   * button that was pressed twice). Rejects with `StoreAwayError`.
+   */
+  finish(
+    way: SignInWay,
+    form: Extract<SignInForm, { outcome: "accepted" }>,
+  ): Promise<"done" | "answered" | "gone">;
+  /** Ends one that was picked up. Rejects with `StoreAwayError`. */
+  end(token: string): Promise<void>;
+}
+
+/** As in the protocol's own server: a person has so long to find and fill the form. */
+const SIGN_IN_MS = 300_000;
+const USER_ID_CHARS = 24;
+
+export function createSignIns(needs: {
+  readonly store: Pick<Store, "putTicket" | "answerTicket" | "dropTicket">;
+  readonly tag: WorkerTag;
+}): SignIns {
+  const { store, tag } = needs;
+  return {
+    async begin() {
+      const token = taggedId(tag);
+      await store.putTicket({ kind: "login", token, question: null, ttlMs: SIGN_IN_MS });
+      return token;
+    },
+    finish(way, form) {
+      const user: UserRecord = {
+        id: randomAlphanumerics(USER_ID_CHARS),
+        ...form.user,
+        authProvider: way.authProvider,
+      };
+      return store.answerTicket("login", form.token, user);
+    },
+    end: (token) => store.dropTicket("login", token),
+  };
+}
+
+/** Who signed in, as the answer of a ticket says. Throws when it is not one of ours. */
+export function readSignedIn(answer: unknown): UserRecord {
+  return userSchema.parse(answer);
+}
+
+const text = z.string().min(1).max(1024);
+const userSchema = z.object({
+  id: text,
+  name: text,
+  email: text.exactOptional(),
+  authProvider: text,
+});

@@ -1,0 +1,220 @@
+#!/usr/bin/env node
+/**
+ * `ct-worker`: reads the settings, builds the parts, starts them and stops them.
+ */
+import { hostname } from "node:os";
+import { Command } from "commander";
+import { systemClock } from "../shared/clock.ts";
+import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
+import { edgeProof } from "../shared/edge-headers.ts";
+import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
+import { createLog, type Log } from "../shared/log.ts";
+import { createLease } from "../shared/membership/lease.ts";
+import { createMembershipView } from "../shared/membership/view.ts";
+import { createCounters } from "../shared/metrics.ts";
+import { fail, openPort, reportReady, required, stopOnRequest } from "../shared/program.ts";
+import { deriveKeys } from "../shared/secret.ts";
+import { createShutdown } from "../shared/shutdown.ts";
+import { openStatusPort } from "../shared/status-port.ts";
+import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
+import { workerTag } from "../shared/tag.ts";
+import { VERSION } from "../shared/version.ts";
+import { createApi } from "./api/api.ts";
+import { createOrigins } from "./api/origins.ts";
+import { createTokens } from "./login/tokens.ts";
+import { watchLoopLag } from "./loop-lag.ts";
+import { createWorkerServer } from "./server.ts";
+import { createRegistry } from "./sessions/registry.ts";
+import { attachSockets } from "./sessions/socket.ts";
+import { describeWorker, statusOf, type Vitals } from "./status.ts";
+
+/** The status port carries no secrets, but is nobody's business outside. */
+const STATUS_HOST = "127.0.0.1";
+const STATUS_PORT_DISTANCE = 1000;
+const MAX_PORT = 65_535;
+/** The edge gives its processes 2 s to end. */
+const STOP_DEADLINE_MS = 1700;
+
+const program = new Command("ct-worker")
+  .description("Hosts sessions of the Open Collaboration Tools protocol.")
+  .version(VERSION)
+  .allowExcessArguments(false)
+  .action(run);
+for (const option of settingOptions("worker")) program.addOption(option);
+await program.parseAsync();
+
+async function run(flags: Record<string, unknown>): Promise<void> {
+  try {
+    await startWorker(readSettings({ role: "worker", env: process.env, flags }));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function startWorker(settings: Settings): Promise<void> {
+  const clock = systemClock;
+  const counters = createCounters();
+  const id = chooseId(settings.workerId);
+  const self = { id, incarnation: newIncarnation() };
+  // Whoever read standard output may be gone.
+  process.stdout.on("error", () => {});
+  const log = createLog({
+    name: id,
+    level: settings.logLevel,
+    format: settings.logFormat,
+    sink: process.stdout,
+  });
+  endOnBugs(log);
+  const shutdown = createShutdown({
+    clock,
+    report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
+  });
+  let phase: ReturnType<Vitals["phase"]> = "starting";
+  const stop = async (status: number): Promise<never> => {
+    phase = "stopping";
+    await shutdown.run(STOP_DEADLINE_MS);
+    process.exit(status);
+  };
+  stopOnRequest(async (why) => {
+    log.info({ why }, "stopping");
+    await stop(0);
+  });
+
+  const keys = deriveKeys(required(settings.secret, "CT_SECRET", "worker"));
+  const socketPath = required(settings.storeSocket, "CT_STORE_SOCKET", "worker");
+
+  const store = connectEmbeddedStore({ socketPath, clock, log });
+  shutdown.add("store", () => store.close());
+  const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
+  shutdown.add("membership", () => view.close());
+
+  const tag = workerTag(self.id, self.incarnation);
+  const tokens = createTokens({ key: keys.token, clock, store });
+  const registry = createRegistry({
+    store,
+    clock,
+    log,
+    counters,
+    tokens,
+    relayKey: keys.relay,
+    settings,
+    self,
+    ring: () => view.ring,
+  });
+  const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
+  const serverUrl = readServerUrl(settings.serverUrl);
+  const origins = createOrigins({
+    serverOrigin: serverUrl?.origin,
+    allowedOrigins: settings.corsAllowedOrigins,
+  });
+  const api = await createApi({
+    store,
+    tokens,
+    registry,
+    origins,
+    clock,
+    log,
+    counters,
+    settings,
+    tag,
+  });
+  const server = createWorkerServer({
+    api,
+    sockets,
+    registry,
+    origins,
+    edgeProof: edgeProof(keys.edge, self.id, self.incarnation),
+    basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    clock,
+    log,
+    counters,
+  });
+
+  // The port comes first, because the record names it. What arrives before the sessions are recovered is served: a session
+  // that is asked for is taken up then.
+  const port = await openPort("CT_WORKER_PORT", settings.workerPort, () =>
+    server.listen(settings.workerPort, settings.workerBind),
+  );
+  const lag = watchLoopLag(clock);
+  let statusPort = 0;
+  const vitals: Vitals = {
+    self,
+    url: settings.workerUrl ?? `http://${reachableHost(settings.workerBind)}:${port}`,
+    statusUrl: () => `http://${STATUS_HOST}:${statusPort}`,
+    phase: () => phase,
+    store,
+    ring: () => view.ring,
+    load: () => ({ ...registry.load, lagMs: lag.meanMs }),
+    sessionIds: () => registry.sessionIds,
+    waitingPolls: () => api.waitingPolls,
+    counters,
+  };
+  const wantedStatusPort = settings.statusPort ?? statusPortBeside(settings.workerPort);
+  const status = await openPort("CT_STATUS_PORT", wantedStatusPort, () =>
+    openStatusPort({ host: STATUS_HOST, port: wantedStatusPort, source: statusOf(vitals) }),
+  );
+  statusPort = status.port;
+  shutdown.add("status", () => status.close());
+
+  const lease = createLease({
+    store,
+    clock,
+    log,
+    describe: () => describeWorker(vitals),
+    onReplaced: () => void stop(1),
+  });
+  shutdown.add("lease", () => lease.close());
+  // Before the lease ends: while peers are connected here, nobody else may take their sessions over.
+  shutdown.add("traffic", async () => {
+    const stopped = server.close();
+    await api.close();
+    await sockets.close();
+    await registry.close();
+    await stopped;
+  });
+
+  // The record goes first, so that the first ring has this worker in it: it mints ids that the ring gives back to it.
+  await lease.start();
+  await view.start();
+  await registry.recover();
+  // It may have been asked to stop meanwhile.
+  if (phase !== "starting") return;
+  phase = "running";
+  log.info({ port, statusPort }, "listening");
+  reportReady({ port, statusPort });
+}
+
+// --- what the settings mean ---
+
+function chooseId(workerId: string | undefined): WorkerId {
+  const id = workerId ?? hostname();
+  if (isWorkerId(id)) return id;
+  throw new SettingError(
+    `CT_WORKER_ID is not set, and the host name ${JSON.stringify(id)} cannot stand for it; set it to 1 to 64 of A-Z a-z 0-9 . _ -`,
+  );
+}
+
+function readServerUrl(text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined;
+  if (URL.canParse(text)) return new URL(text);
+  throw new SettingError(`CT_SERVER_URL=${JSON.stringify(text)} is not allowed; its port is none`);
+}
+
+/** A wildcard address is none to call. */
+function reachableHost(bind: string): string {
+  if (bind === "0.0.0.0" || bind === "::") return "127.0.0.1";
+  return bind.includes(":") ? `[${bind}]` : bind;
+}
+
+function statusPortBeside(workerPort: number): number {
+  const port = workerPort + STATUS_PORT_DISTANCE;
+  return workerPort === 0 || port > MAX_PORT ? 0 : port;
+}
+
+/** A bug anywhere may have left anything half done: the process ends, and the supervisor starts a fresh one. */
+function endOnBugs(log: Log): void {
+  process.on("uncaughtException", (error, origin) => {
+    log.error({ err: error, origin }, "the worker ends because of a bug");
+    process.exit(1);
+  });
+}

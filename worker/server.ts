@@ -1,0 +1,265 @@
+/**
+ * The worker's public server: one port for the protocol's HTTP side and its sockets. What a request's head says is judged
+ * here, before anything of its body is read: whether it was meant for this worker, whether a balancer vouches for it, and
+ * whether this worker has the session.
+ */
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
+import type { Duplex } from "node:stream";
+import { type Clock, sleep } from "../shared/clock.ts";
+import { EDGE_FIELD, EDGE_FIELD_PREFIX, isSameProof } from "../shared/edge-headers.ts";
+import type { Log } from "../shared/log.ts";
+import type { Counters } from "../shared/metrics.ts";
+import { StoreAwayError } from "../shared/store/store.ts";
+import {
+  type Answer,
+  misdirectedAnswer,
+  refuseUpgrade,
+  sendAnswer,
+  textAnswer,
+  WRONG_WORKER,
+} from "./api/answers.ts";
+import type { Api } from "./api/api.ts";
+import type { Origins } from "./api/origins.ts";
+import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import type { Registry } from "./sessions/registry.ts";
+import type { Sockets } from "./sessions/socket.ts";
+
+export interface WorkerServer {
+  /** Opens the port and resolves with it. Rejects with the system's error. */
+  listen(port: number, host: string): Promise<number>;
+  /** Takes nothing new, lets what is under way end for a moment, and cuts off the rest. */
+  close(): Promise<void>;
+}
+
+interface Needs {
+  readonly api: Pick<Api, "handle">;
+  readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade">;
+  readonly registry: Pick<Registry, "claim">;
+  readonly origins: Origins;
+  /** `x-ct-edge` of this worker and incarnation. */
+  readonly edgeProof: string;
+  /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
+  readonly basePath: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+}
+
+/** Heads of balancers have at most 32 KiB of a client and a few fields of their own. */
+const MAX_HEAD_BYTES = 40 * 1024;
+const HEAD_TIMEOUT_MS = 10_000;
+/** A message of 16 MiB on a slow line, when a client polls. */
+const REQUEST_TIMEOUT_MS = 300_000;
+/** Longer than a balancer keeps an idle connection, so that none is closed under a request. */
+const IDLE_TIMEOUT_MS = 70_000;
+/** Node looks for late heads only so often; its default is 30 s. */
+const CHECK_MS = 1000;
+const MAX_CONNECTIONS = 20_000;
+/** Answers under way have so long when the worker stops. */
+const CLOSE_GRACE_MS = 200;
+
+export function createWorkerServer(needs: Needs): WorkerServer {
+  const { log, counters } = needs;
+  const server = createServer({
+    insecureHTTPParser: false,
+    maxHeaderSize: MAX_HEAD_BYTES,
+    headersTimeout: HEAD_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: IDLE_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_MS,
+  });
+  // The size of a head is limited; a limit on lines would drop some of them silently.
+  server.maxHeadersCount = 0;
+  server.maxConnections = MAX_CONNECTIONS;
+
+  server.on("request", (req, res) => {
+    req.on("error", ignore);
+    res.on("error", ignore);
+    const refusal = judgeHead(needs, req);
+    if (refusal !== undefined) {
+      counters.count("worker.requests_refused", refusal.reason);
+      sendAnswer(res, refusal.answer);
+      return;
+    }
+    if (!isSocketPath(pathOf(req.url ?? ""))) {
+      needs.api.handle(req, res);
+      return;
+    }
+    serveSocketRequest(needs, req, res).catch((error: unknown) => {
+      log.error({ err: error }, "a request of a socket failed");
+      res.destroy();
+    });
+  });
+  server.on("upgrade", (req, socket, head) => {
+    socket.on("error", () => socket.destroy());
+    const refusal = judgeHead(needs, req) ?? judgeUpgrade(req);
+    if (refusal !== undefined) {
+      counters.count("worker.requests_refused", refusal.reason);
+      refuseUpgrade(socket, refusal.answer);
+      return;
+    }
+    serveUpgrade(needs, req, socket, head).catch((error: unknown) => {
+      log.error({ err: error }, "an upgrade failed");
+      socket.destroy();
+    });
+  });
+  server.on("clientError", (error, socket) => {
+    counters.count("worker.requests_refused", "http");
+    refuseBytes(error, socket);
+  });
+  server.on("drop", () => counters.count("worker.requests_refused", "connections"));
+
+  return {
+    listen: (port, host) =>
+      new Promise((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(port, host, () => {
+          server.off("error", reject);
+          server.on("error", (error) => log.error({ err: error }, "the server failed"));
+          const address = server.address();
+          resolve(typeof address === "object" && address !== null ? address.port : port);
+        });
+      }),
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      await Promise.race([closed, sleep(needs.clock, CLOSE_GRACE_MS)]);
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+// --- the head ---
+
+interface Refusal {
+  readonly reason: string;
+  readonly answer: Answer;
+}
+
+/**
+ * Whether the request is for this worker at all. What no balancer vouches for is taken away here, once, so that nothing
+ * behind this line can trust it by mistake.
+ */
+function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
+  const { url = "", headers } = req;
+  // Also refuses `*` and absolute targets: a balancer sends neither.
+  if (!url.startsWith("/")) return { reason: "url", answer: textAnswer(400, "Malformed URL") };
+  const proof = headers[EDGE_FIELD];
+  if (proof === undefined) dropUnproven(headers);
+  else if (typeof proof !== "string" || !isSameProof(proof, needs.edgeProof)) {
+    return { reason: "wrong-worker", answer: WRONG_WORKER };
+  }
+  req.url = withoutBasePath(url, needs.basePath);
+  return undefined;
+}
+
+function dropUnproven(headers: IncomingHttpHeaders): void {
+  for (const name of Object.keys(headers)) {
+    const isClaim =
+      name.startsWith(EDGE_FIELD_PREFIX) ||
+      name.startsWith("x-forwarded-") ||
+      name === "forwarded" ||
+      name === "x-real-ip";
+    if (isClaim) delete headers[name];
+  }
+}
+
+function withoutBasePath(url: string, basePath: string): string {
+  return basePath !== "" && url.startsWith(`${basePath}/`) ? url.slice(basePath.length) : url;
+}
+
+function judgeUpgrade(req: IncomingMessage): Refusal | undefined {
+  const path = pathOf(req.url ?? "");
+  if (isSocketPath(path)) return undefined;
+  return methodsOf(path) === undefined
+    ? { reason: "path", answer: textAnswer(404, "Not found") }
+    : { reason: "upgrade", answer: textAnswer(400, "Nothing to upgrade to here") };
+}
+
+// --- sockets ---
+
+async function serveSocketRequest(
+  needs: Needs,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const { origins, counters } = needs;
+  const cors = origins.fields(req);
+  const methods = methodsOf(req.url ?? "") ?? [];
+  if (req.method === "OPTIONS") {
+    const answer = { status: 200, fields: origins.preflightFields(methods), body: "" };
+    sendAnswer(res, answer, cors);
+    return;
+  }
+  if (!methods.includes(req.method ?? "")) {
+    counters.count("worker.requests_refused", "method");
+    sendAnswer(res, textAnswer(405, "Method not allowed"), { ...cors, allow: methods.join(", ") });
+    return;
+  }
+  const elsewhere = await findElsewhere(needs, req);
+  if (elsewhere !== undefined) {
+    sendAnswer(res, elsewhere, cors);
+    return;
+  }
+  for (const [name, value] of Object.entries(cors)) res.setHeader(name, value);
+  needs.sockets.handleRequest(req, res);
+}
+
+async function serveUpgrade(
+  needs: Needs,
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const elsewhere = await findElsewhere(needs, req);
+  if (elsewhere !== undefined) refuseUpgrade(socket, elsewhere);
+  else needs.sockets.handleUpgrade(req, socket, head);
+}
+
+/**
+ * The answer to a new connection for a session of another worker. A connection that exists already (`sid`) is here or
+ * nowhere; a token that is no good is told so by the socket itself, because only then its client gives up.
+ */
+async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer | undefined> {
+  if (hasSid(req.url ?? "")) return undefined;
+  const token = await needs.sockets.identify(req);
+  if (token === undefined) return undefined;
+  try {
+    const claim = await needs.registry.claim(token.sessionId);
+    if (claim.outcome !== "elsewhere") return undefined;
+    needs.counters.count("worker.requests_misdirected");
+    return misdirectedAnswer({ sessionId: token.sessionId, ...claim });
+  } catch (error) {
+    // Whose the session is, cannot be told now: the socket is accepted and waits.
+    if (error instanceof StoreAwayError) return undefined;
+    throw error;
+  }
+}
+
+function hasSid(url: string): boolean {
+  return /[?&]sid=/.test(url);
+}
+
+// --- bytes that are no request ---
+
+const STATUS_BY_ERROR: Readonly<Record<string, Answer>> = {
+  HPE_HEADER_OVERFLOW: textAnswer(431, "The head is too large"),
+  ERR_HTTP_REQUEST_TIMEOUT: textAnswer(408, "The request took too long"),
+};
+const MALFORMED = textAnswer(400, "Malformed request");
+
+function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  refuseUpgrade(socket, STATUS_BY_ERROR[error.code ?? ""] ?? MALFORMED);
+}
+
+function ignore(): void {}

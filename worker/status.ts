@@ -1,0 +1,62 @@
+/**
+ * What a worker tells about itself: its record, whether it wants traffic, and what it does now.
+ */
+import type { Incarnation, SessionId, WorkerId } from "../shared/ids.ts";
+import type { WorkerLoad, WorkerRecord } from "../shared/membership/member.ts";
+import type { Counters } from "../shared/metrics.ts";
+import type { StatusSource } from "../shared/status-port.ts";
+import type { StoreHealth } from "../shared/store/store.ts";
+import { VERSION } from "../shared/version.ts";
+
+/** What is told of; asked at each beat and each request. */
+export interface Vitals {
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly url: string;
+  readonly statusUrl: () => string;
+  readonly phase: () => "starting" | "running" | "stopping";
+  readonly store: { readonly health: StoreHealth };
+  readonly ring: () => { readonly fingerprint: string };
+  readonly load: () => WorkerLoad;
+  readonly sessionIds: () => readonly SessionId[];
+  readonly waitingPolls: () => number;
+  readonly counters: Pick<Counters, "snapshot">;
+}
+
+/** The worker's record in the store as of now. */
+export function describeWorker(vitals: Vitals): WorkerRecord {
+  return {
+    kind: "worker",
+    ...vitals.self,
+    url: vitals.url,
+    statusUrl: vitals.statusUrl(),
+    version: VERSION,
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: vitals.load(),
+    ringFingerprint: vitals.ring().fingerprint,
+  };
+}
+
+/** What the worker's status port shows. */
+export function statusOf(vitals: Vitals): StatusSource {
+  return {
+    readiness() {
+      const phase = vitals.phase();
+      const { health } = vitals.store;
+      return {
+        notReady: phase === "running" ? [] : [`the worker is ${phase}`],
+        // Sessions go on and new ones start: traffic is still wanted.
+        degraded: health.state === "away" ? [`the store is away: ${health.reason}`] : [],
+      };
+    },
+    view: () => ({
+      role: "worker",
+      record: describeWorker(vitals),
+      store: vitals.store.health,
+      sessions: vitals.sessionIds().map((id) => ({ id })),
+      waitingPolls: vitals.waitingPolls(),
+      counters: vitals.counters.snapshot(),
+    }),
+  };
+}
