@@ -13,7 +13,7 @@ import type { TrustedProxies } from "./headers.ts";
 import { type Listener, listen } from "./listener.ts";
 import { createExchange } from "./proxy.ts";
 import type { Certificate } from "./tls.ts";
-import type { Transport } from "./transport/transport.ts";
+import type { BugReport, Transport } from "./transport/transport.ts";
 import { createTunnels, type Tunnels } from "./tunnel.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -28,6 +28,7 @@ export interface DataPath {
 /** Opens the public ports. Rejects with the system's error; `onPort` says which port was tried. */
 export async function startDataPath(needs: {
   readonly transport: Transport;
+  readonly reportBug: BugReport;
   readonly view: MembershipView;
   readonly store: Pick<Store, "findSession">;
   readonly clock: Clock;
@@ -46,7 +47,7 @@ export async function startDataPath(needs: {
   readonly onPort: (setting: "CT_PORT" | "CT_TLS_PORT", port: number) => void;
 }): Promise<DataPath> {
   const { clock, counters, transport, log } = needs;
-  const deadlines = createDeadlines({ clock });
+  const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
   const tunnels = createTunnels({ clock });
   const directory = createDirectory({
     view: needs.view,

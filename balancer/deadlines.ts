@@ -3,6 +3,7 @@
  * per request would cost more than the request's head.
  */
 import type { Clock } from "../shared/clock.ts";
+import type { BugReport } from "./transport/transport.ts";
 
 export interface Deadlines {
   /** A limit that is not set yet; `onPassed` is called when it passes. */
@@ -19,20 +20,24 @@ export interface Deadline {
 }
 
 /** How often all limits are looked at. */
-export const DEADLINE_PERIOD_MS = 250;
+const PERIOD_MS = 250;
 
-export function createDeadlines(needs: { clock: Clock; periodMs?: number }): Deadlines {
+export function createDeadlines(needs: { clock: Clock; reportBug: BugReport }): Deadlines {
   const { clock } = needs;
-  const periodMs = needs.periodMs ?? DEADLINE_PERIOD_MS;
   const all = new Set<Entry>();
   // Coarse, so that setting a limit need not ask the system for the time.
   let nowMs = clock.nowMs();
-  const timer = clock.every(periodMs, () => {
+  const timer = clock.every(PERIOD_MS, () => {
     nowMs = clock.nowMs();
     for (const entry of all) {
       if (entry.atMs > nowMs) continue;
       entry.atMs = Number.POSITIVE_INFINITY;
-      entry.onPassed();
+      try {
+        entry.onPassed();
+      } catch (error) {
+        // One connection's trouble must not be that of all others.
+        needs.reportBug(error);
+      }
     }
   });
 
@@ -42,7 +47,7 @@ export function createDeadlines(needs: { clock: Clock; periodMs?: number }): Dea
       all.add(entry);
       return {
         set(delayMs) {
-          entry.atMs = nowMs + periodMs + delayMs;
+          entry.atMs = nowMs + PERIOD_MS + delayMs;
         },
         clear() {
           entry.atMs = Number.POSITIVE_INFINITY;

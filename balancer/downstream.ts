@@ -81,7 +81,7 @@ const MAX_HELD_BYTES = 65_536;
  */
 const HALF_CLOSED_MS = 1000;
 /**
- * After our last byte we read on for a while: closing with unread bytes would send RST, and the client might lose the
+ * After our last byte is handed to the system we read on for a while: closing with unread bytes would send RST, and the client might lose the
  * answer (RFC 9112 §9.6).
  */
 const LINGER_MS = 2000;
@@ -125,6 +125,8 @@ class Downstream implements ConnectionHandler, Client {
   #answerBegun = false;
   /** Whether the client ended its side. */
   #ended = false;
+  /** What was unsent when the end of the last answer was last looked at. */
+  #unsentBytes = 0;
 
   constructor(connection: Connection, needs: DownstreamNeeds, onOver: () => void) {
     this.#connection = connection;
@@ -391,7 +393,14 @@ class Downstream implements ConnectionHandler, Client {
     this.#heldBytes = 0;
     this.#connection.end();
     this.#connection.resume();
-    this.#deadline.set(LINGER_MS);
+    this.#waitForFlush();
+  }
+
+  /** A slow client may still be taking the end of its answer: as long as it goes on, it is waited for. */
+  #waitForFlush(): void {
+    this.#unsentBytes = this.#connection.pendingBytes;
+    const flushed = this.#unsentBytes === 0;
+    this.#deadline.set(flushed ? LINGER_MS : this.#needs.limits.bodyTimeoutMs);
   }
 
   // --- time ---
@@ -416,7 +425,8 @@ class Downstream implements ConnectionHandler, Client {
         this.#giveUpRequest();
         break;
       case "lingering":
-        this.#connection.destroy();
+        if (this.#connection.pendingBytes < this.#unsentBytes) this.#waitForFlush();
+        else this.#connection.destroy();
         break;
       case "gone":
         break;

@@ -74,12 +74,13 @@ async function startBalancer(settings: Settings): Promise<void> {
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
   shutdown.add("membership", () => view.close());
 
+  const reportBug = (error: unknown): void =>
+    log.error({ err: error }, "a connection failed inside the balancer");
   const naming = createPortNaming();
   const dataPath = await startDataPath({
     ...settings,
-    transport: createNetTransport({
-      reportBug: (error) => log.error({ err: error }, "a connection failed inside the balancer"),
-    }),
+    transport: createNetTransport({ reportBug }),
+    reportBug,
     view,
     store,
     clock,

@@ -147,10 +147,11 @@ class Tunnel {
   begin(answer: string, rest: Buffer, client: Detached): void {
     const first: Piece[] = rest.length > 0 ? [answer, rest] : [answer];
     if (!this.#client.write(first)) this.#worker.pause();
-    if (client.early.length > 0) this.#worker.write(client.early);
+    const more = client.early.length === 0 || this.#worker.write(client.early);
     if (client.ended) this.#worker.end();
-    // It was paused when much was held.
-    this.#client.resume();
+    // It may have been paused because much was held.
+    if (more) this.#client.resume();
+    else this.#client.pause();
   }
 
   /** Tells both sides that it is over, and closes what is still open some time later. */

@@ -47,11 +47,14 @@ class NetConnection implements Connection {
   readonly secure: boolean;
   handler: ConnectionHandler = IGNORE;
   readonly #socket: Socket;
+  /** The TCP socket: `socket` itself, or the one below its TLS. */
+  readonly #tcp: Socket;
   readonly #reportBug: BugReport;
   #error: Error | undefined;
 
-  constructor(socket: Socket, reportBug: BugReport) {
+  constructor(socket: Socket, tcp: Socket, reportBug: BugReport) {
     this.#socket = socket;
+    this.#tcp = tcp;
     this.#reportBug = reportBug;
     this.secure = socket instanceof TLSSocket;
     this.remoteAddress = plainAddress(socket.remoteAddress);
@@ -71,6 +74,10 @@ class NetConnection implements Connection {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
   }
 
   write(pieces: readonly Piece[]): boolean {
@@ -107,9 +114,9 @@ class NetConnection implements Connection {
   }
 
   reset(): void {
-    // Only plain TCP can send RST; destroying TLS leaves out close_notify, which says the same (RFC 8446 §6.1).
-    if (this.secure) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    // Below TLS too: an end without close_notify says the same (RFC 8446 §6.1), but many clients do not look.
+    this.#tcp.resetAndDestroy();
+    this.#socket.destroy();
   }
 
   #tell(call: () => void): void {
@@ -194,10 +201,15 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
   socket.once("connect", () => {
     if (state !== "dialing") return;
     state = "open";
-    connection = new NetConnection(socket, reportBug);
+    connection = new NetConnection(socket, socket, reportBug);
     // Nothing is kept in the stream, but it must flow to report the end.
     socket.resume();
-    outcome.onOpen(connection);
+    try {
+      outcome.onOpen(connection);
+    } catch (error) {
+      reportBug(error);
+      socket.destroy();
+    }
   });
   return {
     cancel() {
@@ -211,15 +223,15 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
 // --- from clients ---
 
 async function listen(options: ListenOptions, reportBug: BugReport): Promise<Listening> {
-  const accept = (socket: Socket) => {
-    const connection = new NetConnection(socket, reportBug);
+  const accept = (socket: Socket, tcp: Socket) => {
+    const connection = new NetConnection(socket, tcp, reportBug);
     options.onConnection(connection);
     socket.on("data", (bytes: Buffer) => connection.receive(bytes));
   };
   const server =
     options.tls === undefined
       ? createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-          if (admit(socket, options)) accept(socket);
+          if (admit(socket, options)) accept(socket, socket);
         })
       : listenTls(options, options.tls, accept);
   await bound(server, options);
@@ -247,8 +259,10 @@ function admit(socket: Socket, options: ListenOptions): boolean {
 function listenTls(
   options: ListenOptions,
   tls: NonNullable<ListenOptions["tls"]>,
-  accept: (socket: Socket) => void,
+  accept: (socket: Socket, tcp: Socket) => void,
 ): Server {
+  // A TLS socket does not tell which one it stands on.
+  const tcpByPeer = new Map<string, Socket>();
   const server = createTlsServer(
     {
       cert: tls.cert,
@@ -261,17 +275,30 @@ function listenTls(
       allowHalfOpen: true,
       noDelay: true,
     },
-    accept,
+    (socket) => {
+      const tcp = tcpByPeer.get(peerOf(socket));
+      // Gone between its handshake and now.
+      if (tcp === undefined) socket.destroy();
+      else accept(socket, tcp);
+    },
   );
   // The plain socket, before the handshake.
   server.on("connection", (socket: Socket) => {
-    admit(socket, options);
+    if (!admit(socket, options)) return;
+    const peer = peerOf(socket);
+    tcpByPeer.set(peer, socket);
+    socket.once("close", () => tcpByPeer.delete(peer));
   });
   server.on("tlsClientError", (_error, socket) => {
     options.onHandshakeFailed();
     socket.destroy();
   });
   return server;
+}
+
+/** Who is at the other end: on one of our ports no two connections have the same. */
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
 function bound(server: Server, at: Address): Promise<void> {

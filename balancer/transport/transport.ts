@@ -19,6 +19,8 @@ export interface Connection {
    * written after an end is dropped.
    */
   write(pieces: readonly Piece[]): boolean;
+  /** What was written and not yet handed to the system. */
+  readonly pendingBytes: number;
   /** Stops `onData` (one more call may come). Neither an end nor a reset of the other side is noticed meanwhile. */
   pause(): void;
   resume(): void;
@@ -26,7 +28,7 @@ export interface Connection {
   end(): void;
   /** Closes at once; what waits is dropped. `onClose` follows. */
   destroy(): void;
-  /** As `destroy`, and tells the other side that something was cut: RST, or with TLS an end without close_notify. */
+  /** As `destroy`, and tells the other side by RST that something was cut. */
   reset(): void;
 }
 

@@ -28,7 +28,7 @@ const counters = createCounters();
 const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
 
 function start(workers: readonly WorkerRecord[]): void {
-  const deadlines = createDeadlines({ clock: systemClock });
+  const deadlines = createDeadlines({ clock: systemClock, reportBug: () => {} });
   const transport = createNetTransport({ reportBug: () => {} });
   view = createView(workers);
   lookups = [];

@@ -118,11 +118,13 @@ describe("the HTTPS port", () => {
     raw.write(GET);
     const upstream = await worker.connection(0);
     await upstream.head();
-    upstream.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    // Only the end of the connection says where this one ends.
+    upstream.write("HTTP/1.1 200 OK\r\n\r\nhalf");
     await raw.has("half");
     upstream.socket.resetAndDestroy();
     await raw.close();
-    expect(raw.text.endsWith("half")).toBe(true);
+    expect(raw.error).toBe("ECONNRESET");
+    expect(raw.ended).toBe(false);
   });
 
   test("moves 8 MiB each way through a tunnel", async () => {

@@ -277,6 +277,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   };
   const path = await startDataPath({
     transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
+    reportBug: (error) => bugs.push(error),
     view,
     store: {
       async findSession(key) {

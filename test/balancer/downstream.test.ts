@@ -1,0 +1,140 @@
+import { beforeEach, expect, test } from "vitest";
+import { createDeadlines } from "../../balancer/deadlines.ts";
+import { type Client, serveClient } from "../../balancer/downstream.ts";
+import type { Connection, ConnectionHandler, Piece } from "../../balancer/transport/transport.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { createStepClock, type StepClock } from "../support/step-clock.ts";
+
+/** A connection whose system buffers are full or not as the test says. */
+class StubbornConnection implements Connection {
+  readonly remoteAddress = "192.0.2.1";
+  readonly secure = false;
+  handler: ConnectionHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+  pendingBytes = 0;
+  written = "";
+  state: "open" | "ended" | "destroyed" = "open";
+  write(pieces: readonly Piece[]): boolean {
+    this.written += pieces.map((piece) => piece.toString("latin1")).join("");
+    return this.pendingBytes === 0;
+  }
+  pause(): void {}
+  resume(): void {}
+  end(): void {
+    this.state = "ended";
+  }
+  destroy(): void {
+    this.state = "destroyed";
+    this.handler.onClose(undefined);
+  }
+  reset(): void {
+    this.destroy();
+  }
+}
+
+let clock: StepClock;
+let connection: StubbornConnection;
+let client: Client;
+let ends: string[];
+
+beforeEach(() => {
+  clock = createStepClock();
+  connection = new StubbornConnection();
+  ends = [];
+  serveClient(
+    connection,
+    {
+      deadlines: createDeadlines({
+        clock,
+        reportBug(error) {
+          throw error;
+        },
+      }),
+      limits: {
+        headerTimeoutMs: 10_000,
+        bodyTimeoutMs: 30_000,
+        keepaliveTimeoutMs: 65_000,
+        upstreamTimeoutMs: 60_000,
+      },
+      counters: createCounters(),
+      nextRequestId: () => "id",
+      createExchange(_head, theClient) {
+        client = theClient;
+        return {
+          start() {},
+          onBody() {},
+          onBodyEnd() {},
+          onDrain() {},
+          onAbort: () => ends.push("abort"),
+          onTimeout: () => ends.push("timeout"),
+        };
+      },
+    },
+    () => ends.push("over"),
+  );
+  connection.handler.onData(Buffer.from("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+});
+
+test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {
+  connection.pendingBytes = 100;
+  client.send(["the end"]);
+  client.finish(false);
+  expect(connection.state).toBe("ended");
+  for (let left = 90; left > 0; left -= 10) {
+    clock.advance(20_000);
+    expect(connection.state).toBe("ended");
+    connection.pendingBytes = left;
+  }
+  connection.pendingBytes = 0;
+  clock.advance(40_000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a client that takes nothing more of the end of its answer is given up", () => {
+  connection.pendingBytes = 100;
+  client.send(["the end"]);
+  client.finish(false);
+  clock.advance(29_000);
+  expect(connection.state).toBe("ended");
+  clock.advance(3000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a connection is given up two seconds after its last answer when the client does not end it", () => {
+  client.send(["the end"]);
+  client.finish(false);
+  clock.advance(1750);
+  expect(connection.state).toBe("ended");
+  clock.advance(1000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a client that ended its side is waited for by a second, before its answer begins", () => {
+  connection.handler.onEnd();
+  clock.advance(1000);
+  expect(ends).toEqual([]);
+  clock.advance(750);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a client that ended its side gets an answer that has begun, however long that takes", () => {
+  connection.handler.onEnd();
+  client.send(["a beginning"]);
+  clock.advance(50_000);
+  client.send(["the rest"]);
+  clock.advance(50_000);
+  expect(ends).toEqual([]);
+  client.finish(true);
+  expect(connection.state).toBe("ended");
+});
+
+test("a worker's silence is the request's affair", () => {
+  clock.advance(61_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("what is said to be over is over once", () => {
+  connection.handler.onClose(undefined);
+  expect(ends).toEqual(["abort", "over"]);
+  clock.advance(100_000);
+  expect(ends).toEqual(["abort", "over"]);
+});
