@@ -250,11 +250,15 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(second.sessionId)).toBeUndefined();
         expect((await found(alias)).id).toBe(first.id);
 
-        await store.closeSession(holderOf(first), await later(LONG_MS));
+        await store.closeSession(holderOf(first), await later(4000));
         expect((await found(alias)).state).toBe("closed");
-        const third = await create(owner, { alias });
+        const third = await createOpen(owner, { alias });
         expect((await found(alias)).id).toBe(third.id);
         expect((await found(first.id)).state).toBe("closed");
+        // The alias does not go with the tombstone of the one who had it before.
+        await edge.advance(4000);
+        expect(await store.findSession(first.id)).toBeUndefined();
+        expect((await found(alias)).id).toBe(third.id);
       });
 
       it("refuses an alias that is another session's id", async () => {
@@ -785,6 +789,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           { state: "waiting", token: "b", question },
         ]);
         expect(await store.ticketsOf("join", "i")).toEqual([]);
+
+        await store.dropTicket("join", "c");
+        await store.putTicket({ kind: "join", token: "c", question, group: "g", ttlMs: LONG_MS });
+        expect((await store.ticketsOf("join", "g")).map(({ token }) => token)).toEqual(["b", "c"]);
       });
     });
 

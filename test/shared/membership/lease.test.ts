@@ -243,6 +243,25 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
+  it("takes the record out after an announcement that is under way", async () => {
+    let goOn = () => {};
+    const member = worker("worker-1");
+    const own = lease(member, {
+      through: {
+        announce: (record) =>
+          new Promise((resolve) => {
+            goOn = () => resolve(store.announce(record));
+          }),
+      },
+    });
+    const started = own.start();
+    const closed = own.close();
+    expect(await store.timeMs()).toBeGreaterThan(0);
+    goOn();
+    await Promise.all([started, closed]);
+    expect((await store.members()).members).toEqual([]);
+  });
+
   it("does not put the record back after it was taken out", async () => {
     let answer = () => {};
     const member = worker("worker-1");

@@ -166,6 +166,41 @@ describe("the state of the embedded store", () => {
     expect(state.operations.members(now()).members).toEqual([]);
   });
 
+  it("gives no hint when only the load of a member changes, which it does with every beat", () => {
+    const state = createStoreState(NOW);
+    const member = worker("worker-1");
+    state.operations.announce(NOW, member);
+    expect(state.takeEffects().changes).toEqual([{ subject: "members" }]);
+    const busy = { ...member, load: { sessions: 1, connections: 2, lagMs: 3 } };
+    expect(state.operations.renew(NOW, busy)).toBe("renewed");
+    expect(state.takeEffects()).toEqual({ writes: [], changes: [] });
+    expect(state.operations.members(NOW).members).toEqual([busy]);
+    state.operations.renew(NOW, { ...busy, state: "suspended" });
+    expect(state.takeEffects().changes).toEqual([{ subject: "members" }]);
+  });
+
+  it("bounds the buried tokens of one session, and forgets the oldest first", () => {
+    const { operations } = createStoreState(NOW);
+    const created = operations.createSession(NOW, {
+      sessionId: SESSION,
+      owner: "w" as WorkerId,
+      incarnation: "i".repeat(16) as Incarnation,
+      userId: "u",
+      maxPerUser: 1,
+    });
+    if (created.outcome !== "created") throw new Error(created.outcome);
+    const holder = { sessionId: SESSION, owner: "w" as WorkerId, epoch: created.record.epoch };
+    for (let i = 0; i < 1010; i++) {
+      const guest = peer({ tokenId: `${i}` });
+      operations.putPeer(NOW, holder, guest);
+      operations.removePeer(NOW, holder, guest.id, NOW.wallMs + 1e6);
+    }
+    const { buriedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
+    expect(buriedTokens).toHaveLength(1000);
+    expect(buriedTokens[0]).toBe("10");
+    expect(buriedTokens.at(-1)).toBe("1009");
+  });
+
   it("lets the oldest tickets of a kind go in a flood, and none of the other kind", () => {
     const state = createStoreState(NOW);
     const { operations } = state;
@@ -190,12 +225,14 @@ describe("the state of the embedded store", () => {
 });
 
 const NOW: StoreTime = { wallMs: 1_900_000_000_000, nowMs: 1000 };
+const SESSION = "s".repeat(24) as SessionId;
 
 /** Every answer that does not change anything. */
 function everythingAsked({ operations }: StoreState, now: StoreTime): unknown {
   return {
     sessions: [...SESSIONS, ...ALIASES].map((key) => operations.findSession(now, key)),
-    owned: WORKERS.map((id) => operations.sessionsOf(now, id)),
+    // Their order is not promised.
+    owned: WORKERS.map((id) => [...operations.sessionsOf(now, id)].sort()),
     login: TOKENS.map((token) => operations.readTicket(now, "login", token)),
     join: TOKENS.map((token) => operations.readTicket(now, "join", token)),
     groups: SESSIONS.map((group) => operations.ticketsOf(now, "join", group)),
