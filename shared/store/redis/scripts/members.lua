@@ -1,4 +1,5 @@
--- Every record whose lease has not run out, as they are at one moment: {1 when settled, how many were ignored, records}.
+-- Every record whose lease has not run out, as they are at one moment: {1 when settled, how many were ignored, {id, value,
+-- id, value …}}.
 -- Reads at most MAX_MEMBERS and cleans up at most as many, so planted entries cost little and go away by themselves.
 local now = time_ms()
 local settled = settled_ms(now) >= SETTLING_MS and 1 or 0
@@ -15,7 +16,8 @@ local ids = redis.call(
 for _, id in ipairs(ids) do
   local value = #id <= 64 and read_string(member_key(id)) or nil
   if value then
-    records[#records + 1] = string.sub(value, 17)
+    records[#records + 1] = id
+    records[#records + 1] = value
   elseif redis.call('EXISTS', member_key(id)) == 1 then
     ignored = ignored + 1
   end

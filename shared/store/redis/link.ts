@@ -1,0 +1,168 @@
+/**
+ * One connection to Redis that is kept up for as long as the process lives: ioredis with everything it would do on its own
+ * account turned off (queues, retries of commands, console output), and tried again when ioredis gives up.
+ */
+import { Redis, type RedisOptions } from "ioredis";
+import { type Clock, sleep } from "../../clock.ts";
+import { describeFault, type Fault } from "./faults.ts";
+import type { RedisTarget } from "./target.ts";
+
+/** An answer takes a fraction of a millisecond; this long means that Redis hangs, or the way to it does. */
+export const COMMAND_TIMEOUT_MS = 2000;
+const CONNECT_TIMEOUT_MS = 2000;
+/** How long a connection that was given up may take to close: a stopped Redis never does. */
+const DISCONNECT_TIMEOUT_MS = 100;
+const FIRST_RETRY_MS = 50;
+/** With connecting and greeting, Redis is used again well within a second of its return. */
+const MAX_RETRY_MS = 500;
+/** Between two tries that only an operator can help: a wrong password fills the log of Redis. */
+const SLOW_RETRY_MS = 5000;
+
+export interface Link {
+  readonly redis: Redis;
+  /** What an error of `redis` means. */
+  explain(error: unknown): Fault;
+  /** How long to wait before the next try. Grows with each call until `succeeded`. */
+  nextDelayMs(fault: Fault | undefined): number;
+  /** The connection is of use: the next loss is followed by a quick try. */
+  succeeded(): void;
+  /** Gives this connection up for another one. */
+  reconnect(): void;
+  /** Ends it for good. */
+  close(): Promise<void>;
+}
+
+export function createLink(needs: {
+  readonly target: RedisTarget;
+  /** PEM; without it the system's authorities are believed. */
+  readonly ca: string | undefined;
+  /** What operators see in `CLIENT LIST`. */
+  readonly name: string;
+  readonly clock: Clock;
+  /** Redis takes commands on a new connection. */
+  readonly onConnected: () => void;
+  /** The connection failed or was lost. */
+  readonly onFault: (fault: Fault) => void;
+}): Link {
+  const { clock, target } = needs;
+  const secrets = secretsOf(target);
+  let failures = 0;
+  let isClosed = false;
+  let lastFault: Fault | undefined;
+
+  const options = optionsOf(needs);
+  options.retryStrategy = () => nextDelayMs(lastFault);
+  options.sentinelRetryStrategy = () => nextDelayMs(lastFault);
+  const redis = new Redis(options);
+  redis.on("error", fail);
+  redis.on("sentinelError", fail);
+  redis.on("close", () =>
+    fail(lastFault === undefined ? new Error("connection closed") : undefined),
+  );
+  redis.on("ready", () => {
+    lastFault = undefined;
+    if (!isClosed) needs.onConnected();
+  });
+  // ioredis ends for good when it was told to reconnect while it looked for a primary, or an address cannot be used.
+  redis.on("end", () => {
+    if (!isClosed) clock.after(nextDelayMs(lastFault), connect);
+  });
+
+  function connect(): void {
+    if (isClosed || redis.status === "connecting" || redis.status === "ready") return;
+    // What fails is told by the events above.
+    redis.connect().catch(() => {});
+  }
+
+  /** Without an error: the end of a connection whose failure was told already. */
+  function fail(error: unknown): void {
+    if (isClosed || error === undefined) return;
+    const fault = explain(error);
+    // What a Sentinel said is more than "all are unreachable", which follows it.
+    if (fault.kind === "sentinel" && lastFault?.kind === "sentinel") return;
+    lastFault = fault;
+    needs.onFault(fault);
+  }
+
+  function explain(error: unknown): Fault {
+    return describeFault(error, secrets);
+  }
+
+  function nextDelayMs(fault: Fault | undefined): number {
+    const delayMs =
+      fault?.slow === true
+        ? SLOW_RETRY_MS
+        : Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
+    failures++;
+    // Jitter, because all processes lose Redis at the same moment.
+    return delayMs * (0.5 + Math.random() / 2);
+  }
+
+  connect();
+
+  return {
+    redis,
+    explain,
+    nextDelayMs,
+    succeeded() {
+      failures = 0;
+    },
+    reconnect() {
+      if (redis.status === "ready" || redis.status === "connect") redis.disconnect(true);
+    },
+    async close() {
+      if (isClosed) return;
+      isClosed = true;
+      const isOpen = ["connecting", "connect", "ready"].includes(redis.status);
+      const ended = new Promise<void>((resolve) => redis.once("end", () => resolve()));
+      redis.disconnect();
+      if (isOpen) await Promise.race([ended, sleep(clock, 2 * DISCONNECT_TIMEOUT_MS)]);
+    },
+  };
+}
+
+function optionsOf(needs: {
+  readonly target: RedisTarget;
+  readonly ca: string | undefined;
+  readonly name: string;
+}): RedisOptions & { replyMapping: "legacy" } {
+  const { at, login, db, tls } = needs.target;
+  const tlsOptions = tls ? { ...(needs.ca !== undefined && { ca: needs.ca }) } : undefined;
+  return {
+    ...(at.kind === "server" && { host: at.host, port: at.port }),
+    ...(at.kind === "socket" && { path: at.path }),
+    ...(at.kind === "sentinels" && {
+      sentinels: at.sentinels.map(({ host, port }) => ({ host, port })),
+      name: at.primary,
+      sentinelUsername: at.login.user,
+      sentinelPassword: at.login.password,
+      sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
+      enableTLSForSentinelMode: tls,
+      sentinelTLS: tlsOptions,
+    }),
+    username: login.user,
+    password: login.password,
+    db,
+    tls: tlsOptions,
+    connectionName: needs.name,
+    lazyConnect: true,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    // Nothing waits for a Redis that is away, and nothing is sent twice: a script may have run before its answer was lost.
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    autoResubscribe: false,
+    // We greet every new connection ourselves; ioredis would sleep for as long as Redis thinks that loading takes.
+    enableReadyCheck: false,
+    disableClientInfo: true,
+    // Answers have the shape of RESP2, whichever protocol was agreed on.
+    replyMapping: "legacy",
+  };
+}
+
+function secretsOf({ at, login }: RedisTarget): string[] {
+  const logins = at.kind === "sentinels" ? [login, at.login] : [login];
+  return logins.flatMap(({ password }) => (password === undefined ? [] : [password]));
+}

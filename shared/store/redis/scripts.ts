@@ -1,0 +1,84 @@
+/**
+ * The Lua scripts: which there are, what each is put together from, and how one is run. What a script guarantees stands
+ * in its file; all constants that both languages use come from here.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { REFUSED_BEAT_AGE_MS } from "../../membership/ownership.ts";
+import { MAX_EVENTS, MEMBER_LEASE_MS, UNOPENED_SESSION_MS } from "../store.ts";
+import * as limits from "./limits.ts";
+
+/** The scripts that are run, each with what is put before it. */
+const SCRIPTS = {
+  greet: [],
+  announce: [],
+  renew: [],
+  withdraw: [],
+  members: [],
+  create_session: ["session"],
+  resume_session: ["session", "ownership"],
+  find_session: ["session"],
+  sessions_of: [],
+  release_session: ["session"],
+  close_session: ["session"],
+  open_session: ["session"],
+  put_peer: ["session"],
+  remove_peer: ["session"],
+  next_clock: ["session"],
+  put_ticket: ["ticket"],
+  read_ticket: ["ticket"],
+  answer_ticket: ["ticket"],
+  drop_ticket: ["ticket"],
+  tickets_of: ["ticket"],
+  bury_token: [],
+  is_token_buried: [],
+  add_to_counters: [],
+  read_counters: [],
+  append_event: [],
+  read_events: [],
+} as const satisfies Record<string, readonly string[]>;
+
+export type ScriptName = keyof typeof SCRIPTS;
+
+export interface Script {
+  readonly name: ScriptName;
+  readonly source: string;
+  /** What Redis calls it. */
+  readonly sha1: string;
+}
+
+/** Name of the channel of changes, after the prefix. */
+export const CHANNEL = "changes";
+
+/** Reads all scripts. They lie beside this file, in the sources and in what was built of them. */
+export function loadScripts(): Readonly<Record<ScriptName, Script>> {
+  const entries = (Object.keys(SCRIPTS) as ScriptName[]).map((name) => {
+    const source = composeLua(["prelude", ...SCRIPTS[name], name]);
+    const sha1 = createHash("sha1").update(source).digest("hex");
+    return [name, { name, source, sha1 }] as const;
+  });
+  return Object.fromEntries(entries) as Record<ScriptName, Script>;
+}
+
+/** The constants and the named files as one script. */
+export function composeLua(files: readonly string[]): string {
+  return [constantsInLua(), ...files.map(readLua)].join("\n");
+}
+
+function readLua(name: string): string {
+  return readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), "utf8");
+}
+
+function constantsInLua(): string {
+  const constants = {
+    ...limits,
+    CHANNEL,
+    LEASE_MS: MEMBER_LEASE_MS,
+    UNOPENED_MS: UNOPENED_SESSION_MS,
+    MAX_EVENTS,
+    REFUSED_BEAT_AGE_MS,
+  };
+  return Object.entries(constants)
+    .map(([name, value]) => `local ${name} = ${JSON.stringify(value)}`)
+    .join("\n");
+}

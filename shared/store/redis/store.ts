@@ -1,0 +1,69 @@
+/**
+ * The Redis store: the contract for many machines. Every operation is one script (scripts/*.lua), so it is atomic and one
+ * round trip; times are Redis's own. What is read is checked (replies.ts); how a connection is kept and what its failures
+ * mean: connection.ts, link.ts, faults.ts.
+ *
+ * The user in Redis needs these rights, for the prefix `{ct}:`, and none beyond them (Redis 6.2 or newer). `ZADD … GT` and
+ * rights on channels are what older ones lack.
+ *
+ *     ACL SETUSER ct on >PASSWORD resetkeys ~{ct}:* resetchannels &{ct}:* -@all +hello +auth +info +ping
+ *       +client|setname +select +time +eval +evalsha +subscribe +publish +type +exists +del +persist +pttl +pexpire
+ *       +pexpireat +set +getrange +incr +hset +hget +hmget +hgetall +hdel +hexists +hlen +hincrby +hincrbyfloat +hscan
+ *       +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore +zrevrangebyscore +zremrangebyscore
+ *       +zremrangebyrank +zpopmin +xadd +xrevrange
+ *
+ * `maxmemory-policy` must be `noeviction`: records that Redis throws away are sessions that cannot go on. With replicas,
+ * `min-replicas-to-write 1` keeps a primary that was cut off from taking writes that a fail-over would lose.
+ */
+import type { Clock } from "../../clock.ts";
+import type { Log } from "../../log.ts";
+import type { Counters } from "../../metrics.ts";
+import type { Store } from "../store.ts";
+import { openConnection } from "./connection.ts";
+import { openFeed } from "./feed.ts";
+import { createHistory } from "./history.ts";
+import { createIgnored } from "./ignored.ts";
+import { createMembers } from "./members.ts";
+import { createSessions } from "./sessions.ts";
+import type { RedisTarget } from "./target.ts";
+import { createTickets } from "./tickets.ts";
+import { createTokens } from "./tokens.ts";
+
+/**
+ * Connects to Redis, and stays at it. What is asked at once waits for the first connection, for as long as an answer may
+ * take; `health` is away until then.
+ */
+export function connectRedisStore(needs: {
+  readonly target: RedisTarget;
+  /** PEM of the authority of Redis's certificate; without it the system's are believed. */
+  readonly ca?: string | undefined;
+  /** Begins every key and channel, and holds the hash tag that keeps them on one node of a cluster. */
+  readonly prefix: string;
+  /** What operators see in `CLIENT LIST`. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+}): Store {
+  const to = { ...needs, ca: needs.ca };
+  const connection = openConnection(to);
+  const feed = openFeed(to);
+  const ignored = createIgnored(needs);
+
+  return {
+    get health() {
+      return connection.health;
+    },
+    onHealth: (listener) => connection.onHealth(listener),
+    onChange: (listener) => feed.onChange(listener),
+    timeMs: () => connection.timeMs(),
+    async close() {
+      await Promise.all([feed.close(), connection.close()]);
+    },
+    ...createMembers(connection, ignored),
+    ...createSessions(connection, ignored),
+    ...createTickets(connection, ignored),
+    ...createTokens(connection, needs.clock),
+    ...createHistory(connection, ignored),
+  };
+}

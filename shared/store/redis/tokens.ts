@@ -1,0 +1,23 @@
+/**
+ * Tokens that must not be used again, in Redis.
+ */
+import type { Clock } from "../../clock.ts";
+import type { Store } from "../store.ts";
+import type { Connection } from "./connection.ts";
+import { toMs } from "./values.ts";
+
+export function createTokens(
+  connection: Connection,
+  clock: Clock,
+): Pick<Store, "buryToken" | "isTokenBuried"> {
+  return {
+    async buryToken(tokenId, untilMs) {
+      // `exp` is in this machine's time, so what is left is measured here: Redis's clock may stand an hour elsewhere.
+      const leftMs = untilMs - clock.wallMs();
+      if (leftMs > 0) await connection.run("buryToken", "bury_token", tokenId, toMs(leftMs));
+    },
+    async isTokenBuried(tokenId) {
+      return (await connection.run("isTokenBuried", "is_token_buried", tokenId)) === 1;
+    },
+  };
+}

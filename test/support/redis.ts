@@ -1,0 +1,248 @@
+/**
+ * Real Redis servers for tests: each with a Unix socket in a folder of its own, ready when it answers PING.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { Redis } from "ioredis";
+import { systemClock } from "../../shared/clock.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { connectRedisStore } from "../../shared/store/redis/store.ts";
+import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { createTestLog } from "./embedded-store.ts";
+import { freePort } from "./ports.ts";
+
+export interface RedisOptions {
+  /** Of the default user. */
+  readonly password?: string;
+  /** Lines of an ACL file. */
+  readonly acl?: readonly string[];
+  /** Listens with TLS on a port too. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Listens on a port too, or on this one. */
+  readonly port?: true | number;
+  /** Other lines of redis.conf. */
+  readonly lines?: readonly string[];
+  /** Runs it as a Sentinel, which has no Unix socket that is of use. */
+  readonly sentinel?: true;
+}
+
+export interface TestRedis {
+  /** For `CT_REDIS_URL`, by the Unix socket. */
+  readonly url: string;
+  urlFor(user: string, password: string): string;
+  /** 0 when it listens on none. */
+  readonly port: number;
+  readonly tlsPort: number;
+  /** What it logged. */
+  output(): string;
+  /** Stops at once, as a crash does; what was in memory is gone. Unlike after `close`, it can be started again. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  /** SIGSTOP and SIGCONT. */
+  pause(): void;
+  resume(): void;
+  /** A connection of the administrator, by the Unix socket. Closed by `close`. */
+  admin(): Redis;
+  close(): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 10_000;
+
+export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
+  const folder = mkdtempSync(path.join(tmpdir(), "ct-redis-"));
+  const socketPath = path.join(folder, "redis.sock");
+  const port = options.port === true ? await freePort() : (options.port ?? 0);
+  const tlsPort = options.tls === undefined ? 0 : await freePort();
+  const configFile = path.join(folder, "redis.conf");
+  writeFileSync(configFile, configLines({ ...options, folder, socketPath, port, tlsPort }));
+  const login = options.password === undefined ? "" : `:${encodeURIComponent(options.password)}@`;
+  const admins: Redis[] = [];
+  let child: ChildProcess | undefined;
+  let output = "";
+
+  async function start(): Promise<void> {
+    const args = options.sentinel ? [configFile, "--sentinel"] : [configFile];
+    const started = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
+    child = started;
+    for (const stream of [started.stdout, started.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    started.on("error", (error) => {
+      output += error.message;
+    });
+    const at = options.sentinel ? { port, host: "127.0.0.1" } : { path: socketPath };
+    for (const endMs = Date.now() + READY_TIMEOUT_MS; !(await answers(at)); ) {
+      if (Date.now() > endMs || started.exitCode !== null) {
+        throw new Error(`redis-server did not start: ${output}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  async function kill(): Promise<void> {
+    const running = child;
+    child = undefined;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
+    const ended = once(running, "exit");
+    running.kill("SIGKILL");
+    await ended;
+  }
+
+  try {
+    await start();
+  } catch (error) {
+    await kill();
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return {
+    url: `unix://${login}${socketPath}`,
+    urlFor: (user, password) => `unix://${user}:${encodeURIComponent(password)}@${socketPath}`,
+    port,
+    tlsPort,
+    output: () => output,
+    kill,
+    start,
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
+    admin() {
+      const redis = new Redis({
+        ...(options.sentinel ? { host: "127.0.0.1", port } : { path: socketPath }),
+        password: options.password,
+        maxRetriesPerRequest: 0,
+        disableClientInfo: true,
+      });
+      redis.on("error", () => {});
+      admins.push(redis);
+      return redis;
+    },
+    async close() {
+      for (const redis of admins) redis.disconnect();
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function configLines(
+  options: RedisOptions & { folder: string; socketPath: string; port: number; tlsPort: number },
+): string {
+  const { folder, tls } = options;
+  const lines = [
+    `dir ${folder}`,
+    "bind 127.0.0.1",
+    `port ${options.port}`,
+    ...(options.sentinel ? [] : [`unixsocket ${options.socketPath}`, 'save ""']),
+    ...(options.lines ?? []),
+  ];
+  if (options.password !== undefined) lines.push(`requirepass ${options.password}`);
+  if (options.acl !== undefined) {
+    writeFileSync(path.join(folder, "users.acl"), options.acl.join("\n"));
+    lines.push(`aclfile ${path.join(folder, "users.acl")}`);
+  }
+  if (tls !== undefined) {
+    writeFileSync(path.join(folder, "cert.pem"), tls.cert);
+    writeFileSync(path.join(folder, "key.pem"), tls.key);
+    lines.push(
+      `tls-port ${options.tlsPort}`,
+      `tls-cert-file ${path.join(folder, "cert.pem")}`,
+      `tls-key-file ${path.join(folder, "key.pem")}`,
+      "tls-auth-clients no",
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** Whether it answers PING; an error reply (no password yet) is an answer too. LOADING is none. */
+function answers(at: { path: string } | { host: string; port: number }): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(at);
+    socket.setTimeout(1000, () => socket.destroy());
+    socket.on("error", () => resolve(false));
+    socket.on("close", () => resolve(false));
+    socket.on("connect", () => socket.write("PING\r\n"));
+    socket.once("data", (data) => {
+      resolve(!data.toString().includes("LOADING"));
+      socket.destroy();
+    });
+  });
+}
+
+/** The user of the store's documentation, as a line of an ACL file. */
+export function documentedUser(password: string): string {
+  const room = readFileSync(new URL("../../shared/store/redis/store.ts", import.meta.url), "utf8");
+  const found = /ACL SETUSER (ct on [^/]*?)\n \*\n/.exec(room)?.[1];
+  if (found === undefined) throw new Error("the store's documentation names no user");
+  return `user ${found.replace(/\s*\n \*\s*/g, " ").replace("PASSWORD", password)}`;
+}
+
+// --- stores on it ---
+
+export interface TestStore {
+  readonly store: Store;
+  readonly lines: string[];
+  readonly counters: ReturnType<typeof createCounters>;
+}
+
+/** A store that connects to `url`; whether it gets there is the test's matter. */
+export function openStore(
+  url: string,
+  more: { prefix?: string; ca?: string; name?: string } = {},
+): TestStore {
+  const { log, lines } = createTestLog();
+  const counters = createCounters();
+  const store = connectRedisStore({
+    target: parseRedisUrl(url),
+    ca: more.ca,
+    prefix: more.prefix ?? "{ct}:",
+    name: more.name ?? "test",
+    clock: systemClock,
+    log,
+    counters,
+  });
+  return { store, lines, counters };
+}
+
+/**
+ * Makes a store that has settled: it has been known for long that it is empty, so a missing member is believed to be
+ * gone.
+ */
+export async function settle(admin: Redis, prefix = "{ct}:"): Promise<void> {
+  await admin.set(`${prefix}boot`, String(Date.now() - 3_600_000));
+}
+
+/**
+ * Lets `ms` pass for everything below `prefix` that has a deadline or an age: moves every TTL back, and every time that
+ * scripts keep as a score. What has no deadline is left alone; so is the time that Redis tells.
+ */
+export async function age(admin: Redis, ms: number, prefix = "{ct}:"): Promise<void> {
+  await admin.eval(AGE, 0, prefix, String(ms));
+}
+
+const AGE = `
+local prefix, ms = ARGV[1], tonumber(ARGV[2])
+local function starts(key, name) return string.sub(key, 1, #prefix + #name) == prefix .. name end
+for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
+  local is_index = false
+  for _, name in ipairs({ 'members', 'closed', 'buried', 'left:', 'owner:', 'user:', 'tickets:' }) do
+    is_index = is_index or starts(key, name)
+  end
+  if is_index then
+    local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for i = 1, #all, 2 do
+      if all[i + 1] ~= 'inf' then redis.call('ZINCRBY', key, -ms, all[i]) end
+    end
+  end
+  local ttl = redis.call('PTTL', key)
+  if ttl >= 0 and ttl <= ms then redis.call('DEL', key)
+  elseif ttl > ms then redis.call('PEXPIRE', key, ttl - ms) end
+end
+return 'ok'
+`;
