@@ -1,4 +1,4 @@
-// Compiles the TypeScript sources to dist/ and copies the pages beside them. Plain JavaScript, because it runs before
+// Compiles the TypeScript sources to dist/ and copies all other files beside them. Plain JavaScript, because it runs before
 // anything is built.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -15,8 +15,6 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
-/** Files that are served as they are. */
-const PAGES = "worker/web";
 /** Holds the digest of the sources that dist/ was built from. */
 const STAMP = `${root}dist/.sources`;
 
@@ -35,10 +33,7 @@ function build(digest) {
   const fresh = `${root}dist.${process.pid}`;
   try {
     compileTo(fresh);
-    if (existsSync(root + PAGES)) {
-      const isPage = (path) => !path.endsWith(".ts");
-      cpSync(root + PAGES, `${fresh}/${PAGES}`, { recursive: true, filter: isPage });
-    }
+    copyAsTheyAre(fresh);
     writeFileSync(`${fresh}/.sources`, digest);
     const old = `${fresh}.old`;
     if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old);
@@ -55,6 +50,16 @@ function compileTo(folder) {
   const result = spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (result.status !== 0) {
     throw new Error(`the build failed: tsc ended with status ${result.status}`);
+  }
+}
+
+/** What is not compiled lies beside what is: pages, scripts of the store. */
+function copyAsTheyAre(folder) {
+  for (const source of SOURCE_FOLDERS.filter((name) => existsSync(root + name))) {
+    cpSync(root + source, `${folder}/${source}`, {
+      recursive: true,
+      filter: (path) => !path.endsWith(".ts"),
+    });
   }
 }
 

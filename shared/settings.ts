@@ -139,6 +139,35 @@ export const SETTINGS = {
     why: "Unix socket of the embedded store; `ct-edge` gives it to the processes that it starts.",
   },
 
+  // --- the store of many machines ---
+  redisUrl: {
+    env: "CT_REDIS_URL",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^(redis|rediss|redis\+sentinel|rediss\+sentinel|unix):\/\/\S+$/,
+    allowed:
+      "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name or unix:///path",
+    roles: ["balancer", "worker"],
+    why: "Redis that balancers and workers of several machines share; not used where CT_STORE_SOCKET is set.",
+  },
+  redisCa: {
+    env: "CT_REDIS_CA",
+    type: "text",
+    default: undefined,
+    roles: ["balancer", "worker"],
+    why: "PEM file with the authority of Redis's TLS certificate, when the system does not know it.",
+  },
+  redisPrefix: {
+    env: "CT_REDIS_PREFIX",
+    type: "text",
+    default: "{ct}:",
+    pattern: /^[A-Za-z0-9_.:-]{0,64}\{[A-Za-z0-9_.-]{1,64}\}[A-Za-z0-9_.:-]{0,64}$/,
+    allowed: "a prefix with a part in braces, like {ct}:",
+    roles: ["balancer", "worker"],
+    why: "Begins every key, so that several edges can share one Redis; the part in braces keeps an edge's keys on one node.",
+  },
+
   // --- a worker ---
   workerId: {
     env: "CT_WORKER_ID",
