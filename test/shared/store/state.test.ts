@@ -123,6 +123,31 @@ describe("the state of the embedded store", () => {
     expect(sweeps).toBeGreaterThan(2);
   });
 
+  it("answers as if everything that is over were gone, although nothing was swept", () => {
+    const { operations } = createStoreState(NOW);
+    const later = { wallMs: NOW.wallMs + 60_000, nowMs: NOW.nowMs + 60_000 };
+    const create = {
+      sessionId: SESSION,
+      owner: "w" as WorkerId,
+      incarnation: "i".repeat(16) as Incarnation,
+      alias: "team-a" as SessionKey,
+      userId: "u",
+      maxPerUser: 1,
+    };
+    expect(operations.createSession(NOW, create).outcome).toBe("created");
+    const other = { ...create, sessionId: "o".repeat(24) as SessionId };
+    expect(operations.createSession(later, other).outcome).toBe("created");
+    expect(operations.findSession(later, create.alias)?.id).toBe(other.sessionId);
+    expect(operations.sessionsOf(later, create.owner)).toEqual([other.sessionId]);
+
+    const ticket = { kind: "join", question: 1, group: "g" } as const;
+    operations.putTicket(NOW, { ...ticket, token: "a", ttlMs: 1000 });
+    operations.putTicket(NOW, { ...ticket, token: "b", ttlMs: 1e6 });
+    operations.putTicket(later, { ...ticket, token: "a", ttlMs: 1e6 });
+    const waiting = operations.ticketsOf(later, "join", "g");
+    expect(waiting.map(({ token }) => token)).toEqual(["b", "a"]);
+  });
+
   it("believes nobody to be gone in the first seconds after its start", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
