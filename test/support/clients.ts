@@ -38,7 +38,7 @@ export interface ClientOptions {
   readonly name: string;
   /** Sent with each request and handshake beside the package's own. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Asks again for so long when a request gets no answer; 0 (default, as the IDEs do) gives up at once. */
+  /** Asks again for so long when there is no answer, or 503; 0 (default, as the IDEs do) gives up at once. */
   readonly retryRequestsMs?: number;
   /** Awaited before the sign-in form is sent, like a person who types slowly. */
   readonly beforeSignIn?: () => Promise<void>;
@@ -238,6 +238,9 @@ export class Client {
     connection.fs.onReadFile((_, path) => ({
       content: new TextEncoder().encode(`${this.name}:${path}`),
     }));
+    // What is still being decrypted when the connection is closed has no handler any more; the package would complain.
+    connection.onBroadcast(() => {});
+    connection.onNotification(() => {});
   }
 
   #listenAsHost(connection: ProtocolBroadcastConnection): void {
@@ -294,7 +297,15 @@ export class Client {
     const headers = { ...request.headers, ...this.#options.headers };
     const send = () => fetch(url, { ...request, headers, dispatcher: this.#agent });
     const retryMs = this.#options.retryRequestsMs ?? 0;
-    return retryMs === 0 ? send() : until(`an answer to ${url}`, send, retryMs);
+    if (retryMs === 0) return send();
+    return until(
+      `an answer to ${url}`,
+      async () => {
+        const answer = await send();
+        return answer.status === 503 ? undefined : answer;
+      },
+      retryMs,
+    );
   }
 }
 

@@ -4,9 +4,13 @@
 import { fetch } from "undici";
 import type { EdgeProcess } from "./edge-process.ts";
 
-export interface WorkerSessions {
+/** What one worker does now. */
+export interface WorkerDuties {
   readonly id: string;
+  readonly pid: number;
   readonly sessionIds: readonly string[];
+  /** Sign-ins and join requests whose poll is open there. */
+  readonly waitingPolls: number;
 }
 
 interface View {
@@ -15,15 +19,16 @@ interface View {
 
 interface WorkerView extends View {
   readonly sessions: readonly { readonly id: string }[];
+  readonly waitingPolls: number;
 }
 
-/** The sessions that each worker hosts now, in the order of the workers' names. */
-export async function sessionsByWorker(edge: EdgeProcess): Promise<WorkerSessions[]> {
+/** What each worker does now, in the order of their names. */
+export async function dutiesOf(edge: EdgeProcess): Promise<WorkerDuties[]> {
   const { workers } = edge.readFile();
   return Promise.all(
-    workers.map(async ({ id, statusPort }) => {
-      const view = (await readView(statusPort)) as WorkerView;
-      return { id, sessionIds: view.sessions.map((session) => session.id) };
+    workers.map(async ({ id, pid, statusPort }) => {
+      const { sessions, waitingPolls } = (await readView(statusPort)) as WorkerView;
+      return { id, pid, sessionIds: sessions.map((session) => session.id), waitingPolls };
     }),
   );
 }
