@@ -1,0 +1,248 @@
+/**
+ * A worker's whole server, with real sessions and a real embedded store, and ways to talk to it over HTTP.
+ */
+
+import { Agent, request } from "undici";
+import { onTestFinished } from "vitest";
+import { type Clock, systemClock } from "../../../shared/clock.ts";
+import { edgeProof } from "../../../shared/edge-headers.ts";
+import { newIncarnation, type WorkerId } from "../../../shared/ids.ts";
+import { type Counters, createCounters } from "../../../shared/metrics.ts";
+import { createRing } from "../../../shared/ring.ts";
+import { deriveKeys } from "../../../shared/secret.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
+import { type Api, createApi } from "../../../worker/api/api.ts";
+import { createOrigins } from "../../../worker/api/origins.ts";
+import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import { createWorkerServer } from "../../../worker/server.ts";
+import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
+import { attachSockets } from "../../../worker/sessions/socket.ts";
+import { until } from "../../support/until.ts";
+import { rawPeer, SECRET, type StoreFixture, silentLog, startStore } from "../sessions/fixture.ts";
+import type { RawPeer } from "../sessions/raw-peer.ts";
+
+export const API_KEY = "an api key for tests";
+export const KEYS = deriveKeys(SECRET);
+
+export interface WorkerOptions {
+  readonly store?: StoreFixture;
+  readonly id?: string;
+  readonly clock?: Clock;
+  readonly loginSimple?: boolean;
+  readonly loginApiKey?: string | undefined;
+  readonly serverUrl?: string;
+  readonly corsAllowedOrigins?: readonly string[];
+  readonly maxSessionsPerUser?: number;
+  readonly maxPeersPerSession?: number;
+  readonly pollTimeoutMs?: number;
+  readonly headTimeoutMs?: number;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Parsed when it says that it is JSON, else the text. */
+  readonly body: unknown;
+}
+
+export interface AskOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Worker {
+  readonly url: string;
+  readonly port: number;
+  readonly id: WorkerId;
+  readonly tag: WorkerTag;
+  /** `x-ct-edge` as a balancer sends it. */
+  readonly proof: string;
+  readonly store: Store;
+  readonly storeFixture: StoreFixture;
+  readonly tokens: Tokens;
+  readonly registry: Registry;
+  readonly api: Api;
+  readonly counters: Counters;
+  ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
+  /** Sends a form. */
+  send(path: string, form: unknown): Promise<Answer>;
+  /** Begins a sign-in; its poll token. */
+  begin(): Promise<string>;
+  /** A user token, by simple login. */
+  signIn(name?: string): Promise<string>;
+  /** A session whose host is connected. */
+  openSession(userToken?: string): Promise<{ sessionId: string; host: RawPeer }>;
+  /** Ends it as a process does. */
+  stop(): Promise<void>;
+}
+
+export async function startWorker(options: WorkerOptions = {}): Promise<Worker> {
+  const clock = options.clock ?? systemClock;
+  const storeFixture = options.store ?? (await startStore(clock));
+  const store = storeFixture.connect();
+  const counters = createCounters();
+  const log = silentLog();
+  const id = (options.id ?? "worker-1") as WorkerId;
+  const self = { id, incarnation: newIncarnation() };
+  const tag = workerTag(self.id, self.incarnation);
+  const tokens = createTokens({ key: KEYS.token, clock, store });
+  const ring = createRing([{ id, weight: 1 }], KEYS.ring);
+  const parts = { store, clock, log, counters, tokens, tag };
+  const registry = createRegistry({
+    ...parts,
+    relayKey: KEYS.relay,
+    settings: {
+      maxSessionsPerUser: options.maxSessionsPerUser ?? 20,
+      maxPeersPerSession: options.maxPeersPerSession ?? 50,
+      maxBufferBytes: 1024 * 1024,
+    },
+    self,
+    ring: () => ring,
+  });
+  const sockets = attachSockets({
+    ...parts,
+    registry,
+    settings: { maxMessageBytes: 1024 * 1024, maxMessagesPerSecond: 500 },
+  });
+  const serverUrl = options.serverUrl === undefined ? undefined : new URL(options.serverUrl);
+  const origins = createOrigins({
+    serverOrigin: serverUrl?.origin,
+    allowedOrigins: options.corsAllowedOrigins ?? [],
+  });
+  const api = await createApi({
+    ...parts,
+    registry,
+    origins,
+    settings: {
+      serverOwner: "Test Inc.",
+      serverUrl: options.serverUrl,
+      loginSimple: options.loginSimple ?? true,
+      loginApiKey: "loginApiKey" in options ? options.loginApiKey : API_KEY,
+    },
+    ...(options.pollTimeoutMs !== undefined && { pollTimeoutMs: options.pollTimeoutMs }),
+  });
+  const proof = edgeProof(KEYS.edge, self.id, self.incarnation);
+  const server = createWorkerServer({
+    ...parts,
+    api,
+    sockets,
+    registry,
+    origins,
+    edgeProof: proof,
+    basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
+  });
+  const port = await server.listen(0, "127.0.0.1");
+  const url = `http://127.0.0.1:${port}`;
+  await store.announce({
+    kind: "worker",
+    ...self,
+    url,
+    statusUrl: url,
+    version: "0.0.0",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 0, connections: 0, lagMs: 0 },
+    ringFingerprint: "",
+  });
+  const agent = new Agent();
+  let stopped: Promise<void> | undefined;
+
+  async function close(): Promise<void> {
+    const closed = server.close();
+    api.releasePolls();
+    await sockets.close();
+    await registry.close();
+    await closed;
+    await api.close();
+  }
+
+  const worker: Worker = {
+    url,
+    port,
+    id,
+    tag,
+    proof,
+    store,
+    storeFixture,
+    tokens,
+    registry,
+    api,
+    counters,
+    async ask(method, path, { headers, body, signal } = {}) {
+      const answer = await request(url + path, {
+        method: method as "GET",
+        dispatcher: agent,
+        ...(headers && { headers }),
+        ...(body !== undefined && { body }),
+        ...(signal && { signal }),
+      });
+      const text = await answer.body.text();
+      const isJson = String(answer.headers["content-type"]).startsWith("application/json");
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        body: isJson && text !== "" ? JSON.parse(text) : text,
+      };
+    },
+    send: (path, form) =>
+      worker.ask("POST", path, {
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(form),
+      }),
+    async begin() {
+      const { body } = await worker.ask("POST", "/api/login/initial");
+      return (body as { pollToken: string }).pollToken;
+    },
+    async signIn(user = "Somebody") {
+      const token = await worker.begin();
+      await worker.send("/api/login/simple", { token, user });
+      const { body } = await worker.ask("POST", `/api/login/poll/${token}`);
+      return (body as { loginToken: string }).loginToken;
+    },
+    async openSession(userToken) {
+      const headers = { "x-oct-jwt": userToken ?? (await worker.signIn("Host")) };
+      const { body } = await worker.ask("POST", "/api/session/create", { headers });
+      const { roomId, roomToken } = body as { roomId: string; roomToken: string };
+      return { sessionId: roomId, host: await rawPeer({ url, roomToken }).ready() };
+    },
+    stop() {
+      stopped ??= close();
+      return stopped;
+    },
+  };
+  onTestFinished(async () => {
+    await worker.stop();
+    await agent.destroy();
+  });
+  return worker;
+}
+
+/** Two workers that share a store. */
+export async function startTwoWorkers(
+  options: Omit<WorkerOptions, "store" | "id"> = {},
+): Promise<[Worker, Worker]> {
+  const store = await startStore(options.clock);
+  return [
+    await startWorker({ ...options, store, id: "worker-1" }),
+    await startWorker({ ...options, store, id: "worker-2" }),
+  ];
+}
+
+/** Resolves when `count` long polls wait. */
+export async function pollsWait(worker: Worker, count: number): Promise<void> {
+  await until(`${count} polls wait`, () => worker.api.waitingPolls === count);
+}
+
+/** What was answered, and by how much the counter of refused requests rose. */
+export async function refusal(
+  worker: Worker,
+  act: () => Promise<Answer>,
+): Promise<Answer & { counted: number }> {
+  const before = worker.counters.value("worker.requests_refused");
+  const answer = await act();
+  return { ...answer, counted: worker.counters.value("worker.requests_refused") - before };
+}

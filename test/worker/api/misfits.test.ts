@@ -1,0 +1,231 @@
+/**
+ * What is said to everybody, and to requests that fit nowhere or are broken.
+ */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, test } from "vitest";
+import { refusal, startWorker, type Worker } from "./fixture.ts";
+
+test("meta says who runs the server, the protocol's version and the transports", async () => {
+  const worker = await startWorker();
+
+  const answer = await worker.ask("GET", "/api/meta");
+
+  expect(answer.status).toBe(200);
+  expect(answer.body).toEqual({
+    owner: "Test Inc.",
+    version: "0.3.1",
+    transports: ["socket.io"],
+  });
+  expect(answer.headers).toMatchObject({
+    "content-type": "application/json; charset=utf-8",
+    "access-control-allow-origin": "*",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+  expect((await worker.ask("HEAD", "/api/meta")).status).toBe(200);
+});
+
+test.each([
+  { method: "PUT", path: "/api/meta", allow: "GET, HEAD, OPTIONS" },
+  { method: "GET", path: "/api/login/initial", allow: "POST, OPTIONS" },
+  { method: "GET", path: "/api/session/create", allow: "POST, OPTIONS" },
+  { method: "DELETE", path: "/api/session/join/abcdefghijklmnopqrstuvwx", allow: "POST, OPTIONS" },
+  { method: "PROPFIND", path: "/api/login/poll/x", allow: "POST, OPTIONS" },
+  { method: "HEAD", path: "/api/logout", allow: "GET, OPTIONS" },
+  { method: "PATCH", path: "/socket.io/", allow: "GET, POST, OPTIONS" },
+])("$method $path is answered 405 with the methods that fit", async ({ method, path, allow }) => {
+  const worker = await startWorker();
+  const refused = await refusal(worker, () => worker.ask(method, path));
+  expect(refused).toMatchObject({ status: 405, counted: 1, headers: { allow } });
+});
+
+test.each([
+  "/",
+  "/api",
+  "/api/",
+  "/api/no-such-thing",
+  "/api/meta/",
+  "//api/meta",
+  "/api/session/poll/",
+  "/api/login/poll/a/b",
+  "/login.html/",
+  "/../../package.json",
+  "/web/login.html",
+])("the unknown path %s is answered 404", async (path) => {
+  const worker = await startWorker();
+  const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+  expect(await sendBytes(worker, head)).toMatch(/^HTTP\/1.1 404 /);
+  expect(worker.counters.value("worker.requests_refused", "path")).toBe(1);
+});
+
+test("a way to sign in that is off does not exist", async () => {
+  const worker = await startWorker({ loginSimple: false, loginApiKey: undefined });
+  for (const path of ["/api/login/simple", "/api/login/apikey"]) {
+    const refused = await refusal(worker, () => worker.send(path, {}));
+    expect(refused).toMatchObject({ status: 404, counted: 1 });
+  }
+});
+
+test("a token or session id that is none is answered as an unknown one", async () => {
+  const worker = await startWorker();
+  const headers = { "x-oct-jwt": await worker.signIn() };
+  for (const text of ["x", "a".repeat(5000), "..%2f..%2f", "%00", "\u00e9"].map(encodeURI)) {
+    const login = await worker.ask("POST", `/api/login/poll/${text}`);
+    expect(login).toMatchObject({ status: 400, body: { code: "AuthTimeout" } });
+    const join = await worker.ask("POST", `/api/session/join/${text}`, { headers });
+    expect(join).toMatchObject({ status: 404, body: { code: "RoomNotFound" } });
+    const poll = await worker.ask("POST", `/api/session/poll/${text}`, { headers });
+    expect(poll).toMatchObject({ status: 404, body: { code: "JoinRequestNotFound" } });
+  }
+});
+
+test("a malformed escape in a path is a bad request", async () => {
+  const worker = await startWorker();
+  const refused = await refusal(worker, () => worker.ask("POST", "/api/login/poll/%zz"));
+  expect(refused).toMatchObject({ status: 400, counted: 1 });
+});
+
+// --- bodies ---
+
+test.each([
+  "{ token: ",
+  '{"a":1}}',
+  "",
+  "null",
+  "[]",
+  '"text"',
+  "42",
+  '{"token":{"a":1},"user":["x"]}',
+])("the body %j is no form", async (body) => {
+  const worker = await startWorker();
+  const refused = await refusal(worker, () =>
+    worker.ask("POST", "/api/login/simple", {
+      headers: { "content-type": "application/json" },
+      body,
+    }),
+  );
+  expect(refused).toMatchObject({ status: 400, counted: 1 });
+});
+
+test.each(["__proto__", "constructor"])("a body cannot reach a prototype by %s", async (name) => {
+  const worker = await startWorker();
+  const token = await worker.begin();
+  const body = `{"${name}":{"prototype":{"polluted":1}},"token":"${token}","user":"Mallory"}`;
+  const answer = await worker.ask("POST", "/api/login/simple", {
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  expect(answer.status).toBe(400);
+  expect({}).not.toHaveProperty("polluted");
+});
+
+test("a body of more than 100 kB is too large, announced or not", async () => {
+  const worker = await startWorker();
+  const user = "x".repeat(150_000);
+
+  const announced = await refusal(worker, () => worker.send("/api/login/simple", { user }));
+  expect(announced).toMatchObject({ status: 413, counted: 1 });
+
+  const chunk = `${(40_000).toString(16)}\r\n${"x".repeat(40_000)}\r\n`;
+  const streamed = await sendBytes(
+    worker,
+    "POST /api/login/simple HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" +
+      `Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(3)}0\r\n\r\n`,
+  );
+  expect(streamed).toMatch(/^HTTP\/1.1 413 /);
+});
+
+test("a form that is not JSON is refused", async () => {
+  const worker = await startWorker();
+  const token = await worker.begin();
+  for (const type of ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data"]) {
+    const answer = await worker.ask("POST", "/api/login/simple", {
+      headers: { "content-type": type },
+      body: `token=${token}&user=Somebody`,
+    });
+    expect(answer.status).toBe(400);
+  }
+});
+
+test("routes that take no body do not wait for one", async () => {
+  const worker = await startWorker();
+  const socket = connect(worker.port, "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write(
+    "POST /api/login/initial HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" +
+      "Content-Length: 50000\r\n\r\n{",
+  );
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  expect(bytes.toString()).toMatch(/^HTTP\/1.1 200 /);
+  socket.destroy();
+});
+
+// --- bytes ---
+
+test.each([
+  { what: "garbage", bytes: "\x16\x03\x01\x02\x00\x01\x00", status: 400 },
+  {
+    what: "an absolute target",
+    bytes: "GET http://b/api/meta HTTP/1.1\r\nHost: a\r\n\r\n",
+    status: 400,
+  },
+  { what: "an asterisk", bytes: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400 },
+  { what: "no host", bytes: "GET /api/meta HTTP/1.1\r\n\r\n", status: 400 },
+  {
+    what: "two lengths",
+    bytes:
+      "POST /api/meta HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    status: 400,
+  },
+  {
+    what: "a huge head",
+    bytes: `GET /api/meta HTTP/1.1\r\nHost: a\r\nX-Fill: ${"x".repeat(60_000)}\r\n\r\n`,
+    status: 431,
+  },
+])("$what is refused with $status, and the worker goes on", async ({ bytes, status }) => {
+  const worker = await startWorker();
+  expect(await sendBytes(worker, bytes)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
+});
+
+test("a head that does not end is cut off in time", async () => {
+  const worker = await startWorker({ headTimeoutMs: 100 });
+  const answer = await sendBytes(worker, "GET /api/meta HTTP/1.1\r\nHost: a\r\n", false);
+  expect(answer).toMatch(/^HTTP\/1.1 408 /);
+  expect(worker.counters.value("worker.requests_refused", "http")).toBe(1);
+});
+
+test("a client that goes away in the middle of anything harms nobody", async () => {
+  const worker = await startWorker();
+  const starts = [
+    "GET",
+    "POST /api/login/simple HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+    "POST /api/login/poll/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n" +
+      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+  ];
+  for (const start of starts) {
+    const socket = connect(worker.port, "127.0.0.1");
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    socket.write(start);
+    socket.resetAndDestroy();
+    await once(socket, "close");
+  }
+  expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
+});
+
+/** Sends bytes and resolves with everything that comes back until the connection ends. */
+async function sendBytes(worker: Worker, bytes: string, end = true): Promise<string> {
+  const socket = connect(worker.port, "127.0.0.1");
+  socket.on("error", () => {});
+  let received = "";
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    received += text;
+  });
+  if (end) socket.end(bytes, "latin1");
+  else socket.write(bytes, "latin1");
+  await once(socket, "close");
+  return received;
+}
