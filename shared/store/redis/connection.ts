@@ -214,6 +214,15 @@ export function openConnection(needs: ConnectionNeeds): Connection {
 
 // --- what operators are told ---
 
+/** Redis just is not there. */
+const PLAIN_KINDS: ReadonlySet<FaultKind> = new Set([
+  "lost",
+  "unanswered",
+  "refused",
+  "unreachable",
+  "slow",
+]);
+
 /** One line for each change of state; for a store that stays away, one for each new reason. */
 function createReport(needs: ConnectionNeeds) {
   const { clock, log } = needs;
@@ -227,9 +236,9 @@ function createReport(needs: ConnectionNeeds) {
   return {
     away(kind: FaultKind, reason: string): void {
       awaySinceMs ??= clock.nowMs();
-      if (toldKinds.has(kind)) return;
-      // The end of a connection follows every other reason.
-      if (kind === "lost" && toldKinds.size > 0) return;
+      // A connection that was lost is refused, and times out, while Redis is restarted or moved: one story.
+      const isPlain = PLAIN_KINDS.has(kind);
+      if (toldKinds.has(kind) || (isPlain && toldKinds.size > 0)) return;
       toldKinds.add(kind);
       log.warn({ reason }, "the store is away");
     },

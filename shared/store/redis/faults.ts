@@ -8,6 +8,7 @@ export type FaultKind =
   | "unreachable"
   | "name"
   | "lost"
+  | "unanswered"
   | "slow"
   | "password"
   | "rights"
@@ -45,6 +46,12 @@ export function describeFault(error: unknown, secrets: readonly string[]): Fault
   const text = scrub(error instanceof Error ? error.message : String(error), secrets);
   const rule = RULES.find(({ match }) => match.test(code === undefined ? text : `${code} ${text}`));
   return rule === undefined ? commandFault(text) : toFault(rule, text);
+}
+
+/** What a lost connection means on which Redis has never answered. */
+export function unansweredFault(lost: Fault): Fault {
+  const reason = "it closed the connection before it answered; check redis:// and rediss://";
+  return { ...lost, kind: "unanswered", reason };
 }
 
 /** Redis is older than `OLDEST_REDIS`. */
@@ -159,7 +166,7 @@ const RULES: readonly Rule[] = [
   {
     kind: "unreachable",
     match: /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL/,
-    reason: "it cannot be reached",
+    reason: "it cannot be reached, or does not answer as redis:// or rediss:// lets expect",
   },
   {
     kind: "slow",

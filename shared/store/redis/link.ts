@@ -4,7 +4,7 @@
  */
 import { Redis, type RedisOptions } from "ioredis";
 import { type Clock, sleep } from "../../clock.ts";
-import { describeFault, type Fault } from "./faults.ts";
+import { describeFault, type Fault, unansweredFault } from "./faults.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** An answer takes a fraction of a millisecond; this long means that Redis hangs, or the way to it does. */
@@ -48,6 +48,7 @@ export function createLink(needs: {
   const secrets = secretsOf(target);
   let failures = 0;
   let isClosed = false;
+  let isOfUse = false;
   let lastFault: Fault | undefined;
 
   const options = optionsOf(needs);
@@ -56,9 +57,14 @@ export function createLink(needs: {
   const redis = new Redis(options);
   redis.on("error", fail);
   redis.on("sentinelError", fail);
-  redis.on("close", () =>
-    fail(lastFault === undefined ? new Error("connection closed") : undefined),
-  );
+  redis.on("close", () => {
+    // The end of a connection follows every other failure of it.
+    if (lastFault !== undefined) return;
+    fail(new Error("connection closed"));
+  });
+  redis.on("connect", () => {
+    isOfUse = false;
+  });
   redis.on("ready", () => {
     lastFault = undefined;
     if (!isClosed) needs.onConnected();
@@ -74,10 +80,11 @@ export function createLink(needs: {
     redis.connect().catch(() => {});
   }
 
-  /** Without an error: the end of a connection whose failure was told already. */
   function fail(error: unknown): void {
-    if (isClosed || error === undefined) return;
-    const fault = explain(error);
+    if (isClosed) return;
+    const explained = explain(error);
+    const isEarly = explained.kind === "lost" && !isOfUse;
+    const fault = isEarly ? unansweredFault(explained) : explained;
     // What a Sentinel said is more than "all are unreachable", which follows it.
     if (fault.kind === "sentinel" && lastFault?.kind === "sentinel") return;
     lastFault = fault;
@@ -106,6 +113,7 @@ export function createLink(needs: {
     nextDelayMs,
     succeeded() {
       failures = 0;
+      isOfUse = true;
     },
     reconnect() {
       if (redis.status === "ready" || redis.status === "connect") redis.disconnect(true);

@@ -1,0 +1,440 @@
+/** The Redis store when Redis fails: what callers get, what operators read, and how soon it is over. */
+import { generate } from "selfsigned";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  newIncarnation,
+  newSessionId,
+  type SessionId,
+  type WorkerId,
+} from "../../../shared/ids.ts";
+import { MEMBER_LEASE_MS, type StoreHealth } from "../../../shared/store/store.ts";
+import { peer, worker } from "../../contract/store.ts";
+import { freePort } from "../../support/ports.ts";
+import {
+  documentedUser,
+  openStore,
+  type RedisOptions,
+  settle,
+  startRedis,
+  type TestRedis,
+  type TestStore,
+} from "../../support/redis.ts";
+
+const AWAY = { code: "EDGE_STORE_AWAY" };
+const PASSWORD = "correct-horse";
+
+let servers: TestRedis[];
+let stores: TestStore[];
+
+beforeEach(() => {
+  servers = [];
+  stores = [];
+});
+
+afterEach(async () => {
+  await Promise.all(stores.map(({ store }) => store.close()));
+  await Promise.all(servers.map((server) => server.close()));
+});
+
+async function start(options?: RedisOptions): Promise<TestRedis> {
+  const server = await startRedis(options);
+  servers.push(server);
+  return server;
+}
+
+function open(...args: Parameters<typeof openStore>): TestStore {
+  const opened = openStore(...args);
+  stores.push(opened);
+  return opened;
+}
+
+/** A store that is up on a new server. */
+async function startUp(options?: RedisOptions): Promise<TestStore & { redis: TestRedis }> {
+  const redis = await start(options);
+  const opened = open(redis.url);
+  await opened.store.timeMs();
+  return { redis, ...opened };
+}
+
+/** How long until it is so, in ms. */
+async function timeUntil(isSo: () => boolean, timeoutMs = 10_000): Promise<number> {
+  const startMs = performance.now();
+  await vi.waitFor(() => expect(isSo()).toBe(true), { timeout: timeoutMs, interval: 5 });
+  return performance.now() - startMs;
+}
+
+function linesWith(lines: readonly string[], part: string): string[] {
+  return lines.filter((line) => line.includes(part));
+}
+
+function newSession(owner: { id: WorkerId; incarnation: ReturnType<typeof newIncarnation> }) {
+  return {
+    sessionId: newSessionId(),
+    owner: owner.id,
+    incarnation: owner.incarnation,
+    userId: "user",
+    maxPerUser: 1000,
+  };
+}
+
+describe("a Redis that ends or hangs", () => {
+  it("is away at once when it was killed, and back within a second of its return", async () => {
+    const { redis, store, lines } = await startUp();
+    const heard: StoreHealth["state"][] = [];
+    store.onHealth(({ state }) => heard.push(state));
+    await redis.kill();
+    await timeUntil(() => store.health.state === "away", 500);
+    const startMs = performance.now();
+    await expect(store.members()).rejects.toMatchObject(AWAY);
+    expect(performance.now() - startMs).toBeLessThan(100);
+    // Long enough for several tries.
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+
+    await redis.start();
+    expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1000);
+    expect(heard).toEqual(["away", "up"]);
+    expect(await store.renew(worker("worker-1"))).toBe("expired");
+    await store.announce(worker("worker-1"));
+    expect(linesWith(lines, "the store is away")).toHaveLength(1);
+    expect(linesWith(lines, "the store answers again")).toHaveLength(1);
+    expect(lines).toHaveLength(3);
+  });
+
+  it("hears changes again after a restart", async () => {
+    const { redis, store } = await startUp();
+    const heard: string[] = [];
+    store.onChange(({ subject }) => heard.push(subject));
+    await redis.kill();
+    await redis.start();
+    await timeUntil(() => store.health.state === "up");
+    // The reader is told to read again, because changes may have been missed.
+    await expect.poll(() => heard).toContain("members");
+    heard.length = 0;
+    await expect
+      .poll(async () => {
+        await store.createSession(newSession(worker("worker-1")));
+        return heard;
+      })
+      .toContain("session");
+  });
+
+  it("rejects what is under way when it is stopped, and goes on when it is continued", async () => {
+    const { redis, store, lines } = await startUp();
+    await store.announce(worker("worker-1"));
+    redis.pause();
+    const startMs = performance.now();
+    await expect(store.members()).rejects.toMatchObject(AWAY);
+    const waitedMs = performance.now() - startMs;
+    expect(waitedMs).toBeGreaterThan(1500);
+    expect(waitedMs).toBeLessThan(2600);
+    expect(store.health).toMatchObject({ state: "away" });
+    await expect(store.members()).rejects.toMatchObject(AWAY);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    redis.resume();
+    expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1000);
+    expect((await store.members()).members).toHaveLength(1);
+    expect(linesWith(lines, "no answer in time")).toHaveLength(1);
+    expect(linesWith(lines, "the store is away")).toHaveLength(1);
+  });
+
+  it("need not be there at the start", async () => {
+    const redis = await start();
+    await redis.kill();
+    const { store, lines } = open(redis.url);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    await redis.start();
+    expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1000);
+    expect(linesWith(lines, "the store is away")).toHaveLength(1);
+  });
+
+  it("takes a bounded number of questions while it hangs", async () => {
+    const { redis, store } = await startUp();
+    redis.pause();
+    const asked = Array.from({ length: 10_001 }, () => store.isTokenBuried("t"));
+    const last = asked.pop();
+    await expect(last).rejects.toMatchObject(AWAY);
+    redis.resume();
+    expect(await Promise.all(asked)).not.toContain(true);
+  });
+
+  it("is closed without waiting for it", async () => {
+    const { redis, store } = await startUp();
+    redis.pause();
+    const waiting = store.members();
+    waiting.catch(() => {});
+    const startMs = performance.now();
+    await store.close();
+    expect(performance.now() - startMs).toBeLessThan(1000);
+    await expect(waiting).rejects.toMatchObject(AWAY);
+    redis.resume();
+  });
+
+  it("runs its scripts on a Redis that has forgotten them", async () => {
+    const { redis, store } = await startUp();
+    await store.announce(worker("worker-1"));
+    await redis.admin().script("FLUSH");
+    expect((await store.members()).members).toHaveLength(1);
+    await redis.admin().script("FLUSH");
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, () => store.createSession(newSession(worker("worker-1")))),
+    );
+    expect(new Set(outcomes.map(({ outcome }) => outcome))).toEqual(new Set(["created"]));
+    expect(await store.sessionsOf("worker-1" as WorkerId)).toHaveLength(50);
+  });
+});
+
+describe("a Redis that was emptied", () => {
+  it("believes nobody to be gone for a while, and epochs rise all the same", async () => {
+    const { redis, store } = await startUp();
+    const admin = redis.admin();
+    await settle(admin);
+    const owner = worker("worker-1");
+    await store.announce(owner);
+    expect(await store.members()).toMatchObject({ booted: true });
+    const before = await store.createSession(newSession(owner));
+    await admin.flushall();
+
+    expect(await store.members()).toEqual({ members: [], ignored: 0, booted: false });
+    expect(await store.renew(owner)).toBe("expired");
+    const again = await store.createSession(newSession(owner));
+    if (before.outcome !== "created" || again.outcome !== "created") throw new Error("not created");
+    expect(again.record.epoch).toBeGreaterThan(before.record.epoch);
+    // Its owner may not have had the time to announce itself.
+    const claim = {
+      sessionId: again.record.id,
+      worker: "worker-2" as WorkerId,
+      incarnation: newIncarnation(),
+    };
+    expect(await store.resumeSession(claim)).toMatchObject({ outcome: "elsewhere" });
+    await settle(admin);
+    expect(await store.resumeSession(claim)).toMatchObject({ cause: "lease-gone" });
+    expect(await store.members()).toMatchObject({ booted: true });
+  });
+});
+
+describe("rights", () => {
+  it("says once that the password is wrong, never shows it, and comes up when it is right", async () => {
+    const redis = await start({
+      acl: ["user default on nopass ~* &* +@all", documentedUser("new")],
+    });
+    const { store, lines } = open(redis.urlFor("ct", PASSWORD));
+    const failure: unknown = await store.timeMs().catch((error: unknown) => error);
+    expect(failure).toMatchObject(AWAY);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    await redis.admin().call("ACL", "SETUSER", "ct", `>${PASSWORD}`);
+    await timeUntil(() => store.health.state === "up");
+    expect(linesWith(lines, "the store is away")).toHaveLength(1);
+    expect(linesWith(lines, "refuses the user or the password")).toHaveLength(1);
+    expect(lines.join("")).not.toContain(PASSWORD);
+    expect(JSON.stringify([failure, (failure as Error).cause, String(failure)])).not.toContain(
+      PASSWORD,
+    );
+    expect(
+      (await redis.admin().info("commandstats")).match(/cmdstat_hello:calls=(\d+)/)?.[1],
+    ).toMatch(/^\d$/);
+  });
+
+  it("uses the password of the default user", async () => {
+    const { store } = await startUp({ password: "p@ss:w%rd/?#" });
+    expect(store.health).toEqual({ state: "up" });
+  });
+
+  it("says what the user may not do", async () => {
+    const redis = await start({
+      acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~other:* &* +@all"],
+    });
+    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    expect(linesWith(lines, "may not do what is needed")).toHaveLength(1);
+  });
+
+  it("goes on without hints when the user may not listen to them", async () => {
+    const redis = await start({
+      acl: [
+        "user default on nopass ~* &* +@all",
+        "user ct on >pass ~* resetchannels &{ct}:x +@all",
+      ],
+    });
+    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    await store.timeMs();
+    await expect
+      .poll(() => linesWith(lines, "changes are only seen by asking once a second"))
+      .toHaveLength(1);
+    expect(store.health).toEqual({ state: "up" });
+  });
+});
+
+describe("TLS", () => {
+  it("checks the certificate against its authority and name", async () => {
+    const [own, foreign] = await Promise.all([certificate(), certificate()]);
+    const redis = await start({ tls: { cert: own.cert, key: own.private } });
+    const url = `rediss://localhost:${redis.tlsPort}`;
+
+    const trusted = open(url, { ca: own.cert });
+    await trusted.store.announce(worker("worker-1"));
+    expect(trusted.store.health).toEqual({ state: "up" });
+
+    for (const ca of [undefined, foreign.cert]) {
+      const { store, lines } = open(url, ca === undefined ? {} : { ca });
+      await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+      expect(linesWith(lines, "certificate is not trusted; name its authority")).toHaveLength(1);
+    }
+    const misnamed = open(`rediss://127.0.0.1:${redis.tlsPort}`, { ca: own.cert });
+    await expect(misnamed.store.timeMs()).rejects.toMatchObject(AWAY);
+    expect(linesWith(misnamed.lines, "certificate is not trusted")).toHaveLength(1);
+  });
+
+  it("says so when one end speaks TLS and the other does not", async () => {
+    const { cert, private: key } = await certificate();
+    const redis = await start({ port: true, tls: { cert, key } });
+    for (const url of [`rediss://127.0.0.1:${redis.port}`, `redis://127.0.0.1:${redis.tlsPort}`]) {
+      const { store, lines } = open(url);
+      await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+      await expect.poll(() => linesWith(lines, "the store is away")).toHaveLength(1);
+      expect(lines.join("")).toContain("redis:// ");
+    }
+  });
+
+  async function certificate() {
+    return await generate([{ name: "commonName", value: "localhost" }], {
+      algorithm: "sha256",
+      keyType: "ec",
+      extensions: [
+        { name: "basicConstraints", cA: true },
+        { name: "subjectAltName", altNames: [{ type: 2, value: "localhost" }] },
+      ],
+    });
+  }
+});
+
+describe("a Redis that refuses writes", () => {
+  it("takes no new records when its memory is full, but leases and take-overs go on", async () => {
+    const { redis, store, lines } = await startUp({ lines: ["maxmemory-policy noeviction"] });
+    const admin = redis.admin();
+    await settle(admin);
+    const [one, two] = [worker("worker-1"), worker("worker-2")];
+    await store.announce(one);
+    await store.announce(two);
+    const created = await store.createSession(newSession(one));
+    if (created.outcome !== "created") throw new Error("not created");
+    const { id, owner, epoch } = created.record;
+    const holder = { sessionId: id, owner, epoch };
+    await store.openSession(holder);
+    await store.putPeer(holder, peer());
+    await admin.config("SET", "maxmemory", "1");
+
+    const refused: Record<string, Promise<unknown>> = {
+      create: store.createSession(newSession(one)),
+      peer: store.putPeer(holder, peer()),
+      ticket: store.putTicket({ kind: "login", token: "t", question: 1, ttlMs: 1000 }),
+      counter: store.addToCounters({ joins: 1 }),
+    };
+    for (const refusal of Object.values(refused)) {
+      await expect(refusal).rejects.toMatchObject({ ...AWAY, name: "StoreFullError" });
+    }
+    expect(store.health).toEqual({ state: "up" });
+    expect(await store.renew(one)).toBe("renewed");
+    await store.announce({ ...two, incarnation: newIncarnation() });
+    const resumed = await store.resumeSession({
+      sessionId: id,
+      worker: two.id,
+      incarnation:
+        (await store.members()).members.find((member) => member.id === two.id)?.incarnation ??
+        two.incarnation,
+      evidence: "exited",
+    });
+    expect(resumed).toMatchObject({ outcome: "owned", cause: "exited" });
+    if (resumed.outcome !== "owned") return;
+    const taken = { ...holder, owner: two.id, epoch: resumed.record.epoch };
+    expect(await store.releaseSession(taken, one.id)).toBe("done");
+    expect(await store.closeSession(taken, (await store.timeMs()) + 60_000)).toBe("done");
+    expect(linesWith(lines, "the store is full")).toHaveLength(1);
+
+    await admin.config("SET", "maxmemory", "0");
+    expect(await store.createSession(newSession(one))).toMatchObject({ outcome: "created" });
+    expect(linesWith(lines, "the store takes new records again")).toHaveLength(1);
+    expect(lines).toHaveLength(3);
+  });
+
+  it("warns of a policy that throws records away", async () => {
+    const { lines } = await startUp({ lines: ["maxmemory-policy allkeys-lru"] });
+    expect(linesWith(lines, "set maxmemory-policy noeviction")).toHaveLength(1);
+  });
+
+  it("waits at a replica until it is the primary", async () => {
+    const primary = await start({ port: true });
+    const redis = await start({ lines: [`replicaof 127.0.0.1 ${primary.port}`] });
+    const { store, lines } = open(redis.url);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    expect(linesWith(lines, "read-only replica")).toHaveLength(1);
+    await redis.admin().replicaof("NO", "ONE");
+    expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1000);
+    expect(linesWith(lines, "the store is away")).toHaveLength(1);
+  });
+
+  it("is away when it becomes a replica under way", async () => {
+    const { redis, store, lines } = await startUp();
+    await redis.admin().replicaof("127.0.0.1", await freePort());
+    await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
+    expect(store.health.state).toBe("away");
+    await redis.admin().replicaof("NO", "ONE");
+    await timeUntil(() => store.health.state === "up");
+    expect(linesWith(lines, "read-only replica")).toHaveLength(1);
+  });
+
+  it("is away while it cannot save and therefore refuses writes", async () => {
+    const { redis, store, lines } = await startUp({ lines: ["min-replicas-to-write 0"] });
+    await redis.admin().config("SET", "min-replicas-to-write", "1");
+    await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
+    await redis.admin().config("SET", "min-replicas-to-write", "0");
+    expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1500);
+    expect(linesWith(lines, "cannot save or replicate")).toHaveLength(1);
+  });
+});
+
+describe("many clients at once", () => {
+  it("never has two owners of a session under one epoch", async () => {
+    const { redis, store } = await startUp();
+    await settle(redis.admin());
+    const clients = [store, ...[1, 2, 3].map(() => open(redis.url).store)];
+    const ids = Array.from({ length: 20 }, () => newSessionId());
+    const ownersByEpoch = new Map<string, Set<string>>();
+    let owned = 0;
+
+    await Promise.all(
+      clients.map(async (client, i) => {
+        const me = worker(`worker-${i}`);
+        await client.announce(me);
+        for (let turn = 0; turn < 200; turn++) {
+          const sessionId = ids[(turn * 7 + i) % ids.length] as SessionId;
+          if (turn % 10 === i) await client.createSession({ ...newSession(me), sessionId });
+          const resumed = await client.resumeSession({
+            sessionId,
+            worker: me.id,
+            incarnation: me.incarnation,
+            evidence: "exited",
+          });
+          if (resumed.outcome !== "owned") continue;
+          owned++;
+          const at = `${sessionId} ${resumed.record.epoch}`;
+          const owners = ownersByEpoch.get(at) ?? new Set();
+          ownersByEpoch.set(at, owners.add(me.id));
+        }
+      }),
+    );
+    expect(owned).toBeGreaterThan(100);
+    for (const owners of ownersByEpoch.values()) expect(owners.size).toBe(1);
+  });
+});
+
+describe("a lease", () => {
+  it("runs out by Redis's own time", async () => {
+    const { store } = await startUp();
+    await store.announce(worker("worker-1"));
+    expect((await store.members()).members).toHaveLength(1);
+    await expect
+      .poll(async () => (await store.members()).members, { timeout: MEMBER_LEASE_MS + 2000 })
+      .toEqual([]);
+  });
+});
