@@ -26,6 +26,8 @@ export interface Joins {
   answer(pollToken: string, host: Peer, message: Message): boolean;
   /** Requests that wait. */
   readonly waiting: number;
+  /** Those of one user. */
+  waitingOf(userId: string): number;
   /** The session has ended: whoever waits is told so. */
   rejectAll(): void;
   /** The session goes on elsewhere: the tickets stay as they are. */
@@ -160,6 +162,11 @@ export function createJoins(needs: {
     },
     get waiting() {
       return waitingByToken.size;
+    },
+    waitingOf(userId) {
+      let count = 0;
+      for (const { user } of waitingByToken.values()) if (user.id === userId) count++;
+      return count;
     },
     rejectAll() {
       for (const pollToken of [...waitingByToken.keys()]) {

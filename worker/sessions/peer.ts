@@ -127,7 +127,10 @@ export class Peer {
   // --- waiting ---
 
   #wait(parcel: Parcel): void {
-    if (parcel.own && this.#waitingOwn >= MAX_OWN_WAITING) return;
+    if (parcel.own && this.#waitingOwn >= MAX_OWN_WAITING) {
+      this.#counters.count("worker.messages_dropped", "buffer");
+      return;
+    }
     this.#add(parcel);
     // A single message may be larger than the limit: it was accepted, so it must get through.
     if (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.length > 1) this.#overflow();

@@ -30,7 +30,10 @@ export interface Registry {
    * come back. Waits for the store when it is away.
    */
   recover(): Promise<void>;
-  /** A new session for `user`, with the host's room token. `exists`: `alias` belongs to another session. */
+  /**
+   * A new session for `user`, with the host's room token. `exists`: `alias` belongs to another session. `quota`: the user
+   * has too many, or too many of all wait for their host here.
+   */
   create(user: UserRecord, alias?: SessionKey): Promise<Created>;
   /**
    * Whether this worker serves the session now; resumes it from the store when it may. Never creates one. Concurrent
@@ -81,6 +84,8 @@ export interface RegistryNeeds {
  * tries any id is good, because the session's owner is recorded.
  */
 const MAX_MINTED = 1000;
+/** Sessions that wait for their host; each is forgotten after 60 s. */
+const MAX_UNOPENED = 5000;
 /** How long the store's `unknown` or `closed` is believed. */
 const NEGATIVE_MS = 1000;
 /** Answers remembered at a time; beyond it all are forgotten. */
@@ -108,6 +113,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
   }
 
   async function create(user: UserRecord, alias: SessionKey | undefined): Promise<Created> {
+    if (isCrowded()) return { outcome: "quota" };
     const sessionId = mintId();
     const request: CreateSession = {
       sessionId,
@@ -181,6 +187,14 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     const { alias: _, ...unnamed } = late;
     const again = await store.createSession(unnamed);
     return again.outcome === "created" ? again.record.epoch : "lost";
+  }
+
+  /** The quota is per user, and users cost nothing where they sign in by just saying their name. */
+  function isCrowded(): boolean {
+    if (sessions.size < MAX_UNOPENED) return false;
+    let unopened = 0;
+    for (const session of sessions.values()) if (!session.isOpen) unopened++;
+    return unopened >= MAX_UNOPENED;
   }
 
   function countOf(userId: string): number {

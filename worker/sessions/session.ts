@@ -70,6 +70,8 @@ export interface SessionNeeds {
 export const AWAY_MS = 30_000;
 /** Tombstones live as long as a token that was signed a moment before, and the skew that is allowed for. */
 const TOMBSTONE_MS = ROOM_TOKEN_MS + 120_000;
+/** Join requests of one user that wait: the host must not be asked by one person for everybody's places. */
+const MAX_WAITING_PER_USER = 5;
 /** Writes that wait for the store before nobody new is let in: keeps the list short when the store is away for long. */
 const MAX_PENDING_WRITES = 1000;
 
@@ -105,7 +107,7 @@ export class Session {
     this.#ledger = createLedger({
       clock: needs.clock,
       holder: () => this.#holder(),
-      onLost: () => this.lose(),
+      onLost: () => this.#yieldToOwner(),
       onFailure: (error) => this.#report(error),
     });
     this.#requests = createRequests({
@@ -131,7 +133,8 @@ export class Session {
       onLeave: (sender) => this.#leave(sender, "left"),
       onJoinAnswer: (pollToken, host, message) => this.#joins.answer(pollToken, host, message),
     });
-    for (const peer of record.peers) this.#peers.set(peer.id, this.#newPeer(peer, peer.settled));
+    // Stored before it was announced: whether the others have heard of it is not known, so they were told.
+    for (const peer of record.peers) this.#peers.set(peer.id, this.#newPeer(peer, true));
   }
 
   /** Another one, higher, once a session that was created without a store is recorded. */
@@ -142,6 +145,11 @@ export class Session {
   /** Whether this worker serves it: false once it has ended or was lost. */
   get isLive(): boolean {
     return this.#state === "created" || this.#state === "open";
+  }
+
+  /** Whether its host has come, and it has not ended. */
+  get isOpen(): boolean {
+    return this.#state === "open";
   }
 
   /** Whether it has ended for good. */
@@ -190,13 +198,17 @@ export class Session {
 
   /**
    * Asks the host, now or when it is back, whether `user` may join; the answer comes in the ticket `pollToken` (kind
-   * `join`, see join-answer.ts), within 300 s. `full`: too many peers or waiting requests. `unopened`: the host has not
+   * `join`, see join-answer.ts), within 300 s. `full`: too many peers or waiting requests, in all or of this user. `unopened`: the host has not
    * come yet, so for others the session does not exist. Rejects with `StoreAwayError`.
    */
   async requestJoin(user: UserRecord): Promise<JoinRequest> {
     if (this.#state !== "open") return { outcome: "unopened" };
     const most = this.#needs.settings.maxPeersPerSession;
-    if (this.#peers.size >= most || this.#joins.waiting >= most) {
+    if (
+      this.#peers.size >= most ||
+      this.#joins.waiting >= most ||
+      this.#joins.waitingOf(user.id) >= MAX_WAITING_PER_USER
+    ) {
       this.#needs.counters.count("worker.joins", "full");
       return { outcome: "full" };
     }
@@ -238,7 +250,8 @@ export class Session {
     });
     if (!attached) return;
     this.#stopAwaiting(peer);
-    if (!peer.announced) this.#announce(peer);
+    // One that has not said anything yet may have been cut off before it heard that it is in: it is told once more.
+    if (!peer.announced || !peer.record.settled) this.#announce(peer);
   }
 
   /** Another worker has the session, or this one stops: peers are sent there, and nothing is changed in the store. */
@@ -312,10 +325,15 @@ export class Session {
   }
 
   #announce(peer: Peer): void {
+    const isFirst = !peer.announced;
     peer.announced = true;
     // The host tells nobody: it is the first.
     if (!peer.record.host) this.#tellOthers(peer, roomJoined(peer.record));
     peer.send(peerInfo(peer.record));
+    if (isFirst) this.#noteArrival(peer);
+  }
+
+  #noteArrival(peer: Peer): void {
     this.note("joined", peer.record.host ? "host" : "guest");
     this.#needs.log.info(
       {
@@ -423,6 +441,14 @@ export class Session {
     this.#needs.onEnded(this);
   }
 
+  /** The store says that another worker has the session now. */
+  #yieldToOwner(): void {
+    if (!this.isLive) return;
+    this.#needs.counters.count("worker.sessions_closed", "lost");
+    this.#needs.log.warn({ session: label(this.id) }, "session was taken over by another worker");
+    this.lose();
+  }
+
   // --- the store ---
 
   #holder(): Holder {
@@ -442,7 +468,7 @@ export class Session {
     try {
       const next = await this.#needs.store.nextClock(this.#holder());
       if (next !== "lost") this.#clock = Math.max(next, this.#clock + 1);
-      else this.lose();
+      else this.#yieldToOwner();
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#clock++;

@@ -158,6 +158,17 @@ it("a full session takes nobody else in", async () => {
   expect((await worker.store.findSession(sessionId))?.peers).toHaveLength(2);
 });
 
+it("one user cannot take all places among those who wait for the host", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  const session = worker.registry.live(sessionId);
+  const ask = (id: string) => session?.requestJoin({ id, name: id });
+  const outcomes = [];
+  for (let n = 0; n < 7; n++) outcomes.push((await ask("pushy"))?.outcome);
+  expect(outcomes).toEqual(["asked", "asked", "asked", "asked", "asked", "full", "full"]);
+  expect((await ask("patient"))?.outcome).toBe("asked");
+});
+
 it("garbage is dropped and counted, and the session goes on", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();

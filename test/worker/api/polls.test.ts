@@ -1,0 +1,204 @@
+/**
+ * Long polls: who is woken, who is let go, and what happens when hints do not come.
+ */
+import { expect, test } from "vitest";
+import {
+  type Change,
+  StoreAwayError,
+  type Ticket,
+  type TicketKind,
+} from "../../../shared/store/store.ts";
+import { createPolls, type Poll } from "../../../worker/api/polls.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const NEVER = new AbortController().signal;
+
+test("a hint wakes the polls for its ticket, and looks at no other", async () => {
+  const { polls, tickets, tell, looks } = start();
+  tickets.set("login a", waiting("a"));
+  tickets.set("login b", waiting("b"));
+  const a = polls.wait("login", "a", NEVER);
+  void polls.wait("login", "b", NEVER);
+  await expect.poll(() => looks).toEqual(["a", "b"]);
+
+  tickets.set("login a", answered("a"));
+  tell({ subject: "ticket", kind: "login", token: "a" });
+
+  expect(await a).toMatchObject({ state: "answered", ticket: { answer: "yes" } });
+  expect(looks).toEqual(["a", "b", "a"]);
+  expect(polls.waiting).toBe(1);
+});
+
+test("an answer whose hint was missed is found within a second", async () => {
+  const { polls, tickets, clock, looks } = start();
+  tickets.set("login a", waiting("a"));
+  const poll = polls.wait("login", "a", NEVER);
+  await expect.poll(() => looks.length).toBe(1);
+  tickets.set("login a", answered("a"));
+  clock.advance(1000);
+  expect((await poll).state).toBe("answered");
+});
+
+test("an answer that comes during the first look is not missed", async () => {
+  const { polls, tickets, tell, hold, looks } = start();
+  tickets.set("login a", waiting("a"));
+  const goOn = hold();
+  const poll = polls.wait("login", "a", NEVER);
+  await expect.poll(() => looks.length).toBe(1);
+  tickets.set("login a", answered("a"));
+  tell({ subject: "ticket", kind: "login", token: "a" });
+  goOn();
+  expect((await poll).state).toBe("answered");
+});
+
+test("when too many wait, the one that has waited longest is told to ask again", async () => {
+  const { polls, tickets } = start({ maxWaiting: 2 });
+  for (const token of ["a", "b", "c"]) tickets.set(`login ${token}`, waiting(token));
+  const first = polls.wait("login", "a", NEVER);
+  void polls.wait("login", "b", NEVER);
+  void polls.wait("login", "c", NEVER);
+  expect((await first).state).toBe("waiting");
+  expect(polls.waiting).toBe(2);
+});
+
+test("after its end nothing waits, but what is known is still told", async () => {
+  const { polls, tickets, clock } = start();
+  tickets.set("login a", waiting("a"));
+  tickets.set("login b", answered("b"));
+  const poll = polls.wait("login", "a", NEVER);
+  polls.close();
+  expect((await poll).state).toBe("waiting");
+  expect((await polls.wait("login", "a", NEVER)).state).toBe("waiting");
+  expect((await polls.wait("login", "b", NEVER)).state).toBe("answered");
+  expect(polls.waiting).toBe(0);
+  expect(clock.pending).toBe(0);
+});
+
+test("a client that is gone already does not wait", async () => {
+  const { polls, tickets } = start();
+  tickets.set("login a", waiting("a"));
+  expect((await polls.wait("login", "a", AbortSignal.abort())).state).toBe("waiting");
+});
+
+test("a store that is away is waited for; a store that fails in another way is not hidden", async () => {
+  const { polls, tickets, clock, looks, fail } = start();
+  tickets.set("login a", answered("a"));
+  fail(new StoreAwayError("readTicket"));
+  const poll = polls.wait("login", "a", NEVER);
+  await expect.poll(() => looks.length).toBe(1);
+  expect(await polls.look("login", "a")).toEqual({ state: "waiting", ticket: undefined });
+  fail(undefined);
+  clock.advance(1000);
+  expect((await poll).state).toBe("answered");
+
+  fail(new Error("a bug"));
+  await expect(polls.wait("login", "a", NEVER)).rejects.toThrow("a bug");
+  expect(polls.waiting).toBe(0);
+});
+
+test("no timer outlives its poll", async () => {
+  const { polls, tickets, clock, looks } = start();
+  tickets.set("join a", waiting("a"));
+  const poll: Promise<Poll> = polls.wait("join", "a", NEVER);
+  await expect.poll(() => looks.length).toBe(1);
+  clock.advance(30_000);
+  expect((await poll).state).toBe("waiting");
+  expect(clock.pending).toBe(0);
+});
+
+// --- arrangements ---
+
+function waiting(token: string): Ticket {
+  return { state: "waiting", token, question: null };
+}
+
+function answered(token: string): Ticket {
+  return { state: "answered", token, question: null, answer: "yes" };
+}
+
+/** Polls over tickets of the test's own, which may fail or be slow. */
+function start(limits: { maxWaiting?: number } = {}) {
+  const tickets = new Map<string, Ticket>();
+  const looks: string[] = [];
+  const listeners = new Set<(change: Change) => void>();
+  let failure: Error | undefined;
+  let held: Promise<void> | undefined;
+  const clock = countingClock();
+  const polls = createPolls({
+    clock,
+    ...limits,
+    store: {
+      async readTicket(kind: TicketKind, token: string) {
+        looks.push(token);
+        const ticket = tickets.get(`${kind} ${token}`);
+        if (failure !== undefined) throw failure;
+        await held;
+        return ticket;
+      },
+      onChange(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
+  });
+  return {
+    polls,
+    tickets,
+    looks,
+    clock,
+    tell: (change: Change) => {
+      for (const listener of listeners) listener(change);
+    },
+    fail: (error: Error | undefined) => {
+      failure = error;
+    },
+    /** Makes looks wait until the returned function is called. */
+    hold: () => {
+      let goOn = (): void => {};
+      held = new Promise((resolve) => {
+        goOn = resolve;
+      });
+      return () => goOn();
+    },
+  };
+}
+
+/** A step clock that knows how many timers are set. */
+function countingClock() {
+  const clock = createStepClock();
+  let pending = 0;
+  return {
+    ...clock,
+    get pending() {
+      return pending;
+    },
+    after(delayMs: number, action: () => void) {
+      pending++;
+      let isOver = false;
+      const finish = () => {
+        if (!isOver) pending--;
+        isOver = true;
+      };
+      const timer = clock.after(delayMs, () => {
+        finish();
+        action();
+      });
+      return {
+        cancel() {
+          finish();
+          timer.cancel();
+        },
+      };
+    },
+    every(periodMs: number, action: () => void) {
+      pending++;
+      const timer = clock.every(periodMs, action);
+      return {
+        cancel() {
+          pending--;
+          timer.cancel();
+        },
+      };
+    },
+  };
+}

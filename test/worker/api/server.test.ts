@@ -1,0 +1,280 @@
+/**
+ * What is decided on a request's head: for whom it is, whom to trust, which page may do what; and the end of a worker.
+ */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { edgeProof } from "../../../shared/edge-headers.ts";
+import { newIncarnation } from "../../../shared/ids.ts";
+import { rawPeer } from "../sessions/fixture.ts";
+import { rawPublicKey } from "../sessions/raw-peer.ts";
+import { KEYS, pollsWait, refusal, startTwoWorkers, startWorker, type Worker } from "./fixture.ts";
+
+// --- x-ct-edge ---
+
+test("a request for the worker that had this address before is refused without an owner", async () => {
+  const worker = await startWorker();
+  const former = edgeProof(KEYS.edge, worker.id, newIncarnation());
+  for (const proof of [former, "", "x", `${worker.proof}x`]) {
+    const refused = await refusal(worker, () =>
+      worker.ask("GET", "/api/meta", { headers: { "x-ct-edge": proof } }),
+    );
+    expect(refused).toMatchObject({ status: 421, body: { code: "Misdirected" }, counted: 1 });
+    expect(refused.headers).not.toHaveProperty("x-ct-owner");
+    expect(await upgrade(worker, { "x-ct-edge": proof })).toMatch(/^HTTP\/1.1 421 /);
+  }
+});
+
+test("a request with the right proof and one without any are served", async () => {
+  const worker = await startWorker();
+  const headers = { "x-ct-edge": worker.proof };
+  expect((await worker.ask("GET", "/api/meta", { headers })).status).toBe(200);
+  expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
+});
+
+test("forwarding fields count only when a balancer vouches for them", async () => {
+  const worker = await startWorker();
+  const forwarded = {
+    origin: "https://edge.example.com",
+    "x-forwarded-proto": "https",
+    "x-forwarded-host": "edge.example.com",
+  };
+  const ask = (headers: Record<string, string>) => worker.ask("GET", "/api/meta", { headers });
+  const proven = await ask({ ...forwarded, "x-ct-edge": worker.proof });
+  expect(proven.headers["access-control-allow-credentials"]).toBe("true");
+  const unproven = await ask(forwarded);
+  expect(unproven.headers).not.toHaveProperty("access-control-allow-credentials");
+});
+
+// --- CORS ---
+
+test("any origin may read without credentials, listed ones and our own with them", async () => {
+  const worker = await startWorker({
+    corsAllowedOrigins: ["https://ide.example.com"],
+    serverUrl: "https://edge.example.com",
+  });
+  const cors = async (origin: string) => {
+    const { headers } = await worker.ask("GET", "/api/meta", { headers: { origin } });
+    expect(headers["vary"]).toBe("Origin");
+    return [
+      headers["access-control-allow-origin"],
+      headers["access-control-allow-credentials"] ?? "none",
+    ];
+  };
+  expect(await cors("https://anywhere.example.org")).toEqual(["*", "none"]);
+  expect(await cors("null")).toEqual(["*", "none"]);
+  expect(await cors("https://ide.example.com:8443")).toEqual(["*", "none"]);
+  expect(await cors("https://xide.example.com")).toEqual(["*", "none"]);
+  expect(await cors("https://ide.example.com")).toEqual(["https://ide.example.com", "true"]);
+  expect(await cors("https://edge.example.com")).toEqual(["https://edge.example.com", "true"]);
+  expect(await cors(worker.url)).toEqual([worker.url, "true"]);
+});
+
+test.each([
+  { path: "/api/meta", methods: "GET, HEAD" },
+  { path: "/api/login/poll/abc", methods: "POST" },
+  { path: "/api/login/poll/abc?useCookie=true", methods: "POST" },
+  { path: "/api/session/create", methods: "POST" },
+  { path: "/socket.io/?EIO=4&transport=polling", methods: "GET, POST" },
+])("the preflight for $path names its methods and our fields", async ({ path, methods }) => {
+  const worker = await startWorker();
+  const answer = await worker.ask("OPTIONS", path, {
+    headers: { origin: "https://ide.example.com", "access-control-request-method": "POST" },
+  });
+  expect(answer.status).toBe(200);
+  expect(answer.headers).toMatchObject({
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": methods,
+    "access-control-allow-headers":
+      "x-oct-jwt, x-oct-public-key, x-oct-client, x-oct-compression, content-type, ctstickiness",
+  });
+});
+
+test("refusals and handshakes carry the CORS fields too, so that pages can read them", async () => {
+  const worker = await startWorker();
+  for (const path of [
+    "/api/nothing",
+    "/api/login/poll/%zz",
+    "/socket.io/?EIO=4&transport=polling",
+  ]) {
+    const method = path.startsWith("/socket.io") ? "GET" : "POST";
+    const answer = await worker.ask(method, path, { headers: { origin: "https://a.example" } });
+    expect(answer.headers["access-control-allow-origin"], path).toBe("*");
+  }
+});
+
+// --- base paths ---
+
+test("the path of CT_SERVER_URL may be there or not", async () => {
+  const worker = await startWorker({ serverUrl: "https://edge.example.com/team/oct/" });
+  for (const path of ["/api/meta", "/team/oct/api/meta", "/team/oct/login.html"]) {
+    expect((await worker.ask("GET", path)).status, path).toBe(200);
+  }
+  for (const path of ["/team/api/meta", "/team/octapi/meta", "/team/oct/team/oct/api/meta"]) {
+    expect((await worker.ask("GET", path)).status, path).toBe(404);
+  }
+  const create = await worker.ask("POST", "/team/oct/api/session/create", {
+    headers: { "x-oct-jwt": await worker.signIn("Host") },
+  });
+  const { roomToken } = create.body as { roomToken: string };
+  const host = await rawPeer({ url: `${worker.url}/team/oct`, roomToken }).ready();
+  expect(host.connects).toBe(1);
+});
+
+// --- sockets ---
+
+test("a handshake for another worker's session is told who has it, as a request and as an upgrade", async () => {
+  const [here, there] = await startTwoWorkers();
+  const created = await here.ask("POST", "/api/session/create", {
+    headers: { "x-oct-jwt": await here.signIn("Host") },
+  });
+  const { roomId, roomToken } = created.body as { roomId: string; roomToken: string };
+  const epoch = created.headers["x-ct-epoch"];
+  const handshake = { "x-oct-jwt": roomToken, "x-oct-public-key": rawPublicKey() };
+
+  for (const headers of [
+    handshake,
+    { ...handshake, "x-oct-jwt": "", cookie: `oct-jwt=${roomToken}` },
+  ]) {
+    const polling = await there.ask("GET", "/socket.io/?EIO=4&transport=polling", { headers });
+    expect(polling.status).toBe(421);
+    expect(polling.headers).toMatchObject({
+      "x-ct-owner": "worker-1",
+      "x-ct-epoch": epoch,
+      "x-ct-key": roomId,
+    });
+    const upgraded = await upgrade(there, headers);
+    expect(upgraded).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
+    expect(upgraded).toContain("\r\nx-ct-owner: worker-1\r\n");
+    expect(upgraded).toContain(`\r\nx-ct-epoch: ${epoch}\r\n`);
+    expect(upgraded).toContain(`\r\nx-ct-key: ${roomId}\r\n`);
+  }
+  expect(there.counters.value("worker.requests_misdirected")).toBe(4);
+  expect((await rawPeer({ url: here.url, roomToken }).ready()).connects).toBe(1);
+});
+
+test("a handshake with a bad token connects and is then disconnected, so that its client gives up", async () => {
+  const worker = await startWorker();
+  const peer = rawPeer({ url: worker.url, roomToken: "garbage" });
+  await expect.poll(() => peer.disconnects).toEqual(["io server disconnect"]);
+});
+
+test("a connection that is unknown here is engine.io's to refuse, whoever has its session", async () => {
+  const [here, there] = await startTwoWorkers();
+  const created = await here.ask("POST", "/api/session/create", {
+    headers: { "x-oct-jwt": await here.signIn("Host") },
+  });
+  const { roomToken } = created.body as { roomToken: string };
+  const answer = await there.ask("GET", "/socket.io/?EIO=4&transport=polling&sid=unknown", {
+    headers: { "x-oct-jwt": roomToken },
+  });
+  expect(answer).toMatchObject({ status: 400, body: { message: "Session ID unknown" } });
+});
+
+test("an upgrade elsewhere than to the sockets is refused", async () => {
+  const worker = await startWorker();
+  expect(await upgrade(worker, {}, "/api/meta")).toMatch(/^HTTP\/1.1 400 /);
+  expect(await upgrade(worker, {}, "/nothing")).toMatch(/^HTTP\/1.1 404 /);
+  expect(worker.counters.value("worker.requests_refused")).toBe(2);
+});
+
+// --- the page ---
+
+test("the sign-in page has no inline script and strict rights", async () => {
+  const worker = await startWorker({ serverUrl: "https://edge.example.com" });
+
+  const page = await worker.ask("GET", "/login.html?token=abc");
+
+  expect(page.status).toBe(200);
+  expect(page.headers).toMatchObject({
+    "content-type": "text/html; charset=utf-8",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "strict-transport-security": "max-age=63072000",
+    "content-security-policy": expect.stringContaining("default-src 'none'; script-src 'self'"),
+  });
+  const html = String(page.body);
+  expect(html).not.toMatch(/<script(?![^>]*\bsrc=)|\son\w+=|<style|\sstyle=/);
+  // Relative, so that the page works behind /k/KEY/.
+  const links = [...html.matchAll(/\b(?:src|href|data-endpoint)="([^"]*)"/g)].map(
+    ([, link]) => link,
+  );
+  expect(links).toEqual(["login.css", "login.js", "api/login/simple", "api/login/apikey"]);
+  for (const [path, type] of [
+    ["/login.js", "text/javascript; charset=utf-8"],
+    ["/login.css", "text/css; charset=utf-8"],
+  ] as const) {
+    expect(await worker.ask("GET", path)).toMatchObject({
+      status: 200,
+      headers: { "content-type": type },
+    });
+  }
+});
+
+test("HTTPS is not demanded of browsers unless the operator says that it is there", async () => {
+  const worker = await startWorker();
+  const page = await worker.ask("GET", "/login.html");
+  expect(page.headers).not.toHaveProperty("strict-transport-security");
+});
+
+test("the sign-in page offers the ways that are on", async () => {
+  const forms = async (worker: Worker) => {
+    const page = String((await worker.ask("GET", "/login.html")).body);
+    expect(page).not.toMatch(/<!--/);
+    return [...page.matchAll(/data-endpoint="api\/login\/(\w+)"|(Nobody can sign in)/g)].map(
+      ([, way, nobody]) => way ?? nobody,
+    );
+  };
+  expect(await forms(await startWorker())).toEqual(["simple", "apikey"]);
+  expect(await forms(await startWorker({ loginSimple: false }))).toEqual(["apikey"]);
+  expect(await forms(await startWorker({ loginApiKey: undefined }))).toEqual(["simple"]);
+  expect(await forms(await startWorker({ loginSimple: false, loginApiKey: undefined }))).toEqual([
+    "Nobody can sign in",
+  ]);
+});
+
+// --- the end ---
+
+test("a worker that stops ends its polls, closes its sockets so that they come back, and frees its port", async () => {
+  const worker = await startWorker();
+  const { host } = await worker.openSession();
+  const token = await worker.begin();
+  const polled = worker.ask("POST", `/api/login/poll/${token}`);
+  await pollsWait(worker, 1);
+  // Half a request, which nobody will finish.
+  const stuck = connect(worker.port, "127.0.0.1");
+  stuck.on("error", () => {});
+  onTestFinished(() => void stuck.destroy());
+  await once(stuck, "connect");
+  stuck.write("GET /api/meta HT");
+
+  const startedMs = performance.now();
+  await worker.stop();
+
+  expect(performance.now() - startedMs).toBeLessThan(1500);
+  expect((await polled).status).toBe(204);
+  await expect.poll(() => host.disconnects).toEqual(["transport close"]);
+  await expect(worker.ask("GET", "/api/meta")).rejects.toThrow("ECONNREFUSED");
+});
+
+/** Asks for a WebSocket and resolves with everything that comes back until the connection ends. */
+async function upgrade(
+  worker: Worker,
+  headers: Readonly<Record<string, string>>,
+  path = "/socket.io/?EIO=4&transport=websocket",
+): Promise<string> {
+  const socket = connect(worker.port, "127.0.0.1");
+  socket.on("error", () => {});
+  let received = "";
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    received += text;
+  });
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n${fields.join("")}\r\n`,
+  );
+  await once(socket, "close");
+  return received;
+}

@@ -1,0 +1,317 @@
+/**
+ * Creating sessions and asking to join them over HTTP.
+ */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { KEY_FIELD } from "../../../shared/edge-headers.ts";
+import type { SessionId } from "../../../shared/ids.ts";
+import { until } from "../../support/until.ts";
+import { isJoinRequest } from "../sessions/fixture.ts";
+import type { RawPeer } from "../sessions/raw-peer.ts";
+import { createSkipClock } from "../sessions/skip-clock.ts";
+import {
+  type Answer,
+  pollsWait,
+  refusal,
+  startTwoWorkers,
+  startWorker,
+  type Worker,
+} from "./fixture.ts";
+
+// --- who may ---
+
+test("nothing under /api/session/ is allowed without a user token", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  const created = await create(worker, await worker.signIn());
+  const { roomToken } = created.body as { roomToken: string };
+  for (const token of ["", "garbage", roomToken]) {
+    for (const path of ["create", `join/${sessionId}`, `poll/${sessionId}abc`]) {
+      const refused = await refusal(worker, () =>
+        worker.ask("POST", `/api/session/${path}`, { headers: { "x-oct-jwt": token } }),
+      );
+      expect(refused).toMatchObject({ status: 403, body: "Forbidden resource", counted: 1 });
+    }
+  }
+});
+
+// --- create ---
+
+test("a created session comes with the host's token, and marks for the balancer", async () => {
+  const worker = await startWorker();
+  const user = await worker.signIn("Host");
+
+  const { status, body, headers } = await create(worker, user);
+
+  expect(status).toBe(200);
+  const { roomId, roomToken } = body as { roomId: SessionId; roomToken: string };
+  expect(roomId).toMatch(/^[A-Za-z0-9]{24}$/);
+  expect(await worker.tokens.verifyRoom(roomToken)).toMatchObject({
+    sessionId: roomId,
+    host: true,
+    user: { name: "Host" },
+  });
+  expect(headers["x-ct-session"]).toBe(roomId);
+  expect(Number(headers["x-ct-epoch"])).toBe(worker.registry.live(roomId)?.epoch);
+});
+
+test("a user with too many open sessions gets no more", async () => {
+  const worker = await startWorker({ maxSessionsPerUser: 1 });
+  const user = await worker.signIn();
+  expect((await create(worker, user)).status).toBe(200);
+  const refused = await refusal(worker, () => create(worker, user));
+  expect(refused).toMatchObject({ status: 400, body: { code: "SessionQuota" }, counted: 1 });
+});
+
+test("the key of a create stands for the session, when a balancer vouches for it", async () => {
+  const worker = await startWorker();
+  const user = await worker.signIn();
+  const vouched = { "x-ct-edge": worker.proof, [KEY_FIELD]: "team-7" };
+
+  const first = await create(worker, user, vouched);
+  const second = await refusal(worker, () => create(worker, user, vouched));
+  const unvouched = await create(worker, user, { [KEY_FIELD]: "team-8" });
+
+  const { roomId } = first.body as { roomId: string };
+  const find = (key: string) => worker.store.findSession(key as SessionId);
+  expect((await find("team-7"))?.id).toBe(roomId);
+  expect(second).toMatchObject({ status: 400, body: { code: "SessionKeyInUse" }, counted: 1 });
+  expect(unvouched.status).toBe(200);
+  expect(await find("team-8")).toBeUndefined();
+});
+
+test("new sessions start while the store is away", async () => {
+  const worker = await startWorker();
+  const user = await worker.signIn();
+  await worker.storeFixture.stop();
+  await until("the store is away", () => worker.store.health.state === "away");
+  expect((await create(worker, user)).status).toBe(200);
+});
+
+// --- join ---
+
+test("a guest asks, is told to wait, and gets a token when the host agrees", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+
+  const asked = await join(worker, guest, sessionId);
+  expect(asked).toMatchObject({ status: 200, body: { roomId: sessionId } });
+  expect(asked.headers["x-ct-session"]).toBe(sessionId);
+  const token = pollTokenOf(asked);
+  expect(await poll(worker, guest, token)).toMatchObject({
+    status: 200,
+    body: {
+      code: "WaitingForHost",
+      failure: false,
+      params: [],
+      message: "Waiting for host to accept join request",
+    },
+  });
+  const polled = poll(worker, guest, token);
+  await pollsWait(worker, 1);
+  await decide(host, true);
+
+  const { status, body } = await polled;
+  expect(status).toBe(200);
+  expect(body).toMatchObject({
+    roomId: sessionId,
+    roomToken: expect.any(String),
+    workspace: { name: expect.any(String), folders: expect.any(Array) },
+    host: { host: true, name: "Host", metadata: { encryption: {}, compression: {} } },
+  });
+  const { roomToken } = body as { roomToken: string };
+  expect(await worker.tokens.verifyRoom(roomToken)).toMatchObject({ host: false, sessionId });
+  // A client that lost the answer asks again.
+  expect((await poll(worker, guest, token)).body).toEqual(body);
+});
+
+test("a host's answer that came first is told at once", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  await decide(host, true);
+  await until("it is answered", async () => {
+    return (await worker.store.readTicket("join", token))?.state === "answered";
+  });
+  expect((await poll(worker, guest, token)).body).toMatchObject({ roomId: sessionId });
+});
+
+test("a guest whom the host does not want is told so", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  await decide(host, false);
+  const answer = await until("the answer", async () => {
+    const { body } = await poll(worker, guest, token);
+    return (body as { failure?: boolean }).failure === true ? body : undefined;
+  });
+  expect(answer).toEqual({
+    code: "JoinRejected",
+    failure: true,
+    params: [],
+    message: "Join request has been rejected",
+  });
+});
+
+test("a host who does not answer for 300 s is told to the guest as a time-out", async () => {
+  const clock = createSkipClock();
+  const worker = await startWorker({ clock, pollTimeoutMs: 600_000 });
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  await poll(worker, guest, token);
+  const polled = poll(worker, guest, token);
+  await pollsWait(worker, 1);
+  await until("the host is asked", () => host.received.some(isJoinRequest));
+
+  // In steps, so that the host's connection lives on.
+  await until("the time is over", () => {
+    clock.skip(10_000);
+    return worker.api.waitingPolls === 0;
+  });
+
+  expect((await polled).body).toMatchObject({ code: "JoinTimeout", failure: true });
+});
+
+test("a join poll without an answer ends after its time", async () => {
+  const worker = await startWorker({ pollTimeoutMs: 50 });
+  const { sessionId } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  expect((await poll(worker, guest, token)).status).toBe(200);
+  expect(await poll(worker, guest, token)).toMatchObject({ status: 204, body: "" });
+  expect(await poll(worker, guest, token)).toMatchObject({ status: 204, body: "" });
+});
+
+test("somebody else's join request does not exist", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const thief = await worker.signIn("Thief");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const unknown = { status: 404, body: { code: "JoinRequestNotFound", params: [] }, counted: 1 };
+
+  expect(await refusal(worker, () => poll(worker, thief, token))).toMatchObject(unknown);
+  await decide(host, true);
+  await until("it is answered", async () => {
+    return (await worker.store.readTicket("join", token))?.state === "answered";
+  });
+  expect(await refusal(worker, () => poll(worker, thief, token))).toMatchObject(unknown);
+  // The thief's polls have not used up what the guest is told first.
+  expect((await poll(worker, guest, token)).status).toBe(200);
+});
+
+test("sessions that do not exist, have no host yet, or have ended cannot be joined", async () => {
+  const worker = await startWorker();
+  const guest = await worker.signIn("Guest");
+  const missing = { status: 404, body: { code: "RoomNotFound", params: [] }, counted: 1 };
+  const ask = (sessionId: string) => refusal(worker, () => join(worker, guest, sessionId));
+
+  expect(await ask("abcdefghijklmnopqrstuvwx")).toMatchObject(missing);
+  expect(await ask("short")).toMatchObject(missing);
+  const created = await create(worker, await worker.signIn("Host"));
+  expect(await ask((created.body as { roomId: string }).roomId)).toMatchObject(missing);
+  const { sessionId, host } = await worker.openSession();
+  host.leave();
+  await until("it is closed", () => worker.registry.live(sessionId as SessionId) === undefined);
+  expect(await ask(sessionId)).toMatchObject(missing);
+});
+
+test("a session that is full is not asked", async () => {
+  const worker = await startWorker({ maxPeersPerSession: 2 });
+  const { sessionId } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  expect((await join(worker, guest, sessionId)).status).toBe(200);
+  expect((await join(worker, guest, sessionId)).status).toBe(200);
+  const refused = await refusal(worker, () => join(worker, guest, sessionId));
+  expect(refused).toMatchObject({ status: 403, body: { code: "RoomFull" }, counted: 1 });
+});
+
+// --- two workers ---
+
+test("a worker that does not have the session names the one that has", async () => {
+  const [here, there] = await startTwoWorkers();
+  const { sessionId } = await here.openSession();
+  const guest = await there.signIn("Guest");
+  const token = pollTokenOf(await join(here, guest, sessionId));
+  const epoch = here.registry.live(sessionId as SessionId)?.epoch;
+
+  for (const answer of [await join(there, guest, sessionId), await poll(there, guest, token)]) {
+    expect(answer.status).toBe(421);
+    expect(answer.headers).toMatchObject({
+      "x-ct-owner": "worker-1",
+      "x-ct-epoch": String(epoch),
+      "x-ct-key": sessionId,
+    });
+    expect(answer.body).toEqual({
+      code: "Misdirected",
+      params: [],
+      message: "Another worker has this session",
+    });
+  }
+  expect(there.counters.value("worker.requests_misdirected")).toBe(2);
+});
+
+test("a request for another worker's session is told so before its body came", async () => {
+  const [here, there] = await startTwoWorkers();
+  const { sessionId } = await here.openSession();
+  const guest = await there.signIn("Guest");
+  const socket = connect(there.port, "127.0.0.1");
+  socket.on("error", () => {});
+  onTestFinished(() => void socket.destroy());
+  socket.write(
+    `POST /api/session/join/${sessionId} HTTP/1.1\r\nHost: a\r\nx-oct-jwt: ${guest}\r\n` +
+      "Content-Type: application/json\r\nContent-Length: 50000\r\n\r\n{",
+  );
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  expect(bytes.toString()).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
+});
+
+test("a guest's poll waits while the store is away", async () => {
+  const worker = await startWorker({ pollTimeoutMs: 50 });
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  await worker.storeFixture.stop();
+  await until("the store is away", () => worker.store.health.state === "away");
+
+  expect((await poll(worker, guest, token)).status).toBe(204);
+  const asked = await refusal(worker, () => join(worker, guest, sessionId));
+  expect(asked).toMatchObject({ status: 503, body: { code: "StoreAway" }, counted: 1 });
+
+  await worker.storeFixture.start();
+  await decide(host, true);
+  const answer = await until("the answer", async () => {
+    const { body } = await poll(worker, guest, token);
+    return typeof body === "object" && "roomToken" in (body as object) && body;
+  });
+  expect(answer).toMatchObject({ roomId: sessionId });
+});
+
+// --- small words ---
+
+function create(worker: Worker, user: string, more: Record<string, string> = {}): Promise<Answer> {
+  return worker.ask("POST", "/api/session/create", { headers: { "x-oct-jwt": user, ...more } });
+}
+
+function join(worker: Worker, user: string, sessionId: string): Promise<Answer> {
+  return worker.ask("POST", `/api/session/join/${sessionId}`, { headers: { "x-oct-jwt": user } });
+}
+
+function poll(worker: Worker, user: string, token: string): Promise<Answer> {
+  return worker.ask("POST", `/api/session/poll/${token}`, { headers: { "x-oct-jwt": user } });
+}
+
+function pollTokenOf({ body }: Answer): string {
+  return (body as { pollToken: string }).pollToken;
+}
+
+/** Lets the host answer the request that it was asked last. */
+async function decide(host: RawPeer, accepted: boolean): Promise<void> {
+  const request = await until("the host is asked", () => host.received.findLast(isJoinRequest));
+  host.decide(request, accepted);
+}

@@ -1,0 +1,133 @@
+/**
+ * What the forms of the ways to sign in accept.
+ */
+import { expect, test } from "vitest";
+import { createApiKeyLogin } from "../../../worker/login/api-key.ts";
+import { simpleLogin } from "../../../worker/login/simple.ts";
+import { signInWays } from "../../../worker/login/ways.ts";
+
+const TOKEN = "0123456789abcdefAbcdefghijklmnopqrstuvwx";
+
+function readName(user: unknown): unknown {
+  const form = simpleLogin.read({ token: TOKEN, user });
+  return form.outcome === "accepted" ? form.user.name : form.reason;
+}
+
+function readEmail(email: unknown): unknown {
+  const form = simpleLogin.read({ token: TOKEN, user: "Ada", email });
+  return form.outcome === "accepted" ? form.user.email : form.reason;
+}
+
+test.each([
+  ["Ada", "Ada"],
+  ["  Ada Lovelace\t", "Ada Lovelace"],
+  ["Zoë", "Zoë"],
+  ["김철수", "김철수"],
+  ["עדה", "עדה"],
+  ["O'Brien-Smith, Jr. <3", "O'Brien-Smith, Jr. <3"],
+  ["👩‍💻", "👩‍💻"],
+  ["x".repeat(100), "x".repeat(100)],
+  ["𝒳".repeat(100), "𝒳".repeat(100)],
+])("the name %j is fine", (user, name) => {
+  expect(readName(user)).toBe(name);
+});
+
+test("a name is kept in its composed form, so that two spellings of it are one", () => {
+  expect(readName("Zoe\u0308")).toBe("Zo\u00eb");
+});
+
+test.each([
+  "",
+  "   ",
+  "x".repeat(101),
+  "𝒳".repeat(101),
+  "a\u0000b",
+  "a\nb",
+  "a\u001b[31mb",
+  "a\u0085b",
+  "a\u2028b",
+  "a\u202eb",
+  "a\u2066b",
+  "\u200f",
+  "\u200b\u200b",
+  "\ud800",
+])("the name %j is refused", (user) => {
+  expect(readName(user)).toBe("name");
+});
+
+test.each([undefined, null, 1, ["Ada"], { name: "Ada" }, "x".repeat(20_000)])(
+  "a user that is no short text is no form",
+  (user) => {
+    expect(readName(user)).toBe("form");
+  },
+);
+
+test("an email address is optional and looks like one", () => {
+  expect(readEmail(undefined)).toBeUndefined();
+  expect(readEmail(null)).toBeUndefined();
+  expect(readEmail("")).toBeUndefined();
+  expect(readEmail(" ada@example.com ")).toBe("ada@example.com");
+  expect(readEmail("ädä+x@bücher.example")).toBe("ädä+x@bücher.example");
+  for (const bad of [
+    "ada",
+    "ada@",
+    "@example.com",
+    "a b@example.com",
+    "a@b@c",
+    "<ada@example.com>",
+    "a@b\u0000",
+    "a\u202e@b",
+    `${"x".repeat(250)}@b.de`,
+  ]) {
+    expect(readEmail(bad), bad).toBe("email");
+  }
+  expect(readEmail(["ada@example.com"])).toBe("form");
+});
+
+test.each([
+  null,
+  undefined,
+  [],
+  "text",
+  42,
+  {},
+  { user: "Ada" },
+  { token: 1, user: "Ada" },
+  { token: "", user: "Ada" },
+  { token: "../x", user: "Ada" },
+])("%j is no form", (body) => {
+  expect(simpleLogin.read(body)).toMatchObject({ outcome: "refused", status: 400 });
+});
+
+test("fields that nobody asked for are not taken over", () => {
+  const form = simpleLogin.read({ token: TOKEN, user: "Ada", id: "root", authProvider: "GitHub" });
+  expect(form).toEqual({ outcome: "accepted", token: TOKEN, user: { name: "Ada" } });
+});
+
+test("only the API key itself is accepted", () => {
+  const way = createApiKeyLogin("the right key, long enough");
+  const read = (apiKey: unknown) => way.read({ token: TOKEN, apiKey });
+  expect(read("the right key, long enough")).toEqual({
+    outcome: "accepted",
+    token: TOKEN,
+    user: { name: "API Key User" },
+  });
+  for (const wrong of ["the right key, long enough ", "the right key", "x", "x".repeat(5000)]) {
+    expect(read(wrong)).toMatchObject({ outcome: "refused", status: 403 });
+  }
+  for (const none of ["", undefined, null, ["the right key, long enough"]]) {
+    expect(read(none)).toMatchObject({ outcome: "refused", status: 400 });
+  }
+});
+
+test("the settings say which ways are on", () => {
+  const names = (settings: { loginSimple: boolean; loginApiKey: string | undefined }) =>
+    signInWays(settings).map((way) => way.name);
+  expect(names({ loginSimple: true, loginApiKey: undefined })).toEqual(["simple"]);
+  expect(names({ loginSimple: false, loginApiKey: "0123456789abcdef" })).toEqual(["apikey"]);
+  expect(names({ loginSimple: true, loginApiKey: "0123456789abcdef" })).toEqual([
+    "simple",
+    "apikey",
+  ]);
+  expect(names({ loginSimple: false, loginApiKey: undefined })).toEqual([]);
+});
