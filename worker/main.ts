@@ -167,10 +167,11 @@ async function startWorker(settings: Settings): Promise<void> {
   // Before the lease ends: while peers are connected here, nobody else may take their sessions over.
   shutdown.add("traffic", async () => {
     const stopped = server.close();
-    await api.close();
+    api.releasePolls();
     await sockets.close();
     await registry.close();
     await stopped;
+    await api.close();
   });
 
   // The record goes first, so that the first ring has this worker in it: it mints ids that the ring gives back to it.

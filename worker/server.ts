@@ -48,6 +48,8 @@ interface Needs {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  /** A client has so long to send a head; default 10 s. */
+  readonly headTimeoutMs?: number;
 }
 
 /** Heads of balancers have at most 32 KiB of a client and a few fields of their own. */
@@ -68,18 +70,25 @@ export function createWorkerServer(needs: Needs): WorkerServer {
   const server = createServer({
     insecureHTTPParser: false,
     maxHeaderSize: MAX_HEAD_BYTES,
-    headersTimeout: HEAD_TIMEOUT_MS,
+    headersTimeout: needs.headTimeoutMs ?? HEAD_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
-    connectionsCheckingInterval: CHECK_MS,
+    connectionsCheckingInterval: Math.min(CHECK_MS, needs.headTimeoutMs ?? CHECK_MS),
   });
   // The size of a head is limited; a limit on lines would drop some of them silently.
   server.maxHeadersCount = 0;
   server.maxConnections = MAX_CONNECTIONS;
 
+  /** Answers under way. */
+  const answers = new Set<ServerResponse>();
+  let isClosing = false;
+
   server.on("request", (req, res) => {
     req.on("error", ignore);
     res.on("error", ignore);
+    answers.add(res);
+    res.once("close", () => answers.delete(res));
+    if (isClosing) res.shouldKeepAlive = false;
     const refusal = judgeHead(needs, req);
     if (refusal !== undefined) {
       counters.count("worker.requests_refused", refusal.reason);
@@ -126,6 +135,9 @@ export function createWorkerServer(needs: Needs): WorkerServer {
         });
       }),
     async close() {
+      isClosing = true;
+      // Otherwise a balancer would send its next request on a connection that is about to be cut.
+      for (const res of answers) res.shouldKeepAlive = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       await Promise.race([closed, sleep(needs.clock, CLOSE_GRACE_MS)]);
@@ -199,7 +211,8 @@ async function serveSocketRequest(
   }
   if (!methods.includes(req.method ?? "")) {
     counters.count("worker.requests_refused", "method");
-    sendAnswer(res, textAnswer(405, "Method not allowed"), { ...cors, allow: methods.join(", ") });
+    const allow = [...methods, "OPTIONS"].join(", ");
+    sendAnswer(res, textAnswer(405, "Method not allowed"), { ...cors, allow });
     return;
   }
   const elsewhere = await findElsewhere(needs, req);

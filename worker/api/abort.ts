@@ -4,6 +4,7 @@ import type { FastifyReply } from "fastify";
 /** Aborts when the connection closes before the answer was written. */
 export function abortOf(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
-  reply.raw.once("close", () => controller.abort());
+  if (reply.raw.destroyed) controller.abort();
+  else reply.raw.once("close", () => controller.abort());
   return controller.signal;
 }

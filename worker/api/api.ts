@@ -30,7 +30,9 @@ export interface Api {
   handle(req: IncomingMessage, res: ServerResponse): void;
   /** Long polls that wait now. */
   readonly waitingPolls: number;
-  /** Tells whoever waits to ask again; later polls do not wait. */
+  /** Tells whoever waits to ask again; later polls do not wait. Everything else is answered as before. */
+  releasePolls(): void;
+  /** Call it when no requests come any more. */
   close(): Promise<void>;
 }
 
@@ -54,8 +56,8 @@ export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => Fa
 
 /** As in the protocol's own server; the forms are far smaller. */
 const MAX_BODY_BYTES = 100 * 1024;
-/** A join poll's token has 48 characters, a sign-in's 40. */
-const MAX_PARAM_CHARS = 256;
+/** Fastify's own limit answers in its own form; a head is limited anyway, and each route knows what its parameter may be. */
+const MAX_PARAM_CHARS = 65_536;
 
 export async function createApi(needs: ApiNeeds): Promise<Api> {
   const { counters, origins, settings } = needs;
@@ -110,6 +112,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     get waitingPolls() {
       return polls.waiting;
     },
+    releasePolls: () => polls.close(),
     async close() {
       polls.close();
       await app.close();
@@ -162,11 +165,13 @@ function describeFailure(error: unknown): Failure {
 
 const INTERNAL = textAnswer(500, "An internal server error occurred");
 
-/** What Fastify says of requests. */
+/** What Fastify and the socket say of requests. */
 const FAILURES: ReadonlyMap<string, Failure> = new Map([
   ["FST_ERR_CTP_BODY_TOO_LARGE", theirs("body-size", 413, "The body is too large")],
   ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", theirs("body", 400, "The body is not as long as it says")],
   ["FST_ERR_CTP_INVALID_MEDIA_TYPE", theirs("content-type", 415, "The content type is unknown")],
+  // The client went away in the middle of its body.
+  ["ECONNRESET", theirs("aborted", 400, "The body did not end")],
   ["FST_ERR_CTP_INVALID_JSON_BODY", theirs("json", 400, "The body is not JSON")],
 ]);
 

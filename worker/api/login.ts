@@ -6,7 +6,7 @@ import type { Log } from "../../shared/log.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
-import type { SignInWay } from "../login/way.ts";
+import { isSignInToken, type SignInWay } from "../login/way.ts";
 import { abortOf } from "./abort.ts";
 import { infoAnswer, jsonAnswer, replyWith, textAnswer } from "./answers.ts";
 import type { Refuse } from "./api.ts";
@@ -53,7 +53,8 @@ export function addLoginRoutes(needs: Needs): void {
     return { valid: (await authentication.userOf(request.raw)) !== undefined };
   });
 
-  app.get("/api/logout", async (request, reply) => {
+  // No HEAD: who only looks must not be signed out.
+  app.get("/api/logout", { exposeHeadRoute: false }, async (request, reply) => {
     const caller = await authentication.userOf(request.raw);
     if (caller === undefined) {
       return refuse(reply, "logout", textAnswer(400, "Nobody is signed in with this request"));
@@ -75,7 +76,11 @@ function addPoll(needs: Needs): void {
   const { app, polls, refuse } = needs;
   app.post<PollRoute>("/api/login/poll/:token", async (request, reply) => {
     const { token } = request.params;
-    const poll = await polls.wait("login", token, abortOf(reply));
+    if (!isSignInToken(token)) return refuse(reply, "login-token", TIMED_OUT);
+    const aborted = abortOf(reply);
+    const poll = await polls.wait("login", token, aborted);
+    // Nobody would get what is handed out now.
+    if (aborted.aborted) return reply.code(204).send();
     switch (poll.state) {
       case "gone":
         return refuse(reply, "login-token", TIMED_OUT);

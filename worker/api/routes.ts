@@ -10,7 +10,7 @@ const METHODS_BY_PATH = {
   "/api/login/simple": ["POST"],
   "/api/login/apikey": ["POST"],
   "/api/login/validate": ["POST"],
-  "/api/logout": ["GET", "HEAD"],
+  "/api/logout": ["GET"],
   "/api/session/create": ["POST"],
   "/api/session/join/:room": ["POST"],
   "/api/session/poll/:token": ["POST"],

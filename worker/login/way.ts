@@ -59,8 +59,13 @@ export function info(code: string, message: string): Info {
 /** Where clients list the ways that the server itself brings. */
 export const BUILTINS: Info = info("BuiltinsGroup", "Builtins");
 
+/** Whether `text` could be the token of a sign-in; what else somebody sends need not be looked up. */
+export function isSignInToken(text: string): boolean {
+  return /^[A-Za-z0-9]{1,256}$/.test(text);
+}
+
 /** The token of a sign-in, as it stands in a form. */
-export const signInToken = z.string().min(1).max(256);
+export const signInToken = z.string().refine(isSignInToken);
 
 export function refused(status: 400 | 403, reason: string, message: string): SignInForm {
   return { outcome: "refused", status, reason, message };
