@@ -23,7 +23,7 @@ export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
   readonly source = "upstream";
   readonly retryable = true;
-  constructor(why: "body too large" | "owner unknown" | "too many hops") {
+  constructor(why: "body too large" | "owner unknown" | "owner names itself" | "too many hops") {
     super(`the session is at another worker and the request could not follow (${why}); try again`);
   }
 }

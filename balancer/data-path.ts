@@ -58,7 +58,7 @@ export async function startDataPath(needs: {
     onMoved: (key, epoch) => tunnels.endMoved(key, epoch),
     random: Math.random,
   });
-  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, log };
+  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, clock, log };
   const listener = await listen({
     ...needs,
     transport,

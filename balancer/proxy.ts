@@ -2,6 +2,7 @@
  * The story of one HTTP request: choose a worker, send, try again where that is safe, relay the answer as it comes. A
  * request that asks for a WebSocket has the same story, until a worker agrees: then it becomes a tunnel.
  */
+import type { Clock, Timer } from "../shared/clock.ts";
 import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../shared/edge-headers.ts";
 import { EdgeError } from "../shared/errors.ts";
 import { isSessionId, isWorkerId, type SessionKey, toSessionKey } from "../shared/ids.ts";
@@ -40,21 +41,19 @@ export const MAX_KEPT_BYTES = 65_536;
 /** How often a request may follow a 421 to the owner that it names. */
 const MAX_HOPS = 2;
 
-/** RFC 9110 §9.2.2: sending these twice has the effect of sending them once. */
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  "GET",
-  "HEAD",
-  "OPTIONS",
-  "TRACE",
-  "PUT",
-  "DELETE",
-]);
+/**
+ * A session whose owner cannot be reached comes back there or elsewhere within its lease and a little more. Until then
+ * its requests are kept here: a client that is refused waits longer and longer before it tries again.
+ */
+const HOLD_MS = 8000;
+const HOLD_STEP_MS = 250;
 
 export interface ProxyNeeds {
   readonly directory: Directory;
   readonly tunnels: Tunnels;
   readonly trusted: TrustedProxies;
   readonly counters: Counters;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -115,8 +114,13 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #hops = 0;
   #chosenAgain = false;
+  #retriedStale = false;
   #retriedAfterWrite = false;
   #retriedBeforeWrite = false;
+  /** Whether a record or a worker named the owner of the session. */
+  #hasOwner = false;
+  #holdUntilMs: number | undefined;
+  #holding: Timer | undefined;
 
   /** Pieces of the answer that were read together are sent together. */
   #outbox: Piece[] = [];
@@ -156,8 +160,11 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #follow(decision: Decision, lastError?: UpstreamError): void {
     this.#decision = decision;
+    if (decision.reason === "record") this.#hasOwner = true;
     if (decision.upstream !== undefined) this.#attempt(decision.upstream, false);
-    else this.#fail(lastError ?? new NoUpstreamError(this.#needs.directory.upstreams.length));
+    else {
+      this.#holdOrFail(lastError ?? new NoUpstreamError(this.#needs.directory.upstreams.length));
+    }
   }
 
   // --- send ---
@@ -244,8 +251,9 @@ class ProxyExchange implements Exchange, AnswerHandler {
     }
     const stale = connection?.isReused === true && !connection.isAnswered;
     if (!stale) upstream.suspect(error);
-    if (!this.#mayRetry(connection)) {
-      this.#fail(error);
+    if (!this.#mayRetry(connection, stale)) {
+      if (connection === undefined) this.#holdOrFail(error);
+      else this.#fail(error);
       return;
     }
     this.#needs.counters.count("balancer.retries");
@@ -258,16 +266,54 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#choose((decision) => this.#follow(decision, error));
   }
 
-  /** Once, while no byte of an answer came, and when it was never sent or may be sent twice. */
-  #mayRetry(connection: UpstreamConnection | undefined): boolean {
+  /**
+   * While no byte of an answer came, and when it was never sent or may be sent twice: once each for a kept connection that
+   * had ended, for a worker that took it and broke off, and for one that could not be reached. A worker that is killed
+   * shows all three within a millisecond.
+   */
+  #mayRetry(connection: UpstreamConnection | undefined, stale: boolean): boolean {
     if (connection === undefined) {
       if (this.#retriedBeforeWrite) return false;
       this.#retriedBeforeWrite = true;
       return true;
     }
-    if (this.#retriedAfterWrite || connection.isAnswered || this.#kept === undefined) return false;
+    if (connection.isAnswered || this.#kept === undefined || !this.#route.isRepeatable) {
+      return false;
+    }
+    if (stale) {
+      if (this.#retriedStale) return false;
+      this.#retriedStale = true;
+      return true;
+    }
+    if (this.#retriedAfterWrite) return false;
     this.#retriedAfterWrite = true;
-    return IDEMPOTENT.has(this.#head.method);
+    return true;
+  }
+
+  // --- wait for the owner ---
+
+  /** For a request that no worker has taken: it is tried again a little later while its session has an owner. */
+  #holdOrFail(error: EdgeError): void {
+    const { clock, counters } = this.#needs;
+    const mayHold = this.#hasOwner && this.#kept !== undefined && this.#route.tag?.rule !== "sid";
+    if (mayHold && this.#holdUntilMs === undefined) {
+      counters.count("balancer.held");
+      this.#holdUntilMs = clock.nowMs() + HOLD_MS;
+    }
+    if (!mayHold || clock.nowMs() >= (this.#holdUntilMs ?? 0)) {
+      this.#fail(error);
+      return;
+    }
+    this.#holding = clock.after(HOLD_STEP_MS, () => {
+      this.#excluded.clear();
+      this.#hops = 0;
+      this.#retriedBeforeWrite = false;
+      try {
+        this.#choose((decision) => this.#follow(decision, undefined));
+      } catch (bug) {
+        this.#fail(bug);
+      }
+    });
   }
 
   // --- follow a session to its owner ---
@@ -278,12 +324,13 @@ class ProxyExchange implements Exchange, AnswerHandler {
    */
   #redirect(head: ResponseHead): boolean {
     const { counters, directory } = this.#needs;
-    if (this.#decision?.rule === "sid") {
+    if (this.#route.tag?.rule === "sid") {
       counters.count("balancer.misdirected", "passed");
       return false;
     }
     const owner = fieldValue(head, OWNER_FIELD);
     if (owner === undefined || !isWorkerId(owner)) return this.#chooseAgain();
+    this.#hasOwner = true;
     const key = toSessionKey(fieldValue(head, KEY_FIELD) ?? "") ?? this.#route.key?.key;
     const epoch = readEpoch(head);
     if (key !== undefined && epoch !== undefined) directory.learn(key, owner, epoch);
@@ -292,7 +339,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
     if (asked !== undefined && asked !== key) directory.forget(asked);
 
     const target = directory.byId(owner);
-    if (target === undefined || target === this.#upstream) return this.#giveUp("owner unknown");
+    if (target === undefined) return this.#giveUp("owner unknown");
+    if (target === this.#upstream) return this.#giveUp("owner names itself");
     if (this.#hops === MAX_HOPS) return this.#giveUp("too many hops");
     if (this.#kept === undefined) return this.#giveUp("body too large");
     counters.count("balancer.misdirected", "replayed");
@@ -325,7 +373,9 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #giveUp(why: ConstructorParameters<typeof MovingError>[0]): true {
     this.#needs.counters.count("balancer.misdirected", why.replaceAll(" ", "-"));
     this.#drop();
-    this.#fail(new MovingError(why));
+    // Workers that contradict each other are asked no more; one that is not known may be in a moment.
+    if (why === "owner unknown") this.#holdOrFail(new MovingError(why));
+    else this.#fail(new MovingError(why));
     return true;
   }
 
@@ -444,12 +494,14 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   onAbort(): void {
     this.#over = true;
+    this.#holding?.cancel();
     this.#drop();
   }
 
   onTimeout(): void {
     const error = new UpstreamError("timeout");
     this.#upstream?.suspect(error);
+    this.#holding?.cancel();
     this.#drop();
     this.#fail(error);
   }

@@ -26,6 +26,8 @@ export interface Route {
   readonly target: string;
   /** Whether it opens a new session. */
   readonly isCreate: boolean;
+  /** Whether sending it twice has the effect of sending it once. */
+  readonly isRepeatable: boolean;
 }
 
 /** Longest token that is looked into: a room token has about 500 characters. */
@@ -57,7 +59,29 @@ export function findRoute(request: {
     key: early ?? findLateKey(fields, isCreate),
     target,
     isCreate,
+    isRepeatable: isRepeatable(request.method, path),
   };
+}
+
+/** RFC 9110 §9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "TRACE",
+  "PUT",
+  "DELETE",
+]);
+
+/** The protocol's polls are POST, but only ask; a client whose poll fails gives its sign-in or its join up. */
+function isRepeatable(method: string, path: string): boolean {
+  if (IDEMPOTENT.has(method)) return true;
+  if (method !== "POST") return false;
+  return (
+    lastSegment(path, LOGIN_POLL) !== undefined ||
+    lastSegment(path, JOIN_POLL) !== undefined ||
+    path.endsWith("/api/login/validate")
+  );
 }
 
 /** Rules 2 to 4. */

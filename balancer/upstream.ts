@@ -15,11 +15,8 @@ import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
 
 /** Idle connections kept to one worker. */
 const MAX_IDLE = 256;
-/**
- * How long one is kept: less than the 5 s after which Node's own servers close an idle connection, so that a request
- * rarely meets the end of it.
- */
-const MAX_IDLE_MS = 4000;
+/** How long one is kept: less than the 70 s of our workers, so that a request hardly ever meets the end of it. */
+const MAX_IDLE_MS = 60_000;
 /** First look at a worker that failed, then one each second. */
 const FIRST_PROBE_MS = 200;
 const PROBE_PERIOD_MS = 1000;

@@ -61,7 +61,7 @@ function start(workers: readonly WorkerRecord[]): void {
 afterEach(() => directory.close());
 
 function keyed(key: SessionKey = KEY, rule: "header" | "claim" = "header"): Route {
-  return { tag: undefined, key: { rule, key }, target: "/", isCreate: false };
+  return { tag: undefined, key: { rule, key }, target: "/", isCreate: false, isRepeatable: false };
 }
 
 function tagged(worker: WorkerRecord, key?: SessionKey): Route {
@@ -71,10 +71,17 @@ function tagged(worker: WorkerRecord, key?: SessionKey): Route {
     key: key === undefined ? undefined : { rule: "claim", key },
     target: "/",
     isCreate: false,
+    isRepeatable: false,
   };
 }
 
-const FREE: Route = { tag: undefined, key: undefined, target: "/", isCreate: false };
+const FREE: Route = {
+  tag: undefined,
+  key: undefined,
+  target: "/",
+  isCreate: false,
+  isRepeatable: false,
+};
 const CREATE: Route = { ...FREE, isCreate: true };
 
 async function where(route: Route, exclude = NOBODY): Promise<string> {

@@ -9,6 +9,7 @@ import {
 } from "../../shared/ids.ts";
 import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { taggedId, workerTag } from "../../shared/tag.ts";
+import { createStepClock } from "../support/step-clock.ts";
 import {
   EDGE_KEY,
   ok,
@@ -712,7 +713,13 @@ describe("421", () => {
     // The alias is asked for again each time; the room is known.
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
     const known = await rig.path.directory.choose(
-      { tag: undefined, key: { rule: "claim", key: ROOM }, target: "/", isCreate: false },
+      {
+        tag: undefined,
+        key: { rule: "claim", key: ROOM },
+        target: "/",
+        isCreate: false,
+        isRepeatable: false,
+      },
       new Set(),
     );
     expect(known).toMatchObject({ upstream: { id: "b" }, reason: "record" });
@@ -725,9 +732,17 @@ describe("421", () => {
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
   });
 
-  test("to a worker that nobody knows, or to itself, is a 503", async () => {
-    expect(statusOf(await (await pair({ fromA: misdirected("nobody") })).send("x"))).toBe(503);
+  test("to itself is a 503", async () => {
     expect(statusOf(await (await pair({ fromA: misdirected("a") })).send("x"))).toBe(503);
+  });
+
+  test("to a worker that is not known yet waits for it", async () => {
+    const { rig, send } = await pair({ fromA: misdirected("late") });
+    const answered = send("hello");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const late = await closing(startSimpleWorker(() => ok("here I am")));
+    rig.view.set([...rig.view.workers, workerRecord("late", late.port)]);
+    expect(await answered).toContain("here I am");
   });
 
   test("of a request with a worker's socket id is passed on, without its marks", async () => {
@@ -748,6 +763,86 @@ describe("421", () => {
     const both = await pair({ fromA: plain, fromB: plain });
     expect(statusOf(await both.send("hello"))).toBe(421);
   });
+});
+
+describe("a session whose owner cannot be reached", () => {
+  const ROOM = "O".repeat(24) as SessionId;
+  const TO_A =
+    "HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: a\r\nx-ct-epoch: 7\r\nContent-Length: 0\r\n\r\n";
+  const POLL = `POST /api/session/poll/${ROOM}token HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`;
+
+  /** Worker `a` owns the room and does not run; `b` sends all its requests there. */
+  async function orphan(options: RigOptions = {}) {
+    const port = await refusedPort();
+    const b = await closing(startSimpleWorker(() => TO_A));
+    const rig = await rigWith([workerRecord("a", port), workerRecord("b", b.port)], options);
+    rig.path.directory.learn(ROOM, "a" as WorkerId, 7);
+    return { port, rig, b };
+  }
+
+  test("has its requests kept back until the owner is there again", async () => {
+    const { port, rig } = await orphan();
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    await closing(
+      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port),
+    );
+    await client.has("back");
+    expect(rig.counters.value("balancer.held")).toBe(1);
+  });
+
+  test("or until another worker owns it", async () => {
+    const { rig, b } = await orphan();
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const c = await closing(startSimpleWorker(() => ok("taken over")));
+    rig.view.set([...rig.view.workers.filter(({ id }) => id !== "a"), workerRecord("c", c.port)]);
+    rig.path.directory.learn(ROOM, "c" as WorkerId, 8);
+    await client.has("taken over");
+    expect(b.connections.length).toBeGreaterThan(0);
+  });
+
+  test("but not longer than 8 s", async () => {
+    const clock = createStepClock();
+    const { rig } = await orphan({
+      clock,
+      limits: { upstreamTimeoutMs: 60_000, keepaliveTimeoutMs: 60_000 },
+    });
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const stepping = setInterval(() => clock.advance(100), 5);
+    await client.end().finally(() => clearInterval(stepping));
+    expect([502, 503]).toContain(statusOf(client.text));
+    expect(clock.nowMs()).toBeGreaterThan(8000);
+  });
+
+  test("is not waited for by a request that is new to the edge", async () => {
+    const rig = await rigWith([workerRecord("a", await refusedPort())]);
+    expect(
+      statusOf(
+        await rig.ask(
+          `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: new\r\nConnection: close\r\n\r\n`,
+        ),
+      ),
+    ).toBe(502);
+  });
+});
+
+test("a poll goes to another worker when its own is killed, though it is a POST", async () => {
+  const dying = await closing(
+    startRawWorker((socket) => socket.text.endsWith("{}") && socket.socket.resetAndDestroy()),
+  );
+  const other = await closing(startSimpleWorker(() => ok("answered")));
+  const record = workerRecord("a", dying.port);
+  const rig = await rigWith([record, workerRecord("b", other.port)]);
+  const token = taggedId(workerTag(record.id, record.incarnation));
+  const answer = await rig.ask(
+    `POST /api/login/poll/${token} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`,
+  );
+  expect(answer).toContain("answered");
 });
 
 describe("marks on answers", () => {
@@ -784,7 +879,13 @@ describe("marks on answers", () => {
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     const known = rig.path.directory.choose(
-      { tag: undefined, key: { rule: "claim", key: ROOM }, target: "/", isCreate: false },
+      {
+        tag: undefined,
+        key: { rule: "claim", key: ROOM },
+        target: "/",
+        isCreate: false,
+        isRepeatable: false,
+      },
       new Set(),
     );
     expect(known).toBeInstanceOf(Promise);

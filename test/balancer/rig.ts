@@ -8,7 +8,7 @@ import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
 import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
-import { systemClock } from "../../shared/clock.ts";
+import { type Clock, systemClock } from "../../shared/clock.ts";
 import {
   type Incarnation,
   newIncarnation,
@@ -90,6 +90,7 @@ export interface RawWorker {
 /** Starts a server that calls `onData` with the connection whenever it has got more. */
 export async function startRawWorker(
   onData: (socket: RawSocket, server: RawWorker) => void = () => {},
+  port = 0,
 ): Promise<RawWorker> {
   const connections: RawSocket[] = [];
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
@@ -97,7 +98,7 @@ export async function startRawWorker(
     connections.push(raw);
     socket.on("data", () => onData(raw, worker));
   });
-  await listening(server);
+  await listening(server, port);
   const worker: RawWorker = {
     port: (server.address() as AddressInfo).port,
     connections,
@@ -136,8 +137,8 @@ export async function startLiveStatus(): Promise<{ url: string; close(): Promise
   };
 }
 
-function listening(server: Server): Promise<void> {
-  return new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+function listening(server: Server, port = 0): Promise<void> {
+  return new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
 }
 
 function closeServer(server: Server, connections: readonly RawSocket[]): Promise<void> {
@@ -257,6 +258,7 @@ export interface RigOptions {
   certificate?: Certificate;
   trusted?: readonly string[];
   port?: number;
+  clock?: Clock;
   onPort?: (setting: string) => void;
 }
 
@@ -285,7 +287,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
         return records.get(key);
       },
     },
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     counters,
     edgeKey: EDGE_KEY,

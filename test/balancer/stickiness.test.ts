@@ -282,3 +282,18 @@ test("no target and no field makes it throw", () => {
     ),
   );
 });
+
+test.each([
+  ["GET", "/anything", true],
+  ["DELETE", "/anything", true],
+  ["POST", "/api/login/poll/abc?useCookie=true", true],
+  ["POST", `/k/K/api/session/poll/${ROOM}abc`, true],
+  ["POST", "/api/login/validate", true],
+  ["POST", "/api/session/create", false],
+  ["POST", `/api/session/join/${ROOM}`, false],
+  ["POST", "/api/login/initial", false],
+  ["POST", "/socket.io/?sid=x", false],
+  ["PATCH", "/api/login/validate", false],
+])("%s %s may be sent twice: %s", (method, target, repeatable) => {
+  expect(route(target, [], method).isRepeatable).toBe(repeatable);
+});
