@@ -90,6 +90,13 @@ interface Rule {
 const RULES: readonly Rule[] = [
   {
     kind: "password",
+    match: /sentinel .*\b(WRONGPASS|NOAUTH)\b/,
+    reason:
+      "a Sentinel refuses the user or the password; correct sentinel-user and sentinel-password in CT_REDIS_URL",
+    slow: true,
+  },
+  {
+    kind: "password",
     match: /\b(WRONGPASS|NOAUTH)\b|invalid (username-)?password|AUTH <password>/,
     reason: "Redis refuses the user or the password; correct CT_REDIS_URL",
     slow: true,

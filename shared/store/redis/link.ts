@@ -50,13 +50,19 @@ export function createLink(needs: {
   let isClosed = false;
   let isOfUse = false;
   let lastFault: Fault | undefined;
+  let sentinelError: Error | undefined;
 
   const options = optionsOf(needs);
   options.retryStrategy = () => nextDelayMs(lastFault);
   options.sentinelRetryStrategy = () => nextDelayMs(lastFault);
   const redis = new Redis(options);
-  redis.on("error", fail);
-  redis.on("sentinelError", fail);
+  redis.on("error", (error: Error) => {
+    // That all Sentinels failed is told without saying how; that one did is no failure of Redis.
+    fail(error.message.startsWith("All sentinels") ? (sentinelError ?? error) : error);
+  });
+  redis.on("sentinelError", (error: Error) => {
+    sentinelError = error;
+  });
   redis.on("close", () => {
     // The end of a connection follows every other failure of it.
     if (lastFault !== undefined) return;
@@ -85,8 +91,6 @@ export function createLink(needs: {
     const explained = explain(error);
     const isEarly = explained.kind === "lost" && !isOfUse;
     const fault = isEarly ? unansweredFault(explained) : explained;
-    // What a Sentinel said is more than "all are unreachable", which follows it.
-    if (fault.kind === "sentinel" && lastFault?.kind === "sentinel") return;
     lastFault = fault;
     needs.onFault(fault);
   }

@@ -14,9 +14,6 @@ if head.alias and aliased(head.alias) == id then redis.call('PEXPIREAT', alias_k
 index_remove(owner_key(head.owner), id, now)
 index_remove(user_key(head.user), id, now)
 index_add(CLOSED, till, id, now)
-if redis.call('ZCARD', CLOSED) > MAX_TOMBSTONES then
-  local first = redis.call('ZPOPMIN', CLOSED)
-  redis.call('DEL', session_key(first[1]))
-end
+for _, gone in ipairs(index_trim(CLOSED, MAX_TOMBSTONES)) do redis.call('DEL', session_key(gone)) end
 tell('session ' .. id)
 return 'done'

@@ -84,6 +84,16 @@ local function index_remove(key, member, now)
   index_tidy(key, now)
 end
 
+-- Takes out those that expire first of more than `most`, a few at a time, and returns them.
+local function index_trim(key, most)
+  local over = math.min(redis.call('ZCARD', key) - most, 10)
+  local gone = {}
+  if over <= 0 then return gone end
+  local popped = redis.call('ZPOPMIN', key, over)
+  for i = 1, #popped, 2 do gone[#gone + 1] = popped[i] end
+  return gone
+end
+
 -- --- changes ---
 
 -- Tells everybody what changed, numbered, so that a listener sees that it missed one. Comes after the change itself.

@@ -14,10 +14,7 @@ redis.call('DEL', ticket_key(kind, token))
 redis.call('HSET', ticket_key(kind, token), 'question', question)
 redis.call('PEXPIRE', ticket_key(kind, token), ttl)
 index_add(tickets_key(kind), text(now + ttl), token, now)
-if redis.call('ZCARD', tickets_key(kind)) > MAX_TICKETS then
-  local first = redis.call('ZPOPMIN', tickets_key(kind))
-  redis.call('DEL', ticket_key(kind, first[1]))
-end
+for _, gone in ipairs(index_trim(tickets_key(kind), MAX_TICKETS)) do redis.call('DEL', ticket_key(kind, gone)) end
 if group ~= '' then
   redis.call('HSET', ticket_key(kind, token), 'group', group)
   claim(group_key(kind, group), 'zset')

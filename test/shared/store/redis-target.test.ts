@@ -1,0 +1,214 @@
+/** `CT_REDIS_URL` and its companions: what is understood, and what is refused without showing a password. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../shared/clock.ts";
+import { readSettings } from "../../../shared/config.ts";
+import { createCounters } from "../../../shared/metrics.ts";
+import { connectStore } from "../../../shared/store/connect.ts";
+import { describeFault, isNewEnough, tooOldFault } from "../../../shared/store/redis/faults.ts";
+import { parseRedisUrl } from "../../../shared/store/redis/target.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+import { startRedis } from "../../support/redis.ts";
+
+describe("the URL of Redis", () => {
+  it("names one server", () => {
+    expect(parseRedisUrl("redis://redis")).toEqual({
+      at: { kind: "server", host: "redis", port: 6379 },
+      login: {},
+      db: 0,
+      tls: false,
+      label: "redis:6379",
+    });
+    expect(parseRedisUrl("rediss://ct:p%40ss%3A%2F%25@redis.example.com:7000/3")).toEqual({
+      at: { kind: "server", host: "redis.example.com", port: 7000 },
+      login: { user: "ct", password: "p@ss:/%" },
+      db: 3,
+      tls: true,
+      label: "redis.example.com:7000",
+    });
+    expect(parseRedisUrl("redis://:secret@[2001:db8::1]:6380/")).toMatchObject({
+      at: { host: "2001:db8::1", port: 6380 },
+      login: { password: "secret" },
+      label: "[2001:db8::1]:6380",
+    });
+  });
+
+  it("names a Unix socket", () => {
+    expect(parseRedisUrl("unix://ct:pw@/run/redis%20a/redis.sock?db=2")).toEqual({
+      at: { kind: "socket", path: "/run/redis a/redis.sock" },
+      login: { user: "ct", password: "pw" },
+      db: 2,
+      tls: false,
+      label: "/run/redis a/redis.sock",
+    });
+  });
+
+  it("names Sentinels, and what they call the primary", () => {
+    const url =
+      "rediss+sentinel://ct:pw@s1:26380,s2,[::1]/edge?db=1&sentinel-user=u&sentinel-password=p%26w";
+    expect(parseRedisUrl(url)).toEqual({
+      at: {
+        kind: "sentinels",
+        sentinels: [
+          { host: "s1", port: 26_380 },
+          { host: "s2", port: 26_379 },
+          { host: "::1", port: 26_379 },
+        ],
+        primary: "edge",
+        login: { user: "u", password: "p&w" },
+      },
+      login: { user: "ct", password: "pw" },
+      db: 1,
+      tls: true,
+      label: "edge of Sentinel s1:26380, s2:26379, [::1]:26379",
+    });
+  });
+
+  it("is refused when it is wrong, and never shown", () => {
+    const secret = "hunter2";
+    for (const url of [
+      "",
+      secret,
+      `http://:${secret}@host`,
+      `redis://:${secret}@`,
+      `redis://:${secret}@host:0`,
+      `redis://:${secret}@host:70000`,
+      `redis://:${secret}@host:x`,
+      `redis://:${secret}@ho st`,
+      `redis://:${secret}@host,other`,
+      `redis://:${secret}@host/x`,
+      `redis://:${secret}@host/99999`,
+      `redis://:${secret}@host?db=1`,
+      `redis://:a@${secret}@host`,
+      `redis://:a:${secret}@host`,
+      `redis://:%${secret}@host`,
+      `redis://:${secret}#a@host`,
+      `unix://:${secret}@host/path`,
+      `unix://:${secret}@`,
+      `unix://:${secret}@/path?x=1`,
+      `redis+sentinel://:${secret}@host`,
+      `redis+sentinel://:${secret}@host,/name`,
+      `redis+sentinel://:${secret}@host/na%20me`,
+      `redis+sentinel://:${secret}@host/name?password=${secret}`,
+    ]) {
+      let message = "";
+      try {
+        parseRedisUrl(url);
+      } catch (error) {
+        message = (error as Error).message;
+      }
+      expect(message, url).toMatch(
+        /^CT_REDIS_URL=\(not shown\) is not allowed: .*; use redis:\/\//,
+      );
+      expect(message).not.toContain(secret);
+    }
+  });
+});
+
+describe("the store that the settings name", () => {
+  const needs = { name: "worker-1", clock: systemClock, counters: createCounters() };
+  const log = createTestLog().log;
+
+  function connect(env: Record<string, string>) {
+    return connectStore({ ...needs, log, settings: readSettings({ role: "worker", env }) });
+  }
+
+  it("is Redis with CT_REDIS_URL, under the prefix and the name that were given", async () => {
+    const redis = await startRedis();
+    const store = connect({ CT_REDIS_URL: redis.url, CT_REDIS_PREFIX: "team-a:{edge}:" });
+    await store.addToCounters({ a: 1 });
+    const admin = redis.admin();
+    expect((await admin.keys("*")).sort()).toEqual([
+      "team-a:{edge}:boot",
+      "team-a:{edge}:counters",
+    ]);
+    const clients = String(await admin.client("LIST"));
+    expect(clients).toContain("name=ct-worker-1 ");
+    expect(clients).toContain("name=ct-worker-1-changes ");
+    await store.close();
+    await redis.close();
+  });
+
+  it("is the embedded one with CT_STORE_SOCKET, whatever else is set", async () => {
+    const store = connect({
+      CT_STORE_SOCKET: "/nonexistent/store.sock",
+      CT_REDIS_URL: "redis://127.0.0.1:1",
+    });
+    await expect(store.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
+    expect(store.health).toMatchObject({ reason: expect.stringContaining("store.sock") });
+    await store.close();
+  });
+
+  it("must be named", () => {
+    expect(() => connect({})).toThrow(/no store is named: set CT_REDIS_URL/);
+  });
+
+  it("is refused with a bad URL, prefix or authority", () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "ct-test-"));
+    const file = path.join(folder, "ca.pem");
+    writeFileSync(file, "not a certificate");
+    const url = "redis://127.0.0.1:1";
+    for (const [env, message] of [
+      [{ CT_REDIS_URL: "http://:hunter2@h" }, /^CT_REDIS_URL=\(not shown\) is not allowed/],
+      [{ CT_REDIS_URL: "redis://:a:hunter2@h" }, /^CT_REDIS_URL=\(not shown\) is not allowed/],
+      [{ CT_REDIS_URL: url, CT_REDIS_PREFIX: "ct:" }, /^CT_REDIS_PREFIX="ct:" is not allowed/],
+      [{ CT_REDIS_URL: url, CT_REDIS_CA: "/nonexistent" }, /^CT_REDIS_CA=\/nonexistent: cannot be/],
+      [{ CT_REDIS_URL: url, CT_REDIS_CA: file }, /holds no certificate/],
+    ] as const) {
+      expect(() => connect(env)).toThrow(message);
+      expect(() => connect(env)).not.toThrow(/hunter2/);
+    }
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe("what an error of Redis means", () => {
+  it.each([
+    ["WRONGPASS invalid username-password pair or user is disabled.", "password", true],
+    ["NOAUTH HELLO must be called with the client already authenticated", "password", true],
+    ["NOPERM this user has no permissions to run the 'eval' command", "rights", false],
+    ["READONLY You can't write against a read only replica.", "replica", true],
+    [
+      "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write",
+      "replica",
+      true,
+    ],
+    ["LOADING Redis is loading the dataset in memory", "loading", true],
+    ["BUSY Redis is busy running a script.", "busy", true],
+    ["MOVED 3999 127.0.0.1:6381", "cluster", true],
+    ["CLUSTERDOWN Hash slot not served", "cluster", true],
+    ["MISCONF Redis is configured to save RDB snapshots", "unsafe", true],
+    ["NOREPLICAS Not enough good replicas to write.", "unsafe", true],
+    ["OOM command not allowed when used memory > 'maxmemory'.", "full", false],
+    ["ERR max number of clients reached", "clients", true],
+    ["connect ECONNREFUSED 127.0.0.1:1", "refused", true],
+    ["getaddrinfo ENOTFOUND redis", "name", true],
+    ["Command timed out", "slow", true],
+    ["Connection is closed.", "lost", true],
+    ["All sentinels are unreachable. Retrying from scratch after 10ms.", "sentinel", true],
+    ["WRONGTYPE Operation against a key", "command", false],
+  ])("%s", (message, kind, away) => {
+    expect(describeFault(new Error(message), [])).toMatchObject({ kind, away });
+  });
+
+  it("shows no password that Redis repeats", () => {
+    const old =
+      "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2`, ";
+    expect(describeFault(new Error(old), []).reason).not.toContain("hunter2");
+    expect(describeFault(new Error("ERR odd hunter2"), ["hunter2"]).reason).toBe(
+      "ERR odd (masked)",
+    );
+  });
+
+  it("knows which versions are too old", () => {
+    for (const version of ["6.2.0", "6.2.14", "7.0.15", "8.0.1", "10.1.0", "unknown"]) {
+      expect(isNewEnough(version), version).toBe(true);
+    }
+    for (const version of ["5.0.14", "6.0.20", "2.8.0"]) {
+      expect(isNewEnough(version), version).toBe(false);
+    }
+    expect(tooOldFault("5.0.14").reason).toBe("Redis 5.0.14 is too old; 6.2 or newer is needed");
+  });
+});

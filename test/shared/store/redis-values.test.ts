@@ -1,0 +1,345 @@
+/** The Redis store among values that somebody else has planted: left out, counted, and never a reason to fail. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  newIncarnation,
+  newPeerId,
+  newSessionId,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../../shared/ids.ts";
+import type { Holder, SessionRecord } from "../../../shared/store/store.ts";
+import { balancer, peer, worker } from "../../contract/store.ts";
+import {
+  openStore,
+  settle,
+  startRedis,
+  type TestRedis,
+  type TestStore,
+} from "../../support/redis.ts";
+
+const LATER_MS = 3_600_000;
+const one = worker("worker-1");
+
+let redis: TestRedis;
+let admin: ReturnType<TestRedis["admin"]>;
+let opened: TestStore;
+let store: TestStore["store"];
+
+beforeAll(async () => {
+  redis = await startRedis();
+  admin = redis.admin();
+});
+
+afterAll(() => redis.close());
+
+beforeEach(async () => {
+  await admin.flushall();
+  await settle(admin);
+  opened = openStore(redis.url);
+  store = opened.store;
+  return () => store.close();
+});
+
+async function create(more: { alias?: SessionKey } = {}): Promise<SessionRecord> {
+  const created = await store.createSession({
+    sessionId: newSessionId(),
+    owner: one.id,
+    incarnation: one.incarnation,
+    userId: "user",
+    maxPerUser: 1000,
+    ...more,
+  });
+  if (created.outcome !== "created") throw new Error("not created");
+  return created.record;
+}
+
+function holderOf({ id, owner, epoch }: SessionRecord): Holder {
+  return { sessionId: id, owner, epoch };
+}
+
+/** Every way in which a key can be of the wrong type, or full of nonsense. */
+const GARBAGE: Record<string, (key: string) => Promise<unknown>> = {
+  "a string": (key) => admin.set(key, "nonsense"),
+  "an empty string": (key) => admin.set(key, ""),
+  "a large string": (key) => admin.set(key, "x".repeat(100_000)),
+  bytes: (key) => admin.set(key, Buffer.from([0xff, 0xfe, 0x00, 0x0a, 0xc3])),
+  "a hash": (key) => admin.hset(key, { owner: "\u0000", state: "open", toString: "x" }),
+  "a list": (key) => admin.rpush(key, "a", "b"),
+  "a set": (key) => admin.sadd(key, "a", "b"),
+  "a sorted set": (key) => admin.zadd(key, 5, "nonsense", "+inf", "__proto__"),
+  "a stream": (key) => admin.xadd(key, "*", "event", "nonsense"),
+};
+
+describe("garbage in place of a record", () => {
+  for (const [what, plant] of Object.entries(GARBAGE)) {
+    it(`${what} at every key breaks no operation`, async () => {
+      const record = await create({ alias: "team-a" as SessionKey });
+      await store.announce(one);
+      await store.openSession(holderOf(record));
+      await store.putPeer(holderOf(record), peer());
+      await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: LATER_MS });
+      await store.buryToken("token", Date.now() + LATER_MS);
+      await store.addToCounters({ joins: 1 });
+      await store.appendEvent(event(record.id));
+      for (const key of await admin.keys("*")) {
+        await admin.del(key);
+        await plant(key);
+      }
+      await admin.pexpire(`{ct}:member:${one.id}`, 4000);
+
+      expect((await store.members()).members).toEqual([]);
+      expect(await store.findSession(record.id)).toBeUndefined();
+      expect(await store.findSession("team-a" as SessionKey)).toBeUndefined();
+      expect(await store.sessionsOf(one.id)).toEqual([]);
+      expect(
+        await store.resumeSession({
+          sessionId: record.id,
+          worker: one.id,
+          incarnation: one.incarnation,
+        }),
+      ).toEqual({ outcome: "unknown" });
+      expect(await store.openSession(holderOf(record))).toBe("lost");
+      expect(await store.removePeer(holderOf(record), newPeerId(), Date.now())).toBe("lost");
+      expect(await store.readTicket("join", "t")).toBeUndefined();
+      expect(await store.answerTicket("join", "t", 1)).toBe("gone");
+      expect(await store.ticketsOf("join", "g")).toEqual([]);
+      expect(await store.isTokenBuried("token")).toBe(false);
+      expect(await store.readCounters("")).toEqual({});
+      expect(await store.readEvents({ limit: 10 })).toEqual([]);
+
+      // What is written takes the place of the garbage.
+      await store.announce(one);
+      expect(await store.renew(one)).toBe("renewed");
+      expect((await store.members()).members).toEqual([one]);
+      const fresh = await create();
+      await store.openSession(holderOf(fresh));
+      expect(await store.sessionsOf(one.id)).toContain(fresh.id);
+      await store.dropTicket("join", "t");
+      await store.putTicket({ kind: "join", token: "t", question: 2, group: "g", ttlMs: LATER_MS });
+      expect(await store.ticketsOf("join", "g")).toHaveLength(1);
+      await store.buryToken("token", Date.now() + LATER_MS);
+      expect(await store.isTokenBuried("token")).toBe(true);
+      await store.addToCounters({ joins: 2 });
+      expect(await store.readCounters("")).toMatchObject({ joins: 2 });
+      await store.appendEvent(event(fresh.id));
+      expect(await store.readEvents({ limit: 1 })).toMatchObject([{ sessionId: fresh.id }]);
+      expect(await store.closeSession(holderOf(fresh), Date.now() + LATER_MS)).toBe("done");
+      expect(store.health).toEqual({ state: "up" });
+    });
+  }
+
+  it("is counted, and said once", async () => {
+    await store.announce(one);
+    await store.announce(balancer("balancer-1"));
+    for (const value of [
+      "nonsense",
+      `${one.incarnation}{"kind":"worker"}`,
+      // Another's record under this name, and a record under another incarnation.
+      one.incarnation + JSON.stringify({ ...one, id: "worker-9" }),
+      newIncarnation() + JSON.stringify(one),
+      one.incarnation + JSON.stringify({ ...one, url: "http://127.0.0.1:22/admin?x=\n" }),
+      one.incarnation + JSON.stringify({ ...one, url: "x".repeat(20_000) }),
+    ]) {
+      await admin.set("{ct}:member:worker-1", value, "PX", 5000);
+      const { members, ignored } = await store.members();
+      expect(members).toMatchObject([{ id: "balancer-1" }]);
+      expect(ignored).toBe(1);
+    }
+    expect(opened.counters.value("store.ignored", "member")).toBe(6);
+    expect(opened.lines.filter((line) => line.includes("make no sense"))).toHaveLength(1);
+  });
+
+  it("in one peer leaves the others", async () => {
+    const record = await create();
+    const holder = holderOf(record);
+    await store.openSession(holder);
+    const guest = peer();
+    await store.putPeer(holder, guest);
+    const key = `{ct}:peers:${record.id}`;
+    const id = newPeerId();
+    await admin.hset(key, {
+      x: "nonsense",
+      [newPeerId()]: `1\n"t"\n${JSON.stringify(guest)}`,
+      [id]: `1\n"t"\n${JSON.stringify({ ...peer({ id }), user: { id: 1 } })}`,
+      y: "x".repeat(100_000),
+    });
+    await admin.zadd(`{ct}:left:${record.id}`, Date.now() + LATER_MS, "nonsense");
+    const found = await store.findSession(record.id);
+    expect(found?.peers).toEqual([guest]);
+    expect(found?.buriedTokens).toEqual([]);
+    expect(opened.counters.value("store.ignored", "session")).toBe(5);
+  });
+
+  it("reaches no prototype", async () => {
+    await store.putTicket({ kind: "join", token: "t", question: 1, ttlMs: LATER_MS });
+    await admin.hset(
+      "{ct}:ticket:join:t",
+      "question",
+      '{"__proto__":{"admin":true},"a":{"__proto__":1}}',
+    );
+    const ticket = await store.readTicket("join", "t");
+    expect(ticket?.question).toEqual({ a: {} });
+    expect(Object.getPrototypeOf(ticket?.question)).toBe(Object.prototype);
+    await admin.hset("{ct}:counters", "__proto__", "5");
+    expect(Object.getPrototypeOf(await store.readCounters(""))).toBe(Object.prototype);
+  });
+
+  it("on the channel of changes is passed over", async () => {
+    const heard: unknown[] = [];
+    store.onChange((change) => heard.push(change));
+    await expect.poll(async () => (await admin.pubsub("NUMSUB", "{ct}:changes"))[1]).toBe(1);
+    for (const message of [
+      "",
+      "nonsense",
+      "1 session short",
+      "2 ticket other t",
+      "x members",
+      `3 session ${"x".repeat(100_000)}`,
+    ]) {
+      await admin.publish("{ct}:changes", message);
+    }
+    const id = newSessionId();
+    await admin.publish("{ct}:changes", `7 session ${id}`);
+    await expect.poll(() => heard).toEqual([{ subject: "session", sessionId: id }]);
+    // One was missed: whoever follows the members asks again.
+    await admin.publish("{ct}:changes", `9 session ${id}`);
+    await expect
+      .poll(() => heard)
+      .toEqual([
+        { subject: "session", sessionId: id },
+        { subject: "members" },
+        { subject: "session", sessionId: id },
+      ]);
+  });
+});
+
+describe("more than anybody needs", () => {
+  it("100,000 stale and 100,000 false members hide nobody, and go away", async () => {
+    const nowMs = Date.now();
+    await fill(100_000, (pipeline, i) => {
+      pipeline.zadd("{ct}:members", nowMs - 60_000 - i, `stale-${i}`);
+      pipeline.zadd("{ct}:members", nowMs + 60_000 + i, `false-${i}`);
+    });
+    await store.announce(one);
+    const startMs = performance.now();
+    expect((await store.members()).members).toEqual([one]);
+    expect(performance.now() - startMs).toBeLessThan(1000);
+    for (let i = 0; i < 100; i++) await store.members();
+    expect(await admin.zcard("{ct}:members")).toBe(1);
+  });
+
+  it("does not read a session of 100,000 peers, nor all of 100,000 counters", async () => {
+    const record = await create();
+    await store.openSession(holderOf(record));
+    await store.addToCounters({ joins: 1 });
+    await fill(100_000, (pipeline, i) => {
+      pipeline.hset(`{ct}:peers:${record.id}`, `p${i}`, "x");
+      pipeline.hset("{ct}:counters", `c${i}`, "1");
+    });
+    const startMs = performance.now();
+    expect((await store.findSession(record.id))?.peers).toEqual([]);
+    expect(Object.keys(await store.readCounters("")).length).toBeLessThan(30_000);
+    expect(performance.now() - startMs).toBeLessThan(1000);
+  });
+
+  it("100,000 of a user's sessions that never opened cost the next one nothing", async () => {
+    await fill(100_000, (pipeline, i) => {
+      pipeline.zadd('{ct}:user:"user"', Date.now() - 1000 - i, `s${i}`);
+      pipeline.zadd("{ct}:owner:worker-1", Date.now() - 1000 - i, `s${i}`);
+    });
+    const record = await create();
+    expect(await store.sessionsOf(one.id)).toEqual([record.id]);
+    expect(await admin.zcard('{ct}:user:"user"')).toBe(1);
+  });
+
+  it("keeps a limited number of tickets, the oldest going first", async () => {
+    await fill(50_000, (pipeline, i) => {
+      pipeline.zadd("{ct}:tickets:login", Date.now() + 60_000 + i, `old-${i}`);
+    });
+    await admin.hset("{ct}:ticket:login:old-0", "question", "1");
+    await store.putTicket({ kind: "login", token: "new", question: 2, ttlMs: LATER_MS });
+    expect(await store.readTicket("login", "new")).toMatchObject({ question: 2 });
+    expect(await store.readTicket("login", "old-0")).toBeUndefined();
+    expect(await admin.zcard("{ct}:tickets:login")).toBe(50_000);
+  });
+
+  it("keeps a limited number of tombstones, tokens and names of counters", async () => {
+    const nowMs = Date.now();
+    const old = await create();
+    await store.closeSession(holderOf(old), nowMs + 30_000);
+    await fill(200_000, (pipeline, i) => {
+      pipeline.zadd("{ct}:closed", nowMs + 60_000 + i, `s${i}`);
+      pipeline.zadd("{ct}:buried", nowMs + 60_000 + i, `t${i}`);
+      if (i < 10_000) pipeline.hset("{ct}:counters", `c${i}`, "1");
+    });
+    const next = await create();
+    await store.closeSession(holderOf(next), nowMs + LATER_MS);
+    expect(await store.findSession(old.id)).toBeUndefined();
+    expect(await admin.zcard("{ct}:closed")).toBe(200_000);
+    await store.buryToken("token", nowMs + LATER_MS);
+    expect(await store.isTokenBuried("token")).toBe(true);
+    expect(await store.isTokenBuried("t0")).toBe(false);
+    await store.addToCounters({ c1: 1, one_too_many: 1 });
+    expect(await store.readCounters("one")).toEqual({});
+    expect(await store.readCounters("c1")).toMatchObject({ c1: 2 });
+  });
+
+  it("refuses a value that no reader would take, and says what it is", async () => {
+    const record = await create();
+    const huge = "x".repeat(100_000);
+    const refusals = [
+      store.putPeer(holderOf(record), peer({ publicKey: huge })),
+      store.putTicket({ kind: "login", token: "t", question: huge, ttlMs: 1000 }),
+      store.announce({ ...one, version: huge }),
+      store.appendEvent({ ...event(record.id), cause: huge }),
+    ];
+    for (const refusal of refusals) {
+      await expect(refusal).rejects.toMatchObject({ code: "EDGE_STORE_VALUE" });
+    }
+    await store.putPeer(holderOf(record), peer({ publicKey: "x".repeat(14_000) }));
+    expect((await store.findSession(record.id))?.peers).toHaveLength(1);
+  });
+
+  it("leaves no key behind when sessions and tickets are over", async () => {
+    const record = await create({ alias: "team-a" as SessionKey });
+    await store.openSession(holderOf(record));
+    const guest = peer();
+    await store.putPeer(holderOf(record), guest);
+    await store.removePeer(holderOf(record), guest.id, Date.now() + LATER_MS);
+    await create({ alias: "team-b" as SessionKey });
+    await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: 1000 });
+    await store.closeSession(holderOf(record), Date.now() + 1000);
+    const lasting = ["{ct}:boot", "{ct}:turn", "{ct}:version"];
+    const ttls = await Promise.all(
+      (await admin.keys("*")).map(async (key) => [key, await admin.pttl(key)] as const),
+    );
+    expect(
+      ttls
+        .filter(([, ttl]) => ttl < 0)
+        .map(([key]) => key)
+        .sort(),
+    ).toEqual(lasting);
+  });
+});
+
+type Pipeline = ReturnType<ReturnType<TestRedis["admin"]>["pipeline"]>;
+
+/** Plants many values in few round trips. */
+async function fill(count: number, plant: (pipeline: Pipeline, i: number) => void): Promise<void> {
+  for (let from = 0; from < count; from += 10_000) {
+    const pipeline = admin.pipeline();
+    for (let i = from; i < Math.min(count, from + 10_000); i++) plant(pipeline, i);
+    await pipeline.exec();
+  }
+}
+
+function event(sessionId: SessionId) {
+  return {
+    kind: "created",
+    sessionId,
+    worker: "worker-1" as WorkerId,
+    epoch: 7,
+    cause: "x",
+  } as const;
+}
