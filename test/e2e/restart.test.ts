@@ -96,7 +96,7 @@ test("a killed worker comes back under its name, and its sessions go on; those o
   expect(others.session.everybody.map((client) => client.reconnectCount)).toEqual([0, 0]);
 }, 60_000);
 
-test("a sign-in whose worker is killed finishes", async () => {
+test("a sign-in that waits while its worker is killed finishes", async () => {
   const edge = await edgeForThisTest();
   const form = slowForm();
   const client = person({ baseUrl: edge.httpUrl, name: "Slow", beforeSignIn: form.fill });
@@ -110,23 +110,30 @@ test("a sign-in whose worker is killed finishes", async () => {
   expect(await client.provider.validate()).toBe(true);
 }, 60_000);
 
-test("a join request whose worker is killed finishes", async () => {
-  const edge = await edgeForThisTest();
-  const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
-  const approval = slowForm();
-  host.decide = () => approval.fill().then(() => "approve");
-  const guest = person({ baseUrl: edge.httpUrl, name: "Patient" });
-  const joined = inBackground(guest.join(sessionId));
-  await approval.opened;
+test.each([
+  { which: "its worker", kill: killWhoeverHoldsThePoll },
+  { which: "every worker", kill: killAllWorkers },
+])(
+  "a join request that waits while $which is killed finishes",
+  async ({ kill }) => {
+    const edge = await edgeForThisTest();
+    const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
+    const approval = slowForm();
+    host.decide = () => approval.fill().then(() => "approve");
+    const guest = person({ baseUrl: edge.httpUrl, name: "Patient" });
+    const joined = inBackground(guest.join(sessionId));
+    await approval.opened;
 
-  await killWhoeverHoldsThePoll(edge);
-  await everybodyIsBack([host]);
-  approval.send();
+    await kill(edge);
+    await everybodyIsBack([host]);
+    approval.send();
 
-  await joined;
-  await everybodyHears(guest, [host], "finally");
-  expect(host.joined.map((peer) => peer.name)).toEqual(["Patient"]);
-}, 60_000);
+    await joined;
+    await everybodyHears(guest, [host], "finally");
+    expect(host.joined.map((peer) => peer.name)).toEqual(["Patient"]);
+  },
+  60_000,
+);
 
 test("a sign-in and a join that wait while the edge is started again finish, when requests are tried again", async () => {
   const edge = await edgeForThisTest();
@@ -202,7 +209,22 @@ async function killWhoeverHoldsThePoll(edge: EdgeProcess): Promise<void> {
   const worker = await until("a worker holds the poll", async () =>
     (await dutiesOf(edge)).find(({ waitingPolls }) => waitingPolls > 0),
   );
-  process.kill(worker.pid, "SIGKILL");
+  await killWorkers(edge, [worker.pid]);
+}
+
+function killAllWorkers(edge: EdgeProcess): Promise<void> {
+  return killWorkers(
+    edge,
+    edge.readFile().workers.map((worker) => worker.pid),
+  );
+}
+
+/** Resolves when others run in their place: what is sent anew while there is none may be refused. */
+async function killWorkers(edge: EdgeProcess, pids: readonly number[]): Promise<void> {
+  for (const pid of pids) process.kill(pid, "SIGKILL");
+  await until("the workers run again", () =>
+    edge.readFile().workers.every(({ pid, port }) => port > 0 && !pids.includes(pid)),
+  );
 }
 
 /** What goes on while a test does something else; it is awaited later, also when it fails before. */
