@@ -41,6 +41,8 @@ export const MAX_KEPT_BYTES = 65_536;
 /** How often a request may follow a 421 to the owner that it names. */
 const MAX_HOPS = 2;
 
+/** How often a worker may break a request off before it counts as what the worker died of. */
+const MAX_BROKEN_OFF = 2;
 /**
  * A session whose owner cannot be reached comes back there or elsewhere within its lease and a little more. Until then
  * its requests are kept here: a client that is refused waits longer and longer before it tries again.
@@ -114,8 +116,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #hops = 0;
   #chosenAgain = false;
-  #retriedStale = false;
-  #retriedAfterWrite = false;
+  /** How often a worker took it and broke off before a byte of an answer came. */
+  #brokenOff = 0;
   #retriedBeforeWrite = false;
   /** Whether a record or a worker named the owner of the session. */
   #hasOwner = false;
@@ -251,8 +253,9 @@ class ProxyExchange implements Exchange, AnswerHandler {
     }
     const stale = connection?.isReused === true && !connection.isAnswered;
     if (!stale) upstream.suspect(error);
+    if (connection !== undefined && !stale) this.#brokenOff++;
     if (!this.#mayRetry(connection, stale)) {
-      if (connection === undefined) this.#holdOrFail(error);
+      if (this.#mayRepeat(connection)) this.#holdOrFail(error);
       else this.#fail(error);
       return;
     }
@@ -267,35 +270,37 @@ class ProxyExchange implements Exchange, AnswerHandler {
   }
 
   /**
-   * While no byte of an answer came, and when it was never sent or may be sent twice: once each for a kept connection that
-   * had ended, for a worker that took it and broke off, and for one that could not be reached. A worker that is killed
-   * shows all three within a millisecond.
+   * At once: once for a worker that could not be reached, once for one that took it and broke off, and for each kept
+   * connection that had ended, because a new one follows it. A worker that is killed shows all three within a millisecond.
    */
   #mayRetry(connection: UpstreamConnection | undefined, stale: boolean): boolean {
-    if (connection === undefined) {
-      if (this.#retriedBeforeWrite) return false;
-      this.#retriedBeforeWrite = true;
-      return true;
-    }
-    if (connection.isAnswered || this.#kept === undefined || !this.#route.isRepeatable) {
-      return false;
-    }
-    if (stale) {
-      if (this.#retriedStale) return false;
-      this.#retriedStale = true;
-      return true;
-    }
-    if (this.#retriedAfterWrite) return false;
-    this.#retriedAfterWrite = true;
+    if (!this.#mayRepeat(connection)) return false;
+    if (connection !== undefined) return stale || this.#brokenOff === 1;
+    if (this.#retriedBeforeWrite) return false;
+    this.#retriedBeforeWrite = true;
     return true;
+  }
+
+  /** While no byte of an answer came, and when it was never sent or may be sent twice; what workers die of is not. */
+  #mayRepeat(connection: UpstreamConnection | undefined): boolean {
+    if (this.#kept === undefined) return false;
+    if (connection === undefined) return true;
+    return !connection.isAnswered && this.#route.isRepeatable && this.#brokenOff <= MAX_BROKEN_OFF;
   }
 
   // --- wait for the owner ---
 
-  /** For a request that no worker has taken: it is tried again a little later while its session has an owner. */
+  /**
+   * For a request that no worker has taken: it is tried again a little later while its session has an owner, or while
+   * somebody signs in, because a client takes any error for the end of that. No more of these wait than there may be
+   * connections.
+   */
   #holdOrFail(error: EdgeError): void {
     const { clock, counters } = this.#needs;
-    const mayHold = this.#hasOwner && this.#kept !== undefined && this.#route.tag?.rule !== "sid";
+    const mayHold =
+      (this.#hasOwner || this.#route.isSignIn) &&
+      this.#kept !== undefined &&
+      this.#route.tag?.rule !== "sid";
     if (mayHold && this.#holdUntilMs === undefined) {
       counters.count("balancer.held");
       this.#holdUntilMs = clock.nowMs() + HOLD_MS;

@@ -26,6 +26,8 @@ export interface Route {
   readonly target: string;
   /** Whether it opens a new session. */
   readonly isCreate: boolean;
+  /** Whether it is a step of signing in: a client takes any error there for the end of it. */
+  readonly isSignIn: boolean;
   /** Whether sending it twice has the effect of sending it once. */
   readonly isRepeatable: boolean;
 }
@@ -46,6 +48,7 @@ export function findRoute(request: {
   const query = question < 0 ? "" : target.slice(question + 1);
 
   const isCreate = request.method === "POST" && path.endsWith("/api/session/create");
+  const isSignIn = request.method === "POST" && isSignInPath(path);
   const sid = isSocketPath(path) ? firstTag(query, "sid") : undefined;
   const early = findEarlyKey(fields, prefix?.key, path);
   const token = sid === undefined && early === undefined ? findTokenTag(path, query) : undefined;
@@ -59,7 +62,12 @@ export function findRoute(request: {
     key: early ?? findLateKey(fields, isCreate),
     target,
     isCreate,
-    isRepeatable: isRepeatable(request.method, path),
+    isSignIn,
+    isRepeatable:
+      isSignIn ||
+      IDEMPOTENT.has(request.method) ||
+      // It only asks; a client whose poll fails gives its join up.
+      (request.method === "POST" && lastSegment(path, JOIN_POLL) !== undefined),
   };
 }
 
@@ -73,15 +81,12 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
   "DELETE",
 ]);
 
-/** The protocol's polls are POST, but only ask; a client whose poll fails gives its sign-in or its join up. */
-function isRepeatable(method: string, path: string): boolean {
-  if (IDEMPOTENT.has(method)) return true;
-  if (method !== "POST") return false;
-  return (
-    lastSegment(path, LOGIN_POLL) !== undefined ||
-    lastSegment(path, JOIN_POLL) !== undefined ||
-    path.endsWith("/api/login/validate")
-  );
+/**
+ * Each of these may be sent twice: a poll and a check only ask, a sign-in counts once (the first answer to it stays), and
+ * a second beginning is a ticket that nobody uses and that runs out.
+ */
+function isSignInPath(path: string): boolean {
+  return lastSegment(path, LOGIN) !== undefined || lastSegment(path, LOGIN_POLL) !== undefined;
 }
 
 /** Rules 2 to 4. */

@@ -11,7 +11,7 @@ export const COUNTERS = {
   "balancer.misdirected": "answers 421 of a worker, by what was done about them",
   "balancer.failed": "requests answered by the balancer itself, by status",
   "balancer.retries": "requests sent to a second worker",
-  "balancer.held": "requests kept back because the owner of their session could not be reached",
+  "balancer.held": "requests kept back because their worker could not be reached",
   "balancer.lookups": "look-ups of a session's record in the store, by result",
   "worker.requests_refused": "requests to the session protocol's HTTP interface refused, by reason",
   "worker.logins": "finished sign-ins, by way of signing in",

@@ -61,7 +61,14 @@ function start(workers: readonly WorkerRecord[]): void {
 afterEach(() => directory.close());
 
 function keyed(key: SessionKey = KEY, rule: "header" | "claim" = "header"): Route {
-  return { tag: undefined, key: { rule, key }, target: "/", isCreate: false, isRepeatable: false };
+  return {
+    tag: undefined,
+    key: { rule, key },
+    target: "/",
+    isCreate: false,
+    isSignIn: false,
+    isRepeatable: false,
+  };
 }
 
 function tagged(worker: WorkerRecord, key?: SessionKey): Route {
@@ -71,6 +78,7 @@ function tagged(worker: WorkerRecord, key?: SessionKey): Route {
     key: key === undefined ? undefined : { rule: "claim", key },
     target: "/",
     isCreate: false,
+    isSignIn: false,
     isRepeatable: false,
   };
 }
@@ -80,6 +88,7 @@ const FREE: Route = {
   key: undefined,
   target: "/",
   isCreate: false,
+  isSignIn: false,
   isRepeatable: false,
 };
 const CREATE: Route = { ...FREE, isCreate: true };

@@ -718,6 +718,7 @@ describe("421", () => {
         key: { rule: "claim", key: ROOM },
         target: "/",
         isCreate: false,
+        isSignIn: false,
         isRepeatable: false,
       },
       new Set(),
@@ -819,6 +820,18 @@ describe("a session whose owner cannot be reached", () => {
     expect(clock.nowMs()).toBeGreaterThan(8000);
   });
 
+  test("is like a sign-in when no worker is there: it waits too", async () => {
+    const port = await refusedPort();
+    const rig = await rigWith([workerRecord("a", port)]);
+    const client = await rig.client();
+    client.write("POST /api/login/simple HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    await closing(
+      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("Ok!")), port),
+    );
+    await client.has("Ok!");
+  });
+
   test("is not waited for by a request that is new to the edge", async () => {
     const rig = await rigWith([workerRecord("a", await refusedPort())]);
     expect(
@@ -829,6 +842,27 @@ describe("a session whose owner cannot be reached", () => {
       ),
     ).toBe(502);
   });
+});
+
+test("a request that workers die of is not sent to all of them", async () => {
+  let deaths = 0;
+  const die = (socket: RawSocket) => {
+    if (socket.takeHead() === undefined) return;
+    deaths++;
+    socket.socket.resetAndDestroy();
+  };
+  const workers = await Promise.all(
+    ["a", "b", "c", "d", "e"].map(() => closing(startRawWorker(die))),
+  );
+  const rig = await rigWith(workers.map(({ port }, index) => workerRecord(`w${index}`, port)));
+  expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+  expect(deaths).toBe(2);
+  deaths = 0;
+  const poll = await rig.ask(
+    "POST /api/login/poll/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+  );
+  expect(statusOf(poll)).toBe(502);
+  expect(deaths).toBe(3);
 });
 
 test("a poll goes to another worker when its own is killed, though it is a POST", async () => {
@@ -884,6 +918,7 @@ describe("marks on answers", () => {
         key: { rule: "claim", key: ROOM },
         target: "/",
         isCreate: false,
+        isSignIn: false,
         isRepeatable: false,
       },
       new Set(),

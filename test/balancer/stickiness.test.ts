@@ -291,7 +291,9 @@ test.each([
   ["POST", "/api/login/validate", true],
   ["POST", "/api/session/create", false],
   ["POST", `/api/session/join/${ROOM}`, false],
-  ["POST", "/api/login/initial", false],
+  ["POST", "/api/login/initial", true],
+  ["POST", "/api/login/simple", true],
+  ["POST", "/api/login/simple/x", false],
   ["POST", "/socket.io/?sid=x", false],
   ["PATCH", "/api/login/validate", false],
 ])("%s %s may be sent twice: %s", (method, target, repeatable) => {
