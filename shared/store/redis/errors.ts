@@ -35,3 +35,13 @@ export class StoreValueError extends EdgeError {
     super(`${what} is larger than ${maxBytes} bytes and was not stored`);
   }
 }
+
+/** A script answered what it never answers: scripts and sources are not of one version, or a bug. */
+export class StoreReplyError extends EdgeError {
+  readonly code = "EDGE_STORE_REPLY";
+  readonly source = "internal";
+  readonly retryable = false;
+  constructor() {
+    super("a script of the Redis store answered nonsense; this is a bug, please report it");
+  }
+}

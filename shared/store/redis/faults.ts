@@ -40,6 +40,13 @@ export interface Fault {
 /** The oldest Redis with all commands and arguments that the scripts use (ZADD GT, channel rights). */
 export const OLDEST_REDIS = [6, 2] as const;
 
+/** What answers does not answer as Redis does. */
+export class NotRedisError extends Error {
+  constructor() {
+    super("an answer that Redis does not give");
+  }
+}
+
 /** What `error` says about Redis. `secrets` are taken out of what is quoted. */
 export function describeFault(error: unknown, secrets: readonly string[]): Fault {
   const code = codeOf(error);
@@ -162,6 +169,12 @@ const RULES: readonly Rule[] = [
     kind: "protocol",
     match: /EPROTO|ERR_SSL|Protocol error/,
     reason: "it does not speak Redis with TLS; check redis:// and rediss://",
+    slow: true,
+  },
+  {
+    kind: "protocol",
+    match: /an answer that Redis does not give|Command queue state error/,
+    reason: "what answers there is not Redis",
     slow: true,
   },
   {

@@ -6,6 +6,7 @@ import type { Clock } from "../../clock.ts";
 import { isSessionId } from "../../ids.ts";
 import type { Log } from "../../log.ts";
 import type { Change } from "../store.ts";
+import { NotRedisError } from "./faults.ts";
 import { createLink } from "./link.ts";
 import { CHANNEL } from "./scripts.ts";
 import type { RedisTarget } from "./target.ts";
@@ -50,6 +51,8 @@ export function openFeed(needs: {
 
   async function subscribe(): Promise<void> {
     try {
+      // ioredis throws where nobody can catch it when the answer to SUBSCRIBE has another form than Redis gives it.
+      if ((await link.redis.ping()) !== "PONG") throw new NotRedisError();
       await link.redis.subscribe(channel);
       link.succeeded();
       // Whatever changed while nobody listened.

@@ -15,9 +15,7 @@ import {
 } from "../../ids.ts";
 import { type MemberRecord, parseMember } from "../../membership/member.ts";
 import type { PeerRecord, SessionRecord, StoredEvent } from "../store.ts";
-
-/** A script answered what it never answers: the script and this file do not belong together. */
-export class ReplyError extends Error {}
+import { StoreReplyError } from "./errors.ts";
 
 export const repliesSchema = z.array(z.string());
 /** Members: whether the store is settled, how many records were ignored, id and value of each other one. */
@@ -32,26 +30,26 @@ export const recordSchema = z.tuple([
 ]);
 export type RecordReply = z.infer<typeof recordSchema>;
 
-/** The reply as `schema` wants it. Throws `ReplyError`. */
+/** The reply as `schema` wants it. Throws `StoreReplyError`. */
 export function expectReply<T>(schema: z.ZodType<T>, reply: unknown): T {
   const parsed = schema.safeParse(reply);
-  if (!parsed.success) throw new ReplyError("a script of the store answered nonsense");
+  if (!parsed.success) throw new StoreReplyError();
   return parsed.data;
 }
 
-/** `reply` as one of `words`. Throws `ReplyError`. */
+/** `reply` as one of `words`. Throws `StoreReplyError`. */
 export function expectWord<const Word extends string>(
   reply: unknown,
   words: readonly Word[],
 ): Word {
   const word = words.find((known) => known === reply);
-  if (word === undefined) throw new ReplyError("a script of the store answered nonsense");
+  if (word === undefined) throw new StoreReplyError();
   return word;
 }
 
-/** A reply of several parts. Throws `ReplyError`. */
+/** A reply of several parts. Throws `StoreReplyError`. */
 export function expectArray(reply: unknown): readonly unknown[] {
-  if (!Array.isArray(reply)) throw new ReplyError("a script of the store answered nonsense");
+  if (!Array.isArray(reply)) throw new StoreReplyError();
   return reply;
 }
 

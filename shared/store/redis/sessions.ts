@@ -4,13 +4,13 @@
 import { isSessionId, isWorkerId, type SessionId } from "../../ids.ts";
 import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
+import { StoreReplyError } from "./errors.ts";
 import type { Ignored } from "./ignored.ts";
 import { MAX_PEER_BYTES, MAX_VALUE_BYTES } from "./limits.ts";
 import {
   expectArray,
   expectReply,
   expectWord,
-  ReplyError,
   readRecord,
   recordSchema,
   repliesSchema,
@@ -101,7 +101,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       const outcome = expectWord(word, ["created", "exists", "quota"]);
       if (outcome !== "created") return { outcome };
       const record = toRecord(written);
-      if (record === undefined) throw new ReplyError("a new session cannot be read back");
+      if (record === undefined) throw new StoreReplyError();
       return { outcome, record };
     },
     async resumeSession({ sessionId, worker, incarnation, evidence }) {

@@ -1,4 +1,5 @@
 /** The Redis store when Redis fails: what callers get, what operators read, and how soon it is over. */
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { generate } from "selfsigned";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
@@ -390,6 +391,59 @@ describe("a Redis that refuses writes", () => {
     await redis.admin().config("SET", "min-replicas-to-write", "0");
     expect(await timeUntil(() => store.health.state === "up")).toBeLessThan(1500);
     expect(linesWith(lines, "cannot save or replicate")).toHaveLength(1);
+  });
+});
+
+describe("something else than the Redis that is needed", () => {
+  const peers: Server[] = [];
+
+  afterEach(() => {
+    for (const server of peers.splice(0)) server.close();
+  });
+
+  /** A server that answers each command by its name; `undefined`: with nothing. */
+  async function startPeer(answer: (command: string) => string | undefined): Promise<number> {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (data) => {
+        for (const [, name = ""] of data.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)/g)) {
+          socket.write(answer(name.toLowerCase()) ?? "");
+        }
+      });
+    });
+    peers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return (server.address() as AddressInfo).port;
+  }
+
+  it("says that it is too old, and shows no password that it repeats", async () => {
+    const info = "redis_version:5.0.14\r\n";
+    const port = await startPeer((command) => {
+      if (command === "info") return `$${info.length}\r\n${info}\r\n`;
+      if (command !== "hello") return "+OK\r\n";
+      return `-ERR unknown command \`HELLO\`, with args beginning with: \`3\`, \`AUTH\`, \`ct\`, \`${PASSWORD}\`, \r\n`;
+    });
+    const { store, lines } = open(`redis://ct:${PASSWORD}@127.0.0.1:${port}`);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    expect(linesWith(lines, "Redis 5.0.14 is too old; 6.2 or newer is needed")).toHaveLength(1);
+    expect(lines.join("")).not.toContain(PASSWORD);
+  });
+
+  it.each([
+    ["another protocol", "HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ["refusals", "-ERR max number of clients reached\r\n"],
+    ["numbers", ":1\r\n"],
+    ["too many answers", "+OK\r\n+OK\r\n+OK\r\n"],
+    ["bytes", "\u0000\u0001$5\r\n*3\r\n"],
+    ["a huge array", "*2147483647\r\n"],
+  ])("stays away from a server that answers %s", async (_what, answer) => {
+    const port = await startPeer(() => answer);
+    const { store, lines } = open(`redis://127.0.0.1:${port}`);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    await expect(store.members()).rejects.toMatchObject(AWAY);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(store.health.state).toBe("away");
+    expect(linesWith(lines, "the store is away").length).toBeLessThanOrEqual(3);
   });
 });
 
