@@ -36,7 +36,7 @@ interface Needs {
 
 const FORBIDDEN = textAnswer(403, "Forbidden resource");
 const SESSION_NOT_FOUND = infoAnswer(404, "RoomNotFound", "Room not found");
-const SESSION_FULL = infoAnswer(403, "RoomFull", "The session takes no more people");
+const SESSION_FULL = infoAnswer(403, "RoomFull", "The session takes nobody more now");
 const REQUEST_NOT_FOUND = infoAnswer(
   404,
   "JoinRequestNotFound",

@@ -146,7 +146,7 @@ test("a handshake for another worker's session is told who has it, as a request 
     const upgraded = await upgrade(there, headers);
     expect(upgraded).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
     expect(upgraded).toContain("\r\nx-ct-owner: worker-1\r\n");
-    expect(upgraded).toContain(`\r\nx-ct-epoch: ${epoch}\r\n`);
+    expect(upgraded).toContain(`\r\nx-ct-epoch: ${String(epoch)}\r\n`);
     expect(upgraded).toContain(`\r\nx-ct-key: ${roomId}\r\n`);
   }
   expect(there.counters.value("worker.requests_misdirected")).toBe(4);

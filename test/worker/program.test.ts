@@ -1,0 +1,311 @@
+/**
+ * `ct-worker` as a process of its own: how it starts, tells that it is ready, and ends.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { fetch } from "undici";
+import { expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { newIncarnation, type WorkerId } from "../../shared/ids.ts";
+import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
+import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { makeFolder } from "../support/embedded-store.ts";
+import { until } from "../support/until.ts";
+import { silentLog } from "./sessions/fixture.ts";
+
+const SECRET = "a secret that has at least 32 characters";
+const MAIN = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
+
+// --- start ---
+
+test("a worker becomes a member, recovers, listens, and says so", async () => {
+  const { store, socketPath } = await startStore();
+  const worker = run({ CT_STORE_SOCKET: socketPath, CT_LOGIN_SIMPLE: "on" });
+
+  const { port, statusPort } = await worker.ready();
+
+  const { members } = await store.members();
+  expect(members).toMatchObject([
+    {
+      kind: "worker",
+      id: "worker-1",
+      url: `http://127.0.0.1:${port}`,
+      statusUrl: `http://127.0.0.1:${statusPort}`,
+      state: "up",
+      weight: 1,
+    },
+  ]);
+  expect((await fetch(`http://127.0.0.1:${port}/api/meta`)).status).toBe(200);
+  const view = (await (await fetch(`http://127.0.0.1:${statusPort}/view`)).json()) as {
+    record: { ringFingerprint: string };
+  };
+  expect(view).toMatchObject({
+    role: "worker",
+    record: { id: "worker-1", load: { sessions: 0, connections: 0 } },
+    store: { state: "up" },
+    sessions: [],
+    waitingPolls: 0,
+    counters: {},
+  });
+  // Its ring knows it from the start.
+  expect(view.record.ringFingerprint).toMatch(/^[0-9a-f]{16}$/);
+});
+
+test("health: live without the store, ready but degraded while it is away", async () => {
+  const { server, socketPath } = await startStore();
+  const worker = run({ CT_STORE_SOCKET: socketPath });
+  const { statusPort } = await worker.ready();
+  const health = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${statusPort}/health/${path}`);
+    return { status: answer.status, body: await answer.json() };
+  };
+  expect(await health("live")).toEqual({ status: 200, body: { status: "live" } });
+  expect(await health("ready")).toEqual({ status: 200, body: { status: "ready", reasons: [] } });
+
+  await server.close();
+
+  await expect
+    .poll(() => health("ready"))
+    .toMatchObject({
+      status: 200,
+      body: { status: "degraded", reasons: [expect.stringContaining("the store is away")] },
+    });
+  expect((await health("live")).status).toBe(200);
+});
+
+test("a worker whose store is away lives, and is not ready", async () => {
+  const { server, socketPath } = await startStore();
+  await server.close();
+  const statusPort = await freePort();
+  run({ CT_STORE_SOCKET: socketPath, CT_STATUS_PORT: String(statusPort) });
+  const answer = await until("its status port answers", () =>
+    fetch(`http://127.0.0.1:${statusPort}/health/ready`),
+  );
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({
+    status: "not ready",
+    reasons: ["the worker is starting"],
+  });
+  expect((await fetch(`http://127.0.0.1:${statusPort}/health/live`)).status).toBe(200);
+});
+
+test.each(["CT_WORKER_PORT", "CT_STATUS_PORT"])(
+  "%s in use: one line that says what to do, for the operator and the edge",
+  async (setting) => {
+    const { socketPath } = await startStore();
+    const other = createServer().listen(0, "127.0.0.1");
+    onTestFinished(() => void other.close());
+    await once(other, "listening");
+    const { port } = other.address() as { port: number };
+
+    const worker = run({ CT_STORE_SOCKET: socketPath, [setting]: String(port) });
+
+    expect(await worker.ended()).toEqual({ status: 1, signal: null });
+    const line = `${setting}=${port}: already in use by another program; stop it or set ${setting} to another port`;
+    expect(worker.stderr()).toBe(`${line}\n`);
+    expect(worker.messages).toEqual([{ type: "failed", message: line }]);
+  },
+);
+
+test.each([
+  [{ CT_SECRET: "" }, "CT_SECRET is not set; start the worker through ct-edge, or set it"],
+  [
+    { CT_STORE_SOCKET: "" },
+    "CT_STORE_SOCKET is not set; start the worker through ct-edge, or set it",
+  ],
+  [{ CT_SECRET: "short" }, "CT_SECRET=(not shown) is not allowed"],
+  [{ CT_WORKER_PORT: "70000" }, 'CT_WORKER_PORT="70000" is not allowed; use a whole number'],
+  [{ CT_SERVER_URL: "https://a:99999" }, 'CT_SERVER_URL="https://a:99999" is not allowed'],
+])("a worker with the settings %j does not start, and says why in one line", async (env, line) => {
+  const worker = run({ CT_STORE_SOCKET: "/nowhere/store.sock", ...env });
+  expect(await worker.ended()).toEqual({ status: 1, signal: null });
+  expect(worker.stderr().trimEnd().split("\n")).toEqual([expect.stringContaining(line)]);
+});
+
+// --- end ---
+
+test.each([
+  { how: "the edge says so", end: (child: ChildProcess) => child.send({ type: "stop" }) },
+  { how: "the edge is gone", end: (child: ChildProcess) => child.disconnect() },
+  { how: "SIGTERM", end: (child: ChildProcess) => child.kill("SIGTERM") },
+])("a worker ends in order and soon: $how", async ({ end }) => {
+  const { store, socketPath } = await startStore();
+  const worker = run({ CT_STORE_SOCKET: socketPath });
+  const { port } = await worker.ready();
+  // A connection that does nothing must not hold it up.
+  const idle = await fetch(`http://127.0.0.1:${port}/api/meta`);
+  await idle.text();
+
+  const startedMs = performance.now();
+  end(worker.child);
+
+  expect(await worker.ended()).toEqual({ status: 0, signal: null });
+  expect(performance.now() - startedMs).toBeLessThan(2000);
+  // The lease is given back, so that nobody waits for its end.
+  expect((await store.members()).members).toEqual([]);
+});
+
+test("Ctrl-C in a terminal is the edge's to answer; without an edge it ends the worker", async () => {
+  const { socketPath } = await startStore();
+  const child = run({ CT_STORE_SOCKET: socketPath });
+  const { port } = await child.ready();
+  child.child.kill("SIGINT");
+  expect((await fetch(`http://127.0.0.1:${port}/api/meta`)).status).toBe(200);
+  expect(child.child.exitCode).toBeNull();
+
+  const alone = run({ CT_STORE_SOCKET: socketPath, CT_WORKER_ID: "worker-2" }, "alone");
+  await until("it listens", () => alone.stdout().includes("listening"));
+  alone.child.kill("SIGINT");
+  expect(await alone.ended()).toEqual({ status: 0, signal: null });
+});
+
+test("a worker that is asked to stop while it starts ends as well", async () => {
+  const { server, socketPath } = await startStore();
+  await server.close();
+  const worker = run({ CT_STORE_SOCKET: socketPath });
+  await until("it has begun", () => worker.stdout().includes("the store is away"));
+  worker.child.send({ type: "stop" });
+  expect(await worker.ended()).toEqual({ status: 0, signal: null });
+  expect(worker.messages).toEqual([]);
+});
+
+test("a worker whose id was taken over by another process ends with status 1", async () => {
+  const { store, socketPath } = await startStore();
+  const worker = run({ CT_STORE_SOCKET: socketPath });
+  await worker.ready();
+  const [record] = (await store.members()).members;
+  if (record === undefined) throw new Error("it is no member");
+
+  await store.announce({ ...record, id: "worker-1" as WorkerId, incarnation: newIncarnation() });
+
+  expect(await worker.ended()).toEqual({ status: 1, signal: null });
+  expect(worker.stdout()).toContain("another process has announced itself under the same id");
+  // It took out its own record only.
+  expect((await store.members()).members).toHaveLength(1);
+});
+
+test("no secret reaches what a worker prints", async () => {
+  const { socketPath } = await startStore();
+  const apiKey = "an api key that nobody may see";
+  const worker = run({
+    CT_STORE_SOCKET: socketPath,
+    CT_LOGIN_API_KEY: apiKey,
+    CT_LOGIN_SIMPLE: "on",
+    CT_LOG_LEVEL: "debug",
+  });
+  const { port } = await worker.ready();
+  const ask = (path: string, init: { headers?: Record<string, string>; body?: string } = {}) =>
+    fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", ...init });
+  const form = (fields: object) => ({
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(fields),
+  });
+  const { pollToken } = (await (await ask("/api/login/initial")).json()) as { pollToken: string };
+  await ask("/api/login/apikey", form({ token: pollToken, apiKey: `${apiKey}!` }));
+  await ask("/api/login/apikey", form({ token: pollToken, apiKey }));
+  const { loginToken } = (await (await ask(`/api/login/poll/${pollToken}`)).json()) as {
+    loginToken: string;
+  };
+  const headers = { "x-oct-jwt": loginToken };
+  const created = await (await ask("/api/session/create", { headers })).json();
+  const { roomId, roomToken } = created as { roomId: string; roomToken: string };
+  await ask(`/api/session/join/${roomId}`, { headers });
+  worker.child.send({ type: "stop" });
+  await worker.ended();
+
+  const printed = worker.stdout() + worker.stderr();
+  expect(printed).toContain("session created");
+  for (const secret of [SECRET, apiKey, pollToken, loginToken, roomId, roomToken]) {
+    expect(printed).not.toContain(secret);
+  }
+});
+
+// --- arrangements ---
+
+async function startStore(): Promise<{
+  store: Store;
+  server: { close(): Promise<void> };
+  socketPath: string;
+}> {
+  const folder = makeFolder();
+  const needs = { clock: systemClock, log: silentLog() };
+  const server = await startStoreServer({ ...needs, dataDir: folder.path });
+  const store = connectEmbeddedStore({ ...needs, socketPath: server.socketPath });
+  onTestFinished(async () => {
+    await store.close();
+    await server.close();
+    folder.remove();
+  });
+  return { store, server, socketPath: server.socketPath };
+}
+
+interface Run {
+  readonly child: ChildProcess;
+  /** What it said over IPC. */
+  readonly messages: readonly unknown[];
+  stdout(): string;
+  stderr(): string;
+  ready(): Promise<{ port: number; statusPort: number }>;
+  ended(): Promise<{ status: number | null; signal: string | null }>;
+}
+
+/** Starts a worker on free ports as the edge does, or without an edge. It is gone when the test ends. */
+function run(env: Readonly<Record<string, string>>, by: "edge" | "alone" = "edge"): Run {
+  const child = spawn(process.execPath, ["--import", "tsx", MAIN], {
+    env: {
+      PATH: process.env["PATH"],
+      CT_SECRET: SECRET,
+      CT_WORKER_ID: "worker-1",
+      CT_WORKER_PORT: "0",
+      CT_STATUS_PORT: "0",
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe", ...(by === "edge" ? (["ipc"] as const) : [])],
+  });
+  const output = { stdout: "", stderr: "" };
+  child.stdout?.on("data", (bytes: Buffer) => {
+    output.stdout += bytes.toString();
+  });
+  child.stderr?.on("data", (bytes: Buffer) => {
+    output.stderr += bytes.toString();
+  });
+  const messages: unknown[] = [];
+  child.on("message", (message) => messages.push(message));
+  // Not the child's "close": Node keeps it to itself when this side has closed the channel.
+  const closed = Promise.all([
+    once(child, "exit"),
+    ...[child.stdout, child.stderr].map((stream) => stream && once(stream, "close")),
+  ]);
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await closed;
+  });
+  return {
+    child,
+    messages,
+    stdout: () => output.stdout,
+    stderr: () => output.stderr,
+    ready: () =>
+      until("the worker is ready", () => {
+        if (child.exitCode !== null) throw new Error(`it ended: ${output.stderr}`);
+        return messages[0] as { port: number; statusPort: number } | undefined;
+      }),
+    async ended() {
+      const [exit] = await closed;
+      const [status, signal] = exit as [number | null, string | null];
+      return { status, signal };
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
