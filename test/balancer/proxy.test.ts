@@ -248,8 +248,10 @@ describe("bodies", () => {
     const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
     const worker = await closing(
       startRawWorker((socket) => {
+        // Looking into the text at each piece would copy all of it each time.
+        if (socket.socket.bytesRead < size) return;
         const at = socket.text.indexOf("\r\n\r\n");
-        if (at < 0 || socket.text.length < at + 4 + size) return;
+        if (socket.text.length < at + 4 + size) return;
         const same = Buffer.from(socket.text.slice(at + 4), "latin1").equals(block);
         socket.text = "";
         socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
