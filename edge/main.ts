@@ -3,7 +3,7 @@
  * `ct-edge`: the edge on one machine. Reads the settings, starts the store, the balancer and the workers, tells when they
  * answer, and stops them together.
  */
-import { rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { systemClock } from "../shared/clock.ts";
@@ -97,7 +97,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
       log,
       lines,
       counters,
-      onReady: () => writeFileSync(edgeFile, describeProcesses(supervisor), { mode: 0o600 }),
+      onReady: () => writeWhole(edgeFile, describeProcesses(supervisor)),
     });
     shutdown.add("processes", async () => {
       await supervisor.stop();
@@ -178,6 +178,12 @@ async function completeSettings(given: Settings, dataDir: string): Promise<Setti
       ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
       : { cert: given.tlsCert, key: given.tlsKey };
   return { ...given, dataDir, secret, tlsCert: made.cert, tlsKey: made.key };
+}
+
+/** Whoever reads the file sees all of it or what was there before. */
+function writeWhole(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 /** What runs, for programs: pids and ports. */
