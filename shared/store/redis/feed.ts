@@ -2,7 +2,7 @@
  * The change feed: what the scripts publish, on a connection of its own, because a flood of hints must not delay answers.
  * Only hints go missing when it fails, so it keeps no health; it is tried again quietly.
  */
-import type { Clock } from "../../clock.ts";
+import type { Clock, Timer } from "../../clock.ts";
 import { isSessionId } from "../../ids.ts";
 import type { Log } from "../../log.ts";
 import type { Change } from "../store.ts";
@@ -32,7 +32,8 @@ export function openFeed(needs: {
   const listeners = new Set<(change: Change) => void>();
   let lastVersion: number | undefined;
   let isRightsTold = false;
-  let isAgain = false;
+  let wasHeard = false;
+  let again: Timer | undefined;
 
   const link = createLink({
     target: needs.target,
@@ -50,21 +51,23 @@ export function openFeed(needs: {
   const ping = clock.every(PING_PERIOD_MS, () => void probe());
 
   async function subscribe(): Promise<void> {
+    again?.cancel();
     try {
       // ioredis throws where nobody can catch it when the answer to SUBSCRIBE has another form than Redis gives it.
       if ((await link.redis.ping()) !== "PONG") throw new NotRedisError();
       await link.redis.subscribe(channel);
       link.succeeded();
       // Whatever changed while nobody listened.
-      if (isAgain) tell({ subject: "members" });
-      isAgain = true;
+      if (wasHeard) tell({ subject: "members" });
+      wasHeard = true;
     } catch (error) {
       const fault = link.explain(error);
       if (fault.kind === "rights" && !isRightsTold) {
         isRightsTold = true;
         log.warn({ reason: fault.reason }, "changes are only seen by asking once a second");
       }
-      clock.after(link.nextDelayMs(fault), () => link.reconnect());
+      if (link.redis.status !== "ready") return;
+      again = clock.after(link.nextDelayMs(fault), () => link.reconnect());
     }
   }
 
@@ -100,6 +103,7 @@ export function openFeed(needs: {
     },
     async close() {
       ping.cancel();
+      again?.cancel();
       listeners.clear();
       await link.close();
     },

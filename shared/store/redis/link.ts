@@ -49,6 +49,7 @@ export function createLink(needs: {
   let failures = 0;
   let isClosed = false;
   let isOfUse = false;
+  let isGivenUp = false;
   let lastFault: Fault | undefined;
   let sentinelError: Error | undefined;
 
@@ -64,12 +65,12 @@ export function createLink(needs: {
     sentinelError = error;
   });
   redis.on("close", () => {
-    // The end of a connection follows every other failure of it.
-    if (lastFault !== undefined) return;
-    fail(new Error("connection closed"));
+    // The end of a connection follows every other failure of it, and our own giving up.
+    if (lastFault === undefined && !isGivenUp) fail(new Error("connection closed"));
   });
   redis.on("connect", () => {
     isOfUse = false;
+    isGivenUp = false;
   });
   redis.on("ready", () => {
     lastFault = undefined;
@@ -120,7 +121,9 @@ export function createLink(needs: {
       isOfUse = true;
     },
     reconnect() {
-      if (redis.status === "ready" || redis.status === "connect") redis.disconnect(true);
+      if (redis.status !== "ready" && redis.status !== "connect") return;
+      isGivenUp = true;
+      redis.disconnect(true);
     },
     async close() {
       if (isClosed) return;

@@ -248,6 +248,14 @@ describe("rights", () => {
     const { store, lines } = open(redis.urlFor("ct", "pass"));
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "may not do what is needed")).toHaveLength(1);
+    // It goes on saying so, and being tried, for whoever looks later.
+    const connections = async () =>
+      Number(/total_connections_received:(\d+)/.exec(await redis.admin().info("stats"))?.[1]);
+    const before = await connections();
+    await expect.poll(connections, { timeout: 8000 }).toBeGreaterThan(before + 3);
+    expect(store.health).toMatchObject({
+      reason: expect.stringContaining("may not do what is needed"),
+    });
   });
 
   it("goes on without hints when the user may not listen to them", async () => {
