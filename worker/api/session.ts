@@ -47,11 +47,6 @@ const QUOTA_REACHED = infoAnswer(
   "SessionQuota",
   "You have too many open sessions; close one of them first",
 );
-const KEY_IN_USE = infoAnswer(
-  400,
-  "SessionKeyInUse",
-  "This address already belongs to a session; join it, or use another one",
-);
 
 /** Requests to join whose clients are known to have been told that they wait. */
 const MAX_TOLD = 10_000;
@@ -98,8 +93,6 @@ async function create(
   switch (created.outcome) {
     case "quota":
       return needs.refuse(reply, "quota", QUOTA_REACHED);
-    case "exists":
-      return needs.refuse(reply, "key-in-use", KEY_IN_USE);
     case "created": {
       const { sessionId, epoch, roomToken } = created;
       reply.headers(sessionMarks({ id: sessionId, epoch }));

@@ -31,8 +31,9 @@ export interface Registry {
    */
   recover(): Promise<void>;
   /**
-   * A new session for `user`, with the host's room token. `exists`: `alias` belongs to another session. `quota`: the user
-   * has too many, or too many of all wait for their host here.
+   * A new session for `user`, with the host's room token. `alias` leads to it too, unless it belongs to another open
+   * session: people who share a server URL with a key may have several sessions there. `quota`: the user has too many, or
+   * too many of all wait for their host here.
    */
   create(user: UserRecord, alias?: SessionKey): Promise<Created>;
   /**
@@ -57,8 +58,7 @@ export type Created =
       readonly epoch: number;
       readonly roomToken: string;
     }
-  | { readonly outcome: "quota" }
-  | { readonly outcome: "exists" };
+  | { readonly outcome: "quota" };
 
 export type Claim =
   | { readonly outcome: "here"; readonly session: Session }
@@ -114,9 +114,8 @@ export function createRegistry(needs: RegistryNeeds): Registry {
 
   async function create(user: UserRecord, alias: SessionKey | undefined): Promise<Created> {
     if (isCrowded()) return { outcome: "quota" };
-    const sessionId = mintId();
     const request: CreateSession = {
-      sessionId,
+      sessionId: mintId(),
       owner: self.id,
       incarnation: self.incarnation,
       ...(alias !== undefined && { alias }),
@@ -124,7 +123,8 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       maxPerUser: settings.maxSessionsPerUser,
     };
     const record = await createRecord(request);
-    if (typeof record === "string") return { outcome: record };
+    if (record === "quota") return { outcome: "quota" };
+    const sessionId = record.id;
     const roomToken = await needs.tokens.signRoom({
       sessionId,
       clock: 0,
@@ -137,10 +137,13 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     return { outcome: "created", sessionId, epoch: record.epoch, roomToken };
   }
 
-  async function createRecord(request: CreateSession): Promise<SessionRecord | "quota" | "exists"> {
+  async function createRecord(request: CreateSession): Promise<SessionRecord | "quota"> {
     try {
       const created = await store.createSession(request);
-      if (created.outcome !== "created") return created.outcome;
+      if (created.outcome === "exists") {
+        return createRecord({ ...withoutAlias(request), sessionId: mintId() });
+      }
+      if (created.outcome === "quota") return "quota";
       const session = take(created.record);
       session.start();
       session.note("created", "create");
@@ -184,8 +187,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     if (resumed.outcome === "owned") return resumed.record.epoch;
     if (resumed.outcome !== "unknown") return "lost";
     // Or the alias has been given to another session meanwhile: this one is reached by its own id.
-    const { alias: _, ...unnamed } = late;
-    const again = await store.createSession(unnamed);
+    const again = await store.createSession(withoutAlias(late));
     return again.outcome === "created" ? again.record.epoch : "lost";
   }
 
@@ -323,4 +325,9 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       sessions.clear();
     },
   };
+}
+
+function withoutAlias(request: CreateSession): CreateSession {
+  const { alias: _, ...rest } = request;
+  return rest;
 }
