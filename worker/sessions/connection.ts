@@ -54,19 +54,28 @@ export function createConnection(socket: Socket, ordinal: number): Connection {
    */
   function writeTurn(): void {
     const parcels = turn;
-    if (parcels.length === 0) return;
     turn = [];
-    unsent.push(...parcels);
-    for (const { byteLength } of parcels) unsentBytes += byteLength;
     turnBytes = 0;
     if (conn.transport.name === "websocket") {
-      for (const options of framed(announcementFrame, parcels))
-        conn.write(NOTHING, options, onSent);
+      for (const piece of piecesOf(parcels)) {
+        count(piece);
+        conn.write(NOTHING, framed(announcementFrame, piece), onSent);
+      }
       return;
     }
     for (const parcel of parcels) {
       conn.write(announcement);
+      // Only now: engine.io may have sent the announcement alone, which is worth nothing.
+      count([parcel]);
       conn.write(joined(parcel), { compress: false }, onSent);
+    }
+  }
+
+  /** Right before what is counted is given to engine.io, which may hand it on at once. */
+  function count(parcels: readonly Parcel[]): void {
+    for (const parcel of parcels) {
+      unsent.push(parcel);
+      unsentBytes += parcel.byteLength;
     }
   }
 
@@ -148,22 +157,33 @@ function isWebSocket(value: unknown): value is WebSocketControl {
   );
 }
 
-/**
- * Events as frames, in as few pieces as possible: engine.io would write each event's two messages by themselves. The
- * option is the one by which socket.io's adapter gives engine.io the frames of a broadcast; it takes one or two buffers,
- * so a shared content is the last of its piece.
- */
-function framed(announcementFrame: Buffer, parcels: readonly Parcel[]): { compress: boolean }[] {
-  const pieces: Buffer[][] = [];
-  let parts: Buffer[] = [];
-  for (const { head, content, byteLength } of parcels) {
-    parts.push(announcementFrame, frameHeader(0x82, byteLength), head);
-    if (content === undefined) continue;
-    pieces.push([Buffer.concat(parts), content]);
-    parts = [];
+/** Parcels that are written together: a shared content is the last of its piece. */
+function piecesOf(parcels: readonly Parcel[]): Parcel[][] {
+  const pieces: Parcel[][] = [];
+  let piece: Parcel[] = [];
+  for (const parcel of parcels) {
+    piece.push(parcel);
+    if (parcel.content === undefined) continue;
+    pieces.push(piece);
+    piece = [];
   }
-  if (parts.length > 0) pieces.push([Buffer.concat(parts)]);
-  return pieces.map((wsPreEncodedFrame) => ({ compress: false, wsPreEncodedFrame }));
+  if (piece.length > 0) pieces.push(piece);
+  return pieces;
+}
+
+/**
+ * The events of a piece as frames: engine.io would write each event's two messages by themselves. The option is the one
+ * by which socket.io's adapter gives engine.io the frames of a broadcast; it takes one or two buffers.
+ */
+function framed(announcementFrame: Buffer, piece: readonly Parcel[]): { compress: boolean } {
+  const parts: Buffer[] = [];
+  for (const { head, byteLength } of piece) {
+    parts.push(announcementFrame, frameHeader(0x82, byteLength), head);
+  }
+  const first = Buffer.concat(parts);
+  const content = piece.at(-1)?.content;
+  const wsPreEncodedFrame = content === undefined ? [first] : [first, content];
+  return { compress: false, wsPreEncodedFrame } as { compress: boolean };
 }
 
 function textFrame(text: string): Buffer {

@@ -200,10 +200,17 @@ test("the sign-in page has no inline script and strict rights", async () => {
   const links = [...html.matchAll(/\b(?:src|href|data-endpoint)="([^"]*)"/g)].map(
     ([, link]) => link,
   );
-  expect(links).toEqual(["login.css", "login.js", "api/login/simple", "api/login/apikey"]);
+  expect(links).toEqual([
+    "login.svg",
+    "login.css",
+    "login.js",
+    "api/login/simple",
+    "api/login/apikey",
+  ]);
   for (const [path, type] of [
     ["/login.js", "text/javascript; charset=utf-8"],
     ["/login.css", "text/css; charset=utf-8"],
+    ["/login.svg", "image/svg+xml; charset=utf-8"],
   ] as const) {
     expect(await worker.ask("GET", path)).toMatchObject({
       status: 200,

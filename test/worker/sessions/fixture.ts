@@ -7,6 +7,7 @@ import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createNetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/clock.ts";
 import { newIncarnation, type SessionId, type WorkerId } from "../../../shared/ids.ts";
@@ -115,6 +116,8 @@ export interface WorkerFixture {
   readonly sockets: Sockets;
   readonly tag: WorkerTag;
   readonly counters: Counters;
+  /** TCP connections that became WebSockets and are still open. */
+  readonly webSockets: ReadonlySet<Duplex>;
   /** Somebody who is gone when the test ends. */
   peer(roomToken: string, options?: Partial<RawPeerOptions>): RawPeer;
   /** A session whose host is connected. */
@@ -157,7 +160,12 @@ export async function startWorker(
   const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
   await store.announce(memberRecord(self));
   const http = createServer((req, res) => sockets.handleRequest(req, res));
-  http.on("upgrade", (req, socket, head) => sockets.handleUpgrade(req, socket, head));
+  const webSockets = new Set<Duplex>();
+  http.on("upgrade", (req, socket, head) => {
+    webSockets.add(socket);
+    socket.on("close", () => webSockets.delete(socket));
+    sockets.handleUpgrade(req, socket, head);
+  });
   const port = await listen(http, options.port ?? 0);
   const url = `http://127.0.0.1:${port}`;
   let stopped = false;
@@ -189,6 +197,7 @@ export async function startWorker(
     sockets,
     tag,
     counters,
+    webSockets,
     peer: (roomToken, more) => rawPeer({ url, roomToken, ...more }),
     async openSession() {
       const created = await registry.create(HOST_USER);

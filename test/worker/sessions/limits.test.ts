@@ -125,8 +125,9 @@ it("a peer that does not read is disconnected, comes back by itself, and holds u
   const { host, sessionId } = await worker.openSession();
   const slow = await worker.joinSession(sessionId, host);
   const other = await worker.joinSession(sessionId, host, { id: "user-o", name: "O" });
-  const isUpgraded = (peer: typeof slow) => peer.socket.io.engine.transport.name === "websocket";
-  await until("both have upgraded", () => isUpgraded(slow) && isUpgraded(other));
+  await until("all have upgraded", () =>
+    [host, slow, other].every((p) => p.socket.io.engine.transport.name === "websocket"),
+  );
   tcpOf(slow).pause();
   const [slowId, otherId] = [slow.id, other.id];
   for (let n = 0; n < 200; n++) {
@@ -137,6 +138,8 @@ it("a peer that does not read is disconnected, comes back by itself, and holds u
     }
   }
   expect(worker.counters.value("worker.buffer_overflows", "slow")).toBeGreaterThan(0);
+  // Cut off, not asked to close: it would not read the question.
+  await until("its connection is gone", () => worker.webSockets.size === 2);
   tcpOf(slow).resume();
   await until("the slow one is back", () => slow.connects === 2);
   host.broadcast("and now", [slowId]);

@@ -33,6 +33,32 @@ it("a guest who was let in is announced to the others and told who it is", async
   expect(guest.plain("room/joined")).toEqual([]);
 });
 
+it("nobody hears of a guest before it is stored", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const putPeer = worker.store.putPeer.bind(worker.store);
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let asked = false;
+  worker.store.putPeer = async (holder, peer) => {
+    asked = true;
+    await opened;
+    return putPeer(holder, peer);
+  };
+  const guest = worker.peer(token);
+  await until("the store is asked", () => asked);
+  // Whatever was on its way to the guest has had time to get there when the host's next message has gone round.
+  host.request(host.id, 1, "to myself");
+  await until("it has gone round", () => host.contents("request").length === 1);
+  expect([guest.connects, host.plain("room/joined").length]).toEqual([0, 0]);
+  open();
+  await guest.ready();
+  await until("the host hears of it", () => host.plain("room/joined").length === 1);
+});
+
 it("the host is asked with the claims of the guest, and its answer reaches the ticket", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();

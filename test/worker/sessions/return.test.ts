@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";
-import type { RawPeer } from "./raw-peer.ts";
+import { type RawPeer, rawPublicKey } from "./raw-peer.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
 /** Cuts the connection as a network does; the client comes back by itself. */
@@ -45,6 +45,30 @@ it("a peer that is cut off before it has said anything is told and announced onc
   await until("the host hears it", () => host.contents("broadcast").length === 2);
   expect(guest.plain("peer/info")).toHaveLength(2);
   expect(host.plain("room/joined")).toHaveLength(2);
+});
+
+it("what a client did not fetch any more goes to its next connection", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const guest = await worker.peer(token).ready();
+  guest.broadcast("I am here", [host.id]);
+  await until("the host hears the guest", () => host.contents("broadcast").length === 1);
+  guest.close();
+  // By hand, because this client polls once and then never again.
+  const poll = `${worker.url}/socket.io/?EIO=4&transport=polling`;
+  const headers = { "x-oct-jwt": token, "x-oct-public-key": rawPublicKey() };
+  const handshake = await (await fetch(poll, { headers })).text();
+  const { sid } = JSON.parse(handshake.slice(1)) as { sid: string };
+  await fetch(`${poll}&sid=${sid}`, { method: "POST", body: "40" });
+  expect(await (await fetch(`${poll}&sid=${sid}`)).text()).toMatch(/^40/);
+  const said = ["one", "two", "three"];
+  for (const text of said) host.broadcast(text, [guest.id]);
+  await expect.poll(() => worker.counters.value("worker.messages_delivered")).toBe(4);
+
+  const back = worker.peer(token);
+  await until("it gets all", () => back.contents("broadcast").length === 3);
+  expect(back.contents("broadcast")).toEqual(said);
 });
 
 it("what a peer sends right after it came back is not lost", async () => {

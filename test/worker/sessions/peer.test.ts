@@ -1,0 +1,186 @@
+/** What waits for a peer, and in which order it gets it; over connections that a test holds in its hand. */
+import { expect, it } from "vitest";
+import type { PeerId } from "../../../shared/ids.ts";
+import { createCounters } from "../../../shared/metrics.ts";
+import type { PeerRecord } from "../../../shared/store/store.ts";
+import type { Parcel } from "../../../worker/sessions/outgoing.ts";
+import { type Connection, type ConnectionEvents, Peer } from "../../../worker/sessions/peer.ts";
+
+const KIB = 1024;
+const RECORD: PeerRecord = {
+  id: "ABCDEFGHIJKLMNOPQRSTUVWX" as PeerId,
+  host: false,
+  user: { id: "u", name: "U" },
+  publicKey: "key",
+  client: "test",
+  compression: [],
+  tokenId: "t",
+  settled: true,
+};
+
+/** A connection that keeps what it is given until `drain`. */
+class HeldConnection implements Connection {
+  readonly ordinal: number;
+  readonly sent: string[] = [];
+  state: "open" | "closed" | "ended" = "open";
+  held: Parcel[] = [];
+  events: ConnectionEvents | undefined;
+
+  constructor(ordinal: number) {
+    this.ordinal = ordinal;
+  }
+
+  get pendingBytes(): number {
+    return this.held.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  open(events: ConnectionEvents): void {
+    this.events = events;
+  }
+
+  send(parcel: Parcel): void {
+    this.held.push(parcel);
+  }
+
+  drain(): void {
+    this.sent.push(...this.held.map(nameOf));
+    this.held = [];
+    this.events?.drained();
+  }
+
+  close(): void {
+    if (this.state !== "open") return;
+    this.state = "closed";
+    this.events?.closed(this.held);
+  }
+
+  end(): void {
+    this.drain();
+    this.state = "ended";
+  }
+}
+
+function parcel(name: string, byteLength = 100, own = false): Parcel {
+  return { head: Buffer.from(name), content: undefined, byteLength, own };
+}
+
+function nameOf({ head }: Parcel): string {
+  return head.toString();
+}
+
+function setUp(maxBufferBytes = 1024 * KIB) {
+  const counters = createCounters();
+  const peer = new Peer(RECORD, { maxBufferBytes, counters, announced: true });
+  let awayCount = 0;
+  const attach = (connection: HeldConnection) =>
+    peer.attach(connection, {
+      message: () => {},
+      away: () => {
+        awayCount++;
+      },
+    });
+  return { counters, peer, attach, awayCount: () => awayCount };
+}
+
+it("what a connection did not send goes first over the next one, before what came later", () => {
+  const { peer, attach, awayCount } = setUp();
+  const first = new HeldConnection(1);
+  attach(first);
+  peer.send(parcel("sent"));
+  first.drain();
+  peer.send(parcel("held 1"));
+  peer.send(parcel("held 2"));
+  first.close();
+  expect(awayCount()).toBe(1);
+  peer.send(parcel("while away"));
+  const second = new HeldConnection(2);
+  attach(second);
+  peer.send(parcel("after"));
+  second.drain();
+  expect(first.sent).toEqual(["sent"]);
+  expect(second.sent).toEqual(["held 1", "held 2", "while away", "after"]);
+});
+
+it("a newer connection takes over what the older one held, and its owner was never away", () => {
+  const { peer, attach, awayCount } = setUp();
+  const [older, newer] = [new HeldConnection(1), new HeldConnection(2)];
+  attach(older);
+  peer.send(parcel("held"));
+  expect(attach(newer)).toBe(true);
+  newer.drain();
+  expect(older.state).toBe("closed");
+  expect(newer.sent).toEqual(["held"]);
+  expect(awayCount()).toBe(0);
+});
+
+it("a connection that was slow to get here does not replace a newer one", () => {
+  const { peer, attach } = setUp();
+  const [older, newer] = [new HeldConnection(1), new HeldConnection(2)];
+  attach(newer);
+  expect(attach(older)).toBe(false);
+  peer.send(parcel("for the newer"));
+  newer.drain();
+  expect(older.state).toBe("closed");
+  expect(newer.state).toBe("open");
+  expect(newer.sent).toEqual(["for the newer"]);
+});
+
+it("a connection gets a mebibyte at a time, and the rest in order when it has room", () => {
+  const { peer, attach } = setUp(64 * 1024 * KIB);
+  const connection = new HeldConnection(1);
+  attach(connection);
+  for (let n = 0; n < 40; n++) peer.send(parcel(`${n}`, 100 * KIB));
+  expect(connection.held).toHaveLength(11);
+  for (let round = 0; round < 4; round++) connection.drain();
+  expect(connection.sent).toEqual(Array.from({ length: 40 }, (_, n) => `${n}`));
+});
+
+it("beyond the limit an absent peer loses what others said, not what the worker said", () => {
+  const { counters, peer, attach } = setUp(64 * KIB);
+  peer.send(parcel("joined", 100, true));
+  for (let n = 0; n < 7; n++) peer.send(parcel(`${n}`, 10 * KIB));
+  peer.send(parcel("left", 100, true));
+  const connection = new HeldConnection(1);
+  attach(connection);
+  connection.drain();
+  expect(connection.sent).toEqual(["joined", "left"]);
+  expect(counters.value("worker.buffer_overflows", "away")).toBe(1);
+  expect(counters.value("worker.messages_dropped", "buffer")).toBe(7);
+});
+
+it("many small messages count for what they cost, not only for their bytes", () => {
+  const { counters, peer } = setUp(64 * KIB);
+  for (let n = 0; n < 300; n++) peer.send(parcel("x", 1));
+  expect(counters.value("worker.buffer_overflows")).toBe(1);
+});
+
+it("a peer that is there but reads too slowly is disconnected beyond the limit", () => {
+  const { counters, peer, attach, awayCount } = setUp(64 * KIB);
+  const connection = new HeldConnection(1);
+  attach(connection);
+  for (let n = 0; n < 200; n++) peer.send(parcel(`${n}`, 10 * KIB));
+  expect(connection.state).toBe("closed");
+  expect(awayCount()).toBe(1);
+  expect(counters.value("worker.buffer_overflows", "slow")).toBe(1);
+});
+
+it("a single message that is larger than the limit gets through", () => {
+  const { counters, peer, attach } = setUp(64 * KIB);
+  peer.send(parcel("large", 1024 * KIB));
+  const connection = new HeldConnection(1);
+  attach(connection);
+  connection.drain();
+  expect(connection.sent).toEqual(["large"]);
+  expect(counters.value("worker.buffer_overflows")).toBe(0);
+});
+
+it("at its end a peer gets everything that waits for it", () => {
+  const { peer, attach, awayCount } = setUp(64 * 1024 * KIB);
+  const connection = new HeldConnection(1);
+  attach(connection);
+  for (let n = 0; n < 30; n++) peer.send(parcel(`${n}`, 100 * KIB));
+  peer.end();
+  expect(connection.state).toBe("ended");
+  expect(connection.sent).toHaveLength(30);
+  expect(awayCount()).toBe(0);
+});
