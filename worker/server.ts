@@ -89,30 +89,15 @@ export function createWorkerServer(needs: Needs): WorkerServer {
     answers.add(res);
     res.once("close", () => answers.delete(res));
     if (isClosing) res.shouldKeepAlive = false;
-    const refusal = judgeHead(needs, req);
-    if (refusal !== undefined) {
-      counters.count("worker.requests_refused", refusal.reason);
-      sendAnswer(res, refusal.answer);
-      return;
-    }
-    if (!isSocketPath(pathOf(req.url ?? ""))) {
-      needs.api.handle(req, res);
-      return;
-    }
-    serveSocketRequest(needs, req, res).catch((error: unknown) => {
-      log.error({ err: error }, "a request of a socket failed");
+    // Asynchronous, so that nothing that it throws ends the process.
+    takeRequest(needs, req, res).catch((error: unknown) => {
+      log.error({ err: error }, "a request failed");
       res.destroy();
     });
   });
   server.on("upgrade", (req, socket, head) => {
     socket.on("error", () => socket.destroy());
-    const refusal = judgeHead(needs, req) ?? judgeUpgrade(req);
-    if (refusal !== undefined) {
-      counters.count("worker.requests_refused", refusal.reason);
-      refuseUpgrade(socket, refusal.answer);
-      return;
-    }
-    serveUpgrade(needs, req, socket, head).catch((error: unknown) => {
+    takeUpgrade(needs, req, socket, head).catch((error: unknown) => {
       log.error({ err: error }, "an upgrade failed");
       socket.destroy();
     });
@@ -145,6 +130,35 @@ export function createWorkerServer(needs: Needs): WorkerServer {
       await closed;
     },
   };
+}
+
+async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const refusal = judgeHead(needs, req);
+  if (refusal !== undefined) {
+    needs.counters.count("worker.requests_refused", refusal.reason);
+    sendAnswer(res, refusal.answer);
+  } else if (isSocketPath(pathOf(req.url ?? ""))) {
+    await serveSocketRequest(needs, req, res);
+  } else {
+    needs.api.handle(req, res);
+  }
+}
+
+async function takeUpgrade(
+  needs: Needs,
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const refusal = judgeHead(needs, req) ?? judgeUpgrade(req);
+  if (refusal !== undefined) {
+    needs.counters.count("worker.requests_refused", refusal.reason);
+    refuseUpgrade(socket, refusal.answer);
+    return;
+  }
+  const elsewhere = await findElsewhere(needs, req);
+  if (elsewhere !== undefined) refuseUpgrade(socket, elsewhere);
+  else needs.sockets.handleUpgrade(req, socket, head);
 }
 
 // --- the head ---
@@ -222,17 +236,6 @@ async function serveSocketRequest(
   }
   for (const [name, value] of Object.entries(cors)) res.setHeader(name, value);
   needs.sockets.handleRequest(req, res);
-}
-
-async function serveUpgrade(
-  needs: Needs,
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-): Promise<void> {
-  const elsewhere = await findElsewhere(needs, req);
-  if (elsewhere !== undefined) refuseUpgrade(socket, elsewhere);
-  else needs.sockets.handleUpgrade(req, socket, head);
 }
 
 /**

@@ -10,8 +10,8 @@ import type { SignInWay } from "../login/way.ts";
 const FOLDER = new URL("../web/", import.meta.url);
 
 /**
- * Nothing but our own files, nobody's frame, no form that goes elsewhere (contracts: the sign-in page holds a token in its
- * address, so no referrer leaves it either).
+ * Nothing but our own files, nobody's frame, no form that goes elsewhere; and no referrer, because the address of the
+ * sign-in page holds a token.
  */
 const PAGE_FIELDS = {
   "content-security-policy":
@@ -39,6 +39,7 @@ export function addPages(needs: {
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
     { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
     { path: "/login.css", type: "text/css", text: readPage("login.css") },
+    { path: "/login.svg", type: "image/svg+xml", text: readPage("login.svg") },
   ];
   for (const { path, type, text } of files) {
     app.get(path, (_request, reply) =>

@@ -17,6 +17,7 @@ const METHODS_BY_PATH = {
   "/login.html": ["GET", "HEAD"],
   "/login.js": ["GET", "HEAD"],
   "/login.css": ["GET", "HEAD"],
+  "/login.svg": ["GET", "HEAD"],
   "/socket.io": ["GET", "POST"],
   "/socket.io/": ["GET", "POST"],
 } as const satisfies Record<string, readonly string[]>;
