@@ -25,7 +25,7 @@ export interface DataPath {
   close(): void;
 }
 
-/** Opens the public ports. Rejects with the system's error; `onPort` says which port was tried. */
+/** Opens the public ports. Rejects with a `SettingError` when one cannot be opened. */
 export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
@@ -44,7 +44,6 @@ export async function startDataPath(needs: {
   readonly connectTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;
-  readonly onPort: (setting: "CT_PORT" | "CT_TLS_PORT", port: number) => void;
 }): Promise<DataPath> {
   const { clock, counters, transport, log } = needs;
   const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });

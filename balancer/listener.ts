@@ -2,6 +2,7 @@
  * The public server: its ports, how many connections they take, and who gets them.
  */
 import type { Counters } from "../shared/metrics.ts";
+import { openPort } from "../shared/program.ts";
 import { type DownstreamNeeds, serveClient } from "./downstream.ts";
 import type { Certificate } from "./tls.ts";
 import type { Connection, Listening, Transport } from "./transport/transport.ts";
@@ -17,10 +18,7 @@ export interface Listener {
   destroyAll(): void;
 }
 
-/**
- * Opens the ports. Rejects with the system's error of the first that cannot be opened; `onPort` is told which one is tried
- * before.
- */
+/** Opens the ports. Rejects with a `SettingError` for the first that cannot be opened. */
 export async function listen(
   needs: DownstreamNeeds & {
     transport: Transport;
@@ -31,7 +29,6 @@ export async function listen(
     certificate: Certificate | undefined;
     tlsHandshakeTimeoutMs: number;
     maxConnections: number;
-    onPort: (setting: "CT_PORT" | "CT_TLS_PORT", port: number) => void;
   },
 ): Promise<Listener> {
   const { transport, counters, certificate } = needs;
@@ -60,12 +57,17 @@ export async function listen(
     },
   };
 
-  needs.onPort("CT_PORT", needs.port);
-  const listening: Listening[] = [await transport.listen({ ...shared, port: needs.port })];
+  const { port, tlsPort } = needs;
+  const listening: Listening[] = [
+    await openPort("CT_PORT", port, () => transport.listen({ ...shared, port })),
+  ];
   if (certificate !== undefined) {
-    needs.onPort("CT_TLS_PORT", needs.tlsPort);
     const tls = { ...certificate, handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs };
-    listening.push(await transport.listen({ ...shared, port: needs.tlsPort, tls }));
+    listening.push(
+      await openPort("CT_TLS_PORT", tlsPort, () =>
+        transport.listen({ ...shared, port: tlsPort, tls }),
+      ),
+    );
   }
   const [http, https] = listening;
 

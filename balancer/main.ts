@@ -3,21 +3,29 @@
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
 import { Command } from "commander";
-import { systemClock } from "../shared/clock.ts";
-import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
-import { describeError, EdgeError, errorCode } from "../shared/errors.ts";
+import { sleep, systemClock } from "../shared/clock.ts";
+import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
 import { newIncarnation, randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
+import {
+  endOnBugs,
+  fail,
+  openPort,
+  reportReady,
+  required,
+  stopOnRequest,
+} from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
-import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
+import { openStatusPort } from "../shared/status-port.ts";
+import { connectStore } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
-import { openStatusPort } from "./status.ts";
+import { statusOf } from "./status.ts";
 import { loadCertificate } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
 
@@ -26,6 +34,8 @@ const DEFAULT_STATUS_PORT = 1081;
 const STATUS_HOST = "127.0.0.1";
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
+/** How long the ports stay closed for the first look at who is there; with the store away they open without it. */
+const FIRST_VIEW_MS = 1000;
 
 const program = new Command("ct-balancer")
   .description("Routes each request to the worker that hosts its session.")
@@ -46,6 +56,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
 async function startBalancer(settings: Settings): Promise<void> {
   const clock = systemClock;
   const counters = createCounters();
+  const id = `balancer-${randomAlphanumerics(8)}` as WorkerId;
   // Whoever read standard output may be gone.
   process.stdout.on("error", () => {});
   const log = createLog({
@@ -54,6 +65,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     format: settings.logFormat,
     sink: process.stdout,
   });
+  endOnBugs(log);
   const shutdown = createShutdown({
     clock,
     report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
@@ -64,19 +76,19 @@ async function startBalancer(settings: Settings): Promise<void> {
     process.exit(0);
   });
 
-  const keys = deriveKeys(required(settings.secret, "CT_SECRET"));
-  const socketPath = required(settings.storeSocket, "CT_STORE_SOCKET");
+  const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
   const certificate = loadCertificate({ cert: settings.tlsCert, key: settings.tlsKey });
   const trusted = createTrustedProxies(settings.trustedProxies);
 
-  const store = connectEmbeddedStore({ socketPath, clock, log });
+  const store = connectStore({ settings, name: id, clock, log, counters });
   shutdown.add("store", () => store.close());
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
   shutdown.add("membership", () => view.close());
+  // A client that comes right after a start shall not be told that there is no worker.
+  await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
-  const naming = createPortNaming();
   const dataPath = await startDataPath({
     ...settings,
     transport: createNetTransport({ reportBug }),
@@ -90,38 +102,20 @@ async function startBalancer(settings: Settings): Promise<void> {
     trusted,
     certificate,
     limits: settings,
-    onPort: (setting, port) => naming.note(setting, port),
-  }).catch((error: unknown) => naming.explain(error));
+  });
   shutdown.add("traffic", () => dataPath.close());
 
-  const { listener, directory, tunnels } = dataPath;
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
-  naming.note("CT_STATUS_PORT", statusPort);
-  const status = await openStatusPort({
-    host: STATUS_HOST,
-    port: statusPort,
-    source: {
-      notReady: () => (directory.usable > 0 ? [] : ["no worker takes new sessions"]),
-      view: () => ({
-        role: "balancer",
-        version: VERSION,
-        store: store.health,
-        ring: view.ring.fingerprint,
-        connections: listener.connections,
-        tunnels: tunnels.size,
-        workers: directory.upstreams.map((upstream) => ({
-          ...upstream.record,
-          suspect: upstream.isSuspect,
-          inFlight: upstream.inFlight,
-        })),
-        counters: counters.snapshot(),
-      }),
-    },
-  }).catch((error: unknown) => naming.explain(error));
+  const status = await openPort("CT_STATUS_PORT", statusPort, () =>
+    openStatusPort({
+      host: STATUS_HOST,
+      port: statusPort,
+      source: statusOf({ dataPath, view, store, counters }),
+    }),
+  );
   shutdown.add("status", () => status.close());
 
   const incarnation = newIncarnation();
-  const id = `balancer-${randomAlphanumerics(8)}` as WorkerId;
   const lease = createLease({
     store,
     clock,
@@ -138,82 +132,15 @@ async function startBalancer(settings: Settings): Promise<void> {
     onReplaced: () => log.error({}, "another balancer has the same name"),
   });
   shutdown.add("lease", () => lease.close());
-  // Neither keeps traffic waiting: with the store away they go on trying.
-  void view.start();
+  // It keeps no traffic waiting: with the store away it goes on trying.
   void lease.start();
 
-  const ports = { httpPort: listener.httpPort, tlsPort: listener.tlsPort, statusPort: status.port };
+  const { httpPort, tlsPort } = dataPath.listener;
+  const ports = {
+    httpPort,
+    ...(tlsPort !== undefined && { tlsPort }),
+    statusPort: status.port,
+  };
   log.info(ports, "listening");
-  process.send?.({ type: "ready", ...ports });
-}
-
-/** A part that only an edge or an operator can give. */
-function required(value: string | undefined, name: string): string {
-  if (value !== undefined) return value;
-  throw new SettingError(`${name} is not set; start the balancer through ct-edge, or set it`);
-}
-
-/** Remembers which port is being opened, so that a failure can name its setting. */
-function createPortNaming() {
-  let setting = "";
-  let port = 0;
-  return {
-    note(nextSetting: string, nextPort: number): void {
-      setting = nextSetting;
-      port = nextPort;
-    },
-    explain(error: unknown): never {
-      const code = errorCode(error);
-      if (code === "EADDRINUSE") {
-        throw new SettingError(
-          `${setting}=${port}: already in use by another program; stop it or set ${setting} to another port`,
-        );
-      }
-      if (code === "EACCES") {
-        throw new SettingError(
-          `${setting}=${port}: this user may not open it; set ${setting} to a port above 1023`,
-        );
-      }
-      throw error;
-    },
-  };
-}
-
-/**
- * Calls `stop` once. A process that the edge started ends when the edge says so or is gone; Ctrl-C reaches the whole
- * process group, and then it waits for the edge, which stops it in order.
- */
-function stopOnRequest(stop: (why: string) => Promise<void>): void {
-  let stopping = false;
-  const once = (why: string): void => {
-    if (stopping) return;
-    stopping = true;
-    stop(why).catch((error: unknown) => fail(error));
-  };
-  const isChild = process.channel !== undefined;
-  process.on("SIGTERM", () => once("SIGTERM"));
-  process.on("SIGINT", () => {
-    if (!isChild) once("SIGINT");
-  });
-  if (!isChild) return;
-  process.on("disconnect", () => once("the edge is gone"));
-  process.on("message", (message) => {
-    if (typeof message === "object" && message !== null && "type" in message) {
-      if (message.type === "stop") once("the edge stops");
-    }
-  });
-}
-
-/** Ends the process with one line for the operator. */
-function fail(error: unknown): void {
-  const message = error instanceof EdgeError ? error.message : describeStack(error);
-  process.stderr.write(`${message}\n`);
-  process.exitCode = 1;
-  if (process.send === undefined) process.exit(1);
-  process.send({ type: "failed", message }, () => process.exit(1));
-}
-
-/** An error that is not ours is a bug or the system's: its stack helps. */
-function describeStack(error: unknown): string {
-  return error instanceof Error && error.stack !== undefined ? error.stack : describeError(error);
+  reportReady(ports);
 }

@@ -4,6 +4,7 @@
  */
 import { SettingError } from "./config.ts";
 import { describeError, EdgeError, errorCode } from "./errors.ts";
+import type { Log } from "./log.ts";
 
 /**
  * Calls `stop` once, with the reason. A process that the edge started ends when the edge says so or is gone; Ctrl-C
@@ -33,6 +34,14 @@ export function stopOnRequest(stop: (why: string) => Promise<void>): void {
 /** Tells the edge, when it started this process, on which ports it can be used. */
 export function reportReady(ports: Readonly<Record<string, number>>): void {
   process.send?.({ type: "ready", ...ports }, undefined, undefined, ignoreGoneEdge);
+}
+
+/** A bug anywhere may have left anything half done: the process ends, and the supervisor starts a fresh one. */
+export function endOnBugs(log: Log): void {
+  process.on("uncaughtException", (error, origin) => {
+    log.error({ err: error, origin }, "the process ends because of a bug");
+    process.exit(1);
+  });
 }
 
 /** Ends the process with status 1 and one line on standard error, which the edge gets too. */

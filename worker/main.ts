@@ -8,15 +8,22 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
 import { edgeProof } from "../shared/edge-headers.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
-import { createLog, type Log } from "../shared/log.ts";
+import { createLog } from "../shared/log.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
-import { fail, openPort, reportReady, required, stopOnRequest } from "../shared/program.ts";
+import {
+  endOnBugs,
+  fail,
+  openPort,
+  reportReady,
+  required,
+  stopOnRequest,
+} from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { openStatusPort } from "../shared/status-port.ts";
-import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
+import { connectStore } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
@@ -81,9 +88,8 @@ async function startWorker(settings: Settings): Promise<void> {
   });
 
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "worker"));
-  const socketPath = required(settings.storeSocket, "CT_STORE_SOCKET", "worker");
 
-  const store = connectEmbeddedStore({ socketPath, clock, log });
+  const store = connectStore({ settings, name: id, clock, log, counters });
   shutdown.add("store", () => store.close());
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
   shutdown.add("membership", () => view.close());
@@ -210,12 +216,4 @@ function reachableHost(bind: string): string {
 function statusPortBeside(workerPort: number): number {
   const port = workerPort + STATUS_PORT_DISTANCE;
   return workerPort === 0 || port > MAX_PORT ? 0 : port;
-}
-
-/** A bug anywhere may have left anything half done: the process ends, and the supervisor starts a fresh one. */
-function endOnBugs(log: Log): void {
-  process.on("uncaughtException", (error, origin) => {
-    log.error({ err: error, origin }, "the worker ends because of a bug");
-    process.exit(1);
-  });
 }

@@ -262,7 +262,6 @@ export interface RigOptions {
   trusted?: readonly string[];
   port?: number;
   clock?: Clock;
-  onPort?: (setting: string) => void;
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
@@ -303,7 +302,6 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     connectTimeoutMs: limits.connectTimeoutMs,
     tlsHandshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
     limits,
-    onPort: options.onPort ?? (() => {}),
   });
   const rig: Rig = {
     path,
