@@ -97,10 +97,16 @@ interface Rule {
 const RULES: readonly Rule[] = [
   {
     kind: "password",
-    match: /sentinel .*\b(WRONGPASS|NOAUTH)\b/,
+    match: /Sentinel .*\b(WRONGPASS|NOAUTH)\b/,
     reason:
       "a Sentinel refuses the user or the password; correct sentinel-user and sentinel-password in CT_REDIS_URL",
     slow: true,
+  },
+  {
+    kind: "sentinel",
+    match: /^no Sentinel names the primary/,
+    reason: "the primary was not found",
+    quote: true,
   },
   {
     kind: "password",
@@ -176,12 +182,6 @@ const RULES: readonly Rule[] = [
     match: /an answer that Redis does not give|Command queue state error/,
     reason: "what answers there is not Redis",
     slow: true,
-  },
-  {
-    kind: "sentinel",
-    match: /[Ss]entinel/,
-    reason: "no Sentinel names the primary",
-    quote: true,
   },
   {
     kind: "unreachable",

@@ -4,14 +4,13 @@
  */
 import { Redis, type RedisOptions } from "ioredis";
 import { type Clock, sleep } from "../../clock.ts";
+import { connectorTo, DISCONNECT_TIMEOUT_MS } from "./connector.ts";
 import { describeFault, type Fault, unansweredFault } from "./faults.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** An answer takes a fraction of a millisecond; this long means that Redis hangs, or the way to it does. */
 export const COMMAND_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 2000;
-/** How long a connection that was given up may take to close: a stopped Redis never does. */
-const DISCONNECT_TIMEOUT_MS = 100;
 const FIRST_RETRY_MS = 50;
 /** With connecting and greeting, Redis is used again well within a second of its return. */
 const MAX_RETRY_MS = 500;
@@ -51,19 +50,11 @@ export function createLink(needs: {
   let isOfUse = false;
   let isGivenUp = false;
   let lastFault: Fault | undefined;
-  let sentinelError: Error | undefined;
 
   const options = optionsOf(needs);
   options.retryStrategy = () => nextDelayMs(lastFault);
-  options.sentinelRetryStrategy = () => nextDelayMs(lastFault);
   const redis = new Redis(options);
-  redis.on("error", (error: Error) => {
-    // That all Sentinels failed is told without saying how; that one did is no failure of Redis.
-    fail(error.message.startsWith("All sentinels") ? (sentinelError ?? error) : error);
-  });
-  redis.on("sentinelError", (error: Error) => {
-    sentinelError = error;
-  });
+  redis.on("error", fail);
   redis.on("close", () => {
     // The end of a connection follows every other failure of it, and our own giving up.
     if (lastFault === undefined && !isGivenUp) fail(new Error("connection closed"));
@@ -76,7 +67,7 @@ export function createLink(needs: {
     lastFault = undefined;
     if (!isClosed) needs.onConnected();
   });
-  // ioredis ends for good when it was told to reconnect while it looked for a primary, or an address cannot be used.
+  // ioredis ends for good when no address was found to connect to.
   redis.on("end", () => {
     if (!isClosed) clock.after(nextDelayMs(lastFault), connect);
   });
@@ -141,28 +132,17 @@ function optionsOf(needs: {
   readonly ca: string | undefined;
   readonly name: string;
 }): RedisOptions & { replyMapping: "legacy" } {
-  const { at, login, db, tls } = needs.target;
-  const tlsOptions = tls ? { ...(needs.ca !== undefined && { ca: needs.ca }) } : undefined;
+  const { login, db, tls } = needs.target;
   return {
-    ...(at.kind === "server" && { host: at.host, port: at.port }),
-    ...(at.kind === "socket" && { path: at.path }),
-    ...(at.kind === "sentinels" && {
-      sentinels: at.sentinels.map(({ host, port }) => ({ host, port })),
-      name: at.primary,
-      sentinelUsername: at.login.user,
-      sentinelPassword: at.login.password,
-      sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
-      enableTLSForSentinelMode: tls,
-      sentinelTLS: tlsOptions,
-    }),
+    Connector: connectorTo(needs.target, needs.ca),
     username: login.user,
     password: login.password,
     db,
-    tls: tlsOptions,
+    // Only says which event of the socket to wait for; the connector does the rest.
+    tls: tls ? {} : undefined,
     connectionName: needs.name,
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     // Nothing waits for a Redis that is away, and nothing is sent twice: a script may have run before its answer was lost.
     enableOfflineQueue: false,

@@ -198,6 +198,8 @@ describe("a Redis that was emptied", () => {
 
     expect(await store.members()).toEqual({ members: [], ignored: 0, booted: false });
     expect(await store.renew(owner)).toBe("expired");
+    const thenMs = await store.timeMs();
+    await vi.waitFor(async () => expect(await store.timeMs()).toBeGreaterThan(thenMs));
     const again = await store.createSession(newSession(owner));
     if (before.outcome !== "created" || again.outcome !== "created") throw new Error("not created");
     expect(again.record.epoch).toBeGreaterThan(before.record.epoch);
@@ -292,6 +294,16 @@ describe("TLS", () => {
     const misnamed = open(`rediss://127.0.0.1:${redis.tlsPort}`, { ca: own.cert });
     await expect(misnamed.store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(misnamed.lines, "certificate is not trusted")).toHaveLength(1);
+  });
+
+  it("outlives a socket that fails twice: here for its certificate, and there for our refusal", async () => {
+    const { cert, private: key } = await certificate();
+    const redis = await start({ tls: { cert, key } });
+    // Whether the second failure arrives is a matter of luck; among so many it does.
+    const untrusting = Array.from({ length: 40 }, () =>
+      open(`rediss://localhost:${redis.tlsPort}`),
+    );
+    for (const { store } of untrusting) await expect(store.timeMs()).rejects.toMatchObject(AWAY);
   });
 
   it("says so when one end speaks TLS and the other does not", async () => {

@@ -187,7 +187,12 @@ describe("what an error of Redis means", () => {
     ["getaddrinfo ENOTFOUND redis", "name", true],
     ["Command timed out", "slow", true],
     ["Connection is closed.", "lost", true],
-    ["All sentinels are unreachable. Retrying from scratch after 10ms.", "sentinel", true],
+    [
+      "no Sentinel names the primary: s1:26379 connect ECONNREFUSED 10.0.0.1:26379",
+      "sentinel",
+      true,
+    ],
+    ["no Sentinel names the primary: s1:26379 WRONGPASS invalid password", "password", true],
     ["WRONGTYPE Operation against a key", "command", false],
   ])("%s", (message, kind, away) => {
     expect(describeFault(new Error(message), [])).toMatchObject({ kind, away });
