@@ -10,6 +10,7 @@ import { createDeadlines } from "./deadlines.ts";
 import { createDirectory, type Directory, type MembershipView } from "./directory.ts";
 import type { DownstreamLimits } from "./downstream.ts";
 import type { TrustedProxies } from "./headers.ts";
+import { createHolds } from "./holds.ts";
 import { type Listener, listen } from "./listener.ts";
 import { createExchange } from "./proxy.ts";
 import type { Certificate } from "./tls.ts";
@@ -57,7 +58,8 @@ export async function startDataPath(needs: {
     onMoved: (key, epoch) => tunnels.endMoved(key, epoch),
     random: Math.random,
   });
-  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, clock, log };
+  const holds = createHolds({ clock });
+  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, holds, clock, log };
   const listener = await listen({
     ...needs,
     transport,

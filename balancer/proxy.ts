@@ -18,6 +18,7 @@ import {
   switchingFields,
   type TrustedProxies,
 } from "./headers.ts";
+import type { Holds } from "./holds.ts";
 import type { Framing } from "./http1/framing.ts";
 import {
   type RequestHead,
@@ -48,13 +49,13 @@ const MAX_BROKEN_OFF = 2;
  * its requests are kept here: a client that is refused waits longer and longer before it tries again.
  */
 const HOLD_MS = 8000;
-const HOLD_STEP_MS = 250;
 
 export interface ProxyNeeds {
   readonly directory: Directory;
   readonly tunnels: Tunnels;
   readonly trusted: TrustedProxies;
   readonly counters: Counters;
+  readonly holds: Holds;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -292,11 +293,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   /**
    * For a request that no worker has taken: it is tried again a little later while its session has an owner, or while
-   * somebody signs in, because a client takes any error for the end of that. No more of these wait than there may be
-   * connections.
+   * somebody signs in, because a client takes any error for the end of that.
    */
   #holdOrFail(error: EdgeError): void {
-    const { clock, counters } = this.#needs;
+    const { clock, counters, holds } = this.#needs;
     const mayHold =
       (this.#hasOwner || this.#route.isSignIn) &&
       this.#kept !== undefined &&
@@ -309,7 +309,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#fail(error);
       return;
     }
-    this.#holding = clock.after(HOLD_STEP_MS, () => {
+    this.#holding = holds.hold(() => {
       this.#excluded.clear();
       this.#hops = 0;
       this.#retriedBeforeWrite = false;
@@ -319,6 +319,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
         this.#fail(bug);
       }
     });
+    if (this.#holding === undefined) this.#fail(error);
   }
 
   // --- follow a session to its owner ---

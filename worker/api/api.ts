@@ -84,6 +84,10 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     if (failure.isOurs) {
       needs.log.error({ err: error, route: request.routeOptions.url }, "a request failed");
     }
+    // Fastify would close the connection over a body that is still coming; the system then resets it, and the answer is
+    // lost on its way to the balancer. The rest is read and thrown away instead.
+    reply.removeHeader("connection");
+    request.raw.resume();
     return refuse(reply, failure.reason, failure.answer);
   });
 
