@@ -15,6 +15,9 @@ export interface Answer {
   readonly body: string;
 }
 
+/** Answers a request that is not granted, and counts it by its reason. */
+export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => FastifyReply;
+
 /** Go with every answer of the protocol's HTTP side: tokens are not for caches, and nothing here is to be guessed at. */
 export const COMMON_FIELDS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",

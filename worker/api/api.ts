@@ -16,7 +16,14 @@ import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
 import { PROTOCOL_VERSION } from "../sessions/protocol.ts";
 import type { Registry } from "../sessions/registry.ts";
-import { type Answer, COMMON_FIELDS, infoAnswer, replyWith, textAnswer } from "./answers.ts";
+import {
+  type Answer,
+  COMMON_FIELDS,
+  infoAnswer,
+  type Refuse,
+  replyWith,
+  textAnswer,
+} from "./answers.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addLoginRoutes } from "./login.ts";
 import type { Origins } from "./origins.ts";
@@ -50,9 +57,6 @@ export interface ApiNeeds {
   /** When a long poll ends without an answer; default 30 s. */
   readonly pollTimeoutMs?: number;
 }
-
-/** Answers a request that is not granted, and counts it by its reason. */
-export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => FastifyReply;
 
 /** As in the protocol's own server; the forms are far smaller. */
 const MAX_BODY_BYTES = 100 * 1024;

@@ -16,11 +16,11 @@ import {
   infoAnswer,
   jsonAnswer,
   misdirectedAnswer,
+  type Refuse,
   replyWith,
   sessionMarks,
   textAnswer,
 } from "./answers.ts";
-import type { Refuse } from "./api.ts";
 import type { Authentication } from "./authentication.ts";
 import { createOnce, type Once } from "./once.ts";
 import type { Poll, Polls } from "./polls.ts";
