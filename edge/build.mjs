@@ -71,7 +71,10 @@ function digestSources() {
       .map((entry) => `${entry.parentPath ?? entry.path}/${entry.name}`),
   );
   const settings = ["package.json", "package-lock.json", "tsconfig.json", "tsconfig.build.json"];
-  for (const file of [...files.sort(), ...settings.map((name) => root + name)]) {
+  for (const file of [
+    ...files.sort((a, b) => (a < b ? -1 : 1)),
+    ...settings.map((name) => root + name),
+  ]) {
     hash
       .update(`${file.slice(root.length)}\0`)
       .update(readFileSync(file))
