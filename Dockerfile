@@ -1,0 +1,49 @@
+# One image for all programs: `ct-edge` (default: one machine), `ct-balancer`, `ct-worker`, and `ct-secret`, which makes the
+# secret that they share. Debian's glibc is not needed: no package that runs here is compiled. To pin the base:
+# docker build --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+# --- packages that run ---
+FROM ${NODE_IMAGE} AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Not `npm ci`, and no install scripts: docs/adr/0003.
+RUN --mount=type=cache,target=/root/.npm \
+    npm install --no-save --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+
+# --- what tsc makes of the sources ---
+FROM packages AS build
+RUN --mount=type=cache,target=/root/.npm \
+    npm install --no-save --ignore-scripts --include=dev --no-audit --no-fund --loglevel=error
+COPY tsconfig.json tsconfig.build.json ./
+COPY shared ./shared
+COPY balancer ./balancer
+COPY worker ./worker
+COPY edge ./edge
+RUN node edge/build.mjs && chmod +x dist/*/main.js dist/edge/make-secret.js
+
+# --- the image ---
+FROM ${NODE_IMAGE} AS runtime
+WORKDIR /app
+# The folders belong to the user that runs, and so does a volume that is first mounted there.
+RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
+ && ln -s /app/dist/balancer/main.js /usr/local/bin/ct-balancer \
+ && ln -s /app/dist/worker/main.js /usr/local/bin/ct-worker \
+ && ln -s /app/dist/edge/make-secret.js /usr/local/bin/ct-secret \
+ && install -d -o node -g node -m 0700 /var/lib/codetogether /secret
+COPY package.json LICENSE ./
+COPY --from=packages /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY deploy/healthy.mjs ./deploy/healthy.mjs
+# Every program has its status port at one place here, so that one health check serves all.
+ENV NODE_ENV=production \
+    CT_DATA_DIR=/var/lib/codetogether \
+    CT_STATUS_PORT=1081
+USER node
+EXPOSE 1080 1443
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["node", "/app/deploy/healthy.mjs"]
+# Not the base's entrypoint, a shell script: the program itself gets the signals.
+ENTRYPOINT []
+CMD ["ct-edge"]

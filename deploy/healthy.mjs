@@ -1,0 +1,26 @@
+// The image's health check: asks the program's status port whether it wants traffic, shows the answer (`docker inspect`
+// keeps it) and ends with 0 or 1. Plain JavaScript on node:http alone, because it starts every few seconds.
+import { get } from "node:http";
+
+const TIMEOUT_MS = 2000;
+const bind = process.env.CT_STATUS_BIND || "127.0.0.1";
+const everywhere = bind === "0.0.0.0" || bind === "::";
+
+const request = get(
+  {
+    host: everywhere ? "127.0.0.1" : bind,
+    port: process.env.CT_STATUS_PORT,
+    path: "/health/ready",
+    agent: false,
+    timeout: TIMEOUT_MS,
+  },
+  (response) => {
+    response.pipe(process.stdout);
+    process.exitCode = response.statusCode === 200 ? 0 : 1;
+  },
+);
+request.on("timeout", () => request.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+request.on("error", (error) => {
+  process.stdout.write(`${error.message}\n`);
+  process.exitCode = 1;
+});

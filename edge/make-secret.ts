@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+/**
+ * `ct-secret`: makes the secret in the data directory, or leaves the one that is there. For machines whose processes are
+ * started one by one: run it once, and give the file to all of them as `CT_SECRET_FILE`.
+ */
+import { join } from "node:path";
+import { readSettings } from "../shared/config.ts";
+import { fail } from "../shared/program.ts";
+import { keepSecret } from "./secret-file.ts";
+
+try {
+  const { dataDir } = readSettings({ role: "edge", env: process.env });
+  keepSecret(dataDir);
+  process.stdout.write(`the secret is in ${join(dataDir, "secret")}\n`);
+} catch (error) {
+  fail(error);
+}
