@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildOnce } from "./build.ts";
 import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
 import { until } from "./until.ts";
 
@@ -286,16 +287,4 @@ function kill(pid: number): void {
 
 function makeDataDir(): string {
   return mkdtempSync(join(tmpdir(), "ct-edge-"));
-}
-
-// --- the build ---
-
-let built: Promise<void> | undefined;
-
-/** Builds when dist/ is not what the sources say; `npm test` has done so before. */
-function buildOnce(): Promise<void> {
-  built ??= import(new URL("../../edge/build.mjs", import.meta.url).href).then(
-    (build: { buildWhenStale(): void }) => build.buildWhenStale(),
-  );
-  return built;
 }

@@ -1,0 +1,249 @@
+/**
+ * An edge of many machines, all on this one: a real Redis, and balancers and workers as processes of their own, started
+ * from dist/ on free ports. A program can also be started alone, to see how it fails.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { fetch } from "undici";
+import { buildOnce } from "./build.ts";
+import { type RedisOptions, startRedis, type TestRedis } from "./redis.ts";
+import { until } from "./until.ts";
+
+export const CLUSTER_SECRET = "the secret that all processes of a cluster share";
+
+export type Program = "balancer" | "worker";
+
+export interface ProcessOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** How far its wall clock is from the machine's. */
+  readonly clockOffsetMs?: number;
+}
+
+/** One process. */
+export interface Member {
+  readonly id: string;
+  /** Of its public HTTP port, or of the worker's traffic port. */
+  readonly url: string;
+  readonly port: number;
+  readonly statusPort: number;
+  /** When it said that it is ready, on `performance.now()`. */
+  readonly readyMs: number;
+  readonly child: ChildProcess;
+  output(): string;
+  /** What it sees, from its status port. */
+  view(): Promise<Record<string, unknown>>;
+  /** Asks it to end and waits until it has. Resolves with when it had. */
+  stop(): Promise<number>;
+  kill(): Promise<void>;
+}
+
+/** A process that may not become ready. */
+export interface Run {
+  readonly child: ChildProcess;
+  output(): string;
+  /** Resolves when it is ready; rejects when it ends before. */
+  ready(): Promise<Member>;
+  /** Resolves with its exit status when it ends. */
+  ended(): Promise<number | null>;
+  kill(): Promise<void>;
+}
+
+export interface Cluster {
+  readonly redis: TestRedis;
+  /** For `CT_REDIS_URL`, over loopback. */
+  readonly redisUrl: string;
+  readonly workers: readonly Member[];
+  readonly balancers: readonly Member[];
+  /** Starts one more; it is named by its number. */
+  addWorker(options?: ProcessOptions): Promise<Member>;
+  addBalancer(options?: ProcessOptions): Promise<Member>;
+  /** Starts one that need not become ready; `dispose` ends it too. */
+  launch(program: Program, options?: ProcessOptions): Run;
+  dispose(): Promise<void>;
+}
+
+/** Starts Redis and as many workers and balancers; resolves when all balancers see all workers. */
+export async function startCluster(options: {
+  readonly workers: number;
+  readonly balancers: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly redis?: RedisOptions;
+}): Promise<Cluster> {
+  const redis = await startRedis({ port: true, ...options.redis });
+  const redisUrl = `redis://127.0.0.1:${redis.port}`;
+  const runs: Run[] = [];
+  const workers: Member[] = [];
+  const balancers: Member[] = [];
+
+  function launchHere(program: Program, own: ProcessOptions = {}): Run {
+    const env = { CT_REDIS_URL: redisUrl, CT_LOGIN_SIMPLE: "on", ...options.env, ...own.env };
+    const run = launch(program, { ...own, env });
+    runs.push(run);
+    return run;
+  }
+
+  const cluster: Cluster = {
+    redis,
+    redisUrl,
+    workers,
+    balancers,
+    async addWorker(own = {}) {
+      const env = { CT_WORKER_ID: `worker-${workers.length + 1}`, ...own.env };
+      const worker = launchHere("worker", { ...own, env }).ready();
+      workers.push(await worker);
+      return worker;
+    },
+    async addBalancer(own) {
+      const balancer = launchHere("balancer", own).ready();
+      balancers.push(await balancer);
+      return balancer;
+    },
+    launch: launchHere,
+    async dispose() {
+      await Promise.all(runs.map((run) => run.kill()));
+      await redis.close();
+    },
+  };
+  await buildOnce();
+  try {
+    for (let i = 0; i < options.workers; i++) await cluster.addWorker();
+    for (let i = 0; i < options.balancers; i++) await cluster.addBalancer();
+    for (const balancer of balancers) await sees(balancer, options.workers);
+    return cluster;
+  } catch (error) {
+    await cluster.dispose();
+    throw error;
+  }
+}
+
+/** Resolves when the balancer sees so many workers. */
+export async function sees(balancer: Member, workers: number): Promise<void> {
+  await until(
+    `${balancer.id} sees ${workers} workers`,
+    async () => (await workersSeenBy(balancer)).length === workers,
+  );
+}
+
+/** Names of the workers that a balancer sees now, in order. */
+export async function workersSeenBy(balancer: Member): Promise<string[]> {
+  const { workers } = (await balancer.view()) as { workers: { id: string }[] };
+  return workers.map(({ id }) => id).sort();
+}
+
+// --- one process ---
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const MAX_KEPT_CHARS = 256 * 1024;
+
+interface Ready {
+  readonly port?: number;
+  readonly httpPort?: number;
+  readonly statusPort: number;
+}
+
+/** Starts a program of dist/ on loopback and on free ports, as it would be by an edge. */
+export function launch(program: Program, options: ProcessOptions = {}): Run {
+  const child = fork(`${ROOT}dist/${program}/main.js`, [], {
+    execArgv: clockArguments(options.clockOffsetMs),
+    env: environment(options.env ?? {}),
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  // Tests that are cut short leave nothing behind.
+  const killAtExit = () => child.kill("SIGKILL");
+  process.once("exit", killAtExit);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text: string) => {
+      output = (output + text).slice(-MAX_KEPT_CHARS);
+    });
+  }
+  child.on("error", (error) => {
+    output += error.message;
+  });
+  let ready: (Ready & { readonly atMs: number }) | undefined;
+  child.on("message", (message: { type?: string }) => {
+    if (message.type === "ready") {
+      ready = { ...(message as unknown as Ready), atMs: performance.now() };
+    }
+  });
+  const exited = once(child, "exit").then(() => {
+    process.off("exit", killAtExit);
+    return performance.now();
+  });
+  const run: Run = {
+    child,
+    output: () => output,
+    async ready() {
+      const { atMs, ...ports } = await until(`the ${program} is ready`, () => {
+        if (child.exitCode !== null) throw new Error(`it has ended: ${output}`);
+        return ready;
+      }).catch((error: unknown) => {
+        throw new Error(`the ${program} did not start: ${output}`, { cause: error });
+      });
+      return asMember(options.env?.["CT_WORKER_ID"] ?? program, run, exited, ports, atMs);
+    },
+    async ended() {
+      await exited;
+      return child.exitCode;
+    },
+    async kill() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+  return run;
+}
+
+function asMember(
+  id: string,
+  run: Run,
+  exited: Promise<number>,
+  { port, httpPort, statusPort }: Ready,
+  readyMs: number,
+): Member {
+  const traffic = httpPort ?? port ?? 0;
+  return {
+    id,
+    url: `http://127.0.0.1:${traffic}`,
+    port: traffic,
+    statusPort,
+    readyMs,
+    child: run.child,
+    output: () => run.output(),
+    async view() {
+      const answer = await fetch(`http://127.0.0.1:${statusPort}/view`);
+      return (await answer.json()) as Record<string, unknown>;
+    },
+    async stop() {
+      run.child.kill("SIGTERM");
+      return exited;
+    },
+    kill: () => run.kill(),
+  };
+}
+
+function environment(settings: Readonly<Record<string, string>>): Record<string, string> {
+  return {
+    PATH: process.env["PATH"] ?? "",
+    CT_SECRET: CLUSTER_SECRET,
+    CT_BIND: "127.0.0.1",
+    CT_PORT: "0",
+    CT_TLS_PORT: "0",
+    CT_WORKER_PORT: "0",
+    CT_STATUS_PORT: "0",
+    ...settings,
+  };
+}
+
+/** Replaces the process's `Date` before anything of it runs: what a machine with a wrong clock has. */
+function clockArguments(offsetMs = 0): string[] {
+  if (offsetMs === 0) return [];
+  const source = `const Real = Date;
+globalThis.Date = class extends Real {
+  constructor(...args) { if (args.length === 0) super(Real.now() + ${offsetMs}); else super(...args); }
+  static now() { return Real.now() + ${offsetMs}; }
+};`;
+  return ["--import", `data:text/javascript,${encodeURIComponent(source)}`];
+}
