@@ -68,7 +68,10 @@ function answer(url: string, response: ServerResponse, source: StatusSource): vo
       // Nothing else is asked: a process that answers lives, whatever it depends on (restarts would not mend that).
       send(response, 200, { status: "live" });
       break;
-    case "/health/ready": {
+    case "/health/ready":
+    // What probes of the product that came before ask for.
+    case "/ct-health/":
+    case "/ct-health": {
       const { notReady, degraded } = source.readiness();
       if (notReady.length > 0) send(response, 503, { status: "not ready", reasons: notReady });
       else {
