@@ -58,6 +58,11 @@ export interface Store {
   /** Ids of the sessions whose record names this worker as owner; closed ones are left out. */
   sessionsOf(owner: WorkerId): Promise<readonly SessionId[]>;
   /**
+   * The workers for which `sessionsOf` lists something, whether they live or not: so that sessions whose owner is gone
+   * can be found.
+   */
+  owners(): Promise<readonly WorkerId[]>;
+  /**
    * Gives a session away, to `to` (which may then resume it) or to whoever asks first. `lost`, here and below: the
    * session is gone or closed, or owner or epoch are no longer what `holder` says; nothing was changed. Until somebody
    * resumes it, the one who released it still holds it: what its peers do meanwhile is recorded.

@@ -338,6 +338,36 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(one.id)).not.toContain(released.id);
         expect(await store.sessionsOf(two.id)).toContain(released.id);
       });
+
+      it("lists the owners of sessions, also those whose lease is gone, for as long as they own one", async () => {
+        const one = await join("worker-1");
+        const two = await join("worker-2");
+        await join("worker-3");
+        expect(await store.owners()).toEqual([]);
+        const record = await createOpen(one);
+        await createOpen(one);
+        const others = await createOpen(two);
+        expect([...(await store.owners())].sort()).toEqual(["worker-1", "worker-2"]);
+
+        await pass(MEMBER_LEASE_MS, [two]);
+        expect([...(await store.owners())].sort()).toEqual(["worker-1", "worker-2"]);
+        for (const id of await store.sessionsOf(one.id)) await takeOver(await found(id), two);
+        expect(await store.owners()).toEqual(["worker-2"]);
+        await store.closeSession(holderOf(await found(record.id)), await later(LONG_MS));
+        await store.closeSession(holderOf(others), await later(LONG_MS));
+        expect(await store.owners()).toEqual(["worker-2"]);
+        for (const id of await store.sessionsOf(two.id)) {
+          await store.closeSession(holderOf(await found(id)), await later(LONG_MS));
+        }
+        expect(await store.owners()).toEqual([]);
+      });
+
+      it("lists no owner whose only session was never opened in time", async () => {
+        await create(await join("worker-1"));
+        expect(await store.owners()).toEqual(["worker-1"]);
+        await edge.advance(UNOPENED_SESSION_MS);
+        expect(await store.owners()).toEqual([]);
+      });
     });
 
     describe("resuming sessions", () => {

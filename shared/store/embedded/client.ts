@@ -137,6 +137,7 @@ export function connectEmbeddedStore(needs: {
     resumeSession: (resume) => ask("resumeSession", resume),
     findSession: (key) => ask("findSession", key),
     sessionsOf: (owner) => ask("sessionsOf", owner),
+    owners: () => ask("owners"),
     releaseSession: (holder, to) => ask("releaseSession", holder, to),
     closeSession: (holder, untilMs) => ask("closeSession", holder, untilMs),
     openSession: (holder) => ask("openSession", holder),

@@ -31,6 +31,7 @@ export interface Sessions
     | "resumeSession"
     | "findSession"
     | "sessionsOf"
+    | "owners"
     | "releaseSession"
     | "closeSession"
     | "openSession"
@@ -202,6 +203,14 @@ export function createSessions(effects: Effects, leases: Leases): Sessions {
 
     sessionsOf(now, owner) {
       return [...(idsByOwner.get(owner) ?? [])].filter((id) => find(now, id) !== undefined);
+    },
+
+    owners(now) {
+      const owners: WorkerId[] = [];
+      for (const [owner, ids] of idsByOwner) {
+        if ([...ids].some((id) => find(now, id) !== undefined)) owners.push(owner);
+      }
+      return owners;
     },
 
     releaseSession(now, holder, to) {

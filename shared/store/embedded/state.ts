@@ -66,6 +66,7 @@ export function createStoreState(start: StoreTime): StoreState {
       resumeSession: sessions.resumeSession,
       findSession: sessions.findSession,
       sessionsOf: sessions.sessionsOf,
+      owners: sessions.owners,
       releaseSession: sessions.releaseSession,
       closeSession: sessions.closeSession,
       openSession: sessions.openSession,

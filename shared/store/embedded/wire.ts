@@ -149,6 +149,7 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   resumeSession: z.tuple([resumeSchema]),
   findSession: z.tuple([sessionKeySchema]),
   sessionsOf: z.tuple([workerIdSchema]),
+  owners: z.tuple([]),
   releaseSession: z.tuple([holderSchema, heirSchema]),
   closeSession: z.tuple([holderSchema, timeSchema]),
   openSession: z.tuple([holderSchema]),

@@ -19,6 +19,8 @@ export const MAX_LEFT = 1000;
 export const MAX_MEMBERS = 1000;
 /** Sessions of one worker that are listed. */
 export const MAX_SESSIONS = 200_000;
+/** Workers that are remembered as owners of sessions; with more, those go first whose sessions would go soonest. */
+export const MAX_OWNERS = 5000;
 /** Closed sessions that are remembered; each takes about 500 bytes. */
 export const MAX_TOMBSTONES = 200_000;
 /** Tickets of one kind. Anybody may begin to sign in, so a flood must not fill the memory. */

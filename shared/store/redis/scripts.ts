@@ -19,6 +19,7 @@ const SCRIPTS = {
   resume_session: ["session", "ownership"],
   find_session: ["session"],
   sessions_of: [],
+  owners: [],
   release_session: ["session"],
   close_session: ["session"],
   open_session: ["session"],

@@ -37,6 +37,7 @@ type Sessions = Pick<
   | "resumeSession"
   | "findSession"
   | "sessionsOf"
+  | "owners"
   | "releaseSession"
   | "closeSession"
   | "openSession"
@@ -125,6 +126,10 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
     async sessionsOf(owner) {
       const reply = await connection.run("sessionsOf", "sessions_of", owner);
       return expectReply(repliesSchema, reply).filter((id): id is SessionId => isSessionId(id));
+    },
+    async owners() {
+      const reply = await connection.run("owners", "owners");
+      return expectReply(repliesSchema, reply).filter(isWorkerId);
     },
     releaseSession: (holder, to) => runHeld("releaseSession", "release_session", holder, to ?? ""),
     closeSession: (holder, untilMs) =>

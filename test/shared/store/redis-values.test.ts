@@ -92,6 +92,7 @@ describe("garbage in place of a record", () => {
       expect(await store.findSession(record.id)).toBeUndefined();
       expect(await store.findSession("team-a" as SessionKey)).toBeUndefined();
       expect(await store.sessionsOf(one.id)).toEqual([]);
+      expect(await store.owners()).toEqual([]);
       expect(
         await store.resumeSession({
           sessionId: record.id,
@@ -115,6 +116,7 @@ describe("garbage in place of a record", () => {
       const fresh = await create();
       await store.openSession(holderOf(fresh));
       expect(await store.sessionsOf(one.id)).toContain(fresh.id);
+      expect(await store.owners()).toContain(one.id);
       await store.dropTicket("join", "t");
       await store.putTicket({ kind: "join", token: "t", question: 2, group: "g", ttlMs: LATER_MS });
       expect(await store.ticketsOf("join", "g")).toHaveLength(1);

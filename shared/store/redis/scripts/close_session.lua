@@ -11,7 +11,7 @@ redis.call('HDEL', session_key(id), 'heir')
 redis.call('HSET', session_key(id), 'state', 'closed')
 redis.call('PEXPIREAT', session_key(id), till)
 if head.alias and aliased(head.alias) == id then redis.call('PEXPIREAT', alias_key(head.alias), till) end
-index_remove(owner_key(head.owner), id, now)
+owner_remove(head.owner, id, now)
 index_remove(user_key(head.user), id, now)
 index_add(CLOSED, till, id, now)
 for _, gone in ipairs(index_trim(CLOSED, MAX_TOMBSTONES)) do redis.call('DEL', session_key(gone)) end

@@ -28,7 +28,7 @@ if alias ~= '' then
   redis.call('HSET', session_key(id), 'alias', alias)
   redis.call('SET', alias_key(alias), id, 'PX', UNOPENED_MS)
 end
-index_add(owner_key(owner), text(now + UNOPENED_MS), id, now)
+owner_add(owner, text(now + UNOPENED_MS), id, now)
 index_add(user_key(user), text(now + UNOPENED_MS), id, now)
 tell('session ' .. id)
 return { 'created', record_of(id, now) }

@@ -11,7 +11,7 @@ redis.call('PERSIST', peers_key(id))
 redis.call('PERSIST', left_key(id))
 if head.alias and aliased(head.alias) == id then redis.call('PERSIST', alias_key(head.alias)) end
 redis.call('HSET', session_key(id), 'opened', '1', 'state', head.state == 'created' and 'open' or head.state)
-index_add(owner_key(head.owner), '+inf', id, now)
+owner_add(head.owner, '+inf', id, now)
 index_add(user_key(head.user), '+inf', id, now)
 tell('session ' .. id)
 return 'done'

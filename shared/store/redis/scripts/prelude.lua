@@ -9,6 +9,7 @@ local prefix = KEYS[1]
 local BOOT = prefix .. 'boot'           -- string: store time at which an empty store was first seen
 local VERSION = prefix .. 'version'     -- string: number of the last change that was told
 local MEMBERS = prefix .. 'members'     -- zset: member ids by store time of their last beat
+local OWNERS = prefix .. 'owners'       -- zset: ids of workers that own sessions, by expiry of the last one
 local CLOSED = prefix .. 'closed'       -- zset: tombstones by the time at which they go
 local BURIED = prefix .. 'buried'       -- zset: token ids by the time at which they may go
 local COUNTERS = prefix .. 'counters'   -- hash: name to sum

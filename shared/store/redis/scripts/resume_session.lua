@@ -17,8 +17,8 @@ if raise then
   redis.call('HDEL', session_key(id), 'heir')
   redis.call('HSET', session_key(id), 'owner', worker, 'incarnation', incarnation,
     'epoch', text(next_epoch(whole(head.epoch), now)), 'state', head.opened and 'open' or 'created')
-  index_remove(owner_key(head.owner), id, now)
-  index_add(owner_key(worker), expiry_of(id, now), id, now)
+  owner_remove(head.owner, id, now)
+  owner_add(worker, expiry_of(session_key(id), now), id, now)
   tell('session ' .. id)
 end
 return { 'owned', cause, record_of(id, now) }

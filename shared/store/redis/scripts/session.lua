@@ -40,10 +40,28 @@ local function aliased(alias)
   return head and head.alias == alias and id or nil
 end
 
--- When the session goes, as a score.
-local function expiry_of(id, now)
-  local ttl = redis.call('PTTL', session_key(id))
+-- When the key goes, as a score.
+local function expiry_of(key, now)
+  local ttl = redis.call('PTTL', key)
   return ttl < 0 and '+inf' or text(now + ttl)
+end
+
+-- Lists a worker among the owners for as long as it has sessions.
+local function list_owner(worker, now)
+  local key = owner_key(worker)
+  if type_of(key) ~= 'zset' then return index_remove(OWNERS, worker, now) end
+  index_add(OWNERS, expiry_of(key, now), worker, now)
+  index_trim(OWNERS, MAX_OWNERS)
+end
+
+local function owner_add(worker, expiry, id, now)
+  index_add(owner_key(worker), expiry, id, now)
+  list_owner(worker, now)
+end
+
+local function owner_remove(worker, id, now)
+  index_remove(owner_key(worker), id, now)
+  list_owner(worker, now)
 end
 
 -- Lets a part of the session expire when its head does.
