@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import { buildOnce } from "./build.ts";
-import { type RedisOptions, startRedis, type TestRedis } from "./redis.ts";
+import { type RedisOptions, settle, startRedis, type TestRedis } from "./redis.ts";
 import { until } from "./until.ts";
 
 export const CLUSTER_SECRET = "the secret that all processes of a cluster share";
@@ -71,6 +71,8 @@ export async function startCluster(options: {
   readonly redis?: RedisOptions;
 }): Promise<Cluster> {
   const redis = await startRedis({ port: true, ...options.redis });
+  // A Redis that was empty a moment ago is not believed that somebody is gone.
+  await settle(redis.admin());
   const redisUrl = `redis://127.0.0.1:${redis.port}`;
   const runs: Run[] = [];
   const workers: Member[] = [];
