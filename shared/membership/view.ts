@@ -94,7 +94,9 @@ export function createMembershipView(needs: {
       if (next.ringText !== before.ringText) swapRing(next);
       for (const listener of listeners) tell(listener);
     }
-    fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
+    // Until then the snapshot holds some who may be gone, with the rings that they saw at last.
+    if (seen.booted)
+      fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
   }
 
   function swapRing(next: Snapshot): void {
