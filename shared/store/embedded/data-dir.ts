@@ -54,7 +54,9 @@ export class StoreInUseError extends EdgeError {
 export function prepareDataDir(dataDir: string): string {
   const absolute = path.resolve(dataDir);
   try {
-    fs.mkdirSync(absolute, { recursive: true, mode: 0o700 });
+    // Recursive only where it is needed: in /proc, where nothing can be made, Node's recursive form never returns.
+    const recursive = !fs.existsSync(path.dirname(absolute));
+    if (!fs.existsSync(absolute)) fs.mkdirSync(absolute, { recursive, mode: 0o700 });
     fs.accessSync(absolute, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
     return absolute;
   } catch (error) {
