@@ -4,8 +4,8 @@
  * found and checked: config.ts.
  */
 
-/** The programs that read a setting. */
-export type Role = "edge" | "balancer" | "worker";
+/** The programs that read a setting. `command`: those of `ct-edge` that look into a running edge. */
+export type Role = "edge" | "balancer" | "worker" | "command";
 
 interface Common {
   readonly env: `CT_${string}`;
@@ -128,7 +128,7 @@ export const SETTINGS = {
     env: "CT_DATA_DIR",
     type: "text",
     default: ".edge",
-    roles: ALL,
+    roles: [...ALL, "command"],
     why: "Folder for what must outlive a restart: the secret, the certificate, the journal of the embedded store.",
   },
   storeSocket: {
@@ -148,14 +148,14 @@ export const SETTINGS = {
     pattern: /^(redis|rediss|redis\+sentinel|rediss\+sentinel|unix):\/\/\S+$/,
     allowed:
       "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name or unix:///path",
-    roles: ["balancer", "worker"],
+    roles: ["balancer", "worker", "command"],
     why: "Redis that balancers and workers of several machines share; not used where CT_STORE_SOCKET is set.",
   },
   redisCa: {
     env: "CT_REDIS_CA",
     type: "text",
     default: undefined,
-    roles: ["balancer", "worker"],
+    roles: ["balancer", "worker", "command"],
     why: "PEM file with the authority of Redis's TLS certificate, when the system does not know it.",
   },
   redisPrefix: {
@@ -164,7 +164,7 @@ export const SETTINGS = {
     default: "{ct}:",
     pattern: /^[A-Za-z0-9_.:-]{0,64}\{[A-Za-z0-9_.-]{1,64}\}[A-Za-z0-9_.:-]{0,64}$/,
     allowed: "a prefix with a part in braces, like {ct}:",
-    roles: ["balancer", "worker"],
+    roles: ["balancer", "worker", "command"],
     why: "Begins every key, so that several edges can share one Redis; the part in braces keeps an edge's keys on one node.",
   },
 

@@ -1,0 +1,207 @@
+/**
+ * `ct-edge start`: the edge on one machine. Reads the settings, starts the store, the balancer and the workers, tells when
+ * they answer, and stops them together.
+ */
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { systemClock } from "../shared/clock.ts";
+import { readSettings, SettingError, type Settings, unknownSettings } from "../shared/config.ts";
+import { createLog } from "../shared/log.ts";
+import { createCounters } from "../shared/metrics.ts";
+import { createShutdown } from "../shared/shutdown.ts";
+import { startStoreServer } from "../shared/store/embedded/server.ts";
+import { VERSION } from "../shared/version.ts";
+import { keepCertificate } from "./certificate.ts";
+import { fail } from "./fail.ts";
+import { createLineWriter } from "./line-writer.ts";
+import { openLogFile } from "./log-file.ts";
+import { watchParents } from "./parents.ts";
+import { waitUntilAnswers } from "./readiness.ts";
+import { keepSecret } from "./secret-file.ts";
+import { summarize } from "./summary.ts";
+import { createSupervisor, type Supervisor } from "./supervisor.ts";
+
+/** Ctrl-C is answered within 3 s; this leaves room for the exit itself. */
+const STOP_DEADLINE_MS = 2700;
+const DROPPED_LINES_PERIOD_MS = 10_000;
+
+/** Starts the edge with the parsed options of the command line. Ends the process when the start fails. */
+export async function runEdge(flags: Record<string, unknown>): Promise<void> {
+  const clock = systemClock;
+  const counters = createCounters();
+  // Whoever read standard output may be gone; the lines are in server.log too.
+  process.stdout.on("error", () => {});
+  const lines = createLineWriter({ terminal: process.stdout });
+  process.once("exit", () => lines.close());
+  try {
+    await startEdge(readEdgeSettings(flags));
+  } catch (error) {
+    fail(error);
+  }
+
+  async function startEdge(given: Settings): Promise<void> {
+    const log = createLog({
+      name: "root",
+      level: given.logLevel,
+      format: given.logFormat,
+      sink: lines,
+    });
+    const shutdown = createShutdown({
+      clock,
+      report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
+    });
+    let stopping = false;
+    const stop = onSignals(async (why) => {
+      stopping = true;
+      log.info({ why }, "stopping");
+      await shutdown.run(STOP_DEADLINE_MS);
+      log.info({}, "stopped");
+      await lines.flush();
+      process.exit(0);
+    });
+    shutdown.add(
+      "parents",
+      watchParents({ clock, env: process.env, onGone: () => stop("npm ended") }),
+    );
+
+    const dataDir = resolve(given.dataDir);
+    const store = await startStoreServer({ dataDir, clock, log, counters });
+    shutdown.add("store", () => store.close());
+    const logFile = openLogFile({ settings: given, dataDir, lines });
+    for (const name of unknownSettings(process.env)) {
+      log.warn({ variable: name }, "this variable is not a setting of this program");
+    }
+    reportDroppedLines();
+
+    const settings = await completeSettings(given, dataDir);
+    const edgeFile = join(dataDir, "edge.json");
+    const supervisor: Supervisor = createSupervisor({
+      settings,
+      storeSocket: store.socketPath,
+      clock,
+      log,
+      lines,
+      counters,
+      onReady: () => writeWhole(edgeFile, describeProcesses(supervisor)),
+    });
+    shutdown.add("processes", async () => {
+      await supervisor.stop();
+      rmSync(edgeFile, { force: true });
+    });
+    try {
+      await supervisor.start();
+      const { httpPort = 0, tlsPort = 0 } = supervisor.balancer.ready ?? {};
+      await waitUntilAnswers({ baseUrl: localUrl(settings.bind, httpPort), clock });
+      // The words that operators' scripts wait for.
+      log.info(
+        `CodeTogether On-Premises services now available on port ${httpPort} (HTTP) and ${tlsPort} (SSL)`,
+      );
+      process.stdout.write(
+        summarize({
+          version: VERSION,
+          httpPort,
+          tlsPort,
+          selfSigned: given.tlsCert === undefined ? settings.tlsCert : undefined,
+          serverUrl: settings.serverUrl,
+          workers: supervisor.workers.map(({ name, ready }) => ({
+            id: name,
+            port: ready?.port ?? 0,
+          })),
+          loginSimple: settings.loginSimple,
+          loginApiKey: settings.loginApiKey !== undefined,
+          dataDir,
+          logFile,
+        }),
+      );
+    } catch (error) {
+      // A stop in the middle of the start makes the start fail; the stop has the last word.
+      if (stopping) return;
+      await shutdown.run(STOP_DEADLINE_MS);
+      throw error;
+    }
+
+    function reportDroppedLines(): void {
+      const timer = clock.every(DROPPED_LINES_PERIOD_MS, () => {
+        const dropped = lines.takeDropped();
+        if (dropped === 0) return;
+        counters.count("log.lines_dropped", "", dropped);
+        log.warn({ dropped, file: logFile }, "log lines were dropped; check the space on its disk");
+      });
+      shutdown.add("dropped lines", () => timer.cancel());
+    }
+  }
+}
+
+function readEdgeSettings(flags: Record<string, unknown>): Settings {
+  // People who try it on one machine can sign in without further set-up; the summary says so.
+  const defaults = { loginSimple: true };
+  const settings = readSettings({ role: "edge", env: process.env, flags, defaults });
+  const lastPort = settings.workerPort + settings.workerCount - 1 + 1000;
+  if (lastPort > 65_535) {
+    throw new SettingError(
+      `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
+    );
+  }
+  if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined)) {
+    const [set, missing] =
+      settings.tlsCert === undefined
+        ? ["CT_TLS_KEY", "CT_TLS_CERT"]
+        : ["CT_TLS_CERT", "CT_TLS_KEY"];
+    throw new SettingError(
+      `${set} is set without ${missing}; set both, or none for a self-signed one`,
+    );
+  }
+  return settings;
+}
+
+/** The settings with what the edge makes itself: absolute data directory, secret, certificate. */
+async function completeSettings(given: Settings, dataDir: string): Promise<Settings> {
+  const secret = given.secret ?? keepSecret(dataDir);
+  const { serverUrl } = given;
+  const made =
+    given.tlsCert === undefined
+      ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
+      : { cert: given.tlsCert, key: given.tlsKey };
+  return { ...given, dataDir, secret, tlsCert: made.cert, tlsKey: made.key };
+}
+
+/** Whoever reads the file sees all of it or what was there before. */
+function writeWhole(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+/** What runs, for programs: pids and ports. */
+function describeProcesses(supervisor: Supervisor): string {
+  const { balancer, workers } = supervisor;
+  return JSON.stringify({
+    pid: process.pid,
+    httpPort: balancer.ready?.httpPort,
+    tlsPort: balancer.ready?.tlsPort,
+    statusPort: balancer.ready?.statusPort,
+    balancer: { pid: balancer.pid },
+    workers: workers.map(({ name, pid, ready }) => ({
+      id: name,
+      pid,
+      port: ready?.port,
+      statusPort: ready?.statusPort,
+    })),
+  });
+}
+
+/** Calls `stop` at the first signal that asks for an end; a second one ends at once. Returns the same as a function. */
+function onSignals(stop: (why: string) => Promise<void>): (why: string) => void {
+  let stopping = false;
+  const once = (why: string): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    stop(why).catch(fail);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, once);
+  return once;
+}
+
+function localUrl(bind: string, port: number): string {
+  const host = bind === "0.0.0.0" || bind === "::" ? "127.0.0.1" : bind;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
