@@ -1,0 +1,143 @@
+/**
+ * What the image and docker-compose.yml rely on, as far as it shows without a container engine.
+ */
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { SETTINGS } from "../../shared/settings.ts";
+import { openStatusPort } from "../../shared/status-port.ts";
+import { freePort } from "../support/ports.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+
+// --- files ---
+
+test("every variable that compose and the image set is a setting", () => {
+  const known = Object.values(SETTINGS).flatMap(({ env }) => [env, `${env}_FILE`]);
+  // Compose itself reads it, for the mount.
+  const allowed = new Set([...known, "CT_TLS_DIR"]);
+  const used = `${read("docker-compose.yml")}${read("Dockerfile")}`.match(/\bCT_[A-Z_]+/g) ?? [];
+  expect(used).not.toEqual([]);
+  expect(used.filter((name) => !allowed.has(name))).toEqual([]);
+});
+
+test("what the image copies exists, and its build may see it", () => {
+  const copied = read("Dockerfile")
+    .split("\n")
+    .filter((line) => line.startsWith("COPY ") && !line.includes("--from="))
+    .flatMap((line) => line.split(" ").slice(1, -1));
+  const visible = read(".dockerignore")
+    .split("\n")
+    .filter((line) => line.startsWith("!"))
+    .map((line) => line.slice(1));
+  expect([...new Set(copied)].toSorted()).toEqual(visible.toSorted());
+  expect(copied.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+test("the image has every program of the package under its name", () => {
+  const { bin } = JSON.parse(read("package.json")) as { bin: Record<string, string> };
+  const links = Object.entries(bin).map(([name, path]) => `/app/${path} /usr/local/bin/${name}`);
+  const image = read("Dockerfile");
+  expect(links.filter((link) => !image.includes(`ln -s ${link}`))).toEqual([]);
+});
+
+// --- the health check ---
+
+test("a program that wants traffic is healthy", async () => {
+  const port = await statusPort([]);
+  expect(await checkHealth({ CT_STATUS_PORT: String(port) })).toMatchObject({ status: 0 });
+});
+
+test("a program that wants no traffic is not, and the check says why", async () => {
+  const port = await statusPort(["no worker takes new sessions"]);
+  const { status, output } = await checkHealth({ CT_STATUS_PORT: String(port) });
+  expect(status).toBe(1);
+  expect(output).toContain("no worker takes new sessions");
+});
+
+test("the check asks where the status port was told to listen", async () => {
+  const port = String(await statusPort([], "127.0.0.2"));
+  expect(await checkHealth({ CT_STATUS_PORT: port })).toMatchObject({ status: 1 });
+  const elsewhere = { CT_STATUS_PORT: port, CT_STATUS_BIND: "127.0.0.2" };
+  expect(await checkHealth(elsewhere)).toMatchObject({ status: 0 });
+});
+
+test("a program that is gone, hangs or resets is not healthy", async () => {
+  const gone = await checkHealth({ CT_STATUS_PORT: String(await freePort()) });
+  expect(gone).toEqual({ status: 1, output: expect.stringContaining("ECONNREFUSED") as string });
+
+  const hanging = await rawPort((socket) => socket.resume());
+  const hung = await checkHealth({ CT_STATUS_PORT: String(hanging) });
+  expect(hung).toEqual({ status: 1, output: "no answer within 2000 ms\n" });
+
+  const resetting = await rawPort((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  expect(await checkHealth({ CT_STATUS_PORT: String(resetting) })).toMatchObject({ status: 1 });
+});
+
+async function statusPort(notReady: readonly string[], host = "127.0.0.1"): Promise<number> {
+  const readiness = () => ({ notReady, degraded: [] });
+  const status = await openStatusPort({ host, port: 0, source: { readiness, view: () => ({}) } });
+  onTestFinished(() => status.close());
+  return status.port;
+}
+
+async function rawPort(onSocket: (socket: Socket) => void): Promise<number> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function checkHealth(env: Record<string, string>): Promise<{ status: number; output: string }> {
+  return run([join(ROOT, "deploy/healthy.mjs")], env);
+}
+
+// --- the secret ---
+
+test("ct-secret makes a secret, and leaves the one that is there", async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), "ct-secret-"));
+  onTestFinished(() => rmSync(dataDir, { recursive: true }));
+  const path = join(dataDir, "secret");
+
+  const first = await makeSecret(dataDir);
+  expect(first).toEqual({ status: 0, output: `the secret is in ${path}\n` });
+  const secret = readFileSync(path, "utf8");
+  expect(secret).toMatch(/^[\w-]{64}\n$/);
+
+  expect(await makeSecret(dataDir)).toEqual(first);
+  expect(readFileSync(path, "utf8")).toBe(secret);
+});
+
+test("ct-secret that cannot write ends with one line that says what to do", async () => {
+  const { status, output } = await makeSecret(join(tmpdir(), "no", "such", "folder"));
+  expect(status).toBe(1);
+  expect(output).toMatch(/^the secret in \S+ cannot be used \(ENOENT[^\n]*CT_SECRET\n$/);
+});
+
+function makeSecret(dataDir: string): Promise<{ status: number; output: string }> {
+  const program = join(ROOT, "edge/make-secret.ts");
+  return run(["--import", "tsx", program], { CT_DATA_DIR: dataDir });
+}
+
+/** Runs Node; resolves with its status and all that it wrote. */
+function run(
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<{ status: number; output: string }> {
+  const options = { cwd: ROOT, env: { PATH: process.env["PATH"], ...env } };
+  return new Promise((resolve) => {
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
+      const status = error === null ? 0 : Number(error.code ?? -1);
+      resolve({ status, output: stdout + stderr });
+    });
+  });
+}
