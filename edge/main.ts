@@ -5,6 +5,9 @@
 import { Command } from "commander";
 import { settingOptions } from "../shared/config.ts";
 import { VERSION } from "../shared/version.ts";
+import { eventsCommand } from "./commands/events.ts";
+import { listCommand } from "./commands/list.ts";
+import { sessionsCommand } from "./commands/sessions.ts";
 import { runEdge } from "./start-edge.ts";
 
 const start = new Command("start")
@@ -17,5 +20,8 @@ const program = new Command("ct-edge")
   .description("Starts an edge for live collaborative coding, and looks into one that runs.")
   .version(VERSION)
   .addCommand(start, { isDefault: true })
+  .addCommand(listCommand())
+  .addCommand(sessionsCommand())
+  .addCommand(eventsCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 await program.parseAsync();

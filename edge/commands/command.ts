@@ -1,0 +1,96 @@
+/**
+ * What the commands that look into a running edge have in common: their options, how their answer is printed, and how
+ * they end. What each asks of the store stands in its own file.
+ */
+import { Command, InvalidArgumentError, Option } from "commander";
+import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
+import { EdgeError, errorCode } from "../../shared/errors.ts";
+import { fail } from "../fail.ts";
+import { type Visit, visitStore } from "./visit.ts";
+
+export interface Answer {
+  /** For standard output, with its last line feed. */
+  readonly out: string;
+  /** What has no place there, because a program reads it. */
+  readonly note?: string;
+}
+
+/** What every such command is told by its options. */
+export interface CommonFlags {
+  /** For programs. */
+  readonly json?: true;
+  /** Session keys whole. */
+  readonly full?: true;
+}
+
+/** A command was asked for something that is not there. */
+export class CommandError extends EdgeError {
+  readonly code = "EDGE_COMMAND";
+  readonly source = "settings";
+  readonly retryable = false;
+}
+
+/**
+ * A command that asks the store. It ends the process: with status 0 when all is printed, with 1 and one line on standard
+ * error when the store cannot be reached.
+ */
+export function createStoreCommand<Flags extends CommonFlags>(needs: {
+  readonly name: string;
+  readonly description: string;
+  /** Options beyond `--json` and those that say where the store is. */
+  readonly options?: readonly Option[];
+  readonly ask: (visit: Visit, flags: Flags) => Promise<Answer>;
+}): Command {
+  const command = new Command(needs.name)
+    .description(needs.description)
+    .allowExcessArguments(false)
+    .action(async (flags: Flags & Record<string, unknown>) => {
+      try {
+        const settings = readSettings({ role: "command", env: process.env, flags });
+        const answer = await visitStore(settings, (visit) => needs.ask(visit, flags));
+        if (answer.note !== undefined) process.stderr.write(`ct-edge: ${answer.note}\n`);
+        await print(answer.out);
+        process.exit(0);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  for (const option of needs.options ?? []) command.addOption(option);
+  command.addOption(new Option("--json", "Print JSON, for programs."));
+  for (const option of storeOptions()) command.addOption(option);
+  return command;
+}
+
+/** `--limit`, from 1 to `max`. */
+export function limitOption(what: string, standard: number, max: number): Option {
+  return new Option("--limit <number>", what).default(standard).argParser((text: string) => {
+    const limit = Number(text);
+    if (/^\d+$/.test(text) && limit >= 1 && limit <= max) return limit;
+    throw new InvalidArgumentError(`It is a whole number from 1 to ${max}.`);
+  });
+}
+
+/** `--full`, for commands that show session keys. */
+export function fullOption(): Option {
+  return new Option("--full", "Show session keys whole; who has one can ask to join.");
+}
+
+/** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
+function storeOptions(): Option[] {
+  const redisFlag = flagOf("redisUrl");
+  return settingOptions("command").map((option) =>
+    option.long === redisFlag ? new Option(`--redis, ${option.flags}`, option.description) : option,
+  );
+}
+
+/** Resolves when all of it is written; whoever stops reading early (`head`) has seen enough. */
+async function print(text: string): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      process.stdout.once("error", reject);
+      process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+    });
+  } catch (error) {
+    if (errorCode(error) !== "EPIPE") throw error;
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * `ct-edge events`: the history of ownership, the newest last.
+ */
+import { type Command, Option } from "commander";
+import { isSessionId, type SessionId } from "../../shared/ids.ts";
+import { MAX_EVENTS, type StoredEvent } from "../../shared/store/store.ts";
+import {
+  CommandError,
+  type CommonFlags,
+  createStoreCommand,
+  fullOption,
+  limitOption,
+} from "./command.ts";
+import { sessionIds } from "./sessions.ts";
+import { harmlessJson, shownKey } from "./shown.ts";
+import { type Column, table } from "./table.ts";
+import type { Visit } from "./visit.ts";
+
+/** What `--json` prints in each line. Fields are added, never changed. */
+export interface ListedEvent {
+  /** Store time, ISO 8601 in UTC; `atMs` is the same in ms since the epoch. */
+  readonly at: string;
+  readonly atMs: number;
+  readonly kind: StoredEvent["kind"];
+  /** The beginning of its id, or all of it with `--full`. */
+  readonly session: string;
+  readonly worker: string;
+  readonly epoch: number;
+  readonly cause: string;
+}
+
+interface Flags extends CommonFlags {
+  readonly limit: number;
+  readonly session?: string;
+}
+
+const STANDARD_LIMIT = 100;
+/** Ids that are named when several begin as the operator says, with this many more characters. */
+const MAX_NAMED = 5;
+const NAMED_CHARS = 4;
+
+export function eventsCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "events",
+    description:
+      "Shows which worker got or lost a session, who came and left, and why; the newest last.",
+    options: [
+      new Option("--session <id>", "Only of this session; the beginning of its id is enough."),
+      limitOption("Show this many events at most, the newest ones.", STANDARD_LIMIT, MAX_EVENTS),
+      fullOption(),
+    ],
+    async ask(visit, { json, full, limit, session }) {
+      const events = await readHistory(visit, { limit, session });
+      const listed = events.map((event) => describeEvent(event, full === true));
+      const ignored = visit.ignored("event");
+      const note = ignored === 0 ? "" : ignoredNote(ignored);
+      if (!json) return { out: eventsTable(listed) + note };
+      const out = listed.map((event) => `${harmlessJson(event)}\n`).join("");
+      return { out, ...(note !== "" && { note: note.trimEnd() }) };
+    },
+  });
+}
+
+// --- what is known ---
+
+/** The newest events. `session` is an id, or the beginning of one. Throws `CommandError` unless it means one session. */
+async function readHistory(
+  { store }: Visit,
+  { limit, session }: { limit: number; session: string | undefined },
+): Promise<readonly StoredEvent[]> {
+  if (session === undefined) return store.readEvents({ limit });
+  const given = session.replace(/(…|\.\.\.)$/, "");
+  if (isSessionId(given)) return store.readEvents({ limit, sessionId: given });
+  if (!/^[A-Za-z0-9]{1,23}$/.test(given)) {
+    throw new CommandError(
+      "--session is the id of a session or its beginning: up to 24 letters and digits, as `ct-edge sessions` prints it",
+    );
+  }
+  const all = await store.readEvents({ limit: MAX_EVENTS });
+  const known = [...all.map(({ sessionId }) => sessionId), ...(await sessionIds(store))];
+  const sessionId = pickSession(given, known);
+  return all.filter((event) => event.sessionId === sessionId).slice(-limit);
+}
+
+/** The one of `known` that begins with `given`. Throws `CommandError` when there is none or there are several. Pure. */
+export function pickSession(given: string, known: readonly SessionId[]): SessionId {
+  const found = [...new Set(known)].filter((id) => id.startsWith(given));
+  const [only] = found;
+  if (only === undefined) {
+    throw new CommandError(
+      `no session begins with ${given}; \`ct-edge sessions\` and \`ct-edge events\` show which there are`,
+    );
+  }
+  if (found.length === 1) return only;
+  const chars = Math.min(only.length / 2, given.length + NAMED_CHARS);
+  const names = found.slice(0, MAX_NAMED).map((id) => `${id.slice(0, chars)}…`);
+  const more = found.length - names.length;
+  throw new CommandError(
+    `${found.length} sessions begin with ${given}: ${names.join(", ")}${more > 0 ? ` and ${more} more` : ""}; give more of the id (--full shows it whole)`,
+  );
+}
+
+/** Pure. */
+export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent {
+  const { atMs, kind, sessionId, worker, epoch, cause } = event;
+  return {
+    at: isoTime(atMs),
+    atMs,
+    kind,
+    session: shownKey(sessionId, isFull),
+    worker,
+    epoch,
+    cause,
+  };
+}
+
+/** A time that no calendar has (whoever can write to the store may be hostile) is shown as it is. */
+function isoTime(atMs: number): string {
+  const date = new Date(atMs);
+  return Number.isNaN(date.getTime()) ? String(atMs) : date.toISOString();
+}
+
+// --- as people read it ---
+
+const COLUMNS: readonly Column[] = [
+  { title: "TIME" },
+  { title: "EVENT" },
+  { title: "SESSION" },
+  { title: "WORKER" },
+  { title: "EPOCH", align: "right" },
+  { title: "CAUSE" },
+];
+
+/** Pure. */
+export function eventsTable(events: readonly ListedEvent[]): string {
+  if (events.length === 0) return "No event.\n";
+  return table(
+    COLUMNS,
+    events.map(({ at, kind, session, worker, epoch, cause }) => [
+      at,
+      kind,
+      session,
+      worker,
+      String(epoch),
+      cause,
+    ]),
+  );
+}
+
+function ignoredNote(ignored: number): string {
+  return `! Events in the store that cannot be parsed and are left out: ${ignored}; look who writes there.\n`;
+}

@@ -1,0 +1,199 @@
+/**
+ * `ct-edge sessions`: every session that is not closed, also those whose owner is gone, with who is in it.
+ */
+import type { Command } from "commander";
+import type { SessionId } from "../../shared/ids.ts";
+import type { Membership, SessionRecord, Store } from "../../shared/store/store.ts";
+import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
+import { cut, harmlessJson, shownAge, shownKey } from "./shown.ts";
+import { type Column, table } from "./table.ts";
+import type { Visit } from "./visit.ts";
+
+/** What `--json` prints. Fields are added, never changed. */
+export interface SessionsAnswer {
+  /** By owner, the oldest first. */
+  readonly sessions: readonly ListedSession[];
+  /** How many there are, listed or not. */
+  readonly total: number;
+  /** Sessions and parts of them that cannot be parsed. */
+  readonly ignored: number;
+  /** False while the store is new or was emptied: an owner that is missing may just not have said yet that it is there. */
+  readonly settled: boolean;
+}
+
+interface ListedSession {
+  /** The beginning of it, or all of it with `--full`. So is `alias`. */
+  readonly id: string;
+  readonly state: Exclude<SessionRecord["state"], "closed">;
+  readonly owner: string;
+  /** `restarted`: it lives, but has not taken the session up again. */
+  readonly ownerState: "lives" | "restarted" | "gone";
+  /** With `released`: who may take it. */
+  readonly heir?: string;
+  readonly epoch: number;
+  readonly alias?: string;
+  /** Store time in ms since the epoch. */
+  readonly createdMs: number;
+  readonly ageMs: number;
+  readonly peers: readonly { name: string; host: boolean; client: string }[];
+}
+
+interface Flags extends CommonFlags {
+  readonly limit: number;
+}
+
+const STANDARD_LIMIT = 1000;
+const MAX_LIMIT = 1_000_000;
+/** Sessions that are asked for at once: enough to hide the way to the store, too few to hold it up. */
+const BATCH = 50;
+
+export function sessionsCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "sessions",
+    description: "Lists the sessions that are not closed, and who is in them.",
+    options: [
+      limitOption("List this many sessions at most.", STANDARD_LIMIT, MAX_LIMIT),
+      fullOption(),
+    ],
+    async ask(visit, { json, full, limit }) {
+      const answer = await findSessions(visit, { limit, isFull: full === true });
+      return { out: json ? `${harmlessJson(answer, 2)}\n` : sessionsTable(answer) };
+    },
+  });
+}
+
+// --- what is known ---
+
+/** Asks the store for up to `limit` sessions. Each is as it was at one moment; all of them were asked one after the other. */
+export async function findSessions(
+  { store, ignored }: Visit,
+  how: { limit: number; isFull: boolean },
+): Promise<SessionsAnswer> {
+  const [membership, nowMs] = await Promise.all([store.members(), store.timeMs()]);
+  const ids = await sessionIds(store);
+  const wanted = ids.slice(0, how.limit);
+  const sessions: ListedSession[] = [];
+  for (let from = 0; from < wanted.length; from += BATCH) {
+    const batch = wanted.slice(from, from + BATCH);
+    const records = await Promise.all(batch.map((id) => store.findSession(id)));
+    for (const record of records) {
+      if (record === undefined) continue;
+      const session = describeSession(record, { membership, nowMs, isFull: how.isFull });
+      if (session !== undefined) sessions.push(session);
+    }
+  }
+  sessions.sort((a, b) => compare(a.owner, b.owner) || a.createdMs - b.createdMs);
+  return {
+    sessions,
+    total: ids.length,
+    ignored: ignored("session"),
+    settled: membership.booted,
+  };
+}
+
+/** Ids of all sessions that have not been closed, each once, in the order of their owners. */
+export async function sessionIds(store: Store): Promise<SessionId[]> {
+  // A session that changes its owner meanwhile may be listed twice.
+  const ids = new Set<SessionId>();
+  for (const owner of [...(await store.owners())].sort()) {
+    for (const id of await store.sessionsOf(owner)) ids.add(id);
+  }
+  return [...ids];
+}
+
+/** Undefined when it has been closed meanwhile. Pure. */
+export function describeSession(
+  record: SessionRecord,
+  seen: { membership: Membership; nowMs: number; isFull: boolean },
+): ListedSession | undefined {
+  const { id, state, owner, heir, epoch, alias, createdMs, peers } = record;
+  if (state === "closed") return undefined;
+  return {
+    id: shownKey(id, seen.isFull),
+    state,
+    owner,
+    ownerState: ownerState(record, seen.membership),
+    ...(heir !== undefined && { heir }),
+    epoch,
+    ...(alias !== undefined && { alias: shownKey(alias, seen.isFull) }),
+    createdMs,
+    ageMs: Math.max(0, seen.nowMs - createdMs),
+    peers: peers.map(({ user, host, client }) => ({ name: user.name, host, client })),
+  };
+}
+
+function ownerState(
+  { owner, incarnation }: SessionRecord,
+  { members }: Membership,
+): ListedSession["ownerState"] {
+  const member = members.find(({ id }) => id === owner);
+  if (member === undefined) return "gone";
+  return member.incarnation === incarnation ? "lives" : "restarted";
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+// --- as people read it ---
+
+const COLUMNS: readonly Column[] = [
+  { title: "SESSION" },
+  { title: "STATE" },
+  { title: "OWNER" },
+  { title: "EPOCH", align: "right" },
+  { title: "AGE", align: "right" },
+  { title: "HOSTS", align: "right" },
+  { title: "GUESTS", align: "right" },
+  { title: "ALIAS" },
+  { title: "NAMES" },
+];
+/** Names in one line. */
+const MAX_NAMES = 5;
+const MAX_NAME_CHARS = 40;
+
+/** The table, and a line for each thing that an operator should know. Pure. */
+export function sessionsTable(answer: SessionsAnswer): string {
+  const { sessions, total, ignored, settled } = answer;
+  const shown = sessions.length === 0 ? "No session.\n" : table(COLUMNS, sessions.map(row));
+  const notes: string[] = [];
+  if (total > sessions.length) {
+    notes.push(`${sessions.length} of ${total} sessions are listed; --limit lists more.`);
+  }
+  if (ignored > 0) {
+    notes.push(
+      `! Records in the store that cannot be parsed and are left out: ${ignored}; look who writes there.`,
+    );
+  }
+  if (!settled) {
+    notes.push(
+      "! The store is new or was emptied a moment ago: an owner that is gone may not have said yet that it is there.",
+    );
+  }
+  return shown + notes.map((note) => `${note}\n`).join("");
+}
+
+function row(session: ListedSession): string[] {
+  const { id, state, heir, owner, ownerState, epoch, ageMs, alias, peers } = session;
+  const hosts = peers.filter(({ host }) => host);
+  return [
+    id,
+    heir === undefined ? state : `${state} to ${heir}`,
+    ownerState === "lives" ? owner : `${owner} (${ownerState})`,
+    String(epoch),
+    shownAge(ageMs),
+    String(hosts.length),
+    String(peers.length - hosts.length),
+    alias ?? "",
+    namesOf(peers),
+  ];
+}
+
+/** The host comes first. A name is cut before others are, so that a long one hides nobody. */
+function namesOf(peers: ListedSession["peers"]): string {
+  const sorted = [...peers].sort((a, b) => Number(b.host) - Number(a.host));
+  const names = sorted.slice(0, MAX_NAMES).map(({ name }) => cut(name, MAX_NAME_CHARS));
+  const more = peers.length - names.length;
+  return names.join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

@@ -1,0 +1,339 @@
+/**
+ * The commands that look into a running edge, as processes: on one machine, with Redis, and with the store away.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { ListedEvent } from "../../edge/commands/events.ts";
+import type { ListAnswer } from "../../edge/commands/list.ts";
+import type { SessionsAnswer } from "../../edge/commands/sessions.ts";
+import { newIncarnation, newSessionId, type SessionKey, type WorkerId } from "../../shared/ids.ts";
+import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
+import type { SessionRecord, Store } from "../../shared/store/store.ts";
+import { VERSION } from "../../shared/version.ts";
+import { peer } from "../contract/store.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { type CommandResult, runCommand } from "../support/command.ts";
+import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { connectStore } from "../support/embedded-store.ts";
+import { openSession } from "../support/people.ts";
+import { freePort } from "../support/ports.ts";
+import { openStore, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
+
+/** What an operator is promised, also when the store is away. */
+const END_MS = 3000;
+/** Clears the screen and turns the direction of writing. */
+const HOSTILE_NAME = "\u001b[2J\u009b31mEve\u202e\r\n";
+const COMMANDS = ["list", "sessions", "events"] as const;
+
+describe("an edge on one machine", () => {
+  let edge: EdgeProcess;
+
+  beforeAll(async () => {
+    edge = await startEdge();
+  });
+  afterAll(() => edge.dispose());
+
+  const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
+
+  test("lists its processes for people", async () => {
+    // For a few seconds a store that has just started is not sure who is gone, and says so.
+    const { stdout } = await until("the store has settled", async () => {
+      const result = await run("list");
+      expect(result).toMatchObject({ status: 0, stderr: "" });
+      return !result.stdout.includes("!") && result;
+    });
+    const [titles, ...rows] = stdout.trimEnd().split("\n");
+    expect(titles).toMatch(/^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +INCARNATION +RING /);
+    expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(" "))).toEqual([
+      expect.stringMatching(/^balancer balancer-\w{8} -$/) as string,
+      "worker worker-1 up",
+      "worker worker-2 up",
+    ]);
+  });
+
+  test("lists its processes for programs", async () => {
+    const { status, stdout } = await run("list", "--json");
+    const answer = JSON.parse(stdout) as ListAnswer;
+    expect(status).toBe(0);
+    expect(
+      answer.workers.map(({ id, url, state, version }) => ({ id, url, state, version })),
+    ).toEqual(
+      edge.readFile().workers.map(({ id, port }) => ({
+        id,
+        url: `http://127.0.0.1:${port}`,
+        state: "up",
+        version: VERSION,
+      })),
+    );
+    expect(answer.balancers).toHaveLength(1);
+    expect(answer).toMatchObject({ ignored: 0, settled: expect.any(Boolean) as boolean });
+    const rings = [...answer.workers, ...answer.balancers].map((one) => one.ringFingerprint);
+    expect(new Set(rings)).toEqual(new Set([answer.ringFingerprint]));
+  });
+
+  test("shows a session with its people, its key by the beginning only", async () => {
+    const alias = "a key that is as good as an invitation";
+    const headers = { ctstickiness: alias };
+    const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2, headers });
+    const shown = `${sessionId.slice(0, 6)}…`;
+    const row = await until("the session is listed with everybody", async () => {
+      const { stdout } = await run("sessions");
+      return stdout.split("\n").find((line) => line.startsWith(shown) && line.includes("Guest 2"));
+    });
+    expect(row.replace(/ +/g, " ")).toMatch(
+      /^\w{6}… open worker-\d \d+ \d+s 1 2 a key … Host, Guest 1, Guest 2$/,
+    );
+
+    for (const args of [["sessions"], ["sessions", "--json"], ["events"], ["events", "--json"]]) {
+      const { status, stdout } = await run(...args);
+      expect(status).toBe(0);
+      expect(stdout).toContain(shown);
+      expect(stdout).not.toContain(sessionId);
+      expect(stdout).not.toContain(alias);
+      expect((await run(...args, "--full")).stdout).toContain(sessionId);
+    }
+    const { stdout } = await run("sessions", "--json", "--full");
+    const { sessions } = JSON.parse(stdout) as SessionsAnswer;
+    expect(sessions.find(({ id }) => id === sessionId)).toMatchObject({
+      alias,
+      state: "open",
+      ownerState: "lives",
+      peers: [
+        { name: "Host", host: true },
+        { name: "Guest 1", host: false },
+        { name: "Guest 2", host: false },
+      ],
+    });
+  });
+
+  test("tells the history of one session, by its id or the beginning of it", async () => {
+    const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+    await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
+    await host.leave();
+    const whole = await until("the history is written", async () => {
+      const { stdout } = await run("events", "--json", "--session", sessionId);
+      const events = stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as ListedEvent);
+      return events.at(-1)?.kind === "closed" && { stdout, events };
+    });
+    expect(whole.events[0]?.kind).toBe("created");
+    expect(whole.events.map(({ atMs }) => atMs)).toEqual(
+      whole.events.map(({ atMs }) => atMs).sort((a, b) => a - b),
+    );
+    const begins = sessionId.slice(0, 6);
+    expect(new Set(whole.events.map(({ session }) => session))).toEqual(new Set([`${begins}…`]));
+    for (const given of [begins, `${begins}…`]) {
+      expect((await run("events", "--json", "--session", given)).stdout).toBe(whole.stdout);
+    }
+    const last = await run("events", "--json", "--session", begins, "--limit", "1");
+    expect(last.stdout).toBe(`${whole.stdout.trimEnd().split("\n").at(-1)}\n`);
+
+    expectRefusal(await run("events", "--session", "000000"), "no session begins with 000000");
+    expectRefusal(await run("events", "--session", "../x"), "--session is the id of a session");
+    expect((await run("events", "--session", newSessionId())).stdout).toBe("No event.\n");
+  });
+
+  test("shows a session whose owner is gone, and people who call themselves what a terminal obeys", async () => {
+    const store = await connectStore(findStoreSocket(edge.dataDir) ?? "");
+    onTestFinished(() => store.close());
+    const record = await plantSession(store, "worker-9");
+    const { stdout } = await run("sessions");
+    const row = stdout.split("\n").find((line) => line.startsWith(record.id.slice(0, 6))) ?? "";
+    expect(row).toContain(" worker-9 (gone) ");
+    expect(row).toContain("\\u001b[2J\\u009b31mEve\\u202e\\u000d\\u000a");
+    for (const text of [stdout, (await run("sessions", "--json")).stdout]) {
+      expect(text).not.toMatch(/[^\P{Cc}\n]|\u202e/u);
+    }
+  });
+
+  test("is looked into in a moment, by a reader who stops early too", async () => {
+    for (const command of COMMANDS) {
+      const { status, tookMs } = await run(command);
+      expect(status).toBe(0);
+      expect(tookMs).toBeLessThan(END_MS);
+    }
+    const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
+    const shell = spawnSync(
+      "bash",
+      ["-c", 'set -o pipefail; "$0" "$1" events | true && echo fine', process.execPath, program],
+      { env: { ...process.env, CT_DATA_DIR: edge.dataDir }, encoding: "utf8" },
+    );
+    expect(shell).toMatchObject({ stdout: "fine\n", stderr: "" });
+  });
+});
+
+describe("an edge of many machines", () => {
+  let cluster: Cluster;
+  let folder: string;
+
+  beforeAll(async () => {
+    cluster = await startCluster({ workers: 2, balancers: 1 });
+    folder = mkdtempSync(join(tmpdir(), "ct-commands-"));
+  });
+  afterAll(async () => {
+    rmSync(folder, { recursive: true, force: true });
+    await cluster.dispose();
+  });
+
+  function file(name: string, text: string): string {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  }
+
+  test("is found by a flag, a variable, a file, and a file of settings", async () => {
+    const url = cluster.redisUrl;
+    const results = [
+      await runCommand(["list", "--redis", url, "--json"]),
+      await runCommand(["list", "--redis-url", url, "--json"]),
+      await runCommand(["list", "--json"], { CT_REDIS_URL: url }),
+      await runCommand(["list", "--json"], { CT_REDIS_URL_FILE: file("url", `${url}\n`) }),
+      await runCommand(["list", "--json", "--config", file("env", `CT_REDIS_URL=${url}\n`)]),
+    ];
+    for (const { status, stdout, stderr, tookMs } of results) {
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      const { workers, balancers } = JSON.parse(stdout) as ListAnswer;
+      expect(workers.map(({ id }) => id)).toEqual(["worker-1", "worker-2"]);
+      expect(balancers).toHaveLength(1);
+      expect(tookMs).toBeLessThan(END_MS);
+    }
+  });
+
+  test("shows its sessions and their history, also when an owner is gone", async () => {
+    const at = { baseUrl: cluster.balancers[0]?.url ?? "" };
+    const { sessionId } = await openSession({ ...at, guestCount: 1 });
+    const run = (...args: string[]) => runCommand([...args, "--redis", cluster.redisUrl]);
+    const shown = `${sessionId.slice(0, 6)}…`;
+    await until("the session is listed with everybody", async () => {
+      const { stdout } = await run("sessions");
+      return stdout.includes(shown) && stdout.includes(" Host, Guest 1\n");
+    });
+    const { stdout } = await run("events", "--session", sessionId.slice(0, 6));
+    expect(stdout.split("\n")[1]).toMatch(/^\d{4}-.*Z +created +\w{6}… +worker-\d +\d+ /);
+
+    const { store } = openStore(cluster.redisUrl);
+    onTestFinished(() => store.close());
+    const record = await plantSession(store, "worker-9");
+    const answer = JSON.parse((await run("sessions", "--json", "--full")).stdout) as SessionsAnswer;
+    expect(answer.sessions.find(({ id }) => id === record.id)).toMatchObject({
+      owner: "worker-9",
+      ownerState: "gone",
+      peers: [{ name: HOSTILE_NAME }],
+    });
+    expect(answer.total).toBe(answer.sessions.length);
+    const limited = await run("sessions", "--limit", "1");
+    expect(limited.stdout).toContain(`1 of ${answer.total} sessions are listed`);
+  });
+
+  test("lists what can be parsed, and counts what cannot", async () => {
+    const admin = cluster.redis.admin();
+    await admin.set("{ct}:member:evil", "nonsense", "PX", 60_000);
+    await admin.zadd("{ct}:members", Date.now(), "evil");
+    onTestFinished(async () => {
+      await admin.del("{ct}:member:evil");
+    });
+    const { status, stdout } = await runCommand(["list", "--redis", cluster.redisUrl]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("worker-2");
+    expect(stdout).toMatch(/^! Records in the store that cannot be parsed and are left out: 1; /m);
+  });
+
+  test("cannot be looked into with a wrong password, which is not shown", async () => {
+    const redis = await startRedis({ port: true, password: "s3cret" });
+    onTestFinished(() => redis.close());
+    const urlWith = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;
+    const right = await runCommand(["list", "--redis", urlWith("s3cret")]);
+    expect(right).toMatchObject({ status: 0, stderr: "" });
+    const result = await runCommand(["list", "--redis", urlWith("wr0ng")]);
+    expectRefusal(result, /Redis at 127.0.0.1:\d+: Redis refuses the user or the password; /);
+    expect(result.stderr).not.toContain("wr0ng");
+    const bad = await runCommand(["list"], { CT_REDIS_URL: "http://user:s3cret@host" });
+    expectRefusal(bad, "CT_REDIS_URL=(not shown) is not allowed");
+    expect(bad.stderr).not.toContain("s3cret");
+  });
+});
+
+describe("without a store", () => {
+  test("a command says where it looked and what to do", async () => {
+    const url = `redis://:s3cret@127.0.0.1:${await freePort()}`;
+    const dataDir = mkdtempSync(join(tmpdir(), "ct-nobody-"));
+    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+    for (const command of COMMANDS) {
+      const away = await runCommand([command], { CT_REDIS_URL: url });
+      expectRefusal(away, /the store cannot be reached: Redis at .*: the connection was refused; /);
+      expect(away.stderr).toContain("CT_REDIS_URL");
+      expect(away.stderr).not.toContain("s3cret");
+      const nobody = await runCommand([command, "--data-dir", dataDir]);
+      expectRefusal(nobody, `CT_DATA_DIR=${dataDir}: no edge of this user is found there; `);
+    }
+    const missing = await runCommand(["list"], { CT_DATA_DIR: join(dataDir, "missing") });
+    expectRefusal(missing, "no edge of this user is found there");
+  });
+
+  test("a command waits no longer than 3 s for a Redis that hangs", async () => {
+    const redis = await startRedis({ port: true });
+    onTestFinished(() => redis.close());
+    redis.pause();
+    const results = await Promise.all(
+      COMMANDS.map((command) =>
+        runCommand([command, "--json"], { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
+      ),
+    );
+    redis.resume();
+    for (const result of results) expectRefusal(result, /Redis at .*: no answer /);
+  });
+
+  test("a command says that an edge is stopped, or hangs", async () => {
+    const edge = await startEdge();
+    onTestFinished(() => edge.dispose());
+    const env = { CT_DATA_DIR: edge.dataDir };
+    process.kill(edge.pid, "SIGSTOP");
+    const hanging = await runCommand(["sessions"], env);
+    process.kill(edge.pid, "SIGCONT");
+    expectRefusal(
+      hanging,
+      /the store of its edge cannot be reached \(no answer within 2000 ms\); /,
+    );
+    await edge.stop();
+    const stopped = await runCommand(["sessions"], env);
+    expectRefusal(
+      stopped,
+      /CT_DATA_DIR=.*: the store of its edge cannot be reached \(.*\); start /,
+    );
+  });
+});
+
+// --- what the tests are told with ---
+
+/** Status 1, nothing on standard output, one line on standard error, in time. */
+function expectRefusal(result: CommandResult, line: string | RegExp): void {
+  expect(result).toMatchObject({ status: 1, stdout: "" });
+  expect(result.stderr).toMatch(/^ct-edge: [^\n]+\n$/);
+  expect(result.stderr).toMatch(line);
+  expect(result.tookMs).toBeLessThan(END_MS);
+}
+
+/** An open session of a worker that is not there, with somebody in it whose name is hostile. */
+async function plantSession(store: Store, owner: string): Promise<SessionRecord> {
+  const created = await store.createSession({
+    sessionId: newSessionId(),
+    owner: owner as WorkerId,
+    incarnation: newIncarnation(),
+    alias: "\u001b[2J\u00ff an alias of any bytes" as SessionKey,
+    userId: "eve",
+    maxPerUser: 10,
+  });
+  if (created.outcome !== "created") throw new Error(`not created: ${created.outcome}`);
+  const { record } = created;
+  const holder = { sessionId: record.id, owner: record.owner, epoch: record.epoch };
+  await store.openSession(holder);
+  await store.putPeer(holder, peer({ user: { id: "eve", name: HOSTILE_NAME } }));
+  return record;
+}

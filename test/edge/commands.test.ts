@@ -1,0 +1,287 @@
+/** What the commands show of what they read, in values; the commands as processes: test/e2e/commands.test.ts. */
+import { describe, expect, test } from "vitest";
+import { describeEvent, eventsTable, pickSession } from "../../edge/commands/events.ts";
+import { describeMembers, listTable } from "../../edge/commands/list.ts";
+import {
+  describeSession,
+  type SessionsAnswer,
+  sessionsTable,
+} from "../../edge/commands/sessions.ts";
+import { cut, harmless, harmlessJson, shortKey, shownAge } from "../../edge/commands/shown.ts";
+import { table } from "../../edge/commands/table.ts";
+import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
+import type { MemberRecord } from "../../shared/membership/member.ts";
+import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";
+import { balancer, peer, worker } from "../contract/store.ts";
+
+const INCARNATION = "AAAABBBBCCCCDDDD" as Incarnation;
+const CREATED_MS = 1_700_000_000_000;
+/** Clears the screen, sets the title, turns the direction, in 7 and in 8 bits. */
+const HOSTILE = "\u001b[2J\u001b]0;x\u0007\u009b31m\u202eevil\u2028\r\n\u0000\u007f\ufeff";
+
+describe("what strangers wrote", () => {
+  test("is shown without anything that a terminal obeys or that forges a line", () => {
+    expect(harmless(HOSTILE)).toBe(
+      "\\u001b[2J\\u001b]0;x\\u0007\\u009b31m\\u202eevil\\u2028\\u000d\\u000a\\u0000\\u007f\\ufeff",
+    );
+    expect(harmless("\ud800 half, \u{e0041} tag")).toBe("\\ud800 half, \\udb40\\udc41 tag");
+  });
+
+  test("keeps the letters of every language, and emoji", () => {
+    const names = "Zoë, 明, می‌خواهم, 👩‍💻";
+    expect(harmless(names)).toBe(names);
+  });
+
+  test("is cut between characters, however long it is", () => {
+    expect(cut("abc", 3)).toBe("abc");
+    expect(cut("abcd", 3)).toBe("abc…");
+    expect(cut("👩👩👩👩", 3)).toBe("👩👩👩…");
+    expect(cut("👩👩👩", 3)).toBe("👩👩👩");
+    expect(harmless("x".repeat(1_000_000))).toBe(`${"x".repeat(200)}…`);
+  });
+
+  test("is the same value in JSON, but harmless to look at", () => {
+    const value = { name: HOSTILE, list: ["\u{e0041}"] };
+    for (const text of [harmlessJson(value), harmlessJson(value, 2)]) {
+      expect(JSON.parse(text)).toEqual(value);
+      expect(text.replaceAll("\n", "")).toMatch(/^[\x20-\x7e]+$/);
+    }
+    expect(harmlessJson(value)).not.toContain("\n");
+  });
+});
+
+describe("a session key", () => {
+  test("is shown by its beginning, never by more than half of it", () => {
+    expect(shortKey("ABCDEFGHIJKLMNOPQRSTUVWX")).toBe("ABCDEF…");
+    expect(shortKey("team-a")).toBe("tea…");
+    expect(shortKey("x")).toBe("…");
+  });
+});
+
+test("an age has two units at most", () => {
+  const second = 1000;
+  const minute = 60 * second;
+  const hour = 60 * minute;
+  expect([-5, 999, 59 * second, minute, 90 * second, hour + 59 * second].map(shownAge)).toEqual([
+    "0s",
+    "0s",
+    "59s",
+    "1m",
+    "1m 30s",
+    "1h",
+  ]);
+  expect(shownAge(25 * hour + 61 * minute)).toBe("1d 2h");
+});
+
+test("a table is aligned, and a cell cannot leave it", () => {
+  const columns = [{ title: "ID" }, { title: "COUNT", align: "right" }, { title: "NAME" }] as const;
+  const rows = [
+    ["worker-10", "7", "a\nb"],
+    ["w", "1000000", ""],
+  ];
+  expect(table(columns, rows)).toBe(
+    ["ID           COUNT  NAME", "worker-10        7  a\\u000ab", "w          1000000  -", ""].join(
+      "\n",
+    ),
+  );
+});
+
+describe("the list", () => {
+  test("shows balancers and workers, each with what it says of itself", () => {
+    expect(listTable(listOf([busy("worker-2"), busy("worker-1"), balancerWith("r1")]))).toBe(
+      [
+        "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  INCARNATION  RING  VERSION  URL",
+        "balancer  balancer-1  -             -            -       -  AAAABBBB     r1    1.2.3    -",
+        "worker    worker-1    up            3           12  1.5 ms  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "worker    worker-2    up            3           12  1.5 ms  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("says that nobody is there", () => {
+    expect(listTable(listOf([]))).toBe("No balancer and no worker has a lease.\n");
+  });
+
+  test("marks who sees another ring than most, and says so", () => {
+    const answer = listOf([busy("worker-1"), busy("worker-2", "r2"), balancerWith("r1")]);
+    expect(answer.ringFingerprint).toBe("r1");
+    expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, true]);
+    const [, first, second, third, note] = listTable(answer).split("\n");
+    expect(first).toContain(" r1 ");
+    expect(second).toContain(" r1 ");
+    expect(third).toContain(" r2 ! ");
+    expect(note).toMatch(/^! worker-2: not the ring that the others have; /);
+  });
+
+  test("marks everybody when no ring is seen by most", () => {
+    const answer = listOf([busy("worker-1"), busy("worker-2", "r2")]);
+    expect(answer.ringFingerprint).toBeNull();
+    expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([true, true]);
+    expect(listTable(answer)).toContain("! The processes do not agree on one ring; ");
+  });
+
+  test("takes nobody who has not seen a ring yet for one who differs", () => {
+    const answer = listOf([busy("worker-1", ""), busy("worker-2"), balancerWith("r1")]);
+    expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, false]);
+    expect(listOf([busy("worker-1", "")]).ringFingerprint).toBeNull();
+  });
+
+  test("counts records that make no sense, and says when the store is new", () => {
+    const text = listTable(listOf([], { ignored: 2, booted: false }));
+    expect(text).toMatch(/^! Records in the store that cannot be parsed and are left out: 2; /m);
+    expect(text).toMatch(/^! The store is new or was emptied a moment ago: /m);
+  });
+
+  test("lets no record drive the terminal", () => {
+    const hostile = { ...busy("worker-1"), version: HOSTILE, url: "http://\u001b[2J:1" };
+    expect(listTable(listOf([hostile]))).toMatch(/^[\x20-\x7e\n]+$/);
+  });
+});
+
+describe("the sessions", () => {
+  const owner = worker("worker-1", INCARNATION);
+  const host = peer({ host: true, user: { id: "1", name: "Ada" }, client: "ide/1" });
+
+  function describeIt(more: Partial<SessionRecord>, members: MemberRecord[] = [owner]) {
+    const membership: Membership = { members, ignored: 0, booted: true };
+    const nowMs = CREATED_MS + 90_000;
+    return describeSession(session(more), { membership, nowMs, isFull: false });
+  }
+
+  function tableOf(more: Partial<SessionRecord>, members?: MemberRecord[]): string {
+    const described = describeIt(more, members);
+    return sessionsTable(answerOf({ sessions: described === undefined ? [] : [described] }));
+  }
+
+  test("are shown with who owns them and who is in them, the host first, keys by their beginning", () => {
+    const guest = peer({ user: { id: "2", name: "Bob" } });
+    const alias = "the secret key" as SessionKey;
+    expect(tableOf({ peers: [guest, host], alias })).toBe(
+      [
+        "SESSION  STATE  OWNER     EPOCH     AGE  HOSTS  GUESTS  ALIAS    NAMES",
+        "ABCDEF…  open   worker-1      7  1m 30s      1       1  the se…  Ada, Bob",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("are values for programs, keys by their beginning", () => {
+    expect(describeIt({ peers: [host], state: "released", heir: "worker-2" as WorkerId })).toEqual({
+      id: "ABCDEF…",
+      state: "released",
+      owner: "worker-1",
+      ownerState: "lives",
+      heir: "worker-2",
+      epoch: 7,
+      createdMs: CREATED_MS,
+      ageMs: 90_000,
+      peers: [{ name: "Ada", host: true, client: "ide/1" }],
+    });
+  });
+
+  test("say whose owner is gone, whose owner was restarted, and who may take one", () => {
+    expect(tableOf({}, [])).toContain(" worker-1 (gone) ");
+    expect(tableOf({}, [worker("worker-1")])).toContain(" worker-1 (restarted) ");
+    const heir = "worker-2" as WorkerId;
+    expect(tableOf({ state: "released", heir })).toContain(" released to worker-2 ");
+  });
+
+  test("leave out one that was closed meanwhile", () => {
+    expect(describeIt({ state: "closed" })).toBeUndefined();
+    expect(tableOf({ state: "closed" })).toBe("No session.\n");
+  });
+
+  test("name a few people, whatever they call themselves", () => {
+    const crowd = Array.from({ length: 50 }, (_, i) =>
+      peer({ user: { id: `${i}`, name: `N${i}` } }),
+    );
+    expect(tableOf({ peers: crowd })).toMatch(/ N0, N1, N2, N3, N4 and 45 more\n$/);
+    const evil = peer({ user: { id: "x", name: HOSTILE } });
+    const text = tableOf({
+      peers: [evil, peer({ user: { id: "y", name: "n".repeat(1000) } }), host],
+    });
+    expect(text).not.toMatch(/[^\P{Cc}\n]|[\u2028\u202e]/u);
+    expect(text.split("\n")).toHaveLength(3);
+    expect(text).toContain(" Ada, \\u001b[2J");
+    expect(text).toContain(`, ${"n".repeat(40)}…\n`);
+  });
+
+  test("say when not all are listed, and when records make no sense", () => {
+    const text = sessionsTable(answerOf({ total: 12, ignored: 3, settled: false }));
+    expect(text).toContain("0 of 12 sessions are listed; --limit lists more.\n");
+    expect(text).toMatch(/^! Records in the store that cannot be parsed and are left out: 3; /m);
+    expect(text).toMatch(/^! The store is new /m);
+  });
+});
+
+describe("the events", () => {
+  const event: StoredEvent = {
+    kind: "resumed",
+    sessionId: "ABCDEFGHIJKLMNOPQRSTUVWX" as SessionId,
+    worker: "worker-1" as WorkerId,
+    epoch: 7,
+    cause: "lease-gone",
+    atMs: CREATED_MS,
+  };
+
+  test("are a line each", () => {
+    expect(eventsTable([describeEvent(event, false)])).toBe(
+      [
+        "TIME                      EVENT    SESSION  WORKER    EPOCH  CAUSE",
+        "2023-11-14T22:13:20.000Z  resumed  ABCDEF…  worker-1      7  lease-gone",
+        "",
+      ].join("\n"),
+    );
+    expect(eventsTable([])).toBe("No event.\n");
+  });
+
+  test("show the key whole only when asked to, and times that are none as they are", () => {
+    expect(describeEvent(event, true).session).toBe("ABCDEFGHIJKLMNOPQRSTUVWX");
+    expect(describeEvent({ ...event, atMs: 1e300 }, false).at).toBe("1e+300");
+  });
+
+  test("are of the one session that begins as the operator says", () => {
+    const ids = ["ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFzzzzzzzzzzzzzzzzzz"] as SessionId[];
+    expect(pickSession("ABCDEFG", [...ids, ...ids])).toBe(ids[0]);
+    expect(() => pickSession("ABCDEF", ids)).toThrow(
+      "2 sessions begin with ABCDEF: ABCDEFGHIJ…, ABCDEFzzzz…; give more of the id (--full shows it whole)",
+    );
+    expect(() => pickSession("x", ids)).toThrow("no session begins with x; ");
+  });
+});
+
+// --- values ---
+
+function busy(id: string, ringFingerprint = "r1"): MemberRecord {
+  const load = { sessions: 3, connections: 12, lagMs: 1.5 };
+  return { ...worker(id, INCARNATION), load, ringFingerprint };
+}
+
+function balancerWith(ringFingerprint: string): MemberRecord {
+  return { ...balancer("balancer-1"), incarnation: INCARNATION, ringFingerprint };
+}
+
+function listOf(members: MemberRecord[], more: Partial<Membership> = {}) {
+  return describeMembers({ members, ignored: 0, booted: true, ...more });
+}
+
+function session(more: Partial<SessionRecord>): SessionRecord {
+  return {
+    id: "ABCDEFGHIJKLMNOPQRSTUVWX" as SessionId,
+    owner: "worker-1" as WorkerId,
+    incarnation: INCARNATION,
+    epoch: 7,
+    state: "open",
+    userId: "user",
+    clock: 0,
+    peers: [],
+    buriedTokens: [],
+    createdMs: CREATED_MS,
+    ...more,
+  };
+}
+
+function answerOf(more: Partial<SessionsAnswer>): SessionsAnswer {
+  return { sessions: [], total: more.sessions?.length ?? 0, ignored: 0, settled: true, ...more };
+}

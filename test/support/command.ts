@@ -1,0 +1,47 @@
+/**
+ * `ct-edge COMMAND` as people run it: a process of its own, from dist/, whose output is a pipe.
+ */
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { buildOnce } from "./build.ts";
+
+export interface CommandResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** From its start until its end. */
+  readonly tookMs: number;
+}
+
+const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
+/** A command that hangs is a failed test, not one that never ends. */
+const KILL_MS = 20_000;
+
+/** Runs it to its end. Of this process's settings (`CT_…`) it gets none. */
+export async function runCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<CommandResult> {
+  await buildOnce();
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(CT_|npm_)/.test(name));
+  const startMs = performance.now();
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...Object.fromEntries(inherited), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const kill = setTimeout(() => child.kill("SIGKILL"), KILL_MS);
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  clearTimeout(kill);
+  return { status, stdout, stderr, tookMs: performance.now() - startMs };
+}
