@@ -18,7 +18,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   const cells = rows.map((row) => columns.map((_, i) => harmless(row[i] ?? "") || "-"));
   const titles = columns.map(({ title }) => title);
   const lines = [titles, ...cells];
-  const widths = columns.map((_, i) => Math.max(...lines.map((line) => lengthOf(line[i]))));
+  const widths = columns.map((_, i) => widestOf(lines, i));
   return lines.map((line) => `${layOut(line, columns, widths)}\n`).join("");
 }
 
@@ -32,6 +32,10 @@ function layOut(
     return columns[i]?.align === "right" ? gap + cell : cell + gap;
   });
   return cells.join("  ").trimEnd();
+}
+
+function widestOf(lines: readonly (readonly string[])[], column: number): number {
+  return lines.reduce((widest, line) => Math.max(widest, lengthOf(line[column])), 0);
 }
 
 function lengthOf(cell: string | undefined): number {

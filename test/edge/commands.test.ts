@@ -86,6 +86,11 @@ test("a table is aligned, and a cell cannot leave it", () => {
   );
 });
 
+test("a table may have a million rows", () => {
+  const rows = Array.from({ length: 1_000_000 }, () => ["x"]);
+  expect(table([{ title: "ID" }], rows)).toHaveLength(3 + 2 * 1_000_000);
+});
+
 describe("the list", () => {
   test("shows balancers and workers, each with what it says of itself", () => {
     expect(listTable(listOf([busy("worker-2"), busy("worker-1"), balancerWith("r1")]))).toBe(
