@@ -5,13 +5,13 @@ import { randomBytes } from "node:crypto";
 import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
-import type { Store } from "../shared/store/store.ts";
 import { createDeadlines } from "./deadlines.ts";
-import { createDirectory, type Directory, type MembershipView } from "./directory.ts";
+import { createDirectory, type Directory } from "./directory.ts";
 import type { DownstreamLimits } from "./downstream.ts";
 import type { TrustedProxies } from "./headers.ts";
 import { createHolds } from "./holds.ts";
 import { type Listener, listen } from "./listener.ts";
+import type { Members } from "./members.ts";
 import { createExchange } from "./proxy.ts";
 import type { Certificate } from "./tls.ts";
 import type { BugReport, Transport } from "./transport/transport.ts";
@@ -30,12 +30,10 @@ export interface DataPath {
 export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
-  readonly view: MembershipView;
-  readonly store: Pick<Store, "findSession">;
+  readonly members: Pick<Members, "view" | "sessions" | "prove" | "probe" | "loadIsKnown">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly edgeKey: Buffer;
   readonly trusted: TrustedProxies;
   readonly certificate: Certificate | undefined;
   readonly bind: string;
@@ -46,15 +44,16 @@ export async function startDataPath(needs: {
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;
 }): Promise<DataPath> {
-  const { clock, counters, transport, log } = needs;
+  const { clock, counters, transport, log, members } = needs;
   const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
   const tunnels = createTunnels({ clock });
   const directory = createDirectory({
-    view: needs.view,
-    store: needs.store,
+    view: members.view,
+    store: members.sessions,
+    loadIsKnown: members.loadIsKnown,
     clock,
     counters,
-    createUpstream: (record) => new Upstream(record, { ...needs, deadlines }),
+    createUpstream: (record) => new Upstream(record, { ...needs, ...members, deadlines }),
     onMoved: (key, epoch) => tunnels.endMoved(key, epoch),
     random: Math.random,
   });

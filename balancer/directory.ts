@@ -71,6 +71,8 @@ export function createDirectory(needs: {
   clock: Clock;
   counters: Counters;
   createUpstream: (record: WorkerRecord) => Upstream;
+  /** Whether workers say how many sessions they have; if not, none is capped. */
+  loadIsKnown: boolean;
   /** Called when a session is seen under a higher epoch at another worker. */
   onMoved: (key: SessionKey, epoch: number) => void;
   /** 0 to below 1. */
@@ -195,9 +197,10 @@ export function createDirectory(needs: {
     );
     const well = known.filter((upstream) => !upstream.isSuspect);
     const some = well.length > 0 ? well : known;
-    const upstream = pickLeastLoaded(isCreate ? withinLoadCap(some) : some, needs.random);
+    const isCounted = isCreate && needs.loadIsKnown;
+    const upstream = pickLeastLoaded(isCounted ? withinLoadCap(some) : some, needs.random);
     if (upstream === undefined) return { upstream, rule: "none", reason: "nobody" };
-    if (isCreate) upstream.noteCreate();
+    if (isCounted) upstream.noteCreate();
     return { upstream, rule: "none", reason: "load" };
   }
 

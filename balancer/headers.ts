@@ -2,10 +2,9 @@
  * The fields that go to the other side: hop-by-hop ones removed, forwarding ones by policy, ours added, the words between
  * balancers and workers kept from clients. Pure; new lists, nothing is edited in place.
  */
-import { BlockList, isIP, isIPv4 } from "node:net";
-import { SettingError } from "../shared/config.ts";
 import { EDGE_FIELD, EDGE_FIELD_PREFIX, KEY_FIELD } from "../shared/edge-headers.ts";
 import type { SessionKey } from "../shared/ids.ts";
+import { parseNetworks } from "../shared/networks.ts";
 import { type Field, makeField } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
@@ -64,8 +63,8 @@ export interface Hop {
   readonly requestId: string;
   /** The worker's own `host:port`, for a client of HTTP/1.0 that named no host. */
   readonly workerHost: string;
-  /** `x-ct-edge` of the worker that is meant. */
-  readonly edgeProof: string;
+  /** `x-ct-edge` of the worker that is meant; undefined without a secret. */
+  readonly edgeProof: string | undefined;
   /** The key that the client chose by header or path. */
   readonly key: SessionKey | undefined;
   /** Whether it asks for a WebSocket. */
@@ -79,7 +78,8 @@ export function requestFields(head: RequestHead, hop: Hop): Field[] {
     if (isKeptOfRequest(field, head)) fields.push(field);
   }
   fields.push(...framingFields(head.framing), ...forwardingFields(head, hop));
-  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId), makeField(EDGE_FIELD, hop.edgeProof));
+  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId));
+  if (hop.edgeProof !== undefined) fields.push(makeField(EDGE_FIELD, hop.edgeProof));
   if (hop.key !== undefined) fields.push(makeField(KEY_FIELD, hop.key));
   if (hop.upgrade) fields.push(CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
   return fields;
@@ -133,30 +133,7 @@ export interface TrustedProxies {
 
 /** Reads `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
 export function createTrustedProxies(list: readonly string[]): TrustedProxies {
-  if (list.length === 0) return { has: () => false };
-  const known = new BlockList();
-  for (const entry of list) addRange(known, entry);
-  return {
-    has: (address) => isIP(address) !== 0 && known.check(address, family(address)),
-  };
-}
-
-function addRange(known: BlockList, entry: string): void {
-  const slash = entry.indexOf("/");
-  const address = slash < 0 ? entry : entry.slice(0, slash);
-  const bits = slash < 0 ? undefined : Number(entry.slice(slash + 1));
-  const maxBits = isIPv4(address) ? 32 : 128;
-  if (isIP(address) === 0 || (bits !== undefined && bits > maxBits)) {
-    throw new SettingError(
-      `CT_TRUSTED_PROXIES=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
-    );
-  }
-  if (bits === undefined) known.addAddress(address, family(address));
-  else known.addSubnet(address, bits, family(address));
-}
-
-function family(address: string): "ipv4" | "ipv6" {
-  return isIPv4(address) ? "ipv4" : "ipv6";
+  return parseNetworks("CT_TRUSTED_PROXIES", list);
 }
 
 /**

@@ -5,33 +5,23 @@
 import { Command } from "commander";
 import { sleep, systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
-import { newIncarnation, randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
+import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
-import { createLease } from "../shared/membership/lease.ts";
-import { createMembershipView } from "../shared/membership/view.ts";
+import { defaultBind } from "../shared/membership/reach.ts";
 import { createCounters } from "../shared/metrics.ts";
-import {
-  endOnBugs,
-  fail,
-  openPort,
-  reportReady,
-  required,
-  stopOnRequest,
-} from "../shared/program.ts";
-import { deriveKeys } from "../shared/secret.ts";
+import { endOnBugs, fail, openPort, reportReady, stopOnRequest } from "../shared/program.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { openStatusPort } from "../shared/status-port.ts";
-import { connectStore } from "../shared/store/connect.ts";
+import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
+import { createMembers } from "./members.ts";
 import { statusOf } from "./status.ts";
 import { loadCertificate } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;
-/** The status port carries no secrets, but is nobody's business outside. */
-const STATUS_HOST = "127.0.0.1";
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
 /** How long the ports stay closed for the first look at who is there; with the store away they open without it. */
@@ -76,16 +66,13 @@ async function startBalancer(settings: Settings): Promise<void> {
     process.exit(0);
   });
 
-  const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
   const certificate = loadCertificate({ cert: settings.tlsCert, key: settings.tlsKey });
   const trusted = createTrustedProxies(settings.trustedProxies);
 
-  const store = connectStore({ settings, name: id, clock, log, counters });
-  shutdown.add("store", () => store.close());
-  const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
-  shutdown.add("membership", () => view.close());
+  const members = createMembers({ settings, id, clock, log, counters });
+  shutdown.add("membership", () => members.close());
   // A client that comes right after a start shall not be told that there is no worker.
-  await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
+  await Promise.race([members.start(), sleep(clock, FIRST_VIEW_MS)]);
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
@@ -93,12 +80,10 @@ async function startBalancer(settings: Settings): Promise<void> {
     ...settings,
     transport: createNetTransport({ reportBug }),
     reportBug,
-    view,
-    store,
+    members,
     clock,
     log,
     counters,
-    edgeKey: keys.edge,
     trusted,
     certificate,
     limits: settings,
@@ -106,34 +91,17 @@ async function startBalancer(settings: Settings): Promise<void> {
   shutdown.add("traffic", () => dataPath.close());
 
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
+  const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   const status = await openPort("CT_STATUS_PORT", statusPort, () =>
     openStatusPort({
-      host: STATUS_HOST,
+      host: statusBind,
       port: statusPort,
-      source: statusOf({ dataPath, view, store, counters }),
+      source: statusOf({ dataPath, members, counters }),
     }),
   );
   shutdown.add("status", () => status.close());
 
-  const incarnation = newIncarnation();
-  const lease = createLease({
-    store,
-    clock,
-    log,
-    describe: () => ({
-      kind: "balancer",
-      id,
-      incarnation,
-      statusUrl: `http://${STATUS_HOST}:${status.port}`,
-      version: VERSION,
-      ringFingerprint: view.ring.fingerprint,
-    }),
-    // Its name is random, so nobody can have the same.
-    onReplaced: () => log.error({}, "another balancer has the same name"),
-  });
-  shutdown.add("lease", () => lease.close());
-  // It keeps no traffic waiting: with the store away it goes on trying.
-  void lease.start();
+  members.announce({ statusBind, statusPort: status.port });
 
   const { httpPort, tlsPort } = dataPath.listener;
   const ports = {

@@ -5,7 +5,7 @@
 import type { Clock, Timer } from "../shared/clock.ts";
 import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../shared/edge-headers.ts";
 import { EdgeError } from "../shared/errors.ts";
-import { isSessionId, isWorkerId, type SessionKey, toSessionKey } from "../shared/ids.ts";
+import { isSessionId, isWorkerName, type SessionKey, toSessionKey } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { healthAnswer, MovingError, NoUpstreamError, statusOf } from "./answers.ts";
@@ -335,7 +335,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       return false;
     }
     const owner = fieldValue(head, OWNER_FIELD);
-    if (owner === undefined || !isWorkerId(owner)) return this.#chooseAgain();
+    if (owner === undefined || !isWorkerName(owner)) return this.#chooseAgain();
     this.#hasOwner = true;
     const key = toSessionKey(fieldValue(head, KEY_FIELD) ?? "") ?? this.#route.key?.key;
     const epoch = readEpoch(head);

@@ -2,25 +2,23 @@
  * One worker as the balancer sees it: its address (only ever from membership), whether it is well, how busy it is, and
  * the connections that are kept to it.
  */
-import { request } from "undici";
 import type { Clock, Timer } from "../shared/clock.ts";
-import { edgeProof } from "../shared/edge-headers.ts";
 import { describeError, errorCode } from "../shared/errors.ts";
 import type { WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { Deadlines } from "./deadlines.ts";
-import type { Address, Connection, Dial, Transport } from "./transport/transport.ts";
+import { type Probe, ProofRefusedError } from "./probe.ts";
+import type { Address, BugReport, Connection, Dial, Transport } from "./transport/transport.ts";
 import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
 
 /** Idle connections kept to one worker. */
 const MAX_IDLE = 256;
 /** How long one is kept: less than the 70 s of our workers, so that a request hardly ever meets the end of it. */
 const MAX_IDLE_MS = 60_000;
-/** First look at a worker that failed, then one each second. */
+/** First look at a worker that failed, then one each second; so also where all are watched. */
 const FIRST_PROBE_MS = 200;
 const PROBE_PERIOD_MS = 1000;
-const PROBE_TIMEOUT_MS = 1000;
 
 export interface UpstreamNeeds {
   readonly transport: Transport;
@@ -28,8 +26,10 @@ export interface UpstreamNeeds {
   readonly log: Log;
   readonly deadlines: Deadlines;
   readonly connectTimeoutMs: number;
-  /** Makes `x-ct-edge`. */
-  readonly edgeKey: Buffer;
+  /** Makes `x-ct-edge`, if there is one. */
+  readonly prove: (record: WorkerRecord) => string | undefined;
+  readonly probe: Probe;
+  readonly reportBug: BugReport;
 }
 
 /** What came of asking for a connection. */
@@ -40,8 +40,8 @@ export interface Lease {
 
 export class Upstream {
   readonly id: WorkerId;
-  /** `x-ct-edge` for this incarnation. */
-  readonly proof: string;
+  /** `x-ct-edge` for this incarnation; undefined without a secret. */
+  readonly proof: string | undefined;
   /** `host:port`. */
   readonly host: string;
   readonly #address: Address;
@@ -51,7 +51,8 @@ export class Upstream {
   readonly #onRetired = new Set<() => void>();
   #record: WorkerRecord;
   #suspect = false;
-  #probe: Timer | undefined;
+  #nextProbe: Timer | undefined;
+  #wasProofRefused = false;
   #retired = false;
   /** Requests and tunnels that are under way. */
   inFlight = 0;
@@ -62,10 +63,11 @@ export class Upstream {
     this.#needs = needs;
     this.#record = record;
     this.id = record.id;
-    this.proof = edgeProof(needs.edgeKey, record.id, record.incarnation);
+    this.proof = needs.prove(record);
     this.#address = parseAddress(record.url);
     this.host = new URL(record.url).host;
     this.#pruning = needs.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
+    if (needs.probe.always) this.#probeAfter(0);
   }
 
   get record(): WorkerRecord {
@@ -110,7 +112,7 @@ export class Upstream {
   retire(): void {
     this.#retired = true;
     this.#pruning.cancel();
-    this.#probe?.cancel();
+    this.#nextProbe?.cancel();
     for (const idle of this.#idle.splice(0)) idle.connection.close();
     for (const action of [...this.#onRetired]) action();
     this.#onRetired.clear();
@@ -204,26 +206,38 @@ export class Upstream {
   }
 
   #probeAfter(delayMs: number): void {
-    this.#probe = this.#needs.clock.after(delayMs, () => {
-      this.#askLive().catch((error: unknown) => {
-        this.#needs.log.debug(
-          { workerId: this.id, cause: describeError(error) },
-          "a suspect worker does not answer",
-        );
-        if (!this.#retired) this.#probeAfter(PROBE_PERIOD_MS);
-      });
+    this.#nextProbe?.cancel();
+    this.#nextProbe = this.#needs.clock.after(delayMs, () => {
+      this.#needs.probe
+        .ask(this.#record, this.proof)
+        .then(
+          () => this.#noteWell(),
+          (error: unknown) => this.#noteUnwell(error),
+        )
+        .catch(this.#needs.reportBug);
     });
   }
 
-  /** Rejects unless the worker says that it lives. */
-  async #askLive(): Promise<void> {
-    const answer = await request(`${this.#record.statusUrl}/health/live`, {
-      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
-    });
-    await answer.body.dump();
-    if (answer.statusCode !== 200) throw new UpstreamError("garbage");
+  #noteWell(): void {
+    if (this.#retired) return;
+    this.#wasProofRefused = false;
+    if (this.#suspect)
+      this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
     this.#suspect = false;
-    this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
+    if (this.#needs.probe.always) this.#probeAfter(PROBE_PERIOD_MS);
+  }
+
+  #noteUnwell(error: unknown): void {
+    if (this.#retired) return;
+    const { log } = this.#needs;
+    const fields = { workerId: this.id, cause: describeError(error) };
+    if (error instanceof ProofRefusedError && !this.#wasProofRefused) {
+      this.#wasProofRefused = true;
+      log.error(fields, "a worker refuses this balancer");
+    } else if (this.#suspect) log.debug(fields, "a suspect worker does not answer");
+    else log.warn(fields, "a worker is suspect");
+    this.#suspect = true;
+    this.#probeAfter(PROBE_PERIOD_MS);
   }
 }
 

@@ -16,7 +16,10 @@ export const EDGE_FIELD = "x-ct-edge";
  * can record the alias. Worker to balancer, with 421: the session id that `x-ct-owner` speaks of.
  */
 export const KEY_FIELD = "x-ct-key";
-/** Worker to balancer, with 421: the id of the worker that owns the session. Never a URL. */
+/**
+ * Worker to balancer, with 421: the worker that owns the session, by its id or, for a balancer that knows addresses of a
+ * fixed list only, by its `host:port`. Never a URL, and never called unless it is known already.
+ */
 export const OWNER_FIELD = "x-ct-owner";
 /** Worker to balancer: the epoch of the session, with 421 and as a mark on handshake and 101 answers. */
 export const EPOCH_FIELD = "x-ct-epoch";
@@ -26,6 +29,11 @@ export const SESSION_FIELD = "x-ct-session";
 /** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
 export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnation): string {
   return sign(edgeKey, `${id}\n${incarnation}`);
+}
+
+/** The value of `x-ct-edge` for a worker of a fixed list, of which nothing but its `host:port` there is known. */
+export function addressProof(edgeKey: Buffer, address: string): string {
+  return sign(edgeKey, address);
 }
 
 /** Whether `received` is `expected`, in constant time. */

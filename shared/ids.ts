@@ -17,6 +17,9 @@ export type PeerId = string & { readonly brand: "PeerId" };
 const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const SESSION_ID = /^[A-Za-z0-9]{24}$/;
 const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
+/** `host:port` of a worker in a fixed list, where it stands for its id. An IPv6 address is in brackets. */
+export const WORKER_ADDRESS =
+  /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const MAX_SESSION_KEY_BYTES = 8192;
 
 /** `length` random alphanumerics from the system's secure source (5.95 bits each). */
@@ -44,6 +47,11 @@ export function isSessionId(text: string): text is SessionId {
 
 export function isWorkerId(text: string): text is WorkerId {
   return WORKER_ID.test(text);
+}
+
+/** Whether a worker may be called so by another one: by its id, or by its address in a fixed list. */
+export function isWorkerName(text: string): text is WorkerId {
+  return isWorkerId(text) || WORKER_ADDRESS.test(text);
 }
 
 /** `text` as a session key, or undefined when it is empty or longer than 8 KiB. */

@@ -14,6 +14,8 @@ export interface EdgeKeys {
   readonly ring: Buffer;
   /** Authenticates the ids of relayed requests. */
   readonly relay: Buffer;
+  /** Tells secrets apart and nothing else of them: 8 hexadecimal digits that are no secret. */
+  readonly fingerprint: string;
 }
 
 /** Shortest secret that is accepted, in bytes: the strength of HS256 (RFC 7518 §3.2). */
@@ -26,6 +28,7 @@ export function deriveKeys(secret: string): EdgeKeys {
     edge: derive(secret, "edge"),
     ring: derive(secret, "ring"),
     relay: derive(secret, "relay"),
+    fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };
 }
 

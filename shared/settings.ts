@@ -4,6 +4,8 @@
  * found and checked: config.ts.
  */
 
+import { WORKER_ADDRESS } from "./ids.ts";
+
 /** The programs that read a setting. `command`: those of `ct-edge` that look into a running edge. */
 export type Role = "edge" | "balancer" | "worker" | "command";
 
@@ -105,6 +107,14 @@ export const SETTINGS = {
     why: "Port for live, ready and the process's own view (default: balancer 1081, worker its port + 1000); 0 picks a free one.",
   },
 
+  statusBind: {
+    env: "CT_STATUS_BIND",
+    type: "text",
+    default: undefined,
+    roles: ["balancer", "worker"],
+    why: "Address that the status port listens on; keep it off public networks (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
+  },
+
   // --- the edge on one machine ---
   workerCount: {
     env: "CT_WORKER_COUNT",
@@ -185,14 +195,32 @@ export const SETTINGS = {
     pattern: /^http:\/\/[^/?#@\s]+$/,
     allowed: "http://host:port without a path",
     roles: ["worker"],
-    why: "Where balancers reach this worker, when that is not the address it listens on.",
+    why: "Where balancers reach this worker (default: the address it listens on, or that by which it reaches Redis).",
   },
   workerBind: {
     env: "CT_WORKER_BIND",
     type: "text",
-    default: "127.0.0.1",
+    default: undefined,
     roles: ["worker"],
-    why: "Address that the worker listens on; only balancers may reach it.",
+    why: "Address that the worker listens on; only balancers may reach it (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
+  },
+  workers: {
+    env: "CT_WORKERS",
+    type: "list",
+    default: [],
+    pattern: WORKER_ADDRESS,
+    allowed: "host:port,host:port",
+    roles: ["balancer"],
+    why: "Fixed list of workers for a balancer without a store; they may be any HTTP servers, and are probed.",
+  },
+  workerNetworks: {
+    env: "CT_WORKER_NETWORKS",
+    type: "list",
+    default: [],
+    pattern: /^[0-9A-Fa-f:.]+(\/\d{1,3})?$|^\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/,
+    allowed: "addresses or ranges like 10.0.0.0/8, names like worker-1.example.com or .workers.svc",
+    roles: ["balancer", "worker"],
+    why: "Where workers may be, the same in every process: records with other addresses are ignored (default: private networks, and loopback when the store is on this machine).",
   },
 
   // --- who may use it ---

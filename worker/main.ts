@@ -6,10 +6,11 @@ import { hostname } from "node:os";
 import { Command } from "commander";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
-import { edgeProof } from "../shared/edge-headers.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
+import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
+import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
 import {
@@ -23,20 +24,19 @@ import {
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { openStatusPort } from "../shared/status-port.ts";
-import { connectStore } from "../shared/store/connect.ts";
+import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
 import { createTokens } from "./login/tokens.ts";
 import { watchLoopLag } from "./loop-lag.ts";
+import { createProofs } from "./proofs.ts";
 import { createWorkerServer } from "./server.ts";
 import { createRegistry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/socket.ts";
 import { describeWorker, statusOf, type Vitals } from "./status.ts";
 
-/** The status port carries no secrets, but is nobody's business outside. */
-const STATUS_HOST = "127.0.0.1";
 const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;
 /** The edge gives its processes 2 s to end. */
@@ -62,7 +62,6 @@ async function startWorker(settings: Settings): Promise<void> {
   const clock = systemClock;
   const counters = createCounters();
   const id = chooseId(settings.workerId);
-  const self = { id, incarnation: newIncarnation() };
   // Whoever read standard output may be gone.
   process.stdout.on("error", () => {});
   const log = createLog({
@@ -88,10 +87,18 @@ async function startWorker(settings: Settings): Promise<void> {
   });
 
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "worker"));
+  const self = { id, incarnation: newIncarnation(), secretFingerprint: keys.fingerprint };
 
   const store = connectStore({ settings, name: id, clock, log, counters });
   shutdown.add("store", () => store.close());
-  const view = createMembershipView({ store, clock, log, ringKey: keys.ring });
+  const admission = createAdmission({
+    networks: settings.workerNetworks,
+    secretFingerprint: keys.fingerprint,
+    store,
+    counters,
+    log,
+  });
+  const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
   shutdown.add("membership", () => view.close());
 
   const tag = workerTag(self.id, self.incarnation);
@@ -113,7 +120,14 @@ async function startWorker(settings: Settings): Promise<void> {
     serverOrigin: serverUrl?.origin,
     allowedOrigins: settings.corsAllowedOrigins,
   });
+  let urls = { url: "", statusUrl: "" };
+  const proofs = createProofs({
+    edgeKey: keys.edge,
+    self,
+    urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
+  });
   const api = await createApi({
+    nameOwner: proofs.nameOwner,
     store,
     tokens,
     registry,
@@ -129,7 +143,7 @@ async function startWorker(settings: Settings): Promise<void> {
     sockets,
     registry,
     origins,
-    edgeProof: edgeProof(keys.edge, self.id, self.incarnation),
+    proofs,
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
     clock,
     log,
@@ -138,15 +152,16 @@ async function startWorker(settings: Settings): Promise<void> {
 
   // The port comes first, because the record names it. What arrives before the sessions are recovered is served: a session
   // that is asked for is taken up then.
+  const bind = settings.workerBind ?? defaultBind(isStoreLocal(settings));
+  const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   const port = await openPort("CT_WORKER_PORT", settings.workerPort, () =>
-    server.listen(settings.workerPort, settings.workerBind),
+    server.listen(settings.workerPort, bind),
   );
   const lag = watchLoopLag(clock);
-  let statusPort = 0;
   const vitals: Vitals = {
     self,
-    url: settings.workerUrl ?? `http://${reachableHost(settings.workerBind)}:${port}`,
-    statusUrl: () => `http://${STATUS_HOST}:${statusPort}`,
+    urls: () => urls,
+    refused: () => admission.refused,
     phase: () => phase,
     store,
     ring: () => view.ring,
@@ -157,9 +172,9 @@ async function startWorker(settings: Settings): Promise<void> {
   };
   const wantedStatusPort = settings.statusPort ?? statusPortBeside(settings.workerPort);
   const status = await openPort("CT_STATUS_PORT", wantedStatusPort, () =>
-    openStatusPort({ host: STATUS_HOST, port: wantedStatusPort, source: statusOf(vitals) }),
+    openStatusPort({ host: statusBind, port: wantedStatusPort, source: statusOf(vitals) }),
   );
-  statusPort = status.port;
+  const statusPort = status.port;
   shutdown.add("status", () => status.close());
 
   const lease = createLease({
@@ -180,6 +195,12 @@ async function startWorker(settings: Settings): Promise<void> {
     await api.close();
   });
 
+  await storeReached(store);
+  const { localAddress } = store;
+  urls = {
+    url: workerUrl({ workerUrl: settings.workerUrl, bind, port, localAddress }),
+    statusUrl: workerStatusUrl({ bind: statusBind, port: statusPort, localAddress }),
+  };
   // The record goes first, so that the first ring has this worker in it: it mints ids that the ring gives back to it.
   await lease.start();
   await view.start();
@@ -205,12 +226,6 @@ function readServerUrl(text: string | undefined): URL | undefined {
   if (text === undefined) return undefined;
   if (URL.canParse(text)) return new URL(text);
   throw new SettingError(`CT_SERVER_URL=${JSON.stringify(text)} is not allowed; its port is none`);
-}
-
-/** A wildcard address is none to call. */
-function reachableHost(bind: string): string {
-  if (bind === "0.0.0.0" || bind === "::") return "127.0.0.1";
-  return bind.includes(":") ? `[${bind}]` : bind;
 }
 
 function statusPortBeside(workerPort: number): number {

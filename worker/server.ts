@@ -11,7 +11,7 @@ import {
 } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, sleep } from "../shared/clock.ts";
-import { EDGE_FIELD, EDGE_FIELD_PREFIX, isSameProof } from "../shared/edge-headers.ts";
+import { EDGE_FIELD_PREFIX } from "../shared/edge-headers.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
@@ -26,6 +26,7 @@ import {
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
 import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import type { Proofs } from "./proofs.ts";
 import type { Registry } from "./sessions/registry.ts";
 import type { Sockets } from "./sessions/socket.ts";
 
@@ -41,8 +42,7 @@ interface Needs {
   readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade">;
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
-  /** `x-ct-edge` of this worker and incarnation. */
-  readonly edgeProof: string;
+  readonly proofs: Proofs;
   /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
@@ -176,11 +176,9 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   const { url = "", headers } = req;
   // Also refuses `*` and absolute targets: a balancer sends neither.
   if (!url.startsWith("/")) return { reason: "url", answer: textAnswer(400, "Malformed URL") };
-  const proof = headers[EDGE_FIELD];
-  if (proof === undefined) dropUnproven(headers);
-  else if (typeof proof !== "string" || !isSameProof(proof, needs.edgeProof)) {
-    return { reason: "wrong-worker", answer: WRONG_WORKER };
-  }
+  const meant = needs.proofs.judge(req);
+  if (meant === "none") dropUnproven(headers);
+  if (meant === "other") return { reason: "wrong-worker", answer: WRONG_WORKER };
   req.url = withoutBasePath(url, needs.basePath);
   return undefined;
 }
@@ -250,7 +248,8 @@ async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer
     const claim = await needs.registry.claim(token.sessionId);
     if (claim.outcome !== "elsewhere") return undefined;
     needs.counters.count("worker.requests_misdirected");
-    return misdirectedAnswer({ sessionId: token.sessionId, ...claim });
+    const owner = needs.proofs.nameOwner(req, claim.owner);
+    return misdirectedAnswer({ sessionId: token.sessionId, owner, epoch: claim.epoch });
   } catch (error) {
     // Whose the session is, cannot be told now: the socket is accepted and waits.
     if (error instanceof StoreAwayError) return undefined;

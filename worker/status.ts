@@ -2,6 +2,7 @@
  * What a worker tells about itself: its record, whether it wants traffic, and what it does now.
  */
 import type { Incarnation, SessionId, WorkerId } from "../shared/ids.ts";
+import type { RefusedMember } from "../shared/membership/admission.ts";
 import type { WorkerLoad, WorkerRecord } from "../shared/membership/member.ts";
 import type { Counters } from "../shared/metrics.ts";
 import type { StatusSource } from "../shared/status-port.ts";
@@ -10,9 +11,15 @@ import { VERSION } from "../shared/version.ts";
 
 /** What is told of; asked at each beat and each request. */
 export interface Vitals {
-  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  readonly url: string;
-  readonly statusUrl: () => string;
+  readonly self: {
+    readonly id: WorkerId;
+    readonly incarnation: Incarnation;
+    readonly secretFingerprint: string;
+  };
+  /** Where it is reached; empty before the store was reached for the first time. */
+  readonly urls: () => { readonly url: string; readonly statusUrl: string };
+  /** Members of the store that are not believed. */
+  readonly refused: () => readonly RefusedMember[];
   readonly phase: () => "starting" | "running" | "stopping";
   readonly store: { readonly health: StoreHealth };
   readonly ring: () => { readonly fingerprint: string };
@@ -27,8 +34,7 @@ export function describeWorker(vitals: Vitals): WorkerRecord {
   return {
     kind: "worker",
     ...vitals.self,
-    url: vitals.url,
-    statusUrl: vitals.statusUrl(),
+    ...vitals.urls(),
     version: VERSION,
     zone: "",
     weight: 1,
@@ -54,6 +60,7 @@ export function statusOf(vitals: Vitals): StatusSource {
       role: "worker",
       record: describeWorker(vitals),
       store: vitals.store.health,
+      refused: vitals.refused(),
       sessions: vitals.sessionIds().map((id) => ({ id })),
       waitingPolls: vitals.waitingPolls(),
       counters: vitals.counters.snapshot(),

@@ -92,7 +92,10 @@ export function createLease(needs: {
     if (isOver()) return;
     if (outcome === "replaced") {
       end("replaced");
-      log.warn({ memberId: member.id }, "another process has announced itself under the same id");
+      log.error(
+        { memberId: member.id, incarnation: member.incarnation },
+        "another process has announced itself under the same id; this one ends. If both were meant to run, give each an id of its own (CT_WORKER_ID)",
+      );
       needs.onReplaced();
       return;
     }

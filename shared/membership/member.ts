@@ -37,6 +37,8 @@ export interface WorkerRecord {
   readonly load: WorkerLoad;
   /** Fingerprint of the ring as this worker sees it; empty before it has seen one. */
   readonly ringFingerprint: string;
+  /** Of its `CT_SECRET` (shared/secret.ts): processes with different ones are no use to each other. */
+  readonly secretFingerprint: string;
 }
 
 /** A balancer's record: for views, commands and counts. */
@@ -47,6 +49,7 @@ export interface BalancerRecord {
   readonly statusUrl: string;
   readonly version: string;
   readonly ringFingerprint: string;
+  readonly secretFingerprint: string;
 }
 
 export type MemberRecord = WorkerRecord | BalancerRecord;
@@ -59,6 +62,8 @@ const workerId = z.custom<WorkerId>((value) => typeof value === "string" && isWo
 const incarnation = z.custom<Incarnation>(
   (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
 );
+
+const secretFingerprint = z.string().regex(/^[0-9a-f]{8}$/);
 
 const workerSchema = z.object({
   kind: z.literal("worker"),
@@ -76,6 +81,7 @@ const workerSchema = z.object({
     lagMs: z.number().nonnegative(),
   }),
   ringFingerprint: z.string().max(64),
+  secretFingerprint,
 });
 
 const balancerSchema = z.object({
@@ -85,6 +91,7 @@ const balancerSchema = z.object({
   statusUrl: url,
   version: z.string().max(64),
   ringFingerprint: z.string().max(64),
+  secretFingerprint,
 });
 
 const memberSchema = z.discriminatedUnion("kind", [workerSchema, balancerSchema]);

@@ -12,6 +12,7 @@ import type { Log } from "../log.ts";
 import { createRing, type Ring } from "../ring.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
 import { type WorkerTag, workerTag } from "../tag.ts";
+import type { Admission } from "./admission.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "./member.ts";
 
 /** Hints may be missed; a snapshot is never older than this while the store answers. */
@@ -43,6 +44,8 @@ export function createMembershipView(needs: {
   readonly clock: Clock;
   readonly log: Log;
   readonly ringKey: Buffer;
+  /** Who is believed; everybody by default. */
+  readonly admission?: Pick<Admission, "admit">;
 }): MembershipView {
   const { store, clock, log } = needs;
   const listeners = new Set<() => void>();
@@ -75,7 +78,8 @@ export function createMembershipView(needs: {
   async function readOnce(): Promise<void> {
     try {
       const seen = await store.members();
-      if (!isClosed) accept(seen);
+      if (isClosed) return;
+      accept({ ...seen, members: needs.admission?.admit(seen.members) ?? seen.members });
     } catch (error) {
       // The store's client says when it is away; the last snapshot rules.
       if (!(error instanceof StoreAwayError)) {

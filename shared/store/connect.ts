@@ -7,6 +7,7 @@ import { SettingError, type Settings } from "../config.ts";
 import { describeError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Counters } from "../metrics.ts";
+import { isLoopback } from "../networks.ts";
 import { connectEmbeddedStore } from "./embedded/client.ts";
 import { connectRedisStore } from "./redis/store.ts";
 import { parseRedisUrl } from "./redis/target.ts";
@@ -41,6 +42,25 @@ export function connectStore(needs: {
     clock,
     log,
     counters,
+  });
+}
+
+/** Whether the settings say that the store is on this machine. One behind a name may be as well. */
+export function isStoreLocal(settings: Pick<Settings, "storeSocket" | "redisUrl">): boolean {
+  if (settings.storeSocket !== undefined || settings.redisUrl === undefined) return true;
+  const { at } = parseRedisUrl(settings.redisUrl);
+  return at.kind === "socket" || (at.kind === "server" && isLoopback(at.host));
+}
+
+/** Resolves when the store has answered for the first time. */
+export function storeReached(store: Pick<Store, "health" | "onHealth">): Promise<void> {
+  if (store.health.state === "up") return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = store.onHealth((health) => {
+      if (health.state !== "up") return;
+      stop();
+      resolve();
+    });
   });
 }
 

@@ -12,6 +12,11 @@ import type { MemberRecord } from "../membership/member.ts";
 
 export interface Store {
   readonly health: StoreHealth;
+  /**
+   * This end's address of the last connection that worked: others reach this machine by it. Undefined before there was
+   * one, and for a store that is reached without a network (a Unix socket), which is on this machine.
+   */
+  readonly localAddress: string | undefined;
   /** Calls `listener` at each change between up and away. Returns the way to stop. */
   onHealth(listener: (health: StoreHealth) => void): () => void;
   /**

@@ -1,11 +1,13 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { createDeadlines } from "../../balancer/deadlines.ts";
 import { createDirectory, type Decision, type Directory } from "../../balancer/directory.ts";
+import { statusProbe } from "../../balancer/probe.ts";
 import type { Route } from "../../balancer/stickiness.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { Upstream } from "../../balancer/upstream.ts";
 import { UpstreamError } from "../../balancer/upstream-connection.ts";
 import { systemClock } from "../../shared/clock.ts";
+import { edgeProof } from "../../shared/edge-headers.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
 import { createLog } from "../../shared/log.ts";
 import type { WorkerRecord } from "../../shared/membership/member.ts";
@@ -42,6 +44,7 @@ function start(workers: readonly WorkerRecord[]): void {
         return findSession(key);
       },
     },
+    loadIsKnown: true,
     clock: systemClock,
     counters,
     createUpstream: (record) =>
@@ -51,7 +54,9 @@ function start(workers: readonly WorkerRecord[]): void {
         log,
         deadlines,
         connectTimeoutMs: 1000,
-        edgeKey: EDGE_KEY,
+        prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
+        probe: statusProbe,
+        reportBug: () => {},
       }),
     onMoved: (key, epoch) => moved.push([key, epoch]),
     random: Math.random,

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import { createLog } from "../../shared/log.ts";
 import { createCounters } from "../../shared/metrics.ts";
+import { deriveKeys } from "../../shared/secret.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
@@ -140,7 +141,13 @@ describe("the balancer as a process of the edge", () => {
     expect((await getJson(`${status}/health/ready`)).status).toBe(503);
     expect((await getJson(`http://127.0.0.1:${httpPort}/ct-health/`)).status).toBe(503);
 
-    await store.announce(workerRecord("w1", worker.port));
+    const { fingerprint } = deriveKeys(SECRET);
+    await store.announce(
+      workerRecord("w1", worker.port, {
+        statusUrl: `http://127.0.0.1:${worker.port}`,
+        secretFingerprint: fingerprint,
+      }),
+    );
     await expect
       .poll(async () => (await getJson(`${status}/health/ready`)).status, { timeout: 5000 })
       .toBe(200);

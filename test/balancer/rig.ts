@@ -6,9 +6,11 @@ import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
+import { statusProbe } from "../../balancer/probe.ts";
 import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { type Clock, systemClock } from "../../shared/clock.ts";
+import { edgeProof } from "../../shared/edge-headers.ts";
 import {
   type Incarnation,
   newIncarnation,
@@ -72,6 +74,7 @@ export function workerRecord(
     state: "up",
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
+    secretFingerprint: "00000000",
     ...more,
   };
 }
@@ -282,17 +285,21 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const path = await startDataPath({
     transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
     reportBug: (error) => bugs.push(error),
-    view,
-    store: {
-      async findSession(key) {
-        rig.lookups++;
-        return records.get(key);
+    members: {
+      view,
+      sessions: {
+        async findSession(key) {
+          rig.lookups++;
+          return records.get(key);
+        },
       },
+      prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
+      probe: statusProbe,
+      loadIsKnown: true,
     },
     clock: options.clock ?? systemClock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     counters,
-    edgeKey: EDGE_KEY,
     trusted: createTrustedProxies(options.trusted ?? []),
     certificate: options.certificate,
     bind: "127.0.0.1",

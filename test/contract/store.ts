@@ -999,6 +999,7 @@ export function worker(id: string, incarnation: Incarnation = newIncarnation()):
     state: "up",
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
+    secretFingerprint: "00000000",
   };
 }
 
@@ -1011,6 +1012,7 @@ export function balancer(id: string): BalancerRecord {
     statusUrl: "http://127.0.0.1:1081",
     version: "1.2.3",
     ringFingerprint: "",
+    secretFingerprint: "00000000",
   };
 }
 

@@ -7,7 +7,7 @@ import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
-import type { SessionId, WorkerId } from "../../shared/ids.ts";
+import type { SessionId } from "../../shared/ids.ts";
 
 export interface Answer {
   readonly status: number;
@@ -41,7 +41,8 @@ export function infoAnswer(status: number, code: string, message: string): Answe
 /** The session is another worker's: the balancer sends the request there, clients do not see this answer. */
 export function misdirectedAnswer(where: {
   readonly sessionId: SessionId;
-  readonly owner: WorkerId;
+  /** Its name as the balancer knows it. */
+  readonly owner: string;
   readonly epoch: number;
 }): Answer {
   const answer = infoAnswer(421, "Misdirected", "Another worker has this session");

@@ -14,6 +14,7 @@ import type { WorkerTag } from "../../shared/tag.ts";
 import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
+import type { Proofs } from "../proofs.ts";
 import { PROTOCOL_VERSION } from "../sessions/protocol.ts";
 import type { Registry } from "../sessions/registry.ts";
 import {
@@ -47,6 +48,8 @@ export interface ApiNeeds {
   readonly store: Store;
   readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "buryUser">;
   readonly registry: Pick<Registry, "create" | "claim">;
+  /** The owner of a session as whoever asked knows it. */
+  readonly nameOwner: Proofs["nameOwner"];
   readonly origins: Origins;
   readonly clock: Clock;
   readonly log: Log;

@@ -8,6 +8,7 @@ import { isSessionId, type SessionId, type SessionKey, toSessionKey } from "../.
 import type { Counters } from "../../shared/metrics.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
 import type { UserToken } from "../login/tokens.ts";
+import type { Proofs } from "../proofs.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/join-answer.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
 import { abortOf } from "./abort.ts";
@@ -30,6 +31,7 @@ interface Needs {
   readonly registry: Pick<Registry, "create" | "claim">;
   readonly polls: Pick<Polls, "look" | "wait">;
   readonly authentication: Authentication;
+  readonly nameOwner: Proofs["nameOwner"];
   readonly refuse: Refuse;
   readonly counters: Counters;
 }
@@ -135,7 +137,8 @@ function redirect(
   claim: Extract<Claim, { outcome: "elsewhere" }>,
 ): FastifyReply {
   needs.counters.count("worker.requests_misdirected");
-  return replyWith(reply, misdirectedAnswer({ sessionId, ...claim }));
+  const owner = needs.nameOwner(reply.request.raw, claim.owner);
+  return replyWith(reply, misdirectedAnswer({ sessionId, owner, epoch: claim.epoch }));
 }
 
 // --- polling for the host's answer ---

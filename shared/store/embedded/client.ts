@@ -118,6 +118,7 @@ export function connectEmbeddedStore(needs: {
     get health() {
       return health;
     },
+    localAddress: undefined,
     onHealth: (listener) => addListener(healthListeners, listener),
     onChange: (listener) => addListener(changeListeners, listener),
     async close() {

@@ -5,7 +5,10 @@ import type { Store } from "../store.ts";
 import type { StoreTime } from "./time.ts";
 
 /** Names of the operations. */
-export type Operation = Exclude<keyof Store, "health" | "onHealth" | "onChange" | "close">;
+export type Operation = Exclude<
+  keyof Store,
+  "health" | "localAddress" | "onHealth" | "onChange" | "close"
+>;
 
 /** The operations with the store's time as their first argument, answered at once. */
 export type Operations = {

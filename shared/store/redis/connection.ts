@@ -17,6 +17,8 @@ const MAX_WAITING = 10_000;
 
 export interface Connection {
   readonly health: StoreHealth;
+  /** See `Store`. */
+  readonly localAddress: string | undefined;
   onHealth(listener: (health: StoreHealth) => void): () => void;
   /**
    * Runs a script: all of it or, when it rejects, maybe all of it and maybe nothing. `operation` is what the caller was
@@ -188,6 +190,9 @@ export function openConnection(needs: ConnectionNeeds): Connection {
   return {
     get health() {
       return health;
+    },
+    get localAddress() {
+      return link.localAddress;
     },
     onHealth(listener) {
       const own = (next: StoreHealth): void => listener(next);

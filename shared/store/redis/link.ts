@@ -19,6 +19,8 @@ const SLOW_RETRY_MS = 5000;
 
 export interface Link {
   readonly redis: Redis;
+  /** This end's address of the last connection; undefined before the first and on a Unix socket. */
+  readonly localAddress: string | undefined;
   /** What an error of `redis` means. */
   explain(error: unknown): Fault;
   /** How long to wait before the next try. Grows with each call until `succeeded`. */
@@ -50,6 +52,7 @@ export function createLink(needs: {
   let isOfUse = false;
   let isGivenUp = false;
   let lastFault: Fault | undefined;
+  let localAddress: string | undefined;
 
   const options = optionsOf(needs);
   options.retryStrategy = () => nextDelayMs(lastFault);
@@ -65,6 +68,7 @@ export function createLink(needs: {
   });
   redis.on("ready", () => {
     lastFault = undefined;
+    localAddress = addressOf(redis);
     if (!isClosed) needs.onConnected();
   });
   // ioredis ends for good when no address was found to connect to.
@@ -105,6 +109,9 @@ export function createLink(needs: {
 
   return {
     redis,
+    get localAddress() {
+      return localAddress;
+    },
     explain,
     nextDelayMs,
     succeeded() {
@@ -155,6 +162,12 @@ function optionsOf(needs: {
     // Answers have the shape of RESP2, whichever protocol was agreed on.
     replyMapping: "legacy",
   };
+}
+
+/** IPv4 addresses in their own form, also on a socket that speaks IPv6 as well. */
+function addressOf({ stream }: Redis): string | undefined {
+  const address = "localAddress" in stream ? stream.localAddress : undefined;
+  return address?.replace(/^::ffff:(?=\d+\.)/i, "");
 }
 
 function secretsOf({ at, login }: RedisTarget): string[] {

@@ -54,6 +54,9 @@ export function connectRedisStore(needs: {
     get health() {
       return connection.health;
     },
+    get localAddress() {
+      return connection.localAddress;
+    },
     onHealth: (listener) => connection.onHealth(listener),
     onChange: (listener) => feed.onChange(listener),
     timeMs: () => connection.timeMs(),

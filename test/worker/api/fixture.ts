@@ -15,6 +15,7 @@ import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createOrigins } from "../../../worker/api/origins.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import { createProofs } from "../../../worker/proofs.ts";
 import { createWorkerServer } from "../../../worker/server.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets } from "../../../worker/sessions/socket.ts";
@@ -111,8 +112,15 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     serverOrigin: serverUrl?.origin,
     allowedOrigins: options.corsAllowedOrigins ?? [],
   });
+  let url = "";
+  const proofs = createProofs({
+    edgeKey: KEYS.edge,
+    self,
+    urlOf: (id) => (id === self.id ? url : undefined),
+  });
   const api = await createApi({
     ...parts,
+    nameOwner: proofs.nameOwner,
     registry,
     origins,
     settings: {
@@ -130,12 +138,12 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     sockets,
     registry,
     origins,
-    edgeProof: proof,
+    proofs,
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
   });
   const port = await server.listen(0, "127.0.0.1");
-  const url = `http://127.0.0.1:${port}`;
+  url = `http://127.0.0.1:${port}`;
   await store.announce({
     kind: "worker",
     ...self,
@@ -147,6 +155,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     state: "up",
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
+    secretFingerprint: "00000000",
   });
   const agent = new Agent();
   let stopped: Promise<void> | undefined;

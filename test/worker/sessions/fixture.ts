@@ -278,6 +278,7 @@ function memberRecord(self: {
     state: "up",
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
+    secretFingerprint: "00000000",
   };
 }
 

@@ -1,0 +1,143 @@
+/**
+ * Where a balancer has its workers from: the store, which also knows whose a session is, or a fixed list and nothing else.
+ */
+import type { Clock } from "../shared/clock.ts";
+import { SettingError, type Settings } from "../shared/config.ts";
+import { addressProof, edgeProof } from "../shared/edge-headers.ts";
+import { newIncarnation, type WorkerId } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
+import { createAdmission, type RefusedMember } from "../shared/membership/admission.ts";
+import { createLease } from "../shared/membership/lease.ts";
+import type { WorkerRecord } from "../shared/membership/member.ts";
+import { reachableUrl } from "../shared/membership/reach.ts";
+import { createMembershipView } from "../shared/membership/view.ts";
+import type { Counters } from "../shared/metrics.ts";
+import { required } from "../shared/program.ts";
+import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
+import { connectStore, storeReached } from "../shared/store/connect.ts";
+import type { Store, StoreHealth } from "../shared/store/store.ts";
+import { VERSION } from "../shared/version.ts";
+import type { MembershipView } from "./directory.ts";
+import { createFixedMembers } from "./fixed-members.ts";
+import { type Probe, statusProbe, trafficProbe } from "./probe.ts";
+
+export interface Members {
+  readonly view: MembershipView;
+  readonly sessions: Pick<Store, "findSession">;
+  /** `x-ct-edge` for a worker; undefined without a secret. */
+  readonly prove: (worker: WorkerRecord) => string | undefined;
+  readonly probe: Probe;
+  /** Whether workers say how busy they are, so that new sessions can be capped by it. */
+  readonly loadIsKnown: boolean;
+  /** Undefined: there is none. */
+  readonly storeHealth: () => StoreHealth | undefined;
+  readonly refused: () => readonly RefusedMember[];
+  /** Reads who is there. With the store away it resolves when it is back. */
+  start(): Promise<void>;
+  /** Makes this balancer a member, as soon as there is a store, until `close`. */
+  announce(at: { readonly statusBind: string; readonly statusPort: number }): void;
+  close(): Promise<void>;
+}
+
+interface Needs {
+  readonly settings: Settings;
+  readonly id: WorkerId;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+}
+
+/** Throws `SettingError`. */
+export function createMembers(needs: Needs): Members {
+  return needs.settings.workers.length > 0 ? fixedMembers(needs) : storedMembers(needs);
+}
+
+// --- from the store ---
+
+function storedMembers(needs: Needs): Members {
+  const { settings, id, clock, log, counters } = needs;
+  const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
+  const store = connectStore({ settings, name: id, clock, log, counters });
+  const admission = createAdmission({
+    networks: settings.workerNetworks,
+    secretFingerprint: keys.fingerprint,
+    store,
+    counters,
+    log,
+  });
+  const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
+  const incarnation = newIncarnation();
+  let statusUrl = "";
+  const lease = createLease({
+    store,
+    clock,
+    log,
+    describe: () => ({
+      kind: "balancer",
+      id,
+      incarnation,
+      statusUrl,
+      version: VERSION,
+      ringFingerprint: view.ring.fingerprint,
+      secretFingerprint: keys.fingerprint,
+    }),
+    // Its name is random, so nobody can have the same.
+    onReplaced: () => {},
+  });
+
+  return {
+    view,
+    sessions: store,
+    prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
+    probe: statusProbe,
+    loadIsKnown: true,
+    storeHealth: () => store.health,
+    refused: () => admission.refused,
+    start: () => view.start(),
+    announce({ statusBind, statusPort }) {
+      // It keeps no traffic waiting: with the store away it goes on trying.
+      void storeReached(store).then(() => {
+        const { localAddress } = store;
+        statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
+        return lease.start();
+      });
+    },
+    async close() {
+      await lease.close();
+      view.close();
+      await store.close();
+    },
+  };
+}
+
+// --- from a list ---
+
+function fixedMembers({ settings, log }: Needs): Members {
+  if (settings.storeSocket !== undefined || settings.redisUrl !== undefined) {
+    const store = settings.storeSocket === undefined ? "CT_REDIS_URL" : "CT_STORE_SOCKET";
+    throw new SettingError(
+      `CT_WORKERS and ${store} are both set; a balancer has its workers from one of them, take the other away`,
+    );
+  }
+  const keys = settings.secret === undefined ? undefined : deriveKeys(settings.secret);
+  const view = createFixedMembers(settings.workers, keys?.ring ?? PUBLIC_RING_KEY);
+  log.info({ workers: view.workers.length, ring: view.ring.fingerprint }, "the workers are fixed");
+  if (keys === undefined) {
+    log.warn(
+      {},
+      "CT_SECRET is not set: workers are not told that a balancer vouches for a request, and anybody can tell which worker a key leads to",
+    );
+  }
+  return {
+    view,
+    sessions: { findSession: async () => undefined },
+    prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
+    probe: trafficProbe,
+    loadIsKnown: false,
+    storeHealth: () => undefined,
+    refused: () => [],
+    async start() {},
+    announce() {},
+    async close() {},
+  };
+}

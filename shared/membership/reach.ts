@@ -1,0 +1,79 @@
+/**
+ * Under which address others reach this process, when it was not told: the one by which it reaches the store itself. Pure.
+ */
+import { isIPv6 } from "node:net";
+import { SettingError } from "../config.ts";
+import { hostOf, isLoopback, isUnusable, isWildcard } from "../networks.ts";
+import { FIRST_WORKER_PORT, isOnThisMachine } from "./admission.ts";
+
+const LOOPBACK = "127.0.0.1";
+
+/** What a process listens on. `localAddress`: this end of its connection to the store (see `Store`). */
+export interface Place {
+  readonly bind: string;
+  readonly port: number;
+  readonly localAddress: string | undefined;
+}
+
+/** What a process listens on when no setting says it: with a store on another machine, its peers are there too. */
+export function defaultBind(isStoreLocal: boolean): string {
+  return isStoreLocal ? LOOPBACK : "0.0.0.0";
+}
+
+/** The URL at which others reach what listens there. */
+export function reachableUrl({ bind, port, localAddress }: Place): string {
+  const host = isWildcard(bind) ? (localAddress ?? LOOPBACK) : bind;
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+/**
+ * Where balancers reach this worker. Throws `SettingError` when that is a place where those who read its record cannot
+ * call it, or would not.
+ */
+export function workerUrl(place: Place & { readonly workerUrl: string | undefined }): string {
+  if (place.workerUrl === undefined) return checkedUrl("CT_WORKER_BIND", place);
+  const setting = `CT_WORKER_URL=${place.workerUrl}`;
+  return checkHost(setting, checkPort(setting, place.workerUrl), place);
+}
+
+/** Where balancers ask whether this worker lives. Throws `SettingError` as `workerUrl` does. */
+export function workerStatusUrl(place: Place): string {
+  return checkedUrl("CT_STATUS_BIND", place);
+}
+
+/** The URL of a place that a setting named or left to us. */
+function checkedUrl(name: "CT_WORKER_BIND" | "CT_STATUS_BIND", place: Place): string {
+  const setting = `${name}=${place.bind}`;
+  const url = checkHost(setting, checkPort(setting, reachableUrl(place)), place);
+  if (place.bind === "0.0.0.0" && isIPv6(hostOf(new URL(url)))) {
+    throw new SettingError(
+      `${setting}: the store is reached by IPv6, and nothing comes by it there; set ${name}=::`,
+    );
+  }
+  return url;
+}
+
+function checkPort(setting: string, url: string): string {
+  if (!URL.canParse(url)) {
+    throw new SettingError(`${setting} is not allowed; use http://host:port without a path`);
+  }
+  if (Number(new URL(url).port) >= FIRST_WORKER_PORT) return url;
+  throw new SettingError(
+    `${setting}: balancers call no worker at a port below ${FIRST_WORKER_PORT} (${url}); use a higher one`,
+  );
+}
+
+function checkHost(setting: string, url: string, place: Place): string {
+  const host = hostOf(new URL(url));
+  if (isLoopback(host) && !isOnThisMachine(place.localAddress)) {
+    const better = reachableUrl({ ...place, bind: "0.0.0.0" });
+    throw new SettingError(
+      `${setting}: the store is on another machine, and so are balancers, who cannot reach this one by loopback; ` +
+        `name an address that they reach (${better} is how this machine reaches the store)`,
+    );
+  }
+  if (isUnusable(host)) {
+    throw new SettingError(`${setting}: nobody can call ${host}; name an address that is reached`);
+  }
+  return url;
+}
