@@ -19,7 +19,7 @@ import type { Store, StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
 import type { MembershipView } from "./directory.ts";
 import { createFixedMembers } from "./fixed-members.ts";
-import { type Probe, statusProbe, trafficProbe } from "./probe.ts";
+import { createEdgeProbe, type Probe, trafficProbe } from "./probe.ts";
 
 export interface Members {
   readonly view: MembershipView;
@@ -89,7 +89,7 @@ function storedMembers(needs: Needs): Members {
     view,
     sessions: store,
     prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
-    probe: statusProbe,
+    probe: createEdgeProbe({ id, storeHealth: () => store.health }),
     loadIsKnown: true,
     storeHealth: () => store.health,
     refused: () => admission.refused,

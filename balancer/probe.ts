@@ -1,17 +1,17 @@
 /**
- * Asking a worker whether it is well: on its status port when its record names one, or on its traffic port when all that
- * is known is an address behind which any HTTP server may be.
+ * Asking a worker whether it is well, always on its traffic port: what is asked there is what clients would meet. Only an
+ * answer counts, because the system accepts connections for a process that is stopped.
  */
 import { request } from "undici";
-import { EDGE_FIELD } from "../shared/edge-headers.ts";
+import { BALANCER_FIELD, EDGE_FIELD, PROBE_PATH, STORE_FIELD } from "../shared/edge-headers.ts";
 import { EdgeError } from "../shared/errors.ts";
+import type { WorkerId } from "../shared/ids.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
+import type { StoreHealth } from "../shared/store/store.ts";
 
 export interface Probe {
-  /** Rejects unless the worker is well. `proof`: `x-ct-edge`, if there is one. */
+  /** Rejects unless the worker answers that it is well, within `PROBE_TIMEOUT_MS`. `proof`: `x-ct-edge`, if there is one. */
   ask(record: WorkerRecord, proof: string | undefined): Promise<void>;
-  /** Whether a worker is asked again and again, or only after something failed. */
-  readonly always: boolean;
 }
 
 /** A worker's answer to a probe says that it is not well. */
@@ -33,37 +33,59 @@ export class ProofRefusedError extends EdgeError {
   readonly retryable = true;
   constructor() {
     super(
-      "the worker refuses x-ct-edge: its CT_SECRET is another one, or its CT_WORKER_URL names another address than CT_WORKERS does",
+      "the worker refuses x-ct-edge: its address was given to another one, its CT_SECRET is another one, or its CT_WORKER_URL names another address than CT_WORKERS does",
     );
   }
 }
 
-const TIMEOUT_MS = 1000;
+/**
+ * With a probe each second, a worker that stops is known to after 1 s and this at the most: less than the 3 s within which
+ * it must be left, and more than a busy one takes to answer.
+ */
+export const PROBE_TIMEOUT_MS = 1500;
 /** Only an HTTP server that cannot do its work answers so. */
 const FIRST_FAILURE = 500;
 
-/** Of workers with a lease, which says by itself that they live: they are asked when something failed. */
-export const statusProbe: Probe = {
-  always: false,
-  async ask(record) {
-    const status = await statusOf(`${record.statusUrl}/health/live`, {});
-    if (status !== 200) throw new ProbeError(status);
-  },
-};
+/**
+ * Of our own workers. By the way it tells them whether this balancer reaches the store, from which a worker that does not
+ * learns whether it is alone (worker/hearsay.ts).
+ */
+export function createEdgeProbe(self: {
+  readonly id: WorkerId;
+  readonly storeHealth: () => StoreHealth;
+}): Probe {
+  return {
+    async ask(record, proof) {
+      const status = await statusOf(`${record.url}${PROBE_PATH}`, {
+        ...proofField(proof),
+        [BALANCER_FIELD]: self.id,
+        [STORE_FIELD]: self.storeHealth().state,
+      });
+      judge(status);
+    },
+  };
+}
 
 /** Of workers of a fixed list. What a server that is none of ours says to the path does not matter, below 500. */
 export const trafficProbe: Probe = {
-  always: true,
   async ask(record, proof) {
-    const headers = proof === undefined ? {} : { [EDGE_FIELD]: proof };
-    const status = await statusOf(`${record.url}/api/meta`, headers);
-    if (status === 421) throw new ProofRefusedError();
-    if (status >= FIRST_FAILURE) throw new ProbeError(status);
+    const status = await statusOf(`${record.url}/api/meta`, proofField(proof));
+    judge(status);
   },
 };
 
+/** Throws what speaks against a worker that answers so. A path that an older one does not know is an answer too. */
+function judge(status: number): void {
+  if (status === 421) throw new ProofRefusedError();
+  if (status >= FIRST_FAILURE) throw new ProbeError(status);
+}
+
+function proofField(proof: string | undefined): Record<string, string> {
+  return proof === undefined ? {} : { [EDGE_FIELD]: proof };
+}
+
 async function statusOf(url: string, headers: Record<string, string>): Promise<number> {
-  const answer = await request(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const answer = await request(url, { headers, signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
   await answer.body.dump();
   return answer.statusCode;
 }

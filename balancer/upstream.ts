@@ -16,9 +16,10 @@ import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
 const MAX_IDLE = 256;
 /** How long one is kept: less than the 70 s of our workers, so that a request hardly ever meets the end of it. */
 const MAX_IDLE_MS = 60_000;
-/** First look at a worker that failed, then one each second; so also where all are watched. */
-const FIRST_PROBE_MS = 200;
+/** Each worker is asked so often, from question to question. */
 const PROBE_PERIOD_MS = 1000;
+/** First look at a worker that failed. */
+const FIRST_PROBE_MS = 200;
 
 export interface UpstreamNeeds {
   readonly transport: Transport;
@@ -51,6 +52,9 @@ export class Upstream {
   readonly #onRetired = new Set<() => void>();
   #record: WorkerRecord;
   #suspect = false;
+  #suspectSinceMs = 0;
+  /** When the last probe was sent. */
+  #askedMs = 0;
   #nextProbe: Timer | undefined;
   #wasProofRefused = false;
   #retired = false;
@@ -67,7 +71,7 @@ export class Upstream {
     this.#address = parseAddress(record.url);
     this.host = new URL(record.url).host;
     this.#pruning = needs.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
-    if (needs.probe.always) this.#probeAfter(0);
+    this.#probeAfter(0);
   }
 
   get record(): WorkerRecord {
@@ -198,6 +202,7 @@ export class Upstream {
   suspect(error: UpstreamError): void {
     if (this.#suspect || this.#retired) return;
     this.#suspect = true;
+    this.#suspectSinceMs = this.#needs.clock.nowMs();
     this.#needs.log.warn(
       { workerId: this.id, kind: error.kind, cause: errorCode(error.cause) },
       "a worker is suspect",
@@ -207,28 +212,41 @@ export class Upstream {
 
   #probeAfter(delayMs: number): void {
     this.#nextProbe?.cancel();
-    this.#nextProbe = this.#needs.clock.after(delayMs, () => {
-      this.#needs.probe
-        .ask(this.#record, this.proof)
-        .then(
-          () => this.#noteWell(),
-          (error: unknown) => this.#noteUnwell(error),
-        )
-        .catch(this.#needs.reportBug);
-    });
+    this.#nextProbe = this.#needs.clock.after(delayMs, () => this.#askNow());
   }
 
-  #noteWell(): void {
+  #askNow(): void {
+    const { clock, probe, reportBug } = this.#needs;
+    const askedMs = clock.nowMs();
+    this.#askedMs = askedMs;
+    probe
+      .ask(this.#record, this.proof)
+      .then(
+        () => this.#noteWell(askedMs),
+        (error: unknown) => this.#noteUnwell(error, askedMs),
+      )
+      .catch(reportBug);
+  }
+
+  /** The next question, unless a later one than that of `askedMs` has been asked, which then sees to it. */
+  #probeAgain(askedMs: number): void {
+    if (askedMs !== this.#askedMs) return;
+    this.#probeAfter(Math.max(0, askedMs + PROBE_PERIOD_MS - this.#needs.clock.nowMs()));
+  }
+
+  #noteWell(askedMs: number): void {
     if (this.#retired) return;
+    this.#probeAgain(askedMs);
     this.#wasProofRefused = false;
-    if (this.#suspect)
-      this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
+    // An answer to what was asked before it failed says nothing about after.
+    if (!this.#suspect || askedMs < this.#suspectSinceMs) return;
     this.#suspect = false;
-    if (this.#needs.probe.always) this.#probeAfter(PROBE_PERIOD_MS);
+    this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
   }
 
-  #noteUnwell(error: unknown): void {
+  #noteUnwell(error: unknown, askedMs: number): void {
     if (this.#retired) return;
+    this.#probeAgain(askedMs);
     const { log } = this.#needs;
     const fields = { workerId: this.id, cause: describeError(error) };
     if (error instanceof ProofRefusedError && !this.#wasProofRefused) {
@@ -236,8 +254,8 @@ export class Upstream {
       log.error(fields, "a worker refuses this balancer");
     } else if (this.#suspect) log.debug(fields, "a suspect worker does not answer");
     else log.warn(fields, "a worker is suspect");
+    if (!this.#suspect) this.#suspectSinceMs = this.#needs.clock.nowMs();
     this.#suspect = true;
-    this.#probeAfter(PROBE_PERIOD_MS);
   }
 }
 

@@ -26,6 +26,13 @@ export const EPOCH_FIELD = "x-ct-epoch";
 /** Worker to balancer: a mark on handshake and 101 answers, the id of the session that the connection belongs to. */
 export const SESSION_FIELD = "x-ct-session";
 
+/** Where a balancer asks a worker, on its traffic port, whether it answers at all; it answers 204. */
+export const PROBE_PATH = "/ct-edge/probe";
+/** Balancer to worker, with a probe: which balancer asks, by its id. */
+export const BALANCER_FIELD = "x-ct-balancer";
+/** Balancer to worker, with a probe: whether the asking balancer reaches the store, `up` or `away`. */
+export const STORE_FIELD = "x-ct-store";
+
 /** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
 export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnation): string {
   return sign(edgeKey, `${id}\n${incarnation}`);

@@ -29,6 +29,7 @@ import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
+import { createHearsay } from "./hearsay.ts";
 import { createTokens } from "./login/tokens.ts";
 import { watchLoopLag } from "./loop-lag.ts";
 import { createProofs } from "./proofs.ts";
@@ -138,12 +139,14 @@ async function startWorker(settings: Settings): Promise<void> {
     settings,
     tag,
   });
+  const hearsay = createHearsay(clock);
   const server = createWorkerServer({
     api,
     sockets,
     registry,
     origins,
     proofs,
+    hearsay,
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
     clock,
     log,

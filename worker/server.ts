@@ -11,7 +11,13 @@ import {
 } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, sleep } from "../shared/clock.ts";
-import { EDGE_FIELD_PREFIX } from "../shared/edge-headers.ts";
+import {
+  BALANCER_FIELD,
+  EDGE_FIELD_PREFIX,
+  PROBE_PATH,
+  STORE_FIELD,
+} from "../shared/edge-headers.ts";
+import { isWorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
@@ -26,6 +32,7 @@ import {
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
 import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import type { Hearsay } from "./hearsay.ts";
 import type { Proofs } from "./proofs.ts";
 import type { Registry } from "./sessions/registry.ts";
 import type { Sockets } from "./sessions/socket.ts";
@@ -43,6 +50,7 @@ interface Needs {
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
   readonly proofs: Proofs;
+  readonly hearsay: Pick<Hearsay, "note">;
   /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
@@ -137,6 +145,8 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
   if (refusal !== undefined) {
     needs.counters.count("worker.requests_refused", refusal.reason);
     sendAnswer(res, refusal.answer);
+  } else if (isProbe(needs, req)) {
+    res.writeHead(204).end();
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {
@@ -181,6 +191,20 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   if (meant === "other") return { reason: "wrong-worker", answer: WRONG_WORKER };
   req.url = withoutBasePath(url, needs.basePath);
   return undefined;
+}
+
+/**
+ * Whether a balancer asks if we answer; then what it says of the store is noted. A client's request to the same path has
+ * none of a probe's fields, because balancers take them away, and is one to an unknown path.
+ */
+function isProbe(needs: Needs, { method, url, headers }: IncomingMessage): boolean {
+  if (method !== "GET" || url !== PROBE_PATH) return false;
+  const balancer = headers[BALANCER_FIELD];
+  const store = headers[STORE_FIELD];
+  if (typeof balancer !== "string" || !isWorkerId(balancer)) return false;
+  if (store !== "up" && store !== "away") return false;
+  needs.hearsay.note(balancer, store);
+  return true;
 }
 
 function dropUnproven(headers: IncomingHttpHeaders): void {

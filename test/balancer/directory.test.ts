@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { createDeadlines } from "../../balancer/deadlines.ts";
 import { createDirectory, type Decision, type Directory } from "../../balancer/directory.ts";
-import { statusProbe } from "../../balancer/probe.ts";
 import type { Route } from "../../balancer/stickiness.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { Upstream } from "../../balancer/upstream.ts";
@@ -14,7 +13,7 @@ import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
 import { workerTag } from "../../shared/tag.ts";
-import { createView, EDGE_KEY, type FakeView, workerRecord } from "./rig.ts";
+import { createView, EDGE_KEY, type FakeView, quietProbe, workerRecord } from "./rig.ts";
 
 const NOBODY: ReadonlySet<Upstream> = new Set();
 const KEY = "key" as SessionKey;
@@ -55,7 +54,7 @@ function start(workers: readonly WorkerRecord[]): void {
         deadlines,
         connectTimeoutMs: 1000,
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
-        probe: statusProbe,
+        probe: quietProbe,
         reportBug: () => {},
       }),
     onMoved: (key, epoch) => moved.push([key, epoch]),

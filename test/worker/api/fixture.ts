@@ -14,6 +14,7 @@ import type { Store } from "../../../shared/store/store.ts";
 import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createOrigins } from "../../../worker/api/origins.ts";
+import { createHearsay, type Hearsay } from "../../../worker/hearsay.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createProofs } from "../../../worker/proofs.ts";
 import { createWorkerServer } from "../../../worker/server.ts";
@@ -65,6 +66,7 @@ export interface Worker {
   readonly tokens: Tokens;
   readonly registry: Registry;
   readonly api: Api;
+  readonly hearsay: Hearsay;
   readonly counters: Counters;
   ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
   /** Sends a form. */
@@ -132,7 +134,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...(options.pollTimeoutMs !== undefined && { pollTimeoutMs: options.pollTimeoutMs }),
   });
   const proof = edgeProof(KEYS.edge, self.id, self.incarnation);
+  const hearsay = createHearsay(clock);
   const server = createWorkerServer({
+    hearsay,
     ...parts,
     api,
     sockets,
@@ -180,6 +184,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     tokens,
     registry,
     api,
+    hearsay,
     counters,
     async ask(method, path, { headers, body, signal } = {}) {
       const answer = await request(url + path, {

@@ -46,6 +46,37 @@ test("forwarding fields count only when a balancer vouches for them", async () =
   expect(unproven.headers).not.toHaveProperty("access-control-allow-credentials");
 });
 
+// --- probes of balancers ---
+
+test("a balancer's probe is answered 204, and what it says of the store is remembered", async () => {
+  const worker = await startWorker();
+  const probe = (store: string, more = {}) =>
+    worker.ask("GET", "/ct-edge/probe", {
+      headers: { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-store": store, ...more },
+    });
+  expect((await probe("away")).status).toBe(204);
+  expect(worker.hearsay.isStoreAwayForAll).toBe(true);
+  expect((await probe("up")).status).toBe(204);
+  expect(worker.hearsay.isStoreAwayForAll).toBe(false);
+});
+
+test("nobody but a balancer is believed about the store", async () => {
+  const worker = await startWorker();
+  const former = edgeProof(KEYS.edge, worker.id, newIncarnation());
+  const says = { "x-ct-balancer": "b-1", "x-ct-store": "away" };
+  const ask = async (headers: Record<string, string>, method = "GET", path = "/ct-edge/probe") =>
+    (await worker.ask(method, path, { headers })).status;
+  expect(await ask(says)).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": former })).toBe(421);
+  // As a client's request arrives: with a balancer's proof and without a probe's fields.
+  expect(await ask({ "x-ct-edge": worker.proof })).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-store": "maybe" })).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-balancer": "b 1" })).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "POST")).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/")).toBe(404);
+  expect(worker.hearsay.isStoreAwayForAll).toBe(false);
+});
+
 // --- CORS ---
 
 test("any origin may read without credentials, listed ones and our own with them", async () => {
