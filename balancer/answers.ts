@@ -18,6 +18,26 @@ export class NoUpstreamError extends EdgeError {
   }
 }
 
+/** The worker of a request has as many requests as it may have (`CT_MAX_REQUESTS_PER_WORKER`). */
+export class BusyError extends EdgeError {
+  readonly code = "EDGE_WORKER_BUSY";
+  readonly source = "upstream";
+  readonly retryable = true;
+  constructor() {
+    super("the worker has as many requests as it may have; check its load, or add workers");
+  }
+}
+
+/** There are as many connections of clients as there may be (`CT_MAX_CONNECTIONS`). */
+export class TooManyConnectionsError extends EdgeError {
+  readonly code = "EDGE_TOO_MANY_CONNECTIONS";
+  readonly source = "downstream";
+  readonly retryable = true;
+  constructor() {
+    super("there are as many connections as there may be; raise CT_MAX_CONNECTIONS or ulimit -n");
+  }
+}
+
 /** A worker named another owner of the session, and the request could not be sent there: it soon can. */
 export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
@@ -80,6 +100,7 @@ export function statusOf(error: unknown): number {
     return error.kind === "timeout" || error.kind === "connect-timeout" ? 504 : 502;
   }
   if (error instanceof NoUpstreamError || error instanceof MovingError) return 503;
+  if (error instanceof BusyError || error instanceof TooManyConnectionsError) return 503;
   return error instanceof ClientTimeoutError ? 408 : 500;
 }
 

@@ -40,6 +40,7 @@ export async function startDataPath(needs: {
   readonly port: number;
   readonly tlsPort: number;
   readonly maxConnections: number;
+  readonly maxRequestsPerWorker: number;
   readonly connectTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;

@@ -9,10 +9,11 @@ import { isForwardableTrailer } from "./headers.ts";
 import { HttpSyntaxError } from "./http1/fields.ts";
 import { BodyReader } from "./http1/framing.ts";
 import { HeadCollector, parseRequestHead, type RequestHead } from "./http1/head.ts";
+import type { HttpLimits } from "./http1/limits.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
 
-/** Time limits of a client's connection, in ms. */
-export interface DownstreamLimits {
+/** What a client may send, and its time limits in ms. */
+export interface DownstreamLimits extends HttpLimits {
   readonly headerTimeoutMs: number;
   readonly bodyTimeoutMs: number;
   readonly keepaliveTimeoutMs: number;
@@ -109,7 +110,7 @@ class Downstream implements ConnectionHandler, Client {
   readonly #needs: DownstreamNeeds;
   readonly #onOver: () => void;
   readonly #deadline: Deadline;
-  readonly #collector = new HeadCollector("downstream");
+  readonly #collector: HeadCollector;
   #state: State = "head";
   #isFirst = true;
   #head: RequestHead | undefined;
@@ -132,6 +133,7 @@ class Downstream implements ConnectionHandler, Client {
     this.#connection = connection;
     this.#needs = needs;
     this.#onOver = onOver;
+    this.#collector = new HeadCollector("downstream", needs.limits);
     this.remoteAddress = connection.remoteAddress;
     this.secure = connection.secure;
     this.#deadline = needs.deadlines.create(() => this.#onDeadline());
@@ -218,7 +220,7 @@ class Downstream implements ConnectionHandler, Client {
       this.#deadline.set(this.#needs.limits.headerTimeoutMs);
     }
     const end = this.#collector.push(bytes, at);
-    if (end >= 0) this.#begin(parseRequestHead(this.#collector.take()));
+    if (end >= 0) this.#begin(parseRequestHead(this.#collector.take(), this.#needs.limits));
     return end;
   }
 
@@ -231,6 +233,7 @@ class Downstream implements ConnectionHandler, Client {
       sender: "downstream",
       keepChunks: true,
       mayPass: isForwardableTrailer,
+      limits: this.#needs.limits,
     });
     this.#state = this.#body.done ? "answer" : "body";
     this.#rearm();

@@ -3,6 +3,7 @@
  */
 import type { Counters } from "../shared/metrics.ts";
 import { openPort } from "../shared/program.ts";
+import { errorAnswer, TooManyConnectionsError } from "./answers.ts";
 import { type DownstreamNeeds, serveClient } from "./downstream.ts";
 import type { Certificate } from "./tls.ts";
 import type { Connection, Listening, Transport } from "./transport/transport.ts";
@@ -44,6 +45,11 @@ export async function listen(
       }
       sockets++;
       return true;
+    },
+    refusal() {
+      const requestId = needs.nextRequestId();
+      const context = { requestId, close: true, minor: 1, method: "GET" } as const;
+      return errorAnswer(new TooManyConnectionsError(), context).text;
     },
     onGone() {
       sockets--;

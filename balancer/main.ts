@@ -14,6 +14,7 @@ import { createShutdown } from "../shared/shutdown.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
+import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
 import { createMembers } from "./members.ts";
@@ -74,10 +75,17 @@ async function startBalancer(settings: Settings): Promise<void> {
   // A client that comes right after a start shall not be told that there is no worker.
   await Promise.race([members.start(), sleep(clock, FIRST_VIEW_MS)]);
 
+  const descriptors = readDescriptorLimit();
+  const maxConnections = connectionLimit(settings.maxConnections, descriptors);
+  if (maxConnections < (settings.maxConnections ?? 0)) {
+    log.warn({ maxConnections, descriptors }, "CT_MAX_CONNECTIONS is more than ulimit -n allows");
+  }
+
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
   const dataPath = await startDataPath({
     ...settings,
+    maxConnections,
     transport: createNetTransport({ reportBug }),
     reportBug,
     members,

@@ -8,7 +8,7 @@ import { EdgeError } from "../shared/errors.ts";
 import { isSessionId, isWorkerName, type SessionKey, toSessionKey } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
-import { healthAnswer, MovingError, NoUpstreamError, statusOf } from "./answers.ts";
+import { BusyError, healthAnswer, MovingError, NoUpstreamError, statusOf } from "./answers.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
 import {
@@ -173,8 +173,13 @@ class ProxyExchange implements Exchange, AnswerHandler {
   // --- send ---
 
   #attempt(upstream: Upstream, fresh: boolean): void {
+    if (upstream.isFull) {
+      this.#avoidFull(upstream);
+      return;
+    }
     this.#upstream = upstream;
     upstream.inFlight++;
+    upstream.requests++;
     this.#dial = upstream.acquire(
       {
         onConnection: (connection) => this.#send(connection, upstream),
@@ -182,6 +187,24 @@ class ProxyExchange implements Exchange, AnswerHandler {
       },
       fresh,
     );
+  }
+
+  /**
+   * A worker that has all that it may have is not queued for. A request without a key may go elsewhere; one with a key
+   * belongs there, and others shall not suffer for it.
+   */
+  #avoidFull(upstream: Upstream): void {
+    const error = new BusyError();
+    const { key, tag } = this.#route;
+    if (key !== undefined || tag !== undefined || this.#excluded.has(upstream)) {
+      this.#fail(error);
+      return;
+    }
+    this.#excluded.add(upstream);
+    this.#choose((decision) => {
+      if (decision.upstream === undefined) this.#fail(error);
+      else this.#follow(decision);
+    });
   }
 
   #send(connection: UpstreamConnection, upstream: Upstream): void {
@@ -516,7 +539,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   /** Forgets the worker's side, which has ended by itself. */
   #leave(): void {
-    if (this.#upstream !== undefined) this.#upstream.inFlight--;
+    if (this.#upstream !== undefined) {
+      this.#upstream.inFlight--;
+      this.#upstream.requests--;
+    }
     this.#upstream = undefined;
     this.#dial = undefined;
     this.#connection = undefined;

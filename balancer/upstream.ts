@@ -27,6 +27,8 @@ export interface UpstreamNeeds {
   readonly log: Log;
   readonly deadlines: Deadlines;
   readonly connectTimeoutMs: number;
+  /** Requests that one worker may have at a time. */
+  readonly maxRequestsPerWorker: number;
   /** Makes `x-ct-edge`, if there is one. */
   readonly prove: (record: WorkerRecord) => string | undefined;
   readonly probe: Probe;
@@ -60,6 +62,8 @@ export class Upstream {
   #retired = false;
   /** Requests and tunnels that are under way. */
   inFlight = 0;
+  /** Requests that are under way: those of `inFlight` that are no tunnels. */
+  requests = 0;
   /** Keyless creates sent since the worker last said how many sessions it has. */
   #sentCreates = 0;
 
@@ -81,6 +85,11 @@ export class Upstream {
   /** Whether it failed lately: it gets nothing new until it answers a probe. */
   get isSuspect(): boolean {
     return this.#suspect;
+  }
+
+  /** Whether it has as many requests as it may have: one more is refused, never kept waiting. */
+  get isFull(): boolean {
+    return this.requests >= this.#needs.maxRequestsPerWorker;
   }
 
   /** Whether it takes new sessions. */

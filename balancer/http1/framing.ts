@@ -4,6 +4,7 @@
  */
 import type { Piece } from "../transport/transport.ts";
 import { type Field, HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
+import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./limits.ts";
 
 export type Framing =
   | { readonly kind: "none" }
@@ -13,10 +14,6 @@ export type Framing =
 
 /** Longest line of a chunk's size with its extensions. */
 const MAX_CHUNK_LINE_BYTES = 1024;
-/** Extensions of one body together (CVE-2024-22019); they are dropped. */
-const MAX_EXTENSION_BYTES = 16_384;
-/** Trailer section of one body. */
-const MAX_TRAILER_BYTES = 8192;
 const MAX_TRAILER_FIELDS = 64;
 /** Hexadecimal digits of a chunk's size: 2^48 bytes are more than anybody sends, and exact as a number. */
 const MAX_SIZE_DIGITS = 12;
@@ -43,6 +40,7 @@ export class BodyReader {
   readonly #sender: Sender;
   readonly #keepChunks: boolean;
   readonly #mayPass: (trailer: Field) => boolean;
+  readonly #limits: HttpLimits;
   #state: State;
   /** Bytes of data still to come in the chunk, or in the body when it has a length. */
   #left: number;
@@ -60,12 +58,18 @@ export class BodyReader {
    */
   constructor(
     framing: Framing,
-    options: { sender: Sender; keepChunks: boolean; mayPass: (trailer: Field) => boolean },
+    options: {
+      sender: Sender;
+      keepChunks: boolean;
+      mayPass: (trailer: Field) => boolean;
+      limits?: HttpLimits;
+    },
   ) {
     this.#framing = framing;
     this.#sender = options.sender;
     this.#keepChunks = options.keepChunks;
     this.#mayPass = options.mayPass;
+    this.#limits = options.limits ?? DEFAULT_HTTP_LIMITS;
     this.#left = framing.kind === "length" ? framing.length : 0;
     this.#state = startOf(framing);
   }
@@ -165,7 +169,8 @@ export class BodyReader {
   #takeExtension(byte: number): void {
     this.#lineBytes++;
     this.#extensionBytes++;
-    if (this.#lineBytes > MAX_CHUNK_LINE_BYTES || this.#extensionBytes > MAX_EXTENSION_BYTES) {
+    const { maxChunkExtensionBytes } = this.#limits;
+    if (this.#lineBytes > MAX_CHUNK_LINE_BYTES || this.#extensionBytes > maxChunkExtensionBytes) {
       throw this.#bad("chunk extensions too long");
     }
     if (byte === CR) this.#state = "size-lf";
@@ -183,7 +188,7 @@ export class BodyReader {
 
   #takeTrailer(byte: number): void {
     this.#trailerBytes++;
-    if (this.#trailerBytes > MAX_TRAILER_BYTES) throw this.#bad("trailers too long");
+    if (this.#trailerBytes > this.#limits.maxTrailerBytes) throw this.#bad("trailers too long");
     if (byte === CR) this.#state = "trailer-lf";
     else if (isControl(byte)) throw this.#bad("trailer");
     else this.#trailerLine += String.fromCharCode(byte);

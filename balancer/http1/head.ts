@@ -4,6 +4,7 @@
  */
 import { type Field, HttpSyntaxError, isToken, parseFieldLine, type Sender } from "./fields.ts";
 import type { Framing } from "./framing.ts";
+import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./limits.ts";
 
 export interface RequestHead {
   readonly method: string;
@@ -37,13 +38,9 @@ export interface ResponseHead {
   readonly keepAlive: boolean;
 }
 
-/** Whole head, request line and blank line included. */
-export const MAX_HEAD_BYTES = 32_768;
-export const MAX_TARGET_BYTES = 8192;
-export const MAX_FIELDS = 200;
 const MAX_METHOD_BYTES = 32;
-/** Method, two blanks, target, version, CRLF. */
-const MAX_REQUEST_LINE_BYTES = MAX_METHOD_BYTES + MAX_TARGET_BYTES + 12;
+/** Method, two blanks, version, CRLF: what a request line has beside its target. */
+const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -53,6 +50,7 @@ const LF = 0x0a;
 /** Collects the bytes of one head after the other. A verdict does not depend on how the bytes are split. */
 export class HeadCollector {
   readonly #sender: Sender;
+  readonly #limits: HttpLimits;
   /** What came of a head that is not complete; undefined between heads, so that most heads are never copied. */
   #held: Buffer | undefined;
   #heldBytes = 0;
@@ -62,8 +60,9 @@ export class HeadCollector {
   #lineStart = 0;
   #text = "";
 
-  constructor(sender: Sender) {
+  constructor(sender: Sender, limits: HttpLimits = DEFAULT_HTTP_LIMITS) {
     this.#sender = sender;
+    this.#limits = limits;
   }
 
   /** Whether some bytes of a head have come. */
@@ -122,11 +121,12 @@ export class HeadCollector {
   }
 
   #checkLength(bytes: number): void {
-    const inFirstLine = this.#lineStart === this.#headStart;
-    if (inFirstLine && this.#sender === "downstream" && bytes > MAX_REQUEST_LINE_BYTES) {
+    const { maxHeadBytes, maxTargetBytes } = this.#limits;
+    const inFirstLine = this.#lineStart === this.#headStart && this.#sender === "downstream";
+    if (inFirstLine && bytes > maxTargetBytes + MAX_AROUND_TARGET_BYTES) {
       throw this.#bad(414, "request line too long");
     }
-    if (bytes > MAX_HEAD_BYTES) throw this.#bad(431, "head too long");
+    if (bytes > maxHeadBytes) throw this.#bad(431, "head too long");
   }
 
   #hold(bytes: Buffer, from: number): void {
@@ -139,7 +139,7 @@ export class HeadCollector {
 
   /** Appends; never much more than a head may have, because the rest would be refused anyway. */
   #append(bytes: Buffer, from: number): void {
-    const taken = Math.min(bytes.length - from, MAX_HEAD_BYTES + 1 - this.#heldBytes);
+    const taken = Math.min(bytes.length - from, this.#limits.maxHeadBytes + 1 - this.#heldBytes);
     const needed = this.#heldBytes + taken;
     let held = this.#held ?? Buffer.allocUnsafe(needed);
     if (needed > held.length) {
@@ -160,9 +160,12 @@ export class HeadCollector {
 // --- requests ---
 
 /** Checks the text of a request's head (from `HeadCollector.take`). Throws `HttpSyntaxError`. */
-export function parseRequestHead(text: string): RequestHead {
-  const { startLine, fields } = parseLines(text, "downstream");
-  const { method, rawTarget, minor } = parseRequestLine(startLine);
+export function parseRequestHead(
+  text: string,
+  limits: HttpLimits = DEFAULT_HTTP_LIMITS,
+): RequestHead {
+  const { startLine, fields } = parseLines(text, "downstream", limits.maxFields);
+  const { method, rawTarget, minor } = parseRequestLine(startLine, limits.maxTargetBytes);
   const meaning = readMeaning(fields, minor, "downstream");
   const { target, authority } = parseTarget(method, rawTarget);
   const host = checkHost(fields, minor, authority);
@@ -182,14 +185,17 @@ export function parseRequestHead(text: string): RequestHead {
   };
 }
 
-function parseRequestLine(line: string): { method: string; rawTarget: string; minor: 0 | 1 } {
+function parseRequestLine(
+  line: string,
+  maxTargetBytes: number,
+): { method: string; rawTarget: string; minor: 0 | 1 } {
   const first = line.indexOf(" ");
   const last = line.lastIndexOf(" ");
   if (first < 0 || first === last) throw badRequest("request line");
   const method = line.slice(0, first);
   if (method.length > MAX_METHOD_BYTES || !isToken(method)) throw badRequest("method");
   const rawTarget = line.slice(first + 1, last);
-  if (rawTarget.length > MAX_TARGET_BYTES) {
+  if (rawTarget.length > maxTargetBytes) {
     throw new HttpSyntaxError("downstream", 414, "target too long");
   }
   return { method, rawTarget, minor: parseVersion(line.slice(last + 1), "downstream") };
@@ -264,7 +270,7 @@ const STATUS_LINE = /^(HTTP\/1\.[01]) ([1-5]\d\d) ([\t\x20-\x7e\x80-\xff]*)$/;
  * `HttpSyntaxError`.
  */
 export function parseResponseHead(text: string, requestMethod: string): ResponseHead {
-  const { startLine, fields } = parseLines(text, "upstream");
+  const { startLine, fields } = parseLines(text, "upstream", DEFAULT_HTTP_LIMITS.maxFields);
   const [, version, digits, reason] = STATUS_LINE.exec(startLine) ?? [];
   if (version === undefined || digits === undefined || reason === undefined) {
     throw new HttpSyntaxError("upstream", 400, "status line");
@@ -343,7 +349,11 @@ function wantsKeepAlive(connection: readonly string[], minor: 0 | 1): boolean {
   return minor === 1 || connection.includes("keep-alive");
 }
 
-function parseLines(text: string, sender: Sender): { startLine: string; fields: readonly Field[] } {
+function parseLines(
+  text: string,
+  sender: Sender,
+  maxFields: number,
+): { startLine: string; fields: readonly Field[] } {
   const fields: Field[] = [];
   let end = text.indexOf("\r\n");
   if (end < 0) return { startLine: text, fields };
@@ -352,7 +362,7 @@ function parseLines(text: string, sender: Sender): { startLine: string; fields: 
     const start = end + 2;
     end = text.indexOf("\r\n", start);
     if (end < 0) end = text.length;
-    if (fields.length === MAX_FIELDS) throw new HttpSyntaxError(sender, 431, "too many fields");
+    if (fields.length === maxFields) throw new HttpSyntaxError(sender, 431, "too many fields");
     fields.push(parseFieldLine(text.slice(start, end), sender));
   }
   return { startLine, fields };

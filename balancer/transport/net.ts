@@ -33,6 +33,11 @@ const KEEP_ALIVE_MS = 30_000;
 /** Connections that the kernel may hold before they are accepted. */
 const BACKLOG = 1024;
 
+/** Sockets that are told why they are refused, at a time; more are closed without a word. Each costs a descriptor. */
+const MAX_REFUSALS = 16;
+/** Time for a refused client to take its answer. */
+const REFUSAL_MS = 1000;
+
 export function createNetTransport(needs: { reportBug: BugReport }): Transport {
   return {
     dial: (address, outcome) => dial(address, outcome, needs.reportBug),
@@ -232,6 +237,7 @@ async function listen(options: ListenOptions, reportBug: BugReport): Promise<Lis
     options.tls === undefined
       ? createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
           if (admit(socket, options)) accept(socket, socket);
+          else refuse(socket, options.refusal());
         })
       : listenTls(options, options.tls, accept);
   await bound(server, options);
@@ -247,13 +253,29 @@ async function listen(options: ListenOptions, reportBug: BugReport): Promise<Lis
 /** Applies the caller's limit to a fresh socket, before it costs anything. */
 function admit(socket: Socket, options: ListenOptions): boolean {
   socket.on("error", ignore);
-  if (!options.admit()) {
-    socket.destroy();
-    return false;
-  }
+  if (!options.admit()) return false;
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   socket.once("close", options.onGone);
   return true;
+}
+
+let refusals = 0;
+
+/** Tells a client that it is refused. What it sends is read and thrown away: an unread byte would cost it the answer. */
+function refuse(socket: Socket, answer: string): void {
+  if (refusals >= MAX_REFUSALS) {
+    socket.destroy();
+    return;
+  }
+  refusals++;
+  const limit = setTimeout(() => socket.destroy(), REFUSAL_MS);
+  socket.once("close", () => {
+    refusals--;
+    clearTimeout(limit);
+  });
+  socket.once("end", () => socket.destroy());
+  socket.resume();
+  socket.end(answer, "latin1");
 }
 
 function listenTls(
@@ -284,7 +306,10 @@ function listenTls(
   );
   // The plain socket, before the handshake.
   server.on("connection", (socket: Socket) => {
-    if (!admit(socket, options)) return;
+    if (!admit(socket, options)) {
+      socket.destroy();
+      return;
+    }
     const peer = peerOf(socket);
     tcpByPeer.set(peer, socket);
     socket.once("close", () => tcpByPeer.delete(peer));

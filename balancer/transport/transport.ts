@@ -66,10 +66,11 @@ export interface ListenOptions extends Address {
   /** The connection's handler must be set before the call returns. */
   readonly onConnection: (connection: Connection) => void;
   /**
-   * Asked at each accept, before any TLS; false closes at once. A true is followed by exactly one call of the second
-   * function, when that socket is gone.
+   * Asked at each accept, before any TLS. A true is followed by exactly one call of `onGone`, when that socket is gone; after
+   * a false the socket is sent what `refusal` says, where it is no TLS, and closed.
    */
   readonly admit: () => boolean;
+  readonly refusal: () => string;
   readonly onGone: () => void;
   /** Handshakes that failed, for counters. */
   readonly onHandshakeFailed: () => void;

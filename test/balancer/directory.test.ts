@@ -53,6 +53,7 @@ function start(workers: readonly WorkerRecord[]): void {
         log,
         deadlines,
         connectTimeoutMs: 1000,
+        maxRequestsPerWorker: 1000,
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
         probe: quietProbe,
         reportBug: () => {},

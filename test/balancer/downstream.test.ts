@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { createDeadlines } from "../../balancer/deadlines.ts";
 import { type Client, serveClient } from "../../balancer/downstream.ts";
+import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Connection, ConnectionHandler, Piece } from "../../balancer/transport/transport.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { createStepClock, type StepClock } from "../support/step-clock.ts";
@@ -50,6 +51,7 @@ beforeEach(() => {
         },
       }),
       limits: {
+        ...DEFAULT_HTTP_LIMITS,
         headerTimeoutMs: 10_000,
         bodyTimeoutMs: 30_000,
         keepaliveTimeoutMs: 65_000,

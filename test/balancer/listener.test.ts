@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { generate } from "selfsigned";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connectionLimit } from "../../balancer/connection-limit.ts";
 import { type Certificate, loadCertificate } from "../../balancer/tls.ts";
 import {
   ok,
@@ -296,6 +297,8 @@ describe("the number of connections", () => {
     await second.has("fine");
     const third = await rig.client();
     await third.end();
+    expect(third.text).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+    expect(third.text).toContain('"code":"EDGE_TOO_MANY_CONNECTIONS"');
     await expect(tlsClient(rig)).rejects.toThrow();
     expect(rig.counters.value("balancer.refused", "too many connections")).toBe(2);
     first.socket.destroy();
@@ -304,6 +307,47 @@ describe("the number of connections", () => {
     raw.write(GET);
     await raw.has("fine");
   });
+});
+
+describe("the size of a request", () => {
+  const POST =
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+
+  test.each([
+    [
+      "its head",
+      { maxHeadBytes: 100 },
+      `GET / HTTP/1.1\r\nHost: h\r\nX: ${"x".repeat(80)}\r\n\r\n`,
+      431,
+    ],
+    [
+      "its target",
+      { maxTargetBytes: 20 },
+      `GET /${"x".repeat(20)} HTTP/1.1\r\nHost: h\r\n\r\n`,
+      414,
+    ],
+    ["its fields", { maxFields: 2 }, "GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n", 431],
+    [
+      "chunk extensions",
+      { maxChunkExtensionBytes: 5 },
+      `${POST}1;abc\r\nx\r\n1;de\r\nx\r\n0\r\n\r\n`,
+      400,
+    ],
+    ["trailers", { maxTrailerBytes: 10 }, `${POST}0\r\nX: 12345678\r\n\r\n`, 400],
+  ])("is limited as the setting says: %s", async (_what, limits, request, status) => {
+    const rig = await simple({ limits });
+    expect(await rig.ask(request)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+});
+
+test("connections are as many as the setting says, and as there are descriptors for", () => {
+  expect(connectionLimit(undefined, undefined)).toBe(20_000);
+  expect(connectionLimit(undefined, 1_048_576)).toBe(20_000);
+  expect(connectionLimit(undefined, 20_000)).toBe(9968);
+  expect(connectionLimit(undefined, 256)).toBe(96);
+  expect(connectionLimit(50, 256)).toBe(50);
+  expect(connectionLimit(5000, 256)).toBe(96);
+  expect(connectionLimit(undefined, 64)).toBe(8);
 });
 
 test("a port that somebody has is an error that names the setting", async () => {

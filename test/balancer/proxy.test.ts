@@ -991,6 +991,54 @@ describe("pipelined requests", () => {
   });
 });
 
+describe("a worker that has as many requests as it may have", () => {
+  async function busy() {
+    const workers = [await startRawWorker(), await startRawWorker()];
+    for (const worker of workers) closers.push(() => worker.close());
+    const rig = await startRig({
+      workers: workers.map(({ port }, index) => workerRecord(`w${index}`, port)),
+      maxRequestsPerWorker: 1,
+    });
+    closers.push(() => rig.close());
+    const first = await rig.client();
+    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await until(
+      () => workers.some(({ connections }) => connections.length > 0),
+      "the first request",
+    );
+    const [taken, free] =
+      workers[0]?.connections.length === 1 ? [workers[0], workers[1]] : [workers[1], workers[0]];
+    return { rig, first, taken: taken as RawWorker, free: free as RawWorker };
+  }
+
+  test("gets no more: 503 for its keys, at once, and it is not suspect", async () => {
+    const { rig, first, taken } = await busy();
+    const refused = await rig.ask(
+      "GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\nConnection: close\r\n\r\n",
+    );
+    expect(refused).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+    expect(refused).toContain('"code":"EDGE_WORKER_BUSY"');
+    expect(rig.path.directory.usable).toBe(2);
+    expect(taken.connections.length).toBe(1);
+    (await taken.connection(0)).write(ok("late"));
+    await first.has("late");
+    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await (await taken.connection(0)).has("ctstickiness: one");
+  });
+
+  test("is left for another one by a request without a key", async () => {
+    const { rig, free } = await busy();
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const elsewhere = await free.connection(0);
+    expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "EDGE_WORKER_BUSY",
+    );
+    elsewhere.write(ok("elsewhere"));
+    await client.has("elsewhere");
+  });
+});
+
 test("the health of the edge is answered by the balancer itself", async () => {
   const { worker, rig, record } = await single();
   const ask = (method: string) =>

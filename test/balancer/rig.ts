@@ -6,7 +6,9 @@ import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { request } from "undici";
 import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
+import type { DownstreamLimits } from "../../balancer/downstream.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
+import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
 import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
@@ -264,18 +266,9 @@ export interface Rig {
 
 export interface RigOptions {
   workers?: readonly WorkerRecord[];
-  limits?: Partial<
-    Record<
-      | "headerTimeoutMs"
-      | "bodyTimeoutMs"
-      | "keepaliveTimeoutMs"
-      | "upstreamTimeoutMs"
-      | "connectTimeoutMs"
-      | "tlsHandshakeTimeoutMs",
-      number
-    >
-  >;
+  limits?: Partial<DownstreamLimits & Record<"connectTimeoutMs" | "tlsHandshakeTimeoutMs", number>>;
   maxConnections?: number;
+  maxRequestsPerWorker?: number;
   certificate?: Certificate;
   trusted?: readonly string[];
   port?: number;
@@ -290,6 +283,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const records = new Map<SessionKey, SessionRecord>();
   const clients: RawSocket[] = [];
   const limits = {
+    ...DEFAULT_HTTP_LIMITS,
     headerTimeoutMs: 5000,
     bodyTimeoutMs: 5000,
     keepaliveTimeoutMs: 5000,
@@ -322,6 +316,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     port: options.port ?? 0,
     tlsPort: 0,
     maxConnections: options.maxConnections ?? 1000,
+    maxRequestsPerWorker: options.maxRequestsPerWorker ?? 1000,
     connectTimeoutMs: limits.connectTimeoutMs,
     tlsHandshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
     limits,

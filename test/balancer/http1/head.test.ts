@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import { HttpSyntaxError } from "../../../balancer/http1/fields.ts";
 import {
   HeadCollector,
-  MAX_FIELDS,
   parseRequestHead,
   parseResponseHead,
   type RequestHead,
@@ -11,6 +10,7 @@ import {
   serializeHead,
   statusLine,
 } from "../../../balancer/http1/head.ts";
+import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
 
 /** Collects and checks a request's head that comes in pieces. */
 function readRequest(...pieces: string[]): RequestHead | string {
@@ -193,7 +193,7 @@ describe("a request head that is refused", () => {
     ["a request line without end", `GET /${"a".repeat(9000)}`, "414 request line too long"],
     [
       "too many fields",
-      `GET / HTTP/1.1\r\n${"A: b\r\n".repeat(MAX_FIELDS)}${H}\r\n`,
+      `GET / HTTP/1.1\r\n${"A: b\r\n".repeat(DEFAULT_HTTP_LIMITS.maxFields)}${H}\r\n`,
       "431 too many fields",
     ],
     [
