@@ -27,6 +27,7 @@ export const COUNTERS = {
     "buffers of peers that are away or read slowly that reached their limit",
   "worker.floods_slowed": "times a client that sent too much was not read for a while",
   "worker.requests_misdirected": "requests for a session that another worker owns, answered 421",
+  "worker.credentials_refused": "requests for operators' pages with wrong credentials",
   "store.failures": "store operations that failed, by operation",
   "store.ignored": "values read from the store that made no sense and were ignored, by kind",
   "edge.restarts": "child processes started again after they ended unexpectedly, by role",

@@ -46,6 +46,8 @@ export type Setting = Common &
 
 const ALL: readonly Role[] = ["edge", "balancer", "worker"];
 const MAX_PORT = 65_535;
+/** RFC 7617 §2: a colon would end the name. */
+const USER_NAME = /^[^:\p{Cc}]{1,256}$/u;
 
 export const SETTINGS = {
   // --- where to listen ---
@@ -257,6 +259,40 @@ export const SETTINGS = {
     default: "Unknown",
     roles: ["edge", "worker"],
     why: "Name of who runs this server, shown to clients.",
+  },
+  dashboardUser: {
+    env: "CT_DASHBOARD_USER",
+    type: "text",
+    default: undefined,
+    pattern: USER_NAME,
+    allowed: "a name without a colon",
+    roles: ["edge", "worker"],
+    why: "Who may see the dashboard and the statistics, together with CT_DASHBOARD_PASSWORD (default: ctuser, with a password that is made once and written to server.log).",
+  },
+  dashboardPassword: {
+    env: "CT_DASHBOARD_PASSWORD",
+    type: "text",
+    default: undefined,
+    secret: true,
+    roles: ["edge", "worker"],
+    why: "Password of CT_DASHBOARD_USER; counts only when both are set.",
+  },
+  logsUser: {
+    env: "CT_LOGS_USER",
+    type: "text",
+    default: undefined,
+    pattern: USER_NAME,
+    allowed: "a name without a colon",
+    roles: ["edge", "worker"],
+    why: "Older name of CT_DASHBOARD_USER, used when that or its password is not set.",
+  },
+  logsPassword: {
+    env: "CT_LOGS_PASSWORD",
+    type: "text",
+    default: undefined,
+    secret: true,
+    roles: ["edge", "worker"],
+    why: "Password of CT_LOGS_USER; counts only when both are set.",
   },
   corsAllowedOrigins: {
     env: "CT_CORS_ALLOWED_ORIGINS",

@@ -29,6 +29,7 @@ import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
+import { createCredentials } from "./credentials/credentials.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createTokens } from "./login/tokens.ts";
 import { watchLoopLag } from "./loop-lag.ts";
@@ -127,6 +128,7 @@ async function startWorker(settings: Settings): Promise<void> {
     self,
     urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
   });
+  const credentials = createCredentials({ settings, store, clock, log, counters });
   const api = await createApi({
     nameOwner: proofs.nameOwner,
     store,
@@ -208,6 +210,7 @@ async function startWorker(settings: Settings): Promise<void> {
   await lease.start();
   await view.start();
   await registry.recover();
+  await credentials.start();
   // It may have been asked to stop meanwhile.
   if (phase !== "starting") return;
   phase = "running";

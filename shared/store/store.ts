@@ -108,6 +108,14 @@ export interface Store {
   buryToken(tokenId: string, untilMs: number): Promise<void>;
   isTokenBuried(tokenId: string): Promise<boolean>;
 
+  // --- what the edge agrees on ---
+
+  /**
+   * Keeps `proposal` under `name` unless something is kept there already, for good. Resolves with what is kept: the same
+   * for everybody. Names are as those of counters; a text has at most `MAX_AGREED_CHARS` characters.
+   */
+  agree(name: string, proposal: string): Promise<string>;
+
   // --- counters and history ---
 
   /** Adds to counters that outlive every process. Names are `A-Z a-z 0-9 . _ - /`, at most 200 characters. */
@@ -126,6 +134,8 @@ export const MEMBER_LEASE_MS = 5000;
 export const MEMBER_BEAT_MS = 1000;
 /** A session whose host's socket has not come this long after its creation is dropped. */
 export const UNOPENED_SESSION_MS = 60_000;
+/** Characters of a text that the edge agrees on. */
+export const MAX_AGREED_CHARS = 4096;
 /** Events kept in the history. */
 export const MAX_EVENTS = 10_000;
 

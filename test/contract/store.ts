@@ -843,6 +843,21 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
     });
 
+    describe("agreements", () => {
+      it("keeps the first of several proposals, for everybody", async () => {
+        const other = await edge.store();
+        const kept = await Promise.all([
+          store.agree("greeting", "hello"),
+          other.agree("greeting", "good day"),
+          store.agree("greeting", "hi"),
+        ]);
+        expect(new Set(kept).size).toBe(1);
+        expect(["hello", "good day", "hi"]).toContain(kept[0]);
+        expect(await other.agree("greeting", "another")).toBe(kept[0]);
+        expect(await store.agree("farewell", "bye")).toBe("bye");
+      });
+    });
+
     describe("counters and history", () => {
       it("adds to counters, whoever counts", async () => {
         const other = await edge.store();

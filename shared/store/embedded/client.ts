@@ -155,6 +155,8 @@ export function connectEmbeddedStore(needs: {
     buryToken: (tokenId, untilMs) => ask("buryToken", tokenId, untilMs),
     isTokenBuried: (tokenId) => ask("isTokenBuried", tokenId),
 
+    agree: (name, proposal) => ask("agree", name, proposal),
+
     addToCounters: (increments) => ask("addToCounters", increments),
     readCounters: (prefix) => ask("readCounters", prefix),
     appendEvent: (event) => ask("appendEvent", event),

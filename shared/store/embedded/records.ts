@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { PeerId, SessionId, SessionKey } from "../../ids.ts";
 import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../ids.ts";
 import type { EdgeEvent, PeerRecord, SessionRecord, StoredEvent, TicketKind } from "../store.ts";
+import { MAX_AGREED_CHARS } from "../store.ts";
 
 /** Names of records. Ids and tokens come last, because they may hold slashes. */
 export const recordKey = {
@@ -14,6 +15,7 @@ export const recordKey = {
   left: (id: SessionId, tokenId: string) => `left/${id}/${tokenId}`,
   ticket: (kind: TicketKind, token: string) => `ticket/${kind}/${token}`,
   buried: (tokenId: string) => `buried/${tokenId}`,
+  agreed: (name: string) => `agreed/${name}`,
   counter: (name: string) => `counter/${name}`,
   event: (ordinal: number) => `event/${ordinal}`,
 } as const;
@@ -58,6 +60,7 @@ export const sessionKeySchema = z.custom<SessionKey>(
 export const tokenSchema = z.string().min(1).max(4096);
 export const userIdSchema = z.string().min(1).max(4096);
 export const counterNameSchema = z.string().regex(/^[A-Za-z0-9._/-]{1,200}$/);
+export const agreedSchema = z.string().max(MAX_AGREED_CHARS);
 export const ticketKindSchema = z.enum(["login", "join"]);
 
 export const peerSchema: z.ZodType<PeerRecord> = z.object({
@@ -128,6 +131,7 @@ export type Restored =
       readonly ticket: StoredTicket;
     }
   | { readonly kind: "buried"; readonly tokenId: string; readonly untilMs: number }
+  | { readonly kind: "agreed"; readonly name: string; readonly text: string }
   | { readonly kind: "counter"; readonly name: string; readonly count: number }
   | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent };
 
@@ -167,6 +171,8 @@ function parseKind(kind: string, rest: string, value: unknown): Restored | undef
       };
     case "buried":
       return { kind, tokenId: tokenSchema.parse(rest), untilMs: timeSchema.parse(value) };
+    case "agreed":
+      return { kind, name: counterNameSchema.parse(rest), text: agreedSchema.parse(value) };
     case "counter":
       return { kind, name: counterNameSchema.parse(rest), count: z.number().parse(value) };
     case "event":
@@ -192,6 +198,8 @@ function keyOf(record: Restored): string {
       return recordKey.ticket(record.ticketKind, record.token);
     case "buried":
       return recordKey.buried(record.tokenId);
+    case "agreed":
+      return recordKey.agreed(record.name);
     case "counter":
       return recordKey.counter(record.name);
     case "event":

@@ -4,6 +4,7 @@
  *
  * What must outlive the process can be listed (`entries`) and taken back (`restore`); members cannot (leases.ts).
  */
+import { createAgreements } from "./agreements.ts";
 import { createBuriedTokens } from "./buried.ts";
 import { createEffects, type Effects, type Write } from "./effects.ts";
 import { createHistory } from "./history.ts";
@@ -33,6 +34,7 @@ export function createStoreState(start: StoreTime): StoreState {
   const sessions = createSessions(effects, leases);
   const tickets = createTickets(effects);
   const buried = createBuriedTokens(effects);
+  const agreements = createAgreements(effects);
   const history = createHistory(effects);
 
   function restoreOne(record: Restored): void {
@@ -47,6 +49,9 @@ export function createStoreState(start: StoreTime): StoreState {
         break;
       case "buried":
         buried.restore(record);
+        break;
+      case "agreed":
+        agreements.restore(record);
         break;
       case "counter":
       case "event":
@@ -80,6 +85,7 @@ export function createStoreState(start: StoreTime): StoreState {
       ticketsOf: tickets.ticketsOf,
       buryToken: buried.buryToken,
       isTokenBuried: buried.isTokenBuried,
+      agree: agreements.agree,
       addToCounters: history.addToCounters,
       readCounters: history.readCounters,
       appendEvent: history.appendEvent,
@@ -105,6 +111,7 @@ export function createStoreState(start: StoreTime): StoreState {
       yield* sessions.entries();
       yield* tickets.entries();
       yield* buried.entries();
+      yield* agreements.entries();
       yield* history.entries();
     },
   };

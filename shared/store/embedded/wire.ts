@@ -8,6 +8,7 @@ import { parseMember } from "../../membership/member.ts";
 import type { Change } from "../store.ts";
 import type { Operation } from "./operations.ts";
 import {
+  agreedSchema,
   counterNameSchema,
   eventSchema,
   incarnationSchema,
@@ -163,6 +164,7 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   ticketsOf: z.tuple([ticketKindSchema, z.string().max(4096)]),
   buryToken: z.tuple([tokenSchema, timeSchema]),
   isTokenBuried: z.tuple([tokenSchema]),
+  agree: z.tuple([counterNameSchema, agreedSchema]),
   addToCounters: z.tuple([z.record(counterNameSchema, z.number())]),
   readCounters: z.tuple([z.string().max(200)]),
   appendEvent: z.tuple([eventSchema]),

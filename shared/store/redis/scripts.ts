@@ -33,6 +33,7 @@ const SCRIPTS = {
   tickets_of: ["ticket"],
   bury_token: [],
   is_token_buried: [],
+  agree: [],
   add_to_counters: [],
   read_counters: [],
   append_event: [],

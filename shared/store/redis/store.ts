@@ -19,6 +19,7 @@ import type { Clock } from "../../clock.ts";
 import type { Log } from "../../log.ts";
 import type { Counters } from "../../metrics.ts";
 import type { Store } from "../store.ts";
+import { createAgreements } from "./agreements.ts";
 import { openConnection } from "./connection.ts";
 import { openFeed } from "./feed.ts";
 import { createHistory } from "./history.ts";
@@ -67,6 +68,7 @@ export function connectRedisStore(needs: {
     ...createSessions(connection, ignored),
     ...createTickets(connection, ignored),
     ...createTokens(connection, needs.clock),
+    ...createAgreements(connection),
     ...createHistory(connection, ignored),
   };
 }

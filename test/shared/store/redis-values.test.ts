@@ -81,6 +81,7 @@ describe("garbage in place of a record", () => {
       await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: LATER_MS });
       await store.buryToken("token", Date.now() + LATER_MS);
       await store.addToCounters({ joins: 1 });
+      await store.agree("greeting", "hello");
       await store.appendEvent(event(record.id));
       for (const key of await admin.keys("*")) {
         await admin.del(key);
@@ -122,6 +123,7 @@ describe("garbage in place of a record", () => {
       expect(await store.ticketsOf("join", "g")).toHaveLength(1);
       await store.buryToken("token", Date.now() + LATER_MS);
       expect(await store.isTokenBuried("token")).toBe(true);
+      expect(typeof (await store.agree("greeting", "good day"))).toBe("string");
       await store.addToCounters({ joins: 2 });
       expect(await store.readCounters("")).toMatchObject({ joins: 2 });
       await store.appendEvent(event(fresh.id));

@@ -92,6 +92,7 @@ describe("the embedded store's server", () => {
       await store.answerTicket("login", "t", 2);
       await store.buryToken("jti", Date.now() + 600_000);
       await store.addToCounters({ joins: 3 });
+      await store.agree("greeting", "hello");
       const event = { kind: "created", worker: owner.id, epoch: 1, cause: "asked" } as const;
       await store.appendEvent({ ...event, sessionId: record.id });
       await first.end("SIGKILL");
@@ -101,6 +102,7 @@ describe("the embedded store's server", () => {
       expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
       expect(await again.isTokenBuried("jti")).toBe(true);
       expect(await again.readCounters("")).toEqual({ joins: 3 });
+      expect(await again.agree("greeting", "another")).toBe("hello");
       expect(await again.readEvents({ limit: 9 })).toMatchObject([{ cause: "asked" }]);
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
     });

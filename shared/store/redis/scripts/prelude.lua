@@ -17,6 +17,7 @@ local EVENTS = prefix .. 'events'       -- stream
 local TURN = prefix .. 'turn'           -- string: number of the last ticket, for their order
 
 local function member_key(id) return prefix .. 'member:' .. id end        -- string with TTL: incarnation, then JSON
+local function agreed_key(name) return prefix .. 'agreed:' .. name end    -- string
 local function session_key(id) return prefix .. 'session:' .. id end      -- hash
 local function peers_key(id) return prefix .. 'peers:' .. id end          -- hash: peer id to turn, token id, record
 local function left_key(id) return prefix .. 'left:' .. id end            -- zset: token ids of peers who left, by expiry

@@ -1,0 +1,33 @@
+/**
+ * What the edge agrees on, in the embedded store: texts that are kept under a name once and for good.
+ */
+import type { Effects, Write } from "./effects.ts";
+import type { Operations } from "./operations.ts";
+import { type Restored, recordKey } from "./records.ts";
+
+export interface Agreements extends Pick<Operations, "agree"> {
+  restore(record: Extract<Restored, { kind: "agreed" }>): void;
+  /** Every record as it stands in the journal. */
+  entries(): Iterable<Write>;
+}
+
+/** All names are ours, so there are few. */
+export function createAgreements(effects: Effects): Agreements {
+  const texts = new Map<string, string>();
+
+  return {
+    agree(_now, name, proposal) {
+      const kept = texts.get(name);
+      if (kept !== undefined) return kept;
+      texts.set(name, proposal);
+      effects.write(recordKey.agreed(name), proposal);
+      return proposal;
+    },
+    restore({ name, text }) {
+      texts.set(name, text);
+    },
+    *entries() {
+      for (const [name, text] of texts) yield [recordKey.agreed(name), text];
+    },
+  };
+}

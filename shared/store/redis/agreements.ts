@@ -1,0 +1,20 @@
+/**
+ * What the edge agrees on, in Redis: texts that are kept under a name once and for good.
+ */
+import { z } from "zod";
+import { MAX_AGREED_CHARS, type Store } from "../store.ts";
+import type { Connection } from "./connection.ts";
+import { MAX_VALUE_BYTES } from "./limits.ts";
+import { expectReply } from "./replies.ts";
+import { limited } from "./values.ts";
+
+const textSchema = z.string().max(MAX_VALUE_BYTES);
+
+export function createAgreements(connection: Connection): Pick<Store, "agree"> {
+  return {
+    async agree(name, proposal) {
+      const text = limited("an agreement", proposal, MAX_AGREED_CHARS);
+      return expectReply(textSchema, await connection.run("agree", "agree", name, text));
+    },
+  };
+}
