@@ -3,7 +3,7 @@
  * script says the same in Lua and is held to it by the contract suite.
  */
 import type { Incarnation, WorkerId } from "../ids.ts";
-import type { ResumeCause, SessionRecord } from "../store/store.ts";
+import type { Reassertion, ResumeCause, SessionRecord } from "../store/store.ts";
 
 /** What the store knows of a worker's lease at the moment of the question. */
 export type Lease =
@@ -58,6 +58,23 @@ export function decideResume(
     return { verdict: "own", cause: "handed", raise: true };
   }
   return decideTakeOver(record, claimant, leases.holder);
+}
+
+/**
+ * What becomes of an owner's word about its session (`Store.reassertSession`): the higher epoch is right. `known` is the
+ * store's record, if it has one; `lease` that of the owner's id.
+ */
+export function decideReassert(
+  known: Pick<SessionRecord, "owner" | "incarnation" | "epoch" | "state"> | undefined,
+  asserted: Pick<Reassertion, "owner" | "incarnation" | "epoch" | "state">,
+  lease: Lease,
+): "written" | "kept" | "lost" {
+  if (isHeldByAnother(lease, asserted.incarnation)) return "lost";
+  if (known === undefined || known.epoch < asserted.epoch) return "written";
+  if (known.epoch > asserted.epoch || known.owner !== asserted.owner) return "lost";
+  if (known.state === "closed") return asserted.state === "closed" ? "kept" : "lost";
+  if (asserted.state === "closed") return "written";
+  return known.incarnation === asserted.incarnation ? "kept" : "lost";
 }
 
 /** The epoch after `previous`, at store time `nowMs`: it always rises, and survives a flush of the store. */

@@ -44,6 +44,13 @@ export interface Store {
   withdraw(id: WorkerId, incarnation: Incarnation): Promise<void>;
   /** Every member with a lease. Records that cannot be parsed are left out and counted in `ignored`. */
   members(): Promise<Membership>;
+  /**
+   * Elects one of all who ask for a role: the first one leads, and goes on with each call that comes within `ttlMs` of its
+   * last one. A store that is not settled (see `Membership.booted`) elects nobody: it does not know who led before.
+   */
+  lead(role: Role, holder: WorkerId, ttlMs: number): Promise<"leading" | "following">;
+  /** Gives the role back at once, if `holder` has it. */
+  resign(role: Role, holder: WorkerId): Promise<void>;
 
   // --- sessions ---
 
@@ -58,6 +65,13 @@ export interface Store {
    * epoch. Never creates a record.
    */
   resumeSession(resume: ResumeSession): Promise<ResumeOutcome>;
+  /**
+   * Tells the store what the owner of a session knows of it, after the owner's lease had run out: so a store that was
+   * flushed, or that came back with an old copy, knows it again. Rules: shared/membership/ownership.ts. `kept`: the store
+   * knew it as it is. `written`: it did not; the peers follow with `putPeer`. `lost`: another one owns it, or it is closed.
+   * An alias that belongs to another open session by now is left out.
+   */
+  reassertSession(reassertion: Reassertion): Promise<"kept" | "written" | "lost">;
   /** The record of a session by its id or by its alias, also of a closed one while its tombstone stands. */
   findSession(key: SessionKey): Promise<SessionRecord | undefined>;
   /** Ids of the sessions whose record names this worker as owner; closed ones are left out. */
@@ -132,6 +146,11 @@ export interface Store {
 export const MEMBER_LEASE_MS = 5000;
 /** How often a member renews its lease. */
 export const MEMBER_BEAT_MS = 1000;
+/**
+ * For this long after the store was first seen empty, or was heard of again after nobody had beaten for a whole lease,
+ * nothing that is missing from it is believed to be gone: its members have had no time to say what is true.
+ */
+export const SETTLING_MS = 8000;
 /** A session whose host's socket has not come this long after its creation is dropped. */
 export const UNOPENED_SESSION_MS = 60_000;
 /** Characters of a text that the edge agrees on. */
@@ -169,8 +188,8 @@ export interface Membership {
   /** Records that were left out because they could not be parsed. */
   readonly ignored: number;
   /**
-   * False when the store has no `boot` key: it is new or was flushed, so nothing that is missing from it is believed to
-   * be gone.
+   * False while the store settles (`SETTLING_MS`): it is new, was flushed, or was away for everybody, so nothing that is
+   * missing from it is believed to be gone.
    */
   readonly booted: boolean;
 }
@@ -244,6 +263,14 @@ export type CreateOutcome =
   | { readonly outcome: "quota" }
   | { readonly outcome: "exists" };
 
+/** What an owner says of its session; see `reassertSession`. Peers are told one by one. */
+export interface Reassertion extends Omit<SessionRecord, "peers" | "state" | "heir"> {
+  /** `closed`: only the tombstone is put back. */
+  readonly state: "created" | "open" | "closed";
+  /** Until when the tokens of peers who left stay buried, and the tombstone of a closed session stands; store time. */
+  readonly untilMs: number;
+}
+
 export interface ResumeSession {
   readonly sessionId: SessionId;
   readonly worker: WorkerId;
@@ -265,7 +292,9 @@ export type ResumeOutcome =
   /** Another worker owns it, or is its heir: answer 421 with this. */
   | { readonly outcome: "elsewhere"; readonly owner: WorkerId; readonly epoch: number }
   | { readonly outcome: "closed" }
-  | { readonly outcome: "unknown" };
+  | { readonly outcome: "unknown" }
+  /** It is not known, but the store settles and may have lost it: its owner may still say that it is there. Ask again. */
+  | { readonly outcome: "unsettled" };
 
 /**
  * `mine`: the same incarnation owned it all the time. `restarted`: the same worker in a new incarnation. `handed`: it was
@@ -280,6 +309,9 @@ export type ResumeCause =
   | "replaced"
   | "exited"
   | "refused";
+
+/** What one member at a time does for all: takes over sessions that nobody resumes; sends the cluster's metrics. */
+export type Role = "reaper" | "statsd";
 
 export type TicketKind = "login" | "join";
 

@@ -24,7 +24,9 @@ import {
   MAX_EVENTS,
   MEMBER_LEASE_MS,
   type PeerRecord,
+  type Reassertion,
   type ResumeOutcome,
+  SETTLING_MS,
   type SessionRecord,
   type Store,
   UNOPENED_SESSION_MS,
@@ -34,6 +36,8 @@ import {
 export interface StoreUnderTest {
   /** A client of the store, connected. Each call gives another one. The harness closes them all. */
   store(): Promise<Store>;
+  /** Whether it can lose records while those who know them live on, as a flushed Redis does. */
+  readonly mayForget: boolean;
   /** Lets at least `ms` of the store's time pass for everything that has a deadline or an age. */
   advance(ms: number): Promise<void>;
   close(): Promise<void>;
@@ -202,6 +206,229 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
     });
 
+    describe("roles", () => {
+      const lead = (holder: string, by = store) => by.lead("reaper", holder as WorkerId, 5000);
+
+      it("elects the first who asks, for as long as it goes on asking", async () => {
+        await join("worker-1");
+        expect(await lead("worker-1")).toBe("leading");
+        expect(await lead("worker-2", await edge.store())).toBe("following");
+        await edge.advance(3000);
+        expect(await lead("worker-1")).toBe("leading");
+        await edge.advance(3000);
+        expect(await lead("worker-2")).toBe("following");
+      });
+
+      it("elects another one when the leader has not asked in time", async () => {
+        const member = await join("worker-1");
+        expect(await lead("worker-1")).toBe("leading");
+        await pass(5000, [member]);
+        expect(await lead("worker-2")).toBe("leading");
+        expect(await lead("worker-1")).toBe("following");
+      });
+
+      it("elects another one at once when the leader resigns, and only then", async () => {
+        expect(await lead("worker-1")).toBe("leading");
+        await store.resign("reaper", "worker-2" as WorkerId);
+        expect(await lead("worker-2")).toBe("following");
+        await store.resign("reaper", "worker-1" as WorkerId);
+        expect(await lead("worker-2")).toBe("leading");
+      });
+
+      it("knows each role by itself", async () => {
+        expect(await lead("worker-1")).toBe("leading");
+        expect(await store.lead("statsd", "worker-2" as WorkerId, 5000)).toBe("leading");
+        await store.resign("statsd", "worker-2" as WorkerId);
+        expect(await lead("worker-2")).toBe("following");
+      });
+
+      it("elects one of many who ask at the same time", async () => {
+        const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
+        const answers = await Promise.all(clients.map((client, i) => lead(`worker-${i}`, client)));
+        expect(answers.filter((answer) => answer === "leading")).toHaveLength(1);
+      });
+    });
+
+    describe("a store that was away for everybody", () => {
+      /** Nobody could beat for a whole lease. */
+      async function comeBack(): Promise<void> {
+        await edge.advance(MEMBER_LEASE_MS);
+        expect((await store.members()).booted).toBe(false);
+      }
+
+      it("believes nobody to be gone before it has settled", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        await comeBack();
+        const other = await join("worker-2");
+        const elsewhere = { outcome: "elsewhere", owner: "worker-1", epoch: record.epoch };
+        expect(await resume(record.id, other)).toEqual(elsewhere);
+        await pass(SETTLING_MS - 1000, [other]);
+        expect(await resume(record.id, other)).toEqual(elsewhere);
+        await pass(1000, [other]);
+        expect((await store.members()).booted).toBe(true);
+        expect((await takeOver(record, other)).cause).toBe("lease-gone");
+      });
+
+      it("does not say that it does not know a session, creates new ones, and elects nobody", async () => {
+        const owner = await join("worker-1");
+        await comeBack();
+        const outcome = edge.mayForget ? "unsettled" : "unknown";
+        expect(await resume(newSessionId(), owner)).toEqual({ outcome });
+        expect(await store.lead("reaper", owner.id, 5000)).toBe("following");
+        await store.announce(owner);
+        const record = await createOpen(owner);
+        expect(await resume(record.id, owner)).toMatchObject({ outcome: "owned", cause: "mine" });
+        await pass(SETTLING_MS, [owner]);
+        expect(await resume(newSessionId(), owner)).toEqual({ outcome: "unknown" });
+        expect(await store.lead("reaper", owner.id, 5000)).toBe("leading");
+      });
+
+      it("settles once, not again and again, and not while somebody beats", async () => {
+        await join("worker-1");
+        await comeBack();
+        const other = await join("worker-2");
+        await pass(SETTLING_MS, [other]);
+        expect((await store.members()).booted).toBe(true);
+        await pass(MEMBER_LEASE_MS, [other]);
+        expect((await store.members()).booted).toBe(true);
+      });
+    });
+
+    describe("re-asserting sessions", () => {
+      function reassertionOf(record: SessionRecord, more: Partial<Reassertion> = {}): Reassertion {
+        const { peers: _peers, heir: _heir, state, ...rest } = record;
+        return {
+          ...rest,
+          state: state === "created" ? "created" : "open",
+          untilMs: record.createdMs + LONG_MS,
+          ...more,
+        };
+      }
+
+      /** A record that no store knows. */
+      function lostRecord(owner: WorkerRecord, more: Partial<SessionRecord> = {}): SessionRecord {
+        return {
+          id: newSessionId(),
+          owner: owner.id,
+          incarnation: owner.incarnation,
+          epoch: 1_700_000_000_000,
+          state: "open",
+          userId: "user-1",
+          clock: 3,
+          peers: [],
+          buriedTokens: [],
+          createdMs: 1_700_000_000_000,
+          ...more,
+        };
+      }
+
+      it("knows again what it had lost: record, alias, clock, epoch, buried tokens, then peers", async () => {
+        const owner = await join("worker-1");
+        const told = lostRecord(owner, {
+          alias: "team-a" as SessionKey,
+          buriedTokens: ["t-1", "t-2"],
+        });
+        const untilMs = await later(LONG_MS);
+        expect(await store.reassertSession(reassertionOf(told, { untilMs }))).toBe("written");
+        const someone = peer({ host: true });
+        expect(await store.putPeer(holderOf(told), someone)).toBe("done");
+        expect(await found(told.id)).toEqual({ ...told, peers: [someone] });
+        expect((await found("team-a" as SessionKey)).id).toBe(told.id);
+        expect(await store.sessionsOf(owner.id)).toEqual([told.id]);
+        expect(await store.owners()).toEqual([owner.id]);
+        expect(await store.nextClock(holderOf(told))).toBe(4);
+        // It counts for the user, and lives as long as any other.
+        const user = { userId: "user-1", maxPerUser: 1 };
+        expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
+        await pass(UNOPENED_SESSION_MS, [owner]);
+        const { record } = await takeOver(told, await join("worker-2"), "exited");
+        expect(record.peers).toEqual([someone]);
+        expect(record.epoch).toBeGreaterThan(told.epoch);
+      });
+
+      it("keeps a record that is as its owner says", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        await store.putPeer(holderOf(record), peer());
+        const before = await found(record.id);
+        expect(await store.reassertSession(reassertionOf(record))).toBe("kept");
+        expect(await found(record.id)).toEqual(before);
+      });
+
+      it("replaces an old copy, its peers too", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        await store.putPeer(holderOf(record), peer());
+        const other = await join("worker-2");
+        const newer = {
+          ...record,
+          owner: other.id,
+          incarnation: other.incarnation,
+          epoch: record.epoch + 9,
+        };
+        expect(await store.reassertSession(reassertionOf(newer))).toBe("written");
+        expect(await found(record.id)).toEqual({ ...newer, peers: [] });
+        expect(await store.sessionsOf(owner.id)).toEqual([]);
+        expect(await store.sessionsOf(other.id)).toEqual([record.id]);
+      });
+
+      it("tells an owner whose session was taken over, or was closed, that it has lost it", async () => {
+        const owner = await join("worker-1");
+        const record = await createOpen(owner);
+        const other = await join("worker-2");
+        const { record: taken } = await takeOver(record, other, "exited");
+        expect(await store.reassertSession(reassertionOf(record))).toBe("lost");
+        expect(await found(record.id)).toEqual(taken);
+        await store.closeSession(holderOf(taken), await later(LONG_MS));
+        expect(await store.reassertSession(reassertionOf(taken))).toBe("lost");
+        expect((await found(record.id)).state).toBe("closed");
+      });
+
+      it("believes nothing of a process that was replaced", async () => {
+        const old = await join("worker-1");
+        await join("worker-1");
+        const told = lostRecord(old);
+        expect(await store.reassertSession(reassertionOf(told))).toBe("lost");
+        expect(await store.findSession(told.id)).toBeUndefined();
+      });
+
+      it("remembers again that a session is closed, for as long as is said, and against a lower epoch", async () => {
+        const owner = await join("worker-1");
+        const told = lostRecord(owner, { alias: "team-a" as SessionKey });
+        const untilMs = await later(4000);
+        const tombstone = reassertionOf(told, { state: "closed", untilMs });
+        expect(await store.reassertSession(tombstone)).toBe("written");
+        expect(await store.reassertSession(tombstone)).toBe("kept");
+        expect(await resume(told.id, owner)).toEqual({ outcome: "closed" });
+        expect(await store.sessionsOf(owner.id)).toEqual([]);
+        const older = reassertionOf({ ...told, epoch: told.epoch - 1 });
+        expect(await store.reassertSession(older)).toBe("lost");
+        await edge.advance(4000);
+        expect(await store.findSession(told.id)).toBeUndefined();
+      });
+
+      it("leaves an alias to the open session that has it by now", async () => {
+        const owner = await join("worker-1");
+        const alias = "team-a" as SessionKey;
+        const has = await createOpen(owner, { alias });
+        const told = lostRecord(owner, { alias });
+        expect(await store.reassertSession(reassertionOf(told))).toBe("written");
+        expect((await found(alias)).id).toBe(has.id);
+        expect(await found(told.id)).not.toHaveProperty("alias");
+      });
+
+      it("still waits for the host of one that was not opened", async () => {
+        const owner = await join("worker-1");
+        const told = lostRecord(owner, { state: "created", createdMs: await store.timeMs() });
+        expect(await store.reassertSession(reassertionOf(told))).toBe("written");
+        expect((await found(told.id)).state).toBe("created");
+        await edge.advance(UNOPENED_SESSION_MS);
+        expect(await store.findSession(told.id)).toBeUndefined();
+        expect(await store.owners()).toEqual([]);
+      });
+    });
+
     describe("creating sessions", () => {
       it("records a new session for its owner", async () => {
         const owner = await join("worker-1");
@@ -300,7 +527,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const user = { userId: "busy", maxPerUser: 1 };
         const alias = "team-a" as SessionKey;
         const record = await create(owner, { ...user, alias });
-        await edge.advance(UNOPENED_SESSION_MS);
+        await pass(UNOPENED_SESSION_MS, [owner]);
         expect(await store.findSession(record.id)).toBeUndefined();
         expect(await store.findSession(alias)).toBeUndefined();
         expect(await store.sessionsOf(owner.id)).toEqual([]);

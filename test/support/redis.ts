@@ -240,6 +240,7 @@ for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
       if all[i + 1] ~= 'inf' then redis.call('ZINCRBY', key, -ms, all[i]) end
     end
   end
+  if key == prefix .. 'boot' then redis.call('SET', key, string.format('%.0f', redis.call('GET', key) - ms)) end
   local ttl = redis.call('PTTL', key)
   if ttl >= 0 and ttl <= ms then redis.call('DEL', key)
   elseif ttl > ms then redis.call('PEXPIRE', key, ttl - ms) end

@@ -237,6 +237,8 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       incarnation: self.incarnation,
     });
     if (resumed.outcome === "elsewhere") return resumed;
+    // Not yet: its owner may still say that it is there.
+    if (resumed.outcome === "unsettled") throw new StoreAwayError("resumeSession: it settles");
     if (resumed.outcome !== "owned" || closed) return remember(id, resumed.outcome);
     const session = take(resumed.record);
     await session.restoreJoins();

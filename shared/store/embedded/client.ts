@@ -133,9 +133,12 @@ export function connectEmbeddedStore(needs: {
     renew: (member) => ask("renew", member),
     withdraw: (id, incarnation) => ask("withdraw", id, incarnation),
     members: () => ask("members"),
+    lead: (role, holder, ttlMs) => ask("lead", role, holder, ttlMs),
+    resign: (role, holder) => ask("resign", role, holder),
 
     createSession: (create) => ask("createSession", create),
     resumeSession: (resume) => ask("resumeSession", resume),
+    reassertSession: (reassertion) => ask("reassertSession", reassertion),
     findSession: (key) => ask("findSession", key),
     sessionsOf: (owner) => ask("sessionsOf", owner),
     owners: () => ask("owners"),

@@ -1,22 +1,17 @@
 /**
- * The members of the embedded store and their leases. They live in memory only: after a restart of the store every member
+ * The members of the embedded store, their leases and their roles. They live in memory only: after a restart of the store every member
  * announces itself again, because its next renewal is answered with `expired`.
  */
 import type { Incarnation, WorkerId } from "../../ids.ts";
 import type { MemberRecord } from "../../membership/member.ts";
 import type { Lease } from "../../membership/ownership.ts";
-import { MEMBER_LEASE_MS } from "../store.ts";
+import { MEMBER_LEASE_MS, type Role, SETTLING_MS } from "../store.ts";
 import type { Effects } from "./effects.ts";
 import type { Operations } from "./operations.ts";
 import type { StoreTime } from "./time.ts";
 
-/**
- * For this long after its start the store believes no member to be gone: its members have had no time to say that they
- * are there. A restart of the store must not look like the death of every worker.
- */
-export const SETTLING_MS = MEMBER_LEASE_MS;
-
-export interface Leases extends Pick<Operations, "announce" | "renew" | "withdraw" | "members"> {
+export interface Leases
+  extends Pick<Operations, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
   /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
   leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease;
   /** Takes out what has expired. */
@@ -31,6 +26,10 @@ interface Held {
 /** `startedMs`: the monotonic time at which the store started. */
 export function createLeases(effects: Effects, startedMs: number): Leases {
   const heldById = new Map<WorkerId, Held>();
+  const leaders = new Map<Role, { readonly holder: WorkerId; readonly untilMs: number }>();
+  let settlesSinceMs = startedMs;
+  /** Of any member; without one there is nobody to wait for. */
+  let lastBeatMs: number | undefined;
 
   function find(now: StoreTime, id: WorkerId): Held | undefined {
     const held = heldById.get(id);
@@ -38,7 +37,21 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
   }
 
   function hold(now: StoreTime, member: MemberRecord): void {
+    isSettling(now);
+    lastBeatMs = now.nowMs;
     heldById.set(member.id, { member, lastBeatMs: now.nowMs });
+  }
+
+  /**
+   * A restart of the store must not look like the death of every worker; nor must a store that was stopped for so long
+   * that no beat came through.
+   */
+  function isSettling({ nowMs }: StoreTime): boolean {
+    if (nowMs - settlesSinceMs < SETTLING_MS) return true;
+    if (lastBeatMs === undefined || nowMs - lastBeatMs < MEMBER_LEASE_MS) return false;
+    settlesSinceMs = nowMs;
+    lastBeatMs = undefined;
+    return true;
   }
 
   return {
@@ -65,7 +78,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
         if (!isExpired(held, now)) members.push(held.member);
       }
       // Records are checked when they come in, so none is ever ignored here.
-      return { members, ignored: 0, booted: !isSettling(now, startedMs) };
+      return { members, ignored: 0, booted: !isSettling(now) };
     },
     leaseOf(now, id, assumed) {
       const held = find(now, id);
@@ -73,9 +86,21 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
         const sinceLastBeatMs = now.nowMs - held.lastBeatMs;
         return { state: "held", incarnation: held.member.incarnation, sinceLastBeatMs };
       }
-      return isSettling(now, startedMs)
-        ? { state: "held", incarnation: assumed, sinceLastBeatMs: now.nowMs - startedMs }
+      return isSettling(now)
+        ? { state: "held", incarnation: assumed, sinceLastBeatMs: now.nowMs - settlesSinceMs }
         : { state: "gone" };
+    },
+    lead(now, role, holder, ttlMs) {
+      if (isSettling(now)) return "following";
+      const leader = leaders.get(role);
+      if (leader !== undefined && leader.holder !== holder && now.nowMs < leader.untilMs) {
+        return "following";
+      }
+      leaders.set(role, { holder, untilMs: now.nowMs + ttlMs });
+      return "leading";
+    },
+    resign(_now, role, holder) {
+      if (leaders.get(role)?.holder === holder) leaders.delete(role);
     },
     sweep(now) {
       for (const [id, held] of heldById) {
@@ -89,10 +114,6 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
 
 function isExpired(held: Held, now: StoreTime): boolean {
   return now.nowMs - held.lastBeatMs >= MEMBER_LEASE_MS;
-}
-
-function isSettling(now: StoreTime, startedMs: number): boolean {
-  return now.nowMs - startedMs < SETTLING_MS;
 }
 
 /** The load changes with each beat; a hint for each would have everybody read the members all the time. */

@@ -3,11 +3,12 @@
  * shared/membership/ownership.ts.
  */
 import type { PeerId, SessionId, SessionKey, WorkerId } from "../../ids.ts";
-import { decideResume, holderOf, nextEpoch } from "../../membership/ownership.ts";
+import { decideReassert, decideResume, holderOf, nextEpoch } from "../../membership/ownership.ts";
 import {
   type CreateSession,
   type Holder,
   type PeerRecord,
+  type Reassertion,
   type ResumeSession,
   type SessionRecord,
   UNOPENED_SESSION_MS,
@@ -29,6 +30,7 @@ export interface Sessions
     Operations,
     | "createSession"
     | "resumeSession"
+    | "reassertSession"
     | "findSession"
     | "sessionsOf"
     | "owners"
@@ -128,9 +130,9 @@ export function createSessions(effects: Effects, leases: Leases): Sessions {
   // --- create ---
 
   /** An alias belongs to its first session for as long as that is not closed. */
-  function isAliasTaken(now: StoreTime, alias: SessionKey | undefined): boolean {
+  function isAliasTaken(now: StoreTime, alias: SessionKey | undefined, by?: SessionId): boolean {
     const session = alias === undefined ? undefined : findByKey(now, alias);
-    return session !== undefined && session.head.state !== "closed";
+    return session !== undefined && session.head.state !== "closed" && session.head.id !== by;
   }
 
   function freeAlias(alias: SessionKey | undefined): void {
@@ -178,6 +180,7 @@ export function createSessions(effects: Effects, leases: Leases): Sessions {
 
     resumeSession(now, resume) {
       const session = find(now, resume.sessionId);
+      // Never `unsettled`: the journal is read before the first question, and no process outlives this one to know more.
       if (session === undefined) return { outcome: "unknown" };
       const { head } = session;
       const holder = holderOf(head);
@@ -194,6 +197,27 @@ export function createSessions(effects: Effects, leases: Leases): Sessions {
           if (decision.raise) change(session, resumedHead(head, resume, now));
           return { outcome: "owned", cause: decision.cause, record: toRecord(session, now) };
       }
+    },
+
+    reassertSession(now, told) {
+      const known = find(now, told.id);
+      const lease = leases.leaseOf(now, told.owner, told.incarnation);
+      const verdict = decideReassert(known?.head, told, lease);
+      if (verdict !== "written") return verdict;
+      const isSame = known?.head.owner === told.owner && known.head.epoch === told.epoch;
+      const stale = sessions.get(told.id);
+      if (stale !== undefined && (!isSame || told.state === "closed")) drop(stale);
+      const alias = isAliasTaken(now, told.alias, told.id) ? undefined : told.alias;
+      if (alias !== undefined && idByAlias.get(alias) !== told.id) freeAlias(alias);
+      const head = reassertedHead(told, alias);
+      const session = sessions.get(told.id) ?? add(head);
+      change(session, head);
+      if (told.state === "closed") return "written";
+      for (const token of told.buriedTokens) {
+        session.left.set(token, told.untilMs);
+        effects.write(recordKey.left(told.id, token), told.untilMs);
+      }
+      return "written";
     },
 
     findSession(now, key) {
@@ -329,6 +353,16 @@ function resumedHead(before: SessionHead, resume: ResumeSession, now: StoreTime)
     incarnation: resume.incarnation,
     epoch: nextEpoch(head.epoch, now.wallMs),
     state: head.opened ? "open" : "created",
+  };
+}
+
+function reassertedHead(told: Reassertion, alias: SessionKey | undefined): SessionHead {
+  const { alias: _alias, buriedTokens: _buried, untilMs, ...head } = told;
+  return {
+    ...head,
+    ...(alias !== undefined && { alias }),
+    opened: told.state !== "created",
+    ...(told.state === "closed" && { untilMs }),
   };
 }
 

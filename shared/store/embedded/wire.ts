@@ -124,6 +124,22 @@ const resumeSchema = z.object({
   evidence: z.enum(["refused", "exited"]).exactOptional(),
 });
 
+const reassertionSchema = z.object({
+  id: sessionIdSchema,
+  owner: workerIdSchema,
+  incarnation: incarnationSchema,
+  epoch: z.number().nonnegative(),
+  state: z.enum(["created", "open", "closed"]),
+  userId: userIdSchema,
+  alias: sessionKeySchema.exactOptional(),
+  clock: z.number().int().nonnegative(),
+  buriedTokens: z.array(tokenSchema).max(1000),
+  createdMs: timeSchema,
+  untilMs: timeSchema,
+});
+
+const roleSchema = z.enum(["reaper", "statsd"]);
+
 const ticketSchema = z.object({
   kind: ticketKindSchema,
   token: tokenSchema,
@@ -146,8 +162,11 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   renew: z.tuple([memberSchema]),
   withdraw: z.tuple([workerIdSchema, incarnationSchema]),
   members: z.tuple([]),
+  lead: z.tuple([roleSchema, workerIdSchema, z.number().positive()]),
+  resign: z.tuple([roleSchema, workerIdSchema]),
   createSession: z.tuple([createSchema]),
   resumeSession: z.tuple([resumeSchema]),
+  reassertSession: z.tuple([reassertionSchema]),
   findSession: z.tuple([sessionKeySchema]),
   sessionsOf: z.tuple([workerIdSchema]),
   owners: z.tuple([]),

@@ -31,8 +31,3 @@ export const MAX_GROUP = 1000;
 export const MAX_BURIED = 200_000;
 /** Names of counters: some are made of what clients say (a version, a page). */
 export const MAX_COUNTERS = 10_000;
-/**
- * For this long after the store was first seen empty, nothing that is missing from it is believed to be gone: its members
- * have had no time to say that they are there.
- */
-export const SETTLING_MS = 8000;

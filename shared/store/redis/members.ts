@@ -1,5 +1,5 @@
 /**
- * Members and their leases in Redis.
+ * Members, their leases and their roles in Redis.
  */
 import type { WorkerId } from "../../ids.ts";
 import type { MemberRecord } from "../../membership/member.ts";
@@ -8,7 +8,7 @@ import type { Connection } from "./connection.ts";
 import type { Ignored } from "./ignored.ts";
 import { MAX_VALUE_BYTES } from "./limits.ts";
 import { expectReply, expectWord, membersSchema, pairsOf, readMember } from "./replies.ts";
-import { limited, toJson } from "./values.ts";
+import { limited, toJson, toMs } from "./values.ts";
 
 /** Members that one process announces: itself. */
 const MAX_ANNOUNCED = 64;
@@ -16,7 +16,7 @@ const MAX_ANNOUNCED = 64;
 export function createMembers(
   connection: Connection,
   ignored: Ignored,
-): Pick<Store, "announce" | "renew" | "withdraw" | "members"> {
+): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
   /** What others know of the members that this process announced. */
   const announced = new Map<WorkerId, string>();
 
@@ -62,6 +62,13 @@ export function createMembers(
       const unreadable = unread + values.length - members.length;
       ignored.count("member", unreadable);
       return { members, ignored: unreadable, booted: settled === 1 };
+    },
+    async lead(role, holder, ttlMs) {
+      const reply = await connection.run("lead", "lead", role, holder, toMs(ttlMs));
+      return expectWord(reply, ["leading", "following"]);
+    },
+    async resign(role, holder) {
+      await connection.run("resign", "resign", role, holder);
     },
   };
 }

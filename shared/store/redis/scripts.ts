@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { REFUSED_BEAT_AGE_MS } from "../../membership/ownership.ts";
-import { MAX_EVENTS, MEMBER_LEASE_MS, UNOPENED_SESSION_MS } from "../store.ts";
+import { MAX_EVENTS, MEMBER_LEASE_MS, SETTLING_MS, UNOPENED_SESSION_MS } from "../store.ts";
 import * as limits from "./limits.ts";
 
 /** The scripts that are run, each with what is put before it. */
@@ -15,8 +15,11 @@ const SCRIPTS = {
   renew: [],
   withdraw: [],
   members: [],
+  lead: [],
+  resign: [],
   create_session: ["session"],
   resume_session: ["session", "ownership"],
+  reassert_session: ["session", "ownership"],
   find_session: ["session"],
   sessions_of: [],
   owners: [],
@@ -76,6 +79,7 @@ function constantsInLua(): string {
     ...limits,
     CHANNEL,
     LEASE_MS: MEMBER_LEASE_MS,
+    SETTLING_MS,
     UNOPENED_MS: UNOPENED_SESSION_MS,
     MAX_EVENTS,
     REFUSED_BEAT_AGE_MS,

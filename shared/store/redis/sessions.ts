@@ -1,12 +1,12 @@
 /**
  * Sessions in Redis. What may happen to them is decided in scripts/ownership.lua.
  */
-import { isSessionId, isWorkerId, type SessionId } from "../../ids.ts";
+import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../ids.ts";
 import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
 import { StoreReplyError } from "./errors.ts";
 import type { Ignored } from "./ignored.ts";
-import { MAX_PEER_BYTES, MAX_VALUE_BYTES } from "./limits.ts";
+import { MAX_LEFT, MAX_PEER_BYTES, MAX_VALUE_BYTES } from "./limits.ts";
 import {
   expectArray,
   expectReply,
@@ -35,6 +35,7 @@ type Sessions = Pick<
   Store,
   | "createSession"
   | "resumeSession"
+  | "reassertSession"
   | "findSession"
   | "sessionsOf"
   | "owners"
@@ -66,7 +67,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
 
   /** What makes no sense is as good as not there. */
   function toResumed([outcome, second, third]: readonly unknown[]): ResumeOutcome {
-    switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown"])) {
+    switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"])) {
       case "owned": {
         const record = toRecord(third);
         if (record === undefined) return { outcome: "unknown" };
@@ -82,6 +83,8 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         return { outcome: "closed" };
       case "unknown":
         return { outcome: "unknown" };
+      case "unsettled":
+        return { outcome: "unsettled" };
     }
   }
 
@@ -95,8 +98,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         incarnation,
         limited("a user's id", toJson(userId), MAX_VALUE_BYTES),
         String(maxPerUser),
-        alias === undefined ? "" : limited("a session key", toJson(alias), MAX_VALUE_BYTES),
-        alias !== undefined && isSessionId(alias) ? alias : "",
+        ...aliasArgs(alias),
       );
       const [word, written] = expectArray(reply);
       const outcome = expectWord(word, ["created", "exists", "quota"]);
@@ -115,6 +117,24 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         evidence ?? "",
       );
       return toResumed(expectArray(reply));
+    },
+    async reassertSession(told) {
+      const reply = await connection.run(
+        "reassertSession",
+        "reassert_session",
+        told.id,
+        told.owner,
+        told.incarnation,
+        String(told.epoch),
+        told.state,
+        limited("a user's id", toJson(told.userId), MAX_VALUE_BYTES),
+        String(told.clock),
+        toMs(told.createdMs),
+        ...aliasArgs(told.alias),
+        toMs(told.untilMs),
+        ...told.buriedTokens.slice(-MAX_LEFT).map(toJson),
+      );
+      return expectWord(reply, ["kept", "written", "lost"]);
     },
     async findSession(key) {
       const id = isSessionId(key) ? key : "";
@@ -149,6 +169,13 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       return typeof reply === "number" ? reply : expectWord(reply, ["lost"]);
     },
   };
+}
+
+/** The alias as it is kept, and once more when it could be a session's id; both empty without one. */
+function aliasArgs(alias: SessionKey | undefined): [string, string] {
+  if (alias === undefined) return ["", ""];
+  const text = limited("a session key", toJson(alias), MAX_VALUE_BYTES);
+  return [text, isSessionId(alias) ? alias : ""];
 }
 
 function holderArgs({ sessionId, owner, epoch }: Holder): string[] {

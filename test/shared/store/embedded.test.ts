@@ -1,6 +1,6 @@
 /** The embedded store fulfils the contract. */
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
-import { MEMBER_LEASE_MS, type Store } from "../../../shared/store/store.ts";
+import { SETTLING_MS, type Store } from "../../../shared/store/store.ts";
 import { describeStore } from "../../contract/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -12,8 +12,9 @@ describeStore("embedded", async () => {
   const server = await startStoreServer({ dataDir: folder.path, clock, log });
   const clients: Store[] = [];
   // For this long it believes nobody to be gone.
-  clock.advance(MEMBER_LEASE_MS);
+  clock.advance(SETTLING_MS);
   return {
+    mayForget: false,
     async store() {
       const client = await connectStore(server.socketPath);
       clients.push(client);

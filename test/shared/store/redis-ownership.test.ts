@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/ids.ts";
 import {
+  decideReassert,
   decideResume,
   holderOf,
   type Lease,
@@ -63,6 +64,39 @@ end
 return cjson.encode(answers)
 `;
 
+const word = fc.record({
+  head: fc.option(
+    fc.record({
+      owner: workerId,
+      incarnation,
+      epoch: fc.nat({ max: 3 }),
+      state: fc.constantFrom("created", "open", "released", "closed"),
+    }),
+    { nil: undefined },
+  ),
+  asserted: fc.record({
+    owner: workerId,
+    incarnation,
+    epoch: fc.nat({ max: 3 }),
+    state: fc.constantFrom("created", "open", "closed"),
+  }),
+  lease,
+});
+
+const REASSERT_ALL = `
+local answers = {}
+for i, told in ipairs(cjson.decode(ARGV[1])) do
+  local asserted, head, lease = told.asserted, told.head, told.lease
+  if head then head.epoch = text(head.epoch) end
+  answers[i] = decide_reassert(
+    head,
+    { owner = asserted.owner, incarnation = asserted.incarnation, epoch = asserted.epoch, closed = asserted.state == 'closed' },
+    { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
+  )
+end
+return cjson.encode(answers)
+`;
+
 describe("the decision in Lua", () => {
   let redis: TestRedis;
   let admin: ReturnType<TestRedis["admin"]>;
@@ -103,8 +137,29 @@ describe("the decision in Lua", () => {
     ]);
   });
 
-  it("is part of the script that resumes, as it stands in its file", () => {
-    const file = new URL("../../../shared/store/redis/scripts/ownership.lua", import.meta.url);
-    expect(loadScripts().resume_session.source).toContain(readFileSync(file, "utf8"));
+  it("agrees with the one in TypeScript about an owner's word, whatever it is", async () => {
+    const source = `${composeLua(["prelude", "ownership"])}\n${REASSERT_ALL}`;
+    const verdicts = new Set<string>();
+    const batch = fc.array(word, { minLength: 500, maxLength: 500 });
+    await fc.assert(
+      fc.asyncProperty(batch, async (told) => {
+        const reply = await admin.eval(source, 1, "{ct}:", JSON.stringify(told));
+        const expected = told.map(({ head, asserted, lease: owners }) =>
+          decideReassert(head, asserted, owners),
+        );
+        for (const verdict of expected) verdicts.add(verdict);
+        expect(JSON.parse(String(reply))).toEqual(expected);
+      }),
+      { numRuns: 20, endOnFailure: true },
+    );
+    expect([...verdicts].sort()).toEqual(["kept", "lost", "written"]);
   });
+
+  it.each(["resume_session", "reassert_session"] as const)(
+    "is part of %s, as it stands in its file",
+    (script) => {
+      const file = new URL("../../../shared/store/redis/scripts/ownership.lua", import.meta.url);
+      expect(loadScripts()[script].source).toContain(readFileSync(file, "utf8"));
+    },
+  );
 });

@@ -100,7 +100,8 @@ describe("garbage in place of a record", () => {
           worker: one.id,
           incarnation: one.incarnation,
         }),
-      ).toEqual({ outcome: "unknown" });
+        // It does not know any more since when it has been there.
+      ).toEqual({ outcome: "unsettled" });
       expect(await store.openSession(holderOf(record))).toBe("lost");
       expect(await store.removePeer(holderOf(record), newPeerId(), Date.now())).toBe("lost");
       expect(await store.readTicket("join", "t")).toBeUndefined();

@@ -38,3 +38,15 @@ local function decide_resume(head, claimant, holder_lease, claimant_lease)
 end
 
 local function next_epoch(previous, now) return math.max(previous + 1, now) end
+
+-- What becomes of an owner's word about its session: 'written', 'kept' or 'lost'. `head`: nil, or owner, epoch and state.
+-- `asserted`: owner, incarnation, epoch, closed.
+local function decide_reassert(head, asserted, lease)
+  if is_held_by_another(lease, asserted.incarnation) then return 'lost' end
+  local known = head and tonumber(head.epoch)
+  if not head or known < asserted.epoch then return 'written' end
+  if known > asserted.epoch or head.owner ~= asserted.owner then return 'lost' end
+  if head.state == 'closed' then return asserted.closed and 'kept' or 'lost' end
+  if asserted.closed then return 'written' end
+  return head.incarnation == asserted.incarnation and 'kept' or 'lost'
+end

@@ -18,6 +18,7 @@ local TURN = prefix .. 'turn'           -- string: number of the last ticket, fo
 
 local function member_key(id) return prefix .. 'member:' .. id end        -- string with TTL: incarnation, then JSON
 local function agreed_key(name) return prefix .. 'agreed:' .. name end    -- string
+local function role_key(role) return prefix .. 'role:' .. role end        -- string with TTL: id of the member that leads
 local function session_key(id) return prefix .. 'session:' .. id end      -- hash
 local function peers_key(id) return prefix .. 'peers:' .. id end          -- hash: peer id to turn, token id, record
 local function left_key(id) return prefix .. 'left:' .. id end            -- zset: token ids of peers who left, by expiry
@@ -110,11 +111,22 @@ end
 
 -- --- leases ---
 
--- For how long the store has been known not to be empty. A store without the key is new or was flushed: from now on it
--- has one, and for SETTLING_MS nothing that is missing is believed to be gone.
+-- Whether somebody has beaten within a lease, as far as is known. Nobody has after the store was away for everybody: then
+-- all leases have run out although their members live. Without any member there is nobody to wait for.
+local function is_beating(now)
+  if type_of(MEMBERS) ~= 'zset' then return true end
+  local last = redis.call('ZRANGE', MEMBERS, -1, -1, 'WITHSCORES')
+  return not last[2] or tonumber(last[2]) > now - LEASE_MS
+end
+
+-- For how long the store has been known to be neither empty nor deserted. A store without the key is new or was flushed;
+-- one where nobody beats was away. From now on it has one, and for SETTLING_MS nothing that is missing is believed to be
+-- gone.
 local function settled_ms(now)
   local boot = whole(read_string(BOOT))
-  if boot and boot <= now then return now - boot end
+  if boot and boot <= now and is_beating(now) then return now - boot end
+  -- While it settles nobody beats at first: that is no reason to begin again and again.
+  if boot and boot <= now and now - boot < SETTLING_MS then return now - boot end
   -- First a write that is allowed when the memory is full.
   redis.call('DEL', BOOT)
   redis.call('SET', BOOT, text(now))

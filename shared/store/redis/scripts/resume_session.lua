@@ -4,7 +4,7 @@
 local id, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
 local now = time_ms()
 local head = read_head(id)
-if not head then return { 'unknown' } end
+if not head then return { settled_ms(now) < SETTLING_MS and 'unsettled' or 'unknown' } end
 
 local holder = holder_of(head)
 local claimant = { worker = worker, incarnation = incarnation, evidence = ARGV[4] }

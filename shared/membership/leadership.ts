@@ -1,0 +1,75 @@
+/**
+ * A member that stands for a role (`Store.lead`), so that of all members one at a time does what is to be done once. Two
+ * may lead for a moment only if one was stopped in the middle of its work: that work must bear it.
+ */
+import type { Clock } from "../clock.ts";
+import type { WorkerId } from "../ids.ts";
+import type { Log } from "../log.ts";
+import { type Role, type Store, StoreAwayError } from "../store/store.ts";
+
+/** Another one leads so long after a leader has died. */
+export const LEADERSHIP_MS = 5000;
+const PERIOD_MS = 1500;
+/** A leader stops a second before its time is over. */
+const MARGIN_MS = 1000;
+
+export interface Leadership {
+  /** Whether this member leads now; look before each piece of work. */
+  readonly isLeading: boolean;
+  /** Stands no more, and gives the role back. Never rejects. */
+  close(): Promise<void>;
+}
+
+export function standFor(
+  role: Role,
+  needs: {
+    readonly store: Pick<Store, "lead" | "resign">;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly holder: WorkerId;
+  },
+): Leadership {
+  const { store, clock, holder } = needs;
+  let leadsUntilMs = Number.NEGATIVE_INFINITY;
+  let asking: Promise<void> | undefined;
+  let isClosed = false;
+
+  async function ask(): Promise<void> {
+    // Measured from the sending: the store counts from its receipt, which is later.
+    const sentMs = clock.nowMs();
+    try {
+      const answer = await store.lead(role, holder, LEADERSHIP_MS);
+      leadsUntilMs =
+        answer === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) {
+        needs.log.error({ role, err: error }, "a leader could not be elected");
+      }
+    }
+  }
+
+  function askOnce(): void {
+    asking ??= ask().finally(() => {
+      asking = undefined;
+    });
+  }
+
+  askOnce();
+  const timer = clock.every(PERIOD_MS, askOnce);
+
+  return {
+    get isLeading() {
+      return !isClosed && clock.nowMs() < leadsUntilMs;
+    },
+    async close() {
+      isClosed = true;
+      timer.cancel();
+      await asking;
+      try {
+        await store.resign(role, holder);
+      } catch (error) {
+        needs.log.debug({ role, err: error }, "the role was not given back; its time runs out");
+      }
+    },
+  };
+}

@@ -1,0 +1,65 @@
+import { expect, it } from "vitest";
+import type { WorkerId } from "../../../shared/ids.ts";
+import { createLog } from "../../../shared/log.ts";
+import { LEADERSHIP_MS, standFor } from "../../../shared/membership/leadership.ts";
+import { StoreAwayError } from "../../../shared/store/store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+const holder = "worker-1" as WorkerId;
+
+function electing(answer: () => Promise<"leading" | "following">) {
+  const resigned: WorkerId[] = [];
+  const store = {
+    lead: answer,
+    async resign(_role: unknown, id: WorkerId) {
+      resigned.push(id);
+    },
+  };
+  return { store, resigned };
+}
+
+it("leads from the answer on, goes on while it is told so, and gives the role back at its end", async () => {
+  const clock = createStepClock();
+  const { store, resigned } = electing(async () => "leading");
+  const leadership = standFor("reaper", { store, clock, log, holder });
+  expect(leadership.isLeading).toBe(false);
+  await expect.poll(() => leadership.isLeading).toBe(true);
+  for (let i = 0; i < 20; i++) {
+    clock.advance(1000);
+    await Promise.resolve();
+    await expect.poll(() => leadership.isLeading).toBe(true);
+  }
+  await leadership.close();
+  expect(leadership.isLeading).toBe(false);
+  expect(resigned).toEqual([holder]);
+});
+
+it("stops a second before its time is over when the store does not answer", async () => {
+  const clock = createStepClock();
+  let away = false;
+  const { store } = electing(async () => {
+    if (away) throw new StoreAwayError("lead");
+    return "leading";
+  });
+  const leadership = standFor("statsd", { store, clock, log, holder });
+  await expect.poll(() => leadership.isLeading).toBe(true);
+  away = true;
+  clock.advance(LEADERSHIP_MS - 1001);
+  expect(leadership.isLeading).toBe(true);
+  clock.advance(1);
+  expect(leadership.isLeading).toBe(false);
+  await leadership.close();
+});
+
+it("follows as soon as it is told that another one leads", async () => {
+  const clock = createStepClock();
+  let leads = true;
+  const { store } = electing(async () => (leads ? "leading" : "following"));
+  const leadership = standFor("reaper", { store, clock, log, holder });
+  await expect.poll(() => leadership.isLeading).toBe(true);
+  leads = false;
+  clock.advance(1500);
+  await expect.poll(() => leadership.isLeading).toBe(false);
+  await leadership.close();
+});
