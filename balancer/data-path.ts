@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
+import type { WorkerState } from "../shared/membership/member.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { createDeadlines } from "./deadlines.ts";
 import { createDirectory, type Directory } from "./directory.ts";
@@ -55,7 +56,10 @@ export async function startDataPath(needs: {
     clock,
     counters,
     createUpstream: (record) => new Upstream(record, { ...needs, ...members, deadlines }),
-    onMoved: (key, epoch) => tunnels.endMoved(key, epoch),
+    onMoved: (key, epoch) => {
+      counters.count("balancer.moved");
+      tunnels.endMoved(key, epoch);
+    },
     random: Math.random,
   });
   const holds = createHolds({ clock });
@@ -67,6 +71,11 @@ export async function startDataPath(needs: {
     nextRequestId: createRequestIds(),
     createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
   });
+
+  counters.gauge("balancer.connections", () => listener.connections);
+  counters.gauge("balancer.tunnels", () => tunnels.size);
+  counters.gauge("balancer.holding", () => holds.size);
+  counters.gauge("balancer.workers", () => countStates(directory.upstreams));
 
   return {
     listener,
@@ -80,6 +89,12 @@ export async function startDataPath(needs: {
       deadlines.close();
     },
   };
+}
+
+function countStates(upstreams: readonly Upstream[]): Record<WorkerState | "suspect", number> {
+  const count = { up: 0, suspended: 0, draining: 0, suspect: 0 };
+  for (const { isSuspect, record } of upstreams) count[isSuspect ? "suspect" : record.state]++;
+  return count;
 }
 
 /** Ids that are unique over processes and time, and cheap: a random prefix and a count. */

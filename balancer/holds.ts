@@ -7,6 +7,8 @@ import type { Clock, Timer } from "../shared/clock.ts";
 export interface Holds {
   /** Calls `action` a little later; undefined when too many are kept back already. */
   hold(action: () => void): Timer | undefined;
+  /** Requests that are kept back now. */
+  readonly size: number;
 }
 
 /** Between two tries. */
@@ -37,6 +39,9 @@ export function createHolds(needs: { clock: Clock; maxHeld?: number }): Holds {
           timer.cancel();
         },
       };
+    },
+    get size() {
+      return held;
     },
   };
 }

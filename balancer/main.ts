@@ -7,8 +7,10 @@ import { sleep, systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
+import { watchLoopLag } from "../shared/loop-lag.ts";
 import { defaultBind } from "../shared/membership/reach.ts";
 import { createCounters } from "../shared/metrics.ts";
+import { measureProcess } from "../shared/process-metrics.ts";
 import { endOnBugs, fail, openPort, reportReady, stopOnRequest } from "../shared/program.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { openStatusPort } from "../shared/status-port.ts";
@@ -97,6 +99,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     limits: settings,
   });
   shutdown.add("traffic", () => dataPath.close());
+  measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
 
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));

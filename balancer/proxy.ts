@@ -102,6 +102,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   readonly #needs: ProxyNeeds;
   readonly #route: Route;
   readonly #webSocketKey: string | undefined;
+  readonly #begunMs: number;
 
   /** Workers that failed this request or said that they are not meant. */
   readonly #excluded = new Set<Upstream>();
@@ -137,6 +138,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#needs = needs;
     this.#route = findRoute(head);
     this.#webSocketKey = readWebSocketKey(head);
+    this.#begunMs = needs.clock.nowMs();
   }
 
   start(): void {
@@ -163,6 +165,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #follow(decision: Decision, lastError?: UpstreamError): void {
     this.#decision = decision;
+    this.#needs.counters.count("balancer.routes", decision.reason);
     if (decision.reason === "record") this.#hasOwner = true;
     if (decision.upstream !== undefined) this.#attempt(decision.upstream, false);
     else {
@@ -373,6 +376,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     if (this.#hops === MAX_HOPS) return this.#giveUp("too many hops");
     if (this.#kept === undefined) return this.#giveUp("body too large");
     counters.count("balancer.misdirected", "replayed");
+    counters.count("balancer.routes", "told");
     this.#hops++;
     this.#drop();
     this.#decision = {
@@ -421,6 +425,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
   onAnswerHead(head: ResponseHead): void {
     this.#learn(head);
     if (head.status === 421 && this.#redirect(head)) return;
+    this.#needs.counters.count("balancer.answers", statusClass(head.status));
+    this.#time("balancer.first_byte_ms");
     const framing = this.#clientFraming(head.framing);
     this.#keepAlive = this.#head.keepAlive && framing.kind !== "until-close";
     this.#answerBegun = true;
@@ -431,6 +437,14 @@ class ProxyExchange implements Exchange, AnswerHandler {
       minor: this.#head.minor,
     });
     this.#outbox.push(serializeHead(statusLine(head.status, head.reason), fields));
+  }
+
+  /** Polls are left out: they wait until there is something to tell. */
+  #time(histogram: "balancer.first_byte_ms" | "balancer.latency_ms"): void {
+    const { isRepeatable, tag } = this.#route;
+    if (tag?.rule === "sid" || (isRepeatable && this.#head.method === "POST")) return;
+    const { clock, counters } = this.#needs;
+    counters.observe(histogram, clock.nowMs() - this.#begunMs);
   }
 
   /** HTTP/1.0 knows no chunks (RFC 9112 §7.1): the end of the connection is the end of the body. */
@@ -459,6 +473,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       if (this.#bodyComplete) upstream?.release(connection);
       else connection.abort();
     }
+    this.#time("balancer.latency_ms");
     this.#client.finish(this.#keepAlive);
   }
 
@@ -476,6 +491,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     }
     this.#over = true;
     this.#needs.counters.count("balancer.upgrades");
+    this.#needs.counters.count("balancer.answers", "1xx");
     this.#needs.tunnels.open({
       client: this.#client.detach(),
       worker: connection,
@@ -569,6 +585,12 @@ class ProxyExchange implements Exchange, AnswerHandler {
     else this.#needs.log.error({ status, ...fields }, "a request failed inside the balancer");
     this.#client.fail(error);
   }
+}
+
+const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
+
+function statusClass(status: number): (typeof STATUS_CLASSES)[number] {
+  return STATUS_CLASSES[Math.floor(status / 100) - 1] ?? "5xx";
 }
 
 /** Events of a connection that was given up. */

@@ -2,6 +2,7 @@
  * What the balancer's status port shows: whether it wants traffic, and the workers and the ring as it sees them now.
  */
 import type { Counters } from "../shared/metrics.ts";
+import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import { VERSION } from "../shared/version.ts";
 import type { DataPath } from "./data-path.ts";
@@ -39,5 +40,6 @@ export function statusOf(parts: {
       })),
       counters: parts.counters.snapshot(),
     }),
+    metrics: () => writeExposition(parts.counters.series(), ["balancer", "process"]),
   };
 }

@@ -14,6 +14,8 @@ export interface EdgeKeys {
   readonly ring: Buffer;
   /** Authenticates the ids of relayed requests. */
   readonly relay: Buffer;
+  /** Hashes who somebody is, so that people can be counted without their names in the store. */
+  readonly people: Buffer;
   /** Tells secrets apart and nothing else of them: 8 hexadecimal digits that are no secret. */
   readonly fingerprint: string;
 }
@@ -28,6 +30,7 @@ export function deriveKeys(secret: string): EdgeKeys {
     edge: derive(secret, "edge"),
     ring: derive(secret, "ring"),
     relay: derive(secret, "relay"),
+    people: derive(secret, "people"),
     fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };
 }

@@ -2,6 +2,7 @@
  * The private port that every process has: whether it lives, whether it wants traffic, and what it sees.
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
+import { CONTENT_TYPE } from "./prometheus.ts";
 
 /** What the port shows; asked at each request. */
 export interface StatusSource {
@@ -11,6 +12,8 @@ export interface StatusSource {
     readonly degraded: readonly string[];
   };
   readonly view: () => unknown;
+  /** The page for Prometheus. */
+  readonly metrics: () => Promise<string>;
 }
 
 export interface StatusPort {
@@ -83,8 +86,16 @@ function answer(url: string, response: ServerResponse, source: StatusSource): vo
     case "/view":
       send(response, 200, source.view());
       break;
+    case "/metrics":
+      source.metrics().then(
+        (page) => response.writeHead(200, { "content-type": CONTENT_TYPE }).end(page),
+        () => send(response, 500, { error: "the metrics could not be read" }),
+      );
+      break;
     default:
-      send(response, 404, { error: "unknown path; try /health/live, /health/ready, /view" });
+      send(response, 404, {
+        error: "unknown path; try /health/live, /health/ready, /view, /metrics",
+      });
   }
 }
 

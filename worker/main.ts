@@ -8,11 +8,13 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
+import { watchLoopLag } from "../shared/loop-lag.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
+import { measureProcess } from "../shared/process-metrics.ts";
 import {
   endOnBugs,
   fail,
@@ -29,10 +31,11 @@ import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
+import { createCensus } from "./census.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createTokens } from "./login/tokens.ts";
-import { watchLoopLag } from "./loop-lag.ts";
+import { measureWorker } from "./measure.ts";
 import { createProofs } from "./proofs.ts";
 import { createWorkerServer } from "./server.ts";
 import { createRegistry } from "./sessions/registry.ts";
@@ -163,6 +166,9 @@ async function startWorker(settings: Settings): Promise<void> {
     server.listen(settings.workerPort, bind),
   );
   const lag = watchLoopLag(clock);
+  measureProcess({ counters, lag, storeHealth: () => store.health });
+  const census = createCensus({ key: keys.people, sessions: () => registry.sessions() });
+  measureWorker({ counters, census, waitingPolls: () => api.waitingPolls });
   const vitals: Vitals = {
     self,
     urls: () => urls,

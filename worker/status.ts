@@ -5,6 +5,7 @@ import type { Incarnation, SessionId, WorkerId } from "../shared/ids.ts";
 import type { RefusedMember } from "../shared/membership/admission.ts";
 import type { WorkerLoad, WorkerRecord } from "../shared/membership/member.ts";
 import type { Counters } from "../shared/metrics.ts";
+import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import type { StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
@@ -26,7 +27,7 @@ export interface Vitals {
   readonly load: () => WorkerLoad;
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
-  readonly counters: Pick<Counters, "snapshot">;
+  readonly counters: Pick<Counters, "snapshot" | "series">;
 }
 
 /** The worker's record in the store as of now. */
@@ -65,5 +66,6 @@ export function statusOf(vitals: Vitals): StatusSource {
       waitingPolls: vitals.waitingPolls(),
       counters: vitals.counters.snapshot(),
     }),
+    metrics: () => writeExposition(vitals.counters.series(), ["worker", "process"]),
   };
 }

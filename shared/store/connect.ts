@@ -27,7 +27,7 @@ export function connectStore(needs: {
 }): Store {
   const { settings, name, clock, log, counters } = needs;
   if (settings.storeSocket !== undefined) {
-    return connectEmbeddedStore({ socketPath: settings.storeSocket, clock, log });
+    return connectEmbeddedStore({ socketPath: settings.storeSocket, clock, log, counters });
   }
   if (settings.redisUrl === undefined) {
     throw new SettingError(

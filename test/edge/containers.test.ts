@@ -81,7 +81,8 @@ test("a program that is gone, hangs or resets is not healthy", async () => {
 
 async function statusPort(notReady: readonly string[], host = "127.0.0.1"): Promise<number> {
   const readiness = () => ({ notReady, degraded: [] });
-  const status = await openStatusPort({ host, port: 0, source: { readiness, view: () => ({}) } });
+  const source = { readiness, view: () => ({}), metrics: async () => "" };
+  const status = await openStatusPort({ host, port: 0, source });
   onTestFinished(() => status.close());
   return status.port;
 }

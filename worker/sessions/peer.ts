@@ -66,6 +66,11 @@ export class Peer {
     return this.#connection !== undefined;
   }
 
+  /** What is kept for it, in bytes. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   /**
    * Takes a new connection in place of the one it has, and sends what waited, in order. `false`: it already has a newer
    * one (a stale connection was slow to get here), and this one is closed.

@@ -47,6 +47,8 @@ export interface Registry {
   /** Ids of the sessions that this worker serves now. */
   readonly sessionIds: readonly SessionId[];
   readonly load: { readonly sessions: number; readonly connections: number };
+  /** Every session that is here, whatever its state. */
+  sessions(): Iterable<Session>;
   /** Closes the peers' connections in a way that makes clients come back, and forgets all sessions; their records stay. */
   close(): Promise<void>;
 }
@@ -231,6 +233,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
 
   /** Takes the session up from the store, not started yet; or what else the store says. */
   async function askStore(id: SessionId): Promise<Session | Claim> {
+    const askedMs = clock.nowMs();
     const resumed = await store.resumeSession({
       sessionId: id,
       worker: self.id,
@@ -243,6 +246,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     const session = take(resumed.record);
     await session.restoreJoins();
     counters.count("worker.sessions_resumed", resumed.cause);
+    counters.observe("worker.resume_ms", clock.nowMs() - askedMs);
     log.info(
       { session: label(id), cause: resumed.cause, peers: resumed.record.peers.length },
       "session resumed",
@@ -318,6 +322,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       for (const session of sessions.values()) connections += session.connections;
       return { sessions: sessions.size, connections };
     },
+    sessions: () => sessions.values(),
     async close() {
       closed = true;
       const open = [...sessions.values()];

@@ -164,6 +164,11 @@ export class Session {
     return count;
   }
 
+  /** Those who are there and those who are waited for. */
+  get peers(): Iterable<Peer> {
+    return this.#peers.values();
+  }
+
   /** Begins: whoever is stored has 30 s to come back, a host that was never there 60 s to come. */
   start(): void {
     if (this.#isStarted) return;

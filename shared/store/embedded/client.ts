@@ -8,6 +8,7 @@ import { connect, type Socket } from "node:net";
 import type { Clock, Timer } from "../../clock.ts";
 import { describeError, EdgeError } from "../../errors.ts";
 import type { Log } from "../../log.ts";
+import type { Counters } from "../../metrics.ts";
 import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
 import { createLineReader } from "./lines.ts";
 import type { Operation } from "./operations.ts";
@@ -42,8 +43,9 @@ export function connectEmbeddedStore(needs: {
   readonly socketPath: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly counters?: Pick<Counters, "count" | "observe">;
 }): Store {
-  const { clock, log } = needs;
+  const { clock, log, counters } = needs;
   const healthListeners = new Set<(health: StoreHealth) => void>();
   const changeListeners = new Set<(change: Change) => void>();
   let health: StoreHealth = { state: "away", reason: "not connected yet" };
@@ -103,13 +105,21 @@ export function connectEmbeddedStore(needs: {
     return !isClosed && (health.state === "up" || failures === 0);
   }
 
-  function ask<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
-    if (connection === undefined || !isAsked()) {
-      const reason = health.state === "away" ? health.reason : "closed";
-      return Promise.reject(new StoreAwayError(op, new Error(reason)));
+  async function ask<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
+    const askedMs = clock.nowMs();
+    try {
+      if (connection === undefined || !isAsked()) {
+        const reason = health.state === "away" ? health.reason : "closed";
+        throw new StoreAwayError(op, new Error(reason));
+      }
+      const answer = await connection.ask(op, args);
+      counters?.observe("store.latency_ms", clock.nowMs() - askedMs);
+      // The server checks every argument and this process is of the same version, so the answer is what the contract says.
+      return answer as T;
+    } catch (error) {
+      counters?.count("store.failures", op);
+      throw error;
     }
-    // The server checks every argument and this process is of the same version, so the answer is what the contract says.
-    return connection.ask(op, args) as Promise<T>;
   }
 
   open();

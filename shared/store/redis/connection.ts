@@ -158,8 +158,10 @@ export function openConnection(needs: ConnectionNeeds): Connection {
 
   async function attempt<T>(operation: string, action: () => Promise<T>): Promise<T> {
     waiting++;
+    const askedMs = clock.nowMs();
     try {
       const result = await action();
+      counters.observe("store.latency_ms", clock.nowMs() - askedMs);
       report.done(operation);
       return result;
     } catch (error) {

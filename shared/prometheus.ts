@@ -1,0 +1,102 @@
+/**
+ * `GET /metrics`: what a process counts and measures, in Prometheus's text format. Values stay where they are counted;
+ * prom-client only writes them down.
+ */
+import { type Metric as PromMetric, Registry } from "prom-client";
+import {
+  LATENCY_BUCKETS_MS,
+  METRICS,
+  type Metric,
+  type MetricName,
+  type Scope,
+} from "./metric-list.ts";
+import { inBaseUnit, prometheusName } from "./metric-names.ts";
+import { countOf, type Series } from "./metrics.ts";
+
+export const CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+/**
+ * The page with those of `series` that belong to `scopes`. Counters that have not counted yet stand there with 0, so that
+ * their first event is seen as a rise.
+ */
+export async function writeExposition(
+  series: readonly Series[],
+  scopes: readonly Scope[],
+): Promise<string> {
+  const registry = new Registry();
+  const ours = series.filter((one) => scopes.includes(METRICS[one.name].scope) && hasValue(one));
+  for (const [name, all] of groupByName([...ours, ...zeros(ours, scopes)])) {
+    // What prom-client asks of a metric is its name and this one method; its own classes would count once more.
+    const shown: unknown = { name: prometheusName(name), get: async () => describe(name, all) };
+    registry.registerMetric(shown as PromMetric);
+  }
+  return registry.metrics();
+}
+
+function hasValue(series: Series): boolean {
+  return series.kind === "histogram" || Number.isFinite(series.value);
+}
+
+function groupByName(series: readonly Series[]): Map<MetricName, Series[]> {
+  const byName = new Map<MetricName, Series[]>();
+  for (const one of series) {
+    const all = byName.get(one.name);
+    if (all === undefined) byName.set(one.name, [one]);
+    else all.push(one);
+  }
+  return byName;
+}
+
+function zeros(series: readonly Series[], scopes: readonly Scope[]): Series[] {
+  const seen = new Set(series.map(({ name, tag }) => `${name} ${tag}`));
+  return (Object.entries(METRICS) as [MetricName, Metric][])
+    .filter(([, { kind, scope }]) => kind === "counter" && scopes.includes(scope))
+    .flatMap(([name, { tag, values }]) =>
+      (values ?? (tag === undefined ? [""] : [])).map((value) => ({ name, tag: value })),
+    )
+    .filter(({ name, tag }) => !seen.has(`${name} ${tag}`))
+    .map(({ name, tag }) => ({ name, tag, kind: "counter", value: 0 }));
+}
+
+function describe(name: MetricName, series: readonly Series[]): object {
+  const metric: Metric = METRICS[name];
+  return {
+    name: prometheusName(name),
+    help: metric.meaning,
+    type: metric.kind,
+    aggregator: "sum",
+    values: series.flatMap((one) => valuesOf(metric, prometheusName(name), one)),
+  };
+}
+
+interface Value {
+  readonly value: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly metricName?: string;
+}
+
+function valuesOf(metric: Metric, name: string, series: Series): Value[] {
+  if (series.kind === "histogram") return bucketsOf(metric, name, series);
+  const labels = metric.tag === undefined ? {} : { [metric.tag]: series.tag };
+  return [{ value: inBaseUnit(metric, series.value), labels }];
+}
+
+/** Each bucket holds what the smaller ones hold too. */
+function bucketsOf(
+  metric: Metric,
+  name: string,
+  series: Extract<Series, { kind: "histogram" }>,
+): Value[] {
+  let seen = 0;
+  const buckets = series.counts.map((count, bucket) => {
+    seen += count;
+    const bound = LATENCY_BUCKETS_MS[bucket];
+    const le = bound === undefined ? "+Inf" : String(inBaseUnit(metric, bound));
+    return { metricName: `${name}_bucket`, value: seen, labels: { le } };
+  });
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, value: inBaseUnit(metric, series.sum), labels: {} },
+    { metricName: `${name}_count`, value: countOf(series), labels: {} },
+  ];
+}

@@ -1,0 +1,82 @@
+/**
+ * What Prometheus reads from a balancer and a worker while people work, and whether Prometheus's own checker likes it.
+ */
+import { spawnSync } from "node:child_process";
+import { fetch } from "undici";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
+import { hasProgram } from "../support/debian.ts";
+import { openSession } from "../support/people.ts";
+import { until } from "../support/until.ts";
+
+let cluster: Cluster;
+let balancer: Member;
+let worker: Member;
+
+beforeAll(async () => {
+  cluster = await startCluster({ workers: 1, balancers: 1 });
+  [balancer] = cluster.balancers as [Member];
+  [worker] = cluster.workers as [Member];
+});
+
+afterAll(() => cluster.dispose());
+
+test("a worker shows its people, sessions and connections, a balancer its requests and tunnels", async () => {
+  const { guests } = await openSession({ baseUrl: balancer.url, guestCount: 2 });
+  const host = await samplesOf(worker);
+  expect(host.get("codetogether_worker_users_online")).toBe(3);
+  expect(host.get("codetogether_worker_sessions_active")).toBe(1);
+  expect(host.get("codetogether_worker_connections_active")).toBe(3);
+  expect(host.get("codetogether_worker_peers_away")).toBe(0);
+  expect(host.get("codetogether_worker_sessions_created_total")).toBe(1);
+  expect(host.get('codetogether_worker_joins_total{result="accepted"}')).toBe(2);
+  expect(host.get("codetogether_store_up")).toBe(1);
+  expect(host.get("codetogether_process_rss_bytes")).toBeGreaterThan(10_000_000);
+  expect(host.get("codetogether_store_latency_seconds_count")).toBeGreaterThan(5);
+
+  const way = await samplesOf(balancer);
+  expect(way.get("codetogether_balancer_tunnels")).toBe(3);
+  expect(way.get('codetogether_balancer_answers_total{status="1xx"}')).toBe(3);
+  expect(way.get('codetogether_balancer_workers{state="up"}')).toBe(1);
+  expect(way.get('codetogether_balancer_workers{state="suspect"}')).toBe(0);
+  const timed = way.get("codetogether_balancer_latency_seconds_count") ?? 0;
+  expect(timed).toBeGreaterThan(0);
+  expect(way.get("codetogether_balancer_first_byte_seconds_count")).toBe(timed);
+  expect(way.get('codetogether_balancer_latency_seconds_bucket{le="+Inf"}')).toBe(timed);
+
+  for (const guest of guests) await guest.close();
+  await until("the guests are not counted any more", async () => {
+    const left = await samplesOf(worker);
+    return left.get("codetogether_worker_users_online") === 1;
+  });
+});
+
+if (hasProgram("promtool", ["prometheus"], "the check of /metrics with promtool")) {
+  test("promtool finds nothing to say against either page", async () => {
+    for (const member of [balancer, worker]) {
+      const page = await pageOf(member);
+      const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {
+        input: page,
+        encoding: "utf8",
+      });
+      expect({ status, said: stdout + stderr }).toEqual({ status: 0, said: "" });
+    }
+  });
+}
+
+async function pageOf({ statusPort }: Member): Promise<string> {
+  const answer = await fetch(`http://127.0.0.1:${statusPort}/metrics`);
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+  return answer.text();
+}
+
+async function samplesOf(member: Member): Promise<Map<string, number>> {
+  const lines = (await pageOf(member)).split("\n").filter((line) => /^[a-z]/.test(line));
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(" ");
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
