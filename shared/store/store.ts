@@ -140,6 +140,23 @@ export interface Store {
   appendEvent(event: EdgeEvent): Promise<void>;
   /** The newest `limit` events, oldest first; of one session when `sessionId` is given. */
   readEvents(query: { limit: number; sessionId?: SessionId }): Promise<readonly StoredEvent[]>;
+
+  // --- what members tell those who watch ---
+
+  /** Appends texts to a stream, of which the newest are kept (`STREAMS`). */
+  appendToStream(stream: StreamName, texts: readonly string[]): Promise<void>;
+  /**
+   * Entries after the one with the id `after`, or else the newest; at most `limit`, oldest first. Ids make sense to the
+   * store that gave them only; after an unknown one comes what is newer, if anything.
+   */
+  readStream(
+    stream: StreamName,
+    query: { after?: string; limit: number },
+  ): Promise<readonly StreamEntry[]>;
+  /** Keeps what a member says of itself for `ttlMs`, in place of what it said before. */
+  report(kind: ReportKind, id: WorkerId, text: string, ttlMs: number): Promise<void>;
+  /** What members have said, by id, each as long as it is kept. */
+  readReports(kind: ReportKind): Promise<Readonly<Record<string, string>>>;
 }
 
 /** Lease of a member: gone this long after its last renewal. */
@@ -157,6 +174,28 @@ export const UNOPENED_SESSION_MS = 60_000;
 export const MAX_AGREED_CHARS = 4096;
 /** Events kept in the history. */
 export const MAX_EVENTS = 10_000;
+/** Characters of one text of a stream: a log line is cut before, a sample of the history is far shorter. */
+export const MAX_STREAM_TEXT_CHARS = 4096;
+/**
+ * Streams, and how many texts each keeps. `lasting`: kept over a restart of the embedded store. Logs: the newest lines of
+ * all processes; history: an hour, a day, 30 days at falling resolution (DESIGN: control).
+ */
+export const STREAMS = {
+  "log-server": { keep: 5000, lasting: false },
+  "log-access": { keep: 5000, lasting: false },
+  "log-error": { keep: 2000, lasting: false },
+  "history-hour": { keep: 360, lasting: true },
+  "history-day": { keep: 720, lasting: true },
+  "history-month": { keep: 720, lasting: true },
+} as const;
+export type StreamName = keyof typeof STREAMS;
+export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
+/** `view`: how a process sees the edge now, for people who ask why. `census`: who and what is on a worker. */
+export const REPORT_KINDS = ["view", "census"] as const;
+export type ReportKind = (typeof REPORT_KINDS)[number];
+export const MAX_REPORT_BYTES = 256 * 1024;
+/** Reports of one kind; as many as there may be members. */
+export const MAX_REPORTS = 1000;
 
 /** The store could not be reached, or did not answer in time. */
 export class StoreAwayError extends EdgeError {
@@ -313,7 +352,9 @@ export type ResumeCause =
 /** What one member at a time does for all: takes over sessions that nobody resumes; sends the cluster's metrics. */
 export type Role = "reaper" | "statsd";
 
-export type TicketKind = "login" | "join";
+/** `command`: what an operator asks a member to do (its group is the member's id). */
+export const TICKET_KINDS = ["login", "join", "command"] as const;
+export type TicketKind = (typeof TICKET_KINDS)[number];
 
 export interface NewTicket {
   readonly kind: TicketKind;
@@ -332,6 +373,11 @@ export type Ticket =
       readonly question: unknown;
       readonly answer: unknown;
     };
+
+export interface StreamEntry {
+  readonly id: string;
+  readonly text: string;
+}
 
 /** One line of the history of ownership. */
 export interface EdgeEvent {

@@ -28,6 +28,7 @@ import {
   type ResumeOutcome,
   SETTLING_MS,
   type SessionRecord,
+  STREAMS,
   type Store,
   UNOPENED_SESSION_MS,
 } from "../../shared/store/store.ts";
@@ -1152,6 +1153,59 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(kept).toHaveLength(MAX_EVENTS);
         expect(kept[0]?.cause).toBe("5");
         expect(kept.at(-1)?.cause).toBe(`${MAX_EVENTS + 4}`);
+      });
+    });
+
+    describe("streams", () => {
+      it("keeps the newest texts, and tells what came after one that was read", async () => {
+        const other = await edge.store();
+        await store.appendToStream("log-access", ["one", "two"]);
+        await other.appendToStream("log-access", ["three\n\u0000\u2028 {}"]);
+        await store.appendToStream("log-access", []);
+        await store.appendToStream("log-error", ["elsewhere"]);
+        const first = await other.readStream("log-access", { limit: 2 });
+        expect(first.map(({ text }) => text)).toEqual(["two", "three\n\u0000\u2028 {}"]);
+        const after = first[0]?.id ?? "";
+        expect(await store.readStream("log-access", { after, limit: 9 })).toEqual(first.slice(1));
+        await store.appendToStream("log-access", ["four", "five"]);
+        const next = await store.readStream("log-access", { after: first[1]?.id ?? "", limit: 1 });
+        expect(next.map(({ text }) => text)).toEqual(["four"]);
+        expect(await store.readStream("log-access", { limit: 0 })).toEqual([]);
+        expect(await store.readStream("log-server", { limit: 9 })).toEqual([]);
+      });
+
+      it("drops the oldest texts beyond its length", async () => {
+        const { keep } = STREAMS["history-hour"];
+        await store.appendToStream(
+          "history-hour",
+          Array.from({ length: keep + 5 }, (_, index) => `${index}`),
+        );
+        const kept = await store.readStream("history-hour", { limit: 2 * keep });
+        expect(kept).toHaveLength(keep);
+        expect(kept[0]?.text).toBe("5");
+        expect(kept.at(-1)?.text).toBe(`${keep + 4}`);
+      });
+
+      it("has nothing after an id that is none of its own and is later", async () => {
+        await store.appendToStream("log-error", ["one"]);
+        const after = "99999999999999-0";
+        expect(await store.readStream("log-error", { after, limit: 9 })).toEqual([]);
+      });
+    });
+
+    describe("reports", () => {
+      it("keeps what each member said last, for as long as it was to be kept", async () => {
+        const other = await edge.store();
+        const [one, two] = ["w1" as WorkerId, "w2" as WorkerId];
+        await store.report("view", one, "first", 60_000);
+        await store.report("view", one, "second", 60_000);
+        await other.report("view", two, '{"a":1}', 60_000);
+        await store.report("census", one, "another kind", 60_000);
+        expect(await other.readReports("view")).toEqual({ w1: "second", w2: '{"a":1}' });
+        await store.report("view", one, "short", 2000);
+        await edge.advance(3000);
+        expect(await store.readReports("view")).toEqual({ w2: '{"a":1}' });
+        expect(await store.readReports("census")).toEqual({ w1: "another kind" });
       });
     });
 

@@ -174,6 +174,10 @@ export function connectEmbeddedStore(needs: {
     readCounters: (prefix) => ask("readCounters", prefix),
     appendEvent: (event) => ask("appendEvent", event),
     readEvents: (query) => ask("readEvents", query),
+    appendToStream: (stream, texts) => ask("appendToStream", stream, texts),
+    readStream: (stream, query) => ask("readStream", stream, query),
+    report: (kind, id, text, ttlMs) => ask("report", kind, id, text, ttlMs),
+    readReports: (kind) => ask("readReports", kind),
   };
 }
 

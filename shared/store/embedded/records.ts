@@ -5,8 +5,18 @@
 import { z } from "zod";
 import type { PeerId, SessionId, SessionKey } from "../../ids.ts";
 import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../ids.ts";
-import type { EdgeEvent, PeerRecord, SessionRecord, StoredEvent, TicketKind } from "../store.ts";
-import { MAX_AGREED_CHARS } from "../store.ts";
+import {
+  type EdgeEvent,
+  MAX_AGREED_CHARS,
+  MAX_STREAM_TEXT_CHARS,
+  type PeerRecord,
+  type SessionRecord,
+  STREAM_NAMES,
+  type StoredEvent,
+  type StreamName,
+  TICKET_KINDS,
+  type TicketKind,
+} from "../store.ts";
 
 /** Names of records. Ids and tokens come last, because they may hold slashes. */
 export const recordKey = {
@@ -18,6 +28,7 @@ export const recordKey = {
   agreed: (name: string) => `agreed/${name}`,
   counter: (name: string) => `counter/${name}`,
   event: (ordinal: number) => `event/${ordinal}`,
+  stream: (stream: StreamName, ordinal: number) => `stream/${stream}/${ordinal}`,
 } as const;
 
 /** A session without its peers and buried tokens, which are records of their own: a join must not rewrite all others. */
@@ -61,7 +72,10 @@ export const tokenSchema = z.string().min(1).max(4096);
 export const userIdSchema = z.string().min(1).max(4096);
 export const counterNameSchema = z.string().regex(/^[A-Za-z0-9._/-]{1,200}$/);
 export const agreedSchema = z.string().max(MAX_AGREED_CHARS);
-export const ticketKindSchema = z.enum(["login", "join"]);
+export const ticketKindSchema = z.enum(TICKET_KINDS);
+export const streamSchema = z.enum(STREAM_NAMES);
+export const streamTextSchema = z.string().max(MAX_STREAM_TEXT_CHARS);
+const ordinalSchema = z.number().int().nonnegative();
 
 export const peerSchema: z.ZodType<PeerRecord> = z.object({
   id: peerIdSchema,
@@ -133,7 +147,13 @@ export type Restored =
   | { readonly kind: "buried"; readonly tokenId: string; readonly untilMs: number }
   | { readonly kind: "agreed"; readonly name: string; readonly text: string }
   | { readonly kind: "counter"; readonly name: string; readonly count: number }
-  | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent };
+  | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent }
+  | {
+      readonly kind: "stream";
+      readonly stream: StreamName;
+      readonly ordinal: number;
+      readonly text: string;
+    };
 
 /** A record read from the journal, checked; undefined when it is none: whoever can write the file may be hostile. */
 export function parseRecord(key: string, value: unknown): Restored | undefined {
@@ -178,8 +198,15 @@ function parseKind(kind: string, rest: string, value: unknown): Restored | undef
     case "event":
       return {
         kind,
-        ordinal: z.number().int().nonnegative().parse(Number(rest)),
+        ordinal: ordinalSchema.parse(Number(rest)),
         event: storedEventSchema.parse(value),
+      };
+    case "stream":
+      return {
+        kind,
+        stream: streamSchema.parse(first),
+        ordinal: ordinalSchema.parse(Number(second)),
+        text: streamTextSchema.parse(value),
       };
     default:
       return undefined;
@@ -204,6 +231,8 @@ function keyOf(record: Restored): string {
       return recordKey.counter(record.name);
     case "event":
       return recordKey.event(record.ordinal);
+    case "stream":
+      return recordKey.stream(record.stream, record.ordinal);
   }
 }
 

@@ -11,7 +11,9 @@ import { createHistory } from "./history.ts";
 import { createLeases } from "./leases.ts";
 import type { Operations } from "./operations.ts";
 import type { Restored } from "./records.ts";
+import { createReports } from "./reports.ts";
 import { createSessions } from "./sessions.ts";
+import { createStreams } from "./streams.ts";
 import { createTickets } from "./tickets.ts";
 import type { StoreTime } from "./time.ts";
 
@@ -36,6 +38,8 @@ export function createStoreState(start: StoreTime): StoreState {
   const buried = createBuriedTokens(effects);
   const agreements = createAgreements(effects);
   const history = createHistory(effects);
+  const streams = createStreams(effects);
+  const reports = createReports();
 
   function restoreOne(record: Restored): void {
     switch (record.kind) {
@@ -56,6 +60,9 @@ export function createStoreState(start: StoreTime): StoreState {
       case "counter":
       case "event":
         history.restore(record);
+        break;
+      case "stream":
+        streams.restore(record);
         break;
     }
   }
@@ -93,12 +100,17 @@ export function createStoreState(start: StoreTime): StoreState {
       readCounters: history.readCounters,
       appendEvent: history.appendEvent,
       readEvents: history.readEvents,
+      appendToStream: streams.appendToStream,
+      readStream: streams.readStream,
+      report: reports.report,
+      readReports: reports.readReports,
     },
     sweep(now) {
       leases.sweep(now);
       sessions.sweep(now);
       tickets.sweep(now);
       buried.sweep(now);
+      reports.sweep(now);
     },
     takeEffects: effects.take,
     restore(records) {
@@ -116,6 +128,7 @@ export function createStoreState(start: StoreTime): StoreState {
       yield* buried.entries();
       yield* agreements.entries();
       yield* history.entries();
+      yield* streams.entries();
     },
   };
 }

@@ -28,7 +28,11 @@ export interface Tickets
 }
 
 export function createTickets(effects: Effects): Tickets {
-  const tables = { login: createTable("login", effects), join: createTable("join", effects) };
+  const tables = {
+    login: createTable("login", effects),
+    join: createTable("join", effects),
+    command: createTable("command", effects),
+  };
 
   return {
     putTicket(now, { kind, token, ttlMs, ...asked }) {

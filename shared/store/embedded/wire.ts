@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { MemberRecord } from "../../membership/member.ts";
 import { parseMember } from "../../membership/member.ts";
-import type { Change } from "../store.ts";
+import { type Change, MAX_REPORT_BYTES, REPORT_KINDS } from "../store.ts";
 import type { Operation } from "./operations.ts";
 import {
   agreedSchema,
@@ -17,6 +17,8 @@ import {
   peerSchema,
   sessionIdSchema,
   sessionKeySchema,
+  streamSchema,
+  streamTextSchema,
   ticketKindSchema,
   timeSchema,
   tokenSchema,
@@ -153,6 +155,13 @@ const eventQuerySchema = z.object({
   sessionId: sessionIdSchema.exactOptional(),
 });
 
+const streamQuerySchema = z.object({
+  after: z.string().max(64).exactOptional(),
+  limit: z.number().int().nonnegative(),
+});
+
+const reportKindSchema = z.enum(REPORT_KINDS);
+
 /** JSON has no undefined: an argument that is not given arrives as null. */
 const heirSchema = workerIdSchema.nullable().transform((heir) => heir ?? undefined);
 
@@ -188,4 +197,13 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   readCounters: z.tuple([z.string().max(200)]),
   appendEvent: z.tuple([eventSchema]),
   readEvents: z.tuple([eventQuerySchema]),
+  appendToStream: z.tuple([streamSchema, z.array(streamTextSchema)]),
+  readStream: z.tuple([streamSchema, streamQuerySchema]),
+  report: z.tuple([
+    reportKindSchema,
+    workerIdSchema,
+    z.string().max(MAX_REPORT_BYTES),
+    z.number().positive(),
+  ]),
+  readReports: z.tuple([reportKindSchema]),
 };

@@ -5,7 +5,7 @@
 import type { Clock, Timer } from "../../clock.ts";
 import { isSessionId } from "../../ids.ts";
 import type { Log } from "../../log.ts";
-import type { Change } from "../store.ts";
+import { type Change, TICKET_KINDS, type TicketKind } from "../store.ts";
 import { NotRedisError } from "./faults.ts";
 import { createLink } from "./link.ts";
 import { CHANNEL } from "./scripts.ts";
@@ -122,11 +122,10 @@ export function parseMessage(message: string): { version: number; change: Change
 function parseChange(subject: string, rest: string): Change | undefined {
   if (subject === "members") return { subject };
   if (subject === "session") return isSessionId(rest) ? { subject, sessionId: rest } : undefined;
-  const ticket = /^(login|join) (.+)$/s.exec(rest);
-  if (ticket === null) return undefined;
-  return {
-    subject: "ticket",
-    kind: ticket[1] === "login" ? "login" : "join",
-    token: ticket[2] ?? "",
-  };
+  const [, kind, token = ""] = /^(\w+) (.+)$/s.exec(rest) ?? [];
+  return isTicketKind(kind) ? { subject: "ticket", kind, token } : undefined;
+}
+
+function isTicketKind(text: string | undefined): text is TicketKind {
+  return TICKET_KINDS.some((kind) => kind === text);
 }

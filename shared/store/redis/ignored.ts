@@ -8,7 +8,14 @@ import type { Counters } from "../../metrics.ts";
 
 const PERIOD_MS = 60_000;
 
-export type IgnoredKind = "member" | "session" | "ticket" | "counter" | "event";
+export type IgnoredKind =
+  | "member"
+  | "session"
+  | "ticket"
+  | "counter"
+  | "event"
+  | "entry"
+  | "report";
 
 export interface Ignored {
   /** Nothing happens for 0. */

@@ -5,7 +5,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { REFUSED_BEAT_AGE_MS } from "../../membership/ownership.ts";
-import { MAX_EVENTS, MEMBER_LEASE_MS, SETTLING_MS, UNOPENED_SESSION_MS } from "../store.ts";
+import {
+  MAX_EVENTS,
+  MAX_REPORT_BYTES,
+  MAX_REPORTS,
+  MEMBER_LEASE_MS,
+  SETTLING_MS,
+  UNOPENED_SESSION_MS,
+} from "../store.ts";
 import * as limits from "./limits.ts";
 
 /** The scripts that are run, each with what is put before it. */
@@ -41,6 +48,10 @@ const SCRIPTS = {
   read_counters: [],
   append_event: [],
   read_events: [],
+  append_to_stream: [],
+  read_stream: [],
+  report: [],
+  read_reports: [],
 } as const satisfies Record<string, readonly string[]>;
 
 export type ScriptName = keyof typeof SCRIPTS;
@@ -82,6 +93,8 @@ function constantsInLua(): string {
     SETTLING_MS,
     UNOPENED_MS: UNOPENED_SESSION_MS,
     MAX_EVENTS,
+    MAX_REPORTS,
+    MAX_REPORT_BYTES,
     REFUSED_BEAT_AGE_MS,
   };
   return Object.entries(constants)

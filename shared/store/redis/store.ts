@@ -10,7 +10,7 @@
  *       +client|setname +select +time +eval +evalsha +subscribe +publish +type +exists +del +persist +pttl +pexpire
  *       +pexpireat +set +getrange +incr +hset +hget +hmget +hgetall +hdel +hexists +hlen +hincrby +hincrbyfloat +hscan
  *       +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore +zrevrangebyscore +zremrangebyscore
- *       +zremrangebyrank +zpopmin +xadd +xrevrange
+ *       +zremrangebyrank +zpopmin +xadd +xrange +xrevrange
  *
  * `maxmemory-policy` must be `noeviction`: records that Redis throws away are sessions that cannot go on. With replicas,
  * `min-replicas-to-write 1` keeps a primary that was cut off from taking writes that a fail-over would lose.
@@ -25,7 +25,9 @@ import { openFeed } from "./feed.ts";
 import { createHistory } from "./history.ts";
 import { createIgnored } from "./ignored.ts";
 import { createMembers } from "./members.ts";
+import { createReports } from "./reports.ts";
 import { createSessions } from "./sessions.ts";
+import { createStreams } from "./streams.ts";
 import type { RedisTarget } from "./target.ts";
 import { createTickets } from "./tickets.ts";
 import { createTokens } from "./tokens.ts";
@@ -70,5 +72,7 @@ export function connectRedisStore(needs: {
     ...createTokens(connection, needs.clock),
     ...createAgreements(connection),
     ...createHistory(connection, ignored),
+    ...createStreams(connection, ignored),
+    ...createReports(connection, ignored),
   };
 }

@@ -83,6 +83,8 @@ describe("garbage in place of a record", () => {
       await store.addToCounters({ joins: 1 });
       await store.agree("greeting", "hello");
       await store.appendEvent(event(record.id));
+      await store.appendToStream("log-access", ["a line"]);
+      await store.report("view", one.id, "a view", LATER_MS);
       for (const key of await admin.keys("*")) {
         await admin.del(key);
         await plant(key);
@@ -110,6 +112,8 @@ describe("garbage in place of a record", () => {
       expect(await store.isTokenBuried("token")).toBe(false);
       expect(await store.readCounters("")).toEqual({});
       expect(await store.readEvents({ limit: 10 })).toEqual([]);
+      expect(await store.readStream("log-access", { limit: 10 })).toEqual([]);
+      expect(await store.readReports("view")).not.toHaveProperty(one.id);
 
       // What is written takes the place of the garbage.
       await store.announce(one);
@@ -129,6 +133,12 @@ describe("garbage in place of a record", () => {
       expect(await store.readCounters("")).toMatchObject({ joins: 2 });
       await store.appendEvent(event(fresh.id));
       expect(await store.readEvents({ limit: 1 })).toMatchObject([{ sessionId: fresh.id }]);
+      await store.appendToStream("log-access", ["a new line"]);
+      expect(await store.readStream("log-access", { limit: 1 })).toMatchObject([
+        { text: "a new line" },
+      ]);
+      await store.report("view", one.id, "a new view", LATER_MS);
+      expect(await store.readReports("view")).toHaveProperty(one.id, "a new view");
       expect(await store.closeSession(holderOf(fresh), Date.now() + LATER_MS)).toBe("done");
       expect(store.health).toEqual({ state: "up" });
     });

@@ -19,6 +19,9 @@ local TURN = prefix .. 'turn'           -- string: number of the last ticket, fo
 local function member_key(id) return prefix .. 'member:' .. id end        -- string with TTL: incarnation, then JSON
 local function agreed_key(name) return prefix .. 'agreed:' .. name end    -- string
 local function role_key(role) return prefix .. 'role:' .. role end        -- string with TTL: id of the member that leads
+local function report_key(kind, id) return prefix .. 'report:' .. kind .. ':' .. id end  -- string with TTL
+local function reports_key(kind) return prefix .. 'reports:' .. kind end  -- zset: member ids by expiry of their report
+local function stream_key(name) return prefix .. 'stream:' .. name end    -- stream
 local function session_key(id) return prefix .. 'session:' .. id end      -- hash
 local function peers_key(id) return prefix .. 'peers:' .. id end          -- hash: peer id to turn, token id, record
 local function left_key(id) return prefix .. 'left:' .. id end            -- zset: token ids of peers who left, by expiry

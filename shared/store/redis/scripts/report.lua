@@ -1,0 +1,15 @@
+-- ARGV: kind, member id, text, for how long in ms.
+-- Keeps the text for that long. Beyond MAX_REPORTS reports of a kind a new one is not kept; those of members who have
+-- gone make room.
+local kind, id = ARGV[1], ARGV[2]
+local now = time_ms()
+local index = reports_key(kind)
+claim(index, 'zset')
+redis.call('SET', report_key(kind, id), ARGV[3], 'PX', ARGV[4])
+redis.call('ZADD', index, text(now + tonumber(ARGV[4])), id)
+index_tidy(index, now)
+if redis.call('ZCARD', index) > MAX_REPORTS then
+  redis.call('ZREM', index, id)
+  redis.call('DEL', report_key(kind, id))
+end
+return redis.status_reply('OK')

@@ -1,0 +1,34 @@
+/**
+ * Streams of texts, in Redis: what processes tell those who watch.
+ */
+import { MAX_STREAM_TEXT_CHARS, STREAMS, type Store } from "../store.ts";
+import type { Connection } from "./connection.ts";
+import type { Ignored } from "./ignored.ts";
+import { expectReply, pairsOf, repliesSchema } from "./replies.ts";
+import { limited } from "./values.ts";
+
+/** As Redis gives them. */
+const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
+
+export function createStreams(
+  connection: Connection,
+  ignored: Ignored,
+): Pick<Store, "appendToStream" | "readStream"> {
+  return {
+    async appendToStream(stream, texts) {
+      if (texts.length === 0) return;
+      const checked = texts.map((text) => limited("an entry", text, MAX_STREAM_TEXT_CHARS));
+      const keep = String(STREAMS[stream].keep);
+      await connection.run("appendToStream", "append_to_stream", stream, keep, ...checked);
+    },
+    async readStream(stream, { after, limit }) {
+      if (limit <= 0 || (after !== undefined && !ENTRY_ID.test(after))) return [];
+      const wanted = String(Math.min(limit, STREAMS[stream].keep));
+      const reply = await connection.run("readStream", "read_stream", stream, after ?? "", wanted);
+      const pairs = pairsOf(expectReply(repliesSchema, reply));
+      const entries = pairs.filter(([id, text]) => ENTRY_ID.test(id) && text !== "");
+      ignored.count("entry", pairs.length - entries.length);
+      return entries.map(([id, text]) => ({ id, text }));
+    },
+  };
+}
