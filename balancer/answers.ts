@@ -43,10 +43,18 @@ export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
   readonly source = "upstream";
   readonly retryable = true;
-  constructor(why: "body too large" | "owner unknown" | "owner names itself" | "too many hops") {
+  constructor(why: MovingReason) {
     super(`the session is at another worker and the request could not follow (${why}); try again`);
   }
 }
+
+export type MovingReason =
+  | "body too large"
+  | "owner unknown"
+  | "owner not reached"
+  | "owner names itself"
+  | "too many hops"
+  | "outdated";
 
 /** A client was too slow with its request. */
 export class ClientTimeoutError extends EdgeError {

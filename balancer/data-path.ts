@@ -10,6 +10,7 @@ import { createDeadlines } from "./deadlines.ts";
 import { createDirectory, type Directory } from "./directory.ts";
 import type { DownstreamLimits } from "./downstream.ts";
 import type { TrustedProxies } from "./headers.ts";
+import type { Standing } from "./health.ts";
 import { createHolds } from "./holds.ts";
 import { type Listener, listen } from "./listener.ts";
 import type { Members } from "./members.ts";
@@ -31,7 +32,7 @@ export interface DataPath {
 export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
-  readonly members: Pick<Members, "view" | "sessions" | "prove" | "probe" | "loadIsKnown">;
+  readonly members: Pick<Members, "view" | "sessions" | "prove" | "probe" | "isLeased">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -52,14 +53,13 @@ export async function startDataPath(needs: {
   const directory = createDirectory({
     view: members.view,
     store: members.sessions,
-    loadIsKnown: members.loadIsKnown,
+    isLeased: members.isLeased,
     clock,
     counters,
-    createUpstream: (record) => new Upstream(record, { ...needs, ...members, deadlines }),
-    onMoved: (key, epoch) => {
-      counters.count("balancer.moved");
-      tunnels.endMoved(key, epoch);
-    },
+    log,
+    createUpstream: (record, onHealth) =>
+      new Upstream(record, { ...needs, ...members, deadlines, onHealth }),
+    onEpoch: (key, epoch, at) => tunnels.endMoved(key, epoch, at),
     random: Math.random,
   });
   const holds = createHolds({ clock });
@@ -75,7 +75,7 @@ export async function startDataPath(needs: {
   counters.gauge("balancer.connections", () => listener.connections);
   counters.gauge("balancer.tunnels", () => tunnels.size);
   counters.gauge("balancer.holding", () => holds.size);
-  counters.gauge("balancer.workers", () => countStates(directory.upstreams));
+  counters.gauge("balancer.workers", () => countStates(directory));
 
   return {
     listener,
@@ -91,9 +91,14 @@ export async function startDataPath(needs: {
   };
 }
 
-function countStates(upstreams: readonly Upstream[]): Record<WorkerState | "suspect", number> {
-  const count = { up: 0, suspended: 0, draining: 0, suspect: 0 };
-  for (const { isSuspect, record } of upstreams) count[isSuspect ? "suspect" : record.state]++;
+function countStates(
+  directory: Directory,
+): Record<WorkerState | Exclude<Standing, "well">, number> {
+  const count = { up: 0, suspended: 0, draining: 0, suspect: 0, dead: 0 };
+  for (const upstream of directory.upstreams) {
+    const standing = directory.standingOf(upstream);
+    count[standing === "well" ? upstream.record.state : standing]++;
+  }
   return count;
 }
 

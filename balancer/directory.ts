@@ -1,14 +1,19 @@
 /**
  * Which worker gets a request now: follows membership, remembers who owns which session, asks the store once when it does
- * not know, and else follows the ring.
+ * not know, and else follows the ring. What it decides by is pure: choice.ts (the table of all cases), health.ts,
+ * placement.ts.
  */
 import type { Clock } from "../shared/clock.ts";
-import type { SessionKey, WorkerId } from "../shared/ids.ts";
+import type { Incarnation, SessionKey, WorkerId } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { Counters } from "../shared/metrics.ts";
 import type { Ring } from "../shared/ring.ts";
 import type { SessionRecord } from "../shared/store/store.ts";
 import type { WorkerTag } from "../shared/tag.ts";
+import { type Candidate, chooseByKey, type Known } from "./choice.ts";
+import { isPanic, type Standing, standingOf } from "./health.ts";
+import { createOwners, dropOldest, type Owner } from "./owners.ts";
 import { pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./stickiness.ts";
 import type { Upstream } from "./upstream.ts";
@@ -20,6 +25,8 @@ export interface Decision {
   /** The rule that counted in the end. */
   readonly rule: Rule;
   readonly reason: Reason;
+  /** Whether a record names an owner of the session, be it there or not. */
+  readonly hasOwner: boolean;
 }
 
 /**
@@ -38,12 +45,31 @@ export interface Directory {
   byId(id: WorkerId): Upstream | undefined;
   /** A worker said that `worker` owns the session `key` in `epoch`. A lower epoch never replaces a higher one. */
   learn(key: SessionKey, worker: WorkerId, epoch: number): void;
+  /** Whether the session is known to be elsewhere than at `upstream`, in a higher epoch. */
+  isOutdated(key: SessionKey, upstream: Upstream, epoch: number): boolean;
   /** What is remembered of `key` was wrong, or is about to change: ask again. */
   forget(key: SessionKey): void;
+  standingOf(upstream: Upstream): Standing;
   /** How many workers can take new sessions. */
   readonly usable: number;
   readonly upstreams: readonly Upstream[];
+  /** Workers whose lease was gone, the last ones at the end, until they are back. */
+  readonly gone: readonly Gone[];
+  /** Whether probes are not believed now. */
+  readonly isPanicking: boolean;
+  /** What is remembered of owners, for a snapshot. */
+  newestOwners(max: number): IterableIterator<readonly [SessionKey, Owner]>;
+  /** Counts changes of what is remembered of owners. */
+  readonly ownersRevision: number;
   close(): void;
+}
+
+/** A worker that was taken for dead because its lease was gone. */
+export interface Gone {
+  readonly id: WorkerId;
+  readonly incarnation: Incarnation;
+  /** Monotonic. */
+  readonly atMs: number;
 }
 
 /** What is used of shared/membership/view.ts. */
@@ -59,28 +85,40 @@ export interface MembershipView {
 export const LOOKUP_BUDGET_MS = 50;
 /** How long "no such session" is believed. */
 const ABSENT_MS = 1000;
-/** Sessions and aliases that are remembered; about 200 bytes each. */
-const MAX_RECORDS = 100_000;
 const MAX_ABSENT = 10_000;
 /** Look-ups under way at a time; beyond them the ring decides. */
 const MAX_LOOKUPS = 1000;
+/** Workers that are remembered as gone. */
+const MAX_GONE = 50;
 
 export function createDirectory(needs: {
   view: MembershipView;
   store: { findSession(key: SessionKey): Promise<SessionRecord | undefined> };
   clock: Clock;
   counters: Counters;
-  createUpstream: (record: WorkerRecord) => Upstream;
-  /** Whether workers say how many sessions they have; if not, none is capped. */
-  loadIsKnown: boolean;
-  /** Called when a session is seen under a higher epoch at another worker. */
-  onMoved: (key: SessionKey, epoch: number) => void;
+  log: Log;
+  /** `onHealth` is to be called after each change of its health. */
+  createUpstream: (record: WorkerRecord, onHealth: () => void) => Upstream;
+  /**
+   * Whether workers have a lease and say how busy they are, as those of a store do. If not, nothing speaks for a worker
+   * that does not answer, and no worker is capped.
+   */
+  isLeased: boolean;
+  /** Called when a session is seen in a higher epoch than before; `at`: its worker, if that is known. */
+  onEpoch: (key: SessionKey, epoch: number, at: Upstream | undefined) => void;
   /** 0 to below 1. */
   random: () => number;
 }): Directory {
   const { view, clock, counters } = needs;
   const upstreamsById = new Map<WorkerId, Upstream>();
-  const owners = createOwners(needs.onMoved);
+  const owners = createOwners((key, from, to, epoch) => {
+    needs.onEpoch(key, epoch, upstreamsById.get(to));
+    if (from === undefined || from === to) return;
+    counters.count("balancer.moved");
+    upstreamsById.get(from)?.noteTakenOver();
+  });
+  const gone = new Map<WorkerId, Gone>();
+  let panic = false;
   const absentUntilMs = new Map<SessionKey, number>();
   const lookups = new Map<SessionKey, Promise<Found>>();
 
@@ -92,32 +130,59 @@ export function createDirectory(needs: {
     const present = new Set<WorkerId>();
     for (const record of view.workers) {
       present.add(record.id);
+      gone.delete(record.id);
       const upstream = upstreamsById.get(record.id);
       if (upstream?.isSame(record) === true) {
         upstream.update(record);
         continue;
       }
       upstream?.retire();
-      upstreamsById.set(record.id, needs.createUpstream(record));
+      upstreamsById.set(record.id, needs.createUpstream(record, judgeAll));
     }
     for (const [id, upstream] of upstreamsById) {
       if (present.has(id)) continue;
       upstreamsById.delete(id);
+      noteGone(upstream);
       upstream.retire();
     }
+    judgeAll();
+  }
+
+  function noteGone({ id, record }: Upstream): void {
+    if (gone.size >= MAX_GONE) gone.delete([...gone.keys()][0] ?? id);
+    gone.set(id, { id, incarnation: record.incarnation, atMs: clock.nowMs() });
+  }
+
+  /** After each change of the workers or of their health. */
+  function judgeAll(): void {
+    const before = panic;
+    panic =
+      needs.isLeased && isPanic([...upstreamsById.values()].map((upstream) => upstream.health));
+    if (panic === before) return;
+    const workers = upstreamsById.size;
+    if (panic) needs.log.error({ workers }, "most workers do not answer probes; not believed");
+    else needs.log.info({ workers }, "probes are believed again");
+  }
+
+  function standing(upstream: Upstream): Standing {
+    return standingOf(upstream.health, panic);
+  }
+
+  function takesNew(upstream: Upstream): boolean {
+    return upstream.record.state === "up" && standing(upstream) === "well";
   }
 
   function choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision> {
     const { tag, key } = route;
     if (tag !== undefined) {
       const upstream = byTag(tag.tag);
-      if (upstream !== undefined && !exclude.has(upstream)) {
-        const decision: Decision = { upstream, rule: tag.rule, reason: "tag" };
+      if (upstream !== undefined && !exclude.has(upstream) && standing(upstream) !== "dead") {
+        const decision: Decision = { upstream, rule: tag.rule, reason: "tag", hasOwner: false };
         if (tag.rule !== "sid" || key === undefined) return decision;
         return checkMoved(decision, upstream, key, exclude);
       }
     }
-    if (key !== undefined) return chooseByKey(key, exclude);
+    if (key !== undefined) return chooseKeyed(key, exclude);
     return chooseFreely(route.isCreate, exclude);
   }
 
@@ -128,7 +193,8 @@ export function createDirectory(needs: {
 
   /**
    * A socket id counts only while its session has not moved. What is remembered may be older than the id, so when the two
-   * differ, the store decides.
+   * differ, the store decides; when it does not say, what is remembered does: at worst a client shakes hands again, and
+   * never does it go on in a lower epoch.
    */
   function checkMoved(
     tagged: Decision,
@@ -138,70 +204,65 @@ export function createDirectory(needs: {
   ): Decision | Promise<Decision> {
     const owner = owners.get(key.key);
     if (owner === undefined || owner.worker === upstream.id) return tagged;
-    return lookUp(key.key).then((found) => {
-      if (found.record === undefined || found.record.owner === upstream.id) return tagged;
-      return decideByRecord(key, found, exclude);
-    });
+    return lookUp(key.key).then((found) =>
+      owners.get(key.key)?.worker === upstream.id
+        ? tagged
+        : decide(key, knownOf(key.key, found), exclude),
+    );
   }
 
-  function chooseByKey(
+  function chooseKeyed(
     key: NonNullable<Route["key"]>,
     exclude: ReadonlySet<Upstream>,
   ): Decision | Promise<Decision> {
     const owner = owners.get(key.key);
     const upstream = owner === undefined ? undefined : upstreamsById.get(owner.worker);
-    if (upstream !== undefined && canServe(upstream, exclude)) {
-      return { upstream, rule: key.rule, reason: "record" };
+    if (upstream !== undefined && !exclude.has(upstream) && standing(upstream) === "well") {
+      return { upstream, rule: key.rule, reason: "record", hasOwner: true };
     }
-    if (isAbsent(key.key)) return decideByRing(key, exclude, true);
-    return lookUp(key.key).then((found) => decideByRecord(key, found, exclude));
-  }
-
-  function decideByRecord(
-    key: NonNullable<Route["key"]>,
-    found: Found,
-    exclude: ReadonlySet<Upstream>,
-  ): Decision {
-    const upstream = found.record === undefined ? undefined : upstreamsById.get(found.record.owner);
-    if (upstream !== undefined && canServe(upstream, exclude)) {
-      return { upstream, rule: key.rule, reason: "record" };
-    }
-    return decideByRing(key, exclude, found.result === "none");
+    if (isAbsent(key.key)) return decide(key, { record: "none" }, exclude);
+    return lookUp(key.key).then((found) => decide(key, knownOf(key.key, found), exclude));
   }
 
   /**
-   * The first candidate that takes new sessions. When it is not sure that the session is new (the store did not say), a
-   * candidate that only keeps its sessions will do, since ids are made such that the ring leads back to their worker.
-   * When all are suspect, that says more about us than about them: the first known one is tried.
+   * After the store was asked. What is remembered is never older than what it said, and counts when it said nothing or
+   * knows nothing, because it may have lost it.
    */
-  function decideByRing(
+  function knownOf(key: SessionKey, found: Found): Known {
+    const owner = owners.get(key)?.worker;
+    if (owner !== undefined) return { record: "owner", owner };
+    return { record: found === "none" ? "none" : "unknown" };
+  }
+
+  function decide(
     key: NonNullable<Route["key"]>,
+    known: Known,
     exclude: ReadonlySet<Upstream>,
-    isNew: boolean,
   ): Decision {
-    let fallback: Upstream | undefined;
-    for (const id of view.ring.candidates(key.key)) {
+    const see = (id: WorkerId): Candidate | undefined => {
       const upstream = upstreamsById.get(id);
-      if (upstream === undefined || exclude.has(upstream)) continue;
-      if (upstream.takesNew || (!isNew && !upstream.isSuspect)) {
-        return { upstream, rule: key.rule, reason: "ring" };
-      }
-      if (upstream.record.state === "up" || !isNew) fallback ??= upstream;
-    }
-    return { upstream: fallback, rule: key.rule, reason: fallback ? "ring" : "nobody" };
+      if (upstream === undefined || exclude.has(upstream)) return undefined;
+      return { standing: standing(upstream), state: upstream.record.state };
+    };
+    const { worker, reason } = chooseByKey(known, view.ring.candidates(key.key), see);
+    const upstream = worker === undefined ? undefined : upstreamsById.get(worker);
+    return { upstream, rule: key.rule, reason, hasOwner: known.record === "owner" };
   }
 
   function chooseFreely(isCreate: boolean, exclude: ReadonlySet<Upstream>): Decision {
     const known = [...upstreamsById.values()].filter(
-      (upstream) => upstream.record.state === "up" && !exclude.has(upstream),
+      (upstream) =>
+        upstream.record.state === "up" && !exclude.has(upstream) && standing(upstream) !== "dead",
     );
-    const well = known.filter((upstream) => !upstream.isSuspect);
+    const well = known.filter((upstream) => standing(upstream) === "well");
     const some = well.length > 0 ? well : known;
-    const isCounted = isCreate && needs.loadIsKnown;
+    const isCounted = isCreate && needs.isLeased;
     const upstream = pickLeastLoaded(isCounted ? withinLoadCap(some) : some, needs.random);
-    if (upstream === undefined) return { upstream, rule: "none", reason: "nobody" };
+    if (upstream === undefined) {
+      return { upstream, rule: "none", reason: "nobody", hasOwner: false };
+    }
     if (isCounted) upstream.noteCreate();
-    return { upstream, rule: "none", reason: "load" };
+    return { upstream, rule: "none", reason: "load", hasOwner: false };
   }
 
   // --- look-ups ---
@@ -210,12 +271,12 @@ export function createDirectory(needs: {
   function lookUp(key: SessionKey): Promise<Found> {
     const running = lookups.get(key);
     if (running !== undefined) return running;
-    if (lookups.size >= MAX_LOOKUPS) return Promise.resolve({ result: "late", record: undefined });
+    if (lookups.size >= MAX_LOOKUPS) return Promise.resolve("late");
     const answered = ask(key);
     const lookup = new Promise<Found>((resolve) => {
       const budget = clock.after(LOOKUP_BUDGET_MS, () => {
         counters.count("balancer.lookups", "late");
-        resolve({ result: "late", record: undefined });
+        resolve("late");
       });
       void answered.then((found) => {
         budget.cancel();
@@ -236,16 +297,17 @@ export function createDirectory(needs: {
     } catch {
       // The store reports its own absence; here the ring takes over.
       counters.count("balancer.lookups", "away");
-      return { result: "away", record: undefined };
+      return "away";
     }
     counters.count("balancer.lookups", record === undefined ? "none" : "found");
     if (record === undefined) {
-      noteAbsent(key);
-      return { result: "none", record };
+      // The record is gone for good, or the store has lost it: then its owner is still who it was.
+      if (owners.get(key) === undefined) noteAbsent(key);
+      return "none";
     }
     owners.set(key, record.owner, record.epoch);
     if (key !== record.id) owners.set(record.id, record.owner, record.epoch);
-    return { result: "found", record };
+    return "found";
   }
 
   function noteAbsent(key: SessionKey): void {
@@ -272,69 +334,37 @@ export function createDirectory(needs: {
       absentUntilMs.delete(key);
       owners.delete(key);
     },
+    isOutdated(key, upstream, epoch) {
+      const known = owners.get(key);
+      if (known === undefined || known.epoch <= epoch) return false;
+      return upstreamsById.get(known.worker) !== upstream;
+    },
+    standingOf: standing,
     get usable() {
       let usable = 0;
-      for (const upstream of upstreamsById.values()) if (upstream.takesNew) usable++;
+      for (const upstream of upstreamsById.values()) if (takesNew(upstream)) usable++;
       return usable;
     },
     get upstreams() {
       return [...upstreamsById.values()];
     },
+    get gone() {
+      return [...gone.values()];
+    },
+    get isPanicking() {
+      return panic;
+    },
+    newestOwners: (max) => owners.newest(max),
+    get ownersRevision() {
+      return owners.revision;
+    },
     close() {
       stopFollowing();
-      for (const upstream of upstreamsById.values()) upstream.retire();
+      for (const upstream of upstreamsById.values()) upstream.close();
       upstreamsById.clear();
     },
   };
 }
 
-/** Whether it may be sent what is already its own: state does not matter, only health. */
-function canServe(upstream: Upstream, exclude: ReadonlySet<Upstream>): boolean {
-  return !upstream.isSuspect && !exclude.has(upstream);
-}
-
-/** `late`: the store did not answer within the budget. `away`: it cannot be reached. */
-interface Found {
-  readonly result: "found" | "none" | "late" | "away";
-  readonly record: SessionRecord | undefined;
-}
-
-// --- who owns what ---
-
-interface Owner {
-  readonly worker: WorkerId;
-  readonly epoch: number;
-}
-
-interface Owners {
-  get(key: SessionKey): Owner | undefined;
-  set(key: SessionKey, worker: WorkerId, epoch: number): void;
-  delete(key: SessionKey): void;
-}
-
-/** A bounded memory; the key that was learnt longest ago goes first. */
-function createOwners(onMoved: (key: SessionKey, epoch: number) => void): Owners {
-  const ownersByKey = new Map<SessionKey, Owner>();
-  return {
-    get: (key) => ownersByKey.get(key),
-    set(key, worker, epoch) {
-      const known = ownersByKey.get(key);
-      if (known !== undefined && known.epoch > epoch) return;
-      if (known?.worker === worker && known.epoch === epoch) return;
-      ownersByKey.delete(key);
-      dropOldest(ownersByKey, MAX_RECORDS);
-      ownersByKey.set(key, { worker, epoch });
-      if (known !== undefined && known.worker !== worker) onMoved(key, epoch);
-    },
-    delete(key) {
-      ownersByKey.delete(key);
-    },
-  };
-}
-
-/** Makes room for one more. */
-function dropOldest(map: Map<SessionKey, unknown>, max: number): void {
-  if (map.size < max) return;
-  const oldest = map.keys().next();
-  if (oldest.done !== true) map.delete(oldest.value);
-}
+/** `late`: the store did not answer within the budget. `away`: it cannot be reached. What it found is remembered. */
+type Found = "found" | "none" | "late" | "away";

@@ -107,7 +107,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     openStatusPort({
       host: statusBind,
       port: statusPort,
-      source: statusOf({ dataPath, members, counters }),
+      source: statusOf({ dataPath, members, counters, clock }),
     }),
   );
   shutdown.add("status", () => status.close());

@@ -27,8 +27,8 @@ export interface Members {
   /** `x-ct-edge` for a worker; undefined without a secret. */
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
-  /** Whether workers say how busy they are, so that new sessions can be capped by it. */
-  readonly loadIsKnown: boolean;
+  /** Whether workers have leases, and say in their records how busy they are. */
+  readonly isLeased: boolean;
   /** Undefined: there is none. */
   readonly storeHealth: () => StoreHealth | undefined;
   readonly refused: () => readonly RefusedMember[];
@@ -90,7 +90,7 @@ function storedMembers(needs: Needs): Members {
     sessions: store,
     prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
     probe: createEdgeProbe({ id, storeHealth: () => store.health }),
-    loadIsKnown: true,
+    isLeased: true,
     storeHealth: () => store.health,
     refused: () => admission.refused,
     start: () => view.start(),
@@ -133,7 +133,7 @@ function fixedMembers({ settings, log }: Needs): Members {
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
     probe: trafficProbe,
-    loadIsKnown: false,
+    isLeased: false,
     storeHealth: () => undefined,
     refused: () => [],
     async start() {},

@@ -24,17 +24,13 @@ export class ProbeError extends EdgeError {
   }
 }
 
-/**
- * A worker does not accept our proof. Its secret is another one, or it is none of the addresses that it knows of itself.
- */
+/** A worker does not accept our proof: another one was meant, or its secret is another one. */
 export class ProofRefusedError extends EdgeError {
   readonly code = "EDGE_PROOF_REFUSED";
   readonly source = "upstream";
   readonly retryable = true;
   constructor() {
-    super(
-      "the worker refuses x-ct-edge: its address was given to another one, its CT_SECRET is another one, or its CT_WORKER_URL names another address than CT_WORKERS does",
-    );
+    super("the worker refuses x-ct-edge");
   }
 }
 

@@ -8,7 +8,14 @@ import { EdgeError } from "../shared/errors.ts";
 import { isSessionId, isWorkerName, type SessionKey, toSessionKey } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
-import { BusyError, healthAnswer, MovingError, NoUpstreamError, statusOf } from "./answers.ts";
+import {
+  BusyError,
+  healthAnswer,
+  MovingError,
+  type MovingReason,
+  NoUpstreamError,
+  statusOf,
+} from "./answers.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
 import {
@@ -166,7 +173,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #follow(decision: Decision, lastError?: UpstreamError): void {
     this.#decision = decision;
     this.#needs.counters.count("balancer.routes", decision.reason);
-    if (decision.reason === "record") this.#hasOwner = true;
+    if (decision.hasOwner) this.#hasOwner = true;
     if (decision.upstream !== undefined) this.#attempt(decision.upstream, false);
     else {
       this.#holdOrFail(lastError ?? new NoUpstreamError(this.#needs.directory.upstreams.length));
@@ -373,6 +380,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
     const target = directory.byId(owner);
     if (target === undefined) return this.#giveUp("owner unknown");
     if (target === this.#upstream) return this.#giveUp("owner names itself");
+    // The worker has not noticed yet, or only we do not reach it: it is waited for, here.
+    if (directory.standingOf(target) !== "well") return this.#giveUp("owner not reached");
     if (this.#hops === MAX_HOPS) return this.#giveUp("too many hops");
     if (this.#kept === undefined) return this.#giveUp("body too large");
     counters.count("balancer.misdirected", "replayed");
@@ -383,6 +392,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       upstream: target,
       rule: this.#decision?.rule ?? "none",
       reason: "told",
+      hasOwner: true,
     };
     this.#attempt(target, false);
     return true;
@@ -403,12 +413,13 @@ class ProxyExchange implements Exchange, AnswerHandler {
     return true;
   }
 
-  #giveUp(why: ConstructorParameters<typeof MovingError>[0]): true {
+  #giveUp(why: MovingReason): true {
     this.#needs.counters.count("balancer.misdirected", why.replaceAll(" ", "-"));
     this.#drop();
-    // Workers that contradict each other are asked no more; one that is not known may be in a moment.
-    if (why === "owner unknown") this.#holdOrFail(new MovingError(why));
-    else this.#fail(new MovingError(why));
+    const error = new MovingError(why);
+    // Workers that contradict each other are asked no more; one that is not there may be in a moment.
+    if (why === "owner unknown" || why === "owner not reached") this.#holdOrFail(error);
+    else this.#fail(error);
     return true;
   }
 
@@ -423,6 +434,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   }
 
   onAnswerHead(head: ResponseHead): void {
+    if (this.#isOutdated(head) && this.#leaveOutdated()) return;
     this.#learn(head);
     if (head.status === 421 && this.#redirect(head)) return;
     this.#needs.counters.count("balancer.answers", statusClass(head.status));
@@ -482,13 +494,20 @@ class ProxyExchange implements Exchange, AnswerHandler {
   onSwitch(head: ResponseHead, connection: Connection, rest: Buffer): void {
     const upstream = this.#upstream;
     const key = this.#webSocketKey;
-    this.#leave();
     if (upstream === undefined || key === undefined || !isAccepted(head, key)) {
+      this.#leave();
       connection.handler = CLOSED;
       connection.reset();
       this.#fail(new UpstreamError("garbage"));
       return;
     }
+    if (this.#isOutdated(head)) {
+      connection.handler = CLOSED;
+      connection.reset();
+      if (!this.#leaveOutdated()) this.#fail(new MovingError("outdated"));
+      return;
+    }
+    this.#leave();
     this.#over = true;
     this.#needs.counters.count("balancer.upgrades");
     this.#needs.counters.count("balancer.answers", "1xx");
@@ -507,6 +526,30 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   // --- marks ---
 
+  /**
+   * Whether the worker opens a connection for a session that was seen elsewhere in a higher epoch: it was stopped or cut
+   * off and does not know yet. A client must not go back to it.
+   */
+  #isOutdated(head: ResponseHead): boolean {
+    const mark = readMark(head);
+    if (mark === undefined || this.#upstream === undefined) return false;
+    return this.#needs.directory.isOutdated(mark.id, this.#upstream, mark.epoch);
+  }
+
+  /** Chooses anew without that worker. False: it cannot be sent elsewhere. */
+  #leaveOutdated(): boolean {
+    const upstream = this.#upstream;
+    this.#needs.counters.count("balancer.outdated");
+    this.#hasOwner = true;
+    this.#drop();
+    if (upstream === undefined || this.#route.tag?.rule === "sid" || this.#kept === undefined) {
+      return false;
+    }
+    this.#excluded.add(upstream);
+    this.#choose((decision) => this.#follow(decision));
+    return true;
+  }
+
   #learn(head: ResponseHead): void {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
@@ -516,15 +559,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
     if (this.#route.isCreate && key !== undefined) this.#needs.directory.forget(key);
   }
 
-  #learnFrom(
-    head: ResponseHead,
-    upstream: Upstream,
-  ): { id: SessionKey; epoch: number } | undefined {
-    const id = fieldValue(head, SESSION_FIELD);
-    const epoch = readEpoch(head);
-    if (id === undefined || epoch === undefined || !isSessionId(id)) return undefined;
-    this.#needs.directory.learn(id, upstream.id, epoch);
-    return { id, epoch };
+  #learnFrom(head: ResponseHead, upstream: Upstream): Mark | undefined {
+    const mark = readMark(head);
+    if (mark !== undefined) this.#needs.directory.learn(mark.id, upstream.id, mark.epoch);
+    return mark;
   }
 
   // --- the client's side of events ---
@@ -598,6 +636,18 @@ const CLOSED = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
 
 function fieldValue(head: ResponseHead, lower: string): string | undefined {
   return head.fields.find((field) => field.lower === lower)?.value;
+}
+
+/** The session that a connection belongs to, as its worker says. */
+interface Mark {
+  readonly id: SessionKey;
+  readonly epoch: number;
+}
+
+function readMark(head: ResponseHead): Mark | undefined {
+  const id = fieldValue(head, SESSION_FIELD);
+  const epoch = readEpoch(head);
+  return id !== undefined && epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
 }
 
 function readEpoch(head: ResponseHead): number | undefined {

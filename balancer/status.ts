@@ -1,20 +1,23 @@
 /**
  * What the balancer's status port shows: whether it wants traffic, and the workers and the ring as it sees them now.
  */
+import type { Clock } from "../shared/clock.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import { VERSION } from "../shared/version.ts";
 import type { DataPath } from "./data-path.ts";
+import type { Health, Standing } from "./health.ts";
 import type { Members } from "./members.ts";
 
 export function statusOf(parts: {
   dataPath: Pick<DataPath, "listener" | "directory" | "tunnels">;
+  clock: Clock;
   members: Pick<Members, "view" | "storeHealth" | "refused">;
   counters: Counters;
 }): StatusSource {
   const { listener, directory, tunnels } = parts.dataPath;
-  const { members } = parts;
+  const { members, clock } = parts;
   return {
     readiness() {
       const store = members.storeHealth();
@@ -35,11 +38,33 @@ export function statusOf(parts: {
       tunnels: tunnels.size,
       workers: directory.upstreams.map((upstream) => ({
         ...upstream.record,
-        suspect: upstream.isSuspect,
+        ...describeHealth(upstream.health, directory.standingOf(upstream), clock.nowMs()),
         inFlight: upstream.inFlight,
       })),
+      gone: directory.gone.map(({ id, incarnation, atMs }) => ({
+        id,
+        incarnation,
+        agoMs: Math.round(clock.nowMs() - atMs),
+      })),
+      probesBelieved: !directory.isPanicking,
       counters: parts.counters.snapshot(),
     }),
     metrics: () => writeExposition(parts.counters.series(), ["balancer", "process"]),
+  };
+}
+
+/** `state` of the record is what the worker says; `health` is what is seen of it here. */
+function describeHealth(health: Health, standing: Standing, nowMs: number) {
+  const { lastFailure } = health;
+  return {
+    suspect: standing !== "well",
+    health: health.state,
+    ...(lastFailure !== undefined && {
+      lastFailure: {
+        reason: lastFailure.reason,
+        by: lastFailure.by,
+        agoMs: Math.round(nowMs - lastFailure.atMs),
+      },
+    }),
   };
 }

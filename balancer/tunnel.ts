@@ -3,7 +3,7 @@
  * until their end. Bytes are copied, frames are not parsed.
  */
 import { createHash } from "node:crypto";
-import type { Clock } from "../shared/clock.ts";
+import type { Clock, Timer } from "../shared/clock.ts";
 import type { SessionKey } from "../shared/ids.ts";
 import type { Detached } from "./downstream.ts";
 import type { Field } from "./http1/fields.ts";
@@ -67,19 +67,34 @@ export interface Tunnels {
     /** The session that the worker marked it with. */
     session: { readonly id: SessionKey; readonly epoch: number } | undefined;
   }): void;
-  /** Ends the tunnels of a session that lives on under a higher epoch. */
-  endMoved(session: SessionKey, epoch: number): void;
-  /** Ends all of them by FIN. */
+  /**
+   * Ends the tunnels of a session that lives on in a higher epoch, but for those to `at`, which is where it lives now: that
+   * worker knows itself what becomes of them.
+   */
+  endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
+  /** Ends all of them by FIN, at once. */
   endAll(): void;
   readonly size: number;
 }
 
 /** Time for both sides to end after they were told to. */
 const END_MS = 2000;
+/**
+ * Of many tunnels that end at a time, some in each step: their clients come back together, and a worker that takes over
+ * shall not meet them all in one moment. All have ended after `MAX_STEPS` steps, within a second.
+ */
+const STEP_MS = 50;
+const MIN_PER_STEP = 25;
+const MAX_STEPS = 20;
 
 export function createTunnels(needs: { clock: Clock }): Tunnels {
+  const { clock } = needs;
   const all = new Set<Tunnel>();
   const bySession = new Map<SessionKey, Set<Tunnel>>();
+  /** Told to end, those that have waited longest first. */
+  let ending: Tunnel[] = [];
+  let perStep = MIN_PER_STEP;
+  let nextStep: Timer | undefined;
 
   function remember(tunnel: Tunnel): void {
     all.add(tunnel);
@@ -96,25 +111,40 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
     if (tunnels?.size === 0) bySession.delete(tunnel.session.id);
   }
 
+  function endSoon(tunnel: Tunnel): void {
+    ending.push(tunnel);
+    perStep = Math.max(perStep, Math.ceil(ending.length / MAX_STEPS));
+    nextStep ??= clock.after(0, step);
+  }
+
+  function step(): void {
+    for (const tunnel of ending.splice(0, perStep)) tunnel.end(clock);
+    if (ending.length === 0) perStep = MIN_PER_STEP;
+    nextStep = ending.length === 0 ? undefined : clock.after(STEP_MS, step);
+  }
+
   return {
     open({ client, worker, upstream, answer, rest, session }) {
-      const tunnel = new Tunnel(client.connection, worker, session, () => {
+      const tunnel = new Tunnel(client.connection, worker, upstream, session, () => {
         upstream.inFlight--;
         stopWatching();
         forget(tunnel);
       });
       upstream.inFlight++;
-      const stopWatching = upstream.onRetired(() => tunnel.end(needs.clock));
+      const stopWatching = upstream.onDead(() => endSoon(tunnel));
       remember(tunnel);
       tunnel.begin(answer, rest, client);
     },
-    endMoved(session, epoch) {
-      for (const tunnel of [...(bySession.get(session) ?? [])]) {
-        if ((tunnel.session?.epoch ?? epoch) < epoch) tunnel.end(needs.clock);
+    endMoved(session, epoch, at) {
+      for (const tunnel of bySession.get(session) ?? []) {
+        if (tunnel.upstream === at || (tunnel.session?.epoch ?? epoch) >= epoch) continue;
+        endSoon(tunnel);
       }
     },
     endAll() {
-      for (const tunnel of [...all]) tunnel.end(needs.clock);
+      nextStep?.cancel();
+      ending = [];
+      for (const tunnel of [...all]) tunnel.end(clock);
     },
     get size() {
       return all.size;
@@ -123,6 +153,7 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
 }
 
 class Tunnel {
+  readonly upstream: Upstream;
   readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
   readonly #client: Connection;
   readonly #worker: Connection;
@@ -132,11 +163,13 @@ class Tunnel {
   constructor(
     client: Connection,
     worker: Connection,
+    upstream: Upstream,
     session: { readonly id: SessionKey; readonly epoch: number } | undefined,
     onOver: () => void,
   ) {
     this.#client = client;
     this.#worker = worker;
+    this.upstream = upstream;
     this.session = session;
     this.#onOver = onOver;
     client.handler = this.#copy(client, worker);

@@ -122,6 +122,11 @@ export class UpstreamConnection implements ConnectionHandler {
     this.#connection.reset();
   }
 
+  /** The worker is taken for dead: what is under way has failed. */
+  giveUp(): void {
+    this.#fail(new UpstreamError("closed"));
+  }
+
   /** Closes it in order, between requests. */
   close(): void {
     this.#leave();

@@ -3,12 +3,19 @@
  * the connections that are kept to it.
  */
 import type { Clock, Timer } from "../shared/clock.ts";
-import { describeError, errorCode } from "../shared/errors.ts";
+import { errorCode } from "../shared/errors.ts";
 import type { WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { type Probe, ProofRefusedError } from "./probe.ts";
+import {
+  type FailureReason,
+  HEALTHY,
+  type Health,
+  type HealthEvent,
+  nextHealth,
+} from "./health.ts";
+import { type Probe, ProbeError, ProofRefusedError } from "./probe.ts";
 import type { Address, BugReport, Connection, Dial, Transport } from "./transport/transport.ts";
 import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
 
@@ -20,6 +27,8 @@ const MAX_IDLE_MS = 60_000;
 const PROBE_PERIOD_MS = 1000;
 /** First look at a worker that failed. */
 const FIRST_PROBE_MS = 200;
+/** A worker that takes its record out may still answer what it has; whatever is under way after this is given up. */
+const RETIRED_GRACE_MS = 1000;
 
 export interface UpstreamNeeds {
   readonly transport: Transport;
@@ -33,6 +42,8 @@ export interface UpstreamNeeds {
   readonly prove: (record: WorkerRecord) => string | undefined;
   readonly probe: Probe;
   readonly reportBug: BugReport;
+  /** Called after each change of its health. */
+  readonly onHealth: () => void;
 }
 
 /** What came of asking for a connection. */
@@ -51,14 +62,14 @@ export class Upstream {
   readonly #needs: UpstreamNeeds;
   readonly #idle: Idle[] = [];
   readonly #pruning: Timer;
-  readonly #onRetired = new Set<() => void>();
+  /** Connections that a request is under way on. */
+  readonly #busy = new Set<UpstreamConnection>();
+  readonly #onDead = new Set<() => void>();
   #record: WorkerRecord;
-  #suspect = false;
-  #suspectSinceMs = 0;
+  #health: Health = HEALTHY;
   /** When the last probe was sent. */
   #askedMs = 0;
   #nextProbe: Timer | undefined;
-  #wasProofRefused = false;
   #retired = false;
   /** Requests and tunnels that are under way. */
   inFlight = 0;
@@ -82,19 +93,14 @@ export class Upstream {
     return this.#record;
   }
 
-  /** Whether it failed lately: it gets nothing new until it answers a probe. */
-  get isSuspect(): boolean {
-    return this.#suspect;
+  /** What its failures and answers say of it; what that means for routing, the directory decides. */
+  get health(): Health {
+    return this.#health;
   }
 
   /** Whether it has as many requests as it may have: one more is refused, never kept waiting. */
   get isFull(): boolean {
     return this.requests >= this.#needs.maxRequestsPerWorker;
-  }
-
-  /** Whether it takes new sessions. */
-  get takesNew(): boolean {
-    return this.#record.state === "up" && !this.#suspect;
   }
 
   /** Sessions, with those that are on their way to it. */
@@ -121,20 +127,30 @@ export class Upstream {
     );
   }
 
-  /** It is gone or replaced: kept connections and tunnels end, requests under way may finish. */
+  /**
+   * Its lease is gone, or another life of it has begun: it is not asked any more, and tunnels end. Requests under way may
+   * finish, for a moment.
+   */
   retire(): void {
     this.#retired = true;
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
-    for (const idle of this.#idle.splice(0)) idle.connection.close();
-    for (const action of [...this.#onRetired]) action();
-    this.#onRetired.clear();
+    this.#apply({ event: "lease-gone", atMs: this.#needs.clock.nowMs() });
+    this.#needs.clock.after(RETIRED_GRACE_MS, () => this.#giveUpRequests());
   }
 
-  /** Calls `action` when it is retired. Returns the way to forget that. */
-  onRetired(action: () => void): () => void {
-    this.#onRetired.add(action);
-    return () => this.#onRetired.delete(action);
+  /** Gives everything up without a word: this process ends. */
+  close(): void {
+    this.#retired = true;
+    this.#pruning.cancel();
+    this.#nextProbe?.cancel();
+    this.#closeIdle();
+  }
+
+  /** Calls `action` when it dies. Returns the way to forget that. */
+  onDead(action: () => void): () => void {
+    this.#onDead.add(action);
+    return () => this.#onDead.delete(action);
   }
 
   // --- connections ---
@@ -146,6 +162,7 @@ export class Upstream {
   acquire(lease: Lease, fresh: boolean): Dial {
     const kept = fresh ? undefined : this.#idle.pop();
     if (kept !== undefined) {
+      this.#busy.add(kept.connection);
       lease.onConnection(kept.connection);
       return { cancel() {} };
     }
@@ -154,6 +171,7 @@ export class Upstream {
 
   /** Gives a connection back after its answer; it is kept when it can be used again. */
   release(connection: UpstreamConnection): void {
+    this.#busy.delete(connection);
     if (!connection.isReusable || this.#retired || this.#idle.length >= MAX_IDLE) {
       connection.close();
       return;
@@ -191,10 +209,20 @@ export class Upstream {
 
   #adopt(connection: Connection): UpstreamConnection {
     const adopted: UpstreamConnection = new UpstreamConnection(connection, () => {
+      this.#busy.delete(adopted);
       const at = this.#idle.findIndex((idle) => idle.connection === adopted);
       if (at >= 0) this.#idle.splice(at, 1);
     });
+    this.#busy.add(adopted);
     return adopted;
+  }
+
+  #giveUpRequests(): void {
+    for (const connection of [...this.#busy]) connection.giveUp();
+  }
+
+  #closeIdle(): void {
+    for (const { connection } of this.#idle.splice(0)) connection.close();
   }
 
   #prune(): void {
@@ -207,16 +235,50 @@ export class Upstream {
 
   // --- health ---
 
-  /** A request failed in a way that speaks against the worker itself. Until it answers a probe it gets nothing new. */
+  /** A request failed in a way that speaks against the worker itself. */
   suspect(error: UpstreamError): void {
-    if (this.#suspect || this.#retired) return;
-    this.#suspect = true;
-    this.#suspectSinceMs = this.#needs.clock.nowMs();
-    this.#needs.log.warn(
-      { workerId: this.id, kind: error.kind, cause: errorCode(error.cause) },
-      "a worker is suspect",
-    );
-    this.#probeAfter(FIRST_PROBE_MS);
+    const atMs = this.#needs.clock.nowMs();
+    this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "request", atMs } });
+  }
+
+  /** One of its sessions was seen at another worker in a higher epoch. */
+  noteTakenOver(): void {
+    this.#apply({ event: "taken-over", atMs: this.#needs.clock.nowMs() });
+  }
+
+  #apply(event: HealthEvent): void {
+    const before = this.#health;
+    this.#health = nextHealth(before, event);
+    if (this.#health.state !== before.state) this.#changed(before);
+    if (this.#health !== before) this.#needs.onHealth();
+  }
+
+  #changed(before: Health): void {
+    const { log } = this.#needs;
+    const health = this.#health;
+    const workerId = this.id;
+    switch (health.state) {
+      case "up":
+        log.info({ workerId, was: before.state }, "a worker is well again");
+        return;
+      case "suspect": {
+        const { reason, by } = health.lastFailure;
+        if (reason === "not-meant") log.error({ workerId }, NOT_MEANT);
+        else log.warn({ workerId, reason, by }, "a worker is suspect");
+        // What stopped may never answer on them, and what lives makes new ones cheaply.
+        this.#closeIdle();
+        if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
+        return;
+      }
+      case "dead":
+        // One that was well until then has most likely left in order.
+        if (before.state === "up") log.info({ workerId }, "a worker is gone");
+        else log.warn({ workerId, why: health.why }, "a worker is dead");
+        this.#closeIdle();
+        if (health.why === "taken-over") this.#giveUpRequests();
+        for (const action of [...this.#onDead]) action();
+        return;
+    }
   }
 
   #probeAfter(delayMs: number): void {
@@ -246,26 +308,46 @@ export class Upstream {
   #noteWell(askedMs: number): void {
     if (this.#retired) return;
     this.#probeAgain(askedMs);
-    this.#wasProofRefused = false;
-    // An answer to what was asked before it failed says nothing about after.
-    if (!this.#suspect || askedMs < this.#suspectSinceMs) return;
-    this.#suspect = false;
-    this.#needs.log.info({ workerId: this.id }, "a suspect worker answers again");
+    this.#apply({ event: "answered", askedMs });
   }
 
   #noteUnwell(error: unknown, askedMs: number): void {
     if (this.#retired) return;
     this.#probeAgain(askedMs);
-    const { log } = this.#needs;
-    const fields = { workerId: this.id, cause: describeError(error) };
-    if (error instanceof ProofRefusedError && !this.#wasProofRefused) {
-      this.#wasProofRefused = true;
-      log.error(fields, "a worker refuses this balancer");
-    } else if (this.#suspect) log.debug(fields, "a suspect worker does not answer");
-    else log.warn(fields, "a worker is suspect");
-    if (!this.#suspect) this.#suspectSinceMs = this.#needs.clock.nowMs();
-    this.#suspect = true;
+    const atMs = this.#needs.clock.nowMs();
+    this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
   }
+}
+
+const NOT_MEANT =
+  "a worker refuses this balancer: its address was given to another one, its CT_SECRET is another one, or its CT_WORKER_URL names another address than CT_WORKERS does";
+
+/** What a failed request or probe says of the worker. */
+function reasonOf(error: unknown): FailureReason {
+  if (error instanceof ProofRefusedError) return "not-meant";
+  if (error instanceof ProbeError) return "unwell";
+  if (!(error instanceof UpstreamError)) return reasonOfCode(error);
+  switch (error.kind) {
+    case "refused":
+      return reasonOfCode(error.cause);
+    case "connect-timeout":
+      return "unreachable";
+    case "timeout":
+      return "no-answer";
+    case "closed":
+      return "broken-off";
+    case "garbage":
+      return "garbage";
+  }
+}
+
+/** Of an error of the system or of undici. Others than a refusal may be our own trouble: descriptors, a route. */
+function reasonOfCode(error: unknown): FailureReason {
+  if (error instanceof Error && error.name === "TimeoutError") return "no-answer";
+  const code = errorCode(error);
+  if (code === "ECONNREFUSED") return "refused";
+  if (code === "ECONNRESET" || code === "EPIPE" || code === "UND_ERR_SOCKET") return "broken-off";
+  return "unreachable";
 }
 
 interface Idle {

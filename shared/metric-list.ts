@@ -34,7 +34,7 @@ export const LATENCY_BUCKETS_MS: readonly number[] = [
 const RULES = ["sid", "token", "header", "path", "room", "claim", "cookie", "none"] as const;
 const REASONS = ["tag", "record", "ring", "load", "told", "nobody"] as const;
 const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
-const WORKER_STATES = ["up", "suspended", "draining", "suspect"] as const;
+const WORKER_STATES = ["up", "suspended", "draining", "suspect", "dead"] as const;
 const RESUME_CAUSES = [
   "mine",
   "restarted",
@@ -173,6 +173,13 @@ export const METRICS = {
     unit: "requests",
     meaning: "answers 421 of a worker, by what was done about them",
     tag: "outcome",
+  },
+  "balancer.outdated": {
+    scope: "balancer",
+    kind: "counter",
+    unit: "events",
+    meaning:
+      "connections that a worker opened for a session that was seen elsewhere in a higher epoch",
   },
   "balancer.retries": {
     scope: "balancer",

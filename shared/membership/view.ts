@@ -1,10 +1,7 @@
 /**
  * Who the members are, as this process sees it: read from the store every second and soon after a hint, turned into a
  * ring, and swapped in as a whole. While the store is away, what was read last rules.
- *
- * What is missing from a snapshot is not always gone: a store that is new or was flushed knows nobody yet, and all
- * workers ending in the same moment is less likely than a store that lost them (DESIGN: an empty set, or one without the
- * boot key, is not believed).
+ * What is believed of what was read: belief.ts.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { WorkerId } from "../ids.ts";
@@ -13,6 +10,7 @@ import { createRing, type Ring } from "../ring.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
 import { type WorkerTag, workerTag } from "../tag.ts";
 import type { Admission } from "./admission.ts";
+import { believe, type Members } from "./belief.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "./member.ts";
 
 /** Hints may be missed; a snapshot is never older than this while the store answers. */
@@ -31,8 +29,13 @@ export interface MembershipView {
   readonly balancers: readonly BalancerRecord[];
   /** Of all workers, whatever their state. */
   readonly ring: Ring;
-  /** Whether a snapshot has been read at all. */
+  /** Whether a snapshot has been read from the store at all. */
   readonly fresh: boolean;
+  /**
+   * Holds true what was read in an earlier life of this process, until the store says more. Does nothing after a snapshot
+   * was read.
+   */
+  recall(workers: readonly WorkerRecord[]): void;
   worker(id: WorkerId): WorkerRecord | undefined;
   byTag(tag: WorkerTag): WorkerRecord | undefined;
   /** Calls `listener` after each snapshot that differs from the one before. Returns the way to stop. */
@@ -49,7 +52,7 @@ export function createMembershipView(needs: {
 }): MembershipView {
   const { store, clock, log } = needs;
   const listeners = new Set<() => void>();
-  let snapshot = takeSnapshot([], []);
+  let snapshot = takeSnapshot({ workers: [], balancers: [] });
   let ring = createRing([], needs.ringKey);
   let fresh = false;
   let isClosed = false;
@@ -89,18 +92,20 @@ export function createMembershipView(needs: {
   }
 
   function accept(seen: Membership): void {
-    const before = snapshot;
-    const next = believe(before, seen);
     const wasFresh = fresh;
     fresh = true;
-    if (next.text !== before.text || !wasFresh) {
-      snapshot = next;
-      if (next.ringText !== before.ringText) swapRing(next);
-      for (const listener of listeners) tell(listener);
-    }
+    swap(takeSnapshot(believe(snapshot, seen)), !wasFresh);
     // Until then the snapshot holds some who may be gone, with the rings that they saw at last.
     if (seen.booted)
       fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
+  }
+
+  function swap(next: Snapshot, isNews: boolean): void {
+    const before = snapshot;
+    if (next.text === before.text && !isNews) return;
+    snapshot = next;
+    if (next.ringText !== before.ringText) swapRing(next);
+    for (const listener of listeners) tell(listener);
   }
 
   function swapRing(next: Snapshot): void {
@@ -153,6 +158,9 @@ export function createMembershipView(needs: {
     get fresh() {
       return fresh;
     },
+    recall(workers) {
+      if (!fresh) swap(takeSnapshot({ workers, balancers: [] }), false);
+    },
     worker: (id) => snapshot.byId.get(id),
     byTag: (tag) => snapshot.byTag.get(tag),
     onChange(listener) {
@@ -165,9 +173,7 @@ export function createMembershipView(needs: {
 
 // --- snapshots: values in, values out ---
 
-interface Snapshot {
-  readonly workers: readonly WorkerRecord[];
-  readonly balancers: readonly BalancerRecord[];
+interface Snapshot extends Members {
   readonly byId: ReadonlyMap<WorkerId, WorkerRecord>;
   readonly byTag: ReadonlyMap<WorkerTag, WorkerRecord>;
   /** All of it, to see whether anything has changed; and what the ring depends on. */
@@ -175,28 +181,7 @@ interface Snapshot {
   readonly ringText: string;
 }
 
-/** What to hold true after `seen`, when `before` was true. */
-function believe(before: Snapshot, seen: Membership): Snapshot {
-  const workers = seen.members.filter((member) => member.kind === "worker");
-  const balancers = seen.members.filter((member) => member.kind === "balancer");
-  if (!seen.booted) {
-    // Whoever is there is there; that others are missing says nothing yet.
-    return takeSnapshot(
-      [...before.workers.filter((old) => isMissing(old, workers)), ...workers],
-      [...before.balancers.filter((old) => isMissing(old, balancers)), ...balancers],
-    );
-  }
-  return takeSnapshot(workers.length === 0 ? before.workers : workers, balancers);
-}
-
-function isMissing(member: MemberRecord, from: readonly MemberRecord[]): boolean {
-  return from.every((other) => other.id !== member.id);
-}
-
-function takeSnapshot(
-  workers: readonly WorkerRecord[],
-  balancers: readonly BalancerRecord[],
-): Snapshot {
+function takeSnapshot({ workers, balancers }: Members): Snapshot {
   const sortedWorkers = [...workers].sort(byName);
   const sortedBalancers = [...balancers].sort(byName);
   return {

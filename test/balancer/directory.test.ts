@@ -43,10 +43,11 @@ function start(workers: readonly WorkerRecord[]): void {
         return findSession(key);
       },
     },
-    loadIsKnown: true,
+    isLeased: true,
     clock: systemClock,
     counters,
-    createUpstream: (record) =>
+    log,
+    createUpstream: (record, onHealth) =>
       new Upstream(record, {
         transport,
         clock: systemClock,
@@ -57,8 +58,9 @@ function start(workers: readonly WorkerRecord[]): void {
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
         probe: quietProbe,
         reportBug: () => {},
+        onHealth,
       }),
-    onMoved: (key, epoch) => moved.push([key, epoch]),
+    onEpoch: (key, epoch) => moved.push([key, epoch]),
     random: Math.random,
   });
 }
@@ -281,7 +283,10 @@ describe("what is learnt", () => {
     expect(await where(keyed(ROOM))).toBe("a header record");
     directory.learn(ROOM, B.id, 11);
     expect(await where(keyed(ROOM))).toBe("b header record");
-    expect(moved).toEqual([[ROOM, 11]]);
+    expect(moved).toEqual([
+      [ROOM, 10],
+      [ROOM, 11],
+    ]);
   });
 
   test("of a late answer of the store is not believed when an answer of a worker was newer", async () => {
@@ -340,7 +345,7 @@ describe("membership", () => {
     start([A, B]);
     const before = upstream("a");
     let retired = false;
-    before.onRetired(() => {
+    before.onDead(() => {
       retired = true;
     });
     view.set([{ ...A, load: { sessions: 3, connections: 0, lagMs: 0 } }, B]);

@@ -219,7 +219,7 @@ describe("a connection to the worker", () => {
     expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
     expect(rig.counters.value("balancer.retries")).toBe(1);
     expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.isSuspect).toBe(false);
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("up");
   });
 });
 
@@ -784,13 +784,21 @@ describe("a session whose owner cannot be reached", () => {
   }
 
   test("has its requests kept back until the owner is there again", async () => {
-    const { port, rig } = await orphan();
+    let isBack = false;
+    const { port, rig } = await orphan({
+      probe: {
+        async ask({ id }) {
+          if (id === "a" && !isBack) throw new Error("nobody listens");
+        },
+      },
+    });
     const client = await rig.client();
     client.write(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     await closing(
       startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port),
     );
+    isBack = true;
     await client.has("back");
     expect(rig.counters.value("balancer.held")).toBe(1);
   });

@@ -92,6 +92,8 @@ export interface RawWorker {
   readonly connections: RawSocket[];
   /** The `index`-th connection, once it is there. */
   connection(index: number): Promise<RawSocket>;
+  /** Refuses new connections; those that are there stay. */
+  stopListening(): void;
   close(): Promise<void>;
 }
 
@@ -114,6 +116,7 @@ export async function startRawWorker(
       await until(() => connections[index] !== undefined, `connection ${index} of a worker`);
       return connections[index] as RawSocket;
     },
+    stopListening: () => void server.close(),
     close: () => closeServer(server, connections),
   };
   return worker;
@@ -305,7 +308,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       },
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
-      loadIsKnown: true,
+      isLeased: true,
     },
     clock: options.clock ?? systemClock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),

@@ -1,0 +1,64 @@
+/**
+ * A balancer's memory of whose a session is: bounded, and epochs only ever rise in it.
+ */
+import type { SessionKey, WorkerId } from "../shared/ids.ts";
+
+export interface Owner {
+  readonly worker: WorkerId;
+  readonly epoch: number;
+}
+
+export interface Owners {
+  get(key: SessionKey): Owner | undefined;
+  /** `worker` owns `key` in `epoch`. Ignored when a higher epoch is known. */
+  set(key: SessionKey, worker: WorkerId, epoch: number): void;
+  /** For a key that somebody chose: it may stand for another session from now on. */
+  delete(key: SessionKey): void;
+  /** The newest `max`, the one that was learnt last at the end. */
+  newest(max: number): IterableIterator<readonly [SessionKey, Owner]>;
+  /** Counts changes. */
+  readonly revision: number;
+}
+
+/** Sessions and aliases that are remembered; about 200 bytes each. */
+const MAX_OWNERS = 100_000;
+
+/** `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). */
+export function createOwners(
+  onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
+): Owners {
+  const ownersByKey = new Map<SessionKey, Owner>();
+  let revision = 0;
+
+  return {
+    get: (key) => ownersByKey.get(key),
+    set(key, worker, epoch) {
+      const known = ownersByKey.get(key);
+      if (known !== undefined && known.epoch > epoch) return;
+      if (known?.worker === worker && known.epoch === epoch) return;
+      // Put at the end: the key that was learnt longest ago goes first.
+      ownersByKey.delete(key);
+      dropOldest(ownersByKey, MAX_OWNERS);
+      ownersByKey.set(key, { worker, epoch });
+      revision++;
+      if (known?.epoch !== epoch) onMoved(key, known?.worker, worker, epoch);
+    },
+    delete(key) {
+      if (ownersByKey.delete(key)) revision++;
+    },
+    *newest(max) {
+      let left = ownersByKey.size - max;
+      for (const entry of ownersByKey) if (left-- <= 0) yield entry;
+    },
+    get revision() {
+      return revision;
+    },
+  };
+}
+
+/** Makes room for one more. */
+export function dropOldest(map: Map<SessionKey, unknown>, max: number): void {
+  if (map.size < max) return;
+  const oldest = map.keys().next();
+  if (oldest.done !== true) map.delete(oldest.value);
+}

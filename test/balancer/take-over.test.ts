@@ -1,0 +1,403 @@
+/**
+ * What a balancer does while workers stop, die and are taken over, over real sockets: who gets requests, which tunnels
+ * end, and that no client goes back to a lower epoch.
+ */
+import { createHash } from "node:crypto";
+import { afterEach, describe, expect, test } from "vitest";
+import { createEdgeProbe } from "../../balancer/probe.ts";
+import { systemClock } from "../../shared/clock.ts";
+import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import type { SessionRecord } from "../../shared/store/store.ts";
+import { taggedId, workerTag } from "../../shared/tag.ts";
+import {
+  ok,
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  type RigOptions,
+  startRawWorker,
+  startRig,
+  workerRecord,
+} from "./rig.ts";
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const ROOM = "R".repeat(24) as SessionId;
+const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
+const PROBE = createEdgeProbe({
+  id: "balancer-1" as WorkerId,
+  storeHealth: () => ({ state: "up" }),
+});
+const closers: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
+  const rig = await startRig({ ...options, workers });
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+/** A worker that answers probes, upgrades and other requests, until it is stopped: then it still accepts. */
+interface Stoppable {
+  readonly raw: RawWorker;
+  readonly record: WorkerRecord;
+  stop(): void;
+  goOn(): void;
+}
+
+async function stoppable(
+  id: string,
+  answer: (head: string) => string = () => ok(`from ${id}`),
+): Promise<Stoppable> {
+  let isStopped = false;
+  const serve = (socket: RawSocket): void => {
+    if (isStopped) return;
+    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+      socket.write(head.startsWith("GET /ct-edge/probe ") ? NO_CONTENT : answer(head));
+    }
+  };
+  const raw = await startRawWorker(serve);
+  closers.push(() => raw.close());
+  return {
+    raw,
+    record: workerRecord(id, raw.port),
+    stop() {
+      isStopped = true;
+    },
+    goOn() {
+      isStopped = false;
+      for (const socket of raw.connections) serve(socket);
+    },
+  };
+}
+
+function standing(rig: Rig, id: string): string | undefined {
+  const upstream = rig.path.directory.byId(id as WorkerId);
+  return upstream && rig.path.directory.standingOf(upstream);
+}
+
+function get(key: string): string {
+  return `GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nctstickiness: ${key}\r\n\r\n`;
+}
+
+function upgrade(key: string, target = "/socket.io/?transport=websocket"): string {
+  return `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\nctstickiness: ${key}\r\n\r\n`;
+}
+
+/** 101 with the marks of an epoch. */
+function accepted(epoch?: number): string {
+  const accept = createHash("sha1")
+    .update(`${KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+    .digest("base64");
+  return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${marks(epoch)}\r\n`;
+}
+
+function marks(epoch: number | undefined): string {
+  return epoch === undefined ? "" : `x-ct-session: ${ROOM}\r\nx-ct-epoch: ${epoch}\r\n`;
+}
+
+function record(owner: string, epoch: number): SessionRecord {
+  return {
+    id: ROOM,
+    owner: owner as WorkerId,
+    incarnation: "i" as SessionRecord["incarnation"],
+    epoch,
+    state: "open",
+    userId: "u",
+    clock: 0,
+    peers: [],
+    buriedTokens: [],
+    createdMs: 0,
+  };
+}
+
+/** A key that the ring leads to `worker` first. */
+function keyFor(rig: Rig, worker: string): SessionKey {
+  for (let i = 0; ; i++) {
+    const key = `key-${i}` as SessionKey;
+    if (rig.view.ring.first(key) === worker) return key;
+  }
+}
+
+describe("a worker that is stopped", () => {
+  test("is left within 3 s though it accepts, and comes back when it answers", async () => {
+    const a = await stoppable("a");
+    const b = await stoppable("b");
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    const key = keyFor(rig, "a");
+    expect(await rig.ask(get(key))).toContain("from a");
+    a.stop();
+    const stoppedMs = performance.now();
+    await expect.poll(() => standing(rig, "a"), { interval: 10, timeout: 5000 }).toBe("suspect");
+    expect(performance.now() - stoppedMs).toBeLessThan(3000);
+    expect(await rig.ask(get(key))).toContain("from b");
+    expect(rig.path.directory.byId(a.record.id)?.health).toMatchObject({
+      lastFailure: { reason: "no-answer", by: "probe" },
+    });
+
+    a.goOn();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    expect(await rig.ask(get(key))).toContain("from a");
+  });
+
+  test("keeps its tunnels until its lease is gone", async () => {
+    const a = await stoppable("a", () => accepted(3));
+    const b = await stoppable("b");
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    const client = await rig.client();
+    client.write(upgrade(keyFor(rig, "a")));
+    expect(await client.head()).toContain("101");
+    a.stop();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    expect(client.ended).toBe(false);
+    rig.view.set([b.record]);
+    await client.end();
+    expect(rig.path.directory.gone).toMatchObject([{ id: "a" }]);
+  });
+
+  test("leaves nobody waiting: when its lease is gone, what waits is asked again elsewhere", async () => {
+    const a = await stoppable("a");
+    const b = await stoppable("b");
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    const key = keyFor(rig, "a");
+    a.stop();
+    const asked = rig.ask(get(key));
+    const posted = rig.ask(
+      get(key).replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"),
+    );
+    await expect
+      .poll(() => a.raw.connections.filter(({ text }) => /^(GET|POST) \/ /.test(text)).length)
+      .toBe(2);
+    rig.view.set([b.record]);
+    expect(await asked).toContain("from b");
+    expect(await posted).toContain("502 Bad Gateway");
+  });
+});
+
+describe("most workers that do not answer probes", () => {
+  test("are believed to live while their leases do: it is the balancer that is ill", async () => {
+    const workers = await Promise.all(["a", "b", "c"].map((id) => stoppable(id)));
+    let isIll = false;
+    const rig = await rigWith(
+      workers.map((worker) => worker.record),
+      {
+        probe: {
+          async ask({ id }) {
+            if (isIll && id !== "a") throw new DOMException("too slow", "TimeoutError");
+          },
+        },
+      },
+    );
+    isIll = true;
+    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(true);
+    expect(rig.path.directory.usable).toBe(3);
+    for (const id of ["a", "b", "c"]) {
+      expect(await rig.ask(get(keyFor(rig, id)))).toContain(`from ${id}`);
+    }
+    isIll = false;
+    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(false);
+  });
+
+  test("but one that also fails a request is left", async () => {
+    const workers = await Promise.all(["a", "b", "c"].map((id) => stoppable(id)));
+    const rig = await rigWith(
+      workers.map(({ record }) => record),
+      {
+        probe: {
+          async ask({ id }) {
+            if (id !== "a") throw new DOMException("too slow", "TimeoutError");
+          },
+        },
+      },
+    );
+    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(true);
+    await workers[1]?.raw.close();
+    const key = keyFor(rig, "b");
+    expect(await rig.ask(get(key))).not.toContain("from b");
+    expect(standing(rig, "b")).toBe("suspect");
+  });
+});
+
+describe("a session whose owner is suspect", () => {
+  test("is asked for at the next candidate, and stays there once that has taken over", async () => {
+    const a = await stoppable("a");
+    const b = await stoppable("b", () => ok("from b", marks(8)));
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    rig.records.set(ROOM, record("a", 7));
+    expect(await rig.ask(get(ROOM))).toContain("from a");
+    a.stop();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    expect(await rig.ask(get(ROOM))).toContain("from b");
+    rig.records.set(ROOM, record("b", 8));
+    a.goOn();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    expect(await rig.ask(get(ROOM))).toContain("from b");
+  });
+
+  test("waits while the candidate names that owner, until it has taken over", async () => {
+    let hasTakenOver = false;
+    const a = await stoppable("a");
+    const b = await stoppable("b", () =>
+      hasTakenOver
+        ? ok("from b", marks(8))
+        : `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: a\r\nx-ct-epoch: 7\r\nx-ct-key: ${ROOM}\r\nContent-Length: 0\r\n\r\n`,
+    );
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    rig.records.set(ROOM, record("a", 7));
+    a.stop();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    const asked = rig.ask(get(ROOM));
+    await expect
+      .poll(() => rig.counters.value("balancer.misdirected", "owner-not-reached"))
+      .toBeGreaterThan(1);
+    hasTakenOver = true;
+    expect(await asked).toContain("from b");
+    expect(rig.counters.value("balancer.held")).toBe(1);
+  });
+
+  test("is not asked for at a draining worker", async () => {
+    const a = await stoppable("a");
+    const b = await stoppable("b");
+    const c = await stoppable("c");
+    const rig = await rigWith([a.record, { ...b.record, state: "draining" }, c.record], {
+      probe: PROBE,
+    });
+    rig.records.set(ROOM, record("a", 7));
+    a.stop();
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    expect(await rig.ask(get(ROOM))).toContain("from c");
+  });
+});
+
+describe("a worker that refuses and was taken over", () => {
+  test("is dead: its tunnels end, what waits for it is given up, and it may come back", async () => {
+    const a = await stoppable("a", (head) =>
+      head.includes("Upgrade: websocket") ? accepted(7) : "",
+    );
+    const b = await stoppable("b");
+    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    const key = keyFor(rig, "a");
+    const tunnel = await rig.client();
+    tunnel.write(upgrade(key));
+    expect(await tunnel.head()).toContain("101");
+    const waiting = rig.ask(get(key));
+    await expect.poll(() => rig.path.directory.byId(a.record.id)?.requests).toBe(1);
+    // Its port is closed; what is connected stays, as when only its kernel lives.
+    const port = a.raw.port;
+    a.raw.stopListening();
+    await rig.ask(get(key));
+    await expect.poll(() => standing(rig, "a")).toBe("suspect");
+    expect(tunnel.ended).toBe(false);
+
+    rig.path.directory.learn(ROOM, b.record.id, 8);
+    expect(standing(rig, "a")).toBe("dead");
+    await tunnel.end();
+    expect(await waiting).toContain("from b");
+
+    const back = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(NO_CONTENT);
+    }, port);
+    closers.push(() => back.close());
+    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+  });
+});
+
+describe("a lower epoch", () => {
+  /** Worker `a` does not know that `b` has taken the session over in epoch 8. */
+  async function stale(answer: (head: string) => string) {
+    const a = await stoppable("a", answer);
+    const b = await stoppable("b", (head) =>
+      head.includes("Upgrade: websocket") ? accepted(8) : ok("from b", marks(8)),
+    );
+    const rig = await rigWith([a.record, b.record]);
+    rig.path.directory.learn(ROOM, b.record.id, 8);
+    return { a, b, rig };
+  }
+
+  test("of a 101: the client gets a tunnel to the owner instead", async () => {
+    const { rig } = await stale(() => accepted(7));
+    const client = await rig.client();
+    client.write(upgrade(keyFor(rig, "a")));
+    expect(await client.head()).toContain("101");
+    await expect.poll(() => rig.path.directory.byId("b" as WorkerId)?.inFlight).toBe(1);
+    expect(rig.counters.value("balancer.outdated")).toBe(1);
+  });
+
+  test("of a handshake by polling: the client gets the owner's", async () => {
+    const { rig } = await stale(() => ok("from a", marks(7)));
+    expect(await rig.ask(get(keyFor(rig, "a")))).toContain("from b");
+    expect(rig.counters.value("balancer.outdated")).toBe(1);
+  });
+
+  test("of a connection that exists at that worker only: it is refused", async () => {
+    const { a, rig } = await stale(() => accepted(7));
+    const sid = taggedId(workerTag(a.record.id, a.record.incarnation));
+    const client = await rig.client();
+    client.write(upgrade("another", `/socket.io/?transport=websocket&sid=${sid}`));
+    expect(await client.head()).toContain("503 Service Unavailable");
+  });
+
+  test("of a tunnel that is open: it ends, and one to the owner does not", async () => {
+    const { b, rig } = await stale(() => accepted(9));
+    const before = await rig.client();
+    before.write(upgrade(keyFor(rig, "a")));
+    expect(await before.head()).toContain("101");
+    rig.path.directory.learn(ROOM, b.record.id, 10);
+    await before.end();
+    const after = await rig.client();
+    after.write(upgrade(ROOM));
+    expect(await after.head()).toContain("101");
+    rig.path.directory.learn(ROOM, b.record.id, 11);
+    after.write("still there");
+    await expect
+      .poll(() => b.raw.connections.some(({ text }) => text === "still there"))
+      .toBe(true);
+    expect(after.ended).toBe(false);
+  });
+
+  test("at the same worker is that worker's own matter", async () => {
+    const a = await stoppable("a", () => accepted(7));
+    const rig = await rigWith([a.record]);
+    const client = await rig.client();
+    client.write(upgrade(ROOM));
+    expect(await client.head()).toContain("101");
+    rig.path.directory.learn(ROOM, a.record.id, 8);
+    client.write("still there");
+    await expect
+      .poll(() => a.raw.connections.some(({ text }) => text === "still there"))
+      .toBe(true);
+    expect(client.ended).toBe(false);
+    // Another life of it is another worker.
+    const reborn = workerRecord("a", a.raw.port);
+    rig.view.set([reborn]);
+    await client.end();
+  });
+});
+
+test("many tunnels to a dead worker end one after the other, all within a second and a little", async () => {
+  const count = 200;
+  const a = await stoppable("a", () => accepted());
+  const rig = await rigWith([a.record]);
+  const clients = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const client = await rig.client();
+      client.write(upgrade(ROOM));
+      await client.head();
+      return client;
+    }),
+  );
+  const endsMs: number[] = [];
+  for (const client of clients) {
+    client.socket.once("end", () => endsMs.push(systemClock.nowMs()));
+  }
+  rig.view.set([]);
+  await expect.poll(() => endsMs.length, { timeout: 10_000 }).toBe(count);
+  // 25 in a step of 50 ms: 8 steps.
+  expect(Math.max(...endsMs) - Math.min(...endsMs)).toBeGreaterThan(250);
+});
