@@ -2,6 +2,7 @@
 /**
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
+import { hostname } from "node:os";
 import { Command } from "commander";
 import { sleep, systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
@@ -13,6 +14,7 @@ import { createCounters } from "../shared/metrics.ts";
 import { measureProcess } from "../shared/process-metrics.ts";
 import { endOnBugs, fail, openPort, reportReady, stopOnRequest } from "../shared/program.ts";
 import { createShutdown } from "../shared/shutdown.ts";
+import { startPublisher } from "../shared/statsd/publisher.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
@@ -25,6 +27,7 @@ import { loadCertificate } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;
+const DEFAULT_PORT = 1080;
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
 /** How long the ports stay closed for the first look at who is there; with the store away they open without it. */
@@ -112,6 +115,16 @@ async function startBalancer(settings: Settings): Promise<void> {
   );
   shutdown.add("status", () => status.close());
 
+  const publisher = startPublisher({
+    settings,
+    source: { role: "balancer", id: balancerName(settings.port) },
+    scopes: ["balancer", "process"],
+    series: async () => ({ series: counters.series() }),
+    clock,
+    log,
+  });
+  if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
+
   members.announce({ statusBind, statusPort: status.port });
 
   const { httpPort, tlsPort } = dataPath.listener;
@@ -122,4 +135,9 @@ async function startBalancer(settings: Settings): Promise<void> {
   };
   log.info(ports, "listening");
   reportReady(ports);
+}
+
+/** Its name in metrics: the same after a restart, and another one for each balancer of a machine. */
+function balancerName(port: number): string {
+  return port === DEFAULT_PORT ? hostname() : `${hostname()}-${port}`;
 }

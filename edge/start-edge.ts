@@ -2,13 +2,16 @@
  * `ct-edge start`: the edge on one machine. Reads the settings, starts the store, the balancer and the workers, tells when
  * they answer, and stops them together.
  */
+
 import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, unknownSettings } from "../shared/config.ts";
 import { createLog } from "../shared/log.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { createShutdown } from "../shared/shutdown.ts";
+import { startPublisher } from "../shared/statsd/publisher.ts";
 import { startStoreServer } from "../shared/store/embedded/server.ts";
 import { VERSION } from "../shared/version.ts";
 import { keepCertificate } from "./certificate.ts";
@@ -67,6 +70,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     const dataDir = resolve(given.dataDir);
     const store = await startStoreServer({ dataDir, clock, log, counters });
     shutdown.add("store", () => store.close());
+    startEdgeMetrics(given);
     const logFile = openLogFile({ settings: given, dataDir, lines });
     for (const name of unknownSettings(process.env)) {
       log.warn({ variable: name }, "this variable is not a setting of this program");
@@ -118,6 +122,18 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       if (stopping) return;
       await shutdown.run(STOP_DEADLINE_MS);
       throw error;
+    }
+
+    function startEdgeMetrics(settings: Settings): void {
+      const publisher = startPublisher({
+        settings,
+        source: { role: "edge", id: hostname() },
+        scopes: ["edge"],
+        series: async () => ({ series: counters.series() }),
+        clock,
+        log,
+      });
+      if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
     }
 
     function reportDroppedLines(): void {

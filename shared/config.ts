@@ -203,10 +203,11 @@ function parseValue(setting: Setting, value: string, origin: string): unknown {
       if (["false", "off", "0", "no"].includes(value.toLowerCase())) return false;
       throw refuse(setting, value, origin, "true or false");
     }
-    case "choice":
-      if (!setting.choices.includes(value))
-        throw refuse(setting, value, origin, setting.choices.join(", "));
-      return value;
+    case "choice": {
+      const choice = setting.choices.find((one) => one.toLowerCase() === value.toLowerCase());
+      if (choice === undefined) throw refuse(setting, value, origin, setting.choices.join(", "));
+      return choice;
+    }
     case "list": {
       const items = value.split(",").map((item) => item.trim());
       const bad = items.find((item) => setting.pattern?.test(item) === false);

@@ -369,25 +369,26 @@ export const METRICS = {
     scope: "process",
     kind: "gauge",
     unit: "ms",
-    meaning: "mean delay of the event loop over the last second",
+    meaning: "mean delay of the event loop over the last 10 s",
   },
   "process.lag.p99": {
     scope: "process",
     kind: "gauge",
     unit: "ms",
-    meaning: "delay of the event loop that one sample in a hundred exceeded over the last second",
+    meaning:
+      "delay of the event loop that one sample in a hundred exceeded, in the worst of the last 10 s",
   },
   "process.lag.max": {
     scope: "process",
     kind: "gauge",
     unit: "ms",
-    meaning: "longest delay of the event loop over the last second",
+    meaning: "longest delay of the event loop over the last 10 s",
   },
   "process.elu": {
     scope: "process",
     kind: "gauge",
     unit: "number",
-    meaning: "share of the last second in which the event loop was busy, 0 to 1",
+    meaning: "share of the last 10 s in which the event loop was busy, 0 to 1",
   },
   "process.rss_bytes": {
     scope: "process",

@@ -5,15 +5,15 @@ import type { StoreHealth } from "./store/store.ts";
 
 export function measureProcess(needs: {
   readonly counters: Pick<Counters, "gauge">;
-  readonly lag: Omit<LoopLag, "close">;
+  readonly lag: Pick<LoopLag, "recent">;
   /** Undefined: there is no store. */
   readonly storeHealth: () => StoreHealth | undefined;
 }): void {
   const { counters, lag } = needs;
-  counters.gauge("process.lag.average", () => lag.meanMs);
-  counters.gauge("process.lag.p99", () => lag.p99Ms);
-  counters.gauge("process.lag.max", () => lag.maxMs);
-  counters.gauge("process.elu", () => lag.utilization);
+  counters.gauge("process.lag.average", () => lag.recent.meanMs);
+  counters.gauge("process.lag.p99", () => lag.recent.p99Ms);
+  counters.gauge("process.lag.max", () => lag.recent.maxMs);
+  counters.gauge("process.elu", () => lag.recent.utilization);
   counters.gauge("process.rss_bytes", () => process.memoryUsage.rss());
   counters.gauge("store.up", () => {
     const health = needs.storeHealth();

@@ -513,6 +513,68 @@ export const SETTINGS = {
     roles: ALL,
     why: "Lines for people or for programs.",
   },
+
+  // --- metrics ---
+  prometheusEnabled: {
+    env: "CT_PROMETHEUS_ENABLED",
+    type: "flag",
+    default: false,
+    roles: ["edge", "worker"],
+    why: "Shows the cluster's metrics at /metrics on the public ports too, to operators (CT_DASHBOARD_*); status ports always show theirs.",
+  },
+  metricsStatsdHost: {
+    env: "CT_METRICS_STATSD_HOST",
+    type: "text",
+    default: undefined,
+    pattern: /^[A-Za-z0-9._:-]{1,253}$/,
+    allowed: "a host name or an address",
+    roles: ALL,
+    why: "StatsD host that metrics are sent to; without it none are sent.",
+  },
+  metricsStatsdPort: {
+    env: "CT_METRICS_STATSD_PORT",
+    type: "number",
+    default: 8125,
+    min: 1,
+    max: MAX_PORT,
+    roles: ALL,
+    why: "Port of StatsD.",
+  },
+  metricsStatsdProtocol: {
+    env: "CT_METRICS_STATSD_PROTOCOL",
+    type: "choice",
+    default: "udp",
+    choices: ["udp", "tcp"],
+    roles: ALL,
+    why: "How StatsD is reached; tcp tells when it is not.",
+  },
+  metricsStatsdTags: {
+    env: "CT_METRICS_STATSD_TAGS",
+    type: "choice",
+    default: "none",
+    choices: ["none", "dogstatsd", "graphite"],
+    roles: ALL,
+    why: "Sends who and what a series is of as tags, for sinks that know them, instead of as parts of its name.",
+  },
+  metricsPrefix: {
+    env: "CT_METRICS_PREFIX",
+    type: "text",
+    default: "codetogether",
+    pattern: /^(?=.{1,100}$)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/,
+    allowed: "letters, digits, _ and - with dots between, like edge.berlin",
+    roles: ALL,
+    why: "Begins every name that is sent to StatsD; tells several edges apart.",
+  },
+  metricsIntervalMs: {
+    env: "CT_METRICS_INTERVAL_MS",
+    type: "number",
+    default: 10_000,
+    min: 100,
+    max: 3_600_000,
+    unit: "ms",
+    roles: ALL,
+    why: "How often metrics are sent to StatsD; as often as it flushes.",
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;

@@ -25,6 +25,7 @@ import {
 } from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
+import { startPublisher } from "../shared/statsd/publisher.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
@@ -187,6 +188,16 @@ async function startWorker(settings: Settings): Promise<void> {
   );
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
+
+  const publisher = startPublisher({
+    settings,
+    source: { role: "worker", id },
+    scopes: ["worker", "process"],
+    series: async () => ({ series: counters.series() }),
+    clock,
+    log,
+  });
+  if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
 
   const lease = createLease({
     store,

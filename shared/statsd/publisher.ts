@@ -1,0 +1,100 @@
+/** Sends what a process counts and measures to StatsD, each interval. */
+import type { Clock } from "../clock.ts";
+import type { Settings } from "../config.ts";
+import type { Log } from "../log.ts";
+import type { Scope } from "../metric-list.ts";
+import type { Series } from "../metrics.ts";
+import { createBatches, type Source } from "./batch.ts";
+import { openSink } from "./sink.ts";
+
+export interface Publisher {
+  /** Sends once more what there is, and ends. */
+  close(): Promise<void>;
+}
+
+export type PublisherSettings = Pick<
+  Settings,
+  | "metricsStatsdHost"
+  | "metricsStatsdPort"
+  | "metricsStatsdProtocol"
+  | "metricsStatsdTags"
+  | "metricsPrefix"
+  | "metricsIntervalMs"
+>;
+
+/** A connection that was lost is tried again at least so often. */
+const MAX_RETRY_MS = 5000;
+
+/** Undefined when no StatsD host is set. */
+export function startPublisher(needs: {
+  readonly settings: PublisherSettings;
+  readonly source: Source;
+  readonly scopes: readonly Scope[];
+  /**
+   * What is to be sent now. `sent` is called when it was, so that what was counted by others is not lost while there is no
+   * way to StatsD. Rejects: nothing is sent of it this time.
+   */
+  readonly series: () => Promise<{
+    readonly series: readonly Series[];
+    readonly sent?: () => void;
+  }>;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Publisher | undefined {
+  const { settings, clock, log } = needs;
+  if (settings.metricsStatsdHost === undefined) return undefined;
+  const batches = createBatches({
+    prefix: settings.metricsPrefix,
+    tags: settings.metricsStatsdTags,
+    source: needs.source,
+    scopes: needs.scopes,
+  });
+  const sink = openSink({
+    host: settings.metricsStatsdHost,
+    port: settings.metricsStatsdPort,
+    protocol: settings.metricsStatsdProtocol,
+    // Within an interval, so that the series are there again within two.
+    maxRetryMs: Math.min(MAX_RETRY_MS, settings.metricsIntervalMs),
+    clock,
+    log,
+    onBack: publishOnce,
+  });
+  const toldRefused = new Set<string>();
+  let publishing: Promise<void> | undefined;
+
+  async function publish(): Promise<void> {
+    try {
+      const { series, sent } = await needs.series();
+      const batch = batches.next(series);
+      for (const name of batch.refused) reportOnce(name);
+      if (!sink.send(batch.lines)) return;
+      batch.commit();
+      sent?.();
+    } catch (error) {
+      log.error({ err: error }, "metrics could not be published");
+    }
+  }
+
+  /** A slow store must not make batches overtake each other. */
+  function publishOnce(): void {
+    publishing ??= publish().finally(() => {
+      publishing = undefined;
+    });
+  }
+
+  function reportOnce(name: string): void {
+    if (toldRefused.has(name)) return;
+    toldRefused.add(name);
+    log.warn({ metric: name }, "a gauge has no sensible value and is not sent");
+  }
+
+  const timer = clock.every(settings.metricsIntervalMs, publishOnce);
+  return {
+    async close() {
+      timer.cancel();
+      await publishing;
+      await publish();
+      sink.close();
+    },
+  };
+}

@@ -1,0 +1,482 @@
+/**
+ * What goes to StatsD, and what becomes of it when the sink is late, restarts, hangs, lies or has no address: real sockets,
+ * and a clock that is stepped where a rule is about long times.
+ */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { createCounters, type Series } from "../../shared/metrics.ts";
+import { createBatches, type TagStyle } from "../../shared/statsd/batch.ts";
+import { type PublisherSettings, startPublisher } from "../../shared/statsd/publisher.ts";
+import { openSink } from "../../shared/statsd/sink.ts";
+import { createTestLog } from "../support/embedded-store.ts";
+import { freePort } from "../support/ports.ts";
+import { createStepClock } from "../support/step-clock.ts";
+import { until } from "../support/until.ts";
+
+afterEach(() => void vi.unstubAllEnvs());
+
+describe("a batch", () => {
+  test("has gauges each time, and of counters what came since the last batch that was sent", () => {
+    const counters = createCounters();
+    const batches = batchesOf("none");
+    counters.gauge("worker.sessions.active", () => 2);
+    counters.count("worker.sessions_created", "", 3);
+    const first = batches.next(counters.series());
+    expect(first.lines).toContainEqual(line("count", "ct.worker.w-1.sessions_created", 3));
+    counters.count("worker.sessions_created");
+    // The first was not sent: nothing of it is lost.
+    const second = batches.next(counters.series());
+    expect(second.lines).toContainEqual(line("count", "ct.worker.w-1.sessions_created", 4));
+    second.commit();
+    const third = batches.next(counters.series());
+    expect(third.lines).toContainEqual(line("gauge", "ct.worker.w-1.sessions.active", 2));
+    expect(third.lines.filter(({ type }) => type === "count")).toEqual([]);
+  });
+
+  test("has of a histogram the mean, the median and the 99th percentile of the interval, 0 when nothing came", () => {
+    const counters = createCounters();
+    const batches = batchesOf("none");
+    for (let i = 0; i < 4; i++) counters.observe("store.latency_ms", 2);
+    const first = batches.next(counters.series());
+    expect(first.lines.filter(({ name }) => name.includes("latency"))).toEqual([
+      line("count", "ct.worker.w-1.store.latency_ms.count", 4),
+      line("gauge", "ct.worker.w-1.store.latency_ms.mean", 2),
+      line("gauge", "ct.worker.w-1.store.latency_ms.p50", 1.75),
+      line("gauge", "ct.worker.w-1.store.latency_ms.p99", 2.485),
+    ]);
+    first.commit();
+    const second = batches.next(counters.series());
+    expect(second.lines.filter(({ name }) => name.includes("latency"))).toEqual([
+      line("gauge", "ct.worker.w-1.store.latency_ms.mean", 0),
+      line("gauge", "ct.worker.w-1.store.latency_ms.p50", 0),
+      line("gauge", "ct.worker.w-1.store.latency_ms.p99", 0),
+    ]);
+  });
+
+  test("never has a gauge that is negative or no number, and says which one it was", () => {
+    const series: Series[] = [
+      { name: "process.lag.average", tag: "", kind: "gauge", value: Number.NaN },
+      { name: "process.lag.max", tag: "", kind: "gauge", value: -1 },
+      { name: "process.elu", tag: "", kind: "gauge", value: Number.POSITIVE_INFINITY },
+      { name: "process.lag.p99", tag: "", kind: "gauge", value: 0 },
+    ];
+    const { lines, refused } = batchesOf("none").next(series);
+    expect(lines).toEqual([line("gauge", "ct.worker.w-1.lag.p99", 0)]);
+    expect(refused).toEqual(["process.lag.average", "process.lag.max", "process.elu"]);
+  });
+
+  test("never has a counter that went back", () => {
+    const batches = batchesOf("none");
+    const hosted = (value: number): Series[] => [
+      { name: "sessions.hosted", tag: "", kind: "counter", value },
+    ];
+    batches.next(hosted(7)).commit();
+    expect(batches.next(hosted(5)).lines).toEqual([]);
+  });
+
+  test.each<[TagStyle, readonly object[]]>([
+    [
+      "none",
+      [
+        line("gauge", "ct.users.online", 2),
+        line("gauge", "ct.worker.host_1_a_b.users.online", 1),
+        line("count", "ct.worker.host_1_a_b.messages_dropped.no_key", 5),
+      ],
+    ],
+    [
+      "graphite",
+      [
+        line("gauge", "ct.users.online", 2),
+        line("gauge", "ct.worker.users.online;worker=host_1_a_b", 1),
+        line("count", "ct.worker.messages_dropped;worker=host_1_a_b;reason=no_key", 5),
+      ],
+    ],
+    [
+      "dogstatsd",
+      [
+        { ...line("gauge", "ct.users.online", 2), tags: {} },
+        { ...line("gauge", "ct.worker.users.online", 1), tags: { worker: "host_1_a_b" } },
+        {
+          ...line("count", "ct.worker.messages_dropped", 5),
+          tags: { worker: "host_1_a_b", reason: "no_key" },
+        },
+      ],
+    ],
+  ])(
+    "names who and what it is of in the style %s, with nothing in a name that means something",
+    (style, expected) => {
+      const series: Series[] = [
+        { name: "users.online", tag: "", kind: "gauge", value: 2 },
+        { name: "worker.users.online", tag: "", kind: "gauge", value: 1 },
+        { name: "worker.messages_dropped", tag: "no key", kind: "counter", value: 5 },
+        { name: "balancer.tunnels", tag: "", kind: "gauge", value: 9 },
+      ];
+      expect(batchesOf(style, "host 1:a|b").next(series).lines).toEqual(expected);
+    },
+  );
+});
+
+describe("over UDP", () => {
+  test("lines come in datagrams of at most 1,432 bytes, plain also where DD_* is set", async () => {
+    for (const [name, value] of Object.entries({
+      DD_ENV: "prod",
+      DD_SERVICE: "edge",
+      DD_AGENT_HOST: "192.0.2.1",
+      DD_TAGS: "a:b",
+      DD_ENTITY_ID: "x",
+      DD_EXTERNAL_ENV: "y",
+      DD_DOGSTATSD_URL: "udp://192.0.2.1:1",
+    })) {
+      vi.stubEnv(name, value);
+    }
+    const sink = await udpSink();
+    const counters = createCounters();
+    for (let i = 0; i < 60; i++) counters.count("worker.joins", `result ${i}`);
+    publish({ counters, port: sink.port });
+    await until("all lines came", () => sink.lines().length >= 60);
+    expect(sink.datagrams.length).toBeGreaterThan(1);
+    for (const datagram of sink.datagrams) expect(datagram.length).toBeLessThanOrEqual(1432);
+    for (const one of sink.lines())
+      expect(one).toMatch(/^ct\.worker\.w-1\.[A-Za-z0-9_.-]+:[0-9.]+\|[cg]$/);
+  });
+
+  test("tags in the style dogstatsd stand behind the line", async () => {
+    const sink = await udpSink();
+    const counters = createCounters();
+    counters.count("worker.joins", "asked", 2);
+    publish({ counters, port: sink.port, more: { metricsStatsdTags: "dogstatsd" } });
+    await until("it came", () =>
+      sink.lines().includes("ct.worker.joins:2|c|#worker:w-1,result:asked"),
+    );
+  });
+
+  test("nobody listens: nothing happens, and when somebody does the series are there within two intervals", async () => {
+    const port = await freePort();
+    const counters = createCounters();
+    counters.gauge("worker.sessions.active", () => 3);
+    const { lines } = publish({ counters, port });
+    await intervals(3);
+    const sink = await udpSink(port);
+    const sinceMs = performance.now();
+    await until("the gauge came", () => sink.lines().includes("ct.worker.w-1.sessions.active:3|g"));
+    expect(performance.now() - sinceMs).toBeLessThan(2 * INTERVAL_MS + SLACK_MS);
+    expect(lines.filter((text) => text.includes("ERROR"))).toEqual([]);
+  });
+
+  test("a name that leads nowhere is said once; what was counted meanwhile comes when it leads somewhere", async () => {
+    const sink = await udpSink();
+    const clock = createStepClock();
+    const { log, lines } = createTestLog();
+    let addresses: readonly string[] | undefined;
+    const asked: number[] = [];
+    const opened = openSink({
+      host: "statsd.example",
+      port: sink.port,
+      protocol: "udp",
+      maxRetryMs: 1000,
+      clock,
+      log,
+      onBack: () => {},
+      resolver: {
+        async resolve() {
+          asked.push(clock.nowMs());
+          if (addresses === undefined) throw new Error("getaddrinfo ENOTFOUND statsd.example");
+          return addresses;
+        },
+      },
+    });
+    onTestFinished(() => opened.close());
+    const batch = [{ type: "gauge", name: "a", value: 1 }] as const;
+    for (let i = 0; i < 5; i++) {
+      expect(opened.send(batch)).toBe(false);
+      await settled();
+    }
+    expect(lines.filter((text) => text.includes("StatsD cannot be reached"))).toHaveLength(1);
+    addresses = ["127.0.0.1"];
+    expect(opened.send(batch)).toBe(false);
+    await until("it is found", () => opened.send(batch));
+    await until("it came", () => sink.lines().includes("a:1|g"));
+  });
+
+  test("a host that moves is followed within half a minute, and asked for only so often", async () => {
+    const before = await udpSink();
+    const after = await udpSink(before.port, "127.0.0.2");
+    const clock = createStepClock();
+    let address = "127.0.0.1";
+    let asked = 0;
+    const opened = openSink({
+      host: "statsd.example",
+      port: before.port,
+      protocol: "udp",
+      maxRetryMs: 1000,
+      clock,
+      log: createTestLog().log,
+      onBack: () => {},
+      resolver: {
+        async resolve() {
+          asked++;
+          return [address];
+        },
+      },
+    });
+    onTestFinished(() => opened.close());
+    const send = (name: string) => opened.send([{ type: "count", name, value: 1 }]);
+    await until("it goes out", () => send("first"));
+    await until("it came", () => before.lines().includes("first:1|c"));
+    address = "127.0.0.2";
+    const askedBefore = asked;
+    for (let i = 0; i < 100; i++) send("many");
+    expect(asked).toBe(askedBefore);
+    clock.advance(30_000);
+    await settled();
+    expect(send("second")).toBe(true);
+    await until("it came at the new place", () => after.lines().includes("second:1|c"));
+    expect(asked).toBe(askedBefore + 1);
+  });
+});
+
+describe("over TCP", () => {
+  test("a sink that starts late and one that restarts get all series within two intervals, and every count", async () => {
+    const port = await freePort();
+    const counters = createCounters();
+    counters.gauge("worker.sessions.active", () => 4);
+    counters.count("worker.sessions_created", "", 7);
+    const { lines } = publish({ counters, port, more: { metricsStatsdProtocol: "tcp" } });
+    await until("it was refused", () => lines.some((text) => text.includes("cannot be reached")));
+    await intervals(2);
+
+    const first = await tcpSink(port);
+    const startedMs = performance.now();
+    await until("the gauge came", () =>
+      first.lines().includes("ct.worker.w-1.sessions.active:4|g"),
+    );
+    expect(performance.now() - startedMs).toBeLessThan(2 * INTERVAL_MS + SLACK_MS);
+    expect(first.lines()).toContain("ct.worker.w-1.sessions_created:7|c");
+    expect(lines.filter((text) => text.includes("can be reached again"))).toHaveLength(1);
+
+    await first.close();
+    await until(
+      "the loss was noticed",
+      () => lines.filter((text) => text.includes("cannot be reached")).length === 2,
+    );
+    counters.count("worker.sessions_created", "", 2);
+    const second = await tcpSink(port);
+    const againMs = performance.now();
+    await until("the gauge came again", () =>
+      second.lines().includes("ct.worker.w-1.sessions.active:4|g"),
+    );
+    expect(performance.now() - againMs).toBeLessThan(2 * INTERVAL_MS + SLACK_MS);
+    await until("the count came", () =>
+      second.lines().includes("ct.worker.w-1.sessions_created:2|c"),
+    );
+  });
+
+  test("a sink that takes a connection and never reads is given up, and holds one batch at most", async () => {
+    const sink = await tcpSink(undefined, (socket) => socket.pause());
+    const { log, lines } = createTestLog();
+    let offered = 0;
+    const opened = openSink({
+      host: "127.0.0.1",
+      port: sink.port,
+      protocol: "tcp",
+      maxRetryMs: 100,
+      clock: systemClock,
+      log,
+      onBack: () => {},
+    });
+    onTestFinished(() => opened.close());
+    const batch = Array.from({ length: 2000 }, (_, i) => ({
+      type: "gauge" as const,
+      name: `long.name.of.a.metric.${i}`,
+      value: i,
+    }));
+    const memoryBefore = await memoryBytes();
+    await until("it was given up", () => {
+      offered++;
+      opened.send(batch);
+      return lines.some((text) => text.includes("does not read"));
+    });
+    for (let i = 0; i < 2000; i++) {
+      opened.send(batch);
+      if (i % 100 === 0) await settled();
+    }
+    expect(offered).toBeGreaterThan(3);
+    // More than 64 MiB were offered; a client that keeps what is not read would hold all of it.
+    expect(batch.reduce((sum, { name }) => sum + name.length + 6, 0) * 2000).toBeGreaterThan(
+      64 * 1024 * 1024,
+    );
+    expect((await memoryBytes()) - memoryBefore).toBeLessThan(48 * 1024 * 1024);
+  });
+
+  test("a sink that answers with garbage, half closes or resets is borne", async () => {
+    const counters = createCounters();
+    counters.gauge("worker.sessions.active", () => 1);
+    const behaviours: ((socket: Socket) => void)[] = [
+      (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n".repeat(1000)),
+      (socket) => void socket.end("bye"),
+      (socket) => void socket.resetAndDestroy(),
+      () => {},
+    ];
+    const sink = await tcpSink(undefined, (socket) => behaviours.shift()?.(socket));
+    publish({ counters, port: sink.port, more: { metricsStatsdProtocol: "tcp" } });
+    // The first goes on being used, so it is ended by hand.
+    await until("the gauge came", () => sink.lines().includes("ct.worker.w-1.sessions.active:1|g"));
+    sink.cut();
+    await until("all were tried", () => behaviours.length === 0);
+    const before = sink.lines().length;
+    await until("it goes on", () => sink.lines().length > before);
+  });
+
+  test("what was not sent yet is sent at the end", async () => {
+    const sink = await tcpSink();
+    const counters = createCounters();
+    const { publisher } = publish({
+      counters,
+      port: sink.port,
+      more: { metricsStatsdProtocol: "tcp", metricsIntervalMs: 3_600_000 },
+    });
+    await until("it is connected", () => sink.connections() === 1);
+    counters.count("worker.sessions_created");
+    await until("the end has sent it", async () => {
+      await publisher.close();
+      return sink.lines().includes("ct.worker.w-1.sessions_created:1|c");
+    });
+  });
+});
+
+test("the loop is never kept busy by a sink that is away: a name that hangs costs nobody anything", async () => {
+  const counters = createCounters();
+  const { log } = createTestLog();
+  const opened = openSink({
+    host: "statsd.example",
+    port: 8125,
+    protocol: "tcp",
+    maxRetryMs: 100,
+    clock: systemClock,
+    log,
+    onBack: () => {},
+    resolver: { resolve: () => new Promise(() => {}) },
+  });
+  onTestFinished(() => opened.close());
+  const sinceMs = performance.now();
+  for (let i = 0; i < 10_000; i++) {
+    counters.count("balancer.retries");
+    expect(opened.send([{ type: "count", name: "a", value: 1 }])).toBe(false);
+  }
+  // 10,000 attempts in well under a second: none of them waits for anything.
+  expect(performance.now() - sinceMs).toBeLessThan(1000);
+});
+
+// --- what the tests are told with ---
+
+const INTERVAL_MS = 200;
+/** For a machine that does other things beside; the promise is two intervals. */
+const SLACK_MS = 1500;
+
+function batchesOf(tags: TagStyle, id = "w-1") {
+  const source = { role: "worker", id } as const;
+  return createBatches({ prefix: "ct", tags, source, scopes: ["cluster", "worker", "process"] });
+}
+
+function line(type: "gauge" | "count", name: string, value: number) {
+  return { type, name, value };
+}
+
+function publish(options: {
+  counters: ReturnType<typeof createCounters>;
+  port: number;
+  more?: Partial<PublisherSettings>;
+}) {
+  const { log, lines } = createTestLog();
+  const publisher = startPublisher({
+    settings: {
+      metricsStatsdHost: "127.0.0.1",
+      metricsStatsdPort: options.port,
+      metricsStatsdProtocol: "udp",
+      metricsStatsdTags: "none",
+      metricsPrefix: "ct",
+      metricsIntervalMs: INTERVAL_MS,
+      ...options.more,
+    },
+    source: { role: "worker", id: "w-1" },
+    scopes: ["worker", "process"],
+    series: async () => ({ series: options.counters.series() }),
+    clock: systemClock,
+    log,
+  });
+  if (publisher === undefined) throw new Error("no publisher");
+  onTestFinished(() => publisher.close());
+  return { publisher, lines };
+}
+
+async function udpSink(port = 0, host = "127.0.0.1") {
+  const socket = createSocket("udp4");
+  const datagrams: Buffer[] = [];
+  socket.on("message", (datagram) => datagrams.push(datagram));
+  socket.bind(port, host);
+  await once(socket, "listening");
+  onTestFinished(() => void socket.close());
+  return {
+    port: socket.address().port,
+    datagrams,
+    lines: () => datagrams.flatMap((datagram) => datagram.toString().split("\n")),
+  };
+}
+
+async function tcpSink(port = 0, onSocket: (socket: Socket) => void = () => {}) {
+  const sockets = new Set<Socket>();
+  let text = "";
+  let connections = 0;
+  const server: Server = createServer((socket) => {
+    connections++;
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    onSocket(socket);
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const close = async () => {
+    if (!server.listening) return;
+    const closed = once(server, "close");
+    server.close();
+    cut();
+    await closed;
+  };
+  onTestFinished(close);
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    lines: () => text.split("\n"),
+    connections: () => connections,
+    cut,
+    close,
+  };
+}
+
+/** So many intervals of a publisher that runs beside. */
+async function intervals(count: number): Promise<void> {
+  let passed = 0;
+  const timer = systemClock.every(INTERVAL_MS, () => passed++);
+  await until(`${count} intervals passed`, () => passed >= count);
+  timer.cancel();
+}
+
+/** Lets everything that waits for nothing but its turn have it. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+async function memoryBytes(): Promise<number> {
+  await settled();
+  return process.memoryUsage().rss;
+}
