@@ -25,6 +25,8 @@ export interface Child {
   readonly ready: ReadyReport | undefined;
   /** Starts it. Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
   start(): Promise<void>;
+  /** Tells it that the process of another worker has ended. */
+  tellExit(workerId: string): void;
   /** Ends it: asks, and kills it after `STOP_MS`. Resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -73,6 +75,8 @@ export function createChild(needs: {
   counters: Counters;
   /** Called at each start that succeeded. */
   onReady: () => void;
+  /** Called when it has ended by itself, after it was ready. */
+  onExit: () => void;
 }): Child {
   const { clock, log, name } = needs;
   let running: ChildProcess | undefined;
@@ -128,6 +132,7 @@ export function createChild(needs: {
 
   function comeBack(how: string, ranMs: number): void {
     if (stopping) return;
+    needs.onExit();
     if (ranMs >= STEADY_MS) restartDelayMs = FIRST_RESTART_DELAY_MS;
     needs.counters.count("edge.restarts", needs.role);
     log.error({ child: name, how, restartInMs: restartDelayMs }, "a process ended unexpectedly");
@@ -149,6 +154,9 @@ export function createChild(needs: {
       return ready;
     },
     start: launch,
+    tellExit(workerId) {
+      if (running?.connected) running.send({ type: "exited", workerId }, () => {});
+    },
     async stop() {
       stopping = true;
       restart?.cancel();

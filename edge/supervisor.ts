@@ -35,12 +35,18 @@ export function createSupervisor(needs: {
   const build = (role: ChildRole, name: string, own: Partial<Settings>): Child => {
     const all: Partial<Settings> = { ...settings, storeSocket: needs.storeSocket, ...own };
     const env = { ...inherited(process.env), ...environmentOf(all, role) };
-    return createChild({ ...needs, role, name, env });
+    // Others may take its sessions over at once. It takes up itself what nobody has taken when it is back: whichever is
+    // first brings the peers back sooner, and a worker that cannot start again keeps nobody waiting.
+    const onExit = (): void => {
+      if (role !== "worker") return;
+      for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
+    };
+    return createChild({ ...needs, role, name, env, onExit });
   };
   const balancer = build("balancer", "balancer", {
     statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
   });
-  const workers = Array.from({ length: settings.workerCount }, (_, index) => {
+  const workers: Child[] = Array.from({ length: settings.workerCount }, (_, index) => {
     const id = `worker-${index + 1}`;
     return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
   });

@@ -314,6 +314,24 @@ export const METRICS = {
     meaning: "sessions ended, by reason",
     tag: "reason",
   },
+  "worker.sessions_reasserted": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "sessions that the store did not know any more and was told of again",
+  },
+  "worker.claims_parked": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "connections and joins that waited until it was clear who has their session",
+  },
+  "worker.fenced": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "times that a worker stopped relaying because its lease was not renewed in time",
+  },
   "worker.joins": {
     scope: "worker",
     kind: "counter",

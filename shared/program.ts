@@ -4,6 +4,7 @@
  */
 import { SettingError } from "./config.ts";
 import { describeError, EdgeError, errorCode } from "./errors.ts";
+import { isWorkerId, type WorkerId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
 /**
@@ -27,6 +28,17 @@ export function stopOnRequest(stop: (why: string) => Promise<void>): void {
   process.on("message", (message) => {
     if (typeof message === "object" && message !== null && "type" in message) {
       if (message.type === "stop") once("the edge stops");
+    }
+  });
+}
+
+/** Calls `listener` when the edge says that another worker's process on this machine has ended. */
+export function onPeerExit(listener: (workerId: WorkerId) => void): void {
+  process.on("message", (message) => {
+    if (typeof message !== "object" || message === null || !("type" in message)) return;
+    if (message.type !== "exited" || !("workerId" in message)) return;
+    if (typeof message.workerId === "string" && isWorkerId(message.workerId)) {
+      listener(message.workerId);
     }
   });
 }

@@ -18,6 +18,7 @@ import { measureProcess } from "../shared/process-metrics.ts";
 import {
   endOnBugs,
   fail,
+  onPeerExit,
   openPort,
   reportReady,
   required,
@@ -39,7 +40,10 @@ import { createTokens } from "./login/tokens.ts";
 import { measureWorker } from "./measure.ts";
 import { createProofs } from "./proofs.ts";
 import { createWorkerServer } from "./server.ts";
-import { createRegistry } from "./sessions/registry.ts";
+import { createFence } from "./sessions/fence.ts";
+import { createOwners } from "./sessions/owners.ts";
+import { startReaper } from "./sessions/reaper.ts";
+import { createRegistry, type Registry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/socket.ts";
 import { describeWorker, statusOf, type Vitals } from "./status.ts";
 
@@ -107,9 +111,25 @@ async function startWorker(settings: Settings): Promise<void> {
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
   shutdown.add("membership", () => view.close());
 
+  const hearsay = createHearsay(clock);
+  const fence = createFence({
+    clock,
+    isStoreAwayForAll: () => hearsay.isStoreAwayForAll,
+    onShut: () => registry.fence(),
+  });
+  shutdown.add("fence", () => fence.close());
+  const owners = createOwners({
+    clock,
+    self: self.id,
+    edgeKey: keys.edge,
+    worker: (other) => view.worker(other),
+    storeHealth: () => store.health,
+  });
+  onPeerExit((workerId) => owners.noteExit(workerId));
+
   const tag = workerTag(self.id, self.incarnation);
   const tokens = createTokens({ key: keys.token, clock, store });
-  const registry = createRegistry({
+  const registry: Registry = createRegistry({
     store,
     clock,
     log,
@@ -119,6 +139,8 @@ async function startWorker(settings: Settings): Promise<void> {
     settings,
     self,
     ring: () => view.ring,
+    fence,
+    owners,
   });
   const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
   const serverUrl = readServerUrl(settings.serverUrl);
@@ -145,7 +167,6 @@ async function startWorker(settings: Settings): Promise<void> {
     settings,
     tag,
   });
-  const hearsay = createHearsay(clock);
   const server = createWorkerServer({
     api,
     sockets,
@@ -153,6 +174,7 @@ async function startWorker(settings: Settings): Promise<void> {
     origins,
     proofs,
     hearsay,
+    fence,
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
     clock,
     log,
@@ -204,6 +226,9 @@ async function startWorker(settings: Settings): Promise<void> {
     clock,
     log,
     describe: () => describeWorker(vitals),
+    onBeat: (beat) => {
+      if (fence.noteBeat(beat)) void registry.confirm();
+    },
     onReplaced: () => void stop(1),
   });
   shutdown.add("lease", () => lease.close());
@@ -227,6 +252,8 @@ async function startWorker(settings: Settings): Promise<void> {
   await lease.start();
   await view.start();
   await registry.recover();
+  const reaper = startReaper({ store, clock, log, self: self.id, registry });
+  shutdown.add("reaper", () => reaper.close());
   await credentials.start();
   // It may have been asked to stop meanwhile.
   if (phase !== "starting") return;

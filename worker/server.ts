@@ -10,14 +10,14 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { Duplex } from "node:stream";
-import { type Clock, sleep } from "../shared/clock.ts";
+import { type Clock, sleep, type Timer } from "../shared/clock.ts";
 import {
   BALANCER_FIELD,
   EDGE_FIELD_PREFIX,
   PROBE_PATH,
   STORE_FIELD,
 } from "../shared/edge-headers.ts";
-import { isWorkerId } from "../shared/ids.ts";
+import { isWorkerId, type SessionId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
@@ -34,7 +34,8 @@ import type { Origins } from "./api/origins.ts";
 import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
 import type { Hearsay } from "./hearsay.ts";
 import type { Proofs } from "./proofs.ts";
-import type { Registry } from "./sessions/registry.ts";
+import type { Fence } from "./sessions/fence.ts";
+import type { Claim, Registry } from "./sessions/registry.ts";
 import type { Sockets } from "./sessions/socket.ts";
 
 export interface WorkerServer {
@@ -51,6 +52,7 @@ interface Needs {
   readonly origins: Origins;
   readonly proofs: Proofs;
   readonly hearsay: Pick<Hearsay, "note">;
+  readonly fence: Pick<Fence, "check">;
   /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
@@ -70,6 +72,10 @@ const IDLE_TIMEOUT_MS = 70_000;
 /** Node looks for late heads only so often; its default is 30 s. */
 const CHECK_MS = 1000;
 const MAX_CONNECTIONS = 20_000;
+/**
+ * A handshake is accepted after this at the latest, also when it is not clear yet whose the session is: its CONNECT waits.
+ */
+const HANDSHAKE_BUDGET_MS = 300;
 /** Answers under way have so long when the worker stops. */
 const CLOSE_GRACE_MS = 200;
 
@@ -146,7 +152,8 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
     needs.counters.count("worker.requests_refused", refusal.reason);
     sendAnswer(res, refusal.answer);
   } else if (isProbe(needs, req)) {
-    res.writeHead(204).end();
+    // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
+    res.writeHead(needs.fence.check() ? 204 : 503).end();
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {
@@ -269,8 +276,8 @@ async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer
   const token = await needs.sockets.identify(req);
   if (token === undefined) return undefined;
   try {
-    const claim = await needs.registry.claim(token.sessionId);
-    if (claim.outcome !== "elsewhere") return undefined;
+    const claim = await claimInTime(needs, token.sessionId);
+    if (claim?.outcome !== "elsewhere") return undefined;
     needs.counters.count("worker.requests_misdirected");
     const owner = needs.proofs.nameOwner(req, claim.owner);
     return misdirectedAnswer({ sessionId: token.sessionId, owner, epoch: claim.epoch });
@@ -278,6 +285,21 @@ async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer
     // Whose the session is, cannot be told now: the socket is accepted and waits.
     if (error instanceof StoreAwayError) return undefined;
     throw error;
+  }
+}
+
+async function claimInTime(
+  { registry, clock }: Needs,
+  sessionId: SessionId,
+): Promise<Claim | undefined> {
+  let budget: Timer | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    budget = clock.after(HANDSHAKE_BUDGET_MS, () => resolve(undefined));
+  });
+  try {
+    return await Promise.race([registry.claim(sessionId), late]);
+  } finally {
+    budget?.cancel();
   }
 }
 

@@ -36,6 +36,11 @@ export function createLease(needs: {
   readonly log: Log;
   /** The record as of now. Its id and incarnation never change. */
   readonly describe: () => MemberRecord;
+  /**
+   * Called when a beat has succeeded, before `lastRenewalSentMs` is the time of that beat. `expired`: the lease had run out
+   * before it, so others may have acted on that.
+   */
+  readonly onBeat?: (beat: { readonly sentMs: number; readonly expired: boolean }) => void;
   /** Called once when another incarnation of the same id has announced itself: this process is no member any more. */
   readonly onReplaced: () => void;
 }): Lease {
@@ -104,6 +109,8 @@ export function createLease(needs: {
       await store.announce(member);
       if (state === "announcing") state = "held";
     }
+    const expired = outcome === "expired" && lastRenewalSentMs !== Number.NEGATIVE_INFINITY;
+    needs.onBeat?.({ sentMs, expired });
     lastRenewalSentMs = sentMs;
   }
 

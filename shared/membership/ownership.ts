@@ -25,6 +25,7 @@ interface Claimant {
   readonly worker: WorkerId;
   readonly incarnation: Incarnation;
   readonly evidence?: "refused" | "exited";
+  readonly evidenceOf?: Incarnation;
 }
 
 /**
@@ -87,6 +88,9 @@ function decideTakeOver(record: Ownership, claimant: Claimant, holder: Lease): R
   // The record names the incarnation of the owner; an heir may come in any.
   if (record.state !== "released" && isHeldByAnother(holder, record.incarnation)) {
     return { verdict: "own", cause: "replaced", raise: true };
+  }
+  if (claimant.evidenceOf !== undefined && claimant.evidenceOf !== holder.incarnation) {
+    return { verdict: "elsewhere" };
   }
   if (claimant.evidence === "exited") return { verdict: "own", cause: "exited", raise: true };
   if (claimant.evidence === "refused" && holder.sinceLastBeatMs >= REFUSED_BEAT_AGE_MS) {

@@ -319,6 +319,8 @@ export interface ResumeSession {
    * process end.
    */
   readonly evidence?: "refused" | "exited";
+  /** Which life of the owner that is about; without it, whichever lives now. It says nothing about a later one. */
+  readonly evidenceOf?: Incarnation;
 }
 
 export type ResumeOutcome =

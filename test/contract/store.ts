@@ -673,6 +673,19 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other, "exited")).cause).toBe("exited");
       });
 
+      it("believes nothing about a life of the owner that is over", async () => {
+        const old = await join("worker-1");
+        const young = await join("worker-1");
+        const record = await createOpen(young);
+        const other = await join("worker-2");
+        const claim = { sessionId: record.id, worker: other.id, incarnation: other.incarnation };
+        const late = { ...claim, evidence: "exited" as const, evidenceOf: old.incarnation };
+        expect(await store.resumeSession(late)).toMatchObject({ outcome: "elsewhere" });
+        expect(await store.resumeSession({ ...late, evidenceOf: young.incarnation })).toMatchObject(
+          { outcome: "owned", cause: "exited" },
+        );
+      });
+
       it("believes a refused connection only when the owner's last beat is old", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");

@@ -47,7 +47,7 @@ export interface Api {
 export interface ApiNeeds {
   readonly store: Store;
   readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "buryUser">;
-  readonly registry: Pick<Registry, "create" | "claim">;
+  readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
   /** The owner of a session as whoever asked knows it. */
   readonly nameOwner: Proofs["nameOwner"];
   readonly origins: Origins;

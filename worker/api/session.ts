@@ -28,7 +28,7 @@ import type { Poll, Polls } from "./polls.ts";
 
 interface Needs {
   readonly app: FastifyInstance;
-  readonly registry: Pick<Registry, "create" | "claim">;
+  readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
   readonly polls: Pick<Polls, "look" | "wait">;
   readonly authentication: Authentication;
   readonly nameOwner: Proofs["nameOwner"];
@@ -50,6 +50,8 @@ const QUOTA_REACHED = infoAnswer(
   "You have too many open sessions; close one of them first",
 );
 
+/** Longer than an owner's lease and a store's recovery window, and shorter than any long poll. */
+const JOIN_PATIENCE_MS = 15_000;
 /** Requests to join whose clients are known to have been told that they wait. */
 const MAX_TOLD = 10_000;
 
@@ -112,8 +114,9 @@ async function join(
   sessionId: SessionId,
 ): Promise<FastifyReply> {
   const { refuse } = needs;
-  const claim = await needs.registry.claim(sessionId);
+  const claim = await claimForJoin(needs, reply, sessionId);
   if (claim.outcome === "elsewhere") return redirect(needs, reply, sessionId, claim);
+  if (claim.outcome === "undecided") throw new StoreAwayError("resumeSession");
   if (claim.outcome !== "here") return refuse(reply, "session", SESSION_NOT_FOUND);
   const { session } = claim;
   const request = await session.requestJoin(caller.user);
@@ -128,6 +131,18 @@ async function join(
       return replyWith(reply, jsonAnswer(200, { pollToken, roomId: session.id }));
     }
   }
+}
+
+/** A client takes any error for the end of its request to join, so it waits while the session is between two workers. */
+async function claimForJoin(
+  { registry }: Needs,
+  reply: FastifyReply,
+  sessionId: SessionId,
+): Promise<Claim> {
+  const claim = await registry.claim(sessionId);
+  if (claim.outcome !== "undecided") return claim;
+  const isWanted = (): boolean => !reply.raw.destroyed;
+  return registry.claimPatiently(sessionId, { forMs: JOIN_PATIENCE_MS, isWanted });
 }
 
 function redirect(

@@ -9,8 +9,16 @@ import type { Connection, ConnectionEvents } from "./peer.ts";
 /** The event as socket.io writes it: the one argument follows in a message of its own. */
 const EVENT = '["message",{"_placeholder":true,"num":0}]';
 
-/** `ordinal`: see `Connection`. Attach it in the turn in which socket.io reports the socket, or messages are lost. */
-export function createConnection(socket: Socket, ordinal: number): Connection {
+/**
+ * `ordinal`: see `Connection`. `mayWrite` is asked before each write: what was said before this process was stopped must
+ * not be sent by it when another worker has the session. Attach it in the turn in which socket.io reports the socket, or
+ * messages are lost.
+ */
+export function createConnection(
+  socket: Socket,
+  ordinal: number,
+  mayWrite: () => boolean,
+): Connection {
   const { conn } = socket;
   const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
   const announcement = `51-${namespace}${EVENT}`;
@@ -53,6 +61,8 @@ export function createConnection(socket: Socket, ordinal: number): Connection {
    * The end of the turn is less than a millisecond away.
    */
   function writeTurn(): void {
+    // It closes all connections and puts back what waits, when it says no.
+    if (turn.length === 0 || !mayWrite()) return;
     const parcels = turn;
     turn = [];
     turnBytes = 0;

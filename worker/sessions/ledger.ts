@@ -5,7 +5,7 @@
 import type { Clock, Timer } from "../../shared/clock.ts";
 import { type Holder, StoreAwayError } from "../../shared/store/store.ts";
 
-/** One write. `lost`: the store says that another worker owns the session now. */
+/** One write. `lost`: the store says that this worker does not own the session, or does not know it. */
 export type Write = (holder: Holder) => Promise<"done" | "lost">;
 
 export interface Ledger {
@@ -32,7 +32,12 @@ const RETRY_MS = 1000;
 export function createLedger(needs: {
   clock: Clock;
   holder: () => Holder;
-  /** Called once, when a write says that the session is lost; nothing is written after it. */
+  /**
+   * Asked when a write says that the session is lost: whether it is held after all, because the store did not know it and
+   * has been told. Then the write is done again. Rejects with `StoreAwayError`.
+   */
+  insist: () => Promise<"held" | "lost">;
+  /** Called once, when the session is lost; nothing is written after it. */
   onLost: () => void;
   /** Called for a write that failed in a way that a retry does not mend; it is left out. */
   onFailure: (error: unknown) => void;
@@ -55,6 +60,8 @@ export function createLedger(needs: {
 
   async function attempt(write: Write): Promise<"done" | "lost" | "away"> {
     try {
+      const result = await write(needs.holder());
+      if (result === "done" || closed || (await needs.insist()) === "lost") return result;
       return await write(needs.holder());
     } catch (error) {
       if (error instanceof StoreAwayError) return "away";

@@ -12,17 +12,21 @@ import {
   type WorkerId,
 } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
+import { type ClaimStep, decideClaim } from "../../shared/membership/claim.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import type { Ring } from "../../shared/ring.ts";
 import {
   type CreateSession,
+  type ResumeOutcome,
   type SessionRecord,
   type Store,
   StoreAwayError,
   type UserRecord,
 } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
-import { label, Session } from "./session.ts";
+import type { Fence } from "./fence.ts";
+import type { Owners } from "./owners.ts";
+import { label, Session, TOMBSTONE_MS } from "./session.ts";
 
 export interface Registry {
   /**
@@ -37,11 +41,27 @@ export interface Registry {
    */
   create(user: UserRecord, alias?: SessionKey): Promise<Created>;
   /**
-   * Whether this worker serves the session now; resumes it from the store when it may. Never creates one. Concurrent
-   * calls for one id share one question; `unknown` and `closed` are remembered for 1 s, so that floods do not reach the
-   * store. Rejects with `StoreAwayError` when the session is not here and the store cannot say whose it is.
+   * Whether this worker serves the session now; resumes it from the store when it may, also from an owner who is gone.
+   * Never creates one. Concurrent calls for one id share one question; `unknown` and `closed` are remembered for 1 s, so
+   * that floods do not reach the store. `undecided`: its owner does not answer, but may not be taken from yet; or the
+   * store has just lost what it knew. Rejects with `StoreAwayError` when the session is not here and the store cannot say
+   * whose it is.
    */
   claim(id: SessionId): Promise<Claim>;
+  /** As `claim`, but asks again while nobody can say, for `forMs` or as long as it is wanted; then `undecided`. */
+  claimPatiently(
+    id: SessionId,
+    patience: { readonly forMs: number; readonly isWanted: () => boolean },
+  ): Promise<Claim>;
+  /** Others may have this worker's sessions by now: none relays anything before it is confirmed. */
+  fence(): void;
+  /**
+   * Asks the store about each session, whether it is still held here, and tells it what it has lost. Waits for the store;
+   * a call while another one runs makes that one begin again.
+   */
+  confirm(): Promise<void>;
+  /** Whether this worker has the session, in whatever state; asks nobody. */
+  knows(id: SessionId): boolean;
   /** The session, when this worker serves it now; asks nobody. */
   live(id: SessionId): Session | undefined;
   /** Ids of the sessions that this worker serves now. */
@@ -65,6 +85,7 @@ export type Created =
 export type Claim =
   | { readonly outcome: "here"; readonly session: Session }
   | { readonly outcome: "elsewhere"; readonly owner: WorkerId; readonly epoch: number }
+  | { readonly outcome: "undecided" }
   | { readonly outcome: "closed" }
   | { readonly outcome: "unknown" };
 
@@ -79,6 +100,8 @@ export interface RegistryNeeds {
   readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;
+  readonly fence: Pick<Fence, "check">;
+  readonly owners: Pick<Owners, "look">;
 }
 
 /**
@@ -92,16 +115,24 @@ const MAX_UNOPENED = 5000;
 const NEGATIVE_MS = 1000;
 /** Answers remembered at a time; beyond it all are forgotten. */
 const MAX_NEGATIVES = 10_000;
-/** Sessions taken up at a time at start. */
-const RECOVERIES_AT_ONCE = 16;
+/** Sessions taken up or confirmed at a time. */
+const AT_ONCE = 16;
 const RETRY_MS = 1000;
+/** Between two questions about a session whose take-over is not decided. */
+const UNDECIDED_RETRY_MS = 250;
+/** Sessions that ended here and that the store is reminded of when it has lost what it knew. */
+const MAX_ENDED = 5000;
 
 export function createRegistry(needs: RegistryNeeds): Registry {
   const { store, clock, log, counters, self, settings } = needs;
   const sessions = new Map<SessionId, Session>();
   const resumes = new Map<SessionId, Promise<Session | Claim>>();
   const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
+  /** Sessions that were closed here, oldest first, and when. */
+  const ended = new Map<SessionId, { readonly session: Session; readonly atMs: number }>();
   let closed = false;
+  let confirming: Promise<void> | undefined;
+  let confirmAgain = false;
 
   // --- creating ---
 
@@ -212,7 +243,10 @@ export function createRegistry(needs: RegistryNeeds): Registry {
   async function claim(id: SessionId): Promise<Claim> {
     const session = sessions.get(id);
     if (session !== undefined) {
-      return session.isLive ? { outcome: "here", session } : { outcome: "closed" };
+      if (!session.isLive) return { outcome: "closed" };
+      if (session.isHeld || (await session.confirm()) === "held") {
+        return { outcome: "here", session };
+      }
     }
     const negative = negatives.get(id);
     if (negative !== undefined && negative.untilMs > clock.nowMs()) return negative.claim;
@@ -234,15 +268,12 @@ export function createRegistry(needs: RegistryNeeds): Registry {
   /** Takes the session up from the store, not started yet; or what else the store says. */
   async function askStore(id: SessionId): Promise<Session | Claim> {
     const askedMs = clock.nowMs();
-    const resumed = await store.resumeSession({
-      sessionId: id,
-      worker: self.id,
-      incarnation: self.incarnation,
-    });
-    if (resumed.outcome === "elsewhere") return resumed;
-    // Not yet: its owner may still say that it is there.
-    if (resumed.outcome === "unsettled") throw new StoreAwayError("resumeSession: it settles");
-    if (resumed.outcome !== "owned" || closed) return remember(id, resumed.outcome);
+    const { resumed, step } = await ask(id);
+    if (step === "redirect" && resumed.outcome === "elsewhere") return resumed;
+    if (step === "wait") return { outcome: "undecided" };
+    if (resumed.outcome !== "owned" || closed) {
+      return remember(id, resumed.outcome === "closed" ? "closed" : "unknown");
+    }
     const session = take(resumed.record);
     await session.restoreJoins();
     counters.count("worker.sessions_resumed", resumed.cause);
@@ -255,8 +286,48 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     return session;
   }
 
-  function remember(id: SessionId, outcome: "owned" | "closed" | "unknown"): Claim {
-    const answer: Claim = { outcome: outcome === "closed" ? "closed" : "unknown" };
+  /** What the store says, and what to do about it; with the owner's refusal as evidence when that is what it takes. */
+  async function ask(id: SessionId): Promise<{ resumed: ResumeOutcome; step: ClaimStep }> {
+    const claimant = { sessionId: id, worker: self.id, incarnation: self.incarnation };
+    const resumed = await store.resumeSession(claimant);
+    if (resumed.outcome !== "elsewhere") {
+      return { resumed, step: decideClaim(resumed.outcome, "silent") };
+    }
+    const { seen, evidence, incarnation } = await needs.owners.look(resumed.owner);
+    const step = decideClaim("elsewhere", seen);
+    if (step !== "insist" || evidence === undefined || incarnation === undefined) {
+      return { resumed, step };
+    }
+    const insisted = await store.resumeSession({ ...claimant, evidence, evidenceOf: incarnation });
+    return { resumed: insisted, step: decideClaim(insisted.outcome, "silent") };
+  }
+
+  async function claimPatiently(
+    id: SessionId,
+    { forMs, isWanted }: { readonly forMs: number; readonly isWanted: () => boolean },
+  ): Promise<Claim> {
+    const untilMs = clock.nowMs() + forMs;
+    let isFirst = true;
+    for (;;) {
+      let retryMs = UNDECIDED_RETRY_MS;
+      try {
+        const claimed = await claim(id);
+        if (claimed.outcome !== "undecided") return claimed;
+      } catch (error) {
+        if (!(error instanceof StoreAwayError)) throw error;
+        retryMs = RETRY_MS;
+      }
+      if (isFirst) counters.count("worker.claims_parked");
+      isFirst = false;
+      if (closed || clock.nowMs() + retryMs >= untilMs || !isWanted()) {
+        return { outcome: "undecided" };
+      }
+      await sleep(clock, retryMs);
+    }
+  }
+
+  function remember(id: SessionId, outcome: "closed" | "unknown"): Claim {
+    const answer: Claim = { outcome };
     if (negatives.size >= MAX_NEGATIVES) negatives.clear();
     negatives.set(id, { claim: answer, untilMs: clock.nowMs() + NEGATIVE_MS });
     return answer;
@@ -270,8 +341,53 @@ export function createRegistry(needs: RegistryNeeds): Registry {
   }
 
   function forget(session: Session): void {
-    sessions.delete(session.id);
-    if (session.isClosed) remember(session.id, "closed");
+    if (sessions.get(session.id) === session) sessions.delete(session.id);
+    if (!session.isClosed) return;
+    remember(session.id, "closed");
+    const [oldest] = ended.keys();
+    if (ended.size >= MAX_ENDED && oldest !== undefined) ended.delete(oldest);
+    ended.set(session.id, { session, atMs: clock.nowMs() });
+  }
+
+  // --- confirming ---
+
+  function confirm(): Promise<void> {
+    confirmAgain = confirming !== undefined;
+    confirming ??= confirmUntilQuiet().finally(() => {
+      confirming = undefined;
+    });
+    return confirming;
+  }
+
+  async function confirmUntilQuiet(): Promise<void> {
+    do {
+      confirmAgain = false;
+      await confirmEach();
+    } while (confirmAgain && !closed);
+  }
+
+  async function confirmEach(): Promise<void> {
+    const known = [...sessions.values()].filter((session) => session.isLive);
+    let lost = 0;
+    await forEach(known, async (session) => {
+      if ((await whenStoreAnswers(() => session.confirm())) === "lost") lost++;
+    });
+    if (known.length > 0) log.info({ sessions: known.length, lost }, "sessions confirmed");
+    const seen = await whenStoreAnswers(() => store.members());
+    if (seen?.booted === false) await remindOfEnded();
+  }
+
+  /** A store that was flushed does not know either what is over: an owner who was cut off could bring it back. */
+  async function remindOfEnded(): Promise<void> {
+    const storeMs = await whenStoreAnswers(() => store.timeMs());
+    if (storeMs === undefined) return;
+    await forEach([...ended.values()], async ({ session, atMs }) => {
+      const untilMs = storeMs + TOMBSTONE_MS - (clock.nowMs() - atMs);
+      const tombstone = session.tombstone(untilMs);
+      if (tombstone !== undefined && untilMs > storeMs) {
+        await whenStoreAnswers(() => store.reassertSession(tombstone));
+      }
+    });
   }
 
   // --- start and end ---
@@ -279,18 +395,27 @@ export function createRegistry(needs: RegistryNeeds): Registry {
   async function recover(): Promise<void> {
     const ids = await whenStoreAnswers(() => store.sessionsOf(self.id));
     const recovered: Session[] = [];
-    const left = [...(ids ?? [])];
-    async function recoverNext(): Promise<void> {
-      for (let id = left.pop(); id !== undefined && !closed; id = left.pop()) {
-        const sessionId = id;
-        if (sessions.has(sessionId)) continue;
-        const session = await whenStoreAnswers(() => resume(sessionId));
-        if (session instanceof Session) recovered.push(session);
-      }
-    }
-    await Promise.all(Array.from({ length: RECOVERIES_AT_ONCE }, recoverNext));
+    await forEach(ids ?? [], async (sessionId) => {
+      if (sessions.has(sessionId)) return;
+      const session = await whenStoreAnswers(() => resume(sessionId));
+      if (session instanceof Session) recovered.push(session);
+    });
     for (const session of recovered) if (session.isLive) session.start();
     if (recovered.length > 0) log.info({ sessions: recovered.length }, "sessions recovered");
+  }
+
+  /** Some at a time, until this registry is closed. */
+  async function forEach<T>(
+    items: readonly T[],
+    action: (item: T) => Promise<void>,
+  ): Promise<void> {
+    const left = [...items].reverse();
+    async function next(): Promise<void> {
+      for (let item = left.pop(); item !== undefined && !closed; item = left.pop()) {
+        await action(item);
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
   }
 
   /** Asks until the store answers; undefined when this registry was closed before. */
@@ -310,9 +435,23 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     recover,
     create,
     claim,
+    claimPatiently,
+    fence() {
+      const live = [...sessions.values()].filter((session) => session.isLive);
+      for (const session of live) session.fence();
+      if (live.length > 0) {
+        counters.count("worker.fenced");
+        log.error(
+          { sessions: live.length },
+          "the lease could not be renewed in time, and others can take the sessions over: nothing is relayed until the store says whose they are",
+        );
+      }
+    },
+    confirm,
+    knows: (id) => sessions.has(id),
     live(id) {
       const session = sessions.get(id);
-      return session?.isLive ? session : undefined;
+      return session?.isHeld ? session : undefined;
     },
     get sessionIds() {
       return [...sessions.values()].filter((session) => session.isLive).map(({ id }) => id);

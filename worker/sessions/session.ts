@@ -11,6 +11,7 @@ import {
   type EdgeEvent,
   type Holder,
   type PeerRecord,
+  type Reassertion,
   type SessionRecord,
   type Store,
   StoreAwayError,
@@ -18,6 +19,7 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import { ROOM_TOKEN_MS, type RoomToken, type Tokens } from "../login/tokens.ts";
+import type { Fence } from "./fence.ts";
 import { createJoins, type Joins } from "./joins.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 import {
@@ -62,6 +64,7 @@ export interface SessionNeeds {
   readonly relayKey: Buffer;
   readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly fence: Pick<Fence, "check">;
   /** Called once, when nothing more is to be done: closed and written, or lost. */
   readonly onEnded: (session: Session) => void;
 }
@@ -69,7 +72,7 @@ export interface SessionNeeds {
 /** A peer has so long to come back; clients give up after the same time. */
 export const AWAY_MS = 30_000;
 /** Tombstones live as long as a token that was signed a moment before, and the skew that is allowed for. */
-const TOMBSTONE_MS = ROOM_TOKEN_MS + 120_000;
+export const TOMBSTONE_MS = ROOM_TOKEN_MS + 120_000;
 /** Join requests of one user that wait: the host must not be asked by one person for everybody's places. */
 const MAX_WAITING_PER_USER = 5;
 /** Writes that wait for the store before nobody new is let in: keeps the list short when the store is away for long. */
@@ -93,11 +96,19 @@ export class Session {
   #clock: number;
   #hostTimer: Timer | undefined;
   #isStarted = false;
+  /** Whether others may have it by now: nothing is relayed before the store has said that they have not. */
+  #isFenced = false;
+  /** Whether the store was never told of it, because it was away when it began. */
+  #isUnrecorded = false;
+  #confirming: Promise<"held" | "lost"> | undefined;
+  readonly #origin: Pick<SessionRecord, "userId" | "alias" | "createdMs">;
 
   /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
     this.id = record.id;
     this.userId = record.userId;
+    const { userId, alias, createdMs } = record;
+    this.#origin = { userId, createdMs, ...(alias !== undefined && { alias }) };
     this.#needs = needs;
     this.#epoch = record.epoch;
     this.#clock = record.clock;
@@ -107,6 +118,7 @@ export class Session {
     this.#ledger = createLedger({
       clock: needs.clock,
       holder: () => this.#holder(),
+      insist: () => this.confirm(),
       onLost: () => this.#yieldToOwner(),
       onFailure: (error) => this.#report(error),
     });
@@ -145,6 +157,11 @@ export class Session {
   /** Whether this worker serves it: false once it has ended or was lost. */
   get isLive(): boolean {
     return this.#state === "created" || this.#state === "open";
+  }
+
+  /** Whether this worker serves it, and nobody else can be serving it. */
+  get isHeld(): boolean {
+    return this.isLive && !this.#isFenced;
   }
 
   /** Whether its host has come, and it has not ended. */
@@ -193,9 +210,11 @@ export class Session {
 
   /** Records, when the store is back, a session that was created without it. `record` resolves with its epoch. */
   recordLate(record: () => Promise<number | "lost">): void {
+    this.#isUnrecorded = true;
     void this.#ledger.write(async () => {
       const epoch = await record();
       if (epoch === "lost") return "lost";
+      this.#isUnrecorded = false;
       this.#epoch = epoch;
       return "done";
     });
@@ -240,7 +259,7 @@ export class Session {
 
   /** Gives an admitted peer its connection: it is announced when it is new, and gets what waited when it is back. */
   attach(peer: Peer, connection: Connection): void {
-    if (this.#state === "lost") {
+    if (this.#state === "lost" || this.#isFenced) {
       connection.close();
       return;
     }
@@ -257,6 +276,34 @@ export class Session {
     this.#stopAwaiting(peer);
     // One that has not said anything yet may have been cut off before it heard that it is in: it is told once more.
     if (!peer.announced || !peer.record.settled) this.#announce(peer);
+  }
+
+  /** Others may have it by now: clients are sent to where it is, and nothing is done for it before `confirm`. */
+  fence(): void {
+    if (!this.isLive) return;
+    this.#isFenced = true;
+    for (const peer of this.#peers.values()) peer.disconnect();
+  }
+
+  /** Whether something may be relayed now; asked before each batch of input or output. */
+  mayAct(): boolean {
+    return this.#needs.fence.check() && !this.#isFenced;
+  }
+
+  /**
+   * Asks the store whether this worker holds the session still, and tells it what it does not know any more. With `held` it
+   * goes on, with `lost` it has ended here. Rejects with `StoreAwayError`.
+   */
+  confirm(): Promise<"held" | "lost"> {
+    this.#confirming ??= this.#reassert().finally(() => {
+      this.#confirming = undefined;
+    });
+    return this.#confirming;
+  }
+
+  /** What the store must know of a session that has ended here; undefined for one that was lost. */
+  tombstone(untilMs: number): Reassertion | undefined {
+    return this.#state === "closed" ? this.#reassertion(untilMs) : undefined;
   }
 
   /** Another worker has the session, or this one stops: peers are sent there, and nothing is changed in the store. */
@@ -286,7 +333,7 @@ export class Session {
   // --- coming ---
 
   #judge(token: RoomToken): Admission | undefined {
-    if (this.#state === "lost") return { outcome: "lost" };
+    if (this.#state === "lost" || this.#isFenced) return { outcome: "lost" };
     if (this.#state === "closed") return refused("closed");
     const known = this.#peers.get(token.peerId);
     if (known !== undefined) {
@@ -362,7 +409,9 @@ export class Session {
 
   #take(peer: Peer, bytes: Buffer): void {
     // A tail that was still under way when the peer left or the session ended.
-    if (this.isLive && this.#peers.get(peer.id) === peer) this.#traffic.take(peer, bytes);
+    if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
+    if (this.mayAct()) this.#traffic.take(peer, bytes);
+    else this.#needs.counters.count("worker.messages_dropped", "fenced");
   }
 
   #awaitReturn(peer: Peer): void {
@@ -383,7 +432,9 @@ export class Session {
 
   #leave(peer: Peer, cause: "left" | "away"): void {
     if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
-    if (peer.record.host) this.#close(cause === "left" ? "host left" : "host away");
+    // It may have come back to another worker; whoever has the session then decides.
+    if (this.#isFenced) this.#awaitReturn(peer);
+    else if (peer.record.host) this.#close(cause === "left" ? "host left" : "host away");
     else this.#leaveAsGuest(peer, cause);
   }
 
@@ -460,6 +511,46 @@ export class Session {
     return { sessionId: this.id, owner: this.#needs.self.id, epoch: this.#epoch };
   }
 
+  async #reassert(): Promise<"held" | "lost"> {
+    if (this.#state === "lost") return "lost";
+    // Nobody else can know it.
+    if (this.#isUnrecorded) return this.#holdOn();
+    const untilMs = await this.#tombstoneEnd();
+    const outcome = await this.#needs.store.reassertSession(this.#reassertion(untilMs));
+    // It may have ended while the store was asked.
+    if (this.#isLost()) return "lost";
+    if (outcome === "lost") {
+      this.#yieldToOwner();
+      return "lost";
+    }
+    if (outcome === "written" && this.isLive) {
+      for (const peer of this.#peers.values()) void this.#put(peer.record);
+      this.#needs.counters.count("worker.sessions_reasserted");
+      this.note("resumed", "reasserted");
+    }
+    return this.#holdOn();
+  }
+
+  #holdOn(): "held" {
+    this.#isFenced = false;
+    return "held";
+  }
+
+  #reassertion(untilMs: number): Reassertion {
+    const { self } = this.#needs;
+    return {
+      ...this.#origin,
+      id: this.id,
+      owner: self.id,
+      incarnation: self.incarnation,
+      epoch: this.#epoch,
+      state: this.#state === "lost" ? "closed" : this.#state,
+      clock: this.#clock,
+      buriedTokens: [...this.#leftTokens],
+      untilMs,
+    };
+  }
+
   #put(record: PeerRecord): Promise<"done" | "lost" | "later"> {
     return this.#ledger.write((holder) => this.#needs.store.putPeer(holder, record));
   }
@@ -470,8 +561,13 @@ export class Session {
 
   /** While the store is away the session counts on by itself: what matters is that no two tokens are alike. */
   async #nextClock(): Promise<number> {
+    const { store } = this.#needs;
     try {
-      const next = await this.#needs.store.nextClock(this.#holder());
+      let next = await store.nextClock(this.#holder());
+      // Perhaps the store has only lost it.
+      if (next === "lost" && (await this.confirm()) === "held") {
+        next = await store.nextClock(this.#holder());
+      }
       if (next !== "lost") this.#clock = Math.max(next, this.#clock + 1);
       else this.#yieldToOwner();
     } catch (error) {

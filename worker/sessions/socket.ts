@@ -10,16 +10,15 @@ import { type Socket, Server as SocketServer } from "socket.io";
 import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
 import { EPOCH_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
-import type { SessionId } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
+import { PARK_MS } from "../../shared/membership/claim.ts";
 import type { Counters } from "../../shared/metrics.ts";
-import { StoreAwayError } from "../../shared/store/store.ts";
 import { taggedId, type WorkerTag } from "../../shared/tag.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
 import { createConnection } from "./connection.ts";
 import { createLine, type Line } from "./line.ts";
 import type { Peer } from "./peer.ts";
-import type { Claim, Registry } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import type { Introduction, Session } from "./session.ts";
 
 export interface Sockets {
@@ -52,10 +51,8 @@ export interface SocketsNeeds {
 /** As in the reference server; the contract of the clients' heartbeat. */
 const PING_INTERVAL_MS = 25_000;
 const PING_TIMEOUT_MS = 20_000;
-/** A CONNECT waits so long for the store to say whose the session is. socket.io's own limit comes after it. */
-const PARK_MS = 40_000;
-const CONNECT_TIMEOUT_MS = 45_000;
-const PARK_RETRY_MS = 1000;
+/** After the longest time that a CONNECT is parked. */
+const CONNECT_TIMEOUT_MS = PARK_MS + 5000;
 /** Base path of a client's URL, as a namespace. */
 const ANY_NAMESPACE = /^\/.{1,2048}$/s;
 /** Time for closing handshakes before connections are cut. */
@@ -247,8 +244,12 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     if (token === undefined) return { verdict: "refused", reason: "token" };
     const introduction = introductionOf(socket.request);
     if (introduction === undefined) return { verdict: "refused", reason: "key" };
-    const claim = await claimPatiently(token.sessionId, socket.conn);
-    if (claim === undefined) return { verdict: "later", reason: "store away" };
+    const { conn } = socket;
+    const claim = await registry.claimPatiently(token.sessionId, {
+      forMs: PARK_MS,
+      isWanted: () => conn.readyState === "open",
+    });
+    if (claim.outcome === "undecided") return { verdict: "later", reason: "undecided" };
     if (claim.outcome === "elsewhere") return { verdict: "later", reason: "elsewhere" };
     if (claim.outcome !== "here") return { verdict: "refused", reason: claim.outcome };
     const { session } = claim;
@@ -261,20 +262,6 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       case "lost":
         return { verdict: "later", reason: "elsewhere" };
     }
-  }
-
-  /** Asks again while the store is away and the client waits. */
-  async function claimPatiently(id: SessionId, conn: EngineSocket): Promise<Claim | undefined> {
-    const untilMs = clock.nowMs() + PARK_MS;
-    while (clock.nowMs() < untilMs && conn.readyState === "open") {
-      try {
-        return await registry.claim(id);
-      } catch (error) {
-        if (!(error instanceof StoreAwayError)) throw error;
-        await sleep(clock, PARK_RETRY_MS);
-      }
-    }
-    return undefined;
   }
 
   /** In one turn with the report of the socket, so that no early message is lost. */
@@ -290,7 +277,9 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       return;
     }
     entry.line.admit();
-    verdict.session.attach(verdict.peer, createConnection(socket, entry.line.ordinal));
+    const { session } = verdict;
+    const connection = createConnection(socket, entry.line.ordinal, () => session.mayAct());
+    session.attach(verdict.peer, connection);
   }
 
   return {

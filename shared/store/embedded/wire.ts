@@ -124,6 +124,7 @@ const resumeSchema = z.object({
   worker: workerIdSchema,
   incarnation: incarnationSchema,
   evidence: z.enum(["refused", "exited"]).exactOptional(),
+  evidenceOf: incarnationSchema.exactOptional(),
 });
 
 const reassertionSchema = z.object({

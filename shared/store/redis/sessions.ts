@@ -107,7 +107,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       if (record === undefined) throw new StoreReplyError();
       return { outcome, record };
     },
-    async resumeSession({ sessionId, worker, incarnation, evidence }) {
+    async resumeSession({ sessionId, worker, incarnation, evidence, evidenceOf }) {
       const reply = await connection.run(
         "resumeSession",
         "resume_session",
@@ -115,6 +115,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         worker,
         incarnation,
         evidence ?? "",
+        evidenceOf ?? "",
       );
       return toResumed(expectArray(reply));
     },

@@ -38,7 +38,12 @@ const question = fc.record({
     { requiredKeys: ["owner", "incarnation", "state"] },
   ),
   claimant: fc.record(
-    { worker: workerId, incarnation, evidence: fc.constantFrom("refused", "exited") },
+    {
+      worker: workerId,
+      incarnation,
+      evidence: fc.constantFrom("refused", "exited"),
+      evidenceOf: incarnation,
+    },
     { requiredKeys: ["worker", "incarnation"] },
   ),
   leases: fc.record({ holder: lease, claimant: lease }),
@@ -53,6 +58,7 @@ local function as_lease(lease)
   return { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
 end
 for i, asked in ipairs(cjson.decode(ARGV[1])) do
+  asked.claimant.evidence_of = asked.claimant.evidenceOf
   local verdict, cause, raise = decide_resume(
     asked.head, asked.claimant, as_lease(asked.leases.holder), as_lease(asked.leases.claimant)
   )

@@ -27,6 +27,8 @@ import type { RawPeer } from "../sessions/raw-peer.ts";
 export const API_KEY = "an api key for tests";
 export const KEYS = deriveKeys(SECRET);
 
+const OPEN_FENCE = { check: () => true };
+
 export interface WorkerOptions {
   readonly store?: StoreFixture;
   readonly id?: string;
@@ -103,6 +105,8 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     },
     self,
     ring: () => ring,
+    fence: OPEN_FENCE,
+    owners: { look: async () => ({ seen: "answers" }) },
   });
   const sockets = attachSockets({
     ...parts,
@@ -137,6 +141,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const hearsay = createHearsay(clock);
   const server = createWorkerServer({
     hearsay,
+    fence: OPEN_FENCE,
     ...parts,
     api,
     sockets,

@@ -21,7 +21,9 @@ import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
 import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import type { Fence } from "../../../worker/sessions/fence.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/join-answer.ts";
+import type { Owners } from "../../../worker/sessions/owners.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets, type Sockets } from "../../../worker/sessions/socket.ts";
 import { until } from "../../support/until.ts";
@@ -39,6 +41,8 @@ export interface StoreFixture {
   /** Ends the store; `start` brings it back with what its journal remembers. */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** Ends it, throws away what it remembered, and starts it. */
+  wipe(): Promise<void>;
 }
 
 /** A real embedded store, gone when the test ends. */
@@ -68,6 +72,11 @@ export async function startStore(clock: Clock = systemClock): Promise<StoreFixtu
     async start() {
       server = await startStoreServer({ dataDir, clock, log });
     },
+    async wipe() {
+      await server.close();
+      rmSync(dataDir, { recursive: true });
+      server = await startStoreServer({ dataDir, clock, log });
+    },
   };
 }
 
@@ -88,6 +97,10 @@ export interface WorkerOptions {
   readonly clock?: Clock;
   readonly settings?: Partial<Limits>;
   readonly ring?: () => Ring;
+  /** Whether it may relay now; by default always. */
+  readonly fence?: Fence["check"];
+  /** What the port of another worker says; by default each answers. */
+  readonly owners?: Owners["look"];
 }
 
 interface Limits {
@@ -126,6 +139,10 @@ export interface WorkerFixture {
   invite(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<string>;
   /** A guest who is connected. */
   joinSession(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<RawPeer>;
+  /** Its record is put into the store, and its lease begins. */
+  announce(): Promise<void>;
+  /** Renews its lease. */
+  beat(): Promise<void>;
   /** Ends it as a process does: connections closed so that clients come back, records stay. */
   stop(): Promise<void>;
   /** Ends it as SIGKILL does, as far as peers and the store see it. */
@@ -155,10 +172,13 @@ export async function startWorker(
     settings,
     self,
     ring: options.ring ?? (() => ring),
+    fence: { check: options.fence ?? (() => true) },
+    owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);
   const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
-  await store.announce(memberRecord(self));
+  const record = memberRecord(self);
+  await store.announce(record);
   const http = createServer((req, res) => sockets.handleRequest(req, res));
   const webSockets = new Set<Duplex>();
   http.on("upgrade", (req, socket, head) => {
@@ -219,6 +239,10 @@ export async function startWorker(
     },
     async joinSession(sessionId, host, user) {
       return worker.peer(await worker.invite(sessionId, host, user)).ready();
+    },
+    announce: () => store.announce(record),
+    async beat() {
+      if ((await store.renew(record)) === "expired") await store.announce(record);
     },
     stop,
     kill,

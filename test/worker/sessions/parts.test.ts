@@ -121,6 +121,7 @@ describe("the ledger", () => {
     const ledger = createLedger({
       clock,
       holder: () => holder,
+      insist: async () => "lost",
       onLost: () => events.push("lost"),
       onFailure: () => events.push("failure"),
     });

@@ -1,5 +1,5 @@
 -- Who may own a session: the decision alone, the same as shared/membership/ownership.ts, to which a property test holds
--- it. `head`: owner, incarnation, state, heir. `claimant`: worker, incarnation, evidence. Leases: held, incarnation, age.
+-- it. `head`: owner, incarnation, state, heir. `claimant`: worker, incarnation, evidence, evidence_of. Leases: held, incarnation, age.
 
 local function holder_of(head)
   if head.state == 'released' then return head.heir or head.owner end
@@ -16,6 +16,7 @@ local function decide_take_over(head, claimant, holder)
   if head.state ~= 'released' and is_held_by_another(holder, head.incarnation) then
     return 'own', 'replaced', true
   end
+  if claimant.evidence_of and claimant.evidence_of ~= holder.incarnation then return 'elsewhere' end
   if claimant.evidence == 'exited' then return 'own', 'exited', true end
   if claimant.evidence == 'refused' and holder.age >= REFUSED_BEAT_AGE_MS then
     return 'own', 'refused', true

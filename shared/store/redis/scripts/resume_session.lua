@@ -1,4 +1,4 @@
--- ARGV: session id, worker, incarnation, evidence or ''.
+-- ARGV: session id, worker, incarnation, evidence or '', the incarnation of the holder that it is about or ''.
 -- Decides by ownership.lua and records the decision in the same moment: of all who claim a session at once, one gets it,
 -- and no two owners ever have the same epoch. Works also when the memory is full (see announce.lua).
 local id, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
@@ -7,7 +7,9 @@ local head = read_head(id)
 if not head then return { settled_ms(now) < SETTLING_MS and 'unsettled' or 'unknown' } end
 
 local holder = holder_of(head)
-local claimant = { worker = worker, incarnation = incarnation, evidence = ARGV[4] }
+local claimant = {
+  worker = worker, incarnation = incarnation, evidence = ARGV[4], evidence_of = ARGV[5] ~= '' and ARGV[5] or nil,
+}
 local verdict, cause, raise = decide_resume(
   head, claimant, lease_of(holder, head.incarnation, now), lease_of(worker, incarnation, now)
 )

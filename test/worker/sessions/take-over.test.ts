@@ -1,0 +1,312 @@
+/** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
+import { expect, it, onTestFinished } from "vitest";
+import type { SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { OwnerReport } from "../../../worker/sessions/owners.ts";
+import { startReaper } from "../../../worker/sessions/reaper.ts";
+import { until } from "../../support/until.ts";
+import {
+  GUEST_USER,
+  HOST_USER,
+  isJoinRequest,
+  joinAnswer,
+  requestJoin,
+  type StoreFixture,
+  silentLog,
+  startStore,
+  startWorker,
+  type WorkerFixture,
+} from "./fixture.ts";
+import { createSkipClock, type SkipClock } from "./skip-clock.ts";
+
+/** Moves on, with `workers` alive and all others not. */
+async function pass(
+  clock: SkipClock,
+  ms: number,
+  workers: readonly WorkerFixture[],
+): Promise<void> {
+  for (let left = ms; left > 0; left -= 1000) {
+    clock.skip(Math.min(left, 1000));
+    for (const worker of workers) await worker.beat();
+  }
+}
+
+/** A store that has settled. */
+async function settledStore(clock: SkipClock): Promise<StoreFixture> {
+  const store = await startStore(clock);
+  clock.skip(8000);
+  return store;
+}
+
+/** An owner with a session of a host and a guest, who both have said something; then it is killed. */
+async function killedOwner(store: StoreFixture, clock: SkipClock) {
+  const owner = await startWorker({ store, id: "worker-1", clock });
+  const { host, hostToken, sessionId } = await owner.openSession();
+  const guestToken = await owner.invite(sessionId, host);
+  const guest = await owner.peer(guestToken).ready();
+  guest.broadcast("settled", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  await expect
+    .poll(async () => (await owner.store.findSession(sessionId))?.peers.every((p) => p.settled))
+    .toBe(true);
+  for (const peer of [host, guest]) peer.close();
+  const { incarnation } = (await owner.store.findSession(sessionId)) ?? {};
+  await owner.kill();
+  return { sessionId, hostToken, guestToken, hostId: host.id, guestId: guest.id, incarnation };
+}
+
+/** What the port of an owner says, until a test says otherwise. */
+function port(seen: OwnerReport["seen"]) {
+  const report: { now: OwnerReport } = { now: { seen } };
+  return { report, look: async () => report.now };
+}
+
+it("who comes while the owner does not answer waits, and is let in by another worker when its lease is gone", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const gone = await killedOwner(store, clock);
+  const worker = await startWorker({ store, id: "worker-2", clock, owners: port("silent").look });
+  expect(await worker.registry.claim(gone.sessionId)).toEqual({ outcome: "undecided" });
+
+  // The guest before the host.
+  const guest = worker.peer(gone.guestToken);
+  await expect.poll(() => worker.counters.value("worker.claims_parked")).toBe(1);
+  expect(worker.sockets.connections).toBe(1);
+  await pass(clock, 5000, [worker]);
+  await until("the guest is in", () => guest.connects === 1);
+  const host = worker.peer(gone.hostToken);
+  await until("the host is in", () => host.connects === 1);
+  guest.broadcast("on the other side", [gone.hostId]);
+  await until("the host hears it", () => host.contents("broadcast").includes("on the other side"));
+  expect(host.received.find(({ kind }) => kind === "broadcast")?.origin).toBe(gone.guestId);
+  expect(host.plain("room/joined")).toEqual([]);
+  expect([...guest.plain("peer/info"), ...host.plain("peer/info")]).toEqual([]);
+  expect([guest.disconnects, host.disconnects]).toEqual([[], []]);
+  expect(worker.counters.value("worker.sessions_resumed", "lease-gone")).toBe(1);
+  const events = await worker.store.readEvents({ limit: 1, sessionId: gone.sessionId });
+  expect(events).toMatchObject([{ kind: "resumed", worker: "worker-2", cause: "lease-gone" }]);
+});
+
+it("an owner that refuses connections is believed dead when its last beat is 2.5 s old, long before its lease ends", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const { sessionId, incarnation } = await killedOwner(store, clock);
+  if (incarnation === undefined) throw new Error("no record");
+  const report: OwnerReport = { seen: "refuses", evidence: "refused", incarnation };
+  const worker = await startWorker({ store, id: "worker-2", clock, owners: async () => report });
+  expect(await worker.registry.claim(sessionId)).toEqual({ outcome: "undecided" });
+  await pass(clock, 2500, [worker]);
+  expect((await worker.registry.claim(sessionId)).outcome).toBe("here");
+  expect(worker.counters.value("worker.sessions_resumed", "refused")).toBe(1);
+});
+
+it("an owner whose exit was reported is taken over from at once, but not in its next life", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const { sessionId, incarnation } = await killedOwner(store, clock);
+  if (incarnation === undefined) throw new Error("no record");
+  const report: OwnerReport = { seen: "refuses", evidence: "exited", incarnation };
+  const again = await startWorker({ store, id: "worker-1", clock });
+  const worker = await startWorker({ store, id: "worker-2", clock, owners: async () => report });
+  expect((await again.registry.claim(sessionId)).outcome).toBe("here");
+  expect(await worker.registry.claim(sessionId)).toEqual({ outcome: "undecided" });
+  await again.kill();
+  const { incarnation: second } = (await worker.store.findSession(sessionId)) ?? {};
+  if (second === undefined) throw new Error("no record");
+  const third = await startWorker({
+    store,
+    id: "worker-3",
+    clock,
+    owners: async () => ({ ...report, incarnation: second }),
+  });
+  expect((await third.registry.claim(sessionId)).outcome).toBe("here");
+  expect(third.counters.value("worker.sessions_resumed", "exited")).toBe(1);
+});
+
+it("who waits is sent on when the owner answers again", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const owner = await startWorker({ store, id: "worker-1", clock });
+  const { sessionId, hostToken } = await owner.openSession();
+  const { report, look } = port("silent");
+  const other = await startWorker({ store, id: "worker-2", clock, owners: look });
+  const stray = other.peer(hostToken, { options: { reconnection: false } });
+  await expect.poll(() => other.counters.value("worker.claims_parked")).toBe(1);
+  report.now = { seen: "answers" };
+  await expect.poll(() => other.counters.value("worker.connects_refused", "elsewhere")).toBe(1);
+  expect(stray.connects).toBe(0);
+  expect(owner.registry.live(sessionId)).toBeDefined();
+});
+
+it("a request to join that waits for the host is answered after the take-over", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const owner = await startWorker({ store, id: "worker-1", clock });
+  const { host, hostToken, sessionId } = await owner.openSession();
+  const pollToken = await requestJoin(owner.registry, sessionId);
+  await until("the host is asked", () => host.received.some(isJoinRequest));
+  host.close();
+  await owner.kill();
+  const worker = await startWorker({ store, id: "worker-2", clock });
+  await pass(clock, 5000, [worker]);
+  const back = worker.peer(hostToken);
+  const question = await until("the host is asked again", () => back.received.find(isJoinRequest));
+  back.decide(question, true);
+  const answer = await joinAnswer(worker.store, pollToken);
+  if (!answer.accepted) throw new Error(answer.code);
+  const guest = await worker.peer(answer.roomToken).ready();
+  expect(guest.plain("peer/info")[0]?.[0]).toMatchObject({ name: GUEST_USER.name });
+});
+
+// --- the fence ---
+
+it("a worker that may not act relays nothing, sends everybody away so that they come back, and goes on when it still holds the session", async () => {
+  let isOpen = true;
+  const worker = await startWorker({ fence: () => isOpen });
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  isOpen = false;
+  guest.broadcast("too late", [host.id]);
+  await expect.poll(() => worker.counters.value("worker.messages_dropped", "fenced")).toBe(1);
+  worker.registry.fence();
+  await until("both are sent away", () =>
+    [host, guest].every((peer) => peer.disconnects[0] === "transport close"),
+  );
+  expect(worker.registry.live(sessionId)).toBeUndefined();
+
+  isOpen = true;
+  await worker.registry.confirm();
+  await until("both are back", () => host.connects === 2 && guest.connects === 2);
+  guest.broadcast("in time", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("in time"));
+  expect(host.contents("broadcast")).not.toContain("too late");
+  expect(host.plain("room/left")).toEqual([]);
+});
+
+it("a worker whose session was taken over meanwhile lets go of it, and delivers nothing of it any more", async () => {
+  const worker = await startWorker({ id: "worker-1" });
+  const { host, sessionId } = await worker.openSession();
+  worker.registry.fence();
+  const record = await worker.store.findSession(sessionId);
+  if (record === undefined) throw new Error("no record");
+  await worker.store.releaseSession(
+    { sessionId, owner: record.owner, epoch: record.epoch },
+    undefined,
+  );
+  const thief = await startWorker({ store: worker.storeFixture, id: "worker-2" });
+  expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
+  await worker.registry.confirm();
+  expect(worker.registry.knows(sessionId)).toBe(false);
+  expect(worker.counters.value("worker.sessions_closed", "lost")).toBe(1);
+  await until("the host is sent away", () => host.disconnects.length > 0);
+  expect(host.disconnects[0]).toBe("transport close");
+});
+
+// --- a store that has lost everything ---
+
+async function loseEverything(worker: WorkerFixture): Promise<void> {
+  await worker.storeFixture.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  await worker.storeFixture.wipe();
+  await until("the store answers again", () => worker.store.health.state === "up");
+  await worker.announce();
+}
+
+it("after the store has lost everything, running sessions are known to it again as they were, and go on", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const guest = await worker.joinSession(sessionId, host);
+  const leaver = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
+  leaver.leave();
+  guest.broadcast("before", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("before"));
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map((p) => p.settled))
+    .toEqual([true, true]);
+  const before = await worker.store.findSession(sessionId);
+  expect(before?.buriedTokens).toHaveLength(1);
+  await loseEverything(worker);
+  expect(await worker.store.findSession(sessionId)).toBeUndefined();
+
+  await worker.registry.confirm();
+  await expect.poll(() => worker.store.findSession(sessionId)).toEqual(before);
+  expect(worker.counters.value("worker.sessions_reasserted")).toBe(1);
+  expect([host, guest].map(({ disconnects }) => disconnects)).toEqual([[], []]);
+});
+
+it("a write that finds the store empty is no reason to give a session up", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  await loseEverything(worker);
+  // Being let in is written.
+  const guest = await worker.peer(token).ready();
+  guest.broadcast("hello", [host.id]);
+  await until("the host hears it", () => host.contents("broadcast").includes("hello"));
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id))
+    .toEqual(expect.arrayContaining([host.id, guest.id]));
+  expect(host.disconnects).toEqual([]);
+});
+
+it("what was closed stays closed when the store has lost everything", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  host.leave();
+  await expect.poll(() => worker.registry.knows(sessionId)).toBe(false);
+  await loseEverything(worker);
+  await worker.registry.confirm();
+  await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
+});
+
+// --- nobody looks after it ---
+
+function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
+  const reaper = startReaper({
+    store: worker.store,
+    clock,
+    log: silentLog(),
+    self: self as WorkerId,
+    registry: worker.registry,
+  });
+  onTestFinished(() => reaper.close());
+}
+
+it("sessions of a worker that is gone and to which nobody comes back are closed", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const { sessionId } = await killedOwner(store, clock);
+  const worker = await startWorker({ store, id: "worker-2", clock });
+  reap(worker, clock, "worker-2");
+  await untilClosed(worker, clock, sessionId);
+  expect(worker.counters.value("worker.sessions_closed", "host away")).toBe(1);
+  expect(await worker.store.owners()).toEqual([]);
+});
+
+it("a session of which its own worker does not know is closed", async () => {
+  const clock = createSkipClock();
+  const store = await settledStore(clock);
+  const worker = await startWorker({ store, id: "worker-1", clock });
+  const created = await worker.registry.create(HOST_USER);
+  if (created.outcome !== "created") throw new Error(created.outcome);
+  const record = await worker.store.findSession(created.sessionId);
+  if (record === undefined) throw new Error("no record");
+  // As when the answer to a take-over was lost on its way.
+  const { owner, incarnation } = record;
+  const sessionId = "S".repeat(24) as SessionId;
+  const told = { sessionId, owner, incarnation, userId: "u", maxPerUser: 9 };
+  const other = await worker.store.createSession(told);
+  if (other.outcome !== "created") throw new Error(other.outcome);
+  await worker.store.openSession({ sessionId, owner, epoch: other.record.epoch });
+  reap(worker, clock, "worker-1");
+  await untilClosed(worker, clock, sessionId);
+});
+
+/** Time goes by until the session is closed; at most two minutes. */
+async function untilClosed(worker: WorkerFixture, clock: SkipClock, id: SessionId): Promise<void> {
+  for (let seconds = 0; seconds < 120; seconds++) {
+    await pass(clock, 1000, [worker]);
+    if ((await worker.store.findSession(id))?.state === "closed") return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error("it was not closed within two minutes");
+}
