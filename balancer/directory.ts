@@ -13,7 +13,7 @@ import type { SessionRecord } from "../shared/store/store.ts";
 import type { WorkerTag } from "../shared/tag.ts";
 import { type Candidate, chooseByKey, type Known } from "./choice.ts";
 import { isPanic, type Standing, standingOf } from "./health.ts";
-import { createOwners, dropOldest, type Owner } from "./owners.ts";
+import { copyOf, createOwners, dropOldest, type Owner } from "./owners.ts";
 import { pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./stickiness.ts";
 import type { Upstream } from "./upstream.ts";
@@ -312,7 +312,7 @@ export function createDirectory(needs: {
 
   function noteAbsent(key: SessionKey): void {
     dropOldest(absentUntilMs, MAX_ABSENT);
-    absentUntilMs.set(key, clock.nowMs() + ABSENT_MS);
+    absentUntilMs.set(copyOf(key), clock.nowMs() + ABSENT_MS);
   }
 
   function isAbsent(key: SessionKey): boolean {

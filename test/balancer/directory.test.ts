@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
 import { createDeadlines } from "../../balancer/deadlines.ts";
 import { createDirectory, type Decision, type Directory } from "../../balancer/directory.ts";
@@ -364,3 +366,21 @@ describe("membership", () => {
     for (let i = 0; i < 10; i++) expect(await where(FREE)).toBe("b none load");
   });
 });
+
+test("a key that is remembered does not keep the request that it was cut out of", () => {
+  start([A]);
+  const before = usedBytes();
+  for (let i = 0; i < 5000; i++) {
+    const head = Buffer.from(`key-${i}`.padEnd(24, "k").padEnd(16_384, "x"), "latin1").toString(
+      "latin1",
+    );
+    directory.learn(head.slice(0, 24) as SessionKey, A.id, 1);
+  }
+  expect(usedBytes() - before).toBeLessThan(5000 * 1000);
+});
+
+function usedBytes(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  return process.memoryUsage().heapUsed;
+}
