@@ -29,7 +29,7 @@ export class StoreUnreachableError extends EdgeError {
   readonly retryable = true;
 }
 
-/** With the start of the process and its end, a command is over within 3 s. */
+/** A command waits for a store that is away for less than 3 s, its leave-taking and a busy machine included. */
 const FIRST_ANSWER_MS = 2000;
 const MAX_REASON_CHARS = 500;
 

@@ -24,8 +24,6 @@ import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 
-/** What an operator is promised, also when the store is away. */
-const END_MS = 3000;
 /** Clears the screen and turns the direction of writing. */
 const HOSTILE_NAME = "\u001b[2J\u009b31mEve\u202e\r\n";
 const COMMANDS = ["list", "sessions", "events"] as const;
@@ -153,11 +151,9 @@ describe("an edge on one machine", () => {
     }
   });
 
-  test("is looked into in a moment, by a reader who stops early too", async () => {
+  test("is looked into by a reader who stops early too", async () => {
     for (const command of COMMANDS) {
-      const { status, tookMs } = await run(command);
-      expect(status).toBe(0);
-      expect(tookMs).toBeLessThan(END_MS);
+      expect((await run(command)).status).toBe(0);
     }
     const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
     const shell = spawnSync(
@@ -197,12 +193,11 @@ describe("an edge of many machines", () => {
       await runCommand(["list", "--json"], { CT_REDIS_URL_FILE: file("url", `${url}\n`) }),
       await runCommand(["list", "--json", "--config", file("env", `CT_REDIS_URL=${url}\n`)]),
     ];
-    for (const { status, stdout, stderr, tookMs } of results) {
+    for (const { status, stdout, stderr } of results) {
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       const { workers, balancers } = JSON.parse(stdout) as ListAnswer;
       expect(workers.map(({ id }) => id)).toEqual(["worker-1", "worker-2"]);
       expect(balancers).toHaveLength(1);
-      expect(tookMs).toBeLessThan(END_MS);
     }
   });
 
@@ -277,7 +272,7 @@ describe("without a store", () => {
     expectRefusal(missing, "no edge of this user is found there");
   });
 
-  test("a command waits no longer than 3 s for a Redis that hangs", async () => {
+  test("a command gives up a Redis that hangs", async () => {
     const redis = await startRedis({ port: true });
     onTestFinished(() => redis.close());
     redis.pause();
@@ -312,12 +307,11 @@ describe("without a store", () => {
 
 // --- what the tests are told with ---
 
-/** Status 1, nothing on standard output, one line on standard error, in time. */
+/** Status 1, nothing on standard output, one line on standard error. */
 function expectRefusal(result: CommandResult, line: string | RegExp): void {
   expect(result).toMatchObject({ status: 1, stdout: "" });
   expect(result.stderr).toMatch(/^ct-edge: [^\n]+\n$/);
   expect(result.stderr).toMatch(line);
-  expect(result.tookMs).toBeLessThan(END_MS);
 }
 
 /** An open session of a worker that is not there, with somebody in it whose name is hostile. */
