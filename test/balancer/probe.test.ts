@@ -2,7 +2,12 @@
  * Probes over real sockets, and what a stopped worker looks like to them.
  */
 import { afterEach, expect, test } from "vitest";
-import { createEdgeProbe, PROBE_TIMEOUT_MS, ProofRefusedError } from "../../balancer/probe.ts";
+import {
+  createEdgeProbe,
+  PROBE_TIMEOUT_MS,
+  ProofRefusedError,
+  trafficProbe,
+} from "../../balancer/probe.ts";
 import type { WorkerId } from "../../shared/ids.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "./rig.ts";
@@ -69,5 +74,28 @@ test.each([
 test("a worker that was not meant is told apart", async () => {
   const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
   const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+});
+
+test("a worker of a list may be any server: it is asked for a page, and its answer below 500 is enough", async () => {
+  const heads: string[] = [];
+  const statuses = ["200 OK", "302 Found", "401 Unauthorized", "404 Not Found", "503 Away"];
+  const worker = await closing(
+    startSimpleWorker((head, index) => {
+      heads.push(head);
+      return `HTTP/1.1 ${statuses[index]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+    }),
+  );
+  const record = workerRecord("w1", worker.port);
+  for (let i = 0; i < 4; i++) await trafficProbe.ask(record, i === 0 ? "the proof" : undefined);
+  await expect(trafficProbe.ask(record, undefined)).rejects.toMatchObject({ code: "EDGE_PROBE" });
+  expect(heads[0]).toMatch(/^GET \/api\/meta HTTP\/1.1\r\n/);
+  expect(heads[0]).toContain("x-ct-edge: the proof");
+  expect(heads.slice(1).join()).not.toContain("x-ct-");
+});
+
+test("a worker of a list that refuses the proof is told apart", async () => {
+  const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
+  const asked = trafficProbe.ask(workerRecord("w1", worker.port), "p");
   await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
 });

@@ -1,0 +1,139 @@
+/**
+ * `ct-balancer --workers`: over real workers, which share a Redis that the balancer does not know, and over HTTP servers
+ * that are none of ours.
+ */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fetch } from "undici";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { buildOnce } from "../support/build.ts";
+import { type Cluster, launch, type Member, type Run, startCluster } from "../support/cluster.ts";
+import { playMainJob } from "../support/main-job.ts";
+import { everybodyHears, person } from "../support/people.ts";
+import { freePort } from "../support/ports.ts";
+import { until } from "../support/until.ts";
+
+function balance(workers: readonly string[], env: Record<string, string> = {}): Run {
+  const run = launch("balancer", { env: { CT_WORKERS: workers.join(","), ...env } });
+  onTestFinished(() => run.kill());
+  return run;
+}
+
+interface Seen {
+  readonly id: string;
+  readonly suspect: boolean;
+}
+
+async function workersOf(balancer: Member): Promise<Seen[]> {
+  const { workers } = (await balancer.view()) as { workers: Seen[] };
+  return workers.map(({ id, suspect }) => ({ id, suspect }));
+}
+
+describe("over workers of an edge", () => {
+  let cluster: Cluster;
+  let addresses: string[];
+
+  beforeAll(async () => {
+    cluster = await startCluster({ workers: 3, balancers: 0 });
+    addresses = cluster.workers.map(({ port }) => `127.0.0.1:${port}`);
+  });
+  afterAll(() => cluster.dispose());
+
+  test("people do the main job", async () => {
+    const balancer = await balance(addresses).ready();
+    const at = { baseUrl: balancer.url };
+    for (let i = 0; i < 3; i++) {
+      expect(await playMainJob({ host: at, guests: at, guestCount: 2 })).toMatchObject({
+        documentsEqual: true,
+        sawClose: ["Guest 2"],
+      });
+    }
+    expect((await workersOf(balancer)).map(({ suspect }) => suspect)).toEqual([
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  test("a guest at a balancer that knows nothing of the session reaches its worker, by 421 and address", async () => {
+    const [first, second] = await Promise.all([
+      balance(addresses).ready(),
+      balance(addresses.toReversed()).ready(),
+    ]);
+    // The rings of the workers have other names for them than the list has, so an id of a session leads to its worker one
+    // time in three only.
+    for (let i = 0; i < 6; i++) {
+      const host = person({ baseUrl: first.url, name: "Host" });
+      const guest = person({ baseUrl: second.url, name: "Guest" });
+      const sessionId = await host.host();
+      await guest.join(sessionId);
+      await everybodyHears(host, [guest], `hello ${i}`);
+      await everybodyHears(guest, [host], `hello back ${i}`);
+    }
+    const { counters } = (await second.view()) as { counters: Record<string, number> };
+    expect(counters["balancer.misdirected{replayed}"]).toBeGreaterThan(0);
+    expect(Object.keys(counters).filter((name) => name.includes("owner"))).toEqual([]);
+  });
+
+  test("a worker that is not there is suspect, and used when it comes", async () => {
+    const spare = await freePort();
+    const balancer = await balance([...addresses, `127.0.0.1:${spare}`]).ready();
+    await until("the one that is not there is suspect", async () =>
+      (await workersOf(balancer)).some(({ id, suspect }) => suspect && id.endsWith(`:${spare}`)),
+    );
+    for (let i = 0; i < 20; i++) {
+      expect((await fetch(`${balancer.url}/api/meta`)).status).toBe(200);
+    }
+    await cluster.addWorker({ env: { CT_WORKER_PORT: String(spare) } });
+    await until("it is used", async () =>
+      (await workersOf(balancer)).every(({ suspect }) => !suspect),
+    );
+  });
+
+  test("a balancer with another secret is refused, and says so; one without any is served, and says what that means", async () => {
+    const other = await balance(addresses, { CT_SECRET: "x".repeat(40) }).ready();
+    await until("the refusal is logged", () =>
+      other.output().includes("a worker refuses this balancer"),
+    );
+    expect(other.output()).toContain("its CT_SECRET is another one");
+    const status = `http://127.0.0.1:${other.statusPort}/health/ready`;
+    await until("it wants no traffic", async () => (await fetch(status)).status === 503);
+    expect((await fetch(`${other.url}/api/meta`)).status).not.toBe(200);
+
+    const bare = await balance(addresses, { CT_SECRET: "" }).ready();
+    expect(bare.output()).toContain("CT_SECRET is not set");
+    expect((await fetch(`${bare.url}/api/meta`)).status).toBe(200);
+  });
+});
+
+describe("over any HTTP servers", () => {
+  beforeAll(buildOnce);
+
+  async function serve(name: string): Promise<string> {
+    const server = createServer((_request, response) => response.end(name));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  test("a key sticks to one of them, and two balancers with the list in another order agree", async () => {
+    const list = await Promise.all(["one", "two", "three"].map(serve));
+    const [first, second] = await Promise.all([
+      balance(list).ready(),
+      balance(list.toReversed()).ready(),
+    ]);
+    const ask = async (balancer: Member, key: string): Promise<string> =>
+      (await fetch(balancer.url, { headers: { ctstickiness: key } })).text();
+    const seen = new Set<string>();
+    for (let i = 0; i < 60; i++) {
+      const name = await ask(first, `key ${i}`);
+      expect(await ask(second, `key ${i}`)).toBe(name);
+      expect(await ask(first, `key ${i}`)).toBe(name);
+      seen.add(name);
+    }
+    expect(seen).toEqual(new Set(["one", "two", "three"]));
+  });
+});

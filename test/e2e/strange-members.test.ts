@@ -1,0 +1,212 @@
+/**
+ * What the store may hold that is wrong, and processes that do not fit together: each is named in the log, and the rest
+ * works on.
+ */
+import type { Redis } from "ioredis";
+import { fetch } from "undici";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { deriveKeys } from "../../shared/secret.ts";
+import { worker } from "../contract/store.ts";
+import {
+  CLUSTER_SECRET,
+  type Cluster,
+  type Member,
+  sees,
+  startCluster,
+  workersSeenBy,
+} from "../support/cluster.ts";
+import { playMainJob } from "../support/main-job.ts";
+import { person } from "../support/people.ts";
+import { until } from "../support/until.ts";
+
+let cluster: Cluster;
+let balancer: Member;
+let admin: Redis;
+
+beforeAll(async () => {
+  cluster = await startCluster({ workers: 2, balancers: 1 });
+  [balancer] = cluster.balancers as [Member];
+  admin = cluster.redis.admin();
+});
+afterAll(() => cluster.dispose());
+
+async function mainJob(): Promise<void> {
+  const at = { baseUrl: balancer.url };
+  expect(await playMainJob({ host: at, guests: at, guestCount: 1 })).toMatchObject({
+    documentsEqual: true,
+    sawClose: ["Guest 1"],
+  });
+}
+
+/** Keeps a value in the store as somebody can who is no process of ours, as if it beat. */
+async function plant(id: string, text: string): Promise<void> {
+  const beat = async (): Promise<void> => {
+    const [seconds = "0"] = (await admin.time()).map(String);
+    await admin
+      .multi()
+      .set(`{ct}:member:${id}`, text, "PX", 5000)
+      .zadd("{ct}:members", Number(seconds) * 1000, id)
+      .exec();
+  };
+  await beat();
+  const beats = setInterval(() => void beat(), 500);
+  onTestFinished(async () => {
+    clearInterval(beats);
+    await admin.multi().del(`{ct}:member:${id}`).zrem("{ct}:members", id).exec();
+  });
+}
+
+const EVIL = worker("evil");
+
+/** A record as the store keeps it. */
+function stored(member: WorkerRecord): string {
+  return member.incarnation + JSON.stringify(member);
+}
+
+function record(id: string, url: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
+  const { fingerprint } = deriveKeys(CLUSTER_SECRET);
+  return { ...worker(id), url, statusUrl: url, secretFingerprint: fingerprint, ...more };
+}
+
+/** Every process of the cluster has written a line with all of `texts`. */
+async function allSay(...texts: string[]): Promise<void> {
+  for (const process of [balancer, ...cluster.workers]) {
+    await until(`${process.id} says ${texts.join(" … ")}`, () =>
+      process
+        .output()
+        .split("\n")
+        .some((line) => texts.every((text) => line.includes(text))),
+    );
+  }
+}
+
+test.each([
+  ["a hostile URL", "http://evil.example.com:3001", "see CT_WORKER_NETWORKS"],
+  ["a foreign host", "http://203.0.113.66:3001", "see CT_WORKER_NETWORKS"],
+  ["the cloud's metadata service", "http://169.254.169.254:8080", "see CT_WORKER_NETWORKS"],
+  ["port 22", "http://127.0.0.1:22", "its port is below 1024"],
+])("a record with %s is named and not used", async (what, url, reason) => {
+  const id = `evil-${what.replaceAll(/\W/g, "")}`;
+  await plant(id, stored(record(id, url)));
+  await allSay("a member is not used", id, reason);
+  expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
+  const { refused } = (await balancer.view()) as { refused: { id: string; reason: string }[] };
+  expect(refused).toEqual([{ id, reason: expect.stringContaining(reason) as string }]);
+  await mainJob();
+});
+
+test.each([
+  ["no JSON", "nonsense"],
+  ["a URL with a path", stored({ ...EVIL, url: "http://127.0.0.1:3001/path" })],
+  ["a URL of another scheme", stored({ ...EVIL, url: "file:///etc/passwd" })],
+  ["credentials", stored({ ...EVIL, url: "http://user:pw@127.0.0.1:3001" })],
+  ["a weight of a billion", stored({ ...EVIL, weight: 1e9 })],
+])("a record that cannot be parsed (%s) is counted and left out", async (_what, text) => {
+  await plant("evil", text);
+  const before = await ignoredBy(balancer);
+  await until("it is counted", async () => (await ignoredBy(balancer)) > before);
+  expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
+});
+
+async function ignoredBy(process: Member): Promise<number> {
+  const { counters } = (await process.view()) as { counters: Record<string, number> };
+  return counters["store.ignored{member}"] ?? 0;
+}
+
+test("100,000 stale records harm nobody, and go away by themselves", async () => {
+  const stale = Array.from({ length: 100_000 }, (_, i) => [
+    String(Date.now() - 60_000 - i),
+    `s-${i}`,
+  ]);
+  for (let at = 0; at < stale.length; at += 10_000) {
+    await admin.zadd("{ct}:members", ...stale.slice(at, at + 10_000).flat());
+  }
+  await mainJob();
+  expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
+  // Each look at the members takes away as many as a process may ever see.
+  await until("they become fewer", async () => (await admin.zcard("{ct}:members")) < 90_000);
+  await admin.del("{ct}:members");
+  await sees(balancer, 2);
+});
+
+test("processes with another secret are named on both sides, and get no traffic", async () => {
+  const stranger = await cluster
+    .launch("worker", { env: { CT_WORKER_ID: "stranger", CT_SECRET: "y".repeat(40) } })
+    .ready();
+  onTestFinished(() => stranger.kill());
+  await allSay("a member is not used", "stranger", "its CT_SECRET is another one");
+  await until("the stranger says so too", () =>
+    stranger.output().includes("its CT_SECRET is another one"),
+  );
+  expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
+  expect(balancer.output()).not.toContain("different rings");
+  await mainJob();
+  await stranger.stop();
+});
+
+test("of two live processes with one worker id the later one has it; the other says so and ends", async () => {
+  const env = { CT_WORKER_ID: "twin" };
+  const first = cluster.launch("worker", { env });
+  await first.ready();
+  await sees(balancer, 3);
+  const second = await cluster.launch("worker", { env }).ready();
+  onTestFinished(() => second.kill());
+  expect(await first.ended()).toBe(1);
+  expect(first.output()).toContain("another process has announced itself under the same id");
+  expect(await workersSeenBy(balancer)).toEqual(["twin", "worker-1", "worker-2"]);
+  await mainJob();
+  await second.stop();
+  await sees(balancer, 2);
+});
+
+test("clocks an hour apart, either way, make no difference", async () => {
+  const hourMs = 3_600_000;
+  const late = await cluster
+    .launch("worker", { clockOffsetMs: -hourMs, env: { CT_WORKER_ID: "late" } })
+    .ready();
+  onTestFinished(() => late.kill());
+  const early = await cluster.launch("balancer", { clockOffsetMs: hourMs }).ready();
+  onTestFinished(() => early.kill());
+  await sees(balancer, 3);
+  await sees(early, 3);
+  const rings = await Promise.all([balancer, early].map(async (one) => (await one.view())["ring"]));
+  expect(rings[0]).toBe(rings[1]);
+  for (const url of [balancer.url, early.url]) {
+    for (let i = 0; i < 3; i++) {
+      const at = { baseUrl: url };
+      expect(await playMainJob({ host: at, guests: at, guestCount: 1 })).toMatchObject({
+        documentsEqual: true,
+        sawClose: ["Guest 1"],
+      });
+    }
+  }
+  await late.stop();
+  await sees(balancer, 2);
+});
+
+test("a worker that would be reached by loopback from elsewhere does not start, and says what to set", async () => {
+  const refused = cluster.launch("worker", {
+    env: { CT_WORKER_ID: "w", CT_WORKER_URL: "http://127.0.0.1:22" },
+  });
+  expect(await refused.ended()).toBe(1);
+  expect(refused.output()).toContain("CT_WORKER_URL=http://127.0.0.1:22");
+});
+
+test("Redis that is full: new sessions are refused with a reason, what runs goes on, and room mends it", async () => {
+  const before = await fetch(`${balancer.url}/api/meta`);
+  expect(before.status).toBe(200);
+  await admin.config("SET", "maxmemory-policy", "noeviction");
+  await admin.config("SET", "maxmemory", "1");
+  const host = person({ baseUrl: balancer.url, name: "Host" });
+  // Nobody can sign in, and the client says so.
+  await expect(host.host()).rejects.toThrow("Failed to get login URL");
+  await until("somebody says that Redis is full", () =>
+    cluster.workers.some((one) => one.output().includes("the store is full")),
+  );
+  // Leases go on: nobody is taken for dead.
+  expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
+  expect((await fetch(`${balancer.url}/api/meta`)).status).toBe(200);
+  await admin.config("SET", "maxmemory", "0");
+  await mainJob();
+});
