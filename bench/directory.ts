@@ -106,9 +106,10 @@ function open(onLookup: () => void) {
     },
     clock: systemClock,
     counters: createCounters(),
-    createUpstream: (record) => new Upstream(record, needs),
-    loadIsKnown: true,
-    onMoved: () => {},
+    log,
+    createUpstream: (record, onHealth) => new Upstream(record, { ...needs, onHealth }),
+    isLeased: true,
+    onEpoch: () => {},
     random: Math.random,
   });
 }

@@ -376,6 +376,8 @@ test("a key that is remembered does not keep the request that it was cut out of"
     );
     directory.learn(head.slice(0, 24) as SessionKey, A.id, 1);
   }
+  // The test's own notes have the keys as they came.
+  moved = [];
   expect(usedBytes() - before).toBeLessThan(5000 * 1000);
 });
 
