@@ -216,7 +216,7 @@ export type StoreHealth =
   /** `reason` is for people: what was tried and what came of it. */
   | { readonly state: "away"; readonly reason: string };
 
-/** What changed. `session`: its record; `ticket`: it was answered or dropped; `members`: who is there, or their records. */
+/** What changed. `session`: its record; `ticket`: it was answered or dropped, or it is a command; `members`: who is there, or their records. */
 export type Change =
   | { readonly subject: "members" }
   | { readonly subject: "session"; readonly sessionId: SessionId }

@@ -1280,6 +1280,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await expect.poll(() => heard).toContainEqual(told);
       });
 
+      it("tells the one who is commanded that there is a command", async () => {
+        const { heard } = await listen();
+        const command = { kind: "command", token: "c-1" } as const;
+        await store.putTicket({ ...command, question: 1, group: "worker-1", ttlMs: LONG_MS });
+        await expect.poll(() => heard).toContainEqual({ subject: "ticket", ...command });
+      });
+
       it("tells nothing more to a listener that has stopped", async () => {
         const stopped = await listen();
         const other = await listen();

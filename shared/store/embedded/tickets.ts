@@ -39,6 +39,8 @@ export function createTickets(effects: Effects): Tickets {
       // A put that is repeated because its answer was lost must not undo what happened since.
       if (tables[kind].find(now, token) !== undefined) return;
       tables[kind].add(token, { ...asked, expiresMs: now.wallMs + ttlMs });
+      // Sign-ins and joins are put by whoever also answers them or looks again; the one who is commanded must be woken.
+      if (kind === "command") effects.change({ subject: "ticket", kind, token });
     },
     readTicket(now, kind, token) {
       const ticket = tables[kind].find(now, token);
@@ -59,15 +61,13 @@ export function createTickets(effects: Effects): Tickets {
       return tables[kind].waitingOf(now, group);
     },
     sweep(now) {
-      tables.login.sweep(now);
-      tables.join.sweep(now);
+      for (const table of Object.values(tables)) table.sweep(now);
     },
     restore({ ticketKind, token, ticket }) {
       tables[ticketKind].restore(token, ticket);
     },
     *entries() {
-      yield* tables.login.entries();
-      yield* tables.join.entries();
+      for (const table of Object.values(tables)) yield* table.entries();
     },
   };
 }

@@ -22,4 +22,6 @@ if group ~= '' then
   redis.call('ZADD', group_key(kind, group), text(turn), token)
   redis.call('PEXPIRE', group_key(kind, group), math.max(left, ttl))
 end
+-- Sign-ins and joins are put by whoever looks again by itself; the one who is commanded must be woken.
+if kind == 'command' then tell('ticket ' .. kind .. ' ' .. token) end
 return 'ok'

@@ -1,0 +1,85 @@
+/**
+ * A member looks for what operators ask it to do, does it once, and answers.
+ */
+import type { Clock } from "../clock.ts";
+import type { WorkerId } from "../ids.ts";
+import type { Log } from "../log.ts";
+import { type Store, StoreAwayError, type Ticket } from "../store/store.ts";
+import { type CommandAnswer, type EdgeCommand, parseCommand } from "./command.ts";
+
+/** Hints may be missed. Rarely: an idle process shall ask the store little. */
+const LOOK_PERIOD_MS = 5000;
+/** Tokens of commands that were begun: a command may be listed again before its answer is there. */
+const MAX_REMEMBERED = 1000;
+
+export interface Obedience {
+  close(): void;
+}
+
+export function obeyCommands(needs: {
+  readonly store: Pick<Store, "onChange" | "ticketsOf" | "answerTicket">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly self: WorkerId;
+  /** Does it. Its answer is for people; what takes long is only begun. */
+  readonly obey: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
+}): Obedience {
+  const { store, log, self } = needs;
+  const begun = new Set<string>();
+  let looking: Promise<void> | undefined;
+  let lookAgain = false;
+
+  async function obeyOne(ticket: Ticket): Promise<void> {
+    if (begun.has(ticket.token)) return;
+    if (begun.size >= MAX_REMEMBERED) begun.clear();
+    begun.add(ticket.token);
+    const command = parseCommand(ticket.question);
+    const answer = await answerTo(command);
+    log.info({ command: command?.kind, ...answer }, "an operator's command");
+    await store.answerTicket("command", ticket.token, answer);
+  }
+
+  async function answerTo(command: EdgeCommand | undefined): Promise<CommandAnswer> {
+    if (command === undefined) {
+      return { outcome: "refused", message: "this version does not know the command" };
+    }
+    try {
+      return await needs.obey(command);
+    } catch (error) {
+      log.error({ err: error, command: command.kind }, "a command failed");
+      return { outcome: "refused", message: "it failed; see the log of this process" };
+    }
+  }
+
+  async function look(): Promise<void> {
+    try {
+      do {
+        lookAgain = false;
+        const waiting = await store.ticketsOf("command", self);
+        for (const ticket of waiting) await obeyOne(ticket);
+      } while (lookAgain);
+    } catch (error) {
+      // It is looked for again; an answer that was lost leaves the operator without one.
+      if (!(error instanceof StoreAwayError)) log.error({ err: error }, "commands were not read");
+    }
+  }
+
+  function lookOnce(): void {
+    lookAgain = looking !== undefined;
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+  }
+
+  const stop = store.onChange((change) => {
+    if (change.subject === "ticket" && change.kind === "command") lookOnce();
+  });
+  const timer = needs.clock.every(LOOK_PERIOD_MS, lookOnce);
+
+  return {
+    close() {
+      stop();
+      timer.cancel();
+    },
+  };
+}

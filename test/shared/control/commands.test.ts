@@ -1,0 +1,90 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../../../shared/clock.ts";
+import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
+import { obeyCommands } from "../../../shared/control/obey.ts";
+import { sendCommand } from "../../../shared/control/send.ts";
+import type { WorkerId } from "../../../shared/ids.ts";
+import { startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+
+const WORKER = "w1" as WorkerId;
+const { log } = createTestLog();
+const closers: (() => unknown)[] = [];
+let member: Store;
+let operator: Store;
+
+beforeEach(async () => {
+  const folder = makeFolder();
+  const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
+  member = await connectStore(server.socketPath);
+  operator = await connectStore(server.socketPath);
+  closers.push(
+    () => folder.remove(),
+    () => server.close(),
+    () => operator.close(),
+    () => member.close(),
+  );
+});
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+function obey(how: (command: EdgeCommand) => CommandAnswer): EdgeCommand[] {
+  const seen: EdgeCommand[] = [];
+  const obedience = obeyCommands({
+    store: member,
+    clock: systemClock,
+    log,
+    self: WORKER,
+    obey(command) {
+      seen.push(command);
+      return how(command);
+    },
+  });
+  closers.push(() => obedience.close());
+  return seen;
+}
+
+const send = (command: EdgeCommand, to = WORKER) =>
+  sendCommand({ store: operator, clock: systemClock }, to, command);
+
+test("a member does what it is asked, once, and the operator gets its answer", async () => {
+  const seen = obey(() => ({ outcome: "done", message: "suspended" }));
+  expect(await send({ kind: "suspend" })).toEqual({ outcome: "done", message: "suspended" });
+  expect(await send({ kind: "drain" })).toEqual({ outcome: "done", message: "suspended" });
+  expect(seen).toEqual([{ kind: "suspend" }, { kind: "drain" }]);
+  expect(await member.ticketsOf("command", WORKER)).toEqual([]);
+});
+
+test("a command that fails is answered all the same", async () => {
+  obey(() => {
+    throw new Error("no");
+  });
+  expect(await send({ kind: "resume" })).toEqual({
+    outcome: "refused",
+    message: "it failed; see the log of this process",
+  });
+});
+
+test("a command that this version does not know is refused, and those after it are obeyed", async () => {
+  const seen = obey(() => ({ outcome: "done", message: "" }));
+  const question = { kind: "dance" };
+  await operator.putTicket({ kind: "command", token: "x", question, group: WORKER, ttlMs: 60_000 });
+  await expect
+    .poll(() => operator.readTicket("command", "x"))
+    .toMatchObject({ state: "answered", answer: { outcome: "refused" } });
+  expect(await send({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+  expect(seen).toEqual([{ kind: "suspend" }]);
+});
+
+test("a command for another member is left alone", async () => {
+  const seen = obey(() => ({ outcome: "done", message: "" }));
+  const token = "for-another";
+  const question = { kind: "drain" };
+  await operator.putTicket({ kind: "command", token, question, group: "w2", ttlMs: 60_000 });
+  expect(await send({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+  expect(seen).toEqual([{ kind: "suspend" }]);
+  expect(await operator.readTicket("command", token)).toMatchObject({ state: "waiting" });
+});
