@@ -15,6 +15,7 @@ import { createHolds } from "./holds.ts";
 import { type Listener, listen } from "./listener.ts";
 import type { Members } from "./members.ts";
 import { createExchange } from "./proxy.ts";
+import type { KnownOwner } from "./snapshot.ts";
 import type { Certificate } from "./tls.ts";
 import type { BugReport, Transport } from "./transport/transport.ts";
 import { createTunnels, type Tunnels } from "./tunnel.ts";
@@ -33,6 +34,8 @@ export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
   readonly members: Pick<Members, "view" | "sessions" | "prove" | "probe" | "isLeased">;
+  /** Of sessions, from before this process started. */
+  readonly knownOwners: Iterable<KnownOwner>;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -62,6 +65,7 @@ export async function startDataPath(needs: {
     onEpoch: (key, epoch, at) => tunnels.endMoved(key, epoch, at),
     random: Math.random,
   });
+  for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
   const holds = createHolds({ clock });
   const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, holds, clock, log };
   const listener = await listen({

@@ -58,7 +58,7 @@ export interface Directory {
   /** Whether probes are not believed now. */
   readonly isPanicking: boolean;
   /** What is remembered of owners, for a snapshot. */
-  newestOwners(max: number): IterableIterator<readonly [SessionKey, Owner]>;
+  newestOwners(max: number): readonly (readonly [SessionKey, Owner])[];
   /** Counts changes of what is remembered of owners. */
   readonly ownersRevision: number;
   close(): void;

@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { Command } from "commander";
-import { sleep, systemClock } from "../shared/clock.ts";
+import { systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
@@ -30,8 +30,6 @@ const DEFAULT_STATUS_PORT = 1081;
 const DEFAULT_PORT = 1080;
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
-/** How long the ports stay closed for the first look at who is there; with the store away they open without it. */
-const FIRST_VIEW_MS = 1000;
 
 const program = new Command("ct-balancer")
   .description("Routes each request to the worker that hosts its session.")
@@ -78,7 +76,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const members = createMembers({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
   // A client that comes right after a start shall not be told that there is no worker.
-  await Promise.race([members.start(), sleep(clock, FIRST_VIEW_MS)]);
+  const knownOwners = await members.start();
 
   const descriptors = readDescriptorLimit();
   const maxConnections = connectionLimit(settings.maxConnections, descriptors);
@@ -91,6 +89,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const dataPath = await startDataPath({
     ...settings,
     maxConnections,
+    knownOwners,
     transport: createNetTransport({ reportBug }),
     reportBug,
     members,
@@ -102,6 +101,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     limits: settings,
   });
   shutdown.add("traffic", () => dataPath.close());
+  members.keep(dataPath.directory);
   measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
 
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;

@@ -1,7 +1,7 @@
 /**
  * Where a balancer has its workers from: the store, which also knows whose a session is, or a fixed list and nothing else.
  */
-import type { Clock } from "../shared/clock.ts";
+import { type Clock, sleep } from "../shared/clock.ts";
 import { SettingError, type Settings } from "../shared/config.ts";
 import { addressProof, edgeProof } from "../shared/edge-headers.ts";
 import { newIncarnation, type WorkerId } from "../shared/ids.ts";
@@ -17,9 +17,17 @@ import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
 import { connectStore, storeReached } from "../shared/store/connect.ts";
 import type { Store, StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
-import type { MembershipView } from "./directory.ts";
+import type { Directory, MembershipView } from "./directory.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "./probe.ts";
+import {
+  createSnapshotFile,
+  type KnownOwner,
+  keepSnapshot,
+  MAX_KEPT_OWNERS,
+  type SnapshotFile,
+  type SnapshotKeeper,
+} from "./snapshot.ts";
 
 export interface Members {
   readonly view: MembershipView;
@@ -32,12 +40,22 @@ export interface Members {
   /** Undefined: there is none. */
   readonly storeHealth: () => StoreHealth | undefined;
   readonly refused: () => readonly RefusedMember[];
-  /** Reads who is there. With the store away it resolves when it is back. */
-  start(): Promise<void>;
+  /**
+   * Reads who is there: from the store, or, when that does not say it within `FIRST_VIEW_MS`, from the snapshot of an
+   * earlier life. Resolves with the owners of sessions that the snapshot knows.
+   */
+  start(): Promise<Iterable<KnownOwner>>;
+  /** Whether the members are those of a snapshot, because the store has not been reached yet. */
+  readonly isRecalled: boolean;
+  /** Keeps the snapshot up to date from now on, until `close`. */
+  keep(owners: Pick<Directory, "newestOwners" | "ownersRevision">): void;
   /** Makes this balancer a member, as soon as there is a store, until `close`. */
   announce(at: { readonly statusBind: string; readonly statusPort: number }): void;
   close(): Promise<void>;
 }
+
+/** How long the ports stay closed for the first look at who is there. */
+const FIRST_VIEW_MS = 1000;
 
 interface Needs {
   readonly settings: Settings;
@@ -66,6 +84,8 @@ function storedMembers(needs: Needs): Members {
     log,
   });
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
+  const snapshot = snapshotFile(settings, log);
+  let keeper: SnapshotKeeper | undefined;
   const incarnation = newIncarnation();
   let statusUrl = "";
   const lease = createLease({
@@ -93,7 +113,33 @@ function storedMembers(needs: Needs): Members {
     isLeased: true,
     storeHealth: () => store.health,
     refused: () => admission.refused,
-    start: () => view.start(),
+    async start() {
+      await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
+      if (view.fresh) return [];
+      const recalled = await snapshot?.read();
+      if (recalled === undefined || view.fresh) return [];
+      view.recall(admission.admit(recalled.workers));
+      log.warn(
+        { workers: view.workers.length },
+        "the store is away; the members are those that were seen last",
+      );
+      return recalled.owners;
+    },
+    get isRecalled() {
+      return !view.fresh && view.workers.length > 0;
+    },
+    keep(owners) {
+      if (snapshot === undefined) return;
+      keeper = keepSnapshot({
+        file: snapshot,
+        clock,
+        source: {
+          workers: () => view.workers,
+          owners: () => owners.newestOwners(MAX_KEPT_OWNERS),
+          ownersRevision: () => owners.ownersRevision,
+        },
+      });
+    },
     announce({ statusBind, statusPort }) {
       // It keeps no traffic waiting: with the store away it goes on trying.
       void storeReached(store).then(() => {
@@ -103,11 +149,18 @@ function storedMembers(needs: Needs): Members {
       });
     },
     async close() {
-      await lease.close();
+      await Promise.all([lease.close(), keeper?.close()]);
       view.close();
       await store.close();
     },
   };
+}
+
+/** An embedded store lives and ends with the workers, so it is never away alone. */
+function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
+  const { redisUrl, redisPrefix, storeSocket, dataDir } = settings;
+  if (storeSocket !== undefined || redisUrl === undefined) return undefined;
+  return createSnapshotFile({ dataDir, storeName: `${redisUrl}\n${redisPrefix}`, log });
 }
 
 // --- from a list ---
@@ -136,7 +189,9 @@ function fixedMembers({ settings, log }: Needs): Members {
     isLeased: false,
     storeHealth: () => undefined,
     refused: () => [],
-    async start() {},
+    start: async () => [],
+    isRecalled: false,
+    keep() {},
     announce() {},
     async close() {},
   };

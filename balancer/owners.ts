@@ -14,8 +14,8 @@ export interface Owners {
   set(key: SessionKey, worker: WorkerId, epoch: number): void;
   /** For a key that somebody chose: it may stand for another session from now on. */
   delete(key: SessionKey): void;
-  /** The newest `max`, the one that was learnt last at the end. */
-  newest(max: number): IterableIterator<readonly [SessionKey, Owner]>;
+  /** The newest `max` as of now, the one that was learnt last at the end. */
+  newest(max: number): readonly (readonly [SessionKey, Owner])[];
   /** Counts changes. */
   readonly revision: number;
 }
@@ -46,10 +46,7 @@ export function createOwners(
     delete(key) {
       if (ownersByKey.delete(key)) revision++;
     },
-    *newest(max) {
-      let left = ownersByKey.size - max;
-      for (const entry of ownersByKey) if (left-- <= 0) yield entry;
-    },
+    newest: (max) => [...ownersByKey].slice(-max),
     get revision() {
       return revision;
     },

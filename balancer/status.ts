@@ -13,7 +13,7 @@ import type { Members } from "./members.ts";
 export function statusOf(parts: {
   dataPath: Pick<DataPath, "listener" | "directory" | "tunnels">;
   clock: Clock;
-  members: Pick<Members, "view" | "storeHealth" | "refused">;
+  members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
 }): StatusSource {
   const { listener, directory, tunnels } = parts.dataPath;
@@ -24,7 +24,10 @@ export function statusOf(parts: {
       return {
         notReady: directory.usable > 0 ? [] : ["no worker takes new sessions"],
         // The last view of the workers goes on being used.
-        degraded: store?.state === "away" ? [`store: ${store.reason}`] : [],
+        degraded: [
+          ...(store?.state === "away" ? [`store: ${store.reason}`] : []),
+          ...(members.isRecalled ? ["the workers are those of the last snapshot"] : []),
+        ],
       };
     },
     view: () => ({

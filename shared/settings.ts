@@ -141,7 +141,7 @@ export const SETTINGS = {
     type: "text",
     default: ".edge",
     roles: [...ALL, "command"],
-    why: "Folder for what must outlive a restart: the secret, the certificate, the journal of the embedded store.",
+    why: "Folder for what must outlive a restart: the secret, the certificate, the journal of the embedded store, what a balancer knew last of its workers.",
   },
   storeSocket: {
     env: "CT_STORE_SOCKET",

@@ -10,6 +10,7 @@ import type { DownstreamLimits } from "../../balancer/downstream.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
+import type { KnownOwner } from "../../balancer/snapshot.ts";
 import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { type Clock, systemClock } from "../../shared/clock.ts";
@@ -277,6 +278,7 @@ export interface RigOptions {
   port?: number;
   clock?: Clock;
   probe?: Probe;
+  knownOwners?: readonly KnownOwner[];
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
@@ -310,6 +312,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       probe: options.probe ?? quietProbe,
       isLeased: true,
     },
+    knownOwners: options.knownOwners ?? [],
     clock: options.clock ?? systemClock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     counters,

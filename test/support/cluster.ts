@@ -4,6 +4,9 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import { buildOnce } from "./build.ts";
@@ -146,9 +149,10 @@ interface Ready {
 
 /** Starts a program of dist/ on loopback and on free ports, as it would be by an edge. */
 export function launch(program: Program, options: ProcessOptions = {}): Run {
+  const dataDir = mkdtempSync(join(tmpdir(), "ct-member-"));
   const child = fork(`${ROOT}dist/${program}/main.js`, [], {
     execArgv: clockArguments(options.clockOffsetMs),
-    env: environment(options.env ?? {}),
+    env: environment({ CT_DATA_DIR: dataDir, ...options.env }),
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   // Tests that are cut short leave nothing behind.
@@ -171,7 +175,9 @@ export function launch(program: Program, options: ProcessOptions = {}): Run {
   });
   const exited = once(child, "exit").then(() => {
     process.off("exit", killAtExit);
-    return performance.now();
+    const atMs = performance.now();
+    rmSync(dataDir, { recursive: true, force: true });
+    return atMs;
   });
   const run: Run = {
     child,

@@ -49,7 +49,7 @@ describe("the view of the members", () => {
   }
 
   /** A view of a store that says what the test says. */
-  async function openOver(first: Partial<Membership>) {
+  async function openOver(first: Partial<Membership> | Error) {
     let seen: Partial<Membership> | Error = first;
     const opened = open({
       async members() {
@@ -223,6 +223,36 @@ describe("the view of the members", () => {
     const { view } = await openOver({ members: [worker("worker-1")], booted: false });
     expect(ids(view)).toEqual(["worker-1"]);
     expect(view.fresh).toBe(true);
+  });
+
+  it("recalls who was there in an earlier life until the store says more", async () => {
+    const old = worker("worker-1");
+    const { view } = open({
+      members: async () => {
+        throw new StoreAwayError("members");
+      },
+    });
+    let told = 0;
+    view.onChange(() => told++);
+    await view.start();
+    view.recall([old]);
+    expect(view.workers).toEqual([old]);
+    expect(view.ring.members).toEqual(["worker-1"]);
+    expect(view.fresh).toBe(false);
+    expect(told).toBe(1);
+  });
+
+  it("keeps whom it recalled when the store comes back without a boot key, not when it is settled", async () => {
+    const gone = worker("worker-1");
+    const here = worker("worker-2");
+    const { view, show } = await openOver(new StoreAwayError("members"));
+    view.recall([gone]);
+    await show({ members: [here], booted: false });
+    expect(view.workers).toEqual([gone, here]);
+    await show({ members: [here] });
+    expect(view.workers).toEqual([here]);
+    view.recall([gone]);
+    expect(view.workers).toEqual([here]);
   });
 
   it("tells listeners of differences only, also when one of them throws, until they stop", async () => {
