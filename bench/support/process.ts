@@ -1,0 +1,112 @@
+/**
+ * A program under measurement: started on one core, asked for its CPU time and memory, ended. Linux only (/proc).
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
+
+/** The core of the program that is measured, and the one of everything else. Null on a machine with one core. */
+export const CORES = existsSync("/usr/bin/taskset") ? { measured: "0", others: "1" } : null;
+
+export interface Program {
+  readonly pid: number;
+  /** CPU time of the process and its children since its start, in ns, from the scheduler. */
+  cpuNs(): number;
+  /** Memory of its own: what would be free without it, in bytes. */
+  privateBytes(): number;
+  end(): Promise<void>;
+}
+
+/** Starts `command` on `core`; resolves when `port` accepts. Rejects with its output when it ends before. */
+export async function start(needs: {
+  command: readonly string[];
+  core: string | undefined;
+  port: number;
+  env?: Readonly<Record<string, string>>;
+}): Promise<Program> {
+  const pinned =
+    needs.core === undefined ? needs.command : ["taskset", "-c", needs.core, ...needs.command];
+  const [file = "", ...args] = pinned;
+  const child = spawn(file, args, {
+    env: { ...process.env, ...needs.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (bytes: Buffer) => {
+      output = (output + bytes.toString()).slice(-4000);
+    });
+  }
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  await accepting(needs.port, child, () => output);
+  const pid = child.pid ?? 0;
+  return {
+    pid,
+    cpuNs: () => sum(family(pid).flatMap(threadsOf).map(cpuOfThread)),
+    privateBytes: () => sum(family(pid).map(privateOf)),
+    async end() {
+      child.kill("SIGTERM");
+      const kill = setTimeout(() => child.kill("SIGKILL"), 3000);
+      await exited;
+      clearTimeout(kill);
+    },
+  };
+}
+
+const START_MS = 15_000;
+
+async function accepting(port: number, child: ChildProcess, output: () => string): Promise<void> {
+  const endMs = performance.now() + START_MS;
+  for (;;) {
+    if (await accepts(port)) return;
+    if (child.exitCode !== null || performance.now() > endMs) {
+      throw new Error(`${child.spawnargs.join(" ")} does not listen on ${port}: ${output()}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+/** The process and all below it (nginx's worker). */
+function family(pid: number): number[] {
+  const children = read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
+  return [pid, ...children.flatMap(family)];
+}
+
+function threadsOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
+}
+
+/** Field 1 of schedstat: time on the CPU in ns. */
+function cpuOfThread(path: string): number {
+  return Number(read(`${path}/schedstat`).split(" ")[0] ?? 0);
+}
+
+function privateOf(pid: number): number {
+  const rollup = read(`/proc/${pid}/smaps_rollup`);
+  const kilobytes = [...rollup.matchAll(/^Private_(?:Clean|Dirty): +(\d+)/gm)];
+  return sum(kilobytes.map(([, value]) => Number(value))) * 1024;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    // The thread or process has just ended.
+    return "";
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
