@@ -71,6 +71,8 @@ export interface OwnAnswer {
   readonly status: number;
   /** Bytes on the wire. */
   readonly text: string;
+  /** Of these, the head. */
+  readonly headBytes: number;
 }
 
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -157,5 +159,9 @@ function ownAnswer(
   if (context.close) fields.push(makeField("Connection", "close"));
   else if (context.minor === 0) fields.push(makeField("Connection", "keep-alive"));
   const head = serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields);
-  return { status, text: context.method === "HEAD" ? head : head + text };
+  return {
+    status,
+    text: context.method === "HEAD" ? head : head + text,
+    headBytes: head.length,
+  };
 }

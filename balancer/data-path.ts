@@ -15,6 +15,7 @@ import { createHolds } from "./holds.ts";
 import { type Listener, listen } from "./listener.ts";
 import type { Members } from "./members.ts";
 import { createExchange } from "./proxy.ts";
+import type { RequestLog } from "./request-log.ts";
 import type { KnownOwner } from "./snapshot.ts";
 import type { Certificate } from "./tls.ts";
 import type { BugReport, Transport } from "./transport/transport.ts";
@@ -39,6 +40,7 @@ export async function startDataPath(needs: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly requestLog: RequestLog;
   readonly trusted: TrustedProxies;
   readonly certificate: Certificate | undefined;
   readonly bind: string;
@@ -67,7 +69,7 @@ export async function startDataPath(needs: {
   });
   for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
   const holds = createHolds({ clock });
-  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, holds, clock, log };
+  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, holds, clock };
   const listener = await listen({
     ...needs,
     transport,

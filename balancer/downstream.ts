@@ -3,13 +3,20 @@
  * that what was answered arrives.
  */
 import type { Counters } from "../shared/metrics.ts";
-import { type AnswerContext, ClientTimeoutError, errorAnswer, type OwnAnswer } from "./answers.ts";
+import {
+  type AnswerContext,
+  ClientTimeoutError,
+  errorAnswer,
+  type OwnAnswer,
+  statusOf,
+} from "./answers.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { isForwardableTrailer } from "./headers.ts";
 import { HttpSyntaxError } from "./http1/fields.ts";
 import { BodyReader } from "./http1/framing.ts";
 import { HeadCollector, parseRequestHead, type RequestHead } from "./http1/head.ts";
 import type { HttpLimits } from "./http1/limits.ts";
+import type { RequestLog } from "./request-log.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
 
 /** What a client may send, and its time limits in ms. */
@@ -42,6 +49,8 @@ export interface Client {
   readonly secure: boolean;
   /** Sends an interim answer (1xx); the answer itself has not begun by it. */
   sendInterim(pieces: readonly Piece[]): void;
+  /** Says what the answer is that is sent next, and how many bytes its head has. */
+  beginAnswer(status: number, headBytes: number): void;
   /** Sends part of the answer. False: stop until `onDrain`. */
   send(pieces: readonly Piece[]): boolean;
   /** The worker does not take the body as fast as it comes. */
@@ -50,9 +59,9 @@ export interface Client {
   /** The answer is complete. */
   finish(keepAlive: boolean): void;
   /** The answer can not be completed: the client must not take what it got for all. */
-  cut(): void;
-  /** Answers an error, or cuts when an answer has begun. */
-  fail(error: unknown): void;
+  cut(error: unknown, worker: string | undefined): void;
+  /** Answers an error, or cuts when an answer has begun. `worker`: `host:port` of the one that failed, if one did. */
+  fail(error: unknown, worker: string | undefined): void;
   answer(make: (context: AnswerContext) => OwnAnswer): void;
   /** Gives the connection away, to a tunnel; its handler must be set at once. */
   detach(): Detached;
@@ -64,15 +73,22 @@ export interface Detached {
   readonly early: readonly Buffer[];
   /** Whether the client has ended its side. */
   readonly ended: boolean;
+  /** To be called when the connection is over, with what was sent to the client behind the answer's head. */
+  readonly onServed: (bodyBytes: number) => void;
 }
 
 export interface DownstreamNeeds {
   readonly deadlines: Deadlines;
   readonly limits: DownstreamLimits;
   readonly counters: Counters;
+  readonly requestLog: RequestLog;
   readonly nextRequestId: () => string;
   readonly createExchange: (head: RequestHead, client: Client) => Exchange;
 }
+
+const SWITCHING_PROTOCOLS = 101;
+/** nginx's word in its log for a client that went away before it was answered. */
+const CLIENT_CLOSED_REQUEST = 499;
 
 /** Bytes of the next requests that are kept while one is answered. */
 const MAX_HELD_BYTES = 65_536;
@@ -124,6 +140,13 @@ class Downstream implements ConnectionHandler, Client {
   /** Whether the client does not take the answer as fast as it comes. */
   #stalled = false;
   #answerBegun = false;
+  /** What the answer is, once that is known; 0 before. */
+  #status = 0;
+  #answerHeadBytes = 0;
+  #sentBytes = 0;
+  /** Whether a request waits for its line in the log. */
+  #unreported = false;
+  #requestLine = "";
   /** Whether the client ended its side. */
   #ended = false;
   /** What was unsent when the end of the last answer was last looked at. */
@@ -225,10 +248,8 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   #begin(head: RequestHead): void {
-    this.requestId = this.#needs.nextRequestId();
+    this.#expectAnswer(head, head.line);
     this.#isFirst = false;
-    this.#head = head;
-    this.#answerBegun = false;
     this.#body = new BodyReader(head.framing, {
       sender: "downstream",
       keepChunks: true,
@@ -241,6 +262,18 @@ class Downstream implements ConnectionHandler, Client {
     this.#exchange = exchange;
     exchange.start();
     if (this.#state === "answer") exchange.onBodyEnd();
+  }
+
+  /** A request is there, or what came of one that cannot be read (`head` undefined): it will have one line in the log. */
+  #expectAnswer(head: RequestHead | undefined, line: string): void {
+    this.requestId = this.#needs.nextRequestId();
+    this.#head = head;
+    this.#requestLine = line;
+    this.#answerBegun = false;
+    this.#status = 0;
+    this.#answerHeadBytes = 0;
+    this.#sentBytes = 0;
+    this.#unreported = true;
   }
 
   #readBody(bytes: Buffer, at: number): number {
@@ -283,8 +316,14 @@ class Downstream implements ConnectionHandler, Client {
     this.#rearm();
   }
 
+  beginAnswer(status: number, headBytes: number): void {
+    this.#status = status;
+    this.#answerHeadBytes = headBytes;
+  }
+
   send(pieces: readonly Piece[]): boolean {
     this.#answerBegun = true;
+    for (const piece of pieces) this.#sentBytes += piece.length;
     const more = this.#connection.write(pieces);
     this.#stalled = !more;
     this.#rearm();
@@ -306,6 +345,7 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   finish(keepAlive: boolean): void {
+    this.#report(0, 0);
     const complete = this.#state === "answer";
     this.#exchange = undefined;
     this.#body = undefined;
@@ -320,22 +360,23 @@ class Downstream implements ConnectionHandler, Client {
     if (!this.#reading) this.#readHeld();
   }
 
-  cut(): void {
+  cut(error: unknown, worker: string | undefined): void {
+    this.#reportFailure(error, 0, worker);
+    this.#report(this.#answerBegun ? this.#status : statusOf(error), this.#connection.pendingBytes);
     this.#exchange = undefined;
     this.#state = "gone";
     this.#connection.reset();
   }
 
-  fail(error: unknown): void {
+  fail(error: unknown, worker: string | undefined): void {
     if (this.#answerBegun) {
-      this.cut();
+      this.cut(error, worker);
       return;
     }
-    this.answer((context) => {
-      const own = errorAnswer(error, context);
-      this.#needs.counters.count("balancer.failed", String(own.status));
-      return own;
-    });
+    const status = statusOf(error);
+    this.#needs.counters.count("balancer.failed", String(status));
+    this.#reportFailure(error, status, worker);
+    this.answer((context) => errorAnswer(error, context));
   }
 
   answer(make: (context: AnswerContext) => OwnAnswer): void {
@@ -346,6 +387,7 @@ class Downstream implements ConnectionHandler, Client {
       minor: this.#head?.minor ?? 1,
       method: this.#head?.method ?? "GET",
     });
+    this.beginAnswer(own.status, own.headBytes);
     this.send([own.text]);
     this.finish(keepAlive);
   }
@@ -354,8 +396,43 @@ class Downstream implements ConnectionHandler, Client {
     const early = this.#held;
     this.#held = [];
     this.#exchange = undefined;
+    const onServed = (bodyBytes: number): void => {
+      this.#status = SWITCHING_PROTOCOLS;
+      this.#answerHeadBytes = 0;
+      this.#sentBytes = bodyBytes;
+      this.#unreported = true;
+      this.#report(0, 0);
+    };
+    this.#unreported = false;
     this.#leave();
-    return { connection: this.#connection, early, ended: this.#ended };
+    return { connection: this.#connection, early, ended: this.#ended, onServed };
+  }
+
+  // --- the log ---
+
+  /** `status`: what is said when no answer has begun. `unsentBytes`: of what was written, what the client did not get. */
+  #report(status: number, unsentBytes: number): void {
+    if (!this.#unreported) return;
+    this.#unreported = false;
+    this.#needs.requestLog.served({
+      peerAddress: this.remoteAddress,
+      requestLine: this.#requestLine,
+      fields: this.#head?.fields ?? [],
+      status: this.#answerBegun || status === 0 ? this.#status : status,
+      bodyBytes: Math.max(0, this.#sentBytes - this.#answerHeadBytes - unsentBytes),
+    });
+  }
+
+  #reportFailure(error: unknown, status: number, worker: string | undefined): void {
+    this.#needs.requestLog.failed({
+      error,
+      status,
+      worker,
+      peerAddress: this.remoteAddress,
+      requestId: this.requestId,
+      requestLine: this.#requestLine,
+      host: this.#head?.host,
+    });
   }
 
   // --- ends ---
@@ -364,17 +441,14 @@ class Downstream implements ConnectionHandler, Client {
   #refuse(error: HttpSyntaxError): void {
     this.#needs.counters.count("balancer.refused", error.reason);
     this.#abandon();
-    if (this.#state === "head") {
-      this.requestId = this.#needs.nextRequestId();
-      this.#answerBegun = false;
-      this.#head = undefined;
-    }
+    if (this.#state === "head") this.#expectAnswer(undefined, this.#collector.firstLine());
     if (this.#answerBegun) {
-      this.cut();
+      this.cut(error, undefined);
       return;
     }
     // Not "answer": nothing after these bytes is read.
     this.#state = "body";
+    this.#reportFailure(error, error.status, undefined);
     this.answer((context) => errorAnswer(error, context));
   }
 
@@ -385,6 +459,7 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   #leave(): void {
+    this.#report(CLIENT_CLOSED_REQUEST, this.#connection.pendingBytes);
     this.#state = "gone";
     this.#deadline.close();
     this.#onOver();
@@ -441,10 +516,8 @@ class Downstream implements ConnectionHandler, Client {
       this.#linger();
       return;
     }
-    this.requestId = this.#needs.nextRequestId();
-    this.#answerBegun = false;
-    this.#head = undefined;
-    this.fail(new ClientTimeoutError());
+    this.#expectAnswer(undefined, this.#collector.firstLine());
+    this.fail(new ClientTimeoutError(), undefined);
   }
 
   #giveUpRequest(): void {
@@ -454,7 +527,7 @@ class Downstream implements ConnectionHandler, Client {
       this.#connection.destroy();
     } else if (onClient) {
       this.#abandon();
-      this.fail(new ClientTimeoutError());
+      this.fail(new ClientTimeoutError(), undefined);
     } else {
       this.#exchange?.onTimeout();
     }

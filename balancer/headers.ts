@@ -153,7 +153,7 @@ function forwardingFields(head: RequestHead, hop: Hop): Field[] {
   const fields = [
     makeField("X-Forwarded-For", chain),
     makeField("X-Forwarded-Proto", said("x-forwarded-proto") ?? proto),
-    makeField("X-Real-IP", said("x-real-ip") ?? clientAddress(chain, hop.trusted)),
+    makeField("X-Real-IP", said("x-real-ip") ?? lastUntrusted(chain, hop.trusted)),
     makeField("Forwarded", earlier === undefined ? seen : `${earlier}, ${seen}`),
   ];
   const forwardedHost = said("x-forwarded-host") ?? head.host;
@@ -178,8 +178,18 @@ function describeHop(address: string, proto: string, host: string): string {
   return `for=${node || "unknown"}${named};proto=${proto}`;
 }
 
+/** The client of a request whose connection comes from `peerAddress`, as far as trusted proxies vouch for it. */
+export function clientAddress(
+  fields: readonly Field[],
+  peerAddress: string,
+  trusted: TrustedProxies,
+): string {
+  const before = joinValues(fields, "x-forwarded-for");
+  return lastUntrusted(before === undefined ? peerAddress : `${before}, ${peerAddress}`, trusted);
+}
+
 /** The last address of the chain that is no trusted proxy: what stands before it, the client may have made up. */
-function clientAddress(chain: string, trusted: TrustedProxies): string {
+function lastUntrusted(chain: string, trusted: TrustedProxies): string {
   const addresses = chain.split(",");
   let address = "";
   while (addresses.length > 0) {

@@ -22,6 +22,7 @@ import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
 import { createMembers } from "./members.ts";
+import { createRequestLog } from "./request-log.ts";
 import { statusOf } from "./status.ts";
 import { loadCertificate } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
@@ -72,6 +73,11 @@ async function startBalancer(settings: Settings): Promise<void> {
 
   const certificate = loadCertificate({ cert: settings.tlsCert, key: settings.tlsKey });
   const trusted = createTrustedProxies(settings.trustedProxies);
+  const requestLog = createRequestLog({ folder: settings.logDir, trusted, clock, log, counters });
+  process.on("SIGHUP", () => {
+    log.info({}, "SIGHUP: opening the logs anew");
+    requestLog.reopen();
+  });
 
   const members = createMembers({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
@@ -96,6 +102,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     clock,
     log,
     counters,
+    requestLog,
     trusted,
     certificate,
     limits: settings,
@@ -103,6 +110,11 @@ async function startBalancer(settings: Settings): Promise<void> {
   shutdown.add("traffic", () => dataPath.close());
   members.keep(dataPath.directory);
   measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
+  // Not a part to be shut down: what the last requests have to say comes after the traffic has ended.
+  process.once("exit", () => {
+    dataPath.tunnels.reportOpen();
+    requestLog.close();
+  });
 
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));

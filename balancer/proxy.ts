@@ -4,9 +4,8 @@
  */
 import type { Clock, Timer } from "../shared/clock.ts";
 import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../shared/edge-headers.ts";
-import { EdgeError } from "../shared/errors.ts";
+import type { EdgeError } from "../shared/errors.ts";
 import { isSessionId, isWorkerName, type SessionKey, toSessionKey } from "../shared/ids.ts";
-import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import {
   BusyError,
@@ -14,7 +13,6 @@ import {
   MovingError,
   type MovingReason,
   NoUpstreamError,
-  statusOf,
 } from "./answers.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
@@ -64,7 +62,6 @@ export interface ProxyNeeds {
   readonly counters: Counters;
   readonly holds: Holds;
   readonly clock: Clock;
-  readonly log: Log;
 }
 
 /** The story of the request with this head. */
@@ -282,7 +279,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#leave();
     if (upstream === undefined) return;
     if (this.#answerBegun) {
-      this.#cut();
+      this.#over = true;
+      this.#client.cut(error, upstream.host);
       return;
     }
     const stale = connection?.isReused === true && !connection.isAnswered;
@@ -448,7 +446,9 @@ class ProxyExchange implements Exchange, AnswerHandler {
       close: !this.#keepAlive,
       minor: this.#head.minor,
     });
-    this.#outbox.push(serializeHead(statusLine(head.status, head.reason), fields));
+    const text = serializeHead(statusLine(head.status, head.reason), fields);
+    this.#client.beginAnswer(head.status, text.length);
+    this.#outbox.push(text);
   }
 
   /** Polls are left out: they wait until there is something to tell. */
@@ -609,19 +609,11 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#leave();
   }
 
-  #cut(): void {
-    this.#over = true;
-    this.#client.cut();
-  }
-
   #fail(error: unknown): void {
     if (this.#over) return;
     this.#over = true;
-    const status = statusOf(error);
-    const fields = { requestId: this.#client.requestId, rule: this.#decision?.rule, err: error };
-    if (error instanceof EdgeError) this.#needs.log.warn({ status, ...fields }, "a request failed");
-    else this.#needs.log.error({ status, ...fields }, "a request failed inside the balancer");
-    this.#client.fail(error);
+    const isOfWorker = error instanceof UpstreamError || error instanceof BusyError;
+    this.#client.fail(error, isOfWorker ? this.#decision?.upstream?.host : undefined);
   }
 }
 

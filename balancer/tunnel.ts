@@ -74,6 +74,8 @@ export interface Tunnels {
   endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
   /** Ends all of them by FIN, at once. */
   endAll(): void;
+  /** Writes the lines of those that are open into the access log: the process ends now. */
+  reportOpen(): void;
   readonly size: number;
 }
 
@@ -125,7 +127,7 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
 
   return {
     open({ client, worker, upstream, answer, rest, session }) {
-      const tunnel = new Tunnel(client.connection, worker, upstream, session, () => {
+      const tunnel = new Tunnel(client, worker, upstream, session, () => {
         upstream.inFlight--;
         stopWatching();
         forget(tunnel);
@@ -146,6 +148,9 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
       ending = [];
       for (const tunnel of [...all]) tunnel.end(clock);
     },
+    reportOpen() {
+      for (const tunnel of all) tunnel.report();
+    },
     get size() {
       return all.size;
     },
@@ -158,26 +163,33 @@ class Tunnel {
   readonly #client: Connection;
   readonly #worker: Connection;
   readonly #onOver: () => void;
+  readonly #onServed: (bodyBytes: number) => void;
   #openSides = 2;
+  #bytesToClient = 0;
+  #reported = false;
 
   constructor(
-    client: Connection,
+    { connection: client, onServed }: Detached,
     worker: Connection,
     upstream: Upstream,
     session: { readonly id: SessionKey; readonly epoch: number } | undefined,
     onOver: () => void,
   ) {
     this.#client = client;
+    this.#onServed = onServed;
     this.#worker = worker;
     this.upstream = upstream;
     this.session = session;
     this.#onOver = onOver;
-    client.handler = this.#copy(client, worker);
-    worker.handler = this.#copy(worker, client);
+    client.handler = this.#copy(client, worker, () => {});
+    worker.handler = this.#copy(worker, client, (bytes) => {
+      this.#bytesToClient += bytes;
+    });
   }
 
   /** Sends what is there already. */
   begin(answer: string, rest: Buffer, client: Detached): void {
+    this.#bytesToClient = rest.length;
     const first: Piece[] = rest.length > 0 ? [answer, rest] : [answer];
     if (!this.#client.write(first)) this.#worker.pause();
     const more = client.early.length === 0 || this.#worker.write(client.early);
@@ -197,9 +209,17 @@ class Tunnel {
     });
   }
 
-  #copy(from: Connection, to: Connection): ConnectionHandler {
+  /** Its line in the access log: one, at its end. */
+  report(): void {
+    if (this.#reported) return;
+    this.#reported = true;
+    this.#onServed(this.#bytesToClient);
+  }
+
+  #copy(from: Connection, to: Connection, count: (bytes: number) => void): ConnectionHandler {
     return {
       onData(bytes) {
+        count(bytes.length);
         if (!to.write([bytes])) from.pause();
       },
       onEnd: () => to.end(),
@@ -208,7 +228,9 @@ class Tunnel {
         if (error === undefined) to.end();
         else to.reset();
         this.#openSides--;
-        if (this.#openSides === 0) this.#onOver();
+        if (this.#openSides > 0) return;
+        this.report();
+        this.#onOver();
       },
     };
   }

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { freePort } from "../test/support/ports.ts";
 import { echo, openTunnels, wrk } from "./support/load.ts";
 import { CORES, start } from "./support/process.ts";
-import { type Proxy, startProxies } from "./support/proxies.ts";
+import { type Contender, startProxies } from "./support/proxies.ts";
 import { writeResults } from "./support/results.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
@@ -24,7 +24,7 @@ interface Question {
   readonly name: string;
   readonly unit: string;
   /** One figure of one proxy. */
-  measure(proxy: Proxy, folder: string): Promise<number>;
+  measure(proxy: Contender, folder: string): Promise<number>;
 }
 
 const QUESTIONS: readonly Question[] = [
@@ -92,7 +92,7 @@ const QUESTIONS: readonly Question[] = [
   },
 ];
 
-async function cpuPerOperation(proxy: Proxy, load: () => Promise<number>): Promise<number> {
+async function cpuPerOperation(proxy: Contender, load: () => Promise<number>): Promise<number> {
   const before = proxy.program.cpuNs();
   const operations = await load();
   return (proxy.program.cpuNs() - before) / 1000 / operations;
@@ -136,7 +136,7 @@ export async function run(): Promise<void> {
 /** One round of each in turn, so that what the machine does meanwhile concerns all alike. The first one warms up. */
 async function interleave(
   question: Question,
-  proxies: readonly Proxy[],
+  proxies: readonly Contender[],
   folder: string,
 ): Promise<Record<string, Summary>> {
   const rounds = new Map<string, number[]>(proxies.map(({ name }) => [name, []]));

@@ -5,7 +5,7 @@
 
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, unknownSettings } from "../shared/config.ts";
 import { createLog } from "../shared/log.ts";
@@ -77,7 +77,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     }
     reportDroppedLines();
 
-    const settings = await completeSettings(given, dataDir);
+    const settings = await completeSettings(given, { dataDir, logDir: dirname(logFile) });
     const edgeFile = join(dataDir, "edge.json");
     const supervisor: Supervisor = createSupervisor({
       settings,
@@ -170,15 +170,18 @@ function readEdgeSettings(flags: Record<string, unknown>): Settings {
   return settings;
 }
 
-/** The settings with what the edge makes itself: absolute data directory, secret, certificate. */
-async function completeSettings(given: Settings, dataDir: string): Promise<Settings> {
+/** The settings with what the edge makes itself: absolute folders, secret, certificate. */
+async function completeSettings(
+  given: Settings,
+  { dataDir, logDir }: { dataDir: string; logDir: string },
+): Promise<Settings> {
   const secret = given.secret ?? keepSecret(dataDir);
   const { serverUrl } = given;
   const made =
     given.tlsCert === undefined
       ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
       : { cert: given.tlsCert, key: given.tlsKey };
-  return { ...given, dataDir, secret, tlsCert: made.cert, tlsKey: made.key };
+  return { ...given, dataDir, logDir, secret, tlsCert: made.cert, tlsKey: made.key };
 }
 
 /** Whoever reads the file sees all of it or what was there before. */

@@ -495,7 +495,7 @@ export const SETTINGS = {
     type: "text",
     default: undefined,
     roles: ALL,
-    why: "Folder for server.log (default for `ct-edge`: logs/ in CT_DATA_DIR); standard output has the same lines.",
+    why: "Folder for server.log of `ct-edge` (there by default: logs/ in CT_DATA_DIR) and for access.log and error.log of a balancer, which alone writes none unless this is set.",
   },
   logLevel: {
     env: "CT_LOG_LEVEL",

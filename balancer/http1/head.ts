@@ -7,6 +7,8 @@ import type { Framing } from "./framing.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./limits.ts";
 
 export interface RequestHead {
+  /** The request line as received. */
+  readonly line: string;
   readonly method: string;
   /** As it goes to the worker: origin-form (an absolute-form's path and query, bytes unchanged), or `*`. */
   readonly target: string;
@@ -39,6 +41,7 @@ export interface ResponseHead {
 }
 
 const MAX_METHOD_BYTES = 32;
+const MAX_SHOWN_LINE = 2048;
 /** Method, two blanks, version, CRLF: what a request line has beside its target. */
 const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 
@@ -97,8 +100,31 @@ export class HeadCollector {
     return this.#text;
   }
 
+  /**
+   * The first line of the head that was pushed last, as far as it came, but no more than `MAX_SHOWN_LINE` of it: for the
+   * log, when the head is refused.
+   */
+  firstLine(): string {
+    if (this.#held !== undefined) this.#keepFirstLine(this.#held, this.#heldBytes);
+    return this.#text.split(/\r?\n/, 1)[0] ?? "";
+  }
+
+  #keepFirstLine(bytes: Buffer, end: number): void {
+    const start = this.#headStart;
+    this.#text = bytes.toString("latin1", start, Math.min(end, start + MAX_SHOWN_LINE));
+  }
+
   /** Looks at the lines that are complete; returns the offset after the blank line, or -1. `origin`: where bytes count from. */
   #scan(bytes: Buffer, end: number, origin: number): number {
+    try {
+      return this.#scanLines(bytes, end, origin);
+    } catch (error) {
+      this.#keepFirstLine(bytes, end);
+      throw error;
+    }
+  }
+
+  #scanLines(bytes: Buffer, end: number, origin: number): number {
     for (;;) {
       const lf = bytes.indexOf(LF, this.#lineStart);
       const complete = lf >= 0 && lf < end;
@@ -170,6 +196,7 @@ export function parseRequestHead(
   const { target, authority } = parseTarget(method, rawTarget);
   const host = checkHost(fields, minor, authority);
   return {
+    line: startLine,
     method,
     target,
     minor,

@@ -8,21 +8,21 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CORES, type Program, start } from "./process.ts";
 
-export interface Proxy {
+export interface Contender {
   readonly name: string;
   readonly port: number;
   readonly program: Program;
 }
 
 /** How a proxy is started in front of these workers (ports of the loopback address), with `folder` for its files. */
-export interface ProxyKind {
+export interface ContenderKind {
   readonly name: string;
   /** Undefined when it is not installed. */
   version(): string | undefined;
-  start(needs: { port: number; workers: readonly number[]; folder: string }): Promise<Proxy>;
+  start(needs: { port: number; workers: readonly number[]; folder: string }): Promise<Contender>;
 }
 
-export const PROXIES: readonly ProxyKind[] = [
+export const PROXIES: readonly ContenderKind[] = [
   {
     name: "ours",
     version: () => `Node ${process.version}`,
@@ -79,8 +79,8 @@ export async function startProxies(needs: {
   ports: readonly number[];
   workers: readonly number[];
   folder: string;
-}): Promise<Proxy[]> {
-  const proxies: Proxy[] = [];
+}): Promise<Contender[]> {
+  const proxies: Contender[] = [];
   for (const [index, kind] of PROXIES.entries()) {
     const version = kind.version();
     if (version === undefined) {

@@ -5,7 +5,7 @@
 import { createServer, type Socket } from "node:net";
 
 const SMALL = Buffer.from(
-  "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n" + "x".repeat(64),
+  `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n${"x".repeat(64)}`,
 );
 const BODY = Buffer.alloc(1024 * 1024, "x");
 const LARGE = Buffer.concat([

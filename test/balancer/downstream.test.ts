@@ -35,12 +35,14 @@ class StubbornConnection implements Connection {
 let clock: StepClock;
 let connection: StubbornConnection;
 let client: Client;
+let served: number[];
 let ends: string[];
 
 beforeEach(() => {
   clock = createStepClock();
   connection = new StubbornConnection();
   ends = [];
+  served = [];
   serveClient(
     connection,
     {
@@ -58,6 +60,12 @@ beforeEach(() => {
         upstreamTimeoutMs: 60_000,
       },
       counters: createCounters(),
+      requestLog: {
+        served: ({ status }) => served.push(status),
+        failed() {},
+        reopen() {},
+        close() {},
+      },
       nextRequestId: () => "id",
       createExchange(_head, theClient) {
         client = theClient;

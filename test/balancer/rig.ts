@@ -10,6 +10,7 @@ import type { DownstreamLimits } from "../../balancer/downstream.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
+import { createRequestLog, type RequestLog } from "../../balancer/request-log.ts";
 import type { KnownOwner } from "../../balancer/snapshot.ts";
 import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
@@ -256,6 +257,7 @@ export interface Rig {
   readonly view: FakeView;
   readonly counters: Counters;
   readonly bugs: unknown[];
+  readonly requestLog: RequestLog;
   readonly port: number;
   /** Records that the store knows. */
   readonly records: Map<SessionKey, SessionRecord>;
@@ -277,6 +279,8 @@ export interface RigOptions {
   trusted?: readonly string[];
   port?: number;
   clock?: Clock;
+  /** Where access.log and error.log go; nowhere by default. */
+  logDir?: string;
   probe?: Probe;
   knownOwners?: readonly KnownOwner[];
 }
@@ -297,6 +301,10 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     tlsHandshakeTimeoutMs: 5000,
     ...options.limits,
   };
+  const clock = options.clock ?? systemClock;
+  const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+  const trusted = createTrustedProxies(options.trusted ?? []);
+  const requestLog = createRequestLog({ folder: options.logDir, trusted, clock, log, counters });
   const path = await startDataPath({
     transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
     reportBug: (error) => bugs.push(error),
@@ -313,10 +321,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       isLeased: true,
     },
     knownOwners: options.knownOwners ?? [],
-    clock: options.clock ?? systemClock,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    clock,
+    log,
     counters,
-    trusted: createTrustedProxies(options.trusted ?? []),
+    requestLog,
+    trusted,
     certificate: options.certificate,
     bind: "127.0.0.1",
     port: options.port ?? 0,
@@ -332,6 +341,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     view,
     counters,
     bugs,
+    requestLog,
     records,
     lookups: 0,
     port: path.listener.httpPort,
@@ -352,6 +362,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     async close() {
       for (const client of clients) client.socket.destroy();
       path.close();
+      requestLog.close();
     },
   };
   return rig;

@@ -1,0 +1,152 @@
+/**
+ * Where it is told what became of each request: access.log and error.log in CT_LOG_DIR, and the program's own log for
+ * what the operator should look at. Never blocks, never fails: see shared/line-file.ts.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Clock } from "../shared/clock.ts";
+import { SettingError } from "../shared/config.ts";
+import { describeError, EdgeError } from "../shared/errors.ts";
+import { createLineFile, type LineFile } from "../shared/line-file.ts";
+import type { Log } from "../shared/log.ts";
+import type { Counters } from "../shared/metrics.ts";
+import { accessLine, logTime, type Served } from "./access-log.ts";
+import { errorLine, type Failed, levelOf } from "./error-log.ts";
+import type { TrustedProxies } from "./headers.ts";
+
+export interface RequestLog {
+  /** An answer is over; called once for each request that was answered or given up. */
+  served(served: Served): void;
+  /** A request failed in the balancer or at a worker; `served` is called for it too. */
+  failed(failed: Failed): void;
+  /** Opens the files anew, after they were renamed. */
+  reopen(): void;
+  /** Writes what waits, and closes the files. */
+  close(): void;
+}
+
+/** Lines wait so long for others. */
+const GATHER_MS = 100;
+/** How often lost lines are counted, and how often they are told of at most. */
+const COUNT_PERIOD_MS = 1000;
+const TELL_PERIOD_MS = 10_000;
+/** Failed requests that are told of in the program's log within a second; all are in error.log. */
+const MAX_TOLD_PER_SECOND = 10;
+
+/** `folder` is CT_LOG_DIR; without it there are no files. Throws `SettingError` when one cannot be opened. */
+export function createRequestLog(needs: {
+  folder: string | undefined;
+  trusted: TrustedProxies;
+  clock: Clock;
+  log: Log;
+  counters: Counters;
+}): RequestLog {
+  const { clock, log, trusted } = needs;
+  const files = needs.folder === undefined ? undefined : openFiles(resolve(needs.folder), needs);
+  const told = createLimit(clock);
+  let second = 0;
+  let time = "";
+
+  return {
+    served(served) {
+      if (files === undefined) return;
+      const now = clock.wallMs();
+      if (now - second >= 1000 || now < second) {
+        second = now - (now % 1000);
+        time = logTime(now);
+      }
+      files.access.write(accessLine(served, trusted, time));
+    },
+    failed(failed) {
+      files?.error.write(errorLine(failed, clock.wallMs(), process.pid));
+      if (levelOf(failed) !== "error" || !told.take()) return;
+      const { error: err, status, requestId, worker } = failed;
+      if (err instanceof EdgeError)
+        log.warn({ status, requestId, worker, err }, "a request failed");
+      else {
+        log.error({ status, requestId, worker, err }, "a request failed inside the balancer");
+      }
+    },
+    reopen() {
+      files?.reopen();
+    },
+    close() {
+      files?.close();
+    },
+  };
+}
+
+interface Files {
+  readonly access: LineFile;
+  readonly error: LineFile;
+  reopen(): void;
+  close(): void;
+}
+
+function openFiles(folder: string, needs: { clock: Clock; log: Log; counters: Counters }): Files {
+  const { clock, log, counters } = needs;
+  const access = createLineFile({ clock, ms: GATHER_MS });
+  const error = createLineFile({ clock, ms: GATHER_MS });
+  const files: readonly [string, LineFile][] = [
+    [join(folder, "access.log"), access],
+    [join(folder, "error.log"), error],
+  ];
+  try {
+    // Not its parents: Node tries to make those for ever where none can be made (/proc).
+    if (!existsSync(folder)) mkdirSync(folder);
+    for (const [path, file] of files) file.open(path);
+  } catch (problem) {
+    throw new SettingError(
+      `CT_LOG_DIR=${folder}: access.log and error.log cannot be written there (${describeError(problem)}); name a folder that can be written`,
+    );
+  }
+
+  let untold = 0;
+  let toldMs = Number.NEGATIVE_INFINITY;
+  function countDropped(): void {
+    let dropped = 0;
+    for (const [, file] of files) dropped += file.takeDropped();
+    untold += dropped;
+    if (dropped > 0) counters.count("log.lines_dropped", "", dropped);
+    if (untold === 0 || clock.nowMs() - toldMs < TELL_PERIOD_MS) return;
+    log.warn({ dropped: untold, folder }, "log lines were dropped; check the space on its disk");
+    untold = 0;
+    toldMs = clock.nowMs();
+  }
+  const reporting = clock.every(COUNT_PERIOD_MS, countDropped);
+
+  return {
+    access,
+    error,
+    reopen() {
+      for (const [path, file] of files) {
+        try {
+          file.open(path);
+        } catch (err) {
+          log.error({ file: path, err }, "a log cannot be opened anew; the file of before is used");
+        }
+      }
+    },
+    close() {
+      reporting.cancel();
+      for (const [, file] of files) file.close();
+      countDropped();
+    },
+  };
+}
+
+/** So many in a second, and no more. */
+function createLimit(clock: Clock): { take(): boolean } {
+  let sinceMs = Number.NEGATIVE_INFINITY;
+  let taken = 0;
+  return {
+    take() {
+      const now = clock.nowMs();
+      if (now - sinceMs >= 1000) {
+        sinceMs = now;
+        taken = 0;
+      }
+      return ++taken <= MAX_TOLD_PER_SECOND;
+    },
+  };
+}
