@@ -1,0 +1,462 @@
+/** What is offered of a folder, what is not and why, and how changes are seen. */
+
+import { createHash } from "node:crypto";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { type Clock, systemClock } from "../../../shared/clock.ts";
+import { type Catalog, createCatalog } from "../../../worker/clients/catalog.ts";
+import { reasonOf } from "../../../worker/clients/folder.ts";
+import { createScanner, type Offer } from "../../../worker/clients/scan.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+import {
+  bomb,
+  encrypted,
+  pluginJar,
+  pluginXml,
+  pluginZip,
+  put,
+  putRepository,
+  vsix,
+  zip,
+} from "../../support/plugins.ts";
+import { until } from "../../support/until.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ct-clients-"));
+  return () => rmSync(folder, { recursive: true, force: true });
+});
+
+/** One look, at a time at which nothing is young any more. */
+async function look(at = folder): Promise<Offer> {
+  const clock = { wallMs: () => Date.now() + 60_000, nowMs: () => 0 };
+  const { offer } = await createScanner({ folder: at, clock }).scan();
+  return offer;
+}
+
+/** Why a file is not offered. */
+async function reason(file: string): Promise<string | undefined> {
+  const { problems } = await look();
+  return problems.find((problem) => problem.file === file)?.reason;
+}
+
+describe("what is read", () => {
+  test("an extension of VS Code is what its manifest says, whatever the file is called", async () => {
+    const icon = Buffer.from("png");
+    const options = { version: "1.10.0", targetPlatform: "linux-x64", preRelease: true, icon };
+    put(folder, "vscode/other-9.9.9.vsix", await vsix(options));
+    const { vscode, problems } = await look();
+    expect(problems).toEqual([]);
+    expect(vscode).toMatchObject([
+      {
+        publisher: "acme",
+        name: "collab",
+        version: "1.10.0",
+        targetPlatform: "linux-x64",
+        preRelease: true,
+        displayName: "Collab",
+        description: "Works together",
+        tags: ["pair", "live"],
+        categories: ["Other"],
+        assets: {
+          "Microsoft.VisualStudio.Code.Manifest": "extension/package.json",
+          "Microsoft.VisualStudio.Services.Icons.Default": "extension/icon.png",
+        },
+        file: { name: "other-9.9.9.vsix" },
+      },
+    ]);
+  });
+
+  test.each([
+    { form: "a jar", file: "p.jar", make: pluginJar },
+    { form: "a zip", file: "p.zip", make: pluginZip },
+    {
+      form: "a zip with stored jars",
+      file: "p.zip",
+      make: (options: object) => pluginZip({ ...options, compress: false }),
+    },
+    {
+      form: "a zip with its descriptor beside lib",
+      file: "p.zip",
+      make: (options: { icon?: string }) =>
+        zip({
+          "collab/META-INF/plugin.xml": pluginXml({ ...options }),
+          "collab/META-INF/pluginIcon.svg": options.icon ?? "",
+        }),
+    },
+  ])("a plugin of JetBrains as $form", async ({ file, make }) => {
+    const options = { since: "231", until: "241.*", icon: "<svg/>" };
+    put(folder, `intellij/${file}`, await make(options));
+    const { intellij, problems } = await look();
+    expect(problems).toEqual([]);
+    expect(intellij).toMatchObject([
+      {
+        id: "com.acme.collab",
+        name: "Collab",
+        version: "1.0",
+        sinceBuild: "231",
+        untilBuild: "241.*",
+        vendor: { name: "Acme", email: "a@example.com", url: "https://example.com" },
+        description: "<b>Works</b> together",
+        changeNotes: "more & better",
+        depends: ["com.intellij.modules.platform"],
+        icon: "<svg/>",
+      },
+    ]);
+  });
+
+  test("a plugin without an id is called by its name; an old descriptor may name a DTD", async () => {
+    const descriptor =
+      '<!DOCTYPE idea-plugin PUBLIC "Plugin/DTD" "http://127.0.0.1:1/plugin.dtd">' +
+      "<idea-plugin><name>Old One</name><version>3</version></idea-plugin>";
+    put(folder, "intellij/p.jar", await zip({ "META-INF/plugin.xml": descriptor }));
+    expect((await look()).intellij).toMatchObject([{ id: "Old One", version: "3" }]);
+  });
+
+  test("an Eclipse repository, with the features that people pick", async () => {
+    await putRepository(join(folder, "eclipse"));
+    const { eclipse, problems } = await look();
+    expect(problems).toEqual([]);
+    expect(eclipse).toMatchObject({
+      features: [{ id: "com.acme.collab", label: "Collab", version: "1.2.3.v2030" }],
+      bundles: ["com.acme.collab.core_1.2.3.v2030.jar", "com.acme.collab.ui_1.2.3.v2030.jar"],
+    });
+  });
+
+  test("nothing of an empty folder, or of none", async () => {
+    const nothing = { vscode: [], intellij: [], eclipse: undefined, problems: [] };
+    expect(await look()).toEqual(nothing);
+    expect(await look(join(folder, "missing"))).toEqual(nothing);
+    for (const name of ["vscode", "intellij", "eclipse"]) mkdirSync(join(folder, name));
+    expect(await look()).toEqual(nothing);
+  });
+
+  test("a link within the folder is followed", async () => {
+    put(folder, "..data/v.vsix", await vsix());
+    mkdirSync(join(folder, "vscode"));
+    symlinkSync("../..data/v.vsix", join(folder, "vscode/v.vsix"));
+    expect((await look()).vscode).toMatchObject([{ name: "collab", file: { name: "v.vsix" } }]);
+  });
+});
+
+describe("what is not offered", () => {
+  test("hidden and unfinished files, without a word", async () => {
+    const good = await vsix();
+    for (const name of [".v.vsix", "v.vsix.part", "v.vsix~", "v.vsix.crdownload", "x.tmp"]) {
+      put(folder, `vscode/${name}`, good);
+    }
+    expect(await look()).toMatchObject({ vscode: [], problems: [] });
+  });
+
+  test.each<[string, () => Promise<string | Buffer>, RegExp]>([
+    ["text", async () => "no archive at all, but long enough to be one", /no complete zip archive/],
+    ["an empty file", async () => "", /no complete zip archive/],
+    ["a truncated one", async () => (await vsix()).subarray(0, -30), /no complete zip archive/],
+    ["half of one", async () => (await vsix()).subarray(0, 400), /no complete zip archive/],
+    ["a password-protected one", async () => encrypted(await vsix()), /password-protected/],
+    ["one without a manifest", () => zip({ a: "b" }), /no extension\.vsixmanifest in it/],
+    ["a plugin of JetBrains", () => pluginZip(), /no extension\.vsixmanifest in it/],
+    [
+      "a manifest that is no XML",
+      () => vsix({ entries: { "extension.vsixmanifest": "<PackageManifest" } }),
+      /no correct XML/,
+    ],
+    [
+      "another root",
+      () => vsix({ entries: { "extension.vsixmanifest": "<a/>" } }),
+      /has no <PackageManifest>/,
+    ],
+    ["an id that is a path", () => vsix({ name: "../x" }), /Id "\.\.\/x" is none/],
+    ["a version that is none", () => vsix({ version: "1.0" }), /"1\.0" is no semantic version/],
+    [
+      "a package.json of another extension",
+      () =>
+        vsix({
+          entries: { "extension/package.json": '{"name":"x","publisher":"y","version":"1.0.0"}' },
+        }),
+      /says acme\.collab@1\.0\.0, .* says y\.x@1\.0\.0/,
+    ],
+    [
+      "a package.json that is no JSON",
+      () => vsix({ entries: { "extension/package.json": "{" } }),
+      /is no JSON/,
+    ],
+    [
+      "a manifest of 2 MiB",
+      () => vsix({ entries: { "extension.vsixmanifest": " ".repeat(2 * 1024 * 1024) } }),
+      /larger than 1048576 bytes/,
+    ],
+    ["a bomb", () => bomb(300 * 1024 * 1024), /zip bomb/],
+  ])("%s as .vsix", async (_, make, expected) => {
+    put(folder, "vscode/bad.vsix", await make());
+    put(folder, "vscode/good.vsix", await vsix());
+    expect(await reason("vscode/bad.vsix")).toMatch(expected);
+    expect((await look()).vscode).toHaveLength(1);
+  });
+
+  test("entities that grow without end are not resolved", async () => {
+    const manifest = `<!DOCTYPE x [<!ENTITY a "${"x".repeat(5000)}">]><PackageManifest>${"&a;".repeat(5000)}</PackageManifest>`;
+    put(folder, "vscode/bad.vsix", await vsix({ entries: { "extension.vsixmanifest": manifest } }));
+    expect(await reason("vscode/bad.vsix")).toMatch(/no correct XML/);
+  });
+
+  test("a damaged entry", async () => {
+    const archive = await zip(
+      { "META-INF/plugin.xml": pluginXml({ version: "1.0" }) },
+      { compress: false },
+    );
+    const at = archive.indexOf("<version>1.0");
+    archive.write("2", at + "<version>".length);
+    put(folder, "intellij/bad.jar", archive);
+    expect(await reason("intellij/bad.jar")).toMatch(/damaged/);
+  });
+
+  test.each<[string, () => Promise<Buffer>, RegExp]>([
+    [
+      "no descriptor",
+      () => zip({ "x/lib/a.jar": "", "x/readme": "" }),
+      /no complete zip|no META-INF/,
+    ],
+    [
+      "no version",
+      () => zip({ "META-INF/plugin.xml": "<idea-plugin><id>a</id></idea-plugin>" }),
+      /no usable version/,
+    ],
+    [
+      "a bomb within",
+      () => bomb(70 * 1024 * 1024, "x/lib/x.jar"),
+      /too large to be looked into: x\/lib\/x\.jar/,
+    ],
+    [
+      "a path out of it",
+      async () => {
+        const archive = await zip({ "META-INF/plugin.xml": pluginXml(), "aa/evil.txt": "x" });
+        for (let at = archive.indexOf("aa/evil"); at >= 0; at = archive.indexOf("aa/evil")) {
+          archive.write("../evil", at);
+        }
+        return archive;
+      },
+      /invalid relative path/,
+    ],
+  ])("%s in a plugin of JetBrains", async (_, make, expected) => {
+    put(folder, "intellij/bad.zip", await make());
+    expect(await reason("intellij/bad.zip")).toMatch(expected);
+  });
+
+  test("the second of two files with one id and version; other platforms are others", async () => {
+    put(folder, "vscode/b.vsix", await vsix());
+    put(folder, "vscode/a.vsix", await vsix({ publisher: "ACME" }));
+    put(folder, "vscode/c.vsix", await vsix({ targetPlatform: "win32-x64" }));
+    put(folder, "intellij/1.zip", await pluginZip());
+    put(folder, "intellij/2.jar", await pluginJar());
+    const { vscode, intellij, problems } = await look();
+    expect(vscode.map(({ file }) => file.name)).toEqual(["a.vsix", "c.vsix"]);
+    expect(intellij.map(({ file }) => file.name)).toEqual(["1.zip"]);
+    expect(problems).toEqual([
+      {
+        file: "vscode/b.vsix",
+        reason: "it is the same id and version as a.vsix: acme.collab 1.0.0",
+      },
+      {
+        file: "intellij/2.jar",
+        reason: "it is the same id and version as 1.zip: com.acme.collab 1.0",
+      },
+    ]);
+  });
+
+  test("what is no file of the right name, and what lies elsewhere", async () => {
+    const outside = mkdtempSync(join(tmpdir(), "ct-outside-"));
+    onTestFinished(() => rmSync(outside, { recursive: true, force: true }));
+    put(outside, "secret.vsix", await vsix());
+    put(folder, "vscode/readme.txt", "x");
+    put(folder, "vscode/a.zip", await vsix());
+    put(folder, "vscode/con.vsix", await vsix());
+    mkdirSync(join(folder, "vscode/folder.vsix"));
+    symlinkSync(join(outside, "secret.vsix"), join(folder, "vscode/out.vsix"));
+    symlinkSync("missing.vsix", join(folder, "vscode/nowhere.vsix"));
+    symlinkSync("loop.vsix", join(folder, "vscode/loop.vsix"));
+    symlinkSync(outside, join(folder, "intellij"));
+    symlinkSync(outside, join(folder, "eclipse"));
+    const { vscode, intellij, eclipse, problems } = await look();
+    expect([vscode, intellij, eclipse]).toEqual([[], [], undefined]);
+    const reasons = Object.fromEntries(problems.map(({ file, reason }) => [file, reason]));
+    expect(reasons).toEqual({
+      "vscode/readme.txt": "its name does not end in .vsix",
+      "vscode/a.zip": "its name does not end in .vsix",
+      "vscode/con.vsix": "its name is a device on Windows",
+      "vscode/folder.vsix": "it is no file",
+      "vscode/out.vsix": "it is a link that leads out of the folder",
+      "vscode/nowhere.vsix": "it is a link that leads nowhere",
+      "vscode/loop.vsix": "it is a link that leads to itself",
+      "intellij/": "it is a link that leads out of the folder",
+      "eclipse/": "it is a link that leads out of the folder",
+    });
+  });
+
+  test("a file that may not be read is told by what the system says", () => {
+    expect(reasonOf(Object.assign(new Error(), { code: "EACCES" }))).toBe(
+      "this user may not read it",
+    );
+  });
+
+  test("an Eclipse folder that is no repository, and mirrors that it should not have", async () => {
+    put(folder, "eclipse/readme.txt", "x");
+    expect(await reason("eclipse/")).toMatch(/no p2 repository/);
+    const property = '<property name="p2.mirrorsURL" value="http://mirrors.example.com"/>';
+    await putRepository(join(folder, "eclipse"), { properties: property });
+    expect(await reason("eclipse/artifacts")).toMatch(
+      /to http:\/\/mirrors\.example\.com for mirrors/,
+    );
+    expect((await look()).eclipse?.features).toHaveLength(1);
+  });
+});
+
+// --- over time ---
+
+function open(
+  options: { readonly clock?: Clock; readonly indexFile?: string; speaks?: boolean } = {},
+) {
+  const { log, lines } = createTestLog();
+  const catalog = createCatalog({
+    folder,
+    clock: options.clock ?? systemClock,
+    indexFile: options.indexFile,
+    speaks: options.speaks ?? true,
+    log,
+  });
+  onTestFinished(() => catalog.close());
+  return { catalog, lines };
+}
+
+const versionsOf = (catalog: Catalog) => catalog.offer.vscode.map(({ version }) => version).sort();
+
+describe("without a restart", () => {
+  test("files come, change and go", async () => {
+    const { catalog } = open();
+    await catalog.ready();
+    expect(versionsOf(catalog)).toEqual([]);
+    put(folder, "vscode/a.vsix", await vsix());
+    await until("the first is offered", () => versionsOf(catalog).join() === "1.0.0");
+    writeFileSync(join(folder, "vscode/a.vsix"), await vsix({ version: "1.1.0" }));
+    put(folder, "vscode/b.vsix", await vsix({ version: "2.0.0" }));
+    await until("both are offered", () => versionsOf(catalog).join() === "1.1.0,2.0.0");
+    unlinkSync(join(folder, "vscode/a.vsix"));
+    await until("one is offered", () => versionsOf(catalog).join() === "2.0.0");
+    await putRepository(join(folder, "eclipse"));
+    await until("the repository is offered", () => catalog.offer.eclipse?.features.length === 1);
+    await putRepository(join(folder, "eclipse"), { version: "2.0.0" });
+    await until("its new feature is there", () => catalog.offer.eclipse?.features.length === 2);
+    rmSync(folder, { recursive: true });
+    await until("nothing is offered", () => versionsOf(catalog).length === 0);
+  });
+
+  test("a file that is still copied is offered when it is whole, and nothing is said meanwhile", async () => {
+    const { catalog, lines } = open();
+    await catalog.ready();
+    const whole = await vsix({ entries: { "extension/data": Buffer.alloc(300_000, "x") } });
+    const path = put(folder, "vscode/a.vsix", whole.subarray(0, 100));
+    const step = Math.ceil(whole.length / 8);
+    for (let at = 100; at < whole.length; at += step) {
+      const looked = catalog.offer;
+      appendFileSync(path, whole.subarray(at, at + step));
+      expect(looked.vscode).toEqual([]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until("it is offered", () => versionsOf(catalog).length === 1);
+    expect(lines.filter((line) => line.includes("a.vsix"))).toEqual([]);
+  });
+
+  test("a bad file is spoken of once, and again only when it comes back", {
+    timeout: 60_000,
+  }, async () => {
+    const { catalog, lines } = open();
+    const said = () => lines.filter((line) => line.includes("vscode/bad.vsix"));
+    const path = put(folder, "vscode/bad.vsix", "nothing");
+    await until("it is spoken of", () => said().length > 0, 20_000);
+    expect(said()).toHaveLength(1);
+    expect(said()[0]).toMatch(/WARN a file of the clients folder is not offered .*no complete zip/);
+    put(folder, "vscode/good.vsix", await vsix());
+    await until("the good one is offered", () => versionsOf(catalog).length === 1);
+    expect(said()).toHaveLength(1);
+    renameSync(path, join(folder, "bad"));
+    await until("it is gone", () => catalog.offer.problems.length === 0);
+    renameSync(join(folder, "bad"), path);
+    await until("it is spoken of again", () => said().length === 2, 20_000);
+  });
+
+  test("one of several workers speaks", async () => {
+    put(folder, "vscode/readme.txt", "x");
+    const { catalog, lines } = open({ speaks: false });
+    await catalog.ready();
+    expect(catalog.offer.problems).toHaveLength(1);
+    expect(lines.filter((line) => !line.includes("DEBUG"))).toEqual([]);
+  });
+
+  test("the digest of each file becomes known", async () => {
+    const bytes = await vsix();
+    put(folder, "vscode/a.vsix", bytes);
+    const { catalog } = open();
+    const digest = await until("it is known", () => {
+      const [extension] = catalog.offer.vscode;
+      return extension && catalog.digestOf(extension.file);
+    });
+    expect(digest).toBe(createHash("sha256").update(bytes).digest("hex"));
+  });
+});
+
+describe("what is remembered", () => {
+  const old = new Date(Date.now() - 100_000);
+
+  /** The next run believes what is written there; so this shows that it did not read the archive. */
+  async function runTwice(between: (index: string) => void): Promise<string[]> {
+    const indexFile = join(folder, "index.json");
+    utimesSync(put(folder, "vscode/a.vsix", await vsix()), old, old);
+    const first = open({ indexFile });
+    await until("the index is written", () => {
+      const index = readFileSync(indexFile, "utf8");
+      return index.includes("1.0.0");
+    });
+    first.catalog.close();
+    between(indexFile);
+    const second = open({ indexFile });
+    await second.catalog.ready();
+    return until("it is offered", () => {
+      const versions = versionsOf(second.catalog);
+      return versions.length > 0 && versions;
+    });
+  }
+
+  test("spares the next run the reading of unchanged files", async () => {
+    const rewrite = (index: string) => {
+      const text = readFileSync(index, "utf8");
+      writeFileSync(index, text.replaceAll("1.0.0", "7.7.7"));
+    };
+    expect(await runTwice(rewrite)).toEqual(["7.7.7"]);
+  });
+
+  test("does not count for a file that has changed", async () => {
+    const changed = await vsix({ version: "1.2.3" });
+    const rewrite = () => writeFileSync(join(folder, "vscode/a.vsix"), changed);
+    expect(await runTwice(rewrite)).toEqual(["1.2.3"]);
+  });
+
+  test.each(["", "{", '{"format":1,"known":{"vscode/a.vsix":{"stamp":1}},"digests":{}}', "[]"])(
+    "is ignored when it is nonsense: %s",
+    async (nonsense) => {
+      expect(await runTwice((index) => writeFileSync(index, nonsense))).toEqual(["1.0.0"]);
+    },
+  );
+});

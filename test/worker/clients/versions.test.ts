@@ -1,0 +1,93 @@
+/** Which version is newer, and which builds a plugin is for. */
+import { expect, test } from "vitest";
+import { bundleOf, countsAsDownload } from "../../../worker/clients/p2.ts";
+import {
+  compareOsgiVersions,
+  compareVersions,
+  fitsBuild,
+  isBuild,
+} from "../../../worker/clients/versions.ts";
+
+test("versions of plugins in order, numbers by value and words by rank", () => {
+  const ordered = [
+    "0.9",
+    "1.0-SNAPSHOT",
+    "1.0-M1",
+    "1.0-alpha",
+    "1.0-alpha.2",
+    "1.0-beta",
+    "1.0-rc1",
+    "1.0-rc2",
+    "1.0",
+    "1.0.1",
+    "1.2",
+    "1.9",
+    "1.10",
+    "2.0.0-beta.1",
+    "2.0.0",
+    "2024.1.10",
+    "2024.10.1",
+  ];
+  for (let i = 0; i < ordered.length; i++) {
+    for (let j = 0; j < ordered.length; j++) {
+      const difference = compareVersions(ordered[i] ?? "", ordered[j] ?? "");
+      expect([ordered[i], ordered[j], Math.sign(difference)]).toEqual([
+        ordered[i],
+        ordered[j],
+        Math.sign(i - j),
+      ]);
+    }
+  }
+  expect(compareVersions("1.10", "1.9")).toBeGreaterThan(0);
+  expect(compareVersions("1.0", "1.0-beta")).toBeGreaterThan(0);
+  expect(compareVersions("1.0", "1.0.0")).toBe(0);
+  expect(compareVersions("1.0+abc", "1.0+def")).toBe(0);
+});
+
+test.each([
+  ["IU-242.21829.142", "241", "242.*", true],
+  ["242.21829.142", "242.21829.142", "242.21829.142", true],
+  ["IC-243.1", "241", "242.*", false],
+  ["IC-240.9999", "241", undefined, false],
+  ["IC-999.1", "241", undefined, true],
+  ["PY-242.1", undefined, "242.0.5", false],
+  ["RD-242.SNAPSHOT", "242.100", "242.*", true],
+  ["WS-251.5", undefined, undefined, true],
+  ["IU-242.10", "242.9", "242.11", true],
+])("a plugin and the build %s, from %s until %s: %s", (build, sinceBuild, untilBuild, fits) => {
+  expect(
+    fitsBuild(build, {
+      ...(sinceBuild !== undefined && { sinceBuild }),
+      ...(untilBuild !== undefined && { untilBuild }),
+    }),
+  ).toBe(fits);
+});
+
+test("what is no build", () => {
+  expect(["", "IU-", "x", "IU-242.x", "../242", "242..1"].map(isBuild)).toEqual(
+    Array(6).fill(false),
+  );
+});
+
+test("versions of Eclipse, the last part as text", () => {
+  expect(compareOsgiVersions("1.10.0", "1.9.9")).toBeGreaterThan(0);
+  expect(compareOsgiVersions("1.0.0.v2030", "1.0.0.v2029")).toBeGreaterThan(0);
+  expect(compareOsgiVersions("1.0.0", "1.0.0")).toBe(0);
+});
+
+test("the bundle in a path, and which of them stands for a download", () => {
+  expect(bundleOf("plugins/com.acme.core_1.2.3.v20300101-1200.jar")).toEqual({
+    id: "com.acme.core",
+    version: "1.2.3.v20300101-1200",
+  });
+  expect(bundleOf("releases/plugins/a_b_1.0.0.v1_2.jar")).toEqual({
+    id: "a_b",
+    version: "1.0.0.v1_2",
+  });
+  for (const path of ["content.jar", "features/a_1.0.0.jar", "plugins/a_1.0.0.jar.pack.gz"]) {
+    expect(bundleOf(path)).toBeUndefined();
+  }
+  const bundles = ["a.core_1.0.0.jar", "a.ui_1.0.0.jar"];
+  expect(["a.core", "a.ui"].map((id) => countsAsDownload(id, bundles))).toEqual([true, false]);
+  expect(countsAsDownload("a.ui", ["a.ui_1.0.0.jar"])).toBe(true);
+});

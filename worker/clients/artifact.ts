@@ -1,0 +1,99 @@
+/**
+ * What is offered: one plugin build for one IDE, as read from inside its archive. The same shapes are kept in a file
+ * between two runs, and are checked when they are read back.
+ */
+import { z } from "zod";
+
+/** The families of IDEs, as the folders and the URLs name them. */
+export type Ide = "vscode" | "intellij" | "eclipse";
+
+/** The file that an artifact came in. */
+export interface ArtifactFile {
+  /** Name within its folder, and in URLs. */
+  readonly name: string;
+  /** Where it is on this machine. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly mtimeMs: number;
+}
+
+/** Longer texts are cut: they are shown in lists only. */
+export const MAX_TEXT_CHARS = 32 * 1024;
+
+const text = z.string().max(MAX_TEXT_CHARS);
+const shortText = z.string().max(1024);
+
+export const vscodeFactsSchema = z.object({
+  ide: z.literal("vscode"),
+  publisher: shortText,
+  name: shortText,
+  /** Semantic version. */
+  version: shortText,
+  /** `universal`, or a platform like `linux-x64`. */
+  targetPlatform: shortText,
+  preRelease: z.boolean(),
+  displayName: shortText,
+  description: text,
+  categories: z.array(shortText),
+  tags: z.array(shortText),
+  /** Of the manifest, as clients read them: engine, dependencies, kinds. */
+  properties: z.array(z.object({ key: shortText, value: text })),
+  /** Type of an asset to its entry in the archive. */
+  assets: z.record(shortText, shortText),
+});
+
+export const intellijFactsSchema = z.object({
+  ide: z.literal("intellij"),
+  id: shortText,
+  name: shortText,
+  version: shortText,
+  sinceBuild: shortText.exactOptional(),
+  untilBuild: shortText.exactOptional(),
+  vendor: z.object({ name: shortText, email: shortText, url: shortText }),
+  description: text,
+  changeNotes: text,
+  /** Modules that it cannot do without. */
+  depends: z.array(shortText),
+  /** SVG. */
+  icon: text.exactOptional(),
+});
+
+export const featureFactsSchema = z.object({
+  ide: z.literal("eclipse"),
+  id: shortText,
+  label: shortText,
+  version: shortText,
+});
+
+export const factsSchema = z.discriminatedUnion("ide", [
+  vscodeFactsSchema,
+  intellijFactsSchema,
+  featureFactsSchema,
+]);
+
+export type VscodeFacts = z.infer<typeof vscodeFactsSchema>;
+export type IntellijFacts = z.infer<typeof intellijFactsSchema>;
+/** A feature of an Eclipse repository: what people pick there. */
+export type FeatureFacts = z.infer<typeof featureFactsSchema>;
+export type Facts = z.infer<typeof factsSchema>;
+
+export interface VscodeArtifact extends VscodeFacts {
+  readonly file: ArtifactFile;
+}
+export interface IntellijArtifact extends IntellijFacts {
+  readonly file: ArtifactFile;
+}
+export interface EclipseFeature extends FeatureFacts {
+  readonly file: ArtifactFile;
+}
+export type Artifact = VscodeArtifact | IntellijArtifact | EclipseFeature;
+
+/** `publisher.name` of an extension; how VS Code compares it, case does not matter. */
+export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">): string {
+  return `${extension.publisher}.${extension.name}`;
+}
+
+/** The first `MAX_TEXT_CHARS` (or `max`) characters. */
+export function cutText(value: string, max = MAX_TEXT_CHARS): string {
+  return value.length > max ? value.slice(0, max) : value;
+}

@@ -1,0 +1,149 @@
+/**
+ * What a .vsix file says of itself: `extension.vsixmanifest` describes the extension, and its package.json must agree,
+ * because that is what VS Code goes by after the installation.
+ */
+import semver from "semver";
+import { z } from "zod";
+import { type Archive, ArchiveError, openArchive } from "./archive.ts";
+import { cutText, type VscodeFacts } from "./artifact.ts";
+import { parseXml, type XmlNode } from "./xml.ts";
+
+const MANIFEST = "extension.vsixmanifest";
+const PACKAGE = "extension/package.json";
+const MAX_MANIFEST_BYTES = 1024 * 1024;
+/** The largest known ones have 600 KiB. */
+const MAX_PACKAGE_BYTES = 4 * 1024 * 1024;
+const MAX_ASSETS = 64;
+const MAX_SHORT_CHARS = 1024;
+
+/** Reads a .vsix file. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
+export async function readVsix(path: string): Promise<VscodeFacts> {
+  const archive = await openArchive(path, (name) => name === MANIFEST || name === PACKAGE);
+  try {
+    const manifest = parseXml(
+      MANIFEST,
+      await archive.read(MANIFEST, MAX_MANIFEST_BYTES),
+      "PackageManifest",
+    );
+    const facts = describeManifest(manifest);
+    await checkPackage(archive, facts);
+    return facts;
+  } finally {
+    await archive.close();
+  }
+}
+
+/** Contents of one entry of a .vsix file. Throws as `readVsix`. */
+export async function readVsixEntry(
+  path: string,
+  entry: string,
+  maxBytes: number,
+): Promise<Buffer> {
+  const archive = await openArchive(path, (name) => name === entry);
+  try {
+    return await archive.read(entry, maxBytes);
+  } finally {
+    await archive.close();
+  }
+}
+
+function describeManifest(manifest: XmlNode): VscodeFacts {
+  const metadata = manifest.child("Metadata");
+  const identity = metadata?.child("Identity");
+  if (metadata === undefined || identity === undefined) {
+    throw new ArchiveError(`${MANIFEST} has no <Identity>`);
+  }
+  const name = identity.attribute("Id") ?? "";
+  const publisher = identity.attribute("Publisher") ?? "";
+  const version = identity.attribute("Version") ?? "";
+  const targetPlatform = identity.attribute("TargetPlatform") || "universal";
+  for (const [what, value] of Object.entries({ Id: name, Publisher: publisher })) {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)) {
+      throw new ArchiveError(`its ${what} ${JSON.stringify(cutText(value, 50))} is none`);
+    }
+  }
+  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform)) {
+    throw new ArchiveError(`its platform ${JSON.stringify(cutText(targetPlatform, 50))} is none`);
+  }
+  if (version.length > 100 || semver.valid(version) !== version) {
+    throw new ArchiveError(
+      `its version ${JSON.stringify(cutText(version, 50))} is no semantic version`,
+    );
+  }
+  const properties = propertiesOf(metadata);
+  return {
+    ide: "vscode",
+    publisher,
+    name,
+    version,
+    targetPlatform,
+    preRelease: properties.some(
+      ({ key, value }) => key === "Microsoft.VisualStudio.Code.PreRelease" && value === "true",
+    ),
+    displayName: short(metadata.child("DisplayName")?.text) || name,
+    description: cutText(metadata.child("Description")?.text ?? ""),
+    categories: listOf(metadata.child("Categories")?.text),
+    tags: listOf(metadata.child("Tags")?.text),
+    properties,
+    assets: assetsOf(manifest),
+  };
+}
+
+function propertiesOf(metadata: XmlNode): VscodeFacts["properties"] {
+  const nodes = metadata.child("Properties")?.all("Property") ?? [];
+  return nodes.slice(0, 100).flatMap((node) => {
+    const key = node.attribute("Id");
+    if (key === undefined || key.length > MAX_SHORT_CHARS) return [];
+    return [{ key, value: cutText(node.attribute("Value") ?? "") }];
+  });
+}
+
+/** Types that clients ask for by name; which entry of the archive each is. */
+function assetsOf(manifest: XmlNode): Record<string, string> {
+  const nodes = manifest.child("Assets")?.all("Asset") ?? [];
+  const assets = nodes.slice(0, MAX_ASSETS).flatMap((node) => {
+    const type = node.attribute("Type");
+    const path = node.attribute("Path");
+    const isFit =
+      type !== undefined &&
+      path !== undefined &&
+      /^[A-Za-z0-9.]{1,200}$/.test(type) &&
+      path.length <= MAX_SHORT_CHARS &&
+      node.attribute("Addressable") !== "false";
+    return isFit ? [[type, path] as const] : [];
+  });
+  return { "Microsoft.VisualStudio.Code.Manifest": PACKAGE, ...Object.fromEntries(assets) };
+}
+
+const packageSchema = z.object({ name: z.string(), publisher: z.string(), version: z.string() });
+
+async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void> {
+  const text = (await archive.read(PACKAGE, MAX_PACKAGE_BYTES)).toString("utf8");
+  const parsed = packageSchema.safeParse(parseJson(text));
+  if (!parsed.success) {
+    throw new ArchiveError(`${PACKAGE} is no JSON with a name, a publisher and a version`);
+  }
+  const { name, publisher, version } = parsed.data;
+  const inside = `${publisher}.${name}@${version}`;
+  const outside = `${facts.publisher}.${facts.name}@${facts.version}`;
+  if (inside.toLowerCase() !== outside.toLowerCase()) {
+    throw new ArchiveError(`${MANIFEST} says ${outside}, ${PACKAGE} says ${cutText(inside, 200)}`);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch {
+    return undefined;
+  }
+}
+
+function listOf(text: string | undefined): string[] {
+  const items = (text ?? "").split(",").map((item) => item.trim());
+  return items.filter((item) => item !== "" && item.length <= MAX_SHORT_CHARS).slice(0, 100);
+}
+
+function short(text: string | undefined): string {
+  return cutText(text ?? "", MAX_SHORT_CHARS);
+}
