@@ -279,6 +279,14 @@ export const METRICS = {
     unit: "requests",
     meaning: "requests for operators' pages with wrong credentials",
   },
+  "worker.downloads": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "downloads of plugins and extensions begun, by IDE",
+    tag: "ide",
+    values: ["vscode", "intellij", "eclipse"],
+  },
   "worker.logins": {
     scope: "worker",
     kind: "counter",

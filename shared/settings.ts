@@ -260,6 +260,20 @@ export const SETTINGS = {
     roles: ["edge", "worker"],
     why: "Name of who runs this server, shown to clients.",
   },
+  clientsDir: {
+    env: "CT_CLIENTS_DIR",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker", "command"],
+    why: "Folder with the IDE plugins that /clients offers: vscode/*.vsix, intellij/*.zip, eclipse/ (default: clients/ in CT_DATA_DIR).",
+  },
+  noClients: {
+    env: "CT_NOCLIENTS",
+    type: "flag",
+    default: false,
+    roles: ["edge", "worker"],
+    why: "Turns /clients off.",
+  },
   dashboardUser: {
     env: "CT_DASHBOARD_USER",
     type: "text",

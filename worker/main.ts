@@ -34,6 +34,7 @@ import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
 import { createCensus } from "./census.ts";
+import { openClients } from "./clients/clients.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createTokens } from "./login/tokens.ts";
@@ -155,12 +156,16 @@ async function startWorker(settings: Settings): Promise<void> {
     urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
   });
   const credentials = createCredentials({ settings, store, clock, log, counters });
+  const clients = openClients({ settings, id, store, clock, log, counters });
+  if (clients !== undefined) shutdown.add("clients", () => clients.close());
   const api = await createApi({
     nameOwner: proofs.nameOwner,
     store,
     tokens,
     registry,
     origins,
+    credentials,
+    clients,
     clock,
     log,
     counters,

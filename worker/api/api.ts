@@ -11,6 +11,9 @@ import type { Log } from "../../shared/log.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { WorkerTag } from "../../shared/tag.ts";
+import { addClientsRoutes, type ClientsArea } from "../clients/routes.ts";
+import type { Credentials } from "../credentials/credentials.ts";
+import { createGate } from "../credentials/gate.ts";
 import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
@@ -51,6 +54,9 @@ export interface ApiNeeds {
   /** The owner of a session as whoever asked knows it. */
   readonly nameOwner: Proofs["nameOwner"];
   readonly origins: Origins;
+  readonly credentials: Pick<Credentials, "check">;
+  /** Undefined: no plugins are offered. */
+  readonly clients: ClientsArea | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -116,6 +122,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   addLoginRoutes({ ...parts, signIns: createSignIns(needs) });
   addSessionRoutes(parts);
   addPages(parts);
+  addClientsRoutes({ ...parts, gate: createGate(parts) });
   await app.ready();
 
   return {

@@ -11,6 +11,7 @@ import { abortOf } from "./abort.ts";
 import { infoAnswer, jsonAnswer, type Refuse, replyWith, textAnswer } from "./answers.ts";
 import type { Authentication } from "./authentication.ts";
 import { CLEARED_TOKEN_COOKIE, tokenCookie } from "./cookies.ts";
+import { parseJson } from "./json-bodies.ts";
 import type { Origins } from "./origins.ts";
 import type { Polls } from "./polls.ts";
 
@@ -130,15 +131,6 @@ function addForms(needs: Needs): void {
     for (const way of needs.ways) {
       app.post(way.form.endpoint, (request, reply) => takeForm(needs, way, request, reply));
     }
-  });
-}
-
-/** JSON without prototype tricks. An empty body is no body: the form's own check says what is missing. */
-function parseJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser("error", "error");
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    else void parse(request, body as string, done);
   });
 }
 

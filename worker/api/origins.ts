@@ -64,6 +64,18 @@ export function createOrigins(settings: {
   };
 }
 
+/** Where the client believes to be, for URLs that it is given; a host name that is none is not repeated to it. */
+export function publicOrigin(req: Head): string {
+  const origin = ownOrigin(req);
+  return origin !== undefined &&
+    /^https?:\/\/[A-Za-z0-9._-]+(:\d{1,5})?$|^https?:\/\/\[[0-9a-f:.]+\](:\d{1,5})?$/.test(
+      origin,
+    ) &&
+    URL.canParse(origin)
+    ? origin
+    : "http://localhost";
+}
+
 /** Where the client believes to be. */
 function ownOrigin(req: Head): string | undefined {
   const host = firstOf(req.headers["x-forwarded-host"]) ?? req.headers.host;

@@ -23,17 +23,24 @@ const PAGE_FIELDS = {
 /** Two years, as browsers' lists of such hosts ask for. */
 const HSTS = "max-age=63072000";
 
+/** What goes with a page of ours and with the files that belong to it. */
+export function pageFields(settings: {
+  readonly serverUrl: string | undefined;
+}): Record<string, string> {
+  return {
+    ...PAGE_FIELDS,
+    // Only when the operator says that this host is reached by HTTPS: it would also bind plain ports of the same host.
+    ...(settings.serverUrl !== undefined && { "strict-transport-security": HSTS }),
+  };
+}
+
 export function addPages(needs: {
   readonly app: FastifyInstance;
   readonly ways: readonly Pick<SignInWay, "name">[];
   readonly settings: { readonly serverUrl: string | undefined };
 }): void {
   const { app, ways, settings } = needs;
-  const fields = {
-    ...PAGE_FIELDS,
-    // Only when the operator says that this host is reached by HTTPS: it would also bind plain ports of the same host.
-    ...(settings.serverUrl !== undefined && { "strict-transport-security": HSTS }),
-  };
+  const fields = pageFields(settings);
   const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
   const files = [
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },

@@ -18,12 +18,31 @@ const METHODS_BY_PATH = {
   "/login.js": ["GET", "HEAD"],
   "/login.css": ["GET", "HEAD"],
   "/login.svg": ["GET", "HEAD"],
+  "/clients": ["GET", "HEAD"],
+  "/clients/": ["GET", "HEAD"],
+  "/clients/clients.css": ["GET", "HEAD"],
+  "/clients/downloads.csv": ["GET", "HEAD"],
+  "/clients/icons/:file": ["GET", "HEAD"],
+  "/clients/intellij/:file": ["GET", "HEAD"],
+  "/clients/vscode/:file": ["GET", "HEAD"],
+  "/clients/vscode/gallery/extensionquery": ["POST"],
+  "/clients/vscode/gallery/vscode/:publisher/:name/latest": ["GET", "HEAD"],
+  "/clients/vscode/gallery/publishers/:publisher/vsextensions/:name/:version/vspackage": [
+    "GET",
+    "HEAD",
+  ],
+  "/clients/vscode/gallery/publishers/:publisher/extensions/:name/:version/stats": ["POST"],
+  "/clients/vscode/gallery/itemName/:item/version/:version/statType/:type/vscodewebextension": [
+    "POST",
+  ],
+  "/clients/vscode/gallery/assets/:publisher/:name/:version/:platform/:type": ["GET", "HEAD"],
+  "/clients/eclipse/*": ["GET", "HEAD"],
   "/socket.io": ["GET", "POST"],
   "/socket.io/": ["GET", "POST"],
 } as const satisfies Record<string, readonly string[]>;
 
 const patterns = Object.entries(METHODS_BY_PATH).map(([path, methods]) => ({
-  path: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+")}$`),
+  path: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+").replace("*", ".+")}$`),
   methods,
 }));
 

@@ -14,6 +14,8 @@ import type { Store } from "../../../shared/store/store.ts";
 import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createOrigins } from "../../../worker/api/origins.ts";
+import { openClients } from "../../../worker/clients/clients.ts";
+import { createCredentials } from "../../../worker/credentials/credentials.ts";
 import { createHearsay, type Hearsay } from "../../../worker/hearsay.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createProofs } from "../../../worker/proofs.ts";
@@ -41,6 +43,10 @@ export interface WorkerOptions {
   readonly maxPeersPerSession?: number;
   readonly pollTimeoutMs?: number;
   readonly headTimeoutMs?: number;
+  /** Folder with plugins; without it the area is turned off. */
+  readonly clientsDir?: string;
+  /** Of the operator: `ops` and this password. */
+  readonly operatorPassword?: string;
 }
 
 export interface Answer {
@@ -124,8 +130,32 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     self,
     urlOf: (id) => (id === self.id ? url : undefined),
   });
+  const clients =
+    options.clientsDir === undefined
+      ? undefined
+      : openClients({
+          ...parts,
+          id,
+          settings: {
+            noClients: false,
+            clientsDir: options.clientsDir,
+            dataDir: `${options.clientsDir}/no-such-folder`,
+            storeSocket: undefined,
+          },
+        });
+  const credentials = createCredentials({
+    ...parts,
+    settings: {
+      dashboardUser: "ops",
+      dashboardPassword: options.operatorPassword ?? "operator",
+      logsUser: undefined,
+      logsPassword: undefined,
+    },
+  });
   const api = await createApi({
     ...parts,
+    clients,
+    credentials,
     nameOwner: proofs.nameOwner,
     registry,
     origins,
@@ -176,6 +206,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     await registry.close();
     await closed;
     await api.close();
+    await clients?.close();
   }
 
   const worker: Worker = {

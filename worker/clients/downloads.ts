@@ -1,0 +1,155 @@
+/**
+ * How often each plugin was downloaded: counted in the store, for the whole edge, per day (UTC), IDE, plugin and version,
+ * and as one total.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import { describeError } from "../../shared/errors.ts";
+import type { Log } from "../../shared/log.ts";
+import type { Counters } from "../../shared/metrics.ts";
+import type { Store } from "../../shared/store/store.ts";
+import type { Ide } from "./artifact.ts";
+
+export interface Downloads {
+  /** Counts one download now. Never fails: with the store away it is counted when that is back. */
+  count(ide: Ide, id: string, version: string): void;
+  /** All that was counted, by day, then IDE, plugin and version. Rejects with `StoreAwayError`. */
+  read(): Promise<readonly DownloadCount[]>;
+  /** Writes what is not yet in the store. */
+  close(): Promise<void>;
+}
+
+export interface DownloadCount {
+  /** `2030-01-31`. */
+  readonly day: string;
+  readonly ide: string;
+  readonly id: string;
+  readonly version: string;
+  readonly count: number;
+}
+
+/** The counter of all downloads ever. */
+export const TOTAL_DOWNLOADS = "downloads.total";
+const PREFIX = "downloads/";
+const RETRY_MS = 1000;
+/** Names that wait for the store to come back; beyond them only the total is counted. */
+const MAX_WAITING = 10_000;
+/** Of names of counters, which have 200 characters at most. */
+const MAX_ID_CHARS = 110;
+const MAX_VERSION_CHARS = 50;
+
+export function createDownloads(needs: {
+  readonly store: Pick<Store, "addToCounters" | "readCounters">;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly log: Log;
+}): Downloads {
+  const { store, clock, counters, log } = needs;
+  let waiting = new Map<string, number>();
+  let writing: Promise<void> | undefined;
+  let retry: { cancel(): void } | undefined;
+
+  function add(name: string, by: number): void {
+    if (waiting.has(name) || waiting.size < MAX_WAITING) {
+      waiting.set(name, (waiting.get(name) ?? 0) + by);
+    }
+  }
+
+  function write(): Promise<void> {
+    writing ??= writeAll().finally(() => {
+      writing = undefined;
+    });
+    return writing;
+  }
+
+  async function writeAll(): Promise<void> {
+    while (waiting.size > 0) {
+      const batch = waiting;
+      waiting = new Map();
+      try {
+        await store.addToCounters(Object.fromEntries(batch));
+      } catch (error) {
+        // It may have been written all the same: then it is counted twice, which is rarer than a store that is away.
+        for (const [name, by] of batch) add(name, by);
+        log.debug({ err: error, reason: describeError(error) }, "downloads wait to be counted");
+        retry ??= clock.after(RETRY_MS, () => {
+          retry = undefined;
+          void write();
+        });
+        return;
+      }
+    }
+  }
+
+  return {
+    count(ide, id, version) {
+      counters.count("worker.downloads", ide);
+      const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
+      add(TOTAL_DOWNLOADS, 1);
+      add(
+        [`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), encode(version, MAX_VERSION_CHARS)].join(
+          "/",
+        ),
+        1,
+      );
+      void write();
+    },
+    async read() {
+      const all = await store.readCounters(PREFIX);
+      const rows = Object.entries(all).flatMap(([name, count]) => readName(name, count) ?? []);
+      return rows.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+    },
+    async close() {
+      await write();
+      retry?.cancel();
+    },
+  };
+}
+
+function readName(name: string, count: number): DownloadCount | undefined {
+  const [, day, ide, id, version, more] = name.split("/");
+  if (!day || !ide || !id || !version || more !== undefined) return undefined;
+  return { day, ide, id: decode(id), version: decode(version), count };
+}
+
+function keyOf({ day, ide, id, version }: DownloadCount): string {
+  return [day, ide, id, version].join("\n");
+}
+
+// --- names of counters ---
+
+/** Letters, digits, dots and dashes stay, any other byte becomes `_XX`; longer names are cut. */
+function encode(text: string, maxChars: number): string {
+  let encoded = "";
+  for (const byte of Buffer.from(text)) {
+    const char = String.fromCharCode(byte);
+    const next = /[A-Za-z0-9.-]/.test(char)
+      ? char
+      : `_${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+    if (encoded.length + next.length > maxChars) break;
+    encoded += next;
+  }
+  return encoded || "_";
+}
+
+function decode(name: string): string {
+  const bytes = name.replace(/_([0-9A-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
+// --- for spreadsheets ---
+
+/** All of it as comma-separated values (RFC 4180), with a line of titles. Pure. */
+export function downloadsCsv(rows: readonly DownloadCount[]): string {
+  const lines = rows.map(({ day, ide, id, version, count }) =>
+    [day, ide, id, version, String(count)].map(csvCell).join(","),
+  );
+  return ["day,ide,id,version,downloads", ...lines].map((line) => `${line}\r\n`).join("");
+}
+
+/** A cell that a spreadsheet would take for a formula is made text. */
+function csvCell(value: string): string {
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
