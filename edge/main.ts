@@ -5,6 +5,7 @@
 import { Command } from "commander";
 import { settingOptions } from "../shared/config.ts";
 import { VERSION } from "../shared/version.ts";
+import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { listCommand } from "./commands/list.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
@@ -23,5 +24,6 @@ const program = new Command("ct-edge")
   .addCommand(listCommand())
   .addCommand(sessionsCommand())
   .addCommand(eventsCommand())
+  .addCommand(clientsCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 await program.parseAsync();

@@ -84,7 +84,7 @@ function storeOptions(): Option[] {
 }
 
 /** Resolves when all of it is written; whoever stops reading early (`head`) has seen enough. */
-async function print(text: string): Promise<void> {
+export async function print(text: string): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       process.stdout.once("error", reject);

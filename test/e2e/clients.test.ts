@@ -1,0 +1,132 @@
+/**
+ * IDE plugins through the balancer: an operator drops files, IDEs install, downloads are counted for the whole edge and
+ * are there after a restart.
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Agent, request } from "undici";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { ClientsAnswer } from "../../edge/commands/clients.ts";
+import { runCommand } from "../support/command.ts";
+import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { pluginZip, put, putRepository, vsix } from "../support/plugins.ts";
+import { until } from "../support/until.ts";
+
+let edge: EdgeProcess;
+let dataDir: string;
+const agent = new Agent({ connect: { rejectUnauthorized: false } });
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), "ct-edge-"));
+  edge = await startEdge({ dataDir });
+});
+afterAll(async () => {
+  await agent.destroy();
+  await edge.dispose();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+async function get(path: string, headers: Record<string, string> = {}) {
+  const answer = await request(edge.httpUrl + path, { headers, dispatcher: agent });
+  const body = Buffer.from(await answer.body.arrayBuffer());
+  return { status: answer.statusCode, headers: answer.headers, body, text: body.toString() };
+}
+
+const serverLog = () => readFileSync(join(dataDir, "logs/server.log"), "utf8");
+
+function authorization(): Record<string, string> {
+  const [, password = ""] = /ctuser and its password (\S+) /.exec(serverLog()) ?? [];
+  return { authorization: `Basic ${Buffer.from(`ctuser:${password}`).toString("base64")}` };
+}
+
+test("what is dropped into the folder is offered by every worker, and each download is counted once", async () => {
+  expect((await get("/clients")).text).toContain("No plugin is offered yet");
+  const extension = await vsix({ entries: { "extension/big": Buffer.alloc(3_000_000, "x") } });
+  put(dataDir, "clients/vscode/codetogether-onpremises-1.vsix", extension);
+  put(dataDir, "clients/intellij/codetogether-onpremises-1.zip", await pluginZip());
+  await putRepository(join(dataDir, "clients/eclipse"));
+  const bundle = "/clients/eclipse/plugins/com.acme.collab.core_1.2.3.v2030.jar";
+  const paths = [
+    "/clients/vscode/codetogether-onpremises-1.vsix",
+    "/clients/intellij/codetogether-onpremises-1.zip",
+    bundle,
+  ];
+  // Requests without a key go to any worker.
+  for (const { port } of edge.readFile().workers) {
+    for (const path of paths) {
+      await until(`${path} at ${port}`, async () => {
+        const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, {
+          method: "HEAD",
+          dispatcher: agent,
+        });
+        await body.dump();
+        return statusCode === 200;
+      });
+    }
+  }
+  for (let i = 0; i < 5; i++) {
+    for (const path of paths) expect((await get(path)).status).toBe(200);
+  }
+  const whole = await get(paths[0] ?? "");
+  expect(whole.body.equals(extension)).toBe(true);
+  const { text } = await get("/clients/intellij/updatePlugins.xml?build=IU-242.1");
+  expect(text).toContain(`url="${edge.httpUrl}/clients/intellij/codetogether-onpremises-1.zip"`);
+
+  const wanted = [
+    "com.acme.collab.core,1.2.3.v2030,5",
+    "com.acme.collab,1.0,5",
+    "acme.collab,1.0.0,6",
+  ];
+  const counted = async () => (await get("/clients/downloads.csv", authorization())).text;
+  await until("all is counted", async () => {
+    const csv = await counted();
+    return wanted.every((part) => csv.includes(part));
+  });
+
+  expect((await edge.stop()).status).toBe(0);
+  edge = await edge.startAgain();
+  const csv = await until("the count is there again", async () => {
+    const { status, text } = await get("/clients/downloads.csv", authorization());
+    return status === 200 && text;
+  });
+  for (const part of wanted) expect(csv).toContain(part);
+  // Made once for all workers and for all runs.
+  expect(serverLog().match(/ctuser and its password/g)).toHaveLength(1);
+});
+
+test("a bad file is named once in server.log, and by the command", {
+  timeout: 60_000,
+}, async () => {
+  put(dataDir, "clients/vscode/broken.vsix", "nothing of use");
+  const said = () => serverLog().match(/file=vscode\/broken\.vsix/g) ?? [];
+  await until("it is named", () => said().length > 0, 20_000);
+  // Until the other worker must have seen it as well.
+  put(dataDir, "clients/vscode/later.txt", "x");
+  await until("the next one is named", () => serverLog().includes("file=vscode/later.txt"), 20_000);
+  expect(said()).toHaveLength(1);
+
+  const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: dataDir });
+  const check = await run("clients", "check");
+  expect(check.status).toBe(1);
+  expect(check.stdout).toMatch(/^vscode\/broken\.vsix: it is no complete zip archive \(.+\)\n/);
+  expect(check.stdout).toMatch(/\n3 offered, 2 not, in .*\/clients\n$/);
+  const list = await run("clients", "list");
+  expect(list.status).toBe(0);
+  expect(list.stdout).toMatch(
+    /^IDE +ID +VERSION +FOR +BYTES +FILE\nvscode +acme\.collab +1\.0\.0 /,
+  );
+  const { stdout } = await run("clients", "list", "--json");
+  const answer = JSON.parse(stdout) as ClientsAnswer;
+  expect(answer.offered.map(({ ide, id }) => `${ide} ${id}`)).toEqual([
+    "vscode acme.collab",
+    "intellij com.acme.collab",
+    "eclipse com.acme.collab",
+  ]);
+  expect(answer.skipped.map(({ file }) => file)).toEqual([
+    "vscode/broken.vsix",
+    "vscode/later.txt",
+  ]);
+  const empty = await run("clients", "list", "--clients-dir", join(dataDir, "nothing"));
+  expect(empty.stdout).toMatch(/^Nothing is offered\./);
+});
