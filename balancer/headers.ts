@@ -16,6 +16,8 @@ export const REQUEST_ID_FIELD = "x-request-id";
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
+  // No field of HTTP, but CGI programs take it for a setting of their own (CVE-2016-5385).
+  "proxy",
   "te",
   "transfer-encoding",
   "upgrade",

@@ -1,0 +1,160 @@
+/** Aborts (R10): what ends on one side ends on the other, and nobody else notices. */
+import { type Case, chunked, get, head, ok, played, post, type Subject } from "../case.ts";
+import { reset, soon } from "../stage.ts";
+
+const cases: Case[] = [
+  played(
+    "a client that goes while the worker thinks",
+    "R10",
+    async (stage) => {
+      stage.answersByHand();
+      const client = await stage.client();
+      client.write(get());
+      await stage.requestsCome(1);
+      client.socket.destroy();
+      const worker = await stage.connection(0);
+      await worker.raw.end();
+    },
+    { kind: "choice" },
+  ),
+  played("a client that goes within its body", "R10, RFC 9112 §8", async (stage) => {
+    stage.answersByHand();
+    const client = await stage.client();
+    client.write(post("half", "Content-Length: 10"));
+    const worker = await stage.connection(0);
+    await worker.raw.has("half");
+    client.socket.destroy();
+    await worker.raw.end();
+  }),
+  played("a client that goes within a chunk", "RFC 9112 §8", async (stage) => {
+    stage.answersByHand();
+    const client = await stage.client();
+    client.write(chunked("a\r\nhalf"));
+    const worker = await stage.connection(0);
+    await worker.raw.has("half");
+    client.socket.destroy();
+    await worker.raw.end();
+    stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
+  }),
+  played("a client that ends within its body", "RFC 9112 §8", async (stage) => {
+    stage.answersByHand();
+    const client = await stage.client();
+    client.write(post("half", "Content-Length: 10"));
+    const worker = await stage.connection(0);
+    await worker.raw.has("half");
+    client.socket.end();
+    await worker.raw.end();
+    stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
+  }),
+  played("a client that goes within the answer", "R10", async (stage) => {
+    stage.answersByHand();
+    const client = await stage.client();
+    client.write(get());
+    await stage.requestsCome(1);
+    const worker = await stage.connection(0);
+    worker.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("4\r\nhalf\r\n"));
+    await client.has("half");
+    client.socket.destroy();
+    // A FIN alone may be a client that only has asked all; the next bytes tell.
+    await soon(() => {
+      worker.write("4\r\nmore\r\n");
+      return worker.raw.ended || worker.raw.closed;
+    }, "the end of the worker's connection");
+  }),
+  played("a client that goes in the middle of its head", "R10", async (stage) => {
+    const client = await stage.client();
+    client.write("GET / HTTP/1.1\r\nHo");
+    client.socket.destroy();
+    const next = await stage.client();
+    next.write(get());
+    await stage.answersCome(next, 1);
+    stage.check(stage.requests.length === 1, "half a head reached a worker");
+  }),
+  played(
+    "a worker that ends before its answer: a POST gets 502",
+    "R11, RFC 9110 §9.2.2",
+    async (stage) => {
+      stage.answers({ bytes: "", closes: "end" });
+      const client = await stage.client();
+      client.write(post("x", "Content-Length: 1"));
+      const [answer] = await stage.answersCome(client, 1);
+      stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
+      stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
+    },
+  ),
+  played(
+    "a worker that resets before its answer: a POST gets 502",
+    "R11, RFC 9110 §9.2.2",
+    async (stage) => {
+      stage.answers({ bytes: "", closes: "reset" });
+      const client = await stage.client();
+      client.write(post("x", "Content-Length: 1"));
+      const [answer] = await stage.answersCome(client, 1);
+      stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
+      stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
+    },
+  ),
+  played("a kept connection that ended is not noticed", "RFC 9112 §9.3.1", async (stage) => {
+    const client = await stage.client();
+    client.write(get());
+    await stage.answersCome(client, 1);
+    const worker = await stage.connection(0);
+    worker.raw.socket.end();
+    await worker.raw.close();
+    client.text = "";
+    client.write(get());
+    await stage.answersCome(client, 1);
+    stage.check(client.text.startsWith("HTTP/1.1 200 "), `got ${client.text}`);
+  }),
+  played("an answer before the body is there", "RFC 9110 §7.5", async (stage) => {
+    stage.answersByHand();
+    const client = await stage.client();
+    client.write(post("half", "Content-Length: 1000000"));
+    const worker = await stage.connection(0);
+    await worker.raw.has("half");
+    worker.write(
+      head("HTTP/1.1 413 Too Large", "Content-Length: 3", "Connection: close").concat("big"),
+    );
+    await client.has("\r\n\r\nbig");
+    // What it still sends is the rest of the body, and never a request.
+    client.write("GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n");
+    await client.end();
+    stage.check(
+      !/GET \/hidden HTTP\/1.1\r\nhost: h\r\n.*x-forwarded/is.test(stage.workerBytes),
+      "the rest of a body became a request",
+    );
+  }),
+  played(
+    "an answer that ends while the body comes, and the connection to the worker",
+    "RFC 9112 §9.6",
+    async (stage) => {
+      stage.answersByHand();
+      const client = await stage.client();
+      client.write(post("half", "Content-Length: 100"));
+      const worker = await stage.connection(0);
+      await worker.raw.has("half");
+      worker.write(ok("early"));
+      await client.has("early");
+      stage.answers({ bytes: ok("fine") });
+      const other = await stage.client();
+      other.write(get());
+      await stage.answersCome(other, 1);
+      stage.check(other.text.endsWith("fine"), `another client got ${other.text}`);
+      // The first worker connection waits for 96 bytes of a body: a request on it would be swallowed.
+      stage.check(!worker.all.includes("GET / "), "a request was sent into an unfinished body");
+    },
+  ),
+  played("other clients while one aborts a hundred times", "R12", async (stage) => {
+    for (let i = 0; i < 100; i++) {
+      const rude = await stage.client();
+      rude.write(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
+      reset(rude);
+    }
+    const client = await stage.client();
+    client.write(get());
+    await stage.answersCome(client, 1);
+    stage.check(client.text.endsWith("fine"), `got ${client.text}`);
+  }),
+];
+
+export const aborts: Subject = { name: "an abort:", cases };

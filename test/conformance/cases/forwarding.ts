@@ -1,0 +1,160 @@
+/** Who the client is (R6): what a stranger says of himself is replaced or only kept in front of what we saw. */
+import { type Case, forwarded, get, type Kind, played, type Subject } from "../case.ts";
+
+/** All values of one field that a worker gets have to match, and there is one. */
+function becomes(
+  name: string,
+  source: string,
+  sent: string,
+  lower: string,
+  value: RegExp,
+  kind: Kind = "own",
+): Case {
+  return played(
+    name,
+    source,
+    async (stage) => {
+      const client = await stage.client();
+      client.write(get(sent));
+      const [request] = await stage.requestsCome(1);
+      const lines = (request?.fields ?? []).filter((line) =>
+        line.toLowerCase().startsWith(`${lower}:`),
+      );
+      const values = lines.map((line) => line.slice(lower.length + 1).trim());
+      stage.check(values.length === 1 && value.test(values[0] ?? ""), `got ${lines.join(" | ")}`);
+    },
+    { kind },
+  );
+}
+
+const strangerCases: Case[] = [
+  forwarded("the address", "R6", get(), {
+    has: ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1"],
+  }),
+  forwarded("the host", "R6", get(), { has: ["X-Forwarded-Host: h"] }),
+  becomes(
+    "Forwarded",
+    "RFC 7239 §4",
+    "A: b",
+    "forwarded",
+    /^for=127\.0\.0\.1;host="h";proto=https?$/,
+  ),
+  forwarded(
+    "a made-up address stands before the true one",
+    "R6",
+    get("X-Forwarded-For: 1.2.3.4"),
+    {
+      has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1"],
+    },
+    { kind: "choice" },
+  ),
+  forwarded(
+    "made-up addresses in two fields stand before the true one",
+    "R6",
+    get("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2"),
+    {
+      has: ["X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1"],
+    },
+    { kind: "choice" },
+  ),
+  forwarded(
+    "an empty X-Forwarded-For adds nothing",
+    "R6",
+    get("X-Forwarded-For:"),
+    {
+      has: ["X-Forwarded-For: 127.0.0.1"],
+    },
+    { kind: "choice" },
+  ),
+  becomes(
+    "a made-up scheme is replaced",
+    "R6",
+    "X-Forwarded-Proto: gopher",
+    "x-forwarded-proto",
+    /^https?$/,
+    "rule",
+  ),
+  forwarded("a made-up host is replaced", "R6", get("X-Forwarded-Host: evil"), {
+    has: ["X-Forwarded-Host: h"],
+  }),
+  forwarded("a made-up real address is replaced", "R6", get("X-Real-IP: 1.2.3.4"), {
+    has: ["X-Real-IP: 127.0.0.1"],
+  }),
+  becomes(
+    "a made-up Forwarded is replaced",
+    "RFC 7239 §8.1",
+    "Forwarded: for=1.2.3.4",
+    "forwarded",
+    /^for=127\.0\.0\.1;host="h";proto=https?$/,
+  ),
+  forwarded(
+    "a made-up proof is removed",
+    "contract §2: x-ct-edge",
+    get("x-ct-edge: forged", "x-ct-session: s", "x-ct-anything: x"),
+    {
+      lacks: ["x-ct-session", "x-ct-anything"],
+    },
+    { kind: "own" },
+  ),
+  becomes(
+    "a made-up request id is replaced",
+    "bug class: log injection",
+    "x-request-id: forged",
+    "x-request-id",
+    /^[0-9a-f]{12}-[0-9a-z]+$/,
+  ),
+];
+
+export const strangers: Subject = { name: "of a stranger,", cases: strangerCases };
+
+const trustedCases: Case[] = [
+  forwarded(
+    "its chain is kept and its address appended",
+    "R6",
+    get("X-Forwarded-For: 1.2.3.4"),
+    {
+      has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1", "X-Real-IP: 1.2.3.4"],
+    },
+    { kind: "own" },
+  ),
+  forwarded(
+    "the last address that is not trusted is the client's",
+    "R6",
+    get("X-Forwarded-For: 6.6.6.6, 1.2.3.4, 127.0.0.1"),
+    {
+      has: ["X-Real-IP: 1.2.3.4"],
+    },
+    { kind: "own" },
+  ),
+  forwarded(
+    "its scheme is kept",
+    "R6",
+    get("X-Forwarded-Proto: https"),
+    { has: ["X-Forwarded-Proto: https"] },
+    {
+      kind: "own",
+    },
+  ),
+  forwarded(
+    "its host is kept",
+    "R6",
+    get("X-Forwarded-Host: outside"),
+    { has: ["X-Forwarded-Host: outside"] },
+    {
+      kind: "own",
+    },
+  ),
+  becomes(
+    "its Forwarded is kept and ours appended",
+    "RFC 7239 §4",
+    "Forwarded: for=1.2.3.4",
+    "forwarded",
+    /^for=1\.2\.3\.4, for=127\.0\.0\.1;host="h";proto=https?$/,
+  ),
+];
+
+export const trustedProxies: Subject = {
+  name: "of a trusted proxy,",
+  trusted: ["127.0.0.1"],
+  cases: trustedCases,
+};

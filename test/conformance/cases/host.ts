@@ -1,0 +1,124 @@
+/** Host and the absolute form (RFC 9112 §3.2): one valid host, and the same one everywhere. */
+import { type Case, forwarded, head, refused, type Subject } from "../case.ts";
+
+const lines = (...fields: string[]): string => head("GET / HTTP/1.1", ...fields);
+
+const bad: [name: string, value: string, source: string][] = [
+  ["a path", "h/x", "RFC 9110 §7.2"],
+  ["a user", "user@h", "RFC 9110 §7.2"],
+  ["a user and a password", "a:b@h", "RFC 9110 §7.2"],
+  ["a scheme", "http://h", "RFC 9110 §7.2"],
+  ["a query", "h?x", "RFC 9110 §7.2"],
+  ["a fragment", "h#x", "RFC 9110 §7.2"],
+  ["a blank", "a b", "RFC 9110 §7.2"],
+  ["a tab", "a\tb", "RFC 9110 §7.2"],
+  ["a list", "a, b", "RFC 9110 §7.2"],
+  ["a quote", 'h"', "RFC 3986 §3.2.2"],
+  ["a backslash", "h\\x", "RFC 3986 §3.2.2"],
+  ["angle brackets", "<h>", "RFC 3986 §3.2.2"],
+  ["braces", "{h}", "RFC 3986 §3.2.2"],
+  ["a port of letters", "h:http", "RFC 3986 §3.2.3"],
+  ["two ports", "h:80:80", "RFC 3986 §3.2.3"],
+  ["a negative port", "h:-1", "RFC 3986 §3.2.3"],
+  ["an open bracket", "[::1", "RFC 3986 §3.2.2"],
+  ["text behind the bracket", "[::1]x", "RFC 3986 §3.2.2"],
+  ["a name in brackets", "[h]", "RFC 3986 §3.2.2"],
+  ["a high byte", "h\xe4", "RFC 3986 §3.2.2"],
+  ["NUL", "h\x00", "RFC 9110 §5.5"],
+];
+
+const cases: Case[] = [
+  refused("no Host", "RFC 9112 §3.2: must be answered 400", "GET / HTTP/1.1\r\n\r\n"),
+  refused("two Hosts", "RFC 9112 §3.2", lines("Host: a", "Host: b")),
+  refused(
+    "the same Host twice",
+    "RFC 9112 §3.2: more than one Host line",
+    lines("Host: h", "Host: h"),
+  ),
+  refused("two Hosts in different case", "RFC 9112 §3.2", lines("Host: a", "hOST: b")),
+  refused("two Hosts in HTTP/1.0", "RFC 9112 §3.2", head("GET / HTTP/1.0", "Host: a", "Host: b")),
+  refused("an empty Host", "RFC 9110 §7.2: http has no empty host", lines("Host:"), {
+    kind: "choice",
+  }),
+  refused("a Host of blanks", "RFC 9110 §7.2", lines("Host:   "), { kind: "choice" }),
+  refused("a folded Host", "RFC 9112 §5.2", lines("Host:", " h")),
+  refused("a blank before Host's colon", "RFC 9112 §5.1", lines("Host : h")),
+  ...bad.map(([name, value, source]) =>
+    refused(`a Host with ${name}`, source, lines(`Host: ${value}`)),
+  ),
+  ...[
+    "h",
+    "h:8080",
+    "h.example.",
+    "127.0.0.1:1",
+    "[::1]",
+    "[2001:db8::1]:443",
+    "xn--hst-sna.example",
+    "h:",
+  ].map((value) =>
+    forwarded(`Host ${value}`, "RFC 3986 §3.2.2", lines(`Host: ${value}`), {
+      has: [`Host: ${value}`],
+    }),
+  ),
+  forwarded("blanks around Host", "RFC 9112 §5.1", lines("Host: \t h \t"), { has: ["Host: h"] }),
+
+  // --- absolute form ---
+  forwarded(
+    "an absolute target becomes path and query",
+    "RFC 9112 §3.2.2",
+    head("GET http://h/a/b?c HTTP/1.1", "Host: h"),
+    { line: "GET /a/b?c HTTP/1.1", has: ["Host: h"] },
+  ),
+  forwarded(
+    "an absolute target without path",
+    "RFC 9112 §3.2.1",
+    head("GET http://h HTTP/1.1", "Host: h"),
+    { line: "GET / HTTP/1.1" },
+  ),
+  forwarded(
+    "an absolute target with a query only",
+    "RFC 9112 §3.2.1",
+    head("GET http://h?q HTTP/1.1", "Host: h"),
+    { line: "GET /?q HTTP/1.1" },
+  ),
+  forwarded(
+    "an absolute target in another case",
+    "RFC 9110 §4.2.3",
+    head("GET HTTP://H/x HTTP/1.1", "Host: h"),
+    { line: "GET /x HTTP/1.1" },
+  ),
+  forwarded(
+    "OPTIONS of a whole server",
+    "RFC 9112 §3.2.4",
+    head("OPTIONS http://h HTTP/1.1", "Host: h"),
+    { line: "OPTIONS * HTTP/1.1" },
+  ),
+  refused(
+    "an absolute target for another host",
+    "bug class: routing by one of two hosts",
+    head("GET http://evil/x HTTP/1.1", "Host: h"),
+    { kind: "choice" },
+  ),
+  refused(
+    "an absolute target for another port",
+    "bug class: routing by one of two hosts",
+    head("GET http://h:81/x HTTP/1.1", "Host: h:80"),
+    { kind: "choice" },
+  ),
+  refused("an absolute target and no Host", "RFC 9112 §3.2", "GET http://h/x HTTP/1.1\r\n\r\n"),
+  refused(
+    "an absolute target with a user",
+    "RFC 9110 §4.2.4",
+    head("GET http://u@h/ HTTP/1.1", "Host: h"),
+  ),
+  refused(
+    "an absolute target without host",
+    "RFC 9110 §4.2.1",
+    head("GET http:///x HTTP/1.1", "Host: h"),
+  ),
+  refused("another scheme", "RFC 9110 §7.1", head("GET ftp://h/ HTTP/1.1", "Host: h")),
+  refused("a file", "bug class: SSRF", head("GET file:///etc/passwd HTTP/1.1", "Host: h")),
+  refused("a scheme without slashes", "RFC 9112 §3.2.2", head("GET http:h/x HTTP/1.1", "Host: h")),
+];
+
+export const host: Subject = { name: "the host", cases };

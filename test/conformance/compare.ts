@@ -1,0 +1,144 @@
+/**
+ * `npm run conformance`: plays the whole set to our balancer; with `--peers` to nginx and HAProxy too, so that an unfair
+ * expectation shows. Prints what each passed, and each difference (`--quiet`: only the table).
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { generate } from "selfsigned";
+import type { Certificate } from "../../balancer/tls.ts";
+import type { Case, Subject } from "./case.ts";
+import { judge } from "./judge.ts";
+import { startWorkers, type Target, type Workers } from "./stage.ts";
+import { SUBJECTS } from "./subjects.ts";
+import { startHaproxy } from "./targets/haproxy.ts";
+import { startNginx } from "./targets/nginx.ts";
+import { startOurs } from "./targets/ours.ts";
+import { isInstalled, type PeerFiles } from "./targets/peer.ts";
+
+type Start = (subject: Subject, workers: Workers) => Promise<Target>;
+
+interface Result {
+  readonly subject: Subject;
+  readonly one: Case;
+  readonly wrong: readonly string[];
+}
+
+const { values: options } = parseArgs({
+  options: {
+    peers: { type: "boolean", default: false },
+    tls: { type: "boolean", default: false },
+    quiet: { type: "boolean", default: false },
+  },
+});
+
+const folder = await mkdtemp(join(tmpdir(), "edge-conformance-"));
+try {
+  await compare(await makeCertificate());
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function compare(certificate: Certificate & PeerFiles): Promise<void> {
+  const targets: [name: string, start: Start][] = [
+    ["ours", (subject, workers) => startOurs(subject, workers, certificate)],
+  ];
+  if (options.peers) {
+    for (const name of ["nginx", "haproxy"]) install(name);
+    if (isInstalled("nginx")) {
+      targets.push(["nginx", (subject, workers) => startNginx(subject, workers, certificate)]);
+    }
+    if (isInstalled("haproxy")) {
+      targets.push(["haproxy", (subject, workers) => startHaproxy(subject, workers, certificate)]);
+    }
+  }
+  const table: string[] = [];
+  const byTarget = new Map<string, Result[]>();
+  for (const [name, start] of targets) {
+    const results = await playAll(name === "ours", start);
+    byTarget.set(name, results);
+    table.push(summary(name, results));
+    if (!options.quiet) printDifferences(name, results);
+    if (name === "ours" && results.some(({ wrong }) => wrong.length > 0)) process.exitCode = 1;
+  }
+  const header =
+    "balancer  rules passed  rules failed  choices the same  choices different  own promises\n";
+  process.stdout.write(`\n${header}${table.join("\n")}\n`);
+  const [, nginx, haproxy] = [...byTarget.values()];
+  if (nginx !== undefined && haproxy !== undefined) printFailedByBoth(nginx, haproxy);
+}
+
+async function playAll(isOurs: boolean, start: Start): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const subject of SUBJECTS) {
+    const cases = isOurs ? subject.cases : subject.cases.filter(({ kind }) => kind !== "own");
+    if (cases.length === 0) continue;
+    const workers = await startWorkers(subject.workers ?? 1);
+    const target = await start(subject, workers);
+    for (const one of cases) {
+      results.push({ subject, one, wrong: await judge(one, target, options.tls, workers) });
+    }
+    await target.close();
+    await workers.close();
+  }
+  return results;
+}
+
+function summary(name: string, results: readonly Result[]): string {
+  const count = (kind: Case["kind"], passed: boolean) =>
+    results.filter(({ one, wrong }) => one.kind === kind && (wrong.length === 0) === passed).length;
+  const own = name === "ours" ? String(count("own", true)) : "-";
+  return [
+    name.padEnd(10),
+    String(count("rule", true)).padEnd(14),
+    String(count("rule", false)).padEnd(14),
+    String(count("choice", true)).padEnd(18),
+    String(count("choice", false)).padEnd(19),
+    own,
+  ].join("");
+}
+
+function printDifferences(name: string, results: readonly Result[]): void {
+  process.stdout.write(`\n${name}:\n`);
+  for (const { subject, one, wrong } of results) {
+    if (wrong.length === 0) continue;
+    const title = `${subject.name} ${one.name} (${one.source})`;
+    process.stdout.write(
+      `  ${one.kind}: ${title}\n${wrong.map((text) => `    ${text}\n`).join("")}`,
+    );
+  }
+}
+
+/** What no peer holds may be asked too much. */
+function printFailedByBoth(nginx: readonly Result[], haproxy: readonly Result[]): void {
+  process.stdout.write("\nrules that neither nginx nor HAProxy keeps:\n");
+  for (const [index, { subject, one, wrong }] of nginx.entries()) {
+    const both = wrong.length > 0 && (haproxy[index]?.wrong.length ?? 0) > 0;
+    if (both && one.kind === "rule") {
+      process.stdout.write(`  ${subject.name} ${one.name} (${one.source})\n`);
+    }
+  }
+}
+
+function install(name: string): void {
+  if (isInstalled(name)) return;
+  if (process.getuid?.() !== 0) {
+    process.stderr.write(`${name} is not installed (sudo apt-get install ${name}); left out\n`);
+    return;
+  }
+  const args = ["install", "-y", "-q", "--no-install-recommends", name];
+  // RUNLEVEL=1: Debian's package would start a server of its own on the standard port.
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  spawnSync("apt-get", args, { stdio: ["ignore", 2, 2], env });
+}
+
+async function makeCertificate(): Promise<Certificate & PeerFiles> {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  const certFile = join(folder, "cert.pem");
+  const keyFile = join(folder, "key.pem");
+  await writeFile(certFile, made.cert);
+  await writeFile(keyFile, made.private);
+  return { cert: made.cert, key: made.private, certFile, keyFile };
+}

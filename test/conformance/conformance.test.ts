@@ -1,0 +1,39 @@
+import { generate } from "selfsigned";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Certificate } from "../../balancer/tls.ts";
+import { judge } from "./judge.ts";
+import { startWorkers, type Workers } from "./stage.ts";
+import { SUBJECTS } from "./subjects.ts";
+import { type OwnTarget, startOurs } from "./targets/ours.ts";
+
+let certificate: Certificate;
+
+beforeAll(async () => {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  certificate = { cert: made.cert, key: made.private };
+});
+
+describe.each([
+  ["HTTP", false],
+  ["HTTPS", true],
+] as const)("over %s", (_name, secure) => {
+  describe.each(SUBJECTS)("$name", (subject) => {
+    let workers: Workers;
+    let target: OwnTarget;
+
+    beforeAll(async () => {
+      workers = await startWorkers(subject.workers ?? 1);
+      target = await startOurs(subject, workers, certificate);
+    });
+
+    afterAll(async () => {
+      await target.close();
+      await workers.close();
+    });
+
+    test.each(subject.cases)("$name ($source)", async (one) => {
+      expect(await judge(one, target, secure, workers)).toEqual([]);
+      expect(target.bugs).toEqual([]);
+    });
+  });
+});

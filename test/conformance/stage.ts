@@ -1,0 +1,216 @@
+/**
+ * Where a case is played: scripted workers behind the balancer under test, raw clients in front of it. Everything that a
+ * case opened is closed behind it, and the next one begins with no connection to any worker.
+ */
+import { connect } from "node:net";
+import { connect as connectTls, TLSSocket } from "node:tls";
+import { RawSocket, type RawWorker, startRawWorker } from "../balancer/rig.ts";
+import { type Answer, ok } from "./case.ts";
+import { type Message, readAnswers, readRequests } from "./messages.ts";
+
+/** A balancer, ours or another. */
+export interface Target {
+  readonly name: string;
+  readonly httpPort: number;
+  readonly tlsPort: number;
+  close(): Promise<void>;
+}
+
+/** The request that shows whether a connection is still in step. */
+export const AFTER = "GET /after HTTP/1.1\r\nHost: h\r\n\r\n";
+const AFTER_ANSWER = ok("after");
+
+/** How long anything may take; far more than it does, also on a loaded machine. */
+export const WAIT_MS = 5000;
+
+export class Stage {
+  readonly #target: Target;
+  readonly #secure: boolean;
+  readonly #workers: Workers;
+  readonly #clients: RawSocket[] = [];
+
+  constructor(target: Target, secure: boolean, workers: Workers) {
+    this.#target = target;
+    this.#secure = secure;
+    this.#workers = workers;
+  }
+
+  /** A new connection of a client. */
+  async client(): Promise<RawSocket> {
+    const { httpPort, tlsPort } = this.#target;
+    const socket = this.#secure
+      ? connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false })
+      : connect({ port: httpPort, host: "127.0.0.1", allowHalfOpen: true });
+    const client = new RawSocket(socket);
+    this.#clients.push(client);
+    await new Promise<void>((resolve, reject) => {
+      socket.once(this.#secure ? "secureConnect" : "connect", resolve);
+      socket.once("error", reject);
+    });
+    return client;
+  }
+
+  /** What the workers answer from now on, to their first, second … request. */
+  answers(...answers: Answer[]): void {
+    this.#workers.answers = answers;
+  }
+
+  /** From now on the case itself answers, by `connection(i).write`. */
+  answersByHand(): void {
+    this.#workers.answers = undefined;
+  }
+
+  /** Every request that reached a worker, in order of their connections. */
+  get requests(): Message[] {
+    return this.#workers.connections.flatMap(({ all }) => readRequests(all));
+  }
+
+  /** Everything that reached workers. */
+  get workerBytes(): string {
+    return this.#workers.connections.map(({ all }) => all).join("");
+  }
+
+  get workerConnections(): readonly WorkerConnection[] {
+    return this.#workers.connections;
+  }
+
+  get workerPorts(): readonly number[] {
+    return this.#workers.ports;
+  }
+
+  /** The `index`-th connection to any worker, once it is there. */
+  async connection(index: number): Promise<WorkerConnection> {
+    await soon(() => this.#workers.connections[index] !== undefined, `worker connection ${index}`);
+    return this.#workers.connections[index] as WorkerConnection;
+  }
+
+  /** Waits until so many requests are complete at the workers. */
+  async requestsCome(count: number): Promise<Message[]> {
+    await soon(
+      () => this.requests.filter(({ complete }) => complete).length >= count,
+      `${count} requests at the workers; they got ${JSON.stringify(this.workerBytes.slice(0, 500))}`,
+    );
+    return this.requests;
+  }
+
+  /** Waits until the client has so many complete answers (interim ones too). */
+  async answersCome(client: RawSocket, count: number, methods = ["GET"]): Promise<Message[]> {
+    const answers = () => readAnswers(client.text, methods, client.ended || client.closed);
+    await soon(
+      () => answers().filter(({ complete }) => complete).length >= count || client.closed,
+      `${count} answers; the client got ${JSON.stringify(client.text.slice(0, 500))}`,
+    );
+    return answers();
+  }
+
+  /** Asserts in a played case. */
+  check(claim: boolean, what: string): void {
+    if (!claim) throw new Error(what);
+  }
+
+  async close(): Promise<void> {
+    for (const { socket } of this.#clients) socket.destroy();
+    await this.#workers.reset();
+  }
+}
+
+/** Waits until `condition` holds. Rejects with what did not come. */
+export async function soon(condition: () => boolean, what: string): Promise<void> {
+  const endMs = performance.now() + WAIT_MS;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`did not come: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+// --- workers ---
+
+/** One connection to a worker, with everything that came on it. */
+export interface WorkerConnection {
+  readonly raw: RawSocket;
+  readonly all: string;
+  write(text: string): void;
+}
+
+export interface Workers {
+  readonly ports: readonly number[];
+  readonly connections: readonly WorkerConnection[];
+  /** Undefined: nobody answers. */
+  answers: readonly Answer[] | undefined;
+  /** Closes all connections and waits until the balancer has closed its ends. */
+  reset(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Workers that answer by script. The connections of all of them count as one list. */
+export async function startWorkers(count: number): Promise<Workers> {
+  const connections: (WorkerConnection & { answered: number })[] = [];
+  const byRaw = new Map<RawSocket, WorkerConnection & { answered: number }>();
+  let served = 0;
+
+  function onData(raw: RawSocket): void {
+    let connection = byRaw.get(raw);
+    if (connection === undefined) {
+      connection = {
+        raw,
+        answered: 0,
+        get all() {
+          return raw.text;
+        },
+        write: (text) => raw.write(text),
+      };
+      byRaw.set(raw, connection);
+      connections.push(connection);
+    }
+    if (workers.answers === undefined) return;
+    const requests = readRequests(raw.text);
+    while (requests[connection.answered]?.complete === true) {
+      const request = requests[connection.answered++];
+      if (request?.line.startsWith("GET /after ")) raw.write(AFTER_ANSWER);
+      else give(raw, workers.answers[Math.min(served++, workers.answers.length - 1)]);
+    }
+  }
+
+  const servers: RawWorker[] = [];
+  for (let i = 0; i < count; i++) servers.push(await startRawWorker(onData));
+
+  const workers: Workers = {
+    ports: servers.map(({ port }) => port),
+    connections,
+    answers: [{ bytes: ok("fine") }],
+    async reset() {
+      for (const server of servers) {
+        const open = server.connections.filter((raw) => !raw.closed);
+        for (const raw of open) raw.socket.end();
+        try {
+          await soon(() => open.every((raw) => raw.closed), "the end of connections to a worker");
+        } catch {
+          for (const raw of open) raw.socket.destroy();
+        }
+        server.connections.length = 0;
+      }
+      connections.length = 0;
+      byRaw.clear();
+      served = 0;
+      workers.answers = [{ bytes: ok("fine") }];
+    },
+    async close() {
+      for (const server of servers) await server.close();
+    },
+  };
+  return workers;
+}
+
+function give(raw: RawSocket, answer: Answer | undefined): void {
+  if (answer === undefined) return;
+  if (answer.bytes !== "") raw.write(answer.bytes);
+  if (answer.closes === "end") raw.socket.end();
+  if (answer.closes === "reset") reset(raw);
+}
+
+/** Ends with RST. `resetAndDestroy` alone sends what waits and FIN before it, and the end then looks like an ordered one. */
+export function reset({ socket }: RawSocket): void {
+  // Node cannot reset what TLS stands on from outside; there the end without a word has to do.
+  if (!(socket instanceof TLSSocket)) socket.resetAndDestroy();
+  socket.destroy();
+}

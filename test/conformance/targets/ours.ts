@@ -1,0 +1,40 @@
+/**
+ * Our own data path, in this process.
+ */
+import type { Certificate } from "../../../balancer/tls.ts";
+import { startRig, workerRecord } from "../../balancer/rig.ts";
+import type { Subject } from "../case.ts";
+import type { Target, Workers } from "../stage.ts";
+
+export interface OwnTarget extends Target {
+  /** Exceptions that came out of handlers: there may never be one. */
+  readonly bugs: readonly unknown[];
+}
+
+export async function startOurs(
+  subject: Subject,
+  workers: Workers,
+  certificate: Certificate,
+): Promise<OwnTarget> {
+  const ms = subject.timeoutMs ?? 4000;
+  const rig = await startRig({
+    workers: workers.ports.map((port, index) => workerRecord(`w${index + 1}`, port)),
+    certificate,
+    trusted: subject.trusted ?? [],
+    limits: {
+      headerTimeoutMs: ms,
+      bodyTimeoutMs: ms,
+      keepaliveTimeoutMs: ms,
+      upstreamTimeoutMs: ms,
+    },
+    // The scripted workers have no status port; a failure of one case says nothing about the next.
+    probe: { async ask() {} },
+  });
+  return {
+    name: "ours",
+    httpPort: rig.port,
+    tlsPort: rig.path.listener.tlsPort ?? 0,
+    bugs: rig.bugs,
+    close: () => rig.close(),
+  };
+}
