@@ -68,7 +68,8 @@ function tableOf(scope: Scope): string[] {
     "| --- | --- | --- | --- | --- | --- |",
     ...names.map((name) => {
       const metric: Metric = METRICS[name];
-      const inPrometheus = scope === "edge" ? "" : `\`${prometheusName(name)}\``;
+      const inPrometheus =
+        scope === "edge" || metric.only === "statsd" ? "" : `\`${prometheusName(name)}\``;
       return `| \`${localName(name)}\` | ${inPrometheus} | ${metric.kind} | ${metric.unit} | ${metric.meaning} | ${describeTag(metric)} |`;
     }),
   ];

@@ -24,6 +24,8 @@ export interface Metric {
   /** What its series differ by. */
   readonly tag?: string;
   readonly values?: readonly string[];
+  /** Says the same as another one, in a form that only one way of publishing needs. */
+  readonly only?: "statsd";
 }
 
 /** Upper bounds. From a request that a near worker answers at once to one that its client gives up. */
@@ -94,6 +96,20 @@ export const METRICS = {
     kind: "counter",
     unit: "events",
     meaning: "plugins and extensions downloaded, since the store was empty",
+  },
+  "sessions.hosted_total": {
+    scope: "cluster",
+    kind: "gauge",
+    unit: "number",
+    meaning: "sessions.hosted as it stands, for StatsD, where a counter is what came since",
+    only: "statsd",
+  },
+  downloads_total: {
+    scope: "cluster",
+    kind: "gauge",
+    unit: "number",
+    meaning: "downloads as it stands, for StatsD, where a counter is what came since",
+    only: "statsd",
   },
 
   // --- balancer ---

@@ -3,6 +3,7 @@
  * they are, because their ids are made anew at each sign-in; the hash can go into the store, the name need not.
  */
 import { createHmac } from "node:crypto";
+import { HASH_CHARS } from "../shared/cluster-sums.ts";
 import type { UserRecord } from "../shared/store/store.ts";
 import type { Peer } from "./sessions/peer.ts";
 import type { Session } from "./sessions/session.ts";
@@ -17,9 +18,6 @@ export interface Census {
   readonly away: number;
   readonly bufferBytes: number;
 }
-
-/** Characters of a hash: 66 bits, so that among a million people two are taken for one once in 10^8 times. */
-const HASH_CHARS = 11;
 
 /** Returns the way to count. `key` is the same in every worker, so that someone at two of them is one. */
 export function createCensus(needs: {

@@ -8,13 +8,11 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
-import { watchLoopLag } from "../shared/loop-lag.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
-import { measureProcess } from "../shared/process-metrics.ts";
 import {
   endOnBugs,
   fail,
@@ -26,14 +24,12 @@ import {
 } from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
-import { startPublisher } from "../shared/statsd/publisher.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
-import { createCensus } from "./census.ts";
 import { openClients } from "./clients/clients.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { createHearsay } from "./hearsay.ts";
@@ -193,10 +189,19 @@ async function startWorker(settings: Settings): Promise<void> {
   const port = await openPort("CT_WORKER_PORT", settings.workerPort, () =>
     server.listen(settings.workerPort, bind),
   );
-  const lag = watchLoopLag(clock);
-  measureProcess({ counters, lag, storeHealth: () => store.health });
-  const census = createCensus({ key: keys.people, sessions: () => registry.sessions() });
-  measureWorker({ counters, census, waitingPolls: () => api.waitingPolls });
+  const measurements = measureWorker({
+    settings,
+    self,
+    store,
+    view,
+    registry,
+    waitingPolls: () => api.waitingPolls,
+    peopleKey: keys.people,
+    counters,
+    clock,
+    log,
+  });
+  shutdown.add("metrics", () => measurements.close());
   const vitals: Vitals = {
     self,
     urls: () => urls,
@@ -204,10 +209,11 @@ async function startWorker(settings: Settings): Promise<void> {
     phase: () => phase,
     store,
     ring: () => view.ring,
-    load: () => ({ ...registry.load, lagMs: lag.meanMs }),
+    load: () => ({ ...registry.load, lagMs: measurements.lag.meanMs }),
     sessionIds: () => registry.sessionIds,
     waitingPolls: () => api.waitingPolls,
     counters,
+    clusterSeries: measurements.clusterSeries,
   };
   const wantedStatusPort = settings.statusPort ?? statusPortBeside(settings.workerPort);
   const status = await openPort("CT_STATUS_PORT", wantedStatusPort, () =>
@@ -215,16 +221,6 @@ async function startWorker(settings: Settings): Promise<void> {
   );
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
-
-  const publisher = startPublisher({
-    settings,
-    source: { role: "worker", id },
-    scopes: ["worker", "process"],
-    series: async () => ({ series: counters.series() }),
-    clock,
-    log,
-  });
-  if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
 
   const lease = createLease({
     store,

@@ -4,7 +4,7 @@
 import type { Incarnation, SessionId, WorkerId } from "../shared/ids.ts";
 import type { RefusedMember } from "../shared/membership/admission.ts";
 import type { WorkerLoad, WorkerRecord } from "../shared/membership/member.ts";
-import type { Counters } from "../shared/metrics.ts";
+import type { Counters, Series } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import type { StoreHealth } from "../shared/store/store.ts";
@@ -28,6 +28,8 @@ export interface Vitals {
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
   readonly counters: Pick<Counters, "snapshot" | "series">;
+  /** The sums of the whole cluster; none while the store is away. */
+  readonly clusterSeries: () => Promise<readonly Series[]>;
 }
 
 /** The worker's record in the store as of now. */
@@ -66,6 +68,9 @@ export function statusOf(vitals: Vitals): StatusSource {
       waitingPolls: vitals.waitingPolls(),
       counters: vitals.counters.snapshot(),
     }),
-    metrics: () => writeExposition(vitals.counters.series(), ["worker", "process"]),
+    async metrics() {
+      const series = [...(await vitals.clusterSeries()), ...vitals.counters.series()];
+      return writeExposition(series, ["cluster", "worker", "process"]);
+    },
   };
 }

@@ -89,7 +89,10 @@ export interface Store {
   releaseSession(holder: Holder, to: WorkerId | undefined): Promise<"done" | "lost">;
   /** Ends a session for good: the record becomes a tombstone until `untilMs` (store time). */
   closeSession(holder: Holder, untilMs: number): Promise<"done" | "lost">;
-  /** Records that the host's socket came: from now on the session outlives its owner. */
+  /**
+   * Records that the host's socket came: from now on the session outlives its owner. The first time it is counted in
+   * `HOSTED_COUNTER`.
+   */
   openSession(holder: Holder): Promise<"done" | "lost">;
   /** Adds or replaces a peer. Written when a peer joins, and once more when it is settled; never for messages. */
   putPeer(holder: Holder, peer: PeerRecord): Promise<"done" | "lost">;
@@ -172,6 +175,8 @@ export const SETTLING_MS = 8000;
 export const UNOPENED_SESSION_MS = 60_000;
 /** Characters of a text that the edge agrees on. */
 export const MAX_AGREED_CHARS = 4096;
+/** Counts sessions whose host has come: raised in the same moment in which the store hears of it, so never twice. */
+export const HOSTED_COUNTER = "sessions.hosted";
 /** Events kept in the history. */
 export const MAX_EVENTS = 10_000;
 /** Characters of one text of a stream: a log line is cut before, a sample of the history is far shorter. */

@@ -20,6 +20,7 @@ import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/me
 import {
   type Change,
   type CreateSession,
+  HOSTED_COUNTER,
   type Holder,
   MAX_EVENTS,
   MEMBER_LEASE_MS,
@@ -1118,6 +1119,25 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           joins: 1,
         });
         expect(await store.readCounters("none")).toEqual({});
+      });
+
+      it("counts a session once when its host comes, whoever takes it up later", async () => {
+        const hosted = async () => (await store.readCounters(HOSTED_COUNTER))[HOSTED_COUNTER] ?? 0;
+        const before = await hosted();
+        const owner = await join("worker-1");
+        const other = await join("worker-2");
+        const record = await create(owner);
+        expect(await hosted()).toBe(before);
+        await Promise.all([
+          store.openSession(holderOf(record)),
+          store.openSession(holderOf(record)),
+        ]);
+        expect(await hosted()).toBe(before + 1);
+        await store.releaseSession(holderOf(record), other.id);
+        const { record: taken } = await takeOver(await found(record.id), other);
+        expect(await store.openSession(holderOf(taken))).toBe("done");
+        await create(owner);
+        expect(await hosted()).toBe(before + 1);
       });
 
       it("takes the prefix of counters literally", async () => {

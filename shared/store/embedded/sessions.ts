@@ -49,7 +49,12 @@ export interface Sessions
   entries(): Iterable<Write>;
 }
 
-export function createSessions(effects: Effects, leases: Leases): Sessions {
+/** `onOpened` is called when a session's host has come for the first time. */
+export function createSessions(
+  effects: Effects,
+  leases: Leases,
+  onOpened: (now: StoreTime) => void,
+): Sessions {
   const sessions = new Map<SessionId, Session>();
   const idByAlias = new Map<SessionKey, SessionId>();
   const idsByOwner = new Map<WorkerId, Set<SessionId>>();
@@ -262,6 +267,7 @@ export function createSessions(effects: Effects, leases: Leases): Sessions {
       // A released one stays so: its heir is told by `opened` that the host has come.
       const state = head.state === "created" ? "open" : head.state;
       change(session, { ...head, state, opened: true });
+      onOpened(now);
       return "done";
     },
 

@@ -4,6 +4,8 @@
  *
  * What must outlive the process can be listed (`entries`) and taken back (`restore`); members cannot (leases.ts).
  */
+
+import { HOSTED_COUNTER } from "../store.ts";
 import { createAgreements } from "./agreements.ts";
 import { createBuriedTokens } from "./buried.ts";
 import { createEffects, type Effects, type Write } from "./effects.ts";
@@ -33,11 +35,13 @@ export interface StoreState {
 export function createStoreState(start: StoreTime): StoreState {
   const effects = createEffects();
   const leases = createLeases(effects, start.nowMs);
-  const sessions = createSessions(effects, leases);
   const tickets = createTickets(effects);
   const buried = createBuriedTokens(effects);
   const agreements = createAgreements(effects);
   const history = createHistory(effects);
+  const sessions = createSessions(effects, leases, (now) =>
+    history.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
+  );
   const streams = createStreams(effects);
   const reports = createReports();
 

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { REFUSED_BEAT_AGE_MS } from "../../membership/ownership.ts";
 import {
+  HOSTED_COUNTER,
   MAX_EVENTS,
   MAX_REPORT_BYTES,
   MAX_REPORTS,
@@ -92,6 +93,7 @@ function constantsInLua(): string {
     LEASE_MS: MEMBER_LEASE_MS,
     SETTLING_MS,
     UNOPENED_MS: UNOPENED_SESSION_MS,
+    HOSTED_COUNTER,
     MAX_EVENTS,
     MAX_REPORTS,
     MAX_REPORT_BYTES,

@@ -325,7 +325,7 @@ describe("more than anybody needs", () => {
     await create({ alias: "team-b" as SessionKey });
     await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: 1000 });
     await store.closeSession(holderOf(record), Date.now() + 1000);
-    const lasting = ["{ct}:boot", "{ct}:turn", "{ct}:version"];
+    const lasting = ["{ct}:boot", "{ct}:counters", "{ct}:turn", "{ct}:version"];
     const ttls = await Promise.all(
       (await admin.keys("*")).map(async (key) => [key, await admin.pttl(key)] as const),
     );

@@ -9,7 +9,7 @@ import { systemClock } from "../../../shared/clock.ts";
 import { newSessionId, type SessionId } from "../../../shared/ids.ts";
 import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
-import type { SessionRecord, Store } from "../../../shared/store/store.ts";
+import { HOSTED_COUNTER, type SessionRecord, type Store } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -101,7 +101,10 @@ describe("the embedded store's server", () => {
       expect(await found(again, record.id)).toEqual(record);
       expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
       expect(await again.isTokenBuried("jti")).toBe(true);
-      expect(await again.readCounters("")).toEqual({ joins: 3 });
+      expect(await again.readCounters("")).toEqual({
+        joins: 3,
+        [HOSTED_COUNTER]: 1,
+      });
       expect(await again.agree("greeting", "another")).toBe("hello");
       expect(await again.readEvents({ limit: 9 })).toMatchObject([{ cause: "asked" }]);
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);

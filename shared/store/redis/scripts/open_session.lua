@@ -1,6 +1,6 @@
 -- ARGV: session id, owner, epoch.
 -- Lets the session live on without a limit, if owner and epoch are still as the caller says. A released one stays so; its
--- heir is told that the host has come. Works also when the memory is full.
+-- heir is told that the host has come. Counts it, once. Works also when the memory is full.
 local id = ARGV[1]
 local head = held_head(id, ARGV[2], ARGV[3])
 if not head then return 'lost' end
@@ -13,5 +13,7 @@ if head.alias and aliased(head.alias) == id then redis.call('PERSIST', alias_key
 redis.call('HSET', session_key(id), 'opened', '1', 'state', head.state == 'created' and 'open' or head.state)
 owner_add(head.owner, '+inf', id, now)
 index_add(user_key(head.user), '+inf', id, now)
+claim(COUNTERS, 'hash')
+if redis.pcall('HINCRBYFLOAT', COUNTERS, HOSTED_COUNTER, '1').err then redis.call('HSET', COUNTERS, HOSTED_COUNTER, '1') end
 tell('session ' .. id)
 return 'done'

@@ -1,0 +1,51 @@
+/** A StatsD of a test: takes lines over UDP, keeps the last value of each gauge and the sum of each counter. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+
+export interface StatsdSink {
+  readonly port: number;
+  /** By name, as it was last sent. */
+  readonly gauges: ReadonlyMap<string, number>;
+  /** By name, all that was sent. */
+  readonly counts: ReadonlyMap<string, number>;
+  /** Every value of one gauge, in the order of their arrival. */
+  history(name: string): readonly number[];
+  /** Lines that were none. */
+  readonly badLines: readonly string[];
+  close(): void;
+}
+
+const LINE = /^([A-Za-z0-9_.-]+):([0-9.]+)\|([cg])$/;
+
+export async function startStatsdSink(): Promise<StatsdSink> {
+  const socket = createSocket("udp4");
+  const gauges = new Map<string, number>();
+  const counts = new Map<string, number>();
+  const histories = new Map<string, number[]>();
+  const badLines: string[] = [];
+
+  function take(text: string): void {
+    const [, name = "", value = "", type] = LINE.exec(text) ?? [];
+    if (type === "c") counts.set(name, (counts.get(name) ?? 0) + Number(value));
+    else if (type === "g") {
+      gauges.set(name, Number(value));
+      const history = histories.get(name) ?? [];
+      history.push(Number(value));
+      histories.set(name, history);
+    } else badLines.push(text);
+  }
+
+  socket.on("message", (datagram) => {
+    for (const line of datagram.toString().split("\n")) take(line);
+  });
+  socket.bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  return {
+    port: socket.address().port,
+    gauges,
+    counts,
+    history: (name) => histories.get(name) ?? [],
+    badLines,
+    close: () => void socket.close(),
+  };
+}
