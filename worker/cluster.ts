@@ -19,6 +19,7 @@ import type { MetricName } from "../shared/metric-list.ts";
 import type { Series } from "../shared/metrics.ts";
 import { HOSTED_COUNTER, type Store, StoreAwayError } from "../shared/store/store.ts";
 import type { Census } from "./census.ts";
+import { TOTAL_DOWNLOADS } from "./clients/downloads.ts";
 
 export interface Cluster {
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
@@ -34,7 +35,7 @@ export interface Cluster {
 /** The counters in the store that the totals are read from. */
 const TOTALS = [
   { name: "sessions.hosted", counter: HOSTED_COUNTER, gauge: "sessions.hosted_total" },
-  { name: "downloads", counter: "downloads.total", gauge: "downloads_total" },
+  { name: "downloads", counter: TOTAL_DOWNLOADS, gauge: "downloads_total" },
 ] as const satisfies readonly { name: MetricName; counter: string; gauge: MetricName }[];
 
 /** Begins the names of the counters that say how much of a total was sent to StatsD. */

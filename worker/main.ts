@@ -154,6 +154,19 @@ async function startWorker(settings: Settings): Promise<void> {
   const credentials = createCredentials({ settings, store, clock, log, counters });
   const clients = openClients({ settings, id, store, clock, log, counters });
   if (clients !== undefined) shutdown.add("clients", () => clients.close());
+  const measurements = measureWorker({
+    settings,
+    self,
+    store,
+    view,
+    registry,
+    waitingPolls: () => api.waitingPolls,
+    peopleKey: keys.people,
+    counters,
+    clock,
+    log,
+  });
+  shutdown.add("metrics", () => measurements.close());
   const api = await createApi({
     nameOwner: proofs.nameOwner,
     store,
@@ -162,6 +175,7 @@ async function startWorker(settings: Settings): Promise<void> {
     origins,
     credentials,
     clients,
+    metricsPage: settings.prometheusEnabled ? measurements.clusterPage : undefined,
     clock,
     log,
     counters,
@@ -189,19 +203,6 @@ async function startWorker(settings: Settings): Promise<void> {
   const port = await openPort("CT_WORKER_PORT", settings.workerPort, () =>
     server.listen(settings.workerPort, bind),
   );
-  const measurements = measureWorker({
-    settings,
-    self,
-    store,
-    view,
-    registry,
-    waitingPolls: () => api.waitingPolls,
-    peopleKey: keys.people,
-    counters,
-    clock,
-    log,
-  });
-  shutdown.add("metrics", () => measurements.close());
   const vitals: Vitals = {
     self,
     urls: () => urls,

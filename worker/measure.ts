@@ -10,6 +10,7 @@ import { standFor } from "../shared/membership/leadership.ts";
 import type { MembershipView } from "../shared/membership/view.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { measureProcess } from "../shared/process-metrics.ts";
+import { writeExposition } from "../shared/prometheus.ts";
 import { type PublisherSettings, startPublisher } from "../shared/statsd/publisher.ts";
 import type { Store } from "../shared/store/store.ts";
 import { type Census, createCensus } from "./census.ts";
@@ -19,6 +20,8 @@ import type { Registry } from "./sessions/registry.ts";
 export interface Measurements {
   readonly lag: LoopLag;
   readonly clusterSeries: Cluster["series"];
+  /** The cluster's series as Prometheus reads them. */
+  readonly clusterPage: () => Promise<string>;
   /** Sends what there is once more, and ends. Close it before the store. */
   close(): Promise<void>;
 }
@@ -65,6 +68,7 @@ export function measureWorker(needs: {
   return {
     lag,
     clusterSeries: () => cluster.series(),
+    clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
     async close() {
       lag.close();
       cluster.close();

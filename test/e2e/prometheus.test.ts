@@ -14,7 +14,15 @@ let balancer: Member;
 let worker: Member;
 
 beforeAll(async () => {
-  cluster = await startCluster({ workers: 1, balancers: 1 });
+  cluster = await startCluster({
+    workers: 1,
+    balancers: 1,
+    env: {
+      CT_PROMETHEUS_ENABLED: "true",
+      CT_DASHBOARD_USER: "ops",
+      CT_DASHBOARD_PASSWORD: "not for everybody",
+    },
+  });
   [balancer] = cluster.balancers as [Member];
   [worker] = cluster.workers as [Member];
 });
@@ -49,6 +57,26 @@ test("a worker shows its people, sessions and connections, a balancer its reques
     const left = await samplesOf(worker);
     return left.get("codetogether_worker_users_online") === 1;
   });
+});
+
+test("the public port shows the cluster's numbers, to operators only", async () => {
+  const url = `${balancer.url}/metrics`;
+  const stranger = await fetch(url);
+  expect(stranger.status).toBe(401);
+  expect(stranger.headers.get("www-authenticate")).toMatch(/^Basic realm=/);
+  expect(await stranger.text()).not.toContain("codetogether_");
+
+  const authorization = `Basic ${Buffer.from("ops:not for everybody").toString("base64")}`;
+  const answer = await fetch(url, { headers: { authorization } });
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+  const page = await answer.text();
+  expect(page).toContain("\ncodetogether_users_online ");
+  expect(page).toContain("\ncodetogether_sessions_hosted_total 1\n");
+  // Of one worker that happened to be asked, nothing.
+  expect(page).not.toMatch(/codetogether_(worker|process|store)_/);
+  const posted = await fetch(url, { method: "POST" });
+  expect(posted.status).toBe(405);
 });
 
 if (hasProgram("promtool", ["prometheus"], "the check of /metrics with promtool")) {

@@ -30,6 +30,7 @@ import {
 } from "./answers.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addLoginRoutes } from "./login.ts";
+import { addMetricsRoute } from "./metrics.ts";
 import type { Origins } from "./origins.ts";
 import { addPages } from "./pages.ts";
 import { createPolls } from "./polls.ts";
@@ -57,6 +58,8 @@ export interface ApiNeeds {
   readonly credentials: Pick<Credentials, "check">;
   /** Undefined: no plugins are offered. */
   readonly clients: ClientsArea | undefined;
+  /** The cluster's metrics; undefined when the public ports have none. */
+  readonly metricsPage: (() => Promise<string>) | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -122,7 +125,9 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   addLoginRoutes({ ...parts, signIns: createSignIns(needs) });
   addSessionRoutes(parts);
   addPages(parts);
-  addClientsRoutes({ ...parts, gate: createGate(parts) });
+  const gate = createGate(parts);
+  addClientsRoutes({ ...parts, gate });
+  addMetricsRoute({ ...parts, gate });
   await app.ready();
 
   return {

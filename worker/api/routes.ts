@@ -14,6 +14,7 @@ const METHODS_BY_PATH = {
   "/api/session/create": ["POST"],
   "/api/session/join/:room": ["POST"],
   "/api/session/poll/:token": ["POST"],
+  "/metrics": ["GET", "HEAD"],
   "/login.html": ["GET", "HEAD"],
   "/login.js": ["GET", "HEAD"],
   "/login.css": ["GET", "HEAD"],

@@ -47,6 +47,8 @@ export interface WorkerOptions {
   readonly clientsDir?: string;
   /** Of the operator: `ops` and this password. */
   readonly operatorPassword?: string;
+  /** What `/metrics` shows on the public port; without it there is none. */
+  readonly metricsPage?: () => Promise<string>;
 }
 
 export interface Answer {
@@ -155,6 +157,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const api = await createApi({
     ...parts,
     clients,
+    metricsPage: options.metricsPage,
     credentials,
     nameOwner: proofs.nameOwner,
     registry,

@@ -1,0 +1,18 @@
+/** `GET /metrics` on the public port: the numbers of the whole cluster, for operators, where they want it there too. */
+import type { FastifyInstance } from "fastify";
+import { CONTENT_TYPE } from "../../shared/prometheus.ts";
+import type { Gate } from "../credentials/gate.ts";
+
+/** `metricsPage`: undefined when it is not wanted; then there is no such path. */
+export function addMetricsRoute(needs: {
+  readonly app: FastifyInstance;
+  readonly gate: Gate;
+  readonly metricsPage: (() => Promise<string>) | undefined;
+}): void {
+  const { app, gate, metricsPage } = needs;
+  if (metricsPage === undefined) return;
+  app.get("/metrics", async (_request, reply) => {
+    if ((await gate(reply)) === undefined) return reply;
+    return reply.header("content-type", CONTENT_TYPE).send(await metricsPage());
+  });
+}
