@@ -17,8 +17,7 @@ import type { Members } from "./members.ts";
 import { createExchange } from "./proxy.ts";
 import type { RequestLog } from "./request-log.ts";
 import type { KnownOwner } from "./snapshot.ts";
-import type { Certificate } from "./tls.ts";
-import type { BugReport, Transport } from "./transport/transport.ts";
+import type { BugReport, TlsCertificate, Transport } from "./transport/transport.ts";
 import { createTunnels, type Tunnels } from "./tunnel.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -42,7 +41,7 @@ export async function startDataPath(needs: {
   readonly counters: Counters;
   readonly requestLog: RequestLog;
   readonly trusted: TrustedProxies;
-  readonly certificate: Certificate | undefined;
+  readonly certificates: readonly TlsCertificate[];
   readonly bind: string;
   readonly port: number;
   readonly tlsPort: number;

@@ -5,8 +5,7 @@ import type { Counters } from "../shared/metrics.ts";
 import { openPort } from "../shared/program.ts";
 import { errorAnswer, TooManyConnectionsError } from "./answers.ts";
 import { type DownstreamNeeds, serveClient } from "./downstream.ts";
-import type { Certificate } from "./tls.ts";
-import type { Connection, Listening, Transport } from "./transport/transport.ts";
+import type { Connection, Listening, TlsCertificate, Transport } from "./transport/transport.ts";
 
 export interface Listener {
   readonly httpPort: number;
@@ -14,6 +13,8 @@ export interface Listener {
   readonly tlsPort: number | undefined;
   /** Open connections of clients. */
   readonly connections: number;
+  /** For TLS handshakes from now on. */
+  useCertificates(certificates: readonly TlsCertificate[]): void;
   /** Stops accepting; open connections stay until `destroyAll`. */
   close(): void;
   destroyAll(): void;
@@ -27,12 +28,13 @@ export async function listen(
     bind: string;
     port: number;
     tlsPort: number;
-    certificate: Certificate | undefined;
+    /** Without any there is no HTTPS port. */
+    certificates: readonly TlsCertificate[];
     tlsHandshakeTimeoutMs: number;
     maxConnections: number;
   },
 ): Promise<Listener> {
-  const { transport, counters, certificate } = needs;
+  const { transport, counters, certificates } = needs;
   const open = new Set<Connection>();
   let sockets = 0;
 
@@ -67,8 +69,8 @@ export async function listen(
   const listening: Listening[] = [
     await openPort("CT_PORT", port, () => transport.listen({ ...shared, port })),
   ];
-  if (certificate !== undefined) {
-    const tls = { ...certificate, handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs };
+  if (certificates.length > 0) {
+    const tls = { certificates, handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs };
     listening.push(
       await openPort("CT_TLS_PORT", tlsPort, () =>
         transport.listen({ ...shared, port: tlsPort, tls }),
@@ -83,6 +85,7 @@ export async function listen(
     get connections() {
       return sockets;
     },
+    useCertificates: (fresh) => https?.useCertificates(fresh),
     close() {
       for (const port of listening) port.close();
     },

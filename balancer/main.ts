@@ -24,7 +24,7 @@ import { createTrustedProxies } from "./headers.ts";
 import { createMembers } from "./members.ts";
 import { createRequestLog } from "./request-log.ts";
 import { statusOf } from "./status.ts";
-import { loadCertificate } from "./tls.ts";
+import { loadCertificates, warnOfExpiry, watchCertificates } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;
@@ -71,13 +71,11 @@ async function startBalancer(settings: Settings): Promise<void> {
     process.exit(0);
   });
 
-  const certificate = loadCertificate({ cert: settings.tlsCert, key: settings.tlsKey });
+  const certificateFiles = { cert: settings.tlsCert, key: settings.tlsKey };
+  const certificates = loadCertificates(certificateFiles);
+  warnOfExpiry(certificates, clock.wallMs(), log);
   const trusted = createTrustedProxies(settings.trustedProxies);
   const requestLog = createRequestLog({ folder: settings.logDir, trusted, clock, log, counters });
-  process.on("SIGHUP", () => {
-    log.info({}, "SIGHUP: opening the logs anew");
-    requestLog.reopen();
-  });
 
   const members = createMembers({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
@@ -104,10 +102,22 @@ async function startBalancer(settings: Settings): Promise<void> {
     counters,
     requestLog,
     trusted,
-    certificate,
+    certificates,
     limits: settings,
   });
   shutdown.add("traffic", () => dataPath.close());
+  const certificateWatch = watchCertificates({
+    files: certificateFiles,
+    use: (fresh) => dataPath.listener.useCertificates(fresh),
+    clock,
+    log,
+  });
+  shutdown.add("certificates", () => certificateWatch.close());
+  process.on("SIGHUP", () => {
+    log.info({}, "SIGHUP: the logs are opened anew");
+    requestLog.reopen();
+    if (certificates.length > 0) certificateWatch.reload();
+  });
   members.keep(dataPath.directory);
   measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
   // Not a part to be shut down: what the last requests have to say comes after the traffic has ended.

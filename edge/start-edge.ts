@@ -105,7 +105,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
           version: VERSION,
           httpPort,
           tlsPort,
-          selfSigned: given.tlsCert === undefined ? settings.tlsCert : undefined,
+          selfSigned: given.tlsCert.length === 0 ? settings.tlsCert[0] : undefined,
           serverUrl: settings.serverUrl,
           workers: supervisor.workers.map(({ name, ready }) => ({
             id: name,
@@ -158,11 +158,9 @@ function readEdgeSettings(flags: Record<string, unknown>): Settings {
       `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
     );
   }
-  if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined)) {
+  if ((settings.tlsCert.length === 0) !== (settings.tlsKey.length === 0)) {
     const [set, missing] =
-      settings.tlsCert === undefined
-        ? ["CT_TLS_KEY", "CT_TLS_CERT"]
-        : ["CT_TLS_CERT", "CT_TLS_KEY"];
+      settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
     throw new SettingError(
       `${set} is set without ${missing}; set both, or none for a self-signed one`,
     );
@@ -178,10 +176,16 @@ async function completeSettings(
   const secret = given.secret ?? keepSecret(dataDir);
   const { serverUrl } = given;
   const made =
-    given.tlsCert === undefined
+    given.tlsCert.length === 0
       ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
-      : { cert: given.tlsCert, key: given.tlsKey };
-  return { ...given, dataDir, logDir, secret, tlsCert: made.cert, tlsKey: made.key };
+      : undefined;
+  return {
+    ...given,
+    dataDir,
+    logDir,
+    secret,
+    ...(made && { tlsCert: [made.cert], tlsKey: [made.key] }),
+  };
 }
 
 /** Whoever reads the file sees all of it or what was there before. */

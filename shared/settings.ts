@@ -78,17 +78,17 @@ export const SETTINGS = {
   },
   tlsCert: {
     env: "CT_TLS_CERT",
-    type: "text",
-    default: undefined,
+    type: "list",
+    default: [],
     roles: ["edge", "balancer"],
-    why: "PEM file with the certificate and its chain; without it `ct-edge` makes a self-signed one.",
+    why: "PEM files, each with a certificate and its chain, chosen by the name a client asks for; the first is for all others. Loaded anew when they change. Without any `ct-edge` makes a self-signed one.",
   },
   tlsKey: {
     env: "CT_TLS_KEY",
-    type: "text",
-    default: undefined,
+    type: "list",
+    default: [],
     roles: ["edge", "balancer"],
-    why: "PEM file with the private key of CT_TLS_CERT.",
+    why: "PEM files with the private keys of CT_TLS_CERT, in the same order.",
   },
   serverUrl: {
     env: "CT_SERVER_URL",

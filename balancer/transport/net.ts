@@ -1,9 +1,16 @@
 /**
  * The transport on `node:net` and `node:tls`, public API only.
  */
-import { constants } from "node:crypto";
+import { constants, randomBytes } from "node:crypto";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, TLSSocket } from "node:tls";
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type SecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
 import {
   type Address,
   type BugReport,
@@ -15,6 +22,8 @@ import {
   type ListenOptions,
   MAX_PENDING_BYTES,
   type Piece,
+  type TlsCertificate,
+  type TlsOptions,
   type Transport,
 } from "./transport.ts";
 
@@ -233,18 +242,20 @@ async function listen(options: ListenOptions, reportBug: BugReport): Promise<Lis
     options.onConnection(connection);
     socket.on("data", (bytes: Buffer) => connection.receive(bytes));
   };
+  const tls = options.tls && listenTls(options, options.tls, accept);
   const server =
-    options.tls === undefined
-      ? createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-          if (admit(socket, options)) accept(socket, socket);
-          else refuse(socket, options.refusal());
-        })
-      : listenTls(options, options.tls, accept);
+    tls?.server ??
+    createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (admit(socket, options)) accept(socket, socket);
+      else refuse(socket, options.refusal());
+    });
   await bound(server, options);
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,
+    useCertificates: (certificates) => tls?.use(certificates),
     close: () => {
+      tls?.close();
       server.close();
     },
   };
@@ -278,22 +289,35 @@ function refuse(socket: Socket, answer: string): void {
   socket.end(answer, "latin1");
 }
 
+// --- TLS ---
+
+/**
+ * How long a key for session tickets is used. Whoever gets to know one can read the resumed TLS 1.2 connections of that
+ * time; a ticket of before costs its client one full handshake.
+ */
+const TICKET_KEY_MS = 12 * 3600 * 1000;
+/** What `setTicketKeys` takes. */
+const TICKET_KEY_BYTES = 48;
+
 function listenTls(
   options: ListenOptions,
-  tls: NonNullable<ListenOptions["tls"]>,
+  tls: TlsOptions,
   accept: (socket: Socket, tcp: Socket) => void,
-): Server {
+): {
+  server: TlsServer;
+  use: (certificates: readonly TlsCertificate[]) => void;
+  close: () => void;
+} {
+  let contexts = contextsOf(tls.certificates);
   // A TLS socket does not tell which one it stands on.
   const tcpByPeer = new Map<string, Socket>();
   const server = createTlsServer(
     {
-      cert: tls.cert,
-      key: tls.key,
-      minVersion: "TLSv1.2",
+      ...secureOptions(tls.certificates[0]),
+      // Called only when the client asks for a name. An exception here would end the process (CVE-2026-21637).
+      SNICallback: (name, done) => done(null, pickContext(contexts, name)),
       ALPNProtocols: ["http/1.1"],
       handshakeTimeout: tls.handshakeTimeoutMs,
-      honorCipherOrder: true,
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       allowHalfOpen: true,
       noDelay: true,
     },
@@ -318,7 +342,45 @@ function listenTls(
     options.onHandshakeFailed();
     socket.destroy();
   });
-  return server;
+  const rotation = setInterval(() => {
+    server.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
+  }, TICKET_KEY_MS).unref();
+  return {
+    server,
+    use(certificates) {
+      const fresh = contextsOf(certificates);
+      server.setSecureContext(secureOptions(certificates[0]));
+      contexts = fresh;
+    },
+    close: () => clearInterval(rotation),
+  };
+}
+
+interface NamedContext {
+  readonly certificate: TlsCertificate;
+  readonly context: SecureContext;
+}
+
+function contextsOf(certificates: readonly TlsCertificate[]): readonly NamedContext[] {
+  return certificates.map((certificate) => ({
+    certificate,
+    context: createSecureContext(secureOptions(certificate)),
+  }));
+}
+
+/** Undefined leaves the choice to the server's own context, which is that of the first certificate. */
+function pickContext(contexts: readonly NamedContext[], name: string): SecureContext | undefined {
+  return contexts.find(({ certificate }) => certificate.isFor(name))?.context;
+}
+
+function secureOptions(certificate: TlsCertificate | undefined): SecureContextOptions {
+  return {
+    cert: certificate?.cert,
+    key: certificate?.key,
+    minVersion: "TLSv1.2",
+    honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  };
 }
 
 /** Who is at the other end: on one of our ports no two connections have the same. */

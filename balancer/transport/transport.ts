@@ -61,7 +61,7 @@ export interface Address {
 }
 
 export interface ListenOptions extends Address {
-  /** PEM texts and the handshake's time limit; without it the port speaks plain TCP. */
+  /** Without it the port speaks plain TCP. */
   readonly tls?: TlsOptions;
   /** The connection's handler must be set before the call returns. */
   readonly onConnection: (connection: Connection) => void;
@@ -77,13 +77,24 @@ export interface ListenOptions extends Address {
 }
 
 export interface TlsOptions {
-  readonly cert: string;
-  readonly key: string;
+  /** At least one. The first is for clients that ask for no name or an unknown one. */
+  readonly certificates: readonly TlsCertificate[];
   readonly handshakeTimeoutMs: number;
+}
+
+export interface TlsCertificate {
+  /** PEM, with the chain. */
+  readonly cert: string;
+  /** PEM. */
+  readonly key: string;
+  /** Whether it is for this host name. Never throws. */
+  isFor(name: string): boolean;
 }
 
 export interface Listening {
   readonly port: number;
+  /** For handshakes from now on; open connections stay as they are. Not for a port without TLS. Throws on bad ones. */
+  useCertificates(certificates: readonly TlsCertificate[]): void;
   /** Stops accepting. Open connections stay. */
   close(): void;
 }

@@ -7,7 +7,14 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { generate } from "selfsigned";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connectionLimit } from "../../balancer/connection-limit.ts";
-import { type Certificate, loadCertificate } from "../../balancer/tls.ts";
+import {
+  type Certificate,
+  type CertificateFiles,
+  loadCertificates,
+  watchCertificates,
+} from "../../balancer/tls.ts";
+import { createLog } from "../../shared/log.ts";
+import { createStepClock } from "../support/step-clock.ts";
 import {
   ok,
   RawSocket,
@@ -21,14 +28,34 @@ import {
 } from "./rig.ts";
 
 const closers: (() => Promise<void>)[] = [];
-let certificate: Certificate;
+let certificates: readonly Certificate[];
 let folder: string;
 
 beforeAll(async () => {
   const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
   folder = await mkdtemp(join(tmpdir(), "ct-tls-"));
+  certificates = loadCertificates(await writePair("first", made));
 });
+
+/** A certificate and its key as files. */
+async function writePair(
+  name: string,
+  made: { cert: string; private: string },
+): Promise<CertificateFiles> {
+  const cert = join(folder, `${name}.pem`);
+  const key = join(folder, `${name}.key.pem`);
+  await writeFile(cert, made.cert);
+  await writeFile(key, made.private);
+  return { cert: [cert], key: [key] };
+}
+
+/** A certificate for these names. */
+function makeFor(...names: string[]): ReturnType<typeof generate> {
+  return generate([{ name: "commonName", value: names[0] ?? "" }], {
+    keySize: 2048,
+    extensions: [{ name: "subjectAltName", altNames: names.map((value) => ({ type: 2, value })) }],
+  });
+}
 
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -80,7 +107,7 @@ describe("the HTTPS port", () => {
       ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
     );
     closers.push(() => worker.close());
-    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
     for (const version of ["TLSv1.2", "TLSv1.3"]) {
       const { raw, tls } = await tlsClient(rig, { minVersion: version, maxVersion: version });
       expect(tls.getProtocol()).toBe(version);
@@ -90,7 +117,7 @@ describe("the HTTPS port", () => {
   });
 
   test("refuses TLS 1.1", async () => {
-    const rig = await simple({ certificate });
+    const rig = await simple({ certificates });
     await expect(
       tlsClient(rig, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL:@SECLEVEL=0" }),
     ).rejects.toThrow();
@@ -98,7 +125,7 @@ describe("the HTTPS port", () => {
   });
 
   test("gives up plain HTTP, garbage and half a handshake, and lives", async () => {
-    const rig = await simple({ certificate, limits: { tlsHandshakeTimeoutMs: 200 } });
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 200 } });
     const port = rig.path.listener.tlsPort ?? 0;
     for (const bytes of [GET, "\0\0\0\0\0\0\0\0", "\x16\x03\x01\x02\x00"]) {
       const client = await rig.client(port);
@@ -114,7 +141,7 @@ describe("the HTTPS port", () => {
   test("cuts an answer such that the client notices", async () => {
     const worker = await startRawWorker();
     closers.push(() => worker.close());
-    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
     const { raw } = await tlsClient(rig);
     raw.write(GET);
     const upstream = await worker.connection(0);
@@ -137,7 +164,7 @@ describe("the HTTPS port", () => {
       }
     });
     closers.push(() => worker.close());
-    const rig = await rigWith({ certificate, workers: [workerRecord("w1", worker.port)] });
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
     const { raw } = await tlsClient(rig);
     raw.write(
       "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -163,36 +190,118 @@ describe("certificates", () => {
   }
 
   test("are loaded from PEM files; without any there is no HTTPS port", async () => {
-    const cert = await file("cert.pem", certificate.cert);
-    const key = await file("key.pem", certificate.key);
-    const loaded = loadCertificate({ cert, key });
-    expect(new X509Certificate(loaded?.cert ?? "").subject).toBe("CN=localhost");
-    expect(loadCertificate({ cert: undefined, key: undefined })).toBeUndefined();
+    const rig = await simple({ certificates: loadCertificates({ cert: [], key: [] }) });
+    expect(rig.path.listener.tlsPort).toBeUndefined();
+    expect(new X509Certificate(certificates[0]?.cert ?? "").subject).toBe("CN=localhost");
   });
 
   test("that cannot be used stop the start with the setting, the value and what to do", async () => {
-    const cert = await file("cert.pem", certificate.cert);
-    const key = await file("key.pem", certificate.key);
+    const { cert, key } = await writePair("good", await makeFor("good.example"));
     const text = await file("text.pem", "no certificate");
-    const other = await generate([{ name: "commonName", value: "x" }], { keySize: 2048 });
-    const otherKey = await file("other.pem", other.private);
+    const other = await writePair("other", await makeFor("other.example"));
     const missing = join(folder, "missing.pem");
-    expect(() => loadCertificate({ cert: missing, key })).toThrow(
+    const load = (certFiles: readonly string[], keyFiles: readonly string[]) => () =>
+      loadCertificates({ cert: certFiles, key: keyFiles });
+    expect(load([missing], key)).toThrow(
       /^CT_TLS_CERT=.*missing.pem: it cannot be read \(ENOENT.*; name a PEM file/,
     );
-    expect(() => loadCertificate({ cert: text, key })).toThrow(
+    expect(load([text], key)).toThrow(
       /^CT_TLS_CERT=.*text.pem: it is no certificate in PEM form; /,
     );
-    expect(() => loadCertificate({ cert, key: text })).toThrow(
+    expect(load(cert, [text])).toThrow(
       /^CT_TLS_KEY=.*text.pem: it is not the private key of CT_TLS_CERT; /,
     );
-    expect(() => loadCertificate({ cert, key: otherKey })).toThrow(/^CT_TLS_KEY=.*other.pem: /);
-    expect(() => loadCertificate({ cert, key: undefined })).toThrow(
-      /^CT_TLS_KEY is not set, but CT_TLS_CERT is; /,
+    expect(load(cert, other.key)).toThrow(/^CT_TLS_KEY=.*other.key.pem: /);
+    expect(load(cert, [])).toThrow(/^CT_TLS_KEY is not set, but CT_TLS_CERT is; /);
+    expect(load([], key)).toThrow(/^CT_TLS_CERT is not set, but CT_TLS_KEY is; /);
+    expect(load([...cert, ...other.cert], key)).toThrow(
+      /^CT_TLS_CERT names 2 files and CT_TLS_KEY 1; /,
     );
-    expect(() => loadCertificate({ cert: undefined, key })).toThrow(
-      /^CT_TLS_CERT is not set, but CT_TLS_KEY is; /,
-    );
+  });
+
+  /** The names that the balancer shows to a client that asks for `servername`. */
+  async function shownTo(rig: Rig, servername?: string): Promise<string | undefined> {
+    const { tls } = await tlsClient(rig, servername === undefined ? {} : { servername });
+    return tls.getPeerX509Certificate()?.subjectAltName;
+  }
+
+  test("are chosen by the name that a client asks for", async () => {
+    const one = await writePair("one", await makeFor("one.example"));
+    const two = await writePair("two", await makeFor("two.example", "*.two.example"));
+    const rig = await simple({
+      certificates: loadCertificates({
+        cert: [...one.cert, ...two.cert],
+        key: [...one.key, ...two.key],
+      }),
+    });
+    expect(await shownTo(rig)).toBe("DNS:one.example");
+    expect(await shownTo(rig, "one.example")).toBe("DNS:one.example");
+    expect(await shownTo(rig, "two.example")).toBe("DNS:two.example, DNS:*.two.example");
+    expect(await shownTo(rig, "a.two.example")).toBe("DNS:two.example, DNS:*.two.example");
+    expect(await shownTo(rig, "TWO.example")).toBe("DNS:two.example, DNS:*.two.example");
+    for (const stranger of ["a.b.two.example", "unknown.example", "-._%", "x".repeat(255)]) {
+      expect(await shownTo(rig, stranger)).toBe("DNS:one.example");
+    }
+  });
+
+  test("are replaced when their files change; connections stay, and a broken one is not taken", async () => {
+    const files = await writePair("changing", await makeFor("before.example"));
+    const rig = await simple({ certificates: loadCertificates(files) });
+    const lines: string[] = [];
+    const clock = createStepClock();
+    const watch = watchCertificates({
+      files,
+      use: (fresh) => rig.path.listener.useCertificates(fresh),
+      clock,
+      log: createLog({
+        name: "t",
+        level: "info",
+        format: "text",
+        sink: { write: (line) => lines.push(line) },
+      }),
+    });
+    closers.push(async () => watch.close());
+    const { raw, tls } = await tlsClient(rig);
+    const ask = async (): Promise<void> => {
+      raw.text = "";
+      raw.write(GET);
+      await raw.has("fine");
+    };
+    await ask();
+    clock.advance(5000);
+    expect(lines).toEqual([]);
+
+    const after = await makeFor("after.example");
+    await writeFile(files.cert[0] ?? "", after.cert);
+    clock.advance(5000);
+    clock.advance(5000);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(await shownTo(rig)).toBe("DNS:before.example");
+    await ask();
+
+    await writeFile(files.key[0] ?? "", after.private);
+    clock.advance(5000);
+    expect(lines[1]).toContain("the certificates were loaded anew");
+    expect(lines[1]).toContain("DNS:after.example, until ");
+    expect(await shownTo(rig)).toBe("DNS:after.example");
+    expect(await shownTo(rig, "after.example")).toBe("DNS:after.example");
+    await ask();
+    expect(tls.getPeerX509Certificate()?.subjectAltName).toBe("DNS:before.example");
+  });
+
+  test("renegotiation is refused, and tickets resume a session", async () => {
+    const rig = await simple({ certificates });
+    const { tls } = await tlsClient(rig, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" });
+    const session = tls.getSession();
+    const failed = new Promise((resolve) => {
+      tls.once("error", resolve);
+      tls.once("close", resolve);
+    });
+    tls.renegotiate({}, (error) => error && tls.destroy());
+    await failed;
+    const again = await tlsClient(rig, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2", session });
+    expect(again.tls.isSessionReused()).toBe(true);
   });
 });
 
@@ -288,7 +397,7 @@ describe("time limits", () => {
 
 describe("the number of connections", () => {
   test("is limited, over both ports; one that ends makes room", async () => {
-    const rig = await simple({ certificate, maxConnections: 2 });
+    const rig = await simple({ certificates, maxConnections: 2 });
     const first = await rig.client();
     first.write(GET);
     await first.has("fine");

@@ -12,8 +12,8 @@ import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/request-log.ts";
 import type { KnownOwner } from "../../balancer/snapshot.ts";
-import type { Certificate } from "../../balancer/tls.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
+import type { TlsCertificate } from "../../balancer/transport/transport.ts";
 import { type Clock, systemClock } from "../../shared/clock.ts";
 import { edgeProof } from "../../shared/edge-headers.ts";
 import {
@@ -275,7 +275,9 @@ export interface RigOptions {
   limits?: Partial<DownstreamLimits & Record<"connectTimeoutMs" | "tlsHandshakeTimeoutMs", number>>;
   maxConnections?: number;
   maxRequestsPerWorker?: number;
-  certificate?: Certificate;
+  certificates?: readonly TlsCertificate[];
+  /** The only one, for all names. */
+  certificate?: PemPair;
   trusted?: readonly string[];
   port?: number;
   clock?: Clock;
@@ -283,6 +285,12 @@ export interface RigOptions {
   logDir?: string;
   probe?: Probe;
   knownOwners?: readonly KnownOwner[];
+}
+
+export type PemPair = Pick<TlsCertificate, "cert" | "key">;
+
+function onlyOne(pair: PemPair | undefined): readonly TlsCertificate[] {
+  return pair === undefined ? [] : [{ ...pair, isFor: () => true }];
 }
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
@@ -326,7 +334,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     counters,
     requestLog,
     trusted,
-    certificate: options.certificate,
+    certificates: options.certificates ?? onlyOne(options.certificate),
     bind: "127.0.0.1",
     port: options.port ?? 0,
     tlsPort: 0,

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { generate } from "selfsigned";
-import type { Certificate } from "../../balancer/tls.ts";
+import type { PemPair } from "../balancer/rig.ts";
 import type { Case, Subject } from "./case.ts";
 import { judge } from "./judge.ts";
 import { startWorkers, type Target, type Workers } from "./stage.ts";
@@ -41,7 +41,7 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-async function compare(certificate: Certificate & PeerFiles): Promise<void> {
+async function compare(certificate: PemPair & PeerFiles): Promise<void> {
   const targets: [name: string, start: Start][] = [
     ["ours", (subject, workers) => startOurs(subject, workers, certificate)],
   ];
@@ -134,7 +134,7 @@ function install(name: string): void {
   spawnSync("apt-get", args, { stdio: ["ignore", 2, 2], env });
 }
 
-async function makeCertificate(): Promise<Certificate & PeerFiles> {
+async function makeCertificate(): Promise<PemPair & PeerFiles> {
   const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
   const certFile = join(folder, "cert.pem");
   const keyFile = join(folder, "key.pem");

@@ -1,12 +1,12 @@
 import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Certificate } from "../../balancer/tls.ts";
+import type { PemPair } from "../balancer/rig.ts";
 import { judge } from "./judge.ts";
 import { startWorkers, type Workers } from "./stage.ts";
 import { SUBJECTS } from "./subjects.ts";
 import { type OwnTarget, startOurs } from "./targets/ours.ts";
 
-let certificate: Certificate;
+let certificate: PemPair;
 
 beforeAll(async () => {
   const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });

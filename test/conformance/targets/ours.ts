@@ -1,8 +1,7 @@
 /**
  * Our own data path, in this process.
  */
-import type { Certificate } from "../../../balancer/tls.ts";
-import { startRig, workerRecord } from "../../balancer/rig.ts";
+import { type PemPair, startRig, workerRecord } from "../../balancer/rig.ts";
 import type { Subject } from "../case.ts";
 import type { Target, Workers } from "../stage.ts";
 
@@ -14,7 +13,7 @@ export interface OwnTarget extends Target {
 export async function startOurs(
   subject: Subject,
   workers: Workers,
-  certificate: Certificate,
+  certificate: PemPair,
 ): Promise<OwnTarget> {
   const ms = subject.timeoutMs ?? 4000;
   const rig = await startRig({
