@@ -275,6 +275,48 @@ describe("a session whose owner is suspect", () => {
   });
 });
 
+test("a balancer that knows nothing but old owners: every request succeeds within two hops, and is right the next time", async () => {
+  const rooms = Array.from({ length: 300 }, (_, i) => `room-${i}`.padEnd(24, "x"));
+  const ids = ["a", "b", "c"];
+  /** Session `i` was at worker `i` in epoch 1, then at the next one, and is now at the one after; some moved once only. */
+  const at = (room: string, moves: number) => ids[(rooms.indexOf(room) + moves) % 3] ?? "";
+  const movesOf = (room: string) => 1 + (rooms.indexOf(room) % 2);
+  const workers = await Promise.all(
+    ids.map((id) =>
+      stoppable(id, (head) => {
+        const room = /ctstickiness: (\S+)/.exec(head)?.[1] ?? "";
+        const owner = at(room, movesOf(room));
+        if (owner === id) return ok(`from ${id}`, `x-ct-session: ${room}\r\nx-ct-epoch: 9\r\n`);
+        // The first owner knows the second one only.
+        const known = at(room, 0) === id ? at(room, 1) : owner;
+        const epoch = known === owner ? 9 : 5;
+        return `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: ${known}\r\nx-ct-epoch: ${epoch}\r\nx-ct-key: ${room}\r\nContent-Length: 0\r\n\r\n`;
+      }),
+    ),
+  );
+  const rig = await rigWith(
+    workers.map((worker) => worker.record),
+    {
+      knownOwners: rooms.map((room) => [
+        room as SessionKey,
+        { worker: at(room, 0) as WorkerId, epoch: 1 },
+      ]),
+    },
+  );
+  const replays = () => rig.counters.value("balancer.misdirected", "replayed");
+  const askAll = async (): Promise<void> => {
+    for (const room of rooms) {
+      expect(await rig.ask(get(room))).toContain(`from ${at(room, movesOf(room))}`);
+    }
+  };
+  await askAll();
+  expect(replays()).toBe(450);
+  await askAll();
+  expect(replays()).toBe(450);
+  expect(rig.counters.value("balancer.failed")).toBe(0);
+  expect(rig.lookups).toBe(0);
+});
+
 describe("a worker that refuses and was taken over", () => {
   test("is dead: its tunnels end, what waits for it is given up, and it may come back", async () => {
     const a = await stoppable("a", (head) =>
