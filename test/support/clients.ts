@@ -12,6 +12,7 @@ import type {
   FetchRequestOptions,
   FetchResponse,
   InitData,
+  MessageTransport,
   MessageTransportProvider,
   Peer,
   ProtocolBroadcastConnection,
@@ -24,6 +25,7 @@ import {
   VERSION,
 } from "open-collaboration-protocol";
 import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
+import type { Socket } from "socket.io-client";
 import { Agent, fetch } from "undici";
 import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
@@ -81,6 +83,13 @@ export class Client {
   /** How often the session was reported closed. */
   closedCount = 0;
   reconnectCount = 0;
+  /**
+   * When a worker has let it into its session, each time, on `performance.now()`. The package reports a reconnect earlier,
+   * when there is a connection again: whoever waits then for a worker is not back yet.
+   */
+  readonly servedMs: number[] = [];
+  /** Whether it is in its session now. */
+  isServed = false;
   /** The connection was given up for good. */
   disconnected = false;
   /** Failures that the package let go: a document update for somebody who has just left. */
@@ -102,7 +111,11 @@ export class Client {
       client: "ct-edge-test@1.0.0",
       fetch: (url, request) => this.#fetch(url, request),
       authenticationHandler: (token, metadata) => this.#signIn(token, metadata),
-      transports: [withHeaders(SocketIoTransportProvider, options.headers ?? {})],
+      transports: [
+        withHeaders(SocketIoTransportProvider, options.headers ?? {}, (transport) =>
+          this.#watch(transport),
+        ),
+      ],
     } satisfies ConnectionProviderOptions);
   }
 
@@ -138,9 +151,14 @@ export class Client {
   async host(): Promise<string> {
     if (this.#provider.authToken === undefined) await this.login();
     const { roomId, roomToken } = await this.#provider.createRoom({});
+    await this.enterAsHost(roomToken);
+    return roomId;
+  }
+
+  /** Enters a session that was created, as its host. */
+  async enterAsHost(roomToken: string): Promise<void> {
     this.#enter(await this.#provider.connect(roomToken), "host");
     await until(`${this.name} is told its peer id`, () => this.infos.length > 0);
-    return roomId;
   }
 
   /** Asks for a session and enters it once the host has approved; resolves when the host's `peer/init` came. */
@@ -195,6 +213,18 @@ export class Client {
     this.#connection?.dispose();
     this.document.destroy();
     await this.#agent.destroy();
+  }
+
+  #watch(transport: MessageTransport): void {
+    // The package keeps it to itself.
+    const socket = Reflect.get(transport, "socket") as Socket;
+    socket.on("connect", () => {
+      this.isServed = true;
+      this.servedMs.push(performance.now());
+    });
+    socket.on("disconnect", () => {
+      this.isServed = false;
+    });
   }
 
   // --- what the IDE does ---
@@ -331,9 +361,14 @@ function catchingSync(
 function withHeaders(
   transport: MessageTransportProvider,
   headers: Readonly<Record<string, string>>,
+  onTransport: (transport: MessageTransport) => void,
 ): MessageTransportProvider {
   return {
     id: transport.id,
-    createTransport: (url, own) => transport.createTransport(url, { ...own, ...headers }),
+    createTransport(url, own) {
+      const made = transport.createTransport(url, { ...own, ...headers });
+      onTransport(made);
+      return made;
+    },
   };
 }

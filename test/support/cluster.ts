@@ -56,8 +56,9 @@ export interface Cluster {
   readonly redis: TestRedis;
   /** For `CT_REDIS_URL`, over loopback. */
   readonly redisUrl: string;
-  readonly workers: readonly Member[];
-  readonly balancers: readonly Member[];
+  /** Those that were started, in that order; whoever ends one may take it out. */
+  readonly workers: Member[];
+  readonly balancers: Member[];
   /** Starts one more; it is named by its number. */
   addWorker(options?: ProcessOptions): Promise<Member>;
   addBalancer(options?: ProcessOptions): Promise<Member>;

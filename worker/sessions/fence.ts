@@ -26,6 +26,12 @@ const PERIOD_MS = 250;
  */
 const SUSPICIOUS_GAP_MS = REFUSED_BEAT_AGE_MS - 1000;
 
+/**
+ * When the store is back after it was away for all, balancers may say so before this worker's next beat has got through. A
+ * store that nobody reached for a lease believes nobody to be gone for longer than this.
+ */
+const RETURN_GRACE_MS = 3000;
+
 export function createFence(needs: {
   readonly clock: Clock;
   readonly isStoreAwayForAll: () => boolean;
@@ -35,6 +41,7 @@ export function createFence(needs: {
   const { clock } = needs;
   let lastRenewalSentMs: number | undefined;
   let isShut = false;
+  let awayForAllMs = Number.NEGATIVE_INFINITY;
 
   function check(): boolean {
     if (isShut) return false;
@@ -44,7 +51,9 @@ export function createFence(needs: {
     const facts = { nowMs, lastRenewalSentMs };
     // Hearsay is asked only when it matters: this runs for each message.
     if (mayRelay({ ...facts, isStoreAwayForAll: false })) return true;
-    if (mayRelay({ ...facts, isStoreAwayForAll: needs.isStoreAwayForAll() })) return true;
+    if (needs.isStoreAwayForAll()) awayForAllMs = nowMs;
+    const isStoreAwayForAll = nowMs - awayForAllMs < RETURN_GRACE_MS;
+    if (mayRelay({ ...facts, isStoreAwayForAll })) return true;
     isShut = true;
     needs.onShut();
     return false;

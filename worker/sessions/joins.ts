@@ -20,6 +20,8 @@ export interface Joins {
   ask(user: UserRecord): Promise<string>;
   /** Takes up the requests that wait in the store, and asks again. Rejects with `StoreAwayError`. */
   restore(): Promise<void>;
+  /** Puts the tickets of those who wait once more, because the store has lost them. Rejects with `StoreAwayError`. */
+  remind(): Promise<void>;
   /** The host is known now: it is asked what nobody could be asked before. */
   hostArrived(host: Peer): void;
   /** Takes the host's answer. `false`: nobody waits for it. */
@@ -41,6 +43,8 @@ const TICKET_MS = 330_000;
 
 interface Waiting {
   readonly user: UserRecord;
+  /** Wall time. */
+  readonly askedMs: number;
   readonly timer: Timer;
 }
 
@@ -61,13 +65,23 @@ export function createJoins(needs: {
   const { sessionId, store, clock, counters } = needs;
   const waitingByToken = new Map<string, Waiting>();
 
-  function wait(pollToken: string, user: UserRecord, forMs: number): void {
+  function wait(pollToken: string, { user, askedMs }: JoinQuestion, forMs: number): void {
     const timer = clock.after(forMs, () => {
       if (finish(pollToken)) settle(pollToken, { accepted: false, code: "JoinTimeout" }, "timeout");
     });
-    waitingByToken.set(pollToken, { user, timer });
+    waitingByToken.set(pollToken, { user, askedMs, timer });
     const host = needs.host();
     if (host !== undefined) askHost(host, pollToken, user);
+  }
+
+  function putTicket(pollToken: string, question: JoinQuestion): Promise<void> {
+    return store.putTicket({
+      kind: "join",
+      token: pollToken,
+      question,
+      group: sessionId,
+      ttlMs: TICKET_MS,
+    });
   }
 
   function askHost(host: Peer, pollToken: string, user: UserRecord): void {
@@ -121,15 +135,9 @@ export function createJoins(needs: {
       // The session's id comes first, so that a balancer can route the polls.
       const pollToken = sessionId + randomAlphanumerics(24);
       const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
-      await store.putTicket({
-        kind: "join",
-        token: pollToken,
-        question,
-        group: sessionId,
-        ttlMs: TICKET_MS,
-      });
+      await putTicket(pollToken, question);
       counters.count("worker.joins", "asked");
-      wait(pollToken, user, ANSWER_MS);
+      wait(pollToken, question, ANSWER_MS);
       return pollToken;
     },
     async restore() {
@@ -139,7 +147,12 @@ export function createJoins(needs: {
         if (waitingByToken.has(ticket.token)) continue;
         // Another machine's clock may be wrong; then the host has more or less time, and the ticket ends by itself.
         const askedForMs = Math.max(0, clock.wallMs() - question.askedMs);
-        wait(ticket.token, question.user, Math.max(0, ANSWER_MS - askedForMs));
+        wait(ticket.token, question, Math.max(0, ANSWER_MS - askedForMs));
+      }
+    },
+    async remind() {
+      for (const [pollToken, { user, askedMs }] of [...waitingByToken]) {
+        await putTicket(pollToken, { sessionId, user, askedMs });
       }
     },
     hostArrived(host) {

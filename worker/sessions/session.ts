@@ -525,6 +525,7 @@ export class Session {
     }
     if (outcome === "written" && this.isLive) {
       for (const peer of this.#peers.values()) void this.#put(peer.record);
+      await this.#joins.remind();
       this.#needs.counters.count("worker.sessions_reasserted");
       this.note("resumed", "reasserted");
     }

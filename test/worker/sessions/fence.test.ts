@@ -51,6 +51,19 @@ it("stays open while every balancer says that the store is away, and asks for ea
   expect(seen.shut).toBe(0);
 });
 
+it("stays open for 3 s after the balancers have heard of the store again, so that the next beat gets through", () => {
+  const { clock, seen, fence, beat } = setUp();
+  beat();
+  seen.isStoreAwayForAll = true;
+  clock.advance(10_000);
+  seen.isStoreAwayForAll = false;
+  clock.advance(2750);
+  expect(fence.check()).toBe(true);
+  clock.advance(250);
+  expect(fence.check()).toBe(false);
+  expect(seen.shut).toBe(1);
+});
+
 it("a beat that comes first after a long stop does not hide the stop", () => {
   let nowMs = 0;
   const shut: number[] = [];

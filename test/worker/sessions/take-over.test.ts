@@ -248,6 +248,18 @@ it("a write that finds the store empty is no reason to give a session up", async
   expect(host.disconnects).toEqual([]);
 });
 
+it("a request to join that waits is known again, and is answered", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const pollToken = await requestJoin(worker.registry, sessionId);
+  const question = await until("the host is asked", () => host.received.find(isJoinRequest));
+  await loseEverything(worker);
+  expect(await worker.store.readTicket("join", pollToken)).toBeUndefined();
+  await worker.registry.confirm();
+  host.decide(question, true);
+  expect((await joinAnswer(worker.store, pollToken)).accepted).toBe(true);
+});
+
 it("what was closed stays closed when the store has lost everything", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();

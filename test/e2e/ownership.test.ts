@@ -1,0 +1,329 @@
+/**
+ * Sessions outlive workers, balancers and the store: real processes, a real Redis and unmodified clients, who type and talk
+ * all the while. The same at full size: bench/churn.ts.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { SessionKey, WorkerId } from "../../shared/ids.ts";
+import { createRing } from "../../shared/ring.ts";
+import { deriveKeys } from "../../shared/secret.ts";
+import {
+  type Churn,
+  countersOf,
+  describeRecoveries,
+  peersOf,
+  quantile,
+  type Recovery,
+  startChurn,
+} from "../support/churn.ts";
+import type { Client } from "../support/clients.ts";
+import { CLUSTER_SECRET, type Cluster, type Member, sees } from "../support/cluster.ts";
+import { openLine } from "../support/cut.ts";
+import { person } from "../support/people.ts";
+import { freePort } from "../support/ports.ts";
+import {
+  backTimes,
+  equalAfter,
+  heardTwice,
+  openTeams,
+  type Team,
+  type Teams,
+  whatTheyKnow,
+} from "../support/teams.ts";
+import { until } from "../support/until.ts";
+
+let churn: Churn;
+let cluster: Cluster;
+let all: Teams;
+let known: unknown;
+
+beforeAll(async () => {
+  churn = await startChurn({ teams: 10, guests: 2, typingMs: 2000 });
+  ({ cluster, all } = churn);
+  known = whatTheyKnow(all.clients);
+}, 60_000);
+
+afterAll(() => churn?.close());
+
+beforeEach(() => churn.startTyping());
+
+/** Whatever happened: the same people with the same roles, nobody left, was approved again, or heard anything twice. */
+afterEach(async () => {
+  await all.stopTyping();
+  await equalAfter(all.teams, performance.now(), 15_000);
+  expect(whatTheyKnow(all.clients)).toEqual(known);
+  expect(heardTwice(all.clients)).toEqual([]);
+});
+
+// --- members come ---
+
+test("three workers more take new sessions, and no live one moves", async () => {
+  const before = await churn.records(all.teams);
+  const reconnects = churn.reconnects();
+  for (let i = 0; i < 3; i++) await cluster.addWorker();
+  for (const balancer of cluster.balancers) await sees(balancer, 6);
+  const young = cluster.workers.slice(3).map(({ id }) => id);
+  const hosts = Array.from({ length: 12 }, (_, i) =>
+    person({ baseUrl: churn.url, name: `New ${i}` }),
+  );
+  const owners = new Set<string>();
+  for (const host of hosts) owners.add((await churn.recordOf(await host.host())).owner);
+  expect([...owners].filter((owner) => young.includes(owner)).length).toBeGreaterThan(0);
+  expect(await churn.records(all.teams)).toEqual(before);
+  expect(churn.reconnects()).toBe(reconnects);
+  for (const host of hosts) await host.leave();
+  for (const worker of cluster.workers.splice(3)) await worker.stop();
+  for (const balancer of cluster.balancers) await sees(balancer, 3);
+}, 60_000);
+
+// --- a worker dies ---
+
+test("a worker is killed three times over: its peers are back within seconds, as who they were", async () => {
+  const recoveries: Recovery[] = [];
+  for (let round = 0; round < 3; round++) {
+    const { worker, teams } = await churn.busiest();
+    const killedMs = performance.now();
+    await worker.kill();
+    recoveries.push(await churn.recovery(teams, killedMs));
+    for (const { owner } of await churn.records(teams)) expect(owner).not.toBe(worker.id);
+    await churn.replace(worker);
+  }
+  expectSoon("a worker is killed", recoveries, { p50Ms: 3500, p99Ms: 7000 });
+}, 90_000);
+
+test("two of three workers are killed at once: all sessions go on at the third", async () => {
+  const [first, second, third] = cluster.workers as [Member, Member, Member];
+  const teams = [...(await churn.teamsOf(first)), ...(await churn.teamsOf(second))];
+  const killedMs = performance.now();
+  await Promise.all([first.kill(), second.kill()]);
+  const recovered = await churn.recovery(teams, killedMs);
+  expectSoon("two of three are killed", [recovered], { p99Ms: 7000 });
+  for (const { owner } of await churn.records(all.teams)) expect(owner).toBe(third.id);
+  for (const worker of [first, second]) await churn.replace(worker);
+}, 60_000);
+
+// --- a worker hangs, or is cut off ---
+
+test("a worker is stopped for 20 s: its peers are back before it goes on, and then it delivers nothing of what it had got", async () => {
+  const stopped = await churn.stopBusiest(20_000);
+  expectSoon("a worker is stopped", [stopped], { p99Ms: 12_000 });
+  await expectToHaveLetGo(stopped.worker, stopped.teams, stopped.delivered);
+}, 60_000);
+
+test("a worker's network is cut: its peers are back elsewhere, and when it is mended it delivers nothing of what was under way", async () => {
+  const port = await freePort();
+  const toWorker = await openLine(() => [port]);
+  const toRedis = await openLine(() => [cluster.redis.port]);
+  const worker = await cluster.addWorker({
+    env: {
+      CT_WORKER_ID: "cut-off",
+      CT_WORKER_PORT: String(port),
+      CT_WORKER_URL: `http://127.0.0.1:${toWorker.port}`,
+      CT_REDIS_URL: `redis://127.0.0.1:${toRedis.port}`,
+    },
+  });
+  for (const balancer of cluster.balancers) await sees(balancer, 4);
+  const teams = await openTeamsOn(worker);
+  try {
+    const before = whatTheyKnow(teams.clients);
+    const delivered = await churn.quietDeliveries(worker);
+    const cutMs = performance.now();
+    for (const line of [toWorker, toRedis]) line.cut();
+    teams.startTyping(1000);
+    const backMs = await backTimes(teams.clients, cutMs, 25_000);
+    await teams.stopTyping();
+    const equalMs = await equalAfter(teams.teams, cutMs, 20_000);
+    expectSoon("a worker is cut off", [{ backMs, equalMs }], { p99Ms: 12_000 });
+    for (const line of [toWorker, toRedis]) line.mend();
+    await expectToHaveLetGo(worker, teams.teams, delivered);
+    expect(whatTheyKnow(teams.clients)).toEqual(before);
+    expect(heardTwice(teams.clients)).toEqual([]);
+  } finally {
+    await Promise.all(teams.teams.map(({ host }) => host.leave()));
+    await teams.close();
+    await worker.stop();
+    cluster.workers.splice(cluster.workers.indexOf(worker), 1);
+    for (const line of [toWorker, toRedis]) await line.close();
+  }
+}, 90_000);
+
+// --- a balancer dies, or knows nothing new ---
+
+test("the balancer of all clients is killed: they are back through the other, at the same workers", async () => {
+  const before = await churn.records(all.teams);
+  const [balancer] = cluster.balancers as [Member];
+  const killedMs = performance.now();
+  await balancer.kill();
+  const recovered = await churn.recovery(all.teams, killedMs);
+  expectSoon("a balancer is killed", [recovered], { p99Ms: 7000 });
+  expect(await churn.records(all.teams)).toEqual(before);
+  cluster.balancers.splice(0, 1);
+  await sees(await cluster.addBalancer(), cluster.workers.length);
+}, 60_000);
+
+test("a balancer that hears nothing of the store brings everybody to sessions that have moved", async () => {
+  const toRedis = await openLine(() => [cluster.redis.port]);
+  const frozen = await cluster.addBalancer({
+    env: { CT_REDIS_URL: `redis://127.0.0.1:${toRedis.port}` },
+  });
+  cluster.balancers.splice(cluster.balancers.indexOf(frozen), 1);
+  await sees(frozen, 3);
+  const { worker, teams } = await churn.busiest();
+  // It has seen whose the sessions are, and will not hear of the change.
+  const [visitor, ...others] = Array.from({ length: teams.length + 1 }, (_, i) =>
+    person({ baseUrl: frozen.url, name: `Visitor ${i}` }),
+  ) as [Client, ...Client[]];
+  await Promise.all([visitor, ...others].map((client) => client.login()));
+  toRedis.cut();
+  const killedMs = performance.now();
+  await worker.kill();
+  await backTimes(peersOf(teams), killedMs, 20_000);
+  await churn.replace(worker);
+  // A visitor is let in by the host and leaves again: it came to the session.
+  for (const [i, client] of others.entries()) {
+    const team = teams[i] as Team;
+    await client.join(team.sessionId);
+    await client.leave();
+    await until("all have seen it leave", () =>
+      team.everybody.every(({ left }) => left.some(({ name }) => name === client.name)),
+    );
+  }
+  known = whatTheyKnow(all.clients);
+  const { counters } = (await frozen.view()) as { counters: Record<string, number> };
+  expect(counters["balancer.misdirected{too-many-hops}"]).toBeUndefined();
+  await frozen.kill();
+  await toRedis.close();
+}, 60_000);
+
+// --- the store is away, and comes back empty ---
+
+test("the store is away for 15 s and comes back empty: nobody notices, new sessions start, and all is known again", async () => {
+  const reconnects = churn.reconnects();
+  const early = person({ baseUrl: churn.url, name: "Early" });
+  await early.login();
+  await cluster.redis.kill();
+  const awayMs = performance.now();
+  const started = await early.host();
+  await until("15 s have passed", () => performance.now() - awayMs > 15_000, 20_000);
+  await cluster.redis.start();
+  const backMs = performance.now();
+  const sessionIds = [started, ...all.teams.map(({ sessionId }) => sessionId)];
+  await until(
+    "all sessions and peers are known again",
+    async () => {
+      const peers = await Promise.all(sessionIds.map((id) => churn.admin.hlen(`{ct}:peers:${id}`)));
+      return peers[0] === 1 && peers.slice(1).every((count) => count === 3);
+    },
+    20_000,
+  );
+  const tookMs = performance.now() - backMs;
+  process.stdout.write(
+    `the store comes back empty: all is known again after ${Math.round(tookMs)} ms\n`,
+  );
+  // 5 s after the 8 s in which nothing is believed to be gone.
+  expect(tookMs).toBeLessThanOrEqual(13_000);
+  expect(churn.reconnects()).toBe(reconnects);
+  const guest = person({ baseUrl: churn.url, name: "Late" });
+  await guest.join(started);
+  await guest.leave();
+  await early.leave();
+}, 90_000);
+
+// --- between the steps of a session's beginning ---
+
+test("a worker is killed between create and the host's socket, and between a request to join and its answer", async () => {
+  const host = person({ baseUrl: churn.url, name: "Unlucky" });
+  await host.login();
+  const { roomId, roomToken } = await host.provider.createRoom({});
+  const first = await killOwner(roomId);
+  await host.enterAsHost(roomToken);
+  await churn.replace(first);
+
+  // It is asked to let somebody in, and its worker is killed before it answers.
+  const answer = gate();
+  host.decide = () => answer.opened.then(() => "approve");
+  const guest = person({ baseUrl: churn.url, name: "Patient" });
+  const joined = guest.join(roomId);
+  joined.catch(() => {});
+  await until("the host is asked", () => host.joinRequests.length > 0);
+  const reconnects = host.reconnectCount;
+  const second = await killOwner(roomId);
+  await until("the host is back", () => host.reconnectCount > reconnects, 20_000);
+  answer.open();
+  await joined;
+  await churn.replace(second);
+  await host.say("welcome");
+  await until("the guest hears it", () => guest.said.some(({ text }) => text === "welcome"));
+  await host.leave();
+  await until("the session is over", async () => (await churn.recordOf(roomId)).state === "closed");
+
+  // One that is created and never opened leaves nothing behind, not even with its worker dead.
+  await host.login();
+  const never = await host.provider.createRoom({});
+  const third = await killOwner(never.roomId);
+  const leftMs = await churn.admin.pttl(`{ct}:session:${never.roomId}`);
+  expect(leftMs).toBeGreaterThan(0);
+  expect(leftMs).toBeLessThanOrEqual(60_000);
+  await churn.replace(third);
+}, 90_000);
+
+// --- arrangements ---
+
+async function killOwner(sessionId: string): Promise<Member> {
+  const { owner } = await churn.recordOf(sessionId);
+  const worker = cluster.workers.find(({ id }) => id === owner);
+  if (worker === undefined) throw new Error(`no worker ${owner}`);
+  await worker.kill();
+  return worker;
+}
+
+/** Two teams of two on this worker, by keys that the ring gives to it. */
+async function openTeamsOn(worker: Member): Promise<Teams> {
+  const members = cluster.workers.map(({ id }) => ({ id: id as WorkerId, weight: 1 }));
+  const ring = createRing(members, deriveKeys(CLUSTER_SECRET).ring);
+  const keys = Array.from({ length: 1000 }, (_, i) => `cut-${i}`).filter(
+    (key) => ring.first(key as SessionKey) === worker.id,
+  );
+  const teams = await openTeams({
+    count: 2,
+    guests: 1,
+    url: (team) => `${churn.url}/k/${keys[team]}`,
+  });
+  for (const { owner } of await churn.records(teams.teams)) expect(owner).toBe(worker.id);
+  return teams;
+}
+
+/** A worker that goes on after it was stopped or cut off has lost its sessions, and has delivered nothing since. */
+async function expectToHaveLetGo(
+  worker: Member,
+  teams: readonly Team[],
+  delivered: number,
+): Promise<void> {
+  const counters = await until("it has let go of its sessions", async () => {
+    const seen = await countersOf(worker);
+    return (seen["worker.sessions_closed{lost}"] ?? 0) >= teams.length && seen;
+  });
+  expect(counters["worker.fenced"]).toBeGreaterThanOrEqual(1);
+  expect(counters["worker.messages_delivered"] ?? 0).toBe(delivered);
+  for (const { owner } of await churn.records(teams)) expect(owner).not.toBe(worker.id);
+}
+
+/** Says the figures to whoever reads the log. */
+function expectSoon(
+  what: string,
+  recoveries: readonly Recovery[],
+  limits: { readonly p50Ms?: number; readonly p99Ms: number },
+): void {
+  process.stdout.write(describeRecoveries(what, recoveries));
+  const backMs = recoveries.flatMap((one) => one.backMs);
+  if (limits.p50Ms !== undefined) expect(quantile(backMs, 0.5)).toBeLessThanOrEqual(limits.p50Ms);
+  expect(quantile(backMs, 0.99)).toBeLessThanOrEqual(limits.p99Ms);
+  for (const { equalMs } of recoveries) expect(equalMs).toBeLessThanOrEqual(15_000);
+}
+
+function gate(): { opened: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
+}

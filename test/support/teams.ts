@@ -1,0 +1,144 @@
+/**
+ * Teams of unmodified clients that type and talk while something happens to the processes that carry them, and what became
+ * of each of them: when it was back, what it was told, what it heard twice, whether the documents are equal. Used by
+ * tests and by the benchmark of the same.
+ */
+import { Client } from "./clients.ts";
+import { until } from "./until.ts";
+
+export interface Team {
+  readonly sessionId: string;
+  readonly host: Client;
+  /** Host and guests. */
+  readonly everybody: readonly Client[];
+}
+
+export interface Teams {
+  readonly teams: readonly Team[];
+  readonly clients: readonly Client[];
+  /** Everybody writes a line and says something, one after the other, each once in `periodMs`. */
+  startTyping(periodMs: number): void;
+  /** Ends it; resolves when what was begun is sent. */
+  stopTyping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Teams opened at a time: each costs some signatures and round trips. */
+const AT_ONCE = 4;
+
+export async function openTeams(options: {
+  readonly count: number;
+  readonly guests: number;
+  /** Base URL of each team, by its number. */
+  readonly url: (team: number) => string;
+}): Promise<Teams> {
+  const teams: Team[] = [];
+  const numbers = Array.from({ length: options.count }, (_, index) => index).reverse();
+  async function openNext(): Promise<void> {
+    for (let number = numbers.pop(); number !== undefined; number = numbers.pop()) {
+      teams.push(await openTeam(options.url(number), number, options.guests));
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, openNext));
+  const clients = teams.flatMap((team) => team.everybody);
+  let typing: { readonly timer: NodeJS.Timeout; sending: Promise<unknown> } | undefined;
+  let turn = 0;
+
+  return {
+    teams,
+    clients,
+    startTyping(periodMs) {
+      const timer = setInterval(() => {
+        const client = clients[turn % clients.length];
+        const text = `${client?.name} #${turn}`;
+        turn++;
+        if (client === undefined || typing === undefined) return;
+        client.write(text);
+        // While it is away the package keeps it; that it fails when somebody has just left is for the test to see.
+        typing.sending = Promise.all([typing.sending, client.say(text).catch(() => {})]);
+      }, periodMs / clients.length);
+      typing = { timer, sending: Promise.resolve() };
+    },
+    async stopTyping() {
+      clearInterval(typing?.timer);
+      await typing?.sending;
+      typing = undefined;
+    },
+    async close() {
+      clearInterval(typing?.timer);
+      await Promise.all(clients.map((client) => client.close()));
+    },
+  };
+}
+
+async function openTeam(baseUrl: string, number: number, guestCount: number): Promise<Team> {
+  const host = new Client({ baseUrl, name: `Host ${number}` });
+  const guests = Array.from(
+    { length: guestCount },
+    (_, index) => new Client({ baseUrl, name: `Guest ${number}.${index + 1}` }),
+  );
+  const sessionId = await host.host();
+  for (const guest of guests) await guest.join(sessionId);
+  await until("the first guest knows the last", () => {
+    const [first] = guests;
+    return first === undefined || first.joined.length === guestCount - 1;
+  });
+  return { sessionId, host, everybody: [host, ...guests] };
+}
+
+// --- what became of them ---
+
+/** For each of `clients`, how long after `sinceMs` (`performance.now()`) it was in its session again. */
+export async function backTimes(
+  clients: readonly Client[],
+  sinceMs: number,
+  timeoutMs: number,
+): Promise<number[]> {
+  return until(
+    "everybody is in its session again",
+    () => {
+      const times = clients.map((client) => (client.servedMs.at(-1) ?? 0) - sinceMs);
+      return clients.every((client) => client.isServed) && times.every((ms) => ms > 0) && times;
+    },
+    timeoutMs,
+  );
+}
+
+/** Resolves when in each team all documents are equal, with how long after `sinceMs` that was. */
+export async function equalAfter(
+  teams: readonly Team[],
+  sinceMs: number,
+  timeoutMs: number,
+): Promise<number> {
+  await until(
+    "all documents of each team are equal",
+    () =>
+      teams.every(({ everybody }) => new Set(everybody.map((client) => client.text)).size === 1),
+    timeoutMs,
+  );
+  return performance.now() - sinceMs;
+}
+
+/** What must not change, whatever happens: who people are, who is there, who was asked. */
+export function whatTheyKnow(clients: readonly Client[]): unknown {
+  return clients.map((client) => ({
+    name: client.name,
+    infos: client.infos.map(({ id, host, name }) => ({ id, host, name })),
+    initializedTimes: client.inits.length,
+    joinRequests: client.joinRequests.map((user) => user.name),
+    joined: client.joined.map((peer) => peer.id),
+    left: client.left.map((peer) => peer.id),
+    closedCount: client.closedCount,
+    disconnected: client.disconnected,
+  }));
+}
+
+/** Texts that somebody heard more than once, with who. */
+export function heardTwice(clients: readonly Client[]): string[] {
+  return clients.flatMap((client) => {
+    const texts = client.said.map((said) => said.text);
+    return [...new Set(texts.filter((text, at) => texts.indexOf(text) !== at))].map(
+      (text) => `${client.name} heard "${text}" again`,
+    );
+  });
+}
