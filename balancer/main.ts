@@ -23,7 +23,7 @@ import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
 import { createMembers } from "./members.ts";
 import { createRequestLog } from "./request-log.ts";
-import { statusOf } from "./status.ts";
+import { describeView, statusOf } from "./status.ts";
 import { loadCertificates, warnOfExpiry, watchCertificates } from "./tls.ts";
 import { createNetTransport } from "./transport/net.ts";
 
@@ -147,7 +147,11 @@ async function startBalancer(settings: Settings): Promise<void> {
   });
   if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
 
-  members.announce({ statusBind, statusPort: status.port });
+  members.announce({
+    statusBind,
+    statusPort: status.port,
+    describe: () => describeView(dataPath, clock),
+  });
 
   const { httpPort, tlsPort } = dataPath.listener;
   const ports = {

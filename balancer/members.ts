@@ -17,6 +17,7 @@ import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
 import { connectStore, storeReached } from "../shared/store/connect.ts";
 import type { Store, StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
+import { tellView, type View } from "../shared/views.ts";
 import type { Directory, MembershipView } from "./directory.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "./probe.ts";
@@ -50,7 +51,12 @@ export interface Members {
   /** Keeps the snapshot up to date from now on, until `close`. */
   keep(owners: Pick<Directory, "newestOwners" | "ownersRevision">): void;
   /** Makes this balancer a member, as soon as there is a store, until `close`. */
-  announce(at: { readonly statusBind: string; readonly statusPort: number }): void;
+  announce(at: {
+    readonly statusBind: string;
+    readonly statusPort: number;
+    /** How it sees the edge, asked every few seconds. */
+    readonly describe: () => View;
+  }): void;
   close(): Promise<void>;
 }
 
@@ -88,6 +94,7 @@ function storedMembers(needs: Needs): Members {
   let keeper: SnapshotKeeper | undefined;
   const incarnation = newIncarnation();
   let statusUrl = "";
+  let told: { close(): void } | undefined;
   const lease = createLease({
     store,
     clock,
@@ -140,16 +147,18 @@ function storedMembers(needs: Needs): Members {
         },
       });
     },
-    announce({ statusBind, statusPort }) {
+    announce({ statusBind, statusPort, describe }) {
       // It keeps no traffic waiting: with the store away it goes on trying.
       void storeReached(store).then(() => {
         const { localAddress } = store;
         statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
+        told = tellView({ store, clock, log, self: id, describe });
         return lease.start();
       });
     },
     async close() {
       await Promise.all([lease.close(), keeper?.close()]);
+      told?.close();
       view.close();
       await store.close();
     },

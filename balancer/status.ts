@@ -6,6 +6,7 @@ import type { Counters } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import { VERSION } from "../shared/version.ts";
+import type { BalancerView } from "../shared/views.ts";
 import type { DataPath } from "./data-path.ts";
 import type { Health, Standing } from "./health.ts";
 import type { Members } from "./members.ts";
@@ -53,6 +54,30 @@ export function statusOf(parts: {
       counters: parts.counters.snapshot(),
     }),
     metrics: () => writeExposition(parts.counters.series(), ["balancer", "process"]),
+  };
+}
+
+/** What this balancer tells of itself to those who look at the edge. */
+export function describeView(
+  { listener, directory, tunnels }: Pick<DataPath, "listener" | "directory" | "tunnels">,
+  clock: Clock,
+): BalancerView {
+  return {
+    role: "balancer",
+    uptimeMs: Math.round(process.uptime() * 1000),
+    rssBytes: process.memoryUsage.rss(),
+    connections: listener.connections,
+    tunnels: tunnels.size,
+    workers: [
+      ...directory.upstreams.map((upstream) => {
+        const { health, lastFailure } = describeHealth(
+          upstream.health,
+          directory.standingOf(upstream),
+          clock.nowMs(),
+        );
+        return { id: upstream.id, health, ...(lastFailure !== undefined && { lastFailure }) };
+      }),
+    ],
   };
 }
 

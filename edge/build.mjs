@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
@@ -34,6 +35,7 @@ function build(digest) {
   try {
     compileTo(fresh);
     copyAsTheyAre(fresh);
+    bundlePages(fresh);
     writeFileSync(`${fresh}/.sources`, digest);
     const old = `${fresh}.old`;
     if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old);
@@ -58,9 +60,28 @@ function copyAsTheyAre(folder) {
   for (const source of SOURCE_FOLDERS.filter((name) => existsSync(root + name))) {
     cpSync(root + source, `${folder}/${source}`, {
       recursive: true,
-      filter: (path) => !path.endsWith(".ts"),
+      filter: (path) => !path.endsWith(".ts") && !path.endsWith("/tsconfig.json"),
     });
   }
+}
+
+/** What browsers run is one file of script and one of style. */
+function bundlePages(folder) {
+  const page = "worker/web/dashboard";
+  buildSync({
+    absWorkingDir: root,
+    entryPoints: [
+      { in: `${page}/main.ts`, out: "dashboard" },
+      { in: `${page}/dashboard.css`, out: "dashboard" },
+    ],
+    outdir: `${folder}/${page}`,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    legalComments: "none",
+    logLevel: "warning",
+  });
 }
 
 function digestSources() {

@@ -6,8 +6,10 @@ import { hostname } from "node:os";
 import { Command } from "commander";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
+import { obeyCommands } from "../shared/control/obey.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
+import { createLogStream, type LogStream } from "../shared/log-stream.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
@@ -28,10 +30,13 @@ import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
 import { VERSION } from "../shared/version.ts";
+import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
 import { openClients } from "./clients/clients.ts";
+import { createStanding } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
+import { openDashboard } from "./dashboard/dashboard.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createTokens } from "./login/tokens.ts";
 import { measureWorker } from "./measure.ts";
@@ -42,7 +47,7 @@ import { createOwners } from "./sessions/owners.ts";
 import { startReaper } from "./sessions/reaper.ts";
 import { createRegistry, type Registry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/socket.ts";
-import { describeWorker, statusOf, type Vitals } from "./status.ts";
+import { describeView, describeWorker, statusOf, type Vitals } from "./status.ts";
 
 const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;
@@ -71,11 +76,17 @@ async function startWorker(settings: Settings): Promise<void> {
   const id = chooseId(settings.workerId);
   // Whoever read standard output may be gone.
   process.stdout.on("error", () => {});
+  let logStream: LogStream | undefined;
   const log = createLog({
     name: id,
     level: settings.logLevel,
     format: settings.logFormat,
-    sink: process.stdout,
+    sink: {
+      write(line) {
+        process.stdout.write(line);
+        logStream?.write(line);
+      },
+    },
   });
   endOnBugs(log);
   const shutdown = createShutdown({
@@ -98,6 +109,12 @@ async function startWorker(settings: Settings): Promise<void> {
 
   const store = connectStore({ settings, name: id, clock, log, counters });
   shutdown.add("store", () => store.close());
+  // With a store of this machine the edge gathers the lines of all processes in one file.
+  if (settings.storeSocket === undefined) {
+    const stream = createLogStream({ store, stream: "log-server", clock });
+    logStream = stream;
+    shutdown.add("log", () => stream.close());
+  }
   const admission = createAdmission({
     networks: settings.workerNetworks,
     secretFingerprint: keys.fingerprint,
@@ -167,6 +184,16 @@ async function startWorker(settings: Settings): Promise<void> {
     log,
   });
   shutdown.add("metrics", () => measurements.close());
+  const dashboard = openDashboard({
+    settings,
+    self,
+    store,
+    clusterSeries: () => measurements.clusterSeries(),
+    downloads: clients?.downloads,
+    clock,
+    log,
+  });
+  shutdown.add("dashboard", () => dashboard.close());
   const api = await createApi({
     nameOwner: proofs.nameOwner,
     store,
@@ -176,6 +203,7 @@ async function startWorker(settings: Settings): Promise<void> {
     credentials,
     clients,
     metricsPage: settings.prometheusEnabled ? measurements.clusterPage : undefined,
+    dashboard,
     clock,
     log,
     counters,
@@ -210,6 +238,7 @@ async function startWorker(settings: Settings): Promise<void> {
     phase: () => phase,
     store,
     ring: () => view.ring,
+    state: () => standing.state,
     load: () => ({ ...registry.load, lagMs: measurements.lag.meanMs }),
     sessionIds: () => registry.sessionIds,
     waitingPolls: () => api.waitingPolls,
@@ -223,6 +252,7 @@ async function startWorker(settings: Settings): Promise<void> {
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
 
+  const standing = createStanding({ registry, refresh: () => lease.refresh() });
   const lease = createLease({
     store,
     clock,
@@ -254,6 +284,22 @@ async function startWorker(settings: Settings): Promise<void> {
   await lease.start();
   await view.start();
   await registry.recover();
+  const obedience = obeyCommands({
+    store,
+    clock,
+    log,
+    self: self.id,
+    obey: (command) => standing.obey(command),
+  });
+  shutdown.add("commands", () => obedience.close());
+  const told = tellView({
+    store,
+    clock,
+    log,
+    self: self.id,
+    describe: () => describeView(registry),
+  });
+  shutdown.add("view", () => told.close());
   const reaper = startReaper({ store, clock, log, self: self.id, registry });
   shutdown.add("reaper", () => reaper.close());
   await credentials.start();

@@ -3,12 +3,14 @@
  */
 import type { Incarnation, SessionId, WorkerId } from "../shared/ids.ts";
 import type { RefusedMember } from "../shared/membership/admission.ts";
-import type { WorkerLoad, WorkerRecord } from "../shared/membership/member.ts";
+import type { WorkerLoad, WorkerRecord, WorkerState } from "../shared/membership/member.ts";
 import type { Counters, Series } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import type { StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
+import type { WorkerView } from "../shared/views.ts";
+import type { Registry } from "./sessions/registry.ts";
 
 /** What is told of; asked at each beat and each request. */
 export interface Vitals {
@@ -24,6 +26,7 @@ export interface Vitals {
   readonly phase: () => "starting" | "running" | "stopping";
   readonly store: { readonly health: StoreHealth };
   readonly ring: () => { readonly fingerprint: string };
+  readonly state: () => WorkerState;
   readonly load: () => WorkerLoad;
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
@@ -41,7 +44,7 @@ export function describeWorker(vitals: Vitals): WorkerRecord {
     version: VERSION,
     zone: "",
     weight: 1,
-    state: "up",
+    state: vitals.state(),
     load: vitals.load(),
     ringFingerprint: vitals.ring().fingerprint,
   };
@@ -72,5 +75,23 @@ export function statusOf(vitals: Vitals): StatusSource {
       const series = [...(await vitals.clusterSeries()), ...vitals.counters.series()];
       return writeExposition(series, ["cluster", "worker", "process"]);
     },
+  };
+}
+
+/** What this worker tells of itself to those who look at the edge. */
+export function describeView(registry: Pick<Registry, "sessions">): WorkerView {
+  const sessions = [...registry.sessions()].map((session) => ({
+    id: session.id,
+    bytes: session.relayedBytes,
+    idleMs: Math.max(0, Math.round(session.idleMs)),
+    connected: [...session.peers].filter((peer) => peer.isConnected).map(({ id }) => id),
+  }));
+  const restarts = process.env["CT_RESTARTS"];
+  return {
+    role: "worker",
+    uptimeMs: Math.round(process.uptime() * 1000),
+    rssBytes: process.memoryUsage.rss(),
+    ...(restarts !== undefined && /^\d+$/.test(restarts) && { restarts: Number(restarts) }),
+    sessions,
   };
 }

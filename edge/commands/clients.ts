@@ -4,12 +4,12 @@
 import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
+import { harmless, harmlessJson } from "../../shared/harmless.ts";
 import { type Artifact, extensionId } from "../../worker/clients/artifact.ts";
 import { clientsFolder } from "../../worker/clients/clients.ts";
 import { createScanner, type Offer } from "../../worker/clients/scan.ts";
 import { fail } from "../fail.ts";
 import { print } from "./command.ts";
-import { harmless, harmlessJson } from "./shown.ts";
 import { type Column, table } from "./table.ts";
 
 /** What `list --json` prints. Fields are added, never changed. */

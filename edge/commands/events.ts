@@ -2,7 +2,9 @@
  * `ct-edge events`: the history of ownership, the newest last.
  */
 import { type Command, Option } from "commander";
+import { harmlessJson } from "../../shared/harmless.ts";
 import { isSessionId, type SessionId } from "../../shared/ids.ts";
+import { sessionIds } from "../../shared/store/session-list.ts";
 import { MAX_EVENTS, type StoredEvent } from "../../shared/store/store.ts";
 import {
   CommandError,
@@ -11,8 +13,7 @@ import {
   fullOption,
   limitOption,
 } from "./command.ts";
-import { sessionIds } from "./sessions.ts";
-import { harmlessJson, shownKey } from "./shown.ts";
+import { shownKey } from "./shown.ts";
 import { type Column, table } from "./table.ts";
 import type { Visit } from "./visit.ts";
 

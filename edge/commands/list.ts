@@ -3,10 +3,10 @@
  */
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../shared/clock.ts";
+import { harmless, harmlessJson } from "../../shared/harmless.ts";
 import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/membership/member.ts";
 import { MEMBER_BEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
 import { createStoreCommand } from "./command.ts";
-import { harmless, harmlessJson } from "./shown.ts";
 import { type Column, table } from "./table.ts";
 
 /** What `--json` prints. Fields are added, never changed. */

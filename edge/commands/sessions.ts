@@ -2,10 +2,11 @@
  * `ct-edge sessions`: every session that is not closed, also those whose owner is gone, with who is in it.
  */
 import type { Command } from "commander";
-import type { SessionId } from "../../shared/ids.ts";
-import type { Membership, SessionRecord, Store } from "../../shared/store/store.ts";
+import { cut, harmlessJson } from "../../shared/harmless.ts";
+import { type OwnerState, ownerStateOf, sessionIds } from "../../shared/store/session-list.ts";
+import type { Membership, SessionRecord } from "../../shared/store/store.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import { cut, harmlessJson, shownAge, shownKey } from "./shown.ts";
+import { shownAge, shownKey } from "./shown.ts";
 import { type Column, table } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
@@ -26,8 +27,7 @@ interface ListedSession {
   readonly id: string;
   readonly state: Exclude<SessionRecord["state"], "closed">;
   readonly owner: string;
-  /** `restarted`: it lives, but has not taken the session up again. */
-  readonly ownerState: "lives" | "restarted" | "gone";
+  readonly ownerState: OwnerState;
   /** With `released`: who may take it. */
   readonly heir?: string;
   readonly epoch: number;
@@ -91,16 +91,6 @@ export async function findSessions(
   };
 }
 
-/** Ids of all sessions that have not been closed, each once, in the order of their owners. */
-export async function sessionIds(store: Store): Promise<SessionId[]> {
-  // A session that changes its owner meanwhile may be listed twice.
-  const ids = new Set<SessionId>();
-  for (const owner of [...(await store.owners())].sort()) {
-    for (const id of await store.sessionsOf(owner)) ids.add(id);
-  }
-  return [...ids];
-}
-
 /** Undefined when it has been closed meanwhile. Pure. */
 export function describeSession(
   record: SessionRecord,
@@ -112,7 +102,7 @@ export function describeSession(
     id: shownKey(id, seen.isFull),
     state,
     owner,
-    ownerState: ownerState(record, seen.membership),
+    ownerState: ownerStateOf(record, seen.membership.members),
     ...(heir !== undefined && { heir }),
     epoch,
     ...(alias !== undefined && { alias: shownKey(alias, seen.isFull) }),
@@ -120,15 +110,6 @@ export function describeSession(
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.map(({ user, host, client }) => ({ name: user.name, host, client })),
   };
-}
-
-function ownerState(
-  { owner, incarnation }: SessionRecord,
-  { members }: Membership,
-): ListedSession["ownerState"] {
-  const member = members.find(({ id }) => id === owner);
-  if (member === undefined) return "gone";
-  return member.incarnation === incarnation ? "lives" : "restarted";
 }
 
 function compare(a: string, b: string): number {

@@ -1,7 +1,7 @@
 /**
  * Rows as aligned plain text, for people and for `grep`. Pure.
  */
-import { charsOf, harmless } from "./shown.ts";
+import { charsOf, harmless } from "../../shared/harmless.ts";
 
 /** One column: its title, and how its cells stand. Numbers stand to the right. */
 export interface Column {

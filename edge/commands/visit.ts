@@ -6,13 +6,13 @@ import { resolve } from "node:path";
 import { systemClock } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
 import { EdgeError } from "../../shared/errors.ts";
+import { harmless } from "../../shared/harmless.ts";
 import { createLog } from "../../shared/log.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { connectStore } from "../../shared/store/connect.ts";
 import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
-import { harmless } from "./shown.ts";
 
 export interface Visit {
   readonly store: Store;

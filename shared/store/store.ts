@@ -357,7 +357,7 @@ export type ResumeCause =
   | "refused";
 
 /** What one member at a time does for all: takes over sessions that nobody resumes; sends the cluster's metrics. */
-export type Role = "reaper" | "statsd";
+export type Role = "reaper" | "statsd" | "history";
 
 /** `command`: what an operator asks a member to do (its group is the member's id). */
 export const TICKET_KINDS = ["login", "join", "command"] as const;

@@ -7,8 +7,9 @@ import {
   type SessionsAnswer,
   sessionsTable,
 } from "../../edge/commands/sessions.ts";
-import { cut, harmless, harmlessJson, shortKey, shownAge } from "../../edge/commands/shown.ts";
+import { shortKey, shownAge } from "../../edge/commands/shown.ts";
 import { table } from "../../edge/commands/table.ts";
+import { cut, harmless, harmlessJson } from "../../shared/harmless.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
 import type { MemberRecord } from "../../shared/membership/member.ts";
 import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";

@@ -14,6 +14,7 @@ import type { WorkerTag } from "../../shared/tag.ts";
 import { addClientsRoutes, type ClientsArea } from "../clients/routes.ts";
 import type { Credentials } from "../credentials/credentials.ts";
 import { createGate } from "../credentials/gate.ts";
+import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
 import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
@@ -60,6 +61,7 @@ export interface ApiNeeds {
   readonly clients: ClientsArea | undefined;
   /** The cluster's metrics; undefined when the public ports have none. */
   readonly metricsPage: (() => Promise<string>) | undefined;
+  readonly dashboard: DashboardArea;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -128,6 +130,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   const gate = createGate(parts);
   addClientsRoutes({ ...parts, gate });
   addMetricsRoute({ ...parts, gate });
+  addDashboardRoutes({ ...parts, gate });
   await app.ready();
 
   return {

@@ -104,7 +104,11 @@ export class Session {
   readonly #origin: Pick<SessionRecord, "userId" | "alias" | "createdMs">;
 
   /** Call `start` when it may begin to live. */
+  #relayedBytes = 0;
+  #lastActivityMs: number;
+
   constructor(needs: SessionNeeds, record: SessionRecord) {
+    this.#lastActivityMs = needs.clock.nowMs();
     this.id = record.id;
     this.userId = record.userId;
     const { userId, alias, createdMs } = record;
@@ -175,6 +179,16 @@ export class Session {
   }
 
   /** Peers that are connected now. */
+  /** Bytes that came from its peers since this worker has it. */
+  get relayedBytes(): number {
+    return this.#relayedBytes;
+  }
+
+  /** How long no peer has said anything, in ms. */
+  get idleMs(): number {
+    return this.#needs.clock.nowMs() - this.#lastActivityMs;
+  }
+
   get connections(): number {
     let count = 0;
     for (const peer of this.#peers.values()) if (peer.isConnected) count++;
@@ -408,6 +422,8 @@ export class Session {
   // --- being there ---
 
   #take(peer: Peer, bytes: Buffer): void {
+    this.#relayedBytes += bytes.length;
+    this.#lastActivityMs = this.#needs.clock.nowMs();
     // A tail that was still under way when the peer left or the session ended.
     if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
     if (this.mayAct()) this.#traffic.take(peer, bytes);
@@ -452,7 +468,12 @@ export class Session {
     this.#needs.log.info({ session: label(this.id), peer: peer.id, cause }, "guest left");
   }
 
-  #close(cause: "host left" | "host away"): void {
+  /** An operator ends it, for everybody. */
+  end(): void {
+    this.#close("ended by the operator");
+  }
+
+  #close(cause: "host left" | "host away" | "ended by the operator"): void {
     if (!this.isLive) return;
     const host = this.#host();
     this.#state = "closed";

@@ -16,6 +16,7 @@ import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createOrigins } from "../../../worker/api/origins.ts";
 import { openClients } from "../../../worker/clients/clients.ts";
 import { createCredentials } from "../../../worker/credentials/credentials.ts";
+import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
 import { createHearsay, type Hearsay } from "../../../worker/hearsay.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createProofs } from "../../../worker/proofs.ts";
@@ -43,6 +44,8 @@ export interface WorkerOptions {
   readonly maxPeersPerSession?: number;
   readonly pollTimeoutMs?: number;
   readonly headTimeoutMs?: number;
+  /** Folder with server.log, access.log and error.log. */
+  readonly logDir?: string;
   /** Folder with plugins; without it the area is turned off. */
   readonly clientsDir?: string;
   /** Of the operator: `ops` and this password. */
@@ -154,12 +157,22 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
       logsPassword: undefined,
     },
   });
+  const dashboard = openDashboard({
+    settings: { logDir: options.logDir, storeSocket: "embedded" },
+    self,
+    store,
+    clusterSeries: async () => [],
+    downloads: undefined,
+    clock: parts.clock,
+    log: parts.log,
+  });
   const api = await createApi({
     ...parts,
     clients,
     metricsPage: options.metricsPage,
     credentials,
     nameOwner: proofs.nameOwner,
+    dashboard,
     registry,
     origins,
     settings: {
@@ -209,6 +222,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     await registry.close();
     await closed;
     await api.close();
+    await dashboard.close();
     await clients?.close();
   }
 

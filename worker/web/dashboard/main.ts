@@ -1,0 +1,210 @@
+/**
+ * The dashboard in the browser: one page, five views and a check, kept up to date by the worker's events.
+ */
+import type {
+  CheckAnswer,
+  DownloadsAnswer,
+  HistoryAnswer,
+  HistoryRange,
+  OverviewAnswer,
+  TileName,
+} from "../../dashboard/answers.ts";
+import { createCharts } from "./charts.ts";
+import { byId, element, fillTable } from "./elements.ts";
+import { ask } from "./feed.ts";
+import { createLogView } from "./log-view.ts";
+import { createSessionView } from "./session-view.ts";
+import { shownCount, shownMs } from "./shown.ts";
+import { createWorkerView } from "./worker-view.ts";
+
+const TILES: readonly (readonly [TileName, string])[] = [
+  ["usersOnline", "People online"],
+  ["sessionsActive", "Active sessions"],
+  ["connectionsActive", "Connections"],
+  ["lagMs", "Average lag"],
+  ["sessionsHosted", "Sessions hosted"],
+  ["downloads", "Downloads"],
+];
+const HISTORY_PERIOD_MS = 10_000;
+
+// --- overview ---
+
+const tiles = byId("tiles", HTMLDListElement);
+const tileByName = new Map<TileName, HTMLElement>();
+for (const [name, title] of TILES) {
+  const box = element("div");
+  const value = element("dd", "–");
+  value.dataset["tile"] = name;
+  box.append(element("dt", title), value);
+  tiles.append(box);
+  tileByName.set(name, value);
+}
+
+function showOverview({ tiles: values, concerns, store }: OverviewAnswer): void {
+  for (const [name] of TILES) {
+    const value = values[name];
+    const shown = name === "lagMs" ? shownMs(value) : shownCount(value);
+    const tile = tileByName.get(name);
+    if (tile !== undefined) {
+      tile.textContent = shown;
+      tile.title = value === null ? "not known now" : "";
+    }
+  }
+  const list = byId("concerns", HTMLUListElement);
+  const all =
+    store.state === "away"
+      ? [
+          `The store does not answer (${store.reason ?? "no reason given"}): what is shown may be old.`,
+          ...concerns,
+        ]
+      : concerns;
+  if (list.dataset["shown"] === all.join("\n")) return;
+  list.dataset["shown"] = all.join("\n");
+  list.replaceChildren(...all.map((concern) => element("li", concern)));
+}
+
+const charts = createCharts(byId("charts", HTMLDivElement));
+let range: HistoryRange = "hour";
+
+async function showHistory(): Promise<void> {
+  try {
+    charts.show(await ask<HistoryAnswer>(`history?range=${range}`));
+  } catch {
+    // The state of the connection says it; the old curves keep their times on their axis.
+  }
+}
+
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-range]")) {
+  const wanted = button.dataset["range"];
+  if (wanted !== "hour" && wanted !== "day" && wanted !== "month") continue;
+  button.setAttribute("aria-pressed", String(wanted === range));
+  button.addEventListener("click", () => {
+    range = wanted;
+    for (const other of document.querySelectorAll("[data-range]")) {
+      other.setAttribute("aria-pressed", String(other === button));
+    }
+    void showHistory();
+  });
+}
+
+// --- downloads ---
+
+async function showDownloads(): Promise<void> {
+  const table = byId("download-table", HTMLTableElement);
+  const total = byId("download-total", HTMLSpanElement);
+  try {
+    const answer = await ask<DownloadsAnswer>("downloads");
+    total.textContent = `${shownCount(answer.total)} in all.`;
+    fillTable(
+      table,
+      ["Day", "IDE", "Plugin", "Version", "Downloads"],
+      answer.rows.map((row) => ({
+        key: `${row.day} ${row.ide} ${row.artifact} ${row.version}`,
+        cells: [
+          { text: row.day },
+          { text: row.ide },
+          { text: row.artifact },
+          { text: row.version },
+          { text: shownCount(row.count), isNumber: true },
+        ],
+      })),
+      "Nothing was downloaded yet.",
+    );
+  } catch {
+    total.textContent = "Downloads cannot be read now.";
+  }
+}
+
+// --- check ---
+
+async function checkAll(): Promise<void> {
+  const table = byId("check-table", HTMLTableElement);
+  const button = byId("check-run", HTMLButtonElement);
+  button.disabled = true;
+  const [own, webSocket] = await Promise.all([checkEdge(), checkWebSocket()]);
+  fillTable(
+    table,
+    ["Check", "Outcome", "Found"],
+    [webSocket, ...own].map(({ name, outcome, detail }) => ({
+      key: name,
+      cells: [{ text: name }, { text: outcome, badge: outcome }, { text: detail }],
+    })),
+    "",
+  );
+  button.disabled = false;
+}
+
+type Check = CheckAnswer["checks"][number];
+
+async function checkEdge(): Promise<readonly Check[]> {
+  try {
+    return (await ask<CheckAnswer>("check")).checks;
+  } catch (error) {
+    return [{ name: "Edge", outcome: "bad", detail: String(error) }];
+  }
+}
+
+/** Whether a WebSocket gets through from this browser: proxies and firewalls on the way may let only HTTP through. */
+function checkWebSocket(): Promise<Check> {
+  const name = "WebSocket from this browser";
+  const base = new URL("..", location.href);
+  base.protocol = base.protocol === "https:" ? "wss:" : "ws:";
+  const url = `${base.href}socket.io/?EIO=4&transport=websocket`;
+  const startedMs = performance.now();
+  return new Promise((resolve) => {
+    const socket = new WebSocket(url);
+    const finish = (outcome: Check["outcome"], detail: string): void => {
+      clearTimeout(timer);
+      socket.onclose = null;
+      socket.close();
+      resolve({ name, outcome, detail });
+    };
+    const timer = setTimeout(
+      () => finish("bad", "no answer within 5 s; a proxy on the way may hold it"),
+      5000,
+    );
+    socket.onmessage = () =>
+      finish("good", `answered after ${Math.round(performance.now() - startedMs)} ms`);
+    socket.onclose = () =>
+      finish("bad", "refused; a proxy or firewall on the way may not pass WebSockets on");
+  });
+}
+
+// --- views ---
+
+const workers = createWorkerView();
+const sessions = createSessionView();
+const state = byId("connection", HTMLParagraphElement);
+
+createLogView({
+  onOverview: showOverview,
+  onWorkers: workers.show,
+  onSessions: sessions.show,
+  onState(now) {
+    state.textContent = now === "live" ? "live" : "connection lost; what is shown is old";
+    state.dataset["state"] = now;
+    document.body.dataset["state"] = now;
+  },
+});
+
+function showView(): void {
+  const wanted = location.hash.slice(1) || "overview";
+  for (const section of document.querySelectorAll<HTMLElement>("main > section")) {
+    section.hidden = section.id !== wanted;
+  }
+  for (const link of document.querySelectorAll("nav a")) {
+    const isShown = link.getAttribute("href") === `#${wanted}`;
+    if (isShown) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (wanted === "overview") void showHistory();
+  if (wanted === "downloads") void showDownloads();
+  if (wanted === "check") void checkAll();
+}
+
+byId("check-run", HTMLButtonElement).addEventListener("click", () => void checkAll());
+window.addEventListener("hashchange", showView);
+setInterval(() => {
+  if ((location.hash || "#overview") === "#overview") void showHistory();
+}, HISTORY_PERIOD_MS);
+showView();
