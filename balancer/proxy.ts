@@ -432,8 +432,12 @@ class ProxyExchange implements Exchange, AnswerHandler {
   }
 
   onAnswerHead(head: ResponseHead): void {
-    if (this.#isOutdated(head) && this.#leaveOutdated()) return;
-    this.#learn(head);
+    const mark = readMark(head);
+    if (mark !== undefined && this.#isOutdated(mark)) {
+      this.#leaveOutdated();
+      return;
+    }
+    this.#learn(mark);
     if (head.status === 421 && this.#redirect(head)) return;
     this.#needs.counters.count("balancer.answers", statusClass(head.status));
     this.#time("balancer.first_byte_ms");
@@ -501,12 +505,14 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#fail(new UpstreamError("garbage"));
       return;
     }
-    if (this.#isOutdated(head)) {
+    const mark = readMark(head);
+    if (mark !== undefined && this.#isOutdated(mark)) {
       connection.handler = CLOSED;
       connection.reset();
-      if (!this.#leaveOutdated()) this.#fail(new MovingError("outdated"));
+      this.#leaveOutdated();
       return;
     }
+    this.#learn(mark);
     this.#leave();
     this.#over = true;
     this.#needs.counters.count("balancer.upgrades");
@@ -520,7 +526,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
         switchingFields(head, this.#client.requestId),
       ),
       rest,
-      session: this.#learnFrom(head, upstream),
+      session: mark,
     });
   }
 
@@ -530,39 +536,35 @@ class ProxyExchange implements Exchange, AnswerHandler {
    * Whether the worker opens a connection for a session that was seen elsewhere in a higher epoch: it was stopped or cut
    * off and does not know yet. A client must not go back to it.
    */
-  #isOutdated(head: ResponseHead): boolean {
-    const mark = readMark(head);
-    if (mark === undefined || this.#upstream === undefined) return false;
-    return this.#needs.directory.isOutdated(mark.id, this.#upstream, mark.epoch);
+  #isOutdated(mark: Mark): boolean {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return false;
+    return this.#needs.directory.isOutdated(mark.id, upstream, mark.epoch);
   }
 
-  /** Chooses anew without that worker. False: it cannot be sent elsewhere. */
-  #leaveOutdated(): boolean {
+  /** Chooses anew without that worker; what cannot be sent elsewhere fails, and its client begins anew. */
+  #leaveOutdated(): void {
     const upstream = this.#upstream;
     this.#needs.counters.count("balancer.outdated");
     this.#hasOwner = true;
     this.#drop();
     if (upstream === undefined || this.#route.tag?.rule === "sid" || this.#kept === undefined) {
-      return false;
+      this.#fail(new MovingError("outdated"));
+      return;
     }
     this.#excluded.add(upstream);
     this.#choose((decision) => this.#follow(decision));
-    return true;
   }
 
-  #learn(head: ResponseHead): void {
+  #learn(mark: Mark | undefined): void {
+    const { directory } = this.#needs;
     const upstream = this.#upstream;
-    if (upstream === undefined) return;
-    this.#learnFrom(head, upstream);
+    if (mark !== undefined && upstream !== undefined) {
+      directory.learn(mark.id, upstream.id, mark.epoch);
+    }
     // The key of a create stands for the new session from now on.
     const key = this.#route.key?.key;
-    if (this.#route.isCreate && key !== undefined) this.#needs.directory.forget(key);
-  }
-
-  #learnFrom(head: ResponseHead, upstream: Upstream): Mark | undefined {
-    const mark = readMark(head);
-    if (mark !== undefined) this.#needs.directory.learn(mark.id, upstream.id, mark.epoch);
-    return mark;
+    if (this.#route.isCreate && key !== undefined) directory.forget(key);
   }
 
   // --- the client's side of events ---

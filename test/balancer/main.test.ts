@@ -158,7 +158,9 @@ describe("the balancer as a process of the edge", () => {
     expect(body).toMatchObject({
       role: "balancer",
       store: { state: "up" },
-      workers: [{ id: "w1", suspect: false }],
+      workers: [{ id: "w1", state: "up", health: "up", suspect: false }],
+      gone: [],
+      probesBelieved: true,
     });
     expect(body["counters"]).toMatchObject({ "balancer.requests{none}": 1 });
     expect((await getJson(`${status}/nothing`)).status).toBe(404);

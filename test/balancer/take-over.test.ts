@@ -385,6 +385,16 @@ describe("a lower epoch", () => {
     expect(await client.head()).toContain("503 Service Unavailable");
   });
 
+  test("of an answer to a body that was not kept: it is refused", async () => {
+    const { rig } = await stale(() => ok("from a", marks(7)));
+    const body = "x".repeat(65_537);
+    const answer = await rig.ask(
+      `POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nctstickiness: ${keyFor(rig, "a")}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    expect(answer).toContain("503 Service Unavailable");
+    expect(answer).toContain("EDGE_SESSION_MOVING");
+  });
+
   test("of a tunnel that is open: it ends, and one to the owner does not", async () => {
     const { b, rig } = await stale(() => accepted(9));
     const before = await rig.client();
