@@ -261,6 +261,45 @@ async function misdirectedBy(balancer: Member): Promise<Record<string, number>> 
   return Object.fromEntries(series);
 }
 
+// --- a worker fails ---
+
+test("a worker is stopped, goes on, and is killed: no request fails, and other sessions notice nothing", async () => {
+  const cluster = await clusterForThisTest({ workers: 3, balancers: 1 });
+  const [balancer] = cluster.balancers as [Member];
+  const [victim] = cluster.workers as [Member];
+  const calm: OpenSession[] = [];
+  while (calm.length === 0) {
+    const session = await openSession({ baseUrl: balancer.url, guestCount: 1 });
+    if (!(await anyAt(victim, [session]))) calm.push(session);
+  }
+  const traffic = startTraffic([balancer.url]);
+  await until("traffic flows", () => traffic.answered > 20);
+
+  victim.child.kill("SIGSTOP");
+  onTestFinished(() => void victim.child.kill("SIGCONT"));
+  // How soon, is measured where it is decided (test/balancer/take-over.test.ts).
+  await until("it is left", async () => (await seenAs(balancer, victim.id)) === "suspect");
+  await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
+  victim.child.kill("SIGCONT");
+  await until("it is back", async () => (await seenAs(balancer, victim.id)) === "up");
+
+  await victim.kill();
+  await until("it is left", async () => (await seenAs(balancer, victim.id)) !== "up");
+  await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
+  for (const { host, guests } of calm) await everybodyHears(host, guests, "still here");
+  expect(calm.flatMap(({ everybody }) => everybody.map((one) => one.reconnectCount))).toEqual([
+    0, 0,
+  ]);
+  await traffic.stop();
+  expect(traffic.failures).toEqual([]);
+}, 90_000);
+
+/** The health of a worker as the balancer sees it; undefined when it is none. */
+async function seenAs(balancer: Member, id: string): Promise<string | undefined> {
+  const { workers } = (await balancer.view()) as { workers: { id: string; health: string }[] };
+  return workers.find((worker) => worker.id === id)?.health;
+}
+
 // --- the store fails ---
 
 interface Weather {
