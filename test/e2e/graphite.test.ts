@@ -1,0 +1,257 @@
+/**
+ * What operators see in Graphite: a real edge, hot-shots, StatsD, carbon, whisper and the render API of graphite-web. Plus
+ * the dashboards and settings of deploy/graphite.
+ */
+import { readFileSync } from "node:fs";
+import { fetch } from "undici";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { METRICS } from "../../shared/metric-list.ts";
+import { localName } from "../../shared/metric-names.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { startPublisher } from "../../shared/statsd/publisher.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { hasProgram } from "../support/debian.ts";
+import { createTestLog } from "../support/embedded-store.ts";
+import { FLUSH_MS, type Graphite, startGraphite, statsdSettings } from "../support/graphite.ts";
+import { EXPECTED, play } from "../support/metrics-workload.ts";
+import { until } from "../support/until.ts";
+
+const INTERVAL_MS = 1000;
+const GAUGES = "stats.gauges.codetogether";
+const COUNTERS = "stats.counters.codetogether";
+
+interface Panel {
+  readonly title: string;
+  readonly targets: readonly string[];
+}
+
+describe("deploy/graphite", () => {
+  test("StatsD has the names that the dashboards use, drops what is gone, and flushes as often as is kept", () => {
+    const settings = statsdSettings();
+    expect(settings).toMatchObject({
+      graphite: { legacyNamespace: false },
+      deleteGauges: true,
+      flushInterval: 10_000,
+    });
+    expect(readDeployed("storage-schemas.conf")).toContain("retentions = 10s:");
+  });
+
+  test("counts are summed up and gauges keep their last value when they become coarser", () => {
+    const rules = [
+      ...readDeployed("storage-aggregation.conf").matchAll(
+        /pattern = (.*)\nxFilesFactor = 0\naggregationMethod = (.*)/g,
+      ),
+    ].map(([, pattern = "", method]) => [new RegExp(pattern), method] as const);
+    const methodOf = (name: string) => rules.find(([pattern]) => pattern.test(name))?.[1];
+    expect(methodOf(`${COUNTERS}.sessions.hosted.count`)).toBe("sum");
+    expect(methodOf(`${COUNTERS}.sessions.hosted.rate`)).toBe("average");
+    expect(methodOf(`${GAUGES}.users.online`)).toBe("last");
+    expect(methodOf(`${GAUGES}.sessions.hosted_total`)).toBe("max");
+  });
+
+  test("the dashboards show the same, and only metrics that there are", () => {
+    expect(grafanaPanels()).toEqual(graphitePanels());
+    const known = new Set(
+      Object.keys(METRICS).map((name) => localName(name as keyof typeof METRICS)),
+    );
+    const shown = graphitePanels().flatMap(({ targets }) => targets.flatMap(metricsIn));
+    expect(shown.length).toBeGreaterThan(15);
+    for (const name of shown) expect([...known], name).toContain(name);
+    for (const name of [
+      "users.online",
+      "sessions.active",
+      "connections.active",
+      "lag.average",
+      "sessions.hosted_total",
+      "downloads_total",
+    ]) {
+      expect(shown).toContain(name);
+    }
+  });
+});
+
+const canRun = hasProgram(
+  "carbon-cache",
+  ["graphite-carbon", "graphite-web"],
+  "the chain from the edge to Graphite's render API",
+);
+if (canRun) {
+  describe("the chain to Graphite", () => {
+    let graphite: Graphite;
+    let cluster: Cluster;
+
+    beforeAll(async () => {
+      graphite = await startGraphite();
+      cluster = await startCluster({
+        workers: 2,
+        balancers: 2,
+        env: {
+          CT_METRICS_STATSD_HOST: "127.0.0.1",
+          CT_METRICS_STATSD_PORT: String(graphite.port),
+          CT_METRICS_INTERVAL_MS: String(INTERVAL_MS),
+        },
+      });
+    }, 180_000);
+
+    afterAll(async () => {
+      await cluster?.dispose();
+      await graphite?.close();
+    });
+
+    test("a scripted workload is seen right to the unit, and as 0 after all have left", async () => {
+      const workload = await play(cluster.balancers.map(({ url }) => url));
+      await until(
+        "Graphite shows everybody",
+        async () => {
+          const now = await lastOf(graphite, [
+            "users.online",
+            "sessions.active",
+            "connections.active",
+          ]);
+          return now.join() === [EXPECTED.users, EXPECTED.sessions, EXPECTED.connections].join();
+        },
+        60_000,
+      );
+      await until("Graphite shows the total", async () => {
+        return (await lastOf(graphite, ["sessions.hosted_total"]))[0] === EXPECTED.hosted;
+      });
+      const counts = await graphite.render(`${COUNTERS}.sessions.hosted.count`, 300);
+      expect(counts.flatMap(({ points }) => points).reduce((sum, [value]) => sum + value, 0)).toBe(
+        EXPECTED.hosted,
+      );
+      const each = await graphite.render(`${GAUGES}.worker.*.connections.active`, 60);
+      expect(each.reduce((sum, { points }) => sum + (points.at(-1)?.[0] ?? 0), 0)).toBe(
+        EXPECTED.connections,
+      );
+      expect((await lastOf(graphite, ["lag.average"]))[0]).toBeGreaterThanOrEqual(0);
+
+      await workload.leave();
+      const leftS = Date.now() / 1000;
+      await until(
+        "Graphite shows nobody",
+        async () => {
+          const now = await lastOf(graphite, [
+            "users.online",
+            "sessions.active",
+            "connections.active",
+          ]);
+          return now.join() === "0,0,0";
+        },
+        60_000,
+      );
+      // Within two intervals, and what StatsD adds: it flushes once a second, with the time of the flush.
+      const online = (await graphite.render(`${GAUGES}.users.online`, 120))[0]?.points ?? [];
+      const stillOnline = online.filter(([value, atS]) => value > 0 && atS > leftS);
+      expect(stillOnline.length).toBeLessThanOrEqual((2 * INTERVAL_MS + FLUSH_MS) / FLUSH_MS);
+    });
+
+    test("the dashboard is taken by Graphite, and every graph of it has a line", async () => {
+      const state = readDeployed("graphite-dashboard.json");
+      const saved = await fetch(`${graphite.url}/dashboard/save/CodeTogether`, {
+        method: "POST",
+        body: new URLSearchParams({ state }).toString(),
+        headers: { "content-type": "application/x-www-form-urlencoded" },
+      });
+      expect(await saved.json()).toEqual({ success: true });
+      const loaded = await fetch(`${graphite.url}/dashboard/load/CodeTogether`);
+      expect(await loaded.json()).toEqual({ state: JSON.parse(state) as unknown });
+      for (const { title, targets } of graphitePanels()) {
+        for (const target of targets) {
+          const lines = (await graphite.render(target, 120)).filter(
+            ({ points }) => points.length > 0,
+          );
+          expect(lines.length, `${title}: ${target}`).toBeGreaterThan(0);
+        }
+      }
+    });
+
+    test("over TCP everything arrives as it was sent", async () => {
+      const counters = createCounters();
+      counters.gauge("worker.sessions.active", () => 7);
+      counters.gauge("process.elu", () => 0.25);
+      counters.count("worker.sessions_created", "", 5);
+      const publisher = startPublisher({
+        settings: {
+          metricsStatsdHost: "127.0.0.1",
+          metricsStatsdPort: graphite.port,
+          metricsStatsdProtocol: "tcp",
+          metricsStatsdTags: "none",
+          metricsPrefix: "over.tcp",
+          metricsIntervalMs: INTERVAL_MS,
+        },
+        source: { role: "worker", id: "host.1 a:b|c" },
+        scopes: ["worker", "process"],
+        series: async () => ({ series: counters.series() }),
+        clock: systemClock,
+        log: createTestLog().log,
+      });
+      onTestFinished(() => publisher?.close());
+      const own = "over.tcp.worker.host_1_a_b_c";
+      await until(
+        "it arrived",
+        async () => {
+          const [sessions] = await graphite.render(`stats.gauges.${own}.sessions.active`, 60);
+          const [elu] = await graphite.render(`stats.gauges.${own}.elu`, 60);
+          return sessions?.points.at(-1)?.[0] === 7 && elu?.points.at(-1)?.[0] === 0.25;
+        },
+        60_000,
+      );
+      await until("the count arrived, once", async () => {
+        const [created] = await graphite.render(`stats.counters.${own}.sessions_created.count`, 60);
+        return created?.points.reduce((sum, [value]) => sum + value, 0) === 5;
+      });
+    });
+  });
+}
+
+async function lastOf(
+  graphite: Graphite,
+  names: readonly string[],
+): Promise<(number | undefined)[]> {
+  return Promise.all(
+    names.map(async (name) => {
+      const [series] = await graphite.render(`${GAUGES}.${name}`, 60);
+      return series?.points.at(-1)?.[0];
+    }),
+  );
+}
+
+// --- what lies in deploy/graphite ---
+
+function readDeployed(name: string): string {
+  return readFileSync(new URL(`../../deploy/graphite/${name}`, import.meta.url), "utf8");
+}
+
+function graphitePanels(): Panel[] {
+  const { graphs } = JSON.parse(readDeployed("graphite-dashboard.json")) as {
+    graphs: [string, { title: string; target: string[] }, string][];
+  };
+  return graphs.map(([query, { title, target }]) => {
+    expect(query).toBe(target.map((one) => `target=${one}`).join("&"));
+    return { title, targets: target };
+  });
+}
+
+function grafanaPanels(): Panel[] {
+  const { panels } = JSON.parse(readDeployed("grafana-dashboard.json")) as {
+    panels: { title: string; targets: { target: string }[] }[];
+  };
+  return panels.map(({ title, targets }) => ({
+    title,
+    targets: targets.map(({ target }) => target),
+  }));
+}
+
+/** The metrics that a target draws, under their own names. */
+function metricsIn(target: string): string[] {
+  const names = [
+    ...target.matchAll(/stats\.(?:gauges|counters)\.codetogether\.([A-Za-z0-9_.*-]+)/g),
+  ];
+  return names.map(([, name = ""]) =>
+    name
+      .replace(/^(worker|balancer)\.\*\./, "")
+      .replace(/\.(p50|p99|mean|rate|count)$/, "")
+      .replace(/\.\*$/, ""),
+  );
+}
