@@ -220,7 +220,7 @@ export function createDirectory(needs: {
     if (upstream !== undefined && !exclude.has(upstream) && standing(upstream) === "well") {
       return { upstream, rule: key.rule, reason: "record", hasOwner: true };
     }
-    if (isAbsent(key.key)) return decide(key, { record: "none" }, exclude);
+    if (isAbsent(key.key)) return decide(key, knownOf(key.key, "none"), exclude);
     return lookUp(key.key).then((found) => decide(key, knownOf(key.key, found), exclude));
   }
 
@@ -301,8 +301,7 @@ export function createDirectory(needs: {
     }
     counters.count("balancer.lookups", record === undefined ? "none" : "found");
     if (record === undefined) {
-      // The record is gone for good, or the store has lost it: then its owner is still who it was.
-      if (owners.get(key) === undefined) noteAbsent(key);
+      noteAbsent(key);
       return "none";
     }
     owners.set(key, record.owner, record.epoch);

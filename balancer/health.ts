@@ -93,8 +93,11 @@ export function nextHealth(before: Health, event: HealthEvent): Health {
   }
 }
 
+/** What a probe may meet when it is this balancer that is ill or cut off. A refusal or an error is the worker's own word. */
+const DOUBTS: ReadonlySet<FailureReason> = new Set(["no-answer", "unreachable"]);
+
 function afterFailure(before: Health, failure: Failure): Health {
-  const isOurDoubt = failure.by === "probe" && failure.reason !== "refused";
+  const isOurDoubt = failure.by === "probe" && DOUBTS.has(failure.reason);
   const isRefusal = failure.reason === "refused";
   switch (before.state) {
     case "up":

@@ -244,6 +244,17 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe("a header record");
   });
 
+  test("keeps its owner though the store has lost the record, and asks it once a second at most", async () => {
+    start([A, B, C]);
+    directory.learn(ROOM, "gone" as WorkerId, 7);
+    for (let i = 0; i < 5; i++) {
+      expect(await directory.choose(keyed(ROOM), NOBODY)).toMatchObject({ hasOwner: true });
+    }
+    expect(lookups).toHaveLength(1);
+    directory.learn(ROOM, B.id, 8);
+    expect(await where(keyed(ROOM))).toBe("b header record");
+  });
+
   test("leaves an owner that is suspect, gone or excluded", async () => {
     start([A, B]);
     findSession = async () => record("a", 5);

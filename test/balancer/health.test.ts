@@ -95,7 +95,9 @@ describe("what a state means", () => {
     ["failed a request", [failed("no-answer")], "suspect", "suspect"],
     ["refused a probe", [failed("refused", "probe")], "suspect", "suspect"],
     ["left a probe without an answer", [failed("no-answer", "probe")], "suspect", "well"],
-    ["answered a probe with an error", [failed("unwell", "probe")], "suspect", "well"],
+    ["got no probe through", [failed("unreachable", "probe")], "suspect", "well"],
+    ["answered a probe with an error", [failed("unwell", "probe")], "suspect", "suspect"],
+    ["says that another was meant", [failed("not-meant", "probe")], "suspect", "suspect"],
     [
       "left a probe without an answer and a request too",
       [failed("no-answer", "probe"), failed("no-answer")],

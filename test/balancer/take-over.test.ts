@@ -275,6 +275,18 @@ describe("a session whose owner is suspect", () => {
   });
 });
 
+test("a session whose owner is gone is waited for while nobody takes new ones; what has no record is not", async () => {
+  const b = await stoppable("b");
+  const rig = await rigWith([{ ...b.record, state: "draining" }]);
+  rig.records.set(ROOM, record("a", 7));
+  const waiting = rig.ask(get(ROOM));
+  await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+  expect(await rig.ask(get("another"))).toContain("503 Service Unavailable");
+  const a = await stoppable("a");
+  rig.view.set([...rig.view.workers, a.record]);
+  expect(await waiting).toContain("from a");
+});
+
 test("a balancer that knows nothing but old owners: every request succeeds within two hops, and is right the next time", async () => {
   const rooms = Array.from({ length: 300 }, (_, i) => `room-${i}`.padEnd(24, "x"));
   const ids = ["a", "b", "c"];
