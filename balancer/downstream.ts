@@ -250,18 +250,22 @@ class Downstream implements ConnectionHandler, Client {
   #begin(head: RequestHead): void {
     this.#expectAnswer(head, head.line);
     this.#isFirst = false;
-    this.#body = new BodyReader(head.framing, {
-      sender: "downstream",
-      keepChunks: true,
-      mayPass: isForwardableTrailer,
-      limits: this.#needs.limits,
-    });
-    this.#state = this.#body.done ? "answer" : "body";
+    this.#body = head.framing.kind === "none" ? undefined : this.#bodyReader(head);
+    this.#state = this.#body === undefined || this.#body.done ? "answer" : "body";
     this.#rearm();
     const exchange = this.#needs.createExchange(head, this);
     this.#exchange = exchange;
     exchange.start();
     if (this.#state === "answer") exchange.onBodyEnd();
+  }
+
+  #bodyReader(head: RequestHead): BodyReader {
+    return new BodyReader(head.framing, {
+      sender: "downstream",
+      keepChunks: true,
+      mayPass: isForwardableTrailer,
+      limits: this.#needs.limits,
+    });
   }
 
   /** A request is there, or what came of one that cannot be read (`head` undefined): it will have one line in the log. */

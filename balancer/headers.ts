@@ -5,7 +5,7 @@
 import { EDGE_FIELD, EDGE_FIELD_PREFIX, KEY_FIELD } from "../shared/edge-headers.ts";
 import type { SessionKey } from "../shared/ids.ts";
 import { parseNetworks } from "../shared/networks.ts";
-import { type Field, makeField } from "./http1/fields.ts";
+import { checkedField, type Field, makeField } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 
@@ -45,7 +45,14 @@ const PROTECTED: ReadonlySet<string> = new Set([
   REQUEST_ID_FIELD,
 ]);
 
-/** Written by `forwardingFields`. */
+/** Fields that mean nothing to a proxy: a short way past the questions below, for most fields of most messages. */
+const PLAIN: ReadonlySet<string> = new Set([
+  ...["accept", "accept-encoding", "accept-language", "authorization", "cache-control"],
+  ...["content-type", "cookie", "ctstickiness", "date", "etag", "last-modified", "location"],
+  ...["origin", "pragma", "referer", "server", "set-cookie", "user-agent", "vary", "x-oct-jwt"],
+]);
+
+/** Written by `pushForwarding`. */
 const FORWARDING: ReadonlySet<string> = new Set([
   "forwarded",
   "x-forwarded-for",
@@ -75,13 +82,16 @@ export interface Hop {
 
 /** The fields of a request as a worker gets it. */
 export function requestFields(head: RequestHead, hop: Hop): Field[] {
-  const fields: Field[] = [makeField("Host", head.host ?? hop.workerHost)];
+  const fields: Field[] = [checkedField("Host", "host", head.host ?? hop.workerHost)];
   for (const field of head.fields) {
     if (isKeptOfRequest(field, head)) fields.push(field);
   }
-  fields.push(...framingFields(head.framing), ...forwardingFields(head, hop));
-  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId));
-  if (hop.edgeProof !== undefined) fields.push(makeField(EDGE_FIELD, hop.edgeProof));
+  pushFraming(fields, head.framing);
+  pushForwarding(fields, head, hop);
+  fields.push(checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, hop.requestId));
+  if (hop.edgeProof !== undefined) {
+    fields.push(checkedField(EDGE_FIELD, EDGE_FIELD, hop.edgeProof));
+  }
   if (hop.key !== undefined) fields.push(makeField(KEY_FIELD, hop.key));
   if (hop.upgrade) fields.push(CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
   return fields;
@@ -95,6 +105,7 @@ const CHUNKED = makeField("Transfer-Encoding", "chunked");
 
 function isKeptOfRequest(field: Field, head: RequestHead): boolean {
   const { lower } = field;
+  if (PLAIN.has(lower)) return head.connection.length === 0 || !isHopByHop(lower, head.connection);
   if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_FIELD) return false;
   if (isHopByHop(lower, head.connection)) return false;
   // A trailer section is only where there are chunks.
@@ -114,16 +125,22 @@ function isHopByHop(lower: string, connection: readonly string[]): boolean {
   return !PROTECTED.has(lower) && !lower.startsWith("x-forwarded-");
 }
 
-function framingFields(framing: Framing): Field[] {
+function pushFraming(fields: Field[], framing: Framing): void {
   switch (framing.kind) {
     case "length":
-      return [makeField("Content-Length", String(framing.length))];
+      fields.push(lengthField(framing.length));
+      break;
     case "chunked":
-      return [CHUNKED];
+      fields.push(CHUNKED);
+      break;
     case "none":
     case "until-close":
-      return [];
+      break;
   }
+}
+
+function lengthField(length: number): Field {
+  return checkedField("Content-Length", "content-length", String(length));
 }
 
 // --- who the client is ---
@@ -142,25 +159,52 @@ export function createTrustedProxies(list: readonly string[]): TrustedProxies {
  * From a trusted proxy its word is kept and its address appended; from anybody else Proto, Host, Real-IP and Forwarded
  * are replaced by what we saw. For is always kept and appended to: readers count from its end.
  */
-function forwardingFields(head: RequestHead, hop: Hop): Field[] {
-  const trusted = hop.trusted.has(hop.peerAddress);
-  const said = (name: string): string | undefined =>
-    trusted ? joinValues(head.fields, name) : undefined;
-  const host = head.host ?? "";
-  const proto = hop.secure ? "https" : "http";
+function pushForwarding(fields: Field[], head: RequestHead, hop: Hop): void {
+  const { peerAddress, secure } = hop;
+  const { host } = head;
+  const proto = secure ? "https" : "http";
+  const trusted = hop.trusted.has(peerAddress);
   const before = joinValues(head.fields, "x-forwarded-for");
-  const chain = before === undefined ? hop.peerAddress : `${before}, ${hop.peerAddress}`;
-  const seen = describeHop(hop.peerAddress, proto, host);
-  const earlier = said("forwarded");
-  const fields = [
-    makeField("X-Forwarded-For", chain),
-    makeField("X-Forwarded-Proto", said("x-forwarded-proto") ?? proto),
-    makeField("X-Real-IP", said("x-real-ip") ?? lastUntrusted(chain, hop.trusted)),
-    makeField("Forwarded", earlier === undefined ? seen : `${earlier}, ${seen}`),
-  ];
-  const forwardedHost = said("x-forwarded-host") ?? head.host;
-  if (forwardedHost !== undefined) fields.push(makeField("X-Forwarded-Host", forwardedHost));
-  return fields;
+  const seen = describeHop(peerAddress, proto, host ?? "");
+  const said = trusted ? wordOf(head.fields) : NOTHING_SAID;
+  const chain = before === undefined ? peerAddress : `${before}, ${peerAddress}`;
+  // A stranger's own address is all that is known of it.
+  const realIp = said.realIp ?? (trusted ? lastUntrusted(chain, hop.trusted) : peerAddress);
+  const forwarded = said.forwarded === undefined ? seen : `${said.forwarded}, ${seen}`;
+  fields.push(
+    checkedField("X-Forwarded-For", "x-forwarded-for", chain),
+    checkedField("X-Forwarded-Proto", "x-forwarded-proto", said.proto ?? proto),
+    checkedField("X-Real-IP", "x-real-ip", realIp),
+    checkedField("Forwarded", "forwarded", forwarded),
+  );
+  const forwardedHost = said.host ?? host;
+  if (forwardedHost !== undefined) {
+    fields.push(checkedField("X-Forwarded-Host", "x-forwarded-host", forwardedHost));
+  }
+}
+
+/** What a proxy said of its client. */
+interface Word {
+  readonly proto: string | undefined;
+  readonly host: string | undefined;
+  readonly realIp: string | undefined;
+  readonly forwarded: string | undefined;
+}
+
+const NOTHING_SAID: Word = {
+  proto: undefined,
+  host: undefined,
+  realIp: undefined,
+  forwarded: undefined,
+};
+
+function wordOf(fields: readonly Field[]): Word {
+  return {
+    proto: joinValues(fields, "x-forwarded-proto"),
+    host: joinValues(fields, "x-forwarded-host"),
+    realIp: joinValues(fields, "x-real-ip"),
+    forwarded: joinValues(fields, "forwarded"),
+  };
 }
 
 /** All fields of a name as one list; undefined when there is none or nothing in it. */
@@ -217,8 +261,8 @@ export interface AnswerHop {
 /** The fields of an answer as a client gets it. */
 export function answerFields(head: ResponseHead, hop: AnswerHop): Field[] {
   const fields = keptOfAnswer(head, hop.framing.kind === "chunked");
-  fields.push(...answerFraming(head, hop.framing));
-  fields.push(makeField(REQUEST_ID_FIELD, hop.requestId));
+  pushAnswerFraming(fields, head, hop.framing);
+  fields.push(checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, hop.requestId));
   if (hop.close) fields.push(CONNECTION_CLOSE);
   else if (hop.minor === 0) fields.push(CONNECTION_KEEP_ALIVE);
   return fields;
@@ -232,7 +276,11 @@ export function interimFields(head: ResponseHead): Field[] {
 /** The fields of the answer that turns a connection into a tunnel. */
 export function switchingFields(head: ResponseHead, requestId: string): Field[] {
   const fields = keptOfAnswer(head, false);
-  fields.push(makeField(REQUEST_ID_FIELD, requestId), CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
+  fields.push(
+    checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, requestId),
+    CONNECTION_UPGRADE,
+    UPGRADE_WEBSOCKET,
+  );
   return fields;
 }
 
@@ -240,6 +288,10 @@ function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
   const fields: Field[] = [];
   for (const field of head.fields) {
     const { lower } = field;
+    if (head.connection.length === 0 && PLAIN.has(lower)) {
+      fields.push(field);
+      continue;
+    }
     if (isPrivate(lower) || isHopByHop(lower, head.connection)) continue;
     if (lower === REQUEST_ID_FIELD || (lower === "trailer" && !chunked)) continue;
     fields.push(field);
@@ -248,10 +300,9 @@ function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
 }
 
 /** An answer without a body may still say how long it would be (HEAD, 304), but not 1xx and 204 (RFC 9110 §8.6). */
-function answerFraming(head: ResponseHead, framing: Framing): Field[] {
-  if (framing.kind !== "none") return framingFields(framing);
-  if (head.length === undefined || head.status === 204) return [];
-  return [makeField("Content-Length", String(head.length))];
+function pushAnswerFraming(fields: Field[], head: ResponseHead, framing: Framing): void {
+  if (framing.kind !== "none") pushFraming(fields, framing);
+  else if (head.length !== undefined && head.status !== 204) fields.push(lengthField(head.length));
 }
 
 /**

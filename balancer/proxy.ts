@@ -109,7 +109,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   readonly #begunMs: number;
 
   /** Workers that failed this request or said that they are not meant. */
-  readonly #excluded = new Set<Upstream>();
+  #excluded: ReadonlySet<Upstream> = NOBODY;
   #decision: Decision | undefined;
   #upstream: Upstream | undefined;
   #dial: Dial | undefined;
@@ -167,6 +167,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
       .catch((error: unknown) => this.#fail(error));
   }
 
+  #exclude(upstream: Upstream): void {
+    this.#excluded = new Set(this.#excluded).add(upstream);
+  }
+
   #follow(decision: Decision, lastError?: UpstreamError): void {
     this.#decision = decision;
     this.#needs.counters.count("balancer.routes", decision.reason);
@@ -207,7 +211,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#fail(error);
       return;
     }
-    this.#excluded.add(upstream);
+    this.#exclude(upstream);
     this.#choose((decision) => {
       if (decision.upstream === undefined) this.#fail(error);
       else this.#follow(decision);
@@ -297,7 +301,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#attempt(upstream, true);
       return;
     }
-    this.#excluded.add(upstream);
+    this.#exclude(upstream);
     this.#choose((decision) => this.#follow(decision, error));
   }
 
@@ -341,7 +345,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       return;
     }
     this.#holding = holds.hold(() => {
-      this.#excluded.clear();
+      this.#excluded = NOBODY;
       this.#hops = 0;
       this.#retriedBeforeWrite = false;
       try {
@@ -406,7 +410,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#needs.counters.count("balancer.misdirected", "not-meant");
     this.#chosenAgain = true;
     this.#drop();
-    this.#excluded.add(upstream);
+    this.#exclude(upstream);
     this.#choose((decision) => this.#follow(decision));
     return true;
   }
@@ -552,7 +556,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#fail(new MovingError("outdated"));
       return;
     }
-    this.#excluded.add(upstream);
+    this.#exclude(upstream);
     this.#choose((decision) => this.#follow(decision));
   }
 
@@ -624,6 +628,9 @@ const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 function statusClass(status: number): (typeof STATUS_CLASSES)[number] {
   return STATUS_CLASSES[Math.floor(status / 100) - 1] ?? "5xx";
 }
+
+/** Most requests exclude nobody, and a set costs more than all that is asked of it. */
+const NOBODY: ReadonlySet<Upstream> = new Set();
 
 /** Events of a connection that was given up. */
 const CLOSED = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
