@@ -18,6 +18,7 @@ import { startPublisher } from "../shared/statsd/publisher.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
+import { checkSettings } from "./check.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
@@ -37,12 +38,36 @@ const program = new Command("ct-balancer")
   .version(VERSION)
   .allowExcessArguments(false)
   .action(run);
-for (const option of settingOptions("balancer")) program.addOption(option);
+const check = program
+  .command("check")
+  .description("Says whether a balancer would start with these settings, and what it would use.")
+  .allowExcessArguments(false)
+  .action(runCheck);
+for (const command of [program, check]) {
+  for (const option of settingOptions("balancer")) command.addOption(option);
+}
 await program.parseAsync();
 
 async function run(flags: Record<string, unknown>): Promise<void> {
   try {
     await startBalancer(readSettings({ role: "balancer", env: process.env, flags }));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Ends with status 0 when a balancer would start, else with 1 and a line on standard error for each problem. */
+async function runCheck(flags: Record<string, unknown>): Promise<void> {
+  try {
+    const all = { ...program.opts(), ...flags };
+    const settings = readSettings({ role: "balancer", env: process.env, flags: all });
+    const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
+    const nowMs = systemClock.wallMs();
+    const report = await checkSettings(settings, { env: process.env, nowMs, statusPort });
+    process.stdout.write(`ct-balancer ${VERSION} would use\n${report.lines.join("\n")}\n`);
+    for (const warning of report.warnings) process.stderr.write(`warning: ${warning}\n`);
+    for (const problem of report.problems) process.stderr.write(`${problem}\n`);
+    process.exitCode = report.problems.length > 0 ? 1 : 0;
   } catch (error) {
     fail(error);
   }

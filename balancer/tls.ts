@@ -136,11 +136,16 @@ export function watchCertificates(needs: {
 /** Says of each certificate that has run out, or soon will, that it does. */
 export function warnOfExpiry(certificates: readonly Certificate[], nowMs: number, log: Log): void {
   for (const certificate of certificates) {
-    if (certificate.expiresMs - nowMs > EXPIRES_SOON_MS) continue;
+    if (!expiresSoon(certificate, nowMs)) continue;
     const sentence =
       certificate.expiresMs > nowMs ? "a certificate expires soon" : "a certificate has expired";
     log.warn({ certificate: describe(certificate) }, sentence);
   }
+}
+
+/** Whether it has expired, or will within two weeks. */
+export function expiresSoon(certificate: Certificate, nowMs: number): boolean {
+  return certificate.expiresMs - nowMs <= EXPIRES_SOON_MS;
 }
 
 /** For people: whom it is for, and until when. */

@@ -229,6 +229,16 @@ function refuse(setting: Setting, value: string, origin: string, allowed: string
 
 // --- what people read ---
 
+/** A setting's value for an operator's eyes; of a secret only whether it is set. */
+export function shownValue(
+  setting: Setting,
+  value: string | number | boolean | readonly string[] | undefined,
+): string {
+  const isSet = value !== undefined && !(Array.isArray(value) && value.length === 0);
+  if (!isSet) return "(not set)";
+  return setting.secret ? "(set)" : String(value);
+}
+
 function placeholder(setting: Setting): string {
   if (setting.type === "number") return setting.unit ?? "number";
   if (setting.type === "choice") return setting.choices.join("|");
