@@ -2,12 +2,15 @@
 /**
  * `ct-edge`: the command line. Without the name of a command it starts the edge on this machine.
  */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { settingOptions } from "../shared/config.ts";
 import { VERSION } from "../shared/version.ts";
 import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { listCommand } from "./commands/list.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { processCommands } from "./commands/processes.ts";
+import { psCommand } from "./commands/ps.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
 import { runEdge } from "./start-edge.ts";
 
@@ -16,6 +19,12 @@ const start = new Command("start")
   .allowExcessArguments(false)
   .action(runEdge);
 for (const option of settingOptions("edge")) start.addOption(option);
+start.addOption(
+  new Option(
+    "--replace",
+    "End the edge that runs in the data directory first, instead of refusing.",
+  ),
+);
 
 const program = new Command("ct-edge")
   .description("Starts an edge for live collaborative coding, and looks into one that runs.")
@@ -25,5 +34,8 @@ const program = new Command("ct-edge")
   .addCommand(sessionsCommand())
   .addCommand(eventsCommand())
   .addCommand(clientsCommand())
+  .addCommand(psCommand())
+  .addCommand(logsCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
+for (const command of processCommands()) program.addCommand(command);
 await program.parseAsync();

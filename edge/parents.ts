@@ -2,8 +2,8 @@
  * Watches the programs that started this one, for `npm start`: npm and its shell. When one of them dies without passing a
  * signal on (SIGKILL, a closed terminal), the edge would stay behind, unseen, on its ports.
  */
-import { readFileSync } from "node:fs";
 import type { Clock, Timer } from "../shared/clock.ts";
+import { readStat } from "./process-stat.ts";
 
 /** How soon a death is noticed. */
 const POLL_MS = 250;
@@ -49,28 +49,4 @@ function chainToNpm(pid: number): Parent[] {
 function isAlive(parent: Parent): boolean {
   const stat = readStat(parent.pid);
   return stat !== undefined && stat.started === parent.started && stat.state !== "Z";
-}
-
-interface Stat {
-  readonly name: string;
-  readonly state: string;
-  readonly parent: number;
-  readonly started: string;
-}
-
-/** proc(5), /proc/pid/stat: the name stands in brackets and may hold anything, so fields are counted after the last. */
-function readStat(pid: number): Stat | undefined {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return undefined;
-  }
-  const end = text.lastIndexOf(")");
-  const fields = text.slice(end + 2).split(" ");
-  const [state, parent] = fields;
-  // Field 22 of the line is the 20th after the name.
-  const started = fields[19];
-  if (state === undefined || parent === undefined || started === undefined) return undefined;
-  return { name: text.slice(text.indexOf("(") + 1, end), state, parent: Number(parent), started };
 }

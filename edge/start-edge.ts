@@ -3,7 +3,6 @@
  * they answer, and stops them together.
  */
 
-import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../shared/clock.ts";
@@ -12,13 +11,19 @@ import { createLog } from "../shared/log.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
+import { removeSocket } from "../shared/store/embedded/data-dir.ts";
 import { startStoreServer } from "../shared/store/embedded/server.ts";
 import { VERSION } from "../shared/version.ts";
+import { endRunningEdge } from "./ask-edge.ts";
 import { keepCertificate } from "./certificate.ts";
+import { type ControlRequest, type EdgeState, openControl } from "./control.ts";
+import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "./edge-file.ts";
 import { fail } from "./fail.ts";
 import { createLineWriter } from "./line-writer.ts";
 import { openLogFile } from "./log-file.ts";
 import { watchParents } from "./parents.ts";
+import { linkLogs, listProcess } from "./process-list.ts";
+import { readStat } from "./process-stat.ts";
 import { waitUntilAnswers } from "./readiness.ts";
 import { keepSecret } from "./secret-file.ts";
 import { summarize } from "./summary.ts";
@@ -54,20 +59,27 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
     });
     let stopping = false;
-    const stop = onSignals(async (why) => {
-      stopping = true;
-      log.info({ why }, "stopping");
-      await shutdown.run(STOP_DEADLINE_MS);
-      log.info({}, "stopped");
-      await lines.flush();
-      process.exit(0);
-    });
+    let reloadOnHangUp = (): void => {};
+    const stop = onSignals(
+      async (why) => {
+        stopping = true;
+        log.info({ why }, "stopping");
+        await shutdown.run(STOP_DEADLINE_MS);
+        log.info({}, "stopped");
+        await lines.flush();
+        process.exit(0);
+      },
+      () => reloadOnHangUp(),
+    );
     shutdown.add(
       "parents",
       watchParents({ clock, env: process.env, onGone: () => stop("npm ended") }),
     );
 
     const dataDir = resolve(given.dataDir);
+    if (flags["replace"] === true) await endRunningEdge(dataDir, clock);
+    // Whoever left it behind is gone, when the store can be opened.
+    const before = readEdgeFile(dataDir);
     const store = await startStoreServer({ dataDir, clock, log, counters });
     shutdown.add("store", () => store.close());
     startEdgeMetrics(given);
@@ -78,7 +90,10 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     reportDroppedLines();
 
     const settings = await completeSettings(given, { dataDir, logDir: dirname(logFile) });
-    const edgeFile = join(dataDir, "edge.json");
+    if (before !== undefined) removeSocket(before.controlSocket);
+    const startedMs = clock.nowMs();
+    const control = await openControl({ dataDir, log, serve });
+    shutdown.add("control", () => control.close());
     const supervisor: Supervisor = createSupervisor({
       settings,
       storeSocket: store.socketPath,
@@ -86,12 +101,18 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       log,
       lines,
       counters,
-      onReady: () => writeWhole(edgeFile, describeProcesses(supervisor)),
+      onReady: describe,
     });
     shutdown.add("processes", async () => {
       await supervisor.stop();
-      rmSync(edgeFile, { force: true });
+      removeEdgeFile(dataDir);
     });
+    describe();
+    reloadOnHangUp = () => {
+      log.info({}, "SIGHUP: certificates and logs are opened anew");
+      reopenLog();
+      supervisor.reload();
+    };
     try {
       await supervisor.start();
       const { httpPort = 0, tlsPort = 0 } = supervisor.balancer.ready ?? {};
@@ -124,6 +145,58 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       throw error;
     }
 
+    function reopenLog(): void {
+      try {
+        openLogFile({ settings: given, dataDir, lines });
+      } catch (error) {
+        // The file of before is written on.
+        log.error({ err: error }, "server.log could not be opened anew");
+      }
+    }
+
+    function describe(): void {
+      const logs = join(dataDir, "forever");
+      linkLogs(logs, logFile, [
+        supervisor.balancer.name,
+        ...supervisor.workers.map(({ name }) => name),
+      ]);
+      writeEdgeFile(dataDir, {
+        pid: process.pid,
+        started: readStat(process.pid)?.started,
+        controlSocket: control.socketPath,
+        ...describeProcesses(supervisor),
+      });
+    }
+
+    async function serve(request: ControlRequest): Promise<EdgeState> {
+      switch (request.command) {
+        case "restart":
+          await supervisor.restart(request.name);
+          break;
+        case "scale":
+          checkPorts({ ...settings, workerCount: request.workers });
+          await supervisor.scale(request.workers);
+          break;
+        case "reload":
+          reloadOnHangUp();
+          break;
+        case "stop":
+          // Not before the answer is on its way.
+          setImmediate(() => stop("an operator"));
+          break;
+        case "ps":
+      }
+      const all = [supervisor.balancer, ...supervisor.workers];
+      return {
+        pid: process.pid,
+        version: VERSION,
+        uptimeMs: Math.round(clock.nowMs() - startedMs),
+        dataDir,
+        logFile,
+        processes: all.map((child) => listProcess(child, join(dataDir, "forever"))),
+      };
+    }
+
     function startEdgeMetrics(settings: Settings): void {
       const publisher = startPublisher({
         settings,
@@ -152,12 +225,7 @@ function readEdgeSettings(flags: Record<string, unknown>): Settings {
   // People who try it on one machine can sign in without further set-up; the summary says so.
   const defaults = { loginSimple: true };
   const settings = readSettings({ role: "edge", env: process.env, flags, defaults });
-  const lastPort = settings.workerPort + settings.workerCount - 1 + 1000;
-  if (lastPort > 65_535) {
-    throw new SettingError(
-      `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
-    );
-  }
+  checkPorts(settings);
   if ((settings.tlsCert.length === 0) !== (settings.tlsKey.length === 0)) {
     const [set, missing] =
       settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
@@ -188,17 +256,19 @@ async function completeSettings(
   };
 }
 
-/** Whoever reads the file sees all of it or what was there before. */
-function writeWhole(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+/** Throws `SettingError` when there are no ports for so many workers. */
+function checkPorts(settings: Pick<Settings, "workerPort" | "workerCount">): void {
+  const lastPort = settings.workerPort + settings.workerCount - 1 + 1000;
+  if (lastPort <= 65_535) return;
+  throw new SettingError(
+    `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
+  );
 }
 
 /** What runs, for programs: pids and ports. */
-function describeProcesses(supervisor: Supervisor): string {
+function describeProcesses(supervisor: Supervisor): Record<string, unknown> {
   const { balancer, workers } = supervisor;
-  return JSON.stringify({
-    pid: process.pid,
+  return {
     httpPort: balancer.ready?.httpPort,
     tlsPort: balancer.ready?.tlsPort,
     statusPort: balancer.ready?.statusPort,
@@ -209,18 +279,25 @@ function describeProcesses(supervisor: Supervisor): string {
       port: ready?.port,
       statusPort: ready?.statusPort,
     })),
-  });
+  };
 }
 
-/** Calls `stop` at the first signal that asks for an end; a second one ends at once. Returns the same as a function. */
-function onSignals(stop: (why: string) => Promise<void>): (why: string) => void {
+/**
+ * Calls `stop` at the first signal that asks for an end; a second one ends at once. Returns the same as a function. SIGHUP
+ * means that certificates and logs are to be opened anew, unless it says that the terminal has closed.
+ */
+function onSignals(
+  stop: (why: string) => Promise<void>,
+  reload: () => void,
+): (why: string) => void {
   let stopping = false;
   const once = (why: string): void => {
     if (stopping) process.exit(1);
     stopping = true;
     stop(why).catch(fail);
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, once);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, once);
+  process.on("SIGHUP", () => (process.stdin.isTTY ? once("SIGHUP") : reload()));
   return once;
 }
 

@@ -3,6 +3,7 @@
  */
 import type { Clock } from "../shared/clock.ts";
 import { environmentOf, type Settings } from "../shared/config.ts";
+import { EdgeError } from "../shared/errors.ts";
 import type { LineSink, Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { type Child, type ChildRole, createChild } from "./child.ts";
@@ -12,8 +13,24 @@ export interface Supervisor {
   readonly workers: readonly Child[];
   /** Resolves when every process is ready; rejects with the first failure. */
   start(): Promise<void>;
+  /** Starts one process anew, or without a name all of them, one after the other. Rejects when one does not come up. */
+  restart(name?: string): Promise<void>;
+  /**
+   * Starts more workers, or ends the last ones, until there are so many. Rejects when a new one does not come up, which
+   * is then not kept.
+   */
+  scale(count: number): Promise<void>;
+  /** SIGHUP for every process. */
+  reload(): void;
   /** Resolves when every process is gone. */
   stop(): Promise<void>;
+}
+
+/** There is no process of that name here. */
+export class UnknownProcessError extends EdgeError {
+  readonly code = "EDGE_UNKNOWN_PROCESS";
+  readonly source = "settings";
+  readonly retryable = false;
 }
 
 /** Status ports are this far from the traffic port. */
@@ -46,22 +63,78 @@ export function createSupervisor(needs: {
   const balancer = build("balancer", "balancer", {
     statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
   });
-  const workers: Child[] = Array.from({ length: settings.workerCount }, (_, index) => {
+  let workers = Array.from({ length: settings.workerCount }, (_, index) => buildWorker(index));
+  /** One change at a time: two that scale at once would start the same worker twice. */
+  let changing: Promise<unknown> = Promise.resolve();
+  let isStopping = false;
+
+  function buildWorker(index: number): Child {
     const id = `worker-${index + 1}`;
     return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
-  });
-  const children = [balancer, ...workers];
+  }
+
+  function inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = changing.then(change);
+    changing = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Nothing is started once all is being stopped. */
+  async function restartAll(children: readonly Child[]): Promise<void> {
+    for (const child of children) if (!isStopping) await child.restart();
+  }
+
+  async function addWorker(): Promise<void> {
+    const worker = buildWorker(workers.length);
+    workers = [...workers, worker];
+    try {
+      await worker.start();
+    } catch (error) {
+      workers = workers.filter((other) => other !== worker);
+      throw error;
+    }
+  }
+
+  async function removeWorker(): Promise<void> {
+    const last = workers.at(-1);
+    if (last === undefined) return;
+    await last.stop();
+    workers = workers.slice(0, -1);
+    // It is gone for good: the others need not wait for its lease to run out.
+    for (const other of workers) other.tellExit(last.name);
+  }
 
   return {
     balancer,
-    workers,
+    get workers() {
+      return workers;
+    },
     async start() {
       // Workers first: they take up their sessions of the last run before a client asks another one for them.
       await Promise.all(workers.map((worker) => worker.start()));
       await balancer.start();
     },
+    restart(name) {
+      const all = [...workers, balancer];
+      const chosen = name === undefined ? all : all.filter((child) => child.name === name);
+      if (chosen.length === 0) {
+        const names = all.map((child) => child.name).join(", ");
+        throw new UnknownProcessError(`there is no process ${name}; there are ${names}`);
+      }
+      return inTurn(() => restartAll(chosen));
+    },
+    scale: (count) =>
+      inTurn(async () => {
+        while (workers.length < count && !isStopping) await addWorker();
+        while (workers.length > count && !isStopping) await removeWorker();
+        needs.onReady();
+      }),
+    reload() {
+      for (const child of [balancer, ...workers]) child.reload();
+    },
     async stop() {
-      await Promise.all(children.map((child) => child.stop()));
+      isStopping = true;
+      await Promise.all([balancer, ...workers].map((child) => child.stop()));
     },
   };
 }

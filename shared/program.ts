@@ -23,11 +23,18 @@ export function stopOnRequest(stop: (why: string) => Promise<void>): void {
   process.on("SIGINT", () => {
     if (!isChild) once("SIGINT");
   });
+  // Node's own answer to it is an end without order. It is for logs and certificates, unless a terminal has closed.
+  process.on("SIGHUP", () => {
+    if (!isChild && process.stdin.isTTY) once("SIGHUP");
+  });
   if (!isChild) return;
   process.on("disconnect", () => once("the edge is gone"));
   process.on("message", (message) => {
-    if (typeof message === "object" && message !== null && "type" in message) {
-      if (message.type === "stop") once("the edge stops");
+    if (typeof message !== "object" || message === null || !("type" in message)) return;
+    if (message.type === "stop") once("the edge stops");
+    // Whoever answers is not hung (edge/child.ts).
+    if (message.type === "ping") {
+      process.send?.({ type: "pong" }, undefined, undefined, ignoreGoneEdge);
     }
   });
 }

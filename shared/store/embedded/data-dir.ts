@@ -18,8 +18,7 @@ import { describeError, EdgeError, errorCode } from "../../errors.ts";
 /** A socket's path may have 107 bytes on Linux and 103 on macOS; a longer one would be cut off silently. */
 const MAX_SOCKET_PATH_BYTES = 100;
 const CLAIM = /^store\.owner\.(\d{1,15})$/;
-const SOCKET_FOLDER = /^(ct-edge-)?store-[A-Za-z0-9]{6}$/;
-const SOCKET_NAME = "store.sock";
+const SOCKET_FOLDER = /^(?:ct-edge-)?(store|control)-[A-Za-z0-9]{6}$/;
 /** Of a connection, and of a claim that is no link (EINVAL) or was cleared away. */
 const NOBODY_LISTENS = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK", "ENOTDIR", "EINVAL"]);
 /** Somebody who is busy may need this long to be noticed; a live socket is connected to at once by the system. */
@@ -68,20 +67,31 @@ export function prepareDataDir(dataDir: string): string {
  * Has `server` listen on a socket of its own, mode 0600, and returns its path: in the data directory, or in the system's
  * folder for temporary files when the path would be too long or the directory's file system knows no sockets.
  */
-export async function listenPrivately(server: net.Server, dataDir: string): Promise<string> {
+export async function listenPrivately(
+  server: net.Server,
+  dataDir: string,
+  name: SocketName = "store",
+): Promise<string> {
   try {
-    const inside = path.join(dataDir, "store-");
-    const pathBytes = Buffer.byteLength(path.join(`${inside}XXXXXX`, SOCKET_NAME));
-    if (pathBytes <= MAX_SOCKET_PATH_BYTES) return await listenIn(inside, server);
+    const inside = path.join(dataDir, `${name}-`);
+    const pathBytes = Buffer.byteLength(path.join(`${inside}XXXXXX`, `${name}.sock`));
+    if (pathBytes <= MAX_SOCKET_PATH_BYTES) return await listenIn(inside, server, name);
   } catch (error) {
     if (!["ENOTSUP", "EOPNOTSUPP", "EPERM", "EINVAL"].includes(errorCode(error) ?? "")) throw error;
   }
-  return listenIn(path.join(os.tmpdir(), "ct-edge-store-"), server);
+  return listenIn(path.join(os.tmpdir(), `ct-edge-${name}-`), server, name);
 }
 
-async function listenIn(folderPrefix: string, server: net.Server): Promise<string> {
+/** The store's own, and the one of the edge that runs it (edge/control.ts). */
+type SocketName = "store" | "control";
+
+async function listenIn(
+  folderPrefix: string,
+  server: net.Server,
+  name: SocketName,
+): Promise<string> {
   // The folder is private (0700) from birth: between the bind and the chmod nobody else can reach the socket.
-  const socketPath = path.join(fs.mkdtempSync(folderPrefix), SOCKET_NAME);
+  const socketPath = path.join(fs.mkdtempSync(folderPrefix), `${name}.sock`);
   try {
     server.listen(socketPath);
     await once(server, "listening");
@@ -96,8 +106,8 @@ async function listenIn(folderPrefix: string, server: net.Server): Promise<strin
 /** Removes a socket and its folder, if that is one of ours. */
 export function removeSocket(socketPath: string): void {
   const folder = path.dirname(socketPath);
-  const isOurs =
-    path.basename(socketPath) === SOCKET_NAME && SOCKET_FOLDER.test(path.basename(folder));
+  const name = SOCKET_FOLDER.exec(path.basename(folder))?.[1];
+  const isOurs = name !== undefined && path.basename(socketPath) === `${name}.sock`;
   if (!isOurs || !fs.existsSync(folder)) return;
   fs.rmSync(socketPath, { force: true });
   fs.rmdirSync(folder);

@@ -1,0 +1,58 @@
+/**
+ * `ct-edge ps`: the processes of the edge on this machine, in the table that operators' scripts already read.
+ */
+
+import { harmlessJson } from "../../shared/harmless.ts";
+import { askEdge } from "../ask-edge.ts";
+import type { EdgeState } from "../control.ts";
+import type { ListedProcess } from "../process-list.ts";
+import { createEdgeCommand } from "./edge-command.ts";
+
+export function psCommand() {
+  return createEdgeCommand({
+    name: "ps",
+    description: "Lists the processes of the edge on this machine.",
+    json: true,
+    async ask({ dataDir }, flags) {
+      const state = await askEdge(dataDir, { command: "ps" });
+      return flags.json ? `${harmlessJson(state, 2)}\n` : showProcesses(state);
+    },
+  });
+}
+
+const TITLES = ["", "uid", "command", "script", "forever", "pid", "id", "logfile", "uptime"];
+
+/** The table. A process that does not run has `STOPPED` for its uptime. Pure. */
+export function showProcesses({ processes }: Pick<EdgeState, "processes">): string {
+  if (processes.length === 0) return "info:    No forever processes running\n";
+  const rows = [TITLES, ...processes.map(cellsOf)];
+  const widths = TITLES.map((_, column) =>
+    Math.max(...rows.map((cells) => cells[column]?.length ?? 0)),
+  );
+  const lines = rows.map((cells) => {
+    const padded = cells.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    return `data:    ${padded.join(" ").trimEnd()}`;
+  });
+  return `info:    Forever processes running\n${lines.join("\n")}\n`;
+}
+
+function cellsOf(one: ListedProcess, index: number): string[] {
+  return [
+    `[${index}]`,
+    one.uid,
+    one.command,
+    one.script,
+    String(one.supervisorPid),
+    one.pid === null ? "-" : String(one.pid),
+    one.id,
+    one.logFile,
+    one.uptimeMs === null ? "STOPPED" : uptime(one.uptimeMs),
+  ];
+}
+
+/** `93784005` ms is `1:2:3:4.5`: days, hours, minutes, seconds and milliseconds, as `forever` writes them. */
+export function uptime(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const [days, hours] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24];
+  return `${days}:${hours}:${Math.floor(seconds / 60) % 60}:${seconds % 60}.${ms % 1000}`;
+}

@@ -1,0 +1,228 @@
+/**
+ * The supervisor of a real edge, and the commands that speak to it: what runs is listed, started anew, scaled, reloaded,
+ * replaced and stopped.
+ */
+import { renameSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { dirname, join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import type { EdgeState } from "../../edge/control.ts";
+import { readEdgeFile } from "../../edge/edge-file.ts";
+import type { Client } from "../support/clients.ts";
+import { type CommandResult, runCommand } from "../support/command.ts";
+import { type EdgeOptions, type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { openSession } from "../support/people.ts";
+import { freePort } from "../support/ports.ts";
+import { stillRunning } from "../support/processes.ts";
+import { until } from "../support/until.ts";
+
+/** Many processes start one after the other. */
+const SLOW = { timeout: 120_000 };
+
+async function edgeForThisTest(options: EdgeOptions = {}): Promise<EdgeProcess> {
+  const edge = await startEdge(options);
+  onTestFinished(() => edge.dispose());
+  return edge;
+}
+
+function run(edge: EdgeProcess, ...args: string[]): Promise<CommandResult> {
+  return runCommand(args, { CT_DATA_DIR: edge.dataDir });
+}
+
+async function stateOf(edge: EdgeProcess): Promise<EdgeState> {
+  const { status, stdout, stderr } = await run(edge, "ps", "--json");
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return JSON.parse(stdout) as EdgeState;
+}
+
+async function pidsOf(edge: EdgeProcess): Promise<Record<string, number | null>> {
+  return Object.fromEntries((await stateOf(edge)).processes.map(({ id, pid }) => [id, pid]));
+}
+
+/** What is said while a worker is gone may be lost with it, so it is said again. */
+async function theyTalk(speaker: Client, others: readonly Client[]): Promise<void> {
+  const text = `still here ${performance.now()}`;
+  await until("people talk again", async () => {
+    await speaker.say(text).catch(() => {});
+    return others.every((client) => client.said.some((said) => said.text === text));
+  });
+}
+
+test("processes are listed, with logs that are there", async () => {
+  const edge = await edgeForThisTest();
+  const { stdout } = await run(edge, "ps");
+  const [title, head, ...rows] = stdout.trimEnd().split("\n");
+  expect(title).toBe("info:    Forever processes running");
+  expect(head).toMatch(/^data: {8}uid {2}command +script +forever +pid +id +logfile +uptime$/);
+  expect(rows).toHaveLength(3);
+  for (const row of rows) {
+    expect(row).toMatch(
+      /^data: {4}\[\d\] \w{4} \S+ \S+main\.js +\d+ +\d+ +\S+ +\S+\.log 0:0:\d+:\d+\.\d+$/,
+    );
+  }
+  const { processes, pid } = await stateOf(edge);
+  expect(pid).toBe(edge.pid);
+  expect(processes.map(({ id, state, restarts }) => [id, state, restarts])).toEqual([
+    ["balancer", "up", 0],
+    ["worker-1", "up", 0],
+    ["worker-2", "up", 0],
+  ]);
+  for (const { logFile } of processes) expect(statSync(logFile).size).toBeGreaterThan(0);
+});
+
+test("the door is for the edge's user only, and takes no nonsense", async () => {
+  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+  const { controlSocket = "" } = readEdgeFile(edge.dataDir) ?? {};
+  expect(statSync(controlSocket).mode & 0o777).toBe(0o600);
+  expect(statSync(dirname(controlSocket)).mode & 0o777).toBe(0o700);
+  const ask = (text: string): Promise<string> =>
+    new Promise((resolve) => {
+      let answer = "";
+      const socket = connect(controlSocket, () => socket.write(text));
+      socket.setEncoding("utf8").on("data", (more: string) => {
+        answer += more;
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => resolve(answer));
+    });
+  for (const nonsense of [
+    "nonsense\n",
+    "{}\n",
+    '{"command":"explode"}\n',
+    '{"command":"scale","workers":0}\n',
+  ]) {
+    expect(JSON.parse(await ask(nonsense))).toMatchObject({ done: false });
+  }
+  expect(await ask("x".repeat(100_000))).toBe("");
+  expect((await stateOf(edge)).processes).toHaveLength(2);
+});
+
+test("a process is started anew, and all in turn, while a session goes on", SLOW, async () => {
+  // A balancer that is started anew would take another free port.
+  const edge = await edgeForThisTest({ env: { CT_PORT: String(await freePort()) } });
+  const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+  const before = await pidsOf(edge);
+
+  expect((await run(edge, "restart", "worker-2")).stdout).toContain("worker-2");
+  const second = await pidsOf(edge);
+  expect(second).toEqual({ ...before, "worker-2": expect.any(Number) as number });
+  expect(second["worker-2"]).not.toBe(before["worker-2"]);
+
+  expect((await run(edge, "restart")).status).toBe(0);
+  const third = await pidsOf(edge);
+  for (const name of Object.keys(third)) expect(third[name]).not.toBe(second[name]);
+  await theyTalk(host, guests);
+
+  const unknown = await run(edge, "restart", "worker-9");
+  expect(unknown).toEqual({
+    status: 1,
+    stdout: "",
+    stderr: "ct-edge: there is no process worker-9; there are worker-1, worker-2, balancer\n",
+  });
+});
+
+test("workers are added and taken away; the sessions of those go on elsewhere", SLOW, async () => {
+  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+  expect((await run(edge, "scale", "--worker-count", "3")).status).toBe(0);
+  expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1", "worker-2", "worker-3"]);
+  const sessions = await Promise.all(
+    Array.from({ length: 4 }, () => openSession({ baseUrl: edge.httpUrl, guestCount: 1 })),
+  );
+  expect((await run(edge, "scale", "--worker-count", "1")).status).toBe(0);
+  expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
+  for (const { host, guests } of sessions) {
+    await theyTalk(host, guests);
+  }
+  for (const count of ["0", "65", "many"]) {
+    expect((await run(edge, "scale", "--worker-count", count)).status).toBe(1);
+  }
+});
+
+test("a process that hangs is replaced", SLOW, async () => {
+  const edge = await edgeForThisTest();
+  const before = await pidsOf(edge);
+  const hung = before["worker-1"] ?? 0;
+  process.kill(hung, "SIGSTOP");
+  await until(
+    "another process has its place",
+    async () => {
+      const { processes } = await stateOf(edge);
+      const worker = processes.find(({ id }) => id === "worker-1");
+      return worker?.state === "up" && worker.pid !== hung && worker.lastEnd === "SIGKILL";
+    },
+    60_000,
+  );
+  expect(edge.output()).toContain("a process does not answer and is replaced");
+  expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
+});
+
+test("SIGHUP opens the log anew, and nothing ends", async () => {
+  const edge = await edgeForThisTest();
+  const before = await pidsOf(edge);
+  const path = join(edge.dataDir, "logs/server.log");
+  renameSync(path, `${path}.1`);
+  process.kill(edge.pid, "SIGHUP");
+  await until("there is a new log", () => statSync(path, { throwIfNoEntry: false }) !== undefined);
+  renameSync(path, `${path}.2`);
+  expect((await run(edge, "reload")).status).toBe(0);
+  await until("there is a new log", () => statSync(path, { throwIfNoEntry: false }) !== undefined);
+  expect(await pidsOf(edge)).toEqual(before);
+});
+
+test("the log's last lines are shown, of all or of one, also when nothing runs", async () => {
+  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+  const all = await run(edge, "logs");
+  expect(all.stdout).toContain("root INFO CodeTogether On-Premises services now available");
+  const one = await run(edge, "logs", "worker-1", "--limit", "1");
+  expect(one.stdout).toMatch(/^\S+ worker-1 INFO .*\n$/);
+  await edge.stop();
+  expect((await run(edge, "logs", "--limit", "1")).stdout).toContain("root INFO stopped");
+});
+
+test("stop ends everything, and leaves nothing behind", async () => {
+  const edge = await edgeForThisTest();
+  const processes = edge.descendants();
+  expect(await run(edge, "stop")).toEqual({
+    status: 0,
+    stdout: `The edge (pid ${edge.pid}) has ended.\n`,
+    stderr: "",
+  });
+  expect((await edge.ended()).status).toBe(0);
+  expect(stillRunning(processes)).toEqual([]);
+  expect(readEdgeFile(edge.dataDir)).toBeUndefined();
+  const again = await run(edge, "ps");
+  expect(again.status).toBe(1);
+  expect(again.stderr).toMatch(
+    /^ct-edge: CT_DATA_DIR=\S+: no edge of this user runs there \(.*\); start it/,
+  );
+});
+
+test(
+  "a second start with --replace takes the place of the first, and its sessions",
+  SLOW,
+  async () => {
+    const first = await edgeForThisTest();
+    const { host, guests } = await openSession({ baseUrl: first.httpUrl, guestCount: 1 });
+    const env = { CT_PORT: String(first.httpPort), CT_TLS_PORT: String(first.tlsPort) };
+    const second = await edgeForThisTest({
+      dataDir: first.dataDir,
+      env,
+      args: ["start", "--replace"],
+    });
+    expect((await first.ended()).status).toBe(0);
+    expect((await stateOf(second)).pid).toBe(second.pid);
+    await theyTalk(host, guests);
+
+    // One that cannot answer is killed by its pid, and its processes end with it.
+    const processes = second.descendants();
+    process.kill(second.pid, "SIGSTOP");
+    const third = await edgeForThisTest({
+      dataDir: first.dataDir,
+      env,
+      args: ["start", "--replace"],
+    });
+    expect((await second.ended()).signal).toBe("SIGKILL");
+    await until("its processes are gone", () => stillRunning(processes).length === 0);
+    expect((await stateOf(third)).pid).toBe(third.pid);
+  },
+);

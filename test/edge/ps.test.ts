@@ -1,0 +1,60 @@
+/** The table of processes, to the letter. */
+import { expect, test } from "vitest";
+import { showProcesses, uptime } from "../../edge/commands/ps.ts";
+import { type ListedProcess, uidOf } from "../../edge/process-list.ts";
+
+const WORKER: ListedProcess = {
+  uid: "rqZd",
+  id: "worker-1",
+  role: "worker",
+  state: "up",
+  command: "/usr/local/bin/node",
+  script: "/opt/codetogether/runtime/worker/main.js",
+  pid: 39,
+  supervisorPid: 7,
+  logFile: "/opt/codetogether/.forever/rqZd.log",
+  uptimeMs: 93_784_005,
+  restarts: 0,
+  lastEnd: null,
+  port: 3001,
+  statusPort: 4001,
+};
+
+test("is the one that operators' scripts read", () => {
+  const dead = {
+    ...WORKER,
+    uid: "aaaa",
+    id: "worker-12",
+    state: "waiting",
+    pid: null,
+    uptimeMs: null,
+  } as const;
+  expect(showProcesses({ processes: [WORKER, dead] })).toBe(
+    `info:    Forever processes running
+data:        uid  command             script                                   forever pid id        logfile                             uptime
+data:    [0] rqZd /usr/local/bin/node /opt/codetogether/runtime/worker/main.js 7       39  worker-1  /opt/codetogether/.forever/rqZd.log 1:2:3:4.5
+data:    [1] aaaa /usr/local/bin/node /opt/codetogether/runtime/worker/main.js 7       -   worker-12 /opt/codetogether/.forever/rqZd.log STOPPED
+`,
+  );
+});
+
+test("says that there is none", () => {
+  expect(showProcesses({ processes: [] })).toBe("info:    No forever processes running\n");
+});
+
+test.each([
+  [0, "0:0:0:0.0"],
+  [999, "0:0:0:0.999"],
+  [61_234, "0:0:1:1.234"],
+  [86_400_000, "1:0:0:0.0"],
+])("an uptime of %i ms is %s", (ms, text) => {
+  expect(uptime(ms)).toBe(text);
+});
+
+test("uids are four letters or digits, the same for a name always, and differ among 64 workers", () => {
+  const names = ["balancer", ...Array.from({ length: 64 }, (_, i) => `worker-${i + 1}`)];
+  const uids = names.map(uidOf);
+  expect(uids.every((uid) => /^[A-Za-z0-9]{4}$/.test(uid))).toBe(true);
+  expect(new Set(uids).size).toBe(names.length);
+  expect(uids).toEqual(names.map(uidOf));
+});
