@@ -7,6 +7,7 @@ import { settingOptions } from "../shared/config.ts";
 import { VERSION } from "../shared/version.ts";
 import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";
+import { licenseCommand } from "./commands/license.ts";
 import { listCommand } from "./commands/list.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { processCommands } from "./commands/processes.ts";
@@ -36,6 +37,7 @@ const program = new Command("ct-edge")
   .addCommand(clientsCommand())
   .addCommand(psCommand())
   .addCommand(logsCommand())
+  .addCommand(licenseCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 for (const command of processCommands()) program.addCommand(command);
 await program.parseAsync();

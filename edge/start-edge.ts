@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, unknownSettings } from "../shared/config.ts";
+import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog } from "../shared/log.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { createShutdown } from "../shared/shutdown.ts";
@@ -89,6 +90,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     }
     reportDroppedLines();
 
+    logLicense(findLicense(given), log, clock.wallMs());
     const settings = await completeSettings(given, { dataDir, logDir: dirname(logFile) });
     if (before !== undefined) removeSocket(before.controlSocket);
     const startedMs = clock.nowMs();

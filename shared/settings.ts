@@ -589,6 +589,50 @@ export const SETTINGS = {
     roles: ALL,
     why: "How often metrics are sent to StatsD; as often as it flushes.",
   },
+
+  // --- the licence ---
+  licensee: {
+    env: "CT_LICENSEE",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Who has the licence; with CT_MAXCONNECTIONS, CT_EXPIRATION and CT_SIGNATURE as its issuer wrote them. Without any of the four nothing is limited.",
+  },
+  licenseMaxConnections: {
+    env: "CT_MAXCONNECTIONS",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "People in sessions at the same time that the licence allows; more sessions are refused then (not CT_MAX_CONNECTIONS, which limits sockets).",
+  },
+  licenseExpiration: {
+    env: "CT_EXPIRATION",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Last day of the licence, like 2027/12/31 (UTC).",
+  },
+  licenseSignature: {
+    env: "CT_SIGNATURE",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "The issuer's signature of the licence.",
+  },
+  licenseFile: {
+    env: "CT_LICENSE_FILE",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "File with the licence, used where the four variables are not set (default: /opt/codetogether/licensing.properties, if there is one).",
+  },
+  licensePublicKey: {
+    env: "CT_LICENSE_PUBLIC_KEY",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "The issuer's Ed25519 public key, PEM or base64 of its DER form; a licence that it did not sign is not valid.",
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;

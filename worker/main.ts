@@ -8,7 +8,8 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
 import { obeyCommands } from "../shared/control/obey.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
-import { createLog } from "../shared/log.ts";
+import { findLicense, logLicense } from "../shared/license-file.ts";
+import { createLog, type Log } from "../shared/log.ts";
 import { createLogStream, type LogStream } from "../shared/log-stream.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
@@ -38,6 +39,7 @@ import { createStanding } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
 import { createHearsay } from "./hearsay.ts";
+import { createLicenseGate } from "./license.ts";
 import { createTokens } from "./login/tokens.ts";
 import { measureWorker } from "./measure.ts";
 import { createProofs } from "./proofs.ts";
@@ -168,6 +170,13 @@ async function startWorker(settings: Settings): Promise<void> {
     self,
     urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
   });
+  const license = findLicense(settings);
+  // On one machine the edge says it, once for all workers.
+  if (settings.storeSocket === undefined) logLicense(license, rootLog(settings), clock.wallMs());
+  const people = (): number =>
+    view.workers
+      .filter((worker) => worker.id !== self.id)
+      .reduce((sum, { load }) => sum + load.connections, registry.load.connections);
   const credentials = createCredentials({ settings, store, clock, log, counters });
   const clients = openClients({ settings, id, store, clock, log, counters });
   if (clients !== undefined) shutdown.add("clients", () => clients.close());
@@ -209,6 +218,7 @@ async function startWorker(settings: Settings): Promise<void> {
     counters,
     settings,
     tag,
+    license: createLicenseGate({ found: license, people, clock }),
   });
   const server = createWorkerServer({
     api,
@@ -308,6 +318,11 @@ async function startWorker(settings: Settings): Promise<void> {
   phase = "running";
   log.info({ port, statusPort }, "listening");
   reportReady({ port, statusPort });
+}
+
+/** For the lines that operators know by the name of the whole. */
+function rootLog({ logLevel, logFormat }: Pick<Settings, "logLevel" | "logFormat">): Log {
+  return createLog({ name: "root", level: logLevel, format: logFormat, sink: process.stdout });
 }
 
 // --- what the settings mean ---

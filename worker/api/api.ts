@@ -15,6 +15,7 @@ import { addClientsRoutes, type ClientsArea } from "../clients/routes.ts";
 import type { Credentials } from "../credentials/credentials.ts";
 import { createGate } from "../credentials/gate.ts";
 import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
+import type { LicenseGate } from "../license.ts";
 import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
@@ -66,6 +67,7 @@ export interface ApiNeeds {
   readonly log: Log;
   readonly counters: Counters;
   readonly settings: Pick<Settings, "serverOwner" | "serverUrl" | "loginSimple" | "loginApiKey">;
+  readonly license: LicenseGate;
   /** Of this worker: sign-ins that begin here are polled here. */
   readonly tag: WorkerTag;
   /** When a long poll ends without an answer; default 30 s. */

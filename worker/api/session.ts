@@ -7,6 +7,7 @@ import { KEY_FIELD } from "../../shared/edge-headers.ts";
 import { isSessionId, type SessionId, type SessionKey, toSessionKey } from "../../shared/ids.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
+import type { LicenseGate } from "../license.ts";
 import type { UserToken } from "../login/tokens.ts";
 import type { Proofs } from "../proofs.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/join-answer.ts";
@@ -32,6 +33,7 @@ interface Needs {
   readonly polls: Pick<Polls, "look" | "wait">;
   readonly authentication: Authentication;
   readonly nameOwner: Proofs["nameOwner"];
+  readonly license: LicenseGate;
   readonly refuse: Refuse;
   readonly counters: Counters;
 }
@@ -93,6 +95,10 @@ async function create(
   caller: UserToken,
   alias: SessionKey | undefined,
 ): Promise<FastifyReply> {
+  const refusal = needs.license.refusal();
+  if (refusal !== undefined) {
+    return needs.refuse(reply, "license", infoAnswer(400, "License", refusal));
+  }
   const created = await needs.registry.create(caller.user, alias);
   switch (created.outcome) {
     case "quota":

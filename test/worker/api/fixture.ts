@@ -173,6 +173,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     credentials,
     nameOwner: proofs.nameOwner,
     dashboard,
+    license: { refusal: () => undefined },
     registry,
     origins,
     settings: {
