@@ -10,8 +10,14 @@ import yazl from "yazl";
 /** Name of an entry to its contents. */
 export type Entries = Readonly<Record<string, string | Buffer>>;
 
-export async function zip(entries: Entries, options: { compress?: boolean } = {}): Promise<Buffer> {
+export async function zip(
+  entries: Entries,
+  options: { readonly compress?: boolean; readonly stored?: Entries | undefined } = {},
+): Promise<Buffer> {
   const file = new yazl.ZipFile();
+  for (const [name, contents] of Object.entries(options.stored ?? {})) {
+    file.addBuffer(Buffer.from(contents), name, { compress: false });
+  }
   for (const [name, contents] of Object.entries(entries)) {
     file.addBuffer(Buffer.from(contents), name, { compress: options.compress ?? true });
   }
@@ -40,6 +46,8 @@ export interface VsixOptions {
   readonly icon?: Buffer;
   /** In place of or beside the usual entries. */
   readonly entries?: Entries;
+  /** More entries, not compressed. */
+  readonly stored?: Entries;
 }
 
 /** An extension of VS Code, as its packing tool makes it. */
@@ -68,7 +76,7 @@ export function vsix(options: VsixOptions = {}): Promise<Buffer> {
     ${icon === undefined ? "" : '<Asset Type="Microsoft.VisualStudio.Services.Icons.Default" Path="extension/icon.png" Addressable="true" />'}
   </Assets>
 </PackageManifest>`;
-  return zip({
+  const entries = {
     "extension.vsixmanifest": manifest,
     "[Content_Types].xml": "<Types/>",
     "extension/package.json": JSON.stringify({
@@ -80,7 +88,8 @@ export function vsix(options: VsixOptions = {}): Promise<Buffer> {
     "extension/README.md": `# ${displayName}`,
     ...(icon !== undefined && { "extension/icon.png": icon }),
     ...options.entries,
-  });
+  };
+  return zip(entries, { stored: options.stored });
 }
 
 export interface PluginOptions {
@@ -115,13 +124,14 @@ export function pluginJar(options: PluginOptions = {}): Promise<Buffer> {
 
 /** A plugin as its build makes it: one folder, the descriptor in one of several jars. */
 export async function pluginZip(
-  options: PluginOptions & { readonly compress?: boolean } = {},
+  options: PluginOptions & { readonly compress?: boolean; readonly entries?: Entries } = {},
 ): Promise<Buffer> {
   const { compress = true } = options;
   return zip(
     {
       "collab/lib/annotations-13.0.jar": await zip({ "org/A.class": "cafebabe" }),
       "collab/lib/collab-core.jar": await pluginJar(options),
+      ...options.entries,
     },
     { compress },
   );
