@@ -314,7 +314,7 @@ async function startNginx(folder: string, files: string): Promise<Server | undef
   const file = join(folder, "nginx.conf");
   writeFileSync(
     file,
-    `daemon off; pid ${folder}/nginx.pid; worker_processes 1; error_log ${folder}/error.log;
+    `${process.getuid?.() === 0 ? "user root; " : ""}daemon off; pid ${folder}/nginx.pid; worker_processes 1; error_log ${folder}/error.log;
 events { worker_connections 1024; }
 http { sendfile off; access_log ${folder}/access.log; root ${files};
 client_body_temp_path ${folder}/t1; proxy_temp_path ${folder}/t2; fastcgi_temp_path ${folder}/t3;

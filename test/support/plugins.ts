@@ -164,12 +164,8 @@ function escapeXml(text: string): string {
 
 // --- what is wrong with archives ---
 
-/** The same archive, saying that its entries are encrypted. */
+/** The same archive, saying that its entries are encrypted (bit 0 of the flags, in both heads of each). */
 export function encrypted(archive: Buffer): Buffer {
-  return withFlag(archive, 0x1);
-}
-
-function withFlag(archive: Buffer, flag: number): Buffer {
   const copy = Buffer.from(archive);
   for (const [signature, offset] of [
     [0x04034b50, 6],
@@ -177,7 +173,7 @@ function withFlag(archive: Buffer, flag: number): Buffer {
   ] as const) {
     for (let at = 0; at + offset + 2 <= copy.length; at++) {
       if (copy.readUInt32LE(at) !== signature) continue;
-      copy.writeUInt16LE(copy.readUInt16LE(at + offset) | flag, at + offset);
+      copy.writeUInt16LE(copy.readUInt16LE(at + offset) | 1, at + offset);
     }
   }
   return copy;
