@@ -14,6 +14,11 @@ export interface Downloads {
   count(ide: Ide, id: string, version: string): void;
   /** All that was counted, by day, then IDE, plugin and version. Rejects with `StoreAwayError`. */
   read(): Promise<readonly DownloadCount[]>;
+  /**
+   * Downloads of each id of an IDE, for all days and versions, as they were within the last minute or so: a look at it never
+   * waits, but makes the next one newer. Empty at first.
+   */
+  totals(ide: Ide): ReadonlyMap<string, number>;
   /** Writes what is not yet in the store. */
   close(): Promise<void>;
 }
@@ -31,6 +36,7 @@ export interface DownloadCount {
 export const TOTAL_DOWNLOADS = "downloads.total";
 const PREFIX = "downloads/";
 const RETRY_MS = 1000;
+const TOTALS_AGE_MS = 60_000;
 /** Names that wait for the store to come back; beyond them only the total is counted. */
 const MAX_WAITING = 10_000;
 /** Of names of counters, which have 200 characters at most. */
@@ -47,6 +53,8 @@ export function createDownloads(needs: {
   let waiting = new Map<string, number>();
   let writing: Promise<void> | undefined;
   let retry: { cancel(): void } | undefined;
+  let totals = new Map<string, Map<string, number>>();
+  let totalsMs = Number.NEGATIVE_INFINITY;
 
   function add(name: string, by: number): void {
     if (waiting.has(name) || waiting.size < MAX_WAITING) {
@@ -80,7 +88,33 @@ export function createDownloads(needs: {
     }
   }
 
+  async function read(): Promise<DownloadCount[]> {
+    const all = await store.readCounters(PREFIX);
+    const rows = Object.entries(all).flatMap(([name, count]) => readName(name, count) ?? []);
+    return rows.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  }
+
+  async function renewTotals(): Promise<void> {
+    totalsMs = clock.nowMs();
+    const fresh: typeof totals = new Map();
+    for (const { ide, id, count } of await read()) {
+      const ofIde = fresh.get(ide) ?? new Map<string, number>();
+      ofIde.set(id, (ofIde.get(id) ?? 0) + count);
+      fresh.set(ide, ofIde);
+    }
+    totals = fresh;
+  }
+
   return {
+    read,
+    totals(ide) {
+      if (clock.nowMs() - totalsMs >= TOTALS_AGE_MS) {
+        renewTotals().catch((error: unknown) => {
+          log.debug({ err: error }, "downloads cannot be summed up now");
+        });
+      }
+      return totals.get(ide) ?? new Map();
+    },
     count(ide, id, version) {
       counters.count("worker.downloads", ide);
       const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
@@ -92,11 +126,6 @@ export function createDownloads(needs: {
         1,
       );
       void write();
-    },
-    async read() {
-      const all = await store.readCounters(PREFIX);
-      const rows = Object.entries(all).flatMap(([name, count]) => readName(name, count) ?? []);
-      return rows.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
     },
     async close() {
       await write();

@@ -3,9 +3,10 @@
  * asked for. Bytes are never compressed on the way: their checksums must stay true.
  */
 import { createHash } from "node:crypto";
-import type { ReadStream } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { extname } from "node:path";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import send from "@fastify/send";
 import type { FastifyReply } from "fastify";
 import { textAnswer } from "../api/answers.ts";
@@ -13,7 +14,8 @@ import { textAnswer } from "../api/answers.ts";
 /** May be kept, but is asked for again each time: what has a name today may have another content tomorrow. */
 const REVALIDATE = "no-cache";
 /** Measured (bench/downloads.ts): larger pieces cost memory for each download and save little. */
-const CHUNK_BYTES = 128 * 1024;
+const CHUNK_BYTES = 256 * 1024;
+const MAX_FREE = 32;
 
 const TYPES: Readonly<Record<string, string>> = {
   ".vsix": "application/vsix",
@@ -44,74 +46,143 @@ export function typeOf(name: string): string {
   return TYPES[extname(name).toLowerCase()] ?? "application/octet-stream";
 }
 
-/**
- * Answers with a file, or as the request's conditions and range demand: 304, 206, 412, 416. `saveAs` makes browsers store
- * it under that name. `onBegin` is called when its first bytes are going to be sent, which counts as one download.
- */
-export async function sendFile(
-  reply: FastifyReply,
-  file: {
-    readonly path: string;
-    readonly type: string;
-    readonly saveAs?: string | undefined;
-    readonly onBegin?: (() => void) | undefined;
-  },
-): Promise<FastifyReply> {
-  const { raw } = reply.request;
-  const { range, ...others } = raw.headers;
+export interface SentFile {
+  readonly path: string;
+  readonly type: string;
+  /** Browsers store it under this name. */
+  readonly saveAs?: string | undefined;
+  /** Called when its first bytes are going to be sent, which counts as one download. */
+  readonly onBegin?: (() => void) | undefined;
+}
+
+/** Answers with a file, or as the request's conditions and range demand: 304, 206, 412, 416. */
+export type SendFile = (reply: FastifyReply, file: SentFile) => Promise<FastifyReply>;
+
+/** What is decided on a request's head is the library's; the bytes go through buffers that are used again. */
+export function createFileSender(): SendFile {
+  const buffers = createBuffers();
+  return async (reply, file) => {
+    const { raw } = reply.request;
+    const { statusCode, headers, type, metadata } = await decide(raw, file.path);
+    if (type !== "file") {
+      const contentRange = headers["Content-Range"];
+      if (contentRange !== undefined) reply.header("content-range", contentRange);
+      const answer = textAnswer(statusCode, REFUSALS[statusCode] ?? "Not found");
+      return reply.code(statusCode).headers(answer.fields).send(answer.body);
+    }
+    reply.code(statusCode).headers({
+      ...headers,
+      ...CONFINED,
+      "cache-control": REVALIDATE,
+      ...(statusCode !== 304 && { "content-type": file.type }),
+      ...(file.saveAs !== undefined && { "content-disposition": attachment(file.saveAs) }),
+    });
+    if (statusCode === 304) return reply.send();
+    // An empty stream, because the framework sets another length where there is no body at all.
+    if (raw.method === "HEAD") return reply.send(Readable.from([]));
+    const handle = await open(file.path, "r");
+    try {
+      const now = await handle.stat();
+      if (now.size !== metadata.stat.size || now.mtimeMs !== metadata.stat.mtimeMs) {
+        const answer = textAnswer(503, "The file is being replaced; try again");
+        for (const name of Object.keys(headers)) reply.removeHeader(name);
+        return await reply.code(503).headers(answer.fields).send(answer.body);
+      }
+      const start = startOf(headers["Content-Range"]);
+      if (start === 0) file.onBegin?.();
+      reply.hijack();
+      reply.raw.writeHead(statusCode, reply.getHeaders() as OutgoingHttpHeaders);
+      await pump(buffers, reply.raw, {
+        handle,
+        start,
+        bytes: Number(headers["Content-Length"]),
+      });
+      return reply;
+    } finally {
+      await handle.close();
+    }
+  };
+}
+
+async function decide({ method, headers }: IncomingMessage, path: string) {
+  const { range, ...others } = headers;
   // A range means nothing to HEAD (RFC 9110 §14.2).
-  const headers = raw.method === "HEAD" || range === undefined ? others : { ...others, range };
-  // All that is used of a request.
-  const asked = { method: raw.method, headers } as unknown as Readable;
-  const result = await send(asked, encodeURIComponent(file.path), {
+  const asked = method === "HEAD" || range === undefined ? others : { ...others, range };
+  // All that is used of a request. As HEAD, because the library would open the file for its own stream.
+  const request = { method: "HEAD", headers: asked } as unknown as Readable;
+  return await send(request, encodeURIComponent(path), {
     cacheControl: false,
     contentType: false,
     dotfiles: "allow",
     index: false,
-    highWaterMark: CHUNK_BYTES,
   });
-  const { statusCode, stream } = result;
-  if (result.type !== "file") {
-    stream.destroy();
-    const contentRange = result.headers["Content-Range"];
-    if (contentRange !== undefined) reply.header("content-range", contentRange);
-    const answer = textAnswer(statusCode, REFUSALS[statusCode] ?? "Not found");
-    return reply.code(statusCode).headers(answer.fields).send(answer.body);
+}
+
+/** The first byte that is sent; later parts belong to a download that has been counted. */
+function startOf(contentRange: string | undefined): number {
+  return Number(/^bytes (\d+)-/.exec(contentRange ?? "")?.[1] ?? 0);
+}
+
+/**
+ * Sends part of a file, one piece at a time: the next is read when the system has taken the last, so a slow client costs one
+ * buffer. A file that has become shorter meanwhile cuts the connection: a clean end would look whole.
+ */
+async function pump(
+  buffers: Buffers,
+  res: ServerResponse,
+  part: { readonly handle: FileHandle; readonly start: number; readonly bytes: number },
+): Promise<void> {
+  const buffer = buffers.take();
+  const endAt = part.start + part.bytes;
+  let isFree = true;
+  for (let position = part.start; position < endAt && !res.destroyed; ) {
+    const length = Math.min(buffer.length, endAt - position);
+    const { bytesRead } = await part.handle.read({ buffer, length, position });
+    if (bytesRead === 0) {
+      res.destroy();
+      break;
+    }
+    position += bytesRead;
+    isFree = await written(res, buffer.subarray(0, bytesRead));
+    if (!isFree) break;
   }
-  reply.code(statusCode).headers({
-    ...result.headers,
-    ...CONFINED,
-    "cache-control": REVALIDATE,
-    ...(statusCode !== 304 && { "content-type": file.type }),
-    ...(file.saveAs !== undefined && { "content-disposition": attachment(file.saveAs) }),
+  // One that the system may still read from is left to the garbage collector.
+  if (isFree) buffers.give(buffer);
+  if (!res.destroyed) res.end();
+}
+
+/** Whether the bytes were taken; false when the connection closed first. */
+function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
+  return new Promise((resolve) => {
+    const onClose = (): void => resolve(false);
+    res.once("close", onClose);
+    res.write(bytes, (error) => {
+      res.off("close", onClose);
+      resolve(error === undefined || error === null);
+    });
   });
-  if (statusCode === 304) {
-    stream.destroy();
-    return reply.send();
-  }
-  // An empty stream, because the framework sets another length where there is no body at all.
-  if (raw.method === "HEAD") return reply.send(stream);
-  if (isBeginning(result.headers["Content-Range"])) file.onBegin?.();
-  cutWhenShort(reply, stream as ReadStream, Number(result.headers["Content-Length"]));
-  return reply.send(stream);
+}
+
+interface Buffers {
+  take(): Buffer;
+  give(buffer: Buffer): void;
+}
+
+/** Buffers that are free, up to a number; memory that is asked of the system again and again is what costs most. */
+function createBuffers(): Buffers {
+  const free: Buffer[] = [];
+  return {
+    take: () => free.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES),
+    give(buffer) {
+      if (free.length < MAX_FREE) free.push(buffer);
+    },
+  };
 }
 
 const REFUSALS: Readonly<Record<number, string>> = {
   412: "The file is another one now",
   416: "The file does not have these bytes",
 };
-
-/** Later parts belong to a download that has been counted. */
-function isBeginning(contentRange: string | undefined): boolean {
-  return contentRange === undefined || contentRange.startsWith("bytes 0-");
-}
-
-/** A file that has become shorter meanwhile: a clean end would make the client wait, or take a part for the whole. */
-function cutWhenShort(reply: FastifyReply, stream: ReadStream, length: number): void {
-  stream.once("end", () => {
-    if (stream.bytesRead < length) reply.raw.destroy();
-  });
-}
 
 /** Names that are not plain ASCII go in the form of RFC 6266 too. */
 function attachment(name: string): string {

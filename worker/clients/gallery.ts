@@ -9,9 +9,9 @@ import { extensionId, type VscodeArtifact } from "./artifact.ts";
 
 export interface Gallery {
   /** Answers `POST …/extensionquery`. */
-  query(query: Query, links: Links): unknown;
+  query(query: Query, around: Surroundings): unknown;
   /** One extension with its newest versions, as `…/latest` answers; undefined when it is not offered. */
-  latest(publisher: string, name: string, links: Links): unknown;
+  latest(publisher: string, name: string, around: Surroundings): unknown;
   /**
    * The build of a version for a platform; without a platform the one for all, or the only one there is. Undefined when
    * there is none.
@@ -26,10 +26,12 @@ export interface Wanted {
   readonly targetPlatform?: string | undefined;
 }
 
-/** Absolute URLs, as the client sees this server. */
-export interface Links {
-  /** Below it is one asset per type. */
-  assets(extension: VscodeArtifact): string;
+/** What an answer needs beyond what is offered. */
+export interface Surroundings {
+  /** Absolute URL as the client sees this server; below it is one asset per type. */
+  assetsUrl(extension: VscodeArtifact): string;
+  /** Downloads by `publisher.name`, as far as known. */
+  readonly downloads: ReadonlyMap<string, number>;
 }
 
 // --- queries ---
@@ -71,8 +73,9 @@ const Flag = {
   latestOnly: 0x200,
   latestStableAndPreRelease: 0x10000,
 };
-const SortBy = { updated: 1, title: 2, publisher: 3, published: 10, publishedOld: 5 };
+const SortBy = { updated: 1, title: 2, publisher: 3, installs: 4, published: 10, publishedOld: 5 };
 const ASCENDING = 1;
+const DESCENDING = 2;
 /** What `…/latest` answers with: all there is of the newest versions. */
 const LATEST_FLAGS = 0x1 | 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200;
 const TARGET = "Microsoft.VisualStudio.Code";
@@ -98,14 +101,14 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
   const all = [...byName.values()];
 
   return {
-    query: ({ filters, flags }, links) => ({
+    query: ({ filters, flags }, around) => ({
       results: filters.map((filter) => {
-        const found = sorted(select(filter), filter);
+        const found = sorted(select(filter), filter, around.downloads);
         const { pageSize, start } = pageOf(filter);
         return {
           extensions: found
             .slice(start, start + pageSize)
-            .map((extension) => show(extension, flags, links)),
+            .map((extension) => show(extension, flags, around)),
           pagingToken: null,
           resultMetadata: [
             {
@@ -116,9 +119,9 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
         };
       }),
     }),
-    latest(publisher, name, links) {
+    latest(publisher, name, around) {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
-      return extension && show(extension, LATEST_FLAGS, links);
+      return extension && show(extension, LATEST_FLAGS, around);
     },
     find({ publisher, name, version, targetPlatform }) {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
@@ -222,25 +225,33 @@ function present<T>(value: T | undefined): readonly T[] {
 
 // --- order and pages ---
 
-function sorted(extensions: readonly Extension[], { sortBy, sortOrder }: Filter): Extension[] {
-  const byTitle = (a: Extension, b: Extension): number =>
+/** Dates and numbers begin with the highest, names with A, unless the query says otherwise. */
+function sorted(
+  extensions: readonly Extension[],
+  { sortBy, sortOrder }: Filter,
+  downloads: Surroundings["downloads"],
+): Extension[] {
+  const byTitle: Order = (a, b) =>
     a.newest.displayName.localeCompare(b.newest.displayName) || (a.uuid < b.uuid ? -1 : 1);
-  const isDate =
-    sortBy === SortBy.updated || sortBy === SortBy.published || sortBy === SortBy.publishedOld;
-  const list = [...extensions];
-  if (isDate) {
-    const direction = sortOrder === ASCENDING ? 1 : -1;
-    return list.sort((a, b) => direction * (updatedMs(a) - updatedMs(b)) || byTitle(a, b));
-  }
-  const direction =
-    sortOrder === 2 && (sortBy === SortBy.title || sortBy === SortBy.publisher) ? -1 : 1;
-  if (sortBy === SortBy.publisher) {
-    return list.sort(
-      (a, b) => direction * a.newest.publisher.localeCompare(b.newest.publisher) || byTitle(a, b),
-    );
-  }
-  return list.sort((a, b) => direction * byTitle(a, b));
+  const byPublisher: Order = (a, b) => a.newest.publisher.localeCompare(b.newest.publisher);
+  const byDate: Order = (a, b) => updatedMs(b) - updatedMs(a);
+  const installs = ({ newest }: Extension): number => downloads.get(extensionId(newest)) ?? 0;
+  const byInstalls: Order = (a, b) => installs(b) - installs(a);
+  const orders: Readonly<Record<number, { readonly order: Order; readonly usual: number }>> = {
+    [SortBy.title]: { order: byTitle, usual: ASCENDING },
+    [SortBy.publisher]: { order: byPublisher, usual: ASCENDING },
+    [SortBy.updated]: { order: byDate, usual: DESCENDING },
+    [SortBy.published]: { order: byDate, usual: DESCENDING },
+    [SortBy.publishedOld]: { order: byDate, usual: DESCENDING },
+    [SortBy.installs]: { order: byInstalls, usual: DESCENDING },
+  };
+  const { order, usual } = orders[sortBy] ?? { order: byTitle, usual: ASCENDING };
+  const wanted = sortOrder === ASCENDING || sortOrder === DESCENDING ? sortOrder : usual;
+  const direction = wanted === usual ? 1 : -1;
+  return [...extensions].sort((a, b) => direction * order(a, b) || byTitle(a, b));
 }
+
+type Order = (a: Extension, b: Extension) => number;
 
 function updatedMs({ builds }: Extension): number {
   return Math.max(...builds.map(({ file }) => file.mtimeMs));
@@ -253,7 +264,7 @@ function pageOf({ pageNumber, pageSize }: Filter): { pageSize: number; start: nu
 
 // --- as clients read it ---
 
-function show(extension: Extension, flags: number, links: Links): unknown {
+function show(extension: Extension, flags: number, around: Surroundings): unknown {
   const { uuid, builds, newest } = extension;
   const has = (flag: number): boolean => (flags & flag) !== 0;
   const times = builds.map(({ file }) => file.mtimeMs);
@@ -275,8 +286,10 @@ function show(extension: Extension, flags: number, links: Links): unknown {
     lastUpdated: isoTime(Math.max(...times)),
     publishedDate: isoTime(Math.min(...times)),
     releaseDate: isoTime(Math.min(...times)),
-    versions: shownBuilds(builds, flags).map((build) => showBuild(build, flags, links)),
-    statistics: [],
+    versions: shownBuilds(builds, flags).map((build) => showBuild(build, flags, around)),
+    statistics: has(Flag.statistics)
+      ? [{ statisticName: "install", value: around.downloads.get(extensionId(newest)) ?? 0 }]
+      : [],
     ...(has(Flag.categories) && { categories: newest.categories, tags: newest.tags }),
     ...(has(Flag.installationTargets) && {
       installationTargets: [{ target: TARGET, targetVersion: "" }],
@@ -304,9 +317,9 @@ function shownBuilds(builds: readonly VscodeArtifact[], flags: number): readonly
 
 const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
 
-function showBuild(build: VscodeArtifact, flags: number, links: Links): unknown {
+function showBuild(build: VscodeArtifact, flags: number, around: Surroundings): unknown {
   const has = (flag: number): boolean => (flags & flag) !== 0;
-  const base = links.assets(build);
+  const base = around.assetsUrl(build);
   const types = [...Object.keys(build.assets), PACKAGE_ASSET];
   return {
     version: build.version,

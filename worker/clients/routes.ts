@@ -14,18 +14,18 @@ import { ArchiveError } from "./archive.ts";
 import { extensionId, type IntellijArtifact, type VscodeArtifact } from "./artifact.ts";
 import type { Catalog } from "./catalog.ts";
 import { type Downloads, downloadsCsv } from "./downloads.ts";
-import { sendConfined, sendDocument, sendFile, typeOf } from "./files.ts";
+import { createFileSender, type SendFile, sendConfined, sendDocument, typeOf } from "./files.ts";
 import { findInside } from "./folder.ts";
-import { createGallery, type Gallery, type Links, querySchema } from "./gallery.ts";
+import { createGallery, type Gallery, querySchema, type Surroundings } from "./gallery.ts";
 import { bundleOf, countsAsDownload } from "./p2.ts";
 import { clientsPage } from "./page.ts";
 import type { Offer } from "./scan.ts";
-import { updatePlugins } from "./update-plugins.ts";
+import { createUpdateList, type UpdateList } from "./update-plugins.ts";
 import { readVsixEntry } from "./vsix.ts";
 
 export interface ClientsArea {
   readonly catalog: Pick<Catalog, "offer" | "ready" | "digestOf">;
-  readonly downloads: Pick<Downloads, "count" | "read">;
+  readonly downloads: Pick<Downloads, "count" | "read" | "totals">;
 }
 
 interface Needs {
@@ -38,7 +38,7 @@ interface Needs {
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }
 
-type Area = Needs & { readonly clients: ClientsArea };
+type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile };
 
 const NOT_FOUND = textAnswer(404, "There is no such plugin here");
 const TURNED_OFF = textAnswer(
@@ -63,7 +63,7 @@ export function addClientsRoutes(needs: Needs): void {
   }
   void needs.app.register(async (app) => {
     app.addHook("onRequest", () => clients.catalog.ready());
-    const area = { ...needs, clients, app };
+    const area = { ...needs, clients, app, sendFile: createFileSender() };
     addPage(area);
     addDownloads(area);
     addVscode(area);
@@ -138,12 +138,15 @@ const GALLERY = "/clients/vscode/gallery";
 const GALLERY_FIELDS =
   "content-type, x-market-client-id, x-market-user-id, x-market-search-activity-id, x-client-name, x-client-version, x-client-commit, x-machine-id, vscode-sessionid";
 
-function addVscode({ app, clients, origins, refuse, settings }: Area): void {
+function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area): void {
   const { catalog } = clients;
   const gallery = remembered<Gallery>(({ vscode }) => createGallery(vscode));
-  const linksOf = (request: FastifyRequest): Links => {
+  const around = (request: FastifyRequest): Surroundings => {
     const { baseUrl } = placeOf(request, settings.serverUrl);
-    return { assets: (extension) => baseUrl + assetsPath(extension) };
+    return {
+      assetsUrl: (extension) => baseUrl + assetsPath(extension),
+      downloads: clients.downloads.totals("vscode"),
+    };
   };
 
   app.get<{ Params: { file: string } }>("/clients/vscode/:file", (request, reply) => {
@@ -159,13 +162,13 @@ function addVscode({ app, clients, origins, refuse, settings }: Area): void {
       if (!query.success) {
         return refuse(reply, "query", textAnswer(400, "This is no query of a gallery"));
       }
-      return gallery(catalog.offer).query(query.data, linksOf(request));
+      return gallery(catalog.offer).query(query.data, around(request));
     });
   });
 
   app.get<VersionRoute>(`${GALLERY}/vscode/:publisher/:name/latest`, (request, reply) => {
     const { publisher, name } = request.params;
-    const latest = gallery(catalog.offer).latest(publisher, name, linksOf(request));
+    const latest = gallery(catalog.offer).latest(publisher, name, around(request));
     return latest ?? refuse(reply, "path", NOT_FOUND);
   });
 
@@ -236,14 +239,14 @@ interface ListRoute {
   readonly Querystring: { readonly build?: unknown };
 }
 
-function addIntellij({ app, clients, refuse, settings }: Area): void {
+function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   const { catalog, downloads } = clients;
+  const list = remembered<UpdateList>(({ intellij }) => createUpdateList(intellij));
 
   app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
     const { baseUrl } = placeOf(request, settings.serverUrl);
-    const urlOf = ({ file }: IntellijArtifact) =>
-      `${baseUrl}/clients/intellij/${encodeURIComponent(file.name)}`;
-    const body = updatePlugins(catalog.offer.intellij, textOf(request.query.build), urlOf);
+    const folderUrl = `${baseUrl}/clients/intellij/`;
+    const body = list(catalog.offer).xml(textOf(request.query.build), folderUrl);
     return sendDocument(reply, { type: "application/xml; charset=utf-8", body });
   });
 
@@ -267,7 +270,7 @@ function addIntellij({ app, clients, refuse, settings }: Area): void {
 
 // --- Eclipse ---
 
-function addEclipse({ app, clients, refuse }: Area): void {
+function addEclipse({ app, clients, refuse, sendFile }: Area): void {
   const { catalog, downloads } = clients;
 
   app.get<{ Params: { "*": string } }>("/clients/eclipse/*", async (request, reply) => {

@@ -5,44 +5,74 @@ import { XMLBuilder } from "fast-xml-parser";
 import type { IntellijArtifact } from "./artifact.ts";
 import { compareVersions, fitsBuild, isBuild } from "./versions.ts";
 
-/**
- * The list for an IDE of that build: of each plugin the newest that is for it. Without a build, or with one that is none,
- * of each plugin the newest. `urlOf` gives the absolute URL of a file.
- */
-export function updatePlugins(
-  plugins: readonly IntellijArtifact[],
-  build: string | undefined,
-  urlOf: (plugin: IntellijArtifact) => string,
-): string {
-  const builder = new XMLBuilder({
-    ignoreAttributes: false,
-    attributeNamePrefix: "@",
-    cdataPropName: "#cdata",
-    format: true,
-    suppressEmptyNode: true,
-  });
-  const entries = newestOfEach(plugins, build).map((plugin) => ({
-    "@id": clean(plugin.id),
-    "@url": urlOf(plugin),
-    "@version": clean(plugin.version),
-    "idea-version": {
-      ...(plugin.sinceBuild && { "@since-build": clean(plugin.sinceBuild) }),
-      ...(plugin.untilBuild && { "@until-build": clean(plugin.untilBuild) }),
+export interface UpdateList {
+  /**
+   * The list for an IDE of that build: of each plugin the newest that is for it. Without a build, or with one that is none,
+   * of each plugin the newest. `folderUrl`, absolute and with its last slash, is where the files are.
+   */
+  xml(build: string | undefined, folderUrl: string): string;
+}
+
+/** Clients reach a server by few names; entries for more are made anew. */
+const MAX_FOLDER_URLS = 16;
+
+export function createUpdateList(plugins: readonly IntellijArtifact[]): UpdateList {
+  /** Entries as they stand in a list, by the URL that they begin with: every IDE asks for most of them. */
+  const entriesByUrl = new Map<string, Map<IntellijArtifact, string>>();
+
+  function entriesOf(folderUrl: string): Map<IntellijArtifact, string> {
+    const known = entriesByUrl.get(folderUrl);
+    if (known !== undefined) return known;
+    const entries = new Map<IntellijArtifact, string>();
+    if (entriesByUrl.size < MAX_FOLDER_URLS) entriesByUrl.set(folderUrl, entries);
+    return entries;
+  }
+
+  return {
+    xml(build, folderUrl) {
+      const known = entriesOf(folderUrl);
+      const entries = newestOfEach(plugins, build).map((plugin) => {
+        const entry = known.get(plugin) ?? describe(plugin, folderUrl);
+        known.set(plugin, entry);
+        return entry;
+      });
+      const list = entries.length === 0 ? "<plugins/>" : `<plugins>\n${entries.join("")}</plugins>`;
+      return `<?xml version="1.0" encoding="UTF-8"?>\n${list}\n`;
     },
-    name: clean(plugin.name),
-    ...(plugin.vendor.name && {
-      vendor: {
-        ...(plugin.vendor.email && { "@email": clean(plugin.vendor.email) }),
-        ...(plugin.vendor.url && { "@url": clean(plugin.vendor.url) }),
-        "#text": clean(plugin.vendor.name),
+  };
+}
+
+const builder = new XMLBuilder({
+  ignoreAttributes: false,
+  attributeNamePrefix: "@",
+  format: true,
+  suppressEmptyNode: true,
+});
+
+function describe(plugin: IntellijArtifact, folderUrl: string): string {
+  const { sinceBuild, untilBuild, vendor } = plugin;
+  return builder.build({
+    plugin: {
+      "@id": clean(plugin.id),
+      "@url": folderUrl + encodeURIComponent(plugin.file.name),
+      "@version": clean(plugin.version),
+      "idea-version": {
+        ...(sinceBuild && { "@since-build": clean(sinceBuild) }),
+        ...(untilBuild && { "@until-build": clean(untilBuild) }),
       },
-    }),
-    ...(plugin.description && { description: clean(plugin.description) }),
-    ...(plugin.changeNotes && { "change-notes": clean(plugin.changeNotes) }),
-    ...(plugin.depends.length > 0 && { depends: plugin.depends.map(clean) }),
-  }));
-  const list = builder.build({ plugins: entries.length === 0 ? "" : { plugin: entries } });
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${list.trim()}\n`;
+      name: clean(plugin.name),
+      ...(vendor.name && {
+        vendor: {
+          ...(vendor.email && { "@email": clean(vendor.email) }),
+          ...(vendor.url && { "@url": clean(vendor.url) }),
+          "#text": clean(vendor.name),
+        },
+      }),
+      ...(plugin.description && { description: clean(plugin.description) }),
+      ...(plugin.changeNotes && { "change-notes": clean(plugin.changeNotes) }),
+      ...(plugin.depends.length > 0 && { depends: plugin.depends.map(clean) }),
+    },
+  });
 }
 
 function newestOfEach(

@@ -8,8 +8,9 @@ import {
   stableUuid,
 } from "../../../worker/clients/gallery.ts";
 
-const links = {
-  assets: ({ name, version, targetPlatform }: VscodeArtifact) =>
+const around = {
+  downloads: new Map([["Acme.collab", 7]]),
+  assetsUrl: ({ name, version, targetPlatform }: VscodeArtifact) =>
     `https://edge/${name}/${version}/${targetPlatform}`,
 };
 
@@ -53,13 +54,14 @@ interface Shown {
     properties?: unknown;
   }[];
   readonly categories?: unknown;
+  readonly statistics?: unknown;
 }
 
 type Criterion = { filterType: number; value?: string };
 
 function ask(criteria: Criterion[], more: object = {}, flags = 950) {
   const query: Query = querySchema.parse({ filters: [{ criteria, ...more }], flags });
-  const { results } = gallery.query(query, links) as {
+  const { results } = gallery.query(query, around) as {
     results: { extensions: Shown[]; resultMetadata: unknown }[];
   };
   const [result] = results;
@@ -112,6 +114,8 @@ describe("which extensions", () => {
   test("sorted as asked", () => {
     expect(names([], { sortBy: 2, sortOrder: 2 })).toEqual(["collab", "paint"]);
     expect(names([], { sortBy: 2, sortOrder: 1 })).toEqual(["paint", "collab"]);
+    expect(names([], { sortBy: 4, sortOrder: 0 })).toEqual(["collab", "paint"]);
+    expect(names([], { sortBy: 4, sortOrder: 1 })).toEqual(["paint", "collab"]);
   });
 });
 
@@ -161,6 +165,7 @@ describe("which versions", () => {
       },
     ]);
     expect(all?.categories).toEqual(["Themes"]);
+    expect(all?.statistics).toEqual([{ statisticName: "install", value: 0 }]);
     const [bare] = ask([{ filterType: 7, value: "acme.paint" }], {}, 0x200).extensions;
     expect(bare?.versions[0]).not.toHaveProperty("files");
     expect(bare).not.toHaveProperty("categories");

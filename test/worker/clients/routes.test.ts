@@ -354,6 +354,21 @@ describe("the gallery", () => {
     ]);
   });
 
+  test("tells how often an extension was downloaded", async () => {
+    put(folder, "vscode/1.vsix", await vsix());
+    const worker = await start(1);
+    await worker.store.addToCounters({
+      "downloads/2030-01-01/vscode/acme.collab/1.0.0": 3,
+      "downloads/2030-01-02/vscode/acme.collab/1.1.0": 4,
+      "downloads/2030-01-02/intellij/acme.collab/1.1.0": 5,
+    });
+    await until("it knows", async () => {
+      const { body } = await worker.ask("GET", `${base}/vscode/acme/collab/latest`);
+      const { statistics } = body as { statistics: unknown };
+      return JSON.stringify(statistics) === '[{"statisticName":"install","value":7}]';
+    });
+  });
+
   test("refuses what is no query, and lets pages of any origin ask", async () => {
     const worker = await startWorker({ clientsDir: folder });
     const ask = (body: string) =>
