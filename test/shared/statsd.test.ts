@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
+import { readSettings } from "../../shared/config.ts";
 import { createCounters, type Series } from "../../shared/metrics.ts";
 import { createBatches, type TagStyle } from "../../shared/statsd/batch.ts";
 import { type PublisherSettings, startPublisher } from "../../shared/statsd/publisher.ts";
@@ -368,6 +369,26 @@ test("the loop is never kept busy by a sink that is away: a name that hangs cost
   }
   // 10,000 attempts in well under a second: none of them waits for anything.
   expect(performance.now() - sinceMs).toBeLessThan(1000);
+});
+
+test.each([
+  ["CT_METRICS_STATSD_PROTOCOL", "http", "udp, tcp"],
+  ["CT_METRICS_PREFIX", "my edge", "letters, digits, _ and -"],
+  ["CT_METRICS_PREFIX", "edge:1|g", "letters, digits, _ and -"],
+  ["CT_METRICS_PREFIX", "edge..berlin", "letters, digits, _ and -"],
+  ["CT_METRICS_STATSD_HOST", "http://statsd:8125", "a host name or an address"],
+  ["CT_METRICS_STATSD_HOST", "stats d", "a host name or an address"],
+  ["CT_METRICS_STATSD_PORT", "0", "a whole number from 1 to 65535"],
+  ["CT_METRICS_STATSD_TAGS", "influx", "none, dogstatsd, graphite"],
+  ["CT_METRICS_INTERVAL_MS", "1", "a whole number from 100"],
+])("%s=%s stops the start with what is allowed", (name, value, allowed) => {
+  const read = () => readSettings({ role: "worker", env: { [name]: value } });
+  expect(read).toThrow(`${name}="${value}" is not allowed; use ${allowed}`);
+});
+
+test("the protocol may be written as the product that came before has it", () => {
+  const env = { CT_METRICS_STATSD_PROTOCOL: "TCP" };
+  expect(readSettings({ role: "worker", env }).metricsStatsdProtocol).toBe("tcp");
 });
 
 // --- what the tests are told with ---
