@@ -24,8 +24,9 @@ function configure(
   const seconds = Math.max(1, Math.round((subject.timeoutMs ?? 4000) / 1000));
   const servers = workers.ports.map((port) => `server 127.0.0.1:${port} max_fails=0;`).join(" ");
   return `
+# One process, so that nothing is left when it is killed.
 daemon off;
-worker_processes 1;
+master_process off;
 pid ${at.folder}/pid;
 error_log stderr crit;
 events { worker_connections 1024; }
