@@ -160,8 +160,10 @@ export function createTrustedProxies(list: readonly string[]): TrustedProxies {
  * are replaced by what we saw. For is always kept and appended to: readers count from its end.
  */
 function pushForwarding(fields: Field[], head: RequestHead, hop: Hop): void {
-  const { peerAddress, secure } = hop;
+  const { secure } = hop;
   const { host } = head;
+  // The system knows no address of a client that is gone already.
+  const peerAddress = hop.peerAddress || "unknown";
   const proto = secure ? "https" : "http";
   const trusted = hop.trusted.has(peerAddress);
   const before = joinValues(head.fields, "x-forwarded-for");
@@ -221,7 +223,7 @@ function joinValues(fields: readonly Field[], lower: string): string | undefined
 function describeHop(address: string, proto: string, host: string): string {
   const node = address.includes(":") ? `"[${address}]"` : address;
   const named = host === "" ? "" : `;host="${host}"`;
-  return `for=${node || "unknown"}${named};proto=${proto}`;
+  return `for=${node}${named};proto=${proto}`;
 }
 
 /** The client of a request whose connection comes from `peerAddress`, as far as trusted proxies vouch for it. */

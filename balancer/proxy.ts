@@ -305,6 +305,21 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#choose((decision) => this.#follow(decision, error));
   }
 
+  onUpstreamSilent(): void {
+    const upstream = this.#upstream;
+    const { directory, counters } = this.#needs;
+    if (upstream === undefined || this.#route.tag?.rule === "sid" || this.#brokenOff > 0) return;
+    if (!this.#route.isRepeatable || !this.#mayRepeat(this.#connection)) return;
+    const isOther = (other: Upstream): boolean =>
+      other !== upstream && directory.standingOf(other) === "well";
+    if (!directory.upstreams.some(isOther)) return;
+    counters.count("balancer.retries");
+    this.#brokenOff++;
+    this.#drop();
+    this.#excluded.add(upstream);
+    this.#choose((decision) => this.#follow(decision));
+  }
+
   /**
    * At once: once for a worker that could not be reached, once for one that took it and broke off, and for each kept
    * connection that had ended, because a new one follows it. A worker that is killed shows all three within a millisecond.

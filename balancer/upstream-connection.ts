@@ -47,6 +47,8 @@ export interface AnswerHandler {
   /** 101: the connection belongs to the handler from now on; `rest` came behind the head. */
   onSwitch(head: ResponseHead, connection: Connection, rest: Buffer): void;
   onUpstreamFailed(error: UpstreamError): void;
+  /** The worker answers nobody any more; the connection still stands. */
+  onUpstreamSilent(): void;
   /** The worker takes more of the request. */
   onUpstreamDrain(): void;
 }
@@ -125,6 +127,11 @@ export class UpstreamConnection implements ConnectionHandler {
   /** The worker is taken for dead: what is under way has failed. */
   giveUp(): void {
     this.#fail(new UpstreamError("closed"));
+  }
+
+  /** The worker answers nobody any more: a request that may go elsewhere need not wait for it. */
+  tellSilent(): void {
+    this.#handler?.onUpstreamSilent();
   }
 
   /** Closes it in order, between requests. */

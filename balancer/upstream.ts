@@ -41,6 +41,8 @@ export interface UpstreamNeeds {
   /** Makes `x-ct-edge`, if there is one. */
   readonly prove: (record: WorkerRecord) => string | undefined;
   readonly probe: Probe;
+  /** Whether a lease says for how long a silent worker still owns its sessions. */
+  readonly isLeased: boolean;
   readonly reportBug: BugReport;
   /** Called after each change of its health. */
   readonly onHealth: () => void;
@@ -268,6 +270,10 @@ export class Upstream {
         // What stopped may never answer on them, and what lives makes new ones cheaply.
         this.#closeIdle();
         if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
+        // Another worker could not answer for an owner; without owners any other can.
+        if (!this.#needs.isLeased && (reason === "no-answer" || reason === "unreachable")) {
+          for (const connection of [...this.#busy]) connection.tellSilent();
+        }
         return;
       }
       case "dead":

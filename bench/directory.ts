@@ -107,7 +107,8 @@ function open(onLookup: () => void) {
     clock: systemClock,
     counters: createCounters(),
     log,
-    createUpstream: (record, onHealth) => new Upstream(record, { ...needs, onHealth }),
+    createUpstream: (record, onHealth) =>
+      new Upstream(record, { ...needs, isLeased: true, onHealth }),
     isLeased: true,
     onEpoch: () => {},
     random: Math.random,

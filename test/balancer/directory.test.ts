@@ -59,6 +59,7 @@ function start(workers: readonly WorkerRecord[]): void {
         maxRequestsPerWorker: 1000,
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
         probe: quietProbe,
+        isLeased: true,
         reportBug: () => {},
         onHealth,
       }),

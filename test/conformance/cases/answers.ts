@@ -52,6 +52,7 @@ const cases: Case[] = [
     "a control byte in the reason",
     "RFC 9112 §4",
     end("HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n"),
+    { kind: "choice" },
   ),
   bad(
     "a bare CR in the reason",

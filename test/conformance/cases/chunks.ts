@@ -45,7 +45,6 @@ const cases: Case[] = [
       ["more data than it says", `3\r\nabcd\r\n${END}`],
       ["less data than it says", `5\r\nabc\r\n${END}`],
       ["no CRLF behind the data", `3\r\nabc${END}`],
-      ["a bare LF behind the data", `3\r\nabc\n${END}`],
       ["a bare CR behind the data", `3\r\nabc\r${END}`],
       ["another pair of bytes behind the data", `3\r\nabcXY${END}`],
       ["a bare CR behind the size", `3\rabc\r\n${END}`],
@@ -60,10 +59,13 @@ const cases: Case[] = [
   broken("a bare LF behind the size", "CVE-2025-23167: line ends", `3\nabc\r\n${END}`, {
     kind: "choice",
   }),
+  broken("a bare LF behind the data", "RFC 9112 §2.2", `3\r\nabc\n${END}`, { kind: "choice" }),
   broken("bare LFs at the end", "RFC 9112 §7.1", "3\r\nabc\r\n0\n\n", { kind: "choice" }),
-  broken("a bare LF in an extension", "bug class: chunk-ext smuggling", `3;a\nabc\r\n${END}`),
+  broken("a bare LF in an extension", "bug class: chunk-ext smuggling", `3;a\nabc\r\n${END}`, {
+    kind: "choice",
+  }),
   broken("a bare CR in an extension", "bug class: chunk-ext smuggling", `3;a\rb\r\nabc\r\n${END}`),
-  broken("NUL in an extension", "RFC 9112 §7.1.1", `3;a\x00\r\nabc\r\n${END}`),
+  broken("NUL in an extension", "RFC 9112 §7.1.1", `3;a\x00\r\nabc\r\n${END}`, { kind: "choice" }),
   broken("an extension without semicolon", "RFC 9112 §7.1.1", `3 a=b\r\nabc\r\n${END}`),
   broken(
     "an extension of 20,000 bytes",

@@ -64,34 +64,23 @@ const cases: Case[] = [
   ),
   played("400 says nothing that the client sent", "bug class: reflection", async (stage) => {
     const client = await stage.client();
-    client.write(head("GET /<script>alert(1)</script> HTTP/1.1", "Host: <b>"));
+    client.write(head("GET /<script>alert(1)</script> HTTP/1.1", "X: <b>"));
     await client.end();
     stage.check(
       /^HTTP\/1\.1 400 /.test(client.text) && !client.text.includes("<script>alert"),
       `got ${client.text}`,
     );
   }),
-  refused(
-    "400 says that the connection closes",
-    "RFC 9112 §9.6",
-    head("GET / HTTP/1.1", "Host: a b"),
-    {
-      client: [{ status: 400, has: ["Connection: close"] }],
-    },
-  ),
-  refused(
-    "400 to HEAD may be framed by its end",
-    "RFC 9112 §6.3",
-    head("HEAD / HTTP/1.1", "Host: a b"),
-  ),
+  refused("400 says that the connection closes", "RFC 9112 §9.6", "GET / HTTP/1.1\r\n\r\n", {
+    client: [{ status: 400, has: ["Connection: close"] }],
+  }),
+  refused("400 to HEAD may be framed by its end", "RFC 9112 §6.3", "HEAD / HTTP/1.1\r\n\r\n"),
   played(
     "400 arrives though much more was sent",
     "RFC 9112 §9.6: no reset over the answer",
     async (stage) => {
       const client = await stage.client();
-      client.write(
-        `${head("POST / HTTP/1.1", "Host: a b", "Content-Length: 1000000")}${"x".repeat(500_000)}`,
-      );
+      client.write(`${head("POST / HTTP/1.1", "Content-Length: 1000000")}${"x".repeat(500_000)}`);
       await client.end();
       stage.check(
         /^HTTP\/1\.1 400 /.test(client.text),

@@ -62,8 +62,9 @@ const cases: Case[] = [
   ...controls.map((code) =>
     refused(
       `byte 0x${code.toString(16).padStart(2, "0")} in a value`,
-      "RFC 9110 §5.5",
+      code === 0 ? "RFC 9110 §5.5" : "RFC 9110 §5.5: refuse, or keep where that is safe",
       get(`A: b${String.fromCharCode(code)}c`),
+      code === 0 ? {} : { kind: "choice" },
     ),
   ),
   refused("a bare CR in a value", "RFC 9112 §2.2", get("A: b\rC: d")),

@@ -146,11 +146,7 @@ const cases: Case[] = [
   ),
 
   // --- what is right ---
-  forwarded("a length", "RFC 9112 §6.2", post("abcd", "Content-Length: 4"), {
-    has: ["Content-Length: 4"],
-    lacks: ["transfer-encoding"],
-    body: "abcd",
-  }),
+  forwarded("a length", "RFC 9112 §6.2", post("abcd", "Content-Length: 4"), { body: "abcd" }),
   forwarded("a length of nothing", "RFC 9112 §6.2", post("", "Content-Length: 0"), { body: "" }),
   forwarded("a length with zeros in front", "RFC 9110 §8.6", post("abcd", "Content-Length: 0004"), {
     body: "abcd",
@@ -170,11 +166,7 @@ const cases: Case[] = [
       body: "abcd",
     },
   ),
-  forwarded("chunks", "RFC 9112 §7.1", chunked("4\r\nabcd\r\n0\r\n\r\n"), {
-    lacks: ["content-length"],
-    has: ["Transfer-Encoding: chunked"],
-    body: "abcd",
-  }),
+  forwarded("chunks", "RFC 9112 §7.1", chunked("4\r\nabcd\r\n0\r\n\r\n"), { body: "abcd" }),
   forwarded("chunks with GET", "RFC 9110 §9.3.1", `${get(TE)}2\r\nab\r\n0\r\n\r\n`, { body: "ab" }),
   forwarded(
     "the coding in another case",

@@ -92,6 +92,7 @@ const cases: Case[] = [
     "RFC 9112 §3.2.4",
     head("OPTIONS http://h HTTP/1.1", "Host: h"),
     { line: "OPTIONS * HTTP/1.1" },
+    { kind: "choice" },
   ),
   refused(
     "an absolute target for another host",
@@ -116,7 +117,9 @@ const cases: Case[] = [
     "RFC 9110 §4.2.1",
     head("GET http:///x HTTP/1.1", "Host: h"),
   ),
-  refused("another scheme", "RFC 9110 §7.1", head("GET ftp://h/ HTTP/1.1", "Host: h")),
+  refused("another scheme", "RFC 9110 §7.1", head("GET ftp://h/ HTTP/1.1", "Host: h"), {
+    kind: "choice",
+  }),
   refused("a file", "bug class: SSRF", head("GET file:///etc/passwd HTTP/1.1", "Host: h")),
   refused("a scheme without slashes", "RFC 9112 §3.2.2", head("GET http:h/x HTTP/1.1", "Host: h")),
 ];

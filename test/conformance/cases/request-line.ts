@@ -9,10 +9,15 @@ const controls = [0x00, 0x01, 0x07, 0x08, 0x0b, 0x0c, 0x0d, 0x1b, 0x7f];
 const cases: Case[] = [
   // --- shape ---
   refused("HTTP/0.9", "RFC 9112 §3", "GET /\r\n\r\n"),
-  refused("HTTP/0.9 without an empty line", "RFC 9112 §3", "GET /\r\n", {
+  {
+    name: "HTTP/0.9 without an empty line",
+    source: "RFC 9112 §3",
+    kind: "rule",
+    sends: "GET /\r\n",
     ends: true,
-    client: [],
-  }),
+    worker: "nothing",
+    leaves: "closed",
+  },
   refused("no version", "RFC 9112 §3", line("GET / ")),
   refused("no method", "RFC 9112 §3", line(" / HTTP/1.1")),
   refused("no target", "RFC 9112 §3", line("GET HTTP/1.1")),

@@ -54,7 +54,7 @@ const cases: Case[] = [
           line.startsWith("X-") ||
           line.startsWith("Host") ||
           line.startsWith("Forwarded") ||
-          /^(Transfer|Connection)/.test(line)
+          /^(Transfer|Connection|Content-Length)/.test(line)
             ? []
             : [line.slice(0, line.indexOf(":")).toLowerCase()],
       },

@@ -130,7 +130,7 @@ const cases: Case[] = [
   played("the words in any case", "RFC 6455 §4.1", async (stage) => {
     await open(stage, lines({ Connection: "uPGRADE", Upgrade: "WebSocket" }));
   }),
-  notOne("another protocol", "RFC 9110 §7.8", lines({ Upgrade: "h2c" })),
+  notOne("another protocol", "RFC 9110 §7.8", lines({ Upgrade: "h2c" }), { kind: "choice" }),
   notOne("several protocols", "RFC 6455 §4.2.1", lines({ Upgrade: "websocket, h2c" }), {
     kind: "choice",
   }),

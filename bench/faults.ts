@@ -1,0 +1,71 @@
+/**
+ * What do clients notice when a worker is killed, stopped, refuses, vanishes, is slow, or when all are restarted one after
+ * the other? 240 requests a second over 48 keys and 30 WebSockets over 3 workers, beside nginx and HAProxy with the same
+ * workers. A fixed list: no store tells anybody who lives.
+ *
+ * `FAULTS=kill,stop` takes some of the faults, `FAULTS_PHASE_MS` makes each longer or shorter.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildOnce } from "../test/support/build.ts";
+import {
+  FAULTS,
+  type Fault,
+  type FaultReport,
+  FaultWorkers,
+  runFaults,
+} from "../test/support/fault-run.ts";
+import { freePort } from "../test/support/ports.ts";
+import { FAULT_PROXIES } from "./support/fault-proxies.ts";
+
+const PHASE_MS = Number(process.env["FAULTS_PHASE_MS"] ?? 6000);
+
+export async function run(): Promise<void> {
+  await buildOnce();
+  const named = process.env["FAULTS"]?.split(",") as Fault[] | undefined;
+  const folder = mkdtempSync(join(tmpdir(), "edge-faults-"));
+  process.stdout.write(
+    "balancer  fault      requests  failed  slowest ms  routed away ms  moved  tunnels broken  p99 ms (before)\n",
+  );
+  try {
+    for (const kind of FAULT_PROXIES) {
+      if (kind.version() === undefined) {
+        process.stdout.write(`${kind.name} is not installed: no figures of it\n`);
+        continue;
+      }
+      const workers = await FaultWorkers.start();
+      const proxy = await kind.start({ port: await freePort(), workers: workers.ports, folder });
+      try {
+        const reports = await runFaults({
+          port: proxy.port,
+          workers,
+          load: { keys: 48, requestsPerSecond: 240, tunnels: 30, phaseMs: PHASE_MS },
+          faults: named ?? FAULTS,
+        });
+        for (const report of reports) print(kind.name, report);
+      } finally {
+        await proxy.program.end();
+        await workers.close();
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function print(name: string, report: FaultReport): void {
+  const p99 = `${report.p99Ms.toFixed(1)} (${report.p99BeforeMs.toFixed(1)})`;
+  const columns = [
+    name.padEnd(10),
+    report.fault.padEnd(11),
+    String(report.requests).padEnd(10),
+    String(report.failed).padEnd(8),
+    report.slowestMs.toFixed(0).padEnd(12),
+    report.routedAwayMs.toFixed(0).padEnd(16),
+    String(report.moved).padEnd(7),
+    String(report.brokenTunnels).padEnd(16),
+    report.fault === "rolling" ? "-" : p99,
+  ];
+  process.stdout.write(`${columns.join("")}\n`);
+}

@@ -1,0 +1,184 @@
+/**
+ * Plays random traffic of clients and workers against the data path in this process. A well-behaved client beside it must
+ * always get its own answer, no handler may throw, and every connection must end.
+ */
+import type { RawSocket } from "../balancer/rig.ts";
+import {
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  until,
+  workerRecord,
+} from "../balancer/rig.ts";
+import { ok } from "../conformance/case.ts";
+import { type Message, readRequests } from "../conformance/messages.ts";
+import { createRandom, type Random } from "./random.ts";
+import { clientSpeech, type Speech, workerSpeech } from "./traffic.ts";
+
+export interface FuzzOptions {
+  readonly seed: number;
+  /** First case; the seed and a case's number make its bytes. */
+  readonly from: number;
+  /** Whether to go on with this case. */
+  readonly goesOn: (index: number) => boolean;
+}
+
+export interface FuzzResult {
+  /** How many cases were played. */
+  readonly played: number;
+  /** What was wrong, with the seed and the case; empty when all is well. */
+  readonly wrong: readonly string[];
+}
+
+/** Cases at a time: many of them wait for a time limit. */
+const LANES = 24;
+/** All time limits: short, because many cases meet one. */
+const LIMIT_MS = 1500;
+/** Longest that a case is waited for: two limits one after the other, and what a loaded machine takes. */
+const CASE_MS = 20_000;
+
+export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
+  const wrong: string[] = [];
+  const stage = await startStage();
+  let index = options.from;
+  async function lane(): Promise<void> {
+    while (wrong.length === 0 && options.goesOn(index)) {
+      const one = index++;
+      try {
+        await playCase(stage, createRandom(options.seed, one), one);
+      } catch (error) {
+        wrong.push(`seed ${options.seed}, case ${one}: ${String(error)}`);
+      }
+      if (stage.rig.bugs.length > 0) {
+        wrong.push(
+          `seed ${options.seed}, case ${one} or one beside it: ${describe(stage.rig.bugs[0])}`,
+        );
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: LANES }, lane));
+  try {
+    await allEnds(stage.rig);
+  } catch (error) {
+    wrong.push(`seed ${options.seed}, behind case ${index - 1}: ${String(error)}`);
+  }
+  await stage.close();
+  return { played: index - options.from, wrong };
+}
+
+interface FuzzStage {
+  readonly rig: Rig;
+  /** Answers of the first worker to the requests that come, by turns. */
+  speeches: Speech[];
+  /** A key that leads to the second worker, which always behaves. */
+  readonly wellKey: string;
+  close(): Promise<void>;
+}
+
+async function startStage(): Promise<FuzzStage> {
+  const rude = await startRawWorker((socket) => {
+    const [request] = readRequests(socket.text);
+    if (request === undefined) return;
+    socket.text = "";
+    const number = neighbourOf(request);
+    const speech = number === undefined ? stage.speeches.shift() : undefined;
+    if (number !== undefined) socket.write(ok(`neighbour ${number}`));
+    else if (speech !== undefined) void say(socket, speech);
+  });
+  const well = await startRawWorker((socket) => {
+    for (;;) {
+      const [request] = readRequests(socket.text);
+      if (request?.complete !== true) return;
+      socket.text = socket.text.slice(request.length);
+      const number = neighbourOf(request);
+      socket.write(ok(number === undefined ? "well" : `neighbour ${number}`));
+    }
+  });
+  const workers: RawWorker[] = [rude, well];
+  const rig = await startRig({
+    workers: workers.map(({ port }, index) => workerRecord(`w${index + 1}`, port)),
+    limits: {
+      headerTimeoutMs: LIMIT_MS,
+      bodyTimeoutMs: LIMIT_MS,
+      keepaliveTimeoutMs: LIMIT_MS,
+      upstreamTimeoutMs: LIMIT_MS,
+    },
+    probe: { async ask() {} },
+  });
+  let key = 0;
+  while (rig.view.ring.first(`well-${key}` as never) !== "w2") key++;
+  const stage: FuzzStage = {
+    rig,
+    speeches: [],
+    wellKey: `well-${key}`,
+    async close() {
+      await rig.close();
+      for (const worker of workers) await worker.close();
+    },
+  };
+  return stage;
+}
+
+/** The number of the well-behaved client's request: both workers answer it as it expects. */
+function neighbourOf(request: Message): string | undefined {
+  return /^GET \/neighbour\/(\d+) /.exec(request.line)?.[1];
+}
+
+async function playCase(stage: FuzzStage, random: Random, index: number): Promise<void> {
+  const speech = clientSpeech(random);
+  stage.speeches.push(workerSpeech(random));
+  const client = await stage.rig.client();
+  await say(client, speech);
+  await checkNeighbour(stage, index);
+  // Whatever it was, some limit or an end comes.
+  await within(
+    CASE_MS,
+    () => client.ended || client.closed,
+    "the client's connection does not end",
+  );
+  client.socket.destroy();
+}
+
+async function say(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
+  for (const part of parts) {
+    if (socket.closed) return;
+    socket.write(part);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (ends === "end") socket.socket.end();
+  if (ends === "reset") {
+    socket.socket.resetAndDestroy();
+    socket.socket.destroy();
+  }
+}
+
+async function checkNeighbour(stage: FuzzStage, index: number): Promise<void> {
+  const text = await stage.rig.ask(
+    `GET /neighbour/${index} HTTP/1.1\r\nHost: h\r\nctstickiness: ${stage.wellKey}\r\nConnection: close\r\n\r\n`,
+  );
+  if (!/^HTTP\/1\.1 200 /.test(text) || !text.endsWith(`\r\n\r\nneighbour ${index}`)) {
+    throw new Error(`a client beside it got ${JSON.stringify(text.slice(0, 300))}`);
+  }
+}
+
+/** Every connection and every request ends by itself. */
+async function allEnds(rig: Rig): Promise<void> {
+  await until(() => rig.path.listener.connections === 0, "the end of all connections of clients");
+  await until(
+    () => rig.path.directory.upstreams.every(({ inFlight }) => inFlight === 0),
+    "the end of all requests",
+  );
+}
+
+async function within(ms: number, condition: () => boolean, what: string): Promise<void> {
+  const endMs = performance.now() + ms;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(what);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function describe(bug: unknown): string {
+  return bug instanceof Error ? (bug.stack ?? bug.message) : String(bug);
+}
