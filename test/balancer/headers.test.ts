@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   answerFields,
@@ -253,4 +254,75 @@ test.each([
   ["proxy-authenticate", false],
 ])("a trailer %s passes: %s", (lower, passes) => {
   expect(isForwardableTrailer({ name: lower, lower, value: "" })).toBe(passes);
+});
+
+describe("whatever Connection lists", () => {
+  const lists = fc.array(
+    fc.oneof(
+      fc.constantFrom(
+        "ctstickiness",
+        "Cookie",
+        "HOST",
+        "Content-Length",
+        "transfer-encoding",
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "X-Real-IP",
+        "Forwarded",
+        "authorization",
+        "x-oct-jwt",
+        "Origin",
+        "x-ct-edge",
+        "x-request-id",
+        "close",
+        "X-Hop",
+        "",
+      ),
+      fc.stringMatching(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,12}$/),
+    ),
+    { maxLength: 12 },
+  );
+  const blanks = fc.constantFrom("", " ", "\t", " \t ");
+
+  test("no protected field of a request is lost, and what it lists of others is", () => {
+    fc.assert(
+      fc.property(lists, blanks, (options, blank) => {
+        const kept = [
+          "ctstickiness: key",
+          "cookie: a=b",
+          "authorization: Basic eDp5",
+          "x-oct-jwt: t",
+          "origin: http://o",
+          "content-length: 4",
+        ];
+        const fields = forward([
+          `Connection: ${options.join(`${blank},${blank}`)}`,
+          "X-Hop: 1",
+          ...kept,
+        ]);
+        const ours = ["host: h", "x-forwarded-for: 192.0.2.1", "x-real-ip: 192.0.2.1"];
+        for (const field of [...kept, ...ours, "x-request-id: id-1", "x-ct-edge: proof"]) {
+          expect(fields.filter((other) => other === field)).toEqual([field]);
+        }
+        const isListed = options.some((option) => option.toLowerCase() === "x-hop");
+        expect(fields.includes("x-hop: 1")).toBe(!isListed);
+        expect(values(fields, "connection")).toEqual([]);
+      }),
+    );
+  });
+
+  test("no cookie of an answer is lost", () => {
+    fc.assert(
+      fc.property(lists, (options) => {
+        const fields = relay([`Connection: ${options.join(",")}`, "Set-Cookie: a=b"]);
+        expect(values(fields, "set-cookie")).toEqual(["a=b"]);
+      }),
+    );
+  });
+});
+
+test("a client that is gone before its address was asked for has none", () => {
+  const fields = forward(["X-Forwarded-For: 198.51.100.1"], { peerAddress: "" });
+  expect(values(fields, "x-forwarded-for")).toEqual(["198.51.100.1, unknown"]);
+  expect(values(fields, "forwarded")).toEqual(['for=unknown;host="h";proto=http']);
 });

@@ -284,6 +284,8 @@ export interface RigOptions {
   /** Where access.log and error.log go; nowhere by default. */
   logDir?: string;
   probe?: Probe;
+  /** Default: true, as with a store. */
+  isLeased?: boolean;
   knownOwners?: readonly KnownOwner[];
 }
 
@@ -326,7 +328,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       },
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
-      isLeased: true,
+      isLeased: options.isLeased ?? true,
     },
     knownOwners: options.knownOwners ?? [],
     clock,

@@ -21,6 +21,8 @@ export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** How far its wall clock is from the machine's. */
   readonly clockOffsetMs?: number;
+  /** How many descriptors it may have open. */
+  readonly descriptors?: number;
 }
 
 /** One process. */
@@ -30,6 +32,8 @@ export interface Member {
   readonly url: string;
   readonly port: number;
   readonly statusPort: number;
+  /** Of a balancer with a certificate, else 0. */
+  readonly tlsPort: number;
   /** When it said that it is ready, on `performance.now()`. */
   readonly readyMs: number;
   readonly child: ChildProcess;
@@ -145,6 +149,7 @@ const MAX_KEPT_CHARS = 256 * 1024;
 interface Ready {
   readonly port?: number;
   readonly httpPort?: number;
+  readonly tlsPort?: number;
   readonly statusPort: number;
 }
 
@@ -152,7 +157,7 @@ interface Ready {
 export function launch(program: Program, options: ProcessOptions = {}): Run {
   const dataDir = mkdtempSync(join(tmpdir(), "ct-member-"));
   const child = fork(`${ROOT}dist/${program}/main.js`, [], {
-    execArgv: clockArguments(options.clockOffsetMs),
+    ...startedBy(options),
     env: environment({ CT_DATA_DIR: dataDir, ...options.env }),
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
@@ -209,7 +214,7 @@ function asMember(
   id: string,
   run: Run,
   exited: Promise<number>,
-  { port, httpPort, statusPort }: Ready,
+  { port, httpPort, tlsPort, statusPort }: Ready,
   readyMs: number,
 ): Member {
   const traffic = httpPort ?? port ?? 0;
@@ -218,6 +223,7 @@ function asMember(
     url: `http://127.0.0.1:${traffic}`,
     port: traffic,
     statusPort,
+    tlsPort: tlsPort ?? 0,
     readyMs,
     child: run.child,
     output: () => run.output(),
@@ -244,6 +250,17 @@ function environment(settings: Readonly<Record<string, string>>): Record<string,
     CT_STATUS_PORT: "0",
     ...settings,
   };
+}
+
+/** Node itself, or Node through the program that sets its limits. */
+function startedBy({ clockOffsetMs, descriptors }: ProcessOptions): {
+  execPath?: string;
+  execArgv: string[];
+} {
+  const execArgv = clockArguments(clockOffsetMs);
+  if (descriptors === undefined) return { execArgv };
+  const limit = `--nofile=${descriptors}:${descriptors}`;
+  return { execPath: "prlimit", execArgv: [limit, process.execPath, ...execArgv] };
 }
 
 /** Replaces the process's `Date` before anything of it runs: what a machine with a wrong clock has. */

@@ -1,0 +1,166 @@
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generate } from "selfsigned";
+import { request } from "undici";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { buildOnce } from "../support/build.ts";
+import { launch, type Member, type ProcessOptions, type Run } from "../support/cluster.ts";
+import { until } from "../support/until.ts";
+import { cpuMs, residentBytes } from "./memory.ts";
+
+const MIB = 1024 * 1024;
+const LARGE = Buffer.alloc(64 * MIB, "0123456789abcdef");
+
+let folder: string;
+const worker = createServer((req, res) => {
+  if (req.url === "/large") res.end(LARGE);
+  else res.end("fine");
+});
+const clients: Socket[] = [];
+let run: Run;
+
+beforeAll(async () => {
+  await buildOnce();
+  folder = await mkdtemp(join(tmpdir(), "ct-crowd-"));
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  await writeFile(join(folder, "cert.pem"), made.cert);
+  await writeFile(join(folder, "key.pem"), made.private);
+  worker.listen(0, "127.0.0.1");
+  await once(worker, "listening");
+});
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  await run.kill();
+});
+
+afterAll(async () => {
+  worker.closeAllConnections();
+  worker.close();
+  await rm(folder, { recursive: true });
+});
+
+/** The balancer as a process of its own. */
+async function start(options: ProcessOptions = {}): Promise<Member> {
+  const { port } = worker.address() as AddressInfo;
+  const env = {
+    CT_WORKERS: `127.0.0.1:${port}`,
+    CT_TLS_CERT: join(folder, "cert.pem"),
+    CT_TLS_KEY: join(folder, "key.pem"),
+    ...options.env,
+  };
+  run = launch("balancer", { ...options, env });
+  return run.ready();
+}
+
+/** A connection that is kept until the end of the test. */
+function hold(port: number, said = ""): Socket {
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write(said);
+  clients.push(socket);
+  return socket;
+}
+
+async function askMs(url: string): Promise<number> {
+  const startMs = performance.now();
+  const { statusCode, body } = await request(url, { reset: true });
+  await body.dump();
+  expect(statusCode).toBe(200);
+  return performance.now() - startMs;
+}
+
+describe("a crowd of bad clients", () => {
+  test("500 slow clients and 100 stalled handshakes keep nobody waiting, and are all closed in time", async () => {
+    const limitMs = 2000;
+    const balancer = await start({
+      env: {
+        CT_HEADER_TIMEOUT_MS: String(limitMs),
+        CT_TLS_HANDSHAKE_TIMEOUT_MS: String(limitMs),
+      },
+    });
+    const { tlsPort } = balancer;
+    const tookMs: number[] = [];
+    function stall(port: number, said: string): void {
+      const socket = hold(port, said);
+      let sinceMs = performance.now();
+      socket.once("connect", () => {
+        sinceMs = performance.now();
+      });
+      const dripping = setInterval(() => socket.write("x"), 400);
+      socket.resume();
+      socket.once("close", () => {
+        clearInterval(dripping);
+        tookMs.push(performance.now() - sinceMs);
+      });
+    }
+    for (let i = 0; i < 500; i++) stall(balancer.port, "GET / HTTP/1.1\r\nHost: h\r\nA: ");
+    for (let i = 0; i < 100; i++) stall(tlsPort, "\x16\x03\x01\x02\x00\x01");
+    let slowestMs = 0;
+    while (tookMs.length < 600) slowestMs = Math.max(slowestMs, await askMs(balancer.url));
+    expect(slowestMs).toBeLessThan(1000);
+    expect(Math.max(...tookMs)).toBeLessThan(limitMs + 3000);
+  }, 60_000);
+
+  test("more clients than descriptors: it lives, tells them, does not spin, and serves again", async () => {
+    const balancer = await start({ descriptors: 256 });
+    const pid = run.child.pid ?? 0;
+    let answered = 0;
+    for (let i = 0; i < 400; i++) {
+      const socket = hold(balancer.port);
+      socket.once("data", (bytes) => {
+        if (bytes.toString().startsWith("HTTP/1.1 503 ")) answered++;
+      });
+    }
+    await until("some are told 503", () => answered > 0);
+    const beforeCpuMs = cpuMs(pid);
+    const beforeMs = performance.now();
+    await until("two seconds have passed", () => performance.now() - beforeMs > 2000);
+    expect(cpuMs(pid) - beforeCpuMs).toBeLessThan((performance.now() - beforeMs) / 2);
+    expect(run.child.exitCode).toBeNull();
+    const releasedMs = performance.now();
+    for (const client of clients.splice(0)) client.destroy();
+    await until("it serves again", async () => (await askMs(balancer.url)) > 0);
+    expect(performance.now() - releasedMs).toBeLessThan(3000);
+  }, 60_000);
+
+  test("64 MiB to a client that reads slowly: nothing is lost, memory is bounded, others do not notice", async () => {
+    const balancer = await start();
+    const pid = run.child.pid ?? 0;
+    for (let i = 0; i < 200; i++) await askMs(balancer.url);
+    const beside: number[] = [];
+    const startBytes = residentBytes(pid);
+    let peakBytes = startBytes;
+    const slow = hold(balancer.port, "GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    slow.pause();
+    const parts: Buffer[] = [];
+    slow.on("data", (bytes: Buffer) => {
+      parts.push(bytes);
+      slow.pause();
+      setTimeout(() => slow.resume(), 1);
+    });
+    const ended = once(slow, "end");
+    let isOver = false;
+    void ended.then(() => {
+      isOver = true;
+    });
+    for (let i = 0; i < 200; i++) {
+      beside.push(await askMs(balancer.url));
+      peakBytes = Math.max(peakBytes, residentBytes(pid));
+    }
+    slow.resume();
+    while (!isOver) {
+      beside.push(await askMs(balancer.url));
+      peakBytes = Math.max(peakBytes, residentBytes(pid));
+    }
+    const all = Buffer.concat(parts);
+    expect(all.subarray(all.indexOf("\r\n\r\n") + 4).equals(LARGE)).toBe(true);
+    expect(peakBytes - startBytes).toBeLessThan(64 * MIB);
+    beside.sort((a, b) => a - b);
+    expect(beside[Math.floor(beside.length * 0.99)]).toBeLessThan(100);
+  }, 60_000);
+});

@@ -1,0 +1,83 @@
+import { afterEach, expect, test } from "vitest";
+import {
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  until,
+  workerRecord,
+} from "../balancer/rig.ts";
+import { get, head, ok, switching, upgrade } from "../conformance/case.ts";
+
+let worker: RawWorker;
+let rig: Rig;
+
+async function start(): Promise<void> {
+  worker = await startRawWorker();
+  rig = await startRig({
+    workers: [workerRecord("w1", worker.port)],
+    limits: { bodyTimeoutMs: 500, upstreamTimeoutMs: 500 },
+    probe: { async ask() {} },
+  });
+}
+
+afterEach(async () => {
+  await rig.close();
+  await worker.close();
+  expect(rig.bugs).toEqual([]);
+});
+
+test("a tunnel whose client has said all still brings it what the worker says", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(upgrade());
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  upstream.write(switching());
+  await client.head();
+  client.socket.end("last words");
+  await upstream.has("last words");
+  await upstream.end();
+  const rest = "r".repeat(1_000_000);
+  upstream.write(rest);
+  await until(() => client.text.length === rest.length, "the rest");
+  upstream.socket.end();
+  await client.close();
+  await until(() => rig.path.tunnels.size === 0, "the end of the tunnel");
+});
+
+test("a client that only ends its own side does not stay for ever", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(get());
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  client.socket.end();
+  upstream.write(ok("fine"));
+  await client.has("fine");
+  await until(() => rig.path.listener.connections === 0, "the end of the connection");
+});
+
+test("a worker that ends its side within an answer costs its client no wait", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(get());
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  upstream.write(`${head("HTTP/1.1 200 OK", "Content-Length: 10")}half`);
+  upstream.socket.end();
+  await client.close();
+  expect(client.text.endsWith("half")).toBe(true);
+  await upstream.close();
+});
+
+test("a worker that ends its side while the request's body comes fails the request", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(`${head("POST / HTTP/1.1", "Host: h", "Content-Length: 10")}half`);
+  const upstream = await worker.connection(0);
+  await upstream.has("half");
+  upstream.socket.end();
+  await client.has("HTTP/1.1 502 ");
+  await upstream.close();
+});

@@ -1,0 +1,79 @@
+import { afterEach, expect, test } from "vitest";
+import {
+  ok,
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  workerRecord,
+} from "../balancer/rig.ts";
+import { head } from "../conformance/case.ts";
+
+let silent: RawWorker;
+let well: RawWorker;
+let rig: Rig;
+/** Whether the first worker answers probes. */
+let answersProbes = true;
+
+/** Two workers, of which one says nothing, and a key that leads to it. */
+async function start(isLeased: boolean): Promise<string> {
+  answersProbes = true;
+  silent = await startRawWorker();
+  well = await startSimpleWorker(() => ok("from the other"));
+  rig = await startRig({
+    workers: [workerRecord("w1", silent.port), workerRecord("w2", well.port)],
+    isLeased,
+    probe: {
+      async ask({ id }) {
+        if (id === "w1" && !answersProbes) throw new DOMException("too late", "TimeoutError");
+      },
+    },
+  });
+  let key = 0;
+  while (rig.view.ring.first(`key-${key}` as never) !== "w1") key++;
+  return `ctstickiness: key-${key}`;
+}
+
+afterEach(async () => {
+  await rig.close();
+  await silent.close();
+  await well.close();
+  expect(rig.bugs).toEqual([]);
+});
+
+test("a GET that waits for a worker that fell silent is answered by another one", async () => {
+  const key = await start(false);
+  const client = await rig.client();
+  client.write(head("GET /x HTTP/1.1", "Host: h", key));
+  await (await silent.connection(0)).head();
+  answersProbes = false;
+  await client.has("from the other");
+  await (await silent.connection(0)).end();
+});
+
+test("a POST that waits there goes on waiting, and is not sent twice", async () => {
+  const key = await start(false);
+  const client = await rig.client();
+  client.write(head("POST /x HTTP/1.1", "Host: h", key, "Content-Length: 0"));
+  const upstream = await silent.connection(0);
+  await upstream.head();
+  answersProbes = false;
+  await expect.poll(() => rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+  upstream.write(ok("late"));
+  await client.has("late");
+  expect(well.connections).toHaveLength(0);
+});
+
+test("where leases say who owns a session, a GET waits for its owner", async () => {
+  const key = await start(true);
+  const client = await rig.client();
+  client.write(head("GET /x HTTP/1.1", "Host: h", key));
+  const upstream = await silent.connection(0);
+  await upstream.head();
+  answersProbes = false;
+  await expect.poll(() => rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+  upstream.write(ok("late"));
+  await client.has("late");
+  expect(well.connections).toHaveLength(0);
+});
