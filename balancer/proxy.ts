@@ -316,7 +316,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     counters.count("balancer.retries");
     this.#brokenOff++;
     this.#drop();
-    this.#excluded.add(upstream);
+    this.#exclude(upstream);
     this.#choose((decision) => this.#follow(decision));
   }
 

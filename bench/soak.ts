@@ -1,0 +1,167 @@
+/**
+ * Does memory grow? Requests and WebSockets with churn for minutes, over a balancer with a fixed list of three workers:
+ * memory in use behind a collection each minute, and what is open at the end against the start.
+ *
+ * `SOAK_MINUTES` (10), `SOAK_REQUESTS` a second (1,000) and `SOAK_TUNNELS` (1,000) make it shorter or lighter.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Agent, request } from "undici";
+import { buildOnce } from "../test/support/build.ts";
+import { freePort } from "../test/support/ports.ts";
+import { start } from "./support/process.ts";
+
+const MINUTES = Number(process.env["SOAK_MINUTES"] ?? 10);
+const REQUESTS = Number(process.env["SOAK_REQUESTS"] ?? 1000);
+const TUNNELS = Number(process.env["SOAK_TUNNELS"] ?? 1000);
+/** Each second so many WebSockets are closed and opened again, and so many connections of requests. */
+const CHURN = 20;
+const HANDSHAKE =
+  "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+export async function run(): Promise<void> {
+  await buildOnce();
+  const folder = mkdtempSync(join(tmpdir(), "edge-soak-"));
+  const ports = [await freePort(), await freePort(), await freePort()];
+  const workers = await start({
+    command: [
+      "node",
+      "--import",
+      "tsx",
+      fileURLToPath(new URL("./support/workers.ts", import.meta.url)),
+      ...ports.map(String),
+    ],
+    core: undefined,
+    port: ports[0] ?? 0,
+  });
+  const balancer = await startBalancer(ports, folder);
+  try {
+    await soak(balancer);
+  } finally {
+    balancer.child.kill("SIGKILL");
+    await workers.end();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+interface Balancer {
+  readonly child: ChildProcess;
+  readonly port: number;
+}
+
+/** With a collector that can be called (by SIGUSR2), so that garbage is not taken for growth. */
+async function startBalancer(workers: readonly number[], folder: string): Promise<Balancer> {
+  const port = await freePort();
+  const child = fork(fileURLToPath(new URL("../dist/balancer/main.js", import.meta.url)), [], {
+    execArgv: [
+      "--expose-gc",
+      "--import",
+      "data:text/javascript,process.on('SIGUSR2',()=>{globalThis.gc();globalThis.gc()})",
+    ],
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      CT_BIND: "127.0.0.1",
+      CT_PORT: String(port),
+      CT_STATUS_PORT: "0",
+      CT_LOG_DIR: folder,
+      CT_DATA_DIR: folder,
+      CT_WORKERS: workers.map((worker) => `127.0.0.1:${worker}`).join(","),
+    },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  await once(child, "message");
+  return { child, port };
+}
+
+async function soak({ child, port }: Balancer): Promise<void> {
+  const pid = child.pid ?? 0;
+  const descriptorsAtStart = descriptorsOf(pid);
+  const agent = new Agent({ connections: 100, pipelining: 1 });
+  const tunnels: Socket[] = [];
+  let asked = 0;
+  let failed = 0;
+  let broken = 0;
+
+  function ask(): void {
+    // Some keep their connection and some do not.
+    const key = asked % 5000;
+    const reset = asked++ % Math.round(REQUESTS / CHURN) === 0;
+    request(`http://127.0.0.1:${port}/small`, {
+      dispatcher: agent,
+      reset,
+      headers: { ctstickiness: `key-${key}` },
+    })
+      .then(({ statusCode, body }) => {
+        if (statusCode !== 200) failed++;
+        return body.dump();
+      })
+      .catch(() => failed++);
+  }
+
+  function open(index: number): void {
+    const socket = connect(port, "127.0.0.1");
+    tunnels[index] = socket;
+    socket.on("error", () => {});
+    socket.write(`${HANDSHAKE}ctstickiness: key-${index}\r\n\r\n`);
+    socket.resume();
+    socket.once("close", () => {
+      if (tunnels[index] === socket) broken++;
+    });
+  }
+
+  for (let i = 0; i < TUNNELS; i++) open(i);
+  const startMs = performance.now();
+  let next = 0;
+  const load = setInterval(() => {
+    const due = ((performance.now() - startMs) / 1000) * REQUESTS;
+    while (asked < due) ask();
+  }, 5);
+  const churn = setInterval(() => {
+    for (let i = 0; i < CHURN && TUNNELS > 0; i++) {
+      const index = next++ % TUNNELS;
+      const old = tunnels[index];
+      open(index);
+      // Half of them go with a word, half without.
+      if (i % 2 === 0) old?.end();
+      else old?.resetAndDestroy();
+    }
+    for (const tunnel of tunnels) tunnel.write("ping");
+  }, 1000);
+
+  process.stdout.write("minute  memory MiB  descriptors  requests  failed  tunnels broken\n");
+  const memory: number[] = [];
+  for (let minute = 1; minute <= MINUTES; minute++) {
+    await delay(Math.max(0, startMs + minute * 60_000 - performance.now()));
+    child.kill("SIGUSR2");
+    await delay(500);
+    memory.push(residentMib(pid));
+    process.stdout.write(
+      `${String(minute).padEnd(8)}${(memory.at(-1) ?? 0).toFixed(1).padEnd(12)}${String(descriptorsOf(pid)).padEnd(13)}${String(asked).padEnd(10)}${String(failed).padEnd(8)}${broken}\n`,
+    );
+  }
+  clearInterval(load);
+  clearInterval(churn);
+  for (const tunnel of tunnels.splice(0)) tunnel.destroy();
+  await agent.close();
+  await delay(5000);
+  const growth = ((memory.at(-1) ?? 0) / (memory[1] ?? 1) - 1) * 100;
+  process.stdout.write(
+    `memory from minute 2 to ${MINUTES}: ${growth.toFixed(1)} %; descriptors at the start ${descriptorsAtStart}, at the end ${descriptorsOf(pid)}\n`,
+  );
+}
+
+function residentMib(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kib) / 1024;
+}
+
+function descriptorsOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
