@@ -19,7 +19,8 @@ const PARTS: readonly { readonly scope: Scope; readonly title: string; readonly 
     {
       scope: "balancer",
       title: "A balancer",
-      about: "In StatsD `PREFIX.balancer.ID.NAME`; the id is the host name.",
+      about:
+        "In StatsD `PREFIX.balancer.ID.NAME`; the id is the host name, and `-PORT` where CT_PORT is not 1080.",
     },
     { scope: "worker", title: "A worker", about: "In StatsD `PREFIX.worker.ID.NAME`." },
     {

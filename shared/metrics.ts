@@ -1,6 +1,6 @@
 /**
  * What one process counts and measures, kept in memory: counters, histograms, and gauges that are read when somebody asks.
- * Which metrics there are: metric-list.ts. Publishing them: statsd-publisher.ts, prometheus.ts; the status port shows them.
+ * Which metrics there are: metric-list.ts. Publishing them: statsd/, prometheus.ts; the status port shows them.
  */
 import {
   type CounterName,

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { metricsPage } from "../../shared/metric-docs.ts";
 import { METRICS, type Metric, type MetricName } from "../../shared/metric-list.ts";
@@ -91,6 +91,16 @@ test("every metric says what it means, and a name with a unit has that unit", ()
     if (/_bytes$/.test(name)) expect(metric.unit, name).toBe("bytes");
     if (metric.values !== undefined) expect(metric.values.length, name).toBeLessThanOrEqual(10);
   }
+});
+
+test("every metric that is declared is counted, measured or summed up somewhere", () => {
+  const sources = ["balancer", "worker", "shared", "edge"].flatMap((folder) =>
+    readdirSync(new URL(`../../${folder}`, import.meta.url), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts") && !file.endsWith("metric-list.ts"))
+      .map((file) => readFileSync(new URL(`../../${folder}/${file}`, import.meta.url), "utf8")),
+  );
+  const code = sources.join("\n");
+  expect(Object.keys(METRICS).filter((name) => !code.includes(`"${name}"`))).toEqual([]);
 });
 
 test("docs/metrics.md is what `npm run docs` writes", () => {
