@@ -2,8 +2,10 @@
  * Plays random traffic of clients and workers against the data path in this process. A well-behaved client beside it must
  * always get its own answer, no handler may throw, and every connection must end.
  */
-import type { RawSocket } from "../balancer/rig.ts";
+import { connect } from "node:tls";
+import { generate } from "selfsigned";
 import {
+  RawSocket,
   type RawWorker,
   type Rig,
   startRawWorker,
@@ -13,6 +15,7 @@ import {
 } from "../balancer/rig.ts";
 import { ok } from "../conformance/case.ts";
 import { type Message, readRequests } from "../conformance/messages.ts";
+import { reset } from "../conformance/stage.ts";
 import { createRandom, type Random } from "./random.ts";
 import { clientSpeech, type Speech, workerSpeech } from "./traffic.ts";
 
@@ -96,8 +99,10 @@ async function startStage(): Promise<FuzzStage> {
     }
   });
   const workers: RawWorker[] = [rude, well];
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
   const rig = await startRig({
     workers: workers.map(({ port }, index) => workerRecord(`w${index + 1}`, port)),
+    certificate: { cert: made.cert, key: made.private },
     limits: {
       headerTimeoutMs: LIMIT_MS,
       bodyTimeoutMs: LIMIT_MS,
@@ -128,7 +133,7 @@ function neighbourOf(request: Message): string | undefined {
 async function playCase(stage: FuzzStage, random: Random, index: number): Promise<void> {
   const speech = clientSpeech(random);
   stage.speeches.push(workerSpeech(random));
-  const client = await stage.rig.client();
+  const client = await connectSomehow(stage.rig, random);
   await say(client, speech);
   await checkNeighbour(stage, index);
   // Whatever it was, some limit or an end comes.
@@ -140,6 +145,17 @@ async function playCase(stage: FuzzStage, random: Random, index: number): Promis
   client.socket.destroy();
 }
 
+/** Most cases over HTTP, some over HTTPS, and a few say to the HTTPS port what is no TLS. */
+async function connectSomehow(rig: Rig, random: Random): Promise<RawSocket> {
+  const port = rig.path.listener.tlsPort ?? 0;
+  if (random.chance(0.8)) return rig.client();
+  if (random.chance(0.2)) return rig.client(port);
+  const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+  const client = new RawSocket(socket);
+  await until(() => client.closed || socket.authorizationError !== null, "a TLS handshake");
+  return client;
+}
+
 async function say(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
   for (const part of parts) {
     if (socket.closed) return;
@@ -147,10 +163,7 @@ async function say(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
   if (ends === "end") socket.socket.end();
-  if (ends === "reset") {
-    socket.socket.resetAndDestroy();
-    socket.socket.destroy();
-  }
+  if (ends === "reset") reset(socket);
 }
 
 async function checkNeighbour(stage: FuzzStage, index: number): Promise<void> {
