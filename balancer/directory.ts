@@ -4,7 +4,7 @@
  * placement.ts.
  */
 import type { Clock } from "../shared/clock.ts";
-import type { Incarnation, SessionKey, WorkerId } from "../shared/ids.ts";
+import { copyOf, type Incarnation, type SessionKey, type WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { Counters } from "../shared/metrics.ts";
@@ -13,7 +13,7 @@ import type { SessionRecord } from "../shared/store/store.ts";
 import type { WorkerTag } from "../shared/tag.ts";
 import { type Candidate, chooseByKey, type Known } from "./choice.ts";
 import { isPanic, type Standing, standingOf } from "./health.ts";
-import { copyOf, createOwners, dropOldest, type Owner } from "./owners.ts";
+import { createOwners, dropOldest, type Owner } from "./owners.ts";
 import { pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./stickiness.ts";
 import type { Upstream } from "./upstream.ts";

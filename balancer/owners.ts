@@ -1,7 +1,7 @@
 /**
  * A balancer's memory of whose a session is: bounded, and epochs only ever rise in it.
  */
-import type { SessionKey, WorkerId } from "../shared/ids.ts";
+import { copyOf, type SessionKey, type WorkerId } from "../shared/ids.ts";
 
 export interface Owner {
   readonly worker: WorkerId;
@@ -51,14 +51,6 @@ export function createOwners(
       return revision;
     },
   };
-}
-
-/**
- * The key on its own. One that was cut out of a head is a view of it to the engine, and would keep all of it: 100,000 keys
- * of heads of 16 KiB were 1.6 GB.
- */
-export function copyOf(key: SessionKey): SessionKey {
-  return Buffer.from(key, "latin1").toString("latin1") as SessionKey;
 }
 
 /** Makes room for one more. */
