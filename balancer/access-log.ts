@@ -48,6 +48,18 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
   return `${addressOf(served, trusted)} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
 }
 
+const LOGGED: ReadonlySet<string> = new Set([
+  "authorization",
+  "referer",
+  "user-agent",
+  "x-forwarded-for",
+]);
+
+/** Whether a line is made of this field too. */
+export function isLogged(lower: string): boolean {
+  return LOGGED.has(lower);
+}
+
 /** Who asked: behind proxies that are trusted, whom they name. */
 function addressOf(served: Served, trusted: TrustedProxies): string {
   const { peerAddress } = served;

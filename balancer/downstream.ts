@@ -17,6 +17,7 @@ import { BodyReader } from "./http1/framing.ts";
 import { HeadCollector, parseRequestHead, type RequestHead } from "./http1/head.ts";
 import type { HttpLimits } from "./http1/limits.ts";
 import type { RequestLog } from "./request-log.ts";
+import { RequestRecord } from "./request-record.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
 
 /** What a client may send, and its time limits in ms. */
@@ -86,10 +87,6 @@ export interface DownstreamNeeds {
   readonly createExchange: (head: RequestHead, client: Client) => Exchange;
 }
 
-const SWITCHING_PROTOCOLS = 101;
-/** nginx's word in its log for a client that went away before it was answered. */
-const CLIENT_CLOSED_REQUEST = 499;
-
 /** Bytes of the next requests that are kept while one is answered. */
 const MAX_HELD_BYTES = 65_536;
 /**
@@ -121,7 +118,6 @@ export function serveClient(
 class Downstream implements ConnectionHandler, Client {
   readonly remoteAddress: string;
   readonly secure: boolean;
-  requestId = "";
   readonly #connection: Connection;
   readonly #needs: DownstreamNeeds;
   readonly #onOver: () => void;
@@ -140,13 +136,8 @@ class Downstream implements ConnectionHandler, Client {
   /** Whether the client does not take the answer as fast as it comes. */
   #stalled = false;
   #answerBegun = false;
-  /** What the answer is, once that is known; 0 before. */
-  #status = 0;
-  #answerHeadBytes = 0;
-  #sentBytes = 0;
-  /** Whether a request waits for its line in the log. */
-  #unreported = false;
-  #requestLine = "";
+  /** Of the request that is being answered, until its answer is over. */
+  #record: RequestRecord | undefined;
   /** Whether the client ended its side. */
   #ended = false;
   /** What was unsent when the end of the last answer was last looked at. */
@@ -270,14 +261,15 @@ class Downstream implements ConnectionHandler, Client {
 
   /** A request is there, or what came of one that cannot be read (`head` undefined): it will have one line in the log. */
   #expectAnswer(head: RequestHead | undefined, line: string): void {
-    this.requestId = this.#needs.nextRequestId();
     this.#head = head;
-    this.#requestLine = line;
     this.#answerBegun = false;
-    this.#status = 0;
-    this.#answerHeadBytes = 0;
-    this.#sentBytes = 0;
-    this.#unreported = true;
+    this.#record = new RequestRecord({
+      requestId: this.#needs.nextRequestId(),
+      log: this.#needs.requestLog,
+      peerAddress: this.remoteAddress,
+      head,
+      line,
+    });
   }
 
   #readBody(bytes: Buffer, at: number): number {
@@ -315,19 +307,22 @@ class Downstream implements ConnectionHandler, Client {
 
   // --- the client, for a request ---
 
+  get requestId(): string {
+    return this.#record?.requestId ?? "";
+  }
+
   sendInterim(pieces: readonly Piece[]): void {
     this.#connection.write(pieces);
     this.#rearm();
   }
 
   beginAnswer(status: number, headBytes: number): void {
-    this.#status = status;
-    this.#answerHeadBytes = headBytes;
+    this.#record?.beginAnswer(status, headBytes);
   }
 
   send(pieces: readonly Piece[]): boolean {
     this.#answerBegun = true;
-    for (const piece of pieces) this.#sentBytes += piece.length;
+    for (const piece of pieces) this.#record?.addSent(piece.length);
     const more = this.#connection.write(pieces);
     this.#stalled = !more;
     this.#rearm();
@@ -349,7 +344,8 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   finish(keepAlive: boolean): void {
-    this.#report(0, 0);
+    this.#record?.onFinished();
+    this.#record = undefined;
     const complete = this.#state === "answer";
     this.#exchange = undefined;
     this.#body = undefined;
@@ -365,8 +361,9 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   cut(error: unknown, worker: string | undefined): void {
-    this.#reportFailure(error, 0, worker);
-    this.#report(this.#answerBegun ? this.#status : statusOf(error), this.#connection.pendingBytes);
+    this.#record?.onFailed(error, 0, worker);
+    this.#record?.onCut(statusOf(error), this.#connection.pendingBytes);
+    this.#record = undefined;
     this.#exchange = undefined;
     this.#state = "gone";
     this.#connection.reset();
@@ -379,7 +376,7 @@ class Downstream implements ConnectionHandler, Client {
     }
     const status = statusOf(error);
     this.#needs.counters.count("balancer.failed", String(status));
-    this.#reportFailure(error, status, worker);
+    this.#record?.onFailed(error, status, worker);
     this.answer((context) => errorAnswer(error, context));
   }
 
@@ -400,43 +397,17 @@ class Downstream implements ConnectionHandler, Client {
     const early = this.#held;
     this.#held = [];
     this.#exchange = undefined;
-    const onServed = (bodyBytes: number): void => {
-      this.#status = SWITCHING_PROTOCOLS;
-      this.#answerHeadBytes = 0;
-      this.#sentBytes = bodyBytes;
-      this.#unreported = true;
-      this.#report(0, 0);
-    };
-    this.#unreported = false;
+    const record = this.#record;
+    record?.onTunnel();
+    this.#record = undefined;
+    this.#head = undefined;
     this.#leave();
-    return { connection: this.#connection, early, ended: this.#ended, onServed };
-  }
-
-  // --- the log ---
-
-  /** `status`: what is said when no answer has begun. `unsentBytes`: of what was written, what the client did not get. */
-  #report(status: number, unsentBytes: number): void {
-    if (!this.#unreported) return;
-    this.#unreported = false;
-    this.#needs.requestLog.served({
-      peerAddress: this.remoteAddress,
-      requestLine: this.#requestLine,
-      fields: this.#head?.fields ?? [],
-      status: this.#answerBegun || status === 0 ? this.#status : status,
-      bodyBytes: Math.max(0, this.#sentBytes - this.#answerHeadBytes - unsentBytes),
-    });
-  }
-
-  #reportFailure(error: unknown, status: number, worker: string | undefined): void {
-    this.#needs.requestLog.failed({
-      error,
-      status,
-      worker,
-      peerAddress: this.remoteAddress,
-      requestId: this.requestId,
-      requestLine: this.#requestLine,
-      host: this.#head?.host,
-    });
+    return {
+      connection: this.#connection,
+      early,
+      ended: this.#ended,
+      onServed: (bodyBytes) => record?.onTunnelOver(bodyBytes),
+    };
   }
 
   // --- ends ---
@@ -452,7 +423,7 @@ class Downstream implements ConnectionHandler, Client {
     }
     // Not "answer": nothing after these bytes is read.
     this.#state = "body";
-    this.#reportFailure(error, error.status, undefined);
+    this.#record?.onFailed(error, error.status, undefined);
     this.answer((context) => errorAnswer(error, context));
   }
 
@@ -463,7 +434,8 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   #leave(): void {
-    this.#report(CLIENT_CLOSED_REQUEST, this.#connection.pendingBytes);
+    this.#record?.onClientGone(this.#connection.pendingBytes);
+    this.#record = undefined;
     this.#state = "gone";
     this.#deadline.close();
     this.#onOver();

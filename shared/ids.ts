@@ -60,9 +60,9 @@ export function toSessionKey(text: string): SessionKey | undefined {
 }
 
 /**
- * The key on its own. One that was cut out of a head is a view of it to the engine, and would keep all of it: 100,000 keys
- * of heads of 16 KiB were 1.6 GB.
+ * The text (latin1) on its own. One that was cut out of a head is a view of it to the engine, and would keep all of it:
+ * 100,000 keys of heads of 16 KiB were 1.6 GB.
  */
-export function copyOf(key: SessionKey): SessionKey {
-  return Buffer.from(key, "latin1").toString("latin1") as SessionKey;
+export function copyOf<Text extends string>(text: Text): Text {
+  return Buffer.from(text, "latin1").toString("latin1") as Text;
 }
