@@ -3,19 +3,17 @@
  * asked for. Bytes are never compressed on the way: their checksums must stay true.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { extname } from "node:path";
 import { Readable } from "node:stream";
 import send from "@fastify/send";
 import type { FastifyReply } from "fastify";
 import { textAnswer } from "../api/answers.ts";
+import { createPieces, type OpenFile, type Pieces } from "./pieces.ts";
 
 /** May be kept, but is asked for again each time: what has a name today may have another content tomorrow. */
 const REVALIDATE = "no-cache";
-/** Measured (bench/downloads.ts): larger pieces cost memory for each download and save little. */
-const CHUNK_BYTES = 256 * 1024;
-const MAX_FREE = 32;
 
 const TYPES: Readonly<Record<string, string>> = {
   ".vsix": "application/vsix",
@@ -58,9 +56,9 @@ export interface SentFile {
 /** Answers with a file, or as the request's conditions and range demand: 304, 206, 412, 416. */
 export type SendFile = (reply: FastifyReply, file: SentFile) => Promise<FastifyReply>;
 
-/** What is decided on a request's head is the library's; the bytes go through buffers that are used again. */
+/** What is decided on a request's head is the library's; the bytes come from pieces that downloads share. */
 export function createFileSender(): SendFile {
-  const buffers = createBuffers();
+  const pieces = createPieces();
   return async (reply, file) => {
     const { raw } = reply.request;
     const { statusCode, headers, type, metadata } = await decide(raw, file.path);
@@ -92,8 +90,8 @@ export function createFileSender(): SendFile {
       if (start === 0) file.onBegin?.();
       reply.hijack();
       reply.raw.writeHead(statusCode, reply.getHeaders() as OutgoingHttpHeaders);
-      await pump(buffers, reply.raw, {
-        handle,
+      await pump(pieces, reply.raw, {
+        file: { handle, key: `${file.path} ${now.ino} ${now.size} ${now.mtimeMs} ${now.ctimeMs}` },
         start,
         bytes: Number(headers["Content-Length"]),
       });
@@ -124,35 +122,31 @@ function startOf(contentRange: string | undefined): number {
 }
 
 /**
- * Sends part of a file, one piece at a time: the next is read when the system has taken the last, so a slow client costs one
- * buffer. A file that has become shorter meanwhile cuts the connection: a clean end would look whole.
+ * Sends part of a file, one piece at a time: the next is asked for when the system has taken the last, so a slow client costs
+ * one piece. A file that has become shorter meanwhile cuts the connection: a clean end would look whole.
  */
 async function pump(
-  buffers: Buffers,
+  pieces: Pieces,
   res: ServerResponse,
-  part: { readonly handle: FileHandle; readonly start: number; readonly bytes: number },
+  part: { readonly file: OpenFile; readonly start: number; readonly bytes: number },
 ): Promise<void> {
-  const buffer = buffers.take();
   const endAt = part.start + part.bytes;
-  let isFree = true;
   for (let position = part.start; position < endAt && !res.destroyed; ) {
-    const length = Math.min(buffer.length, endAt - position);
-    const { bytesRead } = await part.handle.read({ buffer, length, position });
-    if (bytesRead === 0) {
-      res.destroy();
-      break;
-    }
-    position += bytesRead;
-    isFree = await written(res, buffer.subarray(0, bytesRead));
-    if (!isFree) break;
+    const index = Math.floor(position / pieces.size);
+    const piece = await pieces.hold(part.file, index);
+    const first = index * pieces.size;
+    const bytes = piece.bytes.subarray(position - first, endAt - first);
+    if (bytes.length === 0) res.destroy();
+    // Else the system may still read from it.
+    if (await written(res, bytes)) piece.release();
+    position += bytes.length;
   }
-  // One that the system may still read from is left to the garbage collector.
-  if (isFree) buffers.give(buffer);
   if (!res.destroyed) res.end();
 }
 
 /** Whether the bytes were taken; false when the connection closed first. */
 function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
+  if (res.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const onClose = (): void => resolve(false);
     res.once("close", onClose);
@@ -161,22 +155,6 @@ function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
       resolve(error === undefined || error === null);
     });
   });
-}
-
-interface Buffers {
-  take(): Buffer;
-  give(buffer: Buffer): void;
-}
-
-/** Buffers that are free, up to a number; memory that is asked of the system again and again is what costs most. */
-function createBuffers(): Buffers {
-  const free: Buffer[] = [];
-  return {
-    take: () => free.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES),
-    give(buffer) {
-      if (free.length < MAX_FREE) free.push(buffer);
-    },
-  };
 }
 
 const REFUSALS: Readonly<Record<number, string>> = {
