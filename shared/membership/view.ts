@@ -94,7 +94,7 @@ export function createMembershipView(needs: {
   function accept(seen: Membership): void {
     const wasFresh = fresh;
     fresh = true;
-    swap(takeSnapshot(believe(snapshot, seen)), !wasFresh);
+    swap(takeSnapshot(believe(snapshot, seen), snapshot), !wasFresh);
     // Until then the snapshot holds some who may be gone, with the rings that they saw at last.
     if (seen.booted)
       fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
@@ -181,9 +181,12 @@ interface Snapshot extends Members {
   readonly ringText: string;
 }
 
-function takeSnapshot({ workers, balancers }: Members): Snapshot {
+/** `before` itself when nothing differs from it, as in most polls: then no tags are computed again. */
+function takeSnapshot({ workers, balancers }: Members, before?: Snapshot): Snapshot {
   const sortedWorkers = [...workers].sort(byName);
   const sortedBalancers = [...balancers].sort(byName);
+  const text = JSON.stringify([sortedWorkers, sortedBalancers]);
+  if (text === before?.text) return before;
   return {
     workers: sortedWorkers,
     balancers: sortedBalancers,
@@ -191,7 +194,7 @@ function takeSnapshot({ workers, balancers }: Members): Snapshot {
     byTag: new Map(
       sortedWorkers.map((worker) => [workerTag(worker.id, worker.incarnation), worker]),
     ),
-    text: JSON.stringify([sortedWorkers, sortedBalancers]),
+    text,
     ringText: JSON.stringify(sortedWorkers.map(({ id, weight }) => [id, weight])),
   };
 }
