@@ -45,7 +45,7 @@ import { measureWorker } from "./measure.ts";
 import { createProofs } from "./proofs.ts";
 import { createWorkerServer } from "./server.ts";
 import { createFence } from "./sessions/fence.ts";
-import { createOwners } from "./sessions/owners.ts";
+import { createOwnerProbe, createOwners } from "./sessions/owners.ts";
 import { startReaper } from "./sessions/reaper.ts";
 import { createRegistry, type Registry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/socket.ts";
@@ -136,10 +136,12 @@ async function startWorker(settings: Settings): Promise<void> {
   shutdown.add("fence", () => fence.close());
   const owners = createOwners({
     clock,
-    self: self.id,
-    edgeKey: keys.edge,
     worker: (other) => view.worker(other),
-    storeHealth: () => store.health,
+    probe: createOwnerProbe({
+      self: self.id,
+      edgeKey: keys.edge,
+      storeHealth: () => store.health,
+    }),
   });
   onPeerExit((workerId) => owners.noteExit(workerId));
 

@@ -40,10 +40,9 @@ const MAX_REMEMBERED = 1000;
 
 export function createOwners(needs: {
   readonly clock: Clock;
-  readonly self: WorkerId;
-  readonly edgeKey: Buffer;
   readonly worker: (id: WorkerId) => WorkerRecord | undefined;
-  readonly storeHealth: () => StoreHealth;
+  /** Asks a worker's port now. Never rejects. */
+  readonly probe: (record: WorkerRecord) => Promise<OwnerSeen>;
 }): Owners {
   const { clock } = needs;
   const reports = new Map<WorkerId, { readonly report: Promise<OwnerReport>; staleMs: number }>();
@@ -57,29 +56,8 @@ export function createOwners(needs: {
     if (exits.get(owner) === incarnation) {
       return { seen: "refuses", evidence: "exited", incarnation };
     }
-    const seen = await probe(record);
+    const seen = await needs.probe(record);
     return { seen, incarnation, ...(seen === "refuses" && { evidence: "refused" as const }) };
-  }
-
-  async function probe(record: WorkerRecord): Promise<OwnerSeen> {
-    try {
-      const answer = await request(`${record.url}${PROBE_PATH}`, {
-        headers: {
-          [EDGE_FIELD]: edgeProof(needs.edgeKey, record.id, record.incarnation),
-          // A worker that reaches the store is as good a witness as a balancer.
-          [BALANCER_FIELD]: needs.self,
-          [STORE_FIELD]: needs.storeHealth().state,
-        },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-        // A kept connection to a process that has ended would not say that its port refuses.
-        reset: true,
-      });
-      await answer.body.dump();
-      // Another process at its address, or one that may not act for its sessions now, is not the owner.
-      return answer.statusCode < 400 ? "answers" : "silent";
-    } catch (error) {
-      return errorCode(error) === "ECONNREFUSED" ? "refuses" : "silent";
-    }
   }
 
   return {
@@ -101,5 +79,33 @@ export function createOwners(needs: {
       exits.set(owner, record.incarnation);
       reports.delete(owner);
     },
+  };
+}
+
+/** Asks with a balancer's own probe. */
+export function createOwnerProbe(needs: {
+  readonly self: WorkerId;
+  readonly edgeKey: Buffer;
+  readonly storeHealth: () => StoreHealth;
+}): (record: WorkerRecord) => Promise<OwnerSeen> {
+  return async (record) => {
+    try {
+      const answer = await request(`${record.url}${PROBE_PATH}`, {
+        headers: {
+          [EDGE_FIELD]: edgeProof(needs.edgeKey, record.id, record.incarnation),
+          // A worker that reaches the store is as good a witness as a balancer.
+          [BALANCER_FIELD]: needs.self,
+          [STORE_FIELD]: needs.storeHealth().state,
+        },
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        // A kept connection to a process that has ended would not say that its port refuses.
+        reset: true,
+      });
+      await answer.body.dump();
+      // Another process at its address, or one that may not act for its sessions now, is not the owner.
+      return answer.statusCode < 400 ? "answers" : "silent";
+    } catch (error) {
+      return errorCode(error) === "ECONNREFUSED" ? "refuses" : "silent";
+    }
   };
 }

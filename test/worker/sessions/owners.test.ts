@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { edgeProof } from "../../../shared/edge-headers.ts";
 import type { WorkerId } from "../../../shared/ids.ts";
 import type { WorkerRecord } from "../../../shared/membership/member.ts";
-import { createOwners } from "../../../worker/sessions/owners.ts";
+import { createOwnerProbe, createOwners } from "../../../worker/sessions/owners.ts";
 import { worker } from "../../contract/store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -15,10 +15,12 @@ function setUp(record: WorkerRecord | undefined) {
   const clock = createStepClock();
   const owners = createOwners({
     clock,
-    self: "worker-2" as WorkerId,
-    edgeKey: EDGE_KEY,
     worker: () => record,
-    storeHealth: () => ({ state: "up" }),
+    probe: createOwnerProbe({
+      self: "worker-2" as WorkerId,
+      edgeKey: EDGE_KEY,
+      storeHealth: () => ({ state: "up" }),
+    }),
   });
   return { clock, owners };
 }
