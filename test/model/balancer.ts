@@ -1,0 +1,104 @@
+/**
+ * A simulated balancer: the real data path, view and lease, put together as `balancer/main.ts` and `balancer/members.ts`
+ * do it, over the simulated network, store and clock.
+ */
+import { startDataPath } from "../../balancer/data-path.ts";
+import { createTrustedProxies } from "../../balancer/headers.ts";
+import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/probe.ts";
+import { createRequestLog } from "../../balancer/request-log.ts";
+import { readSettings } from "../../shared/config.ts";
+import { edgeProof } from "../../shared/edge-headers.ts";
+import { newIncarnation, type WorkerId } from "../../shared/ids.ts";
+import { createLease } from "../../shared/membership/lease.ts";
+import { createMembershipView } from "../../shared/membership/view.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import type { Place, ProbeAnswer } from "./network.ts";
+import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
+
+const SETTINGS = readSettings({ role: "balancer", env: { CT_SECRET: SECRET } });
+const TRUSTED = createTrustedProxies([]);
+const FIRST_VIEW_MS = 1000;
+
+/** Starts one that clients reach at `machine`. It lives as long as its process. */
+export function startBalancer(place: Place, needs: Surroundings): void {
+  const { network, stores, watch } = needs;
+  const { clock } = place.process;
+  const id = place.machine as WorkerId;
+  const log = watch.log(place.process.name);
+  const counters = createCounters();
+  const store = stores.connect(place);
+  const view = createMembershipView({ store, clock, log, ringKey: KEYS.ring });
+  const incarnation = newIncarnation();
+  const lease = createLease({
+    store,
+    clock,
+    log,
+    describe: () => ({
+      kind: "balancer",
+      id,
+      incarnation,
+      statusUrl: `http://${id}:1081`,
+      version: "1.0.0",
+      ringFingerprint: view.ring.fingerprint,
+      secretFingerprint: KEYS.fingerprint,
+    }),
+    onReplaced: () => {},
+  });
+
+  async function start(): Promise<void> {
+    const firstView = new Promise<void>((resolve) => clock.after(FIRST_VIEW_MS, resolve));
+    await Promise.race([view.start(), firstView]);
+    await startDataPath({
+      ...SETTINGS,
+      maxConnections: 10_000,
+      bind: id,
+      transport: network.transport(place),
+      reportBug: watch.bug,
+      members: {
+        view,
+        sessions: store,
+        prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
+        isLeased: true,
+        probe: {
+          async ask(worker, proof = "") {
+            const address = worker.url.slice("http://".length);
+            const question = { proof, asker: id, store: store.health.state };
+            judge(await network.ask(place, address, question, PROBE_TIMEOUT_MS));
+          },
+        },
+      },
+      clock,
+      log,
+      counters,
+      trusted: TRUSTED,
+      certificates: [],
+      knownOwners: [],
+      requestLog: createRequestLog({ folder: undefined, trusted: TRUSTED, clock, log, counters }),
+      limits: SETTINGS,
+    });
+    await lease.start();
+  }
+
+  start().catch(watch.bug);
+}
+
+/** Throws what a real probe does. */
+function judge(answer: ProbeAnswer): void {
+  switch (answer) {
+    case "well":
+      return;
+    case "unwell":
+      throw new ProbeError(503);
+    case "not meant":
+      throw new ProofRefusedError();
+    case "refused":
+      throw Object.assign(new Error(answer), { code: "ECONNREFUSED" });
+    case "silent":
+      throw Object.assign(new Error(answer), { name: "TimeoutError" });
+  }
+}
+
+/** Where clients reach it. */
+export function balancerAddress(machine: string): { host: string; port: number } {
+  return { host: machine, port: SETTINGS.port };
+}

@@ -1,0 +1,128 @@
+/**
+ * Bugs for the model to find: each is one decision gone wrong, put in the place of the real one by model.test.ts. They show
+ * that the model bites, and which invariant sees what.
+ */
+
+import type * as Ownership from "../../shared/membership/ownership.ts";
+import type * as Leases from "../../shared/store/embedded/leases.ts";
+import type * as Sessions from "../../shared/store/embedded/sessions.ts";
+import type * as FenceModule from "../../worker/sessions/fence.ts";
+import type { Invariant } from "./watch.ts";
+
+/** Each bug, and the invariants by which it may be found. */
+export const BUGS = {
+  "a restarted worker keeps the epoch of its sessions": ["robbed", "two owners"],
+  "a session is taken over half a lease after the last beat": ["robbed"],
+  "an owner's word counts although a higher epoch is known": ["older owner", "epoch fell"],
+  "a renewal compares the id only": ["two lives"],
+  "a worker looks at its fence by a timer only": ["older owner"],
+  "nobody is elected to look after sessions without an owner": ["left behind"],
+  "tombstones stay for ever": ["left behind"],
+} as const satisfies Record<string, readonly Invariant[]>;
+
+export type Bug = keyof typeof BUGS;
+
+let current: Bug | undefined;
+
+/** Runs `run` with `bug` in the edge. */
+export async function withBug<T>(bug: Bug, run: () => Promise<T>): Promise<T> {
+  current = bug;
+  try {
+    return await run();
+  } finally {
+    current = undefined;
+  }
+}
+
+// --- the real modules, with the bug of the moment ---
+
+export function ownershipWithBugs(real: typeof Ownership): typeof Ownership {
+  return {
+    ...real,
+    decideResume(record, claimant, leases) {
+      const decision = real.decideResume(record, claimant, leases);
+      if (
+        current === "a restarted worker keeps the epoch of its sessions" &&
+        decision.verdict === "own" &&
+        decision.cause === "restarted"
+      ) {
+        return { ...decision, raise: false };
+      }
+      if (
+        current === "a session is taken over half a lease after the last beat" &&
+        decision.verdict === "elsewhere" &&
+        leases.holder.state === "held" &&
+        leases.holder.sinceLastBeatMs >= real.REFUSED_BEAT_AGE_MS
+      ) {
+        return { verdict: "own", cause: "lease-gone", raise: true };
+      }
+      return decision;
+    },
+    decideReassert(known, asserted, lease) {
+      return current === "an owner's word counts although a higher epoch is known"
+        ? "written"
+        : real.decideReassert(known, asserted, lease);
+    },
+  };
+}
+
+export function leasesWithBugs(real: typeof Leases): typeof Leases {
+  return {
+    ...real,
+    createLeases(effects, startedMs) {
+      const leases = real.createLeases(effects, startedMs);
+      return {
+        ...leases,
+        renew(now, member) {
+          const outcome = leases.renew(now, member);
+          if (current !== "a renewal compares the id only") return outcome;
+          return outcome === "replaced" ? "renewed" : outcome;
+        },
+        lead(now, role, holder, ttlMs) {
+          if (current === "nobody is elected to look after sessions without an owner") {
+            return "following";
+          }
+          return leases.lead(now, role, holder, ttlMs);
+        },
+      };
+    },
+  };
+}
+
+export function sessionsWithBugs(real: typeof Sessions): typeof Sessions {
+  return {
+    ...real,
+    createSessions(effects, leases, onOpened) {
+      const sessions = real.createSessions(effects, leases, onOpened);
+      return {
+        ...sessions,
+        closeSession(now, holder, untilMs) {
+          const isEndless = current === "tombstones stay for ever";
+          return sessions.closeSession(now, holder, isEndless ? Number.MAX_SAFE_INTEGER : untilMs);
+        },
+      };
+    },
+  };
+}
+
+export function fenceWithBugs(real: typeof FenceModule): typeof FenceModule {
+  return {
+    ...real,
+    createFence(needs) {
+      const fence = real.createFence(needs);
+      let isOpen = true;
+      needs.clock.every(250, () => {
+        isOpen = fence.check();
+      });
+      return {
+        ...fence,
+        check: () =>
+          current === "a worker looks at its fence by a timer only" ? isOpen : fence.check(),
+        noteBeat(beat) {
+          isOpen = true;
+          return fence.noteBeat(beat);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,359 @@
+/**
+ * A simulated worker: the real registry, sessions, lease, view and hearsay, put together as `worker/main.ts` does it, over
+ * the simulated network, store and clock. In place of HTTP and socket.io it speaks wire.ts; what `worker/server.ts` and
+ * `worker/sessions/socket.ts` decide on the way is said again here, in their order.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Connection as Stream } from "../../balancer/transport/transport.ts";
+import { readSettings } from "../../shared/config.ts";
+import {
+  EDGE_FIELD,
+  EPOCH_FIELD,
+  edgeProof,
+  KEY_FIELD,
+  SESSION_FIELD,
+} from "../../shared/edge-headers.ts";
+import { type Incarnation, newIncarnation, toSessionKey, type WorkerId } from "../../shared/ids.ts";
+import { type OwnerSeen, PARK_MS } from "../../shared/membership/claim.ts";
+import { createLease } from "../../shared/membership/lease.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { createMembershipView } from "../../shared/membership/view.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { StoreAwayError } from "../../shared/store/store.ts";
+import { type Answer, misdirectedAnswer, WRONG_WORKER } from "../../worker/api/answers.ts";
+import { createHearsay } from "../../worker/hearsay.ts";
+import type { RoomToken } from "../../worker/login/tokens.ts";
+import { createProofs } from "../../worker/proofs.ts";
+import { createFence } from "../../worker/sessions/fence.ts";
+import type { Parcel } from "../../worker/sessions/outgoing.ts";
+import { createOwners } from "../../worker/sessions/owners.ts";
+import type { Connection, ConnectionEvents } from "../../worker/sessions/peer.ts";
+import { startReaper } from "../../worker/sessions/reaper.ts";
+import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
+import type { Session } from "../../worker/sessions/session.ts";
+import type { Place } from "./network.ts";
+import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
+import { createModelTokens } from "./tokens.ts";
+import {
+  acceptOf,
+  createFrameReader,
+  createHeadReader,
+  type Head,
+  writeFrame,
+  writeHead,
+} from "./wire.ts";
+
+const SETTINGS = readSettings({ role: "worker", env: { CT_SECRET: SECRET } });
+/** As in worker/sessions/socket.ts. */
+const PING_INTERVAL_MS = 25_000;
+const PING_TIMEOUT_MS = 20_000;
+/** As in worker/server.ts. */
+const HANDSHAKE_BUDGET_MS = 300;
+/** As in worker/sessions/owners.ts. */
+const OWNER_TIMEOUT_MS = 1000;
+
+/** One life of a worker. */
+export interface WorkerLife {
+  readonly id: WorkerId;
+  readonly incarnation: Incarnation;
+  readonly place: Place;
+  readonly registry: Registry;
+  /** Ends it as SIGTERM does. */
+  terminate(): void;
+}
+
+/** Starts one that balancers reach at `address` (`host:port`). It lives as long as its process. */
+export function startWorker(place: Place, address: string, needs: Surroundings): WorkerLife {
+  const { network, stores, watch } = needs;
+  const { clock } = place.process;
+  const self = {
+    id: place.machine as WorkerId,
+    incarnation: newIncarnation(),
+    secretFingerprint: KEYS.fingerprint,
+  };
+  const log = watch.log(place.process.name);
+  const counters = createCounters();
+  const store = stores.connect(place);
+  const view = createMembershipView({ store, clock, log, ringKey: KEYS.ring });
+  const tokens = createModelTokens(clock);
+  const hearsay = createHearsay(clock);
+  const fence = createFence({
+    clock,
+    isStoreAwayForAll: () => hearsay.isStoreAwayForAll,
+    onShut: () => registry.fence(),
+  });
+  const owners = createOwners({
+    clock,
+    worker: (other) => view.worker(other),
+    probe: askOwner,
+  });
+  const registry: Registry = createRegistry({
+    store,
+    clock,
+    log,
+    counters,
+    tokens,
+    relayKey: KEYS.relay,
+    settings: SETTINGS,
+    self,
+    ring: () => view.ring,
+    fence,
+    owners,
+  });
+  const url = `http://${address}`;
+  const proofs = createProofs({
+    edgeKey: KEYS.edge,
+    self,
+    urlOf: (other) => (other === self.id ? url : view.worker(other)?.url),
+  });
+  const lease = createLease({
+    store,
+    clock,
+    log,
+    describe: () => ({
+      kind: "worker",
+      ...self,
+      url,
+      statusUrl: url,
+      version: "1.0.0",
+      zone: "",
+      weight: 1,
+      state: "up",
+      load: { ...registry.load, lagMs: 0 },
+      ringFingerprint: view.ring.fingerprint,
+    }),
+    onBeat: (beat) => {
+      if (fence.noteBeat(beat)) void registry.confirm();
+    },
+    onReplaced: () => terminate(),
+  });
+  const life: WorkerLife = {
+    id: self.id,
+    incarnation: self.incarnation,
+    place,
+    registry,
+    terminate,
+  };
+  let ordinal = 0;
+
+  async function start(): Promise<void> {
+    const [host = "", port] = address.split(":");
+    await network.transport(place).listen({
+      host,
+      port: Number(port),
+      onConnection: serve,
+      admit: () => true,
+      refusal: () => "",
+      onGone() {},
+      onHandshakeFailed() {},
+    });
+    network.answer(place, address, ({ proof, asker, store: seen }) => {
+      if (proofs.judge(requestOf({ [EDGE_FIELD]: proof })) === "other") return "not meant";
+      hearsay.note(asker, seen);
+      return fence.check() ? "well" : "unwell";
+    });
+    await lease.start();
+    await view.start();
+    await registry.recover();
+    startReaper({ store, clock, log, self: self.id, registry });
+  }
+
+  async function askOwner(owner: WorkerRecord): Promise<OwnerSeen> {
+    const question = {
+      proof: edgeProof(KEYS.edge, owner.id, owner.incarnation),
+      asker: self.id,
+      store: store.health.state,
+    };
+    const address = owner.url.slice("http://".length);
+    const answer = await network.ask(place, address, question, OWNER_TIMEOUT_MS);
+    if (answer === "well") return "answers";
+    return answer === "refused" ? "refuses" : "silent";
+  }
+
+  function terminate(): void {
+    const stop = async (): Promise<void> => {
+      await registry.close();
+      await lease.close();
+      place.process.kill();
+    };
+    stop().catch(watch.bug);
+  }
+
+  // --- requests ---
+
+  function serve(stream: Stream): void {
+    const reader = createHeadReader((head, body) => {
+      const isUpgrade = head.fields["upgrade"] !== undefined;
+      answer(head, body, stream).catch(watch.bug);
+      return isUpgrade ? "upgraded" : "go on";
+    });
+    stream.handler = {
+      onData: (bytes) => void reader.push(bytes),
+      onEnd: () => stream.end(),
+      onDrain() {},
+      onClose() {},
+    };
+  }
+
+  async function answer(head: Head, body: Buffer, stream: Stream): Promise<void> {
+    const meant = proofs.judge(requestOf(head.fields));
+    if (meant === "other") write(stream, WRONG_WORKER);
+    else if (head.fields["upgrade"] !== undefined) await upgrade(head, stream);
+    else await create(head, body, stream);
+  }
+
+  async function create({ fields }: Head, body: Buffer, stream: Stream): Promise<void> {
+    const { user } = JSON.parse(body.toString());
+    const created = await registry.create(
+      { id: user, name: user },
+      toSessionKey(fields[KEY_FIELD] ?? ""),
+    );
+    if (created.outcome === "quota") {
+      write(stream, { status: 429, fields: {}, body: "" });
+      return;
+    }
+    write(stream, {
+      status: 200,
+      fields: { [SESSION_FIELD]: created.sessionId, [EPOCH_FIELD]: String(created.epoch) },
+      body: created.roomToken,
+    });
+  }
+
+  async function upgrade(head: Head, stream: Stream): Promise<void> {
+    const token = (await tokens.verifyRoom(head.fields["x-oct-jwt"] ?? "")) as RoomToken;
+    try {
+      const late = new Promise<undefined>((resolve) => {
+        clock.after(HANDSHAKE_BUDGET_MS, () => resolve(undefined));
+      });
+      const claim = await Promise.race([registry.claim(token.sessionId), late]);
+      if (claim?.outcome === "elsewhere") {
+        const { owner, epoch } = claim;
+        write(stream, misdirectedAnswer({ sessionId: token.sessionId, owner, epoch }));
+        return;
+      }
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+    }
+    const session = registry.live(token.sessionId);
+    stream.write([switching(head, session)]);
+    serveSocket(stream, token);
+  }
+
+  // --- sockets ---
+
+  function serveSocket(stream: Stream, token: RoomToken): void {
+    let isOpen = true;
+    let events: ConnectionEvents | undefined;
+    let unsent: readonly Parcel[] = [];
+    const own = ++ordinal;
+
+    function close(): void {
+      if (!isOpen) return;
+      isOpen = false;
+      stream.destroy();
+      events?.closed(unsent);
+    }
+
+    const reader = createFrameReader(({ kind, body }) => {
+      if (!isOpen) return;
+      if (kind === "connect") park().catch(watch.bug);
+      else if (kind === "pong") beat();
+      else if (kind === "message") events?.message(Buffer.from(body));
+    });
+    stream.handler = {
+      onData: (bytes) => reader.push(bytes),
+      onEnd: close,
+      onDrain() {},
+      onClose: close,
+    };
+
+    let silence = clock.after(PING_INTERVAL_MS + PING_TIMEOUT_MS, close);
+    function beat(): void {
+      silence.cancel();
+      silence = clock.after(PING_INTERVAL_MS + PING_TIMEOUT_MS, close);
+      clock.after(PING_INTERVAL_MS, () => {
+        if (isOpen) stream.write([writeFrame("ping")]);
+      });
+    }
+    beat();
+
+    function connectionOf(session: Session): Connection {
+      return {
+        ordinal: own,
+        pendingBytes: 0,
+        open(given) {
+          events = given;
+        },
+        send(parcel) {
+          if (!isOpen) return;
+          // When it may not be written, this connection is closed within the question, and the parcel goes back.
+          unsent = [parcel];
+          if (!session.mayAct()) return;
+          unsent = [];
+          watch.relayed(life, session.id, session.epoch);
+          const { head, content } = parcel;
+          const bytes = content === undefined ? head : Buffer.concat([head, content]);
+          stream.write([writeFrame("message", bytes, session.epoch)]);
+        },
+        close,
+        end() {
+          if (!isOpen) return;
+          isOpen = false;
+          stream.write([writeFrame("over", Buffer.from("ended"))]);
+          stream.end();
+        },
+      };
+    }
+
+    /** Holds the CONNECT until it is clear what becomes of it. */
+    async function park(): Promise<void> {
+      const claim = await registry.claimPatiently(token.sessionId, {
+        forMs: PARK_MS,
+        isWanted: () => isOpen,
+      });
+      if (claim.outcome === "undecided" || claim.outcome === "elsewhere") return close();
+      if (claim.outcome !== "here") return refuse(claim.outcome);
+      const { session } = claim;
+      const admission = await session.admit(token, INTRODUCTION);
+      if (admission.outcome === "lost") return close();
+      if (admission.outcome === "refused") return refuse(admission.reason);
+      if (!isOpen) return;
+      stream.write([writeFrame("admitted", undefined, session.epoch)]);
+      session.attach(admission.peer, connectionOf(session));
+    }
+
+    function refuse(reason: string): void {
+      if (!isOpen) return;
+      isOpen = false;
+      stream.write([writeFrame("over", Buffer.from(reason))]);
+      stream.end();
+    }
+  }
+
+  start().catch(watch.bug);
+  return life;
+}
+
+const INTRODUCTION = { publicKey: "", client: "model", compression: [] };
+
+/** As much of a request as proofs look at. */
+function requestOf(headers: Readonly<Record<string, string>>): IncomingMessage {
+  return { headers, socket: {} } as IncomingMessage;
+}
+
+function write(stream: Stream, { status, fields, body }: Answer): void {
+  const head = writeHead(`HTTP/1.1 ${status} Status`, {
+    ...fields,
+    "content-length": String(Buffer.byteLength(body)),
+  });
+  stream.write([head + body]);
+}
+
+function switching({ fields }: Head, session: Session | undefined): string {
+  return writeHead("HTTP/1.1 101 Switching Protocols", {
+    upgrade: "websocket",
+    connection: "Upgrade",
+    "sec-websocket-accept": acceptOf(fields["sec-websocket-key"] ?? ""),
+    ...(session && { [SESSION_FIELD]: session.id, [EPOCH_FIELD]: String(session.epoch) }),
+  });
+}
