@@ -1,11 +1,11 @@
-/** Aborts (R10): what ends on one side ends on the other, and nobody else notices. */
+/** Aborts: what ends on one side ends on the other, and nobody else notices. */
 import { type Case, chunked, get, head, ok, played, post, type Subject } from "../case.ts";
 import { reset, soon } from "../stage.ts";
 
 const cases: Case[] = [
   played(
     "a client that goes while the worker thinks",
-    "R10",
+    "policy: aborts and backpressure",
     async (stage) => {
       stage.answersByHand();
       const client = await stage.client();
@@ -17,15 +17,19 @@ const cases: Case[] = [
     },
     { kind: "choice" },
   ),
-  played("a client that goes within its body", "R10, RFC 9112 §8", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(post("half", "Content-Length: 10"));
-    const worker = await stage.connection(0);
-    await worker.raw.has("half");
-    client.socket.destroy();
-    await worker.raw.end();
-  }),
+  played(
+    "a client that goes within its body",
+    "policy: aborts and backpressure, RFC 9112 §8",
+    async (stage) => {
+      stage.answersByHand();
+      const client = await stage.client();
+      client.write(post("half", "Content-Length: 10"));
+      const worker = await stage.connection(0);
+      await worker.raw.has("half");
+      client.socket.destroy();
+      await worker.raw.end();
+    },
+  ),
   played("a client that goes within a chunk", "RFC 9112 §8", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
@@ -46,33 +50,41 @@ const cases: Case[] = [
     await worker.raw.end();
     stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
   }),
-  played("a client that goes within the answer", "R10", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(get());
-    await stage.requestsCome(1);
-    const worker = await stage.connection(0);
-    worker.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("4\r\nhalf\r\n"));
-    await client.has("half");
-    client.socket.destroy();
-    // A FIN alone may be a client that only has asked all; the next bytes tell.
-    await soon(() => {
-      worker.write("4\r\nmore\r\n");
-      return worker.raw.ended || worker.raw.closed;
-    }, "the end of the worker's connection");
-  }),
-  played("a client that goes in the middle of its head", "R10", async (stage) => {
-    const client = await stage.client();
-    client.write("GET / HTTP/1.1\r\nHo");
-    client.socket.destroy();
-    const next = await stage.client();
-    next.write(get());
-    await stage.answersCome(next, 1);
-    stage.check(stage.requests.length === 1, "half a head reached a worker");
-  }),
+  played(
+    "a client that goes within the answer",
+    "policy: aborts and backpressure",
+    async (stage) => {
+      stage.answersByHand();
+      const client = await stage.client();
+      client.write(get());
+      await stage.requestsCome(1);
+      const worker = await stage.connection(0);
+      worker.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("4\r\nhalf\r\n"));
+      await client.has("half");
+      client.socket.destroy();
+      // A FIN alone may be a client that only has asked all; the next bytes tell.
+      await soon(() => {
+        worker.write("4\r\nmore\r\n");
+        return worker.raw.ended || worker.raw.closed;
+      }, "the end of the worker's connection");
+    },
+  ),
+  played(
+    "a client that goes in the middle of its head",
+    "policy: aborts and backpressure",
+    async (stage) => {
+      const client = await stage.client();
+      client.write("GET / HTTP/1.1\r\nHo");
+      client.socket.destroy();
+      const next = await stage.client();
+      next.write(get());
+      await stage.answersCome(next, 1);
+      stage.check(stage.requests.length === 1, "half a head reached a worker");
+    },
+  ),
   played(
     "a worker that ends before its answer: a POST gets 502",
-    "R11, RFC 9110 §9.2.2",
+    "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "end" });
       const client = await stage.client();
@@ -84,7 +96,7 @@ const cases: Case[] = [
   ),
   played(
     "a worker that resets before its answer: a POST gets 502",
-    "R11, RFC 9110 §9.2.2",
+    "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "reset" });
       const client = await stage.client();
@@ -144,17 +156,21 @@ const cases: Case[] = [
       stage.check(!worker.all.includes("GET / "), "a request was sent into an unfinished body");
     },
   ),
-  played("other clients while one aborts a hundred times", "R12", async (stage) => {
-    for (let i = 0; i < 100; i++) {
-      const rude = await stage.client();
-      rude.write(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
-      reset(rude);
-    }
-    const client = await stage.client();
-    client.write(get());
-    await stage.answersCome(client, 1);
-    stage.check(client.text.endsWith("fine"), `got ${client.text}`);
-  }),
+  played(
+    "other clients while one aborts a hundred times",
+    "policy: nobody else notices",
+    async (stage) => {
+      for (let i = 0; i < 100; i++) {
+        const rude = await stage.client();
+        rude.write(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
+        reset(rude);
+      }
+      const client = await stage.client();
+      client.write(get());
+      await stage.answersCome(client, 1);
+      stage.check(client.text.endsWith("fine"), `got ${client.text}`);
+    },
+  ),
 ];
 
 export const aborts: Subject = { name: "an abort:", cases };

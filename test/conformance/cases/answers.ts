@@ -1,4 +1,4 @@
-/** What workers answer (R5): bad framing never reaches a client, a cut body never looks whole. */
+/** What workers answer: bad framing never reaches a client, a cut body never looks whole. */
 import { type Answer, answered, type Case, get, head, ok, played, type Subject } from "../case.ts";
 import { readAnswers } from "../messages.ts";
 import { reset as resetConnection } from "../stage.ts";
@@ -98,7 +98,7 @@ const cases: Case[] = [
   ),
   bad(
     "a head without end",
-    "R8",
+    "policy: limits",
     end(`HTTP/1.1 200 OK\r\n${"A: bbbbbbbbbbbbbbbb\r\n".repeat(4000)}`),
   ),
   bad("a head that breaks off", "RFC 9112 §8", end("HTTP/1.1 200 OK\r\nContent-Le")),
@@ -368,7 +368,7 @@ const cases: Case[] = [
   ),
   answered(
     "marks of workers do not reach clients",
-    "DESIGN: ownership",
+    "policy: words between balancer and worker",
     ok("", "x-ct-session: s", "x-ct-epoch: 1", "x-ct-owner: w"),
     {
       status: 200,
@@ -396,7 +396,7 @@ const cases: Case[] = [
       leaves: "closed",
     },
   ),
-  played("parts pass as they come", "R10", async (stage) => {
+  played("parts pass as they come", "policy: aborts and backpressure", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(get());

@@ -1,4 +1,4 @@
-/** Between connections (R5): nothing that one client or worker sends changes what another client gets. */
+/** Between connections: nothing that one client or worker sends changes what another client gets. */
 import { type Case, chunked, get, head, ok, played, post, type Subject } from "../case.ts";
 import type { Stage } from "../stage.ts";
 
@@ -165,7 +165,7 @@ const cases: Case[] = [
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
-  played("fifty clients at once get their own answers", "R7", async (stage) => {
+  played("fifty clients at once get their own answers", "policy: session key", async (stage) => {
     stage.answersByHand();
     const clients = await Promise.all(Array.from({ length: 50 }, () => stage.client()));
     for (const [i, client] of clients.entries()) {
@@ -182,7 +182,7 @@ const cases: Case[] = [
       stage.check(answer?.body === `/c${i}`, `client ${i} got ${client.text}`);
     }
   }),
-  played("a cut answer costs nobody else", "R5", async (stage) => {
+  played("a cut answer costs nobody else", "bug class: answers cut or doubled", async (stage) => {
     stage.answers({
       bytes: head("HTTP/1.1 200 OK", "Content-Length: 10").concat("half"),
       closes: "reset",

@@ -1,4 +1,4 @@
-/** What we say ourselves (R11): short, constant, nothing of the inside, framed right for everybody. */
+/** What we say ourselves: short, constant, nothing of the inside, framed right for everybody. */
 import { type Case, get, head, played, refused, type Subject } from "../case.ts";
 import type { Stage } from "../stage.ts";
 
@@ -14,7 +14,7 @@ async function failure(stage: Stage, request: string): Promise<string> {
 const cases: Case[] = [
   played(
     "none where there is a worker: the health target says so",
-    "R11",
+    "policy: own errors",
     async (stage) => {
       const client = await stage.client();
       client.write(head("GET /ct-health/ HTTP/1.1", "Host: h"));
@@ -36,7 +36,7 @@ const cases: Case[] = [
     },
     { kind: "choice" },
   ),
-  played("502 says nothing of the inside", "R11", async (stage) => {
+  played("502 says nothing of the inside", "policy: own errors", async (stage) => {
     const text = await failure(stage, get());
     const inside = [...stage.workerPorts.map(String), "ECONN", "socket", ".ts", ".js:"];
     for (const word of inside) stage.check(!text.includes(word), `${word} is in ${text}`);
@@ -54,7 +54,7 @@ const cases: Case[] = [
   }),
   played(
     "502 has a request id and a code",
-    "R11",
+    "policy: own errors",
     async (stage) => {
       const text = await failure(stage, get());
       stage.check(/"code":"EDGE_UPSTREAM".*"requestId":"[^"]+"/.test(text), `got ${text}`);

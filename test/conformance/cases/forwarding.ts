@@ -1,4 +1,4 @@
-/** Who the client is (R6): what a stranger says of himself is replaced or only kept in front of what we saw. */
+/** Who the client is: what a stranger says of himself is replaced or only kept in front of what we saw. */
 import { type Case, forwarded, get, type Kind, played, type Subject } from "../case.ts";
 
 /** All values of one field that a worker gets have to match, and there is one. */
@@ -28,10 +28,10 @@ function becomes(
 }
 
 const strangerCases: Case[] = [
-  forwarded("the address", "R6", get(), {
+  forwarded("the address", "policy: who the client is", get(), {
     has: ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1"],
   }),
-  forwarded("the host", "R6", get(), { has: ["X-Forwarded-Host: h"] }),
+  forwarded("the host", "policy: who the client is", get(), { has: ["X-Forwarded-Host: h"] }),
   becomes(
     "Forwarded",
     "RFC 7239 §4",
@@ -41,7 +41,7 @@ const strangerCases: Case[] = [
   ),
   forwarded(
     "a made-up address stands before the true one",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-For: 1.2.3.4"),
     {
       has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1"],
@@ -50,7 +50,7 @@ const strangerCases: Case[] = [
   ),
   forwarded(
     "made-up addresses in two fields stand before the true one",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2"),
     {
       has: ["X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1"],
@@ -59,7 +59,7 @@ const strangerCases: Case[] = [
   ),
   forwarded(
     "an empty X-Forwarded-For adds nothing",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-For:"),
     {
       has: ["X-Forwarded-For: 127.0.0.1"],
@@ -68,18 +68,28 @@ const strangerCases: Case[] = [
   ),
   becomes(
     "a made-up scheme is replaced",
-    "R6",
+    "policy: who the client is",
     "X-Forwarded-Proto: gopher",
     "x-forwarded-proto",
     /^https?$/,
     "rule",
   ),
-  forwarded("a made-up host is replaced", "R6", get("X-Forwarded-Host: evil"), {
-    has: ["X-Forwarded-Host: h"],
-  }),
-  forwarded("a made-up real address is replaced", "R6", get("X-Real-IP: 1.2.3.4"), {
-    has: ["X-Real-IP: 127.0.0.1"],
-  }),
+  forwarded(
+    "a made-up host is replaced",
+    "policy: who the client is",
+    get("X-Forwarded-Host: evil"),
+    {
+      has: ["X-Forwarded-Host: h"],
+    },
+  ),
+  forwarded(
+    "a made-up real address is replaced",
+    "policy: who the client is",
+    get("X-Real-IP: 1.2.3.4"),
+    {
+      has: ["X-Real-IP: 127.0.0.1"],
+    },
+  ),
   becomes(
     "a made-up Forwarded is replaced",
     "RFC 7239 §8.1",
@@ -89,7 +99,7 @@ const strangerCases: Case[] = [
   ),
   forwarded(
     "a made-up proof is removed",
-    "contract §2: x-ct-edge",
+    "policy: words between balancer and worker",
     get("x-ct-edge: forged", "x-ct-session: s", "x-ct-anything: x"),
     {
       lacks: ["x-ct-session", "x-ct-anything"],
@@ -110,7 +120,7 @@ export const strangers: Subject = { name: "of a stranger,", cases: strangerCases
 const trustedCases: Case[] = [
   forwarded(
     "its chain is kept and its address appended",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-For: 1.2.3.4"),
     {
       has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1", "X-Real-IP: 1.2.3.4"],
@@ -119,7 +129,7 @@ const trustedCases: Case[] = [
   ),
   forwarded(
     "the last address that is not trusted is the client's",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-For: 6.6.6.6, 1.2.3.4, 127.0.0.1"),
     {
       has: ["X-Real-IP: 1.2.3.4"],
@@ -128,7 +138,7 @@ const trustedCases: Case[] = [
   ),
   forwarded(
     "its scheme is kept",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-Proto: https"),
     { has: ["X-Forwarded-Proto: https"] },
     {
@@ -137,7 +147,7 @@ const trustedCases: Case[] = [
   ),
   forwarded(
     "its host is kept",
-    "R6",
+    "policy: who the client is",
     get("X-Forwarded-Host: outside"),
     { has: ["X-Forwarded-Host: outside"] },
     {

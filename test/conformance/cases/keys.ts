@@ -1,4 +1,4 @@
-/** The session key (R7): the same key, however it is written, leads to the same worker; two keys are two. */
+/** The session key: the same key, however it is written, leads to the same worker; two keys are two. */
 import { type Case, head, played, type Subject } from "../case.ts";
 import type { Stage } from "../stage.ts";
 
@@ -53,7 +53,7 @@ function together(
 }
 
 const cases: Case[] = [
-  together("by the header, again and again", "R7", (key) => [
+  together("by the header, again and again", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`],
@@ -62,7 +62,7 @@ const cases: Case[] = [
     [`ctstickiness: ${key}`],
     [`CTSTICKINESS: ${key}`],
   ]),
-  together("by header or cookie", "R7", (key) => [
+  together("by header or cookie", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`Cookie: ctstickiness=${key}`],
   ]),
@@ -80,14 +80,14 @@ const cases: Case[] = [
     (key) => [[`Cookie: ctstickiness=${key}`], [`Cookie: ctstickiness="${key}"`]],
     { kind: "choice" },
   ),
-  together("the header goes before the cookie", "R7", (key) => [
+  together("the header goes before the cookie", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`, "Cookie: ctstickiness=other1"],
     ["Cookie: ctstickiness=other2", `ctstickiness: ${key}`],
   ]),
   together(
     "the first of two cookies counts",
-    "R7",
+    "policy: session key",
     (key) => [
       [`Cookie: ctstickiness=${key}`],
       [`Cookie: ctstickiness=${key}; ctstickiness=other1`],
@@ -97,7 +97,7 @@ const cases: Case[] = [
   ),
   together(
     "the first of two headers counts",
-    "R7",
+    "policy: session key",
     (key) => [
       [`ctstickiness: ${key}`],
       [`ctstickiness: ${key}`, "ctstickiness: other1"],
@@ -107,7 +107,7 @@ const cases: Case[] = [
   ),
   together(
     "an empty header is none",
-    "R7",
+    "policy: session key",
     (key) => [[`Cookie: ctstickiness=${key}`], ["ctstickiness:", `Cookie: ctstickiness=${key}`]],
     { kind: "choice" },
   ),
@@ -120,11 +120,11 @@ const cases: Case[] = [
     [`Cookie: xctstickiness=other1; ctstickiness=${key}`],
     [`Cookie: ctstickinessx=other2; ctstickiness=${key}`],
   ]),
-  together("a key of 6,000 bytes", "R7", (key) => {
+  together("a key of 6,000 bytes", "policy: session key", (key) => {
     const long = key.repeat(1200).slice(0, 6000);
     return [[`ctstickiness: ${long}`], [`ctstickiness: ${long}`]];
   }),
-  together("high bytes as they are", "R7", (key) => [
+  together("high bytes as they are", "policy: session key", (key) => [
     [`ctstickiness: \xe4${key}\xff`],
     [`Cookie: ctstickiness=\xe4${key}\xff`],
   ]),
@@ -132,13 +132,13 @@ const cases: Case[] = [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`, "Connection: ctstickiness"],
   ]),
-  together("a prefix of a cookie's value is not compared", "R7", (key) => [
+  together("a prefix of a cookie's value is not compared", "policy: session key", (key) => [
     [`Cookie: ctstickiness=${key}==; a=b`],
     [`Cookie: ctstickiness=${key}==`],
   ]),
   played(
     "by the path's prefix, which is stripped",
-    "R7, rule 3",
+    "policy: session key, rule 3",
     async (stage) => {
       for (const key of ["alpha", "beta", "gamma", "delta"]) {
         const [byHeader, byPath] = await placesOf(stage, [
@@ -154,12 +154,12 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  played("different keys spread over the workers", "R7", async (stage) => {
+  played("different keys spread over the workers", "policy: session key", async (stage) => {
     const requests = Array.from({ length: 60 }, (_, i) => ask(i, `ctstickiness: key-${i}`));
     const places = new Set(await placesOf(stage, requests));
     stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
   }),
-  played("keys that differ in their last byte spread too", "R7", async (stage) => {
+  played("keys that differ in their last byte spread too", "policy: session key", async (stage) => {
     const prefix = "k".repeat(1000);
     const requests = Array.from({ length: 60 }, (_, i) =>
       ask(i, `ctstickiness: ${prefix}${String.fromCharCode(0x21 + i)}`),
@@ -167,7 +167,7 @@ const cases: Case[] = [
     const places = new Set(await placesOf(stage, requests));
     stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
   }),
-  played("the case of a key counts", "R7: bytes as they are", async (stage) => {
+  played("the case of a key counts", "policy: session key: bytes as they are", async (stage) => {
     // Of thirty pairs, some differ.
     const requests = Array.from({ length: 60 }, (_, i) =>
       ask(i, `ctstickiness: ${i % 2 === 0 ? "KEY" : "key"}-${i >> 1}`),
@@ -176,33 +176,37 @@ const cases: Case[] = [
     const differ = places.some((place, i) => i % 2 === 0 && place !== places[i + 1]);
     stage.check(differ, "30 pairs all led to the same worker");
   }),
-  played("requests without a key are spread", "R7", async (stage) => {
+  played("requests without a key are spread", "policy: session key", async (stage) => {
     const requests = Array.from({ length: 60 }, (_, i) => ask(i));
     const places = new Set(await placesOf(stage, requests));
     stage.check(places.size === 3, `60 requests reached ${places.size} of 3 workers`);
   }),
-  played("each request of a connection goes by its own key", "R7: per request", async (stage) => {
-    const client = await stage.client();
-    const alone = await placesOf(
-      stage,
-      Array.from({ length: 20 }, (_, i) => ask(i, `ctstickiness: mine-${i}`)),
-    );
-    stage.check(new Set(alone).size === 3, "20 keys do not reach all workers");
-    await stage.close();
-    const again = await stage.client();
-    client.socket.destroy();
-    const places: (number | undefined)[] = [];
-    for (let i = 0; i < 20; i++) {
-      again.text = "";
-      again.write(ask(i, `ctstickiness: mine-${i}`));
-      await stage.answersCome(again, 1);
-      const mark = `/n${i} `;
-      places.push(
-        stage.workerConnections.find(({ all }) => all.includes(mark))?.raw.socket.localPort,
+  played(
+    "each request of a connection goes by its own key",
+    "policy: session key: per request",
+    async (stage) => {
+      const client = await stage.client();
+      const alone = await placesOf(
+        stage,
+        Array.from({ length: 20 }, (_, i) => ask(i, `ctstickiness: mine-${i}`)),
       );
-    }
-    stage.check(String(places) === String(alone), "a key led elsewhere on a shared connection");
-  }),
+      stage.check(new Set(alone).size === 3, "20 keys do not reach all workers");
+      await stage.close();
+      const again = await stage.client();
+      client.socket.destroy();
+      const places: (number | undefined)[] = [];
+      for (let i = 0; i < 20; i++) {
+        again.text = "";
+        again.write(ask(i, `ctstickiness: mine-${i}`));
+        await stage.answersCome(again, 1);
+        const mark = `/n${i} `;
+        places.push(
+          stage.workerConnections.find(({ all }) => all.includes(mark))?.raw.socket.localPort,
+        );
+      }
+      stage.check(String(places) === String(alone), "a key led elsewhere on a shared connection");
+    },
+  ),
 ];
 
 export const keys: Subject = { name: "the session key:", workers: 3, cases };

@@ -1,4 +1,4 @@
-/** Limits (R8, R9): large enough for honest clients, and an answer that says which one was met. */
+/** Limits: large enough for honest clients, and an answer that says which one was met. */
 import {
   answered,
   type Case,
@@ -15,7 +15,7 @@ import {
 const cases: Case[] = [
   forwarded(
     "a target of 8,000 bytes",
-    "R8",
+    "policy: limits",
     head(`GET /${"a".repeat(7999)} HTTP/1.1`, "Host: h"),
     {
       line: `GET /${"a".repeat(7999)} HTTP/1.1`,
@@ -24,45 +24,55 @@ const cases: Case[] = [
   ),
   refused(
     "a target of 9,000 bytes",
-    "R8, RFC 9110 §15.5.15",
+    "policy: limits, RFC 9110 §15.5.15",
     head(`GET /${"a".repeat(9000)} HTTP/1.1`, "Host: h"),
     {
       status: 414,
       kind: "choice",
     },
   ),
-  refused("a request line without end", "R8", `GET /${"a".repeat(70_000)}`, {
+  refused("a request line without end", "policy: limits", `GET /${"a".repeat(70_000)}`, {
     status: [414, 400],
     kind: "choice",
   }),
-  forwarded("a head of 12 KiB", "R8", get(`A: ${"v".repeat(6000)}`, `B: ${"v".repeat(6000)}`), {
-    has: [`B: ${"v".repeat(6000)}`],
-  }),
+  forwarded(
+    "a head of 12 KiB",
+    "policy: limits",
+    get(`A: ${"v".repeat(6000)}`, `B: ${"v".repeat(6000)}`),
+    {
+      has: [`B: ${"v".repeat(6000)}`],
+    },
+  ),
   refused(
     "a head of 40 KiB",
-    "R8, RFC 6585 §5",
+    "policy: limits, RFC 6585 §5",
     get(...Array.from({ length: 40 }, (_, i) => `X-${i}: ${"v".repeat(1000)}`)),
     {
       status: [431, 400],
     },
   ),
-  refused("one field of 40 KiB", "R8, RFC 6585 §5", get(`A: ${"v".repeat(40_000)}`), {
+  refused("one field of 40 KiB", "policy: limits, RFC 6585 §5", get(`A: ${"v".repeat(40_000)}`), {
     status: [431, 400],
   }),
   refused(
     "a head without end",
-    "R8",
+    "policy: limits",
     `GET / HTTP/1.1\r\nHost: h\r\n${"A: bbbbbbbbbbbbbbbb\r\n".repeat(4000)}`,
     {
       status: [431, 400],
     },
   ),
-  forwarded("100 fields", "R8", get(...Array.from({ length: 95 }, (_, i) => `X-${i}: y`)), {
-    has: ["X-94: y"],
-  }),
+  forwarded(
+    "100 fields",
+    "policy: limits",
+    get(...Array.from({ length: 95 }, (_, i) => `X-${i}: y`)),
+    {
+      has: ["X-94: y"],
+    },
+  ),
   refused(
     "300 fields",
-    "R8: none is dropped in silence",
+    "policy: limits: none is dropped in silence",
     get(...Array.from({ length: 300 }, (_, i) => `X-${i}: y`)),
     {
       status: [431, 400],
@@ -71,7 +81,7 @@ const cases: Case[] = [
   ),
   refused(
     "2,000 fields",
-    "R8: node drops those above 1,000",
+    "policy: limits: node drops those above 1,000",
     get(...Array.from({ length: 2000 }, () => "X: y")),
     {
       status: [431, 400],
@@ -80,19 +90,19 @@ const cases: Case[] = [
   ),
   forwarded(
     "a body of 1 MiB",
-    "R10",
+    "policy: aborts and backpressure",
     `${head("PUT / HTTP/1.1", "Host: h", "Content-Length: 1048576")}${"x".repeat(1_048_576)}`,
     {
       body: "x".repeat(1_048_576),
     },
   ),
-  answered("an answer of 1 MiB", "R10", ok("y".repeat(1_048_576)), {
+  answered("an answer of 1 MiB", "policy: aborts and backpressure", ok("y".repeat(1_048_576)), {
     status: 200,
     body: "y".repeat(1_048_576),
   }),
   answered(
     "an answer's head of 12 KiB",
-    "R8",
+    "policy: limits",
     ok("", `A: ${"v".repeat(6000)}`, `B: ${"v".repeat(6000)}`),
     { status: 200, has: [`A: ${"v".repeat(6000)}`] },
     {
@@ -101,13 +111,13 @@ const cases: Case[] = [
   ),
   answered(
     "an answer's head of 100 KiB",
-    "R8",
+    "policy: limits",
     ok("", ...Array.from({ length: 100 }, (_, i) => `X-${i}: ${"v".repeat(1000)}`)),
     { status: 502 },
   ),
   played(
     "trailers of 20 KiB",
-    "R8",
+    "policy: limits",
     async (stage) => {
       const client = await stage.client();
       client.write(chunked(`0\r\n${`X: ${"v".repeat(1000)}\r\n`.repeat(20)}\r\n`));
@@ -143,14 +153,14 @@ const cases: Case[] = [
 export const limits: Subject = { name: "a limit:", cases };
 
 const slowCases: Case[] = [
-  played("a head that does not come ends the connection", "R9", async (stage) => {
+  played("a head that does not come ends the connection", "policy: time limits", async (stage) => {
     const client = await stage.client();
     await client.end();
     stage.check(stage.workerBytes === "", "a worker got something");
   }),
   played(
     "a head that does not go on gets 408 or the end",
-    "R9, RFC 9110 §15.5.9",
+    "policy: time limits, RFC 9110 §15.5.9",
     async (stage) => {
       const client = await stage.client();
       client.write("GET / HTTP/1.1\r\nHost: h\r\n");
@@ -161,7 +171,7 @@ const slowCases: Case[] = [
       );
     },
   ),
-  played("a body that does not go on gets 408 or the end", "R9", async (stage) => {
+  played("a body that does not go on gets 408 or the end", "policy: time limits", async (stage) => {
     const client = await stage.client();
     client.write(`${head("POST / HTTP/1.1", "Host: h", "Content-Length: 10")}half`);
     await client.end();
@@ -170,16 +180,20 @@ const slowCases: Case[] = [
       `got ${client.text}`,
     );
   }),
-  played("a chunk that does not go on gets 408 or the end", "R9", async (stage) => {
-    const client = await stage.client();
-    client.write(chunked("a\r\nhalf"));
-    await client.end();
-    stage.check(
-      client.text === "" || /^HTTP\/1\.[01] (408|400)/.test(client.text),
-      `got ${client.text}`,
-    );
-  }),
-  played("an idle connection is closed without a word", "R9", async (stage) => {
+  played(
+    "a chunk that does not go on gets 408 or the end",
+    "policy: time limits",
+    async (stage) => {
+      const client = await stage.client();
+      client.write(chunked("a\r\nhalf"));
+      await client.end();
+      stage.check(
+        client.text === "" || /^HTTP\/1\.[01] (408|400)/.test(client.text),
+        `got ${client.text}`,
+      );
+    },
+  ),
+  played("an idle connection is closed without a word", "policy: time limits", async (stage) => {
     const client = await stage.client();
     client.write(get());
     await stage.answersCome(client, 1);
@@ -187,16 +201,20 @@ const slowCases: Case[] = [
     await client.end();
     stage.check(client.text === "", `got ${client.text}`);
   }),
-  played("a worker that does not answer gets 504", "R9, RFC 9110 §15.6.5", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(get());
-    await client.has("\r\n\r\n");
-    stage.check(client.text.startsWith("HTTP/1.1 504 "), `got ${client.text}`);
-    const worker = await stage.connection(0);
-    await worker.raw.end();
-  }),
-  played("an answer that does not go on is cut", "R9", async (stage) => {
+  played(
+    "a worker that does not answer gets 504",
+    "policy: time limits, RFC 9110 §15.6.5",
+    async (stage) => {
+      stage.answersByHand();
+      const client = await stage.client();
+      client.write(get());
+      await client.has("\r\n\r\n");
+      stage.check(client.text.startsWith("HTTP/1.1 504 "), `got ${client.text}`);
+      const worker = await stage.connection(0);
+      await worker.raw.end();
+    },
+  ),
+  played("an answer that does not go on is cut", "policy: time limits", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(get());

@@ -62,7 +62,7 @@ const cases: Case[] = [
   ),
   forwarded(
     "x-ct-edge does not pass",
-    "DESIGN: ownership",
+    "policy: words between balancer and worker",
     withTrailers("x-ct-edge: forged"),
     { trailers: [] },
     { kind: "own" },

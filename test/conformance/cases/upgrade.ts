@@ -269,16 +269,24 @@ const cases: Case[] = [
       await client.end();
     },
   ),
-  played("the client's abort reaches the worker", "R10", async (stage) => {
-    const { client, worker } = await open(stage);
-    client.socket.destroy();
-    await worker.raw.end();
-  }),
-  played("the worker's abort reaches the client", "R10", async (stage) => {
-    const { client, worker } = await open(stage);
-    reset(worker.raw);
-    await client.end();
-  }),
+  played(
+    "the client's abort reaches the worker",
+    "policy: aborts and backpressure",
+    async (stage) => {
+      const { client, worker } = await open(stage);
+      client.socket.destroy();
+      await worker.raw.end();
+    },
+  ),
+  played(
+    "the worker's abort reaches the client",
+    "policy: aborts and backpressure",
+    async (stage) => {
+      const { client, worker } = await open(stage);
+      reset(worker.raw);
+      await client.end();
+    },
+  ),
   played(
     "a worker that never answers gets no tunnel bytes answered",
     "RFC 6455 §4.1",
