@@ -259,7 +259,7 @@ export class Session {
    * `attach`; a peer that is not attached within 30 s is gone.
    */
   admit(token: RoomToken, introduction: Introduction): Promise<Admission> {
-    const verdict = this.#judge(token);
+    const verdict = this.#judge(token, introduction);
     if (verdict !== undefined) return Promise.resolve(verdict);
     // Two connections with one fresh token become one peer.
     const arriving = this.#arriving.get(token.peerId);
@@ -346,15 +346,17 @@ export class Session {
 
   // --- coming ---
 
-  #judge(token: RoomToken): Admission | undefined {
+  #judge(token: RoomToken, { publicKey }: Introduction): Admission | undefined {
     if (this.#state === "lost" || this.#isFenced) return { outcome: "lost" };
     if (this.#state === "closed") return refused("closed");
     const known = this.#peers.get(token.peerId);
     if (known !== undefined) {
+      if (known.record.tokenId !== token.tokenId) return refused("token");
+      // Clients keep their key as long as their token. With another one it is somebody else's hand on the token; others go
+      // on encrypting for the first.
+      if (known.record.publicKey !== publicKey) return refused("other key");
       // Also with an expired token: a peer of an open session may always return.
-      return known.record.tokenId === token.tokenId
-        ? { outcome: "admitted", peer: known }
-        : refused("token");
+      return { outcome: "admitted", peer: known };
     }
     if (this.#leftTokens.has(token.tokenId)) return refused("left");
     if (token.expired) return refused("expired");
