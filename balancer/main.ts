@@ -143,6 +143,10 @@ async function startBalancer(settings: Settings): Promise<void> {
     requestLog.reopen();
     if (certificates.length > 0) certificateWatch.reload();
   });
+  // Workers that do not reach the store either go on as soon as they hear that it is away for all.
+  members.onStoreHealth(() => {
+    for (const upstream of dataPath.directory.upstreams) upstream.askSoon();
+  });
   members.keep(dataPath.directory);
   measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
   // Not a part to be shut down: what the last requests have to say comes after the traffic has ended.

@@ -40,6 +40,8 @@ export interface Members {
   readonly isLeased: boolean;
   /** Undefined: there is none. */
   readonly storeHealth: () => StoreHealth | undefined;
+  /** Calls `listener` when the store is away or back. */
+  readonly onStoreHealth: (listener: () => void) => void;
   readonly refused: () => readonly RefusedMember[];
   /**
    * Reads who is there: from the store, or, when that does not say it within `FIRST_VIEW_MS`, from the snapshot of an
@@ -119,6 +121,7 @@ function storedMembers(needs: Needs): Members {
     probe: createEdgeProbe({ id, storeHealth: () => store.health }),
     isLeased: true,
     storeHealth: () => store.health,
+    onStoreHealth: (listener) => void store.onHealth(listener),
     refused: () => admission.refused,
     async start() {
       await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
@@ -197,6 +200,7 @@ function fixedMembers({ settings, log }: Needs): Members {
     probe: trafficProbe,
     isLeased: false,
     storeHealth: () => undefined,
+    onStoreHealth() {},
     refused: () => [],
     start: async () => [],
     isRecalled: false,

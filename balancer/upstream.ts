@@ -91,6 +91,11 @@ export class Upstream {
     this.#probeAfter(0);
   }
 
+  /** Asks at once, because there is something that it must hear: a probe tells it how the store is. */
+  askSoon(): void {
+    if (!this.#retired) this.#probeAfter(0);
+  }
+
   get record(): WorkerRecord {
     return this.#record;
   }

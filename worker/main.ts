@@ -160,7 +160,7 @@ async function startWorker(settings: Settings): Promise<void> {
     fence,
     owners,
   });
-  const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
+  const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
   const serverUrl = readServerUrl(settings.serverUrl);
   const origins = createOrigins({
     serverOrigin: serverUrl?.origin,

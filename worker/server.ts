@@ -52,7 +52,7 @@ interface Needs {
   readonly origins: Origins;
   readonly proofs: Proofs;
   readonly hearsay: Pick<Hearsay, "note">;
-  readonly fence: Pick<Fence, "check">;
+  readonly fence: Pick<Fence, "look">;
   /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
@@ -153,7 +153,7 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
     sendAnswer(res, refusal.answer);
   } else if (isProbe(needs, req)) {
     // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
-    res.writeHead(needs.fence.check() ? 204 : 503).end();
+    res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {

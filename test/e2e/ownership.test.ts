@@ -228,6 +228,24 @@ test("the store is away for 15 s and comes back empty: nobody notices, new sessi
   await early.leave();
 }, 90_000);
 
+test("the store hangs for 8 s, longer than any lease: nobody notices", async () => {
+  const before = await churn.records(all.teams);
+  const reconnects = churn.reconnects();
+  cluster.redis.pause();
+  const hungMs = performance.now();
+  try {
+    await until("8 s have passed", () => performance.now() - hungMs > 8000);
+  } finally {
+    cluster.redis.resume();
+  }
+  await until("it is up for all workers", async () => {
+    const views = await Promise.all(cluster.workers.map((worker) => worker.view()));
+    return views.every((view) => (view as { store: { state: string } }).store.state === "up");
+  });
+  expect(churn.reconnects()).toBe(reconnects);
+  expect(await churn.records(all.teams)).toEqual(before);
+}, 60_000);
+
 // --- between the steps of a session's beginning ---
 
 test("a worker is killed between create and the host's socket, and between a request to join and its answer", async () => {

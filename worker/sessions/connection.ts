@@ -3,6 +3,7 @@
  * the moment.
  */
 import type { Socket } from "socket.io";
+import type { Fence } from "./fence.ts";
 import type { Parcel } from "./outgoing.ts";
 import type { Connection, ConnectionEvents } from "./peer.ts";
 
@@ -10,14 +11,14 @@ import type { Connection, ConnectionEvents } from "./peer.ts";
 const EVENT = '["message",{"_placeholder":true,"num":0}]';
 
 /**
- * `ordinal`: see `Connection`. `mayWrite` is asked before each write: what was said before this process was stopped must
+ * `ordinal`: see `Connection`. The fence is asked before each write: what was said before this process was stopped must
  * not be sent by it when another worker has the session. Attach it in the turn in which socket.io reports the socket, or
  * messages are lost.
  */
 export function createConnection(
   socket: Socket,
   ordinal: number,
-  mayWrite: () => boolean,
+  fence: Pick<Fence, "look" | "hold">,
 ): Connection {
   const { conn } = socket;
   const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
@@ -61,8 +62,11 @@ export function createConnection(
    * The end of the turn is less than a millisecond away.
    */
   function writeTurn(): void {
-    // It closes all connections and puts back what waits, when it says no.
-    if (turn.length === 0 || !mayWrite()) return;
+    if (turn.length === 0) return;
+    const state = fence.look();
+    if (state === "undecided") fence.hold({ run: writeTurn, refuse() {} });
+    // When it shuts, all connections are closed, and what waits is put back.
+    if (state !== "open") return;
     const parcels = turn;
     turn = [];
     turnBytes = 0;

@@ -6,10 +6,19 @@
 import type { Clock, Timer } from "../../shared/clock.ts";
 import { mayRelay } from "../../shared/membership/fence.ts";
 import { REFUSED_BEAT_AGE_MS } from "../../shared/membership/ownership.ts";
+import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
+
+/**
+ * `open`: relay. `undecided`: relay nothing yet, because balancers may just be finding out that the store is away for all;
+ * nobody can take over so long. `shut`: relay nothing, and close all connections.
+ */
+export type FenceState = "open" | "undecided" | "shut";
 
 export interface Fence {
-  /** Looks at the time now. False: nothing may be relayed, and `onShut` has been called. */
-  check(): boolean;
+  /** Looks at the time now. When it finds that it must shut, `onShut` is called before this returns. */
+  look(): FenceState;
+  /** Keeps something while `undecided`: it is done, in order, when the fence is open again, or refused when it shuts. */
+  hold(held: Held): void;
   /**
    * A beat has succeeded that was sent at `sentMs`; `expired`: after the lease had run out. True: sessions may have been
    * taken over since the beat before, so each must be asked for.
@@ -18,6 +27,13 @@ export interface Fence {
   close(): void;
 }
 
+export interface Held {
+  readonly run: () => void;
+  readonly refuse: () => void;
+}
+
+/** When it is decided at the latest: a store that hangs is noticed by balancers some time after the last beat got through. */
+const DECIDED_AFTER_MS = MEMBER_LEASE_MS - 250;
 /** Also without any input it is found out soon: connections are closed, so that clients go where their session is. */
 const PERIOD_MS = 250;
 /**
@@ -42,33 +58,51 @@ export function createFence(needs: {
   let lastRenewalSentMs: number | undefined;
   let isShut = false;
   let awayForAllMs = Number.NEGATIVE_INFINITY;
+  let held: Held[] = [];
 
-  function check(): boolean {
-    if (isShut) return false;
+  function look(): FenceState {
+    if (isShut) return "shut";
     // Who never had a lease has nothing that others could take from him.
-    if (lastRenewalSentMs === undefined) return true;
+    if (lastRenewalSentMs === undefined) return "open";
     const nowMs = clock.nowMs();
     const facts = { nowMs, lastRenewalSentMs };
     // Hearsay is asked only when it matters: this runs for each message.
-    if (mayRelay({ ...facts, isStoreAwayForAll: false })) return true;
+    if (mayRelay({ ...facts, isStoreAwayForAll: false })) return release();
     if (needs.isStoreAwayForAll()) awayForAllMs = nowMs;
     const isStoreAwayForAll = nowMs - awayForAllMs < RETURN_GRACE_MS;
-    if (mayRelay({ ...facts, isStoreAwayForAll })) return true;
+    if (mayRelay({ ...facts, isStoreAwayForAll })) return release();
+    if (nowMs - lastRenewalSentMs < DECIDED_AFTER_MS) return "undecided";
     isShut = true;
+    for (const { refuse } of takeHeld()) refuse();
     needs.onShut();
-    return false;
+    return "shut";
   }
 
-  const timer: Timer = clock.every(PERIOD_MS, check);
+  function release(): "open" {
+    if (held.length > 0) for (const { run } of takeHeld()) run();
+    return "open";
+  }
+
+  function takeHeld(): Held[] {
+    const taken = held;
+    held = [];
+    return taken;
+  }
+
+  const timer: Timer = clock.every(PERIOD_MS, look);
 
   return {
-    check,
+    look,
+    hold(one) {
+      held.push(one);
+    },
     noteBeat({ sentMs, expired }) {
       const before = lastRenewalSentMs;
       // After a stop the beat may come before any other timer: what happened in between must not be overlooked.
-      const wasShut = !check();
+      const wasShut = look() === "shut";
       lastRenewalSentMs = sentMs;
       isShut = false;
+      look();
       return wasShut || expired || (before !== undefined && sentMs - before >= SUSPICIOUS_GAP_MS);
     },
     close: () => timer.cancel(),

@@ -100,7 +100,7 @@ export interface RegistryNeeds {
   readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;
-  readonly fence: Pick<Fence, "check">;
+  readonly fence: Pick<Fence, "look" | "hold">;
   readonly owners: Pick<Owners, "look">;
 }
 

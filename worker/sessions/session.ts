@@ -64,7 +64,7 @@ export interface SessionNeeds {
   readonly relayKey: Buffer;
   readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  readonly fence: Pick<Fence, "check">;
+  readonly fence: Pick<Fence, "look" | "hold">;
   /** Called once, when nothing more is to be done: closed and written, or lost. */
   readonly onEnded: (session: Session) => void;
 }
@@ -299,11 +299,6 @@ export class Session {
     for (const peer of this.#peers.values()) peer.disconnect();
   }
 
-  /** Whether something may be relayed now; asked before each batch of input or output. */
-  mayAct(): boolean {
-    return this.#needs.fence.check() && !this.#isFenced;
-  }
-
   /**
    * Asks the store whether this worker holds the session still, and tells it what it does not know any more. With `held` it
    * goes on, with `lost` it has ended here. Rejects with `StoreAwayError`.
@@ -428,8 +423,17 @@ export class Session {
     this.#lastActivityMs = this.#needs.clock.nowMs();
     // A tail that was still under way when the peer left or the session ended.
     if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
-    if (this.mayAct()) this.#traffic.take(peer, bytes);
+    const state = this.#isFenced ? "shut" : this.#needs.fence.look();
+    if (state === "open") this.#traffic.take(peer, bytes);
+    else if (state === "undecided") this.#takeLater(peer, bytes);
     else this.#needs.counters.count("worker.messages_dropped", "fenced");
+  }
+
+  #takeLater(peer: Peer, bytes: Buffer): void {
+    this.#needs.fence.hold({
+      run: () => this.#take(peer, bytes),
+      refuse: () => this.#needs.counters.count("worker.messages_dropped", "fenced"),
+    });
   }
 
   #awaitReturn(peer: Peer): void {

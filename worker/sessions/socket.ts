@@ -16,6 +16,7 @@ import type { Counters } from "../../shared/metrics.ts";
 import { taggedId, type WorkerTag } from "../../shared/tag.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
 import { createConnection } from "./connection.ts";
+import type { Fence } from "./fence.ts";
 import { createLine, type Line } from "./line.ts";
 import type { Peer } from "./peer.ts";
 import type { Registry } from "./registry.ts";
@@ -43,6 +44,7 @@ export interface SocketsNeeds {
   readonly counters: Counters;
   readonly log: Log;
   readonly clock: Clock;
+  readonly fence: Pick<Fence, "look" | "hold">;
   readonly settings: Pick<Settings, "maxMessageBytes" | "maxMessagesPerSecond">;
   /** Starts every engine.io id. */
   readonly tag: WorkerTag;
@@ -277,9 +279,8 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       return;
     }
     entry.line.admit();
-    const { session } = verdict;
-    const connection = createConnection(socket, entry.line.ordinal, () => session.mayAct());
-    session.attach(verdict.peer, connection);
+    const connection = createConnection(socket, entry.line.ordinal, needs.fence);
+    verdict.session.attach(verdict.peer, connection);
   }
 
   return {

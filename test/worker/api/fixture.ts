@@ -30,7 +30,7 @@ import type { RawPeer } from "../sessions/raw-peer.ts";
 export const API_KEY = "an api key for tests";
 export const KEYS = deriveKeys(SECRET);
 
-const OPEN_FENCE = { check: () => true };
+const OPEN_FENCE = { look: () => "open" as const, hold() {} };
 
 export interface WorkerOptions {
   readonly store?: StoreFixture;
@@ -122,6 +122,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const sockets = attachSockets({
     ...parts,
     registry,
+    fence: OPEN_FENCE,
     settings: { maxMessageBytes: 1024 * 1024, maxMessagesPerSecond: 500 },
   });
   const serverUrl = options.serverUrl === undefined ? undefined : new URL(options.serverUrl);

@@ -20,25 +20,52 @@ function setUp() {
 it("is open before the first beat, and for 4 s after each", () => {
   const { clock, seen, fence, beat } = setUp();
   clock.advance(60_000);
-  expect(fence.check()).toBe(true);
+  expect(fence.look()).toBe("open");
   expect(beat()).toBe(false);
   clock.advance(3999);
-  expect(fence.check()).toBe(true);
+  expect(fence.look()).toBe("open");
   expect(seen.shut).toBe(0);
 });
 
-it("shuts by itself 4 s after the last beat, once, and stays shut until the next one", () => {
+it("relays nothing from 4 s after the last beat on, shuts by itself before the lease can be over, and stays so until the next beat", () => {
   const { clock, seen, fence, beat } = setUp();
   beat();
   clock.advance(4000);
+  expect(fence.look()).toBe("undecided");
+  clock.advance(749);
+  expect(fence.look()).toBe("undecided");
+  expect(seen.shut).toBe(0);
+  clock.advance(1);
+  expect(fence.look()).toBe("shut");
   expect(seen.shut).toBe(1);
   seen.isStoreAwayForAll = true;
-  expect(fence.check()).toBe(false);
+  expect(fence.look()).toBe("shut");
   clock.advance(10_000);
   expect(seen.shut).toBe(1);
   // Others may have acted meanwhile.
   expect(beat()).toBe(true);
-  expect(fence.check()).toBe(true);
+  expect(fence.look()).toBe("open");
+});
+
+it("does what was held, in order, when balancers find out in time that the store is away for all, and refuses it otherwise", () => {
+  const { clock, seen, fence, beat } = setUp();
+  const done: string[] = [];
+  const hold = (what: string) =>
+    fence.hold({ run: () => done.push(what), refuse: () => done.push(`not ${what}`) });
+  beat();
+  clock.advance(4100);
+  hold("one");
+  hold("two");
+  seen.isStoreAwayForAll = true;
+  clock.advance(250);
+  expect(done).toEqual(["one", "two"]);
+  beat();
+  seen.isStoreAwayForAll = false;
+  clock.advance(4100);
+  hold("three");
+  clock.advance(1000);
+  expect(done).toEqual(["one", "two", "not three"]);
+  expect(seen.shut).toBe(1);
 });
 
 it("stays open while every balancer says that the store is away, and asks for each session when the lease had expired", () => {
@@ -46,7 +73,7 @@ it("stays open while every balancer says that the store is away, and asks for ea
   beat();
   seen.isStoreAwayForAll = true;
   clock.advance(60_000);
-  expect(fence.check()).toBe(true);
+  expect(fence.look()).toBe("open");
   expect(beat(true)).toBe(true);
   expect(seen.shut).toBe(0);
 });
@@ -58,9 +85,9 @@ it("stays open for 3 s after the balancers have heard of the store again, so tha
   clock.advance(10_000);
   seen.isStoreAwayForAll = false;
   clock.advance(2750);
-  expect(fence.check()).toBe(true);
+  expect(fence.look()).toBe("open");
   clock.advance(250);
-  expect(fence.check()).toBe(false);
+  expect(fence.look()).toBe("shut");
   expect(seen.shut).toBe(1);
 });
 

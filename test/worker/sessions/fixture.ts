@@ -98,7 +98,7 @@ export interface WorkerOptions {
   readonly settings?: Partial<Limits>;
   readonly ring?: () => Ring;
   /** Whether it may relay now; by default always. */
-  readonly fence?: Fence["check"];
+  readonly fence?: () => boolean;
   /** What the port of another worker says; by default each answers. */
   readonly owners?: Owners["look"];
 }
@@ -162,6 +162,10 @@ export async function startWorker(
   const self = { id: (options.id ?? "worker-1") as WorkerId, incarnation: newIncarnation() };
   const tokens = createTokens({ key: KEYS.token, clock, store });
   const ring = createRing([{ id: self.id, weight: 1 }], KEYS.ring);
+  const fence: Pick<Fence, "look" | "hold"> = {
+    look: () => ((options.fence?.() ?? true) ? "open" : "shut"),
+    hold() {},
+  };
   const registry = createRegistry({
     store,
     clock,
@@ -172,11 +176,11 @@ export async function startWorker(
     settings,
     self,
     ring: options.ring ?? (() => ring),
-    fence: { check: options.fence ?? (() => true) },
+    fence,
     owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);
-  const sockets = attachSockets({ registry, tokens, counters, log, clock, settings, tag });
+  const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
   const record = memberRecord(self);
   await store.announce(record);
   const http = createServer((req, res) => sockets.handleRequest(req, res));
