@@ -17,6 +17,7 @@ import {
 } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
 import { CLUSTER_SECRET, type Cluster, type Member, sees } from "../support/cluster.ts";
+import { runCommand } from "../support/command.ts";
 import { openLine } from "../support/cut.ts";
 import { person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
@@ -79,8 +80,10 @@ test("three workers more take new sessions, and no live one moves", async () => 
 
 test("a worker is killed three times over: its peers are back within seconds, as who they were", async () => {
   const recoveries: Recovery[] = [];
+  let last: readonly Team[] = [];
   for (let round = 0; round < 3; round++) {
     const { worker, teams } = await churn.busiest();
+    last = teams;
     const killedMs = performance.now();
     await worker.kill();
     recoveries.push(await churn.recovery(teams, killedMs));
@@ -88,6 +91,7 @@ test("a worker is killed three times over: its peers are back within seconds, as
     await churn.replace(worker);
   }
   expectSoon("a worker is killed", recoveries, { p50Ms: 3500, p99Ms: 7000 });
+  await expectHistory(last[0] as Team);
 }, 90_000);
 
 test("two of three workers are killed at once: all sessions go on at the third", async () => {
@@ -323,6 +327,23 @@ async function expectToHaveLetGo(
   expect(counters["worker.fenced"]).toBeGreaterThanOrEqual(1);
   expect(counters["worker.messages_delivered"] ?? 0).toBe(delivered);
   for (const { owner } of await churn.records(teams)) expect(owner).not.toBe(worker.id);
+}
+
+/** The history says who has the session now, since which epoch, and why it moved there. */
+async function expectHistory({ sessionId }: Team): Promise<void> {
+  const env = { CT_REDIS_URL: cluster.redisUrl };
+  const { stdout } = await runCommand(["events", "--session", sessionId, "--json"], env);
+  const events = stdout
+    .trimEnd()
+    .split("\n")
+    .map(
+      (line) => JSON.parse(line) as { kind: string; worker: string; epoch: number; cause: string },
+    );
+  expect(events[0]?.kind).toBe("created");
+  const { owner, epoch } = await churn.recordOf(sessionId);
+  const moved = events.findLast(({ kind }) => kind === "resumed");
+  expect(moved).toMatchObject({ worker: owner, epoch: Number(epoch) });
+  expect(["refused", "lease-gone"]).toContain(moved?.cause);
 }
 
 /** Says the figures to whoever reads the log. */

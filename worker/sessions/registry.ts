@@ -295,9 +295,8 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     }
     const { seen, evidence, incarnation } = await needs.owners.look(resumed.owner);
     const step = decideClaim("elsewhere", seen);
-    if (step !== "insist" || evidence === undefined || incarnation === undefined) {
-      return { resumed, step };
-    }
+    if (step !== "insist") return { resumed, step };
+    if (evidence === undefined || incarnation === undefined) return { resumed, step: "wait" };
     const insisted = await store.resumeSession({ ...claimant, evidence, evidenceOf: incarnation });
     return { resumed: insisted, step: decideClaim(insisted.outcome, "silent") };
   }
@@ -441,7 +440,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       for (const session of live) session.fence();
       if (live.length > 0) {
         counters.count("worker.fenced");
-        log.error(
+        log.warn(
           { sessions: live.length },
           "the lease could not be renewed in time, and others can take the sessions over: nothing is relayed until the store says whose they are",
         );
