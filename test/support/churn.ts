@@ -38,8 +38,8 @@ export interface Churn {
   teamsOf(worker: Member): Promise<Team[]>;
   /** Waits for the people of `teams` (all of them typing) from `sinceMs` on; they are typing again afterwards. */
   recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery>;
-  /** Starts a worker in the place of one that has ended, under its name. */
-  replace(worker: Member): Promise<void>;
+  /** Starts a worker in the place of each that has ended, under its name. */
+  replace(...workers: readonly Member[]): Promise<void>;
   /** Stops typing, and resolves with how many messages the worker has delivered when that does not change any more. */
   quietDeliveries(worker: Member): Promise<number>;
   /** Stops the worker with the most teams for `forMs`, while people type, and lets it go on. */
@@ -128,9 +128,9 @@ export async function startChurn(options: {
     teamsOf,
     recovery,
     quietDeliveries,
-    async replace(worker) {
-      cluster.workers.splice(cluster.workers.indexOf(worker), 1);
-      await cluster.addWorker({ env: { CT_WORKER_ID: worker.id } });
+    async replace(...workers) {
+      for (const worker of workers) cluster.workers.splice(cluster.workers.indexOf(worker), 1);
+      for (const { id } of workers) await cluster.addWorker({ env: { CT_WORKER_ID: id } });
       for (const balancer of cluster.balancers) await sees(balancer, cluster.workers.length);
     },
     async stopBusiest(forMs) {
