@@ -4,6 +4,7 @@
  */
 import { expect, onTestFinished, test } from "vitest";
 import type { Client } from "../support/clients.ts";
+import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import {
   documentsEqual,
@@ -88,9 +89,17 @@ test("a killed worker comes back under its name, and its sessions go on; those o
   await documentsEqual(mine.session.everybody, ["meanwhile"]);
   await everybodyHears(mine.session.host, mine.session.guests, "we are back");
   expect(whatPeopleKnow(mine.session)).toEqual(before);
-  const workers = await dutiesOf(edge);
+  // Its people may be back before it is: the other worker was told that it had ended.
+  const workers = await until("it is up again", async () => {
+    const seen = await dutiesOf(edge);
+    return seen.every(({ pid }) => pid !== mine.worker.pid) && seen;
+  });
   expect(workers.map((worker) => worker.id)).toEqual(["worker-1", "worker-2"]);
   const again = workers.find((worker) => worker.id === mine.worker.id);
+  const history = await runCommand(["events", "--session", mine.session.sessionId, "--json"], {
+    CT_DATA_DIR: edge.dataDir,
+  });
+  expect(history.stdout).toMatch(/"kind":"resumed".*"cause":"(exited|restarted)"/);
   // Whichever was first: the worker that came back, or the other one, which was told that it had ended.
   expect(workers.flatMap((worker) => worker.sessionIds)).toContain(mine.session.sessionId);
   expect(again?.pid).not.toBe(mine.worker.pid);
