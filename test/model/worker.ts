@@ -150,7 +150,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     network.answer(place, address, ({ proof, asker, store: seen }) => {
       if (proofs.judge(requestOf({ [EDGE_FIELD]: proof })) === "other") return "not meant";
       hearsay.note(asker, seen);
-      return fence.check() ? "well" : "unwell";
+      return fence.look() === "shut" ? "unwell" : "well";
     });
     await lease.start();
     await view.start();
@@ -244,7 +244,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   function serveSocket(stream: Stream, token: RoomToken): void {
     let isOpen = true;
     let events: ConnectionEvents | undefined;
-    let unsent: readonly Parcel[] = [];
+    let unsent: Parcel[] = [];
     const own = ++ordinal;
 
     function close(): void {
@@ -252,6 +252,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       isOpen = false;
       stream.destroy();
       events?.closed(unsent);
+      unsent = [];
     }
 
     const reader = createFrameReader(({ kind, body }) => {
@@ -277,6 +278,22 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     }
     beat();
 
+    /** As connection.ts does at the end of a turn. */
+    function writeUnsent(session: Session): void {
+      if (unsent.length === 0) return;
+      // When it finds that it is shut, this connection is closed within the question, and what is unsent goes back.
+      const state = fence.look();
+      if (state === "undecided") fence.hold({ run: () => writeUnsent(session), refuse() {} });
+      if (state !== "open") return;
+      const parcels = unsent;
+      unsent = [];
+      for (const { head, content } of parcels) {
+        watch.relayed(life, session.id, session.epoch);
+        const bytes = content === undefined ? head : Buffer.concat([head, content]);
+        stream.write([writeFrame("message", bytes, session.epoch)]);
+      }
+    }
+
     function connectionOf(session: Session): Connection {
       return {
         ordinal: own,
@@ -286,14 +303,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
         },
         send(parcel) {
           if (!isOpen) return;
-          // When it may not be written, this connection is closed within the question, and the parcel goes back.
-          unsent = [parcel];
-          if (!session.mayAct()) return;
-          unsent = [];
-          watch.relayed(life, session.id, session.epoch);
-          const { head, content } = parcel;
-          const bytes = content === undefined ? head : Buffer.concat([head, content]);
-          stream.write([writeFrame("message", bytes, session.epoch)]);
+          unsent.push(parcel);
+          writeUnsent(session);
         },
         close,
         end() {
