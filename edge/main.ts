@@ -5,6 +5,7 @@
 import { Command, Option } from "commander";
 import { settingOptions } from "../shared/config.ts";
 import { VERSION } from "../shared/version.ts";
+import { checkCommand } from "./commands/check.ts";
 import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { licenseCommand } from "./commands/license.ts";
@@ -38,6 +39,7 @@ const program = new Command("ct-edge")
   .addCommand(psCommand())
   .addCommand(logsCommand())
   .addCommand(licenseCommand())
+  .addCommand(checkCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 for (const command of processCommands()) program.addCommand(command);
 await program.parseAsync();

@@ -6,7 +6,7 @@
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../shared/clock.ts";
-import { readSettings, SettingError, type Settings, unknownSettings } from "../shared/config.ts";
+import { readSettings, type Settings, unknownSettings } from "../shared/config.ts";
 import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog } from "../shared/log.ts";
 import { createCounters } from "../shared/metrics.ts";
@@ -19,6 +19,7 @@ import { endRunningEdge } from "./ask-edge.ts";
 import { keepCertificate } from "./certificate.ts";
 import { type ControlRequest, type EdgeState, openControl } from "./control.ts";
 import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "./edge-file.ts";
+import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
 import { fail } from "./fail.ts";
 import { createLineWriter } from "./line-writer.ts";
 import { openLogFile } from "./log-file.ts";
@@ -224,17 +225,13 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
 }
 
 function readEdgeSettings(flags: Record<string, unknown>): Settings {
-  // People who try it on one machine can sign in without further set-up; the summary says so.
-  const defaults = { loginSimple: true };
-  const settings = readSettings({ role: "edge", env: process.env, flags, defaults });
-  checkPorts(settings);
-  if ((settings.tlsCert.length === 0) !== (settings.tlsKey.length === 0)) {
-    const [set, missing] =
-      settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
-    throw new SettingError(
-      `${set} is set without ${missing}; set both, or none for a self-signed one`,
-    );
-  }
+  const settings = readSettings({
+    role: "edge",
+    env: process.env,
+    flags,
+    defaults: EDGE_DEFAULTS,
+  });
+  checkEdgeSettings(settings);
   return settings;
 }
 
@@ -256,15 +253,6 @@ async function completeSettings(
     secret,
     ...(made && { tlsCert: [made.cert], tlsKey: [made.key] }),
   };
-}
-
-/** Throws `SettingError` when there are no ports for so many workers. */
-function checkPorts(settings: Pick<Settings, "workerPort" | "workerCount">): void {
-  const lastPort = settings.workerPort + settings.workerCount - 1 + 1000;
-  if (lastPort <= 65_535) return;
-  throw new SettingError(
-    `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
-  );
 }
 
 /** What runs, for programs: pids and ports. */

@@ -66,24 +66,50 @@ export function settingsTable(): string {
  * Reads all settings of `role`. `flags` are commander's parsed options, `defaults` replaces defaults of the schema (the
  * one-machine start turns simple login on). Throws `SettingError`.
  */
-export function readSettings(from: {
-  role: Role;
-  env: Readonly<Record<string, string | undefined>>;
-  flags?: Readonly<Record<string, unknown>>;
-  defaults?: Partial<Settings>;
-}): Settings {
+export function readSettings(from: SettingsSource): Settings {
+  const { settings, problems } = collectSettings(from);
+  const [first] = problems;
+  if (first !== undefined) throw new SettingError(first);
+  return settings;
+}
+
+/** Where settings come from. */
+export interface SettingsSource {
+  readonly role: Role;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly defaults?: Partial<Settings>;
+}
+
+/** As `readSettings`, but with every problem; a setting that has one has its default. Never throws `SettingError`. */
+export function collectSettings(from: SettingsSource): {
+  readonly settings: Settings;
+  readonly problems: readonly string[];
+} {
   const flags = from.flags ?? {};
-  const file = readConfigFile(flags["config"]);
+  const problems: string[] = [];
+  const attempt = <T>(look: () => T, otherwise: T): T => {
+    try {
+      return look();
+    } catch (error) {
+      if (!(error instanceof SettingError)) throw error;
+      problems.push(error.message);
+      return otherwise;
+    }
+  };
+  const file = attempt(() => readConfigFile(flags["config"]), {});
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
-    const fallback = from.defaults?.[name] ?? setting.default;
-    const found = setting.roles.includes(from.role)
-      ? findValue(name, setting, flags, from.env, file)
-      : undefined;
-    settings[name] =
-      found === undefined ? fallback : parseValue(setting, found.value, found.origin);
+    const fallback: unknown = from.defaults?.[name] ?? setting.default;
+    const look = (): unknown => {
+      const found = setting.roles.includes(from.role)
+        ? findValue(name, setting, flags, from.env, file)
+        : undefined;
+      return found === undefined ? fallback : parseValue(setting, found.value, found.origin);
+    };
+    settings[name] = attempt(look, fallback);
   }
-  return Object.freeze(settings) as Settings;
+  return { settings: Object.freeze(settings) as Settings, problems };
 }
 
 /**

@@ -1,0 +1,88 @@
+/**
+ * `ct-edge check`: everything that is wrong with the settings, at once, without starting anything.
+ */
+import { Command, Option } from "commander";
+import {
+  collectSettings,
+  type Settings,
+  settingOptions,
+  settingsOf,
+  shownValue,
+  unknownSettings,
+} from "../../shared/config.ts";
+import { describeError } from "../../shared/errors.ts";
+import { findLicense } from "../../shared/license-file.ts";
+import { parseWorkerNetworks } from "../../shared/membership/admission.ts";
+import { parseNetworks } from "../../shared/networks.ts";
+import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import { checkEdgeSettings, EDGE_DEFAULTS } from "../edge-settings.ts";
+import { fail } from "../fail.ts";
+import { print } from "./command.ts";
+
+const ROLES = ["edge", "balancer", "worker"] as const;
+type CheckedRole = (typeof ROLES)[number];
+
+export function checkCommand(): Command {
+  const command = new Command("check")
+    .description("Says all that is wrong with the settings, without starting anything.")
+    .allowExcessArguments(false)
+    .addOption(
+      new Option("--role <role>", "For which program they are.")
+        .choices([...ROLES])
+        .default("edge"),
+    )
+    .action(async (flags: Record<string, unknown> & { role: CheckedRole }) => {
+      try {
+        const { out, problems } = check(flags.role, process.env, flags);
+        await print(out);
+        for (const problem of problems) process.stderr.write(`ct-edge: ${problem}\n`);
+        process.exit(problems.length === 0 ? 0 : 1);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  const known = new Set(command.options.map(({ long }) => long));
+  for (const role of ROLES) {
+    for (const option of settingOptions(role)) {
+      if (known.has(option.long)) continue;
+      known.add(option.long);
+      command.addOption(option);
+    }
+  }
+  return command;
+}
+
+/** What would be used, and what a start would fail for. Secrets are not shown. */
+export function check(
+  role: CheckedRole,
+  env: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, unknown>>,
+): { readonly out: string; readonly problems: readonly string[] } {
+  const defaults = role === "edge" ? EDGE_DEFAULTS : {};
+  const { settings, problems: found } = collectSettings({ role, env, flags, defaults });
+  const problems = [...found, ...problemsOf(role, settings)];
+  const lines = settingsOf(role).map(
+    ([name, setting]) => `${setting.env.padEnd(32)}${shownValue(setting, settings[name])}`,
+  );
+  const unknown = unknownSettings(env).map((name) => `! ${name} is not a setting`);
+  return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems };
+}
+
+/** What only shows when values are looked into, or at each other. */
+function problemsOf(role: CheckedRole, settings: Settings): string[] {
+  const looks: (() => unknown)[] = [
+    () => parseNetworks("CT_TRUSTED_PROXIES", settings.trustedProxies),
+    () => parseWorkerNetworks(settings.workerNetworks),
+    () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),
+    () => findLicense(settings),
+    ...(role === "edge" ? [() => checkEdgeSettings(settings)] : []),
+  ];
+  return looks.flatMap((look) => {
+    try {
+      look();
+      return [];
+    } catch (error) {
+      return [describeError(error)];
+    }
+  });
+}
