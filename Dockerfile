@@ -7,9 +7,9 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 FROM ${NODE_IMAGE} AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Not `npm ci`, and no install scripts: docs/adr/0003.
+# Not `npm ci`, and no install scripts: docs/adr/0003. What is optional there is compiled, and not used.
 RUN --mount=type=cache,target=/root/.npm \
-    npm install --no-save --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+    npm install --no-save --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund --loglevel=error
 
 # --- what tsc makes of the sources ---
 FROM packages AS build
@@ -30,7 +30,14 @@ RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
  && ln -s /app/dist/balancer/main.js /usr/local/bin/ct-balancer \
  && ln -s /app/dist/worker/main.js /usr/local/bin/ct-worker \
  && ln -s /app/dist/edge/make-secret.js /usr/local/bin/ct-secret \
- && install -d -o node -g node -m 0700 /var/lib/codetogether /secret
+ && install -d -o node -g node -m 0700 /var/lib/codetogether /secret \
+ && install -d -o node -g node /var/log/codetogether /opt/codetogether /var/log/nginx \
+ && ln -s /app/dist /opt/codetogether/runtime \
+ && ln -s /var/lib/codetogether/forever /opt/codetogether/.forever \
+ && ln -s /var/log/codetogether/access.log /var/log/codetogether/error.log /var/log/nginx/
+# Where operators' scripts look: the paths of the product that came before.
+COPY deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/
+COPY deploy/image/forever /usr/local/bin/forever
 COPY package.json LICENSE ./
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
@@ -46,4 +53,4 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "/app/deploy/healthy.mjs"]
 # Not the base's entrypoint, a shell script: the program itself gets the signals.
 ENTRYPOINT []
-CMD ["ct-edge"]
+CMD ["ct-edge", "start", "--log-dir", "/var/log/codetogether"]

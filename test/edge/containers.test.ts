@@ -2,7 +2,7 @@
  * What the image and docker-compose.yml rely on, as far as it shows without a container engine.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,35 @@ test("every variable that compose and the image set is a setting", () => {
   const used = `${read("docker-compose.yml")}${read("Dockerfile")}`.match(/\bCT_[A-Z_]+/g) ?? [];
   expect(used).not.toEqual([]);
   expect(used.filter((name) => !allowed.has(name))).toEqual([]);
+});
+
+test("every variable of the Kubernetes manifests is a setting", () => {
+  const known = new Set(Object.values(SETTINGS).map(({ env }) => env as string));
+  const folder = "deploy/kubernetes";
+  const files = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" });
+  const text = files
+    .filter((file) => file.endsWith(".yaml"))
+    .map((file) => read(join(folder, file)))
+    .join("");
+  const used = text.match(/\bCT_[A-Z_]+/g) ?? [];
+  expect(used).not.toEqual([]);
+  expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test("the image has the paths that operators' scripts look for", () => {
+  const image = read("Dockerfile");
+  for (const path of [
+    "/opt/codetogether/runtime",
+    "/opt/codetogether/.forever",
+    "/var/log/codetogether/access.log /var/log/codetogether/error.log /var/log/nginx/",
+    "deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/",
+    "deploy/image/forever /usr/local/bin/forever",
+  ]) {
+    expect(image).toContain(path);
+  }
+  for (const script of ["start-codetogether", "forever"]) {
+    expect(statSync(join(ROOT, "deploy/image", script)).mode & 0o111).toBe(0o111);
+  }
 });
 
 test("what the image copies exists, and its build may see it", () => {
