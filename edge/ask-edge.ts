@@ -139,10 +139,18 @@ function isSameProcess({ pid, started }: EdgeFile): boolean {
   return stat !== undefined && stat.state !== "Z" && stat.started === started;
 }
 
+/** Resolves when the edge and its processes are gone, which hold the ports; they end by themselves when the edge does. */
 async function gone(file: EdgeFile, clock: Clock): Promise<void> {
   // Timers of the clock keep no process alive.
   const alive = setInterval(() => {}, 1000);
   const endMs = clock.nowMs() + STOP_MS;
-  while (isSameProcess(file) && clock.nowMs() < endMs) await sleep(clock, POLL_MS);
+  const children = [file.balancer, ...(file.workers ?? [])].map((child) => child?.pid);
+  const isAnyLeft = (): boolean => isSameProcess(file) || children.some(isRunning);
+  while (isAnyLeft() && clock.nowMs() < endMs) await sleep(clock, POLL_MS);
   clearInterval(alive);
+}
+
+function isRunning(pid: number | undefined): boolean {
+  const stat = pid === undefined ? undefined : readStat(pid);
+  return stat !== undefined && stat.state !== "Z";
 }

@@ -11,6 +11,8 @@ const schema = z.object({
   /** When the system started it, to tell a pid that is used again; missing where there is no /proc. */
   started: z.string().optional(),
   controlSocket: z.string(),
+  balancer: z.object({ pid: z.number().optional() }).optional(),
+  workers: z.array(z.object({ pid: z.number().optional() })).optional(),
 });
 
 export type EdgeFile = z.infer<typeof schema>;
