@@ -14,6 +14,7 @@ import { logsCommand } from "./commands/logs.ts";
 import { processCommands } from "./commands/processes.ts";
 import { psCommand } from "./commands/ps.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
+import { workerCommand } from "./commands/worker-command.ts";
 import { runEdge } from "./start-edge.ts";
 
 const start = new Command("start")
@@ -40,6 +41,9 @@ const program = new Command("ct-edge")
   .addCommand(logsCommand())
   .addCommand(licenseCommand())
   .addCommand(checkCommand())
+  .addCommand(workerCommand("suspend"))
+  .addCommand(workerCommand("drain"))
+  .addCommand(workerCommand("resume"))
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 for (const command of processCommands()) program.addCommand(command);
 await program.parseAsync();

@@ -331,6 +331,14 @@ export const METRICS = {
     meaning:
       "from the question whose a session is to its being served here, for those taken up again",
   },
+  "worker.sessions_drained": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "sessions that a drain was to hand over, by what came of it",
+    tag: "outcome",
+    values: ["handed", "kept", "gone", "nobody"],
+  },
   "worker.sessions_closed": {
     scope: "worker",
     kind: "counter",

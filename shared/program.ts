@@ -8,13 +8,19 @@ import { isWorkerId, type WorkerId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
 /**
- * Calls `stop` once, with the reason. A process that the edge started ends when the edge says so or is gone; Ctrl-C
+ * Calls `stop` once, with the reason, and `again` each time it is asked once more: then it shall not take its time. A process that the edge started ends when the edge says so or is gone; Ctrl-C
  * reaches the whole process group, and then it waits for the edge, which stops it in order.
  */
-export function stopOnRequest(stop: (why: string) => Promise<void>): void {
+export function stopOnRequest(
+  stop: (why: string) => Promise<void>,
+  again: () => void = () => {},
+): void {
   let stopping = false;
   const once = (why: string): void => {
-    if (stopping) return;
+    if (stopping) {
+      again();
+      return;
+    }
     stopping = true;
     stop(why).catch((error: unknown) => fail(error));
   };

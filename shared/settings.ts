@@ -503,6 +503,28 @@ export const SETTINGS = {
     why: "Time for a client to finish the TLS handshake.",
   },
 
+  // --- leaving ---
+  drainDelayMs: {
+    env: "CT_DRAIN_DELAY_MS",
+    type: "number",
+    default: 1000,
+    min: 0,
+    max: 600_000,
+    unit: "ms",
+    roles: ["edge", "worker"],
+    why: "Before a worker hands its sessions over: balancers have so long to see that it takes nothing new.",
+  },
+  drainTimeoutMs: {
+    env: "CT_DRAIN_TIMEOUT_MS",
+    type: "number",
+    default: 60_000,
+    min: 0,
+    max: 86_400_000,
+    unit: "ms",
+    roles: ["edge", "worker"],
+    why: "Time for a worker that is stopped to hand its sessions over; what is left then is taken over by others.",
+  },
+
   // --- logs ---
   logDir: {
     env: "CT_LOG_DIR",

@@ -1,22 +1,32 @@
 /**
- * What this worker does when an operator asks it to, and the state that comes of it.
+ * What this worker does with new sessions and with those it has, as operators ask it, and as it does itself at its end.
  */
 import type { CommandAnswer, EdgeCommand } from "../shared/control/command.ts";
 import type { WorkerState } from "../shared/membership/member.ts";
+import type { Drain } from "./drain.ts";
 import type { Registry } from "./sessions/registry.ts";
 
 export interface Standing {
   /** What the worker's record says. */
   readonly state: WorkerState;
+  /** Sessions that a drain under way has still to hand over; undefined when there is none. */
+  readonly draining: number | undefined;
   obey(command: EdgeCommand): Promise<CommandAnswer>;
+  /** Hands all sessions over, or joins a drain that is under way. Resolves when it is over. */
+  drain(): Promise<void>;
 }
 
 export function createStanding(needs: {
-  readonly registry: Pick<Registry, "live">;
+  readonly registry: Pick<Registry, "live" | "load">;
   /** Writes the record with the new state, so that balancers see it at once. */
   readonly refresh: () => Promise<void>;
+  /** Begins to hand sessions over. */
+  readonly startDrain: () => Drain;
+  /** Whether another worker takes sessions now. */
+  readonly hasHeir: () => boolean;
 }): Standing {
   let state: WorkerState = "up";
+  let drain: Drain | undefined;
 
   async function become(next: WorkerState, message: string): Promise<CommandAnswer> {
     state = next;
@@ -24,18 +34,58 @@ export function createStanding(needs: {
     return { outcome: "done", message };
   }
 
+  async function beginDrain(): Promise<Drain> {
+    if (drain !== undefined) return drain;
+    state = "draining";
+    const begun = needs.startDrain();
+    drain = begun;
+    void begun.over.then(() => {
+      if (drain === begun) drain = undefined;
+    });
+    await needs.refresh();
+    return begun;
+  }
+
+  function stopDrain(): void {
+    drain?.stop();
+    drain = undefined;
+  }
+
+  async function drainAsAsked(): Promise<CommandAnswer> {
+    if (drain !== undefined) {
+      return { outcome: "done", message: `it drains already; ${drain.left} sessions are left` };
+    }
+    const { sessions } = needs.registry.load;
+    if (sessions > 0 && !needs.hasHeir()) {
+      return {
+        outcome: "refused",
+        message: `no other worker takes sessions, and ${sessions} are here; start one or resume one first`,
+      };
+    }
+    await beginDrain();
+    return { outcome: "done", message: `${sessions} sessions go to other workers` };
+  }
+
   return {
     get state() {
       return state;
     },
+    get draining() {
+      return drain?.left;
+    },
+    async drain() {
+      await (await beginDrain()).over;
+    },
     async obey(command) {
       switch (command.kind) {
         case "suspend":
+          stopDrain();
           return become("suspended", "it keeps its sessions and gets no new ones");
         case "resume":
+          stopDrain();
           return become("up", "it takes new sessions");
         case "drain":
-          return { outcome: "refused", message: "this version cannot hand sessions over yet" };
+          return drainAsAsked();
         case "end-session": {
           const session = needs.registry.live(command.sessionId);
           if (session === undefined) {

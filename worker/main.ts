@@ -35,15 +35,18 @@ import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
 import { openClients } from "./clients/clients.ts";
-import { createStanding } from "./commands.ts";
+import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
+import { startDrain } from "./drain.ts";
+import { createHandOvers, sendBaggage, sendWord } from "./hand-over.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createLicenseGate } from "./license.ts";
 import { createTokens } from "./login/tokens.ts";
 import { measureWorker } from "./measure.ts";
 import { createProofs } from "./proofs.ts";
 import { createWorkerServer } from "./server.ts";
+import { createLuggage } from "./sessions/baggage.ts";
 import { createFence } from "./sessions/fence.ts";
 import { createOwnerProbe, createOwners } from "./sessions/owners.ts";
 import { startReaper } from "./sessions/reaper.ts";
@@ -101,10 +104,22 @@ async function startWorker(settings: Settings): Promise<void> {
     await shutdown.run(STOP_DEADLINE_MS);
     process.exit(status);
   };
+  let stopNow = (): void => {};
+  const askedAgain = new Promise<void>((resolve) => {
+    stopNow = resolve;
+  });
+  /** Set when there is something to hand over. */
+  let drainFirst: (() => Promise<void>) | undefined;
   stopOnRequest(async (why) => {
     log.info({ why }, "stopping");
+    const isAlone = settings.storeSocket !== undefined;
+    // An edge that stops as a whole has nowhere to hand its sessions to: they wait in its journal.
+    if (!isAlone && drainFirst !== undefined) {
+      phase = "stopping";
+      await Promise.race([drainFirst(), askedAgain]);
+    }
     await stop(0);
-  });
+  }, stopNow);
 
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "worker"));
   const self = { id, incarnation: newIncarnation(), secretFingerprint: keys.fingerprint };
@@ -147,6 +162,7 @@ async function startWorker(settings: Settings): Promise<void> {
 
   const tag = workerTag(self.id, self.incarnation);
   const tokens = createTokens({ key: keys.token, clock, store });
+  const luggage = createLuggage({ clock });
   const registry: Registry = createRegistry({
     store,
     clock,
@@ -159,6 +175,7 @@ async function startWorker(settings: Settings): Promise<void> {
     ring: () => view.ring,
     fence,
     owners,
+    luggage,
   });
   const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
   const serverUrl = readServerUrl(settings.serverUrl);
@@ -230,6 +247,7 @@ async function startWorker(settings: Settings): Promise<void> {
     proofs,
     hearsay,
     fence,
+    handOvers: createHandOvers({ luggage, registry, isOpen: () => standing.state === "up" }),
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
     clock,
     log,
@@ -264,7 +282,25 @@ async function startWorker(settings: Settings): Promise<void> {
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
 
-  const standing = createStanding({ registry, refresh: () => lease.refresh() });
+  const standing: Standing = createStanding({
+    registry,
+    refresh: () => lease.refresh(),
+    hasHeir: () => view.workers.some((other) => other.id !== self.id && other.state === "up"),
+    startDrain: () =>
+      startDrain({
+        self: self.id,
+        registry,
+        view,
+        clock,
+        log,
+        counters,
+        sendBaggage: (to, sessionId, baggage) => sendBaggage(keys.edge, to, sessionId, baggage),
+        sendWord: (to, sessionId) => sendWord(keys.edge, to, sessionId),
+        delayMs: settings.drainDelayMs,
+        timeoutMs: settings.drainTimeoutMs,
+        random: Math.random,
+      }),
+  });
   const lease = createLease({
     store,
     clock,
@@ -318,6 +354,11 @@ async function startWorker(settings: Settings): Promise<void> {
   // It may have been asked to stop meanwhile.
   if (phase !== "starting") return;
   phase = "running";
+  drainFirst = async () => {
+    // Long polls are asked again, and then answered elsewhere.
+    api.releasePolls();
+    await standing.drain();
+  };
   log.info({ port, statusPort }, "listening");
   reportReady({ port, statusPort });
 }

@@ -32,6 +32,7 @@ import {
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
 import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import { type HandOvers, isHandOver } from "./hand-over.ts";
 import type { Hearsay } from "./hearsay.ts";
 import type { Proofs } from "./proofs.ts";
 import type { Fence } from "./sessions/fence.ts";
@@ -58,6 +59,7 @@ interface Needs {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly handOvers: HandOvers;
   /** A client has so long to send a head; default 10 s. */
   readonly headTimeoutMs?: number;
 }
@@ -154,6 +156,8 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
   } else if (isProbe(needs, req)) {
     // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
     res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
+  } else if (isHandOver(req)) {
+    await needs.handOvers.take(req, res);
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {

@@ -39,15 +39,21 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
   readonly description: string;
   /** Options beyond `--json` and those that say where the store is. */
   readonly options?: readonly Option[];
-  readonly ask: (visit: Visit, flags: Flags) => Promise<Answer>;
+  /** What it is about, when it takes one. */
+  readonly argument?: { readonly name: string; readonly description: string };
+  /** `about` is the argument. */
+  readonly ask: (visit: Visit, flags: Flags, about: string) => Promise<Answer>;
 }): Command {
   const command = new Command(needs.name)
     .description(needs.description)
     .allowExcessArguments(false)
-    .action(async (flags: Flags & Record<string, unknown>) => {
+    // Commander gives the argument first, when there is one, then the flags.
+    .action(async (...given: readonly unknown[]) => {
+      const about = needs.argument === undefined ? "" : String(given[0]);
+      const flags = given[needs.argument === undefined ? 0 : 1] as Flags & Record<string, unknown>;
       try {
         const settings = readSettings({ role: "command", env: process.env, flags });
-        const answer = await visitStore(settings, (visit) => needs.ask(visit, flags));
+        const answer = await visitStore(settings, (visit) => needs.ask(visit, flags, about));
         if (answer.note !== undefined) process.stderr.write(`ct-edge: ${answer.note}\n`);
         await print(answer.out);
         process.exit(0);
@@ -55,6 +61,9 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
         fail(error);
       }
     });
+  if (needs.argument !== undefined) {
+    command.argument(needs.argument.name, needs.argument.description);
+  }
   for (const option of needs.options ?? []) command.addOption(option);
   command.addOption(new Option("--json", "Print JSON, for programs."));
   for (const option of storeOptions()) command.addOption(option);

@@ -24,6 +24,7 @@ import { type Answer, misdirectedAnswer, WRONG_WORKER } from "../../worker/api/a
 import { createHearsay } from "../../worker/hearsay.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createProofs } from "../../worker/proofs.ts";
+import { createLuggage } from "../../worker/sessions/baggage.ts";
 import { createFence } from "../../worker/sessions/fence.ts";
 import type { Parcel } from "../../worker/sessions/outgoing.ts";
 import { createOwners } from "../../worker/sessions/owners.ts";
@@ -99,6 +100,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     ring: () => view.ring,
     fence,
     owners,
+    luggage: createLuggage({ clock }),
   });
   const url = `http://${address}`;
   const proofs = createProofs({
@@ -306,6 +308,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
           unsent.push(parcel);
           writeUnsent(session);
         },
+        // Parting is of no time here: the other side has read all that was written.
+        leave: close,
         close,
         end() {
           if (!isOpen) return;

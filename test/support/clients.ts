@@ -88,8 +88,12 @@ export class Client {
    * when there is a connection again: whoever waits then for a worker is not back yet.
    */
   readonly servedMs: number[] = [];
+  /** When it was cut off from its session, each time, on the same clock. */
+  readonly lostMs: number[] = [];
   /** Whether it is in its session now. */
   isServed = false;
+  /** What it said to everybody, in order. */
+  readonly spoken: string[] = [];
   /** The connection was given up for good. */
   disconnected = false;
   /** Failures that the package let go: a document update for somebody who has just left. */
@@ -181,6 +185,7 @@ export class Client {
 
   /** Says something to everybody in the session (an encrypted broadcast). */
   async say(text: string): Promise<void> {
+    this.spoken.push(text);
     await this.connection.chat.sendMessage(text);
   }
 
@@ -202,6 +207,16 @@ export class Client {
   }
 
   /** Leaves the session; a host that leaves ends it. The client stays signed in. */
+  /** How long it was cut off each time since `sinceMs`, in ms; of the last time only when it is back. */
+  pausesSince(sinceMs: number): number[] {
+    return this.lostMs
+      .filter((lost) => lost >= sinceMs)
+      .flatMap((lost) => {
+        const back = this.servedMs.find((served) => served > lost);
+        return back === undefined ? [] : [back - lost];
+      });
+  }
+
   async leave(): Promise<void> {
     await this.connection.room.leave();
     await delay(LEAVE_GRACE_MS);
@@ -224,6 +239,7 @@ export class Client {
     });
     socket.on("disconnect", () => {
       this.isServed = false;
+      this.lostMs.push(performance.now());
     });
   }
 

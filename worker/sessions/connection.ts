@@ -2,6 +2,7 @@
  * One peer's connection: socket.io's event `message` with one binary argument, over whatever transport engine.io has at
  * the moment.
  */
+import { Duplex } from "node:stream";
 import type { Socket } from "socket.io";
 import type { Fence } from "./fence.ts";
 import type { Parcel } from "./outgoing.ts";
@@ -27,6 +28,7 @@ export function createConnection(
   const announcementFrame = textFrame(`4${announcement}`);
   let events: ConnectionEvents | undefined;
   let ended = false;
+  let isLeaving = false;
   /** What was given in this turn of the event loop; written at its end, in one piece. */
   let turn: Parcel[] = [];
   let turnBytes = 0;
@@ -45,7 +47,25 @@ export function createConnection(
 
   function onSent(): void {
     inFlightBytes = 0;
-    if (!ended) events?.drained();
+    if (isLeaving) sayGoodBye();
+    else if (!ended) events?.drained();
+  }
+
+  /** Once all that was given to it is on its way: what follows a good-bye is not read. */
+  function sayGoodBye(): void {
+    if (ended || turn.length > 0 || unsentBytes > 0 || inFlightBytes > 0) return;
+    const webSocket = webSocketOf(conn);
+    if (webSocket !== undefined) {
+      // No closing handshake: from its close frame until the end of the connection a client's package takes messages and
+      // drops them. An end of our half alone is the end of the connection to it, and what it sent before that is read.
+      streamOf(webSocket)?.end();
+      return;
+    }
+    // While engine.io says good-bye to a poll it takes what is posted, and drops it.
+    conn.transport.on("packet", ({ type, data }: { type: string; data?: unknown }) => {
+      if (type === "message" && conn.readyState === "closing") conn.emit("data", data);
+    });
+    conn.close();
   }
 
   function finish(): void {
@@ -117,6 +137,12 @@ export function createConnection(
       turn.push(parcel);
       turnBytes += parcel.byteLength;
     },
+    leave() {
+      if (ended || isLeaving) return;
+      isLeaving = true;
+      writeTurn();
+      sayGoodBye();
+    },
     close() {
       if (ended) return;
       const isStuck = inFlightBytes > 0;
@@ -159,6 +185,12 @@ export function webSocketOf(conn: Socket["conn"]): WebSocketControl | undefined 
   if (conn.transport.name !== "websocket") return undefined;
   const socket: unknown = Reflect.get(conn.transport, "socket");
   return isWebSocket(socket) ? socket : undefined;
+}
+
+/** The stream below a WebSocket of the `ws` package, which keeps it where its types do not say. */
+function streamOf(webSocket: WebSocketControl): Duplex | undefined {
+  const stream: unknown = Reflect.get(webSocket, "_socket");
+  return stream instanceof Duplex ? stream : undefined;
 }
 
 function isWebSocket(value: unknown): value is WebSocketControl {

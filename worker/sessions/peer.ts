@@ -16,6 +16,11 @@ export interface Connection {
   /** From now on calls these. At most once. */
   open(events: ConnectionEvents): void;
   send(parcel: Parcel): void;
+  /**
+   * Asks the client to come back by a new connection. What it sends until it does so still arrives; what is given to the
+   * connection from now on is not sent. Ends with `closed`, unless the client does not answer: then `close` it.
+   */
+  leave(): void;
   /** Ends it in a way that makes the client come back by itself. What was not sent yet is given to `closed`. */
   close(): void;
   /** Ends it for good, after everything was sent: the client does not come back. */
@@ -47,6 +52,8 @@ export class Peer {
   #waiting: Parcel[] = [];
   #waitingBytes = 0;
   #waitingOwn = 0;
+  /** Nothing is sent to it any more: what comes waits for whoever has the session next. */
+  #isLeaving = false;
 
   constructor(
     record: PeerRecord,
@@ -106,6 +113,7 @@ export class Peer {
     const connection = this.#connection;
     if (
       connection !== undefined &&
+      !this.#isLeaving &&
       this.#waiting.length === 0 &&
       connection.pendingBytes < CONNECTION_BYTES
     ) {
@@ -118,6 +126,29 @@ export class Peer {
   /** Closes its connection so that the client comes back. */
   disconnect(): void {
     this.#connection?.close();
+  }
+
+  /** Asks the client to come back, and keeps what is sent to it from now on; what it still says arrives. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#connection?.leave();
+  }
+
+  /** It stays after all. */
+  stay(): void {
+    this.#isLeaving = false;
+    this.#sendWaiting();
+  }
+
+  /** What waits for it, oldest first. */
+  get waiting(): readonly Parcel[] {
+    return this.#waiting;
+  }
+
+  /** Puts what waited for it elsewhere before everything that waits here. */
+  preload(parcels: readonly Parcel[]): void {
+    this.#putBack(parcels);
+    this.#sendWaiting();
   }
 
   /** Sends all that waits and ends the connection for good. */
@@ -157,7 +188,7 @@ export class Peer {
 
   #sendWaiting(): void {
     const connection = this.#connection;
-    if (connection === undefined || this.#waiting.length === 0) return;
+    if (connection === undefined || this.#isLeaving || this.#waiting.length === 0) return;
     let sent = 0;
     for (const parcel of this.#waiting) {
       if (connection.pendingBytes >= CONNECTION_BYTES) break;

@@ -24,6 +24,7 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
+import type { Luggage } from "./baggage.ts";
 import type { Fence } from "./fence.ts";
 import type { Owners } from "./owners.ts";
 import { label, Session, TOMBSTONE_MS } from "./session.ts";
@@ -102,6 +103,8 @@ export interface RegistryNeeds {
   readonly ring: () => Ring;
   readonly fence: Pick<Fence, "look" | "hold">;
   readonly owners: Pick<Owners, "look">;
+  /** What came ahead of sessions that are handed over to this worker. */
+  readonly luggage: Pick<Luggage, "take">;
 }
 
 /**
@@ -275,6 +278,8 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       return remember(id, resumed.outcome === "closed" ? "closed" : "unknown");
     }
     const session = take(resumed.record);
+    const baggage = needs.luggage.take(id, resumed.record.epoch);
+    if (baggage !== undefined && resumed.cause === "handed") session.unpack(baggage);
     await session.restoreJoins();
     counters.count("worker.sessions_resumed", resumed.cause);
     counters.observe("worker.resume_ms", clock.nowMs() - askedMs);

@@ -55,6 +55,13 @@ export type JoinRequest =
   | { readonly outcome: "full" }
   | { readonly outcome: "unopened" };
 
+/** What goes with a session that is handed over: what its peers were not sent any more, oldest first. */
+export interface Baggage {
+  /** Under which it was collected. */
+  readonly epoch: number;
+  readonly waiting: readonly { readonly id: PeerId; readonly parcels: readonly Parcel[] }[];
+}
+
 export interface SessionNeeds {
   readonly store: Store;
   readonly clock: Clock;
@@ -69,6 +76,9 @@ export interface SessionNeeds {
   readonly onEnded: (session: Session) => void;
 }
 
+/** A client on a slow line answers a good-bye within this; then it is cut off. */
+const PARTING_MS = 1000;
+const PARTING_STEP_MS = 5;
 /** A peer has so long to come back; clients give up after the same time. */
 export const AWAY_MS = 30_000;
 /** Tombstones live as long as a token that was signed a moment before, and the skew that is allowed for. */
@@ -103,10 +113,12 @@ export class Session {
   #confirming: Promise<"held" | "lost"> | undefined;
   readonly #origin: Pick<SessionRecord, "userId" | "alias" | "createdMs">;
 
-  /** Call `start` when it may begin to live. */
   #relayedBytes = 0;
   #lastActivityMs: number;
+  /** Whether it is being handed over: nobody new is let in here. */
+  #isLeaving = false;
 
+  /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
     this.#lastActivityMs = needs.clock.nowMs();
     this.id = record.id;
@@ -178,7 +190,6 @@ export class Session {
     return this.#state === "closed";
   }
 
-  /** Peers that are connected now. */
   /** Bytes that came from its peers since this worker has it. */
   get relayedBytes(): number {
     return this.#relayedBytes;
@@ -189,6 +200,7 @@ export class Session {
     return this.#needs.clock.nowMs() - this.#lastActivityMs;
   }
 
+  /** Peers that are connected now. */
   get connections(): number {
     let count = 0;
     for (const peer of this.#peers.values()) if (peer.isConnected) count++;
@@ -273,7 +285,7 @@ export class Session {
 
   /** Gives an admitted peer its connection: it is announced when it is new, and gets what waited when it is back. */
   attach(peer: Peer, connection: Connection): void {
-    if (this.#state === "lost" || this.#isFenced) {
+    if (this.#state === "lost" || this.#isFenced || this.#isLeaving) {
       connection.close();
       return;
     }
@@ -315,6 +327,59 @@ export class Session {
     return this.#state === "closed" ? this.#reassertion(untilMs) : undefined;
   }
 
+  /**
+   * Hands the session over to `heir`: peers are asked to come back, what they still say is relayed, what nobody got any
+   * more is given to `deliver`, and then the session is released. `kept`: it goes on here, because the store or the heir
+   * did not answer. `gone`: it ended or was lost meanwhile.
+   */
+  async handOver(
+    heir: WorkerId,
+    deliver: (baggage: Baggage) => Promise<void>,
+  ): Promise<"handed" | "kept" | "gone"> {
+    if (!this.isHeld || this.#isLeaving) return this.isLive ? "kept" : "gone";
+    this.#isLeaving = true;
+    try {
+      await this.#partFromPeers();
+      await this.#ledger.settled();
+      if (!this.isHeld) return "gone";
+      await deliver(this.#baggage());
+      this.note("released", "drain");
+      const released = await this.#ledger.write((holder) =>
+        this.#needs.store.releaseSession(holder, heir),
+      );
+      if (released === "done") {
+        this.lose();
+        return "handed";
+      }
+      return this.isLive ? "kept" : "gone";
+    } catch (error) {
+      this.#needs.log.warn({ session: label(this.id), err: error }, "session was not handed over");
+      return this.isLive ? "kept" : "gone";
+    } finally {
+      this.#isLeaving = false;
+      if (this.isLive) for (const peer of this.#peers.values()) peer.stay();
+    }
+  }
+
+  /** Asks all peers to come back, and waits until they have gone; a client that does not go in time is cut off. */
+  async #partFromPeers(): Promise<void> {
+    const { clock } = this.#needs;
+    for (const peer of this.#peers.values()) peer.leave();
+    const untilMs = clock.nowMs() + PARTING_MS;
+    while (this.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, PARTING_STEP_MS);
+    for (const peer of this.#peers.values()) peer.disconnect();
+  }
+
+  #baggage(): Baggage {
+    const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, parcels: waiting }));
+    return { epoch: this.#epoch, waiting: waiting.filter(({ parcels }) => parcels.length > 0) };
+  }
+
+  /** Takes what the worker that had the session before could not deliver. Call it before `start`. */
+  unpack({ waiting }: Baggage): void {
+    for (const { id, parcels } of waiting) this.#peers.get(id)?.preload(parcels);
+  }
+
   /** Another worker has the session, or this one stops: peers are sent there, and nothing is changed in the store. */
   lose(): void {
     if (!this.isLive) return;
@@ -342,7 +407,7 @@ export class Session {
   // --- coming ---
 
   #judge(token: RoomToken, { publicKey }: Introduction): Admission | undefined {
-    if (this.#state === "lost" || this.#isFenced) return { outcome: "lost" };
+    if (this.#state === "lost" || this.#isFenced || this.#isLeaving) return { outcome: "lost" };
     if (this.#state === "closed") return refused("closed");
     const known = this.#peers.get(token.peerId);
     if (known !== undefined) {

@@ -17,6 +17,7 @@ import { createOrigins } from "../../../worker/api/origins.ts";
 import { openClients } from "../../../worker/clients/clients.ts";
 import { createCredentials } from "../../../worker/credentials/credentials.ts";
 import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
+import { createHandOvers } from "../../../worker/hand-over.ts";
 import { createHearsay, type Hearsay } from "../../../worker/hearsay.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createProofs } from "../../../worker/proofs.ts";
@@ -118,6 +119,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ring: () => ring,
     fence: OPEN_FENCE,
     owners: { look: async () => ({ seen: "answers" }) },
+    luggage: { take: () => undefined },
   });
   const sockets = attachSockets({
     ...parts,
@@ -188,6 +190,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const proof = edgeProof(KEYS.edge, self.id, self.incarnation);
   const hearsay = createHearsay(clock);
   const server = createWorkerServer({
+    handOvers: createHandOvers({ luggage: { put: () => {} }, registry, isOpen: () => true }),
     hearsay,
     fence: OPEN_FENCE,
     ...parts,

@@ -177,6 +177,7 @@ export async function startWorker(
     self,
     ring: options.ring ?? (() => ring),
     fence,
+    luggage: { take: () => undefined },
     owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);

@@ -24,6 +24,7 @@ class HeldConnection implements Connection {
   readonly sent: string[] = [];
   state: "open" | "closed" | "ended" = "open";
   held: Parcel[] = [];
+  isLeaving = false;
   events: ConnectionEvents | undefined;
 
   constructor(ordinal: number) {
@@ -46,6 +47,10 @@ class HeldConnection implements Connection {
     this.sent.push(...this.held.map(nameOf));
     this.held = [];
     this.events?.drained();
+  }
+
+  leave(): void {
+    this.isLeaving = true;
   }
 
   close(): void {

@@ -1,0 +1,162 @@
+/**
+ * Workers are drained and upgraded while people type and talk: nobody is lost, nothing is said twice, nothing is missing.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { sendCommand } from "../../shared/control/send.ts";
+import type { WorkerId } from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
+import { createCounters } from "../../shared/metrics.ts";
+import { connectRedisStore } from "../../shared/store/redis/store.ts";
+import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { type Churn, peersOf, quantile, startChurn } from "../support/churn.ts";
+import type { Client } from "../support/clients.ts";
+import { type Member, sees } from "../support/cluster.ts";
+import { equalAfter, heardTwice, type Team, whatTheyKnow } from "../support/teams.ts";
+import { until } from "../support/until.ts";
+
+/** People see a pause of at most this when their worker is drained. */
+const PAUSE_P99_MS = 3000;
+
+let churn: Churn;
+let store: Store;
+let known: unknown;
+
+beforeAll(async () => {
+  churn = await startChurn({ teams: 8, guests: 2, typingMs: 1000 });
+  known = whatTheyKnow(churn.all.clients);
+  store = connectRedisStore({
+    target: parseRedisUrl(churn.cluster.redisUrl),
+    prefix: "{ct}:",
+    name: "operator",
+    clock: systemClock,
+    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    counters: createCounters(),
+  });
+}, 60_000);
+
+afterAll(async () => {
+  await store?.close();
+  await churn?.close();
+});
+
+/**
+ * What somebody has not heard that another one of the team said. Not in which order: the package decrypts side by side, so
+ * that its handlers see what came together in any order.
+ */
+function missing(teams: readonly Team[]): string[] {
+  return teams.flatMap(({ everybody }) =>
+    everybody.flatMap((hearer) =>
+      everybody
+        .filter((speaker) => speaker !== hearer)
+        .filter(
+          (speaker) => saidBy(speaker, hearer).sort().join() !== speaker.spoken.toSorted().join(),
+        )
+        .map((speaker) => `${hearer.name} did not hear all of ${speaker.name}`),
+    ),
+  );
+}
+
+function saidBy(speaker: Client, hearer: Client): string[] {
+  return hearer.said.filter(({ from }) => from === speaker.id).map(({ text }) => text);
+}
+
+/** Everybody is in session and was told of nothing that did not happen. */
+async function nothingHappened(): Promise<void> {
+  const { all } = churn;
+  await all.stopTyping();
+  await equalAfter(all.teams, performance.now(), 15_000);
+  await until(
+    "everybody has heard everything",
+    () => missing(all.teams).length === 0,
+    15_000,
+  ).catch(() => expect(missing(all.teams)).toEqual([]));
+  expect(heardTwice(all.clients)).toEqual([]);
+  expect(whatTheyKnow(all.clients)).toEqual(known);
+}
+
+/** For each of `clients`, ms between the end of its connection and its being served again, since `sinceMs`. */
+function pauses(clients: readonly Client[], sinceMs: number): number[] {
+  return clients.flatMap((client) => client.pausesSince(sinceMs));
+}
+
+test("a worker that is drained gives its sessions to others; nothing that was said is lost, doubled or disordered", async () => {
+  const { worker, teams } = await churn.busiest();
+  const { all } = churn;
+  churn.startTyping();
+  const sinceMs = performance.now();
+  const answer = await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, {
+    kind: "drain",
+  });
+  expect(answer).toMatchObject({ outcome: "done" });
+  await until("it has no session", async () => (await churn.teamsOf(worker)).length === 0, 20_000);
+  await until("everybody is back", () => all.clients.every((client) => client.isServed), 15_000);
+  await nothingHappened();
+  const times = pauses(peersOf(teams), sinceMs);
+  expect(times.length).toBeGreaterThanOrEqual(peersOf(teams).length);
+  expect(quantile(times, 0.99)).toBeLessThanOrEqual(PAUSE_P99_MS);
+
+  // It takes new sessions again when it is asked to.
+  expect(
+    await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, { kind: "resume" }),
+  ).toMatchObject({ outcome: "done" });
+}, 60_000);
+
+test("all workers are replaced one after the other under traffic, and nobody notices more than pauses", async () => {
+  const { cluster, all } = churn;
+  churn.startTyping();
+  const sinceMs = performance.now();
+  for (const [number, worker] of [...cluster.workers].entries()) {
+    await cluster.addWorker({ env: { CT_WORKER_ID: `upgraded-${number}` } });
+    for (const balancer of cluster.balancers) await sees(balancer, 4);
+    await stopInOrder(worker);
+    cluster.workers.splice(cluster.workers.indexOf(worker), 1);
+    for (const balancer of cluster.balancers) await sees(balancer, 3);
+  }
+  await until("everybody is back", () => all.clients.every((client) => client.isServed), 15_000);
+  await nothingHappened();
+  expect(quantile(pauses(all.clients, sinceMs), 0.99)).toBeLessThanOrEqual(PAUSE_P99_MS);
+}, 120_000);
+
+test("the last worker that takes sessions is not drained, and says why", async () => {
+  const [first, ...others] = churn.cluster.workers;
+  const send = (worker: Member | undefined, kind: "drain" | "suspend" | "resume") =>
+    sendCommand({ store, clock: systemClock }, worker?.id as WorkerId, { kind });
+  for (const other of others)
+    expect(await send(other, "suspend")).toMatchObject({ outcome: "done" });
+  const { worker } = await churn.busiest();
+  if (worker !== first) {
+    expect(await send(worker, "resume")).toMatchObject({ outcome: "done" });
+    expect(await send(first, "suspend")).toMatchObject({ outcome: "done" });
+  }
+  expect(await send(worker, "drain")).toMatchObject({
+    outcome: "refused",
+    message: expect.stringContaining("no other worker takes sessions") as string,
+  });
+  await nothingHappened();
+  for (const member of churn.cluster.workers) {
+    expect(await send(member, "resume")).toMatchObject({ outcome: "done" });
+  }
+}, 60_000);
+
+test("a worker that is killed in the middle of its drain loses no session", async () => {
+  const { worker, teams } = await churn.busiest();
+  const { all } = churn;
+  churn.startTyping();
+  expect(
+    await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, { kind: "drain" }),
+  ).toMatchObject({ outcome: "done" });
+  await worker.kill();
+  churn.cluster.workers.splice(churn.cluster.workers.indexOf(worker), 1);
+  await until("everybody is back", () => peersOf(teams).every((client) => client.isServed), 25_000);
+  await all.stopTyping();
+  await equalAfter(all.teams, performance.now(), 15_000);
+  expect(heardTwice(all.clients)).toEqual([]);
+  expect(whatTheyKnow(all.clients)).toEqual(known);
+}, 60_000);
+
+async function stopInOrder(worker: Member): Promise<void> {
+  await worker.stop();
+  expect(worker.child.exitCode).toBe(0);
+}

@@ -1,0 +1,129 @@
+/**
+ * Emptying a worker: its sessions go to other workers one after the other, paced so that their clients do not all come
+ * back at once. A session that nobody can take stays where it is and is tried again.
+ */
+import { type Clock, sleep } from "../shared/clock.ts";
+import type { SessionId, WorkerId } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
+import type { WorkerRecord } from "../shared/membership/member.ts";
+import type { MembershipView } from "../shared/membership/view.ts";
+import type { Counters } from "../shared/metrics.ts";
+import type { Registry } from "./sessions/registry.ts";
+import type { Baggage } from "./sessions/session.ts";
+
+export interface Drain {
+  /** Sessions that are still here. */
+  readonly left: number;
+  /** Resolves when none is left, when the time is over, or after `stop`. */
+  readonly over: Promise<void>;
+  /** Hands nothing more over; what is under way is finished. */
+  stop(): void;
+}
+
+export interface DrainNeeds {
+  readonly self: WorkerId;
+  readonly registry: Pick<Registry, "sessions">;
+  readonly view: Pick<MembershipView, "ring" | "worker">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly sendBaggage: (to: WorkerRecord, id: SessionId, baggage: Baggage) => Promise<void>;
+  readonly sendWord: (to: WorkerRecord, id: SessionId) => Promise<void>;
+  /** Balancers have so long to see that this worker takes nothing new. */
+  readonly delayMs: number;
+  readonly timeoutMs: number;
+  /** 0 to below 1. */
+  readonly random: () => number;
+}
+
+/** Handed over at a time: each takes a round trip to its clients, most of it waiting. */
+const AT_ONCE = 8;
+/** Sessions that begin to move within a second, so that 1,000 are through in 40 s and their clients come back evenly. */
+const PER_SECOND = 25;
+/** With less time than that pace takes, what is left is spread over this share of it. */
+const USED_SHARE = 0.6;
+/** When nobody took anything. */
+const RETRY_MS = 500;
+
+/** Time between two sessions, in ms: an even pace that is through in time. Pure. */
+export function paceMs(sessions: number, leftMs: number): number {
+  if (sessions <= 0) return 0;
+  return Math.min(1000 / PER_SECOND, (leftMs * USED_SHARE) / sessions);
+}
+
+/** Who takes the session `id`: the first other candidate of the ring that takes new sessions. Pure. */
+export function chooseHeir(
+  id: SessionId,
+  self: WorkerId,
+  view: Pick<MembershipView, "ring" | "worker">,
+): WorkerRecord | undefined {
+  for (const candidate of view.ring.candidates(id)) {
+    const record = candidate === self ? undefined : view.worker(candidate);
+    if (record?.state === "up") return record;
+  }
+  return undefined;
+}
+
+export function startDrain(needs: DrainNeeds): Drain {
+  const { clock, log, counters, registry } = needs;
+  const untilMs = clock.nowMs() + needs.delayMs + needs.timeoutMs;
+  let isStopped = false;
+  /** Tried in this round. */
+  let tried = new Set<SessionId>();
+
+  const live = (): SessionId[] =>
+    [...registry.sessions()].filter((session) => session.isLive).map(({ id }) => id);
+
+  function isOver(): boolean {
+    return isStopped || clock.nowMs() >= untilMs;
+  }
+
+  async function handOverNext(): Promise<void> {
+    while (!isOver()) {
+      const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
+      if (session === undefined) return;
+      tried.add(session.id);
+      const heir = chooseHeir(session.id, needs.self, needs.view);
+      if (heir === undefined) {
+        counters.count("worker.sessions_drained", "nobody");
+        continue;
+      }
+      const outcome = await session.handOver(heir.id, (baggage) =>
+        needs.sendBaggage(heir, session.id, baggage),
+      );
+      counters.count("worker.sessions_drained", outcome);
+      if (outcome === "handed") {
+        needs.sendWord(heir, session.id).catch((error: unknown) => {
+          log.debug({ err: error, to: heir.id }, "the heir was not told; its clients will");
+        });
+      }
+      const restMs = paceMs(live().length, untilMs - clock.nowMs()) * AT_ONCE;
+      await sleep(clock, restMs * (0.5 + needs.random()));
+    }
+  }
+
+  async function run(): Promise<void> {
+    await sleep(clock, needs.delayMs);
+    log.info({ sessions: live().length }, "draining");
+    while (!isOver() && live().length > 0) {
+      tried = new Set();
+      const before = live().length;
+      await Promise.all(Array.from({ length: AT_ONCE }, handOverNext));
+      // Nobody takes any: perhaps somebody will in a moment.
+      if (live().length >= before) await sleep(clock, RETRY_MS);
+    }
+    const left = live().length;
+    if (left === 0) log.info("drained");
+    else log.warn({ sessions: left }, "the drain is over and sessions are left");
+  }
+
+  return {
+    get left() {
+      return live().length;
+    },
+    over: run().catch((error: unknown) => log.error({ err: error }, "the drain failed")),
+    stop() {
+      isStopped = true;
+    },
+  };
+}
