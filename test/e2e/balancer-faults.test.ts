@@ -68,10 +68,11 @@ async function hostOf(cluster: Cluster, sessionId: string): Promise<string | und
   return undefined;
 }
 
+/** In their sessions: the package reports a reconnect when a worker has taken the connection and lets it wait. */
 async function allAreBack(clients: readonly Client[]): Promise<void> {
   await until(
-    "everybody is connected again",
-    () => clients.every((client) => client.reconnectCount > 0),
+    "everybody is served again",
+    () => clients.every((client) => client.isServed && client.servedMs.length > 1),
     30_000,
   );
 }
