@@ -1,0 +1,91 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { ok, RawSocket, startRawWorker } from "./rig.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../balancer/main.ts", import.meta.url));
+const closers: (() => unknown)[] = [];
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "ct-logs-"));
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  await rm(folder, { recursive: true });
+});
+
+async function startBalancer(): Promise<{ child: ChildProcess; httpPort: number }> {
+  const worker = await startRawWorker((socket) => {
+    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+      const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+      socket.write(
+        head.startsWith("GET /ws ")
+          ? `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${accept}\r\nhello`
+          : ok("fine"),
+      );
+    }
+  });
+  closers.push(() => worker.close());
+  const child = fork(PROGRAM, [], {
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      CT_WORKERS: `127.0.0.1:${worker.port}`,
+      CT_BIND: "127.0.0.1",
+      CT_PORT: "0",
+      CT_STATUS_PORT: "0",
+      CT_LOG_DIR: folder,
+    },
+    execArgv: ["--import", "tsx"],
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+  closers.push(() => {
+    child.kill("SIGKILL");
+  });
+  const [ready] = (await once(child, "message")) as [{ httpPort: number }];
+  return { child, httpPort: ready.httpPort };
+}
+
+async function ask(port: number, request: string, until: string): Promise<RawSocket> {
+  const client = new RawSocket(connect({ port, host: "127.0.0.1" }));
+  closers.push(() => {
+    client.socket.destroy();
+  });
+  client.write(request);
+  await client.has(until);
+  return client;
+}
+
+const lines = (): Promise<string> => readFile(join(folder, "access.log"), "utf8");
+
+test("an end in order loses no line, also not that of a tunnel that is still open", async () => {
+  const { child, httpPort } = await startBalancer();
+  await ask(
+    httpPort,
+    "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "hello",
+  );
+  await ask(httpPort, "GET /last HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  await exited;
+  expect(await lines()).toMatch(/"GET \/last HTTP\/1\.1" 200 4 /);
+  expect(await lines()).toMatch(/"GET \/ws HTTP\/1\.1" 101 5 /);
+});
+
+test("SIGHUP opens the files anew", async () => {
+  const { child, httpPort } = await startBalancer();
+  await ask(httpPort, "GET /one HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
+  await expect.poll(lines).toContain("GET /one ");
+  await rename(join(folder, "access.log"), join(folder, "access.log.1"));
+  child.kill("SIGHUP");
+  await expect.poll(() => lines().catch(() => "not there")).toBe("");
+  await ask(httpPort, "GET /two HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
+  await expect.poll(lines).toContain("GET /two ");
+});
