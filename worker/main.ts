@@ -314,6 +314,8 @@ async function startWorker(settings: Settings): Promise<void> {
   shutdown.add("lease", () => lease.close());
   // Before the lease ends: while peers are connected here, nobody else may take their sessions over.
   shutdown.add("traffic", async () => {
+    // Whoever looks at the dashboard asks again, and is answered by another worker.
+    dashboard.feed.close();
     const stopped = server.close();
     api.releasePolls();
     await sockets.close();

@@ -1,7 +1,7 @@
 /**
  * The sessions of the whole edge, for people who look at it.
  */
-import type { SessionId } from "../ids.ts";
+import type { SessionId, WorkerId } from "../ids.ts";
 import type { MemberRecord } from "../membership/member.ts";
 import type { SessionRecord, Store } from "./store.ts";
 
@@ -12,12 +12,19 @@ export type OwnerState = "lives" | "restarted" | "gone";
 export async function sessionIds(
   store: Pick<Store, "owners" | "sessionsOf">,
 ): Promise<SessionId[]> {
+  return [...(await sessionOwners(store)).keys()];
+}
+
+/** Who owns each session that has not been closed, in the order of the owners. */
+export async function sessionOwners(
+  store: Pick<Store, "owners" | "sessionsOf">,
+): Promise<Map<SessionId, WorkerId>> {
   // A session that changes its owner meanwhile may be listed twice.
-  const ids = new Set<SessionId>();
+  const owners = new Map<SessionId, WorkerId>();
   for (const owner of [...(await store.owners())].sort()) {
-    for (const id of await store.sessionsOf(owner)) ids.add(id);
+    for (const id of await store.sessionsOf(owner)) owners.set(id, owner);
   }
-  return [...ids];
+  return owners;
 }
 
 /** How the owner of a session is, as far as its lease says. */

@@ -35,7 +35,7 @@ export function createGate(needs: {
 }
 
 /** The client's address as the balancer says; fields that no balancer vouches for are gone (worker/server.ts). */
-function addressOf({ headers, socket }: IncomingMessage): string {
+export function addressOf({ headers, socket }: IncomingMessage): string {
   const said = headers["x-real-ip"];
   return typeof said === "string" ? said : (socket.remoteAddress ?? "");
 }

@@ -5,7 +5,7 @@
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
 export interface OverviewAnswer {
-  readonly atMs: number;
+  readonly atMs: number | null;
   readonly version: string;
   /** Null when it does not answer. */
   readonly store: { readonly state: "up" | "away"; readonly reason: string | null };
@@ -26,7 +26,8 @@ export type TileName =
   | "sessionsHosted"
   | "downloads";
 
-export type WorkerState = "up" | "suspended" | "draining" | "suspect" | "dead";
+/** `unknown`: the store does not answer, so nobody says how it is. */
+export type WorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
 
 /** `GET /dashboard/api/history?range=hour|day|month`: columns of one length, the oldest first. */
 export interface HistoryAnswer {
@@ -93,9 +94,9 @@ export interface SessionLine {
   /** The beginning of its id: all of it would be an invitation to ask. It names the session in other requests. */
   readonly id: string;
   readonly worker: string;
-  readonly ownerState: "lives" | "restarted" | "gone";
+  readonly ownerState: "lives" | "restarted" | "gone" | "unknown";
   readonly epoch: number;
-  readonly ageMs: number;
+  readonly ageMs: number | null;
   /** Bytes that were relayed since this worker has it; null when its worker does not say. */
   readonly bytes: number | null;
   readonly lastActivityMs: number | null;

@@ -65,6 +65,7 @@ export function openDashboard(needs: {
     async close() {
       history.close();
       feed.close();
+      snapshots.close();
       await leadership.close();
     },
   };

@@ -2,12 +2,13 @@
  * A snapshot of the edge as the dashboard tells it. Pure. What is not known is null, and a worker of which nobody says that
  * it is well is not shown as well.
  */
+import type { SessionId } from "../../shared/ids.ts";
 import type { BalancerRecord, WorkerRecord } from "../../shared/membership/member.ts";
 import type { MetricName } from "../../shared/metric-list.ts";
 import { ownerStateOf } from "../../shared/store/session-list.ts";
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
 import { VERSION } from "../../shared/version.ts";
-import type { BalancerView, SessionAsSeen, WorkerAsSeen, WorkerView } from "../../shared/views.ts";
+import type { SessionAsSeen, View, WorkerAsSeen } from "../../shared/views.ts";
 import type {
   BalancerLine,
   OverviewAnswer,
@@ -17,7 +18,7 @@ import type {
   WorkerState,
   WorkersAnswer,
 } from "./answers.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { Snapshot, ToldView } from "./snapshot.ts";
 
 /** Characters of a session's id that are shown: all of it would be an invitation to ask. */
 export const SHOWN_ID_CHARS = 8;
@@ -36,10 +37,11 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
     draining: 0,
     suspect: 0,
     dead: 0,
+    unknown: 0,
   };
   for (const { state } of workers) counts[state]++;
   return {
-    atMs: snapshot.nowMs,
+    atMs: snapshot.nowMs ?? null,
     version: VERSION,
     store: { state: health.state, reason: health.state === "away" ? health.reason : null },
     storeLatencyMs: snapshot.storeLatencyMs ?? null,
@@ -60,8 +62,10 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
 function concernsOf(
   workers: readonly WorkerLine[],
   balancers: readonly BalancerLine[],
-  { sessions, membership }: Snapshot,
+  { ownerById, membership, isCurrent }: Snapshot,
 ): string[] {
+  // That the store is away is said beside this; what was true before is no concern of now.
+  if (!isCurrent) return [];
   const concerns: string[] = [];
   if (workers.every(({ state }) => state === "dead" || state === "suspect")) {
     concerns.push("No worker is well: nobody can open a session.");
@@ -72,13 +76,10 @@ function concernsOf(
     if (state === "dead" || state === "suspect")
       concerns.push(`Worker ${id} is ${state}: ${reason}.`);
   }
-  const orphans = sessions.filter(
-    (session) => ownerStateOf(session, membership.members) === "gone",
-  );
-  if (orphans.length > 0) {
-    concerns.push(
-      `Sessions whose worker is gone and that nobody has taken over yet: ${orphans.length}.`,
-    );
+  const live = new Set<string>(membership.members.map(({ id }) => id));
+  const orphans = [...ownerById.values()].filter((owner) => !live.has(owner)).length;
+  if (orphans > 0) {
+    concerns.push(`Sessions whose worker is gone and that nobody has taken over yet: ${orphans}.`);
   }
   if (balancers.some(({ ringDiffers }) => ringDiffers)) {
     concerns.push("Balancers have different rings and may route the same session differently.");
@@ -92,41 +93,77 @@ function concernsOf(
 // --- workers and balancers ---
 
 export function describeMembers(snapshot: Snapshot): WorkersAnswer {
-  const { membership, viewById } = snapshot;
-  const views = [...viewById.values()].filter((view) => view.role === "balancer");
+  const { membership, views } = snapshot;
+  const seenById = whatBalancersSee(views);
+  const ownById = new Map(views.map((told) => [told.id, told]));
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
+  const speaking = views.filter(({ view }) => view.role === "balancer").length;
   const ring = mostCommon(membership.members.map(({ ringFingerprint }) => ringFingerprint));
   const known = new Set<string>(records.map(({ id }) => id));
+  const workers = [
+    ...records.map((record) =>
+      describeWorker(record, seenById.get(record.id) ?? [], speaking, ownById.get(record.id)?.view),
+    ),
+    ...[...seenById].filter(([id]) => !known.has(id)).map(([id, seen]) => describeGone(id, seen)),
+  ];
   return {
-    workers: [
-      ...records.map((record) => describeWorker(record, views, viewById.get(record.id), snapshot)),
-      ...gone(views, known, snapshot),
-    ].sort((a, b) => (a.id < b.id ? -1 : 1)),
+    workers: workers
+      .map((line) => (snapshot.isCurrent ? line : notKnownNow(line)))
+      .sort((a, b) => (a.id < b.id ? -1 : 1)),
     balancers: [...balancers]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((record) => describeBalancer(record, viewById.get(record.id), ring)),
+      .map((record) => describeBalancer(record, ownById.get(record.id)?.view, ring)),
+  };
+}
+
+/** What a balancer says of a worker, and when (store time). */
+type Seen = WorkerAsSeen & { readonly seenMs: number };
+
+function whatBalancersSee(views: readonly ToldView[]): Map<string, Seen[]> {
+  const seenById = new Map<string, Seen[]>();
+  for (const { view, seenMs } of views) {
+    if (view.role !== "balancer") continue;
+    for (const worker of view.workers) {
+      const all = seenById.get(worker.id);
+      if (all === undefined) seenById.set(worker.id, [{ ...worker, seenMs }]);
+      else all.push({ ...worker, seenMs });
+    }
+  }
+  return seenById;
+}
+
+/** With the store away nobody says how it is: what was said before is told as such, and never as well. */
+function notKnownNow(line: WorkerLine): WorkerLine {
+  return {
+    ...line,
+    state: "unknown",
+    reason: `the store does not answer; it was ${line.state} before`,
+    sessions: null,
+    connections: null,
+    lagMs: null,
+    rssBytes: null,
+    uptimeMs: null,
   };
 }
 
 /** Most that balancers may see of a worker comes first; a worker's own word only when none speaks against it. */
 const WORST_FIRST = ["dead", "suspect"] as const;
 
+/** `speaking`: balancers that say something at all. */
 function describeWorker(
   record: WorkerRecord,
-  views: readonly BalancerView[],
-  own: { readonly role: string } | undefined,
-  { nowMs }: Snapshot,
+  seen: readonly Seen[],
+  speaking: number,
+  own: View | undefined,
 ): WorkerLine {
-  const seen = views.flatMap(({ workers }) => workers.find(({ id }) => id === record.id) ?? []);
   const worst = WORST_FIRST.find((health) => seen.some((one) => one.health === health));
-  const failure = lastFailure(seen, nowMs);
-  const view = own?.role === "worker" ? (own as WorkerView) : undefined;
+  const view = own?.role === "worker" ? own : undefined;
   return {
     id: record.id,
     state: worst ?? record.state,
-    reason: reasonOf(record, worst, seen, views.length),
-    lastFailure: failure,
+    reason: reasonOf(record, worst, seen, speaking),
+    lastFailure: lastFailure(seen),
     sessions: record.load.sessions,
     connections: record.load.connections,
     lagMs: record.load.lagMs,
@@ -151,34 +188,25 @@ function reasonOf(
   }
   if (record.state === "draining") return "hands its sessions over";
   if (record.state === "suspended") return "takes no new sessions";
-  return balancers === 0 ? "no balancer says how it is" : "";
+  return balancers === 0 ? "by its own word; no balancer says how it is" : "";
 }
 
-function lastFailure(seen: readonly WorkerAsSeen[], nowMs: number): WorkerLine["lastFailure"] {
-  const failures = seen.flatMap(({ lastFailure: failure }) => failure ?? []);
-  const [latest] = failures.sort((a, b) => a.agoMs - b.agoMs);
-  if (latest === undefined) return null;
-  return { atMs: nowMs - latest.agoMs, reason: `${latest.reason}, ${latest.by}` };
+function lastFailure(seen: readonly Seen[]): WorkerLine["lastFailure"] {
+  const failures = seen.flatMap(({ lastFailure: failure, seenMs }) =>
+    failure === undefined
+      ? []
+      : { atMs: seenMs - failure.agoMs, reason: `${failure.reason}, ${failure.by}` },
+  );
+  return failures.sort((a, b) => b.atMs - a.atMs)[0] ?? null;
 }
 
-/** Workers that balancers still speak of, whose lease is gone. */
-function gone(
-  views: readonly BalancerView[],
-  known: ReadonlySet<string>,
-  { nowMs }: Snapshot,
-): WorkerLine[] {
-  const seen = new Map<string, WorkerAsSeen[]>();
-  for (const { workers } of views) {
-    for (const worker of workers) {
-      if (known.has(worker.id)) continue;
-      seen.set(worker.id, [...(seen.get(worker.id) ?? []), worker]);
-    }
-  }
-  return [...seen].map(([id, all]) => ({
+/** A worker that balancers still speak of, whose lease is gone. */
+function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
+  return {
     id,
     state: "dead",
     reason: "its lease is gone",
-    lastFailure: lastFailure(all, nowMs),
+    lastFailure: lastFailure(seen),
     sessions: null,
     connections: null,
     lagMs: null,
@@ -187,15 +215,15 @@ function gone(
     uptimeMs: null,
     restarts: null,
     url: "",
-  }));
+  };
 }
 
 function describeBalancer(
   record: BalancerRecord,
-  own: { readonly role: string } | undefined,
+  own: View | undefined,
   ring: string | undefined,
 ): BalancerLine {
-  const view = own?.role === "balancer" ? (own as BalancerView) : undefined;
+  const view = own?.role === "balancer" ? own : undefined;
   return {
     id: record.id,
     version: record.version,
@@ -216,37 +244,43 @@ function mostCommon(texts: readonly string[]): string | undefined {
 
 // --- sessions ---
 
-export function describeSessions(snapshot: Snapshot): SessionsAnswer {
-  const seen = new Map<string, SessionAsSeen>();
-  for (const view of snapshot.viewById.values()) {
-    if (view.role === "worker") for (const session of view.sessions) seen.set(session.id, session);
+export function describeSessions(
+  snapshot: Snapshot,
+  records: readonly SessionRecord[],
+): SessionsAnswer {
+  const seenById = new Map<string, SessionAsSeen>();
+  for (const { id, view } of snapshot.views) {
+    if (view.role !== "worker") continue;
+    for (const session of view.sessions) {
+      // One that was handed over may still stand in the view of the worker that had it before.
+      const owner: string | undefined = snapshot.ownerById.get(session.id as SessionId);
+      if (owner === id) seenById.set(session.id, session);
+    }
   }
   return {
-    sessions: snapshot.sessions.map((record) =>
-      describeSession(record, seen.get(record.id), snapshot),
-    ),
-    total: snapshot.sessionCount,
+    sessions: records.map((record) => describeSession(record, seenById.get(record.id), snapshot)),
+    total: snapshot.ownerById.size,
   };
 }
 
 function describeSession(
   record: SessionRecord,
   seen: SessionAsSeen | undefined,
-  { nowMs, membership }: Snapshot,
+  { nowMs, isCurrent, membership }: Snapshot,
 ): SessionLine {
   return {
     id: record.id.slice(0, SHOWN_ID_CHARS),
     worker: record.owner,
-    ownerState: ownerStateOf(record, membership.members),
+    ownerState: isCurrent ? ownerStateOf(record, membership.members) : "unknown",
     epoch: record.epoch,
-    ageMs: Math.max(0, nowMs - record.createdMs),
+    ageMs: nowMs === undefined ? null : Math.max(0, nowMs - record.createdMs),
     bytes: seen?.bytes ?? null,
     lastActivityMs: seen?.idleMs ?? null,
     peers: record.peers.map(({ id, user, host, client }) => ({
       name: user.name,
       host,
       client,
-      connected: seen === undefined ? null : seen.connected.includes(id),
+      connected: seen === undefined || !isCurrent ? null : seen.connected.includes(id),
     })),
   };
 }

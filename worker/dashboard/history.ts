@@ -118,15 +118,16 @@ export function recordHistory(needs: {
   readonly sample: () => Promise<Sample>;
 }): { close(): void } {
   const { store, clock, log, leadership } = needs;
-  const steps = RANGE_NAMES.map((range) => ({
-    ...RANGES[range],
-    step: createStep(),
-    endsMs: Number.NaN,
-  }));
+  let steps = RANGE_NAMES.map(beginRange);
   let isRecording = false;
 
   async function record(): Promise<void> {
-    if (!leadership.isLeading || isRecording) return;
+    if (isRecording) return;
+    if (!leadership.isLeading) {
+      // Whoever leads meanwhile writes these steps; what is here would be told as if it were of a later one.
+      steps = RANGE_NAMES.map(beginRange);
+      return;
+    }
     isRecording = true;
     try {
       const [sample, atMs] = await Promise.all([needs.sample(), store.timeMs()]);
@@ -136,9 +137,10 @@ export function recordHistory(needs: {
         if (atMs < range.endsMs) continue;
         const isFirst = Number.isNaN(range.endsMs);
         range.endsMs = (Math.floor(atMs / range.stepMs) + 1) * range.stepMs;
+        const kept = range.step.take(atMs);
         // The first one may be the rest of a step that another worker has begun.
         if (isFirst && range.stepMs > RANGES.hour.stepMs) continue;
-        await store.appendToStream(range.stream, [JSON.stringify(range.step.take(atMs))]);
+        await store.appendToStream(range.stream, [JSON.stringify(kept)]);
       }
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
@@ -151,6 +153,10 @@ export function recordHistory(needs: {
 
   const timer = clock.every(RANGES.hour.stepMs, () => void record());
   return { close: () => timer.cancel() };
+}
+
+function beginRange(range: HistoryRange) {
+  return { ...RANGES[range], step: createStep(), endsMs: Number.NaN };
 }
 
 // --- reading ---

@@ -2,18 +2,18 @@
  * The paths below /dashboard and /logs: the page, its JSON, its events, and what an operator may do. Everything is behind
  * the operator's credentials; what changes something takes a POST that only our own page can send.
  */
-import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/clock.ts";
 import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { harmless } from "../../shared/harmless.ts";
-import { isWorkerId } from "../../shared/ids.ts";
+import { isWorkerId, type SessionId } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Refuse, textAnswer } from "../api/answers.ts";
 import { pageFields } from "../api/pages.ts";
-import type { Gate } from "../credentials/gate.ts";
+import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
+import { addressOf, type Gate } from "../credentials/gate.ts";
 import type {
   CheckAnswer,
   CommandReply,
@@ -22,9 +22,10 @@ import type {
   SessionEventsAnswer,
 } from "./answers.ts";
 import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
-import type { Feed } from "./feed.ts";
+import { type Feed, TOPICS } from "./feed.ts";
 import { RANGES, readHistory } from "./history.ts";
 import type { Logs } from "./logs.ts";
+import { PAGE_FILES } from "./page-files.ts";
 import type { Snapshots } from "./snapshot.ts";
 
 export interface DashboardArea {
@@ -32,13 +33,7 @@ export interface DashboardArea {
   readonly feed: Feed;
   readonly logs: Logs;
   /** Undefined: no plugins are offered, so none was downloaded. */
-  readonly downloads:
-    | {
-        read(): Promise<
-          readonly { day: string; ide: string; id: string; version: string; count: number }[]
-        >;
-      }
-    | undefined;
+  readonly downloads: Pick<Downloads, "read"> | undefined;
   /** What an operator may want to know of this edge now. */
   readonly checks: () => Promise<CheckAnswer["checks"]>;
   readonly storeHealth: () => StoreHealth;
@@ -55,13 +50,6 @@ interface Needs {
   readonly settings: { readonly serverUrl: string | undefined };
 }
 
-const FOLDER = new URL("../web/dashboard/", import.meta.url);
-/** What edge/build.mjs makes of the page's sources, and the page itself. */
-const FILES = {
-  "": { file: "index.html", type: "text/html; charset=utf-8" },
-  "dashboard.js": { file: "dashboard.js", type: "text/javascript; charset=utf-8" },
-  "dashboard.css": { file: "dashboard.css", type: "text/css; charset=utf-8" },
-} as const;
 const NOT_FOUND = textAnswer(404, "Not found");
 const CROSS_SITE = textAnswer(403, "Only the dashboard's own page may ask for this");
 const BUSY = textAnswer(503, "Too many people look at the dashboard; close a page and try again");
@@ -70,13 +58,16 @@ const DEFAULT_LINES = 1000;
 
 export function addDashboardRoutes(needs: Needs): void {
   void needs.app.register(async (app) => {
+    app.decorateRequest("operator", "");
     app.addHook("onRequest", async (request, reply) => {
       // Nobody else's page may read any of it (the public API lets every origin in).
       for (const name of Object.keys(reply.getHeaders())) {
         if (name.startsWith("access-control-")) reply.removeHeader(name);
       }
       reply.headers({ ...pageFields(needs.settings), "cache-control": "no-store" });
-      if ((await needs.gate(reply)) === undefined) return reply;
+      const operator = await needs.gate(reply);
+      if (operator === undefined) return reply;
+      request.setDecorator("operator", operator);
       if (request.method === "POST" && !isOwnPage(request)) {
         return needs.refuse(reply, "cross-site", CROSS_SITE);
       }
@@ -87,6 +78,10 @@ export function addDashboardRoutes(needs: Needs): void {
     addViews(area);
     addLogs(area);
     addCommands(area);
+    // What is not there asks for the credentials too: whoever has none learns nothing of what is.
+    for (const path of ["/dashboard/*", "/logs/*"]) {
+      app.all(path, (_request, reply) => needs.refuse(reply, "path", NOT_FOUND));
+    }
   });
 }
 
@@ -99,26 +94,34 @@ function isOwnPage({ headers }: FastifyRequest): boolean {
   return headers["x-dashboard-request"] === "1" && (site === undefined || site === "same-origin");
 }
 
+/** The one value of a parameter behind the question mark; undefined when there is none, or several. */
+function queryOf(request: FastifyRequest, name: string): string | undefined {
+  const value = (request.query as Record<string, unknown>)[name];
+  return typeof value === "string" ? value : undefined;
+}
+
 // --- the page ---
 
-function addPage({ app }: Needs): void {
-  app.get("/dashboard", (_request, reply) => reply.redirect("/dashboard/"));
-  for (const [path, { file, type }] of Object.entries(FILES)) {
-    const bytes = readOnce(new URL(file, FOLDER));
-    app.get(`/dashboard/${path}`, (_request, reply) =>
-      reply.header("content-type", type).send(bytes()),
-    );
+function addPage({ app, refuse }: Needs): void {
+  // Relative, because a balancer may have taken a path off.
+  app.get("/dashboard", (_request, reply) => reply.redirect("dashboard/"));
+  for (const file of PAGE_FILES) {
+    app.get(`/dashboard/${file.path}`, (request, reply) => {
+      const content = file.read();
+      if (content === undefined) return refuse(reply, "path", NOT_BUILT);
+      reply.headers({ "content-type": file.type, vary: "accept-encoding" });
+      if (!/\bgzip\b/.test(String(request.headers["accept-encoding"]))) {
+        return reply.send(content.plain);
+      }
+      return reply.header("content-encoding", "gzip").send(content.gzipped);
+    });
   }
 }
 
-/** Read when it is first asked for: sources that were not built have no script. */
-function readOnce(url: URL): () => Buffer {
-  let bytes: Buffer | undefined;
-  return () => {
-    bytes ??= readFileSync(url);
-    return bytes;
-  };
-}
+const NOT_BUILT = textAnswer(
+  404,
+  "The page was not built; run `npm run build` and the programs of dist/",
+);
 
 // --- what is seen ---
 
@@ -128,10 +131,12 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
     describeOverview(await snapshots.read(), storeHealth()),
   );
   app.get("/dashboard/api/workers", async () => describeMembers(await snapshots.read()));
-  app.get("/dashboard/api/sessions", async () => describeSessions(await snapshots.read()));
+  app.get("/dashboard/api/sessions", async () =>
+    describeSessions(await snapshots.read(), await snapshots.readSessions()),
+  );
   app.get("/dashboard/api/check", async () => ({ checks: await dashboard.checks() }));
   app.get("/dashboard/api/history", async (request, reply) => {
-    const { range = "hour" } = request.query as { range?: string };
+    const range = queryOf(request, "range") ?? "hour";
     return isRange(range) ? readHistory(store, range) : refuse(reply, "path", NOT_FOUND);
   });
   app.get("/dashboard/api/sessions/:id/events", async (request, reply) => {
@@ -158,18 +163,26 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
         .reverse(),
     } satisfies DownloadsAnswer;
   });
-  app.get("/dashboard/api/downloads.csv", (_request, reply) =>
-    reply.redirect("/clients/downloads.csv"),
+  app.get("/dashboard/api/downloads.csv", async (_request, reply) =>
+    reply
+      .headers({
+        "content-type": "text/csv; charset=utf-8",
+        "content-disposition": 'attachment; filename="downloads.csv"',
+      })
+      .send(downloadsCsv((await dashboard.downloads?.read()) ?? [])),
   );
   app.get("/dashboard/api/events", (request, reply) => {
-    const { log } = request.query as { log?: string };
-    const wanted = log !== undefined && dashboard.logs.isLog(log) ? log : undefined;
-    if (!openFeed(reply, wanted)) return refuse(reply, "busy", BUSY);
-    return reply;
+    const log = queryOf(request, "log");
+    const names = queryOf(request, "topics")?.split(",");
+    const isOpen = openFeed(reply, {
+      log: log !== undefined && dashboard.logs.isLog(log) ? log : undefined,
+      topics: TOPICS.filter((topic) => names?.includes(topic) ?? true),
+    });
+    return isOpen ? reply : refuse(reply, "busy", BUSY);
   });
 
-  function openFeed(reply: FastifyReply, log: Parameters<Feed["open"]>[1]): boolean {
-    if (!feed.open(reply.raw, log)) return false;
+  function openFeed(reply: FastifyReply, wanted: Parameters<Feed["open"]>[1]): boolean {
+    if (!feed.open(reply.raw, wanted)) return false;
     reply.hijack();
     reply.raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),
@@ -183,12 +196,20 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
 
   /** The session whose id begins with `:id`; undefined when the request has been answered. */
   async function findSession(request: FastifyRequest, reply: FastifyReply) {
-    const { id } = request.params as { id: string };
-    const found = id.length >= SHOWN_ID_CHARS ? await snapshots.findSessions(id) : [];
-    if (found.length === 1) return found[0];
-    refuse(reply, "path", NOT_FOUND);
-    return undefined;
+    const found = await sessionOf(request, snapshots);
+    if (found === undefined) refuse(reply, "path", NOT_FOUND);
+    return found;
   }
+}
+
+/** The one session whose id begins with the path's `:id`. */
+async function sessionOf(
+  request: FastifyRequest,
+  snapshots: Snapshots,
+): Promise<SessionId | undefined> {
+  const { id } = request.params as { id: string };
+  const found = id.length >= SHOWN_ID_CHARS ? await snapshots.findSessions(id) : [];
+  return found.length === 1 ? found[0] : undefined;
 }
 
 function isRange(text: string): text is HistoryRange {
@@ -216,7 +237,7 @@ function addLogs({ app, dashboard, refuse }: Needs): void {
   app.get("/dashboard/api/logs/:id", download);
 
   // The older form of the notes.
-  app.get("/logs", (_request, reply) => reply.redirect("/logs/"));
+  app.get("/logs", (_request, reply) => reply.redirect("logs/"));
   app.get("/logs/", async (_request, reply) => {
     const list = (await logs.list()).logs.map(
       ({ name, bytes }) =>
@@ -225,7 +246,7 @@ function addLogs({ app, dashboard, refuse }: Needs): void {
     return reply
       .header("content-type", "text/html; charset=utf-8")
       .send(
-        `<!doctype html><html lang="en"><meta charset="utf-8"><title>Logs</title><link rel="stylesheet" href="/dashboard/dashboard.css"><main><h1>Logs</h1><ul>${list.join("")}</ul></main></html>`,
+        `<!doctype html><html lang="en"><meta charset="utf-8"><title>Logs</title><link rel="stylesheet" href="../dashboard/dashboard.css"><main><h1>Logs</h1><ul>${list.join("")}</ul></main></html>`,
       );
   });
   app.get("/logs/:id", async (request, reply) => {
@@ -252,8 +273,9 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void
     to: Parameters<typeof sendCommand>[1],
     command: EdgeCommand,
   ): Promise<CommandReply> {
-    const address = String(request.headers["x-real-ip"] ?? request.ip);
-    log.warn({ command: command.kind, workerId: to, address }, "an operator commands");
+    const operator = harmless(request.getDecorator<string>("operator"));
+    const address = addressOf(request.raw);
+    log.warn({ command: command.kind, workerId: to, operator, address }, "an operator commands");
     const answer = await sendCommand({ store, clock }, to, command);
     if (answer !== "no answer") return answer;
     return { outcome: "no answer", message: "the worker did not answer; it may hang or be gone" };
@@ -271,12 +293,9 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void
     });
   }
   app.post("/dashboard/api/sessions/:id/end", async (request, reply) => {
-    const { id } = request.params as { id: string };
-    const found = id.length >= SHOWN_ID_CHARS ? await snapshots.findSessions(id) : [];
-    const [sessionId] = found;
-    const record =
-      sessionId === undefined ? undefined : await store.findSession(sessionId as never);
-    if (found.length !== 1 || record === undefined) return refuse(reply, "path", NOT_FOUND);
+    const sessionId = await sessionOf(request, snapshots);
+    const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
+    if (record === undefined) return refuse(reply, "path", NOT_FOUND);
     return run(request, record.owner, { kind: "end-session", sessionId: record.id });
   });
 }

@@ -1,11 +1,11 @@
 /**
  * All that the dashboard shows of the edge, read from the store in one go and shared by everybody who looks: however many
- * pages are open, the store is asked once in two seconds.
+ * pages are open, the store is asked once in two seconds, and for the records of sessions only while somebody looks at them.
  */
 import type { Clock } from "../../shared/clock.ts";
-import type { SessionId } from "../../shared/ids.ts";
+import type { SessionId, WorkerId } from "../../shared/ids.ts";
 import type { Series } from "../../shared/metrics.ts";
-import { sessionIds } from "../../shared/store/session-list.ts";
+import { sessionIds, sessionOwners } from "../../shared/store/session-list.ts";
 import {
   type Membership,
   type SessionRecord,
@@ -15,24 +15,36 @@ import {
 import { parseView, type View } from "../../shared/views.ts";
 
 export interface Snapshot {
-  /** Store time; while the store is away, the time of the last answer. */
-  readonly nowMs: number;
+  /** Store time; while the store is away, the time of the last answer. Undefined: it has never answered. */
+  readonly nowMs: number | undefined;
+  /** Whether the store answered when it was asked last: else all of this is what was true before. */
+  readonly isCurrent: boolean;
   /** How long the store took to tell its time; undefined: it did not. */
   readonly storeLatencyMs: number | undefined;
   readonly membership: Membership;
-  readonly viewById: ReadonlyMap<string, View>;
+  /** What each process says of itself and of others. */
+  readonly views: readonly ToldView[];
   /** Numbers of the whole cluster; empty when they are not known. */
   readonly cluster: readonly Series[];
-  /** The newest sessions that are not closed, at most `MAX_SESSIONS`. */
-  readonly sessions: readonly SessionRecord[];
-  readonly sessionCount: number;
+  /** Of every session that is not closed. */
+  readonly ownerById: ReadonlyMap<SessionId, WorkerId>;
+}
+
+export interface ToldView {
+  readonly id: string;
+  /** Store time when it was first seen here: its durations end then. */
+  readonly seenMs: number;
+  readonly view: View;
 }
 
 export interface Snapshots {
   /** The newest one, at most 2 s old. With the store away, what was known last. */
   read(): Promise<Snapshot>;
+  /** Records of the sessions of the newest snapshot, at most `MAX_SESSIONS`, the newest first. */
+  readSessions(): Promise<readonly SessionRecord[]>;
   /** Ids of all sessions that begin with `prefix`. Rejects with `StoreAwayError`. */
   findSessions(prefix: string): Promise<readonly SessionId[]>;
+  close(): void;
 }
 
 const FRESH_MS = 2000;
@@ -40,96 +52,114 @@ const FRESH_MS = 2000;
 const MAX_SESSIONS = 1000;
 /** Records that are asked for at once: enough to hide the way to the store, too few to hold it up. */
 const BATCH = 50;
-/** A record is read again when its session is this old news to us; what is in it changes seldom. */
-const RECORD_MS = 10_000;
+/** The store hints at what changes in a record; hints may be missed, so each is read again after this. */
+const RECORD_MS = 30_000;
 
 const NOTHING: Snapshot = {
-  nowMs: 0,
+  nowMs: undefined,
+  isCurrent: false,
   storeLatencyMs: undefined,
   membership: { members: [], ignored: 0, booted: false },
-  viewById: new Map(),
+  views: [],
   cluster: [],
-  sessions: [],
-  sessionCount: 0,
+  ownerById: new Map(),
 };
 
 export function createSnapshots(needs: {
   readonly store: Pick<
     Store,
-    "timeMs" | "members" | "readReports" | "owners" | "sessionsOf" | "findSession"
+    "timeMs" | "members" | "readReports" | "owners" | "sessionsOf" | "findSession" | "onChange"
   >;
   readonly clock: Clock;
   readonly cluster: () => Promise<readonly Series[]>;
 }): Snapshots {
   const { store, clock } = needs;
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
+  const toldById = new Map<string, { text: string; told: ToldView | undefined }>();
   let last = NOTHING;
   let reading: Promise<Snapshot> | undefined;
   let readMs = Number.NEGATIVE_INFINITY;
+  const stop = store.onChange((change) => {
+    if (change.subject === "session") recordById.delete(change.sessionId);
+  });
 
   async function readAll(): Promise<Snapshot> {
     const sentMs = clock.nowMs();
     const nowMs = await store.timeMs();
     const storeLatencyMs = clock.nowMs() - sentMs;
-    const [membership, reports, cluster, ids] = await Promise.all([
+    const [membership, reports, cluster, ownerById] = await Promise.all([
       store.members(),
       store.readReports("view"),
       needs.cluster(),
-      sessionIds(store),
+      sessionOwners(store),
     ]);
-    const views = Object.entries(reports).flatMap(([id, text]) => {
-      const view = parseView(text);
-      return view === undefined ? [] : [[id, view] as const];
-    });
-    return {
-      nowMs,
-      storeLatencyMs,
-      membership,
-      viewById: new Map(views),
-      cluster,
-      sessions: await readRecords(ids),
-      sessionCount: ids.length,
-    };
+    const live = new Set<string>(membership.members.map(({ id }) => id));
+    // A process that has ended leaves its last words in the store for a while.
+    const views = readViews(reports, nowMs).filter(({ id }) => live.has(id));
+    return { nowMs, isCurrent: true, storeLatencyMs, membership, views, cluster, ownerById };
   }
 
-  async function readRecords(ids: readonly SessionId[]): Promise<SessionRecord[]> {
-    const wanted = ids.slice(-MAX_SESSIONS);
-    const now = clock.nowMs();
-    const stale = wanted.filter(
-      (id) => (recordById.get(id)?.readMs ?? -RECORD_MS) <= now - RECORD_MS,
-    );
+  /** A view that was told once is read once: its durations count from then, and it may be large. */
+  function readViews(reports: Readonly<Record<string, string>>, nowMs: number): ToldView[] {
+    for (const id of toldById.keys()) if (reports[id] === undefined) toldById.delete(id);
+    for (const [id, text] of Object.entries(reports)) {
+      if (toldById.get(id)?.text === text) continue;
+      const view = parseView(text);
+      const told = view === undefined ? undefined : { id, seenMs: nowMs, view };
+      toldById.set(id, { text, told });
+    }
+    return [...toldById.values()].flatMap(({ told }) => told ?? []);
+  }
+
+  async function read(): Promise<Snapshot> {
+    if (clock.nowMs() - readMs < FRESH_MS) return last;
+    reading ??= readAll().finally(() => {
+      reading = undefined;
+    });
+    try {
+      last = await reading;
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      last = { ...last, isCurrent: false, storeLatencyMs: undefined, cluster: [] };
+    }
+    readMs = clock.nowMs();
+    return last;
+  }
+
+  async function readStale(stale: readonly SessionId[]): Promise<void> {
     for (let from = 0; from < stale.length; from += BATCH) {
+      const askedMs = clock.nowMs();
       const batch = stale.slice(from, from + BATCH);
       const records = await Promise.all(batch.map((id) => store.findSession(id)));
       for (const record of records) {
-        if (record !== undefined) recordById.set(record.id, { record, readMs: now });
+        if (record !== undefined) recordById.set(record.id, { record, readMs: askedMs });
       }
     }
-    const known = new Set(wanted);
-    for (const id of recordById.keys()) if (!known.has(id)) recordById.delete(id);
-    return wanted
-      .flatMap((id) => recordById.get(id)?.record ?? [])
-      .filter(({ state }) => state !== "closed")
-      .sort((a, b) => b.createdMs - a.createdMs);
   }
 
   return {
-    async read() {
-      if (clock.nowMs() - readMs < FRESH_MS) return last;
-      reading ??= readAll().finally(() => {
-        reading = undefined;
-      });
+    read,
+    async readSessions() {
+      const { ownerById } = await read();
+      const ids = [...ownerById.keys()].slice(0, MAX_SESSIONS);
+      const now = clock.nowMs();
+      const isStale = (id: SessionId): boolean =>
+        (recordById.get(id)?.readMs ?? Number.NEGATIVE_INFINITY) <= now - RECORD_MS;
       try {
-        last = await reading;
+        await readStale(ids.filter(isStale));
       } catch (error) {
+        // Those that were read before are shown.
         if (!(error instanceof StoreAwayError)) throw error;
-        last = { ...last, storeLatencyMs: undefined, cluster: [] };
       }
-      readMs = clock.nowMs();
-      return last;
+      for (const id of recordById.keys()) if (!ownerById.has(id)) recordById.delete(id);
+      return ids
+        .flatMap((id) => recordById.get(id)?.record ?? [])
+        .filter(({ state }) => state !== "closed")
+        .sort((a, b) => b.createdMs - a.createdMs);
     },
     async findSessions(prefix) {
       return (await sessionIds(store)).filter((id) => id.startsWith(prefix));
     },
+    close: stop,
   };
 }

@@ -165,7 +165,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     self,
     store,
     clusterSeries: async () => [],
-    downloads: undefined,
+    downloads: clients?.downloads,
     clock: parts.clock,
     log: parts.log,
   });
@@ -221,6 +221,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   let stopped: Promise<void> | undefined;
 
   async function close(): Promise<void> {
+    dashboard.feed.close();
     const closed = server.close();
     api.releasePolls();
     await sockets.close();

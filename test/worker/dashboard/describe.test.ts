@@ -1,0 +1,272 @@
+/** What the page is told of the edge: the worst that anybody sees, and never well what nobody knows. */
+import { describe, expect, test } from "vitest";
+import type { Incarnation, SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { BalancerRecord, WorkerRecord } from "../../../shared/membership/member.ts";
+import type { SessionRecord } from "../../../shared/store/store.ts";
+import type { BalancerView, View, WorkerAsSeen } from "../../../shared/views.ts";
+import {
+  describeMembers,
+  describeOverview,
+  describeSessions,
+} from "../../../worker/dashboard/describe.ts";
+import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
+
+const NOW_MS = 1_000_000;
+const UP = { state: "up" } as const;
+const AWAY = { state: "away", reason: "connection refused" } as const;
+
+function worker(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
+  return {
+    kind: "worker",
+    id: id as WorkerId,
+    incarnation: "a".repeat(16) as Incarnation,
+    url: `http://10.0.0.1:3001`,
+    statusUrl: `http://10.0.0.1:4001`,
+    version: "1.0.0",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 2, connections: 5, lagMs: 0.5 },
+    ringFingerprint: "r1",
+    secretFingerprint: "s",
+    ...more,
+  };
+}
+
+function balancer(id: string, ringFingerprint = "r1"): BalancerRecord {
+  return {
+    kind: "balancer",
+    id: id as WorkerId,
+    incarnation: "b".repeat(16) as Incarnation,
+    statusUrl: "http://10.0.0.2:1081",
+    version: "1.0.0",
+    ringFingerprint,
+    secretFingerprint: "s",
+  };
+}
+
+function balancerView(...workers: WorkerAsSeen[]): BalancerView {
+  return { role: "balancer", uptimeMs: 60_000, rssBytes: 50, connections: 4, tunnels: 3, workers };
+}
+
+function snapshot(more: {
+  readonly members?: Snapshot["membership"]["members"];
+  readonly views?: Readonly<Record<string, View>>;
+  readonly owners?: Readonly<Record<string, string>>;
+  readonly isCurrent?: boolean;
+  readonly ignored?: number;
+}): Snapshot {
+  const { members = [], views = {}, owners = {}, isCurrent = true, ignored = 0 } = more;
+  return {
+    nowMs: NOW_MS,
+    isCurrent,
+    storeLatencyMs: isCurrent ? 1 : undefined,
+    membership: { members, ignored, booted: true },
+    views: Object.entries(views).map(([id, view]) => ({ id, seenMs: NOW_MS - 2000, view })),
+    cluster: [],
+    ownerById: new Map(Object.entries(owners)) as unknown as Snapshot["ownerById"],
+  };
+}
+
+describe("a worker", () => {
+  test("is in the state that it says, when no balancer says worse", () => {
+    const members = [worker("w1"), worker("w2", { state: "draining" }), balancer("b1")];
+    const seen = members.flatMap(({ id, kind }) =>
+      kind === "worker" ? { id, health: "up" as const } : [],
+    );
+    const { workers } = describeMembers(
+      snapshot({ members, views: { b1: balancerView(...seen) } }),
+    );
+    expect(workers.map(({ id, state, reason }) => [id, state, reason])).toEqual([
+      ["w1", "up", ""],
+      ["w2", "draining", "hands its sessions over"],
+    ]);
+  });
+
+  test("is as bad as the worst that a balancer sees of it, and the reason says how many see that", () => {
+    const failure = { reason: "refused", by: "probe", agoMs: 500 };
+    const views = {
+      b1: balancerView({ id: "w1", health: "up" }),
+      b2: balancerView({ id: "w1", health: "suspect", lastFailure: failure }),
+      b3: balancerView({
+        id: "w1",
+        health: "up",
+        lastFailure: { reason: "reset", by: "traffic", agoMs: 90_000 },
+      }),
+    };
+    const { workers } = describeMembers(snapshot({ members: [worker("w1")], views }));
+    expect(workers).toMatchObject([
+      {
+        state: "suspect",
+        reason: "refused (seen by 1 of 3 balancers)",
+        lastFailure: { atMs: NOW_MS - 2500, reason: "refused, probe" },
+      },
+    ]);
+  });
+
+  test("whose lease is gone is dead as long as a balancer remembers it, with nothing else known", () => {
+    const views = { b1: balancerView({ id: "w9", health: "up" }) };
+    const { workers } = describeMembers(snapshot({ members: [balancer("b1")], views }));
+    expect(workers).toEqual([
+      {
+        id: "w9",
+        state: "dead",
+        reason: "its lease is gone",
+        lastFailure: null,
+        sessions: null,
+        connections: null,
+        lagMs: null,
+        rssBytes: null,
+        version: "",
+        uptimeMs: null,
+        restarts: null,
+        url: "",
+      },
+    ]);
+  });
+
+  test("is unknown while the store is away, whatever was known before", () => {
+    const members = [worker("w1"), worker("w2", { state: "suspended" })];
+    const { workers } = describeMembers(snapshot({ members, isCurrent: false }));
+    expect(workers).toMatchObject([
+      { state: "unknown", reason: "the store does not answer; it was up before", sessions: null },
+      { state: "unknown", lagMs: null, version: "1.0.0" },
+    ]);
+  });
+
+  test("has memory, uptime and restarts as it tells them, and null before it does", () => {
+    const views: Record<string, View> = {
+      w1: { role: "worker", uptimeMs: 5000, rssBytes: 7, restarts: 2, sessions: [] },
+      w2: { role: "worker", uptimeMs: 6000, rssBytes: 8, sessions: [] },
+    };
+    const members = [worker("w1"), worker("w2"), worker("w3")];
+    const { workers } = describeMembers(snapshot({ members, views }));
+    expect(
+      workers.map(({ uptimeMs, rssBytes, restarts }) => [uptimeMs, rssBytes, restarts]),
+    ).toEqual([
+      [5000, 7, 2],
+      [6000, 8, null],
+      [null, null, null],
+    ]);
+  });
+});
+
+describe("the overview", () => {
+  const concerns = (...args: Parameters<typeof snapshot>) =>
+    describeOverview(snapshot(...args), UP).concerns;
+
+  test("has tiles that are null when nobody knows the number", () => {
+    const { tiles } = describeOverview(
+      {
+        ...snapshot({}),
+        cluster: [{ name: "users.online", tag: "", kind: "gauge", value: 0 }],
+      },
+      UP,
+    );
+    expect(tiles).toEqual({
+      usersOnline: 0,
+      sessionsActive: null,
+      connectionsActive: null,
+      lagMs: null,
+      sessionsHosted: null,
+      downloads: null,
+    });
+  });
+
+  test("says nothing is wrong only when a worker is up", () => {
+    expect(concerns({ members: [worker("w1")] })).toEqual([]);
+    expect(concerns({})).toEqual(["No worker is well: nobody can open a session."]);
+    expect(concerns({ members: [worker("w1", { state: "suspended" })] })).toEqual([
+      "No worker takes new sessions.",
+    ]);
+  });
+
+  test("says with the store away that it is, and nothing of what was", () => {
+    const { store, concerns, storeLatencyMs, workers } = describeOverview(
+      snapshot({ members: [worker("w1")], isCurrent: false }),
+      AWAY,
+    );
+    expect(store).toEqual({ state: "away", reason: "connection refused" });
+    expect([concerns, storeLatencyMs]).toEqual([[], null]);
+    expect(workers).toMatchObject({ up: 0, unknown: 1 });
+  });
+
+  test("names a worker that is dead, sessions that nobody has, rings that differ and nonsense", () => {
+    expect(
+      concerns({
+        members: [worker("w1"), balancer("b1"), balancer("b2", "r2")],
+        views: { b1: balancerView({ id: "w2", health: "dead" }) },
+        owners: { s1: "w1", s2: "w2", s3: "w2" },
+        ignored: 1,
+      }),
+    ).toEqual([
+      "Worker w2 is dead: its lease is gone.",
+      "Sessions whose worker is gone and that nobody has taken over yet: 2.",
+      "Balancers have different rings and may route the same session differently.",
+      "Records of members in the store that make no sense: 1.",
+    ]);
+  });
+});
+
+describe("a session", () => {
+  const id = "abcdefghijklmnopqrstuvwx";
+  const record = {
+    id: id as SessionId,
+    owner: "w1" as WorkerId,
+    incarnation: "a".repeat(16) as Incarnation,
+    epoch: 3,
+    state: "open",
+    userId: "u",
+    clock: 1,
+    peers: [
+      { id: "p1", host: true, user: { id: "u", name: "Ada" }, client: "vscode" },
+      { id: "p2", host: false, user: { id: "v", name: "Ben" }, client: "intellij" },
+    ],
+    buriedTokens: [],
+    createdMs: NOW_MS - 5000,
+  } as unknown as SessionRecord;
+  const seen = { id, bytes: 99, idleMs: 7, connected: ["p1"] };
+  const view: View = { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [seen] };
+
+  test("is told with what its owner says of it", () => {
+    const now = snapshot({ members: [worker("w1")], views: { w1: view }, owners: { [id]: "w1" } });
+    expect(describeSessions(now, [record])).toEqual({
+      total: 1,
+      sessions: [
+        {
+          id: "abcdefgh",
+          worker: "w1",
+          ownerState: "lives",
+          epoch: 3,
+          ageMs: 5000,
+          bytes: 99,
+          lastActivityMs: 7,
+          peers: [
+            { name: "Ada", host: true, client: "vscode", connected: true },
+            { name: "Ben", host: false, client: "intellij", connected: false },
+          ],
+        },
+      ],
+    });
+  });
+
+  test("is not told with what a worker says that had it before", () => {
+    const views = { w2: view };
+    const now = snapshot({ members: [worker("w1"), worker("w2")], views, owners: { [id]: "w1" } });
+    expect(describeSessions(now, [record]).sessions).toMatchObject([
+      { bytes: null, lastActivityMs: null, peers: [{ connected: null }, { connected: null }] },
+    ]);
+  });
+
+  test("says when its owner is gone, or a new life of it has not taken it up", () => {
+    const reborn = worker("w1", { incarnation: "c".repeat(16) as Incarnation });
+    for (const [members, isCurrent, state] of [
+      [[], true, "gone"],
+      [[reborn], true, "restarted"],
+      [[worker("w1")], false, "unknown"],
+    ] as const) {
+      const { sessions } = describeSessions(snapshot({ members, isCurrent }), [record]);
+      expect(sessions[0]?.ownerState).toBe(state);
+    }
+  });
+});

@@ -1,0 +1,244 @@
+/** The live side: what is told to whom, over HTTP, with real log files. */
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { request } from "undici";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import type { LogLines, SessionsAnswer } from "../../../worker/dashboard/answers.ts";
+import { createFeed } from "../../../worker/dashboard/feed.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import { until } from "../../support/until.ts";
+import { startWorker, type Worker } from "../api/fixture.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ct-feed-"));
+  return () => rmSync(folder, { recursive: true, force: true });
+});
+
+interface Event {
+  readonly name: string;
+  readonly data: unknown;
+}
+
+const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
+
+/** Follows the feed; resolves when its head has come. */
+async function follow(worker: Worker, query = "") {
+  const stop = new AbortController();
+  const answer = await request(`${worker.url}/dashboard/api/events${query}`, {
+    headers: OPERATOR,
+    signal: stop.signal,
+  });
+  const events: Event[] = [];
+  let hasEnded = false;
+  let text = "";
+  answer.body.setEncoding("utf8");
+  answer.body.on("data", (data: string) => {
+    text += data;
+    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
+      const [, name = "", json = ""] = /^event: (\w+)\ndata: (.*)$/.exec(text.slice(0, end)) ?? [];
+      events.push({ name, data: JSON.parse(json) });
+      text = text.slice(end + 2);
+    }
+  });
+  answer.body.on("error", () => {});
+  answer.body.on("end", () => {
+    hasEnded = true;
+  });
+  onTestFinished(() => stop.abort());
+  const of = <T>(name: string): T[] =>
+    events.filter((event) => event.name === name).map(({ data }) => data as T);
+  return {
+    status: answer.statusCode,
+    headers: answer.headers,
+    events,
+    of,
+    lines: () => of<LogLines>("log").flatMap(({ lines }) => lines),
+    skipped: () => of<LogLines>("log").reduce((sum, { skipped }) => sum + skipped, 0),
+    hasEnded: () => hasEnded,
+    stop: () => stop.abort(),
+  };
+}
+
+test("all of it is told at once, and each change as it comes", async () => {
+  const worker = await startWorker();
+  const { headers, of, events } = await follow(worker);
+  expect(headers).toMatchObject({
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+  });
+  await until("all topics", () => new Set(events.map(({ name }) => name)).size === 3);
+  expect(of<SessionsAnswer>("sessions")[0]?.total).toBe(0);
+  await worker.openSession();
+  await until("the session", () => of<SessionsAnswer>("sessions").at(-1)?.total === 1);
+  await until("a second overview", () => of("overview").length > 1);
+});
+
+test("who looks at one thing is told of that, and of the overview", async () => {
+  const worker = await startWorker();
+  const one = await follow(worker, "?topics=workers,nonsense");
+  const none = await follow(worker, "?topics=");
+  await until(
+    "two overviews",
+    () => one.of("overview").length > 1 && none.of("overview").length > 1,
+  );
+  expect(one.of("sessions")).toEqual([]);
+  expect(one.of("workers")).not.toEqual([]);
+  expect(new Set(none.events.map(({ name }) => name))).toEqual(new Set(["overview"]));
+});
+
+test("whoever comes gets the newest lines once, and then each line once, in order", async () => {
+  const file = join(folder, "server.log");
+  writeFileSync(file, Array.from({ length: 300 }, (_, i) => `old ${i}\n`).join(""));
+  const worker = await startWorker({ logDir: folder });
+  const first = await follow(worker, "?topics=&log=server");
+  await until("the first lines", () => first.lines().length === 200);
+  let written = 0;
+  const followers = [];
+  for (let round = 0; round < 5; round++) {
+    for (let i = 0; i < 40; i++) appendFileSync(file, `new ${written++}\n`);
+    followers.push(await follow(worker, "?topics=&log=server"));
+  }
+  appendFileSync(file, "the last\n");
+  const all = [
+    ...Array.from({ length: 300 }, (_, i) => `old ${i}`),
+    ...Array.from({ length: 200 }, (_, i) => `new ${i}`),
+    "the last",
+  ];
+  for (const { lines } of [first, ...followers]) {
+    await until("the last line", () => lines().at(-1) === "the last");
+    expect(lines()).toEqual(all.slice(-lines().length));
+    expect(lines().length).toBeGreaterThanOrEqual(200);
+  }
+});
+
+test("lines with markup, control bytes and invalid UTF-8, and long ones, arrive as text on one line", async () => {
+  const file = join(folder, "server.log");
+  writeFileSync(file, "");
+  const worker = await startWorker({ logDir: folder });
+  const { lines } = await follow(worker, "?topics=&log=server");
+  const bytes = Buffer.concat([
+    Buffer.from('<script>alert(1)</script>\r\n\u0000\u001b[2J\u2028data: x\n"\\\n'),
+    Buffer.from([0xff, 0xc3, 0x28, 0x0a]),
+    Buffer.alloc(500_000, "x"),
+    Buffer.from("\nthe last\n"),
+  ]);
+  appendFileSync(file, bytes);
+  await until("the last line", () => lines().at(-1) === "the last");
+  expect(lines().map((line) => (line.length > 100 ? line.length : line))).toEqual([
+    "<script>alert(1)</script>\\u000d",
+    "\\u0000\\u001b[2J\\u2028data: x",
+    '"\\',
+    "\ufffd\ufffd(",
+    4097,
+    "the last",
+  ]);
+});
+
+test("a log that is not there, or whose id is none, has no lines", async () => {
+  const worker = await startWorker({ logDir: folder });
+  const missing = await follow(worker, "?topics=&log=access");
+  const unknown = await follow(worker, "?topics=&log=../secret");
+  await until("overviews", () => missing.of("overview")[0] && unknown.of("overview")[0]);
+  expect([...missing.lines(), ...unknown.lines()]).toEqual([]);
+});
+
+test("a worker that ends lets all go, and takes nobody any more", async () => {
+  const worker = await startWorker();
+  const { hasEnded } = await follow(worker);
+  await worker.stop();
+  await until("the end", hasEnded);
+});
+
+test("more than a hundred at a time are told that it is busy; those who go make room", async () => {
+  const worker = await startWorker();
+  const all = await Promise.all(Array.from({ length: 100 }, () => follow(worker, "?topics=")));
+  expect(new Set(all.map(({ status }) => status))).toEqual(new Set([200]));
+  const late = await worker.ask("GET", "/dashboard/api/events", { headers: OPERATOR });
+  expect(late.status).toBe(503);
+  all[0]?.stop();
+  await until("room", async () => (await follow(worker, "?topics=")).status === 200);
+});
+
+test("while nobody looks nothing is read; a slow reader is told how many lines it has missed", async () => {
+  const clock = createStepClock();
+  let reads = 0;
+  let batch = 0;
+  const feed = createFeed({
+    clock,
+    log: createTestLog().log,
+    storeHealth: () => ({ state: "up" }),
+    snapshots: {
+      async read() {
+        reads++;
+        return {
+          nowMs: 1,
+          isCurrent: true,
+          storeLatencyMs: 1,
+          membership: { members: [], ignored: 0, booted: true },
+          views: [],
+          cluster: [],
+          ownerById: new Map(),
+        };
+      },
+      readSessions: async () => [],
+    },
+    logs: {
+      tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+      follow: async () => ({
+        lines: Array.from({ length: 700 }, (_, i) => `${batch}.${i}`).slice(
+          0,
+          batch++ < 4 ? 700 : 1,
+        ),
+        skipped: 0,
+        next: { kind: "stream", after: undefined },
+      }),
+    },
+  });
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+  };
+  clock.advance(60_000);
+  await settle();
+  expect(reads).toBe(0);
+
+  const written: string[] = [];
+  const close: (() => void)[] = [];
+  const res = {
+    writableLength: 0,
+    write: (text: string) => written.push(text),
+    end() {},
+    on: (event: string, listener: () => void) => event === "close" && close.push(listener),
+  };
+  expect(feed.open(res as never, { topics: [], log: "server" })).toBe(true);
+  await settle();
+  const told = (): LogLines[] =>
+    written.flatMap((text) => {
+      const json = /^event: log\ndata: (.*)\n\n$/.exec(text)?.[1];
+      return json === undefined ? [] : (JSON.parse(json) as LogLines);
+    });
+  clock.advance(400);
+  await settle();
+  expect(told().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([[500, 200]]);
+  res.writableLength = 2 ** 20 + 1;
+  for (let i = 0; i < 3; i++) {
+    clock.advance(400);
+    await settle();
+  }
+  res.writableLength = 0;
+  clock.advance(400);
+  await settle();
+  expect(told().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([
+    [500, 200],
+    [1, 2100],
+  ]);
+
+  for (const listener of close) listener();
+  const before = reads;
+  clock.advance(60_000);
+  await settle();
+  expect([feed.watchers, reads]).toEqual([0, before]);
+});

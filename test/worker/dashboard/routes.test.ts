@@ -1,0 +1,405 @@
+/** The paths below /dashboard and /logs, over HTTP: who gets in, what they get, what they may do. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "../../../shared/clock.ts";
+import { obeyCommands } from "../../../shared/control/obey.ts";
+import type { SessionId } from "../../../shared/ids.ts";
+import type {
+  CommandReply,
+  OverviewAnswer,
+  SessionEventsAnswer,
+  SessionsAnswer,
+  WorkersAnswer,
+} from "../../../worker/dashboard/answers.ts";
+import { pluginZip, put, putRepository } from "../../support/plugins.ts";
+import { until } from "../../support/until.ts";
+import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
+import { silentLog } from "../sessions/fixture.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ct-dashboard-"));
+  return () => rmSync(folder, { recursive: true, force: true });
+});
+
+const basic = (user: string, password: string): string =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
+const OPERATOR = { authorization: basic("ops", "operator") };
+const OWN_PAGE = { ...OPERATOR, "x-dashboard-request": "1", "sec-fetch-site": "same-origin" };
+
+function look(worker: Worker, path: string): Promise<Answer> {
+  return worker.ask("GET", path, { headers: OPERATOR });
+}
+
+/** A worker that does what operators ask it to. */
+async function startObedient(options: WorkerOptions = {}) {
+  const worker = await startWorker(options);
+  const commands: unknown[] = [];
+  const obedience = obeyCommands({
+    store: worker.store,
+    clock: systemClock,
+    log: silentLog(),
+    self: worker.id,
+    obey(command) {
+      commands.push(command);
+      return { outcome: "done", message: "as you wish" };
+    },
+  });
+  return { worker, commands, close: () => obedience.close() };
+}
+
+// --- who gets in ---
+
+const PATHS = [
+  "/dashboard",
+  "/dashboard/",
+  "/dashboard/dashboard.js",
+  "/dashboard/api/overview",
+  "/dashboard/api/history",
+  "/dashboard/api/workers",
+  "/dashboard/api/sessions",
+  "/dashboard/api/sessions/abcdefgh/events",
+  "/dashboard/api/downloads",
+  "/dashboard/api/downloads.csv",
+  "/dashboard/api/logs",
+  "/dashboard/api/logs/server",
+  "/dashboard/api/events",
+  "/dashboard/api/check",
+  "/dashboard/api/no-such-thing",
+  "/dashboard/no/such/thing",
+  "/logs",
+  "/logs/",
+  "/logs/server.log",
+  "/logs/no-such-thing",
+];
+
+test("everything below /dashboard and /logs, there or not, asks for the operator's credentials", async () => {
+  const worker = await startWorker();
+  for (const path of PATHS) {
+    const { status, headers, body } = await worker.ask("GET", path);
+    expect([path, status, body]).toEqual([path, 401, "Sign in as the operator of this server"]);
+    expect(headers["www-authenticate"]).toBe('Basic realm="CodeTogether edge", charset="UTF-8"');
+  }
+  for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
+    expect((await worker.ask(method, "/dashboard/api/workers/worker-1/drain")).status).toBe(401);
+  }
+});
+
+test.each([
+  "Basic",
+  "Basic ",
+  "Basic !!!",
+  "Basic b3Bz",
+  "basic",
+  "Bearer b3BzOm9wZXJhdG9y",
+  `Basic ${"QUFB".repeat(2000)}`,
+  basic("ops", "Operator"),
+  basic("ops:operator", ""),
+  basic("", "operator"),
+  "Basic \u0080\u00ff",
+  `Basic ${Buffer.from("ops:pässwort", "latin1").toString("base64")}`,
+])("a field that is broken or wrong is answered like none: %s", async (authorization) => {
+  const worker = await startWorker();
+  const bytes = Buffer.from(
+    `GET /dashboard/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${authorization}\r\n\r\n`,
+    "latin1",
+  );
+  const text = await new Promise<string>((resolve, reject) => {
+    const socket = connect(worker.port, "127.0.0.1", () => socket.write(bytes));
+    let received = "";
+    socket.setEncoding("latin1").on("data", (data) => {
+      received += data;
+    });
+    socket.on("error", reject).on("end", () => resolve(received));
+  });
+  expect(text).toMatch(/^HTTP\/1\.1 401 /);
+  expect(text).toMatch(/\r\nwww-authenticate: Basic realm=/i);
+  expect(text).toMatch(/Sign in as the operator of this server$/);
+});
+
+test("a password may hold colons and letters of any language", async () => {
+  const operatorPassword = "a:pässwort:с буквами";
+  const worker = await startWorker({ operatorPassword });
+  const headers = { authorization: basic("ops", operatorPassword) };
+  expect((await worker.ask("GET", "/dashboard/", { headers })).status).toBe(200);
+});
+
+test("ten thousand wrong passwords from one address do not keep the right one out, and cost little", async () => {
+  const worker = await startWorker();
+  const headers = { authorization: basic("ops", "guess") };
+  const statuses = new Map<number, number>();
+  let asked = 0;
+  const guess = async (): Promise<void> => {
+    while (asked++ < 10_000) {
+      const { status } = await worker.ask("GET", "/dashboard/api/overview", { headers });
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    }
+  };
+  const guessers = Array.from({ length: 50 }, guess);
+  await until("a flood", () => (statuses.get(429) ?? 0) > 100);
+  expect((await look(worker, "/dashboard/api/overview")).status).toBe(200);
+  await Promise.all(guessers);
+  expect(new Set(statuses.keys())).toEqual(new Set([401, 429]));
+  // A hundred for each minute that it took.
+  expect(statuses.get(401)).toBeLessThanOrEqual(200);
+  expect((await look(worker, "/dashboard/api/overview")).status).toBe(200);
+});
+
+// --- what goes with every answer ---
+
+test("the page may run nothing but its own files, is framed by nobody, and is kept by no cache", async () => {
+  const worker = await startWorker({ serverUrl: "https://edge.example.com" });
+  for (const path of ["/dashboard/", "/dashboard/api/overview", "/logs/"]) {
+    const { status, headers } = await look(worker, path);
+    expect([path, status]).toEqual([path, 200]);
+    expect(headers).toMatchObject({
+      "content-security-policy":
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-resource-policy": "same-origin",
+      "cache-control": "no-store",
+      "strict-transport-security": "max-age=63072000",
+    });
+  }
+  const { body } = await look(worker, "/dashboard/");
+  expect(body).not.toMatch(/<script(?! type="module" src="dashboard\.js")|style=|onclick|https?:/);
+});
+
+test("no other origin may read any of it, not one that the public interface lets in either", async () => {
+  const worker = await startWorker({ corsAllowedOrigins: ["https://ide.example.com"] });
+  const headers = { ...OPERATOR, origin: "https://ide.example.com" };
+  const answer = await worker.ask("GET", "/dashboard/api/overview", { headers });
+  expect(answer.status).toBe(200);
+  const names = Object.keys(answer.headers);
+  expect(names.filter((name) => name.startsWith("access-control-"))).toEqual([]);
+});
+
+test("the page is sent compressed to whoever takes that", async () => {
+  const worker = await startWorker();
+  const headers = { ...OPERATOR, "accept-encoding": "br, gzip" };
+  const zipped = await worker.ask("GET", "/dashboard/", { headers });
+  expect(zipped.headers).toMatchObject({ "content-encoding": "gzip", vary: "accept-encoding" });
+  const plain = await look(worker, "/dashboard/");
+  expect(plain.headers["content-encoding"]).toBeUndefined();
+  expect(plain.body).toMatch(/^<!doctype html>/);
+});
+
+test("addresses without the last slash lead to those with it, below whatever path they are reached by", async () => {
+  const worker = await startWorker();
+  for (const [from, to] of [
+    ["/dashboard", "dashboard/"],
+    ["/logs", "logs/"],
+  ] as const) {
+    const { status, headers } = await look(worker, from);
+    expect([status, headers["location"]]).toEqual([302, to]);
+  }
+});
+
+// --- what is seen ---
+
+test("overview, workers and sessions tell what is there, and null where nothing is known", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  await until("the session is listed", async () => {
+    const { body } = await look(worker, "/dashboard/api/sessions");
+    return (body as SessionsAnswer).sessions[0]?.peers.length === 1;
+  });
+  const overview = (await look(worker, "/dashboard/api/overview")).body as OverviewAnswer;
+  expect(overview).toMatchObject({
+    store: { state: "up", reason: null },
+    tiles: { usersOnline: null, sessionsActive: null, lagMs: null },
+    workers: { up: 1, suspended: 0, draining: 0, suspect: 0, dead: 0, unknown: 0 },
+    balancers: 0,
+    concerns: [],
+  });
+  const { workers } = (await look(worker, "/dashboard/api/workers")).body as WorkersAnswer;
+  expect(workers).toMatchObject([{ id: "worker-1", state: "up", restarts: null, rssBytes: null }]);
+  const { sessions, total } = (await look(worker, "/dashboard/api/sessions"))
+    .body as SessionsAnswer;
+  expect([total, sessions]).toMatchObject([
+    1,
+    [{ id: sessionId.slice(0, 8), worker: "worker-1", ownerState: "lives", bytes: null }],
+  ]);
+  expect(JSON.stringify(sessions)).not.toContain(sessionId);
+});
+
+test("the history of a session is found by the beginning of its id, if that is long enough for one", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/events`;
+  const { body } = await look(worker, path);
+  expect((body as SessionEventsAnswer).events.map(({ kind, cause }) => [kind, cause])).toEqual([
+    ["created", expect.any(String)],
+    ["joined", "host"],
+  ]);
+  for (const id of [
+    sessionId.slice(0, 7),
+    "",
+    "zzzzzzzz",
+    `${sessionId}x`,
+    "%00",
+    "a".repeat(3000),
+  ]) {
+    expect((await look(worker, `/dashboard/api/sessions/${id}/events`)).status).toBe(404);
+  }
+});
+
+test("a range of the history that does not exist is not found", async () => {
+  const worker = await startWorker();
+  for (const range of ["hour", "day", "month"]) {
+    const { status, body } = await look(worker, `/dashboard/api/history?range=${range}`);
+    expect([status, body]).toMatchObject([200, { range, atMs: [], users: [] }]);
+  }
+  for (const query of ["range=year", "range=__proto__", "range=toString", "range="]) {
+    expect((await look(worker, `/dashboard/api/history?${query}`)).status).toBe(404);
+  }
+});
+
+test("downloads are told by day, IDE, plugin and version, and as a table for spreadsheets", async () => {
+  put(folder, "intellij/p.zip", await pluginZip({ id: "com.example.p", version: "1.2" }));
+  await putRepository(join(folder, "eclipse"));
+  const worker = await startWorker({ clientsDir: folder });
+  await until("it is offered", async () => {
+    const { status } = await worker.ask("GET", "/clients/intellij/p.zip");
+    return status === 200;
+  });
+  const { body } = await look(worker, "/dashboard/api/downloads");
+  const day = new Date().toISOString().slice(0, 10);
+  expect(body).toEqual({
+    total: 1,
+    rows: [{ day, ide: "intellij", artifact: "com.example.p", version: "1.2", count: 1 }],
+  });
+  const csv = await look(worker, "/dashboard/api/downloads.csv");
+  expect(csv.headers["content-type"]).toBe("text/csv; charset=utf-8");
+  expect(csv.body).toBe(`day,ide,id,version,downloads\r\n${day},intellij,com.example.p,1.2,1\r\n`);
+});
+
+// --- logs ---
+
+describe("the logs", () => {
+  const LINES = "first\nsecond <b>bold</b>\nthird \u001b[31m\u202e\n";
+
+  test("are listed, shown and sent in the older form", async () => {
+    writeFileSync(join(folder, "server.log"), LINES);
+    const worker = await startWorker({ logDir: folder });
+    const list = await look(worker, "/logs/");
+    expect(list.headers["content-type"]).toBe("text/html; charset=utf-8");
+    for (const name of ["server.log", "access.log", "error.log"]) {
+      expect(list.body).toContain(`<a href="${name}">${name}</a>`);
+      expect(list.body).toContain(`<a href="${name}?view">view</a>`);
+    }
+    expect(list.body).toContain(`${Buffer.byteLength(LINES)} bytes`);
+    const shown = await look(worker, "/logs/server.log?view");
+    expect([
+      shown.headers["content-type"],
+      shown.headers["content-disposition"],
+      shown.body,
+    ]).toEqual([
+      "text/plain; charset=utf-8",
+      undefined,
+      "first\nsecond <b>bold</b>\nthird \\u001b[31m\\u202e\n",
+    ]);
+    const sent = await look(worker, "/logs/server.log");
+    expect(sent.headers["content-disposition"]).toBe('attachment; filename="server.log"');
+    expect(sent.body).toBe(LINES);
+  });
+
+  test("are listed and sent as the page does it", async () => {
+    writeFileSync(join(folder, "server.log"), LINES);
+    const worker = await startWorker({ logDir: folder });
+    expect((await look(worker, "/dashboard/api/logs")).body).toEqual({
+      logs: [
+        { id: "server", name: "server.log", bytes: Buffer.byteLength(LINES) },
+        { id: "access", name: "access.log", bytes: null },
+        { id: "error", name: "error.log", bytes: null },
+      ],
+    });
+    expect((await look(worker, "/dashboard/api/logs/server")).body).toBe(LINES);
+    // Written by processes elsewhere: what the store has of it.
+    expect(await look(worker, "/dashboard/api/logs/access")).toMatchObject({
+      status: 200,
+      body: "",
+    });
+  });
+
+  test("are named by their ids, never by a path", async () => {
+    writeFileSync(join(folder, "secret.txt"), "secret");
+    const worker = await startWorker({ logDir: folder });
+    for (const name of [
+      "secret.txt",
+      "..%2fsecret.txt",
+      "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+      "server.log%00",
+      "__proto__",
+      "constructor",
+    ]) {
+      expect((await look(worker, `/logs/${name}`)).status).toBe(404);
+      expect((await look(worker, `/logs/${name}?view`)).status).toBe(404);
+      expect((await look(worker, `/dashboard/api/logs/${name}`)).status).toBe(404);
+    }
+  });
+});
+
+// --- what an operator may do ---
+
+describe("a command", () => {
+  const DRAIN = "/dashboard/api/workers/worker-1/drain";
+
+  test("is passed on to the worker, and its answer back", async () => {
+    const { worker, commands, close } = await startObedient();
+    for (const kind of ["drain", "suspend", "resume"]) {
+      const path = `/dashboard/api/workers/worker-1/${kind}`;
+      const { status, body } = await worker.ask("POST", path, { headers: OWN_PAGE });
+      expect([status, body]).toEqual([200, { outcome: "done", message: "as you wish" }]);
+    }
+    expect(commands).toEqual([{ kind: "drain" }, { kind: "suspend" }, { kind: "resume" }]);
+    close();
+  });
+
+  test("ends a session that is named by the beginning of its id", async () => {
+    const { worker, commands, close } = await startObedient();
+    const { sessionId } = await worker.openSession();
+    const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/end`;
+    const { body } = await worker.ask("POST", path, { headers: OWN_PAGE });
+    expect((body as CommandReply).outcome).toBe("done");
+    expect(commands).toEqual([{ kind: "end-session", sessionId: sessionId as SessionId }]);
+    close();
+  });
+
+  test.each([
+    ["without the page's field", { ...OPERATOR, "sec-fetch-site": "same-origin" }],
+    ["of another site", { ...OWN_PAGE, "sec-fetch-site": "cross-site" }],
+    ["of another host of the same site", { ...OWN_PAGE, "sec-fetch-site": "same-site" }],
+    ["typed into the address line", { ...OWN_PAGE, "sec-fetch-site": "none" }],
+    ["with another value", { ...OWN_PAGE, "x-dashboard-request": "0" }],
+  ])("is refused %s", async (_, headers) => {
+    const { worker, commands, close } = await startObedient();
+    const { status } = await worker.ask("POST", DRAIN, { headers });
+    expect([status, commands]).toEqual([403, []]);
+    close();
+  });
+
+  test("needs the credentials and a POST, and a worker or session that is there", async () => {
+    const { worker, commands, close } = await startObedient();
+    const { authorization: _, ...anonymous } = OWN_PAGE;
+    expect((await worker.ask("POST", DRAIN, { headers: anonymous })).status).toBe(401);
+    expect((await worker.ask("GET", DRAIN, { headers: OWN_PAGE })).status).toBe(404);
+    for (const path of [
+      "/dashboard/api/workers/worker-2/drain",
+      "/dashboard/api/workers/%2e%2e/drain",
+      "/dashboard/api/workers/worker-1/kill",
+      "/dashboard/api/sessions/zzzzzzzz/end",
+      "/dashboard/api/sessions/a/end",
+    ]) {
+      const { status } = await worker.ask("POST", path, { headers: OWN_PAGE });
+      expect([path, status]).toEqual([path, 404]);
+    }
+    expect(commands).toEqual([]);
+    close();
+  });
+});

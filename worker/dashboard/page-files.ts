@@ -1,0 +1,43 @@
+/**
+ * The files of the dashboard's page as they are sent: what edge/build.mjs makes of its sources (worker/web/dashboard), and
+ * the page itself. Each is read and compressed once, when it is first asked for.
+ */
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+export interface PageFile {
+  /** Below `/dashboard/`. */
+  readonly path: string;
+  readonly type: string;
+  /** Undefined when there is none: sources that were not built have no script. */
+  read(): { readonly plain: Buffer; readonly gzipped: Buffer } | undefined;
+}
+
+export const PAGE_FILES: readonly PageFile[] = [
+  pageFile("", "text/html; charset=utf-8", "index.html"),
+  pageFile("dashboard.js", "text/javascript; charset=utf-8"),
+  pageFile("dashboard.css", "text/css; charset=utf-8"),
+];
+
+const FOLDER = new URL("../web/dashboard/", import.meta.url);
+
+function pageFile(path: string, type: string, file = path): PageFile {
+  let content: ReturnType<PageFile["read"]>;
+  return {
+    path,
+    type,
+    read() {
+      content ??= readWhole(file);
+      return content;
+    },
+  };
+}
+
+function readWhole(file: string): ReturnType<PageFile["read"]> {
+  try {
+    const plain = readFileSync(new URL(file, FOLDER));
+    return { plain, gzipped: gzipSync(plain, { level: 9 }) };
+  } catch {
+    return undefined;
+  }
+}
