@@ -31,10 +31,10 @@ RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
  && ln -s /app/dist/worker/main.js /usr/local/bin/ct-worker \
  && ln -s /app/dist/edge/make-secret.js /usr/local/bin/ct-secret \
  && install -d -o node -g node -m 0700 /var/lib/codetogether /secret \
- && install -d -o node -g node /var/log/codetogether /opt/codetogether /var/log/nginx \
+ && install -d -o node -g node /var/log/codetogether /opt/codetogether \
  && ln -s /app/dist /opt/codetogether/runtime \
  && ln -s /var/lib/codetogether/forever /opt/codetogether/.forever \
- && ln -s /var/log/codetogether/access.log /var/log/codetogether/error.log /var/log/nginx/
+ && ln -s /var/log/codetogether /var/log/nginx
 # Where operators' scripts look: the paths of the product that came before.
 COPY deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/
 COPY deploy/image/forever /usr/local/bin/forever

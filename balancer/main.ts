@@ -100,7 +100,13 @@ async function startBalancer(settings: Settings): Promise<void> {
   const certificates = loadCertificates(certificateFiles);
   warnOfExpiry(certificates, clock.wallMs(), log);
   const trusted = createTrustedProxies(settings.trustedProxies);
-  const requestLog = createRequestLog({ folder: settings.logDir, trusted, clock, log, counters });
+  const requestLog = createRequestLog({
+    files: logFiles(settings),
+    trusted,
+    clock,
+    log,
+    counters,
+  });
 
   const members = createMembers({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
@@ -190,6 +196,12 @@ async function startBalancer(settings: Settings): Promise<void> {
   };
   log.info(ports, "listening");
   reportReady(ports);
+}
+
+/** Where access.log and error.log go; alone, a balancer writes none unless it is told where. */
+function logFiles({ logDir, logMaxBytes, logMaxFiles }: Settings) {
+  if (logDir === undefined) return undefined;
+  return { folder: logDir, limits: { maxBytes: logMaxBytes, maxFiles: logMaxFiles } };
 }
 
 /** Its name in metrics: the same after a restart, and another one for each balancer of a machine. */

@@ -10,6 +10,7 @@ import { describeError, EdgeError } from "../shared/errors.ts";
 import { createLineFile, type LineFile } from "../shared/line-file.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
+import type { LogLimits } from "../shared/rotation.ts";
 import { accessLine, logTime, type Served } from "./access-log.ts";
 import { errorLine, type Failed, levelOf } from "./error-log.ts";
 import type { TrustedProxies } from "./headers.ts";
@@ -33,16 +34,17 @@ const TELL_PERIOD_MS = 10_000;
 /** Failed requests that are told of in the program's log within a second; all are in error.log. */
 const MAX_TOLD_PER_SECOND = 10;
 
-/** `folder` is CT_LOG_DIR; without it there are no files. Throws `SettingError` when one cannot be opened. */
+/** Throws `SettingError` when a file cannot be opened. */
 export function createRequestLog(needs: {
-  folder: string | undefined;
+  /** CT_LOG_DIR, and what of each log is kept there; undefined: there are no files. */
+  files: { readonly folder: string; readonly limits: LogLimits } | undefined;
   trusted: TrustedProxies;
   clock: Clock;
   log: Log;
   counters: Counters;
 }): RequestLog {
   const { clock, log, trusted } = needs;
-  const files = needs.folder === undefined ? undefined : openFiles(resolve(needs.folder), needs);
+  const files = needs.files && openFiles(resolve(needs.files.folder), needs.files.limits, needs);
   const told = createLimit(clock);
   let second = 0;
   let time = "";
@@ -83,10 +85,13 @@ interface Files {
   close(): void;
 }
 
-function openFiles(folder: string, needs: { clock: Clock; log: Log; counters: Counters }): Files {
-  const { clock, log, counters } = needs;
-  const access = createLineFile({ clock, ms: GATHER_MS });
-  const error = createLineFile({ clock, ms: GATHER_MS });
+function openFiles(
+  folder: string,
+  limits: LogLimits,
+  { clock, log, counters }: { clock: Clock; log: Log; counters: Counters },
+): Files {
+  const access = createLineFile({ clock, gatherMs: GATHER_MS });
+  const error = createLineFile({ clock, gatherMs: GATHER_MS });
   const files: readonly [string, LineFile][] = [
     [join(folder, "access.log"), access],
     [join(folder, "error.log"), error],
@@ -94,7 +99,7 @@ function openFiles(folder: string, needs: { clock: Clock; log: Log; counters: Co
   try {
     // Not its parents: Node tries to make those for ever where none can be made (/proc).
     if (!existsSync(folder)) mkdirSync(folder);
-    for (const [path, file] of files) file.open(path);
+    for (const [path, file] of files) file.open(path, limits);
   } catch (problem) {
     throw new SettingError(
       `CT_LOG_DIR=${folder}: access.log and error.log cannot be written there (${describeError(problem)}); name a folder that can be written`,
@@ -109,7 +114,8 @@ function openFiles(folder: string, needs: { clock: Clock; log: Log; counters: Co
     untold += dropped;
     if (dropped > 0) counters.count("log.lines_dropped", "", dropped);
     if (untold === 0 || clock.nowMs() - toldMs < TELL_PERIOD_MS) return;
-    log.warn({ dropped: untold, folder }, "log lines were dropped; check the space on its disk");
+    const err = files.map(([, file]) => file.lastProblem()).find((one) => one !== undefined);
+    log.warn({ dropped: untold, folder, err }, "log lines were dropped; check its disk");
     untold = 0;
     toldMs = clock.nowMs();
   }
@@ -121,7 +127,7 @@ function openFiles(folder: string, needs: { clock: Clock; log: Log; counters: Co
     reopen() {
       for (const [path, file] of files) {
         try {
-          file.open(path);
+          file.open(path, limits);
         } catch (err) {
           log.error({ file: path, err }, "a log cannot be opened anew; the file of before is used");
         }

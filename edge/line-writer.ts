@@ -3,6 +3,7 @@
  * of several processes never mix. It never blocks and never fails its callers: when the disk is full or nobody reads
  * standard output, lines are dropped and counted, and memory stays bounded.
  */
+import type { Clock } from "../shared/clock.ts";
 import { createLineFile, type LineFile } from "../shared/line-file.ts";
 
 export interface LineWriter extends LineFile {
@@ -20,8 +21,8 @@ export interface Terminal {
   readonly destroyed: boolean;
 }
 
-export function createLineWriter(needs: { terminal: Terminal }): LineWriter {
-  const file = createLineFile();
+export function createLineWriter(needs: { terminal: Terminal; clock: Clock }): LineWriter {
+  const file = createLineFile({ clock: needs.clock });
   return {
     ...file,
     write(line) {

@@ -41,7 +41,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
   const counters = createCounters();
   // Whoever read standard output may be gone; the lines are in server.log too.
   process.stdout.on("error", () => {});
-  const lines = createLineWriter({ terminal: process.stdout });
+  const lines = createLineWriter({ terminal: process.stdout, clock });
   process.once("exit", () => lines.close());
   try {
     await startEdge(readEdgeSettings(flags));
@@ -204,7 +204,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       const publisher = startPublisher({
         settings,
         source: { role: "edge", id: hostname() },
-        scopes: ["edge"],
+        scopes: ["edge", "process"],
         series: async () => ({ series: counters.series() }),
         clock,
         log,
@@ -217,7 +217,8 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
         const dropped = lines.takeDropped();
         if (dropped === 0) return;
         counters.count("log.lines_dropped", "", dropped);
-        log.warn({ dropped, file: logFile }, "log lines were dropped; check the space on its disk");
+        const err = lines.lastProblem();
+        log.warn({ dropped, file: logFile, err }, "log lines were dropped; check its disk");
       });
       shutdown.add("dropped lines", () => timer.cancel());
     }

@@ -1,20 +1,23 @@
 /**
- * A file that lines are appended to. It never blocks and never fails its callers: what a full disk or a slow one does not
- * take is dropped and counted, and memory stays bounded.
+ * A file that lines are appended to, and that is rotated by size and day. It never blocks and never fails its callers: what
+ * a full disk or a slow one does not take is dropped and counted, and memory stays bounded. A line is in one file, whole.
  */
-import { closeSync, type NoParamCallback, openSync, write, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, write, writeSync } from "node:fs";
 import type { Clock, Timer } from "./clock.ts";
+import { beginAnew, dayEndMs, LOG_FILE_MODE, type LogLimits } from "./rotation.ts";
 
 export interface LineFile {
   /**
    * Appends to `path` what was written so far and what comes, instead of the file of before. Throws when it cannot be
-   * opened; then the file of before stays.
+   * opened; then the file of before stays. Without limits it grows for ever.
    */
-  open(path: string): void;
-  /** A line with its line feed. */
+  open(path: string, limits?: LogLimits): void;
+  /** A line with its line feed. Of a very long one only the beginning is kept. */
   write(line: string): void;
   /** Lines that were lost since the last call; for a line that says so. */
   takeDropped(): number;
+  /** What the system said last against a write or a rotation; undefined when it never did. */
+  lastProblem(): unknown;
   /** Resolves when everything written so far is in the file, or was dropped. */
   flush(): Promise<void>;
   /** Writes what still waits, synchronously, and closes the file. For an end of the process that cannot wait. */
@@ -23,49 +26,98 @@ export interface LineFile {
 
 /** Characters that wait for the disk, those it is taking included, before lines are dropped. */
 const MAX_WAITING_CHARS = 8 * 1024 * 1024;
+/** A longer line is cut: it would only hide the others. Shorter than any limit of a file, so that each one fits. */
+const MAX_LINE_CHARS = 16 * 1024;
+/** Bytes of a character in UTF-8, at most, for each unit of UTF-16. */
+const MAX_BYTES_PER_CHAR = 3;
+/** A rotation that failed is tried again so much later. */
+const RETRY_MS = 10_000;
+
+interface OpenFile {
+  readonly path: string;
+  readonly descriptor: number;
+  readonly inode: number;
+  /** Undefined: it is not rotated. */
+  readonly limits: LogLimits | undefined;
+  /** Written to it, also by earlier processes. */
+  size: number;
+  /** When the day of its first lines ends, on the wall clock. */
+  readonly dayEndsMs: number;
+}
 
 /**
- * `gather`: lines wait so long for others, so that many cost one call of the system. Without it the first one is written
+ * `gatherMs`: lines wait so long for others, so that many cost one call of the system. Without it the first one is written
  * at once.
  */
-export function createLineFile(gather?: { clock: Clock; ms: number }): LineFile {
-  let file: number | undefined;
+export function createLineFile(needs: { clock: Clock; gatherMs?: number }): LineFile {
+  const { clock, gatherMs } = needs;
+  let file: OpenFile | undefined;
   let closed = false;
   let queue: string[] = [];
   let queuedChars = 0;
+  /** Handed to the system. */
   let writingChars = 0;
+  let isRotating = false;
+  let rotateAgainMs = Number.NEGATIVE_INFINITY;
   let gathering: Timer | undefined;
   let dropped = 0;
+  let problem: unknown;
   /** A failed write may have left half a line: the next one starts with a line feed. */
   let torn = false;
   let flushed: (() => void)[] = [];
   /** Files that were replaced while a write to them was under way. */
   let outdated: number[] = [];
 
-  function takeBatch(): { bytes: Buffer; lines: number } {
-    const bytes = Buffer.from((torn ? "\n" : "") + queue.join(""));
-    const lines = queue.length;
-    queue = [];
-    queuedChars = 0;
+  /** The next lines, as many as have room in `bytes`, but one at least. */
+  function takeBatch(bytes: number): { bytes: Buffer; chars: number; lines: number } {
+    const begin = torn ? "\n" : "";
+    let lines = queue.length;
+    if (queuedChars * MAX_BYTES_PER_CHAR + begin.length > bytes) {
+      let taken = begin.length;
+      lines = 0;
+      for (const line of queue) {
+        taken += Buffer.byteLength(line);
+        if (lines > 0 && taken > bytes) break;
+        lines++;
+      }
+    }
+    const text = (lines === queue.length ? queue : queue.slice(0, lines)).join("");
+    queue = lines === queue.length ? [] : queue.slice(lines);
+    queuedChars -= text.length;
     torn = false;
-    return { bytes, lines };
+    return { bytes: Buffer.from(begin + text), chars: text.length, lines };
   }
 
   function drain(): void {
-    if (writingChars > 0) return;
+    if (writingChars > 0 || isRotating) return;
     if (file === undefined || queue.length === 0) {
       for (const resolve of flushed) resolve();
       flushed = [];
       return;
     }
-    writingChars = queuedChars;
-    const target = file;
-    const { bytes, lines } = takeBatch();
-    writeAll(target, bytes, (error) => {
+    if (!isDue(file)) {
+      writeBatch(file);
+    } else if (clock.nowMs() >= rotateAgainMs) {
+      void rotate(file);
+    } else if (hasRoom(file)) {
+      // Only the day is over, and its file cannot be put aside.
+      writeBatch(file);
+    } else {
+      dropAll();
+      drain();
+    }
+  }
+
+  function writeBatch(target: OpenFile): void {
+    const { bytes, chars, lines } = takeBatch(roomOf(target));
+    writingChars = chars;
+    writeAll(target.descriptor, bytes, 0, (error, written) => {
       writingChars = 0;
+      target.size += written;
       for (const old of outdated) closeQuietly(old);
       outdated = [];
       if (error !== null) {
+        problem = error;
         dropped += lines;
         torn = file === target;
       }
@@ -73,28 +125,89 @@ export function createLineFile(gather?: { clock: Clock; ms: number }): LineFile 
     });
   }
 
+  // --- rotation ---
+
+  function roomOf({ limits, size }: OpenFile): number {
+    return limits === undefined ? Number.POSITIVE_INFINITY : limits.maxBytes - size;
+  }
+
+  function hasRoom(target: OpenFile): boolean {
+    const [next = ""] = queue;
+    // One more for the line feed behind half a line.
+    return target.size === 0 || roomOf(target) > Buffer.byteLength(next);
+  }
+
+  function isDue(target: OpenFile): boolean {
+    if (target.limits === undefined || target.size === 0) return false;
+    return clock.wallMs() >= target.dayEndsMs || !hasRoom(target);
+  }
+
+  async function rotate(target: OpenFile): Promise<void> {
+    isRotating = true;
+    try {
+      const { path, inode, limits } = target;
+      if (limits === undefined) return;
+      const descriptor = await beginAnew(path, inode, limits);
+      // It may have been closed, or opened anew, meanwhile. The same path, so the new file is the one to go on with.
+      if (closed) closeQuietly(descriptor);
+      else replace(openedFile(path, descriptor, limits));
+    } catch (error) {
+      problem = error;
+      rotateAgainMs = clock.nowMs() + RETRY_MS;
+    } finally {
+      isRotating = false;
+    }
+    drain();
+  }
+
+  function openedFile(path: string, descriptor: number, limits: LogLimits | undefined): OpenFile {
+    const stats = fstatSync(descriptor);
+    const { size, ino } = stats;
+    const now = clock.wallMs();
+    return {
+      path,
+      descriptor,
+      inode: ino,
+      // A pipe or a device has nothing to be rotated.
+      limits: stats.isFile() && limits !== undefined && limits.maxFiles > 0 ? limits : undefined,
+      size,
+      dayEndsMs: dayEndMs(size > 0 ? Math.min(stats.mtimeMs, now) : now),
+    };
+  }
+
+  function replace(fresh: OpenFile): void {
+    if (file !== undefined) {
+      if (writingChars > 0) outdated.push(file.descriptor);
+      else closeQuietly(file.descriptor);
+    }
+    file = fresh;
+    torn = false;
+  }
+
+  function dropAll(): void {
+    dropped += queue.length;
+    queue = [];
+    queuedChars = 0;
+  }
+
   return {
-    open(path) {
-      const opened = openSync(path, "a", 0o640);
-      if (file !== undefined) {
-        if (writingChars > 0) outdated.push(file);
-        else closeQuietly(file);
-      }
-      file = opened;
-      torn = false;
+    open(path, limits) {
+      replace(openedFile(path, openSync(path, "a", LOG_FILE_MODE), limits));
+      rotateAgainMs = Number.NEGATIVE_INFINITY;
       drain();
     },
-    write(line) {
+    write(given) {
       if (closed) return;
+      const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
       if (queuedChars + writingChars + line.length > MAX_WAITING_CHARS) {
         dropped++;
         return;
       }
       queue.push(line);
       queuedChars += line.length;
-      if (gather === undefined) drain();
+      if (gatherMs === undefined) drain();
       else {
-        gathering ??= gather.clock.after(gather.ms, () => {
+        gathering ??= clock.after(gatherMs, () => {
           gathering = undefined;
           drain();
         });
@@ -105,6 +218,7 @@ export function createLineFile(gather?: { clock: Clock; ms: number }): LineFile 
       dropped = 0;
       return count;
     },
+    lastProblem: () => problem,
     flush() {
       return new Promise((resolve) => {
         flushed.push(resolve);
@@ -115,25 +229,30 @@ export function createLineFile(gather?: { clock: Clock; ms: number }): LineFile 
       closed = true;
       gathering?.cancel();
       if (file === undefined) return;
-      const { bytes, lines } = takeBatch();
+      const { bytes, lines } = takeBatch(Number.POSITIVE_INFINITY);
       try {
-        if (lines > 0) writeSync(file, bytes);
+        if (lines > 0) writeSync(file.descriptor, bytes);
       } catch {
         dropped += lines;
       }
       // A write that is still under way owns the descriptor; the end of the process closes it.
-      if (writingChars === 0) closeQuietly(file);
+      if (writingChars === 0) closeQuietly(file.descriptor);
       file = undefined;
     },
   };
 }
 
-/** Writes all of `bytes`; a short write goes on with the rest. */
-function writeAll(file: number, bytes: Buffer, done: NoParamCallback): void {
-  write(file, bytes, (error, written) => {
-    if (error !== null) done(error);
-    else if (written < bytes.length) writeAll(file, bytes.subarray(written), done);
-    else done(null);
+/** Writes all of `bytes` from `from` on; a short write goes on with the rest. Tells how many were written. */
+function writeAll(
+  file: number,
+  bytes: Buffer,
+  from: number,
+  done: (error: Error | null, written: number) => void,
+): void {
+  write(file, bytes, from, bytes.length - from, null, (error, count) => {
+    const written = from + (error === null ? count : 0);
+    if (error !== null || written >= bytes.length) done(error, written);
+    else writeAll(file, bytes, written, done);
   });
 }
 

@@ -27,7 +27,7 @@ const PARTS: readonly { readonly scope: Scope; readonly title: string; readonly 
       scope: "process",
       title: "Every balancer and worker",
       about:
-        "In StatsD beside the process's own: `PREFIX.worker.ID.NAME`, `PREFIX.balancer.ID.NAME`.",
+        "In StatsD beside the process's own: `PREFIX.worker.ID.NAME`, `PREFIX.balancer.ID.NAME`, and `PREFIX.edge.ID.NAME` for what `ct-edge` counts of them.",
     },
     {
       scope: "edge",

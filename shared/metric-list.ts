@@ -472,6 +472,12 @@ export const METRICS = {
     meaning: "values read from the store that made no sense and were ignored, by kind",
     tag: "kind",
   },
+  "log.lines_dropped": {
+    scope: "process",
+    kind: "counter",
+    unit: "events",
+    meaning: "log lines that could not be written to their file",
+  },
 
   // --- the edge on one machine ---
   "edge.restarts": {
@@ -480,12 +486,6 @@ export const METRICS = {
     unit: "events",
     meaning: "child processes started again after they ended unexpectedly, by role",
     tag: "role",
-  },
-  "log.lines_dropped": {
-    scope: "edge",
-    kind: "counter",
-    unit: "events",
-    meaning: "log lines that could not be written",
   },
 } as const satisfies Record<string, Metric>;
 

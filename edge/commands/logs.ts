@@ -1,10 +1,11 @@
 /**
  * `ct-edge logs`: the last lines of server.log, of all processes or of one, and those that follow.
  */
-import { closeSync, fstatSync, openSync, readSync, unwatchFile, watchFile } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import { describeError, EdgeError } from "../../shared/errors.ts";
+import { type LogPiece, type LogPosition, readLogEnd, readLogFrom } from "../../shared/log-tail.ts";
 import { askEdge } from "../ask-edge.ts";
 import { limitOption, print } from "./command.ts";
 import { createEdgeCommand, type EdgeFlags } from "./edge-command.ts";
@@ -16,7 +17,7 @@ export class LogUnreadableError extends EdgeError {
   readonly retryable = false;
 }
 
-/** What is read of the end of the file to find the last lines. */
+/** What is read at a time: of the end, to find the last lines, and of what came since. */
 const TAIL_BYTES = 4 * 1024 * 1024;
 const FOLLOW_MS = 250;
 
@@ -31,13 +32,12 @@ export function logsCommand(): Command {
     ],
     async ask({ dataDir }, { limit, follow }, name) {
       const path = await findLog(dataDir);
-      const { lines, endBytes } = readTail(path);
+      const { lines, next } = await readEnd(path);
       const wanted = lines.filter((line) => isOf(line, name)).slice(-limit);
       const text = wanted.map((line) => `${line}\n`).join("");
       if (!follow) return text;
       await print(text);
-      await followFrom(path, endBytes, name);
-      return "";
+      return followFrom(path, next, name);
     },
   });
 }
@@ -52,53 +52,35 @@ async function findLog(dataDir: string): Promise<string> {
   }
 }
 
-function readTail(path: string): { lines: string[]; endBytes: number } {
-  let file: number;
+async function readEnd(path: string): Promise<LogPiece> {
+  const piece = await reading(path, () => readLogEnd(path, TAIL_BYTES));
+  if (piece !== undefined) return piece;
+  throw new LogUnreadableError(
+    `${path}: there is no log; name the data directory of the edge (--data-dir)`,
+  );
+}
+
+/** Never resolves. */
+async function followFrom(path: string, at: LogPosition, name: string | undefined): Promise<never> {
+  for (let position = at; ; ) {
+    await setTimeout(FOLLOW_MS);
+    const piece = await reading(path, () => readLogFrom(path, position, TAIL_BYTES));
+    if (piece === undefined) continue;
+    position = piece.next;
+    const lines = piece.lines.filter((line) => isOf(line, name));
+    if (piece.skipped > 0) lines.unshift(`… ${piece.skipped} lines came too fast to be shown`);
+    for (const line of lines) process.stdout.write(`${line}\n`);
+  }
+}
+
+async function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
-    file = openSync(path, "r");
+    return await read();
   } catch (error) {
     throw new LogUnreadableError(
       `${path}: cannot be read (${describeError(error)}); name the data directory of the edge (--data-dir)`,
     );
   }
-  try {
-    const endBytes = fstatSync(file).size;
-    const from = Math.max(0, endBytes - TAIL_BYTES);
-    const lines = readFrom(file, from, endBytes).split("\n");
-    // The first one may be the rest of a line, the last one is not written to its end.
-    return { lines: lines.slice(from > 0 ? 1 : 0, -1), endBytes };
-  } finally {
-    closeSync(file);
-  }
-}
-
-function readFrom(file: number, from: number, to: number): string {
-  const bytes = Buffer.alloc(to - from);
-  const length = readSync(file, bytes, 0, bytes.length, from);
-  return bytes.subarray(0, length).toString("utf8");
-}
-
-/** Never resolves; a file that became shorter was begun anew. */
-function followFrom(path: string, fromBytes: number, name: string | undefined): Promise<never> {
-  let at = fromBytes;
-  let rest = "";
-  return new Promise((_, reject) => {
-    watchFile(path, { interval: FOLLOW_MS }, ({ size }) => {
-      if (size < at) at = 0;
-      try {
-        const file = openSync(path, "r");
-        const lines = (rest + readFrom(file, at, size)).split("\n");
-        closeSync(file);
-        at = size;
-        rest = lines.pop() ?? "";
-        for (const line of lines.filter((one) => isOf(one, name)))
-          process.stdout.write(`${line}\n`);
-      } catch (error) {
-        unwatchFile(path);
-        reject(error);
-      }
-    });
-  });
 }
 
 /** Whether a line, as text or JSON, is of the process. */

@@ -214,13 +214,14 @@ test.runIf(existsSync("/dev/full"))(
 );
 
 test("a folder that cannot be written stops the start", () => {
+  const limits = { maxBytes: 65_536, maxFiles: 2 };
   const needs = {
     trusted: createTrustedProxies([]),
     clock: systemClock,
     log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
     counters: createCounters(),
   };
-  expect(() => createRequestLog({ ...needs, folder: "/proc/nowhere" })).toThrow(
+  expect(() => createRequestLog({ ...needs, files: { folder: "/proc/nowhere", limits } })).toThrow(
     "CT_LOG_DIR=/proc/nowhere: access.log and error.log cannot be written there",
   );
 });

@@ -289,6 +289,8 @@ export interface RigOptions {
   knownOwners?: readonly KnownOwner[];
 }
 
+const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
+
 export type PemPair = Pick<TlsCertificate, "cert" | "key">;
 
 function onlyOne(pair: PemPair | undefined): readonly TlsCertificate[] {
@@ -314,7 +316,14 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const clock = options.clock ?? systemClock;
   const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
   const trusted = createTrustedProxies(options.trusted ?? []);
-  const requestLog = createRequestLog({ folder: options.logDir, trusted, clock, log, counters });
+  const requestLog = createRequestLog({
+    files:
+      options.logDir === undefined ? undefined : { folder: options.logDir, limits: LOG_LIMITS },
+    trusted,
+    clock,
+    log,
+    counters,
+  });
   const path = await startDataPath({
     transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
     reportBug: (error) => bugs.push(error),

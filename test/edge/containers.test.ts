@@ -44,7 +44,7 @@ test("the image has the paths that operators' scripts look for", () => {
   for (const path of [
     "/opt/codetogether/runtime",
     "/opt/codetogether/.forever",
-    "/var/log/codetogether/access.log /var/log/codetogether/error.log /var/log/nginx/",
+    "ln -s /var/log/codetogether /var/log/nginx",
     "deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/",
     "deploy/image/forever /usr/local/bin/forever",
   ]) {

@@ -73,7 +73,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
       trusted: TRUSTED,
       certificates: [],
       knownOwners: [],
-      requestLog: createRequestLog({ folder: undefined, trusted: TRUSTED, clock, log, counters }),
+      requestLog: createRequestLog({ files: undefined, trusted: TRUSTED, clock, log, counters }),
       limits: SETTINGS,
     });
     await lease.start();

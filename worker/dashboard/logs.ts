@@ -5,6 +5,7 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { harmless } from "../../shared/harmless.ts";
+import { type LogPiece, type LogPosition, readLogEnd, readLogFrom } from "../../shared/log-tail.ts";
 import type { Store, StreamName } from "../../shared/store/store.ts";
 import type { LogId, LogsAnswer } from "./answers.ts";
 
@@ -25,9 +26,9 @@ export interface Lines {
   readonly next: Position;
 }
 
-/** Of a file: which one it is, and the bytes that were read; of a stream: the last entry. */
+/** In a file, or, of a stream, the last entry. */
 export type Position =
-  | { readonly kind: "file"; readonly inode: number; readonly offset: number }
+  | { readonly kind: "file"; readonly at: LogPosition }
   | { readonly kind: "stream"; readonly after: string | undefined };
 
 const LOGS: Readonly<Record<LogId, { readonly file: string; readonly stream: StreamName }>> = {
@@ -54,12 +55,11 @@ export function createLogs(needs: {
     return folder === undefined ? undefined : join(folder, LOGS[id].file);
   }
 
-  async function sizeOf(id: LogId): Promise<{ size: number; inode: number } | undefined> {
+  async function sizeOf(id: LogId): Promise<number | undefined> {
     const path = pathOf(id);
     if (path === undefined) return undefined;
     try {
-      const { size, ino } = await stat(path);
-      return { size, inode: ino };
+      return (await stat(path)).size;
     } catch {
       return undefined;
     }
@@ -77,24 +77,13 @@ export function createLogs(needs: {
     };
   }
 
-  async function readFile(id: LogId, from: number, size: number, inode: number): Promise<Lines> {
-    const start = Math.max(from, size - MAX_BYTES);
-    const file = await open(pathOf(id) ?? "", "r");
-    try {
-      const buffer = Buffer.alloc(size - start);
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, start);
-      const text = buffer.subarray(0, bytesRead);
-      const end = text.lastIndexOf(0x0a) + 1;
-      let whole = text.subarray(0, end);
-      // In the middle of a file the first line is the rest of one.
-      if (start > from) whole = whole.subarray(whole.indexOf(0x0a) + 1);
-      const lines = whole.toString("utf8").split("\n").slice(0, -1);
-      const shown = lines.slice(-MAX_LINES).map((line) => harmless(line, MAX_LINE_CHARS));
-      const skipped = from > 0 ? lines.length - shown.length + (start > from ? 1 : 0) : 0;
-      return { lines: shown, skipped, next: { kind: "file", inode, offset: start + end } };
-    } finally {
-      await file.close();
-    }
+  function shownPiece({ lines, skipped, next }: LogPiece): Lines {
+    const shown = lines.slice(-MAX_LINES).map((line) => harmless(line, MAX_LINE_CHARS));
+    return {
+      lines: shown,
+      skipped: skipped + lines.length - shown.length,
+      next: { kind: "file", at: next },
+    };
   }
 
   return {
@@ -104,27 +93,23 @@ export function createLogs(needs: {
         IDS.map(async (id) => ({
           id,
           name: LOGS[id].file,
-          bytes: (await sizeOf(id))?.size ?? null,
+          bytes: (await sizeOf(id)) ?? null,
         })),
       );
       return { logs };
     },
     async tail(id, count) {
-      const file = await sizeOf(id);
-      if (file === undefined) return readStream(id, undefined);
-      const read = await readFile(id, 0, file.size, file.inode);
+      const path = pathOf(id);
+      const piece = path === undefined ? undefined : await readLogEnd(path, MAX_BYTES);
+      if (piece === undefined) return readStream(id, undefined);
+      const read = shownPiece(piece);
       return { ...read, lines: read.lines.slice(-count), skipped: 0 };
     },
     async follow(id, from) {
-      const file = await sizeOf(id);
       if (from.kind === "stream") return readStream(id, from.after);
-      if (file === undefined) return { lines: [], skipped: 0, next: from };
-      // Another file of that name, or one that was emptied: it is read from its beginning.
-      const isSame = file.inode === from.inode && file.size >= from.offset;
-      const offset = isSame ? from.offset : 0;
-      if (file.size === offset)
-        return { lines: [], skipped: 0, next: { ...from, inode: file.inode, offset } };
-      return readFile(id, offset, file.size, file.inode);
+      const path = pathOf(id);
+      const piece = path === undefined ? undefined : await readLogFrom(path, from.at, MAX_BYTES);
+      return piece === undefined ? { lines: [], skipped: 0, next: from } : shownPiece(piece);
     },
     async openFile(id) {
       const path = pathOf(id);
