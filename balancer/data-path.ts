@@ -33,7 +33,10 @@ export interface DataPath {
 export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
-  readonly members: Pick<Members, "view" | "sessions" | "prove" | "probe" | "isLeased">;
+  readonly members: Pick<
+    Members,
+    "view" | "sessions" | "prove" | "probe" | "onOtherLife" | "isLeased"
+  >;
   /** Of sessions, from before this process started. */
   readonly knownOwners: Iterable<KnownOwner>;
   readonly clock: Clock;

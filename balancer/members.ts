@@ -4,7 +4,7 @@
 import { type Clock, sleep } from "../shared/clock.ts";
 import { SettingError, type Settings } from "../shared/config.ts";
 import { addressProof, edgeProof } from "../shared/edge-headers.ts";
-import { newIncarnation, type WorkerId } from "../shared/ids.ts";
+import { type Incarnation, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import { createAdmission, type RefusedMember } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
@@ -36,6 +36,8 @@ export interface Members {
   /** `x-ct-edge` for a worker; undefined without a secret. */
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
+  /** A worker has proved that it lives another life than its record says. */
+  readonly onOtherLife: (id: WorkerId, life: Incarnation) => void;
   /** Whether workers have leases, and say in their records how busy they are. */
   readonly isLeased: boolean;
   /** Undefined: there is none. */
@@ -118,7 +120,11 @@ function storedMembers(needs: Needs): Members {
     view,
     sessions: store,
     prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
-    probe: createEdgeProbe({ id, storeHealth: () => store.health }),
+    probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
+    onOtherLife(worker, life) {
+      // A store that is there says so itself within a second, with all that is in the new record.
+      if (store.health.state !== "up") view.hear(worker, life);
+    },
     isLeased: true,
     storeHealth: () => store.health,
     onStoreHealth: (listener) => void store.onHealth(listener),
@@ -198,6 +204,7 @@ function fixedMembers({ settings, log }: Needs): Members {
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
     probe: trafficProbe,
+    onOtherLife() {},
     isLeased: false,
     storeHealth: () => undefined,
     onStoreHealth() {},

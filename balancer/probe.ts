@@ -2,10 +2,17 @@
  * Asking a worker whether it is well, always on its traffic port: what is asked there is what clients would meet. Only an
  * answer counts, because the system accepts connections for a process that is stopped.
  */
-import { request } from "undici";
-import { BALANCER_FIELD, EDGE_FIELD, PROBE_PATH, STORE_FIELD } from "../shared/edge-headers.ts";
+import { type Dispatcher, request } from "undici";
+import {
+  BALANCER_FIELD,
+  EDGE_FIELD,
+  LIFE_FIELD,
+  PROBE_PATH,
+  readLife,
+  STORE_FIELD,
+} from "../shared/edge-headers.ts";
 import { EdgeError } from "../shared/errors.ts";
-import type { WorkerId } from "../shared/ids.ts";
+import type { Incarnation, WorkerId } from "../shared/ids.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { StoreHealth } from "../shared/store/store.ts";
 
@@ -29,8 +36,11 @@ export class ProofRefusedError extends EdgeError {
   readonly code = "EDGE_PROOF_REFUSED";
   readonly source = "upstream";
   readonly retryable = true;
-  constructor() {
+  /** The life in which the worker that was meant is there all the same, as it proved; undefined: it may be any other. */
+  readonly life: Incarnation | undefined;
+  constructor(life?: Incarnation) {
     super("the worker refuses x-ct-edge");
+    this.life = life;
   }
 }
 
@@ -49,15 +59,20 @@ const FIRST_FAILURE = 500;
 export function createEdgeProbe(self: {
   readonly id: WorkerId;
   readonly storeHealth: () => StoreHealth;
+  readonly edgeKey: Buffer;
 }): Probe {
   return {
-    async ask(record, proof) {
-      const status = await statusOf(`${record.url}${PROBE_PATH}`, {
+    async ask(record, proof = "") {
+      const answer = await answerOf(`${record.url}${PROBE_PATH}`, {
         ...proofField(proof),
         [BALANCER_FIELD]: self.id,
         [STORE_FIELD]: self.storeHealth().state,
       });
-      judge(status);
+      const field = answer.headers[LIFE_FIELD];
+      judge(
+        answer.statusCode,
+        readLife(self.edgeKey, { field, id: record.id, refusedProof: proof }),
+      );
     },
   };
 }
@@ -65,23 +80,26 @@ export function createEdgeProbe(self: {
 /** Of workers of a fixed list. What a server that is none of ours says to the path does not matter, below 500. */
 export const trafficProbe: Probe = {
   async ask(record, proof) {
-    const status = await statusOf(`${record.url}/api/meta`, proofField(proof));
-    judge(status);
+    const { statusCode } = await answerOf(`${record.url}/api/meta`, proofField(proof));
+    judge(statusCode, undefined);
   },
 };
 
 /** Throws what speaks against a worker that answers so. A path that an older one does not know is an answer too. */
-function judge(status: number): void {
-  if (status === 421) throw new ProofRefusedError();
+function judge(status: number, life: Incarnation | undefined): void {
+  if (status === 421) throw new ProofRefusedError(life);
   if (status >= FIRST_FAILURE) throw new ProbeError(status);
 }
 
 function proofField(proof: string | undefined): Record<string, string> {
-  return proof === undefined ? {} : { [EDGE_FIELD]: proof };
+  return proof === undefined || proof === "" ? {} : { [EDGE_FIELD]: proof };
 }
 
-async function statusOf(url: string, headers: Record<string, string>): Promise<number> {
+async function answerOf(
+  url: string,
+  headers: Record<string, string>,
+): Promise<Pick<Dispatcher.ResponseData, "statusCode" | "headers">> {
   const answer = await request(url, { headers, signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
   await answer.body.dump();
-  return answer.statusCode;
+  return answer;
 }

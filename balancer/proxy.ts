@@ -362,6 +362,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#holding = holds.hold(() => {
       this.#excluded = NOBODY;
       this.#hops = 0;
+      this.#chosenAgain = false;
       this.#retriedBeforeWrite = false;
       try {
         this.#choose((decision) => this.#follow(decision, undefined));
@@ -418,6 +419,9 @@ class ProxyExchange implements Exchange, AnswerHandler {
   /** A worker without a word about an owner is not the one that we meant (its address was given to another). */
   #chooseAgain(): boolean {
     const upstream = this.#upstream;
+    // It may be another life of the one that was meant, and then proves that in answer to a probe.
+    upstream?.askSoon();
+    if (this.#chosenAgain && this.#hasOwner) return this.#giveUp("owner not reached");
     if (this.#chosenAgain || this.#kept === undefined || upstream === undefined) {
       this.#needs.counters.count("balancer.misdirected", "passed");
       return false;

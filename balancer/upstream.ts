@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from "../shared/clock.ts";
 import { errorCode } from "../shared/errors.ts";
-import type { WorkerId } from "../shared/ids.ts";
+import type { Incarnation, WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -46,6 +46,8 @@ export interface UpstreamNeeds {
   readonly reportBug: BugReport;
   /** Called after each change of its health. */
   readonly onHealth: () => void;
+  /** Called when a worker has proved, in answer to a probe, that it lives another life than its record says. */
+  readonly onOtherLife: (id: WorkerId, life: Incarnation) => void;
 }
 
 /** What came of asking for a connection. */
@@ -327,6 +329,9 @@ export class Upstream {
     this.#probeAgain(askedMs);
     const atMs = this.#needs.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
+    if (error instanceof ProofRefusedError && error.life !== undefined) {
+      this.#needs.onOtherLife(this.id, error.life);
+    }
   }
 }
 

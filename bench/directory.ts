@@ -108,7 +108,7 @@ function open(onLookup: () => void) {
     counters: createCounters(),
     log,
     createUpstream: (record, onHealth) =>
-      new Upstream(record, { ...needs, isLeased: true, onHealth }),
+      new Upstream(record, { ...needs, isLeased: true, onHealth, onOtherLife() {} }),
     isLeased: true,
     onEpoch: () => {},
     random: Math.random,

@@ -26,6 +26,12 @@ export const EPOCH_FIELD = "x-ct-epoch";
 /** Worker to balancer: a mark on handshake and 101 answers, the id of the session that the connection belongs to. */
 export const SESSION_FIELD = "x-ct-session";
 
+/**
+ * Worker to balancer, with a 421 that names no owner: which worker has this address, and in which life (`lifeProof`). A
+ * balancer whose store is away has no other way to learn that one was started anew.
+ */
+export const LIFE_FIELD = "x-ct-life";
+
 /** Where a balancer asks a worker, on its traffic port, whether it answers at all; it answers 204. */
 export const PROBE_PATH = "/ct-edge/probe";
 /** Balancer to worker, with a probe: which balancer asks, by its id. */
@@ -41,6 +47,32 @@ export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnatio
 /** The value of `x-ct-edge` for a worker of a fixed list, of which nothing but its `host:port` there is known. */
 export function addressProof(edgeKey: Buffer, address: string): string {
   return sign(edgeKey, address);
+}
+
+/**
+ * The value of `x-ct-life`: the incarnation, and an HMAC that only a worker of this edge can make. It is over the proof that
+ * was refused too, so that an answer to one balancer is no answer to another question.
+ */
+export function lifeProof(
+  edgeKey: Buffer,
+  life: { readonly id: WorkerId; readonly incarnation: Incarnation },
+  refusedProof: string,
+): string {
+  const { id, incarnation } = life;
+  return `${incarnation}.${sign(edgeKey, `life\n${id}\n${incarnation}\n${refusedProof}`)}`;
+}
+
+/** The incarnation in `x-ct-life`, when it is the worker `id` that says so; else undefined. */
+export function readLife(
+  edgeKey: Buffer,
+  claim: { readonly field: unknown; readonly id: WorkerId; readonly refusedProof: string },
+): Incarnation | undefined {
+  const { field, id, refusedProof } = claim;
+  if (typeof field !== "string") return undefined;
+  const incarnation = field.slice(0, field.indexOf(".")) as Incarnation;
+  return isSameProof(field, lifeProof(edgeKey, { id, incarnation }, refusedProof))
+    ? incarnation
+    : undefined;
 }
 
 /** Whether `received` is `expected`, in constant time. */

@@ -4,13 +4,21 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { addressProof, EDGE_FIELD, edgeProof, isSameProof } from "../shared/edge-headers.ts";
+import {
+  addressProof,
+  EDGE_FIELD,
+  edgeProof,
+  isSameProof,
+  lifeProof,
+} from "../shared/edge-headers.ts";
 import type { Incarnation, WorkerId } from "../shared/ids.ts";
 import { isLoopback } from "../shared/networks.ts";
 
 export interface Proofs {
   /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
   judge(req: IncomingMessage): "id" | "address" | "other" | "none";
+  /** `x-ct-life` for whoever meant another worker, or an earlier life of this one. */
+  life(this: void, req: Pick<IncomingMessage, "headers">): string;
   /**
    * The name of `owner` for whoever sent the request. One who knows addresses only gets the owner's `host:port`, and
    * compares it with its list; it never calls what is not in there.
@@ -49,6 +57,7 @@ export function createProofs(needs: {
 
   return {
     judge,
+    life: ({ headers }) => lifeProof(edgeKey, self, String(headers[EDGE_FIELD] ?? "")),
     nameOwner(req, owner) {
       const url = urlOf(owner);
       return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;

@@ -27,7 +27,7 @@ import {
   refuseUpgrade,
   sendAnswer,
   textAnswer,
-  WRONG_WORKER,
+  wrongWorkerAnswer,
 } from "./api/answers.ts";
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
@@ -199,7 +199,8 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   if (!url.startsWith("/")) return { reason: "url", answer: textAnswer(400, "Malformed URL") };
   const meant = needs.proofs.judge(req);
   if (meant === "none") dropUnproven(headers);
-  if (meant === "other") return { reason: "wrong-worker", answer: WRONG_WORKER };
+  if (meant === "other")
+    return { reason: "wrong-worker", answer: wrongWorkerAnswer(needs.proofs.life(req)) };
   req.url = withoutBasePath(url, needs.basePath);
   return undefined;
 }

@@ -4,7 +4,7 @@
  * What is believed of what was read: belief.ts.
  */
 import type { Clock, Timer } from "../clock.ts";
-import type { WorkerId } from "../ids.ts";
+import type { Incarnation, WorkerId } from "../ids.ts";
 import type { Log } from "../log.ts";
 import { createRing, type Ring } from "../ring.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
@@ -36,6 +36,11 @@ export interface MembershipView {
    * was read.
    */
   recall(workers: readonly WorkerRecord[]): void;
+  /**
+   * A worker has proved that it lives another life than its record says. Held true until the store says more: with the
+   * store away there is nobody else to learn it from. It is taken for one that has just started.
+   */
+  hear(id: WorkerId, incarnation: Incarnation): void;
   worker(id: WorkerId): WorkerRecord | undefined;
   byTag(tag: WorkerTag): WorkerRecord | undefined;
   /** Calls `listener` after each snapshot that differs from the one before. Returns the way to stop. */
@@ -160,6 +165,14 @@ export function createMembershipView(needs: {
     },
     recall(workers) {
       if (!fresh) swap(takeSnapshot({ workers, balancers: [] }), false);
+    },
+    hear(id, incarnation) {
+      const { workers, balancers } = snapshot;
+      if (snapshot.byId.get(id)?.incarnation === incarnation) return;
+      log.warn({ workerId: id }, "a worker was started anew while the store is away");
+      const anew = { incarnation, state: "up" as const };
+      const heard = workers.map((worker) => (worker.id === id ? { ...worker, ...anew } : worker));
+      swap(takeSnapshot({ workers: heard, balancers }), false);
     },
     worker: (id) => snapshot.byId.get(id),
     byTag: (tag) => snapshot.byTag.get(tag),

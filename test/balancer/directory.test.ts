@@ -62,6 +62,7 @@ function start(workers: readonly WorkerRecord[]): void {
         isLeased: true,
         reportBug: () => {},
         onHealth,
+        onOtherLife: () => {},
       }),
     onEpoch: (key, epoch) => moved.push([key, epoch]),
     random: Math.random,

@@ -8,11 +8,13 @@ import {
   ProofRefusedError,
   trafficProbe,
 } from "../../balancer/probe.ts";
-import type { WorkerId } from "../../shared/ids.ts";
+import { lifeProof } from "../../shared/edge-headers.ts";
+import { newIncarnation, type WorkerId } from "../../shared/ids.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "./rig.ts";
 
 const AWAY: StoreHealth = { state: "away", reason: "nobody answers" };
+const EDGE_KEY = Buffer.alloc(32, 1);
 const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
 const closers: (() => Promise<void>)[] = [];
 
@@ -27,7 +29,11 @@ async function closing(starting: Promise<RawWorker>): Promise<RawWorker> {
 }
 
 function probeFrom(health: StoreHealth) {
-  return createEdgeProbe({ id: "balancer-1" as WorkerId, storeHealth: () => health });
+  return createEdgeProbe({
+    id: "balancer-1" as WorkerId,
+    storeHealth: () => health,
+    edgeKey: EDGE_KEY,
+  });
 }
 
 test("asks on the traffic port, says who asks and whether it reaches the store", async () => {
@@ -75,6 +81,31 @@ test("a worker that was not meant is told apart", async () => {
   const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
   const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
   await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+});
+
+test("a worker that was started anew proves that it is the one that was meant", async () => {
+  const id = "w1" as WorkerId;
+  const incarnation = newIncarnation();
+  const other = Buffer.alloc(32, 2);
+  const claims = [
+    [lifeProof(EDGE_KEY, { id, incarnation }, "p"), incarnation],
+    [lifeProof(EDGE_KEY, { id, incarnation }, "another question"), undefined],
+    [lifeProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation }, "p"), undefined],
+    [lifeProof(other, { id, incarnation }, "p"), undefined],
+    [`${newIncarnation()}${lifeProof(EDGE_KEY, { id, incarnation }, "p").slice(16)}`, undefined],
+    ["garbage", undefined],
+    [".", undefined],
+  ] as const;
+  const worker = await closing(
+    startSimpleWorker(
+      (_head, index) =>
+        `HTTP/1.1 421 Wrong\r\nx-ct-life: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    ),
+  );
+  for (const [, life] of claims) {
+    const asked = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
+    await expect(asked).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", life });
+  }
 });
 
 test("a worker of a list may be any server: it is asked for a page, and its answer below 500 is enough", async () => {

@@ -658,7 +658,7 @@ describe("421", () => {
   }
 
   /** Worker `a` sends everything to `b`, which answers with what it got. */
-  async function pair(options: { fromA?: string; fromB?: string } = {}) {
+  async function pair(options: { fromA?: string; fromB?: string | (() => string) } = {}) {
     const a = await closing(startSimpleWorker(() => options.fromA ?? misdirected("b")));
     const b = await closing(
       startRawWorker((socket) => {
@@ -667,7 +667,8 @@ describe("421", () => {
         if (at < 0 || socket.text.length < at + 4 + length) return;
         const body = socket.text.slice(at + 4);
         socket.text = "";
-        socket.write(options.fromB ?? ok(`b got ${body.length}`));
+        const { fromB = ok(`b got ${body.length}`) } = options;
+        socket.write(typeof fromB === "string" ? fromB : fromB());
       }),
     );
     const recordA = workerRecord("a", a.port);
@@ -765,6 +766,20 @@ describe("421", () => {
     expect(await one.send("hello")).toContain("b got 5");
     const both = await pair({ fromA: plain, fromB: plain });
     expect(statusOf(await both.send("hello"))).toBe(421);
+  });
+
+  test("without an owner, of a session that has one, waits until a worker knows better", async () => {
+    const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
+    let isThere = false;
+    const { rig, key, send } = await pair({
+      fromA: plain,
+      fromB: () => (isThere ? ok("here") : plain),
+    });
+    rig.path.directory.learn(key, "a" as WorkerId, 7);
+    const answered = send("hello");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    isThere = true;
+    expect(await answered).toContain("here");
   });
 });
 

@@ -337,6 +337,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       },
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
+      onOtherLife() {},
       isLeased: options.isLeased ?? true,
     },
     knownOwners: options.knownOwners ?? [],

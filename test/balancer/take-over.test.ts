@@ -27,6 +27,7 @@ const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
 const PROBE = createEdgeProbe({
   id: "balancer-1" as WorkerId,
   storeHealth: () => ({ state: "up" }),
+  edgeKey: Buffer.alloc(32),
 });
 const closers: (() => Promise<void>)[] = [];
 

@@ -190,9 +190,20 @@ test("a balancer whose snapshot is damaged starts without it, says so once, and 
   await until("it works", async () => (await ask()).status === 200);
 }, 90_000);
 
-test("a balancer whose view is frozen: all goes well through it while a worker dies and comes back", async () => {
+interface Frozen {
+  readonly cluster: Cluster;
+  /** Knows three workers, and has lost its store. */
+  readonly frozen: Member;
+  /** A worker with a port that is known before it starts. */
+  readonly victim: Member;
+  readonly restartVictim: () => Promise<Member>;
+  readonly sessions: readonly OpenSession[];
+  /** Those at the victim. */
+  readonly orphans: readonly OpenSession[];
+}
+
+async function frozenEdge(): Promise<Frozen> {
   const cluster = await clusterForThisTest({ workers: 2, balancers: 1 });
-  const [other] = cluster.balancers as [Member];
   const port = String(await freePort());
   const victim = await cluster.addWorker({ env: { CT_WORKER_PORT: port } });
   const store = await frontForThisTest(cluster.redis.port);
@@ -205,17 +216,23 @@ test("a balancer whose view is frozen: all goes well through it while a worker d
     sessions.push(await openSession({ baseUrl: frozen.url, guestCount: 1 }));
   }
   const orphans = await sessionsAt(victim, sessions);
+  store.cut();
+  await storeIsAway([frozen]);
+  const restartVictim = () =>
+    cluster.addWorker({ env: { CT_WORKER_ID: victim.id, CT_WORKER_PORT: port } });
+  return { cluster, frozen, victim, restartVictim, sessions, orphans };
+}
+
+test("a balancer whose view is frozen: all goes well through it while a worker dies and comes back", async () => {
+  const { cluster, frozen, victim, restartVictim, sessions, orphans } = await frozenEdge();
+  const [other] = cluster.balancers as [Member];
   const before = sessions.map(identities);
   const traffic = startTraffic([frozen.url]);
   await until("traffic flows", () => traffic.answered > 20);
-  store.cut();
-  await storeIsAway([frozen]);
 
   await victim.kill();
   await allAreBack(orphans.flatMap(({ everybody }) => everybody));
-  const restarted = await cluster.addWorker({
-    env: { CT_WORKER_ID: victim.id, CT_WORKER_PORT: port },
-  });
+  const restarted = await restartVictim();
   await sees(other, 3);
   expect(await workersSeenBy(frozen)).toContain(restarted.id);
 
@@ -237,6 +254,25 @@ test("a balancer whose view is frozen: all goes well through it while a worker d
     expect((await fetch(`${frozen.url}/api/meta`, { headers })).status).toBe(200);
   }
   expect(await misdirectedBy(frozen)).toEqual(counted);
+}, 120_000);
+
+test("a balancer whose view is frozen learns from a worker itself that it was started anew", async () => {
+  const { frozen, victim, restartVictim, sessions, orphans } = await frozenEdge();
+  const before = sessions.map(identities);
+  const traffic = startTraffic([frozen.url]);
+  await until("traffic flows", () => traffic.answered > 20);
+
+  await victim.kill();
+  // Before anybody else has taken its sessions over, so that most of them go on under its name.
+  await restartVictim();
+  await allAreBack(orphans.flatMap(({ everybody }) => everybody));
+  await until("it is well", async () => (await seenAs(frozen, victim.id)) === "up");
+
+  for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
+  await openSession({ baseUrl: frozen.url, guestCount: 1 });
+  await traffic.stop();
+  expect(traffic.failures).toEqual([]);
+  expect(sessions.map(identities)).toEqual(before);
 }, 120_000);
 
 async function sessionsAt(worker: Member, all: readonly OpenSession[]): Promise<OpenSession[]> {

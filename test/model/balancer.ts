@@ -7,7 +7,7 @@ import { createTrustedProxies } from "../../balancer/headers.ts";
 import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/probe.ts";
 import { createRequestLog } from "../../balancer/request-log.ts";
 import { readSettings } from "../../shared/config.ts";
-import { edgeProof } from "../../shared/edge-headers.ts";
+import { edgeProof, readLife } from "../../shared/edge-headers.ts";
 import { newIncarnation, type WorkerId } from "../../shared/ids.ts";
 import { createLease } from "../../shared/membership/lease.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
@@ -59,11 +59,19 @@ export function startBalancer(place: Place, needs: Surroundings): void {
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
+        onOtherLife(worker, life) {
+          if (store.health.state !== "up") view.hear(worker, life);
+        },
         probe: {
           async ask(worker, proof = "") {
             const address = worker.url.slice("http://".length);
             const question = { proof, asker: id, store: store.health.state };
-            judge(await network.ask(place, address, question, PROBE_TIMEOUT_MS));
+            const answer = await network.ask(place, address, question, PROBE_TIMEOUT_MS);
+            if (typeof answer === "string") return judge(answer);
+            const field = answer.notMeant;
+            throw new ProofRefusedError(
+              readLife(KEYS.edge, { field, id: worker.id, refusedProof: proof }),
+            );
           },
         },
       },
@@ -83,14 +91,12 @@ export function startBalancer(place: Place, needs: Surroundings): void {
 }
 
 /** Throws what a real probe does. */
-function judge(answer: ProbeAnswer): void {
+function judge(answer: Extract<ProbeAnswer, string>): void {
   switch (answer) {
     case "well":
       return;
     case "unwell":
       throw new ProbeError(503);
-    case "not meant":
-      throw new ProofRefusedError();
     case "refused":
       throw Object.assign(new Error(answer), { code: "ECONNREFUSED" });
     case "silent":

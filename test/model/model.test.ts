@@ -2,8 +2,8 @@
  * Ownership under every kind of fault, thousands of times: README.md in this folder says what is simulated and how to read
  * a failure.
  *
- * `CT_MODEL_SEEDS=100000 npx vitest run test/model` looks at more seeds, `CT_MODEL_SEED=1234` shows one and all that
- * happened in it.
+ * `CT_MODEL_SEEDS=100000 npx vitest run test/model` looks at more seeds (from `CT_MODEL_FROM` on), `CT_MODEL_SEED=1234` shows
+ * one and all that happened in it.
  */
 import { describe, expect, it, vi } from "vitest";
 import type { ResumeCause } from "../../shared/store/store.ts";
@@ -45,6 +45,7 @@ const TAKE_OVERS: ResumeCause[] = ["restarted", "lease-gone", "replaced", "refus
 const bugs = Object.keys(BUGS) as Bug[];
 const wanted = process.env["CT_MODEL_SEED"];
 const seeds = Number(process.env["CT_MODEL_SEEDS"] ?? SEEDS);
+const firstSeed = Number(process.env["CT_MODEL_FROM"] ?? 1);
 
 describe.runIf(wanted === undefined)("an edge under faults", () => {
   it(
@@ -92,7 +93,7 @@ async function findFailure(
   count: number,
   causes = new Set<ResumeCause>(),
 ): Promise<{ plan: Plan; failure: Failure } | undefined> {
-  for (let seed = 1; seed <= count; seed++) {
+  for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     const plan = drawPlan(seed);
     const { failure, causes: seen } = await look(plan);
     if (failure !== undefined) return { plan, failure };

@@ -57,7 +57,13 @@ export interface Question {
   readonly store: StoreSeen;
 }
 
-export type ProbeAnswer = "well" | "unwell" | "not meant" | "refused" | "silent";
+export type ProbeAnswer =
+  | "well"
+  | "unwell"
+  | "refused"
+  | "silent"
+  /** With `x-ct-life`. */
+  | { readonly notMeant: string };
 
 interface Link {
   isCut: boolean;

@@ -20,7 +20,7 @@ import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import { type Answer, misdirectedAnswer, WRONG_WORKER } from "../../worker/api/answers.ts";
+import { type Answer, misdirectedAnswer, wrongWorkerAnswer } from "../../worker/api/answers.ts";
 import { createHearsay } from "../../worker/hearsay.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createProofs } from "../../worker/proofs.ts";
@@ -150,7 +150,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       onHandshakeFailed() {},
     });
     network.answer(place, address, ({ proof, asker, store: seen }) => {
-      if (proofs.judge(requestOf({ [EDGE_FIELD]: proof })) === "other") return "not meant";
+      const request = requestOf({ [EDGE_FIELD]: proof });
+      if (proofs.judge(request) === "other") return { notMeant: proofs.life(request) };
       hearsay.note(asker, seen);
       return fence.look() === "shut" ? "unwell" : "well";
     });
@@ -199,7 +200,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
 
   async function answer(head: Head, body: Buffer, stream: Stream): Promise<void> {
     const meant = proofs.judge(requestOf(head.fields));
-    if (meant === "other") write(stream, WRONG_WORKER);
+    if (meant === "other") write(stream, wrongWorkerAnswer(proofs.life(requestOf(head.fields))));
     else if (head.fields["upgrade"] !== undefined) await upgrade(head, stream);
     else await create(head, body, stream);
   }

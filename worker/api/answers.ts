@@ -6,7 +6,13 @@ import type { ServerResponse } from "node:http";
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyReply } from "fastify";
-import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
+import {
+  EPOCH_FIELD,
+  KEY_FIELD,
+  LIFE_FIELD,
+  OWNER_FIELD,
+  SESSION_FIELD,
+} from "../../shared/edge-headers.ts";
 import type { SessionId } from "../../shared/ids.ts";
 
 export interface Answer {
@@ -55,8 +61,14 @@ export function misdirectedAnswer(where: {
   return { ...answer, fields };
 }
 
-/** The request was meant for a worker that had this address before: there is no owner to name. */
-export const WRONG_WORKER: Answer = infoAnswer(421, "Misdirected", "Another worker was meant");
+/**
+ * The request was meant for a worker that had this address before, or for an earlier life of this one: there is no owner
+ * to name. `life`: who is here (`x-ct-life`).
+ */
+export function wrongWorkerAnswer(life: string): Answer {
+  const answer = infoAnswer(421, "Misdirected", "Another worker was meant");
+  return { ...answer, fields: { ...answer.fields, [LIFE_FIELD]: life } };
+}
 
 /** From which the balancer learns, without a look-up, where the session is. */
 export function sessionMarks(session: {

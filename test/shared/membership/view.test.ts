@@ -255,6 +255,25 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([here]);
   });
 
+  it("hears of another life of a worker, until the store says more", async () => {
+    const old: WorkerRecord = { ...worker("worker-1"), state: "draining" };
+    const { view, show, lines } = await openOver({ members: [old, worker("worker-2")] });
+    const life = newIncarnation();
+    const ring = view.ring;
+    await show(new StoreAwayError("members"));
+    view.hear(old.id, life);
+    view.hear(old.id, life);
+    expect(view.worker(old.id)).toEqual({ ...old, incarnation: life, state: "up" });
+    expect(view.byTag(workerTag(old.id, life))?.id).toBe(old.id);
+    expect(view.byTag(workerTag(old.id, old.incarnation))).toBeUndefined();
+    expect(view.ring).toBe(ring);
+    expect(lines.filter((line) => line.includes("started anew"))).toHaveLength(1);
+    view.hear("worker-3" as WorkerId, life);
+    expect(ids(view)).toEqual(["worker-1", "worker-2"]);
+    await show({ members: [old] });
+    expect(view.workers).toEqual([old]);
+  });
+
   it("tells listeners of differences only, also when one of them throws, until they stop", async () => {
     const one = worker("worker-1");
     const { view, show, lines } = await openOver({ members: [one] });
