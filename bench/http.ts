@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildOnce } from "../test/support/build.ts";
 import { freePort } from "../test/support/ports.ts";
 import { drawChart } from "./support/chart.ts";
 import { echo, openTunnels, wrk } from "./support/load.ts";
@@ -117,6 +118,7 @@ interface Stage {
 }
 
 async function openStage(): Promise<Stage> {
+  await buildOnce();
   const folder = mkdtempSync(join(tmpdir(), "ct-bench-"));
   const ports = await freePorts(3);
   const workers = await start({

@@ -17,7 +17,7 @@ const COLOURS: Readonly<Record<string, string>> = {
 
 /** Writes docs/`name`.svg. */
 export function drawChart(name: string, title: string, results: readonly Result[]): void {
-  const parts: string[] = [];
+  const parts: string[] = [`<title>${escaped(title)}</title>`];
   let y = TITLE + 4;
   parts.push(text(0, 16, title, "bold"));
   for (const { question, unit, figures } of results) {
@@ -40,6 +40,9 @@ export function drawChart(name: string, title: string, results: readonly Result[
 }
 
 function text(x: number, y: number, words: string, weight = "normal", anchor = "start"): string {
-  const escaped = words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${x.toFixed(1)}" y="${y}" font-weight="${weight}" text-anchor="${anchor}">${escaped}</text>`;
+  return `<text x="${x.toFixed(1)}" y="${y}" font-weight="${weight}" text-anchor="${anchor}">${escaped(words)}</text>`;
+}
+
+function escaped(words: string): string {
+  return words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
