@@ -71,7 +71,10 @@ async function measureKills(churn: Churn): Promise<void> {
 }
 
 async function measureStop(churn: Churn): Promise<void> {
-  say(describeRecoveries("a worker is stopped for 20 s", [await churn.stopBusiest(STOP_MS)]));
+  const { worker, teams } = await churn.busiest();
+  await churn.all.stopTyping();
+  const stopped = await churn.stopFor(worker, teams, STOP_MS);
+  say(describeRecoveries("a worker is stopped for 20 s", [stopped]));
 }
 
 async function measureAway(churn: Churn): Promise<void> {

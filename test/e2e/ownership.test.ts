@@ -108,9 +108,11 @@ test("two of three workers are killed at once: all sessions go on at the third",
 // --- a worker hangs, or is cut off ---
 
 test("a worker is stopped for 20 s: its peers are back before it goes on, and then it delivers nothing of what it had got", async () => {
-  const stopped = await churn.stopBusiest(20_000);
+  const { worker, teams } = await churn.busiest();
+  const delivered = await churn.quietDeliveries(worker);
+  const stopped = await churn.stopFor(worker, teams, 20_000);
   expectSoon("a worker is stopped", [stopped], { p99Ms: 12_000 });
-  await expectToHaveLetGo(stopped.worker, stopped.teams, stopped.delivered);
+  await expectToHaveLetGo(worker, teams, delivered);
 }, 60_000);
 
 test("a worker's network is cut: its peers are back elsewhere, and when it is mended it delivers nothing of what was under way", async () => {

@@ -40,12 +40,13 @@ export interface Churn {
   recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery>;
   /** Starts a worker in the place of each that has ended, under its name. */
   replace(...workers: readonly Member[]): Promise<void>;
-  /** Stops typing, and resolves with how many messages the worker has delivered when that does not change any more. */
+  /**
+   * Stops typing, and resolves with how many messages the worker has delivered when that does not change any more. For a
+   * few people: each lets the others know every 15 s that it is there.
+   */
   quietDeliveries(worker: Member): Promise<number>;
-  /** Stops the worker with the most teams for `forMs`, while people type, and lets it go on. */
-  stopBusiest(
-    forMs: number,
-  ): Promise<Recovery & { worker: Member; teams: Team[]; delivered: number }>;
+  /** Stops the worker of `teams` for `forMs`, while people type, and lets it go on. */
+  stopFor(worker: Member, teams: readonly Team[], forMs: number): Promise<Recovery>;
   /** Reconnects of everybody so far. */
   reconnects(): number;
   close(): Promise<void>;
@@ -133,9 +134,7 @@ export async function startChurn(options: {
       for (const { id } of workers) await cluster.addWorker({ env: { CT_WORKER_ID: id } });
       for (const balancer of cluster.balancers) await sees(balancer, cluster.workers.length);
     },
-    async stopBusiest(forMs) {
-      const { worker, teams } = await busiest();
-      const delivered = await quietDeliveries(worker);
+    async stopFor(worker, teams, forMs) {
       const stoppedMs = performance.now();
       worker.child.kill("SIGSTOP");
       try {
@@ -144,7 +143,7 @@ export async function startChurn(options: {
         const recovered = await recovery(teams, stoppedMs);
         const isOver = () => performance.now() - stoppedMs > forMs;
         await until("the time of the stop has passed", isOver, forMs + 1000);
-        return { ...recovered, worker, teams, delivered };
+        return recovered;
       } finally {
         worker.child.kill("SIGCONT");
       }
