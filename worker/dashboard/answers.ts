@@ -143,6 +143,9 @@ export interface LogsAnswer {
 
 export type LogId = "server" | "access" | "error";
 
+/** What `GET /dashboard/api/events?topics=A,B` tells of beside the overview; without `topics` all of them. */
+export type Topic = "workers" | "sessions";
+
 /** The event `log` of the feed: new lines, the oldest first, control characters escaped. */
 export interface LogLines {
   readonly log: LogId;

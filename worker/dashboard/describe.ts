@@ -186,7 +186,9 @@ function reasonOf(
     const why = those[0]?.lastFailure?.reason ?? "no reason given";
     return `${why} (seen by ${those.length} of ${balancers} balancers)`;
   }
-  if (record.state === "draining") return "hands its sessions over";
+  if (record.state === "draining") {
+    return record.load.sessions > 0 ? "hands its sessions over" : "has handed its sessions over";
+  }
   if (record.state === "suspended") return "takes no new sessions";
   return balancers === 0 ? "by its own word; no balancer says how it is" : "";
 }

@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/clock.ts";
 import type { Log } from "../../shared/log.ts";
 import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
-import type { LogId, LogLines } from "./answers.ts";
+import type { LogId, LogLines, Topic } from "./answers.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import type { Logs, Position } from "./logs.ts";
 import type { Snapshots } from "./snapshot.ts";
@@ -25,8 +25,7 @@ export interface Feed {
   close(): void;
 }
 
-export const TOPICS = ["workers", "sessions"] as const;
-export type Topic = (typeof TOPICS)[number];
+export const TOPICS: readonly Topic[] = ["workers", "sessions"];
 
 const STATE_PERIOD_MS = 2000;
 /** A line is on the page within a second of being written. */

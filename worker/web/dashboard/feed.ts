@@ -8,6 +8,7 @@ import type {
   LogLines,
   OverviewAnswer,
   SessionsAnswer,
+  Topic,
   WorkersAnswer,
 } from "../../dashboard/answers.ts";
 
@@ -15,7 +16,15 @@ export interface Feed {
   close(): void;
 }
 
+/** What of the edge is looked at. */
+export interface Wanted {
+  readonly topics: readonly Topic[];
+  readonly log: LogId | undefined;
+}
+
 export interface FeedListener {
+  /** The feed begins, perhaps again: all that it tells of the log follows. */
+  onBegin(): void;
   onOverview(answer: OverviewAnswer): void;
   onWorkers(answer: WorkersAnswer): void;
   onSessions(answer: SessionsAnswer): void;
@@ -24,38 +33,58 @@ export interface FeedListener {
 }
 
 /** Without an event for so long (the worker tells something every few seconds) what is shown is old. */
-const SILENCE_MS = 15_000;
+const SILENCE_MS = 10_000;
+/** A worker that ends lets all pages go at once: they do not come back in one moment. */
+const RETRY_MS = 500;
 
-/** Follows the edge, and the log `log` if one is named. */
-export function openFeed(log: LogId | undefined, listener: FeedListener): Feed {
-  const source = new EventSource(log === undefined ? "api/events" : `api/events?log=${log}`);
+/** Follows the edge, over any worker, until it is closed. */
+export function openFeed(wanted: Wanted, listener: FeedListener): Feed {
+  const topics = `topics=${wanted.topics.join(",")}`;
+  const url = `api/events?${topics}${wanted.log === undefined ? "" : `&log=${wanted.log}`}`;
+  let source: EventSource | undefined;
   let silence = 0;
+  let retry = 0;
 
-  function heard(): void {
-    listener.onState("live");
-    clearTimeout(silence);
-    silence = window.setTimeout(() => listener.onState("lost"), SILENCE_MS);
+  /** Not left to EventSource, which gives up for good at an answer such as 502: a balancer's while workers change. */
+  function open(): void {
+    const opened = new EventSource(url);
+    source = opened;
+    opened.addEventListener("open", () => listener.onBegin());
+    on(opened, "overview", (value) => listener.onOverview(value as OverviewAnswer));
+    on(opened, "workers", (value) => listener.onWorkers(value as WorkersAnswer));
+    on(opened, "sessions", (value) => listener.onSessions(value as SessionsAnswer));
+    on(opened, "log", (value) => listener.onLog(value as LogLines));
+    opened.addEventListener("error", lose);
+    awaitEvent();
   }
 
-  function on(name: string, take: (value: unknown) => void): void {
-    source.addEventListener(name, (event) => {
-      heard();
+  function on(opened: EventSource, name: string, take: (value: unknown) => void): void {
+    opened.addEventListener(name, (event) => {
+      awaitEvent();
+      listener.onState("live");
       take(JSON.parse((event as MessageEvent<string>).data));
     });
   }
 
-  on("overview", (value) => listener.onOverview(value as OverviewAnswer));
-  on("workers", (value) => listener.onWorkers(value as WorkersAnswer));
-  on("sessions", (value) => listener.onSessions(value as SessionsAnswer));
-  on("log", (value) => listener.onLog(value as LogLines));
-  source.addEventListener("error", () => listener.onState("lost"));
+  function awaitEvent(): void {
+    clearTimeout(silence);
+    silence = window.setTimeout(lose, SILENCE_MS);
+  }
 
-  return {
-    close() {
-      clearTimeout(silence);
-      source.close();
-    },
-  };
+  function lose(): void {
+    listener.onState("lost");
+    end();
+    retry = window.setTimeout(open, RETRY_MS * (1 + Math.random()));
+  }
+
+  function end(): void {
+    clearTimeout(silence);
+    clearTimeout(retry);
+    source?.close();
+  }
+
+  open();
+  return { close: end };
 }
 
 /** Asks for `api/PATH`. Rejects when the worker does not answer with what was asked for. */

@@ -1,32 +1,35 @@
 /**
- * The live tail of the logs. It also keeps the one feed of the page open, because the feed follows the log that is shown.
+ * The live tail of a log, filtered here.
  */
 import type { LogId, LogLines, LogsAnswer } from "../../dashboard/answers.ts";
 import { byId, element } from "./elements.ts";
-import { ask, type Feed, type FeedListener, openFeed } from "./feed.ts";
+import { ask } from "./feed.ts";
+
+export interface LogView {
+  /** Which log is looked at. */
+  readonly wanted: LogId;
+  /** The newest lines come again from the beginning. */
+  clear(): void;
+  take(lines: LogLines): void;
+}
 
 /** Lines that are kept; older ones go, so that a page that is left open does not grow. */
 const MAX_LINES = 1000;
 const LEVELS = ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
-export function createLogView(listener: Omit<FeedListener, "onLog">): void {
+/** `onChange`: another log is looked at. */
+export function createLogView(onChange: () => void): LogView {
   const select = byId("log-id", HTMLSelectElement);
   const level = byId("log-level", HTMLSelectElement);
   const filter = byId("log-filter", HTMLInputElement);
   const follow = byId("log-follow", HTMLInputElement);
   const download = byId("log-download", HTMLAnchorElement);
   const lines = byId("log-lines", HTMLDivElement);
-  let feed: Feed | undefined;
   let waiting: HTMLElement[] = [];
 
-  function openLog(): void {
-    feed?.close();
+  function clear(): void {
     lines.replaceChildren();
     waiting = [];
-    const isShown = location.hash === "#logs";
-    const log = isShown ? (select.value as LogId) : undefined;
-    download.href = `api/logs/${select.value}`;
-    feed = openFeed(log, { ...listener, onLog: take });
   }
 
   function take({ lines: texts, skipped }: LogLines): void {
@@ -37,6 +40,8 @@ export function createLogView(listener: Omit<FeedListener, "onLog">): void {
     }
     if (skipped > 0)
       waiting.push(element("div", `… ${skipped} lines came too fast to be shown`, "skipped"));
+    // A page in the background has no frames: what nobody has seen yet must not pile up.
+    if (waiting.length > 2 * MAX_LINES) waiting = waiting.slice(-MAX_LINES);
     if (waiting.length > 0) requestAnimationFrame(flush);
   }
 
@@ -66,23 +71,35 @@ export function createLogView(listener: Omit<FeedListener, "onLog">): void {
 
   async function listLogs(): Promise<void> {
     const { logs } = await ask<LogsAnswer>("logs");
+    const chosen = select.value;
     select.replaceChildren(
       ...logs.map(({ id, name }) => {
         const option = document.createElement("option");
         option.value = id;
         option.textContent = name;
+        option.selected = id === chosen;
         return option;
       }),
     );
   }
 
-  select.addEventListener("change", openLog);
+  select.addEventListener("change", () => {
+    download.href = `api/logs/${select.value}`;
+    clear();
+    onChange();
+  });
   level.addEventListener("change", filterAgain);
   filter.addEventListener("input", filterAgain);
-  window.addEventListener("hashchange", openLog);
-  listLogs()
-    .catch(() => listener.onState("lost"))
-    .finally(openLog);
+  // The page has the first one in its list; the others can be had when the edge can be asked.
+  listLogs().catch(() => {});
+
+  return {
+    get wanted() {
+      return select.value as LogId;
+    },
+    clear,
+    take,
+  };
 }
 
 function levelOf(text: string): string {

@@ -11,7 +11,7 @@ import type {
 } from "../../dashboard/answers.ts";
 import { createCharts } from "./charts.ts";
 import { byId, element, fillTable } from "./elements.ts";
-import { ask } from "./feed.ts";
+import { ask, type Feed, openFeed } from "./feed.ts";
 import { createLogView } from "./log-view.ts";
 import { createSessionView } from "./session-view.ts";
 import { shownCount, shownMs } from "./shown.ts";
@@ -40,7 +40,9 @@ for (const [name, title] of TILES) {
   tileByName.set(name, value);
 }
 
-function showOverview({ tiles: values, concerns, store }: OverviewAnswer): void {
+function showOverview(answer: OverviewAnswer): void {
+  const { tiles: values, concerns, store } = answer;
+  byId("summary", HTMLParagraphElement).textContent = summarize(answer);
   for (const [name] of TILES) {
     const value = values[name];
     const shown = name === "lagMs" ? shownMs(value) : shownCount(value);
@@ -61,6 +63,17 @@ function showOverview({ tiles: values, concerns, store }: OverviewAnswer): void 
   if (list.dataset["shown"] === all.join("\n")) return;
   list.dataset["shown"] = all.join("\n");
   list.replaceChildren(...all.map((concern) => element("li", concern)));
+}
+
+/** What the edge is made of, in a line. */
+function summarize({ workers, balancers, storeLatencyMs, version }: OverviewAnswer): string {
+  const states = Object.entries(workers).filter(([, count]) => count > 0);
+  const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
+  const store =
+    storeLatencyMs === null
+      ? "the store does not answer"
+      : `the store answers within ${shownMs(storeLatencyMs)}`;
+  return `Workers: ${shown || "none"}. Balancers: ${balancers}. ${store[0]?.toUpperCase()}${store.slice(1)}. Version ${version}.`;
 }
 
 const charts = createCharts(byId("charts", HTMLDivElement));
@@ -172,39 +185,64 @@ function checkWebSocket(): Promise<Check> {
 
 // --- views ---
 
+const VIEWS = ["overview", "workers", "sessions", "downloads", "logs", "check"] as const;
+type View = (typeof VIEWS)[number];
+
 const workers = createWorkerView();
 const sessions = createSessionView();
+const logs = createLogView(followEdge);
 const state = byId("connection", HTMLParagraphElement);
+let feed: Feed | undefined;
 
-createLogView({
-  onOverview: showOverview,
-  onWorkers: workers.show,
-  onSessions: sessions.show,
-  onState(now) {
-    state.textContent = now === "live" ? "live" : "connection lost; what is shown is old";
-    state.dataset["state"] = now;
-    document.body.dataset["state"] = now;
-  },
-});
+function shownView(): View {
+  return VIEWS.find((view) => location.hash === `#${view}`) ?? "overview";
+}
+
+/** Follows what is looked at, and no more: a thousand sessions are work for the worker and for this page. */
+function followEdge(): void {
+  const view = shownView();
+  feed?.close();
+  feed = openFeed(
+    {
+      topics: view === "workers" || view === "sessions" ? [view] : [],
+      log: view === "logs" ? logs.wanted : undefined,
+    },
+    {
+      onBegin: () => logs.clear(),
+      onOverview: showOverview,
+      onWorkers: workers.show,
+      onSessions: sessions.show,
+      onLog: (lines) => logs.take(lines),
+      onState: showState,
+    },
+  );
+}
+
+function showState(now: "live" | "lost"): void {
+  if (document.body.dataset["state"] === now) return;
+  document.body.dataset["state"] = now;
+  state.dataset["state"] = now;
+  state.textContent = now === "live" ? "live" : "connection lost; what is shown is old";
+}
 
 function showView(): void {
-  const wanted = location.hash.slice(1) || "overview";
+  const view = shownView();
   for (const section of document.querySelectorAll<HTMLElement>("main > section")) {
-    section.hidden = section.id !== wanted;
+    section.hidden = section.id !== view;
   }
   for (const link of document.querySelectorAll("nav a")) {
-    const isShown = link.getAttribute("href") === `#${wanted}`;
-    if (isShown) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("href") === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (wanted === "overview") void showHistory();
-  if (wanted === "downloads") void showDownloads();
-  if (wanted === "check") void checkAll();
+  followEdge();
+  if (view === "overview") void showHistory();
+  if (view === "downloads") void showDownloads();
+  if (view === "check") void checkAll();
 }
 
 byId("check-run", HTMLButtonElement).addEventListener("click", () => void checkAll());
 window.addEventListener("hashchange", showView);
 setInterval(() => {
-  if ((location.hash || "#overview") === "#overview") void showHistory();
+  if (shownView() === "overview") void showHistory();
 }, HISTORY_PERIOD_MS);
 showView();

@@ -1,0 +1,162 @@
+/**
+ * The dashboard in a real browser: who gets in, what is seen live, and what an operator does from it.
+ */
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { everybodyHears, openSession } from "../support/people.ts";
+import { until } from "../support/until.ts";
+
+const USER = "operator";
+const PASSWORD = "pä:sswort 🔑";
+
+/** Notes when each line of a kind appears, by the clock of the same machine that wrote its time. */
+const NOTE_DELAYS = `
+  var delays = [];
+  new MutationObserver((changes) => {
+    for (const line of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
+      if (!line.textContent.includes("an operator commands")) continue;
+      delays.push(Date.now() - Date.parse(line.textContent.split(" ")[0]));
+    }
+  }).observe(document.querySelector("#log-lines"), { childList: true });
+`;
+
+describe.runIf(hasChromium)("the dashboard in a browser", () => {
+  let cluster: Cluster;
+  let browser: Browser;
+  let looker: Looker;
+
+  beforeAll(async () => {
+    [cluster, browser] = await Promise.all([
+      startCluster({
+        workers: 2,
+        balancers: 2,
+        env: { CT_DASHBOARD_USER: USER, CT_DASHBOARD_PASSWORD: PASSWORD },
+      }),
+      launchChromium(),
+    ]);
+    looker = await openLooker(browser, {
+      httpCredentials: { username: USER, password: PASSWORD },
+    });
+  }, 120_000);
+
+  afterAll(async () => {
+    await browser?.close();
+    await cluster?.dispose();
+  });
+
+  const urlOf = (balancer: number): string => cluster.balancers[balancer]?.url ?? "";
+
+  async function goTo(view: string): Promise<void> {
+    await looker.page.goto(`${urlOf(0)}/dashboard/#${view}`);
+    await looker.page.waitForSelector('#connection[data-state="live"]');
+  }
+
+  /** The texts of a table's rows, cell by cell. */
+  function rows(table: string): Promise<string[][]> {
+    return looker.page.$$eval(`#${table} tbody tr`, (found) =>
+      found.map((row) => [...row.children].map((cell) => cell.textContent ?? "")),
+    );
+  }
+
+  /** Presses the button of a row that begins with `name`. */
+  function press(table: string, name: string, button: string): Promise<void> {
+    const row = looker.page.locator(`#${table} tbody tr`, { hasText: name });
+    return row.getByRole("button", { name: button, exact: true }).click();
+  }
+
+  test("with a wrong password it shows nothing, with the right one the edge", async () => {
+    const stranger = await openLooker(browser, {
+      httpCredentials: { username: USER, password: "guess" },
+    });
+    const refused = await stranger.page.goto(`${urlOf(0)}/dashboard/`);
+    expect(refused?.status()).toBe(401);
+    expect(await stranger.page.textContent("body")).not.toContain("Overview");
+    await stranger.context.close();
+
+    await goTo("overview");
+    expect(await looker.page.title()).toBe("CodeTogether edge");
+    await expect.poll(() => looker.page.textContent("#summary")).toContain("Workers: 2 up.");
+    expect(await looker.page.textContent("#summary")).toContain("Balancers: 2.");
+    // A chart for each series of the history.
+    await expect.poll(() => looker.page.locator("#charts canvas").count()).toBe(6);
+  });
+
+  test("a session that starts is seen at once, is drained to another worker, and can be ended", async () => {
+    await goTo("overview");
+    const tile = looker.page.locator('[data-tile="sessionsActive"]');
+    await expect.poll(() => tile.textContent()).toBe("0");
+    const session = await openSession({ baseUrl: urlOf(0), guestCount: 1 });
+    await expect.poll(() => tile.textContent(), { timeout: 15_000 }).toBe("1");
+
+    await goTo("sessions");
+    const id = session.sessionId.slice(0, 8);
+    const rowOf = async () =>
+      (await rows("session-table")).find(([first]) => first?.startsWith(id));
+    await expect
+      .poll(async () => (await rowOf())?.slice(3, 5).join(), { timeout: 15_000 })
+      .toMatch(/^Host .*,Guest 1 /);
+    const [, owner = ""] = (await rowOf()) ?? [];
+    const heir = owner === "worker-1" ? "worker-2" : "worker-1";
+
+    await goTo("workers");
+    const workerOf = async (name: string) =>
+      (await rows("worker-table")).find(([first]) => first === name);
+    await expect.poll(async () => (await workerOf(owner))?.[4]).toBe("1");
+    await press("worker-table", owner, "drain");
+    await expect
+      .poll(async () => (await workerOf(owner))?.slice(1, 3), { timeout: 20_000 })
+      .toEqual(["draining", "has handed its sessions over"]);
+    await expect.poll(async () => (await workerOf(heir))?.[4], { timeout: 15_000 }).toBe("1");
+    await everybodyHears(session.host, session.guests, "still here");
+    await press("worker-table", owner, "resume");
+    await expect.poll(async () => (await workerOf(owner))?.[1], { timeout: 15_000 }).toBe("up");
+
+    await goTo("sessions");
+    await expect.poll(async () => (await rowOf())?.[1], { timeout: 15_000 }).toBe(heir);
+    await press("session-table", id, "history");
+    await expect
+      .poll(async () => (await rows("session-events table")).map(([, what]) => what))
+      .toEqual(expect.arrayContaining(["created", "joined", "released", "resumed"]));
+    looker.page.once("dialog", (dialog) => void dialog.accept());
+    await press("session-table", id, "end");
+    await until("the guest is told", () => session.guests[0]?.closedCount === 1);
+    await expect
+      .poll(() => looker.page.textContent("#session-table tbody"), { timeout: 15_000 })
+      .toBe("Nobody is in a session now.");
+  });
+
+  test("a log line is on the page within a second of being written", async () => {
+    await goTo("logs");
+    await looker.page.evaluate(NOTE_DELAYS);
+    const delays = () => looker.page.evaluate<number[]>("delays");
+    for (let written = 1; written <= 5; written++) {
+      const status = await looker.page.evaluate(async () => {
+        const headers = { "x-dashboard-request": "1" };
+        return (await fetch("api/workers/worker-1/resume", { method: "POST", headers })).status;
+      });
+      expect(status).toBe(200);
+      await expect.poll(async () => (await delays()).length, { timeout: 15_000 }).toBe(written);
+    }
+    // What is above it on a machine that does much else is the machine's; none of the line's ways takes longer.
+    expect(Math.min(...(await delays()))).toBeLessThan(1000);
+
+    await looker.page.fill("#log-filter", "no line has this in it");
+    await expect.poll(() => looker.page.locator("#log-lines div:visible").count()).toBe(0);
+  });
+
+  test("it is the same over every balancer and path, and nothing in it was refused or failed", async () => {
+    for (const url of [`${urlOf(1)}/dashboard`, `${urlOf(1)}/k/some-key/dashboard`]) {
+      await looker.page.goto(`${url}#workers`);
+      await looker.page.waitForSelector('#connection[data-state="live"]');
+      await expect
+        .poll(async () => (await rows("worker-table")).map(([id, state]) => [id, state]))
+        .toEqual([
+          ["worker-1", "up"],
+          ["worker-2", "up"],
+        ]);
+    }
+    expect(looker.complaints).toEqual([]);
+  });
+});
