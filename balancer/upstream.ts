@@ -30,6 +30,10 @@ const FIRST_PROBE_MS = 200;
 /** A worker that takes its record out may still answer what it has; whatever is under way after this is given up. */
 const RETIRED_GRACE_MS = 1000;
 
+/** What waits for a worker that fell silent or died is sent elsewhere over 200 ms, in so many steps. */
+const SPREAD_STEPS = 100;
+const SPREAD_STEP_MS = 2;
+
 export interface UpstreamNeeds {
   readonly transport: Transport;
   readonly clock: Clock;
@@ -227,7 +231,24 @@ export class Upstream {
   }
 
   #giveUpRequests(): void {
-    for (const connection of [...this.#busy]) connection.giveUp();
+    this.#eachBusy((connection) => connection.giveUp());
+  }
+
+  /**
+   * Does `action` with all that requests are under way on, a few at a time: each is sent elsewhere then, and hundreds in one
+   * moment would keep everybody else waiting for as long as that takes.
+   */
+  #eachBusy(action: (connection: UpstreamConnection) => void): void {
+    const { clock } = this.#needs;
+    const left = [...this.#busy];
+    const perStep = Math.ceil(left.length / SPREAD_STEPS);
+    const next = (): void => {
+      for (const connection of left.splice(0, perStep)) {
+        if (this.#busy.has(connection)) action(connection);
+      }
+      if (left.length > 0) clock.after(SPREAD_STEP_MS, next);
+    };
+    next();
   }
 
   #closeIdle(): void {
@@ -279,7 +300,7 @@ export class Upstream {
         if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
         // Another worker could not answer for an owner; without owners any other can.
         if (!this.#needs.isLeased && (reason === "no-answer" || reason === "unreachable")) {
-          for (const connection of [...this.#busy]) connection.tellSilent();
+          this.#eachBusy((connection) => connection.tellSilent());
         }
         return;
       }

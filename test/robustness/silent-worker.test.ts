@@ -52,6 +52,22 @@ test("a GET that waits for a worker that fell silent is answered by another one"
   await (await silent.connection(0)).end();
 });
 
+test("of many, not all are sent to others in one moment", async () => {
+  const key = await start(false);
+  const arrivedMs: number[] = [];
+  const clients = await Promise.all(Array.from({ length: 60 }, () => rig.client()));
+  for (const client of clients) client.write(head("GET /x HTTP/1.1", "Host: h", key));
+  await expect.poll(() => silent.connections.length).toBe(60);
+  answersProbes = false;
+  await Promise.all(
+    clients.map(async (client) => {
+      await client.has("from the other");
+      arrivedMs.push(performance.now());
+    }),
+  );
+  expect(Math.max(...arrivedMs) - Math.min(...arrivedMs)).toBeGreaterThan(60);
+});
+
 test("a POST that waits there goes on waiting, and is not sent twice", async () => {
   const key = await start(false);
   const client = await rig.client();
