@@ -8,6 +8,7 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
+import { createProgramSink } from "../shared/log-stream.ts";
 import { watchLoopLag } from "../shared/loop-lag.ts";
 import { defaultBind } from "../shared/membership/reach.ts";
 import { createCounters } from "../shared/metrics.ts";
@@ -77,13 +78,12 @@ async function startBalancer(settings: Settings): Promise<void> {
   const clock = systemClock;
   const counters = createCounters();
   const id = `balancer-${randomAlphanumerics(8)}` as WorkerId;
-  // Whoever read standard output may be gone.
-  process.stdout.on("error", () => {});
+  const sink = createProgramSink(process.stdout, counters);
   const log = createLog({
     name: "balancer",
     level: settings.logLevel,
     format: settings.logFormat,
-    sink: process.stdout,
+    sink,
   });
   endOnBugs(log);
   const shutdown = createShutdown({
@@ -100,16 +100,22 @@ async function startBalancer(settings: Settings): Promise<void> {
   const certificates = loadCertificates(certificateFiles);
   warnOfExpiry(certificates, clock.wallMs(), log);
   const trusted = createTrustedProxies(settings.trustedProxies);
+
+  const members = createMembers({ settings, id, clock, log, counters });
+  shutdown.add("membership", () => members.close());
+  const programStream = members.openLogStream("log-server");
+  if (programStream !== undefined) sink.shareWith(programStream);
   const requestLog = createRequestLog({
     files: logFiles(settings),
+    streams: {
+      access: members.openLogStream("log-access"),
+      error: members.openLogStream("log-error"),
+    },
     trusted,
     clock,
     log,
     counters,
   });
-
-  const members = createMembers({ settings, id, clock, log, counters });
-  shutdown.add("membership", () => members.close());
   // A client that comes right after a start shall not be told that there is no worker.
   const knownOwners = await members.start();
 

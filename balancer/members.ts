@@ -6,6 +6,7 @@ import { SettingError, type Settings } from "../shared/config.ts";
 import { addressProof, edgeProof } from "../shared/edge-headers.ts";
 import { type Incarnation, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
+import { createLogStream, type LogStream, type LogStreamName } from "../shared/log-stream.ts";
 import { createAdmission, type RefusedMember } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
@@ -45,6 +46,11 @@ export interface Members {
   /** Calls `listener` when the store is away or back. */
   readonly onStoreHealth: (listener: () => void) => void;
   readonly refused: () => readonly RefusedMember[];
+  /**
+   * A way for lines of this balancer to operators elsewhere. Undefined where there is no store, or one of this machine:
+   * its dashboard reads the files.
+   */
+  openLogStream(stream: LogStreamName): LogStream | undefined;
   /**
    * Reads who is there: from the store, or, when that does not say it within `FIRST_VIEW_MS`, from the snapshot of an
    * earlier life. Resolves with the owners of sessions that the snapshot knows.
@@ -99,6 +105,7 @@ function storedMembers(needs: Needs): Members {
   const incarnation = newIncarnation();
   let statusUrl = "";
   let told: { close(): void } | undefined;
+  const logStreams: LogStream[] = [];
   const lease = createLease({
     store,
     clock,
@@ -129,6 +136,12 @@ function storedMembers(needs: Needs): Members {
     storeHealth: () => store.health,
     onStoreHealth: (listener) => void store.onHealth(listener),
     refused: () => admission.refused,
+    openLogStream(stream) {
+      if (settings.storeSocket !== undefined) return undefined;
+      const opened = createLogStream({ store, stream, source: id, clock, counters });
+      logStreams.push(opened);
+      return opened;
+    },
     async start() {
       await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
       if (view.fresh) return [];
@@ -169,6 +182,7 @@ function storedMembers(needs: Needs): Members {
       await Promise.all([lease.close(), keeper?.close()]);
       told?.close();
       view.close();
+      await Promise.all(logStreams.map((stream) => stream.close()));
       await store.close();
     },
   };
@@ -209,6 +223,7 @@ function fixedMembers({ settings, log }: Needs): Members {
     storeHealth: () => undefined,
     onStoreHealth() {},
     refused: () => [],
+    openLogStream: () => undefined,
     start: async () => [],
     isRecalled: false,
     keep() {},

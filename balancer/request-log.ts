@@ -1,6 +1,7 @@
 /**
- * Where it is told what became of each request: access.log and error.log in CT_LOG_DIR, and the program's own log for
- * what the operator should look at. Never blocks, never fails: see shared/line-file.ts.
+ * Where it is told what became of each request: access.log and error.log in CT_LOG_DIR, the store's streams for operators
+ * elsewhere, and the program's own log for what the operator should look at. Never blocks, never fails: see
+ * shared/line-file.ts and log-stream.ts.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -9,6 +10,7 @@ import { SettingError } from "../shared/config.ts";
 import { describeError, EdgeError } from "../shared/errors.ts";
 import { createLineFile, type LineFile } from "../shared/line-file.ts";
 import type { Log } from "../shared/log.ts";
+import type { LogStream } from "../shared/log-stream.ts";
 import type { Counters } from "../shared/metrics.ts";
 import type { LogLimits } from "../shared/rotation.ts";
 import { accessLine, logTime, type Served } from "./access-log.ts";
@@ -38,6 +40,7 @@ const MAX_TOLD_PER_SECOND = 10;
 export function createRequestLog(needs: {
   /** CT_LOG_DIR, and what of each log is kept there; undefined: there are no files. */
   files: { readonly folder: string; readonly limits: LogLimits } | undefined;
+  streams?: { readonly access: LogStream | undefined; readonly error: LogStream | undefined };
   trusted: TrustedProxies;
   clock: Clock;
   log: Log;
@@ -45,22 +48,32 @@ export function createRequestLog(needs: {
 }): RequestLog {
   const { clock, log, trusted } = needs;
   const files = needs.files && openFiles(resolve(needs.files.folder), needs.files.limits, needs);
+  const { access: accessStream, error: errorStream } = needs.streams ?? {};
   const told = createLimit(clock);
   let second = 0;
   let time = "";
 
   return {
     served(served) {
-      if (files === undefined) return;
+      // A line that nobody gets is not made.
+      const isShared = accessStream?.hasRoom() ?? false;
+      if (files === undefined && !isShared) return;
       const now = clock.wallMs();
       if (now - second >= 1000 || now < second) {
         second = now - (now % 1000);
         time = logTime(now);
       }
-      files.access.write(accessLine(served, trusted, time));
+      const line = accessLine(served, trusted, time);
+      files?.access.write(line);
+      if (isShared) accessStream?.write(line);
     },
     failed(failed) {
-      files?.error.write(errorLine(failed, clock.wallMs(), process.pid));
+      const isShared = errorStream?.hasRoom() ?? false;
+      if (files !== undefined || isShared) {
+        const line = errorLine(failed, clock.wallMs(), process.pid);
+        files?.error.write(line);
+        if (isShared) errorStream?.write(line);
+      }
       if (levelOf(failed) !== "error" || !told.take()) return;
       const { error: err, status, requestId, worker } = failed;
       if (err instanceof EdgeError)

@@ -476,7 +476,16 @@ export const METRICS = {
     scope: "process",
     kind: "counter",
     unit: "events",
-    meaning: "log lines that could not be written to their file",
+    meaning: "log lines that could not be written to their file or to standard output",
+  },
+  "log.lines_left_out": {
+    scope: "process",
+    kind: "counter",
+    unit: "events",
+    meaning:
+      "log lines that the dashboard does not show of a process on another machine, because they came too fast or the store was away, by log",
+    tag: "log",
+    values: ["server", "access", "error"],
   },
 
   // --- the edge on one machine ---

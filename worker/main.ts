@@ -10,7 +10,7 @@ import { obeyCommands } from "../shared/control/obey.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog, type Log } from "../shared/log.ts";
-import { createLogStream, type LogStream } from "../shared/log-stream.ts";
+import { createLogStream, createProgramSink } from "../shared/log-stream.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
@@ -79,20 +79,11 @@ async function startWorker(settings: Settings): Promise<void> {
   const clock = systemClock;
   const counters = createCounters();
   const id = chooseId(settings.workerId);
-  // Whoever read standard output may be gone.
-  process.stdout.on("error", () => {});
-  let logStream: LogStream | undefined;
-  const log = createLog({
-    name: id,
-    level: settings.logLevel,
-    format: settings.logFormat,
-    sink: {
-      write(line) {
-        process.stdout.write(line);
-        logStream?.write(line);
-      },
-    },
-  });
+  const sink = createProgramSink(process.stdout, counters);
+  const format = { name: id, level: settings.logLevel, format: settings.logFormat };
+  const log = createLog({ ...format, sink });
+  // For what must not get into the store: the one password that is ever shown.
+  const ownLog = createLog({ ...format, sink: process.stdout });
   endOnBugs(log);
   const shutdown = createShutdown({
     clock,
@@ -128,8 +119,8 @@ async function startWorker(settings: Settings): Promise<void> {
   shutdown.add("store", () => store.close());
   // With a store of this machine the edge gathers the lines of all processes in one file.
   if (settings.storeSocket === undefined) {
-    const stream = createLogStream({ store, stream: "log-server", clock });
-    logStream = stream;
+    const stream = createLogStream({ store, stream: "log-server", source: id, clock, counters });
+    sink.shareWith(stream);
     shutdown.add("log", () => stream.close());
   }
   const admission = createAdmission({
@@ -196,7 +187,7 @@ async function startWorker(settings: Settings): Promise<void> {
     view.workers
       .filter((worker) => worker.id !== self.id)
       .reduce((sum, { load }) => sum + load.connections, registry.load.connections);
-  const credentials = createCredentials({ settings, store, clock, log, counters });
+  const credentials = createCredentials({ settings, store, clock, log: ownLog, counters });
   const clients = openClients({ settings, id, store, clock, log, counters });
   if (clients !== undefined) shutdown.add("clients", () => clients.close());
   const measurements = measureWorker({

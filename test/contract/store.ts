@@ -23,6 +23,7 @@ import {
   HOSTED_COUNTER,
   type Holder,
   MAX_EVENTS,
+  MAX_STREAM_TEXT_CHARS,
   MEMBER_LEASE_MS,
   type PeerRecord,
   type Reassertion,
@@ -1205,6 +1206,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(next.map(({ text }) => text)).toEqual(["four"]);
         expect(await store.readStream("log-access", { limit: 0 })).toEqual([]);
         expect(await store.readStream("log-server", { limit: 9 })).toEqual([]);
+      });
+
+      it("takes texts of any characters up to their length", async () => {
+        const text = "\u{1f600}\u2028\u0000".repeat(MAX_STREAM_TEXT_CHARS / 4);
+        await store.appendToStream("log-server", [text, "short"]);
+        const kept = await store.readStream("log-server", { limit: 9 });
+        expect(kept.map((entry) => entry.text.length)).toEqual([MAX_STREAM_TEXT_CHARS, 5]);
+        expect(kept[0]?.text === text).toBe(true);
       });
 
       it("drops the oldest texts beyond its length", async () => {

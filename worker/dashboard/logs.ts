@@ -5,8 +5,9 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { harmless } from "../../shared/harmless.ts";
+import { type LogStreamName, parseLogText } from "../../shared/log-stream.ts";
 import { type LogPiece, type LogPosition, readLogEnd, readLogFrom } from "../../shared/log-tail.ts";
-import type { Store, StreamName } from "../../shared/store/store.ts";
+import { STREAMS, type Store } from "../../shared/store/store.ts";
 import type { LogId, LogsAnswer } from "./answers.ts";
 
 export interface Logs {
@@ -31,7 +32,7 @@ export type Position =
   | { readonly kind: "file"; readonly at: LogPosition }
   | { readonly kind: "stream"; readonly after: string | undefined };
 
-const LOGS: Readonly<Record<LogId, { readonly file: string; readonly stream: StreamName }>> = {
+const LOGS: Readonly<Record<LogId, { readonly file: string; readonly stream: LogStreamName }>> = {
   server: { file: "server.log", stream: "log-server" },
   access: { file: "access.log", stream: "log-access" },
   error: { file: "error.log", stream: "log-error" },
@@ -65,13 +66,13 @@ export function createLogs(needs: {
     }
   }
 
-  async function readStream(id: LogId, after: string | undefined): Promise<Lines> {
-    const { stream } = LOGS[id];
-    const query = after === undefined ? { limit: MAX_LINES } : { after, limit: MAX_LINES };
-    const entries = await store.readStream(stream, query);
+  /** Without `after`, the newest. */
+  async function readStream(id: LogId, limit: number, after?: string): Promise<Lines> {
+    const query = after === undefined ? { limit } : { after, limit };
+    const entries = await store.readStream(LOGS[id].stream, query);
     const next = entries.at(-1)?.id ?? after;
     return {
-      lines: entries.map(({ text }) => harmless(text, MAX_LINE_CHARS)),
+      lines: entries.map(({ text }) => sharedLine(text)),
       skipped: 0,
       next: { kind: "stream", after: next },
     };
@@ -101,12 +102,13 @@ export function createLogs(needs: {
     async tail(id, count) {
       const path = pathOf(id);
       const piece = path === undefined ? undefined : await readLogEnd(path, MAX_BYTES);
-      if (piece === undefined) return readStream(id, undefined);
+      if (piece === undefined)
+        return readStream(id, Math.min(count, STREAMS[LOGS[id].stream].keep));
       const read = shownPiece(piece);
       return { ...read, lines: read.lines.slice(-count), skipped: 0 };
     },
     async follow(id, from) {
-      if (from.kind === "stream") return readStream(id, from.after);
+      if (from.kind === "stream") return readStream(id, MAX_LINES, from.after);
       const path = pathOf(id);
       const piece = path === undefined ? undefined : await readLogFrom(path, from.at, MAX_BYTES);
       return piece === undefined ? { lines: [], skipped: 0, next: from } : shownPiece(piece);
@@ -120,4 +122,10 @@ export function createLogs(needs: {
       }
     },
   };
+}
+
+/** Lines of several processes are told apart by who wrote them. */
+function sharedLine(text: string): string {
+  const { source, line } = parseLogText(text);
+  return harmless(source === "" ? line : `${source} | ${line}`, MAX_LINE_CHARS);
 }

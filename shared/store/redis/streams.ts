@@ -10,6 +10,9 @@ import { limited } from "./values.ts";
 /** As Redis gives them. */
 const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
 
+/** UTF-8 has three bytes at most for each unit of UTF-16; readers take more (`MAX_VALUE_BYTES`). */
+const MAX_TEXT_BYTES = 3 * MAX_STREAM_TEXT_CHARS;
+
 export function createStreams(
   connection: Connection,
   ignored: Ignored,
@@ -17,7 +20,7 @@ export function createStreams(
   return {
     async appendToStream(stream, texts) {
       if (texts.length === 0) return;
-      const checked = texts.map((text) => limited("an entry", text, MAX_STREAM_TEXT_CHARS));
+      const checked = texts.map((text) => limited("an entry", text, MAX_TEXT_BYTES));
       const keep = String(STREAMS[stream].keep);
       await connection.run("appendToStream", "append_to_stream", stream, keep, ...checked);
     },
