@@ -15,6 +15,7 @@ import { createCounters } from "../shared/metrics.ts";
 import { measureProcess } from "../shared/process-metrics.ts";
 import { endOnBugs, fail, openPort, reportReady, stopOnRequest } from "../shared/program.ts";
 import { createShutdown } from "../shared/shutdown.ts";
+import { releaseStartGarbage } from "../shared/start-garbage.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
@@ -127,6 +128,7 @@ async function startBalancer(settings: Settings): Promise<void> {
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
+  releaseStartGarbage();
   const dataPath = await startDataPath({
     ...settings,
     maxConnections,

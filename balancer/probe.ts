@@ -2,7 +2,7 @@
  * Asking a worker whether it is well, always on its traffic port: what is asked there is what clients would meet. Only an
  * answer counts, because the system accepts connections for a process that is stopped.
  */
-import { type Dispatcher, request } from "undici";
+import { askProcess, type ProcessAnswer } from "../shared/ask-process.ts";
 import {
   BALANCER_FIELD,
   EDGE_FIELD,
@@ -69,10 +69,7 @@ export function createEdgeProbe(self: {
         [STORE_FIELD]: self.storeHealth().state,
       });
       const field = answer.headers[LIFE_FIELD];
-      judge(
-        answer.statusCode,
-        readLife(self.edgeKey, { field, id: record.id, refusedProof: proof }),
-      );
+      judge(answer.status, readLife(self.edgeKey, { field, id: record.id, refusedProof: proof }));
     },
   };
 }
@@ -80,8 +77,8 @@ export function createEdgeProbe(self: {
 /** Of workers of a fixed list. What a server that is none of ours says to the path does not matter, below 500. */
 export const trafficProbe: Probe = {
   async ask(record, proof) {
-    const { statusCode } = await answerOf(`${record.url}/api/meta`, proofField(proof));
-    judge(statusCode, undefined);
+    const { status } = await answerOf(`${record.url}/api/meta`, proofField(proof));
+    judge(status, undefined);
   },
 };
 
@@ -95,11 +92,6 @@ function proofField(proof: string | undefined): Record<string, string> {
   return proof === undefined || proof === "" ? {} : { [EDGE_FIELD]: proof };
 }
 
-async function answerOf(
-  url: string,
-  headers: Record<string, string>,
-): Promise<Pick<Dispatcher.ResponseData, "statusCode" | "headers">> {
-  const answer = await request(url, { headers, signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
-  await answer.body.dump();
-  return answer;
+function answerOf(url: string, headers: Record<string, string>): Promise<ProcessAnswer> {
+  return askProcess(url, { headers, timeoutMs: PROBE_TIMEOUT_MS, keepConnection: true });
 }

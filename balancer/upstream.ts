@@ -378,12 +378,12 @@ function reasonOf(error: unknown): FailureReason {
   }
 }
 
-/** Of an error of the system or of undici. Others than a refusal may be our own trouble: descriptors, a route. */
+/** Of an error of the system or of a probe. Others than a refusal may be our own trouble: descriptors, a route. */
 function reasonOfCode(error: unknown): FailureReason {
   if (error instanceof Error && error.name === "TimeoutError") return "no-answer";
   const code = errorCode(error);
   if (code === "ECONNREFUSED") return "refused";
-  if (code === "ECONNRESET" || code === "EPIPE" || code === "UND_ERR_SOCKET") return "broken-off";
+  if (code === "ECONNRESET" || code === "EPIPE") return "broken-off";
   return "unreachable";
 }
 

@@ -1,7 +1,7 @@
 /**
  * Whether the edge really answers: a request of a client's kind, through the balancer, to a worker.
  */
-import { fetch } from "undici";
+import { askProcess } from "../shared/ask-process.ts";
 import { type Clock, sleep } from "../shared/clock.ts";
 import { describeError, EdgeError } from "../shared/errors.ts";
 
@@ -23,12 +23,13 @@ export async function waitUntilAnswers(needs: { baseUrl: string; clock: Clock })
   let last = "";
   while (clock.nowMs() < endMs) {
     try {
-      const answer = await fetch(`${needs.baseUrl}/api/meta`, {
-        signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+      const { status } = await askProcess(`${needs.baseUrl}/api/meta`, {
+        headers: {},
+        timeoutMs: PROBE_TIMEOUT_MS,
+        keepConnection: false,
       });
-      await answer.body?.cancel();
-      if (answer.ok) return;
-      last = `status ${answer.status}`;
+      if (status === 200) return;
+      last = `status ${status}`;
     } catch (error) {
       last = describeError(error);
     }

@@ -2,7 +2,7 @@
  * `GET /metrics`: what a process counts and measures, in Prometheus's text format. Values stay where they are counted;
  * prom-client only writes them down.
  */
-import { type Metric as PromMetric, Registry } from "prom-client";
+import type { Metric as PromMetric } from "prom-client";
 import {
   LATENCY_BUCKETS_MS,
   METRICS,
@@ -13,7 +13,8 @@ import {
 import { inBaseUnit, prometheusName } from "./metric-names.ts";
 import { countOf, type Series } from "./metrics.ts";
 
-export const CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+/** Of Prometheus's text format (`Registry.PROMETHEUS_CONTENT_TYPE`). */
+export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
  * The page with those of `series` that belong to `scopes`. Counters that have not counted yet stand there with 0, so that
@@ -23,6 +24,8 @@ export async function writeExposition(
   series: readonly Series[],
   scopes: readonly Scope[],
 ): Promise<string> {
+  // Not loaded before the first page: who does not ask for it does not pay for it.
+  const { Registry } = await import("prom-client");
   const registry = new Registry();
   const ours = series.filter((one) => scopes.includes(METRICS[one.name].scope) && hasValue(one));
   for (const [name, all] of groupByName([...ours, ...zeros(ours, scopes)])) {

@@ -1,7 +1,8 @@
 /**
  * The private port that every process has: whether it lives, whether it wants traffic, and what it sees.
  */
-import { createServer, type Server, type ServerResponse } from "node:http";
+import type { Server, ServerResponse } from "node:http";
+import { createServer } from "./node-http.ts";
 import { CONTENT_TYPE } from "./prometheus.ts";
 
 /** What the port shows; asked at each request. */

@@ -4,7 +4,7 @@
  * it up; clients that are faster than that word find it released and take it up by coming.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { request } from "undici";
+import { askProcess } from "../shared/ask-process.ts";
 import { BALANCER_FIELD, EDGE_FIELD, edgeProof } from "../shared/edge-headers.ts";
 import { EdgeError } from "../shared/errors.ts";
 import { isSessionId, type SessionId } from "../shared/ids.ts";
@@ -57,7 +57,7 @@ async function tell(
   id: SessionId,
   body: Uint8Array | undefined,
 ): Promise<void> {
-  const answer = await request(`${to.url}${HAND_OVER_PATH}${id}`, {
+  const { status } = await askProcess(`${to.url}${HAND_OVER_PATH}${id}`, {
     method: body === undefined ? "POST" : "PUT",
     headers: {
       [EDGE_FIELD]: edgeProof(edgeKey, to.id, to.incarnation),
@@ -65,10 +65,10 @@ async function tell(
       [BALANCER_FIELD]: MEMBER,
     },
     ...(body !== undefined && { body }),
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    timeoutMs: TIMEOUT_MS,
+    keepConnection: true,
   });
-  await answer.body.dump();
-  if (answer.statusCode !== 204) throw new HandOverError(to, answer.statusCode);
+  if (status !== 204) throw new HandOverError(to, status);
 }
 
 // --- taking ---

@@ -27,6 +27,7 @@ import {
 } from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
 import { createShutdown } from "../shared/shutdown.ts";
+import { releaseStartGarbage } from "../shared/start-garbage.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
@@ -321,6 +322,7 @@ async function startWorker(settings: Settings): Promise<void> {
     url: workerUrl({ workerUrl: settings.workerUrl, bind, port, localAddress }),
     statusUrl: workerStatusUrl({ bind: statusBind, port: statusPort, localAddress }),
   };
+  releaseStartGarbage();
   // The record goes first, so that the first ring has this worker in it: it mints ids that the ring gives back to it.
   await lease.start();
   await view.start();

@@ -3,12 +3,7 @@
  * here, before anything of its body is read: whether it was meant for this worker, whether a balancer vouches for it, and
  * whether this worker has the session.
  */
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type ServerResponse,
-} from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, sleep, type Timer } from "../shared/clock.ts";
 import {
@@ -20,6 +15,7 @@ import {
 import { isWorkerId, type SessionId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
+import { createServer } from "../shared/node-http.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
 import {
   type Answer,

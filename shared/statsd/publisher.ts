@@ -5,7 +5,6 @@ import type { Log } from "../log.ts";
 import type { Scope } from "../metric-list.ts";
 import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
-import { openSink } from "./sink.ts";
 
 export interface Publisher {
   /** Sends once more what there is, and ends. */
@@ -49,7 +48,7 @@ export function startPublisher(needs: {
     source: needs.source,
     scopes: needs.scopes,
   });
-  const sink = openSink({
+  const to = {
     host: settings.metricsStatsdHost,
     port: settings.metricsStatsdPort,
     protocol: settings.metricsStatsdProtocol,
@@ -58,12 +57,15 @@ export function startPublisher(needs: {
     clock,
     log,
     onBack: publishOnce,
-  });
+  };
+  // Loaded by those only who send.
+  const opening = import("./sink.ts").then(({ openSink }) => openSink(to));
   const toldRefused = new Set<string>();
   let publishing: Promise<void> | undefined;
 
   async function publish(): Promise<void> {
     try {
+      const sink = await opening;
       const { series, sent } = await needs.series();
       const batch = batches.next(series);
       for (const name of batch.refused) reportOnce(name);
@@ -94,7 +96,7 @@ export function startPublisher(needs: {
       timer.cancel();
       await publishing;
       await publish();
-      sink.close();
+      (await opening).close();
     },
   };
 }

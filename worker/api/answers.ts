@@ -3,7 +3,6 @@
  * protocol's own form: `{code, params, message}`, or a short text where its clients expect one.
  */
 import type { ServerResponse } from "node:http";
-import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyReply } from "fastify";
 import {
@@ -14,6 +13,7 @@ import {
   SESSION_FIELD,
 } from "../../shared/edge-headers.ts";
 import type { SessionId } from "../../shared/ids.ts";
+import { STATUS_CODES } from "../../shared/node-http.ts";
 
 export interface Answer {
   readonly status: number;

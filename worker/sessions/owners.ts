@@ -1,7 +1,7 @@
 /**
  * Asking another worker's own port whether it lives, before a client is sent there: the evidence for a take-over.
  */
-import { request } from "undici";
+import { askProcess } from "../../shared/ask-process.ts";
 import type { Clock } from "../../shared/clock.ts";
 import {
   BALANCER_FIELD,
@@ -90,20 +90,18 @@ export function createOwnerProbe(needs: {
 }): (record: WorkerRecord) => Promise<OwnerSeen> {
   return async (record) => {
     try {
-      const answer = await request(`${record.url}${PROBE_PATH}`, {
+      const { status } = await askProcess(`${record.url}${PROBE_PATH}`, {
         headers: {
           [EDGE_FIELD]: edgeProof(needs.edgeKey, record.id, record.incarnation),
           // A worker that reaches the store is as good a witness as a balancer.
           [BALANCER_FIELD]: needs.self,
           [STORE_FIELD]: needs.storeHealth().state,
         },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-        // A kept connection to a process that has ended would not say that its port refuses.
-        reset: true,
+        timeoutMs: TIMEOUT_MS,
+        keepConnection: false,
       });
-      await answer.body.dump();
       // Another process at its address, or one that may not act for its sessions now, is not the owner.
-      return answer.statusCode < 400 ? "answers" : "silent";
+      return status < 400 ? "answers" : "silent";
     } catch (error) {
       return errorCode(error) === "ECONNREFUSED" ? "refuses" : "silent";
     }

@@ -1,0 +1,53 @@
+/**
+ * What a process that does nothing costs. Its memory is measured in docs/operators/capacity.md; here is what keeps it so.
+ */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { getHeapStatistics } from "node:v8";
+import { expect, test } from "vitest";
+import { releaseStartGarbage } from "../../shared/start-garbage.ts";
+import { buildOnce } from "../support/build.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const run = promisify(execFile);
+
+/** Each is megabytes, for what only some processes do at some time. */
+const ON_DEMAND = ["deps/undici", "node_modules/prom-client", "node_modules/hot-shots"];
+
+const TELL_LOADED = `data:text/javascript,${encodeURIComponent(`
+  import { createRequire } from "node:module";
+  process.on("exit", () => {
+    const files = Object.keys(createRequire(process.argv[1]).cache);
+    console.error(JSON.stringify([...process.moduleLoadList, ...files]));
+  });
+`)}`;
+
+test("a program that starts has not loaded what it may never need", async () => {
+  await buildOnce();
+  for (const program of ["balancer", "worker"]) {
+    const args = ["--import", TELL_LOADED, `dist/${program}/main.js`, "--version"];
+    const { stderr } = await run(process.execPath, args, { cwd: ROOT });
+    const loaded = JSON.parse(stderr) as string[];
+    expect(loaded.some((name) => name.includes("node_modules/ioredis"))).toBe(true);
+    const needless = ON_DEMAND.filter((part) => loaded.some((name) => name.includes(part)));
+    expect([program, ...needless]).toEqual([program]);
+  }
+}, 30_000);
+
+test("what was garbage at the start is given back to the system", () => {
+  const before = heapBytesWithGarbage();
+  releaseStartGarbage();
+  expect(before - getHeapStatistics().total_physical_size).toBeGreaterThan(20_000_000);
+});
+
+/** In a function of its own, so that nothing refers to the garbage any more. */
+function heapBytesWithGarbage(): number {
+  const garbage = Array.from({ length: 400_000 }, (_, index) => ({ index, text: [index] }));
+  return garbage.length === 0 ? 0 : getHeapStatistics().total_physical_size;
+}
+
+test("a program cannot collect garbage at will afterwards", () => {
+  releaseStartGarbage();
+  expect(globalThis).not.toHaveProperty("gc");
+});
