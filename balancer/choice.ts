@@ -41,36 +41,81 @@ export interface Choice {
 }
 
 /**
- * `candidates`: what the ring says for the key, best first. `see`: a worker that may be chosen now; undefined for one that
- * is not there or failed this request already.
+ * What speaks for or against a worker. `fit`: it can be chosen. `suspect`: only when nobody is fit. `unknown`: it is not
+ * there, or failed this request already. `capped`: too far ahead of the others for one more session. `moved`: the session
+ * has left the worker that issued the id.
+ */
+export type Verdict =
+  | "fit"
+  | "suspect"
+  | "dead"
+  | "unknown"
+  | "suspended"
+  | "draining"
+  | "capped"
+  | "moved";
+
+/** What was thought of a worker on the way to a decision. */
+export interface Note {
+  /** Undefined: nobody is known by that tag. */
+  readonly worker: WorkerId | undefined;
+  /** `tag`: it issued the id · `owner`: the record names it · `candidate`: the ring does · `any`: no rule ties the request to a worker. */
+  readonly as: "tag" | "owner" | "candidate" | "any";
+  readonly verdict: Verdict;
+  /** With `any`: how likely it is to be chosen now, 0 to 1. */
+  readonly chance?: number;
+}
+
+/**
+ * `candidates`: what the ring says for the key, best first; asked only when it matters. `see`: a worker that may be chosen
+ * now; undefined for one that is not there or failed this request already. Into `notes` goes what was thought of each.
  */
 export function chooseByKey(
   known: Known,
-  candidates: Iterable<WorkerId>,
+  candidates: () => Iterable<WorkerId>,
   see: (worker: WorkerId) => Candidate | undefined,
+  notes?: Note[],
 ): Choice {
-  if (known.record !== "owner") return firstOf(candidates, see, known.record === "unknown");
+  if (known.record !== "owner") {
+    return firstOf(candidates(), see, known.record === "unknown" ? "any state" : "up", notes);
+  }
   const owner = see(known.owner);
-  if (owner?.standing === "well") return { worker: known.owner, reason: "record" };
-  const next = firstOf(candidates, see, false);
+  const isWell = owner?.standing === "well";
+  notes?.push({ worker: known.owner, as: "owner", verdict: judge(owner, "any state") });
+  // Who asks why is told of the candidates too.
+  if (isWell && notes === undefined) return { worker: known.owner, reason: "record" };
+  const next = firstOf(candidates(), see, "up", notes);
   const isOwnerLeft = owner !== undefined && owner.standing !== "dead";
   const isNextWell = next.worker !== undefined && see(next.worker)?.standing === "well";
-  return isOwnerLeft && !isNextWell ? { worker: known.owner, reason: "record" } : next;
+  return isWell || (isOwnerLeft && !isNextWell) ? { worker: known.owner, reason: "record" } : next;
 }
 
-/** The first candidate that is well, else the first that is suspect. `anyState`: also one that takes nothing new. */
+/** The first candidate that is fit, else the first that is suspect. */
 function firstOf(
   candidates: Iterable<WorkerId>,
   see: (worker: WorkerId) => Candidate | undefined,
-  anyState: boolean,
+  states: States,
+  notes: Note[] | undefined,
 ): Choice {
+  let fit: WorkerId | undefined;
   let fallback: WorkerId | undefined;
   for (const worker of candidates) {
-    const seen = see(worker);
-    if (seen === undefined || seen.standing === "dead") continue;
-    if (!anyState && seen.state !== "up") continue;
-    if (seen.standing === "well") return { worker, reason: "ring" };
-    fallback ??= worker;
+    const verdict = judge(see(worker), states);
+    notes?.push({ worker, as: "candidate", verdict });
+    if (verdict === "fit") fit ??= worker;
+    if (verdict === "suspect") fallback ??= worker;
+    if (fit !== undefined && notes === undefined) break;
   }
-  return { worker: fallback, reason: fallback === undefined ? "nobody" : "ring" };
+  const worker = fit ?? fallback;
+  return { worker, reason: worker === undefined ? "nobody" : "ring" };
+}
+
+/** Which workers can be chosen: those that take new sessions, or also those that do not. */
+type States = "up" | "any state";
+
+export function judge(seen: Candidate | undefined, states: States = "up"): Verdict {
+  if (seen === undefined) return "unknown";
+  if (seen.standing === "dead") return "dead";
+  if (states === "up" && seen.state !== "up") return seen.state;
+  return seen.standing === "well" ? "fit" : "suspect";
 }

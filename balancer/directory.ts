@@ -11,14 +11,14 @@ import type { Counters } from "../shared/metrics.ts";
 import type { Ring } from "../shared/ring.ts";
 import type { SessionRecord } from "../shared/store/store.ts";
 import type { WorkerTag } from "../shared/tag.ts";
-import { type Candidate, chooseByKey, type Known } from "./choice.ts";
+import type { Note } from "./choice.ts";
+import { type Decided, type DecidedReason, decide, type Found, type Sight } from "./decision.ts";
 import { isPanic, type Standing, standingOf } from "./health.ts";
 import { createOwners, dropOldest, type Owner } from "./owners.ts";
-import { pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./stickiness.ts";
 import type { Upstream } from "./upstream.ts";
 
-/** Where a request goes, and why, for `explain`, logs and metrics. */
+/** Where a request goes, and why, for logs and metrics. */
 export interface Decision {
   /** Undefined: no worker can take it. */
   readonly upstream: Upstream | undefined;
@@ -29,11 +29,18 @@ export interface Decision {
   readonly hasOwner: boolean;
 }
 
-/**
- * `tag`: it issued the id · `record`: it owns the session · `ring`: the first candidate that can take it ·
- * `load`: the less loaded of two · `told`: another worker's 421 named it · `nobody`: there is none.
- */
-export type Reason = "tag" | "record" | "ring" | "load" | "told" | "nobody";
+/** `told`: another worker's 421 named it. */
+export type Reason = DecidedReason | "told";
+
+/** What `choose` would decide, and what it thought of each worker. */
+export interface Explained {
+  readonly decided: Decided;
+  readonly notes: readonly Note[];
+  /** What was remembered of the key's owner. */
+  readonly remembered: Owner | undefined;
+  /** What the store said now; undefined: it was not asked. */
+  readonly found: Found | undefined;
+}
 
 export interface Directory {
   /**
@@ -41,6 +48,11 @@ export interface Directory {
    * `LOOKUP_BUDGET_MS`); it never rejects.
    */
   choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision>;
+  /**
+   * The same decision, for people. It asks the store when `choose` would, and remembers what it says; a request without a
+   * key is not counted as one that goes there. Never rejects.
+   */
+  explain(route: Route): Promise<Explained>;
   /** The worker that a 421 named, if it is known. */
   byId(id: WorkerId): Upstream | undefined;
   /** A worker said that `worker` owns the session `key` in `epoch`. A lower epoch never replaces a higher one. */
@@ -173,99 +185,55 @@ export function createDirectory(needs: {
   }
 
   function choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision> {
-    const { tag, key } = route;
-    if (tag !== undefined) {
-      const upstream = byTag(tag.tag);
-      if (upstream !== undefined && !exclude.has(upstream) && standing(upstream) !== "dead") {
-        const decision: Decision = { upstream, rule: tag.rule, reason: "tag", hasOwner: false };
-        if (tag.rule !== "sid" || key === undefined) return decision;
-        return checkMoved(decision, upstream, key, exclude);
-      }
-    }
-    if (key !== undefined) return chooseKeyed(key, exclude);
-    return chooseFreely(route.isCreate, exclude);
+    const sight = exclude.size === 0 ? everything : sightWithout(exclude);
+    const decided = decide(route, sight, undefined);
+    if (decided !== "ask") return toDecision(route, decided);
+    return askFor(route).then((found) => toDecision(route, decide(route, sight, found)));
   }
 
-  function byTag(tag: WorkerTag): Upstream | undefined {
-    const record = view.byTag(tag);
-    return record === undefined ? undefined : upstreamsById.get(record.id);
+  async function explain(route: Route): Promise<Explained> {
+    const remembered = route.key === undefined ? undefined : owners.get(route.key.key);
+    const notes: Note[] = [];
+    const decided = decide(route, everything, undefined, notes);
+    if (decided !== "ask") return { decided, notes, remembered, found: undefined };
+    const found = await askFor(route);
+    const again: Note[] = [];
+    return { decided: decide(route, everything, found, again), notes: again, remembered, found };
   }
 
-  /**
-   * A socket id counts only while its session has not moved. What is remembered may be older than the id, so when the two
-   * differ, the store decides; when it does not say, what is remembered does: at worst a client shakes hands again, and
-   * never does it go on in a lower epoch.
-   */
-  function checkMoved(
-    tagged: Decision,
-    upstream: Upstream,
-    key: NonNullable<Route["key"]>,
-    exclude: ReadonlySet<Upstream>,
-  ): Decision | Promise<Decision> {
-    const owner = owners.get(key.key);
-    if (owner === undefined || owner.worker === upstream.id) return tagged;
-    return lookUp(key.key).then((found) =>
-      owners.get(key.key)?.worker === upstream.id
-        ? tagged
-        : decide(key, knownOf(key.key, found), exclude),
-    );
-  }
-
-  function chooseKeyed(
-    key: NonNullable<Route["key"]>,
-    exclude: ReadonlySet<Upstream>,
-  ): Decision | Promise<Decision> {
-    const owner = owners.get(key.key);
-    const upstream = owner === undefined ? undefined : upstreamsById.get(owner.worker);
-    if (upstream !== undefined && !exclude.has(upstream) && standing(upstream) === "well") {
-      return { upstream, rule: key.rule, reason: "record", hasOwner: true };
-    }
-    if (isAbsent(key.key)) return decide(key, knownOf(key.key, "none"), exclude);
-    return lookUp(key.key).then((found) => decide(key, knownOf(key.key, found), exclude));
-  }
-
-  /**
-   * After the store was asked. What is remembered is never older than what it said, and counts when it said nothing or
-   * knows nothing, because it may have lost it.
-   */
-  function knownOf(key: SessionKey, found: Found): Known {
-    const owner = owners.get(key)?.worker;
-    if (owner !== undefined) return { record: "owner", owner };
-    return { record: found === "none" ? "none" : "unknown" };
-  }
-
-  function decide(
-    key: NonNullable<Route["key"]>,
-    known: Known,
-    exclude: ReadonlySet<Upstream>,
-  ): Decision {
-    const see = (id: WorkerId): Candidate | undefined => {
-      const upstream = upstreamsById.get(id);
-      if (upstream === undefined || exclude.has(upstream)) return undefined;
-      return { standing: standing(upstream), state: upstream.record.state };
-    };
-    const { worker, reason } = chooseByKey(known, view.ring.candidates(key.key), see);
+  function toDecision(route: Route, { worker, rule, reason, hasOwner }: Decided): Decision {
     const upstream = worker === undefined ? undefined : upstreamsById.get(worker);
-    return { upstream, rule: key.rule, reason, hasOwner: known.record === "owner" };
+    if (reason === "load" && route.isCreate && needs.isLeased) upstream?.noteCreate();
+    return { upstream, rule, reason, hasOwner };
   }
 
-  function chooseFreely(isCreate: boolean, exclude: ReadonlySet<Upstream>): Decision {
-    const known = [...upstreamsById.values()].filter(
-      (upstream) =>
-        upstream.record.state === "up" && !exclude.has(upstream) && standing(upstream) !== "dead",
-    );
-    const well = known.filter((upstream) => standing(upstream) === "well");
-    const some = well.length > 0 ? well : known;
-    const isCounted = isCreate && needs.isLeased;
-    const upstream = pickLeastLoaded(isCounted ? withinLoadCap(some) : some, needs.random);
-    if (upstream === undefined) {
-      return { upstream, rule: "none", reason: "nobody", hasOwner: false };
-    }
-    if (isCounted) upstream.noteCreate();
-    return { upstream, rule: "none", reason: "load", hasOwner: false };
+  // --- what is seen ---
+
+  const everything: Sight = sightWithout(new Set());
+
+  function sightWithout(exclude: ReadonlySet<Upstream>): Sight {
+    return {
+      byTag: (tag) => view.byTag(tag)?.id,
+      see(id) {
+        const upstream = upstreamsById.get(id);
+        if (upstream === undefined || exclude.has(upstream)) return undefined;
+        return { standing: standing(upstream), state: upstream.record.state };
+      },
+      ownerOf: (key) => owners.get(key)?.worker,
+      isAbsent,
+      candidates: (key) => view.ring.candidates(key),
+      everybody: () => [...upstreamsById.values()],
+      isLeased: needs.isLeased,
+      random: needs.random,
+    };
   }
 
   // --- look-ups ---
+
+  function askFor({ key }: Route): Promise<Found> {
+    // Only a key has to be asked for.
+    return key === undefined ? Promise.resolve("none") : lookUp(key.key);
+  }
 
   /** Asks the store once per key at a time. Never rejects; what comes late is still learnt. */
   function lookUp(key: SessionKey): Promise<Found> {
@@ -324,6 +292,7 @@ export function createDirectory(needs: {
 
   return {
     choose,
+    explain,
     byId: (id) => upstreamsById.get(id),
     learn(key, worker, epoch) {
       absentUntilMs.delete(key);
@@ -364,6 +333,3 @@ export function createDirectory(needs: {
     },
   };
 }
-
-/** `late`: the store did not answer within the budget. `away`: it cannot be reached. What it found is remembered. */
-type Found = "found" | "none" | "late" | "away";

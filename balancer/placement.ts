@@ -35,6 +35,22 @@ export function pickLeastLoaded<Worker extends Loaded>(
   return scoreOf(other) < scoreOf(one) ? other : one;
 }
 
+/** How likely `pickLeastLoaded` is to pick each of `workers`, 0 to 1; together 1. */
+export function chancesOf<Worker extends Loaded>(
+  workers: readonly Worker[],
+): ReadonlyMap<Worker, number> {
+  const scored = workers.map((worker) => ({ worker, score: scoreOf(worker) }));
+  const pairs = (workers.length * (workers.length - 1)) / 2;
+  return new Map(
+    scored.map(({ worker, score }) => {
+      // It wins against who is busier, and half of the time against its equals, of which it is one itself.
+      const busier = scored.filter((other) => other.score > score).length;
+      const equals = scored.filter((other) => other.score === score).length - 1;
+      return [worker, pairs === 0 ? 1 : (busier + equals / 2) / pairs];
+    }),
+  );
+}
+
 /** Those that may take one more session: below the cap for their weight. Never empty unless `workers` is. */
 export function withinLoadCap<Worker extends Loaded>(
   workers: readonly Worker[],

@@ -14,6 +14,7 @@ import {
   type MovingReason,
   NoUpstreamError,
 } from "./answers.ts";
+import { obstacleToReplay } from "./decision.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
 import {
@@ -44,9 +45,6 @@ import {
 
 /** Longest body that is kept, so that the request can be sent again. */
 export const MAX_KEPT_BYTES = 65_536;
-/** How often a request may follow a 421 to the owner that it names. */
-const MAX_HOPS = 2;
-
 /** How often a worker may break a request off before it counts as what the worker died of. */
 const MAX_BROKEN_OFF = 2;
 /**
@@ -396,12 +394,15 @@ class ProxyExchange implements Exchange, AnswerHandler {
     if (asked !== undefined && asked !== key) directory.forget(asked);
 
     const target = directory.byId(owner);
-    if (target === undefined) return this.#giveUp("owner unknown");
-    if (target === this.#upstream) return this.#giveUp("owner names itself");
-    // The worker has not noticed yet, or only we do not reach it: it is waited for, here.
-    if (directory.standingOf(target) !== "well") return this.#giveUp("owner not reached");
-    if (this.#hops === MAX_HOPS) return this.#giveUp("too many hops");
-    if (this.#kept === undefined) return this.#giveUp("body too large");
+    const obstacle = obstacleToReplay({
+      standing: target === undefined ? undefined : directory.standingOf(target),
+      isSender: target === this.#upstream,
+      hops: this.#hops,
+      isKept: this.#kept !== undefined,
+    });
+    if (target === undefined || obstacle !== undefined) {
+      return this.#giveUp(obstacle ?? "owner unknown");
+    }
     counters.count("balancer.misdirected", "replayed");
     counters.count("balancer.routes", "told");
     this.#hops++;
