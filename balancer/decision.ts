@@ -32,7 +32,7 @@ export type DecidedReason = "tag" | "record" | "ring" | "load" | "nobody";
 export interface Sight {
   /** Whose tag it is. */
   byTag(tag: WorkerTag): WorkerId | undefined;
-  see(worker: WorkerId): Candidate | undefined;
+  readonly see: (worker: WorkerId) => Candidate | undefined;
   /** Who owns the session of `key`, as far as it is remembered. */
   ownerOf(key: SessionKey): WorkerId | undefined;
   /** Whether the store said a moment ago that nobody has the session of `key`. */

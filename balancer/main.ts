@@ -21,6 +21,7 @@ import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
 import { checkSettings } from "./check.ts";
+import { obey } from "./commands.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
 import { createTrustedProxies } from "./headers.ts";
@@ -194,6 +195,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     statusBind,
     statusPort: status.port,
     describe: () => describeView(dataPath, clock),
+    obey: (command) => obey(command, { directory: dataPath.directory, members, clock }),
   });
 
   const { httpPort, tlsPort } = dataPath.listener;

@@ -3,6 +3,8 @@
  */
 import { type Clock, sleep } from "../shared/clock.ts";
 import { SettingError, type Settings } from "../shared/config.ts";
+import type { CommandAnswer, EdgeCommand } from "../shared/control/command.ts";
+import { type Obedience, obeyCommands } from "../shared/control/obey.ts";
 import { addressProof, edgeProof } from "../shared/edge-headers.ts";
 import { type Incarnation, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import type { Log } from "../shared/log.ts";
@@ -66,6 +68,8 @@ export interface Members {
     readonly statusPort: number;
     /** How it sees the edge, asked every few seconds. */
     readonly describe: () => View;
+    /** Does what an operator asks of it. */
+    readonly obey: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
   }): void;
   close(): Promise<void>;
 }
@@ -106,6 +110,7 @@ function storedMembers(needs: Needs): Members {
   let statusUrl = "";
   let told: { close(): void } | undefined;
   const logStreams: LogStream[] = [];
+  let obedience: Obedience | undefined;
   const lease = createLease({
     store,
     clock,
@@ -169,18 +174,20 @@ function storedMembers(needs: Needs): Members {
         },
       });
     },
-    announce({ statusBind, statusPort, describe }) {
+    announce({ statusBind, statusPort, describe, obey }) {
       // It keeps no traffic waiting: with the store away it goes on trying.
       void storeReached(store).then(() => {
         const { localAddress } = store;
         statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
         told = tellView({ store, clock, log, self: id, describe });
+        obedience = obeyCommands({ store, clock, log, self: id, obey });
         return lease.start();
       });
     },
     async close() {
       await Promise.all([lease.close(), keeper?.close()]);
       told?.close();
+      obedience?.close();
       view.close();
       await Promise.all(logStreams.map((stream) => stream.close()));
       await store.close();

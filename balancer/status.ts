@@ -82,7 +82,7 @@ export function describeView(
 }
 
 /** `state` of the record is what the worker says; `health` is what is seen of it here. */
-function describeHealth(health: Health, standing: Standing, nowMs: number) {
+export function describeHealth(health: Health, standing: Standing, nowMs: number) {
   const { lastFailure } = health;
   return {
     suspect: standing !== "well",

@@ -8,6 +8,7 @@ import { VERSION } from "../shared/version.ts";
 import { checkCommand } from "./commands/check.ts";
 import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";
+import { explainCommand } from "./commands/explain.ts";
 import { licenseCommand } from "./commands/license.ts";
 import { listCommand } from "./commands/list.ts";
 import { logsCommand } from "./commands/logs.ts";
@@ -36,6 +37,7 @@ const program = new Command("ct-edge")
   .addCommand(listCommand())
   .addCommand(sessionsCommand())
   .addCommand(eventsCommand())
+  .addCommand(explainCommand())
   .addCommand(clientsCommand())
   .addCommand(psCommand())
   .addCommand(logsCommand())

@@ -86,6 +86,8 @@ export function createStanding(needs: {
           return become("up", "it takes new sessions");
         case "drain":
           return drainAsAsked();
+        case "explain":
+          return { outcome: "refused", message: "balancers explain where requests go" };
         case "end-session": {
           const session = needs.registry.live(command.sessionId);
           if (session === undefined) {

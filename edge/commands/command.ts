@@ -13,6 +13,8 @@ export interface Answer {
   readonly out: string;
   /** What has no place there, because a program reads it. */
   readonly note?: string;
+  /** The exit status; 0 unless it is said. */
+  readonly status?: 1;
 }
 
 /** What every such command is told by its options. */
@@ -32,7 +34,7 @@ export class CommandError extends EdgeError {
 
 /**
  * A command that asks the store. It ends the process: with status 0 when all is printed, with 1 and one line on standard
- * error when the store cannot be reached.
+ * error when the store cannot be reached, or when the answer is no.
  */
 export function createStoreCommand<Flags extends CommonFlags>(needs: {
   readonly name: string;
@@ -41,7 +43,7 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
   readonly options?: readonly Option[];
   /** What it is about, when it takes one. */
   readonly argument?: { readonly name: string; readonly description: string };
-  /** `about` is the argument. */
+  /** `about` is the argument; empty when it may be left out and was. */
   readonly ask: (visit: Visit, flags: Flags, about: string) => Promise<Answer>;
 }): Command {
   const command = new Command(needs.name)
@@ -49,14 +51,15 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
     .allowExcessArguments(false)
     // Commander gives the argument first, when there is one, then the flags.
     .action(async (...given: readonly unknown[]) => {
-      const about = needs.argument === undefined ? "" : String(given[0]);
+      const [first] = given;
+      const about = needs.argument !== undefined && typeof first === "string" ? first : "";
       const flags = given[needs.argument === undefined ? 0 : 1] as Flags & Record<string, unknown>;
       try {
         const settings = readSettings({ role: "command", env: process.env, flags });
         const answer = await visitStore(settings, (visit) => needs.ask(visit, flags, about));
         if (answer.note !== undefined) process.stderr.write(`ct-edge: ${answer.note}\n`);
         await print(answer.out);
-        process.exit(0);
+        process.exit(answer.status ?? 0);
       } catch (error) {
         fail(error);
       }

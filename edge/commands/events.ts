@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import { harmlessJson } from "../../shared/harmless.ts";
 import { isSessionId, type SessionId } from "../../shared/ids.ts";
 import { sessionIds } from "../../shared/store/session-list.ts";
-import { MAX_EVENTS, type StoredEvent } from "../../shared/store/store.ts";
+import { MAX_EVENTS, type Store, type StoredEvent } from "../../shared/store/store.ts";
 import {
   CommandError,
   type CommonFlags,
@@ -77,10 +77,18 @@ async function readHistory(
       "--session is the id of a session or its beginning: up to 24 letters and digits, as `ct-edge sessions` prints it",
     );
   }
+  const sessionId = await findSessionId(store, given);
+  return store.readEvents({ limit, sessionId });
+}
+
+/**
+ * The session whose id begins with `given`, of those that there are and those that the history knows. Throws
+ * `CommandError` unless it is one.
+ */
+export async function findSessionId(store: Store, given: string): Promise<SessionId> {
   const all = await store.readEvents({ limit: MAX_EVENTS });
   const known = [...all.map(({ sessionId }) => sessionId), ...(await sessionIds(store))];
-  const sessionId = pickSession(given, known);
-  return all.filter((event) => event.sessionId === sessionId).slice(-limit);
+  return pickSession(given, known);
 }
 
 /** The one of `known` that begins with `given`. Throws `CommandError` when there is none or there are several. Pure. */
@@ -116,7 +124,7 @@ export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent 
 }
 
 /** A time that no calendar has (whoever can write to the store may be hostile) is shown as it is. */
-function isoTime(atMs: number): string {
+export function isoTime(atMs: number): string {
   const date = new Date(atMs);
   return Number.isNaN(date.getTime()) ? String(atMs) : date.toISOString();
 }

@@ -3,7 +3,7 @@
  * is obeyed, from any machine; each is a ticket that its member answers.
  */
 import { z } from "zod";
-import { isSessionId, type SessionId } from "../ids.ts";
+import { isSessionId, isWorkerName, type SessionId, type WorkerId } from "../ids.ts";
 
 export type EdgeCommand =
   /** Keeps its sessions, gets no new ones. */
@@ -13,26 +13,55 @@ export type EdgeCommand =
   /** Hands its sessions over, one after the other, and gets no new ones. It goes on running. */
   | { readonly kind: "drain" }
   /** Ends a session for good; its peers are told. */
-  | { readonly kind: "end-session"; readonly sessionId: SessionId };
+  | { readonly kind: "end-session"; readonly sessionId: SessionId }
+  /**
+   * To a balancer: where it would send the request with this head, and why. `holder`: whom a worker that does not have the
+   * session would name. The answer's `detail` is an `Explanation`.
+   */
+  | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId };
 
-/** What a member answers. `message` is for people. */
+/** The head of a request that is only asked about. Texts are bytes as latin1. */
+export interface ExplainedHead {
+  readonly method: string;
+  readonly target: string;
+  readonly fields: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** What a member answers. `message` is for people, `detail` (any JSON) for the command that asked. */
 export interface CommandAnswer {
   readonly outcome: "done" | "refused";
   readonly message: string;
+  readonly detail?: unknown;
 }
 
 const sessionId = z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value));
+
+const workerName = z.custom<WorkerId>((value) => typeof value === "string" && isWorkerName(value));
+
+/** More than a session key and what is around it. */
+const MAX_HEAD_CHARS = 16_384;
+const text = z.string().max(MAX_HEAD_CHARS);
 
 const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("suspend") }),
   z.object({ kind: z.literal("resume") }),
   z.object({ kind: z.literal("drain") }),
   z.object({ kind: z.literal("end-session"), sessionId }),
+  z.object({
+    kind: z.literal("explain"),
+    head: z.object({
+      method: text,
+      target: text,
+      fields: z.array(z.object({ name: text, value: text })).max(10),
+    }),
+    holder: workerName.exactOptional(),
+  }),
 ]);
 
 const answerSchema = z.object({
   outcome: z.enum(["done", "refused"]),
   message: z.string().max(1000),
+  detail: z.unknown().optional(),
 });
 
 /** A command as read from the store; undefined when it is none. */

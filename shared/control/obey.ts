@@ -35,7 +35,8 @@ export function obeyCommands(needs: {
     begun.add(ticket.token);
     const command = parseCommand(ticket.question);
     const answer = await answerTo(command);
-    log.info({ command: command?.kind, ...answer }, "an operator's command");
+    const { outcome, message } = answer;
+    log.info({ command: command?.kind, outcome, message }, "an operator's command");
     await store.answerTicket("command", ticket.token, answer);
   }
 

@@ -6,20 +6,21 @@ import { randomAlphanumerics, type WorkerId } from "../ids.ts";
 import type { Store } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseAnswer } from "./command.ts";
 
-/** A member looks for commands at each hint and every few seconds; one that lives answers in time. */
+/** A member looks for commands at each hint and every few seconds (5 s); one that lives answers in time. */
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Hints may be missed. */
 const LOOK_PERIOD_MS = 500;
 const TOKEN_CHARS = 24;
 
 /**
- * Resolves with the member's answer; `no answer` when it gave none within 10 s: then it is gone or hangs, and obeys no
- * more, because the command is taken back. Rejects with `StoreAwayError`.
+ * Resolves with the member's answer; `no answer` when it gave none within `timeoutMs` (10 s): then it is gone or hangs, and
+ * obeys no more, because the command is taken back. Rejects with `StoreAwayError`.
  */
 export async function sendCommand(
   { store, clock }: { readonly store: Store; readonly clock: Clock },
   to: WorkerId,
   command: EdgeCommand,
+  timeoutMs: number = ANSWER_TIMEOUT_MS,
 ): Promise<CommandAnswer | "no answer"> {
   const token = randomAlphanumerics(TOKEN_CHARS);
   let look = (): void => {};
@@ -32,9 +33,9 @@ export async function sendCommand(
       token,
       question: command,
       group: to,
-      ttlMs: ANSWER_TIMEOUT_MS,
+      ttlMs: timeoutMs,
     });
-    const untilMs = clock.nowMs() + ANSWER_TIMEOUT_MS;
+    const untilMs = clock.nowMs() + timeoutMs;
     while (clock.nowMs() < untilMs) {
       const hint = new Promise<void>((resolve) => {
         look = resolve;

@@ -1,21 +1,17 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
-import { createDeadlines } from "../../balancer/deadlines.ts";
-import { createDirectory, type Decision, type Directory } from "../../balancer/directory.ts";
+import type { Decision, Directory } from "../../balancer/directory.ts";
 import type { Route } from "../../balancer/stickiness.ts";
-import { createNetTransport } from "../../balancer/transport/net.ts";
-import { Upstream } from "../../balancer/upstream.ts";
+import type { Upstream } from "../../balancer/upstream.ts";
 import { UpstreamError } from "../../balancer/upstream-connection.ts";
-import { systemClock } from "../../shared/clock.ts";
-import { edgeProof } from "../../shared/edge-headers.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
 import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
 import { workerTag } from "../../shared/tag.ts";
-import { createView, EDGE_KEY, type FakeView, quietProbe, workerRecord } from "./rig.ts";
+import { openDirectory } from "./directory-rig.ts";
+import { createView, type FakeView, workerRecord } from "./rig.ts";
 
 const NOBODY: ReadonlySet<Upstream> = new Set();
 const KEY = "key" as SessionKey;
@@ -28,44 +24,20 @@ let moved: [SessionKey, number][];
 /** What the store says; replaced by the test. */
 let findSession: (key: SessionKey) => Promise<SessionRecord | undefined>;
 const counters = createCounters();
-const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
 
 function start(workers: readonly WorkerRecord[]): void {
-  const deadlines = createDeadlines({ clock: systemClock, reportBug: () => {} });
-  const transport = createNetTransport({ reportBug: () => {} });
   view = createView(workers);
   lookups = [];
   moved = [];
   findSession = async () => undefined;
-  directory = createDirectory({
+  directory = openDirectory({
     view,
-    store: {
-      findSession(key) {
-        lookups.push(key);
-        return findSession(key);
-      },
-    },
-    isLeased: true,
-    clock: systemClock,
     counters,
-    log,
-    createUpstream: (record, onHealth) =>
-      new Upstream(record, {
-        transport,
-        clock: systemClock,
-        log,
-        deadlines,
-        connectTimeoutMs: 1000,
-        maxRequestsPerWorker: 1000,
-        prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
-        probe: quietProbe,
-        isLeased: true,
-        reportBug: () => {},
-        onHealth,
-        onOtherLife: () => {},
-      }),
+    findSession(key) {
+      lookups.push(key);
+      return findSession(key);
+    },
     onEpoch: (key, epoch) => moved.push([key, epoch]),
-    random: Math.random,
   });
 }
 

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/placement.ts";
+import {
+  chancesOf,
+  type Loaded,
+  pickLeastLoaded,
+  withinLoadCap,
+} from "../../balancer/placement.ts";
 
 function loaded(
   sessions: number,
@@ -64,4 +69,25 @@ test("the cap leaves somebody, and nobody who is a quarter above the mean", () =
         expect(worker.sessions + 1).toBeLessThanOrEqual(Math.ceil(1.25 * mean));
     }),
   );
+});
+
+test("how likely each is to be picked is how often it is picked", () => {
+  const workers = [loaded(1), loaded(2), loaded(2), loaded(7)];
+  const [least, one, other, most] = workers;
+  // Of 12 ordered pairs the least loaded is in 6, and wins them all; the equal ones win against the last, and each half of
+  // their meetings.
+  expect([...chancesOf(workers).values()]).toEqual([1 / 2, 1 / 4, 1 / 4, 0]);
+  const counts = new Map<Loaded | undefined, number>();
+  const steps = 120;
+  for (let a = 0; a < steps; a++) {
+    for (let b = 0; b < steps; b++) {
+      const randoms = [(a + 0.5) / steps, (b + 0.5) / steps];
+      const picked = pickLeastLoaded(workers, () => randoms.shift() ?? 0);
+      counts.set(picked, (counts.get(picked) ?? 0) + 1);
+    }
+  }
+  const share = (worker: Loaded | undefined): number => (counts.get(worker) ?? 0) / steps ** 2;
+  expect([least, one, other, most].map(share)).toEqual([1 / 2, 1 / 4, 1 / 4, 0]);
+  expect([...chancesOf([loaded(3)]).values()]).toEqual([1]);
+  expect(chancesOf([]).size).toBe(0);
 });

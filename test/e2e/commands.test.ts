@@ -26,7 +26,7 @@ import { until } from "../support/until.ts";
 
 /** Clears the screen and turns the direction of writing. */
 const HOSTILE_NAME = "\u001b[2J\u009b31mEve\u202e\r\n";
-const COMMANDS = ["list", "sessions", "events"] as const;
+const COMMANDS = ["list", "sessions", "events", "explain"] as const;
 
 describe("an edge on one machine", () => {
   let edge: EdgeProcess;
@@ -136,6 +136,26 @@ describe("an edge on one machine", () => {
     expectRefusal(await run("events", "--session", "000000"), "no session begins with 000000");
     expectRefusal(await run("events", "--session", "../x"), "--session is the id of a session");
     expect((await run("events", "--session", newSessionId())).stdout).toBe("No event.\n");
+  });
+
+  test("explains where a key, a room and a new session go, with one balancer", async () => {
+    const headers = { ctstickiness: "team-explained" };
+    const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0, headers });
+    const owner = await until("the session is listed", async () => {
+      const { stdout } = await run("sessions", "--json", "--full");
+      const { sessions } = JSON.parse(stdout) as SessionsAnswer;
+      return sessions.find(({ id }) => id === sessionId)?.owner;
+    });
+    for (const about of [sessionId, "team-explained", `${sessionId.slice(0, 8)}…`]) {
+      const { status, stdout } = await run("explain", about);
+      expect(stdout).toMatch(new RegExp(`^balancer-\\w{8} +${owner} +${owner} +it `, "m"));
+      expect(stdout).toMatch(/ created +worker-\d +\d+ +create$/m);
+      expect(stdout).not.toContain(sessionId);
+      expect(status).toBe(0);
+    }
+    const free = await run("explain");
+    expect(free).toMatchObject({ status: 0, stderr: "" });
+    expect(free.stdout).toMatch(/^Rule +none$/m);
   });
 
   test("shows a session whose owner is gone, and people who call themselves what a terminal obeys", async () => {

@@ -1,0 +1,23 @@
+/**
+ * What operators ask a balancer to do.
+ */
+import type { Clock } from "../shared/clock.ts";
+import type { CommandAnswer, EdgeCommand } from "../shared/control/command.ts";
+import type { Directory } from "./directory.ts";
+import { explainHead } from "./explain.ts";
+import type { Members } from "./members.ts";
+
+export async function obey(
+  command: EdgeCommand,
+  parts: {
+    readonly directory: Directory;
+    readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
+    readonly clock: Clock;
+  },
+): Promise<CommandAnswer> {
+  if (command.kind !== "explain") {
+    return { outcome: "refused", message: "workers do that, not balancers" };
+  }
+  const detail = await explainHead(command.head, command.holder, parts);
+  return { outcome: "done", message: "explained", detail };
+}

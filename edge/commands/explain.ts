@@ -1,0 +1,44 @@
+/**
+ * `ct-edge explain`: where a request goes, by which rule, and what else was considered. The balancers are asked, and answer
+ * by what they route by.
+ */
+import { type Command, Option } from "commander";
+import { harmlessJson } from "../../shared/harmless.ts";
+import { answerTo } from "../explain/answer.ts";
+import { askFor, guessWay, WAYS, type Way } from "../explain/question.ts";
+import { explainText, problemOf } from "../explain/shown.ts";
+import { type CommonFlags, createStoreCommand, fullOption } from "./command.ts";
+import { findSessionId } from "./events.ts";
+
+interface Flags extends CommonFlags {
+  readonly as?: Way;
+}
+
+export function explainCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "explain",
+    description: "Says which worker a request goes to, by which rule, and why not to the others.",
+    argument: {
+      name: "[about]",
+      description:
+        "A session key, a room (the beginning and … is enough) or a sid; without one, a new session.",
+    },
+    options: [
+      new Option("--as <way>", "How the request says it; guessed when it is left out.").choices(
+        WAYS,
+      ),
+      fullOption(),
+    ],
+    async ask({ store }, { json, full, as }, about) {
+      const beginning = /^([A-Za-z0-9]{1,23})(…|\.\.\.)$/.exec(about)?.[1];
+      const meant = beginning === undefined ? about : await findSessionId(store, beginning);
+      const question = askFor(meant, as ?? guessWay(meant));
+      const answer = await answerTo(question, store, full === true);
+      const problem = problemOf(answer);
+      return {
+        out: json ? `${harmlessJson(answer, 2)}\n` : explainText(answer),
+        ...(problem !== undefined && { note: problem, status: 1 }),
+      };
+    },
+  });
+}

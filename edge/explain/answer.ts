@@ -1,0 +1,204 @@
+/**
+ * Everything that is known about where a request goes: the session's record and history from the store, and from each
+ * balancer that has a lease what it would do, and why.
+ */
+import { systemClock } from "../../shared/clock.ts";
+import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
+import { sendCommand } from "../../shared/control/send.ts";
+import { isSessionId, type SessionKey, type WorkerId } from "../../shared/ids.ts";
+import type { MemberRecord } from "../../shared/membership/member.ts";
+import { holderOf } from "../../shared/membership/ownership.ts";
+import { type OwnerState, ownerStateOf } from "../../shared/store/session-list.ts";
+import {
+  MAX_EVENTS,
+  type SessionRecord,
+  type Store,
+  type StoredEvent,
+} from "../../shared/store/store.ts";
+import { workerTag } from "../../shared/tag.ts";
+import { shownKey } from "../commands/shown.ts";
+import type { Question, Way } from "./question.ts";
+import { type WorkerSays, workerSays } from "./worker-says.ts";
+
+/** What `--json` prints. Fields are added, never changed. */
+export interface ExplainAnswer {
+  /** How the request says where it belongs. */
+  readonly as: Way;
+  /** The beginning of the key, room or sid, or all of it with `--full`; null without one. */
+  readonly about: string | null;
+  /** With a tag: the living worker that issued the id; null when it is gone. */
+  readonly taggedBy?: string | null;
+  /** Null: the store knows none. Left out when the request names none. */
+  readonly session?: ExplainedSession | null;
+  readonly balancers: readonly BalancerAnswer[];
+  /** Who got and lost the session and why, the newest last. */
+  readonly history: readonly OwnershipEvent[];
+  /** False while the store is new or was emptied: it may not know yet what there is. */
+  readonly settled: boolean;
+}
+
+export interface ExplainedSession {
+  readonly id: string;
+  readonly alias?: string;
+  readonly state: SessionRecord["state"];
+  readonly owner: string;
+  readonly ownerState: OwnerState;
+  /** With `released`: who may take it. */
+  readonly heir?: string;
+  readonly epoch: number;
+  readonly ageMs: number;
+  readonly peers: number;
+}
+
+export type BalancerAnswer =
+  /** It did not answer in time, or not in words that this version knows. */
+  | { readonly id: string; readonly outcome: "no answer" | "refused"; readonly message: string }
+  | {
+      readonly id: string;
+      readonly outcome: "explained";
+      readonly explanation: Explanation;
+      /** What the worker makes of it that the balancer sends it to; left out when no session is known. */
+      readonly workerSays?: WorkerSays;
+      /** Who serves it in the end, a 421 on the way included; null: nobody now. */
+      readonly servedBy: string | null;
+    };
+
+export interface OwnershipEvent {
+  readonly atMs: number;
+  readonly kind: StoredEvent["kind"];
+  readonly worker: string;
+  readonly epoch: number;
+  readonly cause: string;
+}
+
+/** A balancer looks for commands at each hint, and every 5 s in case it missed one. */
+const ANSWER_TIMEOUT_MS = 6000;
+const OWNERSHIP: ReadonlySet<StoredEvent["kind"]> = new Set([
+  "created",
+  "resumed",
+  "released",
+  "closed",
+]);
+
+/** Asks the store and every balancer. Takes as long as the slowest balancer, at most 6 s. */
+export async function answerTo(
+  question: Question,
+  store: Store,
+  isFull: boolean,
+): Promise<ExplainAnswer> {
+  const { key } = question;
+  const [{ members, booted }, nowMs] = await Promise.all([store.members(), store.timeMs()]);
+  const record = key === undefined ? undefined : await store.findSession(key);
+  const [balancers, history] = await Promise.all([
+    askBalancers(question, { store, members, record }),
+    key === undefined ? [] : ownersOf(store, record?.id ?? key),
+  ]);
+  return describeAnswer(question, { members, booted, nowMs, record, balancers, history, isFull });
+}
+
+/** Pure. */
+export function describeAnswer(
+  { way, about, key, tag }: Question,
+  known: {
+    readonly members: readonly MemberRecord[];
+    readonly booted: boolean;
+    readonly nowMs: number;
+    readonly record: SessionRecord | undefined;
+    readonly balancers: readonly BalancerAnswer[];
+    readonly history: readonly OwnershipEvent[];
+    readonly isFull: boolean;
+  },
+): ExplainAnswer {
+  const { members, record, isFull } = known;
+  const issuer = members.find(({ id, incarnation }) => workerTag(id, incarnation) === tag);
+  return {
+    as: way,
+    about: about === "" ? null : shownKey(about, isFull),
+    ...(tag !== undefined && { taggedBy: issuer?.id ?? null }),
+    ...(key !== undefined && { session: record === undefined ? null : describe(record, known) }),
+    balancers: known.balancers,
+    history: known.history,
+    settled: known.booted,
+  };
+}
+
+/** Also of one that is closed and forgotten. */
+async function ownersOf(store: Store, id: SessionKey): Promise<OwnershipEvent[]> {
+  if (!isSessionId(id)) return [];
+  const events = await store.readEvents({ limit: MAX_EVENTS, sessionId: id });
+  return events
+    .filter(({ kind }) => OWNERSHIP.has(kind))
+    .map(({ atMs, kind, worker, epoch, cause }) => ({ atMs, kind, worker, epoch, cause }));
+}
+
+function describe(
+  record: SessionRecord,
+  seen: {
+    readonly members: readonly MemberRecord[];
+    readonly nowMs: number;
+    readonly isFull: boolean;
+  },
+): ExplainedSession {
+  const { id, alias, state, owner, heir, epoch, createdMs, peers } = record;
+  return {
+    id: shownKey(id, seen.isFull),
+    ...(alias !== undefined && { alias: shownKey(alias, seen.isFull) }),
+    state,
+    owner,
+    ownerState: ownerStateOf(record, seen.members),
+    ...(heir !== undefined && { heir }),
+    epoch,
+    ageMs: Math.max(0, seen.nowMs - createdMs),
+    peers: peers.length,
+  };
+}
+
+// --- balancers ---
+
+interface Known {
+  readonly store: Store;
+  readonly members: readonly MemberRecord[];
+  readonly record: SessionRecord | undefined;
+}
+
+async function askBalancers(question: Question, known: Known): Promise<BalancerAnswer[]> {
+  const ids = known.members.filter(({ kind }) => kind === "balancer").map(({ id }) => id);
+  return Promise.all(ids.sort().map((id) => askBalancer(id, question, known)));
+}
+
+async function askBalancer(
+  id: WorkerId,
+  { head }: Question,
+  { store, members, record }: Known,
+): Promise<BalancerAnswer> {
+  const holder = record === undefined || record.state === "closed" ? undefined : holderOf(record);
+  const answer = await sendCommand(
+    { store, clock: systemClock },
+    id,
+    { kind: "explain", head, ...(holder !== undefined && { holder }) },
+    ANSWER_TIMEOUT_MS,
+  );
+  if (answer === "no answer") {
+    const message = `no answer within ${ANSWER_TIMEOUT_MS / 1000} s: it hangs, is gone, or does not reach the store`;
+    return { id, outcome: "no answer", message };
+  }
+  const explanation = parseExplanation(answer.detail);
+  if (answer.outcome === "refused" || explanation === undefined) {
+    return { id, outcome: "refused", message: answer.message };
+  }
+  return { id, outcome: "explained", explanation, ...follow(explanation, record, members) };
+}
+
+/** What becomes of it at the worker that the balancer sends it to. Pure. */
+export function follow(
+  explanation: Explanation,
+  record: SessionRecord | undefined,
+  members: readonly MemberRecord[],
+): { workerSays?: WorkerSays; servedBy: string | null } {
+  const { worker, afterMisdirected } = explanation;
+  if (worker === undefined) return { servedBy: null };
+  const says = record === undefined ? undefined : workerSays(record, worker, members);
+  if (says === undefined) return { servedBy: worker };
+  if (says.says !== "elsewhere") return { workerSays: says, servedBy: worker };
+  return { workerSays: says, servedBy: afterMisdirected === "replay" ? says.holder : null };
+}

@@ -1,0 +1,45 @@
+/**
+ * What a worker does with a request for a session, once it has it: by the function that the store decides by. Pure.
+ */
+import type { WorkerId } from "../../shared/ids.ts";
+import type { MemberRecord } from "../../shared/membership/member.ts";
+import { decideResume, holderOf, type Lease } from "../../shared/membership/ownership.ts";
+import type { ResumeCause, SessionRecord } from "../../shared/store/store.ts";
+
+export type WorkerSays =
+  /** `mine`: it has the session; else it takes it over or up, because of that. */
+  | { readonly says: "serve"; readonly cause: ResumeCause }
+  /** Another one has it: 421 when that one answers; else it waits until it may take the session over. */
+  | { readonly says: "elsewhere"; readonly holder: WorkerId }
+  | { readonly says: "closed" };
+
+/** Undefined when no member is called `worker`. */
+export function workerSays(
+  record: SessionRecord,
+  worker: string,
+  members: readonly MemberRecord[],
+): WorkerSays | undefined {
+  const member = members.find(({ kind, id }) => kind === "worker" && id === worker);
+  if (member === undefined) return undefined;
+  const holder = holderOf(record);
+  const decided = decideResume(
+    record,
+    { worker: member.id, incarnation: member.incarnation },
+    { holder: leaseOf(holder, members), claimant: leaseOf(member.id, members) },
+  );
+  switch (decided.verdict) {
+    case "own":
+      return { says: "serve", cause: decided.cause };
+    case "elsewhere":
+      return { says: "elsewhere", holder };
+    case "closed":
+      return { says: "closed" };
+  }
+}
+
+/** The age of the last beat counts only with evidence, which only the worker itself can have. */
+function leaseOf(id: WorkerId, members: readonly MemberRecord[]): Lease {
+  const member = members.find((one) => one.id === id);
+  if (member === undefined) return { state: "gone" };
+  return { state: "held", incarnation: member.incarnation, sinceLastBeatMs: 0 };
+}

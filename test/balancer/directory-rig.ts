@@ -1,0 +1,53 @@
+/**
+ * A directory alone, with members and a store of the test, and workers that no probe reaches.
+ */
+import { createDeadlines } from "../../balancer/deadlines.ts";
+import { createDirectory, type Directory } from "../../balancer/directory.ts";
+import { createNetTransport } from "../../balancer/transport/net.ts";
+import { Upstream } from "../../balancer/upstream.ts";
+import { type Clock, systemClock } from "../../shared/clock.ts";
+import { edgeProof } from "../../shared/edge-headers.ts";
+import type { SessionKey } from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
+import { type Counters, createCounters } from "../../shared/metrics.ts";
+import type { SessionRecord } from "../../shared/store/store.ts";
+import { EDGE_KEY, type FakeView, quietProbe } from "./rig.ts";
+
+export function openDirectory(needs: {
+  readonly view: FakeView;
+  readonly findSession: (key: SessionKey) => Promise<SessionRecord | undefined>;
+  readonly counters?: Counters;
+  readonly onEpoch?: (key: SessionKey, epoch: number) => void;
+  readonly random?: () => number;
+  readonly clock?: Clock;
+}): Directory {
+  const { clock = systemClock } = needs;
+  const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
+  const deadlines = createDeadlines({ clock, reportBug: () => {} });
+  const transport = createNetTransport({ reportBug: () => {} });
+  return createDirectory({
+    view: needs.view,
+    store: { findSession: needs.findSession },
+    isLeased: true,
+    clock,
+    counters: needs.counters ?? createCounters(),
+    log,
+    createUpstream: (record, onHealth) =>
+      new Upstream(record, {
+        transport,
+        clock,
+        log,
+        deadlines,
+        connectTimeoutMs: 1000,
+        maxRequestsPerWorker: 1000,
+        prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
+        probe: quietProbe,
+        isLeased: true,
+        reportBug: () => {},
+        onHealth,
+        onOtherLife: () => {},
+      }),
+    onEpoch: needs.onEpoch ?? (() => {}),
+    random: needs.random ?? Math.random,
+  });
+}

@@ -1,0 +1,424 @@
+/**
+ * What `ct-edge explain` prints for each cause: the decision is the real directory's, the workers' part is the store's own
+ * rule. The command as a process: test/e2e/explain.test.ts.
+ */
+import { afterEach, describe, expect, test } from "vitest";
+import type { Directory } from "../../balancer/directory.ts";
+import { explainHead } from "../../balancer/explain.ts";
+import { UpstreamError } from "../../balancer/upstream-connection.ts";
+import {
+  type BalancerAnswer,
+  describeAnswer,
+  follow,
+  type OwnershipEvent,
+} from "../../edge/explain/answer.ts";
+import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
+import { explainText, problemOf } from "../../edge/explain/shown.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../shared/ids.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { holderOf } from "../../shared/membership/ownership.ts";
+import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
+import { workerTag } from "../../shared/tag.ts";
+import { openDirectory } from "../balancer/directory-rig.ts";
+import { createView, workerRecord } from "../balancer/rig.ts";
+import { peer } from "../contract/store.ts";
+import { createStepClock } from "../support/step-clock.ts";
+
+const ROOM = "R00MR00MR00MR00MR00MR00M" as SessionId;
+const CREATED_MS = Date.UTC(2030, 0, 1);
+const EPOCH = CREATED_MS;
+
+function worker(id: string, sessions: number, more: Partial<WorkerRecord> = {}): WorkerRecord {
+  return workerRecord(id, 3000, {
+    incarnation: `${id}AAAABBBBCCCCDDDD`.slice(-16) as Incarnation,
+    load: { sessions, connections: 3 * sessions, lagMs: 0.25 },
+    ...more,
+  });
+}
+const W1 = worker("w1", 2);
+const W2 = worker("w2", 3);
+const W3 = worker("w3", 9);
+
+function record(owner: WorkerRecord, more: Partial<SessionRecord> = {}): SessionRecord {
+  return {
+    id: ROOM,
+    owner: owner.id,
+    incarnation: owner.incarnation,
+    epoch: EPOCH,
+    state: "open",
+    userId: "u",
+    clock: 2,
+    peers: [peer({ host: true }), peer()],
+    buriedTokens: [],
+    createdMs: CREATED_MS,
+    ...more,
+  };
+}
+
+const history: OwnershipEvent[] = [
+  { atMs: CREATED_MS, kind: "created", worker: "w2", epoch: EPOCH, cause: "create" },
+];
+
+const closers: (() => unknown)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+interface Scene {
+  readonly workers?: readonly WorkerRecord[];
+  /** What the store knows. */
+  readonly record?: SessionRecord;
+  readonly isStoreAway?: boolean;
+  /** What has happened to the balancer before. */
+  readonly before?: (directory: Directory) => void;
+  readonly about: string;
+  readonly as?: Way;
+  readonly history?: readonly OwnershipEvent[];
+}
+
+/** What the command prints on standard output, and what on standard error. */
+async function explain(scene: Scene): Promise<{ text: string; problem: string | undefined }> {
+  const workers = scene.workers ?? [W1, W2, W3];
+  const clock = createStepClock();
+  const view = createView(workers);
+  const directory = openDirectory({
+    view,
+    clock,
+    random: () => 0,
+    findSession: () =>
+      scene.isStoreAway === true
+        ? Promise.reject(new StoreAwayError("find"))
+        : Promise.resolve(scene.record),
+  });
+  closers.push(() => directory.close());
+  scene.before?.(directory);
+  clock.advance(2000);
+  const question = askFor(scene.about, scene.as ?? guessWay(scene.about));
+  const holder = scene.record === undefined ? undefined : holderOf(scene.record);
+  const isAway = scene.isStoreAway === true;
+  const members = {
+    view,
+    storeHealth: () => (isAway ? { state: "away" as const, reason: "" } : { state: "up" as const }),
+    isRecalled: false,
+  };
+  const explanation = await explainHead(question.head, holder, { directory, members, clock });
+  const balancers: BalancerAnswer[] = [
+    {
+      id: "balancer-1",
+      outcome: "explained",
+      explanation,
+      ...follow(explanation, scene.record, workers),
+    },
+  ];
+  const answer = describeAnswer(question, {
+    members: workers,
+    booted: true,
+    nowMs: CREATED_MS + 90_000,
+    record: question.key === undefined ? undefined : scene.record,
+    balancers,
+    history: scene.history ?? [],
+    isFull: false,
+  });
+  return { text: explainText(answer), problem: problemOf(answer) };
+}
+
+const fail =
+  (id: string, kind: "refused" | "timeout" | "closed") =>
+  (directory: Directory): void =>
+    directory.byId(id as WorkerId)?.suspect(new UpstreamError(kind, refusal(kind)));
+
+function refusal(kind: string): Error | undefined {
+  return kind === "refused" ? Object.assign(new Error(), { code: "ECONNREFUSED" }) : undefined;
+}
+
+describe("golden", () => {
+  test("record: the owner, as the store says", async () => {
+    const { text, problem } = await explain({ about: ROOM, record: record(W2), history });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w2         it owns the session, as the store says now
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen              up     up             3            9  0.3 ms  -
+      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+
+      Its owners
+      TIME                      EVENT    WORKER          EPOCH  CAUSE
+      2030-01-01T00:00:00.000Z  created  w2      1893456000000  create
+      "
+    `);
+    expect(problem).toBeUndefined();
+  });
+
+  test("ring: nobody has the key", async () => {
+    const { text, problem } = await explain({ about: "team-a" });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a request with the header ctstickiness: tea…
+      Rule      header
+      Session   none that the store knows
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w2         first of the ring that can take it; no session has the key
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      candidate 1  chosen                    up     up             3            9  0.3 ms  -
+      w3      candidate 2  fit, but a better one is  up     up             9           27  0.3 ms  -
+      w1      candidate 3  fit, but a better one is  up     up             2            6  0.3 ms  -
+      "
+    `);
+    expect(problem).toMatch(/^no session has this key: /);
+  });
+
+  test("cap: a new session goes to nobody who is too far ahead", async () => {
+    const { text, problem } = await explain({ about: "" });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a new session without a key
+      Rule      none
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w1        w1         the less loaded of two of those below the cap
+
+      Workers as balancer-1 sees them
+      WORKER  AS  VERDICT                              STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      -   chosen 100 times of 100              up     up             2            6  0.3 ms  -
+      w2      -   no: busier than all others           up     up             3            9  0.3 ms  -
+      w3      -   no: over the cap (1.25 of the mean)  up     up             9           27  0.3 ms  -
+      "
+    `);
+    expect(problem).toBeUndefined();
+  });
+
+  test("no key: any request goes to the less loaded of two, cap or not", async () => {
+    const { text } = await explain({ about: "", as: "none" });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a request without a key
+      Rule      none
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  one of 2  one of 2   the less loaded of two
+
+      Workers as balancer-1 sees them
+      WORKER  AS  VERDICT                     STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      -   chosen 67 times of 100      up     up             2            6  0.3 ms  -
+      w2      -   chosen 33 times of 100      up     up             3            9  0.3 ms  -
+      w3      -   no: busier than all others  up     up             9           27  0.3 ms  -
+      "
+    `);
+  });
+
+  test("drain: the owner that drains keeps its session, and is no candidate for others", async () => {
+    const workers = [W1, { ...W2, state: "draining" as const }, W3];
+    const own = await explain({ about: ROOM, workers, record: record(W2) });
+    expect(own.text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w2         it owns the session, as the store says now
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT             STATE     HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen              draining  up             3            9  0.3 ms  -
+      w2      candidate 1  no: draining        draining  up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up        up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up        up             9           27  0.3 ms  -
+      "
+    `);
+    const handed = record(W2, { state: "released", heir: W1.id });
+    expect((await explain({ about: ROOM, workers, record: handed })).text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w1         it owns the session, as the store says now; it answers 421, w1 has it, and the request goes on there
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT             STATE     HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen              draining  up             3            9  0.3 ms  -
+      w2      candidate 1  no: draining        draining  up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up        up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up        up             9           27  0.3 ms  -
+      "
+    `);
+  });
+
+  test("dead: the next candidate takes the session over", async () => {
+    const workers = [W1, W3];
+    const { text } = await explain({ about: ROOM, workers, record: record(W2) });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; it takes the session over (lease-gone)
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: gone                  -      -              -            -       -  -
+      w1      candidate 1  chosen                    up     up             2            6  0.3 ms  -
+      w3      candidate 2  fit, but a better one is  up     up             9           27  0.3 ms  -
+      "
+    `);
+  });
+
+  test("suspect: the next candidate asks the owner first", async () => {
+    const { text } = await explain({
+      about: ROOM,
+      record: record(W2),
+      before: fail("w2", "refused"),
+    });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is suspect; it takes the session over once w2 refuses or its lease is gone, and waits until then (421: owner not reached)
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT                   STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: suspect               up     suspect         3            9  0.3 ms  refused, by request, 2s ago
+      w2      candidate 1  no: suspect               up     suspect         3            9  0.3 ms  refused, by request, 2s ago
+      w1      candidate 2  chosen                    up     up              2            6  0.3 ms  -
+      w3      candidate 3  fit, but a better one is  up     up              9           27  0.3 ms  -
+      "
+    `);
+  });
+
+  test("tag: the worker that issued the sid, in whatever state", async () => {
+    const sid = `${workerTag(W3.id, W3.incarnation)}${"s".repeat(24)}`;
+    const { text, problem } = await explain({ about: sid, before: fail("w3", "timeout") });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a request of an open engine.io connection: dc8a32…
+      Rule      sid
+      Issued by w3
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w3        w3         it issued the id and lives
+
+      Workers as balancer-1 sees them
+      WORKER  AS             VERDICT                STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w3      issued the id  chosen though suspect  up     suspect         9           27  0.3 ms  no-answer, by request, 2s ago
+      "
+    `);
+    expect(problem).toBeUndefined();
+  });
+
+  test("421: the balancer remembers an owner who is none any more", async () => {
+    const { text } = await explain({
+      about: ROOM,
+      record: record(W2, { epoch: EPOCH + 5 }),
+      before: (directory) => directory.learn(ROOM, W1.id, EPOCH),
+    });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w1        w2         it is remembered as the owner, in epoch 1893456000000; it answers 421, w2 has it, and the request goes on there
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      owner        chosen              up     up             2            6  0.3 ms  -
+      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+      "
+    `);
+  });
+
+  test("store away: the ring, and the worker names the owner", async () => {
+    const { text } = await explain({ about: ROOM, record: record(W3), isStoreAway: true });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w3         first of the ring that can take it; the store is away and cannot say who owns it; it answers 421, w3 has it, and the request goes on there
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      candidate 1  chosen                    up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but a better one is  up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but a better one is  up     up             9           27  0.3 ms  -
+
+      ! balancer-1: the store is away for it.
+      "
+    `);
+  });
+
+  test("nobody: no worker can take it", async () => {
+    const workers = [{ ...W1, state: "suspended" as const }];
+    const { text, problem } = await explain({
+      about: "team-a",
+      as: "header",
+      workers,
+      record: record(W2),
+    });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a request with the header ctstickiness: tea…
+      Rule      header
+      Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  nobody    -          no worker can take it: held up to 8 s, then 503
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT        STATE      HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: gone       -          -              -            -       -  -
+      w1      candidate 1  no: suspended  suspended  up             2            6  0.3 ms  -
+      "
+    `);
+    expect(problem).toMatch(/^no worker can take it now/);
+  });
+});
+
+describe("what an operator asks about", () => {
+  test("is meant as a sid, a room or a header by its form", () => {
+    expect(guessWay("")).toBe("create");
+    expect(guessWay("0123456789abcdefAAAAAAAAAAAAAAAAAAAAAAAA")).toBe("sid");
+    expect(guessWay(ROOM)).toBe("room");
+    expect(guessWay("team-a")).toBe("header");
+  });
+
+  test.each<[Way, string]>([
+    ["header", "team a"],
+    ["cookie", "été"],
+    ["path", "a/b c%é"],
+    ["room", ROOM],
+    ["claim", ROOM],
+  ])("is found in a request by the rule %s, byte by byte", (way, about) => {
+    const { key } = askFor(about, way);
+    expect(Buffer.from(key ?? "", "latin1").toString("utf8")).toBe(about);
+  });
+
+  test.each<[Way, string, RegExp]>([
+    ["header", "a\u0001b", /^a\\u0001b: a request cannot say that; a key has 1 to 8192 bytes/],
+    ["header", '"quoted"', /no blanks or quotes around it$/],
+    ["header", " blank", /no blanks or quotes around it$/],
+    ["header", "x".repeat(8193), /^x{80}…: a request cannot say that; a key has 1 to 8192 bytes/],
+    ["cookie", "x;y", /^x;y: a request cannot say that; .* no semicolon/],
+    ["room", "../etc/passwd", /no session's id; that has 24 letters and digits/],
+    ["claim", "short", /no session's id/],
+    ["sid", "short", /no id that a worker issued; it begins with 16 hexadecimal digits/],
+    ["sid", "x&sid=0123456789abcdef", /no id that a worker issued/],
+    ["token", "../0123456789abcdef", /no id that a worker issued/],
+    ["header", "", /^--as header needs a key, a room or a sid$/],
+    ["create", "x", /^--as create is a request without a key: give none$/],
+  ])("as %s is refused when no request can say it: %j", (way, about, message) => {
+    expect(() => askFor(about, way)).toThrow(message);
+  });
+});
