@@ -137,9 +137,11 @@ export function errorAnswer(error: unknown, context: AnswerContext): OwnAnswer {
 }
 
 /** The answer to `/ct-health/` on a public port. */
-export function healthAnswer(usableWorkers: number, context: AnswerContext): OwnAnswer {
-  const ready = usableWorkers > 0;
-  return ownAnswer(ready ? 200 : 503, { status: ready ? "ok" : "no worker" }, [], context);
+export function healthAnswer(
+  status: "ok" | "no worker" | "leaving",
+  context: AnswerContext,
+): OwnAnswer {
+  return ownAnswer(status === "ok" ? 200 : 503, { status }, [], context);
 }
 
 function ownAnswer(

@@ -12,6 +12,7 @@ import type { DownstreamLimits } from "./downstream.ts";
 import type { TrustedProxies } from "./headers.ts";
 import type { Standing } from "./health.ts";
 import { createHolds } from "./holds.ts";
+import { createDeparture, type Departure, leave } from "./leave.ts";
 import { type Listener, listen } from "./listener.ts";
 import type { Members } from "./members.ts";
 import { createExchange } from "./proxy.ts";
@@ -25,6 +26,10 @@ export interface DataPath {
   readonly listener: Listener;
   readonly directory: Directory;
   readonly tunnels: Tunnels;
+  /** How far `leave` is. */
+  readonly departure: Readonly<Departure>;
+  /** Goes slowly: resolves when all connections of clients have ended, or the time is over. `close` follows. */
+  leave(time: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void>;
   /** Stops accepting, ends tunnels by FIN, closes the rest at once. */
   close(): void;
 }
@@ -56,7 +61,8 @@ export async function startDataPath(needs: {
 }): Promise<DataPath> {
   const { clock, counters, transport, log, members } = needs;
   const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
-  const tunnels = createTunnels({ clock });
+  const departure = createDeparture();
+  const tunnels = createTunnels({ clock, random: Math.random });
   const directory = createDirectory({
     view: members.view,
     store: members.sessions,
@@ -71,11 +77,20 @@ export async function startDataPath(needs: {
   });
   for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
   const holds = createHolds({ clock });
-  const exchangeNeeds = { directory, tunnels, trusted: needs.trusted, counters, holds, clock };
+  const exchangeNeeds = {
+    directory,
+    tunnels,
+    trusted: needs.trusted,
+    counters,
+    holds,
+    clock,
+    departure,
+  };
   const listener = await listen({
     ...needs,
     transport,
     deadlines,
+    departure,
     nextRequestId: createRequestIds(),
     createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
   });
@@ -89,6 +104,8 @@ export async function startDataPath(needs: {
     listener,
     directory,
     tunnels,
+    departure,
+    leave: (time) => leave({ departure, listener, tunnels, clock, log, ...time }),
     close() {
       listener.close();
       tunnels.endAll();

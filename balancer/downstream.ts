@@ -16,6 +16,7 @@ import { HttpSyntaxError } from "./http1/fields.ts";
 import { BodyReader } from "./http1/framing.ts";
 import { HeadCollector, parseRequestHead, type RequestHead } from "./http1/head.ts";
 import type { HttpLimits } from "./http1/limits.ts";
+import type { Departure } from "./leave.ts";
 import type { RequestLog } from "./request-log.ts";
 import { RequestRecord } from "./request-record.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
@@ -48,6 +49,8 @@ export interface Client {
   readonly requestId: string;
   readonly remoteAddress: string;
   readonly secure: boolean;
+  /** Whether the connection ends with the next answer, because this balancer leaves. */
+  readonly isLastAnswer: boolean;
   /** Sends an interim answer (1xx); the answer itself has not begun by it. */
   sendInterim(pieces: readonly Piece[]): void;
   /** Says what the answer is that is sent next, and how many bytes its head has. */
@@ -85,6 +88,13 @@ export interface DownstreamNeeds {
   readonly requestLog: RequestLog;
   readonly nextRequestId: () => string;
   readonly createExchange: (head: RequestHead, client: Client) => Exchange;
+  readonly departure: Readonly<Departure>;
+}
+
+/** A connection whose requests are answered. */
+export interface ServedClient {
+  /** The balancer leaves: a connection without a request ends soon, any other with its answer. */
+  leave(): void;
 }
 
 /** Bytes of the next requests that are kept while one is answered. */
@@ -99,6 +109,11 @@ const HALF_CLOSED_MS = 1000;
  * answer (RFC 9112 §9.6).
  */
 const LINGER_MS = 2000;
+/**
+ * When the balancer leaves, who uses its connection again within this time is told by the answer that it ends. One that is
+ * ended without that word may carry a request at that very moment, so those that are in use shall not be.
+ */
+const LEAVING_IDLE_MS = 5000;
 
 /**
  * `head`: between requests or within a head · `body`: a request's body comes · `answer`: the request is complete, its
@@ -111,11 +126,13 @@ export function serveClient(
   connection: Connection,
   needs: DownstreamNeeds,
   onOver: () => void,
-): void {
-  connection.handler = new Downstream(connection, needs, onOver);
+): ServedClient {
+  const client = new Downstream(connection, needs, onOver);
+  connection.handler = client;
+  return client;
 }
 
-class Downstream implements ConnectionHandler, Client {
+class Downstream implements ConnectionHandler, Client, ServedClient {
   readonly remoteAddress: string;
   readonly secure: boolean;
   readonly #connection: Connection;
@@ -307,6 +324,10 @@ class Downstream implements ConnectionHandler, Client {
 
   // --- the client, for a request ---
 
+  get isLastAnswer(): boolean {
+    return this.#needs.departure.hasBegun;
+  }
+
   get requestId(): string {
     return this.#record?.requestId ?? "";
   }
@@ -356,7 +377,7 @@ class Downstream implements ConnectionHandler, Client {
     this.#state = "head";
     this.#stalled = false;
     this.resumeBody();
-    this.#deadline.set(this.#needs.limits.keepaliveTimeoutMs);
+    this.#deadline.set(this.#idleMs());
     if (!this.#reading) this.#readHeld();
   }
 
@@ -381,7 +402,11 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   answer(make: (context: AnswerContext) => OwnAnswer): void {
-    const keepAlive = this.#state === "answer" && this.#head?.keepAlive === true && !this.#ended;
+    const keepAlive =
+      this.#state === "answer" &&
+      this.#head?.keepAlive === true &&
+      !this.#ended &&
+      !this.isLastAnswer;
     const own = make({
       requestId: this.requestId,
       close: !keepAlive,
@@ -411,6 +436,10 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   // --- ends ---
+
+  leave(): void {
+    if (this.#state === "head" && !this.#collector.started) this.#deadline.set(this.#idleMs());
+  }
 
   /** A request that cannot be read: where the next one would begin is not known. */
   #refuse(error: HttpSyntaxError): void {
@@ -458,6 +487,12 @@ class Downstream implements ConnectionHandler, Client {
   }
 
   // --- time ---
+
+  /** How long the next request is waited for. */
+  #idleMs(): number {
+    const { keepaliveTimeoutMs } = this.#needs.limits;
+    return this.isLastAnswer ? Math.min(LEAVING_IDLE_MS, keepaliveTimeoutMs) : keepaliveTimeoutMs;
+  }
 
   /** Whose turn it is decides what is waited for, and how long. */
   #rearm(): void {

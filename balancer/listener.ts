@@ -4,7 +4,7 @@
 import type { Counters } from "../shared/metrics.ts";
 import { openPort } from "../shared/program.ts";
 import { errorAnswer, TooManyConnectionsError } from "./answers.ts";
-import { type DownstreamNeeds, serveClient } from "./downstream.ts";
+import { type DownstreamNeeds, type ServedClient, serveClient } from "./downstream.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "./transport/transport.ts";
 
 export interface Listener {
@@ -15,6 +15,8 @@ export interface Listener {
   readonly connections: number;
   /** For TLS handshakes from now on. */
   useCertificates(certificates: readonly TlsCertificate[]): void;
+  /** Stops accepting; connections end with what is being answered, those without a request soon. */
+  leave(): void;
   /** Stops accepting; open connections stay until `destroyAll`. */
   close(): void;
   destroyAll(): void;
@@ -35,7 +37,7 @@ export async function listen(
   },
 ): Promise<Listener> {
   const { transport, counters, certificates } = needs;
-  const open = new Set<Connection>();
+  const open = new Map<Connection, ServedClient>();
   let sockets = 0;
 
   const shared = {
@@ -57,8 +59,10 @@ export async function listen(
       sockets--;
     },
     onConnection(connection: Connection) {
-      open.add(connection);
-      serveClient(connection, needs, () => open.delete(connection));
+      open.set(
+        connection,
+        serveClient(connection, needs, () => open.delete(connection)),
+      );
     },
     onHandshakeFailed() {
       counters.count("balancer.refused", "tls handshake");
@@ -79,6 +83,10 @@ export async function listen(
   }
   const [http, https] = listening;
 
+  function close(): void {
+    for (const port of listening.splice(0)) port.close();
+  }
+
   return {
     httpPort: http?.port ?? needs.port,
     tlsPort: https?.port,
@@ -86,11 +94,13 @@ export async function listen(
       return sockets;
     },
     useCertificates: (fresh) => https?.useCertificates(fresh),
-    close() {
-      for (const port of listening) port.close();
+    leave() {
+      close();
+      for (const client of open.values()) client.leave();
     },
+    close,
     destroyAll() {
-      for (const connection of open) connection.destroy();
+      for (const connection of open.keys()) connection.destroy();
     },
   };
 }

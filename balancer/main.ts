@@ -92,11 +92,20 @@ async function startBalancer(settings: Settings): Promise<void> {
     clock,
     report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
   });
+  let stopNow = (): void => {};
+  const askedAgain = new Promise<void>((resolve) => {
+    stopNow = resolve;
+  });
+  /** Set when there may be clients. */
+  let leaveFirst: (() => Promise<void>) | undefined;
   stopOnRequest(async (why) => {
     log.info({ why }, "stopping");
+    // In an edge that stops as a whole nobody takes its place.
+    const isAlone = settings.storeSocket !== undefined;
+    if (!isAlone && leaveFirst !== undefined) await Promise.race([leaveFirst(), askedAgain]);
     await shutdown.run(STOP_DEADLINE_MS);
     process.exit(0);
-  });
+  }, stopNow);
 
   const certificateFiles = { cert: settings.tlsCert, key: settings.tlsKey };
   const certificates = loadCertificates(certificateFiles);
@@ -146,6 +155,8 @@ async function startBalancer(settings: Settings): Promise<void> {
     limits: settings,
   });
   shutdown.add("traffic", () => dataPath.close());
+  leaveFirst = () =>
+    dataPath.leave({ delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs });
   const certificateWatch = watchCertificates({
     files: certificateFiles,
     use: (fresh) => dataPath.listener.useCertificates(fresh),

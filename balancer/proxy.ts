@@ -33,6 +33,7 @@ import {
   serializeHead,
   statusLine,
 } from "./http1/head.ts";
+import type { Departure } from "./leave.ts";
 import { findRoute, type Route } from "./stickiness.ts";
 import type { Connection, Dial, Piece } from "./transport/transport.ts";
 import { isAccepted, readWebSocketKey, type Tunnels } from "./tunnel.ts";
@@ -60,12 +61,13 @@ export interface ProxyNeeds {
   readonly counters: Counters;
   readonly holds: Holds;
   readonly clock: Clock;
+  readonly departure: Readonly<Departure>;
 }
 
 /** The story of the request with this head. */
 export function createExchange(head: RequestHead, client: Client, needs: ProxyNeeds): Exchange {
   return isHealthTarget(head.target)
-    ? new HealthExchange(client, needs.directory)
+    ? new HealthExchange(client, needs)
     : new ProxyExchange(head, client, needs);
 }
 
@@ -75,18 +77,22 @@ function isHealthTarget(target: string): boolean {
   return target === "/ct-health/" || target === "/ct-health";
 }
 
-/** Answered here: whether this balancer has a worker to send anybody to. */
+/** Answered here: whether this balancer has a worker to send anybody to, and goes on doing so. */
 class HealthExchange implements Exchange {
   readonly #client: Client;
-  readonly #directory: Directory;
+  readonly #needs: Pick<ProxyNeeds, "directory" | "departure">;
 
-  constructor(client: Client, directory: Directory) {
+  constructor(client: Client, needs: Pick<ProxyNeeds, "directory" | "departure">) {
     this.#client = client;
-    this.#directory = directory;
+    this.#needs = needs;
   }
 
   start(): void {
-    this.#client.answer((context) => healthAnswer(this.#directory.usable, context));
+    const { directory, departure } = this.#needs;
+    const status = directory.usable > 0 ? "ok" : "no worker";
+    this.#client.answer((context) =>
+      healthAnswer(departure.isAnnounced ? "leaving" : status, context),
+    );
   }
 
   onBody(): void {}
@@ -466,7 +472,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#needs.counters.count("balancer.answers", statusClass(head.status));
     this.#time("balancer.first_byte_ms");
     const framing = this.#clientFraming(head.framing);
-    this.#keepAlive = this.#head.keepAlive && framing.kind !== "until-close";
+    this.#keepAlive =
+      this.#head.keepAlive && framing.kind !== "until-close" && !this.#client.isLastAnswer;
     this.#answerBegun = true;
     const fields = answerFields(head, {
       requestId: this.#client.requestId,

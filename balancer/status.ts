@@ -12,18 +12,21 @@ import type { Health, Standing } from "./health.ts";
 import type { Members } from "./members.ts";
 
 export function statusOf(parts: {
-  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels">;
+  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "departure">;
   clock: Clock;
   members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
 }): StatusSource {
-  const { listener, directory, tunnels } = parts.dataPath;
+  const { listener, directory, tunnels, departure } = parts.dataPath;
   const { members, clock } = parts;
   return {
     readiness() {
       const store = members.storeHealth();
       return {
-        notReady: directory.usable > 0 ? [] : ["no worker takes new sessions"],
+        notReady: [
+          ...(departure.isAnnounced ? ["this balancer leaves"] : []),
+          ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
+        ],
         // The last view of the workers goes on being used.
         degraded: [
           ...(store?.state === "away" ? [`store: ${store.reason}`] : []),

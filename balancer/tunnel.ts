@@ -74,6 +74,8 @@ export interface Tunnels {
   endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
   /** Ends all of them by FIN, at once. */
   endAll(): void;
+  /** Ends all of them by FIN, one after the other within `spreadMs`; what their clients still send is relayed. */
+  endAllWithin(spreadMs: number): void;
   /** Writes the lines of those that are open into the access log: the process ends now. */
   reportOpen(): void;
   readonly size: number;
@@ -89,7 +91,11 @@ const STEP_MS = 50;
 const MIN_PER_STEP = 25;
 const MAX_STEPS = 20;
 
-export function createTunnels(needs: { clock: Clock }): Tunnels {
+export function createTunnels(needs: {
+  clock: Clock;
+  /** 0 to below 1. */
+  random: () => number;
+}): Tunnels {
   const { clock } = needs;
   const all = new Set<Tunnel>();
   const bySession = new Map<SessionKey, Set<Tunnel>>();
@@ -97,6 +103,8 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
   let ending: Tunnel[] = [];
   let perStep = MIN_PER_STEP;
   let nextStep: Timer | undefined;
+  /** The balancer leaves. */
+  let nextFarewell: Timer | undefined;
 
   function remember(tunnel: Tunnel): void {
     all.add(tunnel);
@@ -125,6 +133,16 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
     nextStep = ending.length === 0 ? undefined : clock.after(STEP_MS, step);
   }
 
+  /** Ends those whose turn it is, `ended` were before them; with the last ones all that were opened meanwhile. */
+  function sayFarewell(leaving: readonly Tunnel[], ended: number, time: Spread): void {
+    const share = time.ms > 0 ? (clock.nowMs() - time.beganMs) / time.ms : 1;
+    const isLast = share >= 1;
+    const due = Math.ceil(leaving.length * share);
+    for (const tunnel of isLast ? all : leaving.slice(ended, due)) tunnel.endAtClient(clock);
+    const nextMs = STEP_MS * (0.5 + needs.random());
+    nextFarewell = clock.after(nextMs, () => sayFarewell(leaving, isLast ? ended : due, time));
+  }
+
   return {
     open({ client, worker, upstream, answer, rest, session }) {
       const tunnel = new Tunnel(client, worker, upstream, session, () => {
@@ -143,7 +161,11 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
         endSoon(tunnel);
       }
     },
+    endAllWithin(spreadMs) {
+      sayFarewell([...all], 0, { beganMs: clock.nowMs(), ms: spreadMs });
+    },
     endAll() {
+      nextFarewell?.cancel();
       nextStep?.cancel();
       ending = [];
       for (const tunnel of [...all]) tunnel.end(clock);
@@ -157,6 +179,12 @@ export function createTunnels(needs: { clock: Clock }): Tunnels {
   };
 }
 
+/** A time over which many tunnels end. */
+interface Spread {
+  readonly beganMs: number;
+  readonly ms: number;
+}
+
 class Tunnel {
   readonly upstream: Upstream;
   readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
@@ -167,6 +195,7 @@ class Tunnel {
   #openSides = 2;
   #bytesToClient = 0;
   #reported = false;
+  #isEnding = false;
 
   constructor(
     { connection: client, onServed }: Detached,
@@ -201,8 +230,19 @@ class Tunnel {
 
   /** Tells both sides that it is over, and closes what is still open some time later. */
   end(clock: Clock): void {
-    this.#client.end();
+    this.endAtClient(clock);
     this.#worker.end();
+  }
+
+  /**
+   * Tells the client that it is over. What it has sent before it hears of it is still relayed: the worker's side ends with
+   * the client's, or some time later.
+   */
+  endAtClient(clock: Clock): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#client.end();
+    this.#worker.resume();
     clock.after(END_MS, () => {
       this.#client.destroy();
       this.#worker.destroy();
@@ -218,9 +258,10 @@ class Tunnel {
 
   #copy(from: Connection, to: Connection, count: (bytes: number) => void): ConnectionHandler {
     return {
-      onData(bytes) {
+      onData: (bytes) => {
         count(bytes.length);
-        if (!to.write([bytes])) from.pause();
+        // After its end the client gets nothing more, but the end of the worker's side must be noticed.
+        if (!to.write([bytes]) && !(this.#isEnding && to === this.#client)) from.pause();
       },
       onEnd: () => to.end(),
       onDrain: () => to.resume(),

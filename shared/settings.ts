@@ -511,8 +511,8 @@ export const SETTINGS = {
     min: 0,
     max: 600_000,
     unit: "ms",
-    roles: ["edge", "worker"],
-    why: "Before a worker hands its sessions over: balancers have so long to see that it takes nothing new.",
+    roles: ["edge", "balancer", "worker"],
+    why: "Before a worker hands its sessions over, or a balancer accepts nothing more: those who send clients there have so long to see that it wants none.",
   },
   drainTimeoutMs: {
     env: "CT_DRAIN_TIMEOUT_MS",
@@ -521,8 +521,8 @@ export const SETTINGS = {
     min: 0,
     max: 86_400_000,
     unit: "ms",
-    roles: ["edge", "worker"],
-    why: "Time for a worker that is stopped to hand its sessions over; what is left then is taken over by others.",
+    roles: ["edge", "balancer", "worker"],
+    why: "Time for a worker that is stopped to hand its sessions over (what is left then is taken over by others), and for a balancer to answer what was asked and to end connections.",
   },
 
   // --- logs ---

@@ -1,7 +1,8 @@
 import { beforeEach, expect, test } from "vitest";
 import { createDeadlines } from "../../balancer/deadlines.ts";
-import { type Client, serveClient } from "../../balancer/downstream.ts";
+import { type Client, type ServedClient, serveClient } from "../../balancer/downstream.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
+import { createDeparture, type Departure } from "../../balancer/leave.ts";
 import type { Connection, ConnectionHandler, Piece } from "../../balancer/transport/transport.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { createStepClock, type StepClock } from "../support/step-clock.ts";
@@ -36,14 +37,23 @@ let clock: StepClock;
 let connection: StubbornConnection;
 let client: Client;
 let served: number[];
+let departure: Departure;
+let downstream: ServedClient;
 let ends: string[];
 
 beforeEach(() => {
+  serve();
+  ask("Connection: close\r\n");
+});
+
+/** A new connection, without a request. */
+function serve(): void {
   clock = createStepClock();
   connection = new StubbornConnection();
   ends = [];
   served = [];
-  serveClient(
+  departure = createDeparture();
+  downstream = serveClient(
     connection,
     {
       deadlines: createDeadlines({
@@ -67,6 +77,7 @@ beforeEach(() => {
         close() {},
       },
       nextRequestId: () => "id",
+      departure,
       createExchange(_head, theClient) {
         client = theClient;
         return {
@@ -81,7 +92,41 @@ beforeEach(() => {
     },
     () => ends.push("over"),
   );
-  connection.handler.onData(Buffer.from("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+}
+
+function ask(more = ""): void {
+  connection.handler.onData(Buffer.from(`GET / HTTP/1.1\r\nHost: h\r\n${more}\r\n`));
+}
+
+test("a connection without a request is ended 5 s after the balancer began to leave", () => {
+  serve();
+  ask();
+  client.send(["the end"]);
+  client.finish(true);
+  clock.advance(30_000);
+  departure.hasBegun = true;
+  downstream.leave();
+  clock.advance(4000);
+  expect(connection.state).toBe("open");
+  clock.advance(1500);
+  expect(connection.state).toBe("ended");
+});
+
+test("one that was kept open in good faith may be used for another 5 s", () => {
+  serve();
+  ask();
+  departure.hasBegun = true;
+  downstream.leave();
+  clock.advance(10_000);
+  client.send(["the end"]);
+  client.finish(true);
+  clock.advance(4000);
+  expect(connection.state).toBe("open");
+  ask();
+  expect(client.isLastAnswer).toBe(true);
+  client.send(["the end"]);
+  client.finish(false);
+  expect(connection.state).toBe("ended");
 });
 
 test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {

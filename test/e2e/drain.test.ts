@@ -13,7 +13,7 @@ import type { Store } from "../../shared/store/store.ts";
 import { type Churn, peersOf, quantile, startChurn } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
 import { type Member, sees } from "../support/cluster.ts";
-import { equalAfter, heardTwice, type Team, whatTheyKnow } from "../support/teams.ts";
+import { equalAfter, heardTwice, missing, whatTheyKnow } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
 /** People see a pause of at most this when their worker is drained. */
@@ -40,27 +40,6 @@ afterAll(async () => {
   await store?.close();
   await churn?.close();
 });
-
-/**
- * What somebody has not heard that another one of the team said. Not in which order: the package decrypts side by side, so
- * that its handlers see what came together in any order.
- */
-function missing(teams: readonly Team[]): string[] {
-  return teams.flatMap(({ everybody }) =>
-    everybody.flatMap((hearer) =>
-      everybody
-        .filter((speaker) => speaker !== hearer)
-        .filter(
-          (speaker) => saidBy(speaker, hearer).sort().join() !== speaker.spoken.toSorted().join(),
-        )
-        .map((speaker) => `${hearer.name} did not hear all of ${speaker.name}`),
-    ),
-  );
-}
-
-function saidBy(speaker: Client, hearer: Client): string[] {
-  return hearer.said.filter(({ from }) => from === speaker.id).map(({ text }) => text);
-}
 
 /** Everybody is in session and was told of nothing that did not happen. */
 async function nothingHappened(): Promise<void> {

@@ -142,3 +142,24 @@ export function heardTwice(clients: readonly Client[]): string[] {
     );
   });
 }
+
+/**
+ * What somebody has not heard that another one of the team said. Not in which order: the package decrypts side by side, so
+ * that its handlers see what came together in any order.
+ */
+export function missing(teams: readonly Team[]): string[] {
+  return teams.flatMap(({ everybody }) =>
+    everybody.flatMap((hearer) =>
+      everybody
+        .filter((speaker) => speaker !== hearer)
+        .filter(
+          (speaker) => saidBy(speaker, hearer).sort().join() !== speaker.spoken.toSorted().join(),
+        )
+        .map((speaker) => `${hearer.name} did not hear all of ${speaker.name}`),
+    ),
+  );
+}
+
+function saidBy(speaker: Client, hearer: Client): string[] {
+  return hearer.said.filter(({ from }) => from === speaker.id).map(({ text }) => text);
+}

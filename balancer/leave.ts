@@ -1,0 +1,59 @@
+/**
+ * How a balancer goes, so that nobody notices more than a short pause: first it says that it wants no traffic, then it
+ * accepts nothing more and lets what is open end, one after the other. Others take its place; it hands nothing over.
+ */
+import { type Clock, sleep } from "../shared/clock.ts";
+import type { Log } from "../shared/log.ts";
+import type { Listener } from "./listener.ts";
+import type { Tunnels } from "./tunnel.ts";
+
+/** How far it is; one object that all parts of the data path look at. */
+export interface Departure {
+  /** Health checks are answered with 503. */
+  isAnnounced: boolean;
+  /** Nothing new is accepted, and each answer ends its connection. */
+  hasBegun: boolean;
+}
+
+export function createDeparture(): Departure {
+  return { isAnnounced: false, hasBegun: false };
+}
+
+/** Tunnels that end within a second: their clients come back to the others at this rate. */
+const PER_SECOND = 100;
+/** With so many that this pace takes longer, they are spread over this time. */
+const MAX_SPREAD_MS = 30_000;
+/** Of the time there is: clients that do not end their side need some, and so do requests under way. */
+const USED_SHARE = 0.8;
+const LOOK_MS = 20;
+
+/** Over how many ms so many tunnels are ended. Pure. */
+export function spreadMs(tunnels: number, timeoutMs: number): number {
+  return Math.min((tunnels * 1000) / PER_SECOND, MAX_SPREAD_MS, timeoutMs * USED_SHARE);
+}
+
+/**
+ * Leaves: resolves when every connection of a client has ended, or `timeoutMs` after the `delayMs` in which whoever sends
+ * us clients sees that we want none.
+ */
+export async function leave(needs: {
+  readonly departure: Departure;
+  readonly listener: Pick<Listener, "leave" | "connections">;
+  readonly tunnels: Pick<Tunnels, "endAllWithin" | "size">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly delayMs: number;
+  readonly timeoutMs: number;
+}): Promise<void> {
+  const { departure, listener, tunnels, clock, log, timeoutMs } = needs;
+  departure.isAnnounced = true;
+  await sleep(clock, needs.delayMs);
+  const untilMs = clock.nowMs() + timeoutMs;
+  log.info({ connections: listener.connections, tunnels: tunnels.size }, "leaving");
+  departure.hasBegun = true;
+  listener.leave();
+  tunnels.endAllWithin(spreadMs(tunnels.size, timeoutMs));
+  while (listener.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, LOOK_MS);
+  const { connections } = listener;
+  if (connections > 0) log.warn({ connections }, "the time to leave is over; the rest is cut off");
+}
