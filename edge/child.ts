@@ -120,7 +120,7 @@ export function createChild(needs: {
     return new Promise((resolve, reject) => {
       isEnding = false;
       startedMs = clock.nowMs();
-      const child = spawn(role, needs.env);
+      const child = spawn(role, { ...needs.env, CT_RESTARTS: String(restarts) });
       running = child;
       let failure: string | undefined;
       const errors = holdErrors(child, (line) => log.warn({ from: name, line }, "standard error"));

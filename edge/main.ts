@@ -15,6 +15,7 @@ import { logsCommand } from "./commands/logs.ts";
 import { processCommands } from "./commands/processes.ts";
 import { psCommand } from "./commands/ps.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
+import { topCommand } from "./commands/top.ts";
 import { workerCommand } from "./commands/worker-command.ts";
 import { runEdge } from "./start-edge.ts";
 
@@ -36,6 +37,7 @@ const program = new Command("ct-edge")
   .addCommand(start, { isDefault: true })
   .addCommand(listCommand())
   .addCommand(sessionsCommand())
+  .addCommand(topCommand())
   .addCommand(eventsCommand())
   .addCommand(explainCommand())
   .addCommand(clientsCommand())

@@ -85,15 +85,7 @@ export function createCluster(needs: {
   }
 
   async function read(): Promise<Known> {
-    const [texts, ...totals] = await Promise.all([
-      store.readReports("census"),
-      ...TOTALS.map(async ({ counter }) => (await store.readCounters(counter))[counter] ?? 0),
-    ]);
-    const reports: Record<string, WorkerReport> = {};
-    for (const [id, text] of Object.entries(texts)) {
-      const parsed = parseReport(text);
-      if (parsed !== undefined) reports[id] = parsed;
-    }
+    const { reports, totals } = await readReports(store);
     // This worker knows itself better than what it wrote a moment ago.
     reports[self.id] = ownReport();
     const sums = sumReports(
@@ -157,8 +149,7 @@ export function createCluster(needs: {
   return {
     async series() {
       const found = await readIfAny(readOnce);
-      if (found === undefined) return [];
-      return [...sumsAsSeries(found.sums), ...totalsAsSeries(found, "name", "counter")];
+      return found === undefined ? [] : knownAsSeries(found);
     },
     async toSend() {
       const nothing = { series: [], sent: () => {} };
@@ -178,10 +169,41 @@ export function createCluster(needs: {
   };
 }
 
+/**
+ * The cluster's series as whoever has a store but is no worker reads them. `isLive`: whether a worker lives in this
+ * incarnation. Rejects with `StoreAwayError`.
+ */
+export async function readClusterSeries(
+  store: Pick<Store, "readReports" | "readCounters">,
+  isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
+): Promise<readonly Series[]> {
+  const { reports, totals } = await readReports(store);
+  return knownAsSeries({ sums: sumReports(reports, isLive), totals });
+}
+
+async function readReports(
+  store: Pick<Store, "readReports" | "readCounters">,
+): Promise<{ reports: Record<string, WorkerReport>; totals: readonly number[] }> {
+  const [texts, ...totals] = await Promise.all([
+    store.readReports("census"),
+    ...TOTALS.map(async ({ counter }) => (await store.readCounters(counter))[counter] ?? 0),
+  ]);
+  const reports: Record<string, WorkerReport> = {};
+  for (const [id, text] of Object.entries(texts)) {
+    const parsed = parseReport(text);
+    if (parsed !== undefined) reports[id] = parsed;
+  }
+  return { reports, totals };
+}
+
 interface Known {
   readonly sums: ClusterSums;
   /** In the order of `TOTALS`. */
   readonly totals: readonly number[];
+}
+
+function knownAsSeries(known: Known): Series[] {
+  return [...sumsAsSeries(known.sums), ...totalsAsSeries(known, "name", "counter")];
 }
 
 function sumsAsSeries(sums: ClusterSums): Series[] {

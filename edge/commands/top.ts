@@ -1,0 +1,185 @@
+/**
+ * `ct-edge top`: the dashboard's overview and its workers in a terminal, from the same snapshot. On a terminal it is shown
+ * anew every two seconds until Ctrl-C; otherwise, with `--once` or with `--json`, once.
+ */
+import { type Command, Option } from "commander";
+import { sleep, systemClock } from "../../shared/clock.ts";
+import { cut, harmless, harmlessJson } from "../../shared/harmless.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { readClusterSeries } from "../../worker/cluster.ts";
+import type {
+  BalancerLine,
+  OverviewAnswer,
+  WorkerLine,
+  WorkersAnswer,
+} from "../../worker/dashboard/answers.ts";
+import { describeMembers, describeOverview } from "../../worker/dashboard/describe.ts";
+import { createSnapshots } from "../../worker/dashboard/snapshot.ts";
+import { type CommonFlags, createStoreCommand } from "./command.ts";
+import { shownAge } from "./shown.ts";
+import { type Column, table } from "./table.ts";
+
+/** What `--json` prints: the same as `/dashboard/api/overview` and `/dashboard/api/workers`. */
+export interface TopAnswer extends WorkersAnswer {
+  readonly overview: OverviewAnswer;
+}
+
+interface Flags extends CommonFlags {
+  readonly once?: true;
+}
+
+/** A little more than a snapshot stays fresh. */
+const PERIOD_MS = 2100;
+
+export function topCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "top",
+    description:
+      "Shows how the edge is: people, sessions, workers and balancers; on a terminal until Ctrl-C.",
+    options: [new Option("--once", "Show it once and end.")],
+    async ask({ store }, { json, once }) {
+      const edge = watchEdge(store);
+      try {
+        if (json) return { out: `${harmlessJson(await edge.read(), 2)}\n` };
+        if (once || !process.stdout.isTTY) return { out: topScreen(await edge.read()) };
+        return await showOnAndOn(edge);
+      } finally {
+        edge.close();
+      }
+    },
+  });
+}
+
+interface WatchedEdge {
+  read(): Promise<TopAnswer>;
+  close(): void;
+}
+
+function watchEdge(store: Store): WatchedEdge {
+  const cluster = async () => {
+    const { members } = await store.members();
+    const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
+    return readClusterSeries(store, (id, incarnation) => incarnations.get(id) === incarnation);
+  };
+  const snapshots = createSnapshots({ store, clock: systemClock, cluster });
+  return {
+    async read() {
+      const snapshot = await snapshots.read();
+      return { overview: describeOverview(snapshot, store.health), ...describeMembers(snapshot) };
+    },
+    close: () => snapshots.close(),
+  };
+}
+
+// --- on a terminal ---
+
+/** xterm's second screen, so that what was there before comes back, and no cursor on it. */
+const ENTER = "\u001b[?1049h\u001b[?25l";
+const LEAVE = "\u001b[?25h\u001b[?1049l";
+const HOME = "\u001b[H";
+const TO_END_OF_LINE = "\u001b[K";
+const TO_END_OF_SCREEN = "\u001b[J";
+
+async function showOnAndOn(edge: WatchedEdge): Promise<never> {
+  const { stdout } = process;
+  process.once("exit", () => stdout.write(LEAVE));
+  // The terminal is gone.
+  stdout.on("error", () => process.exit(0));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => process.exit(0));
+  }
+  stdout.write(ENTER);
+  for (;;) {
+    const lines = crop(topScreen(await edge.read()), stdout.columns || 80, stdout.rows || 24);
+    stdout.write(HOME + lines.map((line) => line + TO_END_OF_LINE).join("\n") + TO_END_OF_SCREEN);
+    await sleep(systemClock, PERIOD_MS);
+  }
+}
+
+/** As many lines, and of each so much, as the terminal has. */
+function crop(text: string, columns: number, rows: number): string[] {
+  return text
+    .trimEnd()
+    .split("\n")
+    .slice(0, rows)
+    .map((line) => cut(line, columns - 1));
+}
+
+// --- as people read it ---
+
+const COLUMNS: readonly Column[] = [
+  { title: "KIND" },
+  { title: "ID" },
+  { title: "STATE" },
+  { title: "SESSIONS", align: "right" },
+  { title: "CONNECTIONS", align: "right" },
+  { title: "LAG", align: "right" },
+  { title: "MEMORY", align: "right" },
+  { title: "UPTIME", align: "right" },
+  { title: "RESTARTS", align: "right" },
+  { title: "VERSION" },
+  { title: "WHY" },
+];
+/** What is not known is not 0. */
+const UNKNOWN = "?";
+const MIB = 1024 * 1024;
+
+/** What is shown, with a line for each concern. Pure. */
+export function topScreen({ overview, workers, balancers }: TopAnswer): string {
+  const { tiles, store, version, atMs } = overview;
+  const time = atMs === null ? UNKNOWN : `${new Date(atMs).toISOString().slice(0, 19)}Z`;
+  const states = Object.entries(overview.workers)
+    .filter(([, count]) => count > 0)
+    .map(([state, count]) => `${count} ${state}`);
+  const head = [
+    `edge ${harmless(version)}  ${time}  store ${store.state}${latency(overview)}`,
+    `people ${count(tiles.usersOnline)}  sessions ${count(tiles.sessionsActive)}  connections ${count(tiles.connectionsActive)}  lag ${ms(tiles.lagMs)}  hosted ${count(tiles.sessionsHosted)}  downloads ${count(tiles.downloads)}`,
+    `workers ${states.join(", ") || "none"}  balancers ${overview.balancers}`,
+  ];
+  if (store.reason !== null) head.push(`! The store is away: ${harmless(store.reason, 500)}`);
+  for (const concern of overview.concerns) head.push(`! ${harmless(concern, 500)}`);
+  const rows = [...balancers.map(balancerRow), ...workers.map(workerRow)];
+  return `${head.join("\n")}\n\n${rows.length === 0 ? "Nobody has a lease.\n" : table(COLUMNS, rows)}`;
+}
+
+function latency({ storeLatencyMs }: OverviewAnswer): string {
+  return storeLatencyMs === null ? "" : ` (${ms(storeLatencyMs)})`;
+}
+
+function workerRow(worker: WorkerLine): string[] {
+  const { id, state, version, reason, lastFailure } = worker;
+  const load = [count(worker.sessions), count(worker.connections), ms(worker.lagMs)];
+  const own = [mebibytes(worker.rssBytes), age(worker.uptimeMs), count(worker.restarts)];
+  return ["worker", id, state, ...load, ...own, version, reason || (lastFailure?.reason ?? "")];
+}
+
+function balancerRow(balancer: BalancerLine): string[] {
+  const { id, version, ringDiffers } = balancer;
+  const own = [mebibytes(balancer.rssBytes), age(balancer.uptimeMs), ""];
+  const load = ["", count(balancer.connections), ""];
+  return [
+    "balancer",
+    id,
+    "",
+    ...load,
+    ...own,
+    version,
+    ringDiffers ? "its ring is another one" : "",
+  ];
+}
+
+function count(value: number | null): string {
+  return value === null ? UNKNOWN : String(value);
+}
+
+function ms(value: number | null): string {
+  return value === null ? UNKNOWN : `${value.toFixed(1)} ms`;
+}
+
+function mebibytes(value: number | null): string {
+  return value === null ? UNKNOWN : `${Math.round(value / MIB)} MiB`;
+}
+
+function age(value: number | null): string {
+  return value === null ? UNKNOWN : shownAge(value);
+}

@@ -1,0 +1,89 @@
+/** What `ct-edge top` shows, to the letter; as a process, and on a terminal: test/e2e/top.test.ts. */
+import { expect, test } from "vitest";
+import { type TopAnswer, topScreen } from "../../edge/commands/top.ts";
+
+const ANSWER: TopAnswer = {
+  overview: {
+    atMs: Date.UTC(2026, 10, 26, 1, 2, 3),
+    version: "0.1.0",
+    store: { state: "up", reason: null },
+    storeLatencyMs: 0.42,
+    tiles: {
+      usersOnline: 12,
+      sessionsActive: 4,
+      connectionsActive: 13,
+      lagMs: 1.25,
+      sessionsHosted: 88,
+      downloads: null,
+    },
+    workers: { up: 1, suspended: 0, draining: 0, suspect: 1, dead: 0, unknown: 0 },
+    balancers: 1,
+    concerns: ["Worker worker-2 is suspect: no answer."],
+  },
+  workers: [
+    {
+      id: "worker-1",
+      state: "up",
+      reason: "",
+      lastFailure: null,
+      sessions: 4,
+      connections: 13,
+      lagMs: 1.25,
+      rssBytes: 120 * 1024 * 1024,
+      version: "0.1.0",
+      uptimeMs: 90_061_000,
+      restarts: 2,
+      url: "http://127.0.0.1:3001",
+    },
+    {
+      id: "worker-2",
+      state: "suspect",
+      reason: "no answer \u001b[2J(seen by 1 of 1 balancers)",
+      lastFailure: null,
+      sessions: null,
+      connections: null,
+      lagMs: null,
+      rssBytes: null,
+      version: "0.1.0",
+      uptimeMs: null,
+      restarts: null,
+      url: "",
+    },
+  ],
+  balancers: [
+    {
+      id: "balancer-abcd1234",
+      version: "0.1.0",
+      uptimeMs: 5000,
+      rssBytes: 80 * 1024 * 1024,
+      connections: 20,
+      tunnels: 13,
+      ringDiffers: false,
+    },
+  ],
+};
+
+test("what is known, what is not, and what needs a look", () => {
+  expect(topScreen(ANSWER)).toBe(
+    `edge 0.1.0  2026-11-26T01:02:03Z  store up (0.4 ms)
+people 12  sessions 4  connections 13  lag 1.3 ms  hosted 88  downloads ?
+workers 1 up, 1 suspect  balancers 1
+! Worker worker-2 is suspect: no answer.
+
+KIND      ID                 STATE    SESSIONS  CONNECTIONS     LAG   MEMORY  UPTIME  RESTARTS  VERSION  WHY
+balancer  balancer-abcd1234  -               -           20       -   80 MiB      5s         -  0.1.0    -
+worker    worker-1           up              4           13  1.3 ms  120 MiB   1d 1h         2  0.1.0    -
+worker    worker-2           suspect         ?            ?       ?        ?       ?         ?  0.1.0    no answer \\u001b[2J(seen by 1 of 1 balancers)
+`,
+  );
+});
+
+test("nobody is there", () => {
+  const { overview } = ANSWER;
+  const store = { state: "away", reason: "connect ECONNREFUSED" } as const;
+  const away = { ...overview, atMs: null, store, storeLatencyMs: null, concerns: [] };
+  const text = topScreen({ overview: away, workers: [], balancers: [] });
+  expect(text).toContain("edge 0.1.0  ?  store away\n");
+  expect(text).toContain("\n! The store is away: connect ECONNREFUSED\n");
+  expect(text).toContain("\nNobody has a lease.\n");
+});
