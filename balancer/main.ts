@@ -108,7 +108,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   }, stopNow);
 
   const certificateFiles = { cert: settings.tlsCert, key: settings.tlsKey };
-  const certificates = loadCertificates(certificateFiles);
+  let certificates = loadCertificates(certificateFiles);
   warnOfExpiry(certificates, clock.wallMs(), log);
   const trusted = createTrustedProxies(settings.trustedProxies);
 
@@ -159,7 +159,10 @@ async function startBalancer(settings: Settings): Promise<void> {
     dataPath.leave({ delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs });
   const certificateWatch = watchCertificates({
     files: certificateFiles,
-    use: (fresh) => dataPath.listener.useCertificates(fresh),
+    use(fresh) {
+      certificates = fresh;
+      dataPath.listener.useCertificates(fresh);
+    },
     clock,
     log,
   });
@@ -205,7 +208,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   members.announce({
     statusBind,
     statusPort: status.port,
-    describe: () => describeView(dataPath, clock),
+    describe: () => describeView(dataPath, { clock, certificates, publisher }),
     obey: (command) => obey(command, { directory: dataPath.directory, members, clock }),
   });
 

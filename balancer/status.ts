@@ -2,14 +2,17 @@
  * What the balancer's status port shows: whether it wants traffic, and the workers and the ring as it sees them now.
  */
 import type { Clock } from "../shared/clock.ts";
+import { cut } from "../shared/harmless.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
+import type { Publisher } from "../shared/statsd/publisher.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import { VERSION } from "../shared/version.ts";
 import type { BalancerView } from "../shared/views.ts";
 import type { DataPath } from "./data-path.ts";
 import type { Health, Standing } from "./health.ts";
 import type { Members } from "./members.ts";
+import type { Certificate } from "./tls.ts";
 
 export function statusOf(parts: {
   dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "departure">;
@@ -60,11 +63,19 @@ export function statusOf(parts: {
   };
 }
 
+/** A certificate may have hundreds of names; people look for the first ones. */
+const MAX_NAMES_CHARS = 200;
+
 /** What this balancer tells of itself to those who look at the edge. */
 export function describeView(
   { listener, directory, tunnels }: Pick<DataPath, "listener" | "directory" | "tunnels">,
-  clock: Clock,
+  parts: {
+    readonly clock: Clock;
+    readonly certificates: readonly Pick<Certificate, "names" | "expiresMs">[];
+    readonly publisher: Pick<Publisher, "health"> | undefined;
+  },
 ): BalancerView {
+  const { clock, certificates, publisher } = parts;
   return {
     role: "balancer",
     uptimeMs: Math.round(process.uptime() * 1000),
@@ -81,6 +92,11 @@ export function describeView(
         return { id: upstream.id, health, ...(lastFailure !== undefined && { lastFailure }) };
       }),
     ],
+    ...(publisher !== undefined && { statsd: publisher.health }),
+    certificates: certificates.map(({ names, expiresMs }) => ({
+      names: cut(names, MAX_NAMES_CHARS),
+      expiresInMs: expiresMs - clock.wallMs(),
+    })),
   };
 }
 

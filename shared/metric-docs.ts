@@ -76,7 +76,8 @@ function tableOf(scope: Scope): string[] {
   ];
 }
 
-function describeTag({ tag, values }: Metric): string {
+function describeTag({ tag, values, secondTag }: Metric): string {
   if (tag === undefined) return "";
+  if (secondTag !== undefined) return `\`${tag}\` and \`${secondTag}\``;
   return values === undefined ? `\`${tag}\`` : `\`${tag}\`: ${values.join(", ")}`;
 }

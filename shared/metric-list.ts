@@ -24,6 +24,10 @@ export interface Metric {
   /** What its series differ by. */
   readonly tag?: string;
   readonly values?: readonly string[];
+  /** Where its series differ by two things: the other one. A series' tag then holds both values, a slash between them. */
+  readonly secondTag?: string;
+  /** Its name in Prometheus without prefix and unit, where that is not its own. */
+  readonly inPrometheus?: string;
   /** Says the same as another one, in a form that only one way of publishing needs. */
   readonly only?: "statsd";
 }
@@ -96,6 +100,17 @@ export const METRICS = {
     kind: "counter",
     unit: "events",
     meaning: "plugins and extensions downloaded, since the store was empty",
+    only: "statsd",
+  },
+  downloads_by: {
+    scope: "cluster",
+    kind: "counter",
+    unit: "events",
+    meaning:
+      "plugins and extensions downloaded, since the store was empty, by IDE and version; of more than 200 versions the rest is `other`",
+    tag: "ide",
+    secondTag: "version",
+    inPrometheus: "downloads",
   },
   "sessions.hosted_total": {
     scope: "cluster",

@@ -21,11 +21,21 @@ export function localName(name: MetricName): string {
 
 export function prometheusName(name: MetricName): string {
   const metric: Metric = METRICS[name];
-  let base = segment(name.replace(/\.average$|_(ms|bytes)$/, "").replaceAll(".", "_"));
+  let base = segment(
+    (metric.inPrometheus ?? name).replace(/\.average$|_(ms|bytes)$/, "").replaceAll(".", "_"),
+  );
   if (metric.unit === "ms") base += "_seconds";
   if (metric.unit === "bytes") base += "_bytes";
   if (metric.kind === "counter") base += "_total";
   return PROMETHEUS_PREFIX + base;
+}
+
+/** What a series of `metric` differs by: names and values, none without a tag. */
+export function labelsOf(metric: Metric, tag: string): Record<string, string> {
+  if (metric.tag === undefined) return tag === "" ? {} : { kind: tag };
+  if (metric.secondTag === undefined) return { [metric.tag]: tag };
+  const slash = tag.indexOf("/");
+  return { [metric.tag]: tag.slice(0, slash), [metric.secondTag]: tag.slice(slash + 1) };
 }
 
 /** A value in Prometheus's base unit. */

@@ -10,7 +10,7 @@ import {
   type MetricName,
   type Scope,
 } from "./metric-list.ts";
-import { inBaseUnit, prometheusName } from "./metric-names.ts";
+import { inBaseUnit, labelsOf, prometheusName } from "./metric-names.ts";
 import { countOf, type Series } from "./metrics.ts";
 
 /** Of Prometheus's text format (`Registry.PROMETHEUS_CONTENT_TYPE`). */
@@ -27,13 +27,17 @@ export async function writeExposition(
   // Not loaded before the first page: who does not ask for it does not pay for it.
   const { Registry } = await import("prom-client");
   const registry = new Registry();
-  const ours = series.filter((one) => scopes.includes(METRICS[one.name].scope) && hasValue(one));
+  const ours = series.filter((one) => isShown(METRICS[one.name], scopes) && hasValue(one));
   for (const [name, all] of groupByName([...ours, ...zeros(ours, scopes)])) {
     // What prom-client asks of a metric is its name and this one method; its own classes would count once more.
     const shown: unknown = { name: prometheusName(name), get: async () => describe(name, all) };
     registry.registerMetric(shown as PromMetric);
   }
   return registry.metrics();
+}
+
+function isShown({ scope, only }: Metric, scopes: readonly Scope[]): boolean {
+  return scopes.includes(scope) && only !== "statsd";
 }
 
 function hasValue(series: Series): boolean {
@@ -53,7 +57,7 @@ function groupByName(series: readonly Series[]): Map<MetricName, Series[]> {
 function zeros(series: readonly Series[], scopes: readonly Scope[]): Series[] {
   const seen = new Set(series.map(({ name, tag }) => `${name} ${tag}`));
   return (Object.entries(METRICS) as [MetricName, Metric][])
-    .filter(([, { kind, scope }]) => kind === "counter" && scopes.includes(scope))
+    .filter(([, metric]) => metric.kind === "counter" && isShown(metric, scopes))
     .flatMap(([name, { tag, values }]) =>
       (values ?? (tag === undefined ? [""] : [])).map((value) => ({ name, tag: value })),
     )
@@ -80,8 +84,7 @@ interface Value {
 
 function valuesOf(metric: Metric, name: string, series: Series): Value[] {
   if (series.kind === "histogram") return bucketsOf(metric, name, series);
-  const labels = metric.tag === undefined ? {} : { [metric.tag]: series.tag };
-  return [{ value: inBaseUnit(metric, series.value), labels }];
+  return [{ value: inBaseUnit(metric, series.value), labels: labelsOf(metric, series.tag) }];
 }
 
 /** Each bucket holds what the smaller ones hold too. */

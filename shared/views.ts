@@ -8,6 +8,7 @@ import { z } from "zod";
 import type { Clock } from "./clock.ts";
 import type { WorkerId } from "./ids.ts";
 import type { Log } from "./log.ts";
+import type { SinkHealth } from "./statsd/sink.ts";
 import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "./store/store.ts";
 
 /** What a balancer sees. */
@@ -18,6 +19,17 @@ export interface BalancerView {
   readonly connections: number;
   readonly tunnels: number;
   readonly workers: readonly WorkerAsSeen[];
+  /** Left out where metrics are not sent. */
+  readonly statsd?: SinkHealth;
+  /** Of its HTTPS port; empty when it has none. */
+  readonly certificates?: readonly CertificateAsSeen[];
+}
+
+export interface CertificateAsSeen {
+  /** Whom it is for. */
+  readonly names: string;
+  /** Negative when it has expired. */
+  readonly expiresInMs: number;
 }
 
 export interface WorkerAsSeen {
@@ -33,6 +45,8 @@ export interface WorkerView {
   readonly rssBytes: number;
   /** Times that its supervisor started it again; left out where it has none. */
   readonly restarts?: number;
+  /** Left out where metrics are not sent. */
+  readonly statsd?: SinkHealth;
   /** The most recently active ones, as many as fit. */
   readonly sessions: readonly SessionAsSeen[];
 }
@@ -51,6 +65,11 @@ export type View = BalancerView | WorkerView;
 const count = z.number().nonnegative();
 const word = z.string().max(256);
 
+const statsdSchema = z.object({
+  state: z.enum(["sending", "away"]),
+  lastError: z.object({ reason: z.string().max(1000), agoMs: count }).exactOptional(),
+});
+
 const balancerSchema = z.object({
   role: z.literal("balancer"),
   uptimeMs: count,
@@ -66,6 +85,11 @@ const balancerSchema = z.object({
       }),
     )
     .max(1000),
+  statsd: statsdSchema.exactOptional(),
+  certificates: z
+    .array(z.object({ names: z.string().max(10_000), expiresInMs: z.number() }))
+    .max(100)
+    .exactOptional(),
 });
 
 const workerSchema = z.object({
@@ -73,6 +97,7 @@ const workerSchema = z.object({
   uptimeMs: count,
   rssBytes: count,
   restarts: count.exactOptional(),
+  statsd: statsdSchema.exactOptional(),
   sessions: z
     .array(
       z.object({ id: word, bytes: count, idleMs: count, connected: z.array(word).max(10_000) }),

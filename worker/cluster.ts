@@ -19,7 +19,7 @@ import type { MetricName } from "../shared/metric-list.ts";
 import type { Series } from "../shared/metrics.ts";
 import { HOSTED_COUNTER, type Store, StoreAwayError } from "../shared/store/store.ts";
 import type { Census } from "./census.ts";
-import { TOTAL_DOWNLOADS } from "./clients/downloads.ts";
+import { readVersionTotals, TOTAL_DOWNLOADS } from "./clients/downloads.ts";
 
 export interface Cluster {
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
@@ -37,6 +37,16 @@ const TOTALS = [
   { name: "sessions.hosted", counter: HOSTED_COUNTER, gauge: "sessions.hosted_total" },
   { name: "downloads", counter: TOTAL_DOWNLOADS, gauge: "downloads_total" },
 ] as const satisfies readonly { name: MetricName; counter: string; gauge: MetricName }[];
+
+/** What a counter in the store stands at. */
+interface Total {
+  readonly name: (typeof TOTALS)[number]["name"] | "downloads_by";
+  readonly tag: string;
+  readonly counter: string;
+  /** What shows it as it stands; undefined: nothing does. */
+  readonly gauge: (typeof TOTALS)[number]["gauge"] | undefined;
+  readonly total: number;
+}
 
 /** Begins the names of the counters that say how much of a total was sent to StatsD. */
 const SENT_PREFIX = "metrics.sent.";
@@ -118,16 +128,15 @@ export function createCluster(needs: {
   /** What of a total nobody has sent yet goes out as a count. */
   async function countUnsent({ totals }: Known): Promise<{ series: Series[]; sent: () => void }> {
     const marks = await store.readCounters(SENT_PREFIX);
-    const fresh = TOTALS.map(({ name, counter }, at) => {
-      const total = totals[at] ?? 0;
+    const fresh = totals.map(({ name, tag, counter, total }) => {
       const mark = marks[SENT_PREFIX + counter] ?? 0;
       const before = handed.get(counter) ?? { count: 0, upTo: 0 };
       // A store that was flushed counts from the beginning.
       const from = total < before.upTo ? mark : Math.max(mark, before.upTo);
-      return { name, counter, total, mark, count: before.count + Math.max(0, total - from) };
+      return { name, tag, counter, total, mark, count: before.count + Math.max(0, total - from) };
     });
     return {
-      series: fresh.map(({ name, count }) => ({ name, tag: "", kind: "counter", value: count })),
+      series: fresh.map(({ name, tag, count }) => ({ name, tag, kind: "counter", value: count })),
       sent() {
         const raises: Record<string, number> = {};
         for (const { counter, total, mark, count } of fresh) {
@@ -183,11 +192,18 @@ export async function readClusterSeries(
 
 async function readReports(
   store: Pick<Store, "readReports" | "readCounters">,
-): Promise<{ reports: Record<string, WorkerReport>; totals: readonly number[] }> {
-  const [texts, ...totals] = await Promise.all([
+): Promise<{ reports: Record<string, WorkerReport>; totals: readonly Total[] }> {
+  const [texts, byVersion, ...totals] = await Promise.all([
     store.readReports("census"),
-    ...TOTALS.map(async ({ counter }) => (await store.readCounters(counter))[counter] ?? 0),
+    readVersionTotals(store),
+    ...TOTALS.map(async (one): Promise<Total> => {
+      const counted = await store.readCounters(one.counter);
+      return { ...one, tag: "", total: counted[one.counter] ?? 0 };
+    }),
   ]);
+  for (const { counter, tag, total } of byVersion) {
+    totals.push({ name: "downloads_by", tag, counter, gauge: undefined, total });
+  }
   const reports: Record<string, WorkerReport> = {};
   for (const [id, text] of Object.entries(texts)) {
     const parsed = parseReport(text);
@@ -198,8 +214,7 @@ async function readReports(
 
 interface Known {
   readonly sums: ClusterSums;
-  /** In the order of `TOTALS`. */
-  readonly totals: readonly number[];
+  readonly totals: readonly Total[];
 }
 
 function knownAsSeries(known: Known): Series[] {
@@ -228,5 +243,8 @@ function totalsAsSeries(
   as: "name" | "gauge",
   kind: "counter" | "gauge",
 ): Series[] {
-  return TOTALS.map((total, at) => ({ name: total[as], tag: "", kind, value: totals[at] ?? 0 }));
+  return totals.flatMap((one) => {
+    const name = one[as];
+    return name === undefined ? [] : { name, tag: one.tag, kind, value: one.total };
+  });
 }

@@ -210,6 +210,7 @@ async function startWorker(settings: Settings): Promise<void> {
     store,
     clusterSeries: () => measurements.clusterSeries(),
     downloads: clients?.downloads,
+    license,
     clock,
     log,
   });
@@ -340,7 +341,7 @@ async function startWorker(settings: Settings): Promise<void> {
     clock,
     log,
     self: self.id,
-    describe: () => describeView(registry),
+    describe: () => describeView(registry, measurements.statsd),
   });
   shutdown.add("view", () => told.close());
   const reaper = startReaper({ store, clock, log, self: self.id, registry });

@@ -12,6 +12,7 @@ import type { Counters } from "../shared/metrics.ts";
 import { measureProcess } from "../shared/process-metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
 import { type PublisherSettings, startPublisher } from "../shared/statsd/publisher.ts";
+import type { SinkHealth } from "../shared/statsd/sink.ts";
 import type { Store } from "../shared/store/store.ts";
 import { type Census, createCensus } from "./census.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
@@ -22,6 +23,8 @@ export interface Measurements {
   readonly clusterSeries: Cluster["series"];
   /** The cluster's series as Prometheus reads them. */
   readonly clusterPage: () => Promise<string>;
+  /** Undefined: metrics are not sent. */
+  readonly statsd: SinkHealth | undefined;
   /** Sends what there is once more, and ends. Close it before the store. */
   close(): Promise<void>;
 }
@@ -69,6 +72,9 @@ export function measureWorker(needs: {
     lag,
     clusterSeries: () => cluster.series(),
     clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
+    get statsd() {
+      return publisher?.health;
+    },
     async close() {
       lag.close();
       cluster.close();

@@ -6,6 +6,7 @@ import type { RefusedMember } from "../shared/membership/admission.ts";
 import type { WorkerLoad, WorkerRecord, WorkerState } from "../shared/membership/member.ts";
 import type { Counters, Series } from "../shared/metrics.ts";
 import { writeExposition } from "../shared/prometheus.ts";
+import type { SinkHealth } from "../shared/statsd/sink.ts";
 import type { StatusSource } from "../shared/status-port.ts";
 import type { StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
@@ -79,7 +80,10 @@ export function statusOf(vitals: Vitals): StatusSource {
 }
 
 /** What this worker tells of itself to those who look at the edge. */
-export function describeView(registry: Pick<Registry, "sessions">): WorkerView {
+export function describeView(
+  registry: Pick<Registry, "sessions">,
+  statsd: SinkHealth | undefined,
+): WorkerView {
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
     bytes: session.relayedBytes,
@@ -92,6 +96,7 @@ export function describeView(registry: Pick<Registry, "sessions">): WorkerView {
     uptimeMs: Math.round(process.uptime() * 1000),
     rssBytes: process.memoryUsage.rss(),
     ...(restarts !== undefined && /^\d+$/.test(restarts) && { restarts: Number(restarts) }),
+    ...(statsd !== undefined && { statsd }),
     sessions,
   };
 }

@@ -5,7 +5,7 @@
  * number is not sent; names hold nothing that StatsD, Graphite or a file system reads as something else.
  */
 import { METRICS, type Metric, type Scope } from "../metric-list.ts";
-import { localName, segment } from "../metric-names.ts";
+import { labelsOf, localName, segment } from "../metric-names.ts";
 import { countOf, type Distribution, quantile, type Series, since } from "../metrics.ts";
 
 /** One line for StatsD. `tags` only in the style `dogstatsd`. */
@@ -105,18 +105,23 @@ function createNames(needs: {
     const isShared = metric.scope === "cluster";
     const ending = part === undefined ? "" : `.${part}`;
     const local = (isShared ? series.name : localName(series.name)) + ending;
+    const labels = series.tag === "" ? [] : segments(labelsOf(metric, series.tag));
     if (style === "none") {
       const from = isShared ? "" : `${source.role}.${id}.`;
-      const tag = series.tag === "" ? "" : `.${segment(series.tag)}`;
+      const tag = labels.map(([, value]) => `.${value}`).join("");
       return { type, name: `${prefix}.${from}${local}${tag}`, value };
     }
     const tags: Record<string, string> = isShared ? {} : { [source.role]: id };
-    if (series.tag !== "") tags[metric.tag ?? "kind"] = segment(series.tag);
+    for (const [tag, tagged] of labels) tags[tag] = tagged;
     const name = `${prefix}.${isShared ? "" : `${source.role}.`}${local}`;
     if (style === "dogstatsd") return { type, name, value, tags };
     const suffix = Object.entries(tags).map(([tag, tagged]) => `;${tag}=${tagged}`);
     return { type, name: name + suffix.join(""), value };
   };
+}
+
+function segments(labels: Readonly<Record<string, string>>): (readonly [string, string])[] {
+  return Object.entries(labels).map(([name, value]) => [name, segment(value)]);
 }
 
 /** Three decimals: microseconds of a millisecond. */

@@ -5,8 +5,11 @@ import type { Log } from "../log.ts";
 import type { Scope } from "../metric-list.ts";
 import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
+import type { Sink, SinkHealth } from "./sink.ts";
 
 export interface Publisher {
+  /** How it stands with the way to StatsD. */
+  readonly health: SinkHealth;
   /** Sends once more what there is, and ends. */
   close(): Promise<void>;
 }
@@ -59,7 +62,11 @@ export function startPublisher(needs: {
     onBack: publishOnce,
   };
   // Loaded by those only who send.
-  const opening = import("./sink.ts").then(({ openSink }) => openSink(to));
+  let opened: Sink | undefined;
+  const opening = import("./sink.ts").then(({ openSink }) => {
+    opened = openSink(to);
+    return opened;
+  });
   const toldRefused = new Set<string>();
   let publishing: Promise<void> | undefined;
 
@@ -92,6 +99,9 @@ export function startPublisher(needs: {
 
   const timer = clock.every(settings.metricsIntervalMs, publishOnce);
   return {
+    get health() {
+      return opened?.health ?? { state: "sending" };
+    },
     async close() {
       timer.cancel();
       await publishing;

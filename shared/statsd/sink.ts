@@ -10,6 +10,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { StatsD } from "hot-shots";
 import type { Clock, Timer } from "../clock.ts";
 import { describeError } from "../errors.ts";
+import { cut } from "../harmless.ts";
 import type { Log } from "../log.ts";
 import type { Line } from "./batch.ts";
 import { createResolver, type Resolver } from "./resolver.ts";
@@ -20,7 +21,15 @@ export interface Sink {
    * batch may hold what this one did.
    */
   send(lines: readonly Line[]): boolean;
+  readonly health: SinkHealth;
   close(): void;
+}
+
+/** UDP does not say whether anybody listens: then `sending` is all that is known. */
+export interface SinkHealth {
+  readonly state: "sending" | "away";
+  /** What went wrong last, and how long ago; also when it is well again. */
+  readonly lastError?: { readonly reason: string; readonly agoMs: number };
 }
 
 export interface SinkNeeds {
@@ -46,6 +55,7 @@ const FIRST_RETRY_MS = 100;
 const KEEP_ALIVE_MS = 30_000;
 /** Batches in a row that a peer has not taken before it is given up. */
 const MAX_UNREAD = 3;
+const MAX_REASON_CHARS = 200;
 /** Only `flush` ends a batch. */
 const NEVER_MS = 0x7fff_ffff;
 
@@ -104,6 +114,9 @@ function openUdp(needs: SinkNeeds, report: Report): Sink {
       failed = false;
       hand(client, lines);
       return true;
+    },
+    get health() {
+      return report.health;
     },
     close() {
       isClosed = true;
@@ -199,6 +212,9 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
       hand(client, lines);
       return true;
     },
+    get health() {
+      return report.health;
+    },
     close() {
       isClosed = true;
       retry?.cancel();
@@ -240,24 +256,37 @@ function hand(client: StatsD, lines: readonly Line[]): void {
 interface Report {
   away(error: unknown): void;
   back(): void;
+  readonly health: SinkHealth;
 }
 
 /** One line when StatsD cannot be reached, and one when it can again. */
-function createReport({ host, port, protocol, log }: SinkNeeds): Report {
+function createReport({ host, port, protocol, clock, log }: SinkNeeds): Report {
   const statsd = `${protocol}://${host}:${port}`;
   let isAway = false;
+  let last: { readonly reason: string; readonly atMs: number } | undefined;
   return {
     away(error) {
+      last = { reason: cut(describeError(error), MAX_REASON_CHARS), atMs: clock.nowMs() };
       if (isAway) return;
       isAway = true;
       log.warn(
-        { statsd, reason: describeError(error) },
+        { statsd, reason: last.reason },
         "StatsD cannot be reached; check CT_METRICS_STATSD_HOST, _PORT and _PROTOCOL",
       );
     },
     back() {
       if (isAway) log.info({ statsd }, "StatsD can be reached again");
       isAway = false;
+    },
+    get health() {
+      const lastError = last && {
+        reason: last.reason,
+        agoMs: Math.round(clock.nowMs() - last.atMs),
+      };
+      return {
+        state: isAway ? ("away" as const) : ("sending" as const),
+        ...(lastError !== undefined && { lastError }),
+      };
     },
   };
 }

@@ -388,7 +388,7 @@ export interface StreamEntry {
 
 /** One line of the history of ownership. */
 export interface EdgeEvent {
-  readonly kind: "created" | "resumed" | "released" | "closed" | "joined" | "left";
+  readonly kind: "created" | "resumed" | "released" | "closed" | "joined" | "left" | "returned";
   readonly sessionId: SessionId;
   readonly worker: WorkerId;
   readonly epoch: number;

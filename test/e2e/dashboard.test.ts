@@ -129,6 +129,8 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
 
   test("a log line is on the page within a second of being written", async () => {
     await goTo("logs");
+    // What was written before comes in one piece.
+    await looker.page.waitForSelector("#log-lines div");
     await looker.page.evaluate(NOTE_DELAYS);
     const delays = () => looker.page.evaluate<number[]>("delays");
     for (let written = 1; written <= 5; written++) {
@@ -144,6 +146,24 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
 
     await looker.page.fill("#log-filter", "no line has this in it");
     await expect.poll(() => looker.page.locator("#log-lines div:visible").count()).toBe(0);
+  });
+
+  test("the checks say what is well, and of what nobody can know that it is unknown", async () => {
+    await goTo("check");
+    await expect
+      .poll(async () => (await rows("check-table")).map(([name, outcome]) => [name, outcome]), {
+        timeout: 15_000,
+      })
+      .toEqual([
+        ["WebSocket from this browser", "good"],
+        ["Stickiness", "good"],
+        ["Store", "good"],
+        ["Workers", "good"],
+        ["Balancers agree", "good"],
+        ["TLS certificate", "unknown"],
+        ["StatsD", "off"],
+        ["Licence", "off"],
+      ]);
   });
 
   test("it is the same over every balancer and path, and nothing in it was refused or failed", async () => {

@@ -129,6 +129,21 @@ test("Prometheus's page shows base units, buckets that add up, and counters that
   expect(lines.join("\n")).not.toMatch(/NaN|elu|_worker_/);
 });
 
+test("downloads have IDE and version as labels in Prometheus, and no second sum beside them", async () => {
+  const page = await writeExposition(
+    [
+      { name: "downloads", tag: "", kind: "counter", value: 5 },
+      { name: "downloads_by", tag: "vscode/1.2.0", kind: "counter", value: 3 },
+      { name: "downloads_by", tag: 'eclipse/a"b/c', kind: "counter", value: 2 },
+    ],
+    ["cluster"],
+  );
+  expect(page.split("\n").filter((line) => line.startsWith("codetogether_downloads"))).toEqual([
+    'codetogether_downloads_total{ide="vscode",version="1.2.0"} 3',
+    'codetogether_downloads_total{ide="eclipse",version="a\\"b/c"} 2',
+  ]);
+});
+
 function histogram(
   counters: ReturnType<typeof createCounters>,
   name: MetricName,

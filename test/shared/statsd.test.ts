@@ -120,6 +120,23 @@ describe("a batch", () => {
   );
 });
 
+test.each<[TagStyle, object]>([
+  ["none", line("count", "ct.downloads_by.vscode.1_2_0-rc_1", 3)],
+  ["graphite", line("count", "ct.downloads_by;ide=vscode;version=1_2_0-rc_1", 3)],
+  [
+    "dogstatsd",
+    {
+      ...line("count", "ct.downloads_by", 3),
+      tags: { ide: "vscode", version: "1_2_0-rc_1" },
+    },
+  ],
+])("a series that differs by two things has both in the style %s", (style, expected) => {
+  const series: Series[] = [
+    { name: "downloads_by", tag: "vscode/1.2.0-rc/1", kind: "counter", value: 3 },
+  ];
+  expect(batchesOf(style).next(series).lines).toEqual([expected]);
+});
+
 describe("over UDP", () => {
   test("lines come in datagrams of at most 1,432 bytes, plain also where DD_* is set", async () => {
     for (const [name, value] of Object.entries({

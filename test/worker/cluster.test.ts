@@ -161,6 +161,33 @@ describe("the cluster", () => {
     expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
   });
 
+  it("sends of the downloads of each version what nobody has sent yet", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", []);
+    await store.addToCounters({ "downloads.by/vscode/1.0_2B1": 2, "downloads.by/eclipse/2": 1 });
+    const byVersion = (series: readonly Series[]) =>
+      series.flatMap((one) =>
+        one.name === "downloads_by" && one.kind === "counter" ? [[one.tag, one.value]] : [],
+      );
+    const first = await one.cluster.toSend();
+    expect(byVersion(first.series)).toEqual([
+      ["vscode/1.0+1", 2],
+      ["eclipse/2", 1],
+    ]);
+    first.sent();
+    await store.settled();
+    await store.addToCounters({ "downloads.by/eclipse/2": 4 });
+    const successor = worker(store, "w2", []);
+    expect(byVersion((await successor.cluster.toSend()).series)).toEqual([
+      ["vscode/1.0+1", 0],
+      ["eclipse/2", 4],
+    ]);
+    expect(byVersion(await successor.cluster.series())).toEqual([
+      ["vscode/1.0+1", 2],
+      ["eclipse/2", 5],
+    ]);
+  });
+
   it("counts nothing twice when what was sent could not be written down, and goes on after a flush", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);

@@ -34,6 +34,11 @@ export interface DownloadCount {
 
 /** The counter of all downloads ever. */
 export const TOTAL_DOWNLOADS = "downloads.total";
+/** Begins the counters of all downloads ever of one version: `downloads.by/IDE/VERSION`. */
+const BY_VERSION = "downloads.by/";
+/** More versions are counted as `other`, so that the metrics that differ by them have few series. */
+const MAX_VERSIONS = 200;
+const OTHER = "other";
 const PREFIX = "downloads/";
 const RETRY_MS = 1000;
 const TOTALS_AGE_MS = 60_000;
@@ -53,6 +58,8 @@ export function createDownloads(needs: {
   let waiting = new Map<string, number>();
   let writing: Promise<void> | undefined;
   let retry: { cancel(): void } | undefined;
+  /** Counters by version that there are, as far as this process knows. */
+  const versions = new Set<string>();
   let totals = new Map<string, Map<string, number>>();
   let totalsMs = Number.NEGATIVE_INFINITY;
 
@@ -88,6 +95,14 @@ export function createDownloads(needs: {
     }
   }
 
+  /** The counter of a version; of one too many, that of the others. */
+  function byVersion(ide: Ide, version: string): string {
+    const own = `${BY_VERSION}${ide}/${version}`;
+    if (!versions.has(own) && versions.size >= MAX_VERSIONS) return `${BY_VERSION}${ide}/${OTHER}`;
+    versions.add(own);
+    return own;
+  }
+
   async function read(): Promise<DownloadCount[]> {
     const all = await store.readCounters(PREFIX);
     const rows = Object.entries(all).flatMap(([name, count]) => readName(name, count) ?? []);
@@ -105,6 +120,14 @@ export function createDownloads(needs: {
     totals = fresh;
   }
 
+  // Until it is known what others counted, a few more may come.
+  store.readCounters(BY_VERSION).then(
+    (counted) => {
+      for (const name of Object.keys(counted)) versions.add(name);
+    },
+    () => {},
+  );
+
   return {
     read,
     totals(ide) {
@@ -118,13 +141,10 @@ export function createDownloads(needs: {
     count(ide, id, version) {
       counters.count("worker.downloads", ide);
       const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
+      const shortVersion = encode(version, MAX_VERSION_CHARS);
       add(TOTAL_DOWNLOADS, 1);
-      add(
-        [`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), encode(version, MAX_VERSION_CHARS)].join(
-          "/",
-        ),
-        1,
-      );
+      add(byVersion(ide, shortVersion), 1);
+      add([`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), shortVersion].join("/"), 1);
       void write();
     },
     async close() {
@@ -132,6 +152,17 @@ export function createDownloads(needs: {
       retry?.cancel();
     },
   };
+}
+
+/** Downloads of each version, as the metric `downloads_by` is tagged: `IDE/VERSION`. Rejects with `StoreAwayError`. */
+export async function readVersionTotals(
+  store: Pick<Store, "readCounters">,
+): Promise<readonly { readonly counter: string; readonly tag: string; readonly total: number }[]> {
+  const counted = await store.readCounters(BY_VERSION);
+  return Object.entries(counted).map(([counter, total]) => {
+    const [, ide = "", version = ""] = counter.split("/");
+    return { counter, tag: `${ide}/${decode(version)}`, total };
+  });
 }
 
 function readName(name: string, count: number): DownloadCount | undefined {

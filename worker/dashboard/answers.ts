@@ -158,10 +158,20 @@ export interface LogLines {
 export interface CheckAnswer {
   readonly checks: readonly {
     readonly name: string;
-    readonly outcome: "good" | "bad" | "unknown";
+    readonly outcome: CheckOutcome;
     /** What was found, for people. */
     readonly detail: string;
   }[];
+}
+
+/** `off`: the operator does not use it. */
+export type CheckOutcome = "good" | "bad" | "unknown" | "off";
+
+/** `GET /dashboard/api/echo`: to see whether requests with the same `ctstickiness` come to the same worker. */
+export interface EchoAnswer {
+  readonly worker: string;
+  /** Workers that live; undefined while the store does not say. */
+  readonly workers: number | null;
 }
 
 /** What a `POST` is answered: `POST /dashboard/api/workers/ID/drain|suspend|resume`, `POST …/sessions/ID/end`. */

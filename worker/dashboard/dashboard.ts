@@ -4,24 +4,22 @@
 import type { Clock } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
 import type { WorkerId } from "../../shared/ids.ts";
+import type { FoundLicense } from "../../shared/license-file.ts";
 import type { Log } from "../../shared/log.ts";
 import { standFor } from "../../shared/membership/leadership.ts";
 import type { Series } from "../../shared/metrics.ts";
 import type { Store } from "../../shared/store/store.ts";
-import type { CheckAnswer } from "./answers.ts";
-import { describeOverview } from "./describe.ts";
+import { checkLicense, checkMembers, checkStore } from "./checks.ts";
+import { describeMembers, describeOverview } from "./describe.ts";
 import { createFeed } from "./feed.ts";
 import { recordHistory, type Sample } from "./history.ts";
 import { createLogs } from "./logs.ts";
 import type { DashboardArea } from "./routes.ts";
-import { createSnapshots } from "./snapshot.ts";
+import { createSnapshots, type Snapshot } from "./snapshot.ts";
 
 export interface Dashboard extends DashboardArea {
   close(): Promise<void>;
 }
-
-/** A store that takes longer is slow enough to be felt. */
-const SLOW_STORE_MS = 50;
 
 export function openDashboard(needs: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
@@ -29,6 +27,7 @@ export function openDashboard(needs: {
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;
   readonly downloads: DashboardArea["downloads"];
+  readonly license: FoundLicense;
   readonly clock: Clock;
   readonly log: Log;
 }): Dashboard {
@@ -60,8 +59,14 @@ export function openDashboard(needs: {
     downloads: needs.downloads,
     storeHealth,
     async checks() {
-      return [await checkStore(store, clock)];
+      const snapshot = await snapshots.read();
+      return [
+        await checkStore(store, clock),
+        ...checkMembers(snapshot),
+        checkLicense(needs.license, clock.wallMs(), connectionsOf(snapshot)),
+      ];
     },
+    worker: self.id,
     async close() {
       history.close();
       feed.close();
@@ -71,20 +76,9 @@ export function openDashboard(needs: {
   };
 }
 
-async function checkStore(
-  store: Pick<Store, "timeMs">,
-  clock: Clock,
-): Promise<CheckAnswer["checks"][number]> {
-  const sentMs = clock.nowMs();
-  try {
-    await store.timeMs();
-  } catch (error) {
-    return { name: "Store", outcome: "bad", detail: String(error) };
-  }
-  const tookMs = clock.nowMs() - sentMs;
-  return {
-    name: "Store",
-    outcome: tookMs < SLOW_STORE_MS ? "good" : "bad",
-    detail: `answered after ${tookMs.toFixed(1)} ms`,
-  };
+/** Of people in the whole edge; undefined while the store does not say. */
+function connectionsOf(snapshot: Snapshot): number | undefined {
+  if (!snapshot.isCurrent) return undefined;
+  const { workers } = describeMembers(snapshot);
+  return workers.reduce((sum, { connections }) => sum + (connections ?? 0), 0);
 }

@@ -7,7 +7,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { harmless } from "../../shared/harmless.ts";
-import { isWorkerId, type SessionId } from "../../shared/ids.ts";
+import { isWorkerId, type SessionId, type WorkerId } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Refuse, textAnswer } from "../api/answers.ts";
@@ -18,6 +18,7 @@ import type {
   CheckAnswer,
   CommandReply,
   DownloadsAnswer,
+  EchoAnswer,
   HistoryRange,
   SessionEventsAnswer,
 } from "./answers.ts";
@@ -37,6 +38,8 @@ export interface DashboardArea {
   /** What an operator may want to know of this edge now. */
   readonly checks: () => Promise<CheckAnswer["checks"]>;
   readonly storeHealth: () => StoreHealth;
+  /** The worker that answers. */
+  readonly worker: WorkerId;
 }
 
 interface Needs {
@@ -135,6 +138,11 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
     describeSessions(await snapshots.read(), await snapshots.readSessions()),
   );
   app.get("/dashboard/api/check", async () => ({ checks: await dashboard.checks() }));
+  app.get("/dashboard/api/echo", async () => {
+    const { membership, isCurrent } = await snapshots.read();
+    const workers = membership.members.filter(({ kind }) => kind === "worker").length;
+    return { worker: dashboard.worker, workers: isCurrent ? workers : null } satisfies EchoAnswer;
+  });
   app.get("/dashboard/api/history", async (request, reply) => {
     const range = queryOf(request, "range") ?? "hour";
     return isRange(range) ? readHistory(store, range) : refuse(reply, "path", NOT_FOUND);

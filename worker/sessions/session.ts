@@ -33,6 +33,7 @@ import {
 import { type Connection, Peer } from "./peer.ts";
 import { createRelayIds } from "./relay-id.ts";
 import { createRequests, type Requests } from "./requests.ts";
+import { createReturns, type Returns } from "./returns.ts";
 import { createTraffic, type Traffic } from "./traffic.ts";
 
 /** What a client says of itself when it connects. */
@@ -101,6 +102,7 @@ export class Session {
   readonly #requests: Requests;
   readonly #joins: Joins;
   readonly #traffic: Traffic;
+  readonly #returns: Returns;
   #state: "created" | "open" | "closed" | "lost";
   #epoch: number;
   #clock: number;
@@ -160,6 +162,10 @@ export class Session {
       onHeard: (sender) => this.#settle(sender),
       onLeave: (sender) => this.#leave(sender, "left"),
       onJoinAnswer: (pollToken, host, message) => this.#joins.answer(pollToken, host, message),
+    });
+    this.#returns = createReturns({
+      clock: needs.clock,
+      note: (cause) => this.note("returned", cause),
     });
     // Stored before it was announced: whether the others have heard of it is not known, so they were told.
     for (const peer of record.peers) this.#peers.set(peer.id, this.#newPeer(peer, true));
@@ -300,6 +306,7 @@ export class Session {
     });
     if (!attached) return;
     this.#stopAwaiting(peer);
+    this.#returns.connected(peer.record, peer.announced);
     // One that has not said anything yet may have been cut off before it heard that it is in: it is told once more.
     if (!peer.announced || !peer.record.settled) this.#announce(peer);
   }
@@ -503,6 +510,7 @@ export class Session {
 
   #awaitReturn(peer: Peer): void {
     if (!this.isLive) return;
+    this.#returns.lost(peer.id);
     this.#awayTimers.get(peer.id)?.cancel();
     this.#awayTimers.set(
       peer.id,
@@ -527,6 +535,7 @@ export class Session {
 
   #leaveAsGuest(peer: Peer, cause: "left" | "away"): void {
     this.#stopAwaiting(peer);
+    this.#returns.forget(peer.id);
     this.#peers.delete(peer.id);
     this.#leftTokens.add(peer.record.tokenId);
     if (peer.announced) this.#tellOthers(peer, roomLeft(peer.record));

@@ -94,7 +94,7 @@ export const peerSchema: z.ZodType<PeerRecord> = z.object({
 });
 
 const eventFields = {
-  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left"]),
+  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left", "returned"]),
   sessionId: sessionIdSchema,
   worker: workerIdSchema,
   epoch: z.number(),

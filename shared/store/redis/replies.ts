@@ -181,7 +181,7 @@ function readPeers(flat: readonly string[]): { peers: PeerRecord[]; ignored: num
 // --- events ---
 
 const eventSchema = z.object({
-  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left"]),
+  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left", "returned"]),
   sessionId: sessionIdSchema,
   worker: workerIdSchema,
   epoch: z.number(),

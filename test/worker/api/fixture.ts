@@ -166,6 +166,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     store,
     clusterSeries: async () => [],
     downloads: clients?.downloads,
+    license: { license: undefined, publicKey: undefined },
     clock: parts.clock,
     log: parts.log,
   });

@@ -212,6 +212,8 @@ describe("a file", () => {
       "vscode,acme.collab,1.2.3,2",
     ]);
     expect(await worker.store.readCounters("downloads.total")).toEqual({ "downloads.total": 4 });
+    const byVersion = await worker.store.readCounters("downloads.by/");
+    expect(Object.values(byVersion).reduce((sum, count) => sum + count, 0)).toBe(4);
     expect(worker.counters.value("worker.downloads", "vscode")).toBe(2);
   });
 

@@ -8,6 +8,7 @@ import { systemClock } from "../../../shared/clock.ts";
 import { obeyCommands } from "../../../shared/control/obey.ts";
 import type { SessionId } from "../../../shared/ids.ts";
 import type {
+  CheckAnswer,
   CommandReply,
   OverviewAnswer,
   SessionEventsAnswer,
@@ -68,6 +69,7 @@ const PATHS = [
   "/dashboard/api/logs/server",
   "/dashboard/api/events",
   "/dashboard/api/check",
+  "/dashboard/api/echo",
   "/dashboard/api/no-such-thing",
   "/dashboard/no/such/thing",
   "/logs",
@@ -277,6 +279,21 @@ test("downloads are told by day, IDE, plugin and version, and as a table for spr
   const csv = await look(worker, "/dashboard/api/downloads.csv");
   expect(csv.headers["content-type"]).toBe("text/csv; charset=utf-8");
   expect(csv.body).toBe(`day,ide,id,version,downloads\r\n${day},intellij,com.example.p,1.2,1\r\n`);
+});
+
+test("the checks are told, and which worker has answered", async () => {
+  const worker = await startWorker();
+  const { body } = await look(worker, "/dashboard/api/check");
+  expect((body as CheckAnswer).checks.map(({ name, outcome }) => [name, outcome])).toEqual([
+    ["Store", "good"],
+    ["Workers", "good"],
+    ["Balancers agree", "unknown"],
+    ["TLS certificate", "unknown"],
+    ["StatsD", "unknown"],
+    ["Licence", "off"],
+  ]);
+  const echo = await look(worker, "/dashboard/api/echo");
+  expect(echo.body).toEqual({ worker: "worker-1", workers: 1 });
 });
 
 // --- logs ---

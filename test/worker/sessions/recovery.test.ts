@@ -48,13 +48,20 @@ it("after a restart the peers come back as who they were, and nobody is told", a
   expect(host.plain("room/joined")).toHaveLength(1);
   expect(host.plain("room/left")).toEqual([]);
   expect(next.counters.value("worker.sessions_resumed", "restarted")).toBe(1);
-  const events = await next.store.readEvents({ limit: 10, sessionId });
-  expect(events.map(({ kind, cause }) => `${kind}: ${cause}`)).toEqual([
+  const events = await until("both returns are noted", async () => {
+    const all = await next.store.readEvents({ limit: 10, sessionId });
+    return all.length >= 6 && all;
+  });
+  const told = events.map(({ kind, cause }) => `${kind}: ${cause.replace(/\d+\.\d/, "N")}`);
+  expect(told.slice(0, 4)).toEqual([
     "created: create",
     "joined: host",
     "joined: guest",
     "resumed: restarted",
   ]);
+  expect(new Set(told.slice(4))).toEqual(
+    new Set(["returned: host Host, after N s", "returned: guest Guest, after N s"]),
+  );
 });
 
 it("a guest is served before the host is back, and the host gets what was said meanwhile", async () => {

@@ -1,5 +1,8 @@
 /** Peers that go away and come back, and those that must not. */
 import { expect, it } from "vitest";
+import type { PeerId } from "../../../shared/ids.ts";
+import { createReturns } from "../../../worker/sessions/returns.ts";
+import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";
 import { type RawPeer, rawPublicKey } from "./raw-peer.ts";
@@ -28,6 +31,39 @@ it("a peer that comes back is told nothing, announced to nobody, and gets what w
   expect(guest.plain("peer/info")).toHaveLength(1);
   expect(host.plain("room/joined")).toHaveLength(1);
   expect(host.plain("room/left")).toEqual([]);
+  const events = await until("its return is in the history", async () => {
+    const all = await worker.store.readEvents({ limit: 10, sessionId });
+    return all.some(({ kind }) => kind === "returned") && all;
+  });
+  expect(events.at(-1)?.cause).toMatch(/^guest Guest.*, after \d+\.\d s$/);
+});
+
+it("of a client that flaps the history has so many returns within a minute and no more", () => {
+  const clock = createStepClock();
+  const notes: string[] = [];
+  const returns = createReturns({ clock, note: (cause) => void notes.push(cause) });
+  const peer = { id: "p" as PeerId, host: true, user: { id: "u", name: "Ada" } };
+  returns.lost(peer.id);
+  returns.connected(peer, false);
+  returns.connected(peer, true);
+  expect(notes).toEqual([]);
+  for (let i = 0; i < 1000; i++) {
+    returns.lost(peer.id);
+    clock.advance(15);
+    returns.lost(peer.id);
+    clock.advance(15);
+    returns.connected(peer, true);
+  }
+  expect(notes).toEqual(Array(60).fill("host Ada, after 0.0 s"));
+  clock.advance(30_000);
+  returns.lost(peer.id);
+  clock.advance(1450);
+  returns.connected(peer, true);
+  expect(notes.at(-1)).toBe("host Ada, after 1.4 s");
+  returns.lost(peer.id);
+  returns.forget(peer.id);
+  returns.connected(peer, true);
+  expect(notes).toHaveLength(61);
 });
 
 it("a peer that is cut off before it has said anything is told and announced once more", async () => {

@@ -82,8 +82,10 @@ it("who comes while the owner does not answer waits, and is let in by another wo
   expect([...guest.plain("peer/info"), ...host.plain("peer/info")]).toEqual([]);
   expect([guest.disconnects, host.disconnects]).toEqual([[], []]);
   expect(worker.counters.value("worker.sessions_resumed", "lease-gone")).toBe(1);
-  const events = await worker.store.readEvents({ limit: 1, sessionId: gone.sessionId });
-  expect(events).toMatchObject([{ kind: "resumed", worker: "worker-2", cause: "lease-gone" }]);
+  const events = await worker.store.readEvents({ limit: 10, sessionId: gone.sessionId });
+  expect(events.filter(({ kind }) => kind === "resumed")).toMatchObject([
+    { worker: "worker-2", cause: "lease-gone" },
+  ]);
 });
 
 it("an owner that refuses connections is believed dead when its last beat is 2.5 s old, long before its lease ends", async () => {

@@ -88,8 +88,11 @@ export function openFeed(wanted: Wanted, listener: FeedListener): Feed {
 }
 
 /** Asks for `api/PATH`. Rejects when the worker does not answer with what was asked for. */
-export async function ask<T>(path: string): Promise<T> {
-  const answer = await fetch(`api/${path}`, { headers: { accept: "application/json" } });
+export async function ask<T>(
+  path: string,
+  fields: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  const answer = await fetch(`api/${path}`, { headers: { accept: "application/json", ...fields } });
   if (!answer.ok) throw new Error(`the worker answered with status ${answer.status}`);
   return (await answer.json()) as T;
 }

@@ -2,15 +2,15 @@
  * The dashboard in the browser: one page, five views and a check, kept up to date by the worker's events.
  */
 import type {
-  CheckAnswer,
-  DownloadsAnswer,
   HistoryAnswer,
   HistoryRange,
   OverviewAnswer,
   TileName,
 } from "../../dashboard/answers.ts";
 import { createCharts } from "./charts.ts";
-import { byId, element, fillTable } from "./elements.ts";
+import { createCheckView } from "./check-view.ts";
+import { showDownloads } from "./download-view.ts";
+import { byId, element } from "./elements.ts";
 import { ask, type Feed, openFeed } from "./feed.ts";
 import { createLogView } from "./log-view.ts";
 import { createSessionView } from "./session-view.ts";
@@ -69,11 +69,8 @@ function showOverview(answer: OverviewAnswer): void {
 function summarize({ workers, balancers, storeLatencyMs, version }: OverviewAnswer): string {
   const states = Object.entries(workers).filter(([, count]) => count > 0);
   const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
-  const store =
-    storeLatencyMs === null
-      ? "the store does not answer"
-      : `the store answers within ${shownMs(storeLatencyMs)}`;
-  return `Workers: ${shown || "none"}. Balancers: ${balancers}. ${store[0]?.toUpperCase()}${store.slice(1)}. Version ${version}.`;
+  const store = storeLatencyMs === null ? "no answer" : `answers within ${shownMs(storeLatencyMs)}`;
+  return `Workers: ${shown || "none known"}. Balancers: ${balancers}. Store: ${store}. Version ${version}.`;
 }
 
 const charts = createCharts(byId("charts", HTMLDivElement));
@@ -100,89 +97,6 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-range]"
   });
 }
 
-// --- downloads ---
-
-async function showDownloads(): Promise<void> {
-  const table = byId("download-table", HTMLTableElement);
-  const total = byId("download-total", HTMLSpanElement);
-  try {
-    const answer = await ask<DownloadsAnswer>("downloads");
-    total.textContent = `${shownCount(answer.total)} in all.`;
-    fillTable(
-      table,
-      ["Day", "IDE", "Plugin", "Version", "Downloads"],
-      answer.rows.map((row) => ({
-        key: `${row.day} ${row.ide} ${row.artifact} ${row.version}`,
-        cells: [
-          { text: row.day },
-          { text: row.ide },
-          { text: row.artifact },
-          { text: row.version },
-          { text: shownCount(row.count), isNumber: true },
-        ],
-      })),
-      "Nothing was downloaded yet.",
-    );
-  } catch {
-    total.textContent = "Downloads cannot be read now.";
-  }
-}
-
-// --- check ---
-
-async function checkAll(): Promise<void> {
-  const table = byId("check-table", HTMLTableElement);
-  const button = byId("check-run", HTMLButtonElement);
-  button.disabled = true;
-  const [own, webSocket] = await Promise.all([checkEdge(), checkWebSocket()]);
-  fillTable(
-    table,
-    ["Check", "Outcome", "Found"],
-    [webSocket, ...own].map(({ name, outcome, detail }) => ({
-      key: name,
-      cells: [{ text: name }, { text: outcome, badge: outcome }, { text: detail }],
-    })),
-    "",
-  );
-  button.disabled = false;
-}
-
-type Check = CheckAnswer["checks"][number];
-
-async function checkEdge(): Promise<readonly Check[]> {
-  try {
-    return (await ask<CheckAnswer>("check")).checks;
-  } catch (error) {
-    return [{ name: "Edge", outcome: "bad", detail: String(error) }];
-  }
-}
-
-/** Whether a WebSocket gets through from this browser: proxies and firewalls on the way may let only HTTP through. */
-function checkWebSocket(): Promise<Check> {
-  const name = "WebSocket from this browser";
-  const base = new URL("..", location.href);
-  base.protocol = base.protocol === "https:" ? "wss:" : "ws:";
-  const url = `${base.href}socket.io/?EIO=4&transport=websocket`;
-  const startedMs = performance.now();
-  return new Promise((resolve) => {
-    const socket = new WebSocket(url);
-    const finish = (outcome: Check["outcome"], detail: string): void => {
-      clearTimeout(timer);
-      socket.onclose = null;
-      socket.close();
-      resolve({ name, outcome, detail });
-    };
-    const timer = setTimeout(
-      () => finish("bad", "no answer within 5 s; a proxy on the way may hold it"),
-      5000,
-    );
-    socket.onmessage = () =>
-      finish("good", `answered after ${Math.round(performance.now() - startedMs)} ms`);
-    socket.onclose = () =>
-      finish("bad", "refused; a proxy or firewall on the way may not pass WebSockets on");
-  });
-}
-
 // --- views ---
 
 const VIEWS = ["overview", "workers", "sessions", "downloads", "logs", "check"] as const;
@@ -191,6 +105,7 @@ type View = (typeof VIEWS)[number];
 const workers = createWorkerView();
 const sessions = createSessionView();
 const logs = createLogView(followEdge);
+const checks = createCheckView();
 const state = byId("connection", HTMLParagraphElement);
 let feed: Feed | undefined;
 
@@ -237,10 +152,9 @@ function showView(): void {
   followEdge();
   if (view === "overview") void showHistory();
   if (view === "downloads") void showDownloads();
-  if (view === "check") void checkAll();
+  if (view === "check") checks.run();
 }
 
-byId("check-run", HTMLButtonElement).addEventListener("click", () => void checkAll());
 window.addEventListener("hashchange", showView);
 setInterval(() => {
   if (shownView() === "overview") void showHistory();

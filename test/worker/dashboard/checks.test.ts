@@ -1,0 +1,185 @@
+/** What the check panel says, and that it never says good of what it does not know. */
+import { generateKeyPairSync } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import type { Incarnation, WorkerId } from "../../../shared/ids.ts";
+import { issueLicense } from "../../../shared/license.ts";
+import type { WorkerRecord } from "../../../shared/membership/member.ts";
+import { StoreAwayError } from "../../../shared/store/store.ts";
+import type { BalancerView, View } from "../../../shared/views.ts";
+import { checkLicense, checkMembers, checkStore } from "../../../worker/dashboard/checks.ts";
+import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
+
+const DAY_MS = 86_400_000;
+
+function member(kind: "worker" | "balancer", id: string, more: Partial<WorkerRecord> = {}) {
+  return {
+    kind,
+    id: id as WorkerId,
+    incarnation: "a".repeat(16) as Incarnation,
+    url: "http://10.0.0.1:3001",
+    statusUrl: "http://10.0.0.1:4001",
+    version: "1.0.0",
+    zone: "",
+    weight: 1,
+    state: "up",
+    load: { sessions: 0, connections: 0, lagMs: 0 },
+    ringFingerprint: "r",
+    secretFingerprint: "s",
+    ...more,
+  } as Snapshot["membership"]["members"][number];
+}
+
+function snapshot(
+  members: Snapshot["membership"]["members"],
+  views: Readonly<Record<string, View>>,
+  isCurrent = true,
+): Snapshot {
+  return {
+    nowMs: 1,
+    isCurrent,
+    storeLatencyMs: 1,
+    membership: { members, ignored: 0, booted: true },
+    views: Object.entries(views).map(([id, view]) => ({ id, seenMs: 1, view })),
+    cluster: [],
+    ownerById: new Map(),
+  };
+}
+
+function balancer(more: Partial<BalancerView> = {}): BalancerView {
+  return {
+    role: "balancer",
+    uptimeMs: 1,
+    rssBytes: 1,
+    connections: 1,
+    tunnels: 1,
+    workers: [],
+    ...more,
+  };
+}
+
+const outcomes = (checks: ReturnType<typeof checkMembers>) =>
+  Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
+
+test("an edge in order is good, and what is not used is off", () => {
+  const checks = checkMembers(
+    snapshot([member("worker", "w1"), member("balancer", "b1")], {
+      b1: balancer({ certificates: [{ names: "DNS:edge", expiresInMs: 80.5 * DAY_MS }] }),
+    }),
+  );
+  expect(checks).toEqual([
+    { name: "Workers", outcome: "good", detail: "1 of 1 take new sessions" },
+    { name: "Balancers agree", outcome: "good", detail: "1 route the same session the same way" },
+    { name: "TLS certificate", outcome: "good", detail: "DNS:edge: expires in 80 days" },
+    { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
+  ]);
+});
+
+test("with the store away, or nobody who tells, nothing is good", () => {
+  for (const unknown of [
+    snapshot([], {}, false),
+    snapshot([member("worker", "w1")], {}, false),
+    snapshot([member("worker", "w1", { state: "suspended" })], {}),
+  ]) {
+    expect(Object.values(outcomes(checkMembers(unknown)))).not.toContain("good");
+  }
+});
+
+test("a worker that is dead, rings that differ and certificates that expire are bad", () => {
+  const members = [
+    member("worker", "w1"),
+    member("balancer", "b1"),
+    member("balancer", "b2"),
+    member("balancer", "b3", { ringFingerprint: "other" }),
+  ];
+  const checks = checkMembers(
+    snapshot(members, {
+      b1: balancer({
+        workers: [{ id: "w9", health: "up" }],
+        certificates: [
+          { names: "old", expiresInMs: -1 },
+          { names: "soon", expiresInMs: 20 * DAY_MS },
+        ],
+      }),
+      b2: balancer({ certificates: [{ names: "soon", expiresInMs: 13 * DAY_MS }] }),
+    }),
+  );
+  expect(checks.slice(0, 4)).toEqual([
+    { name: "Workers", outcome: "bad", detail: "w9 is dead: its lease is gone" },
+    { name: "Balancers agree", outcome: "bad", detail: "another ring than most: b3" },
+    { name: "TLS certificate", outcome: "bad", detail: "old: has expired" },
+    { name: "TLS certificate", outcome: "bad", detail: "soon: expires in 13 days" },
+  ]);
+});
+
+test("of StatsD the last error is told, of whichever process had it", () => {
+  const statsd = (state: "sending" | "away", agoMs: number) => ({
+    state,
+    lastError: { reason: `refused ${agoMs}`, agoMs },
+  });
+  const check = (views: Readonly<Record<string, View>>) =>
+    checkMembers(snapshot([], views)).find(({ name }) => name === "StatsD");
+  expect(
+    check({
+      b1: balancer({ statsd: statsd("sending", 90_000) }),
+      b2: balancer({ statsd: statsd("away", 4000) }),
+    }),
+  ).toMatchObject({
+    outcome: "bad",
+    detail: "1 of 2 cannot send; last error 4 s ago at b2: refused 4000",
+  });
+  expect(check({ b1: balancer({ statsd: { state: "sending" } }) })).toMatchObject({
+    outcome: "good",
+    detail: expect.stringContaining("1 send; no error since the start"),
+  });
+});
+
+describe("the store", () => {
+  test("is measured by the median of its answers", async () => {
+    const delays = [1, 2, 300, 3, 4];
+    let nowMs = 0;
+    const store = {
+      async timeMs() {
+        nowMs += delays.shift() ?? 0;
+        return 0;
+      },
+    };
+    expect(await checkStore(store, { nowMs: () => nowMs })).toEqual({
+      name: "Store",
+      outcome: "good",
+      detail: "answers after 3.0 ms in the median of 5 questions, 300.0 ms at worst",
+    });
+  });
+
+  test("is bad when it is slow, and when it does not answer", async () => {
+    let nowMs = 0;
+    const slow = { timeMs: async () => (nowMs += 60) };
+    expect((await checkStore(slow, { nowMs: () => nowMs })).outcome).toBe("bad");
+    const away = {
+      async timeMs(): Promise<number> {
+        throw new StoreAwayError("timeMs");
+      },
+    };
+    expect(await checkStore(away, { nowMs: () => 0 })).toMatchObject({
+      outcome: "bad",
+      detail: expect.stringContaining("the store did not answer"),
+    });
+  });
+});
+
+test("a licence is told with its user, its end and how much of it is in use", () => {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const written = { licensee: "Acme", maxConnections: 10, expiration: "2030/01/31" };
+  const license = issueLicense(written, privateKey);
+  const wallMs = Date.UTC(2030, 0, 1);
+  expect(checkLicense({ license, publicKey }, wallMs, 4)).toEqual({
+    name: "Licence",
+    outcome: "good",
+    detail: "Acme, until 2030/01/31; 4 of 10 connections are in use",
+  });
+  const outcome = (...args: Parameters<typeof checkLicense>) => checkLicense(...args).outcome;
+  expect(outcome({ license, publicKey }, wallMs, 10)).toBe("bad");
+  expect(outcome({ license, publicKey }, wallMs + 31 * DAY_MS, 0)).toBe("bad");
+  const forged = { ...license, maxConnections: 1000 };
+  expect(outcome({ license: forged, publicKey }, wallMs, 0)).toBe("bad");
+  expect(outcome({ license: undefined, publicKey: undefined }, wallMs, 0)).toBe("off");
+});

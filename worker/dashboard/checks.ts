@@ -1,0 +1,171 @@
+/**
+ * What an operator may want to know of the edge before somebody complains: the store, workers and balancers, certificates,
+ * metrics, the licence. What this worker cannot know is told as unknown. Pure but for the question to the store.
+ */
+import type { Clock } from "../../shared/clock.ts";
+import { describeError } from "../../shared/errors.ts";
+import { judgeLicense } from "../../shared/license.ts";
+import type { FoundLicense } from "../../shared/license-file.ts";
+import type { Store } from "../../shared/store/store.ts";
+import type { CertificateAsSeen } from "../../shared/views.ts";
+import type { CheckAnswer } from "./answers.ts";
+import { describeMembers } from "./describe.ts";
+import type { Snapshot, ToldView } from "./snapshot.ts";
+
+export type Check = CheckAnswer["checks"][number];
+
+/** A store that takes longer is slow enough to be felt. */
+const SLOW_STORE_MS = 50;
+/** The median counts: one answer that the machine held up says nothing of the store. */
+const STORE_QUESTIONS = 5;
+const DAY_MS = 86_400_000;
+/** As the balancers warn in their logs (balancer/tls.ts). */
+const EXPIRES_SOON_MS = 14 * DAY_MS;
+
+export async function checkStore(
+  store: Pick<Store, "timeMs">,
+  clock: Pick<Clock, "nowMs">,
+): Promise<Check> {
+  const tookMs: number[] = [];
+  try {
+    for (let asked = 0; asked < STORE_QUESTIONS; asked++) {
+      const sentMs = clock.nowMs();
+      await store.timeMs();
+      tookMs.push(clock.nowMs() - sentMs);
+    }
+  } catch (error) {
+    return { name: "Store", outcome: "bad", detail: describeError(error) };
+  }
+  tookMs.sort((a, b) => a - b);
+  const [median = 0, worst = 0] = [tookMs[STORE_QUESTIONS >> 1], tookMs.at(-1)];
+  return {
+    name: "Store",
+    outcome: median < SLOW_STORE_MS ? "good" : "bad",
+    detail: `answers after ${shown(median)} ms in the median of ${STORE_QUESTIONS} questions, ${shown(worst)} ms at worst`,
+  };
+}
+
+/** What the members say of themselves and of each other. */
+export function checkMembers(snapshot: Snapshot): Check[] {
+  return [
+    checkWorkers(snapshot),
+    checkRings(snapshot),
+    ...checkCertificates(snapshot),
+    checkStatsd(snapshot.views),
+  ];
+}
+
+function checkWorkers(snapshot: Snapshot): Check {
+  const name = "Workers";
+  if (!snapshot.isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
+  const { workers } = describeMembers(snapshot);
+  const ill = workers.filter(({ state }) => state === "dead" || state === "suspect");
+  const up = workers.filter(({ state }) => state === "up").length;
+  if (ill.length > 0) {
+    const which = ill.map(({ id, state, reason }) => `${id} is ${state}: ${reason}`).join("; ");
+    return { name, outcome: "bad", detail: which };
+  }
+  return {
+    name,
+    outcome: up > 0 ? "good" : "bad",
+    detail: up > 0 ? `${up} of ${workers.length} take new sessions` : "none takes new sessions",
+  };
+}
+
+function checkRings(snapshot: Snapshot): Check {
+  const name = "Balancers agree";
+  const { balancers } = describeMembers(snapshot);
+  if (!snapshot.isCurrent || balancers.length === 0) {
+    const detail = snapshot.isCurrent
+      ? "no balancer tells of itself (one with a fixed list has no store)"
+      : "the store does not answer";
+    return { name, outcome: "unknown", detail };
+  }
+  const others = balancers.filter(({ ringDiffers }) => ringDiffers).map(({ id }) => id);
+  return others.length === 0
+    ? { name, outcome: "good", detail: `${balancers.length} route the same session the same way` }
+    : { name, outcome: "bad", detail: `another ring than most: ${others.join(", ")}` };
+}
+
+function checkCertificates({ views }: Snapshot): Check[] {
+  const name = "TLS certificate";
+  const told = views.flatMap(({ view, seenMs }) =>
+    view.role === "balancer" && view.certificates !== undefined
+      ? view.certificates.map((certificate) => ({ ...certificate, seenMs }))
+      : [],
+  );
+  if (told.length === 0) {
+    const isTold = views.some(({ view }) => view.role === "balancer");
+    const detail = isTold
+      ? "no balancer has one: TLS ends before them, or there is none"
+      : "no balancer tells of itself";
+    return [{ name, outcome: "unknown", detail }];
+  }
+  // Balancers with other files than the rest have another line.
+  const soonestByNames = new Map<string, CertificateAsSeen>();
+  for (const one of told) {
+    const known = soonestByNames.get(one.names);
+    if (known === undefined || one.expiresInMs < known.expiresInMs)
+      soonestByNames.set(one.names, one);
+  }
+  return [...soonestByNames.values()].map(({ names, expiresInMs }) => ({
+    name,
+    outcome: expiresInMs > EXPIRES_SOON_MS ? "good" : "bad",
+    detail:
+      expiresInMs > 0
+        ? `${names}: expires in ${Math.floor(expiresInMs / DAY_MS)} days`
+        : `${names}: has expired`,
+  }));
+}
+
+function checkStatsd(views: readonly ToldView[]): Check {
+  const name = "StatsD";
+  const told = views.flatMap(({ id, view: { statsd } }) =>
+    statsd === undefined ? [] : [{ id, ...statsd }],
+  );
+  if (views.length === 0) return { name, outcome: "unknown", detail: "no process tells of itself" };
+  if (told.length === 0) {
+    return { name, outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" };
+  }
+  const away = told.filter(({ state }) => state === "away");
+  const last = told
+    .flatMap(({ id, lastError }) => (lastError === undefined ? [] : [{ id, ...lastError }]))
+    .sort((a, b) => a.agoMs - b.agoMs)[0];
+  const error =
+    last === undefined
+      ? "no error since the start"
+      : `last error ${Math.round(last.agoMs / 1000)} s ago at ${last.id}: ${last.reason}`;
+  return away.length > 0
+    ? { name, outcome: "bad", detail: `${away.length} of ${told.length} cannot send; ${error}` }
+    : { name, outcome: "good", detail: `${told.length} send; ${error} (UDP tells no loss)` };
+}
+
+/** `people`: connections of people in the whole edge; undefined: not known now. */
+export function checkLicense(
+  found: FoundLicense,
+  wallMs: number,
+  people: number | undefined,
+): Check {
+  const name = "Licence";
+  const standing = judgeLicense(found.license, found.publicKey, wallMs);
+  switch (standing.state) {
+    case "community":
+      return { name, outcome: "off", detail: "none is installed: nothing is limited" };
+    case "forged":
+      return { name, outcome: "bad", detail: "its signature is not the issuer's" };
+    case "expired":
+      return { name, outcome: "bad", detail: `expired: ${standing.license.expiration}` };
+    case "valid": {
+      const { licensee, maxConnections, expiration } = standing.license;
+      return {
+        name,
+        outcome: people === undefined || people < maxConnections ? "good" : "bad",
+        detail: `${licensee}, until ${expiration}; ${people ?? "an unknown number"} of ${maxConnections} connections are in use`,
+      };
+    }
+  }
+}
+
+function shown(ms: number): string {
+  return ms.toFixed(1);
+}

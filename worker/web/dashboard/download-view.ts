@@ -1,0 +1,77 @@
+/**
+ * The downloads: of each version in all, and by day.
+ */
+import type { DownloadsAnswer } from "../../dashboard/answers.ts";
+import { byId, fillTable } from "./elements.ts";
+import { ask } from "./feed.ts";
+import { shownCount } from "./shown.ts";
+
+type Row = DownloadsAnswer["rows"][number];
+
+/** Lines that are shown; the file has all. */
+const MAX_LINES = 500;
+const NONE = "Nothing was downloaded yet.";
+
+export async function showDownloads(): Promise<void> {
+  const total = byId("download-total", HTMLSpanElement);
+  let answer: DownloadsAnswer;
+  try {
+    answer = await ask<DownloadsAnswer>("downloads");
+  } catch {
+    total.textContent = "Downloads cannot be read now.";
+    return;
+  }
+  total.textContent = `${shownCount(answer.total)} in all${shares(answer.rows)}.`;
+  fillTable(
+    byId("download-versions", HTMLTableElement),
+    ["IDE", "Plugin", "Version", "Downloads", "First", "Last"],
+    byVersion(answer.rows).map(({ ide, artifact, version, count, first, last }) => ({
+      key: `${ide} ${artifact} ${version}`,
+      cells: [
+        { text: ide },
+        { text: artifact },
+        { text: version },
+        { text: shownCount(count), isNumber: true },
+        { text: first },
+        { text: last },
+      ],
+    })),
+    NONE,
+  );
+  fillTable(
+    byId("download-days", HTMLTableElement),
+    ["Day", "IDE", "Plugin", "Version", "Downloads"],
+    answer.rows.slice(0, MAX_LINES).map(({ day, ide, artifact, version, count }) => ({
+      key: `${day} ${ide} ${artifact} ${version}`,
+      cells: [
+        { text: day },
+        { text: ide },
+        { text: artifact },
+        { text: version },
+        { text: shownCount(count), isNumber: true },
+      ],
+    })),
+    NONE,
+  );
+}
+
+/** `: 5 vscode, 2 eclipse`. */
+function shares(rows: readonly Row[]): string {
+  const counts = new Map<string, number>();
+  for (const { ide, count } of rows) counts.set(ide, (counts.get(ide) ?? 0) + count);
+  const shown = [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([ide, count]) => `${shownCount(count)} ${ide}`);
+  return shown.length === 0 ? "" : `: ${shown.join(", ")}`;
+}
+
+/** The most downloaded first. `rows`: the newest day first. */
+function byVersion(rows: readonly Row[]) {
+  const versions = new Map<string, Row & { first: string; last: string }>();
+  for (const row of rows) {
+    const key = JSON.stringify([row.ide, row.artifact, row.version]);
+    const { count, last } = versions.get(key) ?? { count: 0, last: row.day };
+    versions.set(key, { ...row, count: count + row.count, first: row.day, last });
+  }
+  return [...versions.values()].sort((a, b) => b.count - a.count).slice(0, MAX_LINES);
+}
