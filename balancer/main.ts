@@ -13,7 +13,14 @@ import { watchLoopLag } from "../shared/loop-lag.ts";
 import { defaultBind } from "../shared/membership/reach.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { measureProcess } from "../shared/process-metrics.ts";
-import { endOnBugs, fail, openPort, reportReady, stopOnRequest } from "../shared/program.ts";
+import {
+  endOnBugs,
+  fail,
+  openPort,
+  reportReady,
+  stopOnRequest,
+  watchEdgeReadiness,
+} from "../shared/program.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { releaseStartGarbage } from "../shared/start-garbage.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
@@ -184,13 +191,14 @@ async function startBalancer(settings: Settings): Promise<void> {
     requestLog.close();
   });
 
+  const edge = watchEdgeReadiness();
   const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   const status = await openPort("CT_STATUS_PORT", statusPort, () =>
     openStatusPort({
       host: statusBind,
       port: statusPort,
-      source: statusOf({ dataPath, members, counters, clock }),
+      source: statusOf({ dataPath, members, counters, clock, edge }),
     }),
   );
   shutdown.add("status", () => status.close());

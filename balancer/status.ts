@@ -19,6 +19,8 @@ export function statusOf(parts: {
   clock: Clock;
   members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
+  /** The one that started this balancer, if one did. */
+  edge: { readonly notReady: readonly string[] };
 }): StatusSource {
   const { listener, directory, tunnels, departure } = parts.dataPath;
   const { members, clock } = parts;
@@ -29,6 +31,7 @@ export function statusOf(parts: {
         notReady: [
           ...(departure.isAnnounced ? ["this balancer leaves"] : []),
           ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
+          ...parts.edge.notReady,
         ],
         // The last view of the workers goes on being used.
         degraded: [

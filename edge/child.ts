@@ -46,9 +46,11 @@ export interface Child {
   restart(): Promise<void>;
   /** Tells it that the process of another worker has ended. */
   tellExit(workerId: string): void;
+  /** Tells it why the edge as a whole wants no traffic; empty: nothing speaks against it. */
+  tellNotReady(reasons: readonly string[]): void;
   /** SIGHUP: it reads its certificates and opens its logs anew. */
   reload(): void;
-  /** Ends it: asks, and kills it after `STOP_MS`. Resolves when it is gone. */
+  /** Ends it: asks, and kills it after `stopMs`. Resolves when it is gone. */
   stop(): Promise<void>;
 }
 
@@ -59,8 +61,6 @@ export class ChildFailedError extends EdgeError {
   readonly retryable = false;
 }
 
-/** Time that a process has to end in order. The edge as a whole has 3 s. */
-const STOP_MS = 2000;
 /** Time that a process has to become ready. */
 const START_MS = 30_000;
 /**
@@ -101,6 +101,8 @@ export function createChild(needs: {
   onReady: () => void;
   /** Called when it has ended by itself, after it was ready. */
   onExit: () => void;
+  /** Time that it has to end in order, in ms. */
+  stopMs: number;
 }): Child {
   const { clock, log, name, role } = needs;
   let running: ChildProcess | undefined;
@@ -203,7 +205,7 @@ export function createChild(needs: {
     if (child === undefined) return;
     const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
     if (child.connected) child.send({ type: "stop" }, () => {});
-    const kill = clock.after(STOP_MS, () => {
+    const kill = clock.after(needs.stopMs, () => {
       log.warn({ child: name }, "a process did not stop in time and is killed");
       child.kill("SIGKILL");
     });
@@ -251,6 +253,9 @@ export function createChild(needs: {
     },
     tellExit(workerId) {
       if (running?.connected) running.send({ type: "exited", workerId }, () => {});
+    },
+    tellNotReady(reasons) {
+      if (running?.connected) running.send({ type: "not-ready", reasons }, () => {});
     },
     reload() {
       // Before it is ready it may not have said yet what it does at SIGHUP, and would end.

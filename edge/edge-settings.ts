@@ -2,6 +2,8 @@
  * What the one-machine start makes of settings, and what is checked about several of them together. Pure.
  */
 import { SettingError, type Settings } from "../shared/config.ts";
+import { isWorkerId } from "../shared/ids.ts";
+import { MAX_WORKERS } from "./control.ts";
 
 /** People who try it on one machine can sign in without further set-up; the summary says so. */
 export const EDGE_DEFAULTS: Partial<Settings> = { loginSimple: true };
@@ -11,9 +13,19 @@ const STATUS_PORT_DISTANCE = 1000;
 
 /** Throws `SettingError`. */
 export function checkEdgeSettings(
-  settings: Pick<Settings, "workerPort" | "workerCount" | "tlsCert" | "tlsKey">,
+  settings: Pick<
+    Settings,
+    "workerPort" | "workerCount" | "tlsCert" | "tlsKey" | "redisUrl" | "secret" | "workerId"
+  >,
+  hostName: string,
 ): void {
   checkPorts(settings);
+  if (settings.redisUrl !== undefined && settings.secret === undefined) {
+    throw new SettingError(
+      "CT_REDIS_URL is set without CT_SECRET; all who share a Redis need the same, for example from `openssl rand -base64 48`",
+    );
+  }
+  workerName(settings, hostName, MAX_WORKERS - 1);
   if ((settings.tlsCert.length === 0) === (settings.tlsKey.length === 0)) return;
   const [set, missing] =
     settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
@@ -28,5 +40,24 @@ export function checkPorts(settings: Pick<Settings, "workerPort" | "workerCount"
   if (lastPort <= 65_535) return;
   throw new SettingError(
     `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
+  );
+}
+
+/**
+ * The id of the worker at `index`. With a store of its own an edge knows all workers; those of a shared one have the name of
+ * the machine in it. Throws `SettingError` when that cannot be an id.
+ */
+export function workerName(
+  { redisUrl, workerId }: Pick<Settings, "redisUrl" | "workerId">,
+  hostName: string,
+  index: number,
+): string {
+  if (redisUrl === undefined) return `worker-${index + 1}`;
+  const id = `${workerId ?? hostName}-${index + 1}`;
+  if (isWorkerId(id)) return id;
+  throw new SettingError(
+    workerId === undefined
+      ? `CT_WORKER_ID is not set, and the host name ${JSON.stringify(hostName)} cannot stand for it; set it to 1 to 61 of A-Z a-z 0-9 . _ -`
+      : `CT_WORKER_ID=${JSON.stringify(workerId)} leaves no room for the number of a worker; use 1 to 61 characters`,
   );
 }

@@ -13,7 +13,7 @@ import { createCounters } from "../shared/metrics.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
 import { removeSocket } from "../shared/store/embedded/data-dir.ts";
-import { startStoreServer } from "../shared/store/embedded/server.ts";
+import { holdDataDir, startStoreServer } from "../shared/store/embedded/server.ts";
 import { VERSION } from "../shared/version.ts";
 import { endRunningEdge } from "./ask-edge.ts";
 import { keepCertificate } from "./certificate.ts";
@@ -29,9 +29,12 @@ import { readStat } from "./process-stat.ts";
 import { waitUntilAnswers } from "./readiness.ts";
 import { keepSecret } from "./secret-file.ts";
 import { summarize } from "./summary.ts";
-import { createSupervisor, type Supervisor } from "./supervisor.ts";
+import { createSupervisor, type Supervisor, stopMsOf } from "./supervisor.ts";
 
-/** Ctrl-C is answered within 3 s; this leaves room for the exit itself. */
+/**
+ * Ctrl-C is answered within 3 s; this leaves room for the exit itself. With a store that others share, the time in which
+ * workers hand their sessions over is added.
+ */
 const STOP_DEADLINE_MS = 2700;
 const DROPPED_LINES_PERIOD_MS = 10_000;
 
@@ -66,7 +69,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       async (why) => {
         stopping = true;
         log.info({ why }, "stopping");
-        await shutdown.run(STOP_DEADLINE_MS);
+        await shutdown.run(stopDeadlineMs(given));
         log.info({}, "stopped");
         await lines.flush();
         process.exit(0);
@@ -82,7 +85,8 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     if (flags["replace"] === true) await endRunningEdge(dataDir, clock);
     // Whoever left it behind is gone, when the store can be opened.
     const before = readEdgeFile(dataDir);
-    const store = await startStoreServer({ dataDir, clock, log, counters });
+    const start = given.redisUrl === undefined ? startStoreServer : holdDataDir;
+    const store = await start({ dataDir, clock, log, counters });
     shutdown.add("store", () => store.close());
     startEdgeMetrics(given);
     const logFile = openLogFile({ settings: given, dataDir, lines });
@@ -99,7 +103,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     shutdown.add("control", () => control.close());
     const supervisor: Supervisor = createSupervisor({
       settings,
-      storeSocket: store.socketPath,
+      storeSocket: given.redisUrl === undefined ? store.socketPath : undefined,
       clock,
       log,
       lines,
@@ -135,6 +139,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
             id: name,
             port: ready?.port ?? 0,
           })),
+          isShared: settings.redisUrl !== undefined,
           loginSimple: settings.loginSimple,
           loginApiKey: settings.loginApiKey !== undefined,
           dataDir,
@@ -232,8 +237,13 @@ function readEdgeSettings(flags: Record<string, unknown>): Settings {
     flags,
     defaults: EDGE_DEFAULTS,
   });
-  checkEdgeSettings(settings);
+  checkEdgeSettings(settings, hostname());
   return settings;
+}
+
+function stopDeadlineMs(settings: Settings): number {
+  const deadlineMs = STOP_DEADLINE_MS;
+  return settings.redisUrl === undefined ? deadlineMs : stopMsOf(settings) + deadlineMs;
 }
 
 /** The settings with what the edge makes itself: absolute folders, secret, certificate. */

@@ -8,6 +8,8 @@ export interface Running {
   readonly selfSigned: string | undefined;
   readonly serverUrl: string | undefined;
   readonly workers: readonly { readonly id: string; readonly port: number }[];
+  /** Others take part by the same store. */
+  readonly isShared: boolean;
   readonly loginSimple: boolean;
   readonly loginApiKey: boolean;
   readonly dataDir: string;
@@ -20,7 +22,8 @@ export function summarize(running: Running): string {
   const https = `https://localhost:${running.tlsPort}`;
   // An IDE refuses a certificate that the user has not trusted yet; on this machine HTTP works at once.
   const serverUrl = running.serverUrl ?? (running.selfSigned === undefined ? https : http);
-  const workers = running.workers.map((worker) => `${worker.id} on 127.0.0.1:${worker.port}`);
+  const place = running.isShared ? "port " : "127.0.0.1:";
+  const workers = running.workers.map((worker) => `${worker.id} on ${place}${worker.port}`);
   const rows: [string, string][] = [
     ["HTTP", http],
     ["HTTPS", running.selfSigned ? `${https}  (self-signed: ${running.selfSigned})` : https],
@@ -28,7 +31,12 @@ export function summarize(running: Running): string {
     ["Sign in", signInWays(running)],
     ["Workers", workers.join(", ")],
     ["Data, log", `${running.dataDir}, ${running.logFile}`],
-    ["Stop", "Ctrl-C; sessions go on when it is started again within 20 s"],
+    [
+      "Stop",
+      running.isShared
+        ? "Ctrl-C; sessions go to workers of other machines"
+        : "Ctrl-C; sessions go on when it is started again within 20 s",
+    ],
   ];
   const lines = rows.map(([name, value]) => `  ${name.padEnd(11)}${value}`);
   return `\nCodeTogether edge ${running.version} is ready\n\n${lines.join("\n")}\n\n`;

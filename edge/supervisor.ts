@@ -1,12 +1,14 @@
 /**
  * The processes of one machine's edge: one balancer and the workers, with the environment that each is started with.
  */
+import { hostname } from "node:os";
 import type { Clock } from "../shared/clock.ts";
 import { environmentOf, type Settings } from "../shared/config.ts";
 import { EdgeError } from "../shared/errors.ts";
 import type { LineSink, Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { type Child, type ChildRole, createChild } from "./child.ts";
+import { workerName } from "./edge-settings.ts";
 
 export interface Supervisor {
   readonly balancer: Child;
@@ -36,11 +38,16 @@ export class UnknownProcessError extends EdgeError {
 /** Status ports are this far from the traffic port. */
 const STATUS_PORT_DISTANCE = 1000;
 const BALANCER_STATUS_PORT = 1081;
+/** Time that a process has to end in order. An edge with a store of its own has 3 s as a whole. */
+const STOP_MS = 2000;
+/** How soon the balancer hears that another process is failing, or is not any more. */
+const NOT_READY_PERIOD_MS = 1000;
 
 export function createSupervisor(needs: {
   /** With secret, certificate and data directory filled in. */
   settings: Settings;
-  storeSocket: string;
+  /** Undefined with a store that others share. */
+  storeSocket: string | undefined;
   clock: Clock;
   log: Log;
   lines: LineSink;
@@ -58,7 +65,7 @@ export function createSupervisor(needs: {
       if (role !== "worker") return;
       for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
     };
-    return createChild({ ...needs, role, name, env, onExit });
+    return createChild({ ...needs, role, name, env, onExit, stopMs: stopMsOf(settings) });
   };
   const balancer = build("balancer", "balancer", {
     statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
@@ -69,7 +76,7 @@ export function createSupervisor(needs: {
   let isStopping = false;
 
   function buildWorker(index: number): Child {
-    const id = `worker-${index + 1}`;
+    const id = workerName(settings, hostname(), index);
     return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
   }
 
@@ -104,6 +111,14 @@ export function createSupervisor(needs: {
     for (const other of workers) other.tellExit(last.name);
   }
 
+  /** Again and again, because a balancer that was started anew knows nothing. */
+  const telling = needs.clock.every(NOT_READY_PERIOD_MS, tellNotReady);
+
+  function tellNotReady(): void {
+    const failing = workers.filter(({ state }) => state === "failing");
+    balancer.tellNotReady(failing.map(({ name, lastEnd }) => `${name} keeps failing (${lastEnd})`));
+  }
+
   return {
     balancer,
     get workers() {
@@ -134,9 +149,19 @@ export function createSupervisor(needs: {
     },
     async stop() {
       isStopping = true;
+      telling.cancel();
+      // With a shared store all leave at once: each takes its time, and a container has a limit for all of it.
       await Promise.all([balancer, ...workers].map((child) => child.stop()));
     },
   };
+}
+
+/** Time that a process has to end in order: with a store that others share, it has somebody to leave its clients to. */
+export function stopMsOf(
+  settings: Pick<Settings, "redisUrl" | "drainDelayMs" | "drainTimeoutMs">,
+): number {
+  if (settings.redisUrl === undefined) return STOP_MS;
+  return settings.drainDelayMs + settings.drainTimeoutMs + STOP_MS;
 }
 
 /** Ports of the worker at `index`. When one port of a process is to be any free one, so is the other. */

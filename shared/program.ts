@@ -2,6 +2,7 @@
  * How a program of the edge ends: asked to, because the edge that started it is gone, or with one line for the operator
  * when it cannot start. The edge listens on the IPC channel (edge/child.ts).
  */
+import { z } from "zod";
 import { SettingError } from "./config.ts";
 import { describeError, EdgeError, errorCode } from "./errors.ts";
 import { isWorkerId, type WorkerId } from "./ids.ts";
@@ -55,6 +56,28 @@ export function onPeerExit(listener: (workerId: WorkerId) => void): void {
     }
   });
 }
+
+/**
+ * What the edge that started this process says against traffic for it: another process that keeps failing. Empty while it
+ * says nothing.
+ */
+export function watchEdgeReadiness(): { readonly notReady: readonly string[] } {
+  let notReady: readonly string[] = [];
+  process.on("message", (message) => {
+    const told = notReadySchema.safeParse(message).data;
+    if (told !== undefined) notReady = told.reasons;
+  });
+  return {
+    get notReady() {
+      return notReady;
+    },
+  };
+}
+
+const notReadySchema = z.object({
+  type: z.literal("not-ready"),
+  reasons: z.array(z.string()),
+});
 
 /** Tells the edge, when it started this process, on which ports it can be used. */
 export function reportReady(ports: Readonly<Record<string, number>>): void {

@@ -113,7 +113,7 @@ export const SETTINGS = {
     env: "CT_STATUS_BIND",
     type: "text",
     default: undefined,
-    roles: ["balancer", "worker"],
+    roles: ALL,
     why: "Address that the status port listens on; keep it off public networks (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
   },
 
@@ -134,7 +134,7 @@ export const SETTINGS = {
     min: 0,
     max: MAX_PORT,
     roles: ["edge", "worker"],
-    why: "Loopback port of the first worker, the next ones follow; 0 picks free ones.",
+    why: "Port of the first worker, the next ones follow; 0 picks free ones.",
   },
   dataDir: {
     env: "CT_DATA_DIR",
@@ -160,14 +160,14 @@ export const SETTINGS = {
     pattern: /^(redis|rediss|redis\+sentinel|rediss\+sentinel|unix):\/\/\S+$/,
     allowed:
       "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name or unix:///path",
-    roles: ["balancer", "worker", "command"],
-    why: "Redis that balancers and workers of several machines share; not used where CT_STORE_SOCKET is set.",
+    roles: [...ALL, "command"],
+    why: "Redis that balancers and workers of several machines share; with it several `ct-edge` form one edge; not used where CT_STORE_SOCKET is set.",
   },
   redisCa: {
     env: "CT_REDIS_CA",
     type: "text",
     default: undefined,
-    roles: ["balancer", "worker", "command"],
+    roles: [...ALL, "command"],
     why: "PEM file with the authority of Redis's TLS certificate, when the system does not know it.",
   },
   redisPrefix: {
@@ -176,7 +176,7 @@ export const SETTINGS = {
     default: "{ct}:",
     pattern: /^[A-Za-z0-9_.:-]{0,64}\{[A-Za-z0-9_.-]{1,64}\}[A-Za-z0-9_.:-]{0,64}$/,
     allowed: "a prefix with a part in braces, like {ct}:",
-    roles: ["balancer", "worker", "command"],
+    roles: [...ALL, "command"],
     why: "Begins every key, so that several edges can share one Redis; the part in braces keeps an edge's keys on one node.",
   },
 
@@ -187,8 +187,8 @@ export const SETTINGS = {
     default: undefined,
     pattern: /^[A-Za-z0-9._-]{1,64}$/,
     allowed: "1 to 64 of A-Z a-z 0-9 . _ -",
-    roles: ["worker"],
-    why: "Name of this worker, the same after a restart (default: the host name); it finds its sessions again by it.",
+    roles: ["edge", "worker"],
+    why: "Name of this worker, the same after a restart (default: the host name); it finds its sessions again by it. `ct-edge` with CT_REDIS_URL adds a number for each of its workers.",
   },
   workerUrl: {
     env: "CT_WORKER_URL",
@@ -203,7 +203,7 @@ export const SETTINGS = {
     env: "CT_WORKER_BIND",
     type: "text",
     default: undefined,
-    roles: ["worker"],
+    roles: ["edge", "worker"],
     why: "Address that the worker listens on; only balancers may reach it (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
   },
   workers: {
@@ -221,7 +221,7 @@ export const SETTINGS = {
     default: [],
     pattern: /^[0-9A-Fa-f:.]+(\/\d{1,3})?$|^\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/,
     allowed: "addresses or ranges like 10.0.0.0/8, names like worker-1.example.com or .workers.svc",
-    roles: ["balancer", "worker"],
+    roles: ALL,
     why: "Where workers may be, the same in every process: records with other addresses are ignored (default: private networks, and loopback when the store is on this machine).",
   },
 
@@ -234,7 +234,7 @@ export const SETTINGS = {
     pattern: /^.{32,1024}$/s,
     allowed: "at least 32 characters, for example from `openssl rand -base64 48`",
     roles: ALL,
-    why: "Signs tokens and proves balancers to workers; the same in every process. `ct-edge` makes and keeps one.",
+    why: "Signs tokens and proves balancers to workers; the same in every process. `ct-edge` without CT_REDIS_URL makes and keeps one.",
   },
   loginSimple: {
     env: "CT_LOGIN_SIMPLE",

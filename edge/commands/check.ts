@@ -1,6 +1,7 @@
 /**
  * `ct-edge check`: everything that is wrong with the settings, at once, without starting anything.
  */
+import { hostname } from "node:os";
 import { Command, Option } from "commander";
 import {
   collectSettings,
@@ -75,7 +76,7 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
     () => parseWorkerNetworks(settings.workerNetworks),
     () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),
     () => findLicense(settings),
-    ...(role === "edge" ? [() => checkEdgeSettings(settings)] : []),
+    ...(role === "edge" ? [() => checkEdgeSettings(settings, hostname())] : []),
   ];
   return looks.flatMap((look) => {
     try {

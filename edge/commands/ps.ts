@@ -22,7 +22,9 @@ export function psCommand() {
 
 const TITLES = ["", "uid", "command", "script", "forever", "pid", "id", "logfile", "uptime"];
 
-/** The table. A process that does not run has `STOPPED` for its uptime. Pure. */
+/**
+ * The table, and a line for each process that keeps failing. A process that does not run has `STOPPED` for its uptime. Pure.
+ */
 export function showProcesses({ processes }: Pick<EdgeState, "processes">): string {
   if (processes.length === 0) return "info:    No forever processes running\n";
   const rows = [TITLES, ...processes.map(cellsOf)];
@@ -33,7 +35,13 @@ export function showProcesses({ processes }: Pick<EdgeState, "processes">): stri
     const padded = cells.map((cell, column) => cell.padEnd(widths[column] ?? 0));
     return `data:    ${padded.join(" ").trimEnd()}`;
   });
-  return `info:    Forever processes running\n${lines.join("\n")}\n`;
+  const warnings = processes.filter(({ state }) => state === "failing").map(warnOf);
+  return ["info:    Forever processes running", ...lines, ...warnings, ""].join("\n");
+}
+
+function warnOf({ id, lastEnd, restarts }: ListedProcess): string {
+  const how = lastEnd === null ? "" : `, the last time with ${lastEnd}`;
+  return `warn:    ${id} keeps failing: started again ${restarts} times${how}`;
 }
 
 function cellsOf(one: ListedProcess, index: number): string[] {

@@ -5,6 +5,7 @@
 import { renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
+import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { EdgeState } from "../../edge/control.ts";
 import { readEdgeFile } from "../../edge/edge-file.ts";
@@ -226,3 +227,33 @@ test(
     expect((await stateOf(third)).pid).toBe(third.pid);
   },
 );
+
+test("a process that keeps failing is seen in the edge's readiness and in the list, until it is well", async () => {
+  const edge = await edgeForThisTest();
+  const { statusPort } = edge.readFile();
+  const readiness = async () => {
+    const answer = await fetch(`http://127.0.0.1:${statusPort}/health/ready`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  expect(await readiness()).toMatchObject({ status: 200 });
+
+  for (const restarts of [0, 1, 2]) {
+    const pid = await until("worker-2 runs", async () => {
+      const two = (await stateOf(edge)).processes.find(({ id }) => id === "worker-2");
+      return two?.state === "up" && two.restarts === restarts ? (two.pid ?? undefined) : undefined;
+    });
+    process.kill(pid, "SIGKILL");
+  }
+  await until("the edge wants no traffic, and says why", async () => {
+    const { status, text } = await readiness();
+    return status === 503 && text.includes("worker-2 keeps failing (SIGKILL)");
+  });
+  const { stdout } = await run(edge, "ps");
+  expect(stdout).toMatch(
+    /\nwarn: {4}worker-2 keeps failing: started again \d times, the last time with SIGKILL\n$/,
+  );
+
+  expect(await run(edge, "restart", "worker-2")).toMatchObject({ status: 0 });
+  await until("the edge wants traffic again", async () => (await readiness()).status === 200);
+  expect((await run(edge, "ps")).stdout).not.toContain("warn:");
+}, 60_000);

@@ -38,6 +38,19 @@ data:    [1] aaaa /usr/local/bin/node /opt/codetogether/runtime/worker/main.js 7
   );
 });
 
+test("says which process keeps failing, and how it ended", () => {
+  const failing = { ...WORKER, state: "failing", restarts: 4, lastEnd: "status 1" } as const;
+  expect(
+    showProcesses({ processes: [WORKER, failing] })
+      .split("\n")
+      .slice(-3),
+  ).toEqual([
+    expect.stringContaining("data:    [1] rqZd") as string,
+    "warn:    worker-1 keeps failing: started again 4 times, the last time with status 1",
+    "",
+  ]);
+});
+
 test("says that there is none", () => {
   expect(showProcesses({ processes: [] })).toBe("info:    No forever processes running\n");
 });

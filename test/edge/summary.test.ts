@@ -11,6 +11,7 @@ const running: Running = {
     { id: "worker-1", port: 3001 },
     { id: "worker-2", port: 3002 },
   ],
+  isShared: false,
   loginSimple: true,
   loginApiKey: false,
   dataDir: "/data",
@@ -30,6 +31,12 @@ CodeTogether edge 1.2.3 is ready
   Stop       Ctrl-C; sessions go on when it is started again within 20 s
 
 `);
+});
+
+test("one of several with a shared store has workers that others reach, and keeps no sessions", () => {
+  const text = summarize({ ...running, isShared: true });
+  expect(text).toContain("Workers    worker-1 on port 3001, worker-2 on port 3002\n");
+  expect(text).toContain("Ctrl-C; sessions go to workers of other machines\n");
 });
 
 test("with a certificate of one's own, the IDE is given HTTPS", () => {

@@ -124,7 +124,7 @@ test("every setting of a program is a flag with its variable and default in --he
   const options = settingOptions("edge");
   const port = options.find((option) => option.long === "--port");
   expect(port?.description).toBe("Public HTTP port; 0 picks a free one. (CT_PORT, default 1080)");
-  expect(options.some((option) => option.long === "--worker-id")).toBe(false);
+  expect(options.some((option) => option.long === "--worker-url")).toBe(false);
 });
 
 test("the README's table of settings is the schema's", () => {

@@ -51,7 +51,16 @@ const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
  * Starts the store of `dataDir` with what its journal remembers. Throws `DataDirError` when the directory cannot be used
  * and `StoreInUseError` when another store uses it.
  */
-export async function startStoreServer(needs: Needs): Promise<StoreServer> {
+export function startStoreServer(needs: Needs): Promise<StoreServer> {
+  return claim(needs, openStore);
+}
+
+/** Claims `dataDir` as a store does, for an edge whose store is elsewhere: one edge at a time uses a data directory. */
+export function holdDataDir(needs: Needs): Promise<StoreServer> {
+  return claim(needs, () => ({ serve: (socket) => void socket.destroy(), close() {} }));
+}
+
+async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer> {
   const dataDir = prepareDataDir(needs.dataDir);
   const clients = new Set<net.Socket>();
   let serve: ((socket: net.Socket) => void) | undefined;
@@ -70,7 +79,7 @@ export async function startStoreServer(needs: Needs): Promise<StoreServer> {
     socketPath = await listenPrivately(server, dataDir);
     server.on("error", (error) => needs.log.error({ err: error }, "the store's socket failed"));
     await claimDataDir(dataDir, socketPath);
-    const part = openStore(needs, dataDir, clients);
+    const part = open(needs, dataDir, clients);
     serve = part.serve;
     return {
       socketPath,
