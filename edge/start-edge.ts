@@ -95,7 +95,9 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     }
     reportDroppedLines();
 
-    logLicense(findLicense(given), log, clock.wallMs());
+    const license = findLicense(given);
+    // Workers of a shared store say it themselves.
+    if (given.redisUrl === undefined) logLicense(license, log, clock.wallMs());
     const settings = await completeSettings(given, { dataDir, logDir: dirname(logFile) });
     if (before !== undefined) removeSocket(before.controlSocket);
     const startedMs = clock.nowMs();

@@ -182,8 +182,8 @@ async function startWorker(settings: Settings): Promise<void> {
     urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
   });
   const license = findLicense(settings);
-  // An edge says it once for all workers that it starts.
-  if (process.channel === undefined) logLicense(license, rootLog(settings), clock.wallMs());
+  // An edge with a store of its own says it once for all its workers.
+  if (settings.storeSocket === undefined) logLicense(license, rootLog(settings), clock.wallMs());
   const people = (): number =>
     view.workers
       .filter((worker) => worker.id !== self.id)
