@@ -117,9 +117,10 @@ const LEAVING_IDLE_MS = 5000;
 
 /**
  * `head`: between requests or within a head · `body`: a request's body comes · `answer`: the request is complete, its
- * answer is not · `lingering`: all is said · `gone`: closed, or given to a tunnel.
+ * answer is not · `flush`: its answer is, but too much of it waits for the client · `lingering`: all is said · `gone`:
+ * closed, or given to a tunnel.
  */
-type State = "head" | "body" | "answer" | "lingering" | "gone";
+type State = "head" | "body" | "answer" | "flush" | "lingering" | "gone";
 
 /** Reads requests from `connection` until it ends or becomes a tunnel; then `onOver` is called, once. */
 export function serveClient(
@@ -174,7 +175,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   // --- events of the connection ---
 
   onData(bytes: Buffer): void {
-    if (this.#state === "answer" || this.#held.length > 0) this.#hold(bytes);
+    if (this.#isAnswering || this.#held.length > 0) this.#hold(bytes);
     else this.#read(bytes);
   }
 
@@ -190,6 +191,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
         this.#connection.destroy();
         break;
       case "head":
+      case "flush":
         this.#linger();
         break;
       case "lingering":
@@ -201,7 +203,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   onDrain(): void {
     if (this.#stalled) {
       this.#stalled = false;
-      this.#rearm();
+      if (this.#state === "flush") this.#awaitRequest();
+      else this.#rearm();
     }
     this.#exchange?.onDrain();
   }
@@ -212,6 +215,11 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   // --- reading requests ---
+
+  /** Whether what comes is for later. */
+  get #isAnswering(): boolean {
+    return this.#state === "answer" || this.#state === "flush";
+  }
 
   #read(bytes: Buffer): void {
     this.#reading = true;
@@ -237,6 +245,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
           at = this.#readBody(bytes, at);
           break;
         case "answer":
+        case "flush":
           this.#hold(bytes.subarray(at));
           return;
         case "lingering":
@@ -374,9 +383,18 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       this.#linger();
       return;
     }
-    this.#state = "head";
-    this.#stalled = false;
     this.resumeBody();
+    if (!this.#stalled) {
+      this.#awaitRequest();
+      return;
+    }
+    // Else a client that asks on and on and takes nothing would have us keep all of its answers.
+    this.#state = "flush";
+    this.#waitForFlush();
+  }
+
+  #awaitRequest(): void {
+    this.#state = "head";
     this.#deadline.set(this.#idleMs());
     if (!this.#reading) this.#readHeld();
   }
@@ -513,6 +531,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       case "answer":
         this.#giveUpRequest();
         break;
+      case "flush":
       case "lingering":
         if (this.#connection.pendingBytes < this.#unsentBytes) this.#waitForFlush();
         else this.#connection.destroy();

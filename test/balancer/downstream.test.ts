@@ -129,6 +129,37 @@ test("one that was kept open in good faith may be used for another 5 s", () => {
   expect(connection.state).toBe("ended");
 });
 
+test("a request is left alone until its client has taken the answer before it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 100;
+  client.send(["much"]);
+  client.finish(true);
+  ask();
+  expect(client.requestId).toBe("");
+  clock.advance(29_000);
+  connection.pendingBytes = 50;
+  clock.advance(29_000);
+  expect(connection.state).toBe("open");
+  connection.pendingBytes = 0;
+  connection.handler.onDrain();
+  expect(client.requestId).toBe("id");
+});
+
+test("a client that takes nothing more of an answer, though it asks on, is given up", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 100;
+  client.send(["much"]);
+  client.finish(true);
+  ask();
+  clock.advance(29_000);
+  expect(connection.state).toBe("open");
+  clock.advance(3000);
+  expect(connection.state).toBe("destroyed");
+  expect(ends).toEqual(["over"]);
+});
+
 test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {
   connection.pendingBytes = 100;
   client.send(["the end"]);

@@ -978,6 +978,18 @@ describe("a request with a tag of a worker that was replaced", () => {
   });
 });
 
+/** Waits until `read` has given the same for a while. */
+async function settled(read: () => number): Promise<void> {
+  let value = read();
+  let sinceMs = performance.now();
+  await until(() => {
+    const now = read();
+    if (now !== value) sinceMs = performance.now();
+    value = now;
+    return performance.now() - sinceMs > 300;
+  }, "a standstill");
+}
+
 describe("pipelined requests", () => {
   test("are sent one at a time and answered in order", async () => {
     const { worker, rig } = await single();
@@ -1011,6 +1023,31 @@ describe("pipelined requests", () => {
     const client = await rig.client();
     client.write(GET.repeat(3000));
     await client.has("<2999>");
+  });
+
+  test("are not sent on while the client does not take the answers", async () => {
+    let asked = 0;
+    const body = "x".repeat(60_000);
+    const worker = await closing(
+      startSimpleWorker(() => {
+        asked++;
+        return ok(body);
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.socket.pause();
+    client.write(GET.repeat(1000));
+    // Sockets' buffers hold some MiB.
+    await settled(() => asked);
+    expect(asked).toBeLessThan(500);
+    client.socket.resume();
+    await until(
+      () => client.text.length > 1000 * body.length,
+      "all answers",
+      () => String(client.text.length),
+    );
+    expect(client.text.match(/HTTP\/1\.1 200/g)).toHaveLength(1000);
   });
 });
 
