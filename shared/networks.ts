@@ -37,15 +37,16 @@ const MAX_ANSWERS = 1024;
 function addRange(known: BlockList, entry: string, setting: string): void {
   const slash = entry.indexOf("/");
   const address = slash < 0 ? entry : entry.slice(0, slash);
-  const bits = slash < 0 ? undefined : Number(entry.slice(slash + 1));
   const maxBits = isIPv4(address) ? 32 : 128;
-  if (isIP(address) === 0 || (bits !== undefined && bits > maxBits)) {
+  const length = slash < 0 ? String(maxBits) : entry.slice(slash + 1);
+  // Digits only: `Number` takes nothing at all for 0, and the range would be every address.
+  const bits = /^\d{1,3}$/.test(length) ? Number(length) : Number.POSITIVE_INFINITY;
+  if (isIP(address) === 0 || bits > maxBits) {
     throw new SettingError(
       `${setting}=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
     );
   }
-  if (bits === undefined) known.addAddress(address, family(address));
-  else known.addSubnet(address, bits, family(address));
+  known.addSubnet(address, bits, family(address));
 }
 
 function family(address: string): "ipv4" | "ipv6" {

@@ -29,7 +29,10 @@ describe("a list of networks", () => {
     expect(networks.has(address)).toBe(expected);
   });
 
-  test.each(["10.0.0.0/33", "fd00::/129", "300.1.1.1", "name", ""])("cannot hold %o", (entry) => {
+  test.each([
+    ...["10.0.0.0/33", "fd00::/129", "300.1.1.1", "name", ""],
+    ...["10.0.0.0/", "::/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0.0/8.5", "10.0.0.0/1e1"],
+  ])("cannot hold %o", (entry) => {
     expect(() => parseNetworks("CT_X", [entry])).toThrow(
       `CT_X=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
     );
