@@ -12,6 +12,7 @@ import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog, type Log } from "../shared/log.ts";
 import { createLogStream, createProgramSink } from "../shared/log-stream.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
+import { standFor } from "../shared/membership/leadership.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
@@ -204,9 +205,12 @@ async function startWorker(settings: Settings): Promise<void> {
     log,
   });
   shutdown.add("metrics", () => measurements.close());
+  const leadership = standFor("reaper", { store, clock, log, holder: id });
+  shutdown.add("leadership", () => leadership.close());
   const dashboard = openDashboard({
     settings,
     self,
+    leadership,
     store,
     clusterSeries: () => measurements.clusterSeries(),
     downloads: clients?.downloads,
@@ -344,7 +348,7 @@ async function startWorker(settings: Settings): Promise<void> {
     describe: () => describeView(registry, measurements.statsd),
   });
   shutdown.add("view", () => told.close());
-  const reaper = startReaper({ store, clock, log, self: self.id, registry });
+  const reaper = startReaper({ store, clock, log, self: self.id, registry, leadership });
   shutdown.add("reaper", () => reaper.close());
   await credentials.start();
   // It may have been asked to stop meanwhile.

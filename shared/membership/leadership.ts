@@ -7,9 +7,12 @@ import type { WorkerId } from "../ids.ts";
 import type { Log } from "../log.ts";
 import { type Role, type Store, StoreAwayError } from "../store/store.ts";
 
-/** Another one leads so long after a leader has died. */
+/** A leader that has died leads nobody so much later; another one finds out within `FOLLOW_MS` more. */
 export const LEADERSHIP_MS = 5000;
-const PERIOD_MS = 1500;
+/** A leader asks for more time so often, */
+const RENEW_MS = 1500;
+/** and the others whether they may lead: every process of a cluster asks, so they shall not be a load when nothing happens. */
+const FOLLOW_MS = 4500;
 /** A leader stops a second before its time is over. */
 const MARGIN_MS = 1000;
 
@@ -48,14 +51,17 @@ export function standFor(
     }
   }
 
-  function askOnce(): void {
+  let ticks = 0;
+  function askInTime(): void {
+    const isDue = ticks++ % (FOLLOW_MS / RENEW_MS) === 0 || leadsUntilMs > clock.nowMs();
+    if (!isDue) return;
     asking ??= ask().finally(() => {
       asking = undefined;
     });
   }
 
-  askOnce();
-  const timer = clock.every(PERIOD_MS, askOnce);
+  askInTime();
+  const timer = clock.every(RENEW_MS, askInTime);
 
   return {
     get isLeading() {

@@ -356,8 +356,11 @@ export type ResumeCause =
   | "exited"
   | "refused";
 
-/** What one member at a time does for all: takes over sessions that nobody resumes; sends the cluster's metrics. */
-export type Role = "reaper" | "statsd" | "history";
+/**
+ * What one member at a time does for all: takes over sessions that nobody resumes, and writes the history; sends the
+ * cluster's metrics.
+ */
+export type Role = "reaper" | "statsd";
 
 /** `command`: what an operator asks a member to do (its group is the member's id). */
 export const TICKET_KINDS = ["login", "join", "command"] as const;

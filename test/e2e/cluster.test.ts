@@ -124,3 +124,32 @@ test("a worker is in every ring 1.5 s after it is ready at the latest, and out o
 async function ringOf(balancer: Member): Promise<unknown> {
   return (await balancer.view())["ring"];
 }
+
+// --- nobody does anything ---
+
+test("three workers and two balancers come to rest at three questions to Redis a second each, and whoever leads a little more", {
+  timeout: 90_000,
+}, async () => {
+  const admin = cluster.redis.admin();
+  const look = async () => {
+    const stats = await admin.info("commandstats");
+    const [, calls = "0"] = /cmdstat_evalsha:calls=(\d+)/.exec(stats) ?? [];
+    const [seconds = 0, micros = 0] = await admin.time();
+    return { calls: Number(calls), seconds: Number(seconds) + Number(micros) / 1e6 };
+  };
+  // Sessions of the tests before are closed for a while yet.
+  let before = await look();
+  const perSecond = await until(
+    "ten seconds of rest",
+    async () => {
+      const now = await look();
+      const seconds = now.seconds - before.seconds;
+      if (seconds < 10) return undefined;
+      const found = (now.calls - before.calls) / seconds;
+      before = now;
+      return found <= 5 * 3 + 3 ? found : undefined;
+    },
+    60_000,
+  );
+  expect(perSecond).toBeGreaterThan(5);
+});

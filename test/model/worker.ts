@@ -15,6 +15,7 @@ import {
 } from "../../shared/edge-headers.ts";
 import { type Incarnation, newIncarnation, toSessionKey, type WorkerId } from "../../shared/ids.ts";
 import { type OwnerSeen, PARK_MS } from "../../shared/membership/claim.ts";
+import { standFor } from "../../shared/membership/leadership.ts";
 import { createLease } from "../../shared/membership/lease.ts";
 import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
@@ -158,7 +159,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     await lease.start();
     await view.start();
     await registry.recover();
-    startReaper({ store, clock, log, self: self.id, registry });
+    const leadership = standFor("reaper", { store, clock, log, holder: self.id });
+    startReaper({ store, clock, log, self: self.id, registry, leadership });
   }
 
   async function askOwner(owner: WorkerRecord): Promise<OwnerSeen> {

@@ -6,7 +6,7 @@ import type { Settings } from "../../shared/config.ts";
 import type { WorkerId } from "../../shared/ids.ts";
 import type { FoundLicense } from "../../shared/license-file.ts";
 import type { Log } from "../../shared/log.ts";
-import { standFor } from "../../shared/membership/leadership.ts";
+import type { Leadership } from "../../shared/membership/leadership.ts";
 import type { Series } from "../../shared/metrics.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { checkLicense, checkMembers, checkStore } from "./checks.ts";
@@ -18,12 +18,14 @@ import type { DashboardArea } from "./routes.ts";
 import { createSnapshots, type Snapshot } from "./snapshot.ts";
 
 export interface Dashboard extends DashboardArea {
-  close(): Promise<void>;
+  close(): void;
 }
 
 export function openDashboard(needs: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
   readonly self: { readonly id: WorkerId };
+  /** Who leads writes the history. */
+  readonly leadership: Pick<Leadership, "isLeading">;
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;
   readonly downloads: DashboardArea["downloads"];
@@ -31,14 +33,13 @@ export function openDashboard(needs: {
   readonly clock: Clock;
   readonly log: Log;
 }): Dashboard {
-  const { settings, store, clock, log, self } = needs;
+  const { settings, self, store, leadership, clock, log } = needs;
   const snapshots = createSnapshots({ store, clock, cluster: needs.clusterSeries });
   // With a store of this machine all processes are here, and so are their files.
   const folder = settings.storeSocket === undefined ? undefined : settings.logDir;
   const logs = createLogs({ folder, store });
   const storeHealth = () => store.health;
   const feed = createFeed({ snapshots, logs, storeHealth, clock, log });
-  const leadership = standFor("history", { store, clock, log, holder: self.id });
 
   async function sample(): Promise<Sample> {
     const { tiles } = describeOverview(await snapshots.read(), store.health);
@@ -67,11 +68,10 @@ export function openDashboard(needs: {
       ];
     },
     worker: self.id,
-    async close() {
+    close() {
       history.close();
       feed.close();
       snapshots.close();
-      await leadership.close();
     },
   };
 }

@@ -6,14 +6,13 @@
 import type { Clock } from "../../shared/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
-import { standFor } from "../../shared/membership/leadership.ts";
+import type { Leadership } from "../../shared/membership/leadership.ts";
 import { type MissingOwners, noteMissing, ownersToReap } from "../../shared/membership/reaper.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 
 export interface Reaper {
-  /** Gives the role back. Never rejects. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 const PERIOD_MS = 2000;
@@ -24,14 +23,15 @@ const BATCH = 100;
 const AT_ONCE = 8;
 
 export function startReaper(needs: {
-  readonly store: Pick<Store, "owners" | "members" | "sessionsOf" | "lead" | "resign">;
+  readonly store: Pick<Store, "owners" | "members" | "sessionsOf">;
+  /** Of the role `reaper`. */
+  readonly leadership: Pick<Leadership, "isLeading">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
   readonly registry: Pick<Registry, "claim" | "knows">;
 }): Reaper {
-  const { store, clock, log, registry } = needs;
-  const leadership = standFor("reaper", { ...needs, holder: needs.self });
+  const { store, clock, log, registry, leadership } = needs;
   let missing: MissingOwners = new Map();
   let isLooking = false;
   let isClosed = false;
@@ -79,10 +79,9 @@ export function startReaper(needs: {
   const timer = clock.every(PERIOD_MS, lookOnce);
 
   return {
-    async close() {
+    close() {
       isClosed = true;
       timer.cancel();
-      await leadership.close();
     },
   };
 }

@@ -141,7 +141,7 @@ const reassertionSchema = z.object({
   untilMs: timeSchema,
 });
 
-const roleSchema = z.enum(["reaper", "statsd", "history"]);
+const roleSchema = z.enum(["reaper", "statsd"]);
 
 const ticketSchema = z.object({
   kind: ticketKindSchema,

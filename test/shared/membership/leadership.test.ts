@@ -52,6 +52,22 @@ it("stops a second before its time is over when the store does not answer", asyn
   await leadership.close();
 });
 
+it("asks seldom while another one leads", async () => {
+  const clock = createStepClock();
+  let asked = 0;
+  const { store } = electing(async () => {
+    asked++;
+    return "following";
+  });
+  const leadership = standFor("reaper", { store, clock, log, holder });
+  for (let second = 0; second < 45; second++) {
+    clock.advance(1000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(asked).toBe(11);
+  await leadership.close();
+});
+
 it("follows as soon as it is told that another one leads", async () => {
   const clock = createStepClock();
   let leads = true;

@@ -163,6 +163,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const dashboard = openDashboard({
     settings: { logDir: options.logDir, storeSocket: "embedded" },
     self,
+    leadership: { isLeading: false },
     store,
     clusterSeries: async () => [],
     downloads: clients?.downloads,
@@ -229,7 +230,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     await registry.close();
     await closed;
     await api.close();
-    await dashboard.close();
+    dashboard.close();
     await clients?.close();
   }
 

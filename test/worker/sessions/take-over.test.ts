@@ -1,6 +1,7 @@
 /** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
 import { expect, it, onTestFinished } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/ids.ts";
+import { standFor } from "../../../shared/membership/leadership.ts";
 import type { OwnerReport } from "../../../worker/sessions/owners.ts";
 import { startReaper } from "../../../worker/sessions/reaper.ts";
 import { until } from "../../support/until.ts";
@@ -275,14 +276,14 @@ it("what was closed stays closed when the store has lost everything", async () =
 // --- nobody looks after it ---
 
 function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
-  const reaper = startReaper({
-    store: worker.store,
-    clock,
-    log: silentLog(),
-    self: self as WorkerId,
-    registry: worker.registry,
+  const part = { store: worker.store, clock, log: silentLog() };
+  const leadership = standFor("reaper", { ...part, holder: self as WorkerId });
+  const { registry } = worker;
+  const reaper = startReaper({ ...part, self: self as WorkerId, registry, leadership });
+  onTestFinished(async () => {
+    reaper.close();
+    await leadership.close();
   });
-  onTestFinished(() => reaper.close());
 }
 
 it("sessions of a worker that is gone and to which nobody comes back are closed", async () => {
