@@ -160,8 +160,9 @@ export class Upstream {
     this.#closeIdle();
   }
 
-  /** Calls `action` when it dies. Returns the way to forget that. */
+  /** Calls `action` when it dies; at once, when it is dead by now. Returns the way to forget that. */
   onDead(action: () => void): () => void {
+    if (this.#health.state === "dead") action();
     this.#onDead.add(action);
     return () => this.#onDead.delete(action);
   }

@@ -348,6 +348,18 @@ describe("an open tunnel", () => {
     await expect.poll(() => rig.path.tunnels.size, { timeout: 5000 }).toBe(0);
   });
 
+  test("ends at once when its worker agreed after it was gone from membership", async () => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(upgrade());
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    rig.view.set([]);
+    upstream.write(accepted());
+    expect(await client.head()).toContain("101 Switching");
+    await client.end();
+  });
+
   test("ends when its session lives on under a higher epoch", async () => {
     const { client, rig } = await open(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\n`);
     rig.path.directory.learn(SESSION, "w2" as WorkerId, 2);
