@@ -336,7 +336,10 @@ function listenTls(
     }
     const peer = peerOf(socket);
     tcpByPeer.set(peer, socket);
-    socket.once("close", () => tcpByPeer.delete(peer));
+    socket.once("close", () => {
+      // A client that was reset may be back from the same port before this is told.
+      if (tcpByPeer.get(peer) === socket) tcpByPeer.delete(peer);
+    });
   });
   server.on("tlsClientError", (_error, socket) => {
     options.onHandshakeFailed();

@@ -138,6 +138,17 @@ describe("the HTTPS port", () => {
     await raw.has("fine");
   });
 
+  test("serves a client that was reset and is back from the same port at once", async () => {
+    const rig = await simple({ certificates });
+    const { socket } = await rig.client(rig.path.listener.tlsPort);
+    await expect.poll(() => rig.path.listener.connections).toBe(1);
+    const { localPort } = socket;
+    socket.resetAndDestroy();
+    const { raw } = await tlsClient(rig, { localAddress: "127.0.0.1", localPort });
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
   test("cuts an answer such that the client notices", async () => {
     const worker = await startRawWorker();
     closers.push(() => worker.close());
