@@ -2,6 +2,7 @@
  * Log lines of a process on their way into the store, so that operators see the logs of all machines in one place. It never
  * blocks and never fails its callers; what comes too fast, or while the store is slow or away, is left out and counted.
  */
+import type { Writable } from "node:stream";
 import type { Clock, Timer } from "./clock.ts";
 import type { LineSink } from "./log.ts";
 import type { Counters } from "./metrics.ts";
@@ -106,19 +107,23 @@ export function parseLogText(text: string): { readonly source: string; readonly 
   return { source: text.slice(0, Math.max(0, at)), line: text.slice(at + 1) };
 }
 
+/** Bytes that wait for whoever reads standard output, before lines are dropped there. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
+
 /**
  * Where a program's own log goes: to standard output, and also into the store once there is a stream. Lines that standard
- * output does not take (its disk is full, whoever read it is gone) are lost and counted.
+ * output does not take (its disk is full, whoever reads it is gone or reads no more) are lost and counted.
  */
 export function createProgramSink(
-  output: NodeJS.WriteStream,
+  output: Writable,
   counters: Pick<Counters, "count">,
 ): LineSink & { shareWith(stream: LogStream): void } {
   let shared: LogStream | undefined;
   output.on("error", () => counters.count("log.lines_dropped"));
   return {
     write(line) {
-      output.write(line);
+      if (output.writableLength < MAX_QUEUED_BYTES) output.write(line);
+      else counters.count("log.lines_dropped");
       shared?.write(line);
     },
     shareWith(stream) {

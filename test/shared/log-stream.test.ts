@@ -1,7 +1,13 @@
 /** Log lines on their way into the store: in order, bounded, and counted when they are left out. */
+import { Writable } from "node:stream";
 import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
-import { createLogStream, type LogStream, parseLogText } from "../../shared/log-stream.ts";
+import {
+  createLogStream,
+  createProgramSink,
+  type LogStream,
+  parseLogText,
+} from "../../shared/log-stream.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
@@ -157,4 +163,14 @@ test("a slow store is asked once at a time, however much comes", async () => {
 test("what a stranger put into the store has no source", () => {
   expect(parseLogText("no source")).toEqual({ source: "", line: "no source" });
   expect(parseLogText("b\tline\twith tabs")).toEqual({ source: "b", line: "line\twith tabs" });
+});
+
+test("of a program's lines that nobody reads 8 MiB wait; what comes then is dropped and counted", () => {
+  const output = new Writable({ write() {} });
+  const counted = createCounters();
+  const sink = createProgramSink(output, counted);
+  const line = `${"x".repeat(1023)}\n`;
+  for (let i = 0; i < 10 * 1024; i++) sink.write(line);
+  expect(output.writableLength).toBe(8 * 1024 * 1024);
+  expect(counted.value("log.lines_dropped")).toBe(2 * 1024);
 });
