@@ -1,0 +1,154 @@
+/**
+ * Many teams of a host and a guest at a small price: socket.io's client with made-up contents instead of encrypted ones, so
+ * that one process carries thousands of people and is not what is measured. They say numbered things to each other.
+ */
+import { Agent, request } from "undici";
+import { until } from "../../test/support/until.ts";
+import { RawPeer } from "../../test/worker/sessions/raw-peer.ts";
+
+export interface LightPeer {
+  readonly peer: RawPeer;
+  /** What it said, in order. */
+  readonly spoken: string[];
+  /** When it was in its session, each time, on `performance.now()`. */
+  readonly servedMs: number[];
+  /** When it was cut off, each time. */
+  readonly lostMs: number[];
+}
+
+export interface LightTeam {
+  readonly sessionId: string;
+  readonly host: LightPeer;
+  readonly guest: LightPeer;
+}
+
+export interface LightTeams {
+  readonly teams: readonly LightTeam[];
+  readonly peers: readonly LightPeer[];
+  /** Everybody says something once in `periodMs`, one after the other. */
+  startTalking(periodMs: number): void;
+  stopTalking(): void;
+  /** What went wrong with what was said: missing, heard twice, or in another order. */
+  misheard(): string[];
+  close(): Promise<void>;
+}
+
+/** Teams opened at a time. */
+const AT_ONCE = 4;
+
+/** Opens them at the edge at `url`; each host approves its guest. */
+export async function openLightTeams(url: string, count: number): Promise<LightTeams> {
+  const agent = new Agent();
+  const teams: LightTeam[] = [];
+  let opened = 0;
+  const [hostJwt, guestJwt] = [await signIn("Host"), await signIn("Guest")];
+
+  async function ask<T>(path: string, { jwt, form }: { jwt?: string; form?: unknown }): Promise<T> {
+    const answer = await request(url + path, {
+      method: "POST",
+      dispatcher: agent,
+      headers: {
+        ...(jwt !== undefined && { "x-oct-jwt": jwt }),
+        ...(form !== undefined && { "content-type": "application/json" }),
+      },
+      ...(form !== undefined && { body: JSON.stringify(form) }),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${text}`);
+    return (text.startsWith("{") ? JSON.parse(text) : text) as T;
+  }
+
+  async function signIn(user: string): Promise<string> {
+    const { pollToken } = await ask<{ pollToken: string }>("/api/login/initial", {});
+    await ask("/api/login/simple", { form: { token: pollToken, user } });
+    return (await ask<{ loginToken: string }>(`/api/login/poll/${pollToken}`, {})).loginToken;
+  }
+
+  async function enter(roomToken: string): Promise<LightPeer> {
+    const peer = new RawPeer({ url, roomToken });
+    const light: LightPeer = { peer, spoken: [], servedMs: [], lostMs: [] };
+    peer.socket.on("connect", () => light.servedMs.push(performance.now()));
+    peer.socket.on("disconnect", () => light.lostMs.push(performance.now()));
+    await peer.ready();
+    return light;
+  }
+
+  async function openTeam(): Promise<LightTeam> {
+    const created = await ask<{ roomId: string; roomToken: string }>("/api/session/create", {
+      jwt: hostJwt,
+    });
+    const host = await enter(created.roomToken);
+    host.peer.socket.on("message", () => {
+      const asked = host.peer.received.at(-1);
+      const { method } = (asked?.content ?? {}) as { method?: string };
+      if (asked?.kind === "request" && method === "peer/join") host.peer.decide(asked, true);
+    });
+    const { pollToken } = await ask<{ pollToken: string }>(`/api/session/join/${created.roomId}`, {
+      jwt: guestJwt,
+    });
+    const guest = await enter(await untilAccepted(pollToken));
+    return { sessionId: created.roomId, host, guest };
+  }
+
+  async function untilAccepted(pollToken: string): Promise<string> {
+    for (;;) {
+      // Until then it is told that the host is asked.
+      const answer = await ask<{ roomToken?: string }>(`/api/session/poll/${pollToken}`, {
+        jwt: guestJwt,
+      });
+      if (answer.roomToken !== undefined) return answer.roomToken;
+    }
+  }
+
+  async function openNext(): Promise<void> {
+    while (opened < count) {
+      opened++;
+      teams.push(await openTeam());
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, openNext));
+  await agent.close();
+
+  const peers = teams.flatMap(({ host, guest }) => [host, guest]);
+  let talking: NodeJS.Timeout | undefined;
+  let turn = 0;
+  return {
+    teams,
+    peers,
+    startTalking(periodMs) {
+      talking = setInterval(
+        () => {
+          // As many as are due: a timer fires once in a millisecond at most.
+          for (let i = 0; i < Math.max(1, peers.length / periodMs); i++) {
+            const team = teams[Math.floor(turn / 2) % teams.length];
+            if (team === undefined) return;
+            const [speaker, hearer] =
+              turn % 2 === 0 ? [team.host, team.guest] : [team.guest, team.host];
+            speaker.spoken.push(`#${turn}`);
+            speaker.peer.broadcast(`#${turn}`, [hearer.peer.id]);
+            turn++;
+          }
+        },
+        Math.max(1, periodMs / peers.length),
+      );
+    },
+    stopTalking: () => clearInterval(talking),
+    misheard: () =>
+      teams.flatMap(({ sessionId, host, guest }) =>
+        [
+          [host, guest],
+          [guest, host],
+        ]
+          .filter(
+            ([speaker, hearer]) =>
+              hearer?.peer.contents("broadcast").join() !== speaker?.spoken.join(),
+          )
+          .map(([speaker]) => `${sessionId}: ${speaker === host ? "host" : "guest"} was misheard`),
+      ),
+    async close() {
+      clearInterval(talking);
+      for (const { peer } of peers) peer.close();
+      await until("all are gone", () => peers.every(({ peer }) => !peer.socket.connected));
+    },
+  };
+}
