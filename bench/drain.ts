@@ -2,9 +2,10 @@
  * How long does it take to empty a worker with 1,000 sessions, and does anybody suffer? Real processes, a real Redis, one
  * balancer, three workers, a host and a guest in each session who talk all the while, all on this machine. The limits are
  * those of a rolling upgrade: done within 60 s, no worker's event loop late by more than 100 ms (one sample in a hundred of
- * the worst second), and never more people admitted in a second than a worker may.
+ * the worst second), and never more people admitted in a second than a worker may (CT_MAX_ADMISSIONS_PER_SECOND). Then one of
+ * the others is killed: all of its people come back at once.
  *
- * Size: DRAIN_SESSIONS (1000), DRAIN_TALK_MS (10000: everybody says something once in so long).
+ * Size: DRAIN_SESSIONS (1000), DRAIN_TALK_MS (10000: everybody says something once in so long), DRAIN_ADMISSIONS (200).
  */
 import { fetch } from "undici";
 import { systemClock } from "../shared/clock.ts";
@@ -17,20 +18,28 @@ import { parseRedisUrl } from "../shared/store/redis/target.ts";
 import { quantile } from "../test/support/churn.ts";
 import { type Cluster, type Member, sees, startCluster } from "../test/support/cluster.ts";
 import { until } from "../test/support/until.ts";
-import { openLightTeams } from "./support/light-teams.ts";
+import { type LightTeams, openLightTeams } from "./support/light-teams.ts";
 import { writeResults } from "./support/results.ts";
 import { summarize } from "./support/statistics.ts";
 
 const SESSIONS = Number(process.env["DRAIN_SESSIONS"] ?? 1000);
 const TALK_MS = Number(process.env["DRAIN_TALK_MS"] ?? 10_000);
+/** Of each worker; what it may admit per second. */
+const CAP = Number(process.env["DRAIN_ADMISSIONS"] ?? 200);
 const LOOK_MS = 200;
+/** The gauge of a worker covers 10 s, and starting it is no calm time. */
+const CALM_MS = 12_000;
 const LAG = /^codetogether_process_lag_p99_seconds(?:\{[^}]*\})? ([\d.e-]+)$/m;
 
 export async function run(): Promise<void> {
   const cluster = await startCluster({
     workers: 1,
     balancers: 1,
-    env: { CT_MAX_SESSIONS_PER_USER: "100000", CT_LOG_LEVEL: "warn" },
+    env: {
+      CT_MAX_SESSIONS_PER_USER: "100000",
+      CT_LOG_LEVEL: "warn",
+      CT_MAX_ADMISSIONS_PER_SECOND: String(CAP),
+    },
   });
   try {
     await measure(cluster);
@@ -46,13 +55,85 @@ async function measure(cluster: Cluster): Promise<void> {
   const all = await openLightTeams(balancer.url, SESSIONS);
   say(`${SESSIONS} sessions of two opened in ${seconds(performance.now() - openingMs)}`);
   // Live sessions stay where they are.
-  await cluster.addWorker();
+  const next = await cluster.addWorker();
   await cluster.addWorker();
   await sees(balancer, 3);
   all.startTalking(TALK_MS);
-  const calm = await lagWhile(cluster.workers, aFewSeconds());
-  say(`loop lag p99 of the worst second before: ${calm.map(ms).join(", ")}`);
+  const calm = await lagWhile(cluster.workers, new Promise((go) => setTimeout(go, CALM_MS)));
+  say(`before: loop lag p99 of the worst second ${calm.map(ms).join(", ")}`);
 
+  const drain = await happening(cluster, all, async () => {
+    const beganMs = performance.now();
+    await askToDrain(cluster, old);
+    const isEmpty = async () => (await sessionsOf(old)) === 0;
+    await until("it has no session", isEmpty, 120_000);
+    return performance.now() - beganMs;
+  });
+  say(`drained in ${seconds(drain.tookMs)} (limit 60 s)`);
+  tell(drain);
+  all.stopTalking();
+  const isHeard = () => all.misheard().length === 0;
+  await until("everybody has heard everything", isHeard, 15_000).catch(() => {});
+  const said = all.peers.reduce((sum, { spoken }) => sum + spoken.length, 0);
+  say(`${said} messages, misheard by ${all.misheard().length} of ${all.peers.length} people`);
+
+  const orphans = await sessionsOf(next);
+  cluster.workers.splice(cluster.workers.indexOf(next), 1);
+  all.startTalking(TALK_MS);
+  const storm = await happening(cluster, all, async () => {
+    const beganMs = performance.now();
+    await next.kill();
+    await until("they have noticed", () => all.peers.some(({ peer }) => !peer.socket.connected));
+    return performance.now() - beganMs;
+  });
+  say(`then a worker with ${orphans} of the sessions is killed`);
+  tell(storm);
+  writeResults("drain", [
+    figure(`${SESSIONS} sessions drained from one worker`, "s", [drain.tookMs / 1000]),
+    figure("drain: loop lag p99 of the worst second, by worker", "ms", drain.lagMs),
+    figure("drain: people admitted within the busiest second", "people", [drain.busiest]),
+    figure("drain: pauses", "ms", drain.pausesMs),
+    figure("storm: loop lag p99 of the worst second, by worker", "ms", storm.lagMs),
+    figure("storm: people admitted within the busiest second", "people", [storm.busiest]),
+    figure("storm: pauses", "ms", storm.pausesMs),
+  ]);
+  await all.close();
+}
+
+interface Seen {
+  /** What `act` resolved with. */
+  readonly tookMs: number;
+  /** The worst that was seen at each worker. */
+  readonly lagMs: readonly number[];
+  readonly pausesMs: readonly number[];
+  /** People let into sessions within one second, the most there were. */
+  readonly busiest: number;
+}
+
+/** Does something, waits until everybody is back, and says how they and the workers fared. */
+async function happening(
+  cluster: Cluster,
+  all: LightTeams,
+  act: () => Promise<number>,
+): Promise<Seen> {
+  const sinceMs = performance.now();
+  let tookMs = Number.NaN;
+  const over = act().then((ms) => {
+    tookMs = ms;
+    const isBack = () => all.peers.every(({ peer }) => peer.socket.connected);
+    return until("everybody is back", isBack, 60_000);
+  });
+  const lagMs = await lagWhile(cluster.workers, over);
+  const pausesMs = all.peers.flatMap(({ lostMs, servedMs }) =>
+    lostMs
+      .filter((lost) => lost > sinceMs)
+      .map((lost) => (servedMs.find((served) => served > lost) ?? Number.NaN) - lost),
+  );
+  const admitted = all.peers.flatMap(({ servedMs }) => servedMs.filter((at) => at > sinceMs));
+  return { tookMs, lagMs, pausesMs, busiest: mostWithin(admitted, 1000) };
+}
+
+async function askToDrain(cluster: Cluster, worker: Member): Promise<void> {
   const store = connectRedisStore({
     target: parseRedisUrl(cluster.redisUrl),
     prefix: "{ct}:",
@@ -61,57 +142,24 @@ async function measure(cluster: Cluster): Promise<void> {
     log: createLog({ name: "bench", level: "error", format: "text", sink: process.stderr }),
     counters: createCounters(),
   });
-  const sinceMs = performance.now();
-  const answer = await sendCommand({ store, clock: systemClock }, old.id as WorkerId, {
-    kind: "drain",
-  });
-  if (answer === "no answer" || answer.outcome !== "done") {
-    throw new Error(`the drain did not begin: ${JSON.stringify(answer)}`);
+  try {
+    const command = { kind: "drain" } as const;
+    const answer = await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, command);
+    if (answer === "no answer" || answer.outcome !== "done") {
+      throw new Error(`the drain did not begin: ${JSON.stringify(answer)}`);
+    }
+  } finally {
+    await store.close();
   }
-  let drainedMs = 0;
-  const lag = await lagWhile(
-    cluster.workers,
-    until("it has no session", async () => (await sessionsOf(old)) === 0, 120_000)
-      .then(() => {
-        drainedMs = performance.now() - sinceMs;
-      })
-      .then(() =>
-        until(
-          "everybody is back",
-          () => all.peers.every(({ peer }) => peer.socket.connected),
-          60_000,
-        ),
-      ),
-  );
-  all.stopTalking();
-  await until("everybody has heard everything", () => all.misheard().length === 0, 15_000).catch(
-    () => say(`misheard: ${all.misheard().length}`),
-  );
-  const pauses = all.peers.flatMap(({ lostMs, servedMs }) =>
-    lostMs
-      .filter((lost) => lost > sinceMs)
-      .map((lost) => (servedMs.find((served) => served > lost) ?? Number.NaN) - lost),
-  );
-  const worstRate = mostWithin(
-    all.peers.flatMap(({ servedMs }) => servedMs.filter((served) => served > sinceMs)),
-    1000,
-  );
-  say(`drained in ${seconds(drainedMs)} (limit 60 s)`);
-  say(`loop lag p99 of the worst second, by worker: ${lag.map(ms).join(", ")} (limit 100 ms)`);
-  say(`most people admitted within a second, all workers together: ${worstRate}`);
+}
+
+function tell({ lagMs, pausesMs, busiest }: Seen): void {
+  const [p50, p99] = [quantile(pausesMs, 0.5), quantile(pausesMs, 0.99)];
+  say(`  loop lag p99 of the worst second, by worker: ${lagMs.map(ms).join(", ")} (limit 100 ms)`);
+  say(`  ${busiest} people admitted within the busiest second, by all workers (limit ${CAP} each)`);
   say(
-    `${pauses.length} pauses: p50 ${ms(quantile(pauses, 0.5))}, p99 ${ms(quantile(pauses, 0.99))}, worst ${ms(Math.max(...pauses))}`,
+    `  ${pausesMs.length} pauses: p50 ${ms(p50)}, p99 ${ms(p99)}, worst ${ms(Math.max(...pausesMs))}`,
   );
-  const said = all.peers.reduce((sum, { spoken }) => sum + spoken.length, 0);
-  say(`${said} messages, misheard by ${all.misheard().length} of ${all.peers.length}`);
-  writeResults("drain", [
-    figure(`${SESSIONS} sessions drained from one worker`, "s", [drainedMs / 1000]),
-    figure("loop lag p99 of the worst second, by worker", "ms", lag),
-    figure("people admitted within the busiest second", "people", [worstRate]),
-    figure("pause p99", "ms", [quantile(pauses, 0.99)]),
-  ]);
-  await store.close();
-  await all.close();
 }
 
 /** The worst that was seen at each worker until `over` resolves. */
@@ -130,7 +178,6 @@ async function lagWhile(workers: readonly Member[], over: Promise<unknown>): Pro
   return worst;
 }
 
-/** The gauge covers the last 10 s. */
 async function lagOf({ statusPort }: Member): Promise<number> {
   const page = await (await fetch(`http://127.0.0.1:${statusPort}/metrics`)).text();
   return Number(LAG.exec(page)?.[1] ?? Number.NaN) * 1000;
@@ -138,10 +185,6 @@ async function lagOf({ statusPort }: Member): Promise<number> {
 
 async function sessionsOf(worker: Member): Promise<number> {
   return ((await worker.view()) as { sessions: unknown[] }).sessions.length;
-}
-
-function aFewSeconds(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 12_000));
 }
 
 function mostWithin(times: readonly number[], windowMs: number): number {

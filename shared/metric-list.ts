@@ -393,6 +393,12 @@ export const METRICS = {
     meaning: "socket connections refused, by reason",
     tag: "reason",
   },
+  "worker.admissions_delayed": {
+    scope: "worker",
+    kind: "counter",
+    unit: "connections",
+    meaning: "people who waited in line to be let into their session, because many came at once",
+  },
   "worker.messages_relayed": {
     scope: "worker",
     kind: "counter",

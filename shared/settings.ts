@@ -364,6 +364,15 @@ export const SETTINGS = {
     roles: ["edge", "worker"],
     why: "Messages that one client may send per second on average; a flood beyond it is slowed down.",
   },
+  maxAdmissionsPerSecond: {
+    env: "CT_MAX_ADMISSIONS_PER_SECOND",
+    type: "number",
+    default: 200,
+    min: 1,
+    max: 1_000_000,
+    roles: ["edge", "worker"],
+    why: "People whom a worker lets into sessions per second; when more come back at once, they wait in line, for 10 s at most.",
+  },
 
   // --- the balancer's limits ---
   trustedProxies: {

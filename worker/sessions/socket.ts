@@ -21,6 +21,7 @@ import { createLine, type Line } from "./line.ts";
 import type { Peer } from "./peer.ts";
 import type { Registry } from "./registry.ts";
 import type { Introduction, Session } from "./session.ts";
+import { createTurnstile, MAX_WAIT_MS } from "./turnstile.ts";
 
 export interface Sockets {
   /**
@@ -45,7 +46,10 @@ export interface SocketsNeeds {
   readonly log: Log;
   readonly clock: Clock;
   readonly fence: Pick<Fence, "look" | "hold">;
-  readonly settings: Pick<Settings, "maxMessageBytes" | "maxMessagesPerSecond">;
+  readonly settings: Pick<
+    Settings,
+    "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"
+  >;
   /** Starts every engine.io id. */
   readonly tag: WorkerTag;
 }
@@ -53,8 +57,8 @@ export interface SocketsNeeds {
 /** As in the reference server; the contract of the clients' heartbeat. */
 const PING_INTERVAL_MS = 25_000;
 const PING_TIMEOUT_MS = 20_000;
-/** After the longest time that a CONNECT is parked. */
-const CONNECT_TIMEOUT_MS = PARK_MS + 5000;
+/** After the longest time that a CONNECT waits in line and is parked. */
+const CONNECT_TIMEOUT_MS = PARK_MS + MAX_WAIT_MS + 5000;
 /** Base path of a client's URL, as a namespace. */
 const ANY_NAMESPACE = /^\/.{1,2048}$/s;
 /** Time for closing handshakes before connections are cut. */
@@ -77,6 +81,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   const verdicts = new WeakMap<Socket, Verdict>();
   const taken = new WeakSet<EngineSocket>();
   const upgraded = new Set<Duplex>();
+  const turnstile = createTurnstile({ clock, perSecond: settings.maxAdmissionsPerSecond });
   let ordinal = 0;
 
   const engine = new EngineServer({
@@ -241,12 +246,21 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     socket.conn.close(true);
   }
 
+  async function inLine(): Promise<void> {
+    const waitMs = turnstile.join();
+    if (waitMs === 0) return;
+    counters.count("worker.admissions_delayed");
+    await sleep(clock, waitMs);
+  }
+
   async function judge(socket: Socket): Promise<Verdict> {
     const token = await identify(socket.request);
     if (token === undefined) return { verdict: "refused", reason: "token" };
     const introduction = introductionOf(socket.request);
     if (introduction === undefined) return { verdict: "refused", reason: "key" };
     const { conn } = socket;
+    await inLine();
+    if (conn.readyState !== "open") return { verdict: "later", reason: "gone" };
     const claim = await registry.claimPatiently(token.sessionId, {
       forMs: PARK_MS,
       isWanted: () => conn.readyState === "open",

@@ -125,7 +125,11 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...parts,
     registry,
     fence: OPEN_FENCE,
-    settings: { maxMessageBytes: 1024 * 1024, maxMessagesPerSecond: 500 },
+    settings: {
+      maxMessageBytes: 1024 * 1024,
+      maxMessagesPerSecond: 500,
+      maxAdmissionsPerSecond: 200,
+    },
   });
   const serverUrl = options.serverUrl === undefined ? undefined : new URL(options.serverUrl);
   const origins = createOrigins({

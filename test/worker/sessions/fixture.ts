@@ -109,6 +109,7 @@ interface Limits {
   maxBufferBytes: number;
   maxMessageBytes: number;
   maxMessagesPerSecond: number;
+  maxAdmissionsPerSecond: number;
 }
 
 const LIMITS: Limits = {
@@ -117,6 +118,7 @@ const LIMITS: Limits = {
   maxBufferBytes: 32 * 1024 * 1024,
   maxMessageBytes: 16 * 1024 * 1024,
   maxMessagesPerSecond: 500,
+  maxAdmissionsPerSecond: 200,
 };
 
 export interface WorkerFixture {
