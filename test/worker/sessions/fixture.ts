@@ -21,6 +21,7 @@ import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
 import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import { createLuggage, type Luggage } from "../../../worker/sessions/baggage.ts";
 import type { Fence } from "../../../worker/sessions/fence.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/join-answer.ts";
 import type { Owners } from "../../../worker/sessions/owners.ts";
@@ -128,6 +129,8 @@ export interface WorkerFixture {
   readonly storeFixture: StoreFixture;
   readonly tokens: Tokens;
   readonly registry: Registry;
+  /** What came ahead of sessions that are handed to it. */
+  readonly luggage: Luggage;
   readonly sockets: Sockets;
   readonly tag: WorkerTag;
   readonly counters: Counters;
@@ -168,6 +171,7 @@ export async function startWorker(
     look: () => ((options.fence?.() ?? true) ? "open" : "shut"),
     hold() {},
   };
+  const luggage = createLuggage({ clock });
   const registry = createRegistry({
     store,
     clock,
@@ -179,7 +183,7 @@ export async function startWorker(
     self,
     ring: options.ring ?? (() => ring),
     fence,
-    luggage: { take: () => undefined },
+    luggage,
     owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);
@@ -221,6 +225,7 @@ export async function startWorker(
     storeFixture,
     tokens,
     registry,
+    luggage,
     sockets,
     tag,
     counters,

@@ -1,0 +1,224 @@
+/**
+ * What becomes of what people say around a hand-over, byte for byte on the wire: unmodified clients decrypt side by side,
+ * so they cannot tell the order.
+ */
+import { decode, encode } from "@msgpack/msgpack";
+import { Agent, request } from "undici";
+import { expect, onTestFinished, test } from "vitest";
+import type { PeerId, SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { Parcel } from "../../../worker/sessions/outgoing.ts";
+import type { Baggage } from "../../../worker/sessions/session.ts";
+import { openLine } from "../../support/cut.ts";
+import { until } from "../../support/until.ts";
+import { HOST_USER, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
+import { type RawPeer, rawPublicKey, sealed, type WireMessage } from "./raw-peer.ts";
+
+interface Pair {
+  readonly old: WorkerFixture;
+  readonly heir: WorkerFixture;
+  /** Where clients connect: to the old worker until `lead` is called. */
+  readonly url: string;
+  /** New connections go to the heir. */
+  lead(): void;
+}
+
+async function startPair(): Promise<Pair> {
+  const store = await startStore();
+  const old = await startWorker({ store, id: "old" });
+  const heir = await startWorker({ store, id: "heir" });
+  let port = old.port;
+  const line = await openLine(() => [port]);
+  onTestFinished(() => line.close());
+  return {
+    old,
+    heir,
+    url: `http://127.0.0.1:${line.port}`,
+    lead() {
+      port = heir.port;
+    },
+  };
+}
+
+/** A session at the old worker whose people connect through the line, and come back through it. */
+async function openSession({ old, url }: Pair) {
+  const created = await old.registry.create(HOST_USER);
+  if (created.outcome !== "created") throw new Error(created.outcome);
+  const { sessionId, roomToken } = created;
+  const host = await old.peer(roomToken, { url }).ready();
+  return { sessionId, host, guestToken: await old.invite(sessionId, host) };
+}
+
+/** Hands it to the heir; `look` sees what goes with it, before it is released. */
+async function handOver(
+  { old, heir, lead }: Pair,
+  sessionId: SessionId,
+  look: (baggage: Baggage) => void = () => {},
+): Promise<string | undefined> {
+  const outcome = await old.registry
+    .live(sessionId)
+    ?.handOver("heir" as WorkerId, async (baggage) => {
+      look(baggage);
+      heir.luggage.put(sessionId, baggage);
+    });
+  lead();
+  return outcome;
+}
+
+/** What waits in it for a peer, as texts. */
+function textsFor(baggage: Baggage, id: string): string[] {
+  const waiting = baggage.waiting.find((peer) => peer.id === (id as PeerId));
+  return (waiting?.parcels ?? []).flatMap(textOf);
+}
+
+function textOf({ head, content }: Parcel): string[] {
+  const bytes = content === undefined ? head : Buffer.concat([head, content]);
+  const message = decode(bytes) as WireMessage;
+  return message.content instanceof Uint8Array ? [Buffer.from(message.content).toString()] : [];
+}
+
+function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from }, (_, index) => `${from + index}`);
+}
+
+function isUpgraded(peer: RawPeer): boolean {
+  return peer.socket.io.engine.transport.name === "websocket";
+}
+
+test("what clients sent before they heard of it goes with the session, and is heard in order, once", async () => {
+  const pair = await startPair();
+  const { sessionId, host, guestToken } = await openSession(pair);
+  const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
+  await until("both have WebSockets", () => isUpgraded(host) && isUpgraded(guest));
+  for (const text of numbers(0, 20)) guest.broadcast(text, [host.id]);
+
+  let heardBefore: string[] = [];
+  let underWay: string[] = [];
+  const handed = handOver(pair, sessionId, (baggage) => {
+    heardBefore = host.contents("broadcast");
+    underWay = textsFor(baggage, host.id);
+  });
+  // The good-bye is on its way; the guest does not know it yet.
+  for (const text of numbers(20, 60)) guest.broadcast(text, [host.id]);
+  expect(await handed).toBe("handed");
+  expect(underWay.length).toBeGreaterThan(0);
+  // Everything was relayed before the session was released: it had arrived, or went with the session.
+  expect([...heardBefore, ...underWay]).toEqual(numbers(0, 60));
+
+  for (const text of numbers(60, 80)) guest.broadcast(text, [host.id]);
+  await until("the host is back", () => host.connects === 2);
+  await until("it has heard the last", () => host.contents("broadcast").includes("79"));
+  expect(host.contents("broadcast")).toEqual(numbers(0, 80));
+  expect(pair.heir.registry.live(sessionId)).toBeDefined();
+  expect(host.plain("room/left")).toEqual([]);
+});
+
+test("what a polling client posts while it is said good-bye to goes with the session", async () => {
+  const pair = await startPair();
+  const { sessionId, host, guestToken } = await openSession(pair);
+  await until("the host has a WebSocket", () => isUpgraded(host));
+  const guest = await startPolling(pair.old.url, guestToken);
+  await guest.post([texting("first", host.id)]);
+  await until("the host hears it", () => host.contents("broadcast").includes("first"));
+
+  let underWay: string[] = [];
+  const handed = handOver(pair, sessionId, (baggage) => {
+    underWay = textsFor(baggage, host.id);
+  });
+  // No poll waits, so the good-bye has to.
+  await guest.post([texting("second", host.id), texting("third", host.id)]);
+  expect(await guest.poll()).toContain("1");
+  expect(await handed).toBe("handed");
+  expect(underWay).toEqual(["second", "third"]);
+  await until("the host has heard all", () => host.contents("broadcast").length === 3);
+  expect(host.contents("broadcast")).toEqual(["first", "second", "third"]);
+});
+
+test("a session whose heir dies in the middle stays where it is, with all that was said", async () => {
+  const pair = await startPair();
+  const { sessionId, host, guestToken } = await openSession(pair);
+  const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
+  await until("both have WebSockets", () => isUpgraded(host) && isUpgraded(guest));
+  const session = pair.old.registry.live(sessionId);
+
+  const handed = session?.handOver("heir" as WorkerId, async () => {
+    throw new Error("the heir does not answer");
+  });
+  for (const text of numbers(0, 20)) guest.broadcast(text, [host.id]);
+  expect(await handed).toBe("kept");
+
+  for (const text of numbers(20, 30)) guest.broadcast(text, [host.id]);
+  await until("all is heard", () => host.contents("broadcast").length === 30);
+  expect(host.contents("broadcast")).toEqual(numbers(0, 30));
+  expect(pair.old.registry.live(sessionId)).toBe(session);
+  expect(pair.heir.registry.live(sessionId)).toBeUndefined();
+  expect(host.plain("room/left")).toEqual([]);
+});
+
+test("a session is handed over by one drain at a time", async () => {
+  const pair = await startPair();
+  const { sessionId } = await openSession(pair);
+  const session = pair.old.registry.live(sessionId);
+  const first = handOver(pair, sessionId);
+  expect(await session?.handOver("heir" as WorkerId, async () => {})).toBe("kept");
+  expect(await first).toBe("handed");
+  expect(await session?.handOver("heir" as WorkerId, async () => {})).toBe("gone");
+});
+
+// --- engine.io's polling by hand ---
+
+interface Polling {
+  /** Waits for what the worker has to say. */
+  poll(): Promise<string[]>;
+  /** Sends events, as socket.io does: an announcement and its binary part. */
+  post(events: readonly Buffer[]): Promise<void>;
+}
+
+async function startPolling(url: string, roomToken: string): Promise<Polling> {
+  const agent = new Agent();
+  onTestFinished(() => agent.close());
+  const headers = {
+    "x-oct-jwt": roomToken,
+    "x-oct-public-key": rawPublicKey(),
+    "x-oct-client": "polling@1.0.0",
+    "x-oct-compression": "gzip",
+  };
+  let target = `${url}/socket.io/?EIO=4&transport=polling`;
+
+  async function ask(method: "GET" | "POST", packets: readonly string[] = []): Promise<string[]> {
+    const answer = await request(target, {
+      method,
+      dispatcher: agent,
+      headers: { ...headers, "content-type": "text/plain;charset=UTF-8" },
+      ...(method === "POST" && { body: packets.join(SEPARATOR) }),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 200) throw new Error(`${answer.statusCode} ${text}`);
+    return text.split(SEPARATOR);
+  }
+
+  const [open = ""] = await ask("GET");
+  target += `&sid=${(JSON.parse(open.slice(1)) as { sid: string }).sid}`;
+  await ask("POST", ["40"]);
+  // Its connection is let in, and it is told who it is.
+  while (!(await ask("GET")).some((packet) => packet.startsWith("b")));
+  return {
+    poll: () => ask("GET"),
+    async post(events) {
+      await ask(
+        "POST",
+        events.flatMap((bytes) => [
+          '451-["message",{"_placeholder":true,"num":0}]',
+          `b${bytes.toString("base64")}`,
+        ]),
+      );
+    },
+  };
+}
+
+const SEPARATOR = "\u001e";
+
+function texting(text: string, to: string): Buffer {
+  return Buffer.from(
+    encode({ version: "0.3.1", kind: "broadcast", origin: "", ...sealed(text, [to]) }),
+  );
+}
