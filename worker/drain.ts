@@ -44,6 +44,8 @@ const PER_SECOND = 25;
 const USED_SHARE = 0.6;
 /** When nobody took anything. */
 const RETRY_MS = 500;
+/** A worker that did not take a session is asked for no other one for so long: by then its lease is gone if it is. */
+const DOUBT_MS = 6000;
 
 /** Time between two sessions, in ms: an even pace that is through in time. Pure. */
 export function paceMs(sessions: number, leftMs: number): number {
@@ -51,14 +53,14 @@ export function paceMs(sessions: number, leftMs: number): number {
   return Math.min(1000 / PER_SECOND, (leftMs * USED_SHARE) / sessions);
 }
 
-/** Who takes the session `id`: the first other candidate of the ring that takes new sessions. Pure. */
+/** Who takes the session `id`: the first candidate of the ring that takes new sessions and is not in `avoid`. Pure. */
 export function chooseHeir(
   id: SessionId,
-  self: WorkerId,
+  avoid: ReadonlySet<WorkerId>,
   view: Pick<MembershipView, "ring" | "worker">,
 ): WorkerRecord | undefined {
   for (const candidate of view.ring.candidates(id)) {
-    const record = candidate === self ? undefined : view.worker(candidate);
+    const record = avoid.has(candidate) ? undefined : view.worker(candidate);
     if (record?.state === "up") return record;
   }
   return undefined;
@@ -70,6 +72,8 @@ export function startDrain(needs: DrainNeeds): Drain {
   let isStopped = false;
   /** Tried in this round. */
   let tried = new Set<SessionId>();
+  /** Until when nothing is given to them, because they did not take something. */
+  const doubted = new Map<WorkerId, number>();
 
   const live = (): SessionId[] =>
     [...registry.sessions()].filter((session) => session.isLive).map(({ id }) => id);
@@ -78,18 +82,33 @@ export function startDrain(needs: DrainNeeds): Drain {
     return isStopped || clock.nowMs() >= untilMs;
   }
 
+  function avoided(): ReadonlySet<WorkerId> {
+    for (const [id, until] of doubted) if (until <= clock.nowMs()) doubted.delete(id);
+    return new Set([needs.self, ...doubted.keys()]);
+  }
+
+  /** Each try costs the session's people a reconnection, so one that does not answer is not tried again and again. */
+  async function deliver(heir: WorkerRecord, id: SessionId, baggage: Baggage): Promise<void> {
+    try {
+      await needs.sendBaggage(heir, id, baggage);
+    } catch (error) {
+      doubted.set(heir.id, clock.nowMs() + DOUBT_MS);
+      throw error;
+    }
+  }
+
   async function handOverNext(): Promise<void> {
     while (!isOver()) {
       const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
       if (session === undefined) return;
       tried.add(session.id);
-      const heir = chooseHeir(session.id, needs.self, needs.view);
+      const heir = chooseHeir(session.id, avoided(), needs.view);
       if (heir === undefined) {
         counters.count("worker.sessions_drained", "nobody");
         continue;
       }
       const outcome = await session.handOver(heir.id, (baggage) =>
-        needs.sendBaggage(heir, session.id, baggage),
+        deliver(heir, session.id, baggage),
       );
       counters.count("worker.sessions_drained", outcome);
       if (outcome === "handed") {

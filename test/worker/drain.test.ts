@@ -1,11 +1,17 @@
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
 import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { createCounters } from "../../shared/metrics.ts";
 import { createRing } from "../../shared/ring.ts";
-import { chooseHeir, paceMs } from "../../worker/drain.ts";
+import { createStanding } from "../../worker/commands.ts";
+import { chooseHeir, type Drain, paceMs, startDrain } from "../../worker/drain.ts";
 import { createLuggage, packBaggage, unpackBaggage } from "../../worker/sessions/baggage.ts";
 import type { Parcel } from "../../worker/sessions/outgoing.ts";
+import type { Session } from "../../worker/sessions/session.ts";
 import { createStepClock } from "../support/step-clock.ts";
+import { until } from "../support/until.ts";
 
 const SESSION = "a".repeat(24) as SessionId;
 const ids = ["w1", "w2", "w3", "w4"] as WorkerId[];
@@ -29,21 +35,25 @@ function parcel(text: string, own = false): Parcel {
   return { head, content: undefined, byteLength: head.length, own };
 }
 
+function only(id: string | undefined): ReadonlySet<WorkerId> {
+  return new Set([id as WorkerId]);
+}
+
 describe("who takes a session", () => {
   const [first, second, third] = ring.candidates(SESSION);
   const all = { w1: "up", w2: "up", w3: "up", w4: "up" } as const;
 
   test("its first candidate on the ring that is another worker", () => {
-    expect(chooseHeir(SESSION, first as WorkerId, viewOf(all))?.id).toBe(second);
-    expect(chooseHeir(SESSION, third as WorkerId, viewOf(all))?.id).toBe(first);
+    expect(chooseHeir(SESSION, only(first), viewOf(all))?.id).toBe(second);
+    expect(chooseHeir(SESSION, only(third), viewOf(all))?.id).toBe(first);
   });
 
   test("never one that takes nothing new, or that is gone", () => {
     const { [first as "w1"]: _, ...rest } = all;
     const view = viewOf({ ...rest, [second as string]: "draining" });
-    expect(chooseHeir(SESSION, "w9" as WorkerId, view)?.id).toBe(third);
-    expect(chooseHeir(SESSION, "w1" as WorkerId, viewOf({ w1: "up" }))).toBeUndefined();
-    expect(chooseHeir(SESSION, "w1" as WorkerId, viewOf({ w2: "suspended" }))).toBeUndefined();
+    expect(chooseHeir(SESSION, only("w9"), view)?.id).toBe(third);
+    expect(chooseHeir(SESSION, only("w1"), viewOf({ w1: "up" }))).toBeUndefined();
+    expect(chooseHeir(SESSION, only("w1"), viewOf({ w2: "suspended" }))).toBeUndefined();
   });
 });
 
@@ -58,6 +68,136 @@ describe("how fast sessions leave", () => {
     expect(paceMs(5, 0)).toBe(0);
   });
 });
+
+/** Sessions that go to whoever takes what goes with them, and a drain of all of them. */
+function drainOf(
+  count: number,
+  sendBaggage: (to: WorkerId) => Promise<void>,
+  view = viewOf({ w1: "draining", w2: "up", w3: "up", w4: "up" }),
+) {
+  const tries = new Map<string, WorkerId[]>();
+  const sessions = Array.from({ length: count }, (_, index) => {
+    const id = String(index).padStart(24, "s") as SessionId;
+    const session = {
+      id,
+      isLive: true,
+      async handOver(heir: WorkerId, deliver: (baggage: never) => Promise<void>) {
+        tries.set(id, [...(tries.get(id) ?? []), heir]);
+        try {
+          await deliver({} as never);
+        } catch {
+          return "kept";
+        }
+        session.isLive = false;
+        return "handed";
+      },
+    };
+    return session as unknown as Session;
+  });
+  const drain = () =>
+    startDrain({
+      self: "w1" as WorkerId,
+      registry: { sessions: () => sessions },
+      view,
+      clock: systemClock,
+      log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+      counters: createCounters(),
+      sendBaggage: (to) => sendBaggage(to.id),
+      sendWord: async () => {},
+      delayMs: 0,
+      timeoutMs: 30_000,
+      random: () => 0,
+    });
+  return { drain, sessions, tries };
+}
+
+describe("a drain", () => {
+  test("whose target is dead gives the sessions to the next candidates, and tries it few times", async () => {
+    const { drain, tries } = drainOf(40, async (to) => {
+      if (to === "w2") throw new Error("refused");
+    });
+    const begun = drain();
+    await begun.over;
+    expect(begun.left).toBe(0);
+    const last = [...tries.values()].map((heirs) => heirs.at(-1));
+    expect(new Set(last)).toEqual(new Set(["w3", "w4"]));
+    // Those that were under way when the first failure came.
+    const vain = [...tries.values()].flat().filter((heir) => heir === "w2");
+    expect(vain.length).toBeGreaterThan(0);
+    expect(vain.length).toBeLessThanOrEqual(8);
+  });
+
+  test("that nobody takes anything from keeps the sessions, and goes on when somebody comes", async () => {
+    const states: Parameters<typeof viewOf>[0] = { w1: "draining", w2: "suspended" };
+    const { drain, sessions } = drainOf(3, async () => {}, viewOf(states));
+    const begun = drain();
+    await until("it has tried", () => begun.left === 3);
+    expect(sessions.every(({ isLive }) => isLive)).toBe(true);
+    states["w2"] = "up";
+    await begun.over;
+    expect(begun.left).toBe(0);
+  });
+
+  test("is stopped by resume and by suspend, with what is left", async () => {
+    let handed = 0;
+    const { drain, sessions } = drainOf(200, async () => void handed++);
+    const standing = standingOf(drain, sessions);
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(standing.state).toBe("draining");
+    await until("some are gone", () => handed > 0);
+    expect(await standing.obey({ kind: "resume" })).toMatchObject({ outcome: "done" });
+    expect(standing).toMatchObject({ state: "up", draining: undefined });
+    const before = handed;
+    expect(before).toBeLessThan(200);
+    // A second one goes on where the first was stopped.
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    await until("more are gone", () => handed > before);
+    expect(await standing.obey({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+    expect(standing).toMatchObject({ state: "suspended", draining: undefined });
+  });
+
+  test("that runs already is joined by a second one, which says so", async () => {
+    const { drain, sessions } = drainOf(200, async () => {});
+    let started = 0;
+    const standing = standingOf(() => {
+      started++;
+      return drain();
+    }, sessions);
+    await standing.obey({ kind: "drain" });
+    expect(await standing.obey({ kind: "drain" })).toEqual({
+      outcome: "done",
+      message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+    });
+    expect(started).toBe(1);
+    await standing.obey({ kind: "resume" });
+  });
+
+  test("of the last worker that takes sessions is refused; one without sessions may drain", async () => {
+    const { drain, sessions } = drainOf(2, async () => {});
+    const standing = standingOf(drain, sessions, false);
+    expect(await standing.obey({ kind: "drain" })).toEqual({
+      outcome: "refused",
+      message: "no other worker takes sessions, and 2 are here; start one or resume one first",
+    });
+    expect(standing.state).toBe("up");
+    sessions.length = 0;
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+  });
+});
+
+function standingOf(drain: () => Drain, sessions: readonly Session[], hasHeir = true) {
+  return createStanding({
+    registry: {
+      live: () => undefined,
+      get load() {
+        return { sessions: sessions.length, connections: 0 };
+      },
+    },
+    refresh: async () => {},
+    startDrain: drain,
+    hasHeir: () => hasHeir,
+  });
+}
 
 describe("what goes with a session", () => {
   const baggage = {
