@@ -13,6 +13,7 @@ import type { Store } from "../../shared/store/store.ts";
 import { type Churn, peersOf, quantile, startChurn } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
 import { type Member, sees } from "../support/cluster.ts";
+import { runCommand } from "../support/command.ts";
 import { equalAfter, heardTwice, missing, whatTheyKnow } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
@@ -118,6 +119,39 @@ test("the last worker that takes sessions is not drained, and says why", async (
     expect(await send(member, "resume")).toMatchObject({ outcome: "done" });
   }
 }, 60_000);
+
+test("a drain whose target is killed in the middle loses no session, and a second drain joins it", async () => {
+  const { worker } = await churn.busiest();
+  const { all, cluster } = churn;
+  churn.startTyping();
+  const drain = () =>
+    sendCommand({ store, clock: systemClock }, worker.id as WorkerId, { kind: "drain" });
+  expect(await drain()).toMatchObject({ outcome: "done" });
+  expect(await drain()).toMatchObject({
+    outcome: "done",
+    message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+  });
+  const target = cluster.workers.find((other) => other !== worker) as Member;
+  await target.kill();
+  await until("it has no session", async () => (await churn.teamsOf(worker)).length === 0, 30_000);
+  await until("everybody is back", () => all.clients.every((client) => client.isServed), 25_000);
+  await all.stopTyping();
+  await equalAfter(all.teams, performance.now(), 15_000);
+  expect(heardTwice(all.clients)).toEqual([]);
+  expect(whatTheyKnow(all.clients)).toEqual(known);
+  await churn.replace(target);
+  expect(
+    await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, { kind: "resume" }),
+  ).toMatchObject({ outcome: "done" });
+}, 90_000);
+
+test("a worker that nobody knows is not drained, and the operator is told which there are", async () => {
+  const env = { CT_REDIS_URL: churn.cluster.redisUrl };
+  const { status, stdout, stderr } = await runCommand(["drain", "no-such-worker"], env);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(stderr).toMatch(/^ct-edge: no worker is called no-such-worker; known are .*\n$/);
+  for (const { id } of churn.cluster.workers) expect(stderr).toContain(id);
+});
 
 test("a worker that is killed in the middle of its drain loses no session", async () => {
   const { worker, teams } = await churn.busiest();

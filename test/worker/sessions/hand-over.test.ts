@@ -50,17 +50,18 @@ async function openSession({ old, url }: Pair) {
 
 /** Hands it to the heir; `look` sees what goes with it, before it is released. */
 async function handOver(
-  { old, heir, lead }: Pair,
+  pair: Pair,
   sessionId: SessionId,
   look: (baggage: Baggage) => void = () => {},
 ): Promise<string | undefined> {
+  const { old, heir } = pair;
   const outcome = await old.registry
     .live(sessionId)
     ?.handOver("heir" as WorkerId, async (baggage) => {
       look(baggage);
       heir.luggage.put(sessionId, baggage);
     });
-  lead();
+  pair.lead();
   return outcome;
 }
 
