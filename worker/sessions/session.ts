@@ -110,6 +110,8 @@ export class Session {
   #isStarted = false;
   /** Whether others may have it by now: nothing is relayed before the store has said that they have not. */
   #isFenced = false;
+  /** How often that came about. */
+  #fencings = 0;
   /** Whether the store was never told of it, because it was away when it began. */
   #isUnrecorded = false;
   #confirming: Promise<"held" | "lost"> | undefined;
@@ -247,8 +249,12 @@ export class Session {
       const epoch = await record();
       if (epoch === "lost") return "lost";
       this.#isUnrecorded = false;
-      this.#epoch = epoch;
-      return "done";
+      if (epoch >= this.#epoch) {
+        this.#epoch = epoch;
+        return "done";
+      }
+      // The clock here is ahead of the store's, and balancers have heard the epoch that it gave: theirs must not fall.
+      return (await this.#reassert()) === "held" ? "done" : "lost";
     });
   }
 
@@ -315,6 +321,7 @@ export class Session {
   fence(): void {
     if (!this.isLive) return;
     this.#isFenced = true;
+    this.#fencings++;
     for (const peer of this.#peers.values()) peer.disconnect();
   }
 
@@ -616,6 +623,7 @@ export class Session {
     if (this.#state === "lost") return "lost";
     // Nobody else can know it.
     if (this.#isUnrecorded) return this.#holdOn();
+    const fencings = this.#fencings;
     const untilMs = await this.#tombstoneEnd();
     const outcome = await this.#needs.store.reassertSession(this.#reassertion(untilMs));
     // It may have ended while the store was asked.
@@ -630,7 +638,8 @@ export class Session {
       this.#needs.counters.count("worker.sessions_reasserted");
       this.note("resumed", "reasserted");
     }
-    return this.#holdOn();
+    // It was fenced once more meanwhile: an answer from before says nothing about now.
+    return fencings === this.#fencings ? this.#holdOn() : this.#reassert();
   }
 
   #holdOn(): "held" {

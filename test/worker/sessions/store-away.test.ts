@@ -1,5 +1,6 @@
 /** The store is away: what runs goes on, and the store hears of it later. */
 import { expect, it } from "vitest";
+import { type Clock, systemClock } from "../../../shared/clock.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker } from "./fixture.ts";
 
@@ -64,6 +65,27 @@ it("a new session starts, and is recorded when the store is back", async () => {
   expect(worker.registry.live(sessionId)?.epoch).toBe(record?.epoch);
   const guest = await worker.joinSession(sessionId, host);
   expect(guest.id).not.toBe(host.id);
+});
+
+it("the epoch of a session that began without the store never falls, whatever the worker's clock says", async () => {
+  const clock: Clock = { ...systemClock, wallMs: () => systemClock.wallMs() + 60_000 };
+  const store = await startStore();
+  const worker = await startWorker({ store, clock });
+  await store.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  const { host, sessionId } = await worker.openSession();
+  const told = worker.registry.live(sessionId)?.epoch ?? 0;
+  await store.start();
+  await expect
+    .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id), {
+      timeout: 10_000,
+    })
+    .toEqual([host.id]);
+  await worker.registry.live(sessionId)?.settled();
+  const record = await worker.store.findSession(sessionId);
+  expect(worker.registry.live(sessionId)?.epoch).toBeGreaterThanOrEqual(told);
+  expect(record?.epoch).toBe(worker.registry.live(sessionId)?.epoch);
+  expect(record?.state).toBe("open");
 });
 
 it("a session that was closed meanwhile does not come back with the store", async () => {

@@ -1,5 +1,5 @@
 /** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/ids.ts";
 import { standFor } from "../../../shared/membership/leadership.ts";
 import type { OwnerReport } from "../../../worker/sessions/owners.ts";
@@ -202,6 +202,28 @@ it("a worker whose session was taken over meanwhile lets go of it, and delivers 
   expect(worker.counters.value("worker.sessions_closed", "lost")).toBe(1);
   await until("the host is sent away", () => host.disconnects.length > 0);
   expect(host.disconnects[0]).toBe("transport close");
+});
+
+it("an answer of the store from before the fence shut once more lets nobody in", async () => {
+  const store = await startStore();
+  const worker = await startWorker({ store, id: "worker-1" });
+  const thief = await startWorker({ store, id: "worker-2" });
+  const { sessionId } = await worker.openSession();
+  const session = worker.registry.live(sessionId);
+  worker.registry.fence();
+  const { store: own } = worker;
+  const reassert = own.reassertSession.bind(own);
+  vi.spyOn(own, "reassertSession").mockImplementationOnce(async (told) => {
+    const answer = await reassert(told);
+    // Here this process is stopped, for so long that another one takes the session.
+    worker.registry.fence();
+    const { owner, epoch } = told;
+    await own.releaseSession({ sessionId, owner, epoch }, undefined);
+    expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
+    return answer;
+  });
+  expect(await session?.confirm()).toBe("lost");
+  expect(worker.registry.live(sessionId)).toBeUndefined();
 });
 
 // --- a store that has lost everything ---
