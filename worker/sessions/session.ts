@@ -121,6 +121,8 @@ export class Session {
   #lastActivityMs: number;
   /** Whether it is being handed over: nobody new is let in here. */
   #isLeaving = false;
+  /** To whom the store was asked to give it; it may have done so although it did not answer. */
+  #heir: WorkerId | undefined;
 
   /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
@@ -343,29 +345,25 @@ export class Session {
 
   /**
    * Hands the session over to `heir`: peers are asked to come back, what they still say is relayed, what nobody got any
-   * more is given to `deliver`, and then the session is released. `kept`: it goes on here, because the store or the heir
-   * did not answer. `gone`: it ended or was lost meanwhile.
+   * more is given to `deliver`, and then the session is released. `kept`: it is still here, because the store or the heir
+   * did not answer. When it was the release that got no answer, the heir may have the session: nobody is let in here
+   * before the store has said whose it is. `gone`: it ended or was lost meanwhile.
    */
   async handOver(
     heir: WorkerId,
     deliver: (baggage: Baggage) => Promise<void>,
   ): Promise<"handed" | "kept" | "gone"> {
     if (!this.isHeld || this.#isLeaving) return this.isLive ? "kept" : "gone";
+    // Nobody is sent away for what cannot be written.
+    if (this.#needs.store.health.state !== "up") return "kept";
     this.#isLeaving = true;
     try {
       await this.#partFromPeers();
       await this.#ledger.settled();
-      if (!this.isHeld) return "gone";
+      if (!this.isHeld || this.#ledger.pending > 0) return this.isLive ? "kept" : "gone";
       await deliver(this.#baggage());
-      this.note("released", "drain");
-      const released = await this.#ledger.write((holder) =>
-        this.#needs.store.releaseSession(holder, heir),
-      );
-      if (released === "done") {
-        this.lose();
-        return "handed";
-      }
-      return this.isLive ? "kept" : "gone";
+      if (!this.isHeld) return this.isLive ? "kept" : "gone";
+      return await this.#giveTo(heir);
     } catch (error) {
       this.#needs.log.warn({ session: label(this.id), err: error }, "session was not handed over");
       return this.isLive ? "kept" : "gone";
@@ -373,6 +371,18 @@ export class Session {
       this.#isLeaving = false;
       if (this.isLive) for (const peer of this.#peers.values()) peer.stay();
     }
+  }
+
+  /** Releases it. The store is asked until it answers; what it did without an answer is not undone. */
+  async #giveTo(heir: WorkerId): Promise<"handed" | "kept" | "gone"> {
+    this.note("released", "drain");
+    this.#heir = heir;
+    const told = await this.#ledger.write(async () =>
+      (await this.#reassert()) === "held" ? "done" : "lost",
+    );
+    if (told === "later" && this.isLive) this.fence();
+    if (this.isLive) return "kept";
+    return this.#isLost() && this.#heir === heir ? "handed" : "gone";
   }
 
   /** Asks all peers to come back, and waits until they have gone; a client that does not go in time is cut off. */
@@ -623,6 +633,14 @@ export class Session {
     if (this.#state === "lost") return "lost";
     // Nobody else can know it.
     if (this.#isUnrecorded) return this.#holdOn();
+    if (this.#heir !== undefined && this.isLive) {
+      if ((await this.#needs.store.releaseSession(this.#holder(), this.#heir)) === "done") {
+        this.lose();
+        return "lost";
+      }
+      // The heir has it already, or the store does not know it any more.
+      this.#heir = undefined;
+    }
     const fencings = this.#fencings;
     const untilMs = await this.#tombstoneEnd();
     const outcome = await this.#needs.store.reassertSession(this.#reassertion(untilMs));

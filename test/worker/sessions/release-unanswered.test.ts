@@ -1,0 +1,63 @@
+/** A session is handed over while the store does not answer as it should. */
+import { expect, it, vi } from "vitest";
+import type { WorkerId } from "../../../shared/ids.ts";
+import { StoreAwayError } from "../../../shared/store/store.ts";
+import { until } from "../../support/until.ts";
+import { startStore, startWorker } from "./fixture.ts";
+
+const HEIR = "worker-2" as WorkerId;
+
+it("a session whose release got no answer is not served here until the store has said whose it is", async () => {
+  const store = await startStore();
+  const worker = await startWorker({ store });
+  const heir = await startWorker({ store, id: HEIR });
+  const { host, sessionId } = await worker.openSession();
+  const release = worker.store.releaseSession.bind(worker.store);
+  // Done, but its answer is lost on the way.
+  vi.spyOn(worker.store, "releaseSession").mockImplementationOnce(async (...args) => {
+    await release(...args);
+    throw new StoreAwayError("releaseSession");
+  });
+
+  const session = worker.registry.live(sessionId);
+  expect(await session?.handOver(HEIR, async () => {})).toBe("kept");
+  expect(worker.registry.live(sessionId)).toBeUndefined();
+  expect(await heir.registry.claim(sessionId)).toMatchObject({ outcome: "here" });
+  await until("the first one knows", () => !worker.registry.knows(sessionId));
+  expect(heir.registry.live(sessionId)).toBeDefined();
+  host.close();
+});
+
+it("a release that did not get through is made good when the store answers, before anybody is let in", async () => {
+  const store = await startStore();
+  const worker = await startWorker({ store });
+  await startWorker({ store, id: HEIR });
+  const { sessionId } = await worker.openSession();
+  vi.spyOn(worker.store, "releaseSession").mockRejectedValueOnce(
+    new StoreAwayError("releaseSession"),
+  );
+  const session = worker.registry.live(sessionId);
+  expect(await session?.handOver(HEIR, async () => {})).toBe("kept");
+  expect(await worker.registry.claim(sessionId)).toEqual({
+    outcome: "elsewhere",
+    owner: HEIR,
+    epoch: session?.epoch,
+  });
+});
+
+it("with the store away nobody is asked to go, and nothing is released when it is back", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  await worker.storeFixture.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  const session = worker.registry.live(sessionId);
+  const deliver = vi.fn(async () => {});
+  expect(await session?.handOver(HEIR, deliver)).toBe("kept");
+  expect(deliver).not.toHaveBeenCalled();
+  expect(session?.connections).toBe(1);
+  expect(host.connects).toBe(1);
+  await worker.storeFixture.start();
+  await until("the worker notices", () => worker.store.health.state === "up");
+  await session?.settled();
+  expect((await worker.store.findSession(sessionId))?.state).toBe("open");
+});
