@@ -4,6 +4,7 @@
 import type { LogId, LogLines, LogsAnswer } from "../../dashboard/answers.ts";
 import { byId, element } from "./elements.ts";
 import { ask } from "./feed.ts";
+import { LEVELS, levelOf } from "./log-level.ts";
 
 export interface LogView {
   /** Which log is looked at. */
@@ -15,7 +16,6 @@ export interface LogView {
 
 /** Lines that are kept; older ones go, so that a page that is left open does not grow. */
 const MAX_LINES = 1000;
-const LEVELS = ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
 /** `onChange`: another log is looked at. */
 export function createLogView(onChange: () => void): LogView {
@@ -100,8 +100,4 @@ export function createLogView(onChange: () => void): LogView {
     clear,
     take,
   };
-}
-
-function levelOf(text: string): string {
-  return /\b(DEBUG|INFO|WARN|ERROR|FATAL)\b/.exec(text.slice(0, 200))?.[1] ?? "";
 }
