@@ -124,13 +124,17 @@ describe("on one machine", () => {
     await until("all lines are written", () => counted("access.log")[2] === asked[2]);
     expect(counted("access.log")).toEqual(asked);
 
+    const tail = await openTail(edge.httpUrl, "access", operator);
+    await until("the tail begins", () => tail.lines.length > 0);
     // Many lines of other people, until the file was begun anew twice.
     const long = { "user-agent": "x".repeat(1000) };
     for (let round = 0; rotated().length < 2; round++) {
       if (round > 300) throw new Error(`not rotated: ${readdirSync(folder).join(", ")}`);
       await Promise.all(Array.from({ length: 10 }, () => get(`${edge.httpUrl}/api/meta`, long)));
     }
-    await ask(1);
+    await ask(1, { "user-agent": "the last one" });
+    await until("it is in the tail", () => tail.lines.at(-1)?.includes("the last one"));
+    tail.close();
     // The file alone has what came since; with the older ones it is all.
     await until("the last line is written", () => (counted("access.log")[1] ?? 0) > 0);
     expect(counted("access.log")).toEqual([0, 1, 0]);
