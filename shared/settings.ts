@@ -409,8 +409,8 @@ export const SETTINGS = {
     min: 4096,
     max: 1024 * 1024,
     unit: "bytes",
-    roles: ["edge", "balancer"],
-    why: "Head of a request; a larger one gets 431. Raise it only for clients with very large cookies.",
+    roles: ALL,
+    why: "Head of a request; a larger one gets 431. The same for balancers and workers; raise it only for clients with very large cookies.",
   },
   maxTargetBytes: {
     env: "CT_MAX_TARGET_BYTES",

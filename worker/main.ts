@@ -246,6 +246,7 @@ async function startWorker(settings: Settings): Promise<void> {
     fence,
     handOvers: createHandOvers({ luggage, registry, isOpen: () => standing.state === "up" }),
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    maxHeadBytes: settings.maxHeadBytes,
     clock,
     log,
     counters,

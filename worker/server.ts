@@ -56,12 +56,14 @@ interface Needs {
   readonly log: Log;
   readonly counters: Counters;
   readonly handOvers: HandOvers;
+  /** Of a client. */
+  readonly maxHeadBytes: number;
   /** A client has so long to send a head; default 10 s. */
   readonly headTimeoutMs?: number;
 }
 
-/** Heads of balancers have at most 32 KiB of a client and a few fields of their own. */
-const MAX_HEAD_BYTES = 40 * 1024;
+/** What balancers add to a client's head: a key of up to 8 KiB once more, and a few fields of their own. */
+const ADDED_HEAD_BYTES = 16 * 1024;
 const HEAD_TIMEOUT_MS = 10_000;
 /** A message of 16 MiB on a slow line, when a client polls. */
 const REQUEST_TIMEOUT_MS = 300_000;
@@ -81,7 +83,7 @@ export function createWorkerServer(needs: Needs): WorkerServer {
   const { log, counters } = needs;
   const server = createServer({
     insecureHTTPParser: false,
-    maxHeaderSize: MAX_HEAD_BYTES,
+    maxHeaderSize: needs.maxHeadBytes + ADDED_HEAD_BYTES,
     headersTimeout: needs.headTimeoutMs ?? HEAD_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,

@@ -45,6 +45,7 @@ export interface WorkerOptions {
   readonly maxPeersPerSession?: number;
   readonly pollTimeoutMs?: number;
   readonly headTimeoutMs?: number;
+  readonly maxHeadBytes?: number;
   /** Folder with server.log, access.log and error.log. */
   readonly logDir?: string;
   /** Folder with plugins; without it the area is turned off. */
@@ -206,6 +207,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     origins,
     proofs,
     basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    maxHeadBytes: options.maxHeadBytes ?? 32_768,
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
   });
   const port = await server.listen(0, "127.0.0.1");

@@ -191,6 +191,25 @@ test.each([
   expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
 });
 
+test.each([
+  { maxHeadBytes: 32_768, keyBytes: 8192 },
+  { maxHeadBytes: 262_144, keyBytes: 100 },
+])(
+  "a head of $maxHeadBytes bytes that a balancer took is taken",
+  async ({ maxHeadBytes, keyBytes }) => {
+    const worker = await startWorker({ maxHeadBytes });
+    const answer = await worker.ask("GET", "/api/meta", {
+      headers: {
+        ctstickiness: "k".repeat(keyBytes),
+        // What the balancer adds.
+        "x-ct-key": "k".repeat(keyBytes),
+        cookie: "c".repeat(maxHeadBytes - keyBytes - 150),
+      },
+    });
+    expect(answer.status).toBe(200);
+  },
+);
+
 test("a head that does not end is cut off in time", async () => {
   const worker = await startWorker({ headTimeoutMs: 100 });
   const answer = await sendBytes(worker, "GET /api/meta HTTP/1.1\r\nHost: a\r\n", false);
