@@ -17,7 +17,7 @@ const NOTE_DELAYS = `
   new MutationObserver((changes) => {
     for (const line of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
       if (!line.textContent.includes("an operator commands")) continue;
-      delays.push(Date.now() - Date.parse(line.textContent.split(" ")[0]));
+      delays.push(Date.now() - Date.parse(/\\d{4}-\\d\\d-\\d\\dT\\S+Z/.exec(line.textContent)[0]));
     }
   }).observe(document.querySelector("#log-lines"), { childList: true });
 `;

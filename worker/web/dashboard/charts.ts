@@ -20,6 +20,13 @@ const CHARTS: readonly ChartOf[] = [
 ];
 /** What the whole width stands for, however few samples there are yet. */
 const SPANS_MS = { hour: 3_600_000, day: 86_400_000, month: 30 * 86_400_000 } as const;
+/** How times are written below the charts, in the time zone of whoever looks. */
+const TIME: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit" };
+const LABELS = {
+  hour: new Intl.DateTimeFormat("en-GB", TIME),
+  day: new Intl.DateTimeFormat("en-GB", TIME),
+  month: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" }),
+} as const;
 const HEIGHT_PX = 150;
 const MIN_WIDTH_PX = 240;
 
@@ -53,13 +60,24 @@ export function createCharts(place: HTMLElement): Charts {
         {
           width,
           height: HEIGHT_PX,
+          // The last label is as wide as the chart's edge leaves it.
+          padding: [8, 20, 0, 0],
           legend: { show: false },
           cursor: { y: false },
           scales: {
             x: { range: () => [(nowMs - SPANS_MS[history.range]) / 1000, nowMs / 1000] },
             y: { range: (_plot, _min, max) => [0, Math.max(1, (max ?? 0) * 1.1)] },
           },
-          axes: [axis, { ...axis, size: 44 }],
+          axes: [
+            {
+              ...axis,
+              size: 30,
+              space: 60,
+              values: (_plot, seconds) =>
+                seconds.map((at) => LABELS[history.range].format(at * 1000)),
+            },
+            { ...axis, size: 48 },
+          ],
           series: [
             {},
             { stroke: color("--accent"), fill: color("--fill"), width: 2, points: { show: false } },

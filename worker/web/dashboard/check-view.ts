@@ -115,9 +115,9 @@ function judgeStickiness(
       known === null ? "the store does not say how many workers there are" : "there is one worker";
     return { outcome: "unknown", detail: `${detail}: nothing can be told apart` };
   }
-  const which = workers.map((some) => [...some].join()).join(" and ");
+  const which = [...new Set(workers.flatMap((some) => [...some]))].join(" and ");
   return {
     outcome: "good",
-    detail: `${KEYS} keys, ${QUESTIONS_PER_KEY} requests with each: always the same worker (${which})`,
+    detail: `${KEYS} keys, ${QUESTIONS_PER_KEY} requests with each: those of one key always at the same worker (${which})`,
   };
 }

@@ -24,7 +24,8 @@ export interface Cell {
   /** Said when it is pointed at. */
   readonly title?: string;
   readonly isNumber?: boolean;
-  readonly content?: readonly HTMLElement[];
+  /** Made when it is shown first; `text` says what it is. */
+  readonly content?: () => readonly HTMLElement[];
 }
 
 export interface Row {
@@ -33,59 +34,85 @@ export interface Row {
   readonly cells: readonly Cell[];
 }
 
-/** Makes `table` show `rows`. Touches only what differs, so a thousand rows a second are no work when few change. */
+/** Makes `table` show `rows`. Touches only what differs, so a thousand rows are little work when few change. */
 export function fillTable(
   table: HTMLTableElement,
   columns: readonly string[],
   rows: readonly Row[],
   none: string,
 ): void {
-  if (table.tHead === null) {
-    const head = table.createTHead().insertRow();
-    for (const column of columns) {
-      const cell = element("th", column);
-      cell.setAttribute("scope", "col");
-      head.append(cell);
-    }
-    table.createTBody();
-  }
-  const body = table.tBodies[0];
-  if (body === undefined) return;
+  const body = bodyOf(table, columns);
   const known = new Map([...body.rows].map((row) => [row.dataset["key"] ?? "", row]));
+  const wanted = new Set(rows.map(({ key }) => key));
+  for (const [key, row] of known) if (!wanted.has(key)) row.remove();
+  const [first] = rows;
+  for (const [index, cell] of [...(table.tHead?.rows[0]?.cells ?? [])].entries()) {
+    cell.classList.toggle("number", first?.cells[index]?.isNumber === true);
+  }
   let at: Element | null = body.firstElementChild;
   for (const row of rows) {
-    const existing = known.get(row.key);
-    known.delete(row.key);
-    const shown = existing ?? document.createElement("tr");
+    const shown = known.get(row.key) ?? document.createElement("tr");
     shown.dataset["key"] = row.key;
     fillRow(shown, row.cells);
     if (shown === at) at = at.nextElementSibling;
     else body.insertBefore(shown, at);
   }
-  for (const gone of known.values()) gone.remove();
-  if (rows.length === 0) {
-    const empty = body.insertRow();
-    empty.dataset["key"] = "";
-    const cell = empty.insertCell();
-    cell.colSpan = columns.length;
-    cell.className = "none";
-    cell.textContent = none;
+  if (rows.length > 0) return;
+  const empty = body.insertRow();
+  empty.dataset["key"] = "";
+  const cell = empty.insertCell();
+  cell.colSpan = columns.length;
+  cell.className = "none";
+  cell.textContent = none;
+}
+
+function bodyOf(table: HTMLTableElement, columns: readonly string[]): HTMLTableSectionElement {
+  const existing = table.tBodies[0];
+  if (existing !== undefined) return existing;
+  const head = table.createTHead().insertRow();
+  for (const column of columns) {
+    const cell = element("th", column);
+    cell.setAttribute("scope", "col");
+    head.append(cell);
+  }
+  return table.createTBody();
+}
+
+/** What a row shows, so that it is compared without being read back. */
+const shownCells = new WeakMap<HTMLTableRowElement, readonly Cell[]>();
+
+function fillRow(row: HTMLTableRowElement, cells: readonly Cell[]): void {
+  const before = shownCells.get(row);
+  shownCells.set(row, cells);
+  if (before?.length !== cells.length) {
+    row.replaceChildren(...cells.map(makeCell));
+    return;
+  }
+  for (const [at, cell] of cells.entries()) {
+    const old = before[at];
+    const made = row.cells[at];
+    if (old === undefined || made === undefined || isSame(old, cell)) continue;
+    const text = made.firstChild;
+    if (isPlain(old) && isPlain(cell) && text instanceof Text) text.nodeValue = cell.text;
+    else made.replaceWith(makeCell(cell));
   }
 }
 
-function fillRow(row: HTMLTableRowElement, cells: readonly Cell[]): void {
-  const text = JSON.stringify(cells.map(({ text, badge, title }) => [text, badge, title]));
-  if (row.dataset["shown"] === text) return;
-  row.dataset["shown"] = text;
-  row.replaceChildren(
-    ...cells.map((cell) => {
-      const made = element("td", "", cell.isNumber ? "number" : "");
-      if (cell.content !== undefined) made.append(...cell.content);
-      else if (cell.badge !== undefined)
-        made.append(element("span", cell.text, `badge ${cell.badge}`));
-      else made.textContent = cell.text;
-      if (cell.title) made.title = cell.title;
-      return made;
-    }),
-  );
+/** Of a cell with contents of its own the text says what they are. */
+function isSame(a: Cell, b: Cell): boolean {
+  return a.text === b.text && a.badge === b.badge && a.title === b.title;
+}
+
+function isPlain({ badge, title, content }: Cell): boolean {
+  return badge === undefined && title === undefined && content === undefined;
+}
+
+function makeCell({ text, badge, title, isNumber, content }: Cell): HTMLElement {
+  const made = element("td", "", isNumber ? "number" : "");
+  if (content !== undefined) made.append(...content());
+  else if (badge !== undefined) made.append(element("span", text, `badge ${badge}`));
+  // Also when it is empty, so that there is a text to be changed.
+  else made.append(new Text(text));
+  if (title !== undefined) made.title = title;
+  return made;
 }

@@ -2,9 +2,9 @@
  * The sessions, the history of one, and the way to end it.
  */
 import type { SessionEventsAnswer, SessionLine, SessionsAnswer } from "../../dashboard/answers.ts";
-import { byId, element, fillTable } from "./elements.ts";
+import { byId, element, fillTable, type Row } from "./elements.ts";
 import { ask, command } from "./feed.ts";
-import { shownBytes, shownCount, shownDuration } from "./shown.ts";
+import { shownAge, shownBytes, shownCount } from "./shown.ts";
 
 const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle for", ""];
 const EVENT_COLUMNS = ["When", "What", "Worker", "Epoch", "Why"];
@@ -12,6 +12,7 @@ const EVENT_COLUMNS = ["When", "What", "Worker", "Epoch", "Why"];
 export function createSessionView(): { show: (answer: SessionsAnswer) => void } {
   const table = byId("session-table", HTMLTableElement);
   const count = byId("session-count", HTMLParagraphElement);
+  const said = byId("session-said", HTMLParagraphElement);
   const history = byId("session-events", HTMLDivElement);
 
   function buttons({ id }: SessionLine): HTMLElement[] {
@@ -26,7 +27,7 @@ export function createSessionView(): { show: (answer: SessionsAnswer) => void } 
   async function endSession(id: string): Promise<void> {
     if (!confirm(`End session ${id}… for everybody in it?`)) return;
     const reply = await command(`sessions/${encodeURIComponent(id)}/end`);
-    count.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
+    said.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
   }
 
   async function showHistory(id: string): Promise<void> {
@@ -47,36 +48,42 @@ export function createSessionView(): { show: (answer: SessionsAnswer) => void } 
       })),
       "Nothing is remembered of this session.",
     );
-    history.replaceChildren(element("h3", `History of ${id}…`), shown);
+    const close = element("button", "close");
+    close.setAttribute("type", "button");
+    close.addEventListener("click", () => history.replaceChildren());
+    const scroll = element("div", "", "scroll");
+    scroll.append(shown);
+    history.replaceChildren(element("h3", `History of ${id}…`), scroll, close);
+    // Above the list, which may be long.
+    history.scrollIntoView({ block: "nearest" });
+  }
+
+  function rowOf(session: SessionLine): Row {
+    return {
+      key: session.id,
+      cells: [
+        { text: `${session.id}…` },
+        session.ownerState === "lives"
+          ? { text: session.worker }
+          : { text: `${session.worker}: ${session.ownerState}`, badge: "bad" },
+        { text: String(session.epoch), isNumber: true },
+        { text: people(session, true) },
+        { text: people(session, false) },
+        { text: shownAge(session.ageMs) },
+        { text: shownBytes(session.bytes), isNumber: true },
+        { text: shownAge(session.lastActivityMs) },
+        { text: session.id, content: () => buttons(session) },
+      ],
+    };
   }
 
   return {
     show({ sessions, total }) {
       count.textContent =
         total > sessions.length
-          ? `${shownCount(total)} sessions; the newest ${shownCount(sessions.length)} are shown.`
-          : `${shownCount(total)} sessions.`;
-      fillTable(
-        table,
-        COLUMNS,
-        sessions.map((session) => ({
-          key: session.id,
-          cells: [
-            { text: `${session.id}…` },
-            session.ownerState === "lives"
-              ? { text: session.worker }
-              : { text: `${session.worker}: ${session.ownerState}`, badge: "bad" },
-            { text: String(session.epoch), isNumber: true },
-            { text: people(session, true) },
-            { text: people(session, false) },
-            { text: shownDuration(session.ageMs) },
-            { text: shownBytes(session.bytes), isNumber: true },
-            { text: shownDuration(session.lastActivityMs) },
-            { text: session.id, content: buttons(session) },
-          ],
-        })),
-        "Nobody is in a session now.",
-      );
+          ? `${shownCount(total)} sessions; ${shownCount(sessions.length)} of them are shown.`
+          : `${shownCount(total)} ${total === 1 ? "session" : "sessions"}.`;
+      fillTable(table, COLUMNS, sessions.map(rowOf), "Nobody is in a session now.");
     },
   };
 }

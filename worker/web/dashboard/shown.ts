@@ -44,6 +44,13 @@ export function shownDuration(ms: number | null): string {
     .join(" ");
 }
 
+/** A duration as exact as it matters: `12 s`, `12 min`, `3 h 4 min`. */
+export function shownAge(ms: number | null): string {
+  return ms === null || ms < 60_000 || ms >= 3_600_000
+    ? shownDuration(ms)
+    : `${Math.floor(ms / 60_000)} min`;
+}
+
 /** In the time zone of whoever looks. */
 export function shownTime(atMs: number): string {
   return new Date(atMs).toLocaleTimeString("en-GB");

@@ -83,7 +83,7 @@ export function createWorkerView(): { show: (answer: WorkersAnswer) => void } {
             { text: worker.version },
             { text: shownDuration(worker.uptimeMs) },
             { text: shownCount(worker.restarts), isNumber: true },
-            { text: worker.state, content: buttons(worker) },
+            { text: worker.state, content: () => buttons(worker) },
           ],
         })),
         "No worker is there: nobody can open a session.",

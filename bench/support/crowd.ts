@@ -1,0 +1,222 @@
+/**
+ * An edge that is full, as the store knows it: many workers that say of themselves what real ones do, and sessions with
+ * people in them; and one real worker that tells of it. For what the dashboard costs, and for pictures of it.
+ */
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../../shared/clock.ts";
+import { type WorkerReport, writeReport } from "../../shared/cluster-sums.ts";
+import { newIncarnation, newPeerId, newSessionId, type WorkerId } from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
+import type { MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
+import { deriveKeys } from "../../shared/secret.ts";
+import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
+import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import type { SessionRecord, Store } from "../../shared/store/store.ts";
+import { writeView } from "../../shared/views.ts";
+import { freePort } from "../../test/support/ports.ts";
+import { type Program, start } from "./process.ts";
+
+export const OPERATOR = { username: "ops", password: "only for this" };
+
+export interface Crowd {
+  /** Of the real worker; at SIGUSR2 it collects its garbage. */
+  readonly url: string;
+  readonly worker: Program;
+  readonly store: Store;
+  /** Writes lines into server.log. */
+  writeLines(lines: readonly string[]): void;
+  close(): Promise<void>;
+}
+
+const SECRET = "a secret of this crowd and of nobody else";
+const BALANCERS = 2;
+const CLIENTS = ["vscode", "intellij", "eclipse", "browser"];
+const GUESTS = 2;
+const BEAT_MS = 1000;
+const VIEW_MS = 5000;
+const TTL_MS = 15_000;
+
+export async function startCrowd(size: {
+  readonly workers: number;
+  readonly sessions: number;
+  /** Runs the real worker there. */
+  readonly core?: string;
+}): Promise<Crowd> {
+  const folder = mkdtempSync(join(tmpdir(), "edge-crowd-"));
+  const logDir = join(folder, "logs");
+  mkdirSync(logDir);
+  const log = createLog({ name: "crowd", level: "error", format: "text", sink: process.stderr });
+  const server = await startStoreServer({ dataDir: join(folder, "data"), clock: systemClock, log });
+  const store = connectEmbeddedStore({ socketPath: server.socketPath, clock: systemClock, log });
+  await store.timeMs();
+  const crowd = await fillStore(store, size);
+  const port = await freePort();
+  const worker = await start({
+    command: [
+      process.execPath,
+      "--expose-gc",
+      "--import",
+      "data:text/javascript,process.on('SIGUSR2',()=>{globalThis.gc();globalThis.gc()})",
+      new URL("../../dist/worker/main.js", import.meta.url).pathname,
+    ],
+    core: size.core,
+    port,
+    env: {
+      CT_STORE_SOCKET: server.socketPath,
+      CT_SECRET: SECRET,
+      CT_WORKER_ID: "worker-real",
+      CT_WORKER_PORT: String(port),
+      CT_STATUS_PORT: "0",
+      CT_LOG_DIR: logDir,
+      CT_DASHBOARD_USER: OPERATOR.username,
+      CT_DASHBOARD_PASSWORD: OPERATOR.password,
+    },
+  });
+  return {
+    url: `http://127.0.0.1:${port}`,
+    worker,
+    store,
+    writeLines: (lines) =>
+      appendFileSync(join(logDir, "server.log"), lines.map((line) => `${line}\n`).join("")),
+    async close() {
+      await worker.end();
+      crowd.stop();
+      await store.close();
+      await server.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Workers and their sessions; all of them live and move until `stop`. */
+async function fillStore(
+  store: Store,
+  size: { readonly workers: number; readonly sessions: number },
+): Promise<{ stop(): void }> {
+  const workers = Array.from({ length: size.workers }, (_, i) => workerOf(i, size));
+  const balancers = Array.from({ length: BALANCERS }, (_, i) => balancerOf(i));
+  const members = [...workers, ...balancers];
+  for (const member of members) await store.announce(member);
+  const sessions: SessionRecord[] = [];
+  for (let i = 0; i < size.sessions; i++) {
+    const owner = workers[i % workers.length];
+    if (owner !== undefined) sessions.push(await putSession(store, owner, i));
+  }
+  let round = 0;
+  const tell = (): void => {
+    round++;
+    for (const [i, { id }] of balancers.entries()) {
+      const view = writeView({
+        role: "balancer",
+        uptimeMs: 86_400_000 * (i + 3) + round * VIEW_MS,
+        rssBytes: (80 + i * 3) * 2 ** 20,
+        connections: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) + i,
+        tunnels: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) - i,
+        workers: workers.map((worker) => ({ id: worker.id, health: "up" })),
+        certificates: [{ names: "DNS:edge.example.com", expiresInMs: 61 * 86_400_000 }],
+      });
+      void store.report("view", id, view, TTL_MS);
+    }
+    for (const [i, member] of workers.entries()) {
+      void store.report("census", member.id, writeReport(censusOf(member)), TTL_MS);
+      const own = sessions.filter(({ owner }) => owner === member.id);
+      const view = writeView({
+        role: "worker",
+        uptimeMs: 86_400_000 * (i + 1) + round * VIEW_MS,
+        rssBytes: (90 + ((i * 7 + round) % 60)) * 2 ** 20,
+        restarts: i % 9 === 4 ? 1 : 0,
+        // Some of them are worked in, and one in five is left alone.
+        sessions: own.map(({ id, peers }, at) => ({
+          id,
+          bytes: (at + 1) * 40_000 + (at % 5 === 0 ? 0 : round * 1000),
+          idleMs: at % 5 === 0 ? round * VIEW_MS : (at * 137) % 4000,
+          connected: peers.slice(at % 11 === 3 ? 1 : 0).map((peer) => peer.id),
+        })),
+      });
+      void store.report("view", member.id, view, TTL_MS);
+    }
+  };
+  tell();
+  const beat = setInterval(() => {
+    for (const member of members) void store.renew(member);
+  }, BEAT_MS);
+  const views = setInterval(tell, VIEW_MS);
+  return {
+    stop() {
+      clearInterval(beat);
+      clearInterval(views);
+    },
+  };
+}
+
+function workerOf(
+  i: number,
+  { workers, sessions }: { readonly workers: number; readonly sessions: number },
+): WorkerRecord {
+  const own = Math.ceil((sessions - i) / workers);
+  return {
+    kind: "worker",
+    id: `worker-${String(i + 1).padStart(2, "0")}` as WorkerId,
+    incarnation: newIncarnation(),
+    url: `http://10.0.0.${i + 1}:3001`,
+    statusUrl: `http://10.0.0.${i + 1}:4001`,
+    version: "0.1.0",
+    zone: "",
+    weight: 1,
+    state: i % 17 === 5 ? "suspended" : "up",
+    load: { sessions: own, connections: own * (GUESTS + 1), lagMs: 0.3 + (i % 7) / 10 },
+    ringFingerprint: "",
+    secretFingerprint: deriveKeys(SECRET).fingerprint,
+  };
+}
+
+function balancerOf(i: number): MemberRecord {
+  return {
+    kind: "balancer",
+    id: `balancer-${i + 1}` as WorkerId,
+    incarnation: newIncarnation(),
+    statusUrl: `http://10.0.1.${i + 1}:1081`,
+    version: "0.1.0",
+    ringFingerprint: "",
+    secretFingerprint: deriveKeys(SECRET).fingerprint,
+  };
+}
+
+function censusOf({ incarnation, id, load }: WorkerRecord): WorkerReport {
+  const { sessions, connections, lagMs } = load;
+  const users = Array.from({ length: connections }, (_, i) =>
+    `${id}${i}`.slice(-11).padStart(11, "x"),
+  );
+  return { incarnation, users: new Set(users), sessions, connections, lagMs };
+}
+
+async function putSession(store: Store, owner: MemberRecord, i: number): Promise<SessionRecord> {
+  const sessionId = newSessionId();
+  const created = await store.createSession({
+    sessionId,
+    owner: owner.id,
+    incarnation: owner.incarnation,
+    userId: `user-${i}`,
+    maxPerUser: 10,
+  });
+  if (created.outcome !== "created") throw new Error(`not created: ${created.outcome}`);
+  const holder = { sessionId, owner: owner.id, epoch: created.record.epoch };
+  await store.openSession(holder);
+  for (let seat = 0; seat <= GUESTS; seat++) {
+    await store.putPeer(holder, {
+      id: newPeerId(),
+      host: seat === 0,
+      user: { id: `user-${i}-${seat}`, name: `Person ${i}.${seat}` },
+      publicKey: "",
+      client: CLIENTS[(i + seat) % CLIENTS.length] ?? "",
+      compression: [],
+      tokenId: `token-${i}-${seat}`,
+      settled: true,
+    });
+  }
+  const record = await store.findSession(sessionId);
+  if (record === undefined) throw new Error("the session is not there");
+  return record;
+}
