@@ -9,9 +9,11 @@ import { systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings, unknownSettings } from "../shared/config.ts";
 import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog } from "../shared/log.ts";
+import { createLogStream, createSharedSink } from "../shared/log-stream.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
+import { connectStore } from "../shared/store/connect.ts";
 import { removeSocket } from "../shared/store/embedded/data-dir.ts";
 import { holdDataDir, startStoreServer } from "../shared/store/embedded/server.ts";
 import { VERSION } from "../shared/version.ts";
@@ -53,11 +55,12 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
   }
 
   async function startEdge(given: Settings): Promise<void> {
+    const sink = createSharedSink(lines);
     const log = createLog({
       name: "root",
       level: given.logLevel,
       format: given.logFormat,
-      sink: lines,
+      sink,
     });
     const shutdown = createShutdown({
       clock,
@@ -88,6 +91,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     const start = given.redisUrl === undefined ? startStoreServer : holdDataDir;
     const store = await start({ dataDir, clock, log, counters });
     shutdown.add("store", () => store.close());
+    shareLog(given);
     startEdgeMetrics(given);
     const logFile = openLogFile({ settings: given, dataDir, lines });
     for (const name of unknownSettings(process.env)) {
@@ -205,6 +209,19 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
         logFile,
         processes: all.map((child) => listProcess(child, join(dataDir, "forever"))),
       };
+    }
+
+    /** What is said here of processes is for operators of all machines; the lines of the processes are shared by them. */
+    function shareLog(settings: Settings): void {
+      if (settings.redisUrl === undefined) return;
+      const source = settings.workerId ?? hostname();
+      const store = connectStore({ settings, name: `edge-${source}`, clock, log, counters });
+      const stream = createLogStream({ store, stream: "log-server", source, clock, counters });
+      sink.shareWith(stream);
+      shutdown.add("shared log", async () => {
+        await stream.close();
+        await store.close();
+      });
     }
 
     function startEdgeMetrics(settings: Settings): void {

@@ -107,27 +107,37 @@ export function parseLogText(text: string): { readonly source: string; readonly 
   return { source: text.slice(0, Math.max(0, at)), line: text.slice(at + 1) };
 }
 
-/** Bytes that wait for whoever reads standard output, before lines are dropped there. */
-const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
-
-/**
- * Where a program's own log goes: to standard output, and also into the store once there is a stream. Lines that standard
- * output does not take (its disk is full, whoever reads it is gone or reads no more) are lost and counted.
- */
-export function createProgramSink(
-  output: Writable,
-  counters: Pick<Counters, "count">,
-): LineSink & { shareWith(stream: LogStream): void } {
+/** Where a program's own log goes: to `own`, and also into the store once there is a stream. */
+export function createSharedSink(own: LineSink): SharedSink {
   let shared: LogStream | undefined;
-  output.on("error", () => counters.count("log.lines_dropped"));
   return {
     write(line) {
-      if (output.writableLength < MAX_QUEUED_BYTES) output.write(line);
-      else counters.count("log.lines_dropped");
+      own.write(line);
       shared?.write(line);
     },
     shareWith(stream) {
       shared = stream;
     },
   };
+}
+
+/** Bytes that wait for whoever reads standard output, before lines are dropped there. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
+
+/**
+ * The same for a program whose own place is standard output. Lines that it does not take (its disk is full, whoever reads
+ * it is gone or reads no more) are lost and counted.
+ */
+export function createProgramSink(output: Writable, counters: Pick<Counters, "count">): SharedSink {
+  output.on("error", () => counters.count("log.lines_dropped"));
+  return createSharedSink({
+    write(line) {
+      if (output.writableLength < MAX_QUEUED_BYTES) output.write(line);
+      else counters.count("log.lines_dropped");
+    },
+  });
+}
+
+export interface SharedSink extends LineSink {
+  shareWith(stream: LogStream): void;
 }

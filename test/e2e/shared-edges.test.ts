@@ -128,6 +128,16 @@ test("an edge that is stopped says so, and hands its sessions over to the other 
   await command("resume", "b-1", "stop");
   await allSee(edges, ["up", "up"]);
 
+  const admin = redis.admin();
+  const shared = JSON.stringify(await admin.xrange("{stop}:stream:log-server", "-", "+"));
+  for (const name of ["a", "b"]) {
+    // What the edge says itself, and what its worker does.
+    expect(shared).toMatch(
+      new RegExp(`"${name}\\\\t\\S+ root INFO CodeTogether On-Premises services`),
+    );
+    expect(shared).toMatch(new RegExp(`"${name}-1\\\\t\\S+ ${name}-1 INFO listening`));
+  }
+
   const { statusPort } = a.readFile();
   const stopped = a.stop("SIGTERM");
   await until("it wants no traffic any more, and says why", async () => {
