@@ -15,9 +15,19 @@ export async function obey(
     readonly clock: Clock;
   },
 ): Promise<CommandAnswer> {
-  if (command.kind !== "explain") {
-    return { outcome: "refused", message: "workers do that, not balancers" };
+  switch (command.kind) {
+    case "explain": {
+      const detail = await explainHead(command.head, command.holder, parts);
+      return { outcome: "done", message: "explained", detail };
+    }
+    case "places": {
+      const detail = command.keys.map((key) => parts.members.view.ring.place(key));
+      return { outcome: "done", message: "looked up", detail };
+    }
+    case "suspend":
+    case "resume":
+    case "drain":
+    case "end-session":
+      return { outcome: "refused", message: "workers do that, not balancers" };
   }
-  const detail = await explainHead(command.head, command.holder, parts);
-  return { outcome: "done", message: "explained", detail };
 }

@@ -15,6 +15,7 @@ import { logsCommand } from "./commands/logs.ts";
 import { processCommands } from "./commands/processes.ts";
 import { psCommand } from "./commands/ps.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
+import { simulateCommand } from "./commands/simulate.ts";
 import { topCommand } from "./commands/top.ts";
 import { workerCommand } from "./commands/worker-command.ts";
 import { runEdge } from "./start-edge.ts";
@@ -40,6 +41,7 @@ const program = new Command("ct-edge")
   .addCommand(topCommand())
   .addCommand(eventsCommand())
   .addCommand(explainCommand())
+  .addCommand(simulateCommand())
   .addCommand(clientsCommand())
   .addCommand(psCommand())
   .addCommand(logsCommand())

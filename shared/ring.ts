@@ -29,6 +29,19 @@ export interface Ring {
    * members only, not on their health: callers skip the unhealthy.
    */
   candidates(key: SessionKey): readonly WorkerId[];
+  /** What stands for `key` on every ring of this edge: its keyed hash, which tells nobody the ring's key. */
+  place(key: SessionKey): RingPlace;
+}
+
+/** A key as rings look it up. */
+export type RingPlace = string & { readonly brand: "RingPlace" };
+
+/** A ring without its key: for those who know the places of keys only. */
+export interface Circle {
+  readonly members: readonly WorkerId[];
+  readonly fingerprint: string;
+  first(place: RingPlace): WorkerId | undefined;
+  candidates(place: RingPlace): readonly WorkerId[];
 }
 
 /**
@@ -57,6 +70,29 @@ const POINTS_PER_DIGEST = 8;
  * keys are hashed with it before they are looked up, so that nobody outside can aim keys at one worker.
  */
 export function createRing(members: readonly RingMember[], ringKey: Buffer): Ring {
+  const circle = createCircle(members);
+  const place = (key: SessionKey): RingPlace => sign(ringKey, key) as RingPlace;
+  const remembered = new Map<SessionKey, readonly WorkerId[]>();
+  return {
+    members: circle.members,
+    fingerprint: circle.fingerprint,
+    first: (key) => circle.first(place(key)),
+    candidates(key) {
+      const known = remembered.get(key);
+      if (known !== undefined) return known;
+      const found = circle.candidates(place(key));
+      if (key.length <= MAX_REMEMBERED_CHARS) {
+        if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+        remembered.set(copyOf(key), found);
+      }
+      return found;
+    },
+    place,
+  };
+}
+
+/** The ring of `members` for those who have the places of keys from `Ring.place`. */
+export function createCircle(members: readonly RingMember[]): Circle {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const circle = new ConsistentHash({ range: RANGE });
   const taken = new Set<number>();
@@ -67,23 +103,11 @@ export function createRing(members: readonly RingMember[], ringKey: Buffer): Rin
     fingerprint.update(`${member.id} ${points.length}\n`).update(Uint32Array.from(points));
   }
   const ids = sorted.map((member) => member.id);
-  const remembered = new Map<SessionKey, readonly WorkerId[]>();
   return {
     members: ids,
     fingerprint: fingerprint.digest("hex").slice(0, 16),
-    first(key) {
-      return (circle.get(sign(ringKey, key)) ?? undefined) as WorkerId | undefined;
-    },
-    candidates(key) {
-      const known = remembered.get(key);
-      if (known !== undefined) return known;
-      const found = (circle.get(sign(ringKey, key), ids.length) ?? []) as WorkerId[];
-      if (key.length <= MAX_REMEMBERED_CHARS) {
-        if (remembered.size >= MAX_REMEMBERED) remembered.clear();
-        remembered.set(copyOf(key), found);
-      }
-      return found;
-    },
+    first: (place) => (circle.get(place) ?? undefined) as WorkerId | undefined,
+    candidates: (place) => (circle.get(place, ids.length) ?? []) as WorkerId[],
   };
 }
 

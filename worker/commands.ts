@@ -87,7 +87,8 @@ export function createStanding(needs: {
         case "drain":
           return drainAsAsked();
         case "explain":
-          return { outcome: "refused", message: "balancers explain where requests go" };
+        case "places":
+          return { outcome: "refused", message: "balancers say where requests go" };
         case "end-session": {
           const session = needs.registry.live(command.sessionId);
           if (session === undefined) {

@@ -8,6 +8,7 @@ import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { MembershipView } from "../shared/membership/view.ts";
 import type { Counters } from "../shared/metrics.ts";
+import type { Ring } from "../shared/ring.ts";
 import type { Registry } from "./sessions/registry.ts";
 import type { Baggage } from "./sessions/session.ts";
 
@@ -57,7 +58,7 @@ export function paceMs(sessions: number, leftMs: number): number {
 export function chooseHeir(
   id: SessionId,
   avoid: ReadonlySet<WorkerId>,
-  view: Pick<MembershipView, "ring" | "worker">,
+  view: Pick<MembershipView, "worker"> & { readonly ring: Pick<Ring, "candidates"> },
 ): WorkerRecord | undefined {
   for (const candidate of view.ring.candidates(id)) {
     const record = avoid.has(candidate) ? undefined : view.worker(candidate);

@@ -3,7 +3,12 @@
  */
 import type { Command } from "commander";
 import { cut, harmlessJson } from "../../shared/harmless.ts";
-import { type OwnerState, ownerStateOf, sessionIds } from "../../shared/store/session-list.ts";
+import {
+  type OwnerState,
+  ownerStateOf,
+  readSessions,
+  sessionIds,
+} from "../../shared/store/session-list.ts";
 import type { Membership, SessionRecord } from "../../shared/store/store.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
 import { shownAge, shownKey } from "./shown.ts";
@@ -44,8 +49,6 @@ interface Flags extends CommonFlags {
 
 const STANDARD_LIMIT = 1000;
 const MAX_LIMIT = 1_000_000;
-/** Sessions that are asked for at once: enough to hide the way to the store, too few to hold it up. */
-const BATCH = 50;
 
 export function sessionsCommand(): Command {
   return createStoreCommand<Flags>({
@@ -71,17 +74,10 @@ export async function findSessions(
 ): Promise<SessionsAnswer> {
   const [membership, nowMs] = await Promise.all([store.members(), store.timeMs()]);
   const ids = await sessionIds(store);
-  const wanted = ids.slice(0, how.limit);
-  const sessions: ListedSession[] = [];
-  for (let from = 0; from < wanted.length; from += BATCH) {
-    const batch = wanted.slice(from, from + BATCH);
-    const records = await Promise.all(batch.map((id) => store.findSession(id)));
-    for (const record of records) {
-      if (record === undefined) continue;
-      const session = describeSession(record, { membership, nowMs, isFull: how.isFull });
-      if (session !== undefined) sessions.push(session);
-    }
-  }
+  const records = await readSessions(store, ids.slice(0, how.limit));
+  const sessions = records.flatMap(
+    (record) => describeSession(record, { membership, nowMs, isFull: how.isFull }) ?? [],
+  );
   sessions.sort((a, b) => compare(a.owner, b.owner) || a.createdMs - b.createdMs);
   return {
     sessions,

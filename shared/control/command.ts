@@ -3,7 +3,14 @@
  * is obeyed, from any machine; each is a ticket that its member answers.
  */
 import { z } from "zod";
-import { isSessionId, isWorkerName, type SessionId, type WorkerId } from "../ids.ts";
+import {
+  isSessionId,
+  isWorkerName,
+  type SessionId,
+  type SessionKey,
+  toSessionKey,
+  type WorkerId,
+} from "../ids.ts";
 
 export type EdgeCommand =
   /** Keeps its sessions, gets no new ones. */
@@ -18,7 +25,12 @@ export type EdgeCommand =
    * To a balancer: where it would send the request with this head, and why. `holder`: whom a worker that does not have the
    * session would name. The answer's `detail` is an `Explanation`.
    */
-  | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId };
+  | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId }
+  /** To a balancer: what stands for these keys on the ring (`Ring.place`), at most `MAX_PLACES`; the answer's `detail`. */
+  | { readonly kind: "places"; readonly keys: readonly SessionKey[] };
+
+/** Keys of one question; each place has 43 characters. */
+export const MAX_PLACES = 500;
 
 /** The head of a request that is only asked about. Texts are bytes as latin1. */
 export interface ExplainedHead {
@@ -36,6 +48,9 @@ export interface CommandAnswer {
 
 const sessionId = z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value));
 
+const sessionKey = z.custom<SessionKey>(
+  (value) => typeof value === "string" && toSessionKey(value) !== undefined,
+);
 const workerName = z.custom<WorkerId>((value) => typeof value === "string" && isWorkerName(value));
 
 /** More than a session key and what is around it. */
@@ -56,6 +71,7 @@ const commandSchema = z.discriminatedUnion("kind", [
     }),
     holder: workerName.exactOptional(),
   }),
+  z.object({ kind: z.literal("places"), keys: z.array(sessionKey).max(MAX_PLACES) }),
 ]);
 
 const answerSchema = z.object({

@@ -27,6 +27,23 @@ export async function sessionOwners(
   return owners;
 }
 
+/** Sessions that are asked for at once: enough to hide the way to the store, too few to hold it up. */
+const BATCH = 50;
+
+/** The records of those that are still there. Each is as it was at one moment; they are asked one after the other. */
+export async function readSessions(
+  store: Pick<Store, "findSession">,
+  ids: readonly SessionId[],
+): Promise<SessionRecord[]> {
+  const records: SessionRecord[] = [];
+  for (let from = 0; from < ids.length; from += BATCH) {
+    const batch = ids.slice(from, from + BATCH);
+    const found = await Promise.all(batch.map((id) => store.findSession(id)));
+    for (const record of found) if (record !== undefined) records.push(record);
+  }
+  return records;
+}
+
 /** How the owner of a session is, as far as its lease says. */
 export function ownerStateOf(
   { owner, incarnation }: Pick<SessionRecord, "owner" | "incarnation">,

@@ -1,0 +1,147 @@
+/**
+ * `ct-edge simulate`: which sessions would move if workers were added, drained or lost, and how busy the others would be.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
+import { harmless, harmlessJson } from "../../shared/harmless.ts";
+import type { WorkerId } from "../../shared/ids.ts";
+import { SETTINGS } from "../../shared/settings.ts";
+import { simulationText } from "../simulate/shown.ts";
+import { type Change, type Simulation, simulate } from "../simulate/simulate.ts";
+import { findPlaces, readSnapshot, type Seen } from "../simulate/snapshot.ts";
+import {
+  CommandError,
+  type CommonFlags,
+  createStoreCommand,
+  fullOption,
+  limitOption,
+} from "./command.ts";
+import { shownKey } from "./shown.ts";
+
+/** What `--json` prints: the change, what comes of it, and what an operator should know. Fields are added, never changed. */
+export interface SimulateAnswer extends Simulation {
+  readonly change: Change;
+  readonly notes: readonly string[];
+}
+
+interface Flags extends CommonFlags {
+  readonly add?: number;
+  readonly remove?: string;
+  readonly crash?: string;
+  readonly limit: number;
+}
+
+const STANDARD_LIMIT = 50;
+const MAX_LIMIT = 1_000_000;
+const MAX_ADDED = 1000;
+/** The pace of a drain depends on them; here they are assumed to be what the workers have. */
+const DRAIN_SETTINGS = ["drainDelayMs", "drainTimeoutMs"] as const;
+
+export function simulateCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "simulate",
+    description:
+      "Says which sessions would move, and where to, if workers were added, drained or lost.",
+    options: [
+      new Option("--add <number>", "So many more workers.").argParser(parseCount),
+      new Option("--remove <worker>", "A worker is drained and ends."),
+      new Option("--crash <worker>", "A worker ends at once and is not started again."),
+      limitOption("Show this many sessions at most; JSON has all.", STANDARD_LIMIT, MAX_LIMIT),
+      ...drainOptions(),
+      fullOption(),
+    ],
+    async ask({ store }, flags) {
+      const change = changeOf(flags);
+      const seen = await readSnapshot(store);
+      checkChange(change, seen);
+      const concerned =
+        change.kind === "add" ? [] : seen.sessions.filter(({ holder }) => holder === change.worker);
+      const keys = concerned.flatMap(({ id, alias }) => (alias === undefined ? [id] : [id, alias]));
+      const placeOf = await findPlaces(store, seen.members, keys);
+      const drain = drainSettings(flags);
+      const simulation = simulate(change, { ...seen, placeOf, drain });
+      const isFull = flags.full === true;
+      const notes = notesOn(change, seen, simulation);
+      if (!flags.json) {
+        return { out: simulationText(change, simulation, { limit: flags.limit, isFull, notes }) };
+      }
+      const moves = simulation.moves.map((move) => ({
+        ...move,
+        session: shownKey(move.session, isFull),
+      }));
+      const answer = { change, ...simulation, moves, notes };
+      return { out: `${harmlessJson(answer, 2)}\n` };
+    },
+  });
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 1 && count <= MAX_ADDED) return count;
+  throw new InvalidArgumentError(`It is a whole number from 1 to ${MAX_ADDED}.`);
+}
+
+function changeOf({ add, remove, crash }: Flags): Change {
+  const changes: Change[] = [];
+  if (add !== undefined) changes.push({ kind: "add", count: add });
+  if (remove !== undefined) changes.push({ kind: "remove", worker: remove as WorkerId });
+  if (crash !== undefined) changes.push({ kind: "crash", worker: crash as WorkerId });
+  const [change] = changes;
+  if (change === undefined || changes.length > 1) {
+    throw new CommandError(
+      "say one thing that is to happen: --add <number>, --remove <worker> or --crash <worker>",
+    );
+  }
+  return change;
+}
+
+/** Throws `CommandError` when there is no such worker, or none would be left that takes its sessions. Pure. */
+export function checkChange(change: Change, { workers }: Pick<Seen, "workers">): void {
+  if (change.kind === "add") return;
+  const { worker } = change;
+  if (!workers.some(({ id }) => id === worker)) {
+    const known = workers.map(({ id }) => id).join(", ");
+    throw new CommandError(
+      `no worker is called ${harmless(worker)}; known are ${known === "" ? "none" : known}`,
+    );
+  }
+  if (workers.some(({ id, state }) => id !== worker && state === "up")) return;
+  throw new CommandError(
+    change.kind === "remove"
+      ? `no other worker than ${worker} takes sessions, so it would not be drained; start one or resume one first`
+      : `no other worker than ${worker} takes sessions: without it all of its sessions wait, and their people give up after 30 s; start one or resume one`,
+  );
+}
+
+function notesOn(change: Change, { settled }: Seen, { moves }: Simulation): readonly string[] {
+  const notes: string[] = [];
+  if (change.kind === "crash" && moves.length > 0) {
+    notes.push(
+      "Of a worker that is started again at once, as an edge on one machine does, some sessions may find it back before another worker has them, and stay.",
+    );
+  }
+  if (moves.some(({ to }) => to.length > 1)) {
+    notes.push(
+      "Where two workers are named, the key that the session was created with leads to another one than its id; whoever is asked first has it.",
+    );
+  }
+  if (!settled) {
+    notes.push("The store is new or was emptied a moment ago: it may not know yet what there is.");
+  }
+  return notes;
+}
+
+// --- the pace of a drain ---
+
+function drainOptions(): Option[] {
+  const flags = DRAIN_SETTINGS.map(flagOf);
+  return settingOptions("worker").filter(({ long }) => flags.some((flag) => flag === long));
+}
+
+/** Throws `SettingError`. Of the environment only they are read: a command has no business with a worker's other settings. */
+function drainSettings(flags: Flags): { delayMs: number; timeoutMs: number } {
+  const names = DRAIN_SETTINGS.map((name) => SETTINGS[name].env);
+  const env = Object.fromEntries(names.map((name) => [name, process.env[name]]));
+  const settings = readSettings({ role: "worker", env, flags: { ...flags } });
+  return { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs };
+}

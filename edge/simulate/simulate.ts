@@ -1,0 +1,329 @@
+/**
+ * What would become of the sessions if a worker were added, drained or lost: by the functions that balancers and workers
+ * decide by. Pure.
+ */
+import { type Candidate, chooseByKey } from "../../balancer/choice.ts";
+import type { Standing } from "../../balancer/health.ts";
+import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/placement.ts";
+import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
+import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { type Circle, createCircle, type RingPlace } from "../../shared/ring.ts";
+import { sign } from "../../shared/secret.ts";
+import { chooseHeir, paceMs } from "../../worker/drain.ts";
+
+export type Change =
+  | { readonly kind: "add"; readonly count: number }
+  /** In order: its sessions are handed over, then it ends. */
+  | { readonly kind: "remove"; readonly worker: WorkerId }
+  /** It ends at once, and is not started again. */
+  | { readonly kind: "crash"; readonly worker: WorkerId };
+
+/** The edge as it is. */
+export interface Snapshot {
+  readonly workers: readonly WorkerRecord[];
+  /** Those that are not closed. */
+  readonly sessions: readonly KnownSession[];
+  /** As balancers see it; `well` where nothing is known. */
+  readonly standingOf: (worker: WorkerId) => Standing;
+  /** Only asked for the sessions of a worker that is removed or lost. */
+  readonly placeOf: (key: SessionKey) => RingPlace;
+  readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
+}
+
+export interface KnownSession {
+  readonly id: SessionId;
+  readonly alias?: SessionKey;
+  /** Who has it now, or is its heir. */
+  readonly holder: WorkerId;
+  readonly peers: number;
+  /** Peers that have a connection now. */
+  readonly connections: number;
+}
+
+export interface Simulation {
+  readonly moves: readonly Move[];
+  /** Sessions that are served and stay where they are. */
+  readonly stay: number;
+  /** Sessions whose owner is gone already: they find a new one with or without this. */
+  readonly adrift: number;
+  readonly reconnects: Reconnects;
+  readonly workers: readonly Outlook[];
+  /** Most sessions of a worker to the mean of all, draining ones and those that are gone left out; 0 without sessions. */
+  readonly maxToMean: { readonly before: number; readonly after: number };
+}
+
+export interface Move {
+  readonly session: SessionId;
+  readonly from: WorkerId;
+  /**
+   * Who gets it: one, or two when its people come partly with the key that it was created with, which leads elsewhere;
+   * whoever is asked first has it. Empty: nobody can take it, or (`by` the reaper) whoever is elected.
+   */
+  readonly to: readonly WorkerId[];
+  /** `drain`: handed over. `clients`: who comes back makes it move. `reaper`: nobody is there to come back. */
+  readonly by: "drain" | "clients" | "reaper";
+  readonly peers: number;
+  readonly connections: number;
+}
+
+export interface Reconnects {
+  readonly connections: number;
+  /** At its busiest; what is paced is so with some jitter. */
+  readonly perSecond: number;
+  /** Until the last has been sent away and is back. */
+  readonly withinMs: number;
+}
+
+/** One worker, before and after. `after` is null when it is gone then, `before` when it is new. */
+export interface Outlook {
+  readonly id: WorkerId;
+  readonly sessions: BeforeAfter;
+  readonly connections: BeforeAfter;
+  /** Share of keys without a session that the ring leads to it, 0 to 1. */
+  readonly keys: BeforeAfter;
+  /** How many of the next 100 new sessions without a key it gets. */
+  readonly next: BeforeAfter;
+}
+interface BeforeAfter {
+  readonly before: number | null;
+  readonly after: number | null;
+}
+
+export function simulate(change: Change, snapshot: Snapshot): Simulation {
+  const before = snapshot.workers;
+  const after = membersAfter(change, before);
+  const alive = new Set(before.map(({ id }) => id));
+  const held = snapshot.sessions.filter(({ holder }) => alive.has(holder));
+  const moves = movesOf(change, snapshot, held, after);
+  return {
+    moves,
+    stay: held.length - moves.length,
+    adrift: snapshot.sessions.length - held.length,
+    reconnects: reconnectsOf(change, moves, snapshot),
+    workers: outlook(change, snapshot, after, moves),
+    maxToMean: {
+      before: maxToMean(before, (worker) => worker.load.sessions),
+      after: maxToMean(after, (worker) => loadAfter(worker, moves).sessions),
+    },
+  };
+}
+
+function membersAfter(change: Change, before: readonly WorkerRecord[]): readonly WorkerRecord[] {
+  if (change.kind === "add") return [...before, ...newWorkers(before, change.count)];
+  return before.filter(({ id }) => id !== change.worker);
+}
+
+const NUMBERED = /^(.*?)(\d+)$/;
+
+/** Named on from the last one that has a number; only their names matter, and those little. */
+function newWorkers(before: readonly WorkerRecord[], count: number): WorkerRecord[] {
+  const named = before.flatMap(({ id }) => {
+    const [, name, number] = NUMBERED.exec(id) ?? [];
+    return name === undefined ? [] : [{ name, number: Number(number) }];
+  });
+  const last = named.sort((a, b) => a.number - b.number).at(-1) ?? { name: "new-", number: 0 };
+  return Array.from({ length: count }, (_, i) => ({
+    ...EMPTY_WORKER,
+    id: `${last.name}${last.number + 1 + i}` as WorkerId,
+  }));
+}
+
+const EMPTY_WORKER = {
+  kind: "worker",
+  incarnation: "" as WorkerRecord["incarnation"],
+  url: "",
+  statusUrl: "",
+  version: "",
+  zone: "",
+  weight: 1,
+  state: "up",
+  load: { sessions: 0, connections: 0, lagMs: 0 },
+  ringFingerprint: "",
+  secretFingerprint: "",
+} satisfies Omit<WorkerRecord, "id">;
+
+// --- who moves where ---
+
+function movesOf(
+  change: Change,
+  snapshot: Snapshot,
+  held: readonly KnownSession[],
+  after: readonly WorkerRecord[],
+): Move[] {
+  // Whom a worker's end takes out of the ring stands in it until its lease is gone.
+  const circle = createCircle(change.kind === "add" ? after : snapshot.workers);
+  const byId = new Map(after.map((worker) => [worker.id, worker]));
+  const candidates = (key: SessionKey): readonly WorkerId[] =>
+    circle.candidates(snapshot.placeOf(key));
+  const see = (id: WorkerId): Candidate | undefined => {
+    const worker = byId.get(id);
+    return worker && { standing: snapshot.standingOf(id), state: worker.state };
+  };
+
+  /** As a balancer chooses for somebody of the session who comes with `key`. */
+  function chosenFor(key: SessionKey, { holder }: KnownSession): WorkerId | undefined {
+    const known = { record: "owner", owner: holder } as const;
+    return chooseByKey(known, () => candidates(key), see).worker;
+  }
+
+  function moveOf(session: KnownSession): Move | undefined {
+    const { id, alias, holder, peers, connections } = session;
+    const move = { session: id, from: holder, peers, connections };
+    const isItsWorker = change.kind !== "add" && holder === change.worker;
+    if (change.kind === "remove" && isItsWorker) {
+      const view = { ring: { candidates }, worker: (other: WorkerId) => byId.get(other) };
+      const heir = chooseHeir(id, new Set([change.worker]), view);
+      return { ...move, to: heir === undefined ? [] : [heir.id], by: "drain" };
+    }
+    if (!isItsWorker) {
+      // One whose holder fails already moves for that reason, if it does.
+      const isSettled = see(holder)?.standing === "well";
+      if (!isSettled || chosenFor(id, session) === holder) return undefined;
+    }
+    if (connections === 0) return { ...move, to: [], by: "reaper" };
+    const keys = alias === undefined ? [id] : [id, alias];
+    const to = new Set(keys.flatMap((key) => chosenFor(key, session) ?? []));
+    return { ...move, to: [...to], by: "clients" };
+  }
+
+  return held.flatMap((session) => moveOf(session) ?? []);
+}
+
+// --- how they come back ---
+
+/** Clients try again 0.5 to 1.5 s after they lost their connection (socket.io: 1 s, half of it at random). */
+const FIRST_BACK_OFF_MS = 1500;
+
+function reconnectsOf(change: Change, moves: readonly Move[], snapshot: Snapshot): Reconnects {
+  const connections = moves.reduce((sum, move) => sum + move.connections, 0);
+  if (connections === 0) return { connections, perSecond: 0, withinMs: 0 };
+  if (change.kind !== "remove") {
+    return { connections, perSecond: connections, withinMs: FIRST_BACK_OFF_MS };
+  }
+  const { delayMs, timeoutMs } = snapshot.drain;
+  const times: number[] = [];
+  let atMs = 0;
+  for (let left = moves.length; left > 0; left--) {
+    times.push(atMs);
+    atMs += paceMs(left, timeoutMs - atMs);
+  }
+  return {
+    connections,
+    // In whatever order they go: as many as begin within a second, with the most connections.
+    perSecond: mostIn(mostWithin(times, 1000), moves),
+    withinMs: Math.round(delayMs + (times.at(-1) ?? 0) + FIRST_BACK_OFF_MS),
+  };
+}
+
+/** How many of the rising `times` lie within `spanMs` at most. */
+function mostWithin(times: readonly number[], spanMs: number): number {
+  let from = 0;
+  let most = 0;
+  for (const [i, time] of times.entries()) {
+    while (time - (times[from] ?? time) >= spanMs) from++;
+    most = Math.max(most, i - from + 1);
+  }
+  return most;
+}
+
+function mostIn(count: number, moves: readonly Move[]): number {
+  const sorted = moves.map(({ connections }) => connections).sort((a, b) => b - a);
+  return sorted.slice(0, count).reduce((sum, connections) => sum + connections, 0);
+}
+
+// --- how busy workers are then ---
+
+function outlook(
+  change: Change,
+  snapshot: Snapshot,
+  after: readonly WorkerRecord[],
+  moves: readonly Move[],
+): Outlook[] {
+  const { workers: before, standingOf } = snapshot;
+  const loaded = after.map((worker) => ({ ...worker, load: loadAfter(worker, moves) }));
+  const keys = [sharesOf(createCircle(before)), sharesOf(createCircle(after))] as const;
+  const next = [nextSessions(before, standingOf), nextSessions(loaded, standingOf)] as const;
+  const all = change.kind === "add" ? after : before;
+  return all.map(({ id }) => {
+    const was = before.find((worker) => worker.id === id);
+    const is = loaded.find((worker) => worker.id === id);
+    const pair = ([old, now]: readonly [
+      ReadonlyMap<WorkerId, number>,
+      ReadonlyMap<WorkerId, number>,
+    ]): BeforeAfter => ({
+      before: was === undefined ? null : (old.get(id) ?? 0),
+      after: is === undefined ? null : (now.get(id) ?? 0),
+    });
+    return {
+      id,
+      sessions: { before: was?.load.sessions ?? null, after: is?.load.sessions ?? null },
+      connections: { before: was?.load.connections ?? null, after: is?.load.connections ?? null },
+      keys: pair(keys),
+      next: pair(next),
+    };
+  });
+}
+
+/** With what comes to it; of two who may get a session, the first. */
+function loadAfter({ id, load }: WorkerRecord, moves: readonly Move[]): WorkerRecord["load"] {
+  const got = moves.filter(({ to }) => to[0] === id);
+  return {
+    ...load,
+    sessions: load.sessions + got.length,
+    connections: load.connections + got.reduce((sum, move) => sum + move.connections, 0),
+  };
+}
+
+/** Keys that shares are counted by: they are right to about half a hundredth. */
+const SAMPLES = 10_000;
+const SAMPLE_KEY = Buffer.alloc(32);
+
+/** Which share of all keys a ring leads to each worker; of what key its keys are hashed with, that does not depend. */
+function sharesOf(circle: Circle): ReadonlyMap<WorkerId, number> {
+  const counts = new Map<WorkerId, number>();
+  for (let i = 0; i < SAMPLES; i++) {
+    const worker = circle.first(sign(SAMPLE_KEY, String(i)) as RingPlace);
+    if (worker !== undefined) counts.set(worker, (counts.get(worker) ?? 0) + 1);
+  }
+  return new Map([...counts].map(([worker, count]) => [worker, count / SAMPLES]));
+}
+
+const NEXT_SESSIONS = 100;
+
+/** How many of the next new sessions without a key each worker gets, by the balancers' own choice. */
+function nextSessions(
+  workers: readonly WorkerRecord[],
+  standingOf: (worker: WorkerId) => Standing,
+): ReadonlyMap<WorkerId, number> {
+  const counts = new Map<WorkerId, number>();
+  const random = steadyRandom();
+  const open = workers.filter(({ id, state }) => state === "up" && standingOf(id) === "well");
+  const rivals = open.map((record) => ({ id: record.id, record, inFlight: 0, ...record.load }));
+  for (let i = 0; i < NEXT_SESSIONS; i++) {
+    const chosen = pickLeastLoaded(
+      withinLoadCap<Loaded & { id: WorkerId; sessions: number }>(rivals),
+      random,
+    );
+    if (chosen === undefined) break;
+    chosen.sessions++;
+    counts.set(chosen.id, (counts.get(chosen.id) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** 0 to below 1, the same row of numbers each time: who asks twice gets the same answer. */
+function steadyRandom(): () => number {
+  let count = 0;
+  return () =>
+    Buffer.from(sign(SAMPLE_KEY, `draw ${count++}`), "base64url").readUInt32BE() / 2 ** 32;
+}
+
+/** Of those that take new sessions or keep theirs. */
+function maxToMean(
+  workers: readonly WorkerRecord[],
+  sessionsOf: (worker: WorkerRecord) => number,
+): number {
+  const counts = workers.filter(({ state }) => state !== "draining").map(sessionsOf);
+  const sum = counts.reduce((a, b) => a + b, 0);
+  return sum === 0 ? 0 : Math.max(...counts) / (sum / counts.length);
+}

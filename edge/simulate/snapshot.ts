@@ -1,0 +1,141 @@
+/**
+ * The edge as it is now, from the store: its workers, the sessions that are not closed, who is connected to them, and how
+ * balancers see the workers. What only they can tell, where keys stand on the ring, one of them is asked.
+ */
+import { z } from "zod";
+import type { Standing } from "../../balancer/health.ts";
+import { systemClock } from "../../shared/clock.ts";
+import { MAX_PLACES } from "../../shared/control/command.ts";
+import { sendCommand } from "../../shared/control/send.ts";
+import type { SessionKey, WorkerId } from "../../shared/ids.ts";
+import type { MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
+import { holderOf } from "../../shared/membership/ownership.ts";
+import type { RingPlace } from "../../shared/ring.ts";
+import { readSessions, sessionIds } from "../../shared/store/session-list.ts";
+import type { SessionRecord, Store } from "../../shared/store/store.ts";
+import { type BalancerView, parseView, type View } from "../../shared/views.ts";
+import { CommandError } from "../commands/command.ts";
+import type { KnownSession, Snapshot } from "./simulate.ts";
+
+export interface Seen extends Omit<Snapshot, "placeOf" | "drain"> {
+  readonly members: readonly MemberRecord[];
+  readonly settled: boolean;
+}
+
+export async function readSnapshot(store: Store): Promise<Seen> {
+  const [{ members, booted }, reports] = await Promise.all([
+    store.members(),
+    store.readReports("view"),
+  ]);
+  const records = await readSessions(store, await sessionIds(store));
+  const views = new Map(
+    Object.entries(reports).flatMap(([id, text]) => {
+      const view = parseView(text);
+      return view === undefined ? [] : [[id, view] as const];
+    }),
+  );
+  const workers = members.filter((member): member is WorkerRecord => member.kind === "worker");
+  return {
+    members,
+    workers: workers.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    sessions: records
+      .filter(({ state }) => state !== "closed")
+      .map((record) => describeSession(record, views)),
+    standingOf: standingsOf(members, views),
+    settled: booted,
+  };
+}
+
+/** Who is connected, as the worker said up to 5 s ago; of a session that it did not list, all that it knows. */
+function describeSession(record: SessionRecord, views: ReadonlyMap<string, View>): KnownSession {
+  const { id, alias, owner, peers } = record;
+  const view = views.get(owner);
+  const seen = view?.role === "worker" ? view.sessions.find((one) => one.id === id) : undefined;
+  return {
+    id,
+    ...(alias !== undefined && { alias }),
+    holder: holderOf(record),
+    peers: peers.length,
+    connections: seen?.connected.length ?? peers.length,
+  };
+}
+
+/** A worker fails for all when it fails for each balancer that lives. */
+function standingsOf(
+  members: readonly MemberRecord[],
+  views: ReadonlyMap<string, View>,
+): (worker: WorkerId) => Standing {
+  const balancers = members
+    .map(({ id }) => views.get(id))
+    .filter((view): view is BalancerView => view?.role === "balancer");
+  return (worker) => {
+    const healths = balancers.flatMap(
+      ({ workers }) => workers.find(({ id }) => id === worker)?.health ?? [],
+    );
+    if (healths.length === 0 || healths.includes("up")) return "well";
+    return healths.includes("suspect") ? "suspect" : "dead";
+  };
+}
+
+// --- places on the ring ---
+
+const placesSchema = z.array(z.string().max(64)).max(MAX_PLACES);
+/** A question is a ticket of at most 64 KiB. */
+const MAX_QUESTION_CHARS = 16_384;
+
+/** Where `keys` stand on the ring. Throws `CommandError` when no balancer says it. */
+export async function findPlaces(
+  store: Store,
+  members: readonly MemberRecord[],
+  keys: readonly SessionKey[],
+): Promise<(key: SessionKey) => RingPlace> {
+  const places = new Map<SessionKey, RingPlace>();
+  const balancers = members.filter(({ kind }) => kind === "balancer").map(({ id }) => id);
+  for (const batch of batches(keys)) {
+    const found = await askOneOf(balancers, store, batch);
+    for (const [i, key] of batch.entries()) places.set(key, found[i] as RingPlace);
+  }
+  return (key) => {
+    const place = places.get(key);
+    if (place === undefined) throw new Error("a place was not asked for");
+    return place;
+  };
+}
+
+/** Of the first that answers; who does not is not asked again. */
+async function askOneOf(
+  balancers: WorkerId[],
+  store: Store,
+  keys: readonly SessionKey[],
+): Promise<string[]> {
+  for (let id = balancers[0]; id !== undefined; id = balancers[0]) {
+    const at = { store, clock: systemClock };
+    const answer = await sendCommand(at, id, { kind: "places", keys }, 6000);
+    const places = answer === "no answer" ? undefined : placesSchema.safeParse(answer.detail).data;
+    if (places?.length === keys.length) return places;
+    balancers.shift();
+  }
+  throw new CommandError(
+    "no balancer answered, and only they know where keys stand on the ring; see `ct-edge list`, start one or restart it",
+  );
+}
+
+function batches(keys: readonly SessionKey[]): SessionKey[][] {
+  const all: SessionKey[][] = [];
+  let chars = Number.POSITIVE_INFINITY;
+  for (const key of keys) {
+    const last = all.at(-1);
+    if (
+      last === undefined ||
+      last.length >= MAX_PLACES ||
+      chars + key.length > MAX_QUESTION_CHARS
+    ) {
+      all.push([key]);
+      chars = key.length;
+    } else {
+      last.push(key);
+      chars += key.length;
+    }
+  }
+  return all;
+}

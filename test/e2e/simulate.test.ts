@@ -1,0 +1,155 @@
+/**
+ * `ct-edge simulate`, and then what it said is done: with whole processes, unmodified clients and Redis.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { SimulateAnswer } from "../../edge/commands/simulate.ts";
+import type { SessionId } from "../../shared/ids.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { parseView } from "../../shared/views.ts";
+import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
+import { runCommand } from "../support/command.ts";
+import { openStore } from "../support/redis.ts";
+import { openTeams, type Teams } from "../support/teams.ts";
+import { until } from "../support/until.ts";
+
+/** Enough that a worker of three hardly ever has none. */
+const TEAMS = 9;
+
+let cluster: Cluster;
+let store: Store;
+let all: Teams;
+
+beforeAll(async () => {
+  cluster = await startCluster({ workers: 3, balancers: 1 });
+  store = openStore(cluster.redisUrl).store;
+  const url = cluster.balancers[0]?.url ?? "";
+  all = await openTeams({ count: TEAMS, guests: 1, url: () => url });
+}, 60_000);
+afterAll(async () => {
+  await all?.close();
+  await store?.close();
+  await cluster?.dispose();
+});
+
+async function simulate(...args: string[]): Promise<SimulateAnswer> {
+  const { stdout, stderr, status } = await runCommand([
+    ...["simulate", "--json", "--full", ...args],
+    ...["--redis", cluster.redisUrl],
+  ]);
+  expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
+  return JSON.parse(stdout) as SimulateAnswer;
+}
+
+/** Who has each session now. */
+async function owners(): Promise<Map<string, string>> {
+  const records = await Promise.all(
+    all.teams.map(({ sessionId }) => store.findSession(sessionId as SessionId)),
+  );
+  return new Map(records.map((record) => [String(record?.id), String(record?.owner)]));
+}
+
+/** As `before`, with each session that `answer` names at the worker that it names. */
+function expected(before: ReadonlyMap<string, string>, { moves }: SimulateAnswer) {
+  const to = new Map<string, string>(moves.map((move) => [move.session, move.to.join(" or ")]));
+  return new Map([...before].map(([id, owner]) => [id, to.get(id) ?? owner]));
+}
+
+/** A worker with sessions. */
+async function busy(): Promise<Member> {
+  const counts = new Map<string, number>();
+  for (const owner of (await owners()).values()) counts.set(owner, (counts.get(owner) ?? 0) + 1);
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  const worker = cluster.workers.find(({ id }) => id === most?.[0]);
+  if (worker === undefined) throw new Error("no worker has a session");
+  return worker;
+}
+
+/** Everybody is connected, and the owner of each session has said so in its view. */
+async function settled(): Promise<void> {
+  await until("everybody is back", () => all.clients.every((client) => client.isServed), 30_000);
+  await until(
+    "owners tell of everybody",
+    async () => {
+      const [reports, owned] = await Promise.all([store.readReports("view"), owners()]);
+      return all.teams.every(({ sessionId, everybody }) => {
+        const view = parseView(reports[owned.get(sessionId) ?? ""] ?? "");
+        if (view?.role !== "worker") return false;
+        const seen = view.sessions.find(({ id }) => id === sessionId);
+        return seen?.connected.length === everybody.length;
+      });
+    },
+    30_000,
+  );
+}
+
+test("--add: no session moves, and none is said to", async () => {
+  await settled();
+  const before = await owners();
+  const answer = await simulate("--add", "1");
+  expect(answer.moves).toEqual([]);
+  expect(answer.stay).toBe(TEAMS);
+  const added = answer.workers.find(({ sessions }) => sessions.before === null);
+  expect(added).toMatchObject({ id: "worker-4", sessions: { after: 0 } });
+  // It has no session yet, so new ones without a key go there first.
+  expect(added?.next.after).toBeGreaterThan(25);
+  await cluster.addWorker();
+  for (const balancer of cluster.balancers) await sees(balancer, 4);
+  for (const { everybody } of all.teams) {
+    const [speaker] = everybody;
+    await speaker?.say("still here");
+  }
+  expect(await owners()).toEqual(before);
+  expect(all.clients.map(({ reconnectCount }) => reconnectCount)).toEqual(all.clients.map(() => 0));
+}, 90_000);
+
+test("--remove: the worker's drain hands its sessions to those that were named", async () => {
+  await settled();
+  const worker = await busy();
+  const before = await owners();
+  const answer = await simulate("--remove", worker.id);
+  const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
+  expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
+  await worker.stop();
+  cluster.workers.splice(cluster.workers.indexOf(worker), 1);
+  await settled();
+  expect(await owners()).toEqual(expected(before, answer));
+}, 90_000);
+
+test("--crash: exactly the sessions that were named move, to the workers that were named", async () => {
+  await settled();
+  const worker = await busy();
+  const before = await owners();
+  const answer = await simulate("--crash", worker.id);
+  const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
+  expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
+  expect(answer.reconnects.connections).toBe(2 * own.length);
+  await worker.kill();
+  cluster.workers.splice(cluster.workers.indexOf(worker), 1);
+  await until(
+    "somebody else has them",
+    async () => ![...(await owners()).values()].includes(worker.id),
+    30_000,
+  );
+  await settled();
+  expect(await owners()).toEqual(expected(before, answer));
+}, 90_000);
+
+test("what cannot be simulated is said in one line, with status 1", async () => {
+  const cases: [args: string[], message: RegExp][] = [
+    [[], /^ct-edge: say one thing that is to happen: --add <number>, --remove <worker> or --crash/],
+    [["--add", "1", "--crash", "worker-1"], /^ct-edge: say one thing that is to happen/],
+    [
+      ["--add", "0"],
+      /error: option '--add <number>' argument '0' is invalid\. It is a whole number/,
+    ],
+    [["--crash", "worker-9"], /^ct-edge: no worker is called worker-9; known are worker-/],
+  ];
+  const results = await Promise.all(
+    cases.map(([args]) => runCommand(["simulate", ...args, "--redis", cluster.redisUrl])),
+  );
+  for (const [i, { status, stderr }] of results.entries()) {
+    expect(stderr).toMatch(cases[i]?.[1] ?? /^$/);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+    expect(status).toBe(1);
+  }
+}, 60_000);
