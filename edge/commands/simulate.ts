@@ -3,12 +3,13 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
-import { harmless, harmlessJson } from "../../shared/harmless.ts";
+import { harmlessJson } from "../../shared/harmless.ts";
 import type { WorkerId } from "../../shared/ids.ts";
 import { SETTINGS } from "../../shared/settings.ts";
+import { foresee } from "../simulate/foresee.ts";
 import { simulationText } from "../simulate/shown.ts";
-import { type Change, type Simulation, simulate } from "../simulate/simulate.ts";
-import { findPlaces, readSnapshot, type Seen } from "../simulate/snapshot.ts";
+import type { Change, Simulation } from "../simulate/simulate.ts";
+import type { Seen } from "../simulate/snapshot.ts";
 import {
   CommandError,
   type CommonFlags,
@@ -52,14 +53,7 @@ export function simulateCommand(): Command {
     ],
     async ask({ store }, flags) {
       const change = changeOf(flags);
-      const seen = await readSnapshot(store);
-      checkChange(change, seen);
-      const concerned =
-        change.kind === "add" ? [] : seen.sessions.filter(({ holder }) => holder === change.worker);
-      const keys = concerned.flatMap(({ id, alias }) => (alias === undefined ? [id] : [id, alias]));
-      const placeOf = await findPlaces(store, seen.members, keys);
-      const drain = drainSettings(flags);
-      const simulation = simulate(change, { ...seen, placeOf, drain });
+      const { seen, simulation } = await foresee(store, change, drainSettings(flags));
       const isFull = flags.full === true;
       const notes = notesOn(change, seen, simulation);
       if (!flags.json) {
@@ -93,24 +87,6 @@ function changeOf({ add, remove, crash }: Flags): Change {
     );
   }
   return change;
-}
-
-/** Throws `CommandError` when there is no such worker, or none would be left that takes its sessions. Pure. */
-export function checkChange(change: Change, { workers }: Pick<Seen, "workers">): void {
-  if (change.kind === "add") return;
-  const { worker } = change;
-  if (!workers.some(({ id }) => id === worker)) {
-    const known = workers.map(({ id }) => id).join(", ");
-    throw new CommandError(
-      `no worker is called ${harmless(worker)}; known are ${known === "" ? "none" : known}`,
-    );
-  }
-  if (workers.some(({ id, state }) => id !== worker && state === "up")) return;
-  throw new CommandError(
-    change.kind === "remove"
-      ? `no other worker than ${worker} takes sessions, so it would not be drained; start one or resume one first`
-      : `no other worker than ${worker} takes sessions: without it all of its sessions wait, and their people give up after 30 s; start one or resume one`,
-  );
 }
 
 function notesOn(change: Change, { settled }: Seen, { moves }: Simulation): readonly string[] {

@@ -146,8 +146,10 @@ describe("an edge on one machine", () => {
       const { sessions } = JSON.parse(stdout) as SessionsAnswer;
       return sessions.find(({ id }) => id === sessionId)?.owner;
     });
-    for (const about of [sessionId, "team-explained", `${sessionId.slice(0, 8)}…`]) {
-      const { status, stdout } = await run("explain", about);
+    const results = await Promise.all(
+      ["team-explained", `${sessionId.slice(0, 8)}…`].map((about) => run("explain", about)),
+    );
+    for (const { status, stdout } of results) {
       expect(stdout).toMatch(new RegExp(`^balancer-\\w{8} +${owner} +${owner} +it `, "m"));
       expect(stdout).toMatch(/ created +worker-\d +\d+ +create$/m);
       expect(stdout).not.toContain(sessionId);

@@ -3,7 +3,9 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SimulateAnswer } from "../../edge/commands/simulate.ts";
-import type { SessionId } from "../../shared/ids.ts";
+import { foresee } from "../../edge/simulate/foresee.ts";
+import type { Change, Simulation } from "../../edge/simulate/simulate.ts";
+import type { SessionId, WorkerId } from "../../shared/ids.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { parseView } from "../../shared/views.ts";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
@@ -13,7 +15,7 @@ import { openTeams, type Teams } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
 /** Enough that a worker of three hardly ever has none. */
-const TEAMS = 9;
+const TEAMS = 7;
 
 let cluster: Cluster;
 let store: Store;
@@ -24,20 +26,17 @@ beforeAll(async () => {
   store = openStore(cluster.redisUrl).store;
   const url = cluster.balancers[0]?.url ?? "";
   all = await openTeams({ count: TEAMS, guests: 1, url: () => url });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await all?.close();
   await store?.close();
   await cluster?.dispose();
 });
 
-async function simulate(...args: string[]): Promise<SimulateAnswer> {
-  const { stdout, stderr, status } = await runCommand([
-    ...["simulate", "--json", "--full", ...args],
-    ...["--redis", cluster.redisUrl],
-  ]);
-  expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
-  return JSON.parse(stdout) as SimulateAnswer;
+/** As the command asks, without the start of a process. */
+async function foreseen(change: Change): Promise<Simulation> {
+  const drain = { delayMs: 1000, timeoutMs: 60_000 };
+  return (await foresee(store, change, drain)).simulation;
 }
 
 /** Who has each session now. */
@@ -49,7 +48,7 @@ async function owners(): Promise<Map<string, string>> {
 }
 
 /** As `before`, with each session that `answer` names at the worker that it names. */
-function expected(before: ReadonlyMap<string, string>, { moves }: SimulateAnswer) {
+function expected(before: ReadonlyMap<string, string>, { moves }: Simulation) {
   const to = new Map<string, string>(moves.map((move) => [move.session, move.to.join(" or ")]));
   return new Map([...before].map(([id, owner]) => [id, to.get(id) ?? owner]));
 }
@@ -85,7 +84,12 @@ async function settled(): Promise<void> {
 test("--add: no session moves, and none is said to", async () => {
   await settled();
   const before = await owners();
-  const answer = await simulate("--add", "1");
+  const { stdout, stderr, status } = await runCommand([
+    ...["simulate", "--json", "--add", "1"],
+    ...["--redis", cluster.redisUrl],
+  ]);
+  expect({ stderr, status }).toEqual({ stderr: "", status: 0 });
+  const answer = JSON.parse(stdout) as SimulateAnswer;
   expect(answer.moves).toEqual([]);
   expect(answer.stay).toBe(TEAMS);
   const added = answer.workers.find(({ sessions }) => sessions.before === null);
@@ -106,7 +110,7 @@ test("--remove: the worker's drain hands its sessions to those that were named",
   await settled();
   const worker = await busy();
   const before = await owners();
-  const answer = await simulate("--remove", worker.id);
+  const answer = await foreseen({ kind: "remove", worker: worker.id as WorkerId });
   const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
   expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
   await worker.stop();
@@ -119,7 +123,7 @@ test("--crash: exactly the sessions that were named move, to the workers that we
   await settled();
   const worker = await busy();
   const before = await owners();
-  const answer = await simulate("--crash", worker.id);
+  const answer = await foreseen({ kind: "crash", worker: worker.id as WorkerId });
   const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
   expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
   expect(answer.reconnects.connections).toBe(2 * own.length);
@@ -135,21 +139,8 @@ test("--crash: exactly the sessions that were named move, to the workers that we
 }, 90_000);
 
 test("what cannot be simulated is said in one line, with status 1", async () => {
-  const cases: [args: string[], message: RegExp][] = [
-    [[], /^ct-edge: say one thing that is to happen: --add <number>, --remove <worker> or --crash/],
-    [["--add", "1", "--crash", "worker-1"], /^ct-edge: say one thing that is to happen/],
-    [
-      ["--add", "0"],
-      /error: option '--add <number>' argument '0' is invalid\. It is a whole number/,
-    ],
-    [["--crash", "worker-9"], /^ct-edge: no worker is called worker-9; known are worker-/],
-  ];
-  const results = await Promise.all(
-    cases.map(([args]) => runCommand(["simulate", ...args, "--redis", cluster.redisUrl])),
-  );
-  for (const [i, { status, stderr }] of results.entries()) {
-    expect(stderr).toMatch(cases[i]?.[1] ?? /^$/);
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(status).toBe(1);
-  }
-}, 60_000);
+  const args = ["simulate", "--crash", "worker-9", "--redis", cluster.redisUrl];
+  const { status, stderr } = await runCommand(args);
+  expect(stderr).toMatch(/^ct-edge: no worker is called worker-9; known are worker-[^\n]*\n$/);
+  expect(status).toBe(1);
+});

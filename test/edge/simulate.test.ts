@@ -7,7 +7,7 @@ import { obey } from "../../balancer/commands.ts";
 import type { Route } from "../../balancer/stickiness.ts";
 import type { Upstream } from "../../balancer/upstream.ts";
 import { UpstreamError } from "../../balancer/upstream-connection.ts";
-import { checkChange } from "../../edge/commands/simulate.ts";
+import { checkChange } from "../../edge/simulate/foresee.ts";
 import { simulationText } from "../../edge/simulate/shown.ts";
 import {
   type Change,
