@@ -102,7 +102,7 @@ const MAY_HOLD_SECRET = /\/k\/|\/api\/|=/;
 /** Characters of a key that help to tell sessions apart, and do not give access. */
 const SHOWN_CHARS = 4;
 const PATH_SECRETS = new RegExp(
-  `(^|[ /])((?:k|api/session/join|api/session/poll|api/login/poll)/[^/?# ]{0,${SHOWN_CHARS}})[^/?# ]*`,
+  `(^|[ /])((?:k|api/session/join|api/session/poll|api/login/poll|dashboard/api/sessions)/[^/?# ]{0,${SHOWN_CHARS}})[^/?# ]*`,
   "g",
 );
 const QUERY_SECRETS =

@@ -74,6 +74,9 @@ describe("a line of access.log", () => {
       "GET /base/api/session/join/abcd* HTTP/1.1",
     );
     expect(shown("/api/login/poll/abcdefgh")).toBe("GET /api/login/poll/abcd* HTTP/1.1");
+    expect(shown("/dashboard/api/sessions/abcdefgh/events")).toBe(
+      "GET /dashboard/api/sessions/abcd*/events HTTP/1.1",
+    );
     expect(shown("/socket.io/?EIO=4&sid=abcdefgh&t=1")).toBe(
       "GET /socket.io/?EIO=4&sid=*&t=1 HTTP/1.1",
     );
