@@ -33,6 +33,7 @@ import {
   serializeHead,
   statusLine,
 } from "./http1/head.ts";
+import { KeptBody } from "./kept-body.ts";
 import type { Departure } from "./leave.ts";
 import { findRoute, type Route } from "./stickiness.ts";
 import type { Connection, Dial, Piece } from "./transport/transport.ts";
@@ -120,8 +121,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #connection: UpstreamConnection | undefined;
 
   /** The body so far, to send it again; undefined when it became too long for that. */
-  #kept: Piece[] | undefined = [];
-  #keptBytes = 0;
+  #kept: KeptBody | undefined = new KeptBody();
   #bodyComplete = false;
 
   #hops = 0;
@@ -232,8 +232,11 @@ class ProxyExchange implements Exchange, AnswerHandler {
       },
       this,
     );
-    const more = connection.write([this.#requestHead(upstream), ...(this.#kept ?? [])]);
-    if (this.#keptBytes > MAX_KEPT_BYTES) this.#kept = undefined;
+    const head = this.#requestHead(upstream);
+    const kept = this.#kept;
+    const hasBody = kept !== undefined && kept.length > 0;
+    const more = connection.write(hasBody ? [head, kept.bytes] : [head]);
+    if (hasBody && kept.length > MAX_KEPT_BYTES) this.#kept = undefined;
     if (more) this.#client.resumeBody();
     else this.#client.pauseBody();
   }
@@ -257,7 +260,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#keep(pieces);
     if (this.#connection === undefined) {
       // Nowhere to send it yet: it waits, all of it, and the client with it when it is much.
-      if (this.#keptBytes > MAX_KEPT_BYTES) this.#client.pauseBody();
+      if ((this.#kept?.length ?? 0) > MAX_KEPT_BYTES) this.#client.pauseBody();
     } else if (!this.#connection.write(pieces)) {
       this.#client.pauseBody();
     }
@@ -265,14 +268,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #keep(pieces: readonly Piece[]): void {
     if (this.#kept === undefined) return;
-    for (const piece of pieces) this.#keptBytes += piece.length;
-    if (this.#keptBytes > MAX_KEPT_BYTES && this.#connection !== undefined) {
-      this.#kept = undefined;
-      return;
-    }
-    for (const piece of pieces) {
-      this.#kept.push(typeof piece === "string" ? piece : Buffer.from(piece));
-    }
+    let bytes = this.#kept.length;
+    for (const piece of pieces) bytes += piece.length;
+    if (bytes > MAX_KEPT_BYTES && this.#connection !== undefined) this.#kept = undefined;
+    else this.#kept.append(pieces);
   }
 
   onBodyEnd(): void {

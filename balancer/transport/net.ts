@@ -35,6 +35,8 @@ const READ_BUFFER = Buffer.allocUnsafeSlow(65_536);
 
 /** Pieces up to this size together are copied into one buffer: one system call, and cheaper than a gathered write. */
 const GATHER_BYTES = 16_384;
+/** So are more pieces than this, whatever their size: each one that waits by itself costs a hundred bytes. */
+const MAX_SINGLE_PIECES = 64;
 
 /** Finds peers that vanished without a word; an open tunnel has no time-out of its own. */
 const KEEP_ALIVE_MS = 30_000;
@@ -100,7 +102,7 @@ class NetConnection implements Connection {
     const first = pieces[0];
     if (first === undefined) return true;
     const bytes = sizeOf(pieces);
-    if (bytes <= GATHER_BYTES) {
+    if (bytes <= GATHER_BYTES || pieces.length > MAX_SINGLE_PIECES) {
       if (pieces.length === 1 && typeof first === "string") socket.write(first, "latin1");
       else socket.write(gather(pieces, bytes));
     } else {

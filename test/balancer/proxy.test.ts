@@ -1,4 +1,6 @@
 import { createServer as createNetServer } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
 import { edgeProof } from "../../shared/edge-headers.ts";
 import {
@@ -268,6 +270,20 @@ describe("bodies", () => {
     const at = client.text.indexOf("\r\n\r\n");
     expect(client.text.slice(0, at)).toContain("X-Same: true");
     expect(Buffer.from(client.text.slice(at + 4), "latin1").equals(block)).toBe(true);
+  });
+
+  test("in the smallest of chunks are kept at no more than a few times their size", async () => {
+    const { worker, rig } = await single();
+    const chunks = "1\r\nx\r\n".repeat(8000);
+    const before = usedBytes();
+    const count = 50;
+    for (let i = 0; i < count; i++) {
+      const client = await rig.client();
+      client.write(`POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`);
+      const upstream = await worker.connection(i);
+      await until(() => upstream.text.length > chunks.length, "the chunks");
+    }
+    expect(usedBytes() - before).toBeLessThan(count * chunks.length * 6);
   });
 
   test("stop at the worker when the client does not read, and go on when it does", async () => {
@@ -977,6 +993,13 @@ describe("a request with a tag of a worker that was replaced", () => {
     ).toContain("new one");
   });
 });
+
+function usedBytes(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
 
 /** Waits until `read` has given the same for a while. */
 async function settled(read: () => number): Promise<void> {
