@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -20,7 +21,13 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function startBalancer(): Promise<{ child: ChildProcess; httpPort: number }> {
+interface Started {
+  readonly child: ChildProcess;
+  readonly httpPort: number;
+  readonly statusPort: number;
+}
+
+async function startBalancer(output: "ignore" | number = "ignore"): Promise<Started> {
   const worker = await startRawWorker((socket) => {
     for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
       const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
@@ -40,15 +47,18 @@ async function startBalancer(): Promise<{ child: ChildProcess; httpPort: number 
       CT_PORT: "0",
       CT_STATUS_PORT: "0",
       CT_LOG_DIR: folder,
+      // It leaves at once.
+      CT_DRAIN_DELAY_MS: "0",
+      CT_DRAIN_TIMEOUT_MS: "0",
     },
     execArgv: ["--import", "tsx"],
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    stdio: ["ignore", output, "ignore", "ipc"],
   });
   closers.push(() => {
     child.kill("SIGKILL");
   });
-  const [ready] = (await once(child, "message")) as [{ httpPort: number }];
-  return { child, httpPort: ready.httpPort };
+  const [ready] = (await once(child, "message")) as [Omit<Started, "child">];
+  return { child, httpPort: ready.httpPort, statusPort: ready.statusPort };
 }
 
 async function ask(port: number, request: string, until: string): Promise<RawSocket> {
@@ -89,3 +99,19 @@ test("SIGHUP opens the files anew", async () => {
   await ask(httpPort, "GET /two HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
   await expect.poll(lines).toContain("GET /two ");
 });
+
+test.runIf(existsSync("/dev/full"))(
+  "a standard output whose disk is full costs lines, which are counted, and no request",
+  async () => {
+    const full = openSync("/dev/full", "w");
+    closers.push(() => closeSync(full));
+    const { child, httpPort, statusPort } = await startBalancer(full);
+    await ask(httpPort, "GET /one HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
+    child.kill("SIGHUP");
+    const metrics = async (): Promise<string> =>
+      (await fetch(`http://127.0.0.1:${statusPort}/metrics`)).text();
+    await expect.poll(metrics).toMatch(/^codetogether_log_lines_dropped_total [1-9]/m);
+    await ask(httpPort, "GET /two HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
+    await expect.poll(lines).toContain("GET /two ");
+  },
+);

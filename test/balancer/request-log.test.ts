@@ -204,12 +204,15 @@ test.runIf(existsSync("/dev/full"))(
   "a full disk costs lines, which are counted, and no request",
   async () => {
     symlinkSync("/dev/full", join(folder, "access.log"));
+    symlinkSync("/dev/full", join(folder, "error.log"));
     const rig = await rigWith(await startSimpleWorker(() => ok("fine")));
     for (let i = 0; i < 5; i++) {
       const answer = await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
       expect(answer).toContain("fine");
     }
-    await expect.poll(() => rig.counters.value("log.lines_dropped"), { timeout: 15_000 }).toBe(5);
+    expect(await rig.ask("nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
+    // Six of access.log, one of error.log.
+    await expect.poll(() => rig.counters.value("log.lines_dropped"), { timeout: 15_000 }).toBe(7);
   },
 );
 
