@@ -12,7 +12,10 @@ export interface Standing {
   /** Sessions that a drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
   obey(command: EdgeCommand): Promise<CommandAnswer>;
-  /** Hands all sessions over, or joins a drain that is under way. Resolves when it is over. */
+  /**
+   * The process ends: hands all sessions over, or joins a drain that is under way, and takes no word to the contrary any
+   * more. Resolves when it is over.
+   */
   drain(): Promise<void>;
 }
 
@@ -27,6 +30,7 @@ export function createStanding(needs: {
 }): Standing {
   let state: WorkerState = "up";
   let drain: Drain | undefined;
+  let isEnding = false;
 
   async function become(next: WorkerState, message: string): Promise<CommandAnswer> {
     state = next;
@@ -49,6 +53,13 @@ export function createStanding(needs: {
   function stopDrain(): void {
     drain?.stop();
     drain = undefined;
+  }
+
+  /** Stops a drain that was asked for. */
+  async function leaveDrain(next: WorkerState, message: string): Promise<CommandAnswer> {
+    if (isEnding) return { outcome: "refused", message: "it ends, and hands its sessions over" };
+    stopDrain();
+    return become(next, message);
   }
 
   async function drainAsAsked(): Promise<CommandAnswer> {
@@ -74,16 +85,15 @@ export function createStanding(needs: {
       return drain?.left;
     },
     async drain() {
+      isEnding = true;
       await (await beginDrain()).over;
     },
     async obey(command) {
       switch (command.kind) {
         case "suspend":
-          stopDrain();
-          return become("suspended", "it keeps its sessions and gets no new ones");
+          return leaveDrain("suspended", "it keeps its sessions and gets no new ones");
         case "resume":
-          stopDrain();
-          return become("up", "it takes new sessions");
+          return leaveDrain("up", "it takes new sessions");
         case "drain":
           return drainAsAsked();
         case "explain":
