@@ -30,6 +30,8 @@ export interface Joins {
   readonly waiting: number;
   /** Those of one user. */
   waitingOf(userId: string): number;
+  /** Resolves when each request that was put and each answer that the host has given is on its way to the store. */
+  settled(): Promise<void>;
   /** The session has ended: whoever waits is told so. */
   rejectAll(): void;
   /** The session goes on elsewhere: the tickets stay as they are. */
@@ -64,6 +66,15 @@ export function createJoins(needs: {
 }): Joins {
   const { sessionId, store, clock, counters } = needs;
   const waitingByToken = new Map<string, Waiting>();
+  /** What asks the store before a ticket can be put or answered. */
+  const underWay = new Set<Promise<void>>();
+
+  function track(work: Promise<void>): Promise<void> {
+    underWay.add(work);
+    const forget = (): void => void underWay.delete(work);
+    work.then(forget, forget);
+    return work;
+  }
 
   function wait(pollToken: string, { user, askedMs }: JoinQuestion, forMs: number): void {
     const timer = clock.after(forMs, () => {
@@ -135,7 +146,7 @@ export function createJoins(needs: {
       // The session's id comes first, so that a balancer can route the polls.
       const pollToken = sessionId + randomAlphanumerics(24);
       const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
-      await putTicket(pollToken, question);
+      await track(putTicket(pollToken, question));
       counters.count("worker.joins", "asked");
       wait(pollToken, question, ANSWER_MS);
       return pollToken;
@@ -166,10 +177,13 @@ export function createJoins(needs: {
         reject(pollToken);
       } else {
         const { workspace } = content.response;
-        accept(pollToken, waiting.user, host, workspace).catch((error: unknown) => {
-          needs.onFailure(error);
-          reject(pollToken);
-        });
+        const accepted = accept(pollToken, waiting.user, host, workspace);
+        void track(
+          accepted.catch((error: unknown) => {
+            needs.onFailure(error);
+            reject(pollToken);
+          }),
+        );
       }
       return true;
     },
@@ -180,6 +194,9 @@ export function createJoins(needs: {
       let count = 0;
       for (const { user } of waitingByToken.values()) if (user.id === userId) count++;
       return count;
+    },
+    async settled() {
+      while (underWay.size > 0) await Promise.allSettled(underWay);
     },
     rejectAll() {
       for (const pollToken of [...waitingByToken.keys()]) {

@@ -359,6 +359,7 @@ export class Session {
     this.#isLeaving = true;
     try {
       await this.#partFromPeers();
+      await this.#joins.settled();
       await this.#ledger.settled();
       if (!this.isHeld || this.#ledger.pending > 0) return this.isLive ? "kept" : "gone";
       await deliver(this.#baggage());

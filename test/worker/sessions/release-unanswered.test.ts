@@ -3,7 +3,7 @@ import { expect, it, vi } from "vitest";
 import type { WorkerId } from "../../../shared/ids.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { until } from "../../support/until.ts";
-import { startStore, startWorker } from "./fixture.ts";
+import { isJoinRequest, joinAnswer, requestJoin, startStore, startWorker } from "./fixture.ts";
 
 const HEIR = "worker-2" as WorkerId;
 
@@ -60,4 +60,35 @@ it("with the store away nobody is asked to go, and nothing is released when it i
   await until("the worker notices", () => worker.store.health.state === "up");
   await session?.settled();
   expect((await worker.store.findSession(sessionId))?.state).toBe("open");
+});
+
+it("a host's answer to a request to join goes with the session, also when it was the last thing said", async () => {
+  const store = await startStore();
+  const worker = await startWorker({ store });
+  const heir = await startWorker({ store, id: HEIR });
+  const { host, sessionId } = await worker.openSession();
+  const pollToken = await requestJoin(worker.registry, sessionId);
+  const request = await until("the host is asked", () => host.received.find(isJoinRequest));
+  const count = worker.store.nextClock.bind(worker.store);
+  let isCounting = (): void => {};
+  const counting = new Promise<void>((resolve) => {
+    isCounting = resolve;
+  });
+  let goOn = (): void => {};
+  const slow = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  vi.spyOn(worker.store, "nextClock").mockImplementationOnce(async (holder) => {
+    isCounting();
+    await slow;
+    return count(holder);
+  });
+  host.decide(request, true);
+  await counting;
+  const handed = worker.registry.live(sessionId)?.handOver(HEIR, async () => {});
+  await until("the host was asked to go", () => host.disconnects.length > 0);
+  setImmediate(goOn);
+  expect(await handed).toBe("handed");
+  expect((await heir.registry.claim(sessionId)).outcome).toBe("here");
+  expect(await joinAnswer(heir.store, pollToken)).toMatchObject({ accepted: true });
 });
