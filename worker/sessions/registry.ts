@@ -374,7 +374,10 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     const known = [...sessions.values()].filter((session) => session.isLive);
     let lost = 0;
     await forEach(known, async (session) => {
-      if ((await whenStoreAnswers(() => session.confirm())) === "lost") lost++;
+      const answer = await unlessRefused(session, () => session.confirm());
+      if (answer === "lost") lost++;
+      // Nobody knows whose it is now; whoever comes for it asks again.
+      if (answer === "refused") session.fence();
     });
     if (known.length > 0) log.info({ sessions: known.length, lost }, "sessions confirmed");
     const seen = await whenStoreAnswers(() => store.members());
@@ -389,9 +392,22 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       const untilMs = storeMs + TOMBSTONE_MS - (clock.nowMs() - atMs);
       const tombstone = session.tombstone(untilMs);
       if (tombstone !== undefined && untilMs > storeMs) {
-        await whenStoreAnswers(() => store.reassertSession(tombstone));
+        await unlessRefused(session, () => store.reassertSession(tombstone));
       }
     });
+  }
+
+  /** As `whenStoreAnswers`; what the store will not do for one session must not keep the others from being told. */
+  async function unlessRefused<T>(
+    { id }: Session,
+    question: () => Promise<T>,
+  ): Promise<T | "refused" | undefined> {
+    try {
+      return await whenStoreAnswers(question);
+    } catch (error) {
+      log.error({ session: label(id), err: error }, "session could not be confirmed");
+      return "refused";
+    }
   }
 
   // --- start and end ---

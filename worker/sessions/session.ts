@@ -86,6 +86,8 @@ export const AWAY_MS = 30_000;
 export const TOMBSTONE_MS = ROOM_TOKEN_MS + 120_000;
 /** Join requests of one user that wait: the host must not be asked by one person for everybody's places. */
 const MAX_WAITING_PER_USER = 5;
+/** Tokens of those who left that are remembered, as many as the store keeps; with more, the first one is forgotten. */
+const MAX_LEFT = 1000;
 /** Writes that wait for the store before nobody new is let in: keeps the list short when the store is away for long. */
 const MAX_PENDING_WRITES = 1000;
 
@@ -555,7 +557,7 @@ export class Session {
     this.#stopAwaiting(peer);
     this.#returns.forget(peer.id);
     this.#peers.delete(peer.id);
-    this.#leftTokens.add(peer.record.tokenId);
+    this.#bury(peer.record.tokenId);
     if (peer.announced) this.#tellOthers(peer, roomLeft(peer.record));
     this.#requests.forget(peer.id);
     peer.end();
@@ -564,6 +566,12 @@ export class Session {
     );
     this.note("left", cause);
     this.#needs.log.info({ session: label(this.id), peer: peer.id, cause }, "guest left");
+  }
+
+  #bury(tokenId: string): void {
+    const [oldest] = this.#leftTokens;
+    if (this.#leftTokens.size >= MAX_LEFT && oldest !== undefined) this.#leftTokens.delete(oldest);
+    this.#leftTokens.add(tokenId);
   }
 
   /** An operator ends it, for everybody. */

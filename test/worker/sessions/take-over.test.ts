@@ -2,6 +2,7 @@
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/ids.ts";
 import { standFor } from "../../../shared/membership/leadership.ts";
+import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owners.ts";
 import { startReaper } from "../../../worker/sessions/reaper.ts";
 import { until } from "../../support/until.ts";
@@ -202,6 +203,51 @@ it("a worker whose session was taken over meanwhile lets go of it, and delivers 
   expect(worker.counters.value("worker.sessions_closed", "lost")).toBe(1);
   await until("the host is sent away", () => host.disconnects.length > 0);
   expect(host.disconnects[0]).toBe("transport close");
+});
+
+it("a session that the store refuses to confirm keeps no other from being confirmed, and stays closed to everybody", async () => {
+  const worker = await startWorker();
+  const first = await worker.openSession();
+  const second = await worker.openSession();
+  worker.registry.fence();
+  const { store } = worker;
+  const reassert = store.reassertSession.bind(store);
+  vi.spyOn(store, "reassertSession").mockImplementation(async (told) => {
+    if (told.id === first.sessionId) throw new StoreRefusedError("reassertSession", "a test");
+    return reassert(told);
+  });
+  await worker.registry.confirm();
+  expect(worker.registry.live(first.sessionId)).toBeUndefined();
+  expect(worker.registry.live(second.sessionId)).toBeDefined();
+});
+
+it("a session whose guests have come and gone a thousand times is known again to a store that has lost it", async () => {
+  const clock = createSkipClock();
+  const store = await startStore(clock);
+  const worker = await startWorker({ store, clock });
+  const { host, sessionId } = await worker.openSession();
+  const record = await worker.store.findSession(sessionId);
+  if (record === undefined) throw new Error("no record");
+  const buriedTokens = Array.from({ length: 1000 }, (_, i) => `token-${i}`);
+  await worker.store.reassertSession({
+    ...record,
+    state: "open",
+    epoch: record.epoch + 1,
+    buriedTokens,
+    untilMs: (await worker.store.timeMs()) + 60_000,
+  });
+  await worker.kill();
+  const next = await startWorker({ store, clock, port: worker.port });
+  await next.registry.recover();
+  await until("the host is back", () => host.connects === 2);
+  const guest = await next.joinSession(sessionId, host);
+  guest.leave();
+  await until("it has left", () => host.plain("room/left").length === 1);
+  await loseEverything(next);
+  await next.registry.confirm();
+  const known = await next.store.findSession(sessionId);
+  expect(known?.buriedTokens).toHaveLength(1000);
+  expect(known?.buriedTokens).not.toContain("token-0");
 });
 
 it("an answer of the store from before the fence shut once more lets nobody in", async () => {
