@@ -166,6 +166,7 @@ async function publish(): Promise<() => Promise<void>> {
       metricsStatsdHost: "127.0.0.1",
       metricsStatsdPort: sink.address().port,
       metricsStatsdProtocol: "udp",
+      metricsStatsdOptional: false,
       metricsStatsdTags: "none",
       metricsPrefix: "codetogether",
       metricsIntervalMs: BENCH_INTERVAL_MS,

@@ -612,6 +612,13 @@ export const SETTINGS = {
     roles: ALL,
     why: "How StatsD is reached; tcp tells when it is not.",
   },
+  metricsStatsdOptional: {
+    env: "CT_METRICS_STATSD_OPTIONAL",
+    type: "flag",
+    default: false,
+    roles: ALL,
+    why: "Nothing is said while StatsD cannot be reached, for one that is not always started; what is measured arrives once it is.",
+  },
   metricsStatsdTags: {
     env: "CT_METRICS_STATSD_TAGS",
     type: "choice",

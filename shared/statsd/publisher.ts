@@ -19,6 +19,7 @@ export type PublisherSettings = Pick<
   | "metricsStatsdHost"
   | "metricsStatsdPort"
   | "metricsStatsdProtocol"
+  | "metricsStatsdOptional"
   | "metricsStatsdTags"
   | "metricsPrefix"
   | "metricsIntervalMs"
@@ -55,6 +56,7 @@ export function startPublisher(needs: {
     host: settings.metricsStatsdHost,
     port: settings.metricsStatsdPort,
     protocol: settings.metricsStatsdProtocol,
+    isOptional: settings.metricsStatsdOptional,
     // Within an interval, so that the series are there again within two.
     maxRetryMs: Math.min(MAX_RETRY_MS, settings.metricsIntervalMs),
     clock,

@@ -38,6 +38,8 @@ export interface SinkNeeds {
   readonly protocol: "udp" | "tcp";
   /** Longest wait before a lost connection is tried again. */
   readonly maxRetryMs: number;
+  /** Operators are not told that it cannot be reached. */
+  readonly isOptional?: boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** There is a way again after `send` has said that there was none. */
@@ -260,7 +262,7 @@ interface Report {
 }
 
 /** One line when StatsD cannot be reached, and one when it can again. */
-function createReport({ host, port, protocol, clock, log }: SinkNeeds): Report {
+function createReport({ host, port, protocol, isOptional, clock, log }: SinkNeeds): Report {
   const statsd = `${protocol}://${host}:${port}`;
   let isAway = false;
   let last: { readonly reason: string; readonly atMs: number } | undefined;
@@ -269,13 +271,14 @@ function createReport({ host, port, protocol, clock, log }: SinkNeeds): Report {
       last = { reason: cut(describeError(error), MAX_REASON_CHARS), atMs: clock.nowMs() };
       if (isAway) return;
       isAway = true;
+      if (isOptional === true) return;
       log.warn(
         { statsd, reason: last.reason },
         "StatsD cannot be reached; check CT_METRICS_STATSD_HOST, _PORT and _PROTOCOL",
       );
     },
     back() {
-      if (isAway) log.info({ statsd }, "StatsD can be reached again");
+      if (isAway && isOptional !== true) log.info({ statsd }, "StatsD can be reached again");
       isAway = false;
     },
     get health() {

@@ -176,6 +176,7 @@ if (canRun) {
           metricsStatsdHost: "127.0.0.1",
           metricsStatsdPort: graphite.port,
           metricsStatsdProtocol: "tcp",
+          metricsStatsdOptional: false,
           metricsStatsdTags: "none",
           metricsPrefix: "over.tcp",
           metricsIntervalMs: INTERVAL_MS,

@@ -257,6 +257,20 @@ describe("over UDP", () => {
 });
 
 describe("over TCP", () => {
+  test("of one that need not be there nothing is said; it gets every count when it is", async () => {
+    const port = await freePort();
+    const counters = createCounters();
+    counters.count("worker.sessions_created", "", 7);
+    const more = { metricsStatsdProtocol: "tcp", metricsStatsdOptional: true } as const;
+    const { lines } = publish({ counters, port, more });
+    await intervals(3);
+    const sink = await tcpSink(port);
+    await until("the count came", () =>
+      sink.lines().includes("ct.worker.w-1.sessions_created:7|c"),
+    );
+    expect(lines.filter((text) => text.includes("StatsD"))).toEqual([]);
+  });
+
   test("a sink that starts late and one that restarts get all series within two intervals, and every count", async () => {
     const port = await freePort();
     const counters = createCounters();
@@ -434,6 +448,7 @@ function publish(options: {
       metricsStatsdHost: "127.0.0.1",
       metricsStatsdPort: options.port,
       metricsStatsdProtocol: "udp",
+      metricsStatsdOptional: false,
       metricsStatsdTags: "none",
       metricsPrefix: "ct",
       metricsIntervalMs: INTERVAL_MS,
