@@ -189,6 +189,14 @@ async function askBalancer(
   return { id, outcome: "explained", explanation, ...follow(explanation, record, members) };
 }
 
+/**
+ * Whether the worker that it belongs to has all the requests that it may have: then it is answered with 503. One that
+ * belongs nowhere goes elsewhere. Pure.
+ */
+export function isRefused({ worker, reason, workers }: Explanation): boolean {
+  return reason !== "load" && workers.find(({ id }) => id === worker)?.isFull === true;
+}
+
 /** What becomes of it at the worker that the balancer sends it to. Pure. */
 export function follow(
   explanation: Explanation,
@@ -196,7 +204,7 @@ export function follow(
   members: readonly MemberRecord[],
 ): { workerSays?: WorkerSays; servedBy: string | null } {
   const { worker, afterMisdirected } = explanation;
-  if (worker === undefined) return { servedBy: null };
+  if (worker === undefined || isRefused(explanation)) return { servedBy: null };
   const says = record === undefined ? undefined : workerSays(record, worker, members);
   if (says === undefined) return { servedBy: worker };
   if (says.says !== "elsewhere") return { workerSays: says, servedBy: worker };

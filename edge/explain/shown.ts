@@ -6,7 +6,12 @@ import { harmless } from "../../shared/harmless.ts";
 import { isoTime } from "../commands/events.ts";
 import { shownAge } from "../commands/shown.ts";
 import { type Column, table } from "../commands/table.ts";
-import type { BalancerAnswer, ExplainAnswer, ExplainedSession } from "./answer.ts";
+import {
+  type BalancerAnswer,
+  type ExplainAnswer,
+  type ExplainedSession,
+  isRefused,
+} from "./answer.ts";
 import type { Way } from "./question.ts";
 import type { WorkerSays } from "./worker-says.ts";
 
@@ -38,7 +43,8 @@ export function problemOf(answer: ExplainAnswer): string | undefined {
   }
   const explained = balancers.filter(isExplained);
   if (explained.length === 0) {
-    return `no balancer answered: ${harmless(balancers[0]?.outcome === "explained" ? "" : (balancers[0]?.message ?? ""))}; look at its log, or restart it`;
+    const [first] = balancers.filter((balancer) => !isExplained(balancer));
+    return `no balancer answered: ${first?.id}: ${harmless(first?.message ?? "")}; look at its log, or restart it`;
   }
   if (session === null || session?.state === "closed") {
     const wasThere = session?.state === "closed" || owners.at(-1)?.kind === "closed";
@@ -51,6 +57,9 @@ export function problemOf(answer: ExplainAnswer): string | undefined {
   }
   if (explained.every(({ explanation }) => explanation.worker === undefined)) {
     return "no worker can take it now; `ct-edge list` shows what they do";
+  }
+  if (explained.every(({ servedBy }) => servedBy === null)) {
+    return "nobody serves it now: it waits or is refused, as the answer says; ask again in a few seconds";
   }
   return undefined;
 }
@@ -171,14 +180,9 @@ function againstOwner({ verdict }: Note): string {
 
 /** What comes of it at the worker. */
 function thenText({ explanation, workerSays: says }: Explained): string[] {
-  const texts: string[] = [];
-  const chosen = explanation.workers.find(({ id }) => id === explanation.worker);
-  if (chosen?.isFull === true) texts.push("but it has all the requests it may have: 503");
-  if (says !== undefined) {
-    const text = saysText(says, explanation.afterMisdirected);
-    if (text !== undefined) texts.push(text);
-  }
-  return texts;
+  if (isRefused(explanation)) return ["it has all the requests that it may have: 503"];
+  const text = says && saysText(says, explanation.afterMisdirected);
+  return text === undefined ? [] : [text];
 }
 
 function saysText(says: WorkerSays, afterMisdirected: string | undefined): string | undefined {
@@ -243,7 +247,7 @@ function viewRow(note: Note, position: number, explanation: Explanation): string
   return [
     note.worker ?? "",
     note.as === "candidate" ? `candidate ${position}` : roleText(note),
-    verdictText(note, explanation),
+    verdictText(note, explanation) + (seen?.isFull === true ? "; full" : ""),
     seen?.state ?? "",
     seen?.health ?? "",
     seen === undefined ? "" : String(seen.sessions),

@@ -9,6 +9,7 @@ import { UpstreamError } from "../../balancer/upstream-connection.ts";
 import {
   type BalancerAnswer,
   describeAnswer,
+  type ExplainAnswer,
   follow,
   type OwnershipEvent,
 } from "../../edge/explain/answer.ts";
@@ -74,10 +75,17 @@ interface Scene {
   readonly about: string;
   readonly as?: Way;
   readonly history?: readonly OwnershipEvent[];
+  /** Of other balancers, beside the one that is there. */
+  readonly others?: readonly BalancerAnswer[];
 }
 
 /** What the command prints on standard output, and what on standard error. */
 async function explain(scene: Scene): Promise<{ text: string; problem: string | undefined }> {
+  const answer = await explained(scene);
+  return { text: explainText(answer), problem: problemOf(answer) };
+}
+
+async function explained(scene: Scene): Promise<ExplainAnswer> {
   const workers = scene.workers ?? [W1, W2, W3];
   const clock = createStepClock();
   const view = createView(workers);
@@ -109,8 +117,9 @@ async function explain(scene: Scene): Promise<{ text: string; problem: string | 
       explanation,
       ...follow(explanation, scene.record, workers),
     },
+    ...(scene.others ?? []),
   ];
-  const answer = describeAnswer(question, {
+  return describeAnswer(question, {
     members: workers,
     booted: true,
     nowMs: CREATED_MS + 90_000,
@@ -119,7 +128,6 @@ async function explain(scene: Scene): Promise<{ text: string; problem: string | 
     history: scene.history ?? [],
     isFull: false,
   });
-  return { text: explainText(answer), problem: problemOf(answer) };
 }
 
 const fail =
@@ -273,11 +281,12 @@ describe("golden", () => {
   });
 
   test("suspect: the next candidate asks the owner first", async () => {
-    const { text } = await explain({
+    const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
       before: fail("w2", "refused"),
     });
+    expect(problem).toMatch(/^nobody serves it now: it waits or is refused, /);
     expect(text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
       Rule      room
@@ -383,6 +392,88 @@ describe("golden", () => {
       "
     `);
     expect(problem).toMatch(/^no worker can take it now/);
+  });
+});
+
+describe("golden, beside that", () => {
+  test("full: the owner has all the requests that it may have", async () => {
+    const { text, problem } = await explain({
+      about: ROOM,
+      record: record(W2),
+      before(directory) {
+        const owner = directory.byId(W2.id);
+        if (owner !== undefined) owner.requests = 1000;
+      },
+    });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        -          it owns the session, as the store says now; it has all the requests that it may have: 503
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen; full              up     up             3            9  0.3 ms  -
+      w2      candidate 1  fit, but not asked; full  up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked        up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked        up     up             9           27  0.3 ms  -
+      "
+    `);
+    expect(problem).toMatch(/^nobody serves it now: it waits or is refused, /);
+  });
+
+  test("several balancers: one sees it differently, one does not answer", async () => {
+    const { balancers } = await explained({
+      about: ROOM,
+      record: record(W2),
+      before: (directory) => directory.learn(ROOM, W1.id, EPOCH),
+    });
+    const others: BalancerAnswer[] = [
+      ...balancers.map((one) => ({ ...one, id: "balancer-2" })),
+      { id: "balancer-3", outcome: "no answer", message: "no answer within 6 s: it hangs" },
+    ];
+    const { text, problem } = await explain({ about: ROOM, record: record(W2), others });
+    expect(text).toMatchInlineSnapshot(`
+      "Request   a join of the session: R00MR0…
+      Rule      room
+      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+
+      BALANCER    SENDS TO  SERVED BY  WHY
+      balancer-1  w2        w2         it owns the session, as the store says now
+      balancer-2  w1        w2         it is remembered as the owner, in epoch 1893456000000; it answers 421, w2 has it, and the request goes on there
+      balancer-3  ?         ?          no answer within 6 s: it hangs
+
+      Workers as balancer-1 sees them
+      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen              up     up             3            9  0.3 ms  -
+      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+
+      Workers as balancer-2 sees them
+      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      owner        chosen              up     up             2            6  0.3 ms  -
+      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
+      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
+      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+
+      ! balancer-3: what it does with the request is not known.
+      "
+    `);
+    expect(problem).toBeUndefined();
+  });
+
+  test("no balancer: what is known of the session, and what to do", async () => {
+    const answer = await explained({ about: ROOM, record: record(W2) });
+    expect(problemOf({ ...answer, balancers: [] })).toMatch(/^no balancer has a lease, /);
+    const silent = { id: "b1", outcome: "no answer", message: "no answer within 6 s" } as const;
+    expect(problemOf({ ...answer, balancers: [silent] })).toBe(
+      "no balancer answered: b1: no answer within 6 s; look at its log, or restart it",
+    );
+    const closed = await explained({ about: ROOM, record: record(W2, { state: "closed" }) });
+    expect(problemOf(closed)).toMatch(/^the session is closed for good; /);
   });
 });
 
