@@ -7,7 +7,10 @@ import { createServer } from "node:net";
 import { dirname, resolve } from "node:path";
 import { type Settings, settingsOf, shownValue, unknownSettings } from "../shared/config.ts";
 import { describeError, errorCode } from "../shared/errors.ts";
+import { defaultBind } from "../shared/membership/reach.ts";
+import { isWildcard } from "../shared/networks.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
+import { isStoreLocal } from "../shared/store/connect.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createTrustedProxies } from "./headers.ts";
@@ -59,10 +62,19 @@ export async function checkSettings(
   attempt(() => checkCertificates(settings, needs.nowMs, say, warnings));
   attempt(() => checkMembers(settings, say));
   attempt(() => checkLogDir(settings.logDir, say));
-  const ports: [string, string, number][] = [["CT_PORT", settings.bind, settings.port]];
+  const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
   if (settings.tlsCert.length > 0) ports.push(["CT_TLS_PORT", settings.bind, settings.tlsPort]);
-  ports.push(["CT_STATUS_PORT", settings.statusBind ?? "127.0.0.1", needs.statusPort]);
-  for (const [name, host, port] of ports) {
+  let statusBind = settings.statusBind ?? defaultBind(true);
+  attempt(() => {
+    statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
+  });
+  ports.push(["CT_STATUS_PORT", statusBind, needs.statusPort]);
+  for (const [at, [name, host, port]] of ports.entries()) {
+    const same = ports.slice(0, at).find((other) => collide(other, [name, host, port]));
+    if (same !== undefined) {
+      problems.push(`${name}=${port}: ${same[0]} is the same port; set one of them to another`);
+      continue;
+    }
     const found = await tryPort(host, port);
     if (found.isUsable) say(`${name} ${host}:${port}`, found.text);
     else problems.push(`${name}=${port}: ${found.text}`);
@@ -130,6 +142,15 @@ function checkLogDir(logDir: string | undefined, say: (name: string, value: stri
     );
   }
   say("access.log, error.log", folder);
+}
+
+/** Setting, host and number. */
+type Port = readonly [string, string, number];
+
+/** Whether a process cannot listen on both. */
+function collide([, host, port]: Port, [, otherHost, otherPort]: Port): boolean {
+  if (port === 0 || port !== otherPort) return false;
+  return host === otherHost || isWildcard(host) || isWildcard(otherHost);
 }
 
 /** Opens the port for a moment. One in use may be the running balancer's own. */

@@ -7,7 +7,7 @@ import { generate } from "selfsigned";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkSettings } from "../../balancer/check.ts";
 import { readSettings } from "../../shared/config.ts";
-import { holdPort } from "../support/ports.ts";
+import { freePort, holdPort } from "../support/ports.ts";
 
 let folder: string;
 
@@ -65,6 +65,21 @@ test("certificates are shown with their names and how long they last", async () 
   const late = await check(await certificateFor(-1));
   expect(late.warnings).toEqual([expect.stringMatching(/cert\.pem has expired$/)]);
   expect(late.problems).toEqual([]);
+});
+
+test("two ports that are the same are a problem", async () => {
+  const port = await freePort();
+  const env = { ...(await certificateFor(100)), CT_PORT: `${port}`, CT_TLS_PORT: `${port}` };
+  expect((await check(env)).problems).toEqual([
+    `CT_TLS_PORT=${port}: CT_PORT is the same port; set one of them to another`,
+  ]);
+});
+
+test("the status port is shown where it will be: behind a store elsewhere on every address", async () => {
+  const { CT_WORKERS: _, ...base } = BASE;
+  const env = { CT_SECRET: "s".repeat(32), CT_REDIS_URL: "redis://store.example:6379" };
+  expect((await check(env, base)).lines.join("\n")).toContain("CT_STATUS_PORT 0.0.0.0:0");
+  expect((await check({})).lines.join("\n")).toContain("CT_STATUS_PORT 127.0.0.1:0");
 });
 
 test("all problems are told of, each with its setting", async () => {
