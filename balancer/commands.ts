@@ -27,6 +27,7 @@ export async function obey(
     case "suspend":
     case "resume":
     case "drain":
+    case "give":
     case "end-session":
       return { outcome: "refused", message: "workers do that, not balancers" };
   }

@@ -17,8 +17,8 @@ import { connectRedisStore } from "../shared/store/redis/store.ts";
 import { parseRedisUrl } from "../shared/store/redis/target.ts";
 import { quantile } from "../test/support/churn.ts";
 import { type Cluster, type Member, sees, startCluster } from "../test/support/cluster.ts";
+import { type LightTeams, openLightTeams } from "../test/support/light-teams.ts";
 import { until } from "../test/support/until.ts";
-import { type LightTeams, openLightTeams } from "./support/light-teams.ts";
 import { writeResults } from "./support/results.ts";
 import { summarize } from "./support/statistics.ts";
 

@@ -14,6 +14,7 @@ import { listCommand } from "./commands/list.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { processCommands } from "./commands/processes.ts";
 import { psCommand } from "./commands/ps.ts";
+import { rebalanceCommand } from "./commands/rebalance.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
 import { simulateCommand } from "./commands/simulate.ts";
 import { topCommand } from "./commands/top.ts";
@@ -50,6 +51,7 @@ const program = new Command("ct-edge")
   .addCommand(workerCommand("suspend"))
   .addCommand(workerCommand("drain"))
   .addCommand(workerCommand("resume"))
+  .addCommand(rebalanceCommand())
   .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
 for (const command of processCommands()) program.addCommand(command);
 await program.parseAsync();

@@ -2,9 +2,12 @@
  * What this worker does with new sessions and with those it has, as operators ask it, and as it does itself at its end.
  */
 import type { CommandAnswer, EdgeCommand } from "../shared/control/command.ts";
+import type { Log } from "../shared/log.ts";
 import type { WorkerState } from "../shared/membership/member.ts";
 import type { Drain } from "./drain.ts";
 import type { Registry } from "./sessions/registry.ts";
+
+type Gift = Extract<EdgeCommand, { kind: "give" }>;
 
 export interface Standing {
   /** What the worker's record says. */
@@ -25,12 +28,34 @@ export function createStanding(needs: {
   readonly refresh: () => Promise<void>;
   /** Begins to hand sessions over. */
   readonly startDrain: () => Drain;
+  /** Gives calm sessions away while `isWanted`; resolves with how many. */
+  readonly giveAway: (what: Gift, isWanted: () => boolean) => Promise<number>;
+  /** How many sessions are calm for so long. */
+  readonly countCalm: (calmMs: number) => number;
+  readonly log: Log;
   /** Whether another worker takes sessions now. */
   readonly hasHeir: () => boolean;
 }): Standing {
   let state: WorkerState = "up";
   let drain: Drain | undefined;
   let isEnding = false;
+  let isGiving = false;
+
+  function give(gift: Gift): CommandAnswer {
+    if (state !== "up") return { outcome: "refused", message: `it is ${state}` };
+    if (isGiving) return { outcome: "refused", message: "it gives sessions away already" };
+    const wanted = gift.shares.reduce((sum, { count }) => sum + count, 0);
+    const calm = Math.min(wanted, needs.countCalm(gift.calmMs));
+    isGiving = true;
+    needs
+      .giveAway(gift, () => state === "up")
+      .then((given) => needs.log.info({ given, wanted }, "sessions were given away"))
+      .catch((error: unknown) => needs.log.error({ err: error }, "giving sessions away failed"))
+      .finally(() => {
+        isGiving = false;
+      });
+    return { outcome: "done", message: `${calm} of ${wanted} sessions are calm`, detail: calm };
+  }
 
   async function become(next: WorkerState, message: string): Promise<CommandAnswer> {
     state = next;
@@ -96,6 +121,8 @@ export function createStanding(needs: {
           return leaveDrain("up", "it takes new sessions");
         case "drain":
           return drainAsAsked();
+        case "give":
+          return give(command);
         case "explain":
         case "places":
           return { outcome: "refused", message: "balancers say where requests go" };

@@ -10,7 +10,7 @@ import type { MembershipView } from "../shared/membership/view.ts";
 import type { Counters } from "../shared/metrics.ts";
 import type { Ring } from "../shared/ring.ts";
 import type { Registry } from "./sessions/registry.ts";
-import type { Baggage } from "./sessions/session.ts";
+import type { Baggage, Session } from "./sessions/session.ts";
 
 export interface Drain {
   /** Sessions that are still here. */
@@ -67,6 +67,24 @@ export function chooseHeir(
   return undefined;
 }
 
+/** Hands one session to `heir`, and tells it that it may take it up. */
+export async function handTo(
+  heir: WorkerRecord,
+  session: Session,
+  needs: Pick<DrainNeeds, "sendBaggage" | "sendWord" | "counters" | "log">,
+): Promise<"handed" | "kept" | "gone"> {
+  const outcome = await session.handOver(heir.id, (baggage) =>
+    needs.sendBaggage(heir, session.id, baggage),
+  );
+  needs.counters.count("worker.sessions_drained", outcome);
+  if (outcome === "handed") {
+    needs.sendWord(heir, session.id).catch((error: unknown) => {
+      needs.log.debug({ err: error, to: heir.id }, "the heir was not told; its clients will");
+    });
+  }
+  return outcome;
+}
+
 export function startDrain(needs: DrainNeeds): Drain {
   const { clock, log, counters, registry } = needs;
   const untilMs = clock.nowMs() + needs.delayMs + needs.timeoutMs;
@@ -108,15 +126,7 @@ export function startDrain(needs: DrainNeeds): Drain {
         counters.count("worker.sessions_drained", "nobody");
         continue;
       }
-      const outcome = await session.handOver(heir.id, (baggage) =>
-        deliver(heir, session.id, baggage),
-      );
-      counters.count("worker.sessions_drained", outcome);
-      if (outcome === "handed") {
-        needs.sendWord(heir, session.id).catch((error: unknown) => {
-          log.debug({ err: error, to: heir.id }, "the heir was not told; its clients will");
-        });
-      }
+      await handTo(heir, session, { ...needs, sendBaggage: deliver });
       const restMs = paceMs(live().length, untilMs - clock.nowMs()) * AT_ONCE;
       await sleep(clock, restMs * (0.5 + needs.random()));
     }

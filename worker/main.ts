@@ -40,7 +40,8 @@ import { openClients } from "./clients/clients.ts";
 import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
-import { startDrain } from "./drain.ts";
+import { type DrainNeeds, startDrain } from "./drain.ts";
+import { countCalm, giveAway } from "./give.ts";
 import { createHandOvers, sendBaggage, sendWord } from "./hand-over.ts";
 import { createHearsay } from "./hearsay.ts";
 import { createLicenseGate } from "./license.ts";
@@ -280,24 +281,27 @@ async function startWorker(settings: Settings): Promise<void> {
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
 
+  const drainNeeds: DrainNeeds = {
+    self: self.id,
+    registry,
+    view,
+    clock,
+    log,
+    counters,
+    sendBaggage: (to, sessionId, baggage) => sendBaggage(keys.edge, to, sessionId, baggage),
+    sendWord: (to, sessionId) => sendWord(keys.edge, to, sessionId),
+    delayMs: settings.drainDelayMs,
+    timeoutMs: settings.drainTimeoutMs,
+    random: Math.random,
+  };
   const standing: Standing = createStanding({
     registry,
     refresh: () => lease.refresh(),
     hasHeir: () => view.workers.some((other) => other.id !== self.id && other.state === "up"),
-    startDrain: () =>
-      startDrain({
-        self: self.id,
-        registry,
-        view,
-        clock,
-        log,
-        counters,
-        sendBaggage: (to, sessionId, baggage) => sendBaggage(keys.edge, to, sessionId, baggage),
-        sendWord: (to, sessionId) => sendWord(keys.edge, to, sessionId),
-        delayMs: settings.drainDelayMs,
-        timeoutMs: settings.drainTimeoutMs,
-        random: Math.random,
-      }),
+    startDrain: () => startDrain(drainNeeds),
+    giveAway: (gift, isWanted) => giveAway(drainNeeds, gift, isWanted),
+    countCalm: (calmMs) => countCalm(registry, calmMs),
+    log,
   });
   const lease = createLease({
     store,

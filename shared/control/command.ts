@@ -19,6 +19,15 @@ export type EdgeCommand =
   | { readonly kind: "resume" }
   /** Hands its sessions over, one after the other, and gets no new ones. It goes on running. */
   | { readonly kind: "drain" }
+  /**
+   * Gives so many sessions to those workers, as far as nobody has worked in them for `calmMs`, and goes on taking new ones.
+   * The answer's `detail` is how many it has to give.
+   */
+  | {
+      readonly kind: "give";
+      readonly shares: readonly { readonly worker: WorkerId; readonly count: number }[];
+      readonly calmMs: number;
+    }
   /** Ends a session for good; its peers are told. */
   | { readonly kind: "end-session"; readonly sessionId: SessionId }
   /**
@@ -61,6 +70,13 @@ const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("suspend") }),
   z.object({ kind: z.literal("resume") }),
   z.object({ kind: z.literal("drain") }),
+  z.object({
+    kind: z.literal("give"),
+    shares: z
+      .array(z.object({ worker: workerName, count: z.number().int().min(1).max(1_000_000) }))
+      .max(1000),
+    calmMs: z.number().min(0).max(86_400_000),
+  }),
   z.object({ kind: z.literal("end-session"), sessionId }),
   z.object({
     kind: z.literal("explain"),

@@ -1,5 +1,6 @@
 /** What a worker does when operators ask it one thing while it does another. */
 import { expect, it } from "vitest";
+import { createLog } from "../../shared/log.ts";
 import { createStanding } from "../../worker/commands.ts";
 
 function setUp() {
@@ -19,6 +20,9 @@ function setUp() {
         finish();
       },
     }),
+    giveAway: async () => 0,
+    countCalm: () => 0,
+    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     hasHeir: () => true,
   });
   return { standing, finish, isStopped: () => stopped };

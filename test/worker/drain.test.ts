@@ -195,6 +195,9 @@ function standingOf(drain: () => Drain, sessions: readonly Session[], hasHeir = 
     },
     refresh: async () => {},
     startDrain: drain,
+    giveAway: async () => 0,
+    countCalm: () => 0,
+    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     hasHeir: () => hasHeir,
   });
 }

@@ -19,6 +19,7 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import { ROOM_TOKEN_MS, type RoomToken, type Tokens } from "../login/tokens.ts";
+import { type Calm, createCalm } from "./calm.ts";
 import type { Fence } from "./fence.ts";
 import { createJoins, type Joins } from "./joins.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
@@ -119,6 +120,7 @@ export class Session {
   #confirming: Promise<"held" | "lost"> | undefined;
   readonly #origin: Pick<SessionRecord, "userId" | "alias" | "createdMs">;
 
+  readonly #calm: Calm;
   #relayedBytes = 0;
   #lastActivityMs: number;
   /** Whether it is being handed over: nobody new is let in here. */
@@ -129,6 +131,7 @@ export class Session {
   /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
     this.#lastActivityMs = needs.clock.nowMs();
+    this.#calm = createCalm(needs.clock);
     this.id = record.id;
     this.userId = record.userId;
     const { userId, alias, createdMs } = record;
@@ -210,6 +213,11 @@ export class Session {
   /** How long no peer has said anything, in ms. */
   get idleMs(): number {
     return this.#needs.clock.nowMs() - this.#lastActivityMs;
+  }
+
+  /** How long nobody has worked in it, in ms: clients say something to each other also when nobody does. */
+  get calmMs(): number {
+    return this.#calm.ms;
   }
 
   /** Peers that are connected now. */
@@ -513,6 +521,7 @@ export class Session {
   #take(peer: Peer, bytes: Buffer): void {
     this.#relayedBytes += bytes.length;
     this.#lastActivityMs = this.#needs.clock.nowMs();
+    this.#calm.note(this.#peers.size);
     // A tail that was still under way when the peer left or the session ended.
     if (!this.isLive || this.#peers.get(peer.id) !== peer) return;
     const state = this.#isFenced ? "shut" : this.#needs.fence.look();

@@ -3,8 +3,8 @@
  * that one process carries thousands of people and is not what is measured. They say numbered things to each other.
  */
 import { Agent, request } from "undici";
-import { until } from "../../test/support/until.ts";
-import { RawPeer } from "../../test/worker/sessions/raw-peer.ts";
+import { RawPeer } from "../worker/sessions/raw-peer.ts";
+import { until } from "./until.ts";
 
 export interface LightPeer {
   readonly peer: RawPeer;
@@ -20,6 +20,8 @@ export interface LightTeam {
   readonly sessionId: string;
   readonly host: LightPeer;
   readonly guest: LightPeer;
+  /** Says the next number to the other one. */
+  say(speaker: "host" | "guest"): void;
 }
 
 export interface LightTeams {
@@ -41,6 +43,7 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
   const agent = new Agent();
   const teams: LightTeam[] = [];
   let opened = 0;
+  let said = 0;
   const [hostJwt, guestJwt] = [await signIn("Host"), await signIn("Guest")];
 
   async function ask<T>(path: string, { jwt, form }: { jwt?: string; form?: unknown }): Promise<T> {
@@ -87,7 +90,17 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
       jwt: guestJwt,
     });
     const guest = await enter(await untilAccepted(pollToken));
-    return { sessionId: created.roomId, host, guest };
+    return {
+      sessionId: created.roomId,
+      host,
+      guest,
+      say(speaker) {
+        const [from, to] = speaker === "host" ? [host, guest] : [guest, host];
+        const text = `#${said++}`;
+        from.spoken.push(text);
+        from.peer.broadcast(text, [to.peer.id]);
+      },
+    };
   }
 
   async function untilAccepted(pollToken: string): Promise<string> {
@@ -120,12 +133,7 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
         () => {
           // As many as are due: a timer fires once in a millisecond at most.
           for (let i = 0; i < Math.max(1, peers.length / periodMs); i++) {
-            const team = teams[Math.floor(turn / 2) % teams.length];
-            if (team === undefined) return;
-            const [speaker, hearer] =
-              turn % 2 === 0 ? [team.host, team.guest] : [team.guest, team.host];
-            speaker.spoken.push(`#${turn}`);
-            speaker.peer.broadcast(`#${turn}`, [hearer.peer.id]);
+            teams[Math.floor(turn / 2) % teams.length]?.say(turn % 2 === 0 ? "host" : "guest");
             turn++;
           }
         },

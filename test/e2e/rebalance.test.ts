@@ -1,0 +1,59 @@
+/**
+ * `ct-edge rebalance --idle` over real workers: sessions in which nobody works move to new workers, others stay.
+ */
+import { expect, onTestFinished, test } from "vitest";
+import { type Member, sees, startCluster } from "../support/cluster.ts";
+import { runCommand } from "../support/command.ts";
+import { openLightTeams } from "../support/light-teams.ts";
+import { until } from "../support/until.ts";
+
+async function sessionsOf(worker: Member): Promise<string[]> {
+  const { sessions } = (await worker.view()) as { sessions: { id: string }[] };
+  return sessions.map(({ id }) => id);
+}
+
+test("idle sessions go to new workers until these have their share; a busy one stays, and nothing is lost", async () => {
+  const cluster = await startCluster({ workers: 1, balancers: 1 });
+  onTestFinished(() => cluster.dispose());
+  const [balancer] = cluster.balancers as [Member];
+  const all = await openLightTeams(balancer.url, 8);
+  onTestFinished(() => all.close());
+  await cluster.addWorker();
+  await cluster.addWorker();
+  await sees(balancer, 3);
+  const [busy] = all.teams;
+  const working = setInterval(() => busy?.say("host"), 20);
+  onTestFinished(() => clearInterval(working));
+  const env = { CT_REDIS_URL: cluster.redisUrl };
+  const [first] = cluster.workers as [Member];
+  await until("the busy one is busy", () => (busy?.host.spoken.length ?? 0) > 20);
+
+  const refused = await runCommand(["rebalance"], env);
+  expect(refused).toMatchObject({ status: 1, stdout: "" });
+  expect(refused.stderr).toContain("say --idle");
+  expect(await sessionsOf(first)).toHaveLength(8);
+
+  const { status, stdout, stderr } = await runCommand(["rebalance", "--idle", "1", "--json"], env);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(JSON.parse(stdout)).toMatchObject({
+    ratioBefore: 3,
+    ratioAfter: 1.13,
+    notes: ["worker-1: 5 of 5 sessions are calm"],
+  });
+  const left = await Promise.all(cluster.workers.map(sessionsOf));
+  expect(left.map((ids) => ids.length).toSorted((a, b) => a - b)).toEqual([2, 3, 3]);
+  expect(left[0]).toContain(busy?.sessionId);
+  expect(busy?.host.peer.disconnects).toEqual([]);
+
+  clearInterval(working);
+  await until("everybody is back", () => all.peers.every(({ peer }) => peer.socket.connected));
+  for (const team of all.teams) {
+    team.say("host");
+    team.say("guest");
+  }
+  await until("everybody has heard everything, in order, once", () => all.misheard().length === 0);
+
+  // It is good enough now.
+  const again = await runCommand(["rebalance", "--idle", "1"], env);
+  expect(again.stdout).toContain("fullest by mean: 1.13 before, 1.13 after (good is 1.25)");
+}, 60_000);
