@@ -145,7 +145,7 @@ test("--crash names exactly the sessions that a balancer sends elsewhere then, a
     }
   }
   expect(moved).toBeGreaterThan(60);
-});
+}, 60_000);
 
 test("--remove names exactly the heirs to whom the worker's drain hands its sessions", async () => {
   let handed = 0;
@@ -163,7 +163,7 @@ test("--remove names exactly the heirs to whom the worker's drain hands its sess
     expect(moves.every(({ by }) => by === "drain")).toBe(true);
   }
   expect(handed).toBeGreaterThan(60);
-});
+}, 60_000);
 
 /** Who got which session from the worker's own drain, with its time stepped. */
 async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<SessionId, WorkerId>> {
@@ -232,7 +232,7 @@ test("--add moves no session, as no balancer does, and new keys go to the new wo
     for (const { keys } of added) expect(keys.after).toBeCloseTo(1 / weights, 1);
     expect(workers.reduce((sum, { keys }) => sum + (keys.after ?? 0), 0)).toBeCloseTo(1, 6);
   }
-});
+}, 60_000);
 
 // --- what is said of it ---
 
