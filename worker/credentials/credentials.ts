@@ -43,6 +43,8 @@ interface Needs {
 interface Known {
   readonly user: Buffer;
   readonly password: Buffer;
+  /** Colons in the name: RFC 7617 §2 has none there, but an operator who chose such a name shall get in. */
+  readonly colons: number;
 }
 
 const STANDARD_USER = "ctuser";
@@ -79,7 +81,7 @@ export function createCredentials(needs: Needs): Credentials {
     async check(authorization, address) {
       // A browser asks without them first: nobody has failed yet.
       if (authorization === undefined) return { outcome: "refused" };
-      const given = readBasic(authorization);
+      const given = readBasic(authorization, configured?.colons ?? 0);
       if (given !== undefined && (await isRight(given))) {
         return { outcome: "granted", user: given.user.toString("utf8") };
       }
@@ -110,7 +112,8 @@ function configuredCredentials(settings: CredentialSettings): Known | undefined 
     [dashboardUser, dashboardPassword],
     [logsUser, logsPassword],
   ]) {
-    if (user && password) return { user: digest(user), password: digest(password) };
+    if (!user || !password) continue;
+    return { user: digest(user), password: digest(password), colons: user.split(":").length - 1 };
   }
   return undefined;
 }
@@ -144,7 +147,7 @@ function createMadePassword({ store, clock, log }: Needs) {
       }
       if (proposed !== undefined) logOutcome(kept === proposal ? proposed : undefined);
       proposed = undefined;
-      known = { user: digest(STANDARD_USER), password: Buffer.from(kept, "hex") };
+      known = { user: digest(STANDARD_USER), password: Buffer.from(kept, "hex"), colons: 0 };
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
     }
@@ -182,12 +185,16 @@ interface Given {
   readonly password: Buffer;
 }
 
-/** RFC 7617: all behind the first colon is the password, whatever it holds. */
-function readBasic(authorization: string): Given | undefined {
+/**
+ * RFC 7617: all behind the first colon is the password, whatever it holds; `colonsInUser`: behind the one after so many.
+ */
+function readBasic(authorization: string, colonsInUser: number): Given | undefined {
   const [, encoded] = /^basic +([A-Za-z0-9+/_-]+={0,2}) *$/i.exec(authorization) ?? [];
   if (encoded === undefined) return undefined;
   const bytes = Buffer.from(encoded, "base64");
-  const colon = bytes.indexOf(":");
+  let colon = bytes.indexOf(":");
+  for (let left = colonsInUser; left > 0 && colon >= 0; left--)
+    colon = bytes.indexOf(":", colon + 1);
   if (colon < 0) return undefined;
   return { user: bytes.subarray(0, colon), password: bytes.subarray(colon + 1) };
 }

@@ -9,7 +9,7 @@ import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
 import type { LogId, LogLines, Topic } from "./answers.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import type { Logs, Position } from "./logs.ts";
-import type { Snapshots } from "./snapshot.ts";
+import type { Snapshot, Snapshots } from "./snapshot.ts";
 
 export interface Feed {
   /**
@@ -28,6 +28,12 @@ export interface Feed {
 export const TOPICS: readonly Topic[] = ["workers", "sessions"];
 
 const STATE_PERIOD_MS = 2000;
+/**
+ * So many sessions are half a MB or so: they are told once in three periods, so that an open page costs little. Workers say
+ * what is new of them every 5 s anyway.
+ */
+const MANY_SESSIONS = 200;
+const MANY_PERIOD_MS = 3 * STATE_PERIOD_MS;
 /** A line is on the page within a second of being written. */
 const LOG_PERIOD_MS = 400;
 const FIRST_LINES = 200;
@@ -69,6 +75,7 @@ export function createFeed(needs: {
   const telling = new Map<() => Promise<void>, Promise<void>>();
   let timers: Timer[] = [];
   let isClosed = false;
+  let sessionsToldMs = Number.NEGATIVE_INFINITY;
 
   /** Not a second time while the first is under way: a slow store must not make answers pile up. */
   function once(action: () => Promise<void>): void {
@@ -96,7 +103,8 @@ export function createFeed(needs: {
     const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
     const data = new Map<Topic, string>();
     if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
-    if (wanted.has("sessions")) {
+    if (wanted.has("sessions") && areSessionsDue(snapshot)) {
+      sessionsToldMs = clock.nowMs();
       const records = await snapshots.readSessions();
       data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
     }
@@ -111,6 +119,14 @@ export function createFeed(needs: {
         send(watcher, topic, now);
       }
     }
+  }
+
+  function areSessionsDue({ ownerById }: Snapshot): boolean {
+    if (ownerById.size <= MANY_SESSIONS) return true;
+    if (clock.nowMs() - sessionsToldMs >= MANY_PERIOD_MS) return true;
+    return [...watchers].some(
+      ({ topics, told }) => topics.includes("sessions") && !told.has("sessions"),
+    );
   }
 
   // --- logs ---

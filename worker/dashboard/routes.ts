@@ -56,6 +56,10 @@ interface Needs {
 const NOT_FOUND = textAnswer(404, "Not found");
 const CROSS_SITE = textAnswer(403, "Only the dashboard's own page may ask for this");
 const BUSY = textAnswer(503, "Too many people look at the dashboard; close a page and try again");
+const NOT_BUILT = textAnswer(
+  404,
+  "The page was not built; run `npm run build` and the programs of dist/",
+);
 const MAX_EVENTS = 200;
 const DEFAULT_LINES = 1000;
 
@@ -120,11 +124,6 @@ function addPage({ app, refuse }: Needs): void {
     });
   }
 }
-
-const NOT_BUILT = textAnswer(
-  404,
-  "The page was not built; run `npm run build` and the programs of dist/",
-);
 
 // --- what is seen ---
 

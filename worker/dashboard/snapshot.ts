@@ -52,8 +52,11 @@ const FRESH_MS = 2000;
 const MAX_SESSIONS = 1000;
 /** Records that are asked for at once: enough to hide the way to the store, too few to hold it up. */
 const BATCH = 50;
-/** The store hints at what changes in a record; hints may be missed, so each is read again after this. */
-const RECORD_MS = 30_000;
+/**
+ * The store hints at what changes in a record; hints may be missed, so each is read again after this. Rarely: there
+ * may be a thousand of them.
+ */
+const RECORD_MS = 120_000;
 
 const NOTHING: Snapshot = {
   nowMs: undefined,

@@ -106,6 +106,19 @@ describe("what is set", () => {
     expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
   });
 
+  test("an operator whose name has colons in it gets in, and nobody by a part of it", async () => {
+    const { credentials } = setUp({ dashboardUser: "a:b:", dashboardPassword: "c:d" });
+    expect(await credentials.check(basic("a:b:", "c:d"), ADDRESS)).toEqual({
+      outcome: "granted",
+      user: "a:b:",
+    });
+    const wrong = ["a:b", "a:b::", "a:b::c", "a", "", ":::c:d", "a:b::c:d:"].map(
+      (text) => `Basic ${Buffer.from(text).toString("base64")}`,
+    );
+    const verdicts = await Promise.all(wrong.map((field, i) => credentials.check(field, `${i}`)));
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
+  });
+
   test("a field that is broken is refused like none", async () => {
     const { credentials } = setUp({ dashboardUser: "ops", dashboardPassword: "one" });
     const broken = [

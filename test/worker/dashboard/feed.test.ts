@@ -6,6 +6,7 @@ import { request } from "undici";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import type { LogLines, SessionsAnswer } from "../../../worker/dashboard/answers.ts";
 import { createFeed } from "../../../worker/dashboard/feed.ts";
+import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
@@ -20,6 +21,19 @@ beforeEach(() => {
 interface Event {
   readonly name: string;
   readonly data: unknown;
+}
+
+/** Of an edge with these sessions and nothing else. */
+function snapshotOf(sessions: readonly (readonly [string, string])[]): Snapshot {
+  return {
+    nowMs: 1,
+    isCurrent: true,
+    storeLatencyMs: 1,
+    membership: { members: [], ignored: 0, booted: true },
+    views: [],
+    cluster: [],
+    ownerById: new Map(sessions) as unknown as Snapshot["ownerById"],
+  };
 }
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
@@ -174,15 +188,7 @@ test("while nobody looks nothing is read; a slow reader is told how many lines i
     snapshots: {
       async read() {
         reads++;
-        return {
-          nowMs: 1,
-          isCurrent: true,
-          storeLatencyMs: 1,
-          membership: { members: [], ignored: 0, booted: true },
-          views: [],
-          cluster: [],
-          ownerById: new Map(),
-        };
+        return snapshotOf([]);
       },
       readSessions: async () => [],
     },
@@ -242,3 +248,39 @@ test("while nobody looks nothing is read; a slow reader is told how many lines i
   await settle();
   expect([feed.watchers, reads]).toEqual([0, before]);
 });
+
+test.each([
+  [10, 31],
+  [1000, 11],
+])(
+  "of %i sessions the records are told so often within a minute that it costs little: %i times",
+  async (size, expected) => {
+    const clock = createStepClock();
+    let reads = 0;
+    const ids = Array.from({ length: size }, (_, i) => [`session-${i}`, "w1"] as const);
+    const feed = createFeed({
+      clock,
+      log: createTestLog().log,
+      storeHealth: () => ({ state: "up" }),
+      snapshots: {
+        read: async () => snapshotOf(ids),
+        async readSessions() {
+          reads++;
+          return [];
+        },
+      },
+      logs: {
+        tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+        follow: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+      },
+    });
+    const res = { writableLength: 0, write() {}, end() {}, on() {} };
+    feed.open(res as never, { topics: ["sessions"], log: undefined });
+    for (let second = 0; second < 61; second++) {
+      for (let i = 0; i < 50; i++) await Promise.resolve();
+      if (second < 60) clock.advance(1000);
+    }
+    expect(reads).toBe(expected);
+    feed.close();
+  },
+);

@@ -70,7 +70,7 @@ test("however many look, the store is asked once in two seconds", async () => {
   expect(calls["timeMs"]).toBe(2);
 });
 
-test("records are read only when they are looked at, again when one has changed, and all in half a minute", async () => {
+test("records are read only when they are looked at, again when one has changed, and all in two minutes", async () => {
   const { snapshots, clock, calls, ids, change } = setUp(120);
   expect((await snapshots.read()).ownerById.size).toBe(120);
   expect(calls["findSession"]).toBeUndefined();
@@ -80,7 +80,7 @@ test("records are read only when they are looked at, again when one has changed,
   clock.advance(2000);
   expect(await snapshots.readSessions()).toHaveLength(120);
   expect(calls["findSession"]).toBe(121);
-  clock.advance(30_000);
+  clock.advance(120_000);
   await snapshots.readSessions();
   expect(calls["findSession"]).toBe(241);
 });
@@ -101,7 +101,7 @@ test("with the store away it tells what it knew, and that this is old; then what
   clock.advance(2000);
   expect(await snapshots.read()).toMatchObject({ isCurrent: false, storeLatencyMs: undefined });
   expect((await snapshots.read()).membership.members).toHaveLength(1);
-  clock.advance(60_000);
+  clock.advance(240_000);
   expect(await snapshots.readSessions()).toHaveLength(3);
   setAway(false);
   clock.advance(2000);
