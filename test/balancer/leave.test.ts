@@ -153,7 +153,7 @@ test("tunnels end one after the other by FIN, and what clients still send is rel
   const beganMs = performance.now();
   const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
   await first.end();
-  // Not all at once: the last one has its turn after 200 ms.
+  // Not all at once: 20 take 200 ms, and the last one has its turn when 19 parts of 20 of that are over.
   first.write("the tail");
   const upstream = await worker.connection(0);
   await upstream.has("the tail");
@@ -169,7 +169,7 @@ test("tunnels end one after the other by FIN, and what clients still send is rel
     await other.end();
     other.socket.end();
   }
-  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(200);
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(190);
   await left;
   expect(rig.path.tunnels.size).toBe(0);
 });

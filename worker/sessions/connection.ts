@@ -29,6 +29,8 @@ export function createConnection(
   let events: ConnectionEvents | undefined;
   let ended = false;
   let isLeaving = false;
+  let hasSaidGoodBye = false;
+  let awaitsUpgrade = false;
   /** What was given in this turn of the event loop; written at its end, in one piece. */
   let turn: Parcel[] = [];
   let turnBytes = 0;
@@ -54,6 +56,19 @@ export function createConnection(
   /** Once all that was given to it is on its way: what follows a good-bye is not read. */
   function sayGoodBye(): void {
     if (ended || turn.length > 0 || unsentBytes > 0 || inFlightBytes > 0) return;
+    if (conn.upgrading) {
+      // What the client says meanwhile comes by the WebSocket that is not in use yet, and would be lost with it. An upgrade
+      // that fails has no event.
+      if (awaitsUpgrade) return;
+      awaitsUpgrade = true;
+      setTimeout(() => {
+        awaitsUpgrade = false;
+        sayGoodBye();
+      }, UPGRADE_STEP_MS).unref();
+      return;
+    }
+    if (hasSaidGoodBye) return;
+    hasSaidGoodBye = true;
     const webSocket = webSocketOf(conn);
     if (webSocket !== undefined) {
       // No closing handshake: from its close frame until the end of the connection a client's package takes messages and
@@ -161,6 +176,9 @@ export function createConnection(
     },
   };
 }
+
+/** How often is looked whether an upgrade to a WebSocket is over. */
+const UPGRADE_STEP_MS = 10;
 
 /** What is not a message of the protocol: dropped and counted like any other malformed one. */
 const NOTHING: Buffer = Buffer.alloc(0);

@@ -78,8 +78,11 @@ export interface SessionNeeds {
   readonly onEnded: (session: Session) => void;
 }
 
-/** A client on a slow line answers a good-bye within this; then it is cut off. */
-const PARTING_MS = 1000;
+/**
+ * A client on a slow line or a busy machine answers a good-bye within this; then it is cut off, and what it said and was
+ * not read yet is lost. The others of its session wait meanwhile: a longer pause is better than a lost message.
+ */
+const PARTING_MS = 3000;
 const PARTING_STEP_MS = 5;
 /** A peer has so long to come back; clients give up after the same time. */
 export const AWAY_MS = 30_000;
@@ -398,10 +401,17 @@ export class Session {
 
   /** Asks all peers to come back, and waits until they have gone; a client that does not go in time is cut off. */
   async #partFromPeers(): Promise<void> {
-    const { clock } = this.#needs;
+    const { clock, log } = this.#needs;
     for (const peer of this.#peers.values()) peer.leave();
     const untilMs = clock.nowMs() + PARTING_MS;
     while (this.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, PARTING_STEP_MS);
+    const clients = this.connections;
+    if (clients > 0) {
+      log.info(
+        { session: label(this.id), clients },
+        "clients that did not part in time are cut off",
+      );
+    }
     for (const peer of this.#peers.values()) peer.disconnect();
   }
 
