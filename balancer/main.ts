@@ -99,20 +99,16 @@ async function startBalancer(settings: Settings): Promise<void> {
     clock,
     report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
   });
-  let stopNow = (): void => {};
-  const askedAgain = new Promise<void>((resolve) => {
-    stopNow = resolve;
-  });
   /** Set when there may be clients. */
   let leaveFirst: (() => Promise<void>) | undefined;
-  stopOnRequest(async (why) => {
+  stopOnRequest(async (why, askedAgain) => {
     log.info({ why }, "stopping");
     // In an edge that stops as a whole nobody takes its place.
     const isAlone = settings.storeSocket !== undefined;
     if (!isAlone && leaveFirst !== undefined) await Promise.race([leaveFirst(), askedAgain]);
     await shutdown.run(STOP_DEADLINE_MS);
     process.exit(0);
-  }, stopNow);
+  });
 
   const certificateFiles = { cert: settings.tlsCert, key: settings.tlsKey };
   let certificates = loadCertificates(certificateFiles);

@@ -9,21 +9,25 @@ import { isWorkerId, type WorkerId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
 /**
- * Calls `stop` once, with the reason, and `again` each time it is asked once more: then it shall not take its time. A process that the edge started ends when the edge says so or is gone; Ctrl-C
- * reaches the whole process group, and then it waits for the edge, which stops it in order.
+ * Calls `stop` once, with the reason; `askedAgain` resolves when it is asked once more: then it shall not take its time. A
+ * process that the edge started ends when the edge says so or is gone; Ctrl-C reaches the whole process group, and then it
+ * waits for the edge, which stops it in order.
  */
 export function stopOnRequest(
-  stop: (why: string) => Promise<void>,
-  again: () => void = () => {},
+  stop: (why: string, askedAgain: Promise<void>) => Promise<void>,
 ): void {
   let stopping = false;
+  let again = (): void => {};
+  const askedAgain = new Promise<void>((resolve) => {
+    again = resolve;
+  });
   const once = (why: string): void => {
     if (stopping) {
       again();
       return;
     }
     stopping = true;
-    stop(why).catch((error: unknown) => fail(error));
+    stop(why, askedAgain).catch((error: unknown) => fail(error));
   };
   const isChild = process.channel !== undefined;
   process.on("SIGTERM", () => once("SIGTERM"));

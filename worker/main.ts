@@ -98,13 +98,9 @@ async function startWorker(settings: Settings): Promise<void> {
     await shutdown.run(STOP_DEADLINE_MS);
     process.exit(status);
   };
-  let stopNow = (): void => {};
-  const askedAgain = new Promise<void>((resolve) => {
-    stopNow = resolve;
-  });
   /** Set when there is something to hand over. */
   let drainFirst: (() => Promise<void>) | undefined;
-  stopOnRequest(async (why) => {
+  stopOnRequest(async (why, askedAgain) => {
     log.info({ why }, "stopping");
     const isAlone = settings.storeSocket !== undefined;
     // An edge that stops as a whole has nowhere to hand its sessions to: they wait in its journal.
@@ -113,7 +109,7 @@ async function startWorker(settings: Settings): Promise<void> {
       await Promise.race([drainFirst(), askedAgain]);
     }
     await stop(0);
-  }, stopNow);
+  });
 
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "worker"));
   const self = { id, incarnation: newIncarnation(), secretFingerprint: keys.fingerprint };
