@@ -5,7 +5,7 @@
  */
 import { open } from "node:fs";
 import { readdir, rename, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import { promisify } from "node:util";
 import { errorCode } from "./errors.ts";
 
@@ -30,7 +30,7 @@ const openFile = promisify(open);
 export async function beginAnew(path: string, inode: number, limits: LogLimits): Promise<number> {
   if (await isStill(path, inode)) {
     await makeRoom(path, limits);
-    if (limits.maxFiles > 1) await rename(path, `${path}.1`);
+    if (limits.maxFiles > 1) await rename(path, rotatedPath(path, 1));
     else await unlink(path);
   }
   return openFile(path, "a", LOG_FILE_MODE);
@@ -51,15 +51,15 @@ async function makeRoom(path: string, { maxBytes, maxFiles }: LogLimits): Promis
   const budget = maxBytes * (maxFiles - 1);
   const kept: number[] = [];
   for (const number of await rotatedNumbers(path)) {
-    const name = `${path}.${number}`;
+    const name = rotatedPath(path, number);
     bytes += (await stat(name)).size;
     if (kept.length + 1 < maxFiles - 1 && bytes <= budget) kept.push(number);
     else await unlink(name);
   }
   // From the oldest, so that none is written over; their new numbers leave no gap.
   for (let at = kept.length; at > 0; at--) {
-    const number = kept[at - 1];
-    if (number !== at + 1) await rename(`${path}.${number}`, `${path}.${at + 1}`);
+    const number = kept[at - 1] ?? at;
+    if (number !== at + 1) await rename(rotatedPath(path, number), rotatedPath(path, at + 1));
   }
 }
 
@@ -76,7 +76,7 @@ export async function rotatedNumbers(path: string): Promise<number[]> {
 
 /** The path of an older file of a log. */
 export function rotatedPath(path: string, number: number): string {
-  return join(dirname(path), `${basename(path)}.${number}`);
+  return `${path}.${number}`;
 }
 
 /** When the local day of `wallMs` ends. */
