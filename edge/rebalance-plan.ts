@@ -2,6 +2,7 @@
  * Which worker gives how many sessions to which other one, so that they have about the same number of them. Pure.
  */
 import type { WorkerId } from "../shared/ids.ts";
+import { maxToMean } from "./max-to-mean.ts";
 
 /** A worker that takes new sessions, and how many it has. */
 export interface Loaded {
@@ -20,9 +21,7 @@ export const GOOD_RATIO = 1.25;
 
 /** Sessions of the fullest worker by the mean; 1 when there are none. */
 export function ratioOf(workers: readonly Loaded[]): number {
-  const total = workers.reduce((sum, { sessions }) => sum + sessions, 0);
-  if (total === 0) return 1;
-  return (Math.max(...workers.map(({ sessions }) => sessions)) * workers.length) / total;
+  return maxToMean(workers.map(({ sessions }) => sessions)) ?? 1;
 }
 
 /**

@@ -10,6 +10,7 @@ import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { type Circle, createCircle, type RingPlace } from "../../shared/ring.ts";
 import { sign } from "../../shared/secret.ts";
 import { chooseHeir, paceMs } from "../../worker/drain.ts";
+import { maxToMean } from "../max-to-mean.ts";
 
 export type Change =
   | { readonly kind: "add"; readonly count: number }
@@ -102,8 +103,8 @@ export function simulate(change: Change, snapshot: Snapshot): Simulation {
     reconnects: reconnectsOf(change, moves, snapshot),
     workers: outlook(change, snapshot, after, moves),
     maxToMean: {
-      before: maxToMean(before, (worker) => worker.load.sessions),
-      after: maxToMean(after, (worker) => loadAfter(worker, moves).sessions),
+      before: unevenness(before, (worker) => worker.load.sessions),
+      after: unevenness(after, (worker) => loadAfter(worker, moves).sessions),
     },
   };
 }
@@ -319,11 +320,9 @@ function steadyRandom(): () => number {
 }
 
 /** Of those that take new sessions or keep theirs. */
-function maxToMean(
+function unevenness(
   workers: readonly WorkerRecord[],
   sessionsOf: (worker: WorkerRecord) => number,
 ): number {
-  const counts = workers.filter(({ state }) => state !== "draining").map(sessionsOf);
-  const sum = counts.reduce((a, b) => a + b, 0);
-  return sum === 0 ? 0 : Math.max(...counts) / (sum / counts.length);
+  return maxToMean(workers.filter(({ state }) => state !== "draining").map(sessionsOf)) ?? 0;
 }
