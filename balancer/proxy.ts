@@ -3,17 +3,11 @@
  * request that asks for a WebSocket has the same story, until a worker agrees: then it becomes a tunnel.
  */
 import type { Clock, Timer } from "../shared/clock.ts";
-import { EPOCH_FIELD, KEY_FIELD, OWNER_FIELD, SESSION_FIELD } from "../shared/edge-headers.ts";
+import { KEY_FIELD, OWNER_FIELD } from "../shared/edge-headers.ts";
 import type { EdgeError } from "../shared/errors.ts";
-import { isSessionId, isWorkerName, type SessionKey, toSessionKey } from "../shared/ids.ts";
+import { isWorkerName, toSessionKey } from "../shared/ids.ts";
 import type { Counters } from "../shared/metrics.ts";
-import {
-  BusyError,
-  healthAnswer,
-  MovingError,
-  type MovingReason,
-  NoUpstreamError,
-} from "./answers.ts";
+import { BusyError, MovingError, type MovingReason, NoUpstreamError } from "./answers.ts";
 import { obstacleToReplay } from "./decision.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
@@ -24,6 +18,7 @@ import {
   switchingFields,
   type TrustedProxies,
 } from "./headers.ts";
+import { HealthExchange, isHealthTarget } from "./health-exchange.ts";
 import type { Holds } from "./holds.ts";
 import type { Framing } from "./http1/framing.ts";
 import {
@@ -35,6 +30,7 @@ import {
 } from "./http1/head.ts";
 import { KeptBody } from "./kept-body.ts";
 import type { Departure } from "./leave.ts";
+import { fieldValue, type Mark, readEpoch, readMark } from "./marks.ts";
 import { findRoute, type Route } from "./stickiness.ts";
 import type { Connection, Dial, Piece } from "./transport/transport.ts";
 import { isAccepted, readWebSocketKey, type Tunnels } from "./tunnel.ts";
@@ -71,39 +67,6 @@ export function createExchange(head: RequestHead, client: Client, needs: ProxyNe
     ? new HealthExchange(client, needs)
     : new ProxyExchange(head, client, needs);
 }
-
-// --- health of the edge itself ---
-
-function isHealthTarget(target: string): boolean {
-  return target === "/ct-health/" || target === "/ct-health";
-}
-
-/** Answered here: whether this balancer has a worker to send anybody to, and goes on doing so. */
-class HealthExchange implements Exchange {
-  readonly #client: Client;
-  readonly #needs: Pick<ProxyNeeds, "directory" | "departure">;
-
-  constructor(client: Client, needs: Pick<ProxyNeeds, "directory" | "departure">) {
-    this.#client = client;
-    this.#needs = needs;
-  }
-
-  start(): void {
-    const { directory, departure } = this.#needs;
-    const status = directory.usable > 0 ? "ok" : "no worker";
-    this.#client.answer((context) =>
-      healthAnswer(departure.isAnnounced ? "leaving" : status, context),
-    );
-  }
-
-  onBody(): void {}
-  onBodyEnd(): void {}
-  onDrain(): void {}
-  onAbort(): void {}
-  onTimeout(): void {}
-}
-
-// --- everything else ---
 
 class ProxyExchange implements Exchange, AnswerHandler {
   readonly #head: RequestHead;
@@ -660,24 +623,3 @@ const NOBODY: ReadonlySet<Upstream> = new Set();
 
 /** Events of a connection that was given up. */
 const CLOSED = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
-
-function fieldValue(head: ResponseHead, lower: string): string | undefined {
-  return head.fields.find((field) => field.lower === lower)?.value;
-}
-
-/** The session that a connection belongs to, as its worker says. */
-interface Mark {
-  readonly id: SessionKey;
-  readonly epoch: number;
-}
-
-function readMark(head: ResponseHead): Mark | undefined {
-  const id = fieldValue(head, SESSION_FIELD);
-  const epoch = readEpoch(head);
-  return id !== undefined && epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
-}
-
-function readEpoch(head: ResponseHead): number | undefined {
-  const text = fieldValue(head, EPOCH_FIELD);
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}

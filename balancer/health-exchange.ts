@@ -1,0 +1,42 @@
+/**
+ * Requests for the health of the edge itself, which no worker sees.
+ */
+import { healthAnswer } from "./answers.ts";
+import type { Directory } from "./directory.ts";
+import type { Client, Exchange } from "./downstream.ts";
+import type { Departure } from "./leave.ts";
+
+interface HealthNeeds {
+  readonly directory: Pick<Directory, "usable">;
+  readonly departure: Pick<Departure, "isAnnounced">;
+}
+
+/** Whether the request is for the health check of the public ports. */
+export function isHealthTarget(target: string): boolean {
+  return target === "/ct-health/" || target === "/ct-health";
+}
+
+/** Answered here: whether this balancer has a worker to send anybody to, and goes on doing so. */
+export class HealthExchange implements Exchange {
+  readonly #client: Client;
+  readonly #needs: HealthNeeds;
+
+  constructor(client: Client, needs: HealthNeeds) {
+    this.#client = client;
+    this.#needs = needs;
+  }
+
+  start(): void {
+    const { directory, departure } = this.#needs;
+    const status = directory.usable > 0 ? "ok" : "no worker";
+    this.#client.answer((context) =>
+      healthAnswer(departure.isAnnounced ? "leaving" : status, context),
+    );
+  }
+
+  onBody(): void {}
+  onBodyEnd(): void {}
+  onDrain(): void {}
+  onAbort(): void {}
+  onTimeout(): void {}
+}
