@@ -17,7 +17,8 @@ export interface Catalog {
   ready(): Promise<void>;
   /** SHA-256 in hexadecimal; undefined while it is being worked out. */
   digestOf(file: ArtifactFile): string | undefined;
-  close(): void;
+  /** Resolves when nothing is written any more. */
+  close(): Promise<void>;
 }
 
 /**
@@ -46,6 +47,8 @@ export function createCatalog(needs: {
   /** Files and reasons that were logged and still hold. */
   let spoken = new Set<string>();
   let isClosed = false;
+  /** One at a time. */
+  let remembering = Promise.resolve();
   const opened = open();
 
   async function open(): Promise<void> {
@@ -57,7 +60,9 @@ export function createCatalog(needs: {
     digests = createDigests({
       clock,
       known: remembered.digests,
-      onDone: () => void remember(scanner),
+      onDone: () => {
+        remembering = remembering.then(() => remember(scanner));
+      },
     });
     let wait = await look(scanner);
     const goOn = async (): Promise<void> => {
@@ -141,9 +146,10 @@ export function createCatalog(needs: {
     },
     ready: () => opened,
     digestOf: (file) => digests?.of(file),
-    close() {
+    async close() {
       isClosed = true;
       digests?.close();
+      await remembering;
     },
   };
 }

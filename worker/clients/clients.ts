@@ -45,8 +45,7 @@ export function openClients(needs: {
     catalog,
     downloads,
     async close() {
-      catalog.close();
-      await downloads.close();
+      await Promise.all([catalog.close(), downloads.close()]);
     },
   };
 }

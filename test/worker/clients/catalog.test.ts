@@ -35,9 +35,14 @@ import {
 import { until } from "../../support/until.ts";
 
 let folder: string;
+let opened: Catalog[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "ct-clients-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  opened = [];
+  return async () => {
+    await Promise.all(opened.map((catalog) => catalog.close()));
+    rmSync(folder, { recursive: true, force: true });
+  };
 });
 
 /** One look, at a time at which nothing is young any more. */
@@ -337,7 +342,7 @@ function open(
     speaks: options.speaks ?? true,
     log,
   });
-  onTestFinished(() => catalog.close());
+  opened.push(catalog);
   return { catalog, lines };
 }
 
@@ -429,7 +434,7 @@ describe("what is remembered", () => {
       const index = readFileSync(indexFile, "utf8");
       return index.includes("1.0.0");
     });
-    first.catalog.close();
+    await first.catalog.close();
     between(indexFile);
     const second = open({ indexFile });
     await second.catalog.ready();
