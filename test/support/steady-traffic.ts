@@ -37,7 +37,7 @@ export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
       else answered++;
     } catch (error) {
       const tookMs = Math.round(performance.now() - sentMs);
-      failures.push(`${key}: ${String(error)} after ${tookMs} ms`);
+      failures.push(`${key}: ${causes(error)} after ${tookMs} ms`);
     }
   }
 
@@ -67,4 +67,12 @@ export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
     },
     stop,
   };
+}
+
+/** What failed, and why: `fetch` says the first only. */
+function causes(error: unknown): string {
+  const text = String(error);
+  return error instanceof Error && error.cause !== undefined
+    ? `${text} because of ${causes(error.cause)}`
+    : text;
 }
