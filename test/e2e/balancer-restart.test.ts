@@ -47,7 +47,8 @@ afterAll(async () => {
 });
 
 async function askAll(): Promise<void> {
-  const asked = cluster.balancers;
+  // A copy: the list changes while they answer.
+  const asked = [...cluster.balancers];
   const wants = await Promise.all(asked.map(wantsTraffic));
   ready = asked.filter((_, index) => wants[index]);
 }
