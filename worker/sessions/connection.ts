@@ -71,9 +71,11 @@ export function createConnection(
     hasSaidGoodBye = true;
     const webSocket = webSocketOf(conn);
     if (webSocket !== undefined) {
-      // No closing handshake: from its close frame until the end of the connection a client's package takes messages and
-      // drops them. An end of our half alone is the end of the connection to it, and what it sent before that is read.
-      streamOf(webSocket)?.end();
+      webSocket.send(UNKNOWN_PACKET);
+      // A package that overlooks it goes by the end of our half; what it sends in that moment may be lost.
+      setTimeout(() => {
+        if (!ended) streamOf(webSocket)?.end();
+      }, GOOD_BYE_MS).unref();
       return;
     }
     // While engine.io says good-bye to a poll it takes what is posted, and drops it.
@@ -177,6 +179,14 @@ export function createConnection(
   };
 }
 
+/**
+ * Clients' packages take a packet of a type that engine.io does not have for the end of the connection, in the very moment
+ * in which they read it: they close it behind all that they have sent, keep what they say from then on, and come back. At
+ * a close frame or the end of our half they would take messages, and drop them, until the connection has ended.
+ */
+const UNKNOWN_PACKET = "9";
+/** Time for the packet to be read and the connection to end. */
+const GOOD_BYE_MS = 1000;
 /** How often is looked whether an upgrade to a WebSocket is over. */
 const UPGRADE_STEP_MS = 10;
 
@@ -194,6 +204,8 @@ export interface WebSocketControl {
   /** Stops reading, so that the sender is slowed down by TCP. */
   pause(): void;
   resume(): void;
+  /** Sends a text frame. */
+  send(text: string): void;
   /** Closes at once, without waiting for what is still to be sent. */
   terminate(): void;
 }
@@ -217,6 +229,7 @@ function isWebSocket(value: unknown): value is WebSocketControl {
     value !== null &&
     "pause" in value &&
     "resume" in value &&
+    "send" in value &&
     "terminate" in value
   );
 }

@@ -3,7 +3,7 @@
  * so they cannot tell the order.
  */
 import { decode, encode } from "@msgpack/msgpack";
-import { Agent, request } from "undici";
+import { Agent, request, WebSocket } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/ids.ts";
 import type { Parcel } from "../../../worker/sessions/outgoing.ts";
@@ -134,6 +134,44 @@ test("what a polling client posts while it is said good-bye to goes with the ses
   expect(host.contents("broadcast")).toEqual(["first", "second", "third"]);
 });
 
+test("what a client says in the very moment of the good-bye is not lost", async () => {
+  const pair = await startPair();
+  const { sessionId, host, guestToken } = await openSession(pair);
+  const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
+  await until("both have WebSockets", () => isUpgraded(host) && isUpgraded(guest));
+  /** Below what a client may send in a second. */
+  const MOST = 400;
+  let said = 0;
+  let isTalking = true;
+  // In each turn of the event loop, so that none is left in which a message could get lost.
+  function talk(): void {
+    guest.broadcast(`${said++}`, [host.id]);
+    if (isTalking && said < MOST) setImmediate(talk);
+  }
+  const handed = handOver(pair, sessionId);
+  talk();
+  expect(await handed).toBe("handed");
+  await until("the guest is away", () => guest.disconnects.length === 1);
+  isTalking = false;
+  await until("the guest is back", () => guest.connects === 2);
+  guest.broadcast("last", [host.id]);
+  await until("the host has heard the last", () => host.contents("broadcast").includes("last"));
+  expect(host.contents("broadcast")).toEqual([...numbers(0, said), "last"]);
+});
+
+test("a package that overlooks the good-bye is heard until the connection ends", async () => {
+  const pair = await startPair();
+  const { sessionId, host, guestToken } = await openSession(pair);
+  const guest = await startWebSocket(pair.old.url, guestToken);
+  await until("the host knows it", () => host.plain("room/joined").length === 1);
+  const handed = handOver(pair, sessionId);
+  await until("it is said good-bye to", () => guest.packets.includes("9"));
+  guest.say(texting("still here", host.id));
+  expect(await handed).toBe("handed");
+  await until("the host has heard it", () => host.contents("broadcast").length === 1);
+  expect(guest.webSocket.readyState).toBe(WebSocket.CLOSED);
+}, 30_000);
+
 test("a session whose heir dies in the middle stays where it is, with all that was said", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
@@ -165,7 +203,47 @@ test("a session is handed over by one drain at a time", async () => {
   expect(await session?.handOver("heir" as WorkerId, async () => {})).toBe("gone");
 });
 
-// --- engine.io's polling by hand ---
+// --- engine.io's transports by hand ---
+
+interface ByWebSocket {
+  readonly webSocket: WebSocket;
+  /** Text frames that came. */
+  readonly packets: readonly string[];
+  /** Sends an event, as socket.io does: an announcement and its binary part. */
+  say(event: Buffer): void;
+}
+
+async function startWebSocket(url: string, roomToken: string): Promise<ByWebSocket> {
+  const target = `${url.replace("http", "ws")}/socket.io/?EIO=4&transport=websocket`;
+  const webSocket = new WebSocket(target, { headers: headersOf(roomToken) });
+  onTestFinished(() => webSocket.close());
+  const packets: string[] = [];
+  webSocket.addEventListener("message", ({ data }) => {
+    if (typeof data === "string") packets.push(data);
+  });
+  await until("it is open", () => packets.some((packet) => packet.startsWith("0")));
+  webSocket.send("40");
+  await until("it is let in", () => packets.some((packet) => packet.startsWith("40")));
+  return {
+    webSocket,
+    packets,
+    say(event) {
+      webSocket.send(`4${ANNOUNCEMENT}`);
+      webSocket.send(event);
+    },
+  };
+}
+
+const ANNOUNCEMENT = '51-["message",{"_placeholder":true,"num":0}]';
+
+function headersOf(roomToken: string) {
+  return {
+    "x-oct-jwt": roomToken,
+    "x-oct-public-key": rawPublicKey(),
+    "x-oct-client": "by-hand@1.0.0",
+    "x-oct-compression": "gzip",
+  };
+}
 
 interface Polling {
   /** Waits for what the worker has to say. */
@@ -177,12 +255,7 @@ interface Polling {
 async function startPolling(url: string, roomToken: string): Promise<Polling> {
   const agent = new Agent();
   onTestFinished(() => agent.close());
-  const headers = {
-    "x-oct-jwt": roomToken,
-    "x-oct-public-key": rawPublicKey(),
-    "x-oct-client": "polling@1.0.0",
-    "x-oct-compression": "gzip",
-  };
+  const headers = headersOf(roomToken);
   let target = `${url}/socket.io/?EIO=4&transport=polling`;
 
   async function ask(method: "GET" | "POST", packets: readonly string[] = []): Promise<string[]> {
@@ -207,10 +280,7 @@ async function startPolling(url: string, roomToken: string): Promise<Polling> {
     async post(events) {
       await ask(
         "POST",
-        events.flatMap((bytes) => [
-          '451-["message",{"_placeholder":true,"num":0}]',
-          `b${bytes.toString("base64")}`,
-        ]),
+        events.flatMap((bytes) => [`4${ANNOUNCEMENT}`, `b${bytes.toString("base64")}`]),
       );
     },
   };
