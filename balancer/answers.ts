@@ -2,8 +2,8 @@
  * What the balancer itself answers: one table from error to status, and the short constant text of each. Nothing of what
  * a client sent, and nothing of the inside, is in it. Pure.
  */
+import { REQUEST_ID_FIELD } from "../shared/edge-headers.ts";
 import { EdgeError, type ErrorSource } from "../shared/errors.ts";
-import { REQUEST_ID_FIELD } from "./headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "./http1/fields.ts";
 import { serializeHead, statusLine } from "./http1/head.ts";
 import { UpstreamError } from "./upstream-connection.ts";

@@ -40,7 +40,7 @@ export async function startDataPath(needs: {
   readonly reportBug: BugReport;
   readonly members: Pick<
     Members,
-    "view" | "sessions" | "prove" | "probe" | "onOtherLife" | "isLeased"
+    "view" | "sessions" | "prove" | "probe" | "farewell" | "onOtherLife" | "isLeased"
   >;
   /** Of sessions, from before this process started. */
   readonly knownOwners: Iterable<KnownOwner>;
@@ -62,7 +62,12 @@ export async function startDataPath(needs: {
   const { clock, counters, transport, log, members } = needs;
   const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
   const departure = createDeparture();
-  const tunnels = createTunnels({ clock, random: Math.random });
+  const tunnels = createTunnels({
+    clock,
+    random: Math.random,
+    farewell: members.farewell,
+    log,
+  });
   const directory = createDirectory({
     view: members.view,
     store: members.sessions,

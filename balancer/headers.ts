@@ -2,15 +2,17 @@
  * The fields that go to the other side: hop-by-hop ones removed, forwarding ones by policy, ours added, the words between
  * balancers and workers kept from clients. Pure; new lists, nothing is edited in place.
  */
-import { EDGE_FIELD, EDGE_FIELD_PREFIX, KEY_FIELD } from "../shared/edge-headers.ts";
+import {
+  EDGE_FIELD,
+  EDGE_FIELD_PREFIX,
+  KEY_FIELD,
+  REQUEST_ID_FIELD,
+} from "../shared/edge-headers.ts";
 import type { SessionKey } from "../shared/ids.ts";
 import { parseNetworks } from "../shared/networks.ts";
 import { checkedField, type Field, makeField } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
-
-/** Goes with every request and its answer, so that a log line here and one there can be told to be the same request. */
-export const REQUEST_ID_FIELD = "x-request-id";
 
 /** Fields of one connection, not of the message (RFC 9110 §7.6.1); all that begin with `proxy-` too. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([

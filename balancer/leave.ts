@@ -1,6 +1,7 @@
 /**
  * How a balancer goes, so that nobody notices more than a short pause: first it says that it wants no traffic, then it
- * accepts nothing more and lets what is open end, one after the other. Others take its place; it hands nothing over.
+ * accepts nothing more and lets what is open end, one after the other: answers by themselves, WebSockets by their workers
+ * (farewell.ts). Others take its place; it hands nothing over.
  */
 import { type Clock, sleep } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
@@ -25,6 +26,9 @@ const PER_SECOND = 100;
 const MAX_SPREAD_MS = 30_000;
 /** Of the time there is: clients that do not end their side need some, and so do requests under way. */
 const USED_SHARE = 0.8;
+/** A client on a slow line or a busy machine parts from its worker within this. */
+const GRACE_MS = 3000;
+const GRACE_SHARE = 0.1;
 const LOOK_MS = 20;
 
 /** Over how many ms so many tunnels are ended. Pure. */
@@ -33,13 +37,13 @@ export function spreadMs(tunnels: number, timeoutMs: number): number {
 }
 
 /**
- * Leaves: resolves when every connection of a client has ended, or `timeoutMs` after the `delayMs` in which whoever sends
+ * Leaves: resolves when every connection of a client has ended and what it said is on its way, or `timeoutMs` after the `delayMs` in which whoever sends
  * us clients sees that we want none.
  */
 export async function leave(needs: {
   readonly departure: Departure;
   readonly listener: Pick<Listener, "leave" | "connections">;
-  readonly tunnels: Pick<Tunnels, "endAllWithin" | "size">;
+  readonly tunnels: Pick<Tunnels, "letAllGo" | "size">;
   readonly clock: Clock;
   readonly log: Log;
   readonly delayMs: number;
@@ -52,8 +56,12 @@ export async function leave(needs: {
   log.info({ connections: listener.connections, tunnels: tunnels.size }, "leaving");
   departure.hasBegun = true;
   listener.leave();
-  tunnels.endAllWithin(spreadMs(tunnels.size, timeoutMs));
-  while (listener.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, LOOK_MS);
+  tunnels.letAllGo({
+    spreadMs: spreadMs(tunnels.size, timeoutMs),
+    graceMs: Math.min(GRACE_MS, timeoutMs * GRACE_SHARE),
+  });
+  const isBusy = (): boolean => listener.connections > 0 || tunnels.size > 0;
+  while (isBusy() && clock.nowMs() < untilMs) await sleep(clock, LOOK_MS);
   const { connections } = listener;
   if (connections > 0) log.warn({ connections }, "the time to leave is over; the rest is cut off");
 }

@@ -22,6 +22,7 @@ import type { Store, StoreHealth } from "../shared/store/store.ts";
 import { VERSION } from "../shared/version.ts";
 import { tellView, type View } from "../shared/views.ts";
 import type { Directory, MembershipView } from "./directory.ts";
+import { createFarewell, type Farewell } from "./farewell.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "./probe.ts";
 import {
@@ -39,6 +40,7 @@ export interface Members {
   /** `x-ct-edge` for a worker; undefined without a secret. */
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
+  readonly farewell: Farewell;
   /** A worker has proved that it lives another life than its record says. */
   readonly onOtherLife: (id: WorkerId, life: Incarnation) => void;
   /** Whether workers have leases, and say in their records how busy they are. */
@@ -130,6 +132,7 @@ function storedMembers(needs: Needs): Members {
 
   return {
     view,
+    farewell: createFarewell(id),
     sessions: store,
     prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
     probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
@@ -204,7 +207,7 @@ function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
 
 // --- from a list ---
 
-function fixedMembers({ settings, log }: Needs): Members {
+function fixedMembers({ settings, id, log }: Needs): Members {
   if (settings.storeSocket !== undefined || settings.redisUrl !== undefined) {
     const store = settings.storeSocket === undefined ? "CT_REDIS_URL" : "CT_STORE_SOCKET";
     throw new SettingError(
@@ -222,6 +225,7 @@ function fixedMembers({ settings, log }: Needs): Members {
   }
   return {
     view,
+    farewell: createFarewell(id),
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
     probe: trafficProbe,

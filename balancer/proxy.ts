@@ -510,14 +510,14 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#over = true;
     this.#needs.counters.count("balancer.upgrades");
     this.#needs.counters.count("balancer.answers", "1xx");
+    // Once the client is detached, it has no request.
+    const { requestId } = this.#client;
     this.#needs.tunnels.open({
       client: this.#client.detach(),
       worker: connection,
       upstream,
-      answer: serializeHead(
-        statusLine(head.status, head.reason),
-        switchingFields(head, this.#client.requestId),
-      ),
+      requestId,
+      answer: serializeHead(statusLine(head.status, head.reason), switchingFields(head, requestId)),
       rest,
       session: mark,
     });

@@ -5,7 +5,9 @@
 import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../shared/clock.ts";
 import type { SessionKey } from "../shared/ids.ts";
+import type { Log } from "../shared/log.ts";
 import type { Detached } from "./downstream.ts";
+import type { Farewell } from "./farewell.ts";
 import type { Field } from "./http1/fields.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
@@ -62,6 +64,8 @@ export interface Tunnels {
     client: Detached;
     worker: Connection;
     upstream: Upstream;
+    /** Of the request that opened it. */
+    requestId: string;
     answer: string;
     rest: Buffer;
     /** The session that the worker marked it with. */
@@ -74,8 +78,11 @@ export interface Tunnels {
   endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
   /** Ends all of them by FIN, at once. */
   endAll(): void;
-  /** Ends all of them by FIN, one after the other within `spreadMs`; what their clients still send is relayed. */
-  endAllWithin(spreadMs: number): void;
+  /**
+   * Ends all of them, one after the other within `spreadMs`. Workers are asked to let go of their clients; those that have
+   * not gone `graceMs` later, or whose worker does not do that, are ended by FIN, and what they still send is relayed.
+   */
+  letAllGo(time: { readonly spreadMs: number; readonly graceMs: number }): void;
   /** Writes the lines of those that are open into the access log: the process ends now. */
   reportOpen(): void;
   readonly size: number;
@@ -95,8 +102,10 @@ export function createTunnels(needs: {
   clock: Clock;
   /** 0 to below 1. */
   random: () => number;
+  farewell: Farewell;
+  log: Log;
 }): Tunnels {
-  const { clock } = needs;
+  const { clock, log } = needs;
   const all = new Set<Tunnel>();
   const bySession = new Map<SessionKey, Set<Tunnel>>();
   /** Told to end, those that have waited longest first. */
@@ -135,17 +144,40 @@ export function createTunnels(needs: {
 
   /** Ends those whose turn it is, `ended` were before them; with the last ones all that were opened meanwhile. */
   function sayFarewell(leaving: readonly Tunnel[], ended: number, time: Spread): void {
-    const share = time.ms > 0 ? (clock.nowMs() - time.beganMs) / time.ms : 1;
+    const share = time.spreadMs > 0 ? (clock.nowMs() - time.beganMs) / time.spreadMs : 1;
     const isLast = share >= 1;
     const due = Math.ceil(leaving.length * share);
-    for (const tunnel of isLast ? all : leaving.slice(ended, due)) tunnel.endAtClient(clock);
+    letGo(isLast ? all : leaving.slice(ended, due), time.graceMs);
     const nextMs = STEP_MS * (0.5 + needs.random());
     nextFarewell = clock.after(nextMs, () => sayFarewell(leaving, isLast ? ended : due, time));
   }
 
+  function letGo(tunnels: Iterable<Tunnel>, graceMs: number): void {
+    const byWorker = new Map<Upstream, Tunnel[]>();
+    for (const tunnel of tunnels) {
+      if (tunnel.isLetGo) continue;
+      tunnel.isLetGo = true;
+      const { upstream } = tunnel;
+      byWorker.set(upstream, [...(byWorker.get(upstream) ?? []), tunnel]);
+    }
+    for (const [upstream, group] of byWorker) {
+      const end = (): void => {
+        for (const tunnel of group) tunnel.endAtClient(clock);
+      };
+      const ids = group.map(({ requestId }) => requestId);
+      needs.farewell(upstream, ids).then(
+        () => clock.after(graceMs, end),
+        (error: unknown) => {
+          log.debug({ err: error, worker: upstream.id }, "its clients are ended by FIN");
+          end();
+        },
+      );
+    }
+  }
+
   return {
-    open({ client, worker, upstream, answer, rest, session }) {
-      const tunnel = new Tunnel(client, worker, upstream, session, () => {
+    open({ client, worker, upstream, requestId, answer, rest, session }) {
+      const tunnel = new Tunnel({ client, worker, upstream, requestId, session }, () => {
         upstream.inFlight--;
         stopWatching();
         forget(tunnel);
@@ -161,8 +193,8 @@ export function createTunnels(needs: {
         endSoon(tunnel);
       }
     },
-    endAllWithin(spreadMs) {
-      sayFarewell([...all], 0, { beganMs: clock.nowMs(), ms: spreadMs });
+    letAllGo(time) {
+      sayFarewell([...all], 0, { beganMs: clock.nowMs(), ...time });
     },
     endAll() {
       nextFarewell?.cancel();
@@ -182,12 +214,16 @@ export function createTunnels(needs: {
 /** A time over which many tunnels end. */
 interface Spread {
   readonly beganMs: number;
-  readonly ms: number;
+  readonly spreadMs: number;
+  readonly graceMs: number;
 }
 
 class Tunnel {
   readonly upstream: Upstream;
+  readonly requestId: string;
   readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
+  /** Whether it is its turn because the balancer leaves. */
+  isLetGo = false;
   readonly #client: Connection;
   readonly #worker: Connection;
   readonly #onOver: () => void;
@@ -198,17 +234,20 @@ class Tunnel {
   #isEnding = false;
 
   constructor(
-    { connection: client, onServed }: Detached,
-    worker: Connection,
-    upstream: Upstream,
-    session: { readonly id: SessionKey; readonly epoch: number } | undefined,
+    tunnel: Pick<Tunnel, "upstream" | "requestId" | "session"> & {
+      client: Detached;
+      worker: Connection;
+    },
     onOver: () => void,
   ) {
+    const { connection: client, onServed } = tunnel.client;
+    const { worker } = tunnel;
     this.#client = client;
     this.#onServed = onServed;
     this.#worker = worker;
-    this.upstream = upstream;
-    this.session = session;
+    this.upstream = tunnel.upstream;
+    this.requestId = tunnel.requestId;
+    this.session = tunnel.session;
     this.#onOver = onOver;
     client.handler = this.#copy(client, worker, () => {});
     worker.handler = this.#copy(worker, client, (bytes) => {

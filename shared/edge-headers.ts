@@ -34,10 +34,18 @@ export const LIFE_FIELD = "x-ct-life";
 
 /** Where a balancer asks a worker, on its traffic port, whether it answers at all; it answers 204. */
 export const PROBE_PATH = "/ct-edge/probe";
-/** Balancer to worker, with a probe: which balancer asks, by its id. */
+/**
+ * Where a balancer that leaves asks a worker, by POST, to let go of clients whose WebSockets lead through it; the body has
+ * the `x-request-id` with which each of them was opened, one in a line. The worker answers 204, and the clients come back by
+ * another way with nothing lost.
+ */
+export const FAREWELL_PATH = "/ct-edge/farewell";
+/** Balancer to worker, with a probe or a farewell: which balancer asks, by its id. */
 export const BALANCER_FIELD = "x-ct-balancer";
 /** Balancer to worker, with a probe: whether the asking balancer reaches the store, `up` or `away`. */
 export const STORE_FIELD = "x-ct-store";
+/** Goes with every request and its answer, so that a log line here and one there can be told to be the same request. */
+export const REQUEST_ID_FIELD = "x-request-id";
 
 /** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
 export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnation): string {

@@ -9,6 +9,7 @@ import { BALANCER_FIELD, EDGE_FIELD, edgeProof } from "../shared/edge-headers.ts
 import { EdgeError } from "../shared/errors.ts";
 import { isSessionId, type SessionId } from "../shared/ids.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
+import { readAll } from "./read-all.ts";
 import { type Luggage, MAX_BAGGAGE_BYTES, packBaggage, unpackBaggage } from "./sessions/baggage.ts";
 import type { Registry } from "./sessions/registry.ts";
 import type { Baggage } from "./sessions/session.ts";
@@ -97,24 +98,12 @@ export function createHandOvers(needs: {
         res.writeHead(claim.outcome === "here" ? 204 : 409).end();
         return;
       }
-      const bytes = req.method === "PUT" && needs.isOpen() ? await readAll(req) : undefined;
+      const bytes =
+        req.method === "PUT" && needs.isOpen() ? await readAll(req, MAX_BAGGAGE_BYTES) : undefined;
       const baggage = bytes && unpackBaggage(bytes);
       if (baggage !== undefined) needs.luggage.put(id, baggage);
       req.resume();
       res.writeHead(baggage === undefined ? 409 : 204).end();
     },
   };
-}
-
-/** Undefined when it is longer than baggage may be. */
-async function readAll(req: IncomingMessage): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of req) {
-    const bytes = chunk as Buffer;
-    length += bytes.length;
-    if (length > MAX_BAGGAGE_BYTES) return undefined;
-    chunks.push(bytes);
-  }
-  return Buffer.concat(chunks);
 }

@@ -28,6 +28,7 @@ import {
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
 import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import { isFarewell, takeFarewell } from "./farewells.ts";
 import { type HandOvers, isHandOver } from "./hand-over.ts";
 import type { Hearsay } from "./hearsay.ts";
 import type { Proofs } from "./proofs.ts";
@@ -44,7 +45,7 @@ export interface WorkerServer {
 
 interface Needs {
   readonly api: Pick<Api, "handle">;
-  readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade">;
+  readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade" | "letGo">;
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
   readonly proofs: Proofs;
@@ -156,6 +157,8 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
     res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
   } else if (isHandOver(req)) {
     await needs.handOvers.take(req, res);
+  } else if (isFarewell(req)) {
+    await takeFarewell(needs.sockets, req, res);
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {

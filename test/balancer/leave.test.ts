@@ -1,5 +1,6 @@
 import { createConnection } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import type { Farewell } from "../../balancer/farewell.ts";
 import { spreadMs } from "../../balancer/leave.ts";
 import {
   ok,
@@ -25,9 +26,12 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function rigOver(worker: RawWorker): Promise<Rig> {
+async function rigOver(worker: RawWorker, farewell?: Farewell): Promise<Rig> {
   closers.push(() => worker.close());
-  const rig = await startRig({ workers: [workerRecord("w1", worker.port)] });
+  const rig = await startRig({
+    workers: [workerRecord("w1", worker.port)],
+    ...(farewell && { farewell }),
+  });
   closers.push(async () => {
     await rig.close();
     expect(rig.bugs).toEqual([]);
@@ -35,12 +39,16 @@ async function rigOver(worker: RawWorker): Promise<Rig> {
   return rig;
 }
 
-/** Open tunnels: the clients' ends, and the worker's in the same order. */
-async function tunnels(count: number) {
+/** Open tunnels: the clients' ends, the worker's in the same order, and the ids of the requests. */
+async function tunnels(count: number, farewell?: Farewell) {
+  const ids: string[] = [];
   const worker = await startRawWorker((socket) => {
-    if (socket.takeHead() !== undefined) socket.write(SWITCHED);
+    const head = socket.takeHead();
+    if (head === undefined) return;
+    ids.push(/^x-request-id: (.*)$/im.exec(head)?.[1] ?? "");
+    socket.write(SWITCHED);
   });
-  const rig = await rigOver(worker);
+  const rig = await rigOver(worker, farewell);
   const clients: RawSocket[] = [];
   for (let i = 0; i < count; i++) {
     const client = await rig.client();
@@ -48,7 +56,7 @@ async function tunnels(count: number) {
     await client.head();
     clients.push(client);
   }
-  return { rig, worker, clients };
+  return { rig, worker, clients, ids };
 }
 
 function isRefused(port: number): Promise<boolean> {
@@ -172,6 +180,47 @@ test("tunnels end one after the other by FIN, and what clients still send is rel
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(190);
   await left;
   expect(rig.path.tunnels.size).toBe(0);
+});
+
+test("workers are asked to let go of their clients, one after the other, and what both still say is relayed", async () => {
+  const asked: { worker: string; which: readonly string[]; ms: number }[] = [];
+  const { rig, worker, clients, ids } = await tunnels(20, async ({ record }, which) => {
+    asked.push({ worker: record.id, which, ms: performance.now() });
+  });
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => asked.flatMap(({ which }) => which).length === 20, "all are asked for");
+  expect(asked.flatMap(({ which }) => which)).toEqual(ids);
+  expect((asked.at(-1)?.ms ?? 0) - (asked[0]?.ms ?? 0)).toBeGreaterThanOrEqual(190);
+  expect(new Set(asked.map((one) => one.worker))).toEqual(new Set(["w1"]));
+
+  for (const [index, client] of clients.entries()) {
+    // The worker has let go of them, and each says its last word before its end.
+    const upstream = await worker.connection(index);
+    upstream.write("good-bye");
+    await client.has("good-bye");
+    client.write("the tail");
+    client.socket.end();
+    await upstream.has("the tail");
+    await upstream.end();
+    upstream.socket.end();
+  }
+  await left;
+  expect(rig.path.tunnels.size).toBe(0);
+});
+
+test("whom the worker does not let go of in time is ended by FIN", async () => {
+  const { rig, worker, clients } = await tunnels(1, async () => {});
+  const [client] = clients as [RawSocket];
+  const beganMs = performance.now();
+  // A tenth of the time is for that.
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 5000 });
+  await client.end();
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(490);
+  client.socket.end();
+  const upstream = await worker.connection(0);
+  await upstream.end();
+  upstream.socket.end();
+  await left;
 });
 
 test("a worker that talks on does not keep a tunnel open whose client has gone", async () => {

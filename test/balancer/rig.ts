@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { request } from "undici";
 import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
 import type { DownstreamLimits } from "../../balancer/downstream.ts";
+import type { Farewell } from "../../balancer/farewell.ts";
 import { createTrustedProxies } from "../../balancer/headers.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
@@ -284,6 +285,8 @@ export interface RigOptions {
   /** Where access.log and error.log go; nowhere by default. */
   logDir?: string;
   probe?: Probe;
+  /** Default: workers do not know the word. */
+  farewell?: Farewell;
   /** Default: true, as with a store. */
   isLeased?: boolean;
   knownOwners?: readonly KnownOwner[];
@@ -337,6 +340,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       },
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
+      farewell:
+        options.farewell ?? (() => Promise.reject(new Error("the worker does not know the word"))),
       onOtherLife() {},
       isLeased: options.isLeased ?? true,
     },

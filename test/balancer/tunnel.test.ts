@@ -87,6 +87,8 @@ describe("a handshake", () => {
     expect(answer).toContain(`Sec-WebSocket-Accept: ${ACCEPT}`);
     expect(answer).toContain("Sec-WebSocket-Protocol: p");
     expect(answer).not.toMatch(/x-ct-/i);
+    const [id] = /^x-request-id: .+$/im.exec(head) ?? [];
+    expect(answer.toLowerCase()).toContain(String(id).toLowerCase());
     expect(rig.counters.value("balancer.upgrades")).toBe(1);
   });
 

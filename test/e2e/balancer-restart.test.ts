@@ -1,6 +1,6 @@
 /**
  * Both balancers are replaced, one after the other, behind a front that asks them whether they want traffic, while people
- * type and talk and programs ask: nobody is lost, nothing fails, nothing is said twice.
+ * type and talk and programs ask: nobody is lost, nothing fails, everything is heard, once.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { quantile } from "../support/churn.ts";
@@ -66,7 +66,7 @@ async function owners(): Promise<unknown[]> {
   );
 }
 
-test("both balancers are replaced under traffic: nobody is lost, no request fails, nothing is said twice", async () => {
+test("both balancers are replaced under traffic: nobody is lost, no request fails, all is heard, once", async () => {
   const known = whatTheyKnow(all.clients);
   const before = await owners();
   const traffic = startTraffic([`http://127.0.0.1:${front.port}`]);
@@ -89,6 +89,7 @@ test("both balancers are replaced under traffic: nobody is lost, no request fail
   expect(traffic.failures).toEqual([]);
   expect(whatTheyKnow(all.clients)).toEqual(known);
   expect(heardTwice(all.clients)).toEqual([]);
+  expect(missing(all.teams)).toEqual([]);
   // Sessions do not move for it.
   expect(await owners()).toEqual(before);
   const pauses = all.clients.flatMap((client) => client.pausesSince(sinceMs));
@@ -96,6 +97,6 @@ test("both balancers are replaced under traffic: nobody is lost, no request fail
   expect(pauses.length).toBeGreaterThanOrEqual(all.clients.length);
   process.stdout.write(
     `${traffic.answered} requests; ${pauses.length} pauses, p50 ${Math.round(quantile(pauses, 0.5))} ms, ` +
-      `p99 ${Math.round(quantile(pauses, 0.99))} ms; not heard: ${missing(all.teams).length}\n`,
+      `p99 ${Math.round(quantile(pauses, 0.99))} ms\n`,
   );
 }, 60_000);

@@ -59,6 +59,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
+        farewell: () => Promise.reject(new Error("nobody leaves here")),
         onOtherLife(worker, life) {
           if (store.health.state !== "up") view.hear(worker, life);
         },

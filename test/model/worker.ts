@@ -303,6 +303,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       return {
         ordinal: own,
         pendingBytes: 0,
+        isLeaving: false,
         open(given) {
           events = given;
         },

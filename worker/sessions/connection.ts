@@ -141,6 +141,9 @@ export function createConnection(
     get pendingBytes() {
       return turnBytes + unsentBytes + inFlightBytes;
     },
+    get isLeaving() {
+      return isLeaving;
+    },
     open(listener) {
       events = listener;
       // Not `on`: that one drops a message when a good-bye came in the same piece.

@@ -13,6 +13,8 @@ export interface Connection {
   readonly ordinal: number;
   /** Bytes that were given to it and not yet to the system. */
   readonly pendingBytes: number;
+  /** Whether its client was asked to come back by another one: it sends nothing more. */
+  readonly isLeaving: boolean;
   /** From now on calls these. At most once. */
   open(events: ConnectionEvents): void;
   send(parcel: Parcel): void;
@@ -114,6 +116,7 @@ export class Peer {
     if (
       connection !== undefined &&
       !this.#isLeaving &&
+      !connection.isLeaving &&
       this.#waiting.length === 0 &&
       connection.pendingBytes < CONNECTION_BYTES
     ) {
@@ -188,7 +191,8 @@ export class Peer {
 
   #sendWaiting(): void {
     const connection = this.#connection;
-    if (connection === undefined || this.#isLeaving || this.#waiting.length === 0) return;
+    if (connection === undefined || connection.isLeaving || this.#isLeaving) return;
+    if (this.#waiting.length === 0) return;
     let sent = 0;
     for (const parcel of this.#waiting) {
       if (connection.pendingBytes >= CONNECTION_BYTES) break;

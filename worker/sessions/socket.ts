@@ -9,7 +9,7 @@ import { Server as EngineServer, type Socket as EngineSocket } from "engine.io";
 import { type Socket, Server as SocketServer } from "socket.io";
 import { type Clock, sleep } from "../../shared/clock.ts";
 import type { Settings } from "../../shared/config.ts";
-import { EPOCH_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
+import { EPOCH_FIELD, REQUEST_ID_FIELD, SESSION_FIELD } from "../../shared/edge-headers.ts";
 import type { Log } from "../../shared/log.ts";
 import { PARK_MS } from "../../shared/membership/claim.ts";
 import type { Counters } from "../../shared/metrics.ts";
@@ -18,7 +18,7 @@ import type { RoomToken, Tokens } from "../login/tokens.ts";
 import { createConnection } from "./connection.ts";
 import type { Fence } from "./fence.ts";
 import { createLine, type Line } from "./line.ts";
-import type { Peer } from "./peer.ts";
+import type { Connection, Peer } from "./peer.ts";
 import type { Registry } from "./registry.ts";
 import type { Introduction, Session } from "./session.ts";
 import { createTurnstile, MAX_WAIT_MS } from "./turnstile.ts";
@@ -33,6 +33,11 @@ export interface Sockets {
   handleRequest(req: IncomingMessage, res: ServerResponse): void;
   /** Takes an upgrade whose path is `/socket.io/`. Adds the error listener itself. */
   handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /**
+   * Lets go of the clients whose WebSockets were opened by requests with these ids, as somebody in front goes: they come back
+   * by another way, with nothing lost.
+   */
+  letGo(requestIds: readonly string[]): void;
   /** Open engine.io connections, admitted or not. */
   readonly connections: number;
   /** Closes every connection in a way that makes clients come back; resolves within about a second. */
@@ -64,6 +69,14 @@ const ANY_NAMESPACE = /^\/.{1,2048}$/s;
 /** Time for closing handshakes before connections are cut. */
 const CLOSE_MS = 500;
 
+/** A connection of engine.io. */
+interface Entry {
+  readonly line: Line;
+  readonly conn: EngineSocket;
+  /** Once its peer is let in. */
+  connection?: Connection;
+}
+
 /** What a CONNECT came to. */
 type Verdict =
   | { readonly verdict: "admitted"; readonly session: Session; readonly peer: Peer }
@@ -77,7 +90,9 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   /** Those that were found already, for the marks, which are made without waiting. */
   const known = new WeakMap<IncomingMessage, RoomToken>();
   const ids = new WeakMap<IncomingMessage, string>();
-  const lines = new Map<string, { readonly line: Line; readonly conn: EngineSocket }>();
+  const lines = new Map<string, Entry>();
+  /** By the id of the request. */
+  const upgrades = new Map<string, IncomingMessage>();
   const verdicts = new WeakMap<Socket, Verdict>();
   const taken = new WeakSet<EngineSocket>();
   const upgraded = new Set<Duplex>();
@@ -166,7 +181,12 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       // The engine hears of it by the connection's end.
     });
     upgraded.add(socket);
-    socket.once("close", () => upgraded.delete(socket));
+    const requestId = fieldOf(req, REQUEST_ID_FIELD) ?? "";
+    upgrades.set(requestId, req);
+    socket.once("close", () => {
+      upgraded.delete(socket);
+      if (upgrades.get(requestId) === req) upgrades.delete(requestId);
+    });
     const go = () =>
       pass(
         () => engine.handleUpgrade(req as EngineRequest, socket, head),
@@ -295,12 +315,20 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     entry.line.admit();
     const connection = createConnection(socket, entry.line.ordinal, needs.fence);
     verdict.session.attach(verdict.peer, connection);
+    entry.connection = connection;
   }
 
   return {
     identify,
     handleRequest,
     handleUpgrade,
+    letGo(requestIds) {
+      for (const requestId of requestIds) {
+        const req = upgrades.get(requestId);
+        const id = req && (sidOf(req) ?? ids.get(req));
+        if (id !== undefined) lines.get(id)?.connection?.leave();
+      }
+    },
     get connections() {
       return engine.clientsCount;
     },

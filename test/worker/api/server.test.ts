@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { edgeProof } from "../../../shared/edge-headers.ts";
 import { newIncarnation } from "../../../shared/ids.ts";
+import { until } from "../../support/until.ts";
 import { rawPeer } from "../sessions/fixture.ts";
 import { rawPublicKey } from "../sessions/raw-peer.ts";
 import { KEYS, pollsWait, refusal, startTwoWorkers, startWorker, type Worker } from "./fixture.ts";
@@ -75,6 +76,35 @@ test("nobody but a balancer is believed about the store", async () => {
   expect(await ask({ ...says, "x-ct-edge": worker.proof }, "POST")).toBe(404);
   expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/")).toBe(404);
   expect(worker.hearsay.isStoreAwayForAll).toBe(false);
+});
+
+// --- farewells of balancers ---
+
+/** The id of the request that opens a WebSocket. */
+const OPENING = "b1-17";
+
+test("a balancer that leaves has its clients let go of, nobody else has", async () => {
+  const worker = await startWorker();
+  const created = await worker.ask("POST", "/api/session/create", {
+    headers: { "x-oct-jwt": await worker.signIn("Host") },
+  });
+  const { roomToken } = created.body as { roomToken: string };
+  const headers = { "x-request-id": OPENING };
+  const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
+  await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
+  const farewell = async (headers: Record<string, string>, body: string) =>
+    (await worker.ask("POST", "/ct-edge/farewell", { headers, body })).status;
+  const balancer = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
+  expect(await farewell({}, OPENING)).toBe(404);
+  expect(await farewell({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);
+  // As a client's request arrives.
+  expect(await farewell({ "x-ct-edge": worker.proof }, OPENING)).toBe(404);
+  expect(await farewell(balancer, "x".repeat(300_000))).toBe(413);
+  expect(await farewell(balancer, "nobody\n\n")).toBe(204);
+  expect(host.disconnects).toEqual([]);
+
+  expect(await farewell(balancer, `nobody\n${OPENING}`)).toBe(204);
+  await until("the host is back", () => host.connects === 2);
 });
 
 // --- CORS ---
