@@ -1,6 +1,6 @@
 /**
- * The word of a balancer that leaves to the workers: let go of these clients. A worker does it so that nothing is lost; the
- * end of a tunnel by FIN alone loses what the worker writes, and what some clients say, until it has been noticed.
+ * The word of a balancer that leaves to the workers: let go of these clients. A worker parts from them as in a drain; the end
+ * of a tunnel by FIN alone loses what the worker writes, and what some clients say, until it has been noticed.
  */
 import { askProcess } from "../shared/ask-process.ts";
 import { BALANCER_FIELD, EDGE_FIELD, FAREWELL_PATH } from "../shared/edge-headers.ts";
@@ -9,8 +9,8 @@ import type { WorkerId } from "../shared/ids.ts";
 import type { Upstream } from "./upstream.ts";
 
 /**
- * Asks `worker` to let go of the clients whose WebSockets were opened with these request ids. Resolves when it has begun
- * to; rejects when it does not answer so within `TIMEOUT_MS`.
+ * Asks `worker` to let go of the clients whose WebSockets were opened with these request ids. Resolves when it has taken the
+ * word, whether or not it knows all of them; rejects when it does not answer so within `TIMEOUT_MS`.
  */
 export type Farewell = (
   worker: Pick<Upstream, "proof" | "record">,

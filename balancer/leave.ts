@@ -26,7 +26,7 @@ const PER_SECOND = 100;
 const MAX_SPREAD_MS = 30_000;
 /** Of the time there is: clients that do not end their side need some, and so do requests under way. */
 const USED_SHARE = 0.8;
-/** A client on a slow line or a busy machine parts from its worker within this. */
+/** A client on a slow line or a busy machine parts from its worker within this, or within this share of the time. */
 const GRACE_MS = 3000;
 const GRACE_SHARE = 0.1;
 const LOOK_MS = 20;
@@ -37,8 +37,8 @@ export function spreadMs(tunnels: number, timeoutMs: number): number {
 }
 
 /**
- * Leaves: resolves when every connection of a client has ended and what it said is on its way, or `timeoutMs` after the `delayMs` in which whoever sends
- * us clients sees that we want none.
+ * Leaves: resolves when every connection of a client has ended and what it said is on its way, or `timeoutMs` after the
+ * `delayMs` in which whoever sends us clients sees that we want none.
  */
 export async function leave(needs: {
   readonly departure: Departure;
@@ -62,6 +62,7 @@ export async function leave(needs: {
   });
   const isBusy = (): boolean => listener.connections > 0 || tunnels.size > 0;
   while (isBusy() && clock.nowMs() < untilMs) await sleep(clock, LOOK_MS);
-  const { connections } = listener;
-  if (connections > 0) log.warn({ connections }, "the time to leave is over; the rest is cut off");
+  if (!isBusy()) return;
+  const left = { connections: listener.connections, tunnels: tunnels.size };
+  log.warn(left, "the time to leave is over; the rest is cut off");
 }

@@ -157,12 +157,13 @@ export function createTunnels(needs: {
     for (const tunnel of tunnels) {
       if (tunnel.isLetGo) continue;
       tunnel.isLetGo = true;
-      const { upstream } = tunnel;
-      byWorker.set(upstream, [...(byWorker.get(upstream) ?? []), tunnel]);
+      const group = byWorker.get(tunnel.upstream);
+      if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
+      else group.push(tunnel);
     }
     for (const [upstream, group] of byWorker) {
       const end = (): void => {
-        for (const tunnel of group) tunnel.endAtClient(clock);
+        for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
       };
       const ids = group.map(({ requestId }) => requestId);
       needs.farewell(upstream, ids).then(

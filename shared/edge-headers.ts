@@ -36,8 +36,8 @@ export const LIFE_FIELD = "x-ct-life";
 export const PROBE_PATH = "/ct-edge/probe";
 /**
  * Where a balancer that leaves asks a worker, by POST, to let go of clients whose WebSockets lead through it; the body has
- * the `x-request-id` with which each of them was opened, one in a line. The worker answers 204, and the clients come back by
- * another way with nothing lost.
+ * the `x-request-id` with which each of them was opened, one in a line. The worker answers 204, and asks those of them that
+ * it knows to come back by another way.
  */
 export const FAREWELL_PATH = "/ct-edge/farewell";
 /** Balancer to worker, with a probe or a farewell: which balancer asks, by its id. */

@@ -1,6 +1,6 @@
 /**
  * The word of a balancer that leaves (balancer/farewell.ts): clients whose WebSockets lead through it are let go of, so that
- * they come back by another way and nothing is lost.
+ * they come back by another way.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BALANCER_FIELD, FAREWELL_PATH } from "../shared/edge-headers.ts";

@@ -187,10 +187,12 @@ test("workers are asked to let go of their clients, one after the other, and wha
   const { rig, worker, clients, ids } = await tunnels(20, async ({ record }, which) => {
     asked.push({ worker: record.id, which, ms: performance.now() });
   });
+  const beganMs = performance.now();
   const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
   await until(() => asked.flatMap(({ which }) => which).length === 20, "all are asked for");
   expect(asked.flatMap(({ which }) => which)).toEqual(ids);
-  expect((asked.at(-1)?.ms ?? 0) - (asked[0]?.ms ?? 0)).toBeGreaterThanOrEqual(190);
+  expect((asked.at(-1)?.ms ?? 0) - beganMs).toBeGreaterThanOrEqual(190);
+  expect(asked.length).toBeGreaterThan(1);
   expect(new Set(asked.map((one) => one.worker))).toEqual(new Set(["w1"]));
 
   for (const [index, client] of clients.entries()) {

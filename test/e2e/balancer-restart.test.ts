@@ -89,7 +89,10 @@ test("both balancers are replaced under traffic: nobody is lost, no request fail
   expect(traffic.failures).toEqual([]);
   expect(whatTheyKnow(all.clients)).toEqual(known);
   expect(heardTwice(all.clients)).toEqual([]);
-  expect(missing(all.teams)).toEqual([]);
+  // The package decrypts side by side: documents may be equal before the last text is heard.
+  await until("everybody has heard everything", () => missing(all.teams).length === 0).catch(() =>
+    expect(missing(all.teams)).toEqual([]),
+  );
   // Sessions do not move for it.
   expect(await owners()).toEqual(before);
   const pauses = all.clients.flatMap((client) => client.pausesSince(sinceMs));

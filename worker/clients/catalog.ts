@@ -56,6 +56,7 @@ export function createCatalog(needs: {
       indexFile === undefined
         ? { known: new Map(), digests: new Map() }
         : await readIndexFile(indexFile);
+    if (isClosed) return;
     const scanner = createScanner({ folder, clock, known: remembered.known });
     digests = createDigests({
       clock,

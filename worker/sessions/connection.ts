@@ -183,9 +183,10 @@ export function createConnection(
 }
 
 /**
- * Clients' packages take a packet of a type that engine.io does not have for the end of the connection, in the very moment
- * in which they read it: they close it behind all that they have sent, keep what they say from then on, and come back. At
- * a close frame or the end of our half they would take messages, and drop them, until the connection has ended.
+ * engine.io's client of VS Code and the browser takes a packet of a type that engine.io does not have for the end of the
+ * connection, in the very moment in which it reads it: it closes it behind all that it has sent, keeps what is said from
+ * then on, and comes back. At a close frame or the end of our half it would take messages, and drop them, until the
+ * connection has ended (docs/adr/0010-the-good-bye.md).
  */
 const UNKNOWN_PACKET = "9";
 /** Time for the packet to be read and the connection to end. */

@@ -54,8 +54,6 @@ export class Peer {
   #waiting: Parcel[] = [];
   #waitingBytes = 0;
   #waitingOwn = 0;
-  /** Nothing is sent to it any more: what comes waits for whoever has the session next. */
-  #isLeaving = false;
 
   constructor(
     record: PeerRecord,
@@ -115,7 +113,6 @@ export class Peer {
     const connection = this.#connection;
     if (
       connection !== undefined &&
-      !this.#isLeaving &&
       !connection.isLeaving &&
       this.#waiting.length === 0 &&
       connection.pendingBytes < CONNECTION_BYTES
@@ -133,14 +130,7 @@ export class Peer {
 
   /** Asks the client to come back, and keeps what is sent to it from now on; what it still says arrives. */
   leave(): void {
-    this.#isLeaving = true;
     this.#connection?.leave();
-  }
-
-  /** It stays after all. */
-  stay(): void {
-    this.#isLeaving = false;
-    this.#sendWaiting();
   }
 
   /** What waits for it, oldest first. */
@@ -191,8 +181,7 @@ export class Peer {
 
   #sendWaiting(): void {
     const connection = this.#connection;
-    if (connection === undefined || connection.isLeaving || this.#isLeaving) return;
-    if (this.#waiting.length === 0) return;
+    if (connection === undefined || connection.isLeaving || this.#waiting.length === 0) return;
     let sent = 0;
     for (const parcel of this.#waiting) {
       if (connection.pendingBytes >= CONNECTION_BYTES) break;

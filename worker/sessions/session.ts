@@ -383,7 +383,6 @@ export class Session {
       return this.isLive ? "kept" : "gone";
     } finally {
       this.#isLeaving = false;
-      if (this.isLive) for (const peer of this.#peers.values()) peer.stay();
     }
   }
 

@@ -34,8 +34,8 @@ export interface Sockets {
   /** Takes an upgrade whose path is `/socket.io/`. Adds the error listener itself. */
   handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
   /**
-   * Lets go of the clients whose WebSockets were opened by requests with these ids, as somebody in front goes: they come back
-   * by another way, with nothing lost.
+   * Asks the clients whose WebSockets were opened by requests with these ids to come back by another way, because somebody in
+   * front goes.
    */
   letGo(requestIds: readonly string[]): void;
   /** Open engine.io connections, admitted or not. */
@@ -91,11 +91,10 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   const known = new WeakMap<IncomingMessage, RoomToken>();
   const ids = new WeakMap<IncomingMessage, string>();
   const lines = new Map<string, Entry>();
-  /** By the id of the request. */
-  const upgrades = new Map<string, IncomingMessage>();
   const verdicts = new WeakMap<Socket, Verdict>();
   const taken = new WeakSet<EngineSocket>();
-  const upgraded = new Set<Duplex>();
+  /** Open WebSockets, with the requests that opened them. */
+  const upgraded = new Map<Duplex, IncomingMessage>();
   const turnstile = createTurnstile({ clock, perSecond: settings.maxAdmissionsPerSecond });
   let ordinal = 0;
 
@@ -180,13 +179,8 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     socket.on("error", () => {
       // The engine hears of it by the connection's end.
     });
-    upgraded.add(socket);
-    const requestId = fieldOf(req, REQUEST_ID_FIELD) ?? "";
-    upgrades.set(requestId, req);
-    socket.once("close", () => {
-      upgraded.delete(socket);
-      if (upgrades.get(requestId) === req) upgrades.delete(requestId);
-    });
+    upgraded.set(socket, req);
+    socket.once("close", () => upgraded.delete(socket));
     const go = () =>
       pass(
         () => engine.handleUpgrade(req as EngineRequest, socket, head),
@@ -323,10 +317,11 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     handleRequest,
     handleUpgrade,
     letGo(requestIds) {
-      for (const requestId of requestIds) {
-        const req = upgrades.get(requestId);
-        const id = req && (sidOf(req) ?? ids.get(req));
-        if (id !== undefined) lines.get(id)?.connection?.leave();
+      const named = new Set(requestIds);
+      for (const req of upgraded.values()) {
+        const requestId = fieldOf(req, REQUEST_ID_FIELD);
+        if (requestId === undefined || !named.has(requestId)) continue;
+        lines.get(sidOf(req) ?? ids.get(req) ?? "")?.connection?.leave();
       }
     },
     get connections() {
@@ -336,7 +331,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       engine.close();
       const untilMs = clock.nowMs() + CLOSE_MS;
       while (upgraded.size > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
-      for (const socket of upgraded) socket.destroy();
+      for (const socket of upgraded.keys()) socket.destroy();
     },
   };
 }

@@ -71,7 +71,6 @@ test("those who were not named stay, and a name that is not known does no harm",
   const { host, guest } = await openPair(worker);
   worker.sockets.letGo(["", "nobody", "guest"]);
   await until("the guest is back", () => guest.connects === 2);
-  worker.sockets.letGo([]);
   guest.broadcast("here", [host.id]);
   await until("the host hears it", () => host.contents("broadcast").length === 1);
   expect(host.disconnects).toEqual([]);
