@@ -114,6 +114,8 @@ export function createTunnels(needs: {
   let nextStep: Timer | undefined;
   /** The balancer leaves. */
   let nextFarewell: Timer | undefined;
+  /** Workers that did not take its word; said once of each. */
+  const deaf = new Set<Upstream>();
 
   function remember(tunnel: Tunnel): void {
     all.add(tunnel);
@@ -169,7 +171,12 @@ export function createTunnels(needs: {
       needs.farewell(upstream, ids).then(
         () => clock.after(graceMs, end),
         (error: unknown) => {
-          log.debug({ err: error, worker: upstream.id }, "its clients are ended by FIN");
+          if (!deaf.has(upstream))
+            log.info(
+              { err: error, worker: upstream.id },
+              "it does not let go of its clients; they are ended by FIN",
+            );
+          deaf.add(upstream);
           end();
         },
       );

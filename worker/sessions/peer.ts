@@ -73,6 +73,11 @@ export class Peer {
     return this.#connection !== undefined;
   }
 
+  /** Whether it was asked to come back by another connection, and what it said by this one may not be read yet. */
+  get isLeaving(): boolean {
+    return this.#connection?.isLeaving === true;
+  }
+
   /** What is kept for it, in bytes. */
   get waitingBytes(): number {
     return this.#waitingBytes;

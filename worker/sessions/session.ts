@@ -312,7 +312,8 @@ export class Session {
 
   /** Gives an admitted peer its connection: it is announced when it is new, and gets what waited when it is back. */
   attach(peer: Peer, connection: Connection): void {
-    if (this.#state === "lost" || this.#isFenced || this.#isLeaving) {
+    // While it parts from the connection before, what it said by that one goes first: it comes back once more.
+    if (this.#state === "lost" || this.#isFenced || this.#isLeaving || peer.isLeaving) {
       connection.close();
       return;
     }

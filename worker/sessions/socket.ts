@@ -66,6 +66,11 @@ const PING_TIMEOUT_MS = 20_000;
 const CONNECT_TIMEOUT_MS = PARK_MS + MAX_WAIT_MS + 5000;
 /** Base path of a client's URL, as a namespace. */
 const ANY_NAMESPACE = /^\/.{1,2048}$/s;
+/**
+ * Who was let go of has so long to part; then it is cut off, which gives what was not sent to its next connection. Before
+ * the end that the balancer makes after 3 s, which would not.
+ */
+export const LET_GO_MS = 2500;
 /** Time for closing handshakes before connections are cut. */
 const CLOSE_MS = 500;
 
@@ -75,6 +80,8 @@ interface Entry {
   readonly conn: EngineSocket;
   /** Once its peer is let in. */
   connection?: Connection;
+  /** Whether it is to be asked to come back by another way, as soon as its peer is in. */
+  isLetGo?: true;
 }
 
 /** What a CONNECT came to. */
@@ -310,6 +317,12 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     const connection = createConnection(socket, entry.line.ordinal, needs.fence);
     verdict.session.attach(verdict.peer, connection);
     entry.connection = connection;
+    if (entry.isLetGo) part(connection);
+  }
+
+  function part(connection: Connection): void {
+    connection.leave();
+    clock.after(LET_GO_MS, () => connection.close());
   }
 
   return {
@@ -321,7 +334,10 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
       for (const req of upgraded.values()) {
         const requestId = fieldOf(req, REQUEST_ID_FIELD);
         if (requestId === undefined || !named.has(requestId)) continue;
-        lines.get(sidOf(req) ?? ids.get(req) ?? "")?.connection?.leave();
+        const entry = lines.get(sidOf(req) ?? ids.get(req) ?? "");
+        if (entry === undefined) continue;
+        entry.isLetGo = true;
+        if (entry.connection !== undefined) part(entry.connection);
       }
     },
     get connections() {
