@@ -10,7 +10,7 @@ import type { MembershipView } from "../shared/membership/view.ts";
 import type { Counters } from "../shared/metrics.ts";
 import type { Ring } from "../shared/ring.ts";
 import type { Registry } from "./sessions/registry.ts";
-import type { Baggage, Session } from "./sessions/session.ts";
+import type { Baggage, HandOverCause, Session } from "./sessions/session.ts";
 
 export interface Drain {
   /** Sessions that are still here. */
@@ -72,9 +72,12 @@ export async function handTo(
   heir: WorkerRecord,
   session: Session,
   needs: Pick<DrainNeeds, "sendBaggage" | "sendWord" | "counters" | "log">,
+  cause: HandOverCause,
 ): Promise<"handed" | "kept" | "gone"> {
-  const outcome = await session.handOver(heir.id, (baggage) =>
-    needs.sendBaggage(heir, session.id, baggage),
+  const outcome = await session.handOver(
+    heir.id,
+    (baggage) => needs.sendBaggage(heir, session.id, baggage),
+    cause,
   );
   needs.counters.count("worker.sessions_drained", outcome);
   if (outcome === "handed") {
@@ -126,7 +129,7 @@ export function startDrain(needs: DrainNeeds): Drain {
         counters.count("worker.sessions_drained", "nobody");
         continue;
       }
-      await handTo(heir, session, { ...needs, sendBaggage: deliver });
+      await handTo(heir, session, { ...needs, sendBaggage: deliver }, "drain");
       const restMs = paceMs(live().length, untilMs - clock.nowMs()) * AT_ONCE;
       await sleep(clock, restMs * (0.5 + needs.random()));
     }

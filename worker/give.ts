@@ -37,7 +37,7 @@ export async function giveAway(
         .filter((one) => one.isOpen && one.calmMs >= calmMs)
         .sort((a, b) => b.calmMs - a.calmMs);
       if (heir?.state !== "up" || session === undefined) break;
-      if ((await handTo(heir, session, needs)) !== "handed") break;
+      if ((await handTo(heir, session, needs, "rebalance")) !== "handed") break;
       given++;
       await sleep(needs.clock, GAP_MS * (0.5 + needs.random()));
     }

@@ -45,6 +45,13 @@ test("idle sessions go to new workers until these have their share; a busy one s
   expect(left[0]).toContain(busy?.sessionId);
   expect(busy?.host.peer.disconnects).toEqual([]);
 
+  const moved = left[1]?.[0] ?? "";
+  const history = await runCommand(["events", "--session", moved, "--json"], env);
+  const events = history.stdout.trimEnd().split("\n");
+  expect(events.map((line) => JSON.parse(line) as unknown)).toContainEqual(
+    expect.objectContaining({ kind: "released", cause: "rebalance" }),
+  );
+
   clearInterval(working);
   await until("everybody is back", () => all.peers.every(({ peer }) => peer.socket.connected));
   for (const team of all.teams) {

@@ -64,6 +64,9 @@ export interface Baggage {
   readonly waiting: readonly { readonly id: PeerId; readonly parcels: readonly Parcel[] }[];
 }
 
+/** Why a session is handed over, as its history tells it. */
+export type HandOverCause = "drain" | "rebalance";
+
 export interface SessionNeeds {
   readonly store: Store;
   readonly clock: Clock;
@@ -366,6 +369,7 @@ export class Session {
   async handOver(
     heir: WorkerId,
     deliver: (baggage: Baggage) => Promise<void>,
+    cause: HandOverCause,
   ): Promise<"handed" | "kept" | "gone"> {
     if (!this.isHeld || this.#isLeaving) return this.isLive ? "kept" : "gone";
     // Nobody is sent away for what cannot be written.
@@ -378,7 +382,7 @@ export class Session {
       if (!this.isHeld || this.#ledger.pending > 0) return this.isLive ? "kept" : "gone";
       await deliver(this.#baggage());
       if (!this.isHeld) return this.isLive ? "kept" : "gone";
-      return await this.#giveTo(heir);
+      return await this.#giveTo(heir, cause);
     } catch (error) {
       this.#needs.log.warn({ session: label(this.id), err: error }, "session was not handed over");
       return this.isLive ? "kept" : "gone";
@@ -388,8 +392,8 @@ export class Session {
   }
 
   /** Releases it. The store is asked until it answers; what it did without an answer is not undone. */
-  async #giveTo(heir: WorkerId): Promise<"handed" | "kept" | "gone"> {
-    this.note("released", "drain");
+  async #giveTo(heir: WorkerId, cause: HandOverCause): Promise<"handed" | "kept" | "gone"> {
+    this.note("released", cause);
     this.#heir = heir;
     const told = await this.#ledger.write(async () =>
       (await this.#reassert()) === "held" ? "done" : "lost",

@@ -55,12 +55,14 @@ async function handOver(
   look: (baggage: Baggage) => void = () => {},
 ): Promise<string | undefined> {
   const { old, heir } = pair;
-  const outcome = await old.registry
-    .live(sessionId)
-    ?.handOver("heir" as WorkerId, async (baggage) => {
+  const outcome = await old.registry.live(sessionId)?.handOver(
+    "heir" as WorkerId,
+    async (baggage) => {
       look(baggage);
       heir.luggage.put(sessionId, baggage);
-    });
+    },
+    "drain",
+  );
   pair.lead();
   return outcome;
 }
@@ -179,9 +181,13 @@ test("a session whose heir dies in the middle stays where it is, with all that w
   await until("both have WebSockets", () => isUpgraded(host) && isUpgraded(guest));
   const session = pair.old.registry.live(sessionId);
 
-  const handed = session?.handOver("heir" as WorkerId, async () => {
-    throw new Error("the heir does not answer");
-  });
+  const handed = session?.handOver(
+    "heir" as WorkerId,
+    async () => {
+      throw new Error("the heir does not answer");
+    },
+    "drain",
+  );
   for (const text of numbers(0, 20)) guest.broadcast(text, [host.id]);
   expect(await handed).toBe("kept");
 
@@ -198,9 +204,9 @@ test("a session is handed over by one drain at a time", async () => {
   const { sessionId } = await openSession(pair);
   const session = pair.old.registry.live(sessionId);
   const first = handOver(pair, sessionId);
-  expect(await session?.handOver("heir" as WorkerId, async () => {})).toBe("kept");
+  expect(await session?.handOver("heir" as WorkerId, async () => {}, "drain")).toBe("kept");
   expect(await first).toBe("handed");
-  expect(await session?.handOver("heir" as WorkerId, async () => {})).toBe("gone");
+  expect(await session?.handOver("heir" as WorkerId, async () => {}, "drain")).toBe("gone");
 });
 
 // --- engine.io's transports by hand ---

@@ -20,7 +20,7 @@ it("a session whose release got no answer is not served here until the store has
   });
 
   const session = worker.registry.live(sessionId);
-  expect(await session?.handOver(HEIR, async () => {})).toBe("kept");
+  expect(await session?.handOver(HEIR, async () => {}, "drain")).toBe("kept");
   expect(worker.registry.live(sessionId)).toBeUndefined();
   expect(await heir.registry.claim(sessionId)).toMatchObject({ outcome: "here" });
   await until("the first one knows", () => !worker.registry.knows(sessionId));
@@ -37,7 +37,7 @@ it("a release that did not get through is made good when the store answers, befo
     new StoreAwayError("releaseSession"),
   );
   const session = worker.registry.live(sessionId);
-  expect(await session?.handOver(HEIR, async () => {})).toBe("kept");
+  expect(await session?.handOver(HEIR, async () => {}, "drain")).toBe("kept");
   expect(await worker.registry.claim(sessionId)).toEqual({
     outcome: "elsewhere",
     owner: HEIR,
@@ -52,7 +52,7 @@ it("with the store away nobody is asked to go, and nothing is released when it i
   await until("the worker notices", () => worker.store.health.state === "away");
   const session = worker.registry.live(sessionId);
   const deliver = vi.fn(async () => {});
-  expect(await session?.handOver(HEIR, deliver)).toBe("kept");
+  expect(await session?.handOver(HEIR, deliver, "drain")).toBe("kept");
   expect(deliver).not.toHaveBeenCalled();
   expect(session?.connections).toBe(1);
   expect(host.connects).toBe(1);
@@ -85,7 +85,7 @@ it("a host's answer to a request to join goes with the session, also when it was
   });
   host.decide(request, true);
   await counting;
-  const handed = worker.registry.live(sessionId)?.handOver(HEIR, async () => {});
+  const handed = worker.registry.live(sessionId)?.handOver(HEIR, async () => {}, "drain");
   await until("the host was asked to go", () => host.disconnects.length > 0);
   setImmediate(goOn);
   expect(await handed).toBe("handed");
