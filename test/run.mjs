@@ -5,7 +5,6 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildWhenStale } from "../edge/build.mjs";
 import { installMissing } from "../edge/install.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -13,6 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 try {
   installMissing();
   installRedis();
+  // Not imported above: it needs a package, which may only have been installed just now.
+  const { buildWhenStale } = await import("../edge/build.mjs");
   buildWhenStale();
 } catch (error) {
   process.stderr.write(`${error.message}\n0 passed, 1 failed\n`);

@@ -19,6 +19,10 @@ export interface EdgeOptions {
   readonly args?: readonly string[];
   /** How it is started: the program itself (default), or as people do it. */
   readonly by?: "node" | "npm start";
+  /** Folder of the product that is started; default: the one that these tests belong to. */
+  readonly root?: string;
+  /** Time until it must be available, in ms; default 30 s. */
+  readonly startTimeoutMs?: number;
   /** The Node that it runs on; default: that of the tests. */
   readonly node?: string;
 }
@@ -104,7 +108,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess>
         if (run.exit !== undefined) throw new Error(`the edge has ended:\n${run.output()}`);
         return AVAILABLE.exec(run.stdout) ?? undefined;
       },
-      START_TIMEOUT_MS,
+      options.startTimeoutMs ?? START_TIMEOUT_MS,
     );
     return asEdge(run, options, dataDir, { http: Number(http), tls: Number(tls) });
   } catch (error) {
@@ -151,12 +155,13 @@ interface Run {
 
 function launch(options: EdgeOptions, dataDir: string): Run {
   const args = options.args ?? [];
+  const folder = options.root ?? root;
   const [command, commandArgs]: [string, string[]] =
     options.by === "npm start"
       ? ["npm", ["start", "--", ...args]]
-      : [options.node ?? process.execPath, [join(root, "dist/edge/main.js"), ...args]];
+      : [options.node ?? process.execPath, [join(folder, "dist/edge/main.js"), ...args]];
   const child = spawn(command, commandArgs, {
-    cwd: root,
+    cwd: folder,
     env: environment(dataDir, options.env ?? {}),
     stdio: ["ignore", "pipe", "pipe"],
     // A process group of its own, so that a signal to the group does not reach the tests.

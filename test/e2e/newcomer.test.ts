@@ -1,0 +1,101 @@
+/**
+ * The README's two commands, in a copy of the project in which nothing is installed or built yet.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { startEdge } from "../support/edge-process.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+/** npm may have to fetch every package, twice as slowly as usual. */
+const TEST_MS = 300_000;
+/** A file of this suite that needs neither services nor processes. */
+const ONE_TEST_FILE = "test/edge/summary.test.ts";
+
+test("npm test, then npm start, work in a fresh clone", { timeout: TEST_MS }, async () => {
+  const clone = freshClone();
+  await expectTestsToPass(clone);
+  await expectToStart(clone);
+});
+
+test("npm start, then npm test, work in a fresh clone", { timeout: TEST_MS }, async () => {
+  const clone = freshClone();
+  await expectToStart(clone);
+  await expectTestsToPass(clone);
+});
+
+test("CI runs the README's test command first", () => {
+  const commands = readFileSync(join(root, ".ci/run"), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("npm "));
+  expect(commands).toEqual([readmeCommand("Test it"), "npm run check"]);
+});
+
+/** All files that a commit of the working tree would hold, and nothing else. Removed when the test is over. */
+function freshClone(): string {
+  const folder = mkdtempSync(join(tmpdir(), "ct-clone-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  const files = execFileSync("git", list, { cwd: root, encoding: "utf8" }).split("\0");
+  for (const file of files.filter((name) => name !== "" && existsSync(join(root, name)))) {
+    cpSync(join(root, file), join(folder, file));
+  }
+  expect(existsSync(join(folder, "node_modules"))).toBe(false);
+  return folder;
+}
+
+async function expectTestsToPass(clone: string): Promise<void> {
+  const { status, output } = await runInShell(
+    `${readmeCommand("Test it")} -- ${ONE_TEST_FILE}`,
+    clone,
+  );
+  expect(output).toMatch(/^[1-9]\d* passed, 0 failed$/m);
+  expect(status).toBe(0);
+}
+
+async function expectToStart(clone: string): Promise<void> {
+  expect(readmeCommand("Run it")).toBe("npm start");
+  const edge = await startEdge({ by: "npm start", root: clone, startTimeoutMs: TEST_MS });
+  try {
+    expect((await fetch(`${edge.httpUrl}/ct-health/`)).status).toBe(200);
+  } finally {
+    await edge.dispose();
+  }
+}
+
+/** The first command that the README gives under this heading. */
+function readmeCommand(heading: string): string {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const command = new RegExp(`^## ${heading}\\n[^]*?^\`\`\`sh\\n(.+)\\n`, "m").exec(readme)?.[1];
+  if (command === undefined) throw new Error(`README.md has no command under "${heading}"`);
+  return command;
+}
+
+/** Runs a command line to its end, without the variables by which npm and Vitest know that they run already. */
+async function runInShell(
+  command: string,
+  cwd: string,
+): Promise<{ status: number | null; output: string }> {
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(CT_|npm_|VITEST|NODE_ENV)/.test(name),
+  );
+  const child = spawn("sh", ["-c", command], {
+    cwd,
+    env: Object.fromEntries(inherited),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  return { status, output };
+}
