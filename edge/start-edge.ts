@@ -11,6 +11,7 @@ import { findLicense, logLicense } from "../shared/license-file.ts";
 import { createLog } from "../shared/log.ts";
 import { createLogStream, createSharedSink } from "../shared/log-stream.ts";
 import { createCounters } from "../shared/metrics.ts";
+import { configuredCredentials } from "../shared/operator-credentials.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
 import { connectStore } from "../shared/store/connect.ts";
@@ -137,6 +138,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       process.stdout.write(
         summarize({
           version: VERSION,
+          bind: settings.bind,
           httpPort,
           tlsPort,
           selfSigned: given.tlsCert.length === 0 ? settings.tlsCert[0] : undefined,
@@ -148,6 +150,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
           isShared: settings.redisUrl !== undefined,
           loginSimple: settings.loginSimple,
           loginApiKey: settings.loginApiKey !== undefined,
+          dashboard: configuredCredentials(settings),
           dataDir,
           logFile,
         }),

@@ -1,34 +1,43 @@
 /** What a person reads when the edge is ready: where it is, how to sign in, how to stop. Pure. */
+import { DEFAULT_USER } from "../shared/operator-credentials.ts";
 
 export interface Running {
   readonly version: string;
+  /** Address that the public ports listen on (`CT_BIND`). */
+  readonly bind: string;
   readonly httpPort: number;
   readonly tlsPort: number;
   /** Certificate file when it is self-signed. */
   readonly selfSigned: string | undefined;
   readonly serverUrl: string | undefined;
   readonly workers: readonly { readonly id: string; readonly port: number }[];
-  /** Others take part by the same store. */
+  /** Other machines use the same store. */
   readonly isShared: boolean;
   readonly loginSimple: boolean;
   readonly loginApiKey: boolean;
+  /** The dashboard's user and the variable that holds its password; undefined: the password was generated and logged. */
+  readonly dashboard: { readonly user: string; readonly passwordSetting: string } | undefined;
   readonly dataDir: string;
   readonly logFile: string;
 }
 
 /** The summary, with its last line feed. */
 export function summarize(running: Running): string {
-  const http = `http://localhost:${running.httpPort}`;
-  const https = `https://localhost:${running.tlsPort}`;
+  const host = hostOf(running.bind);
+  const http = `http://${host}:${running.httpPort}`;
+  const https = `https://${host}:${running.tlsPort}`;
   // An IDE refuses a certificate that the user has not trusted yet; on this machine HTTP works at once.
-  const serverUrl = running.serverUrl ?? (running.selfSigned === undefined ? https : http);
+  const url = running.serverUrl ?? (running.selfSigned === undefined ? https : http);
+  const base = url.replace(/\/+$/, "");
   const place = running.isShared ? "port " : "127.0.0.1:";
   const workers = running.workers.map((worker) => `${worker.id} on ${place}${worker.port}`);
   const rows: [string, string][] = [
+    ["Web page", `${base}/`],
+    ["Dashboard", `${base}/dashboard  (${dashboardAccess(running)})`],
+    ["In the IDE", `set the server URL of Open Collaboration Tools to ${url}`],
+    ["Sign in", signInWays(running)],
     ["HTTP", http],
     ["HTTPS", running.selfSigned ? `${https}  (self-signed: ${running.selfSigned})` : https],
-    ["In the IDE", `set the server URL of Open Collaboration Tools to ${serverUrl}`],
-    ["Sign in", signInWays(running)],
     ["Workers", workers.join(", ")],
     ["Data, log", `${running.dataDir}, ${running.logFile}`],
     [
@@ -40,6 +49,20 @@ export function summarize(running: Running): string {
   ];
   const lines = rows.map(([name, value]) => `  ${name.padEnd(11)}${value}`);
   return `\nCodeTogether edge ${running.version} is ready\n\n${lines.join("\n")}\n\n`;
+}
+
+/** The name to reach the edge by on this machine: it listens on every address, or on loopback, or on one other address. */
+function hostOf(bind: string): string {
+  if (["0.0.0.0", "::", "127.0.0.1", "::1"].includes(bind)) return "localhost";
+  return bind.includes(":") ? `[${bind}]` : bind;
+}
+
+function dashboardAccess({ dashboard, isShared, logFile }: Running): string {
+  if (dashboard !== undefined) {
+    return `user ${dashboard.user}, password of ${dashboard.passwordSetting}`;
+  }
+  const where = isShared ? "in server.log of the edge that was started first" : `in ${logFile}`;
+  return `user ${DEFAULT_USER}, password ${where}; CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD choose others`;
 }
 
 function signInWays(running: Running): string {

@@ -5,9 +5,13 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, sleep } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Counters } from "../../shared/metrics.ts";
+import {
+  type CredentialSettings,
+  configuredCredentials,
+  DEFAULT_USER,
+} from "../../shared/operator-credentials.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { createFailures } from "./failures.ts";
 
@@ -26,11 +30,6 @@ export type Verdict =
   | { readonly outcome: "refused" }
   | { readonly outcome: "flood"; readonly retryAfterS: number };
 
-export type CredentialSettings = Pick<
-  Settings,
-  "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
->;
-
 interface Needs {
   readonly settings: CredentialSettings;
   readonly store: Pick<Store, "agree">;
@@ -47,7 +46,6 @@ interface Known {
   readonly colons: number;
 }
 
-const STANDARD_USER = "ctuser";
 /** 24 characters. */
 const PASSWORD_BYTES = 18;
 /** Name of the made password's digest in the store. */
@@ -65,7 +63,7 @@ const LOOK_AGAIN_MS = 1000;
 export function createCredentials(needs: Needs): Credentials {
   const { clock, counters } = needs;
   const failures = createFailures();
-  const configured = configuredCredentials(needs.settings);
+  const configured = digestsOf(needs.settings);
   const made = createMadePassword(needs);
   let held = 0;
 
@@ -105,17 +103,11 @@ export function createCredentials(needs: Needs): Credentials {
 
 // --- what is known ---
 
-/** A level counts only when both of its values are set. */
-function configuredCredentials(settings: CredentialSettings): Known | undefined {
-  const { dashboardUser, dashboardPassword, logsUser, logsPassword } = settings;
-  for (const [user, password] of [
-    [dashboardUser, dashboardPassword],
-    [logsUser, logsPassword],
-  ]) {
-    if (!user || !password) continue;
-    return { user: digest(user), password: digest(password), colons: user.split(":").length - 1 };
-  }
-  return undefined;
+function digestsOf(settings: CredentialSettings): Known | undefined {
+  const configured = configuredCredentials(settings);
+  if (configured === undefined) return undefined;
+  const { user, password } = configured;
+  return { user: digest(user), password: digest(password), colons: user.split(":").length - 1 };
 }
 
 /** The password that is made when none is set: by whichever process is first, the same for all of them. */
@@ -147,7 +139,7 @@ function createMadePassword({ store, clock, log }: Needs) {
       }
       if (proposed !== undefined) logOutcome(kept === proposal ? proposed : undefined);
       proposed = undefined;
-      known = { user: digest(STANDARD_USER), password: Buffer.from(kept, "hex"), colons: 0 };
+      known = { user: digest(DEFAULT_USER), password: Buffer.from(kept, "hex"), colons: 0 };
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
     }
@@ -157,14 +149,14 @@ function createMadePassword({ store, clock, log }: Needs) {
   function logOutcome(password: string | undefined): void {
     if (password === undefined) {
       log.info(
-        { user: STANDARD_USER },
+        { user: DEFAULT_USER },
         "the password of the dashboard was made and logged earlier; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose another",
       );
       return;
     }
     // Within the sentence, because a field of this name is masked: this is the one place where a password is shown.
     log.info(
-      `the dashboard's user is ${STANDARD_USER} and its password ${password} (made now, shown only here); set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose others`,
+      `the dashboard's user is ${DEFAULT_USER} and its password ${password} (made now, shown only here); set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose others`,
     );
   }
 

@@ -4,12 +4,9 @@ import { describe, expect, test } from "vitest";
 import type { Clock } from "../../../shared/clock.ts";
 import { createLog } from "../../../shared/log.ts";
 import { createCounters } from "../../../shared/metrics.ts";
+import type { CredentialSettings } from "../../../shared/operator-credentials.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
-import {
-  type CredentialSettings,
-  type Credentials,
-  createCredentials,
-} from "../../../worker/credentials/credentials.ts";
+import { type Credentials, createCredentials } from "../../../worker/credentials/credentials.ts";
 import { createFailures } from "../../../worker/credentials/failures.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
