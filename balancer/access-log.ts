@@ -6,8 +6,7 @@
  * Whatever a client sends, it is exactly one line of ASCII: `"`, `\` and what is not printable are written as `\xHH`. What
  * gives access (keys, tokens, ids) is shown by its beginning only. Pure.
  */
-import { isIP } from "node:net";
-import { clientAddress, type TrustedProxies } from "./headers.ts";
+import { clientAddress, FORWARDING, type TrustedProxies } from "./forwarding.ts";
 import type { Field } from "./http1/fields.ts";
 
 /** What is known of a request when its answer is over. */
@@ -45,27 +44,21 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
     }
   }
   const request = shown(maskSecrets(served.requestLine));
-  return `${addressOf(served, trusted)} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
+  const address = clientAddress(served.fields, served.peerAddress, trusted) || "-";
+  return `${address} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
 }
 
 const LOGGED: ReadonlySet<string> = new Set([
   "authorization",
   "referer",
   "user-agent",
-  "x-forwarded-for",
+  // What `clientAddress` may read.
+  ...FORWARDING,
 ]);
 
 /** Whether a line is made of this field too. */
 export function isLogged(lower: string): boolean {
   return LOGGED.has(lower);
-}
-
-/** Who asked: behind proxies that are trusted, whom they name. */
-function addressOf(served: Served, trusted: TrustedProxies): string {
-  const { peerAddress } = served;
-  if (!trusted.has(peerAddress)) return peerAddress || "-";
-  const named = clientAddress(served.fields, peerAddress, trusted);
-  return isIP(named) === 0 ? peerAddress : named;
 }
 
 /** The name that Basic sends along (RFC 7617); whether the password was right, only the worker knows. */

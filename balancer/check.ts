@@ -13,7 +13,7 @@ import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { createFixedMembers } from "./fixed-members.ts";
-import { createTrustedProxies } from "./headers.ts";
+import { createTrustedProxies } from "./forwarding.ts";
 import { expiresSoon, loadCertificates } from "./tls.ts";
 
 export interface CheckReport {

@@ -9,7 +9,7 @@ import type { Counters } from "../shared/metrics.ts";
 import { createDeadlines } from "./deadlines.ts";
 import { createDirectory, type Directory } from "./directory.ts";
 import type { DownstreamLimits } from "./downstream.ts";
-import type { TrustedProxies } from "./headers.ts";
+import type { TrustedProxies } from "./forwarding.ts";
 import type { Standing } from "./health.ts";
 import { createHolds } from "./holds.ts";
 import { createDeparture, type Departure, leave } from "./leave.ts";

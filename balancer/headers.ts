@@ -9,7 +9,7 @@ import {
   REQUEST_ID_FIELD,
 } from "../shared/edge-headers.ts";
 import type { SessionKey } from "../shared/ids.ts";
-import { parseNetworks } from "../shared/networks.ts";
+import { FORWARDING, pushForwarding, type TrustedProxies } from "./forwarding.ts";
 import { checkedField, type Field, makeField } from "./http1/fields.ts";
 import type { Framing } from "./http1/framing.ts";
 import type { RequestHead, ResponseHead } from "./http1/head.ts";
@@ -52,15 +52,6 @@ const PLAIN: ReadonlySet<string> = new Set([
   ...["accept", "accept-encoding", "accept-language", "authorization", "cache-control"],
   ...["content-type", "cookie", "ctstickiness", "date", "etag", "last-modified", "location"],
   ...["origin", "pragma", "referer", "server", "set-cookie", "user-agent", "vary", "x-oct-jwt"],
-]);
-
-/** Written by `pushForwarding`. */
-const FORWARDING: ReadonlySet<string> = new Set([
-  "forwarded",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-proto",
-  "x-real-ip",
 ]);
 
 // --- requests ---
@@ -143,110 +134,6 @@ function pushFraming(fields: Field[], framing: Framing): void {
 
 function lengthField(length: number): Field {
   return checkedField("Content-Length", "content-length", String(length));
-}
-
-// --- who the client is ---
-
-/** The proxies in front of us whose word about their clients is taken. */
-export interface TrustedProxies {
-  has(address: string): boolean;
-}
-
-/** Reads `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
-export function createTrustedProxies(list: readonly string[]): TrustedProxies {
-  return parseNetworks("CT_TRUSTED_PROXIES", list);
-}
-
-/**
- * From a trusted proxy its word is kept and its address appended; from anybody else Proto, Host, Real-IP and Forwarded
- * are replaced by what we saw. For is always kept and appended to: readers count from its end.
- */
-function pushForwarding(fields: Field[], head: RequestHead, hop: Hop): void {
-  const { secure } = hop;
-  const { host } = head;
-  // The system knows no address of a client that is gone already.
-  const peerAddress = hop.peerAddress || "unknown";
-  const proto = secure ? "https" : "http";
-  const trusted = hop.trusted.has(peerAddress);
-  const before = joinValues(head.fields, "x-forwarded-for");
-  const seen = describeHop(peerAddress, proto, host ?? "");
-  const said = trusted ? wordOf(head.fields) : NOTHING_SAID;
-  const chain = before === undefined ? peerAddress : `${before}, ${peerAddress}`;
-  // A stranger's own address is all that is known of it.
-  const realIp = said.realIp ?? (trusted ? lastUntrusted(chain, hop.trusted) : peerAddress);
-  const forwarded = said.forwarded === undefined ? seen : `${said.forwarded}, ${seen}`;
-  fields.push(
-    checkedField("X-Forwarded-For", "x-forwarded-for", chain),
-    checkedField("X-Forwarded-Proto", "x-forwarded-proto", said.proto ?? proto),
-    checkedField("X-Real-IP", "x-real-ip", realIp),
-    checkedField("Forwarded", "forwarded", forwarded),
-  );
-  const forwardedHost = said.host ?? host;
-  if (forwardedHost !== undefined) {
-    fields.push(checkedField("X-Forwarded-Host", "x-forwarded-host", forwardedHost));
-  }
-}
-
-/** What a proxy said of its client. */
-interface Word {
-  readonly proto: string | undefined;
-  readonly host: string | undefined;
-  readonly realIp: string | undefined;
-  readonly forwarded: string | undefined;
-}
-
-const NOTHING_SAID: Word = {
-  proto: undefined,
-  host: undefined,
-  realIp: undefined,
-  forwarded: undefined,
-};
-
-function wordOf(fields: readonly Field[]): Word {
-  return {
-    proto: joinValues(fields, "x-forwarded-proto"),
-    host: joinValues(fields, "x-forwarded-host"),
-    realIp: joinValues(fields, "x-real-ip"),
-    forwarded: joinValues(fields, "forwarded"),
-  };
-}
-
-/** All fields of a name as one list; undefined when there is none or nothing in it. */
-function joinValues(fields: readonly Field[], lower: string): string | undefined {
-  let joined: string | undefined;
-  for (const field of fields) {
-    if (field.lower !== lower || field.value === "") continue;
-    joined = joined === undefined ? field.value : `${joined}, ${field.value}`;
-  }
-  return joined;
-}
-
-/** RFC 7239 §4. */
-function describeHop(address: string, proto: string, host: string): string {
-  const node = address.includes(":") ? `"[${address}]"` : address;
-  const named = host === "" ? "" : `;host="${host}"`;
-  return `for=${node}${named};proto=${proto}`;
-}
-
-/** The client of a request whose connection comes from `peerAddress`, as far as trusted proxies vouch for it. */
-export function clientAddress(
-  fields: readonly Field[],
-  peerAddress: string,
-  trusted: TrustedProxies,
-): string {
-  const before = joinValues(fields, "x-forwarded-for");
-  return lastUntrusted(before === undefined ? peerAddress : `${before}, ${peerAddress}`, trusted);
-}
-
-/** The last address of the chain that is no trusted proxy: what stands before it, the client may have made up. */
-function lastUntrusted(chain: string, trusted: TrustedProxies): string {
-  const addresses = chain.split(",");
-  let address = "";
-  while (addresses.length > 0) {
-    address = (addresses.pop() ?? "").trim();
-    if (!trusted.has(address)) break;
-  }
-  return address;
 }
 
 // --- answers ---

@@ -31,7 +31,7 @@ import { checkSettings } from "./check.ts";
 import { obey } from "./commands.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
-import { createTrustedProxies } from "./headers.ts";
+import { createTrustedProxies } from "./forwarding.ts";
 import { createMembers } from "./members.ts";
 import { createRequestLog } from "./request-log.ts";
 import { describeView, statusOf } from "./status.ts";

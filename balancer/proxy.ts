@@ -11,13 +11,8 @@ import { BusyError, MovingError, type MovingReason, NoUpstreamError } from "./an
 import { obstacleToReplay } from "./decision.ts";
 import type { Decision, Directory } from "./directory.ts";
 import type { Client, Exchange } from "./downstream.ts";
-import {
-  answerFields,
-  interimFields,
-  requestFields,
-  switchingFields,
-  type TrustedProxies,
-} from "./headers.ts";
+import type { TrustedProxies } from "./forwarding.ts";
+import { answerFields, interimFields, requestFields, switchingFields } from "./headers.ts";
 import { HealthExchange, isHealthTarget } from "./health-exchange.ts";
 import type { Holds } from "./holds.ts";
 import type { Framing } from "./http1/framing.ts";

@@ -15,7 +15,7 @@ import type { Counters } from "../shared/metrics.ts";
 import type { LogLimits } from "../shared/rotation.ts";
 import { accessLine, logTime, type Served } from "./access-log.ts";
 import { errorLine, type Failed, levelOf } from "./error-log.ts";
-import type { TrustedProxies } from "./headers.ts";
+import type { TrustedProxies } from "./forwarding.ts";
 
 export interface RequestLog {
   /** An answer is over; called once for each request that was answered or given up. */

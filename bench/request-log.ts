@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTrustedProxies } from "../balancer/headers.ts";
+import { createTrustedProxies } from "../balancer/forwarding.ts";
 import { checkedField } from "../balancer/http1/fields.ts";
 import { createRequestLog } from "../balancer/request-log.ts";
 import { systemClock } from "../shared/clock.ts";

@@ -1,15 +1,57 @@
 /**
- * Addresses and ranges of addresses that an operator lists, and what kind of address a text is. Pure.
+ * How an address is written, addresses and ranges that an operator lists, and what kind of address a text is. Pure.
  */
-import { BlockList, isIP, isIPv4 } from "node:net";
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 import { SettingError } from "./config.ts";
+
+// --- one spelling per address ---
+
+/**
+ * An address as the system reports it for a socket, in the form that everything else here uses: an IPv4 address that came
+ * in on an IPv6 socket (`::ffff:192.0.2.1`) as IPv4, and no zone id, which means nothing to others. Undefined, for a
+ * socket that has gone, becomes empty.
+ */
+export function plainAddress(address: string | undefined): string {
+  if (address === undefined || !address.includes(":")) return address ?? "";
+  const zone = address.indexOf("%");
+  const plain = zone < 0 ? address : address.slice(0, zone);
+  return plain.startsWith("::ffff:") && plain.includes(".") ? plain.slice(7) : plain;
+}
+
+/** An IPv4 address within IPv6 (RFC 4291 §2.5.5.2), as `URL` writes it. */
+const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+/**
+ * The one spelling of an address that somebody wrote (RFC 5952): `2001:DB8:0::1` is `2001:db8::1`, and
+ * `::ffff:c000:201` is `192.0.2.1`. Undefined for what is no address. A zone id is removed.
+ */
+export function canonicalAddress(text: string): string | undefined {
+  if (isIPv4(text)) return text;
+  const zone = text.indexOf("%");
+  const address = zone < 0 ? text : text.slice(0, zone);
+  if (!isIPv6(address)) return undefined;
+  return hostOf(new URL(`http://[${address}]`));
+}
+
+/** The IPv4 address in `address`, which is written as `URL` writes it, or `address` itself. */
+function unmapped(address: string): string {
+  const [, high, low] = MAPPED.exec(address) ?? [];
+  if (high === undefined || low === undefined) return address;
+  const [upper, lower] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
+  return [upper >> 8, upper & 0xff, lower >> 8, lower & 0xff].join(".");
+}
+
+// --- lists of networks ---
 
 export interface Networks {
   /** Whether `address` is in one of them. False for what is no address. */
   has(address: string): boolean;
 }
 
-/** The networks of a setting's list: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`. Throws `SettingError`. */
+/**
+ * The networks of a setting's list: `10.1.2.3`, `10.0.0.0/8`, `fd00::/8`; `::ffff:10.0.0.0/104` is `10.0.0.0/8`. Throws
+ * `SettingError`.
+ */
 export function parseNetworks(setting: string, list: readonly string[]): Networks {
   const known = new BlockList();
   for (const entry of list) addRange(known, entry, setting);
@@ -19,7 +61,8 @@ export function parseNetworks(setting: string, list: readonly string[]): Network
     has(address) {
       let answer = answers.get(address);
       if (answer === undefined) {
-        answer = isIP(address) !== 0 && known.check(address, family(address));
+        const plain = canonicalAddress(address);
+        answer = plain !== undefined && known.check(plain, family(plain));
         if (answers.size >= MAX_ANSWERS) answers.clear();
         answers.set(address, answer);
       }
@@ -46,8 +89,14 @@ function addRange(known: BlockList, entry: string, setting: string): void {
       `${setting}=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
     );
   }
-  known.addSubnet(address, bits, family(address));
+  const plain = canonicalAddress(address) ?? address;
+  const isMapped = isIPv6(address) && isIPv4(plain) && bits >= MAPPED_PREFIX_BITS;
+  if (isMapped) known.addSubnet(plain, bits - MAPPED_PREFIX_BITS, "ipv4");
+  else known.addSubnet(address, bits, family(address));
 }
+
+/** Bits of `::ffff:0:0/96`, in front of an IPv4 address within IPv6. */
+const MAPPED_PREFIX_BITS = 96;
 
 function family(address: string): "ipv4" | "ipv6" {
   return isIPv4(address) ? "ipv4" : "ipv6";
@@ -85,5 +134,6 @@ export function isWildcard(address: string): boolean {
 
 /** The host of an http URL as it is called: an address without brackets, or a name in lower case. */
 export function hostOf(url: URL): string {
-  return url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname;
+  if (!url.hostname.startsWith("[")) return url.hostname;
+  return unmapped(url.hostname.slice(1, -1));
 }

@@ -382,7 +382,7 @@ export const SETTINGS = {
     pattern: /^[0-9A-Fa-f:.]+(\/\d{1,3})?$/,
     allowed: "addresses or ranges like 10.0.0.0/8",
     roles: ["edge", "balancer"],
-    why: "Proxies in front of the edge whose X-Forwarded-* and Forwarded fields are believed; nobody's by default.",
+    why: "Proxies in front of the edge whose X-Forwarded-*, Forwarded and X-Real-IP fields are believed, in this order; none by default.",
   },
   maxConnections: {
     env: "CT_MAX_CONNECTIONS",

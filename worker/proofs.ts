@@ -12,7 +12,7 @@ import {
   lifeProof,
 } from "../shared/edge-headers.ts";
 import type { Incarnation, WorkerId } from "../shared/ids.ts";
-import { isLoopback } from "../shared/networks.ts";
+import { isLoopback, plainAddress } from "../shared/networks.ts";
 
 export interface Proofs {
   /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
@@ -73,7 +73,7 @@ function hostPortOf(url: string): string {
 /** The names of this end of a connection. */
 function addressesOf({ localAddress, localPort }: Socket): string[] {
   if (localAddress === undefined || localPort === undefined) return [];
-  const address = localAddress.replace(/^::ffff:(?=\d+\.)/i, "");
+  const address = plainAddress(localAddress);
   const names = [`${address.includes(":") ? `[${address}]` : address}:${localPort}`];
   if (isLoopback(address)) names.push(`localhost:${localPort}`);
   return names;

@@ -257,7 +257,8 @@ function parseTarget(
 
 const HOST = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::\d{0,5})?$/;
 
-function isHost(text: string): boolean {
+/** Whether it is what a Host field may hold: a name or an address, with or without a port (RFC 3986 §3.2.2). */
+export function isHost(text: string): boolean {
   return HOST.test(text);
 }
 

@@ -11,6 +11,7 @@ import {
   TLSSocket,
   type Server as TlsServer,
 } from "node:tls";
+import { plainAddress } from "../../shared/networks.ts";
 import {
   type Address,
   type BugReport,
@@ -174,11 +175,6 @@ function gather(pieces: readonly Piece[], size: number): Buffer {
     at += piece.length;
   }
   return all;
-}
-
-function plainAddress(address: string | undefined): string {
-  if (address === undefined) return "";
-  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
 }
 
 /** A connection that nobody listens to yet. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { accessLine, logTime, maskSecrets, type Served } from "../../balancer/access-log.ts";
 import { ClientTimeoutError } from "../../balancer/answers.ts";
 import { errorLine, type Failed } from "../../balancer/error-log.ts";
-import { createTrustedProxies } from "../../balancer/headers.ts";
+import { createTrustedProxies } from "../../balancer/forwarding.ts";
 import { UpstreamError } from "../../balancer/upstream-connection.ts";
 
 const NOBODY = createTrustedProxies([]);

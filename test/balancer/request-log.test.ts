@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createTrustedProxies } from "../../balancer/headers.ts";
+import { createTrustedProxies } from "../../balancer/forwarding.ts";
 import { createRequestLog } from "../../balancer/request-log.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { createLog } from "../../shared/log.ts";

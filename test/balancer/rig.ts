@@ -8,7 +8,7 @@ import { request } from "undici";
 import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
 import type { DownstreamLimits } from "../../balancer/downstream.ts";
 import type { Farewell } from "../../balancer/farewell.ts";
-import { createTrustedProxies } from "../../balancer/headers.ts";
+import { createTrustedProxies } from "../../balancer/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import type { Probe } from "../../balancer/probe.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/request-log.ts";

@@ -3,7 +3,7 @@
  * do it, over the simulated network, store and clock.
  */
 import { startDataPath } from "../../balancer/data-path.ts";
-import { createTrustedProxies } from "../../balancer/headers.ts";
+import { createTrustedProxies } from "../../balancer/forwarding.ts";
 import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/probe.ts";
 import { createRequestLog } from "../../balancer/request-log.ts";
 import { readSettings } from "../../shared/config.ts";

@@ -1,13 +1,50 @@
 /** Addresses that operators list, and what kind of address a text is. */
 import { describe, expect, test } from "vitest";
 import {
+  canonicalAddress,
   hostOf,
   isLoopback,
   isUnusable,
   isWildcard,
   PRIVATE_NETWORKS,
   parseNetworks,
+  plainAddress,
 } from "../../shared/networks.ts";
+
+test.each([
+  ["192.0.2.1", "192.0.2.1"],
+  ["::ffff:192.0.2.1", "192.0.2.1"],
+  ["2001:db8::1", "2001:db8::1"],
+  ["fe80::1%eth0", "fe80::1"],
+  [undefined, ""],
+])("a socket's address %s is shown as %s", (address, plain) => {
+  expect(plainAddress(address)).toBe(plain);
+});
+
+test.each([
+  ["192.0.2.1", "192.0.2.1"],
+  ["::ffff:192.0.2.1", "192.0.2.1"],
+  ["::FFFF:C000:201", "192.0.2.1"],
+  ["0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1"],
+  ["2001:DB8:0:0:0:0:0:1", "2001:db8::1"],
+  ["fe80::1%eth0", "fe80::1"],
+  ["::1", "::1"],
+  ["192.0.2", undefined],
+  ["name", undefined],
+  ["", undefined],
+])("the address %s is spelled %s", (text, canonical) => {
+  expect(canonicalAddress(text)).toBe(canonical);
+});
+
+test("an IPv4 network that is listed in its IPv6 form is that network", () => {
+  const networks = parseNetworks("CT_X", ["::ffff:10.0.0.0/104", "::ffff:192.0.2.7"]);
+  for (const address of ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.7", "::ffff:c000:207"]) {
+    expect(networks.has(address), address).toBe(true);
+  }
+  for (const address of ["11.0.0.1", "192.0.2.8", "::1"]) {
+    expect(networks.has(address), address).toBe(false);
+  }
+});
 
 describe("a list of networks", () => {
   const networks = parseNetworks("CT_X", ["10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "fd00::1"]);
@@ -22,6 +59,9 @@ describe("a list of networks", () => {
     ["fd00::1", true],
     ["fd00::2", false],
     ["::ffff:10.1.2.3", true],
+    ["::ffff:a01:203", true],
+    ["fd00::1%eth0", true],
+    ["FD00:0::1", true],
     ["worker-1.example.com", false],
     ["10.1.2.3.4", false],
     ["", false],
@@ -91,6 +131,7 @@ test.each([
   // Other spellings of an address are read as a browser reads them.
   ["http://2130706433:3001", "127.0.0.1"],
   ["http://0x7f.1:3001", "127.0.0.1"],
+  ["http://[::ffff:10.0.0.1]:3001", "10.0.0.1"],
 ])("the host of %s is %s", (url, host) => {
   expect(hostOf(new URL(url))).toBe(host);
 });

@@ -3,6 +3,7 @@
  * anywhere; cookies count only for our own origin and those of `CT_CORS_ALLOWED_ORIGINS`.
  */
 import type { IncomingMessage } from "node:http";
+import { forwardedScheme } from "../../shared/forwarding.ts";
 
 export interface Origins {
   /** CORS fields of the answer to `req`. */
@@ -80,7 +81,7 @@ export function publicOrigin(req: Head): string {
 function ownOrigin(req: Head): string | undefined {
   const host = firstOf(req.headers["x-forwarded-host"]) ?? req.headers.host;
   if (host === undefined) return undefined;
-  const proto = firstOf(req.headers["x-forwarded-proto"]) ?? "http";
+  const proto = forwardedScheme(firstOf(req.headers["x-forwarded-proto"])) ?? "http";
   return `${proto}://${host}`.toLowerCase();
 }
 

@@ -3,6 +3,8 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
+import { nodeAddress } from "../../shared/forwarding.ts";
+import { plainAddress } from "../../shared/networks.ts";
 import { type Refuse, textAnswer } from "../api/answers.ts";
 import type { Credentials } from "./credentials.ts";
 
@@ -37,5 +39,6 @@ export function createGate(needs: {
 /** The client's address as the balancer says; fields that no balancer vouches for are gone (worker/server.ts). */
 export function addressOf({ headers, socket }: IncomingMessage): string {
   const said = headers["x-real-ip"];
-  return typeof said === "string" ? said : (socket.remoteAddress ?? "");
+  const named = typeof said === "string" ? nodeAddress(said) : undefined;
+  return named ?? plainAddress(socket.remoteAddress);
 }

@@ -4,6 +4,7 @@
  */
 import { Redis, type RedisOptions } from "ioredis";
 import { type Clock, sleep } from "../../clock.ts";
+import { plainAddress } from "../../networks.ts";
 import { connectorTo, DISCONNECT_TIMEOUT_MS } from "./connector.ts";
 import { describeFault, type Fault, unansweredFault } from "./faults.ts";
 import type { RedisTarget } from "./target.ts";
@@ -167,7 +168,7 @@ function optionsOf(needs: {
 /** IPv4 addresses in their own form, also on a socket that speaks IPv6 as well. */
 function addressOf({ stream }: Redis): string | undefined {
   const address = "localAddress" in stream ? stream.localAddress : undefined;
-  return address?.replace(/^::ffff:(?=\d+\.)/i, "");
+  return address === undefined ? undefined : plainAddress(address);
 }
 
 function secretsOf({ at, login }: RedisTarget): string[] {

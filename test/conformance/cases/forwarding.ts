@@ -154,6 +154,70 @@ const trustedCases: Case[] = [
       kind: "own",
     },
   ),
+  ...(
+    [
+      ["1.2.3.4:50718", "1.2.3.4"],
+      ["[2001:db8::9]:443", "2001:db8::9"],
+      ["[2001:db8::9]", "2001:db8::9"],
+      ['"[2001:db8::9]:443"', "2001:db8::9"],
+      ["fe80::9%eth0", "fe80::9"],
+      ["::ffff:1.2.3.4", "1.2.3.4"],
+      ["1.2.3.4:50718, ::ffff:127.0.0.1", "1.2.3.4"],
+      ["1.2.3.4, unknown", "127.0.0.1"],
+    ] as const
+  ).map(([said, address]) =>
+    forwarded(
+      `X-Forwarded-For: ${said} names ${address}`,
+      "RFC 7239 §6",
+      get(`X-Forwarded-For: ${said}`),
+      { has: [`X-Forwarded-For: ${said}, 127.0.0.1`, `X-Real-IP: ${address}`] },
+      { kind: "own" },
+    ),
+  ),
+  forwarded(
+    "its Forwarded is read",
+    "RFC 7239 §4",
+    get('Forwarded: for=6.6.6.6, For="[2001:db8::9]:443";Proto=https;Host="edge.example"'),
+    {
+      has: [
+        "X-Forwarded-For: 6.6.6.6, 2001:db8::9, 127.0.0.1",
+        "X-Real-IP: 2001:db8::9",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: edge.example",
+      ],
+    },
+    { kind: "own" },
+  ),
+  becomes(
+    "a Forwarded with an open quote, which would hide ours, is not sent on",
+    "RFC 7239 §8.1",
+    'Forwarded: for="1.2.3.4',
+    "forwarded",
+    /^for=127\.0\.0\.1;host="h";proto=https?$/,
+  ),
+  forwarded(
+    "its X-Real-IP does not count beside X-Forwarded-For",
+    "bug class: fields that a proxy hands on as its client made them up",
+    get("X-Real-IP: 6.6.6.6", "X-Forwarded-For: 1.2.3.4"),
+    { has: ["X-Real-IP: 1.2.3.4"] },
+    { kind: "own" },
+  ),
+  ...(
+    [
+      ["wss", "https"],
+      ["ws", "http"],
+      ["HTTPS", "https"],
+      ["https,http", "https"],
+    ] as const
+  ).map(([said, proto]) =>
+    forwarded(
+      `its scheme ${said} means ${proto}`,
+      "policy: who the client is",
+      get(`X-Forwarded-Proto: ${said}`),
+      { has: [`X-Forwarded-Proto: ${proto}`] },
+      { kind: "own" },
+    ),
+  ),
   becomes(
     "its Forwarded is kept and ours appended",
     "RFC 7239 §4",

@@ -34,6 +34,7 @@ describe("a URL", () => {
     ["http://127.0.0.1:3001", [], false, LOOPBACK],
     ["http://2130706433:3001", [], false, LOOPBACK],
     ["http://127.0.0.1:3001", ["127.0.0.0/8"], false, LOOPBACK],
+    ["http://[::ffff:127.0.0.1]:3001", [], false, LOOPBACK],
     // --- ports of the system, and none ---
     ["http://10.1.2.3:22", [], false, PORT],
     ["http://127.0.0.1:22", [], true, PORT],
@@ -46,7 +47,10 @@ describe("a URL", () => {
     ["http://[fd00::1:3001", [], false, "its url is none"],
     // --- what is listed, and nothing else ---
     ["http://203.0.113.9:3001", ["203.0.113.0/24"], false, undefined],
+    ["http://[::ffff:203.0.113.9]:3001", ["203.0.113.0/24"], false, undefined],
+    ["http://203.0.113.9:3001", ["::ffff:203.0.113.0/120"], false, undefined],
     ["http://10.1.2.3:3001", ["203.0.113.0/24"], false, NETWORK],
+    ["http://10.1.2.3:3001", ["::ffff:203.0.113.0/120"], false, NETWORK],
     ["http://worker-1:3001", ["worker-1", "worker-2"], false, undefined],
     ["http://WORKER-1:3001", ["Worker-1"], false, undefined],
     ["http://worker-3:3001", ["worker-1", "worker-2"], false, NETWORK],

@@ -47,6 +47,27 @@ test("forwarding fields count only when a balancer vouches for them", async () =
   expect(unproven.headers).not.toHaveProperty("access-control-allow-credentials");
 });
 
+test.each([
+  ["wss", true],
+  ["WSS", true],
+  ["HTTPS, http", true],
+  ["ws", false],
+  ["gopher", false],
+])(
+  "X-Forwarded-Proto: %s makes the page https://edge.example.com our own: %s",
+  async (proto, isOurs) => {
+    const worker = await startWorker();
+    const headers = {
+      "x-ct-edge": worker.proof,
+      origin: "https://edge.example.com",
+      "x-forwarded-proto": proto,
+      "x-forwarded-host": "edge.example.com",
+    };
+    const answer = await worker.ask("GET", "/api/meta", { headers });
+    expect("access-control-allow-credentials" in answer.headers).toBe(isOurs);
+  },
+);
+
 // --- probes of balancers ---
 
 test("a balancer's probe is answered 204, and what it says of the store is remembered", async () => {
