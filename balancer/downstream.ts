@@ -260,7 +260,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       this.#deadline.set(this.#needs.limits.headerTimeoutMs);
     }
     const end = this.#collector.push(bytes, at);
-    if (end >= 0) this.#begin(parseRequestHead(this.#collector.take(), this.#needs.limits));
+    if (end >= 0) {
+      const text = this.#collector.take();
+      this.#begin(parseRequestHead(text, this.#needs.limits, this.secure));
+    }
     return end;
   }
 

@@ -79,7 +79,8 @@ export function requestFields(head: RequestHead, hop: Hop): Field[] {
   for (const field of head.fields) {
     if (isKeptOfRequest(field, head)) fields.push(field);
   }
-  pushFraming(fields, head.framing);
+  // A handshake has no body; one that says so by `Content-Length: 0` is one without it to every worker.
+  if (!hop.upgrade) pushFraming(fields, head.framing);
   pushForwarding(fields, head, hop);
   fields.push(checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, hop.requestId));
   if (hop.edgeProof !== undefined) {

@@ -22,12 +22,15 @@ const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /**
  * The Sec-WebSocket-Key of a request that may become a tunnel, else undefined: then it is a plain request. Only a WebSocket
- * may: any other upgrade is a way to smuggle requests past us.
+ * may: any other upgrade is a way to smuggle requests past us. `Content-Length: 0` says that there is no body, as its
+ * absence does (RFC 9110 §8.6).
  */
 export function readWebSocketKey(head: RequestHead): string | undefined {
-  if (head.method !== "GET" || head.minor !== 1 || head.framing.kind !== "none") return undefined;
+  const { framing } = head;
+  const hasBody = framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0);
+  if (head.method !== "GET" || head.minor !== 1 || hasBody) return undefined;
   if (!head.connection.includes("upgrade")) return undefined;
-  if (onlyValue(head.fields, "upgrade")?.toLowerCase() !== "websocket") return undefined;
+  if (!namesOnlyWebSocket(head.fields)) return undefined;
   if (onlyValue(head.fields, "sec-websocket-version") !== "13") return undefined;
   const key = onlyValue(head.fields, "sec-websocket-key");
   return key !== undefined && WEBSOCKET_KEY.test(key) ? key : undefined;
@@ -43,6 +46,24 @@ export function isAccepted(head: ResponseHead, key: string): boolean {
     onlyValue(head.fields, "upgrade")?.toLowerCase() === "websocket" &&
     head.connection.includes("upgrade")
   );
+}
+
+/**
+ * Whether Upgrade, in one line or several (RFC 9110 §5.3), asks for a WebSocket and nothing else: a worker could choose
+ * another protocol of a list.
+ */
+function namesOnlyWebSocket(fields: readonly Field[]): boolean {
+  let isNamed = false;
+  for (const { lower, value } of fields) {
+    if (lower !== "upgrade") continue;
+    for (const element of value.split(",")) {
+      const protocol = element.trim().toLowerCase();
+      if (protocol === "") continue;
+      if (protocol !== "websocket") return false;
+      isNamed = true;
+    }
+  }
+  return isNamed;
 }
 
 /** The value of a field that stands there exactly once. */

@@ -185,16 +185,19 @@ export class HeadCollector {
 
 // --- requests ---
 
-/** Checks the text of a request's head (from `HeadCollector.take`). Throws `HttpSyntaxError`. */
+/**
+ * Checks the text of a request's head (from `HeadCollector.take`). `secure`: it came over TLS. Throws `HttpSyntaxError`.
+ */
 export function parseRequestHead(
   text: string,
   limits: HttpLimits = DEFAULT_HTTP_LIMITS,
+  secure = false,
 ): RequestHead {
   const { startLine, fields } = parseLines(text, "downstream", limits.maxFields);
   const { method, rawTarget, minor } = parseRequestLine(startLine, limits.maxTargetBytes);
   const meaning = readMeaning(fields, minor, "downstream");
   const { target, authority } = parseTarget(method, rawTarget);
-  const host = checkHost(fields, minor, authority);
+  const host = checkHost(fields, minor, authority, secure);
   return {
     line: startLine,
     method,
@@ -236,21 +239,29 @@ function parseVersion(version: string, sender: Sender): 0 | 1 {
 
 /** Printable ASCII without blank and `#`: browsers leave some characters unescaped that RFC 3986 would escape. */
 const TARGET = /^[\x21\x22\x24-\x7e]+$/;
-const ABSOLUTE = /^https?:\/\/([^/?]*)(.*)$/i;
+const ABSOLUTE = /^(https?):\/\/([^/?]*)(.*)$/i;
+
+/** What an absolute-form says before its path. */
+interface Authority {
+  readonly scheme: string;
+  /** Host and, if it was written, port. */
+  readonly text: string;
+}
 
 /** RFC 9112 §3.2. CONNECT is refused: this is no forward proxy. */
 function parseTarget(
   method: string,
   raw: string,
-): { target: string; authority: string | undefined } {
+): { target: string; authority: Authority | undefined } {
   if (!TARGET.test(raw) || method === "CONNECT") throw badRequest("target");
   if (raw.startsWith("/")) return { target: raw, authority: undefined };
   if (raw === "*" && method === "OPTIONS") return { target: raw, authority: undefined };
   const absolute = ABSOLUTE.exec(raw);
-  const [, authority, rest] = absolute ?? [];
-  if (authority === undefined || rest === undefined || !isHost(authority)) {
+  const [, scheme, text, rest] = absolute ?? [];
+  if (scheme === undefined || text === undefined || rest === undefined || !isHost(text)) {
     throw badRequest("target");
   }
+  const authority = { scheme: scheme.toLowerCase(), text };
   if (rest === "") return { target: method === "OPTIONS" ? "*" : "/", authority };
   return { target: rest.startsWith("/") ? rest : `/${rest}`, authority };
 }
@@ -266,7 +277,8 @@ export function isHost(text: string): boolean {
 function checkHost(
   fields: readonly Field[],
   minor: 0 | 1,
-  authority: string | undefined,
+  authority: Authority | undefined,
+  secure: boolean,
 ): string | undefined {
   let host: string | undefined;
   for (const field of fields) {
@@ -276,13 +288,25 @@ function checkHost(
   }
   if (host === undefined) {
     if (minor === 1) throw badRequest("no Host field");
-    return authority;
+    return authority?.text;
   }
   if (!isHost(host)) throw badRequest("Host field");
-  if (authority !== undefined && authority.toLowerCase() !== host.toLowerCase()) {
+  if (authority !== undefined && !isSameAuthority(authority, host, secure)) {
     throw badRequest("Host differs from the target");
   }
   return host;
+}
+
+/**
+ * Whether a target and a Host name the same authority: letters in any case, and the scheme's own port written, empty or
+ * left out (RFC 9110 §4.2.3). A Host has no scheme of its own, so only the connection's says which port it leaves out.
+ */
+function isSameAuthority(authority: Authority, host: string, secure: boolean): boolean {
+  const [one, other] = [authority.text.toLowerCase(), host.toLowerCase()];
+  if (one === other) return true;
+  const ownPort = secure ? /:(?:443)?$/ : /:(?:80)?$/;
+  const isOwnScheme = authority.scheme === (secure ? "https" : "http");
+  return isOwnScheme && one.replace(ownPort, "") === other.replace(ownPort, "");
 }
 
 function badRequest(reason: string): HttpSyntaxError {

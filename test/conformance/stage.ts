@@ -25,26 +25,27 @@ const WAIT_MS = Number(process.env["CONFORMANCE_WAIT_MS"] ?? 5000);
 
 export class Stage {
   readonly #target: Target;
-  readonly #secure: boolean;
+  /** Whether clients connect over TLS. */
+  readonly secure: boolean;
   readonly #workers: Workers;
   readonly #clients: RawSocket[] = [];
 
   constructor(target: Target, secure: boolean, workers: Workers) {
     this.#target = target;
-    this.#secure = secure;
+    this.secure = secure;
     this.#workers = workers;
   }
 
   /** A new connection of a client. */
   async client(): Promise<RawSocket> {
     const { httpPort, tlsPort } = this.#target;
-    const socket = this.#secure
+    const socket = this.secure
       ? connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false })
       : connect({ port: httpPort, host: "127.0.0.1", allowHalfOpen: true });
     const client = new RawSocket(socket);
     this.#clients.push(client);
     await new Promise<void>((resolve, reject) => {
-      socket.once(this.#secure ? "secureConnect" : "connect", resolve);
+      socket.once(this.secure ? "secureConnect" : "connect", resolve);
       socket.once("error", reject);
     });
     return client;

@@ -1,5 +1,5 @@
 /** Host and the absolute form (RFC 9112 §3.2): one valid host, and the same one everywhere. */
-import { type Case, forwarded, head, refused, type Subject } from "../case.ts";
+import { type Case, forwarded, head, played, refused, type Subject } from "../case.ts";
 
 const lines = (...fields: string[]): string => head("GET / HTTP/1.1", ...fields);
 
@@ -26,6 +26,41 @@ const bad: [name: string, value: string, source: string][] = [
   ["a high byte", "h\xe4", "RFC 3986 §3.2.2"],
   ["NUL", "h\x00", "RFC 9110 §5.5"],
 ];
+
+/**
+ * An absolute target and a Host, with `S` and `P` for scheme and port of the connection and `OS` and `OP` for those of the
+ * other one: whether a worker gets the request.
+ */
+function authorities(name: string, target: string, value: string, isSame: boolean): Case {
+  return played(
+    `${target} with Host ${value}, where S and P are scheme and port of the connection, ${name}`,
+    "RFC 9110 §4.2.3",
+    async (stage) => {
+      const [own, other] = [
+        ["http", "80"],
+        ["https", "443"],
+      ].toSorted(([scheme]) => ((scheme === "https") === stage.secure ? -1 : 1));
+      const fill = (text: string): string =>
+        text
+          .replace("OS:", `${other?.[0]}:`)
+          .replace("S:", `${own?.[0]}:`)
+          .replace("OP", other?.[1] ?? "")
+          .replace("P", own?.[1] ?? "");
+      const client = await stage.client();
+      client.write(head(`GET ${fill(target)} HTTP/1.1`, `Host: ${fill(value)}`));
+      const [answer] = await stage.answersCome(client, 1);
+      const status = isSame ? " 200 " : " 400 ";
+      stage.check(answer?.line.includes(status) === true, `got ${answer?.line}`);
+      const [request] = stage.requests;
+      stage.check(
+        request?.line === (isSame ? "GET /x HTTP/1.1" : undefined),
+        `sent ${request?.line}`,
+      );
+      if (!isSame) stage.check(stage.workerBytes === "", "a worker got bytes");
+    },
+    isSame ? {} : { kind: "choice" },
+  );
+}
 
 const cases: Case[] = [
   refused("no Host", "RFC 9112 §3.2: must be answered 400", "GET / HTTP/1.1\r\n\r\n"),
@@ -94,6 +129,35 @@ const cases: Case[] = [
     { line: "OPTIONS * HTTP/1.1" },
     { kind: "choice" },
   ),
+  ...(
+    [
+      ["S://h:P/x", "h"],
+      ["S://h/x", "h:P"],
+      ["S://h:P/x", "h:P"],
+      ["S://H:P/x", "h"],
+      ["S://h/x", "H:P"],
+      ["S://h:/x", "h"],
+      ["S://h/x", "h:"],
+      ["S://h:/x", "h:P"],
+      ["S://[::1]:P/x", "[::1]"],
+      ["S://[::1]/x", "[::1]:P"],
+    ] as const
+  ).map(([target, value]) => authorities("is one authority", target, value, true)),
+  ...(
+    [
+      ["S://h:OP/x", "h"],
+      ["S://h/x", "h:OP"],
+      ["OS://h:OP/x", "h"],
+      ["OS://h:P/x", "h"],
+      ["OS://h/x", "h:P"],
+      ["OS://h/x", "h:OP"],
+      ["S://h:8080/x", "h"],
+      ["S://h:8P/x", "h:8"],
+      ["S://g:P/x", "h"],
+      ["S://hP/x", "h"],
+      ["S://[::P]/x", "[:"],
+    ] as const
+  ).map(([target, value]) => authorities("is two authorities", target, value, false)),
   refused(
     "an absolute target for another host",
     "bug class: routing by one of two hosts",

@@ -130,6 +130,64 @@ const cases: Case[] = [
   played("the words in any case", "RFC 6455 §4.1", async (stage) => {
     await open(stage, lines({ Connection: "uPGRADE", Upgrade: "WebSocket" }));
   }),
+  played("Content-Length: 0 is no body", "RFC 9110 §8.6", async (stage) => {
+    const { client, worker } = await open(stage, `${upgrade("Content-Length: 0")}early`);
+    const lengths = stage.requests.flatMap(({ fields }) =>
+      fields.filter((line) => /^content-length: *[^0]/i.test(line)),
+    );
+    stage.check(lengths.length === 0, `sent ${lengths.join()}`);
+    client.write("-late");
+    await worker.raw.has("early-late");
+    stage.check(worker.all.endsWith("\r\n\r\nearly-late"), "got other bytes");
+  }),
+  played("lists in several lines are one list", "RFC 9110 §5.3", async (stage) => {
+    await open(
+      stage,
+      get(
+        "Connection: keep-alive",
+        "Upgrade:",
+        "Sec-WebSocket-Protocol: a",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Protocol: b",
+        "Connection:",
+        "Sec-WebSocket-Version: 13",
+        `Sec-WebSocket-Key: ${WEBSOCKET_KEY}`,
+        "Sec-WebSocket-Extensions: permessage-deflate",
+        "Sec-WebSocket-Extensions: x-other",
+      ),
+    );
+    const fields = (stage.requests[0]?.fields ?? []).map((line) => line.toLowerCase());
+    for (const name of ["sec-websocket-protocol", "sec-websocket-extensions"]) {
+      const lines = fields.filter((line) => line.startsWith(`${name}: `));
+      const values = lines.map((line) => line.slice(name.length + 2)).join(", ");
+      const wanted = { "sec-websocket-protocol": "a, b" }[name] ?? "permessage-deflate, x-other";
+      stage.check(values === wanted, `sent ${lines.join(" | ")}`);
+    }
+  }),
+  played(
+    "a protocol that is named twice is one",
+    "RFC 9110 §5.3",
+    async (stage) => {
+      await open(stage, upgrade("Upgrade: WebSocket"));
+      const upgrades = (stage.requests[0]?.fields ?? []).filter((line) => /^upgrade:/i.test(line));
+      stage.check(upgrades.join() === "Upgrade: websocket", `sent ${upgrades.join(" | ")}`);
+    },
+    { kind: "own" },
+  ),
+  notOne("an Upgrade that is empty", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," })),
+  notOne(
+    "another protocol in front, in a line of its own",
+    "bug class: tunnels as smuggling",
+    get("Upgrade: h2c", ...upgrade().split("\r\n").slice(2, -2)),
+    { kind: "choice" },
+  ),
+  notOne(
+    "two versions, one of them right",
+    "RFC 6455 §11.3.5",
+    upgrade("Sec-WebSocket-Version: 8"),
+    { kind: "choice" },
+  ),
   notOne("another protocol", "RFC 9110 §7.8", lines({ Upgrade: "h2c" }), { kind: "choice" }),
   notOne("several protocols", "RFC 6455 §4.2.1", lines({ Upgrade: "websocket, h2c" }), {
     kind: "choice",
