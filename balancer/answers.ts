@@ -56,6 +56,16 @@ export type MovingReason =
   | "too many hops"
   | "outdated";
 
+/** A method that is served to nobody. */
+export class MethodNotAllowedError extends EdgeError {
+  readonly code = "EDGE_METHOD_NOT_ALLOWED";
+  readonly source: ErrorSource = "downstream";
+  readonly retryable = false;
+  constructor(method: "TRACE") {
+    super(`a client sent ${method}, which is answered 405`);
+  }
+}
+
 /** A client was too slow with its request. */
 export class ClientTimeoutError extends EdgeError {
   readonly code = "EDGE_CLIENT_TIMEOUT";
@@ -78,6 +88,7 @@ export interface OwnAnswer {
 const REASONS: ReadonlyMap<number, string> = new Map([
   [200, "OK"],
   [400, "Bad Request"],
+  [405, "Method Not Allowed"],
   [408, "Request Timeout"],
   [414, "URI Too Long"],
   [431, "Request Header Fields Too Large"],
@@ -89,6 +100,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
 
 const MESSAGES: ReadonlyMap<number, string> = new Map([
   [400, "The request is not valid HTTP/1.1."],
+  [405, "This method is not allowed."],
   [408, "The request did not arrive in time."],
   [414, "The request target is too long."],
   [431, "The request head is too large."],
@@ -101,6 +113,9 @@ const MESSAGES: ReadonlyMap<number, string> = new Map([
 /** When a client may come again after a 503: by then a worker has come back or a session has moved. */
 const RETRY_AFTER_S = 1;
 
+/** RFC 9110 §15.5.6: what may be sent instead. Workers may know more methods. */
+const ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /** The status that a client is told for an error. */
 export function statusOf(error: unknown): number {
   if (error instanceof HttpSyntaxError) {
@@ -111,6 +126,7 @@ export function statusOf(error: unknown): number {
   }
   if (error instanceof NoUpstreamError || error instanceof MovingError) return 503;
   if (error instanceof BusyError || error instanceof TooManyConnectionsError) return 503;
+  if (error instanceof MethodNotAllowedError) return 405;
   return error instanceof ClientTimeoutError ? 408 : 500;
 }
 
@@ -132,8 +148,12 @@ export function errorAnswer(error: unknown, context: AnswerContext): OwnAnswer {
     message: MESSAGES.get(status) ?? "",
     requestId: context.requestId,
   };
-  const extra = status === 503 ? [makeField("Retry-After", String(RETRY_AFTER_S))] : [];
-  return ownAnswer(status, body, extra, context);
+  return ownAnswer(status, body, fieldsFor(status), context);
+}
+
+function fieldsFor(status: number): readonly Field[] {
+  if (status === 405) return [makeField("Allow", ALLOWED)];
+  return status === 503 ? [makeField("Retry-After", String(RETRY_AFTER_S))] : [];
 }
 
 /** The answer to `/ct-health/` on a public port. */

@@ -100,12 +100,33 @@ const CHUNKED = makeField("Transfer-Encoding", "chunked");
 function isKeptOfRequest(field: Field, head: RequestHead): boolean {
   const { lower } = field;
   if (PLAIN.has(lower)) return head.connection.length === 0 || !isHopByHop(lower, head.connection);
+  if (isDisguised(lower)) return false;
   if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_FIELD) return false;
   if (isHopByHop(lower, head.connection)) return false;
   // A trailer section is only where there are chunks.
   if (lower === "trailer") return head.framing.kind === "chunked";
   // RFC 9110 §10.1.1: an expectation of an HTTP/1.0 client is ignored.
   return lower !== "expect" || head.minor === 1;
+}
+
+/** What a name has that programs with a narrower notion of names replace. */
+const OTHER_CHARACTER = /[^a-z0-9-]/;
+const OTHER_CHARACTERS = /[^a-z0-9-]/g;
+
+/**
+ * Whether programs that make names of variables out of fields (CGI, WSGI, PHP) take it for one that frames, routes or says
+ * who the client is, because `_`, or any character but letters and digits, and `-` are the same to them:
+ * `X_Forwarded_For`, `Transfer_Encoding`.
+ */
+function isDisguised(lower: string): boolean {
+  if (!OTHER_CHARACTER.test(lower)) return false;
+  const read = readNarrowly(lower);
+  if (isPrivate(read) || read.startsWith("x-forwarded-") || read.startsWith("proxy-")) return true;
+  return HOP_BY_HOP.has(read) || PROTECTED.has(read) || FORWARDING.has(read);
+}
+
+function readNarrowly(lower: string): string {
+  return lower.replace(OTHER_CHARACTERS, "-");
 }
 
 /** What only balancers and workers say to each other: a client can neither send nor see it. */
@@ -201,7 +222,7 @@ function pushAnswerFraming(fields: Field[], head: ResponseHead, framing: Framing
  * Whether a trailer field may pass: nothing that frames, routes, authenticates or steers the message (RFC 9110 §6.5.1).
  */
 export function isForwardableTrailer(field: Field): boolean {
-  const { lower } = field;
+  const lower = readNarrowly(field.lower);
   if (isPrivate(lower) || HOP_BY_HOP.has(lower) || PROTECTED.has(lower)) return false;
   if (FORWARDING.has(lower) || NOT_IN_TRAILERS.has(lower)) return false;
   return !/^(?:proxy-|content-|x-forwarded-|if-|access-control-)/.test(lower);

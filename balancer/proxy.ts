@@ -26,6 +26,7 @@ import {
 import { KeptBody } from "./kept-body.ts";
 import type { Departure } from "./leave.ts";
 import { fieldValue, type Mark, readEpoch, readMark } from "./marks.ts";
+import { isRefusedMethod, RefusedExchange } from "./refused-exchange.ts";
 import { findRoute, type Route } from "./stickiness.ts";
 import type { Connection, Dial, Piece } from "./transport/transport.ts";
 import { isAccepted, readWebSocketKey, type Tunnels } from "./tunnel.ts";
@@ -58,6 +59,7 @@ export interface ProxyNeeds {
 
 /** The story of the request with this head. */
 export function createExchange(head: RequestHead, client: Client, needs: ProxyNeeds): Exchange {
+  if (isRefusedMethod(head.method)) return new RefusedExchange(client);
   return isHealthTarget(head.target)
     ? new HealthExchange(client, needs)
     : new ProxyExchange(head, client, needs);

@@ -71,15 +71,8 @@ export function findRoute(request: {
   };
 }
 
-/** RFC 9110 §9.2.2. */
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  "GET",
-  "HEAD",
-  "OPTIONS",
-  "TRACE",
-  "PUT",
-  "DELETE",
-]);
+/** RFC 9110 §9.2.2; TRACE never gets this far. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /**
  * Each of these may be sent twice: a poll and a check only ask, a sign-in counts once (the first answer to it stays), and

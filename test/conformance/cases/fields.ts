@@ -48,14 +48,30 @@ const cases: Case[] = [
   forwarded("names that look like numbers", "CVE-2026-21717", get("1: a", "4294967294: b"), {
     has: ["1: a", "4294967294: b"],
   }),
-  forwarded(
-    "an underscore is not a minus",
-    "bug class: name mangling",
-    get("X_Forwarded_For: 1.2.3.4"),
-    {
-      has: ["X_Forwarded_For: 1.2.3.4"],
-    },
-    { kind: "choice" },
+  forwarded("an underscore in a name", "RFC 9110 §5.6.2", get("Any_Name: x"), {
+    has: ["Any_Name: x"],
+  }),
+  ...[
+    ...["X_Forwarded_For", "x-forwarded_proto", "X_FORWARDED_HOST", "X_Forwarded_Port"],
+    ...["X_Real_IP", "X.Real.IP", "X_Request_Id", "Transfer_Encoding", "Content_Length"],
+    ...["X_Oct_Jwt", "Proxy_Authorization", "Keep_Alive"],
+  ].map((name) =>
+    forwarded(
+      `${name}, which CGI takes for another field, is removed`,
+      "bug class: name mangling",
+      get(`${name}: 1`),
+      { lacks: [name.toLowerCase()] },
+      { kind: "choice" },
+    ),
+  ),
+  ...["x_ct_edge", "X_Ct_Key", "x-ct_session", "x+ct+owner"].map((name) =>
+    forwarded(
+      `${name}, which CGI takes for a field between balancer and worker, is removed`,
+      "bug class: name mangling",
+      get(`${name}: forged`),
+      { lacks: [name.toLowerCase()] },
+      { kind: "own" },
+    ),
   ),
 
   // --- values ---

@@ -146,6 +146,20 @@ const cases: Case[] = [
     kind: "choice",
     status: [400, 501],
   }),
+  ...["TRACE /x HTTP/1.1", "TRACE /ct-health/ HTTP/1.1", "TRACE http://h/x HTTP/1.1"].map((text) =>
+    refused(text, "RFC 9110 §9.3.8, bug class: cross-site tracing", line(text), {
+      kind: "choice",
+      worker: [],
+      client: [{ status: 405, has: ["Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"] }],
+      leaves: "open",
+    }),
+  ),
+  refused(
+    "TRACE with a body",
+    "RFC 9110 §9.3.8: must not have one",
+    `${head("TRACE /x HTTP/1.1", H, "Content-Length: 4")}abcd`,
+    { kind: "choice", client: [{ status: 405 }], leaves: "any" },
+  ),
   refused(
     "CONNECT",
     "RFC 9110 §9.3.6: not a tunnel for strangers",
