@@ -73,6 +73,7 @@ describe("a line of access.log", () => {
     expect(shown("/base/api/session/join/abcdefgh")).toBe(
       "GET /base/api/session/join/abcd* HTTP/1.1",
     );
+    expect(shown("//api//session/join//abcdefgh")).toBe("GET //api//session/join//abcd* HTTP/1.1");
     expect(shown("/api/login/poll/abcdefgh")).toBe("GET /api/login/poll/abcd* HTTP/1.1");
     expect(shown("/dashboard/api/sessions/abcdefgh/events")).toBe(
       "GET /dashboard/api/sessions/abcd*/events HTTP/1.1",
@@ -87,6 +88,37 @@ describe("a line of access.log", () => {
       "GET /clients/vscode/tool-1.0.vsix?os=linux HTTP/1.1",
     );
   });
+
+  test.each([
+    ["a", "*"],
+    ["ab", "a*"],
+    ["abc", "a*"],
+    ["abcd", "ab*"],
+    ["abcde", "ab*"],
+    ["abcdefg", "abc*"],
+    ["abcdefgh", "abcd*"],
+    ["%61", "%*"],
+  ])(
+    "never shows more than half of the key %s, in the referer and error.log neither",
+    (key, shown) => {
+      const target = `/k/${key}/api/meta`;
+      expect(line({ requestLine: `GET ${target} HTTP/1.1` })).toContain(
+        `"GET /k/${shown}/api/meta `,
+      );
+      const referer = line({ with: { Referer: `https://e.example${target}` } });
+      expect(referer).toContain(`"https://e.example/k/${shown}/api/meta"`);
+      const failure: Failed = {
+        error: new ClientTimeoutError(),
+        status: 408,
+        peerAddress: "192.0.2.7",
+        requestId: "5f1c02-2s",
+        requestLine: `GET ${target} HTTP/1.1`,
+        host: undefined,
+        worker: undefined,
+      };
+      expect(errorLine(failure, 0, 1)).toContain(`request: "GET /k/${shown}/api/meta HTTP/1.1"`);
+    },
+  );
 
   test("has the local time with its offset", () => {
     const zone = process.env["TZ"];
