@@ -110,6 +110,12 @@ const MESSAGES: ReadonlyMap<number, string> = new Map([
   [504, "The worker did not answer in time."],
 ]);
 
+/** What is said instead, where a status has several causes that a client can mend. */
+const MESSAGES_BY_CODE: ReadonlyMap<string, string> = new Map([
+  ["EDGE_PLAIN_HTTP", "This port speaks HTTPS. Use https:// in the URL."],
+  ["EDGE_PROXY_PROTOCOL", "This port does not take the PROXY protocol."],
+]);
+
 /** When a client may come again after a 503: by then a worker has come back or a session has moved. */
 const RETRY_AFTER_S = 1;
 
@@ -142,10 +148,11 @@ export interface AnswerContext {
 /** The answer for an error; its body has the shape of the session protocol's errors, so that clients can show it. */
 export function errorAnswer(error: unknown, context: AnswerContext): OwnAnswer {
   const status = statusOf(error);
+  const code = error instanceof EdgeError ? error.code : "EDGE_INTERNAL";
   const body = {
-    code: error instanceof EdgeError ? error.code : "EDGE_INTERNAL",
+    code,
     params: [],
-    message: MESSAGES.get(status) ?? "",
+    message: MESSAGES_BY_CODE.get(code) ?? MESSAGES.get(status) ?? "",
     requestId: context.requestId,
   };
   return ownAnswer(status, body, fieldsFor(status), context);

@@ -5,6 +5,7 @@ import type { Counters } from "../shared/metrics.ts";
 import { openPort } from "../shared/program.ts";
 import { errorAnswer, TooManyConnectionsError } from "./answers.ts";
 import { type DownstreamNeeds, type ServedClient, serveClient } from "./downstream.ts";
+import { PlainHttpError } from "./http1/fields.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "./transport/transport.ts";
 
 export interface Listener {
@@ -58,23 +59,28 @@ export async function listen(
     onGone() {
       sockets--;
     },
-    onConnection(connection: Connection) {
-      open.set(
-        connection,
-        serveClient(connection, needs, () => open.delete(connection)),
-      );
-    },
-    onHandshakeFailed() {
-      counters.count("balancer.refused", "tls handshake");
-    },
+    onConnection: (connection: Connection) => serve(connection, needs),
   };
+
+  function serve(connection: Connection, how: DownstreamNeeds): void {
+    open.set(
+      connection,
+      serveClient(connection, how, () => open.delete(connection)),
+    );
+  }
 
   const { port, tlsPort } = needs;
   const listening: Listening[] = [
     await openPort("CT_PORT", port, () => transport.listen({ ...shared, port })),
   ];
   if (certificates.length > 0) {
-    const tls = { certificates, handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs };
+    const plainNeeds = { ...needs, createExchange: refusePlainHttp };
+    const tls = {
+      certificates,
+      handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs,
+      onHandshakeFailed: () => counters.count("balancer.refused", "tls handshake"),
+      onPlainConnection: (connection: Connection) => serve(connection, plainNeeds),
+    };
     listening.push(
       await openPort("CT_TLS_PORT", tlsPort, () =>
         transport.listen({ ...shared, port: tlsPort, tls }),
@@ -103,4 +109,9 @@ export async function listen(
       for (const connection of open.keys()) connection.destroy();
     },
   };
+}
+
+/** For the HTTPS port: a request that came without TLS is read like any other, so that its client gets the reason. */
+function refusePlainHttp(): never {
+  throw new PlainHttpError();
 }

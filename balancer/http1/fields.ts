@@ -18,18 +18,50 @@ export interface Field {
  * (`source` upstream), a client is told 502 whatever it says.
  */
 export class HttpSyntaxError extends EdgeError {
-  readonly code = "EDGE_HTTP_SYNTAX";
+  readonly code: string = "EDGE_HTTP_SYNTAX";
   readonly source: ErrorSource;
   readonly retryable = false;
   readonly status: 400 | 414 | 431;
   /** A few constant words, for a counter's tag. */
   readonly reason: string;
 
-  constructor(source: "downstream" | "upstream", status: 400 | 414 | 431, reason: string) {
-    super(`${source === "downstream" ? "a client" : "a worker"} sent bad HTTP: ${reason}`);
+  constructor(
+    source: "downstream" | "upstream",
+    status: 400 | 414 | 431,
+    reason: string,
+    message = `${source === "downstream" ? "a client" : "a worker"} sent bad HTTP: ${reason}`,
+  ) {
+    super(message);
     this.source = source;
     this.status = status;
     this.reason = reason;
+  }
+}
+
+/** A TCP balancer in front says by a header of its own who the client is. */
+export class ProxyProtocolError extends HttpSyntaxError {
+  override readonly code = "EDGE_PROXY_PROTOCOL";
+  constructor() {
+    super(
+      "downstream",
+      400,
+      "PROXY protocol",
+      "a client sent a PROXY protocol header, which is not supported; turn it off in the TCP balancer in front " +
+        "(send-proxy in HAProxy, proxy_protocol in nginx, a setting of cloud balancers)",
+    );
+  }
+}
+
+/** A client speaks HTTP without TLS to the HTTPS port. */
+export class PlainHttpError extends HttpSyntaxError {
+  override readonly code = "EDGE_PLAIN_HTTP";
+  constructor() {
+    super(
+      "downstream",
+      400,
+      "plain HTTP",
+      "a client sent plain HTTP to the HTTPS port; use https:// there, or CT_PORT",
+    );
   }
 }
 

@@ -2,7 +2,14 @@
  * Bytes to checked heads, and checked heads to bytes (RFC 9112 §2 to §6). Strict: whatever two parsers could read
  * differently is refused, because the difference is how requests are smuggled. Pure.
  */
-import { type Field, HttpSyntaxError, isToken, parseFieldLine, type Sender } from "./fields.ts";
+import {
+  type Field,
+  HttpSyntaxError,
+  isToken,
+  ProxyProtocolError,
+  parseFieldLine,
+  type Sender,
+} from "./fields.ts";
 import type { Framing } from "./framing.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./limits.ts";
 
@@ -47,6 +54,20 @@ const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 
 const CR = 0x0d;
 const LF = 0x0a;
+
+/** `PROXY TCP4 …`; a request of a method PROXY has a target there. */
+const PROXY_V1 = /^PROXY (?:TCP4|TCP6|UNKNOWN)[ \r]/;
+const LETTER_P = 0x50;
+/** What every header of version 2 begins with. */
+const PROXY_V2 = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
+/** Behind two empty lines, with which nothing else begins that is written on purpose. */
+const MIN_PROXY_V2_BYTES = 5;
+
+/** Whether `bytes` begin as a header of version 2, as far as they have come. */
+function isProxyV2(bytes: Buffer): boolean {
+  const come = Math.min(bytes.length, PROXY_V2.length);
+  return come >= MIN_PROXY_V2_BYTES && bytes.compare(PROXY_V2, 0, come, 0, come) === 0;
+}
 
 // --- from bytes to the text of one head ---
 
@@ -130,6 +151,7 @@ export class HeadCollector {
       const complete = lf >= 0 && lf < end;
       this.#checkLength((complete ? lf + 1 : end) - origin);
       if (!complete) return -1;
+      if (this.#lineStart === this.#headStart) this.#checkProxyProtocol(bytes, end, origin);
       if (lf === this.#lineStart || bytes[lf - 1] !== CR) throw this.#bad(400, "bare LF");
       if (lf - 1 === this.#lineStart) {
         if (this.#lineStart !== this.#headStart) {
@@ -143,6 +165,19 @@ export class HeadCollector {
         this.#headStart = lf + 1;
       }
       this.#lineStart = lf + 1;
+    }
+  }
+
+  /**
+   * Names a PROXY protocol header in front of a request, when its first line is complete. Either version would be refused
+   * anyway, as a bad request line or as a second empty line.
+   */
+  #checkProxyProtocol(bytes: Buffer, end: number, origin: number): void {
+    if (this.#sender === "upstream") return;
+    const first = bytes[origin];
+    if (first === CR && isProxyV2(bytes.subarray(origin, end))) throw new ProxyProtocolError();
+    if (first === LETTER_P && PROXY_V1.test(bytes.toString("latin1", origin, origin + 16))) {
+      throw new ProxyProtocolError();
     }
   }
 

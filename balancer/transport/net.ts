@@ -9,7 +9,6 @@ import {
   type SecureContext,
   type SecureContextOptions,
   TLSSocket,
-  type Server as TlsServer,
 } from "node:tls";
 import { plainAddress } from "../../shared/networks.ts";
 import {
@@ -235,16 +234,16 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
 // --- from clients ---
 
 async function listen(options: ListenOptions, reportBug: BugReport): Promise<Listening> {
-  const accept = (socket: Socket, tcp: Socket) => {
+  const serve = (socket: Socket, tcp: Socket, onConnection: ListenOptions["onConnection"]) => {
     const connection = new NetConnection(socket, tcp, reportBug);
-    options.onConnection(connection);
+    onConnection(connection);
     socket.on("data", (bytes: Buffer) => connection.receive(bytes));
   };
-  const tls = options.tls && listenTls(options, options.tls, accept);
+  const tls = options.tls && listenTls(options, options.tls, serve);
   const server =
     tls?.server ??
     createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      if (admit(socket, options)) accept(socket, socket);
+      if (admit(socket, options)) serve(socket, socket, options.onConnection);
       else refuse(socket, options.refusal());
     });
   await bound(server, options);
@@ -300,61 +299,127 @@ const TICKET_KEY_BYTES = 48;
 function listenTls(
   options: ListenOptions,
   tls: TlsOptions,
-  accept: (socket: Socket, tcp: Socket) => void,
+  serve: (socket: Socket, tcp: Socket, onConnection: ListenOptions["onConnection"]) => void,
 ): {
-  server: TlsServer;
+  server: Server;
   use: (certificates: readonly TlsCertificate[]) => void;
   close: () => void;
 } {
   let contexts = contextsOf(tls.certificates);
   // A TLS socket does not tell which one it stands on.
-  const tcpByPeer = new Map<string, Socket>();
-  const server = createTlsServer(
+  const pending = new Map<string, PendingHandshake>();
+  const secure = createTlsServer(
     {
       ...secureOptions(tls.certificates[0]),
       // Called only when the client asks for a name. An exception here would end the process (CVE-2026-21637).
       SNICallback: (name, done) => done(null, pickContext(contexts, name)),
       ALPNProtocols: ["http/1.1"],
-      handshakeTimeout: tls.handshakeTimeoutMs,
-      allowHalfOpen: true,
-      noDelay: true,
+      // `limit` below ends a handshake, and counts from the accept.
+      handshakeTimeout: tls.handshakeTimeoutMs + 1000,
     },
     (socket) => {
-      const tcp = tcpByPeer.get(peerOf(socket));
+      const handshake = pending.get(peerOf(socket));
       // Gone between its handshake and now.
-      if (tcp === undefined) socket.destroy();
-      else accept(socket, tcp);
+      if (handshake === undefined) socket.destroy();
+      else {
+        clearTimeout(handshake.limit);
+        serve(socket, handshake.tcp, options.onConnection);
+      }
     },
   );
-  // The plain socket, before the handshake.
-  server.on("connection", (socket: Socket) => {
+  secure.on("tlsClientError", (_error, socket) => {
+    tls.onHandshakeFailed();
+    socket.destroy();
+  });
+  // Node would hand a socket to TLS at once; then what a client says instead of a handshake is lost.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     if (!admit(socket, options)) {
       socket.destroy();
       return;
     }
     const peer = peerOf(socket);
-    tcpByPeer.set(peer, socket);
+    const handshake = {
+      tcp: socket,
+      limit: setTimeout(() => socket.destroy(), tls.handshakeTimeoutMs),
+    };
+    pending.set(peer, handshake);
     socket.once("close", () => {
+      clearTimeout(handshake.limit);
       // A client that was reset may be back from the same port before this is told.
-      if (tcpByPeer.get(peer) === socket) tcpByPeer.delete(peer);
+      if (pending.get(peer) === handshake) pending.delete(peer);
+    });
+    readFirst(socket, {
+      onBytes(first) {
+        if (first === TLS_HANDSHAKE) {
+          secure.emit("connection", socket);
+        } else if (isText(first)) {
+          clearTimeout(handshake.limit);
+          serve(socket, socket, tls.onPlainConnection);
+          // It was read by hand so far.
+          socket.resume();
+        } else {
+          tls.onHandshakeFailed();
+          socket.destroy();
+        }
+      },
+      onNothing: tls.onHandshakeFailed,
     });
   });
-  server.on("tlsClientError", (_error, socket) => {
-    options.onHandshakeFailed();
-    socket.destroy();
-  });
   const rotation = setInterval(() => {
-    server.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
+    secure.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
   }, TICKET_KEY_MS).unref();
   return {
     server,
     use(certificates) {
       const fresh = contextsOf(certificates);
-      server.setSecureContext(secureOptions(certificates[0]));
+      secure.setSecureContext(secureOptions(certificates[0]));
       contexts = fresh;
     },
     close: () => clearInterval(rotation),
   };
+}
+
+/** A client of the HTTPS port, until it has gone. */
+interface PendingHandshake {
+  readonly tcp: Socket;
+  /** Runs until the handshake is over. */
+  readonly limit: NodeJS.Timeout;
+}
+
+/** The type of the record with which every TLS client begins (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 0x16;
+
+/** Whether a first byte begins a line of text, or an empty one: HTTP, or a PROXY protocol header. */
+function isText(byte: number): boolean {
+  return byte === 0x0d || (byte >= 0x21 && byte <= 0x7e);
+}
+
+/**
+ * Tells the first byte of a connection, once; what came stays unread. `onNothing`: it closed without any, or was closed.
+ */
+function readFirst(
+  socket: Socket,
+  told: { onBytes: (first: number) => void; onNothing: () => void },
+): void {
+  const stop = (): void => {
+    socket.off("readable", onReadable).off("end", onEnd).off("close", onClose);
+  };
+  const onReadable = (): void => {
+    const bytes: Buffer | null = socket.read();
+    const first = bytes?.[0];
+    if (bytes === null || first === undefined) return;
+    stop();
+    socket.unshift(bytes);
+    told.onBytes(first);
+  };
+  const onEnd = (): void => {
+    socket.destroy();
+  };
+  const onClose = (): void => {
+    stop();
+    told.onNothing();
+  };
+  socket.on("readable", onReadable).on("end", onEnd).on("close", onClose);
 }
 
 interface NamedContext {

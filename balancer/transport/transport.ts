@@ -72,14 +72,20 @@ export interface ListenOptions extends Address {
   readonly admit: () => boolean;
   readonly refusal: () => string;
   readonly onGone: () => void;
-  /** Handshakes that failed, for counters. */
-  readonly onHandshakeFailed: () => void;
 }
 
 export interface TlsOptions {
   /** At least one. The first is for clients that ask for no name or an unknown one. */
   readonly certificates: readonly TlsCertificate[];
+  /** From the accept to the end of the handshake. */
   readonly handshakeTimeoutMs: number;
+  /** Handshakes that failed, for counters. */
+  readonly onHandshakeFailed: () => void;
+  /**
+   * A client that begins with text instead of a handshake: it speaks another protocol, and can be told so. The
+   * connection's handler must be set before the call returns.
+   */
+  readonly onPlainConnection: (connection: Connection) => void;
 }
 
 export interface TlsCertificate {

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer as createNetServer } from "node:net";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect as connectTcp, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -124,18 +124,132 @@ describe("the HTTPS port", () => {
     await expect.poll(() => rig.counters.value("balancer.refused", "tls handshake")).toBe(1);
   });
 
-  test("gives up plain HTTP, garbage and half a handshake, and lives", async () => {
+  test("gives up garbage, half a handshake, and a client that says nothing, in time, and lives", async () => {
     const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 200 } });
     const port = rig.path.listener.tlsPort ?? 0;
-    for (const bytes of [GET, "\0\0\0\0\0\0\0\0", "\x16\x03\x01\x02\x00"]) {
+    const starts = [
+      "\0\0\0\0\0\0\0\0",
+      "\x80\x2e\x01\x03\x01",
+      "\x15\x03\x01\0\x02",
+      "\x16\x03\x01\x02\x00",
+      "\x16",
+      "",
+    ];
+    for (const [done, bytes] of starts.entries()) {
       const client = await rig.client(port);
-      client.write(bytes);
+      if (bytes !== "") client.write(bytes);
       await client.end();
       expect(client.text).not.toContain("HTTP");
+      await expect
+        .poll(() => rig.counters.value("balancer.refused", "tls handshake"))
+        .toBe(done + 1);
     }
+    const gone = await rig.client(port);
+    gone.socket.end();
+    await gone.close();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
     const { raw } = await tlsClient(rig);
     raw.write(GET);
     await raw.has("fine");
+  });
+
+  test("gives a handshake one time limit, however its bytes come", async () => {
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 400 } });
+    const client = await rig.client(rig.path.listener.tlsPort);
+    const startedMs = performance.now();
+    const dripping = setInterval(() => client.write("\x16"), 100);
+    await client.end().finally(() => clearInterval(dripping));
+    // Twice as long when waiting for the first byte had a limit of its own.
+    const silent = await rig.client(rig.path.listener.tlsPort);
+    const silentFromMs = performance.now();
+    await silent.end();
+    expect(silentFromMs - startedMs).toBeLessThan(1.6 * (performance.now() - silentFromMs));
+  });
+
+  test("takes a handshake that comes byte by byte, and keeps its time limit off the request", async () => {
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 3000 } });
+    const slow = createNetServer((socket) => {
+      const onward = connectTcp(rig.path.listener.tlsPort ?? 0, "127.0.0.1");
+      onward.setNoDelay();
+      socket.on("data", (bytes: Buffer) => {
+        for (const byte of bytes) onward.write(Buffer.of(byte));
+      });
+      onward.on("data", (bytes: Buffer) => socket.write(bytes));
+      socket.on("close", () => onward.destroy());
+      onward.on("close", () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
+    closers.push(() => new Promise((resolve) => slow.close(() => resolve())));
+    const { port } = slow.address() as { port: number };
+    const { raw } = await tlsClient(rig, { port });
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
+  test("tells a client that speaks plain HTTP what is wrong, and error.log too", async () => {
+    const logDir = await mkdtemp(join(folder, "plain-"));
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificates, logDir, workers: [workerRecord("w1", worker.port)] });
+    const port = rig.path.listener.tlsPort ?? 0;
+    const bodied = "OPTIONS /x HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello";
+    for (const parts of [[GET], GET.split(""), [bodied], [`\r\n${GET}`], [GET.repeat(3)]]) {
+      const client = await rig.client(port);
+      client.socket.setNoDelay();
+      for (const part of parts) client.write(part);
+      await client.end();
+      expect(client.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+      expect(client.text).toContain("Connection: close\r\n");
+      expect(client.text).toContain(
+        '"code":"EDGE_PLAIN_HTTP","params":[],"message":"This port speaks HTTPS. Use https:// in the URL."',
+      );
+      expect(client.text.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    }
+    expect(rig.counters.value("balancer.refused", "plain HTTP")).toBe(5);
+    expect(rig.counters.value("balancer.refused", "tls handshake")).toBe(0);
+    expect(worker.connections).toEqual([]);
+    await expect
+      .poll(() => readFile(join(logDir, "error.log"), "utf8"))
+      .toMatch(
+        /\[info\] .* a client sent plain HTTP to the HTTPS port; use https:\/\/ there, or CT_PORT, client: 127\.0\.0\.1, .* request: "GET \/ HTTP\/1\.1"/,
+      );
+    await expect
+      .poll(() => readFile(join(logDir, "access.log"), "utf8"))
+      .toContain('"OPTIONS /x HTTP/1.0" 400 ');
+  });
+
+  test("refuses bad plain HTTP as the HTTP port does, and counts its clients", async () => {
+    const rig = await simple({
+      certificates,
+      maxConnections: 2,
+      limits: { headerTimeoutMs: 200, maxTargetBytes: 100 },
+    });
+    const port = rig.path.listener.tlsPort ?? 0;
+    for (const [bytes, status] of [
+      ["GET / HTTP/1.1\nHost: h\n\n", 400],
+      [`GET /${"x".repeat(200)}`, 414],
+    ] as const) {
+      const client = await rig.client(port);
+      client.write(bytes);
+      await client.end();
+      client.socket.destroy();
+      expect(client.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    }
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+    const half = await rig.client(port);
+    half.write("GET / HT");
+    const other = await rig.client(port);
+    other.write("GE");
+    await expect.poll(() => rig.path.listener.connections).toBe(2);
+    const third = await rig.client(port);
+    await third.end();
+    expect(third.text).toBe("");
+    await half.end();
+    await other.end();
+    expect(half.text).toMatch(/^HTTP\/1\.1 408 /);
+    half.socket.destroy();
+    other.socket.destroy();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
   });
 
   test("serves a client that was reset and is back from the same port at once", async () => {
@@ -191,6 +305,64 @@ describe("the HTTPS port", () => {
     );
     expect(raw.text === block.toString("latin1") && upstream.text === raw.text).toBe(true);
   }, 20_000);
+});
+
+describe("a PROXY protocol header", () => {
+  const V1 = `PROXY TCP4 203.0.113.9 127.0.0.1 50000 1080\r\n`;
+  const V2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\xc3\x50\x04\x38";
+  const HELLO = "\x16\x03\x01\0\xc8\x01\0\0\xc4\x03\x03";
+
+  test.each([
+    ["of version 1", "HTTP", [V1 + GET]],
+    ["of version 1 with IPv6", "HTTP", [`PROXY TCP6 2001:db8::9 ::1 1 2\r\n${GET}`]],
+    ["of version 1 without addresses", "HTTP", [`PROXY UNKNOWN\r\n${GET}`]],
+    ["of version 1, byte by byte", "HTTP", V1.split("")],
+    ["of version 2", "HTTP", [V2 + GET]],
+    ["of version 2, alone", "HTTP", [V2]],
+    ["of version 2 without addresses", "HTTP", [`${V2.slice(0, 12)}\x20\0\0\0${GET}`]],
+    ["of version 1", "HTTPS", [V1 + HELLO]],
+    ["of version 2", "HTTPS", [V2 + HELLO]],
+    ["of version 1, within TLS", "TLS", [V1 + GET]],
+    ["of version 2, within TLS", "TLS", [V2 + GET]],
+  ] as const)(
+    "%s on the %s port is refused, and error.log names it",
+    async (_name, kind, parts) => {
+      const logDir = await mkdtemp(join(folder, "proxy-"));
+      const worker = await startRawWorker();
+      closers.push(() => worker.close());
+      const rig = await rigWith({
+        certificates,
+        logDir,
+        trusted: ["127.0.0.1"],
+        workers: [workerRecord("w1", worker.port)],
+      });
+      const port = kind === "HTTP" ? rig.port : rig.path.listener.tlsPort;
+      const client = kind === "TLS" ? (await tlsClient(rig)).raw : await rig.client(port);
+      client.socket.setNoDelay();
+      for (const part of parts) client.write(part);
+      await client.end();
+      expect(client.text).toMatch(/^HTTP\/1\.1 400 /);
+      expect(client.text).toContain('"This port does not take the PROXY protocol."');
+      expect(worker.connections).toEqual([]);
+      expect(rig.counters.value("balancer.refused", "PROXY protocol")).toBe(1);
+      await expect
+        .poll(() => readFile(join(logDir, "error.log"), "utf8"))
+        .toContain(
+          "a client sent a PROXY protocol header, which is not supported; turn it off in ",
+        );
+    },
+  );
+
+  test("is not what a request of a method PROXY has, nor what two empty lines are", async () => {
+    const rig = await simple();
+    expect(await rig.ask("PROXY /TCP4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "fine",
+    );
+    for (const bytes of ["\r\n\r\n", "\r\n\r\n\0\r\nQUIX\n", "PROXY TCP5 a b\r\n\r\n"]) {
+      expect(await rig.ask(bytes)).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    expect(rig.counters.value("balancer.refused", "PROXY protocol")).toBe(0);
+  });
 });
 
 describe("certificates", () => {

@@ -148,7 +148,6 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       admit: () => true,
       refusal: () => "",
       onGone() {},
-      onHandshakeFailed() {},
     });
     network.answer(place, address, ({ proof, asker, store: seen }) => {
       const request = requestOf({ [EDGE_FIELD]: proof });

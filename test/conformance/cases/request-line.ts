@@ -61,6 +61,24 @@ const cases: Case[] = [
     { status: [400, 505] },
   ),
 
+  ...(
+    [
+      ["1", "PROXY TCP4 203.0.113.9 127.0.0.1 50000 1080\r\n"],
+      ["1 without addresses", "PROXY UNKNOWN\r\n"],
+      ["2", "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\xc3\x50\x04\x38"],
+    ] as const
+  ).map(([version, bytes]) =>
+    refused(
+      `a PROXY protocol header of version ${version}`,
+      "policy: nobody says so who the client is",
+      `${bytes}${line("GET / HTTP/1.1")}`,
+      { kind: "choice" },
+    ),
+  ),
+  forwarded("method PROXY", "RFC 9110 §9.1", line("PROXY /x HTTP/1.1"), {
+    line: "PROXY /x HTTP/1.1",
+  }),
+
   // --- version ---
   ...(
     [
