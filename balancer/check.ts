@@ -3,7 +3,7 @@
  * asks neither the store nor a worker; ports are opened for a moment.
  */
 import { accessSync, constants, existsSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, isIPv6 } from "node:net";
 import { dirname, resolve } from "node:path";
 import { type Settings, settingsOf, shownValue, unknownSettings } from "../shared/config.ts";
 import { describeError, errorCode } from "../shared/errors.ts";
@@ -14,6 +14,7 @@ import { isStoreLocal } from "../shared/store/connect.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createTrustedProxies } from "./forwarding.ts";
+import { openPublic } from "./public-host.ts";
 import { expiresSoon, loadCertificates } from "./tls.ts";
 
 export interface CheckReport {
@@ -69,14 +70,14 @@ export async function checkSettings(
     statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   });
   ports.push(["CT_STATUS_PORT", statusBind, needs.statusPort]);
-  for (const [at, [name, host, port]] of ports.entries()) {
-    const same = ports.slice(0, at).find((other) => collide(other, [name, host, port]));
+  for (const [at, [name, bind, port]] of ports.entries()) {
+    const same = ports.slice(0, at).find((other) => collide(other, [name, bind, port]));
     if (same !== undefined) {
       problems.push(`${name}=${port}: ${same[0]} is the same port; set one of them to another`);
       continue;
     }
-    const found = await tryPort(host, port);
-    if (found.isUsable) say(`${name} ${host}:${port}`, found.text);
+    const found = await tryPort(bind, port);
+    if (found.isUsable) say(`${name} ${authority(found.host, port)}`, found.text);
     else problems.push(`${name}=${port}: ${found.text}`);
   }
   for (const name of unknownSettings(needs.env)) {
@@ -144,25 +145,45 @@ function checkLogDir(logDir: string | undefined, say: (name: string, value: stri
   say("access.log, error.log", folder);
 }
 
-/** Setting, host and number. */
-type Port = readonly [string, string, number];
+/** Setting, address (undefined as for CT_BIND) and number. */
+type Port = readonly [string, string | undefined, number];
 
 /** Whether a process cannot listen on both. */
-function collide([, host, port]: Port, [, otherHost, otherPort]: Port): boolean {
+function collide([, bind, port]: Port, [, otherBind, otherPort]: Port): boolean {
   if (port === 0 || port !== otherPort) return false;
-  return host === otherHost || isWildcard(host) || isWildcard(otherHost);
+  return bind === otherBind || isEverywhere(bind) || isEverywhere(otherBind);
 }
 
-/** Opens the port for a moment. One in use may be the running balancer's own. */
-function tryPort(host: string, port: number): Promise<{ isUsable: boolean; text: string }> {
-  return new Promise((resolveWith) => {
+function isEverywhere(bind: string | undefined): boolean {
+  return bind === undefined || isWildcard(bind);
+}
+
+function authority(host: string, port: number): string {
+  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+/** Opens the port for a moment, as a start would. One in use may be the running balancer's own. */
+async function tryPort(
+  bind: string | undefined,
+  port: number,
+): Promise<{ isUsable: boolean; text: string; host: string }> {
+  let host = "";
+  try {
+    await openPublic(bind, (tried) => {
+      host = tried;
+      return openBriefly(host, port);
+    });
+    return { isUsable: true, text: port === 0 ? "any" : "free", host };
+  } catch (error) {
+    const inUse = errorCode(error) === "EADDRINUSE";
+    return { isUsable: inUse, text: inUse ? "in use now" : describeError(error), host };
+  }
+}
+
+function openBriefly(host: string, port: number): Promise<void> {
+  return new Promise((resolveWith, reject) => {
     const server = createServer();
-    server.once("error", (error) => {
-      const inUse = errorCode(error) === "EADDRINUSE";
-      resolveWith({ isUsable: inUse, text: inUse ? "in use now" : describeError(error) });
-    });
-    server.listen({ host, port }, () => {
-      server.close(() => resolveWith({ isUsable: true, text: port === 0 ? "any" : "free" }));
-    });
+    server.once("error", reject);
+    server.listen({ host, port }, () => server.close(() => resolveWith()));
   });
 }

@@ -50,7 +50,8 @@ export async function startDataPath(needs: {
   readonly requestLog: RequestLog;
   readonly trusted: TrustedProxies;
   readonly certificates: readonly TlsCertificate[];
-  readonly bind: string;
+  /** CT_BIND; undefined: every address of the machine. */
+  readonly bind: string | undefined;
   readonly port: number;
   readonly tlsPort: number;
   readonly maxConnections: number;

@@ -6,9 +6,12 @@ import { openPort } from "../shared/program.ts";
 import { errorAnswer, TooManyConnectionsError } from "./answers.ts";
 import { type DownstreamNeeds, type ServedClient, serveClient } from "./downstream.ts";
 import { PlainHttpError } from "./http1/fields.ts";
+import { openPublic } from "./public-host.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "./transport/transport.ts";
 
 export interface Listener {
+  /** The address that both ports listen on. */
+  readonly host: string;
   readonly httpPort: number;
   /** Undefined without a certificate. */
   readonly tlsPort: number | undefined;
@@ -28,7 +31,8 @@ export async function listen(
   needs: DownstreamNeeds & {
     transport: Transport;
     counters: Counters;
-    bind: string;
+    /** CT_BIND; undefined: every address of the machine. */
+    bind: string | undefined;
     port: number;
     tlsPort: number;
     /** Without any there is no HTTPS port. */
@@ -42,7 +46,6 @@ export async function listen(
   let sockets = 0;
 
   const shared = {
-    host: needs.bind,
     admit() {
       if (sockets >= needs.maxConnections) {
         counters.count("balancer.refused", "too many connections");
@@ -69,9 +72,15 @@ export async function listen(
     );
   }
 
-  const { port, tlsPort } = needs;
+  const { bind, port, tlsPort } = needs;
+  let host = "";
   const listening: Listening[] = [
-    await openPort("CT_PORT", port, () => transport.listen({ ...shared, port })),
+    await openPort("CT_PORT", port, () =>
+      openPublic(bind, (tried) => {
+        host = tried;
+        return transport.listen({ ...shared, host, port });
+      }),
+    ),
   ];
   if (certificates.length > 0) {
     const plainNeeds = { ...needs, createExchange: refusePlainHttp };
@@ -83,7 +92,7 @@ export async function listen(
     };
     listening.push(
       await openPort("CT_TLS_PORT", tlsPort, () =>
-        transport.listen({ ...shared, port: tlsPort, tls }),
+        transport.listen({ ...shared, host, port: tlsPort, tls }),
       ),
     );
   }
@@ -94,6 +103,7 @@ export async function listen(
   }
 
   return {
+    host,
     httpPort: http?.port ?? needs.port,
     tlsPort: https?.port,
     get connections() {

@@ -216,13 +216,13 @@ async function startBalancer(settings: Settings): Promise<void> {
     obey: (command) => obey(command, { directory: dataPath.directory, members, clock }),
   });
 
-  const { httpPort, tlsPort } = dataPath.listener;
+  const { host, httpPort, tlsPort } = dataPath.listener;
   const ports = {
     httpPort,
     ...(tlsPort !== undefined && { tlsPort }),
     statusPort: status.port,
   };
-  log.info(ports, "listening");
+  log.info({ host, ...ports }, "listening");
   reportReady(ports);
 }
 

@@ -12,6 +12,7 @@ import { createLog } from "../shared/log.ts";
 import { createLogStream, createSharedSink } from "../shared/log-stream.ts";
 import { createCounters } from "../shared/metrics.ts";
 import { configuredCredentials } from "../shared/operator-credentials.ts";
+import { isWildcard } from "../shared/networks.ts";
 import { createShutdown } from "../shared/shutdown.ts";
 import { startPublisher } from "../shared/statsd/publisher.ts";
 import { connectStore } from "../shared/store/connect.ts";
@@ -324,7 +325,7 @@ function onSignals(
   return once;
 }
 
-function localUrl(bind: string, port: number): string {
-  const host = bind === "0.0.0.0" || bind === "::" ? "127.0.0.1" : bind;
+function localUrl(bind: string | undefined, port: number): string {
+  const host = bind === undefined || isWildcard(bind) ? "127.0.0.1" : bind;
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -54,9 +54,9 @@ export const SETTINGS = {
   bind: {
     env: "CT_BIND",
     type: "text",
-    default: "0.0.0.0",
+    default: undefined,
     roles: ["edge", "balancer"],
-    why: "Address that the public ports listen on; 127.0.0.1 keeps a trial on this machine.",
+    why: "Address that the public ports listen on; 127.0.0.1 keeps a trial on this machine, 0.0.0.0 takes IPv4 only (default: ::, which takes IPv6 and IPv4, or 0.0.0.0 where IPv6 is off).",
   },
   port: {
     env: "CT_PORT",

@@ -7,7 +7,7 @@ import { generate } from "selfsigned";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkSettings } from "../../balancer/check.ts";
 import { readSettings } from "../../shared/config.ts";
-import { freePort, holdPort } from "../support/ports.ts";
+import { freePort, holdPort, loopbacks } from "../support/ports.ts";
 
 let folder: string;
 
@@ -80,6 +80,20 @@ test("the status port is shown where it will be: behind a store elsewhere on eve
   const env = { CT_SECRET: "s".repeat(32), CT_REDIS_URL: "redis://store.example:6379" };
   expect((await check(env, base)).lines.join("\n")).toContain("CT_STATUS_PORT 0.0.0.0:0");
   expect((await check({})).lines.join("\n")).toContain("CT_STATUS_PORT 127.0.0.1:0");
+});
+
+test("public ports are shown where a start would open them", async () => {
+  const { CT_BIND: _, ...base } = BASE;
+  const everywhere = loopbacks().length > 1 ? "[::]" : "0.0.0.0";
+  const shown = async (env: Record<string, string>) => (await check(env, base)).lines.join("\n");
+  expect(await shown({})).toContain(`CT_PORT ${everywhere}:0`);
+  expect(await shown(await certificateFor(100))).toContain(`CT_TLS_PORT ${everywhere}:0`);
+  expect(await shown({ CT_BIND: "0.0.0.0" })).toContain("CT_PORT 0.0.0.0:0");
+  const port = await freePort();
+  const same = { ...(await certificateFor(100)), CT_PORT: `${port}`, CT_TLS_PORT: `${port}` };
+  expect((await check(same, base)).problems).toEqual([
+    `CT_TLS_PORT=${port}: CT_PORT is the same port; set one of them to another`,
+  ]);
 });
 
 test("all problems are told of, each with its setting", async () => {

@@ -14,7 +14,7 @@ import type { Probe } from "../../balancer/probe.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/request-log.ts";
 import type { KnownOwner } from "../../balancer/snapshot.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
-import type { TlsCertificate } from "../../balancer/transport/transport.ts";
+import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
 import { type Clock, systemClock } from "../../shared/clock.ts";
 import { edgeProof } from "../../shared/edge-headers.ts";
 import {
@@ -264,8 +264,8 @@ export interface Rig {
   readonly records: Map<SessionKey, SessionRecord>;
   /** How often the store was asked. */
   lookups: number;
-  /** A raw connection to the HTTP port, or to another one. */
-  client(port?: number): Promise<RawSocket>;
+  /** A raw connection to the HTTP port, or to another one, by IPv4 or by another address. */
+  client(port?: number, host?: string): Promise<RawSocket>;
   /** Sends `request` on a connection of its own and gives back all that came until its end. */
   ask(request: string): Promise<string>;
   close(): Promise<void>;
@@ -280,7 +280,10 @@ export interface RigOptions {
   /** The only one, for all names. */
   certificate?: PemPair;
   trusted?: readonly string[];
+  /** Default: 127.0.0.1; undefined as CT_BIND that is not set. */
+  bind?: string | undefined;
   port?: number;
+  transport?: Transport;
   clock?: Clock;
   /** Where access.log and error.log go; nowhere by default. */
   logDir?: string;
@@ -328,7 +331,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     counters,
   });
   const path = await startDataPath({
-    transport: createNetTransport({ reportBug: (error) => bugs.push(error) }),
+    transport: options.transport ?? createNetTransport({ reportBug: (error) => bugs.push(error) }),
     reportBug: (error) => bugs.push(error),
     members: {
       view,
@@ -352,7 +355,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     requestLog,
     trusted,
     certificates: options.certificates ?? onlyOne(options.certificate),
-    bind: "127.0.0.1",
+    bind: "bind" in options ? options.bind : "127.0.0.1",
     port: options.port ?? 0,
     tlsPort: 0,
     maxConnections: options.maxConnections ?? 1000,
@@ -370,11 +373,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     records,
     lookups: 0,
     port: path.listener.httpPort,
-    async client(port = rig.port) {
-      const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    async client(port = rig.port, host = "127.0.0.1") {
+      const socket = connect({ port, host, allowHalfOpen: true });
       const raw = new RawSocket(socket);
       clients.push(raw);
-      await new Promise((resolve) => socket.once("connect", resolve));
+      await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
       return raw;
     },
     async ask(request) {

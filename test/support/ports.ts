@@ -3,6 +3,7 @@
  */
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
 
 /** A program that listens on a port and never answers. */
 export interface HeldPort {
@@ -31,4 +32,10 @@ function portOf(server: Server): number {
 
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** What `localhost` may be on this machine: 127.0.0.1 and, unless IPv6 is off, ::1. */
+export function loopbacks(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
+  return all.some(({ address }) => address === "::1") ? ["127.0.0.1", "::1"] : ["127.0.0.1"];
 }
