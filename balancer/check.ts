@@ -14,7 +14,7 @@ import { isStoreLocal } from "../shared/store/connect.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createTrustedProxies } from "./forwarding.ts";
-import { openPublic } from "./public-host.ts";
+import { openEverywhere } from "./public-host.ts";
 import { expiresSoon, loadCertificates } from "./tls.ts";
 
 export interface CheckReport {
@@ -169,10 +169,11 @@ async function tryPort(
 ): Promise<{ isUsable: boolean; text: string; host: string }> {
   let host = "";
   try {
-    await openPublic(bind, (tried) => {
+    const open = (tried: string): Promise<void> => {
       host = tried;
       return openBriefly(host, port);
-    });
+    };
+    await (bind === undefined ? openEverywhere(open) : open(bind));
     return { isUsable: true, text: port === 0 ? "any" : "free", host };
   } catch (error) {
     const inUse = errorCode(error) === "EADDRINUSE";

@@ -145,10 +145,27 @@ test("CT_BIND=0.0.0.0 takes IPv4 only, on both ports", async () => {
   }
 });
 
-test("an address that is named is the only one that is tried", async () => {
-  const { transport, tried } = without("::", "EAFNOSUPPORT");
-  await expect(startRig({ bind: "::", transport })).rejects.toThrow("listen EAFNOSUPPORT ::");
+test.each([
+  ["::", "EAFNOSUPPORT"],
+  ["203.0.113.1", "EADDRNOTAVAIL"],
+])(
+  "CT_BIND=%s is the only address that is tried, and named when the machine has none (%s)",
+  async (bind, code) => {
+    const { transport, tried } = without(bind, code);
+    await expect(startRig({ bind, transport })).rejects.toThrow(
+      `CT_BIND=${bind}: this machine does not have that address (${code}); name one that it has, or leave CT_BIND out`,
+    );
+    expect(tried).toEqual([bind]);
+  },
+);
+
+test("a port that may not be opened is not tried at another address", async () => {
+  const problem = Object.assign(new Error("no permission"), { code: "EACCES" });
+  const tried: string[] = [];
+  const open = (host: string): Promise<void> => {
+    tried.push(host);
+    return Promise.reject(problem);
+  };
+  await expect(openPublic(undefined, open)).rejects.toBe(problem);
   expect(tried).toEqual(["::"]);
-  const port = Object.assign(new Error("no permission"), { code: "EACCES" });
-  await expect(openPublic(undefined, () => Promise.reject(port))).rejects.toBe(port);
 });
