@@ -49,14 +49,12 @@ function withoutZone(text: string): string | undefined {
  * used; `wss` and `ws` are what Traefik writes for a WebSocket. Undefined for any other word.
  */
 export function forwardedScheme(text: string | undefined): "http" | "https" | undefined {
-  switch (text?.split(",", 1)[0]?.trim().toLowerCase()) {
-    case "https":
-    case "wss":
-      return "https";
-    case "http":
-    case "ws":
-      return "http";
-    default:
-      return undefined;
-  }
+  return SCHEMES.get(text?.split(",", 1)[0]?.trim().toLowerCase() ?? "");
 }
+
+const SCHEMES: ReadonlyMap<string, "http" | "https"> = new Map([
+  ["https", "https"],
+  ["wss", "https"],
+  ["http", "http"],
+  ["ws", "http"],
+]);

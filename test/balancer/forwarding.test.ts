@@ -226,10 +226,14 @@ describe("a trusted proxy", () => {
   });
 
   test("writes a Forwarded of 30,000 bytes that is read in linear time", () => {
+    /** The best of several: whatever else the machine does only makes one slower. */
     const time = (text: string): number => {
-      const startedMs = performance.now();
-      for (let i = 0; i < 20; i++) fromProxy(`Forwarded: ${text}`);
-      return performance.now() - startedMs;
+      const took = Array.from({ length: 7 }, () => {
+        const startedMs = performance.now();
+        for (let i = 0; i < 5; i++) fromProxy(`Forwarded: ${text}`);
+        return performance.now() - startedMs;
+      });
+      return Math.min(...took);
     };
     for (const part of ['for="', "for=a;x=", "for=a, ", '\\"', " ", 'a="\\', ";"]) {
       const long = part.repeat(30_000 / part.length);

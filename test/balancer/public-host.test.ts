@@ -65,7 +65,7 @@ function without(host: string, code: string): { transport: Transport; tried: str
   const real = createNetTransport({ reportBug() {} });
   const tried: string[] = [];
   const transport: Transport = {
-    dial: real.dial,
+    dial: (address, outcome) => real.dial(address, outcome),
     async listen(options) {
       tried.push(options.host);
       if (options.host === host) throw Object.assign(new Error(`listen ${code} ${host}`), { code });

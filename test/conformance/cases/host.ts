@@ -51,11 +51,9 @@ function authorities(name: string, target: string, value: string, isSame: boolea
       const [answer] = await stage.answersCome(client, 1);
       const status = isSame ? " 200 " : " 400 ";
       stage.check(answer?.line.includes(status) === true, `got ${answer?.line}`);
-      const [request] = stage.requests;
-      stage.check(
-        request?.line === (isSame ? "GET /x HTTP/1.1" : undefined),
-        `sent ${request?.line}`,
-      );
+      // In which form it reaches a worker is another case.
+      const sent = stage.requests.map(({ line }) => line);
+      stage.check(sent.length === (isSame ? 1 : 0), `sent ${sent.join(" | ")}`);
       if (!isSame) stage.check(stage.workerBytes === "", "a worker got bytes");
     },
     isSame ? {} : { kind: "choice" },

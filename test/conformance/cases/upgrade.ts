@@ -133,7 +133,7 @@ const cases: Case[] = [
   played("Content-Length: 0 is no body", "RFC 9110 §8.6", async (stage) => {
     const { client, worker } = await open(stage, `${upgrade("Content-Length: 0")}early`);
     const lengths = stage.requests.flatMap(({ fields }) =>
-      fields.filter((line) => /^content-length: *[^0]/i.test(line)),
+      fields.filter((line) => /^content-length: *[1-9]/i.test(line)),
     );
     stage.check(lengths.length === 0, `sent ${lengths.join()}`);
     client.write("-late");
@@ -175,7 +175,9 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  notOne("an Upgrade that is empty", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," })),
+  notOne("an Upgrade that is empty", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," }), {
+    kind: "choice",
+  }),
   notOne(
     "another protocol in front, in a line of its own",
     "bug class: tunnels as smuggling",
