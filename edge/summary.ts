@@ -1,10 +1,11 @@
 /** What a person reads when the edge is ready: where it is, how to sign in, how to stop. Pure. */
+import { isLoopback, isWildcard } from "../shared/networks.ts";
 import { DEFAULT_USER } from "../shared/operator-credentials.ts";
 
 export interface Running {
   readonly version: string;
-  /** Address that the public ports listen on (`CT_BIND`). */
-  readonly bind: string;
+  /** Address that the public ports listen on (`CT_BIND`); undefined: every address. */
+  readonly bind: string | undefined;
   readonly httpPort: number;
   readonly tlsPort: number;
   /** Certificate file when it is self-signed. */
@@ -52,8 +53,8 @@ export function summarize(running: Running): string {
 }
 
 /** The name to reach the edge by on this machine: it listens on every address, or on loopback, or on one other address. */
-function hostOf(bind: string): string {
-  if (["0.0.0.0", "::", "127.0.0.1", "::1"].includes(bind)) return "localhost";
+function hostOf(bind: string | undefined): string {
+  if (bind === undefined || isWildcard(bind) || isLoopback(bind)) return "localhost";
   return bind.includes(":") ? `[${bind}]` : bind;
 }
 

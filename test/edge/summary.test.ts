@@ -3,7 +3,7 @@ import { type Running, summarize } from "../../edge/summary.ts";
 
 const running: Running = {
   version: "1.2.3",
-  bind: "0.0.0.0",
+  bind: undefined,
   httpPort: 1080,
   tlsPort: 1443,
   selfSigned: "/data/tls/cert.pem",
