@@ -1,6 +1,7 @@
 /**
  * Request head to session key, and the rule that found it. Pure; the same on every balancer, for HTTP and WebSocket
- * alike, decided per request.
+ * alike, decided per request. Paths are read with duplicate slashes merged and without one at the end, as workers route
+ * them; what is forwarded keeps its bytes.
  *
  * The rules, first hit wins: 1 `sid`: the worker's tag in an engine.io id · 2 `header`: `ctstickiness` · 3 `path`:
  * `/k/<key>/` in front, stripped · 4 `room`: the room id in `/api/session/join/<room>` and in join poll tokens ·
@@ -8,6 +9,7 @@
  * 7 `cookie`: `ctstickiness` · 8 `none`.
  */
 import { isSessionId, type SessionKey, toSessionKey } from "../shared/ids.ts";
+import { dropTrailingSlash, mergeSlashes } from "../shared/request-path.ts";
 import { readTag, type WorkerTag } from "../shared/tag.ts";
 import { type Field, isFieldValue } from "./http1/fields.ts";
 
@@ -44,7 +46,7 @@ export function findRoute(request: {
   const prefix = readPrefix(request.target);
   const target = prefix?.rest ?? request.target;
   const question = target.indexOf("?");
-  const path = question < 0 ? target : target.slice(0, question);
+  const path = dropTrailingSlash(mergeSlashes(question < 0 ? target : target.slice(0, question)));
   const query = question < 0 ? "" : target.slice(question + 1);
 
   const isCreate = request.method === "POST" && path.endsWith("/api/session/create");
@@ -128,15 +130,21 @@ function firstHeaderKey(fields: readonly Field[]): SessionKey | undefined {
 
 // --- rule 3: path prefix ---
 
+/** Sticky, so that it is tried at the start only and takes time linear in the slashes. */
+const PREFIX = /\/+k\/+/y;
+
 /**
- * `/k/<key>` in front of a path. The key is the segment's bytes with each `%XX` decoded once. A segment that is no key
- * (empty, too long, a broken escape, control bytes) is no prefix: the request goes on with its path as it came.
+ * `/k/<key>` in front of a path, with any number of slashes between. The key is the segment's bytes with each `%XX`
+ * decoded once. A segment that is no key (empty, too long, a broken escape, control bytes) is no prefix: the request goes
+ * on with its path as it came.
  */
 function readPrefix(target: string): { key: SessionKey; rest: string } | undefined {
-  if (!target.startsWith("/k/")) return undefined;
-  let end = 3;
+  PREFIX.lastIndex = 0;
+  if (!PREFIX.test(target)) return undefined;
+  const start = PREFIX.lastIndex;
+  let end = start;
   while (end < target.length && target[end] !== "/" && target[end] !== "?") end++;
-  const decoded = decodePercent(target.slice(3, end));
+  const decoded = decodePercent(target.slice(start, end));
   const key = decoded === undefined ? undefined : toKey(decoded);
   if (key === undefined) return undefined;
   const rest = target.slice(end);
@@ -177,9 +185,9 @@ function lastSegment(path: string, route: string): string | undefined {
 
 // --- rules 1 and 5: tags ---
 
-/** The socket path is `<base path>/socket.io`; engine.io takes it with and without the last slash. */
+/** The socket path is `<base path>/socket.io`. */
 function isSocketPath(path: string): boolean {
-  return path.endsWith("/socket.io/") || path.endsWith("/socket.io");
+  return path.endsWith("/socket.io");
 }
 
 const LOGIN = "/api/login/";

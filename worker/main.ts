@@ -36,6 +36,7 @@ import { VERSION } from "../shared/version.ts";
 import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
+import { basePathOf } from "./api/routes.ts";
 import { openClients } from "./clients/clients.ts";
 import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
@@ -242,7 +243,7 @@ async function startWorker(settings: Settings): Promise<void> {
     hearsay,
     fence,
     handOvers: createHandOvers({ luggage, registry, isOpen: () => standing.state === "up" }),
-    basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    basePath: basePathOf(serverUrl),
     maxHeadBytes: settings.maxHeadBytes,
     clock,
     log,

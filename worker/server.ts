@@ -27,7 +27,7 @@ import {
 } from "./api/answers.ts";
 import type { Api } from "./api/api.ts";
 import type { Origins } from "./api/origins.ts";
-import { isSocketPath, methodsOf, pathOf } from "./api/routes.ts";
+import { isSocketPath, methodsOf, normalTarget, pathOf } from "./api/routes.ts";
 import { isFarewell, takeFarewell } from "./farewells.ts";
 import { type HandOvers, isHandOver } from "./hand-over.ts";
 import type { Hearsay } from "./hearsay.ts";
@@ -51,7 +51,7 @@ interface Needs {
   readonly proofs: Proofs;
   readonly hearsay: Pick<Hearsay, "note">;
   readonly fence: Pick<Fence, "look">;
-  /** The path of `CT_SERVER_URL`, for a proxy in front that does not strip it. */
+  /** The path of `CT_SERVER_URL` without a slash at its end, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -202,7 +202,8 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   if (meant === "none") dropUnproven(headers);
   if (meant === "other")
     return { reason: "wrong-worker", answer: wrongWorkerAnswer(needs.proofs.life(req)) };
-  req.url = withoutBasePath(url, needs.basePath);
+  // Once, before anything behind this line looks at it: two readings of one path are two answers to "who may".
+  req.url = normalTarget(url, needs.basePath);
   return undefined;
 }
 
@@ -229,10 +230,6 @@ function dropUnproven(headers: IncomingHttpHeaders): void {
       name === "x-real-ip";
     if (isClaim) delete headers[name];
   }
-}
-
-function withoutBasePath(url: string, basePath: string): string {
-  return basePath !== "" && url.startsWith(`${basePath}/`) ? url.slice(basePath.length) : url;
 }
 
 function judgeUpgrade(req: IncomingMessage): Refusal | undefined {

@@ -75,6 +75,10 @@ describe("a line of access.log", () => {
     );
     expect(shown("//api//session/join//abcdefgh")).toBe("GET //api//session/join//abcd* HTTP/1.1");
     expect(shown("/api/login/poll/abcdefgh")).toBe("GET /api/login/poll/abcd* HTTP/1.1");
+    expect(shown("//k//abcdefgh//api/meta")).toBe("GET //k//abcd*//api/meta HTTP/1.1");
+    expect(shown("//api//session///poll//abcdefgh/")).toBe(
+      "GET //api//session///poll//abcd*/ HTTP/1.1",
+    );
     expect(shown("/dashboard/api/sessions/abcdefgh/events")).toBe(
       "GET /dashboard/api/sessions/abcd*/events HTTP/1.1",
     );

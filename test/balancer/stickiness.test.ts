@@ -56,6 +56,41 @@ describe("each rule finds its key", () => {
   });
 });
 
+describe("duplicate slashes and one at the end lead where the plain path leads, and are forwarded as they came", () => {
+  test.each<[target: string, expected: string]>([
+    [`//socket.io/?sid=${SID}`, "sid:TAG"],
+    [`/base//socket.io//?sid=${SID}`, "sid:TAG"],
+    [`//api/session/join/${ROOM}`, `room:${ROOM}`],
+    [`/api//session///join//${ROOM}/`, `room:${ROOM}`],
+    [`/api/session/join/${ROOM}//?x`, `room:${ROOM}`],
+    [`//api/session/poll/${ROOM}abcDEF123/`, `room:${ROOM}`],
+    [`//api/login/poll/${SID}/?useCookie=true`, "token:TAG"],
+    [`/api/login//github/?token=${SID}`, "token:TAG"],
+  ])("%s", (target, expected) => {
+    expect(found(target)).toBe(expected);
+    expect(route(target).target).toBe(target);
+  });
+
+  test("what is created, repeated and signed in with is recognised too", () => {
+    const post = (target: string) => route(target, [], "POST");
+    expect(post("//api/session/create/").isCreate).toBe(true);
+    expect(post("//api/login/simple").isSignIn).toBe(true);
+    expect(post("/api/login/simple/")).toMatchObject({ isSignIn: true, isRepeatable: true });
+    expect(post(`//api/session/poll/${ROOM}abcDEF123/`).isRepeatable).toBe(true);
+    expect(post("/api/login%2fsimple").isSignIn).toBe(false);
+  });
+
+  test("a target of slashes alone takes no longer than one of letters", () => {
+    const time = (target: string): number => {
+      const start = performance.now();
+      for (let count = 0; count < 100; count++) route(target);
+      return performance.now() - start;
+    };
+    const letters = time(`/${"a/".repeat(100_000)}`);
+    expect(time("/".repeat(200_000))).toBeLessThan(letters * 20 + 20);
+  });
+});
+
 describe("the first rule wins", () => {
   const all: [string, string][] = [
     ["x-oct-jwt", jwt({ room: OTHER_ROOM })],
@@ -133,9 +168,18 @@ describe("the path prefix", () => {
     ["/k/a%2520/x", "path:a%20", "/x"],
     ["/k/%22q%22/x", "path:q", "/x"],
     ["/k/K/k/L/x", "path:K", "/k/L/x"],
+    // Clients join a base URL and a path with too many slashes.
+    ["//k/K/a", "path:K", "/a"],
+    ["/k//K//a//b/?c=//d", "path:K", "//a//b/?c=//d"],
+    ["///k///K", "path:K", "/"],
+    ["/k//x", "path:x", "/"],
     // No prefix: the path stays as it came.
-    ["/k//x", "none", "/k//x"],
     ["/k/", "none", "/k/"],
+    ["/k//", "none", "/k//"],
+    ["//k", "none", "//k"],
+    ["/k/?a=/b", "none", "/k/?a=/b"],
+    ["/%2fk/K/a", "none", "/%2fk/K/a"],
+    ["/k%2fK/a", "none", "/k%2fK/a"],
     ["/k", "none", "/k"],
     ["/kk/K/x", "none", "/kk/K/x"],
     ["/K/K/x", "none", "/K/K/x"],

@@ -3,6 +3,7 @@
  * are there after a restart.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
@@ -94,6 +95,59 @@ test("what is dropped into the folder is offered by every worker, and each downl
   // Made once for all workers and for all runs.
   expect(serverLog().match(/ctuser and its password/g)).toHaveLength(1);
 });
+
+// --- the page at / ---
+
+test.each([
+  [
+    "GET",
+    "GET / HTTP/1.1\r\nHost: 10.0.0.9\r\nUser-Agent: ELB-HealthChecker/2.0\r\nConnection: close\r\n\r\n",
+  ],
+  ["HEAD", "HEAD / HTTP/1.1\r\nHost: 10.0.0.9\r\nConnection: close\r\n\r\n"],
+  ["OPTIONS", "OPTIONS / HTTP/1.1\r\nHost: 10.0.0.9\r\nConnection: close\r\n\r\n"],
+  ["GET of HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n"],
+  ["HEAD of HTTP/1.0 without Host", "HEAD / HTTP/1.0\r\n\r\n"],
+  ["OPTIONS of HTTP/1.0 without Host", "OPTIONS / HTTP/1.0\r\n\r\n"],
+])("a health check that asks for / by %s is answered 200", async (_name, head) => {
+  expect(await exchange(head)).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+test("the page at / is there behind a key in the path, in every spelling", async () => {
+  for (const path of ["/", "//", "/k/team-blue", "/k/team-blue/", "//k//team-blue//"]) {
+    expect([path, (await get(path)).text]).toEqual([path, expect.stringContaining("<h1>")]);
+  }
+});
+
+test.each(["", "/k/team-blue"])(
+  "Theia's preflight of //api/login/simple is answered below %j",
+  async (basePath) => {
+    const answer = await exchange(
+      `OPTIONS ${basePath}//api/login/simple HTTP/1.1\r\nHost: a\r\nOrigin: https://theia.example\r\n` +
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\nConnection: close\r\n\r\n",
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(answer).toMatch(/\r\naccess-control-allow-origin: \*\r\n/i);
+    expect(answer).toMatch(/\r\naccess-control-allow-headers: [^\r]*content-type/i);
+  },
+);
+
+test("the dashboard asks for credentials however a path with a key is spelled", async () => {
+  for (const path of [
+    "//dashboard/",
+    "/k/KEY/dashboard/api/echo",
+    "/k//KEY//dashboard//api/echo",
+  ]) {
+    expect([path, (await get(path)).status]).toEqual([path, 401]);
+    expect([path, (await get(path, authorization())).status]).toEqual([path, 200]);
+  }
+});
+
+async function exchange(head: string): Promise<string> {
+  const socket = connect(edge.httpPort, "127.0.0.1", () => socket.write(head));
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("latin1");
+}
 
 test("a bad file is named once in server.log, and by the command", {
   timeout: 60_000,

@@ -31,6 +31,7 @@ import {
   textAnswer,
 } from "./answers.ts";
 import { createAuthentication } from "./authentication.ts";
+import { addHomePage } from "./home.ts";
 import { addLoginRoutes } from "./login.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import type { Origins } from "./origins.ts";
@@ -129,6 +130,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   addLoginRoutes({ ...parts, signIns: createSignIns(needs) });
   addSessionRoutes(parts);
   addPages(parts);
+  addHomePage({ ...parts, offersPlugins: needs.clients !== undefined });
   const gate = createGate(parts);
   addClientsRoutes({ ...parts, gate });
   addMetricsRoute({ ...parts, gate });

@@ -77,6 +77,20 @@ export function publicOrigin(req: Head): string {
     : "http://localhost";
 }
 
+/** Where the client believes this server to be: as the operator says, else as the client reached it. */
+export function placeOf(
+  req: Head,
+  serverUrl: string | undefined,
+): {
+  /** Without a slash at its end. */
+  readonly baseUrl: string;
+  /** The path of `baseUrl`. */
+  readonly basePath: string;
+} {
+  const baseUrl = (serverUrl ?? publicOrigin(req)).replace(/\/+$/, "");
+  return { baseUrl, basePath: new URL(baseUrl).pathname.replace(/\/+$/, "") };
+}
+
 /** Where the client believes to be. */
 function ownOrigin(req: Head): string | undefined {
   const host = firstOf(req.headers["x-forwarded-host"]) ?? req.headers.host;

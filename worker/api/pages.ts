@@ -1,6 +1,6 @@
 /**
- * The pages that the worker serves as they are: the one to sign in with. Read once at start; a browser gets no more rights
- * on them than they need.
+ * The files that the worker serves as they are: the page to sign in with, and what belongs to it and to the page at `/`.
+ * Read once at start; a browser gets no more rights on them than they need.
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
@@ -44,6 +44,8 @@ export function addPages(needs: {
   const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
   const files = [
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
+    { path: "/home.js", type: "text/javascript", text: readPage("home.js") },
+    { path: "/home.css", type: "text/css", text: readPage("home.css") },
     { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
     { path: "/login.css", type: "text/css", text: readPage("login.css") },
     { path: "/login.svg", type: "image/svg+xml", text: readPage("login.svg") },

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Refuse, textAnswer } from "../api/answers.ts";
 import { parseJson } from "../api/json-bodies.ts";
-import { type Origins, publicOrigin } from "../api/origins.ts";
+import { type Origins, placeOf } from "../api/origins.ts";
 import { pageFields } from "../api/pages.ts";
 import { methodsOf } from "../api/routes.ts";
 import type { Gate } from "../credentials/gate.ts";
@@ -79,7 +79,7 @@ function addPage({ app, clients, settings }: Area): void {
   const fields = pageFields(settings);
 
   const page = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    const { baseUrl, basePath } = placeOf(request, settings.serverUrl);
+    const { baseUrl, basePath } = placeOf(request.raw, settings.serverUrl);
     const body = clientsPage({
       offer: catalog.offer,
       baseUrl,
@@ -91,7 +91,6 @@ function addPage({ app, clients, settings }: Area): void {
     return sendDocument(reply.headers(fields), { type: "text/html; charset=utf-8", body });
   };
   app.get("/clients", page);
-  app.get("/clients/", page);
   app.get("/clients/clients.css", (_request, reply) =>
     sendDocument(reply.headers(fields), { type: "text/css; charset=utf-8", body: STYLE }),
   );
@@ -142,7 +141,7 @@ function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area):
   const { catalog } = clients;
   const gallery = remembered<Gallery>(({ vscode }) => createGallery(vscode));
   const around = (request: FastifyRequest): Surroundings => {
-    const { baseUrl } = placeOf(request, settings.serverUrl);
+    const { baseUrl } = placeOf(request.raw, settings.serverUrl);
     return {
       assetsUrl: (extension) => baseUrl + assetsPath(extension),
       downloads: clients.downloads.totals("vscode"),
@@ -244,7 +243,7 @@ function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   const list = remembered<UpdateList>(({ intellij }) => createUpdateList(intellij));
 
   app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
-    const { baseUrl } = placeOf(request, settings.serverUrl);
+    const { baseUrl } = placeOf(request.raw, settings.serverUrl);
     const folderUrl = `${baseUrl}/clients/intellij/`;
     const body = list(catalog.offer).xml(textOf(request.query.build), folderUrl);
     return sendDocument(reply, { type: "application/xml; charset=utf-8", body });
@@ -288,15 +287,6 @@ function addEclipse({ app, clients, refuse, sendFile }: Area): void {
 }
 
 // --- of a request ---
-
-/** Where the client believes this server to be: as the operator says, else as the client reached it. */
-function placeOf(
-  request: FastifyRequest,
-  serverUrl: string | undefined,
-): { readonly baseUrl: string; readonly basePath: string } {
-  const baseUrl = (serverUrl ?? publicOrigin(request.raw)).replace(/\/+$/, "");
-  return { baseUrl, basePath: new URL(baseUrl).pathname.replace(/\/+$/, "") };
-}
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;

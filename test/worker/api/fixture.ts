@@ -14,6 +14,7 @@ import type { Store } from "../../../shared/store/store.ts";
 import { type WorkerTag, workerTag } from "../../../shared/tag.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createOrigins } from "../../../worker/api/origins.ts";
+import { basePathOf } from "../../../worker/api/routes.ts";
 import { openClients } from "../../../worker/clients/clients.ts";
 import { createCredentials } from "../../../worker/credentials/credentials.ts";
 import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
@@ -206,7 +207,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     registry,
     origins,
     proofs,
-    basePath: serverUrl?.pathname.replace(/\/+$/, "") ?? "",
+    basePath: basePathOf(serverUrl),
     maxHeadBytes: options.maxHeadBytes ?? 32_768,
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
   });

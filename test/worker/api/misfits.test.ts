@@ -41,15 +41,18 @@ test.each([
 });
 
 test.each([
-  "/",
   "/api",
   "/api/",
   "/api/no-such-thing",
-  "/api/meta/",
-  "//api/meta",
+  "/api/meta/x",
+  "/api%2fmeta",
+  "/%2fapi/meta",
+  "/api/meta%2f",
+  "/api/%2e/meta",
+  "/x/../api/meta",
+  "/\\api/meta",
   "/api/session/poll/",
   "/api/login/poll/a/b",
-  "/login.html/",
   "/../../package.json",
   "/web/login.html",
 ])("the unknown path %s is answered 404", async (path) => {

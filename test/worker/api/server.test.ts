@@ -43,6 +43,9 @@ test("forwarding fields count only when a balancer vouches for them", async () =
   const ask = (headers: Record<string, string>) => worker.ask("GET", "/api/meta", { headers });
   const proven = await ask({ ...forwarded, "x-ct-edge": worker.proof });
   expect(proven.headers["access-control-allow-credentials"]).toBe("true");
+  // Traefik writes it so on the requests of WebSockets.
+  const wss = await ask({ ...forwarded, "x-forwarded-proto": "wss", "x-ct-edge": worker.proof });
+  expect(wss.headers["access-control-allow-credentials"]).toBe("true");
   const unproven = await ask(forwarded);
   expect(unproven.headers).not.toHaveProperty("access-control-allow-credentials");
 });
@@ -95,7 +98,7 @@ test("nobody but a balancer is believed about the store", async () => {
   expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-store": "maybe" })).toBe(404);
   expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-balancer": "b 1" })).toBe(404);
   expect(await ask({ ...says, "x-ct-edge": worker.proof }, "POST")).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/")).toBe(404);
+  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/x")).toBe(404);
   expect(worker.hearsay.isStoreAwayForAll).toBe(false);
 });
 

@@ -1,0 +1,205 @@
+/**
+ * Clients join a base URL and a path in several ways: Theia asks for `//api/login/simple`, others for `/api/meta/`. Each
+ * spelling of a path is the same path, for who may see it too.
+ */
+import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { mergeSlashes } from "../../../shared/request-path.ts";
+import { normalTarget } from "../../../worker/api/routes.ts";
+import { type Answer, startWorker, type Worker } from "./fixture.ts";
+
+const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
+
+/** `path` with more slashes, in as many ways as there are places for them. */
+function spellings(path: string): string[] {
+  const [plain = "", query] = path.split("?");
+  const rest = query === undefined ? "" : `?${query}`;
+  return [
+    `/${plain}${rest}`,
+    `${plain}/${rest}`,
+    `${plain}///${rest}`,
+    `${plain.replaceAll("/", "//")}${rest}`,
+    `//${plain.replaceAll("/", "///")}//${rest}`,
+  ];
+}
+
+function seen({ status, headers, body }: Answer): unknown {
+  const { date: _date, ...fields } = headers;
+  return { status, fields, body };
+}
+
+async function operatedWorker(): Promise<Worker> {
+  return startWorker({
+    clientsDir: mkdtempSync(join(tmpdir(), "ct-paths-")),
+    logDir: mkdtempSync(join(tmpdir(), "ct-paths-")),
+    metricsPage: async () => "a 1\n",
+  });
+}
+
+test.each([
+  "/dashboard/api/echo",
+  "/dashboard/api/logs",
+  "/dashboard/no-such-thing",
+  "/logs/no-such-thing",
+  "/metrics",
+  "/clients/downloads.csv",
+])("%s needs the operator's credentials in every spelling, and then is the same", async (path) => {
+  const worker = await operatedWorker();
+  const refused = seen(await worker.ask("GET", path));
+  const granted = seen(await worker.ask("GET", path, { headers: OPERATOR }));
+  expect(refused).toMatchObject({ status: 401 });
+  for (const spelling of spellings(path)) {
+    expect([spelling, seen(await worker.ask("GET", spelling))]).toEqual([spelling, refused]);
+    const answer = await worker.ask("GET", spelling, { headers: OPERATOR });
+    expect([spelling, seen(answer)]).toEqual([spelling, granted]);
+  }
+});
+
+test.each(["/dashboard", "/dashboard/", "/logs", "/logs/"])(
+  "%s, whose last slash counts, needs the operator's credentials with any number of slashes in front",
+  async (path) => {
+    const worker = await operatedWorker();
+    const refused = seen(await worker.ask("GET", path));
+    const granted = seen(await worker.ask("GET", path, { headers: OPERATOR }));
+    expect(refused).toMatchObject({ status: 401 });
+    for (const spelling of [`/${path}`, `///${path}`]) {
+      expect([spelling, seen(await worker.ask("GET", spelling))]).toEqual([spelling, refused]);
+      const answer = await worker.ask("GET", spelling, { headers: OPERATOR });
+      expect([spelling, seen(answer)]).toEqual([spelling, granted]);
+    }
+    const doubled = await worker.ask("GET", `${path}//`, { headers: OPERATOR });
+    expect(doubled.status).toBe(200);
+  },
+);
+
+test.each(["/", "/api/meta", "/api/meta?x=//y/", "/clients", "/login.html?token=abc", "/home.css"])(
+  "%s is the same in every spelling, for everybody",
+  async (path) => {
+    const worker = await operatedWorker();
+    const plain = seen(await worker.ask("GET", path));
+    expect(plain).toMatchObject({ status: 200 });
+    for (const spelling of spellings(path)) {
+      expect([spelling, seen(await worker.ask("GET", spelling))]).toEqual([spelling, plain]);
+    }
+  },
+);
+
+test("a command of an operator is refused without credentials in every spelling", async () => {
+  const worker = await operatedWorker();
+  for (const path of spellings("/dashboard/api/workers/worker-1/drain")) {
+    expect([path, (await worker.ask("POST", path)).status]).toEqual([path, 401]);
+    // With them, only the dashboard's own page may send it.
+    const headers = { ...OPERATOR, "sec-fetch-site": "cross-site" };
+    expect([path, (await worker.ask("POST", path, { headers })).status]).toEqual([path, 403]);
+  }
+});
+
+test("encoded slashes and dots, and backslashes, lead to nothing that is guarded", async () => {
+  const worker = await operatedWorker();
+  for (const path of [
+    "/%2fdashboard/api/echo",
+    "/%2Fdashboard",
+    "/dashboard%2fapi%2fecho",
+    "/dashboard%2Fapi/echo",
+    "/clients/%2e%2e/dashboard/api/echo",
+    "/clients/../dashboard/api/echo",
+    "/%2e/dashboard/api/echo",
+    "/./dashboard/api/echo",
+    "/\\dashboard/api/echo",
+    "/clients/eclipse/%2e%2e/%2e%2e/metrics",
+    "/metrics%2f",
+    "/%2e%2fmetrics",
+    "/clients%2fdownloads.csv",
+    "/clients/%2fdownloads.csv",
+  ]) {
+    const answer = await get(worker, path);
+    expect([path, answer.slice(9, 12)]).toEqual([path, "404"]);
+  }
+  // These are decoded by the router, and are behind the same door.
+  for (const path of ["/%64ashboard/api/echo", "//dashboard/%61pi/echo", "/dashboard/%2e%2e/x"]) {
+    expect([path, (await get(worker, path)).slice(9, 12)]).toEqual([path, "401"]);
+  }
+});
+
+test("a preflight is answered in every spelling", async () => {
+  const worker = await startWorker();
+  const headers = { origin: "https://theia.example", "access-control-request-method": "POST" };
+  for (const path of ["/api/login/simple", "/api/login/poll/abc?useCookie=true", "/socket.io"]) {
+    const plain = seen(await worker.ask("OPTIONS", path, { headers }));
+    expect(plain).toMatchObject({ status: 200, fields: { "access-control-allow-origin": "*" } });
+    for (const spelling of spellings(path)) {
+      const answer = await worker.ask("OPTIONS", spelling, { headers });
+      expect([spelling, seen(answer)]).toEqual([spelling, plain]);
+    }
+  }
+});
+
+test("people sign in by the paths that Theia, older IntelliJ plugins and OCT's own test ask for", async () => {
+  const worker = await startWorker();
+  for (const path of ["//api/login/simple", "/api/login/simple/"]) {
+    const token = await worker.begin();
+    expect(await worker.send(path, { token, user: "Ada" })).toMatchObject({ status: 200 });
+    const polled = await worker.ask("POST", `//api/login/poll/${token}/`);
+    expect(polled.body).toEqual({ loginToken: expect.any(String) });
+  }
+});
+
+test.each(["/socket.io/", "//socket.io/", "/socket.io", "//socket.io//"])(
+  "a WebSocket opens at %s",
+  async (path) => {
+    const worker = await startWorker();
+    const handshake =
+      `GET ${path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n` +
+      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    const socket = connect(worker.port, "127.0.0.1", () => socket.write(handshake));
+    socket.on("error", () => {});
+    const [bytes] = (await once(socket, "data")) as [Buffer];
+    socket.destroy();
+    expect(bytes.toString("latin1")).toMatch(/^HTTP\/1\.1 101 /);
+  },
+);
+
+describe("below the path of CT_SERVER_URL", () => {
+  test.each([
+    ["/base/api/meta", "/api/meta"],
+    ["//base//api/meta/", "/api/meta"],
+    ["/base/", "/"],
+    ["/base", "/"],
+    ["/base?x=/", "/?x=/"],
+    ["/base//", "/"],
+    ["/base/dashboard/", "/dashboard/"],
+    ["/base/base/x", "/base/x"],
+    ["/baseless/x", "/baseless/x"],
+    ["/api/meta", "/api/meta"],
+    ["/", "/"],
+    ["/?x=//", "/?x=//"],
+    ["///", "/"],
+    ["/base/%2f/", "/%2f"],
+  ])("%s is %s", (url, expected) => {
+    expect(normalTarget(url, "/base")).toBe(expected);
+  });
+
+  test("a server URL with too many slashes itself is understood", async () => {
+    const worker = await startWorker({ serverUrl: "https://edge.example.com//a//b/" });
+    expect((await worker.ask("GET", "/a/b//api/meta")).status).toBe(200);
+  });
+});
+
+test("only the path's slashes are merged, not those of the query", () => {
+  expect(mergeSlashes("//a///b?c=//d")).toBe("/a/b?c=//d");
+});
+
+/** The answer's bytes to a target that no client library would send. */
+async function get(worker: Worker, target: string): Promise<string> {
+  const socket = connect(worker.port, "127.0.0.1", () =>
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
+  );
+  socket.on("error", () => {});
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("latin1");
+}
