@@ -37,7 +37,14 @@ export function installMissing() {
 function missingPackages() {
   const wanted = readJson(`${root}package.json`);
   const all = Object.entries({ ...wanted.dependencies, ...wanted.devDependencies });
-  return all.filter(([name, version]) => installedVersion(name) !== version).map(([name]) => name);
+  return all
+    .filter(([name, spec]) => installedVersion(name) !== versionOf(spec))
+    .map(([name]) => name);
+}
+
+/** `npm:NAME@VERSION` is a package that is installed under another name. */
+function versionOf(spec) {
+  return spec.startsWith("npm:") ? spec.slice(spec.lastIndexOf("@") + 1) : spec;
 }
 
 function installedVersion(name) {

@@ -357,8 +357,8 @@ async function startWorker(settings: Settings): Promise<void> {
   if (phase !== "starting") return;
   phase = "running";
   drainFirst = async () => {
-    // Long polls are asked again, and then answered elsewhere.
-    api.releasePolls();
+    // They are asked again, and answered elsewhere once their session is there.
+    api.shortenPolls();
     await standing.drain();
   };
   log.info({ port, statusPort }, "listening");

@@ -8,6 +8,7 @@ import { beforeAll, expect, test } from "vitest";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { type MainJob, type MainJobReport, playMainJob } from "../support/main-job.ts";
 import { everybodyHears, openSession, person } from "../support/people.ts";
+import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
 import { dutiesOf } from "../support/status.ts";
 import { until } from "../support/until.ts";
 
@@ -82,6 +83,31 @@ test("people who share a server URL with a key have several sessions there", asy
   const late = person({ ...at, name: "Late" });
   await late.join(second.sessionId);
   await everybodyHears(late, [second.host, ...second.guests], "this one goes on");
+});
+
+test.each(PROTOCOL_PACKAGES)(
+  "two people with protocol package %s do the same",
+  async (protocol) => {
+    const at = { baseUrl: edge.httpUrl, protocol };
+    expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+  },
+);
+
+test.each(PROTOCOL_PACKAGES)(
+  "two people with protocol package %s do the same behind a key in the path",
+  async (protocol) => {
+    // Older packages have the socket at the root and the path as its namespace. socket.io shares one connection between
+    // the namespaces of a host, whoever they belong to: so another name than the other tests have, and one namespace.
+    const at = { baseUrl: `http://localhost:${edge.httpPort}/k/team-grey`, protocol };
+    expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
+  },
+);
+
+test("people with the oldest and the newest protocol package share a session, either way round", async () => {
+  const old = { baseUrl: edge.httpUrl, protocol: "0.3.0" } as const;
+  const current = { baseUrl: edge.httpUrl };
+  expectTwo(await playMainJob({ host: old, guests: current, guestCount: 1 }));
+  expectTwo(await playMainJob({ host: current, guests: old, guestCount: 1 }));
 });
 
 function expectTwo(report: MainJobReport): void {

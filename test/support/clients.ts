@@ -8,6 +8,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type {
   AuthMetadata,
+  ConnectionProvider,
   ConnectionProviderOptions,
   FetchRequestOptions,
   FetchResponse,
@@ -19,16 +20,17 @@ import type {
   User,
   Workspace,
 } from "open-collaboration-protocol";
-import {
-  ConnectionProvider,
-  SocketIoTransportProvider,
-  VERSION,
-} from "open-collaboration-protocol";
 import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
 import type { Socket } from "socket.io-client";
 import { Agent, fetch } from "undici";
 import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
+import {
+  chatOf,
+  type ProtocolPackage,
+  type ProtocolPackageName,
+  protocolPackage,
+} from "./protocols.ts";
 import { initializeProtocolWithPooledKeys } from "./rsa-keys.ts";
 import { until } from "./until.ts";
 
@@ -38,6 +40,8 @@ export interface ClientOptions {
   /** Where the edge is; may have a path, as in `http://127.0.0.1:1080/k/KEY`. */
   readonly baseUrl: string;
   readonly name: string;
+  /** Which published protocol package it has; default: the newest. */
+  readonly protocol?: ProtocolPackageName;
   /** Sent with each request and handshake beside the package's own. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Asks again for so long when there is no answer, or 503; 0 (default, as the IDEs do) gives up at once. */
@@ -101,6 +105,7 @@ export class Client {
 
   readonly #options: ClientOptions;
   readonly #agent = new Agent();
+  readonly #protocol: ProtocolPackage;
   readonly #provider: ConnectionProvider;
   readonly #peers = new Map<string, Peer>();
   readonly #awareness = new Awareness(this.document);
@@ -110,13 +115,14 @@ export class Client {
   constructor(options: ClientOptions) {
     this.name = options.name;
     this.#options = options;
-    this.#provider = new ConnectionProvider({
+    this.#protocol = protocolPackage(options.protocol);
+    this.#provider = new this.#protocol.ConnectionProvider({
       url: options.baseUrl,
       client: "ct-edge-test@1.0.0",
       fetch: (url, request) => this.#fetch(url, request),
       authenticationHandler: (token, metadata) => this.#signIn(token, metadata),
       transports: [
-        withHeaders(SocketIoTransportProvider, options.headers ?? {}, (transport) =>
+        withHeaders(this.#protocol.SocketIoTransportProvider, options.headers ?? {}, (transport) =>
           this.#watch(transport),
         ),
       ],
@@ -186,12 +192,12 @@ export class Client {
   /** Says something to everybody in the session (an encrypted broadcast). */
   async say(text: string): Promise<void> {
     this.spoken.push(text);
-    await this.connection.chat.sendMessage(text);
+    await chatOf(this.connection).sendMessage(text);
   }
 
   /** Says something to one peer (an encrypted notification). */
   async tell(peerId: string, text: string): Promise<void> {
-    await this.connection.chat.sendDirectMessage(peerId, text);
+    await chatOf(this.connection).sendDirectMessage(peerId, text);
   }
 
   /** Asks a peer for a file (an encrypted request); every client answers with its name and the path. */
@@ -278,7 +284,7 @@ export class Client {
     connection.room.onClose(() => {
       this.closedCount++;
     });
-    connection.chat.onMessage((from, text, direct) => {
+    chatOf(connection).onMessage((from, text, direct) => {
       this.said.push({ from, text, direct });
     });
     connection.fs.onReadFile((_, path) => ({
@@ -301,7 +307,7 @@ export class Client {
       const guests = [...this.#peers.values()].filter((known) => known.id !== peer.id);
       this.#peers.set(peer.id, peer);
       await connection.peer.init(peer.id, {
-        protocol: VERSION,
+        protocol: this.#protocol.VERSION,
         host: await until("the host knows itself", () => this.infos[0]),
         guests,
         permissions: { readonly: false },

@@ -7,7 +7,7 @@ import { webcrypto } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import { initializeProtocol } from "open-collaboration-protocol";
+import { PROTOCOL_PACKAGES, type ProtocolPackage, protocolPackage } from "./protocols.ts";
 
 /** More than the peers of any session in the tests, so that peers of one session do not share a pair. */
 const POOL_SIZE = 16;
@@ -19,11 +19,11 @@ const ALGORITHM = {
 };
 
 type Jwk = webcrypto.JsonWebKey;
-type CryptoModule = Parameters<typeof initializeProtocol>[0]["cryptoModule"];
+type CryptoModule = Parameters<ProtocolPackage["initializeProtocol"]>[0]["cryptoModule"];
 
 let nextPair = 0;
 
-/** Prepares the package once per process: everything is Node's own crypto, but for the RSA pairs. */
+/** Prepares the packages once per process: everything is Node's own crypto, but for the RSA pairs. */
 export function initializeProtocolWithPooledKeys(): void {
   const subtle = new Proxy(webcrypto.subtle, {
     get(target, name) {
@@ -32,7 +32,11 @@ export function initializeProtocolWithPooledKeys(): void {
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
-  initializeProtocol({ cryptoModule: { subtle } as unknown as CryptoModule });
+  for (const name of PROTOCOL_PACKAGES) {
+    protocolPackage(name).initializeProtocol({
+      cryptoModule: { subtle } as unknown as CryptoModule,
+    });
+  }
 }
 
 function generateKey(

@@ -45,6 +45,8 @@ export interface Api {
   handle(req: IncomingMessage, res: ServerResponse): void;
   /** Long polls that wait now. */
   readonly waitingPolls: number;
+  /** For a worker that drains: whoever waits is told to ask again, and later polls wait for a second only. */
+  shortenPolls(): void;
   /** Tells whoever waits to ask again; later polls do not wait. Everything else is answered as before. */
   releasePolls(): void;
   /** Call it when no requests come any more. */
@@ -142,6 +144,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     get waitingPolls() {
       return polls.waiting;
     },
+    shortenPolls: () => polls.shorten(),
     releasePolls: () => polls.close(),
     async close() {
       polls.close();

@@ -2,7 +2,7 @@
  * Waiting for the answer to a ticket, as clients do with their long polls. Any worker may give the answer: the store's
  * hint wakes whoever waits here, and because hints may be missed, each also looks every second.
  */
-import type { Clock } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/clock.ts";
 import {
   type Store,
   StoreAwayError,
@@ -15,12 +15,14 @@ export interface Polls {
   look(kind: TicketKind, token: string): Promise<Poll>;
   /**
    * Resolves when the ticket is answered, when it is gone (unknown, expired, used), or with `waiting` when `timeoutMs`
-   * have passed, `aborted` fires, too many wait or the worker stops: the client then asks again. With the store away it
-   * waits for it.
+   * have passed, `aborted` fires, too many wait or the worker stops: the client then asks again, at once. So nobody is told
+   * that sooner than after a second, unless the worker stops. With the store away it waits for it.
    */
   wait(kind: TicketKind, token: string, aborted: AbortSignal): Promise<Poll>;
   /** Polls that wait now. */
   readonly waiting: number;
+  /** For a worker that drains: ends the waits that have lasted a second, and from now on each after a second. */
+  shorten(): void;
   /** Ends all waits; later ones end at once. */
   close(): void;
 }
@@ -39,12 +41,16 @@ const CHECK_MS = 1000;
  * longest is told to ask again.
  */
 const MAX_WAITING = 5000;
+/** Clients ask again at once: whoever is sent away sooner than this would ask in a tight loop. */
+const MIN_WAIT_MS = 1000;
 
 interface Waiter {
   /** Something may have happened: look. */
   wake(): void;
-  /** Waited long enough. */
+  /** Stops waiting once that has lasted `MIN_WAIT_MS`. */
   release(): void;
+  /** Stops waiting now. */
+  stop(): void;
 }
 
 export function createPolls(needs: {
@@ -58,10 +64,11 @@ export function createPolls(needs: {
   const timeoutMs = needs.timeoutMs ?? TIMEOUT_MS;
   const checkMs = needs.checkMs ?? CHECK_MS;
   const maxWaiting = needs.maxWaiting ?? MAX_WAITING;
-  /** Oldest first. */
   const waiters = new Set<Waiter>();
+  /** Those that were not released yet, oldest first. */
+  const patient = new Set<Waiter>();
   const waitersByTicket = new Map<string, Set<Waiter>>();
-  let isClosed = false;
+  let mode: "open" | "shortened" | "closed" = "open";
 
   const stopListening = store.onChange((change) => {
     if (change.subject !== "ticket") return;
@@ -71,11 +78,12 @@ export function createPolls(needs: {
   });
 
   function enter(waiter: Waiter, ticket: string): void {
-    for (const oldest of waiters) {
-      if (waiters.size < maxWaiting) break;
-      waiters.delete(oldest);
+    for (const oldest of patient) {
+      if (patient.size < maxWaiting) break;
+      patient.delete(oldest);
       oldest.release();
     }
+    patient.add(waiter);
     waiters.add(waiter);
     const others = waitersByTicket.get(ticket);
     if (others === undefined) waitersByTicket.set(ticket, new Set([waiter]));
@@ -84,6 +92,7 @@ export function createPolls(needs: {
 
   function leave(waiter: Waiter, ticket: string): void {
     waiters.delete(waiter);
+    patient.delete(waiter);
     const others = waitersByTicket.get(ticket);
     others?.delete(waiter);
     if (others?.size === 0) waitersByTicket.delete(ticket);
@@ -109,13 +118,22 @@ export function createPolls(needs: {
       const name = ticketName(kind, token);
       const bell = createBell();
       const stop = (): void => bell.stop();
-      const waiter = { wake: () => bell.ring(), release: stop };
+      const earliestMs = clock.nowMs() + MIN_WAIT_MS;
+      let release: Timer | undefined;
+      const waiter = {
+        wake: () => bell.ring(),
+        release() {
+          release ??= clock.after(Math.max(0, earliestMs - clock.nowMs()), stop);
+        },
+        stop,
+      };
       // Before the first look, so that no hint falls between.
       enter(waiter, name);
       const check = clock.every(checkMs, waiter.wake);
       const end = clock.after(timeoutMs, stop);
       aborted.addEventListener("abort", stop);
-      if (isClosed || aborted.aborted) stop();
+      if (mode === "shortened") waiter.release();
+      if (mode === "closed" || aborted.aborted) stop();
       try {
         for (;;) {
           const poll = await look(kind, token);
@@ -126,16 +144,21 @@ export function createPolls(needs: {
         aborted.removeEventListener("abort", stop);
         check.cancel();
         end.cancel();
+        release?.cancel();
         leave(waiter, name);
       }
     },
     get waiting() {
       return waiters.size;
     },
-    close() {
-      isClosed = true;
-      stopListening();
+    shorten() {
+      if (mode === "open") mode = "shortened";
       for (const waiter of waiters) waiter.release();
+    },
+    close() {
+      mode = "closed";
+      stopListening();
+      for (const waiter of waiters) waiter.stop();
     },
   };
 }

@@ -168,6 +168,7 @@ function redirect(
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 const SESSION_ID_CHARS = 24;
 
+/** Never 204: clients of the protocol packages 0.3.0 and 0.3.1 would parse its body as JSON, and give the request up. */
 const WAITING_FOR_HOST = progressAnswer(
   "WaitingForHost",
   "Waiting for host to accept join request",
@@ -236,12 +237,14 @@ function answerPoll(
   poll: Poll,
 ): FastifyReply {
   // The store is away.
-  if (poll.state === "waiting" && poll.ticket === undefined) return reply.code(204).send();
+  if (poll.state === "waiting" && poll.ticket === undefined) {
+    return replyWith(reply, WAITING_FOR_HOST);
+  }
   // What somebody else asked for does not exist for the caller.
   if (poll.state === "gone" || poll.ticket === undefined || !isAsker(poll.ticket, caller)) {
     return refuse(reply, "join-token", REQUEST_NOT_FOUND);
   }
-  if (poll.state === "waiting") return reply.code(204).send();
+  if (poll.state === "waiting") return replyWith(reply, WAITING_FOR_HOST);
   return replyWith(reply, describeDecision(joinAnswerSchema.parse(poll.ticket.answer)));
 }
 

@@ -51,14 +51,69 @@ test("an answer that comes during the first look is not missed", async () => {
   expect((await poll).state).toBe("answered");
 });
 
-test("when too many wait, the one that has waited longest is told to ask again", async () => {
-  const { polls, tickets } = start({ maxWaiting: 2 });
-  for (const token of ["a", "b", "c"]) tickets.set(`login ${token}`, waiting(token));
-  const first = polls.wait("login", "a", NEVER);
-  void polls.wait("login", "b", NEVER);
-  void polls.wait("login", "c", NEVER);
-  expect((await first).state).toBe("waiting");
+test("when too many wait, the one that has waited longest is told to ask again, after a second at the earliest", async () => {
+  const { polls, tickets, clock } = start({ maxWaiting: 2 });
+  for (const token of ["a", "b", "c", "d"]) tickets.set(`login ${token}`, waiting(token));
+  const ended: string[] = [];
+  const wait = (token: string): void => {
+    void polls.wait("login", token, NEVER).then(({ state }) => ended.push(`${token} ${state}`));
+  };
+  wait("a");
+  clock.advance(600);
+  wait("b");
+  wait("c");
+  clock.advance(399);
+  await settle();
+  expect(ended).toEqual([]);
+  clock.advance(1);
+  await expect.poll(() => ended).toEqual(["a waiting"]);
+  clock.advance(2000);
+  wait("d");
+  clock.advance(0);
+  await expect.poll(() => ended).toEqual(["a waiting", "b waiting"]);
   expect(polls.waiting).toBe(2);
+});
+
+test("a worker that drains sends nobody away before a second has passed, and nobody waits longer", async () => {
+  const { polls, tickets, tell, clock } = start();
+  for (const token of ["a", "b", "c", "d"]) tickets.set(`join ${token}`, waiting(token));
+  const ended: string[] = [];
+  const wait = (token: string): void => {
+    void polls.wait("join", token, NEVER).then(({ state }) => ended.push(`${token} ${state}`));
+  };
+  wait("a");
+  clock.advance(5000);
+  wait("b");
+  clock.advance(400);
+  polls.shorten();
+  wait("c");
+  wait("d");
+  clock.advance(0);
+  await expect.poll(() => ended).toEqual(["a waiting"]);
+  clock.advance(600);
+  await expect.poll(() => ended).toEqual(["a waiting", "b waiting"]);
+  // An answer is told at once all the same.
+  tickets.set("join d", answered("d"));
+  tell({ subject: "ticket", kind: "join", token: "d" });
+  await expect.poll(() => ended).toEqual(["a waiting", "b waiting", "d answered"]);
+  clock.advance(399);
+  await settle();
+  expect(ended).toHaveLength(3);
+  clock.advance(1);
+  await expect.poll(() => ended.at(-1)).toBe("c waiting");
+  expect(clock.pending).toBe(0);
+});
+
+test("the end of a worker ends also the waits of a drain at once", async () => {
+  const { polls, tickets, clock } = start();
+  tickets.set("join a", waiting("a"));
+  polls.shorten();
+  const poll = polls.wait("join", "a", NEVER);
+  polls.close();
+  expect((await poll).state).toBe("waiting");
+  polls.shorten();
+  expect((await polls.wait("join", "a", NEVER)).state).toBe("waiting");
+  expect(clock.pending).toBe(0);
 });
 
 test("after its end nothing waits, but what is known is still told", async () => {
@@ -107,6 +162,11 @@ test("no timer outlives its poll", async () => {
 });
 
 // --- arrangements ---
+
+/** What has been decided has been told by then: no timer is involved. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 function waiting(token: string): Ticket {
   return { state: "waiting", token, question: null };

@@ -1,0 +1,81 @@
+/**
+ * Guests who wait for their host while the worker that has the session is drained and stopped: they go on waiting at the
+ * worker that has it next, and are in when the host approves.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Cluster, sees, startCluster } from "../support/cluster.ts";
+import { everybodyHears, person } from "../support/people.ts";
+import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
+import { until } from "../support/until.ts";
+
+let cluster: Cluster;
+
+beforeAll(async () => {
+  cluster = await startCluster({ workers: 1, balancers: 1 });
+}, 60_000);
+afterAll(() => cluster?.dispose());
+
+test("guests with every protocol package who wait for approval over a drain get in afterwards", async () => {
+  const [first] = cluster.workers;
+  const [balancer] = cluster.balancers;
+  if (first === undefined || balancer === undefined) throw new Error("the cluster is not whole");
+  const waiting = await Promise.all(PROTOCOL_PACKAGES.map((protocol) => ask(protocol)));
+  await cluster.addWorker();
+  await sees(balancer, 2);
+  const startMs = performance.now();
+
+  await first.stop();
+  expect(first.child.exitCode).toBe(0);
+  await until("all hosts are with the other worker", () =>
+    waiting.every(({ host }) => host.isServed && host.servedMs.length >= 2),
+  );
+
+  // The drain of a worker without a word from its guests: a second for each answer, and a few for the way to the other.
+  const tookS = (performance.now() - startMs) / 1000;
+  for (const { told, failure } of waiting) {
+    expect(failure()).toBeUndefined();
+    expect(told()).toBeLessThanOrEqual(6 + 2 * tookS);
+  }
+  for (const { host, guest, approve, enter } of waiting) {
+    approve();
+    await enter();
+    await everybodyHears(guest, [host], "in at last");
+  }
+}, 90_000);
+
+async function ask(protocol: (typeof PROTOCOL_PACKAGES)[number]) {
+  const at = { baseUrl: cluster.balancers[0]?.url ?? "", protocol };
+  const host = person({ ...at, name: "Host" });
+  let approve = (): void => {};
+  const approved = new Promise<"approve">((resolve) => {
+    approve = () => resolve("approve");
+  });
+  host.decide = () => approved;
+  const sessionId = await host.host();
+  const guest = person({ ...at, name: "Guest" });
+  await guest.login();
+  let told = 0;
+  let failure: unknown;
+  const joining = guest.provider.joinRoom({
+    roomId: sessionId,
+    reporter({ code }) {
+      if (code === "WaitingForHost") told++;
+    },
+  });
+  joining.catch((error: unknown) => {
+    failure = error;
+  });
+  await until("the guest is told to wait", () => told > 0);
+  await until("the host is asked", () => host.joinRequests.length === 1);
+  return {
+    host,
+    guest,
+    told: () => told,
+    failure: () => failure,
+    approve: () => approve(),
+    async enter(): Promise<void> {
+      const { roomToken, host: hostPeer } = await joining;
+      await guest.enter(roomToken, hostPeer);
+    },
+  };
+}
