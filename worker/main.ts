@@ -53,6 +53,7 @@ import { createWorkerServer } from "./server.ts";
 import { createLuggage } from "./sessions/baggage.ts";
 import { createFence } from "./sessions/fence.ts";
 import { createOwnerProbe, createOwners } from "./sessions/owners.ts";
+import { createVersionCheck } from "./sessions/protocol.ts";
 import { startReaper } from "./sessions/reaper.ts";
 import { createRegistry, type Registry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/socket.ts";
@@ -162,6 +163,7 @@ async function startWorker(settings: Settings): Promise<void> {
     tokens,
     relayKey: keys.relay,
     settings,
+    acceptsVersion: createVersionCheck([settings.protocolVersion, ...settings.protocolAccepted]),
     self,
     ring: () => view.ring,
     fence,

@@ -30,6 +30,7 @@ import { createFence } from "../../worker/sessions/fence.ts";
 import type { Parcel } from "../../worker/sessions/outgoing.ts";
 import { createOwners } from "../../worker/sessions/owners.ts";
 import type { Connection, ConnectionEvents } from "../../worker/sessions/peer.ts";
+import { createVersionCheck } from "../../worker/sessions/protocol.ts";
 import { startReaper } from "../../worker/sessions/reaper.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
@@ -97,6 +98,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     tokens,
     relayKey: KEYS.relay,
     settings: SETTINGS,
+    acceptsVersion: createVersionCheck(SETTINGS.protocolAccepted),
     self,
     ring: () => view.ring,
     fence,

@@ -77,6 +77,16 @@ describe("what is refused, with the setting, the value and what to do", () => {
       { CT_CORS_ALLOWED_ORIGINS: "https://a.example, *" },
       'CT_CORS_ALLOWED_ORIGINS="*" is not allowed; use origins like https://ide.example.com',
     ],
+    ...["0.4", "v0.4.0", "0.4.0-rc.1", "0.04.0", "latest"].map(
+      (version): [Record<string, string>, string] => [
+        { CT_PROTOCOL_VERSION: version },
+        `CT_PROTOCOL_VERSION="${version}" is not allowed; use three numbers like 0.3.1`,
+      ],
+    ),
+    ...["0.3.1", "1.2", "0", "*", "0.3;0.4"].map((version): [Record<string, string>, string] => [
+      { CT_PROTOCOL_ACCEPTED: `0.3,${version}` },
+      `CT_PROTOCOL_ACCEPTED="${version}" is not allowed; use minor versions like 0.3,0.4 and, from 1 on, major versions like 1`,
+    ]),
     [
       { CT_SECRET: "short" },
       "CT_SECRET=(not shown) is not allowed; use at least 32 characters, for example from `openssl rand -base64 48`",

@@ -20,7 +20,6 @@ import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { signInWays } from "../login/ways.ts";
 import type { Proofs } from "../proofs.ts";
-import { PROTOCOL_VERSION } from "../sessions/protocol.ts";
 import type { Registry } from "../sessions/registry.ts";
 import {
   type Answer,
@@ -69,7 +68,10 @@ export interface ApiNeeds {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly settings: Pick<Settings, "serverOwner" | "serverUrl" | "loginSimple" | "loginApiKey">;
+  readonly settings: Pick<
+    Settings,
+    "serverOwner" | "serverUrl" | "loginSimple" | "loginApiKey" | "protocolVersion"
+  >;
   readonly license: LicenseGate;
   /** Of this worker: sign-ins that begin here are polled here. */
   readonly tag: WorkerTag;
@@ -126,7 +128,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   const parts = { ...needs, app, refuse, polls, authentication, ways };
   app.get("/api/meta", () => ({
     owner: settings.serverOwner,
-    version: PROTOCOL_VERSION,
+    version: settings.protocolVersion,
     transports: ["socket.io"],
   }));
   addLoginRoutes({ ...parts, signIns: createSignIns(needs) });

@@ -6,7 +6,10 @@ import { decode } from "@msgpack/msgpack";
 import { parse as parseVersion } from "semver";
 import { Cursor, MalformedError, type Span } from "./msgpack.ts";
 
-/** The version of the protocol that is spoken, in messages and in `/api/meta`. */
+/**
+ * The version in which the worker's own messages are written. Clients do not check it: what they compare with their own
+ * is what `/api/meta` says, which is a setting.
+ */
 export const PROTOCOL_VERSION = "0.3.1";
 
 export type Kind = "request" | "response" | "response-error" | "notification" | "broadcast";
@@ -58,10 +61,10 @@ const MAX_KEYS = 10_000;
 const MAX_PLAIN_BYTES = 256 * 1024;
 
 /** The message in `bytes`, or why there is none. Never throws, whatever the bytes are. */
-export function parseMessage(bytes: Buffer): Message | Refusal {
+export function parseMessage(bytes: Buffer, acceptsVersion: VersionCheck): Message | Refusal {
   try {
     const cursor = new Cursor(bytes);
-    const message = readMessage(cursor);
+    const message = readMessage(cursor, acceptsVersion);
     return cursor.at === bytes.length ? message : "malformed";
   } catch (error) {
     if (error instanceof MalformedError) return "malformed";
@@ -103,14 +106,14 @@ interface Draft {
   readonly others: Span[];
 }
 
-function readMessage(cursor: Cursor): Message | Refusal {
+function readMessage(cursor: Cursor, acceptsVersion: VersionCheck): Message | Refusal {
   const draft: Draft = { encrypted: false, hasOrigin: false, others: [] };
   const size = cursor.mapSize();
   if (size > MAX_ENTRIES) throw new MalformedError("too many entries");
   for (let i = 0; i < size; i++) readEntry(cursor, draft);
   const { kind, version, target, id, metadata, content, encrypted, others } = draft;
   if (kind === undefined || version === undefined || metadata === undefined) return "malformed";
-  if (!isCompatible(version)) return "version";
+  if (!acceptsVersion(version)) return "version";
   if (!isKind(kind)) return "kind";
   if (content === undefined || (needsId(kind) && id === undefined)) return "malformed";
   return { bytes: cursor.bytes, kind, encrypted, target, id, content, metadata, others };
@@ -255,20 +258,34 @@ function needsId(kind: Kind): boolean {
 
 // --- versions ---
 
-const [OWN_MAJOR, OWN_MINOR] = PROTOCOL_VERSION.split(".").map(Number);
-/** Verdicts on versions that were seen; few, because every message of a client carries the same. */
-const verdicts = new Map<string, boolean>();
+/** Whether messages of a version are relayed. */
+export type VersionCheck = (version: string) => boolean;
+
+/** Verdicts that are remembered; few, because every message of a client carries the same version. */
 const MAX_VERDICTS = 64;
 
-/** 0.x: the same minor version; from 1 on: the same major version. */
-function isCompatible(version: string): boolean {
-  const known = verdicts.get(version);
-  if (known !== undefined) return known;
-  const parsed = parseVersion(version);
-  const verdict =
-    parsed !== null &&
-    parsed.major === OWN_MAJOR &&
-    (parsed.major > 0 || parsed.minor === OWN_MINOR);
-  if (verdicts.size < MAX_VERDICTS) verdicts.set(version, verdict);
-  return verdict;
+/**
+ * Accepts every version that is compatible with one of `versions`, which may be written in full (`0.3.1`) or as far as it
+ * matters (`0.3`, `1`): 0.x needs the same minor version; from 1 on it is the same major version.
+ */
+export function createVersionCheck(versions: readonly string[]): VersionCheck {
+  const accepted = new Set(
+    versions.map((version) => {
+      const [major = "", minor = ""] = version.split(".");
+      return compatibilityOf(major, minor);
+    }),
+  );
+  const verdicts = new Map<string, boolean>();
+  return (version) => {
+    const known = verdicts.get(version);
+    if (known !== undefined) return known;
+    const parsed = parseVersion(version);
+    const verdict = parsed !== null && accepted.has(compatibilityOf(parsed.major, parsed.minor));
+    if (verdicts.size < MAX_VERDICTS) verdicts.set(version, verdict);
+    return verdict;
+  };
+}
+
+function compatibilityOf(major: number | string, minor: number | string): string {
+  return String(major) === "0" ? `0.${minor}` : String(major);
 }

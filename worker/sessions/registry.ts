@@ -27,6 +27,7 @@ import type { Tokens } from "../login/tokens.ts";
 import type { Luggage } from "./baggage.ts";
 import type { Fence } from "./fence.ts";
 import type { Owners } from "./owners.ts";
+import type { VersionCheck } from "./protocol.ts";
 import { label, Session, TOMBSTONE_MS } from "./session.ts";
 
 export interface Registry {
@@ -99,6 +100,7 @@ export interface RegistryNeeds {
   /** Authenticates the ids of relayed requests. */
   readonly relayKey: Buffer;
   readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
+  readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;
   readonly fence: Pick<Fence, "look" | "hold">;

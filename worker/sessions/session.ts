@@ -32,6 +32,7 @@ import {
   roomLeft,
 } from "./outgoing.ts";
 import { type Connection, Peer } from "./peer.ts";
+import type { VersionCheck } from "./protocol.ts";
 import { createRelayIds } from "./relay-id.ts";
 import { createRequests, type Requests } from "./requests.ts";
 import { createReturns, type Returns } from "./returns.ts";
@@ -75,6 +76,8 @@ export interface SessionNeeds {
   readonly tokens: Tokens;
   readonly relayKey: Buffer;
   readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+  /** Messages of other versions of the protocol are dropped. */
+  readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly fence: Pick<Fence, "look" | "hold">;
   /** Called once, when nothing more is to be done: closed and written, or lost. */
@@ -173,6 +176,7 @@ export class Session {
       requests: this.#requests,
       relayIds,
       counters: needs.counters,
+      acceptsVersion: needs.acceptsVersion,
       epoch: () => this.#epoch,
       onHeard: (sender) => this.#settle(sender),
       onLeave: (sender) => this.#leave(sender, "left"),

@@ -11,7 +11,7 @@ import {
   requestFailure,
 } from "./outgoing.ts";
 import type { Peer } from "./peer.ts";
-import { idText, type Message, parseMessage, plainContent } from "./protocol.ts";
+import { idText, type Message, parseMessage, plainContent, type VersionCheck } from "./protocol.ts";
 import { type Audience, type Receiver, route } from "./relay.ts";
 import type { RelayIds } from "./relay-id.ts";
 import type { Requests } from "./requests.ts";
@@ -27,6 +27,7 @@ export function createTraffic(needs: {
   relayIds: RelayIds;
   counters: Counters;
   epoch: () => number;
+  acceptsVersion: VersionCheck;
   /** The sender's first good message, and every later one: it has understood that it is in the session. */
   onHeard: (sender: Peer) => void;
   /** The sender says good-bye. */
@@ -136,7 +137,7 @@ export function createTraffic(needs: {
 
   return {
     take(sender, bytes) {
-      const message = parseMessage(bytes);
+      const message = parseMessage(bytes, needs.acceptsVersion);
       if (typeof message === "string") {
         drop(message);
         return;

@@ -23,6 +23,7 @@ import { createHearsay, type Hearsay } from "../../../worker/hearsay.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createProofs } from "../../../worker/proofs.ts";
 import { createWorkerServer } from "../../../worker/server.ts";
+import { createVersionCheck } from "../../../worker/sessions/protocol.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets } from "../../../worker/sessions/socket.ts";
 import { until } from "../../support/until.ts";
@@ -41,6 +42,7 @@ export interface WorkerOptions {
   readonly loginSimple?: boolean;
   readonly loginApiKey?: string | undefined;
   readonly serverUrl?: string;
+  readonly protocolVersion?: string;
   readonly corsAllowedOrigins?: readonly string[];
   readonly maxSessionsPerUser?: number;
   readonly maxPeersPerSession?: number;
@@ -112,6 +114,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const registry = createRegistry({
     ...parts,
     relayKey: KEYS.relay,
+    acceptsVersion: createVersionCheck(["0.3"]),
     settings: {
       maxSessionsPerUser: options.maxSessionsPerUser ?? 20,
       maxPeersPerSession: options.maxPeersPerSession ?? 50,
@@ -189,6 +192,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     origins,
     settings: {
       serverOwner: "Test Inc.",
+      protocolVersion: options.protocolVersion ?? "0.3.1",
       serverUrl: options.serverUrl,
       loginSimple: options.loginSimple ?? true,
       loginApiKey: "loginApiKey" in options ? options.loginApiKey : API_KEY,

@@ -26,6 +26,11 @@ test("meta says who runs the server, the protocol's version and the transports",
   expect((await worker.ask("HEAD", "/api/meta")).status).toBe(200);
 });
 
+test("meta says the version that the operator has set", async () => {
+  const worker = await startWorker({ protocolVersion: "0.4.0" });
+  expect((await worker.ask("GET", "/api/meta")).body).toMatchObject({ version: "0.4.0" });
+});
+
 test.each([
   { method: "PUT", path: "/api/meta", allow: "GET, HEAD, OPTIONS" },
   { method: "GET", path: "/api/login/initial", allow: "POST, OPTIONS" },

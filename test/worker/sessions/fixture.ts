@@ -25,6 +25,7 @@ import { createLuggage, type Luggage } from "../../../worker/sessions/baggage.ts
 import type { Fence } from "../../../worker/sessions/fence.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/join-answer.ts";
 import type { Owners } from "../../../worker/sessions/owners.ts";
+import { createVersionCheck } from "../../../worker/sessions/protocol.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets, type Sockets } from "../../../worker/sessions/socket.ts";
 import { until } from "../../support/until.ts";
@@ -97,6 +98,8 @@ export interface WorkerOptions {
   readonly id?: string;
   readonly clock?: Clock;
   readonly settings?: Partial<Limits>;
+  /** Whose messages are relayed; by default those of 0.3. */
+  readonly protocolVersions?: readonly string[];
   readonly ring?: () => Ring;
   /** Whether it may relay now; by default always. */
   readonly fence?: () => boolean;
@@ -173,6 +176,7 @@ export async function startWorker(
   };
   const luggage = createLuggage({ clock });
   const registry = createRegistry({
+    acceptsVersion: createVersionCheck(options.protocolVersions ?? ["0.3"]),
     store,
     clock,
     log,

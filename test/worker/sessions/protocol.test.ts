@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Encoding, VERSION } from "open-collaboration-protocol";
 import { describe, expect, it } from "vitest";
 import type { PeerId } from "../../../shared/ids.ts";
+import { SETTINGS } from "../../../shared/settings.ts";
 import {
   forwardBroadcast,
   forwardNotification,
@@ -12,11 +13,13 @@ import {
   requestFailure,
 } from "../../../worker/sessions/outgoing.ts";
 import {
+  createVersionCheck,
   idText,
   type Message,
   PROTOCOL_VERSION,
-  parseMessage,
+  parseMessage as parseMessageOf,
   plainContent,
+  type Refusal,
 } from "../../../worker/sessions/protocol.ts";
 
 const SENDER = "sendersendersendersender" as PeerId;
@@ -36,6 +39,12 @@ const broadcast = {
   origin: "a liar",
   content: Buffer.from("secret"),
 };
+
+const ACCEPTS = createVersionCheck(["0.3"]);
+
+function parseMessage(bytes: Buffer): Message | Refusal {
+  return parseMessageOf(bytes, ACCEPTS);
+}
 
 /** As the npm package writes it. */
 function bytesOf(message: unknown): Buffer {
@@ -222,6 +231,8 @@ describe("what is refused", () => {
       return typeof message === "string" ? message : "accepted";
     };
     expect(PROTOCOL_VERSION).toBe(VERSION);
+    // What /api/meta says unless an operator has set it, in a folder that does not know this one.
+    expect(SETTINGS.protocolVersion.default).toBe(PROTOCOL_VERSION);
     expect(["0.3.0", "0.3.1", "0.3.99"].map(verdict)).toEqual(["accepted", "accepted", "accepted"]);
     expect(["0.2.1", "0.4.0", "1.3.1", "", "three", "0.3"].map(verdict)).toEqual(
       Array.from({ length: 6 }, () => "version"),
