@@ -240,17 +240,29 @@ function parseValue(setting: Setting, value: string, origin: string): unknown {
       if (bad !== undefined) throw refuse(setting, bad, origin, setting.allowed ?? "another value");
       return Object.freeze(items.filter((item) => item !== ""));
     }
-    case "text":
+    case "text": {
       if (setting.pattern?.test(value) === false) {
         throw refuse(setting, value, origin, setting.allowed ?? "another value");
       }
+      const problem = setting.problemOf?.(value);
+      if (problem !== undefined) {
+        throw new SettingError(
+          `${origin}=${shownInError(setting, value)} is not allowed; ${problem}`,
+        );
+      }
       return value;
+    }
   }
 }
 
 function refuse(setting: Setting, value: string, origin: string, allowed: string): SettingError {
-  const shown = setting.secret ? "(not shown)" : JSON.stringify(value);
-  return new SettingError(`${origin}=${shown} is not allowed; use ${allowed}`);
+  return new SettingError(
+    `${origin}=${shownInError(setting, value)} is not allowed; use ${allowed}`,
+  );
+}
+
+function shownInError(setting: Setting, value: string): string {
+  return setting.secret ? "(not shown)" : JSON.stringify(value);
 }
 
 // --- what people read ---

@@ -4,6 +4,7 @@
  * found and checked: config.ts.
  */
 
+import { parseApiKeys } from "./api-keys.ts";
 import { WORKER_ADDRESS } from "./ids.ts";
 
 /** The programs that read a setting. `command`: those of `ct-edge` that look into a running edge. */
@@ -25,6 +26,8 @@ export type Setting = Common &
         readonly default: string | undefined;
         readonly pattern?: RegExp;
         readonly allowed?: string;
+        /** What is wrong with a value that fits the pattern, without repeating any of it; undefined when nothing is. */
+        readonly problemOf?: (value: string) => string | undefined;
       }
     | {
         readonly type: "number";
@@ -248,10 +251,20 @@ export const SETTINGS = {
     type: "text",
     default: undefined,
     secret: true,
-    pattern: /^.{16,1024}$/s,
-    allowed: "at least 16 characters",
+    problemOf(value): string | undefined {
+      const keys = parseApiKeys(value);
+      return typeof keys === "string" ? keys : undefined;
+    },
     roles: ["edge", "worker"],
-    why: "Lets programs sign in with this key.",
+    why: "Lets programs sign in with this key, or with one of several, `name:key,name:key`: hosts see the name.",
+  },
+  loginUnverifiedEmail: {
+    env: "CT_LOGIN_UNVERIFIED_EMAIL",
+    type: "choice",
+    default: "drop",
+    choices: ["drop", "keep"],
+    roles: ["edge", "worker"],
+    why: "Whether hosts see the email that people type when they sign in by name; VS Code's `oct.joinAcceptMode=allowlist` lets in by it, unchecked.",
   },
   protocolVersion: {
     env: "CT_PROTOCOL_VERSION",

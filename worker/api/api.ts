@@ -70,7 +70,12 @@ export interface ApiNeeds {
   readonly counters: Counters;
   readonly settings: Pick<
     Settings,
-    "serverOwner" | "serverUrl" | "loginSimple" | "loginApiKey" | "protocolVersion"
+    | "serverOwner"
+    | "serverUrl"
+    | "loginSimple"
+    | "loginApiKey"
+    | "loginUnverifiedEmail"
+    | "protocolVersion"
   >;
   readonly license: LicenseGate;
   /** Of this worker: sign-ins that begin here are polled here. */
@@ -121,10 +126,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     ...needs,
     ...(needs.pollTimeoutMs !== undefined && { timeoutMs: needs.pollTimeoutMs }),
   });
-  const authentication = createAuthentication({
-    ...needs,
-    activeProviders: new Set(ways.map((way) => way.authProvider)),
-  });
+  const authentication = createAuthentication({ ...needs, ways });
   const parts = { ...needs, app, refuse, polls, authentication, ways };
   app.get("/api/meta", () => ({
     owner: settings.serverOwner,

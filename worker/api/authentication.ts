@@ -3,6 +3,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Tokens, UserToken } from "../login/tokens.ts";
+import type { SignInWay } from "../login/way.ts";
 import { readTokenCookie } from "./cookies.ts";
 import type { Origins } from "./origins.ts";
 
@@ -15,9 +16,10 @@ export function createAuthentication(needs: {
   readonly tokens: Pick<Tokens, "verifyUser">;
   readonly origins: Pick<Origins, "trustsCookiesOf">;
   /** Ways to sign in that are on; a token that was got in another way counts no more. */
-  readonly activeProviders: ReadonlySet<string>;
+  readonly ways: readonly Pick<SignInWay, "authProvider" | "recognize">[];
 }): Authentication {
-  const { tokens, origins, activeProviders } = needs;
+  const { tokens, origins } = needs;
+  const wayOf = new Map(needs.ways.map((way) => [way.authProvider, way]));
 
   function tokenOf(req: Pick<IncomingMessage, "headers">): string | undefined {
     const field = req.headers["x-oct-jwt"];
@@ -30,8 +32,9 @@ export function createAuthentication(needs: {
       const token = tokenOf(req);
       if (token === undefined || token === "") return undefined;
       const checked = await tokens.verifyUser(token);
-      const provider = checked?.user.authProvider;
-      return provider !== undefined && activeProviders.has(provider) ? checked : undefined;
+      if (checked === undefined) return undefined;
+      const user = wayOf.get(checked.user.authProvider ?? "")?.recognize(checked.user);
+      return user && { ...checked, user };
     },
   };
 }

@@ -37,11 +37,15 @@ export function pageFields(settings: {
 export function addPages(needs: {
   readonly app: FastifyInstance;
   readonly ways: readonly Pick<SignInWay, "name">[];
-  readonly settings: { readonly serverUrl: string | undefined };
+  readonly settings: {
+    readonly serverUrl: string | undefined;
+    readonly loginUnverifiedEmail: "drop" | "keep";
+  };
 }): void {
   const { app, ways, settings } = needs;
   const fields = pageFields(settings);
   const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
+  if (settings.loginUnverifiedEmail === "keep") active.add("email");
   const files = [
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
     { path: "/home.js", type: "text/javascript", text: readPage("home.js") },
@@ -61,10 +65,10 @@ function readPage(name: string): string {
   return readFileSync(new URL(name, FOLDER), "utf8");
 }
 
-/** A page without the sections (`<!-- if NAME -->` to `<!-- end NAME -->`) of ways to sign in that are off. */
+/** A page without the sections (`<!-- if NAME -->` to `<!-- end NAME -->`) of what is off; they may be nested. */
 function keepSections(page: string, active: ReadonlySet<string>): string {
   return page.replace(
     / *<!-- if (\w+) -->\n([\s\S]*?) *<!-- end \1 -->\n/g,
-    (_, name: string, section: string) => (active.has(name) ? section : ""),
+    (_, name: string, section: string) => (active.has(name) ? keepSections(section, active) : ""),
   );
 }

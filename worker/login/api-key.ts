@@ -1,12 +1,15 @@
 /**
- * Signing in with the key of `CT_LOGIN_API_KEY`: for programs.
+ * Signing in with a key of `CT_LOGIN_API_KEY`: for programs. Hosts see the name that the operator gave the key.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
+import type { ApiKey } from "../../shared/api-keys.ts";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./way.ts";
 
-export function createApiKeyLogin(apiKey: string): SignInWay {
-  const expected = digest(apiKey);
+const NAMELESS_USER = "API Key User";
+
+export function createApiKeyLogin(keys: readonly ApiKey[]): SignInWay {
+  const known = keys.map(({ name = NAMELESS_USER, key }) => ({ name, digest: digest(key) }));
   return {
     name: "apikey",
     authProvider: "API Key",
@@ -16,7 +19,7 @@ export function createApiKeyLogin(apiKey: string): SignInWay {
       endpoint: "/api/login/apikey",
       group: BUILTINS,
       label: info("ApiKeyLoginLabel", "API Key"),
-      details: info("ApiKeyLoginDetails", "For programs: sign in with the key of this server"),
+      details: info("ApiKeyLoginDetails", "For programs: sign in with a key of this server"),
       fields: [
         {
           name: "apiKey",
@@ -29,12 +32,15 @@ export function createApiKeyLogin(apiKey: string): SignInWay {
     read(body) {
       const form = formSchema.safeParse(body).data;
       if (form === undefined) return refused(400, "form", "Missing token or apiKey");
-      // Digests have one length, so the time tells nothing about the key (CWE-208).
-      if (!timingSafeEqual(digest(form.apiKey), expected)) {
-        return refused(403, "api-key", "Invalid API key");
-      }
-      return { outcome: "accepted", token: form.token, user: { name: "API Key User" } };
+      const given = digest(form.apiKey);
+      let name: string | undefined;
+      // All of them, and digests of one length, so that the time tells nothing about any key (CWE-208).
+      for (const one of known) if (timingSafeEqual(given, one.digest)) name = one.name;
+      if (name === undefined) return refused(403, "api-key", "Invalid API key");
+      return { outcome: "accepted", token: form.token, user: { name } };
     },
+    // Whoever takes a key out of the list means its holder, also one that is signed in already.
+    recognize: (user) => (known.some(({ name }) => name === user.name) ? user : undefined),
   };
 }
 

@@ -4,44 +4,60 @@
 import { z } from "zod";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./way.ts";
 
-export const simpleLogin: SignInWay = {
-  name: "simple",
-  authProvider: "Unverified",
-  form: {
-    type: "form",
-    name: "unverified",
-    endpoint: "/api/login/simple",
-    group: BUILTINS,
-    label: info("UnverifiedLoginLabel", "Unverified"),
-    details: info("UnverifiedLoginDetails", "Say who you are; nobody checks it"),
-    fields: [
-      {
-        name: "user",
-        required: true,
-        label: info("UsernameLabel", "Username"),
-        placeHolder: info("UsernamePlaceholder", "The name that others in the session will see"),
-      },
-      {
-        name: "email",
-        required: false,
-        label: info("EmailLabel", "Email"),
-        placeHolder: info("EmailPlaceholder", "An address that the host will see when you join"),
-      },
-    ],
-  },
-  read(body) {
-    const form = formSchema.safeParse(body).data;
-    if (form === undefined) return refused(400, "form", "The form must have a token and a user");
-    const name = readName(form.user);
-    if (name === undefined) {
-      return refused(400, "name", "A name has 1 to 100 visible characters");
-    }
-    const email = form.email?.trim() ?? "";
-    if (email === "") return { outcome: "accepted", token: form.token, user: { name } };
-    if (!isEmail(email)) return refused(400, "email", "This is not an email address");
-    return { outcome: "accepted", token: form.token, user: { name, email } };
-  },
-};
+/**
+ * `keepsEmail`: whether the email that somebody types is shown to hosts. VS Code's `oct.joinAcceptMode=allowlist` lets in
+ * by it without a question, whoever typed it.
+ */
+export function createSimpleLogin({ keepsEmail }: { readonly keepsEmail: boolean }): SignInWay {
+  return {
+    name: "simple",
+    authProvider: "Unverified",
+    form: {
+      type: "form",
+      name: "unverified",
+      endpoint: "/api/login/simple",
+      group: BUILTINS,
+      label: info("UnverifiedLoginLabel", "Unverified"),
+      details: info("UnverifiedLoginDetails", "Say who you are; nobody checks it"),
+      fields: [
+        {
+          name: "user",
+          required: true,
+          label: info("UsernameLabel", "Username"),
+          placeHolder: info("UsernamePlaceholder", "The name that others in the session will see"),
+        },
+        {
+          // Clients of the protocol expect it, also where it is not used.
+          name: "email",
+          required: false,
+          label: info("EmailLabel", "Email"),
+          placeHolder: keepsEmail
+            ? info("EmailPlaceholder", "An address that the host will see when you join")
+            : info(
+                "EmailUnusedPlaceholder",
+                "Leave it empty: nobody has checked it, so it is not used",
+              ),
+        },
+      ],
+    },
+    read(body) {
+      const form = formSchema.safeParse(body).data;
+      if (form === undefined) return refused(400, "form", "The form must have a token and a user");
+      const { token } = form;
+      const name = readName(form.user);
+      if (name === undefined) {
+        return refused(400, "name", "A name has 1 to 100 visible characters");
+      }
+      const email = keepsEmail ? (form.email?.trim() ?? "") : "";
+      if (email === "") return { outcome: "accepted", token, user: { name } };
+      if (!isEmail(email)) return refused(400, "email", "This is not an email address");
+      return { outcome: "accepted", token, user: { name, email } };
+    },
+    recognize({ email, ...user }) {
+      return keepsEmail && email !== undefined ? { ...user, email } : user;
+    },
+  };
+}
 
 /** Bounds work only; what a name may be is said below. */
 const MAX_FIELD_CHARS = 10_000;

@@ -2,6 +2,7 @@
  * What every way to sign in with a form has: how clients are told of it, and what becomes of a form that was sent.
  */
 import { z } from "zod";
+import type { UserRecord } from "../../shared/store/store.ts";
 
 export interface SignInWay {
   /** Counts and logs call it so. */
@@ -12,6 +13,11 @@ export interface SignInWay {
   readonly form: FormProvider;
   /** Judges a form that was sent: from outside, unchecked. */
   read(body: unknown): SignInForm;
+  /**
+   * Who a token of this way speaks for now, because it outlives settings for up to 30 days; undefined when it counts no
+   * more.
+   */
+  recognize(user: UserRecord): UserRecord | undefined;
 }
 
 export type SignInForm =

@@ -41,6 +41,7 @@ export interface WorkerOptions {
   readonly clock?: Clock;
   readonly loginSimple?: boolean;
   readonly loginApiKey?: string | undefined;
+  readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly serverUrl?: string;
   readonly protocolVersion?: string;
   readonly corsAllowedOrigins?: readonly string[];
@@ -192,6 +193,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     origins,
     settings: {
       serverOwner: "Test Inc.",
+      loginUnverifiedEmail: options.loginUnverifiedEmail ?? "drop",
       protocolVersion: options.protocolVersion ?? "0.3.1",
       serverUrl: options.serverUrl,
       loginSimple: options.loginSimple ?? true,

@@ -4,6 +4,8 @@
 import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { until } from "../../support/until.ts";
+import { isJoinRequest, startStore } from "../sessions/fixture.ts";
+import type { RawPeer } from "../sessions/raw-peer.ts";
 import { createSkipClock } from "../sessions/skip-clock.ts";
 import {
   type Answer,
@@ -53,7 +55,7 @@ test("a sign-in offers the ways that are on, and a page for people", async () =>
 });
 
 test("who says a name is that user, with a different id at each sign-in", async () => {
-  const worker = await startWorker();
+  const worker = await startWorker({ loginUnverifiedEmail: "keep" });
   const users: unknown[] = [];
   for (let round = 0; round < 2; round++) {
     const token = await worker.begin();
@@ -78,6 +80,75 @@ test("an email address that was left empty is none", async () => {
   await worker.send("/api/login/simple", { token, user: "Ada", email: "" });
   const user = (await userOf(worker, await poll(worker, token)))?.user;
   expect(user).toEqual({ id: expect.any(String), name: "Ada", authProvider: "Unverified" });
+});
+
+test("an email that nobody has checked is dropped, also that of a token from before", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const token = await worker.begin();
+  const form = { token, user: "Mallory", email: "boss@example.com" };
+  expect(await worker.send("/api/login/simple", form)).toMatchObject({ status: 200 });
+  const { body } = await poll(worker, token);
+  const { loginToken } = body as { loginToken: string };
+  const old = await worker.tokens.signUser({
+    id: "u",
+    name: "Mallory",
+    email: "boss@example.com",
+    authProvider: "Unverified",
+  });
+  for (const [count, userToken] of [loginToken, old].entries()) {
+    const headers = { "x-oct-jwt": userToken };
+    await worker.ask("POST", `/api/session/join/${sessionId}`, { headers });
+    await until("the host is asked", () => asked(host).length === count + 1);
+    expect(asked(host).at(-1)).toMatchObject({ name: "Mallory", email: "" });
+  }
+});
+
+test("an operator may have the email shown to hosts", async () => {
+  const worker = await startWorker({ loginUnverifiedEmail: "keep" });
+  const { sessionId, host } = await worker.openSession();
+  const token = await worker.begin();
+  await worker.send("/api/login/simple", { token, user: "Ada", email: "ada@example.com" });
+  const { body } = await poll(worker, token);
+  const headers = { "x-oct-jwt": (body as { loginToken: string }).loginToken };
+  await worker.ask("POST", `/api/session/join/${sessionId}`, { headers });
+  await until("the host is asked", () => asked(host).length === 1);
+  expect(asked(host)).toMatchObject([{ name: "Ada", email: "ada@example.com" }]);
+});
+
+test("the page asks for an email only where it is used", async () => {
+  for (const loginUnverifiedEmail of ["drop", "keep"] as const) {
+    const worker = await startWorker({ loginUnverifiedEmail });
+    const { body } = await worker.ask("GET", "/login.html");
+    expect(String(body).includes('name="email"')).toBe(loginUnverifiedEmail === "keep");
+    expect(body).toContain('name="user"');
+    expect(body).not.toContain("<!--");
+  }
+});
+
+test("the host sees which program asks to join, until its key is taken out of the list", async () => {
+  const store = await startStore();
+  const keys = "ci:the key of the build,Review agent:the key of the agent";
+  const worker = await startWorker({ store, loginApiKey: keys });
+  const { sessionId, host } = await worker.openSession();
+  const token = await worker.begin();
+  const apiKey = "the key of the agent";
+  expect(await worker.send("/api/login/apikey", { token, apiKey })).toMatchObject({ status: 200 });
+  const { body } = await poll(worker, token);
+  const headers = { "x-oct-jwt": (body as { loginToken: string }).loginToken };
+  await worker.ask("POST", `/api/session/join/${sessionId}`, { headers });
+  await until("the host is asked", () => asked(host).length === 1);
+  expect(asked(host)).toMatchObject([{ name: "Review agent", authProvider: "API Key" }]);
+
+  const valid = async (it: Worker) =>
+    ((await it.ask("POST", "/api/login/validate", { headers })).body as { valid: boolean }).valid;
+  expect(await valid(worker)).toBe(true);
+  const later = await startWorker({
+    store,
+    id: "worker-2",
+    loginApiKey: "ci:the key of the build",
+  });
+  expect(await valid(later)).toBe(false);
 });
 
 test("a program signs in with the API key", async () => {
@@ -373,6 +444,13 @@ test("a page of somebody else can neither use a cookie nor have one set", async 
 });
 
 // --- small words ---
+
+/** Whom the host was asked about. */
+function asked(host: RawPeer): unknown[] {
+  return host.received
+    .filter(isJoinRequest)
+    .map(({ content }) => (content as { params: unknown[] }).params[0]);
+}
 
 function poll(worker: Worker, token: string): Promise<Answer> {
   return worker.ask("POST", `/api/login/poll/${token}`);

@@ -3,10 +3,12 @@
  */
 import { expect, test } from "vitest";
 import { createApiKeyLogin } from "../../../worker/login/api-key.ts";
-import { simpleLogin } from "../../../worker/login/simple.ts";
+import { createSimpleLogin } from "../../../worker/login/simple.ts";
 import { signInWays } from "../../../worker/login/ways.ts";
 
 const TOKEN = "0123456789abcdefAbcdefghijklmnopqrstuvwx";
+
+const simpleLogin = createSimpleLogin({ keepsEmail: true });
 
 function readName(user: unknown): unknown {
   const form = simpleLogin.read({ token: TOKEN, user });
@@ -104,8 +106,16 @@ test("fields that nobody asked for are not taken over", () => {
   expect(form).toEqual({ outcome: "accepted", token: TOKEN, user: { name: "Ada" } });
 });
 
+test("an email that is dropped is not even looked at", () => {
+  const way = createSimpleLogin({ keepsEmail: false });
+  for (const email of ["ada@example.com", "no address", "", null]) {
+    const form = way.read({ token: TOKEN, user: "Ada", email });
+    expect(form).toEqual({ outcome: "accepted", token: TOKEN, user: { name: "Ada" } });
+  }
+});
+
 test("only the API key itself is accepted", () => {
-  const way = createApiKeyLogin("the right key, long enough");
+  const way = createApiKeyLogin([{ name: undefined, key: "the right key, long enough" }]);
   const read = (apiKey: unknown) => way.read({ token: TOKEN, apiKey });
   expect(read("the right key, long enough")).toEqual({
     outcome: "accepted",
@@ -120,9 +130,32 @@ test("only the API key itself is accepted", () => {
   }
 });
 
+test("each of several API keys stands for its name, and a name is no key", () => {
+  const way = createApiKeyLogin([
+    { name: "ci", key: "the key of the build" },
+    { name: "Review agent", key: "the key of the agent" },
+    { name: undefined, key: "a key without a name" },
+  ]);
+  const nameOf = (apiKey: string) => {
+    const form = way.read({ token: TOKEN, apiKey });
+    return form.outcome === "accepted" ? form.user.name : form.reason;
+  };
+  expect(nameOf("the key of the build")).toBe("ci");
+  expect(nameOf("the key of the agent")).toBe("Review agent");
+  expect(nameOf("a key without a name")).toBe("API Key User");
+  for (const wrong of [
+    "ci",
+    "ci:the key of the build",
+    "the key of the",
+    ":a key without a name",
+  ]) {
+    expect(nameOf(wrong)).toBe("api-key");
+  }
+});
+
 test("the settings say which ways are on", () => {
   const names = (settings: { loginSimple: boolean; loginApiKey: string | undefined }) =>
-    signInWays(settings).map((way) => way.name);
+    signInWays({ ...settings, loginUnverifiedEmail: "drop" }).map((way) => way.name);
   expect(names({ loginSimple: true, loginApiKey: undefined })).toEqual(["simple"]);
   expect(names({ loginSimple: false, loginApiKey: "0123456789abcdef" })).toEqual(["apikey"]);
   expect(names({ loginSimple: true, loginApiKey: "0123456789abcdef" })).toEqual([
