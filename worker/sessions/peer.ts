@@ -46,8 +46,11 @@ const MAX_OWN_WAITING = 10_000;
 
 export class Peer {
   record: PeerRecord;
-  /** Whether the others, and it itself, were told of it. */
-  announced: boolean;
+  /**
+   * Whether the others, and it itself, were told of it: `perhaps` when that was for another worker to do, or for an earlier
+   * life of this one.
+   */
+  announced: "no" | "perhaps" | "yes";
   readonly #maxWaitingBytes: number;
   readonly #counters: Counters;
   #connection: Connection | undefined;
@@ -57,7 +60,7 @@ export class Peer {
 
   constructor(
     record: PeerRecord,
-    needs: { maxBufferBytes: number; counters: Counters; announced: boolean },
+    needs: { maxBufferBytes: number; counters: Counters; announced: Peer["announced"] },
   ) {
     this.record = record;
     this.announced = needs.announced;

@@ -186,8 +186,10 @@ export class Session {
       clock: needs.clock,
       note: (cause) => this.note("returned", cause),
     });
-    // Stored before it was announced: whether the others have heard of it is not known, so they were told.
-    for (const peer of record.peers) this.#peers.set(peer.id, this.#newPeer(peer, true));
+    // Peers are stored before they are announced: of one that has not said anything yet, it is not known.
+    for (const peer of record.peers) {
+      this.#peers.set(peer.id, this.#newPeer(peer, peer.settled ? "yes" : "perhaps"));
+    }
   }
 
   /** Another one, higher, once a session that was created without a store is recorded. */
@@ -335,9 +337,9 @@ export class Session {
     });
     if (!attached) return;
     this.#stopAwaiting(peer);
-    this.#returns.connected(peer.record, peer.announced);
-    // One that has not said anything yet may have been cut off before it heard that it is in: it is told once more.
-    if (!peer.announced || !peer.record.settled) this.#announce(peer);
+    this.#returns.connected(peer.record, peer.announced !== "no");
+    // What it was told here and its connection did not send, it gets by this one; it is not announced again.
+    if (peer.announced !== "yes") this.#announce(peer);
   }
 
   /** Others may have it by now: clients are sent to where it is, and nothing is done for it before `confirm`. */
@@ -492,7 +494,7 @@ export class Session {
     if ((await this.#put(record)) === "lost" || this.#isLost()) return { outcome: "lost" };
     if (token.host && (await this.#open()) === "lost") return { outcome: "lost" };
     if (!this.isLive) return refused("closed");
-    const peer = this.#newPeer(record, false);
+    const peer = this.#newPeer(record, "no");
     this.#peers.set(peer.id, peer);
     this.#awaitReturn(peer);
     if (peer.record.host) this.#joins.hostArrived(peer);
@@ -506,8 +508,8 @@ export class Session {
   }
 
   #announce(peer: Peer): void {
-    const isFirst = !peer.announced;
-    peer.announced = true;
+    const isFirst = peer.announced === "no";
+    peer.announced = "yes";
     // The host tells nobody: it is the first.
     if (!peer.record.host) this.#tellOthers(peer, roomJoined(peer.record));
     peer.send(peerInfo(peer.record));
@@ -585,7 +587,7 @@ export class Session {
     this.#returns.forget(peer.id);
     this.#peers.delete(peer.id);
     this.#bury(peer.record.tokenId);
-    if (peer.announced) this.#tellOthers(peer, roomLeft(peer.record));
+    if (peer.announced !== "no") this.#tellOthers(peer, roomLeft(peer.record));
     this.#requests.forget(peer.id);
     peer.end();
     void this.#ledger.write(async (holder) =>
@@ -753,7 +755,7 @@ export class Session {
     return this.#state === "lost";
   }
 
-  #newPeer(record: PeerRecord, announced: boolean): Peer {
+  #newPeer(record: PeerRecord, announced: Peer["announced"]): Peer {
     const { counters, settings } = this.#needs;
     return new Peer(record, { counters, maxBufferBytes: settings.maxBufferBytes, announced });
   }

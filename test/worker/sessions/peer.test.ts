@@ -75,7 +75,7 @@ function nameOf({ head }: Parcel): string {
 
 function setUp(maxBufferBytes = 1024 * KIB) {
   const counters = createCounters();
-  const peer = new Peer(RECORD, { maxBufferBytes, counters, announced: true });
+  const peer = new Peer(RECORD, { maxBufferBytes, counters, announced: "yes" });
   let awayCount = 0;
   const attach = (connection: HeldConnection) =>
     peer.attach(connection, {

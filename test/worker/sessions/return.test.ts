@@ -66,21 +66,57 @@ it("of a client that flaps the history has so many returns within a minute and n
   expect(notes).toHaveLength(61);
 });
 
-it("a peer that is cut off before it has said anything is told and announced once more", async () => {
+it("a peer that is cut off before it has said anything is not announced again by the same worker", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
-  cut(guest);
-  await until("it is told again", () => guest.plain("peer/info").length === 2);
-  await until("the host hears of it again", () => host.plain("room/joined").length === 2);
-  guest.broadcast("now I have said something", [host.id]);
+  const other = await worker.joinSession(sessionId, host, { id: "user-2", name: "Other" });
+  for (const connects of [2, 3]) {
+    cut(guest);
+    await until("it is back", () => guest.connects === connects);
+  }
+  // What comes first shows what did not come before it.
+  guest.broadcast("back again", [host.id, other.id]);
+  host.notify(guest.id, "welcome back");
+  await until("everybody has heard it", () =>
+    [host, other].every((peer) => peer.contents("broadcast").length === 1),
+  );
+  await until("it hears the host", () => guest.contents("notification").length === 1);
+  expect(guest.plain("peer/info")).toHaveLength(1);
+  const announced = host.plain("room/joined").map(([peer]) => (peer as { id: string }).id);
+  expect(announced).toEqual([guest.id, other.id]);
+  expect(other.plain("room/joined")).toEqual([]);
+});
+
+it("a host that is cut off before it has said anything is not told again who it is", async () => {
+  const worker = await startWorker();
+  const { host } = await worker.openSession();
+  cut(host);
+  await until("it is back", () => host.connects === 2);
+  host.notify(host.id, "to myself");
+  await until("it hears itself", () => host.contents("notification").length === 1);
+  expect(host.plain("peer/info")).toHaveLength(1);
+});
+
+it("a peer whose connection ends before it was told who it is, is told by its next one", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const token = await worker.invite(sessionId, host);
+  const session = worker.registry.live(sessionId);
+  if (session === undefined) throw new Error("the session is not here");
+  const attach = session.attach.bind(session);
+  let isCut = false;
+  session.attach = (peer, connection) => {
+    attach(peer, connection);
+    // In the same turn: what the worker says to it is not written yet.
+    if (!isCut) connection.close();
+    isCut = true;
+  };
+  const guest = await worker.peer(token).ready();
+  guest.broadcast("here I am", [host.id]);
   await until("the host hears it", () => host.contents("broadcast").length === 1);
-  cut(guest);
-  await until("it is back", () => guest.connects === 3);
-  guest.broadcast("back again", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").length === 2);
-  expect(guest.plain("peer/info")).toHaveLength(2);
-  expect(host.plain("room/joined")).toHaveLength(2);
+  expect(guest.plain("peer/info")).toHaveLength(1);
+  expect(host.plain("room/joined")).toHaveLength(1);
 });
 
 it("what a client did not fetch any more goes to its next connection", async () => {
@@ -207,7 +243,6 @@ it("a second connection with the same token takes the place of the first", async
   second.broadcast("hello", [host.id]);
   await until("the second speaks as the first", () => host.contents("broadcast").length === 1);
   expect(host.received.at(-1)?.origin).toBe(first.id);
-  expect(second.id).toBe(first.id);
 });
 
 it("two connections at once with one fresh token become one peer", async () => {
