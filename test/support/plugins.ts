@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { crc32 } from "node:zlib";
 import yazl from "yazl";
 
 /** Name of an entry to its contents. */
@@ -193,4 +194,42 @@ export async function bomb(bytes: number, name = "extension/zeros"): Promise<Buf
   }
   zeros.end();
   return packed;
+}
+
+/**
+ * The archive with `from` as `to` wherever it stands, above all in the names of entries: packing tools of others write names
+ * that ours refuses to write. Both have the same number of bytes.
+ */
+export function respelled(archive: Buffer, from: string, to: string): Buffer {
+  const copy = Buffer.from(archive);
+  const [wanted, replacement] = [Buffer.from(from), Buffer.from(to)];
+  if (wanted.length !== replacement.length) throw new Error(`${from} and ${to} differ in length`);
+  for (let at = copy.indexOf(wanted); at !== -1; at = copy.indexOf(wanted, at + 1)) {
+    replacement.copy(copy, at);
+  }
+  return copy;
+}
+
+/** An archive whose entries (`name(0)`, `name(1)` …) are all the same stored bytes: it is small, and has very much in it. */
+export function overlapping(count: number, name: (index: number) => string, bytes: Buffer): Buffer {
+  const local = Buffer.alloc(30);
+  local.writeUInt32LE(0x04034b50, 0);
+  local.writeUInt32LE(crc32(bytes), 14);
+  local.writeUInt32LE(bytes.length, 18);
+  local.writeUInt32LE(bytes.length, 22);
+  const list = Array.from({ length: count }, (_, index) => {
+    const text = Buffer.from(name(index));
+    const head = Buffer.alloc(46);
+    head.writeUInt32LE(0x02014b50, 0);
+    local.copy(head, 16, 14, 26);
+    head.writeUInt16LE(text.length, 28);
+    return Buffer.concat([head, text]);
+  });
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(count, 8);
+  end.writeUInt16LE(count, 10);
+  end.writeUInt32LE(Buffer.concat(list).length, 12);
+  end.writeUInt32LE(local.length + bytes.length, 16);
+  return Buffer.concat([local, bytes, ...list, end]);
 }

@@ -5,6 +5,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import yauzl, { type Entry, type ZipFile } from "yauzl";
 import { EdgeError } from "../../shared/errors.ts";
@@ -17,11 +18,16 @@ export class ArchiveError extends EdgeError {
 }
 
 export interface Archive {
-  /** The entries that were asked for, by name; directories and other entries are left out. */
+  /**
+   * The entries that were asked for, by name (`normalizeName`); directories, links and other entries are left out.
+   */
   readonly entries: ReadonlyMap<string, Entry>;
   /** Contents of an entry. Throws `ArchiveError` when it is missing, encrypted, broken or larger than `maxBytes`. */
   read(name: string, maxBytes: number): Promise<Buffer>;
-  /** Opens an archive within this one; a compressed one is read into memory, when it is no larger than `maxBytes`. */
+  /**
+   * Opens an archive within this one; a compressed one is read into memory, when it is no larger than `maxBytes`. With all
+   * others that are opened this way it has no more than `MAX_INNER_ENTRIES` entries.
+   */
   openInner(name: string, wants: Wants, maxBytes: number): Promise<Archive>;
   close(): Promise<void>;
 }
@@ -31,6 +37,12 @@ export type Wants = (name: string) => boolean;
 
 /** Extensions that bundle their packages have some 20,000. */
 const MAX_ENTRIES = 100_000;
+/** Of all archives within one: stored ones may overlap, so that a small file holds very many. */
+const MAX_INNER_ENTRIES = 300_000;
+/** The list of entries itself; it holds names, comments and extra fields of up to 64 KiB each. */
+const MAX_LIST_BYTES = 64 * 1024 ** 2;
+/** Entries that are listed before other work of this process has its turn. */
+const ENTRIES_AT_A_TIME = 1000;
 /** What an archive may become when it is unpacked; the largest known extensions take 1 GiB. */
 const MAX_UNPACKED_BYTES = 4 * 1024 ** 3;
 /** Beyond `FREE_UNPACKED_BYTES`, so many times the size of the archive: deflate cannot do more than 1032 on anything real. */
@@ -60,10 +72,14 @@ interface Slice {
   readonly owns: boolean;
 }
 
-async function openSlice(slice: Slice, wants: Wants): Promise<Archive> {
+async function openSlice(
+  slice: Slice,
+  wants: Wants,
+  quota: Quota = { left: MAX_ENTRIES },
+): Promise<Archive> {
   const reader = new SliceReader(slice);
   const zip = await broken(() => yauzl.fromRandomAccessReaderPromise(reader, slice.bytes, OPTIONS));
-  const entries = await broken(() => listEntries(zip, slice.bytes, wants));
+  const entries = await broken(() => listEntries(zip, slice.bytes, wants, quota));
   return archiveOf(zip, entries, {
     slice,
     close: async () => {
@@ -88,6 +104,7 @@ function archiveOf(
     }
     return entry;
   };
+  const innerQuota: Quota = { left: MAX_INNER_ENTRIES };
   const read = async (entry: Entry, maxBytes: number): Promise<Buffer> => {
     if (entry.uncompressedSize > maxBytes) {
       throw new ArchiveError(`${entry.fileName} is larger than ${maxBytes} bytes`);
@@ -105,36 +122,71 @@ function archiveOf(
         const header = await broken(() => zip.readLocalFileHeaderPromise(entry, { minimal: true }));
         const start = slice.start + header.fileDataStart;
         const inner = { file: slice.file, start, bytes: entry.uncompressedSize, owns: false };
-        return openSlice(inner, wants);
+        return openSlice(inner, wants, innerQuota);
       }
       const bytes = await read(entry, maxBytes);
       const inner = await broken(() => yauzl.fromBufferPromise(bytes, OPTIONS));
-      const innerEntries = await broken(() => listEntries(inner, bytes.length, wants));
+      const innerEntries = await broken(() => listEntries(inner, bytes.length, wants, innerQuota));
       return archiveOf(inner, innerEntries, { close: async () => {} });
     },
     close: own.close,
   };
 }
 
+/** Entries that may still be listed, in one archive or in several together. */
+interface Quota {
+  left: number;
+}
+
 async function listEntries(
   zip: ZipFile,
   archiveBytes: number,
   wants: Wants,
+  quota: Quota,
 ): Promise<Map<string, Entry>> {
-  if (zip.entryCount > MAX_ENTRIES) throw new ArchiveError(`it has ${zip.entryCount} entries`);
+  if (zip.entryCount > Math.min(MAX_ENTRIES, quota.left)) {
+    throw new ArchiveError(`it has ${zip.entryCount} entries, which are too many`);
+  }
+  quota.left -= zip.entryCount;
   const found = new Map<string, Entry>();
   const maxBytes = Math.max(FREE_UNPACKED_BYTES, archiveBytes * MAX_RATIO);
   let unpackedBytes = 0;
+  let listBytes = 0;
+  let listed = 0;
   for await (const entry of zip.eachEntry()) {
     unpackedBytes += entry.uncompressedSize;
     if (unpackedBytes > Math.min(maxBytes, MAX_UNPACKED_BYTES)) {
       throw new ArchiveError("unpacked it would be far too large (a zip bomb)");
     }
+    listBytes += entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
+    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is far too long");
+    // Most entries come out of one read, without a pause.
+    if (++listed % ENTRIES_AT_A_TIME === 0) await setImmediate();
+    const name = normalizeName(entry.fileName);
     // With two of one name, readers disagree about which counts: the first does here, for the description and its digest.
-    const name = entry.fileName;
-    if (!name.endsWith("/") && wants(name) && !found.has(name)) found.set(name, entry);
+    if (isPlainFile(entry) && wants(name) && !found.has(name)) found.set(name, entry);
   }
   return found;
+}
+
+/** The name of an entry as other archives write the same: `./a//b` and `a\\b` are `a/b`. */
+export function normalizeName(name: string): string {
+  return name
+    .replaceAll("\\", "/")
+    .split("/")
+    .filter((part, index, parts) => part !== "." && (part !== "" || index === parts.length - 1))
+    .join("/");
+}
+
+const UNIX = 3;
+const FILE_TYPE = 0o170000;
+const SYMBOLIC_LINK = 0o120000;
+
+/** Neither a directory nor a link, and with a name that people can read. */
+function isPlainFile({ fileName, versionMadeBy, externalFileAttributes }: Entry): boolean {
+  const isLink =
+    versionMadeBy >> 8 === UNIX && ((externalFileAttributes >>> 16) & FILE_TYPE) === SYMBOLIC_LINK;
+  return !isLink && !/[\\/]$|\p{Cc}/u.test(fileName);
 }
 
 async function readEntry(zip: ZipFile, entry: Entry): Promise<Buffer> {

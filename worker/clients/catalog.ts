@@ -121,7 +121,10 @@ export function createCatalog(needs: {
       else
         log[needs.speaks ? "warn" : "debug"](
           { file, reason },
-          "a file of the clients folder is not offered",
+          // Its files are served as they are.
+          file.startsWith("eclipse/")
+            ? "there is a problem in the Eclipse repository"
+            : "a file of the clients folder is not offered",
         );
     }
     spoken = now;

@@ -14,7 +14,8 @@ export interface Gallery {
   latest(publisher: string, name: string, around: Surroundings): unknown;
   /**
    * The build of a version for a platform; without a platform the one for all, or the only one there is. Undefined when
-   * there is none.
+   * there is none. The version `latest` is the newest release that has such a build, else the newest trial; one for all
+   * platforms is for the one that is asked for too.
    */
   find(wanted: Wanted): VscodeArtifact | undefined;
 }
@@ -125,11 +126,12 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
     },
     find({ publisher, name, version, targetPlatform }) {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
-      const builds = extension?.builds.filter((build) => build.version === version) ?? [];
-      const wanted = targetPlatform ?? "universal";
-      const exact = builds.find((build) => build.targetPlatform === wanted);
-      if (exact !== undefined || targetPlatform !== undefined) return exact;
-      return builds.length === 1 ? builds[0] : undefined;
+      const builds = extension?.builds ?? [];
+      if (version.toLowerCase() === LATEST) return latestBuild(builds, targetPlatform);
+      return buildFor(
+        builds.filter((build) => build.version === version),
+        targetPlatform,
+      );
     },
   };
 
@@ -171,6 +173,34 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
   }
 }
 
+/** Stands for a version in the addresses of downloads, as in the public marketplace. */
+const LATEST = "latest";
+
+/** `builds`: newest first. */
+function latestBuild(
+  builds: readonly VscodeArtifact[],
+  targetPlatform: string | undefined,
+): VscodeArtifact | undefined {
+  const releases = builds.filter((build) => !build.preRelease);
+  for (const { version } of [...releases, ...builds]) {
+    const ofVersion = builds.filter((build) => build.version === version);
+    const found = buildFor(ofVersion, targetPlatform) ?? buildFor(ofVersion, "universal");
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Of the builds of one version. */
+function buildFor(
+  builds: readonly VscodeArtifact[],
+  targetPlatform: string | undefined,
+): VscodeArtifact | undefined {
+  const wanted = targetPlatform ?? "universal";
+  const exact = builds.find((build) => build.targetPlatform === wanted);
+  if (exact !== undefined || targetPlatform !== undefined) return exact;
+  return builds.length === 1 ? builds[0] : undefined;
+}
+
 const NAMING: ReadonlySet<number> = new Set([
   FilterType.tag,
   FilterType.id,
@@ -194,7 +224,7 @@ function groupByName(artifacts: readonly VscodeArtifact[]): Map<string, VscodeAr
 function describe(name: string, artifacts: readonly VscodeArtifact[]): Extension {
   const builds = [...artifacts].sort(
     (a, b) =>
-      semver.rcompare(a.version, b.version) || (a.targetPlatform < b.targetPlatform ? -1 : 1),
+      semver.compareBuild(b.version, a.version) || (a.targetPlatform < b.targetPlatform ? -1 : 1),
   );
   // A release speaks for the extension, before newer trials of it.
   const newest = builds.find((build) => !build.preRelease) ?? builds[0];

@@ -15,7 +15,7 @@ export interface Remembered {
 }
 
 /** Another version of this program may read archives in another way: its file does not count. */
-const FORMAT = 1;
+const FORMAT = 2;
 const MAX_BYTES = 64 * 1024 * 1024;
 
 const fileSchema = z.object({

@@ -3,7 +3,7 @@
  */
 import type { Dirent, Stats } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { errorCode } from "../../shared/errors.ts";
 import { ArchiveError, openArchive } from "./archive.ts";
 import { cutText, type FeatureFacts } from "./artifact.ts";
@@ -13,6 +13,11 @@ import { parseXml } from "./xml.ts";
 const INDEXES = ["content", "artifacts", "compositeContent", "compositeArtifacts"].flatMap((name) =>
   ["jar", "xml", "xml.xz"].map((end) => `${name}.${end}`),
 );
+/** Says which of them clients look for, so that they need not try. */
+const INDEX_FILE = "p2.index";
+const MAX_INDEX_FILE_BYTES = 64 * 1024;
+/** One in each repository of a composite. */
+const MAX_INDEX_FILES = 100;
 const MAX_FEATURE_BYTES = 1024 * 1024;
 /** Properties stand before the long list, which is not parsed. */
 const MAX_INDEX_BYTES = 64 * 1024 * 1024;
@@ -30,6 +35,8 @@ export interface P2Look {
   readonly features: readonly string[];
   /** Names of the jars in folders called plugins. */
   readonly bundles: readonly string[];
+  /** Paths of the files called p2.index, relative to the folder. */
+  readonly indexes: readonly string[];
 }
 
 /** Undefined when there is no such folder. */
@@ -37,6 +44,7 @@ export async function lookAtRepository(folder: string): Promise<P2Look | undefin
   const parts: string[] = [];
   const features: string[] = [];
   const bundles: string[] = [];
+  const indexes: string[] = [];
   let isRepository = false;
   let isEmpty = true;
 
@@ -61,6 +69,10 @@ export async function lookAtRepository(folder: string): Promise<P2Look | undefin
       isRepository = true;
       parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
     }
+    if (entry.name === INDEX_FILE && indexes.length < MAX_INDEX_FILES) {
+      indexes.push(relative);
+      parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
+    }
     if (!entry.name.endsWith(".jar")) return;
     if (/(^|\/)features$/.test(parent)) features.push(relative);
     if (/(^|\/)plugins$/.test(parent)) bundles.push(entry.name);
@@ -73,7 +85,7 @@ export async function lookAtRepository(folder: string): Promise<P2Look | undefin
     if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return undefined;
     throw error;
   }
-  return { signature: parts.join("\n"), isRepository, isEmpty, features, bundles };
+  return { signature: parts.join("\n"), isRepository, isEmpty, features, bundles, indexes };
 }
 
 function describeStat({ size, mtimeMs }: Stats): string {
@@ -137,6 +149,43 @@ async function readIndex(folder: string): Promise<Buffer | undefined> {
   const plain = join(folder, "artifacts.xml");
   if (!names.includes("artifacts.xml")) return undefined;
   return (await stat(plain)).size <= MAX_INDEX_BYTES ? readFile(plain) : undefined;
+}
+
+/**
+ * What is wrong with a `p2.index`: that one of its lists names only files that are not there. Undefined when nothing is.
+ * `path` is relative to the folder of the repository.
+ */
+export async function indexProblem(folder: string, path: string): Promise<string | undefined> {
+  const file = join(folder, path);
+  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES) return "it is far too large";
+  const properties = parseProperties(await readFile(file, "latin1"));
+  const present = new Set(await readdir(dirname(file)));
+  for (const kind of ["metadata", "artifact"]) {
+    const order = properties.get(`${kind}.repository.factory.order`)?.split(",") ?? [];
+    const listed = order.map((name) => name.trim()).filter((name) => name !== "");
+    const end = listed.indexOf("!");
+    const names = end === -1 ? listed : listed.slice(0, end);
+    // Clients look for content.jar first where content.xml is named.
+    const isThere = (name: string): boolean =>
+      present.has(name) || present.has(name.replace(/\.xml$/, ".jar"));
+    if (names.length === 0 || names.some(isThere)) continue;
+    const shown = cutText(names.join(", "), 200);
+    const effect = end === -1 ? "clients ask for them in vain first" : "clients find no repository";
+    return `for ${kind} it names only files that are not there (${shown}), so ${effect}: correct or remove it`;
+  }
+  return undefined;
+}
+
+/** Java's property files, as far as p2 writes them: one per line, lines that go on, escaped characters. */
+function parseProperties(text: string): ReadonlyMap<string, string> {
+  const properties = new Map<string, string>();
+  for (const line of text.replace(/\\\r?\n[ \t]*/g, "").split(/\r?\n|\r/)) {
+    const [, key, value] = /^\s*([^#!=:\s][^=:\s]*)\s*[=:]?\s*(.*)$/.exec(line) ?? [];
+    if (key !== undefined && value !== undefined) {
+      properties.set(key, value.replace(/\\(.)/g, "$1").trim());
+    }
+  }
+  return properties;
 }
 
 /**

@@ -4,22 +4,31 @@
  */
 import { type Archive, ArchiveError, openArchive } from "./archive.ts";
 import { cutText, type IntellijFacts, MAX_TEXT_CHARS } from "./artifact.ts";
-import { parseXml } from "./xml.ts";
+import { readDescriptor } from "./descriptor.ts";
+import type { XmlNode } from "./xml.ts";
 
 const DESCRIPTOR = "META-INF/plugin.xml";
+const IN_FOLDER = /^[^/]+\/META-INF\/plugin\.xml$/;
 const ICON = "META-INF/pluginIcon.svg";
-const MAX_DESCRIPTOR_BYTES = 1024 * 1024;
 /** A jar within the archive that must be unpacked to be looked into; a larger one is passed over. */
 const MAX_INNER_BYTES = 64 * 1024 * 1024;
 /** All such jars of one archive. */
 const MAX_UNPACKED_BYTES = 256 * 1024 * 1024;
+/** The largest plugins have some 300. */
+const MAX_JARS = 2000;
+/** Descriptors that are read, when one cannot be used and there are more. */
+const MAX_DESCRIPTORS = 8;
 const MAX_SHORT_CHARS = 1024;
+/** Longer names are of no XML file that a descriptor includes. */
+const MAX_NAME_CHARS = 300;
+/** Names of jars and files in one reason. */
+const MAX_SHOWN = 3;
 
 /** Reads a plugin file, .zip or .jar. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
 export async function readPlugin(path: string): Promise<IntellijFacts> {
   const archive = await openArchive(path, isOfInterest);
   try {
-    const direct = [...archive.entries.keys()].find((name) => name.endsWith(DESCRIPTOR));
+    const direct = descriptorOf(archive);
     if (direct !== undefined) return await describe(archive, direct);
     return await describeInner(archive);
   } finally {
@@ -28,38 +37,73 @@ export async function readPlugin(path: string): Promise<IntellijFacts> {
 }
 
 function isOfInterest(name: string): boolean {
-  return (
-    isDescription(name) || /^[^/]+\/META-INF\/plugin(\.xml|Icon\.svg)$/.test(name) || isJar(name)
-  );
+  return isDescription(name) || /^[^/]+\/META-INF\/pluginIcon\.svg$/.test(name) || isJar(name);
 }
 
+/** Descriptors include other XML files, of any name. */
 function isDescription(name: string): boolean {
-  return name === DESCRIPTOR || name === ICON;
+  return name === ICON || (name.endsWith(".xml") && name.length <= MAX_NAME_CHARS);
 }
 
 function isJar(name: string): boolean {
   return /^[^/]+\/lib\/[^/]+\.jar$/.test(name);
 }
 
+function descriptorOf(archive: Archive): string | undefined {
+  if (archive.entries.has(DESCRIPTOR)) return DESCRIPTOR;
+  return [...archive.entries.keys()].find((name) => IN_FOLDER.test(name));
+}
+
 // --- in one of the jars ---
 
 async function describeInner(archive: Archive): Promise<IntellijFacts> {
-  const passedOver: string[] = [];
+  const tooLarge: string[] = [];
+  /** Jars beside good ones may be broken: that matters only when none of them can be used. */
+  const broken: string[] = [];
+  const failures: ArchiveError[] = [];
   let leftBytes = MAX_UNPACKED_BYTES;
-  for (const name of likelyFirst(archive)) {
+  for (const name of likelyFirst(archive).slice(0, MAX_JARS)) {
     const entry = archive.entries.get(name);
     const unpacked = entry?.compressionMethod === 0 ? 0 : (entry?.uncompressedSize ?? 0);
     if (unpacked > MAX_INNER_BYTES || unpacked > leftBytes) {
-      passedOver.push(name);
+      tooLarge.push(name);
       continue;
     }
     leftBytes -= unpacked;
-    const jar = await archive.openInner(name, isDescription, MAX_INNER_BYTES);
-    if (jar.entries.has(DESCRIPTOR)) return describe(jar, DESCRIPTOR);
+    const jar = await usable(archive.openInner(name, isDescription, MAX_INNER_BYTES));
+    if (jar instanceof ArchiveError) {
+      broken.push(`${name}: ${jar.message}`);
+    } else if (jar.entries.has(DESCRIPTOR)) {
+      const facts = await usable(describe(jar, DESCRIPTOR));
+      if (!(facts instanceof ArchiveError)) return facts;
+      failures.push(facts);
+      if (failures.length === MAX_DESCRIPTORS) break;
+    }
   }
-  const note =
-    passedOver.length === 0 ? "" : ` (too large to be looked into: ${passedOver.join(", ")})`;
+  // What is wrong with the likeliest says more than that there is no other.
+  if (failures[0] !== undefined) throw failures[0];
+  const notes = [
+    ...(tooLarge.length === 0 ? [] : [`too large to be looked into: ${shownFew(tooLarge)}`]),
+    ...(broken.length === 0 ? [] : [shownFew(broken)]),
+  ];
+  const note = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
   throw new ArchiveError(`there is no ${DESCRIPTOR} in it nor in a jar of its lib folder${note}`);
+}
+
+/** What an action gives, or what is wrong with the archive; errors of the system are thrown. */
+async function usable<T>(action: Promise<T>): Promise<T | ArchiveError> {
+  try {
+    return await action;
+  } catch (error) {
+    if (error instanceof ArchiveError) return error;
+    throw error;
+  }
+}
+
+/** A reason is one line, however many jars there are. */
+function shownFew(items: readonly string[]): string {
+  const [shown, more] = [items.slice(0, MAX_SHOWN), items.length - MAX_SHOWN];
+  return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** The jars, those first that are named like the plugin's folder, then small ones: most others are libraries. */
@@ -68,36 +112,34 @@ function likelyFirst(archive: Archive): string[] {
     const [folder = "", , jar = ""] = name.toLowerCase().split("/");
     return jar.includes(folder) ? 0 : 1;
   };
-  const jars = [...archive.entries.values()].filter(({ fileName }) => isJar(fileName));
+  const jars = [...archive.entries].filter(([name]) => isJar(name));
   jars.sort(
-    (a, b) =>
-      rank(a.fileName) - rank(b.fileName) ||
-      a.uncompressedSize - b.uncompressedSize ||
-      (a.fileName < b.fileName ? -1 : 1),
+    ([a, entryA], [b, entryB]) =>
+      rank(a) - rank(b) || entryA.uncompressedSize - entryB.uncompressedSize || (a < b ? -1 : 1),
   );
-  return jars.map(({ fileName }) => fileName);
+  return jars.map(([name]) => name);
 }
 
 // --- the descriptor ---
 
 async function describe(archive: Archive, name: string): Promise<IntellijFacts> {
-  const plugin = parseXml(
-    DESCRIPTOR,
-    await archive.read(name, MAX_DESCRIPTOR_BYTES),
-    "idea-plugin",
-  );
-  const text = (child: string): string => plugin.child(child)?.text ?? "";
+  const { parts, notIncluded } = await readDescriptor(archive, name);
+  const child = (of: string): XmlNode | undefined =>
+    parts.map((part) => part.child(of)).find((found) => found !== undefined);
+  const text = (of: string): string =>
+    parts.map((part) => part.child(of)?.text ?? "").find((found) => found !== "") ?? "";
   const id = text("id") || text("name");
   const version = text("version");
   for (const [what, value] of Object.entries({ id, version })) {
     if (value === "" || value.length > 200 || /\p{Cc}/u.test(value)) {
-      throw new ArchiveError(`${DESCRIPTOR} has no usable ${what}`);
+      const note = notIncluded.length === 0 ? "" : ` (not included: ${shownFew(notIncluded)})`;
+      throw new ArchiveError(`${DESCRIPTOR} has no usable ${what}${note}`);
     }
   }
-  const range = plugin.child("idea-version");
+  const range = child("idea-version");
   const since = range?.attribute("since-build");
   const until = range?.attribute("until-build");
-  const vendor = plugin.child("vendor");
+  const vendor = child("vendor");
   const icon = await readIcon(archive, name);
   return {
     ide: "intellij",
@@ -113,8 +155,8 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
     },
     description: cutText(text("description")),
     changeNotes: cutText(text("change-notes")),
-    depends: plugin
-      .all("depends")
+    depends: parts
+      .flatMap((part) => part.all("depends"))
       .filter((module) => module.attribute("optional") !== "true" && module.text !== "")
       .slice(0, 100)
       .map((module) => short(module.text)),

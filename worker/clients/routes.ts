@@ -21,7 +21,7 @@ import { bundleOf, countsAsDownload } from "./p2.ts";
 import { clientsPage } from "./page.ts";
 import type { Offer } from "./scan.ts";
 import { createUpdateList, type UpdateList } from "./update-plugins.ts";
-import { readVsixEntry } from "./vsix.ts";
+import { readVsixAsset } from "./vsix.ts";
 
 export interface ClientsArea {
   readonly catalog: Pick<Catalog, "offer" | "ready" | "digestOf">;
@@ -220,7 +220,7 @@ function packageName(extension: VscodeArtifact): string {
 /** Undefined when it is not in the archive, or cannot be had from it. */
 async function readAsset(path: string, entry: string): Promise<Buffer | undefined> {
   try {
-    return await readVsixEntry(path, entry.replace(/^[./]+/, ""), MAX_ASSET_BYTES);
+    return await readVsixAsset(path, entry, MAX_ASSET_BYTES);
   } catch (error) {
     if (error instanceof ArchiveError) return undefined;
     throw error;

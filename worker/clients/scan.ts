@@ -15,7 +15,7 @@ import {
   type VscodeArtifact,
 } from "./artifact.ts";
 import { type FoundFile, insideOf, listFolder, type Problem, reasonOf } from "./folder.ts";
-import { lookAtRepository, readFeature, readMirrors } from "./p2.ts";
+import { indexProblem, lookAtRepository, type P2Look, readFeature, readMirrors } from "./p2.ts";
 import { readPlugin } from "./plugin.ts";
 import { readVsix } from "./vsix.ts";
 
@@ -268,27 +268,25 @@ function intellijKey({ id, version }: IntellijArtifact): string {
   return `${id} ${version}`;
 }
 
-async function repositoryProblems(
-  folder: string,
-  look: { readonly isRepository: boolean; readonly isEmpty: boolean },
-): Promise<Problem[]> {
+async function repositoryProblems(folder: string, look: P2Look): Promise<Problem[]> {
   if (look.isEmpty) return [];
   if (!look.isRepository) {
     const reason =
       "it is no p2 repository: there is no content.jar, content.xml or composite of them";
     return [{ file: "eclipse/", reason }];
   }
-  try {
+  const problems: Problem[] = [];
+  const note = async (file: string, look: () => Promise<string | undefined>): Promise<void> => {
+    const reason = await look().catch((error: unknown) =>
+      error instanceof ArchiveError ? error.message : reasonOf(error),
+    );
+    if (reason !== undefined) problems.push({ file: `eclipse/${file}`, reason });
+  };
+  for (const path of look.indexes) await note(path, () => indexProblem(folder, path));
+  await note("artifacts", async () => {
     const mirrors = await readMirrors(folder);
-    if (mirrors === undefined || mirrors === "") return [];
-    const reason = `its index sends clients to ${mirrors} for mirrors; without a way there they wait: remove the property p2.mirrorsURL`;
-    return [{ file: "eclipse/artifacts", reason }];
-  } catch (error) {
-    return [
-      {
-        file: "eclipse/artifacts",
-        reason: error instanceof ArchiveError ? error.message : reasonOf(error),
-      },
-    ];
-  }
+    if (mirrors === undefined || mirrors === "") return undefined;
+    return `its index sends clients to ${mirrors} for mirrors; without a way there they wait: remove the property p2.mirrorsURL`;
+  });
+  return problems;
 }

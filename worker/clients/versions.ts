@@ -4,14 +4,16 @@
  */
 
 /**
- * Compares versions of JetBrains plugins, which may be anything: numbers by value, words by their usual rank
- * (snapshot, milestone, alpha, beta, candidate, then the release itself). Negative when `a` is older.
+ * Compares versions of JetBrains plugins, which may be anything, as their IDEs do: numbers by value, words by rank
+ * (snapshot, milestone, alpha, beta, candidate, then the release itself, then all other words). What follows a plus
+ * counts like any other part, so `1.2.3+build.5` is newer than `1.2.3`. Negative when `a` is older.
  */
 export function compareVersions(a: string, b: string): number {
   const left = partsOf(a);
   const right = partsOf(b);
   for (let i = 0; i < Math.max(left.length, right.length); i++) {
-    const difference = rankOf(left[i]) - rankOf(right[i]) || comparePart(left[i], right[i]);
+    const rank = rankOf(left[i]);
+    const difference = rank - rankOf(right[i]) || comparePart(left[i] ?? "", right[i] ?? "", rank);
     if (difference !== 0) return difference;
   }
   return 0;
@@ -71,50 +73,55 @@ function compareNumbers(a: readonly number[], b: readonly number[]): number {
 
 // --- versions ---
 
-type Part = number | string;
-
+/** Ranks of words, as IntelliJ's VersionComparatorUtil has them; all others are one kind. */
 const RANKS: Readonly<Record<string, number>> = {
-  snapshot: 0,
-  dev: 0,
-  nightly: 0,
-  m: 1,
-  milestone: 1,
-  eap: 2,
-  pre: 2,
-  preview: 2,
-  alpha: 2,
-  a: 2,
-  beta: 3,
-  b: 3,
-  rc: 4,
-  ga: 6,
-  final: 6,
-  release: 6,
-  sp: 7,
+  snap: 10,
+  snapshot: 10,
+  m: 20,
+  eap: 25,
+  pre: 25,
+  preview: 25,
+  alpha: 30,
+  a: 30,
+  beta: 40,
+  betta: 40,
+  b: 40,
+  rc: 50,
+  sp: 70,
+  rel: 80,
+  release: 80,
+  r: 80,
+  final: 80,
+  bundled: 666,
 };
-const UNKNOWN_WORD = 5;
-/** A part that is not there: `1.0` is newer than `1.0-beta` and as new as `1.0.0`. */
-const NONE = 6;
-const NUMBER = 8;
+/** A part that is not there, or zero: `1.0` is newer than `1.0-beta` and as new as `1.0.0`. */
+const NONE = 60;
+const OTHER_WORD = 90;
+const NUMBER = 100;
 
-function partsOf(version: string): Part[] {
-  // What follows a plus says how it was built.
-  const [numbered = ""] = version.toLowerCase().split("+");
-  return (numbered.match(/\d+|\p{L}+/gu) ?? []).map((part) =>
-    /^\d/.test(part) ? Number(part) : part,
-  );
+function partsOf(version: string): string[] {
+  return version.toLowerCase().match(/[0-9]+|[^0-9()._\-;:/, +~]+/g) ?? [];
 }
 
-function rankOf(part: Part | undefined): number {
-  if (part === undefined || part === 0) return NONE;
-  if (typeof part === "number") return NUMBER;
-  return Object.hasOwn(RANKS, part) ? (RANKS[part] ?? UNKNOWN_WORD) : UNKNOWN_WORD;
+function rankOf(part: string | undefined): number {
+  const word = part?.trim() ?? "";
+  if (word === "" || /^0+$/.test(word)) return NONE;
+  if (/^[0-9]+$/.test(word)) return NUMBER;
+  return Object.hasOwn(RANKS, word) ? (RANKS[word] ?? OTHER_WORD) : OTHER_WORD;
 }
 
-function comparePart(a: Part | undefined, b: Part | undefined): number {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  if (typeof a === "string" && typeof b === "string" && a !== b) return a < b ? -1 : 1;
-  return 0;
+/** Two parts of one rank: numbers of any length by value, but `02` is older than `1`; words as text. */
+function comparePart(a: string, b: string, rank: number): number {
+  if (rank === OTHER_WORD) return a === b ? 0 : a < b ? -1 : 1;
+  if (rank !== NUMBER) return 0;
+  const zeros = Math.min(zerosOf(a), zerosOf(b));
+  const [left, right] = [a.slice(zeros), b.slice(zeros)];
+  if (left.startsWith("0") || right.startsWith("0")) return left.startsWith("0") ? -1 : 1;
+  return left.length - right.length || (left === right ? 0 : left < right ? -1 : 1);
+}
+
+function zerosOf(digits: string): number {
+  return /^0*/.exec(digits)?.[0].length ?? 0;
 }
 
 function numberOf(text: string | undefined): number {

@@ -4,7 +4,7 @@
  */
 import semver from "semver";
 import { z } from "zod";
-import { type Archive, ArchiveError, openArchive } from "./archive.ts";
+import { type Archive, ArchiveError, normalizeName, openArchive } from "./archive.ts";
 import { cutText, type VscodeFacts } from "./artifact.ts";
 import { parseXml, type XmlNode } from "./xml.ts";
 
@@ -33,17 +33,38 @@ export async function readVsix(path: string): Promise<VscodeFacts> {
   }
 }
 
-/** Contents of one entry of a .vsix file. Throws as `readVsix`. */
-export async function readVsixEntry(
+/**
+ * Contents of an asset, by the path that the manifest gives for it. Paths are found as the tools that wrote them mean them:
+ * with slashes of either kind, percent-escapes and capital letters that the archive does not have. Throws as `readVsix`.
+ */
+export async function readVsixAsset(
   path: string,
-  entry: string,
+  assetPath: string,
   maxBytes: number,
 ): Promise<Buffer> {
-  const archive = await openArchive(path, (name) => name === entry);
+  const wanted = foldPath(assetPath);
+  const archive = await openArchive(path, (name) => foldPath(name) === wanted);
   try {
-    return await archive.read(entry, maxBytes);
+    const exact = normalizeName(assetPath);
+    const names = [exact, unescapePath(exact), ...archive.entries.keys()];
+    const name = names.find((candidate) => archive.entries.has(candidate)) ?? exact;
+    return await archive.read(name, maxBytes);
   } finally {
     await archive.close();
+  }
+}
+
+/** The same for all spellings of one path: names of parts of a package do not differ by case (ECMA-376-2 §6.2.2.3). */
+function foldPath(path: string): string {
+  return unescapePath(normalizeName(path)).normalize("NFC").toLowerCase();
+}
+
+function unescapePath(path: string): string {
+  try {
+    return normalizeName(decodeURIComponent(path));
+  } catch {
+    // A percent sign that escapes nothing is one.
+    return path;
   }
 }
 
@@ -65,7 +86,7 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform)) {
     throw new ArchiveError(`its platform ${JSON.stringify(cutText(targetPlatform, 50))} is none`);
   }
-  if (version.length > 100 || semver.valid(version) !== version) {
+  if (version.length > 100 || !isSemanticVersion(version)) {
     throw new ArchiveError(
       `its version ${JSON.stringify(cutText(version, 50))} is no semantic version`,
     );
@@ -87,6 +108,14 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
     properties,
     assets: assetsOf(manifest),
   };
+}
+
+/** As it must be written, with its build (`1.2.3+build.5`), which `semver.valid` would take off. */
+function isSemanticVersion(text: string): boolean {
+  const parsed = semver.parse(text);
+  if (parsed === null) return false;
+  const build = parsed.build.length === 0 ? "" : `+${parsed.build.join(".")}`;
+  return `${parsed.version}${build}` === text;
 }
 
 function propertiesOf(metadata: XmlNode): VscodeFacts["properties"] {
@@ -115,7 +144,11 @@ function assetsOf(manifest: XmlNode): Record<string, string> {
   return { "Microsoft.VisualStudio.Code.Manifest": PACKAGE, ...Object.fromEntries(assets) };
 }
 
-const packageSchema = z.object({ name: z.string(), publisher: z.string(), version: z.string() });
+const packageSchema = z.object({
+  name: z.string(),
+  publisher: z.string().optional(),
+  version: z.string(),
+});
 
 async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void> {
   const text = (await archive.read(PACKAGE, MAX_PACKAGE_BYTES)).toString("utf8");
@@ -124,6 +157,11 @@ async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void>
     throw new ArchiveError(`${PACKAGE} is no JSON with a name, a publisher and a version`);
   }
   const { name, publisher, version } = parsed.data;
+  if (publisher === undefined || publisher === "") {
+    throw new ArchiveError(
+      `${PACKAGE} has no publisher, and without one clients find no extension`,
+    );
+  }
   const inside = `${publisher}.${name}@${version}`;
   const outside = `${facts.publisher}.${facts.name}@${facts.version}`;
   if (inside.toLowerCase() !== outside.toLowerCase()) {

@@ -1,10 +1,13 @@
 /**
- * XML that strangers wrote, as plain values: every element a node with attributes and children, found by name. Entities
- * are resolved within narrow limits, nothing is ever fetched.
+ * XML that strangers wrote, as plain values: every element a node with attributes and children, found by name. It is
+ * decoded as it declares, entities are resolved within narrow limits, and nothing is ever fetched.
  */
 import { XMLParser } from "fast-xml-parser";
 import { describeError } from "../../shared/errors.ts";
 import { ArchiveError } from "./archive.ts";
+import { cutText } from "./artifact.ts";
+import { decodeXml } from "./xml-encoding.ts";
+import { decodePredefined, resolveEntities } from "./xml-entities.ts";
 
 /** One element. */
 export interface XmlNode {
@@ -19,7 +22,17 @@ export interface XmlNode {
 
 const ATTRIBUTE = "@";
 const TEXT = "#text";
-const LIMITS = { enabled: true, maxTotalExpansions: 1000, maxExpandedLength: 100_000 };
+/** The parser repeats whole tags in what it says against a document. */
+const MAX_REASON_CHARS = 200;
+
+/** Declared entities are in place before the parser sees the text, so none is left for it. */
+const ENTITIES = {
+  decode: decodePredefined,
+  setExternalEntities: () => {},
+  addInputEntities: () => {},
+  setXmlVersion: () => {},
+  reset: () => {},
+};
 
 /** Parses a document and gives its root element, which must have that name. Throws `ArchiveError`; `what` names it. */
 export function parseXml(
@@ -35,14 +48,16 @@ export function parseXml(
     parseTagValue: false,
     parseAttributeValue: false,
     removeNSPrefix: true,
-    processEntities: LIMITS,
+    entityDecoder: ENTITIES,
     stopNodes: unread,
   });
+  const text = resolveEntities(what, decodeXml(what, bytes));
   let document: unknown;
   try {
-    document = parser.parse(bytes.toString("utf8").replace(/^\ufeff/, ""), true);
+    document = parser.parse(text, true);
   } catch (error) {
-    throw new ArchiveError(`${what} is no correct XML (${describeError(error)})`, { cause: error });
+    const reason = cutText(describeError(error), MAX_REASON_CHARS);
+    throw new ArchiveError(`${what} is no correct XML (${reason})`, { cause: error });
   }
   const found = nodeOf(document).child(root);
   if (found === undefined) throw new ArchiveError(`${what} has no <${root}>`);

@@ -215,7 +215,7 @@ describe("what is not offered", () => {
   test("entities that grow without end are not resolved", async () => {
     const manifest = `<!DOCTYPE x [<!ENTITY a "${"x".repeat(5000)}">]><PackageManifest>${"&a;".repeat(5000)}</PackageManifest>`;
     put(folder, "vscode/bad.vsix", await vsix({ entries: { "extension.vsixmanifest": manifest } }));
-    expect(await reason("vscode/bad.vsix")).toMatch(/no correct XML/);
+    expect(await reason("vscode/bad.vsix")).toMatch(/an entity bomb/);
   });
 
   test("a damaged entry", async () => {
@@ -315,6 +315,50 @@ describe("what is not offered", () => {
     expect(reasonOf(Object.assign(new Error(), { code: "EACCES" }))).toBe(
       "this user may not read it",
     );
+  });
+
+  test.each<[string, string, RegExp | undefined]>([
+    ["files that are there", "metadata.repository.factory.order=content.xml,\\!", undefined],
+    [
+      "a file of two",
+      "metadata.repository.factory.order = compositeContent.xml , content.xml,\\!",
+      undefined,
+    ],
+    ["nothing", "version=1", undefined],
+    ["nothing in a comment", "#metadata.repository.factory.order=none.xml", undefined],
+    [
+      "metadata that is not there",
+      "version = 1\r\nmetadata.repository.factory.order: compositeContent.xml,\\\r\n  content.xml.xz,\\!\r\n",
+      /^for metadata .*\(compositeContent\.xml, content\.xml\.xz\), so clients find no repository/,
+    ],
+    [
+      "artifacts that are not there, and lets clients try others",
+      "artifact.repository.factory.order=artifacts.xml.xz",
+      /^for artifact .*\(artifacts\.xml\.xz\), so clients ask for them in vain first/,
+    ],
+    ["far too much", `#${" ".repeat(70_000)}`, /far too large/],
+  ])("p2.index names %s", async (_, contents, expected) => {
+    await putRepository(join(folder, "eclipse"));
+    put(folder, "eclipse/p2.index", contents);
+    put(folder, "eclipse/part/p2.index", contents.replaceAll(/\.factory\.order.*/gs, ""));
+    const found = await reason("eclipse/p2.index");
+    if (expected === undefined) expect(found).toBeUndefined();
+    else expect(found).toMatch(expected);
+    expect((await look()).eclipse?.features).toHaveLength(1);
+  });
+
+  test("a p2.index in a folder of a repository is looked at too, again when it changes", async () => {
+    await putRepository(join(folder, "eclipse"));
+    const scanner = createScanner({
+      folder,
+      clock: { wallMs: () => Date.now() + 60_000, nowMs: () => 0 },
+    });
+    const problems = async () => (await scanner.scan()).offer.problems.map(({ file }) => file);
+    put(folder, "eclipse/child/content.xml", "<repository/>");
+    put(folder, "eclipse/child/p2.index", "metadata.repository.factory.order=content.xml.xz,!");
+    expect(await problems()).toEqual(["eclipse/child/p2.index"]);
+    put(folder, "eclipse/child/p2.index", "metadata.repository.factory.order=content.xml,!");
+    expect(await problems()).toEqual([]);
   });
 
   test("an Eclipse folder that is no repository, and mirrors that it should not have", async () => {

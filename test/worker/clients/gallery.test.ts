@@ -183,6 +183,42 @@ describe("which versions", () => {
   });
 });
 
+describe("the version called latest", () => {
+  const latest = (artifacts: readonly VscodeArtifact[], targetPlatform?: string) => {
+    const wanted = { publisher: "acme", name: "Collab", version: "latest", targetPlatform };
+    const found = createGallery(artifacts).find(wanted);
+    return found && `${found.version} ${found.targetPlatform}`;
+  };
+
+  test("is the newest release, before a newer trial", () => {
+    expect(latest(OFFER)).toBe("1.10.0 universal");
+    expect(latest(OFFER, "linux-x64")).toBe("1.10.0 linux-x64");
+    expect(latest(OFFER, "win32-x64")).toBe("1.10.0 universal");
+  });
+
+  test("is a trial where there is nothing else, and nothing where there is nothing", () => {
+    expect(latest([build({ version: "2.0.0", preRelease: true })])).toBe("2.0.0 universal");
+    expect(latest([])).toBeUndefined();
+  });
+
+  test("is older where the newest has no build for all, or for the platform that is asked for", () => {
+    const builds = [
+      build({ version: "2.0.0", targetPlatform: "linux-x64" }),
+      build({ version: "2.0.0", targetPlatform: "win32-x64" }),
+      build({ version: "1.9.0" }),
+    ];
+    expect(latest(builds)).toBe("1.9.0 universal");
+    expect(latest(builds, "darwin-arm64")).toBe("1.9.0 universal");
+    expect(latest(builds, "win32-x64")).toBe("2.0.0 win32-x64");
+    expect(latest(builds.slice(0, 2), "darwin-arm64")).toBeUndefined();
+  });
+
+  test("is the later build of two that semantic versions take for the same", () => {
+    const builds = [build({ version: "1.2.3+build.9" }), build({ version: "1.2.3+build.10" })];
+    expect(latest(builds)).toBe("1.2.3+build.10 universal");
+  });
+});
+
 test("an extension's id is a UUID that stays the same", () => {
   expect(stableUuid("acme.collab")).toBe(ID_OF_ACME_COLLAB);
   expect(stableUuid("acme.collab")).toMatch(

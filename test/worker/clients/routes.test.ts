@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { XMLParser } from "fast-xml-parser";
 import { Agent, request } from "undici";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { readVsixAsset } from "../../../worker/clients/vsix.ts";
 import { pluginJar, pluginZip, put, putRepository, vsix } from "../../support/plugins.ts";
 import { until } from "../../support/until.ts";
 import { startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
@@ -33,6 +34,11 @@ interface Bytes {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
+}
+
+async function manifestOf(extension: Buffer): Promise<string> {
+  const path = put(folder, "scratch/e.vsix", extension);
+  return (await readVsixAsset(path, "extension.vsixmanifest", 100_000)).toString();
 }
 
 async function get(
@@ -354,6 +360,28 @@ describe("the gallery", () => {
       "vscode,acme.collab,1.10.0,1",
       "vscode,acme.collab,1.9.0,1",
     ]);
+  });
+
+  test("serves the newest package as latest, and assets whose paths are spelled in another way", async () => {
+    const manifest = (await manifestOf(await vsix({ version: "1.2.3+build.5" }))).replace(
+      "extension/README.md",
+      "\\Extension/Read%20me.md",
+    );
+    const entries = { "extension.vsixmanifest": manifest, "extension/read me.md": "# spelled" };
+    const bytes = await vsix({ version: "1.2.3+build.5", entries });
+    put(folder, "vscode/1.vsix", bytes);
+    const worker = await start(1);
+    const versions = `${base}/publishers/ACME/vsextensions/Collab`;
+    for (const version of ["latest", "1.2.3+build.5", "1.2.3%2Bbuild.5"]) {
+      const { status, body } = await get(worker, `${versions}/${version}/vspackage`);
+      expect([version, status, body.equals(bytes)]).toEqual([version, 200, true]);
+    }
+    const asset = `${base}/assets/acme/collab/1.2.3%2Bbuild.5/universal`;
+    const details = await worker.ask(
+      "GET",
+      `${asset}/Microsoft.VisualStudio.Services.Content.Details`,
+    );
+    expect([details.status, details.body]).toEqual([200, "# spelled"]);
   });
 
   test("tells how often an extension was downloaded", async () => {

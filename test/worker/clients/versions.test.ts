@@ -41,7 +41,35 @@ test("versions of plugins in order, numbers by value and words by rank", () => {
   expect(compareVersions("1.10", "1.9")).toBeGreaterThan(0);
   expect(compareVersions("1.0", "1.0-beta")).toBeGreaterThan(0);
   expect(compareVersions("1.0", "1.0.0")).toBe(0);
-  expect(compareVersions("1.0+abc", "1.0+def")).toBe(0);
+});
+
+// As IntelliJ's VersionComparatorUtil says of the same pairs.
+test.each([
+  ["1.2.3+build.5", "1.2.3", 1],
+  ["1.2.3+build.5", "1.2.3+build.6", -1],
+  ["1.2.3+build.10", "1.2.3+build.9", 1],
+  ["1.2.3+5", "1.2.4", -1],
+  ["1.2.3+0", "1.2.3", 0],
+  ["1.0-foo", "1.0", 1],
+  ["1.0-foo", "1.0-release", 1],
+  ["1.0-foo", "1.0.1", -1],
+  ["1.0-bar", "1.0-foo", -1],
+  ["1.0-a", "1.0-ALPHA", 0],
+  ["1.0-betta", "1.0-beta", 0],
+  ["1.0rc1", "1.0release", -1],
+  ["1.0-sp1", "1.0", 1],
+  ["1.0-bundled", "9.0", -1],
+  ["1.bundled", "1.5", 1],
+  ["1.1", "1.02", 1],
+  ["1.02", "1.01", 1],
+  ["1.0_2", "1.0~3", -1],
+  ["(1.0) 2", "1.0:2", 0],
+  ["1.123456789012345678901", "1.123456789012345678902", -1],
+  ["20200207-090000", "20200207-133700", -1],
+  ["", "0", 0],
+])("a plugin's version %s against %s compares as in the IDE: %i", (a, b, expected) => {
+  expect(Math.sign(compareVersions(a, b))).toBe(expected);
+  expect(Math.sign(compareVersions(b, a))).toBe(expected === 0 ? 0 : -expected);
 });
 
 test.each([
