@@ -3,9 +3,8 @@
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
-import { Command } from "commander";
 import { systemClock } from "../shared/clock.ts";
-import { readSettings, type Settings, settingOptions } from "../shared/config.ts";
+import { readSettings, type Settings } from "../shared/config.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
 import { createProgramSink } from "../shared/log-stream.ts";
@@ -28,6 +27,7 @@ import { openStatusPort } from "../shared/status-port.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
 import { VERSION } from "../shared/version.ts";
 import { checkSettings } from "./check.ts";
+import { balancerProgram } from "./command-line.ts";
 import { obey } from "./commands.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { startDataPath } from "./data-path.ts";
@@ -43,20 +43,7 @@ const DEFAULT_PORT = 1080;
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
 
-const program = new Command("ct-balancer")
-  .description("Routes each request to the worker that hosts its session.")
-  .version(VERSION)
-  .allowExcessArguments(false)
-  .action(run);
-const check = program
-  .command("check")
-  .description("Says whether a balancer would start with these settings, and what it would use.")
-  .allowExcessArguments(false)
-  .action(runCheck);
-for (const command of [program, check]) {
-  for (const option of settingOptions("balancer")) command.addOption(option);
-}
-await program.parseAsync();
+await balancerProgram({ run, check: runCheck }).parseAsync();
 
 async function run(flags: Record<string, unknown>): Promise<void> {
   try {
@@ -69,8 +56,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
 /** Ends with status 0 when a balancer would start, else with 1 and a line on standard error for each problem. */
 async function runCheck(flags: Record<string, unknown>): Promise<void> {
   try {
-    const all = { ...program.opts(), ...flags };
-    const settings = readSettings({ role: "balancer", env: process.env, flags: all });
+    const settings = readSettings({ role: "balancer", env: process.env, flags });
     const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
     const nowMs = systemClock.wallMs();
     const report = await checkSettings(settings, { env: process.env, nowMs, statusPort });

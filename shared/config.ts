@@ -26,13 +26,18 @@ export function flagOf(name: SettingName): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
+/** An option whose name says what it is: commander would take `--no-clients` for the opposite of one called `clients`. */
+export class SettingOption extends Option {
+  override negate = false;
+}
+
 /** Commander's options for the settings of one program; give the parsed ones to `readSettings` as `flags`. */
 export function settingOptions(role: Role): Option[] {
   const options: Option[] = [];
   for (const [name, setting] of settingsOf(role)) {
     const value = setting.type === "flag" ? "[on|off]" : `<${placeholder(setting)}>`;
     const described = `${setting.why} (${setting.env}${describeDefault(setting)})`;
-    options.push(new Option(`${flagOf(name)} ${value}`, described));
+    options.push(new SettingOption(`${flagOf(name)} ${value}`, described));
   }
   options.push(
     new Option(

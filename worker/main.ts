@@ -3,9 +3,8 @@
  * `ct-worker`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
-import { Command } from "commander";
 import { systemClock } from "../shared/clock.ts";
-import { readSettings, SettingError, type Settings, settingOptions } from "../shared/config.ts";
+import { readSettings, SettingError, type Settings } from "../shared/config.ts";
 import { obeyCommands } from "../shared/control/obey.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
 import { findLicense, logLicense } from "../shared/license-file.ts";
@@ -32,12 +31,12 @@ import { releaseStartGarbage } from "../shared/start-garbage.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
 import { workerTag } from "../shared/tag.ts";
-import { VERSION } from "../shared/version.ts";
 import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
 import { createOrigins } from "./api/origins.ts";
 import { basePathOf } from "./api/routes.ts";
 import { openClients } from "./clients/clients.ts";
+import { workerProgram } from "./command-line.ts";
 import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
@@ -64,13 +63,7 @@ const MAX_PORT = 65_535;
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1700;
 
-const program = new Command("ct-worker")
-  .description("Hosts sessions of the Open Collaboration Tools protocol.")
-  .version(VERSION)
-  .allowExcessArguments(false)
-  .action(run);
-for (const option of settingOptions("worker")) program.addOption(option);
-await program.parseAsync();
+await workerProgram(run).parseAsync();
 
 async function run(flags: Record<string, unknown>): Promise<void> {
   try {

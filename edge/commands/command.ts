@@ -3,7 +3,7 @@
  * they end. What each asks of the store stands in its own file.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
+import { flagOf, readSettings, SettingOption, settingOptions } from "../../shared/config.ts";
 import { EdgeError, errorCode } from "../../shared/errors.ts";
 import { fail } from "../fail.ts";
 import { type Visit, visitStore } from "./visit.ts";
@@ -91,7 +91,9 @@ export function fullOption(): Option {
 function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
   return settingOptions("command").map((option) =>
-    option.long === redisFlag ? new Option(`--redis, ${option.flags}`, option.description) : option,
+    option.long === redisFlag
+      ? new SettingOption(`--redis, ${option.flags}`, option.description)
+      : option,
   );
 }
 

@@ -1,0 +1,58 @@
+/** The command line of `ct-edge`: without the name of a command it starts the edge. */
+import { Command, Option } from "commander";
+import { settingOptions } from "../shared/config.ts";
+import { VERSION } from "../shared/version.ts";
+import { checkCommand } from "./commands/check.ts";
+import { clientsCommand } from "./commands/clients.ts";
+import { eventsCommand } from "./commands/events.ts";
+import { explainCommand } from "./commands/explain.ts";
+import { licenseCommand } from "./commands/license.ts";
+import { listCommand } from "./commands/list.ts";
+import { logsCommand } from "./commands/logs.ts";
+import { processCommands } from "./commands/processes.ts";
+import { psCommand } from "./commands/ps.ts";
+import { rebalanceCommand } from "./commands/rebalance.ts";
+import { sessionsCommand } from "./commands/sessions.ts";
+import { simulateCommand } from "./commands/simulate.ts";
+import { topCommand } from "./commands/top.ts";
+import { workerCommand } from "./commands/worker-command.ts";
+
+/** `start` gets the parsed flags, for `readSettings`. */
+export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<void>): Command {
+  const start = new Command("start")
+    .description(
+      "Starts the edge on this machine: one balancer, its workers and an embedded store.",
+    )
+    .allowExcessArguments(false)
+    .action(run);
+  for (const option of settingOptions("edge")) start.addOption(option);
+  start.addOption(
+    new Option(
+      "--replace",
+      "End the edge that runs in the data directory first, instead of refusing.",
+    ),
+  );
+
+  const program = new Command("ct-edge")
+    .description("Starts an edge for live collaborative coding, and looks into one that runs.")
+    .version(VERSION)
+    .addCommand(start, { isDefault: true })
+    .addCommand(listCommand())
+    .addCommand(sessionsCommand())
+    .addCommand(topCommand())
+    .addCommand(eventsCommand())
+    .addCommand(explainCommand())
+    .addCommand(simulateCommand())
+    .addCommand(clientsCommand())
+    .addCommand(psCommand())
+    .addCommand(logsCommand())
+    .addCommand(licenseCommand())
+    .addCommand(checkCommand())
+    .addCommand(workerCommand("suspend"))
+    .addCommand(workerCommand("drain"))
+    .addCommand(workerCommand("resume"))
+    .addCommand(rebalanceCommand())
+    .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
+  for (const command of processCommands()) program.addCommand(command);
+  return program;
+}

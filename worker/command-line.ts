@@ -1,0 +1,15 @@
+/** The command line of `ct-worker`. */
+import { Command } from "commander";
+import { settingOptions } from "../shared/config.ts";
+import { VERSION } from "../shared/version.ts";
+
+/** `run` gets the parsed flags, for `readSettings`. */
+export function workerProgram(run: (flags: Record<string, unknown>) => Promise<void>): Command {
+  const program = new Command("ct-worker")
+    .description("Hosts sessions of the Open Collaboration Tools protocol.")
+    .version(VERSION)
+    .allowExcessArguments(false)
+    .action(run);
+  for (const option of settingOptions("worker")) program.addOption(option);
+  return program;
+}
