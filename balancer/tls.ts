@@ -3,12 +3,13 @@
  * failed handshake later, and again when they change.
  */
 import { X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { Clock, Timer } from "../shared/clock.ts";
 import { SettingError } from "../shared/config.ts";
 import { describeError } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
+import { readTextFile } from "../shared/text-file.ts";
 import type { TlsCertificate } from "./transport/transport.ts";
 
 export interface Certificate extends TlsCertificate {
@@ -48,6 +49,11 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
   } catch (error) {
     throw unusable("CT_TLS_CERT", certPath, "it is no certificate in PEM form", error);
   }
+  if (isEncrypted(key)) {
+    throw new SettingError(
+      `CT_TLS_KEY=${keyPath}: it is protected by a passphrase, and nobody is asked for one here; write it without: openssl pkey -in ${shellWord(keyPath)} -out key.pem, and keep that readable by this user only`,
+    );
+  }
   try {
     createSecureContext({ cert, key });
   } catch (error) {
@@ -62,6 +68,18 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
   };
 }
 
+/** Whether the first private key in PEM text, the one that counts, is: as PKCS#8, or in the older form (RFC 1421 §4.6.1.1). */
+function isEncrypted(pem: string): boolean {
+  const [, label, headers] =
+    /-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----\s+([^]{0,200})/.exec(pem) ?? [];
+  if (label === undefined) return false;
+  return label.startsWith("ENCRYPTED ") || /^Proc-Type:\s*4,\s*ENCRYPTED/im.test(headers ?? "");
+}
+
+function shellWord(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** `name` is what a client says: anything. */
 function isFor(certificate: X509Certificate, name: string): boolean {
   try {
@@ -73,7 +91,7 @@ function isFor(certificate: X509Certificate, name: string): boolean {
 
 function readPem(name: string, path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readTextFile(path);
   } catch (error) {
     throw unusable(name, path, `it cannot be read (${describeError(error)})`, error);
   }

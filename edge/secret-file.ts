@@ -2,11 +2,12 @@
  * The secret of an edge that was given none: made once, kept in the data directory, readable by its owner only.
  */
 import { randomBytes } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SettingError } from "../shared/config.ts";
 import { describeError, errorCode } from "../shared/errors.ts";
 import { MIN_SECRET_BYTES } from "../shared/secret.ts";
+import { readTextFile } from "../shared/text-file.ts";
 
 /** The secret kept in `dataDir`; made now when there is none. Throws `SettingError` when it cannot be used. */
 export function keepSecret(dataDir: string): string {
@@ -23,7 +24,7 @@ export function keepSecret(dataDir: string): string {
 function readSecret(path: string): string {
   let secret: string;
   try {
-    secret = readFileSync(path, "utf8").trim();
+    secret = readTextFile(path).trim();
   } catch (error) {
     throw unusable(path, describeError(error));
   }

@@ -3,11 +3,11 @@
  * with `--config`, default, in this order. A bad value stops the start with one line that names the setting, the value
  * and what is allowed.
  */
-import { readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { Option } from "commander";
 import { describeError, EdgeError } from "./errors.ts";
 import { type Role, SETTINGS, type Setting, type SettingName } from "./settings.ts";
+import { readTextFile } from "./text-file.ts";
 
 /** All settings, checked and frozen. Settings without a default may be undefined. */
 export type Settings = {
@@ -179,7 +179,7 @@ function findValue(
 
 function readValueFile(name: string, path: string): string {
   try {
-    return readFileSync(path, "utf8").trimEnd();
+    return readTextFile(path).trimEnd();
   } catch (error) {
     throw new SettingError(
       `${name}=${path}: cannot be read (${describeError(error)}); name a readable file`,

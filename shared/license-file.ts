@@ -3,7 +3,7 @@
  */
 
 import type { KeyObject } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { SettingError, type Settings } from "./config.ts";
 import { describeError } from "./errors.ts";
 import {
@@ -14,6 +14,7 @@ import {
   readLicense,
 } from "./license.ts";
 import type { Log } from "./log.ts";
+import { readTextFile } from "./text-file.ts";
 
 export type LicenseSettings = Pick<
   Settings,
@@ -53,7 +54,7 @@ export function readLicenseFile(path: string | undefined): License | undefined {
   if (path === undefined && !existsSync(file)) return undefined;
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readTextFile(file);
   } catch (error) {
     throw new SettingError(
       `CT_LICENSE_FILE=${file}: cannot be read (${describeError(error)}); name a readable file`,

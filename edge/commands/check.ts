@@ -3,6 +3,7 @@
  */
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
+import { loadCertificates } from "../../balancer/tls.ts";
 import {
   collectSettings,
   type Settings,
@@ -77,6 +78,7 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
     () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),
     () => findLicense(settings),
     ...(role === "edge" ? [() => checkEdgeSettings(settings, hostname())] : []),
+    ...(role === "worker" ? [] : [() => checkCertificates(settings)]),
   ];
   return looks.flatMap((look) => {
     try {
@@ -86,4 +88,9 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
       return [describeError(error)];
     }
   });
+}
+
+/** That one of the two is missing is said of the settings together. */
+function checkCertificates({ tlsCert, tlsKey }: Settings): void {
+  if (tlsCert.length > 0 && tlsKey.length > 0) loadCertificates({ cert: tlsCert, key: tlsKey });
 }

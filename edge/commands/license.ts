@@ -2,13 +2,13 @@
  * `ct-edge license issue` and `license verify`: for who gives licences, and for who has one.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import { readSettings, SettingError, settingOptions } from "../../shared/config.ts";
 import { describeError } from "../../shared/errors.ts";
 import { issueLicense, judgeLicense, readLicense, showProperties } from "../../shared/license.ts";
 import { findLicense } from "../../shared/license-file.ts";
+import { readTextFile } from "../../shared/text-file.ts";
 import { fail } from "../fail.ts";
 import { CommandError, print } from "./command.ts";
 
@@ -51,7 +51,7 @@ function issue({ licensee, maxConnections, expiration, key }: IssueFlags): strin
 function readPrivateKey(path: string): KeyObject {
   let key: KeyObject;
   try {
-    key = createPrivateKey(readFileSync(path));
+    key = createPrivateKey(readTextFile(path));
   } catch (error) {
     throw new SettingError(
       `--key ${path}: cannot be used (${describeError(error)}); name a PEM file with an Ed25519 private key`,

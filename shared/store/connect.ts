@@ -1,13 +1,13 @@
 /**
  * Picks the store that the settings name, and connects to it.
  */
-import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.ts";
 import { SettingError, type Settings } from "../config.ts";
 import { describeError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Counters } from "../metrics.ts";
 import { isLoopback } from "../networks.ts";
+import { readTextFile } from "../text-file.ts";
 import { connectEmbeddedStore } from "./embedded/client.ts";
 import { connectRedisStore } from "./redis/store.ts";
 import { parseRedisUrl } from "./redis/target.ts";
@@ -67,7 +67,7 @@ export function storeReached(store: Pick<Store, "health" | "onHealth">): Promise
 function readCa(path: string): string {
   let pem: string;
   try {
-    pem = readFileSync(path, "utf8");
+    pem = readTextFile(path);
   } catch (error) {
     throw new SettingError(
       `CT_REDIS_CA=${path}: cannot be read (${describeError(error)}); name a PEM file`,

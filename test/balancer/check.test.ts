@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +55,15 @@ test("what would be used is shown, secrets are not", async () => {
   expect(text).toMatch(/connections of clients +\d+ \(\d+ descriptors\)/);
   expect(text).toContain(folder);
   expect(text).not.toContain("canary");
+});
+
+test("a key with a passphrase is a problem that is called that", async () => {
+  const files = await certificateFor(100);
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+  await writeFile(files.CT_TLS_KEY, privateKey.export({ type: "pkcs8", ...how }));
+  const { problems } = await check(files);
+  expect(problems).toEqual([expect.stringMatching(/^CT_TLS_KEY=.*protected by a passphrase/)]);
 });
 
 test("certificates are shown with their names and how long they last", async () => {

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -365,6 +365,13 @@ describe("a PROXY protocol header", () => {
   });
 });
 
+/** A private key with a passphrase, in PEM form. */
+function lockedKey(type: "pkcs1" | "pkcs8" = "pkcs8"): string {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+  return String(privateKey.export({ type, ...how }));
+}
+
 describe("certificates", () => {
   async function file(name: string, text: string): Promise<string> {
     const path = join(folder, name);
@@ -400,6 +407,29 @@ describe("certificates", () => {
     expect(load([...cert, ...other.cert], key)).toThrow(
       /^CT_TLS_CERT names 2 files and CT_TLS_KEY 1; /,
     );
+  });
+
+  test.each([
+    { form: "PKCS#8", type: "pkcs8" },
+    { form: "the older form of OpenSSL", type: "pkcs1" },
+  ] as const)("with a passphrase ($form) are called that, with what to do", async ({ type }) => {
+    const encrypted = lockedKey(type);
+    const { cert } = await writePair("locked", await makeFor("locked.example"));
+    const crlf = `Bag Attributes\r\n${encrypted.replaceAll("\n", "\r\n")}`;
+    for (const text of [encrypted, `\ufeff${encrypted}`, crlf]) {
+      const key = await file("lo'cked.pem", text);
+      expect(() => loadCertificates({ cert, key: [key] })).toThrow(
+        /^CT_TLS_KEY=.*lo'cked\.pem: it is protected by a passphrase, .*: openssl pkey -in '.*lo'\\''cked\.pem' -out key\.pem/,
+      );
+    }
+  });
+
+  test("with a byte order mark, as some editors save them, are loaded", async () => {
+    const made = await makeFor("marked.example");
+    const cert = await file("marked.pem", `\ufeff${made.cert}`);
+    const key = await file("marked.key.pem", `\ufeff${made.private}`);
+    const rig = await simple({ certificates: loadCertificates({ cert: [cert], key: [key] }) });
+    expect(await shownTo(rig)).toBe("DNS:marked.example");
   });
 
   /** The names that the balancer shows to a client that asks for `servername`. */
@@ -471,6 +501,12 @@ describe("certificates", () => {
     expect(await shownTo(rig, "after.example")).toBe("DNS:after.example");
     await ask();
     expect(tls.getPeerX509Certificate()?.subjectAltName).toBe("DNS:before.example");
+
+    await writeFile(files.key[0] ?? "", lockedKey());
+    clock.advance(5000);
+    expect(lines.at(-1)).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(lines.at(-1)).toContain("it is protected by a passphrase");
+    expect(await shownTo(rig)).toBe("DNS:after.example");
   });
 
   test("renegotiation is refused, and tickets resume a session", async () => {

@@ -1,9 +1,11 @@
 /**
  * How the edge ends, and how it refuses to start: nothing stays behind, and whoever reads the terminal knows what to do.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { createPrivateKey } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
   type EdgeOptions,
@@ -142,6 +144,21 @@ describe("an edge that cannot start says so in one line and ends", () => {
     const failed = await startEdgeInVain({ env });
 
     expectOneLine(failed, [/CT_TLS_(CERT|KEY)/, folder]);
+  });
+
+  test("when the key of the certificate has a passphrase", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "ct-edge-locked-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const made = await generate([{ name: "commonName", value: "edge.example" }]);
+    const env = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
+    writeFileSync(env.CT_TLS_CERT, made.cert);
+    const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+    const locked = createPrivateKey(made.private).export({ type: "pkcs8", ...how });
+    writeFileSync(env.CT_TLS_KEY, locked);
+
+    const failed = await startEdgeInVain({ env });
+
+    expectOneLine(failed, ["CT_TLS_KEY", "passphrase", "openssl pkey -in"]);
   });
 
   test("when the certificate is given without its key", async () => {

@@ -1,7 +1,14 @@
 /** `ct-edge check`: all that is wrong, at once. */
-import { expect, test } from "vitest";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generate } from "selfsigned";
+import { expect, onTestFinished, test } from "vitest";
 import { check } from "../../edge/commands/check.ts";
 import { runCommand } from "../support/command.ts";
+
+const { cert: CERTIFICATE } = await generate([{ name: "commonName", value: "edge.example" }]);
 
 test("every wrong setting is named with its value and what is allowed; secrets are not shown", () => {
   const { out, problems } = check(
@@ -42,6 +49,25 @@ test("a right secret is not shown either, and nothing is wrong with the defaults
   expect(out).toMatch(/^CT_PORT +1080$/m);
   for (const role of ["balancer", "worker"] as const) {
     expect(check(role, {}, {}).problems).toEqual([]);
+  }
+});
+
+test("a key with a passphrase, and a certificate that cannot be read, are said before a start", () => {
+  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+  const files = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
+  writeFileSync(files.CT_TLS_KEY, privateKey.export({ type: "pkcs8", ...how }));
+  for (const role of ["edge", "balancer"] as const) {
+    rmSync(files.CT_TLS_CERT, { force: true });
+    expect(check(role, files, {}).problems).toEqual([
+      expect.stringMatching(/^CT_TLS_CERT=.*cert\.pem: it cannot be read/),
+    ]);
+    writeFileSync(files.CT_TLS_CERT, CERTIFICATE);
+    expect(check(role, files, {}).problems).toEqual([
+      expect.stringMatching(/^CT_TLS_KEY=.*key\.pem: it is protected by a passphrase/),
+    ]);
   }
 });
 

@@ -18,6 +18,12 @@ test("a secret is made once, and only its owner can read it", () => {
   expect(statSync(join(dataDir, "secret")).mode & 0o777).toBe(0o600);
 });
 
+test("a byte order mark is no part of a secret that was put there by hand", () => {
+  const secret = "0123456789-0123456789-0123456789-0123456789";
+  writeFileSync(join(dataDir, "secret"), `\ufeff${secret}\r\n`);
+  expect(keepSecret(dataDir)).toBe(secret);
+});
+
 test("a secret that was cut short is refused, not replaced: tokens depend on it", () => {
   writeFileSync(join(dataDir, "secret"), "short\n");
   expect(() => keepSecret(dataDir)).toThrow(

@@ -10,6 +10,7 @@ import {
   settingsTable,
   unknownSettings,
 } from "../../shared/config.ts";
+import { readLicenseFile } from "../../shared/license-file.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -40,6 +41,39 @@ describe("where a value comes from", () => {
       readSettings({ role: "edge", env, defaults }).loginSimple;
     expect(read({})).toBe(true);
     expect(read({ CT_LOGIN_SIMPLE: "off" })).toBe(false);
+  });
+
+  test.each([
+    ["UTF-8", (text: string) => Buffer.from(`\ufeff${text}`)],
+    ["UTF-16 LE, as PowerShell writes", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le")],
+    ["UTF-16 BE", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le").swap16()],
+  ])("a byte order mark of %s is no part of a value, in any file that is named", (_, encode) => {
+    const named = (name: string, text: string): string => {
+      const path = join(folder, name);
+      writeFileSync(path, encode(text));
+      return path;
+    };
+    const secret = "a secret of more than 32 characters, ü";
+    const env = {
+      CT_SECRET_FILE: named("secret", `${secret}\r\n`),
+      CT_DASHBOARD_PASSWORD_FILE: named("password", "pass word\n"),
+      CT_LOGIN_API_KEY_FILE: named("key", "0123456789abcdef"),
+      CT_REDIS_URL_FILE: named("redis", "redis://redis:6379\n"),
+    };
+    const flags = { config: named("edge.env", "CT_PORT=4\r\n# a comment\nCT_TLS_PORT=40\n") };
+    expect(readSettings({ role: "edge", env, flags })).toMatchObject({
+      secret,
+      dashboardPassword: "pass word",
+      loginApiKey: "0123456789abcdef",
+      redisUrl: "redis://redis:6379",
+      port: 4,
+      tlsPort: 40,
+    });
+    const licenseFile = named(
+      "licensing.properties",
+      "licensee=Us\nmaxConnections=5\nexpiration=2099/12/31\nsignature=x\n",
+    );
+    expect(readLicenseFile(licenseFile)).toMatchObject({ licensee: "Us", maxConnections: 5 });
   });
 
   test("an empty variable counts as not set", () => {

@@ -1,0 +1,19 @@
+/**
+ * Text files of operators, made with any editor: a byte order mark is no part of their text, and PowerShell's `>` writes
+ * UTF-16 with one.
+ */
+import { readFileSync } from "node:fs";
+import { TextDecoder } from "node:util";
+
+/** The text of a file, without a byte order mark. Throws the system's error. */
+export function readTextFile(path: string): string {
+  return decodeText(readFileSync(path));
+}
+
+/** UTF-8, or UTF-16 where a byte order mark says so. */
+export function decodeText(bytes: Buffer): string {
+  const isLittle = bytes[0] === 0xff && bytes[1] === 0xfe;
+  const isBig = bytes[0] === 0xfe && bytes[1] === 0xff;
+  const encoding = isLittle ? "utf-16le" : isBig ? "utf-16be" : "utf-8";
+  return new TextDecoder(encoding).decode(bytes);
+}
