@@ -2,9 +2,9 @@
  * A file that lines are appended to, and that is rotated by size and day. It never blocks and never fails its callers: what
  * a full disk or a slow one does not take is dropped and counted, and memory stays bounded. A line is in one file, whole.
  */
-import { closeSync, fstatSync, openSync, write, writeSync } from "node:fs";
+import { closeSync, fstat, fstatSync, openSync, type Stats, write, writeSync } from "node:fs";
 import type { Clock, Timer } from "./clock.ts";
-import { beginAnew, dayEndMs, LOG_FILE_MODE, type LogLimits } from "./rotation.ts";
+import { beginAnew, dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend } from "./rotation.ts";
 
 export interface LineFile {
   /**
@@ -39,10 +39,14 @@ interface OpenFile {
   readonly inode: number;
   /** Undefined: it is not rotated. */
   readonly limits: LogLimits | undefined;
-  /** Written to it, also by earlier processes. */
+  /**
+   * What it held before the last write: logrotate's copytruncate empties it, and earlier processes wrote to it too.
+   */
   size: number;
   /** When the day of its first lines ends, on the wall clock. */
-  readonly dayEndsMs: number;
+  dayEndsMs: number;
+  /** Nobody can read what is written to it now. */
+  isDeleted: boolean;
 }
 
 /**
@@ -58,6 +62,7 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   /** Handed to the system. */
   let writingChars = 0;
   let isRotating = false;
+  let isLooking = false;
   let rotateAgainMs = Number.NEGATIVE_INFINITY;
   let gathering: Timer | undefined;
   let dropped = 0;
@@ -88,20 +93,46 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
     return { bytes: Buffer.from(begin + text), chars: text.length, lines };
   }
 
+  /** Writes what waits, unless that is under way: looks at the file first, because others change it too. */
   function drain(): void {
-    if (writingChars > 0 || isRotating) return;
-    if (file === undefined || queue.length === 0) {
+    if (writingChars > 0 || isRotating || isLooking) return;
+    const target = file;
+    if (target === undefined || queue.length === 0) {
       for (const resolve of flushed) resolve();
       flushed = [];
       return;
     }
-    if (!isDue(file)) {
-      writeBatch(file);
-    } else if (clock.nowMs() >= rotateAgainMs) {
-      void rotate(file);
-    } else if (hasRoom(file)) {
+    isLooking = true;
+    fstat(target.descriptor, (error, stats) => {
+      isLooking = false;
+      // It may have been closed, or opened anew, meanwhile.
+      if (file !== target) {
+        drain();
+        return;
+      }
+      if (error === null) take(target, stats);
+      goOn(target);
+    });
+  }
+
+  function take(target: OpenFile, stats: Stats): void {
+    // The first line of an emptied file is of today.
+    if (stats.size === 0) target.dayEndsMs = dayEndMs(clock.wallMs());
+    target.size = stats.size;
+    target.isDeleted = stats.isFile() && stats.nlink === 0;
+  }
+
+  function goOn(target: OpenFile): void {
+    const mayChange = clock.nowMs() >= rotateAgainMs;
+    if (target.isDeleted && mayChange) {
+      void change(target, openToAppend);
+    } else if (!isDue(target)) {
+      writeBatch(target);
+    } else if (mayChange) {
+      void rotate(target);
+    } else if (hasRoom(target)) {
       // Only the day is over, and its file cannot be put aside.
-      writeBatch(file);
+      writeBatch(target);
     } else {
       dropAll();
       drain();
@@ -111,9 +142,8 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   function writeBatch(target: OpenFile): void {
     const { bytes, chars, lines } = takeBatch(roomOf(target));
     writingChars = chars;
-    writeAll(target.descriptor, bytes, 0, (error, written) => {
+    writeAll(target.descriptor, bytes, 0, (error) => {
       writingChars = 0;
-      target.size += written;
       for (const old of outdated) closeQuietly(old);
       outdated = [];
       if (error !== null) {
@@ -143,11 +173,16 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   }
 
   async function rotate(target: OpenFile): Promise<void> {
+    const { inode, limits } = target;
+    if (limits !== undefined) await change(target, (path) => beginAnew(path, inode, limits));
+  }
+
+  /** Goes on with the file that `open` gives, by the same path. */
+  async function change(target: OpenFile, open: (path: string) => Promise<number>): Promise<void> {
     isRotating = true;
     try {
-      const { path, inode, limits } = target;
-      if (limits === undefined) return;
-      const descriptor = await beginAnew(path, inode, limits);
+      const { path, limits } = target;
+      const descriptor = await open(path);
       // It may have been closed, or opened anew, meanwhile. The same path, so the new file is the one to go on with.
       if (closed) closeQuietly(descriptor);
       else replace(openedFile(path, descriptor, limits));
@@ -172,6 +207,7 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
       limits: stats.isFile() && limits !== undefined && limits.maxFiles > 0 ? limits : undefined,
       size,
       dayEndsMs: dayEndMs(size > 0 ? Math.min(stats.mtimeMs, now) : now),
+      isDeleted: false,
     };
   }
 
@@ -242,17 +278,16 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   };
 }
 
-/** Writes all of `bytes` from `from` on; a short write goes on with the rest. Tells how many were written. */
+/** Writes all of `bytes` from `from` on; a short write goes on with the rest. */
 function writeAll(
   file: number,
   bytes: Buffer,
   from: number,
-  done: (error: Error | null, written: number) => void,
+  done: (error: Error | null) => void,
 ): void {
   write(file, bytes, from, bytes.length - from, null, (error, count) => {
-    const written = from + (error === null ? count : 0);
-    if (error !== null || written >= bytes.length) done(error, written);
-    else writeAll(file, bytes, written, done);
+    if (error !== null || from + count >= bytes.length) done(error);
+    else writeAll(file, bytes, from + count, done);
   });
 }
 

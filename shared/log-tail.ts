@@ -10,6 +10,8 @@ import { rotatedNumbers, rotatedPath } from "./rotation.ts";
 export interface LogPosition {
   readonly inode: number;
   readonly offset: number;
+  /** The bytes before that place, as base64: a file that was emptied and has grown beyond it has others there. */
+  readonly before: string;
   /** It is in the midst of a line that was too long to be read whole; the rest of that is passed over. */
   readonly isWithinLine: boolean;
 }
@@ -64,12 +66,12 @@ export async function readLogFrom(
   const opened: Segment[] = [];
   try {
     await openPart(opened, path);
-    let found = isThere(opened, position);
+    let found = await isThere(opened, position);
     // A file of the same name that was emptied is begun anew.
     if (!found && now.ino !== inode) {
       for (const number of await rotatedNumbers(path)) {
         await openPart(opened, rotatedPath(path, number));
-        found = isThere(opened, position);
+        found = await isThere(opened, position);
         if (found) break;
       }
     }
@@ -83,9 +85,20 @@ export async function readLogFrom(
   }
 }
 
-function isThere(opened: readonly Segment[], { inode, offset }: LogPosition): boolean {
+async function isThere(
+  opened: readonly Segment[],
+  { inode, offset, before }: LogPosition,
+): Promise<boolean> {
   const last = opened.at(-1);
-  return last !== undefined && last.inode === inode && last.to >= offset;
+  if (last === undefined || last.inode !== inode || last.to < offset) return false;
+  return (await readBefore(last.handle, offset)) === before;
+}
+
+const BEFORE_BYTES = 64;
+
+async function readBefore(handle: FileHandle, offset: number): Promise<string> {
+  const bytes = await readBytes(handle, Math.max(0, offset - BEFORE_BYTES), offset);
+  return bytes.toString("base64");
 }
 
 async function statOf(path: string): Promise<{ ino: number; size: number } | undefined> {
@@ -149,12 +162,14 @@ async function readParts(
   if ((isCut && begin > 0) || (isTooLong && !isWithinLine)) skipped++;
   const lines = end > begin ? text.toString("utf8", begin, end - 1).split("\n") : [];
   const rest = Math.min(text.length - end, last.to - last.from);
+  const offset = isTooLong ? last.to : last.to - rest;
   return {
     lines,
     skipped,
     next: {
       inode: last.inode,
-      offset: isTooLong ? last.to : last.to - rest,
+      offset,
+      before: await readBefore(last.handle, offset),
       isWithinLine: isTooLong || (isWithinLine && end === 0),
     },
   };

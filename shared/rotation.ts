@@ -22,6 +22,11 @@ export const LOG_FILE_MODE = 0o640;
 /** A descriptor rather than Node's FileHandle, which cannot be written to synchronously when the process ends. */
 const openFile = promisify(open);
 
+/** Opens the file at `path`, to append to it, whoever else empties it meanwhile. Returns its descriptor. */
+export function openToAppend(path: string): Promise<number> {
+  return openFile(path, "a", LOG_FILE_MODE);
+}
+
 /**
  * Puts the file at `path` behind the older ones and opens a new one; returns its descriptor. When `path` is no longer the
  * file `inode`, somebody else has renamed it, and a new one is opened only. Rejects when a file cannot be renamed or
@@ -33,7 +38,7 @@ export async function beginAnew(path: string, inode: number, limits: LogLimits):
     if (limits.maxFiles > 1) await rename(path, rotatedPath(path, 1));
     else await unlink(path);
   }
-  return openFile(path, "a", LOG_FILE_MODE);
+  return openToAppend(path);
 }
 
 async function isStill(path: string, inode: number): Promise<boolean> {

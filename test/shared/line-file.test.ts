@@ -1,5 +1,6 @@
 /** A log on disk: what is kept of it, and that no line is lost or cut when it is rotated. */
 import {
+  appendFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -215,13 +216,60 @@ describe("with others about", () => {
     expect(names().reverse().map(read).join("")).toBe(lines.map((line) => `${line}\n`).join(""));
   });
 
-  test("a file that was truncated is written on", async () => {
+  test("a file that is copied and emptied is rotated by what it holds, and has no NUL in it", async () => {
     file.open(path, limits);
-    await write("x".repeat(10 * KIB));
-    truncateSync(path);
-    await write("next");
-    expect(read("access.log")).toBe("next\n");
+    const line = (name: string): string => `${name} ${"x".repeat(1000)}`;
+    for (let round = 0; round < 5; round++) {
+      const lines = Array.from({ length: 50 }, (_, i) => line(`${round}/${i}`));
+      await write(...lines);
+      expect(names()).toEqual(["access.log"]);
+      expect(read("access.log")).toBe(lines.map((one) => `${one}\n`).join(""));
+      truncateSync(path);
+    }
+    await write(...Array.from({ length: 80 }, (_, i) => line(`last/${i}`)));
+    expect(names()).toEqual(["access.log", "access.log.1"]);
+    expect(statSync(`${path}.1`).size).toBeGreaterThan(62 * KIB);
+    expect(names().reverse().map(read).join("")).not.toContain("\0");
   });
+
+  test("a file that is emptied at midnight begins the day, and is not rotated as well", async () => {
+    file.open(path, limits);
+    await write("yesterday");
+    clock.setWall(new Date(2030, 4, 18, 0, 0, 1).getTime());
+    truncateSync(path);
+    await write("one", "two");
+    await write("three");
+    expect(names()).toEqual(["access.log"]);
+    clock.advance(DAY_MS);
+    await write("tomorrow");
+    expect(read("access.log.1")).toBe("one\ntwo\nthree\n");
+  });
+
+  test("what others append counts", async () => {
+    file.open(path, limits);
+    await write("one");
+    appendFileSync(path, `${"x".repeat(63 * KIB)}\n`);
+    await write("y".repeat(2 * KIB));
+    expect(statSync(`${path}.1`).size).toBe(63 * KIB + "one\n\n".length);
+    expect(read("access.log")).toBe(`${"y".repeat(2 * KIB)}\n`);
+  });
+
+  test.each([limits, undefined])(
+    "a file that is deleted is begun anew, and no line is lost",
+    async (own) => {
+      file.open(path, own);
+      await write("one");
+      rmSync(path);
+      await write("two", "three");
+      expect(read("access.log")).toBe("two\nthree\n");
+      rmSync(path);
+      writeFileSync(path, "another's\n");
+      utimesSync(path, new Date(clock.wallMs()), new Date(clock.wallMs()));
+      await write("four");
+      expect(read("access.log")).toBe("another's\nfour\n");
+      expect(file.takeDropped()).toBe(0);
+    },
+  );
 
   test("a device is not rotated", async () => {
     symlinkSync("/dev/null", path);

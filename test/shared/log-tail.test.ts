@@ -105,6 +105,43 @@ test("a file that was emptied, or took the place of one that is gone, is read fr
   expect(await readLogFrom(path, piece?.next as LogPosition, MIB)).toBeUndefined();
 });
 
+test("a file that was emptied and has grown beyond the old place since is read from its beginning", async () => {
+  writeFileSync(path, "2030-01-01 the first line\n2030-01-01 the second line\n");
+  let position = await startAt();
+  for (let round = 0; round < 4; round++) {
+    // Lines of logs are much alike: they begin with the same date, and end with the same field.
+    const lines = Array.from(
+      { length: 3 + round },
+      (_, i) => `2030-01-01 round ${round} line ${i}`,
+    );
+    truncateSync(path);
+    appendFileSync(path, lines.map((line) => `${line}\n`).join(""));
+    const piece = await readLogFrom(path, position, MIB);
+    expect(piece?.lines).toEqual(lines);
+    position = piece?.next as LogPosition;
+    appendFileSync(path, `2030-01-01 round ${round} and more\n`);
+    const more = await readLogFrom(path, position, MIB);
+    expect(more?.lines).toEqual([`2030-01-01 round ${round} and more`]);
+    position = more?.next as LogPosition;
+  }
+});
+
+test("a reader of a log that is copied and emptied while it is written misses none of its new lines", async () => {
+  const file = createLineFile({ clock: createStepClock() });
+  file.open(path, { maxBytes: 64 * KIB, maxFiles: 5 });
+  let position = await startAt();
+  for (let round = 0; round < 30; round++) {
+    const lines = Array.from({ length: 1 + ((round * 7) % 40) }, (_, i) => `${round} ${i}`);
+    truncateSync(path);
+    for (const line of lines) file.write(`${line}\n`);
+    await file.flush();
+    const piece = await readLogFrom(path, position, MIB);
+    expect(piece?.lines).toEqual(lines);
+    position = piece?.next as LogPosition;
+  }
+  file.close();
+});
+
 test("a line that is longer than may be read is passed over, and what follows is read", async () => {
   writeFileSync(path, "first\n");
   let position = await startAt();
