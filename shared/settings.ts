@@ -527,7 +527,7 @@ export const SETTINGS = {
     type: "number",
     default: 65_000,
     min: 100,
-    max: 3_600_000,
+    max: 7_200_000,
     unit: "ms",
     roles: ["edge", "balancer"],
     why: "How long a client's connection stays open between two requests.",

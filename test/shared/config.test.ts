@@ -1,12 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   environmentOf,
   readSettings,
   SettingError,
   settingOptions,
+  settingsOf,
   settingsTable,
   unknownSettings,
 } from "../../shared/config.ts";
@@ -169,6 +171,43 @@ test("every setting of a program is a flag with its variable and default in --he
   const port = options.find((option) => option.long === "--port");
   expect(port?.description).toBe("Public HTTP port; 0 picks a free one. (CT_PORT, default 1080)");
   expect(options.some((option) => option.long === "--worker-url")).toBe(false);
+});
+
+describe("what the documents and the examples of deploy/ give settings is allowed", () => {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const files = ["README.md", "docs", "deploy"].flatMap((name) => {
+    const path = join(root, name);
+    if (!statSync(path).isDirectory()) return [path];
+    const inner = readdirSync(path, { recursive: true, encoding: "utf8" }).map((one) =>
+      join(path, one),
+    );
+    return inner.filter((one) => /\.(md|ya?ml|conf|cfg|json)$/.test(one));
+  });
+  const given = files.flatMap((path) =>
+    [...readFileSync(path, "utf8").matchAll(/\b(CT_[A-Z_]+)(?:=|: *)"?(\d+)(?![\w/:-]|\.\d)/g)].map(
+      ([, env = "", value = ""]) => ({
+        file: path.slice(root.length),
+        env,
+        value,
+      }),
+    ),
+  );
+
+  test("there are such values", () => {
+    expect(given).toContainEqual({
+      file: "docs/operators/proxies.md",
+      env: "CT_KEEPALIVE_TIMEOUT_MS",
+      value: "620000",
+    });
+  });
+
+  test.each(given)("$env=$value of $file", ({ env, value }) => {
+    const role = (["edge", "balancer", "worker"] as const).find((one) =>
+      settingsOf(one).some(([, setting]) => setting.env === env),
+    );
+    expect(role).toBeDefined();
+    readSettings({ role: role ?? "edge", env: { [env]: value } });
+  });
 });
 
 test("the README's table of settings is the schema's", () => {
