@@ -71,7 +71,7 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
 /** Whether the first private key in PEM text, the one that counts, is: as PKCS#8, or in the older form (RFC 1421 §4.6.1.1). */
 function isEncrypted(pem: string): boolean {
   const [, label, headers] =
-    /-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----\s+([^]{0,200})/.exec(pem) ?? [];
+    /-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----\s+([\s\S]{0,200})/.exec(pem) ?? [];
   if (label === undefined) return false;
   return label.startsWith("ENCRYPTED ") || /^Proc-Type:\s*4,\s*ENCRYPTED/im.test(headers ?? "");
 }

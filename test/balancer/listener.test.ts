@@ -504,7 +504,9 @@ describe("certificates", () => {
 
     await writeFile(files.key[0] ?? "", lockedKey());
     clock.advance(5000);
-    expect(lines.at(-1)).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(lines.at(-1)).toContain(
+      "a new certificate cannot be used; the one of before stays in use",
+    );
     expect(lines.at(-1)).toContain("it is protected by a passphrase");
     expect(await shownTo(rig)).toBe("DNS:after.example");
   });
