@@ -60,7 +60,7 @@ export interface Client {
   /** The worker does not take the body as fast as it comes. */
   pauseBody(): void;
   resumeBody(): void;
-  /** The answer is complete. */
+  /** The answer is complete. `keepAlive`: the client was not told that the connection ends with it. */
   finish(keepAlive: boolean): void;
   /** The answer can not be completed: the client must not take what it got for all. */
   cut(error: unknown, worker: string | undefined): void;
@@ -117,10 +117,11 @@ const LEAVING_IDLE_MS = 5000;
 
 /**
  * `head`: between requests or within a head · `body`: a request's body comes · `answer`: the request is complete, its
- * answer is not · `flush`: its answer is, but too much of it waits for the client · `lingering`: all is said · `gone`:
- * closed, or given to a tunnel.
+ * answer is not · `discard`: its answer is complete, the request's body is not, and the rest is thrown away · `flush`: both
+ * are complete, but too much of the answer waits for the client · `lingering`: all is said · `gone`: closed, or given to a
+ * tunnel.
  */
-type State = "head" | "body" | "answer" | "flush" | "lingering" | "gone";
+type State = "head" | "body" | "answer" | "discard" | "flush" | "lingering" | "gone";
 
 /** Reads requests from `connection` until it ends or becomes a tunnel; then `onOver` is called, once. */
 export function serveClient(
@@ -185,19 +186,27 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       case "answer":
         if (!this.#answerBegun) this.#deadline.set(HALF_CLOSED_MS);
         break;
-      case "body":
-        // The rest of the request will never come.
-        this.#abandon();
-        this.#connection.destroy();
+      case "flush":
+        // Requests that it sent before are answered first.
+        if (this.#held.length === 0) this.#linger();
         break;
       case "head":
-      case "flush":
-        this.#linger();
+      case "body":
+      case "discard":
+        this.#endUnfinished();
         break;
       case "lingering":
       case "gone":
         break;
     }
+  }
+
+  /** The client ended its side: what it began to send will never be complete. */
+  #endUnfinished(): void {
+    if (this.#state === "head" || this.#state === "discard") this.#linger();
+    if (this.#state !== "body") return;
+    this.#abandon();
+    this.#connection.destroy();
   }
 
   onDrain(): void {
@@ -244,6 +253,9 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
         case "body":
           at = this.#readBody(bytes, at);
           break;
+        case "discard":
+          at = this.#discardBody(bytes, at);
+          break;
         case "answer":
         case "flush":
           this.#hold(bytes.subarray(at));
@@ -272,7 +284,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#isFirst = false;
     this.#body = head.framing.kind === "none" ? undefined : this.#bodyReader(head);
     this.#state = this.#body === undefined || this.#body.done ? "answer" : "body";
-    this.#rearm();
+    if (this.#ended) this.#deadline.set(HALF_CLOSED_MS);
+    else this.#rearm();
     const exchange = this.#needs.createExchange(head, this);
     this.#exchange = exchange;
     exchange.start();
@@ -316,6 +329,13 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     return end;
   }
 
+  #discardBody(bytes: Buffer, at: number): number {
+    const end = this.#body?.read(bytes, at, []) ?? bytes.length;
+    this.#rearm();
+    if (this.#body?.done === true) this.#goOn();
+    return end;
+  }
+
   /** Keeps what came too early. Not paused before there is much of it: a paused connection does not notice an abort. */
   #hold(bytes: Buffer): void {
     this.#held.push(Buffer.from(bytes));
@@ -331,6 +351,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       this.#heldBytes = 0;
       if (bytes !== undefined) this.#read(bytes);
     }
+    if (this.#ended) this.#endUnfinished();
     if (this.#heldBytes < MAX_HELD_BYTES) this.#connection.resume();
   }
 
@@ -381,12 +402,22 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#record = undefined;
     const complete = this.#state === "answer";
     this.#exchange = undefined;
-    this.#body = undefined;
-    if (!complete || !keepAlive || this.#ended) {
+    if (!keepAlive || (!complete && this.#ended)) {
       this.#linger();
       return;
     }
     this.resumeBody();
+    if (complete) {
+      this.#goOn();
+      return;
+    }
+    this.#state = "discard";
+    this.#rearm();
+  }
+
+  /** Both the request and its answer are complete: the next request may come. */
+  #goOn(): void {
+    this.#body = undefined;
     if (!this.#stalled) {
       this.#awaitRequest();
       return;
@@ -424,10 +455,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
 
   answer(make: (context: AnswerContext) => OwnAnswer): void {
     const keepAlive =
-      this.#state === "answer" &&
-      this.#head?.keepAlive === true &&
-      !this.#ended &&
-      !this.isLastAnswer;
+      this.#state === "answer" && this.#head?.keepAlive === true && !this.isLastAnswer;
     const own = make({
       requestId: this.requestId,
       close: !keepAlive,
@@ -465,6 +493,11 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   /** A request that cannot be read: where the next one would begin is not known. */
   #refuse(error: HttpSyntaxError): void {
     this.#needs.counters.count("balancer.refused", error.reason);
+    if (this.#state === "discard") {
+      // Its answer is complete.
+      this.#linger();
+      return;
+    }
     this.#abandon();
     if (this.#state === "head") this.#expectAnswer(undefined, this.#collector.firstLine());
     if (this.#answerBegun) {
@@ -515,14 +548,19 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     return this.isLastAnswer ? Math.min(LEAVING_IDLE_MS, keepaliveTimeoutMs) : keepaliveTimeoutMs;
   }
 
+  /** Whether it is the client that is waited for. */
+  get #isClientsTurn(): boolean {
+    if (this.#stalled || this.#state === "discard") return true;
+    return this.#state === "body" && !this.#paused;
+  }
+
   /** Whose turn it is decides what is waited for, and how long. */
   #rearm(): void {
     const { limits } = this.#needs;
     if (this.#state === "gone" || this.#state === "lingering") return;
     // The short wait for a client that ended its side is not prolonged before the answer begins.
     if (this.#ended && !this.#answerBegun) return;
-    const onClient = this.#stalled || (this.#state === "body" && !this.#paused);
-    this.#deadline.set(onClient ? limits.bodyTimeoutMs : limits.upstreamTimeoutMs);
+    this.#deadline.set(this.#isClientsTurn ? limits.bodyTimeoutMs : limits.upstreamTimeoutMs);
   }
 
   #onDeadline(): void {
@@ -533,6 +571,9 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       case "body":
       case "answer":
         this.#giveUpRequest();
+        break;
+      case "discard":
+        this.#linger();
         break;
       case "flush":
       case "lingering":
@@ -554,11 +595,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   #giveUpRequest(): void {
-    const onClient = this.#stalled || (this.#state === "body" && !this.#paused);
     if (this.#ended && !this.#answerBegun) {
       this.#abandon();
       this.#connection.destroy();
-    } else if (onClient) {
+    } else if (this.#isClientsTurn) {
       this.#abandon();
       this.fail(new ClientTimeoutError(), undefined);
     } else {

@@ -83,6 +83,8 @@ class ProxyExchange implements Exchange, AnswerHandler {
   /** The body so far, to send it again; undefined when it became too long for that. */
   #kept: KeptBody | undefined = new KeptBody();
   #bodyComplete = false;
+  /** Whether the client was told to go on with a body that it announced (100). */
+  #isContinued = false;
 
   #hops = 0;
   #chosenAgain = false;
@@ -415,6 +417,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   onInterim(head: ResponseHead): void {
     // RFC 9110 §15.2: HTTP/1.0 knows no interim answers.
     if (this.#head.minor === 0) return;
+    if (head.status === 100) this.#isContinued = true;
     this.#client.sendInterim([
       serializeHead(statusLine(head.status, head.reason), interimFields(head)),
     ]);
@@ -432,7 +435,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#time("balancer.first_byte_ms");
     const framing = this.#clientFraming(head.framing);
     this.#keepAlive =
-      this.#head.keepAlive && framing.kind !== "until-close" && !this.#client.isLastAnswer;
+      this.#head.keepAlive &&
+      framing.kind !== "until-close" &&
+      !this.#client.isLastAnswer &&
+      (this.#bodyComplete || !this.#refusesBody(head.status));
     this.#answerBegun = true;
     const fields = answerFields(head, {
       requestId: this.#client.requestId,
@@ -443,6 +449,17 @@ class ProxyExchange implements Exchange, AnswerHandler {
     const text = serializeHead(statusLine(head.status, head.reason), fields);
     this.#client.beginAnswer(head.status, text.length);
     this.#outbox.push(text);
+  }
+
+  /**
+   * Whether a response that begins before the request's body has arrived ends the connection. RFC 9112 §9.6 wants that
+   * announced, so that the client sends a request that it has pipelined again. After a refusal nobody wants the rest of the
+   * body, and a client that was never told to continue may send it or leave it out (RFC 9110 §10.1.1): what comes next could
+   * be either. In all other cases both sides stream at the same time, and the rest is read.
+   */
+  #refusesBody(status: number): boolean {
+    if (status >= 300) return true;
+    return !this.#isContinued && this.#head.fields.some(({ lower }) => lower === "expect");
   }
 
   /** Polls are left out: they wait until there is something to tell. */

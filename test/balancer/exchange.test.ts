@@ -1,0 +1,263 @@
+/**
+ * How an exchange ends, over HTTP and HTTPS: an early response, a client that has finished asking, a worker that is
+ * declared unhealthy meanwhile.
+ */
+import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { generate } from "selfsigned";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import {
+  ok,
+  type PemPair,
+  RawSocket,
+  type RawWorker,
+  type Rig,
+  type RigOptions,
+  startRawWorker,
+  startRig,
+  workerRecord,
+} from "./rig.ts";
+
+const closers: (() => Promise<void> | void)[] = [];
+let certificate: PemPair;
+
+beforeAll(async () => {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  certificate = { cert: made.cert, key: made.private };
+});
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+function get(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`;
+}
+
+type Scheme = "http" | "https";
+
+interface Played {
+  readonly worker: RawWorker;
+  readonly rig: Rig;
+  client(): Promise<RawSocket>;
+}
+
+/** One worker, whose bytes the test writes, and clients that speak `scheme` to its balancer. */
+async function play(
+  scheme: Scheme,
+  onHead?: (head: string, socket: RawSocket) => void,
+  options: RigOptions = {},
+): Promise<Played> {
+  const worker = await startRawWorker((socket) => {
+    if (onHead === undefined) return;
+    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+      onHead(head, socket);
+    }
+  });
+  closers.push(() => worker.close());
+  const rig = await startRig({
+    certificate,
+    workers: [workerRecord("w1", worker.port)],
+    ...options,
+  });
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return {
+    worker,
+    rig,
+    client: () => (scheme === "http" ? rig.client() : clientOverTls(rig)),
+  };
+}
+
+async function clientOverTls(rig: Rig): Promise<RawSocket> {
+  const port = rig.path.listener.tlsPort ?? 0;
+  const tcp = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  const socket = connectTls({ socket: tcp, rejectUnauthorized: false });
+  const raw = new RawSocket(socket);
+  closers.push(() => void socket.destroy());
+  await new Promise<void>((resolve) => socket.once("secureConnect", () => resolve()));
+  return raw;
+}
+
+describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
+  describe("a response that begins before the request's body has arrived", () => {
+    const expect100 = "Expect: 100-continue\r\n";
+
+    test.each([
+      ["413 to an expectation", 413, `${expect100}Content-Length: 30000\r\n`, ""],
+      ["417 to an expectation", 417, `${expect100}Content-Length: 30000\r\n`, ""],
+      ["401 to an expectation", 401, `${expect100}Transfer-Encoding: chunked\r\n`, ""],
+      ["403 to a small body", 403, "Content-Length: 5\r\n", "hal"],
+      ["403 to a large body", 403, "Content-Length: 100000000\r\n", "half"],
+      ["403 to a body in chunks", 403, "Transfer-Encoding: chunked\r\n", "4\r\nhalf\r\n"],
+      ["200 to an expectation", 200, `${expect100}Content-Length: 30000\r\n`, ""],
+    ])(
+      "says that the connection ends, and ends it in order: %s",
+      async (_, status, fields, body) => {
+        const { client, worker } = await play(scheme, (_head, socket) =>
+          socket.write(`HTTP/1.1 ${status} No\r\nContent-Length: 4\r\n\r\nstop`),
+        );
+        const one = await client();
+        one.write(`POST / HTTP/1.1\r\nHost: h\r\n${fields}\r\n${body}`);
+        await one.has("\r\n\r\nstop");
+        expect(one.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} No\r\n`));
+        expect(one.text.match(/^connection: close\r$/gim)).toHaveLength(1);
+        // What was sent behind the head is the rest of the body, and never a request.
+        one.write(get("/hidden"));
+        await one.end();
+        expect(one.error).toBeUndefined();
+        expect(one.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+        const upstream = await worker.connection(0);
+        await upstream.close();
+        expect(upstream.text).not.toContain("/hidden");
+      },
+    );
+
+    test("keeps the connection when the whole body is there, and the next request is answered", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.write(`POST / HTTP/1.1\r\nHost: h\r\n${expect100}Content-Length: 4\r\n\r\nbody`);
+      const upstream = await worker.connection(0);
+      await upstream.has("body");
+      upstream.write(`HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nstop`);
+      await one.has("stop");
+      expect(one.text).not.toMatch(/^connection: close\r$/im);
+      one.write(get("/next"));
+      await upstream.has("GET /next");
+      upstream.write(ok("next"));
+      await one.has("next");
+    });
+
+    test.each([
+      ["a length", "Content-Length: 12\r\n", "half", "the rest"],
+      [
+        "chunks",
+        "Transfer-Encoding: chunked\r\n",
+        "4\r\nhalf\r\n",
+        "8\r\nthe rest\r\n0\r\nX-Sum: 1\r\n\r\n",
+      ],
+    ])(
+      "keeps the connection when nothing was refused; the rest of a body with %s is thrown away",
+      async (_, fields, half, rest) => {
+        const { client, worker } = await play(scheme);
+        const one = await client();
+        one.write(`POST / HTTP/1.1\r\nHost: h\r\n${fields}\r\n${half}`);
+        const upstream = await worker.connection(0);
+        await upstream.has("half");
+        upstream.write(ok("enough"));
+        await one.has("enough");
+        expect(one.text).not.toMatch(/^connection: close\r$/im);
+        one.write(rest.slice(0, 3));
+        one.write(rest.slice(3) + get("/next"));
+        // A request on the connection that still waits for the body would be swallowed.
+        const other = await worker.connection(1);
+        expect(await other.head()).toContain("GET /next");
+        other.write(ok("next"));
+        await one.has("next");
+        await upstream.close();
+        expect(upstream.text).not.toContain("/next");
+      },
+    );
+
+    test("ends the connection without another response when the rest of the body is no chunk", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+      const upstream = await worker.connection(0);
+      await upstream.has("half");
+      upstream.write(ok("enough"));
+      await one.has("enough");
+      one.write(`zz\r\n${get("/hidden")}`);
+      await one.end();
+      expect(one.error).toBeUndefined();
+      expect(one.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+      expect(worker.connections).toHaveLength(1);
+    });
+
+    test("ends the connection when the rest of the body does not come in time", async () => {
+      const { client, worker } = await play(scheme, undefined, { limits: { bodyTimeoutMs: 200 } });
+      const one = await client();
+      one.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf");
+      const upstream = await worker.connection(0);
+      await upstream.has("half");
+      upstream.write(ok("enough"));
+      await one.has("enough");
+      await one.end();
+      expect(one.error).toBeUndefined();
+    });
+
+    test("may begin early and end late: both sides stream, and the connection stays", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.write(`POST / HTTP/1.1\r\nHost: h\r\n${expect100}Transfer-Encoding: chunked\r\n\r\n`);
+      const upstream = await worker.connection(0);
+      await upstream.head();
+      upstream.write(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+      );
+      await one.has("hi");
+      expect(one.text).not.toMatch(/^connection: close\r$/im);
+      one.write(`4\r\nbody\r\n0\r\n\r\n${get("/next")}`);
+      await upstream.has("4\r\nbody\r\n0\r\n\r\n");
+      upstream.write("0\r\n\r\n");
+      await upstream.has("GET /next");
+      upstream.write(ok("next"));
+      await one.has("next");
+    });
+  });
+
+  describe("a client that has ended its side", () => {
+    test("gets the responses to all requests that it sent before, in order", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.socket.end(`${get("/1")}${get("/ct-health/")}${get("/3")}`);
+      const upstream = await worker.connection(0);
+      expect(await upstream.head()).toContain("GET /1");
+      upstream.write(ok("first"));
+      await upstream.has("GET /3");
+      upstream.write(ok("third"));
+      await one.end();
+      expect(one.text).toMatch(/first[\s\S]*{"status":"ok"}[\s\S]*third$/);
+      expect(one.error).toBeUndefined();
+    });
+
+    test("gets the response to a complete request, though the next one never will be", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.socket.end(`${get("/1")}GET /2 HTTP/1.1\r\nHo`);
+      const upstream = await worker.connection(0);
+      await upstream.head();
+      upstream.write(ok("first"));
+      await one.end();
+      expect(one.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+      expect(one.text.endsWith("first")).toBe(true);
+    });
+
+    test("ends a request at the worker whose body will never be complete", async () => {
+      const { client, worker } = await play(scheme);
+      const one = await client();
+      one.socket.end(`${get("/1")}POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf`);
+      const upstream = await worker.connection(0);
+      await upstream.head();
+      upstream.write(ok("first"));
+      await one.end();
+      await upstream.end();
+    });
+
+    test("is not waited for longer than a second by its second request", async () => {
+      const { client, worker } = await play(scheme, undefined, {
+        limits: { upstreamTimeoutMs: 60_000, keepaliveTimeoutMs: 60_000 },
+      });
+      const one = await client();
+      one.socket.end(`${get("/1")}${get("/2")}`);
+      const upstream = await worker.connection(0);
+      await upstream.head();
+      upstream.write(ok("first"));
+      await upstream.head();
+      await upstream.close();
+      await one.end();
+    });
+  });
+});
