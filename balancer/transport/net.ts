@@ -130,6 +130,12 @@ class NetConnection implements Connection {
   }
 
   reset(): void {
+    const { writableEnded, writableFinished, writableLength } = this.#socket;
+    // The system refuses to reset a socket whose FIN is just being sent (EINVAL), and Node never closes such a one then.
+    if (writableEnded && !writableFinished && writableLength === 0) {
+      this.#socket.destroy();
+      return;
+    }
     // Below TLS too: an end without close_notify says the same (RFC 8446 §6.1), but many clients do not look.
     this.#tcp.resetAndDestroy();
     this.#socket.destroy();
