@@ -7,6 +7,7 @@ import { isForwardableTrailer } from "./headers.ts";
 import { HttpSyntaxError } from "./http1/fields.ts";
 import { BodyReader } from "./http1/framing.ts";
 import { HeadCollector, parseResponseHead, type ResponseHead } from "./http1/head.ts";
+import { type KeepAliveHint, NO_HINT, readKeepAlive, usableIdleMs } from "./http1/keep-alive.ts";
 import type { Connection, ConnectionHandler, Piece } from "./transport/transport.ts";
 
 /** A worker could not be reached, or broke off before its answer was complete. */
@@ -70,6 +71,7 @@ export class UpstreamConnection implements ConnectionHandler {
   #request: Request | undefined;
   #body: BodyReader | undefined;
   #keepAlive = true;
+  #hint: KeepAliveHint = NO_HINT;
   #answered = false;
   #served = 0;
   #open = true;
@@ -114,7 +116,12 @@ export class UpstreamConnection implements ConnectionHandler {
 
   /** Whether it can take another request now that the answer has ended. */
   get isReusable(): boolean {
-    return this.#open && this.#keepAlive && this.#handler === undefined;
+    return this.#open && this.#keepAlive && this.#hint.max > 0 && this.#handler === undefined;
+  }
+
+  /** How long it may be idle before the next request, as the worker announced it. */
+  get maxIdleMs(): number {
+    return usableIdleMs(this.#hint.timeoutMs);
   }
 
   /** Gives the request up, and the connection with it; the handler is not called any more. */
@@ -216,6 +223,7 @@ export class UpstreamConnection implements ConnectionHandler {
       return;
     }
     this.#keepAlive = head.keepAlive && !hasBodyAgainstRules(head);
+    this.#hint = readKeepAlive(head.fields);
     this.#body = new BodyReader(head.framing, {
       sender: "upstream",
       keepChunks: request.keepChunks,

@@ -21,7 +21,10 @@ import { UpstreamConnection, UpstreamError } from "./upstream-connection.ts";
 
 /** Idle connections kept to one worker. */
 const MAX_IDLE = 256;
-/** How long one is kept: less than the 70 s of our workers, so that a request hardly ever meets the end of it. */
+/**
+ * How long one is kept at most: less than the 70 s of our workers, so that a request hardly ever meets the end of it. A
+ * worker that announces a shorter time (`Keep-Alive: timeout=`) is believed.
+ */
 const MAX_IDLE_MS = 60_000;
 /** Each worker is asked so often, from question to question. */
 const PROBE_PERIOD_MS = 1000;
@@ -174,25 +177,40 @@ export class Upstream {
    * way to give up waiting.
    */
   acquire(lease: Lease, fresh: boolean): Dial {
-    const kept = fresh ? undefined : this.#idle.pop();
+    const kept = fresh ? undefined : this.#takeIdle();
     if (kept !== undefined) {
-      this.#busy.add(kept.connection);
-      lease.onConnection(kept.connection);
+      this.#busy.add(kept);
+      lease.onConnection(kept);
       return { cancel() {} };
     }
     return this.#dial(lease);
   }
 
-  /** Gives a connection back after its answer; it is kept when it can be used again. */
+  /** The connection that was used last, unless its worker may be about to close it. */
+  #takeIdle(): UpstreamConnection | undefined {
+    const nowMs = this.#needs.clock.nowMs();
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (nowMs < idle.untilMs) return idle.connection;
+      idle.connection.close();
+    }
+    return undefined;
+  }
+
+  /**
+   * Gives a connection back after its answer; it is kept when it can be used again. Not when its worker was found
+   * unhealthy meanwhile: a response that was on its way says nothing about the next one.
+   */
   release(connection: UpstreamConnection): void {
     this.#busy.delete(connection);
-    if (!connection.isReusable || this.#retired || this.#idle.length >= MAX_IDLE) {
+    const isWanted = !this.#retired && this.#health.state === "up" && this.#idle.length < MAX_IDLE;
+    const idleMs = Math.min(connection.maxIdleMs, MAX_IDLE_MS);
+    if (!connection.isReusable || !isWanted || idleMs <= 0) {
       connection.close();
       return;
     }
     // It may have been paused for a client that took its answer slowly.
     connection.resume();
-    this.#idle.push({ connection, sinceMs: this.#needs.clock.nowMs() });
+    this.#idle.push({ connection, untilMs: this.#needs.clock.nowMs() + idleMs });
   }
 
   #dial(lease: Lease): Dial {
@@ -257,11 +275,9 @@ export class Upstream {
   }
 
   #prune(): void {
-    const oldest = this.#needs.clock.nowMs() - MAX_IDLE_MS;
-    // The last one in is the first one out, so the oldest stand in front.
-    while (this.#idle[0] !== undefined && this.#idle[0].sinceMs < oldest) {
-      this.#idle.shift()?.connection.close();
-    }
+    const nowMs = this.#needs.clock.nowMs();
+    for (const idle of this.#idle.filter(({ untilMs }) => untilMs <= nowMs))
+      idle.connection.close();
   }
 
   // --- health ---
@@ -390,7 +406,8 @@ function reasonOfCode(error: unknown): FailureReason {
 
 interface Idle {
   readonly connection: UpstreamConnection;
-  readonly sinceMs: number;
+  /** Used again only before this time. */
+  readonly untilMs: number;
 }
 
 /** The host and port of a record's `http://host:port`. */

@@ -208,6 +208,68 @@ describe("a connection to the worker", () => {
     expect(await rig.ask(post("x", "Connection: close\r\n"))).toContain("answer 1");
   });
 
+  test("is not used again after the idle time that the worker announced, whatever the request", async () => {
+    const clock = createStepClock();
+    const worker = await closing(
+      startSimpleWorker((_head, index) => ok(`answer ${index}`, "Keep-Alive: timeout=5\r\n")),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
+    const ask = () => rig.ask(post("x", "Connection: close\r\n"));
+    expect(await ask()).toContain("answer 0");
+    clock.advance(3900);
+    expect(await ask()).toContain("answer 1");
+    expect(worker.connections).toHaveLength(1);
+    // The time runs anew with each request.
+    clock.advance(4000);
+    expect(await ask()).toContain("answer 2");
+    expect(worker.connections).toHaveLength(2);
+    await (await worker.connection(0)).end();
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 3");
+    clock.advance(4000);
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 4");
+    expect(worker.connections).toHaveLength(3);
+  });
+
+  test("is closed when nobody uses it within the announced time", async () => {
+    const clock = createStepClock();
+    const worker = await closing(startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n")));
+    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
+    await rig.ask(GET_AND_CLOSE);
+    clock.advance(20_000);
+    await (await worker.connection(0)).end();
+  });
+
+  test("is not kept at all when the worker announces no time or no further request", async () => {
+    const hints = ["timeout=0", "timeout=5, max=0", "timeout=5, max=1"];
+    const worker = await closing(
+      startSimpleWorker((_head, index) => ok("fine", `Keep-Alive: ${hints[index]}\r\n`)),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    for (let i = 0; i < 3; i++) await rig.ask(GET_AND_CLOSE);
+    expect(worker.connections).toHaveLength(3);
+    expect(worker.connections[2]?.ended).toBe(false);
+  });
+
+  test("is not kept when its worker was found unhealthy before the response came", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const slow = await worker.connection(0);
+    await slow.head();
+    const failing = rig.ask(post("x", "Connection: close\r\n"));
+    (await worker.connection(1)).socket.destroy();
+    expect(statusOf(await failing)).toBe(502);
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+    slow.write(ok("late"));
+    await client.has("late");
+    await slow.end();
+    client.write(GET);
+    const fresh = await worker.connection(2);
+    await fresh.head();
+    fresh.write(ok("fresh"));
+    await client.has("fresh");
+  });
+
   test("that ends as a request arrives costs a GET a retry, and a POST a 502", async () => {
     // Answers the first request of each connection and closes at the second.
     const served = new Set<RawSocket>();

@@ -1,0 +1,34 @@
+import { describe, expect, test } from "vitest";
+import { makeField } from "../../../balancer/http1/fields.ts";
+import { readKeepAlive, usableIdleMs } from "../../../balancer/http1/keep-alive.ts";
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+describe("a Keep-Alive field", () => {
+  test.each([
+    ["timeout=5", 5000, NEVER],
+    ["timeout=5, max=100", 5000, 100],
+    ["max=0", NEVER, 0],
+    ["Timeout = 15 ; MAX=3", 15_000, 3],
+    ['timeout="7"', 7000, NEVER],
+    ["timeout=0", 0, NEVER],
+    ["timeout=9, timeout=2", 2000, NEVER],
+    ["", NEVER, NEVER],
+    ["timeout=", NEVER, NEVER],
+    ["timeout=-1", NEVER, NEVER],
+    ["mytimeout=1", NEVER, NEVER],
+    ["300", NEVER, NEVER],
+  ])("that says %j promises that much", (value, timeoutMs, max) => {
+    expect(readKeepAlive([makeField("Keep-Alive", value)])).toEqual({ timeoutMs, max });
+  });
+
+  test("counts with all others of the same response: the least is believed", () => {
+    const fields = [makeField("Keep-Alive", "timeout=9"), makeField("keep-alive", "timeout=4")];
+    expect(readKeepAlive(fields)).toEqual({ timeoutMs: 4000, max: NEVER });
+    expect(readKeepAlive([makeField("Server", "timeout=1")]).timeoutMs).toBe(NEVER);
+  });
+});
+
+test("a connection is used again until a second, or half the time, before its announced end", () => {
+  expect([5000, 2000, 1000, 0, NEVER].map(usableIdleMs)).toEqual([4000, 1000, 500, 0, NEVER]);
+});
