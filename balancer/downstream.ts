@@ -38,6 +38,8 @@ export interface Exchange {
   onBodyEnd(): void;
   /** The client takes more of the answer. */
   onDrain(): void;
+  /** Calls `done` with the bytes of the request that the worker has not taken yet; not when the request is over. */
+  measureBacklog(done: (bytes: number) => void): void;
   /** The client is gone or too slow: drop everything. The last call. */
   onAbort(): void;
   /** The worker is too slow. */
@@ -110,6 +112,11 @@ const HALF_CLOSED_MS = 1000;
  */
 const LINGER_MS = 2000;
 /**
+ * While the other side has to take bytes, it is looked so often within its time whether it does. It has stopped when as many
+ * looks in a row have seen nothing taken.
+ */
+const LOOKS = 4;
+/**
  * When the balancer leaves, who uses its connection again within this time is told by the answer that it ends. One that is
  * ended without that word may carry a request at that very moment, so those that are in use shall not be.
  */
@@ -159,8 +166,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   #record: RequestRecord | undefined;
   /** Whether the client ended its side. */
   #ended = false;
-  /** What was unsent when the end of the last answer was last looked at. */
-  #unsentBytes = 0;
+  /** What the looks since the last event have seen; undefined before the first of them. */
+  #watch: Watch | undefined;
+  /** Whether all was sent when the end of the last answer was last looked at. */
+  #isFlushed = false;
 
   constructor(connection: Connection, needs: DownstreamNeeds, onOver: () => void) {
     this.#connection = connection;
@@ -535,9 +544,9 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
 
   /** A slow client may still be taking the end of its answer: as long as it goes on, it is waited for. */
   #waitForFlush(): void {
-    this.#unsentBytes = this.#connection.pendingBytes;
-    const flushed = this.#unsentBytes === 0;
-    this.#deadline.set(flushed ? LINGER_MS : this.#needs.limits.bodyTimeoutMs);
+    this.#watch = undefined;
+    this.#isFlushed = this.#connection.pendingBytes === 0;
+    this.#deadline.set(this.#isFlushed ? LINGER_MS : waitMs("client takes", this.#needs.limits));
   }
 
   // --- time ---
@@ -548,19 +557,24 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     return this.isLastAnswer ? Math.min(LEAVING_IDLE_MS, keepaliveTimeoutMs) : keepaliveTimeoutMs;
   }
 
-  /** Whether it is the client that is waited for. */
-  get #isClientsTurn(): boolean {
-    if (this.#stalled || this.#state === "discard") return true;
-    return this.#state === "body" && !this.#paused;
+  /** Whose turn it is. */
+  get #turn(): Turn {
+    if (this.#stalled) return "client takes";
+    if (this.#state === "discard" || (this.#state === "body" && !this.#paused)) {
+      return "client sends";
+    }
+    // Its last bytes may be on their way to the worker for long behind its end.
+    const isTaken = this.#body === undefined || this.#answerBegun;
+    return isTaken && this.#state !== "body" ? "worker answers" : "worker takes";
   }
 
   /** Whose turn it is decides what is waited for, and how long. */
   #rearm(): void {
-    const { limits } = this.#needs;
     if (this.#state === "gone" || this.#state === "lingering") return;
     // The short wait for a client that ended its side is not prolonged before the answer begins.
     if (this.#ended && !this.#answerBegun) return;
-    this.#deadline.set(this.#isClientsTurn ? limits.bodyTimeoutMs : limits.upstreamTimeoutMs);
+    this.#watch = undefined;
+    this.#deadline.set(waitMs(this.#turn, this.#needs.limits));
   }
 
   #onDeadline(): void {
@@ -570,19 +584,43 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
         break;
       case "body":
       case "answer":
-        this.#giveUpRequest();
+        this.#onRequestDeadline();
         break;
       case "discard":
-        this.#linger();
+        if (this.#stalled) this.#lookWhether("client takes", () => this.#linger());
+        else this.#linger();
         break;
       case "flush":
       case "lingering":
-        if (this.#connection.pendingBytes < this.#unsentBytes) this.#waitForFlush();
-        else this.#connection.destroy();
+        if (this.#isFlushed) this.#connection.destroy();
+        else if (this.#connection.pendingBytes === 0) this.#waitForFlush();
+        else this.#lookWhether("client takes", () => this.#connection.destroy());
         break;
       case "gone":
         break;
     }
+  }
+
+  #onRequestDeadline(): void {
+    const isShortWait = this.#ended && !this.#answerBegun;
+    const turn = this.#turn;
+    if (isShortWait || turn === "client sends" || turn === "worker answers") this.#giveUpRequest();
+    else this.#lookWhether(turn, () => this.#giveUpRequest());
+  }
+
+  /** Does `giveUp` when nothing was taken for too long of what waits for the client or the worker. */
+  #lookWhether(turn: "client takes" | "worker takes", giveUp: () => void): void {
+    const watch: Watch = this.#watch ?? { looks: 0, bytes: undefined };
+    this.#watch = watch;
+    const taker = turn === "client takes" ? this.#connection : this.#exchange;
+    taker?.measureBacklog((bytes) => {
+      // Something has happened meanwhile, and has set the time for what comes next.
+      if (this.#watch !== watch || this.#state === "gone") return;
+      watch.looks = watch.bytes !== undefined && bytes < watch.bytes ? 0 : watch.looks + 1;
+      watch.bytes = bytes;
+      if (watch.looks >= LOOKS) giveUp();
+      else this.#deadline.set(waitMs(turn, this.#needs.limits));
+    });
   }
 
   #giveUpHead(): void {
@@ -598,11 +636,35 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     if (this.#ended && !this.#answerBegun) {
       this.#abandon();
       this.#connection.destroy();
-    } else if (this.#isClientsTurn) {
+    } else if (this.#turn.startsWith("client")) {
       this.#abandon();
       this.fail(new ClientTimeoutError(), undefined);
     } else {
       this.#exchange?.onTimeout();
     }
+  }
+}
+
+/** What is waited for: that the client sends its request or takes its answer, that the worker takes or answers it. */
+type Turn = "client sends" | "client takes" | "worker takes" | "worker answers";
+
+/** Whether the other side takes what waits for it. */
+interface Watch {
+  /** Looks in a row that saw nothing taken; the first has nothing to compare with. */
+  looks: number;
+  bytes: number | undefined;
+}
+
+/** How long nothing may happen until it is looked again. */
+function waitMs(turn: Turn, limits: DownstreamLimits): number {
+  switch (turn) {
+    case "client sends":
+      return limits.bodyTimeoutMs;
+    case "client takes":
+      return limits.bodyTimeoutMs / LOOKS;
+    case "worker takes":
+      return limits.upstreamTimeoutMs / LOOKS;
+    case "worker answers":
+      return limits.upstreamTimeoutMs;
   }
 }

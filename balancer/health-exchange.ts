@@ -37,6 +37,7 @@ export class HealthExchange implements Exchange {
   onBody(): void {}
   onBodyEnd(): void {}
   onDrain(): void {}
+  measureBacklog(): void {}
   onAbort(): void {}
   onTimeout(): void {}
 }

@@ -580,6 +580,11 @@ class ProxyExchange implements Exchange, AnswerHandler {
     this.#connection?.resume();
   }
 
+  measureBacklog(done: (bytes: number) => void): void {
+    if (this.#connection === undefined) done(0);
+    else this.#connection.measureBacklog(done);
+  }
+
   onUpstreamDrain(): void {
     this.#client.resumeBody();
   }

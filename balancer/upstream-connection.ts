@@ -106,6 +106,11 @@ export class UpstreamConnection implements ConnectionHandler {
     return this.#connection.write(pieces);
   }
 
+  /** Bytes of the request that the worker has not taken yet (`Connection.measureBacklog`). */
+  measureBacklog(done: (bytes: number) => void): void {
+    this.#connection.measureBacklog(done);
+  }
+
   pause(): void {
     this.#connection.pause();
   }

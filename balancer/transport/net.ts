@@ -11,6 +11,7 @@ import {
   TLSSocket,
 } from "node:tls";
 import { plainAddress } from "../../shared/networks.ts";
+import { createSendQueues } from "./send-queue.ts";
 import {
   type Address,
   type BugReport,
@@ -48,6 +49,8 @@ const BACKLOG = 1024;
 const MAX_REFUSALS = 16;
 /** Time for a refused client to take its answer. */
 const REFUSAL_MS = 1000;
+
+const sendQueues = createSendQueues();
 
 export function createNetTransport(needs: { reportBug: BugReport }): Transport {
   return {
@@ -94,6 +97,19 @@ class NetConnection implements Connection {
 
   get pendingBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  measureBacklog(done: (bytes: number) => void): void {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.#tcp;
+    if (!localAddress || !localPort || !remoteAddress || !remotePort) {
+      done(this.pendingBytes);
+      return;
+    }
+    void sendQueues
+      .bytesOf({ localAddress, localPort, remoteAddress, remotePort })
+      .then((bytes = 0) => {
+        if (!this.#socket.destroyed) this.#tell(() => done(this.pendingBytes + bytes));
+      });
   }
 
   write(pieces: readonly Piece[]): boolean {

@@ -21,6 +21,12 @@ export interface Connection {
   write(pieces: readonly Piece[]): boolean;
   /** What was written and not yet handed to the system. */
   readonly pendingBytes: number;
+  /**
+   * Calls `done` with the bytes that the other side has not taken yet: those that wait here, and those that the system
+   * holds for it, as far as it tells. Costs much more than `pendingBytes`: for who has waited for long. `done` is not called
+   * any more when the connection is closed.
+   */
+  measureBacklog(done: (bytes: number) => void): void;
   /** Stops `onData` (one more call may come). Neither an end nor a reset of the other side is noticed meanwhile. */
   pause(): void;
   resume(): void;

@@ -13,11 +13,16 @@ class StubbornConnection implements Connection {
   readonly secure = false;
   handler: ConnectionHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
   pendingBytes = 0;
+  /** What the system holds for the client. */
+  systemBytes = 0;
   written = "";
   state: "open" | "ended" | "destroyed" = "open";
   write(pieces: readonly Piece[]): boolean {
     this.written += pieces.map((piece) => piece.toString("latin1")).join("");
     return this.pendingBytes === 0;
+  }
+  measureBacklog(done: (bytes: number) => void): void {
+    done(this.pendingBytes + this.systemBytes);
   }
   pause(): void {}
   resume(): void {}
@@ -40,6 +45,7 @@ let served: number[];
 let departure: Departure;
 let downstream: ServedClient;
 let ends: string[];
+let unsentToWorker: number;
 
 beforeEach(() => {
   serve();
@@ -51,6 +57,7 @@ function serve(): void {
   clock = createStepClock();
   connection = new StubbornConnection();
   ends = [];
+  unsentToWorker = 0;
   served = [];
   departure = createDeparture();
   downstream = serveClient(
@@ -85,6 +92,7 @@ function serve(): void {
           onBody() {},
           onBodyEnd() {},
           onDrain() {},
+          measureBacklog: (done) => done(unsentToWorker),
           onAbort: () => ends.push("abort"),
           onTimeout: () => ends.push("timeout"),
         };
@@ -183,6 +191,66 @@ test("a client that takes nothing more of the end of its answer is given up", ()
   expect(connection.state).toBe("ended");
   clock.advance(3000);
   expect(connection.state).toBe("destroyed");
+});
+
+test("a client that takes its answer from the system's buffers is waited for, however slowly it takes it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 70_000;
+  connection.systemBytes = 2_000_000;
+  client.send(["much"]);
+  for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
+    clock.advance(20_000);
+    connection.systemBytes = left;
+  }
+  expect(ends).toEqual([]);
+  // It stops.
+  clock.advance(29_000);
+  expect(ends).toEqual([]);
+  clock.advance(12_000);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a client that takes nothing of an answer is given up after the time for that, though the system holds all of it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 70_000;
+  connection.systemBytes = 2_000_000;
+  client.send(["much"]);
+  clock.advance(29_000);
+  expect(ends).toEqual([]);
+  clock.advance(3000);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a worker that takes a body slowly but steadily is not too slow, one that stops is", () => {
+  serve();
+  connection.handler.onData(
+    Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\nsome"),
+  );
+  client.pauseBody();
+  unsentToWorker = 2_000_000;
+  for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
+    clock.advance(40_000);
+    unsentToWorker = left;
+  }
+  expect(ends).toEqual([]);
+  clock.advance(80_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("a worker has its time to answer from when it has taken the whole request", () => {
+  serve();
+  connection.handler.onData(
+    Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
+  );
+  unsentToWorker = 2_000_000;
+  clock.advance(50_000);
+  unsentToWorker = 0;
+  clock.advance(50_000);
+  expect(ends).toEqual([]);
+  clock.advance(30_000);
+  expect(ends).toEqual(["timeout"]);
 });
 
 test("a connection is given up two seconds after its last answer when the client does not end it", () => {

@@ -220,6 +220,9 @@ class End implements Connection {
   readonly remoteAddress = "192.0.2.1";
   readonly secure = false;
   readonly pendingBytes = 0;
+  measureBacklog(done: (bytes: number) => void): void {
+    done(0);
+  }
   handler: ConnectionHandler = NOBODY;
   /** What this end receives. */
   readonly lane: Lane = { lastArrivalMs: 0 };

@@ -1,0 +1,130 @@
+/**
+ * Clients and workers that take bytes slowly, over HTTP and HTTPS: the limits of time end those that stop, and nobody else.
+ * The system's buffers take megabytes at once, so from the balancer a slow reader looks for seconds like one that has stopped.
+ */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { generate } from "selfsigned";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import {
+  ok,
+  type PemPair,
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  until,
+  workerRecord,
+} from "../balancer/rig.ts";
+
+const LIMIT_MS = 1000;
+const SIZE = 8 * 1024 * 1024;
+/** What one read takes, and how often: so the buffers of both systems hold more than five limits' worth. */
+const STEP_BYTES = 64 * 1024;
+const STEP_MS = 100;
+
+let worker: RawWorker;
+let rig: Rig;
+let certificate: PemPair;
+
+beforeAll(async () => {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  certificate = { cert: made.cert, key: made.private };
+});
+
+afterEach(async () => {
+  await rig.close();
+  await worker.close();
+  expect(rig.bugs).toEqual([]);
+});
+
+async function start(): Promise<void> {
+  worker = await startRawWorker();
+  rig = await startRig({
+    certificate,
+    workers: [workerRecord("w1", worker.port)],
+    limits: { bodyTimeoutMs: LIMIT_MS, upstreamTimeoutMs: LIMIT_MS },
+    probe: { async ask() {} },
+  });
+}
+
+/** A connection whose bytes nobody reads yet. */
+async function open(scheme: string): Promise<Socket> {
+  const { httpPort, tlsPort = 0 } = rig.path.listener;
+  const socket =
+    scheme === "http"
+      ? connect({ port: httpPort, host: "127.0.0.1" })
+      : connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false });
+  socket.on("error", () => {});
+  await once(socket, scheme === "http" ? "connect" : "secureConnect");
+  socket.pause();
+  return socket;
+}
+
+/** Reads `socket` slowly but steadily until its end or `bytes` have come; resolves with how many came. */
+async function readSlowly(socket: Socket, bytes: number): Promise<number> {
+  let got = 0;
+  let untilMs = performance.now();
+  while (got < bytes) {
+    const chunk = socket.read(STEP_BYTES) ?? socket.read();
+    if (chunk === null) {
+      if (socket.readableEnded || socket.destroyed) break;
+    } else {
+      got += chunk.length;
+      untilMs += (STEP_MS * chunk.length) / STEP_BYTES;
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, untilMs - performance.now())));
+  }
+  return got;
+}
+
+describe.each(["http", "https"])("over %s", (scheme) => {
+  test("a download is not cut while its client goes on reading, however slowly", async () => {
+    await start();
+    const client = await open(scheme);
+    client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write(ok("x".repeat(SIZE)));
+    expect(await readSlowly(client, SIZE)).toBeGreaterThanOrEqual(SIZE);
+    client.destroy();
+  }, 60_000);
+
+  test("a download whose client stops reading is cut", async () => {
+    await start();
+    const client = await open(scheme);
+    client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write(ok("x".repeat(4 * SIZE)));
+    await upstream.close();
+    await until(() => rig.path.listener.connections === 0, "the end of the client's connection");
+    client.destroy();
+  });
+});
+
+test("an upload is not given up while the worker goes on reading, however slowly", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${SIZE}\r\n\r\n`);
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  upstream.socket.removeAllListeners("data");
+  upstream.socket.pause();
+  client.write(Buffer.alloc(SIZE));
+  expect(await readSlowly(upstream.socket, SIZE)).toBeGreaterThanOrEqual(SIZE);
+  upstream.write(ok("thanks"));
+  await client.has("thanks");
+}, 60_000);
+
+test("an upload is given up when the worker stops reading", async () => {
+  await start();
+  const client = await rig.client();
+  client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${4 * SIZE}\r\n\r\n`);
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  upstream.socket.pause();
+  client.write(Buffer.alloc(4 * SIZE));
+  await client.has("HTTP/1.1 504 ");
+});
