@@ -91,6 +91,7 @@ export async function startDataPath(needs: {
     holds,
     clock,
     departure,
+    isRootOurs: members.isLeased,
   };
   const listener = await listen({
     ...needs,

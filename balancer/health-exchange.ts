@@ -11,10 +11,12 @@ interface HealthNeeds {
   readonly departure: Pick<Departure, "isAnnounced">;
 }
 
-/** Whether the request is for the health check of the public ports. */
+/** Whether the request is for the health check of the public ports; a query is ignored. */
 export function isHealthTarget(target: string): boolean {
-  return target === "/ct-health/" || target === "/ct-health";
+  return target.startsWith("/ct-health") && HEALTH_TARGET.test(target);
 }
+
+const HEALTH_TARGET = /^\/ct-health\/?(?:\?|$)/;
 
 /** Answered here: whether this balancer has a worker to send anybody to, and goes on doing so. */
 export class HealthExchange implements Exchange {

@@ -55,6 +55,8 @@ export interface ProxyNeeds {
   readonly holds: Holds;
   readonly clock: Clock;
   readonly departure: Readonly<Departure>;
+  /** Whether `/` is a page of our workers; foreign servers of a fixed list have one of their own. */
+  readonly isRootOurs: boolean;
 }
 
 /** The story of the request with this head. */
@@ -112,10 +114,24 @@ class ProxyExchange implements Exchange, AnswerHandler {
   }
 
   start(): void {
+    if (this.#isRoot() && this.#needs.directory.usable === 0) {
+      this.#fail(new NoUpstreamError(this.#needs.directory.upstreams.length));
+      return;
+    }
     this.#choose((decision) => {
       this.#needs.counters.count("balancer.requests", decision.rule);
       this.#follow(decision);
     });
+  }
+
+  /**
+   * Whether it is for the page of the edge itself, for which any worker will do. Load balancers of clouds ask for it until
+   * they are told another path, so it says at once what a request would find out by trying workers that may not answer.
+   */
+  #isRoot(): boolean {
+    const { key, tag, target } = this.#route;
+    if (!this.#needs.isRootOurs || key !== undefined || tag !== undefined) return false;
+    return target === "/" || target.startsWith("/?");
   }
 
   // --- choose ---

@@ -2,6 +2,7 @@ import { createServer as createNetServer } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
+import { UpstreamError } from "../../balancer/upstream-connection.ts";
 import { edgeProof } from "../../shared/edge-headers.ts";
 import {
   newIncarnation,
@@ -263,7 +264,7 @@ describe("a connection to the worker", () => {
     slow.write(ok("late"));
     await client.has("late");
     await slow.end();
-    client.write(GET);
+    client.write("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
     const fresh = await worker.connection(2);
     await fresh.head();
     fresh.write(ok("fresh"));
@@ -1190,4 +1191,63 @@ test("the health of the edge is answered by the balancer itself", async () => {
   rig.view.set([{ ...record, state: "draining" }]);
   expect(statusOf(await ask("GET"))).toBe(503);
   expect(worker.connections).toHaveLength(0);
+});
+
+test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
+  "the health of the edge is answered at %s",
+  async (target) => {
+    const { worker, rig } = await single();
+    expect(await rig.ask(`GET ${target} HTTP/1.0\r\n\r\n`)).toMatch(/"status":"ok"}$/);
+    expect(worker.connections).toHaveLength(0);
+  },
+);
+
+test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
+  "the worker is asked for %s, which is no health check",
+  async (target) => {
+    const worker = await closing(startSimpleWorker(() => ok("of the worker")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(
+      await rig.ask(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
+    ).toContain("of the worker");
+  },
+);
+
+describe("the page at /", () => {
+  const requests = ["GET / HTTP/1.0", "HEAD /?from=lb HTTP/1.0", "OPTIONS / HTTP/1.0"];
+
+  test.each(requests)("comes from a worker: %s without a Host", async (line) => {
+    const worker = await closing(startSimpleWorker(() => ok("")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(statusOf(await rig.ask(`${line}\r\n\r\n`))).toBe(200);
+  });
+
+  test.each(requests)(
+    "is a 503 at once while no worker is healthy: %s without a Host",
+    async (line) => {
+      // It accepts, and says nothing.
+      const { worker, rig } = await single();
+      rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+      const answer = await rig.ask(`${line}\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+      expect(answer.includes("EDGE_NO_UPSTREAM")).toBe(!line.startsWith("HEAD"));
+      expect(worker.connections).toHaveLength(0);
+    },
+  );
+
+  test("is asked of the owner by a request that has a session", async () => {
+    const { worker, rig } = await single();
+    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await (await worker.connection(0)).has("ctstickiness: one");
+  });
+
+  test("is that of the server where workers are a fixed list, also while it is unhealthy", async () => {
+    const { worker, rig } = await single(undefined, { isLeased: false });
+    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    const client = await rig.client();
+    client.write(GET);
+    await (await worker.connection(0)).head();
+  });
 });
