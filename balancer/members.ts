@@ -24,6 +24,7 @@ import { tellView, type View } from "../shared/views.ts";
 import type { Directory, MembershipView } from "./directory.ts";
 import { createFarewell, type Farewell } from "./farewell.ts";
 import { createFixedMembers } from "./fixed-members.ts";
+import { askWorkersForMembers } from "./members-from-workers.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "./probe.ts";
 import {
   createSnapshotFile,
@@ -108,6 +109,17 @@ function storedMembers(needs: Needs): Members {
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
   const snapshot = snapshotFile(settings, log);
   let keeper: SnapshotKeeper | undefined;
+  const prove = (worker: WorkerRecord): string =>
+    edgeProof(keys.edge, worker.id, worker.incarnation);
+  const fromWorkers = askWorkersForMembers({
+    self: id,
+    clock,
+    edgeKey: keys.edge,
+    isAway: () => store.health.state !== "up",
+    workers: () => view.workers,
+    prove,
+    onMembers: (workers) => view.hearMembers(admission.admit(workers)),
+  });
   const incarnation = newIncarnation();
   let statusUrl = "";
   let told: { close(): void } | undefined;
@@ -134,7 +146,7 @@ function storedMembers(needs: Needs): Members {
     view,
     farewell: createFarewell(id),
     sessions: store,
-    prove: (worker) => edgeProof(keys.edge, worker.id, worker.incarnation),
+    prove,
     probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
     onOtherLife(worker, life) {
       // A store that is there says so itself within a second, with all that is in the new record.
@@ -191,6 +203,7 @@ function storedMembers(needs: Needs): Members {
       await Promise.all([lease.close(), keeper?.close()]);
       told?.close();
       obedience?.close();
+      fromWorkers.close();
       view.close();
       await Promise.all(logStreams.map((stream) => stream.close()));
       await store.close();

@@ -1,6 +1,6 @@
 /**
  * A question of one process of the edge to another, over HTTP: whether it is well, or that it take something. What
- * the answer says is in its head. By Node's own HTTP, which every process has loaded anyway: a library for it is 13 MB of each.
+ * the answer says is in its head, mostly. By Node's own HTTP, which every process has loaded anyway: a library for it is 13 MB of each.
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { errorCode } from "./errors.ts";
@@ -17,11 +17,15 @@ export interface Question {
    * A kept one is given up by the other side after 5 s without a question.
    */
   readonly keepConnection: boolean;
+  /** A longer body of the answer is a failure. Default: the body is thrown away, whatever its length. */
+  readonly maxBodyBytes?: number;
 }
 
 export interface ProcessAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
+  /** Empty without `maxBodyBytes`. */
+  readonly body: Buffer;
 }
 
 const kept = new Agent({ keepAlive: true });
@@ -29,7 +33,7 @@ const kept = new Agent({ keepAlive: true });
 const STALE: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"]);
 
 /**
- * Resolves with the head of the answer, when it is there as a whole. Rejects with the system's error, or with a
+ * Resolves with the answer, when it is there as a whole. Rejects with the system's error, or with a
  * `TimeoutError`. A question that met the end of a kept connection is asked once more, so it must be harmless twice.
  */
 export async function askProcess(url: string, question: Question): Promise<ProcessAnswer> {
@@ -47,7 +51,7 @@ class StaleConnectionError extends Error {}
 
 function ask(
   url: string,
-  { method = "GET", headers, body }: Question,
+  { method = "GET", headers, body, maxBodyBytes }: Question,
   agent: InstanceType<typeof Agent> | undefined,
   endMs: number,
 ): Promise<ProcessAnswer> {
@@ -66,11 +70,22 @@ function ask(
     asked.on("error", fail);
     asked.on("response", (answer) => {
       answer.on("error", fail);
+      const chunks: Buffer[] = [];
       answer.on("end", () => {
         clearTimeout(limit);
-        resolve({ status: answer.statusCode ?? 0, headers: answer.headers });
+        const { statusCode = 0 } = answer;
+        resolve({ status: statusCode, headers: answer.headers, body: Buffer.concat(chunks) });
       });
-      answer.resume();
+      if (maxBodyBytes === undefined) {
+        answer.resume();
+        return;
+      }
+      let leftBytes = maxBodyBytes;
+      answer.on("data", (chunk: Buffer) => {
+        leftBytes -= chunk.length;
+        if (leftBytes >= 0) chunks.push(chunk);
+        else asked.destroy(new Error(`the answer has more than ${maxBodyBytes} bytes`));
+      });
     });
     asked.end(body);
   });

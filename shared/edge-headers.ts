@@ -2,7 +2,7 @@
  * The fields that balancers and workers say to each other, written once. A client never sees them: the balancer
  * strips every `x-ct-*` field of a client's request and of a worker's answer.
  */
-import { timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Incarnation, WorkerId } from "./ids.ts";
 import { sign } from "./secret.ts";
 
@@ -40,6 +40,15 @@ export const PROBE_PATH = "/ct-edge/probe";
  * it knows to come back by another way.
  */
 export const FAREWELL_PATH = "/ct-edge/farewell";
+/**
+ * Where a balancer that does not reach the store asks a worker who the workers are. The answer is 200 with their records as
+ * JSON and `x-ct-members` over it, or 503 when that worker does not know either.
+ */
+export const MEMBERS_PATH = "/ct-edge/members";
+/** Balancer to worker, with a question for the members: text that was never used before, which the answer's proof is over. */
+export const NONCE_FIELD = "x-ct-nonce";
+/** Worker to balancer, with the members: `membersProof`. */
+export const MEMBERS_PROOF_FIELD = "x-ct-members";
 /** Balancer to worker, with a probe or a farewell: which balancer asks, by its id. */
 export const BALANCER_FIELD = "x-ct-balancer";
 /** Balancer to worker, with a probe: whether the asking balancer reaches the store, `up` or `away`. */
@@ -81,6 +90,22 @@ export function readLife(
   return isSameProof(field, lifeProof(edgeKey, { id, incarnation }, refusedProof))
     ? incarnation
     : undefined;
+}
+
+export function newNonce(): string {
+  return randomBytes(18).toString("base64url");
+}
+
+export function isNonce(value: unknown): boolean {
+  return typeof value === "string" && /^[A-Za-z0-9_-]{24}$/.test(value);
+}
+
+/** The value of `x-ct-members`: an HMAC over the question's nonce and the answer, so that an old answer is no answer now. */
+export function membersProof(edgeKey: Buffer, nonce: string, body: Buffer): string {
+  return createHmac("sha256", edgeKey)
+    .update(`members\n${nonce}\n`)
+    .update(body)
+    .digest("base64url");
 }
 
 /** Whether `received` is `expected`, in constant time. */

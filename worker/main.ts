@@ -236,6 +236,7 @@ async function startWorker(settings: Settings): Promise<void> {
     origins,
     proofs,
     hearsay,
+    members: { edgeKey: keys.edge, view, store },
     fence,
     handOvers: createHandOvers({ luggage, registry, isOpen: () => standing.state === "up" }),
     basePath: basePathOf(serverUrl),

@@ -31,6 +31,11 @@ import { isSocketPath, methodsOf, normalTarget, pathOf } from "./api/routes.ts";
 import { isFarewell, takeFarewell } from "./farewells.ts";
 import { type HandOvers, isHandOver } from "./hand-over.ts";
 import type { Hearsay } from "./hearsay.ts";
+import {
+  answerMembersQuestion,
+  isMembersQuestion,
+  type MembersQuestion,
+} from "./members-question.ts";
 import type { Proofs } from "./proofs.ts";
 import type { Fence } from "./sessions/fence.ts";
 import type { Claim, Registry } from "./sessions/registry.ts";
@@ -50,6 +55,7 @@ interface Needs {
   readonly origins: Origins;
   readonly proofs: Proofs;
   readonly hearsay: Pick<Hearsay, "note">;
+  readonly members: MembersQuestion;
   readonly fence: Pick<Fence, "look">;
   /** The path of `CT_SERVER_URL` without a slash at its end, for a proxy in front that does not strip it. */
   readonly basePath: string;
@@ -155,6 +161,8 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
   } else if (isProbe(needs, req)) {
     // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
     res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
+  } else if (isMembersQuestion(req)) {
+    answerMembersQuestion(needs.members, needs.fence.look() === "shut", req, res);
   } else if (isHandOver(req)) {
     await needs.handOvers.take(req, res);
   } else if (isFarewell(req)) {

@@ -41,6 +41,11 @@ export interface MembershipView {
    * store away there is nobody else to learn it from. It is taken for one that has just started.
    */
   hear(id: WorkerId, incarnation: Incarnation): void;
+  /**
+   * A worker that reaches the store has read there that these are there, while this process does not. Held true until the
+   * store says more; that somebody is missing among them says nothing.
+   */
+  hearMembers(workers: readonly WorkerRecord[]): void;
   worker(id: WorkerId): WorkerRecord | undefined;
   byTag(tag: WorkerTag): WorkerRecord | undefined;
   /** Calls `listener` after each snapshot that differs from the one before. Returns the way to stop. */
@@ -173,6 +178,16 @@ export function createMembershipView(needs: {
       const anew = { incarnation, state: "up" as const };
       const heard = workers.map((worker) => (worker.id === id ? { ...worker, ...anew } : worker));
       swap(takeSnapshot({ workers: heard, balancers }), false);
+    },
+    hearMembers(workers) {
+      for (const { id, url } of workers) {
+        const known = snapshot.byId.get(id);
+        if (known?.url === url) continue;
+        const what =
+          known === undefined ? "a new worker was found" : "a worker was found elsewhere";
+        log.warn({ workerId: id, url }, `${what} while the store is away`);
+      }
+      swap(takeSnapshot(believe(snapshot, { members: workers, booted: false }), snapshot), false);
     },
     worker: (id) => snapshot.byId.get(id),
     byTag: (tag) => snapshot.byTag.get(tag),

@@ -197,6 +197,7 @@ interface Frozen {
   /** A worker with a port that is known before it starts. */
   readonly victim: Member;
   readonly restartVictim: () => Promise<Member>;
+  readonly restartElsewhere: () => Promise<Member>;
   readonly sessions: readonly OpenSession[];
   /** Those at the victim. */
   readonly orphans: readonly OpenSession[];
@@ -220,7 +221,9 @@ async function frozenEdge(): Promise<Frozen> {
   await storeIsAway([frozen]);
   const restartVictim = () =>
     cluster.addWorker({ env: { CT_WORKER_ID: victim.id, CT_WORKER_PORT: port } });
-  return { cluster, frozen, victim, restartVictim, sessions, orphans };
+  /** On a port that nobody knows before. */
+  const restartElsewhere = () => cluster.addWorker({ env: { CT_WORKER_ID: victim.id } });
+  return { cluster, frozen, victim, restartVictim, restartElsewhere, sessions, orphans };
 }
 
 test("a balancer whose view is frozen: all goes well through it while a worker dies and comes back", async () => {
@@ -274,6 +277,55 @@ test("a balancer whose view is frozen learns from a worker itself that it was st
   expect(traffic.failures).toEqual([]);
   expect(sessions.map(identities)).toEqual(before);
 }, 120_000);
+
+test("a balancer whose view is frozen finds a worker that comes back at another address, and a new one", async () => {
+  const { cluster, frozen, victim, restartElsewhere, sessions, orphans } = await frozenEdge();
+  const before = sessions.map(identities);
+  const traffic = startTraffic([frozen.url]);
+  await until("traffic flows", () => traffic.answered > 20);
+
+  await victim.kill();
+  const restarted = await restartElsewhere();
+  expect(restarted.port).not.toBe(victim.port);
+  await allAreBack(orphans.flatMap(({ everybody }) => everybody));
+  await until("it is found", async () => (await urlSeenAs(frozen, victim.id)) === restarted.url);
+  await until("it is well", async () => (await seenAs(frozen, victim.id)) === "up");
+  const added = await cluster.addWorker();
+  await until("the new one is well", async () => (await seenAs(frozen, added.id)) === "up");
+
+  for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
+  await openSession({ baseUrl: frozen.url, guestCount: 1 });
+  await traffic.stop();
+  expect(traffic.failures).toEqual([]);
+  expect(sessions.map(identities)).toEqual(before);
+}, 120_000);
+
+test("a balancer that starts without its store finds a worker that is not where its snapshot says", async () => {
+  const dataDir = folderForThisTest();
+  const cluster = await clusterForThisTest({ workers: 1, balancers: 0 });
+  const victim = await cluster.addWorker();
+  const store = await frontForThisTest(cluster.redis.port);
+  const env = { CT_DATA_DIR: dataDir, CT_REDIS_URL: `redis://127.0.0.1:${store.port}` };
+  const before = await cluster.addBalancer({ env });
+  await sees(before, 2);
+  await until("a snapshot is there", () =>
+    readdirSync(dataDir).some((name) => name.endsWith(".snapshot")),
+  );
+  await before.stop();
+  store.cut();
+  await victim.kill();
+  const restarted = await cluster.addWorker({ env: { CT_WORKER_ID: victim.id } });
+
+  const balancer = await cluster.addBalancer({ env });
+  await until("it is found", async () => (await urlSeenAs(balancer, victim.id)) === restarted.url);
+  await until("it is well", async () => (await seenAs(balancer, victim.id)) === "up");
+  await openSession({ baseUrl: balancer.url, guestCount: 1 });
+}, 60_000);
+
+async function urlSeenAs(balancer: Member, id: string): Promise<string | undefined> {
+  const { workers } = (await balancer.view()) as { workers: { id: string; url: string }[] };
+  return workers.find((worker) => worker.id === id)?.url;
+}
 
 async function sessionsAt(worker: Member, all: readonly OpenSession[]): Promise<OpenSession[]> {
   const { sessions } = (await worker.view()) as { sessions: { id: string }[] };

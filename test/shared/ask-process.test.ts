@@ -30,6 +30,13 @@ test("the head of the answer comes back, and what was asked arrives as it is", a
   expect(seen).toEqual(["PUT /b?c 1 twelve bytes"]);
 });
 
+test("the body of the answer comes back when it is wanted, up to a limit", async () => {
+  const { url } = await listen((_req, res) => void res.end("x".repeat(100_000)));
+  expect((await askProcess(url, plain)).body).toHaveLength(0);
+  expect((await askProcess(url, { ...plain, maxBodyBytes: 100_000 })).body).toHaveLength(100_000);
+  await expect(askProcess(url, { ...plain, maxBodyBytes: 99_999 })).rejects.toThrow();
+});
+
 test("a port that refuses rejects with the system's code", async () => {
   const port = await freePort();
   await expect(askProcess(`http://127.0.0.1:${port}/`, plain)).rejects.toMatchObject({

@@ -274,6 +274,22 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([old]);
   });
 
+  it("hears from a worker who is there, and where, until the store says more", async () => {
+    const [one, two] = [worker("worker-1"), worker("worker-2")];
+    const { view, show, lines } = await openOver({ members: [one, two] });
+    await show(new StoreAwayError("members"));
+    const moved = { ...one, incarnation: newIncarnation(), url: "http://10.0.0.9:4001" };
+    const added = worker("worker-3");
+    view.hearMembers([moved, added]);
+    view.hearMembers([moved, added]);
+    // That worker-2 was not named says nothing.
+    expect(view.workers).toEqual([moved, two, added]);
+    expect(view.ring.members).toEqual(["worker-1", "worker-2", "worker-3"]);
+    expect(lines.filter((line) => line.includes("while the store is away"))).toHaveLength(2);
+    await show({ members: [two] });
+    expect(view.workers).toEqual([two]);
+  });
+
   it("tells listeners of differences only, also when one of them throws, until they stop", async () => {
     const one = worker("worker-1");
     const { view, show, lines } = await openOver({ members: [one] });

@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/clock.ts";
 import { edgeProof } from "../../../shared/edge-headers.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/ids.ts";
+import type { WorkerRecord } from "../../../shared/membership/member.ts";
 import { type Counters, createCounters } from "../../../shared/metrics.ts";
 import { createRing } from "../../../shared/ring.ts";
 import { deriveKeys } from "../../../shared/secret.ts";
@@ -86,6 +87,8 @@ export interface Worker {
   readonly registry: Registry;
   readonly api: Api;
   readonly hearsay: Hearsay;
+  /** Its own record, the only one that it knows. */
+  readonly record: WorkerRecord;
   readonly counters: Counters;
   ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
   /** Sends a form. */
@@ -203,9 +206,11 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   });
   const proof = edgeProof(KEYS.edge, self.id, self.incarnation);
   const hearsay = createHearsay(clock);
+  const known: WorkerRecord[] = [];
   const server = createWorkerServer({
     handOvers: createHandOvers({ luggage: { put: () => {} }, registry, isOpen: () => true }),
     hearsay,
+    members: { edgeKey: KEYS.edge, view: { workers: known, fresh: true }, store },
     fence: OPEN_FENCE,
     ...parts,
     api,
@@ -219,7 +224,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   });
   const port = await server.listen(0, "127.0.0.1");
   url = `http://127.0.0.1:${port}`;
-  await store.announce({
+  const record: WorkerRecord = {
     kind: "worker",
     ...self,
     url,
@@ -231,7 +236,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
     secretFingerprint: "00000000",
-  });
+  };
+  known.push(record);
+  await store.announce(record);
   const agent = new Agent();
   let stopped: Promise<void> | undefined;
 
@@ -259,6 +266,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     registry,
     api,
     hearsay,
+    record,
     counters,
     async ask(method, path, { headers, body, signal } = {}) {
       const answer = await request(url + path, {

@@ -4,7 +4,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { edgeProof } from "../../../shared/edge-headers.ts";
+import { edgeProof, membersProof, newNonce } from "../../../shared/edge-headers.ts";
 import { newIncarnation } from "../../../shared/ids.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer } from "../sessions/fixture.ts";
@@ -70,6 +70,43 @@ test.each([
     expect("access-control-allow-credentials" in answer.headers).toBe(isOurs);
   },
 );
+// --- questions for the members ---
+
+test("a balancer that does not reach the store is told who the workers are, and can check it", async () => {
+  const worker = await startWorker();
+  const nonce = newNonce();
+  const headers = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-nonce": nonce };
+  const told = await worker.ask("GET", "/ct-edge/members", { headers });
+  expect(told).toMatchObject({ status: 200, body: [worker.record] });
+  const proof = membersProof(KEYS.edge, nonce, Buffer.from(JSON.stringify([worker.record])));
+  expect(told.headers["x-ct-members"]).toBe(proof);
+  const again = { ...headers, "x-ct-nonce": newNonce() };
+  const other = await worker.ask("GET", "/ct-edge/members", { headers: again });
+  expect(other.headers["x-ct-members"]).not.toBe(proof);
+});
+
+test("nobody else is told who the workers are", async () => {
+  const worker = await startWorker();
+  const right = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-nonce": newNonce() };
+  const ask = async (headers: Record<string, string>, method = "GET", path = "/ct-edge/members") =>
+    (await worker.ask(method, path, { headers })).status;
+  const { "x-ct-edge": proof, ...unproven } = right;
+  expect(await ask(unproven)).toBe(404);
+  expect(await ask({ ...right, "x-ct-edge": `${proof}x` })).toBe(421);
+  expect(await ask({ "x-ct-edge": proof })).toBe(404);
+  expect(await ask({ ...right, "x-ct-nonce": "short" })).toBe(404);
+  expect(await ask({ ...right, "x-ct-balancer": "no name!" })).toBe(404);
+  expect(await ask(right, "GET", "/ct-edge/members/")).toBe(404);
+});
+
+test("a worker that does not reach the store either does not say who the workers are", async () => {
+  const worker = await startWorker();
+  await worker.storeFixture.stop();
+  const headers = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
+  await until("the store is away", () => worker.store.health.state !== "up");
+  const asked = { ...headers, "x-ct-nonce": newNonce() };
+  expect((await worker.ask("GET", "/ct-edge/members", { headers: asked })).status).toBe(503);
+});
 
 // --- probes of balancers ---
 
