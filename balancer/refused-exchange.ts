@@ -27,6 +27,7 @@ export class RefusedExchange implements Exchange {
   onBody(): void {}
   onBodyEnd(): void {}
   onDrain(): void {}
+  measureBacklog(): void {}
   onAbort(): void {}
   onTimeout(): void {}
 }

@@ -25,12 +25,16 @@ async function open(transport: Transport, secure: boolean) {
     host: "127.0.0.1",
     port: 0,
     ...(secure && {
-      tls: { certificates: [{ ...certificate, isFor: () => true }], handshakeTimeoutMs: 5000 },
+      tls: {
+        certificates: [{ ...certificate, isFor: () => true }],
+        handshakeTimeoutMs: 5000,
+        onHandshakeFailed() {},
+        onPlainConnection() {},
+      },
     }),
     admit: () => true,
     refusal: () => "",
     onGone() {},
-    onHandshakeFailed() {},
     onConnection(connection) {
       accepted.push(connection);
       connection.handler = {

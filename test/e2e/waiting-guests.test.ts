@@ -73,7 +73,7 @@ async function ask(protocol: (typeof PROTOCOL_PACKAGES)[number]) {
     told: () => told,
     failure: () => failure,
     approve: () => approve(),
-    async enter(): Promise<void> {
+    enter: async (): Promise<void> => {
       const { roomToken, host: hostPeer } = await joining;
       await guest.enter(roomToken, hostPeer);
     },
