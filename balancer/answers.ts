@@ -56,13 +56,13 @@ export type MovingReason =
   | "too many hops"
   | "outdated";
 
-/** A method that is served to nobody. */
+/** A method that is refused for every target. */
 export class MethodNotAllowedError extends EdgeError {
   readonly code = "EDGE_METHOD_NOT_ALLOWED";
   readonly source: ErrorSource = "downstream";
   readonly retryable = false;
   constructor(method: "TRACE") {
-    super(`a client sent ${method}, which is answered 405`);
+    super(`a client sent ${method}, which is refused with 405`);
   }
 }
 

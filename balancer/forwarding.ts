@@ -1,6 +1,6 @@
 /**
  * Who the client of a request is, and what a worker is told about it. A proxy is believed when its address is listed in
- * CT_TRUSTED_PROXIES; of everybody else only the address of the connection counts. Pure.
+ * CT_TRUSTED_PROXIES; of any other peer only the address of the connection counts. Pure.
  *
  * What of a trusted proxy's fields counts, when several say something:
  * - the client's address: X-Forwarded-For, else Forwarded, else X-Real-IP

@@ -1,5 +1,5 @@
 /**
- * Requests that are read and answered, but that no worker sees.
+ * Requests that get a response from the balancer and never reach a worker.
  */
 import { MethodNotAllowedError } from "./answers.ts";
 import type { Client, Exchange } from "./downstream.ts";
@@ -12,7 +12,7 @@ export function isRefusedMethod(method: string): method is "TRACE" {
   return method === "TRACE";
 }
 
-/** Answers 405. */
+/** Responds with 405. */
 export class RefusedExchange implements Exchange {
   readonly #client: Client;
 

@@ -417,11 +417,11 @@ function isText(byte: number): boolean {
 }
 
 /**
- * Tells the first byte of a connection, once; what came stays unread. `onNothing`: it closed without any, or was closed.
+ * Passes on the first byte of a connection, once; what came stays unread. `onNothing`: it closed without any, or was closed.
  */
 function readFirst(
   socket: Socket,
-  told: { onBytes: (first: number) => void; onNothing: () => void },
+  handlers: { onBytes: (first: number) => void; onNothing: () => void },
 ): void {
   const stop = (): void => {
     socket.off("readable", onReadable).off("end", onEnd).off("close", onClose);
@@ -432,14 +432,14 @@ function readFirst(
     if (bytes === null || first === undefined) return;
     stop();
     socket.unshift(bytes);
-    told.onBytes(first);
+    handlers.onBytes(first);
   };
   const onEnd = (): void => {
     socket.destroy();
   };
   const onClose = (): void => {
     stop();
-    told.onNothing();
+    handlers.onNothing();
   };
   socket.on("readable", onReadable).on("end", onEnd).on("close", onClose);
 }

@@ -23,7 +23,7 @@ interface Sent {
   readonly forwarded: string | undefined;
 }
 
-/** What a worker is told of a request with these field lines. */
+/** What a worker gets for a request with these field lines. */
 function sent(
   lines: readonly string[],
   hop: { peerAddress?: string; secure?: boolean; trusted?: TrustedProxies } = {},
@@ -107,7 +107,7 @@ describe("a trusted proxy", () => {
     ["6.6.6.6, 203.0.113.9, 10.0.0.4, ", "203.0.113.9"],
     // Every entry is a trusted proxy: then the first one is the client.
     ["10.0.0.5, 10.0.0.4", "10.0.0.5"],
-    // What stands in front of an entry that cannot be read, nobody vouches for.
+    // No trusted proxy vouches for what stands in front of an entry that cannot be read.
     ["6.6.6.6, unknown, 10.0.0.4", "10.0.0.4"],
     ['6.6.6.6, x" 200', PEER],
     ["unknown", PEER],

@@ -70,7 +70,7 @@ const cases: Case[] = [
   ).map(([version, bytes]) =>
     refused(
       `a PROXY protocol header of version ${version}`,
-      "policy: nobody says so who the client is",
+      "policy: who the client is",
       `${bytes}${line("GET / HTTP/1.1")}`,
       { kind: "choice" },
     ),
