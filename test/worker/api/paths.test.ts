@@ -7,6 +7,7 @@ import { mkdtempSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mergeSlashes } from "../../../shared/request-path.ts";
 import { normalTarget } from "../../../worker/api/routes.ts";
@@ -191,6 +192,22 @@ describe("below the path of CT_SERVER_URL", () => {
 
 test("only the path's slashes are merged, not those of the query", () => {
   expect(mergeSlashes("//a///b?c=//d")).toBe("/a/b?c=//d");
+});
+
+test("whatever a target is, its form has one slash at each place, and is its own form", () => {
+  const target = fc
+    .array(fc.constantFrom("/", "//", "a", ".", "..", "%2f", "?", "base", "dashboard", "\\", ";"))
+    .map((parts) => `/${parts.join("")}`);
+  fc.assert(
+    fc.property(target, fc.constantFrom("", "/base"), (url, basePath) => {
+      const once = normalTarget(url, basePath);
+      expect(once.split("?")[0]).toMatch(/^\/(?!\/)(?:[^/]+\/)*[^/]*$/);
+      expect(normalTarget(once, "")).toBe(once);
+      // The query is the client's own.
+      expect(once.split("?").slice(1)).toEqual(url.split("?").slice(1));
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 /** The answer's bytes to a target that no client library would send. */
