@@ -171,6 +171,8 @@ async function listEntries(
 
 /** The name of an entry as other archives write the same: `./a//b` and `a\\b` are `a/b`. */
 export function normalizeName(name: string): string {
+  // Nearly all names are so already, and archives have very many.
+  if (!/\\|\/\/|^\/|(^|\/)\.(\/|$)/.test(name)) return name;
   return name
     .replaceAll("\\", "/")
     .split("/")

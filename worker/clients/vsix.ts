@@ -56,7 +56,10 @@ export async function readVsixAsset(
 
 /** The same for all spellings of one path: names of parts of a package do not differ by case (ECMA-376-2 §6.2.2.3). */
 function foldPath(path: string): string {
-  return unescapePath(normalizeName(path)).normalize("NFC").toLowerCase();
+  const normal = normalizeName(path);
+  // Nothing is escaped, and ASCII has one form only: nearly all paths of an archive.
+  if (/^[\x20-\x24\x26-\x7e]*$/.test(normal)) return normal.toLowerCase();
+  return unescapePath(normal).normalize("NFC").toLowerCase();
 }
 
 function unescapePath(path: string): string {
