@@ -30,6 +30,7 @@ import { createShutdown } from "../shared/shutdown.ts";
 import { releaseStartGarbage } from "../shared/start-garbage.ts";
 import { openStatusPort } from "../shared/status-port.ts";
 import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
+import { StoreAwayError } from "../shared/store/store.ts";
 import { workerTag } from "../shared/tag.ts";
 import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
@@ -302,7 +303,13 @@ async function startWorker(settings: Settings): Promise<void> {
     log,
     describe: () => describeWorker(vitals),
     onBeat: (beat) => {
-      if (fence.noteBeat(beat)) void registry.confirm();
+      if (!fence.noteBeat(beat)) return;
+      void registry.confirm();
+      tokens.reassertRevoked().catch((error: unknown) => {
+        // A store that is away is told with the beat after its return.
+        if (!(error instanceof StoreAwayError))
+          log.error({ err: error }, "revoked tokens could not be written again");
+      });
     },
     onReplaced: () => void stop(1),
   });

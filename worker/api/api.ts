@@ -37,7 +37,7 @@ import type { Origins } from "./origins.ts";
 import { addPages } from "./pages.ts";
 import { createPolls } from "./polls.ts";
 import { methodsOf } from "./routes.ts";
-import { addSessionRoutes } from "./session.ts";
+import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 
 export interface Api {
   /** Takes any request but those of sockets. */
@@ -55,7 +55,7 @@ export interface Api {
 export interface ApiNeeds {
   readonly store: Store;
   readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "buryUser">;
-  readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
+  readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently" | "live">;
   /** The owner of a session as whoever asked knows it. */
   readonly nameOwner: Proofs["nameOwner"];
   readonly origins: Origins;
@@ -122,8 +122,15 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   });
 
   const ways = signInWays(settings);
+  const signIns = createSignIns(needs);
   const polls = createPolls({
     ...needs,
+    async putBack(kind, token) {
+      if (kind === "login") return signIns.putBack(token);
+      const sessionId = sessionOfPoll(token);
+      const session = sessionId === undefined ? undefined : needs.registry.live(sessionId);
+      return (await session?.putJoinBack(token)) ?? false;
+    },
     ...(needs.pollTimeoutMs !== undefined && { timeoutMs: needs.pollTimeoutMs }),
   });
   const authentication = createAuthentication({ ...needs, ways });
@@ -133,7 +140,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     version: settings.protocolVersion,
     transports: ["socket.io"],
   }));
-  addLoginRoutes({ ...parts, signIns: createSignIns(needs) });
+  addLoginRoutes({ ...parts, signIns });
   addSessionRoutes(parts);
   addPages(parts);
   addHomePage({ ...parts, offersPlugins: needs.clients !== undefined });

@@ -55,6 +55,11 @@ interface Waiter {
 
 export function createPolls(needs: {
   readonly store: Pick<Store, "readTicket" | "onChange">;
+  /**
+   * Puts a ticket back that this worker knows and the store has lost, as a flushed one has. `false`: it is unknown here
+   * too. Rejects with `StoreAwayError`.
+   */
+  readonly putBack: (kind: TicketKind, token: string) => Promise<boolean>;
   readonly clock: Clock;
   readonly timeoutMs?: number;
   readonly checkMs?: number;
@@ -100,7 +105,10 @@ export function createPolls(needs: {
 
   async function look(kind: TicketKind, token: string): Promise<Poll> {
     try {
-      const ticket = await store.readTicket(kind, token);
+      let ticket = await store.readTicket(kind, token);
+      if (ticket === undefined && (await needs.putBack(kind, token))) {
+        ticket = await store.readTicket(kind, token);
+      }
       if (ticket === undefined) return { state: "gone" };
       return ticket.state === "answered"
         ? { state: "answered", ticket }

@@ -168,6 +168,12 @@ function redirect(
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 const SESSION_ID_CHARS = 24;
 
+/** The session that a join request's poll token is for; undefined for what is no such token. */
+export function sessionOfPoll(token: string): SessionId | undefined {
+  const sessionId = token.slice(0, SESSION_ID_CHARS);
+  return POLL_TOKEN.test(token) && isSessionId(sessionId) ? sessionId : undefined;
+}
+
 /** Never 204: clients of the protocol packages 0.3.0 and 0.3.1 would parse its body as JSON, and give the request up. */
 const WAITING_FOR_HOST = progressAnswer(
   "WaitingForHost",
@@ -191,10 +197,8 @@ async function pollJoin(
   caller: UserToken,
   token: string,
 ): Promise<FastifyReply> {
-  const sessionId = token.slice(0, SESSION_ID_CHARS);
-  if (!POLL_TOKEN.test(token) || !isSessionId(sessionId)) {
-    return needs.refuse(reply, "join-token", REQUEST_NOT_FOUND);
-  }
+  const sessionId = sessionOfPoll(token);
+  if (sessionId === undefined) return needs.refuse(reply, "join-token", REQUEST_NOT_FOUND);
   const elsewhere = await findElsewhere(needs, sessionId);
   if (elsewhere !== undefined) return redirect(needs, reply, sessionId, elsewhere);
 

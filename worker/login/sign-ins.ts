@@ -4,6 +4,7 @@
  * only when it is handed out, so that the store never holds one.
  */
 import { z } from "zod";
+import type { Clock } from "../../shared/clock.ts";
 import { randomAlphanumerics } from "../../shared/ids.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { taggedId, type WorkerTag } from "../../shared/tag.ts";
@@ -22,32 +23,65 @@ export interface SignIns {
   ): Promise<"done" | "answered" | "gone">;
   /** Ends one that was picked up. Rejects with `StoreAwayError`. */
   end(token: string): Promise<void>;
+  /**
+   * Puts one back that began here and that the store has lost. `false`: it did not begin here, has ended, or its time is
+   * over. Rejects with `StoreAwayError`.
+   */
+  putBack(token: string): Promise<boolean>;
 }
 
 /** As in the protocol's own server: a person has so long to find and fill the form. */
 const SIGN_IN_MS = 300_000;
 const USER_ID_CHARS = 24;
+/** Sign-ins that are remembered in case the store loses them: about 1 MB. In a flood the oldest are forgotten. */
+const MAX_PENDING = 10_000;
 
 export function createSignIns(needs: {
   readonly store: Pick<Store, "putTicket" | "answerTicket" | "dropTicket">;
   readonly tag: WorkerTag;
+  readonly clock: Pick<Clock, "nowMs">;
 }): SignIns {
-  const { store, tag } = needs;
+  const { store, tag, clock } = needs;
+  /** When those that began here end, oldest first. */
+  const pending = new Map<string, number>();
+
+  function put(token: string, ttlMs: number): Promise<void> {
+    return store.putTicket({ kind: "login", token, question: null, ttlMs });
+  }
+
+  async function putBack(token: string): Promise<boolean> {
+    const leftMs = (pending.get(token) ?? 0) - clock.nowMs();
+    if (leftMs <= 0) return false;
+    await put(token, leftMs);
+    return true;
+  }
+
   return {
     async begin() {
       const token = taggedId(tag);
-      await store.putTicket({ kind: "login", token, question: null, ttlMs: SIGN_IN_MS });
+      await put(token, SIGN_IN_MS);
+      pending.set(token, clock.nowMs() + SIGN_IN_MS);
+      for (const [oldest, endMs] of pending) {
+        if (pending.size <= MAX_PENDING && clock.nowMs() < endMs) break;
+        pending.delete(oldest);
+      }
       return token;
     },
-    finish(way, form) {
+    async finish(way, form) {
       const user: UserRecord = {
         id: randomAlphanumerics(USER_ID_CHARS),
         ...form.user,
         authProvider: way.authProvider,
       };
+      const outcome = await store.answerTicket("login", form.token, user);
+      if (outcome !== "gone" || !(await putBack(form.token))) return outcome;
       return store.answerTicket("login", form.token, user);
     },
-    end: (token) => store.dropTicket("login", token),
+    async end(token) {
+      pending.delete(token);
+      await store.dropTicket("login", token);
+    },
+    putBack,
   };
 }
 

@@ -7,26 +7,28 @@ import { z } from "zod";
 import type { Clock } from "../../shared/clock.ts";
 import { isSessionId, type PeerId, randomAlphanumerics, type SessionId } from "../../shared/ids.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
-import { StoreAwayError } from "../../shared/store/store.ts";
+import { createRevocations } from "./revocations.ts";
 
 export interface Tokens {
   /** A token that says who `user` is. Valid for 30 days. */
   signUser(user: UserRecord): Promise<string>;
   /**
-   * Who holds `token`; undefined when it is malformed, too long, signed by somebody else, expired, buried, or a room
-   * token. While the store is away a buried token is accepted: a live edge goes on.
+   * Who holds `token`; undefined when it is malformed, too long, signed by somebody else, expired, revoked, or a room
+   * token. While the store is away a token that another worker revoked is accepted: a live edge goes on.
    */
   verifyUser(token: string): Promise<UserToken | undefined>;
   /** A token with which its holder becomes, and may come back as, the peer `peerId`. Valid for 24 hours. */
   signRoom(claims: RoomClaims): Promise<string>;
   /**
-   * What `token` allows; undefined when it is malformed, too long, signed by somebody else, buried, or a user token. An
+   * What `token` allows; undefined when it is malformed, too long, signed by somebody else, revoked, or a user token. An
    * expired one is reported as such, because a recorded peer of an open session may come back with it. While the store
-   * is away a buried token is accepted.
+   * is away a token that another worker revoked is accepted.
    */
   verifyRoom(token: string): Promise<RoomToken | undefined>;
   /** Makes a user token unusable until it would have expired. Rejects with `StoreAwayError`. */
   buryUser(token: UserToken): Promise<void>;
+  /** Tells a store that was flushed again which tokens are revoked. Rejects with `StoreAwayError`. */
+  reassertRevoked(): Promise<void>;
 }
 
 /** A user token that was checked. */
@@ -75,7 +77,8 @@ export function createTokens(needs: {
   clock: Clock;
   store: Pick<Store, "isTokenBuried" | "buryToken">;
 }): Tokens {
-  const { key, clock, store } = needs;
+  const { key, clock } = needs;
+  const revocations = createRevocations(needs);
 
   function sign(claims: JWTPayload, audience: string, lifetimeS: number): Promise<string> {
     const nowS = Math.floor(clock.wallMs() / 1000);
@@ -107,17 +110,13 @@ export function createTokens(needs: {
     }
   }
 
-  async function isBuried(tokenId: string): Promise<boolean> {
-    try {
-      return await store.isTokenBuried(tokenId);
-    } catch (error) {
-      if (error instanceof StoreAwayError) return false;
-      throw error;
-    }
+  /** When a token that ends at `expMs` can be forgotten. */
+  function revokedUntilMs(expMs: number): number {
+    return expMs + CLOCK_SKEW_MS;
   }
 
   function isExpired(expMs: number): boolean {
-    return clock.wallMs() >= expMs + CLOCK_SKEW_MS;
+    return clock.wallMs() >= revokedUntilMs(expMs);
   }
 
   return {
@@ -126,8 +125,11 @@ export function createTokens(needs: {
       const claims = userClaims.safeParse(await verify(token, USER_AUDIENCE)).data;
       if (claims === undefined) return undefined;
       const { jti, exp, ...user } = claims;
-      if (isExpired(exp * 1000) || (await isBuried(jti))) return undefined;
-      return { user, tokenId: jti, expMs: exp * 1000 };
+      const expMs = exp * 1000;
+      if (isExpired(expMs) || (await revocations.isRevoked(jti, revokedUntilMs(expMs)))) {
+        return undefined;
+      }
+      return { user, tokenId: jti, expMs };
     },
     signRoom({ sessionId, clock, peerId, user, host }) {
       const claims = {
@@ -141,8 +143,9 @@ export function createTokens(needs: {
     },
     async verifyRoom(token) {
       const claims = roomClaims.safeParse(await verify(token, ROOM_AUDIENCE)).data;
-      if (claims === undefined || (await isBuried(claims.jti))) return undefined;
+      if (claims === undefined) return undefined;
       const expMs = claims.exp * 1000;
+      if (await revocations.isRevoked(claims.jti, revokedUntilMs(expMs))) return undefined;
       return {
         sessionId: claims.room,
         clock: claims.roomClock,
@@ -154,7 +157,8 @@ export function createTokens(needs: {
         expired: isExpired(expMs),
       };
     },
-    buryUser: (token) => store.buryToken(token.tokenId, token.expMs + CLOCK_SKEW_MS),
+    buryUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
+    reassertRevoked: () => revocations.reassert(),
   };
 }
 

@@ -20,8 +20,10 @@ export interface Joins {
   ask(user: UserRecord): Promise<string>;
   /** Takes up the requests that wait in the store, and asks again. Rejects with `StoreAwayError`. */
   restore(): Promise<void>;
-  /** Puts the tickets of those who wait once more, because the store has lost them. Rejects with `StoreAwayError`. */
-  remind(): Promise<void>;
+  /** Puts the tickets of all who wait back, because the store has lost them. Rejects with `StoreAwayError`. */
+  putAllBack(): Promise<void>;
+  /** Puts one ticket back. `false`: nobody waits with that token. Rejects with `StoreAwayError`. */
+  putBack(pollToken: string): Promise<boolean>;
   /** The host is known now: it is asked what nobody could be asked before. */
   hostArrived(host: Peer): void;
   /** Takes the host's answer. `false`: nobody waits for it. */
@@ -95,6 +97,14 @@ export function createJoins(needs: {
     });
   }
 
+  async function putBack(pollToken: string): Promise<boolean> {
+    const waiting = waitingByToken.get(pollToken);
+    if (waiting === undefined) return false;
+    const { user, askedMs } = waiting;
+    await putTicket(pollToken, { sessionId, user, askedMs });
+    return true;
+  }
+
   function askHost(host: Peer, pollToken: string, user: UserRecord): void {
     host.send(joinRequest(needs.relayIds.forJoin(pollToken, host.id), host.id, user));
   }
@@ -161,11 +171,10 @@ export function createJoins(needs: {
         wait(ticket.token, question, Math.max(0, ANSWER_MS - askedForMs));
       }
     },
-    async remind() {
-      for (const [pollToken, { user, askedMs }] of [...waitingByToken]) {
-        await putTicket(pollToken, { sessionId, user, askedMs });
-      }
+    async putAllBack() {
+      for (const pollToken of [...waitingByToken.keys()]) await putBack(pollToken);
     },
+    putBack,
     hostArrived(host) {
       for (const [pollToken, { user }] of waitingByToken) askHost(host, pollToken, user);
     },

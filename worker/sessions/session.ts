@@ -301,6 +301,11 @@ export class Session {
     return { outcome: "asked", pollToken: await this.#joins.ask(user) };
   }
 
+  /** Puts the ticket of a request to join back that waits here and that the store has lost. `false`: it does not wait. */
+  putJoinBack(pollToken: string): Promise<boolean> {
+    return this.#joins.putBack(pollToken);
+  }
+
   /**
    * Judges who connects. A peer that is new is stored before this resolves, so that it survives this worker from the
    * moment that others hear of it; while the store is away it is let in all the same and stored later. Follow with
@@ -690,7 +695,7 @@ export class Session {
     }
     if (outcome === "written" && this.isLive) {
       for (const peer of this.#peers.values()) void this.#put(peer.record);
-      await this.#joins.remind();
+      await this.#joins.putAllBack();
       this.#needs.counters.count("worker.sessions_reasserted");
       this.note("resumed", "reasserted");
     }

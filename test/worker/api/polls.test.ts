@@ -151,6 +151,20 @@ test("a store that is away is waited for; a store that fails in another way is n
   expect(polls.waiting).toBe(0);
 });
 
+test("a ticket that the store has lost and this worker knows is put back and waited for", async () => {
+  const { polls, tickets, remembered, clock, looks } = start();
+  tickets.set("login a", waiting("a"));
+  remembered.set("login a", waiting("a"));
+  const poll = polls.wait("login", "a", NEVER);
+  await expect.poll(() => looks.length).toBe(1);
+  tickets.clear();
+  clock.advance(1000);
+  await expect.poll(() => tickets.has("login a")).toBe(true);
+  tickets.set("login a", answered("a"));
+  clock.advance(1000);
+  expect((await poll).state).toBe("answered");
+});
+
 test("no timer outlives its poll", async () => {
   const { polls, tickets, clock, looks } = start();
   tickets.set("join a", waiting("a"));
@@ -184,9 +198,16 @@ function start(limits: { maxWaiting?: number } = {}) {
   let failure: Error | undefined;
   let held: Promise<void> | undefined;
   const clock = countingClock();
+  /** Tickets that this worker could put back. */
+  const remembered = new Map<string, Ticket>();
   const polls = createPolls({
     clock,
     ...limits,
+    async putBack(kind, token) {
+      const ticket = remembered.get(`${kind} ${token}`);
+      if (ticket !== undefined) tickets.set(`${kind} ${token}`, ticket);
+      return ticket !== undefined;
+    },
     store: {
       async readTicket(kind: TicketKind, token: string) {
         looks.push(token);
@@ -204,6 +225,7 @@ function start(limits: { maxWaiting?: number } = {}) {
   return {
     polls,
     tickets,
+    remembered,
     looks,
     clock,
     tell: (change: Change) => {
