@@ -39,7 +39,7 @@ type Scheme = "http" | "https";
 interface Played {
   readonly worker: RawWorker;
   readonly rig: Rig;
-  client(): Promise<RawSocket>;
+  readonly client: () => Promise<RawSocket>;
 }
 
 /** One worker, whose bytes the test writes, and clients that speak `scheme` to its balancer. */

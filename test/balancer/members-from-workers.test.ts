@@ -58,7 +58,7 @@ function startAsking(known: readonly WorkerRecord[]) {
   onTestFinished(() => asking.close());
   return {
     told,
-    setAway(value: boolean) {
+    setAway: (value: boolean): void => {
       isAway = value;
     },
     /** How often it looked whether the store is away. */
