@@ -33,6 +33,7 @@ import {
 } from "./protocols.ts";
 import { initializeProtocolWithPooledKeys } from "./rsa-keys.ts";
 import { until } from "./until.ts";
+import { recordWire, type WireLog } from "./wire.ts";
 
 initializeProtocolWithPooledKeys();
 
@@ -110,6 +111,7 @@ export class Client {
   readonly #peers = new Map<string, Peer>();
   readonly #awareness = new Awareness(this.document);
   #connection: ProtocolBroadcastConnection | undefined;
+  #wire: WireLog | undefined;
   #yjs: OpenCollaborationYjsProvider | undefined;
 
   constructor(options: ClientOptions) {
@@ -138,6 +140,12 @@ export class Client {
   get connection(): ProtocolBroadcastConnection {
     if (this.#connection === undefined) throw new Error(`${this.name} is in no session`);
     return this.#connection;
+  }
+
+  /** What it sends and receives, message by message; throws before `host` or `join`. */
+  get wire(): WireLog {
+    if (this.#wire === undefined) throw new Error(`${this.name} is in no session`);
+    return this.#wire;
   }
 
   /** The own peer id; throws before the server has told it. */
@@ -239,6 +247,7 @@ export class Client {
   #watch(transport: MessageTransport): void {
     // The package keeps it to itself.
     const socket = Reflect.get(transport, "socket") as Socket;
+    this.#wire = recordWire(socket);
     socket.on("connect", () => {
       this.isServed = true;
       this.servedMs.push(performance.now());
