@@ -38,6 +38,8 @@ export interface DataPath {
 export async function startDataPath(needs: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
+  /** Awaited when all else is ready: resolves when no predecessor of this process has the ports any more. */
+  readonly portsReleased?: () => Promise<void>;
   readonly members: Pick<
     Members,
     "view" | "sessions" | "prove" | "probe" | "farewell" | "onOtherLife" | "isLeased"
@@ -93,6 +95,7 @@ export async function startDataPath(needs: {
     departure,
     isRootOurs: members.isLeased,
   };
+  await needs.portsReleased?.();
   const listener = await listen({
     ...needs,
     transport,

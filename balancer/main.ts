@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import { systemClock } from "../shared/clock.ts";
 import { readSettings, type Settings } from "../shared/config.ts";
+import type { StopScope } from "../shared/edge-channel.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
 import { createLog } from "../shared/log.ts";
 import { createProgramSink } from "../shared/log-stream.ts";
@@ -16,6 +17,8 @@ import {
   endOnBugs,
   fail,
   openPort,
+  portsReleased,
+  releasePortsOnRequest,
   reportReady,
   stopOnRequest,
   watchEdgeReadiness,
@@ -87,11 +90,17 @@ async function startBalancer(settings: Settings): Promise<void> {
   });
   /** Set when there may be clients. */
   let leaveFirst: (() => Promise<void>) | undefined;
-  stopOnRequest(async (why, askedAgain) => {
-    log.info({ why }, "stopping");
-    // In an edge that stops as a whole nobody takes its place.
-    const isAlone = settings.storeSocket !== undefined;
-    if (!isAlone && leaveFirst !== undefined) await Promise.race([leaveFirst(), askedAgain]);
+  stopOnRequest(async (request, { urgent, edgeStops }) => {
+    log.info({ why: request.why }, "stopping");
+    // In an edge with a store of its own that stops as a whole no other balancer takes the clients.
+    const hasOthers = (scope: StopScope): boolean =>
+      scope === "process" || settings.storeSocket === undefined;
+    if (hasOthers(request.scope) && leaveFirst !== undefined) {
+      const cutShort = edgeStops.then(({ scope }) =>
+        hasOthers(scope) ? new Promise(() => {}) : scope,
+      );
+      await Promise.race([leaveFirst(), urgent, cutShort]);
+    }
     await shutdown.run(STOP_DEADLINE_MS);
     process.exit(0);
   });
@@ -132,6 +141,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     ...settings,
     maxConnections,
     knownOwners,
+    portsReleased,
     transport: createNetTransport({ reportBug }),
     reportBug,
     members,
@@ -144,8 +154,12 @@ async function startBalancer(settings: Settings): Promise<void> {
     limits: settings,
   });
   shutdown.add("traffic", () => dataPath.close());
-  leaveFirst = () =>
-    dataPath.leave({ delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs });
+  let hasSuccessor = false;
+  leaveFirst = () => {
+    // New clients reach the successor already: nobody must be given time to see that this process wants none.
+    const delayMs = hasSuccessor ? 0 : settings.drainDelayMs;
+    return dataPath.leave({ delayMs, timeoutMs: settings.drainTimeoutMs });
+  };
   const certificateWatch = watchCertificates({
     files: certificateFiles,
     use(fresh) {
@@ -184,6 +198,12 @@ async function startBalancer(settings: Settings): Promise<void> {
     }),
   );
   shutdown.add("status", () => status.close());
+  releasePortsOnRequest(() => {
+    log.info("the ports are released to the process that takes its place");
+    hasSuccessor = true;
+    dataPath.listener.close();
+    void status.close();
+  });
 
   const publisher = startPublisher({
     settings,

@@ -7,7 +7,13 @@ import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { type Clock, sleep } from "../shared/clock.ts";
 import { describeError, EdgeError } from "../shared/errors.ts";
-import { answerSchema, type ControlRequest, type EdgeState } from "./control.ts";
+import {
+  answerSchema,
+  type ControlRequest,
+  type EdgeState,
+  PROGRESS_PERIOD_MS,
+  progressSchema,
+} from "./control.ts";
 import { type EdgeFile, readEdgeFile } from "./edge-file.ts";
 import { readStat } from "./process-stat.ts";
 
@@ -28,18 +34,26 @@ export class EdgeRefusedError extends EdgeError {
 const CONNECT_MS = 3000;
 /** How soon "how do you stand" is answered; an edge that is stopped or hangs never does. */
 const LOOK_MS = 3000;
-/** A process has 30 s to become ready, and there may be 65. */
-const CHANGE_MS = 65 * 35_000;
+/** An edge of an older version does not say how a change proceeds: 65 processes, each with 30 s to become ready. */
+const SILENT_CHANGE_MS = 65 * 35_000;
+/** One that does says so in each of `PROGRESS_PERIOD_MS`, or hangs. */
+const PROGRESS_MS = 6 * PROGRESS_PERIOD_MS;
 /** An edge ends within 3 s. */
 const STOP_MS = 10_000;
 const POLL_MS = 50;
 
-/** Rejects with `EdgeUnreachableError` or `EdgeRefusedError`. */
-export async function askEdge(dataDir: string, request: ControlRequest): Promise<EdgeState> {
+/**
+ * Calls `onProgress` with each line that says how a change proceeds, when the request asks for them. Rejects with
+ * `EdgeUnreachableError` or `EdgeRefusedError`.
+ */
+export async function askEdge(
+  dataDir: string,
+  request: ControlRequest,
+  onProgress: (line: string) => void = () => {},
+): Promise<EdgeState> {
   const { socket, file } = await openDoor(dataDir);
   try {
-    const isQuick = request.command === "ps" || request.command === "stop";
-    const state = await exchange(socket, request, isQuick ? LOOK_MS : CHANGE_MS, dataDir);
+    const state = await exchange(socket, request, dataDir, onProgress);
     if (request.command === "stop") await ended(socket, file.pid);
     return state;
   } finally {
@@ -70,23 +84,28 @@ function nobodyIn(dataDir: string, reason: string): EdgeUnreachableError {
 async function exchange(
   socket: Socket,
   request: ControlRequest,
-  withinMs: number,
   dataDir: string,
+  onProgress: (line: string) => void,
 ): Promise<EdgeState> {
-  const lines = createInterface({ input: socket });
-  lines.on("error", () => {});
+  const isQuick = request.command === "ps" || request.command === "stop";
+  const lines = createLineQueue(socket);
   socket.write(`${JSON.stringify(request)}\n`);
-  let line: string;
-  try {
-    [line] = (await once(lines, "line", {
-      signal: AbortSignal.any([AbortSignal.timeout(withinMs), endOf(socket)]),
-    })) as [string];
-  } catch {
-    throw new EdgeUnreachableError(
-      `CT_DATA_DIR=${resolve(dataDir)}: its edge does not answer; it hangs, or it has just ended`,
-    );
+  for (let withinMs = isQuick ? LOOK_MS : SILENT_CHANGE_MS; ; withinMs = PROGRESS_MS) {
+    const line = await lines.next(withinMs);
+    if (line === undefined) {
+      throw new EdgeUnreachableError(
+        `CT_DATA_DIR=${resolve(dataDir)}: its edge does not answer; it hangs, or it has just ended`,
+      );
+    }
+    const message = parseJson(line);
+    const progress = progressSchema.safeParse(message).data;
+    if (progress === undefined) return stateIn(message);
+    if (progress.progress !== null) onProgress(progress.progress);
   }
-  const answer = answerSchema.safeParse(JSON.parse(line)).data;
+}
+
+function stateIn(message: unknown): EdgeState {
+  const answer = answerSchema.safeParse(message).data;
   if (answer === undefined) {
     throw new EdgeRefusedError(
       "the edge gives an answer that is not understood; use its own ct-edge",
@@ -94,6 +113,37 @@ async function exchange(
   }
   if (!answer.done) throw new EdgeRefusedError(answer.message);
   return answer.edge;
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+interface LineQueue {
+  /** The next line; undefined when the connection ends, or none comes within `withinMs`. */
+  next(withinMs: number): Promise<string | undefined>;
+}
+
+/** Lines that come together wait for whoever takes them one by one. */
+function createLineQueue(socket: Socket): LineQueue {
+  const waiting: string[] = [];
+  const reader = createInterface({ input: socket });
+  reader.on("error", () => {});
+  reader.on("line", (line) => waiting.push(line));
+  const end = endOf(socket);
+  return {
+    async next(withinMs) {
+      if (waiting.length === 0) {
+        const signal = AbortSignal.any([AbortSignal.timeout(withinMs), end]);
+        await once(reader, "line", { signal }).catch(() => {});
+      }
+      return waiting.shift();
+    },
+  };
 }
 
 function endOf(socket: Socket): AbortSignal {

@@ -1,29 +1,36 @@
 /**
- * One process of the edge, a balancer or a worker: started, listened to, started again when it ends by itself, stopped.
- * It is told to stop over its IPC channel, and ends by itself when that channel closes, so that it never outlives the edge.
+ * One process of the edge, a balancer or a worker, over all its runs (process-run.ts): started, started again when it ends
+ * by itself, restarted, stopped.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { extname } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
-import { z } from "zod";
-import type { Clock, Timer } from "../shared/clock.ts";
-import { EdgeError } from "../shared/errors.ts";
+import { type Clock, sleep, type Timer } from "../shared/clock.ts";
+import { type ProcessMessage, type ReadyReport, STANDBY_VARIABLE } from "../shared/edge-channel.ts";
 import type { LineSink, Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
 import { afterEnd, type BackOff, isFailing, NO_BACK_OFF, STEADY_MS } from "./back-off.ts";
-
-export type ChildRole = "balancer" | "worker";
-
-/** What a process reports when it can be used: its ports. */
-export type ReadyReport = z.infer<typeof readySchema>;
+import { type ChildRole, type ProcessRun, type RunEnd, scriptOf, startRun } from "./process-run.ts";
 
 /**
- * `starting`: it has not said yet that it can be used · `up` · `waiting`: it ended by itself and is started again in a
- * moment · `failing`: so it did again and again, and still is tried · `stopped`: it was asked to end.
+ * `starting`: it has not said yet that it can be used · `up` · `stopping`: it was asked to end; a worker hands its sessions
+ * over meanwhile · `waiting`: it ended by itself and is started again in a moment · `failing`: so it did again and again,
+ * and still is tried · `stopped`: it has ended for good.
  */
-export type ChildState = "starting" | "up" | "waiting" | "failing" | "stopped";
+export type ChildState = "starting" | "up" | "stopping" | "waiting" | "failing" | "stopped";
+
+/** Takes a line that says how a change proceeds, for the operator who asked for it. */
+export type Progress = (line: string) => void;
+
+/** How a process is to end. */
+export interface StopPlan {
+  /** `edge`: all processes end; `process`: only this one. */
+  readonly scope: "edge" | "process";
+  /** Other workers that go on. */
+  readonly siblings: readonly string[];
+  /** Other workers that end too. */
+  readonly ending: readonly string[];
+  /** It is killed after this. */
+  readonly deadlineMs: number;
+  readonly progress: Progress;
+}
 
 export interface Child {
   readonly name: string;
@@ -42,142 +49,120 @@ export interface Child {
   readonly ready: ReadyReport | undefined;
   /** Starts it. Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
   start(): Promise<void>;
-  /** Ends it and starts it anew. Resolves when it is ready; when it does not come up, it rejects and it is tried on. */
-  restart(): Promise<void>;
+  /**
+   * A worker ends in order and is started again. A balancer is replaced: its successor is started first, then takes over
+   * the ports, and only then the former one ends. Resolves when the new process is ready and the former one is gone; when
+   * it does not come up, it rejects and it is tried on, but a balancer that can go on does.
+   */
+  restart(plan: StopPlan): Promise<void>;
   /** Tells it that the process of another worker has ended. */
   tellExit(workerId: string): void;
   /** Tells it why the edge as a whole wants no traffic; empty: nothing speaks against it. */
   tellNotReady(reasons: readonly string[]): void;
   /** SIGHUP: it reads its certificates and opens its logs anew. */
   reload(): void;
-  /** Ends it: asks, and kills it after `stopMs`. Resolves when it is gone. */
-  stop(): Promise<void>;
+  /** Ends it for good. Resolves when it is gone. */
+  stop(plan: StopPlan): Promise<void>;
 }
 
-/** A process did not come up. The message is the process's own when it gave one. */
-export class ChildFailedError extends EdgeError {
-  readonly code = "EDGE_CHILD_FAILED";
-  readonly source = "internal";
-  readonly retryable = false;
-}
-
-/** Time that a process has to become ready. */
-const START_MS = 30_000;
-/**
- * A process is asked this often whether its event loop turns, and replaced when it leaves so many questions in a row without
- * an answer: 30 s. Questions are counted, not time, because this process may have been stopped meanwhile itself.
- */
-const PING_MS = 5000;
-const MAX_UNANSWERED = 6;
-/** Lines of standard error that are kept while a process starts. */
-const MAX_HELD_LINES = 100;
-
-const readySchema = z.object({
-  type: z.literal("ready"),
-  /** Balancer: public HTTP port. */
-  httpPort: z.number().optional(),
-  tlsPort: z.number().optional(),
-  /** Worker: traffic port. */
-  port: z.number().optional(),
-  statusPort: z.number(),
-});
-const reportSchema = z.discriminatedUnion("type", [
-  readySchema,
-  z.object({ type: z.literal("failed"), message: z.string() }),
-  z.object({ type: z.literal("pong") }),
-]);
+/** A balancer releases its ports within this, or hangs and is killed. */
+const RELEASE_MS = 2000;
 
 export function createChild(needs: {
-  role: ChildRole;
-  name: string;
+  readonly role: ChildRole;
+  readonly name: string;
   /** Its whole environment. */
-  env: Readonly<Record<string, string>>;
-  clock: Clock;
-  log: Log;
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Log;
   /** Where its log lines go. */
-  lines: LineSink;
-  counters: Counters;
+  readonly lines: LineSink;
+  readonly counters: Counters;
   /** Called at each start that succeeded. */
-  onReady: () => void;
-  /** Called when it has ended by itself, after it was ready. */
-  onExit: () => void;
-  /** Time that it has to end in order, in ms. */
-  stopMs: number;
+  readonly onReady: () => void;
+  /** Called when a process of it that was ready has ended, unless it was stopped for good. */
+  readonly onExit: () => void;
+  /** It got SIGTERM, and wants to be restarted when it is its turn. */
+  readonly onStopWanted: () => void;
 }): Child {
   const { clock, log, name, role } = needs;
-  let running: ChildProcess | undefined;
-  let startedMs = 0;
-  let ready: ReadyReport | undefined;
-  /** Asked to end: its end is no failure. */
-  let isEnding = false;
-  /** For good. */
+  /** Those that have not ended: while a balancer is replaced there are two. */
+  const alive = new Set<ProcessRun>();
+  /** The one that is in use. */
+  let current: ProcessRun | undefined;
+  /** Of a balancer that is replaced. */
+  let successor: ProcessRun | undefined;
   let isStopped = false;
+  /** Counts restarts and stops: an attempt to start that began before one has no say any more. */
+  let generation = 0;
   let again: Timer | undefined;
   let backOff: BackOff = NO_BACK_OFF;
   let restarts = 0;
   let lastEnd: string | undefined;
+  let progress: Progress = ignoreProgress;
 
-  /** Starts the process once. Resolves when it is ready, rejects when it ends or hangs before that. */
-  function launch(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      isEnding = false;
-      startedMs = clock.nowMs();
-      const child = spawn(role, { ...needs.env, CT_RESTARTS: String(restarts) });
-      running = child;
-      let failure: string | undefined;
-      const errors = holdErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
-      forwardLines(child.stdout, (line) => needs.lines.write(`${line}\n`));
-      const deadline = clock.after(START_MS, () => {
-        failure = `${name} did not become ready within ${START_MS / 1000} s`;
-        child.kill("SIGKILL");
-      });
-      const pings = createPings(child, clock, () => {
-        log.error({ child: name, pid: child.pid }, "a process does not answer and is replaced");
-        child.kill("SIGKILL");
-      });
-      child.on("message", (message) => {
-        const report = reportSchema.safeParse(message).data;
-        if (report === undefined) return;
-        switch (report.type) {
-          case "pong":
-            pings.answered();
-            break;
-          case "failed":
-            failure = report.message;
-            break;
-          case "ready":
-            deadline.cancel();
-            errors.release();
-            ready = report;
-            pings.start();
-            needs.onReady();
-            resolve();
-        }
-      });
-      child.on("error", (error) => {
-        failure ??= error.message;
-      });
-      child.once("close", (code, signal) => {
-        deadline.cancel();
-        pings.stop();
-        if (failure === undefined) errors.release();
-        const wasReady = ready !== undefined;
-        running = undefined;
-        ready = undefined;
-        lastEnd = signal ?? `status ${code}`;
-        if (wasReady) comeBack(clock.nowMs() - startedMs);
-        else {
-          const why = failure ?? `${name} ended at its start (${lastEnd}); see the log`;
-          reject(new ChildFailedError(why));
-        }
-      });
+  function begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
+    const run = startRun({
+      ...needs,
+      env: { ...needs.env, ...env, CT_RESTARTS: String(restarts) },
+      onMessage: (message) => hear(run, message),
     });
+    alive.add(run);
+    void run.ended.then((end) => {
+      alive.delete(run);
+      noteEnd(run, end);
+    });
+    return run;
+  }
+
+  function hear(run: ProcessRun, message: ProcessMessage): void {
+    if (message.type === "draining" && message.sessions > 0) {
+      progress(`${name}: handing over ${sessions(message.sessions)}`);
+    }
+    if (message.type === "drained" && message.left > 0) {
+      progress(`${name}: ${sessions(message.left)} could not be handed over`);
+    }
+    if (message.type !== "stop-wanted") return;
+    // Before it is ready it has nothing to hand over. `launch` starts it again.
+    if (run.ready === undefined) run.send({ type: "stop", scope: "process" });
+    else needs.onStopWanted();
+  }
+
+  /** Starts the process. Resolves when it is ready, rejects when it ends or hangs before that. */
+  async function launch(): Promise<void> {
+    for (;;) {
+      const run = begin();
+      current = run;
+      try {
+        await run.becameReady;
+      } catch (error) {
+        const { wasWanted } = await run.ended;
+        // It got SIGTERM while it started.
+        if (wasWanted && !run.isStopping && !isStopped) continue;
+        throw error;
+      }
+      needs.onReady();
+      return;
+    }
+  }
+
+  function noteEnd(run: ProcessRun, end: RunEnd): void {
+    if (run !== current) return;
+    current = undefined;
+    lastEnd = end.how;
+    // Whoever started it hears that it did not come up.
+    if (!end.wasReady) return;
+    if (!isStopped) needs.onExit();
+    // Whoever stopped it knows what comes next; so does `replace`.
+    if (run.isStopping || successor !== undefined) return;
+    if (end.wasWanted) {
+      log.info({ child: name, how: end.how }, "a process that got SIGTERM is started again");
+      tryAgain();
+    } else comeBack(end.ranMs);
   }
 
   /** It ended by itself, after it ran for `ranMs` (0: it did not come up): tries again, for ever. */
   function comeBack(ranMs: number): void {
-    if (isEnding) return;
-    needs.onExit();
     const { next, delayMs } = afterEnd(backOff, ranMs, Math.random());
     const becomesFailing = isFailing(next) && !isFailing(backOff);
     backOff = next;
@@ -192,25 +177,88 @@ export function createChild(needs: {
   }
 
   function tryAgain(): void {
+    const mine = generation;
     launch().catch((error: unknown) => {
+      if (mine !== generation) return;
       log.error({ child: name, err: error }, "a process could not be started again");
       comeBack(0);
     });
   }
 
-  async function end(): Promise<void> {
-    isEnding = true;
+  /** Ends every process of it. */
+  async function end(plan: StopPlan): Promise<void> {
+    generation++;
     again?.cancel();
-    const child = running;
-    if (child === undefined) return;
-    const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
-    if (child.connected) child.send({ type: "stop" }, () => {});
-    const kill = clock.after(needs.stopMs, () => {
-      log.warn({ child: name }, "a process did not stop in time and is killed");
-      child.kill("SIGKILL");
-    });
-    await gone;
-    kill.cancel();
+    progress = plan.progress;
+    await Promise.all(
+      [...alive].map(async (run) => {
+        const beganMs = clock.nowMs();
+        const { how } = await run.stop(plan);
+        const isLate = how === "SIGKILL" && clock.nowMs() - beganMs >= plan.deadlineMs;
+        if (isLate) plan.progress(`${name}: did not stop in time and was killed`);
+      }),
+    );
+  }
+
+  async function restartInOrder(plan: StopPlan): Promise<void> {
+    await end(plan);
+    // The edge may have been stopped meanwhile.
+    if (isStopped) return;
+    backOff = NO_BACK_OFF;
+    const mine = generation;
+    try {
+      await launch();
+    } catch (error) {
+      if (mine === generation) comeBack(0);
+      throw error;
+    }
+  }
+
+  /**
+   * The successor is started beside `before`, which then releases the ports and ends: nobody finds them closed for longer
+   * than it takes to open them.
+   */
+  async function replace(before: ProcessRun, plan: StopPlan): Promise<void> {
+    generation++;
+    const next = begin({ ...portsOf(before), [STANDBY_VARIABLE]: "1" });
+    successor = next;
+    let isReleased = false;
+    try {
+      // One that cannot start says why before it is on standby, and nothing has changed.
+      if (!(await next.heard("standby"))) await next.becameReady;
+      isReleased = true;
+      await releasePorts(before);
+      next.send({ type: "open-ports" });
+      await next.becameReady;
+    } catch (error) {
+      successor = undefined;
+      const isUseless = isReleased || current === undefined;
+      if (isUseless && !isStopped) {
+        await before.stop(plan);
+        comeBack(0);
+      }
+      throw error;
+    }
+    successor = undefined;
+    current = next;
+    backOff = NO_BACK_OFF;
+    needs.onReady();
+    plan.progress(`${name}: a new process accepts; the connections of the former one move to it`);
+    lastEnd = (await before.stop(plan)).how;
+  }
+
+  /** A process that does not answer is killed, and its ports are free then too. */
+  async function releasePorts(run: ProcessRun): Promise<void> {
+    const answered = run.heard("ports-released");
+    run.send({ type: "release-ports" });
+    const isFree = await Promise.race([answered, sleep(clock, RELEASE_MS).then(() => undefined)]);
+    if (isFree !== undefined) return;
+    run.kill("SIGKILL");
+    await run.ended;
+  }
+
+  function isSteady(): boolean {
+    return current?.ready !== undefined && current.uptimeMs >= STEADY_MS;
   }
 
   return {
@@ -218,16 +266,17 @@ export function createChild(needs: {
     role,
     script: scriptOf(role),
     get pid() {
-      return running?.pid;
+      return current?.pid;
     },
     get state() {
-      if (isEnding) return "stopped";
+      if (isStopped) return alive.size > 0 ? "stopping" : "stopped";
+      if (current?.isStopping) return "stopping";
       if (isFailing(backOff) && !isSteady()) return "failing";
-      if (running === undefined) return "waiting";
-      return ready === undefined ? "starting" : "up";
+      if (current === undefined) return "waiting";
+      return current.ready === undefined ? "starting" : "up";
     },
     get uptimeMs() {
-      return running === undefined ? undefined : clock.nowMs() - startedMs;
+      return current?.uptimeMs;
     },
     get restarts() {
       return restarts;
@@ -236,96 +285,50 @@ export function createChild(needs: {
       return lastEnd;
     },
     get ready() {
-      return ready;
+      return current?.ready;
     },
     start: launch,
-    async restart() {
-      await end();
-      // Whoever stops everything may have come meanwhile.
+    async restart(plan) {
       if (isStopped) return;
-      backOff = NO_BACK_OFF;
-      try {
-        await launch();
-      } catch (error) {
-        comeBack(0);
-        throw error;
-      }
+      const beganMs = clock.nowMs();
+      const before = role === "balancer" && current?.ready !== undefined ? current : undefined;
+      await (before === undefined ? restartInOrder(plan) : replace(before, plan));
+      if (isStopped) return;
+      const seconds = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
+      plan.progress(`${name}: restarted in ${seconds} s (pid ${current?.pid})`);
     },
     tellExit(workerId) {
-      if (running?.connected) running.send({ type: "exited", workerId }, () => {});
+      current?.send({ type: "exited", workerId });
     },
     tellNotReady(reasons) {
-      if (running?.connected) running.send({ type: "not-ready", reasons }, () => {});
+      current?.send({ type: "not-ready", reasons: [...reasons] });
     },
     reload() {
       // Before it is ready it may not have said yet what it does at SIGHUP, and would end.
-      if (ready !== undefined) running?.kill("SIGHUP");
+      for (const run of alive) if (run.ready !== undefined) run.kill("SIGHUP");
     },
-    stop() {
+    stop(plan) {
       isStopped = true;
-      return end();
-    },
-  };
-
-  function isSteady(): boolean {
-    return ready !== undefined && clock.nowMs() - startedMs >= STEADY_MS;
-  }
-}
-
-/** Asks a process whether its event loop turns, and calls `onHung` when it leaves too many questions without an answer. */
-function createPings(child: ChildProcess, clock: Clock, onHung: () => void) {
-  let unanswered = 0;
-  let timer: Timer | undefined;
-  return {
-    start(): void {
-      timer ??= clock.every(PING_MS, () => {
-        if (unanswered >= MAX_UNANSWERED) {
-          timer?.cancel();
-          onHung();
-          return;
-        }
-        unanswered++;
-        if (child.connected) child.send({ type: "ping" }, () => {});
-      });
-    },
-    answered(): void {
-      unanswered = 0;
-    },
-    stop(): void {
-      timer?.cancel();
+      return end(plan);
     },
   };
 }
 
-function spawn(role: ChildRole, env: Readonly<Record<string, string>>): ChildProcess {
-  return fork(scriptOf(role), [], { env, stdio: ["ignore", "pipe", "pipe", "ipc"] });
-}
-
-/** The same kind of file as this one: dist/*.js when built, *.ts under tsx. */
-function scriptOf(role: ChildRole): string {
-  const file = fileURLToPath(import.meta.url);
-  return fileURLToPath(new URL(`../${role}/main${extname(file)}`, import.meta.url));
-}
-
-function forwardLines(stream: Readable | null, write: (line: string) => void): void {
-  if (stream === null) return;
-  createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", write);
-}
-
-/**
- * Standard error of a process that starts is held back: when it reports why it failed, that one sentence says it all,
- * and otherwise the lines are wanted.
- */
-function holdErrors(child: ChildProcess, write: (line: string) => void): { release(): void } {
-  let held: string[] | undefined = [];
-  forwardLines(child.stderr, (line) => {
-    if (held === undefined) write(line);
-    else if (held.length < MAX_HELD_LINES) held.push(line);
-  });
-  return {
-    release() {
-      for (const line of held ?? []) write(line);
-      held = undefined;
-    },
+/** The ports that a successor opens, also when any free ones were asked for. */
+function portsOf({ ready }: ProcessRun): Record<string, string> {
+  const ports = {
+    CT_PORT: ready?.httpPort,
+    CT_TLS_PORT: ready?.tlsPort,
+    CT_STATUS_PORT: ready?.statusPort,
   };
+  const open = Object.entries(ports).filter(([, port]) => port !== undefined);
+  return Object.fromEntries(open.map(([name, port]) => [name, String(port)]));
+}
+
+function sessions(count: number): string {
+  return count === 1 ? "1 session" : `${count} sessions`;
+}
+
+export function ignoreProgress(): void {
+  // Nobody asked for the change.
 }

@@ -1,13 +1,16 @@
 /**
  * The door to a running edge for programs of its own user on its own machine: a Unix socket (0600, in a folder 0700). One
- * request as a line of JSON, one answer as a line of JSON, then the end.
+ * request as a line of JSON, one answer as a line of JSON, then the end. Before the answer, a request that asks for it gets
+ * lines that say how it proceeds. A change that has begun goes on when whoever asked for it is gone.
  */
 import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { z } from "zod";
+import type { Clock } from "../shared/clock.ts";
 import { describeError, EdgeError } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
 import { listenPrivately, removeSocket } from "../shared/store/embedded/data-dir.ts";
+import { ignoreProgress, type Progress } from "./child.ts";
 import { listedProcessSchema } from "./process-list.ts";
 
 export const MAX_WORKERS = 64;
@@ -15,8 +18,16 @@ export const MAX_WORKERS = 64;
 const requestSchema = z.discriminatedUnion("command", [
   z.object({ command: z.literal("ps") }),
   /** One process, or all of them in turn. */
-  z.object({ command: z.literal("restart"), name: z.string().optional() }),
-  z.object({ command: z.literal("scale"), workers: z.number().int().min(1).max(MAX_WORKERS) }),
+  z.object({
+    command: z.literal("restart"),
+    name: z.string().optional(),
+    progress: z.boolean().optional(),
+  }),
+  z.object({
+    command: z.literal("scale"),
+    workers: z.number().int().min(1).max(MAX_WORKERS),
+    progress: z.boolean().optional(),
+  }),
   /** Certificates and logs. */
   z.object({ command: z.literal("reload") }),
   /** The edge as a whole. The connection ends when it has ended. */
@@ -42,25 +53,36 @@ export const answerSchema = z.union([
 ]);
 export type ControlAnswer = z.infer<typeof answerSchema>;
 
+/** A line before the answer; null: the edge lives, and there is nothing new. */
+export const progressSchema = z.object({ progress: z.string().nullable() });
+
 export interface Control {
   readonly socketPath: string;
   close(): void;
 }
 
+/** Who waits for a change is told this often that it is still under way. */
+export const PROGRESS_PERIOD_MS = 5000;
 /** A request is a few words. */
 const MAX_REQUEST_CHARS = 4096;
 const MAX_CONNECTIONS = 64;
 
-export async function openControl(needs: {
+interface ControlNeeds {
   readonly dataDir: string;
+  readonly clock: Clock;
   readonly log: Log;
   /** Does what is asked and says how things stand then. What it throws is told to the caller. */
-  readonly serve: (request: ControlRequest) => Promise<EdgeState>;
-}): Promise<Control> {
+  readonly serve: (request: ControlRequest, progress: Progress) => Promise<EdgeState>;
+}
+
+export async function openControl(needs: ControlNeeds): Promise<Control> {
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     readLine(socket, (line) => {
-      void answerTo(line, needs).then((answer) => {
+      const say: SayProgress = (progress) => {
+        if (!socket.destroyed) socket.write(`${JSON.stringify({ progress })}\n`);
+      };
+      void answerTo(line, needs, say).then((answer) => {
         const text = `${JSON.stringify(answer.reply)}\n`;
         // Whoever asked for the end waits for it: the connection closes with the process.
         if (answer.keepOpen) socket.write(text);
@@ -93,10 +115,8 @@ function readLine(socket: Socket, onLine: (line: string) => void): void {
 
 async function answerTo(
   line: string,
-  needs: {
-    readonly log: Log;
-    readonly serve: (request: ControlRequest) => Promise<EdgeState>;
-  },
+  needs: ControlNeeds,
+  say: SayProgress,
 ): Promise<{ reply: ControlAnswer; keepOpen: boolean }> {
   const request = parseRequest(line);
   if (request === undefined) {
@@ -104,14 +124,20 @@ async function answerTo(
     return { reply: { done: false, message }, keepOpen: false };
   }
   if (request.command !== "ps") needs.log.info({ ...request }, "asked by an operator");
+  const wantsProgress = "progress" in request && request.progress === true;
+  const alive = wantsProgress ? needs.clock.every(PROGRESS_PERIOD_MS, () => say(null)) : undefined;
   try {
-    const edge = await needs.serve(request);
+    const edge = await needs.serve(request, wantsProgress ? say : ignoreProgress);
     return { reply: { done: true, edge }, keepOpen: request.command === "stop" };
   } catch (error) {
     if (!(error instanceof EdgeError)) needs.log.error({ err: error }, "a request failed");
     return { reply: { done: false, message: describeError(error) }, keepOpen: false };
+  } finally {
+    alive?.cancel();
   }
 }
+
+type SayProgress = (line: string | null) => void;
 
 function parseRequest(line: string): ControlRequest | undefined {
   try {

@@ -13,7 +13,7 @@ export const listedProcessSchema = z.object({
   uid: z.string(),
   id: z.string(),
   role: z.enum(["balancer", "worker"]),
-  state: z.enum(["starting", "up", "waiting", "failing", "stopped"]),
+  state: z.enum(["starting", "up", "stopping", "waiting", "failing", "stopped"]),
   command: z.string(),
   script: z.string(),
   /** Null while it does not run. */

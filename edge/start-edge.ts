@@ -21,6 +21,7 @@ import { holdDataDir, startStoreServer } from "../shared/store/embedded/server.t
 import { VERSION } from "../shared/version.ts";
 import { endRunningEdge } from "./ask-edge.ts";
 import { keepCertificate } from "./certificate.ts";
+import type { Progress } from "./child.ts";
 import { type ControlRequest, type EdgeState, openControl } from "./control.ts";
 import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "./edge-file.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
@@ -107,7 +108,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     const settings = await completeSettings(given, { dataDir, logDir: dirname(logFile) });
     if (before !== undefined) removeSocket(before.controlSocket);
     const startedMs = clock.nowMs();
-    const control = await openControl({ dataDir, log, serve });
+    const control = await openControl({ dataDir, clock, log, serve });
     shutdown.add("control", () => control.close());
     const supervisor: Supervisor = createSupervisor({
       settings,
@@ -186,14 +187,14 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
       });
     }
 
-    async function serve(request: ControlRequest): Promise<EdgeState> {
+    async function serve(request: ControlRequest, progress: Progress): Promise<EdgeState> {
       switch (request.command) {
         case "restart":
-          await supervisor.restart(request.name);
+          await supervisor.restart(request.name, progress);
           break;
         case "scale":
           checkPorts({ ...settings, workerCount: request.workers });
-          await supervisor.scale(request.workers);
+          await supervisor.scale(request.workers, progress);
           break;
         case "reload":
           reloadOnHangUp();

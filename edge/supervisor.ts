@@ -7,21 +7,26 @@ import { environmentOf, type Settings } from "../shared/config.ts";
 import { EdgeError } from "../shared/errors.ts";
 import type { LineSink, Log } from "../shared/log.ts";
 import type { Counters } from "../shared/metrics.ts";
-import { type Child, type ChildRole, createChild } from "./child.ts";
+import { type Child, createChild, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
 import { workerName } from "./edge-settings.ts";
+import type { ChildRole } from "./process-run.ts";
 
 export interface Supervisor {
   readonly balancer: Child;
   readonly workers: readonly Child[];
   /** Resolves when every process is ready; rejects with the first failure. */
   start(): Promise<void>;
-  /** Starts one process anew, or without a name all of them, one after the other. Rejects when one does not come up. */
-  restart(name?: string): Promise<void>;
   /**
-   * Starts more workers, or ends the last ones, until there are so many. Rejects when a new one does not come up, which
-   * is then not kept.
+   * Restarts one process, or without a name all of them: one worker after the other, each when the one before is ready
+   * again, and the balancer at last. Workers hand their sessions over first. Rejects when one does not come up, and leaves
+   * those after it alone.
    */
-  scale(count: number): Promise<void>;
+  restart(name: string | undefined, progress: Progress): Promise<void>;
+  /**
+   * Starts more workers, or ends the last ones, which hand their sessions over first, until there are so many. Rejects
+   * when a new one does not come up, which is then not kept.
+   */
+  scale(count: number, progress: Progress): Promise<void>;
   /** SIGHUP for every process. */
   reload(): void;
   /** Resolves when every process is gone. */
@@ -35,10 +40,20 @@ export class UnknownProcessError extends EdgeError {
   readonly retryable = false;
 }
 
+/** Some processes were not restarted: one before them did not come up, or the edge stops. */
+export class RestartCutShortError extends EdgeError {
+  readonly code = "EDGE_RESTART_CUT_SHORT";
+  readonly source = "internal";
+  readonly retryable = true;
+}
+
 /** Status ports are this far from the traffic port. */
 const STATUS_PORT_DISTANCE = 1000;
 const BALANCER_STATUS_PORT = 1081;
-/** Time that a process has to end in order. An edge with a store of its own has 3 s as a whole. */
+/**
+ * Time that a process has to end when it has nothing to hand over, or has done so. An edge with a store of its own has 3 s
+ * as a whole.
+ */
 const STOP_MS = 2000;
 /** How soon the balancer hears that another process is failing, or is not any more. */
 const NOT_READY_PERIOD_MS = 1000;
@@ -65,7 +80,15 @@ export function createSupervisor(needs: {
       if (role !== "worker") return;
       for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
     };
-    return createChild({ ...needs, role, name, env, onExit, stopMs: stopMsOf(settings) });
+    const child: Child = createChild({
+      ...needs,
+      role,
+      name,
+      env,
+      onExit,
+      onStopWanted: () => restartAsSignalled(child),
+    });
+    return child;
   };
   const balancer = build("balancer", "balancer", {
     statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
@@ -73,6 +96,8 @@ export function createSupervisor(needs: {
   let workers = Array.from({ length: settings.workerCount }, (_, index) => buildWorker(index));
   /** One change at a time: two that scale at once would start the same worker twice. */
   let changing: Promise<unknown> = Promise.resolve();
+  /** Changes that are not done. */
+  let waiting = 0;
   let isStopping = false;
 
   function buildWorker(index: number): Child {
@@ -80,35 +105,87 @@ export function createSupervisor(needs: {
     return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
   }
 
-  function inTurn<T>(change: () => Promise<T>): Promise<T> {
-    const turn = changing.then(change);
+  async function inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
+    if (waiting > 0) progress("waiting until another change is done");
+    waiting++;
+    const turn = changing.then(change).finally(() => {
+      waiting--;
+    });
     changing = turn.catch(() => {});
     return turn;
   }
 
-  /** Nothing is started once all is being stopped. */
-  async function restartAll(children: readonly Child[]): Promise<void> {
-    for (const child of children) if (!isStopping) await child.restart();
+  /** Only `ending` end, among them `child`; all other workers go on. */
+  function stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
+    const others = workers.filter((worker) => worker !== child);
+    const names = (isEnding: boolean): string[] =>
+      others.filter((other) => ending.includes(other) === isEnding).map(({ name }) => name);
+    return {
+      scope: "process",
+      siblings: names(false),
+      ending: names(true),
+      deadlineMs: drainDeadlineMs(settings),
+      progress,
+    };
   }
 
-  async function addWorker(): Promise<void> {
+  function chosen(name: string | undefined): readonly Child[] {
+    const all = [...workers, balancer];
+    if (name === undefined) return all;
+    const found = all.filter((child) => child.name === name);
+    if (found.length > 0) return found;
+    const names = all.map((child) => child.name).join(", ");
+    throw new UnknownProcessError(`there is no process ${name}; there are ${names}`);
+  }
+
+  async function restartAll(children: readonly Child[], progress: Progress): Promise<void> {
+    for (const [index, child] of children.entries()) {
+      const left = children.slice(index + 1).map(({ name }) => name);
+      if (isStopping) throw cutShort("the edge stops", [child.name, ...left]);
+      try {
+        await child.restart(stopPlan([child], child, progress));
+      } catch (error) {
+        if (left.length === 0 || !(error instanceof EdgeError)) throw error;
+        throw cutShort(`${child.name}: ${error.message}`, left);
+      }
+    }
+  }
+
+  /** A process that got SIGTERM is restarted as if an operator had asked for it, unless it has ended before its turn. */
+  function restartAsSignalled(child: Child): void {
+    const { pid } = child;
+    needs.log.info({ child: child.name, pid }, "a process got SIGTERM and is restarted");
+    inTurn(async () => {
+      if (!isStopping && child.pid === pid)
+        await child.restart(stopPlan([child], child, ignoreProgress));
+    }, ignoreProgress).catch((error: unknown) =>
+      needs.log.error({ child: child.name, err: error }, "a process could not be restarted"),
+    );
+  }
+
+  async function addWorker(progress: Progress): Promise<void> {
     const worker = buildWorker(workers.length);
     workers = [...workers, worker];
     try {
       await worker.start();
+      progress(`${worker.name}: started (pid ${worker.pid})`);
     } catch (error) {
       workers = workers.filter((other) => other !== worker);
       throw error;
     }
   }
 
-  async function removeWorker(): Promise<void> {
-    const last = workers.at(-1);
-    if (last === undefined) return;
-    await last.stop();
-    workers = workers.slice(0, -1);
-    // It is gone for good: the others need not wait for its lease to run out.
-    for (const other of workers) other.tellExit(last.name);
+  /** All at once: none of them hands anything to another one that ends too. */
+  async function removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
+    await Promise.all(
+      removed.map(async (worker) => {
+        await worker.stop(stopPlan(removed, worker, progress));
+        workers = workers.filter((other) => other !== worker);
+        // It is gone for good: the others need not wait for its lease to run out.
+        for (const other of workers) other.tellExit(worker.name);
+        progress(`${worker.name}: removed`);
+      }),
+    );
   }
 
   /** Again and again, because a balancer that was started anew knows nothing. */
@@ -129,21 +206,17 @@ export function createSupervisor(needs: {
       await Promise.all(workers.map((worker) => worker.start()));
       await balancer.start();
     },
-    restart(name) {
-      const all = [...workers, balancer];
-      const chosen = name === undefined ? all : all.filter((child) => child.name === name);
-      if (chosen.length === 0) {
-        const names = all.map((child) => child.name).join(", ");
-        throw new UnknownProcessError(`there is no process ${name}; there are ${names}`);
-      }
-      return inTurn(() => restartAll(chosen));
+    async restart(name, progress) {
+      // Who asks for one that is not there need not wait; which ones there are may change until it is its turn.
+      chosen(name);
+      await inTurn(() => restartAll(chosen(name), progress), progress);
     },
-    scale: (count) =>
+    scale: (count, progress) =>
       inTurn(async () => {
-        while (workers.length < count && !isStopping) await addWorker();
-        while (workers.length > count && !isStopping) await removeWorker();
+        while (workers.length < count && !isStopping) await addWorker(progress);
+        if (!isStopping) await removeWorkers(workers.slice(count), progress);
         needs.onReady();
-      }),
+      }, progress),
     reload() {
       for (const child of [balancer, ...workers]) child.reload();
     },
@@ -151,17 +224,35 @@ export function createSupervisor(needs: {
       isStopping = true;
       telling.cancel();
       // With a shared store all leave at once: each takes its time, and a container has a limit for all of it.
-      await Promise.all([balancer, ...workers].map((child) => child.stop()));
+      const deadlineMs = stopMsOf(settings);
+      const all = [balancer, ...workers];
+      await Promise.all(
+        all.map((child) => {
+          const plan = stopPlan(all, child, ignoreProgress);
+          return child.stop({ ...plan, scope: "edge", deadlineMs });
+        }),
+      );
     },
   };
 }
 
-/** Time that a process has to end in order: with a store that others share, it has somebody to leave its clients to. */
-export function stopMsOf(
-  settings: Pick<Settings, "redisUrl" | "drainDelayMs" | "drainTimeoutMs">,
-): number {
-  if (settings.redisUrl === undefined) return STOP_MS;
-  return settings.drainDelayMs + settings.drainTimeoutMs + STOP_MS;
+type DrainTimes = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;
+
+/**
+ * Time that a process has to end when the edge as a whole does: with a store that others share, it has somebody to leave
+ * its clients to.
+ */
+export function stopMsOf(settings: DrainTimes & Pick<Settings, "redisUrl">): number {
+  return settings.redisUrl === undefined ? STOP_MS : drainDeadlineMs(settings);
+}
+
+/** Time that a process has to hand over what it has, and to end then. */
+function drainDeadlineMs({ drainDelayMs, drainTimeoutMs }: DrainTimes): number {
+  return drainDelayMs + drainTimeoutMs + STOP_MS;
+}
+
+function cutShort(why: string, left: readonly string[]): RestartCutShortError {
+  return new RestartCutShortError(`${why}; not restarted: ${left.join(", ")}`);
 }
 
 /** Ports of the worker at `index`. When one port of a process is to be any free one, so is the other. */

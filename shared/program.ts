@@ -1,63 +1,133 @@
 /**
  * How a program of the edge ends: asked to, because the edge that started it is gone, or with one line for the operator
- * when it cannot start. The edge listens on the IPC channel (edge/child.ts).
+ * when it cannot start. The other end of the IPC channel is edge/process-run.ts.
  */
-import { z } from "zod";
 import { SettingError } from "./config.ts";
+import {
+  type ProcessMessage,
+  parseEdgeMessage,
+  type ReceivedEdgeMessage,
+  STANDBY_VARIABLE,
+  type StopScope,
+} from "./edge-channel.ts";
 import { describeError, EdgeError, errorCode } from "./errors.ts";
 import { isWorkerId, type WorkerId } from "./ids.ts";
 import type { Log } from "./log.ts";
 
+/** The edge confirms within this that it will stop a process that got SIGTERM; else the process ends by itself. */
+const CONFIRM_MS = 2000;
+
+/** How a process is asked to end. */
+export interface StopRequest {
+  /** For the log. */
+  readonly why: string;
+  readonly scope: StopScope;
+  /** Other workers of the edge that started it, which go on. */
+  readonly siblings: readonly WorkerId[];
+  /** Other workers of that edge, which end too: nothing is handed over to them. */
+  readonly ending: readonly WorkerId[];
+  /** Whether an edge started this process, which starts it again unless it ends itself. */
+  readonly isSupervised: boolean;
+}
+
+/** What may come after the first request to end. */
+export interface LaterRequests {
+  /** Resolves when the process is to end at once: a second signal. */
+  readonly urgent: Promise<void>;
+  /** Resolves when the edge as a whole ends after it had asked for this process alone. */
+  readonly edgeStops: Promise<StopRequest>;
+}
+
 /**
- * Calls `stop` once, with the reason; `askedAgain` resolves when it is asked once more: then it shall not take its time. A
- * process that the edge started ends when the edge says so or is gone; Ctrl-C reaches the whole process group, and then it
- * waits for the edge, which stops it in order.
+ * Calls `stop` once. A process that an edge started ends when the edge says so or is gone. SIGTERM to it is passed on to
+ * the edge, which stops one process at a time; a second SIGTERM ends it at once. Ctrl-C reaches the whole process group,
+ * and then it waits for the edge.
  */
 export function stopOnRequest(
-  stop: (why: string, askedAgain: Promise<void>) => Promise<void>,
+  stop: (request: StopRequest, later: LaterRequests) => Promise<void>,
 ): void {
-  let stopping = false;
-  let again = (): void => {};
-  const askedAgain = new Promise<void>((resolve) => {
-    again = resolve;
-  });
-  const once = (why: string): void => {
-    if (stopping) {
-      again();
+  let state: "running" | "asking" | "stopping" = "running";
+  const isSupervised = process.channel !== undefined;
+  const urgent = createLatch<void>();
+  const edgeStops = createLatch<StopRequest>();
+
+  function begin(given: Pick<StopRequest, "why" | "scope"> & Partial<StopRequest>): void {
+    const request = { siblings: [], ending: [], isSupervised, ...given };
+    if (state === "stopping") {
+      if (request.scope === "edge") edgeStops.open(request);
       return;
     }
-    stopping = true;
-    stop(why, askedAgain).catch((error: unknown) => fail(error));
-  };
-  const isChild = process.channel !== undefined;
-  process.on("SIGTERM", () => once("SIGTERM"));
-  process.on("SIGINT", () => {
-    if (!isChild) once("SIGINT");
+    state = "stopping";
+    stop(request, { urgent: urgent.opened, edgeStops: edgeStops.opened }).catch(fail);
+  }
+
+  function onSignal(signal: string): void {
+    if (state === "running" && isSupervised) {
+      state = "asking";
+      const why = `${signal}, and the edge does not answer`;
+      askEdgeToStop(() => begin({ why, scope: "process" }));
+      return;
+    }
+    if (state !== "running") urgent.open();
+    begin({ why: signal, scope: "process" });
+  }
+
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", (signal) => {
+    if (!isSupervised) onSignal(signal);
   });
   // Node's own answer to it is an end without order. It is for logs and certificates, unless a terminal has closed.
-  process.on("SIGHUP", () => {
-    if (!isChild && process.stdin.isTTY) once("SIGHUP");
+  process.on("SIGHUP", (signal) => {
+    if (!isSupervised && process.stdin.isTTY) onSignal(signal);
   });
-  if (!isChild) return;
-  process.on("disconnect", () => once("the edge is gone"));
-  process.on("message", (message) => {
-    if (typeof message !== "object" || message === null || !("type" in message)) return;
-    if (message.type === "stop") once("the edge stops");
-    // Whoever answers is not hung (edge/child.ts).
-    if (message.type === "ping") {
-      process.send?.({ type: "pong" }, undefined, undefined, ignoreGoneEdge);
+  if (!isSupervised) return;
+  process.on("disconnect", () => begin({ why: "the edge is gone", scope: "edge" }));
+  onEdgeMessage((message) => {
+    if (message.type === "stop") {
+      const { scope } = message;
+      const why = scope === "edge" ? "the edge stops" : "the edge stops this process";
+      const siblings = message.siblings.filter(isWorkerId);
+      begin({ why, scope, siblings, ending: message.ending.filter(isWorkerId) });
     }
+    if (message.type === "ping") sendToEdge({ type: "pong" });
   });
+}
+
+/** A promise that is resolved from outside. */
+function createLatch<T>(): { readonly opened: Promise<T>; readonly open: (value: T) => void } {
+  let open: (value: T) => void = () => {};
+  const opened = new Promise<T>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+/** Calls `onSilence` when the edge does not confirm in time. */
+function askEdgeToStop(onSilence: () => void): void {
+  const timer = setTimeout(onSilence, CONFIRM_MS);
+  onEdgeMessage(({ type }) => {
+    if (type === "stop-queued" || type === "stop") clearTimeout(timer);
+  });
+  sendToEdge({ type: "stop-wanted" });
+}
+
+/** Calls `listener` for each message of the edge that started this process. */
+function onEdgeMessage(listener: (message: ReceivedEdgeMessage) => void): void {
+  process.on("message", (received) => {
+    const message = parseEdgeMessage(received);
+    if (message !== undefined) listener(message);
+  });
+}
+
+/** Does nothing when no edge started this process, or it is gone: the end of the channel is reported by itself. */
+export function sendToEdge(message: ProcessMessage): void {
+  process.send?.(message, undefined, undefined, () => {});
 }
 
 /** Calls `listener` when the edge says that another worker's process on this machine has ended. */
 export function onPeerExit(listener: (workerId: WorkerId) => void): void {
-  process.on("message", (message) => {
-    if (typeof message !== "object" || message === null || !("type" in message)) return;
-    if (message.type !== "exited" || !("workerId" in message)) return;
-    if (typeof message.workerId === "string" && isWorkerId(message.workerId)) {
-      listener(message.workerId);
-    }
+  onEdgeMessage((message) => {
+    if (message.type === "exited" && isWorkerId(message.workerId)) listener(message.workerId);
   });
 }
 
@@ -67,9 +137,8 @@ export function onPeerExit(listener: (workerId: WorkerId) => void): void {
  */
 export function watchEdgeReadiness(): { readonly notReady: readonly string[] } {
   let notReady: readonly string[] = [];
-  process.on("message", (message) => {
-    const told = notReadySchema.safeParse(message).data;
-    if (told !== undefined) notReady = told.reasons;
+  onEdgeMessage((message) => {
+    if (message.type === "not-ready") notReady = message.reasons;
   });
   return {
     get notReady() {
@@ -78,14 +147,29 @@ export function watchEdgeReadiness(): { readonly notReady: readonly string[] } {
   };
 }
 
-const notReadySchema = z.object({
-  type: z.literal("not-ready"),
-  reasons: z.array(z.string()),
-});
+/** Calls `release` when the successor of this process is about to open the same ports, and reports that they are free. */
+export function releasePortsOnRequest(release: () => void): void {
+  onEdgeMessage(({ type }) => {
+    if (type !== "release-ports") return;
+    release();
+    sendToEdge({ type: "ports-released" });
+  });
+}
+
+/** Resolves when the ports may be opened: at once, unless this process is the successor of one that has them still. */
+export async function portsReleased(): Promise<void> {
+  if (process.env[STANDBY_VARIABLE] !== "1") return;
+  await new Promise<void>((resolve) => {
+    onEdgeMessage(({ type }) => {
+      if (type === "open-ports") resolve();
+    });
+    sendToEdge({ type: "standby" });
+  });
+}
 
 /** Tells the edge, when it started this process, on which ports it can be used. */
-export function reportReady(ports: Readonly<Record<string, number>>): void {
-  process.send?.({ type: "ready", ...ports }, undefined, undefined, ignoreGoneEdge);
+export function reportReady(ports: Omit<Extract<ProcessMessage, { type: "ready" }>, "type">): void {
+  sendToEdge({ type: "ready", ...ports });
 }
 
 /** A bug anywhere may have left anything half done: the process ends, and the supervisor starts a fresh one. */
@@ -140,8 +224,4 @@ const PORT_REMEDIES: ReadonlyMap<string, (setting: string) => string> = new Map(
 /** An error that is not ours is a bug or the system's: its stack helps. */
 function describeBug(error: unknown): string {
   return error instanceof Error && error.stack !== undefined ? error.stack : describeError(error);
-}
-
-function ignoreGoneEdge(): void {
-  // The channel's end is reported by itself.
 }

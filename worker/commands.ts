@@ -16,10 +16,10 @@ export interface Standing {
   readonly draining: number | undefined;
   obey(command: EdgeCommand): Promise<CommandAnswer>;
   /**
-   * The process ends: hands all sessions over, or joins a drain that is under way, and takes no word to the contrary any
-   * more. Resolves when it is over.
+   * The process ends: hands all sessions over, or joins a drain that is under way, and no command undoes that any more.
+   * Resolves when it is over, with how many sessions are left.
    */
-  drain(): Promise<void>;
+  drain(): Promise<number>;
 }
 
 export function createStanding(needs: {
@@ -111,7 +111,9 @@ export function createStanding(needs: {
     },
     async drain() {
       isEnding = true;
-      await (await beginDrain()).over;
+      const begun = await beginDrain();
+      await begun.over;
+      return begun.left;
     },
     async obey(command) {
       switch (command.kind) {

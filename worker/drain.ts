@@ -8,6 +8,7 @@ import type { Log } from "../shared/log.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import type { MembershipView } from "../shared/membership/view.ts";
 import type { Counters } from "../shared/metrics.ts";
+import type { StopRequest } from "../shared/program.ts";
 import type { Ring } from "../shared/ring.ts";
 import type { Registry } from "./sessions/registry.ts";
 import type { Baggage, HandOverCause, Session } from "./sessions/session.ts";
@@ -23,6 +24,8 @@ export interface Drain {
 
 export interface DrainNeeds {
   readonly self: WorkerId;
+  /** Workers that end too: nothing is handed over to them. It may grow meanwhile. */
+  readonly ending: ReadonlySet<WorkerId>;
   readonly registry: Pick<Registry, "sessions">;
   readonly view: Pick<MembershipView, "ring" | "worker">;
   readonly clock: Clock;
@@ -47,6 +50,22 @@ const USED_SHARE = 0.6;
 const RETRY_MS = 500;
 /** A worker that did not take a session is asked for no other one for so long: by then its lease is gone if it is. */
 const DOUBT_MS = 6000;
+
+/**
+ * Whether a worker that is asked to end hands its sessions over first. `hasSuccessor`: another worker takes sessions now,
+ * and goes on. Pure.
+ */
+export function drainsFirst(
+  request: Pick<StopRequest, "scope" | "siblings" | "isSupervised">,
+  { isStoreEmbedded, hasSuccessor }: { isStoreEmbedded: boolean; hasSuccessor: boolean },
+): boolean {
+  // Its sessions wait in the journal of an edge that ends; with a shared store there may be workers on other machines.
+  if (request.scope === "edge") return !isStoreEmbedded && hasSuccessor;
+  // It is started again at once, and takes its sessions up itself. A sibling may just be starting, so it is waited for.
+  if (request.isSupervised || isStoreEmbedded) return hasSuccessor || request.siblings.length > 0;
+  // Whoever stops it may be about to start another one in its place.
+  return true;
+}
 
 /** Time between two sessions, in ms: an even pace that is through in time. Pure. */
 export function paceMs(sessions: number, leftMs: number): number {
@@ -106,7 +125,7 @@ export function startDrain(needs: DrainNeeds): Drain {
 
   function avoided(): ReadonlySet<WorkerId> {
     for (const [id, until] of doubted) if (until <= clock.nowMs()) doubted.delete(id);
-    return new Set([needs.self, ...doubted.keys()]);
+    return new Set([needs.self, ...needs.ending, ...doubted.keys()]);
   }
 
   /** Each try costs the session's people a reconnection, so one that does not answer is not tried again and again. */

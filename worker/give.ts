@@ -24,7 +24,7 @@ export function countCalm(registry: DrainNeeds["registry"], calmMs: number): num
  * given; `isWanted` is asked before each.
  */
 export async function giveAway(
-  needs: Omit<DrainNeeds, "delayMs" | "timeoutMs">,
+  needs: Omit<DrainNeeds, "ending" | "delayMs" | "timeoutMs">,
   { shares, calmMs }: { readonly shares: readonly Share[]; readonly calmMs: number },
   isWanted: () => boolean,
 ): Promise<number> {

@@ -13,6 +13,7 @@ import { createLogStream, createProgramSink } from "../shared/log-stream.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { standFor } from "../shared/membership/leadership.ts";
 import { createLease } from "../shared/membership/lease.ts";
+import type { WorkerRecord } from "../shared/membership/member.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
@@ -23,6 +24,8 @@ import {
   openPort,
   reportReady,
   required,
+  type StopRequest,
+  sendToEdge,
   stopOnRequest,
 } from "../shared/program.ts";
 import { deriveKeys } from "../shared/secret.ts";
@@ -41,7 +44,7 @@ import { workerProgram } from "./command-line.ts";
 import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
-import { type DrainNeeds, startDrain } from "./drain.ts";
+import { type DrainNeeds, drainsFirst, startDrain } from "./drain.ts";
 import { countCalm, giveAway } from "./give.ts";
 import { createHandOvers, sendBaggage, sendWord } from "./hand-over.ts";
 import { createHearsay } from "./hearsay.ts";
@@ -95,14 +98,16 @@ async function startWorker(settings: Settings): Promise<void> {
     process.exit(status);
   };
   /** Set when there is something to hand over. */
-  let drainFirst: (() => Promise<void>) | undefined;
-  stopOnRequest(async (why, askedAgain) => {
-    log.info({ why }, "stopping");
-    const isAlone = settings.storeSocket !== undefined;
-    // An edge that stops as a whole has nowhere to hand its sessions to: they wait in its journal.
-    if (!isAlone && drainFirst !== undefined) {
+  let handOver: HandOverAtEnd | undefined;
+  stopOnRequest(async (request, { urgent, edgeStops }) => {
+    log.info({ why: request.why }, "stopping");
+    const atEnd = handOver;
+    if (atEnd?.isWanted(request)) {
       phase = "stopping";
-      await Promise.race([drainFirst(), askedAgain]);
+      const cutShort = edgeStops.then((later) =>
+        atEnd.isWanted(later) ? new Promise(() => {}) : later,
+      );
+      await Promise.race([atEnd.run(), urgent, cutShort]);
     }
     await stop(0);
   });
@@ -275,8 +280,12 @@ async function startWorker(settings: Settings): Promise<void> {
   const statusPort = status.port;
   shutdown.add("status", () => status.close());
 
+  const ending = new Set<WorkerId>();
+  const takesSessions = (other: WorkerRecord): boolean =>
+    other.id !== self.id && other.state === "up" && !ending.has(other.id);
   const drainNeeds: DrainNeeds = {
     self: self.id,
+    ending,
     registry,
     view,
     clock,
@@ -291,7 +300,7 @@ async function startWorker(settings: Settings): Promise<void> {
   const standing: Standing = createStanding({
     registry,
     refresh: () => lease.refresh(),
-    hasHeir: () => view.workers.some((other) => other.id !== self.id && other.state === "up"),
+    hasHeir: () => view.workers.some(takesSessions),
     startDrain: () => startDrain(drainNeeds),
     giveAway: (gift, isWanted) => giveAway(drainNeeds, gift, isWanted),
     countCalm: (calmMs) => countCalm(registry, calmMs),
@@ -359,13 +368,30 @@ async function startWorker(settings: Settings): Promise<void> {
   // It may have been asked to stop meanwhile.
   if (phase !== "starting") return;
   phase = "running";
-  drainFirst = async () => {
-    // They are asked again, and answered elsewhere once their session is there.
-    api.shortenPolls();
-    await standing.drain();
+  handOver = {
+    isWanted(request) {
+      for (const id of request.ending) ending.add(id);
+      return drainsFirst(request, {
+        isStoreEmbedded: settings.storeSocket !== undefined,
+        hasSuccessor: view.workers.some(takesSessions),
+      });
+    },
+    async run() {
+      sendToEdge({ type: "draining", sessions: registry.load.sessions });
+      // Long polls are repeated, and answered elsewhere once their session is there.
+      api.shortenPolls();
+      sendToEdge({ type: "drained", left: await standing.drain() });
+    },
   };
   log.info({ port, statusPort }, "listening");
   reportReady({ port, statusPort });
+}
+
+interface HandOverAtEnd {
+  /** Whether sessions are handed over first when the worker is asked to end so. */
+  isWanted(request: StopRequest): boolean;
+  /** Resolves when it is over. */
+  run(): Promise<void>;
 }
 
 /** For the lines that operators know by the name of the whole. */

@@ -3,9 +3,12 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { askEdge } from "../ask-edge.ts";
-import { MAX_WORKERS } from "../control.ts";
+import { type ControlRequest, MAX_WORKERS } from "../control.ts";
 import { createEdgeCommand, type EdgeFlags } from "./edge-command.ts";
 import { showProcesses } from "./ps.ts";
+
+/** As a shell says of a program that ended by SIGINT. */
+const INTERRUPTED = 130;
 
 export function processCommands(): Command[] {
   return [restartCommand(), stopCommand(), scaleCommand(), reloadCommand()];
@@ -14,11 +17,12 @@ export function processCommands(): Command[] {
 function restartCommand(): Command {
   return createEdgeCommand({
     name: "restart",
-    description: "Starts one process anew, or all of them one after the other; sessions go on.",
+    description:
+      "Restarts one process, or all of them one after the other; workers hand their sessions over first.",
     argument: ["[process]", "its id in `ct-edge ps`: balancer, worker-1"],
     async ask({ dataDir }, _flags, name) {
-      const request = { command: "restart", ...(name !== undefined && { name }) } as const;
-      return showProcesses(await askEdge(dataDir, request));
+      const about = name === undefined ? {} : { name };
+      return change(dataDir, { command: "restart", ...about, progress: true });
     },
   });
 }
@@ -37,7 +41,8 @@ function stopCommand(): Command {
 function scaleCommand(): Command {
   return createEdgeCommand<EdgeFlags & { workerCount: number }>({
     name: "scale",
-    description: "Starts more workers, or ends the last ones, until the edge is started anew.",
+    description:
+      "Starts more workers, or ends the last ones, which hand their sessions over first; until the edge is started again.",
     options: [
       new Option("--worker-count <number>", `How many there shall be, 1 to ${MAX_WORKERS}.`)
         .makeOptionMandatory()
@@ -48,9 +53,25 @@ function scaleCommand(): Command {
         }),
     ],
     async ask({ dataDir }, { workerCount }) {
-      return showProcesses(await askEdge(dataDir, { command: "scale", workers: workerCount }));
+      return change(dataDir, { command: "scale", workers: workerCount, progress: true });
     },
   });
+}
+
+/**
+ * Asks for a change that takes its time, and waits for it: progress goes to standard error, the list of processes that it
+ * ends with is the result.
+ */
+async function change(dataDir: string, request: ControlRequest): Promise<string> {
+  process.once("SIGINT", () => {
+    process.stderr.write(
+      `ct-edge: the edge goes on with the ${request.command}; \`ct-edge ps\` shows its processes\n`,
+    );
+    process.exit(INTERRUPTED);
+  });
+  return showProcesses(
+    await askEdge(dataDir, request, (line) => process.stderr.write(`${line}\n`)),
+  );
 }
 
 function reloadCommand(): Command {

@@ -7,10 +7,9 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
-import type { EdgeState } from "../../edge/control.ts";
 import { readEdgeFile } from "../../edge/edge-file.ts";
 import type { Client } from "../support/clients.ts";
-import { type CommandResult, runCommand } from "../support/command.ts";
+import { askEdgeTo, pidsOf, stateOf } from "../support/edge-commands.ts";
 import { type EdgeOptions, type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
@@ -26,20 +25,6 @@ async function edgeForThisTest(options: EdgeOptions = {}): Promise<EdgeProcess> 
   return edge;
 }
 
-function run(edge: EdgeProcess, ...args: string[]): Promise<CommandResult> {
-  return runCommand(args, { CT_DATA_DIR: edge.dataDir });
-}
-
-async function stateOf(edge: EdgeProcess): Promise<EdgeState> {
-  const { status, stdout, stderr } = await run(edge, "ps", "--json");
-  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-  return JSON.parse(stdout) as EdgeState;
-}
-
-async function pidsOf(edge: EdgeProcess): Promise<Record<string, number | null>> {
-  return Object.fromEntries((await stateOf(edge)).processes.map(({ id, pid }) => [id, pid]));
-}
-
 /** What is said while a worker is gone may be lost with it, so it is said again. */
 async function theyTalk(speaker: Client, others: readonly Client[]): Promise<void> {
   const text = `still here ${performance.now()}`;
@@ -51,7 +36,7 @@ async function theyTalk(speaker: Client, others: readonly Client[]): Promise<voi
 
 test("processes are listed, with logs that are there", async () => {
   const edge = await edgeForThisTest();
-  const { stdout } = await run(edge, "ps");
+  const { stdout } = await askEdgeTo(edge, "ps");
   const [title, head, ...rows] = stdout.trimEnd().split("\n");
   expect(title).toBe("info:    Forever processes running");
   expect(head).toMatch(/^data: {8}uid {2}command +script +forever +pid +id +logfile +uptime$/);
@@ -104,17 +89,17 @@ test("a process is started anew, and all in turn, while a session goes on", SLOW
   const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   const before = await pidsOf(edge);
 
-  expect((await run(edge, "restart", "worker-2")).stdout).toContain("worker-2");
+  expect((await askEdgeTo(edge, "restart", "worker-2")).stdout).toContain("worker-2");
   const second = await pidsOf(edge);
   expect(second).toEqual({ ...before, "worker-2": expect.any(Number) as number });
   expect(second["worker-2"]).not.toBe(before["worker-2"]);
 
-  expect((await run(edge, "restart")).status).toBe(0);
+  expect((await askEdgeTo(edge, "restart")).status).toBe(0);
   const third = await pidsOf(edge);
   for (const name of Object.keys(third)) expect(third[name]).not.toBe(second[name]);
   await theyTalk(host, guests);
 
-  const unknown = await run(edge, "restart", "worker-9");
+  const unknown = await askEdgeTo(edge, "restart", "worker-9");
   expect(unknown).toEqual({
     status: 1,
     stdout: "",
@@ -124,18 +109,18 @@ test("a process is started anew, and all in turn, while a session goes on", SLOW
 
 test("workers are added and taken away; the sessions of those go on elsewhere", SLOW, async () => {
   const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
-  expect((await run(edge, "scale", "--worker-count", "3")).status).toBe(0);
+  expect((await askEdgeTo(edge, "scale", "--worker-count", "3")).status).toBe(0);
   expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1", "worker-2", "worker-3"]);
   const sessions = await Promise.all(
     Array.from({ length: 4 }, () => openSession({ baseUrl: edge.httpUrl, guestCount: 1 })),
   );
-  expect((await run(edge, "scale", "--worker-count", "1")).status).toBe(0);
+  expect((await askEdgeTo(edge, "scale", "--worker-count", "1")).status).toBe(0);
   expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
   for (const { host, guests } of sessions) {
     await theyTalk(host, guests);
   }
   for (const count of ["0", "65", "many"]) {
-    expect((await run(edge, "scale", "--worker-count", count)).status).toBe(1);
+    expect((await askEdgeTo(edge, "scale", "--worker-count", count)).status).toBe(1);
   }
 });
 
@@ -165,25 +150,25 @@ test("SIGHUP opens the log anew, and nothing ends", async () => {
   process.kill(edge.pid, "SIGHUP");
   await until("there is a new log", () => statSync(path, { throwIfNoEntry: false }) !== undefined);
   renameSync(path, `${path}.2`);
-  expect((await run(edge, "reload")).status).toBe(0);
+  expect((await askEdgeTo(edge, "reload")).status).toBe(0);
   await until("there is a new log", () => statSync(path, { throwIfNoEntry: false }) !== undefined);
   expect(await pidsOf(edge)).toEqual(before);
 });
 
 test("the log's last lines are shown, of all or of one, also when nothing runs", async () => {
   const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
-  const all = await run(edge, "logs");
+  const all = await askEdgeTo(edge, "logs");
   expect(all.stdout).toContain("root INFO CodeTogether On-Premises services now available");
-  const one = await run(edge, "logs", "worker-1", "--limit", "1");
+  const one = await askEdgeTo(edge, "logs", "worker-1", "--limit", "1");
   expect(one.stdout).toMatch(/^\S+ worker-1 INFO .*\n$/);
   await edge.stop();
-  expect((await run(edge, "logs", "--limit", "1")).stdout).toContain("root INFO stopped");
+  expect((await askEdgeTo(edge, "logs", "--limit", "1")).stdout).toContain("root INFO stopped");
 });
 
 test("stop ends everything, and leaves nothing behind", async () => {
   const edge = await edgeForThisTest();
   const processes = edge.descendants();
-  expect(await run(edge, "stop")).toEqual({
+  expect(await askEdgeTo(edge, "stop")).toEqual({
     status: 0,
     stdout: `The edge (pid ${edge.pid}) has ended.\n`,
     stderr: "",
@@ -191,7 +176,7 @@ test("stop ends everything, and leaves nothing behind", async () => {
   expect((await edge.ended()).status).toBe(0);
   expect(stillRunning(processes)).toEqual([]);
   expect(readEdgeFile(edge.dataDir)).toBeUndefined();
-  const again = await run(edge, "ps");
+  const again = await askEdgeTo(edge, "ps");
   expect(again.status).toBe(1);
   expect(again.stderr).toMatch(
     /^ct-edge: CT_DATA_DIR=\S+: no edge of this user runs there \(.*\); start it/,
@@ -248,12 +233,12 @@ test("a process that keeps failing is seen in the edge's readiness and in the li
     const { status, text } = await readiness();
     return status === 503 && text.includes("worker-2 keeps failing (SIGKILL)");
   });
-  const { stdout } = await run(edge, "ps");
+  const { stdout } = await askEdgeTo(edge, "ps");
   expect(stdout).toMatch(
     /\nwarn: {4}worker-2 keeps failing: started again \d times, the last time with SIGKILL\n$/,
   );
 
-  expect(await run(edge, "restart", "worker-2")).toMatchObject({ status: 0 });
+  expect(await askEdgeTo(edge, "restart", "worker-2")).toMatchObject({ status: 0 });
   await until("the edge wants traffic again", async () => (await readiness()).status === 200);
-  expect((await run(edge, "ps")).stdout).not.toContain("warn:");
+  expect((await askEdgeTo(edge, "ps")).stdout).not.toContain("warn:");
 }, 60_000);

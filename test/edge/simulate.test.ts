@@ -183,6 +183,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     }));
   const drain = startDrain({
     self: worker.id,
+    ending: new Set(),
     registry: {
       sessions: () => sessions.values() as ReturnType<DrainNeeds["registry"]["sessions"]>,
     },

@@ -2,7 +2,9 @@
  * What the processes of an edge say about themselves on their status ports.
  */
 import { fetch } from "undici";
-import type { EdgeProcess } from "./edge-process.ts";
+import type { EdgeFile, EdgeProcess } from "./edge-process.ts";
+
+type RunningWorker = EdgeFile["workers"][number];
 
 /** What one worker does now. */
 export interface WorkerDuties {
@@ -22,15 +24,21 @@ interface WorkerView extends View {
   readonly waitingPolls: number;
 }
 
-/** What each worker does now, in the order of their names. */
-export async function dutiesOf(edge: EdgeProcess): Promise<WorkerDuties[]> {
-  const { workers } = edge.readFile();
-  return Promise.all(
-    workers.map(async ({ id, pid, statusPort }) => {
-      const { sessions, waitingPolls } = (await readView(statusPort)) as WorkerView;
-      return { id, pid, sessionIds: sessions.map((session) => session.id), waitingPolls };
-    }),
-  );
+/** What each worker does now, in the order of their names. Rejects while one of them does not run. */
+export function dutiesOf(edge: EdgeProcess): Promise<WorkerDuties[]> {
+  return Promise.all(edge.readFile().workers.map(readDuties));
+}
+
+/** What one worker does now. */
+export function dutiesOfWorker(edge: EdgeProcess, id: string): Promise<WorkerDuties> {
+  const worker = edge.readFile().workers.find((one) => one.id === id);
+  if (worker === undefined) throw new Error(`there is no worker ${id}`);
+  return readDuties(worker);
+}
+
+async function readDuties({ id, pid, statusPort }: RunningWorker): Promise<WorkerDuties> {
+  const { sessions, waitingPolls } = (await readView(statusPort)) as WorkerView;
+  return { id, pid, sessionIds: sessions.map((session) => session.id), waitingPolls };
 }
 
 /** A counter, summed over all processes and, without a tag, over all its series. */

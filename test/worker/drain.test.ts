@@ -6,7 +6,7 @@ import type { WorkerRecord } from "../../shared/membership/member.ts";
 import { createCounters } from "../../shared/metrics.ts";
 import { createRing } from "../../shared/ring.ts";
 import { createStanding } from "../../worker/commands.ts";
-import { chooseHeir, type Drain, paceMs, startDrain } from "../../worker/drain.ts";
+import { chooseHeir, type Drain, drainsFirst, paceMs, startDrain } from "../../worker/drain.ts";
 import { createLuggage, packBaggage, unpackBaggage } from "../../worker/sessions/baggage.ts";
 import type { Parcel } from "../../worker/sessions/outgoing.ts";
 import type { Session } from "../../worker/sessions/session.ts";
@@ -94,9 +94,10 @@ function drainOf(
     };
     return session as unknown as Session;
   });
-  const drain = () =>
+  const drain = (ending: ReadonlySet<string> = new Set()) =>
     startDrain({
       self: "w1" as WorkerId,
+      ending: ending as ReadonlySet<WorkerId>,
       registry: { sessions: () => sessions },
       view,
       clock: systemClock,
@@ -136,6 +137,17 @@ describe("a drain", () => {
     states["w2"] = "up";
     await begun.over;
     expect(begun.left).toBe(0);
+  });
+
+  test("hands nothing to a worker that ends too, also when that is said in the middle of it", async () => {
+    const ending = new Set(["w2"]);
+    const { drain, tries } = drainOf(60, async () => void ending.add("w3"));
+    await drain(ending).over;
+    const first = [...tries.values()].flat();
+    expect(first).not.toContain("w2");
+    // Those that were under way when it was said.
+    expect(first.filter((heir) => heir === "w3").length).toBeLessThanOrEqual(8);
+    expect(first).toContain("w4");
   });
 
   test("is stopped by resume and by suspend, with what is left", async () => {
@@ -182,6 +194,66 @@ describe("a drain", () => {
     expect(standing.state).toBe("up");
     sessions.length = 0;
     expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+  });
+});
+
+describe("a worker that ends", () => {
+  const embedded = { isStoreEmbedded: true, hasSuccessor: true };
+  const shared = { isStoreEmbedded: false, hasSuccessor: true };
+  const alone = { hasSuccessor: false };
+  const edge = { scope: "edge", siblings: [], isSupervised: true } as const;
+  const restart = { scope: "process", siblings: ["w2" as WorkerId], isSupervised: true } as const;
+  const onlyOne = { ...restart, siblings: [] };
+  const signal = { scope: "process", siblings: [], isSupervised: false } as const;
+
+  test.each([
+    { when: "with its edge", request: edge, place: embedded, drains: false },
+    { when: "with its edge, and others are elsewhere", request: edge, place: shared, drains: true },
+    {
+      when: "with all that there are",
+      request: edge,
+      place: { ...shared, ...alone },
+      drains: false,
+    },
+    { when: "while siblings go on", request: restart, place: embedded, drains: true },
+    {
+      when: "while a sibling is just starting",
+      request: restart,
+      place: { ...embedded, ...alone },
+      drains: true,
+    },
+    {
+      when: "as the only one of its edge",
+      request: onlyOne,
+      place: { ...embedded, ...alone },
+      drains: false,
+    },
+    {
+      when: "as the only one of its edge, to be started again",
+      request: onlyOne,
+      place: { ...shared, ...alone },
+      drains: false,
+    },
+    {
+      when: "as one of its edge, and others are elsewhere",
+      request: onlyOne,
+      place: shared,
+      drains: true,
+    },
+    {
+      when: "by a signal, and another one may be about to start",
+      request: signal,
+      place: { ...shared, ...alone },
+      drains: true,
+    },
+    {
+      when: "by a signal, with nobody to hand over to",
+      request: signal,
+      place: { ...embedded, ...alone },
+      drains: false,
+    },
+  ])("$when hands its sessions over first: $drains", ({ request, place, drains }) => {
+    expect(drainsFirst(request, place)).toBe(drains);
   });
 });
 

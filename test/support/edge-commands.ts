@@ -1,0 +1,30 @@
+/**
+ * A running edge asked by its own commands: what its processes do, and changes that take a while.
+ */
+import { expect } from "vitest";
+import type { EdgeState } from "../../edge/control.ts";
+import type { ListedProcess } from "../../edge/process-list.ts";
+import { type CommandResult, runCommand } from "./command.ts";
+import type { EdgeProcess } from "./edge-process.ts";
+
+/** `ct-edge ARGS` for this edge. */
+export function askEdgeTo(edge: EdgeProcess, ...args: string[]): Promise<CommandResult> {
+  return runCommand(args, { CT_DATA_DIR: edge.dataDir });
+}
+
+export async function stateOf(edge: EdgeProcess): Promise<EdgeState> {
+  const { status, stdout, stderr } = await askEdgeTo(edge, "ps", "--json");
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return JSON.parse(stdout) as EdgeState;
+}
+
+/** One process of it, now. Throws when there is none of that name. */
+export async function processOf(edge: EdgeProcess, id: string): Promise<ListedProcess> {
+  const found = (await stateOf(edge)).processes.find((one) => one.id === id);
+  if (found === undefined) throw new Error(`there is no process ${id}`);
+  return found;
+}
+
+export async function pidsOf(edge: EdgeProcess): Promise<Record<string, number | null>> {
+  return Object.fromEntries((await stateOf(edge)).processes.map(({ id, pid }) => [id, pid]));
+}
