@@ -11,6 +11,7 @@ import { defaultBind } from "../shared/membership/reach.ts";
 import { isWildcard } from "../shared/networks.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../shared/secret.ts";
 import { isStoreLocal } from "../shared/store/connect.ts";
+import { parseRedisUrl } from "../shared/store/redis/target.ts";
 import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
 import { createFixedMembers } from "./fixed-members.ts";
 import { createTrustedProxies } from "./forwarding.ts";
@@ -124,6 +125,7 @@ function checkMembers(settings: Settings, say: (name: string, value: string) => 
   if (storeSocket === undefined && redisUrl === undefined) {
     throw new Error("neither CT_WORKERS nor CT_REDIS_URL is set; a balancer needs one of them");
   }
+  if (redisUrl !== undefined) parseRedisUrl(redisUrl);
   say("workers", `from the store (${storeSocket === undefined ? "Redis" : "embedded"})`);
 }
 

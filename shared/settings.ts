@@ -160,9 +160,6 @@ export const SETTINGS = {
     type: "text",
     default: undefined,
     secret: true,
-    pattern: /^(redis|rediss|redis\+sentinel|rediss\+sentinel|unix):\/\/\S+$/,
-    allowed:
-      "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name or unix:///path",
     roles: [...ALL, "command"],
     why: "Redis that balancers and workers of several machines share; with it several `ct-edge` form one edge; not used where CT_STORE_SOCKET is set.",
   },

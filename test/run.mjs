@@ -21,9 +21,15 @@ try {
 }
 process.exitCode = runTests(process.argv.slice(2));
 
-/** The tests of the store need a real redis-server. */
+/** The tests of the store need a real redis-server; TEST_REDIS_SERVER names one by its path. */
 function installRedis() {
-  if (works("redis-server", ["--version"])) return;
+  const named = process.env.TEST_REDIS_SERVER;
+  if (named !== undefined && !works(named, ["--version"])) {
+    throw new Error(
+      `TEST_REDIS_SERVER=${named} cannot be run; name a redis-server or valkey-server`,
+    );
+  }
+  if (named !== undefined || works("redis-server", ["--version"])) return;
   const byHand = "install it (Debian, Ubuntu: sudo apt-get install redis-server) and run again";
   if (process.getuid?.() !== 0 || !works("apt-get", ["--version"])) {
     throw new Error(`the tests need redis-server; ${byHand}`);

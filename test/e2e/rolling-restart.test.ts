@@ -12,8 +12,8 @@ import { equalAfter, openTeams, type Teams, whatTheyKnow } from "../support/team
 import { until } from "../support/until.ts";
 import { compareWire, type WireFigures } from "../support/wire.ts";
 
-/** `CT_TEST_RESTARTS=20` for the full run. */
-const RESTARTS = Number(process.env["CT_TEST_RESTARTS"] ?? 3);
+/** `TEST_RESTARTS=20` for the full run. */
+const RESTARTS = Number(process.env["TEST_RESTARTS"] ?? 3);
 const WORKERS = ["worker-1", "worker-2", "worker-3"];
 /** Many processes start one after the other. */
 const SLOW = { timeout: 60_000 + RESTARTS * 15_000 };

@@ -52,6 +52,8 @@ export interface TestRedis {
 }
 
 const READY_TIMEOUT_MS = 10_000;
+/** `TEST_REDIS_SERVER` names another one: a newer Redis, Valkey. */
+const SERVER = process.env["TEST_REDIS_SERVER"] ?? "redis-server";
 
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
   const folder = mkdtempSync(path.join(tmpdir(), "ct-redis-"));
@@ -67,7 +69,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
 
   async function start(): Promise<void> {
     const args = options.sentinel ? [configFile, "--sentinel"] : [configFile];
-    const started = spawn("redis-server", args, { stdio: ["ignore", "pipe", "pipe"] });
+    const started = spawn(SERVER, args, { stdio: ["ignore", "pipe", "pipe"] });
     child = started;
     for (const stream of [started.stdout, started.stderr]) {
       stream.on("data", (chunk: Buffer) => {
@@ -80,7 +82,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     const at = options.sentinel ? { port, host: "127.0.0.1" } : { path: socketPath };
     for (const endMs = Date.now() + READY_TIMEOUT_MS; !(await answers(at)); ) {
       if (Date.now() > endMs || started.exitCode !== null) {
-        throw new Error(`redis-server did not start: ${output}`);
+        throw new Error(`${SERVER} did not start: ${output}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -175,12 +177,18 @@ function answers(at: { path: string } | { host: string; port: number }): Promise
   });
 }
 
-/** The user of the store's documentation, as a line of an ACL file. */
+/** The users that docs/operators/redis.md shows, the least first, each as a line of an ACL file. */
+export function documentedUsers(password: string): string[] {
+  const page = readFileSync(new URL("../../docs/operators/redis.md", import.meta.url), "utf8");
+  const rules = [...page.matchAll(/ACL SETUSER (ct on [^`]+)/g)].map(([, rule = ""]) => rule);
+  return rules.map((rule) => `user ${rule.replace(/\s+/g, " ").replace("PASSWORD", password)}`);
+}
+
+/** The one that has no right beyond what is needed. */
 export function documentedUser(password: string): string {
-  const room = readFileSync(new URL("../../shared/store/redis/store.ts", import.meta.url), "utf8");
-  const found = /ACL SETUSER (ct on [^/]*?)\n \*\n/.exec(room)?.[1];
-  if (found === undefined) throw new Error("the store's documentation names no user");
-  return `user ${found.replace(/\s*\n \*\s*/g, " ").replace("PASSWORD", password)}`;
+  const [least] = documentedUsers(password);
+  if (least === undefined) throw new Error("docs/operators/redis.md shows no user");
+  return least;
 }
 
 // --- stores on it ---

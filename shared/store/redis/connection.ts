@@ -62,6 +62,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
   const link = createLink({
     target: needs.target,
     ca: needs.ca,
+    prefix,
     name: needs.name,
     clock,
     onConnected: () => void greet(),
@@ -97,7 +98,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     greetAgain?.cancel();
     const { redis } = link;
     try {
-      const info = parseInfo(await redis.info().catch(ignoreMissingRights));
+      const info = parseInfo(await redis.info().catch(ignoreRefusal));
       const version = info["redis_version"] ?? "unknown";
       if (!isNewEnough(version)) return refuse(tooOldFault(version));
       if ((await evaluate("greet", [])) !== "ok") throw new NotRedisError();
@@ -110,9 +111,9 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     }
   }
 
-  /** Some operators keep INFO to themselves; then the version is not checked. */
-  function ignoreMissingRights(error: unknown): string {
-    if (link.explain(error).kind === "rights") return "";
+  /** INFO only tells the version. Where it is renamed or denied, whatever the wording, the version is not checked. */
+  function ignoreRefusal(error: unknown): string {
+    if (!link.explain(error).away) return "";
     throw error;
   }
 
@@ -286,8 +287,9 @@ function createReport(needs: ConnectionNeeds) {
   };
 }
 
-/** The fields of INFO, as far as they are `name:value`. */
-function parseInfo(text: string): Record<string, string> {
+/** The fields of INFO, as far as they are `name:value`; none when the reply is no text. */
+function parseInfo(text: unknown): Record<string, string> {
+  if (typeof text !== "string") return {};
   return Object.fromEntries(
     text.split("\r\n").flatMap((line) => {
       const at = line.indexOf(":");

@@ -12,6 +12,8 @@ export type FaultKind =
   | "slow"
   | "password"
   | "rights"
+  | "undeclared"
+  | "protected"
   | "certificate"
   | "protocol"
   | "sentinel"
@@ -47,18 +49,39 @@ export class NotRedisError extends Error {
   }
 }
 
-/** What `error` says about Redis. `secrets` are taken out of what is quoted. */
-export function describeFault(error: unknown, secrets: readonly string[]): Fault {
+/** What is known of the connection on which something failed. */
+export interface FaultContext {
+  /** Taken out of what is quoted. */
+  readonly secrets: readonly string[];
+  /** Whether we speak TLS (`rediss://`). */
+  readonly tls: boolean;
+  /** The command that gives our user its rights; see `aclRule`. */
+  readonly aclRule: string;
+}
+
+/** What `error` says about Redis. */
+export function describeFault(error: unknown, context: FaultContext): Fault {
   const code = codeOf(error);
-  const text = scrub(error instanceof Error ? error.message : String(error), secrets);
+  const text = scrub(error instanceof Error ? error.message : String(error), context.secrets);
   const rule = RULES.find(({ match }) => match.test(code === undefined ? text : `${code} ${text}`));
-  return rule === undefined ? commandFault(text) : toFault(rule, text);
+  return rule === undefined ? commandFault(text) : toFault(rule, text, context);
 }
 
 /** What a lost connection means on which Redis has never answered. */
-export function unansweredFault(lost: Fault): Fault {
-  const reason = "it closed the connection before it answered; check redis:// and rediss://";
+export function unansweredFault(lost: Fault, { tls }: Pick<FaultContext, "tls">): Fault {
+  const reason = `it closed the connection before it answered; ${schemeHint(tls)}`;
   return { ...lost, kind: "unanswered", reason };
+}
+
+function schemeHint(tls: boolean): string {
+  return tls
+    ? "if that port speaks no TLS, write redis:// in CT_REDIS_URL"
+    : "if that port speaks TLS, write rediss:// in CT_REDIS_URL";
+}
+
+/** The command by which an administrator gives the user `user` the rights that the store needs for `prefix`. */
+export function aclRule(user: string, prefix: string): string {
+  return `ACL SETUSER ${user} resetkeys ~${prefix}* resetchannels &${prefix}* +@all -@admin -@dangerous`;
 }
 
 /** Redis is older than `OLDEST_REDIS`. */
@@ -92,6 +115,8 @@ interface Rule {
   readonly slow?: true;
   /** Whether Redis's own words tell more. */
   readonly quote?: true;
+  /** What helps, where it depends on the connection. */
+  readonly cure?: (context: FaultContext) => string;
 }
 
 const RULES: readonly Rule[] = [
@@ -116,11 +141,33 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "rights",
-    match: /\bNOPERM\b/,
-    reason: "the Redis user may not do what is needed; give it the rights that the manual lists",
+    // As a reply, and as the error of a script by Redis 6.2 and 7.0, and by 7.2, 8 and Valkey.
+    match: /\bNOPERM\b|user executing the script can't|ACL failure in script/i,
+    reason: "the Redis user may not do what is needed",
+    cure: (context) => `let an administrator run: ${context.aclRule}`,
     away: false,
     slow: true,
     quote: true,
+  },
+  {
+    kind: "undeclared",
+    match: /undeclared key/i,
+    reason:
+      "this server only lets scripts use keys that they declare, as Dragonfly does by default; start it with --default_lua_flags=allow-undeclared-keys",
+    slow: true,
+  },
+  {
+    kind: "protected",
+    match: /\bDENIED\b.*protected mode/s,
+    reason:
+      "Redis is in protected mode and takes connections of its own machine only; give it a password (requirepass), or set protected-mode no in a network that only we reach",
+    slow: true,
+  },
+  {
+    kind: "replica",
+    match: /\bMASTERDOWN\b/,
+    reason: "this Redis is a replica that has lost its primary; waiting for it",
+    reconnect: true,
   },
   {
     kind: "replica",
@@ -130,7 +177,7 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "loading",
-    match: /\b(LOADING|MASTERDOWN)\b/,
+    match: /\bLOADING\b/,
     reason: "Redis is starting and reads its data",
   },
   { kind: "busy", match: /\bBUSY\b/, reason: "Redis is busy with somebody's script" },
@@ -156,7 +203,7 @@ const RULES: readonly Rule[] = [
   {
     kind: "clients",
     match: /max number of clients/,
-    reason: "Redis has as many clients as it takes (maxclients)",
+    reason: "Redis has as many clients as it takes; raise maxclients",
   },
   { kind: "refused", match: /ECONNREFUSED|ENOENT|EACCES/, reason: "the connection was refused" },
   {
@@ -174,7 +221,8 @@ const RULES: readonly Rule[] = [
   {
     kind: "protocol",
     match: /EPROTO|ERR_SSL|Protocol error/,
-    reason: "it does not speak Redis with TLS; check redis:// and rediss://",
+    reason: "it does not speak Redis with TLS",
+    cure: ({ tls }) => schemeHint(tls),
     slow: true,
   },
   {
@@ -186,7 +234,8 @@ const RULES: readonly Rule[] = [
   {
     kind: "unreachable",
     match: /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL/,
-    reason: "it cannot be reached, or does not answer as redis:// or rediss:// lets expect",
+    reason: "it cannot be reached, or does not answer",
+    cure: ({ tls }) => schemeHint(tls),
   },
   {
     kind: "slow",
@@ -201,10 +250,11 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-function toFault(rule: Rule, text: string): Fault {
+function toFault(rule: Rule, text: string, context: FaultContext): Fault {
+  const reason = rule.quote === true ? `${rule.reason} (${text})` : rule.reason;
   return {
     kind: rule.kind,
-    reason: rule.quote === true ? `${rule.reason} (${text})` : rule.reason,
+    reason: rule.cure === undefined ? reason : `${reason}; ${rule.cure(context)}`,
     away: rule.away ?? true,
     reconnect: rule.reconnect ?? false,
     slow: rule.slow ?? false,

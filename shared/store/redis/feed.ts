@@ -38,6 +38,7 @@ export function openFeed(needs: {
   const link = createLink({
     target: needs.target,
     ca: needs.ca,
+    prefix: needs.prefix,
     name: `${needs.name}-changes`,
     clock,
     onConnected: () => void subscribe(),

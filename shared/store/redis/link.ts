@@ -6,7 +6,13 @@ import { Redis, type RedisOptions } from "ioredis";
 import { type Clock, sleep } from "../../clock.ts";
 import { plainAddress } from "../../networks.ts";
 import { connectorTo, DISCONNECT_TIMEOUT_MS } from "./connector.ts";
-import { describeFault, type Fault, unansweredFault } from "./faults.ts";
+import {
+  aclRule,
+  describeFault,
+  type Fault,
+  type FaultContext,
+  unansweredFault,
+} from "./faults.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** An answer takes a fraction of a millisecond; this long means that Redis hangs, or the way to it does. */
@@ -38,6 +44,8 @@ export function createLink(needs: {
   readonly target: RedisTarget;
   /** PEM; without it the system's authorities are believed. */
   readonly ca: string | undefined;
+  /** What all keys and channels begin with. */
+  readonly prefix: string;
   /** What operators see in `CLIENT LIST`. */
   readonly name: string;
   readonly clock: Clock;
@@ -47,7 +55,11 @@ export function createLink(needs: {
   readonly onFault: (fault: Fault) => void;
 }): Link {
   const { clock, target } = needs;
-  const secrets = secretsOf(target);
+  const context: FaultContext = {
+    secrets: secretsOf(target),
+    tls: target.tls,
+    aclRule: aclRule(target.login.user ?? "default", needs.prefix),
+  };
   let failures = 0;
   let isClosed = false;
   let isOfUse = false;
@@ -87,13 +99,13 @@ export function createLink(needs: {
     if (isClosed) return;
     const explained = explain(error);
     const isEarly = explained.kind === "lost" && !isOfUse;
-    const fault = isEarly ? unansweredFault(explained) : explained;
+    const fault = isEarly ? unansweredFault(explained, context) : explained;
     lastFault = fault;
     needs.onFault(fault);
   }
 
   function explain(error: unknown): Fault {
-    return describeFault(error, secrets);
+    return describeFault(error, context);
   }
 
   function nextDelayMs(fault: Fault | undefined): number {

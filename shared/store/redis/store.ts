@@ -3,14 +3,8 @@
  * round trip; times are Redis's own. What is read is checked (replies.ts); how a connection is kept and what its failures
  * mean: connection.ts, link.ts, faults.ts.
  *
- * The user in Redis needs these rights, for the prefix `{ct}:`, and none beyond them (Redis 6.2 or newer). `ZADD … GT` and
- * rights on channels are what older ones lack.
- *
- *     ACL SETUSER ct on >PASSWORD resetkeys ~{ct}:* resetchannels &{ct}:* -@all +hello +auth +info +ping
- *       +client|setname +select +time +eval +evalsha +subscribe +publish +type +exists +del +persist +pttl +pexpire
- *       +pexpireat +set +getrange +incr +hset +hget +hmget +hgetall +hdel +hexists +hlen +hincrby +hincrbyfloat +hscan
- *       +zadd +zrem +zscore +zcard +zcount +zrange +zrangebyscore +zrevrangebyscore +zremrangebyscore
- *       +zremrangebyrank +zpopmin +xadd +xrange +xrevrange
+ * The rights that the user in Redis needs, and which settings of Redis matter: docs/operators/redis.md. `ZADD … GT` and
+ * rights on channels are what a Redis before 6.2 lacks.
  *
  * `maxmemory-policy` must be `noeviction`: records that Redis throws away are sessions that cannot go on. With replicas,
  * `min-replicas-to-write 1` keeps a primary that was cut off from taking writes that a fail-over would lose.

@@ -5,6 +5,7 @@
  *     redis://user:password@host:6379/0                     one server
  *     rediss://…                                            the same with TLS
  *     unix://user:password@/run/redis.sock?db=0             one on this machine
+ *     valkey://… and valkeys://…                            the same as redis:// and rediss://
  *     redis+sentinel://user:password@host:26379,host/name?db=0&sentinel-user=…&sentinel-password=…
  *     rediss+sentinel://…                                   the same, Sentinels and servers with TLS
  *
@@ -40,20 +41,20 @@ const DEFAULT_SENTINEL_PORT = 26_379;
 const MAX_DB = 65_535;
 const ALLOWED =
   "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name " +
-  "or unix:///path, with user and password percent-encoded";
+  "or unix:///path, with user and password percent-encoded (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F)";
 
 /** Parts of the URL: scheme, user and password, hosts, path, query. No part may hold what begins the next one. */
 const URL_PARTS =
-  /^(redis|rediss|redis\+sentinel|rediss\+sentinel|unix):\/\/(?:([^/@?#\s]*)@)?([^/@?#\s]*)(\/[^?#\s]*)?(?:\?([^#\s]*))?$/;
+  /^(redis|rediss|valkey|valkeys|redis\+sentinel|rediss\+sentinel|unix):\/\/(?:([^/@?#\s]*)@)?([^/@?#\s]*)(\/[^?#\s]*)?(?:\?([^#\s]*))?$/;
 
 /** Checks `CT_REDIS_URL`. Throws `SettingError`, which does not show the value. */
 export function parseRedisUrl(url: string): RedisTarget {
   const parts = URL_PARTS.exec(url);
-  if (parts === null) throw refuse("it is not such a URL");
+  if (parts === null) throw refuse(whyNoUrl(url));
   const [, scheme = "", credentials = "", hosts = "", path = "", query = ""] = parts;
   const options = new URLSearchParams(query);
   const login = parseLogin(credentials);
-  const tls = scheme.startsWith("rediss");
+  const tls = scheme.startsWith("rediss") || scheme === "valkeys";
   if (scheme === "unix") return parseSocket({ hosts, path, options, login });
   if (scheme.endsWith("+sentinel")) return parseSentinels({ hosts, path, options, login, tls });
   refuseOptions(options, []);
@@ -65,6 +66,13 @@ export function parseRedisUrl(url: string): RedisTarget {
     tls,
     label: labelOf(server),
   };
+}
+
+function whyNoUrl(url: string): string {
+  if (/^[^/\s]+:\d+,.*=/.test(url)) {
+    return "it is the connection string of another kind of client; write rediss://:PASSWORD@HOST:PORT";
+  }
+  return url.includes("#") ? "a # is written %23" : "it is not such a URL";
 }
 
 // --- kinds of targets ---

@@ -13,6 +13,7 @@ import { peer, worker } from "../../contract/store.ts";
 import { freePort } from "../../support/ports.ts";
 import {
   documentedUser,
+  documentedUsers,
   openStore,
   type RedisOptions,
   settle,
@@ -243,6 +244,35 @@ describe("rights", () => {
     expect(store.health).toEqual({ state: "up" });
   });
 
+  it("works as each user that the documentation shows", async () => {
+    for (const user of documentedUsers(PASSWORD)) {
+      const redis = await start({ acl: ["user default on nopass ~* &* +@all", user] });
+      const { store, lines } = open(redis.urlFor("ct", PASSWORD));
+      await store.announce(worker("worker-1"));
+      expect((await store.members()).members).toHaveLength(1);
+      expect(store.health).toEqual({ state: "up" });
+      expect(linesWith(lines, "may not")).toEqual([]);
+    }
+    expect(documentedUsers(PASSWORD)).toHaveLength(2);
+  });
+
+  it("names the rule that grants a right which a script lacks", async () => {
+    const redis = await start({
+      acl: [
+        "user default on nopass ~* &* +@all",
+        "user ct on >pass ~{ct}:* &{ct}:* +@all -publish",
+      ],
+    });
+    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    await expect(store.announce(worker("worker-1"))).rejects.toMatchObject({
+      code: "EDGE_STORE_REFUSED",
+    });
+    const rule = "ACL SETUSER ct resetkeys ~{ct}:* resetchannels &{ct}:* +@all -@admin -@dangerous";
+    expect(linesWith(lines, rule)).toHaveLength(1);
+    await redis.admin().call(...(rule.split(" ") as [string, ...string[]]));
+    await store.announce(worker("worker-1"));
+  });
+
   it("says what the user may not do", async () => {
     const redis = await start({
       acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~other:* &* +@all"],
@@ -310,11 +340,14 @@ describe("TLS", () => {
   it("says so when one end speaks TLS and the other does not", async () => {
     const { cert, private: key } = await certificate();
     const redis = await start({ port: true, tls: { cert, key } });
-    for (const url of [`rediss://127.0.0.1:${redis.port}`, `redis://127.0.0.1:${redis.tlsPort}`]) {
+    for (const [url, cure] of [
+      [`rediss://127.0.0.1:${redis.port}`, "write redis:// in CT_REDIS_URL"],
+      [`redis://127.0.0.1:${redis.tlsPort}`, "write rediss:// in CT_REDIS_URL"],
+    ] as const) {
       const { store, lines } = open(url);
       await expect(store.timeMs()).rejects.toMatchObject(AWAY);
       await expect.poll(() => linesWith(lines, "the store is away")).toHaveLength(1);
-      expect(lines.join("")).toContain("redis:// ");
+      expect(lines.join("")).toContain(cure);
     }
   });
 
@@ -448,6 +481,38 @@ describe("something else than the Redis that is needed", () => {
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "Redis 5.0.14 is too old; 6.2 or newer is needed")).toHaveLength(1);
     expect(lines.join("")).not.toContain(PASSWORD);
+  });
+
+  it("works on a Redis whose INFO was renamed", async () => {
+    const { store } = await startUp({ lines: ['rename-command INFO ""'] });
+    expect(store.health).toEqual({ state: "up" });
+  });
+
+  it.each([
+    ["a refusal in other words", "-ERR INFO is disabled for this plan\r\n"],
+    ["a number", ":7\r\n"],
+    ["no text", "$-1\r\n"],
+    ["text that says nothing", "+nothing\r\n"],
+  ])("is used without its version when INFO is answered by %s", async (_what, reply) => {
+    const port = await startPeer((command) => {
+      if (command === "info") return reply;
+      if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
+      return command.startsWith("eval") ? "$2\r\nok\r\n" : "+OK\r\n";
+    });
+    const { store } = open(`redis://127.0.0.1:${port}`);
+    await timeUntil(() => store.health.state === "up");
+  });
+
+  it("says how Dragonfly lets scripts use their keys", async () => {
+    const port = await startPeer((command) => {
+      if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
+      if (command === "evalsha") return "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+      if (command !== "eval") return "+OK\r\n";
+      return "-ERR Error running script (call to 5c4d62f4): @user_script:2: script tried accessing undeclared key, key: {ct}:boot\r\n";
+    });
+    const { store, lines } = open(`redis://127.0.0.1:${port}`);
+    await expect(store.timeMs()).rejects.toMatchObject(AWAY);
+    expect(linesWith(lines, "--default_lua_flags=allow-undeclared-keys")).toHaveLength(1);
   });
 
   it.each([

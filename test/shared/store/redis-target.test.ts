@@ -7,7 +7,13 @@ import { systemClock } from "../../../shared/clock.ts";
 import { readSettings } from "../../../shared/config.ts";
 import { createCounters } from "../../../shared/metrics.ts";
 import { connectStore } from "../../../shared/store/connect.ts";
-import { describeFault, isNewEnough, tooOldFault } from "../../../shared/store/redis/faults.ts";
+import {
+  aclRule,
+  describeFault,
+  type FaultContext,
+  isNewEnough,
+  tooOldFault,
+} from "../../../shared/store/redis/faults.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/target.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { startRedis } from "../../support/redis.ts";
@@ -64,6 +70,20 @@ describe("the URL of Redis", () => {
       tls: true,
       label: "edge of Sentinel s1:26380, s2:26379, [::1]:26379",
     });
+  });
+
+  it("may begin with valkey:// as well", () => {
+    const { label: _, ...plain } = parseRedisUrl("redis://ct:pw@host/2");
+    expect(parseRedisUrl("valkey://ct:pw@host/2")).toMatchObject(plain);
+    expect(parseRedisUrl("valkeys://host")).toMatchObject({ tls: true });
+  });
+
+  it.each([
+    ["host.example:6380,password=hunter2=,ssl=True,abortConnect=False", "connection string of"],
+    ["redis://:hunter2#1@host", "a # is written %23"],
+  ])("that is written wrong is told how to write it", (url, hint) => {
+    expect(() => parseRedisUrl(url)).toThrow(hint);
+    expect(() => parseRedisUrl(url)).not.toThrow("hunter2");
   });
 
   it("is refused when it is wrong, and never shown", () => {
@@ -164,11 +184,51 @@ describe("the store that the settings name", () => {
   });
 });
 
+const CONTEXT: FaultContext = { secrets: [], tls: false, aclRule: aclRule("ct", "{ct}:") };
+
 describe("what an error of Redis means", () => {
   it.each([
     ["WRONGPASS invalid username-password pair or user is disabled.", "password", true],
     ["NOAUTH HELLO must be called with the client already authenticated", "password", true],
     ["NOPERM this user has no permissions to run the 'eval' command", "rights", false],
+    // Redis 7.2, 8 and Valkey.
+    ["NOPERM User ct has no permissions to run the 'evalsha' command", "rights", false],
+    [
+      "ERR ACL failure in script: User ct has no permissions to run the 'publish' command script: 0c6f, on @user_script:135.",
+      "rights",
+      false,
+    ],
+    [
+      "NOPERM ACL failure in script: User ct has no permissions to access the '{ct}:boot' key script: 0c6f",
+      "rights",
+      false,
+    ],
+    // Redis 7.0, and 6.2.
+    [
+      "ERR The user executing the script can't run this command or subcommand script: 0c6f, on @user_script:135.",
+      "rights",
+      false,
+    ],
+    [
+      "ERR Error running script (call to f_0c6f): @user_script:12: The user executing the script can't access at least one of the keys mentioned in the command arguments",
+      "rights",
+      false,
+    ],
+    [
+      "ERR Error running script (call to 5c4d62f4): @user_script:2: script tried accessing undeclared key, key: {ct}:boot",
+      "undeclared",
+      true,
+    ],
+    [
+      "DENIED Redis is running in protected mode because protected mode is enabled",
+      "protected",
+      true,
+    ],
+    [
+      "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+      "replica",
+      true,
+    ],
     ["READONLY You can't write against a read only replica.", "replica", true],
     [
       "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write",
@@ -195,16 +255,16 @@ describe("what an error of Redis means", () => {
     ["no Sentinel names the primary: s1:26379 WRONGPASS invalid password", "password", true],
     ["WRONGTYPE Operation against a key", "command", false],
   ])("%s", (message, kind, away) => {
-    expect(describeFault(new Error(message), [])).toMatchObject({ kind, away });
+    expect(describeFault(new Error(message), CONTEXT)).toMatchObject({ kind, away });
   });
 
   it("shows no password that Redis repeats", () => {
     const old =
       "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2`, ";
-    expect(describeFault(new Error(old), []).reason).not.toContain("hunter2");
-    expect(describeFault(new Error("ERR odd hunter2"), ["hunter2"]).reason).toBe(
-      "ERR odd (masked)",
-    );
+    expect(describeFault(new Error(old), CONTEXT).reason).not.toContain("hunter2");
+    expect(
+      describeFault(new Error("ERR odd hunter2"), { ...CONTEXT, secrets: ["hunter2"] }).reason,
+    ).toBe("ERR odd (masked)");
   });
 
   it("knows which versions are too old", () => {

@@ -14,7 +14,7 @@ function sharedStore() {
     isAway ? Promise.reject(new StoreAwayError("test")) : Promise.resolve(value);
   return {
     untilById,
-    setAway(away: boolean) {
+    setAway: (away: boolean): void => {
       isAway = away;
     },
     store: {
