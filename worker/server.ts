@@ -80,6 +80,13 @@ const IDLE_TIMEOUT_MS = 70_000;
 const CHECK_MS = 1000;
 const MAX_CONNECTIONS = 20_000;
 /**
+ * Connections that the system may hold until they are accepted. When a worker or a balancer has died, everybody comes back
+ * within a second, with several requests each. Beyond Node's default of 511 the system drops connections of a worker that
+ * is busy for half a second, and a dropped one is tried again only after 1 s: balancers take that for a worker that is
+ * away. Linux caps it at net.core.somaxconn, 4096 by default.
+ */
+const BACKLOG = 16_384;
+/**
  * A handshake is accepted after this at the latest, also when it is not clear yet whose the session is: its CONNECT waits.
  */
 const HANDSHAKE_BUDGET_MS = 300;
@@ -133,7 +140,7 @@ export function createWorkerServer(needs: Needs): WorkerServer {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, host, () => {
+        server.listen({ port, host, backlog: BACKLOG }, () => {
           server.off("error", reject);
           server.on("error", (error) => log.error({ err: error }, "the server failed"));
           const address = server.address();

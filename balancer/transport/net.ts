@@ -42,8 +42,11 @@ const MAX_SINGLE_PIECES = 64;
 /** Finds peers that vanished without a word; an open tunnel has no time-out of its own. */
 const KEEP_ALIVE_MS = 30_000;
 
-/** Connections that the kernel may hold before they are accepted. */
-const BACKLOG = 1024;
+/**
+ * Connections that the kernel may hold before they are accepted: when a worker has died, its people come back within a
+ * second, with several each. A dropped one is tried again only after 1 s. Linux caps it at net.core.somaxconn.
+ */
+const BACKLOG = 16_384;
 
 /** Sockets that are told why they are refused, at a time; more are closed without a word. Each costs a descriptor. */
 const MAX_REFUSALS = 16;

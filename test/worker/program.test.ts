@@ -3,7 +3,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { readFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
@@ -182,6 +183,25 @@ test("a worker whose id was taken over by another process ends with status 1", a
   expect(worker.stdout()).toContain("another process has announced itself under the same id");
   // It took out its own record only.
   expect((await store.members()).members).toHaveLength(1);
+});
+
+test("a worker that is busy for a moment does not turn away the connections that come meanwhile", async () => {
+  const { socketPath } = await startStore();
+  const worker = run({ CT_STORE_SOCKET: socketPath });
+  const { port } = await worker.ready();
+  // More than the 511 of Node's default, and less than the kernel would cut to.
+  const most = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
+  const count = Math.min(2000, most - 100);
+  worker.child.kill("SIGSTOP");
+  onTestFinished(() => void worker.child.kill("SIGCONT"));
+  let connected = 0;
+  const sockets = Array.from({ length: count }, () =>
+    connect(port, "127.0.0.1", () => connected++).on("error", () => {}),
+  );
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await until("all are connected", () => connected === count);
 });
 
 test("no secret reaches what a worker prints", async () => {
