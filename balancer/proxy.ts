@@ -166,7 +166,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   // --- send ---
 
   #attempt(upstream: Upstream, fresh: boolean): void {
-    if (upstream.isFull) {
+    if (this.#route.tag?.rule === "sid" ? upstream.isOverfull : upstream.isFull) {
       this.#avoidFull(upstream);
       return;
     }

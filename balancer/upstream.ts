@@ -119,6 +119,15 @@ export class Upstream {
     return this.requests >= this.#needs.maxRequestsPerWorker;
   }
 
+  /**
+   * Whether it has too many also for a request that continues an engine.io connection. Twice as many may be there: it only
+   * finishes what the worker has let begin, and a client whose handshake breaks off in the middle begins anew, which is
+   * more work for a worker that has too much already.
+   */
+  get isOverfull(): boolean {
+    return this.requests >= 2 * this.#needs.maxRequestsPerWorker;
+  }
+
   /** Sessions, with those that are on their way to it. */
   get sessions(): number {
     return this.#record.load.sessions + this.#sentCreates;

@@ -428,7 +428,7 @@ export const SETTINGS = {
     min: 1,
     max: 1_000_000,
     roles: ["edge", "balancer"],
-    why: "Requests that one worker may have at a time, tunnels not counted; more get 503 with Retry-After. Each person who signs in waits in one.",
+    why: "Requests that one worker may have at a time, tunnels not counted; more get 503 with Retry-After. Each person who signs in waits in one. Requests that continue an open connection by polling may be twice as many.",
   },
   maxHeadBytes: {
     env: "CT_MAX_HEAD_BYTES",

@@ -1180,6 +1180,26 @@ describe("a worker that has as many requests as it may have", () => {
     elsewhere.write(ok("elsewhere"));
     await client.has("elsewhere");
   });
+
+  test("still gets what continues an engine.io connection, up to twice as many requests", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const record = workerRecord("w0", worker.port);
+    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 2 });
+    closers.push(() => rig.close());
+    const sid = taggedId(workerTag(record.id, record.incarnation));
+    const request = (target: string) => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
+    for (const target of ["/a", "/b", `/socket.io/?sid=${sid}`, `/socket.io/?sid=${sid}`]) {
+      (await rig.client()).write(request(target));
+    }
+    await until(() => worker.connections.length === 4, "all four");
+    for (const target of ["/c", `/socket.io/?sid=${sid}`]) {
+      const refused = await rig.client();
+      refused.write(request(target));
+      await refused.has("EDGE_WORKER_BUSY");
+    }
+    expect(worker.connections).toHaveLength(4);
+  });
 });
 
 test("the health of the edge is answered by the balancer itself", async () => {
