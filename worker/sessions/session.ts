@@ -244,6 +244,11 @@ export class Session {
     return this.#peers.values();
   }
 
+  /** Whether this peer is there or waited for. */
+  hasPeer(id: PeerId): boolean {
+    return this.#peers.has(id);
+  }
+
   /** Begins: whoever is stored has 30 s to come back, a host that was never there 60 s to come. */
   start(): void {
     if (this.#isStarted) return;
