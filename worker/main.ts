@@ -45,6 +45,7 @@ import { createStanding, type Standing } from "./commands.ts";
 import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
 import { type DrainNeeds, drainsFirst, startDrain } from "./drain.ts";
+import { takeOverFrom } from "./failover.ts";
 import { countCalm, giveAway } from "./give.ts";
 import { createHandOvers, sendBaggage, sendWord } from "./hand-over.ts";
 import { createHearsay } from "./hearsay.ts";
@@ -149,8 +150,6 @@ async function startWorker(settings: Settings): Promise<void> {
       storeHealth: () => store.health,
     }),
   });
-  onPeerExit((workerId) => owners.noteExit(workerId));
-
   const tag = workerTag(self.id, self.incarnation);
   const tokens = createTokens({ key: keys.token, clock, store });
   const luggage = createLuggage({ clock });
@@ -168,6 +167,10 @@ async function startWorker(settings: Settings): Promise<void> {
     fence,
     owners,
     luggage,
+  });
+  onPeerExit((workerId) => {
+    owners.noteExit(workerId);
+    void takeOverFrom(workerId, { self: id, store, registry, view, log });
   });
   const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
   const serverUrl = readServerUrl(settings.serverUrl);
