@@ -5,7 +5,7 @@
  * its own back-off (1 s ± 50 %, doubled up to 5 s) is in both; the difference is what the edge adds.
  *
  * Size: CRASH_SESSIONS (500), CRASH_ROUNDS (3), CRASH_TALK_MS (10000: everybody says something once in so long),
- * CRASH_STORE (embedded, or redis). CRASH_PROFILE=folder writes a CPU profile of each process there.
+ * CRASH_STORE (embedded, or redis), CRASH_ADMISSIONS (CT_MAX_ADMISSIONS_PER_SECOND). CRASH_PROFILE=folder writes a CPU profile of each process there.
  */
 import { readFileSync } from "node:fs";
 import { fetch } from "undici";
@@ -21,6 +21,7 @@ import { summarize } from "./support/statistics.ts";
 const SESSIONS = Number(process.env["CRASH_SESSIONS"] ?? 500);
 const ROUNDS = Number(process.env["CRASH_ROUNDS"] ?? 3);
 const TALK_MS = Number(process.env["CRASH_TALK_MS"] ?? 10_000);
+const ADMISSIONS = process.env["CRASH_ADMISSIONS"];
 const IS_SHARED = process.env["CRASH_STORE"] === "redis";
 const PROFILES = process.env["CRASH_PROFILE"];
 const PROFILER = new URL("support/profile.mjs", import.meta.url).href;
@@ -45,12 +46,15 @@ interface Round {
 }
 
 async function measure(redis: TestRedis | undefined): Promise<Round> {
+  const shared = redis && { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` };
   const edge = await startEdge({
     env: {
       CT_WORKER_COUNT: "2",
       CT_MAX_SESSIONS_PER_USER: "100000",
       CT_LOGIN_SIMPLE: "on",
-      ...(redis !== undefined && { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
+      ...(ADMISSIONS !== undefined && { CT_MAX_ADMISSIONS_PER_SECOND: ADMISSIONS }),
+      ...shared,
+      ...(redis !== undefined && { CT_SECRET: "the secret of this benchmark and of nobody else" }),
       ...(PROFILES !== undefined && {
         NODE_OPTIONS: `--import ${PROFILER}`,
         PROFILE_DIR: PROFILES,
@@ -62,16 +66,13 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
     const [victim, sibling] = edge.readFile().workers;
     if (victim === undefined || sibling === undefined) throw new Error("there are no two workers");
     // All sessions begin at the one that is killed.
-    const asked = await runCommand(["suspend", sibling.id], {
-      CT_DATA_DIR: edge.dataDir,
-      ...(redis !== undefined && { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
-    });
-    if (asked.status !== 0) throw new Error(asked.stderr);
+    const command = async (kind: "suspend" | "resume"): Promise<void> => {
+      const asked = await runCommand([kind, sibling.id], { CT_DATA_DIR: edge.dataDir, ...shared });
+      if (asked.status !== 0) throw new Error(asked.stderr);
+    };
+    await command("suspend");
     await crowd.open(edge.httpUrl, SESSIONS);
-    await runCommand(["resume", sibling.id], {
-      CT_DATA_DIR: edge.dataDir,
-      ...(redis !== undefined && { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
-    });
+    await command("resume");
     await crowd.startTalking(TALK_MS);
     const control = await watch(edge, crowd, () => crowd.dropAll());
     tell("connections only closed (control)", control);
@@ -85,7 +86,8 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
     return { control, crash };
   } finally {
     await crowd.close().catch(() => {});
-    await edge.stop();
+    // Profiles are written by processes that end in order.
+    if (PROFILES !== undefined) await edge.stop();
     await edge.dispose();
   }
 }

@@ -19,6 +19,7 @@ import type { Client } from "../support/clients.ts";
 import { CLUSTER_SECRET, type Cluster, type Member, sees } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { openLine } from "../support/cut.ts";
+import { type Promised, watchMachine } from "../support/machine.ts";
 import { person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import {
@@ -32,6 +33,21 @@ import {
 } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
+const machine = watchMachine();
+/** Whoever waits longer hangs: clients give up after 30 s. */
+const HANG_MS = 60_000;
+
+// What is promised, and how much of it the protocol's own timers take: the back-off of clients (1 s ± 50 %, then twice
+// that), the 2.5 s after which a refusal counts, the lease of 5 s.
+const KILLED_P50 = { promisedMs: 3500, waitsMs: 2500 };
+const KILLED_P99 = { promisedMs: 7000, waitsMs: 4000 };
+const SILENT_P99 = { promisedMs: 12_000, waitsMs: 7500 };
+const BALANCER_KILLED_P99 = { promisedMs: 7000, waitsMs: 1500 };
+/** Clients ask each other for what they miss every 10 s. */
+const EQUAL = { promisedMs: 15_000, waitsMs: 10_000 };
+/** For 8 s nothing is believed to be gone. */
+const KNOWN_AGAIN = { promisedMs: 13_000, waitsMs: 8000 };
+
 let churn: Churn;
 let cluster: Cluster;
 let all: Teams;
@@ -41,7 +57,7 @@ beforeAll(async () => {
   churn = await startChurn({ teams: 10, guests: 2, typingMs: 2000 });
   ({ cluster, all } = churn);
   known = whatTheyKnow(all.clients);
-}, 60_000);
+}, 300_000);
 
 afterAll(() => churn?.close());
 
@@ -50,10 +66,10 @@ beforeEach(() => churn.startTyping());
 /** Whatever happened: the same people with the same roles, nobody left, was approved again, or heard anything twice. */
 afterEach(async () => {
   await all.stopTyping();
-  await equalAfter(all.teams, performance.now(), 15_000);
+  await equalAfter(all.teams, performance.now(), HANG_MS);
   expect(whatTheyKnow(all.clients)).toEqual(known);
   expect(heardTwice(all.clients)).toEqual([]);
-});
+}, 120_000);
 
 // --- members come ---
 
@@ -74,11 +90,12 @@ test("three workers more take new sessions, and no live one moves", async () => 
   for (const host of hosts) await host.leave();
   for (const worker of cluster.workers.splice(3)) await worker.stop();
   for (const balancer of cluster.balancers) await sees(balancer, 3);
-}, 60_000);
+}, 300_000);
 
 // --- a worker dies ---
 
 test("a worker is killed three times over: its peers are back within seconds, as who they were", async () => {
+  const sinceMs = performance.now();
   const recoveries: Recovery[] = [];
   let last: readonly Team[] = [];
   for (let round = 0; round < 3; round++) {
@@ -90,9 +107,9 @@ test("a worker is killed three times over: its peers are back within seconds, as
     for (const { owner } of await churn.records(teams)) expect(owner).not.toBe(worker.id);
     await churn.replace(worker);
   }
-  expectSoon("a worker is killed", recoveries, { p50Ms: 3500, p99Ms: 7000 });
+  expectSoon("a worker is killed", recoveries, { p50: KILLED_P50, p99: KILLED_P99, sinceMs });
   await expectHistory(last[0] as Team);
-}, 90_000);
+}, 300_000);
 
 test("two of three workers are killed at once: all sessions go on at the third", async () => {
   const [first, second, third] = cluster.workers as [Member, Member, Member];
@@ -100,20 +117,21 @@ test("two of three workers are killed at once: all sessions go on at the third",
   const killedMs = performance.now();
   await Promise.all([first.kill(), second.kill()]);
   const recovered = await churn.recovery(teams, killedMs);
-  expectSoon("two of three are killed", [recovered], { p99Ms: 7000 });
+  expectSoon("two of three are killed", [recovered], { p99: KILLED_P99, sinceMs: killedMs });
   for (const { owner } of await churn.records(all.teams)) expect(owner).toBe(third.id);
   await churn.replace(first, second);
-}, 60_000);
+}, 300_000);
 
 // --- a worker hangs, or is cut off ---
 
 test("a worker is stopped for 20 s: its peers are back before it goes on, and then it delivers nothing of what it had got", async () => {
   const { worker, teams } = await churn.busiest();
   const delivered = await churn.quietDeliveries(worker);
+  const stoppedMs = performance.now();
   const stopped = await churn.stopFor(worker, teams, 20_000);
-  expectSoon("a worker is stopped", [stopped], { p99Ms: 12_000 });
+  expectSoon("a worker is stopped", [stopped], { p99: SILENT_P99, sinceMs: stoppedMs });
   await expectToHaveLetGo(worker, teams, delivered);
-}, 60_000);
+}, 300_000);
 
 test("a worker's network is cut: its peers are back elsewhere, and when it is mended it delivers nothing of what was under way", async () => {
   const port = await freePort();
@@ -135,10 +153,11 @@ test("a worker's network is cut: its peers are back elsewhere, and when it is me
     const cutMs = performance.now();
     for (const line of [toWorker, toRedis]) line.cut();
     teams.startTyping(1000);
-    const backMs = await backTimes(teams.clients, cutMs, 25_000);
+    const backMs = await backTimes(teams.clients, cutMs, HANG_MS);
     await teams.stopTyping();
-    const equalMs = await equalAfter(teams.teams, cutMs, 20_000);
-    expectSoon("a worker is cut off", [{ backMs, equalMs }], { p99Ms: 12_000 });
+    const equalMs = await equalAfter(teams.teams, cutMs, HANG_MS);
+    const limits = { p99: SILENT_P99, sinceMs: cutMs };
+    expectSoon("a worker is cut off", [{ backMs, equalMs }], limits);
     for (const line of [toWorker, toRedis]) line.mend();
     await expectToHaveLetGo(worker, teams.teams, delivered);
     expect(whatTheyKnow(teams.clients)).toEqual(before);
@@ -150,7 +169,7 @@ test("a worker's network is cut: its peers are back elsewhere, and when it is me
     cluster.workers.splice(cluster.workers.indexOf(worker), 1);
     for (const line of [toWorker, toRedis]) await line.close();
   }
-}, 90_000);
+}, 300_000);
 
 // --- a balancer dies, or knows nothing new ---
 
@@ -160,11 +179,14 @@ test("the balancer of all clients is killed: they are back through the other, at
   const killedMs = performance.now();
   await balancer.kill();
   const recovered = await churn.recovery(all.teams, killedMs);
-  expectSoon("a balancer is killed", [recovered], { p99Ms: 7000 });
+  expectSoon("a balancer is killed", [recovered], {
+    p99: BALANCER_KILLED_P99,
+    sinceMs: killedMs,
+  });
   expect(await churn.records(all.teams)).toEqual(before);
   cluster.balancers.splice(0, 1);
   await sees(await cluster.addBalancer(), cluster.workers.length);
-}, 60_000);
+}, 300_000);
 
 test("a balancer that hears nothing of the store brings everybody to sessions that have moved", async () => {
   const toRedis = await openLine(() => [cluster.redis.port]);
@@ -182,7 +204,7 @@ test("a balancer that hears nothing of the store brings everybody to sessions th
   toRedis.cut();
   const killedMs = performance.now();
   await worker.kill();
-  await backTimes(peersOf(teams), killedMs, 20_000);
+  await backTimes(peersOf(teams), killedMs, HANG_MS);
   await churn.replace(worker);
   // A visitor is let in by the host and leaves again: it came to the session.
   for (const [i, client] of others.entries()) {
@@ -198,7 +220,7 @@ test("a balancer that hears nothing of the store brings everybody to sessions th
   expect(counters["balancer.misdirected{too-many-hops}"]).toBeUndefined();
   await frozen.kill();
   await toRedis.close();
-}, 60_000);
+}, 300_000);
 
 // --- the store is away, and comes back empty ---
 
@@ -219,20 +241,19 @@ test("the store is away for 15 s and comes back empty: nobody notices, new sessi
       const peers = await Promise.all(sessionIds.map((id) => churn.admin.hlen(`{ct}:peers:${id}`)));
       return peers[0] === 1 && peers.slice(1).every((count) => count === 3);
     },
-    20_000,
+    HANG_MS,
   );
   const tookMs = performance.now() - backMs;
   process.stdout.write(
     `the store comes back empty: all is known again after ${Math.round(tookMs)} ms\n`,
   );
-  // 5 s after the 8 s in which nothing is believed to be gone.
-  expect(tookMs).toBeLessThanOrEqual(13_000);
+  expect(tookMs).toBeLessThanOrEqual(machine.limitMs(backMs, KNOWN_AGAIN));
   expect(churn.reconnects()).toBe(reconnects);
   const guest = person({ baseUrl: churn.url, name: "Late" });
   await guest.join(started);
   await guest.leave();
   await early.leave();
-}, 90_000);
+}, 300_000);
 
 test("the store hangs for 8 s, longer than any lease: nobody notices", async () => {
   const before = await churn.records(all.teams);
@@ -250,7 +271,7 @@ test("the store hangs for 8 s, longer than any lease: nobody notices", async () 
   });
   expect(churn.reconnects()).toBe(reconnects);
   expect(await churn.records(all.teams)).toEqual(before);
-}, 60_000);
+}, 300_000);
 
 // --- between the steps of a session's beginning ---
 
@@ -271,7 +292,7 @@ test("a worker is killed between create and the host's socket, and between a req
   await until("the host is asked", () => host.joinRequests.length > 0);
   const reconnects = host.reconnectCount;
   const second = await killOwner(roomId);
-  await until("the host is back", () => host.reconnectCount > reconnects, 20_000);
+  await until("the host is back", () => host.reconnectCount > reconnects, HANG_MS);
   answer.open();
   await joined;
   await churn.replace(second);
@@ -288,7 +309,7 @@ test("a worker is killed between create and the host's socket, and between a req
   expect(leftMs).toBeGreaterThan(0);
   expect(leftMs).toBeLessThanOrEqual(60_000);
   await churn.replace(third);
-}, 90_000);
+}, 300_000);
 
 // --- arrangements ---
 
@@ -348,17 +369,23 @@ async function expectHistory({ sessionId }: Team): Promise<void> {
   expect(["refused", "lease-gone"]).toContain(moved?.cause);
 }
 
-/** Says the figures to whoever reads the log. */
+/** Says the figures to whoever reads the log. Limits are those of a machine as busy as this one was since `sinceMs`. */
 function expectSoon(
   what: string,
   recoveries: readonly Recovery[],
-  limits: { readonly p50Ms?: number; readonly p99Ms: number },
+  limits: { readonly p50?: Promised; readonly p99: Promised; readonly sinceMs: number },
 ): void {
-  process.stdout.write(describeRecoveries(what, recoveries));
+  const { sinceMs } = limits;
+  process.stdout.write(
+    `${describeRecoveries(what, recoveries).trimEnd()}; work took ${machine.stretchSince(sinceMs).toFixed(1)} times as long as alone\n`,
+  );
   const backMs = recoveries.flatMap((one) => one.backMs);
-  if (limits.p50Ms !== undefined) expect(quantile(backMs, 0.5)).toBeLessThanOrEqual(limits.p50Ms);
-  expect(quantile(backMs, 0.99)).toBeLessThanOrEqual(limits.p99Ms);
-  for (const { equalMs } of recoveries) expect(equalMs).toBeLessThanOrEqual(15_000);
+  if (limits.p50 !== undefined) {
+    expect(quantile(backMs, 0.5)).toBeLessThanOrEqual(machine.limitMs(sinceMs, limits.p50));
+  }
+  expect(quantile(backMs, 0.99)).toBeLessThanOrEqual(machine.limitMs(sinceMs, limits.p99));
+  const equalLimitMs = machine.limitMs(sinceMs, EQUAL);
+  for (const { equalMs } of recoveries) expect(equalMs).toBeLessThanOrEqual(equalLimitMs);
 }
 
 function gate(): { opened: Promise<void>; open: () => void } {

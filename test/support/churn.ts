@@ -52,7 +52,8 @@ export interface Churn {
   close(): Promise<void>;
 }
 
-const RECOVERY_TIMEOUT_MS = 25_000;
+/** Whoever is not back by then hangs: clients give up after 30 s. */
+const RECOVERY_TIMEOUT_MS = 60_000;
 const QUIET_MS = 300;
 
 export async function startChurn(options: {

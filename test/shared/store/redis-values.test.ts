@@ -10,6 +10,7 @@ import {
 } from "../../../shared/ids.ts";
 import type { Holder, SessionRecord } from "../../../shared/store/store.ts";
 import { balancer, peer, worker } from "../../contract/store.ts";
+import { watchMachine } from "../../support/machine.ts";
 import {
   openStore,
   settle,
@@ -17,6 +18,8 @@ import {
   type TestRedis,
   type TestStore,
 } from "../../support/redis.ts";
+
+const machine = watchMachine();
 
 const LATER_MS = 3_600_000;
 const one = worker("worker-1");
@@ -239,7 +242,9 @@ describe("more than anybody needs", () => {
     await store.announce(one);
     const startMs = performance.now();
     expect((await store.members()).members).toEqual([one]);
-    expect(performance.now() - startMs).toBeLessThan(1000);
+    expect(performance.now() - startMs).toBeLessThan(
+      machine.limitMs(startMs, { promisedMs: 1000 }),
+    );
     for (let i = 0; i < 100; i++) await store.members();
     expect(await admin.zcard("{ct}:members")).toBe(1);
   });
@@ -255,7 +260,9 @@ describe("more than anybody needs", () => {
     const startMs = performance.now();
     expect((await store.findSession(record.id))?.peers).toEqual([]);
     expect(Object.keys(await store.readCounters("")).length).toBeLessThan(30_000);
-    expect(performance.now() - startMs).toBeLessThan(1000);
+    expect(performance.now() - startMs).toBeLessThan(
+      machine.limitMs(startMs, { promisedMs: 1000 }),
+    );
   });
 
   it("100,000 of a user's sessions that never opened cost the next one nothing", async () => {
