@@ -40,6 +40,9 @@ test("the sessions of a killed worker are taken over before their people come ba
   expect(await countOf(edge, "worker.sessions_resumed")).toBe(moved.length);
   expect(attempts.map((count) => count())).toEqual(people.map(() => 1));
   expect(people.map(({ lostMs }) => lostMs.length)).toEqual(people.map(() => 1));
-  for (const { say } of moved) for (const speaker of ["host", "guest"] as const) say(speaker);
+  for (const team of moved) {
+    team.say("host");
+    team.say("guest");
+  }
   await until("everybody hears everybody", () => all.misheard().length === 0);
 }, 60_000);
