@@ -79,9 +79,15 @@ function schemeHint(tls: boolean): string {
     : "if that port speaks TLS, write rediss:// in CT_REDIS_URL";
 }
 
-/** The command by which an administrator gives the user `user` the rights that the store needs for `prefix`. */
-export function aclRule(user: string, prefix: string): string {
-  return `ACL SETUSER ${user} resetkeys ~${prefix}* resetchannels &${prefix}* +@all -@admin -@dangerous`;
+/**
+ * The command by which an administrator gives our user the rights that the store needs for `prefix`. It takes nothing away.
+ * Without a user the connection is the default user's, which others may use as well: then it is a user of its own.
+ */
+export function aclRule(user: string | undefined, prefix: string): string {
+  const rights = `~${prefix}* &${prefix}* +@all -@admin -@dangerous`;
+  return user === undefined
+    ? `ACL SETUSER ct on >PASSWORD ${rights}, and name that user in CT_REDIS_URL`
+    : `ACL SETUSER ${user} ${rights}`;
 }
 
 /** Redis is older than `OLDEST_REDIS`. */
@@ -213,6 +219,19 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "certificate",
+    match: /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/,
+    reason: "Redis wants a certificate of its clients, and we have none; set tls-auth-clients no",
+    slow: true,
+  },
+  {
+    kind: "certificate",
+    match: /ALTNAME/,
+    reason: "its TLS certificate is for other names; name Redis by one of them",
+    slow: true,
+    quote: true,
+  },
+  {
+    kind: "certificate",
     match: /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS_/,
     reason: "its TLS certificate is not trusted; name its authority with CT_REDIS_CA",
     slow: true,
@@ -220,7 +239,7 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "protocol",
-    match: /EPROTO|ERR_SSL|Protocol error/,
+    match: /EPROTO|ERR_SSL|Protocol error|Unknown RESP type/,
     reason: "it does not speak Redis with TLS",
     cure: ({ tls }) => schemeHint(tls),
     slow: true,

@@ -58,7 +58,7 @@ export function createLink(needs: {
   const context: FaultContext = {
     secrets: secretsOf(target),
     tls: target.tls,
-    aclRule: aclRule(target.login.user ?? "default", needs.prefix),
+    aclRule: aclRule(target.login.user, needs.prefix),
   };
   let failures = 0;
   let isClosed = false;

@@ -258,6 +258,25 @@ describe("what an error of Redis means", () => {
     expect(describeFault(new Error(message), CONTEXT)).toMatchObject({ kind, away });
   });
 
+  it("advises no change of the default user, which others may use too", () => {
+    const { reason } = describeFault(new Error("NOPERM no"), {
+      ...CONTEXT,
+      aclRule: aclRule(undefined, "{ct}:"),
+    });
+    expect(reason).toContain(
+      "ACL SETUSER ct on >PASSWORD ~{ct}:* &{ct}:* +@all -@admin -@dangerous, and",
+    );
+  });
+
+  it.each([
+    ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "tls-auth-clients no"],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", "for other names"],
+    ["DEPTH_ZERO_SELF_SIGNED_CERT", "CT_REDIS_CA"],
+    ["Unknown RESP type 21", "write rediss:// in CT_REDIS_URL"],
+  ])("%s: %s", (message, cure) => {
+    expect(describeFault(new Error(message), CONTEXT).reason).toContain(cure);
+  });
+
   it("shows no password that Redis repeats", () => {
     const old =
       "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2`, ";
