@@ -281,7 +281,7 @@ describe("rights", () => {
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject({
       code: "EDGE_STORE_REFUSED",
     });
-    const rule = "ACL SETUSER ct resetkeys ~{ct}:* resetchannels &{ct}:* +@all -@admin -@dangerous";
+    const rule = "ACL SETUSER ct ~{ct}:* &{ct}:* +@all -@admin -@dangerous";
     expect(linesWith(lines, rule)).toHaveLength(1);
     await redis.admin().call(...(rule.split(" ") as [string, ...string[]]));
     await store.announce(worker("worker-1"));
