@@ -395,7 +395,7 @@ export const SETTINGS = {
   maxAdmissionsPerSecond: {
     env: "CT_MAX_ADMISSIONS_PER_SECOND",
     type: "number",
-    default: 200,
+    default: 400,
     min: 1,
     max: 1_000_000,
     roles: ["edge", "worker"],
