@@ -15,7 +15,7 @@ import { standFor } from "../shared/membership/leadership.ts";
 import { createLease } from "../shared/membership/lease.ts";
 import type { WorkerRecord } from "../shared/membership/member.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
-import { createMembershipView } from "../shared/membership/view.ts";
+import { createMembershipView, type MembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics.ts";
 import {
   endOnBugs,
@@ -144,6 +144,7 @@ async function startWorker(settings: Settings): Promise<void> {
   const owners = createOwners({
     clock,
     worker: (other) => view.worker(other),
+    membersRead: () => (view.fresh ? undefined : nextChange(view)),
     probe: createOwnerProbe({
       self: self.id,
       edgeKey: keys.edge,
@@ -395,6 +396,15 @@ interface HandOverAtEnd {
   isWanted(request: StopRequest): boolean;
   /** Resolves when it is over. */
   run(): Promise<void>;
+}
+
+function nextChange(view: Pick<MembershipView, "onChange">): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = view.onChange(() => {
+      stop();
+      resolve();
+    });
+  });
 }
 
 /** For the lines that operators know by the name of the whole. */

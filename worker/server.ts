@@ -88,8 +88,10 @@ const MAX_CONNECTIONS = 20_000;
 const BACKLOG = 16_384;
 /**
  * A handshake is accepted after this at the latest, also when it is not clear yet whose the session is: its CONNECT waits.
+ * Longer than an owner has to answer (owners.ts): one that is busy with everybody else who comes back answers late, and a
+ * client that was accepted here meanwhile has to be sent away, which costs it a step of its back-off; a 421 costs nothing.
  */
-const HANDSHAKE_BUDGET_MS = 300;
+const HANDSHAKE_BUDGET_MS = 1200;
 /** Answers under way have so long when the worker stops. */
 const CLOSE_GRACE_MS = 200;
 

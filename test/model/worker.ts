@@ -88,6 +88,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   const owners = createOwners({
     clock,
     worker: (other) => view.worker(other),
+    membersRead: () => undefined,
     probe: askOwner,
   });
   const registry: Registry = createRegistry({

@@ -2,7 +2,7 @@
  * Asking another worker's own port whether it lives, before a client is sent there: the evidence for a take-over.
  */
 import { askProcess } from "../../shared/ask-process.ts";
-import type { Clock } from "../../shared/clock.ts";
+import { type Clock, sleep } from "../../shared/clock.ts";
 import {
   BALANCER_FIELD,
   EDGE_FIELD,
@@ -41,6 +41,8 @@ const MAX_REMEMBERED = 1000;
 export function createOwners(needs: {
   readonly clock: Clock;
   readonly worker: (id: WorkerId) => WorkerRecord | undefined;
+  /** Resolves when the members were read for the first time; undefined when they have been. */
+  readonly membersRead: () => Promise<void> | undefined;
   /** Asks a worker's port now. Never rejects. */
   readonly probe: (record: WorkerRecord) => Promise<OwnerSeen>;
 }): Owners {
@@ -49,6 +51,10 @@ export function createOwners(needs: {
   const exits = new Map<WorkerId, Incarnation>();
 
   async function ask(owner: WorkerId): Promise<OwnerReport> {
+    // A worker that has just started serves before it knows the others. Taking them for silent would keep clients here
+    // that have been brought to another worker, only to send them away a moment later.
+    const reading = needs.membersRead();
+    if (reading !== undefined) await Promise.race([reading, sleep(clock, TIMEOUT_MS)]);
     const record = needs.worker(owner);
     // Its lease may just have run out, or its record is not believed: the store knows better in a moment.
     if (record === undefined) return { seen: "silent" };

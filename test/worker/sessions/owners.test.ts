@@ -11,11 +11,16 @@ import { createStepClock } from "../../support/step-clock.ts";
 
 const EDGE_KEY = Buffer.from("a key for tests");
 
-function setUp(record: WorkerRecord | undefined) {
+function setUp(record: WorkerRecord | undefined, membersRead?: Promise<void>) {
   const clock = createStepClock();
+  let isRead = membersRead === undefined;
+  void membersRead?.then(() => {
+    isRead = true;
+  });
   const owners = createOwners({
     clock,
-    worker: () => record,
+    worker: () => (isRead ? record : undefined),
+    membersRead: () => (isRead ? undefined : membersRead),
     probe: createOwnerProbe({
       self: "worker-2" as WorkerId,
       edgeKey: EDGE_KEY,
@@ -51,6 +56,27 @@ it("says that a worker answers which is asked by its id and incarnation", async 
   });
   const proof = edgeProof(EDGE_KEY, record.id, record.incarnation);
   expect(asked).toEqual([["/ct-edge/probe", proof, "worker-2"]]);
+});
+
+it("waits for the first look at the members, because a worker that has just started knows nobody", async () => {
+  const url = await answering((_req, res) => res.writeHead(204).end());
+  let read = (): void => {};
+  const { owners } = setUp(
+    { ...worker("worker-1"), url },
+    new Promise((resolve) => {
+      read = resolve;
+    }),
+  );
+  const looked = owners.look("worker-1" as WorkerId);
+  read();
+  expect(await looked).toMatchObject({ seen: "answers" });
+});
+
+it("does not wait for the members for longer than a look may take", async () => {
+  const { clock, owners } = setUp(worker("worker-1"), new Promise(() => {}));
+  const looked = owners.look("worker-1" as WorkerId);
+  clock.advance(1000);
+  expect(await looked).toEqual({ seen: "silent" });
 });
 
 it.each([
