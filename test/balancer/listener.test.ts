@@ -257,11 +257,14 @@ describe("the HTTPS port", () => {
 
   test("serves a client that was reset and is back from the same port at once", async () => {
     const rig = await simple({ certificates });
-    const { socket } = await rig.client(rig.path.listener.tlsPort);
+    // An address of its own: at 127.0.0.1 another process could be given the port in between.
+    const localAddress = "127.0.0.2";
+    const port = rig.path.listener.tlsPort ?? 0;
+    const socket = connectTcp({ port, host: "127.0.0.1", localAddress });
     await expect.poll(() => rig.path.listener.connections).toBe(1);
     const { localPort } = socket;
     socket.resetAndDestroy();
-    const { raw } = await tlsClient(rig, { localAddress: "127.0.0.1", localPort });
+    const { raw } = await tlsClient(rig, { localAddress, localPort });
     raw.write(GET);
     await raw.has("fine");
   });
