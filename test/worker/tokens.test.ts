@@ -39,6 +39,8 @@ function setUp(key = KEY) {
     clock,
     buried,
     tokens,
+    /** Of another worker. */
+    otherTokens: createTokens({ key, clock, store }),
     setAway: () => {
       away = true;
     },
@@ -69,8 +71,8 @@ describe("a user token", () => {
     expect(await tokens.signUser(USER)).not.toBe(await tokens.signUser(USER));
   });
 
-  it("is no good after it was buried, but for a store that is away", async () => {
-    const { buried, tokens, setAway } = setUp();
+  it("is no good after it was revoked, but at other workers while the store is away", async () => {
+    const { buried, tokens, otherTokens, setAway } = setUp();
     const token = await tokens.signUser(USER);
     const verified = await tokens.verifyUser(token);
     if (verified === undefined) throw new Error("not verified");
@@ -78,7 +80,8 @@ describe("a user token", () => {
     expect(await tokens.verifyUser(token)).toBeUndefined();
     expect(buried.get(verified.tokenId)).toBeGreaterThanOrEqual(verified.expMs);
     setAway();
-    expect(await tokens.verifyUser(token)).toBeDefined();
+    expect(await tokens.verifyUser(token)).toBeUndefined();
+    expect(await otherTokens.verifyUser(token)).toBeDefined();
   });
 });
 

@@ -28,6 +28,8 @@ export async function startOurs(
     },
     // The scripted workers have no status port; a failure of one case says nothing about the next.
     probe: { async ask() {} },
+    // A fixed list, as the peers have: then / is no page of ours, which is answered without a worker when all fail.
+    isLeased: false,
   });
   return {
     name: "ours",
