@@ -38,6 +38,7 @@ import {
 } from "./members-question.ts";
 import type { Proofs } from "./proofs.ts";
 import type { Fence } from "./sessions/fence.ts";
+import { OWNER_TIMEOUT_MS } from "./sessions/owners.ts";
 import type { Claim, Registry } from "./sessions/registry.ts";
 import type { Sockets } from "./sessions/socket.ts";
 
@@ -91,7 +92,7 @@ const BACKLOG = 16_384;
  * Longer than an owner has to answer (owners.ts): one that is busy with everybody else who comes back answers late, and a
  * client that was accepted here meanwhile has to be sent away, which costs it a step of its back-off; a 421 costs nothing.
  */
-const HANDSHAKE_BUDGET_MS = 1200;
+const HANDSHAKE_BUDGET_MS = OWNER_TIMEOUT_MS + 200;
 /** Answers under way have so long when the worker stops. */
 const CLOSE_GRACE_MS = 200;
 

@@ -32,8 +32,11 @@ export interface OwnerReport {
   readonly incarnation?: Incarnation;
 }
 
-/** An answer on a healthy machine takes a millisecond; this is for a busy one. */
-const TIMEOUT_MS = 1000;
+/**
+ * An answer on a healthy machine takes a millisecond; this is for a busy one, to which hundreds come back at once. Nobody
+ * waits longer for a hung owner because of it: its lease ends later than this.
+ */
+export const OWNER_TIMEOUT_MS = 2000;
 /** What was seen is believed for so long: a flood of stray clients must not become a flood of questions. */
 const FRESH_MS = 250;
 const MAX_REMEMBERED = 1000;
@@ -54,7 +57,7 @@ export function createOwners(needs: {
     // A worker that has just started serves before it knows the others. Taking them for silent would keep clients here
     // that have been brought to another worker, only to send them away a moment later.
     const reading = needs.membersRead();
-    if (reading !== undefined) await Promise.race([reading, sleep(clock, TIMEOUT_MS)]);
+    if (reading !== undefined) await Promise.race([reading, sleep(clock, OWNER_TIMEOUT_MS)]);
     const record = needs.worker(owner);
     // Its lease may just have run out, or its record is not believed: the store knows better in a moment.
     if (record === undefined) return { seen: "silent" };
@@ -103,7 +106,7 @@ export function createOwnerProbe(needs: {
           [BALANCER_FIELD]: needs.self,
           [STORE_FIELD]: needs.storeHealth().state,
         },
-        timeoutMs: TIMEOUT_MS,
+        timeoutMs: OWNER_TIMEOUT_MS,
         keepConnection: false,
       });
       // Another process at its address, or one that may not act for its sessions now, is not the owner.

@@ -5,7 +5,11 @@ import { expect, it, onTestFinished } from "vitest";
 import { edgeProof } from "../../../shared/edge-headers.ts";
 import type { WorkerId } from "../../../shared/ids.ts";
 import type { WorkerRecord } from "../../../shared/membership/member.ts";
-import { createOwnerProbe, createOwners } from "../../../worker/sessions/owners.ts";
+import {
+  createOwnerProbe,
+  createOwners,
+  OWNER_TIMEOUT_MS,
+} from "../../../worker/sessions/owners.ts";
 import { worker } from "../../contract/store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -75,7 +79,7 @@ it("waits for the first look at the members, because a worker that has just star
 it("does not wait for the members for longer than a look may take", async () => {
   const { clock, owners } = setUp(worker("worker-1"), new Promise(() => {}));
   const looked = owners.look("worker-1" as WorkerId);
-  clock.advance(1000);
+  clock.advance(OWNER_TIMEOUT_MS);
   expect(await looked).toEqual({ seen: "silent" });
 });
 
