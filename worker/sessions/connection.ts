@@ -167,8 +167,7 @@ export function createConnection(
       if (ended) return;
       const isStuck = inFlightBytes > 0;
       finish();
-      // Discarding: what was not sent went back to the peer, and must not be sent twice.
-      conn.close(true);
+      closeConnection(conn);
       // A client that does not read would not see the good-bye either.
       if (isStuck) webSocketOf(conn)?.terminate();
     },
@@ -193,6 +192,17 @@ const UNKNOWN_PACKET = "9";
 const GOOD_BYE_MS = 1000;
 /** How often is looked whether an upgrade to a WebSocket is over. */
 const UPGRADE_STEP_MS = 10;
+
+/**
+ * Closes an engine.io connection so that its client comes back; what was not sent is discarded, because it went back to the
+ * peer. Not in the middle of an upgrade: a client whose WebSocket is closed after the probe was answered and before it has
+ * stopped polling does neither of the two any more (engine.io-client 6.6, `_probe`), until its heartbeat fails after 45 s. An
+ * upgrade that does not come about ends by itself.
+ */
+export function closeConnection(conn: Socket["conn"]): void {
+  if (conn.upgrading) setTimeout(closeConnection, UPGRADE_STEP_MS, conn).unref();
+  else conn.close(true);
+}
 
 /** What is not a message of the protocol: dropped and counted like any other malformed one. */
 const NOTHING: Buffer = Buffer.alloc(0);

@@ -15,7 +15,7 @@ import { PARK_MS } from "../../shared/membership/claim.ts";
 import type { Counters } from "../../shared/metrics.ts";
 import { taggedId, type WorkerTag } from "../../shared/tag.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
-import { createConnection } from "./connection.ts";
+import { closeConnection, createConnection } from "./connection.ts";
 import type { Fence } from "./fence.ts";
 import { createLine, type Line } from "./line.ts";
 import type { Connection, Peer } from "./peer.ts";
@@ -239,7 +239,10 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
 
   // --- CONNECT ---
 
-  /** Holds the CONNECT until it is clear what becomes of it; then lets it connect, because refusals come after that. */
+  /**
+   * Holds the CONNECT until it is clear what becomes of it; then lets it connect, because refusals come after that. A client
+   * that must come back gets no answer: its connection is about to close.
+   */
   function park(socket: Socket, next: (error?: Error) => void): void {
     const { conn } = socket;
     if (taken.has(conn)) {
@@ -250,21 +253,23 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     taken.add(conn);
     judge(socket).then(
       (verdict) => {
+        if (verdict.verdict === "later") {
+          comeBack(socket, verdict.reason);
+          return;
+        }
         verdicts.set(socket, verdict);
-        if (verdict.verdict === "later") comeBack(socket, verdict.reason);
         next();
       },
       (error: unknown) => {
         log.error({ err: error }, "connection could not be judged");
         comeBack(socket, "error");
-        next();
       },
     );
   }
 
   function comeBack(socket: Socket, reason: string): void {
     counters.count("worker.connects_refused", reason);
-    socket.conn.close(true);
+    closeConnection(socket.conn);
   }
 
   async function inLine(): Promise<void> {
