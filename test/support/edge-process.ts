@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildOnce } from "./build.ts";
+import { freePort } from "./ports.ts";
 import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
 import { until } from "./until.ts";
 
@@ -100,7 +101,9 @@ const MAX_KEPT_CHARS = 64 * 1024;
 export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess> {
   await buildOnce();
   const dataDir = options.dataDir ?? makeDataDir();
-  const run = launch(options, dataDir);
+  // Of its own, so that it gets them again when it is started again.
+  const ports = { CT_PORT: String(await freePort()), CT_TLS_PORT: String(await freePort()) };
+  const run = launch({ ...options, env: { ...ports, ...options.env } }, dataDir);
   try {
     const [, http, tls] = await until(
       "the edge is available",

@@ -1,6 +1,7 @@
 /**
  * Ports of the loopback address: free ones, and ones that somebody holds.
  */
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -19,11 +20,26 @@ export async function holdPort(): Promise<HeldPort> {
   return { port: portOf(server), release: () => close(server) };
 }
 
-/** A port that was free a moment ago. */
+/** Below the ports that systems give to connections and to those who ask for any port (RFC 6335 §6, Linux: 32768). */
+const FIRST_PORT = 15_000;
+const LAST_PORT = 32_000;
+
+/**
+ * A port that was free a moment ago, and that no connection of another process is given: what is started on it later, or
+ * again after its end, gets it.
+ */
 export async function freePort(): Promise<number> {
-  const held = await holdPort();
-  await held.release();
-  return held.port;
+  for (;;) {
+    const port = randomInt(FIRST_PORT, LAST_PORT);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    await close(server);
+    return port;
+  }
 }
 
 function portOf(server: Server): number {

@@ -15,6 +15,7 @@ import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { makeFolder } from "../support/embedded-store.ts";
 import { watchMachine } from "../support/machine.ts";
+import { freePort } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 import { silentLog } from "./sessions/fixture.ts";
 
@@ -321,13 +322,4 @@ function run(env: Readonly<Record<string, string>>, by: "edge" | "alone" = "edge
       return { status, signal };
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
