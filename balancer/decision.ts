@@ -35,6 +35,8 @@ export interface Sight {
   readonly see: (worker: WorkerId) => Candidate | undefined;
   /** Who owns the session of `key`, as far as it is remembered. */
   ownerOf(key: SessionKey): WorkerId | undefined;
+  /** Whether that was learned after its worker started: another one may have taken over what one that died had. */
+  isCurrent(key: SessionKey): boolean;
   /** Whether the store said a moment ago that nobody has the session of `key`. */
   isAbsent(key: SessionKey): boolean;
   /** What the ring says, best first. */
@@ -112,7 +114,10 @@ function decideByKey(
   notes: Note[] | undefined,
 ): Decided | "ask" {
   const owner = sight.ownerOf(key);
-  const isOwnerWell = owner !== undefined && sight.see(owner)?.standing === "well";
+  const isOwnerWell =
+    owner !== undefined &&
+    sight.see(owner)?.standing === "well" &&
+    (found !== undefined || sight.isCurrent(key));
   // The first row of choice.ts's table, by far the most frequent: every step less counts, in each request.
   if (isOwnerWell && notes === undefined) {
     return { worker: owner, rule, reason: "record", hasOwner: true };

@@ -123,12 +123,18 @@ export function createDirectory(needs: {
 }): Directory {
   const { view, clock, counters } = needs;
   const upstreamsById = new Map<WorkerId, Upstream>();
-  const owners = createOwners((key, from, to, epoch) => {
-    needs.onEpoch(key, epoch, upstreamsById.get(to));
-    if (from === undefined || from === to) return;
-    counters.count("balancer.moved");
-    upstreamsById.get(from)?.noteTakenOver();
-  });
+  /** How often a worker came back in another incarnation, and at which of these changes each did last. */
+  let changes = 0;
+  const changeOf = new Map<WorkerId, number>();
+  const owners = createOwners(
+    (key, from, to, epoch) => {
+      needs.onEpoch(key, epoch, upstreamsById.get(to));
+      if (from === undefined || from === to) return;
+      counters.count("balancer.moved");
+      upstreamsById.get(from)?.noteTakenOver();
+    },
+    () => changes,
+  );
   const gone = new Map<WorkerId, Gone>();
   let panic = false;
   const absentUntilMs = new Map<SessionKey, number>();
@@ -142,12 +148,14 @@ export function createDirectory(needs: {
     const present = new Set<WorkerId>();
     for (const record of view.workers) {
       present.add(record.id);
-      gone.delete(record.id);
       const upstream = upstreamsById.get(record.id);
       if (upstream?.isSame(record) === true) {
         upstream.update(record);
         continue;
       }
+      const before = upstream?.record.incarnation ?? gone.get(record.id)?.incarnation;
+      if (before !== undefined && before !== record.incarnation) changeOf.set(record.id, ++changes);
+      gone.delete(record.id);
       upstream?.retire();
       upstreamsById.set(record.id, needs.createUpstream(record, judgeAll));
     }
@@ -220,6 +228,10 @@ export function createDirectory(needs: {
         return { standing: standing(upstream), state: upstream.record.state };
       },
       ownerOf: (key) => owners.get(key)?.worker,
+      isCurrent(key) {
+        const known = owners.get(key);
+        return known !== undefined && known.change >= (changeOf.get(known.worker) ?? 0);
+      },
       isAbsent,
       candidates: (key) => view.ring.candidates(key),
       everybody: () => [...upstreamsById.values()],

@@ -6,6 +6,8 @@ import { copyOf, type SessionKey, type WorkerId } from "../shared/ids.ts";
 export interface Owner {
   readonly worker: WorkerId;
   readonly epoch: number;
+  /** Up to which change of the workers it is known to be so; see `createOwners`. */
+  readonly change: number;
 }
 
 export interface Owners {
@@ -23,9 +25,13 @@ export interface Owners {
 /** Sessions and aliases that are remembered; about 200 bytes each. */
 const MAX_OWNERS = 100_000;
 
-/** `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). */
+/**
+ * `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). `changes`: how often workers
+ * have changed so far; what is set now is known to be so after that many.
+ */
 export function createOwners(
   onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
+  changes: () => number,
 ): Owners {
   const ownersByKey = new Map<SessionKey, Owner>();
   let revision = 0;
@@ -35,11 +41,15 @@ export function createOwners(
     set(key, worker, epoch) {
       const known = ownersByKey.get(key);
       if (known !== undefined && known.epoch > epoch) return;
-      if (known?.worker === worker && known.epoch === epoch) return;
+      const change = changes();
+      if (known?.worker === worker && known.epoch === epoch) {
+        if (known.change !== change) ownersByKey.set(key, { worker, epoch, change });
+        return;
+      }
       // Put at the end: the key that was learnt longest ago goes first.
       ownersByKey.delete(key);
       dropOldest(ownersByKey, MAX_OWNERS);
-      ownersByKey.set(copyOf(key), { worker, epoch });
+      ownersByKey.set(copyOf(key), { worker, epoch, change });
       revision++;
       if (known?.epoch !== epoch) onMoved(key, known?.worker, worker, epoch);
     },

@@ -234,6 +234,36 @@ describe("a request with a key", () => {
     expect(await where(keyed(ROOM))).toBe("b header record");
   });
 
+  test("of an owner that was started again is looked up once: another worker may have taken it over", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    findSession = async () => record("b", 6);
+    view.set([workerRecord("a", 1001), B]);
+    expect(await where(keyed(ROOM))).toBe("b header record");
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(lookups).toEqual([ROOM]);
+  });
+
+  test("of an owner that was gone for a while and took its sessions up again is looked up once", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    view.set([B]);
+    view.set([workerRecord("a", 1001), B]);
+    findSession = async () => record("a", 5);
+    expect(await where(keyed(ROOM))).toBe("a header record");
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(lookups).toEqual([ROOM]);
+  });
+
+  test("of an owner that was started again stays with it while the store does not say otherwise", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    view.set([workerRecord("a", 1001), B]);
+    findSession = () => Promise.reject(new Error("away"));
+    expect(await where(keyed(ROOM))).toBe("a header record");
+  });
+
   test("leaves an owner that is suspect, gone or excluded", async () => {
     start([A, B]);
     findSession = async () => record("a", 5);

@@ -222,6 +222,7 @@ test("to note what is thought of each worker changes no decision", () => {
         return state === undefined || standing === undefined ? undefined : { state, standing };
       },
       ownerOf: () => owner,
+      isCurrent: () => true,
       isAbsent: () => false,
       candidates: () => order,
       everybody: () => workers.map((worker) => ({ ...loadOf(worker), id: worker.id })),
