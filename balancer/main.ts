@@ -3,16 +3,17 @@
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
-import { systemClock } from "../shared/clock.ts";
-import { readSettings, type Settings } from "../shared/config.ts";
-import type { StopScope } from "../shared/edge-channel.ts";
-import { randomAlphanumerics, type WorkerId } from "../shared/ids.ts";
-import { createLog } from "../shared/log.ts";
-import { createProgramSink } from "../shared/log-stream.ts";
-import { watchLoopLag } from "../shared/loop-lag.ts";
+import { systemClock } from "../shared/base/clock.ts";
+import { randomAlphanumerics, type WorkerId } from "../shared/base/ids.ts";
+import { createProgramSink } from "../shared/cluster/log-stream.ts";
+import { createLog } from "../shared/logs/log.ts";
 import { defaultBind } from "../shared/membership/reach.ts";
-import { createCounters } from "../shared/metrics.ts";
-import { measureProcess } from "../shared/process-metrics.ts";
+import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
+import { createCounters } from "../shared/metrics/metrics.ts";
+import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
+import { isStoreLocal } from "../shared/process/connect-store.ts";
+import type { StopScope } from "../shared/process/edge-channel.ts";
+import { measureProcess } from "../shared/process/process-metrics.ts";
 import {
   endOnBugs,
   fail,
@@ -22,23 +23,22 @@ import {
   reportReady,
   stopOnRequest,
   watchEdgeReadiness,
-} from "../shared/program.ts";
-import { createShutdown } from "../shared/shutdown.ts";
-import { releaseStartGarbage } from "../shared/start-garbage.ts";
-import { startPublisher } from "../shared/statsd/publisher.ts";
-import { openStatusPort } from "../shared/status-port.ts";
-import { isStoreLocal } from "../shared/store/connect.ts";
-import { VERSION } from "../shared/version.ts";
-import { checkSettings } from "./check.ts";
-import { balancerProgram } from "./command-line.ts";
-import { obey } from "./commands.ts";
-import { connectionLimit, readDescriptorLimit } from "./connection-limit.ts";
-import { startDataPath } from "./data-path.ts";
-import { createTrustedProxies } from "./forwarding.ts";
-import { createMembers } from "./members.ts";
-import { createRequestLog } from "./request-log.ts";
-import { describeView, statusOf } from "./status.ts";
-import { loadCertificates, warnOfExpiry, watchCertificates } from "./tls.ts";
+} from "../shared/process/program.ts";
+import { createShutdown } from "../shared/process/shutdown.ts";
+import { releaseStartGarbage } from "../shared/process/start-garbage.ts";
+import { openStatusPort } from "../shared/process/status-port.ts";
+import { VERSION } from "../shared/process/version.ts";
+import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
+import { checkSettings } from "./admin/check.ts";
+import { balancerProgram } from "./admin/command-line.ts";
+import { obey } from "./admin/commands.ts";
+import { describeView, statusOf } from "./admin/status.ts";
+import { createMembers } from "./discovery/discovery.ts";
+import { createTrustedProxies } from "./http1/forwarding.ts";
+import { createRequestLog } from "./logs/request-log.ts";
+import { loadCertificates, warnOfExpiry, watchCertificates } from "./server/certificates.ts";
+import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
+import { startDataPath } from "./server/data-path.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;

@@ -4,19 +4,24 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { createDeadlines } from "../balancer/deadlines.ts";
-import { createDirectory } from "../balancer/directory.ts";
-import { trafficProbe } from "../balancer/probe.ts";
-import type { Route } from "../balancer/stickiness.ts";
+import { createDirectory } from "../balancer/routing/router.ts";
+import type { Route } from "../balancer/routing/session-key.ts";
+import { createDeadlines } from "../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../balancer/transport/net.ts";
-import { Upstream } from "../balancer/upstream.ts";
-import { systemClock } from "../shared/clock.ts";
-import { type Incarnation, newSessionId, type SessionKey, type WorkerId } from "../shared/ids.ts";
-import { createLog } from "../shared/log.ts";
-import type { WorkerRecord } from "../shared/membership/member.ts";
-import { createCounters } from "../shared/metrics.ts";
-import { createRing } from "../shared/ring.ts";
-import { deriveKeys } from "../shared/secret.ts";
+import { trafficProbe } from "../balancer/upstreams/probe.ts";
+import { Upstream } from "../balancer/upstreams/upstream.ts";
+import { systemClock } from "../shared/base/clock.ts";
+import {
+  type Incarnation,
+  newSessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../shared/base/ids.ts";
+import { createLog } from "../shared/logs/log.ts";
+import { createRing } from "../shared/membership/ring.ts";
+import { createCounters } from "../shared/metrics/metrics.ts";
+import { deriveKeys } from "../shared/settings/secret.ts";
+import type { WorkerRecord } from "../shared/store/member.ts";
 
 const RECORDS = 100_000;
 const WORKERS = 10;

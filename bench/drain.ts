@@ -8,11 +8,11 @@
  * Size: DRAIN_SESSIONS (1000), DRAIN_TALK_MS (10000: everybody says something once in so long), DRAIN_ADMISSIONS (200).
  */
 import { fetch } from "undici";
-import { systemClock } from "../shared/clock.ts";
+import { systemClock } from "../shared/base/clock.ts";
+import type { WorkerId } from "../shared/base/ids.ts";
 import { sendCommand } from "../shared/control/send.ts";
-import type { WorkerId } from "../shared/ids.ts";
-import { createLog } from "../shared/log.ts";
-import { createCounters } from "../shared/metrics.ts";
+import { createLog } from "../shared/logs/log.ts";
+import { createCounters } from "../shared/metrics/metrics.ts";
 import { connectRedisStore } from "../shared/store/redis/store.ts";
 import { parseRedisUrl } from "../shared/store/redis/target.ts";
 import { quantile } from "../test/support/churn.ts";

@@ -2,9 +2,9 @@
  * How evenly does the ring spread sessions, and what does a look-up cost? The peer is rendezvous hashing over the same
  * workers, with the same keyed hash.
  */
-import { newSessionId, type SessionKey, type WorkerId } from "../shared/ids.ts";
-import { createRing } from "../shared/ring.ts";
-import { deriveKeys, sign } from "../shared/secret.ts";
+import { newSessionId, type SessionKey, type WorkerId } from "../shared/base/ids.ts";
+import { createRing } from "../shared/membership/ring.ts";
+import { deriveKeys, sign } from "../shared/settings/secret.ts";
 
 const KEYS = 100_000;
 const ROUNDS = 5;

@@ -1,6 +1,6 @@
 /** `npm run docs`: writes the table of settings into the README, from their schema. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { settingsTable } from "../shared/config.ts";
+import { settingsTable } from "../shared/settings/read-settings.ts";
 
 const README = new URL("../README.md", import.meta.url);
 const PLACE = /(<!-- settings: [^>]*-->\n)[\s\S]*?(\n<!-- end of settings -->)/;

@@ -1,7 +1,7 @@
 /** The command line of `ct-edge`: without the name of a command it starts the edge. */
 import { Command, Option } from "commander";
-import { settingOptions } from "../shared/config.ts";
-import { VERSION } from "../shared/version.ts";
+import { VERSION } from "../shared/process/version.ts";
+import { settingOptions } from "../shared/settings/read-settings.ts";
 import { checkCommand } from "./commands/check.ts";
 import { clientsCommand } from "./commands/clients.ts";
 import { eventsCommand } from "./commands/events.ts";

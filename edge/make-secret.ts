@@ -4,9 +4,9 @@
  * started one by one: run it once, and give the file to all of them as `CT_SECRET_FILE`.
  */
 import { join } from "node:path";
-import { readSettings } from "../shared/config.ts";
-import { fail } from "../shared/program.ts";
-import { keepSecret } from "./secret-file.ts";
+import { fail } from "../shared/process/program.ts";
+import { readSettings } from "../shared/settings/read-settings.ts";
+import { keepSecret } from "./start/secret-file.ts";
 
 try {
   const { dataDir } = readSettings({ role: "edge", env: process.env });

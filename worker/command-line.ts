@@ -1,7 +1,7 @@
 /** The command line of `ct-worker`. */
 import { Command } from "commander";
-import { settingOptions } from "../shared/config.ts";
-import { VERSION } from "../shared/version.ts";
+import { VERSION } from "../shared/process/version.ts";
+import { settingOptions } from "../shared/settings/read-settings.ts";
 
 /** `run` gets the parsed flags, for `readSettings`. */
 export function workerProgram(run: (flags: Record<string, unknown>) => Promise<void>): Command {

@@ -3,20 +3,20 @@
  * `ct-worker`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
-import { systemClock } from "../shared/clock.ts";
-import { readSettings, SettingError, type Settings } from "../shared/config.ts";
+import { systemClock } from "../shared/base/clock.ts";
+import { isWorkerId, newIncarnation, type WorkerId } from "../shared/base/ids.ts";
+import { workerTag } from "../shared/base/tag.ts";
+import { createLogStream, createProgramSink } from "../shared/cluster/log-stream.ts";
+import { tellView } from "../shared/cluster/status-reports.ts";
 import { obeyCommands } from "../shared/control/obey.ts";
-import { isWorkerId, newIncarnation, type WorkerId } from "../shared/ids.ts";
-import { findLicense, logLicense } from "../shared/license-file.ts";
-import { createLog, type Log } from "../shared/log.ts";
-import { createLogStream, createProgramSink } from "../shared/log-stream.ts";
+import { createLog, type Log } from "../shared/logs/log.ts";
 import { createAdmission } from "../shared/membership/admission.ts";
 import { standFor } from "../shared/membership/leadership.ts";
 import { createLease } from "../shared/membership/lease.ts";
-import type { WorkerRecord } from "../shared/membership/member.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView, type MembershipView } from "../shared/membership/view.ts";
-import { createCounters } from "../shared/metrics.ts";
+import { createCounters } from "../shared/metrics/metrics.ts";
+import { connectStore, isStoreLocal, storeReached } from "../shared/process/connect-store.ts";
 import {
   endOnBugs,
   fail,
@@ -27,41 +27,41 @@ import {
   type StopRequest,
   sendToEdge,
   stopOnRequest,
-} from "../shared/program.ts";
-import { deriveKeys } from "../shared/secret.ts";
-import { createShutdown } from "../shared/shutdown.ts";
-import { releaseStartGarbage } from "../shared/start-garbage.ts";
-import { openStatusPort } from "../shared/status-port.ts";
-import { connectStore, isStoreLocal, storeReached } from "../shared/store/connect.ts";
+} from "../shared/process/program.ts";
+import { createShutdown } from "../shared/process/shutdown.ts";
+import { releaseStartGarbage } from "../shared/process/start-garbage.ts";
+import { openStatusPort } from "../shared/process/status-port.ts";
+import { findLicense, logLicense } from "../shared/settings/license-file.ts";
+import { readSettings, SettingError, type Settings } from "../shared/settings/read-settings.ts";
+import { deriveKeys } from "../shared/settings/secret.ts";
+import type { WorkerRecord } from "../shared/store/member.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
-import { workerTag } from "../shared/tag.ts";
-import { tellView } from "../shared/views.ts";
 import { createApi } from "./api/api.ts";
-import { createOrigins } from "./api/origins.ts";
-import { basePathOf } from "./api/routes.ts";
+import { createProofs } from "./balancers/balancer-auth.ts";
+import { createHearsay } from "./balancers/outage-reports.ts";
 import { openClients } from "./clients/clients.ts";
 import { workerProgram } from "./command-line.ts";
-import { createStanding, type Standing } from "./commands.ts";
-import { createCredentials } from "./credentials/credentials.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
-import { type DrainNeeds, drainsFirst, startDrain } from "./drain.ts";
-import { takeOverFrom } from "./failover.ts";
-import { countCalm, giveAway } from "./give.ts";
-import { createHandOvers, sendBaggage, sendWord } from "./hand-over.ts";
-import { createHearsay } from "./hearsay.ts";
-import { createLicenseGate } from "./license.ts";
+import { createStanding, type Standing } from "./drain/command-handler.ts";
+import { type DrainNeeds, drainsFirst, startDrain } from "./drain/drain.ts";
+import { takeOverFrom } from "./drain/failover.ts";
+import { createHandOvers, sendBaggage, sendWord } from "./drain/handover.ts";
+import { countCalm, giveAway } from "./drain/move-idle.ts";
+import { createOrigins } from "./http/origins.ts";
+import { basePathOf } from "./http/routes.ts";
+import { createLicenseGate } from "./login/license-check.ts";
 import { createTokens } from "./login/tokens.ts";
-import { measureWorker } from "./measure.ts";
-import { createProofs } from "./proofs.ts";
-import { createWorkerServer } from "./server.ts";
-import { createLuggage } from "./sessions/baggage.ts";
+import { createCredentials } from "./operators/credentials.ts";
+import { createWorkerServer } from "./server/server.ts";
 import { createFence } from "./sessions/fence.ts";
-import { createOwnerProbe, createOwners } from "./sessions/owners.ts";
-import { createVersionCheck } from "./sessions/protocol.ts";
+import { createOwnerProbe, createOwners } from "./sessions/owner-probe.ts";
+import { createLuggage } from "./sessions/pending-messages.ts";
 import { startReaper } from "./sessions/reaper.ts";
 import { createRegistry, type Registry } from "./sessions/registry.ts";
-import { attachSockets } from "./sessions/socket.ts";
-import { describeView, describeWorker, statusOf, type Vitals } from "./status.ts";
+import { attachSockets } from "./sessions/transport/socket.ts";
+import { createVersionCheck } from "./sessions/wire/protocol.ts";
+import { measureWorker } from "./usage/measurements.ts";
+import { describeView, describeWorker, statusOf, type Vitals } from "./usage/status.ts";
 
 const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;

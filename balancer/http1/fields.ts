@@ -1,7 +1,7 @@
 /**
  * One field line of a head or of a trailer section: its grammar, and the check of what we write ourselves. Pure.
  */
-import { EdgeError, type ErrorSource } from "../../shared/errors.ts";
+import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 
 /** A field as it was received. There is no map of fields: order, repetition and `__proto__` mean nothing special here. */
 export interface Field {

@@ -10,7 +10,7 @@ import {
   type SecureContextOptions,
   TLSSocket,
 } from "node:tls";
-import { plainAddress } from "../../shared/networks.ts";
+import { plainAddress } from "../../shared/net/networks.ts";
 import { createSendQueues } from "./send-queue.ts";
 import {
   type Address,

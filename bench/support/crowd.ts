@@ -5,16 +5,16 @@
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../../shared/clock.ts";
-import { type WorkerReport, writeReport } from "../../shared/cluster-sums.ts";
-import { newIncarnation, newPeerId, newSessionId, type WorkerId } from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
-import type { MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
-import { deriveKeys } from "../../shared/secret.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { newIncarnation, newPeerId, newSessionId, type WorkerId } from "../../shared/base/ids.ts";
+import { writeView } from "../../shared/cluster/status-reports.ts";
+import { type WorkerReport, writeReport } from "../../shared/cluster/sums.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { deriveKeys } from "../../shared/settings/secret.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
-import { writeView } from "../../shared/views.ts";
 import { freePort } from "../../test/support/ports.ts";
 import { type Program, start } from "./process.ts";
 

@@ -3,7 +3,11 @@
  */
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
-import { loadCertificates } from "../../balancer/tls.ts";
+import { loadCertificates } from "../../balancer/server/certificates.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import { parseWorkerNetworks } from "../../shared/membership/admission.ts";
+import { parseNetworks } from "../../shared/net/networks.ts";
+import { findLicense } from "../../shared/settings/license-file.ts";
 import {
   collectSettings,
   type Settings,
@@ -11,14 +15,10 @@ import {
   settingsOf,
   shownValue,
   unknownSettings,
-} from "../../shared/config.ts";
-import { describeError } from "../../shared/errors.ts";
-import { findLicense } from "../../shared/license-file.ts";
-import { parseWorkerNetworks } from "../../shared/membership/admission.ts";
-import { parseNetworks } from "../../shared/networks.ts";
+} from "../../shared/settings/read-settings.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
-import { checkEdgeSettings, EDGE_DEFAULTS } from "../edge-settings.ts";
-import { fail } from "../fail.ts";
+import { fail } from "../output/fail.ts";
+import { checkEdgeSettings, EDGE_DEFAULTS } from "../start/edge-settings.ts";
 import { print } from "./command.ts";
 
 const ROLES = ["edge", "balancer", "worker"] as const;

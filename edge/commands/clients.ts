@@ -2,15 +2,15 @@
  * `ct-edge clients`: what would be offered of the clients folder, and why the other files are not. Needs no running edge.
  */
 import { Command, Option } from "commander";
-import { systemClock } from "../../shared/clock.ts";
-import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
-import { harmless, harmlessJson } from "../../shared/harmless.ts";
-import { type Artifact, extensionId } from "../../worker/clients/artifact.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
 import { clientsFolder } from "../../worker/clients/clients.ts";
-import { createScanner, type Offer } from "../../worker/clients/scan.ts";
-import { fail } from "../fail.ts";
+import { type Artifact, extensionId } from "../../worker/clients/formats/artifact.ts";
+import { createScanner, type Offer } from "../../worker/clients/formats/scan.ts";
+import { fail } from "../output/fail.ts";
+import { type Column, table } from "../output/table.ts";
 import { print } from "./command.ts";
-import { type Column, table } from "./table.ts";
 
 /** What `list --json` prints. Fields are added, never changed. */
 export interface ClientsAnswer {

@@ -3,9 +3,14 @@
  * they end. What each asks of the store stands in its own file.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { flagOf, readSettings, SettingOption, settingOptions } from "../../shared/config.ts";
-import { EdgeError, errorCode } from "../../shared/errors.ts";
-import { fail } from "../fail.ts";
+import { errorCode } from "../../shared/base/errors.ts";
+import {
+  flagOf,
+  readSettings,
+  SettingOption,
+  settingOptions,
+} from "../../shared/settings/read-settings.ts";
+import { fail } from "../output/fail.ts";
 import { type Visit, visitStore } from "./visit.ts";
 
 export interface Answer {
@@ -23,13 +28,6 @@ export interface CommonFlags {
   readonly json?: true;
   /** Session keys whole. */
   readonly full?: true;
-}
-
-/** A command was asked for something that is not there. */
-export class CommandError extends EdgeError {
-  readonly code = "EDGE_COMMAND";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /**

@@ -3,8 +3,13 @@
  * they end.
  */
 import { Command, Option } from "commander";
-import { flagOf, readSettings, type Settings, settingOptions } from "../../shared/config.ts";
-import { fail } from "../fail.ts";
+import {
+  flagOf,
+  readSettings,
+  type Settings,
+  settingOptions,
+} from "../../shared/settings/read-settings.ts";
+import { fail } from "../output/fail.ts";
 import { print } from "./command.ts";
 
 export interface EdgeFlags {

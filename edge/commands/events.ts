@@ -1,20 +1,16 @@
 /**
  * `ct-edge events`: the history of ownership, the newest last.
  */
+
 import { type Command, Option } from "commander";
-import { harmlessJson } from "../../shared/harmless.ts";
-import { isSessionId, type SessionId } from "../../shared/ids.ts";
-import { sessionIds } from "../../shared/store/session-list.ts";
+import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
+import { sessionIds } from "../../shared/cluster/session-list.ts";
+import { harmlessJson } from "../../shared/logs/escape.ts";
 import { MAX_EVENTS, type Store, type StoredEvent } from "../../shared/store/store.ts";
-import {
-  CommandError,
-  type CommonFlags,
-  createStoreCommand,
-  fullOption,
-  limitOption,
-} from "./command.ts";
-import { shownKey } from "./shown.ts";
-import { type Column, table } from "./table.ts";
+import { CommandError } from "../output/command-error.ts";
+import { isoTime, shownKey } from "../output/format.ts";
+import { type Column, table } from "../output/table.ts";
+import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
 import type { Visit } from "./visit.ts";
 
 /** What `--json` prints in each line. Fields are added, never changed. */
@@ -121,12 +117,6 @@ export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent 
     epoch,
     cause,
   };
-}
-
-/** A time that no calendar has (whoever can write to the store may be hostile) is shown as it is. */
-export function isoTime(atMs: number): string {
-  const date = new Date(atMs);
-  return Number.isNaN(date.getTime()) ? String(atMs) : date.toISOString();
 }
 
 // --- as people read it ---

@@ -3,10 +3,10 @@
  * by what they route by.
  */
 import { type Command, Option } from "commander";
-import { harmlessJson } from "../../shared/harmless.ts";
+import { harmlessJson } from "../../shared/logs/escape.ts";
 import { answerTo } from "../explain/answer.ts";
+import { explainText, problemOf } from "../explain/format-explanation.ts";
 import { askFor, guessWay, WAYS, type Way } from "../explain/question.ts";
-import { explainText, problemOf } from "../explain/shown.ts";
 import { type CommonFlags, createStoreCommand, fullOption } from "./command.ts";
 import { findSessionId } from "./events.ts";
 

@@ -1,16 +1,23 @@
 /**
  * `ct-edge license issue` and `license verify`: for who gives licences, and for who has one.
  */
+
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { Command, Option } from "commander";
-import { systemClock } from "../../shared/clock.ts";
-import { readSettings, SettingError, settingOptions } from "../../shared/config.ts";
-import { describeError } from "../../shared/errors.ts";
-import { issueLicense, judgeLicense, readLicense, showProperties } from "../../shared/license.ts";
-import { findLicense } from "../../shared/license-file.ts";
-import { readTextFile } from "../../shared/text-file.ts";
-import { fail } from "../fail.ts";
-import { CommandError, print } from "./command.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import {
+  issueLicense,
+  judgeLicense,
+  readLicense,
+  showProperties,
+} from "../../shared/settings/license.ts";
+import { findLicense } from "../../shared/settings/license-file.ts";
+import { readSettings, SettingError, settingOptions } from "../../shared/settings/read-settings.ts";
+import { readTextFile } from "../../shared/settings/text-file.ts";
+import { CommandError } from "../output/command-error.ts";
+import { fail } from "../output/fail.ts";
+import { print } from "./command.ts";
 
 export function licenseCommand(): Command {
   return new Command("license")

@@ -2,12 +2,12 @@
  * `ct-edge list`: the balancers and workers that have a lease, as their records say.
  */
 import type { Command } from "commander";
-import { sleep, systemClock } from "../../shared/clock.ts";
-import { harmless, harmlessJson } from "../../shared/harmless.ts";
-import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/membership/member.ts";
+import { sleep, systemClock } from "../../shared/base/clock.ts";
+import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import { MEMBER_BEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
+import { type Column, table } from "../output/table.ts";
 import { createStoreCommand } from "./command.ts";
-import { type Column, table } from "./table.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
 export interface ListAnswer {

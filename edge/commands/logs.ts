@@ -4,9 +4,14 @@
 import { join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Command, Option } from "commander";
-import { describeError, EdgeError } from "../../shared/errors.ts";
-import { type LogPiece, type LogPosition, readLogEnd, readLogFrom } from "../../shared/log-tail.ts";
-import { askEdge } from "../ask-edge.ts";
+import { describeError, EdgeError } from "../../shared/base/errors.ts";
+import {
+  type LogPiece,
+  type LogPosition,
+  readLogEnd,
+  readLogFrom,
+} from "../../shared/logs/log-tail.ts";
+import { askEdge } from "../control/control-client.ts";
 import { limitOption, print } from "./command.ts";
 import { createEdgeCommand, type EdgeFlags } from "./edge-command.ts";
 

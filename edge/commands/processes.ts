@@ -2,8 +2,8 @@
  * `ct-edge restart`, `stop`, `scale` and `reload`: what the supervisor of this machine's edge does when it is told to.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { askEdge } from "../ask-edge.ts";
-import { type ControlRequest, MAX_WORKERS } from "../control.ts";
+import { type ControlRequest, MAX_WORKERS } from "../control/control.ts";
+import { askEdge } from "../control/control-client.ts";
 import { createEdgeCommand, type EdgeFlags } from "./edge-command.ts";
 import { showProcesses } from "./ps.ts";
 

@@ -2,10 +2,10 @@
  * `ct-edge ps`: the processes of the edge on this machine, in the table that operators' scripts already read.
  */
 
-import { harmlessJson } from "../../shared/harmless.ts";
-import { askEdge } from "../ask-edge.ts";
-import type { EdgeState } from "../control.ts";
-import type { ListedProcess } from "../process-list.ts";
+import { harmlessJson } from "../../shared/logs/escape.ts";
+import type { EdgeState } from "../control/control.ts";
+import { askEdge } from "../control/control-client.ts";
+import type { ListedProcess } from "../process/process-list.ts";
 import { createEdgeCommand } from "./edge-command.ts";
 
 export function psCommand() {

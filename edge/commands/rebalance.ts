@@ -2,15 +2,23 @@
  * `ct-edge rebalance --idle`: moves sessions in which nobody works from full workers to empty ones. Nothing does that by
  * itself: a session stays where it is when workers are added.
  */
+
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { sleep, systemClock } from "../../shared/clock.ts";
+import { sleep, systemClock } from "../../shared/base/clock.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless, harmlessJson } from "../../shared/harmless.ts";
-import type { WorkerId } from "../../shared/ids.ts";
+import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { GOOD_RATIO, type Loaded, type Move, planRebalance, ratioOf } from "../rebalance-plan.ts";
-import { CommandError, type CommonFlags, createStoreCommand } from "./command.ts";
-import { table } from "./table.ts";
+import { CommandError } from "../output/command-error.ts";
+import { table } from "../output/table.ts";
+import {
+  GOOD_RATIO,
+  type Loaded,
+  type Move,
+  planRebalance,
+  ratioOf,
+} from "../simulate/rebalance-plan.ts";
+import { type CommonFlags, createStoreCommand } from "./command.ts";
 
 interface RebalanceFlags extends CommonFlags {
   /** Seconds without work after which a session is idle. */

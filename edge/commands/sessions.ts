@@ -2,17 +2,17 @@
  * `ct-edge sessions`: every session that is not closed, also those whose owner is gone, with who is in it.
  */
 import type { Command } from "commander";
-import { cut, harmlessJson } from "../../shared/harmless.ts";
 import {
   type OwnerState,
   ownerStateOf,
   readSessions,
   sessionIds,
-} from "../../shared/store/session-list.ts";
+} from "../../shared/cluster/session-list.ts";
+import { cut, harmlessJson } from "../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../shared/store/store.ts";
+import { shownAge, shownKey } from "../output/format.ts";
+import { type Column, table } from "../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import { shownAge, shownKey } from "./shown.ts";
-import { type Column, table } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
 /** What `--json` prints. Fields are added, never changed. */

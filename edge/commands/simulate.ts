@@ -1,23 +1,19 @@
 /**
  * `ct-edge simulate`: which sessions would move if workers were added, drained or lost, and how busy the others would be.
  */
+
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { flagOf, readSettings, settingOptions } from "../../shared/config.ts";
-import { harmlessJson } from "../../shared/harmless.ts";
-import type { WorkerId } from "../../shared/ids.ts";
-import { SETTINGS } from "../../shared/settings.ts";
-import { foresee } from "../simulate/foresee.ts";
-import { simulationText } from "../simulate/shown.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import { harmlessJson } from "../../shared/logs/escape.ts";
+import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
+import { SETTINGS } from "../../shared/settings/settings.ts";
+import { CommandError } from "../output/command-error.ts";
+import { shownKey } from "../output/format.ts";
+import { simulationText } from "../simulate/format-simulation.ts";
+import { foresee } from "../simulate/run-simulation.ts";
 import type { Change, Simulation } from "../simulate/simulate.ts";
 import type { Seen } from "../simulate/snapshot.ts";
-import {
-  CommandError,
-  type CommonFlags,
-  createStoreCommand,
-  fullOption,
-  limitOption,
-} from "./command.ts";
-import { shownKey } from "./shown.ts";
+import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
 
 /** What `--json` prints: the change, what comes of it, and what an operator should know. Fields are added, never changed. */
 export interface SimulateAnswer extends Simulation {

@@ -3,10 +3,9 @@
  * anew every two seconds until Ctrl-C; otherwise, with `--once` or with `--json`, once.
  */
 import { type Command, Option } from "commander";
-import { sleep, systemClock } from "../../shared/clock.ts";
-import { cut, harmless, harmlessJson } from "../../shared/harmless.ts";
+import { sleep, systemClock } from "../../shared/base/clock.ts";
+import { cut, harmless, harmlessJson } from "../../shared/logs/escape.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { readClusterSeries } from "../../worker/cluster.ts";
 import type {
   BalancerLine,
   OverviewAnswer,
@@ -15,9 +14,10 @@ import type {
 } from "../../worker/dashboard/answers.ts";
 import { describeMembers, describeOverview } from "../../worker/dashboard/describe.ts";
 import { createSnapshots } from "../../worker/dashboard/snapshot.ts";
+import { readClusterSeries } from "../../worker/usage/cluster.ts";
+import { shownAge } from "../output/format.ts";
+import { type Column, table } from "../output/table.ts";
 import { type CommonFlags, createStoreCommand } from "./command.ts";
-import { shownAge } from "./shown.ts";
-import { type Column, table } from "./table.ts";
 
 /** What `--json` prints: the same as `/dashboard/api/overview` and `/dashboard/api/workers`. */
 export interface TopAnswer extends WorkersAnswer {

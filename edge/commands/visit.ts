@@ -3,13 +3,13 @@
  * never waits long for a store that is away, and leaves nothing open.
  */
 import { resolve } from "node:path";
-import { systemClock } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
-import { EdgeError } from "../../shared/errors.ts";
-import { harmless } from "../../shared/harmless.ts";
-import { createLog } from "../../shared/log.ts";
-import { createCounters } from "../../shared/metrics.ts";
-import { connectStore } from "../../shared/store/connect.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { EdgeError } from "../../shared/base/errors.ts";
+import { harmless } from "../../shared/logs/escape.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
+import { connectStore } from "../../shared/process/connect-store.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";

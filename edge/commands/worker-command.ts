@@ -1,13 +1,15 @@
 /**
  * `ct-edge suspend`, `drain` and `resume`: what an operator asks a worker to do with its sessions.
  */
+
 import type { Command } from "commander";
-import { sleep, systemClock } from "../../shared/clock.ts";
+import { sleep, systemClock } from "../../shared/base/clock.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless, harmlessJson } from "../../shared/harmless.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { CommandError, createStoreCommand } from "./command.ts";
+import { CommandError } from "../output/command-error.ts";
+import { createStoreCommand } from "./command.ts";
 
 type Kind = "suspend" | "drain" | "resume";
 

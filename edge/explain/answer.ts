@@ -2,21 +2,21 @@
  * Everything that is known about where a request goes: the session's record and history from the store, and from each
  * balancer that has a lease what it would do, and why.
  */
-import { systemClock } from "../../shared/clock.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
+import { workerTag } from "../../shared/base/tag.ts";
+import { type OwnerState, ownerStateOf } from "../../shared/cluster/session-list.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { isSessionId, type SessionKey, type WorkerId } from "../../shared/ids.ts";
-import type { MemberRecord } from "../../shared/membership/member.ts";
-import { holderOf } from "../../shared/membership/ownership.ts";
-import { type OwnerState, ownerStateOf } from "../../shared/store/session-list.ts";
+import type { MemberRecord } from "../../shared/store/member.ts";
+import { holderOf } from "../../shared/store/ownership.ts";
 import {
   MAX_EVENTS,
   type SessionRecord,
   type Store,
   type StoredEvent,
 } from "../../shared/store/store.ts";
-import { workerTag } from "../../shared/tag.ts";
-import { shownKey } from "../commands/shown.ts";
+import { shownKey } from "../output/format.ts";
 import type { Question, Way } from "./question.ts";
 import { type WorkerSays, workerSays } from "./worker-says.ts";
 

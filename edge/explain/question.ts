@@ -2,14 +2,15 @@
  * What an operator asks about, as the head of a request that would be routed by it: so that balancers answer by the rules
  * that they route by. Pure.
  */
-import { findRoute } from "../../balancer/stickiness.ts";
-import type { ExplainedHead } from "../../shared/control/command.ts";
-import { harmless } from "../../shared/harmless.ts";
-import { isSessionId, type SessionKey } from "../../shared/ids.ts";
-import { readTag, type WorkerTag } from "../../shared/tag.ts";
-import { CommandError } from "../commands/command.ts";
 
-/** How a request says where it belongs: the rules of balancer/stickiness.ts, and a `create` without a key. */
+import { findRoute } from "../../balancer/routing/session-key.ts";
+import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
+import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
+import type { ExplainedHead } from "../../shared/control/command.ts";
+import { harmless } from "../../shared/logs/escape.ts";
+import { CommandError } from "../output/command-error.ts";
+
+/** How a request says where it belongs: the rules of balancer/routing/session-key.ts, and a `create` without a key. */
 export const WAYS = [
   "header",
   "cookie",

@@ -1,9 +1,9 @@
 /**
  * What a worker does with a request for a session, once it has it: by the function that the store decides by. Pure.
  */
-import type { WorkerId } from "../../shared/ids.ts";
-import type { MemberRecord } from "../../shared/membership/member.ts";
-import { decideResume, holderOf, type Lease } from "../../shared/membership/ownership.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import type { MemberRecord } from "../../shared/store/member.ts";
+import { decideResume, holderOf, type Lease } from "../../shared/store/ownership.ts";
 import type { ResumeCause, SessionRecord } from "../../shared/store/store.ts";
 
 export type WorkerSays =

@@ -2,15 +2,15 @@
  * What would become of the sessions if a worker were added, drained or lost: by the functions that balancers and workers
  * decide by. Pure.
  */
-import { type Candidate, chooseByKey } from "../../balancer/choice.ts";
-import type { Standing } from "../../balancer/health.ts";
-import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/placement.ts";
-import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
-import { type Circle, createCircle, type RingPlace } from "../../shared/ring.ts";
-import { sign } from "../../shared/secret.ts";
-import { chooseHeir, paceMs } from "../../worker/drain.ts";
-import { maxToMean } from "../max-to-mean.ts";
+import { type Candidate, chooseByKey } from "../../balancer/routing/candidates.ts";
+import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/routing/placement.ts";
+import type { Standing } from "../../balancer/upstreams/health.ts";
+import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { type Circle, createCircle, type RingPlace } from "../../shared/membership/ring.ts";
+import { sign } from "../../shared/settings/secret.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
+import { chooseHeir, paceMs } from "../../worker/drain/drain.ts";
+import { maxToMean } from "./max-to-mean.ts";
 
 export type Change =
   | { readonly kind: "add"; readonly count: number }

@@ -2,19 +2,21 @@
  * The edge as it is now, from the store: its workers, the sessions that are not closed, who is connected to them, and how
  * balancers see the workers. What only they can tell, where keys stand on the ring, one of them is asked.
  */
+
 import { z } from "zod";
-import type { Standing } from "../../balancer/health.ts";
-import { systemClock } from "../../shared/clock.ts";
+import type { Standing } from "../../balancer/upstreams/health.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { readSessions, sessionIds } from "../../shared/cluster/session-list.ts";
+import { type BalancerView, parseView, type View } from "../../shared/cluster/status-reports.ts";
 import { MAX_PLACES } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import type { SessionKey, WorkerId } from "../../shared/ids.ts";
-import type { MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
-import { holderOf } from "../../shared/membership/ownership.ts";
-import type { RingPlace } from "../../shared/ring.ts";
-import { readSessions, sessionIds } from "../../shared/store/session-list.ts";
+import type { RingPlace } from "../../shared/membership/ring.ts";
+import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
+import { holderOf } from "../../shared/store/ownership.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
-import { type BalancerView, parseView, type View } from "../../shared/views.ts";
-import { CommandError } from "../commands/command.ts";
+import { CommandError } from "../output/command-error.ts";
+
 import type { KnownSession, Snapshot } from "./simulate.ts";
 
 export interface Seen extends Omit<Snapshot, "placeOf" | "drain"> {

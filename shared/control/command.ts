@@ -10,7 +10,7 @@ import {
   type SessionKey,
   toSessionKey,
   type WorkerId,
-} from "../ids.ts";
+} from "../base/ids.ts";
 
 export type EdgeCommand =
   /** Keeps its sessions, gets no new ones. */

@@ -8,7 +8,7 @@ import { z } from "zod";
 const word = z.string().max(256);
 const count = z.number().nonnegative();
 
-/** What was thought of one worker; the words are those of balancer/choice.ts. */
+/** What was thought of one worker; the words are those of balancer/routing/candidates.ts. */
 const note = z.object({
   /** Undefined: nobody is known by that tag. */
   worker: word.exactOptional(),
@@ -45,7 +45,7 @@ const worker = z.object({
 });
 
 const explanationSchema = z.object({
-  /** The rule that counted in the end (balancer/stickiness.ts). */
+  /** The rule that counted in the end (balancer/routing/session-key.ts). */
   rule: z.enum(["sid", "header", "path", "room", "token", "claim", "cookie", "none"]),
   /** Where it would go; undefined: nobody can take it. Without a key it is one of those that have a chance. */
   worker: word.exactOptional(),

@@ -1,9 +1,9 @@
 /**
  * A member looks for what operators ask it to do, does it once, and answers.
  */
-import type { Clock } from "../clock.ts";
-import type { WorkerId } from "../ids.ts";
-import type { Log } from "../log.ts";
+import type { Clock } from "../base/clock.ts";
+import type { WorkerId } from "../base/ids.ts";
+import type { Log } from "../logs/log.ts";
 import { type Store, StoreAwayError, type Ticket } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseCommand } from "./command.ts";
 

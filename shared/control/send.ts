@@ -1,8 +1,8 @@
 /**
  * Asking a member to do something, and waiting until it says what came of it.
  */
-import { type Clock, sleep } from "../clock.ts";
-import { randomAlphanumerics, type WorkerId } from "../ids.ts";
+import { type Clock, sleep } from "../base/clock.ts";
+import { randomAlphanumerics, type WorkerId } from "../base/ids.ts";
 import type { Store } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseAnswer } from "./command.ts";
 

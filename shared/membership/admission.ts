@@ -5,9 +5,9 @@
  * Balancers and workers use the same rules, because their rings must be the same.
  */
 import { isIP } from "node:net";
-import type { WorkerId } from "../ids.ts";
-import type { Log } from "../log.ts";
-import type { Counters } from "../metrics.ts";
+import type { WorkerId } from "../base/ids.ts";
+import type { Log } from "../logs/log.ts";
+import type { Counters } from "../metrics/metrics.ts";
 import {
   hostOf,
   isLoopback,
@@ -15,8 +15,8 @@ import {
   type Networks,
   PRIVATE_NETWORKS,
   parseNetworks,
-} from "../networks.ts";
-import type { MemberRecord } from "./member.ts";
+} from "../net/networks.ts";
+import type { MemberRecord } from "../store/member.ts";
 
 export interface Admission {
   /** Those that are believed. Each other one is counted and named in the log once. */

@@ -5,8 +5,9 @@
  * ending in the same moment is less likely than a store that lost them (DESIGN: an empty set, or one without the boot key,
  * is not believed). A lease that is missing in a store that is reached and settled is believed to be gone at once.
  */
+
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
 import type { Membership } from "../store/store.ts";
-import type { BalancerRecord, MemberRecord, WorkerRecord } from "./member.ts";
 
 /** Each member once; in any order. */
 export interface Members {

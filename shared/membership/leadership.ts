@@ -2,9 +2,9 @@
  * A member that stands for a role (`Store.lead`), so that of all members one at a time does what is to be done once. Two
  * may lead for a moment only if one was stopped in the middle of its work: that work must bear it.
  */
-import type { Clock } from "../clock.ts";
-import type { WorkerId } from "../ids.ts";
-import type { Log } from "../log.ts";
+import type { Clock } from "../base/clock.ts";
+import type { WorkerId } from "../base/ids.ts";
+import type { Log } from "../logs/log.ts";
 import { type Role, type Store, StoreAwayError } from "../store/store.ts";
 
 /** A leader that has died leads nobody so much later; another one finds out within `FOLLOW_MS` more. */

@@ -2,10 +2,10 @@
  * A process keeps its record in the store: announces itself, renews its lease with every beat, and takes the record out
  * when it ends. When the store is away it goes on trying; when it comes back, the next beat comes at once.
  */
-import { type Clock, sleep, type Timer } from "../clock.ts";
-import type { Log } from "../log.ts";
+import { type Clock, sleep, type Timer } from "../base/clock.ts";
+import type { Log } from "../logs/log.ts";
+import type { MemberRecord } from "../store/member.ts";
 import { MEMBER_BEAT_MS, type Store, StoreAwayError } from "../store/store.ts";
-import type { MemberRecord } from "./member.ts";
 
 /** How long `close` waits for the store to take the record out; the lease ends anyway. */
 const WITHDRAW_TIMEOUT_MS = 1000;

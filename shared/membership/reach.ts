@@ -2,8 +2,8 @@
  * Under which address others reach this process, when it was not told: the one by which it reaches the store itself. Pure.
  */
 import { isIPv6 } from "node:net";
-import { SettingError } from "../config.ts";
-import { hostOf, isLoopback, isUnusable, isWildcard } from "../networks.ts";
+import { hostOf, isLoopback, isUnusable, isWildcard } from "../net/networks.ts";
+import { SettingError } from "../settings/read-settings.ts";
 import { FIRST_WORKER_PORT, isOnThisMachine } from "./admission.ts";
 
 const LOOPBACK = "127.0.0.1";

@@ -2,7 +2,7 @@
  * Which sessions nobody looks after: those whose owner is gone and that no client has brought to another worker. One
  * elected worker takes them over, gives their peers the usual 30 s, and so closes what nobody comes back to. Pure.
  */
-import type { WorkerId } from "../ids.ts";
+import type { WorkerId } from "../base/ids.ts";
 
 /**
  * An owner is missing for so long before its sessions are taken over by the reaper. Clients that live bring their sessions

@@ -3,15 +3,15 @@
  * ring, and swapped in as a whole. While the store is away, what was read last rules.
  * What is believed of what was read: belief.ts.
  */
-import type { Clock, Timer } from "../clock.ts";
-import type { Incarnation, WorkerId } from "../ids.ts";
-import type { Log } from "../log.ts";
-import { createRing, type Ring } from "../ring.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Incarnation, WorkerId } from "../base/ids.ts";
+import { type WorkerTag, workerTag } from "../base/tag.ts";
+import type { Log } from "../logs/log.ts";
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
-import { type WorkerTag, workerTag } from "../tag.ts";
 import type { Admission } from "./admission.ts";
 import { believe, type Members } from "./belief.ts";
-import type { BalancerRecord, MemberRecord, WorkerRecord } from "./member.ts";
+import { createRing, type Ring } from "./ring.ts";
 
 /** Hints may be missed; a snapshot is never older than this while the store answers. */
 const POLL_PERIOD_MS = 1000;

@@ -6,9 +6,9 @@
  * Every operation is atomic. Times inside the store are the store's own; processes never compare their clocks. An
  * operation rejects with `StoreAwayError` when the store cannot be reached in time; it may then have been done or not.
  */
-import { EdgeError } from "../errors.ts";
-import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../ids.ts";
-import type { MemberRecord } from "../membership/member.ts";
+import { EdgeError } from "../base/errors.ts";
+import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
+import type { MemberRecord } from "./member.ts";
 
 export interface Store {
   readonly health: StoreHealth;
@@ -61,13 +61,13 @@ export interface Store {
    */
   createSession(create: CreateSession): Promise<CreateOutcome>;
   /**
-   * Asks for a session that this worker was asked for. Rules: shared/membership/ownership.ts. A take-over raises the
+   * Asks for a session that this worker was asked for. Rules: shared/store/ownership.ts. A take-over raises the
    * epoch. Never creates a record.
    */
   resumeSession(resume: ResumeSession): Promise<ResumeOutcome>;
   /**
    * Tells the store what the owner of a session knows of it, after the owner's lease had run out: so a store that was
-   * flushed, or that came back with an old copy, knows it again. Rules: shared/membership/ownership.ts. `kept`: the store
+   * flushed, or that came back with an old copy, knows it again. Rules: shared/store/ownership.ts. `kept`: the store
    * knew it as it is. `written`: it did not; the peers follow with `putPeer`. `lost`: another one owns it, or it is closed.
    * An alias that belongs to another open session by now is left out.
    */

@@ -1,15 +1,16 @@
 /**
  * A directory alone, with members and a store of the test, and workers that no probe reaches.
  */
-import { createDeadlines } from "../../balancer/deadlines.ts";
-import { createDirectory, type Directory } from "../../balancer/directory.ts";
+
+import { createDirectory, type Directory } from "../../balancer/routing/router.ts";
+import { createDeadlines } from "../../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
-import { Upstream } from "../../balancer/upstream.ts";
-import { type Clock, systemClock } from "../../shared/clock.ts";
-import { edgeProof } from "../../shared/edge-headers.ts";
-import type { SessionKey } from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
-import { type Counters, createCounters } from "../../shared/metrics.ts";
+import { Upstream } from "../../balancer/upstreams/upstream.ts";
+import { type Clock, systemClock } from "../../shared/base/clock.ts";
+import type { SessionKey } from "../../shared/base/ids.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
+import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import { EDGE_KEY, type FakeView, quietProbe } from "./rig.ts";
 

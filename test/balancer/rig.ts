@@ -5,30 +5,30 @@
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { request } from "undici";
-import { type DataPath, startDataPath } from "../../balancer/data-path.ts";
-import type { DownstreamLimits } from "../../balancer/downstream.ts";
-import type { Farewell } from "../../balancer/farewell.ts";
-import { createTrustedProxies } from "../../balancer/forwarding.ts";
+import type { KnownOwner } from "../../balancer/discovery/snapshot.ts";
+import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
-import type { Probe } from "../../balancer/probe.ts";
-import { createRequestLog, type RequestLog } from "../../balancer/request-log.ts";
-import type { KnownOwner } from "../../balancer/snapshot.ts";
+import { createRequestLog, type RequestLog } from "../../balancer/logs/request-log.ts";
+import type { DownstreamLimits } from "../../balancer/proxy/downstream.ts";
+import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
-import { type Clock, systemClock } from "../../shared/clock.ts";
-import { edgeProof } from "../../shared/edge-headers.ts";
+import type { Farewell } from "../../balancer/upstreams/migrate.ts";
+import type { Probe } from "../../balancer/upstreams/probe.ts";
+import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import {
   type Incarnation,
   newIncarnation,
   type SessionKey,
   type WorkerId,
-} from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
-import { type Counters, createCounters } from "../../shared/metrics.ts";
-import { createRing, type Ring } from "../../shared/ring.ts";
+} from "../../shared/base/ids.ts";
+import { type WorkerTag, workerTag } from "../../shared/base/tag.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { createRing, type Ring } from "../../shared/membership/ring.ts";
+import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
+import { edgeProof } from "../../shared/net/edge-headers.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
-import { type WorkerTag, workerTag } from "../../shared/tag.ts";
 
 export const RING_KEY = Buffer.alloc(32, 1);
 export const EDGE_KEY = Buffer.alloc(32, 2);

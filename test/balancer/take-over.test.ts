@@ -4,12 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
-import { createEdgeProbe } from "../../balancer/probe.ts";
-import { systemClock } from "../../shared/clock.ts";
-import type { SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
+import { createEdgeProbe } from "../../balancer/upstreams/probe.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { taggedId, workerTag } from "../../shared/base/tag.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
-import { taggedId, workerTag } from "../../shared/tag.ts";
 import { watchMachine } from "../support/machine.ts";
 import {
   ok,

@@ -15,8 +15,8 @@ import {
   type SessionId,
   type SessionKey,
   type WorkerId,
-} from "../../shared/ids.ts";
-import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/membership/member.ts";
+} from "../../shared/base/ids.ts";
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import {
   type Change,
   type CreateSession,

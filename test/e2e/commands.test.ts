@@ -10,10 +10,15 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import type { ListedEvent } from "../../edge/commands/events.ts";
 import type { ListAnswer } from "../../edge/commands/list.ts";
 import type { SessionsAnswer } from "../../edge/commands/sessions.ts";
-import { newIncarnation, newSessionId, type SessionKey, type WorkerId } from "../../shared/ids.ts";
+import {
+  newIncarnation,
+  newSessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/base/ids.ts";
+import { VERSION } from "../../shared/process/version.ts";
 import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
-import { VERSION } from "../../shared/version.ts";
 import { peer } from "../contract/store.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";

@@ -2,11 +2,11 @@
  * Workers are drained and upgraded while people type and talk: nobody is lost, nothing is said twice, nothing is missing.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { systemClock } from "../../shared/clock.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import type { WorkerId } from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
-import { createCounters } from "../../shared/metrics.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import type { Store } from "../../shared/store/store.ts";

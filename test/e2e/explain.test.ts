@@ -4,11 +4,11 @@
  */
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { answerTo, type BalancerAnswer, type ExplainAnswer } from "../../edge/explain/answer.ts";
+import { explainText, problemOf } from "../../edge/explain/format-explanation.ts";
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
-import { explainText, problemOf } from "../../edge/explain/shown.ts";
-import type { SessionId } from "../../shared/ids.ts";
+import type { SessionId } from "../../shared/base/ids.ts";
+import { taggedId, workerTag } from "../../shared/base/tag.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { taggedId, workerTag } from "../../shared/tag.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { openSession } from "../support/people.ts";

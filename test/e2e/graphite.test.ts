@@ -5,11 +5,11 @@
 import { readFileSync } from "node:fs";
 import { fetch } from "undici";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { systemClock } from "../../shared/clock.ts";
-import { METRICS } from "../../shared/metric-list.ts";
-import { localName } from "../../shared/metric-names.ts";
-import { createCounters } from "../../shared/metrics.ts";
-import { startPublisher } from "../../shared/statsd/publisher.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { METRICS } from "../../shared/metrics/metric-list.ts";
+import { localName } from "../../shared/metrics/metric-names.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
+import { startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
 import { createTestLog } from "../support/embedded-store.ts";

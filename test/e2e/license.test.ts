@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { issueLicense, type License } from "../../shared/license.ts";
+import { issueLicense, type License } from "../../shared/settings/license.ts";
 import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { makeFolder } from "../support/embedded-store.ts";

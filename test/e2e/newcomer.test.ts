@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** npm may have to fetch every package, twice as slowly as usual. */
 const TEST_MS = 300_000;
 /** A file of this suite that needs neither services nor processes. */
-const ONE_TEST_FILE = "test/edge/summary.test.ts";
+const ONE_TEST_FILE = "test/edge/start/summary.test.ts";
 
 test("npm test, then npm start, work in a fresh clone", { timeout: TEST_MS }, async () => {
   const clone = freshClone();

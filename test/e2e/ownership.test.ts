@@ -3,9 +3,9 @@
  * all the while. The same at full size: bench/churn.ts.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { SessionKey, WorkerId } from "../../shared/ids.ts";
-import { createRing } from "../../shared/ring.ts";
-import { deriveKeys } from "../../shared/secret.ts";
+import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { createRing } from "../../shared/membership/ring.ts";
+import { deriveKeys } from "../../shared/settings/secret.ts";
 import {
   type Churn,
   countersOf,

@@ -3,11 +3,11 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SimulateAnswer } from "../../edge/commands/simulate.ts";
-import { foresee } from "../../edge/simulate/foresee.ts";
+import { foresee } from "../../edge/simulate/run-simulation.ts";
 import type { Change, Simulation } from "../../edge/simulate/simulate.ts";
-import type { SessionId, WorkerId } from "../../shared/ids.ts";
+import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { parseView } from "../../shared/cluster/status-reports.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { parseView } from "../../shared/views.ts";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { openStore } from "../support/redis.ts";

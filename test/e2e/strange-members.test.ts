@@ -5,8 +5,8 @@
 import type { Redis } from "ioredis";
 import { fetch } from "undici";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
-import { deriveKeys } from "../../shared/secret.ts";
+import { deriveKeys } from "../../shared/settings/secret.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import { worker } from "../contract/store.ts";
 import {
   CLUSTER_SECRET,

@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
-import { readEdgeFile } from "../../edge/edge-file.ts";
+import { readEdgeFile } from "../../edge/control/edge-file.ts";
 import type { Client } from "../support/clients.ts";
 import { askEdgeTo, pidsOf, stateOf } from "../support/edge-commands.ts";
 import { type EdgeOptions, type EdgeProcess, startEdge } from "../support/edge-process.ts";

@@ -4,7 +4,7 @@
  */
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { balancerProgram } from "../../balancer/command-line.ts";
+import { balancerProgram } from "../../balancer/admin/command-line.ts";
 import { edgeProgram } from "../../edge/command-line.ts";
 import {
   flagOf,
@@ -12,8 +12,8 @@ import {
   type Settings,
   settingsOf,
   shownValue,
-} from "../../shared/config.ts";
-import type { Role, Setting } from "../../shared/settings.ts";
+} from "../../shared/settings/read-settings.ts";
+import type { Role, Setting } from "../../shared/settings/settings.ts";
 import { workerProgram } from "../../worker/command-line.ts";
 import { runCommand } from "../support/command.ts";
 

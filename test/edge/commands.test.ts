@@ -7,11 +7,11 @@ import {
   type SessionsAnswer,
   sessionsTable,
 } from "../../edge/commands/sessions.ts";
-import { shortKey, shownAge } from "../../edge/commands/shown.ts";
-import { table } from "../../edge/commands/table.ts";
-import { cut, harmless, harmlessJson } from "../../shared/harmless.ts";
-import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/ids.ts";
-import type { MemberRecord } from "../../shared/membership/member.ts";
+import { shortKey, shownAge } from "../../edge/output/format.ts";
+import { table } from "../../edge/output/table.ts";
+import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { cut, harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import type { MemberRecord } from "../../shared/store/member.ts";
 import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";
 import { balancer, peer, worker } from "../contract/store.ts";
 

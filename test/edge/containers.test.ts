@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import { SETTINGS } from "../../shared/settings.ts";
-import { openStatusPort } from "../../shared/status-port.ts";
+import { openStatusPort } from "../../shared/process/status-port.ts";
+import { SETTINGS } from "../../shared/settings/settings.ts";
 import { freePort } from "../support/ports.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

@@ -3,9 +3,9 @@
  * rule. The command as a process: test/e2e/explain.test.ts.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import type { Directory } from "../../balancer/directory.ts";
-import { explainHead } from "../../balancer/explain.ts";
-import { UpstreamError } from "../../balancer/upstream-connection.ts";
+import { explainHead } from "../../balancer/admin/explain.ts";
+import type { Directory } from "../../balancer/routing/router.ts";
+import { UpstreamError } from "../../balancer/upstreams/connection.ts";
 import {
   type BalancerAnswer,
   describeAnswer,
@@ -13,13 +13,13 @@ import {
   follow,
   type OwnershipEvent,
 } from "../../edge/explain/answer.ts";
+import { explainText, problemOf } from "../../edge/explain/format-explanation.ts";
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
-import { explainText, problemOf } from "../../edge/explain/shown.ts";
-import type { Incarnation, SessionId, WorkerId } from "../../shared/ids.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
-import { holderOf } from "../../shared/membership/ownership.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { workerTag } from "../../shared/base/tag.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
+import { holderOf } from "../../shared/store/ownership.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
-import { workerTag } from "../../shared/tag.ts";
 import { openDirectory } from "../balancer/directory-rig.ts";
 import { createView, workerRecord } from "../balancer/rig.ts";
 import { peer } from "../contract/store.ts";

@@ -1,7 +1,7 @@
 /** The table of processes, to the letter. */
 import { expect, test } from "vitest";
 import { showProcesses, uptime } from "../../edge/commands/ps.ts";
-import { type ListedProcess, uidOf } from "../../edge/process-list.ts";
+import { type ListedProcess, uidOf } from "../../edge/process/process-list.ts";
 
 const WORKER: ListedProcess = {
   uid: "rqZd",

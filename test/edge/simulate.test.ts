@@ -3,12 +3,12 @@
  * random edges. With whole processes: test/e2e/simulate.test.ts.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { obey } from "../../balancer/commands.ts";
-import type { Route } from "../../balancer/stickiness.ts";
-import type { Upstream } from "../../balancer/upstream.ts";
-import { UpstreamError } from "../../balancer/upstream-connection.ts";
-import { checkChange } from "../../edge/simulate/foresee.ts";
-import { simulationText } from "../../edge/simulate/shown.ts";
+import { obey } from "../../balancer/admin/commands.ts";
+import type { Route } from "../../balancer/routing/session-key.ts";
+import { UpstreamError } from "../../balancer/upstreams/connection.ts";
+import type { Upstream } from "../../balancer/upstreams/upstream.ts";
+import { simulationText } from "../../edge/simulate/format-simulation.ts";
+import { checkChange } from "../../edge/simulate/run-simulation.ts";
 import {
   type Change,
   type KnownSession,
@@ -18,16 +18,21 @@ import {
   simulate,
 } from "../../edge/simulate/simulate.ts";
 import { findPlaces } from "../../edge/simulate/snapshot.ts";
-import { systemClock } from "../../shared/clock.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import {
+  newSessionId,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/base/ids.ts";
 import { obeyCommands } from "../../shared/control/obey.ts";
-import { newSessionId, type SessionId, type SessionKey, type WorkerId } from "../../shared/ids.ts";
-import { createLog } from "../../shared/log.ts";
-import type { WorkerRecord, WorkerState } from "../../shared/membership/member.ts";
-import { createCounters } from "../../shared/metrics.ts";
-import { createRing } from "../../shared/ring.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { createRing } from "../../shared/membership/ring.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type DrainNeeds, startDrain } from "../../worker/drain.ts";
+import { type DrainNeeds, startDrain } from "../../worker/drain/drain.ts";
 import { openDirectory } from "../balancer/directory-rig.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { balancer } from "../contract/store.ts";

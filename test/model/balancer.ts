@@ -1,17 +1,18 @@
 /**
- * A simulated balancer: the real data path, view and lease, put together as `balancer/main.ts` and `balancer/members.ts`
+ * A simulated balancer: the real data path, view and lease, put together as `balancer/main.ts` and `balancer/discovery/discovery.ts`
  * do it, over the simulated network, store and clock.
  */
-import { startDataPath } from "../../balancer/data-path.ts";
-import { createTrustedProxies } from "../../balancer/forwarding.ts";
-import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/probe.ts";
-import { createRequestLog } from "../../balancer/request-log.ts";
-import { readSettings } from "../../shared/config.ts";
-import { edgeProof, readLife } from "../../shared/edge-headers.ts";
-import { newIncarnation, type WorkerId } from "../../shared/ids.ts";
+
+import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
+import { createRequestLog } from "../../balancer/logs/request-log.ts";
+import { startDataPath } from "../../balancer/server/data-path.ts";
+import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/upstreams/probe.ts";
+import { newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { createLease } from "../../shared/membership/lease.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
-import { createCounters } from "../../shared/metrics.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
+import { edgeProof, readLife } from "../../shared/net/edge-headers.ts";
+import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { Place, ProbeAnswer } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
 

@@ -4,8 +4,8 @@
  */
 import { decode } from "@msgpack/msgpack";
 import type { Connection as Stream } from "../../balancer/transport/transport.ts";
-import type { Timer } from "../../shared/clock.ts";
-import type { PeerId, SessionId } from "../../shared/ids.ts";
+import type { Timer } from "../../shared/base/clock.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import { balancerAddress } from "./balancer.ts";
 import type { Place } from "./network.ts";
 import type { Surroundings } from "./surroundings.ts";

@@ -2,7 +2,7 @@
  * Simulated time and processes. Time stands still while something runs and jumps to the next event: a minute of an edge
  * takes some milliseconds. Nothing here waits for the machine, so a run is the same every time.
  */
-import type { Clock, Timer } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 
 /**
  * Turns given to promises after each event. A chain that is longer goes on with the next event, which is as repeatable. A

@@ -18,11 +18,11 @@ vi.mock("node:crypto", async (importOriginal) => {
   return { ...(await importOriginal<typeof import("node:crypto")>()), randomInt: drawInt };
 });
 // A ring depends on its members only, and takes as long to build as half a run.
-vi.mock("../../shared/ring.ts", async (importOriginal) => {
+vi.mock("../../shared/membership/ring.ts", async (importOriginal) => {
   const { rememberRings } = await import("./rings.ts");
   return rememberRings(await importOriginal());
 });
-vi.mock("../../shared/membership/ownership.ts", async (importOriginal) =>
+vi.mock("../../shared/store/ownership.ts", async (importOriginal) =>
   (await import("./bugs.ts")).ownershipWithBugs(await importOriginal()),
 );
 vi.mock("../../shared/store/embedded/leases.ts", async (importOriginal) =>

@@ -10,8 +10,8 @@ import type {
   Piece,
   Transport,
 } from "../../balancer/transport/transport.ts";
-import type { WorkerId } from "../../shared/ids.ts";
-import type { StoreSeen } from "../../worker/hearsay.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import type { StoreSeen } from "../../worker/balancers/outage-reports.ts";
 import type { Kernel, Process } from "./kernel.ts";
 import type { Random } from "./random.ts";
 
@@ -50,7 +50,7 @@ export interface Network {
   listensAt(address: string): boolean;
 }
 
-/** What a worker is asked on its traffic port, by balancers each second (balancer/probe.ts, worker/sessions/owners.ts). */
+/** What a worker is asked on its traffic port, by balancers each second (balancer/upstreams/probe.ts, worker/sessions/owner-probe.ts). */
 export interface Question {
   readonly proof: string;
   readonly asker: WorkerId;

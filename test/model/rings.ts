@@ -1,6 +1,6 @@
 /** Rings that are built once for each set of members: they depend on nothing else. */
-import type * as RingModule from "../../shared/ring.ts";
-import type { Ring } from "../../shared/ring.ts";
+import type * as RingModule from "../../shared/membership/ring.ts";
+import type { Ring } from "../../shared/membership/ring.ts";
 
 export function rememberRings(real: typeof RingModule): typeof RingModule {
   const rings = new Map<string, Ring>();

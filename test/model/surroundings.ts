@@ -1,7 +1,7 @@
 /**
  * What simulated processes are given by the world, and the secret that they share.
  */
-import { deriveKeys } from "../../shared/secret.ts";
+import { deriveKeys } from "../../shared/settings/secret.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Network } from "./network.ts";
 import type { Random } from "./random.ts";

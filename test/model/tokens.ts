@@ -2,8 +2,8 @@
  * Room tokens without signatures: signing waits for Node's thread pool, and a run must not wait for anything. What they say
  * is what real ones say.
  */
-import type { Clock } from "../../shared/clock.ts";
-import { randomAlphanumerics } from "../../shared/ids.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { randomAlphanumerics } from "../../shared/base/ids.ts";
 import { ROOM_TOKEN_MS, type RoomClaims, type Tokens } from "../../worker/login/tokens.ts";
 
 export function createModelTokens(clock: Pick<Clock, "wallMs">): Tokens {

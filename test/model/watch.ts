@@ -15,9 +15,9 @@
  * - `two lives`: of two processes with the same id one ends soon
  * - `bug`: no promise fails unseen and nothing reports a bug
  */
-import type { Incarnation, SessionId, WorkerId } from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
-import { REFUSED_BEAT_AGE_MS } from "../../shared/membership/ownership.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import { REFUSED_BEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import {
   MEMBER_LEASE_MS,
   type ResumeCause,

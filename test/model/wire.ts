@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { encode } from "@msgpack/msgpack";
-import { PROTOCOL_VERSION } from "../../worker/sessions/protocol.ts";
+import { PROTOCOL_VERSION } from "../../worker/sessions/wire/protocol.ts";
 
 // --- heads ---
 

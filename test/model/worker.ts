@@ -1,39 +1,44 @@
 /**
  * A simulated worker: the real registry, sessions, lease, view and hearsay, put together as `worker/main.ts` does it, over
- * the simulated network, store and clock. In place of HTTP and socket.io it speaks wire.ts; what `worker/server.ts` and
- * `worker/sessions/socket.ts` decide on the way is said again here, in their order.
+ * the simulated network, store and clock. In place of HTTP and socket.io it speaks wire.ts; what `worker/server/server.ts` and
+ * `worker/sessions/transport/socket.ts` decide on the way is said again here, in their order.
  */
 import type { IncomingMessage } from "node:http";
 import type { Connection as Stream } from "../../balancer/transport/transport.ts";
-import { readSettings } from "../../shared/config.ts";
+import {
+  type Incarnation,
+  newIncarnation,
+  toSessionKey,
+  type WorkerId,
+} from "../../shared/base/ids.ts";
+import { type OwnerSeen, PARK_MS } from "../../shared/membership/claim.ts";
+import { standFor } from "../../shared/membership/leadership.ts";
+import { createLease } from "../../shared/membership/lease.ts";
+import { createMembershipView } from "../../shared/membership/view.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
 import {
   EDGE_FIELD,
   EPOCH_FIELD,
   edgeProof,
   KEY_FIELD,
   SESSION_FIELD,
-} from "../../shared/edge-headers.ts";
-import { type Incarnation, newIncarnation, toSessionKey, type WorkerId } from "../../shared/ids.ts";
-import { type OwnerSeen, PARK_MS } from "../../shared/membership/claim.ts";
-import { standFor } from "../../shared/membership/leadership.ts";
-import { createLease } from "../../shared/membership/lease.ts";
-import type { WorkerRecord } from "../../shared/membership/member.ts";
-import { createMembershipView } from "../../shared/membership/view.ts";
-import { createCounters } from "../../shared/metrics.ts";
+} from "../../shared/net/edge-headers.ts";
+import { readSettings } from "../../shared/settings/read-settings.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import { type Answer, misdirectedAnswer, wrongWorkerAnswer } from "../../worker/api/answers.ts";
-import { createHearsay } from "../../worker/hearsay.ts";
+import { createProofs } from "../../worker/balancers/balancer-auth.ts";
+import { createHearsay } from "../../worker/balancers/outage-reports.ts";
+import { type Answer, misdirectedAnswer, wrongWorkerAnswer } from "../../worker/http/responses.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
-import { createProofs } from "../../worker/proofs.ts";
-import { createLuggage } from "../../worker/sessions/baggage.ts";
 import { createFence } from "../../worker/sessions/fence.ts";
-import type { Parcel } from "../../worker/sessions/outgoing.ts";
-import { createOwners } from "../../worker/sessions/owners.ts";
+import { createOwners } from "../../worker/sessions/owner-probe.ts";
 import type { Connection, ConnectionEvents } from "../../worker/sessions/peer.ts";
-import { createVersionCheck } from "../../worker/sessions/protocol.ts";
+import { createLuggage } from "../../worker/sessions/pending-messages.ts";
 import { startReaper } from "../../worker/sessions/reaper.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
+import type { Parcel } from "../../worker/sessions/wire/outbound.ts";
+import { createVersionCheck } from "../../worker/sessions/wire/protocol.ts";
 import type { Place } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
 import { createModelTokens } from "./tokens.ts";
@@ -47,12 +52,12 @@ import {
 } from "./wire.ts";
 
 const SETTINGS = readSettings({ role: "worker", env: { CT_SECRET: SECRET } });
-/** As in worker/sessions/socket.ts. */
+/** As in worker/sessions/transport/socket.ts. */
 const PING_INTERVAL_MS = 25_000;
 const PING_TIMEOUT_MS = 20_000;
-/** As in worker/server.ts. */
+/** As in worker/server/server.ts. */
 const HANDSHAKE_BUDGET_MS = 300;
-/** As in worker/sessions/owners.ts. */
+/** As in worker/sessions/owner-probe.ts. */
 const OWNER_TIMEOUT_MS = 1000;
 
 /** One life of a worker. */

@@ -1,7 +1,7 @@
 /**
  * One run: an edge is started, a plan is done to it, everything is made well again, and then it must have come right.
  */
-import { newPeerId } from "../../shared/ids.ts";
+import { newPeerId } from "../../shared/base/ids.ts";
 import type { SessionHead } from "../../shared/store/embedded/records.ts";
 import type { ResumeCause } from "../../shared/store/store.ts";
 import { startBalancer } from "./balancer.ts";
@@ -37,7 +37,7 @@ const FORGET_ONE_IN = 8;
 const TOMBSTONES_MS = 25 * 3600 * 1000;
 /**
  * What a worker was told by its balancers may be so old: a balancer notices after 2 s that its store does not answer, and
- * what it said counts for 3.5 s (worker/hearsay.ts).
+ * what it said counts for 3.5 s (worker/balancers/outage-reports.ts).
  */
 const HEARSAY_LAG_MS = 7000;
 const LOOK_MS = 500;

@@ -1,6 +1,5 @@
 /** Ids, tags, derived keys and proofs. */
 import { expect, test } from "vitest";
-import { edgeProof, isSameProof } from "../../shared/edge-headers.ts";
 import {
   type Incarnation,
   isSessionId,
@@ -8,9 +7,10 @@ import {
   randomAlphanumerics,
   toSessionKey,
   type WorkerId,
-} from "../../shared/ids.ts";
-import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/secret.ts";
-import { readTag, taggedId, workerTag } from "../../shared/tag.ts";
+} from "../../shared/base/ids.ts";
+import { readTag, taggedId, workerTag } from "../../shared/base/tag.ts";
+import { edgeProof, isSameProof } from "../../shared/net/edge-headers.ts";
+import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 
 const id = "worker-1" as WorkerId;
 const incarnation = "AAAABBBBCCCCDDDD" as Incarnation;

@@ -2,8 +2,8 @@
  * A running edge asked by its own commands: what its processes do, and changes that take a while.
  */
 import { expect } from "vitest";
-import type { EdgeState } from "../../edge/control.ts";
-import type { ListedProcess } from "../../edge/process-list.ts";
+import type { EdgeState } from "../../edge/control/control.ts";
+import type { ListedProcess } from "../../edge/process/process-list.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import type { EdgeProcess } from "./edge-process.ts";
 

@@ -4,8 +4,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { systemClock } from "../../shared/clock.ts";
-import { createLog, type Log } from "../../shared/log.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { createLog, type Log } from "../../shared/logs/log.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import type { Store } from "../../shared/store/store.ts";
 

@@ -1,7 +1,7 @@
 /**
  * A clock that a test steps: time stands still until `advance`, which runs every timer that falls due, in order.
  */
-import type { Clock, Timer } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 
 export interface StepClock extends Clock {
   advance(ms: number): void;

@@ -6,9 +6,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { systemClock } from "../../shared/clock.ts";
-import { describeError } from "../../shared/errors.ts";
-import { createLog } from "../../shared/log.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import { createLog } from "../../shared/logs/log.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 
 export interface StoreProcess {

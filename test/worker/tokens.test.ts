@@ -1,6 +1,6 @@
 import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
-import type { PeerId, SessionId } from "../../shared/ids.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import { createTokens } from "../../worker/login/tokens.ts";
 import { createStepClock } from "../support/step-clock.ts";

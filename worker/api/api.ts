@@ -4,23 +4,18 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import type { Clock } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
-import { errorCode } from "../../shared/errors.ts";
-import type { Log } from "../../shared/log.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { errorCode } from "../../shared/base/errors.ts";
+import type { WorkerTag } from "../../shared/base/tag.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
-import type { WorkerTag } from "../../shared/tag.ts";
-import { addClientsRoutes, type ClientsArea } from "../clients/routes.ts";
-import type { Credentials } from "../credentials/credentials.ts";
-import { createGate } from "../credentials/gate.ts";
+import type { Proofs } from "../balancers/balancer-auth.ts";
+import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
 import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
-import type { LicenseGate } from "../license.ts";
-import { createSignIns } from "../login/sign-ins.ts";
-import type { Tokens } from "../login/tokens.ts";
-import { signInWays } from "../login/ways.ts";
-import type { Proofs } from "../proofs.ts";
-import type { Registry } from "../sessions/registry.ts";
+import type { Origins } from "../http/origins.ts";
+import { addPages } from "../http/pages.ts";
 import {
   type Answer,
   COMMON_FIELDS,
@@ -28,15 +23,20 @@ import {
   type Refuse,
   replyWith,
   textAnswer,
-} from "./answers.ts";
+} from "../http/responses.ts";
+import { methodsOf } from "../http/routes.ts";
+import type { LicenseGate } from "../login/license-check.ts";
+import { signInWays } from "../login/providers.ts";
+import { createSignIns } from "../login/sign-ins.ts";
+import type { Tokens } from "../login/tokens.ts";
+import type { Credentials } from "../operators/credentials.ts";
+import { createGate } from "../operators/require-operator.ts";
+import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addHomePage } from "./home.ts";
 import { addLoginRoutes } from "./login.ts";
 import { addMetricsRoute } from "./metrics.ts";
-import type { Origins } from "./origins.ts";
-import { addPages } from "./pages.ts";
 import { createPolls } from "./polls.ts";
-import { methodsOf } from "./routes.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 
 export interface Api {

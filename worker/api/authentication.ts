@@ -2,10 +2,10 @@
  * Who makes a request: the user token in `x-oct-jwt`, else in the cookie.
  */
 import type { IncomingMessage } from "node:http";
+import { readTokenCookie } from "../http/cookies.ts";
+import type { Origins } from "../http/origins.ts";
+import type { SignInWay } from "../login/form-provider.ts";
 import type { Tokens, UserToken } from "../login/tokens.ts";
-import type { SignInWay } from "../login/way.ts";
-import { readTokenCookie } from "./cookies.ts";
-import type { Origins } from "./origins.ts";
 
 export interface Authentication {
   /** The checked token of whoever made the request; undefined when there is none that counts. */

@@ -3,9 +3,9 @@
  * lead: what this server is, and what to enter in an IDE.
  */
 import type { FastifyInstance } from "fastify";
-import { html } from "../clients/html.ts";
-import { placeOf } from "./origins.ts";
-import { pageFields } from "./pages.ts";
+import { html } from "../clients/serve/html.ts";
+import { placeOf } from "../http/origins.ts";
+import { pageFields } from "../http/pages.ts";
 
 interface HomePage {
   /** What to enter in an IDE. */

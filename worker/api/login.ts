@@ -2,17 +2,17 @@
  * Signing in and out over HTTP: a client begins and polls, a form finishes it, on any worker.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Log } from "../../shared/log.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import { abortOf } from "../http/client-gone.ts";
+import { CLEARED_TOKEN_COOKIE, tokenCookie } from "../http/cookies.ts";
+import { parseJson } from "../http/json-bodies.ts";
+import type { Origins } from "../http/origins.ts";
+import { infoAnswer, jsonAnswer, type Refuse, replyWith, textAnswer } from "../http/responses.ts";
+import { isSignInToken, type SignInWay } from "../login/form-provider.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
-import { isSignInToken, type SignInWay } from "../login/way.ts";
-import { abortOf } from "./abort.ts";
-import { infoAnswer, jsonAnswer, type Refuse, replyWith, textAnswer } from "./answers.ts";
 import type { Authentication } from "./authentication.ts";
-import { CLEARED_TOKEN_COOKIE, tokenCookie } from "./cookies.ts";
-import { parseJson } from "./json-bodies.ts";
-import type { Origins } from "./origins.ts";
 import type { Polls } from "./polls.ts";
 
 interface Needs {

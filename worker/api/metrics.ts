@@ -1,7 +1,7 @@
 /** `GET /metrics` on the public port: the numbers of the whole cluster, for operators, where they want it there too. */
 import type { FastifyInstance } from "fastify";
-import { CONTENT_TYPE } from "../../shared/prometheus.ts";
-import type { Gate } from "../credentials/gate.ts";
+import { CONTENT_TYPE } from "../../shared/metrics/prometheus.ts";
+import type { Gate } from "../operators/require-operator.ts";
 
 /** `metricsPage`: undefined when it is not wanted; then there is no such path. */
 export function addMetricsRoute(needs: {

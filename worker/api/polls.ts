@@ -2,7 +2,7 @@
  * Waiting for the answer to a ticket, as clients do with their long polls. Any worker may give the answer: the store's
  * hint wakes whoever waits here, and because hints may be missed, each also looks every second.
  */
-import type { Clock, Timer } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import {
   type Store,
   StoreAwayError,

@@ -3,16 +3,17 @@
  */
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
-import { KEY_FIELD } from "../../shared/edge-headers.ts";
-import { isSessionId, type SessionId, type SessionKey, toSessionKey } from "../../shared/ids.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import {
+  isSessionId,
+  type SessionId,
+  type SessionKey,
+  toSessionKey,
+} from "../../shared/base/ids.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import { KEY_FIELD } from "../../shared/net/edge-headers.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
-import type { LicenseGate } from "../license.ts";
-import type { UserToken } from "../login/tokens.ts";
-import type { Proofs } from "../proofs.ts";
-import { type JoinAnswer, joinAnswerSchema } from "../sessions/join-answer.ts";
-import type { Claim, Registry } from "../sessions/registry.ts";
-import { abortOf } from "./abort.ts";
+import type { Proofs } from "../balancers/balancer-auth.ts";
+import { abortOf } from "../http/client-gone.ts";
 import {
   type Answer,
   infoAnswer,
@@ -22,7 +23,11 @@ import {
   replyWith,
   sessionMarks,
   textAnswer,
-} from "./answers.ts";
+} from "../http/responses.ts";
+import type { LicenseGate } from "../login/license-check.ts";
+import type { UserToken } from "../login/tokens.ts";
+import type { Claim, Registry } from "../sessions/registry.ts";
+import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
 import type { Authentication } from "./authentication.ts";
 import { createOnce, type Once } from "./once.ts";
 import type { Poll, Polls } from "./polls.ts";

@@ -2,13 +2,13 @@
  * What is offered now, always up to date: looks at the clients folder again and again, and says once of each file that is
  * not offered why.
  */
-import { type Clock, sleep } from "../../shared/clock.ts";
-import { describeError } from "../../shared/errors.ts";
-import type { Log } from "../../shared/log.ts";
-import type { ArtifactFile } from "./artifact.ts";
+import { type Clock, sleep } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import { createDigests, type Digests, digestKey } from "./digests.ts";
+import type { ArtifactFile } from "./formats/artifact.ts";
+import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan.ts";
 import { readIndexFile, writeIndexFile } from "./index-file.ts";
-import { createScanner, NOTHING, type Offer, type Scanner } from "./scan.ts";
 
 export interface Catalog {
   /** The same object until something changes. */

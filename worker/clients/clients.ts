@@ -2,11 +2,11 @@
  * The clients area of a worker: the catalog of what its folder offers, and the count of what is downloaded.
  */
 import { join, resolve } from "node:path";
-import type { Clock } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
-import type { WorkerId } from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
 import { createDownloads, type Downloads } from "./downloads.ts";

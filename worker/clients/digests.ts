@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
-import { type Clock, sleep } from "../../shared/clock.ts";
-import type { ArtifactFile } from "./artifact.ts";
+import { type Clock, sleep } from "../../shared/base/clock.ts";
+import type { ArtifactFile } from "./formats/artifact.ts";
 
 export interface Digests {
   /** Hexadecimal; undefined while it is not known. */

@@ -2,12 +2,12 @@
  * How often each plugin was downloaded: counted in the store, for the whole edge, per day (UTC), IDE, plugin and version,
  * and as one total.
  */
-import type { Clock } from "../../shared/clock.ts";
-import { describeError } from "../../shared/errors.ts";
-import type { Log } from "../../shared/log.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store } from "../../shared/store/store.ts";
-import type { Ide } from "./artifact.ts";
+import type { Ide } from "./formats/artifact.ts";
 
 export interface Downloads {
   /** Counts one download now. Never fails: with the store away it is counted when that is back. */

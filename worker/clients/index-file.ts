@@ -5,8 +5,8 @@
 import { randomBytes } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { z } from "zod";
-import { factsSchema } from "./artifact.ts";
-import type { Known } from "./scan.ts";
+import { factsSchema } from "./formats/artifact.ts";
+import type { Known } from "./formats/scan.ts";
 
 export interface Remembered {
   readonly known: ReadonlyMap<string, Known>;

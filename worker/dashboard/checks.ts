@@ -2,12 +2,12 @@
  * What an operator may want to know of the edge before somebody complains: the store, workers and balancers, certificates,
  * metrics, the licence. What this worker cannot know is told as unknown. Pure but for the question to the store.
  */
-import type { Clock } from "../../shared/clock.ts";
-import { describeError } from "../../shared/errors.ts";
-import { judgeLicense } from "../../shared/license.ts";
-import type { FoundLicense } from "../../shared/license-file.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import type { CertificateAsSeen } from "../../shared/cluster/status-reports.ts";
+import { judgeLicense } from "../../shared/settings/license.ts";
+import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
-import type { CertificateAsSeen } from "../../shared/views.ts";
 import type { CheckAnswer } from "./answers.ts";
 import { describeMembers } from "./describe.ts";
 import type { Snapshot, ToldView } from "./snapshot.ts";
@@ -19,7 +19,7 @@ const SLOW_STORE_MS = 50;
 /** The median counts: one answer that the machine held up says nothing of the store. */
 const STORE_QUESTIONS = 5;
 const DAY_MS = 86_400_000;
-/** As the balancers warn in their logs (balancer/tls.ts). */
+/** As the balancers warn in their logs (balancer/server/certificates.ts). */
 const EXPIRES_SOON_MS = 14 * DAY_MS;
 
 export async function checkStore(

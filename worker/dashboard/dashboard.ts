@@ -1,13 +1,13 @@
 /**
  * The dashboard's parts: what is known of the edge, its history, the logs, the live feed and the checks.
  */
-import type { Clock } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
-import type { WorkerId } from "../../shared/ids.ts";
-import type { FoundLicense } from "../../shared/license-file.ts";
-import type { Log } from "../../shared/log.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import type { Leadership } from "../../shared/membership/leadership.ts";
-import type { Series } from "../../shared/metrics.ts";
+import type { Series } from "../../shared/metrics/metrics.ts";
+import type { FoundLicense } from "../../shared/settings/license-file.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { checkLicense, checkMembers, checkStore } from "./checks.ts";
 import { describeMembers, describeOverview } from "./describe.ts";

@@ -2,13 +2,13 @@
  * A snapshot of the edge as the dashboard tells it. Pure. What is not known is null, and a worker of which nobody says that
  * it is well is not shown as well.
  */
-import type { SessionId } from "../../shared/ids.ts";
-import type { BalancerRecord, WorkerRecord } from "../../shared/membership/member.ts";
-import type { MetricName } from "../../shared/metric-list.ts";
-import { ownerStateOf } from "../../shared/store/session-list.ts";
+import type { SessionId } from "../../shared/base/ids.ts";
+import { ownerStateOf } from "../../shared/cluster/session-list.ts";
+import type { SessionAsSeen, View, WorkerAsSeen } from "../../shared/cluster/status-reports.ts";
+import type { MetricName } from "../../shared/metrics/metric-list.ts";
+import { VERSION } from "../../shared/process/version.ts";
+import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
-import { VERSION } from "../../shared/version.ts";
-import type { SessionAsSeen, View, WorkerAsSeen } from "../../shared/views.ts";
 import type {
   BalancerLine,
   OverviewAnswer,

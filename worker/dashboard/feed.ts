@@ -3,8 +3,8 @@
  * somebody looks at, and once for all who do.
  */
 import type { ServerResponse } from "node:http";
-import type { Clock, Timer } from "../../shared/clock.ts";
-import type { Log } from "../../shared/log.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
 import type { LogId, LogLines, Topic } from "./answers.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";

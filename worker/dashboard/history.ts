@@ -3,8 +3,8 @@
  * that a restart empties no chart. What is not known leaves a gap.
  */
 import { z } from "zod";
-import type { Clock } from "../../shared/clock.ts";
-import type { Log } from "../../shared/log.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import type { Leadership } from "../../shared/membership/leadership.ts";
 import { type Store, StoreAwayError, type StreamName } from "../../shared/store/store.ts";
 import type { HistoryAnswer, HistoryRange } from "./answers.ts";

@@ -4,9 +4,14 @@
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { harmless } from "../../shared/harmless.ts";
-import { type LogStreamName, parseLogText } from "../../shared/log-stream.ts";
-import { type LogPiece, type LogPosition, readLogEnd, readLogFrom } from "../../shared/log-tail.ts";
+import { type LogStreamName, parseLogText } from "../../shared/cluster/log-stream.ts";
+import { harmless } from "../../shared/logs/escape.ts";
+import {
+  type LogPiece,
+  type LogPosition,
+  readLogEnd,
+  readLogFrom,
+} from "../../shared/logs/log-tail.ts";
 import { STREAMS, type Store } from "../../shared/store/store.ts";
 import type { LogId, LogsAnswer } from "./answers.ts";
 

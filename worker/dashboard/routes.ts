@@ -3,17 +3,17 @@
  * the operator's credentials; what changes something takes a POST that only our own page can send.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Clock } from "../../shared/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { isWorkerId, type SessionId, type WorkerId } from "../../shared/base/ids.ts";
 import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless } from "../../shared/harmless.ts";
-import { isWorkerId, type SessionId, type WorkerId } from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
+import { harmless } from "../../shared/logs/escape.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
-import { type Refuse, textAnswer } from "../api/answers.ts";
-import { pageFields } from "../api/pages.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
-import { addressOf, type Gate } from "../credentials/gate.ts";
+import { pageFields } from "../http/pages.ts";
+import { type Refuse, textAnswer } from "../http/responses.ts";
+import { addressOf, type Gate } from "../operators/require-operator.ts";
 import type {
   CheckAnswer,
   CommandReply,

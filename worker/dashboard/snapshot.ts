@@ -2,17 +2,17 @@
  * All that the dashboard shows of the edge, read from the store in one go and shared by everybody who looks: however many
  * pages are open, the store is asked once in two seconds, and for the records of sessions only while somebody looks at them.
  */
-import type { Clock } from "../../shared/clock.ts";
-import type { SessionId, WorkerId } from "../../shared/ids.ts";
-import type { Series } from "../../shared/metrics.ts";
-import { sessionIds, sessionOwners } from "../../shared/store/session-list.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { sessionIds, sessionOwners } from "../../shared/cluster/session-list.ts";
+import { parseView, type View } from "../../shared/cluster/status-reports.ts";
+import type { Series } from "../../shared/metrics/metrics.ts";
 import {
   type Membership,
   type SessionRecord,
   type Store,
   StoreAwayError,
 } from "../../shared/store/store.ts";
-import { parseView, type View } from "../../shared/views.ts";
 
 export interface Snapshot {
   /** Store time; while the store is away, the time of the last answer. Undefined: it has never answered. */

@@ -3,8 +3,8 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import type { ApiKey } from "../../shared/api-keys.ts";
-import { BUILTINS, info, refused, type SignInWay, signInToken } from "./way.ts";
+import type { ApiKey } from "../../shared/settings/api-keys.ts";
+import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 
 const NAMELESS_USER = "API Key User";
 

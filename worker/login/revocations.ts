@@ -2,7 +2,7 @@
  * The tokens that must not be used again, as this worker knows them: those that it revoked, and those that the store said
  * were revoked. A store that was flushed is told of them again, so that a log-out outlives it.
  */
-import type { Clock } from "../../shared/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
 export interface Revocations {

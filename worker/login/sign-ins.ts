@@ -4,11 +4,11 @@
  * only when it is handed out, so that the store never holds one.
  */
 import { z } from "zod";
-import type { Clock } from "../../shared/clock.ts";
-import { randomAlphanumerics } from "../../shared/ids.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { randomAlphanumerics } from "../../shared/base/ids.ts";
+import { taggedId, type WorkerTag } from "../../shared/base/tag.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
-import { taggedId, type WorkerTag } from "../../shared/tag.ts";
-import type { SignInForm, SignInWay } from "./way.ts";
+import type { SignInForm, SignInWay } from "./form-provider.ts";
 
 export interface SignIns {
   /** Begins one. The token begins with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */

@@ -2,7 +2,7 @@
  * Signing in by just saying one's name: for trusted networks, where the host looks at who wants to join.
  */
 import { z } from "zod";
-import { BUILTINS, info, refused, type SignInWay, signInToken } from "./way.ts";
+import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 
 /**
  * `keepsEmail`: whether the email that somebody types is shown to hosts. VS Code's `oct.joinAcceptMode=allowlist` lets in

@@ -4,8 +4,13 @@
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
-import type { Clock } from "../../shared/clock.ts";
-import { isSessionId, type PeerId, randomAlphanumerics, type SessionId } from "../../shared/ids.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import {
+  isSessionId,
+  type PeerId,
+  randomAlphanumerics,
+  type SessionId,
+} from "../../shared/base/ids.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createRevocations } from "./revocations.ts";
 

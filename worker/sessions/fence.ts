@@ -3,9 +3,9 @@
  * output. Once it may not, it stays so until the next beat: others may have taken its sessions over in between, and each
  * is asked for again.
  */
-import type { Clock, Timer } from "../../shared/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { mayRelay } from "../../shared/membership/fence.ts";
-import { REFUSED_BEAT_AGE_MS } from "../../shared/membership/ownership.ts";
+import { REFUSED_BEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
 
 /**

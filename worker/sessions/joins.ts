@@ -3,17 +3,17 @@
  * the store, so that any worker can tell, and so that a session that was taken up again knows who is still waiting.
  */
 import { z } from "zod";
-import type { Clock, Timer } from "../../shared/clock.ts";
-import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/ids.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/base/ids.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
-import { type JoinAnswer, type Workspace, workspaceSchema } from "./join-answer.ts";
-import type { Ledger } from "./ledger.ts";
-import { joinRequest, toWirePeer } from "./outgoing.ts";
 import type { Peer } from "./peer.ts";
-import { type Message, plainContent } from "./protocol.ts";
-import type { RelayIds } from "./relay-id.ts";
+import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-answer.ts";
+import { joinRequest, toWirePeer } from "./wire/outbound.ts";
+import { type Message, plainContent } from "./wire/protocol.ts";
+import type { RelayIds } from "./wire/relay-id.ts";
+import type { Ledger } from "./write-queue.ts";
 
 export interface Joins {
   /** Puts a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */

@@ -2,10 +2,10 @@
  * One participant of a session: its connection while it has one, and what waits for it while it is away or reads too
  * slowly.
  */
-import type { PeerId } from "../../shared/ids.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import type { PeerId } from "../../shared/base/ids.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../shared/store/store.ts";
-import type { Parcel } from "./outgoing.ts";
+import type { Parcel } from "./wire/outbound.ts";
 
 /** A peer's connection, as the peer uses it. */
 export interface Connection {

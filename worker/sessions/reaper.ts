@@ -3,9 +3,9 @@
  * know of (it was told that they are its own, and the answer was lost), and, as the elected reaper, those of owners who
  * are gone and whom no client has brought to another worker. Taken over, they are closed when nobody comes back in 30 s.
  */
-import type { Clock } from "../../shared/clock.ts";
-import type { SessionId, WorkerId } from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import type { Leadership } from "../../shared/membership/leadership.ts";
 import { type MissingOwners, noteMissing, ownersToReap } from "../../shared/membership/reaper.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";

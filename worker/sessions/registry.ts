@@ -1,8 +1,7 @@
 /**
  * Every session of this worker: created, claimed, resumed, forgotten.
  */
-import { type Clock, sleep } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
+import { type Clock, sleep } from "../../shared/base/clock.ts";
 import {
   type Incarnation,
   newPeerId,
@@ -10,11 +9,12 @@ import {
   type SessionId,
   type SessionKey,
   type WorkerId,
-} from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
+} from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import { type ClaimStep, decideClaim } from "../../shared/membership/claim.ts";
-import type { Counters } from "../../shared/metrics.ts";
-import type { Ring } from "../../shared/ring.ts";
+import type { Ring } from "../../shared/membership/ring.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
   type CreateSession,
   type ResumeOutcome,
@@ -24,11 +24,11 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
-import type { Luggage } from "./baggage.ts";
 import type { Fence } from "./fence.ts";
-import type { Owners } from "./owners.ts";
-import type { VersionCheck } from "./protocol.ts";
+import type { Owners } from "./owner-probe.ts";
+import type { Luggage } from "./pending-messages.ts";
 import { label, Session, TOMBSTONE_MS } from "./session.ts";
+import type { VersionCheck } from "./wire/protocol.ts";
 
 export interface Registry {
   /**

@@ -1,8 +1,8 @@
 /**
  * Who gets a message: the decision alone. Values in, values out.
  */
-import type { PeerId } from "../../shared/ids.ts";
-import type { Message, WrappedKey } from "./protocol.ts";
+import type { PeerId } from "../../shared/base/ids.ts";
+import type { Message, WrappedKey } from "./wire/protocol.ts";
 
 export type Route =
   /** To each of these with its own key. `keyless`: peers for whom the sender put no key; they get nothing. */

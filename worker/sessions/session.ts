@@ -2,11 +2,11 @@
  * One session: its peers, who hosts it, and how it lives and ends. It is `created` until the host's connection comes,
  * then `open`, and ends `closed` (for good) or `lost` (another worker has it, or this one stops).
  */
-import { type Clock, sleep, type Timer } from "../../shared/clock.ts";
-import type { Settings } from "../../shared/config.ts";
-import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/ids.ts";
-import type { Log } from "../../shared/log.ts";
-import type { Counters } from "../../shared/metrics.ts";
+import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
+import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
   type EdgeEvent,
   type Holder,
@@ -19,10 +19,13 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import { ROOM_TOKEN_MS, type RoomToken, type Tokens } from "../login/tokens.ts";
-import { type Calm, createCalm } from "./calm.ts";
 import type { Fence } from "./fence.ts";
+import { type Calm, createCalm } from "./idle.ts";
 import { createJoins, type Joins } from "./joins.ts";
-import { createLedger, type Ledger } from "./ledger.ts";
+import { type Connection, Peer } from "./peer.ts";
+import { createRequests, type Requests } from "./pending-requests.ts";
+import { createReturns, type Returns } from "./reconnect-log.ts";
+import { createTraffic, type Traffic } from "./relay-messages.ts";
 import {
   type Parcel,
   peerInfo,
@@ -30,13 +33,10 @@ import {
   roomClosed,
   roomJoined,
   roomLeft,
-} from "./outgoing.ts";
-import { type Connection, Peer } from "./peer.ts";
-import type { VersionCheck } from "./protocol.ts";
-import { createRelayIds } from "./relay-id.ts";
-import { createRequests, type Requests } from "./requests.ts";
-import { createReturns, type Returns } from "./returns.ts";
-import { createTraffic, type Traffic } from "./traffic.ts";
+} from "./wire/outbound.ts";
+import type { VersionCheck } from "./wire/protocol.ts";
+import { createRelayIds } from "./wire/relay-id.ts";
+import { createLedger, type Ledger } from "./write-queue.ts";
 
 /** What a client says of itself when it connects. */
 export interface Introduction {

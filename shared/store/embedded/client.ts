@@ -5,10 +5,10 @@
  * once, so nothing piles up, and the connection is tried again and again.
  */
 import { connect, type Socket } from "node:net";
-import type { Clock, Timer } from "../../clock.ts";
-import { describeError, EdgeError } from "../../errors.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
+import { describeError, EdgeError } from "../../base/errors.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
 import { createLineReader } from "./lines.ts";
 import type { Operation } from "./operations.ts";

@@ -13,7 +13,7 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { describeError, EdgeError, errorCode } from "../../errors.ts";
+import { describeError, EdgeError, errorCode } from "../../base/errors.ts";
 
 /** A socket's path may have 107 bytes on Linux and 103 on macOS; a longer one would be cut off silently. */
 const MAX_SOCKET_PATH_BYTES = 100;
@@ -82,7 +82,7 @@ export async function listenPrivately(
   return listenIn(path.join(os.tmpdir(), `ct-edge-${name}-`), server, name);
 }
 
-/** The store's own, and the one of the edge that runs it (edge/control.ts). */
+/** The store's own, and the one of the edge that runs it (edge/control/control.ts). */
 type SocketName = "store" | "control";
 
 async function listenIn(

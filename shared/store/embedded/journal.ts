@@ -11,10 +11,10 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Clock } from "../../clock.ts";
-import { errorCode } from "../../errors.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import type { Clock } from "../../base/clock.ts";
+import { errorCode } from "../../base/errors.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 import type { Write } from "./effects.ts";
 import { createLineReader } from "./lines.ts";
 

@@ -2,9 +2,9 @@
  * The members of the embedded store, their leases and their roles. They live in memory only: after a restart of the store every member
  * announces itself again, because its next renewal is answered with `expired`.
  */
-import type { Incarnation, WorkerId } from "../../ids.ts";
-import type { MemberRecord } from "../../membership/member.ts";
-import type { Lease } from "../../membership/ownership.ts";
+import type { Incarnation, WorkerId } from "../../base/ids.ts";
+import type { MemberRecord } from "../member.ts";
+import type { Lease } from "../ownership.ts";
 import { MEMBER_LEASE_MS, type Role, SETTLING_MS } from "../store.ts";
 import type { Effects } from "./effects.ts";
 import type { Operations } from "./operations.ts";

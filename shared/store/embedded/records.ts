@@ -3,8 +3,8 @@
  * back. Members are not among them (leases.ts).
  */
 import { z } from "zod";
-import type { PeerId, SessionId, SessionKey } from "../../ids.ts";
-import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../ids.ts";
+import type { PeerId, SessionId, SessionKey } from "../../base/ids.ts";
+import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../base/ids.ts";
 import {
   type EdgeEvent,
   MAX_AGREED_CHARS,

@@ -4,10 +4,10 @@
  */
 import net from "node:net";
 import path from "node:path";
-import type { Clock } from "../../clock.ts";
-import { EdgeError } from "../../errors.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import type { Clock } from "../../base/clock.ts";
+import { EdgeError } from "../../base/errors.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 import type { Change } from "../store.ts";
 import {
   claimDataDir,

@@ -1,9 +1,9 @@
 /**
  * The sessions of the embedded store: records, aliases, peers, tombstones. What may happen to them is decided in
- * shared/membership/ownership.ts.
+ * shared/store/ownership.ts.
  */
-import type { PeerId, SessionId, SessionKey, WorkerId } from "../../ids.ts";
-import { decideReassert, decideResume, holderOf, nextEpoch } from "../../membership/ownership.ts";
+import type { PeerId, SessionId, SessionKey, WorkerId } from "../../base/ids.ts";
+import { decideReassert, decideResume, holderOf, nextEpoch } from "../ownership.ts";
 import {
   type CreateSession,
   type Holder,

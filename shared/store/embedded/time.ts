@@ -1,7 +1,7 @@
 /**
  * The embedded store's time: two readings, because they answer different questions.
  */
-import type { Clock } from "../../clock.ts";
+import type { Clock } from "../../base/clock.ts";
 
 export interface StoreTime {
   /** What the store calls its time: stamps, epochs and everything that must outlive a restart of the store. */

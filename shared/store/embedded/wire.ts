@@ -3,8 +3,8 @@
  * `{id, value}` or `{id, error}`, in the order of its questions; everybody is told `{changes}`.
  */
 import { z } from "zod";
-import type { MemberRecord } from "../../membership/member.ts";
-import { parseMember } from "../../membership/member.ts";
+import type { MemberRecord } from "../member.ts";
+import { parseMember } from "../member.ts";
 import { type Change, MAX_REPORT_BYTES, REPORT_KINDS } from "../store.ts";
 import type { Operation } from "./operations.ts";
 import {

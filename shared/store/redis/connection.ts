@@ -2,9 +2,9 @@
  * The connection on which scripts run, and what is known of the store's health. Up means: a script has just run there with
  * our rights and could write. While it is away every operation fails at once, so nothing piles up.
  */
-import { type Clock, sleep, type Timer } from "../../clock.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import { type Clock, sleep, type Timer } from "../../base/clock.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 import { StoreAwayError, type StoreHealth } from "../store.ts";
 import { StoreFullError, StoreRefusedError } from "./errors.ts";
 import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } from "./faults.ts";

@@ -8,7 +8,7 @@
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { AbstractConnector, Redis, type RedisOptions } from "ioredis";
-import { describeError } from "../../errors.ts";
+import { describeError } from "../../base/errors.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** How long a connection that was given up may take to close: a stopped Redis never does. */

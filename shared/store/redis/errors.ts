@@ -2,7 +2,7 @@
  * How the Redis store fails beyond being away. A cause never holds what was sent: ioredis keeps the arguments of a command
  * at its errors, the password's among them.
  */
-import { EdgeError } from "../../errors.ts";
+import { EdgeError } from "../../base/errors.ts";
 import { StoreAwayError } from "../store.ts";
 
 /**

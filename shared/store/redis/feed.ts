@@ -2,9 +2,9 @@
  * The change feed: what the scripts publish, on a connection of its own, because a flood of hints must not delay answers.
  * Only hints go missing when it fails, so it keeps no health; it is tried again quietly.
  */
-import type { Clock, Timer } from "../../clock.ts";
-import { isSessionId } from "../../ids.ts";
-import type { Log } from "../../log.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
+import { isSessionId } from "../../base/ids.ts";
+import type { Log } from "../../logs/log.ts";
 import { type Change, TICKET_KINDS, type TicketKind } from "../store.ts";
 import { NotRedisError } from "./faults.ts";
 import { createLink } from "./link.ts";

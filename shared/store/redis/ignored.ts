@@ -2,9 +2,9 @@
  * What was read from the store and made no sense: counted, and said once a minute at most, because a planted record is
  * read again and again.
  */
-import type { Clock } from "../../clock.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 
 const PERIOD_MS = 60_000;
 

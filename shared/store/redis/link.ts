@@ -3,8 +3,8 @@
  * account turned off (queues, retries of commands, console output), and tried again when ioredis gives up.
  */
 import { Redis, type RedisOptions } from "ioredis";
-import { type Clock, sleep } from "../../clock.ts";
-import { plainAddress } from "../../networks.ts";
+import { type Clock, sleep } from "../../base/clock.ts";
+import { plainAddress } from "../../net/networks.ts";
 import { connectorTo, DISCONNECT_TIMEOUT_MS } from "./connector.ts";
 import {
   aclRule,

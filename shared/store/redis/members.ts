@@ -1,8 +1,8 @@
 /**
  * Members, their leases and their roles in Redis.
  */
-import type { WorkerId } from "../../ids.ts";
-import type { MemberRecord } from "../../membership/member.ts";
+import type { WorkerId } from "../../base/ids.ts";
+import type { MemberRecord } from "../member.ts";
 import type { Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
 import type { Ignored } from "./ignored.ts";

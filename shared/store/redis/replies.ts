@@ -12,8 +12,8 @@ import {
   type SessionKey,
   toSessionKey,
   type WorkerId,
-} from "../../ids.ts";
-import { type MemberRecord, parseMember } from "../../membership/member.ts";
+} from "../../base/ids.ts";
+import { type MemberRecord, parseMember } from "../member.ts";
 import type { PeerRecord, SessionRecord, StoredEvent } from "../store.ts";
 import { StoreReplyError } from "./errors.ts";
 

@@ -1,7 +1,7 @@
 /**
  * Reports, in Redis: what members tell of themselves for a while.
  */
-import { isWorkerId } from "../../ids.ts";
+import { isWorkerId } from "../../base/ids.ts";
 import { MAX_REPORT_BYTES, type Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
 import type { Ignored } from "./ignored.ts";

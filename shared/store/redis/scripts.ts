@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { REFUSED_BEAT_AGE_MS } from "../../membership/ownership.ts";
+import { REFUSED_BEAT_AGE_MS } from "../ownership.ts";
 import {
   HOSTED_COUNTER,
   MAX_EVENTS,

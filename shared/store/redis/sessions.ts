@@ -1,7 +1,7 @@
 /**
  * Sessions in Redis. What may happen to them is decided in scripts/ownership.lua.
  */
-import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../ids.ts";
+import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../base/ids.ts";
 import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
 import { StoreReplyError } from "./errors.ts";

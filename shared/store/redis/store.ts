@@ -9,9 +9,9 @@
  * `maxmemory-policy` must be `noeviction`: records that Redis throws away are sessions that cannot go on. With replicas,
  * `min-replicas-to-write 1` keeps a primary that was cut off from taking writes that a fail-over would lose.
  */
-import type { Clock } from "../../clock.ts";
-import type { Log } from "../../log.ts";
-import type { Counters } from "../../metrics.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../logs/log.ts";
+import type { Counters } from "../../metrics/metrics.ts";
 import type { Store } from "../store.ts";
 import { createAgreements } from "./agreements.ts";
 import { openConnection } from "./connection.ts";

@@ -11,7 +11,7 @@
  *
  * User and password are percent-encoded. A default user is left out: `redis://:password@host`.
  */
-import { SettingError } from "../../config.ts";
+import { SettingError } from "../../settings/read-settings.ts";
 
 export interface RedisTarget {
   readonly at:

@@ -1,7 +1,7 @@
 /**
  * Tokens that must not be used again, in Redis.
  */
-import type { Clock } from "../../clock.ts";
+import type { Clock } from "../../base/clock.ts";
 import type { Store } from "../store.ts";
 import type { Connection } from "./connection.ts";
 import { toMs } from "./values.ts";

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { systemClock } from "../../../shared/clock.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
 import { obeyCommands } from "../../../shared/control/obey.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
-import type { WorkerId } from "../../../shared/ids.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";

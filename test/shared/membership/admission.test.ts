@@ -1,13 +1,13 @@
 /** Which members are believed: by their secret and by where they say that they are. */
 import { describe, expect, test } from "vitest";
-import type { WorkerId } from "../../../shared/ids.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
 import {
   createAdmission,
   judgeUrl,
   parseWorkerNetworks,
 } from "../../../shared/membership/admission.ts";
-import type { WorkerRecord } from "../../../shared/membership/member.ts";
-import { createCounters } from "../../../shared/metrics.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { balancer, worker } from "../../contract/store.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 

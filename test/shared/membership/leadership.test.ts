@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { WorkerId } from "../../../shared/ids.ts";
-import { createLog } from "../../../shared/log.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import { createLog } from "../../../shared/logs/log.ts";
 import { LEADERSHIP_MS, standFor } from "../../../shared/membership/leadership.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { createStepClock } from "../../support/step-clock.ts";

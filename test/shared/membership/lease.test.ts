@@ -1,9 +1,9 @@
 /** A process keeps its record in the store: against a real embedded store whose time is stepped. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { newIncarnation } from "../../../shared/ids.ts";
+import { newIncarnation } from "../../../shared/base/ids.ts";
 import { createLease, type Lease } from "../../../shared/membership/lease.ts";
-import type { WorkerRecord } from "../../../shared/membership/member.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { MEMBER_LEASE_MS, type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { WorkerId } from "../../../shared/ids.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
 import { noteMissing, ownersToReap } from "../../../shared/membership/reaper.ts";
 
 const [A, B, C] = ["a", "b", "c"] as WorkerId[] as [WorkerId, WorkerId, WorkerId];

@@ -1,17 +1,17 @@
 /** Who the members are as one process sees them: against a real embedded store whose time is stepped. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/ids.ts";
-import type { MemberRecord, WorkerRecord } from "../../../shared/membership/member.ts";
+import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/base/ids.ts";
+import { workerTag } from "../../../shared/base/tag.ts";
+import { createRing } from "../../../shared/membership/ring.ts";
 import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
-import { createRing } from "../../../shared/ring.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { MemberRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import {
   MEMBER_LEASE_MS,
   type Membership,
   type Store,
   StoreAwayError,
 } from "../../../shared/store/store.ts";
-import { workerTag } from "../../../shared/tag.ts";
 import { balancer, worker } from "../../contract/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";

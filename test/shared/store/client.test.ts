@@ -4,9 +4,9 @@ import { once } from "node:events";
 import net from "node:net";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../../shared/clock.ts";
-import { describeError } from "../../../shared/errors.ts";
-import type { SessionKey } from "../../../shared/ids.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { describeError } from "../../../shared/base/errors.ts";
+import type { SessionKey } from "../../../shared/base/ids.ts";
 import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, StoreHealth } from "../../../shared/store/store.ts";
@@ -268,7 +268,7 @@ describe("the embedded store's client", () => {
     for (const to of [socketPath, path.join(folder.path, "nobody.sock")]) {
       const program = `
         import { connectEmbeddedStore } from "./shared/store/embedded/client.ts";
-        import { systemClock } from "./shared/clock.ts";
+        import { systemClock } from "./shared/base/clock.ts";
         const log = { debug() {}, info() {}, warn() {}, error() {} };
         const store = connectEmbeddedStore({ socketPath: process.argv[1], clock: systemClock, log });
         await store.timeMs().catch(() => {});

@@ -1,6 +1,6 @@
 /** What a process costs Redis, and what it needs of it. */
 import { describe, expect, it } from "vitest";
-import { systemClock } from "../../../shared/clock.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
 import { createLease } from "../../../shared/membership/lease.ts";
 import { createMembershipView } from "../../../shared/membership/view.ts";
 import { worker } from "../../contract/store.ts";

@@ -7,7 +7,7 @@ import {
   newSessionId,
   type SessionId,
   type WorkerId,
-} from "../../../shared/ids.ts";
+} from "../../../shared/base/ids.ts";
 import { MEMBER_LEASE_MS, type Store, type StoreHealth } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { watchMachine } from "../../support/machine.ts";

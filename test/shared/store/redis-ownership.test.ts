@@ -2,14 +2,14 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Incarnation, WorkerId } from "../../../shared/ids.ts";
+import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import {
   decideReassert,
   decideResume,
   holderOf,
   type Lease,
   nextEpoch,
-} from "../../../shared/membership/ownership.ts";
+} from "../../../shared/store/ownership.ts";
 import { composeLua, loadScripts } from "../../../shared/store/redis/scripts.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 

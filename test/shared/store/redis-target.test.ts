@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { systemClock } from "../../../shared/clock.ts";
-import { readSettings } from "../../../shared/config.ts";
-import { createCounters } from "../../../shared/metrics.ts";
-import { connectStore } from "../../../shared/store/connect.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { connectStore } from "../../../shared/process/connect-store.ts";
+import { readSettings } from "../../../shared/settings/read-settings.ts";
 import {
   aclRule,
   describeFault,

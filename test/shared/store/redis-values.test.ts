@@ -7,7 +7,7 @@ import {
   type SessionId,
   type SessionKey,
   type WorkerId,
-} from "../../../shared/ids.ts";
+} from "../../../shared/base/ids.ts";
 import type { Holder, SessionRecord } from "../../../shared/store/store.ts";
 import { balancer, peer, worker } from "../../contract/store.ts";
 import { watchMachine } from "../../support/machine.ts";

@@ -3,7 +3,13 @@
 import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../../../shared/ids.ts";
+import type {
+  Incarnation,
+  PeerId,
+  SessionId,
+  SessionKey,
+  WorkerId,
+} from "../../../shared/base/ids.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
 import { parseRecord } from "../../../shared/store/embedded/records.ts";
 import { createStoreState, type StoreState } from "../../../shared/store/embedded/state.ts";

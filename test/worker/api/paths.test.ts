@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { mergeSlashes } from "../../../shared/request-path.ts";
-import { normalTarget } from "../../../worker/api/routes.ts";
+import { mergeSlashes } from "../../../shared/net/request-path.ts";
+import { normalTarget } from "../../../worker/http/routes.ts";
 import { type Answer, startWorker, type Worker } from "./fixture.ts";
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };

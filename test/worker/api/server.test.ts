@@ -4,8 +4,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { edgeProof, membersProof, newNonce } from "../../../shared/edge-headers.ts";
-import { newIncarnation } from "../../../shared/ids.ts";
+import { newIncarnation } from "../../../shared/base/ids.ts";
+import { edgeProof, membersProof, newNonce } from "../../../shared/net/edge-headers.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer } from "../sessions/fixture.ts";

@@ -4,8 +4,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { KEY_FIELD } from "../../../shared/edge-headers.ts";
-import type { SessionId } from "../../../shared/ids.ts";
+import type { SessionId } from "../../../shared/base/ids.ts";
+import { KEY_FIELD } from "../../../shared/net/edge-headers.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";

@@ -16,10 +16,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { type Clock, systemClock } from "../../../shared/clock.ts";
+import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { type Catalog, createCatalog } from "../../../worker/clients/catalog.ts";
-import { reasonOf } from "../../../worker/clients/folder.ts";
-import { createScanner, type Offer } from "../../../worker/clients/scan.ts";
+import { reasonOf } from "../../../worker/clients/formats/folder.ts";
+import { createScanner, type Offer } from "../../../worker/clients/formats/scan.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import {
   bomb,

@@ -1,6 +1,6 @@
 /** How downloads are counted; over HTTP: routes.test.ts. */
 import { expect, test } from "vitest";
-import { createCounters } from "../../../shared/metrics.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createDownloads, readVersionTotals } from "../../../worker/clients/downloads.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
-import { ArchiveError } from "../../../worker/clients/archive.ts";
-import { readPlugin } from "../../../worker/clients/plugin.ts";
-import { readVsix, readVsixAsset } from "../../../worker/clients/vsix.ts";
+import { ArchiveError } from "../../../worker/clients/formats/archive.ts";
+import { readPlugin } from "../../../worker/clients/formats/plugin.ts";
+import { readVsix, readVsixAsset } from "../../../worker/clients/formats/vsix.ts";
 import {
   overlapping,
   pluginJar,

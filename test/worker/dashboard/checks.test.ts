@@ -1,11 +1,11 @@
 /** What the check panel says, and that it never says good of what it does not know. */
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { Incarnation, WorkerId } from "../../../shared/ids.ts";
-import { issueLicense } from "../../../shared/license.ts";
-import type { WorkerRecord } from "../../../shared/membership/member.ts";
+import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
+import type { BalancerView, View } from "../../../shared/cluster/status-reports.ts";
+import { issueLicense } from "../../../shared/settings/license.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
-import type { BalancerView, View } from "../../../shared/views.ts";
 import { checkLicense, checkMembers, checkStore } from "../../../worker/dashboard/checks.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
 

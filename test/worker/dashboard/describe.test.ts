@@ -1,9 +1,9 @@
 /** What the page is told of the edge: the worst that anybody sees, and never well what nobody knows. */
 import { describe, expect, test } from "vitest";
-import type { Incarnation, SessionId, WorkerId } from "../../../shared/ids.ts";
-import type { BalancerRecord, WorkerRecord } from "../../../shared/membership/member.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import type { BalancerView, View, WorkerAsSeen } from "../../../shared/cluster/status-reports.ts";
+import type { BalancerRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import type { SessionRecord } from "../../../shared/store/store.ts";
-import type { BalancerView, View, WorkerAsSeen } from "../../../shared/views.ts";
 import {
   describeMembers,
   describeOverview,

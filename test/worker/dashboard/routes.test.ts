@@ -4,9 +4,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "../../../shared/clock.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { SessionId } from "../../../shared/base/ids.ts";
 import { obeyCommands } from "../../../shared/control/obey.ts";
-import type { SessionId } from "../../../shared/ids.ts";
 import type {
   CheckAnswer,
   CommandReply,

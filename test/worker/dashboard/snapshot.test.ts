@@ -1,6 +1,6 @@
 /** What is asked of the store for those who look, and how often. */
 import { expect, test } from "vitest";
-import type { SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { type Change, type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { createSnapshots } from "../../../worker/dashboard/snapshot.ts";
 import { createStepClock } from "../../support/step-clock.ts";

@@ -3,8 +3,8 @@
  */
 import { expect, test } from "vitest";
 import { createApiKeyLogin } from "../../../worker/login/api-key.ts";
+import { signInWays } from "../../../worker/login/providers.ts";
 import { createSimpleLogin } from "../../../worker/login/simple.ts";
-import { signInWays } from "../../../worker/login/ways.ts";
 
 const TOKEN = "0123456789abcdefAbcdefghijklmnopqrstuvwx";
 

@@ -5,9 +5,9 @@
 import { decode, encode } from "@msgpack/msgpack";
 import { Agent, request, WebSocket } from "undici";
 import { expect, onTestFinished, test } from "vitest";
-import type { PeerId, SessionId, WorkerId } from "../../../shared/ids.ts";
-import type { Parcel } from "../../../worker/sessions/outgoing.ts";
+import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { Baggage } from "../../../worker/sessions/session.ts";
+import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
 import { openLine } from "../../support/cut.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker, type WorkerFixture } from "./fixture.ts";

@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync } from "node:crypto";
 import { expect, it } from "vitest";
-import { newPeerId, newSessionId, type PeerId } from "../../../shared/ids.ts";
+import { newPeerId, newSessionId, type PeerId } from "../../../shared/base/ids.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, rawPeer, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
 import { createSkipClock } from "./skip-clock.ts";

@@ -3,8 +3,8 @@
  * that opened their WebSockets.
  */
 import { expect, test } from "vitest";
-import { REQUEST_ID_FIELD } from "../../../shared/edge-headers.ts";
-import { LET_GO_MS } from "../../../worker/sessions/socket.ts";
+import { REQUEST_ID_FIELD } from "../../../shared/net/edge-headers.ts";
+import { LET_GO_MS } from "../../../worker/sessions/transport/socket.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startWorker, type WorkerFixture } from "./fixture.ts";
 import type { RawPeer } from "./raw-peer.ts";

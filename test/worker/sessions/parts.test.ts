@@ -1,11 +1,11 @@
 /** The small parts of a session, each alone: ids of requests, waiting requests, pace, what is written. */
 import { describe, expect, it } from "vitest";
-import type { PeerId, SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
-import { createLedger } from "../../../worker/sessions/ledger.ts";
-import { createPace } from "../../../worker/sessions/pace.ts";
-import { createRelayIds } from "../../../worker/sessions/relay-id.ts";
-import { createRequests, type WaitingRequest } from "../../../worker/sessions/requests.ts";
+import { createRequests, type WaitingRequest } from "../../../worker/sessions/pending-requests.ts";
+import { createPace } from "../../../worker/sessions/transport/rate-limit.ts";
+import { createRelayIds } from "../../../worker/sessions/wire/relay-id.ts";
+import { createLedger } from "../../../worker/sessions/write-queue.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const KEY = Buffer.alloc(32, 1);

@@ -1,10 +1,10 @@
 /** What waits for a peer, and in which order it gets it; over connections that a test holds in its hand. */
 import { expect, it } from "vitest";
-import type { PeerId } from "../../../shared/ids.ts";
-import { createCounters } from "../../../shared/metrics.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../../shared/store/store.ts";
-import type { Parcel } from "../../../worker/sessions/outgoing.ts";
 import { type Connection, type ConnectionEvents, Peer } from "../../../worker/sessions/peer.ts";
+import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
 
 const KIB = 1024;
 const RECORD: PeerRecord = {

@@ -1,8 +1,8 @@
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
-import type { PeerId } from "../../../shared/ids.ts";
-import { type Message, parseMessage } from "../../../worker/sessions/protocol.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
 import { route } from "../../../worker/sessions/relay.ts";
+import { type Message, parseMessage } from "../../../worker/sessions/wire/protocol.ts";
 
 const PEERS = ["host", "a", "b"] as PeerId[];
 const audience = { has: (id: string) => PEERS.includes(id as PeerId), ids: () => PEERS };

@@ -1,6 +1,6 @@
 /** A session is handed over while the store does not answer as it should. */
 import { expect, it, vi } from "vitest";
-import type { WorkerId } from "../../../shared/ids.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest, joinAnswer, requestJoin, startStore, startWorker } from "./fixture.ts";

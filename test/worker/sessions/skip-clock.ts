@@ -1,7 +1,7 @@
 /**
  * The machine's clock, with leaps: sockets and stores work in real time, and a test that waits for 30 s leaps over them.
  */
-import { type Clock, systemClock, type Timer } from "../../../shared/clock.ts";
+import { type Clock, systemClock, type Timer } from "../../../shared/base/clock.ts";
 
 export interface SkipClock extends Clock {
   /** Lets `ms` pass at once: every timer that falls due in them runs now, in order. */

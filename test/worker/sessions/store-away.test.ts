@@ -1,6 +1,6 @@
 /** The store is away: what runs goes on, and the store hears of it later. */
 import { expect, it } from "vitest";
-import { type Clock, systemClock } from "../../../shared/clock.ts";
+import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker } from "./fixture.ts";
 

@@ -1,9 +1,9 @@
 /** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
 import { expect, it, onTestFinished, vi } from "vitest";
-import type { SessionId, WorkerId } from "../../../shared/ids.ts";
+import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { standFor } from "../../../shared/membership/leadership.ts";
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
-import type { OwnerReport } from "../../../worker/sessions/owners.ts";
+import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
 import { startReaper } from "../../../worker/sessions/reaper.ts";
 import { until } from "../../support/until.ts";
 import {

@@ -1,6 +1,6 @@
 /** Which versions of the protocol a worker takes: an operator can follow a new one by a setting. */
 import { expect, it } from "vitest";
-import { createVersionCheck } from "../../../worker/sessions/protocol.ts";
+import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";
 

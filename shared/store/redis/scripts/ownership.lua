@@ -1,4 +1,4 @@
--- Who may own a session: the decision alone, the same as shared/membership/ownership.ts, to which a property test holds
+-- Who may own a session: the decision alone, the same as shared/store/ownership.ts, to which a property test holds
 -- it. `head`: owner, incarnation, state, heir. `claimant`: worker, incarnation, evidence, evidence_of. Leases: held, incarnation, age.
 
 local function holder_of(head)

@@ -1,0 +1,34 @@
+/**
+ * What operators ask a balancer to do.
+ */
+import type { Clock } from "../../shared/base/clock.ts";
+import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
+import type { Members } from "../discovery/discovery.ts";
+import type { Directory } from "../routing/router.ts";
+import { explainHead } from "./explain.ts";
+
+export async function obey(
+  command: EdgeCommand,
+  parts: {
+    readonly directory: Directory;
+    readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
+    readonly clock: Clock;
+  },
+): Promise<CommandAnswer> {
+  switch (command.kind) {
+    case "explain": {
+      const detail = await explainHead(command.head, command.holder, parts);
+      return { outcome: "done", message: "explained", detail };
+    }
+    case "places": {
+      const detail = command.keys.map((key) => parts.members.view.ring.place(key));
+      return { outcome: "done", message: "looked up", detail };
+    }
+    case "suspend":
+    case "resume":
+    case "drain":
+    case "give":
+    case "end-session":
+      return { outcome: "refused", message: "workers do that, not balancers" };
+  }
+}

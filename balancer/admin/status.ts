@@ -1,0 +1,120 @@
+/**
+ * What the balancer's status port shows: whether it wants traffic, and the workers and the ring as it sees them now.
+ */
+import type { Clock } from "../../shared/base/clock.ts";
+import type { BalancerView } from "../../shared/cluster/status-reports.ts";
+import { cut } from "../../shared/logs/escape.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import { writeExposition } from "../../shared/metrics/prometheus.ts";
+import type { Publisher } from "../../shared/metrics/statsd/publisher.ts";
+import type { StatusSource } from "../../shared/process/status-port.ts";
+import { VERSION } from "../../shared/process/version.ts";
+import type { Members } from "../discovery/discovery.ts";
+import type { Certificate } from "../server/certificates.ts";
+import type { DataPath } from "../server/data-path.ts";
+import type { Health, Standing } from "../upstreams/health.ts";
+
+export function statusOf(parts: {
+  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "departure">;
+  clock: Clock;
+  members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
+  counters: Counters;
+  /** The one that started this balancer, if one did. */
+  edge: { readonly notReady: readonly string[] };
+}): StatusSource {
+  const { listener, directory, tunnels, departure } = parts.dataPath;
+  const { members, clock } = parts;
+  return {
+    readiness() {
+      const store = members.storeHealth();
+      return {
+        notReady: [
+          ...(departure.isAnnounced ? ["this balancer leaves"] : []),
+          ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
+          ...parts.edge.notReady,
+        ],
+        // The last view of the workers goes on being used.
+        degraded: [
+          ...(store?.state === "away" ? [`store: ${store.reason}`] : []),
+          ...(members.isRecalled ? ["the workers are those of the last snapshot"] : []),
+        ],
+      };
+    },
+    view: () => ({
+      role: "balancer",
+      version: VERSION,
+      // Left out with a fixed list of workers.
+      store: members.storeHealth(),
+      refused: members.refused(),
+      ring: members.view.ring.fingerprint,
+      connections: listener.connections,
+      tunnels: tunnels.size,
+      workers: directory.upstreams.map((upstream) => ({
+        ...upstream.record,
+        ...describeHealth(upstream.health, directory.standingOf(upstream), clock.nowMs()),
+        inFlight: upstream.inFlight,
+      })),
+      gone: directory.gone.map(({ id, incarnation, atMs }) => ({
+        id,
+        incarnation,
+        agoMs: Math.round(clock.nowMs() - atMs),
+      })),
+      probesBelieved: !directory.isPanicking,
+      counters: parts.counters.snapshot(),
+    }),
+    metrics: () => writeExposition(parts.counters.series(), ["balancer", "process"]),
+  };
+}
+
+/** A certificate may have hundreds of names; people look for the first ones. */
+const MAX_NAMES_CHARS = 200;
+
+/** What this balancer tells of itself to those who look at the edge. */
+export function describeView(
+  { listener, directory, tunnels }: Pick<DataPath, "listener" | "directory" | "tunnels">,
+  parts: {
+    readonly clock: Clock;
+    readonly certificates: readonly Pick<Certificate, "names" | "expiresMs">[];
+    readonly publisher: Pick<Publisher, "health"> | undefined;
+  },
+): BalancerView {
+  const { clock, certificates, publisher } = parts;
+  return {
+    role: "balancer",
+    uptimeMs: Math.round(process.uptime() * 1000),
+    rssBytes: process.memoryUsage.rss(),
+    connections: listener.connections,
+    tunnels: tunnels.size,
+    workers: [
+      ...directory.upstreams.map((upstream) => {
+        const { health, lastFailure } = describeHealth(
+          upstream.health,
+          directory.standingOf(upstream),
+          clock.nowMs(),
+        );
+        return { id: upstream.id, health, ...(lastFailure !== undefined && { lastFailure }) };
+      }),
+    ],
+    ...(publisher !== undefined && { statsd: publisher.health }),
+    certificates: certificates.map(({ names, expiresMs }) => ({
+      names: cut(names, MAX_NAMES_CHARS),
+      expiresInMs: expiresMs - clock.wallMs(),
+    })),
+  };
+}
+
+/** `state` of the record is what the worker says; `health` is what is seen of it here. */
+export function describeHealth(health: Health, standing: Standing, nowMs: number) {
+  const { lastFailure } = health;
+  return {
+    suspect: standing !== "well",
+    health: health.state,
+    ...(lastFailure !== undefined && {
+      lastFailure: {
+        reason: lastFailure.reason,
+        by: lastFailure.by,
+        agoMs: Math.round(nowMs - lastFailure.atMs),
+      },
+    }),
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * Requests for the health of the edge itself, which no worker sees.
+ */
+
+import type { Directory } from "../routing/router.ts";
+import type { Client, Exchange } from "./downstream.ts";
+import type { Departure } from "./drain-state.ts";
+import { healthAnswer } from "./responses.ts";
+
+interface HealthNeeds {
+  readonly directory: Pick<Directory, "usable">;
+  readonly departure: Pick<Departure, "isAnnounced">;
+}
+
+/** Whether the request is for the health check of the public ports; a query is ignored. */
+export function isHealthTarget(target: string): boolean {
+  return target.startsWith("/ct-health") && HEALTH_TARGET.test(target);
+}
+
+const HEALTH_TARGET = /^\/ct-health\/?(?:\?|$)/;
+
+/** Answered here: whether this balancer has a worker to send anybody to, and goes on doing so. */
+export class HealthExchange implements Exchange {
+  readonly #client: Client;
+  readonly #needs: HealthNeeds;
+
+  constructor(client: Client, needs: HealthNeeds) {
+    this.#client = client;
+    this.#needs = needs;
+  }
+
+  start(): void {
+    const { directory, departure } = this.#needs;
+    const status = directory.usable > 0 ? "ok" : "no worker";
+    this.#client.answer((context) =>
+      healthAnswer(departure.isAnnounced ? "leaving" : status, context),
+    );
+  }
+
+  onBody(): void {}
+  onBodyEnd(): void {}
+  onDrain(): void {}
+  measureBacklog(): void {}
+  onAbort(): void {}
+  onTimeout(): void {}
+}

@@ -1,0 +1,190 @@
+/**
+ * What the balancer itself answers: one table from error to status, and the short constant text of each. Nothing of what
+ * a client sent, and nothing of the inside, is in it. Pure.
+ */
+
+import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
+import { REQUEST_ID_FIELD } from "../../shared/net/edge-headers.ts";
+import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
+import { serializeHead, statusLine } from "../http1/head.ts";
+import type { MovingReason } from "../routing/decision.ts";
+import { UpstreamError } from "../upstreams/connection.ts";
+
+/** No worker can take a request: none is known, or all are draining or failing. */
+export class NoUpstreamError extends EdgeError {
+  readonly code = "EDGE_NO_UPSTREAM";
+  readonly source = "upstream";
+  readonly retryable = true;
+  constructor(known: number) {
+    super(`no worker can take this request (${known} known); check that workers renew their lease`);
+  }
+}
+
+/** The worker of a request has as many requests as it may have (`CT_MAX_REQUESTS_PER_WORKER`). */
+export class BusyError extends EdgeError {
+  readonly code = "EDGE_WORKER_BUSY";
+  readonly source = "upstream";
+  readonly retryable = true;
+  constructor() {
+    super("the worker has as many requests as it may have; check its load, or add workers");
+  }
+}
+
+/** There are as many connections of clients as there may be (`CT_MAX_CONNECTIONS`). */
+export class TooManyConnectionsError extends EdgeError {
+  readonly code = "EDGE_TOO_MANY_CONNECTIONS";
+  readonly source = "downstream";
+  readonly retryable = true;
+  constructor() {
+    super("there are as many connections as there may be; raise CT_MAX_CONNECTIONS or ulimit -n");
+  }
+}
+
+/** A worker named another owner of the session, and the request could not be sent there: it soon can. */
+export class MovingError extends EdgeError {
+  readonly code = "EDGE_SESSION_MOVING";
+  readonly source = "upstream";
+  readonly retryable = true;
+  constructor(why: MovingReason) {
+    super(`the session is at another worker and the request could not follow (${why}); try again`);
+  }
+}
+
+/** A method that is refused for every target. */
+export class MethodNotAllowedError extends EdgeError {
+  readonly code = "EDGE_METHOD_NOT_ALLOWED";
+  readonly source: ErrorSource = "downstream";
+  readonly retryable = false;
+  constructor(method: "TRACE") {
+    super(`a client sent ${method}, which is refused with 405`);
+  }
+}
+
+/** A client was too slow with its request. */
+export class ClientTimeoutError extends EdgeError {
+  readonly code = "EDGE_CLIENT_TIMEOUT";
+  readonly source: ErrorSource = "downstream";
+  readonly retryable = true;
+  constructor() {
+    super("a client did not send its request in time");
+  }
+}
+
+/** An answer of the balancer itself. */
+export interface OwnAnswer {
+  readonly status: number;
+  /** Bytes on the wire. */
+  readonly text: string;
+  /** Of these, the head. */
+  readonly headBytes: number;
+}
+
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [200, "OK"],
+  [400, "Bad Request"],
+  [405, "Method Not Allowed"],
+  [408, "Request Timeout"],
+  [414, "URI Too Long"],
+  [431, "Request Header Fields Too Large"],
+  [500, "Internal Server Error"],
+  [502, "Bad Gateway"],
+  [503, "Service Unavailable"],
+  [504, "Gateway Timeout"],
+]);
+
+const MESSAGES: ReadonlyMap<number, string> = new Map([
+  [400, "The request is not valid HTTP/1.1."],
+  [405, "This method is not allowed."],
+  [408, "The request did not arrive in time."],
+  [414, "The request target is too long."],
+  [431, "The request head is too large."],
+  [500, "The request failed inside the edge."],
+  [502, "The worker did not give a valid answer."],
+  [503, "No worker can take this request now. Try again."],
+  [504, "The worker did not answer in time."],
+]);
+
+/** What is said instead, where a status has several causes that a client can mend. */
+const MESSAGES_BY_CODE: ReadonlyMap<string, string> = new Map([
+  ["EDGE_PLAIN_HTTP", "This port speaks HTTPS. Use https:// in the URL."],
+  ["EDGE_PROXY_PROTOCOL", "This port does not take the PROXY protocol."],
+]);
+
+/** When a client may come again after a 503: by then a worker has come back or a session has moved. */
+const RETRY_AFTER_S = 1;
+
+/** RFC 9110 §15.5.6: what may be sent instead. Workers may know more methods. */
+const ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/** The status that a client is told for an error. */
+export function statusOf(error: unknown): number {
+  if (error instanceof HttpSyntaxError) {
+    return error.source === "downstream" ? error.status : 502;
+  }
+  if (error instanceof UpstreamError) {
+    return error.kind === "timeout" || error.kind === "connect-timeout" ? 504 : 502;
+  }
+  if (error instanceof NoUpstreamError || error instanceof MovingError) return 503;
+  if (error instanceof BusyError || error instanceof TooManyConnectionsError) return 503;
+  if (error instanceof MethodNotAllowedError) return 405;
+  return error instanceof ClientTimeoutError ? 408 : 500;
+}
+
+/** How an own answer is framed. */
+export interface AnswerContext {
+  readonly requestId: string;
+  readonly close: boolean;
+  readonly minor: 0 | 1;
+  /** With HEAD the body is left out, its length is not. */
+  readonly method: string;
+}
+
+/** The answer for an error; its body has the shape of the session protocol's errors, so that clients can show it. */
+export function errorAnswer(error: unknown, context: AnswerContext): OwnAnswer {
+  const status = statusOf(error);
+  const code = error instanceof EdgeError ? error.code : "EDGE_INTERNAL";
+  const body = {
+    code,
+    params: [],
+    message: MESSAGES_BY_CODE.get(code) ?? MESSAGES.get(status) ?? "",
+    requestId: context.requestId,
+  };
+  return ownAnswer(status, body, fieldsFor(status), context);
+}
+
+function fieldsFor(status: number): readonly Field[] {
+  if (status === 405) return [makeField("Allow", ALLOWED)];
+  return status === 503 ? [makeField("Retry-After", String(RETRY_AFTER_S))] : [];
+}
+
+/** The answer to `/ct-health/` on a public port. */
+export function healthAnswer(
+  status: "ok" | "no worker" | "leaving",
+  context: AnswerContext,
+): OwnAnswer {
+  return ownAnswer(status === "ok" ? 200 : 503, { status }, [], context);
+}
+
+function ownAnswer(
+  status: number,
+  body: unknown,
+  extra: readonly Field[],
+  context: AnswerContext,
+): OwnAnswer {
+  const text = JSON.stringify(body);
+  const fields = [
+    makeField("Content-Type", "application/json; charset=utf-8"),
+    makeField("Content-Length", String(text.length)),
+    makeField("Cache-Control", "no-store"),
+    makeField(REQUEST_ID_FIELD, context.requestId),
+    ...extra,
+  ];
+  if (context.close) fields.push(makeField("Connection", "close"));
+  else if (context.minor === 0) fields.push(makeField("Connection", "keep-alive"));
+  const head = serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields);
+  return {
+    status,
+    text: context.method === "HEAD" ? head : head + text,
+    headBytes: head.length,
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * A balancer's memory of whose a session is: bounded, and epochs only ever rise in it.
+ */
+import { copyOf, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
+
+export interface Owner {
+  readonly worker: WorkerId;
+  readonly epoch: number;
+  /** Up to which change of the workers it is known to be so; see `createOwners`. */
+  readonly change: number;
+}
+
+export interface Owners {
+  get(key: SessionKey): Owner | undefined;
+  /** `worker` owns `key` in `epoch`. Ignored when a higher epoch is known. */
+  set(key: SessionKey, worker: WorkerId, epoch: number): void;
+  /** For a key that somebody chose: it may stand for another session from now on. */
+  delete(key: SessionKey): void;
+  /** The newest `max` as of now, the one that was learnt last at the end. */
+  newest(max: number): readonly (readonly [SessionKey, Owner])[];
+  /** Counts changes. */
+  readonly revision: number;
+}
+
+/** Sessions and aliases that are remembered; about 200 bytes each. */
+const MAX_OWNERS = 100_000;
+
+/**
+ * `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). `changes`: how often workers
+ * have changed so far; what is set now is known to be so after that many.
+ */
+export function createOwners(
+  onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
+  changes: () => number,
+): Owners {
+  const ownersByKey = new Map<SessionKey, Owner>();
+  let revision = 0;
+
+  return {
+    get: (key) => ownersByKey.get(key),
+    set(key, worker, epoch) {
+      const known = ownersByKey.get(key);
+      if (known !== undefined && known.epoch > epoch) return;
+      const change = changes();
+      if (known?.worker === worker && known.epoch === epoch) {
+        if (known.change !== change) ownersByKey.set(key, { worker, epoch, change });
+        return;
+      }
+      // Put at the end: the key that was learnt longest ago goes first.
+      ownersByKey.delete(key);
+      dropOldest(ownersByKey, MAX_OWNERS);
+      ownersByKey.set(copyOf(key), { worker, epoch, change });
+      revision++;
+      if (known?.epoch !== epoch) onMoved(key, known?.worker, worker, epoch);
+    },
+    delete(key) {
+      if (ownersByKey.delete(key)) revision++;
+    },
+    newest: (max) => [...ownersByKey].slice(-max),
+    get revision() {
+      return revision;
+    },
+  };
+}
+
+/** Makes room for one more. */
+export function dropOldest(map: Map<SessionKey, unknown>, max: number): void {
+  if (map.size < max) return;
+  const oldest = map.keys().next();
+  if (oldest.done !== true) map.delete(oldest.value);
+}

@@ -1,0 +1,186 @@
+/**
+ * The certificates of the public HTTPS port: loaded and checked at start, so that a wrong file is one clear line and not a
+ * failed handshake later, and again when they change.
+ */
+import { X509Certificate } from "node:crypto";
+import { statSync } from "node:fs";
+import { createSecureContext } from "node:tls";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import { SettingError } from "../../shared/settings/read-settings.ts";
+import { readTextFile } from "../../shared/settings/text-file.ts";
+import type { TlsCertificate } from "../transport/transport.ts";
+
+export interface Certificate extends TlsCertificate {
+  /** Host names and addresses that it is for, as in the certificate. */
+  readonly names: string;
+  /** Wall time in ms. */
+  readonly expiresMs: number;
+}
+
+/** CT_TLS_CERT and CT_TLS_KEY: the n-th key is that of the n-th certificate. */
+export interface CertificateFiles {
+  readonly cert: readonly string[];
+  readonly key: readonly string[];
+}
+
+/**
+ * The first is for clients that ask for no name or an unknown one. Empty when no file is named: then there is no HTTPS
+ * port. Throws `SettingError`.
+ */
+export function loadCertificates(files: CertificateFiles): readonly Certificate[] {
+  if (files.cert.length > 0 && files.key.length === 0) throw missing("CT_TLS_KEY", "CT_TLS_CERT");
+  if (files.cert.length === 0 && files.key.length > 0) throw missing("CT_TLS_CERT", "CT_TLS_KEY");
+  if (files.cert.length !== files.key.length) {
+    throw new SettingError(
+      `CT_TLS_CERT names ${files.cert.length} files and CT_TLS_KEY ${files.key.length}; name one key for each certificate, in the same order`,
+    );
+  }
+  return files.cert.map((path, index) => loadCertificate(path, files.key[index] ?? ""));
+}
+
+function loadCertificate(certPath: string, keyPath: string): Certificate {
+  const cert = readPem("CT_TLS_CERT", certPath);
+  const key = readPem("CT_TLS_KEY", keyPath);
+  let parsed: X509Certificate;
+  try {
+    parsed = new X509Certificate(cert);
+  } catch (error) {
+    throw unusable("CT_TLS_CERT", certPath, "it is no certificate in PEM form", error);
+  }
+  if (isEncrypted(key)) {
+    throw new SettingError(
+      `CT_TLS_KEY=${keyPath}: it is protected by a passphrase, and nobody is asked for one here; write it without: openssl pkey -in ${shellWord(keyPath)} -out key.pem, and keep that readable by this user only`,
+    );
+  }
+  try {
+    createSecureContext({ cert, key });
+  } catch (error) {
+    throw unusable("CT_TLS_KEY", keyPath, "it is not the private key of CT_TLS_CERT", error);
+  }
+  return {
+    cert,
+    key,
+    isFor: (name) => isFor(parsed, name),
+    names: parsed.subjectAltName ?? parsed.subject,
+    expiresMs: Date.parse(parsed.validTo),
+  };
+}
+
+/** Whether the first private key in PEM text, the one that counts, is: as PKCS#8, or in the older form (RFC 1421 §4.6.1.1). */
+function isEncrypted(pem: string): boolean {
+  const [, label, headers] =
+    /-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----\s+([\s\S]{0,200})/.exec(pem) ?? [];
+  if (label === undefined) return false;
+  return label.startsWith("ENCRYPTED ") || /^Proc-Type:\s*4,\s*ENCRYPTED/im.test(headers ?? "");
+}
+
+function shellWord(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** `name` is what a client says: anything. */
+function isFor(certificate: X509Certificate, name: string): boolean {
+  try {
+    return certificate.checkHost(name) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function readPem(name: string, path: string): string {
+  try {
+    return readTextFile(path);
+  } catch (error) {
+    throw unusable(name, path, `it cannot be read (${describeError(error)})`, error);
+  }
+}
+
+function missing(name: string, other: string): SettingError {
+  return new SettingError(`${name} is not set, but ${other} is; set both to PEM files, or neither`);
+}
+
+function unusable(name: string, path: string, why: string, cause: unknown): SettingError {
+  return new SettingError(`${name}=${path}: ${why}; name a PEM file that this user may read`, {
+    cause,
+  });
+}
+
+// --- when they change ---
+
+/** How often the files are looked at; notifications of the system do not tell of what mounts of containers replace. */
+const WATCH_PERIOD_MS = 5000;
+const EXPIRES_SOON_MS = 14 * 24 * 3600 * 1000;
+
+export interface CertificateWatch {
+  /** Loads them now, whether they changed or not. */
+  reload(): void;
+  close(): void;
+}
+
+/**
+ * Loads the certificates anew when one of their files changed, and gives them to `use`. Those that cannot be loaded are
+ * told of once, and the ones of before stay in use; a key that follows its certificate a moment later is found by itself.
+ */
+export function watchCertificates(needs: {
+  files: CertificateFiles;
+  use: (certificates: readonly Certificate[]) => void;
+  clock: Clock;
+  log: Log;
+}): CertificateWatch {
+  const { files, clock, log } = needs;
+  const paths = [...files.cert, ...files.key];
+  let seen = signature(paths);
+
+  function reload(): void {
+    seen = signature(paths);
+    try {
+      const certificates = loadCertificates(files);
+      needs.use(certificates);
+      log.info({ certificates: certificates.map(describe) }, "the certificates were loaded anew");
+      warnOfExpiry(certificates, clock.wallMs(), log);
+    } catch (err) {
+      log.error({ err }, "a new certificate cannot be used; the one of before stays in use");
+    }
+  }
+
+  const timer: Timer = clock.every(WATCH_PERIOD_MS, () => {
+    if (signature(paths) !== seen) reload();
+  });
+  return { reload, close: () => timer.cancel() };
+}
+
+/** Says of each certificate that has run out, or soon will, that it does. */
+export function warnOfExpiry(certificates: readonly Certificate[], nowMs: number, log: Log): void {
+  for (const certificate of certificates) {
+    if (!expiresSoon(certificate, nowMs)) continue;
+    const sentence =
+      certificate.expiresMs > nowMs ? "a certificate expires soon" : "a certificate has expired";
+    log.warn({ certificate: describe(certificate) }, sentence);
+  }
+}
+
+/** Whether it has expired, or will within two weeks. */
+export function expiresSoon(certificate: Certificate, nowMs: number): boolean {
+  return certificate.expiresMs - nowMs <= EXPIRES_SOON_MS;
+}
+
+/** For people: whom it is for, and until when. */
+export function describe({ names, expiresMs }: Certificate): string {
+  return `${names}, until ${new Date(expiresMs).toISOString().slice(0, 10)}`;
+}
+
+/** Differs when one of the files does. */
+function signature(paths: readonly string[]): string {
+  return paths.map(signatureOf).join("\n");
+}
+
+function signatureOf(path: string): string {
+  try {
+    const { ino, size, mtimeMs } = statSync(path);
+    return `${ino} ${size} ${mtimeMs}`;
+  } catch {
+    return "missing";
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * The public server: its ports, how many connections they take, and who gets them.
+ */
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import { openPort } from "../../shared/process/program.ts";
+import { PlainHttpError } from "../http1/fields.ts";
+import { type DownstreamNeeds, type ServedClient, serveClient } from "../proxy/downstream.ts";
+import { errorAnswer, TooManyConnectionsError } from "../proxy/responses.ts";
+import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
+import { openPublic } from "./public-host.ts";
+
+export interface Listener {
+  /** The address that both ports listen on. */
+  readonly host: string;
+  readonly httpPort: number;
+  /** Undefined without a certificate. */
+  readonly tlsPort: number | undefined;
+  /** Open connections of clients. */
+  readonly connections: number;
+  /** For TLS handshakes from now on. */
+  useCertificates(certificates: readonly TlsCertificate[]): void;
+  /** Stops accepting; connections end with what is being answered, those without a request soon. */
+  leave(): void;
+  /** Stops accepting; open connections stay until `destroyAll`. */
+  close(): void;
+  destroyAll(): void;
+}
+
+/** Opens the ports. Rejects with a `SettingError` for the first that cannot be opened. */
+export async function listen(
+  needs: DownstreamNeeds & {
+    transport: Transport;
+    counters: Counters;
+    /** CT_BIND; undefined: every address of the machine. */
+    bind: string | undefined;
+    port: number;
+    tlsPort: number;
+    /** Without any there is no HTTPS port. */
+    certificates: readonly TlsCertificate[];
+    tlsHandshakeTimeoutMs: number;
+    maxConnections: number;
+  },
+): Promise<Listener> {
+  const { transport, counters, certificates } = needs;
+  const open = new Map<Connection, ServedClient>();
+  let sockets = 0;
+
+  const shared = {
+    admit() {
+      if (sockets >= needs.maxConnections) {
+        counters.count("balancer.refused", "too many connections");
+        return false;
+      }
+      sockets++;
+      return true;
+    },
+    refusal() {
+      const requestId = needs.nextRequestId();
+      const context = { requestId, close: true, minor: 1, method: "GET" } as const;
+      return errorAnswer(new TooManyConnectionsError(), context).text;
+    },
+    onGone() {
+      sockets--;
+    },
+    onConnection: (connection: Connection) => serve(connection, needs),
+  };
+
+  function serve(connection: Connection, how: DownstreamNeeds): void {
+    open.set(
+      connection,
+      serveClient(connection, how, () => open.delete(connection)),
+    );
+  }
+
+  const { bind, port, tlsPort } = needs;
+  let host = "";
+  const listening: Listening[] = [
+    await openPort("CT_PORT", port, () =>
+      openPublic(bind, (tried) => {
+        host = tried;
+        return transport.listen({ ...shared, host, port });
+      }),
+    ),
+  ];
+  if (certificates.length > 0) {
+    const plainNeeds = { ...needs, createExchange: refusePlainHttp };
+    const tls = {
+      certificates,
+      handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs,
+      onHandshakeFailed: () => counters.count("balancer.refused", "tls handshake"),
+      onPlainConnection: (connection: Connection) => serve(connection, plainNeeds),
+    };
+    listening.push(
+      await openPort("CT_TLS_PORT", tlsPort, () =>
+        transport.listen({ ...shared, host, port: tlsPort, tls }),
+      ),
+    );
+  }
+  const [http, https] = listening;
+
+  function close(): void {
+    for (const port of listening.splice(0)) port.close();
+  }
+
+  return {
+    host,
+    httpPort: http?.port ?? needs.port,
+    tlsPort: https?.port,
+    get connections() {
+      return sockets;
+    },
+    useCertificates: (fresh) => https?.useCertificates(fresh),
+    leave() {
+      close();
+      for (const client of open.values()) client.leave();
+    },
+    close,
+    destroyAll() {
+      for (const connection of open.keys()) connection.destroy();
+    },
+  };
+}
+
+/** For the HTTPS port: a request that came without TLS is read like any other, so that its client gets the reason. */
+function refusePlainHttp(): never {
+  throw new PlainHttpError();
+}

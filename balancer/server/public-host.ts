@@ -1,0 +1,54 @@
+/**
+ * Where the public ports listen: at CT_BIND, or at every address of the machine.
+ */
+
+import { errorCode } from "../../shared/base/errors.ts";
+import { SettingError } from "../../shared/settings/read-settings.ts";
+
+/** Every address of the machine: one socket takes IPv6 and, as `::ffff:a.b.c.d`, IPv4. */
+const ALL_ADDRESSES = "::";
+const ALL_IPV4_ADDRESSES = "0.0.0.0";
+
+/** What is wrong with the port then, not with the address. */
+const PORT_ERRORS: ReadonlySet<string> = new Set(["EADDRINUSE", "EACCES"]);
+/** What is wrong with an address that was named. */
+const ADDRESS_ERRORS: ReadonlySet<string> = new Set([
+  "EADDRNOTAVAIL",
+  "EAFNOSUPPORT",
+  "EINVAL",
+  "ENOTFOUND",
+]);
+
+/**
+ * Opens a port by `open` at `bind` (CT_BIND), or without one at every address of the machine. Rejects as `open` does, and
+ * with a `SettingError` when the machine does not have the address.
+ */
+export async function openPublic<T>(
+  bind: string | undefined,
+  open: (host: string) => Promise<T>,
+): Promise<T> {
+  if (bind === undefined) return openEverywhere(open);
+  try {
+    return await open(bind);
+  } catch (error) {
+    const code = errorCode(error) ?? "";
+    if (!ADDRESS_ERRORS.has(code)) throw error;
+    throw new SettingError(
+      `CT_BIND=${bind}: this machine does not have that address (${code}); name one that it has, or leave CT_BIND out`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Opens a port at every address of the machine, because a start that says `http://localhost` must answer where that is
+ * ::1. Where IPv6 is off (`EAFNOSUPPORT`, or what a sandbox says), at every IPv4 address.
+ */
+export async function openEverywhere<T>(open: (host: string) => Promise<T>): Promise<T> {
+  try {
+    return await open(ALL_ADDRESSES);
+  } catch (error) {
+    if (PORT_ERRORS.has(errorCode(error) ?? "")) throw error;
+    return open(ALL_IPV4_ADDRESSES);
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * What workers say of sessions in the heads of their answers; clients do not see it (headers.ts takes it away).
+ */
+
+import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
+import { EPOCH_FIELD, SESSION_FIELD } from "../../shared/net/edge-headers.ts";
+import type { ResponseHead } from "../http1/head.ts";
+
+export function fieldValue(head: ResponseHead, lower: string): string | undefined {
+  return head.fields.find((field) => field.lower === lower)?.value;
+}
+
+/** The session that a connection belongs to, as its worker says. */
+export interface Mark {
+  readonly id: SessionKey;
+  readonly epoch: number;
+}
+
+export function readMark(head: ResponseHead): Mark | undefined {
+  const id = fieldValue(head, SESSION_FIELD);
+  const epoch = readEpoch(head);
+  return id !== undefined && epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
+}
+
+export function readEpoch(head: ResponseHead): number | undefined {
+  const text = fieldValue(head, EPOCH_FIELD);
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

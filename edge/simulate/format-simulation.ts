@@ -1,0 +1,119 @@
+/**
+ * What a change would do, as people read it. Pure; what strangers wrote is made harmless.
+ */
+
+import { shownKey } from "../output/format.ts";
+import type { Column } from "../output/table.ts";
+import { table } from "../output/table.ts";
+import type { Change, Move, Outlook, Simulation } from "./simulate.ts";
+
+export function simulationText(
+  change: Change,
+  simulation: Simulation,
+  how: {
+    readonly limit: number;
+    readonly isFull: boolean;
+    readonly notes: readonly string[];
+  },
+): string {
+  const parts = [
+    summary(change, simulation),
+    movesTable(simulation.moves, how),
+    workersTable(simulation),
+    how.notes.map((note) => `! ${note}\n`).join(""),
+  ];
+  return parts.filter((part) => part !== "").join("\n");
+}
+
+function summary(change: Change, { moves, stay, adrift, reconnects }: Simulation): string {
+  const lines = [`${whatText(change)}: ${sessions(moves.length, "move")}, ${stay} stay.`];
+  const { connections, perSecond, withinMs } = reconnects;
+  if (connections > 0) {
+    const seconds = (withinMs / 1000).toFixed(1);
+    lines.push(
+      `${connections} connections come back within about ${seconds} s, up to about ${perSecond} a second.`,
+    );
+  }
+  if (adrift > 0)
+    lines.push(`${adrift} sessions have lost their worker already and are not counted.`);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+function whatText(change: Change): string {
+  switch (change.kind) {
+    case "add":
+      return change.count === 1 ? "1 worker more" : `${change.count} workers more`;
+    case "remove":
+      return `${change.worker} is drained and ends`;
+    case "crash":
+      return `${change.worker} ends at once`;
+  }
+}
+
+function sessions(count: number, verb: string): string {
+  return count === 1 ? `1 session ${verb}s` : `${count} sessions ${verb}`;
+}
+
+const MOVE_COLUMNS: readonly Column[] = [
+  { title: "SESSION" },
+  { title: "FROM" },
+  { title: "TO" },
+  { title: "BY" },
+  { title: "PEERS", align: "right" },
+  { title: "CONNECTED", align: "right" },
+];
+
+function movesTable(moves: readonly Move[], how: { limit: number; isFull: boolean }): string {
+  if (moves.length === 0) return "";
+  const shown = moves.slice(0, how.limit);
+  const rows = shown.map(({ session, from, to, by, peers, connections }) => [
+    shownKey(session, how.isFull),
+    from,
+    to.length === 0 ? NOWHERE[by] : to.join(" or "),
+    by,
+    String(peers),
+    String(connections),
+  ]);
+  const left = moves.length - shown.length;
+  return `${table(MOVE_COLUMNS, rows)}${left > 0 ? `and ${left} more; --limit shows more\n` : ""}`;
+}
+
+const NOWHERE: Readonly<Record<Move["by"], string>> = {
+  drain: "nobody takes it",
+  clients: "nobody takes it",
+  reaper: "whoever is elected",
+};
+
+const WORKER_COLUMNS: readonly Column[] = [
+  { title: "WORKER" },
+  { title: "SESSIONS", align: "right" },
+  { title: "THEN", align: "right" },
+  { title: "CONNECTIONS", align: "right" },
+  { title: "THEN", align: "right" },
+  { title: "NEW KEYS", align: "right" },
+  { title: "THEN", align: "right" },
+  { title: "NEXT 100", align: "right" },
+  { title: "THEN", align: "right" },
+];
+
+function workersTable({ workers, maxToMean }: Simulation): string {
+  const rows = workers.map(({ id, sessions, connections, keys, next }: Outlook) => [
+    id,
+    ...[sessions, connections].flatMap(({ before, after }) => [count(before), count(after)]),
+    ...[keys.before, keys.after].map((share) =>
+      share === null ? "" : `${Math.round(share * 100)} %`,
+    ),
+    count(next.before),
+    count(next.after),
+  ]);
+  const { before, after } = maxToMean;
+  const ratio =
+    before === 0 && after === 0
+      ? ""
+      : `Most sessions of a worker to the mean: ${before.toFixed(2)}, then ${after.toFixed(2)}.\n`;
+  return table(WORKER_COLUMNS, rows) + ratio;
+}
+
+function count(value: number | null): string {
+  return value === null ? "" : String(value);
+}

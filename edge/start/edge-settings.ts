@@ -1,0 +1,45 @@
+/**
+ * What the one-machine start makes of settings, and what is checked about several of them together. Pure.
+ */
+
+import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+import { MAX_WORKERS } from "../control/control.ts";
+import { workerName } from "../process/worker-name.ts";
+
+/** People who try it on one machine can sign in without further set-up; the summary says so. */
+export const EDGE_DEFAULTS: Partial<Settings> = { loginSimple: true };
+
+/** Status ports are this far from the traffic port. */
+const STATUS_PORT_DISTANCE = 1000;
+
+/** Throws `SettingError`. */
+export function checkEdgeSettings(
+  settings: Pick<
+    Settings,
+    "workerPort" | "workerCount" | "tlsCert" | "tlsKey" | "redisUrl" | "secret" | "workerId"
+  >,
+  hostName: string,
+): void {
+  checkPorts(settings);
+  if (settings.redisUrl !== undefined && settings.secret === undefined) {
+    throw new SettingError(
+      "CT_REDIS_URL is set without CT_SECRET; all who share a Redis need the same, for example from `openssl rand -base64 48`",
+    );
+  }
+  workerName(settings, hostName, MAX_WORKERS - 1);
+  if ((settings.tlsCert.length === 0) === (settings.tlsKey.length === 0)) return;
+  const [set, missing] =
+    settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
+  throw new SettingError(
+    `${set} is set without ${missing}; set both, or none for a self-signed one`,
+  );
+}
+
+/** Throws `SettingError` when there are no ports for so many workers. */
+export function checkPorts(settings: Pick<Settings, "workerPort" | "workerCount">): void {
+  const lastPort = settings.workerPort + settings.workerCount - 1 + STATUS_PORT_DISTANCE;
+  if (lastPort <= 65_535) return;
+  throw new SettingError(
+    `CT_WORKER_PORT=${settings.workerPort}: ${settings.workerCount} workers and their status ports do not fit below 65536; use a lower port`,
+  );
+}

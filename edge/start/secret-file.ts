@@ -1,0 +1,41 @@
+/**
+ * The secret of an edge that was given none: made once, kept in the data directory, readable by its owner only.
+ */
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describeError, errorCode } from "../../shared/base/errors.ts";
+import { SettingError } from "../../shared/settings/read-settings.ts";
+import { MIN_SECRET_BYTES } from "../../shared/settings/secret.ts";
+import { readTextFile } from "../../shared/settings/text-file.ts";
+
+/** The secret kept in `dataDir`; made now when there is none. Throws `SettingError` when it cannot be used. */
+export function keepSecret(dataDir: string): string {
+  const path = join(dataDir, "secret");
+  try {
+    // "wx": of two programs that start at once, one makes it and the other reads it.
+    writeFileSync(path, `${randomBytes(48).toString("base64url")}\n`, { flag: "wx", mode: 0o600 });
+  } catch (error) {
+    if (errorCode(error) !== "EEXIST") throw unusable(path, describeError(error));
+  }
+  return readSecret(path);
+}
+
+function readSecret(path: string): string {
+  let secret: string;
+  try {
+    secret = readTextFile(path).trim();
+  } catch (error) {
+    throw unusable(path, describeError(error));
+  }
+  if (secret.length < MIN_SECRET_BYTES) {
+    throw unusable(path, `it is shorter than ${MIN_SECRET_BYTES} characters`);
+  }
+  return secret;
+}
+
+function unusable(path: string, problem: string): SettingError {
+  return new SettingError(
+    `the secret in ${path} cannot be used (${problem}); mend or remove the file, or set CT_SECRET`,
+  );
+}

@@ -1,0 +1,85 @@
+/**
+ * How late this process's event loop is and how busy, so that balancers can choose the less busy worker and operators see
+ * which process is at its limit.
+ */
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
+import type { Clock } from "../base/clock.ts";
+
+export interface LoopLag {
+  /** Mean delay in ms over the last full second; 0 before the first. */
+  readonly meanMs: number;
+  /** The last 10 s. */
+  readonly recent: Lateness;
+  close(): void;
+}
+
+export interface Lateness {
+  /** Mean delay in ms. */
+  readonly meanMs: number;
+  /** Delay that one sample in a hundred exceeded in the worst of the seconds. */
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  /** Share of the time in which the loop was busy, 0 to 1. */
+  readonly utilization: number;
+}
+
+const PERIOD_MS = 1000;
+/** As many periods as metrics are sent for by default. */
+const RECENT_PERIODS = 10;
+/** Time between two samples; a shorter one keeps the loop busy by itself. They measure it too, so it is subtracted. */
+const RESOLUTION_MS = 20;
+const NS_PER_MS = 1e6;
+
+export function watchLoopLag(clock: Clock): LoopLag {
+  const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  delays.enable();
+  let lastUse = performance.eventLoopUtilization();
+  /** The newest last. */
+  const seconds: Lateness[] = [];
+  const period = clock.every(PERIOD_MS, () => {
+    const use = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(use, lastUse);
+    lastUse = use;
+    seconds.push({
+      meanMs: beyondResolution(delays.mean),
+      p99Ms: beyondResolution(delays.percentile(99)),
+      maxMs: beyondResolution(delays.max),
+      utilization: Number.isFinite(utilization) ? utilization : 0,
+    });
+    if (seconds.length > RECENT_PERIODS) seconds.shift();
+    delays.reset();
+  });
+  return {
+    get meanMs() {
+      return seconds.at(-1)?.meanMs ?? 0;
+    },
+    get recent() {
+      return summarize(seconds);
+    },
+    close() {
+      period.cancel();
+      delays.disable();
+    },
+  };
+}
+
+function summarize(seconds: readonly Lateness[]): Lateness {
+  const meanOf = (values: number[]): number =>
+    values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+  return {
+    meanMs: rounded(meanOf(seconds.map(({ meanMs }) => meanMs))),
+    p99Ms: Math.max(0, ...seconds.map(({ p99Ms }) => p99Ms)),
+    maxMs: Math.max(0, ...seconds.map(({ maxMs }) => maxMs)),
+    utilization: rounded(meanOf(seconds.map(({ utilization }) => utilization))),
+  };
+}
+
+/** Without a sample the mean is NaN. */
+function beyondResolution(ns: number): number {
+  const ms = ns / NS_PER_MS - RESOLUTION_MS;
+  return ms > 0 && Number.isFinite(ms) ? rounded(ms) : 0;
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}

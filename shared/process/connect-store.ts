@@ -1,0 +1,81 @@
+/**
+ * Picks the store that the settings name, and connects to it.
+ */
+import type { Clock } from "../base/clock.ts";
+import { describeError } from "../base/errors.ts";
+import type { Log } from "../logs/log.ts";
+import type { Counters } from "../metrics/metrics.ts";
+import { isLoopback } from "../net/networks.ts";
+import { SettingError, type Settings } from "../settings/read-settings.ts";
+import { readTextFile } from "../settings/text-file.ts";
+import { connectEmbeddedStore } from "../store/embedded/client.ts";
+import { connectRedisStore } from "../store/redis/store.ts";
+import { parseRedisUrl } from "../store/redis/target.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * Connects to the embedded store when `storeSocket` is set, because whoever set it started this process for it; else to
+ * Redis. Returns at once, connected or not. Throws `SettingError` when neither is set, or what is set is wrong.
+ */
+export function connectStore(needs: {
+  readonly settings: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
+  /** This process, as operators see it in Redis's list of clients: `worker-3`. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+}): Store {
+  const { settings, name, clock, log, counters } = needs;
+  if (settings.storeSocket !== undefined) {
+    return connectEmbeddedStore({ socketPath: settings.storeSocket, clock, log, counters });
+  }
+  if (settings.redisUrl === undefined) {
+    throw new SettingError(
+      "no store is named: set CT_REDIS_URL, or start everything on one machine with `ct-edge`",
+    );
+  }
+  return connectRedisStore({
+    target: parseRedisUrl(settings.redisUrl),
+    ca: settings.redisCa === undefined ? undefined : readCa(settings.redisCa),
+    prefix: settings.redisPrefix,
+    name: `ct-${name}`,
+    clock,
+    log,
+    counters,
+  });
+}
+
+/** Whether the settings say that the store is on this machine. One behind a name may be as well. */
+export function isStoreLocal(settings: Pick<Settings, "storeSocket" | "redisUrl">): boolean {
+  if (settings.storeSocket !== undefined || settings.redisUrl === undefined) return true;
+  const { at } = parseRedisUrl(settings.redisUrl);
+  return at.kind === "socket" || (at.kind === "server" && isLoopback(at.host));
+}
+
+/** Resolves when the store has answered for the first time. */
+export function storeReached(store: Pick<Store, "health" | "onHealth">): Promise<void> {
+  if (store.health.state === "up") return Promise.resolve();
+  return new Promise((resolve) => {
+    const stop = store.onHealth((health) => {
+      if (health.state !== "up") return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+function readCa(path: string): string {
+  let pem: string;
+  try {
+    pem = readTextFile(path);
+  } catch (error) {
+    throw new SettingError(
+      `CT_REDIS_CA=${path}: cannot be read (${describeError(error)}); name a PEM file`,
+    );
+  }
+  // Node takes anything for an authority and then trusts nobody, with an error that does not lead here.
+  if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new SettingError(`CT_REDIS_CA=${path}: holds no certificate; name a PEM file`);
+  }
+  return pem;
+}

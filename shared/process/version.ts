@@ -1,0 +1,17 @@
+/** The version of this product, from package.json, which is two folders up in the sources and three in dist/. */
+import { readFileSync } from "node:fs";
+
+export const VERSION: string = readVersion(["../../package.json", "../../../package.json"]);
+
+function readVersion(places: readonly string[]): string {
+  for (const place of places) {
+    try {
+      const text = readFileSync(new URL(place, import.meta.url), "utf8");
+      const { version } = JSON.parse(text) as { version?: unknown };
+      if (typeof version === "string") return version;
+    } catch {
+      // Not here: the next place.
+    }
+  }
+  return "0.0.0";
+}

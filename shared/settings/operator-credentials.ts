@@ -1,0 +1,34 @@
+/**
+ * The user and the password of the dashboard, as the settings give them. The worker checks them; `ct-edge` names the user
+ * and where the password is.
+ */
+import type { Settings } from "./read-settings.ts";
+
+export type CredentialSettings = Pick<
+  Settings,
+  "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
+>;
+
+export interface ConfiguredCredentials {
+  readonly user: string;
+  readonly password: string;
+  /** The variable that holds the password. */
+  readonly passwordSetting: string;
+}
+
+/** The user where no credentials are set: its password is generated and logged once. */
+export const DEFAULT_USER = "ctuser";
+
+/** The first pair of which both values are set and not empty; undefined when there is none. */
+export function configuredCredentials(
+  settings: CredentialSettings,
+): ConfiguredCredentials | undefined {
+  const { dashboardUser, dashboardPassword, logsUser, logsPassword } = settings;
+  for (const [user, password, passwordSetting] of [
+    [dashboardUser, dashboardPassword, "CT_DASHBOARD_PASSWORD"],
+    [logsUser, logsPassword, "CT_LOGS_PASSWORD"],
+  ] as const) {
+    if (user && password) return { user, password, passwordSetting };
+  }
+  return undefined;
+}

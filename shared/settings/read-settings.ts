@@ -1,0 +1,300 @@
+/**
+ * Finds and checks the value of each setting, once, at start: flag, environment, file named by `CT_X_FILE`, file given
+ * with `--config`, default, in this order. A bad value stops the start with one line that names the setting, the value
+ * and what is allowed.
+ */
+import { parseEnv } from "node:util";
+import { Option } from "commander";
+import { describeError, EdgeError } from "../base/errors.ts";
+import { type Role, SETTINGS, type Setting, type SettingName } from "./settings.ts";
+import { readTextFile } from "./text-file.ts";
+
+/** All settings, checked and frozen. Settings without a default may be undefined. */
+export type Settings = {
+  readonly [Name in SettingName]: SettingValue<(typeof SETTINGS)[Name]>;
+};
+
+/** A setting has a value that is not allowed, or a file of settings cannot be read. */
+export class SettingError extends EdgeError {
+  readonly code = "EDGE_SETTING";
+  readonly source = "settings";
+  readonly retryable = false;
+}
+
+/** The flag of a setting: `tlsPort` is `--tls-port`. */
+export function flagOf(name: SettingName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** An option whose name says what it is: commander would take `--no-clients` for the opposite of one called `clients`. */
+export class SettingOption extends Option {
+  override negate = false;
+}
+
+/** Commander's options for the settings of one program; give the parsed ones to `readSettings` as `flags`. */
+export function settingOptions(role: Role): Option[] {
+  const options: Option[] = [];
+  for (const [name, setting] of settingsOf(role)) {
+    const value = setting.type === "flag" ? "[on|off]" : `<${placeholder(setting)}>`;
+    const described = `${setting.why} (${setting.env}${describeDefault(setting)})`;
+    options.push(new SettingOption(`${flagOf(name)} ${value}`, described));
+  }
+  options.push(
+    new Option(
+      "--config <file>",
+      "File with lines CT_X=value, used where neither flag nor environment says more.",
+    ),
+  );
+  return options;
+}
+
+/** The settings that a program reads, in the order of their declaration. */
+export function settingsOf(role: Role): [SettingName, Setting][] {
+  const entries = Object.entries(SETTINGS) as [SettingName, Setting][];
+  return entries.filter(([, setting]) => setting.roles.includes(role));
+}
+
+/** The settings as a Markdown table, for the README. */
+export function settingsTable(): string {
+  const rows = (Object.entries(SETTINGS) as [SettingName, Setting][]).map(
+    ([name, setting]) =>
+      `| \`${setting.env}\` | \`${flagOf(name)}\` | ${shownDefault(setting) ?? ""} | ${setting.roles.join(", ")} | ${setting.why} |`,
+  );
+  return [
+    "| variable | flag | default | read by | what it is |",
+    "| --- | --- | --- | --- | --- |",
+    ...rows,
+  ].join("\n");
+}
+
+/**
+ * Reads all settings of `role`. `flags` are commander's parsed options, `defaults` replaces defaults of the schema (the
+ * one-machine start turns simple login on). Throws `SettingError`.
+ */
+export function readSettings(from: SettingsSource): Settings {
+  const { settings, problems } = collectSettings(from);
+  const [first] = problems;
+  if (first !== undefined) throw new SettingError(first);
+  return settings;
+}
+
+/** Where settings come from. */
+export interface SettingsSource {
+  readonly role: Role;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly defaults?: Partial<Settings>;
+}
+
+/** As `readSettings`, but with every problem; a setting that has one has its default. Never throws `SettingError`. */
+export function collectSettings(from: SettingsSource): {
+  readonly settings: Settings;
+  readonly problems: readonly string[];
+} {
+  const flags = from.flags ?? {};
+  const problems: string[] = [];
+  const attempt = <T>(look: () => T, otherwise: T): T => {
+    try {
+      return look();
+    } catch (error) {
+      if (!(error instanceof SettingError)) throw error;
+      problems.push(error.message);
+      return otherwise;
+    }
+  };
+  const file = attempt(() => readConfigFile(flags["config"]), {});
+  const settings: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
+    const fallback: unknown = from.defaults?.[name] ?? setting.default;
+    const look = (): unknown => {
+      const found = setting.roles.includes(from.role)
+        ? findValue(name, setting, flags, from.env, file)
+        : undefined;
+      return found === undefined ? fallback : parseValue(setting, found.value, found.origin);
+    };
+    settings[name] = attempt(look, fallback);
+  }
+  return { settings: Object.freeze(settings) as Settings, problems };
+}
+
+/**
+ * The settings as environment variables that `readSettings` of `role` reads back, for a process that is started with
+ * them. Settings without a value are left out.
+ */
+export function environmentOf(settings: Partial<Settings>, role: Role): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const [name, setting] of settingsOf(role)) {
+    const value = settings[name];
+    if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
+    env[setting.env] = String(value);
+  }
+  return env;
+}
+
+/** Names in the environment that look like settings but are none, each with the nearest real name if there is one. */
+export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = new Set<string>();
+  for (const setting of Object.values(SETTINGS)) {
+    known.add(setting.env);
+    known.add(`${setting.env}_FILE`);
+  }
+  return Object.keys(env).filter((name) => name.startsWith("CT_") && !known.has(name));
+}
+
+// --- where a value comes from ---
+
+interface Found {
+  readonly value: string;
+  /** How the operator named it, for errors. */
+  readonly origin: string;
+}
+
+function findValue(
+  name: SettingName,
+  setting: Setting,
+  flags: Readonly<Record<string, unknown>>,
+  env: Readonly<Record<string, string | undefined>>,
+  file: Readonly<Record<string, string | undefined>>,
+): Found | undefined {
+  const flag = flags[name];
+  if (flag === true) return { value: "true", origin: flagOf(name) };
+  if (typeof flag === "string") return { value: flag, origin: flagOf(name) };
+  for (const [values, suffix] of [
+    [env, ""],
+    [file, " in the file of --config"],
+  ] as const) {
+    // An empty variable counts as not set: compose files write `CT_X=${CT_X}`.
+    const value = values[setting.env];
+    if (value !== undefined && value !== "") return { value, origin: setting.env + suffix };
+    const path = values[`${setting.env}_FILE`];
+    if (path !== undefined && path !== "") {
+      return {
+        value: readValueFile(`${setting.env}_FILE`, path),
+        origin: `${setting.env}_FILE${suffix}`,
+      };
+    }
+  }
+  return undefined;
+}
+
+function readValueFile(name: string, path: string): string {
+  try {
+    return readTextFile(path).trimEnd();
+  } catch (error) {
+    throw new SettingError(
+      `${name}=${path}: cannot be read (${describeError(error)}); name a readable file`,
+    );
+  }
+}
+
+function readConfigFile(path: unknown): Readonly<Record<string, string | undefined>> {
+  if (typeof path !== "string") return {};
+  const values = parseEnv(readValueFile("--config", path)) as Record<string, string>;
+  const unknown =
+    unknownSettings(values)[0] ?? Object.keys(values).find((name) => !name.startsWith("CT_"));
+  if (unknown !== undefined) {
+    throw new SettingError(
+      `--config ${path}: ${unknown} is not a setting; see --help for their names`,
+    );
+  }
+  return values;
+}
+
+// --- checking ---
+
+type SettingValue<S extends Setting> = S extends { type: "number" }
+  ? number | DefaultOf<S>
+  : S extends { type: "flag" }
+    ? boolean
+    : S extends { type: "choice"; choices: readonly (infer Choice)[] }
+      ? Choice
+      : S extends { type: "list" }
+        ? readonly string[]
+        : string | DefaultOf<S>;
+
+/** `undefined` where the setting has no default. */
+type DefaultOf<S extends Setting> = S["default"] extends undefined ? undefined : never;
+
+function parseValue(setting: Setting, value: string, origin: string): unknown {
+  switch (setting.type) {
+    case "number": {
+      const number = Number(value);
+      if (!/^\d+$/.test(value) || number < setting.min || number > setting.max) {
+        throw refuse(
+          setting,
+          value,
+          origin,
+          `a whole number from ${setting.min} to ${setting.max}`,
+        );
+      }
+      return number;
+    }
+    case "flag": {
+      if (["true", "on", "1", "yes"].includes(value.toLowerCase())) return true;
+      if (["false", "off", "0", "no"].includes(value.toLowerCase())) return false;
+      throw refuse(setting, value, origin, "true or false");
+    }
+    case "choice": {
+      const choice = setting.choices.find((one) => one.toLowerCase() === value.toLowerCase());
+      if (choice === undefined) throw refuse(setting, value, origin, setting.choices.join(", "));
+      return choice;
+    }
+    case "list": {
+      const items = value.split(",").map((item) => item.trim());
+      const bad = items.find((item) => setting.pattern?.test(item) === false);
+      if (bad !== undefined) throw refuse(setting, bad, origin, setting.allowed ?? "another value");
+      return Object.freeze(items.filter((item) => item !== ""));
+    }
+    case "text": {
+      if (setting.pattern?.test(value) === false) {
+        throw refuse(setting, value, origin, setting.allowed ?? "another value");
+      }
+      const problem = setting.problemOf?.(value);
+      if (problem !== undefined) {
+        throw new SettingError(
+          `${origin}=${shownInError(setting, value)} is not allowed; ${problem}`,
+        );
+      }
+      return value;
+    }
+  }
+}
+
+function refuse(setting: Setting, value: string, origin: string, allowed: string): SettingError {
+  return new SettingError(
+    `${origin}=${shownInError(setting, value)} is not allowed; use ${allowed}`,
+  );
+}
+
+function shownInError(setting: Setting, value: string): string {
+  return setting.secret ? "(not shown)" : JSON.stringify(value);
+}
+
+// --- what people read ---
+
+/** A setting's value for an operator's eyes; of a secret only whether it is set. */
+export function shownValue(
+  setting: Setting,
+  value: string | number | boolean | readonly string[] | undefined,
+): string {
+  const isSet = value !== undefined && !(Array.isArray(value) && value.length === 0);
+  if (!isSet) return "(not set)";
+  return setting.secret ? "(set)" : String(value);
+}
+
+function placeholder(setting: Setting): string {
+  if (setting.type === "number") return setting.unit ?? "number";
+  if (setting.type === "choice") return setting.choices.join("|");
+  return setting.type === "list" ? "a,b" : "value";
+}
+
+function describeDefault(setting: Setting): string {
+  const shown = shownDefault(setting);
+  return shown === undefined ? "" : `, default ${shown}`;
+}
+
+function shownDefault(setting: Setting): string | undefined {
+  if (setting.default === undefined) return undefined;
+  if (setting.type === "flag") return setting.default ? "on" : "off";
+  return String(setting.default) || undefined;
+}

@@ -1,0 +1,177 @@
+import { execFile } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { generate } from "selfsigned";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { checkSettings } from "../../../balancer/admin/check.ts";
+import { readSettings } from "../../../shared/settings/read-settings.ts";
+import { freePort, holdPort, loopbacks } from "../../support/ports.ts";
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "ct-check-"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const BASE = {
+  CT_WORKERS: "127.0.0.1:3001,127.0.0.1:3002",
+  CT_BIND: "127.0.0.1",
+  CT_PORT: "0",
+  CT_TLS_PORT: "0",
+};
+const NOW_MS = Date.now();
+
+function check(env: Record<string, string>, base: Record<string, string> = BASE) {
+  const all = { ...base, ...env };
+  const settings = readSettings({ role: "balancer", env: all });
+  return checkSettings(settings, { env: all, nowMs: NOW_MS, statusPort: 0 });
+}
+
+async function certificateFor(days: number): Promise<{ CT_TLS_CERT: string; CT_TLS_KEY: string }> {
+  const made = await generate([{ name: "commonName", value: "edge.example" }], {
+    keySize: 2048,
+    notAfterDate: new Date(NOW_MS + days * 86_400_000),
+    extensions: [{ name: "subjectAltName", altNames: [{ type: 2, value: "edge.example" }] }],
+  });
+  const files = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
+  await writeFile(files.CT_TLS_CERT, made.cert);
+  await writeFile(files.CT_TLS_KEY, made.private);
+  return files;
+}
+
+test("what would be used is shown, secrets are not", async () => {
+  const secret = "canary-0123456789-0123456789-0123456789";
+  const { lines, problems, warnings } = await check({ CT_SECRET: secret, CT_LOG_DIR: folder });
+  const text = lines.join("\n");
+  expect(problems).toEqual([]);
+  expect(warnings).toEqual([]);
+  expect(text).toMatch(/CT_WORKERS +127\.0\.0\.1:3001,127\.0\.0\.1:3002/);
+  expect(text).toMatch(/CT_SECRET +\(set\)/);
+  expect(text).toMatch(/workers +2, fixed; ring [0-9a-f]{16}/);
+  expect(text).toMatch(/connections of clients +\d+ \(\d+ descriptors\)/);
+  expect(text).toContain(folder);
+  expect(text).not.toContain("canary");
+});
+
+test("a key with a passphrase is a problem that is called that", async () => {
+  const files = await certificateFor(100);
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+  await writeFile(files.CT_TLS_KEY, privateKey.export({ type: "pkcs8", ...how }));
+  const { problems } = await check(files);
+  expect(problems).toEqual([expect.stringMatching(/^CT_TLS_KEY=.*protected by a passphrase/)]);
+});
+
+test("certificates are shown with their names and how long they last", async () => {
+  const good = await check(await certificateFor(100));
+  expect(good.lines.join("\n")).toMatch(/cert\.pem +DNS:edge\.example, until .* \(\d+ days\)/);
+  expect(good.warnings).toEqual([]);
+  const soon = await check(await certificateFor(5));
+  expect(soon.warnings).toEqual([expect.stringMatching(/cert\.pem expires in [45] days$/)]);
+  const late = await check(await certificateFor(-1));
+  expect(late.warnings).toEqual([expect.stringMatching(/cert\.pem has expired$/)]);
+  expect(late.problems).toEqual([]);
+});
+
+test("two ports that are the same are a problem", async () => {
+  const port = await freePort();
+  const env = { ...(await certificateFor(100)), CT_PORT: `${port}`, CT_TLS_PORT: `${port}` };
+  expect((await check(env)).problems).toEqual([
+    `CT_TLS_PORT=${port}: CT_PORT is the same port; set one of them to another`,
+  ]);
+});
+
+test("the status port is shown where it will be: behind a store elsewhere on every address", async () => {
+  const { CT_WORKERS: _, ...base } = BASE;
+  const env = { CT_SECRET: "s".repeat(32), CT_REDIS_URL: "redis://store.example:6379" };
+  expect((await check(env, base)).lines.join("\n")).toContain("CT_STATUS_PORT 0.0.0.0:0");
+  expect((await check({})).lines.join("\n")).toContain("CT_STATUS_PORT 127.0.0.1:0");
+});
+
+test("public ports are shown where a start would open them", async () => {
+  const { CT_BIND: _, ...base } = BASE;
+  const everywhere = loopbacks().length > 1 ? "[::]" : "0.0.0.0";
+  const shown = async (env: Record<string, string>) => (await check(env, base)).lines.join("\n");
+  expect(await shown({})).toContain(`CT_PORT ${everywhere}:0`);
+  expect(await shown(await certificateFor(100))).toContain(`CT_TLS_PORT ${everywhere}:0`);
+  expect(await shown({ CT_BIND: "0.0.0.0" })).toContain("CT_PORT 0.0.0.0:0");
+  const port = await freePort();
+  const same = { ...(await certificateFor(100)), CT_PORT: `${port}`, CT_TLS_PORT: `${port}` };
+  expect((await check(same, base)).problems).toEqual([
+    `CT_TLS_PORT=${port}: CT_PORT is the same port; set one of them to another`,
+  ]);
+});
+
+test("all problems are told of, each with its setting", async () => {
+  const { problems } = await check({
+    CT_WORKERS: "127.0.0.1:3001,127.0.0.1:3001",
+    CT_TLS_CERT: join(folder, "missing.pem"),
+    CT_TLS_KEY: join(folder, "missing.pem"),
+    CT_TRUSTED_PROXIES: "10.0.0.0/40",
+    CT_LOG_DIR: join(folder, "a", "b"),
+    CT_BIND: "203.0.113.1",
+  });
+  expect(problems).toEqual([
+    expect.stringMatching(/^CT_TRUSTED_PROXIES="10\.0\.0\.0\/40" is not allowed/),
+    expect.stringMatching(/^CT_TLS_CERT=.*missing\.pem: it cannot be read/),
+    expect.stringMatching(/^CT_WORKERS names 127\.0\.0\.1:3001 twice/),
+    expect.stringMatching(/^CT_LOG_DIR=.*cannot be written there/),
+    expect.stringMatching(/^CT_PORT=0: .*EADDRNOTAVAIL/),
+    expect.stringMatching(/^CT_TLS_PORT=0: .*EADDRNOTAVAIL/),
+  ]);
+});
+
+test("a port in use may be the running balancer's own", async () => {
+  const held = await holdPort();
+  try {
+    const { lines, problems } = await check({ CT_PORT: String(held.port) });
+    expect(problems).toEqual([]);
+    expect(lines.join("\n")).toContain(`CT_PORT 127.0.0.1:${held.port}`);
+    expect(lines.join("\n")).toContain("in use now");
+  } finally {
+    await held.release();
+  }
+});
+
+test("a balancer needs workers, and a name that is no setting is told of", async () => {
+  const nobody = await check({ CT_SECRET: "x".repeat(32), CT_NONSENSE: "1" }, {});
+  expect(nobody.problems).toContain(
+    "neither CT_WORKERS nor CT_REDIS_URL is set; a balancer needs one of them",
+  );
+  expect(nobody.warnings).toEqual(["CT_NONSENSE is not a setting of this program"]);
+});
+
+const PROGRAM = fileURLToPath(new URL("../../../balancer/main.ts", import.meta.url));
+
+function run(args: readonly string[]): Promise<{ status: number; out: string; err: string }> {
+  const env = { PATH: process.env["PATH"] ?? "", ...BASE, CT_STATUS_PORT: "0" };
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ["--import", "tsx", PROGRAM, ...args],
+      { env },
+      (error, out, err) => {
+        resolve({ status: error === null ? 0 : Number(error.code), out, err });
+      },
+    );
+  });
+}
+
+test("as a command it ends with 0, or with 1 and a line for each problem", async () => {
+  const good = await run(["check", "--trusted-proxies", "10.0.0.0/8"]);
+  expect(good).toMatchObject({ status: 0, err: "" });
+  expect(good.out).toMatch(/^ct-balancer [\d.]+ would use\n/);
+  expect(good.out).toMatch(/CT_TRUSTED_PROXIES +10\.0\.0\.0\/8\n/);
+  const bad = await run(["check", "--workers", "127.0.0.1:1,127.0.0.1:1"]);
+  expect(bad).toMatchObject({
+    status: 1,
+    err: "CT_WORKERS names 127.0.0.1:1 twice; name each worker once\n",
+  });
+  const unreadable = await run(["check", "--max-fields", "none"]);
+  expect(unreadable.status).toBe(1);
+  expect(unreadable.err).toMatch(/^--max-fields="none" is not allowed; use a whole number /);
+});

@@ -1,0 +1,217 @@
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  createSnapshotFile,
+  decodeSnapshot,
+  encodeSnapshot,
+  type KnownOwner,
+  keepSnapshot,
+  MAX_KEPT_OWNERS,
+  type Snapshot,
+} from "../../../balancer/discovery/snapshot.ts";
+import type { SessionKey, WorkerId } from "../../../shared/base/ids.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import { workerRecord } from "../rig.ts";
+
+const A = workerRecord("a", 3001);
+const B = workerRecord("b", 3002, { state: "draining" });
+
+function owner(key: string, worker: string, epoch: number): KnownOwner {
+  return [key as SessionKey, { worker: worker as WorkerId, epoch }];
+}
+
+function encode(snapshot: Snapshot): string {
+  return [...encodeSnapshot(snapshot)].join("");
+}
+
+describe("the text of a snapshot", () => {
+  test("is read as it was written, whatever bytes keys have", () => {
+    const key = fc.string({ minLength: 1, maxLength: 256, unit: "binary" });
+    const owners = fc.array(fc.tuple(key, fc.constantFrom("a", "b"), fc.nat()));
+    fc.assert(
+      fc.property(owners, (list) => {
+        const snapshot = { workers: [A, B], owners: list.map((one) => owner(...one)) };
+        expect(decodeSnapshot(encode(snapshot))).toEqual(snapshot);
+      }),
+    );
+  });
+
+  test("of as many owners as are kept is read again, and the workers' pieces are small", () => {
+    const owners = Array.from({ length: MAX_KEPT_OWNERS }, (_, i) => owner(`key-${i}`, "a", i));
+    const pieces = [...encodeSnapshot({ workers: [A], owners })];
+    expect(pieces.length).toBeGreaterThan(MAX_KEPT_OWNERS / 1001);
+    const read = decodeSnapshot(pieces.join(""));
+    expect([...(read?.owners ?? [])]).toHaveLength(MAX_KEPT_OWNERS);
+  });
+
+  test("leaves very long keys out", () => {
+    const owners = [owner("x".repeat(257), "a", 1), owner("short", "a", 2)];
+    expect(decodeSnapshot(encode({ workers: [A], owners }))?.owners).toEqual([
+      owner("short", "a", 2),
+    ]);
+  });
+
+  test("that is not complete, or was changed, is none", () => {
+    const text = encode({ workers: [A, B], owners: [owner("k", "a", 1)] });
+    expect(decodeSnapshot(text)).toBeDefined();
+    for (let end = 0; end < text.length; end++) {
+      expect(decodeSnapshot(text.slice(0, end))).toBeUndefined();
+    }
+    for (const broken of [
+      "",
+      "\n",
+      "{}",
+      text + text,
+      text.replace('"format":1', '"format":2'),
+      text.replace("http://", "ftp://"),
+      text.replace('"kind":"worker"', '"kind":"balancer"'),
+      text.replace('["k","a",1]', '["k","a",-1]'),
+      text.replace('["k","a",1]', '["","a",1]'),
+      text.replace('["k","a",1]', '["k","not a name",1]'),
+      text.replace('["k","a",1]', '["k","a"]'),
+      text.replace('"owners":1', '"owners":0'),
+    ]) {
+      expect(decodeSnapshot(broken)).toBeUndefined();
+    }
+  });
+
+  test("of any bytes is read without an exception", () => {
+    fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => void decodeSnapshot(text)));
+  });
+});
+
+describe("the file", () => {
+  let dataDir: string;
+
+  beforeEach(() => {
+    dataDir = mkdtempSync(join(tmpdir(), "ct-snapshot-"));
+  });
+  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+  function open(storeName = "redis://one", folder = dataDir) {
+    const { log, lines } = createTestLog();
+    return { file: createSnapshotFile({ dataDir: folder, storeName, log }), lines };
+  }
+
+  test("is replaced as a whole, for its owner's eyes only, and nothing is left beside it", async () => {
+    const { file, lines } = open();
+    expect(await file.read()).toBeUndefined();
+    await file.write({ workers: [A], owners: [] });
+    await file.write({ workers: [A, B], owners: [owner("k", "b", 5)] });
+    expect(await open().file.read()).toEqual({ workers: [A, B], owners: [owner("k", "b", 5)] });
+    const [name, ...others] = readdirSync(dataDir);
+    expect(others).toEqual([]);
+    expect(statSync(join(dataDir, name ?? "")).mode & 0o777).toBe(0o600);
+    expect(lines).toEqual([]);
+  });
+
+  test("of one edge is not read by another one in the same folder", async () => {
+    await open().file.write({ workers: [A], owners: [] });
+    expect(await open("redis://other").file.read()).toBeUndefined();
+  });
+
+  test("that is damaged or far too large is left, with one line", async () => {
+    await open().file.write({ workers: [A], owners: [] });
+    const path = join(dataDir, readdirSync(dataDir)[0] ?? "");
+    const text = readFileSync(path, "utf8");
+    for (const damage of [
+      () => writeFileSync(path, text.slice(0, -10)),
+      () => writeFileSync(path, Buffer.from([0xff, 0, 0xfe])),
+      () => truncateSync(path, 64 * 1024 * 1024),
+    ]) {
+      damage();
+      const { file, lines } = open();
+      expect(await file.read()).toBeUndefined();
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain("damaged");
+    }
+  });
+
+  test("that cannot be written costs one line, and one more after it could", async () => {
+    writeFileSync(join(dataDir, "file"), "");
+    const { file, lines } = open("x", join(dataDir, "file", "below"));
+    await file.write({ workers: [A], owners: [] });
+    await file.write({ workers: [A], owners: [] });
+    expect(lines).toHaveLength(1);
+    rmSync(join(dataDir, "file"));
+    await file.write({ workers: [A], owners: [] });
+    expect((await file.read())?.workers).toEqual([A]);
+  });
+});
+
+describe("keeping it up to date", () => {
+  function keep() {
+    const clock = createStepClock();
+    const written: Snapshot[] = [];
+    const seen = { workers: [A], owners: [] as KnownOwner[], revision: 0 };
+    const keeper = keepSnapshot({
+      clock,
+      file: {
+        async write(snapshot) {
+          written.push(snapshot);
+        },
+      },
+      source: {
+        workers: () => seen.workers,
+        owners: () => seen.owners,
+        ownersRevision: () => seen.revision,
+      },
+    });
+    const pass = async (ms: number): Promise<void> => {
+      for (let left = ms; left > 0; left -= 1000) {
+        clock.advance(1000);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    return { written, seen, keeper, pass };
+  }
+
+  test("workers are written within a second of a change, loads are no change", async () => {
+    const { written, seen, pass } = keep();
+    await pass(3000);
+    expect(written).toHaveLength(1);
+    seen.workers = [{ ...A, load: { sessions: 9, connections: 9, lagMs: 9 } }];
+    await pass(3000);
+    expect(written).toHaveLength(1);
+    seen.workers = [A, B];
+    await pass(1000);
+    expect(written).toHaveLength(2);
+  });
+
+  test("owners are written every ten seconds, and once more at the end", async () => {
+    const { written, seen, keeper, pass } = keep();
+    await pass(1000);
+    for (let i = 0; i < 20; i++) {
+      seen.revision++;
+      await pass(1000);
+    }
+    expect(written).toHaveLength(3);
+    await keeper.close();
+    expect(written).toHaveLength(3);
+    const again = keep();
+    await again.pass(1000);
+    again.seen.revision++;
+    await again.keeper.close();
+    expect(again.written).toHaveLength(2);
+  });
+
+  test("nothing is written while nobody is known: what is there is better", async () => {
+    const { written, seen, keeper, pass } = keep();
+    seen.workers = [];
+    await pass(3000);
+    await keeper.close();
+    expect(written).toEqual([]);
+  });
+});

@@ -1,0 +1,108 @@
+/** A fixed list of workers as the membership of a balancer, and the balancer's choice between list and store. */
+import { describe, expect, test } from "vitest";
+import { createMembers } from "../../../balancer/discovery/discovery.ts";
+import { createFixedMembers } from "../../../balancer/discovery/static-discovery.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { newSessionId, type WorkerId } from "../../../shared/base/ids.ts";
+import { workerTag } from "../../../shared/base/tag.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { addressProof } from "../../../shared/net/edge-headers.ts";
+import { readSettings } from "../../../shared/settings/read-settings.ts";
+import { deriveKeys } from "../../../shared/settings/secret.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+
+const RING_KEY = Buffer.alloc(32, 1);
+const SECRET = "a secret of thirty-two characters";
+
+describe("a fixed list", () => {
+  test("gives a worker for each address, named by it, whatever the order", () => {
+    const one = createFixedMembers(["10.0.0.2:3001", "10.0.0.1:3001", "[fd00::1]:3001"], RING_KEY);
+    const two = createFixedMembers(["[fd00::1]:3001", "10.0.0.1:3001", "10.0.0.2:3001"], RING_KEY);
+    expect(one.workers.map(({ id, url }) => [id, url])).toEqual([
+      ["10.0.0.1:3001", "http://10.0.0.1:3001"],
+      ["10.0.0.2:3001", "http://10.0.0.2:3001"],
+      ["[fd00::1]:3001", "http://[fd00::1]:3001"],
+    ]);
+    expect(two.ring.fingerprint).toBe(one.ring.fingerprint);
+    const keys = Array.from({ length: 1000 }, () => newSessionId());
+    expect(keys.map((key) => two.ring.first(key))).toEqual(keys.map((key) => one.ring.first(key)));
+  });
+
+  test("has no tags: workers know other names of themselves", () => {
+    const members = createFixedMembers(["10.0.0.1:3001"], RING_KEY);
+    const [worker] = members.workers;
+    const tag = workerTag(worker?.id ?? ("" as WorkerId), worker?.incarnation ?? ("" as never));
+    expect(members.byTag(tag)).toBeUndefined();
+  });
+
+  test("that names a worker twice stops the start", () => {
+    expect(() => createFixedMembers(["10.0.0.1:3001", "10.0.0.1:3001"], RING_KEY)).toThrow(
+      "CT_WORKERS names 10.0.0.1:3001 twice; name each worker once",
+    );
+  });
+});
+
+describe("a balancer's members", () => {
+  function open(env: Record<string, string>) {
+    const { log, lines } = createTestLog();
+    const settings = readSettings({ role: "balancer", env });
+    const id = "balancer-x" as WorkerId;
+    const members = createMembers({
+      settings,
+      id,
+      clock: systemClock,
+      log,
+      counters: createCounters(),
+    });
+    return { members, lines };
+  }
+  const CT_WORKERS = "10.0.0.1:3001,10.0.0.2:3001";
+
+  test("of a list need no secret, and the start says what that means", () => {
+    const { members, lines } = open({ CT_WORKERS });
+    const [first] = members.view.workers;
+    expect(first && members.prove(first)).toBeUndefined();
+    expect(members.storeHealth()).toBeUndefined();
+    expect(lines.filter((line) => line.includes("CT_SECRET is not set"))).toHaveLength(1);
+  });
+
+  test("of a list are proven by their address; without a secret the ring is another, but the same everywhere", () => {
+    const proven = open({ CT_WORKERS, CT_SECRET: SECRET }).members;
+    const [first] = proven.view.workers;
+    expect(first && proven.prove(first)).toBe(
+      addressProof(deriveKeys(SECRET).edge, "10.0.0.1:3001"),
+    );
+    const bare = open({ CT_WORKERS }).members;
+    const again = open({ CT_WORKERS }).members;
+    expect(bare.view.ring.fingerprint).toBe(again.view.ring.fingerprint);
+    const keys = Array.from({ length: 200 }, () => newSessionId());
+    expect(keys.map((key) => bare.view.ring.first(key))).toEqual(
+      keys.map((key) => again.view.ring.first(key)),
+    );
+    expect(keys.map((key) => proven.view.ring.first(key))).not.toEqual(
+      keys.map((key) => bare.view.ring.first(key)),
+    );
+  });
+
+  test("come from one place: a list and a store together stop the start", () => {
+    expect(() => open({ CT_WORKERS, CT_REDIS_URL: "redis://:pass@10.0.0.9" })).toThrow(
+      "CT_WORKERS and CT_REDIS_URL are both set; a balancer has its workers from one of them, take the other away",
+    );
+    expect(() => open({ CT_WORKERS, CT_STORE_SOCKET: "/run/store.sock" })).toThrow(
+      "CT_WORKERS and CT_STORE_SOCKET are both set",
+    );
+  });
+
+  test.each([
+    ["nonsense", '"nonsense"'],
+    ["10.0.0.1", '"10.0.0.1"'],
+    ["10.0.0.1:0", '"10.0.0.1:0"'],
+    ["10.0.0.1:65536", '"10.0.0.1:65536"'],
+    ["http://10.0.0.1:3001", '"http://10.0.0.1:3001"'],
+    ["10.0.0.1:3001,user@10.0.0.2:3001", '"user@10.0.0.2:3001"'],
+  ])("of the list %s are refused by name", (list, shown) => {
+    expect(() => open({ CT_WORKERS: list })).toThrow(
+      `CT_WORKERS=${shown} is not allowed; use host:port,host:port`,
+    );
+  });
+});

@@ -1,0 +1,266 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
+import { parseRequestHead, parseResponseHead } from "../../../balancer/http1/head.ts";
+import {
+  answerFields,
+  type Hop,
+  isForwardableTrailer,
+  requestFields,
+} from "../../../balancer/http1/headers.ts";
+import type { SessionKey } from "../../../shared/base/ids.ts";
+
+const NOBODY = createTrustedProxies([]);
+
+/** A request's fields as the worker gets them, as `name: value` in lower case. */
+function forward(
+  lines: readonly string[],
+  hop: Partial<Hop> = {},
+  start = "GET / HTTP/1.1",
+): string[] {
+  const head = parseRequestHead([start, "Host: h", ...lines].join("\r\n"));
+  const fields = requestFields(head, {
+    peerAddress: "192.0.2.1",
+    secure: false,
+    trusted: NOBODY,
+    requestId: "id-1",
+    workerHost: "w:1",
+    edgeProof: "proof",
+    key: undefined,
+    upgrade: false,
+    ...hop,
+  });
+  return fields.map(({ name, value }) => `${name.toLowerCase()}: ${value}`);
+}
+
+function values(fields: readonly string[], name: string): string[] {
+  return fields
+    .filter((field) => field.startsWith(`${name}: `))
+    .map((field) => field.slice(name.length + 2));
+}
+
+function relay(lines: readonly string[], status = "200 OK", method = "GET"): string[] {
+  const head = parseResponseHead([`HTTP/1.1 ${status}`, ...lines].join("\r\n"), method);
+  const fields = answerFields(head, {
+    requestId: "id-1",
+    framing: head.framing,
+    close: false,
+    minor: 1,
+  });
+  return fields.map(({ name, value }) => `${name.toLowerCase()}: ${value}`);
+}
+
+describe("fields of one connection", () => {
+  test.each([
+    "Connection: x",
+    "Keep-Alive: 5",
+    "TE: trailers",
+    "Upgrade: h2c",
+    "Proxy-Authorization: a",
+    "Proxy-Connection: keep-alive",
+    "Proxy-Anything: a",
+    "Trailer: x",
+  ])("%s goes no further", (line) => {
+    const name = line.split(":")[0]?.toLowerCase() ?? "";
+    expect(values(forward([line]), name)).toEqual([]);
+  });
+
+  test("what Connection lists goes no further", () => {
+    const fields = forward(["Connection: close, X-Secret", "X-Secret: 1", "X-Other: 2"]);
+    expect(values(fields, "x-secret")).toEqual([]);
+    expect(values(fields, "x-other")).toEqual(["2"]);
+  });
+
+  test.each(["ctstickiness", "Cookie", "Authorization", "X-Oct-Jwt", "Origin"])(
+    "Connection cannot take away %s",
+    (name) => {
+      const fields = forward([`Connection: ${name}`, `${name}: kept`]);
+      expect(values(fields, name.toLowerCase())).toEqual(["kept"]);
+    },
+  );
+
+  test("Connection cannot take away Host, framing and the client's address", () => {
+    const fields = forward(
+      [
+        "Connection: host, content-length, x-forwarded-for, forwarded, x-ct-edge, x-request-id",
+        "Content-Length: 3",
+      ],
+      {},
+      "POST / HTTP/1.1",
+    );
+    expect(values(fields, "host")).toEqual(["h"]);
+    expect(values(fields, "content-length")).toEqual(["3"]);
+    expect(values(fields, "x-forwarded-for")).toEqual(["192.0.2.1"]);
+    expect(values(fields, "x-ct-edge")).toEqual(["proof"]);
+  });
+
+  test("Trailer and TE of a chunked body", () => {
+    const fields = forward(
+      ["Transfer-Encoding: chunked", "Trailer: X-Sum", "TE: trailers"],
+      {},
+      "POST / HTTP/1.1",
+    );
+    expect(values(fields, "trailer")).toEqual(["X-Sum"]);
+    expect(values(fields, "transfer-encoding")).toEqual(["chunked"]);
+    expect(values(fields, "te")).toEqual([]);
+  });
+
+  test("everything else stays, in order, with its repetitions", () => {
+    const fields = forward(["A: 1", "__proto__: 2", "a: 3", "Accept: */*"]);
+    expect(fields.slice(1, 5)).toEqual(["a: 1", "__proto__: 2", "a: 3", "accept: */*"]);
+  });
+
+  test("an expectation of an HTTP/1.0 client is dropped", () => {
+    expect(values(forward(["Expect: 100-continue"]), "expect")).toEqual(["100-continue"]);
+    expect(values(forward(["Expect: 100-continue"], {}, "GET / HTTP/1.0"), "expect")).toEqual([]);
+  });
+});
+
+describe("words between balancers and workers", () => {
+  test("of a client never reach a worker", () => {
+    const fields = forward([
+      "X-Ct-Edge: forged",
+      "X-CT-Key: forged",
+      "x-ct-whatever: forged",
+      "X-Request-Id: forged",
+    ]);
+    expect(fields.filter((field) => field.includes("forged"))).toEqual([]);
+    expect(values(fields, "x-ct-edge")).toEqual(["proof"]);
+    expect(values(fields, "x-request-id")).toEqual(["id-1"]);
+    expect(values(fields, "x-ct-key")).toEqual([]);
+  });
+
+  test("the key goes along when the client chose it", () => {
+    expect(values(forward([], { key: "a b" as SessionKey }), "x-ct-key")).toEqual(["a b"]);
+  });
+
+  test("of a worker never reach a client", () => {
+    const fields = relay([
+      "X-Ct-Session: s",
+      "x-ct-epoch: 1",
+      "X-CT-Owner: w2",
+      "X-Request-Id: theirs",
+      "A: b",
+      "Content-Length: 0",
+    ]);
+    expect(fields).toEqual(["a: b", "content-length: 0", "x-request-id: id-1"]);
+  });
+});
+
+describe("an answer's framing", () => {
+  test("is written once, from what was understood", () => {
+    expect(relay(["Content-Length: 3"])).toContain("content-length: 3");
+    expect(relay(["Transfer-Encoding: CHUNKED"])).toContain("transfer-encoding: chunked");
+  });
+
+  test("HEAD and 304 say the length that there would be, 204 does not", () => {
+    expect(relay(["Content-Length: 3"], "200 OK", "HEAD")).toContain("content-length: 3");
+    expect(relay(["Content-Length: 3"], "304 Not Modified")).toContain("content-length: 3");
+    expect(values(relay(["Content-Length: 3"], "204 No Content"), "content-length")).toEqual([]);
+  });
+
+  test("fields of the connection between us and the worker stay there", () => {
+    const fields = relay([
+      "Connection: close, X-A",
+      "Keep-Alive: timeout=5",
+      "X-A: 1",
+      "Set-Cookie: a=b",
+      "Upgrade: h2c",
+      "Proxy-Authenticate: Basic",
+      "Content-Length: 0",
+    ]);
+    expect(fields).toEqual(["set-cookie: a=b", "content-length: 0", "x-request-id: id-1"]);
+  });
+});
+
+test.each([
+  ["x-checksum", true],
+  ["server-timing", true],
+  ["content-length", false],
+  ["transfer-encoding", false],
+  ["host", false],
+  ["cookie", false],
+  ["set-cookie", false],
+  ["authorization", false],
+  ["ctstickiness", false],
+  ["x-ct-owner", false],
+  ["x-forwarded-for", false],
+  ["x-forwarded-port", false],
+  ["connection", false],
+  ["trailer", false],
+  ["if-match", false],
+  ["proxy-authenticate", false],
+])("a trailer %s passes: %s", (lower, passes) => {
+  expect(isForwardableTrailer({ name: lower, lower, value: "" })).toBe(passes);
+});
+
+describe("whatever Connection lists", () => {
+  const lists = fc.array(
+    fc.oneof(
+      fc.constantFrom(
+        "ctstickiness",
+        "Cookie",
+        "HOST",
+        "Content-Length",
+        "transfer-encoding",
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "X-Real-IP",
+        "Forwarded",
+        "authorization",
+        "x-oct-jwt",
+        "Origin",
+        "x-ct-edge",
+        "x-request-id",
+        "close",
+        "X-Hop",
+        "",
+      ),
+      fc.stringMatching(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,12}$/),
+    ),
+    { maxLength: 12 },
+  );
+  const blanks = fc.constantFrom("", " ", "\t", " \t ");
+
+  test("no protected field of a request is lost, and what it lists of others is", () => {
+    fc.assert(
+      fc.property(lists, blanks, (options, blank) => {
+        const kept = [
+          "ctstickiness: key",
+          "cookie: a=b",
+          "authorization: Basic eDp5",
+          "x-oct-jwt: t",
+          "origin: http://o",
+          "content-length: 4",
+        ];
+        const fields = forward([
+          `Connection: ${options.join(`${blank},${blank}`)}`,
+          "X-Hop: 1",
+          ...kept,
+        ]);
+        const ours = ["host: h", "x-forwarded-for: 192.0.2.1", "x-real-ip: 192.0.2.1"];
+        for (const field of [...kept, ...ours, "x-request-id: id-1", "x-ct-edge: proof"]) {
+          expect(fields.filter((other) => other === field)).toEqual([field]);
+        }
+        const isListed = options.some((option) => option.toLowerCase() === "x-hop");
+        expect(fields.includes("x-hop: 1")).toBe(!isListed);
+        expect(values(fields, "connection")).toEqual([]);
+      }),
+    );
+  });
+
+  test("no cookie of an answer is lost", () => {
+    fc.assert(
+      fc.property(lists, (options) => {
+        const fields = relay([`Connection: ${options.join(",")}`, "Set-Cookie: a=b"]);
+        expect(values(fields, "set-cookie")).toEqual(["a=b"]);
+      }),
+    );
+  });
+});
+
+test("a client that is gone before its address was asked for has none", () => {
+  const fields = forward(["X-Forwarded-For: 198.51.100.1"], { peerAddress: "" });
+  expect(values(fields, "x-forwarded-for")).toEqual(["198.51.100.1, unknown"]);
+  expect(values(fields, "forwarded")).toEqual(['for=unknown;host="h";proto=http']);
+});

@@ -1,0 +1,230 @@
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
+import { createRequestLog } from "../../../balancer/logs/request-log.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { createLog } from "../../../shared/logs/log.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import {
+  ok,
+  type RawWorker,
+  type Rig,
+  type RigOptions,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  workerRecord,
+} from "../rig.ts";
+
+const closers: (() => Promise<void> | void)[] = [];
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ct-logs-"));
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  rmSync(folder, { recursive: true });
+});
+
+async function rigWith(worker: RawWorker, options: RigOptions = {}): Promise<Rig> {
+  closers.push(() => worker.close());
+  const rig = await startRig({
+    ...options,
+    logDir: folder,
+    workers: [workerRecord("w1", worker.port)],
+  });
+  closers.push(() => rig.close());
+  return rig;
+}
+
+/** The requests of access.log so far, as `"request line" status bytes`. */
+function logged(): string[] {
+  const text = readFileSync(join(folder, "access.log"), "utf8");
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => / \[[^\]]+\] (".*" \d+ \d+) "/.exec(line)?.[1] ?? line);
+}
+
+function errors(): string {
+  return readFileSync(join(folder, "error.log"), "utf8");
+}
+
+describe("each request has exactly one line", () => {
+  test("also those that come at once on one connection", async () => {
+    const rig = await rigWith(await startSimpleWorker((_head, index) => ok("x".repeat(index))));
+    await rig.ask(
+      "GET /0 HTTP/1.1\r\nHost: h\r\n\r\n" +
+        "HEAD /1 HTTP/1.1\r\nHost: h\r\n\r\n" +
+        "GET http://h/2?q HTTP/1.0\r\nHost: h\r\n\r\n",
+    );
+    await expect
+      .poll(logged)
+      .toEqual([
+        '"GET /0 HTTP/1.1" 200 0',
+        '"HEAD /1 HTTP/1.1" 200 0',
+        '"GET http://h/2?q HTTP/1.0" 200 2',
+      ]);
+  });
+
+  test("with the bytes of the body, however it came", async () => {
+    const rig = await rigWith(
+      await startSimpleWorker((head) =>
+        head.includes("/chunks")
+          ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+          : ok("y".repeat(100_000)),
+      ),
+    );
+    await rig.ask("GET /long HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    // As nginx counts: what was sent behind the head, chunk framing included.
+    await rig.ask("GET /chunks HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    await rig.ask("GET /chunks HTTP/1.0\r\n\r\n");
+    await expect
+      .poll(logged)
+      .toEqual([
+        '"GET /long HTTP/1.1" 200 100000',
+        '"GET /chunks HTTP/1.1" 200 15',
+        '"GET /chunks HTTP/1.0" 200 5',
+      ]);
+  });
+
+  test("also one that cannot be read", async () => {
+    const rig = await rigWith(await startSimpleWorker(() => ok("")));
+    await rig.ask('GET /a"b HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n');
+    await rig.ask("\x16\x03\x01\n");
+    await rig.ask(`GET /${"x".repeat(9000)} HTTP/1.1\r\n\r\n`);
+    await expect.poll(() => logged().length).toBe(3);
+    const [twoHosts, tls, long] = logged();
+    expect(twoHosts).toMatch(/^"GET \/a\\x22b HTTP\/1\.1" 400 \d+$/);
+    expect(tls).toMatch(/^"\\x16\\x03\\x01" 400 \d+$/);
+    expect(long).toMatch(/^"GET \/x{1019}\.\.\." 414 \d+$/);
+    await expect
+      .poll(errors)
+      .toMatch(/ \[info\] .*two Host fields, client: 127\.0\.0\.1, .*\n.* \[info\] /);
+  });
+
+  test("also one that is too slow, and none is of a connection that asks nothing", async () => {
+    const rig = await rigWith(await startSimpleWorker(() => ok("")), {
+      limits: { headerTimeoutMs: 150 },
+    });
+    const silent = await rig.client();
+    const slow = await rig.client();
+    slow.write("GET /slow HTTP/1.1\r\nHo");
+    await slow.end();
+    await silent.end();
+    await expect.poll(logged).toEqual([expect.stringMatching(/^"GET \/slow HTTP\/1\.1" 408 \d+$/)]);
+  });
+
+  test("that its client gave up: 499 before the answer, what was sent after", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.text.includes("/half")) {
+        socket.text = "";
+        socket.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+      }
+    });
+    const rig = await rigWith(worker);
+    const before = await rig.client();
+    before.write("GET /before HTTP/1.1\r\nHost: h\r\n\r\n");
+    await (await worker.connection(0)).has("/before");
+    before.socket.resetAndDestroy();
+    await expect.poll(logged).toEqual(['"GET /before HTTP/1.1" 499 0']);
+    const within = await rig.client();
+    within.write("GET /half HTTP/1.1\r\nHost: h\r\n\r\n");
+    await within.has("half");
+    within.socket.resetAndDestroy();
+    await expect.poll(logged).toContain('"GET /half HTTP/1.1" 200 4');
+  });
+
+  test("that its worker failed", async () => {
+    const worker = await startRawWorker((socket) => {
+      const half = socket.text.includes("/half");
+      socket.text = "";
+      socket.write(
+        half ? "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf" : "nonsense\r\n\r\n",
+      );
+      socket.socket.end();
+    });
+    const rig = await rigWith(worker);
+    await rig.ask("POST /half HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    await rig.ask(
+      "POST /bad HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    await expect
+      .poll(logged)
+      .toEqual([
+        '"POST /half HTTP/1.1" 200 4',
+        expect.stringMatching(/^"POST \/bad HTTP\/1\.1" 502 \d+$/),
+      ]);
+    await expect
+      .poll(errors)
+      .toMatch(/ \[error\] .*request: "POST \/half .* \[error\] .*"POST \/bad /s);
+    expect(errors()).toContain(`upstream: "http://127.0.0.1:${worker.port}/"`);
+  });
+
+  test("that became a tunnel: at its end, with what its client was sent", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.write(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+          "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nfirst",
+      );
+    });
+    const rig = await rigWith(worker);
+    const client = await rig.client();
+    client.write(
+      "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await client.has("first");
+    (await worker.connection(0)).write("and more");
+    await client.has("and more");
+    expect(logged()).toEqual([]);
+    client.socket.destroy();
+    (await worker.connection(0)).socket.destroy();
+    await expect.poll(logged).toEqual(['"GET /ws HTTP/1.1" 101 13']);
+  });
+});
+
+test("files that were renamed are opened anew", async () => {
+  const rig = await rigWith(await startSimpleWorker(() => ok("")));
+  const get = (path: string): Promise<string> =>
+    rig.ask(`GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+  await get("/one");
+  await expect.poll(logged).toEqual(['"GET /one HTTP/1.1" 200 0']);
+  renameSync(join(folder, "access.log"), join(folder, "access.log.1"));
+  rig.requestLog.reopen();
+  await get("/two");
+  await expect.poll(logged).toEqual(['"GET /two HTTP/1.1" 200 0']);
+});
+
+test.runIf(existsSync("/dev/full"))(
+  "a full disk costs lines, which are counted, and no request",
+  async () => {
+    symlinkSync("/dev/full", join(folder, "access.log"));
+    symlinkSync("/dev/full", join(folder, "error.log"));
+    const rig = await rigWith(await startSimpleWorker(() => ok("fine")));
+    for (let i = 0; i < 5; i++) {
+      const answer = await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+      expect(answer).toContain("fine");
+    }
+    expect(await rig.ask("nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
+    // Six of access.log, one of error.log.
+    await expect.poll(() => rig.counters.value("log.lines_dropped"), { timeout: 15_000 }).toBe(7);
+  },
+);
+
+test("a folder that cannot be written stops the start", () => {
+  const limits = { maxBytes: 65_536, maxFiles: 2 };
+  const needs = {
+    trusted: createTrustedProxies([]),
+    clock: systemClock,
+    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    counters: createCounters(),
+  };
+  expect(() => createRequestLog({ ...needs, files: { folder: "/proc/nowhere", limits } })).toThrow(
+    "CT_LOG_DIR=/proc/nowhere: access.log and error.log cannot be written there",
+  );
+});

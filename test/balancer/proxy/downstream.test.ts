@@ -1,0 +1,298 @@
+import { beforeEach, expect, test } from "vitest";
+import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
+import { type Client, type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
+import { createDeparture, type Departure } from "../../../balancer/proxy/drain-state.ts";
+import { createDeadlines } from "../../../balancer/transport/deadlines.ts";
+import type {
+  Connection,
+  ConnectionHandler,
+  Piece,
+} from "../../../balancer/transport/transport.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+
+/** A connection whose system buffers are full or not as the test says. */
+class StubbornConnection implements Connection {
+  readonly remoteAddress = "192.0.2.1";
+  readonly secure = false;
+  handler: ConnectionHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+  pendingBytes = 0;
+  /** What the system holds for the client. */
+  systemBytes = 0;
+  written = "";
+  state: "open" | "ended" | "destroyed" = "open";
+  write(pieces: readonly Piece[]): boolean {
+    this.written += pieces.map((piece) => piece.toString("latin1")).join("");
+    return this.pendingBytes === 0;
+  }
+  measureBacklog(done: (bytes: number) => void): void {
+    done(this.pendingBytes + this.systemBytes);
+  }
+  pause(): void {}
+  resume(): void {}
+  end(): void {
+    this.state = "ended";
+  }
+  destroy(): void {
+    this.state = "destroyed";
+    this.handler.onClose(undefined);
+  }
+  reset(): void {
+    this.destroy();
+  }
+}
+
+let clock: StepClock;
+let connection: StubbornConnection;
+let client: Client;
+let served: number[];
+let departure: Departure;
+let downstream: ServedClient;
+let ends: string[];
+let unsentToWorker: number;
+
+beforeEach(() => {
+  serve();
+  ask("Connection: close\r\n");
+});
+
+/** A new connection, without a request. */
+function serve(): void {
+  clock = createStepClock();
+  connection = new StubbornConnection();
+  ends = [];
+  unsentToWorker = 0;
+  served = [];
+  departure = createDeparture();
+  downstream = serveClient(
+    connection,
+    {
+      deadlines: createDeadlines({
+        clock,
+        reportBug(error) {
+          throw error;
+        },
+      }),
+      limits: {
+        ...DEFAULT_HTTP_LIMITS,
+        headerTimeoutMs: 10_000,
+        bodyTimeoutMs: 30_000,
+        keepaliveTimeoutMs: 65_000,
+        upstreamTimeoutMs: 60_000,
+      },
+      counters: createCounters(),
+      requestLog: {
+        served: ({ status }) => served.push(status),
+        failed() {},
+        reopen() {},
+        close() {},
+      },
+      nextRequestId: () => "id",
+      departure,
+      createExchange(_head, theClient) {
+        client = theClient;
+        return {
+          start() {},
+          onBody() {},
+          onBodyEnd() {},
+          onDrain() {},
+          measureBacklog: (done) => done(unsentToWorker),
+          onAbort: () => ends.push("abort"),
+          onTimeout: () => ends.push("timeout"),
+        };
+      },
+    },
+    () => ends.push("over"),
+  );
+}
+
+function ask(more = ""): void {
+  connection.handler.onData(Buffer.from(`GET / HTTP/1.1\r\nHost: h\r\n${more}\r\n`));
+}
+
+test("a connection without a request is ended 5 s after the balancer began to leave", () => {
+  serve();
+  ask();
+  client.send(["the end"]);
+  client.finish(true);
+  clock.advance(30_000);
+  departure.hasBegun = true;
+  downstream.leave();
+  clock.advance(4000);
+  expect(connection.state).toBe("open");
+  clock.advance(1500);
+  expect(connection.state).toBe("ended");
+});
+
+test("one that was kept open in good faith may be used for another 5 s", () => {
+  serve();
+  ask();
+  departure.hasBegun = true;
+  downstream.leave();
+  clock.advance(10_000);
+  client.send(["the end"]);
+  client.finish(true);
+  clock.advance(4000);
+  expect(connection.state).toBe("open");
+  ask();
+  expect(client.isLastAnswer).toBe(true);
+  client.send(["the end"]);
+  client.finish(false);
+  expect(connection.state).toBe("ended");
+});
+
+test("a request is left alone until its client has taken the answer before it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 100;
+  client.send(["much"]);
+  client.finish(true);
+  ask();
+  expect(client.requestId).toBe("");
+  clock.advance(29_000);
+  connection.pendingBytes = 50;
+  clock.advance(29_000);
+  expect(connection.state).toBe("open");
+  connection.pendingBytes = 0;
+  connection.handler.onDrain();
+  expect(client.requestId).toBe("id");
+});
+
+test("a client that takes nothing more of an answer, though it asks on, is given up", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 100;
+  client.send(["much"]);
+  client.finish(true);
+  ask();
+  clock.advance(29_000);
+  expect(connection.state).toBe("open");
+  clock.advance(3000);
+  expect(connection.state).toBe("destroyed");
+  expect(ends).toEqual(["over"]);
+});
+
+test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {
+  connection.pendingBytes = 100;
+  client.send(["the end"]);
+  client.finish(false);
+  expect(connection.state).toBe("ended");
+  for (let left = 90; left > 0; left -= 10) {
+    clock.advance(20_000);
+    expect(connection.state).toBe("ended");
+    connection.pendingBytes = left;
+  }
+  connection.pendingBytes = 0;
+  clock.advance(40_000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a client that takes nothing more of the end of its answer is given up", () => {
+  connection.pendingBytes = 100;
+  client.send(["the end"]);
+  client.finish(false);
+  clock.advance(29_000);
+  expect(connection.state).toBe("ended");
+  clock.advance(3000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a client that takes its answer from the system's buffers is waited for, however slowly it takes it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 70_000;
+  connection.systemBytes = 2_000_000;
+  client.send(["much"]);
+  for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
+    clock.advance(20_000);
+    connection.systemBytes = left;
+  }
+  expect(ends).toEqual([]);
+  // It stops.
+  clock.advance(29_000);
+  expect(ends).toEqual([]);
+  clock.advance(12_000);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a client that takes nothing of an answer is given up after the time for that, though the system holds all of it", () => {
+  serve();
+  ask();
+  connection.pendingBytes = 70_000;
+  connection.systemBytes = 2_000_000;
+  client.send(["much"]);
+  clock.advance(29_000);
+  expect(ends).toEqual([]);
+  clock.advance(3000);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a worker that takes a body slowly but steadily is not too slow, one that stops is", () => {
+  serve();
+  connection.handler.onData(
+    Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\nsome"),
+  );
+  client.pauseBody();
+  unsentToWorker = 2_000_000;
+  for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
+    clock.advance(40_000);
+    unsentToWorker = left;
+  }
+  expect(ends).toEqual([]);
+  clock.advance(80_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("a worker has its time to answer from when it has taken the whole request", () => {
+  serve();
+  connection.handler.onData(
+    Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
+  );
+  unsentToWorker = 2_000_000;
+  clock.advance(50_000);
+  unsentToWorker = 0;
+  clock.advance(50_000);
+  expect(ends).toEqual([]);
+  clock.advance(30_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("a connection is given up two seconds after its last answer when the client does not end it", () => {
+  client.send(["the end"]);
+  client.finish(false);
+  clock.advance(1750);
+  expect(connection.state).toBe("ended");
+  clock.advance(1000);
+  expect(connection.state).toBe("destroyed");
+});
+
+test("a client that ended its side is waited for by a second, before its answer begins", () => {
+  connection.handler.onEnd();
+  clock.advance(1000);
+  expect(ends).toEqual([]);
+  clock.advance(750);
+  expect(ends).toEqual(["abort", "over"]);
+});
+
+test("a client that ended its side gets an answer that has begun, however long that takes", () => {
+  connection.handler.onEnd();
+  client.send(["a beginning"]);
+  clock.advance(50_000);
+  client.send(["the rest"]);
+  clock.advance(50_000);
+  expect(ends).toEqual([]);
+  client.finish(true);
+  expect(connection.state).toBe("ended");
+});
+
+test("a worker's silence is the request's affair", () => {
+  clock.advance(61_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("what is said to be over is over once", () => {
+  connection.handler.onClose(undefined);
+  expect(ends).toEqual(["abort", "over"]);
+  clock.advance(100_000);
+  expect(ends).toEqual(["abort", "over"]);
+});

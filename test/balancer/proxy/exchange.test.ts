@@ -1,0 +1,1280 @@
+import { createServer as createNetServer } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterEach, describe, expect, test } from "vitest";
+import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
+import {
+  newIncarnation,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../../shared/base/ids.ts";
+import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import { edgeProof } from "../../../shared/net/edge-headers.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import { watchMachine } from "../../support/machine.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import {
+  EDGE_KEY,
+  ok,
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  type RigOptions,
+  startLiveStatus,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "../rig.ts";
+
+const machine = watchMachine();
+
+const closers: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
+  const rig = await startRig({ ...options, workers });
+  closers.push(async () => {
+    await rig.close();
+    // No exception may ever come out of a handler.
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+async function closing<Closeable extends { close(): Promise<void> }>(
+  starting: Promise<Closeable>,
+): Promise<Closeable> {
+  const started = await starting;
+  closers.push(() => started.close());
+  return started;
+}
+
+/** A worker and a rig that has only this one. */
+async function single(
+  onData?: (socket: RawSocket, worker: RawWorker) => void,
+  options: RigOptions = {},
+): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
+  const worker = await closing(startRawWorker(onData));
+  const record = workerRecord("w1", worker.port);
+  return { worker, record, rig: await rigWith([record], options) };
+}
+
+/** The port of a program that does not run. */
+async function refusedPort(): Promise<number> {
+  const server = createNetServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const GET_AND_CLOSE = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+function post(body: string, more = ""): string {
+  return `POST / HTTP/1.1\r\nHost: h\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** A request whose key the ring leads to `worker`. */
+function keyFor(rig: Rig, worker: string): SessionKey {
+  for (let i = 0; ; i++) {
+    const key = `key-${i}` as SessionKey;
+    if (rig.view.ring.first(key) === worker) return key;
+  }
+}
+
+function statusOf(answer: string): number {
+  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(answer)?.[1]);
+}
+
+describe("what the worker sees", () => {
+  test("is one checked head with the fields of the hop", async () => {
+    const { worker, rig, record } = await single();
+    const client = await rig.client();
+    client.write(
+      "GET //a/../b?c HTTP/1.1\r\nHOST: h:1\r\nx-ct-edge: forged\r\nAccept:  */*  \r\nKeep-Alive: 1\r\n\r\n",
+    );
+    const head = (await (await worker.connection(0)).head()).split("\r\n");
+    expect(head[0]).toBe("GET //a/../b?c HTTP/1.1");
+    expect(head[1]).toBe("Host: h:1");
+    expect(head[2]).toBe("Accept: */*");
+    expect(head).toContain("X-Forwarded-For: 127.0.0.1");
+    expect(head).toContain(`x-ct-edge: ${edgeProof(EDGE_KEY, record.id, record.incarnation)}`);
+    expect(head.filter((line) => /^(x-ct-edge|keep-alive|connection)/i.test(line))).toHaveLength(1);
+  });
+
+  test("is HTTP/1.1 with a Host also for a client of HTTP/1.0", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("GET /x HTTP/1.0\r\n\r\n");
+    const head = await (await worker.connection(0)).head();
+    expect(head).toContain("GET /x HTTP/1.1\r\n");
+    expect(head).toContain(`Host: 127.0.0.1:${worker.port}\r\n`);
+  });
+
+  test("is the key that the client chose, and the path without it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(
+      "POST /k/my%20key/api/session/create?x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+    );
+    const head = await (await worker.connection(0)).head();
+    expect(head).toContain("POST /api/session/create?x HTTP/1.1\r\n");
+    expect(head).toContain("x-ct-key: my key");
+  });
+
+  test.each([
+    ["a bad request", "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400],
+    ["a request without Host", "GET / HTTP/1.1\r\n\r\n", 400],
+    ["HTTP/0.9", "GET /\r\n\r\n", 400],
+    ["bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", 400],
+    ["too long a target", `GET /${"a".repeat(9000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
+    ["too long a head", `GET / HTTP/1.1\r\nHost: h\r\nA: ${"b".repeat(40_000)}\r\n\r\n`, 431],
+    ["too many fields", `GET / HTTP/1.1\r\nHost: h\r\n${"A: b\r\n".repeat(201)}\r\n`, 431],
+  ])("is nothing of %s", async (_name, bytes, status) => {
+    const { worker, rig } = await single();
+    const answer = await rig.ask(bytes);
+    expect(statusOf(answer)).toBe(status);
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer).toMatch(/"code":"EDGE_HTTP_SYNTAX".*"requestId":"[^"]+"/);
+    expect(worker.connections).toHaveLength(0);
+  });
+
+  test("is nothing of what a client hid behind a bad chunk", async () => {
+    const { worker, rig } = await single();
+    const answer = await rig.ask(
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    expect(statusOf(answer)).toBe(400);
+    await until(
+      () => worker.connections.every((connection) => connection.closed),
+      "the worker's connection ends",
+    );
+    expect(worker.connections.map((connection) => connection.text).join("")).not.toContain(
+      "hidden",
+    );
+  });
+});
+
+describe("a connection to the worker", () => {
+  test("is used again, by other clients too", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`answer ${i}`);
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("is not used again when the worker says so", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("x", "Connection: close\r\n")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    await rig.ask(GET_AND_CLOSE);
+    expect(worker.connections).toHaveLength(2);
+  });
+
+  test("is dropped when bytes come that nobody asked for", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    const first = await worker.connection(0);
+    first.write(ok("poison"));
+    await first.end();
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+    expect(worker.connections).toHaveLength(2);
+  });
+
+  test("is dropped when more than the answer came with it", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        (_head, index) => ok(`answer ${index}`) + (index === 0 ? ok("poison") : ""),
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const first = await rig.ask(GET_AND_CLOSE);
+    expect(first).toContain("answer 0");
+    expect(first).not.toContain("poison");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+  });
+
+  test("that was closed while idle is not noticed by anybody", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    await rig.ask(GET_AND_CLOSE);
+    const first = await worker.connection(0);
+    first.socket.end();
+    await first.close();
+    expect(await rig.ask(post("x", "Connection: close\r\n"))).toContain("answer 1");
+  });
+
+  test("is not used again after the idle time that the worker announced, whatever the request", async () => {
+    const clock = createStepClock();
+    const worker = await closing(
+      startSimpleWorker((_head, index) => ok(`answer ${index}`, "Keep-Alive: timeout=5\r\n")),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
+    const ask = () => rig.ask(post("x", "Connection: close\r\n"));
+    expect(await ask()).toContain("answer 0");
+    clock.advance(3900);
+    expect(await ask()).toContain("answer 1");
+    expect(worker.connections).toHaveLength(1);
+    // The time runs anew with each request.
+    clock.advance(4000);
+    expect(await ask()).toContain("answer 2");
+    expect(worker.connections).toHaveLength(2);
+    await (await worker.connection(0)).end();
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 3");
+    clock.advance(4000);
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 4");
+    expect(worker.connections).toHaveLength(3);
+  });
+
+  test("is closed when nobody uses it within the announced time", async () => {
+    const clock = createStepClock();
+    const worker = await closing(startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n")));
+    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
+    await rig.ask(GET_AND_CLOSE);
+    clock.advance(20_000);
+    await (await worker.connection(0)).end();
+  });
+
+  test("is not kept at all when the worker announces no time or no further request", async () => {
+    const hints = ["timeout=0", "timeout=5, max=0", "timeout=5, max=1"];
+    const worker = await closing(
+      startSimpleWorker((_head, index) => ok("fine", `Keep-Alive: ${hints[index]}\r\n`)),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    for (let i = 0; i < 3; i++) await rig.ask(GET_AND_CLOSE);
+    expect(worker.connections).toHaveLength(3);
+    expect(worker.connections[2]?.ended).toBe(false);
+  });
+
+  test("is not kept when its worker was found unhealthy before the response came", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const slow = await worker.connection(0);
+    await slow.head();
+    const failing = rig.ask(post("x", "Connection: close\r\n"));
+    (await worker.connection(1)).socket.destroy();
+    expect(statusOf(await failing)).toBe(502);
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+    slow.write(ok("late"));
+    await client.has("late");
+    await slow.end();
+    client.write("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+    const fresh = await worker.connection(2);
+    await fresh.head();
+    fresh.write(ok("fresh"));
+    await client.has("fresh");
+  });
+
+  test("that ends as a request arrives costs a GET a retry, and a POST a 502", async () => {
+    // Answers the first request of each connection and closes at the second.
+    const served = new Set<RawSocket>();
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      if (served.has(socket)) socket.socket.destroy();
+      else socket.write(ok("fine"));
+      served.add(socket);
+    });
+    await rig.ask(GET_AND_CLOSE);
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+    expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("up");
+  });
+});
+
+describe("bodies", () => {
+  test("pass in both directions as they come", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    const upstream = await worker.connection(0);
+    await upstream.has("\r\n\r\n3\r\nabc\r\n");
+    // The worker answers before it has all.
+    upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
+    await client.has("2\r\nhi\r\n");
+    client.write("1;ext\r\nd\r\n0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n");
+    await upstream.has("1\r\nd\r\n0\r\nX-Sum: 1\r\n\r\n");
+    upstream.write("0\r\nX-Out: 2\r\nSet-Cookie: a=b\r\n\r\n");
+    await client.has("0\r\nX-Out: 2\r\n\r\n");
+    client.text = "";
+    client.write(GET);
+    await upstream.has("GET / HTTP/1.1");
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("of many MiB arrive whole, in both directions", async () => {
+    const size = 20 * 1024 * 1024;
+    const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
+    const worker = await closing(
+      startRawWorker((socket) => {
+        // Looking into the text at each piece would copy all of it each time.
+        if (socket.socket.bytesRead < size) return;
+        const at = socket.text.indexOf("\r\n\r\n");
+        if (socket.text.length < at + 4 + size) return;
+        const same = Buffer.from(socket.text.slice(at + 4), "latin1").equals(block);
+        socket.text = "";
+        socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
+        socket.socket.write(block);
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(
+      `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
+    );
+    client.socket.write(block);
+    await until(() => client.ended, "the end of the answer");
+    const at = client.text.indexOf("\r\n\r\n");
+    expect(client.text.slice(0, at)).toContain("X-Same: true");
+    expect(Buffer.from(client.text.slice(at + 4), "latin1").equals(block)).toBe(true);
+  });
+
+  test("in the smallest of chunks are kept at no more than a few times their size", async () => {
+    const { worker, rig } = await single();
+    const chunks = "1\r\nx\r\n".repeat(8000);
+    const before = usedBytes();
+    const count = 50;
+    for (let i = 0; i < count; i++) {
+      const client = await rig.client();
+      client.write(`POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`);
+      const upstream = await worker.connection(i);
+      await until(() => upstream.text.length > chunks.length, "the chunks");
+    }
+    expect(usedBytes() - before).toBeLessThan(count * chunks.length * 6);
+  });
+
+  test("stop at the worker when the client does not read, and go on when it does", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.socket.pause();
+    client.write(GET_AND_CLOSE);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    const size = 64 * 1024 * 1024;
+    upstream.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+    upstream.socket.write(Buffer.alloc(size, "x"));
+    // It stops long before all is taken: sockets' buffers hold some MiB.
+    let before = -1;
+    await until(() => {
+      const now = upstream.socket.bytesWritten - upstream.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the worker is held back");
+    expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
+    client.socket.resume();
+    await until(
+      () => client.ended,
+      "all of it",
+      () => String(client.text.length),
+    );
+    expect(client.text.length - client.text.indexOf("\r\n\r\n") - 4).toBe(size);
+  }, 20_000);
+
+  test("stop at the client when the worker does not read", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    const size = 64 * 1024 * 1024;
+    client.write(`PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.socket.pause();
+    client.socket.write(Buffer.alloc(size, "x"));
+    let before = -1;
+    await until(() => {
+      const now = client.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the client is held back");
+    expect(client.socket.writableLength).toBeGreaterThan(size / 4);
+    upstream.socket.resume();
+    await until(() => upstream.text.length >= size, "all of it");
+  }, 20_000);
+});
+
+describe("an answer", () => {
+  test("without a body is complete at its head", async () => {
+    const worker = await closing(
+      startSimpleWorker((head) => {
+        if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        if (head.startsWith("GET /204")) return "HTTP/1.1 204 No Content\r\n\r\n";
+        return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n';
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(
+      "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /204 HTTP/1.1\r\nHost: h\r\n\r\nGET /304 HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    expect(await client.head()).toMatch(/200 OK\r\nContent-Length: 5/);
+    expect(await client.head()).toMatch(/^HTTP\/1.1 204 No Content\r\nx-request-id/);
+    expect(await client.head()).toContain("Content-Length: 9");
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("in chunks is plain for a client of HTTP/1.0, and ends with the connection", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        () =>
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n",
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const answer = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(answer).not.toMatch(/transfer-encoding/i);
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer.endsWith("\r\n\r\nabcde")).toBe(true);
+  });
+
+  test("with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    await client.has("answer 0");
+    expect(client.text).toContain("Connection: keep-alive\r\n");
+    client.write("GET / HTTP/1.0\r\n\r\n");
+    await client.has("answer 1");
+    await client.end();
+  });
+
+  test("of HTTP/1.0 without a length ends when the worker closes", async () => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.socket.end("HTTP/1.0 200 OK\r\nTrailer: x\r\n\r\nall of it");
+    });
+    const answer = await rig.ask(GET);
+    expect(answer).toContain("HTTP/1.1 200 OK\r\n");
+    expect(answer).toContain("Connection: close\r\n");
+    expect(answer.endsWith("\r\n\r\nall of it")).toBe(true);
+  });
+
+  test("may be preceded by others (1xx), but not for HTTP/1.0", async () => {
+    const worker = await closing(
+      startSimpleWorker(
+        () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(await rig.ask(GET_AND_CLOSE)).toMatch(
+      /^HTTP\/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP\/1.1 200 OK/,
+    );
+    expect(await rig.ask("GET / HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+
+  test("100 lets a client go on that waits for it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    const upstream = await worker.connection(0);
+    expect(await upstream.head()).toContain("Expect: 100-continue");
+    upstream.write("HTTP/1.1 100 Continue\r\n\r\n");
+    expect(await client.head()).toBe("HTTP/1.1 100 Continue");
+    client.write("body");
+    await upstream.has("body");
+    upstream.write(ok("thanks"));
+    await client.has("thanks");
+  });
+
+  test("that comes before the body has arrived ends the connection in order", async () => {
+    const { worker, rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined)
+        socket.write("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
+    await client.has("big");
+    await client.end();
+    // What the client still sends does no harm to the answer.
+    client.write("more".repeat(1000));
+    expect(statusOf(client.text)).toBe(413);
+    await (await worker.connection(0)).close();
+  });
+
+  test.each([
+    ["is no HTTP", "hello\r\n\r\n"],
+    ["has two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"],
+    [
+      "has a length and chunks",
+      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ["has a folded field", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n"],
+    ["has too long a head", `HTTP/1.1 200 OK\r\nA: ${"b".repeat(40_000)}\r\n\r\n`],
+    [
+      "switches protocols without being asked",
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    ],
+  ])("that %s becomes a 502", async (_name, bytes) => {
+    const { worker, rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(bytes);
+    });
+    const answer = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(answer)).toBe(502);
+    expect(answer).toContain('"code":"EDGE_UPSTREAM"');
+    await (await worker.connection(0)).end();
+  });
+});
+
+describe("an answer that is cut", () => {
+  test.each([
+    ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
+    ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"],
+    ["within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"],
+  ])("%s is cut for the client too", async (_name, bytes) => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() !== undefined) socket.socket.end(bytes);
+    });
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.text).toContain("half");
+    expect(client.error).toBe("ECONNRESET");
+  });
+
+  test("without a length is reset for the client when it was reset by the worker", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write("HTTP/1.0 200 OK\r\n\r\nhalf");
+    await client.has("half");
+    upstream.socket.resetAndDestroy();
+    await client.close();
+    expect(client.error).toBe("ECONNRESET");
+  });
+
+  test("by a chunk that is none is cut for the client", async () => {
+    const { rig } = await single((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+      setTimeout(() => socket.write("zz\r\n"), 20);
+    });
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.text).toContain("half");
+    expect(client.error).toBe("ECONNRESET");
+  });
+});
+
+describe("a client that gives up", () => {
+  test("while it waits ends the worker's work within two seconds", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    client.socket.destroy();
+    await upstream.close();
+  });
+
+  test("by a reset ends it at once", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    const startedMs = performance.now();
+    client.socket.resetAndDestroy();
+    await upstream.close();
+    expect(performance.now() - startedMs).toBeLessThan(
+      machine.limitMs(startedMs, { promisedMs: 500 }),
+    );
+  });
+
+  test("within its body ends the request at the worker", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    const upstream = await worker.connection(0);
+    await upstream.has("half");
+    client.socket.end();
+    await upstream.close();
+    expect(upstream.error).toBe("ECONNRESET");
+  });
+
+  test("within a long answer ends it", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const ticking = setInterval(() => upstream.write("1\r\nx\r\n"), 10);
+    await client.has("1\r\nx");
+    client.socket.destroy();
+    await upstream.close().finally(() => clearInterval(ticking));
+  });
+
+  test("that only ends its side still gets its answer", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.socket.end(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write(ok("still there"));
+    await client.has("still there");
+    await client.end();
+  });
+});
+
+describe("a worker that fails", () => {
+  async function withRefused(): Promise<{ rig: Rig; good: RawWorker; key: SessionKey }> {
+    const good = await closing(startSimpleWorker(() => ok("from the good one")));
+    const rig = await rigWith([
+      workerRecord("bad", await refusedPort()),
+      workerRecord("good", good.port),
+    ]);
+    return { rig, good, key: keyFor(rig, "bad") };
+  }
+
+  test("to accept is left for another one, whatever the method", async () => {
+    const { rig, key } = await withRefused();
+    expect(await rig.ask(post("body", `ctstickiness: ${key}\r\nConnection: close\r\n`))).toContain(
+      "from the good one",
+    );
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+  });
+
+  test("is suspect and gets nothing new", async () => {
+    const { rig, key } = await withRefused();
+    for (let i = 0; i < 5; i++)
+      await rig.ask(
+        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
+      );
+    expect(rig.counters.value("balancer.retries")).toBe(1);
+    expect(rig.path.directory.usable).toBe(1);
+  });
+
+  test("comes back when it answers a probe", async () => {
+    const status = await closing(startLiveStatus());
+    const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+    expect(rig.path.directory.usable).toBe(0);
+    await expect.poll(() => rig.path.directory.usable).toBe(1);
+  });
+
+  test("to answer costs a POST a 502, and a GET goes to another one", async () => {
+    const bad = await closing(startRawWorker((socket) => socket.socket.destroy()));
+    const good = await closing(startSimpleWorker(() => ok("good")));
+    const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    const key = keyFor(rig, "bad");
+    expect(
+      statusOf(await rig.ask(post("x", `ctstickiness: ${key}\r\nConnection: close\r\n`))),
+    ).toBe(502);
+    await rig.close();
+
+    const again = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    expect(
+      await again.ask(
+        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
+      ),
+    ).toContain("good");
+  });
+
+  test("after the first byte of its answer is not left for another one", async () => {
+    const bad = await closing(startRawWorker((socket) => socket.socket.end("HTTP/1.1 2")));
+    const good = await closing(startSimpleWorker(() => ok("good")));
+    const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
+    const answer = await rig.ask(
+      `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "bad")}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(statusOf(answer)).toBe(502);
+    expect(good.connections).toHaveLength(0);
+  });
+
+  test("when it is the only one: 502, at once", async () => {
+    const rig = await rigWith([workerRecord("w1", await refusedPort())]);
+    const startedMs = performance.now();
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+    expect(performance.now() - startedMs).toBeLessThan(
+      machine.limitMs(startedMs, { promisedMs: 100 }),
+    );
+  });
+
+  test("when there is none at all: 503, and the connection stays", async () => {
+    const rig = await rigWith([]);
+    const client = await rig.client();
+    client.write(GET);
+    await client.has("EDGE_NO_UPSTREAM");
+    expect(client.text).toContain("Retry-After: 1\r\n");
+    client.text = "";
+    client.write(GET);
+    await client.has("EDGE_NO_UPSTREAM");
+  });
+
+  test("to answer in time: 504", async () => {
+    const { worker, rig } = await single(undefined, { limits: { upstreamTimeoutMs: 200 } });
+    const answer = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(answer)).toBe(504);
+    await (await worker.connection(0)).close();
+  });
+
+  test("to go on with its answer in time is cut", async () => {
+    const { rig } = await single(
+      (socket) => {
+        if (socket.takeHead() !== undefined)
+          socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+      },
+      { limits: { upstreamTimeoutMs: 200 } },
+    );
+    const client = await rig.client();
+    client.write(GET);
+    await client.close();
+    expect(client.error).toBe("ECONNRESET");
+  });
+});
+
+describe("421", () => {
+  const ROOM = "R".repeat(24) as SessionId;
+
+  function misdirected(owner: string, more = ""): string {
+    return `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: ${owner}\r\nx-ct-epoch: 7\r\n${more}Content-Length: 0\r\n\r\n`;
+  }
+
+  /** Worker `a` sends everything to `b`, which answers with what it got. */
+  async function pair(options: { fromA?: string; fromB?: string | (() => string) } = {}) {
+    const a = await closing(startSimpleWorker(() => options.fromA ?? misdirected("b")));
+    const b = await closing(
+      startRawWorker((socket) => {
+        const at = socket.text.indexOf("\r\n\r\n");
+        const length = Number(/content-length: (\d+)/i.exec(socket.text)?.[1] ?? 0);
+        if (at < 0 || socket.text.length < at + 4 + length) return;
+        const body = socket.text.slice(at + 4);
+        socket.text = "";
+        const { fromB = ok(`b got ${body.length}`) } = options;
+        socket.write(typeof fromB === "string" ? fromB : fromB());
+      }),
+    );
+    const recordA = workerRecord("a", a.port);
+    const rig = await rigWith([recordA, workerRecord("b", b.port)]);
+    const key = keyFor(rig, "a");
+    const send = (body: string) =>
+      rig.ask(post(body, `ctstickiness: ${key}\r\nConnection: close\r\n`));
+    return { a, b, rig, key, send, recordA };
+  }
+
+  test("is followed to the owner, body and all, and is remembered", async () => {
+    const { rig, a, send } = await pair();
+    expect(await send("hello")).toContain("b got 5");
+    expect(await send("hello")).toContain("b got 5");
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(1);
+    expect(a.connections).toHaveLength(1);
+  });
+
+  test("is followed with a body of 64 KiB, but not of more", async () => {
+    const { send } = await pair();
+    expect(await send("x".repeat(65_536))).toContain("b got 65536");
+    const other = await pair();
+    const answer = await other.send("x".repeat(65_537));
+    expect(statusOf(answer)).toBe(503);
+    expect(answer).toContain("Retry-After: 1\r\n");
+    expect(answer).toContain("EDGE_SESSION_MOVING");
+  });
+
+  test("is followed while the body still comes", async () => {
+    const { rig, key, b } = await pair();
+    const client = await rig.client();
+    client.write(
+      `POST / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nContent-Length: 10\r\n\r\nfirst`,
+    );
+    const upstream = await b.connection(0);
+    await upstream.has("first");
+    client.write("later");
+    await client.has("b got 10");
+  });
+
+  test("that speaks of another key is remembered for that one only", async () => {
+    const { rig, send } = await pair({ fromA: misdirected("b", `x-ct-key: ${ROOM}\r\n`) });
+    await send("x");
+    await send("x");
+    // The alias is asked for again each time; the room is known.
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
+    const known = await rig.path.directory.choose(
+      {
+        tag: undefined,
+        key: { rule: "claim", key: ROOM },
+        target: "/",
+        isCreate: false,
+        isSignIn: false,
+        isRepeatable: false,
+      },
+      new Set(),
+    );
+    expect(known).toMatchObject({ upstream: { id: "b" }, reason: "record" });
+  });
+
+  test("is followed twice, not three times", async () => {
+    const { rig, send } = await pair({ fromB: misdirected("a") });
+    const answer = await send("x");
+    expect(statusOf(answer)).toBe(503);
+    expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
+  });
+
+  test("to itself is a 503", async () => {
+    expect(statusOf(await (await pair({ fromA: misdirected("a") })).send("x"))).toBe(503);
+  });
+
+  test("to a worker that is not known yet waits for it", async () => {
+    const { rig, send } = await pair({ fromA: misdirected("late") });
+    const answered = send("hello");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const late = await closing(startSimpleWorker(() => ok("here I am")));
+    rig.view.set([...rig.view.workers, workerRecord("late", late.port)]);
+    expect(await answered).toContain("here I am");
+  });
+
+  test("of a request with a worker's socket id is passed on, without its marks", async () => {
+    const { rig, recordA, b } = await pair();
+    const sid = taggedId(workerTag(recordA.id, recordA.incarnation));
+    const answer = await rig.ask(
+      `GET /socket.io/?sid=${sid} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
+    );
+    expect(statusOf(answer)).toBe(421);
+    expect(answer).not.toMatch(/x-ct-/i);
+    expect(b.connections).toHaveLength(0);
+  });
+
+  test("without an owner means that another worker was meant: one more is tried", async () => {
+    const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
+    const one = await pair({ fromA: plain });
+    expect(await one.send("hello")).toContain("b got 5");
+    const both = await pair({ fromA: plain, fromB: plain });
+    expect(statusOf(await both.send("hello"))).toBe(421);
+  });
+
+  test("without an owner, of a session that has one, waits until a worker knows better", async () => {
+    const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
+    let isThere = false;
+    const { rig, key, send } = await pair({
+      fromA: plain,
+      fromB: () => (isThere ? ok("here") : plain),
+    });
+    rig.path.directory.learn(key, "a" as WorkerId, 7);
+    const answered = send("hello");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    isThere = true;
+    expect(await answered).toContain("here");
+  });
+});
+
+describe("a session whose owner cannot be reached", () => {
+  const ROOM = "O".repeat(24) as SessionId;
+  const TO_A =
+    "HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: a\r\nx-ct-epoch: 7\r\nContent-Length: 0\r\n\r\n";
+  const POLL = `POST /api/session/poll/${ROOM}token HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`;
+
+  /** Worker `a` owns the room and does not run; `b` sends all its requests there. */
+  async function orphan(options: RigOptions = {}) {
+    const port = await refusedPort();
+    const b = await closing(startSimpleWorker(() => TO_A));
+    const rig = await rigWith([workerRecord("a", port), workerRecord("b", b.port)], options);
+    rig.path.directory.learn(ROOM, "a" as WorkerId, 7);
+    return { port, rig, b };
+  }
+
+  test("has its requests kept back until the owner is there again", async () => {
+    let isBack = false;
+    const { port, rig } = await orphan({
+      probe: {
+        async ask({ id }) {
+          if (id === "a" && !isBack) throw new Error("nobody listens");
+        },
+      },
+    });
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    await closing(
+      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port),
+    );
+    isBack = true;
+    await client.has("back");
+    expect(rig.counters.value("balancer.held")).toBe(1);
+  });
+
+  test("or until another worker owns it", async () => {
+    const { rig, b } = await orphan();
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const c = await closing(startSimpleWorker(() => ok("taken over")));
+    rig.view.set([...rig.view.workers.filter(({ id }) => id !== "a"), workerRecord("c", c.port)]);
+    rig.path.directory.learn(ROOM, "c" as WorkerId, 8);
+    await client.has("taken over");
+    expect(b.connections.length).toBeGreaterThan(0);
+  });
+
+  test("but not longer than 8 s", async () => {
+    const clock = createStepClock();
+    const { rig } = await orphan({
+      clock,
+      limits: { upstreamTimeoutMs: 60_000, keepaliveTimeoutMs: 60_000 },
+    });
+    const client = await rig.client();
+    client.write(POLL);
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    const stepping = setInterval(() => clock.advance(100), 5);
+    await client.end().finally(() => clearInterval(stepping));
+    expect([502, 503]).toContain(statusOf(client.text));
+    expect(clock.nowMs()).toBeGreaterThan(8000);
+  });
+
+  test("is like a sign-in when no worker is there: it waits too", async () => {
+    const port = await refusedPort();
+    const rig = await rigWith([workerRecord("a", port)]);
+    const client = await rig.client();
+    client.write("POST /api/login/simple HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
+    await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
+    await closing(
+      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("Ok!")), port),
+    );
+    await client.has("Ok!");
+  });
+
+  test("is not waited for by a request that is new to the edge", async () => {
+    const rig = await rigWith([workerRecord("a", await refusedPort())]);
+    expect(
+      statusOf(
+        await rig.ask(
+          `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: new\r\nConnection: close\r\n\r\n`,
+        ),
+      ),
+    ).toBe(502);
+  });
+});
+
+test("a request that workers die of is not sent to all of them", async () => {
+  let deaths = 0;
+  const die = (socket: RawSocket) => {
+    if (socket.takeHead() === undefined) return;
+    deaths++;
+    socket.socket.resetAndDestroy();
+  };
+  const workers = await Promise.all(
+    ["a", "b", "c", "d", "e"].map(() => closing(startRawWorker(die))),
+  );
+  const rig = await rigWith(workers.map(({ port }, index) => workerRecord(`w${index}`, port)));
+  expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
+  expect(deaths).toBe(2);
+  deaths = 0;
+  const poll = await rig.ask(
+    "POST /api/login/poll/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+  );
+  expect(statusOf(poll)).toBe(502);
+  expect(deaths).toBe(3);
+});
+
+test("a poll goes to another worker when its own is killed, though it is a POST", async () => {
+  const dying = await closing(
+    startRawWorker((socket) => socket.text.endsWith("{}") && socket.socket.resetAndDestroy()),
+  );
+  const other = await closing(startSimpleWorker(() => ok("answered")));
+  const record = workerRecord("a", dying.port);
+  const rig = await rigWith([record, workerRecord("b", other.port)]);
+  const token = taggedId(workerTag(record.id, record.incarnation));
+  const answer = await rig.ask(
+    `POST /api/login/poll/${token} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`,
+  );
+  expect(answer).toContain("answered");
+});
+
+describe("marks on answers", () => {
+  const ROOM = "S".repeat(24) as SessionId;
+
+  test("are learnt and kept from the client", async () => {
+    const worker = await closing(
+      startSimpleWorker(() => ok("x", `x-ct-session: ${ROOM}\r\nX-CT-Epoch: 12\r\n`)),
+    );
+    const other = await closing(startSimpleWorker(() => ok("other")));
+    const rig = await rigWith([workerRecord("w1", worker.port), workerRecord("w2", other.port)]);
+    const answer = await rig.ask(
+      `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "w1")}\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answer).not.toMatch(/x-ct-/i);
+    const asked = rig.lookups;
+    await rig.ask(`GET /api/session/join/${ROOM} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    expect(rig.lookups).toBe(asked);
+    expect(other.connections).toHaveLength(0);
+  });
+
+  test("with a bad epoch or id are ignored", async () => {
+    const worker = await closing(
+      startSimpleWorker((_head, index) =>
+        ok(
+          "x",
+          index === 0
+            ? `x-ct-session: ${ROOM}\r\nx-ct-epoch: -1\r\n`
+            : "x-ct-session: short\r\nx-ct-epoch: 1\r\n",
+        ),
+      ),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
+    expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
+    const known = rig.path.directory.choose(
+      {
+        tag: undefined,
+        key: { rule: "claim", key: ROOM },
+        target: "/",
+        isCreate: false,
+        isSignIn: false,
+        isRepeatable: false,
+      },
+      new Set(),
+    );
+    expect(known).toBeInstanceOf(Promise);
+  });
+
+  test("a create makes the balancer forget that its key was unknown", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("{}")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const key = "my-key" as SessionKey;
+    const meta = `GET /k/${key}/api/meta HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`;
+    await rig.ask(meta);
+    await rig.ask(meta);
+    expect(rig.lookups).toBe(1);
+    await rig.ask(
+      `POST /k/${key}/api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+    );
+    await rig.ask(meta);
+    expect(rig.lookups).toBe(2);
+  });
+});
+
+describe("a request with a tag of a worker that was replaced", () => {
+  test("goes to the worker that is there now", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("new one")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
+    expect(
+      await rig.ask(`GET /socket.io/?sid=${old} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
+    ).toContain("new one");
+  });
+});
+
+function usedBytes(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** Waits until `read` has given the same for a while. */
+async function settled(read: () => number): Promise<void> {
+  let value = read();
+  let sinceMs = performance.now();
+  await until(() => {
+    const now = read();
+    if (now !== value) sinceMs = performance.now();
+    value = now;
+    return performance.now() - sinceMs > 300;
+  }, "a standstill");
+}
+
+describe("pipelined requests", () => {
+  test("are sent one at a time and answered in order", async () => {
+    const { worker, rig } = await single();
+    const client = await rig.client();
+    client.write(
+      `GET /1 HTTP/1.1\r\nHost: h\r\n\r\n${post("two")}GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /4 HTTP/1.1\r\nHost: h\r\n\r\n`,
+    );
+    const upstream = await worker.connection(0);
+    expect(await upstream.head()).toContain("GET /1");
+    upstream.write(ok("first"));
+    expect(await upstream.head()).toContain("POST /");
+    upstream.write(ok("second"));
+    await upstream.has("GET /3");
+    upstream.write(ok("third"));
+    await client.end();
+    expect(client.text).toMatch(/first[\s\S]*second[\s\S]*third$/);
+    expect(upstream.text).not.toContain("GET /4");
+  });
+
+  test("of which one is bad: the ones before it are answered", async () => {
+    const worker = await closing(startSimpleWorker(() => ok("fine")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const answer = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
+    expect(answer).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
+    expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(2);
+  });
+
+  test("by the thousand are all answered", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`<${index}>`)));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(GET.repeat(3000));
+    await client.has("<2999>");
+  });
+
+  test("are not sent on while the client does not take the answers", async () => {
+    let asked = 0;
+    const body = "x".repeat(60_000);
+    const worker = await closing(
+      startSimpleWorker(() => {
+        asked++;
+        return ok(body);
+      }),
+    );
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.socket.pause();
+    // The last one ends the connection, so that its end is the end of all answers.
+    client.write(GET.repeat(999) + GET_AND_CLOSE);
+    // Sockets' buffers hold some MiB.
+    await settled(() => asked);
+    expect(asked).toBeLessThan(500);
+    client.socket.resume();
+    await client.end();
+    expect(client.text.match(/HTTP\/1\.1 200/g)).toHaveLength(1000);
+  });
+});
+
+describe("a worker that has as many requests as it may have", () => {
+  async function busy() {
+    const workers = [await startRawWorker(), await startRawWorker()];
+    for (const worker of workers) closers.push(() => worker.close());
+    const rig = await startRig({
+      workers: workers.map(({ port }, index) => workerRecord(`w${index}`, port)),
+      maxRequestsPerWorker: 1,
+    });
+    closers.push(() => rig.close());
+    const first = await rig.client();
+    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await until(
+      () => workers.some(({ connections }) => connections.length > 0),
+      "the first request",
+    );
+    const [taken, free] =
+      workers[0]?.connections.length === 1 ? [workers[0], workers[1]] : [workers[1], workers[0]];
+    return { rig, first, taken: taken as RawWorker, free: free as RawWorker };
+  }
+
+  test("gets no more: 503 for its keys, at once, and it is not suspect", async () => {
+    const { rig, first, taken } = await busy();
+    const refused = await rig.ask(
+      "GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\nConnection: close\r\n\r\n",
+    );
+    expect(refused).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+    expect(refused).toContain('"code":"EDGE_WORKER_BUSY"');
+    expect(rig.path.directory.usable).toBe(2);
+    expect(taken.connections.length).toBe(1);
+    (await taken.connection(0)).write(ok("late"));
+    await first.has("late");
+    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await (await taken.connection(0)).has("ctstickiness: one");
+  });
+
+  test("is left for another one by a request without a key", async () => {
+    const { rig, free } = await busy();
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const elsewhere = await free.connection(0);
+    expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "EDGE_WORKER_BUSY",
+    );
+    elsewhere.write(ok("elsewhere"));
+    await client.has("elsewhere");
+  });
+
+  test("still gets what continues an engine.io connection, up to twice as many requests", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const record = workerRecord("w0", worker.port);
+    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 2 });
+    closers.push(() => rig.close());
+    const sid = taggedId(workerTag(record.id, record.incarnation));
+    const request = (target: string) => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
+    for (const target of ["/a", "/b", `/socket.io/?sid=${sid}`, `/socket.io/?sid=${sid}`]) {
+      (await rig.client()).write(request(target));
+    }
+    await until(() => worker.connections.length === 4, "all four");
+    for (const target of ["/c", `/socket.io/?sid=${sid}`]) {
+      const refused = await rig.client();
+      refused.write(request(target));
+      await refused.has("EDGE_WORKER_BUSY");
+    }
+    expect(worker.connections).toHaveLength(4);
+  });
+});
+
+test("the health of the edge is answered by the balancer itself", async () => {
+  const { worker, rig, record } = await single();
+  const ask = (method: string) =>
+    rig.ask(`${method} /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+  expect(await ask("GET")).toMatch(/^HTTP\/1.1 200 OK[\s\S]*{"status":"ok"}$/);
+  expect(await ask("HEAD")).toMatch(/^HTTP\/1.1 200 OK[\s\S]*\r\n\r\n$/);
+  rig.view.set([{ ...record, state: "draining" }]);
+  expect(statusOf(await ask("GET"))).toBe(503);
+  expect(worker.connections).toHaveLength(0);
+});
+
+test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
+  "the health of the edge is answered at %s",
+  async (target) => {
+    const { worker, rig } = await single();
+    expect(await rig.ask(`GET ${target} HTTP/1.0\r\n\r\n`)).toMatch(/"status":"ok"}$/);
+    expect(worker.connections).toHaveLength(0);
+  },
+);
+
+test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
+  "the worker is asked for %s, which is no health check",
+  async (target) => {
+    const worker = await closing(startSimpleWorker(() => ok("of the worker")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(
+      await rig.ask(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
+    ).toContain("of the worker");
+  },
+);
+
+describe("the page at /", () => {
+  const requests = ["GET / HTTP/1.0", "HEAD /?from=lb HTTP/1.0", "OPTIONS / HTTP/1.0"];
+
+  test.each(requests)("comes from a worker: %s without a Host", async (line) => {
+    const worker = await closing(startSimpleWorker(() => ok("")));
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    expect(statusOf(await rig.ask(`${line}\r\n\r\n`))).toBe(200);
+  });
+
+  test.each(requests)(
+    "is a 503 at once while no worker is healthy: %s without a Host",
+    async (line) => {
+      // It accepts, and says nothing.
+      const { worker, rig } = await single();
+      rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+      const answer = await rig.ask(`${line}\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+      expect(answer.includes("EDGE_NO_UPSTREAM")).toBe(!line.startsWith("HEAD"));
+      expect(worker.connections).toHaveLength(0);
+    },
+  );
+
+  test("is asked of the owner by a request that has a session", async () => {
+    const { worker, rig } = await single();
+    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await (await worker.connection(0)).has("ctstickiness: one");
+  });
+
+  test("is that of the server where workers are a fixed list, also while it is unhealthy", async () => {
+    const { worker, rig } = await single(undefined, { isLeased: false });
+    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    const client = await rig.client();
+    client.write(GET);
+    await (await worker.connection(0)).head();
+  });
+});

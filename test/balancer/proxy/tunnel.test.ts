@@ -1,0 +1,381 @@
+import { createHash } from "node:crypto";
+import { afterEach, describe, expect, test } from "vitest";
+import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
+import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import {
+  ok,
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "../rig.ts";
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const SESSION = "T".repeat(24) as SessionId;
+const closers: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function setUp(
+  onData?: (socket: RawSocket, worker: RawWorker) => void,
+): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
+  const worker = await startRawWorker(onData);
+  closers.push(() => worker.close());
+  const record = workerRecord("w1", worker.port);
+  return { worker, record, rig: await rigWith([record]) };
+}
+
+async function rigWith(workers: readonly WorkerRecord[]): Promise<Rig> {
+  const rig = await startRig({ workers });
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+function upgrade(more = "", target = "/socket.io/?transport=websocket"): string {
+  return `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n${more}\r\n`;
+}
+
+function accepted(more = ""): string {
+  return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${ACCEPT}\r\n${more}\r\n`;
+}
+
+/** An open tunnel: the client's end and the worker's. */
+async function open(more = "") {
+  const { worker, rig, record } = await setUp();
+  const client = await rig.client();
+  client.write(upgrade());
+  const upstream = await worker.connection(0);
+  await upstream.head();
+  upstream.write(accepted(more));
+  const head = await client.head();
+  return { worker, rig, record, client, upstream, head };
+}
+
+describe("a handshake", () => {
+  test("reaches the worker with its fields, and the 101 comes back without marks", async () => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(
+      upgrade(
+        "Sec-WebSocket-Extensions: permessage-deflate\r\nCookie: a=b\r\n",
+        "/k/K/socket.io/?x",
+      ),
+    );
+    const upstream = await worker.connection(0);
+    const head = await upstream.head();
+    expect(head).toContain("GET /socket.io/?x HTTP/1.1\r\n");
+    expect(head).toMatch(/\r\nConnection: Upgrade\r\nUpgrade: websocket$/);
+    expect(head).toContain(`Sec-WebSocket-Key: ${KEY}`);
+    expect(head).toContain("Sec-WebSocket-Extensions: permessage-deflate");
+    expect(head).toContain("Cookie: a=b");
+    upstream.write(
+      accepted(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\nSec-WebSocket-Protocol: p\r\n`),
+    );
+    const answer = await client.head();
+    expect(answer).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n/);
+    expect(answer).toContain(`Sec-WebSocket-Accept: ${ACCEPT}`);
+    expect(answer).toContain("Sec-WebSocket-Protocol: p");
+    expect(answer).not.toMatch(/x-ct-/i);
+    const [id] = /^x-request-id: .+$/im.exec(head) ?? [];
+    expect(answer.toLowerCase()).toContain(String(id).toLowerCase());
+    expect(rig.counters.value("balancer.upgrades")).toBe(1);
+  });
+
+  test.each([
+    ["another protocol", upgrade().replace("WebSocket\r\n", "h2c\r\n")],
+    ["several protocols", upgrade().replace("WebSocket\r\n", "websocket, h2c\r\n")],
+    ["two Upgrade fields", upgrade("Upgrade: h2c\r\n")],
+    ["another version", upgrade().replace("Version: 13", "Version: 8")],
+    ["no key", upgrade().replace(/Sec-WebSocket-Key.*\r\n/, "")],
+    ["a short key", upgrade().replace(KEY, "c2hvcnQ=")],
+    ["two keys", upgrade(`Sec-WebSocket-Key: ${KEY}\r\n`)],
+    ["no Connection option", upgrade().replace("keep-alive, Upgrade", "keep-alive")],
+    ["another method", upgrade().replace("GET", "POST")],
+    ["HTTP/1.0", upgrade().replace("HTTP/1.1", "HTTP/1.0")],
+    ["a body", upgrade("Content-Length: 1\r\n").concat("x")],
+  ])("with %s is a plain request", async (_name, bytes) => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(bytes);
+    const upstream = await worker.connection(0);
+    expect(await upstream.head()).not.toMatch(/\r\n(Upgrade|Connection):/i);
+    // And a 101 to it is no agreement.
+    upstream.write(accepted());
+    await client.has("HTTP/1.1 502 ");
+    await upstream.end();
+  });
+
+  test.each([
+    ["a wrong accept", accepted().replace(ACCEPT, "AAAAAAAAAAAAAAAAAAAAAAAAAAA=")],
+    ["no accept", accepted().replace(/Sec-WebSocket-Accept.*\r\n/, "")],
+    ["two accepts", accepted(`Sec-WebSocket-Accept: ${ACCEPT}\r\n`)],
+    ["another protocol", accepted().replace("Upgrade: websocket", "Upgrade: h2c")],
+    ["no Connection option", accepted().replace("Connection: Upgrade\r\n", "")],
+  ])("that is answered with %s fails", async (_name, bytes) => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(upgrade());
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.write(bytes);
+    await client.has("HTTP/1.1 502 ");
+    await upstream.close();
+    expect(rig.path.tunnels.size).toBe(0);
+  });
+
+  test("that the worker refuses is a plain answer, and the connection goes on", async () => {
+    const worker = await startSimpleWorker((head) =>
+      head.includes("Upgrade")
+        ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
+        : ok("plain"),
+    );
+    closers.push(() => worker.close());
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(upgrade());
+    await client.has("\r\n\r\nno");
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    await client.has("plain");
+    expect(worker.connections).toHaveLength(1);
+  });
+
+  test("with early bytes: they are held until the worker agrees", async () => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(`${upgrade()}early`);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    client.write(" and more");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(upstream.text).toBe("");
+    upstream.write(`${accepted()}hello`);
+    await upstream.has("early and more");
+    await client.has("\r\n\r\nhello");
+  });
+
+  test("with many early bytes: not more than some are held, and none is lost", async () => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(upgrade());
+    const size = 8 * 1024 * 1024;
+    client.socket.write(Buffer.alloc(size, "e"));
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    let before = -1;
+    await until(() => {
+      const now = client.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the client is held back");
+    expect(client.socket.writableLength).toBeGreaterThan(0);
+    upstream.write(accepted());
+    await until(() => upstream.text.length === size, "all early bytes");
+  });
+
+  test("with early bytes that is refused: they are the next request", async () => {
+    const worker = await startSimpleWorker((head) =>
+      head.includes("Upgrade")
+        ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
+        : ok("next"),
+    );
+    closers.push(() => worker.close());
+    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const client = await rig.client();
+    client.write(`${upgrade()}GET / HTTP/1.1\r\nHost: h\r\n\r\n`);
+    await client.has("next");
+  });
+
+  test("is retried at another worker when the first refuses to be reached", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(accepted());
+    });
+    closers.push(() => worker.close());
+    const gone = await startRawWorker();
+    await gone.close();
+    const rig = await rigWith([workerRecord("gone", gone.port), workerRecord("w1", worker.port)]);
+    let key = 0;
+    while (rig.view.ring.first(`k${key}` as SessionKey) !== "gone") key++;
+    const client = await rig.client();
+    client.write(upgrade(`ctstickiness: k${key}\r\n`));
+    expect(await client.head()).toContain("101");
+  });
+});
+
+describe("421 to a handshake", () => {
+  async function pair() {
+    const a = await startSimpleWorker(
+      () =>
+        "HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: b\r\nx-ct-epoch: 5\r\nContent-Length: 0\r\n\r\n",
+    );
+    const b = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(accepted());
+    });
+    closers.push(
+      () => a.close(),
+      () => b.close(),
+    );
+    const recordA = workerRecord("a", a.port);
+    const rig = await rigWith([recordA, workerRecord("b", b.port)]);
+    return { a, b, rig, recordA };
+  }
+
+  test("is followed to the owner, early bytes and all", async () => {
+    const { rig, b } = await pair();
+    let key = 0;
+    while (rig.view.ring.first(`k${key}` as SessionKey) !== "a") key++;
+    const client = await rig.client();
+    client.write(`${upgrade(`ctstickiness: k${key}\r\n`)}early`);
+    expect(await client.head()).toContain("101");
+    await (await b.connection(0)).has("early");
+  });
+
+  test("with a socket id is passed on", async () => {
+    const { rig, b, recordA } = await pair();
+    const sid = taggedId(workerTag(recordA.id as WorkerId, recordA.incarnation));
+    const client = await rig.client();
+    client.write(upgrade("", `/socket.io/?transport=websocket&sid=${sid}`));
+    expect(await client.head()).toContain("421 Misdirected Request");
+    expect(b.connections).toHaveLength(0);
+  });
+});
+
+describe("an open tunnel", () => {
+  test("copies any bytes both ways, in order", async () => {
+    const { client, upstream } = await open();
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+    client.write(bytes);
+    await until(() => upstream.text === bytes.toString("latin1"), "all bytes at the worker");
+    upstream.write(bytes);
+    await until(() => client.text === bytes.toString("latin1"), "all bytes at the client");
+  });
+
+  test("copies 20 MiB each way at a time", async () => {
+    const { client, upstream } = await open();
+    const size = 20 * 1024 * 1024;
+    const block = Buffer.alloc(size);
+    for (let at = 0; at < size; at += 4) block.writeUInt32LE((at * 2654435761) % 2 ** 32, at);
+    client.socket.write(block);
+    upstream.socket.write(block);
+    await until(() => upstream.text.length === size && client.text.length === size, "all of it");
+    const digest = (data: Buffer) => createHash("sha256").update(data).digest("hex");
+    expect(digest(Buffer.from(upstream.text, "latin1"))).toBe(digest(block));
+    expect(digest(Buffer.from(client.text, "latin1"))).toBe(digest(block));
+  }, 20_000);
+
+  test("holds the worker back when the client does not read", async () => {
+    const { client, upstream } = await open();
+    client.socket.pause();
+    const size = 64 * 1024 * 1024;
+    upstream.socket.write(Buffer.alloc(size, "x"));
+    let before = -1;
+    await until(() => {
+      const now = upstream.socket.writableLength;
+      const still = now === before;
+      before = now;
+      return still;
+    }, "the worker is held back");
+    expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
+    client.socket.resume();
+    await until(() => client.text.length === size, "all of it");
+  }, 20_000);
+
+  test("passes the end of one side on and leaves the other open", async () => {
+    const { client, upstream, rig } = await open();
+    client.socket.end("last words");
+    await upstream.has("last words");
+    await upstream.end();
+    upstream.write("answer");
+    await client.has("answer");
+    upstream.socket.end("goodbye");
+    await client.has("answergoodbye");
+    await client.close();
+    await expect.poll(() => rig.path.tunnels.size).toBe(0);
+    expect(client.error).toBeUndefined();
+  });
+
+  test("passes a reset on, in both directions", async () => {
+    const one = await open();
+    one.client.socket.resetAndDestroy();
+    await one.upstream.close();
+    expect(one.upstream.error).toBe("ECONNRESET");
+    const other = await open();
+    other.upstream.socket.resetAndDestroy();
+    await other.client.close();
+    expect(other.client.error).toBe("ECONNRESET");
+  });
+
+  test("outlives every time limit", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) socket.write(accepted());
+    });
+    closers.push(() => worker.close());
+    const rig = await startRig({
+      workers: [workerRecord("w1", worker.port)],
+      limits: {
+        headerTimeoutMs: 100,
+        bodyTimeoutMs: 100,
+        keepaliveTimeoutMs: 100,
+        upstreamTimeoutMs: 100,
+      },
+    });
+    closers.push(() => rig.close());
+    const client = await rig.client();
+    client.write(upgrade());
+    await client.head();
+    // Connections that are idle meanwhile are closed: the limits are at work.
+    for (let i = 0; i < 2; i++) await (await rig.client()).end();
+    client.write("still here");
+    await (await worker.connection(0)).has("still here");
+    expect(client.ended).toBe(false);
+  });
+
+  test("ends when its worker is gone from membership", async () => {
+    const { client, upstream, rig } = await open();
+    rig.view.set([]);
+    await client.end();
+    await upstream.end();
+    // Neither side ends by itself here: then both are closed.
+    await expect.poll(() => rig.path.tunnels.size, { timeout: 5000 }).toBe(0);
+  });
+
+  test("ends at once when its worker agreed after it was gone from membership", async () => {
+    const { worker, rig } = await setUp();
+    const client = await rig.client();
+    client.write(upgrade());
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    rig.view.set([]);
+    upstream.write(accepted());
+    expect(await client.head()).toContain("101 Switching");
+    await client.end();
+  });
+
+  test("ends when its session lives on under a higher epoch", async () => {
+    const { client, rig } = await open(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\n`);
+    rig.path.directory.learn(SESSION, "w2" as WorkerId, 2);
+    expect(client.ended).toBe(false);
+    rig.path.directory.learn(SESSION, "w2" as WorkerId, 4);
+    await client.end();
+  });
+
+  test("counts as load of its worker until it ends", async () => {
+    const { client, upstream, rig } = await open();
+    expect(rig.path.directory.upstreams[0]?.inFlight).toBe(1);
+    client.socket.destroy();
+    await upstream.end();
+    upstream.socket.destroy();
+    await expect.poll(() => rig.path.directory.upstreams[0]?.inFlight).toBe(0);
+  });
+});

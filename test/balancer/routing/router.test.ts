@@ -1,0 +1,408 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterEach, describe, expect, test } from "vitest";
+import type { Decision, Directory } from "../../../balancer/routing/router.ts";
+import type { Route } from "../../../balancer/routing/session-key.ts";
+import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
+import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
+import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
+import { workerTag } from "../../../shared/base/tag.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
+import { watchMachine } from "../../support/machine.ts";
+import { openDirectory } from "../directory-rig.ts";
+import { createView, type FakeView, workerRecord } from "../rig.ts";
+
+const machine = watchMachine();
+
+const NOBODY: ReadonlySet<Upstream> = new Set();
+const KEY = "key" as SessionKey;
+const ROOM = "R".repeat(24) as SessionId;
+
+let directory: Directory;
+let view: FakeView;
+let lookups: SessionKey[];
+let moved: [SessionKey, number][];
+/** What the store says; replaced by the test. */
+let findSession: (key: SessionKey) => Promise<SessionRecord | undefined>;
+const counters = createCounters();
+
+function start(workers: readonly WorkerRecord[]): void {
+  view = createView(workers);
+  lookups = [];
+  moved = [];
+  findSession = async () => undefined;
+  directory = openDirectory({
+    view,
+    counters,
+    findSession(key) {
+      lookups.push(key);
+      return findSession(key);
+    },
+    onEpoch: (key, epoch) => moved.push([key, epoch]),
+  });
+}
+
+afterEach(() => directory.close());
+
+function keyed(key: SessionKey = KEY, rule: "header" | "claim" = "header"): Route {
+  return {
+    tag: undefined,
+    key: { rule, key },
+    target: "/",
+    isCreate: false,
+    isSignIn: false,
+    isRepeatable: false,
+  };
+}
+
+function tagged(worker: WorkerRecord, key?: SessionKey): Route {
+  const tag = workerTag(worker.id, worker.incarnation);
+  return {
+    tag: { rule: "sid", tag },
+    key: key === undefined ? undefined : { rule: "claim", key },
+    target: "/",
+    isCreate: false,
+    isSignIn: false,
+    isRepeatable: false,
+  };
+}
+
+const FREE: Route = {
+  tag: undefined,
+  key: undefined,
+  target: "/",
+  isCreate: false,
+  isSignIn: false,
+  isRepeatable: false,
+};
+const CREATE: Route = { ...FREE, isCreate: true };
+
+async function where(route: Route, exclude = NOBODY): Promise<string> {
+  const { upstream, rule, reason }: Decision = await directory.choose(route, exclude);
+  return `${upstream?.id ?? "-"} ${rule} ${reason}`;
+}
+
+function record(owner: string, epoch: number, id = ROOM): SessionRecord {
+  return {
+    id,
+    owner: owner as WorkerId,
+    incarnation: "i" as SessionRecord["incarnation"],
+    epoch,
+    state: "open",
+    userId: "u",
+    clock: 0,
+    peers: [],
+    buriedTokens: [],
+    createdMs: 0,
+  };
+}
+
+const A = workerRecord("a", 1001);
+const B = workerRecord("b", 1002);
+const C = workerRecord("c", 1003);
+/** Any one of them by name. */
+const upstream = (id: string): Upstream => directory.byId(id as WorkerId) as Upstream;
+const sick = (id: string): void => upstream(id).suspect(new UpstreamError("refused"));
+
+describe("a request with a worker's tag", () => {
+  test("goes to that worker while it lives, in whatever state, without a look-up", async () => {
+    start([A, { ...B, state: "draining" }]);
+    expect(await where(tagged(A))).toBe("a sid tag");
+    expect(await where(tagged(B))).toBe("b sid tag");
+    sick("a");
+    expect(await where(tagged(A, ROOM))).toBe("a sid tag");
+    expect(lookups).toEqual([]);
+  });
+
+  test("of an incarnation that is gone goes on with the next rule", async () => {
+    start([A]);
+    findSession = async () => record("a", 1);
+    const old = workerRecord("a", 1001);
+    expect(await where(tagged(old, ROOM))).toBe("a claim record");
+    expect(await where(tagged(old))).toBe("a none load");
+  });
+
+  test("does not count when the session is known to be elsewhere, and the store says so too", async () => {
+    start([A, B]);
+    directory.learn(ROOM, B.id, 7);
+    findSession = async () => record("b", 7);
+    expect(await where(tagged(A, ROOM))).toBe("b claim record");
+  });
+
+  test("counts when what is remembered of the session was older than the tag", async () => {
+    start([A, B]);
+    directory.learn(ROOM, B.id, 7);
+    findSession = async () => record("a", 8);
+    expect(await where(tagged(A, ROOM))).toBe("a sid tag");
+    expect(await where(tagged(A, ROOM))).toBe("a sid tag");
+    expect(lookups).toHaveLength(1);
+  });
+});
+
+describe("a request with a key", () => {
+  test("goes to the owner that the store names, and the store is asked once", async () => {
+    start([A, B, C]);
+    findSession = async () => record("b", 5);
+    expect(await where(keyed())).toBe("b header record");
+    expect(directory.choose(keyed(), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(await where(keyed(ROOM, "claim"))).toBe("b claim record");
+    expect(lookups).toEqual([KEY]);
+  });
+
+  test("is looked up once by many at a time", async () => {
+    start([A, B]);
+    let answer: (found: SessionRecord | undefined) => void = () => {};
+    findSession = () => new Promise((resolve) => (answer = resolve));
+    const asked = Array.from({ length: 50 }, () => where(keyed()));
+    answer(record("b", 5));
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(["b header record"]));
+    expect(lookups).toHaveLength(1);
+  });
+
+  test("without a record follows the ring, and the store is not asked again within a second", async () => {
+    start([A, B, C]);
+    const first = view.ring.first(KEY);
+    expect(await where(keyed())).toBe(`${first} header ring`);
+    expect(await where(keyed())).toBe(`${first} header ring`);
+    expect(lookups).toHaveLength(1);
+  });
+
+  test("is asked for again once it is forgotten or learnt", async () => {
+    start([A, B, C]);
+    await where(keyed());
+    directory.forget(KEY);
+    await where(keyed());
+    expect(lookups).toHaveLength(2);
+    directory.learn(KEY, C.id, 1);
+    expect(await where(keyed())).toBe("c header record");
+  });
+
+  test("follows the ring when the store is too slow, and learns what comes late", async () => {
+    start([A, B]);
+    let answer: (found: SessionRecord | undefined) => void = () => {};
+    findSession = () => new Promise((resolve) => (answer = resolve));
+    const first = view.ring.first(KEY);
+    const other = first === "a" ? "b" : "a";
+    const startedMs = performance.now();
+    expect(await where(keyed())).toBe(`${first} header ring`);
+    expect(performance.now() - startedMs).toBeLessThan(
+      machine.limitMs(startedMs, { promisedMs: 500 }),
+    );
+    expect(await where(keyed())).toBe(`${first} header ring`);
+    expect(lookups).toHaveLength(1);
+    answer(record(other, 5));
+    await expect.poll(() => where(keyed())).toBe(`${other} header record`);
+  });
+
+  test("follows the ring when the store is away", async () => {
+    start([A, B]);
+    findSession = async () => {
+      throw new StoreAwayError("findSession");
+    };
+    expect(await where(keyed())).toBe(`${view.ring.first(KEY)} header ring`);
+  });
+
+  test("without a record skips workers that take nothing new", async () => {
+    start([A, B, C]);
+    const order = [...view.ring.candidates(KEY)];
+    view.set(
+      [A, B, C].map((worker) =>
+        worker.id === order[0] ? { ...worker, state: "suspended" } : worker,
+      ),
+    );
+    expect(await where(keyed())).toBe(`${order[1]} header ring`);
+    sick(order[1] ?? "");
+    expect(await where(keyed())).toBe(`${order[2]} header ring`);
+  });
+
+  test("goes to its owner though that takes nothing new", async () => {
+    start([{ ...A, state: "draining" }, B]);
+    findSession = async () => record("a", 5);
+    expect(await where(keyed())).toBe("a header record");
+  });
+
+  test("keeps its owner though the store has lost the record, and asks it once a second at most", async () => {
+    start([A, B, C]);
+    directory.learn(ROOM, "gone" as WorkerId, 7);
+    for (let i = 0; i < 5; i++) {
+      expect(await directory.choose(keyed(ROOM), NOBODY)).toMatchObject({ hasOwner: true });
+    }
+    expect(lookups).toHaveLength(1);
+    directory.learn(ROOM, B.id, 8);
+    expect(await where(keyed(ROOM))).toBe("b header record");
+  });
+
+  test("of an owner that was started again is looked up once: another worker may have taken it over", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    findSession = async () => record("b", 6);
+    view.set([workerRecord("a", 1001), B]);
+    expect(await where(keyed(ROOM))).toBe("b header record");
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(lookups).toEqual([ROOM]);
+  });
+
+  test("of an owner that was gone for a while and took its sessions up again is looked up once", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    view.set([B]);
+    view.set([workerRecord("a", 1001), B]);
+    findSession = async () => record("a", 5);
+    expect(await where(keyed(ROOM))).toBe("a header record");
+    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(lookups).toEqual([ROOM]);
+  });
+
+  test("of an owner that was started again stays with it while the store does not say otherwise", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 5);
+    view.set([workerRecord("a", 1001), B]);
+    findSession = () => Promise.reject(new Error("away"));
+    expect(await where(keyed(ROOM))).toBe("a header record");
+  });
+
+  test("leaves an owner that is suspect, gone or excluded", async () => {
+    start([A, B]);
+    findSession = async () => record("a", 5);
+    expect(await where(keyed(), new Set([upstream("a")]))).toBe("b header ring");
+    sick("a");
+    expect(await where(keyed())).toBe("b header ring");
+    view.set([B]);
+    expect(await where(keyed())).toBe("b header ring");
+  });
+
+  test("tries the first candidate when all are suspect", async () => {
+    start([A, B]);
+    sick("a");
+    sick("b");
+    expect(await where(keyed())).toBe(`${view.ring.first(KEY)} header ring`);
+  });
+
+  test("has nowhere to go when there is nobody, or nobody who takes new ones", async () => {
+    start([]);
+    expect(await where(keyed())).toBe("- header nobody");
+    view.set([{ ...A, state: "draining" }]);
+    expect(await where(keyed("other" as SessionKey))).toBe("- header nobody");
+  });
+
+  test("may go to a draining worker while the store does not say whether the session is new", async () => {
+    start([{ ...A, state: "draining" }]);
+    findSession = async () => {
+      throw new StoreAwayError("findSession");
+    };
+    expect(await where(keyed())).toBe("a header ring");
+  });
+});
+
+describe("what is learnt", () => {
+  test("never replaces a higher epoch by a lower one", async () => {
+    start([A, B]);
+    directory.learn(ROOM, A.id, 10);
+    directory.learn(ROOM, B.id, 9);
+    expect(await where(keyed(ROOM))).toBe("a header record");
+    directory.learn(ROOM, B.id, 11);
+    expect(await where(keyed(ROOM))).toBe("b header record");
+    expect(moved).toEqual([
+      [ROOM, 10],
+      [ROOM, 11],
+    ]);
+  });
+
+  test("of a late answer of the store is not believed when an answer of a worker was newer", async () => {
+    start([A, B]);
+    let answer: (found: SessionRecord | undefined) => void = () => {};
+    findSession = () => new Promise((resolve) => (answer = resolve));
+    const asked = where(keyed(ROOM));
+    directory.learn(ROOM, B.id, 11);
+    answer(record("a", 10));
+    await asked;
+    expect(await where(keyed(ROOM))).toBe("b header record");
+  });
+
+  test("is bounded: the oldest of 100,000 keys is forgotten", async () => {
+    start([A, B]);
+    directory.learn(KEY, A.id, 1);
+    for (let i = 0; i < 100_000; i++) directory.learn(`k${i}` as SessionKey, B.id, 1);
+    expect(directory.choose(keyed(), NOBODY)).toBeInstanceOf(Promise);
+    expect(directory.choose(keyed("k99999" as SessionKey), NOBODY)).not.toBeInstanceOf(Promise);
+  });
+});
+
+describe("a request without a key", () => {
+  test("goes to the less loaded worker", async () => {
+    const load = { sessions: 50, connections: 200, lagMs: 1 };
+    start([{ ...A, load }, B]);
+    for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("b none load");
+  });
+
+  test("never goes to a suspended, draining or suspect worker", async () => {
+    start([{ ...A, state: "suspended" }, { ...B, state: "draining" }, C, workerRecord("d", 1004)]);
+    sick("d");
+    for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("c none load");
+  });
+
+  test("goes to a suspect worker when all are", async () => {
+    start([A]);
+    sick("a");
+    expect(await where(FREE)).toBe("a none load");
+  });
+
+  test("that creates a session keeps the workers even between two beats", async () => {
+    start([A, B, C]);
+    const counts = new Map<string, number>();
+    for (let i = 0; i < 90; i++) {
+      const { upstream: chosen } = await directory.choose(CREATE, NOBODY);
+      counts.set(chosen?.id ?? "", (counts.get(chosen?.id ?? "") ?? 0) + 1);
+    }
+    expect(Math.max(...counts.values())).toBeLessThanOrEqual(38);
+    expect(counts.size).toBe(3);
+  });
+});
+
+describe("membership", () => {
+  test("a beat of the same incarnation keeps the upstream, a new incarnation replaces it", () => {
+    start([A, B]);
+    const before = upstream("a");
+    let retired = false;
+    before.onDead(() => {
+      retired = true;
+    });
+    view.set([{ ...A, load: { sessions: 3, connections: 0, lagMs: 0 } }, B]);
+    expect(upstream("a")).toBe(before);
+    expect(before.sessions).toBe(3);
+    view.set([workerRecord("a", 1001), B]);
+    expect(upstream("a")).not.toBe(before);
+    expect(retired).toBe(true);
+  });
+
+  test("a worker that leaves is retired and not chosen", async () => {
+    start([A, B]);
+    view.set([B]);
+    expect(directory.byId(A.id)).toBeUndefined();
+    expect(directory.usable).toBe(1);
+    for (let i = 0; i < 10; i++) expect(await where(FREE)).toBe("b none load");
+  });
+});
+
+test("a key that is remembered does not keep the request that it was cut out of", () => {
+  start([A]);
+  const before = usedBytes();
+  for (let i = 0; i < 5000; i++) {
+    const head = Buffer.from(`key-${i}`.padEnd(24, "k").padEnd(16_384, "x"), "latin1").toString(
+      "latin1",
+    );
+    directory.learn(head.slice(0, 24) as SessionKey, A.id, 1);
+  }
+  // The test's own notes have the keys as they came.
+  moved = [];
+  expect(usedBytes() - before).toBeLessThan(5000 * 1000);
+});
+
+function usedBytes(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  return process.memoryUsage().heapUsed;
+}

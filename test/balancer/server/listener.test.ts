@@ -1,0 +1,710 @@
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect as connectTcp, createServer as createNetServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { generate } from "selfsigned";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import {
+  type Certificate,
+  type CertificateFiles,
+  loadCertificates,
+  watchCertificates,
+} from "../../../balancer/server/certificates.ts";
+import { connectionLimit } from "../../../balancer/server/connection-limit.ts";
+import { createLog } from "../../../shared/logs/log.ts";
+import { watchMachine } from "../../support/machine.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import {
+  ok,
+  RawSocket,
+  type Rig,
+  type RigOptions,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "../rig.ts";
+
+const machine = watchMachine();
+
+const closers: (() => Promise<void>)[] = [];
+let certificates: readonly Certificate[];
+let folder: string;
+
+beforeAll(async () => {
+  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  folder = await mkdtemp(join(tmpdir(), "ct-tls-"));
+  certificates = loadCertificates(await writePair("first", made));
+});
+
+/** A certificate and its key as files. */
+async function writePair(
+  name: string,
+  made: { cert: string; private: string },
+): Promise<CertificateFiles> {
+  const cert = join(folder, `${name}.pem`);
+  const key = join(folder, `${name}.key.pem`);
+  await writeFile(cert, made.cert);
+  await writeFile(key, made.private);
+  return { cert: [cert], key: [key] };
+}
+
+/** A certificate for these names. */
+function makeFor(...names: string[]): ReturnType<typeof generate> {
+  return generate([{ name: "commonName", value: names[0] ?? "" }], {
+    keySize: 2048,
+    extensions: [{ name: "subjectAltName", altNames: names.map((value) => ({ type: 2, value })) }],
+  });
+}
+
+afterAll(() => rm(folder, { recursive: true }));
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigWith(options: RigOptions): Promise<Rig> {
+  const rig = await startRig(options);
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+async function simple(options: RigOptions = {}, answer = (): string => ok("fine")): Promise<Rig> {
+  const worker = await startSimpleWorker(answer);
+  closers.push(() => worker.close());
+  return rigWith({ ...options, workers: [workerRecord("w1", worker.port)] });
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+async function tlsClient(
+  rig: Rig,
+  options: Record<string, unknown> = {},
+): Promise<{ raw: RawSocket; tls: TLSSocket }> {
+  const tls = connectTls({
+    port: rig.path.listener.tlsPort ?? 0,
+    host: "127.0.0.1",
+    rejectUnauthorized: false,
+    ...options,
+  });
+  const raw = new RawSocket(tls);
+  closers.push(async () => {
+    tls.destroy();
+  });
+  await new Promise<void>((resolve, reject) => {
+    tls.once("secureConnect", resolve);
+    tls.once("error", reject);
+  });
+  return { raw, tls };
+}
+
+describe("the HTTPS port", () => {
+  test("answers over TLS 1.2 and 1.3, and says https to the worker", async () => {
+    const worker = await startSimpleWorker((head) =>
+      ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
+    );
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
+    for (const version of ["TLSv1.2", "TLSv1.3"]) {
+      const { raw, tls } = await tlsClient(rig, { minVersion: version, maxVersion: version });
+      expect(tls.getProtocol()).toBe(version);
+      raw.write(GET);
+      await raw.has("https");
+    }
+  });
+
+  test("refuses TLS 1.1", async () => {
+    const rig = await simple({ certificates });
+    await expect(
+      tlsClient(rig, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL:@SECLEVEL=0" }),
+    ).rejects.toThrow();
+    await expect.poll(() => rig.counters.value("balancer.refused", "tls handshake")).toBe(1);
+  });
+
+  test("gives up garbage, half a handshake, and a client that says nothing, in time, and lives", async () => {
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 200 } });
+    const port = rig.path.listener.tlsPort ?? 0;
+    const starts = [
+      "\0\0\0\0\0\0\0\0",
+      "\x80\x2e\x01\x03\x01",
+      "\x15\x03\x01\0\x02",
+      "\x16\x03\x01\x02\x00",
+      "\x16",
+      "",
+    ];
+    for (const [done, bytes] of starts.entries()) {
+      const client = await rig.client(port);
+      if (bytes !== "") client.write(bytes);
+      await client.end();
+      expect(client.text).not.toContain("HTTP");
+      await expect
+        .poll(() => rig.counters.value("balancer.refused", "tls handshake"))
+        .toBe(done + 1);
+    }
+    const gone = await rig.client(port);
+    gone.socket.end();
+    await gone.close();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
+  test("gives a handshake one time limit, however its bytes come", async () => {
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 400 } });
+    const client = await rig.client(rig.path.listener.tlsPort);
+    const startedMs = performance.now();
+    const dripping = setInterval(() => client.write("\x16"), 100);
+    await client.end().finally(() => clearInterval(dripping));
+    // Twice as long when waiting for the first byte had a limit of its own.
+    const silent = await rig.client(rig.path.listener.tlsPort);
+    const silentFromMs = performance.now();
+    await silent.end();
+    expect(silentFromMs - startedMs).toBeLessThan(1.6 * (performance.now() - silentFromMs));
+  });
+
+  test("takes a handshake that comes byte by byte, and keeps its time limit off the request", async () => {
+    const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 3000 } });
+    const slow = createNetServer((socket) => {
+      const onward = connectTcp(rig.path.listener.tlsPort ?? 0, "127.0.0.1");
+      onward.setNoDelay();
+      socket.on("data", (bytes: Buffer) => {
+        for (const byte of bytes) onward.write(Buffer.of(byte));
+      });
+      onward.on("data", (bytes: Buffer) => socket.write(bytes));
+      socket.on("close", () => onward.destroy());
+      onward.on("close", () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
+    closers.push(() => new Promise((resolve) => slow.close(() => resolve())));
+    const { port } = slow.address() as { port: number };
+    const { raw } = await tlsClient(rig, { port });
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
+  test("tells a client that speaks plain HTTP what is wrong, and error.log too", async () => {
+    const logDir = await mkdtemp(join(folder, "plain-"));
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificates, logDir, workers: [workerRecord("w1", worker.port)] });
+    const port = rig.path.listener.tlsPort ?? 0;
+    const bodied = "OPTIONS /x HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello";
+    for (const parts of [[GET], GET.split(""), [bodied], [`\r\n${GET}`], [GET.repeat(3)]]) {
+      const client = await rig.client(port);
+      client.socket.setNoDelay();
+      for (const part of parts) client.write(part);
+      await client.end();
+      expect(client.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+      expect(client.text).toContain("Connection: close\r\n");
+      expect(client.text).toContain(
+        '"code":"EDGE_PLAIN_HTTP","params":[],"message":"This port speaks HTTPS. Use https:// in the URL."',
+      );
+      expect(client.text.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    }
+    expect(rig.counters.value("balancer.refused", "plain HTTP")).toBe(5);
+    expect(rig.counters.value("balancer.refused", "tls handshake")).toBe(0);
+    expect(worker.connections).toEqual([]);
+    await expect
+      .poll(() => readFile(join(logDir, "error.log"), "utf8"))
+      .toMatch(
+        /\[info\] .* a client sent plain HTTP to the HTTPS port; use https:\/\/ there, or CT_PORT, client: 127\.0\.0\.1, .* request: "GET \/ HTTP\/1\.1"/,
+      );
+    await expect
+      .poll(() => readFile(join(logDir, "access.log"), "utf8"))
+      .toContain('"OPTIONS /x HTTP/1.0" 400 ');
+  });
+
+  test("refuses bad plain HTTP as the HTTP port does, and counts its clients", async () => {
+    const rig = await simple({
+      certificates,
+      maxConnections: 2,
+      limits: { headerTimeoutMs: 200, maxTargetBytes: 100 },
+    });
+    const port = rig.path.listener.tlsPort ?? 0;
+    for (const [bytes, status] of [
+      ["GET / HTTP/1.1\nHost: h\n\n", 400],
+      [`GET /${"x".repeat(200)}`, 414],
+    ] as const) {
+      const client = await rig.client(port);
+      client.write(bytes);
+      await client.end();
+      client.socket.destroy();
+      expect(client.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    }
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+    const half = await rig.client(port);
+    half.write("GET / HT");
+    const other = await rig.client(port);
+    other.write("GE");
+    await expect.poll(() => rig.path.listener.connections).toBe(2);
+    const third = await rig.client(port);
+    await third.end();
+    expect(third.text).toBe("");
+    await half.end();
+    await other.end();
+    expect(half.text).toMatch(/^HTTP\/1\.1 408 /);
+    half.socket.destroy();
+    other.socket.destroy();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+  });
+
+  test("serves a client that was reset and is back from the same port at once", async () => {
+    const rig = await simple({ certificates });
+    // An address of its own: at 127.0.0.1 another process could be given the port in between.
+    const localAddress = "127.0.0.2";
+    const port = rig.path.listener.tlsPort ?? 0;
+    const socket = connectTcp({ port, host: "127.0.0.1", localAddress });
+    await expect.poll(() => rig.path.listener.connections).toBe(1);
+    const { localPort } = socket;
+    socket.resetAndDestroy();
+    const { raw } = await tlsClient(rig, { localAddress, localPort });
+    raw.write(GET);
+    await raw.has("fine");
+  });
+
+  test("cuts an answer such that the client notices", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    // Only the end of the connection says where this one ends.
+    upstream.write("HTTP/1.1 200 OK\r\n\r\nhalf");
+    await raw.has("half");
+    upstream.socket.resetAndDestroy();
+    await raw.close();
+    expect(raw.error).toBe("ECONNRESET");
+    expect(raw.ended).toBe(false);
+  });
+
+  test("moves 8 MiB each way through a tunnel", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() !== undefined) {
+        socket.write(
+          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        );
+      }
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const { raw } = await tlsClient(rig);
+    raw.write(
+      "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await raw.head();
+    const upstream = await worker.connection(0);
+    const block = Buffer.alloc(8 * 1024 * 1024, "0123456789abc");
+    raw.write(block);
+    upstream.write(block);
+    await until(
+      () => raw.text.length === block.length && upstream.text.length === block.length,
+      "all of it",
+    );
+    expect(raw.text === block.toString("latin1") && upstream.text === raw.text).toBe(true);
+  }, 20_000);
+});
+
+describe("a PROXY protocol header", () => {
+  const V1 = `PROXY TCP4 203.0.113.9 127.0.0.1 50000 1080\r\n`;
+  const V2 = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\xc3\x50\x04\x38";
+  const HELLO = "\x16\x03\x01\0\xc8\x01\0\0\xc4\x03\x03";
+
+  test.each([
+    ["of version 1", "HTTP", [V1 + GET]],
+    ["of version 1 with IPv6", "HTTP", [`PROXY TCP6 2001:db8::9 ::1 1 2\r\n${GET}`]],
+    ["of version 1 without addresses", "HTTP", [`PROXY UNKNOWN\r\n${GET}`]],
+    ["of version 1, byte by byte", "HTTP", V1.split("")],
+    ["of version 2", "HTTP", [V2 + GET]],
+    ["of version 2, alone", "HTTP", [V2]],
+    ["of version 2 without addresses", "HTTP", [`${V2.slice(0, 12)}\x20\0\0\0${GET}`]],
+    ["of version 1", "HTTPS", [V1 + HELLO]],
+    ["of version 2", "HTTPS", [V2 + HELLO]],
+    ["of version 1, within TLS", "TLS", [V1 + GET]],
+    ["of version 2, within TLS", "TLS", [V2 + GET]],
+  ] as const)(
+    "%s on the %s port is refused, and error.log names it",
+    async (_name, kind, parts) => {
+      const logDir = await mkdtemp(join(folder, "proxy-"));
+      const worker = await startRawWorker();
+      closers.push(() => worker.close());
+      const rig = await rigWith({
+        certificates,
+        logDir,
+        trusted: ["127.0.0.1"],
+        workers: [workerRecord("w1", worker.port)],
+      });
+      const port = kind === "HTTP" ? rig.port : rig.path.listener.tlsPort;
+      const client = kind === "TLS" ? (await tlsClient(rig)).raw : await rig.client(port);
+      client.socket.setNoDelay();
+      for (const part of parts) client.write(part);
+      await client.end();
+      expect(client.text).toMatch(/^HTTP\/1\.1 400 /);
+      expect(client.text).toContain('"This port does not take the PROXY protocol."');
+      expect(worker.connections).toEqual([]);
+      expect(rig.counters.value("balancer.refused", "PROXY protocol")).toBe(1);
+      await expect
+        .poll(() => readFile(join(logDir, "error.log"), "utf8"))
+        .toContain(
+          "a client sent a PROXY protocol header, which is not supported; turn it off in ",
+        );
+    },
+  );
+
+  test("is not what a request of a method PROXY has, nor what two empty lines are", async () => {
+    const rig = await simple();
+    expect(await rig.ask("PROXY /TCP4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "fine",
+    );
+    for (const bytes of ["\r\n\r\n", "\r\n\r\n\0\r\nQUIX\n", "PROXY TCP5 a b\r\n\r\n"]) {
+      expect(await rig.ask(bytes)).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    expect(rig.counters.value("balancer.refused", "PROXY protocol")).toBe(0);
+  });
+});
+
+/** A private key with a passphrase, in PEM form. */
+function lockedKey(type: "pkcs1" | "pkcs8" = "pkcs8"): string {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
+  return String(privateKey.export({ type, ...how }));
+}
+
+describe("certificates", () => {
+  async function file(name: string, text: string): Promise<string> {
+    const path = join(folder, name);
+    await writeFile(path, text);
+    return path;
+  }
+
+  test("are loaded from PEM files; without any there is no HTTPS port", async () => {
+    const rig = await simple({ certificates: loadCertificates({ cert: [], key: [] }) });
+    expect(rig.path.listener.tlsPort).toBeUndefined();
+    expect(new X509Certificate(certificates[0]?.cert ?? "").subject).toBe("CN=localhost");
+  });
+
+  test("that cannot be used stop the start with the setting, the value and what to do", async () => {
+    const { cert, key } = await writePair("good", await makeFor("good.example"));
+    const text = await file("text.pem", "no certificate");
+    const other = await writePair("other", await makeFor("other.example"));
+    const missing = join(folder, "missing.pem");
+    const load = (certFiles: readonly string[], keyFiles: readonly string[]) => () =>
+      loadCertificates({ cert: certFiles, key: keyFiles });
+    expect(load([missing], key)).toThrow(
+      /^CT_TLS_CERT=.*missing.pem: it cannot be read \(ENOENT.*; name a PEM file/,
+    );
+    expect(load([text], key)).toThrow(
+      /^CT_TLS_CERT=.*text.pem: it is no certificate in PEM form; /,
+    );
+    expect(load(cert, [text])).toThrow(
+      /^CT_TLS_KEY=.*text.pem: it is not the private key of CT_TLS_CERT; /,
+    );
+    expect(load(cert, other.key)).toThrow(/^CT_TLS_KEY=.*other.key.pem: /);
+    expect(load(cert, [])).toThrow(/^CT_TLS_KEY is not set, but CT_TLS_CERT is; /);
+    expect(load([], key)).toThrow(/^CT_TLS_CERT is not set, but CT_TLS_KEY is; /);
+    expect(load([...cert, ...other.cert], key)).toThrow(
+      /^CT_TLS_CERT names 2 files and CT_TLS_KEY 1; /,
+    );
+  });
+
+  test.each([
+    { form: "PKCS#8", type: "pkcs8" },
+    { form: "the older form of OpenSSL", type: "pkcs1" },
+  ] as const)("with a passphrase ($form) are called that, with what to do", async ({ type }) => {
+    const encrypted = lockedKey(type);
+    const { cert } = await writePair("locked", await makeFor("locked.example"));
+    const crlf = `Bag Attributes\r\n${encrypted.replaceAll("\n", "\r\n")}`;
+    for (const text of [encrypted, `\ufeff${encrypted}`, crlf]) {
+      const key = await file("lo'cked.pem", text);
+      expect(() => loadCertificates({ cert, key: [key] })).toThrow(
+        /^CT_TLS_KEY=.*lo'cked\.pem: it is protected by a passphrase, .*: openssl pkey -in '.*lo'\\''cked\.pem' -out key\.pem/,
+      );
+    }
+  });
+
+  test("with a byte order mark, as some editors save them, are loaded", async () => {
+    const made = await makeFor("marked.example");
+    const cert = await file("marked.pem", `\ufeff${made.cert}`);
+    const key = await file("marked.key.pem", `\ufeff${made.private}`);
+    const rig = await simple({ certificates: loadCertificates({ cert: [cert], key: [key] }) });
+    expect(await shownTo(rig)).toBe("DNS:marked.example");
+  });
+
+  /** The names that the balancer shows to a client that asks for `servername`. */
+  async function shownTo(rig: Rig, servername?: string): Promise<string | undefined> {
+    const { tls } = await tlsClient(rig, servername === undefined ? {} : { servername });
+    return tls.getPeerX509Certificate()?.subjectAltName;
+  }
+
+  test("are chosen by the name that a client asks for", async () => {
+    const one = await writePair("one", await makeFor("one.example"));
+    const two = await writePair("two", await makeFor("two.example", "*.two.example"));
+    const rig = await simple({
+      certificates: loadCertificates({
+        cert: [...one.cert, ...two.cert],
+        key: [...one.key, ...two.key],
+      }),
+    });
+    expect(await shownTo(rig)).toBe("DNS:one.example");
+    expect(await shownTo(rig, "one.example")).toBe("DNS:one.example");
+    expect(await shownTo(rig, "two.example")).toBe("DNS:two.example, DNS:*.two.example");
+    expect(await shownTo(rig, "a.two.example")).toBe("DNS:two.example, DNS:*.two.example");
+    expect(await shownTo(rig, "TWO.example")).toBe("DNS:two.example, DNS:*.two.example");
+    for (const stranger of ["a.b.two.example", "unknown.example", "-._%", "x".repeat(255)]) {
+      expect(await shownTo(rig, stranger)).toBe("DNS:one.example");
+    }
+  });
+
+  test("are replaced when their files change; connections stay, and a broken one is not taken", async () => {
+    const files = await writePair("changing", await makeFor("before.example"));
+    const rig = await simple({ certificates: loadCertificates(files) });
+    const lines: string[] = [];
+    const clock = createStepClock();
+    const watch = watchCertificates({
+      files,
+      use: (fresh) => rig.path.listener.useCertificates(fresh),
+      clock,
+      log: createLog({
+        name: "t",
+        level: "info",
+        format: "text",
+        sink: { write: (line) => lines.push(line) },
+      }),
+    });
+    closers.push(async () => watch.close());
+    const { raw, tls } = await tlsClient(rig);
+    const ask = async (): Promise<void> => {
+      raw.text = "";
+      raw.write(GET);
+      await raw.has("fine");
+    };
+    await ask();
+    clock.advance(5000);
+    expect(lines).toEqual([]);
+
+    const after = await makeFor("after.example");
+    await writeFile(files.cert[0] ?? "", after.cert);
+    clock.advance(5000);
+    clock.advance(5000);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(await shownTo(rig)).toBe("DNS:before.example");
+    await ask();
+
+    await writeFile(files.key[0] ?? "", after.private);
+    clock.advance(5000);
+    expect(lines[1]).toContain("the certificates were loaded anew");
+    expect(lines[1]).toContain("DNS:after.example, until ");
+    expect(await shownTo(rig)).toBe("DNS:after.example");
+    expect(await shownTo(rig, "after.example")).toBe("DNS:after.example");
+    await ask();
+    expect(tls.getPeerX509Certificate()?.subjectAltName).toBe("DNS:before.example");
+
+    await writeFile(files.key[0] ?? "", lockedKey());
+    clock.advance(5000);
+    expect(lines.at(-1)).toContain(
+      "a new certificate cannot be used; the one of before stays in use",
+    );
+    expect(lines.at(-1)).toContain("it is protected by a passphrase");
+    expect(await shownTo(rig)).toBe("DNS:after.example");
+  });
+
+  test("renegotiation is refused, and tickets resume a session", async () => {
+    const rig = await simple({ certificates });
+    const { tls } = await tlsClient(rig, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" });
+    const session = tls.getSession();
+    const failed = new Promise((resolve) => {
+      tls.once("error", resolve);
+      tls.once("close", resolve);
+    });
+    tls.renegotiate({}, (error) => error && tls.destroy());
+    await failed;
+    const again = await tlsClient(rig, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2", session });
+    expect(again.tls.isSessionReused()).toBe(true);
+  });
+});
+
+describe("time limits", () => {
+  test("a connection that says nothing is closed", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 150 } });
+    const client = await rig.client();
+    await client.end();
+    expect(client.text).toBe("");
+  });
+
+  test("a head that does not end gets 408, however slowly it drips", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 300 } });
+    const client = await rig.client();
+    client.write("GET / HTTP/1.1\r\nHost: h\r\n");
+    const dripping = setInterval(() => client.write("A: b\r\n"), 50);
+    await client.end().finally(() => clearInterval(dripping));
+    expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
+    expect(client.text).toContain("Connection: close\r\n");
+  });
+
+  test("a body that does not go on gets 408, and the worker is told", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 150 },
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    await client.end();
+    expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
+    await (await worker.connection(0)).close();
+  });
+
+  test("a body that goes on slowly is waited for", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 300 },
+    });
+    const client = await rig.client();
+    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
+    let next = 0;
+    const dripping = setInterval(() => {
+      if (next < 10) client.write(String(next++));
+    }, 100);
+    await client.has("got it").finally(() => clearInterval(dripping));
+  });
+
+  test("a client that does not take its answer is cut off", async () => {
+    const worker = await startRawWorker((socket) => {
+      if (socket.takeHead() === undefined) return;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
+      socket.socket.write(Buffer.alloc(64 * 1024 * 1024));
+    });
+    closers.push(() => worker.close());
+    const rig = await rigWith({
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: 200 },
+    });
+    const client = await rig.client();
+    client.socket.pause();
+    client.write(GET);
+    await (await worker.connection(0)).close();
+    await expect.poll(() => rig.path.listener.connections).toBe(0);
+  });
+
+  test("a connection that is idle between two requests is closed", async () => {
+    const rig = await simple({ limits: { keepaliveTimeoutMs: 150 } });
+    const client = await rig.client();
+    client.write(GET);
+    await client.has("fine");
+    await client.end();
+    expect(client.error).toBeUndefined();
+  });
+
+  test("a hundred slow connections do not keep others waiting, and all end", async () => {
+    const rig = await simple({ limits: { headerTimeoutMs: 300 } });
+    const slow = await Promise.all(Array.from({ length: 100 }, () => rig.client()));
+    for (const client of slow) client.write("GET / HTTP/1.1\r\n");
+    const startedMs = performance.now();
+    expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
+      "fine",
+    );
+    expect(performance.now() - startedMs).toBeLessThan(
+      machine.limitMs(startedMs, { promisedMs: 500 }),
+    );
+    await Promise.all(slow.map((client) => client.end()));
+  });
+});
+
+describe("the number of connections", () => {
+  test("is limited, over both ports; one that ends makes room", async () => {
+    const rig = await simple({ certificates, maxConnections: 2 });
+    const first = await rig.client();
+    first.write(GET);
+    await first.has("fine");
+    const second = await rig.client();
+    second.write(GET);
+    await second.has("fine");
+    const third = await rig.client();
+    await third.end();
+    expect(third.text).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+    expect(third.text).toContain('"code":"EDGE_TOO_MANY_CONNECTIONS"');
+    await expect(tlsClient(rig)).rejects.toThrow();
+    expect(rig.counters.value("balancer.refused", "too many connections")).toBe(2);
+    first.socket.destroy();
+    await expect.poll(() => rig.path.listener.connections).toBe(1);
+    const { raw } = await tlsClient(rig);
+    raw.write(GET);
+    await raw.has("fine");
+  });
+});
+
+describe("the size of a request", () => {
+  const POST =
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+
+  test.each([
+    [
+      "its head",
+      { maxHeadBytes: 100 },
+      `GET / HTTP/1.1\r\nHost: h\r\nX: ${"x".repeat(80)}\r\n\r\n`,
+      431,
+    ],
+    [
+      "its target",
+      { maxTargetBytes: 20 },
+      `GET /${"x".repeat(20)} HTTP/1.1\r\nHost: h\r\n\r\n`,
+      414,
+    ],
+    ["its fields", { maxFields: 2 }, "GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\n\r\n", 431],
+    [
+      "chunk extensions",
+      { maxChunkExtensionBytes: 5 },
+      `${POST}1;abc\r\nx\r\n1;de\r\nx\r\n0\r\n\r\n`,
+      400,
+    ],
+    ["trailers", { maxTrailerBytes: 10 }, `${POST}0\r\nX: 12345678\r\n\r\n`, 400],
+  ])("is limited as the setting says: %s", async (_what, limits, request, status) => {
+    const rig = await simple({ limits });
+    expect(await rig.ask(request)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
+});
+
+test("connections are as many as the setting says, and as there are descriptors for", () => {
+  expect(connectionLimit(undefined, undefined)).toBe(20_000);
+  expect(connectionLimit(undefined, 1_048_576)).toBe(20_000);
+  expect(connectionLimit(undefined, 20_000)).toBe(9968);
+  expect(connectionLimit(undefined, 256)).toBe(96);
+  expect(connectionLimit(50, 256)).toBe(50);
+  expect(connectionLimit(5000, 256)).toBe(96);
+  expect(connectionLimit(undefined, 64)).toBe(8);
+});
+
+test("a port that somebody has is an error that names the setting", async () => {
+  const server = createNetServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => new Promise((resolve) => server.close(() => resolve())));
+  const { port } = server.address() as { port: number };
+  await expect(startRig({ port })).rejects.toThrow(`CT_PORT=${port}: already in use`);
+});
+
+test("closing ends idle and busy connections", async () => {
+  const worker = await startRawWorker();
+  closers.push(() => worker.close());
+  const rig = await rigWith({ workers: [workerRecord("w1", worker.port)] });
+  const idle = await rig.client();
+  const busy = await rig.client();
+  busy.write(GET);
+  await (await worker.connection(0)).head();
+  rig.path.close();
+  await idle.end();
+  await busy.end();
+});

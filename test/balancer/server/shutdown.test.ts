@@ -1,0 +1,250 @@
+import { createConnection } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { spreadMs } from "../../../balancer/server/shutdown.ts";
+import type { Farewell } from "../../../balancer/upstreams/migrate.ts";
+import {
+  ok,
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  startSimpleWorker,
+  until,
+  workerRecord,
+} from "../rig.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const UPGRADE =
+  "GET /socket.io/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const SWITCHED =
+  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+const closers: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function rigOver(worker: RawWorker, farewell?: Farewell): Promise<Rig> {
+  closers.push(() => worker.close());
+  const rig = await startRig({
+    workers: [workerRecord("w1", worker.port)],
+    ...(farewell && { farewell }),
+  });
+  closers.push(async () => {
+    await rig.close();
+    expect(rig.bugs).toEqual([]);
+  });
+  return rig;
+}
+
+/** Open tunnels: the clients' ends, the worker's in the same order, and the ids of the requests. */
+async function tunnels(count: number, farewell?: Farewell) {
+  const ids: string[] = [];
+  const worker = await startRawWorker((socket) => {
+    const head = socket.takeHead();
+    if (head === undefined) return;
+    ids.push(/^x-request-id: (.*)$/im.exec(head)?.[1] ?? "");
+    socket.write(SWITCHED);
+  });
+  const rig = await rigOver(worker, farewell);
+  const clients: RawSocket[] = [];
+  for (let i = 0; i < count; i++) {
+    const client = await rig.client();
+    client.write(UPGRADE);
+    await client.head();
+    clients.push(client);
+  }
+  return { rig, worker, clients, ids };
+}
+
+function isRefused(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ port, host: "127.0.0.1" });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once("error", () => resolve(true));
+  });
+}
+
+test("100 tunnels end within a second, all of them within 30 s and within the time there is", () => {
+  expect(spreadMs(0, 60_000)).toBe(0);
+  expect(spreadMs(100, 60_000)).toBe(1000);
+  expect(spreadMs(3000, 60_000)).toBe(30_000);
+  expect(spreadMs(20_000, 60_000)).toBe(30_000);
+  expect(spreadMs(3000, 10_000)).toBe(8000);
+  expect(spreadMs(3000, 0)).toBe(0);
+});
+
+test("before it leaves it says so to health checks, and serves on", async () => {
+  const rig = await rigOver(await startSimpleWorker(() => ok("served")));
+  const health = "GET /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+  expect(await rig.ask(health)).toMatch(/^HTTP\/1.1 200 /);
+  void rig.path.leave({ delayMs: 60_000, timeoutMs: 60_000 });
+  const answer = await rig.ask(health);
+  expect(answer).toMatch(/^HTTP\/1.1 503 /);
+  expect(answer).toContain('{"status":"leaving"}');
+  expect(rig.path.departure).toEqual({ isAnnounced: true, hasBegun: false });
+  const client = await rig.client();
+  for (let i = 0; i < 2; i++) {
+    client.write(GET);
+    const head = await client.head();
+    expect(head).toMatch(/^HTTP\/1.1 200 /);
+    expect(head).not.toContain("Connection: close");
+    await client.has("served");
+    client.text = "";
+  }
+});
+
+test("a request on a kept connection is answered, and the answer says that it was the last", async () => {
+  const rig = await rigOver(await startSimpleWorker(() => ok("served")));
+  const client = await rig.client();
+  client.write(GET);
+  await client.has("served");
+  client.text = "";
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => rig.path.departure.hasBegun, "the departure");
+  expect(await isRefused(rig.port)).toBe(true);
+  client.write(GET);
+  const head = await client.head();
+  expect(head).toMatch(/^HTTP\/1.1 200 /);
+  expect(head).toContain("Connection: close");
+  await client.has("served");
+  await client.end();
+  client.socket.end();
+  await left;
+});
+
+test("what was asked before is answered, however long it takes, also when its answer has begun", async () => {
+  const asked: RawSocket[] = [];
+  const worker = await startRawWorker((socket) => {
+    while (socket.takeHead() !== undefined) {
+      // The first two are answered by the test.
+      if (asked.push(socket) > 2) socket.write(ok("more"));
+    }
+  });
+  const rig = await rigOver(worker);
+  const [waiting, reading] = [await rig.client(), await rig.client()];
+  waiting.write(GET);
+  await until(() => asked.length === 1, "the first request");
+  reading.write(GET);
+  await until(() => asked.length === 2, "the second request");
+  asked[1]?.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+  await reading.has("ha");
+
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => rig.path.departure.hasBegun, "the departure");
+  asked[1]?.write("lf");
+  await reading.has("half");
+  asked[0]?.write(ok("all"));
+  await waiting.has("all");
+  expect(waiting.text).toContain("Connection: close");
+  await waiting.end();
+  waiting.socket.end();
+
+  // Its answer had promised that the connection goes on.
+  reading.text = "";
+  reading.write(GET);
+  await reading.has("more");
+  expect(reading.text).toContain("Connection: close");
+  await reading.end();
+  reading.socket.end();
+  await left;
+});
+
+test("tunnels end one after the other by FIN, and what clients still send is relayed", async () => {
+  const { rig, worker, clients } = await tunnels(20);
+  const [first] = clients as [RawSocket];
+  const beganMs = performance.now();
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await first.end();
+  // Not all at once: 20 take 200 ms, and the last one has its turn when 19 parts of 20 of that are over.
+  first.write("the tail");
+  const upstream = await worker.connection(0);
+  await upstream.has("the tail");
+  expect(upstream.ended).toBe(false);
+  first.socket.end();
+  await upstream.end();
+  upstream.socket.end();
+  for (const [index, client] of clients.entries()) {
+    await client.end();
+    expect(client.error).toBeUndefined();
+    client.socket.end();
+    const other = await worker.connection(index);
+    await other.end();
+    other.socket.end();
+  }
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(190);
+  await left;
+  expect(rig.path.tunnels.size).toBe(0);
+});
+
+test("workers are asked to let go of their clients, one after the other, and what both still say is relayed", async () => {
+  const asked: { worker: string; which: readonly string[]; ms: number }[] = [];
+  const { rig, worker, clients, ids } = await tunnels(20, async ({ record }, which) => {
+    asked.push({ worker: record.id, which, ms: performance.now() });
+  });
+  const beganMs = performance.now();
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => asked.flatMap(({ which }) => which).length === 20, "all are asked for");
+  expect(asked.flatMap(({ which }) => which)).toEqual(ids);
+  expect((asked.at(-1)?.ms ?? 0) - beganMs).toBeGreaterThanOrEqual(190);
+  expect(asked.length).toBeGreaterThan(1);
+  expect(new Set(asked.map((one) => one.worker))).toEqual(new Set(["w1"]));
+
+  for (const [index, client] of clients.entries()) {
+    // The worker has let go of them, and each says its last word before its end.
+    const upstream = await worker.connection(index);
+    upstream.write("good-bye");
+    await client.has("good-bye");
+    client.write("the tail");
+    client.socket.end();
+    await upstream.has("the tail");
+    await upstream.end();
+    upstream.socket.end();
+  }
+  await left;
+  expect(rig.path.tunnels.size).toBe(0);
+});
+
+test("whom the worker does not let go of in time is ended by FIN", async () => {
+  const { rig, worker, clients } = await tunnels(1, async () => {});
+  const [client] = clients as [RawSocket];
+  const beganMs = performance.now();
+  // A tenth of the time is for that.
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 5000 });
+  await client.end();
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(490);
+  client.socket.end();
+  const upstream = await worker.connection(0);
+  await upstream.end();
+  upstream.socket.end();
+  await left;
+});
+
+test("a worker that talks on does not keep a tunnel open whose client has gone", async () => {
+  const { rig, worker, clients } = await tunnels(1);
+  const [client] = clients as [RawSocket];
+  const upstream = await worker.connection(0);
+  client.socket.once("end", () => client.socket.end());
+  const talk = setInterval(() => upstream.write("x".repeat(1000)), 1);
+  closers.push(async () => clearInterval(talk));
+  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  await upstream.end();
+  clearInterval(talk);
+  upstream.socket.end();
+  await left;
+});
+
+test("it waits for nobody longer than it may", async () => {
+  const worker = await startRawWorker();
+  const rig = await rigOver(worker);
+  const client = await rig.client();
+  client.write(GET);
+  await (await worker.connection(0)).head();
+  await rig.path.leave({ delayMs: 0, timeoutMs: 100 });
+  expect(rig.path.listener.connections).toBe(1);
+});

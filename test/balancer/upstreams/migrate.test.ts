@@ -1,0 +1,51 @@
+/**
+ * The word of a balancer that leaves, to a real worker and to what is none of ours.
+ */
+import { expect, onTestFinished, test } from "vitest";
+import { createFarewell } from "../../../balancer/upstreams/migrate.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import { addressProof } from "../../../shared/net/edge-headers.ts";
+import { until } from "../../support/until.ts";
+import { KEYS, startWorker } from "../../worker/api/fixture.ts";
+import { rawPeer } from "../../worker/sessions/fixture.ts";
+import { startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
+
+const say = createFarewell("balancer-1" as WorkerId);
+
+test.each(["by its id", "by its address, as with a fixed list"])(
+  "a worker that is meant %s lets go of those who are named",
+  async (meant) => {
+    const worker = await startWorker();
+    const created = await worker.ask("POST", "/api/session/create", {
+      headers: { "x-oct-jwt": await worker.signIn("Host") },
+    });
+    const { roomToken } = created.body as { roomToken: string };
+    const headers = { "x-request-id": "b1-17" };
+    const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
+    await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
+    const record = workerRecord(worker.id, worker.port);
+    const proof =
+      meant === "by its id" ? worker.proof : addressProof(KEYS.edge, `127.0.0.1:${worker.port}`);
+
+    await say({ record, proof }, ["b1-16", "b1-18"]);
+    expect(host.disconnects).toEqual([]);
+    await say({ record, proof }, ["b1-16", "b1-17"]);
+    await until("the host is back", () => host.connects === 2);
+  },
+);
+
+test("it says why a worker does not", async () => {
+  const older = await startSimpleWorker(
+    () => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+  );
+  const silent = await startRawWorker();
+  for (const worker of [older, silent]) onTestFinished(() => worker.close());
+  const recordOf = (worker: { port: number }) => workerRecord("w1", worker.port);
+  await expect(say({ record: recordOf(older), proof: undefined }, ["a"])).rejects.toThrow(
+    "there is no CT_SECRET",
+  );
+  await expect(say({ record: recordOf(older), proof: "p" }, ["a"])).rejects.toThrow("status 404");
+  await expect(say({ record: recordOf(silent), proof: "p" }, ["a"])).rejects.toThrow(
+    "no answer in time",
+  );
+});

@@ -1,0 +1,132 @@
+/**
+ * Probes over real sockets, and what a stopped worker looks like to them.
+ */
+import { afterEach, expect, test } from "vitest";
+import {
+  createEdgeProbe,
+  PROBE_TIMEOUT_MS,
+  ProofRefusedError,
+  trafficProbe,
+} from "../../../balancer/upstreams/probe.ts";
+import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
+import { lifeProof } from "../../../shared/net/edge-headers.ts";
+import type { StoreHealth } from "../../../shared/store/store.ts";
+import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
+
+const AWAY: StoreHealth = { state: "away", reason: "nobody answers" };
+const EDGE_KEY = Buffer.alloc(32, 1);
+const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
+const closers: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function closing(starting: Promise<RawWorker>): Promise<RawWorker> {
+  const worker = await starting;
+  closers.push(() => worker.close());
+  return worker;
+}
+
+function probeFrom(health: StoreHealth) {
+  return createEdgeProbe({
+    id: "balancer-1" as WorkerId,
+    storeHealth: () => health,
+    edgeKey: EDGE_KEY,
+  });
+}
+
+test("asks on the traffic port, says who asks and whether it reaches the store", async () => {
+  const heads: string[] = [];
+  const worker = await closing(
+    startSimpleWorker((head) => {
+      heads.push(head);
+      return NO_CONTENT;
+    }),
+  );
+  const record = workerRecord("w1", worker.port);
+  await probeFrom({ state: "up" }).ask(record, "the proof");
+  await probeFrom(AWAY).ask(record, undefined);
+  expect(heads[0]).toMatch(/^GET \/ct-edge\/probe HTTP\/1.1\r\n/);
+  expect(heads[0]).toContain("x-ct-edge: the proof\r\n");
+  expect(heads[0]).toContain("x-ct-balancer: balancer-1\r\n");
+  expect(heads[0]).toContain("x-ct-store: up");
+  expect(heads[1]).toContain("x-ct-store: away");
+  expect(heads[1]).not.toContain("x-ct-edge");
+});
+
+test("a worker that accepts and does not answer is not well", async () => {
+  const worker = await closing(startRawWorker());
+  const startedMs = performance.now();
+  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
+  expect(performance.now() - startedMs).toBeGreaterThan(PROBE_TIMEOUT_MS - 50);
+  expect(worker.connections).toHaveLength(1);
+});
+
+test.each([
+  ["204", NO_CONTENT, true],
+  ["404, as of one that knows no probes", "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", true],
+  ["500", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", false],
+  ["503", "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false],
+  ["no HTTP", "hello\r\n\r\n", false],
+])("an answer %s", async (_name, answer, isWell) => {
+  const worker = await closing(startSimpleWorker(() => answer));
+  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  if (isWell) await asked;
+  else await expect(asked).rejects.toThrow();
+});
+
+test("a worker that was not meant is told apart", async () => {
+  const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
+  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+});
+
+test("a worker that was started anew proves that it is the one that was meant", async () => {
+  const id = "w1" as WorkerId;
+  const incarnation = newIncarnation();
+  const other = Buffer.alloc(32, 2);
+  const claims = [
+    [lifeProof(EDGE_KEY, { id, incarnation }, "p"), incarnation],
+    [lifeProof(EDGE_KEY, { id, incarnation }, "another question"), undefined],
+    [lifeProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation }, "p"), undefined],
+    [lifeProof(other, { id, incarnation }, "p"), undefined],
+    [`${newIncarnation()}${lifeProof(EDGE_KEY, { id, incarnation }, "p").slice(16)}`, undefined],
+    ["garbage", undefined],
+    [".", undefined],
+  ] as const;
+  const worker = await closing(
+    startSimpleWorker(
+      (_head, index) =>
+        `HTTP/1.1 421 Wrong\r\nx-ct-life: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    ),
+  );
+  for (const [, life] of claims) {
+    const asked = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
+    await expect(asked).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", life });
+  }
+});
+
+test("a worker of a list may be any server: it is asked for a page, and its answer below 500 is enough", async () => {
+  const heads: string[] = [];
+  const statuses = ["200 OK", "302 Found", "401 Unauthorized", "404 Not Found", "503 Away"];
+  const worker = await closing(
+    startSimpleWorker((head, index) => {
+      heads.push(head);
+      return `HTTP/1.1 ${statuses[index]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+    }),
+  );
+  const record = workerRecord("w1", worker.port);
+  for (let i = 0; i < 4; i++) await trafficProbe.ask(record, i === 0 ? "the proof" : undefined);
+  await expect(trafficProbe.ask(record, undefined)).rejects.toMatchObject({ code: "EDGE_PROBE" });
+  expect(heads[0]).toMatch(/^GET \/api\/meta HTTP\/1.1\r\n/);
+  expect(heads[0]).toContain("x-ct-edge: the proof");
+  expect(heads.slice(1).join()).not.toContain("x-ct-");
+});
+
+test("a worker of a list that refuses the proof is told apart", async () => {
+  const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
+  const asked = trafficProbe.ask(workerRecord("w1", worker.port), "p");
+  await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+});

@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { keepSecret } from "../../../edge/start/secret-file.ts";
+
+let dataDir: string;
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), "secret-"));
+});
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+test("a secret is made once, and only its owner can read it", () => {
+  const secret = keepSecret(dataDir);
+  expect(secret).toMatch(/^[\w-]{64}$/);
+  expect(keepSecret(dataDir)).toBe(secret);
+  expect(statSync(join(dataDir, "secret")).mode & 0o777).toBe(0o600);
+});
+
+test("a byte order mark is no part of a secret that was put there by hand", () => {
+  const secret = "0123456789-0123456789-0123456789-0123456789";
+  writeFileSync(join(dataDir, "secret"), `\ufeff${secret}\r\n`);
+  expect(keepSecret(dataDir)).toBe(secret);
+});
+
+test("a secret that was cut short is refused, not replaced: tokens depend on it", () => {
+  writeFileSync(join(dataDir, "secret"), "short\n");
+  expect(() => keepSecret(dataDir)).toThrow(
+    /secret cannot be used \(it is shorter than 32.*CT_SECRET/,
+  );
+});
+
+test("a folder that does not exist is an error that names it", () => {
+  expect(() => keepSecret(join(dataDir, "none"))).toThrow(/none\/secret cannot be used \(ENOENT/);
+});

@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import { type Running, summarize } from "../../../edge/start/summary.ts";
+
+const running: Running = {
+  version: "1.2.3",
+  bind: undefined,
+  httpPort: 1080,
+  tlsPort: 1443,
+  selfSigned: "/data/tls/cert.pem",
+  serverUrl: undefined,
+  workers: [
+    { id: "worker-1", port: 3001 },
+    { id: "worker-2", port: 3002 },
+  ],
+  isShared: false,
+  loginSimple: true,
+  loginApiKey: false,
+  dashboard: undefined,
+  dataDir: "/data",
+  logFile: "/data/logs/server.log",
+};
+
+test("the summary tells where the edge is, how to sign in and how to stop", () => {
+  expect(summarize(running)).toBe(`
+CodeTogether edge 1.2.3 is ready
+
+  Web page   http://localhost:1080/
+  Dashboard  http://localhost:1080/dashboard  (user ctuser, password in /data/logs/server.log; CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD choose others)
+  In the IDE set the server URL of Open Collaboration Tools to http://localhost:1080
+  Sign in    by name, unchecked (CT_LOGIN_SIMPLE=false turns it off)
+  HTTP       http://localhost:1080
+  HTTPS      https://localhost:1443  (self-signed: /data/tls/cert.pem)
+  Workers    worker-1 on 127.0.0.1:3001, worker-2 on 127.0.0.1:3002
+  Data, log  /data, /data/logs/server.log
+  Stop       Ctrl-C; sessions go on when it is started again within 20 s
+
+`);
+});
+
+test("one of several with a shared store has workers that others reach, and keeps no sessions", () => {
+  const text = summarize({ ...running, isShared: true });
+  expect(text).toContain("Workers    worker-1 on port 3001, worker-2 on port 3002\n");
+  expect(text).toContain("Ctrl-C; sessions go to workers of other machines\n");
+});
+
+test("with a certificate of one's own, the IDE is given HTTPS", () => {
+  const text = summarize({ ...running, selfSigned: undefined });
+  expect(text).toContain("Open Collaboration Tools to https://localhost:1443\n");
+  expect(text).not.toContain("self-signed");
+});
+
+test("an edge that nobody can sign in to says so", () => {
+  expect(summarize({ ...running, loginSimple: false })).toContain(
+    "nobody can: set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
+  );
+});
+
+test("a dashboard user of one's own is named, with the variable that holds the password", () => {
+  const dashboard = { user: "ops", passwordSetting: "CT_LOGS_PASSWORD" };
+  expect(summarize({ ...running, dashboard })).toContain(
+    "Dashboard  http://localhost:1080/dashboard  (user ops, password of CT_LOGS_PASSWORD)\n",
+  );
+});
+
+test("the page and the dashboard are named by the external URL, below its path", () => {
+  const text = summarize({ ...running, serverUrl: "https://edge.example/pair/" });
+  expect(text).toContain("Web page   https://edge.example/pair/\n");
+  expect(text).toContain("Dashboard  https://edge.example/pair/dashboard  (");
+});
+
+test("an edge that listens on one address is named by it", () => {
+  expect(summarize({ ...running, bind: "192.0.2.7" })).toContain("http://192.0.2.7:1080/\n");
+  expect(summarize({ ...running, bind: "2001:db8::7" })).toContain("http://[2001:db8::7]:1080/\n");
+});
+
+test("with a shared store the password is in the log of whichever edge was started first", () => {
+  expect(summarize({ ...running, isShared: true })).toContain(
+    "user ctuser, password in server.log of the edge that was started first",
+  );
+});

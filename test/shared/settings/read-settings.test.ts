@@ -1,0 +1,216 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readLicenseFile } from "../../../shared/settings/license-file.ts";
+import {
+  environmentOf,
+  readSettings,
+  SettingError,
+  settingOptions,
+  settingsOf,
+  settingsTable,
+  unknownSettings,
+} from "../../../shared/settings/read-settings.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "config-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function file(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe("where a value comes from", () => {
+  test("a flag wins over the environment, that over a value file, that over --config, that over the default", () => {
+    const config = file("a.env", "CT_PORT=4\nCT_TLS_PORT=40\nCT_WORKER_COUNT=3\n");
+    const settings = readSettings({
+      role: "edge",
+      env: { CT_PORT: "2", CT_TLS_PORT_FILE: file("port", "30\n") },
+      flags: { port: "1", config },
+    });
+    expect(settings).toMatchObject({ port: 1, tlsPort: 30, workerCount: 3, workerPort: 3001 });
+  });
+
+  test("the defaults of the one-machine start give way to what the operator says", () => {
+    const defaults = { loginSimple: true };
+    const read = (env: Record<string, string>): boolean =>
+      readSettings({ role: "edge", env, defaults }).loginSimple;
+    expect(read({})).toBe(true);
+    expect(read({ CT_LOGIN_SIMPLE: "off" })).toBe(false);
+  });
+
+  test.each([
+    ["UTF-8", (text: string) => Buffer.from(`\ufeff${text}`)],
+    ["UTF-16 LE, as PowerShell writes", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le")],
+    ["UTF-16 BE", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le").swap16()],
+  ])("a byte order mark of %s is no part of a value, in any file that is named", (_, encode) => {
+    const named = (name: string, text: string): string => {
+      const path = join(folder, name);
+      writeFileSync(path, encode(text));
+      return path;
+    };
+    const secret = "a secret of more than 32 characters, ü";
+    const env = {
+      CT_SECRET_FILE: named("secret", `${secret}\r\n`),
+      CT_DASHBOARD_PASSWORD_FILE: named("password", "pass word\n"),
+      CT_LOGIN_API_KEY_FILE: named("key", "0123456789abcdef"),
+      CT_REDIS_URL_FILE: named("redis", "redis://redis:6379\n"),
+    };
+    const flags = { config: named("edge.env", "CT_PORT=4\r\n# a comment\nCT_TLS_PORT=40\n") };
+    expect(readSettings({ role: "edge", env, flags })).toMatchObject({
+      secret,
+      dashboardPassword: "pass word",
+      loginApiKey: "0123456789abcdef",
+      redisUrl: "redis://redis:6379",
+      port: 4,
+      tlsPort: 40,
+    });
+    const licenseFile = named(
+      "licensing.properties",
+      "licensee=Us\nmaxConnections=5\nexpiration=2099/12/31\nsignature=x\n",
+    );
+    expect(readLicenseFile(licenseFile)).toMatchObject({ licensee: "Us", maxConnections: 5 });
+  });
+
+  test("an empty variable counts as not set", () => {
+    expect(readSettings({ role: "edge", env: { CT_PORT: "" } }).port).toBe(1080);
+  });
+
+  test("a flag without a value turns it on", () => {
+    expect(readSettings({ role: "edge", env: {}, flags: { loginSimple: true } }).loginSimple).toBe(
+      true,
+    );
+  });
+
+  test("a setting of another program is not read", () => {
+    expect(readSettings({ role: "balancer", env: { CT_WORKER_ID: "x" } }).workerId).toBeUndefined();
+  });
+
+  test("settings cannot be changed after they were read", () => {
+    expect(Object.isFrozen(readSettings({ role: "edge", env: {} }))).toBe(true);
+  });
+});
+
+describe("what is refused, with the setting, the value and what to do", () => {
+  const cases: [Record<string, string>, string][] = [
+    [{ CT_PORT: "eighty" }, 'CT_PORT="eighty" is not allowed; use a whole number from 0 to 65535'],
+    [{ CT_PORT: "65536" }, 'CT_PORT="65536" is not allowed; use a whole number from 0 to 65535'],
+    [{ CT_PORT: "1e3" }, 'CT_PORT="1e3" is not allowed; use a whole number from 0 to 65535'],
+    [{ CT_PORT: "-1" }, 'CT_PORT="-1" is not allowed; use a whole number from 0 to 65535'],
+    [{ CT_LOGIN_SIMPLE: "maybe" }, 'CT_LOGIN_SIMPLE="maybe" is not allowed; use true or false'],
+    [{ CT_LOG_LEVEL: "loud" }, 'CT_LOG_LEVEL="loud" is not allowed; use debug, info, warn, error'],
+    [
+      { CT_SERVER_URL: "http://edge" },
+      'CT_SERVER_URL="http://edge" is not allowed; use an https URL with a host name, like https://edge.example.com',
+    ],
+    [
+      { CT_CORS_ALLOWED_ORIGINS: "https://a.example, *" },
+      'CT_CORS_ALLOWED_ORIGINS="*" is not allowed; use origins like https://ide.example.com',
+    ],
+    ...["0.4", "v0.4.0", "0.4.0-rc.1", "0.04.0", "latest"].map(
+      (version): [Record<string, string>, string] => [
+        { CT_PROTOCOL_VERSION: version },
+        `CT_PROTOCOL_VERSION="${version}" is not allowed; use three numbers like 0.3.1`,
+      ],
+    ),
+    ...["0.3.1", "1.2", "0", "*", "0.3;0.4"].map((version): [Record<string, string>, string] => [
+      { CT_PROTOCOL_ACCEPTED: `0.3,${version}` },
+      `CT_PROTOCOL_ACCEPTED="${version}" is not allowed; use minor versions like 0.3,0.4 and, from 1 on, major versions like 1`,
+    ]),
+    [
+      { CT_SECRET: "short" },
+      "CT_SECRET=(not shown) is not allowed; use at least 32 characters, for example from `openssl rand -base64 48`",
+    ],
+  ];
+  test.each(cases)("%j", (env, message) => {
+    expect(() => readSettings({ role: "edge", env })).toThrow(new SettingError(message));
+  });
+
+  test("a value file that cannot be read", () => {
+    const read = (): unknown =>
+      readSettings({ role: "edge", env: { CT_SECRET_FILE: join(folder, "none") } });
+    expect(read).toThrow(/^CT_SECRET_FILE=.*none: cannot be read \(ENOENT.*name a readable file$/);
+  });
+
+  test("a name in the file of --config that is no setting", () => {
+    const flags = { config: file("b.env", "CT_PROT=1\n") };
+    expect(() => readSettings({ role: "edge", env: {}, flags })).toThrow(
+      /CT_PROT is not a setting/,
+    );
+  });
+});
+
+test("names that only look like settings are found", () => {
+  expect(unknownSettings({ CT_PORT: "1", CT_SECRET_FILE: "x", CT_PROT: "1", PATH: "/" })).toEqual([
+    "CT_PROT",
+  ]);
+});
+
+test("a child process reads the same settings from the environment that it is given", () => {
+  const env = {
+    CT_PORT: "8080",
+    CT_CORS_ALLOWED_ORIGINS: "https://a.example,https://b.example",
+    CT_LOGIN_SIMPLE: "true",
+  };
+  const settings = readSettings({ role: "edge", env });
+  const child = readSettings({ role: "worker", env: environmentOf(settings, "worker") });
+  expect(child.corsAllowedOrigins).toEqual(["https://a.example", "https://b.example"]);
+  expect(child.loginSimple).toBe(true);
+  const balancer = readSettings({ role: "balancer", env: environmentOf(settings, "balancer") });
+  expect(balancer.port).toBe(8080);
+});
+
+test("every setting of a program is a flag with its variable and default in --help", () => {
+  const options = settingOptions("edge");
+  const port = options.find((option) => option.long === "--port");
+  expect(port?.description).toBe("Public HTTP port; 0 picks a free one. (CT_PORT, default 1080)");
+  expect(options.some((option) => option.long === "--worker-url")).toBe(false);
+});
+
+describe("what the documents and the examples of deploy/ give settings is allowed", () => {
+  const root = fileURLToPath(new URL("../../../", import.meta.url));
+  const files = ["README.md", "docs", "deploy"].flatMap((name) => {
+    const path = join(root, name);
+    if (!statSync(path).isDirectory()) return [path];
+    const inner = readdirSync(path, { recursive: true, encoding: "utf8" }).map((one) =>
+      join(path, one),
+    );
+    return inner.filter((one) => /\.(md|ya?ml|conf|cfg|json)$/.test(one));
+  });
+  const given = files.flatMap((path) =>
+    [...readFileSync(path, "utf8").matchAll(/\b(CT_[A-Z_]+)(?:=|: *)"?(\d+)(?![\w/:-]|\.\d)/g)].map(
+      ([, env = "", value = ""]) => ({
+        file: path.slice(root.length),
+        env,
+        value,
+      }),
+    ),
+  );
+
+  test("there are such values", () => {
+    expect(given).toContainEqual({
+      file: "docs/operators/proxies.md",
+      env: "CT_KEEPALIVE_TIMEOUT_MS",
+      value: "620000",
+    });
+  });
+
+  test.each(given)("$env=$value of $file", ({ env, value }) => {
+    const role = (["edge", "balancer", "worker"] as const).find((one) =>
+      settingsOf(one).some(([, setting]) => setting.env === env),
+    );
+    expect(role).toBeDefined();
+    readSettings({ role: role ?? "edge", env: { [env]: value } });
+  });
+});
+
+test("the README's table of settings is the schema's", () => {
+  const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8");
+  expect(readme).toContain(settingsTable());
+});

@@ -1,0 +1,93 @@
+/** Who may own a session: the rules that the contract suite cannot tell apart from outside. */
+import { describe, expect, it } from "vitest";
+import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
+import {
+  decideResume,
+  holderOf,
+  type Lease,
+  nextEpoch,
+  REFUSED_BEAT_AGE_MS,
+} from "../../../shared/store/ownership.ts";
+
+const A = "worker-a" as WorkerId;
+const B = "worker-b" as WorkerId;
+const OLD = "o".repeat(16) as Incarnation;
+const NEW = "n".repeat(16) as Incarnation;
+const GONE: Lease = { state: "gone" };
+
+const held = (incarnation: Incarnation, sinceLastBeatMs = 0): Lease => ({
+  state: "held",
+  incarnation,
+  sinceLastBeatMs,
+});
+const open = { owner: A, incarnation: OLD, state: "open" } as const;
+const released = { owner: A, incarnation: OLD, state: "released" } as const;
+
+describe("the decision about a resume", () => {
+  it("lets a claimant own its session although its own lease has run out", () => {
+    const claimant = { worker: A, incarnation: OLD };
+    const leases = { holder: GONE, claimant: GONE };
+    expect(decideResume(open, claimant, leases)).toEqual({
+      verdict: "own",
+      cause: "mine",
+      raise: false,
+    });
+  });
+
+  it("lets a released session go to its heir in whatever incarnation", () => {
+    const leases = { holder: held(NEW), claimant: held(NEW) };
+    const claimant = { worker: B, incarnation: NEW };
+    expect(decideResume({ ...released, heir: B }, claimant, leases)).toEqual({
+      verdict: "own",
+      cause: "handed",
+      raise: true,
+    });
+  });
+
+  it("does not take an heir's incarnation for a replaced owner", () => {
+    const claimant = { worker: "worker-c" as WorkerId, incarnation: NEW };
+    const leases = { holder: held(NEW), claimant: held(NEW) };
+    expect(decideResume({ ...released, heir: B }, claimant, leases)).toEqual({
+      verdict: "elsewhere",
+    });
+  });
+
+  it("takes the evidence of a claimant for the heir that it was sent to", () => {
+    const record = { ...released, heir: B };
+    const claimant = { worker: A, incarnation: OLD };
+    const young = { holder: held(NEW, REFUSED_BEAT_AGE_MS - 1), claimant: held(OLD) };
+    const old = { holder: held(NEW, REFUSED_BEAT_AGE_MS), claimant: held(OLD) };
+    const evidence = "refused" as const;
+    expect(decideResume(record, { ...claimant, evidence }, young).verdict).toBe("elsewhere");
+    expect(decideResume(record, { ...claimant, evidence }, old)).toMatchObject({
+      cause: "refused",
+    });
+    expect(decideResume(record, { ...claimant, evidence: "exited" }, young)).toMatchObject({
+      cause: "exited",
+    });
+  });
+
+  it("gives nothing to a process whose id was taken over, whatever it knows", () => {
+    for (const record of [open, released, { ...released, heir: A }]) {
+      const claimant = { worker: A, incarnation: OLD, evidence: "exited" as const };
+      const leases = { holder: held(NEW), claimant: held(NEW) };
+      expect(decideResume(record, claimant, leases).verdict).toBe("elsewhere");
+    }
+  });
+});
+
+describe("the holder of a session", () => {
+  it("is the owner, or the heir of a released one", () => {
+    expect(holderOf(open)).toBe(A);
+    expect(holderOf(released)).toBe(A);
+    expect(holderOf({ ...released, heir: B })).toBe(B);
+  });
+});
+
+describe("the next epoch", () => {
+  it("rises when the clock stands still or was set back, and follows it otherwise", () => {
+    expect(nextEpoch(1000, 1000)).toBe(1001);
+    expect(nextEpoch(1000, 5)).toBe(1001);
+    expect(nextEpoch(0, 5000)).toBe(5000);
+  });
+});

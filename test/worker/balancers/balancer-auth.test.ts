@@ -1,0 +1,87 @@
+/** By which name a balancer means a worker, over real sockets: what they are bound to counts. */
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { request } from "undici";
+import { expect, onTestFinished, test } from "vitest";
+import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
+import { addressProof, EDGE_FIELD, edgeProof } from "../../../shared/net/edge-headers.ts";
+import { deriveKeys } from "../../../shared/settings/secret.ts";
+import { createProofs } from "../../../worker/balancers/balancer-auth.ts";
+
+const EDGE_KEY = deriveKeys("a secret of thirty-two characters").edge;
+const SELF = { id: "worker-1" as WorkerId, incarnation: "i".repeat(16) as Incarnation };
+const OTHER = "worker-2" as WorkerId;
+
+/** A worker at `bind` whose record says `url`: what it thinks of a request with `proof`, and how it names worker-2. */
+async function startWorker(more: { bind?: string; url?: string } = {}) {
+  const urls = new Map<WorkerId, string>([[OTHER, "http://10.0.0.2:3001"]]);
+  if (more.url !== undefined) urls.set(SELF.id, more.url);
+  const proofs = createProofs({ edgeKey: EDGE_KEY, self: SELF, urlOf: (id) => urls.get(id) });
+  const server = createServer((req: IncomingMessage, res) => {
+    const names = [OTHER, "worker-9" as WorkerId].map((id) => proofs.nameOwner(req, id));
+    res.end(JSON.stringify([proofs.judge(req), ...names]));
+  });
+  await new Promise<void>((resolve) => server.listen(0, more.bind ?? "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    async ask(proof: string | string[] | undefined, host = "127.0.0.1") {
+      const headers = proof === undefined ? {} : { [EDGE_FIELD]: proof };
+      const answer = await request(`http://${host}:${port}`, { headers });
+      return (await answer.body.json()) as string[];
+    },
+  };
+}
+
+const byAddress = (address: string): string => addressProof(EDGE_KEY, address);
+
+test("a balancer that knows ids means it by id and incarnation, and is told owners by id", async () => {
+  const worker = await startWorker();
+  const proof = edgeProof(EDGE_KEY, SELF.id, SELF.incarnation);
+  expect(await worker.ask(proof)).toEqual(["id", OTHER, "worker-9"]);
+});
+
+test("a balancer with a list means it by the address that it called, and is told owners by theirs", async () => {
+  const worker = await startWorker();
+  const named = ["address", "10.0.0.2:3001", "worker-9"];
+  expect(await worker.ask(byAddress(`127.0.0.1:${worker.port}`))).toEqual(named);
+  expect(await worker.ask(byAddress(`localhost:${worker.port}`))).toEqual(named);
+});
+
+test("or by the address of its record, when it is called through another one", async () => {
+  const worker = await startWorker({ url: "http://worker-1.example.com:3001" });
+  expect((await worker.ask(byAddress("worker-1.example.com:3001")))[0]).toBe("address");
+});
+
+test("on a socket of both families an IPv4 address has its own name", async () => {
+  const worker = await startWorker({ bind: "::" });
+  expect((await worker.ask(byAddress(`127.0.0.1:${worker.port}`)))[0]).toBe("address");
+  expect((await worker.ask(byAddress(`[::1]:${worker.port}`), "[::1]"))[0]).toBe("address");
+});
+
+test("what is meant for another worker, or for an earlier life of this one, is not", async () => {
+  const worker = await startWorker();
+  const otherKey = deriveKeys("another secret of thirty-two chars").edge;
+  const others = [
+    edgeProof(EDGE_KEY, OTHER, SELF.incarnation),
+    edgeProof(EDGE_KEY, SELF.id, "j".repeat(16) as Incarnation),
+    edgeProof(otherKey, SELF.id, SELF.incarnation),
+    byAddress(`127.0.0.2:${worker.port}`),
+    byAddress("127.0.0.1:1"),
+    addressProof(otherKey, `127.0.0.1:${worker.port}`),
+    "",
+    "x".repeat(4000),
+  ];
+  for (const proof of others) expect((await worker.ask(proof))[0]).toBe("other");
+});
+
+test("several proofs are none that is meant; no proof is nobody's word", async () => {
+  const worker = await startWorker();
+  const proof = edgeProof(EDGE_KEY, SELF.id, SELF.incarnation);
+  expect((await worker.ask([proof, proof]))[0]).toBe("other");
+  expect((await worker.ask(undefined))[0]).toBe("none");
+});

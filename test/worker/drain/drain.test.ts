@@ -1,0 +1,334 @@
+import { describe, expect, test } from "vitest";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import { createLog } from "../../../shared/logs/log.ts";
+import { createRing } from "../../../shared/membership/ring.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import { createStanding } from "../../../worker/drain/command-handler.ts";
+import {
+  chooseHeir,
+  type Drain,
+  drainsFirst,
+  paceMs,
+  startDrain,
+} from "../../../worker/drain/drain.ts";
+import {
+  createLuggage,
+  packBaggage,
+  unpackBaggage,
+} from "../../../worker/sessions/pending-messages.ts";
+import type { Session } from "../../../worker/sessions/session.ts";
+import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+import { until } from "../../support/until.ts";
+
+const SESSION = "a".repeat(24) as SessionId;
+const ids = ["w1", "w2", "w3", "w4"] as WorkerId[];
+const ring = createRing(
+  ids.map((id) => ({ id, weight: 1 })),
+  Buffer.alloc(32, 7),
+);
+
+function viewOf(states: Partial<Record<string, WorkerRecord["state"]>>) {
+  return {
+    ring,
+    worker(id: WorkerId) {
+      const state = states[id];
+      return state === undefined ? undefined : ({ id, state } as WorkerRecord);
+    },
+  };
+}
+
+function parcel(text: string, own = false): Parcel {
+  const head = Buffer.from(text);
+  return { head, content: undefined, byteLength: head.length, own };
+}
+
+function only(id: string | undefined): ReadonlySet<WorkerId> {
+  return new Set([id as WorkerId]);
+}
+
+describe("who takes a session", () => {
+  const [first, second, third] = ring.candidates(SESSION);
+  const all = { w1: "up", w2: "up", w3: "up", w4: "up" } as const;
+
+  test("its first candidate on the ring that is another worker", () => {
+    expect(chooseHeir(SESSION, only(first), viewOf(all))?.id).toBe(second);
+    expect(chooseHeir(SESSION, only(third), viewOf(all))?.id).toBe(first);
+  });
+
+  test("never one that takes nothing new, or that is gone", () => {
+    const { [first as "w1"]: _, ...rest } = all;
+    const view = viewOf({ ...rest, [second as string]: "draining" });
+    expect(chooseHeir(SESSION, only("w9"), view)?.id).toBe(third);
+    expect(chooseHeir(SESSION, only("w1"), viewOf({ w1: "up" }))).toBeUndefined();
+    expect(chooseHeir(SESSION, only("w1"), viewOf({ w2: "suspended" }))).toBeUndefined();
+  });
+});
+
+describe("how fast sessions leave", () => {
+  test("25 a second, so that a thousand are through in 40 s", () => {
+    expect(paceMs(1000, 60_000) * 1000).toBeLessThanOrEqual(40_000);
+    expect(paceMs(10, 60_000)).toBe(40);
+  });
+
+  test("faster when there is less time", () => {
+    expect(paceMs(1000, 10_000)).toBe(6);
+    expect(paceMs(5, 0)).toBe(0);
+  });
+});
+
+/** Sessions that go to whoever takes what goes with them, and a drain of all of them. */
+function drainOf(
+  count: number,
+  sendBaggage: (to: WorkerId) => Promise<void>,
+  view = viewOf({ w1: "draining", w2: "up", w3: "up", w4: "up" }),
+) {
+  const tries = new Map<string, WorkerId[]>();
+  const sessions = Array.from({ length: count }, (_, index) => {
+    const id = String(index).padStart(24, "s") as SessionId;
+    const session = {
+      id,
+      isLive: true,
+      async handOver(heir: WorkerId, deliver: (baggage: never) => Promise<void>) {
+        tries.set(id, [...(tries.get(id) ?? []), heir]);
+        try {
+          await deliver({} as never);
+        } catch {
+          return "kept";
+        }
+        session.isLive = false;
+        return "handed";
+      },
+    };
+    return session as unknown as Session;
+  });
+  const drain = (ending: ReadonlySet<string> = new Set()) =>
+    startDrain({
+      self: "w1" as WorkerId,
+      ending: ending as ReadonlySet<WorkerId>,
+      registry: { sessions: () => sessions },
+      view,
+      clock: systemClock,
+      log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+      counters: createCounters(),
+      sendBaggage: (to) => sendBaggage(to.id),
+      sendWord: async () => {},
+      delayMs: 0,
+      timeoutMs: 30_000,
+      random: () => 0,
+    });
+  return { drain, sessions, tries };
+}
+
+describe("a drain", () => {
+  test("whose target is dead gives the sessions to the next candidates, and tries it few times", async () => {
+    const { drain, tries } = drainOf(40, async (to) => {
+      if (to === "w2") throw new Error("refused");
+    });
+    const begun = drain();
+    await begun.over;
+    expect(begun.left).toBe(0);
+    const last = [...tries.values()].map((heirs) => heirs.at(-1));
+    expect(new Set(last)).toEqual(new Set(["w3", "w4"]));
+    // Those that were under way when the first failure came.
+    const vain = [...tries.values()].flat().filter((heir) => heir === "w2");
+    expect(vain.length).toBeGreaterThan(0);
+    expect(vain.length).toBeLessThanOrEqual(8);
+  });
+
+  test("that nobody takes anything from keeps the sessions, and goes on when somebody comes", async () => {
+    const states: Parameters<typeof viewOf>[0] = { w1: "draining", w2: "suspended" };
+    const { drain, sessions } = drainOf(3, async () => {}, viewOf(states));
+    const begun = drain();
+    await until("it has tried", () => begun.left === 3);
+    expect(sessions.every(({ isLive }) => isLive)).toBe(true);
+    states["w2"] = "up";
+    await begun.over;
+    expect(begun.left).toBe(0);
+  });
+
+  test("hands nothing to a worker that ends too, also when that is said in the middle of it", async () => {
+    const ending = new Set(["w2"]);
+    const { drain, tries } = drainOf(60, async () => void ending.add("w3"));
+    await drain(ending).over;
+    const first = [...tries.values()].flat();
+    expect(first).not.toContain("w2");
+    // Those that were under way when it was said.
+    expect(first.filter((heir) => heir === "w3").length).toBeLessThanOrEqual(8);
+    expect(first).toContain("w4");
+  });
+
+  test("is stopped by resume and by suspend, with what is left", async () => {
+    let handed = 0;
+    const { drain, sessions } = drainOf(200, async () => void handed++);
+    const standing = standingOf(drain, sessions);
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(standing.state).toBe("draining");
+    await until("some are gone", () => handed > 0);
+    expect(await standing.obey({ kind: "resume" })).toMatchObject({ outcome: "done" });
+    expect(standing).toMatchObject({ state: "up", draining: undefined });
+    const before = handed;
+    expect(before).toBeLessThan(200);
+    // A second one goes on where the first was stopped.
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    await until("more are gone", () => handed > before);
+    expect(await standing.obey({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+    expect(standing).toMatchObject({ state: "suspended", draining: undefined });
+  });
+
+  test("that runs already is joined by a second one, which says so", async () => {
+    const { drain, sessions } = drainOf(200, async () => {});
+    let started = 0;
+    const standing = standingOf(() => {
+      started++;
+      return drain();
+    }, sessions);
+    await standing.obey({ kind: "drain" });
+    expect(await standing.obey({ kind: "drain" })).toEqual({
+      outcome: "done",
+      message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+    });
+    expect(started).toBe(1);
+    await standing.obey({ kind: "resume" });
+  });
+
+  test("of the last worker that takes sessions is refused; one without sessions may drain", async () => {
+    const { drain, sessions } = drainOf(2, async () => {});
+    const standing = standingOf(drain, sessions, false);
+    expect(await standing.obey({ kind: "drain" })).toEqual({
+      outcome: "refused",
+      message: "no other worker takes sessions, and 2 are here; start one or resume one first",
+    });
+    expect(standing.state).toBe("up");
+    sessions.length = 0;
+    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+  });
+});
+
+describe("a worker that ends", () => {
+  const embedded = { isStoreEmbedded: true, hasSuccessor: true };
+  const shared = { isStoreEmbedded: false, hasSuccessor: true };
+  const alone = { hasSuccessor: false };
+  const edge = { scope: "edge", siblings: [], isSupervised: true } as const;
+  const restart = { scope: "process", siblings: ["w2" as WorkerId], isSupervised: true } as const;
+  const onlyOne = { ...restart, siblings: [] };
+  const signal = { scope: "process", siblings: [], isSupervised: false } as const;
+
+  test.each([
+    { when: "with its edge", request: edge, place: embedded, drains: false },
+    { when: "with its edge, and others are elsewhere", request: edge, place: shared, drains: true },
+    {
+      when: "with all that there are",
+      request: edge,
+      place: { ...shared, ...alone },
+      drains: false,
+    },
+    { when: "while siblings go on", request: restart, place: embedded, drains: true },
+    {
+      when: "while a sibling is just starting",
+      request: restart,
+      place: { ...embedded, ...alone },
+      drains: true,
+    },
+    {
+      when: "as the only one of its edge",
+      request: onlyOne,
+      place: { ...embedded, ...alone },
+      drains: false,
+    },
+    {
+      when: "as the only one of its edge, to be started again",
+      request: onlyOne,
+      place: { ...shared, ...alone },
+      drains: false,
+    },
+    {
+      when: "as one of its edge, and others are elsewhere",
+      request: onlyOne,
+      place: shared,
+      drains: true,
+    },
+    {
+      when: "by a signal, and another one may be about to start",
+      request: signal,
+      place: { ...shared, ...alone },
+      drains: true,
+    },
+    {
+      when: "by a signal, with nobody to hand over to",
+      request: signal,
+      place: { ...embedded, ...alone },
+      drains: false,
+    },
+  ])("$when hands its sessions over first: $drains", ({ request, place, drains }) => {
+    expect(drainsFirst(request, place)).toBe(drains);
+  });
+});
+
+function standingOf(drain: () => Drain, sessions: readonly Session[], hasHeir = true) {
+  return createStanding({
+    registry: {
+      live: () => undefined,
+      get load() {
+        return { sessions: sessions.length, connections: 0 };
+      },
+    },
+    refresh: async () => {},
+    startDrain: drain,
+    giveAway: async () => 0,
+    countCalm: () => 0,
+    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    hasHeir: () => hasHeir,
+  });
+}
+
+describe("what goes with a session", () => {
+  const baggage = {
+    epoch: 7,
+    waiting: [
+      { id: "peer-1" as never, parcels: [parcel("one"), parcel("two", true)] },
+      { id: "peer-2" as never, parcels: [{ ...parcel("he"), content: Buffer.from("ad") }] },
+    ],
+  };
+
+  test("arrives as it was, in order", () => {
+    const arrived = unpackBaggage(packBaggage(baggage));
+    expect(arrived?.epoch).toBe(7);
+    const texts = arrived?.waiting.map(({ id, parcels }) => [
+      id,
+      parcels.map(({ head, own }) => [head.toString(), own]),
+    ]);
+    expect(texts).toEqual(
+      expect.arrayContaining([
+        [
+          "peer-1",
+          [
+            ["one", false],
+            ["two", true],
+          ],
+        ],
+        ["peer-2", [["head", false]]],
+      ]),
+    );
+  });
+
+  test("is refused when it is none", () => {
+    expect(unpackBaggage(Buffer.from("nonsense"))).toBeUndefined();
+    expect(unpackBaggage(Buffer.alloc(0))).toBeUndefined();
+  });
+
+  test("waits for its session for a while, and belongs to the epoch that follows", () => {
+    const clock = createStepClock();
+    const luggage = createLuggage({ clock });
+    luggage.put(SESSION, baggage);
+    expect(luggage.take(SESSION, 8)).toEqual(baggage);
+    expect(luggage.take(SESSION, 8)).toBeUndefined();
+    luggage.put(SESSION, baggage);
+    expect(luggage.take(SESSION, 7)).toBeUndefined();
+    luggage.put(SESSION, baggage);
+    clock.advance(16_000);
+    expect(luggage.take(SESSION, 8)).toBeUndefined();
+  });
+});

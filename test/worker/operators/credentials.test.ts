@@ -1,0 +1,268 @@
+/** Who passes as the operator: what is set, what is made, who guesses. */
+import { createHash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { createLog } from "../../../shared/logs/log.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import type { CredentialSettings } from "../../../shared/settings/operator-credentials.ts";
+import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { type Credentials, createCredentials } from "../../../worker/operators/credentials.ts";
+import { createFailures } from "../../../worker/operators/failures.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const NOTHING: CredentialSettings = {
+  dashboardUser: undefined,
+  dashboardPassword: undefined,
+  logsUser: undefined,
+  logsPassword: undefined,
+};
+const ADDRESS = "192.0.2.1";
+
+const basic = (user: string, password: string): string =>
+  `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
+
+/** A store that agrees as the real ones do (test/contract/store.ts), and can be away or emptied. */
+function fakeStore() {
+  const kept = new Map<string, string>();
+  let away = false;
+  const agree: Store["agree"] = async (name, proposal) => {
+    if (away) throw new StoreAwayError("agree");
+    if (!kept.has(name)) kept.set(name, proposal);
+    return kept.get(name) ?? "";
+  };
+  return {
+    agree,
+    kept,
+    setAway: (value: boolean) => {
+      away = value;
+    },
+  };
+}
+
+function setUp(
+  settings: Partial<CredentialSettings> = {},
+  store: Pick<Store, "agree"> = fakeStore(),
+  clock: Clock = createStepClock(),
+) {
+  const lines: string[] = [];
+  const sink = { write: (line: string) => void lines.push(line) };
+  const log = createLog({ name: "w", level: "info", format: "text", sink });
+  const counters = createCounters();
+  const all = { ...NOTHING, ...settings };
+  const credentials = createCredentials({ settings: all, store, clock, log, counters });
+  return { credentials, lines, counters };
+}
+
+const passwordIn = (lines: readonly string[]): string =>
+  /its password (\S+) /.exec(lines.join(""))?.[1] ?? "";
+
+async function outcome(credentials: Credentials, authorization: string | undefined) {
+  return (await credentials.check(authorization, ADDRESS)).outcome;
+}
+
+describe("what is set", () => {
+  test("the dashboard's credentials are asked for before those of the logs", async () => {
+    const { credentials } = setUp({
+      dashboardUser: "ops",
+      dashboardPassword: "one",
+      logsUser: "old",
+      logsPassword: "two",
+    });
+    expect(await credentials.check(basic("ops", "one"), ADDRESS)).toEqual({
+      outcome: "granted",
+      user: "ops",
+    });
+    expect(await outcome(credentials, basic("old", "two"))).toBe("refused");
+  });
+
+  test.each([
+    { dashboardUser: "ops" },
+    { dashboardPassword: "one" },
+    { dashboardUser: "", dashboardPassword: "one" },
+  ])("a level that is only half set does not count: %o", async (half) => {
+    const { credentials } = setUp({ ...half, logsUser: "old", logsPassword: "two" });
+    expect(await outcome(credentials, basic("old", "two"))).toBe("granted");
+    expect(await outcome(credentials, basic("ops", "one"))).toBe("refused");
+  });
+
+  test("a password may hold colons and letters of any language, and is compared exactly", async () => {
+    const password = "pä:ß:пароль 🔑";
+    const { credentials } = setUp({ dashboardUser: "Zoë", dashboardPassword: password });
+    expect(await outcome(credentials, basic("Zoë", password))).toBe("granted");
+    const given = basic("Zoë", password).replace("Basic", "bAsIc ");
+    expect(await outcome(credentials, given)).toBe("granted");
+    const wrong = [
+      basic("Zoë", `${password} `),
+      basic("zoë", password),
+      basic("Zoë", password.slice(0, -1)),
+      basic("", password),
+      basic("Zoë", ""),
+    ];
+    // From an address each, so that nothing is slowed.
+    const verdicts = await Promise.all(wrong.map((field, i) => credentials.check(field, `${i}`)));
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
+  });
+
+  test("an operator whose name has colons in it gets in, and nobody by a part of it", async () => {
+    const { credentials } = setUp({ dashboardUser: "a:b:", dashboardPassword: "c:d" });
+    expect(await credentials.check(basic("a:b:", "c:d"), ADDRESS)).toEqual({
+      outcome: "granted",
+      user: "a:b:",
+    });
+    const wrong = ["a:b", "a:b::", "a:b::c", "a", "", ":::c:d", "a:b::c:d:"].map(
+      (text) => `Basic ${Buffer.from(text).toString("base64")}`,
+    );
+    const verdicts = await Promise.all(wrong.map((field, i) => credentials.check(field, `${i}`)));
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
+  });
+
+  test("a field that is broken is refused like none", async () => {
+    const { credentials } = setUp({ dashboardUser: "ops", dashboardPassword: "one" });
+    const broken = [
+      undefined,
+      "",
+      "Basic",
+      "Basic ",
+      "Basic !!!",
+      "Basic b3Bz",
+      "Bearer b3BzOm9uZQ==",
+      "Basicb3BzOm9uZQ==",
+      `Basic ${"A".repeat(20_000)}`,
+    ];
+    const verdicts = await Promise.all(broken.map((field, i) => credentials.check(field, `${i}`)));
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(broken.map(() => "refused"));
+  });
+});
+
+describe("what is made", () => {
+  test("several workers have one password, which one of them logs", async () => {
+    const store = fakeStore();
+    const workers = [setUp({}, store), setUp({}, store), setUp({}, store)];
+    await Promise.all(workers.map(({ credentials }) => credentials.start()));
+    const logged = workers.map(({ lines }) => passwordIn(lines)).filter((text) => text !== "");
+    expect(logged).toHaveLength(1);
+    const [password = ""] = logged;
+    expect(password).toMatch(/^[A-Za-z0-9_-]{24}$/);
+    for (const { credentials } of workers) {
+      expect(await outcome(credentials, basic("ctuser", password))).toBe("granted");
+    }
+    const digest = createHash("sha256").update(password).digest("hex");
+    expect([...store.kept.values()]).toEqual([digest]);
+  });
+
+  test("it is the same after a restart, and not shown again", async () => {
+    const store = fakeStore();
+    const first = setUp({}, store);
+    await first.credentials.start();
+    const password = passwordIn(first.lines);
+    const second = setUp({}, store);
+    await second.credentials.start();
+    expect(await outcome(second.credentials, basic("ctuser", password))).toBe("granted");
+    expect(second.lines.join("")).not.toContain(password);
+    expect(second.lines.join("")).toContain("was made and logged earlier");
+  });
+
+  test("nothing is made when credentials are set", async () => {
+    const store = fakeStore();
+    const { credentials, lines } = setUp({ logsUser: "a", logsPassword: "b" }, store);
+    await credentials.start();
+    expect([store.kept.size, lines]).toEqual([0, []]);
+  });
+
+  test("with the store away nobody passes; later the password is there and logged once", async () => {
+    const store = fakeStore();
+    store.setAway(true);
+    const { credentials, lines } = setUp({}, store);
+    await credentials.start();
+    expect(await outcome(credentials, basic("ctuser", ""))).toBe("refused");
+    store.setAway(false);
+    await credentials.check(basic("ctuser", "x"), "other");
+    const password = passwordIn(lines);
+    expect(await outcome(credentials, basic("ctuser", password))).toBe("granted");
+    expect(lines).toHaveLength(1);
+    store.setAway(true);
+    expect(await outcome(credentials, basic("ctuser", password))).toBe("granted");
+  });
+
+  test("workers that lost the store agree again after it was emptied", async () => {
+    const store = fakeStore();
+    const clock = createStepClock();
+    const old = setUp({}, store, clock);
+    await old.credentials.start();
+    store.kept.clear();
+    const fresh = setUp({}, store, clock);
+    await fresh.credentials.start();
+    const password = passwordIn(fresh.lines);
+    clock.advance(1000);
+    expect(await outcome(old.credentials, basic("ctuser", password))).toBe("granted");
+  });
+
+  test("nonsense in the store lets nobody in", async () => {
+    const store = fakeStore();
+    store.kept.set("credentials/password", "");
+    const { credentials, lines } = setUp({}, store);
+    await credentials.start();
+    expect(await outcome(credentials, basic("ctuser", ""))).toBe("refused");
+    expect(lines.join("")).toContain("makes no sense");
+  });
+});
+
+describe("who guesses", () => {
+  test("is answered later each time, while the right credentials pass at once", async () => {
+    const clock = createStepClock();
+    const { credentials } = setUp(
+      { dashboardUser: "ops", dashboardPassword: "one" },
+      fakeStore(),
+      clock,
+    );
+    let answered = 0;
+    const attempts = Array.from({ length: 15 }, () =>
+      credentials.check(basic("ops", "wrong"), ADDRESS).then(({ outcome }) => {
+        expect(outcome).toBe("refused");
+        answered++;
+      }),
+    );
+    expect(await outcome(credentials, basic("ops", "one"))).toBe("granted");
+    expect(answered).toBe(1);
+    for (let i = 0; i < 14; i++) {
+      clock.advance(50);
+      await Promise.resolve();
+    }
+    await Promise.all(attempts);
+    expect(answered).toBe(15);
+  });
+
+  test("is told to wait after 100 failures in a minute; others and the right ones are not", async () => {
+    const clock = createStepClock();
+    const { credentials, counters } = setUp(
+      { dashboardUser: "ops", dashboardPassword: "one" },
+      fakeStore(),
+      clock,
+    );
+    const attempts = Array.from({ length: 100 }, () =>
+      credentials.check(basic("ops", "wrong"), ADDRESS),
+    );
+    await Promise.resolve();
+    clock.advance(2000);
+    await Promise.all(attempts);
+    expect(await credentials.check(basic("ops", "wrong"), ADDRESS)).toEqual({
+      outcome: "flood",
+      retryAfterS: 58,
+    });
+    expect(await outcome(credentials, basic("ops", "one"))).toBe("granted");
+    expect((await credentials.check(basic("ops", "wrong"), "192.0.2.2")).outcome).toBe("refused");
+    expect(counters.value("worker.credentials_refused")).toBe(102);
+    clock.advance(58_000);
+    expect(await outcome(credentials, basic("ops", "wrong"))).toBe("refused");
+  });
+
+  test("is remembered in a table of bounded size, an IPv6 network as one", () => {
+    const failures = createFailures(3);
+    for (const address of ["a", "b", "c", "d"]) failures.add(address, 0);
+    expect(failures.size).toBe(3);
+    expect(failures.add("a", 1).count).toBe(1);
+    failures.add("2001:db8::1", 2);
+    expect(failures.add("2001:db8:0:0:ffff::2", 3).count).toBe(2);
+    expect(failures.add("2001:db8:0:1::1", 4).count).toBe(1);
+  });
+});

@@ -1,0 +1,141 @@
+/** What another worker's port says, from real ports: one that answers, refuses, is silent, or is not the worker's. */
+import { createServer, type RequestListener } from "node:http";
+import { type AddressInfo, createServer as createNetServer, type Server } from "node:net";
+import { expect, it, onTestFinished } from "vitest";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import { edgeProof } from "../../../shared/net/edge-headers.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import {
+  createOwnerProbe,
+  createOwners,
+  OWNER_TIMEOUT_MS,
+} from "../../../worker/sessions/owner-probe.ts";
+import { worker } from "../../contract/store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const EDGE_KEY = Buffer.from("a key for tests");
+
+function setUp(record: WorkerRecord | undefined, membersRead?: Promise<void>) {
+  const clock = createStepClock();
+  let isRead = membersRead === undefined;
+  void membersRead?.then(() => {
+    isRead = true;
+  });
+  const owners = createOwners({
+    clock,
+    worker: () => (isRead ? record : undefined),
+    membersRead: () => (isRead ? undefined : membersRead),
+    probe: createOwnerProbe({
+      self: "worker-2" as WorkerId,
+      edgeKey: EDGE_KEY,
+      storeHealth: () => ({ state: "up" }),
+    }),
+  });
+  return { clock, owners };
+}
+
+async function listening(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function answering(listener: RequestListener): Promise<string> {
+  return listening(createServer(listener));
+}
+
+it("says that a worker answers which is asked by its id and incarnation", async () => {
+  const asked: unknown[] = [];
+  const url = await answering((req, res) => {
+    asked.push([req.url, req.headers["x-ct-edge"], req.headers["x-ct-balancer"]]);
+    res.writeHead(204).end();
+  });
+  const record = { ...worker("worker-1"), url };
+  const { owners } = setUp(record);
+  expect(await owners.look(record.id)).toEqual({
+    seen: "answers",
+    incarnation: record.incarnation,
+  });
+  const proof = edgeProof(EDGE_KEY, record.id, record.incarnation);
+  expect(asked).toEqual([["/ct-edge/probe", proof, "worker-2"]]);
+});
+
+it("waits for the first look at the members, because a worker that has just started knows nobody", async () => {
+  const url = await answering((_req, res) => res.writeHead(204).end());
+  let read = (): void => {};
+  const { owners } = setUp(
+    { ...worker("worker-1"), url },
+    new Promise((resolve) => {
+      read = resolve;
+    }),
+  );
+  const looked = owners.look("worker-1" as WorkerId);
+  read();
+  expect(await looked).toMatchObject({ seen: "answers" });
+});
+
+it("does not wait for the members for longer than a look may take", async () => {
+  const { clock, owners } = setUp(worker("worker-1"), new Promise(() => {}));
+  const looked = owners.look("worker-1" as WorkerId);
+  clock.advance(OWNER_TIMEOUT_MS);
+  expect(await looked).toEqual({ seen: "silent" });
+});
+
+it.each([
+  ["another process has its address", 421],
+  ["it may not act for its sessions", 503],
+])("does not take it for an answer that %s", async (_why, status) => {
+  const url = await answering((_req, res) => res.writeHead(status).end());
+  const { owners } = setUp({ ...worker("worker-1"), url });
+  expect((await owners.look("worker-1" as WorkerId)).seen).toBe("silent");
+});
+
+it("tells a port that refuses from one that is silent", async () => {
+  const closed = createNetServer();
+  const refusing = await listening(closed);
+  await new Promise((resolve) => closed.close(resolve));
+  const record = { ...worker("worker-1"), url: refusing };
+  expect(await setUp(record).owners.look(record.id)).toEqual({
+    seen: "refuses",
+    evidence: "refused",
+    incarnation: record.incarnation,
+  });
+  const silent = await listening(createNetServer((socket) => socket.on("error", () => {})));
+  const hung = { ...worker("worker-1"), url: silent };
+  expect(await setUp(hung).owners.look(hung.id)).toEqual({
+    seen: "silent",
+    incarnation: hung.incarnation,
+  });
+});
+
+it("believes the supervisor about the life that it saw end, and asks nobody", async () => {
+  const record = { ...worker("worker-1"), url: "http://127.0.0.1:9" };
+  const { owners } = setUp(record);
+  owners.noteExit(record.id);
+  expect(await owners.look(record.id)).toEqual({
+    seen: "refuses",
+    evidence: "exited",
+    incarnation: record.incarnation,
+  });
+});
+
+it("knows nothing of who is no member", async () => {
+  expect(await setUp(undefined).owners.look("worker-1" as WorkerId)).toEqual({ seen: "silent" });
+});
+
+it("asks once for many who want to know, and again a little later", async () => {
+  let asked = 0;
+  const url = await answering((_req, res) => {
+    asked++;
+    res.writeHead(204).end();
+  });
+  const { clock, owners } = setUp({ ...worker("worker-1"), url });
+  await Promise.all(Array.from({ length: 50 }, () => owners.look("worker-1" as WorkerId)));
+  await owners.look("worker-1" as WorkerId);
+  expect(asked).toBe(1);
+  clock.advance(250);
+  await owners.look("worker-1" as WorkerId);
+  expect(asked).toBe(2);
+});

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { createTurnstile } from "../../../../worker/sessions/transport/admission-limiter.ts";
+import { createStepClock } from "../../../support/step-clock.ts";
+import { until } from "../../../support/until.ts";
+import { GUEST_USER, startWorker } from "../fixture.ts";
+
+test("as many as pass in a second may pass at once, the others at the rate, in order", () => {
+  const clock = createStepClock();
+  const turnstile = createTurnstile({ clock, perSecond: 10 });
+  const waits = Array.from({ length: 30 }, () => turnstile.join());
+  expect(waits.slice(0, 10)).toEqual(new Array(10).fill(0));
+  expect(waits.slice(10, 13).map(Math.round)).toEqual([100, 200, 300]);
+  expect(Math.round(waits[29] ?? 0)).toBe(2000);
+});
+
+test("in no second do more than twice the rate pass, however they come", () => {
+  const clock = createStepClock();
+  const turnstile = createTurnstile({ clock, perSecond: 50 });
+  const passed: number[] = [];
+  for (let i = 0; i < 500; i++) {
+    passed.push(clock.nowMs() + turnstile.join());
+    clock.advance(i % 7);
+  }
+  for (const first of passed) {
+    const within = passed.filter((at) => at >= first && at < first + 1000);
+    expect(within.length).toBeLessThanOrEqual(100);
+  }
+});
+
+test("nobody waits longer than 10 s, so that nobody is taken to have left", () => {
+  const clock = createStepClock();
+  const turnstile = createTurnstile({ clock, perSecond: 10 });
+  const waits = Array.from({ length: 1000 }, () => turnstile.join());
+  expect(Math.max(...waits)).toBe(10_000);
+  clock.advance(10_000);
+  expect(Math.round(turnstile.join())).toBe(100);
+  clock.advance(60_000);
+  expect(turnstile.join()).toBe(0);
+});
+
+test("people who all come at once are let in one after the other, and nobody is lost", async () => {
+  const worker = await startWorker({ settings: { maxAdmissionsPerSecond: 4 } });
+  const { host, sessionId } = await worker.openSession();
+  const tokens: string[] = [];
+  for (let i = 0; i < 8; i++) tokens.push(await worker.invite(sessionId, host, GUEST_USER));
+  const beganMs = performance.now();
+  const guests = tokens.map((token) => worker.peer(token));
+  await Promise.all(guests.map((guest) => guest.ready()));
+  // The host was one of the first four, some time before; of the eight at least four wait, a quarter of a second each.
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(900);
+  expect(worker.counters.value("worker.admissions_delayed")).toBeGreaterThanOrEqual(4);
+  expect(guests.flatMap((guest) => guest.disconnects)).toEqual([]);
+  await until("the host knows all", () => host.plain("room/joined").length === 8);
+});

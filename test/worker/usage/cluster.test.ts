@@ -1,0 +1,298 @@
+/**
+ * The numbers of the whole cluster: who is counted, once, and what is sent of the totals by one of several workers.
+ */
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
+import { parseReport, sumReports, writeReport } from "../../../shared/cluster/sums.ts";
+import type { Series } from "../../../shared/metrics/metrics.ts";
+import { createStoreState } from "../../../shared/store/embedded/state.ts";
+import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
+import { createCluster } from "../../../worker/usage/cluster.ts";
+import { createCensus } from "../../../worker/usage/people.ts";
+import { createTestLog } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const KEY = Buffer.alloc(32, 7);
+const INCARNATION = "a".repeat(16) as Incarnation;
+
+describe("a census", () => {
+  it("counts a person once, by provider and email or else name, and sessions whose host has come", () => {
+    const { census, sessions } = people();
+    sessions.push(
+      session(true, [user("1", "Ada"), user("2", "Ben", "Ben@example.com")]),
+      session(true, [user("3", "Ada"), user("4", "Benjamin", "ben@EXAMPLE.com")]),
+      session(false, [user("5", "ada")]),
+      session(true, [{ ...user("6", "Ada"), authProvider: "oidc" }]),
+    );
+    const { users, sessions: open, connections } = census();
+    // Ada, Ben, ada (another name), Ada of another provider.
+    expect({ users: users.size, open, connections }).toEqual({ users: 4, open: 3, connections: 6 });
+    for (const hash of users) expect(hash).toMatch(/^[A-Za-z0-9_-]{11}$/);
+  });
+
+  it("counts who is away as away, and what is kept for them", () => {
+    const { census, sessions } = people();
+    sessions.push(session(true, [user("1", "Ada")], { isConnected: false, waitingBytes: 300 }));
+    expect(census()).toEqual({
+      users: new Set(),
+      sessions: 1,
+      connections: 0,
+      away: 1,
+      bufferBytes: 300,
+    });
+  });
+
+  it("tells people apart differently under another key, so that hashes say nothing outside the edge", () => {
+    const one = people();
+    const two = people(Buffer.alloc(32, 8));
+    for (const { sessions } of [one, two]) sessions.push(session(true, [user("1", "Ada")]));
+    expect([...one.census().users]).not.toEqual([...two.census().users]);
+  });
+});
+
+describe("a report", () => {
+  it("is read as it was written, with thousands of people in less than 256 KiB", () => {
+    const users = new Set(Array.from({ length: 20_000 }, (_, i) => String(i).padStart(11, "x")));
+    const report = { incarnation: INCARNATION, users, sessions: 7, connections: 9, lagMs: 1.25 };
+    const text = writeReport(report);
+    expect(text.length).toBeLessThan(256 * 1024);
+    expect(parseReport(text)).toEqual(report);
+    expect(parseReport(writeReport({ ...report, users: new Set() }))?.users.size).toBe(0);
+  });
+
+  it.each([
+    ["no JSON", "{"],
+    ["no object", "7"],
+    [
+      "half a hash",
+      '{"incarnation":"aaaaaaaaaaaaaaaa","users":"abc","sessions":0,"connections":0,"lagMs":0}',
+    ],
+    [
+      "a negative number",
+      '{"incarnation":"aaaaaaaaaaaaaaaa","users":"","sessions":-1,"connections":0,"lagMs":0}',
+    ],
+    ["no incarnation", '{"users":"","sessions":0,"connections":0,"lagMs":0}'],
+    [
+      "infinity",
+      '{"incarnation":"aaaaaaaaaaaaaaaa","users":"","sessions":0,"connections":0,"lagMs":1e999}',
+    ],
+  ])("is none with %s", (_name, text) => {
+    expect(parseReport(text)).toBeUndefined();
+  });
+
+  it("counts no more when its worker has died or started again", () => {
+    const report = (users: string[], lagMs: number) => ({
+      incarnation: INCARNATION,
+      users: new Set(users),
+      sessions: 1,
+      connections: 2,
+      lagMs,
+    });
+    const reports = {
+      a: report(["u1", "u2"], 1),
+      b: report(["u2", "u3"], 4),
+      c: report(["u4"], 99),
+    };
+    expect(sumReports(reports, (id) => id !== "c")).toEqual({
+      workers: 2,
+      users: 3,
+      sessions: 2,
+      connections: 4,
+      lagMs: 2.5,
+      worstLagMs: 4,
+    });
+    expect(sumReports({}, () => true)).toMatchObject({ workers: 0, users: 0, lagMs: 0 });
+  });
+});
+
+describe("the cluster", () => {
+  it("is the same seen from any worker, with somebody at two of them counted once", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", [session(true, [user("1", "Ada"), user("2", "Ben")])]);
+    const two = worker(store, "w2", [session(true, [user("3", "Ada"), user("4", "Cleo")])]);
+    await one.reported();
+    await two.reported();
+    for (const { cluster } of [one, two]) {
+      expect(valuesOf(await cluster.series())).toMatchObject({
+        "users.online": 3,
+        "sessions.active": 2,
+        "connections.active": 4,
+        "workers.counted": 2,
+      });
+    }
+  });
+
+  it("has no numbers while the store is away", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", []);
+    store.isAway = true;
+    expect(await one.cluster.series()).toEqual([]);
+    expect((await one.cluster.toSend()).series).toEqual([]);
+  });
+
+  it("sends nothing from a worker that is not elected", async () => {
+    const one = worker(memoryStore(), "w1", [], { isLeading: false });
+    expect((await one.cluster.toSend()).series).toEqual([]);
+  });
+
+  it("sends of a total what nobody has sent yet, over failed sendings, other senders and new processes", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", []);
+    await store.addToCounters({ "sessions.hosted": 5, "downloads.total": 2 });
+    const failed = await one.cluster.toSend();
+    expect(countsOf(failed)).toEqual({ "sessions.hosted": 5, downloads: 2 });
+    // StatsD could not be reached: `sent` is not called.
+    await store.addToCounters({ "sessions.hosted": 1 });
+    const first = await one.cluster.toSend();
+    expect(countsOf(first)).toEqual({ "sessions.hosted": 6, downloads: 2 });
+    first.sent();
+    await store.settled();
+    // The count is what this process has sent since its start: a batch sends what is new in it.
+    expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
+
+    await store.addToCounters({ "sessions.hosted": 3 });
+    const successor = worker(store, "w2", []);
+    const next = await successor.cluster.toSend();
+    expect(countsOf(next)).toEqual({ "sessions.hosted": 3, downloads: 0 });
+    expect(valuesOf(next.series)).toMatchObject({ "sessions.hosted_total": 9, downloads_total: 2 });
+    next.sent();
+    await store.settled();
+    // The first leads again, and does not send what the other has sent.
+    expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
+  });
+
+  it("sends of the downloads of each version what nobody has sent yet", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", []);
+    await store.addToCounters({ "downloads.by/vscode/1.0_2B1": 2, "downloads.by/eclipse/2": 1 });
+    const byVersion = (series: readonly Series[]) =>
+      series.flatMap((one) =>
+        one.name === "downloads_by" && one.kind === "counter" ? [[one.tag, one.value]] : [],
+      );
+    const first = await one.cluster.toSend();
+    expect(byVersion(first.series)).toEqual([
+      ["vscode/1.0+1", 2],
+      ["eclipse/2", 1],
+    ]);
+    first.sent();
+    await store.settled();
+    await store.addToCounters({ "downloads.by/eclipse/2": 4 });
+    const successor = worker(store, "w2", []);
+    expect(byVersion((await successor.cluster.toSend()).series)).toEqual([
+      ["vscode/1.0+1", 0],
+      ["eclipse/2", 4],
+    ]);
+    expect(byVersion(await successor.cluster.series())).toEqual([
+      ["vscode/1.0+1", 2],
+      ["eclipse/2", 5],
+    ]);
+  });
+
+  it("counts nothing twice when what was sent could not be written down, and goes on after a flush", async () => {
+    const store = memoryStore();
+    const one = worker(store, "w1", []);
+    await store.addToCounters({ "sessions.hosted": 5 });
+    const first = await one.cluster.toSend();
+    store.isAway = true;
+    first.sent();
+    await store.settled();
+    store.isAway = false;
+    expect(countsOf(await one.cluster.toSend())).toMatchObject({ "sessions.hosted": 5 });
+    store.flush();
+    expect(countsOf(await one.cluster.toSend())).toMatchObject({ "sessions.hosted": 5 });
+    await store.addToCounters({ "sessions.hosted": 1 });
+    expect(countsOf(await one.cluster.toSend())).toMatchObject({ "sessions.hosted": 6 });
+  });
+});
+
+// --- what the tests are told with ---
+
+type CountedSession = ReturnType<typeof session>;
+
+function user(id: string, name: string, email?: string): UserRecord {
+  return { id, name, ...(email !== undefined && { email }), authProvider: "simple" };
+}
+
+function session(isOpen: boolean, users: readonly UserRecord[], more: object = {}) {
+  const peers = users.map((record) => ({
+    isConnected: true,
+    waitingBytes: 0,
+    record: { user: record },
+    ...more,
+  }));
+  return { isOpen, peers };
+}
+
+function people(key = KEY) {
+  const sessions: CountedSession[] = [];
+  return { sessions, census: createCensus({ key, sessions: () => sessions }) };
+}
+
+/** The parts of an embedded store that are used, in this process. */
+function memoryStore() {
+  const time = { nowMs: 1_000_000, wallMs: 1_000_000 };
+  let state = createStoreState(time);
+  let running: Promise<unknown> = Promise.resolve();
+  const store = {
+    isAway: false,
+    flush: () => {
+      state = createStoreState(time);
+    },
+    settled: () => running,
+    report: (...args: [kind: "census" | "view", id: WorkerId, text: string, ttlMs: number]) =>
+      ask(() => state.operations.report(time, ...args)),
+    readReports: (kind: "census" | "view") => ask(() => state.operations.readReports(time, kind)),
+    readCounters: (prefix: string) => ask(() => state.operations.readCounters(time, prefix)),
+    addToCounters: (increments: Record<string, number>) =>
+      ask(() => state.operations.addToCounters(time, increments)),
+  };
+  async function answer<T>(operation: () => T): Promise<T> {
+    if (store.isAway) throw new StoreAwayError("any");
+    return operation();
+  }
+  function ask<T>(operation: () => T): Promise<T> {
+    const answered = answer(operation);
+    running = answered.catch(() => {});
+    return answered;
+  }
+  return store;
+}
+
+function worker(
+  store: ReturnType<typeof memoryStore>,
+  id: string,
+  sessions: readonly CountedSession[],
+  leadership = { isLeading: true },
+) {
+  const clock = createStepClock();
+  const lateness = { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0 };
+  const cluster = createCluster({
+    store,
+    view: { worker: () => ({ incarnation: INCARNATION }) },
+    self: { id: id as WorkerId, incarnation: INCARNATION },
+    census: createCensus({ key: KEY, sessions: () => sessions }),
+    lag: { recent: lateness },
+    leadership,
+    intervalMs: 10_000,
+    clock,
+    log: createTestLog().log,
+  });
+  onTestFinished(() => cluster.close());
+  return {
+    cluster,
+    async reported() {
+      clock.advance(5000);
+      await store.settled();
+    },
+  };
+}
+
+function valuesOf(series: readonly Series[]): Record<string, number> {
+  return Object.fromEntries(
+    series.flatMap((one) => (one.kind === "histogram" ? [] : [[one.name, one.value] as const])),
+  );
+}
+
+function countsOf({ series }: { series: readonly Series[] }): Record<string, number> {
+  return valuesOf(series.filter(({ kind }) => kind === "counter"));
+}

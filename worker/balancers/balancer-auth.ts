@@ -1,0 +1,80 @@
+/**
+ * By which name a balancer means this worker: by id and incarnation when it knows them from the store, or by the
+ * `host:port` of its fixed list. Owners of sessions are named to it in the same way.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
+import {
+  addressProof,
+  EDGE_FIELD,
+  edgeProof,
+  isSameProof,
+  lifeProof,
+} from "../../shared/net/edge-headers.ts";
+import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
+
+export interface Proofs {
+  /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
+  judge(req: IncomingMessage): "id" | "address" | "other" | "none";
+  /** `x-ct-life` for whoever meant another worker, or an earlier life of this one. */
+  life(this: void, req: Pick<IncomingMessage, "headers">): string;
+  /**
+   * The name of `owner` for whoever sent the request. One who knows addresses only gets the owner's `host:port`, and
+   * compares it with its list; it never calls what is not in there.
+   */
+  nameOwner(this: void, req: IncomingMessage, owner: WorkerId): string;
+}
+
+export function createProofs(needs: {
+  readonly edgeKey: Buffer;
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  /** Where a worker is reached, this one among them; undefined when it is not known now. */
+  readonly urlOf: (id: WorkerId) => string | undefined;
+}): Proofs {
+  const { edgeKey, self, urlOf } = needs;
+  const own = edgeProof(edgeKey, self.id, self.incarnation);
+  const proofsByAddress = new Map<string, string>();
+
+  /** Only of addresses of this machine, so there are few. */
+  function proofOf(address: string): string {
+    const known = proofsByAddress.get(address);
+    if (known !== undefined) return known;
+    const proof = addressProof(edgeKey, address);
+    proofsByAddress.set(address, proof);
+    return proof;
+  }
+
+  function judge({ headers, socket }: IncomingMessage): ReturnType<Proofs["judge"]> {
+    const proof = headers[EDGE_FIELD];
+    if (proof === undefined) return "none";
+    if (typeof proof !== "string") return "other";
+    if (isSameProof(proof, own)) return "id";
+    const url = urlOf(self.id);
+    const addresses = [...(url ? [hostPortOf(url)] : []), ...addressesOf(socket)];
+    return addresses.some((address) => isSameProof(proof, proofOf(address))) ? "address" : "other";
+  }
+
+  return {
+    judge,
+    life: ({ headers }) => lifeProof(edgeKey, self, String(headers[EDGE_FIELD] ?? "")),
+    nameOwner(req, owner) {
+      const url = urlOf(owner);
+      return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;
+    },
+  };
+}
+
+/** `http://host:port` without the scheme: how a fixed list names a worker. */
+function hostPortOf(url: string): string {
+  return url.slice("http://".length);
+}
+
+/** The names of this end of a connection. */
+function addressesOf({ localAddress, localPort }: Socket): string[] {
+  if (localAddress === undefined || localPort === undefined) return [];
+  const address = plainAddress(localAddress);
+  const names = [`${address.includes(":") ? `[${address}]` : address}:${localPort}`];
+  if (isLoopback(address)) names.push(`localhost:${localPort}`);
+  return names;
+}

@@ -1,0 +1,54 @@
+/**
+ * Who the workers are, for a balancer that does not reach the store itself (balancer/discovery/members-from-workers.ts): what this
+ * worker has read there a moment ago.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { isWorkerId } from "../../shared/base/ids.ts";
+import type { MembershipView } from "../../shared/membership/view.ts";
+import {
+  BALANCER_FIELD,
+  isNonce,
+  MEMBERS_PATH,
+  MEMBERS_PROOF_FIELD,
+  membersProof,
+  NONCE_FIELD,
+} from "../../shared/net/edge-headers.ts";
+import type { Store } from "../../shared/store/store.ts";
+
+export interface MembersQuestion {
+  readonly edgeKey: Buffer;
+  readonly view: Pick<MembershipView, "workers" | "fresh">;
+  readonly store: Pick<Store, "health">;
+}
+
+/** Whether the request is a balancer's own; a client's to the same path is one to an unknown path. */
+export function isMembersQuestion({ method, url, headers }: IncomingMessage): boolean {
+  const balancer = headers[BALANCER_FIELD];
+  const isBalancer = typeof balancer === "string" && isWorkerId(balancer);
+  return method === "GET" && url === MEMBERS_PATH && isBalancer && isNonce(headers[NONCE_FIELD]);
+}
+
+/**
+ * Answers 200 with the records of all workers, or 503 when this one does not reach the store either. `isCutOff`: it may not
+ * act for its sessions, so what it remembers may be old too.
+ */
+export function answerMembersQuestion(
+  { edgeKey, view, store }: MembersQuestion,
+  isCutOff: boolean,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
+  if (isCutOff || store.health.state !== "up" || !view.fresh) {
+    res.writeHead(503).end();
+    return;
+  }
+  const body = Buffer.from(JSON.stringify(view.workers));
+  const proof = membersProof(edgeKey, String(req.headers[NONCE_FIELD]), body);
+  res
+    .writeHead(200, {
+      "content-type": "application/json",
+      "content-length": body.length,
+      [MEMBERS_PROOF_FIELD]: proof,
+    })
+    .end(body);
+}

@@ -1,0 +1,280 @@
+/**
+ * Reads single entries of zip archives that strangers made: a bounded number of entries is looked at and a bounded number
+ * of bytes read, whatever the archive says of itself. Nothing is written to disk.
+ */
+import type { FileHandle } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { Readable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+import yauzl, { type Entry, type ZipFile } from "yauzl";
+import { EdgeError } from "../../../shared/base/errors.ts";
+
+/** The archive is not one that can be offered; the message says why, for the operator. */
+export class ArchiveError extends EdgeError {
+  readonly code = "EDGE_ARCHIVE";
+  readonly source = "settings";
+  readonly retryable = false;
+}
+
+export interface Archive {
+  /**
+   * The entries that were asked for, by name (`normalizeName`); directories, links and other entries are left out.
+   */
+  readonly entries: ReadonlyMap<string, Entry>;
+  /** Contents of an entry. Throws `ArchiveError` when it is missing, encrypted, broken or larger than `maxBytes`. */
+  read(name: string, maxBytes: number): Promise<Buffer>;
+  /**
+   * Opens an archive within this one; a compressed one is read into memory, when it is no larger than `maxBytes`. With all
+   * others that are opened this way it has no more than `MAX_INNER_ENTRIES` entries.
+   */
+  openInner(name: string, wants: Wants, maxBytes: number): Promise<Archive>;
+  close(): Promise<void>;
+}
+
+/** Which entries are of interest, by name. */
+export type Wants = (name: string) => boolean;
+
+/** Extensions that bundle their packages have some 20,000. */
+const MAX_ENTRIES = 100_000;
+/** Of all archives within one: stored ones may overlap, so that a small file holds very many. */
+const MAX_INNER_ENTRIES = 300_000;
+/** The list of entries itself; it holds names, comments and extra fields of up to 64 KiB each. */
+const MAX_LIST_BYTES = 64 * 1024 ** 2;
+/** Entries that are listed before other work of this process has its turn. */
+const ENTRIES_AT_A_TIME = 1000;
+/** What an archive may become when it is unpacked; the largest known extensions take 1 GiB. */
+const MAX_UNPACKED_BYTES = 4 * 1024 ** 3;
+/** Beyond `FREE_UNPACKED_BYTES`, so many times the size of the archive: deflate cannot do more than 1032 on anything real. */
+const MAX_RATIO = 200;
+const FREE_UNPACKED_BYTES = 256 * 1024 ** 2;
+/** The list of entries is read in pieces, and not field by field. */
+const WINDOW_BYTES = 64 * 1024;
+
+/** Opens the archive in a file and lists its entries. Throws `ArchiveError`, or the system's error. */
+export async function openArchive(path: string, wants: Wants): Promise<Archive> {
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    return await openSlice({ file, start: 0, bytes: size, owns: true }, wants);
+  } catch (error) {
+    await file.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** The part of a file that is an archive. */
+interface Slice {
+  readonly file: FileHandle;
+  readonly start: number;
+  readonly bytes: number;
+  /** Whether closing the archive closes the file. */
+  readonly owns: boolean;
+}
+
+async function openSlice(
+  slice: Slice,
+  wants: Wants,
+  quota: Quota = { left: MAX_ENTRIES },
+): Promise<Archive> {
+  const reader = new SliceReader(slice);
+  const zip = await broken(() => yauzl.fromRandomAccessReaderPromise(reader, slice.bytes, OPTIONS));
+  const entries = await broken(() => listEntries(zip, slice.bytes, wants, quota));
+  return archiveOf(zip, entries, {
+    slice,
+    close: async () => {
+      if (slice.owns) await slice.file.close();
+    },
+  });
+}
+
+const OPTIONS = { autoClose: false, lazyEntries: true, strictFileNames: false } as const;
+
+function archiveOf(
+  zip: ZipFile,
+  entries: ReadonlyMap<string, Entry>,
+  own: { readonly slice?: Slice; readonly close: () => Promise<void> },
+): Archive {
+  const find = (name: string): Entry => {
+    const entry = entries.get(name);
+    if (entry === undefined) throw new ArchiveError(`there is no ${name} in it`);
+    if (entry.isEncrypted()) throw new ArchiveError("it is password-protected");
+    if (!entry.canDecodeFileData()) {
+      throw new ArchiveError(`${name} is compressed in an unknown way`);
+    }
+    return entry;
+  };
+  const innerQuota: Quota = { left: MAX_INNER_ENTRIES };
+  const read = async (entry: Entry, maxBytes: number): Promise<Buffer> => {
+    if (entry.uncompressedSize > maxBytes) {
+      throw new ArchiveError(`${entry.fileName} is larger than ${maxBytes} bytes`);
+    }
+    return broken(() => readEntry(zip, entry));
+  };
+
+  return {
+    entries,
+    read: async (name, maxBytes) => read(find(name), maxBytes),
+    async openInner(name, wants, maxBytes) {
+      const entry = find(name);
+      const { slice } = own;
+      if (slice !== undefined && entry.compressionMethod === 0) {
+        const header = await broken(() => zip.readLocalFileHeaderPromise(entry, { minimal: true }));
+        const start = slice.start + header.fileDataStart;
+        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, owns: false };
+        return openSlice(inner, wants, innerQuota);
+      }
+      const bytes = await read(entry, maxBytes);
+      const inner = await broken(() => yauzl.fromBufferPromise(bytes, OPTIONS));
+      const innerEntries = await broken(() => listEntries(inner, bytes.length, wants, innerQuota));
+      return archiveOf(inner, innerEntries, { close: async () => {} });
+    },
+    close: own.close,
+  };
+}
+
+/** Entries that may still be listed, in one archive or in several together. */
+interface Quota {
+  left: number;
+}
+
+async function listEntries(
+  zip: ZipFile,
+  archiveBytes: number,
+  wants: Wants,
+  quota: Quota,
+): Promise<Map<string, Entry>> {
+  if (zip.entryCount > Math.min(MAX_ENTRIES, quota.left)) {
+    throw new ArchiveError(`it has ${zip.entryCount} entries, which are too many`);
+  }
+  quota.left -= zip.entryCount;
+  const found = new Map<string, Entry>();
+  const maxBytes = Math.max(FREE_UNPACKED_BYTES, archiveBytes * MAX_RATIO);
+  let unpackedBytes = 0;
+  let listBytes = 0;
+  let listed = 0;
+  for await (const entry of zip.eachEntry()) {
+    unpackedBytes += entry.uncompressedSize;
+    if (unpackedBytes > Math.min(maxBytes, MAX_UNPACKED_BYTES)) {
+      throw new ArchiveError("unpacked it would be far too large (a zip bomb)");
+    }
+    listBytes += entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
+    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is far too long");
+    // Most entries come out of one read, without a pause.
+    if (++listed % ENTRIES_AT_A_TIME === 0) await setImmediate();
+    const name = normalizeName(entry.fileName);
+    // With two of one name, readers disagree about which counts: the first does here, for the description and its digest.
+    if (isPlainFile(entry) && wants(name) && !found.has(name)) found.set(name, entry);
+  }
+  return found;
+}
+
+/** The name of an entry as other archives write the same: `./a//b` and `a\\b` are `a/b`. */
+export function normalizeName(name: string): string {
+  // Nearly all names are so already, and archives have very many.
+  if (!/\\|\/\/|^\/|(^|\/)\.(\/|$)/.test(name)) return name;
+  return name
+    .replaceAll("\\", "/")
+    .split("/")
+    .filter((part, index, parts) => part !== "." && (part !== "" || index === parts.length - 1))
+    .join("/");
+}
+
+const UNIX = 3;
+const FILE_TYPE = 0o170000;
+const SYMBOLIC_LINK = 0o120000;
+
+/** Neither a directory nor a link, and with a name that people can read. */
+function isPlainFile({ fileName, versionMadeBy, externalFileAttributes }: Entry): boolean {
+  const isLink =
+    versionMadeBy >> 8 === UNIX && ((externalFileAttributes >>> 16) & FILE_TYPE) === SYMBOLIC_LINK;
+  return !isLink && !/[\\/]$|\p{Cc}/u.test(fileName);
+}
+
+async function readEntry(zip: ZipFile, entry: Entry): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  // It ends with an error as soon as there is more than the entry says.
+  for await (const chunk of await zip.openReadStreamPromise(entry)) chunks.push(chunk as Buffer);
+  const bytes = Buffer.concat(chunks);
+  if (crc32(bytes) !== entry.crc32) {
+    throw new ArchiveError(`${entry.fileName} is damaged (its checksum is wrong)`);
+  }
+  return bytes;
+}
+
+/** What the library says against an archive becomes an `ArchiveError`; errors of the system stay what they are. */
+async function broken<T>(action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof ArchiveError) throw error;
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (code.startsWith("E") && !code.startsWith("ERR_")) throw error;
+    throw new ArchiveError(`it is no complete zip archive (${message})`, { cause: error });
+  }
+}
+
+/** Part of a file as the library reads it: most reads are answered from the last piece. */
+class SliceReader extends yauzl.RandomAccessReader {
+  readonly #slice: Slice;
+  #window = Buffer.alloc(0);
+  #windowStart = 0;
+
+  constructor(slice: Slice) {
+    super();
+    this.#slice = slice;
+  }
+
+  override read(
+    target: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    this.#read(target, offset, length, position).then(
+      () => callback(null),
+      (error: unknown) => callback(error as Error),
+    );
+  }
+
+  override _readStreamForRange(start: number, end: number): Readable {
+    return Readable.from(this.#chunks(start, end));
+  }
+
+  override close(callback: (error: Error | null) => void): void {
+    callback(null);
+  }
+
+  async #read(target: Buffer, offset: number, length: number, position: number): Promise<void> {
+    const isInWindow = (): boolean =>
+      position >= this.#windowStart && position + length <= this.#windowStart + this.#window.length;
+    if (!isInWindow()) await this.#move(position, Math.max(length, WINDOW_BYTES));
+    if (!isInWindow()) throw new ArchiveError("it is truncated");
+    const from = position - this.#windowStart;
+    this.#window.copy(target, offset, from, from + length);
+  }
+
+  async #move(position: number, wanted: number): Promise<void> {
+    const { file, start, bytes } = this.#slice;
+    const length = Math.min(wanted, bytes - position);
+    if (length <= 0) return;
+    const { buffer, bytesRead } = await file.read({
+      buffer: Buffer.allocUnsafe(length),
+      position: start + position,
+    });
+    this.#window = buffer.subarray(0, bytesRead);
+    this.#windowStart = position;
+  }
+
+  async *#chunks(start: number, end: number): AsyncGenerator<Buffer> {
+    const { file, start: base } = this.#slice;
+    for (let position = start; position < end; ) {
+      const buffer = Buffer.allocUnsafe(Math.min(WINDOW_BYTES, end - position));
+      const { bytesRead } = await file.read({ buffer, position: base + position });
+      if (bytesRead === 0) return;
+      position += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * An Eclipse p2 repository, which is served as it is: what of it people are shown, and what an operator should know.
+ */
+import type { Dirent, Stats } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { errorCode } from "../../../shared/base/errors.ts";
+import { ArchiveError, openArchive } from "./archive.ts";
+import { cutText, type FeatureFacts } from "./artifact.ts";
+import { parseXml } from "./xml.ts";
+
+/** What p2 asks for first; one of them makes a folder a repository. */
+const INDEXES = ["content", "artifacts", "compositeContent", "compositeArtifacts"].flatMap((name) =>
+  ["jar", "xml", "xml.xz"].map((end) => `${name}.${end}`),
+);
+/** Says which of them clients look for, so that they need not try. */
+const INDEX_FILE = "p2.index";
+const MAX_INDEX_FILE_BYTES = 64 * 1024;
+/** One in each repository of a composite. */
+const MAX_INDEX_FILES = 100;
+const MAX_FEATURE_BYTES = 1024 * 1024;
+/** Properties stand before the long list, which is not parsed. */
+const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+const MAX_FOLDERS = 2000;
+const MAX_DEPTH = 6;
+
+/** One look at the folder's structure, cheap enough to be repeated often: contents of files are not read. */
+export interface P2Look {
+  /** Changes with whatever the repository offers. */
+  readonly signature: string;
+  readonly isRepository: boolean;
+  /** There is not a single file. */
+  readonly isEmpty: boolean;
+  /** Paths of the features' jars, relative to the folder. */
+  readonly features: readonly string[];
+  /** Names of the jars in folders called plugins. */
+  readonly bundles: readonly string[];
+  /** Paths of the files called p2.index, relative to the folder. */
+  readonly indexes: readonly string[];
+}
+
+/** Undefined when there is no such folder. */
+export async function lookAtRepository(folder: string): Promise<P2Look | undefined> {
+  const parts: string[] = [];
+  const features: string[] = [];
+  const bundles: string[] = [];
+  const indexes: string[] = [];
+  let isRepository = false;
+  let isEmpty = true;
+
+  async function walk(relative: string, depth: number): Promise<void> {
+    const path = join(folder, relative);
+    const [info, entries] = [await stat(path), await readdir(path, { withFileTypes: true })];
+    parts.push(`${relative} ${info.mtimeMs}`);
+    for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      if (entry.name.startsWith(".")) continue;
+      const inner = join(relative, entry.name);
+      if (entry.isDirectory()) {
+        if (depth < MAX_DEPTH && parts.length < MAX_FOLDERS) await walk(inner, depth + 1);
+        continue;
+      }
+      isEmpty = false;
+      if (entry.isFile()) await take(entry, relative, inner);
+    }
+  }
+
+  async function take(entry: Dirent, parent: string, relative: string): Promise<void> {
+    if (INDEXES.includes(entry.name)) {
+      isRepository = true;
+      parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
+    }
+    if (entry.name === INDEX_FILE && indexes.length < MAX_INDEX_FILES) {
+      indexes.push(relative);
+      parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
+    }
+    if (!entry.name.endsWith(".jar")) return;
+    if (/(^|\/)features$/.test(parent)) features.push(relative);
+    if (/(^|\/)plugins$/.test(parent)) bundles.push(entry.name);
+  }
+
+  try {
+    await walk("", 0);
+  } catch (error) {
+    // Gone while it was looked at: the next look sees what is there then.
+    if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return undefined;
+    throw error;
+  }
+  return { signature: parts.join("\n"), isRepository, isEmpty, features, bundles, indexes };
+}
+
+function describeStat({ size, mtimeMs }: Stats): string {
+  return `${size} ${mtimeMs}`;
+}
+
+/** What a feature's jar says of itself. Throws `ArchiveError`, or the system's error. */
+export async function readFeature(path: string): Promise<FeatureFacts> {
+  const archive = await openArchive(path, (name) => name === "feature.xml");
+  try {
+    const bytes = await archive.read("feature.xml", MAX_FEATURE_BYTES);
+    const feature = parseXml("feature.xml", bytes, "feature");
+    const id = feature.attribute("id") ?? "";
+    const version = feature.attribute("version") ?? "";
+    if (id === "" || version === "" || id.length > 200 || version.length > 200) {
+      throw new ArchiveError("feature.xml has no usable id and version");
+    }
+    const label = feature.attribute("label") ?? "";
+    // A label like %featureName is in another file, in several languages.
+    const isText = label !== "" && !label.startsWith("%");
+    return { ide: "eclipse", id, version, label: isText ? cutText(label, 1024) : id };
+  } finally {
+    await archive.close();
+  }
+}
+
+/**
+ * Where the repository's index sends clients for mirrors; undefined when it does not. A copy of a public site has it
+ * often, and its clients then leave a network that has no way out. Throws `ArchiveError` when the index is broken.
+ */
+export async function readMirrors(folder: string): Promise<string | undefined> {
+  const properties = await readProperties(folder);
+  return properties?.find(({ name }) => name === "p2.mirrorsURL")?.value;
+}
+
+async function readProperties(folder: string) {
+  const bytes = await readIndex(folder);
+  if (bytes === undefined) return undefined;
+  const repository = parseXml("artifacts.xml", bytes, "repository", ["repository.artifacts"]);
+  return repository
+    .child("properties")
+    ?.all("property")
+    .map((property) => ({
+      name: property.attribute("name"),
+      value: cutText(property.attribute("value") ?? "", 500),
+    }));
+}
+
+/** artifacts.xml, plain or in its jar; undefined when there is none, or it is compressed in a way that Node cannot read. */
+async function readIndex(folder: string): Promise<Buffer | undefined> {
+  const names = await readdir(folder);
+  if (names.includes("artifacts.jar")) {
+    const path = join(folder, "artifacts.jar");
+    const archive = await openArchive(path, (name) => name === "artifacts.xml");
+    try {
+      return await archive.read("artifacts.xml", MAX_INDEX_BYTES);
+    } finally {
+      await archive.close();
+    }
+  }
+  const plain = join(folder, "artifacts.xml");
+  if (!names.includes("artifacts.xml")) return undefined;
+  return (await stat(plain)).size <= MAX_INDEX_BYTES ? readFile(plain) : undefined;
+}
+
+/**
+ * What is wrong with a `p2.index`: that one of its lists names only files that are not there. Undefined when nothing is.
+ * `path` is relative to the folder of the repository.
+ */
+export async function indexProblem(folder: string, path: string): Promise<string | undefined> {
+  const file = join(folder, path);
+  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES) return "it is far too large";
+  const properties = parseProperties(await readFile(file, "latin1"));
+  const present = new Set(await readdir(dirname(file)));
+  for (const kind of ["metadata", "artifact"]) {
+    const order = properties.get(`${kind}.repository.factory.order`)?.split(",") ?? [];
+    const listed = order.map((name) => name.trim()).filter((name) => name !== "");
+    const end = listed.indexOf("!");
+    const names = end === -1 ? listed : listed.slice(0, end);
+    // Clients look for content.jar first where content.xml is named.
+    const isThere = (name: string): boolean =>
+      present.has(name) || present.has(name.replace(/\.xml$/, ".jar"));
+    if (names.length === 0 || names.some(isThere)) continue;
+    const shown = cutText(names.join(", "), 200);
+    const effect = end === -1 ? "clients ask for them in vain first" : "clients find no repository";
+    return `for ${kind} it names only files that are not there (${shown}), so ${effect}: correct or remove it`;
+  }
+  return undefined;
+}
+
+/** Java's property files, as far as p2 writes them: one per line, lines that go on, escaped characters. */
+function parseProperties(text: string): ReadonlyMap<string, string> {
+  const properties = new Map<string, string>();
+  for (const line of text.replace(/\\\r?\n[ \t]*/g, "").split(/\r?\n|\r/)) {
+    const [, key, value] = /^\s*([^#!=:\s][^=:\s]*)\s*[=:]?\s*(.*)$/.exec(line) ?? [];
+    if (key !== undefined && value !== undefined) {
+      properties.set(key, value.replace(/\\(.)/g, "$1").trim());
+    }
+  }
+  return properties;
+}
+
+/**
+ * The bundle in a file of a `plugins` folder, by the names that p2 itself makes of ids and versions. Undefined for all
+ * else.
+ */
+export function bundleOf(
+  path: string,
+): { readonly id: string; readonly version: string } | undefined {
+  const [, id, version] =
+    /(?:^|\/)plugins\/([^/]+?)_(\d+(?:\.\d+){0,2}(?:\.[A-Za-z0-9_-]+)?)\.jar$/.exec(path) ?? [];
+  return id === undefined || version === undefined ? undefined : { id, version };
+}
+
+/**
+ * Whether fetching a bundle is one download of a plugin. An installation fetches several bundles: the one called `.core`
+ * stands for all of them, where there is one.
+ */
+export function countsAsDownload(id: string, bundles: readonly string[]): boolean {
+  const isCore = (name: string): boolean => /\.core(_|$)/.test(name);
+  return isCore(id) || !bundles.some(isCore);
+}

@@ -1,0 +1,89 @@
+/**
+ * XML that strangers wrote, as plain values: every element a node with attributes and children, found by name. It is
+ * decoded as it declares, entities are resolved within narrow limits, and nothing is ever fetched.
+ */
+import { XMLParser } from "fast-xml-parser";
+import { describeError } from "../../../shared/base/errors.ts";
+import { ArchiveError } from "./archive.ts";
+import { cutText } from "./artifact.ts";
+import { decodeXml } from "./xml-encoding.ts";
+import { decodePredefined, resolveEntities } from "./xml-entities.ts";
+
+/** One element. */
+export interface XmlNode {
+  /** Its own text, trimmed. */
+  readonly text: string;
+  attribute(name: string): string | undefined;
+  /** Children of that name, in order. */
+  all(name: string): readonly XmlNode[];
+  /** The first child of that name. */
+  child(name: string): XmlNode | undefined;
+}
+
+const ATTRIBUTE = "@";
+const TEXT = "#text";
+/** The parser repeats whole tags in what it says against a document. */
+const MAX_REASON_CHARS = 200;
+
+/** Declared entities are in place before the parser sees the text, so none is left for it. */
+const ENTITIES = {
+  decode: decodePredefined,
+  setExternalEntities: () => {},
+  addInputEntities: () => {},
+  setXmlVersion: () => {},
+  reset: () => {},
+};
+
+/** Parses a document and gives its root element, which must have that name. Throws `ArchiveError`; `what` names it. */
+export function parseXml(
+  what: string,
+  bytes: Buffer,
+  root: string,
+  unread: string[] = [],
+): XmlNode {
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    attributeNamePrefix: ATTRIBUTE,
+    textNodeName: TEXT,
+    parseTagValue: false,
+    parseAttributeValue: false,
+    removeNSPrefix: true,
+    entityDecoder: ENTITIES,
+    stopNodes: unread,
+  });
+  const text = resolveEntities(what, decodeXml(what, bytes));
+  let document: unknown;
+  try {
+    document = parser.parse(text, true);
+  } catch (error) {
+    const reason = cutText(describeError(error), MAX_REASON_CHARS);
+    throw new ArchiveError(`${what} is no correct XML (${reason})`, { cause: error });
+  }
+  const found = nodeOf(document).child(root);
+  if (found === undefined) throw new ArchiveError(`${what} has no <${root}>`);
+  return found;
+}
+
+function nodeOf(value: unknown): XmlNode {
+  const fields = typeof value === "object" && value !== null ? value : {};
+  const field = (name: string): unknown =>
+    Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
+  const all = (name: string): XmlNode[] => {
+    const found = field(name);
+    if (found === undefined) return [];
+    return (Array.isArray(found) ? found : [found]).map(nodeOf);
+  };
+  return {
+    text: textOf(typeof value === "string" ? value : field(TEXT)),
+    attribute(name) {
+      const found = field(ATTRIBUTE + name);
+      return typeof found === "string" ? found.trim() : undefined;
+    },
+    all,
+    child: (name) => all(name)[0],
+  };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value.trim() : "";
+}

@@ -1,0 +1,302 @@
+/**
+ * The paths below /clients: the page, the files, and what each family of IDEs asks for. Their layout is fixed: IDEs, and
+ * scripts that count lines of access logs, know it (ARCHITECTURE.md).
+ */
+import { readFileSync } from "node:fs";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { parseJson } from "../../http/json-bodies.ts";
+import { type Origins, placeOf } from "../../http/origins.ts";
+import { pageFields } from "../../http/pages.ts";
+import { type Refuse, textAnswer } from "../../http/responses.ts";
+import { methodsOf } from "../../http/routes.ts";
+import type { Gate } from "../../operators/require-operator.ts";
+import type { Catalog } from "../catalog.ts";
+import { type Downloads, downloadsCsv } from "../downloads.ts";
+import { ArchiveError } from "../formats/archive.ts";
+import { extensionId, type IntellijArtifact, type VscodeArtifact } from "../formats/artifact.ts";
+import { findInside } from "../formats/folder.ts";
+import { bundleOf, countsAsDownload } from "../formats/p2.ts";
+import type { Offer } from "../formats/scan.ts";
+import { readVsixAsset } from "../formats/vsix.ts";
+import { createFileSender, type SendFile, sendConfined, sendDocument, typeOf } from "./files.ts";
+import { createGallery, type Gallery, querySchema, type Surroundings } from "./gallery.ts";
+import { clientsPage } from "./page.ts";
+import { createUpdateList, type UpdateList } from "./update-plugins.ts";
+
+export interface ClientsArea {
+  readonly catalog: Pick<Catalog, "offer" | "ready" | "digestOf">;
+  readonly downloads: Pick<Downloads, "count" | "read" | "totals">;
+}
+
+interface Needs {
+  readonly app: FastifyInstance;
+  /** Undefined when the operator has turned the area off. */
+  readonly clients: ClientsArea | undefined;
+  readonly gate: Gate;
+  readonly origins: Pick<Origins, "preflightFields">;
+  readonly refuse: Refuse;
+  readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
+}
+
+type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile };
+
+const NOT_FOUND = textAnswer(404, "There is no such plugin here");
+const TURNED_OFF = textAnswer(
+  404,
+  "This server offers no plugins: the area is turned off (CT_NOCLIENTS)",
+);
+const STYLE = readFileSync(new URL("../../web/clients.css", import.meta.url), "utf8");
+/** A client that looks for updates of a thousand extensions sends 100 KiB. */
+const MAX_QUERY_BYTES = 1024 * 1024;
+/** Read-me files with pictures in them are the largest. */
+const MAX_ASSET_BYTES = 8 * 1024 * 1024;
+const ICON_ASSET = "Microsoft.VisualStudio.Services.Icons.Default";
+const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
+
+export function addClientsRoutes(needs: Needs): void {
+  const { clients } = needs;
+  if (clients === undefined) {
+    for (const path of ["/clients", "/clients/*"]) {
+      needs.app.all(path, (_request, reply) => needs.refuse(reply, "path", TURNED_OFF));
+    }
+    return;
+  }
+  void needs.app.register(async (app) => {
+    app.addHook("onRequest", () => clients.catalog.ready());
+    const area = { ...needs, clients, app, sendFile: createFileSender() };
+    addPage(area);
+    addDownloads(area);
+    addVscode(area);
+    addIntellij(area);
+    addEclipse(area);
+  });
+}
+
+// --- for people ---
+
+function addPage({ app, clients, settings }: Area): void {
+  const { catalog } = clients;
+  const fields = pageFields(settings);
+
+  const page = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const { baseUrl, basePath } = placeOf(request.raw, settings.serverUrl);
+    const body = clientsPage({
+      offer: catalog.offer,
+      baseUrl,
+      basePath,
+      owner: settings.serverOwner,
+      digestOf: catalog.digestOf,
+      iconOf: (artifact) => iconPath(artifact, basePath),
+    });
+    return sendDocument(reply.headers(fields), { type: "text/html; charset=utf-8", body });
+  };
+  app.get("/clients", page);
+  app.get("/clients/clients.css", (_request, reply) =>
+    sendDocument(reply.headers(fields), { type: "text/css; charset=utf-8", body: STYLE }),
+  );
+}
+
+function iconPath(
+  artifact: VscodeArtifact | IntellijArtifact,
+  basePath: string,
+): string | undefined {
+  if (artifact.ide === "vscode") {
+    const hasIcon = artifact.assets[ICON_ASSET] !== undefined;
+    return hasIcon ? `${basePath}${assetsPath(artifact)}/${ICON_ASSET}` : undefined;
+  }
+  const name = encodeURIComponent(artifact.file.name);
+  return artifact.icon === undefined ? undefined : `${basePath}/clients/icons/${name}`;
+}
+
+function addDownloads({ app, clients, gate }: Area): void {
+  app.get("/clients/downloads.csv", async (_request, reply) => {
+    if ((await gate(reply)) === undefined) return reply;
+    const csv = downloadsCsv(await clients.downloads.read());
+    reply.header("content-disposition", 'attachment; filename="downloads.csv"');
+    return reply.header("content-type", "text/csv; charset=utf-8").send(csv);
+  });
+}
+
+// --- VS Code and its kin ---
+
+interface VersionRoute {
+  readonly Params: {
+    readonly publisher: string;
+    readonly name: string;
+    readonly version: string;
+  };
+  readonly Querystring: { readonly targetPlatform?: unknown };
+}
+
+interface AssetRoute extends VersionRoute {
+  readonly Params: VersionRoute["Params"] & { readonly platform: string; readonly type: string };
+}
+
+const GALLERY = "/clients/vscode/gallery";
+/** What IDEs in a browser send with their queries. */
+const GALLERY_FIELDS =
+  "content-type, x-market-client-id, x-market-user-id, x-market-search-activity-id, x-client-name, x-client-version, x-client-commit, x-machine-id, vscode-sessionid";
+
+function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area): void {
+  const { catalog } = clients;
+  const gallery = remembered<Gallery>(({ vscode }) => createGallery(vscode));
+  const around = (request: FastifyRequest): Surroundings => {
+    const { baseUrl } = placeOf(request.raw, settings.serverUrl);
+    return {
+      assetsUrl: (extension) => baseUrl + assetsPath(extension),
+      downloads: clients.downloads.totals("vscode"),
+    };
+  };
+
+  app.get<{ Params: { file: string } }>("/clients/vscode/:file", (request, reply) => {
+    const { file } = request.params;
+    const found = catalog.offer.vscode.find((extension) => extension.file.name === file);
+    return found ? sendPackage(reply, found, found.file.name) : refuse(reply, "path", NOT_FOUND);
+  });
+
+  void app.register(async (bodies) => {
+    parseJson(bodies);
+    bodies.post(`${GALLERY}/extensionquery`, { bodyLimit: MAX_QUERY_BYTES }, (request, reply) => {
+      const query = querySchema.safeParse(request.body);
+      if (!query.success) {
+        return refuse(reply, "query", textAnswer(400, "This is no query of a gallery"));
+      }
+      return gallery(catalog.offer).query(query.data, around(request));
+    });
+  });
+
+  app.get<VersionRoute>(`${GALLERY}/vscode/:publisher/:name/latest`, (request, reply) => {
+    const { publisher, name } = request.params;
+    const latest = gallery(catalog.offer).latest(publisher, name, around(request));
+    return latest ?? refuse(reply, "path", NOT_FOUND);
+  });
+
+  const versionPath = `${GALLERY}/publishers/:publisher/vsextensions/:name/:version/vspackage`;
+  app.get<VersionRoute>(versionPath, (request, reply) => {
+    const targetPlatform = textOf(request.query.targetPlatform);
+    const found = gallery(catalog.offer).find({ ...request.params, targetPlatform });
+    return found ? sendPackage(reply, found, packageName(found)) : refuse(reply, "path", NOT_FOUND);
+  });
+
+  const assetPath = `${GALLERY}/assets/:publisher/:name/:version/:platform/:type`;
+  app.get<AssetRoute>(assetPath, async (request, reply) => {
+    const { platform, type, ...version } = request.params;
+    const targetPlatform = textOf(request.query.targetPlatform) ?? platform;
+    const found = gallery(catalog.offer).find({ ...version, targetPlatform });
+    if (found === undefined) return refuse(reply, "path", NOT_FOUND);
+    if (type === PACKAGE_ASSET) return sendPackage(reply, found, packageName(found));
+    const entry = Object.hasOwn(found.assets, type) ? found.assets[type] : undefined;
+    const body = entry === undefined ? undefined : await readAsset(found.file.path, entry);
+    if (entry === undefined || body === undefined) return refuse(reply, "path", NOT_FOUND);
+    return sendConfined(reply, { type: typeOf(entry), body });
+  });
+
+  app.options(`${GALLERY}/*`, (request, reply) => {
+    const methods = methodsOf(request.raw.url ?? "");
+    if (methods === undefined) return refuse(reply, "path", NOT_FOUND);
+    reply.headers(origins.preflightFields(methods));
+    return reply.header("access-control-allow-headers", GALLERY_FIELDS).send();
+  });
+
+  // What clients tell of installations is not believed: downloads are counted where they happen.
+  const told = (_request: FastifyRequest, reply: FastifyReply) => reply.code(204).send();
+  app.post(`${GALLERY}/publishers/:publisher/extensions/:name/:version/stats`, told);
+  app.post(`${GALLERY}/itemName/:item/version/:version/statType/:type/vscodewebextension`, told);
+
+  function sendPackage(reply: FastifyReply, extension: VscodeArtifact, saveAs: string) {
+    const { path, name } = extension.file;
+    const onBegin = () =>
+      clients.downloads.count("vscode", extensionId(extension), extension.version);
+    return sendFile(reply, { path, type: typeOf(name), saveAs, onBegin });
+  }
+}
+
+function packageName(extension: VscodeArtifact): string {
+  const { version, targetPlatform } = extension;
+  const platform = targetPlatform === "universal" ? "" : `@${targetPlatform}`;
+  return `${extensionId(extension)}-${version}${platform}.vsix`;
+}
+
+/** Undefined when it is not in the archive, or cannot be had from it. */
+async function readAsset(path: string, entry: string): Promise<Buffer | undefined> {
+  try {
+    return await readVsixAsset(path, entry, MAX_ASSET_BYTES);
+  } catch (error) {
+    if (error instanceof ArchiveError) return undefined;
+    throw error;
+  }
+}
+
+function assetsPath({ publisher, name, version, targetPlatform }: VscodeArtifact): string {
+  const parts = [publisher, name, version, targetPlatform].map(encodeURIComponent);
+  return `${GALLERY}/assets/${parts.join("/")}`;
+}
+
+// --- JetBrains ---
+
+interface ListRoute {
+  readonly Querystring: { readonly build?: unknown };
+}
+
+function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
+  const { catalog, downloads } = clients;
+  const list = remembered<UpdateList>(({ intellij }) => createUpdateList(intellij));
+
+  app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
+    const { baseUrl } = placeOf(request.raw, settings.serverUrl);
+    const folderUrl = `${baseUrl}/clients/intellij/`;
+    const body = list(catalog.offer).xml(textOf(request.query.build), folderUrl);
+    return sendDocument(reply, { type: "application/xml; charset=utf-8", body });
+  });
+
+  app.get<{ Params: { file: string } }>("/clients/intellij/:file", (request, reply) => {
+    const { file } = request.params;
+    const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
+    if (plugin === undefined) return refuse(reply, "path", NOT_FOUND);
+    const { path, name } = plugin.file;
+    const onBegin = () => downloads.count("intellij", plugin.id, plugin.version);
+    return sendFile(reply, { path, type: typeOf(name), saveAs: name, onBegin });
+  });
+
+  app.get<{ Params: { file: string } }>("/clients/icons/:file", (request, reply) => {
+    const { file } = request.params;
+    const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
+    return plugin?.icon === undefined
+      ? refuse(reply, "path", NOT_FOUND)
+      : sendConfined(reply, { type: "image/svg+xml", body: plugin.icon });
+  });
+}
+
+// --- Eclipse ---
+
+function addEclipse({ app, clients, refuse, sendFile }: Area): void {
+  const { catalog, downloads } = clients;
+
+  app.get<{ Params: { "*": string } }>("/clients/eclipse/*", async (request, reply) => {
+    const { eclipse } = catalog.offer;
+    const name = request.params["*"];
+    const path = eclipse && (await findInside(eclipse.folder, name));
+    if (eclipse === undefined || path === undefined) return refuse(reply, "path", NOT_FOUND);
+    const bundle = bundleOf(name);
+    const isCounted = bundle !== undefined && countsAsDownload(bundle.id, eclipse.bundles);
+    const onBegin = isCounted
+      ? () => downloads.count("eclipse", bundle.id, bundle.version)
+      : undefined;
+    return sendFile(reply, { path, type: typeOf(name), onBegin });
+  });
+}
+
+// --- of a request ---
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** What `make` makes of an offer, made once for each. */
+function remembered<T>(make: (offer: Offer) => T): (offer: Offer) => T {
+  let last: { readonly offer: Offer; readonly made: T } | undefined;
+  return (offer) => {
+    if (last?.offer !== offer) last = { offer, made: make(offer) };
+    return last.made;
+  };
+}

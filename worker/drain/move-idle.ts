@@ -1,0 +1,46 @@
+/**
+ * Giving some sessions to less loaded workers, because an operator wants it: only such as nobody works in now, one after
+ * the other, by the same hand-over as when the worker is emptied.
+ */
+import { sleep } from "../../shared/base/clock.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
+import { type DrainNeeds, handTo } from "./drain.ts";
+
+export interface Share {
+  readonly worker: WorkerId;
+  readonly count: number;
+}
+
+/** Time between two of them. Nothing presses, so those who come back are never many at a time. */
+const GAP_MS = 100;
+
+/** How many sessions nobody has worked in for `calmMs`. */
+export function countCalm(registry: DrainNeeds["registry"], calmMs: number): number {
+  return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= calmMs).length;
+}
+
+/**
+ * Gives away what `shares` say, as far as there are calm sessions and those workers take any. Resolves with how many were
+ * given; `isWanted` is asked before each.
+ */
+export async function giveAway(
+  needs: Omit<DrainNeeds, "ending" | "delayMs" | "timeoutMs">,
+  { shares, calmMs }: { readonly shares: readonly Share[]; readonly calmMs: number },
+  isWanted: () => boolean,
+): Promise<number> {
+  let given = 0;
+  for (const { worker, count } of shares) {
+    for (let i = 0; i < count && isWanted(); i++) {
+      const heir = needs.view.worker(worker);
+      // Whoever has been calm for longest will most likely stay so.
+      const [session] = [...needs.registry.sessions()]
+        .filter((one) => one.isOpen && one.calmMs >= calmMs)
+        .sort((a, b) => b.calmMs - a.calmMs);
+      if (heir?.state !== "up" || session === undefined) break;
+      if ((await handTo(heir, session, needs, "rebalance")) !== "handed") break;
+      given++;
+      await sleep(needs.clock, GAP_MS * (0.5 + needs.random()));
+    }
+  }
+  return given;
+}

@@ -1,0 +1,99 @@
+/**
+ * Every path of the worker's HTTP side and the methods that it takes, for the answers to requests that fit nowhere: 405
+ * with `Allow` (RFC 9110 §15.5.6) and preflights. Pure.
+ */
+import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
+
+const METHODS_BY_PATH = {
+  "/": ["GET", "HEAD"],
+  "/api/meta": ["GET", "HEAD"],
+  "/api/login/initial": ["POST"],
+  "/api/login/poll/:token": ["POST"],
+  "/api/login/simple": ["POST"],
+  "/api/login/apikey": ["POST"],
+  "/api/login/validate": ["POST"],
+  "/api/logout": ["GET"],
+  "/api/session/create": ["POST"],
+  "/api/session/join/:room": ["POST"],
+  "/api/session/poll/:token": ["POST"],
+  "/metrics": ["GET", "HEAD"],
+  "/dashboard": ["GET", "HEAD"],
+  "/dashboard/": ["GET", "HEAD"],
+  "/dashboard/*": ["GET", "HEAD", "POST"],
+  "/logs": ["GET", "HEAD"],
+  "/logs/": ["GET", "HEAD"],
+  "/logs/*": ["GET", "HEAD"],
+  "/login.html": ["GET", "HEAD"],
+  "/home.js": ["GET", "HEAD"],
+  "/home.css": ["GET", "HEAD"],
+  "/login.js": ["GET", "HEAD"],
+  "/login.css": ["GET", "HEAD"],
+  "/login.svg": ["GET", "HEAD"],
+  "/clients": ["GET", "HEAD"],
+  "/clients/clients.css": ["GET", "HEAD"],
+  "/clients/downloads.csv": ["GET", "HEAD"],
+  "/clients/icons/:file": ["GET", "HEAD"],
+  "/clients/intellij/:file": ["GET", "HEAD"],
+  "/clients/vscode/:file": ["GET", "HEAD"],
+  "/clients/vscode/gallery/extensionquery": ["POST"],
+  "/clients/vscode/gallery/vscode/:publisher/:name/latest": ["GET", "HEAD"],
+  "/clients/vscode/gallery/publishers/:publisher/vsextensions/:name/:version/vspackage": [
+    "GET",
+    "HEAD",
+  ],
+  "/clients/vscode/gallery/publishers/:publisher/extensions/:name/:version/stats": ["POST"],
+  "/clients/vscode/gallery/itemName/:item/version/:version/statType/:type/vscodewebextension": [
+    "POST",
+  ],
+  "/clients/vscode/gallery/assets/:publisher/:name/:version/:platform/:type": ["GET", "HEAD"],
+  "/clients/eclipse/*": ["GET", "HEAD"],
+  "/socket.io": ["GET", "POST"],
+} as const satisfies Record<string, readonly string[]>;
+
+const patterns = Object.entries(METHODS_BY_PATH).map(([path, methods]) => ({
+  path: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+").replace("*", ".+")}$`),
+  methods,
+}));
+
+/** The methods that the path of `url` takes; undefined when there is no such path. */
+export function methodsOf(url: string): readonly string[] | undefined {
+  const path = pathOf(url);
+  return patterns.find((known) => known.path.test(path))?.methods;
+}
+
+/** `url` up to its query. */
+export function pathOf(url: string): string {
+  const question = url.indexOf("?");
+  return question < 0 ? url : url.slice(0, question);
+}
+
+/** Whether a path is that of the sockets. */
+export function isSocketPath(path: string): boolean {
+  return path === "/socket.io";
+}
+
+// --- one form ---
+
+/** Their pages name what belongs to them by relative addresses, so there the last slash counts. */
+const FOLDERS: ReadonlySet<string> = new Set(["/dashboard/", "/logs/"]);
+
+/**
+ * The form in which the target of a request is routed, authorised and logged: below `basePath` when it has that in front,
+ * with duplicate slashes merged, and without a slash at the end. Clients join a base URL and a path in many ways.
+ */
+export function normalTarget(url: string, basePath: string): string {
+  const below = withoutBasePath(mergeSlashes(url), basePath);
+  return FOLDERS.has(pathOf(below)) ? below : dropTrailingSlash(below);
+}
+
+/** The path of `CT_SERVER_URL` as `normalTarget` takes it. */
+export function basePathOf(serverUrl: URL | undefined): string {
+  return mergeSlashes(serverUrl?.pathname ?? "").replace(/\/$/, "");
+}
+
+function withoutBasePath(url: string, basePath: string): string {
+  if (basePath === "" || !url.startsWith(basePath)) return url;
+  const rest = url.slice(basePath.length);
+  if (rest === "" || rest.startsWith("?")) return `/${rest}`;
+  return rest.startsWith("/") ? rest : url;
+}

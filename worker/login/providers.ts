@@ -1,0 +1,22 @@
+/** The ways to sign in that the settings turn on, in the order in which clients are offered them. */
+import { parseApiKeys } from "../../shared/settings/api-keys.ts";
+import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+import { createApiKeyLogin } from "./api-key.ts";
+import type { SignInWay } from "./form-provider.ts";
+import { createSimpleLogin } from "./simple.ts";
+
+/** Throws `SettingError` when the API keys make no list; whoever has read the settings by `readSettings` knows that they do. */
+export function signInWays(
+  settings: Pick<Settings, "loginSimple" | "loginApiKey" | "loginUnverifiedEmail">,
+): SignInWay[] {
+  const ways: SignInWay[] = [];
+  if (settings.loginSimple) {
+    ways.push(createSimpleLogin({ keepsEmail: settings.loginUnverifiedEmail === "keep" }));
+  }
+  if (settings.loginApiKey !== undefined) {
+    const keys = parseApiKeys(settings.loginApiKey);
+    if (typeof keys === "string") throw new SettingError(`CT_LOGIN_API_KEY: ${keys}`);
+    ways.push(createApiKeyLogin(keys));
+  }
+  return ways;
+}

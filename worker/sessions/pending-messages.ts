@@ -1,0 +1,114 @@
+/**
+ * What goes with a session that is handed over, as bytes on the way from one worker to another, and what has arrived for
+ * sessions that are not here yet.
+ */
+import { decode, encode } from "@msgpack/msgpack";
+import { z } from "zod";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
+import type { Baggage } from "./session.ts";
+import type { Parcel } from "./wire/outbound.ts";
+
+/** Usually a few messages of the last milliseconds; a peer that was away for long may have megabytes. */
+export const MAX_BAGGAGE_BYTES = 64 * 1024 * 1024;
+/** The session follows at once; what nobody takes up in time belongs to a hand-over that did not come about. */
+const KEPT_MS = 15_000;
+const MAX_KEPT_BYTES = 256 * 1024 * 1024;
+
+const baggageSchema = z.object({
+  epoch: z.number(),
+  waiting: z.array(
+    z.object({
+      id: z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
+      parcels: z.array(
+        z.object({ own: z.boolean(), bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array) }),
+      ),
+    }),
+  ),
+});
+
+/** At most `MAX_BAGGAGE_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. */
+export function packBaggage({ epoch, waiting }: Baggage): Uint8Array {
+  const bySize = [...waiting].sort((a, b) => bytesOf(a.parcels) - bytesOf(b.parcels));
+  let room = MAX_BAGGAGE_BYTES / 2;
+  const fitting = bySize.filter(({ parcels }) => {
+    room -= bytesOf(parcels);
+    return room >= 0;
+  });
+  return encode({
+    epoch,
+    waiting: fitting.map(({ id, parcels }) => ({
+      id,
+      parcels: parcels.map(({ own, head, content }) => ({
+        own,
+        bytes: content === undefined ? head : Buffer.concat([head, content]),
+      })),
+    })),
+  });
+}
+
+/** Undefined when it is none. */
+export function unpackBaggage(bytes: Uint8Array): Baggage | undefined {
+  let value: unknown;
+  try {
+    value = decode(bytes);
+  } catch {
+    return undefined;
+  }
+  const parsed = baggageSchema.safeParse(value);
+  if (!parsed.success) return undefined;
+  const { epoch, waiting } = parsed.data;
+  return {
+    epoch,
+    waiting: waiting.map(({ id, parcels }) => ({
+      id,
+      parcels: parcels.map(({ own, bytes: text }) => toParcel(own, text)),
+    })),
+  };
+}
+
+function toParcel(own: boolean, bytes: Uint8Array): Parcel {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return { head, content: undefined, byteLength: head.length, own };
+}
+
+function bytesOf(parcels: readonly Parcel[]): number {
+  return parcels.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** Baggage that came before its session. */
+export interface Luggage {
+  put(id: SessionId, baggage: Baggage): void;
+  /** What has arrived for the session that is taken up now under `epoch`, if anything; it is gone from here then. */
+  take(id: SessionId, epoch: number): Baggage | undefined;
+}
+
+export function createLuggage(needs: { readonly clock: Clock }): Luggage {
+  const { clock } = needs;
+  const kept = new Map<SessionId, { baggage: Baggage; bytes: number; untilMs: number }>();
+  let keptBytes = 0;
+
+  function drop(id: SessionId): void {
+    keptBytes -= kept.get(id)?.bytes ?? 0;
+    kept.delete(id);
+  }
+
+  return {
+    put(id, baggage) {
+      drop(id);
+      for (const [old, { untilMs }] of kept) if (untilMs <= clock.nowMs()) drop(old);
+      const bytes = baggage.waiting.reduce((sum, { parcels }) => sum + bytesOf(parcels), 0);
+      if (keptBytes + bytes > MAX_KEPT_BYTES) return;
+      keptBytes += bytes;
+      kept.set(id, { baggage, bytes, untilMs: clock.nowMs() + KEPT_MS });
+    },
+    take(id, epoch) {
+      const found = kept.get(id);
+      if (found === undefined) return undefined;
+      drop(id);
+      const isFresh = clock.nowMs() < found.untilMs;
+      // Baggage of an owner of long ago would repeat what its peers have heard since.
+      return isFresh && found.baggage.epoch < epoch ? found.baggage : undefined;
+    },
+  };
+}

@@ -1,0 +1,94 @@
+/**
+ * Relayed requests that wait for their answer: each ends with one answer, or with a failure after 30 s.
+ */
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { PeerId } from "../../shared/base/ids.ts";
+
+export interface Requests {
+  /** Remembers a request under its relayed id. `false`: the requester has too many that wait. */
+  add(relayedId: string, request: WaitingRequest): boolean;
+  /** Ends the wait for an answer. `false`: it has ended before, or the request is not known here. */
+  take(relayedId: string): boolean;
+  /** A peer is gone: nobody waits for its own requests any more, and those that it should answer fail. */
+  forget(peer: PeerId): void;
+  close(): void;
+}
+
+export interface WaitingRequest {
+  readonly requester: PeerId;
+  readonly responder: PeerId;
+  /** The requester's own id, as it wrote it. */
+  readonly id: Buffer;
+}
+
+/** As in the reference server; clients wait 60 s. */
+const ANSWER_TIMEOUT_MS = 30_000;
+/** A client that opens a large workspace asks for hundreds of files at once. */
+const MAX_WAITING_PER_PEER = 4096;
+
+/** `fail` is called for each request that ends without an answer. */
+export function createRequests(needs: {
+  clock: Clock;
+  fail: (request: WaitingRequest) => void;
+}): Requests {
+  const { clock, fail } = needs;
+  // Oldest first, because all wait equally long: one timer, for the first of them.
+  const waiting = new Map<string, WaitingRequest & { readonly untilMs: number }>();
+  const countByPeer = new Map<PeerId, number>();
+  let timer: Timer | undefined;
+
+  function remove(relayedId: string, requester: PeerId): void {
+    waiting.delete(relayedId);
+    const left = (countByPeer.get(requester) ?? 1) - 1;
+    if (left === 0) countByPeer.delete(requester);
+    else countByPeer.set(requester, left);
+  }
+
+  function expire(): void {
+    timer = undefined;
+    const nowMs = clock.nowMs();
+    for (const [relayedId, request] of waiting) {
+      if (request.untilMs > nowMs) break;
+      remove(relayedId, request.requester);
+      fail(request);
+    }
+    watch();
+  }
+
+  function watch(): void {
+    const [oldest] = waiting.values();
+    if (oldest === undefined || timer !== undefined) return;
+    timer = clock.after(Math.max(0, oldest.untilMs - clock.nowMs()), expire);
+  }
+
+  return {
+    add(relayedId, request) {
+      // A client that uses an id again gets one answer for both, as it would get from its own library.
+      if (waiting.has(relayedId)) return true;
+      const count = countByPeer.get(request.requester) ?? 0;
+      if (count >= MAX_WAITING_PER_PEER) return false;
+      countByPeer.set(request.requester, count + 1);
+      waiting.set(relayedId, { ...request, untilMs: clock.nowMs() + ANSWER_TIMEOUT_MS });
+      watch();
+      return true;
+    },
+    take(relayedId) {
+      const request = waiting.get(relayedId);
+      if (request === undefined) return false;
+      remove(relayedId, request.requester);
+      return true;
+    },
+    forget(peer) {
+      for (const [relayedId, request] of waiting) {
+        if (request.requester !== peer && request.responder !== peer) continue;
+        remove(relayedId, request.requester);
+        if (request.responder === peer && request.requester !== peer) fail(request);
+      }
+    },
+    close() {
+      timer?.cancel();
+      waiting.clear();
+      countByPeer.clear();
+    },
+  };
+}

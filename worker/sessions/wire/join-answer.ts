@@ -1,0 +1,41 @@
+/**
+ * What a host's decision about a join request looks like in the request's ticket: written by the worker that owns the
+ * session, read by whichever worker the waiting guest asks.
+ */
+import { z } from "zod";
+import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
+
+const text = z.string().max(4096);
+
+/** A peer as clients know it. */
+const wirePeer = z.object({
+  id: text,
+  host: z.boolean(),
+  name: text,
+  email: text.exactOptional(),
+  metadata: z.object({
+    encryption: z.object({ publicKey: z.string().max(16_384) }),
+    compression: z.object({ supported: z.array(text).max(32) }),
+  }),
+});
+
+/** What the host shares, in its own words: shown to the guest, never interpreted. */
+export const workspaceSchema = z.object({
+  name: text,
+  folders: z.array(text).max(1000),
+});
+
+export const joinAnswerSchema = z.discriminatedUnion("accepted", [
+  z.object({
+    accepted: z.literal(true),
+    sessionId: z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),
+    roomToken: z.string().max(8192),
+    workspace: workspaceSchema,
+    host: wirePeer,
+  }),
+  z.object({ accepted: z.literal(false), code: z.enum(["JoinRejected", "JoinTimeout"]) }),
+]);
+
+export type JoinAnswer = z.infer<typeof joinAnswerSchema>;
+export type WirePeer = z.infer<typeof wirePeer>;
+export type Workspace = z.infer<typeof workspaceSchema>;

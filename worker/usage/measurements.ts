@@ -1,0 +1,104 @@
+/**
+ * What is measured of a worker and where it goes: its gauges, what it adds to the cluster's numbers, and StatsD.
+ */
+import type { Clock } from "../../shared/base/clock.ts";
+import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import { standFor } from "../../shared/membership/leadership.ts";
+import type { MembershipView } from "../../shared/membership/view.ts";
+import { type LoopLag, watchLoopLag } from "../../shared/metrics/loop-lag.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import { writeExposition } from "../../shared/metrics/prometheus.ts";
+import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
+import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
+import { measureProcess } from "../../shared/process/process-metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Store } from "../../shared/store/store.ts";
+import type { Registry } from "../sessions/registry.ts";
+import { type Cluster, createCluster } from "./cluster.ts";
+import { type Census, createCensus } from "./people.ts";
+
+export interface Measurements {
+  readonly lag: LoopLag;
+  readonly clusterSeries: Cluster["series"];
+  /** The cluster's series as Prometheus reads them. */
+  readonly clusterPage: () => Promise<string>;
+  /** Undefined: metrics are not sent. */
+  readonly statsd: SinkHealth | undefined;
+  /** Sends what there is once more, and ends. Close it before the store. */
+  close(): Promise<void>;
+}
+
+export function measureWorker(needs: {
+  readonly settings: PublisherSettings & Pick<Settings, "metricsIntervalMs">;
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly store: Store;
+  readonly view: Pick<MembershipView, "worker">;
+  readonly registry: Pick<Registry, "sessions">;
+  readonly waitingPolls: () => number;
+  /** Hashes who somebody is. */
+  readonly peopleKey: Buffer;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Measurements {
+  const { settings, self, store, counters, clock, log } = needs;
+  const lag = watchLoopLag(clock);
+  const census = createCensus({
+    key: needs.peopleKey,
+    sessions: () => needs.registry.sessions(),
+  });
+  measureProcess({ counters, lag, storeHealth: () => store.health });
+  addGauges(counters, census);
+  counters.gauge("worker.polls.waiting", needs.waitingPolls);
+
+  const sends = settings.metricsStatsdHost !== undefined;
+  const leadership = sends ? standFor("statsd", { store, clock, log, holder: self.id }) : undefined;
+  const intervalMs = settings.metricsIntervalMs;
+  const cluster = createCluster({ ...needs, census, lag, leadership, intervalMs });
+  const publisher = startPublisher({
+    settings,
+    source: { role: "worker", id: self.id },
+    scopes: ["cluster", "worker", "process"],
+    async series() {
+      const { series, sent } = await cluster.toSend();
+      return { series: [...series, ...counters.series()], sent };
+    },
+    clock,
+    log,
+  });
+
+  return {
+    lag,
+    clusterSeries: () => cluster.series(),
+    clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
+    get statsd() {
+      return publisher?.health;
+    },
+    async close() {
+      lag.close();
+      cluster.close();
+      await publisher?.close();
+      await leadership?.close();
+    },
+  };
+}
+
+/** Looking at the gauges one after the other counts once. */
+function addGauges(counters: Pick<Counters, "gauge">, count: () => Census): void {
+  let counted: Census | undefined;
+  const census = (): Census => {
+    if (counted === undefined) {
+      counted = count();
+      queueMicrotask(() => {
+        counted = undefined;
+      });
+    }
+    return counted;
+  };
+  counters.gauge("worker.users.online", () => census().users.size);
+  counters.gauge("worker.sessions.active", () => census().sessions);
+  counters.gauge("worker.connections.active", () => census().connections);
+  counters.gauge("worker.peers.away", () => census().away);
+  counters.gauge("worker.buffer_bytes", () => census().bufferBytes);
+}

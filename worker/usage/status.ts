@@ -1,0 +1,102 @@
+/**
+ * What a worker tells about itself: its record, whether it wants traffic, and what it does now.
+ */
+import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { WorkerView } from "../../shared/cluster/status-reports.ts";
+import type { RefusedMember } from "../../shared/membership/admission.ts";
+import type { Counters, Series } from "../../shared/metrics/metrics.ts";
+import { writeExposition } from "../../shared/metrics/prometheus.ts";
+import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
+import type { StatusSource } from "../../shared/process/status-port.ts";
+import { VERSION } from "../../shared/process/version.ts";
+import type { WorkerLoad, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
+import type { StoreHealth } from "../../shared/store/store.ts";
+import type { Registry } from "../sessions/registry.ts";
+
+/** What is told of; asked at each beat and each request. */
+export interface Vitals {
+  readonly self: {
+    readonly id: WorkerId;
+    readonly incarnation: Incarnation;
+    readonly secretFingerprint: string;
+  };
+  /** Where it is reached; empty before the store was reached for the first time. */
+  readonly urls: () => { readonly url: string; readonly statusUrl: string };
+  /** Members of the store that are not believed. */
+  readonly refused: () => readonly RefusedMember[];
+  readonly phase: () => "starting" | "running" | "stopping";
+  readonly store: { readonly health: StoreHealth };
+  readonly ring: () => { readonly fingerprint: string };
+  readonly state: () => WorkerState;
+  readonly load: () => WorkerLoad;
+  readonly sessionIds: () => readonly SessionId[];
+  readonly waitingPolls: () => number;
+  readonly counters: Pick<Counters, "snapshot" | "series">;
+  /** The sums of the whole cluster; none while the store is away. */
+  readonly clusterSeries: () => Promise<readonly Series[]>;
+}
+
+/** The worker's record in the store as of now. */
+export function describeWorker(vitals: Vitals): WorkerRecord {
+  return {
+    kind: "worker",
+    ...vitals.self,
+    ...vitals.urls(),
+    version: VERSION,
+    zone: "",
+    weight: 1,
+    state: vitals.state(),
+    load: vitals.load(),
+    ringFingerprint: vitals.ring().fingerprint,
+  };
+}
+
+/** What the worker's status port shows. */
+export function statusOf(vitals: Vitals): StatusSource {
+  return {
+    readiness() {
+      const phase = vitals.phase();
+      const { health } = vitals.store;
+      return {
+        notReady: phase === "running" ? [] : [`the worker is ${phase}`],
+        // Sessions go on and new ones start: traffic is still wanted.
+        degraded: health.state === "away" ? [`the store is away: ${health.reason}`] : [],
+      };
+    },
+    view: () => ({
+      role: "worker",
+      record: describeWorker(vitals),
+      store: vitals.store.health,
+      refused: vitals.refused(),
+      sessions: vitals.sessionIds().map((id) => ({ id })),
+      waitingPolls: vitals.waitingPolls(),
+      counters: vitals.counters.snapshot(),
+    }),
+    async metrics() {
+      const series = [...(await vitals.clusterSeries()), ...vitals.counters.series()];
+      return writeExposition(series, ["cluster", "worker", "process"]);
+    },
+  };
+}
+
+/** What this worker tells of itself to those who look at the edge. */
+export function describeView(
+  registry: Pick<Registry, "sessions">,
+  statsd: SinkHealth | undefined,
+): WorkerView {
+  const sessions = [...registry.sessions()].map((session) => ({
+    id: session.id,
+    bytes: session.relayedBytes,
+    idleMs: Math.max(0, Math.round(session.idleMs)),
+    connected: [...session.peers].filter((peer) => peer.isConnected).map(({ id }) => id),
+  }));
+  const restarts = process.env["CT_RESTARTS"];
+  return {
+    role: "worker",
+    uptimeMs: Math.round(process.uptime() * 1000),
+    rssBytes: process.memoryUsage.rss(),
+    ...(restarts !== undefined && /^\d+$/.test(restarts) && { restarts: Number(restarts) }),
+    ...(statsd !== undefined && { statsd }),
+    sessions,
+  };
+}
