@@ -361,7 +361,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       if (bytes !== undefined) this.#read(bytes);
     }
     if (this.#ended) this.#endUnfinished();
-    if (this.#heldBytes < MAX_HELD_BYTES) this.#connection.resume();
+    // Not when the body is paused: its worker may not take anything yet.
+    if (!this.#paused && this.#heldBytes < MAX_HELD_BYTES) this.#connection.resume();
   }
 
   // --- the client, for a request ---
@@ -613,13 +614,16 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     const watch: Watch = this.#watch ?? { looks: 0, bytes: undefined };
     this.#watch = watch;
     const taker = turn === "client takes" ? this.#connection : this.#exchange;
+    // Before it is measured: who is measured may be gone by then, and says nothing.
+    this.#deadline.set(waitMs(turn, this.#needs.limits));
     taker?.measureBacklog((bytes) => {
       // Something has happened meanwhile, and has set the time for what comes next.
       if (this.#watch !== watch || this.#state === "gone") return;
       watch.looks = watch.bytes !== undefined && bytes < watch.bytes ? 0 : watch.looks + 1;
       watch.bytes = bytes;
-      if (watch.looks >= LOOKS) giveUp();
-      else this.#deadline.set(waitMs(turn, this.#needs.limits));
+      if (watch.looks < LOOKS) return;
+      this.#deadline.clear();
+      giveUp();
     });
   }
 

@@ -22,16 +22,23 @@ export interface SendQueues {
 
 type Table = ReadonlyMap<string, number>;
 
-/** Reads the system's table once for all that ask at the same time: with 20,000 connections it has 3 MB. */
+/** A table that took long to read is good for longer: reading takes a tenth of the time at most. */
+const KEPT_SHARE = 10;
+
+/** Reads the system's table once for all that ask at about the same time: with 20,000 connections it has 3 MB. */
 export function createSendQueues(read: (path: string) => Promise<string> = readText): SendQueues {
   const reading = new Map<string, Promise<Table | undefined>>();
 
   function tableOf(path: string): Promise<Table | undefined> {
     const running = reading.get(path);
     if (running !== undefined) return running;
+    const startedMs = performance.now();
     const table = read(path)
       .then(parseTable, () => undefined)
-      .finally(() => reading.delete(path));
+      .finally(() => {
+        const keptMs = KEPT_SHARE * (performance.now() - startedMs);
+        setTimeout(() => reading.delete(path), keptMs).unref();
+      });
     reading.set(path, table);
     return table;
   }

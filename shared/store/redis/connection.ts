@@ -15,6 +15,9 @@ import type { RedisTarget } from "./target.ts";
 /** Operations that wait for their answer; one more fails, because Redis must have stopped. */
 const MAX_WAITING = 10_000;
 
+/** What a server replies to every command for now, INFO among them. */
+const UNREADY_KINDS: ReadonlySet<FaultKind> = new Set(["password", "loading", "replica", "busy"]);
+
 export interface Connection {
   readonly health: StoreHealth;
   /** See `Store`. */
@@ -113,7 +116,8 @@ export function openConnection(needs: ConnectionNeeds): Connection {
 
   /** INFO only tells the version. Where it is renamed or denied, whatever the wording, the version is not checked. */
   function ignoreRefusal(error: unknown): string {
-    if (!link.explain(error).away) return "";
+    const isReply = error instanceof Error && error.name === "ReplyError";
+    if (isReply && !UNREADY_KINDS.has(link.explain(error).kind)) return "";
     throw error;
   }
 

@@ -28,8 +28,13 @@ class StubbornConnection implements Connection {
   measureBacklog(done: (bytes: number) => void): void {
     done(this.pendingBytes + this.systemBytes);
   }
-  pause(): void {}
-  resume(): void {}
+  isPaused = false;
+  pause(): void {
+    this.isPaused = true;
+  }
+  resume(): void {
+    this.isPaused = false;
+  }
   end(): void {
     this.state = "ended";
   }
@@ -50,6 +55,10 @@ let departure: Departure;
 let downstream: ServedClient;
 let ends: string[];
 let unsentToWorker: number;
+/** What an exchange does with a part of a body. */
+let takeBody: () => void;
+/** Whether the worker's connection says how much it has not taken. */
+let isMeasured: boolean;
 
 beforeEach(() => {
   serve();
@@ -62,6 +71,8 @@ function serve(): void {
   connection = new StubbornConnection();
   ends = [];
   unsentToWorker = 0;
+  takeBody = () => {};
+  isMeasured = true;
   served = [];
   departure = createDeparture();
   downstream = serveClient(
@@ -93,10 +104,12 @@ function serve(): void {
         client = theClient;
         return {
           start() {},
-          onBody() {},
+          onBody: () => takeBody(),
           onBodyEnd() {},
           onDrain() {},
-          measureBacklog: (done) => done(unsentToWorker),
+          measureBacklog(done) {
+            if (isMeasured) done(unsentToWorker);
+          },
           onAbort: () => ends.push("abort"),
           onTimeout: () => ends.push("timeout"),
         };
@@ -240,6 +253,34 @@ test("a worker that takes a body slowly but steadily is not too slow, one that s
   }
   expect(ends).toEqual([]);
   clock.advance(80_000);
+  expect(ends).toEqual(["timeout"]);
+});
+
+test("a body that waited behind a request stops its client when its worker takes nothing", () => {
+  serve();
+  ask();
+  const body = Buffer.alloc(100_000, "x");
+  const head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n";
+  connection.handler.onData(Buffer.concat([Buffer.from(head), body]));
+  expect(connection.isPaused).toBe(true);
+  takeBody = () => client.pauseBody();
+  client.send(["the end"]);
+  client.finish(true);
+  expect(connection.isPaused).toBe(true);
+  client.resumeBody();
+  expect(connection.isPaused).toBe(false);
+});
+
+test("a worker that ends while it is measured leaves a time limit for the next one", () => {
+  serve();
+  connection.handler.onData(
+    Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
+  );
+  unsentToWorker = 2_000_000;
+  isMeasured = false;
+  clock.advance(20_000);
+  isMeasured = true;
+  clock.advance(90_000);
   expect(ends).toEqual(["timeout"]);
 });
 

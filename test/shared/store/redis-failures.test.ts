@@ -503,7 +503,7 @@ describe("something else than the Redis that is needed", () => {
   });
 
   it.each([
-    ["a refusal in other words", "-ERR INFO is disabled for this plan\r\n"],
+    ["a refusal in other words", "-ERR INFO is disabled for this plan, ASK your administrator\r\n"],
     ["a number", ":7\r\n"],
     ["no text", "$-1\r\n"],
     ["text that says nothing", "+nothing\r\n"],
