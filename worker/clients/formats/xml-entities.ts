@@ -14,7 +14,7 @@ const MAX_DEPTH = 16;
 
 /** The document without its DOCTYPE, and with the text of the entities that this declares. Throws `ArchiveError`. */
 export function resolveEntities(what: string, document: string): string {
-  const start = doctypeStart(document);
+  const start = doctypeStart(what, document);
   if (start === undefined) return document;
   const { entities, end } = readDoctype(what, document, start);
   const rest = document.slice(end);
@@ -55,18 +55,21 @@ function charOf(hex: string | undefined, decimal: string | undefined): string {
 // --- the DOCTYPE ---
 
 /** Where it begins: behind white space, comments and processing instructions at most. */
-function doctypeStart(document: string): number | undefined {
+function doctypeStart(what: string, document: string): number | undefined {
   for (let at = 0; ; ) {
     while (/\s/.test(document.charAt(at))) at++;
     if (document.startsWith("<!DOCTYPE", at)) return at;
-    const end = skipOpaque(document, at);
+    const end = skipOpaque(what, document, at);
     if (end === undefined) return undefined;
     at = end;
   }
 }
 
-/** The end of the comment, CDATA section or processing instruction that begins at `at`; undefined: none does, or it has no end. */
-function skipOpaque(text: string, at: number): number | undefined {
+/**
+ * The end of the comment, CDATA section or processing instruction that begins at `at`; undefined: none does. Throws
+ * `ArchiveError` when it has no end: to look for one behind each opener would take the square of the document's length.
+ */
+function skipOpaque(what: string, text: string, at: number): number | undefined {
   for (const [open, close] of [
     ["<!--", "-->"],
     ["<![CDATA[", "]]>"],
@@ -74,7 +77,8 @@ function skipOpaque(text: string, at: number): number | undefined {
   ] as const) {
     if (!text.startsWith(open, at)) continue;
     const end = text.indexOf(close, at + open.length);
-    return end === -1 ? undefined : end + close.length;
+    if (end === -1) throw new ArchiveError(`${what} is no correct XML: ${open} without ${close}`);
+    return end + close.length;
   }
   return undefined;
 }
@@ -94,7 +98,7 @@ function readDoctype(
     if (document[at] === "]") return { entities, end: endOfMarkup(what, document, at, ">") };
     if (document[at] === "%") throw outside(what, "a parameter entity");
     if (document.startsWith("<!ENTITY", at)) declare(what, document, at, entities);
-    at = skipOpaque(document, at) ?? endOfMarkup(what, document, at, ">");
+    at = skipOpaque(what, document, at) ?? endOfMarkup(what, document, at, ">");
   }
 }
 
@@ -165,7 +169,7 @@ function expand(what: string, document: string, entities: Entities): string {
       special.lastIndex = taken;
     } else if (state === "") {
       if (char !== "<") continue;
-      const end = skipOpaque(document, at);
+      const end = skipOpaque(what, document, at);
       if (end === undefined) state = "<";
       else special.lastIndex = end;
     } else if (state === "<") {

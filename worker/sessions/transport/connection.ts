@@ -200,8 +200,14 @@ const UPGRADE_STEP_MS = 10;
  * upgrade that does not come about ends by itself.
  */
 export function closeConnection(conn: Socket["conn"]): void {
-  if (conn.upgrading) setTimeout(closeConnection, UPGRADE_STEP_MS, conn).unref();
-  else conn.close(true);
+  if (!conn.upgrading) {
+    conn.close(true);
+    return;
+  }
+  // The end of the upgrade would send it. engine.io keeps it where its types do not say.
+  const unsent: unknown = Reflect.get(conn, "writeBuffer");
+  if (Array.isArray(unsent)) unsent.length = 0;
+  setTimeout(closeConnection, UPGRADE_STEP_MS, conn).unref();
 }
 
 /** What is not a message of the protocol: dropped and counted like any other malformed one. */

@@ -143,6 +143,16 @@ describe("documents that are made to do harm", () => {
       /entity bomb/,
     ],
     [
+      "comments without an end",
+      () => `<!DOCTYPE a [<!ENTITY e "x">]><a>${many("<!--x>")}</a>`,
+      /<!-- without -->/,
+    ],
+    [
+      "processing instructions without an end in the DOCTYPE",
+      () => `<!DOCTYPE a [${many("<?x>")}]><a/>`,
+      /<\? without \?>/,
+    ],
+    [
       "a chain of entities",
       () => `<!DOCTYPE a [<!ENTITY e0 "x">${chain.join("")}]><a>&e20000;</a>`,
       /nested more than 16 deep/,
