@@ -219,7 +219,7 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "certificate",
-    match: /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE/,
+    match: /CERTIFICATE_REQUIRED/,
     reason: "Redis wants a certificate of its clients, and we have none; set tls-auth-clients no",
     slow: true,
   },

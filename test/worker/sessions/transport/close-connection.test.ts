@@ -1,0 +1,43 @@
+/** How a connection is closed, over engine.io itself: the close relies on what engine.io keeps to itself. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { attach, type Socket } from "engine.io";
+import { expect, onTestFinished, test } from "vitest";
+import { closeConnection } from "../../../../worker/sessions/transport/connection.ts";
+import { until } from "../../../support/until.ts";
+
+/** A connection of a client that polls once and then never again, so that what is written stays where it is. */
+async function connection(): Promise<Socket> {
+  const http = createServer();
+  const engine = attach(http, {});
+  const accepted: Socket[] = [];
+  engine.on("connection", (socket: Socket) => accepted.push(socket));
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    engine.close();
+    http.close();
+  });
+  const { port } = http.address() as AddressInfo;
+  await (await fetch(`http://127.0.0.1:${port}/engine.io/?EIO=4&transport=polling`)).text();
+  const [socket] = accepted;
+  if (socket === undefined) throw new Error("no connection came");
+  return socket;
+}
+
+test("a connection is closed at once when no upgrade is under way", async () => {
+  const socket = await connection();
+  closeConnection(socket as Parameters<typeof closeConnection>[0]);
+  expect(socket.readyState).toBe("closed");
+});
+
+test("a connection that upgrades is closed at its end, and what it had not sent is never sent", async () => {
+  const socket = await connection();
+  socket.write("went back to the peer");
+  expect(Reflect.get(socket, "writeBuffer")).toHaveLength(1);
+  socket.upgrading = true;
+  closeConnection(socket as Parameters<typeof closeConnection>[0]);
+  expect(Reflect.get(socket, "writeBuffer")).toHaveLength(0);
+  expect(socket.readyState).toBe("open");
+  socket.upgrading = false;
+  await until("it is closed", () => socket.readyState === "closed");
+});
