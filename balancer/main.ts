@@ -31,9 +31,9 @@ import { VERSION } from "../shared/process/version.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
 import { checkSettings } from "./admin/check.ts";
 import { balancerProgram } from "./admin/command-line.ts";
-import { obey } from "./admin/commands.ts";
+import { handleCommand } from "./admin/commands.ts";
 import { describeView, statusOf } from "./admin/status.ts";
-import { createMembers } from "./discovery/discovery.ts";
+import { createDiscovery } from "./discovery/discovery.ts";
 import { createTrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog } from "./logs/request-log.ts";
 import { loadCertificates, warnOfExpiry, watchCertificates } from "./server/certificates.ts";
@@ -110,7 +110,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   warnOfExpiry(certificates, clock.wallMs(), log);
   const trusted = createTrustedProxies(settings.trustedProxies);
 
-  const members = createMembers({ settings, id, clock, log, counters });
+  const members = createDiscovery({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
   const programStream = members.openLogStream("log-server");
   if (programStream !== undefined) sink.shareWith(programStream);
@@ -158,7 +158,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   leaveFirst = () => {
     // New clients reach the successor already: nobody must be given time to see that this process wants none.
     const delayMs = hasSuccessor ? 0 : settings.drainDelayMs;
-    return dataPath.leave({ delayMs, timeoutMs: settings.drainTimeoutMs });
+    return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
   const certificateWatch = watchCertificates({
     files: certificateFiles,
@@ -219,7 +219,8 @@ async function startBalancer(settings: Settings): Promise<void> {
     statusBind,
     statusPort: status.port,
     describe: () => describeView(dataPath, { clock, certificates, publisher }),
-    obey: (command) => obey(command, { directory: dataPath.directory, members, clock }),
+    handleCommand: (command) =>
+      handleCommand(command, { directory: dataPath.directory, members, clock }),
   });
 
   const { host, httpPort, tlsPort } = dataPath.listener;

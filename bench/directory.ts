@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { createDirectory } from "../balancer/routing/router.ts";
+import { createRouter } from "../balancer/routing/router.ts";
 import type { Route } from "../balancer/routing/session-key.ts";
 import { createDeadlines } from "../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../balancer/transport/net.ts";
@@ -101,7 +101,7 @@ function open(onLookup: () => void) {
     probe: trafficProbe,
     reportBug,
   };
-  return createDirectory({
+  return createRouter({
     view: { workers, ring, byTag: () => undefined, onChange: () => () => {} },
     store: {
       async findSession() {
@@ -113,7 +113,7 @@ function open(onLookup: () => void) {
     counters: createCounters(),
     log,
     createUpstream: (record, onHealth) =>
-      new Upstream(record, { ...needs, isLeased: true, onHealth, onOtherLife() {} }),
+      new Upstream(record, { ...needs, isLeased: true, onHealth, onOtherIncarnation() {} }),
     isLeased: true,
     onEpoch: () => {},
     random: Math.random,

@@ -28,7 +28,7 @@ const TALK_MS = Number(process.env["DRAIN_TALK_MS"] ?? 10_000);
 const CAP = Number(process.env["DRAIN_ADMISSIONS"] ?? 200);
 const LOOK_MS = 200;
 /** The gauge of a worker covers 10 s, and starting it is no calm time. */
-const CALM_MS = 12_000;
+const IDLE_MS = 12_000;
 const LAG = /^codetogether_process_lag_p99_seconds(?:\{[^}]*\})? ([\d.e-]+)$/m;
 
 export async function run(): Promise<void> {
@@ -59,8 +59,8 @@ async function measure(cluster: Cluster): Promise<void> {
   await cluster.addWorker();
   await sees(balancer, 3);
   all.startTalking(TALK_MS);
-  const calm = await lagWhile(cluster.workers, new Promise((go) => setTimeout(go, CALM_MS)));
-  say(`before: loop lag p99 of the worst second ${calm.map(ms).join(", ")}`);
+  const idle = await lagWhile(cluster.workers, new Promise((go) => setTimeout(go, IDLE_MS)));
+  say(`before: loop lag p99 of the worst second ${idle.map(ms).join(", ")}`);
 
   const drain = await happening(cluster, all, async () => {
     const beganMs = performance.now();

@@ -21,7 +21,7 @@ import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
 import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
 import { startStoreServer } from "../shared/store/embedded/server.ts";
 import { createCluster } from "../worker/usage/cluster.ts";
-import { createCensus } from "../worker/usage/people.ts";
+import { createPeopleCounter } from "../worker/usage/people.ts";
 import { writeResults } from "./support/results.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
@@ -137,9 +137,9 @@ async function publish(): Promise<() => Promise<void>> {
 
   const sessions = Array.from({ length: SESSIONS }, (_, at) => sessionOf(at));
   const self = { id: "worker-0" as WorkerId, incarnation: "a".repeat(16) as Incarnation };
-  const census = createCensus({ key: Buffer.alloc(32), sessions: () => sessions });
+  const peopleCounter = createPeopleCounter({ key: Buffer.alloc(32), sessions: () => sessions });
   for (let other = 1; other < WORKERS; other++) {
-    const { users } = census();
+    const { users } = peopleCounter();
     const report = {
       incarnation: self.incarnation,
       users,
@@ -154,7 +154,7 @@ async function publish(): Promise<() => Promise<void>> {
     store,
     view: { worker: () => self },
     self,
-    census,
+    peopleCounter,
     lag: { recent: { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0 } },
     leadership: { isLeading: true },
     intervalMs: BENCH_INTERVAL_MS,

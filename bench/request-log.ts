@@ -92,7 +92,7 @@ export async function run(): Promise<void> {
       counters,
     });
     const before = process.cpuUsage();
-    const served = await pace(rate, () => requestLog.served(SERVED));
+    const served = await rateLimit(rate, () => requestLog.served(SERVED));
     const { user, system } = process.cpuUsage(before);
     requestLog.close();
     await Promise.all([streams.access?.close(), streams.error?.close()]);
@@ -102,7 +102,7 @@ export async function run(): Promise<void> {
 }
 
 /** Calls so often a second for a round; resolves with how often it was. */
-function pace(rate: number, call: () => void): Promise<number> {
+function rateLimit(rate: number, call: () => void): Promise<number> {
   return new Promise((resolve) => {
     const begunMs = performance.now();
     let done = 0;

@@ -61,14 +61,14 @@ function circleOf(graph: Graph): string[] {
   const done = new Set<string>();
   const path: string[] = [];
 
-  function visit(place: string): string[] | undefined {
+  function withStore(place: string): string[] | undefined {
     const at = path.indexOf(place);
     if (at >= 0) return [...path.slice(at), place];
     if (done.has(place)) return undefined;
     path.push(place);
     for (const other of graph.get(place) ?? []) {
-      const circle = visit(other);
-      if (circle !== undefined) return circle;
+      const hashRing = withStore(other);
+      if (hashRing !== undefined) return hashRing;
     }
     path.pop();
     done.add(place);
@@ -76,8 +76,8 @@ function circleOf(graph: Graph): string[] {
   }
 
   for (const place of graph.keys()) {
-    const circle = visit(place);
-    if (circle !== undefined) return circle;
+    const hashRing = withStore(place);
+    if (hashRing !== undefined) return hashRing;
   }
   return [];
 }

@@ -7,12 +7,12 @@ import { systemClock } from "../shared/base/clock.ts";
 import { isWorkerId, newIncarnation, type WorkerId } from "../shared/base/ids.ts";
 import { workerTag } from "../shared/base/tag.ts";
 import { createLogStream, createProgramSink } from "../shared/cluster/log-stream.ts";
-import { tellView } from "../shared/cluster/status-reports.ts";
-import { obeyCommands } from "../shared/control/obey.ts";
+import { publishStatus } from "../shared/cluster/status-reports.ts";
+import { listenForCommands } from "../shared/control/command-listener.ts";
 import { createLog, type Log } from "../shared/logs/log.ts";
-import { createAdmission } from "../shared/membership/admission.ts";
-import { standFor } from "../shared/membership/leadership.ts";
+import { createLeaderElection } from "../shared/membership/leader-election.ts";
 import { createLease } from "../shared/membership/lease.ts";
+import { createMemberVerification } from "../shared/membership/member-verification.ts";
 import { defaultBind, workerStatusUrl, workerUrl } from "../shared/membership/reach.ts";
 import { createMembershipView, type MembershipView } from "../shared/membership/view.ts";
 import { createCounters } from "../shared/metrics/metrics.ts";
@@ -37,25 +37,25 @@ import { deriveKeys } from "../shared/settings/secret.ts";
 import type { WorkerRecord } from "../shared/store/member.ts";
 import { StoreAwayError } from "../shared/store/store.ts";
 import { createApi } from "./api/api.ts";
-import { createProofs } from "./balancers/balancer-auth.ts";
-import { createHearsay } from "./balancers/outage-reports.ts";
+import { createBalancerAuth } from "./balancers/balancer-auth.ts";
+import { createOutageReports } from "./balancers/outage-reports.ts";
 import { openClients } from "./clients/clients.ts";
 import { workerProgram } from "./command-line.ts";
 import { openDashboard } from "./dashboard/dashboard.ts";
-import { createStanding, type Standing } from "./drain/command-handler.ts";
+import { type CommandHandler, createCommandHandler } from "./drain/command-handler.ts";
 import { type DrainNeeds, drainsFirst, startDrain } from "./drain/drain.ts";
 import { takeOverFrom } from "./drain/failover.ts";
-import { createHandOvers, sendBaggage, sendWord } from "./drain/handover.ts";
-import { countCalm, giveAway } from "./drain/move-idle.ts";
+import { createHandovers, sendPendingMessages, sendWord } from "./drain/handover.ts";
+import { countIdle, migrateIdleSessions } from "./drain/move-idle.ts";
 import { createOrigins } from "./http/origins.ts";
 import { basePathOf } from "./http/routes.ts";
-import { createLicenseGate } from "./login/license-check.ts";
+import { createLicenseCheck } from "./login/license-check.ts";
 import { createTokens } from "./login/tokens.ts";
 import { createCredentials } from "./operators/credentials.ts";
 import { createWorkerServer } from "./server/server.ts";
 import { createFence } from "./sessions/fence.ts";
-import { createOwnerProbe, createOwners } from "./sessions/owner-probe.ts";
-import { createLuggage } from "./sessions/pending-messages.ts";
+import { createOwnerProbe, createOwnerProbes } from "./sessions/owner-probe.ts";
+import { createHandoverInbox } from "./sessions/pending-messages.ts";
 import { startReaper } from "./sessions/reaper.ts";
 import { createRegistry, type Registry } from "./sessions/registry.ts";
 import { attachSockets } from "./sessions/transport/socket.ts";
@@ -124,7 +124,7 @@ async function startWorker(settings: Settings): Promise<void> {
     sink.shareWith(stream);
     shutdown.add("log", () => stream.close());
   }
-  const admission = createAdmission({
+  const admission = createMemberVerification({
     networks: settings.workerNetworks,
     secretFingerprint: keys.fingerprint,
     store,
@@ -134,14 +134,14 @@ async function startWorker(settings: Settings): Promise<void> {
   const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
   shutdown.add("membership", () => view.close());
 
-  const hearsay = createHearsay(clock);
+  const outageReports = createOutageReports(clock);
   const fence = createFence({
     clock,
-    isStoreAwayForAll: () => hearsay.isStoreAwayForAll,
+    isStoreAwayForAll: () => outageReports.isStoreAwayForAll,
     onShut: () => registry.fence(),
   });
   shutdown.add("fence", () => fence.close());
-  const owners = createOwners({
+  const owners = createOwnerProbes({
     clock,
     worker: (other) => view.worker(other),
     membersRead: () => (view.fresh ? undefined : nextChange(view)),
@@ -153,7 +153,7 @@ async function startWorker(settings: Settings): Promise<void> {
   });
   const tag = workerTag(self.id, self.incarnation);
   const tokens = createTokens({ key: keys.token, clock, store });
-  const luggage = createLuggage({ clock });
+  const handoverInbox = createHandoverInbox({ clock });
   const registry: Registry = createRegistry({
     store,
     clock,
@@ -167,7 +167,7 @@ async function startWorker(settings: Settings): Promise<void> {
     ring: () => view.ring,
     fence,
     owners,
-    luggage,
+    handoverInbox,
   });
   onPeerExit((workerId) => {
     owners.noteExit(workerId);
@@ -180,7 +180,7 @@ async function startWorker(settings: Settings): Promise<void> {
     allowedOrigins: settings.corsAllowedOrigins,
   });
   let urls = { url: "", statusUrl: "" };
-  const proofs = createProofs({
+  const balancerAuth = createBalancerAuth({
     edgeKey: keys.edge,
     self,
     urlOf: (other) => (other === self.id ? urls.url : view.worker(other)?.url),
@@ -208,7 +208,7 @@ async function startWorker(settings: Settings): Promise<void> {
     log,
   });
   shutdown.add("metrics", () => measurements.close());
-  const leadership = standFor("reaper", { store, clock, log, holder: id });
+  const leadership = createLeaderElection("reaper", { store, clock, log, holder: id });
   shutdown.add("leadership", () => leadership.close());
   const dashboard = openDashboard({
     settings,
@@ -223,7 +223,7 @@ async function startWorker(settings: Settings): Promise<void> {
   });
   shutdown.add("dashboard", () => dashboard.close());
   const api = await createApi({
-    nameOwner: proofs.nameOwner,
+    nameOwner: balancerAuth.nameOwner,
     store,
     tokens,
     registry,
@@ -237,18 +237,18 @@ async function startWorker(settings: Settings): Promise<void> {
     counters,
     settings,
     tag,
-    license: createLicenseGate({ found: license, people, clock }),
+    license: createLicenseCheck({ found: license, people, clock }),
   });
   const server = createWorkerServer({
     api,
     sockets,
     registry,
     origins,
-    proofs,
-    hearsay,
+    balancerAuth,
+    outageReports,
     members: { edgeKey: keys.edge, view, store },
     fence,
-    handOvers: createHandOvers({ luggage, registry, isOpen: () => standing.state === "up" }),
+    handovers: createHandovers({ handoverInbox, registry, isOpen: () => standing.state === "up" }),
     basePath: basePathOf(serverUrl),
     maxHeadBytes: settings.maxHeadBytes,
     clock,
@@ -295,19 +295,20 @@ async function startWorker(settings: Settings): Promise<void> {
     clock,
     log,
     counters,
-    sendBaggage: (to, sessionId, baggage) => sendBaggage(keys.edge, to, sessionId, baggage),
+    sendPendingMessages: (to, sessionId, pendingMessages) =>
+      sendPendingMessages(keys.edge, to, sessionId, pendingMessages),
     sendWord: (to, sessionId) => sendWord(keys.edge, to, sessionId),
     delayMs: settings.drainDelayMs,
     timeoutMs: settings.drainTimeoutMs,
     random: Math.random,
   };
-  const standing: Standing = createStanding({
+  const standing: CommandHandler = createCommandHandler({
     registry,
     refresh: () => lease.refresh(),
-    hasHeir: () => view.workers.some(takesSessions),
+    hasSuccessor: () => view.workers.some(takesSessions),
     startDrain: () => startDrain(drainNeeds),
-    giveAway: (gift, isWanted) => giveAway(drainNeeds, gift, isWanted),
-    countCalm: (calmMs) => countCalm(registry, calmMs),
+    migrateIdleSessions: (gift, isWanted) => migrateIdleSessions(drainNeeds, gift, isWanted),
+    countIdle: (calmMs) => countIdle(registry, calmMs),
     log,
   });
   const lease = createLease({
@@ -315,8 +316,8 @@ async function startWorker(settings: Settings): Promise<void> {
     clock,
     log,
     describe: () => describeWorker(vitals),
-    onBeat: (beat) => {
-      if (!fence.noteBeat(beat)) return;
+    onHeartbeat: (heartbeat) => {
+      if (!fence.noteHeartbeat(heartbeat)) return;
       void registry.confirm();
       tokens.reassertRevoked().catch((error: unknown) => {
         // A store that is away is told with the beat after its return.
@@ -350,15 +351,15 @@ async function startWorker(settings: Settings): Promise<void> {
   await lease.start();
   await view.start();
   await registry.recover();
-  const obedience = obeyCommands({
+  const commandListener = listenForCommands({
     store,
     clock,
     log,
     self: self.id,
-    obey: (command) => standing.obey(command),
+    handleCommand: (command) => standing.handleCommand(command),
   });
-  shutdown.add("commands", () => obedience.close());
-  const told = tellView({
+  shutdown.add("commands", () => commandListener.close());
+  const told = publishStatus({
     store,
     clock,
     log,

@@ -10,14 +10,14 @@ import { defaultBind } from "../../shared/membership/reach.ts";
 import { isWildcard } from "../../shared/net/networks.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import {
+  formatValue,
   type Settings,
   settingsOf,
-  shownValue,
   unknownSettings,
 } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
-import { createFixedMembers } from "../discovery/static-discovery.ts";
+import { createStaticDiscovery } from "../discovery/static-discovery.ts";
 import { createTrustedProxies } from "../http1/forwarding.ts";
 import { expiresSoon, loadCertificates } from "../server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "../server/connection-limit.ts";
@@ -53,7 +53,7 @@ export async function checkSettings(
   };
 
   for (const [name, setting] of settingsOf("balancer")) {
-    say(setting.env, shownValue(setting, settings[name]));
+    say(setting.env, formatValue(setting, settings[name]));
   }
   lines.push("");
 
@@ -122,7 +122,7 @@ function checkMembers(settings: Settings, say: (name: string, value: string) => 
       throw new Error("CT_WORKERS and a store are both set; take one of them away");
     }
     const ringKey = secret === undefined ? PUBLIC_RING_KEY : deriveKeys(secret).ring;
-    const { ring } = createFixedMembers(workers, ringKey);
+    const { ring } = createStaticDiscovery(workers, ringKey);
     say("workers", `${workers.length}, fixed; ring ${ring.fingerprint}`);
     return;
   }

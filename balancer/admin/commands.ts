@@ -4,13 +4,13 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
 import type { Members } from "../discovery/discovery.ts";
-import type { Directory } from "../routing/router.ts";
+import type { Router } from "../routing/router.ts";
 import { explainHead } from "./explain.ts";
 
-export async function obey(
+export async function handleCommand(
   command: EdgeCommand,
   parts: {
-    readonly directory: Directory;
+    readonly directory: Router;
     readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
     readonly clock: Clock;
   },

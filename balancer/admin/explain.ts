@@ -7,9 +7,9 @@ import type { WorkerId } from "../../shared/base/ids.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
 import type { Explanation } from "../../shared/control/explanation.ts";
 import type { Members } from "../discovery/discovery.ts";
-import type { Note } from "../routing/candidates.ts";
+import type { CandidateTrace } from "../routing/candidates.ts";
 import { obstacleToReplay } from "../routing/decision.ts";
-import type { Directory } from "../routing/router.ts";
+import type { Router } from "../routing/router.ts";
 import { findRoute } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { describeHealth } from "./status.ts";
@@ -22,7 +22,7 @@ export async function explainHead(
   { method, target, fields }: ExplainedHead,
   holder: WorkerId | undefined,
   parts: {
-    readonly directory: Directory;
+    readonly directory: Router;
     readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
     readonly clock: Clock;
   },
@@ -57,18 +57,18 @@ export async function explainHead(
 
   function afterMisdirected(named: WorkerId): string {
     const upstream = directory.byId(named);
-    const standing = upstream === undefined ? undefined : directory.standingOf(upstream);
+    const standing = upstream === undefined ? undefined : directory.statusOfWorker(upstream);
     return obstacleToReplay({ standing, isSender: false, hops: 0, isKept: true }) ?? "replay";
   }
 
-  function workersOf(list: readonly Note[]): Upstream[] {
+  function workersOf(list: readonly CandidateTrace[]): Upstream[] {
     const ids = new Set(list.flatMap(({ worker: id }) => (id === undefined ? [] : [id])));
     return [...ids].flatMap((id) => directory.byId(id) ?? []);
   }
 
   function describeWorker(upstream: Upstream): Explanation["workers"][number] {
     const { id, record, sessions, isFull } = upstream;
-    const standing = directory.standingOf(upstream);
+    const standing = directory.statusOfWorker(upstream);
     const { health, lastFailure } = describeHealth(upstream.health, standing, clock.nowMs());
     return {
       id,
@@ -84,7 +84,12 @@ export async function explainHead(
   }
 }
 
-function describeNote({ worker, as, verdict, chance }: Note): Explanation["notes"][number] {
+function describeNote({
+  worker,
+  as,
+  verdict,
+  chance,
+}: CandidateTrace): Explanation["notes"][number] {
   return {
     ...(worker !== undefined && { worker }),
     as,
@@ -94,7 +99,7 @@ function describeNote({ worker, as, verdict, chance }: Note): Explanation["notes
 }
 
 /** The first ones; of those that no rule names, the likeliest. */
-function mostTelling(notes: readonly Note[]): readonly Note[] {
+function mostTelling(notes: readonly CandidateTrace[]): readonly CandidateTrace[] {
   // What has no chance has a rule that names it.
   return [...notes].sort((a, b) => (b.chance ?? 2) - (a.chance ?? 2)).slice(0, MAX_NOTES);
 }

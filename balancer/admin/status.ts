@@ -12,24 +12,24 @@ import { VERSION } from "../../shared/process/version.ts";
 import type { Members } from "../discovery/discovery.ts";
 import type { Certificate } from "../server/certificates.ts";
 import type { DataPath } from "../server/data-path.ts";
-import type { Health, Standing } from "../upstreams/health.ts";
+import type { Health, WorkerStatus } from "../upstreams/health.ts";
 
 export function statusOf(parts: {
-  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "departure">;
+  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "drainState">;
   clock: Clock;
   members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
   /** The one that started this balancer, if one did. */
   edge: { readonly notReady: readonly string[] };
 }): StatusSource {
-  const { listener, directory, tunnels, departure } = parts.dataPath;
+  const { listener, directory, tunnels, drainState } = parts.dataPath;
   const { members, clock } = parts;
   return {
     readiness() {
       const store = members.storeHealth();
       return {
         notReady: [
-          ...(departure.isAnnounced ? ["this balancer leaves"] : []),
+          ...(drainState.isAnnounced ? ["this balancer leaves"] : []),
           ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
           ...parts.edge.notReady,
         ],
@@ -51,7 +51,7 @@ export function statusOf(parts: {
       tunnels: tunnels.size,
       workers: directory.upstreams.map((upstream) => ({
         ...upstream.record,
-        ...describeHealth(upstream.health, directory.standingOf(upstream), clock.nowMs()),
+        ...describeHealth(upstream.health, directory.statusOfWorker(upstream), clock.nowMs()),
         inFlight: upstream.inFlight,
       })),
       gone: directory.gone.map(({ id, incarnation, atMs }) => ({
@@ -89,7 +89,7 @@ export function describeView(
       ...directory.upstreams.map((upstream) => {
         const { health, lastFailure } = describeHealth(
           upstream.health,
-          directory.standingOf(upstream),
+          directory.statusOfWorker(upstream),
           clock.nowMs(),
         );
         return { id: upstream.id, health, ...(lastFailure !== undefined && { lastFailure }) };
@@ -104,7 +104,7 @@ export function describeView(
 }
 
 /** `state` of the record is what the worker says; `health` is what is seen of it here. */
-export function describeHealth(health: Health, standing: Standing, nowMs: number) {
+export function describeHealth(health: Health, standing: WorkerStatus, nowMs: number) {
   const { lastFailure } = health;
   return {
     suspect: standing !== "well",

@@ -8,12 +8,15 @@ import {
   type LogStream,
   type LogStreamName,
 } from "../../shared/cluster/log-stream.ts";
-import { tellView, type View } from "../../shared/cluster/status-reports.ts";
+import { publishStatus, type View } from "../../shared/cluster/status-reports.ts";
 import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
-import { type Obedience, obeyCommands } from "../../shared/control/obey.ts";
+import { type CommandListener, listenForCommands } from "../../shared/control/command-listener.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import { createAdmission, type RefusedMember } from "../../shared/membership/admission.ts";
 import { createLease } from "../../shared/membership/lease.ts";
+import {
+  createMemberVerification,
+  type RefusedMember,
+} from "../../shared/membership/member-verification.ts";
 import { reachableUrl } from "../../shared/membership/reach.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -25,8 +28,8 @@ import { SettingError, type Settings } from "../../shared/settings/read-settings
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
-import type { Directory, MembershipView } from "../routing/router.ts";
-import { createFarewell, type Farewell } from "../upstreams/migrate.ts";
+import type { MembershipView, Router } from "../routing/router.ts";
+import { createMigrateRequests, type MigrateRequests } from "../upstreams/migrate.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "../upstreams/probe.ts";
 import { askWorkersForMembers } from "./members-from-workers.ts";
 import {
@@ -37,7 +40,7 @@ import {
   type SnapshotFile,
   type SnapshotKeeper,
 } from "./snapshot.ts";
-import { createFixedMembers } from "./static-discovery.ts";
+import { createStaticDiscovery } from "./static-discovery.ts";
 
 export interface Members {
   readonly view: MembershipView;
@@ -45,9 +48,9 @@ export interface Members {
   /** `x-ct-edge` for a worker; undefined without a secret. */
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
-  readonly farewell: Farewell;
+  readonly migrateRequests: MigrateRequests;
   /** A worker has proved that it lives another life than its record says. */
-  readonly onOtherLife: (id: WorkerId, life: Incarnation) => void;
+  readonly onOtherIncarnation: (id: WorkerId, life: Incarnation) => void;
   /** Whether workers have leases, and say in their records how busy they are. */
   readonly isLeased: boolean;
   /** Undefined: there is none. */
@@ -68,7 +71,7 @@ export interface Members {
   /** Whether the members are those of a snapshot, because the store has not been reached yet. */
   readonly isRecalled: boolean;
   /** Keeps the snapshot up to date from now on, until `close`. */
-  keep(owners: Pick<Directory, "newestOwners" | "ownersRevision">): void;
+  keep(owners: Pick<Router, "newestOwners" | "ownersRevision">): void;
   /** Makes this balancer a member, as soon as there is a store, until `close`. */
   announce(at: {
     readonly statusBind: string;
@@ -76,7 +79,7 @@ export interface Members {
     /** How it sees the edge, asked every few seconds. */
     readonly describe: () => View;
     /** Does what an operator asks of it. */
-    readonly obey: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
+    readonly handleCommand: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
   }): void;
   close(): Promise<void>;
 }
@@ -93,7 +96,7 @@ interface Needs {
 }
 
 /** Throws `SettingError`. */
-export function createMembers(needs: Needs): Members {
+export function createDiscovery(needs: Needs): Members {
   return needs.settings.workers.length > 0 ? fixedMembers(needs) : storedMembers(needs);
 }
 
@@ -103,7 +106,7 @@ function storedMembers(needs: Needs): Members {
   const { settings, id, clock, log, counters } = needs;
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
   const store = connectStore({ settings, name: id, clock, log, counters });
-  const admission = createAdmission({
+  const admission = createMemberVerification({
     networks: settings.workerNetworks,
     secretFingerprint: keys.fingerprint,
     store,
@@ -128,7 +131,7 @@ function storedMembers(needs: Needs): Members {
   let statusUrl = "";
   let told: { close(): void } | undefined;
   const logStreams: LogStream[] = [];
-  let obedience: Obedience | undefined;
+  let commandListener: CommandListener | undefined;
   const lease = createLease({
     store,
     clock,
@@ -148,11 +151,11 @@ function storedMembers(needs: Needs): Members {
 
   return {
     view,
-    farewell: createFarewell(id),
+    migrateRequests: createMigrateRequests(id),
     sessions: store,
     prove,
     probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
-    onOtherLife(worker, life) {
+    onOtherIncarnation(worker, life) {
       // A store that is there says so itself within a second, with all that is in the new record.
       if (store.health.state !== "up") view.hear(worker, life);
     },
@@ -193,20 +196,20 @@ function storedMembers(needs: Needs): Members {
         },
       });
     },
-    announce({ statusBind, statusPort, describe, obey }) {
+    announce({ statusBind, statusPort, describe, handleCommand }) {
       // It keeps no traffic waiting: with the store away it goes on trying.
       void storeReached(store).then(() => {
         const { localAddress } = store;
         statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
-        told = tellView({ store, clock, log, self: id, describe });
-        obedience = obeyCommands({ store, clock, log, self: id, obey });
+        told = publishStatus({ store, clock, log, self: id, describe });
+        commandListener = listenForCommands({ store, clock, log, self: id, handleCommand });
         return lease.start();
       });
     },
     async close() {
       await Promise.all([lease.close(), keeper?.close()]);
       told?.close();
-      obedience?.close();
+      commandListener?.close();
       fromWorkers.close();
       view.close();
       await Promise.all(logStreams.map((stream) => stream.close()));
@@ -232,7 +235,7 @@ function fixedMembers({ settings, id, log }: Needs): Members {
     );
   }
   const keys = settings.secret === undefined ? undefined : deriveKeys(settings.secret);
-  const view = createFixedMembers(settings.workers, keys?.ring ?? PUBLIC_RING_KEY);
+  const view = createStaticDiscovery(settings.workers, keys?.ring ?? PUBLIC_RING_KEY);
   log.info({ workers: view.workers.length, ring: view.ring.fingerprint }, "the workers are fixed");
   if (keys === undefined) {
     log.warn(
@@ -242,11 +245,11 @@ function fixedMembers({ settings, id, log }: Needs): Members {
   }
   return {
     view,
-    farewell: createFarewell(id),
+    migrateRequests: createMigrateRequests(id),
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
     probe: trafficProbe,
-    onOtherLife() {},
+    onOtherIncarnation() {},
     isLeased: false,
     storeHealth: () => undefined,
     onStoreHealth() {},

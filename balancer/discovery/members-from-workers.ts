@@ -8,13 +8,13 @@
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import {
-  BALANCER_FIELD,
-  EDGE_FIELD,
+  BALANCER_HEADER,
+  EDGE_HEADER,
   isSameProof,
   MEMBERS_PATH,
-  MEMBERS_PROOF_FIELD,
+  MEMBERS_PROOF_HEADER,
   membersProof,
-  NONCE_FIELD,
+  NONCE_HEADER,
   newNonce,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
@@ -71,15 +71,15 @@ export function askWorkersForMembers(needs: {
     const nonce = newNonce();
     const { status, headers, body } = await askProcess(`${worker.url}${MEMBERS_PATH}`, {
       headers: {
-        [EDGE_FIELD]: needs.prove(worker),
-        [BALANCER_FIELD]: needs.self,
-        [NONCE_FIELD]: nonce,
+        [EDGE_HEADER]: needs.prove(worker),
+        [BALANCER_HEADER]: needs.self,
+        [NONCE_HEADER]: nonce,
       },
       timeoutMs: TIMEOUT_MS,
       keepConnection: true,
       maxBodyBytes: MAX_BODY_BYTES,
     });
-    const proof = headers[MEMBERS_PROOF_FIELD];
+    const proof = headers[MEMBERS_PROOF_HEADER];
     if (status !== 200 || typeof proof !== "string") return undefined;
     return isSameProof(proof, membersProof(edgeKey, nonce, body)) ? readWorkers(body) : undefined;
   }

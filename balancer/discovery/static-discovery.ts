@@ -16,7 +16,7 @@ const NO_INCARNATION = "0".repeat(16) as Incarnation;
  * Each worker's id is its text in the list, so balancers with the same list and the same secret have the same ring,
  * whatever its order. Throws `SettingError` when one is named twice.
  */
-export function createFixedMembers(list: readonly string[], ringKey: Buffer): MembershipView {
+export function createStaticDiscovery(list: readonly string[], ringKey: Buffer): MembershipView {
   const workers = [...list].sort().map((address) => toRecord(address));
   const twice = list.find((address, index) => list.indexOf(address) !== index);
   if (twice !== undefined) {

@@ -5,10 +5,10 @@
 
 import type { SessionKey } from "../../shared/base/ids.ts";
 import {
-  EDGE_FIELD,
-  EDGE_FIELD_PREFIX,
-  KEY_FIELD,
-  REQUEST_ID_FIELD,
+  EDGE_HEADER,
+  EDGE_HEADER_PREFIX,
+  KEY_HEADER,
+  REQUEST_ID_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { checkedField, type Field, makeField } from "./fields.ts";
 import { FORWARDING, pushForwarding, type TrustedProxies } from "./forwarding.ts";
@@ -45,7 +45,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "x-oct-jwt",
   "x-real-ip",
-  REQUEST_ID_FIELD,
+  REQUEST_ID_HEADER,
 ]);
 
 /** Fields that mean nothing to a proxy: a short way past the questions below, for most fields of most messages. */
@@ -75,7 +75,7 @@ export interface Hop {
 }
 
 /** The fields of a request as a worker gets it. */
-export function requestFields(head: RequestHead, hop: Hop): Field[] {
+export function requestHeaders(head: RequestHead, hop: Hop): Field[] {
   const fields: Field[] = [checkedField("Host", "host", head.host ?? hop.workerHost)];
   for (const field of head.fields) {
     if (isKeptOfRequest(field, head)) fields.push(field);
@@ -83,11 +83,11 @@ export function requestFields(head: RequestHead, hop: Hop): Field[] {
   // A handshake has no body; one that says so by `Content-Length: 0` is one without it to every worker.
   if (!hop.upgrade) pushFraming(fields, head.framing);
   pushForwarding(fields, head, hop);
-  fields.push(checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, hop.requestId));
+  fields.push(checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, hop.requestId));
   if (hop.edgeProof !== undefined) {
-    fields.push(checkedField(EDGE_FIELD, EDGE_FIELD, hop.edgeProof));
+    fields.push(checkedField(EDGE_HEADER, EDGE_HEADER, hop.edgeProof));
   }
-  if (hop.key !== undefined) fields.push(makeField(KEY_FIELD, hop.key));
+  if (hop.key !== undefined) fields.push(makeField(KEY_HEADER, hop.key));
   if (hop.upgrade) fields.push(CONNECTION_UPGRADE, UPGRADE_WEBSOCKET);
   return fields;
 }
@@ -102,7 +102,7 @@ function isKeptOfRequest(field: Field, head: RequestHead): boolean {
   const { lower } = field;
   if (PLAIN.has(lower)) return head.connection.length === 0 || !isHopByHop(lower, head.connection);
   if (isDisguised(lower)) return false;
-  if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_FIELD) return false;
+  if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_HEADER) return false;
   if (isHopByHop(lower, head.connection)) return false;
   // A trailer section is only where there are chunks.
   if (lower === "trailer") return head.framing.kind === "chunked";
@@ -132,7 +132,7 @@ function readNarrowly(lower: string): string {
 
 /** What only balancers and workers say to each other: a client can neither send nor see it. */
 function isPrivate(lower: string): boolean {
-  return lower.startsWith(EDGE_FIELD_PREFIX);
+  return lower.startsWith(EDGE_HEADER_PREFIX);
 }
 
 function isHopByHop(lower: string, connection: readonly string[]): boolean {
@@ -162,7 +162,7 @@ function lengthField(length: number): Field {
 // --- answers ---
 
 /** How an answer reaches the client. */
-export interface AnswerHop {
+export interface ResponseHop {
   readonly requestId: string;
   /** How its body is sent; `none` also with HEAD. */
   readonly framing: Framing;
@@ -173,25 +173,25 @@ export interface AnswerHop {
 }
 
 /** The fields of an answer as a client gets it. */
-export function answerFields(head: ResponseHead, hop: AnswerHop): Field[] {
+export function responseHeaders(head: ResponseHead, hop: ResponseHop): Field[] {
   const fields = keptOfAnswer(head, hop.framing.kind === "chunked");
   pushAnswerFraming(fields, head, hop.framing);
-  fields.push(checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, hop.requestId));
+  fields.push(checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, hop.requestId));
   if (hop.close) fields.push(CONNECTION_CLOSE);
   else if (hop.minor === 0) fields.push(CONNECTION_KEEP_ALIVE);
   return fields;
 }
 
 /** The fields of an interim answer (1xx). */
-export function interimFields(head: ResponseHead): Field[] {
+export function interimHeaders(head: ResponseHead): Field[] {
   return keptOfAnswer(head, false);
 }
 
 /** The fields of the answer that turns a connection into a tunnel. */
-export function switchingFields(head: ResponseHead, requestId: string): Field[] {
+export function switchingHeaders(head: ResponseHead, requestId: string): Field[] {
   const fields = keptOfAnswer(head, false);
   fields.push(
-    checkedField(REQUEST_ID_FIELD, REQUEST_ID_FIELD, requestId),
+    checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, requestId),
     CONNECTION_UPGRADE,
     UPGRADE_WEBSOCKET,
   );
@@ -207,7 +207,7 @@ function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
       continue;
     }
     if (isPrivate(lower) || isHopByHop(lower, head.connection)) continue;
-    if (lower === REQUEST_ID_FIELD || (lower === "trailer" && !chunked)) continue;
+    if (lower === REQUEST_ID_HEADER || (lower === "trailer" && !chunked)) continue;
     fields.push(field);
   }
   return fields;

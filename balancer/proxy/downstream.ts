@@ -12,12 +12,12 @@ import { RequestRecord } from "../logs/log-entry.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import type { Deadline, Deadlines } from "../transport/deadlines.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
-import type { Departure } from "./drain-state.ts";
+import type { DrainState } from "./drain-state.ts";
 import {
-  type AnswerContext,
   ClientTimeoutError,
-  errorAnswer,
-  type OwnAnswer,
+  errorResponse,
+  type OwnResponse,
+  type ResponseContext,
   statusOf,
 } from "./responses.ts";
 
@@ -68,7 +68,7 @@ export interface Client {
   cut(error: unknown, worker: string | undefined): void;
   /** Answers an error, or cuts when an answer has begun. `worker`: `host:port` of the one that failed, if one did. */
   fail(error: unknown, worker: string | undefined): void;
-  answer(make: (context: AnswerContext) => OwnAnswer): void;
+  answer(make: (context: ResponseContext) => OwnResponse): void;
   /** Gives the connection away, to a tunnel; its handler must be set at once. */
   detach(): Detached;
 }
@@ -90,13 +90,13 @@ export interface DownstreamNeeds {
   readonly requestLog: RequestLog;
   readonly nextRequestId: () => string;
   readonly createExchange: (head: RequestHead, client: Client) => Exchange;
-  readonly departure: Readonly<Departure>;
+  readonly drainState: Readonly<DrainState>;
 }
 
 /** A connection whose requests are answered. */
 export interface ServedClient {
   /** The balancer leaves: a connection without a request ends soon, any other with its answer. */
-  leave(): void;
+  shutDown(): void;
 }
 
 /** Bytes of the next requests that are kept while one is answered. */
@@ -368,7 +368,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   // --- the client, for a request ---
 
   get isLastAnswer(): boolean {
-    return this.#needs.departure.hasBegun;
+    return this.#needs.drainState.hasBegun;
   }
 
   get requestId(): string {
@@ -460,10 +460,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     const status = statusOf(error);
     this.#needs.counters.count("balancer.failed", String(status));
     this.#record?.onFailed(error, status, worker);
-    this.answer((context) => errorAnswer(error, context));
+    this.answer((context) => errorResponse(error, context));
   }
 
-  answer(make: (context: AnswerContext) => OwnAnswer): void {
+  answer(make: (context: ResponseContext) => OwnResponse): void {
     const keepAlive =
       this.#state === "answer" && this.#head?.keepAlive === true && !this.isLastAnswer;
     const own = make({
@@ -496,7 +496,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
 
   // --- ends ---
 
-  leave(): void {
+  shutDown(): void {
     if (this.#state === "head" && !this.#collector.started) this.#deadline.set(this.#idleMs());
   }
 
@@ -517,7 +517,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     // Not "answer": nothing after these bytes is read.
     this.#state = "body";
     this.#record?.onFailed(error, error.status, undefined);
-    this.answer((context) => errorAnswer(error, context));
+    this.answer((context) => errorResponse(error, context));
   }
 
   #abandon(): void {

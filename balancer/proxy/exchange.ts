@@ -6,7 +6,7 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { EdgeError } from "../../shared/base/errors.ts";
 import { isWorkerName, toSessionKey } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { KEY_FIELD, OWNER_FIELD } from "../../shared/net/edge-headers.ts";
+import { KEY_HEADER, OWNER_HEADER } from "../../shared/net/edge-headers.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { Framing } from "../http1/framing.ts";
 import {
@@ -16,31 +16,36 @@ import {
   serializeHead,
   statusLine,
 } from "../http1/head.ts";
-import { answerFields, interimFields, requestFields, switchingFields } from "../http1/headers.ts";
+import {
+  interimHeaders,
+  requestHeaders,
+  responseHeaders,
+  switchingHeaders,
+} from "../http1/headers.ts";
 import { type MovingReason, obstacleToReplay } from "../routing/decision.ts";
-import type { Decision, Directory } from "../routing/router.ts";
+import type { Decision, Router } from "../routing/router.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
 import type { Connection, Dial, Piece } from "../transport/transport.ts";
 import {
-  type AnswerHandler,
+  type ResponseHandler,
   type UpstreamConnection,
   UpstreamError,
 } from "../upstreams/connection.ts";
 import { fieldValue, type Mark, readEpoch, readMark } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { Client, Exchange } from "./downstream.ts";
-import type { Departure } from "./drain-state.ts";
+import type { DrainState } from "./drain-state.ts";
 import { HealthExchange, isHealthTarget } from "./health-endpoint.ts";
 import { isRefusedMethod, RefusedExchange } from "./refused-exchange.ts";
-import { KeptBody } from "./replay-buffer.ts";
+import { ReplayBuffer } from "./replay-buffer.ts";
 import { BusyError, MovingError, NoUpstreamError } from "./responses.ts";
-import type { Holds } from "./retry-queue.ts";
+import type { RetryQueue } from "./retry-queue.ts";
 import { isAccepted, readWebSocketKey, type Tunnels } from "./tunnel.ts";
 
 /** Longest body that is kept, so that the request can be sent again. */
 export const MAX_KEPT_BYTES = 65_536;
 /** How often a worker may break a request off before it counts as what the worker died of. */
-const MAX_BROKEN_OFF = 2;
+const MAX_CONNECTION_CLOSED = 2;
 /**
  * A session whose owner cannot be reached comes back there or elsewhere within its lease and a little more. Until then
  * its requests are kept here: a client that is refused waits longer and longer before it tries again.
@@ -48,13 +53,13 @@ const MAX_BROKEN_OFF = 2;
 const HOLD_MS = 8000;
 
 export interface ProxyNeeds {
-  readonly directory: Directory;
+  readonly directory: Router;
   readonly tunnels: Tunnels;
   readonly trusted: TrustedProxies;
   readonly counters: Counters;
-  readonly holds: Holds;
+  readonly retryQueue: RetryQueue;
   readonly clock: Clock;
-  readonly departure: Readonly<Departure>;
+  readonly drainState: Readonly<DrainState>;
   /** Whether `/` is a page of our workers; foreign servers of a fixed list have one of their own. */
   readonly isRootOurs: boolean;
 }
@@ -67,7 +72,7 @@ export function createExchange(head: RequestHead, client: Client, needs: ProxyNe
     : new ProxyExchange(head, client, needs);
 }
 
-class ProxyExchange implements Exchange, AnswerHandler {
+class ProxyExchange implements Exchange, ResponseHandler {
   readonly #head: RequestHead;
   readonly #client: Client;
   readonly #needs: ProxyNeeds;
@@ -83,7 +88,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #connection: UpstreamConnection | undefined;
 
   /** The body so far, to send it again; undefined when it became too long for that. */
-  #kept: KeptBody | undefined = new KeptBody();
+  #kept: ReplayBuffer | undefined = new ReplayBuffer();
   #bodyComplete = false;
   /** Whether the client was told to go on with a body that it announced (100). */
   #isContinued = false;
@@ -91,7 +96,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #hops = 0;
   #chosenAgain = false;
   /** How often a worker took it and broke off before a byte of an answer came. */
-  #brokenOff = 0;
+  #connectionClosed = 0;
   #retriedBeforeWrite = false;
   /** Whether a record or a worker named the owner of the session. */
   #hasOwner = false;
@@ -221,7 +226,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
   #requestHead(upstream: Upstream): string {
     const { key } = this.#route;
-    const fields = requestFields(this.#head, {
+    const fields = requestHeaders(this.#head, {
       peerAddress: this.#client.remoteAddress,
       secure: this.#client.secure,
       trusted: this.#needs.trusted,
@@ -270,7 +275,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     }
     const stale = connection?.isReused === true && !connection.isAnswered;
     if (!stale) upstream.suspect(error);
-    if (connection !== undefined && !stale) this.#brokenOff++;
+    if (connection !== undefined && !stale) this.#connectionClosed++;
     if (!this.#mayRetry(connection, stale)) {
       if (this.#mayRepeat(connection)) this.#holdOrFail(error);
       else this.#fail(error);
@@ -289,13 +294,14 @@ class ProxyExchange implements Exchange, AnswerHandler {
   onUpstreamSilent(): void {
     const upstream = this.#upstream;
     const { directory, counters } = this.#needs;
-    if (upstream === undefined || this.#route.tag?.rule === "sid" || this.#brokenOff > 0) return;
+    if (upstream === undefined || this.#route.tag?.rule === "sid" || this.#connectionClosed > 0)
+      return;
     if (!this.#route.isRepeatable || !this.#mayRepeat(this.#connection)) return;
     const isOther = (other: Upstream): boolean =>
-      other !== upstream && directory.standingOf(other) === "well";
+      other !== upstream && directory.statusOfWorker(other) === "well";
     if (!directory.upstreams.some(isOther)) return;
     counters.count("balancer.retries");
-    this.#brokenOff++;
+    this.#connectionClosed++;
     this.#drop();
     this.#exclude(upstream);
     this.#choose((decision) => this.#follow(decision));
@@ -307,7 +313,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
    */
   #mayRetry(connection: UpstreamConnection | undefined, stale: boolean): boolean {
     if (!this.#mayRepeat(connection)) return false;
-    if (connection !== undefined) return stale || this.#brokenOff === 1;
+    if (connection !== undefined) return stale || this.#connectionClosed === 1;
     if (this.#retriedBeforeWrite) return false;
     this.#retriedBeforeWrite = true;
     return true;
@@ -317,7 +323,11 @@ class ProxyExchange implements Exchange, AnswerHandler {
   #mayRepeat(connection: UpstreamConnection | undefined): boolean {
     if (this.#kept === undefined) return false;
     if (connection === undefined) return true;
-    return !connection.isAnswered && this.#route.isRepeatable && this.#brokenOff <= MAX_BROKEN_OFF;
+    return (
+      !connection.isAnswered &&
+      this.#route.isRepeatable &&
+      this.#connectionClosed <= MAX_CONNECTION_CLOSED
+    );
   }
 
   // --- wait for the owner ---
@@ -327,7 +337,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
    * somebody signs in, because a client takes any error for the end of that.
    */
   #holdOrFail(error: EdgeError): void {
-    const { clock, counters, holds } = this.#needs;
+    const { clock, counters, retryQueue } = this.#needs;
     const mayHold =
       (this.#hasOwner || this.#route.isSignIn) &&
       this.#kept !== undefined &&
@@ -340,7 +350,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       this.#fail(error);
       return;
     }
-    this.#holding = holds.hold(() => {
+    this.#holding = retryQueue.hold(() => {
       this.#excluded = NOBODY;
       this.#hops = 0;
       this.#chosenAgain = false;
@@ -366,10 +376,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
       counters.count("balancer.misdirected", "passed");
       return false;
     }
-    const owner = fieldValue(head, OWNER_FIELD);
+    const owner = fieldValue(head, OWNER_HEADER);
     if (owner === undefined || !isWorkerName(owner)) return this.#chooseAgain();
     this.#hasOwner = true;
-    const key = toSessionKey(fieldValue(head, KEY_FIELD) ?? "") ?? this.#route.key?.key;
+    const key = toSessionKey(fieldValue(head, KEY_HEADER) ?? "") ?? this.#route.key?.key;
     const epoch = readEpoch(head);
     if (key !== undefined && epoch !== undefined) directory.learn(key, owner, epoch);
     // The worker judged by another key, the session that this one stands for: what we remember of it was wrong.
@@ -378,7 +388,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
 
     const target = directory.byId(owner);
     const obstacle = obstacleToReplay({
-      standing: target === undefined ? undefined : directory.standingOf(target),
+      standing: target === undefined ? undefined : directory.statusOfWorker(target),
       isSender: target === this.#upstream,
       hops: this.#hops,
       isKept: this.#kept !== undefined,
@@ -435,7 +445,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
     if (this.#head.minor === 0) return;
     if (head.status === 100) this.#isContinued = true;
     this.#client.sendInterim([
-      serializeHead(statusLine(head.status, head.reason), interimFields(head)),
+      serializeHead(statusLine(head.status, head.reason), interimHeaders(head)),
     ]);
   }
 
@@ -456,7 +466,7 @@ class ProxyExchange implements Exchange, AnswerHandler {
       !this.#client.isLastAnswer &&
       (this.#bodyComplete || !this.#refusesBody(head.status));
     this.#answerBegun = true;
-    const fields = answerFields(head, {
+    const fields = responseHeaders(head, {
       requestId: this.#client.requestId,
       framing,
       close: !this.#keepAlive,
@@ -547,7 +557,10 @@ class ProxyExchange implements Exchange, AnswerHandler {
       worker: connection,
       upstream,
       requestId,
-      answer: serializeHead(statusLine(head.status, head.reason), switchingFields(head, requestId)),
+      answer: serializeHead(
+        statusLine(head.status, head.reason),
+        switchingHeaders(head, requestId),
+      ),
       rest,
       session: mark,
     });

@@ -2,14 +2,14 @@
  * Requests for the health of the edge itself, which no worker sees.
  */
 
-import type { Directory } from "../routing/router.ts";
+import type { Router } from "../routing/router.ts";
 import type { Client, Exchange } from "./downstream.ts";
-import type { Departure } from "./drain-state.ts";
-import { healthAnswer } from "./responses.ts";
+import type { DrainState } from "./drain-state.ts";
+import { healthResponse } from "./responses.ts";
 
 interface HealthNeeds {
-  readonly directory: Pick<Directory, "usable">;
-  readonly departure: Pick<Departure, "isAnnounced">;
+  readonly directory: Pick<Router, "usable">;
+  readonly drainState: Pick<DrainState, "isAnnounced">;
 }
 
 /** Whether the request is for the health check of the public ports; a query is ignored. */
@@ -30,10 +30,10 @@ export class HealthExchange implements Exchange {
   }
 
   start(): void {
-    const { directory, departure } = this.#needs;
+    const { directory, drainState } = this.#needs;
     const status = directory.usable > 0 ? "ok" : "no worker";
     this.#client.answer((context) =>
-      healthAnswer(departure.isAnnounced ? "leaving" : status, context),
+      healthResponse(drainState.isAnnounced ? "leaving" : status, context),
     );
   }
 

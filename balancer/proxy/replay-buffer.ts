@@ -4,7 +4,7 @@
  */
 import type { Piece } from "../transport/transport.ts";
 
-export class KeptBody {
+export class ReplayBuffer {
   #bytes: Buffer = NOTHING;
   #length = 0;
 

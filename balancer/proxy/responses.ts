@@ -4,7 +4,7 @@
  */
 
 import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
-import { REQUEST_ID_FIELD } from "../../shared/net/edge-headers.ts";
+import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
 import { serializeHead, statusLine } from "../http1/head.ts";
 import type { MovingReason } from "../routing/decision.ts";
@@ -71,7 +71,7 @@ export class ClientTimeoutError extends EdgeError {
 }
 
 /** An answer of the balancer itself. */
-export interface OwnAnswer {
+export interface OwnResponse {
   readonly status: number;
   /** Bytes on the wire. */
   readonly text: string;
@@ -131,7 +131,7 @@ export function statusOf(error: unknown): number {
 }
 
 /** How an own answer is framed. */
-export interface AnswerContext {
+export interface ResponseContext {
   readonly requestId: string;
   readonly close: boolean;
   readonly minor: 0 | 1;
@@ -140,7 +140,7 @@ export interface AnswerContext {
 }
 
 /** The answer for an error; its body has the shape of the session protocol's errors, so that clients can show it. */
-export function errorAnswer(error: unknown, context: AnswerContext): OwnAnswer {
+export function errorResponse(error: unknown, context: ResponseContext): OwnResponse {
   const status = statusOf(error);
   const code = error instanceof EdgeError ? error.code : "EDGE_INTERNAL";
   const body = {
@@ -158,10 +158,10 @@ function fieldsFor(status: number): readonly Field[] {
 }
 
 /** The answer to `/ct-health/` on a public port. */
-export function healthAnswer(
+export function healthResponse(
   status: "ok" | "no worker" | "leaving",
-  context: AnswerContext,
-): OwnAnswer {
+  context: ResponseContext,
+): OwnResponse {
   return ownAnswer(status === "ok" ? 200 : 503, { status }, [], context);
 }
 
@@ -169,14 +169,14 @@ function ownAnswer(
   status: number,
   body: unknown,
   extra: readonly Field[],
-  context: AnswerContext,
-): OwnAnswer {
+  context: ResponseContext,
+): OwnResponse {
   const text = JSON.stringify(body);
   const fields = [
     makeField("Content-Type", "application/json; charset=utf-8"),
     makeField("Content-Length", String(text.length)),
     makeField("Cache-Control", "no-store"),
-    makeField(REQUEST_ID_FIELD, context.requestId),
+    makeField(REQUEST_ID_HEADER, context.requestId),
     ...extra,
   ];
   if (context.close) fields.push(makeField("Connection", "close"));

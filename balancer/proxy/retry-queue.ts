@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 
-export interface Holds {
+export interface RetryQueue {
   /** Calls `action` a little later; undefined when too many are kept back already. */
   hold(action: () => void): Timer | undefined;
   /** Requests that are kept back now. */
@@ -16,7 +16,7 @@ const STEP_MS = 250;
 /** With bodies of at most 64 KiB: 128 MiB. */
 const MAX_HELD = 2000;
 
-export function createHolds(needs: { clock: Clock; maxHeld?: number }): Holds {
+export function createRetryQueue(needs: { clock: Clock; maxHeld?: number }): RetryQueue {
   const maxHeld = needs.maxHeld ?? MAX_HELD;
   let held = 0;
   return {
@@ -24,18 +24,18 @@ export function createHolds(needs: { clock: Clock; maxHeld?: number }): Holds {
       if (held >= maxHeld) return undefined;
       held++;
       let isOver = false;
-      const leave = (): boolean => {
+      const shutDown = (): boolean => {
         if (isOver) return false;
         isOver = true;
         held--;
         return true;
       };
       const timer = needs.clock.after(STEP_MS, () => {
-        if (leave()) action();
+        if (shutDown()) action();
       });
       return {
         cancel() {
-          leave();
+          shutDown();
           timer.cancel();
         },
       };

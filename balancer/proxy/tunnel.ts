@@ -9,7 +9,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Field } from "../http1/fields.ts";
 import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
-import type { Farewell } from "../upstreams/migrate.ts";
+import type { MigrateRequests } from "../upstreams/migrate.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { Detached } from "./downstream.ts";
 
@@ -123,7 +123,7 @@ export function createTunnels(needs: {
   clock: Clock;
   /** 0 to below 1. */
   random: () => number;
-  farewell: Farewell;
+  migrateRequests: MigrateRequests;
   log: Log;
 }): Tunnels {
   const { clock, log } = needs;
@@ -134,7 +134,7 @@ export function createTunnels(needs: {
   let perStep = MIN_PER_STEP;
   let nextStep: Timer | undefined;
   /** The balancer leaves. */
-  let nextFarewell: Timer | undefined;
+  let nextMigration: Timer | undefined;
   /** Workers that did not take its word; said once of each. */
   const deaf = new Set<Upstream>();
 
@@ -166,13 +166,15 @@ export function createTunnels(needs: {
   }
 
   /** Ends those whose turn it is, `ended` were before them; with the last ones all that were opened meanwhile. */
-  function sayFarewell(leaving: readonly Tunnel[], ended: number, time: Spread): void {
+  function requestMigration(leaving: readonly Tunnel[], ended: number, time: Spread): void {
     const share = time.spreadMs > 0 ? (clock.nowMs() - time.beganMs) / time.spreadMs : 1;
     const isLast = share >= 1;
     const due = Math.ceil(leaving.length * share);
     letGo(isLast ? all : leaving.slice(ended, due), time.graceMs);
     const nextMs = STEP_MS * (0.5 + needs.random());
-    nextFarewell = clock.after(nextMs, () => sayFarewell(leaving, isLast ? ended : due, time));
+    nextMigration = clock.after(nextMs, () =>
+      requestMigration(leaving, isLast ? ended : due, time),
+    );
   }
 
   function letGo(tunnels: Iterable<Tunnel>, graceMs: number): void {
@@ -189,7 +191,7 @@ export function createTunnels(needs: {
         for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
       };
       const ids = group.map(({ requestId }) => requestId);
-      needs.farewell(upstream, ids).then(
+      needs.migrateRequests(upstream, ids).then(
         () => clock.after(graceMs, end),
         (error: unknown) => {
           if (!deaf.has(upstream))
@@ -223,10 +225,10 @@ export function createTunnels(needs: {
       }
     },
     letAllGo(time) {
-      sayFarewell([...all], 0, { beganMs: clock.nowMs(), ...time });
+      requestMigration([...all], 0, { beganMs: clock.nowMs(), ...time });
     },
     endAll() {
-      nextFarewell?.cancel();
+      nextMigration?.cancel();
       nextStep?.cancel();
       ending = [];
       for (const tunnel of [...all]) tunnel.end(clock);

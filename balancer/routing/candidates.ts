@@ -18,10 +18,10 @@
  */
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
-import type { Standing } from "../upstreams/health.ts";
+import type { WorkerStatus } from "../upstreams/health.ts";
 
 /** What is known of a key. */
-export type Known =
+export type KnownWorkers =
   | { readonly record: "owner"; readonly owner: WorkerId }
   /** The store says that there is none. */
   | { readonly record: "none" }
@@ -30,7 +30,7 @@ export type Known =
 
 /** What is seen of a worker that may be chosen. */
 export interface Candidate {
-  readonly standing: Standing;
+  readonly standing: WorkerStatus;
   readonly state: WorkerState;
 }
 
@@ -45,7 +45,7 @@ export interface Choice {
  * there, or failed this request already. `capped`: too far ahead of the others for one more session. `moved`: the session
  * has left the worker that issued the id.
  */
-export type Verdict =
+export type CandidateStatus =
   | "fit"
   | "suspect"
   | "dead"
@@ -56,12 +56,12 @@ export type Verdict =
   | "moved";
 
 /** What was thought of a worker on the way to a decision. */
-export interface Note {
+export interface CandidateTrace {
   /** Undefined: nobody is known by that tag. */
   readonly worker: WorkerId | undefined;
   /** `tag`: it issued the id · `owner`: the record names it · `candidate`: the ring does · `any`: no rule ties the request to a worker. */
   readonly as: "tag" | "owner" | "candidate" | "any";
-  readonly verdict: Verdict;
+  readonly verdict: CandidateStatus;
   /** With `any`: how likely it is to be chosen now, 0 to 1. */
   readonly chance?: number;
 }
@@ -71,10 +71,10 @@ export interface Note {
  * now; undefined for one that is not there or failed this request already. Into `notes` goes what was thought of each.
  */
 export function chooseByKey(
-  known: Known,
+  known: KnownWorkers,
   candidates: () => Iterable<WorkerId>,
   see: (worker: WorkerId) => Candidate | undefined,
-  notes?: Note[],
+  notes?: CandidateTrace[],
 ): Choice {
   if (known.record !== "owner") {
     return firstOf(candidates(), see, known.record === "unknown" ? "any state" : "up", notes);
@@ -95,7 +95,7 @@ function firstOf(
   candidates: Iterable<WorkerId>,
   see: (worker: WorkerId) => Candidate | undefined,
   states: States,
-  notes: Note[] | undefined,
+  notes: CandidateTrace[] | undefined,
 ): Choice {
   let fit: WorkerId | undefined;
   let fallback: WorkerId | undefined;
@@ -113,7 +113,7 @@ function firstOf(
 /** Which workers can be chosen: those that take new sessions, or also those that do not. */
 type States = "up" | "any state";
 
-export function judge(seen: Candidate | undefined, states: States = "up"): Verdict {
+export function judge(seen: Candidate | undefined, states: States = "up"): CandidateStatus {
   if (seen === undefined) return "unknown";
   if (seen.standing === "dead") return "dead";
   if (states === "up" && seen.state !== "up") return seen.state;

@@ -5,8 +5,14 @@
  */
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/tag.ts";
-import type { Standing } from "../upstreams/health.ts";
-import { type Candidate, chooseByKey, judge, type Known, type Note } from "./candidates.ts";
+import type { WorkerStatus } from "../upstreams/health.ts";
+import {
+  type Candidate,
+  type CandidateTrace,
+  chooseByKey,
+  judge,
+  type KnownWorkers,
+} from "./candidates.ts";
 import { chancesOf, type Loaded, pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./session-key.ts";
 
@@ -67,18 +73,18 @@ export type Found = "found" | "none" | "late" | "away";
  * `ask`: the store has to be asked for the request's key first; then decide again with what it said. Into `notes` goes
  * what was thought of each worker; nothing else depends on them.
  */
-export function decide(route: Route, sight: Sight, found: Found, notes?: Note[]): Decided;
+export function decide(route: Route, sight: Sight, found: Found, notes?: CandidateTrace[]): Decided;
 export function decide(
   route: Route,
   sight: Sight,
   found: Found | undefined,
-  notes?: Note[],
+  notes?: CandidateTrace[],
 ): Decided | "ask";
 export function decide(
   route: Route,
   sight: Sight,
   found: Found | undefined,
-  notes?: Note[],
+  notes?: CandidateTrace[],
 ): Decided | "ask" {
   const tagged = decideByTag(route, sight, found, notes);
   if (tagged !== undefined) return tagged;
@@ -91,7 +97,7 @@ function decideByTag(
   { tag, key }: Route,
   sight: Sight,
   found: Found | undefined,
-  notes: Note[] | undefined,
+  notes: CandidateTrace[] | undefined,
 ): Decided | "ask" | undefined {
   if (tag === undefined) return undefined;
   const worker = sight.byTag(tag.tag);
@@ -119,7 +125,7 @@ function decideByKey(
   { rule, key }: NonNullable<Route["key"]>,
   sight: Sight,
   found: Found | undefined,
-  notes: Note[] | undefined,
+  notes: CandidateTrace[] | undefined,
 ): Decided | "ask" {
   const owner = sight.ownerOf(key);
   const isOwnerWell =
@@ -141,12 +147,16 @@ function decideByKey(
  * What is remembered is never older than what the store said, and counts when it said nothing or knows nothing, because it
  * may have lost it. Not asked (`undefined`), it said a moment ago that there is none.
  */
-function knownOf(owner: WorkerId | undefined, found: Found | undefined): Known {
+function knownOf(owner: WorkerId | undefined, found: Found | undefined): KnownWorkers {
   if (owner !== undefined) return { record: "owner", owner };
   return { record: found === undefined || found === "none" ? "none" : "unknown" };
 }
 
-function decideFreely(isCreate: boolean, sight: Sight, notes: Note[] | undefined): Decided {
+function decideFreely(
+  isCreate: boolean,
+  sight: Sight,
+  notes: CandidateTrace[] | undefined,
+): Decided {
   const everybody = sight.everybody();
   const well: (typeof everybody)[number][] = [];
   const suspect: (typeof everybody)[number][] = [];
@@ -185,7 +195,7 @@ const MAX_HOPS = 2;
  * `standing`: of the one that was named; undefined when this balancer does not know it.
  */
 export function obstacleToReplay(named: {
-  readonly standing: Standing | undefined;
+  readonly standing: WorkerStatus | undefined;
   readonly isSender: boolean;
   /** How often the request was sent on already. */
   readonly hops: number;

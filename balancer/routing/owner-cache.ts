@@ -6,11 +6,11 @@ import { copyOf, type SessionKey, type WorkerId } from "../../shared/base/ids.ts
 export interface Owner {
   readonly worker: WorkerId;
   readonly epoch: number;
-  /** Up to which change of the workers it is known to be so; see `createOwners`. */
+  /** Up to which change of the workers it is known to be so; see `createOwnerCache`. */
   readonly change: number;
 }
 
-export interface Owners {
+export interface OwnerCache {
   get(key: SessionKey): Owner | undefined;
   /** `worker` owns `key` in `epoch`. Ignored when a higher epoch is known. */
   set(key: SessionKey, worker: WorkerId, epoch: number): void;
@@ -29,10 +29,10 @@ const MAX_OWNERS = 100_000;
  * `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). `changes`: how often workers
  * have changed so far; what is set now is known to be so after that many.
  */
-export function createOwners(
+export function createOwnerCache(
   onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
   changes: () => number,
-): Owners {
+): OwnerCache {
   const ownersByKey = new Map<SessionKey, Owner>();
   let revision = 0;
 

@@ -11,11 +11,11 @@ import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
-import { isPanic, type Standing, standingOf } from "../upstreams/health.ts";
+import { isPanic, statusOfWorker, type WorkerStatus } from "../upstreams/health.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { Note } from "./candidates.ts";
+import type { CandidateTrace } from "./candidates.ts";
 import { type Decided, type DecidedReason, decide, type Found, type Sight } from "./decision.ts";
-import { createOwners, dropOldest, type Owner } from "./owner-cache.ts";
+import { createOwnerCache, dropOldest, type Owner } from "./owner-cache.ts";
 import type { Route, Rule } from "./session-key.ts";
 
 /** Where a request goes, and why, for logs and metrics. */
@@ -35,14 +35,14 @@ export type Reason = DecidedReason | "told";
 /** What `choose` would decide, and what it thought of each worker. */
 export interface Explained {
   readonly decided: Decided;
-  readonly notes: readonly Note[];
+  readonly notes: readonly CandidateTrace[];
   /** What was remembered of the key's owner. */
   readonly remembered: Owner | undefined;
   /** What the store said now; undefined: it was not asked. */
   readonly found: Found | undefined;
 }
 
-export interface Directory {
+export interface Router {
   /**
    * The worker for a request, never one in `exclude`. A promise only when the store has to be asked (at most
    * `LOOKUP_BUDGET_MS`); it never rejects.
@@ -61,7 +61,7 @@ export interface Directory {
   isOutdated(key: SessionKey, upstream: Upstream, epoch: number): boolean;
   /** What is remembered of `key` was wrong, or is about to change: ask again. */
   forget(key: SessionKey): void;
-  standingOf(upstream: Upstream): Standing;
+  statusOfWorker(upstream: Upstream): WorkerStatus;
   /** How many workers can take new sessions. */
   readonly usable: number;
   readonly upstreams: readonly Upstream[];
@@ -103,7 +103,7 @@ const MAX_LOOKUPS = 1000;
 /** Workers that are remembered as gone. */
 const MAX_GONE = 50;
 
-export function createDirectory(needs: {
+export function createRouter(needs: {
   view: MembershipView;
   store: { findSession(key: SessionKey): Promise<SessionRecord | undefined> };
   clock: Clock;
@@ -120,13 +120,13 @@ export function createDirectory(needs: {
   onEpoch: (key: SessionKey, epoch: number, at: Upstream | undefined) => void;
   /** 0 to below 1. */
   random: () => number;
-}): Directory {
+}): Router {
   const { view, clock, counters } = needs;
   const upstreamsById = new Map<WorkerId, Upstream>();
   /** How often a worker came back in another incarnation, and at which of these changes each did last. */
   let changes = 0;
   const changeOf = new Map<WorkerId, number>();
-  const owners = createOwners(
+  const owners = createOwnerCache(
     (key, from, to, epoch) => {
       needs.onEpoch(key, epoch, upstreamsById.get(to));
       if (from === undefined || from === to) return;
@@ -184,8 +184,8 @@ export function createDirectory(needs: {
     else needs.log.info({ workers }, "probes are believed again");
   }
 
-  function standing(upstream: Upstream): Standing {
-    return standingOf(upstream.health, panic);
+  function standing(upstream: Upstream): WorkerStatus {
+    return statusOfWorker(upstream.health, panic);
   }
 
   function takesNew(upstream: Upstream): boolean {
@@ -201,11 +201,11 @@ export function createDirectory(needs: {
 
   async function explain(route: Route): Promise<Explained> {
     const remembered = route.key === undefined ? undefined : owners.get(route.key.key);
-    const notes: Note[] = [];
+    const notes: CandidateTrace[] = [];
     const decided = decide(route, everything, undefined, notes);
     if (decided !== "ask") return { decided, notes, remembered, found: undefined };
     const found = await askFor(route);
-    const again: Note[] = [];
+    const again: CandidateTrace[] = [];
     return { decided: decide(route, everything, found, again), notes: again, remembered, found };
   }
 
@@ -319,7 +319,7 @@ export function createDirectory(needs: {
       if (known === undefined || known.epoch <= epoch) return false;
       return upstreamsById.get(known.worker) !== upstream;
     },
-    standingOf: standing,
+    statusOfWorker: standing,
     get usable() {
       let usable = 0;
       for (const upstream of upstreamsById.values()) if (takesNew(upstream)) usable++;

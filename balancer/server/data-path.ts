@@ -11,26 +11,26 @@ import type { KnownOwner } from "../discovery/snapshot.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import type { DownstreamLimits } from "../proxy/downstream.ts";
-import { createDeparture, type Departure } from "../proxy/drain-state.ts";
+import { createDrainState, type DrainState } from "../proxy/drain-state.ts";
 import { createExchange } from "../proxy/exchange.ts";
-import { createHolds } from "../proxy/retry-queue.ts";
+import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTunnels, type Tunnels } from "../proxy/tunnel.ts";
-import { createDirectory, type Directory } from "../routing/router.ts";
+import { createRouter, type Router } from "../routing/router.ts";
 import { createDeadlines } from "../transport/deadlines.ts";
 import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
-import type { Standing } from "../upstreams/health.ts";
+import type { WorkerStatus } from "../upstreams/health.ts";
 import { Upstream } from "../upstreams/upstream.ts";
 import { type Listener, listen } from "./listener.ts";
-import { leave } from "./shutdown.ts";
+import { shutDown } from "./shutdown.ts";
 
 export interface DataPath {
   readonly listener: Listener;
-  readonly directory: Directory;
+  readonly directory: Router;
   readonly tunnels: Tunnels;
   /** How far `leave` is. */
-  readonly departure: Readonly<Departure>;
+  readonly drainState: Readonly<DrainState>;
   /** Goes slowly: resolves when all connections of clients have ended, or the time is over. `close` follows. */
-  leave(time: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void>;
+  shutDown(time: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void>;
   /** Stops accepting, ends tunnels by FIN, closes the rest at once. */
   close(): void;
 }
@@ -43,7 +43,7 @@ export async function startDataPath(needs: {
   readonly portsReleased?: () => Promise<void>;
   readonly members: Pick<
     Members,
-    "view" | "sessions" | "prove" | "probe" | "farewell" | "onOtherLife" | "isLeased"
+    "view" | "sessions" | "prove" | "probe" | "migrateRequests" | "onOtherIncarnation" | "isLeased"
   >;
   /** Of sessions, from before this process started. */
   readonly knownOwners: Iterable<KnownOwner>;
@@ -65,14 +65,14 @@ export async function startDataPath(needs: {
 }): Promise<DataPath> {
   const { clock, counters, transport, log, members } = needs;
   const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
-  const departure = createDeparture();
+  const drainState = createDrainState();
   const tunnels = createTunnels({
     clock,
     random: Math.random,
-    farewell: members.farewell,
+    migrateRequests: members.migrateRequests,
     log,
   });
-  const directory = createDirectory({
+  const directory = createRouter({
     view: members.view,
     store: members.sessions,
     isLeased: members.isLeased,
@@ -85,15 +85,15 @@ export async function startDataPath(needs: {
     random: Math.random,
   });
   for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
-  const holds = createHolds({ clock });
+  const retryQueue = createRetryQueue({ clock });
   const exchangeNeeds = {
     directory,
     tunnels,
     trusted: needs.trusted,
     counters,
-    holds,
+    retryQueue,
     clock,
-    departure,
+    drainState,
     isRootOurs: members.isLeased,
   };
   await needs.portsReleased?.();
@@ -101,22 +101,22 @@ export async function startDataPath(needs: {
     ...needs,
     transport,
     deadlines,
-    departure,
+    drainState,
     nextRequestId: createRequestIds(),
     createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
   });
 
   counters.gauge("balancer.connections", () => listener.connections);
   counters.gauge("balancer.tunnels", () => tunnels.size);
-  counters.gauge("balancer.holding", () => holds.size);
+  counters.gauge("balancer.holding", () => retryQueue.size);
   counters.gauge("balancer.workers", () => countStates(directory));
 
   return {
     listener,
     directory,
     tunnels,
-    departure,
-    leave: (time) => leave({ departure, listener, tunnels, clock, log, ...time }),
+    drainState,
+    shutDown: (time) => shutDown({ drainState, listener, tunnels, clock, log, ...time }),
     close() {
       listener.close();
       tunnels.endAll();
@@ -128,11 +128,11 @@ export async function startDataPath(needs: {
 }
 
 function countStates(
-  directory: Directory,
-): Record<WorkerState | Exclude<Standing, "well">, number> {
+  directory: Router,
+): Record<WorkerState | Exclude<WorkerStatus, "well">, number> {
   const count = { up: 0, suspended: 0, draining: 0, suspect: 0, dead: 0 };
   for (const upstream of directory.upstreams) {
-    const standing = directory.standingOf(upstream);
+    const standing = directory.statusOfWorker(upstream);
     count[standing === "well" ? upstream.record.state : standing]++;
   }
   return count;

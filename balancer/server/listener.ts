@@ -5,7 +5,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { PlainHttpError } from "../http1/fields.ts";
 import { type DownstreamNeeds, type ServedClient, serveClient } from "../proxy/downstream.ts";
-import { errorAnswer, TooManyConnectionsError } from "../proxy/responses.ts";
+import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
 
@@ -20,7 +20,7 @@ export interface Listener {
   /** For TLS handshakes from now on. */
   useCertificates(certificates: readonly TlsCertificate[]): void;
   /** Stops accepting; connections end with what is being answered, those without a request soon. */
-  leave(): void;
+  shutDown(): void;
   /** Stops accepting; open connections stay until `destroyAll`. */
   close(): void;
   destroyAll(): void;
@@ -57,7 +57,7 @@ export async function listen(
     refusal() {
       const requestId = needs.nextRequestId();
       const context = { requestId, close: true, minor: 1, method: "GET" } as const;
-      return errorAnswer(new TooManyConnectionsError(), context).text;
+      return errorResponse(new TooManyConnectionsError(), context).text;
     },
     onGone() {
       sockets--;
@@ -110,9 +110,9 @@ export async function listen(
       return sockets;
     },
     useCertificates: (fresh) => https?.useCertificates(fresh),
-    leave() {
+    shutDown() {
       close();
-      for (const client of open.values()) client.leave();
+      for (const client of open.values()) client.shutDown();
     },
     close,
     destroyAll() {

@@ -5,7 +5,7 @@
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Departure } from "../proxy/drain-state.ts";
+import type { DrainState } from "../proxy/drain-state.ts";
 import type { Tunnels } from "../proxy/tunnel.ts";
 import type { Listener } from "./listener.ts";
 
@@ -29,22 +29,22 @@ export function spreadMs(tunnels: number, timeoutMs: number): number {
  * Leaves: resolves when every connection of a client has ended and what it said is on its way, or `timeoutMs` after the
  * `delayMs` in which whoever sends us clients sees that we want none.
  */
-export async function leave(needs: {
-  readonly departure: Departure;
-  readonly listener: Pick<Listener, "leave" | "connections">;
+export async function shutDown(needs: {
+  readonly drainState: DrainState;
+  readonly listener: Pick<Listener, "shutDown" | "connections">;
   readonly tunnels: Pick<Tunnels, "letAllGo" | "size">;
   readonly clock: Clock;
   readonly log: Log;
   readonly delayMs: number;
   readonly timeoutMs: number;
 }): Promise<void> {
-  const { departure, listener, tunnels, clock, log, timeoutMs } = needs;
-  departure.isAnnounced = true;
+  const { drainState, listener, tunnels, clock, log, timeoutMs } = needs;
+  drainState.isAnnounced = true;
   await sleep(clock, needs.delayMs);
   const untilMs = clock.nowMs() + timeoutMs;
   log.info({ connections: listener.connections, tunnels: tunnels.size }, "leaving");
-  departure.hasBegun = true;
-  listener.leave();
+  drainState.hasBegun = true;
+  listener.shutDown();
   tunnels.letAllGo({
     spreadMs: spreadMs(tunnels.size, timeoutMs),
     graceMs: Math.min(GRACE_MS, timeoutMs * GRACE_SHARE),

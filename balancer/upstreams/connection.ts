@@ -36,7 +36,7 @@ const FAILURES: Record<UpstreamFailure, string> = {
 };
 
 /** What becomes of a request. Nothing is called after `onAnswerEnd`, `onSwitch` or `onUpstreamFailed`. */
-export interface AnswerHandler {
+export interface ResponseHandler {
   /** 1xx but 101. */
   onInterim(head: ResponseHead): void;
   onAnswerHead(head: ResponseHead): void;
@@ -67,7 +67,7 @@ export class UpstreamConnection implements ConnectionHandler {
   /** Called once, when it cannot be used any more. */
   readonly #onGone: () => void;
   readonly #collector = new HeadCollector("upstream");
-  #handler: AnswerHandler | undefined;
+  #handler: ResponseHandler | undefined;
   #request: Request | undefined;
   #body: BodyReader | undefined;
   #keepAlive = true;
@@ -93,7 +93,7 @@ export class UpstreamConnection implements ConnectionHandler {
   }
 
   /** Begins a request; its bytes are then given to `write`. */
-  start(request: Request, handler: AnswerHandler): void {
+  start(request: Request, handler: ResponseHandler): void {
     this.#request = request;
     this.#handler = handler;
     this.#body = undefined;
@@ -192,7 +192,7 @@ export class UpstreamConnection implements ConnectionHandler {
 
   // --- reading an answer ---
 
-  #read(bytes: Buffer, handler: AnswerHandler): void {
+  #read(bytes: Buffer, handler: ResponseHandler): void {
     let at = 0;
     while (at < bytes.length && this.#handler === handler) {
       if (this.#body === undefined) {
@@ -212,7 +212,7 @@ export class UpstreamConnection implements ConnectionHandler {
     }
   }
 
-  #takeHead(text: string, bytes: Buffer, at: number, handler: AnswerHandler): void {
+  #takeHead(text: string, bytes: Buffer, at: number, handler: ResponseHandler): void {
     const request = this.#request;
     if (request === undefined) return;
     const head = parseResponseHead(text, request.method);
@@ -237,7 +237,7 @@ export class UpstreamConnection implements ConnectionHandler {
     handler.onAnswerHead(head);
   }
 
-  #endAnswer(handler: AnswerHandler): void {
+  #endAnswer(handler: ResponseHandler): void {
     this.#handler = undefined;
     handler.onAnswerFlush();
     handler.onAnswerEnd();

@@ -1,6 +1,6 @@
 /**
  * What a balancer thinks of a worker's health, as a state machine without clock or sockets: `nextHealth` says what an
- * event makes of a state, `standingOf` what a state means for routing, `isPanic` when probes are not believed.
+ * event makes of a state, `statusOfWorker` what a state means for routing, `isPanic` when probes are not believed.
  *
  *     up ──failed──▶ suspect ──taken-over, when it was refused──▶ dead
  *      ▲                │                                        ▲ │
@@ -133,10 +133,10 @@ function afterAnswer(before: Health, askedMs: number): Health {
 // --- what it means ---
 
 /** `well`: gets what is new and what is its own · `suspect`: nothing new, its own when nobody else is there · `dead`: nothing. */
-export type Standing = "well" | "suspect" | "dead";
+export type WorkerStatus = "well" | "suspect" | "dead";
 
 /** `panic`: see `isPanic`. */
-export function standingOf(health: Health, panic: boolean): Standing {
+export function statusOfWorker(health: Health, panic: boolean): WorkerStatus {
   switch (health.state) {
     case "up":
       return "well";

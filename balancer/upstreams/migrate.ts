@@ -5,7 +5,7 @@
 
 import { EdgeError } from "../../shared/base/errors.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
-import { BALANCER_FIELD, EDGE_FIELD, FAREWELL_PATH } from "../../shared/net/edge-headers.ts";
+import { BALANCER_HEADER, EDGE_HEADER, FAREWELL_PATH } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -13,7 +13,7 @@ import type { Upstream } from "./upstream.ts";
  * Asks `worker` to let go of the clients whose WebSockets were opened with these request ids. Resolves when it has taken the
  * word, whether or not it knows all of them; rejects when it does not answer so within `TIMEOUT_MS`.
  */
-export type Farewell = (
+export type MigrateRequests = (
   worker: Pick<Upstream, "proof" | "record">,
   requestIds: readonly string[],
 ) => Promise<void>;
@@ -22,7 +22,7 @@ export type Farewell = (
 const TIMEOUT_MS = 1500;
 
 /** A worker does not know the word, or does not take it from us. */
-export class FarewellError extends EdgeError {
+export class MigrateError extends EdgeError {
   readonly code = "EDGE_FAREWELL";
   readonly source = "upstream";
   readonly retryable = false;
@@ -32,17 +32,17 @@ export class FarewellError extends EdgeError {
 }
 
 /** The word of the balancer `id`. */
-export function createFarewell(id: WorkerId): Farewell {
+export function createMigrateRequests(id: WorkerId): MigrateRequests {
   return async ({ proof, record }, requestIds) => {
     // Who is not vouched for is a client to it.
-    if (proof === undefined) throw new FarewellError("there is no CT_SECRET");
+    if (proof === undefined) throw new MigrateError("there is no CT_SECRET");
     const { status } = await askProcess(`${record.url}${FAREWELL_PATH}`, {
       method: "POST",
-      headers: { [EDGE_FIELD]: proof, [BALANCER_FIELD]: id },
+      headers: { [EDGE_HEADER]: proof, [BALANCER_HEADER]: id },
       body: Buffer.from(requestIds.join("\n")),
       timeoutMs: TIMEOUT_MS,
       keepConnection: true,
     });
-    if (status !== 204) throw new FarewellError(`status ${status}`);
+    if (status !== 204) throw new MigrateError(`status ${status}`);
   };
 }

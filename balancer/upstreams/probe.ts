@@ -6,12 +6,12 @@
 import { EdgeError } from "../../shared/base/errors.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import {
-  BALANCER_FIELD,
-  EDGE_FIELD,
-  LIFE_FIELD,
+  BALANCER_HEADER,
+  EDGE_HEADER,
+  INCARNATION_HEADER,
   PROBE_PATH,
-  readLife,
-  STORE_FIELD,
+  readIncarnation,
+  STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess, type ProcessAnswer } from "../../shared/net/request-process.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
@@ -66,11 +66,14 @@ export function createEdgeProbe(self: {
     async ask(record, proof = "") {
       const answer = await answerOf(`${record.url}${PROBE_PATH}`, {
         ...proofField(proof),
-        [BALANCER_FIELD]: self.id,
-        [STORE_FIELD]: self.storeHealth().state,
+        [BALANCER_HEADER]: self.id,
+        [STORE_HEADER]: self.storeHealth().state,
       });
-      const field = answer.headers[LIFE_FIELD];
-      judge(answer.status, readLife(self.edgeKey, { field, id: record.id, refusedProof: proof }));
+      const field = answer.headers[INCARNATION_HEADER];
+      judge(
+        answer.status,
+        readIncarnation(self.edgeKey, { field, id: record.id, refusedProof: proof }),
+      );
     },
   };
 }
@@ -90,7 +93,7 @@ function judge(status: number, life: Incarnation | undefined): void {
 }
 
 function proofField(proof: string | undefined): Record<string, string> {
-  return proof === undefined || proof === "" ? {} : { [EDGE_FIELD]: proof };
+  return proof === undefined || proof === "" ? {} : { [EDGE_HEADER]: proof };
 }
 
 function answerOf(url: string, headers: Record<string, string>): Promise<ProcessAnswer> {

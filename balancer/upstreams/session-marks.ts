@@ -3,7 +3,7 @@
  */
 
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
-import { EPOCH_FIELD, SESSION_FIELD } from "../../shared/net/edge-headers.ts";
+import { EPOCH_HEADER, SESSION_HEADER } from "../../shared/net/edge-headers.ts";
 import type { ResponseHead } from "../http1/head.ts";
 
 export function fieldValue(head: ResponseHead, lower: string): string | undefined {
@@ -17,12 +17,12 @@ export interface Mark {
 }
 
 export function readMark(head: ResponseHead): Mark | undefined {
-  const id = fieldValue(head, SESSION_FIELD);
+  const id = fieldValue(head, SESSION_HEADER);
   const epoch = readEpoch(head);
   return id !== undefined && epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
 }
 
 export function readEpoch(head: ResponseHead): number | undefined {
-  const text = fieldValue(head, EPOCH_FIELD);
+  const text = fieldValue(head, EPOCH_HEADER);
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

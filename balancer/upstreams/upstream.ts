@@ -54,7 +54,7 @@ export interface UpstreamNeeds {
   /** Called after each change of its health. */
   readonly onHealth: () => void;
   /** Called when a worker has proved, in answer to a probe, that it lives another life than its record says. */
-  readonly onOtherLife: (id: WorkerId, life: Incarnation) => void;
+  readonly onOtherIncarnation: (id: WorkerId, life: Incarnation) => void;
 }
 
 /** What came of asking for a connection. */
@@ -354,7 +354,7 @@ export class Upstream {
       .ask(this.#record, this.proof)
       .then(
         () => this.#noteWell(askedMs),
-        (error: unknown) => this.#noteUnwell(error, askedMs),
+        (error: unknown) => this.#noteProbeFailed(error, askedMs),
       )
       .catch(reportBug);
   }
@@ -371,13 +371,13 @@ export class Upstream {
     this.#apply({ event: "answered", askedMs });
   }
 
-  #noteUnwell(error: unknown, askedMs: number): void {
+  #noteProbeFailed(error: unknown, askedMs: number): void {
     if (this.#retired) return;
     this.#probeAgain(askedMs);
     const atMs = this.#needs.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
     if (error instanceof ProofRefusedError && error.life !== undefined) {
-      this.#needs.onOtherLife(this.id, error.life);
+      this.#needs.onOtherIncarnation(this.id, error.life);
     }
   }
 }

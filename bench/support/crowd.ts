@@ -34,7 +34,7 @@ const SECRET = "a secret of this crowd and of nobody else";
 const BALANCERS = 2;
 const CLIENTS = ["vscode", "intellij", "eclipse", "browser"];
 const GUESTS = 2;
-const BEAT_MS = 1000;
+const HEARTBEAT_MS = 1000;
 const VIEW_MS = 5000;
 const TTL_MS = 15_000;
 
@@ -139,13 +139,13 @@ async function fillStore(
     }
   };
   tell();
-  const beat = setInterval(() => {
+  const heartbeat = setInterval(() => {
     for (const member of members) void store.renew(member);
-  }, BEAT_MS);
+  }, HEARTBEAT_MS);
   const views = setInterval(tell, VIEW_MS);
   return {
     stop() {
-      clearInterval(beat);
+      clearInterval(heartbeat);
       clearInterval(views);
     },
   };

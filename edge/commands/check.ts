@@ -5,15 +5,15 @@ import { hostname } from "node:os";
 import { Command, Option } from "commander";
 import { loadCertificates } from "../../balancer/server/certificates.ts";
 import { describeError } from "../../shared/base/errors.ts";
-import { parseWorkerNetworks } from "../../shared/membership/admission.ts";
+import { parseWorkerNetworks } from "../../shared/membership/member-verification.ts";
 import { parseNetworks } from "../../shared/net/networks.ts";
 import { findLicense } from "../../shared/settings/license-file.ts";
 import {
   collectSettings,
+  formatValue,
   type Settings,
   settingOptions,
   settingsOf,
-  shownValue,
   unknownSettings,
 } from "../../shared/settings/read-settings.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
@@ -64,7 +64,7 @@ export function check(
   const { settings, problems: found } = collectSettings({ role, env, flags, defaults });
   const problems = [...found, ...problemsOf(role, settings)];
   const lines = settingsOf(role).map(
-    ([name, setting]) => `${setting.env.padEnd(32)}${shownValue(setting, settings[name])}`,
+    ([name, setting]) => `${setting.env.padEnd(32)}${formatValue(setting, settings[name])}`,
   );
   const unknown = unknownSettings(env).map((name) => `! ${name} is not a setting`);
   return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems };

@@ -3,7 +3,7 @@
  */
 import { Command, Option } from "commander";
 import { systemClock } from "../../shared/base/clock.ts";
-import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
 import { clientsFolder } from "../../worker/clients/clients.ts";
 import { type Artifact, extensionId } from "../../worker/clients/formats/artifact.ts";
@@ -61,7 +61,7 @@ function folderCommand(
         const settings = readSettings({ role: "command", env: process.env, flags });
         const answer = await readFolder(clientsFolder(settings));
         const { out, status } = show(answer);
-        await print(flags["json"] === true ? `${harmlessJson(answer, 2)}\n` : out);
+        await print(flags["json"] === true ? `${escapeJson(answer, 2)}\n` : out);
         process.exit(status);
       } catch (error) {
         fail(error);
@@ -137,7 +137,7 @@ export function listText(answer: ClientsAnswer): string {
   ]);
   const shown =
     rows.length === 0
-      ? `Nothing is offered. Plugins belong into ${harmless(folder, 500)}: vscode/*.vsix, intellij/*.zip, eclipse/.\n`
+      ? `Nothing is offered. Plugins belong into ${escapeForTerminal(folder, 500)}: vscode/*.vsix, intellij/*.zip, eclipse/.\n`
       : table(COLUMNS, rows);
   const note = `! Not offered: ${skipped.length}; \`ct-edge clients check\` says why.\n`;
   return skipped.length === 0 ? shown : shown + note;
@@ -146,8 +146,8 @@ export function listText(answer: ClientsAnswer): string {
 /** Pure. */
 export function checkText({ folder, offered, skipped }: ClientsAnswer): string {
   const lines = skipped.map(
-    ({ file, reason }) => `${harmless(file, 500)}: ${harmless(reason, 1000)}\n`,
+    ({ file, reason }) => `${escapeForTerminal(file, 500)}: ${escapeForTerminal(reason, 1000)}\n`,
   );
-  const sum = `${offered.length} offered, ${skipped.length} not, in ${harmless(folder, 500)}\n`;
+  const sum = `${offered.length} offered, ${skipped.length} not, in ${escapeForTerminal(folder, 500)}\n`;
   return lines.join("") + sum;
 }

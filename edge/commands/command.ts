@@ -11,7 +11,7 @@ import {
   settingOptions,
 } from "../../shared/settings/read-settings.ts";
 import { fail } from "../output/fail.ts";
-import { type Visit, visitStore } from "./visit.ts";
+import { type StoreQuery, withStore } from "./with-store.ts";
 
 export interface Answer {
   /** For standard output, with its last line feed. */
@@ -42,7 +42,7 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
   /** What it is about, when it takes one. */
   readonly argument?: { readonly name: string; readonly description: string };
   /** `about` is the argument; empty when it may be left out and was. */
-  readonly ask: (visit: Visit, flags: Flags, about: string) => Promise<Answer>;
+  readonly ask: (withStore: StoreQuery, flags: Flags, about: string) => Promise<Answer>;
 }): Command {
   const command = new Command(needs.name)
     .description(needs.description)
@@ -54,7 +54,7 @@ export function createStoreCommand<Flags extends CommonFlags>(needs: {
       const flags = given[needs.argument === undefined ? 0 : 1] as Flags & Record<string, unknown>;
       try {
         const settings = readSettings({ role: "command", env: process.env, flags });
-        const answer = await visitStore(settings, (visit) => needs.ask(visit, flags, about));
+        const answer = await withStore(settings, (withStore) => needs.ask(withStore, flags, about));
         if (answer.note !== undefined) process.stderr.write(`ct-edge: ${answer.note}\n`);
         await print(answer.out);
         process.exit(answer.status ?? 0);

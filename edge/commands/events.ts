@@ -5,13 +5,13 @@
 import { type Command, Option } from "commander";
 import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
 import { sessionIds } from "../../shared/cluster/session-list.ts";
-import { harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeJson } from "../../shared/logs/escape.ts";
 import { MAX_EVENTS, type Store, type StoredEvent } from "../../shared/store/store.ts";
 import { CommandError } from "../output/command-error.ts";
-import { isoTime, shownKey } from "../output/format.ts";
+import { formatKey, isoTime } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import type { Visit } from "./visit.ts";
+import type { StoreQuery } from "./with-store.ts";
 
 /** What `--json` prints in each line. Fields are added, never changed. */
 export interface ListedEvent {
@@ -46,13 +46,13 @@ export function eventsCommand(): Command {
       limitOption("Show this many events at most, the newest ones.", STANDARD_LIMIT, MAX_EVENTS),
       fullOption(),
     ],
-    async ask(visit, { json, full, limit, session }) {
-      const events = await readHistory(visit, { limit, session });
+    async ask(withStore, { json, full, limit, session }) {
+      const events = await readHistory(withStore, { limit, session });
       const listed = events.map((event) => describeEvent(event, full === true));
-      const ignored = visit.ignored("event");
+      const ignored = withStore.ignored("event");
       const note = ignored === 0 ? "" : ignoredNote(ignored);
       if (!json) return { out: eventsTable(listed) + note };
-      const out = listed.map((event) => `${harmlessJson(event)}\n`).join("");
+      const out = listed.map((event) => `${escapeJson(event)}\n`).join("");
       return { out, ...(note !== "" && { note: note.trimEnd() }) };
     },
   });
@@ -62,7 +62,7 @@ export function eventsCommand(): Command {
 
 /** The newest events. `session` is an id, or the beginning of one. Throws `CommandError` unless it means one session. */
 async function readHistory(
-  { store }: Visit,
+  { store }: StoreQuery,
   { limit, session }: { limit: number; session: string | undefined },
 ): Promise<readonly StoredEvent[]> {
   if (session === undefined) return store.readEvents({ limit });
@@ -112,7 +112,7 @@ export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent 
     at: isoTime(atMs),
     atMs,
     kind,
-    session: shownKey(sessionId, isFull),
+    session: formatKey(sessionId, isFull),
     worker,
     epoch,
     cause,

@@ -3,7 +3,7 @@
  * by what they route by.
  */
 import { type Command, Option } from "commander";
-import { harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeJson } from "../../shared/logs/escape.ts";
 import { answerTo } from "../explain/answer.ts";
 import { explainText, problemOf } from "../explain/format-explanation.ts";
 import { askFor, guessWay, WAYS, type Way } from "../explain/question.ts";
@@ -36,7 +36,7 @@ export function explainCommand(): Command {
       const answer = await answerTo(question, store, full === true);
       const problem = problemOf(answer);
       return {
-        out: json ? `${harmlessJson(answer, 2)}\n` : explainText(answer),
+        out: json ? `${escapeJson(answer, 2)}\n` : explainText(answer),
         ...(problem !== undefined && { note: problem, status: 1 }),
       };
     },

@@ -3,9 +3,9 @@
  */
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../shared/base/clock.ts";
-import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
-import { MEMBER_BEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
+import { HEARTBEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
 import { type Column, table } from "../output/table.ts";
 import { createStoreCommand } from "./command.ts";
 
@@ -48,7 +48,7 @@ export function listCommand(): Command {
     description: "Lists the workers and balancers that have a lease.",
     async ask({ store }, { json }) {
       const answer = await readMembers(store);
-      return { out: json ? `${harmlessJson(answer, 2)}\n` : listTable(answer) };
+      return { out: json ? `${escapeJson(answer, 2)}\n` : listTable(answer) };
     },
   });
 }
@@ -56,7 +56,7 @@ export function listCommand(): Command {
 // --- what is known ---
 
 /** A change of members is in everybody's record with the next beat; until then rings differ for no reason. */
-const RING_PATIENCE_MS = 1.5 * MEMBER_BEAT_MS;
+const RING_PATIENCE_MS = 1.5 * HEARTBEAT_MS;
 const ASK_AGAIN_MS = 200;
 
 async function readMembers(store: Pick<Store, "members">): Promise<ListAnswer> {
@@ -156,7 +156,7 @@ function ringNote({ workers, balancers, ringFingerprint }: ListAnswer): string {
     ringFingerprint === null
       ? "The processes do not agree on one ring"
       : `${others.map(({ id }) => id).join(", ")}: not the ring that the others have`;
-  return `! ${harmless(what, 500)}; if it stays so, they route the same key differently: check that all run the same version and reach the same store.\n`;
+  return `! ${escapeForTerminal(what, 500)}; if it stays so, they route the same key differently: check that all run the same version and reach the same store.\n`;
 }
 
 function ignoredNote({ ignored }: ListAnswer): string {

@@ -2,7 +2,7 @@
  * `ct-edge ps`: the processes of the edge on this machine, in the table that operators' scripts already read.
  */
 
-import { harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeJson } from "../../shared/logs/escape.ts";
 import type { EdgeState } from "../control/control.ts";
 import { askEdge } from "../control/control-client.ts";
 import type { ListedProcess } from "../process/process-list.ts";
@@ -15,7 +15,7 @@ export function psCommand() {
     json: true,
     async ask({ dataDir }, flags) {
       const state = await askEdge(dataDir, { command: "ps" });
-      return flags.json ? `${harmlessJson(state, 2)}\n` : showProcesses(state);
+      return flags.json ? `${escapeJson(state, 2)}\n` : showProcesses(state);
     },
   });
 }

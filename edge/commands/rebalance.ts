@@ -7,7 +7,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { sleep, systemClock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { CommandError } from "../output/command-error.ts";
 import { table } from "../output/table.ts";
@@ -57,7 +57,7 @@ export function rebalanceCommand(): Command {
           calmMs,
         });
         const message = answer === "no answer" ? "it did not answer" : answer.message;
-        notes.push(`${from}: ${harmless(message)}`);
+        notes.push(`${from}: ${escapeForTerminal(message)}`);
         if (answer !== "no answer" && answer.outcome === "done") {
           promised.set(from, typeof answer.detail === "number" ? answer.detail : 0);
         }
@@ -74,7 +74,7 @@ export function rebalanceCommand(): Command {
         })),
         notes,
       };
-      if (json) return { out: `${harmlessJson(result, 2)}\n` };
+      if (json) return { out: `${escapeJson(result, 2)}\n` };
       const rows = result.workers.map((one) => [one.id, String(one.before), String(one.after)]);
       const columns = [
         { title: "WORKER" },

@@ -8,15 +8,15 @@ import {
   readSessions,
   sessionIds,
 } from "../../shared/cluster/session-list.ts";
-import { cut, harmlessJson } from "../../shared/logs/escape.ts";
+import { cut, escapeJson } from "../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../shared/store/store.ts";
-import { shownAge, shownKey } from "../output/format.ts";
+import { formatAge, formatKey } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import type { Visit } from "./visit.ts";
+import type { StoreQuery } from "./with-store.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
-export interface SessionsAnswer {
+export interface SessionsResponse {
   /** By owner, the oldest first. */
   readonly sessions: readonly ListedSession[];
   /** How many there are, listed or not. */
@@ -58,9 +58,9 @@ export function sessionsCommand(): Command {
       limitOption("List this many sessions at most.", STANDARD_LIMIT, MAX_LIMIT),
       fullOption(),
     ],
-    async ask(visit, { json, full, limit }) {
-      const answer = await findSessions(visit, { limit, isFull: full === true });
-      return { out: json ? `${harmlessJson(answer, 2)}\n` : sessionsTable(answer) };
+    async ask(withStore, { json, full, limit }) {
+      const answer = await findSessions(withStore, { limit, isFull: full === true });
+      return { out: json ? `${escapeJson(answer, 2)}\n` : sessionsTable(answer) };
     },
   });
 }
@@ -69,9 +69,9 @@ export function sessionsCommand(): Command {
 
 /** Asks the store for up to `limit` sessions. Each is as it was at one moment; all of them were asked one after the other. */
 export async function findSessions(
-  { store, ignored }: Visit,
+  { store, ignored }: StoreQuery,
   how: { limit: number; isFull: boolean },
-): Promise<SessionsAnswer> {
+): Promise<SessionsResponse> {
   const [membership, nowMs] = await Promise.all([store.members(), store.timeMs()]);
   const ids = await sessionIds(store);
   const records = await readSessions(store, ids.slice(0, how.limit));
@@ -95,13 +95,13 @@ export function describeSession(
   const { id, state, owner, heir, epoch, alias, createdMs, peers } = record;
   if (state === "closed") return undefined;
   return {
-    id: shownKey(id, seen.isFull),
+    id: formatKey(id, seen.isFull),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.membership.members),
     ...(heir !== undefined && { heir }),
     epoch,
-    ...(alias !== undefined && { alias: shownKey(alias, seen.isFull) }),
+    ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.map(({ user, host, client }) => ({ name: user.name, host, client })),
@@ -131,7 +131,7 @@ const MAX_NAMES = 5;
 const MAX_NAME_CHARS = 40;
 
 /** The table, and a line for each thing that an operator should know. Pure. */
-export function sessionsTable(answer: SessionsAnswer): string {
+export function sessionsTable(answer: SessionsResponse): string {
   const { sessions, total, ignored, settled } = answer;
   const shown = sessions.length === 0 ? "No session.\n" : table(COLUMNS, sessions.map(row));
   const notes: string[] = [];
@@ -159,7 +159,7 @@ function row(session: ListedSession): string[] {
     heir === undefined ? state : `${state} to ${heir}`,
     ownerState === "lives" ? owner : `${owner} (${ownerState})`,
     String(epoch),
-    shownAge(ageMs),
+    formatAge(ageMs),
     String(hosts.length),
     String(peers.length - hosts.length),
     alias ?? "",

@@ -4,13 +4,13 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WorkerId } from "../../shared/base/ids.ts";
-import { harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeJson } from "../../shared/logs/escape.ts";
 import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { CommandError } from "../output/command-error.ts";
-import { shownKey } from "../output/format.ts";
+import { formatKey } from "../output/format.ts";
 import { simulationText } from "../simulate/format-simulation.ts";
-import { foresee } from "../simulate/run-simulation.ts";
+import { runSimulation } from "../simulate/run-simulation.ts";
 import type { Change, Simulation } from "../simulate/simulate.ts";
 import type { Seen } from "../simulate/snapshot.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
@@ -49,7 +49,7 @@ export function simulateCommand(): Command {
     ],
     async ask({ store }, flags) {
       const change = changeOf(flags);
-      const { seen, simulation } = await foresee(store, change, drainSettings(flags));
+      const { seen, simulation } = await runSimulation(store, change, drainSettings(flags));
       const isFull = flags.full === true;
       const notes = notesOn(change, seen, simulation);
       if (!flags.json) {
@@ -57,10 +57,10 @@ export function simulateCommand(): Command {
       }
       const moves = simulation.moves.map((move) => ({
         ...move,
-        session: shownKey(move.session, isFull),
+        session: formatKey(move.session, isFull),
       }));
       const answer = { change, ...simulation, moves, notes };
-      return { out: `${harmlessJson(answer, 2)}\n` };
+      return { out: `${escapeJson(answer, 2)}\n` };
     },
   });
 }

@@ -4,24 +4,24 @@
  */
 import { type Command, Option } from "commander";
 import { sleep, systemClock } from "../../shared/base/clock.ts";
-import { cut, harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { describeMembers, describeOverview } from "../../worker/dashboard/describe.ts";
 import type {
   BalancerLine,
-  OverviewAnswer,
+  OverviewResponse,
   WorkerLine,
-  WorkersAnswer,
-} from "../../worker/dashboard/answers.ts";
-import { describeMembers, describeOverview } from "../../worker/dashboard/describe.ts";
+  WorkersResponse,
+} from "../../worker/dashboard/responses.ts";
 import { createSnapshots } from "../../worker/dashboard/snapshot.ts";
 import { readClusterSeries } from "../../worker/usage/cluster.ts";
-import { shownAge } from "../output/format.ts";
+import { formatAge } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
 import { type CommonFlags, createStoreCommand } from "./command.ts";
 
 /** What `--json` prints: the same as `/dashboard/api/overview` and `/dashboard/api/workers`. */
-export interface TopAnswer extends WorkersAnswer {
-  readonly overview: OverviewAnswer;
+export interface TopAnswer extends WorkersResponse {
+  readonly overview: OverviewResponse;
 }
 
 interface Flags extends CommonFlags {
@@ -40,7 +40,7 @@ export function topCommand(): Command {
     async ask({ store }, { json, once }) {
       const edge = watchEdge(store);
       try {
-        if (json) return { out: `${harmlessJson(await edge.read(), 2)}\n` };
+        if (json) return { out: `${escapeJson(await edge.read(), 2)}\n` };
         if (once || !process.stdout.isTTY) return { out: topScreen(await edge.read()) };
         return await showOnAndOn(edge);
       } finally {
@@ -132,17 +132,18 @@ export function topScreen({ overview, workers, balancers }: TopAnswer): string {
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${count} ${state}`);
   const head = [
-    `edge ${harmless(version)}  ${time}  store ${store.state}${latency(overview)}`,
+    `edge ${escapeForTerminal(version)}  ${time}  store ${store.state}${latency(overview)}`,
     `people ${count(tiles.usersOnline)}  sessions ${count(tiles.sessionsActive)}  connections ${count(tiles.connectionsActive)}  lag ${ms(tiles.lagMs)}  hosted ${count(tiles.sessionsHosted)}  downloads ${count(tiles.downloads)}`,
     `workers ${states.join(", ") || "none"}  balancers ${overview.balancers}`,
   ];
-  if (store.reason !== null) head.push(`! The store is away: ${harmless(store.reason, 500)}`);
-  for (const concern of overview.concerns) head.push(`! ${harmless(concern, 500)}`);
+  if (store.reason !== null)
+    head.push(`! The store is away: ${escapeForTerminal(store.reason, 500)}`);
+  for (const concern of overview.concerns) head.push(`! ${escapeForTerminal(concern, 500)}`);
   const rows = [...balancers.map(balancerRow), ...workers.map(workerRow)];
   return `${head.join("\n")}\n\n${rows.length === 0 ? "Nobody has a lease.\n" : table(COLUMNS, rows)}`;
 }
 
-function latency({ storeLatencyMs }: OverviewAnswer): string {
+function latency({ storeLatencyMs }: OverviewResponse): string {
   return storeLatencyMs === null ? "" : ` (${ms(storeLatencyMs)})`;
 }
 
@@ -181,5 +182,5 @@ function mebibytes(value: number | null): string {
 }
 
 function age(value: number | null): string {
-  return value === null ? UNKNOWN : shownAge(value);
+  return value === null ? UNKNOWN : formatAge(value);
 }

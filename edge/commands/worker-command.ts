@@ -5,7 +5,7 @@
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../shared/base/clock.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { CommandError } from "../output/command-error.ts";
@@ -42,14 +42,14 @@ export function workerCommand(kind: Kind): Command {
       const message =
         answer === "no answer" ? "it did not answer; it may hang or be gone" : answer.message;
       if (outcome !== "done") {
-        throw new CommandError(`${kind} ${record.id}: ${outcome}, ${harmless(message)}`);
+        throw new CommandError(`${kind} ${record.id}: ${outcome}, ${escapeForTerminal(message)}`);
       }
       const sessions =
         kind === "drain" ? await waitUntilEmpty(store, record) : record.load.sessions;
       const result: CommandOutcome = { worker: record.id, outcome, message, sessions };
-      if (json) return { out: `${harmlessJson(result, 2)}\n` };
+      if (json) return { out: `${escapeJson(result, 2)}\n` };
       const left = kind === "drain" ? `; ${sessions} sessions are left` : "";
-      return { out: `${kind} ${record.id}: ${harmless(message)}${left}\n` };
+      return { out: `${kind} ${record.id}: ${escapeForTerminal(message)}${left}\n` };
     },
   });
 }
@@ -60,7 +60,7 @@ async function findWorker(store: Pick<Store, "members">, id: string): Promise<Wo
   if (found?.kind === "worker") return found;
   const known = members.filter(({ kind }) => kind === "worker").map((member) => member.id);
   throw new CommandError(
-    `no worker is called ${harmless(id)}; known are ${known.length === 0 ? "none" : known.join(", ")}`,
+    `no worker is called ${escapeForTerminal(id)}; known are ${known.length === 0 ? "none" : known.join(", ")}`,
   );
 }
 

@@ -16,7 +16,7 @@ import {
   type Store,
   type StoredEvent,
 } from "../../shared/store/store.ts";
-import { shownKey } from "../output/format.ts";
+import { formatKey } from "../output/format.ts";
 import type { Question, Way } from "./question.ts";
 import { type WorkerSays, workerSays } from "./worker-says.ts";
 
@@ -113,7 +113,7 @@ export function describeAnswer(
   const issuer = members.find(({ id, incarnation }) => workerTag(id, incarnation) === tag);
   return {
     as: way,
-    about: about === "" ? null : shownKey(about, isFull),
+    about: about === "" ? null : formatKey(about, isFull),
     ...(tag !== undefined && { taggedBy: issuer?.id ?? null }),
     ...(key !== undefined && { session: record === undefined ? null : describe(record, known) }),
     balancers: known.balancers,
@@ -141,8 +141,8 @@ function describe(
 ): ExplainedSession {
   const { id, alias, state, owner, heir, epoch, createdMs, peers } = record;
   return {
-    id: shownKey(id, seen.isFull),
-    ...(alias !== undefined && { alias: shownKey(alias, seen.isFull) }),
+    id: formatKey(id, seen.isFull),
+    ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.members),

@@ -3,8 +3,8 @@
  */
 
 import type { Explanation } from "../../shared/control/explanation.ts";
-import { harmless } from "../../shared/logs/escape.ts";
-import { isoTime, shownAge } from "../output/format.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
+import { formatAge, isoTime } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
 import {
   type BalancerAnswer,
@@ -44,7 +44,7 @@ export function problemOf(answer: ExplainAnswer): string | undefined {
   const explained = balancers.filter(isExplained);
   if (explained.length === 0) {
     const [first] = balancers.filter((balancer) => !isExplained(balancer));
-    return `no balancer answered: ${first?.id}: ${harmless(first?.message ?? "")}; look at its log, or restart it`;
+    return `no balancer answered: ${first?.id}: ${escapeForTerminal(first?.message ?? "")}; look at its log, or restart it`;
   }
   if (session === null || session?.state === "closed") {
     const wasThere = session?.state === "closed" || owners.at(-1)?.kind === "closed";
@@ -81,7 +81,7 @@ const WAY_TEXT: Readonly<Record<Way, string>> = {
 function head({ as, about, session, taggedBy, balancers }: ExplainAnswer): string {
   const rules = [...new Set(balancers.filter(isExplained).map((one) => one.explanation.rule))];
   const lines = [
-    ["Request", about === null ? WAY_TEXT[as] : `${WAY_TEXT[as]}: ${harmless(about, 80)}`],
+    ["Request", about === null ? WAY_TEXT[as] : `${WAY_TEXT[as]}: ${escapeForTerminal(about, 80)}`],
     ["Rule", rules.length === 0 ? "" : ruleText(as, rules)],
     ["Session", session === undefined ? "" : sessionText(session)],
     ["Issued by", taggedBy === undefined ? "" : (taggedBy ?? "a worker that is gone")],
@@ -103,8 +103,8 @@ function sessionText(session: ExplainedSession | null): string {
   const { id, alias, state, owner, ownerState, heir, epoch, ageMs, peers } = session;
   const shown = alias === undefined ? id : `${id} (alias ${alias})`;
   const to = heir === undefined ? "" : ` to ${heir}`;
-  return harmless(
-    `${shown}, ${state}${to}, owner ${owner} (${ownerState}), epoch ${epoch}, ${peers} peers, ${shownAge(ageMs)} old`,
+  return escapeForTerminal(
+    `${shown}, ${state}${to}, owner ${owner} (${ownerState}), epoch ${epoch}, ${peers} peers, ${formatAge(ageMs)} old`,
   );
 }
 
@@ -237,7 +237,7 @@ function viewText(group: readonly Explained[]): string {
     return viewRow(note, candidates, explanation);
   });
   const more = explanation.more > 0 ? `and ${explanation.more} workers more\n` : "";
-  const names = harmless(group.map(({ id }) => id).join(", "), 500);
+  const names = escapeForTerminal(group.map(({ id }) => id).join(", "), 500);
   return `Workers as ${names} sees them\n${table(VIEW_COLUMNS, rows)}${more}`;
 }
 
@@ -255,7 +255,7 @@ function viewRow(note: Note, position: number, explanation: Explanation): string
     seen === undefined ? "" : `${seen.lagMs.toFixed(1)} ms`,
     failure === undefined
       ? ""
-      : `${failure.reason}, by ${failure.by}, ${shownAge(failure.agoMs)} ago`,
+      : `${failure.reason}, by ${failure.by}, ${formatAge(failure.agoMs)} ago`,
   ];
 }
 
@@ -351,5 +351,5 @@ function notes({ balancers, settled }: ExplainAnswer): string {
   if (!settled) {
     lines.push("The store is new or was emptied a moment ago: it may not know yet what there is.");
   }
-  return lines.map((line) => `! ${harmless(line, 500)}\n`).join("");
+  return lines.map((line) => `! ${escapeForTerminal(line, 500)}\n`).join("");
 }

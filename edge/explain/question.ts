@@ -7,7 +7,7 @@ import { findRoute } from "../../balancer/routing/session-key.ts";
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
 import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
-import { harmless } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { CommandError } from "../output/command-error.ts";
 
 /** How a request says where it belongs: the rules of balancer/routing/session-key.ts, and a `create` without a key. */
@@ -64,7 +64,7 @@ export function askFor(about: string, way: Way): Question {
   const tag = route.tag?.rule === way ? route.tag.tag : undefined;
   const key = route.key?.rule === way ? route.key.key : undefined;
   if (!isFree && (isTag ? tag !== readTag(bytes) || tag === undefined : key !== bytes)) {
-    throw new CommandError(`${harmless(about, 80)}: ${EXPECTED[way]}`);
+    throw new CommandError(`${escapeForTerminal(about, 80)}: ${EXPECTED[way]}`);
   }
   return { way, about, head, key, tag };
 }

@@ -41,5 +41,5 @@ export function workerSays(
 function leaseOf(id: WorkerId, members: readonly MemberRecord[]): Lease {
   const member = members.find((one) => one.id === id);
   if (member === undefined) return { state: "gone" };
-  return { state: "held", incarnation: member.incarnation, sinceLastBeatMs: 0 };
+  return { state: "held", incarnation: member.incarnation, sinceLastHeartbeatMs: 0 };
 }

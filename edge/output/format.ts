@@ -12,12 +12,12 @@ export function shortKey(key: string): string {
 }
 
 /** The key whole when the operator asked for that, else its beginning. */
-export function shownKey(key: string, isFull: boolean): string {
+export function formatKey(key: string, isFull: boolean): string {
   return isFull ? key : shortKey(key);
 }
 
 /** `90_061_000` ms is `1d 1h`. */
-export function shownAge(ms: number): string {
+export function formatAge(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const units: [number, string][] = [
     [Math.floor(seconds / 86_400), "d"],

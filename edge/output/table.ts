@@ -1,7 +1,7 @@
 /**
  * Rows as aligned plain text, for people and for `grep`. Pure.
  */
-import { charsOf, harmless } from "../../shared/logs/escape.ts";
+import { charsOf, escapeForTerminal } from "../../shared/logs/escape.ts";
 
 /** One column: its title, and how its cells stand. Numbers stand to the right. */
 export interface Column {
@@ -15,7 +15,7 @@ export interface Column {
  * characters that are two columns wide.
  */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => columns.map((_, i) => harmless(row[i] ?? "") || "-"));
+  const cells = rows.map((row) => columns.map((_, i) => escapeForTerminal(row[i] ?? "") || "-"));
   const titles = columns.map(({ title }) => title);
   const lines = [titles, ...cells];
   const widths = columns.map((_, i) => widestOf(lines, i));

@@ -2,7 +2,7 @@
  * What a change would do, as people read it. Pure; what strangers wrote is made harmless.
  */
 
-import { shownKey } from "../output/format.ts";
+import { formatKey } from "../output/format.ts";
 import type { Column } from "../output/table.ts";
 import { table } from "../output/table.ts";
 import type { Change, Move, Outlook, Simulation } from "./simulate.ts";
@@ -67,7 +67,7 @@ function movesTable(moves: readonly Move[], how: { limit: number; isFull: boolea
   if (moves.length === 0) return "";
   const shown = moves.slice(0, how.limit);
   const rows = shown.map(({ session, from, to, by, peers, connections }) => [
-    shownKey(session, how.isFull),
+    formatKey(session, how.isFull),
     from,
     to.length === 0 ? NOWHERE[by] : to.join(" or "),
     by,

@@ -2,7 +2,7 @@
  * A change of the workers, played over the edge as it is now.
  */
 
-import { harmless } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { CommandError } from "../output/command-error.ts";
 
@@ -10,7 +10,7 @@ import { type Change, type Simulation, type Snapshot, simulate } from "./simulat
 import { findPlaces, readSnapshot, type Seen } from "./snapshot.ts";
 
 /** Throws `CommandError` when it cannot be said. */
-export async function foresee(
+export async function runSimulation(
   store: Store,
   change: Change,
   drain: Snapshot["drain"],
@@ -31,7 +31,7 @@ export function checkChange(change: Change, { workers }: Pick<Seen, "workers">):
   if (!workers.some(({ id }) => id === worker)) {
     const known = workers.map(({ id }) => id).join(", ");
     throw new CommandError(
-      `no worker is called ${harmless(worker)}; known are ${known === "" ? "none" : known}`,
+      `no worker is called ${escapeForTerminal(worker)}; known are ${known === "" ? "none" : known}`,
     );
   }
   if (workers.some(({ id, state }) => id !== worker && state === "up")) return;

@@ -4,12 +4,12 @@
  */
 import { type Candidate, chooseByKey } from "../../balancer/routing/candidates.ts";
 import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/routing/placement.ts";
-import type { Standing } from "../../balancer/upstreams/health.ts";
+import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import { type Circle, createCircle, type RingPlace } from "../../shared/membership/ring.ts";
+import { createHashRing, type HashRing, type RingPlace } from "../../shared/membership/ring.ts";
 import { sign } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { chooseHeir, paceMs } from "../../worker/drain/drain.ts";
+import { chooseSuccessor, paceMs } from "../../worker/drain/drain.ts";
 import { maxToMean } from "./max-to-mean.ts";
 
 export type Change =
@@ -25,7 +25,7 @@ export interface Snapshot {
   /** Those that are not closed. */
   readonly sessions: readonly KnownSession[];
   /** As balancers see it; `well` where nothing is known. */
-  readonly standingOf: (worker: WorkerId) => Standing;
+  readonly standingOf: (worker: WorkerId) => WorkerStatus;
   /** Only asked for the sessions of a worker that is removed or lost. */
   readonly placeOf: (key: SessionKey) => RingPlace;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -152,10 +152,10 @@ function movesOf(
   after: readonly WorkerRecord[],
 ): Move[] {
   // Whom a worker's end takes out of the ring stands in it until its lease is gone.
-  const circle = createCircle(change.kind === "add" ? after : snapshot.workers);
+  const hashRing = createHashRing(change.kind === "add" ? after : snapshot.workers);
   const byId = new Map(after.map((worker) => [worker.id, worker]));
   const candidates = (key: SessionKey): readonly WorkerId[] =>
-    circle.candidates(snapshot.placeOf(key));
+    hashRing.candidates(snapshot.placeOf(key));
   const see = (id: WorkerId): Candidate | undefined => {
     const worker = byId.get(id);
     return worker && { standing: snapshot.standingOf(id), state: worker.state };
@@ -173,7 +173,7 @@ function movesOf(
     const isItsWorker = change.kind !== "add" && holder === change.worker;
     if (change.kind === "remove" && isItsWorker) {
       const view = { ring: { candidates }, worker: (other: WorkerId) => byId.get(other) };
-      const heir = chooseHeir(id, new Set([change.worker]), view);
+      const heir = chooseSuccessor(id, new Set([change.worker]), view);
       return { ...move, to: heir === undefined ? [] : [heir.id], by: "drain" };
     }
     if (!isItsWorker) {
@@ -242,7 +242,7 @@ function outlook(
 ): Outlook[] {
   const { workers: before, standingOf } = snapshot;
   const loaded = after.map((worker) => ({ ...worker, load: loadAfter(worker, moves) }));
-  const keys = [sharesOf(createCircle(before)), sharesOf(createCircle(after))] as const;
+  const keys = [sharesOf(createHashRing(before)), sharesOf(createHashRing(after))] as const;
   const next = [nextSessions(before, standingOf), nextSessions(loaded, standingOf)] as const;
   const all = change.kind === "add" ? after : before;
   return all.map(({ id }) => {
@@ -280,10 +280,10 @@ const SAMPLES = 10_000;
 const SAMPLE_KEY = Buffer.alloc(32);
 
 /** Which share of all keys a ring leads to each worker; of what key its keys are hashed with, that does not depend. */
-function sharesOf(circle: Circle): ReadonlyMap<WorkerId, number> {
+function sharesOf(hashRing: HashRing): ReadonlyMap<WorkerId, number> {
   const counts = new Map<WorkerId, number>();
   for (let i = 0; i < SAMPLES; i++) {
-    const worker = circle.first(sign(SAMPLE_KEY, String(i)) as RingPlace);
+    const worker = hashRing.first(sign(SAMPLE_KEY, String(i)) as RingPlace);
     if (worker !== undefined) counts.set(worker, (counts.get(worker) ?? 0) + 1);
   }
   return new Map([...counts].map(([worker, count]) => [worker, count / SAMPLES]));
@@ -294,7 +294,7 @@ const NEXT_SESSIONS = 100;
 /** How many of the next new sessions without a key each worker gets, by the balancers' own choice. */
 function nextSessions(
   workers: readonly WorkerRecord[],
-  standingOf: (worker: WorkerId) => Standing,
+  standingOf: (worker: WorkerId) => WorkerStatus,
 ): ReadonlyMap<WorkerId, number> {
   const counts = new Map<WorkerId, number>();
   const random = steadyRandom();

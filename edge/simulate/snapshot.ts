@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import type { Standing } from "../../balancer/upstreams/health.ts";
+import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { readSessions, sessionIds } from "../../shared/cluster/session-list.ts";
@@ -66,7 +66,7 @@ function describeSession(record: SessionRecord, views: ReadonlyMap<string, View>
 function standingsOf(
   members: readonly MemberRecord[],
   views: ReadonlyMap<string, View>,
-): (worker: WorkerId) => Standing {
+): (worker: WorkerId) => WorkerStatus {
   const balancers = members
     .map(({ id }) => views.get(id))
     .filter((view): view is BalancerView => view?.role === "balancer");

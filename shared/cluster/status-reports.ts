@@ -18,21 +18,21 @@ export interface BalancerView {
   readonly rssBytes: number;
   readonly connections: number;
   readonly tunnels: number;
-  readonly workers: readonly WorkerAsSeen[];
+  readonly workers: readonly ReportedWorker[];
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
   /** Of its HTTPS port; empty when it has none. */
-  readonly certificates?: readonly CertificateAsSeen[];
+  readonly certificates?: readonly ReportedCertificate[];
 }
 
-export interface CertificateAsSeen {
+export interface ReportedCertificate {
   /** Whom it is for. */
   readonly names: string;
   /** Negative when it has expired. */
   readonly expiresInMs: number;
 }
 
-export interface WorkerAsSeen {
+export interface ReportedWorker {
   readonly id: string;
   readonly health: "up" | "suspect" | "dead";
   readonly lastFailure?: { readonly reason: string; readonly by: string; readonly agoMs: number };
@@ -48,10 +48,10 @@ export interface WorkerView {
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
   /** The most recently active ones, as many as fit. */
-  readonly sessions: readonly SessionAsSeen[];
+  readonly sessions: readonly ReportedSession[];
 }
 
-export interface SessionAsSeen {
+export interface ReportedSession {
   readonly id: string;
   /** Relayed since this worker has it. */
   readonly bytes: number;
@@ -133,7 +133,7 @@ const PERIOD_MS = 5000;
 const TTL_MS = 15_000;
 
 /** Tells the store `describe()` now and every 5 s. */
-export function tellView(needs: {
+export function publishStatus(needs: {
   readonly store: Pick<Store, "report">;
   readonly clock: Clock;
   readonly log: Log;

@@ -10,7 +10,7 @@
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
 
 /** `text` on one line, harmless; longer than `maxChars` it is cut. */
-export function harmless(text: string, maxChars = 200): string {
+export function escapeForTerminal(text: string, maxChars = 200): string {
   return cut(text, maxChars).replace(UNSAFE, escapeChar);
 }
 
@@ -29,7 +29,7 @@ export function charsOf(text: string): string[] {
 }
 
 /** JSON of `value`; what JSON leaves as it is although a terminal would obey it is escaped. */
-export function harmlessJson(value: unknown, indent?: number): string {
+export function escapeJson(value: unknown, indent?: number): string {
   // Line feeds are there only when JSON is laid out for reading; those of values are escaped already.
   return JSON.stringify(value, undefined, indent).replace(UNSAFE, (char) =>
     char === "\n" ? char : escapeChar(char),

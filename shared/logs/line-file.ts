@@ -4,7 +4,7 @@
  */
 import { closeSync, fstat, fstatSync, openSync, type Stats, write, writeSync } from "node:fs";
 import type { Clock, Timer } from "../base/clock.ts";
-import { beginAnew, dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend } from "./rotation.ts";
+import { dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend, startNewFile } from "./rotation.ts";
 
 export interface LineFile {
   /**
@@ -174,7 +174,7 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
 
   async function rotate(target: OpenFile): Promise<void> {
     const { inode, limits } = target;
-    if (limits !== undefined) await change(target, (path) => beginAnew(path, inode, limits));
+    if (limits !== undefined) await change(target, (path) => startNewFile(path, inode, limits));
   }
 
   /** Goes on with the file that `open` gives, by the same path. */

@@ -32,7 +32,11 @@ export function openToAppend(path: string): Promise<number> {
  * file `inode`, somebody else has renamed it, and a new one is opened only. Rejects when a file cannot be renamed or
  * opened; what was renamed until then stays so.
  */
-export async function beginAnew(path: string, inode: number, limits: LogLimits): Promise<number> {
+export async function startNewFile(
+  path: string,
+  inode: number,
+  limits: LogLimits,
+): Promise<number> {
   if (await isStill(path, inode)) {
     await makeRoom(path, limits);
     if (limits.maxFiles > 1) await rename(path, rotatedPath(path, 1));

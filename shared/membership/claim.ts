@@ -7,7 +7,7 @@
 import type { ResumeOutcome } from "../store/store.ts";
 
 /** What came of asking the owner's own port. `silent`: no answer in time, as from a stopped or cut-off process. */
-export type OwnerSeen = "answers" | "refuses" | "silent";
+export type ObservedOwner = "answers" | "refuses" | "silent";
 
 /** `away`: the store did not answer. */
 export type ClaimOutcome = ResumeOutcome["outcome"] | "away";
@@ -28,7 +28,7 @@ export type ClaimStep =
 export const PARK_MS = 40_000;
 
 /** `owner` is only looked at when the session is `elsewhere`. */
-export function decideClaim(outcome: ClaimOutcome, owner: OwnerSeen): ClaimStep {
+export function decideClaim(outcome: ClaimOutcome, owner: ObservedOwner): ClaimStep {
   switch (outcome) {
     case "owned":
       return "serve";

@@ -5,7 +5,7 @@
 import { type Clock, sleep, type Timer } from "../base/clock.ts";
 import type { Log } from "../logs/log.ts";
 import type { MemberRecord } from "../store/member.ts";
-import { MEMBER_BEAT_MS, type Store, StoreAwayError } from "../store/store.ts";
+import { HEARTBEAT_MS, type Store, StoreAwayError } from "../store/store.ts";
 
 /** How long `close` waits for the store to take the record out; the lease ends anyway. */
 const WITHDRAW_TIMEOUT_MS = 1000;
@@ -40,7 +40,10 @@ export function createLease(needs: {
    * Called when a beat has succeeded, before `lastRenewalSentMs` is the time of that beat. `expired`: the lease had run out
    * before it, so others may have acted on that.
    */
-  readonly onBeat?: (beat: { readonly sentMs: number; readonly expired: boolean }) => void;
+  readonly onHeartbeat?: (heartbeat: {
+    readonly sentMs: number;
+    readonly expired: boolean;
+  }) => void;
   /** Called once when another incarnation of the same id has announced itself: this process is no member any more. */
   readonly onReplaced: () => void;
 }): Lease {
@@ -51,7 +54,7 @@ export function createLease(needs: {
   /** The beat under way, and the one that must follow it because the record changed meanwhile. */
   let running: Promise<void> | undefined;
   let following: Promise<void> | undefined;
-  let nextBeat: Timer | undefined;
+  let nextHeartbeat: Timer | undefined;
   let stopListening: (() => void) | undefined;
   let markStarted = (): void => {};
   const started = new Promise<void>((resolve) => {
@@ -59,26 +62,26 @@ export function createLease(needs: {
   });
 
   /** One beat after the one under way, however many ask for it: beats never overlap. */
-  function beat(): Promise<void> {
+  function heartbeat(): Promise<void> {
     if (running === undefined) {
-      running = runBeat().finally(() => {
+      running = runHeartbeat().finally(() => {
         running = undefined;
       });
       return running;
     }
     following ??= running.then(() => {
       following = undefined;
-      return beat();
+      return heartbeat();
     });
     return following;
   }
 
-  async function runBeat(): Promise<void> {
+  async function runHeartbeat(): Promise<void> {
     if (isOver()) return;
-    nextBeat?.cancel();
+    nextHeartbeat?.cancel();
     const sentMs = clock.nowMs();
     try {
-      await sendBeat(sentMs);
+      await sendHeartbeat(sentMs);
       if (isFailing) log.info("the lease is renewed again");
       isFailing = false;
     } catch (error) {
@@ -86,12 +89,12 @@ export function createLease(needs: {
       isFailing = true;
     }
     if (isOver()) return;
-    const restMs = Math.max(0, sentMs + MEMBER_BEAT_MS - clock.nowMs());
-    nextBeat = clock.after(restMs, beatUnwatched);
+    const restMs = Math.max(0, sentMs + HEARTBEAT_MS - clock.nowMs());
+    nextHeartbeat = clock.after(restMs, heartbeatUnwatched);
     if (state === "held") markStarted();
   }
 
-  async function sendBeat(sentMs: number): Promise<void> {
+  async function sendHeartbeat(sentMs: number): Promise<void> {
     const member = needs.describe();
     const outcome = state === "announcing" ? "expired" : await store.renew(member);
     if (isOver()) return;
@@ -110,13 +113,13 @@ export function createLease(needs: {
       if (state === "announcing") state = "held";
     }
     const expired = outcome === "expired" && lastRenewalSentMs !== Number.NEGATIVE_INFINITY;
-    needs.onBeat?.({ sentMs, expired });
+    needs.onHeartbeat?.({ sentMs, expired });
     lastRenewalSentMs = sentMs;
   }
 
-  /** For timers and listeners; `runBeat` reports its failures itself. */
-  function beatUnwatched(): void {
-    void beat();
+  /** For timers and listeners; `runHeartbeat` reports its failures itself. */
+  function heartbeatUnwatched(): void {
+    void heartbeat();
   }
 
   function reportFailure(error: unknown): void {
@@ -130,7 +133,7 @@ export function createLease(needs: {
 
   function end(as: "replaced" | "closed"): void {
     state = as;
-    nextBeat?.cancel();
+    nextHeartbeat?.cancel();
     stopListening?.();
     markStarted();
   }
@@ -143,14 +146,14 @@ export function createLease(needs: {
       if (state === "new") {
         state = "announcing";
         stopListening = store.onHealth((health) => {
-          if (health.state === "up") beatUnwatched();
+          if (health.state === "up") heartbeatUnwatched();
         });
-        beatUnwatched();
+        heartbeatUnwatched();
       }
       await started;
     },
     async refresh() {
-      if (state !== "new" && !isOver()) await beat();
+      if (state !== "new" && !isOver()) await heartbeat();
     },
     async close() {
       const wasMember = state === "announcing" || state === "held";

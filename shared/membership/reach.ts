@@ -4,7 +4,7 @@
 import { isIPv6 } from "node:net";
 import { hostOf, isLoopback, isUnusable, isWildcard } from "../net/networks.ts";
 import { SettingError } from "../settings/read-settings.ts";
-import { FIRST_WORKER_PORT, isOnThisMachine } from "./admission.ts";
+import { FIRST_WORKER_PORT, isOnThisMachine } from "./member-verification.ts";
 
 const LOOPBACK = "127.0.0.1";
 

@@ -14,7 +14,7 @@ export const REAP_AFTER_MS = 10_000;
 export type MissingOwners = ReadonlyMap<WorkerId, number>;
 
 /** What is known of missing owners after a look at the store. An unsettled store says nothing about who is gone. */
-export function noteMissing(
+export function recordMissing(
   before: MissingOwners,
   seen: {
     readonly owners: readonly WorkerId[];

@@ -37,7 +37,7 @@ export interface Ring {
 export type RingPlace = string & { readonly brand: "RingPlace" };
 
 /** A ring without its key: for those who know the places of keys only. */
-export interface Circle {
+export interface HashRing {
   readonly members: readonly WorkerId[];
   readonly fingerprint: string;
   first(place: RingPlace): WorkerId | undefined;
@@ -70,17 +70,17 @@ const POINTS_PER_DIGEST = 8;
  * keys are hashed with it before they are looked up, so that nobody outside can aim keys at one worker.
  */
 export function createRing(members: readonly RingMember[], ringKey: Buffer): Ring {
-  const circle = createCircle(members);
+  const hashRing = createHashRing(members);
   const place = (key: SessionKey): RingPlace => sign(ringKey, key) as RingPlace;
   const remembered = new Map<SessionKey, readonly WorkerId[]>();
   return {
-    members: circle.members,
-    fingerprint: circle.fingerprint,
-    first: (key) => circle.first(place(key)),
+    members: hashRing.members,
+    fingerprint: hashRing.fingerprint,
+    first: (key) => hashRing.first(place(key)),
     candidates(key) {
       const known = remembered.get(key);
       if (known !== undefined) return known;
-      const found = circle.candidates(place(key));
+      const found = hashRing.candidates(place(key));
       if (key.length <= MAX_REMEMBERED_CHARS) {
         if (remembered.size >= MAX_REMEMBERED) remembered.clear();
         remembered.set(copyOf(key), found);
@@ -92,22 +92,22 @@ export function createRing(members: readonly RingMember[], ringKey: Buffer): Rin
 }
 
 /** The ring of `members` for those who have the places of keys from `Ring.place`. */
-export function createCircle(members: readonly RingMember[]): Circle {
+export function createHashRing(members: readonly RingMember[]): HashRing {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const circle = new ConsistentHash({ range: RANGE });
+  const hashRing = new ConsistentHash({ range: RANGE });
   const taken = new Set<number>();
   const fingerprint = createHash("sha256");
   for (const member of sorted) {
     const points = controlPoints(member, taken);
-    circle.add(member.id, points.length, points);
+    hashRing.add(member.id, points.length, points);
     fingerprint.update(`${member.id} ${points.length}\n`).update(Uint32Array.from(points));
   }
   const ids = sorted.map((member) => member.id);
   return {
     members: ids,
     fingerprint: fingerprint.digest("hex").slice(0, 16),
-    first: (place) => (circle.get(place) ?? undefined) as WorkerId | undefined,
-    candidates: (place) => (circle.get(place, ids.length) ?? []) as WorkerId[],
+    first: (place) => (hashRing.get(place) ?? undefined) as WorkerId | undefined,
+    candidates: (place) => (hashRing.get(place, ids.length) ?? []) as WorkerId[],
   };
 }
 

@@ -9,8 +9,8 @@ import { type WorkerTag, workerTag } from "../base/tag.ts";
 import type { Log } from "../logs/log.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
-import type { Admission } from "./admission.ts";
-import { believe, type Members } from "./belief.ts";
+import type { MemberVerification } from "./member-verification.ts";
+import { type Members, reconcile } from "./reconcile.ts";
 import { createRing, type Ring } from "./ring.ts";
 
 /** Hints may be missed; a snapshot is never older than this while the store answers. */
@@ -58,7 +58,7 @@ export function createMembershipView(needs: {
   readonly log: Log;
   readonly ringKey: Buffer;
   /** Who is believed; everybody by default. */
-  readonly admission?: Pick<Admission, "admit">;
+  readonly admission?: Pick<MemberVerification, "admit">;
 }): MembershipView {
   const { store, clock, log } = needs;
   const listeners = new Set<() => void>();
@@ -104,7 +104,7 @@ export function createMembershipView(needs: {
   function accept(seen: Membership): void {
     const wasFresh = fresh;
     fresh = true;
-    swap(takeSnapshot(believe(snapshot, seen), snapshot), !wasFresh);
+    swap(takeSnapshot(reconcile(snapshot, seen), snapshot), !wasFresh);
     // Until then the snapshot holds some who may be gone, with the rings that they saw at last.
     if (seen.booted)
       fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
@@ -187,7 +187,7 @@ export function createMembershipView(needs: {
           known === undefined ? "a new worker was found" : "a worker was found elsewhere";
         log.warn({ workerId: id, url }, `${what} while the store is away`);
       }
-      swap(takeSnapshot(believe(snapshot, { members: workers, booted: false }), snapshot), false);
+      swap(takeSnapshot(reconcile(snapshot, { members: workers, booted: false }), snapshot), false);
     },
     worker: (id) => snapshot.byId.get(id),
     byTag: (tag) => snapshot.byTag.get(tag),

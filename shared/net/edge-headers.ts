@@ -7,30 +7,30 @@ import type { Incarnation, WorkerId } from "../base/ids.ts";
 import { sign } from "../settings/secret.ts";
 
 /** What all of them start with. */
-export const EDGE_FIELD_PREFIX = "x-ct-";
+export const EDGE_HEADER_PREFIX = "x-ct-";
 
 /** Balancer to worker: `edgeProof` of the worker that is meant. */
-export const EDGE_FIELD = "x-ct-edge";
+export const EDGE_HEADER = "x-ct-edge";
 /**
  * Balancer to worker: the session key that a create came with (rule header or path; never a cookie), so that the worker
  * can record the alias. Worker to balancer, with 421: the session id that `x-ct-owner` speaks of.
  */
-export const KEY_FIELD = "x-ct-key";
+export const KEY_HEADER = "x-ct-key";
 /**
  * Worker to balancer, with 421: the worker that owns the session, by its id or, for a balancer that knows addresses of a
  * fixed list only, by its `host:port`. Never a URL, and never called unless it is known already.
  */
-export const OWNER_FIELD = "x-ct-owner";
+export const OWNER_HEADER = "x-ct-owner";
 /** Worker to balancer: the epoch of the session, with 421 and as a mark on handshake and 101 answers. */
-export const EPOCH_FIELD = "x-ct-epoch";
+export const EPOCH_HEADER = "x-ct-epoch";
 /** Worker to balancer: a mark on handshake and 101 answers, the id of the session that the connection belongs to. */
-export const SESSION_FIELD = "x-ct-session";
+export const SESSION_HEADER = "x-ct-session";
 
 /**
- * Worker to balancer, with a 421 that names no owner: which worker has this address, and in which life (`lifeProof`). A
+ * Worker to balancer, with a 421 that names no owner: which worker has this address, and in which life (`incarnationProof`). A
  * balancer whose store is away has no other way to learn that one was started anew.
  */
-export const LIFE_FIELD = "x-ct-life";
+export const INCARNATION_HEADER = "x-ct-life";
 
 /** Where a balancer asks a worker, on its traffic port, whether it answers at all; it answers 204. */
 export const PROBE_PATH = "/ct-edge/probe";
@@ -46,15 +46,15 @@ export const FAREWELL_PATH = "/ct-edge/farewell";
  */
 export const MEMBERS_PATH = "/ct-edge/members";
 /** Balancer to worker, with a question for the members: text that was never used before, which the answer's proof is over. */
-export const NONCE_FIELD = "x-ct-nonce";
+export const NONCE_HEADER = "x-ct-nonce";
 /** Worker to balancer, with the members: `membersProof`. */
-export const MEMBERS_PROOF_FIELD = "x-ct-members";
+export const MEMBERS_PROOF_HEADER = "x-ct-members";
 /** Balancer to worker, with a probe or a farewell: which balancer asks, by its id. */
-export const BALANCER_FIELD = "x-ct-balancer";
+export const BALANCER_HEADER = "x-ct-balancer";
 /** Balancer to worker, with a probe: whether the asking balancer reaches the store, `up` or `away`. */
-export const STORE_FIELD = "x-ct-store";
+export const STORE_HEADER = "x-ct-store";
 /** Goes with every request and its answer, so that a log line here and one there can be told to be the same request. */
-export const REQUEST_ID_FIELD = "x-request-id";
+export const REQUEST_ID_HEADER = "x-request-id";
 
 /** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
 export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnation): string {
@@ -70,7 +70,7 @@ export function addressProof(edgeKey: Buffer, address: string): string {
  * The value of `x-ct-life`: the incarnation, and an HMAC that only a worker of this edge can make. It is over the proof that
  * was refused too, so that an answer to one balancer is no answer to another question.
  */
-export function lifeProof(
+export function incarnationProof(
   edgeKey: Buffer,
   life: { readonly id: WorkerId; readonly incarnation: Incarnation },
   refusedProof: string,
@@ -80,14 +80,14 @@ export function lifeProof(
 }
 
 /** The incarnation in `x-ct-life`, when it is the worker `id` that says so; else undefined. */
-export function readLife(
+export function readIncarnation(
   edgeKey: Buffer,
   claim: { readonly field: unknown; readonly id: WorkerId; readonly refusedProof: string },
 ): Incarnation | undefined {
   const { field, id, refusedProof } = claim;
   if (typeof field !== "string") return undefined;
   const incarnation = field.slice(0, field.indexOf(".")) as Incarnation;
-  return isSameProof(field, lifeProof(edgeKey, { id, incarnation }, refusedProof))
+  return isSameProof(field, incarnationProof(edgeKey, { id, incarnation }, refusedProof))
     ? incarnation
     : undefined;
 }

@@ -58,7 +58,7 @@ export function settingsOf(role: Role): [SettingName, Setting][] {
 export function settingsTable(): string {
   const rows = (Object.entries(SETTINGS) as [SettingName, Setting][]).map(
     ([name, setting]) =>
-      `| \`${setting.env}\` | \`${flagOf(name)}\` | ${shownDefault(setting) ?? ""} | ${setting.roles.join(", ")} | ${setting.why} |`,
+      `| \`${setting.env}\` | \`${flagOf(name)}\` | ${formatDefault(setting) ?? ""} | ${setting.roles.join(", ")} | ${setting.why} |`,
   );
   return [
     "| variable | flag | default | read by | what it is |",
@@ -273,7 +273,7 @@ function shownInError(setting: Setting, value: string): string {
 // --- what people read ---
 
 /** A setting's value for an operator's eyes; of a secret only whether it is set. */
-export function shownValue(
+export function formatValue(
   setting: Setting,
   value: string | number | boolean | readonly string[] | undefined,
 ): string {
@@ -289,11 +289,11 @@ function placeholder(setting: Setting): string {
 }
 
 function describeDefault(setting: Setting): string {
-  const shown = shownDefault(setting);
+  const shown = formatDefault(setting);
   return shown === undefined ? "" : `, default ${shown}`;
 }
 
-function shownDefault(setting: Setting): string | undefined {
+function formatDefault(setting: Setting): string | undefined {
   if (setting.default === undefined) return undefined;
   if (setting.type === "flag") return setting.default ? "on" : "off";
   return String(setting.default) || undefined;

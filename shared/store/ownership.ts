@@ -8,7 +8,11 @@ import type { Reassertion, ResumeCause, SessionRecord } from "./store.ts";
 /** What the store knows of a worker's lease at the moment of the question. */
 export type Lease =
   | { readonly state: "gone" }
-  | { readonly state: "held"; readonly incarnation: Incarnation; readonly sinceLastBeatMs: number };
+  | {
+      readonly state: "held";
+      readonly incarnation: Incarnation;
+      readonly sinceLastHeartbeatMs: number;
+    };
 
 export type ResumeDecision =
   /** The claimant is the owner. `raise`: the epoch goes up, because the incarnation or the owner changes. */
@@ -17,7 +21,7 @@ export type ResumeDecision =
   | { readonly verdict: "closed" };
 
 /** Last beat at least this old before a refused connection counts as the owner's death. */
-export const REFUSED_BEAT_AGE_MS = 2500;
+export const REFUSED_HEARTBEAT_AGE_MS = 2500;
 
 type Ownership = Pick<SessionRecord, "owner" | "incarnation" | "state" | "heir">;
 
@@ -93,7 +97,7 @@ function decideTakeOver(record: Ownership, claimant: Claimant, holder: Lease): R
     return { verdict: "elsewhere" };
   }
   if (claimant.evidence === "exited") return { verdict: "own", cause: "exited", raise: true };
-  if (claimant.evidence === "refused" && holder.sinceLastBeatMs >= REFUSED_BEAT_AGE_MS) {
+  if (claimant.evidence === "refused" && holder.sinceLastHeartbeatMs >= REFUSED_HEARTBEAT_AGE_MS) {
     return { verdict: "own", cause: "refused", raise: true };
   }
   return { verdict: "elsewhere" };

@@ -122,8 +122,8 @@ export interface Store {
   // --- tokens that must not be used again ---
 
   /** Remembers a token id until `untilMs` (wall time of the token's `exp`, in ms). */
-  buryToken(tokenId: string, untilMs: number): Promise<void>;
-  isTokenBuried(tokenId: string): Promise<boolean>;
+  revokeToken(tokenId: string, untilMs: number): Promise<void>;
+  isTokenRevoked(tokenId: string): Promise<boolean>;
 
   // --- what the edge agrees on ---
 
@@ -131,7 +131,7 @@ export interface Store {
    * Keeps `proposal` under `name` unless something is kept there already, for good. Resolves with what is kept: the same
    * for everybody. Names are as those of counters; a text has at most `MAX_AGREED_CHARS` characters.
    */
-  agree(name: string, proposal: string): Promise<string>;
+  putIfAbsent(name: string, proposal: string): Promise<string>;
 
   // --- counters and history ---
 
@@ -165,7 +165,7 @@ export interface Store {
 /** Lease of a member: gone this long after its last renewal. */
 export const MEMBER_LEASE_MS = 5000;
 /** How often a member renews its lease. */
-export const MEMBER_BEAT_MS = 1000;
+export const HEARTBEAT_MS = 1000;
 /**
  * For this long after the store was first seen empty, or was heard of again after nobody had beaten for a whole lease,
  * nothing that is missing from it is believed to be gone: its members have had no time to say what is true.

@@ -2,7 +2,7 @@
  * A directory alone, with members and a store of the test, and workers that no probe reaches.
  */
 
-import { createDirectory, type Directory } from "../../balancer/routing/router.ts";
+import { createRouter, type Router } from "../../balancer/routing/router.ts";
 import { createDeadlines } from "../../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { Upstream } from "../../balancer/upstreams/upstream.ts";
@@ -14,19 +14,19 @@ import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import { EDGE_KEY, type FakeView, quietProbe } from "./rig.ts";
 
-export function openDirectory(needs: {
+export function openRouter(needs: {
   readonly view: FakeView;
   readonly findSession: (key: SessionKey) => Promise<SessionRecord | undefined>;
   readonly counters?: Counters;
   readonly onEpoch?: (key: SessionKey, epoch: number) => void;
   readonly random?: () => number;
   readonly clock?: Clock;
-}): Directory {
+}): Router {
   const { clock = systemClock } = needs;
   const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
   const deadlines = createDeadlines({ clock, reportBug: () => {} });
   const transport = createNetTransport({ reportBug: () => {} });
-  return createDirectory({
+  return createRouter({
     view: needs.view,
     store: { findSession: needs.findSession },
     isLeased: true,
@@ -46,7 +46,7 @@ export function openDirectory(needs: {
         isLeased: true,
         reportBug: () => {},
         onHealth,
-        onOtherLife: () => {},
+        onOtherIncarnation: () => {},
       }),
     onEpoch: needs.onEpoch ?? (() => {}),
     random: needs.random ?? Math.random,

@@ -13,7 +13,7 @@ import type { DownstreamLimits } from "../../balancer/proxy/downstream.ts";
 import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
-import type { Farewell } from "../../balancer/upstreams/migrate.ts";
+import type { MigrateRequests } from "../../balancer/upstreams/migrate.ts";
 import type { Probe } from "../../balancer/upstreams/probe.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import {
@@ -289,7 +289,7 @@ export interface RigOptions {
   logDir?: string;
   probe?: Probe;
   /** Default: workers do not know the word. */
-  farewell?: Farewell;
+  migrateRequests?: MigrateRequests;
   /** Default: true, as with a store. */
   isLeased?: boolean;
   knownOwners?: readonly KnownOwner[];
@@ -343,9 +343,10 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       },
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
-      farewell:
-        options.farewell ?? (() => Promise.reject(new Error("the worker does not know the word"))),
-      onOtherLife() {},
+      migrateRequests:
+        options.migrateRequests ??
+        (() => Promise.reject(new Error("the worker does not know the word"))),
+      onOtherIncarnation() {},
       isLeased: options.isLeased ?? true,
     },
     knownOwners: options.knownOwners ?? [],

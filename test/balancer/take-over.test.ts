@@ -83,7 +83,7 @@ async function stoppable(
 
 function standing(rig: Rig, id: string): string | undefined {
   const upstream = rig.path.directory.byId(id as WorkerId);
-  return upstream && rig.path.directory.standingOf(upstream);
+  return upstream && rig.path.directory.statusOfWorker(upstream);
 }
 
 function get(key: string): string {

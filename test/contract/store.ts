@@ -1071,18 +1071,18 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
     describe("buried tokens", () => {
       it("remembers a token until it would have run out", async () => {
-        expect(await store.isTokenBuried("token-1")).toBe(false);
-        await store.buryToken("token-1", await later(4000));
-        await store.buryToken("token-2", await later(LONG_MS));
-        expect(await (await edge.store()).isTokenBuried("token-1")).toBe(true);
+        expect(await store.isTokenRevoked("token-1")).toBe(false);
+        await store.revokeToken("token-1", await later(4000));
+        await store.revokeToken("token-2", await later(LONG_MS));
+        expect(await (await edge.store()).isTokenRevoked("token-1")).toBe(true);
         await edge.advance(4000);
-        expect(await store.isTokenBuried("token-1")).toBe(false);
-        expect(await store.isTokenBuried("token-2")).toBe(true);
+        expect(await store.isTokenRevoked("token-1")).toBe(false);
+        expect(await store.isTokenRevoked("token-2")).toBe(true);
       });
 
       it("does not keep a token that has run out already", async () => {
-        await store.buryToken("token-1", await later(-1000));
-        expect(await store.isTokenBuried("token-1")).toBe(false);
+        await store.revokeToken("token-1", await later(-1000));
+        expect(await store.isTokenRevoked("token-1")).toBe(false);
       });
     });
 
@@ -1090,14 +1090,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("keeps the first of several proposals, for everybody", async () => {
         const other = await edge.store();
         const kept = await Promise.all([
-          store.agree("greeting", "hello"),
-          other.agree("greeting", "good day"),
-          store.agree("greeting", "hi"),
+          store.putIfAbsent("greeting", "hello"),
+          other.putIfAbsent("greeting", "good day"),
+          store.putIfAbsent("greeting", "hi"),
         ]);
         expect(new Set(kept).size).toBe(1);
         expect(["hello", "good day", "hi"]).toContain(kept[0]);
-        expect(await other.agree("greeting", "another")).toBe(kept[0]);
-        expect(await store.agree("farewell", "bye")).toBe("bye");
+        expect(await other.putIfAbsent("greeting", "another")).toBe(kept[0]);
+        expect(await store.putIfAbsent("farewell", "bye")).toBe("bye");
       });
     });
 

@@ -356,10 +356,10 @@ test("a worker is stopped, goes on, and is killed: no request fails, and other s
   const cluster = await clusterForThisTest({ workers: 3, balancers: 1 });
   const [balancer] = cluster.balancers as [Member];
   const [victim] = cluster.workers as [Member];
-  const calm: OpenSession[] = [];
-  while (calm.length === 0) {
+  const idle: OpenSession[] = [];
+  while (idle.length === 0) {
     const session = await openSession({ baseUrl: balancer.url, guestCount: 1 });
-    if (!(await anyAt(victim, [session]))) calm.push(session);
+    if (!(await anyAt(victim, [session]))) idle.push(session);
   }
   const traffic = startTraffic([balancer.url]);
   await until("traffic flows", () => traffic.answered > 20);
@@ -375,8 +375,8 @@ test("a worker is stopped, goes on, and is killed: no request fails, and other s
   await victim.kill();
   await until("it is left", async () => (await seenAs(balancer, victim.id)) !== "up");
   await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
-  for (const { host, guests } of calm) await everybodyHears(host, guests, "still here");
-  expect(calm.flatMap(({ everybody }) => everybody.map((one) => one.reconnectCount))).toEqual([
+  for (const { host, guests } of idle) await everybodyHears(host, guests, "still here");
+  expect(idle.flatMap(({ everybody }) => everybody.map((one) => one.reconnectCount))).toEqual([
     0, 0,
   ]);
   await traffic.stop();
@@ -395,7 +395,7 @@ interface Weather {
   readonly cluster: Cluster;
   readonly session: OpenSession;
   /** Asserts that nobody noticed anything. */
-  readonly expectCalm: () => Promise<void>;
+  readonly expectIdle: () => Promise<void>;
 }
 
 /** A busy edge of two balancers and two workers, and everything that must not change. */
@@ -411,7 +411,7 @@ async function busyEdge(): Promise<Weather> {
   return {
     cluster,
     session,
-    async expectCalm() {
+    async expectIdle() {
       await everybodyHears(session.host, session.guests, "still here");
       await traffic.stop();
       expect(traffic.failures).toEqual([]);
@@ -467,7 +467,7 @@ async function storeIsBack(balancers: readonly Member[]): Promise<void> {
 }
 
 test("Redis is restarted: nobody notices, no key moves, no connection is lost", async () => {
-  const { cluster, session, expectCalm } = await busyEdge();
+  const { cluster, session, expectIdle } = await busyEdge();
   await cluster.redis.kill();
   await storeIsAway(cluster.balancers);
   await everybodyHears(session.host, session.guests, "without a store");
@@ -476,11 +476,11 @@ test("Redis is restarted: nobody notices, no key moves, no connection is lost", 
   await storeIsBack(cluster.balancers);
   // Past the time for which a store that was empty is not believed.
   await until("the members are settled", async () => (await settledFor(cluster)) > 9000, 30_000);
-  await expectCalm();
+  await expectIdle();
 }, 90_000);
 
 test("Redis is stopped for 10 s: nobody notices, no key moves, no connection is lost", async () => {
-  const { cluster, session, expectCalm } = await busyEdge();
+  const { cluster, session, expectIdle } = await busyEdge();
   cluster.redis.pause();
   await storeIsAway(cluster.balancers);
   await everybodyHears(session.host, session.guests, "without a store");
@@ -488,16 +488,16 @@ test("Redis is stopped for 10 s: nobody notices, no key moves, no connection is 
   cluster.redis.resume();
   await storeIsBack(cluster.balancers);
   await delay(3000);
-  await expectCalm();
+  await expectIdle();
 }, 90_000);
 
 test("Redis is flushed: nobody notices, no key moves, the workers are there again within a beat", async () => {
-  const { cluster, expectCalm } = await busyEdge();
+  const { cluster, expectIdle } = await busyEdge();
   const admin = cluster.redis.admin();
   await admin.flushall();
   await until("all are members again", async () => (await admin.zcard("{ct}:members")) === 4);
   await until("the members are settled", async () => (await settledFor(cluster)) > 9000, 30_000);
-  await expectCalm();
+  await expectIdle();
 }, 90_000);
 
 /** For how long Redis has not been empty, in ms; 0 while it is. */

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ListedEvent } from "../../edge/commands/events.ts";
 import type { ListAnswer } from "../../edge/commands/list.ts";
-import type { SessionsAnswer } from "../../edge/commands/sessions.ts";
+import type { SessionsResponse } from "../../edge/commands/sessions.ts";
 import {
   newIncarnation,
   newSessionId,
@@ -101,7 +101,7 @@ describe("an edge on one machine", () => {
       expect((await run(...args, "--full")).stdout).toContain(sessionId);
     }
     const { stdout } = await run("sessions", "--json", "--full");
-    const { sessions } = JSON.parse(stdout) as SessionsAnswer;
+    const { sessions } = JSON.parse(stdout) as SessionsResponse;
     expect(sessions.find(({ id }) => id === sessionId)).toMatchObject({
       alias,
       state: "open",
@@ -148,7 +148,7 @@ describe("an edge on one machine", () => {
     const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0, headers });
     const owner = await until("the session is listed", async () => {
       const { stdout } = await run("sessions", "--json", "--full");
-      const { sessions } = JSON.parse(stdout) as SessionsAnswer;
+      const { sessions } = JSON.parse(stdout) as SessionsResponse;
       return sessions.find(({ id }) => id === sessionId)?.owner;
     });
     const results = await Promise.all(
@@ -243,7 +243,9 @@ describe("an edge of many machines", () => {
     const { store } = openStore(cluster.redisUrl);
     onTestFinished(() => store.close());
     const record = await plantSession(store, "worker-9");
-    const answer = JSON.parse((await run("sessions", "--json", "--full")).stdout) as SessionsAnswer;
+    const answer = JSON.parse(
+      (await run("sessions", "--json", "--full")).stdout,
+    ) as SessionsResponse;
     expect(answer.sessions.find(({ id }) => id === record.id)).toMatchObject({
       owner: "worker-9",
       ownerState: "gone",

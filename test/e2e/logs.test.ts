@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LogLines } from "../../worker/dashboard/answers.ts";
+import type { LogLines } from "../../worker/dashboard/responses.ts";
 import { CLUSTER_SECRET, type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { playMainJob } from "../support/main-job.ts";

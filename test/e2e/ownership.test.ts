@@ -284,7 +284,7 @@ test("a worker is killed between create and the host's socket, and between a req
   await churn.replace(first);
 
   // It is asked to let somebody in, and its worker is killed before it answers.
-  const answer = gate();
+  const answer = requireOperator();
   host.decide = () => answer.opened.then(() => "approve");
   const guest = person({ baseUrl: churn.url, name: "Patient" });
   const joined = guest.join(roomId);
@@ -388,7 +388,7 @@ function expectSoon(
   for (const { equalMs } of recoveries) expect(equalMs).toBeLessThanOrEqual(equalLimitMs);
 }
 
-function gate(): { opened: Promise<void>; open: () => void } {
+function requireOperator(): { opened: Promise<void>; open: () => void } {
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;

@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SimulateAnswer } from "../../edge/commands/simulate.ts";
-import { foresee } from "../../edge/simulate/run-simulation.ts";
+import { runSimulation } from "../../edge/simulate/run-simulation.ts";
 import type { Change, Simulation } from "../../edge/simulate/simulate.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { parseView } from "../../shared/cluster/status-reports.ts";
@@ -34,9 +34,9 @@ afterAll(async () => {
 });
 
 /** As the command asks, without the start of a process. */
-async function foreseen(change: Change): Promise<Simulation> {
+async function simulated(change: Change): Promise<Simulation> {
   const drain = { delayMs: 1000, timeoutMs: 60_000 };
-  return (await foresee(store, change, drain)).simulation;
+  return (await runSimulation(store, change, drain)).simulation;
 }
 
 /** Who has each session now. */
@@ -110,7 +110,7 @@ test("--remove: the worker's drain hands its sessions to those that were named",
   await settled();
   const worker = await busy();
   const before = await owners();
-  const answer = await foreseen({ kind: "remove", worker: worker.id as WorkerId });
+  const answer = await simulated({ kind: "remove", worker: worker.id as WorkerId });
   const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
   expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
   await worker.stop();
@@ -123,7 +123,7 @@ test("--crash: exactly the sessions that were named move, to the workers that we
   await settled();
   const worker = await busy();
   const before = await owners();
-  const answer = await foreseen({ kind: "crash", worker: worker.id as WorkerId });
+  const answer = await simulated({ kind: "crash", worker: worker.id as WorkerId });
   const own = [...before].filter(([, owner]) => owner === worker.id).map(([id]) => id);
   expect(answer.moves.map(({ session }) => session as string).sort()).toEqual(own.sort());
   expect(answer.reconnects.connections).toBe(2 * own.length);

@@ -41,7 +41,7 @@ async function mainJob(): Promise<void> {
 
 /** Keeps a value in the store as somebody can who is no process of ours, as if it beat. */
 async function plant(id: string, text: string): Promise<void> {
-  const beat = async (): Promise<void> => {
+  const heartbeat = async (): Promise<void> => {
     const [seconds = "0"] = (await admin.time()).map(String);
     await admin
       .multi()
@@ -49,10 +49,10 @@ async function plant(id: string, text: string): Promise<void> {
       .zadd("{ct}:members", Number(seconds) * 1000, id)
       .exec();
   };
-  await beat();
-  const beats = setInterval(() => void beat(), 500);
+  await heartbeat();
+  const heartbeats = setInterval(() => void heartbeat(), 500);
   onTestFinished(async () => {
-    clearInterval(beats);
+    clearInterval(heartbeats);
     await admin.multi().del(`{ct}:member:${id}`).zrem("{ct}:members", id).exec();
   });
 }

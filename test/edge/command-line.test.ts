@@ -8,10 +8,10 @@ import { balancerProgram } from "../../balancer/admin/command-line.ts";
 import { edgeProgram } from "../../edge/command-line.ts";
 import {
   flagOf,
+  formatValue,
   readSettings,
   type Settings,
   settingsOf,
-  shownValue,
 } from "../../shared/settings/read-settings.ts";
 import type { Role, Setting } from "../../shared/settings/settings.ts";
 import { workerProgram } from "../../worker/command-line.ts";
@@ -148,7 +148,7 @@ test.each(["edge", "balancer", "worker"] as const)(
     ]);
     const { stdout } = await runCommand(["check", "--role", role, ...flags]);
     for (const { setting, value } of samples) {
-      const shown = shownValue(setting, value as string);
+      const shown = formatValue(setting, value as string);
       expect(stdout).toContain(`${setting.env.padEnd(32)}${shown}\n`);
     }
   },

@@ -4,13 +4,13 @@ import { describeEvent, eventsTable, pickSession } from "../../edge/commands/eve
 import { describeMembers, listTable } from "../../edge/commands/list.ts";
 import {
   describeSession,
-  type SessionsAnswer,
+  type SessionsResponse,
   sessionsTable,
 } from "../../edge/commands/sessions.ts";
-import { shortKey, shownAge } from "../../edge/output/format.ts";
+import { formatAge, shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import { cut, harmless, harmlessJson } from "../../shared/logs/escape.ts";
+import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
 import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";
 import { balancer, peer, worker } from "../contract/store.ts";
@@ -22,15 +22,17 @@ const HOSTILE = "\u001b[2J\u001b]0;x\u0007\u009b31m\u202eevil\u2028\r\n\u0000\u0
 
 describe("what strangers wrote", () => {
   test("is shown without anything that a terminal obeys or that forges a line", () => {
-    expect(harmless(HOSTILE)).toBe(
+    expect(escapeForTerminal(HOSTILE)).toBe(
       "\\u001b[2J\\u001b]0;x\\u0007\\u009b31m\\u202eevil\\u2028\\u000d\\u000a\\u0000\\u007f\\ufeff",
     );
-    expect(harmless("\ud800 half, \u{e0041} tag")).toBe("\\ud800 half, \\udb40\\udc41 tag");
+    expect(escapeForTerminal("\ud800 half, \u{e0041} tag")).toBe(
+      "\\ud800 half, \\udb40\\udc41 tag",
+    );
   });
 
   test("keeps the letters of every language, and emoji", () => {
     const names = "Zoë, 明, می‌خواهم, 👩‍💻";
-    expect(harmless(names)).toBe(names);
+    expect(escapeForTerminal(names)).toBe(names);
   });
 
   test("is cut between characters, however long it is", () => {
@@ -38,16 +40,16 @@ describe("what strangers wrote", () => {
     expect(cut("abcd", 3)).toBe("abc…");
     expect(cut("👩👩👩👩", 3)).toBe("👩👩👩…");
     expect(cut("👩👩👩", 3)).toBe("👩👩👩");
-    expect(harmless("x".repeat(1_000_000))).toBe(`${"x".repeat(200)}…`);
+    expect(escapeForTerminal("x".repeat(1_000_000))).toBe(`${"x".repeat(200)}…`);
   });
 
   test("is the same value in JSON, but harmless to look at", () => {
     const value = { name: HOSTILE, list: ["\u{e0041}"] };
-    for (const text of [harmlessJson(value), harmlessJson(value, 2)]) {
+    for (const text of [escapeJson(value), escapeJson(value, 2)]) {
       expect(JSON.parse(text)).toEqual(value);
       expect(text.replaceAll("\n", "")).toMatch(/^[\x20-\x7e]+$/);
     }
-    expect(harmlessJson(value)).not.toContain("\n");
+    expect(escapeJson(value)).not.toContain("\n");
   });
 });
 
@@ -63,7 +65,7 @@ test("an age has two units at most", () => {
   const second = 1000;
   const minute = 60 * second;
   const hour = 60 * minute;
-  expect([-5, 999, 59 * second, minute, 90 * second, hour + 59 * second].map(shownAge)).toEqual([
+  expect([-5, 999, 59 * second, minute, 90 * second, hour + 59 * second].map(formatAge)).toEqual([
     "0s",
     "0s",
     "59s",
@@ -71,7 +73,7 @@ test("an age has two units at most", () => {
     "1m 30s",
     "1h",
   ]);
-  expect(shownAge(25 * hour + 61 * minute)).toBe("1d 2h");
+  expect(formatAge(25 * hour + 61 * minute)).toBe("1d 2h");
 });
 
 test("a table is aligned, and a cell cannot leave it", () => {
@@ -288,6 +290,6 @@ function session(more: Partial<SessionRecord>): SessionRecord {
   };
 }
 
-function answerOf(more: Partial<SessionsAnswer>): SessionsAnswer {
+function answerOf(more: Partial<SessionsResponse>): SessionsResponse {
   return { sessions: [], total: more.sessions?.length ?? 0, ignored: 0, settled: true, ...more };
 }

@@ -4,7 +4,7 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { explainHead } from "../../balancer/admin/explain.ts";
-import type { Directory } from "../../balancer/routing/router.ts";
+import type { Router } from "../../balancer/routing/router.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
 import {
   type BalancerAnswer,
@@ -20,7 +20,7 @@ import { workerTag } from "../../shared/base/tag.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
-import { openDirectory } from "../balancer/directory-rig.ts";
+import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, workerRecord } from "../balancer/rig.ts";
 import { peer } from "../contract/store.ts";
 import { createStepClock } from "../support/step-clock.ts";
@@ -71,7 +71,7 @@ interface Scene {
   readonly record?: SessionRecord;
   readonly isStoreAway?: boolean;
   /** What has happened to the balancer before. */
-  readonly before?: (directory: Directory) => void;
+  readonly before?: (directory: Router) => void;
   readonly about: string;
   readonly as?: Way;
   readonly history?: readonly OwnershipEvent[];
@@ -89,7 +89,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
   const workers = scene.workers ?? [W1, W2, W3];
   const clock = createStepClock();
   const view = createView(workers);
-  const directory = openDirectory({
+  const directory = openRouter({
     view,
     clock,
     random: () => 0,
@@ -132,7 +132,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
 
 const fail =
   (id: string, kind: "refused" | "timeout" | "closed") =>
-  (directory: Directory): void =>
+  (directory: Router): void =>
     directory.byId(id as WorkerId)?.suspect(new UpstreamError(kind, refusal(kind)));
 
 function refusal(kind: string): Error | undefined {

@@ -3,7 +3,7 @@
  * random edges. With whole processes: test/e2e/simulate.test.ts.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { obey } from "../../balancer/admin/commands.ts";
+import { handleCommand } from "../../balancer/admin/commands.ts";
 import type { Route } from "../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
 import type { Upstream } from "../../balancer/upstreams/upstream.ts";
@@ -25,7 +25,7 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
-import { obeyCommands } from "../../shared/control/obey.ts";
+import { listenForCommands } from "../../shared/control/command-listener.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
@@ -33,7 +33,7 @@ import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type DrainNeeds, startDrain } from "../../worker/drain/drain.ts";
-import { openDirectory } from "../balancer/directory-rig.ts";
+import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { balancer } from "../contract/store.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
@@ -101,7 +101,7 @@ async function routesAfter(
   members: readonly WorkerRecord[],
 ): Promise<Map<SessionId, (WorkerId | undefined)[]>> {
   const view = createView(edge.workers);
-  const directory = openDirectory({ view, findSession: async () => undefined });
+  const directory = openRouter({ view, findSession: async () => undefined });
   closers.push(() => directory.close());
   for (const { id, alias, holder } of edge.sessions) {
     directory.learn(id, holder, 1);
@@ -160,9 +160,9 @@ test("--remove names exactly the heirs to whom the worker's drain hands its sess
     if (worker === undefined) throw new Error("no worker");
     const moves = movesOf(edge, { kind: "remove", worker: worker.id });
     const expected = new Map(moves.map(({ session, to }) => [session, to[0]]));
-    const heirs = await drained(edge, worker);
-    handed += heirs.size;
-    expect(new Map([...expected].filter(([, to]) => to !== undefined))).toEqual(heirs);
+    const successors = await drained(edge, worker);
+    handed += successors.size;
+    expect(new Map([...expected].filter(([, to]) => to !== undefined))).toEqual(successors);
     const own = edge.sessions.filter(({ holder }) => holder === worker.id);
     expect([...expected.keys()].sort()).toEqual(own.map(({ id }) => id).sort());
     expect(moves.every(({ by }) => by === "drain")).toBe(true);
@@ -173,16 +173,16 @@ test("--remove names exactly the heirs to whom the worker's drain hands its sess
 /** Who got which session from the worker's own drain, with its time stepped. */
 async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<SessionId, WorkerId>> {
   const clock = createStepClock();
-  const heirs = new Map<SessionId, WorkerId>();
+  const successors = new Map<SessionId, WorkerId>();
   const sessions = edge.sessions
     .filter(({ holder }) => holder === worker.id)
     .map(({ id }) => ({
       id,
       get isLive() {
-        return !heirs.has(id);
+        return !successors.has(id);
       },
       async handOver(to: WorkerId) {
-        heirs.set(id, to);
+        successors.set(id, to);
         return "handed" as const;
       },
     }));
@@ -199,7 +199,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     clock,
     log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
     counters: createCounters(),
-    sendBaggage: async () => {},
+    sendPendingMessages: async () => {},
     sendWord: async () => {},
     ...edge.drain,
     random: () => 0.5,
@@ -212,7 +212,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     clock.advance(100);
     await new Promise(setImmediate);
   }
-  return heirs;
+  return successors;
 }
 
 test("--add moves no session, as no balancer does, and new keys go to the new worker by its share", async () => {
@@ -404,21 +404,21 @@ describe("where keys stand on the ring", () => {
     const { operator, member } = await openStores();
     const record = balancer("balancer-1");
     const view = createView([W1, W2, W3]);
-    const directory = openDirectory({ view, findSession: async () => undefined });
+    const directory = openRouter({ view, findSession: async () => undefined });
     closers.push(() => directory.close());
-    const obedience = obeyCommands({
+    const commandListener = listenForCommands({
       store: member,
       clock: systemClock,
       log: createTestLog().log,
       self: record.id,
-      obey: (command) =>
-        obey(command, {
+      handleCommand: (command) =>
+        handleCommand(command, {
           directory,
           members: { view, storeHealth: () => undefined, isRecalled: false },
           clock: systemClock,
         }),
     });
-    closers.push(() => obedience.close());
+    closers.push(() => commandListener.close());
     const keys = Array.from(
       { length: 1200 },
       (_, i): SessionKey =>

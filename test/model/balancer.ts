@@ -11,7 +11,7 @@ import { newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { createLease } from "../../shared/membership/lease.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
-import { edgeProof, readLife } from "../../shared/net/edge-headers.ts";
+import { edgeProof, readIncarnation } from "../../shared/net/edge-headers.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { Place, ProbeAnswer } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
@@ -60,8 +60,8 @@ export function startBalancer(place: Place, needs: Surroundings): void {
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
-        farewell: () => Promise.reject(new Error("nobody leaves here")),
-        onOtherLife(worker, life) {
+        migrateRequests: () => Promise.reject(new Error("nobody leaves here")),
+        onOtherIncarnation(worker, life) {
           if (store.health.state !== "up") view.hear(worker, life);
         },
         probe: {
@@ -70,9 +70,9 @@ export function startBalancer(place: Place, needs: Surroundings): void {
             const question = { proof, asker: id, store: store.health.state };
             const answer = await network.ask(place, address, question, PROBE_TIMEOUT_MS);
             if (typeof answer === "string") return judge(answer);
-            const field = answer.notMeant;
+            const field = answer.misrouted;
             throw new ProofRefusedError(
-              readLife(KEYS.edge, { field, id: worker.id, refusedProof: proof }),
+              readIncarnation(KEYS.edge, { field, id: worker.id, refusedProof: proof }),
             );
           },
         },

@@ -56,7 +56,7 @@ export function ownershipWithBugs(real: typeof Ownership): typeof Ownership {
         current === "a session is taken over half a lease after the last beat" &&
         decision.verdict === "elsewhere" &&
         leases.holder.state === "held" &&
-        leases.holder.sinceLastBeatMs >= real.REFUSED_BEAT_AGE_MS
+        leases.holder.sinceLastHeartbeatMs >= real.REFUSED_HEARTBEAT_AGE_MS
       ) {
         return { verdict: "own", cause: "lease-gone", raise: true };
       }
@@ -122,9 +122,9 @@ export function fenceWithBugs(real: typeof FenceModule): typeof FenceModule {
         ...fence,
         look: () =>
           current === "a worker looks at its fence by a timer only" ? state : fence.look(),
-        noteBeat(beat) {
+        noteHeartbeat(heartbeat) {
           state = "open";
-          return fence.noteBeat(beat);
+          return fence.noteHeartbeat(heartbeat);
         },
       };
     },

@@ -63,7 +63,7 @@ export type ProbeAnswer =
   | "refused"
   | "silent"
   /** With `x-ct-life`. */
-  | { readonly notMeant: string };
+  | { readonly misrouted: string };
 
 interface Link {
   isCut: boolean;

@@ -24,7 +24,7 @@ export function createModelTokens(clock: Pick<Clock, "wallMs">): Tokens {
     },
     signUser: unused,
     verifyUser: unused,
-    buryUser: unused,
+    revokeUser: unused,
     reassertRevoked: unused,
   };
 }

@@ -17,7 +17,7 @@
  */
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import { REFUSED_BEAT_AGE_MS } from "../../shared/store/ownership.ts";
+import { REFUSED_HEARTBEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import {
   MEMBER_LEASE_MS,
   type ResumeCause,
@@ -28,7 +28,7 @@ import {
 import type { Client } from "./client.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Before, StoreWatch } from "./store.ts";
-import type { WorkerLife } from "./worker.ts";
+import type { WorkerIncarnation } from "./worker.ts";
 
 export type Invariant =
   | "two owners"
@@ -51,7 +51,7 @@ export interface Failure {
 /** What only the world knows. */
 export interface Facts {
   /** Whether `worker` and all balancers that reach it were cut off from the store, now or a moment ago. */
-  isSplitOff(worker: WorkerLife): boolean;
+  isSplitOff(worker: WorkerIncarnation): boolean;
   /**
    * Whether the store forgot what it knew while two processes had the same id: the older one may then be there first and
    * bring its epoch back. A known limit.
@@ -72,7 +72,7 @@ export interface Watch extends StoreWatch {
   fail(invariant: Invariant, what: string): void;
   bug(this: void, error: unknown): void;
   log(process: string): Log;
-  relayed(by: WorkerLife, sessionId: SessionId, epoch: number): void;
+  relayed(by: WorkerIncarnation, sessionId: SessionId, epoch: number): void;
   delivered(to: Client, epoch: number, text: string | undefined): void;
   /** A client will not come back. */
   ended(client: Client, why: string): void;
@@ -87,25 +87,25 @@ const MAY_BE_GONE_MS = 25_000;
 const REPLACED_MS = 3000;
 
 interface Relay {
-  readonly by: WorkerLife;
+  readonly by: WorkerIncarnation;
   readonly epoch: number;
 }
 
-interface Beat {
+interface Heartbeat {
   readonly incarnation: Incarnation;
   readonly atMs: number;
 }
 
 export function createWatch(kernel: Kernel, options: { readonly record: boolean }): Watch {
   const history: string[] = [];
-  const workerByEpoch = new Map<string, WorkerLife>();
+  const workerByEpoch = new Map<string, WorkerIncarnation>();
   const highest = new Map<SessionId, Relay>();
   const epochOf = new Map<Client, number>();
   const heard = new Map<Client, Set<string>>();
-  const beats = new Map<WorkerId, Beat>();
+  const heartbeats = new Map<WorkerId, Heartbeat>();
   const causes = new Set<ResumeCause>();
   /** When a life of a worker first relayed after a later life of it did. */
-  const replacedSince = new Map<WorkerLife, number>();
+  const replacedSince = new Map<WorkerIncarnation, number>();
   let failure: Failure | undefined;
 
   function note(what: string): void {
@@ -126,8 +126,8 @@ export function createWatch(kernel: Kernel, options: { readonly record: boolean 
 
   // --- the store ---
 
-  function noteBeat(member: { id: WorkerId; incarnation: Incarnation }): void {
-    beats.set(member.id, { incarnation: member.incarnation, atMs: kernel.nowMs });
+  function noteHeartbeat(member: { id: WorkerId; incarnation: Incarnation }): void {
+    heartbeats.set(member.id, { incarnation: member.incarnation, atMs: kernel.nowMs });
   }
 
   function noteResume(asked: ResumeSession, got: ResumeOutcome, before: Before): void {
@@ -146,10 +146,10 @@ export function createWatch(kernel: Kernel, options: { readonly record: boolean 
     }
     note(`${asked.worker} owns it by ${got.cause}, epoch ${got.record.epoch}, before: ${owner}`);
     if (owner === asked.worker || state === "released") return;
-    const beat = beats.get(owner);
-    if (beat?.incarnation !== incarnation) return;
-    const sinceMs = kernel.nowMs - beat.atMs;
-    const enoughMs = got.cause === "refused" ? REFUSED_BEAT_AGE_MS : MEMBER_LEASE_MS;
+    const heartbeat = heartbeats.get(owner);
+    if (heartbeat?.incarnation !== incarnation) return;
+    const sinceMs = kernel.nowMs - heartbeat.atMs;
+    const enoughMs = got.cause === "refused" ? REFUSED_HEARTBEAT_AGE_MS : MEMBER_LEASE_MS;
     if (got.cause === "exited" || sinceMs >= enoughMs) return;
     fail("robbed", `${asked.worker} took a session of ${owner}, whose beat is ${sinceMs} ms old`);
   }
@@ -174,13 +174,13 @@ export function createWatch(kernel: Kernel, options: { readonly record: boolean 
       return log as unknown as Log;
     },
     began() {
-      beats.clear();
+      heartbeats.clear();
     },
     applied(name, args, outcome, before) {
       if (name === "announce" || (name === "renew" && outcome === "renewed")) {
-        noteBeat(args[0] as { id: WorkerId; incarnation: Incarnation });
+        noteHeartbeat(args[0] as { id: WorkerId; incarnation: Incarnation });
       } else if (name === "withdraw") {
-        beats.delete(args[0] as WorkerId);
+        heartbeats.delete(args[0] as WorkerId);
       } else if (name === "resumeSession") {
         noteResume(args[0] as ResumeSession, outcome as ResumeOutcome, before);
       } else if (name === "reassertSession") {
@@ -237,7 +237,7 @@ export function createWatch(kernel: Kernel, options: { readonly record: boolean 
    * One that was replaced by another process of the same id hears of it with its next beat. Its balancers know before, so
    * what it relays until then reaches nobody.
    */
-  function mayStillRelay(by: WorkerLife, next: WorkerLife): boolean {
+  function mayStillRelay(by: WorkerIncarnation, next: WorkerIncarnation): boolean {
     if (watch.facts.isSplitOff(by)) return true;
     if (by.id !== next.id) return false;
     const sinceMs = replacedSince.get(by) ?? kernel.nowMs;
@@ -251,7 +251,7 @@ export function stamp(ms: number): string {
   return `${(ms / 1000).toFixed(3).padStart(8)} s`;
 }
 
-function nameOf({ id, incarnation }: WorkerLife): string {
+function nameOf({ id, incarnation }: WorkerIncarnation): string {
   return `${id}/${incarnation.slice(0, 4)}`;
 }
 

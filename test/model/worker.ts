@@ -11,33 +11,37 @@ import {
   toSessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
-import { type OwnerSeen, PARK_MS } from "../../shared/membership/claim.ts";
-import { standFor } from "../../shared/membership/leadership.ts";
+import { type ObservedOwner, PARK_MS } from "../../shared/membership/claim.ts";
+import { createLeaderElection } from "../../shared/membership/leader-election.ts";
 import { createLease } from "../../shared/membership/lease.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import {
-  EDGE_FIELD,
-  EPOCH_FIELD,
+  EDGE_HEADER,
+  EPOCH_HEADER,
   edgeProof,
-  KEY_FIELD,
-  SESSION_FIELD,
+  KEY_HEADER,
+  SESSION_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import { createProofs } from "../../worker/balancers/balancer-auth.ts";
-import { createHearsay } from "../../worker/balancers/outage-reports.ts";
-import { type Answer, misdirectedAnswer, wrongWorkerAnswer } from "../../worker/http/responses.ts";
+import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
+import { createOutageReports } from "../../worker/balancers/outage-reports.ts";
+import {
+  type Answer,
+  misdirectedResponse,
+  wrongWorkerResponse,
+} from "../../worker/http/responses.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createFence } from "../../worker/sessions/fence.ts";
-import { createOwners } from "../../worker/sessions/owner-probe.ts";
+import { createOwnerProbes } from "../../worker/sessions/owner-probe.ts";
 import type { Connection, ConnectionEvents } from "../../worker/sessions/peer.ts";
-import { createLuggage } from "../../worker/sessions/pending-messages.ts";
+import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { startReaper } from "../../worker/sessions/reaper.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
-import type { Parcel } from "../../worker/sessions/wire/outbound.ts";
+import type { OutboundMessage } from "../../worker/sessions/wire/outbound.ts";
 import { createVersionCheck } from "../../worker/sessions/wire/protocol.ts";
 import type { Place } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
@@ -61,7 +65,7 @@ const HANDSHAKE_BUDGET_MS = 300;
 const OWNER_TIMEOUT_MS = 1000;
 
 /** One life of a worker. */
-export interface WorkerLife {
+export interface WorkerIncarnation {
   readonly id: WorkerId;
   readonly incarnation: Incarnation;
   readonly place: Place;
@@ -71,7 +75,7 @@ export interface WorkerLife {
 }
 
 /** Starts one that balancers reach at `address` (`host:port`). It lives as long as its process. */
-export function startWorker(place: Place, address: string, needs: Surroundings): WorkerLife {
+export function startWorker(place: Place, address: string, needs: Surroundings): WorkerIncarnation {
   const { network, stores, watch } = needs;
   const { clock } = place.process;
   const self = {
@@ -84,13 +88,13 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   const store = stores.connect(place);
   const view = createMembershipView({ store, clock, log, ringKey: KEYS.ring });
   const tokens = createModelTokens(clock);
-  const hearsay = createHearsay(clock);
+  const outageReports = createOutageReports(clock);
   const fence = createFence({
     clock,
-    isStoreAwayForAll: () => hearsay.isStoreAwayForAll,
+    isStoreAwayForAll: () => outageReports.isStoreAwayForAll,
     onShut: () => registry.fence(),
   });
-  const owners = createOwners({
+  const owners = createOwnerProbes({
     clock,
     worker: (other) => view.worker(other),
     membersRead: () => undefined,
@@ -109,10 +113,10 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     ring: () => view.ring,
     fence,
     owners,
-    luggage: createLuggage({ clock }),
+    handoverInbox: createHandoverInbox({ clock }),
   });
   const url = `http://${address}`;
-  const proofs = createProofs({
+  const balancerAuth = createBalancerAuth({
     edgeKey: KEYS.edge,
     self,
     urlOf: (other) => (other === self.id ? url : view.worker(other)?.url),
@@ -133,12 +137,12 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       load: { ...registry.load, lagMs: 0 },
       ringFingerprint: view.ring.fingerprint,
     }),
-    onBeat: (beat) => {
-      if (fence.noteBeat(beat)) void registry.confirm();
+    onHeartbeat: (heartbeat) => {
+      if (fence.noteHeartbeat(heartbeat)) void registry.confirm();
     },
     onReplaced: () => terminate(),
   });
-  const life: WorkerLife = {
+  const life: WorkerIncarnation = {
     id: self.id,
     incarnation: self.incarnation,
     place,
@@ -158,19 +162,19 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       onGone() {},
     });
     network.answer(place, address, ({ proof, asker, store: seen }) => {
-      const request = requestOf({ [EDGE_FIELD]: proof });
-      if (proofs.judge(request) === "other") return { notMeant: proofs.life(request) };
-      hearsay.note(asker, seen);
+      const request = requestOf({ [EDGE_HEADER]: proof });
+      if (balancerAuth.judge(request) === "other") return { misrouted: balancerAuth.life(request) };
+      outageReports.note(asker, seen);
       return fence.look() === "shut" ? "unwell" : "well";
     });
     await lease.start();
     await view.start();
     await registry.recover();
-    const leadership = standFor("reaper", { store, clock, log, holder: self.id });
+    const leadership = createLeaderElection("reaper", { store, clock, log, holder: self.id });
     startReaper({ store, clock, log, self: self.id, registry, leadership });
   }
 
-  async function askOwner(owner: WorkerRecord): Promise<OwnerSeen> {
+  async function askOwner(owner: WorkerRecord): Promise<ObservedOwner> {
     const question = {
       proof: edgeProof(KEYS.edge, owner.id, owner.incarnation),
       asker: self.id,
@@ -208,8 +212,9 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   }
 
   async function answer(head: Head, body: Buffer, stream: Stream): Promise<void> {
-    const meant = proofs.judge(requestOf(head.fields));
-    if (meant === "other") write(stream, wrongWorkerAnswer(proofs.life(requestOf(head.fields))));
+    const meant = balancerAuth.judge(requestOf(head.fields));
+    if (meant === "other")
+      write(stream, wrongWorkerResponse(balancerAuth.life(requestOf(head.fields))));
     else if (head.fields["upgrade"] !== undefined) await upgrade(head, stream);
     else await create(head, body, stream);
   }
@@ -218,7 +223,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     const { user } = JSON.parse(body.toString());
     const created = await registry.create(
       { id: user, name: user },
-      toSessionKey(fields[KEY_FIELD] ?? ""),
+      toSessionKey(fields[KEY_HEADER] ?? ""),
     );
     if (created.outcome === "quota") {
       write(stream, { status: 429, fields: {}, body: "" });
@@ -226,7 +231,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     }
     write(stream, {
       status: 200,
-      fields: { [SESSION_FIELD]: created.sessionId, [EPOCH_FIELD]: String(created.epoch) },
+      fields: { [SESSION_HEADER]: created.sessionId, [EPOCH_HEADER]: String(created.epoch) },
       body: created.roomToken,
     });
   }
@@ -240,7 +245,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       const claim = await Promise.race([registry.claim(token.sessionId), late]);
       if (claim?.outcome === "elsewhere") {
         const { owner, epoch } = claim;
-        write(stream, misdirectedAnswer({ sessionId: token.sessionId, owner, epoch }));
+        write(stream, misdirectedResponse({ sessionId: token.sessionId, owner, epoch }));
         return;
       }
     } catch (error) {
@@ -256,7 +261,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   function serveSocket(stream: Stream, token: RoomToken): void {
     let isOpen = true;
     let events: ConnectionEvents | undefined;
-    let unsent: Parcel[] = [];
+    let unsent: OutboundMessage[] = [];
     const own = ++ordinal;
 
     function close(): void {
@@ -270,7 +275,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     const reader = createFrameReader(({ kind, body }) => {
       if (!isOpen) return;
       if (kind === "connect") park().catch(watch.bug);
-      else if (kind === "pong") beat();
+      else if (kind === "pong") heartbeat();
       else if (kind === "message") events?.message(Buffer.from(body));
     });
     stream.handler = {
@@ -281,14 +286,14 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     };
 
     let silence = clock.after(PING_INTERVAL_MS + PING_TIMEOUT_MS, close);
-    function beat(): void {
+    function heartbeat(): void {
       silence.cancel();
       silence = clock.after(PING_INTERVAL_MS + PING_TIMEOUT_MS, close);
       clock.after(PING_INTERVAL_MS, () => {
         if (isOpen) stream.write([writeFrame("ping")]);
       });
     }
-    beat();
+    heartbeat();
 
     /** As connection.ts does at the end of a turn. */
     function writeUnsent(session: Session): void {
@@ -314,9 +319,9 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
         open(given) {
           events = given;
         },
-        send(parcel) {
+        send(outbound) {
           if (!isOpen) return;
-          unsent.push(parcel);
+          unsent.push(outbound);
           writeUnsent(session);
         },
         // Parting is of no time here: the other side has read all that was written.
@@ -380,6 +385,6 @@ function switching({ fields }: Head, session: Session | undefined): string {
     upgrade: "websocket",
     connection: "Upgrade",
     "sec-websocket-accept": acceptOf(fields["sec-websocket-key"] ?? ""),
-    ...(session && { [SESSION_FIELD]: session.id, [EPOCH_FIELD]: String(session.epoch) }),
+    ...(session && { [SESSION_HEADER]: session.id, [EPOCH_HEADER]: String(session.epoch) }),
   });
 }

@@ -15,7 +15,7 @@ import { createStoreHost, STORE_MACHINE } from "./store.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { createModelTokens } from "./tokens.ts";
 import { createWatch, type Failure } from "./watch.ts";
-import { startWorker, type WorkerLife } from "./worker.ts";
+import { startWorker, type WorkerIncarnation } from "./worker.ts";
 
 /** Clients come when the first processes are up. */
 const CLIENTS_FROM_MS = 700;
@@ -39,7 +39,7 @@ const TOMBSTONES_MS = 25 * 3600 * 1000;
  * What a worker was told by its balancers may be so old: a balancer notices after 2 s that its store does not answer, and
  * what it said counts for 3.5 s (worker/balancers/outage-reports.ts).
  */
-const HEARSAY_LAG_MS = 7000;
+const REPORT_LAG_MS = 7000;
 const LOOK_MS = 500;
 const ENDS: ReadonlySet<Step["act"]> = new Set(["kill", "terminate", "replace"]);
 
@@ -64,7 +64,7 @@ function createWorld(plan: Plan, record: boolean) {
   const needs: Surroundings = { kernel, network, stores, watch, random };
   const tokens = createModelTokens({ wallMs: () => kernel.wallMs });
   const places = new Map<string, Place>();
-  const lives = new Map<string, WorkerLife>();
+  const lives = new Map<string, WorkerIncarnation>();
   /** Those whose id another one has taken. */
   const replaced: Place[] = [];
   const rooms: Room[] = [];
@@ -267,7 +267,7 @@ function createWorld(plan: Plan, record: boolean) {
   watch.facts = {
     isSplitOff: ({ place: { machine } }) =>
       isSplitOffNow(machine) ||
-      kernel.nowMs - (splitOffMs.get(machine) ?? Number.NEGATIVE_INFINITY) < HEARSAY_LAG_MS,
+      kernel.nowMs - (splitOffMs.get(machine) ?? Number.NEGATIVE_INFINITY) < REPORT_LAG_MS,
     // An owner that ends before the store knows of the session, or that comes too late to say what was forgotten.
     isMuddled: forgets && plan.steps.some(({ act }) => act === "replace"),
     mayLoseSessions: () => (touchesStore && endsProcesses) || (forgets && delaysOwners),

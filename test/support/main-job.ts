@@ -66,7 +66,7 @@ async function play(host: Client, guests: readonly Client[]): Promise<MainJobRep
   await editTogether(everybody);
   const documents = byName(everybody, (client) => client.text.trimEnd().split("\n").sort());
   const documentsEqual = everybody.every((client) => client.text === host.text);
-  const { sawLeave, sawClose } = await sayGoodbye(host, guests);
+  const { sawLeave, sawClose } = await sendMigrate(host, guests);
 
   return {
     sessionId,
@@ -124,7 +124,7 @@ async function editTogether(everybody: readonly Client[]): Promise<void> {
   });
 }
 
-async function sayGoodbye(
+async function sendMigrate(
   host: Client,
   guests: readonly Client[],
 ): Promise<Pick<MainJobReport, "sawLeave" | "sawClose">> {

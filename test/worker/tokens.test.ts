@@ -26,11 +26,11 @@ function setUp(key = KEY) {
   const buried = new Map<string, number>();
   let away = false;
   const store = {
-    async isTokenBuried(tokenId: string) {
-      if (away) throw new StoreAwayError("isTokenBuried");
+    async isTokenRevoked(tokenId: string) {
+      if (away) throw new StoreAwayError("isTokenRevoked");
       return buried.has(tokenId);
     },
-    async buryToken(tokenId: string, untilMs: number) {
+    async revokeToken(tokenId: string, untilMs: number) {
       buried.set(tokenId, untilMs);
     },
   };
@@ -76,7 +76,7 @@ describe("a user token", () => {
     const token = await tokens.signUser(USER);
     const verified = await tokens.verifyUser(token);
     if (verified === undefined) throw new Error("not verified");
-    await tokens.buryUser(verified);
+    await tokens.revokeUser(verified);
     expect(await tokens.verifyUser(token)).toBeUndefined();
     expect(buried.get(verified.tokenId)).toBeGreaterThanOrEqual(verified.expMs);
     setAway();

@@ -11,26 +11,26 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
-import type { Proofs } from "../balancers/balancer-auth.ts";
+import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
 import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
 import type { Origins } from "../http/origins.ts";
 import { addPages } from "../http/pages.ts";
 import {
   type Answer,
-  COMMON_FIELDS,
-  infoAnswer,
+  COMMON_HEADERS,
+  infoResponse,
   type Refuse,
   replyWith,
-  textAnswer,
+  textResponse,
 } from "../http/responses.ts";
 import { methodsOf } from "../http/routes.ts";
-import type { LicenseGate } from "../login/license-check.ts";
+import type { LicenseCheck } from "../login/license-check.ts";
 import { signInWays } from "../login/providers.ts";
 import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Credentials } from "../operators/credentials.ts";
-import { createGate } from "../operators/require-operator.ts";
+import { createRequireOperator } from "../operators/require-operator.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addHomePage } from "./home.ts";
@@ -54,10 +54,10 @@ export interface Api {
 
 export interface ApiNeeds {
   readonly store: Store;
-  readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "buryUser">;
+  readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "revokeUser">;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently" | "live">;
   /** The owner of a session as whoever asked knows it. */
-  readonly nameOwner: Proofs["nameOwner"];
+  readonly nameOwner: BalancerAuth["nameOwner"];
   readonly origins: Origins;
   readonly credentials: Pick<Credentials, "check">;
   /** Undefined: no plugins are offered. */
@@ -77,7 +77,7 @@ export interface ApiNeeds {
     | "loginUnverifiedEmail"
     | "protocolVersion"
   >;
-  readonly license: LicenseGate;
+  readonly license: LicenseCheck;
   /** Of this worker: sign-ins that begin here are polled here. */
   readonly tag: WorkerTag;
   /** When a long poll ends without an answer; default 30 s. */
@@ -95,20 +95,20 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     counters.count("worker.requests_refused", reason);
     return replyWith(reply, answer);
   };
-  const dress = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
-    reply.headers({ ...COMMON_FIELDS, ...origins.fields(raw) });
+  const setCommonHeaders = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
+    reply.headers({ ...COMMON_HEADERS, ...origins.fields(raw) });
   };
   const app = Fastify({
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_CHARS },
     frameworkErrors(_error, request, reply) {
-      dress(request, reply);
-      void refuse(reply, "url", textAnswer(400, "Malformed URL"));
+      setCommonHeaders(request, reply);
+      void refuse(reply, "url", textResponse(400, "Malformed URL"));
     },
   });
-  app.addHook("onRequest", async (request, reply) => dress(request, reply));
+  app.addHook("onRequest", async (request, reply) => setCommonHeaders(request, reply));
   readNoBodies(app);
-  app.setNotFoundHandler((request, reply) => answerMisfit(request, reply, { origins, refuse }));
+  app.setNotFoundHandler((request, reply) => handleNotFound(request, reply, { origins, refuse }));
   app.setErrorHandler((error, request, reply) => {
     const failure = describeFailure(error);
     if (failure.isOurs) {
@@ -144,10 +144,10 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   addSessionRoutes(parts);
   addPages(parts);
   addHomePage({ ...parts, offersPlugins: needs.clients !== undefined });
-  const gate = createGate(parts);
-  addClientsRoutes({ ...parts, gate });
-  addMetricsRoute({ ...parts, gate });
-  addDashboardRoutes({ ...parts, gate });
+  const requireOperator = createRequireOperator(parts);
+  addClientsRoutes({ ...parts, requireOperator });
+  addMetricsRoute({ ...parts, requireOperator });
+  addDashboardRoutes({ ...parts, requireOperator });
   await app.ready();
 
   return {
@@ -174,7 +174,7 @@ function readNoBodies(app: FastifyInstance): void {
 }
 
 /** A preflight, a method that does not fit, or a path that does not exist. */
-function answerMisfit(
+function handleNotFound(
   request: FastifyRequest,
   reply: FastifyReply,
   { origins, refuse }: { origins: Origins; refuse: Refuse },
@@ -182,13 +182,13 @@ function answerMisfit(
   const methods = methodsOf(request.raw.url ?? "");
   // With the right method it is a way to sign in that is off.
   if (methods === undefined || methods.includes(request.method)) {
-    return refuse(reply, "path", textAnswer(404, "Not found"));
+    return refuse(reply, "path", textResponse(404, "Not found"));
   }
   if (request.method === "OPTIONS") {
     return reply.code(200).headers(origins.preflightFields(methods)).send();
   }
   reply.header("allow", [...methods, "OPTIONS"].join(", "));
-  return refuse(reply, "method", textAnswer(405, "Method not allowed"));
+  return refuse(reply, "method", textResponse(405, "Method not allowed"));
 }
 
 interface Failure {
@@ -200,14 +200,14 @@ interface Failure {
 
 function describeFailure(error: unknown): Failure {
   if (error instanceof StoreAwayError) {
-    const answer = infoAnswer(503, "StoreAway", "The server is busy; please try again");
+    const answer = infoResponse(503, "StoreAway", "The server is busy; please try again");
     return { reason: "store-away", answer, isOurs: false };
   }
   const known = FAILURES.get(errorCode(error) ?? "");
   return known ?? { reason: "internal", answer: INTERNAL, isOurs: true };
 }
 
-const INTERNAL = textAnswer(500, "An internal server error occurred");
+const INTERNAL = textResponse(500, "An internal server error occurred");
 
 /** What Fastify and the socket say of requests. */
 const FAILURES: ReadonlyMap<string, Failure> = new Map([
@@ -220,5 +220,5 @@ const FAILURES: ReadonlyMap<string, Failure> = new Map([
 ]);
 
 function theirs(reason: string, status: number, text: string): Failure {
-  return { reason, answer: textAnswer(status, text), isOurs: false };
+  return { reason, answer: textResponse(status, text), isOurs: false };
 }

@@ -5,7 +5,7 @@
 import type { FastifyInstance } from "fastify";
 import { html } from "../clients/serve/html.ts";
 import { placeOf } from "../http/origins.ts";
-import { pageFields } from "../http/pages.ts";
+import { pageHeaders } from "../http/pages.ts";
 
 interface HomePage {
   /** What to enter in an IDE. */
@@ -22,7 +22,7 @@ export function addHomePage(deps: {
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }): void {
   const { app, offersPlugins, settings } = deps;
-  const fields = { ...pageFields(settings), "content-type": "text/html; charset=utf-8" };
+  const fields = { ...pageHeaders(settings), "content-type": "text/html; charset=utf-8" };
   app.get("/", ({ raw }, reply) => {
     const { baseUrl, basePath } = placeOf(raw, settings.serverUrl);
     const page = { serverUrl: baseUrl, basePath, owner: settings.serverOwner, offersPlugins };

@@ -8,7 +8,13 @@ import { abortOf } from "../http/client-gone.ts";
 import { CLEARED_TOKEN_COOKIE, tokenCookie } from "../http/cookies.ts";
 import { parseJson } from "../http/json-bodies.ts";
 import type { Origins } from "../http/origins.ts";
-import { infoAnswer, jsonAnswer, type Refuse, replyWith, textAnswer } from "../http/responses.ts";
+import {
+  infoResponse,
+  jsonResponse,
+  type Refuse,
+  replyWith,
+  textResponse,
+} from "../http/responses.ts";
 import { isSignInToken, type SignInWay } from "../login/form-provider.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
@@ -20,7 +26,7 @@ interface Needs {
   readonly signIns: SignIns;
   readonly ways: readonly SignInWay[];
   readonly polls: Pick<Polls, "wait">;
-  readonly tokens: Pick<Tokens, "signUser" | "buryUser">;
+  readonly tokens: Pick<Tokens, "signUser" | "revokeUser">;
   readonly authentication: Authentication;
   readonly origins: Pick<Origins, "trustsCookiesOf">;
   readonly refuse: Refuse;
@@ -28,7 +34,7 @@ interface Needs {
   readonly log: Log;
 }
 
-const TIMED_OUT = infoAnswer(400, "AuthTimeout", "Authentication timed out");
+const TIMED_OUT = infoResponse(400, "AuthTimeout", "Authentication timed out");
 
 export function addLoginRoutes(needs: Needs): void {
   const { app, authentication, refuse, signIns, tokens } = needs;
@@ -57,11 +63,11 @@ export function addLoginRoutes(needs: Needs): void {
   app.get("/api/logout", { exposeHeadRoute: false }, async (request, reply) => {
     const caller = await authentication.userOf(request.raw);
     if (caller === undefined) {
-      return refuse(reply, "logout", textAnswer(400, "Nobody is signed in with this request"));
+      return refuse(reply, "logout", textResponse(400, "Nobody is signed in with this request"));
     }
-    await tokens.buryUser(caller);
+    await tokens.revokeUser(caller);
     reply.header("set-cookie", CLEARED_TOKEN_COOKIE);
-    return replyWith(reply, textAnswer(200, "Logged out"));
+    return replyWith(reply, textResponse(200, "Logged out"));
   });
 }
 
@@ -119,7 +125,7 @@ async function handOut(
   if (wantsCookie && needs.origins.trustsCookiesOf(request.raw)) {
     reply.header("set-cookie", tokenCookie(loginToken));
   }
-  return replyWith(reply, jsonAnswer(200, { loginToken }));
+  return replyWith(reply, jsonResponse(200, { loginToken }));
 }
 
 // --- the person's side ---
@@ -142,13 +148,13 @@ async function takeForm(
 ): Promise<FastifyReply> {
   const form = way.read(request.body);
   if (form.outcome === "refused") {
-    return needs.refuse(reply, `login-${form.reason}`, textAnswer(form.status, form.message));
+    return needs.refuse(reply, `login-${form.reason}`, textResponse(form.status, form.message));
   }
   const outcome = await needs.signIns.finish(way, form);
   if (outcome === "gone") {
     const text = "This sign-in is unknown or has expired; please start it again in your editor";
-    return needs.refuse(reply, "login-token", textAnswer(400, text));
+    return needs.refuse(reply, "login-token", textResponse(400, text));
   }
   if (outcome === "done") needs.counters.count("worker.logins", way.name);
-  return replyWith(reply, textAnswer(200, "Ok"));
+  return replyWith(reply, textResponse(200, "Ok"));
 }

@@ -10,21 +10,21 @@ import {
   toSessionKey,
 } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { KEY_FIELD } from "../../shared/net/edge-headers.ts";
+import { KEY_HEADER } from "../../shared/net/edge-headers.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
-import type { Proofs } from "../balancers/balancer-auth.ts";
+import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { abortOf } from "../http/client-gone.ts";
 import {
   type Answer,
-  infoAnswer,
-  jsonAnswer,
-  misdirectedAnswer,
+  infoResponse,
+  jsonResponse,
+  misdirectedResponse,
   type Refuse,
   replyWith,
   sessionMarks,
-  textAnswer,
+  textResponse,
 } from "../http/responses.ts";
-import type { LicenseGate } from "../login/license-check.ts";
+import type { LicenseCheck } from "../login/license-check.ts";
 import type { UserToken } from "../login/tokens.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
@@ -37,21 +37,21 @@ interface Needs {
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
   readonly polls: Pick<Polls, "look" | "wait">;
   readonly authentication: Authentication;
-  readonly nameOwner: Proofs["nameOwner"];
-  readonly license: LicenseGate;
+  readonly nameOwner: BalancerAuth["nameOwner"];
+  readonly license: LicenseCheck;
   readonly refuse: Refuse;
   readonly counters: Counters;
 }
 
-const FORBIDDEN = textAnswer(403, "Forbidden resource");
-const SESSION_NOT_FOUND = infoAnswer(404, "RoomNotFound", "Room not found");
-const SESSION_FULL = infoAnswer(403, "RoomFull", "The session takes nobody more now");
-const REQUEST_NOT_FOUND = infoAnswer(
+const FORBIDDEN = textResponse(403, "Forbidden resource");
+const SESSION_NOT_FOUND = infoResponse(404, "RoomNotFound", "Room not found");
+const SESSION_FULL = infoResponse(403, "RoomFull", "The session takes nobody more now");
+const REQUEST_NOT_FOUND = infoResponse(
   404,
   "JoinRequestNotFound",
   "Join request not found or request timed out",
 );
-const QUOTA_REACHED = infoAnswer(
+const QUOTA_REACHED = infoResponse(
   400,
   "SessionQuota",
   "You have too many open sessions; close one of them first",
@@ -69,7 +69,7 @@ export function addSessionRoutes(needs: Needs): void {
   app.post("/api/session/create", async ({ raw }, reply) => {
     const caller = await authentication.userOf(raw);
     if (caller === undefined) return refuse(reply, "user-token", FORBIDDEN);
-    return create(needs, reply, caller, readKey(raw.headers[KEY_FIELD]));
+    return create(needs, reply, caller, readKey(raw.headers[KEY_HEADER]));
   });
 
   app.post<{ Params: { room: string } }>("/api/session/join/:room", async (request, reply) => {
@@ -102,7 +102,7 @@ async function create(
 ): Promise<FastifyReply> {
   const refusal = needs.license.refusal();
   if (refusal !== undefined) {
-    return needs.refuse(reply, "license", infoAnswer(400, "License", refusal));
+    return needs.refuse(reply, "license", infoResponse(400, "License", refusal));
   }
   const created = await needs.registry.create(caller.user, alias);
   switch (created.outcome) {
@@ -111,7 +111,7 @@ async function create(
     case "created": {
       const { sessionId, epoch, roomToken } = created;
       reply.headers(sessionMarks({ id: sessionId, epoch }));
-      return replyWith(reply, jsonAnswer(200, { roomId: sessionId, roomToken }));
+      return replyWith(reply, jsonResponse(200, { roomId: sessionId, roomToken }));
     }
   }
 }
@@ -139,7 +139,7 @@ async function join(
     case "asked": {
       const { pollToken } = request;
       reply.headers(sessionMarks(session));
-      return replyWith(reply, jsonAnswer(200, { pollToken, roomId: session.id }));
+      return replyWith(reply, jsonResponse(200, { pollToken, roomId: session.id }));
     }
   }
 }
@@ -164,7 +164,7 @@ function redirect(
 ): FastifyReply {
   needs.counters.count("worker.requests_misdirected");
   const owner = needs.nameOwner(reply.request.raw, claim.owner);
-  return replyWith(reply, misdirectedAnswer({ sessionId, owner, epoch: claim.epoch }));
+  return replyWith(reply, misdirectedResponse({ sessionId, owner, epoch: claim.epoch }));
 }
 
 // --- polling for the host's answer ---
@@ -191,7 +191,7 @@ const NOT_ACCEPTED = {
 };
 
 function progressAnswer(code: string, message: string, failure: boolean): Answer {
-  return jsonAnswer(200, { code, failure, params: [], message });
+  return jsonResponse(200, { code, failure, params: [], message });
 }
 
 const questionSchema = z.object({ user: z.object({ id: z.string() }) });
@@ -261,5 +261,5 @@ function answerPoll(
 function describeDecision(answer: JoinAnswer): Answer {
   if (!answer.accepted) return NOT_ACCEPTED[answer.code];
   const { sessionId, roomToken, workspace, host } = answer;
-  return jsonAnswer(200, { roomId: sessionId, roomToken, workspace, host });
+  return jsonResponse(200, { roomId: sessionId, roomToken, workspace, host });
 }

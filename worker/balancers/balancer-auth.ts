@@ -7,14 +7,14 @@ import type { Socket } from "node:net";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import {
   addressProof,
-  EDGE_FIELD,
+  EDGE_HEADER,
   edgeProof,
+  incarnationProof,
   isSameProof,
-  lifeProof,
 } from "../../shared/net/edge-headers.ts";
 import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
 
-export interface Proofs {
+export interface BalancerAuth {
   /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
   judge(req: IncomingMessage): "id" | "address" | "other" | "none";
   /** `x-ct-life` for whoever meant another worker, or an earlier life of this one. */
@@ -26,12 +26,12 @@ export interface Proofs {
   nameOwner(this: void, req: IncomingMessage, owner: WorkerId): string;
 }
 
-export function createProofs(needs: {
+export function createBalancerAuth(needs: {
   readonly edgeKey: Buffer;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   /** Where a worker is reached, this one among them; undefined when it is not known now. */
   readonly urlOf: (id: WorkerId) => string | undefined;
-}): Proofs {
+}): BalancerAuth {
   const { edgeKey, self, urlOf } = needs;
   const own = edgeProof(edgeKey, self.id, self.incarnation);
   const proofsByAddress = new Map<string, string>();
@@ -45,8 +45,8 @@ export function createProofs(needs: {
     return proof;
   }
 
-  function judge({ headers, socket }: IncomingMessage): ReturnType<Proofs["judge"]> {
-    const proof = headers[EDGE_FIELD];
+  function judge({ headers, socket }: IncomingMessage): ReturnType<BalancerAuth["judge"]> {
+    const proof = headers[EDGE_HEADER];
     if (proof === undefined) return "none";
     if (typeof proof !== "string") return "other";
     if (isSameProof(proof, own)) return "id";
@@ -57,7 +57,7 @@ export function createProofs(needs: {
 
   return {
     judge,
-    life: ({ headers }) => lifeProof(edgeKey, self, String(headers[EDGE_FIELD] ?? "")),
+    life: ({ headers }) => incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
     nameOwner(req, owner) {
       const url = urlOf(owner);
       return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;

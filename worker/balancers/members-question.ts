@@ -6,12 +6,12 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isWorkerId } from "../../shared/base/ids.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import {
-  BALANCER_FIELD,
+  BALANCER_HEADER,
   isNonce,
   MEMBERS_PATH,
-  MEMBERS_PROOF_FIELD,
+  MEMBERS_PROOF_HEADER,
   membersProof,
-  NONCE_FIELD,
+  NONCE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import type { Store } from "../../shared/store/store.ts";
 
@@ -23,9 +23,9 @@ export interface MembersQuestion {
 
 /** Whether the request is a balancer's own; a client's to the same path is one to an unknown path. */
 export function isMembersQuestion({ method, url, headers }: IncomingMessage): boolean {
-  const balancer = headers[BALANCER_FIELD];
+  const balancer = headers[BALANCER_HEADER];
   const isBalancer = typeof balancer === "string" && isWorkerId(balancer);
-  return method === "GET" && url === MEMBERS_PATH && isBalancer && isNonce(headers[NONCE_FIELD]);
+  return method === "GET" && url === MEMBERS_PATH && isBalancer && isNonce(headers[NONCE_HEADER]);
 }
 
 /**
@@ -43,12 +43,12 @@ export function answerMembersQuestion(
     return;
   }
   const body = Buffer.from(JSON.stringify(view.workers));
-  const proof = membersProof(edgeKey, String(req.headers[NONCE_FIELD]), body);
+  const proof = membersProof(edgeKey, String(req.headers[NONCE_HEADER]), body);
   res
     .writeHead(200, {
       "content-type": "application/json",
       "content-length": body.length,
-      [MEMBERS_PROOF_FIELD]: proof,
+      [MEMBERS_PROOF_HEADER]: proof,
     })
     .end(body);
 }

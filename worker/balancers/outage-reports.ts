@@ -6,10 +6,10 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 
-export interface Hearsay {
+export interface OutageReports {
   /** A balancer that proved to be one has just said how it finds the store. */
   note(balancer: WorkerId, store: StoreSeen): void;
-  /** Whether every balancer heard within `HEARSAY_MS` says that the store is away. */
+  /** Whether every balancer heard within `REPORT_MS` says that the store is away. */
   readonly isStoreAwayForAll: boolean;
 }
 
@@ -25,26 +25,26 @@ export interface Word {
  * A balancer that has not been heard for so long is not counted: balancers ask each second, so it is gone, or cut off
  * from here; three of its questions may be lost or late.
  */
-export const HEARSAY_MS = 3500;
+export const REPORT_MS = 3500;
 /** Words that are kept. Only who knows the secret is heard, so this bounds a mistake, not an attack. */
 const MAX_BALANCERS = 1000;
 
 /**
- * Whether every balancer heard at `nowMs` or up to `HEARSAY_MS` before says that the store is away. False when none was
+ * Whether every balancer heard at `nowMs` or up to `REPORT_MS` before says that the store is away. False when none was
  * heard: a worker that hears nobody may well be the one that is cut off. After this process was stopped for a while, what
  * it heard before is too old.
  */
 export function isStoreAwayForAll(words: Iterable<Word>, nowMs: number): boolean {
   let heard = false;
   for (const { store, atMs } of words) {
-    if (nowMs - atMs > HEARSAY_MS) continue;
+    if (nowMs - atMs > REPORT_MS) continue;
     if (store === "up") return false;
     heard = true;
   }
   return heard;
 }
 
-export function createHearsay(clock: Pick<Clock, "nowMs">): Hearsay {
+export function createOutageReports(clock: Pick<Clock, "nowMs">): OutageReports {
   /** The one that was heard longest ago first. */
   const words = new Map<WorkerId, Word>();
 
@@ -54,7 +54,7 @@ export function createHearsay(clock: Pick<Clock, "nowMs">): Hearsay {
       words.delete(balancer);
       words.set(balancer, { store, atMs: nowMs });
       for (const [oldest, { atMs }] of words) {
-        if (words.size <= MAX_BALANCERS && nowMs - atMs <= HEARSAY_MS) break;
+        if (words.size <= MAX_BALANCERS && nowMs - atMs <= REPORT_MS) break;
         words.delete(oldest);
       }
     },

@@ -4,15 +4,15 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
-import type { CertificateAsSeen } from "../../shared/cluster/status-reports.ts";
+import type { ReportedCertificate } from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
-import type { CheckAnswer } from "./answers.ts";
 import { describeMembers } from "./describe.ts";
-import type { Snapshot, ToldView } from "./snapshot.ts";
+import type { CheckResponse } from "./responses.ts";
+import type { PublishedView, Snapshot } from "./snapshot.ts";
 
-export type Check = CheckAnswer["checks"][number];
+export type Check = CheckResponse["checks"][number];
 
 /** A store that takes longer is slow enough to be felt. */
 const SLOW_STORE_MS = 50;
@@ -102,7 +102,7 @@ function checkCertificates({ views }: Snapshot): Check[] {
     return [{ name, outcome: "unknown", detail }];
   }
   // Balancers with other files than the rest have another line.
-  const soonestByNames = new Map<string, CertificateAsSeen>();
+  const soonestByNames = new Map<string, ReportedCertificate>();
   for (const one of told) {
     const known = soonestByNames.get(one.names);
     if (known === undefined || one.expiresInMs < known.expiresInMs)
@@ -118,7 +118,7 @@ function checkCertificates({ views }: Snapshot): Check[] {
   }));
 }
 
-function checkStatsd(views: readonly ToldView[]): Check {
+function checkStatsd(views: readonly PublishedView[]): Check {
   const name = "StatsD";
   const told = views.flatMap(({ id, view: { statsd } }) =>
     statsd === undefined ? [] : [{ id, ...statsd }],

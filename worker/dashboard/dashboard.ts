@@ -4,7 +4,7 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Leadership } from "../../shared/membership/leadership.ts";
+import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
@@ -25,7 +25,7 @@ export function openDashboard(needs: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
   readonly self: { readonly id: WorkerId };
   /** Who leads writes the history. */
-  readonly leadership: Pick<Leadership, "isLeading">;
+  readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;
   readonly downloads: DashboardArea["downloads"];

@@ -4,28 +4,28 @@
  */
 import type { SessionId } from "../../shared/base/ids.ts";
 import { ownerStateOf } from "../../shared/cluster/session-list.ts";
-import type { SessionAsSeen, View, WorkerAsSeen } from "../../shared/cluster/status-reports.ts";
+import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
 import type {
   BalancerLine,
-  OverviewAnswer,
+  OverviewResponse,
   SessionLine,
-  SessionsAnswer,
+  SessionsResponse,
   WorkerLine,
   WorkerState,
-  WorkersAnswer,
-} from "./answers.ts";
-import type { Snapshot, ToldView } from "./snapshot.ts";
+  WorkersResponse,
+} from "./responses.ts";
+import type { PublishedView, Snapshot } from "./snapshot.ts";
 
 /** Characters of a session's id that are shown: all of it would be an invitation to ask. */
 export const SHOWN_ID_CHARS = 8;
 
 // --- overview ---
 
-export function describeOverview(snapshot: Snapshot, health: StoreHealth): OverviewAnswer {
+export function describeOverview(snapshot: Snapshot, health: StoreHealth): OverviewResponse {
   const { workers, balancers } = describeMembers(snapshot);
   const value = (name: MetricName): number | null => {
     const series = snapshot.cluster.find((one) => one.name === name);
@@ -92,7 +92,7 @@ function concernsOf(
 
 // --- workers and balancers ---
 
-export function describeMembers(snapshot: Snapshot): WorkersAnswer {
+export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const { membership, views } = snapshot;
   const seenById = whatBalancersSee(views);
   const ownById = new Map(views.map((told) => [told.id, told]));
@@ -118,9 +118,9 @@ export function describeMembers(snapshot: Snapshot): WorkersAnswer {
 }
 
 /** What a balancer says of a worker, and when (store time). */
-type Seen = WorkerAsSeen & { readonly seenMs: number };
+type Seen = ReportedWorker & { readonly seenMs: number };
 
-function whatBalancersSee(views: readonly ToldView[]): Map<string, Seen[]> {
+function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> {
   const seenById = new Map<string, Seen[]>();
   for (const { view, seenMs } of views) {
     if (view.role !== "balancer") continue;
@@ -178,7 +178,7 @@ function describeWorker(
 function reasonOf(
   record: WorkerRecord,
   worst: "dead" | "suspect" | undefined,
-  seen: readonly WorkerAsSeen[],
+  seen: readonly ReportedWorker[],
   balancers: number,
 ): string {
   if (worst !== undefined) {
@@ -249,8 +249,8 @@ function mostCommon(texts: readonly string[]): string | undefined {
 export function describeSessions(
   snapshot: Snapshot,
   records: readonly SessionRecord[],
-): SessionsAnswer {
-  const seenById = new Map<string, SessionAsSeen>();
+): SessionsResponse {
+  const seenById = new Map<string, ReportedSession>();
   for (const { id, view } of snapshot.views) {
     if (view.role !== "worker") continue;
     for (const session of view.sessions) {
@@ -267,7 +267,7 @@ export function describeSessions(
 
 function describeSession(
   record: SessionRecord,
-  seen: SessionAsSeen | undefined,
+  seen: ReportedSession | undefined,
   { nowMs, isCurrent, membership }: Snapshot,
 ): SessionLine {
   return {

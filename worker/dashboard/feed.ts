@@ -6,9 +6,9 @@ import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
-import type { LogId, LogLines, Topic } from "./answers.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import type { Logs, Position } from "./logs.ts";
+import type { LogId, LogLines, Topic } from "./responses.ts";
 import type { Snapshot, Snapshots } from "./snapshot.ts";
 
 export interface Feed {

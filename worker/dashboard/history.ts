@@ -5,9 +5,9 @@
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Leadership } from "../../shared/membership/leadership.ts";
+import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import { type Store, StoreAwayError, type StreamName } from "../../shared/store/store.ts";
-import type { HistoryAnswer, HistoryRange } from "./answers.ts";
+import type { HistoryRange, HistoryResponse } from "./responses.ts";
 
 /** The numbers of the edge at one moment; null: not known. */
 export interface Sample {
@@ -114,7 +114,7 @@ export function recordHistory(needs: {
   readonly store: Pick<Store, "appendToStream" | "timeMs">;
   readonly clock: Clock;
   readonly log: Log;
-  readonly leadership: Pick<Leadership, "isLeading">;
+  readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly sample: () => Promise<Sample>;
 }): { close(): void } {
   const { store, clock, log, leadership } = needs;
@@ -165,7 +165,7 @@ function beginRange(range: HistoryRange) {
 export async function readHistory(
   store: Pick<Store, "readStream">,
   range: HistoryRange,
-): Promise<HistoryAnswer> {
+): Promise<HistoryResponse> {
   const { stream, stepMs } = RANGES[range];
   const entries = await store.readStream(stream, { limit: 1000 });
   const samples = entries.flatMap(({ text }) => parseKept(text) ?? []);

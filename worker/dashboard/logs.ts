@@ -5,7 +5,7 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type LogStreamName, parseLogText } from "../../shared/cluster/log-stream.ts";
-import { harmless } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import {
   type LogPiece,
   type LogPosition,
@@ -13,10 +13,10 @@ import {
   readLogFrom,
 } from "../../shared/logs/log-tail.ts";
 import { STREAMS, type Store } from "../../shared/store/store.ts";
-import type { LogId, LogsAnswer } from "./answers.ts";
+import type { LogId, LogsResponse } from "./responses.ts";
 
 export interface Logs {
-  list(): Promise<LogsAnswer>;
+  list(): Promise<LogsResponse>;
   isLog(id: string): id is LogId;
   /** The newest lines, oldest first, and how to read on. */
   tail(id: LogId, count: number): Promise<Lines>;
@@ -84,7 +84,7 @@ export function createLogs(needs: {
   }
 
   function shownPiece({ lines, skipped, next }: LogPiece): Lines {
-    const shown = lines.slice(-MAX_LINES).map((line) => harmless(line, MAX_LINE_CHARS));
+    const shown = lines.slice(-MAX_LINES).map((line) => escapeForTerminal(line, MAX_LINE_CHARS));
     return {
       lines: shown,
       skipped: skipped + lines.length - shown.length,
@@ -132,5 +132,5 @@ export function createLogs(needs: {
 /** Lines of several processes are told apart by who wrote them. */
 function sharedLine(text: string): string {
   const { source, line } = parseLogText(text);
-  return harmless(source === "" ? line : `${source} | ${line}`, MAX_LINE_CHARS);
+  return escapeForTerminal(source === "" ? line : `${source} | ${line}`, MAX_LINE_CHARS);
 }

@@ -7,26 +7,26 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { isWorkerId, type SessionId, type WorkerId } from "../../shared/base/ids.ts";
 import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { harmless } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
-import { pageFields } from "../http/pages.ts";
-import { type Refuse, textAnswer } from "../http/responses.ts";
-import { addressOf, type Gate } from "../operators/require-operator.ts";
-import type {
-  CheckAnswer,
-  CommandReply,
-  DownloadsAnswer,
-  EchoAnswer,
-  HistoryRange,
-  SessionEventsAnswer,
-} from "./answers.ts";
+import { pageHeaders } from "../http/pages.ts";
+import { type Refuse, textResponse } from "../http/responses.ts";
+import { addressOf, type RequireOperator } from "../operators/require-operator.ts";
 import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
 import { type Feed, TOPICS } from "./feed.ts";
 import { RANGES, readHistory } from "./history.ts";
 import type { Logs } from "./logs.ts";
 import { PAGE_FILES } from "./page-files.ts";
+import type {
+  CheckResponse,
+  CommandReply,
+  DownloadsResponse,
+  EchoResponse,
+  HistoryRange,
+  SessionEventsResponse,
+} from "./responses.ts";
 import type { Snapshots } from "./snapshot.ts";
 
 export interface DashboardArea {
@@ -36,7 +36,7 @@ export interface DashboardArea {
   /** Undefined: no plugins are offered, so none was downloaded. */
   readonly downloads: Pick<Downloads, "read"> | undefined;
   /** What an operator may want to know of this edge now. */
-  readonly checks: () => Promise<CheckAnswer["checks"]>;
+  readonly checks: () => Promise<CheckResponse["checks"]>;
   readonly storeHealth: () => StoreHealth;
   /** The worker that answers. */
   readonly worker: WorkerId;
@@ -45,7 +45,7 @@ export interface DashboardArea {
 interface Needs {
   readonly app: FastifyInstance;
   readonly dashboard: DashboardArea;
-  readonly gate: Gate;
+  readonly requireOperator: RequireOperator;
   readonly refuse: Refuse;
   readonly store: Store;
   readonly clock: Clock;
@@ -53,10 +53,10 @@ interface Needs {
   readonly settings: { readonly serverUrl: string | undefined };
 }
 
-const NOT_FOUND = textAnswer(404, "Not found");
-const CROSS_SITE = textAnswer(403, "Only the dashboard's own page may ask for this");
-const BUSY = textAnswer(503, "Too many people look at the dashboard; close a page and try again");
-const NOT_BUILT = textAnswer(
+const NOT_FOUND = textResponse(404, "Not found");
+const CROSS_SITE = textResponse(403, "Only the dashboard's own page may ask for this");
+const BUSY = textResponse(503, "Too many people look at the dashboard; close a page and try again");
+const NOT_BUILT = textResponse(
   404,
   "The page was not built; run `npm run build` and the programs of dist/",
 );
@@ -71,8 +71,8 @@ export function addDashboardRoutes(needs: Needs): void {
       for (const name of Object.keys(reply.getHeaders())) {
         if (name.startsWith("access-control-")) reply.removeHeader(name);
       }
-      reply.headers({ ...pageFields(needs.settings), "cache-control": "no-store" });
-      const operator = await needs.gate(reply);
+      reply.headers({ ...pageHeaders(needs.settings), "cache-control": "no-store" });
+      const operator = await needs.requireOperator(reply);
       if (operator === undefined) return reply;
       request.setDecorator("operator", operator);
       if (request.method === "POST" && !isOwnPage(request)) {
@@ -140,7 +140,7 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
   app.get("/dashboard/api/echo", async () => {
     const { membership, isCurrent } = await snapshots.read();
     const workers = membership.members.filter(({ kind }) => kind === "worker").length;
-    return { worker: dashboard.worker, workers: isCurrent ? workers : null } satisfies EchoAnswer;
+    return { worker: dashboard.worker, workers: isCurrent ? workers : null } satisfies EchoResponse;
   });
   app.get("/dashboard/api/history", async (request, reply) => {
     const range = queryOf(request, "range") ?? "hour";
@@ -156,9 +156,9 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
         kind,
         worker,
         epoch,
-        cause: harmless(cause),
+        cause: escapeForTerminal(cause),
       })),
-    } satisfies SessionEventsAnswer;
+    } satisfies SessionEventsResponse;
   });
   app.get("/dashboard/api/downloads", async () => {
     const rows = (await dashboard.downloads?.read()) ?? [];
@@ -168,7 +168,7 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
       rows: rows
         .map(({ day, ide, id, version, count }) => ({ day, ide, artifact: id, version, count }))
         .reverse(),
-    } satisfies DownloadsAnswer;
+    } satisfies DownloadsResponse;
   });
   app.get("/dashboard/api/downloads.csv", async (_request, reply) =>
     reply
@@ -280,7 +280,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void
     to: Parameters<typeof sendCommand>[1],
     command: EdgeCommand,
   ): Promise<CommandReply> {
-    const operator = harmless(request.getDecorator<string>("operator"));
+    const operator = escapeForTerminal(request.getDecorator<string>("operator"));
     const address = addressOf(request.raw);
     log.warn({ command: command.kind, workerId: to, operator, address }, "an operator commands");
     const answer = await sendCommand({ store, clock }, to, command);

@@ -23,14 +23,14 @@ export interface Snapshot {
   readonly storeLatencyMs: number | undefined;
   readonly membership: Membership;
   /** What each process says of itself and of others. */
-  readonly views: readonly ToldView[];
+  readonly views: readonly PublishedView[];
   /** Numbers of the whole cluster; empty when they are not known. */
   readonly cluster: readonly Series[];
   /** Of every session that is not closed. */
   readonly ownerById: ReadonlyMap<SessionId, WorkerId>;
 }
 
-export interface ToldView {
+export interface PublishedView {
   readonly id: string;
   /** Store time when it was first seen here: its durations end then. */
   readonly seenMs: number;
@@ -78,7 +78,7 @@ export function createSnapshots(needs: {
 }): Snapshots {
   const { store, clock } = needs;
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
-  const toldById = new Map<string, { text: string; told: ToldView | undefined }>();
+  const toldById = new Map<string, { text: string; told: PublishedView | undefined }>();
   let last = NOTHING;
   let reading: Promise<Snapshot> | undefined;
   let readMs = Number.NEGATIVE_INFINITY;
@@ -103,7 +103,7 @@ export function createSnapshots(needs: {
   }
 
   /** A view that was told once is read once: its durations count from then, and it may be large. */
-  function readViews(reports: Readonly<Record<string, string>>, nowMs: number): ToldView[] {
+  function readViews(reports: Readonly<Record<string, string>>, nowMs: number): PublishedView[] {
     for (const id of toldById.keys()) if (reports[id] === undefined) toldById.delete(id);
     for (const [id, text] of Object.entries(reports)) {
       if (toldById.get(id)?.text === text) continue;

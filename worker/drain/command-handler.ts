@@ -7,14 +7,14 @@ import type { WorkerState } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { Drain } from "./drain.ts";
 
-type Gift = Extract<EdgeCommand, { kind: "give" }>;
+type MoveRequest = Extract<EdgeCommand, { kind: "give" }>;
 
-export interface Standing {
+export interface CommandHandler {
   /** What the worker's record says. */
   readonly state: WorkerState;
   /** Sessions that a drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
-  obey(command: EdgeCommand): Promise<CommandAnswer>;
+  handleCommand(command: EdgeCommand): Promise<CommandAnswer>;
   /**
    * The process ends: hands all sessions over, or joins a drain that is under way, and no command undoes that any more.
    * Resolves when it is over, with how many sessions are left.
@@ -22,39 +22,39 @@ export interface Standing {
   drain(): Promise<number>;
 }
 
-export function createStanding(needs: {
+export function createCommandHandler(needs: {
   readonly registry: Pick<Registry, "live" | "load">;
   /** Writes the record with the new state, so that balancers see it at once. */
   readonly refresh: () => Promise<void>;
   /** Begins to hand sessions over. */
   readonly startDrain: () => Drain;
   /** Gives calm sessions away while `isWanted`; resolves with how many. */
-  readonly giveAway: (what: Gift, isWanted: () => boolean) => Promise<number>;
+  readonly migrateIdleSessions: (what: MoveRequest, isWanted: () => boolean) => Promise<number>;
   /** How many sessions are calm for so long. */
-  readonly countCalm: (calmMs: number) => number;
+  readonly countIdle: (calmMs: number) => number;
   readonly log: Log;
   /** Whether another worker takes sessions now. */
-  readonly hasHeir: () => boolean;
-}): Standing {
+  readonly hasSuccessor: () => boolean;
+}): CommandHandler {
   let state: WorkerState = "up";
   let drain: Drain | undefined;
   let isEnding = false;
   let isGiving = false;
 
-  function give(gift: Gift): CommandAnswer {
+  function give(gift: MoveRequest): CommandAnswer {
     if (state !== "up") return { outcome: "refused", message: `it is ${state}` };
     if (isGiving) return { outcome: "refused", message: "it gives sessions away already" };
     const wanted = gift.shares.reduce((sum, { count }) => sum + count, 0);
-    const calm = Math.min(wanted, needs.countCalm(gift.calmMs));
+    const idle = Math.min(wanted, needs.countIdle(gift.calmMs));
     isGiving = true;
     needs
-      .giveAway(gift, () => state === "up")
+      .migrateIdleSessions(gift, () => state === "up")
       .then((given) => needs.log.info({ given, wanted }, "sessions were given away"))
       .catch((error: unknown) => needs.log.error({ err: error }, "giving sessions away failed"))
       .finally(() => {
         isGiving = false;
       });
-    return { outcome: "done", message: `${calm} of ${wanted} sessions are calm`, detail: calm };
+    return { outcome: "done", message: `${idle} of ${wanted} sessions are calm`, detail: idle };
   }
 
   async function become(next: WorkerState, message: string): Promise<CommandAnswer> {
@@ -92,7 +92,7 @@ export function createStanding(needs: {
       return { outcome: "done", message: `it drains already; ${drain.left} sessions are left` };
     }
     const { sessions } = needs.registry.load;
-    if (sessions > 0 && !needs.hasHeir()) {
+    if (sessions > 0 && !needs.hasSuccessor()) {
       return {
         outcome: "refused",
         message: `no other worker takes sessions, and ${sessions} are here; start one or resume one first`,
@@ -115,7 +115,7 @@ export function createStanding(needs: {
       await begun.over;
       return begun.left;
     },
-    async obey(command) {
+    async handleCommand(command) {
       switch (command.kind) {
         case "suspend":
           return leaveDrain("suspended", "it keeps its sessions and gets no new ones");

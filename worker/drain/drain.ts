@@ -11,7 +11,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
-import type { Baggage, HandOverCause, Session } from "../sessions/session.ts";
+import type { HandoverCause, PendingMessages, Session } from "../sessions/session.ts";
 
 export interface Drain {
   /** Sessions that are still here. */
@@ -31,7 +31,11 @@ export interface DrainNeeds {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly sendBaggage: (to: WorkerRecord, id: SessionId, baggage: Baggage) => Promise<void>;
+  readonly sendPendingMessages: (
+    to: WorkerRecord,
+    id: SessionId,
+    pendingMessages: PendingMessages,
+  ) => Promise<void>;
   readonly sendWord: (to: WorkerRecord, id: SessionId) => Promise<void>;
   /** Balancers have so long to see that this worker takes nothing new. */
   readonly delayMs: number;
@@ -74,7 +78,7 @@ export function paceMs(sessions: number, leftMs: number): number {
 }
 
 /** Who takes the session `id`: the first candidate of the ring that takes new sessions and is not in `avoid`. Pure. */
-export function chooseHeir(
+export function chooseSuccessor(
   id: SessionId,
   avoid: ReadonlySet<WorkerId>,
   view: Pick<MembershipView, "worker"> & { readonly ring: Pick<Ring, "candidates"> },
@@ -90,12 +94,12 @@ export function chooseHeir(
 export async function handTo(
   heir: WorkerRecord,
   session: Session,
-  needs: Pick<DrainNeeds, "sendBaggage" | "sendWord" | "counters" | "log">,
-  cause: HandOverCause,
+  needs: Pick<DrainNeeds, "sendPendingMessages" | "sendWord" | "counters" | "log">,
+  cause: HandoverCause,
 ): Promise<"handed" | "kept" | "gone"> {
   const outcome = await session.handOver(
     heir.id,
-    (baggage) => needs.sendBaggage(heir, session.id, baggage),
+    (pendingMessages) => needs.sendPendingMessages(heir, session.id, pendingMessages),
     cause,
   );
   needs.counters.count("worker.sessions_drained", outcome);
@@ -129,9 +133,13 @@ export function startDrain(needs: DrainNeeds): Drain {
   }
 
   /** Each try costs the session's people a reconnection, so one that does not answer is not tried again and again. */
-  async function deliver(heir: WorkerRecord, id: SessionId, baggage: Baggage): Promise<void> {
+  async function deliver(
+    heir: WorkerRecord,
+    id: SessionId,
+    pendingMessages: PendingMessages,
+  ): Promise<void> {
     try {
-      await needs.sendBaggage(heir, id, baggage);
+      await needs.sendPendingMessages(heir, id, pendingMessages);
     } catch (error) {
       doubted.set(heir.id, clock.nowMs() + DOUBT_MS);
       throw error;
@@ -143,12 +151,12 @@ export function startDrain(needs: DrainNeeds): Drain {
       const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
       if (session === undefined) return;
       tried.add(session.id);
-      const heir = chooseHeir(session.id, avoided(), needs.view);
+      const heir = chooseSuccessor(session.id, avoided(), needs.view);
       if (heir === undefined) {
         counters.count("worker.sessions_drained", "nobody");
         continue;
       }
-      await handTo(heir, session, { ...needs, sendBaggage: deliver }, "drain");
+      await handTo(heir, session, { ...needs, sendPendingMessages: deliver }, "drain");
       const restMs = paceMs(live().length, untilMs - clock.nowMs()) * AT_ONCE;
       await sleep(clock, restMs * (0.5 + needs.random()));
     }

@@ -9,7 +9,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
-import { chooseHeir } from "./drain.ts";
+import { chooseSuccessor } from "./drain.ts";
 
 export interface FailoverNeeds {
   readonly self: WorkerId;
@@ -32,7 +32,7 @@ export async function takeOverFrom(exited: WorkerId, needs: FailoverNeeds): Prom
   const avoid = new Set([exited]);
   try {
     const ids = await store.sessionsOf(exited);
-    const mine = ids.filter((id) => chooseHeir(id, avoid, view)?.id === self);
+    const mine = ids.filter((id) => chooseSuccessor(id, avoid, view)?.id === self);
     let taken = 0;
     await atOnce(mine, async (id) => {
       if ((await registry.claim(id)).outcome === "here") taken++;

@@ -6,32 +6,32 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { EdgeError } from "../../shared/base/errors.ts";
 import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
-import { BALANCER_FIELD, EDGE_FIELD, edgeProof } from "../../shared/net/edge-headers.ts";
+import { BALANCER_HEADER, EDGE_HEADER, edgeProof } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { readAll } from "../http/read-all.ts";
 import {
-  type Luggage,
-  MAX_BAGGAGE_BYTES,
-  packBaggage,
-  unpackBaggage,
+  type HandoverInbox,
+  MAX_PENDING_BYTES,
+  packPendingMessages,
+  unpackPendingMessages,
 } from "../sessions/pending-messages.ts";
 import type { Registry } from "../sessions/registry.ts";
-import type { Baggage } from "../sessions/session.ts";
+import type { PendingMessages } from "../sessions/session.ts";
 
 /** Below this path other workers ask. */
-export const HAND_OVER_PATH = "/ct-edge/hand-over/";
+export const HANDOVER_PATH = "/ct-edge/hand-over/";
 const MEMBER = "worker";
 /** For megabytes on a busy machine; clients wait meanwhile. */
 const TIMEOUT_MS = 5000;
 
 /** Whether the request is another worker's; a client's to the same path is one to an unknown path. */
-export function isHandOver({ url, headers }: IncomingMessage): boolean {
-  return url?.startsWith(HAND_OVER_PATH) === true && headers[BALANCER_FIELD] === MEMBER;
+export function isHandover({ url, headers }: IncomingMessage): boolean {
+  return url?.startsWith(HANDOVER_PATH) === true && headers[BALANCER_HEADER] === MEMBER;
 }
 
 /** The worker that should take a session does not. */
-export class HandOverError extends EdgeError {
+export class HandoverError extends EdgeError {
   readonly code = "EDGE_HAND_OVER";
   readonly source = "upstream";
   readonly retryable = true;
@@ -43,13 +43,13 @@ export class HandOverError extends EdgeError {
 // --- giving ---
 
 /** Sends what goes with the session. Rejects when `to` does not answer with 204. */
-export async function sendBaggage(
+export async function sendPendingMessages(
   edgeKey: Buffer,
   to: WorkerRecord,
   id: SessionId,
-  baggage: Baggage,
+  pendingMessages: PendingMessages,
 ): Promise<void> {
-  await tell(edgeKey, to, id, packBaggage(baggage));
+  await tell(edgeKey, to, id, packPendingMessages(pendingMessages));
 }
 
 /** Tells `to` to take the released session up. A failure is no harm: whoever comes for it makes it do so. */
@@ -63,36 +63,36 @@ async function tell(
   id: SessionId,
   body: Uint8Array | undefined,
 ): Promise<void> {
-  const { status } = await askProcess(`${to.url}${HAND_OVER_PATH}${id}`, {
+  const { status } = await askProcess(`${to.url}${HANDOVER_PATH}${id}`, {
     method: body === undefined ? "POST" : "PUT",
     headers: {
-      [EDGE_FIELD]: edgeProof(edgeKey, to.id, to.incarnation),
+      [EDGE_HEADER]: edgeProof(edgeKey, to.id, to.incarnation),
       // No client's request has this field: balancers take it away.
-      [BALANCER_FIELD]: MEMBER,
+      [BALANCER_HEADER]: MEMBER,
     },
     ...(body !== undefined && { body }),
     timeoutMs: TIMEOUT_MS,
     keepConnection: true,
   });
-  if (status !== 204) throw new HandOverError(to, status);
+  if (status !== 204) throw new HandoverError(to, status);
 }
 
 // --- taking ---
 
-export interface HandOvers {
-  /** Answers a request below `HAND_OVER_PATH` that a member vouches for. */
+export interface Handovers {
+  /** Answers a request below `HANDOVER_PATH` that a member vouches for. */
   take(req: IncomingMessage, res: ServerResponse): Promise<void>;
 }
 
-export function createHandOvers(needs: {
-  readonly luggage: Pick<Luggage, "put">;
+export function createHandovers(needs: {
+  readonly handoverInbox: Pick<HandoverInbox, "put">;
   readonly registry: Pick<Registry, "claim">;
   /** Whether this worker takes sessions now. */
   readonly isOpen: () => boolean;
-}): HandOvers {
+}): Handovers {
   return {
     async take(req, res) {
-      const id = (req.url ?? "").slice(HAND_OVER_PATH.length);
+      const id = (req.url ?? "").slice(HANDOVER_PATH.length);
       if (!isSessionId(id)) {
         res.writeHead(404).end();
         return;
@@ -104,11 +104,11 @@ export function createHandOvers(needs: {
         return;
       }
       const bytes =
-        req.method === "PUT" && needs.isOpen() ? await readAll(req, MAX_BAGGAGE_BYTES) : undefined;
-      const baggage = bytes && unpackBaggage(bytes);
-      if (baggage !== undefined) needs.luggage.put(id, baggage);
+        req.method === "PUT" && needs.isOpen() ? await readAll(req, MAX_PENDING_BYTES) : undefined;
+      const pendingMessages = bytes && unpackPendingMessages(bytes);
+      if (pendingMessages !== undefined) needs.handoverInbox.put(id, pendingMessages);
       req.resume();
-      res.writeHead(baggage === undefined ? 409 : 204).end();
+      res.writeHead(pendingMessages === undefined ? 409 : 204).end();
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isWorkerId } from "../../shared/base/ids.ts";
-import { BALANCER_FIELD, FAREWELL_PATH } from "../../shared/net/edge-headers.ts";
+import { BALANCER_HEADER, FAREWELL_PATH } from "../../shared/net/edge-headers.ts";
 import { readAll } from "../http/read-all.ts";
 import type { Sockets } from "../sessions/transport/socket.ts";
 
@@ -12,14 +12,14 @@ import type { Sockets } from "../sessions/transport/socket.ts";
 const MAX_BYTES = 256 * 1024;
 
 /** Whether the request is a balancer's own; a client's to the same path is one to an unknown path. */
-export function isFarewell({ method, url, headers }: IncomingMessage): boolean {
-  const balancer = headers[BALANCER_FIELD];
+export function isMigrateRequest({ method, url, headers }: IncomingMessage): boolean {
+  const balancer = headers[BALANCER_HEADER];
   const isBalancer = typeof balancer === "string" && isWorkerId(balancer);
   return method === "POST" && url === FAREWELL_PATH && isBalancer;
 }
 
 /** Answers a farewell that a balancer vouches for. */
-export async function takeFarewell(
+export async function handleMigrateRequest(
   sockets: Pick<Sockets, "letGo">,
   req: IncomingMessage,
   res: ServerResponse,

@@ -15,7 +15,7 @@ export interface Share {
 const GAP_MS = 100;
 
 /** How many sessions nobody has worked in for `calmMs`. */
-export function countCalm(registry: DrainNeeds["registry"], calmMs: number): number {
+export function countIdle(registry: DrainNeeds["registry"], calmMs: number): number {
   return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= calmMs).length;
 }
 
@@ -23,7 +23,7 @@ export function countCalm(registry: DrainNeeds["registry"], calmMs: number): num
  * Gives away what `shares` say, as far as there are calm sessions and those workers take any. Resolves with how many were
  * given; `isWanted` is asked before each.
  */
-export async function giveAway(
+export async function migrateIdleSessions(
   needs: Omit<DrainNeeds, "ending" | "delayMs" | "timeoutMs">,
   { shares, calmMs }: { readonly shares: readonly Share[]; readonly calmMs: number },
   isWanted: () => boolean,

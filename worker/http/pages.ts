@@ -24,7 +24,7 @@ const PAGE_FIELDS = {
 const HSTS = "max-age=63072000";
 
 /** What goes with a page of ours and with the files that belong to it. */
-export function pageFields(settings: {
+export function pageHeaders(settings: {
   readonly serverUrl: string | undefined;
 }): Record<string, string> {
   return {
@@ -43,7 +43,7 @@ export function addPages(needs: {
   };
 }): void {
   const { app, ways, settings } = needs;
-  const fields = pageFields(settings);
+  const fields = pageHeaders(settings);
   const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
   if (settings.loginUnverifiedEmail === "keep") active.add("email");
   const files = [

@@ -7,11 +7,11 @@ import type { Duplex } from "node:stream";
 import type { FastifyReply } from "fastify";
 import type { SessionId } from "../../shared/base/ids.ts";
 import {
-  EPOCH_FIELD,
-  KEY_FIELD,
-  LIFE_FIELD,
-  OWNER_FIELD,
-  SESSION_FIELD,
+  EPOCH_HEADER,
+  INCARNATION_HEADER,
+  KEY_HEADER,
+  OWNER_HEADER,
+  SESSION_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { STATUS_CODES } from "../../shared/net/node-http.ts";
 
@@ -25,38 +25,38 @@ export interface Answer {
 export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => FastifyReply;
 
 /** Go with every answer of the protocol's HTTP side: tokens are not for caches, and nothing here is to be guessed at. */
-export const COMMON_FIELDS: Readonly<Record<string, string>> = {
+export const COMMON_HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
 };
 
-export function textAnswer(status: number, text: string): Answer {
+export function textResponse(status: number, text: string): Answer {
   return { status, fields: { "content-type": "text/plain; charset=utf-8" }, body: text };
 }
 
-export function jsonAnswer(status: number, value: unknown): Answer {
+export function jsonResponse(status: number, value: unknown): Answer {
   const body = JSON.stringify(value);
   return { status, fields: { "content-type": "application/json; charset=utf-8" }, body };
 }
 
 /** The protocol's way to say what happened: clients know the code, people read the message. */
-export function infoAnswer(status: number, code: string, message: string): Answer {
-  return jsonAnswer(status, { code, params: [], message });
+export function infoResponse(status: number, code: string, message: string): Answer {
+  return jsonResponse(status, { code, params: [], message });
 }
 
 /** The session is another worker's: the balancer sends the request there, clients do not see this answer. */
-export function misdirectedAnswer(where: {
+export function misdirectedResponse(where: {
   readonly sessionId: SessionId;
   /** Its name as the balancer knows it. */
   readonly owner: string;
   readonly epoch: number;
 }): Answer {
-  const answer = infoAnswer(421, "Misdirected", "Another worker has this session");
+  const answer = infoResponse(421, "Misdirected", "Another worker has this session");
   const fields = {
     ...answer.fields,
-    [OWNER_FIELD]: where.owner,
-    [EPOCH_FIELD]: String(where.epoch),
-    [KEY_FIELD]: where.sessionId,
+    [OWNER_HEADER]: where.owner,
+    [EPOCH_HEADER]: String(where.epoch),
+    [KEY_HEADER]: where.sessionId,
   };
   return { ...answer, fields };
 }
@@ -65,9 +65,9 @@ export function misdirectedAnswer(where: {
  * The request was meant for a worker that had this address before, or for an earlier life of this one: there is no owner
  * to name. `life`: who is here (`x-ct-life`).
  */
-export function wrongWorkerAnswer(life: string): Answer {
-  const answer = infoAnswer(421, "Misdirected", "Another worker was meant");
-  return { ...answer, fields: { ...answer.fields, [LIFE_FIELD]: life } };
+export function wrongWorkerResponse(life: string): Answer {
+  const answer = infoResponse(421, "Misdirected", "Another worker was meant");
+  return { ...answer, fields: { ...answer.fields, [INCARNATION_HEADER]: life } };
 }
 
 /** From which the balancer learns, without a look-up, where the session is. */
@@ -75,20 +75,20 @@ export function sessionMarks(session: {
   readonly id: SessionId;
   readonly epoch: number;
 }): Record<string, string> {
-  return { [SESSION_FIELD]: session.id, [EPOCH_FIELD]: String(session.epoch) };
+  return { [SESSION_HEADER]: session.id, [EPOCH_HEADER]: String(session.epoch) };
 }
 
 // --- sending ---
 
 /** Answers a request that Fastify has not seen. `more`: fields beside the answer's own. */
-export function sendAnswer(
+export function sendResponse(
   res: ServerResponse,
   answer: Answer,
   more: Readonly<Record<string, string>> = {},
 ): void {
   const length = String(Buffer.byteLength(answer.body));
   res.writeHead(answer.status, {
-    ...COMMON_FIELDS,
+    ...COMMON_HEADERS,
     ...more,
     ...answer.fields,
     "content-length": length,
@@ -99,7 +99,7 @@ export function sendAnswer(
 /** Answers an upgrade that is not taken, and ends the connection. */
 export function refuseUpgrade(socket: Duplex, answer: Answer): void {
   const fields = {
-    ...COMMON_FIELDS,
+    ...COMMON_HEADERS,
     ...answer.fields,
     "content-length": String(Buffer.byteLength(answer.body)),
     connection: "close",

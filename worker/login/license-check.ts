@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 
-export interface LicenseGate {
+export interface LicenseCheck {
   /** Why no new session may begin now, for the person who tried; undefined when one may. */
   refusal(): string | undefined;
 }
@@ -15,11 +15,11 @@ export interface LicenseGate {
  * `people`: in sessions now, in the whole edge, as far as this worker knows; others say so once a second, so a rush may
  * go beyond the limit by those who came within it.
  */
-export function createLicenseGate(needs: {
+export function createLicenseCheck(needs: {
   readonly found: FoundLicense;
   readonly people: () => number;
   readonly clock: Clock;
-}): LicenseGate {
+}): LicenseCheck {
   const { license, publicKey } = needs.found;
   return {
     refusal() {

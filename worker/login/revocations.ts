@@ -23,7 +23,7 @@ const MAX_KNOWN = 20_000;
 const AT_ONCE = 16;
 
 export function createRevocations(needs: {
-  readonly store: Pick<Store, "isTokenBuried" | "buryToken">;
+  readonly store: Pick<Store, "isTokenRevoked" | "revokeToken">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly maxKnown?: number;
 }): Revocations {
@@ -41,13 +41,13 @@ export function createRevocations(needs: {
 
   return {
     async revoke(tokenId, untilMs) {
-      await store.buryToken(tokenId, untilMs);
+      await store.revokeToken(tokenId, untilMs);
       remember(tokenId, untilMs);
     },
     async isRevoked(tokenId, untilMs) {
       if (untilById.has(tokenId)) return true;
       try {
-        const isRevoked = await store.isTokenBuried(tokenId);
+        const isRevoked = await store.isTokenRevoked(tokenId);
         if (isRevoked) remember(tokenId, untilMs);
         return isRevoked;
       } catch (error) {
@@ -63,7 +63,7 @@ export function createRevocations(needs: {
       });
       async function next(): Promise<void> {
         for (let known = left.pop(); known !== undefined; known = left.pop()) {
-          await store.buryToken(...known);
+          await store.revokeToken(...known);
         }
       }
       await Promise.all(Array.from({ length: AT_ONCE }, next));

@@ -31,7 +31,7 @@ export interface Tokens {
    */
   verifyRoom(token: string): Promise<RoomToken | undefined>;
   /** Makes a user token unusable until it would have expired. Rejects with `StoreAwayError`. */
-  buryUser(token: UserToken): Promise<void>;
+  revokeUser(token: UserToken): Promise<void>;
   /** Tells a store that was flushed again which tokens are revoked. Rejects with `StoreAwayError`. */
   reassertRevoked(): Promise<void>;
 }
@@ -80,7 +80,7 @@ const TOKEN_ID_CHARS = 24;
 export function createTokens(needs: {
   key: Buffer;
   clock: Clock;
-  store: Pick<Store, "isTokenBuried" | "buryToken">;
+  store: Pick<Store, "isTokenRevoked" | "revokeToken">;
 }): Tokens {
   const { key, clock } = needs;
   const revocations = createRevocations(needs);
@@ -162,7 +162,7 @@ export function createTokens(needs: {
         expired: isExpired(expMs),
       };
     },
-    buryUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
+    revokeUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
     reassertRevoked: () => revocations.reassert(),
   };
 }

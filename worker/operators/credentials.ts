@@ -32,7 +32,7 @@ export type Verdict =
 
 interface Needs {
   readonly settings: CredentialSettings;
-  readonly store: Pick<Store, "agree">;
+  readonly store: Pick<Store, "putIfAbsent">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -121,18 +121,18 @@ function createMadePassword({ store, clock, log }: Needs) {
   /** What the edge agreed on; undefined while the store does not say. */
   function ask(): Promise<Known | undefined> {
     askedMs = clock.nowMs();
-    asking ??= agree().finally(() => {
+    asking ??= agreeOnPassword().finally(() => {
       asking = undefined;
     });
     return asking;
   }
 
-  async function agree(): Promise<Known | undefined> {
+  async function agreeOnPassword(): Promise<Known | undefined> {
     if (known === undefined) proposed ??= randomBytes(PASSWORD_BYTES).toString("base64url");
     // A store that was emptied learns what is known here.
     const proposal = (known?.password ?? digest(proposed ?? "")).toString("hex");
     try {
-      const kept = await store.agree(AGREEMENT, proposal);
+      const kept = await store.putIfAbsent(AGREEMENT, proposal);
       if (!/^[0-9a-f]{64}$/.test(kept)) {
         log.error({ name: AGREEMENT }, "the password's digest in the store makes no sense");
         return known;

@@ -5,20 +5,20 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
 import { plainAddress } from "../../shared/net/networks.ts";
-import { type Refuse, textAnswer } from "../http/responses.ts";
+import { type Refuse, textResponse } from "../http/responses.ts";
 import type { Credentials } from "./credentials.ts";
 
 /** The operator's name, or undefined when the request has been answered. */
-export type Gate = (reply: FastifyReply) => Promise<string | undefined>;
+export type RequireOperator = (reply: FastifyReply) => Promise<string | undefined>;
 
 const CHALLENGE = 'Basic realm="CodeTogether edge", charset="UTF-8"';
-const UNAUTHORIZED = textAnswer(401, "Sign in as the operator of this server");
-const TOO_MANY = textAnswer(429, "Too many failed attempts; try again later");
+const UNAUTHORIZED = textResponse(401, "Sign in as the operator of this server");
+const TOO_MANY = textResponse(429, "Too many failed attempts; try again later");
 
-export function createGate(needs: {
+export function createRequireOperator(needs: {
   readonly credentials: Pick<Credentials, "check">;
   readonly refuse: Refuse;
-}): Gate {
+}): RequireOperator {
   return async (reply) => {
     const { raw } = reply.request;
     const verdict = await needs.credentials.check(raw.headers.authorization, addressOf(raw));

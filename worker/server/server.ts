@@ -10,31 +10,31 @@ import { isWorkerId, type SessionId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
-  BALANCER_FIELD,
-  EDGE_FIELD_PREFIX,
+  BALANCER_HEADER,
+  EDGE_HEADER_PREFIX,
   PROBE_PATH,
-  STORE_FIELD,
+  STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { createServer } from "../../shared/net/node-http.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
 import type { Api } from "../api/api.ts";
-import type { Proofs } from "../balancers/balancer-auth.ts";
+import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import {
   answerMembersQuestion,
   isMembersQuestion,
   type MembersQuestion,
 } from "../balancers/members-question.ts";
-import type { Hearsay } from "../balancers/outage-reports.ts";
-import { type HandOvers, isHandOver } from "../drain/handover.ts";
-import { isFarewell, takeFarewell } from "../drain/migrate.ts";
+import type { OutageReports } from "../balancers/outage-reports.ts";
+import { type Handovers, isHandover } from "../drain/handover.ts";
+import { handleMigrateRequest, isMigrateRequest } from "../drain/migrate.ts";
 import type { Origins } from "../http/origins.ts";
 import {
   type Answer,
-  misdirectedAnswer,
+  misdirectedResponse,
   refuseUpgrade,
-  sendAnswer,
-  textAnswer,
-  wrongWorkerAnswer,
+  sendResponse,
+  textResponse,
+  wrongWorkerResponse,
 } from "../http/responses.ts";
 import { isSocketPath, methodsOf, normalTarget, pathOf } from "../http/routes.ts";
 import type { Fence } from "../sessions/fence.ts";
@@ -54,8 +54,8 @@ interface Needs {
   readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade" | "letGo">;
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
-  readonly proofs: Proofs;
-  readonly hearsay: Pick<Hearsay, "note">;
+  readonly balancerAuth: BalancerAuth;
+  readonly outageReports: Pick<OutageReports, "note">;
   readonly members: MembersQuestion;
   readonly fence: Pick<Fence, "look">;
   /** The path of `CT_SERVER_URL` without a slash at its end, for a proxy in front that does not strip it. */
@@ -63,7 +63,7 @@ interface Needs {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly handOvers: HandOvers;
+  readonly handovers: Handovers;
   /** Of a client. */
   readonly maxHeadBytes: number;
   /** A client has so long to send a head; default 10 s. */
@@ -167,16 +167,16 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
   const refusal = judgeHead(needs, req);
   if (refusal !== undefined) {
     needs.counters.count("worker.requests_refused", refusal.reason);
-    sendAnswer(res, refusal.answer);
+    sendResponse(res, refusal.answer);
   } else if (isProbe(needs, req)) {
     // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
     res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
   } else if (isMembersQuestion(req)) {
     answerMembersQuestion(needs.members, needs.fence.look() === "shut", req, res);
-  } else if (isHandOver(req)) {
-    await needs.handOvers.take(req, res);
-  } else if (isFarewell(req)) {
-    await takeFarewell(needs.sockets, req, res);
+  } else if (isHandover(req)) {
+    await needs.handovers.take(req, res);
+  } else if (isMigrateRequest(req)) {
+    await handleMigrateRequest(needs.sockets, req, res);
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
     await serveSocketRequest(needs, req, res);
   } else {
@@ -215,11 +215,11 @@ interface Refusal {
 function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   const { url = "", headers } = req;
   // Also refuses `*` and absolute targets: a balancer sends neither.
-  if (!url.startsWith("/")) return { reason: "url", answer: textAnswer(400, "Malformed URL") };
-  const meant = needs.proofs.judge(req);
-  if (meant === "none") dropUnproven(headers);
+  if (!url.startsWith("/")) return { reason: "url", answer: textResponse(400, "Malformed URL") };
+  const meant = needs.balancerAuth.judge(req);
+  if (meant === "none") stripUntrusted(headers);
   if (meant === "other")
-    return { reason: "wrong-worker", answer: wrongWorkerAnswer(needs.proofs.life(req)) };
+    return { reason: "wrong-worker", answer: wrongWorkerResponse(needs.balancerAuth.life(req)) };
   // Once, before anything behind this line looks at it: two readings of one path are two answers to "who may".
   req.url = normalTarget(url, needs.basePath);
   return undefined;
@@ -231,18 +231,18 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
  */
 function isProbe(needs: Needs, { method, url, headers }: IncomingMessage): boolean {
   if (method !== "GET" || url !== PROBE_PATH) return false;
-  const balancer = headers[BALANCER_FIELD];
-  const store = headers[STORE_FIELD];
+  const balancer = headers[BALANCER_HEADER];
+  const store = headers[STORE_HEADER];
   if (typeof balancer !== "string" || !isWorkerId(balancer)) return false;
   if (store !== "up" && store !== "away") return false;
-  needs.hearsay.note(balancer, store);
+  needs.outageReports.note(balancer, store);
   return true;
 }
 
-function dropUnproven(headers: IncomingHttpHeaders): void {
+function stripUntrusted(headers: IncomingHttpHeaders): void {
   for (const name of Object.keys(headers)) {
     const isClaim =
-      name.startsWith(EDGE_FIELD_PREFIX) ||
+      name.startsWith(EDGE_HEADER_PREFIX) ||
       name.startsWith("x-forwarded-") ||
       name === "forwarded" ||
       name === "x-real-ip";
@@ -254,8 +254,8 @@ function judgeUpgrade(req: IncomingMessage): Refusal | undefined {
   const path = pathOf(req.url ?? "");
   if (isSocketPath(path)) return undefined;
   return methodsOf(path) === undefined
-    ? { reason: "path", answer: textAnswer(404, "Not found") }
-    : { reason: "upgrade", answer: textAnswer(400, "Nothing to upgrade to here") };
+    ? { reason: "path", answer: textResponse(404, "Not found") }
+    : { reason: "upgrade", answer: textResponse(400, "Nothing to upgrade to here") };
 }
 
 // --- sockets ---
@@ -270,18 +270,18 @@ async function serveSocketRequest(
   const methods = methodsOf(req.url ?? "") ?? [];
   if (req.method === "OPTIONS") {
     const answer = { status: 200, fields: origins.preflightFields(methods), body: "" };
-    sendAnswer(res, answer, cors);
+    sendResponse(res, answer, cors);
     return;
   }
   if (!methods.includes(req.method ?? "")) {
     counters.count("worker.requests_refused", "method");
     const allow = [...methods, "OPTIONS"].join(", ");
-    sendAnswer(res, textAnswer(405, "Method not allowed"), { ...cors, allow });
+    sendResponse(res, textResponse(405, "Method not allowed"), { ...cors, allow });
     return;
   }
   const elsewhere = await findElsewhere(needs, req);
   if (elsewhere !== undefined) {
-    sendAnswer(res, elsewhere, cors);
+    sendResponse(res, elsewhere, cors);
     return;
   }
   for (const [name, value] of Object.entries(cors)) res.setHeader(name, value);
@@ -300,8 +300,8 @@ async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer
     const claim = await claimInTime(needs, token.sessionId);
     if (claim?.outcome !== "elsewhere") return undefined;
     needs.counters.count("worker.requests_misdirected");
-    const owner = needs.proofs.nameOwner(req, claim.owner);
-    return misdirectedAnswer({ sessionId: token.sessionId, owner, epoch: claim.epoch });
+    const owner = needs.balancerAuth.nameOwner(req, claim.owner);
+    return misdirectedResponse({ sessionId: token.sessionId, owner, epoch: claim.epoch });
   } catch (error) {
     // Whose the session is, cannot be told now: the socket is accepted and waits.
     if (error instanceof StoreAwayError) return undefined;
@@ -331,10 +331,10 @@ function hasSid(url: string): boolean {
 // --- bytes that are no request ---
 
 const STATUS_BY_ERROR: Readonly<Record<string, Answer>> = {
-  HPE_HEADER_OVERFLOW: textAnswer(431, "The head is too large"),
-  ERR_HTTP_REQUEST_TIMEOUT: textAnswer(408, "The request took too long"),
+  HPE_HEADER_OVERFLOW: textResponse(431, "The head is too large"),
+  ERR_HTTP_REQUEST_TIMEOUT: textResponse(408, "The request took too long"),
 };
-const MALFORMED = textAnswer(400, "Malformed request");
+const MALFORMED = textResponse(400, "Malformed request");
 
 function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === "ECONNRESET" || !socket.writable) {

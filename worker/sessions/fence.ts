@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { mayRelay } from "../../shared/membership/fence.ts";
-import { REFUSED_BEAT_AGE_MS } from "../../shared/store/ownership.ts";
+import { REFUSED_HEARTBEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
 
 /**
@@ -23,7 +23,7 @@ export interface Fence {
    * A beat has succeeded that was sent at `sentMs`; `expired`: after the lease had run out. True: sessions may have been
    * taken over since the beat before, so each must be asked for.
    */
-  noteBeat(beat: { readonly sentMs: number; readonly expired: boolean }): boolean;
+  noteHeartbeat(heartbeat: { readonly sentMs: number; readonly expired: boolean }): boolean;
   close(): void;
 }
 
@@ -40,7 +40,7 @@ const PERIOD_MS = 250;
  * A gap between two beats in which another worker may have been refused by our port and believed. A second less than
  * that takes, because the beat before may have arrived long after it was sent.
  */
-const SUSPICIOUS_GAP_MS = REFUSED_BEAT_AGE_MS - 1000;
+const SUSPICIOUS_GAP_MS = REFUSED_HEARTBEAT_AGE_MS - 1000;
 
 /**
  * When the store is back after it was away for all, balancers may say so before this worker's next beat has got through. A
@@ -96,7 +96,7 @@ export function createFence(needs: {
     hold(one) {
       held.push(one);
     },
-    noteBeat({ sentMs, expired }) {
+    noteHeartbeat({ sentMs, expired }) {
       const before = lastRenewalSentMs;
       // After a stop the beat may come before any other timer: what happened in between must not be overlooked.
       const wasShut = look() === "shut";

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 
-export interface Calm {
+export interface IdleTracker {
   /** A message came; there are so many peers. */
   note(peers: number): void;
   /** Since when nobody works, in ms; 0 while somebody does. */
@@ -14,10 +14,10 @@ export interface Calm {
 /** As long as the clients' period. */
 const SLOT_MS = 10_000;
 
-export function createCalm(clock: Clock): Calm {
+export function createIdleTracker(clock: Clock): IdleTracker {
   let slotMs = clock.nowMs();
   let messages = 0;
-  let calmSinceMs = slotMs;
+  let idleSinceMs = slotMs;
 
   return {
     note(peers) {
@@ -28,10 +28,10 @@ export function createCalm(clock: Clock): Calm {
       }
       messages++;
       // One question of each, an answer of each to each, and twice that when two periods meet; more is work.
-      if (messages > 2 * peers * peers + peers) calmSinceMs = slotMs + SLOT_MS;
+      if (messages > 2 * peers * peers + peers) idleSinceMs = slotMs + SLOT_MS;
     },
     get ms() {
-      return Math.max(0, clock.nowMs() - calmSinceMs);
+      return Math.max(0, clock.nowMs() - idleSinceMs);
     },
   };
 }

@@ -13,7 +13,7 @@ import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-an
 import { joinRequest, toWirePeer } from "./wire/outbound.ts";
 import { type Message, plainContent } from "./wire/protocol.ts";
 import type { RelayIds } from "./wire/relay-id.ts";
-import type { Ledger } from "./write-queue.ts";
+import type { WriteQueue } from "./write-queue.ts";
 
 export interface Joins {
   /** Puts a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */
@@ -59,7 +59,7 @@ export function createJoins(needs: {
   counters: Counters;
   tokens: Tokens;
   relayIds: RelayIds;
-  ledger: Ledger;
+  writeQueue: WriteQueue;
   host: () => Peer | undefined;
   /** The next value of the session's clock. */
   nextClock: () => Promise<number>;
@@ -118,7 +118,7 @@ export function createJoins(needs: {
 
   function settle(pollToken: string, answer: JoinAnswer, result: string): void {
     counters.count("worker.joins", result);
-    void needs.ledger.write(async () => {
+    void needs.writeQueue.write(async () => {
       await store.answerTicket("join", pollToken, answer);
       return "done";
     });

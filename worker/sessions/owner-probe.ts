@@ -5,19 +5,19 @@
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
-import type { OwnerSeen } from "../../shared/membership/claim.ts";
+import type { ObservedOwner } from "../../shared/membership/claim.ts";
 import {
-  BALANCER_FIELD,
-  EDGE_FIELD,
+  BALANCER_HEADER,
+  EDGE_HEADER,
   edgeProof,
   PROBE_PATH,
-  STORE_FIELD,
+  STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 
-export interface Owners {
+export interface OwnerProbe {
   /**
    * What the owner's port says now, or said up to `FRESH_MS` ago; many who ask at once cause one question. Never rejects.
    */
@@ -28,7 +28,7 @@ export interface Owners {
 
 /** `incarnation`: which life of the owner was looked at; undefined when no member has that id. */
 export interface OwnerReport {
-  readonly seen: OwnerSeen;
+  readonly seen: ObservedOwner;
   readonly evidence?: "refused" | "exited";
   readonly incarnation?: Incarnation;
 }
@@ -42,14 +42,14 @@ export const OWNER_TIMEOUT_MS = 2000;
 const FRESH_MS = 250;
 const MAX_REMEMBERED = 1000;
 
-export function createOwners(needs: {
+export function createOwnerProbes(needs: {
   readonly clock: Clock;
   readonly worker: (id: WorkerId) => WorkerRecord | undefined;
   /** Resolves when the members were read for the first time; undefined when they have been. */
   readonly membersRead: () => Promise<void> | undefined;
   /** Asks a worker's port now. Never rejects. */
-  readonly probe: (record: WorkerRecord) => Promise<OwnerSeen>;
-}): Owners {
+  readonly probe: (record: WorkerRecord) => Promise<ObservedOwner>;
+}): OwnerProbe {
   const { clock } = needs;
   const reports = new Map<WorkerId, { readonly report: Promise<OwnerReport>; staleMs: number }>();
   const exits = new Map<WorkerId, Incarnation>();
@@ -97,15 +97,15 @@ export function createOwnerProbe(needs: {
   readonly self: WorkerId;
   readonly edgeKey: Buffer;
   readonly storeHealth: () => StoreHealth;
-}): (record: WorkerRecord) => Promise<OwnerSeen> {
+}): (record: WorkerRecord) => Promise<ObservedOwner> {
   return async (record) => {
     try {
       const { status } = await askProcess(`${record.url}${PROBE_PATH}`, {
         headers: {
-          [EDGE_FIELD]: edgeProof(needs.edgeKey, record.id, record.incarnation),
+          [EDGE_HEADER]: edgeProof(needs.edgeKey, record.id, record.incarnation),
           // A worker that reaches the store is as good a witness as a balancer.
-          [BALANCER_FIELD]: needs.self,
-          [STORE_FIELD]: needs.storeHealth().state,
+          [BALANCER_HEADER]: needs.self,
+          [STORE_HEADER]: needs.storeHealth().state,
         },
         timeoutMs: OWNER_TIMEOUT_MS,
         keepConnection: false,

@@ -5,7 +5,7 @@
 import type { PeerId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../shared/store/store.ts";
-import type { Parcel } from "./wire/outbound.ts";
+import type { OutboundMessage } from "./wire/outbound.ts";
 
 /** A peer's connection, as the peer uses it. */
 export interface Connection {
@@ -17,7 +17,7 @@ export interface Connection {
   readonly isLeaving: boolean;
   /** From now on calls these. At most once. */
   open(events: ConnectionEvents): void;
-  send(parcel: Parcel): void;
+  send(outbound: OutboundMessage): void;
   /**
    * Asks the client to come back by a new connection. What it sends until it does so still arrives; what is given to the
    * connection from now on is not sent. Ends with `closed`, unless the client does not answer: then `close` it.
@@ -34,7 +34,7 @@ export interface ConnectionEvents {
   /** There is room again. */
   drained(): void;
   /** It has ended; `unsent` was never given to the system. Not called after `end`. */
-  closed(unsent: readonly Parcel[]): void;
+  closed(unsent: readonly OutboundMessage[]): void;
 }
 
 /** Bytes given to a connection before the rest waits here, where it outlives the connection. */
@@ -54,7 +54,7 @@ export class Peer {
   readonly #maxWaitingBytes: number;
   readonly #counters: Counters;
   #connection: Connection | undefined;
-  #waiting: Parcel[] = [];
+  #waiting: OutboundMessage[] = [];
   #waitingBytes = 0;
   #waitingOwn = 0;
 
@@ -117,7 +117,7 @@ export class Peer {
   }
 
   /** Sends now, or when the peer is back or has read what came before. */
-  send(parcel: Parcel): void {
+  send(outbound: OutboundMessage): void {
     const connection = this.#connection;
     if (
       connection !== undefined &&
@@ -125,10 +125,10 @@ export class Peer {
       this.#waiting.length === 0 &&
       connection.pendingBytes < CONNECTION_BYTES
     ) {
-      connection.send(parcel);
+      connection.send(outbound);
       return;
     }
-    this.#wait(parcel);
+    this.#wait(outbound);
   }
 
   /** Closes its connection so that the client comes back. */
@@ -142,12 +142,12 @@ export class Peer {
   }
 
   /** What waits for it, oldest first. */
-  get waiting(): readonly Parcel[] {
+  get waiting(): readonly OutboundMessage[] {
     return this.#waiting;
   }
 
   /** Puts what waited for it elsewhere before everything that waits here. */
-  preload(parcels: readonly Parcel[]): void {
+  preload(parcels: readonly OutboundMessage[]): void {
     this.#putBack(parcels);
     this.#sendWaiting();
   }
@@ -156,19 +156,19 @@ export class Peer {
   end(): void {
     const connection = this.#connection;
     this.#connection = undefined;
-    for (const parcel of this.#waiting) connection?.send(parcel);
+    for (const outbound of this.#waiting) connection?.send(outbound);
     this.#clear([]);
     connection?.end();
   }
 
   // --- waiting ---
 
-  #wait(parcel: Parcel): void {
-    if (parcel.own && this.#waitingOwn >= MAX_OWN_WAITING) {
+  #wait(outbound: OutboundMessage): void {
+    if (outbound.own && this.#waitingOwn >= MAX_OWN_WAITING) {
       this.#counters.count("worker.messages_dropped", "buffer");
       return;
     }
-    this.#add(parcel);
+    this.#add(outbound);
     // A single message may be larger than the limit: it was accepted, so it must get through.
     if (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.length > 1) this.#overflow();
   }
@@ -179,7 +179,7 @@ export class Peer {
    * reads too slowly is also disconnected: it comes back in a second and then asks for what it lacks.
    */
   #overflow(): void {
-    const kept = this.#waiting.filter((parcel) => parcel.own);
+    const kept = this.#waiting.filter((outbound) => outbound.own);
     const droppedCount = this.#waiting.length - kept.length;
     this.#counters.count("worker.buffer_overflows", this.isConnected ? "slow" : "away");
     this.#counters.count("worker.messages_dropped", "buffer", droppedCount);
@@ -191,29 +191,29 @@ export class Peer {
     const connection = this.#connection;
     if (connection === undefined || connection.isLeaving || this.#waiting.length === 0) return;
     let sent = 0;
-    for (const parcel of this.#waiting) {
+    for (const outbound of this.#waiting) {
       if (connection.pendingBytes >= CONNECTION_BYTES) break;
-      connection.send(parcel);
+      connection.send(outbound);
       sent++;
     }
     this.#clear(this.#waiting.slice(sent));
   }
 
   /** What a connection that has ended did not send goes before everything that came later. */
-  #putBack(unsent: readonly Parcel[]): void {
+  #putBack(unsent: readonly OutboundMessage[]): void {
     if (unsent.length > 0) this.#clear([...unsent, ...this.#waiting]);
   }
 
-  #clear(kept: readonly Parcel[]): void {
+  #clear(kept: readonly OutboundMessage[]): void {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#waitingOwn = 0;
-    for (const parcel of kept) this.#add(parcel);
+    for (const outbound of kept) this.#add(outbound);
   }
 
-  #add(parcel: Parcel): void {
-    this.#waiting.push(parcel);
-    this.#waitingBytes += parcel.byteLength + MESSAGE_OVERHEAD_BYTES;
-    if (parcel.own) this.#waitingOwn++;
+  #add(outbound: OutboundMessage): void {
+    this.#waiting.push(outbound);
+    this.#waitingBytes += outbound.byteLength + MESSAGE_OVERHEAD_BYTES;
+    if (outbound.own) this.#waitingOwn++;
   }
 }

@@ -6,16 +6,16 @@ import { decode, encode } from "@msgpack/msgpack";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
-import type { Baggage } from "./session.ts";
-import type { Parcel } from "./wire/outbound.ts";
+import type { PendingMessages } from "./session.ts";
+import type { OutboundMessage } from "./wire/outbound.ts";
 
 /** Usually a few messages of the last milliseconds; a peer that was away for long may have megabytes. */
-export const MAX_BAGGAGE_BYTES = 64 * 1024 * 1024;
+export const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 /** The session follows at once; what nobody takes up in time belongs to a hand-over that did not come about. */
 const KEPT_MS = 15_000;
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 
-const baggageSchema = z.object({
+const pendingMessagesSchema = z.object({
   epoch: z.number(),
   waiting: z.array(
     z.object({
@@ -27,10 +27,10 @@ const baggageSchema = z.object({
   ),
 });
 
-/** At most `MAX_BAGGAGE_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. */
-export function packBaggage({ epoch, waiting }: Baggage): Uint8Array {
+/** At most `MAX_PENDING_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. */
+export function packPendingMessages({ epoch, waiting }: PendingMessages): Uint8Array {
   const bySize = [...waiting].sort((a, b) => bytesOf(a.parcels) - bytesOf(b.parcels));
-  let room = MAX_BAGGAGE_BYTES / 2;
+  let room = MAX_PENDING_BYTES / 2;
   const fitting = bySize.filter(({ parcels }) => {
     room -= bytesOf(parcels);
     return room >= 0;
@@ -48,44 +48,47 @@ export function packBaggage({ epoch, waiting }: Baggage): Uint8Array {
 }
 
 /** Undefined when it is none. */
-export function unpackBaggage(bytes: Uint8Array): Baggage | undefined {
+export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | undefined {
   let value: unknown;
   try {
     value = decode(bytes);
   } catch {
     return undefined;
   }
-  const parsed = baggageSchema.safeParse(value);
+  const parsed = pendingMessagesSchema.safeParse(value);
   if (!parsed.success) return undefined;
   const { epoch, waiting } = parsed.data;
   return {
     epoch,
     waiting: waiting.map(({ id, parcels }) => ({
       id,
-      parcels: parcels.map(({ own, bytes: text }) => toParcel(own, text)),
+      parcels: parcels.map(({ own, bytes: text }) => toOutbound(own, text)),
     })),
   };
 }
 
-function toParcel(own: boolean, bytes: Uint8Array): Parcel {
+function toOutbound(own: boolean, bytes: Uint8Array): OutboundMessage {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return { head, content: undefined, byteLength: head.length, own };
 }
 
-function bytesOf(parcels: readonly Parcel[]): number {
+function bytesOf(parcels: readonly OutboundMessage[]): number {
   return parcels.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Baggage that came before its session. */
-export interface Luggage {
-  put(id: SessionId, baggage: Baggage): void;
+export interface HandoverInbox {
+  put(id: SessionId, pendingMessages: PendingMessages): void;
   /** What has arrived for the session that is taken up now under `epoch`, if anything; it is gone from here then. */
-  take(id: SessionId, epoch: number): Baggage | undefined;
+  take(id: SessionId, epoch: number): PendingMessages | undefined;
 }
 
-export function createLuggage(needs: { readonly clock: Clock }): Luggage {
+export function createHandoverInbox(needs: { readonly clock: Clock }): HandoverInbox {
   const { clock } = needs;
-  const kept = new Map<SessionId, { baggage: Baggage; bytes: number; untilMs: number }>();
+  const kept = new Map<
+    SessionId,
+    { pendingMessages: PendingMessages; bytes: number; untilMs: number }
+  >();
   let keptBytes = 0;
 
   function drop(id: SessionId): void {
@@ -94,13 +97,13 @@ export function createLuggage(needs: { readonly clock: Clock }): Luggage {
   }
 
   return {
-    put(id, baggage) {
+    put(id, pendingMessages) {
       drop(id);
       for (const [old, { untilMs }] of kept) if (untilMs <= clock.nowMs()) drop(old);
-      const bytes = baggage.waiting.reduce((sum, { parcels }) => sum + bytesOf(parcels), 0);
+      const bytes = pendingMessages.waiting.reduce((sum, { parcels }) => sum + bytesOf(parcels), 0);
       if (keptBytes + bytes > MAX_KEPT_BYTES) return;
       keptBytes += bytes;
-      kept.set(id, { baggage, bytes, untilMs: clock.nowMs() + KEPT_MS });
+      kept.set(id, { pendingMessages, bytes, untilMs: clock.nowMs() + KEPT_MS });
     },
     take(id, epoch) {
       const found = kept.get(id);
@@ -108,7 +111,7 @@ export function createLuggage(needs: { readonly clock: Clock }): Luggage {
       drop(id);
       const isFresh = clock.nowMs() < found.untilMs;
       // Baggage of an owner of long ago would repeat what its peers have heard since.
-      return isFresh && found.baggage.epoch < epoch ? found.baggage : undefined;
+      return isFresh && found.pendingMessages.epoch < epoch ? found.pendingMessages : undefined;
     },
   };
 }

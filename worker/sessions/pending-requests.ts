@@ -4,7 +4,7 @@
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { PeerId } from "../../shared/base/ids.ts";
 
-export interface Requests {
+export interface PendingRequests {
   /** Remembers a request under its relayed id. `false`: the requester has too many that wait. */
   add(relayedId: string, request: WaitingRequest): boolean;
   /** Ends the wait for an answer. `false`: it has ended before, or the request is not known here. */
@@ -27,10 +27,10 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const MAX_WAITING_PER_PEER = 4096;
 
 /** `fail` is called for each request that ends without an answer. */
-export function createRequests(needs: {
+export function createPendingRequests(needs: {
   clock: Clock;
   fail: (request: WaitingRequest) => void;
-}): Requests {
+}): PendingRequests {
   const { clock, fail } = needs;
   // Oldest first, because all wait equally long: one timer, for the first of them.
   const waiting = new Map<string, WaitingRequest & { readonly untilMs: number }>();

@@ -6,8 +6,8 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Leadership } from "../../shared/membership/leadership.ts";
-import { type MissingOwners, noteMissing, ownersToReap } from "../../shared/membership/reaper.ts";
+import type { LeaderElection } from "../../shared/membership/leader-election.ts";
+import { type MissingOwners, ownersToReap, recordMissing } from "../../shared/membership/reaper.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 
@@ -25,7 +25,7 @@ const AT_ONCE = 8;
 export function startReaper(needs: {
   readonly store: Pick<Store, "owners" | "members" | "sessionsOf">;
   /** Of the role `reaper`. */
-  readonly leadership: Pick<Leadership, "isLeading">;
+  readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
@@ -45,7 +45,7 @@ export function startReaper(needs: {
     }
     const [owners, { members, booted }] = await Promise.all([store.owners(), store.members()]);
     const alive = new Set(members.map(({ id }) => id));
-    missing = noteMissing(missing, { owners, alive, booted, nowMs: clock.nowMs() });
+    missing = recordMissing(missing, { owners, alive, booted, nowMs: clock.nowMs() });
     for (const owner of ownersToReap(missing, clock.nowMs())) {
       const ids = await store.sessionsOf(owner);
       if (!leadership.isLeading) return;

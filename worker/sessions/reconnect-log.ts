@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId } from "../../shared/base/ids.ts";
 import type { PeerRecord } from "../../shared/store/store.ts";
 
-export interface Returns {
+export interface ReconnectLog {
   /** It has no connection now. */
   lost(peer: PeerId): void;
   /** It has one. */
@@ -19,10 +19,10 @@ const WINDOW_MS = 60_000;
 /** Returns of a session that are noted within a minute: a client that flaps shall not push out the history of others. */
 const MAX_PER_WINDOW = 60;
 
-export function createReturns(needs: {
+export function createReconnectLog(needs: {
   readonly clock: Pick<Clock, "nowMs">;
   readonly note: (cause: string) => void;
-}): Returns {
+}): ReconnectLog {
   const { clock, note } = needs;
   const lostMs = new Map<PeerId, number>();
   let windowEndMs = Number.NEGATIVE_INFINITY;

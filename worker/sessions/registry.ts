@@ -25,8 +25,8 @@ import {
 } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Fence } from "./fence.ts";
-import type { Owners } from "./owner-probe.ts";
-import type { Luggage } from "./pending-messages.ts";
+import type { OwnerProbe } from "./owner-probe.ts";
+import type { HandoverInbox } from "./pending-messages.ts";
 import { label, Session, TOMBSTONE_MS } from "./session.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
@@ -104,9 +104,9 @@ export interface RegistryNeeds {
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;
   readonly fence: Pick<Fence, "look" | "hold">;
-  readonly owners: Pick<Owners, "look">;
+  readonly owners: Pick<OwnerProbe, "look">;
   /** What came ahead of sessions that are handed over to this worker. */
-  readonly luggage: Pick<Luggage, "take">;
+  readonly handoverInbox: Pick<HandoverInbox, "take">;
 }
 
 /**
@@ -280,8 +280,9 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       return remember(id, resumed.outcome === "closed" ? "closed" : "unknown");
     }
     const session = take(resumed.record);
-    const baggage = needs.luggage.take(id, resumed.record.epoch);
-    if (baggage !== undefined && resumed.cause === "handed") session.unpack(baggage);
+    const pendingMessages = needs.handoverInbox.take(id, resumed.record.epoch);
+    if (pendingMessages !== undefined && resumed.cause === "handed")
+      session.unpack(pendingMessages);
     await session.restoreJoins();
     counters.count("worker.sessions_resumed", resumed.cause);
     counters.observe("worker.resume_ms", clock.nowMs() - askedMs);

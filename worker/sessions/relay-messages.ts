@@ -4,7 +4,7 @@
 import type { PeerId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Peer } from "./peer.ts";
-import type { Requests } from "./pending-requests.ts";
+import type { PendingRequests } from "./pending-requests.ts";
 import { type Audience, type Receiver, route } from "./relay.ts";
 import {
   forwardBroadcast,
@@ -22,14 +22,14 @@ import {
 } from "./wire/protocol.ts";
 import type { RelayIds } from "./wire/relay-id.ts";
 
-export interface Traffic {
+export interface MessageRelay {
   /** Takes bytes that `sender` sent. Whatever they are, it does not throw. */
   take(sender: Peer, bytes: Buffer): void;
 }
 
-export function createTraffic(needs: {
+export function createMessageRelay(needs: {
   peers: ReadonlyMap<PeerId, Peer>;
-  requests: Requests;
+  requests: PendingRequests;
   relayIds: RelayIds;
   counters: Counters;
   epoch: () => number;
@@ -40,7 +40,7 @@ export function createTraffic(needs: {
   onLeave: (sender: Peer) => void;
   /** The host answers a join request. `false`: nobody waits for that. */
   onJoinAnswer: (pollToken: string, host: Peer, message: Message) => boolean;
-}): Traffic {
+}): MessageRelay {
   const { peers, requests, relayIds, counters } = needs;
   const audience: Audience = { has: (id) => peers.has(id as PeerId), ids: () => peers.keys() };
 
@@ -61,8 +61,8 @@ export function createTraffic(needs: {
   ): void {
     if (keyless > 0) counters.count("worker.messages_dropped", "no key", keyless);
     if (to.length === 0) return;
-    const parcelFor = forwardBroadcast(message, sender.id);
-    for (const { peer, key } of to) peers.get(peer)?.send(parcelFor(key));
+    const outboundFor = forwardBroadcast(message, sender.id);
+    for (const { peer, key } of to) peers.get(peer)?.send(outboundFor(key));
     delivered(message, to.length);
   }
 

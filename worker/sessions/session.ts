@@ -20,14 +20,14 @@ import {
 } from "../../shared/store/store.ts";
 import { ROOM_TOKEN_MS, type RoomToken, type Tokens } from "../login/tokens.ts";
 import type { Fence } from "./fence.ts";
-import { type Calm, createCalm } from "./idle.ts";
+import { createIdleTracker, type IdleTracker } from "./idle.ts";
 import { createJoins, type Joins } from "./joins.ts";
 import { type Connection, Peer } from "./peer.ts";
-import { createRequests, type Requests } from "./pending-requests.ts";
-import { createReturns, type Returns } from "./reconnect-log.ts";
-import { createTraffic, type Traffic } from "./relay-messages.ts";
+import { createPendingRequests, type PendingRequests } from "./pending-requests.ts";
+import { createReconnectLog, type ReconnectLog } from "./reconnect-log.ts";
+import { createMessageRelay, type MessageRelay } from "./relay-messages.ts";
 import {
-  type Parcel,
+  type OutboundMessage,
   peerInfo,
   requestFailure,
   roomClosed,
@@ -36,7 +36,7 @@ import {
 } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 import { createRelayIds } from "./wire/relay-id.ts";
-import { createLedger, type Ledger } from "./write-queue.ts";
+import { createWriteQueue, type WriteQueue } from "./write-queue.ts";
 
 /** What a client says of itself when it connects. */
 export interface Introduction {
@@ -59,14 +59,17 @@ export type JoinRequest =
   | { readonly outcome: "unopened" };
 
 /** What goes with a session that is handed over: what its peers were not sent any more, oldest first. */
-export interface Baggage {
+export interface PendingMessages {
   /** Under which it was collected. */
   readonly epoch: number;
-  readonly waiting: readonly { readonly id: PeerId; readonly parcels: readonly Parcel[] }[];
+  readonly waiting: readonly {
+    readonly id: PeerId;
+    readonly parcels: readonly OutboundMessage[];
+  }[];
 }
 
 /** Why a session is handed over, as its history tells it. */
-export type HandOverCause = "drain" | "rebalance";
+export type HandoverCause = "drain" | "rebalance";
 
 export interface SessionNeeds {
   readonly store: Store;
@@ -110,11 +113,11 @@ export class Session {
   readonly #arriving = new Map<PeerId, Promise<Admission>>();
   readonly #awayTimers = new Map<PeerId, Timer>();
   readonly #leftTokens: Set<string>;
-  readonly #ledger: Ledger;
-  readonly #requests: Requests;
+  readonly #ledger: WriteQueue;
+  readonly #requests: PendingRequests;
   readonly #joins: Joins;
-  readonly #traffic: Traffic;
-  readonly #returns: Returns;
+  readonly #traffic: MessageRelay;
+  readonly #returns: ReconnectLog;
   #state: "created" | "open" | "closed" | "lost";
   #epoch: number;
   #clock: number;
@@ -129,7 +132,7 @@ export class Session {
   #confirming: Promise<"held" | "lost"> | undefined;
   readonly #origin: Pick<SessionRecord, "userId" | "alias" | "createdMs">;
 
-  readonly #calm: Calm;
+  readonly #calm: IdleTracker;
   #relayedBytes = 0;
   #lastActivityMs: number;
   /** Whether it is being handed over: nobody new is let in here. */
@@ -140,7 +143,7 @@ export class Session {
   /** Call `start` when it may begin to live. */
   constructor(needs: SessionNeeds, record: SessionRecord) {
     this.#lastActivityMs = needs.clock.nowMs();
-    this.#calm = createCalm(needs.clock);
+    this.#calm = createIdleTracker(needs.clock);
     this.id = record.id;
     this.userId = record.userId;
     const { userId, alias, createdMs } = record;
@@ -151,14 +154,14 @@ export class Session {
     this.#state = record.state === "created" ? "created" : "open";
     this.#leftTokens = new Set(record.buriedTokens);
     const relayIds = createRelayIds(needs.relayKey, record.id);
-    this.#ledger = createLedger({
+    this.#ledger = createWriteQueue({
       clock: needs.clock,
       holder: () => this.#holder(),
       insist: () => this.confirm(),
       onLost: () => this.#yieldToOwner(),
       onFailure: (error) => this.#report(error),
     });
-    this.#requests = createRequests({
+    this.#requests = createPendingRequests({
       clock: needs.clock,
       fail: ({ requester, id }) => this.#peers.get(requester)?.send(requestFailure(id)),
     });
@@ -166,12 +169,12 @@ export class Session {
       ...needs,
       sessionId: record.id,
       relayIds,
-      ledger: this.#ledger,
+      writeQueue: this.#ledger,
       host: () => this.#host(),
       nextClock: () => this.#nextClock(),
       onFailure: (error) => this.#report(error),
     });
-    this.#traffic = createTraffic({
+    this.#traffic = createMessageRelay({
       peers: this.#peers,
       requests: this.#requests,
       relayIds,
@@ -182,7 +185,7 @@ export class Session {
       onLeave: (sender) => this.#leave(sender, "left"),
       onJoinAnswer: (pollToken, host, message) => this.#joins.answer(pollToken, host, message),
     });
-    this.#returns = createReturns({
+    this.#returns = createReconnectLog({
       clock: needs.clock,
       note: (cause) => this.note("returned", cause),
     });
@@ -384,8 +387,8 @@ export class Session {
    */
   async handOver(
     heir: WorkerId,
-    deliver: (baggage: Baggage) => Promise<void>,
-    cause: HandOverCause,
+    deliver: (pendingMessages: PendingMessages) => Promise<void>,
+    cause: HandoverCause,
   ): Promise<"handed" | "kept" | "gone"> {
     if (!this.isHeld || this.#isLeaving) return this.isLive ? "kept" : "gone";
     // Nobody is sent away for what cannot be written.
@@ -408,7 +411,7 @@ export class Session {
   }
 
   /** Releases it. The store is asked until it answers; what it did without an answer is not undone. */
-  async #giveTo(heir: WorkerId, cause: HandOverCause): Promise<"handed" | "kept" | "gone"> {
+  async #giveTo(heir: WorkerId, cause: HandoverCause): Promise<"handed" | "kept" | "gone"> {
     this.note("released", cause);
     this.#heir = heir;
     const told = await this.#ledger.write(async () =>
@@ -435,13 +438,13 @@ export class Session {
     for (const peer of this.#peers.values()) peer.disconnect();
   }
 
-  #baggage(): Baggage {
+  #baggage(): PendingMessages {
     const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, parcels: waiting }));
     return { epoch: this.#epoch, waiting: waiting.filter(({ parcels }) => parcels.length > 0) };
   }
 
   /** Takes what the worker that had the session before could not deliver. Call it before `start`. */
-  unpack({ waiting }: Baggage): void {
+  unpack({ waiting }: PendingMessages): void {
     for (const { id, parcels } of waiting) this.#peers.get(id)?.preload(parcels);
   }
 
@@ -770,8 +773,8 @@ export class Session {
     return new Peer(record, { counters, maxBufferBytes: settings.maxBufferBytes, announced });
   }
 
-  #tellOthers(about: Peer, parcel: Parcel): void {
-    for (const peer of this.#peers.values()) if (peer !== about) peer.send(parcel);
+  #tellOthers(about: Peer, outbound: OutboundMessage): void {
+    for (const peer of this.#peers.values()) if (peer !== about) peer.send(outbound);
   }
 
   #report(error: unknown): void {

@@ -8,7 +8,7 @@ import { type Holder, StoreAwayError } from "../../shared/store/store.ts";
 /** One write. `lost`: the store says that this worker does not own the session, or does not know it. */
 export type Write = (holder: Holder) => Promise<"done" | "lost">;
 
-export interface Ledger {
+export interface WriteQueue {
   /**
    * Writes after everything that was given before. Resolves with `done`, with `lost`, or with `later` when the store is
    * away (it is written when the store is back). Never rejects.
@@ -29,7 +29,7 @@ interface Entry {
 
 const RETRY_MS = 1000;
 
-export function createLedger(needs: {
+export function createWriteQueue(needs: {
   clock: Clock;
   holder: () => Holder;
   /**
@@ -41,7 +41,7 @@ export function createLedger(needs: {
   onLost: () => void;
   /** Called for a write that failed in a way that a retry does not mend; it is left out. */
   onFailure: (error: unknown) => void;
-}): Ledger {
+}): WriteQueue {
   const entries: Entry[] = [];
   let running: Promise<void> | undefined;
   let retry: Timer | undefined;

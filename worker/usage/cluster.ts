@@ -12,14 +12,14 @@ import {
   writeReport,
 } from "../../shared/cluster/sums.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Leadership } from "../../shared/membership/leadership.ts";
+import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { HOSTED_COUNTER, type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { readVersionTotals, TOTAL_DOWNLOADS } from "../clients/downloads.ts";
-import type { Census } from "./people.ts";
+import type { PeopleCounter } from "./people.ts";
 
 export interface Cluster {
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
@@ -60,9 +60,9 @@ export function createCluster(needs: {
   readonly store: Pick<Store, "report" | "readReports" | "readCounters" | "addToCounters">;
   readonly view: { worker(id: WorkerId): Pick<WorkerRecord, "incarnation"> | undefined };
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  readonly census: () => Census;
+  readonly peopleCounter: () => PeopleCounter;
   readonly lag: Pick<LoopLag, "recent">;
-  readonly leadership: Pick<Leadership, "isLeading"> | undefined;
+  readonly leadership: Pick<LeaderElection, "isLeading"> | undefined;
   /** How often metrics are sent; reports are written twice as often, so that they are in time. */
   readonly intervalMs: number;
   readonly clock: Clock;
@@ -75,7 +75,7 @@ export function createCluster(needs: {
   const handed = new Map<string, { readonly count: number; readonly upTo: number }>();
 
   function ownReport(): WorkerReport {
-    const { users, sessions, connections } = needs.census();
+    const { users, sessions, connections } = needs.peopleCounter();
     const { incarnation } = self;
     return { incarnation, users, sessions, connections, lagMs: needs.lag.recent.meanMs };
   }

@@ -4,7 +4,7 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import { standFor } from "../../shared/membership/leadership.ts";
+import { createLeaderElection } from "../../shared/membership/leader-election.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { type LoopLag, watchLoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -16,7 +16,7 @@ import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
-import { type Census, createCensus } from "./people.ts";
+import { createPeopleCounter, type PeopleCounter } from "./people.ts";
 
 export interface Measurements {
   readonly lag: LoopLag;
@@ -44,18 +44,20 @@ export function measureWorker(needs: {
 }): Measurements {
   const { settings, self, store, counters, clock, log } = needs;
   const lag = watchLoopLag(clock);
-  const census = createCensus({
+  const peopleCounter = createPeopleCounter({
     key: needs.peopleKey,
     sessions: () => needs.registry.sessions(),
   });
   measureProcess({ counters, lag, storeHealth: () => store.health });
-  addGauges(counters, census);
+  addGauges(counters, peopleCounter);
   counters.gauge("worker.polls.waiting", needs.waitingPolls);
 
   const sends = settings.metricsStatsdHost !== undefined;
-  const leadership = sends ? standFor("statsd", { store, clock, log, holder: self.id }) : undefined;
+  const leadership = sends
+    ? createLeaderElection("statsd", { store, clock, log, holder: self.id })
+    : undefined;
   const intervalMs = settings.metricsIntervalMs;
-  const cluster = createCluster({ ...needs, census, lag, leadership, intervalMs });
+  const cluster = createCluster({ ...needs, peopleCounter, lag, leadership, intervalMs });
   const publisher = startPublisher({
     settings,
     source: { role: "worker", id: self.id },
@@ -85,9 +87,9 @@ export function measureWorker(needs: {
 }
 
 /** Looking at the gauges one after the other counts once. */
-function addGauges(counters: Pick<Counters, "gauge">, count: () => Census): void {
-  let counted: Census | undefined;
-  const census = (): Census => {
+function addGauges(counters: Pick<Counters, "gauge">, count: () => PeopleCounter): void {
+  let counted: PeopleCounter | undefined;
+  const peopleCounter = (): PeopleCounter => {
     if (counted === undefined) {
       counted = count();
       queueMicrotask(() => {
@@ -96,9 +98,9 @@ function addGauges(counters: Pick<Counters, "gauge">, count: () => Census): void
     }
     return counted;
   };
-  counters.gauge("worker.users.online", () => census().users.size);
-  counters.gauge("worker.sessions.active", () => census().sessions);
-  counters.gauge("worker.connections.active", () => census().connections);
-  counters.gauge("worker.peers.away", () => census().away);
-  counters.gauge("worker.buffer_bytes", () => census().bufferBytes);
+  counters.gauge("worker.users.online", () => peopleCounter().users.size);
+  counters.gauge("worker.sessions.active", () => peopleCounter().sessions);
+  counters.gauge("worker.connections.active", () => peopleCounter().connections);
+  counters.gauge("worker.peers.away", () => peopleCounter().away);
+  counters.gauge("worker.buffer_bytes", () => peopleCounter().bufferBytes);
 }

@@ -8,7 +8,7 @@ import type { UserRecord } from "../../shared/store/store.ts";
 import type { Peer } from "../sessions/peer.ts";
 import type { Session } from "../sessions/session.ts";
 
-export interface Census {
+export interface PeopleCounter {
   /** Hashes of those who have an open connection, each once. */
   readonly users: ReadonlySet<string>;
   /** Sessions whose host has come and that have not ended. */
@@ -20,12 +20,12 @@ export interface Census {
 }
 
 /** Returns the way to count. `key` is the same in every worker, so that someone at two of them is one. */
-export function createCensus(needs: {
+export function createPeopleCounter(needs: {
   readonly key: Buffer;
   readonly sessions: () => Iterable<
     Pick<Session, "isOpen"> & { readonly peers: Iterable<Counted> }
   >;
-}): () => Census {
+}): () => PeopleCounter {
   /** A hash is made once per person and connection, not once per count. */
   const hashes = new WeakMap<UserRecord, string>();
 

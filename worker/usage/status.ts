@@ -3,7 +3,7 @@
  */
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerView } from "../../shared/cluster/status-reports.ts";
-import type { RefusedMember } from "../../shared/membership/admission.ts";
+import type { RefusedMember } from "../../shared/membership/member-verification.ts";
 import type { Counters, Series } from "../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";

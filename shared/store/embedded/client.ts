@@ -165,10 +165,10 @@ export function connectEmbeddedStore(needs: {
     dropTicket: (kind, token) => ask("dropTicket", kind, token),
     ticketsOf: (kind, group) => ask("ticketsOf", kind, group),
 
-    buryToken: (tokenId, untilMs) => ask("buryToken", tokenId, untilMs),
-    isTokenBuried: (tokenId) => ask("isTokenBuried", tokenId),
+    revokeToken: (tokenId, untilMs) => ask("revokeToken", tokenId, untilMs),
+    isTokenRevoked: (tokenId) => ask("isTokenRevoked", tokenId),
 
-    agree: (name, proposal) => ask("agree", name, proposal),
+    putIfAbsent: (name, proposal) => ask("putIfAbsent", name, proposal),
 
     addToCounters: (increments) => ask("addToCounters", increments),
     readCounters: (prefix) => ask("readCounters", prefix),

@@ -234,7 +234,7 @@ export function openJournal(needs: {
     current = job.target;
     compactedBytes = current.bytes;
     rewrite = undefined;
-    syncDirectory(path.dirname(file));
+    syncRouter(path.dirname(file));
   }
 
   /** Gives a rewrite up. A file that is being synced is left to the end of that. */
@@ -386,7 +386,7 @@ function discard(file: OpenFile): void {
 }
 
 /** Makes a rename last. Not every system can sync a folder; the file itself is synced anyway. */
-function syncDirectory(directory: string): void {
+function syncRouter(directory: string): void {
   ignoreFailure(() => {
     const descriptor = fs.openSync(directory, "r");
     try {

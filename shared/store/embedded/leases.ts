@@ -20,7 +20,7 @@ export interface Leases
 
 interface Held {
   readonly member: MemberRecord;
-  readonly lastBeatMs: number;
+  readonly lastHeartbeatMs: number;
 }
 
 /** `startedMs`: the monotonic time at which the store started. */
@@ -29,7 +29,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
   const leaders = new Map<Role, { readonly holder: WorkerId; readonly untilMs: number }>();
   let settlesSinceMs = startedMs;
   /** Of any member; without one there is nobody to wait for. */
-  let lastBeatMs: number | undefined;
+  let lastHeartbeatMs: number | undefined;
 
   function find(now: StoreTime, id: WorkerId): Held | undefined {
     const held = heldById.get(id);
@@ -38,8 +38,8 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
 
   function hold(now: StoreTime, member: MemberRecord): void {
     isSettling(now);
-    lastBeatMs = now.nowMs;
-    heldById.set(member.id, { member, lastBeatMs: now.nowMs });
+    lastHeartbeatMs = now.nowMs;
+    heldById.set(member.id, { member, lastHeartbeatMs: now.nowMs });
   }
 
   /**
@@ -48,9 +48,9 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
    */
   function isSettling({ nowMs }: StoreTime): boolean {
     if (nowMs - settlesSinceMs < SETTLING_MS) return true;
-    if (lastBeatMs === undefined || nowMs - lastBeatMs < MEMBER_LEASE_MS) return false;
+    if (lastHeartbeatMs === undefined || nowMs - lastHeartbeatMs < MEMBER_LEASE_MS) return false;
     settlesSinceMs = nowMs;
-    lastBeatMs = undefined;
+    lastHeartbeatMs = undefined;
     return true;
   }
 
@@ -83,11 +83,11 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
     leaseOf(now, id, assumed) {
       const held = find(now, id);
       if (held !== undefined) {
-        const sinceLastBeatMs = now.nowMs - held.lastBeatMs;
-        return { state: "held", incarnation: held.member.incarnation, sinceLastBeatMs };
+        const sinceLastHeartbeatMs = now.nowMs - held.lastHeartbeatMs;
+        return { state: "held", incarnation: held.member.incarnation, sinceLastHeartbeatMs };
       }
       return isSettling(now)
-        ? { state: "held", incarnation: assumed, sinceLastBeatMs: now.nowMs - settlesSinceMs }
+        ? { state: "held", incarnation: assumed, sinceLastHeartbeatMs: now.nowMs - settlesSinceMs }
         : { state: "gone" };
     },
     lead(now, role, holder, ttlMs) {
@@ -113,7 +113,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
 }
 
 function isExpired(held: Held, now: StoreTime): boolean {
-  return now.nowMs - held.lastBeatMs >= MEMBER_LEASE_MS;
+  return now.nowMs - held.lastHeartbeatMs >= MEMBER_LEASE_MS;
 }
 
 /** The load changes with each beat; a hint for each would have everybody read the members all the time. */

@@ -6,14 +6,14 @@
  */
 
 import { HOSTED_COUNTER } from "../store.ts";
-import { createAgreements } from "./agreements.ts";
-import { createBuriedTokens } from "./buried.ts";
 import { createEffects, type Effects, type Write } from "./effects.ts";
 import { createHistory } from "./history.ts";
 import { createLeases } from "./leases.ts";
 import type { Operations } from "./operations.ts";
+import { createPutIfAbsent } from "./put-if-absent.ts";
 import type { Restored } from "./records.ts";
 import { createReports } from "./reports.ts";
+import { createRevokedTokens } from "./revoked-tokens.ts";
 import { createSessions } from "./sessions.ts";
 import { createStreams } from "./streams.ts";
 import { createTickets } from "./tickets.ts";
@@ -36,8 +36,8 @@ export function createStoreState(start: StoreTime): StoreState {
   const effects = createEffects();
   const leases = createLeases(effects, start.nowMs);
   const tickets = createTickets(effects);
-  const buried = createBuriedTokens(effects);
-  const agreements = createAgreements(effects);
+  const buried = createRevokedTokens(effects);
+  const agreements = createPutIfAbsent(effects);
   const history = createHistory(effects);
   const sessions = createSessions(effects, leases, (now) =>
     history.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
@@ -97,9 +97,9 @@ export function createStoreState(start: StoreTime): StoreState {
       answerTicket: tickets.answerTicket,
       dropTicket: tickets.dropTicket,
       ticketsOf: tickets.ticketsOf,
-      buryToken: buried.buryToken,
-      isTokenBuried: buried.isTokenBuried,
-      agree: agreements.agree,
+      revokeToken: buried.revokeToken,
+      isTokenRevoked: buried.isTokenRevoked,
+      putIfAbsent: agreements.putIfAbsent,
       addToCounters: history.addToCounters,
       readCounters: history.readCounters,
       appendEvent: history.appendEvent,

@@ -8,21 +8,21 @@ const ENTRIES_PER_SWEEP = 500;
 
 export interface Sweeper<V> {
   /** Calls `visit` for the next entries; it may delete any. After the last one it starts again with the next call. */
-  sweep(visit: (value: V, key: string) => void): void;
+  sweep(withStore: (value: V, key: string) => void): void;
 }
 
 export function createSweeper<K extends string, V>(map: ReadonlyMap<K, V>): Sweeper<V> {
   // A map's iterator survives deletions and comes to what was added meanwhile.
   let position = map.entries();
   return {
-    sweep(visit) {
+    sweep(withStore) {
       for (let i = 0; i < ENTRIES_PER_SWEEP; i++) {
         const next = position.next();
         if (next.done === true) {
           position = map.entries();
           return;
         }
-        visit(next.value[1], next.value[0]);
+        withStore(next.value[1], next.value[0]);
       }
     },
   };

@@ -164,7 +164,7 @@ const streamQuerySchema = z.object({
 const reportKindSchema = z.enum(REPORT_KINDS);
 
 /** JSON has no undefined: an argument that is not given arrives as null. */
-const heirSchema = workerIdSchema.nullable().transform((heir) => heir ?? undefined);
+const successorSchema = workerIdSchema.nullable().transform((heir) => heir ?? undefined);
 
 const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   timeMs: z.tuple([]),
@@ -180,7 +180,7 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   findSession: z.tuple([sessionKeySchema]),
   sessionsOf: z.tuple([workerIdSchema]),
   owners: z.tuple([]),
-  releaseSession: z.tuple([holderSchema, heirSchema]),
+  releaseSession: z.tuple([holderSchema, successorSchema]),
   closeSession: z.tuple([holderSchema, timeSchema]),
   openSession: z.tuple([holderSchema]),
   putPeer: z.tuple([holderSchema, peerSchema]),
@@ -191,9 +191,9 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   answerTicket: z.tuple([ticketKindSchema, tokenSchema, jsonSchema]),
   dropTicket: z.tuple([ticketKindSchema, tokenSchema]),
   ticketsOf: z.tuple([ticketKindSchema, z.string().max(4096)]),
-  buryToken: z.tuple([tokenSchema, timeSchema]),
-  isTokenBuried: z.tuple([tokenSchema]),
-  agree: z.tuple([counterNameSchema, agreedSchema]),
+  revokeToken: z.tuple([tokenSchema, timeSchema]),
+  isTokenRevoked: z.tuple([tokenSchema]),
+  putIfAbsent: z.tuple([counterNameSchema, agreedSchema]),
   addToCounters: z.tuple([z.record(counterNameSchema, z.number())]),
   readCounters: z.tuple([z.string().max(200)]),
   appendEvent: z.tuple([eventSchema]),

@@ -28,6 +28,6 @@ export const MAX_TICKETS = 50_000;
 /** Waiting tickets of a group that are listed. */
 export const MAX_GROUP = 1000;
 /** Tokens that must not be used again. */
-export const MAX_BURIED = 200_000;
+export const MAX_REVOKED = 200_000;
 /** Names of counters: some are made of what clients say (a version, a page). */
 export const MAX_COUNTERS = 10_000;

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { REFUSED_BEAT_AGE_MS } from "../ownership.ts";
+import { REFUSED_HEARTBEAT_AGE_MS } from "../ownership.ts";
 import {
   HOSTED_COUNTER,
   MAX_EVENTS,
@@ -42,9 +42,9 @@ const SCRIPTS = {
   answer_ticket: ["ticket"],
   drop_ticket: ["ticket"],
   tickets_of: ["ticket"],
-  bury_token: [],
-  is_token_buried: [],
-  agree: [],
+  revoke_token: [],
+  is_token_revoked: [],
+  put_if_absent: [],
   add_to_counters: [],
   read_counters: [],
   append_event: [],
@@ -97,7 +97,7 @@ function constantsInLua(): string {
     MAX_EVENTS,
     MAX_REPORTS,
     MAX_REPORT_BYTES,
-    REFUSED_BEAT_AGE_MS,
+    REFUSED_HEARTBEAT_AGE_MS,
   };
   return Object.entries(constants)
     .map(([name, value]) => `local ${name} = ${JSON.stringify(value)}`)

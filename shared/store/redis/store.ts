@@ -13,12 +13,12 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
 import type { Store } from "../store.ts";
-import { createAgreements } from "./agreements.ts";
 import { openConnection } from "./connection.ts";
 import { openFeed } from "./feed.ts";
 import { createHistory } from "./history.ts";
 import { createIgnored } from "./ignored.ts";
 import { createMembers } from "./members.ts";
+import { createPutIfAbsent } from "./put-if-absent.ts";
 import { createReports } from "./reports.ts";
 import { createSessions } from "./sessions.ts";
 import { createStreams } from "./streams.ts";
@@ -64,7 +64,7 @@ export function connectRedisStore(needs: {
     ...createSessions(connection, ignored),
     ...createTickets(connection, ignored),
     ...createTokens(connection, needs.clock),
-    ...createAgreements(connection),
+    ...createPutIfAbsent(connection),
     ...createHistory(connection, ignored),
     ...createStreams(connection, ignored),
     ...createReports(connection, ignored),

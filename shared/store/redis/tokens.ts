@@ -9,15 +9,15 @@ import { toMs } from "./values.ts";
 export function createTokens(
   connection: Connection,
   clock: Clock,
-): Pick<Store, "buryToken" | "isTokenBuried"> {
+): Pick<Store, "revokeToken" | "isTokenRevoked"> {
   return {
-    async buryToken(tokenId, untilMs) {
+    async revokeToken(tokenId, untilMs) {
       // `exp` is in this machine's time, so what is left is measured here: Redis's clock may stand an hour elsewhere.
       const leftMs = untilMs - clock.wallMs();
-      if (leftMs > 0) await connection.run("buryToken", "bury_token", tokenId, toMs(leftMs));
+      if (leftMs > 0) await connection.run("revokeToken", "revoke_token", tokenId, toMs(leftMs));
     },
-    async isTokenBuried(tokenId) {
-      return (await connection.run("isTokenBuried", "is_token_buried", tokenId)) === 1;
+    async isTokenRevoked(tokenId) {
+      return (await connection.run("isTokenRevoked", "is_token_revoked", tokenId)) === 1;
     },
   };
 }

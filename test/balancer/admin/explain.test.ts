@@ -6,7 +6,7 @@ import { request } from "undici";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { explainHead } from "../../../balancer/admin/explain.ts";
 import { decide, type Found, type Sight } from "../../../balancer/routing/decision.ts";
-import type { Directory } from "../../../balancer/routing/router.ts";
+import type { Router } from "../../../balancer/routing/router.ts";
 import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
@@ -23,7 +23,7 @@ import { type Explanation, parseExplanation } from "../../../shared/control/expl
 import type { WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { createRandom, type Random } from "../../fuzz/random.ts";
-import { openDirectory } from "../directory-rig.ts";
+import { openRouter } from "../directory-rig.ts";
 import {
   createView,
   type FakeView,
@@ -46,7 +46,7 @@ function routeOf(head: ExplainedHead): Route {
 
 /** As it arrives at the operator's. */
 async function explain(
-  directory: Directory,
+  directory: Router,
   view: FakeView,
   head: ExplainedHead,
 ): Promise<Explanation> {
@@ -62,7 +62,7 @@ async function explain(
 const FAILURES = ["refused", "connect-timeout", "timeout", "closed", "garbage"] as const;
 
 interface RandomEdge {
-  readonly directory: Directory;
+  readonly directory: Router;
   readonly view: FakeView;
   readonly heads: readonly ExplainedHead[];
 }
@@ -86,7 +86,7 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
   const view = createView(workers);
   const records = new Map<SessionKey, SessionRecord>();
   const storeIs = random.pick(mayBeLate ? ["up", "away", "late"] : ["up", "up", "up", "away"]);
-  const directory = openDirectory({
+  const directory = openRouter({
     view,
     findSession(key) {
       if (storeIs === "late") return new Promise(() => {});

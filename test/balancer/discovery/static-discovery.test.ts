@@ -1,7 +1,7 @@
 /** A fixed list of workers as the membership of a balancer, and the balancer's choice between list and store. */
 import { describe, expect, test } from "vitest";
-import { createMembers } from "../../../balancer/discovery/discovery.ts";
-import { createFixedMembers } from "../../../balancer/discovery/static-discovery.ts";
+import { createDiscovery } from "../../../balancer/discovery/discovery.ts";
+import { createStaticDiscovery } from "../../../balancer/discovery/static-discovery.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type WorkerId } from "../../../shared/base/ids.ts";
 import { workerTag } from "../../../shared/base/tag.ts";
@@ -16,8 +16,14 @@ const SECRET = "a secret of thirty-two characters";
 
 describe("a fixed list", () => {
   test("gives a worker for each address, named by it, whatever the order", () => {
-    const one = createFixedMembers(["10.0.0.2:3001", "10.0.0.1:3001", "[fd00::1]:3001"], RING_KEY);
-    const two = createFixedMembers(["[fd00::1]:3001", "10.0.0.1:3001", "10.0.0.2:3001"], RING_KEY);
+    const one = createStaticDiscovery(
+      ["10.0.0.2:3001", "10.0.0.1:3001", "[fd00::1]:3001"],
+      RING_KEY,
+    );
+    const two = createStaticDiscovery(
+      ["[fd00::1]:3001", "10.0.0.1:3001", "10.0.0.2:3001"],
+      RING_KEY,
+    );
     expect(one.workers.map(({ id, url }) => [id, url])).toEqual([
       ["10.0.0.1:3001", "http://10.0.0.1:3001"],
       ["10.0.0.2:3001", "http://10.0.0.2:3001"],
@@ -29,14 +35,14 @@ describe("a fixed list", () => {
   });
 
   test("has no tags: workers know other names of themselves", () => {
-    const members = createFixedMembers(["10.0.0.1:3001"], RING_KEY);
+    const members = createStaticDiscovery(["10.0.0.1:3001"], RING_KEY);
     const [worker] = members.workers;
     const tag = workerTag(worker?.id ?? ("" as WorkerId), worker?.incarnation ?? ("" as never));
     expect(members.byTag(tag)).toBeUndefined();
   });
 
   test("that names a worker twice stops the start", () => {
-    expect(() => createFixedMembers(["10.0.0.1:3001", "10.0.0.1:3001"], RING_KEY)).toThrow(
+    expect(() => createStaticDiscovery(["10.0.0.1:3001", "10.0.0.1:3001"], RING_KEY)).toThrow(
       "CT_WORKERS names 10.0.0.1:3001 twice; name each worker once",
     );
   });
@@ -47,7 +53,7 @@ describe("a balancer's members", () => {
     const { log, lines } = createTestLog();
     const settings = readSettings({ role: "balancer", env });
     const id = "balancer-x" as WorkerId;
-    const members = createMembers({
+    const members = createDiscovery({
       settings,
       id,
       clock: systemClock,

@@ -3,10 +3,10 @@ import { describe, expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { parseRequestHead, parseResponseHead } from "../../../balancer/http1/head.ts";
 import {
-  answerFields,
   type Hop,
   isForwardableTrailer,
-  requestFields,
+  requestHeaders,
+  responseHeaders,
 } from "../../../balancer/http1/headers.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
 
@@ -19,7 +19,7 @@ function forward(
   start = "GET / HTTP/1.1",
 ): string[] {
   const head = parseRequestHead([start, "Host: h", ...lines].join("\r\n"));
-  const fields = requestFields(head, {
+  const fields = requestHeaders(head, {
     peerAddress: "192.0.2.1",
     secure: false,
     trusted: NOBODY,
@@ -41,7 +41,7 @@ function values(fields: readonly string[], name: string): string[] {
 
 function relay(lines: readonly string[], status = "200 OK", method = "GET"): string[] {
   const head = parseResponseHead([`HTTP/1.1 ${status}`, ...lines].join("\r\n"), method);
-  const fields = answerFields(head, {
+  const fields = responseHeaders(head, {
     requestId: "id-1",
     framing: head.framing,
     close: false,

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
 import { type Client, type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
-import { createDeparture, type Departure } from "../../../balancer/proxy/drain-state.ts";
+import { createDrainState, type DrainState } from "../../../balancer/proxy/drain-state.ts";
 import { createDeadlines } from "../../../balancer/transport/deadlines.ts";
 import type {
   Connection,
@@ -51,7 +51,7 @@ let clock: StepClock;
 let connection: StubbornConnection;
 let client: Client;
 let served: number[];
-let departure: Departure;
+let drainState: DrainState;
 let downstream: ServedClient;
 let ends: string[];
 let unsentToWorker: number;
@@ -74,7 +74,7 @@ function serve(): void {
   takeBody = () => {};
   isMeasured = true;
   served = [];
-  departure = createDeparture();
+  drainState = createDrainState();
   downstream = serveClient(
     connection,
     {
@@ -99,7 +99,7 @@ function serve(): void {
         close() {},
       },
       nextRequestId: () => "id",
-      departure,
+      drainState,
       createExchange(_head, theClient) {
         client = theClient;
         return {
@@ -129,8 +129,8 @@ test("a connection without a request is ended 5 s after the balancer began to le
   client.send(["the end"]);
   client.finish(true);
   clock.advance(30_000);
-  departure.hasBegun = true;
-  downstream.leave();
+  drainState.hasBegun = true;
+  downstream.shutDown();
   clock.advance(4000);
   expect(connection.state).toBe("open");
   clock.advance(1500);
@@ -140,8 +140,8 @@ test("a connection without a request is ended 5 s after the balancer began to le
 test("one that was kept open in good faith may be used for another 5 s", () => {
   serve();
   ask();
-  departure.hasBegun = true;
-  downstream.leave();
+  drainState.hasBegun = true;
+  downstream.shutDown();
   clock.advance(10_000);
   client.send(["the end"]);
   client.finish(true);

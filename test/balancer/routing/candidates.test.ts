@@ -3,24 +3,28 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Candidate, chooseByKey, type Known } from "../../../balancer/routing/candidates.ts";
-import type { Standing } from "../../../balancer/upstreams/health.ts";
+import {
+  type Candidate,
+  chooseByKey,
+  type KnownWorkers,
+} from "../../../balancer/routing/candidates.ts";
+import type { WorkerStatus } from "../../../balancer/upstreams/health.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { WorkerState } from "../../../shared/store/member.ts";
 
 /** `up well`, `draining suspect`, …; not there when it is not named. */
-type Workers = Readonly<Record<string, `${WorkerState} ${Standing}`>>;
+type Workers = Readonly<Record<string, `${WorkerState} ${WorkerStatus}`>>;
 
 const ORDER = ["a", "b", "c", "d"] as WorkerId[];
 
-function choose(known: Known | string, workers: Workers): string {
+function choose(known: KnownWorkers | string, workers: Workers): string {
   const { worker, reason } = chooseByKey(
     typeof known === "string" ? { record: "owner", owner: known as WorkerId } : known,
     () => ORDER,
     (id) => {
       const text = workers[id];
       if (text === undefined) return undefined;
-      const [state, standing] = text.split(" ") as [WorkerState, Standing];
+      const [state, standing] = text.split(" ") as [WorkerState, WorkerStatus];
       return { state, standing };
     },
   );
@@ -65,7 +69,7 @@ describe("a record names an owner", () => {
 });
 
 describe("there is no record", () => {
-  const NONE: Known = { record: "none" };
+  const NONE: KnownWorkers = { record: "none" };
 
   test("the first candidate that is well and up", () => {
     expect(choose(NONE, { a: "suspended well", b: "up suspect", c: "up well" })).toBe("c ring");
@@ -79,7 +83,7 @@ describe("there is no record", () => {
 });
 
 describe("the store does not say whether there is one", () => {
-  const UNKNOWN: Known = { record: "unknown" };
+  const UNKNOWN: KnownWorkers = { record: "unknown" };
 
   test("the first candidate that is well, whatever it does with new sessions", () => {
     expect(choose(UNKNOWN, { a: "up suspect", b: "draining well", c: "up well" })).toBe("b ring");
@@ -95,17 +99,17 @@ describe("laws", () => {
   const candidate = fc.option(
     fc.record<Candidate>({
       state: fc.constantFrom<WorkerState>("up", "suspended", "draining"),
-      standing: fc.constantFrom<Standing>("well", "suspect", "dead"),
+      standing: fc.constantFrom<WorkerStatus>("well", "suspect", "dead"),
     }),
     { nil: undefined },
   );
   const workers = fc.tuple(candidate, candidate, candidate, candidate);
   const known = fc.oneof(
-    fc.constant<Known>({ record: "none" }),
-    fc.constant<Known>({ record: "unknown" }),
+    fc.constant<KnownWorkers>({ record: "none" }),
+    fc.constant<KnownWorkers>({ record: "unknown" }),
     fc
       .constantFrom(...ORDER, "elsewhere" as WorkerId)
-      .map((owner): Known => ({ record: "owner", owner })),
+      .map((owner): KnownWorkers => ({ record: "owner", owner })),
   );
 
   test("only a worker that is there and not dead is chosen, and a record goes before the ring", () => {

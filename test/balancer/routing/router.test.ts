@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
-import type { Decision, Directory } from "../../../balancer/routing/router.ts";
+import type { Decision, Router } from "../../../balancer/routing/router.ts";
 import type { Route } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
@@ -11,7 +11,7 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { watchMachine } from "../../support/machine.ts";
-import { openDirectory } from "../directory-rig.ts";
+import { openRouter } from "../directory-rig.ts";
 import { createView, type FakeView, workerRecord } from "../rig.ts";
 
 const machine = watchMachine();
@@ -20,7 +20,7 @@ const NOBODY: ReadonlySet<Upstream> = new Set();
 const KEY = "key" as SessionKey;
 const ROOM = "R".repeat(24) as SessionId;
 
-let directory: Directory;
+let directory: Router;
 let view: FakeView;
 let lookups: SessionKey[];
 let moved: [SessionKey, number][];
@@ -33,7 +33,7 @@ function start(workers: readonly WorkerRecord[]): void {
   lookups = [];
   moved = [];
   findSession = async () => undefined;
-  directory = openDirectory({
+  directory = openRouter({
     view,
     counters,
     findSession(key) {

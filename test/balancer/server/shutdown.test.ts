@@ -1,7 +1,7 @@
 import { createConnection } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { spreadMs } from "../../../balancer/server/shutdown.ts";
-import type { Farewell } from "../../../balancer/upstreams/migrate.ts";
+import type { MigrateRequests } from "../../../balancer/upstreams/migrate.ts";
 import {
   ok,
   type RawSocket,
@@ -26,11 +26,11 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function rigOver(worker: RawWorker, farewell?: Farewell): Promise<Rig> {
+async function rigOver(worker: RawWorker, migrateRequests?: MigrateRequests): Promise<Rig> {
   closers.push(() => worker.close());
   const rig = await startRig({
     workers: [workerRecord("w1", worker.port)],
-    ...(farewell && { farewell }),
+    ...(migrateRequests && { migrateRequests }),
   });
   closers.push(async () => {
     await rig.close();
@@ -40,7 +40,7 @@ async function rigOver(worker: RawWorker, farewell?: Farewell): Promise<Rig> {
 }
 
 /** Open tunnels: the clients' ends, the worker's in the same order, and the ids of the requests. */
-async function tunnels(count: number, farewell?: Farewell) {
+async function tunnels(count: number, migrateRequests?: MigrateRequests) {
   const ids: string[] = [];
   const worker = await startRawWorker((socket) => {
     const head = socket.takeHead();
@@ -48,7 +48,7 @@ async function tunnels(count: number, farewell?: Farewell) {
     ids.push(/^x-request-id: (.*)$/im.exec(head)?.[1] ?? "");
     socket.write(SWITCHED);
   });
-  const rig = await rigOver(worker, farewell);
+  const rig = await rigOver(worker, migrateRequests);
   const clients: RawSocket[] = [];
   for (let i = 0; i < count; i++) {
     const client = await rig.client();
@@ -83,11 +83,11 @@ test("before it leaves it says so to health checks, and serves on", async () => 
   const rig = await rigOver(await startSimpleWorker(() => ok("served")));
   const health = "GET /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
   expect(await rig.ask(health)).toMatch(/^HTTP\/1.1 200 /);
-  void rig.path.leave({ delayMs: 60_000, timeoutMs: 60_000 });
+  void rig.path.shutDown({ delayMs: 60_000, timeoutMs: 60_000 });
   const answer = await rig.ask(health);
   expect(answer).toMatch(/^HTTP\/1.1 503 /);
   expect(answer).toContain('{"status":"leaving"}');
-  expect(rig.path.departure).toEqual({ isAnnounced: true, hasBegun: false });
+  expect(rig.path.drainState).toEqual({ isAnnounced: true, hasBegun: false });
   const client = await rig.client();
   for (let i = 0; i < 2; i++) {
     client.write(GET);
@@ -105,8 +105,8 @@ test("a request on a kept connection is answered, and the answer says that it wa
   client.write(GET);
   await client.has("served");
   client.text = "";
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
-  await until(() => rig.path.departure.hasBegun, "the departure");
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => rig.path.drainState.hasBegun, "the departure");
   expect(await isRefused(rig.port)).toBe(true);
   client.write(GET);
   const head = await client.head();
@@ -135,8 +135,8 @@ test("what was asked before is answered, however long it takes, also when its an
   asked[1]?.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
   await reading.has("ha");
 
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
-  await until(() => rig.path.departure.hasBegun, "the departure");
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
+  await until(() => rig.path.drainState.hasBegun, "the departure");
   asked[1]?.write("lf");
   await reading.has("half");
   asked[0]?.write(ok("all"));
@@ -159,7 +159,7 @@ test("tunnels end one after the other by FIN, and what clients still send is rel
   const { rig, worker, clients } = await tunnels(20);
   const [first] = clients as [RawSocket];
   const beganMs = performance.now();
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
   await first.end();
   // Not all at once: 20 take 200 ms, and the last one has its turn when 19 parts of 20 of that are over.
   first.write("the tail");
@@ -188,7 +188,7 @@ test("workers are asked to let go of their clients, one after the other, and wha
     asked.push({ worker: record.id, which, ms: performance.now() });
   });
   const beganMs = performance.now();
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
   await until(() => asked.flatMap(({ which }) => which).length === 20, "all are asked for");
   expect(asked.flatMap(({ which }) => which)).toEqual(ids);
   expect((asked.at(-1)?.ms ?? 0) - beganMs).toBeGreaterThanOrEqual(190);
@@ -215,7 +215,7 @@ test("whom the worker does not let go of in time is ended by FIN", async () => {
   const [client] = clients as [RawSocket];
   const beganMs = performance.now();
   // A tenth of the time is for that.
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 5000 });
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 5000 });
   await client.end();
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(490);
   client.socket.end();
@@ -232,7 +232,7 @@ test("a worker that talks on does not keep a tunnel open whose client has gone",
   client.socket.once("end", () => client.socket.end());
   const talk = setInterval(() => upstream.write("x".repeat(1000)), 1);
   closers.push(async () => clearInterval(talk));
-  const left = rig.path.leave({ delayMs: 0, timeoutMs: 60_000 });
+  const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
   await upstream.end();
   clearInterval(talk);
   upstream.socket.end();
@@ -245,6 +245,6 @@ test("it waits for nobody longer than it may", async () => {
   const client = await rig.client();
   client.write(GET);
   await (await worker.connection(0)).head();
-  await rig.path.leave({ delayMs: 0, timeoutMs: 100 });
+  await rig.path.shutDown({ delayMs: 0, timeoutMs: 100 });
   expect(rig.path.listener.connections).toBe(1);
 });

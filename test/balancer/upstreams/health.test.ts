@@ -12,7 +12,7 @@ import {
   type HealthEvent,
   isPanic,
   nextHealth,
-  standingOf,
+  statusOfWorker,
 } from "../../../balancer/upstreams/health.ts";
 
 function failure(reason: FailureReason, by: FailureSource = "request", atMs = 10): Failure {
@@ -106,8 +106,8 @@ describe("what a state means", () => {
     ],
     ["dead", [LEASE_GONE], "dead", "dead"],
   ])("%s", (_name, events, normally, inPanic) => {
-    expect(standingOf(healthAfter(...events), false)).toBe(normally);
-    expect(standingOf(healthAfter(...events), true)).toBe(inPanic);
+    expect(statusOfWorker(healthAfter(...events), false)).toBe(normally);
+    expect(statusOfWorker(healthAfter(...events), true)).toBe(inPanic);
   });
 
   test("panic is when more than half fail only by probes", () => {
@@ -195,8 +195,8 @@ describe("laws", () => {
     fc.assert(
       fc.property(story, fc.constantFrom(...reasons), (events, reason) => {
         const health = healthAfter(...events, failed(reason, "request", 100));
-        expect(standingOf(health, false)).not.toBe("well");
-        expect(standingOf(health, true)).not.toBe("well");
+        expect(statusOfWorker(health, false)).not.toBe("well");
+        expect(statusOfWorker(health, true)).not.toBe("well");
       }),
     );
   });

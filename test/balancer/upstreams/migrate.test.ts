@@ -2,7 +2,7 @@
  * The word of a balancer that leaves, to a real worker and to what is none of ours.
  */
 import { expect, onTestFinished, test } from "vitest";
-import { createFarewell } from "../../../balancer/upstreams/migrate.ts";
+import { createMigrateRequests } from "../../../balancer/upstreams/migrate.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
 import { until } from "../../support/until.ts";
@@ -10,7 +10,7 @@ import { KEYS, startWorker } from "../../worker/api/fixture.ts";
 import { rawPeer } from "../../worker/sessions/fixture.ts";
 import { startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
-const say = createFarewell("balancer-1" as WorkerId);
+const say = createMigrateRequests("balancer-1" as WorkerId);
 
 test.each(["by its id", "by its address, as with a fixed list"])(
   "a worker that is meant %s lets go of those who are named",

@@ -9,7 +9,7 @@ import {
   trafficProbe,
 } from "../../../balancer/upstreams/probe.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
-import { lifeProof } from "../../../shared/net/edge-headers.ts";
+import { incarnationProof } from "../../../shared/net/edge-headers.ts";
 import type { StoreHealth } from "../../../shared/store/store.ts";
 import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
@@ -88,11 +88,14 @@ test("a worker that was started anew proves that it is the one that was meant", 
   const incarnation = newIncarnation();
   const other = Buffer.alloc(32, 2);
   const claims = [
-    [lifeProof(EDGE_KEY, { id, incarnation }, "p"), incarnation],
-    [lifeProof(EDGE_KEY, { id, incarnation }, "another question"), undefined],
-    [lifeProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation }, "p"), undefined],
-    [lifeProof(other, { id, incarnation }, "p"), undefined],
-    [`${newIncarnation()}${lifeProof(EDGE_KEY, { id, incarnation }, "p").slice(16)}`, undefined],
+    [incarnationProof(EDGE_KEY, { id, incarnation }, "p"), incarnation],
+    [incarnationProof(EDGE_KEY, { id, incarnation }, "another question"), undefined],
+    [incarnationProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation }, "p"), undefined],
+    [incarnationProof(other, { id, incarnation }, "p"), undefined],
+    [
+      `${newIncarnation()}${incarnationProof(EDGE_KEY, { id, incarnation }, "p").slice(16)}`,
+      undefined,
+    ],
     ["garbage", undefined],
     [".", undefined],
   ] as const;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
-import { obeyCommands } from "../../../shared/control/obey.ts";
+import { listenForCommands } from "../../../shared/control/command-listener.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
@@ -31,19 +31,19 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-function obey(how: (command: EdgeCommand) => CommandAnswer): EdgeCommand[] {
+function handleCommand(how: (command: EdgeCommand) => CommandAnswer): EdgeCommand[] {
   const seen: EdgeCommand[] = [];
-  const obedience = obeyCommands({
+  const commandListener = listenForCommands({
     store: member,
     clock: systemClock,
     log,
     self: WORKER,
-    obey(command) {
+    handleCommand(command) {
       seen.push(command);
       return how(command);
     },
   });
-  closers.push(() => obedience.close());
+  closers.push(() => commandListener.close());
   return seen;
 }
 
@@ -51,7 +51,7 @@ const send = (command: EdgeCommand, to = WORKER) =>
   sendCommand({ store: operator, clock: systemClock }, to, command);
 
 test("a member does what it is asked, once, and the operator gets its answer", async () => {
-  const seen = obey(() => ({ outcome: "done", message: "suspended" }));
+  const seen = handleCommand(() => ({ outcome: "done", message: "suspended" }));
   expect(await send({ kind: "suspend" })).toEqual({ outcome: "done", message: "suspended" });
   expect(await send({ kind: "drain" })).toEqual({ outcome: "done", message: "suspended" });
   expect(seen).toEqual([{ kind: "suspend" }, { kind: "drain" }]);
@@ -59,7 +59,7 @@ test("a member does what it is asked, once, and the operator gets its answer", a
 });
 
 test("a command that fails is answered all the same", async () => {
-  obey(() => {
+  handleCommand(() => {
     throw new Error("no");
   });
   expect(await send({ kind: "resume" })).toEqual({
@@ -69,7 +69,7 @@ test("a command that fails is answered all the same", async () => {
 });
 
 test("a command that this version does not know is refused, and those after it are obeyed", async () => {
-  const seen = obey(() => ({ outcome: "done", message: "" }));
+  const seen = handleCommand(() => ({ outcome: "done", message: "" }));
   const question = { kind: "dance" };
   await operator.putTicket({ kind: "command", token: "x", question, group: WORKER, ttlMs: 60_000 });
   await expect
@@ -80,7 +80,7 @@ test("a command that this version does not know is refused, and those after it a
 });
 
 test("a command for another member is left alone", async () => {
-  const seen = obey(() => ({ outcome: "done", message: "" }));
+  const seen = handleCommand(() => ({ outcome: "done", message: "" }));
   const token = "for-another";
   const question = { kind: "drain" };
   await operator.putTicket({ kind: "command", token, question, group: "w2", ttlMs: 60_000 });

@@ -84,10 +84,10 @@ describe("a lease", () => {
     await own.start();
     expect((await store.members()).members).toEqual([member]);
     expect(own.lastRenewalSentMs).toBe(clock.nowMs());
-    for (let beat = 1; beat <= 8; beat++) {
+    for (let heartbeat = 1; heartbeat <= 8; heartbeat++) {
       clock.advance(1000);
       await expect.poll(() => own.lastRenewalSentMs, { interval: 1 }).toBe(clock.nowMs());
-      expect(seen.renewals).toBe(beat);
+      expect(seen.renewals).toBe(heartbeat);
     }
     expect(seen.announcements).toBe(1);
     await own.close();

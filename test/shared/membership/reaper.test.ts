@@ -1,14 +1,14 @@
 import { expect, it } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { noteMissing, ownersToReap } from "../../../shared/membership/reaper.ts";
+import { ownersToReap, recordMissing } from "../../../shared/membership/reaper.ts";
 
 const [A, B, C] = ["a", "b", "c"] as WorkerId[] as [WorkerId, WorkerId, WorkerId];
 const NOBODY: ReadonlyMap<WorkerId, number> = new Map();
 
 it("takes over from owners that have been missing for 10 s, and from no other", () => {
   const alive = new Set([A]);
-  const first = noteMissing(NOBODY, { owners: [A, B], alive, booted: true, nowMs: 1000 });
-  const second = noteMissing(first, { owners: [A, B, C], alive, booted: true, nowMs: 6000 });
+  const first = recordMissing(NOBODY, { owners: [A, B], alive, booted: true, nowMs: 1000 });
+  const second = recordMissing(first, { owners: [A, B, C], alive, booted: true, nowMs: 6000 });
   expect(ownersToReap(second, 10_999)).toEqual([]);
   expect(ownersToReap(second, 11_000)).toEqual([B]);
   expect(ownersToReap(second, 16_000)).toEqual([B, C]);
@@ -16,15 +16,20 @@ it("takes over from owners that have been missing for 10 s, and from no other", 
 
 it("an owner that came back for a moment is counted from anew", () => {
   const seen = { owners: [B], booted: true };
-  const first = noteMissing(NOBODY, { ...seen, alive: new Set(), nowMs: 0 });
-  const back = noteMissing(first, { ...seen, alive: new Set([B]), nowMs: 5000 });
-  const again = noteMissing(back, { ...seen, alive: new Set(), nowMs: 9000 });
+  const first = recordMissing(NOBODY, { ...seen, alive: new Set(), nowMs: 0 });
+  const back = recordMissing(first, { ...seen, alive: new Set([B]), nowMs: 5000 });
+  const again = recordMissing(back, { ...seen, alive: new Set(), nowMs: 9000 });
   expect(ownersToReap(again, 10_000)).toEqual([]);
   expect(ownersToReap(again, 19_000)).toEqual([B]);
 });
 
 it("a store that settles says of nobody that he is gone", () => {
-  const first = noteMissing(NOBODY, { owners: [B], alive: new Set(), booted: true, nowMs: 0 });
-  const flushed = noteMissing(first, { owners: [B], alive: new Set(), booted: false, nowMs: 9000 });
+  const first = recordMissing(NOBODY, { owners: [B], alive: new Set(), booted: true, nowMs: 0 });
+  const flushed = recordMissing(first, {
+    owners: [B],
+    alive: new Set(),
+    booted: false,
+    nowMs: 9000,
+  });
   expect(ownersToReap(flushed, 20_000)).toEqual([]);
 });

@@ -6,7 +6,7 @@ import {
   holderOf,
   type Lease,
   nextEpoch,
-  REFUSED_BEAT_AGE_MS,
+  REFUSED_HEARTBEAT_AGE_MS,
 } from "../../../shared/store/ownership.ts";
 
 const A = "worker-a" as WorkerId;
@@ -15,10 +15,10 @@ const OLD = "o".repeat(16) as Incarnation;
 const NEW = "n".repeat(16) as Incarnation;
 const GONE: Lease = { state: "gone" };
 
-const held = (incarnation: Incarnation, sinceLastBeatMs = 0): Lease => ({
+const held = (incarnation: Incarnation, sinceLastHeartbeatMs = 0): Lease => ({
   state: "held",
   incarnation,
-  sinceLastBeatMs,
+  sinceLastHeartbeatMs,
 });
 const open = { owner: A, incarnation: OLD, state: "open" } as const;
 const released = { owner: A, incarnation: OLD, state: "released" } as const;
@@ -55,8 +55,8 @@ describe("the decision about a resume", () => {
   it("takes the evidence of a claimant for the heir that it was sent to", () => {
     const record = { ...released, heir: B };
     const claimant = { worker: A, incarnation: OLD };
-    const young = { holder: held(NEW, REFUSED_BEAT_AGE_MS - 1), claimant: held(OLD) };
-    const old = { holder: held(NEW, REFUSED_BEAT_AGE_MS), claimant: held(OLD) };
+    const young = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS - 1), claimant: held(OLD) };
+    const old = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS), claimant: held(OLD) };
     const evidence = "refused" as const;
     expect(decideResume(record, { ...claimant, evidence }, young).verdict).toBe("elsewhere");
     expect(decideResume(record, { ...claimant, evidence }, old)).toMatchObject({

@@ -21,7 +21,7 @@ const lease: fc.Arbitrary<Lease> = fc.oneof(
   fc.record({
     state: fc.constant("held" as const),
     incarnation,
-    sinceLastBeatMs: fc.oneof(
+    sinceLastHeartbeatMs: fc.oneof(
       fc.constantFrom(0, 2499, 2500, 2501),
       fc.integer({ min: 0, max: 5000 }),
     ),

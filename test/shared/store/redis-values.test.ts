@@ -82,9 +82,9 @@ describe("garbage in place of a record", () => {
       await store.openSession(holderOf(record));
       await store.putPeer(holderOf(record), peer());
       await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: LATER_MS });
-      await store.buryToken("token", Date.now() + LATER_MS);
+      await store.revokeToken("token", Date.now() + LATER_MS);
       await store.addToCounters({ joins: 1 });
-      await store.agree("greeting", "hello");
+      await store.putIfAbsent("greeting", "hello");
       await store.appendEvent(event(record.id));
       await store.appendToStream("log-access", ["a line"]);
       await store.report("view", one.id, "a view", LATER_MS);
@@ -112,7 +112,7 @@ describe("garbage in place of a record", () => {
       expect(await store.readTicket("join", "t")).toBeUndefined();
       expect(await store.answerTicket("join", "t", 1)).toBe("gone");
       expect(await store.ticketsOf("join", "g")).toEqual([]);
-      expect(await store.isTokenBuried("token")).toBe(false);
+      expect(await store.isTokenRevoked("token")).toBe(false);
       expect(await store.readCounters("")).toEqual({});
       expect(await store.readEvents({ limit: 10 })).toEqual([]);
       expect(await store.readStream("log-access", { limit: 10 })).toEqual([]);
@@ -129,9 +129,9 @@ describe("garbage in place of a record", () => {
       await store.dropTicket("join", "t");
       await store.putTicket({ kind: "join", token: "t", question: 2, group: "g", ttlMs: LATER_MS });
       expect(await store.ticketsOf("join", "g")).toHaveLength(1);
-      await store.buryToken("token", Date.now() + LATER_MS);
-      expect(await store.isTokenBuried("token")).toBe(true);
-      expect(typeof (await store.agree("greeting", "good day"))).toBe("string");
+      await store.revokeToken("token", Date.now() + LATER_MS);
+      expect(await store.isTokenRevoked("token")).toBe(true);
+      expect(typeof (await store.putIfAbsent("greeting", "good day"))).toBe("string");
       await store.addToCounters({ joins: 2 });
       expect(await store.readCounters("")).toMatchObject({ joins: 2 });
       await store.appendEvent(event(fresh.id));
@@ -299,9 +299,9 @@ describe("more than anybody needs", () => {
     await store.closeSession(holderOf(next), nowMs + LATER_MS);
     expect(await store.findSession(old.id)).toBeUndefined();
     expect(await admin.zcard("{ct}:closed")).toBe(200_000);
-    await store.buryToken("token", nowMs + LATER_MS);
-    expect(await store.isTokenBuried("token")).toBe(true);
-    expect(await store.isTokenBuried("t0")).toBe(false);
+    await store.revokeToken("token", nowMs + LATER_MS);
+    expect(await store.isTokenRevoked("token")).toBe(true);
+    expect(await store.isTokenRevoked("t0")).toBe(false);
     await store.addToCounters({ c1: 1, one_too_many: 1 });
     expect(await store.readCounters("one")).toEqual({});
     expect(await store.readCounters("c1")).toMatchObject({ c1: 2 });

@@ -93,9 +93,9 @@ describe("the embedded store's server", () => {
       const record = await createSession(store);
       await store.putTicket({ kind: "login", token: "t", question: 1, ttlMs: 600_000 });
       await store.answerTicket("login", "t", 2);
-      await store.buryToken("jti", Date.now() + 600_000);
+      await store.revokeToken("jti", Date.now() + 600_000);
       await store.addToCounters({ joins: 3 });
-      await store.agree("greeting", "hello");
+      await store.putIfAbsent("greeting", "hello");
       const event = { kind: "created", worker: owner.id, epoch: 1, cause: "asked" } as const;
       await store.appendEvent({ ...event, sessionId: record.id });
       await first.end("SIGKILL");
@@ -103,12 +103,12 @@ describe("the embedded store's server", () => {
       const again = await connect((await start()).socketPath);
       expect(await found(again, record.id)).toEqual(record);
       expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
-      expect(await again.isTokenBuried("jti")).toBe(true);
+      expect(await again.isTokenRevoked("jti")).toBe(true);
       expect(await again.readCounters("")).toEqual({
         joins: 3,
         [HOSTED_COUNTER]: 1,
       });
-      expect(await again.agree("greeting", "another")).toBe("hello");
+      expect(await again.putIfAbsent("greeting", "another")).toBe("hello");
       expect(await again.readEvents({ limit: 9 })).toMatchObject([{ cause: "asked" }]);
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
     });
@@ -394,7 +394,7 @@ describe("the embedded store's server", () => {
         rest = parts.pop() ?? "";
         lines.push(...parts);
       });
-      const request = '{"id":1,"op":"isTokenBuried","args":["ü\u{1f600}"]}\n';
+      const request = '{"id":1,"op":"isTokenRevoked","args":["ü\u{1f600}"]}\n';
       const bytes = Buffer.from(request + request.replace("1", "2") + request.replace("1", "3"));
       for (const byte of bytes) {
         if (!socket.write(Buffer.of(byte))) await once(socket, "drain");

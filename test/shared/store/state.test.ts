@@ -108,7 +108,7 @@ describe("the state of the embedded store", () => {
       operations.removePeer(now(), holder, guest.id, now().wallMs + 1000);
       if (i % 2 === 0) operations.closeSession(now(), holder, now().wallMs + 1000);
       operations.putTicket(now(), { kind: "join", token: `${i}`, question: i, ttlMs: 1000 });
-      operations.buryToken(now(), `${i}`, now().wallMs + 1000);
+      operations.revokeToken(now(), `${i}`, now().wallMs + 1000);
     }
     const live = new Set<string>();
     const note = () => {
@@ -269,7 +269,7 @@ function everythingAsked({ operations }: StoreState, now: StoreTime): unknown {
     login: TOKENS.map((token) => operations.readTicket(now, "login", token)),
     join: TOKENS.map((token) => operations.readTicket(now, "join", token)),
     groups: SESSIONS.map((group) => operations.ticketsOf(now, "join", group)),
-    buried: TOKENS.map((token) => operations.isTokenBuried(now, token)),
+    buried: TOKENS.map((token) => operations.isTokenRevoked(now, token)),
     counters: operations.readCounters(now, ""),
     events: operations.readEvents(now, { limit: 1000 }),
     // Says whether the quota and the alias are remembered alike: the outcome is compared, not the record.
@@ -404,7 +404,7 @@ function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
       state.operations.dropTicket(now, of, name);
     }),
     plain("bury", fc.tuple(token, untilMs), ([name, ms]) => (state, now) => {
-      state.operations.buryToken(now, name, now.wallMs + Math.max(0, ms));
+      state.operations.revokeToken(now, name, now.wallMs + Math.max(0, ms));
     }),
     plain("count", fc.constantFrom("a", "b.c/d", "__proto__"), (name) => (state, now) => {
       state.operations.addToCounters(now, Object.fromEntries([[name, 2]]));

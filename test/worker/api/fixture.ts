@@ -14,11 +14,14 @@ import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
-import { createProofs } from "../../../worker/balancers/balancer-auth.ts";
-import { createHearsay, type Hearsay } from "../../../worker/balancers/outage-reports.ts";
+import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
+import {
+  createOutageReports,
+  type OutageReports,
+} from "../../../worker/balancers/outage-reports.ts";
 import { openClients } from "../../../worker/clients/clients.ts";
 import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
-import { createHandOvers } from "../../../worker/drain/handover.ts";
+import { createHandovers } from "../../../worker/drain/handover.ts";
 import { createOrigins } from "../../../worker/http/origins.ts";
 import { basePathOf } from "../../../worker/http/routes.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
@@ -86,7 +89,7 @@ export interface Worker {
   readonly tokens: Tokens;
   readonly registry: Registry;
   readonly api: Api;
-  readonly hearsay: Hearsay;
+  readonly outageReports: OutageReports;
   /** Its own record, the only one that it knows. */
   readonly record: WorkerRecord;
   readonly counters: Counters;
@@ -128,7 +131,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ring: () => ring,
     fence: OPEN_FENCE,
     owners: { look: async () => ({ seen: "answers" }) },
-    luggage: { take: () => undefined },
+    handoverInbox: { take: () => undefined },
   });
   const sockets = attachSockets({
     ...parts,
@@ -146,7 +149,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     allowedOrigins: options.corsAllowedOrigins ?? [],
   });
   let url = "";
-  const proofs = createProofs({
+  const balancerAuth = createBalancerAuth({
     edgeKey: KEYS.edge,
     self,
     urlOf: (id) => (id === self.id ? url : undefined),
@@ -189,7 +192,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     clients,
     metricsPage: options.metricsPage,
     credentials,
-    nameOwner: proofs.nameOwner,
+    nameOwner: balancerAuth.nameOwner,
     dashboard,
     license: { refusal: () => undefined },
     registry,
@@ -205,11 +208,11 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...(options.pollTimeoutMs !== undefined && { pollTimeoutMs: options.pollTimeoutMs }),
   });
   const proof = edgeProof(KEYS.edge, self.id, self.incarnation);
-  const hearsay = createHearsay(clock);
+  const outageReports = createOutageReports(clock);
   const known: WorkerRecord[] = [];
   const server = createWorkerServer({
-    handOvers: createHandOvers({ luggage: { put: () => {} }, registry, isOpen: () => true }),
-    hearsay,
+    handovers: createHandovers({ handoverInbox: { put: () => {} }, registry, isOpen: () => true }),
+    outageReports,
     members: { edgeKey: KEYS.edge, view: { workers: known, fresh: true }, store },
     fence: OPEN_FENCE,
     ...parts,
@@ -217,7 +220,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     sockets,
     registry,
     origins,
-    proofs,
+    balancerAuth,
     basePath: basePathOf(serverUrl),
     maxHeadBytes: options.maxHeadBytes ?? 32_768,
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
@@ -265,7 +268,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     tokens,
     registry,
     api,
-    hearsay,
+    outageReports,
     record,
     counters,
     async ask(method, path, { headers, body, signal } = {}) {

@@ -49,8 +49,8 @@ test("forwarding fields count only when a balancer vouches for them", async () =
   // Traefik writes it so on the requests of WebSockets.
   const wss = await ask({ ...forwarded, "x-forwarded-proto": "wss", "x-ct-edge": worker.proof });
   expect(wss.headers["access-control-allow-credentials"]).toBe("true");
-  const unproven = await ask(forwarded);
-  expect(unproven.headers).not.toHaveProperty("access-control-allow-credentials");
+  const untrusted = await ask(forwarded);
+  expect(untrusted.headers).not.toHaveProperty("access-control-allow-credentials");
 });
 
 test.each([
@@ -93,8 +93,8 @@ test("nobody else is told who the workers are", async () => {
   const right = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-nonce": newNonce() };
   const ask = async (headers: Record<string, string>, method = "GET", path = "/ct-edge/members") =>
     (await worker.ask(method, path, { headers })).status;
-  const { "x-ct-edge": proof, ...unproven } = right;
-  expect(await ask(unproven)).toBe(404);
+  const { "x-ct-edge": proof, ...untrusted } = right;
+  expect(await ask(untrusted)).toBe(404);
   expect(await ask({ ...right, "x-ct-edge": `${proof}x` })).toBe(421);
   expect(await ask({ "x-ct-edge": proof })).toBe(404);
   expect(await ask({ ...right, "x-ct-nonce": "short" })).toBe(404);
@@ -119,9 +119,9 @@ test("a balancer's probe is answered 204, and what it says of the store is remem
       headers: { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-store": store, ...more },
     });
   expect((await probe("away")).status).toBe(204);
-  expect(worker.hearsay.isStoreAwayForAll).toBe(true);
+  expect(worker.outageReports.isStoreAwayForAll).toBe(true);
   expect((await probe("up")).status).toBe(204);
-  expect(worker.hearsay.isStoreAwayForAll).toBe(false);
+  expect(worker.outageReports.isStoreAwayForAll).toBe(false);
 });
 
 test("nobody but a balancer is believed about the store", async () => {
@@ -138,7 +138,7 @@ test("nobody but a balancer is believed about the store", async () => {
   expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-balancer": "b 1" })).toBe(404);
   expect(await ask({ ...says, "x-ct-edge": worker.proof }, "POST")).toBe(404);
   expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/x")).toBe(404);
-  expect(worker.hearsay.isStoreAwayForAll).toBe(false);
+  expect(worker.outageReports.isStoreAwayForAll).toBe(false);
 });
 
 // --- farewells of balancers ---
@@ -155,18 +155,18 @@ test("a balancer that leaves has its clients let go of, nobody else has", async 
   const headers = { "x-request-id": OPENING };
   const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
   await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
-  const farewell = async (headers: Record<string, string>, body: string) =>
+  const migrateRequests = async (headers: Record<string, string>, body: string) =>
     (await worker.ask("POST", "/ct-edge/farewell", { headers, body })).status;
   const balancer = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
-  expect(await farewell({}, OPENING)).toBe(404);
-  expect(await farewell({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);
+  expect(await migrateRequests({}, OPENING)).toBe(404);
+  expect(await migrateRequests({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);
   // As a client's request arrives.
-  expect(await farewell({ "x-ct-edge": worker.proof }, OPENING)).toBe(404);
-  expect(await farewell(balancer, "x".repeat(300_000))).toBe(413);
-  expect(await farewell(balancer, "nobody\n\n")).toBe(204);
+  expect(await migrateRequests({ "x-ct-edge": worker.proof }, OPENING)).toBe(404);
+  expect(await migrateRequests(balancer, "x".repeat(300_000))).toBe(413);
+  expect(await migrateRequests(balancer, "nobody\n\n")).toBe(204);
   expect(host.disconnects).toEqual([]);
 
-  expect(await farewell(balancer, `nobody\n${OPENING}`)).toBe(204);
+  expect(await migrateRequests(balancer, `nobody\n${OPENING}`)).toBe(204);
   await until("the host is back", () => host.connects === 2);
 });
 

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import type { SessionId } from "../../../shared/base/ids.ts";
-import { KEY_FIELD } from "../../../shared/net/edge-headers.ts";
+import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
@@ -67,11 +67,11 @@ test("a user with too many open sessions gets no more", async () => {
 test("the key of a create stands for the first session that came with it, when a balancer vouches for it", async () => {
   const worker = await startWorker();
   const user = await worker.signIn();
-  const vouched = { "x-ct-edge": worker.proof, [KEY_FIELD]: "team-7" };
+  const vouched = { "x-ct-edge": worker.proof, [KEY_HEADER]: "team-7" };
 
   const first = await create(worker, user, vouched);
   const second = await create(worker, user, vouched);
-  const unvouched = await create(worker, user, { [KEY_FIELD]: "team-8" });
+  const unvouched = await create(worker, user, { [KEY_HEADER]: "team-8" });
 
   const { roomId } = first.body as { roomId: string };
   const find = (key: string) => worker.store.findSession(key as SessionId);

@@ -4,9 +4,9 @@ import type { AddressInfo } from "node:net";
 import { request } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
-import { addressProof, EDGE_FIELD, edgeProof } from "../../../shared/net/edge-headers.ts";
+import { addressProof, EDGE_HEADER, edgeProof } from "../../../shared/net/edge-headers.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
-import { createProofs } from "../../../worker/balancers/balancer-auth.ts";
+import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
 
 const EDGE_KEY = deriveKeys("a secret of thirty-two characters").edge;
 const SELF = { id: "worker-1" as WorkerId, incarnation: "i".repeat(16) as Incarnation };
@@ -16,10 +16,14 @@ const OTHER = "worker-2" as WorkerId;
 async function startWorker(more: { bind?: string; url?: string } = {}) {
   const urls = new Map<WorkerId, string>([[OTHER, "http://10.0.0.2:3001"]]);
   if (more.url !== undefined) urls.set(SELF.id, more.url);
-  const proofs = createProofs({ edgeKey: EDGE_KEY, self: SELF, urlOf: (id) => urls.get(id) });
+  const balancerAuth = createBalancerAuth({
+    edgeKey: EDGE_KEY,
+    self: SELF,
+    urlOf: (id) => urls.get(id),
+  });
   const server = createServer((req: IncomingMessage, res) => {
-    const names = [OTHER, "worker-9" as WorkerId].map((id) => proofs.nameOwner(req, id));
-    res.end(JSON.stringify([proofs.judge(req), ...names]));
+    const names = [OTHER, "worker-9" as WorkerId].map((id) => balancerAuth.nameOwner(req, id));
+    res.end(JSON.stringify([balancerAuth.judge(req), ...names]));
   });
   await new Promise<void>((resolve) => server.listen(0, more.bind ?? "127.0.0.1", resolve));
   onTestFinished(() => {
@@ -30,7 +34,7 @@ async function startWorker(more: { bind?: string; url?: string } = {}) {
   return {
     port,
     async ask(proof: string | string[] | undefined, host = "127.0.0.1") {
-      const headers = proof === undefined ? {} : { [EDGE_FIELD]: proof };
+      const headers = proof === undefined ? {} : { [EDGE_HEADER]: proof };
       const answer = await request(`http://${host}:${port}`, { headers });
       return (await answer.body.json()) as string[];
     },

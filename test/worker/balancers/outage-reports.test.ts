@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import {
-  createHearsay,
-  HEARSAY_MS,
+  createOutageReports,
   isStoreAwayForAll,
+  REPORT_MS,
   type Word,
 } from "../../../worker/balancers/outage-reports.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -13,51 +13,51 @@ const ONE = "balancer-1" as WorkerId;
 const OTHER = "balancer-2" as WorkerId;
 
 test("the store is away when every balancer that is heard says so, not when none is heard", () => {
-  const hearsay = createHearsay(createStepClock());
-  expect(hearsay.isStoreAwayForAll).toBe(false);
-  hearsay.note(ONE, "away");
-  expect(hearsay.isStoreAwayForAll).toBe(true);
-  hearsay.note(OTHER, "up");
-  expect(hearsay.isStoreAwayForAll).toBe(false);
-  hearsay.note(OTHER, "away");
-  expect(hearsay.isStoreAwayForAll).toBe(true);
+  const outageReports = createOutageReports(createStepClock());
+  expect(outageReports.isStoreAwayForAll).toBe(false);
+  outageReports.note(ONE, "away");
+  expect(outageReports.isStoreAwayForAll).toBe(true);
+  outageReports.note(OTHER, "up");
+  expect(outageReports.isStoreAwayForAll).toBe(false);
+  outageReports.note(OTHER, "away");
+  expect(outageReports.isStoreAwayForAll).toBe(true);
 });
 
 test("the last word of a balancer counts", () => {
-  const hearsay = createHearsay(createStepClock());
-  hearsay.note(ONE, "away");
-  hearsay.note(ONE, "up");
-  expect(hearsay.isStoreAwayForAll).toBe(false);
+  const outageReports = createOutageReports(createStepClock());
+  outageReports.note(ONE, "away");
+  outageReports.note(ONE, "up");
+  expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
 test("a balancer that is not heard any more has no say", () => {
   const clock = createStepClock();
-  const hearsay = createHearsay(clock);
-  hearsay.note(ONE, "up");
-  clock.advance(HEARSAY_MS);
-  hearsay.note(OTHER, "away");
-  expect(hearsay.isStoreAwayForAll).toBe(false);
+  const outageReports = createOutageReports(clock);
+  outageReports.note(ONE, "up");
+  clock.advance(REPORT_MS);
+  outageReports.note(OTHER, "away");
+  expect(outageReports.isStoreAwayForAll).toBe(false);
   clock.advance(1);
-  expect(hearsay.isStoreAwayForAll).toBe(true);
-  clock.advance(HEARSAY_MS);
-  expect(hearsay.isStoreAwayForAll).toBe(false);
+  expect(outageReports.isStoreAwayForAll).toBe(true);
+  clock.advance(REPORT_MS);
+  expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
 test("a worker that was stopped believes nothing that it heard before", () => {
   const clock = createStepClock();
-  const hearsay = createHearsay(clock);
-  hearsay.note(ONE, "away");
+  const outageReports = createOutageReports(clock);
+  outageReports.note(ONE, "away");
   clock.advance(20_000);
-  expect(hearsay.isStoreAwayForAll).toBe(false);
+  expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
 test("what is remembered is bounded: the balancer heard longest ago is forgotten first", () => {
-  const hearsay = createHearsay(createStepClock());
-  hearsay.note(ONE, "up");
-  for (let i = 0; i < 999; i++) hearsay.note(`b${i}` as WorkerId, "away");
-  expect(hearsay.isStoreAwayForAll).toBe(false);
-  hearsay.note("one more" as WorkerId, "away");
-  expect(hearsay.isStoreAwayForAll).toBe(true);
+  const outageReports = createOutageReports(createStepClock());
+  outageReports.note(ONE, "up");
+  for (let i = 0; i < 999; i++) outageReports.note(`b${i}` as WorkerId, "away");
+  expect(outageReports.isStoreAwayForAll).toBe(false);
+  outageReports.note("one more" as WorkerId, "away");
+  expect(outageReports.isStoreAwayForAll).toBe(true);
 });
 
 test("one fresh word that the store is up outweighs any number of others, in any order", () => {
@@ -67,7 +67,7 @@ test("one fresh word that the store is up outweighs any number of others, in any
   });
   fc.assert(
     fc.property(fc.array(word), (words) => {
-      const fresh = words.filter(({ atMs }) => atMs >= 10_000 - HEARSAY_MS);
+      const fresh = words.filter(({ atMs }) => atMs >= 10_000 - REPORT_MS);
       const said = isStoreAwayForAll(words, 10_000);
       expect(said).toBe(fresh.length > 0 && !fresh.some(({ store }) => store === "up"));
     }),

@@ -1,7 +1,7 @@
 /** What the page is told of the edge: the worst that anybody sees, and never well what nobody knows. */
 import { describe, expect, test } from "vitest";
 import type { Incarnation, SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import type { BalancerView, View, WorkerAsSeen } from "../../../shared/cluster/status-reports.ts";
+import type { BalancerView, ReportedWorker, View } from "../../../shared/cluster/status-reports.ts";
 import type { BalancerRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import type { SessionRecord } from "../../../shared/store/store.ts";
 import {
@@ -45,7 +45,7 @@ function balancer(id: string, ringFingerprint = "r1"): BalancerRecord {
   };
 }
 
-function balancerView(...workers: WorkerAsSeen[]): BalancerView {
+function balancerView(...workers: ReportedWorker[]): BalancerView {
   return { role: "balancer", uptimeMs: 60_000, rssBytes: 50, connections: 4, tunnels: 3, workers };
 }
 

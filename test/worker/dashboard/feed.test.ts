@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { request } from "undici";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
-import type { LogLines, SessionsAnswer } from "../../../worker/dashboard/answers.ts";
 import { createFeed } from "../../../worker/dashboard/feed.ts";
+import type { LogLines, SessionsResponse } from "../../../worker/dashboard/responses.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -85,9 +85,9 @@ test("all of it is told at once, and each change as it comes", async () => {
     "x-accel-buffering": "no",
   });
   await until("all topics", () => new Set(events.map(({ name }) => name)).size === 3);
-  expect(of<SessionsAnswer>("sessions")[0]?.total).toBe(0);
+  expect(of<SessionsResponse>("sessions")[0]?.total).toBe(0);
   await worker.openSession();
-  await until("the session", () => of<SessionsAnswer>("sessions").at(-1)?.total === 1);
+  await until("the session", () => of<SessionsResponse>("sessions").at(-1)?.total === 1);
   await until("a second overview", () => of("overview").length > 1);
 });
 

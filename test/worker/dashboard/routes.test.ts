@@ -6,15 +6,15 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId } from "../../../shared/base/ids.ts";
-import { obeyCommands } from "../../../shared/control/obey.ts";
+import { listenForCommands } from "../../../shared/control/command-listener.ts";
 import type {
-  CheckAnswer,
+  CheckResponse,
   CommandReply,
-  OverviewAnswer,
-  SessionEventsAnswer,
-  SessionsAnswer,
-  WorkersAnswer,
-} from "../../../worker/dashboard/answers.ts";
+  OverviewResponse,
+  SessionEventsResponse,
+  SessionsResponse,
+  WorkersResponse,
+} from "../../../worker/dashboard/responses.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
 import { until } from "../../support/until.ts";
 import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
@@ -36,20 +36,20 @@ function look(worker: Worker, path: string): Promise<Answer> {
 }
 
 /** A worker that does what operators ask it to. */
-async function startObedient(options: WorkerOptions = {}) {
+async function startListening(options: WorkerOptions = {}) {
   const worker = await startWorker(options);
   const commands: unknown[] = [];
-  const obedience = obeyCommands({
+  const commandListener = listenForCommands({
     store: worker.store,
     clock: systemClock,
     log: silentLog(),
     self: worker.id,
-    obey(command) {
+    handleCommand(command) {
       commands.push(command);
       return { outcome: "done", message: "as you wish" };
     },
   });
-  return { worker, commands, close: () => obedience.close() };
+  return { worker, commands, close: () => commandListener.close() };
 }
 
 // --- who gets in ---
@@ -209,9 +209,9 @@ test("overview, workers and sessions tell what is there, and null where nothing 
   const { sessionId } = await worker.openSession();
   await until("the session is listed", async () => {
     const { body } = await look(worker, "/dashboard/api/sessions");
-    return (body as SessionsAnswer).sessions[0]?.peers.length === 1;
+    return (body as SessionsResponse).sessions[0]?.peers.length === 1;
   });
-  const overview = (await look(worker, "/dashboard/api/overview")).body as OverviewAnswer;
+  const overview = (await look(worker, "/dashboard/api/overview")).body as OverviewResponse;
   expect(overview).toMatchObject({
     store: { state: "up", reason: null },
     tiles: { usersOnline: null, sessionsActive: null, lagMs: null },
@@ -219,10 +219,10 @@ test("overview, workers and sessions tell what is there, and null where nothing 
     balancers: 0,
     concerns: [],
   });
-  const { workers } = (await look(worker, "/dashboard/api/workers")).body as WorkersAnswer;
+  const { workers } = (await look(worker, "/dashboard/api/workers")).body as WorkersResponse;
   expect(workers).toMatchObject([{ id: "worker-1", state: "up", restarts: null, rssBytes: null }]);
   const { sessions, total } = (await look(worker, "/dashboard/api/sessions"))
-    .body as SessionsAnswer;
+    .body as SessionsResponse;
   expect([total, sessions]).toMatchObject([
     1,
     [{ id: sessionId.slice(0, 8), worker: "worker-1", ownerState: "lives", bytes: null }],
@@ -235,7 +235,7 @@ test("the history of a session is found by the beginning of its id, if that is l
   const { sessionId } = await worker.openSession();
   const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/events`;
   const { body } = await look(worker, path);
-  expect((body as SessionEventsAnswer).events.map(({ kind, cause }) => [kind, cause])).toEqual([
+  expect((body as SessionEventsResponse).events.map(({ kind, cause }) => [kind, cause])).toEqual([
     ["created", expect.any(String)],
     ["joined", "host"],
   ]);
@@ -284,7 +284,7 @@ test("downloads are told by day, IDE, plugin and version, and as a table for spr
 test("the checks are told, and which worker has answered", async () => {
   const worker = await startWorker();
   const { body } = await look(worker, "/dashboard/api/check");
-  expect((body as CheckAnswer).checks.map(({ name, outcome }) => [name, outcome])).toEqual([
+  expect((body as CheckResponse).checks.map(({ name, outcome }) => [name, outcome])).toEqual([
     ["Store", "good"],
     ["Workers", "good"],
     ["Balancers agree", "unknown"],
@@ -368,7 +368,7 @@ describe("a command", () => {
   const DRAIN = "/dashboard/api/workers/worker-1/drain";
 
   test("is passed on to the worker, and its answer back", async () => {
-    const { worker, commands, close } = await startObedient();
+    const { worker, commands, close } = await startListening();
     for (const kind of ["drain", "suspend", "resume"]) {
       const path = `/dashboard/api/workers/worker-1/${kind}`;
       const { status, body } = await worker.ask("POST", path, { headers: OWN_PAGE });
@@ -379,7 +379,7 @@ describe("a command", () => {
   });
 
   test("ends a session that is named by the beginning of its id", async () => {
-    const { worker, commands, close } = await startObedient();
+    const { worker, commands, close } = await startListening();
     const { sessionId } = await worker.openSession();
     const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/end`;
     const { body } = await worker.ask("POST", path, { headers: OWN_PAGE });
@@ -395,14 +395,14 @@ describe("a command", () => {
     ["typed into the address line", { ...OWN_PAGE, "sec-fetch-site": "none" }],
     ["with another value", { ...OWN_PAGE, "x-dashboard-request": "0" }],
   ])("is refused %s", async (_, headers) => {
-    const { worker, commands, close } = await startObedient();
+    const { worker, commands, close } = await startListening();
     const { status } = await worker.ask("POST", DRAIN, { headers });
     expect([status, commands]).toEqual([403, []]);
     close();
   });
 
   test("needs the credentials and a POST, and a worker or session that is there", async () => {
-    const { worker, commands, close } = await startObedient();
+    const { worker, commands, close } = await startListening();
     const { authorization: _, ...anonymous } = OWN_PAGE;
     expect((await worker.ask("POST", DRAIN, { headers: anonymous })).status).toBe(401);
     expect((await worker.ask("GET", DRAIN, { headers: OWN_PAGE })).status).toBe(404);

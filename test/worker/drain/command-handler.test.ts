@@ -1,7 +1,7 @@
 /** What a worker does when operators ask it one thing while it does another. */
 import { expect, it } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
-import { createStanding } from "../../../worker/drain/command-handler.ts";
+import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
 
 function setUp() {
   let stopped = false;
@@ -9,7 +9,7 @@ function setUp() {
   const over = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const standing = createStanding({
+  const standing = createCommandHandler({
     registry: { live: () => undefined, load: { sessions: 2, connections: 4 } },
     refresh: async () => {},
     startDrain: () => ({
@@ -20,10 +20,10 @@ function setUp() {
         finish();
       },
     }),
-    giveAway: async () => 0,
-    countCalm: () => 0,
+    migrateIdleSessions: async () => 0,
+    countIdle: () => 0,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
-    hasHeir: () => true,
+    hasSuccessor: () => true,
   });
   return { standing, finish, isStopped: () => stopped };
 }
@@ -31,8 +31,8 @@ function setUp() {
 it("a drain that an operator asked for is stopped by another word", async () => {
   for (const kind of ["resume", "suspend"] as const) {
     const { standing, isStopped } = setUp();
-    await standing.obey({ kind: "drain" });
-    expect((await standing.obey({ kind })).outcome).toBe("done");
+    await standing.handleCommand({ kind: "drain" });
+    expect((await standing.handleCommand({ kind })).outcome).toBe("done");
     expect(isStopped()).toBe(true);
     expect(standing.state).toBe(kind === "resume" ? "up" : "suspended");
   }
@@ -42,7 +42,7 @@ it("a worker that ends hands its sessions over whatever it is told: it would tak
   for (const kind of ["resume", "suspend"] as const) {
     const { standing, finish, isStopped } = setUp();
     const ended = standing.drain();
-    expect(await standing.obey({ kind })).toMatchObject({ outcome: "refused" });
+    expect(await standing.handleCommand({ kind })).toMatchObject({ outcome: "refused" });
     expect(isStopped()).toBe(false);
     expect(standing.state).toBe("draining");
     finish();

@@ -5,21 +5,21 @@ import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
-import { createStanding } from "../../../worker/drain/command-handler.ts";
+import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
 import {
-  chooseHeir,
+  chooseSuccessor,
   type Drain,
   drainsFirst,
   paceMs,
   startDrain,
 } from "../../../worker/drain/drain.ts";
 import {
-  createLuggage,
-  packBaggage,
-  unpackBaggage,
+  createHandoverInbox,
+  packPendingMessages,
+  unpackPendingMessages,
 } from "../../../worker/sessions/pending-messages.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
-import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
+import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -40,7 +40,7 @@ function viewOf(states: Partial<Record<string, WorkerRecord["state"]>>) {
   };
 }
 
-function parcel(text: string, own = false): Parcel {
+function outbound(text: string, own = false): OutboundMessage {
   const head = Buffer.from(text);
   return { head, content: undefined, byteLength: head.length, own };
 }
@@ -54,16 +54,16 @@ describe("who takes a session", () => {
   const all = { w1: "up", w2: "up", w3: "up", w4: "up" } as const;
 
   test("its first candidate on the ring that is another worker", () => {
-    expect(chooseHeir(SESSION, only(first), viewOf(all))?.id).toBe(second);
-    expect(chooseHeir(SESSION, only(third), viewOf(all))?.id).toBe(first);
+    expect(chooseSuccessor(SESSION, only(first), viewOf(all))?.id).toBe(second);
+    expect(chooseSuccessor(SESSION, only(third), viewOf(all))?.id).toBe(first);
   });
 
   test("never one that takes nothing new, or that is gone", () => {
     const { [first as "w1"]: _, ...rest } = all;
     const view = viewOf({ ...rest, [second as string]: "draining" });
-    expect(chooseHeir(SESSION, only("w9"), view)?.id).toBe(third);
-    expect(chooseHeir(SESSION, only("w1"), viewOf({ w1: "up" }))).toBeUndefined();
-    expect(chooseHeir(SESSION, only("w1"), viewOf({ w2: "suspended" }))).toBeUndefined();
+    expect(chooseSuccessor(SESSION, only("w9"), view)?.id).toBe(third);
+    expect(chooseSuccessor(SESSION, only("w1"), viewOf({ w1: "up" }))).toBeUndefined();
+    expect(chooseSuccessor(SESSION, only("w1"), viewOf({ w2: "suspended" }))).toBeUndefined();
   });
 });
 
@@ -82,7 +82,7 @@ describe("how fast sessions leave", () => {
 /** Sessions that go to whoever takes what goes with them, and a drain of all of them. */
 function drainOf(
   count: number,
-  sendBaggage: (to: WorkerId) => Promise<void>,
+  sendPendingMessages: (to: WorkerId) => Promise<void>,
   view = viewOf({ w1: "draining", w2: "up", w3: "up", w4: "up" }),
 ) {
   const tries = new Map<string, WorkerId[]>();
@@ -91,7 +91,7 @@ function drainOf(
     const session = {
       id,
       isLive: true,
-      async handOver(heir: WorkerId, deliver: (baggage: never) => Promise<void>) {
+      async handOver(heir: WorkerId, deliver: (pendingMessages: never) => Promise<void>) {
         tries.set(id, [...(tries.get(id) ?? []), heir]);
         try {
           await deliver({} as never);
@@ -113,7 +113,7 @@ function drainOf(
       clock: systemClock,
       log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
       counters: createCounters(),
-      sendBaggage: (to) => sendBaggage(to.id),
+      sendPendingMessages: (to) => sendPendingMessages(to.id),
       sendWord: async () => {},
       delayMs: 0,
       timeoutMs: 30_000,
@@ -130,7 +130,7 @@ describe("a drain", () => {
     const begun = drain();
     await begun.over;
     expect(begun.left).toBe(0);
-    const last = [...tries.values()].map((heirs) => heirs.at(-1));
+    const last = [...tries.values()].map((successors) => successors.at(-1));
     expect(new Set(last)).toEqual(new Set(["w3", "w4"]));
     // Those that were under way when the first failure came.
     const vain = [...tries.values()].flat().filter((heir) => heir === "w2");
@@ -164,17 +164,17 @@ describe("a drain", () => {
     let handed = 0;
     const { drain, sessions } = drainOf(200, async () => void handed++);
     const standing = standingOf(drain, sessions);
-    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
     expect(standing.state).toBe("draining");
     await until("some are gone", () => handed > 0);
-    expect(await standing.obey({ kind: "resume" })).toMatchObject({ outcome: "done" });
+    expect(await standing.handleCommand({ kind: "resume" })).toMatchObject({ outcome: "done" });
     expect(standing).toMatchObject({ state: "up", draining: undefined });
     const before = handed;
     expect(before).toBeLessThan(200);
     // A second one goes on where the first was stopped.
-    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
     await until("more are gone", () => handed > before);
-    expect(await standing.obey({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+    expect(await standing.handleCommand({ kind: "suspend" })).toMatchObject({ outcome: "done" });
     expect(standing).toMatchObject({ state: "suspended", draining: undefined });
   });
 
@@ -185,25 +185,25 @@ describe("a drain", () => {
       started++;
       return drain();
     }, sessions);
-    await standing.obey({ kind: "drain" });
-    expect(await standing.obey({ kind: "drain" })).toEqual({
+    await standing.handleCommand({ kind: "drain" });
+    expect(await standing.handleCommand({ kind: "drain" })).toEqual({
       outcome: "done",
       message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
     });
     expect(started).toBe(1);
-    await standing.obey({ kind: "resume" });
+    await standing.handleCommand({ kind: "resume" });
   });
 
   test("of the last worker that takes sessions is refused; one without sessions may drain", async () => {
     const { drain, sessions } = drainOf(2, async () => {});
     const standing = standingOf(drain, sessions, false);
-    expect(await standing.obey({ kind: "drain" })).toEqual({
+    expect(await standing.handleCommand({ kind: "drain" })).toEqual({
       outcome: "refused",
       message: "no other worker takes sessions, and 2 are here; start one or resume one first",
     });
     expect(standing.state).toBe("up");
     sessions.length = 0;
-    expect(await standing.obey({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
   });
 });
 
@@ -267,8 +267,8 @@ describe("a worker that ends", () => {
   });
 });
 
-function standingOf(drain: () => Drain, sessions: readonly Session[], hasHeir = true) {
-  return createStanding({
+function standingOf(drain: () => Drain, sessions: readonly Session[], hasSuccessor = true) {
+  return createCommandHandler({
     registry: {
       live: () => undefined,
       get load() {
@@ -277,24 +277,24 @@ function standingOf(drain: () => Drain, sessions: readonly Session[], hasHeir = 
     },
     refresh: async () => {},
     startDrain: drain,
-    giveAway: async () => 0,
-    countCalm: () => 0,
+    migrateIdleSessions: async () => 0,
+    countIdle: () => 0,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
-    hasHeir: () => hasHeir,
+    hasSuccessor: () => hasSuccessor,
   });
 }
 
 describe("what goes with a session", () => {
-  const baggage = {
+  const pendingMessages = {
     epoch: 7,
     waiting: [
-      { id: "peer-1" as never, parcels: [parcel("one"), parcel("two", true)] },
-      { id: "peer-2" as never, parcels: [{ ...parcel("he"), content: Buffer.from("ad") }] },
+      { id: "peer-1" as never, parcels: [outbound("one"), outbound("two", true)] },
+      { id: "peer-2" as never, parcels: [{ ...outbound("he"), content: Buffer.from("ad") }] },
     ],
   };
 
   test("arrives as it was, in order", () => {
-    const arrived = unpackBaggage(packBaggage(baggage));
+    const arrived = unpackPendingMessages(packPendingMessages(pendingMessages));
     expect(arrived?.epoch).toBe(7);
     const texts = arrived?.waiting.map(({ id, parcels }) => [
       id,
@@ -315,20 +315,20 @@ describe("what goes with a session", () => {
   });
 
   test("is refused when it is none", () => {
-    expect(unpackBaggage(Buffer.from("nonsense"))).toBeUndefined();
-    expect(unpackBaggage(Buffer.alloc(0))).toBeUndefined();
+    expect(unpackPendingMessages(Buffer.from("nonsense"))).toBeUndefined();
+    expect(unpackPendingMessages(Buffer.alloc(0))).toBeUndefined();
   });
 
   test("waits for its session for a while, and belongs to the epoch that follows", () => {
     const clock = createStepClock();
-    const luggage = createLuggage({ clock });
-    luggage.put(SESSION, baggage);
-    expect(luggage.take(SESSION, 8)).toEqual(baggage);
-    expect(luggage.take(SESSION, 8)).toBeUndefined();
-    luggage.put(SESSION, baggage);
-    expect(luggage.take(SESSION, 7)).toBeUndefined();
-    luggage.put(SESSION, baggage);
+    const handoverInbox = createHandoverInbox({ clock });
+    handoverInbox.put(SESSION, pendingMessages);
+    expect(handoverInbox.take(SESSION, 8)).toEqual(pendingMessages);
+    expect(handoverInbox.take(SESSION, 8)).toBeUndefined();
+    handoverInbox.put(SESSION, pendingMessages);
+    expect(handoverInbox.take(SESSION, 7)).toBeUndefined();
+    handoverInbox.put(SESSION, pendingMessages);
     clock.advance(16_000);
-    expect(luggage.take(SESSION, 8)).toBeUndefined();
+    expect(handoverInbox.take(SESSION, 8)).toBeUndefined();
   });
 });

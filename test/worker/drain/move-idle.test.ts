@@ -5,8 +5,8 @@ import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
-import { createStanding } from "../../../worker/drain/command-handler.ts";
-import { countCalm, giveAway } from "../../../worker/drain/move-idle.ts";
+import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
+import { countIdle, migrateIdleSessions } from "../../../worker/drain/move-idle.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
 import { until } from "../../support/until.ts";
 
@@ -14,15 +14,15 @@ const log = createLog({ name: "test", level: "error", format: "text", sink: { wr
 const [W2, W3] = ["w2", "w3"] as [WorkerId, WorkerId];
 
 /** Sessions that are calm for so many seconds each, and to whom each went. */
-function sessionsCalmFor(...seconds: readonly number[]) {
+function sessionsIdleFor(...seconds: readonly number[]) {
   const gone: string[] = [];
-  const sessions = seconds.map((calmS) => {
+  const sessions = seconds.map((idleS) => {
     const session = {
-      id: `${calmS}`,
+      id: `${idleS}`,
       isOpen: true,
-      calmMs: calmS * 1000,
+      calmMs: idleS * 1000,
       async handOver(heir: WorkerId) {
-        gone.push(`${calmS} to ${heir}`);
+        gone.push(`${idleS} to ${heir}`);
         session.isOpen = false;
         return "handed";
       },
@@ -48,16 +48,16 @@ function give(
     clock: systemClock,
     log,
     counters: createCounters(),
-    sendBaggage: async () => {},
+    sendPendingMessages: async () => {},
     sendWord: async () => {},
     random: () => 0,
   };
-  return giveAway(needs, { shares, calmMs: 60_000 }, isWanted);
+  return migrateIdleSessions(needs, { shares, calmMs: 60_000 }, isWanted);
 }
 
 test("those that are calm for longest go first, and those in which somebody works stay", async () => {
-  const { registry, gone } = sessionsCalmFor(61, 3, 500, 90, 59);
-  expect(countCalm(registry, 60_000)).toBe(3);
+  const { registry, gone } = sessionsIdleFor(61, 3, 500, 90, 59);
+  expect(countIdle(registry, 60_000)).toBe(3);
   const shares = [
     { worker: W2, count: 1 },
     { worker: "w4" as WorkerId, count: 5 },
@@ -67,7 +67,7 @@ test("those that are calm for longest go first, and those in which somebody work
 });
 
 test("no more than asked go, none to a worker that takes none, and none when it is not wanted any more", async () => {
-  const { registry, gone } = sessionsCalmFor(100, 200, 300, 400);
+  const { registry, gone } = sessionsIdleFor(100, 200, 300, 400);
   expect(await give(registry, [{ worker: W2, count: 1 }])).toBe(1);
   expect(await give(registry, [{ worker: W3, count: 2 }])).toBe(0);
   let asked = 0;
@@ -78,33 +78,39 @@ test("no more than asked go, none to a worker that takes none, and none when it 
 test("a worker gives sessions away once at a time, only while it takes some itself, and stops for a drain", async () => {
   let wanted = (): boolean => false;
   let finish = (_given: number): void => {};
-  const standing = createStanding({
+  const standing = createCommandHandler({
     registry: { live: () => undefined, load: { sessions: 5, connections: 5 } },
     refresh: async () => {},
     startDrain: () => ({ left: 5, over: new Promise(() => {}), stop() {} }),
-    giveAway: (_, isWanted) => {
+    migrateIdleSessions: (_, isWanted) => {
       wanted = isWanted;
       return new Promise((resolve) => {
         finish = resolve;
       });
     },
-    countCalm: () => 2,
+    countIdle: () => 2,
     log,
-    hasHeir: () => true,
+    hasSuccessor: () => true,
   });
   const gift = { kind: "give", shares: [{ worker: W2, count: 3 }], calmMs: 0 } as const;
-  expect(await standing.obey(gift)).toEqual({
+  expect(await standing.handleCommand(gift)).toEqual({
     outcome: "done",
     message: "2 of 3 sessions are calm",
     detail: 2,
   });
-  expect(await standing.obey(gift)).toMatchObject({ outcome: "refused" });
+  expect(await standing.handleCommand(gift)).toMatchObject({ outcome: "refused" });
   expect(wanted()).toBe(true);
-  await standing.obey({ kind: "drain" });
+  await standing.handleCommand({ kind: "drain" });
   expect(wanted()).toBe(false);
   finish(1);
-  await standing.obey({ kind: "suspend" });
-  expect(await standing.obey(gift)).toEqual({ outcome: "refused", message: "it is suspended" });
-  await standing.obey({ kind: "resume" });
-  await until("it gives again", async () => (await standing.obey(gift)).outcome === "done");
+  await standing.handleCommand({ kind: "suspend" });
+  expect(await standing.handleCommand(gift)).toEqual({
+    outcome: "refused",
+    message: "it is suspended",
+  });
+  await standing.handleCommand({ kind: "resume" });
+  await until(
+    "it gives again",
+    async () => (await standing.handleCommand(gift)).outcome === "done",
+  );
 });

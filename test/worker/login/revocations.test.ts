@@ -18,9 +18,9 @@ function sharedStore() {
       isAway = away;
     },
     store: {
-      buryToken: (tokenId: string, untilMs: number) =>
+      revokeToken: (tokenId: string, untilMs: number) =>
         answer(undefined).then(() => void untilById.set(tokenId, untilMs)),
-      isTokenBuried: (tokenId: string) => answer(untilById.has(tokenId)),
+      isTokenRevoked: (tokenId: string) => answer(untilById.has(tokenId)),
     },
   };
 }

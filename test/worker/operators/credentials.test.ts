@@ -25,13 +25,13 @@ const basic = (user: string, password: string): string =>
 function fakeStore() {
   const kept = new Map<string, string>();
   let away = false;
-  const agree: Store["agree"] = async (name, proposal) => {
-    if (away) throw new StoreAwayError("agree");
+  const putIfAbsent: Store["putIfAbsent"] = async (name, proposal) => {
+    if (away) throw new StoreAwayError("putIfAbsent");
     if (!kept.has(name)) kept.set(name, proposal);
     return kept.get(name) ?? "";
   };
   return {
-    agree,
+    putIfAbsent,
     kept,
     setAway: (value: boolean) => {
       away = value;
@@ -41,7 +41,7 @@ function fakeStore() {
 
 function setUp(
   settings: Partial<CredentialSettings> = {},
-  store: Pick<Store, "agree"> = fakeStore(),
+  store: Pick<Store, "putIfAbsent"> = fakeStore(),
   clock: Clock = createStepClock(),
 ) {
   const lines: string[] = [];

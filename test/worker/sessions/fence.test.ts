@@ -13,23 +13,23 @@ function setUp() {
     },
   });
   onTestFinished(() => fence.close());
-  const beat = (expired = false) => fence.noteBeat({ sentMs: clock.nowMs(), expired });
-  return { clock, seen, fence, beat };
+  const heartbeat = (expired = false) => fence.noteHeartbeat({ sentMs: clock.nowMs(), expired });
+  return { clock, seen, fence, heartbeat };
 }
 
 it("is open before the first beat, and for 4 s after each", () => {
-  const { clock, seen, fence, beat } = setUp();
+  const { clock, seen, fence, heartbeat } = setUp();
   clock.advance(60_000);
   expect(fence.look()).toBe("open");
-  expect(beat()).toBe(false);
+  expect(heartbeat()).toBe(false);
   clock.advance(3999);
   expect(fence.look()).toBe("open");
   expect(seen.shut).toBe(0);
 });
 
 it("relays nothing from 4 s after the last beat on, shuts by itself before the lease can be over, and stays so until the next beat", () => {
-  const { clock, seen, fence, beat } = setUp();
-  beat();
+  const { clock, seen, fence, heartbeat } = setUp();
+  heartbeat();
   clock.advance(4000);
   expect(fence.look()).toBe("undecided");
   clock.advance(749);
@@ -43,23 +43,23 @@ it("relays nothing from 4 s after the last beat on, shuts by itself before the l
   clock.advance(10_000);
   expect(seen.shut).toBe(1);
   // Others may have acted meanwhile.
-  expect(beat()).toBe(true);
+  expect(heartbeat()).toBe(true);
   expect(fence.look()).toBe("open");
 });
 
 it("does what was held, in order, when balancers find out in time that the store is away for all, and refuses it otherwise", () => {
-  const { clock, seen, fence, beat } = setUp();
+  const { clock, seen, fence, heartbeat } = setUp();
   const done: string[] = [];
   const hold = (what: string) =>
     fence.hold({ run: () => done.push(what), refuse: () => done.push(`not ${what}`) });
-  beat();
+  heartbeat();
   clock.advance(4100);
   hold("one");
   hold("two");
   seen.isStoreAwayForAll = true;
   clock.advance(250);
   expect(done).toEqual(["one", "two"]);
-  beat();
+  heartbeat();
   seen.isStoreAwayForAll = false;
   clock.advance(4100);
   hold("three");
@@ -69,18 +69,18 @@ it("does what was held, in order, when balancers find out in time that the store
 });
 
 it("stays open while every balancer says that the store is away, and asks for each session when the lease had expired", () => {
-  const { clock, seen, fence, beat } = setUp();
-  beat();
+  const { clock, seen, fence, heartbeat } = setUp();
+  heartbeat();
   seen.isStoreAwayForAll = true;
   clock.advance(60_000);
   expect(fence.look()).toBe("open");
-  expect(beat(true)).toBe(true);
+  expect(heartbeat(true)).toBe(true);
   expect(seen.shut).toBe(0);
 });
 
 it("stays open for 3 s after the balancers have heard of the store again, so that the next beat gets through", () => {
-  const { clock, seen, fence, beat } = setUp();
-  beat();
+  const { clock, seen, fence, heartbeat } = setUp();
+  heartbeat();
   seen.isStoreAwayForAll = true;
   clock.advance(10_000);
   seen.isStoreAwayForAll = false;
@@ -99,18 +99,18 @@ it("a beat that comes first after a long stop does not hide the stop", () => {
     isStoreAwayForAll: () => false,
     onShut: () => shut.push(nowMs),
   });
-  fence.noteBeat({ sentMs: 0, expired: false });
+  fence.noteHeartbeat({ sentMs: 0, expired: false });
   nowMs = 20_000;
-  expect(fence.noteBeat({ sentMs: 20_000, expired: false })).toBe(true);
+  expect(fence.noteHeartbeat({ sentMs: 20_000, expired: false })).toBe(true);
   expect(shut).toEqual([20_000]);
 });
 
 it("asks for each session after a gap in which a refusal of our port may have been believed", () => {
-  const { clock, seen, beat } = setUp();
-  beat();
+  const { clock, seen, heartbeat } = setUp();
+  heartbeat();
   clock.advance(1400);
-  expect(beat()).toBe(false);
+  expect(heartbeat()).toBe(false);
   clock.advance(1500);
-  expect(beat()).toBe(true);
+  expect(heartbeat()).toBe(true);
   expect(seen.shut).toBe(0);
 });

@@ -22,8 +22,11 @@ import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import type { Fence } from "../../../worker/sessions/fence.ts";
-import type { Owners } from "../../../worker/sessions/owner-probe.ts";
-import { createLuggage, type Luggage } from "../../../worker/sessions/pending-messages.ts";
+import type { OwnerProbe } from "../../../worker/sessions/owner-probe.ts";
+import {
+  createHandoverInbox,
+  type HandoverInbox,
+} from "../../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets, type Sockets } from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
@@ -104,7 +107,7 @@ export interface WorkerOptions {
   /** Whether it may relay now; by default always. */
   readonly fence?: () => boolean;
   /** What the port of another worker says; by default each answers. */
-  readonly owners?: Owners["look"];
+  readonly owners?: OwnerProbe["look"];
 }
 
 interface Limits {
@@ -133,7 +136,7 @@ export interface WorkerFixture {
   readonly tokens: Tokens;
   readonly registry: Registry;
   /** What came ahead of sessions that are handed to it. */
-  readonly luggage: Luggage;
+  readonly handoverInbox: HandoverInbox;
   readonly sockets: Sockets;
   readonly tag: WorkerTag;
   readonly counters: Counters;
@@ -150,7 +153,7 @@ export interface WorkerFixture {
   /** Its record is put into the store, and its lease begins. */
   announce(): Promise<void>;
   /** Renews its lease. */
-  beat(): Promise<void>;
+  heartbeat(): Promise<void>;
   /** Ends it as a process does: connections closed so that clients come back, records stay. */
   stop(): Promise<void>;
   /** Ends it as SIGKILL does, as far as peers and the store see it. */
@@ -174,7 +177,7 @@ export async function startWorker(
     look: () => ((options.fence?.() ?? true) ? "open" : "shut"),
     hold() {},
   };
-  const luggage = createLuggage({ clock });
+  const handoverInbox = createHandoverInbox({ clock });
   const registry = createRegistry({
     acceptsVersion: createVersionCheck(options.protocolVersions ?? ["0.3"]),
     store,
@@ -187,7 +190,7 @@ export async function startWorker(
     self,
     ring: options.ring ?? (() => ring),
     fence,
-    luggage,
+    handoverInbox,
     owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);
@@ -229,7 +232,7 @@ export async function startWorker(
     storeFixture,
     tokens,
     registry,
-    luggage,
+    handoverInbox,
     sockets,
     tag,
     counters,
@@ -257,7 +260,7 @@ export async function startWorker(
       return worker.peer(await worker.invite(sessionId, host, user)).ready();
     },
     announce: () => store.announce(record),
-    async beat() {
+    async heartbeat() {
       if ((await store.renew(record)) === "expired") await store.announce(record);
     },
     stop,

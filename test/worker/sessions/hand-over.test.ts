@@ -6,8 +6,8 @@ import { decode, encode } from "@msgpack/msgpack";
 import { Agent, request, WebSocket } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import type { Baggage } from "../../../worker/sessions/session.ts";
-import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
+import type { PendingMessages } from "../../../worker/sessions/session.ts";
+import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { openLine } from "../../support/cut.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
@@ -52,14 +52,14 @@ async function openSession({ old, url }: Pair) {
 async function handOver(
   pair: Pair,
   sessionId: SessionId,
-  look: (baggage: Baggage) => void = () => {},
+  look: (pendingMessages: PendingMessages) => void = () => {},
 ): Promise<string | undefined> {
   const { old, heir } = pair;
   const outcome = await old.registry.live(sessionId)?.handOver(
     "heir" as WorkerId,
-    async (baggage) => {
-      look(baggage);
-      heir.luggage.put(sessionId, baggage);
+    async (pendingMessages) => {
+      look(pendingMessages);
+      heir.handoverInbox.put(sessionId, pendingMessages);
     },
     "drain",
   );
@@ -68,12 +68,12 @@ async function handOver(
 }
 
 /** What waits in it for a peer, as texts. */
-function textsFor(baggage: Baggage, id: string): string[] {
-  const waiting = baggage.waiting.find((peer) => peer.id === (id as PeerId));
+function textsFor(pendingMessages: PendingMessages, id: string): string[] {
+  const waiting = pendingMessages.waiting.find((peer) => peer.id === (id as PeerId));
   return (waiting?.parcels ?? []).flatMap(textOf);
 }
 
-function textOf({ head, content }: Parcel): string[] {
+function textOf({ head, content }: OutboundMessage): string[] {
   const bytes = content === undefined ? head : Buffer.concat([head, content]);
   const message = decode(bytes) as WireMessage;
   return message.content instanceof Uint8Array ? [Buffer.from(message.content).toString()] : [];
@@ -96,9 +96,9 @@ test("what clients sent before they heard of it goes with the session, and is he
 
   let heardBefore: string[] = [];
   let underWay: string[] = [];
-  const handed = handOver(pair, sessionId, (baggage) => {
+  const handed = handOver(pair, sessionId, (pendingMessages) => {
     heardBefore = host.contents("broadcast");
-    underWay = textsFor(baggage, host.id);
+    underWay = textsFor(pendingMessages, host.id);
   });
   // The good-bye is on its way; the guest does not know it yet.
   for (const text of numbers(20, 60)) guest.broadcast(text, [host.id]);
@@ -124,8 +124,8 @@ test("what a polling client posts while it is said good-bye to goes with the ses
   await until("the host hears it", () => host.contents("broadcast").includes("first"));
 
   let underWay: string[] = [];
-  const handed = handOver(pair, sessionId, (baggage) => {
-    underWay = textsFor(baggage, host.id);
+  const handed = handOver(pair, sessionId, (pendingMessages) => {
+    underWay = textsFor(pendingMessages, host.id);
   });
   // No poll waits, so the good-bye has to.
   await guest.post([texting("second", host.id), texting("third", host.id)]);

@@ -15,7 +15,7 @@ async function successorOf(worker: WorkerFixture, clock: ReturnType<typeof creat
   const next = await startWorker({ store: worker.storeFixture, id: "worker-2", clock });
   for (let i = 0; i < 5; i++) {
     clock.skip(1000);
-    await next.beat();
+    await next.heartbeat();
   }
   return next;
 }

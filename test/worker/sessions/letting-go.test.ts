@@ -3,8 +3,8 @@
  * that opened their WebSockets.
  */
 import { expect, test } from "vitest";
-import { REQUEST_ID_FIELD } from "../../../shared/net/edge-headers.ts";
-import { LET_GO_MS } from "../../../worker/sessions/transport/socket.ts";
+import { REQUEST_ID_HEADER } from "../../../shared/net/edge-headers.ts";
+import { MIGRATE_GRACE_MS } from "../../../worker/sessions/transport/socket.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startWorker, type WorkerFixture } from "./fixture.ts";
 import type { RawPeer } from "./raw-peer.ts";
@@ -12,7 +12,7 @@ import { createSkipClock } from "./skip-clock.ts";
 
 /** What a client's requests say so that this is the id of the one that opens its WebSocket. */
 function opening(id: string) {
-  return { headers: { [REQUEST_ID_FIELD]: id } };
+  return { headers: { [REQUEST_ID_HEADER]: id } };
 }
 
 /** A host and a guest with WebSockets, opened by the requests "host" and "guest". */
@@ -124,7 +124,7 @@ test("who does not go is cut off in time, and hears by its next connection what 
   stopReading(guest);
   worker.sockets.letGo(["guest"]);
   host.broadcast("meanwhile", [guest.id]);
-  clock.skip(LET_GO_MS);
+  clock.skip(MIGRATE_GRACE_MS);
   await until("its end was noticed", () => worker.sockets.connections === 1);
   guest.socket.io.engine.close();
   await until("it has heard it", () => guest.contents("broadcast").includes("meanwhile"));

@@ -7,7 +7,7 @@ import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import {
   createOwnerProbe,
-  createOwners,
+  createOwnerProbes,
   OWNER_TIMEOUT_MS,
 } from "../../../worker/sessions/owner-probe.ts";
 import { worker } from "../../contract/store.ts";
@@ -21,7 +21,7 @@ function setUp(record: WorkerRecord | undefined, membersRead?: Promise<void>) {
   void membersRead?.then(() => {
     isRead = true;
   });
-  const owners = createOwners({
+  const owners = createOwnerProbes({
     clock,
     worker: () => (isRead ? record : undefined),
     membersRead: () => (isRead ? undefined : membersRead),

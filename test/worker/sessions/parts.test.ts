@@ -2,10 +2,13 @@
 import { describe, expect, it } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
-import { createRequests, type WaitingRequest } from "../../../worker/sessions/pending-requests.ts";
-import { createPace } from "../../../worker/sessions/transport/rate-limit.ts";
+import {
+  createPendingRequests,
+  type WaitingRequest,
+} from "../../../worker/sessions/pending-requests.ts";
+import { createRateLimit } from "../../../worker/sessions/transport/rate-limit.ts";
 import { createRelayIds } from "../../../worker/sessions/wire/relay-id.ts";
-import { createLedger } from "../../../worker/sessions/write-queue.ts";
+import { createWriteQueue } from "../../../worker/sessions/write-queue.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const KEY = Buffer.alloc(32, 1);
@@ -45,7 +48,7 @@ describe("waiting requests", () => {
   function setUp() {
     const clock = createStepClock();
     const failed: WaitingRequest[] = [];
-    const requests = createRequests({ clock, fail: (request) => failed.push(request) });
+    const requests = createPendingRequests({ clock, fail: (request) => failed.push(request) });
     const add = (name: string, requester = A, responder = B) =>
       requests.add(name, { requester, responder, id: Buffer.from(name) });
     return { clock, failed, requests, add, ids: () => failed.map(({ id }) => id.toString()) };
@@ -96,18 +99,18 @@ describe("waiting requests", () => {
 describe("pace", () => {
   it("lets two seconds' worth through at once, then asks for pauses that keep the average", () => {
     const clock = createStepClock();
-    const pace = createPace({ clock, perSecond: 100 });
-    const pauses = Array.from({ length: 210 }, () => pace.spend());
+    const rateLimit = createRateLimit({ clock, perSecond: 100 });
+    const pauses = Array.from({ length: 210 }, () => rateLimit.spend());
     expect(pauses.slice(0, 200).every((pause) => pause === 0)).toBe(true);
     expect(pauses.slice(200)).toEqual([10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
     clock.advance(100);
-    expect(pace.debtMs()).toBe(0);
-    expect(pace.spend()).toBe(10);
+    expect(rateLimit.debtMs()).toBe(0);
+    expect(rateLimit.spend()).toBe(10);
   });
 
   it("never asks for more than five seconds", () => {
-    const pace = createPace({ clock: createStepClock(), perSecond: 10 });
-    const pauses = Array.from({ length: 1000 }, () => pace.spend());
+    const rateLimit = createRateLimit({ clock: createStepClock(), perSecond: 10 });
+    const pauses = Array.from({ length: 1000 }, () => rateLimit.spend());
     expect(pauses.at(-1)).toBe(5000);
   });
 });
@@ -118,7 +121,7 @@ describe("the ledger", () => {
   function setUp() {
     const clock = createStepClock();
     const events: string[] = [];
-    const ledger = createLedger({
+    const writeQueue = createWriteQueue({
       clock,
       holder: () => holder,
       insist: async () => "lost",
@@ -129,12 +132,12 @@ describe("the ledger", () => {
     return {
       clock,
       events,
-      ledger,
+      writeQueue,
       setAway: (value: boolean) => {
         away = value;
       },
       write: (name: string, result: "done" | "lost" = "done") =>
-        ledger.write(async () => {
+        writeQueue.write(async () => {
           if (away) throw new StoreAwayError(name);
           events.push(name);
           return result;
@@ -143,13 +146,13 @@ describe("the ledger", () => {
   }
 
   it("writes in order, one after the other", async () => {
-    const { ledger, events } = setUp();
-    const slow = ledger.write(async () => {
+    const { writeQueue, events } = setUp();
+    const slow = writeQueue.write(async () => {
       await new Promise((resolve) => setImmediate(resolve));
       events.push("slow");
       return "done";
     });
-    const fast = ledger.write(async () => {
+    const fast = writeQueue.write(async () => {
       events.push("fast");
       return "done";
     });
@@ -158,33 +161,33 @@ describe("the ledger", () => {
   });
 
   it("keeps what cannot be written, makes nobody wait for it, and writes it later in order", async () => {
-    const { clock, ledger, events, setAway, write } = setUp();
+    const { clock, writeQueue, events, setAway, write } = setUp();
     setAway(true);
     expect(await write("first")).toBe("later");
     expect(await write("second")).toBe("later");
-    expect(ledger.pending).toBe(2);
+    expect(writeQueue.pending).toBe(2);
     clock.advance(1000);
-    await ledger.settled();
+    await writeQueue.settled();
     expect(events).toEqual([]);
     setAway(false);
     clock.advance(1000);
-    await ledger.settled();
+    await writeQueue.settled();
     expect(events).toEqual(["first", "second"]);
-    expect(ledger.pending).toBe(0);
+    expect(writeQueue.pending).toBe(0);
   });
 
   it("stops when the session is lost", async () => {
-    const { ledger, events, write } = setUp();
+    const { writeQueue, events, write } = setUp();
     const results = Promise.all([write("one", "lost"), write("two")]);
     expect(await results).toEqual(["lost", "lost"]);
     expect(events).toEqual(["one", "lost"]);
     expect(await write("three")).toBe("lost");
-    expect(ledger.pending).toBe(0);
+    expect(writeQueue.pending).toBe(0);
   });
 
   it("leaves out a write that can never succeed", async () => {
-    const { ledger, events, write } = setUp();
-    const bad = ledger.write(() => Promise.reject(new Error("a bug")));
+    const { writeQueue, events, write } = setUp();
+    const bad = writeQueue.write(() => Promise.reject(new Error("a bug")));
     expect(await Promise.all([bad, write("next")])).toEqual(["done", "done"]);
     expect(events).toEqual(["failure", "next"]);
   });

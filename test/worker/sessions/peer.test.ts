@@ -4,7 +4,7 @@ import type { PeerId } from "../../../shared/base/ids.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../../shared/store/store.ts";
 import { type Connection, type ConnectionEvents, Peer } from "../../../worker/sessions/peer.ts";
-import type { Parcel } from "../../../worker/sessions/wire/outbound.ts";
+import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 
 const KIB = 1024;
 const RECORD: PeerRecord = {
@@ -23,7 +23,7 @@ class HeldConnection implements Connection {
   readonly ordinal: number;
   readonly sent: string[] = [];
   state: "open" | "closed" | "ended" = "open";
-  held: Parcel[] = [];
+  held: OutboundMessage[] = [];
   isLeaving = false;
   events: ConnectionEvents | undefined;
 
@@ -39,8 +39,8 @@ class HeldConnection implements Connection {
     this.events = events;
   }
 
-  send(parcel: Parcel): void {
-    this.held.push(parcel);
+  send(outbound: OutboundMessage): void {
+    this.held.push(outbound);
   }
 
   drain(): void {
@@ -65,11 +65,11 @@ class HeldConnection implements Connection {
   }
 }
 
-function parcel(name: string, byteLength = 100, own = false): Parcel {
+function outbound(name: string, byteLength = 100, own = false): OutboundMessage {
   return { head: Buffer.from(name), content: undefined, byteLength, own };
 }
 
-function nameOf({ head }: Parcel): string {
+function nameOf({ head }: OutboundMessage): string {
   return head.toString();
 }
 
@@ -91,16 +91,16 @@ it("what a connection did not send goes first over the next one, before what cam
   const { peer, attach, awayCount } = setUp();
   const first = new HeldConnection(1);
   attach(first);
-  peer.send(parcel("sent"));
+  peer.send(outbound("sent"));
   first.drain();
-  peer.send(parcel("held 1"));
-  peer.send(parcel("held 2"));
+  peer.send(outbound("held 1"));
+  peer.send(outbound("held 2"));
   first.close();
   expect(awayCount()).toBe(1);
-  peer.send(parcel("while away"));
+  peer.send(outbound("while away"));
   const second = new HeldConnection(2);
   attach(second);
-  peer.send(parcel("after"));
+  peer.send(outbound("after"));
   second.drain();
   expect(first.sent).toEqual(["sent"]);
   expect(second.sent).toEqual(["held 1", "held 2", "while away", "after"]);
@@ -110,7 +110,7 @@ it("a newer connection takes over what the older one held, and its owner was nev
   const { peer, attach, awayCount } = setUp();
   const [older, newer] = [new HeldConnection(1), new HeldConnection(2)];
   attach(older);
-  peer.send(parcel("held"));
+  peer.send(outbound("held"));
   expect(attach(newer)).toBe(true);
   newer.drain();
   expect(older.state).toBe("closed");
@@ -123,7 +123,7 @@ it("a connection that was slow to get here does not replace a newer one", () => 
   const [older, newer] = [new HeldConnection(1), new HeldConnection(2)];
   attach(newer);
   expect(attach(older)).toBe(false);
-  peer.send(parcel("for the newer"));
+  peer.send(outbound("for the newer"));
   newer.drain();
   expect(older.state).toBe("closed");
   expect(newer.state).toBe("open");
@@ -134,7 +134,7 @@ it("a connection gets a mebibyte at a time, and the rest in order when it has ro
   const { peer, attach } = setUp(64 * 1024 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);
-  for (let n = 0; n < 40; n++) peer.send(parcel(`${n}`, 100 * KIB));
+  for (let n = 0; n < 40; n++) peer.send(outbound(`${n}`, 100 * KIB));
   expect(connection.held).toHaveLength(11);
   for (let round = 0; round < 4; round++) connection.drain();
   expect(connection.sent).toEqual(Array.from({ length: 40 }, (_, n) => `${n}`));
@@ -142,9 +142,9 @@ it("a connection gets a mebibyte at a time, and the rest in order when it has ro
 
 it("beyond the limit an absent peer loses what others said, not what the worker said", () => {
   const { counters, peer, attach } = setUp(64 * KIB);
-  peer.send(parcel("joined", 100, true));
-  for (let n = 0; n < 7; n++) peer.send(parcel(`${n}`, 10 * KIB));
-  peer.send(parcel("left", 100, true));
+  peer.send(outbound("joined", 100, true));
+  for (let n = 0; n < 7; n++) peer.send(outbound(`${n}`, 10 * KIB));
+  peer.send(outbound("left", 100, true));
   const connection = new HeldConnection(1);
   attach(connection);
   connection.drain();
@@ -155,7 +155,7 @@ it("beyond the limit an absent peer loses what others said, not what the worker 
 
 it("many small messages count for what they cost, not only for their bytes", () => {
   const { counters, peer } = setUp(64 * KIB);
-  for (let n = 0; n < 300; n++) peer.send(parcel("x", 1));
+  for (let n = 0; n < 300; n++) peer.send(outbound("x", 1));
   expect(counters.value("worker.buffer_overflows")).toBe(1);
 });
 
@@ -163,7 +163,7 @@ it("a peer that is there but reads too slowly is disconnected beyond the limit",
   const { counters, peer, attach, awayCount } = setUp(64 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);
-  for (let n = 0; n < 200; n++) peer.send(parcel(`${n}`, 10 * KIB));
+  for (let n = 0; n < 200; n++) peer.send(outbound(`${n}`, 10 * KIB));
   expect(connection.state).toBe("closed");
   expect(awayCount()).toBe(1);
   expect(counters.value("worker.buffer_overflows", "slow")).toBe(1);
@@ -171,7 +171,7 @@ it("a peer that is there but reads too slowly is disconnected beyond the limit",
 
 it("a single message that is larger than the limit gets through", () => {
   const { counters, peer, attach } = setUp(64 * KIB);
-  peer.send(parcel("large", 1024 * KIB));
+  peer.send(outbound("large", 1024 * KIB));
   const connection = new HeldConnection(1);
   attach(connection);
   connection.drain();
@@ -183,7 +183,7 @@ it("at its end a peer gets everything that waits for it", () => {
   const { peer, attach, awayCount } = setUp(64 * 1024 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);
-  for (let n = 0; n < 30; n++) peer.send(parcel(`${n}`, 100 * KIB));
+  for (let n = 0; n < 30; n++) peer.send(outbound(`${n}`, 100 * KIB));
   peer.end();
   expect(connection.state).toBe("ended");
   expect(connection.sent).toHaveLength(30);

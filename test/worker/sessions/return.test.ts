@@ -1,7 +1,7 @@
 /** Peers that go away and come back, and those that must not. */
 import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
-import { createReturns } from "../../../worker/sessions/reconnect-log.ts";
+import { createReconnectLog } from "../../../worker/sessions/reconnect-log.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";
@@ -41,28 +41,28 @@ it("a peer that comes back is told nothing, announced to nobody, and gets what w
 it("of a client that flaps the history has so many returns within a minute and no more", () => {
   const clock = createStepClock();
   const notes: string[] = [];
-  const returns = createReturns({ clock, note: (cause) => void notes.push(cause) });
+  const reconnectLog = createReconnectLog({ clock, note: (cause) => void notes.push(cause) });
   const peer = { id: "p" as PeerId, host: true, user: { id: "u", name: "Ada" } };
-  returns.lost(peer.id);
-  returns.connected(peer, false);
-  returns.connected(peer, true);
+  reconnectLog.lost(peer.id);
+  reconnectLog.connected(peer, false);
+  reconnectLog.connected(peer, true);
   expect(notes).toEqual([]);
   for (let i = 0; i < 1000; i++) {
-    returns.lost(peer.id);
+    reconnectLog.lost(peer.id);
     clock.advance(15);
-    returns.lost(peer.id);
+    reconnectLog.lost(peer.id);
     clock.advance(15);
-    returns.connected(peer, true);
+    reconnectLog.connected(peer, true);
   }
   expect(notes).toEqual(Array(60).fill("host Ada, after 0.0 s"));
   clock.advance(30_000);
-  returns.lost(peer.id);
+  reconnectLog.lost(peer.id);
   clock.advance(1450);
-  returns.connected(peer, true);
+  reconnectLog.connected(peer, true);
   expect(notes.at(-1)).toBe("host Ada, after 1.4 s");
-  returns.lost(peer.id);
-  returns.forget(peer.id);
-  returns.connected(peer, true);
+  reconnectLog.lost(peer.id);
+  reconnectLog.forget(peer.id);
+  reconnectLog.connected(peer, true);
   expect(notes).toHaveLength(61);
 });
 

@@ -1,7 +1,7 @@
 /** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import { standFor } from "../../../shared/membership/leadership.ts";
+import { createLeaderElection } from "../../../shared/membership/leader-election.ts";
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
 import { startReaper } from "../../../worker/sessions/reaper.ts";
@@ -28,7 +28,7 @@ async function pass(
 ): Promise<void> {
   for (let left = ms; left > 0; left -= 1000) {
     clock.skip(Math.min(left, 1000));
-    for (const worker of workers) await worker.beat();
+    for (const worker of workers) await worker.heartbeat();
   }
 }
 
@@ -345,7 +345,7 @@ it("what was closed stays closed when the store has lost everything", async () =
 
 function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
   const part = { store: worker.store, clock, log: silentLog() };
-  const leadership = standFor("reaper", { ...part, holder: self as WorkerId });
+  const leadership = createLeaderElection("reaper", { ...part, holder: self as WorkerId });
   const { registry } = worker;
   const reaper = startReaper({ ...part, self: self as WorkerId, registry, leadership });
   onTestFinished(async () => {

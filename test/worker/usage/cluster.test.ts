@@ -8,7 +8,7 @@ import type { Series } from "../../../shared/metrics/metrics.ts";
 import { createStoreState } from "../../../shared/store/embedded/state.ts";
 import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
 import { createCluster } from "../../../worker/usage/cluster.ts";
-import { createCensus } from "../../../worker/usage/people.ts";
+import { createPeopleCounter } from "../../../worker/usage/people.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -17,23 +17,23 @@ const INCARNATION = "a".repeat(16) as Incarnation;
 
 describe("a census", () => {
   it("counts a person once, by provider and email or else name, and sessions whose host has come", () => {
-    const { census, sessions } = people();
+    const { peopleCounter, sessions } = people();
     sessions.push(
       session(true, [user("1", "Ada"), user("2", "Ben", "Ben@example.com")]),
       session(true, [user("3", "Ada"), user("4", "Benjamin", "ben@EXAMPLE.com")]),
       session(false, [user("5", "ada")]),
       session(true, [{ ...user("6", "Ada"), authProvider: "oidc" }]),
     );
-    const { users, sessions: open, connections } = census();
+    const { users, sessions: open, connections } = peopleCounter();
     // Ada, Ben, ada (another name), Ada of another provider.
     expect({ users: users.size, open, connections }).toEqual({ users: 4, open: 3, connections: 6 });
     for (const hash of users) expect(hash).toMatch(/^[A-Za-z0-9_-]{11}$/);
   });
 
   it("counts who is away as away, and what is kept for them", () => {
-    const { census, sessions } = people();
+    const { peopleCounter, sessions } = people();
     sessions.push(session(true, [user("1", "Ada")], { isConnected: false, waitingBytes: 300 }));
-    expect(census()).toEqual({
+    expect(peopleCounter()).toEqual({
       users: new Set(),
       sessions: 1,
       connections: 0,
@@ -46,7 +46,7 @@ describe("a census", () => {
     const one = people();
     const two = people(Buffer.alloc(32, 8));
     for (const { sessions } of [one, two]) sessions.push(session(true, [user("1", "Ada")]));
-    expect([...one.census().users]).not.toEqual([...two.census().users]);
+    expect([...one.peopleCounter().users]).not.toEqual([...two.peopleCounter().users]);
   });
 });
 
@@ -225,7 +225,7 @@ function session(isOpen: boolean, users: readonly UserRecord[], more: object = {
 
 function people(key = KEY) {
   const sessions: CountedSession[] = [];
-  return { sessions, census: createCensus({ key, sessions: () => sessions }) };
+  return { sessions, peopleCounter: createPeopleCounter({ key, sessions: () => sessions }) };
 }
 
 /** The parts of an embedded store that are used, in this process. */
@@ -270,7 +270,7 @@ function worker(
     store,
     view: { worker: () => ({ incarnation: INCARNATION }) },
     self: { id: id as WorkerId, incarnation: INCARNATION },
-    census: createCensus({ key: KEY, sessions: () => sessions }),
+    peopleCounter: createPeopleCounter({ key: KEY, sessions: () => sessions }),
     lag: { recent: lateness },
     leadership,
     intervalMs: 10_000,

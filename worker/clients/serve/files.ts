@@ -9,7 +9,7 @@ import { extname } from "node:path";
 import { Readable } from "node:stream";
 import send from "@fastify/send";
 import type { FastifyReply } from "fastify";
-import { textAnswer } from "../../http/responses.ts";
+import { textResponse } from "../../http/responses.ts";
 import { createPieces, type OpenFile, type Pieces } from "./pieces.ts";
 
 /** May be kept, but is asked for again each time: what has a name today may have another content tomorrow. */
@@ -65,7 +65,7 @@ export function createFileSender(): SendFile {
     if (type !== "file") {
       const contentRange = headers["Content-Range"];
       if (contentRange !== undefined) reply.header("content-range", contentRange);
-      const answer = textAnswer(statusCode, REFUSALS[statusCode] ?? "Not found");
+      const answer = textResponse(statusCode, REFUSALS[statusCode] ?? "Not found");
       return reply.code(statusCode).headers(answer.fields).send(answer.body);
     }
     reply.code(statusCode).headers({
@@ -82,7 +82,7 @@ export function createFileSender(): SendFile {
     try {
       const now = await handle.stat();
       if (now.size !== metadata.stat.size || now.mtimeMs !== metadata.stat.mtimeMs) {
-        const answer = textAnswer(503, "The file is being replaced; try again");
+        const answer = textResponse(503, "The file is being replaced; try again");
         for (const name of Object.keys(headers)) reply.removeHeader(name);
         return await reply.code(503).headers(answer.fields).send(answer.body);
       }

@@ -6,10 +6,10 @@ import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseJson } from "../../http/json-bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
-import { pageFields } from "../../http/pages.ts";
-import { type Refuse, textAnswer } from "../../http/responses.ts";
+import { pageHeaders } from "../../http/pages.ts";
+import { type Refuse, textResponse } from "../../http/responses.ts";
 import { methodsOf } from "../../http/routes.ts";
-import type { Gate } from "../../operators/require-operator.ts";
+import type { RequireOperator } from "../../operators/require-operator.ts";
 import type { Catalog } from "../catalog.ts";
 import { type Downloads, downloadsCsv } from "../downloads.ts";
 import { ArchiveError } from "../formats/archive.ts";
@@ -32,7 +32,7 @@ interface Needs {
   readonly app: FastifyInstance;
   /** Undefined when the operator has turned the area off. */
   readonly clients: ClientsArea | undefined;
-  readonly gate: Gate;
+  readonly requireOperator: RequireOperator;
   readonly origins: Pick<Origins, "preflightFields">;
   readonly refuse: Refuse;
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
@@ -40,8 +40,8 @@ interface Needs {
 
 type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile };
 
-const NOT_FOUND = textAnswer(404, "There is no such plugin here");
-const TURNED_OFF = textAnswer(
+const NOT_FOUND = textResponse(404, "There is no such plugin here");
+const TURNED_OFF = textResponse(
   404,
   "This server offers no plugins: the area is turned off (CT_NOCLIENTS)",
 );
@@ -76,7 +76,7 @@ export function addClientsRoutes(needs: Needs): void {
 
 function addPage({ app, clients, settings }: Area): void {
   const { catalog } = clients;
-  const fields = pageFields(settings);
+  const fields = pageHeaders(settings);
 
   const page = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const { baseUrl, basePath } = placeOf(request.raw, settings.serverUrl);
@@ -108,9 +108,9 @@ function iconPath(
   return artifact.icon === undefined ? undefined : `${basePath}/clients/icons/${name}`;
 }
 
-function addDownloads({ app, clients, gate }: Area): void {
+function addDownloads({ app, clients, requireOperator }: Area): void {
   app.get("/clients/downloads.csv", async (_request, reply) => {
-    if ((await gate(reply)) === undefined) return reply;
+    if ((await requireOperator(reply)) === undefined) return reply;
     const csv = downloadsCsv(await clients.downloads.read());
     reply.header("content-disposition", 'attachment; filename="downloads.csv"');
     return reply.header("content-type", "text/csv; charset=utf-8").send(csv);
@@ -159,7 +159,7 @@ function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area):
     bodies.post(`${GALLERY}/extensionquery`, { bodyLimit: MAX_QUERY_BYTES }, (request, reply) => {
       const query = querySchema.safeParse(request.body);
       if (!query.success) {
-        return refuse(reply, "query", textAnswer(400, "This is no query of a gallery"));
+        return refuse(reply, "query", textResponse(400, "This is no query of a gallery"));
       }
       return gallery(catalog.offer).query(query.data, around(request));
     });

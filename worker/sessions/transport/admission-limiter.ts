@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
-export interface Turnstile {
+export interface AdmissionLimiter {
   /** Joins the line; how long to wait until it is one's turn, in ms, 0 when nobody is before. */
   join(): number;
 }
@@ -17,10 +17,10 @@ const BURST_MS = 1000;
  */
 export const MAX_WAIT_MS = 10_000;
 
-export function createTurnstile(needs: {
+export function createAdmissionLimiter(needs: {
   readonly clock: Clock;
   readonly perSecond: number;
-}): Turnstile {
+}): AdmissionLimiter {
   const { clock } = needs;
   const gapMs = 1000 / needs.perSecond;
   /** When the last one passes. */

@@ -6,7 +6,7 @@ import { Duplex } from "node:stream";
 import type { Socket } from "socket.io";
 import type { Fence } from "../fence.ts";
 import type { Connection, ConnectionEvents } from "../peer.ts";
-import type { Parcel } from "../wire/outbound.ts";
+import type { OutboundMessage } from "../wire/outbound.ts";
 
 /** The event as socket.io writes it: the one argument follows in a message of its own. */
 const EVENT = '["message",{"_placeholder":true,"num":0}]';
@@ -29,13 +29,13 @@ export function createConnection(
   let events: ConnectionEvents | undefined;
   let ended = false;
   let isLeaving = false;
-  let hasSaidGoodBye = false;
+  let migrateSent = false;
   let awaitsUpgrade = false;
   /** What was given in this turn of the event loop; written at its end, in one piece. */
-  let turn: Parcel[] = [];
+  let turn: OutboundMessage[] = [];
   let turnBytes = 0;
   /** Given to engine.io, not yet to its transport. */
-  let unsent: Parcel[] = [];
+  let unsent: OutboundMessage[] = [];
   let unsentBytes = 0;
   /** Given to the transport, not yet to the system. */
   let inFlightBytes = 0;
@@ -49,12 +49,12 @@ export function createConnection(
 
   function onSent(): void {
     inFlightBytes = 0;
-    if (isLeaving) sayGoodBye();
+    if (isLeaving) sendMigrate();
     else if (!ended) events?.drained();
   }
 
   /** Once all that was given to it is on its way: what follows a good-bye is not read. */
-  function sayGoodBye(): void {
+  function sendMigrate(): void {
     if (ended || turn.length > 0 || unsentBytes > 0 || inFlightBytes > 0) return;
     if (conn.upgrading) {
       // What the client says meanwhile comes by the WebSocket that is not in use yet, and would be lost with it. An upgrade
@@ -63,19 +63,19 @@ export function createConnection(
       awaitsUpgrade = true;
       setTimeout(() => {
         awaitsUpgrade = false;
-        sayGoodBye();
+        sendMigrate();
       }, UPGRADE_STEP_MS).unref();
       return;
     }
-    if (hasSaidGoodBye) return;
-    hasSaidGoodBye = true;
+    if (migrateSent) return;
+    migrateSent = true;
     const webSocket = webSocketOf(conn);
     if (webSocket !== undefined) {
       webSocket.send(UNKNOWN_PACKET);
       // A package that overlooks it goes by the end of our half; what it sends in that moment may be lost.
       setTimeout(() => {
         if (!ended) streamOf(webSocket)?.end();
-      }, GOOD_BYE_MS).unref();
+      }, CLOSE_GRACE_MS).unref();
       return;
     }
     // While engine.io says good-bye to a poll it takes what is posted, and drops it.
@@ -114,19 +114,19 @@ export function createConnection(
       }
       return;
     }
-    for (const parcel of parcels) {
+    for (const outbound of parcels) {
       conn.write(announcement);
       // Only now: engine.io may have sent the announcement alone, which is worth nothing.
-      count([parcel]);
-      conn.write(joined(parcel), { compress: false }, onSent);
+      count([outbound]);
+      conn.write(joined(outbound), { compress: false }, onSent);
     }
   }
 
   /** Right before what is counted is given to engine.io, which may hand it on at once. */
-  function count(parcels: readonly Parcel[]): void {
-    for (const parcel of parcels) {
-      unsent.push(parcel);
-      unsentBytes += parcel.byteLength;
+  function count(parcels: readonly OutboundMessage[]): void {
+    for (const outbound of parcels) {
+      unsent.push(outbound);
+      unsentBytes += outbound.byteLength;
     }
   }
 
@@ -151,17 +151,17 @@ export function createConnection(
         listener.message(event === "message" && Buffer.isBuffer(argument) ? argument : NOTHING);
       });
     },
-    send(parcel) {
+    send(outbound) {
       if (ended) return;
       if (turn.length === 0) setImmediate(writeTurn);
-      turn.push(parcel);
-      turnBytes += parcel.byteLength;
+      turn.push(outbound);
+      turnBytes += outbound.byteLength;
     },
     leave() {
       if (ended || isLeaving) return;
       isLeaving = true;
       writeTurn();
-      sayGoodBye();
+      sendMigrate();
     },
     close() {
       if (ended) return;
@@ -189,7 +189,7 @@ export function createConnection(
  */
 const UNKNOWN_PACKET = "9";
 /** Time for the packet to be read and the connection to end. */
-const GOOD_BYE_MS = 1000;
+const CLOSE_GRACE_MS = 1000;
 /** How often is looked whether an upgrade to a WebSocket is over. */
 const UPGRADE_STEP_MS = 10;
 
@@ -213,7 +213,7 @@ export function closeConnection(conn: Socket["conn"]): void {
 /** What is not a message of the protocol: dropped and counted like any other malformed one. */
 const NOTHING: Buffer = Buffer.alloc(0);
 
-function joined({ head, content }: Parcel): Buffer {
+function joined({ head, content }: OutboundMessage): Buffer {
   return content === undefined ? head : Buffer.concat([head, content]);
 }
 
@@ -255,12 +255,12 @@ function isWebSocket(value: unknown): value is WebSocketControl {
 }
 
 /** Parcels that are written together: a shared content is the last of its piece. */
-function piecesOf(parcels: readonly Parcel[]): Parcel[][] {
-  const pieces: Parcel[][] = [];
-  let piece: Parcel[] = [];
-  for (const parcel of parcels) {
-    piece.push(parcel);
-    if (parcel.content === undefined) continue;
+function piecesOf(parcels: readonly OutboundMessage[]): OutboundMessage[][] {
+  const pieces: OutboundMessage[][] = [];
+  let piece: OutboundMessage[] = [];
+  for (const outbound of parcels) {
+    piece.push(outbound);
+    if (outbound.content === undefined) continue;
     pieces.push(piece);
     piece = [];
   }
@@ -272,7 +272,10 @@ function piecesOf(parcels: readonly Parcel[]): Parcel[][] {
  * The events of a piece as frames: engine.io would write each event's two messages by themselves. The option is the one
  * by which socket.io's adapter gives engine.io the frames of a broadcast; it takes one or two buffers.
  */
-function framed(announcementFrame: Buffer, piece: readonly Parcel[]): { compress: boolean } {
+function framed(
+  announcementFrame: Buffer,
+  piece: readonly OutboundMessage[],
+): { compress: boolean } {
   const parts: Buffer[] = [];
   for (const { head, byteLength } of piece) {
     parts.push(announcementFrame, frameHeader(0x82, byteLength), head);

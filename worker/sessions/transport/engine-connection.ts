@@ -5,9 +5,9 @@ import type { Socket as EngineSocket } from "engine.io";
 import type { Clock } from "../../../shared/base/clock.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { webSocketOf } from "./connection.ts";
-import { createPace } from "./rate-limit.ts";
+import { createRateLimit } from "./rate-limit.ts";
 
-export interface Line {
+export interface EngineConnection {
   /** Rises from connection to connection. */
   readonly ordinal: number;
   /** It belongs to a peer now: larger messages may come by polling. */
@@ -21,7 +21,7 @@ const STRANGER_BYTES = 64 * 1024;
 /** Base64 and separators: what one message may take in a polled body. */
 const POLLING_OVERHEAD = 1.4;
 
-export function createLine(
+export function createEngineConnection(
   conn: EngineSocket,
   needs: {
     ordinal: number;
@@ -30,9 +30,9 @@ export function createLine(
     maxMessageBytes: number;
     maxMessagesPerSecond: number;
   },
-): Line {
+): EngineConnection {
   const { clock, counters } = needs;
-  const pace = createPace({ clock, perSecond: needs.maxMessagesPerSecond });
+  const rateLimit = createRateLimit({ clock, perSecond: needs.maxMessagesPerSecond });
   let pause: { readonly over: Promise<void>; readonly end: () => void } | undefined;
 
   function stopReading(forMs: number): void {
@@ -49,7 +49,7 @@ export function createLine(
   }
 
   function goOn(): void {
-    const waitMs = pace.debtMs();
+    const waitMs = rateLimit.debtMs();
     if (waitMs > 0) {
       clock.after(waitMs, goOn);
       return;
@@ -67,7 +67,7 @@ export function createLine(
       conn.close(true);
       return;
     }
-    const waitMs = pace.spend();
+    const waitMs = rateLimit.spend();
     if (waitMs > 0 && pause === undefined) stopReading(waitMs);
   });
   conn.on("upgrade", () => {

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
-export interface Pace {
+export interface RateLimit {
   /** Counts one message. The time to stop reading, in ms; 0 when none is needed. */
   spend(): number;
   /** The time still to wait, in ms; 0 when reading may go on. */
@@ -19,7 +19,7 @@ const BURST_S = 2;
  */
 const MAX_PAUSE_MS = 5000;
 
-export function createPace(needs: { clock: Clock; perSecond: number }): Pace {
+export function createRateLimit(needs: { clock: Clock; perSecond: number }): RateLimit {
   const { clock, perSecond } = needs;
   const most = perSecond * BURST_S;
   const least = -(perSecond * MAX_PAUSE_MS) / 1000;

@@ -12,16 +12,20 @@ import { taggedId, type WorkerTag } from "../../../shared/base/tag.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
-import { EPOCH_FIELD, REQUEST_ID_FIELD, SESSION_FIELD } from "../../../shared/net/edge-headers.ts";
+import {
+  EPOCH_HEADER,
+  REQUEST_ID_HEADER,
+  SESSION_HEADER,
+} from "../../../shared/net/edge-headers.ts";
 import type { Settings } from "../../../shared/settings/read-settings.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
 import type { Connection, Peer } from "../peer.ts";
 import type { Registry } from "../registry.ts";
 import type { Introduction, Session } from "../session.ts";
-import { createTurnstile, MAX_WAIT_MS } from "./admission-limiter.ts";
+import { createAdmissionLimiter, MAX_WAIT_MS } from "./admission-limiter.ts";
 import { closeConnection, createConnection } from "./connection.ts";
-import { createLine, type Line } from "./engine-connection.ts";
+import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
 
 export interface Sockets {
   /**
@@ -70,13 +74,13 @@ const ANY_NAMESPACE = /^\/.{1,2048}$/s;
  * Who was let go of has so long to part; then it is cut off, which gives what was not sent to its next connection. Before
  * the end that the balancer makes after 3 s, which would not.
  */
-export const LET_GO_MS = 2500;
+export const MIGRATE_GRACE_MS = 2500;
 /** Time for closing handshakes before connections are cut. */
 const CLOSE_MS = 500;
 
 /** A connection of engine.io. */
 interface Entry {
-  readonly line: Line;
+  readonly line: EngineConnection;
   readonly conn: EngineSocket;
   /** Once its peer is let in. */
   connection?: Connection;
@@ -102,7 +106,10 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   const taken = new WeakSet<EngineSocket>();
   /** Open WebSockets, with the requests that opened them. */
   const upgraded = new Map<Duplex, IncomingMessage>();
-  const turnstile = createTurnstile({ clock, perSecond: settings.maxAdmissionsPerSecond });
+  const admissionLimiter = createAdmissionLimiter({
+    clock,
+    perSecond: settings.maxAdmissionsPerSecond,
+  });
   let ordinal = 0;
 
   const engine = new EngineServer({
@@ -123,7 +130,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   // Before socket.io gets to know the connection, so that the line sees each packet first.
   engine.on("connection", (conn: EngineSocket) => {
     const id = ids.get(conn.request) ?? "";
-    const line = createLine(conn, { ordinal: ++ordinal, clock, counters, ...settings });
+    const line = createEngineConnection(conn, { ordinal: ++ordinal, clock, counters, ...settings });
     lines.set(id, { line, conn });
     conn.once("close", () => lines.delete(id));
   });
@@ -233,8 +240,8 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     const token = known.get(handshake);
     const session = token && registry.live(token.sessionId);
     if (session === undefined) return;
-    headers[SESSION_FIELD] = session.id;
-    headers[EPOCH_FIELD] = String(session.epoch);
+    headers[SESSION_HEADER] = session.id;
+    headers[EPOCH_HEADER] = String(session.epoch);
   }
 
   // --- CONNECT ---
@@ -273,7 +280,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
   }
 
   async function inLine(): Promise<void> {
-    const waitMs = turnstile.join();
+    const waitMs = admissionLimiter.join();
     if (waitMs === 0) return;
     counters.count("worker.admissions_delayed");
     await sleep(clock, waitMs);
@@ -332,7 +339,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
 
   function part(connection: Connection): void {
     connection.leave();
-    clock.after(LET_GO_MS, () => connection.close());
+    clock.after(MIGRATE_GRACE_MS, () => connection.close());
   }
 
   return {
@@ -342,7 +349,7 @@ export function attachSockets(needs: SocketsNeeds): Sockets {
     letGo(requestIds) {
       const named = new Set(requestIds);
       for (const req of upgraded.values()) {
-        const requestId = fieldOf(req, REQUEST_ID_FIELD);
+        const requestId = fieldOf(req, REQUEST_ID_HEADER);
         if (requestId === undefined || !named.has(requestId)) continue;
         const entry = lines.get(sidOf(req) ?? ids.get(req) ?? "");
         if (entry === undefined) continue;

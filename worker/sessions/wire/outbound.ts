@@ -10,7 +10,7 @@ import { mapHeader, type Span, textValue } from "./msgpack.ts";
 import { type Message, PROTOCOL_VERSION, type WrappedKey } from "./protocol.ts";
 
 /** One message as bytes: `head`, then `content` when it is large enough to be shared between receivers. */
-export interface Parcel {
+export interface OutboundMessage {
   readonly head: Buffer;
   readonly content: Buffer | undefined;
   readonly byteLength: number;
@@ -27,7 +27,10 @@ const SHARED_CONTENT_BYTES = 16 * 1024;
  * Prepares a broadcast: the function makes the parcel for one receiver, with that receiver's key alone, because clients
  * demand exactly one. `origin` is who really sent it.
  */
-export function forwardBroadcast(message: Message, origin: PeerId): (key: WrappedKey) => Parcel {
+export function forwardBroadcast(
+  message: Message,
+  origin: PeerId,
+): (key: WrappedKey) => OutboundMessage {
   const { metadata, bytes } = message;
   const before = Buffer.concat([
     mapHeader(message.others.length + 3),
@@ -47,21 +50,25 @@ export function forwardBroadcast(message: Message, origin: PeerId): (key: Wrappe
   return (key) => seal([before, piece(bytes, key.span), NAME.content], content);
 }
 
-export function forwardNotification(message: Message, origin: PeerId): Parcel {
+export function forwardNotification(message: Message, origin: PeerId): OutboundMessage {
   return forward(message, [NAME.origin, textValue(origin)], 1);
 }
 
 /** A request under the id by which its answer is known again. */
-export function forwardRequest(message: Message, origin: PeerId, id: string): Parcel {
+export function forwardRequest(message: Message, origin: PeerId, id: string): OutboundMessage {
   return forward(message, [NAME.id, textValue(id), NAME.origin, textValue(origin)], 2);
 }
 
 /** An answer under the id that the asker gave its request, byte for byte. */
-export function forwardResponse(message: Message, id: Buffer): Parcel {
+export function forwardResponse(message: Message, id: Buffer): OutboundMessage {
   return forward(message, [NAME.id, id], 1);
 }
 
-function forward(message: Message, replaced: readonly Buffer[], replacedCount: number): Parcel {
+function forward(
+  message: Message,
+  replaced: readonly Buffer[],
+  replacedCount: number,
+): OutboundMessage {
   const { bytes, others, metadata, content } = message;
   return seal(
     [
@@ -76,7 +83,7 @@ function forward(message: Message, replaced: readonly Buffer[], replacedCount: n
   );
 }
 
-function seal(parts: Buffer[], content: Buffer): Parcel {
+function seal(parts: Buffer[], content: Buffer): OutboundMessage {
   if (content.length < SHARED_CONTENT_BYTES) {
     // Copied, so that a small message in a buffer does not keep the whole chunk alive that it came in.
     parts.push(content);
@@ -122,41 +129,41 @@ export function toWirePeer(peer: PeerRecord): WirePeer {
 }
 
 /** Tells a peer who it is. */
-export function peerInfo(peer: PeerRecord): Parcel {
+export function peerInfo(peer: PeerRecord): OutboundMessage {
   const content = { method: "peer/info", params: [toWirePeer(peer)] };
   return own({ kind: "notification", origin: "", target: peer.id, content });
 }
 
-export function roomJoined(peer: PeerRecord): Parcel {
+export function roomJoined(peer: PeerRecord): OutboundMessage {
   return announcement("room/joined", peer.id, [toWirePeer(peer)]);
 }
 
-export function roomLeft(peer: PeerRecord): Parcel {
+export function roomLeft(peer: PeerRecord): OutboundMessage {
   return announcement("room/left", peer.id, [toWirePeer(peer)]);
 }
 
 /** `host`: empty when it was never known. */
-export function roomClosed(host: PeerId | ""): Parcel {
+export function roomClosed(host: PeerId | ""): OutboundMessage {
   return announcement("room/closed", host, []);
 }
 
 /** Asks the host whether `user` may come in. */
-export function joinRequest(id: string, host: PeerId, user: UserRecord): Parcel {
+export function joinRequest(id: string, host: PeerId, user: UserRecord): OutboundMessage {
   const content = { method: "peer/join", params: [{ ...user, email: user.email ?? "" }] };
   return own({ kind: "request", id, origin: "", target: host, content });
 }
 
 /** Answers a request for which no answer came. `id`: as the asker wrote it. */
-export function requestFailure(id: Buffer): Parcel {
+export function requestFailure(id: Buffer): OutboundMessage {
   const head = Buffer.concat([FAILURE, NAME.id, id]);
   return { head, content: undefined, byteLength: head.length, own: true };
 }
 
-function announcement(method: string, origin: PeerId | "", params: unknown[]): Parcel {
+function announcement(method: string, origin: PeerId | "", params: unknown[]): OutboundMessage {
   return own({ kind: "broadcast", origin, content: { method, params } });
 }
 
-function own(message: Record<string, unknown>): Parcel {
+function own(message: Record<string, unknown>): OutboundMessage {
   const head = Buffer.from(encode({ ...ENVELOPE, ...message }));
   return { head, content: undefined, byteLength: head.length, own: true };
 }

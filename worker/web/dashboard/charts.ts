@@ -2,7 +2,7 @@
  * The charts of the overview: one for each series of the history, drawn by uPlot.
  */
 import uPlot from "uplot";
-import type { HistoryAnswer } from "../../dashboard/answers.ts";
+import type { HistoryResponse } from "../../dashboard/responses.ts";
 import { element } from "./elements.ts";
 
 interface ChartOf {
@@ -31,7 +31,7 @@ const HEIGHT_PX = 150;
 const MIN_WIDTH_PX = 240;
 
 export interface Charts {
-  show(history: HistoryAnswer): void;
+  show(history: HistoryResponse): void;
 }
 
 export function createCharts(place: HTMLElement): Charts {
@@ -41,9 +41,9 @@ export function createCharts(place: HTMLElement): Charts {
     place.append(box);
     return { ...chart, box, plot: undefined as uPlot | undefined };
   });
-  let last: HistoryAnswer | undefined;
+  let last: HistoryResponse | undefined;
 
-  function draw(history: HistoryAnswer): void {
+  function draw(history: HistoryResponse): void {
     const style = getComputedStyle(document.documentElement);
     const color = (name: string): string => style.getPropertyValue(name).trim();
     const nowMs = Math.max(Date.now(), history.atMs.at(-1) ?? 0);

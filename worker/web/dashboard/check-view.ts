@@ -2,11 +2,11 @@
  * The checks: what the edge says of itself, and what only a browser can find out: whether its WebSockets get through, and
  * whether what belongs together comes to one worker, through all that lies between.
  */
-import type { CheckAnswer, EchoAnswer } from "../../dashboard/answers.ts";
+import type { CheckResponse, EchoResponse } from "../../dashboard/responses.ts";
 import { byId, fillTable } from "./elements.ts";
 import { ask } from "./feed.ts";
 
-type Check = CheckAnswer["checks"][number];
+type Check = CheckResponse["checks"][number];
 
 const COLUMNS = ["Check", "Outcome", "Found"];
 const WEB_SOCKET_TIMEOUT_MS = 5000;
@@ -43,7 +43,7 @@ export function createCheckView(): { run: () => void } {
 
 async function checkEdge(): Promise<readonly Check[]> {
   try {
-    return (await ask<CheckAnswer>("check")).checks;
+    return (await ask<CheckResponse>("check")).checks;
   } catch (error) {
     return [{ name: "Edge", outcome: "bad", detail: String(error) }];
   }
@@ -88,7 +88,7 @@ async function checkStickiness(): Promise<Check> {
     for (const key of keys) {
       const answers = await Promise.all(
         Array.from({ length: QUESTIONS_PER_KEY }, () =>
-          ask<EchoAnswer>("echo", { ctstickiness: key }),
+          ask<EchoResponse>("echo", { ctstickiness: key }),
         ),
       );
       workersByKey.set(key, new Set(answers.map(({ worker }) => worker)));

@@ -1,12 +1,12 @@
 /**
  * The downloads: of each version in all, and by day.
  */
-import type { DownloadsAnswer } from "../../dashboard/answers.ts";
+import type { DownloadsResponse } from "../../dashboard/responses.ts";
 import { byId, fillTable } from "./elements.ts";
 import { ask } from "./feed.ts";
-import { shownCount } from "./shown.ts";
+import { formatCount } from "./format.ts";
 
-type Row = DownloadsAnswer["rows"][number];
+type Row = DownloadsResponse["rows"][number];
 
 /** Lines that are shown; the file has all. */
 const MAX_LINES = 500;
@@ -14,14 +14,14 @@ const NONE = "Nothing was downloaded yet.";
 
 export async function showDownloads(): Promise<void> {
   const total = byId("download-total", HTMLSpanElement);
-  let answer: DownloadsAnswer;
+  let answer: DownloadsResponse;
   try {
-    answer = await ask<DownloadsAnswer>("downloads");
+    answer = await ask<DownloadsResponse>("downloads");
   } catch {
     total.textContent = "Downloads cannot be read now.";
     return;
   }
-  total.textContent = `${shownCount(answer.total)} in all${shares(answer.rows)}.`;
+  total.textContent = `${formatCount(answer.total)} in all${shares(answer.rows)}.`;
   fillTable(
     byId("download-versions", HTMLTableElement),
     ["IDE", "Plugin", "Version", "Downloads", "First", "Last"],
@@ -31,7 +31,7 @@ export async function showDownloads(): Promise<void> {
         { text: ide },
         { text: artifact },
         { text: version },
-        { text: shownCount(count), isNumber: true },
+        { text: formatCount(count), isNumber: true },
         { text: first },
         { text: last },
       ],
@@ -48,7 +48,7 @@ export async function showDownloads(): Promise<void> {
         { text: ide },
         { text: artifact },
         { text: version },
-        { text: shownCount(count), isNumber: true },
+        { text: formatCount(count), isNumber: true },
       ],
     })),
     NONE,
@@ -61,7 +61,7 @@ function shares(rows: readonly Row[]): string {
   for (const { ide, count } of rows) counts.set(ide, (counts.get(ide) ?? 0) + count);
   const shown = [...counts]
     .sort(([, a], [, b]) => b - a)
-    .map(([ide, count]) => `${shownCount(count)} ${ide}`);
+    .map(([ide, count]) => `${formatCount(count)} ${ide}`);
   return shown.length === 0 ? "" : `: ${shown.join(", ")}`;
 }
 

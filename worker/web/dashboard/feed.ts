@@ -6,11 +6,11 @@ import type {
   CommandReply,
   LogId,
   LogLines,
-  OverviewAnswer,
-  SessionsAnswer,
+  OverviewResponse,
+  SessionsResponse,
   Topic,
-  WorkersAnswer,
-} from "../../dashboard/answers.ts";
+  WorkersResponse,
+} from "../../dashboard/responses.ts";
 
 export interface Feed {
   close(): void;
@@ -25,9 +25,9 @@ export interface Wanted {
 export interface FeedListener {
   /** The feed begins, perhaps again: all that it tells of the log follows. */
   onBegin(): void;
-  onOverview(answer: OverviewAnswer): void;
-  onWorkers(answer: WorkersAnswer): void;
-  onSessions(answer: SessionsAnswer): void;
+  onOverview(answer: OverviewResponse): void;
+  onWorkers(answer: WorkersResponse): void;
+  onSessions(answer: SessionsResponse): void;
   onLog(lines: LogLines): void;
   onState(state: "live" | "lost"): void;
 }
@@ -50,9 +50,9 @@ export function openFeed(wanted: Wanted, listener: FeedListener): Feed {
     const opened = new EventSource(url);
     source = opened;
     opened.addEventListener("open", () => listener.onBegin());
-    on(opened, "overview", (value) => listener.onOverview(value as OverviewAnswer));
-    on(opened, "workers", (value) => listener.onWorkers(value as WorkersAnswer));
-    on(opened, "sessions", (value) => listener.onSessions(value as SessionsAnswer));
+    on(opened, "overview", (value) => listener.onOverview(value as OverviewResponse));
+    on(opened, "workers", (value) => listener.onWorkers(value as WorkersResponse));
+    on(opened, "sessions", (value) => listener.onSessions(value as SessionsResponse));
     on(opened, "log", (value) => listener.onLog(value as LogLines));
     opened.addEventListener("error", lose);
     awaitEvent();

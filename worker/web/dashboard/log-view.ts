@@ -1,7 +1,7 @@
 /**
  * The live tail of a log, filtered here.
  */
-import type { LogId, LogLines, LogsAnswer } from "../../dashboard/answers.ts";
+import type { LogId, LogLines, LogsResponse } from "../../dashboard/responses.ts";
 import { byId, element } from "./elements.ts";
 import { ask } from "./feed.ts";
 import { LEVELS, levelOf } from "./log-level.ts";
@@ -70,7 +70,7 @@ export function createLogView(onChange: () => void): LogView {
   }
 
   async function listLogs(): Promise<void> {
-    const { logs } = await ask<LogsAnswer>("logs");
+    const { logs } = await ask<LogsResponse>("logs");
     const chosen = select.value;
     select.replaceChildren(
       ...logs.map(({ id, name }) => {

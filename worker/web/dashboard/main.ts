@@ -2,19 +2,19 @@
  * The dashboard in the browser: one page, five views and a check, kept up to date by the worker's events.
  */
 import type {
-  HistoryAnswer,
   HistoryRange,
-  OverviewAnswer,
+  HistoryResponse,
+  OverviewResponse,
   TileName,
-} from "../../dashboard/answers.ts";
+} from "../../dashboard/responses.ts";
 import { createCharts } from "./charts.ts";
 import { createCheckView } from "./check-view.ts";
 import { showDownloads } from "./download-view.ts";
 import { byId, element } from "./elements.ts";
 import { ask, type Feed, openFeed } from "./feed.ts";
+import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
 import { createSessionView } from "./session-view.ts";
-import { shownCount, shownMs } from "./shown.ts";
 import { createWorkerView } from "./worker-view.ts";
 
 const TILES: readonly (readonly [TileName, string])[] = [
@@ -40,12 +40,12 @@ for (const [name, title] of TILES) {
   tileByName.set(name, value);
 }
 
-function showOverview(answer: OverviewAnswer): void {
+function showOverview(answer: OverviewResponse): void {
   const { tiles: values, concerns, store } = answer;
   byId("summary", HTMLParagraphElement).textContent = summarize(answer);
   for (const [name] of TILES) {
     const value = values[name];
-    const shown = name === "lagMs" ? shownMs(value) : shownCount(value);
+    const shown = name === "lagMs" ? formatMs(value) : formatCount(value);
     const tile = tileByName.get(name);
     if (tile !== undefined) {
       tile.textContent = shown;
@@ -66,10 +66,11 @@ function showOverview(answer: OverviewAnswer): void {
 }
 
 /** What the edge is made of, in a line. */
-function summarize({ workers, balancers, storeLatencyMs, version }: OverviewAnswer): string {
+function summarize({ workers, balancers, storeLatencyMs, version }: OverviewResponse): string {
   const states = Object.entries(workers).filter(([, count]) => count > 0);
   const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
-  const store = storeLatencyMs === null ? "no answer" : `answers within ${shownMs(storeLatencyMs)}`;
+  const store =
+    storeLatencyMs === null ? "no answer" : `answers within ${formatMs(storeLatencyMs)}`;
   return `Workers: ${shown || "none known"}. Balancers: ${balancers}. Store: ${store}. Version ${version}.`;
 }
 
@@ -78,7 +79,7 @@ let range: HistoryRange = "hour";
 
 async function showHistory(): Promise<void> {
   try {
-    charts.show(await ask<HistoryAnswer>(`history?range=${range}`));
+    charts.show(await ask<HistoryResponse>(`history?range=${range}`));
   } catch {
     // The state of the connection says it; the old curves keep their times on their axis.
   }

@@ -1,15 +1,19 @@
 /**
  * The sessions, the history of one, and the way to end it.
  */
-import type { SessionEventsAnswer, SessionLine, SessionsAnswer } from "../../dashboard/answers.ts";
+import type {
+  SessionEventsResponse,
+  SessionLine,
+  SessionsResponse,
+} from "../../dashboard/responses.ts";
 import { byId, element, fillTable, type Row } from "./elements.ts";
 import { ask, command } from "./feed.ts";
-import { shownAge, shownBytes, shownCount } from "./shown.ts";
+import { formatAge, formatBytes, formatCount } from "./format.ts";
 
 const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle for", ""];
 const EVENT_COLUMNS = ["When", "What", "Worker", "Epoch", "Why"];
 
-export function createSessionView(): { show: (answer: SessionsAnswer) => void } {
+export function createSessionView(): { show: (answer: SessionsResponse) => void } {
   const table = byId("session-table", HTMLTableElement);
   const count = byId("session-count", HTMLParagraphElement);
   const said = byId("session-said", HTMLParagraphElement);
@@ -31,7 +35,9 @@ export function createSessionView(): { show: (answer: SessionsAnswer) => void } 
   }
 
   async function showHistory(id: string): Promise<void> {
-    const { events } = await ask<SessionEventsAnswer>(`sessions/${encodeURIComponent(id)}/events`);
+    const { events } = await ask<SessionEventsResponse>(
+      `sessions/${encodeURIComponent(id)}/events`,
+    );
     const shown = document.createElement("table");
     fillTable(
       shown,
@@ -69,9 +75,9 @@ export function createSessionView(): { show: (answer: SessionsAnswer) => void } 
         { text: String(session.epoch), isNumber: true },
         { text: people(session, true) },
         { text: people(session, false) },
-        { text: shownAge(session.ageMs) },
-        { text: shownBytes(session.bytes), isNumber: true },
-        { text: shownAge(session.lastActivityMs) },
+        { text: formatAge(session.ageMs) },
+        { text: formatBytes(session.bytes), isNumber: true },
+        { text: formatAge(session.lastActivityMs) },
         { text: session.id, content: () => buttons(session) },
       ],
     };
@@ -81,8 +87,8 @@ export function createSessionView(): { show: (answer: SessionsAnswer) => void } 
     show({ sessions, total }) {
       count.textContent =
         total > sessions.length
-          ? `${shownCount(total)} sessions; ${shownCount(sessions.length)} of them are shown.`
-          : `${shownCount(total)} ${total === 1 ? "session" : "sessions"}.`;
+          ? `${formatCount(total)} sessions; ${formatCount(sessions.length)} of them are shown.`
+          : `${formatCount(total)} ${total === 1 ? "session" : "sessions"}.`;
       fillTable(table, COLUMNS, sessions.map(rowOf), "Nobody is in a session now.");
     },
   };

@@ -1,10 +1,10 @@
 /**
  * The workers and balancers, and what an operator may ask a worker to do.
  */
-import type { CommandReply, WorkerLine, WorkersAnswer } from "../../dashboard/answers.ts";
+import type { CommandReply, WorkerLine, WorkersResponse } from "../../dashboard/responses.ts";
 import { byId, element, fillTable } from "./elements.ts";
 import { command } from "./feed.ts";
-import { shownBytes, shownCount, shownDuration, shownMs, shownTime } from "./shown.ts";
+import { formatBytes, formatCount, formatDuration, formatMs, formatTime } from "./format.ts";
 
 const WORKER_COLUMNS = [
   "Worker",
@@ -30,7 +30,7 @@ const BALANCER_COLUMNS = [
   "Ring",
 ];
 
-export function createWorkerView(): { show: (answer: WorkersAnswer) => void } {
+export function createWorkerView(): { show: (answer: WorkersResponse) => void } {
   const workerTable = byId("worker-table", HTMLTableElement);
   const balancerTable = byId("balancer-table", HTMLTableElement);
   const said = byId("command", HTMLParagraphElement);
@@ -74,15 +74,15 @@ export function createWorkerView(): { show: (answer: WorkersAnswer) => void } {
               text:
                 worker.lastFailure === null
                   ? ""
-                  : `${worker.lastFailure.reason} (${shownTime(worker.lastFailure.atMs)})`,
+                  : `${worker.lastFailure.reason} (${formatTime(worker.lastFailure.atMs)})`,
             },
-            { text: shownCount(worker.sessions), isNumber: true },
-            { text: shownCount(worker.connections), isNumber: true },
-            { text: shownMs(worker.lagMs), isNumber: true },
-            { text: shownBytes(worker.rssBytes), isNumber: true },
+            { text: formatCount(worker.sessions), isNumber: true },
+            { text: formatCount(worker.connections), isNumber: true },
+            { text: formatMs(worker.lagMs), isNumber: true },
+            { text: formatBytes(worker.rssBytes), isNumber: true },
             { text: worker.version },
-            { text: shownDuration(worker.uptimeMs) },
-            { text: shownCount(worker.restarts), isNumber: true },
+            { text: formatDuration(worker.uptimeMs) },
+            { text: formatCount(worker.restarts), isNumber: true },
             { text: worker.state, content: () => buttons(worker) },
           ],
         })),
@@ -95,11 +95,11 @@ export function createWorkerView(): { show: (answer: WorkersAnswer) => void } {
           key: balancer.id,
           cells: [
             { text: balancer.id },
-            { text: shownCount(balancer.connections), isNumber: true },
-            { text: shownCount(balancer.tunnels), isNumber: true },
-            { text: shownBytes(balancer.rssBytes), isNumber: true },
+            { text: formatCount(balancer.connections), isNumber: true },
+            { text: formatCount(balancer.tunnels), isNumber: true },
+            { text: formatBytes(balancer.rssBytes), isNumber: true },
             { text: balancer.version },
-            { text: shownDuration(balancer.uptimeMs) },
+            { text: formatDuration(balancer.uptimeMs) },
             balancer.ringDiffers ? { text: "differs", badge: "bad" } : { text: "same" },
           ],
         })),

@@ -223,8 +223,8 @@ describe("documents that are made to do harm", () => {
 
   /** What a harmless document of the same size takes, in this run. */
   function harmlessMs(): number {
-    const harmless = `<a>${many('<b c="d">text &lt; </b>')}</a>`;
-    measuredMs ??= fastest(() => textOf(harmless));
+    const escapeForTerminal = `<a>${many('<b c="d">text &lt; </b>')}</a>`;
+    measuredMs ??= fastest(() => textOf(escapeForTerminal));
     return measuredMs;
   }
 

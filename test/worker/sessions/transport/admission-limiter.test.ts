@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
-import { createTurnstile } from "../../../../worker/sessions/transport/admission-limiter.ts";
+import { createAdmissionLimiter } from "../../../../worker/sessions/transport/admission-limiter.ts";
 import { createStepClock } from "../../../support/step-clock.ts";
 import { until } from "../../../support/until.ts";
 import { GUEST_USER, startWorker } from "../fixture.ts";
 
 test("as many as pass in a second may pass at once, the others at the rate, in order", () => {
   const clock = createStepClock();
-  const turnstile = createTurnstile({ clock, perSecond: 10 });
-  const waits = Array.from({ length: 30 }, () => turnstile.join());
+  const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 10 });
+  const waits = Array.from({ length: 30 }, () => admissionLimiter.join());
   expect(waits.slice(0, 10)).toEqual(new Array(10).fill(0));
   expect(waits.slice(10, 13).map(Math.round)).toEqual([100, 200, 300]);
   expect(Math.round(waits[29] ?? 0)).toBe(2000);
@@ -15,10 +15,10 @@ test("as many as pass in a second may pass at once, the others at the rate, in o
 
 test("in no second do more than twice the rate pass, however they come", () => {
   const clock = createStepClock();
-  const turnstile = createTurnstile({ clock, perSecond: 50 });
+  const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 50 });
   const passed: number[] = [];
   for (let i = 0; i < 500; i++) {
-    passed.push(clock.nowMs() + turnstile.join());
+    passed.push(clock.nowMs() + admissionLimiter.join());
     clock.advance(i % 7);
   }
   for (const first of passed) {
@@ -29,13 +29,13 @@ test("in no second do more than twice the rate pass, however they come", () => {
 
 test("nobody waits longer than 10 s, so that nobody is taken to have left", () => {
   const clock = createStepClock();
-  const turnstile = createTurnstile({ clock, perSecond: 10 });
-  const waits = Array.from({ length: 1000 }, () => turnstile.join());
+  const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 10 });
+  const waits = Array.from({ length: 1000 }, () => admissionLimiter.join());
   expect(Math.max(...waits)).toBe(10_000);
   clock.advance(10_000);
-  expect(Math.round(turnstile.join())).toBe(100);
+  expect(Math.round(admissionLimiter.join())).toBe(100);
   clock.advance(60_000);
-  expect(turnstile.join()).toBe(0);
+  expect(admissionLimiter.join()).toBe(0);
 });
 
 test("people who all come at once are let in one after the other, and nobody is lost", async () => {

@@ -9,7 +9,7 @@ import {
   forwardNotification,
   forwardRequest,
   forwardResponse,
-  type Parcel,
+  type OutboundMessage,
   requestFailure,
 } from "../../../../worker/sessions/wire/outbound.ts";
 import {
@@ -57,11 +57,11 @@ function parsed(bytes: Buffer): Message {
   return message;
 }
 
-function read(parcel: Parcel | undefined): unknown {
-  if (parcel === undefined) throw new Error("no parcel");
-  const { head, content } = parcel;
+function read(outbound: OutboundMessage | undefined): unknown {
+  if (outbound === undefined) throw new Error("no parcel");
+  const { head, content } = outbound;
   const bytes = content === undefined ? head : Buffer.concat([head, content]);
-  expect(bytes).toHaveLength(parcel.byteLength);
+  expect(bytes).toHaveLength(outbound.byteLength);
   // As the npm package reads it.
   return Encoding.decode(bytes);
 }
@@ -152,8 +152,10 @@ describe("what is passed on", () => {
           const message = parsed(bytesOf({ ...broadcast, metadata, content }));
           expect(message.encrypted).toBe(true);
           expect(message.metadata.keys.map(({ target }) => target)).toEqual(targets);
-          for (const parcel of message.metadata.keys.map(forwardBroadcast(message, SENDER))) {
-            expect(Buffer.compare((read(parcel) as { content: Buffer }).content, content)).toBe(0);
+          for (const outbound of message.metadata.keys.map(forwardBroadcast(message, SENDER))) {
+            expect(Buffer.compare((read(outbound) as { content: Buffer }).content, content)).toBe(
+              0,
+            );
           }
         },
       ),

@@ -16,14 +16,14 @@ const FOLLOW_MS = 4500;
 /** A leader stops a second before its time is over. */
 const MARGIN_MS = 1000;
 
-export interface Leadership {
+export interface LeaderElection {
   /** Whether this member leads now; look before each piece of work. */
   readonly isLeading: boolean;
   /** Stands no more, and gives the role back. Never rejects. */
   close(): Promise<void>;
 }
 
-export function standFor(
+export function createLeaderElection(
   role: Role,
   needs: {
     readonly store: Pick<Store, "lead" | "resign">;
@@ -31,7 +31,7 @@ export function standFor(
     readonly log: Log;
     readonly holder: WorkerId;
   },
-): Leadership {
+): LeaderElection {
   const { store, clock, holder } = needs;
   let leadsUntilMs = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | undefined;

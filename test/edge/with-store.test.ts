@@ -2,7 +2,7 @@
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { visitStore, type Whereabouts } from "../../edge/commands/visit.ts";
+import { type StoreLocation, withStore } from "../../edge/commands/with-store.ts";
 import { makeFolder } from "../support/embedded-store.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
@@ -13,14 +13,14 @@ const machine = watchMachine();
 /** What an operator is promised; most of it is the time that a store has for its first answer. */
 const END = { promisedMs: 3000, waitsMs: 2000 };
 
-function at(redisUrl: string): Whereabouts {
+function at(redisUrl: string): StoreLocation {
   return { redisUrl, redisCa: undefined, redisPrefix: "{ct}:", dataDir: "/nowhere" };
 }
 
 /** Rejects with `message`, in time. */
-async function visitInVain(whereabouts: Whereabouts, message: string | RegExp): Promise<void> {
+async function visitInVain(storeLocation: StoreLocation, message: string | RegExp): Promise<void> {
   const startedMs = performance.now();
-  await expect(visitStore(whereabouts, ({ store }) => store.members())).rejects.toThrow(message);
+  await expect(withStore(storeLocation, ({ store }) => store.members())).rejects.toThrow(message);
   expect(performance.now() - startedMs).toBeLessThan(machine.limitMs(startedMs, END));
 }
 
@@ -51,7 +51,7 @@ test("one that refuses connections is given up at once, and one that goes in the
   const redis = await startRedis({ port: true });
   onTestFinished(() => redis.close());
   const startedMs = performance.now();
-  const gone = visitStore(at(`redis://127.0.0.1:${redis.port}`), async ({ store }) => {
+  const gone = withStore(at(`redis://127.0.0.1:${redis.port}`), async ({ store }) => {
     redis.pause();
     await store.members();
   });

@@ -8,9 +8,9 @@ import { createSweeper } from "./sweeper.ts";
 import type { StoreTime } from "./time.ts";
 
 /** With more, the one that was buried first is forgotten: whoever signs in and out all day must not fill the memory. */
-const MAX_BURIED = 200_000;
+const MAX_REVOKED = 200_000;
 
-export interface BuriedTokens extends Pick<Operations, "buryToken" | "isTokenBuried"> {
+export interface RevokedTokens extends Pick<Operations, "revokeToken" | "isTokenRevoked"> {
   /** Drops some of what has expired; call it again and again. */
   sweep(now: StoreTime): void;
   restore(record: Extract<Restored, { kind: "buried" }>): void;
@@ -18,7 +18,7 @@ export interface BuriedTokens extends Pick<Operations, "buryToken" | "isTokenBur
   entries(): Iterable<Write>;
 }
 
-export function createBuriedTokens(effects: Effects): BuriedTokens {
+export function createRevokedTokens(effects: Effects): RevokedTokens {
   const untilById = new Map<string, number>();
   const sweeper = createSweeper(untilById);
 
@@ -28,13 +28,13 @@ export function createBuriedTokens(effects: Effects): BuriedTokens {
   }
 
   return {
-    buryToken(_now, tokenId, untilMs) {
+    revokeToken(_now, tokenId, untilMs) {
       untilById.set(tokenId, untilMs);
       effects.write(recordKey.buried(tokenId), untilMs);
       const [first] = untilById.keys();
-      if (untilById.size > MAX_BURIED && first !== undefined) forget(first);
+      if (untilById.size > MAX_REVOKED && first !== undefined) forget(first);
     },
-    isTokenBuried(now, tokenId) {
+    isTokenRevoked(now, tokenId) {
       return now.wallMs < (untilById.get(tokenId) ?? 0);
     },
     sweep(now) {

@@ -4,7 +4,7 @@
  */
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
-export interface OverviewAnswer {
+export interface OverviewResponse {
   readonly atMs: number | null;
   readonly version: string;
   /** Null when it does not answer. */
@@ -30,7 +30,7 @@ export type TileName =
 export type WorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
 
 /** `GET /dashboard/api/history?range=hour|day|month`: columns of one length, the oldest first. */
-export interface HistoryAnswer {
+export interface HistoryResponse {
   readonly range: HistoryRange;
   /** Between two samples. */
   readonly stepMs: number;
@@ -48,7 +48,7 @@ export interface HistoryAnswer {
 export type HistoryRange = "hour" | "day" | "month";
 
 /** `GET /dashboard/api/workers`, and the event `workers`. */
-export interface WorkersAnswer {
+export interface WorkersResponse {
   readonly workers: readonly WorkerLine[];
   readonly balancers: readonly BalancerLine[];
 }
@@ -84,7 +84,7 @@ export interface BalancerLine {
 }
 
 /** `GET /dashboard/api/sessions`, and the event `sessions`. */
-export interface SessionsAnswer {
+export interface SessionsResponse {
   readonly sessions: readonly SessionLine[];
   /** How many there are, listed or not. */
   readonly total: number;
@@ -110,7 +110,7 @@ export interface SessionLine {
 }
 
 /** `GET /dashboard/api/sessions/ID/events`: the oldest first. */
-export interface SessionEventsAnswer {
+export interface SessionEventsResponse {
   readonly events: readonly {
     readonly atMs: number;
     readonly kind: string;
@@ -121,7 +121,7 @@ export interface SessionEventsAnswer {
 }
 
 /** `GET /dashboard/api/downloads`: per day of UTC. */
-export interface DownloadsAnswer {
+export interface DownloadsResponse {
   readonly total: number | null;
   readonly rows: readonly {
     readonly day: string;
@@ -133,7 +133,7 @@ export interface DownloadsAnswer {
 }
 
 /** `GET /dashboard/api/logs`: what can be shown. */
-export interface LogsAnswer {
+export interface LogsResponse {
   readonly logs: readonly {
     readonly id: LogId;
     readonly name: string;
@@ -155,7 +155,7 @@ export interface LogLines {
 }
 
 /** `GET /dashboard/api/check`. */
-export interface CheckAnswer {
+export interface CheckResponse {
   readonly checks: readonly {
     readonly name: string;
     readonly outcome: CheckOutcome;
@@ -168,7 +168,7 @@ export interface CheckAnswer {
 export type CheckOutcome = "good" | "bad" | "unknown" | "off";
 
 /** `GET /dashboard/api/echo`: to see whether requests with the same `ctstickiness` come to the same worker. */
-export interface EchoAnswer {
+export interface EchoResponse {
   readonly worker: string;
   /** Workers that live; undefined while the store does not say. */
   readonly workers: number | null;

@@ -18,7 +18,7 @@ import {
 } from "../net/networks.ts";
 import type { MemberRecord } from "../store/member.ts";
 
-export interface Admission {
+export interface MemberVerification {
   /** Those that are believed. Each other one is counted and named in the log once. */
   admit<Member extends MemberRecord>(members: readonly Member[]): readonly Member[];
   /** Who was left out the last time, and why. */
@@ -40,7 +40,7 @@ export type RefusalReason =
 /** Refusals that are remembered as told. Whoever can write to the store can make up any number of names. */
 const MAX_TOLD = 1000;
 
-export function createAdmission(needs: {
+export function createMemberVerification(needs: {
   /** `CT_WORKER_NETWORKS`. */
   readonly networks: readonly string[];
   /** Of this process's own secret. */
@@ -49,7 +49,7 @@ export function createAdmission(needs: {
   readonly store: { readonly localAddress: string | undefined };
   readonly counters: Pick<Counters, "count">;
   readonly log: Log;
-}): Admission {
+}): MemberVerification {
   const { counters, log, store } = needs;
   const allowed = parseWorkerNetworks(needs.networks);
   const told = new Set<string>();

@@ -2,10 +2,10 @@
 import { describe, expect, test } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import {
-  createAdmission,
+  createMemberVerification,
   judgeUrl,
   parseWorkerNetworks,
-} from "../../../shared/membership/admission.ts";
+} from "../../../shared/membership/member-verification.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { balancer, worker } from "../../contract/store.ts";
@@ -73,7 +73,7 @@ function open(localAddress: string | undefined = "10.0.0.1") {
   const { log, lines } = createTestLog();
   const counters = createCounters();
   const store: { localAddress: string | undefined } = { localAddress };
-  const admission = createAdmission({
+  const admission = createMemberVerification({
     networks: [],
     secretFingerprint: OWN_SECRET,
     store,

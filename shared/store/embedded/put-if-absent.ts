@@ -5,18 +5,18 @@ import type { Effects, Write } from "./effects.ts";
 import type { Operations } from "./operations.ts";
 import { type Restored, recordKey } from "./records.ts";
 
-export interface Agreements extends Pick<Operations, "agree"> {
+export interface PutIfAbsent extends Pick<Operations, "putIfAbsent"> {
   restore(record: Extract<Restored, { kind: "agreed" }>): void;
   /** Every record as it stands in the journal. */
   entries(): Iterable<Write>;
 }
 
 /** All names are ours, so there are few. */
-export function createAgreements(effects: Effects): Agreements {
+export function createPutIfAbsent(effects: Effects): PutIfAbsent {
   const texts = new Map<string, string>();
 
   return {
-    agree(_now, name, proposal) {
+    putIfAbsent(_now, name, proposal) {
       const kept = texts.get(name);
       if (kept !== undefined) return kept;
       texts.set(name, proposal);

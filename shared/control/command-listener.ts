@@ -12,24 +12,24 @@ const LOOK_PERIOD_MS = 5000;
 /** Tokens of commands that were begun: a command may be listed again before its answer is there. */
 const MAX_REMEMBERED = 1000;
 
-export interface Obedience {
+export interface CommandListener {
   close(): void;
 }
 
-export function obeyCommands(needs: {
+export function listenForCommands(needs: {
   readonly store: Pick<Store, "onChange" | "ticketsOf" | "answerTicket">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
   /** Does it. Its answer is for people; what takes long is only begun. */
-  readonly obey: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
-}): Obedience {
+  readonly handleCommand: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
+}): CommandListener {
   const { store, log, self } = needs;
   const begun = new Set<string>();
   let looking: Promise<void> | undefined;
   let lookAgain = false;
 
-  async function obeyOne(ticket: Ticket): Promise<void> {
+  async function runCommand(ticket: Ticket): Promise<void> {
     if (begun.has(ticket.token)) return;
     if (begun.size >= MAX_REMEMBERED) begun.clear();
     begun.add(ticket.token);
@@ -45,7 +45,7 @@ export function obeyCommands(needs: {
       return { outcome: "refused", message: "this version does not know the command" };
     }
     try {
-      return await needs.obey(command);
+      return await needs.handleCommand(command);
     } catch (error) {
       log.error({ err: error, command: command.kind }, "a command failed");
       return { outcome: "refused", message: "it failed; see the log of this process" };
@@ -57,7 +57,7 @@ export function obeyCommands(needs: {
       do {
         lookAgain = false;
         const waiting = await store.ticketsOf("command", self);
-        for (const ticket of waiting) await obeyOne(ticket);
+        for (const ticket of waiting) await runCommand(ticket);
       } while (lookAgain);
     } catch (error) {
       // It is looked for again; an answer that was lost leaves the operator without one.

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { createLog } from "../../../shared/logs/log.ts";
-import { LEADERSHIP_MS, standFor } from "../../../shared/membership/leadership.ts";
+import { createLeaderElection, LEADERSHIP_MS } from "../../../shared/membership/leader-election.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -22,7 +22,7 @@ function electing(answer: () => Promise<"leading" | "following">) {
 it("leads from the answer on, goes on while it is told so, and gives the role back at its end", async () => {
   const clock = createStepClock();
   const { store, resigned } = electing(async () => "leading");
-  const leadership = standFor("reaper", { store, clock, log, holder });
+  const leadership = createLeaderElection("reaper", { store, clock, log, holder });
   expect(leadership.isLeading).toBe(false);
   await expect.poll(() => leadership.isLeading).toBe(true);
   for (let i = 0; i < 20; i++) {
@@ -42,7 +42,7 @@ it("stops a second before its time is over when the store does not answer", asyn
     if (away) throw new StoreAwayError("lead");
     return "leading";
   });
-  const leadership = standFor("statsd", { store, clock, log, holder });
+  const leadership = createLeaderElection("statsd", { store, clock, log, holder });
   await expect.poll(() => leadership.isLeading).toBe(true);
   away = true;
   clock.advance(LEADERSHIP_MS - 1001);
@@ -59,7 +59,7 @@ it("asks seldom while another one leads", async () => {
     asked++;
     return "following";
   });
-  const leadership = standFor("reaper", { store, clock, log, holder });
+  const leadership = createLeaderElection("reaper", { store, clock, log, holder });
   for (let second = 0; second < 45; second++) {
     clock.advance(1000);
     await new Promise((resolve) => setImmediate(resolve));
@@ -72,7 +72,7 @@ it("follows as soon as it is told that another one leads", async () => {
   const clock = createStepClock();
   let leads = true;
   const { store } = electing(async () => (leads ? "leading" : "following"));
-  const leadership = standFor("reaper", { store, clock, log, holder });
+  const leadership = createLeaderElection("reaper", { store, clock, log, holder });
   await expect.poll(() => leadership.isLeading).toBe(true);
   leads = false;
   clock.advance(1500);

@@ -16,7 +16,7 @@ export interface Members {
 }
 
 /** What is true after `seen`, when `before` was. */
-export function believe(before: Members, seen: Pick<Membership, "members" | "booted">): Members {
+export function reconcile(before: Members, seen: Pick<Membership, "members" | "booted">): Members {
   const workers = seen.members.filter((member) => member.kind === "worker");
   const balancers = seen.members.filter((member) => member.kind === "balancer");
   if (!seen.booted) {

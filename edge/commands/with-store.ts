@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import { systemClock } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
-import { harmless } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
@@ -14,13 +14,13 @@ import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
 import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
-export interface Visit {
+export interface StoreQuery {
   readonly store: Store;
   /** Records that were read so far and left out, because they cannot be parsed. */
   readonly ignored: (kind: "session" | "event") => number;
 }
 
-export type Whereabouts = Pick<Settings, "redisUrl" | "redisCa" | "redisPrefix" | "dataDir">;
+export type StoreLocation = Pick<Settings, "redisUrl" | "redisCa" | "redisPrefix" | "dataDir">;
 
 /** There is no store to ask. The message says where it was looked for and what to do. */
 export class StoreUnreachableError extends EdgeError {
@@ -37,14 +37,14 @@ const MAX_REASON_CHARS = 500;
  * Asks the store and takes leave of it. Rejects with `StoreUnreachableError` when it does not answer, within about 2 s at
  * the beginning.
  */
-export async function visitStore<T>(
-  whereabouts: Whereabouts,
-  ask: (visit: Visit) => Promise<T>,
+export async function withStore<T>(
+  storeLocation: StoreLocation,
+  ask: (withStore: StoreQuery) => Promise<T>,
 ): Promise<T> {
-  const place = findPlace(whereabouts);
+  const place = findPlace(storeLocation);
   const counters = createCounters();
   const store = connectStore({
-    settings: { ...whereabouts, storeSocket: place.socket },
+    settings: { ...storeLocation, storeSocket: place.socket },
     name: "command",
     clock: systemClock,
     // Nobody reads a log here: what went wrong becomes the one line at the end.
@@ -59,7 +59,7 @@ export async function visitStore<T>(
   } catch (error) {
     if (!(error instanceof StoreAwayError)) throw error;
     const reason = error.cause instanceof Error ? error.cause.message : error.message;
-    throw new StoreUnreachableError(place.explain(harmless(reason, MAX_REASON_CHARS)));
+    throw new StoreUnreachableError(place.explain(escapeForTerminal(reason, MAX_REASON_CHARS)));
   } finally {
     clearInterval(alive);
     await store.close();
@@ -89,7 +89,7 @@ interface Place {
   explain(reason: string): string;
 }
 
-function findPlace({ redisUrl, dataDir }: Whereabouts): Place {
+function findPlace({ redisUrl, dataDir }: StoreLocation): Place {
   return redisUrl === undefined ? findEmbedded(resolve(dataDir)) : nameRedis(redisUrl);
 }
 

@@ -10,11 +10,14 @@ import { limited } from "./values.ts";
 
 const textSchema = z.string().max(MAX_VALUE_BYTES);
 
-export function createAgreements(connection: Connection): Pick<Store, "agree"> {
+export function createPutIfAbsent(connection: Connection): Pick<Store, "putIfAbsent"> {
   return {
-    async agree(name, proposal) {
+    async putIfAbsent(name, proposal) {
       const text = limited("an agreement", proposal, MAX_AGREED_CHARS);
-      return expectReply(textSchema, await connection.run("agree", "agree", name, text));
+      return expectReply(
+        textSchema,
+        await connection.run("putIfAbsent", "put_if_absent", name, text),
+      );
     },
   };
 }

@@ -4,16 +4,16 @@
 
 const UNKNOWN = "–";
 
-export function shownCount(count: number | null): string {
+export function formatCount(count: number | null): string {
   return count === null ? UNKNOWN : count.toLocaleString("en-US");
 }
 
-export function shownMs(ms: number | null): string {
+export function formatMs(ms: number | null): string {
   if (ms === null) return UNKNOWN;
   return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 
-export function shownBytes(bytes: number | null): string {
+export function formatBytes(bytes: number | null): string {
   if (bytes === null) return UNKNOWN;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;
@@ -26,7 +26,7 @@ export function shownBytes(bytes: number | null): string {
 }
 
 /** The two largest parts of a duration: `3 d 4 h`, `12 s`. */
-export function shownDuration(ms: number | null): string {
+export function formatDuration(ms: number | null): string {
   if (ms === null) return UNKNOWN;
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const parts: (readonly [number, string])[] = [
@@ -45,13 +45,13 @@ export function shownDuration(ms: number | null): string {
 }
 
 /** A duration as exact as it matters: `12 s`, `12 min`, `3 h 4 min`. */
-export function shownAge(ms: number | null): string {
+export function formatAge(ms: number | null): string {
   return ms === null || ms < 60_000 || ms >= 3_600_000
-    ? shownDuration(ms)
+    ? formatDuration(ms)
     : `${Math.floor(ms / 60_000)} min`;
 }
 
 /** In the time zone of whoever looks. */
-export function shownTime(atMs: number): string {
+export function formatTime(atMs: number): string {
   return new Date(atMs).toLocaleTimeString("en-GB");
 }
