@@ -1,5 +1,5 @@
 -- ARGV: token id, for how many ms.
--- Remembers the token for at least that long, unless more than MAX_BURIED are: then those go that would go soonest. One
+-- Remembers the token for at least that long, unless more than MAX_REVOKED are: then those go that would go soonest. One
 -- that was buried for longer stays so.
 local ttl = tonumber(ARGV[2])
 if ttl <= 0 then return 'ok' end
@@ -7,5 +7,5 @@ local now = time_ms()
 claim(BURIED, 'zset')
 redis.call('ZADD', BURIED, 'GT', text(now + ttl), ARGV[1])
 index_tidy(BURIED, now)
-redis.call('ZREMRANGEBYRANK', BURIED, 0, -MAX_BURIED - 1)
+redis.call('ZREMRANGEBYRANK', BURIED, 0, -MAX_REVOKED - 1)
 return 'ok'
