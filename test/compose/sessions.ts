@@ -98,7 +98,7 @@ async function step(
   }
   failures.push(...heardTwice(people()).map((text) => `${name}: ${text}`));
   if (!isDeepStrictEqual(whatTheyKnow(people()), known)) {
-    failures.push(`${name}: somebody was told of something that did not happen`);
+    failures.push(`${name}: a client was notified of an event that did not happen`);
   }
   const pauses = people().flatMap((client) => client.pausesSince(sinceMs));
   const [p50, p99] = [0.5, 0.99].map((share) => Math.round(quantile(pauses, share)));

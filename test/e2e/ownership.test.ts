@@ -343,7 +343,7 @@ async function expectToHaveLetGo(
   teams: readonly Team[],
   delivered: number,
 ): Promise<void> {
-  const counters = await until("it has let go of its sessions", async () => {
+  const counters = await until("it has released its sessions", async () => {
     const seen = await countersOf(worker);
     return (seen["worker.sessions_closed{lost}"] ?? 0) >= teams.length && seen;
   });

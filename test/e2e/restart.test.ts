@@ -100,7 +100,7 @@ test("a killed worker returns under its name, its sessions continue, and other s
     CT_DATA_DIR: edge.dataDir,
   });
   expect(history.stdout).toMatch(/"kind":"resumed".*"cause":"(exited|restarted)"/);
-  // Whichever was first: the restarted worker, or the other one, which was told of the exit.
+  // Whichever was first: the restarted worker, or the other one, which heard of the exit.
   expect(workers.flatMap((worker) => worker.sessionIds)).toContain(mine.session.sessionId);
   expect(again?.pid).not.toBe(mine.worker.pid);
   expect(others.session.everybody.map((client) => client.reconnectCount)).toEqual([0, 0]);
