@@ -2,6 +2,7 @@
  * Where a request goes and why, as people read it. Pure; what strangers wrote is made harmless.
  */
 
+import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import type { Explanation } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { formatAge, isoTime } from "../output/format.ts";
@@ -349,7 +350,7 @@ function notes({ balancers, settled }: ExplainAnswer): string {
     lines.push("The balancers have different rings; `ct-edge list` shows who differs.");
   }
   if (!settled) {
-    lines.push("The store is new or was emptied a moment ago: it may not know yet what there is.");
+    lines.push(STORE_NOT_SETTLED);
   }
   return lines.map((line) => `! ${escapeForTerminal(line, 500)}\n`).join("");
 }

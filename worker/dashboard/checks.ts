@@ -4,13 +4,16 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
+import { compareRings } from "../../shared/cluster/describe.ts";
+import { ringProblem } from "../../shared/cluster/format.ts";
+import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedCertificate } from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { describeMembers } from "./describe.ts";
 import type { CheckResponse } from "./responses.ts";
-import type { PublishedView, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 export type Check = CheckResponse["checks"][number];
 
@@ -81,10 +84,10 @@ function checkRings(snapshot: Snapshot): Check {
       : "the store does not answer";
     return { name, outcome: "unknown", detail };
   }
-  const others = balancers.filter(({ ringDiffers }) => ringDiffers).map(({ id }) => id);
-  return others.length === 0
+  const problem = ringProblem(compareRings(snapshot.membership.members));
+  return problem === undefined
     ? { name, outcome: "good", detail: `${balancers.length} route the same session the same way` }
-    : { name, outcome: "bad", detail: `another ring than most: ${others.join(", ")}` };
+    : { name, outcome: "bad", detail: problem };
 }
 
 function checkCertificates({ views }: Snapshot): Check[] {

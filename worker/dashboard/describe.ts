@@ -2,8 +2,9 @@
  * A snapshot of the edge as the dashboard tells it. Pure. What is not known is null, and a worker of which nobody says that
  * it is well is not shown as well.
  */
-import type { SessionId } from "../../shared/base/ids.ts";
-import { ownerStateOf } from "../../shared/cluster/session-list.ts";
+import { compareRings, ownerStateOf, sessionReports } from "../../shared/cluster/describe.ts";
+import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";
+import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import { VERSION } from "../../shared/process/version.ts";
@@ -18,7 +19,7 @@ import type {
   WorkerState,
   WorkersResponse,
 } from "./responses.ts";
-import type { PublishedView, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** Characters of a session's id that are shown: all of it would be an invitation to ask. */
 export const SHOWN_ID_CHARS = 8;
@@ -55,13 +56,12 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
     },
     workers: counts,
     balancers: balancers.length,
-    concerns: concernsOf(workers, balancers, snapshot),
+    concerns: concernsOf(workers, snapshot),
   };
 }
 
 function concernsOf(
   workers: readonly WorkerLine[],
-  balancers: readonly BalancerLine[],
   { ownerById, membership, isCurrent }: Snapshot,
 ): string[] {
   // That the store is away is said beside this; what was true before is no concern of now.
@@ -81,11 +81,10 @@ function concernsOf(
   if (orphans > 0) {
     concerns.push(`Sessions whose worker is gone and that nobody has taken over yet: ${orphans}.`);
   }
-  if (balancers.some(({ ringDiffers }) => ringDiffers)) {
-    concerns.push("Balancers have different rings and may route the same session differently.");
-  }
+  const ring = ringProblem(compareRings(membership.members));
+  if (ring !== undefined) concerns.push(ring);
   if (membership.ignored > 0) {
-    concerns.push(`Records of members in the store that make no sense: ${membership.ignored}.`);
+    concerns.push(unparsableRecords("Member records", membership.ignored));
   }
   return concerns;
 }
@@ -99,7 +98,7 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
   const speaking = views.filter(({ view }) => view.role === "balancer").length;
-  const ring = mostCommon(membership.members.map(({ ringFingerprint }) => ringFingerprint));
+  const { differing } = compareRings(membership.members);
   const known = new Set<string>(records.map(({ id }) => id));
   const workers = [
     ...records.map((record) =>
@@ -113,7 +112,7 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
       .sort((a, b) => (a.id < b.id ? -1 : 1)),
     balancers: [...balancers]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((record) => describeBalancer(record, ownById.get(record.id)?.view, ring)),
+      .map((record) => describeBalancer(record, ownById.get(record.id)?.view, differing)),
   };
 }
 
@@ -223,7 +222,7 @@ function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
 function describeBalancer(
   record: BalancerRecord,
   own: View | undefined,
-  ring: string | undefined,
+  differing: ReadonlySet<string>,
 ): BalancerLine {
   const view = own?.role === "balancer" ? own : undefined;
   return {
@@ -233,15 +232,8 @@ function describeBalancer(
     rssBytes: view?.rssBytes ?? null,
     connections: view?.connections ?? null,
     tunnels: view?.tunnels ?? null,
-    ringDiffers:
-      ring !== undefined && record.ringFingerprint !== "" && record.ringFingerprint !== ring,
+    ringDiffers: differing.has(record.id),
   };
-}
-
-function mostCommon(texts: readonly string[]): string | undefined {
-  const counts = new Map<string, number>();
-  for (const text of texts) if (text !== "") counts.set(text, (counts.get(text) ?? 0) + 1);
-  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }
 
 // --- sessions ---
@@ -250,17 +242,9 @@ export function describeSessions(
   snapshot: Snapshot,
   records: readonly SessionRecord[],
 ): SessionsResponse {
-  const seenById = new Map<string, ReportedSession>();
-  for (const { id, view } of snapshot.views) {
-    if (view.role !== "worker") continue;
-    for (const session of view.sessions) {
-      // One that was handed over may still stand in the view of the worker that had it before.
-      const owner: string | undefined = snapshot.ownerById.get(session.id as SessionId);
-      if (owner === id) seenById.set(session.id, session);
-    }
-  }
+  const reportById = sessionReports(snapshot);
   return {
-    sessions: records.map((record) => describeSession(record, seenById.get(record.id), snapshot)),
+    sessions: records.map((record) => describeSession(record, reportById.get(record.id), snapshot)),
     total: snapshot.ownerById.size,
   };
 }

@@ -202,8 +202,39 @@ describe("the overview", () => {
     ).toEqual([
       "Worker w2 is dead: its lease is gone.",
       "Sessions whose worker is gone and that nobody has taken over yet: 2.",
-      "Balancers have different rings and may route the same session differently.",
-      "Records of members in the store that make no sense: 1.",
+      "Ring differs from the majority: b2; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
+      "Member records in the store that cannot be parsed and are not shown: 1; check what else writes to this store.",
+    ]);
+  });
+});
+
+describe("a balancer", () => {
+  const differing = (members: Snapshot["membership"]["members"]) =>
+    describeMembers(snapshot({ members })).balancers.map(({ id, ringDiffers }) => [
+      id,
+      ringDiffers,
+    ]);
+
+  test("has a differing ring when the majority of all members has another one", () => {
+    expect(differing([worker("w1"), balancer("b1"), balancer("b2", "r2")])).toEqual([
+      ["b1", false],
+      ["b2", true],
+    ]);
+  });
+
+  test("has a differing ring on a tie, as in `ct-edge list`, because no ring has a majority", () => {
+    const members = [balancer("b1"), balancer("b2", "r2")];
+    expect(differing(members)).toEqual([
+      ["b1", true],
+      ["b2", true],
+    ]);
+    expect(
+      describeOverview(
+        snapshot({ members: [worker("w1"), ...members, worker("w2", { ringFingerprint: "r2" })] }),
+        UP,
+      ).concerns,
+    ).toEqual([
+      "Rings differ and none has a majority; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
     ]);
   });
 });
