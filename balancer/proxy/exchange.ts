@@ -298,7 +298,7 @@ class ProxyExchange implements Exchange, ResponseHandler {
       return;
     if (!this.#route.isRepeatable || !this.#mayRepeat(this.#connection)) return;
     const isOther = (other: Upstream): boolean =>
-      other !== upstream && directory.statusOfWorker(other) === "well";
+      other !== upstream && directory.statusOfWorker(other) === "healthy";
     if (!directory.upstreams.some(isOther)) return;
     counters.count("balancer.retries");
     this.#connectionClosed++;
@@ -388,7 +388,7 @@ class ProxyExchange implements Exchange, ResponseHandler {
 
     const target = directory.byId(owner);
     const obstacle = obstacleToReplay({
-      standing: target === undefined ? undefined : directory.statusOfWorker(target),
+      status: target === undefined ? undefined : directory.statusOfWorker(target),
       isSender: target === this.#upstream,
       hops: this.#hops,
       isKept: this.#kept !== undefined,
@@ -397,13 +397,15 @@ class ProxyExchange implements Exchange, ResponseHandler {
       return this.#giveUp(obstacle ?? "owner unknown");
     }
     counters.count("balancer.misdirected", "replayed");
+    // `told`: the name of the version before, for one version.
     counters.count("balancer.routes", "told");
+    counters.count("balancer.routes", "misdirected");
     this.#hops++;
     this.#drop();
     this.#decision = {
       upstream: target,
       rule: this.#decision?.rule ?? "none",
-      reason: "told",
+      reason: "misdirected",
       hasOwner: true,
     };
     this.#attempt(target, false);
@@ -535,7 +537,7 @@ class ProxyExchange implements Exchange, ResponseHandler {
       this.#leave();
       connection.handler = CLOSED;
       connection.reset();
-      this.#fail(new UpstreamError("garbage"));
+      this.#fail(new UpstreamError("invalid-response"));
       return;
     }
     const mark = readMark(head);

@@ -129,13 +129,14 @@ export async function startDataPath(needs: {
 
 function countStates(
   directory: Router,
-): Record<WorkerState | Exclude<WorkerStatus, "well">, number> {
-  const count = { up: 0, suspended: 0, draining: 0, suspect: 0, dead: 0 };
+): Record<WorkerState | Exclude<WorkerStatus, "healthy"> | "suspect" | "dead", number> {
+  const count = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0 };
   for (const upstream of directory.upstreams) {
-    const standing = directory.statusOfWorker(upstream);
-    count[standing === "well" ? upstream.record.state : standing]++;
+    const status = directory.statusOfWorker(upstream);
+    count[status === "healthy" ? upstream.record.state : status]++;
   }
-  return count;
+  // The names of the version before, for one version.
+  return { ...count, suspect: count.unhealthy, dead: count.down };
 }
 
 /** Ids that are unique over processes and time, and cheap: a random prefix and a count. */

@@ -25,14 +25,19 @@ export class UpstreamError extends EdgeError {
 }
 
 /** `closed`: the connection ended too early. `garbage`: what came is no HTTP answer. */
-export type UpstreamFailure = "refused" | "connect-timeout" | "timeout" | "closed" | "garbage";
+export type UpstreamFailure =
+  | "refused"
+  | "connect-timeout"
+  | "timeout"
+  | "closed"
+  | "invalid-response";
 
 const FAILURES: Record<UpstreamFailure, string> = {
   refused: "the worker cannot be reached; check that it runs and listens where its record says",
   "connect-timeout": "the worker did not accept the connection in time; check its load",
   timeout: "the worker did not answer in time; check its load",
   closed: "the worker closed the connection before its answer was complete; see its log",
-  garbage: "the worker's answer is not valid HTTP/1.1",
+  "invalid-response": "the worker's answer is not valid HTTP/1.1",
 };
 
 /** What becomes of a request. Nothing is called after `onAnswerEnd`, `onSwitch` or `onUpstreamFailed`. */
@@ -166,7 +171,7 @@ export class UpstreamConnection implements ConnectionHandler {
       this.#read(bytes, handler);
     } catch (error) {
       if (!(error instanceof HttpSyntaxError)) throw error;
-      this.#fail(new UpstreamError("garbage", error));
+      this.#fail(new UpstreamError("invalid-response", error));
       return;
     }
     if (this.#handler === handler) handler.onAnswerFlush();

@@ -114,7 +114,7 @@ async function fillStore(
         rssBytes: (80 + i * 3) * 2 ** 20,
         connections: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) + i,
         tunnels: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) - i,
-        workers: workers.map((worker) => ({ id: worker.id, health: "up" })),
+        workers: workers.map((worker) => ({ id: worker.id, status: "healthy" as const })),
         certificates: [{ names: "DNS:edge.example.com", expiresInMs: 61 * 86_400_000 }],
       });
       void store.report("view", id, view, TTL_MS);

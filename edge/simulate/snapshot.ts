@@ -41,7 +41,7 @@ export async function readSnapshot(store: Store): Promise<Seen> {
     sessions: records
       .filter(({ state }) => state !== "closed")
       .map((record) => describeSession(record, reportById.get(record.id))),
-    standingOf: standingsOf(cluster),
+    statusOf: statusesOf(cluster),
     settled: booted,
   };
 }
@@ -59,18 +59,16 @@ function describeSession(record: SessionRecord, report: ReportedSession | undefi
 }
 
 /** A worker fails for all when it fails for each balancer that lives. */
-function standingsOf({
-  views,
-}: Pick<ClusterSnapshot, "views">): (worker: WorkerId) => WorkerStatus {
+function statusesOf({ views }: Pick<ClusterSnapshot, "views">): (worker: WorkerId) => WorkerStatus {
   const balancers = views
     .map(({ view }) => view)
     .filter((view): view is BalancerView => view.role === "balancer");
   return (worker) => {
-    const healths = balancers.flatMap(
-      ({ workers }) => workers.find(({ id }) => id === worker)?.health ?? [],
+    const statuses = balancers.flatMap(
+      ({ workers }) => workers.find(({ id }) => id === worker)?.status ?? [],
     );
-    if (healths.length === 0 || healths.includes("up")) return "well";
-    return healths.includes("suspect") ? "suspect" : "dead";
+    if (statuses.length === 0 || statuses.includes("healthy")) return "healthy";
+    return statuses.includes("unhealthy") ? "unhealthy" : "down";
   };
 }
 

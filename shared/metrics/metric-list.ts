@@ -38,9 +38,17 @@ export const LATENCY_BUCKETS_MS: readonly number[] = [
 ];
 
 const RULES = ["sid", "token", "header", "path", "room", "claim", "cookie", "none"] as const;
-const REASONS = ["tag", "record", "ring", "load", "told", "nobody"] as const;
+const REASONS = ["tag", "record", "ring", "load", "misdirected", "told", "nobody"] as const;
 const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
-const WORKER_STATES = ["up", "suspended", "draining", "suspect", "dead"] as const;
+const WORKER_STATES = [
+  "up",
+  "suspended",
+  "draining",
+  "unhealthy",
+  "down",
+  "suspect",
+  "dead",
+] as const;
 const RESUME_CAUSES = [
   "mine",
   "restarted",

@@ -81,7 +81,7 @@ async function stoppable(
   };
 }
 
-function standing(rig: Rig, id: string): string | undefined {
+function statusOf(rig: Rig, id: string): string | undefined {
   const upstream = rig.path.directory.byId(id as WorkerId);
   return upstream && rig.path.directory.statusOfWorker(upstream);
 }
@@ -138,17 +138,17 @@ describe("a worker that is stopped", () => {
     expect(await rig.ask(get(key))).toContain("from a");
     a.stop();
     const stoppedMs = performance.now();
-    await expect.poll(() => standing(rig, "a"), { interval: 10, timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { interval: 10, timeout: 5000 }).toBe("unhealthy");
     expect(performance.now() - stoppedMs).toBeLessThan(
       machine.limitMs(stoppedMs, { promisedMs: 3000, waitsMs: 2500 }),
     );
     expect(await rig.ask(get(key))).toContain("from b");
     expect(rig.path.directory.byId(a.record.id)?.health).toMatchObject({
-      lastFailure: { reason: "no-answer", by: "probe" },
+      lastFailure: { reason: "no-response", by: "probe" },
     });
 
     a.goOn();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
     expect(await rig.ask(get(key))).toContain("from a");
   });
 
@@ -160,7 +160,7 @@ describe("a worker that is stopped", () => {
     client.write(upgrade(keyFor(rig, "a")));
     expect(await client.head()).toContain("101");
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(client.ended).toBe(false);
     rig.view.set([b.record]);
     await client.end();
@@ -226,11 +226,11 @@ describe("most workers that do not answer probes", () => {
     await workers[1]?.raw.close();
     const key = keyFor(rig, "b");
     expect(await rig.ask(get(key))).not.toContain("from b");
-    expect(standing(rig, "b")).toBe("suspect");
+    expect(statusOf(rig, "b")).toBe("unhealthy");
   });
 });
 
-describe("a session whose owner is suspect", () => {
+describe("a session whose owner is unhealthy", () => {
   test("is asked for at the next candidate, and stays there once that has taken over", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b", () => ok("from b", marks(8)));
@@ -238,11 +238,11 @@ describe("a session whose owner is suspect", () => {
     rig.records.set(ROOM, record("a", 7));
     expect(await rig.ask(get(ROOM))).toContain("from a");
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
     rig.records.set(ROOM, record("b", 8));
     a.goOn();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
   });
 
@@ -257,7 +257,7 @@ describe("a session whose owner is suspect", () => {
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
     rig.records.set(ROOM, record("a", 7));
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     const asked = rig.ask(get(ROOM));
     await expect
       .poll(() => rig.counters.value("balancer.misdirected", "owner-not-reached"))
@@ -276,7 +276,7 @@ describe("a session whose owner is suspect", () => {
     });
     rig.records.set(ROOM, record("a", 7));
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from c");
   });
 });
@@ -352,11 +352,11 @@ describe("a worker that refuses and was taken over", () => {
     const port = a.raw.port;
     a.raw.stopListening();
     await rig.ask(get(key));
-    await expect.poll(() => standing(rig, "a")).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a")).toBe("unhealthy");
     expect(tunnel.ended).toBe(false);
 
     rig.path.directory.learn(ROOM, b.record.id, 8);
-    expect(standing(rig, "a")).toBe("dead");
+    expect(statusOf(rig, "a")).toBe("down");
     await tunnel.end();
     expect(await waiting).toContain("from b");
 
@@ -364,7 +364,7 @@ describe("a worker that refuses and was taken over", () => {
       if (socket.takeHead() !== undefined) socket.write(NO_CONTENT);
     }, port);
     closers.push(() => back.close());
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
   });
 });
 

@@ -367,7 +367,7 @@ test("while a worker is paused, continues and is killed, no request fails and ot
   victim.child.kill("SIGSTOP");
   onTestFinished(() => void victim.child.kill("SIGCONT"));
   // The time is measured in test/balancer/take-over.test.ts.
-  await until("it is left", async () => (await seenAs(balancer, victim.id)) === "suspect");
+  await until("it is avoided", async () => (await seenAs(balancer, victim.id)) === "unhealthy");
   await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
   victim.child.kill("SIGCONT");
   await until("it is back", async () => (await seenAs(balancer, victim.id)) === "up");
@@ -385,8 +385,8 @@ test("while a worker is paused, continues and is killed, no request fails and ot
 
 /** A worker's health in the balancer's view; undefined when it is unknown. */
 async function seenAs(balancer: Member, id: string): Promise<string | undefined> {
-  const { workers } = (await balancer.view()) as { workers: { id: string; health: string }[] };
-  return workers.find((worker) => worker.id === id)?.health;
+  const { workers } = (await balancer.view()) as { workers: { id: string; status: string }[] };
+  return workers.find((worker) => worker.id === id)?.status;
 }
 
 // --- the store fails ---

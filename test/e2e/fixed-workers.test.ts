@@ -21,12 +21,12 @@ function balance(workers: readonly string[], env: Record<string, string> = {}): 
 
 interface Seen {
   readonly id: string;
-  readonly suspect: boolean;
+  readonly isAvoided: boolean;
 }
 
 async function workersOf(balancer: Member): Promise<Seen[]> {
   const { workers } = (await balancer.view()) as { workers: Seen[] };
-  return workers.map(({ id, suspect }) => ({ id, suspect }));
+  return workers.map(({ id, isAvoided }) => ({ id, isAvoided }));
 }
 
 describe("over workers of an edge", () => {
@@ -48,7 +48,7 @@ describe("over workers of an edge", () => {
         sawClose: ["Guest 2"],
       });
     }
-    expect((await workersOf(balancer)).map(({ suspect }) => suspect)).toEqual([
+    expect((await workersOf(balancer)).map(({ isAvoided }) => isAvoided)).toEqual([
       false,
       false,
       false,
@@ -77,15 +77,17 @@ describe("over workers of an edge", () => {
   test("a worker of the list that is not running is unhealthy, and used once it starts", async () => {
     const spare = await freePort();
     const balancer = await balance([...addresses, `127.0.0.1:${spare}`]).ready();
-    await until("the one that is not there is suspect", async () =>
-      (await workersOf(balancer)).some(({ id, suspect }) => suspect && id.endsWith(`:${spare}`)),
+    await until("the worker that is not running is avoided", async () =>
+      (await workersOf(balancer)).some(
+        ({ id, isAvoided }) => isAvoided && id.endsWith(`:${spare}`),
+      ),
     );
     for (let i = 0; i < 20; i++) {
       expect((await fetch(`${balancer.url}/api/meta`)).status).toBe(200);
     }
     await cluster.addWorker({ env: { CT_WORKER_PORT: String(spare) } });
     await until("it is used", async () =>
-      (await workersOf(balancer)).every(({ suspect }) => !suspect),
+      (await workersOf(balancer)).every(({ isAvoided }) => !isAvoided),
     );
   });
 

@@ -46,6 +46,8 @@ test("a worker exposes its people, sessions and connections, a balancer its requ
   expect(way.get("codetogether_balancer_tunnels")).toBe(3);
   expect(way.get('codetogether_balancer_answers_total{status="1xx"}')).toBe(3);
   expect(way.get('codetogether_balancer_workers{state="up"}')).toBe(1);
+  expect(way.get('codetogether_balancer_workers{state="unhealthy"}')).toBe(0);
+  // The name of the version before.
   expect(way.get('codetogether_balancer_workers{state="suspect"}')).toBe(0);
   const timed = way.get("codetogether_balancer_latency_seconds_count") ?? 0;
   expect(timed).toBeGreaterThan(0);

@@ -58,7 +58,7 @@ function optionsOf(name: string, prefix: string): EdgeOptions & { env: Record<st
 interface SeenWorker {
   readonly id: string;
   readonly url: string;
-  readonly health: string;
+  readonly status: string;
   /** Its own log lines. */
   readonly state: string;
 }
@@ -74,8 +74,8 @@ async function allSee(edges: readonly EdgeProcess[], states: readonly string[]):
   for (const edge of edges) {
     await until(`the balancers see workers that are ${states.join()}`, async () => {
       const seen = await workersSeenBy(edge);
-      const isWell = seen.every(({ health }) => health === "up");
-      return isWell && seen.map(({ state }) => state).join() === states.join();
+      const isHealthy = seen.every(({ status }) => status === "healthy");
+      return isHealthy && seen.map(({ state }) => state).join() === states.join();
     });
   }
 }
@@ -142,7 +142,9 @@ test("an edge that is stopped fails its readiness check and drains to the other 
   const stopped = a.stop("SIGTERM");
   await until("it wants no traffic any more, and says why", async () => {
     const answer = await fetch(`http://127.0.0.1:${statusPort}/health/ready`);
-    return answer.status === 503 && (await answer.text()).includes("this balancer leaves");
+    return (
+      answer.status === 503 && (await answer.text()).includes("this balancer is shutting down")
+    );
   });
   expect((await stopped).status).toBe(0);
   expect((await dutiesOf(b))[0]?.sessionIds).toEqual([sessionId]);

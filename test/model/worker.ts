@@ -163,7 +163,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     });
     network.answer(place, address, ({ proof, asker, store: seen }) => {
       const request = requestOf({ [EDGE_HEADER]: proof });
-      if (balancerAuth.judge(request) === "other") return { misrouted: balancerAuth.life(request) };
+      if (balancerAuth.judge(request) === "other")
+        return { misrouted: balancerAuth.incarnationProof(request) };
       outageReports.note(asker, seen);
       return fence.look() === "shut" ? "unwell" : "well";
     });
@@ -214,7 +215,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   async function answer(head: Head, body: Buffer, stream: Stream): Promise<void> {
     const meant = balancerAuth.judge(requestOf(head.fields));
     if (meant === "other")
-      write(stream, wrongWorkerResponse(balancerAuth.life(requestOf(head.fields))));
+      write(stream, wrongWorkerResponse(balancerAuth.incarnationProof(requestOf(head.fields))));
     else if (head.fields["upgrade"] !== undefined) await upgrade(head, stream);
     else await create(head, body, stream);
   }

@@ -1,6 +1,6 @@
 /**
- * By which name a balancer means this worker: by id and incarnation when it knows them from the store, or by the
- * `host:port` of its fixed list. Owners of sessions are named to it in the same way.
+ * Authenticates requests from balancers. A balancer names the worker by id and incarnation if it knows them from the store,
+ * or by the `host:port` of its fixed list; owners of sessions are named to it in the same way.
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
@@ -15,13 +15,13 @@ import {
 import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
 
 export interface BalancerAuth {
-  /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
+  /** How the request names this worker. `other`: it is for another worker. `none`: it is not from a balancer. */
   judge(req: IncomingMessage): "id" | "address" | "other" | "none";
-  /** `x-ct-life` for whoever meant another worker, or an earlier life of this one. */
-  life(this: void, req: Pick<IncomingMessage, "headers">): string;
+  /** `x-ct-incarnation` for a request that was meant for another worker, or for an earlier incarnation of this one. */
+  incarnationProof(this: void, req: Pick<IncomingMessage, "headers">): string;
   /**
-   * The name of `owner` for whoever sent the request. One who knows addresses only gets the owner's `host:port`, and
-   * compares it with its list; it never calls what is not in there.
+   * The name of `owner` for the sender of the request. A balancer that knows only addresses gets the owner's `host:port` and
+   * looks it up in its list; it never connects to an address that is not in it.
    */
   nameOwner(this: void, req: IncomingMessage, owner: WorkerId): string;
 }
@@ -29,14 +29,14 @@ export interface BalancerAuth {
 export function createBalancerAuth(needs: {
   readonly edgeKey: Buffer;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  /** Where a worker is reached, this one among them; undefined when it is not known now. */
+  /** The URL of a worker, including this one; undefined if it is unknown now. */
   readonly urlOf: (id: WorkerId) => string | undefined;
 }): BalancerAuth {
   const { edgeKey, self, urlOf } = needs;
   const own = edgeProof(edgeKey, self.id, self.incarnation);
   const proofsByAddress = new Map<string, string>();
 
-  /** Only of addresses of this machine, so there are few. */
+  /** Only for addresses of this machine, so there are few. */
   function proofOf(address: string): string {
     const known = proofsByAddress.get(address);
     if (known !== undefined) return known;
@@ -57,7 +57,8 @@ export function createBalancerAuth(needs: {
 
   return {
     judge,
-    life: ({ headers }) => incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
+    incarnationProof: ({ headers }) =>
+      incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
     nameOwner(req, owner) {
       const url = urlOf(owner);
       return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;
@@ -65,12 +66,12 @@ export function createBalancerAuth(needs: {
   };
 }
 
-/** `http://host:port` without the scheme: how a fixed list names a worker. */
+/** `http://host:port` without the scheme, as in a fixed list. */
 function hostPortOf(url: string): string {
   return url.slice("http://".length);
 }
 
-/** The names of this end of a connection. */
+/** The `host:port` names of this end of a connection. */
 function addressesOf({ localAddress, localPort }: Socket): string[] {
   if (localAddress === undefined || localPort === undefined) return [];
   const address = plainAddress(localAddress);

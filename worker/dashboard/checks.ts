@@ -62,10 +62,10 @@ function checkWorkers(snapshot: Snapshot): Check {
   const name = "Workers";
   if (!snapshot.isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
   const { workers } = describeMembers(snapshot);
-  const ill = workers.filter(({ state }) => state === "dead" || state === "suspect");
-  const up = workers.filter(({ state }) => state === "up").length;
+  const ill = workers.filter(({ status }) => status === "down" || status === "unhealthy");
+  const up = workers.filter(({ status }) => status === "up").length;
   if (ill.length > 0) {
-    const which = ill.map(({ id, state, reason }) => `${id} is ${state}: ${reason}`).join("; ");
+    const which = ill.map(({ id, status, reason }) => `${id} is ${status}: ${reason}`).join("; ");
     return { name, outcome: "bad", detail: which };
   }
   return {

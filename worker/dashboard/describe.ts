@@ -12,11 +12,12 @@ import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts"
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
 import type {
   BalancerLine,
+  FormerWorkerState,
   OverviewResponse,
   SessionLine,
   SessionsResponse,
   WorkerLine,
-  WorkerState,
+  WorkerStatus,
   WorkersResponse,
 } from "./responses.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -32,15 +33,9 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
     const series = snapshot.cluster.find((one) => one.name === name);
     return series !== undefined && series.kind !== "histogram" ? series.value : null;
   };
-  const counts: Record<WorkerState, number> = {
-    up: 0,
-    suspended: 0,
-    draining: 0,
-    suspect: 0,
-    dead: 0,
-    unknown: 0,
-  };
-  for (const { state } of workers) counts[state]++;
+  const counts = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0, unknown: 0 };
+  for (const { status } of workers) counts[status]++;
+  const { unhealthy, down, ...same } = counts;
   return {
     atMs: snapshot.nowMs ?? null,
     version: VERSION,
@@ -54,7 +49,8 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
       sessionsHosted: value("sessions.hosted"),
       downloads: value("downloads"),
     },
-    workers: counts,
+    workerStatuses: counts,
+    workers: { ...same, suspect: unhealthy, dead: down },
     balancers: balancers.length,
     concerns: concernsOf(workers, snapshot),
   };
@@ -67,14 +63,14 @@ function concernsOf(
   // That the store is away is said beside this; what was true before is no concern of now.
   if (!isCurrent) return [];
   const concerns: string[] = [];
-  if (workers.every(({ state }) => state === "dead" || state === "suspect")) {
-    concerns.push("No worker is well: nobody can open a session.");
-  } else if (workers.every(({ state }) => state !== "up")) {
-    concerns.push("No worker takes new sessions.");
+  if (workers.every(({ status }) => status === "down" || status === "unhealthy")) {
+    concerns.push("No worker is healthy: no session can be opened.");
+  } else if (workers.every(({ status }) => status !== "up")) {
+    concerns.push("No worker accepts new sessions.");
   }
-  for (const { id, state, reason } of workers) {
-    if (state === "dead" || state === "suspect")
-      concerns.push(`Worker ${id} is ${state}: ${reason}.`);
+  for (const { id, status, reason } of workers) {
+    if (status === "down" || status === "unhealthy")
+      concerns.push(`Worker ${id} is ${status}: ${reason}.`);
   }
   const live = new Set<string>(membership.members.map(({ id }) => id));
   const orphans = [...ownerById.values()].filter((owner) => !live.has(owner)).length;
@@ -136,8 +132,8 @@ function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> 
 function notKnownNow(line: WorkerLine): WorkerLine {
   return {
     ...line,
-    state: "unknown",
-    reason: `the store does not answer; it was ${line.state} before`,
+    ...named("unknown"),
+    reason: `the store does not respond; it was ${line.status} before`,
     sessions: null,
     connections: null,
     lagMs: null,
@@ -146,8 +142,22 @@ function notKnownNow(line: WorkerLine): WorkerLine {
   };
 }
 
-/** Most that balancers may see of a worker comes first; a worker's own word only when none speaks against it. */
-const WORST_FIRST = ["dead", "suspect"] as const;
+/** The worst status that a balancer sees wins; a worker's own state counts only if all see it as healthy. */
+const WORST_FIRST = ["down", "unhealthy"] as const;
+
+const FORMER_STATE = {
+  up: "up",
+  suspended: "suspended",
+  draining: "draining",
+  unhealthy: "suspect",
+  down: "dead",
+  unknown: "unknown",
+} as const satisfies Record<WorkerStatus, FormerWorkerState>;
+
+/** A status under its name and that of the version before. */
+function named(status: WorkerStatus): Pick<WorkerLine, "status" | "state"> {
+  return { status, state: FORMER_STATE[status] };
+}
 
 /** `speaking`: balancers that say something at all. */
 function describeWorker(
@@ -156,11 +166,11 @@ function describeWorker(
   speaking: number,
   own: View | undefined,
 ): WorkerLine {
-  const worst = WORST_FIRST.find((health) => seen.some((one) => one.health === health));
+  const worst = WORST_FIRST.find((status) => seen.some((one) => one.status === status));
   const view = own?.role === "worker" ? own : undefined;
   return {
     id: record.id,
-    state: worst ?? record.state,
+    ...named(worst ?? record.state),
     reason: reasonOf(record, worst, seen, speaking),
     lastFailure: lastFailure(seen),
     sessions: record.load.sessions,
@@ -176,12 +186,12 @@ function describeWorker(
 
 function reasonOf(
   record: WorkerRecord,
-  worst: "dead" | "suspect" | undefined,
+  worst: "down" | "unhealthy" | undefined,
   seen: readonly ReportedWorker[],
   balancers: number,
 ): string {
   if (worst !== undefined) {
-    const those = seen.filter(({ health }) => health === worst);
+    const those = seen.filter(({ status }) => status === worst);
     const why = those[0]?.lastFailure?.reason ?? "no reason given";
     return `${why} (seen by ${those.length} of ${balancers} balancers)`;
   }
@@ -205,8 +215,8 @@ function lastFailure(seen: readonly Seen[]): WorkerLine["lastFailure"] {
 function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
   return {
     id,
-    state: "dead",
-    reason: "its lease is gone",
+    ...named("down"),
+    reason: "its lease has expired",
     lastFailure: lastFailure(seen),
     sessions: null,
     connections: null,

@@ -11,7 +11,10 @@ export interface OverviewResponse {
   readonly store: { readonly state: "up" | "away"; readonly reason: string | null };
   readonly storeLatencyMs: number | null;
   readonly tiles: Readonly<Record<TileName, number | null>>;
-  readonly workers: Readonly<Record<WorkerState, number>>;
+  /** Number of workers by status. */
+  readonly workerStatuses: Readonly<Record<WorkerStatus, number>>;
+  /** The same under the names of the version before. */
+  readonly workers: Readonly<Record<FormerWorkerState, number>>;
   readonly balancers: number;
   /** What needs an operator's look now, worst first: each a sentence. */
   readonly concerns: readonly string[];
@@ -26,8 +29,9 @@ export type TileName =
   | "sessionsHosted"
   | "downloads";
 
-/** `unknown`: the store does not answer, so nobody says how it is. */
-export type WorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
+/** `up`, `suspended` and `draining`: healthy, in its own state. `unknown`: the store does not respond. */
+export type WorkerStatus = "up" | "suspended" | "draining" | "unhealthy" | "down" | "unknown";
+export type FormerWorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
 
 /** `GET /dashboard/api/history?range=hour|day|month`: columns of one length, the oldest first. */
 export interface HistoryResponse {
@@ -55,8 +59,10 @@ export interface WorkersResponse {
 
 export interface WorkerLine {
   readonly id: string;
-  /** The worst that any balancer sees; `dead` when its lease is gone. */
-  readonly state: WorkerState;
+  /** The worst status that any balancer sees; `down` when its lease has expired. */
+  readonly status: WorkerStatus;
+  /** The same under the names of the version before. */
+  readonly state: FormerWorkerState;
   /** Why it is in this state; empty when it is up and nothing is to be said. */
   readonly reason: string;
   /** The last failure that a balancer saw, and when. */

@@ -8,6 +8,7 @@ import type { FastifyReply } from "fastify";
 import type { SessionId } from "../../shared/base/ids.ts";
 import {
   EPOCH_HEADER,
+  FORMER_INCARNATION_HEADER,
   INCARNATION_HEADER,
   KEY_HEADER,
   OWNER_HEADER,
@@ -62,12 +63,15 @@ export function misdirectedResponse(where: {
 }
 
 /**
- * The request was meant for a worker that had this address before, or for an earlier life of this one: there is no owner
- * to name. `life`: who is here (`x-ct-life`).
+ * The request was meant for a worker that had this address before, or for an earlier incarnation of this one: there is no
+ * owner to name. `proof`: the worker that is here (`incarnationProof`).
  */
-export function wrongWorkerResponse(life: string): Answer {
+export function wrongWorkerResponse(proof: string): Answer {
   const answer = infoResponse(421, "Misdirected", "Another worker was meant");
-  return { ...answer, fields: { ...answer.fields, [INCARNATION_HEADER]: life } };
+  return {
+    ...answer,
+    fields: { ...answer.fields, [INCARNATION_HEADER]: proof, [FORMER_INCARNATION_HEADER]: proof },
+  };
 }
 
 /** From which the balancer learns, without a look-up, where the session is. */

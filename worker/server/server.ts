@@ -219,7 +219,10 @@ function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
   const meant = needs.balancerAuth.judge(req);
   if (meant === "none") stripUntrusted(headers);
   if (meant === "other")
-    return { reason: "wrong-worker", answer: wrongWorkerResponse(needs.balancerAuth.life(req)) };
+    return {
+      reason: "wrong-worker",
+      answer: wrongWorkerResponse(needs.balancerAuth.incarnationProof(req)),
+    };
   // Once, before anything behind this line looks at it: two readings of one path are two answers to "who may".
   req.url = normalTarget(url, needs.basePath);
   return undefined;

@@ -263,7 +263,7 @@ describe("a connection to the worker", () => {
     const failing = rig.ask(post("x", "Connection: close\r\n"));
     (await worker.connection(1)).socket.destroy();
     expect(statusOf(await failing)).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("unhealthy");
     slow.write(ok("late"));
     await client.has("late");
     await slow.end();
@@ -287,7 +287,7 @@ describe("a connection to the worker", () => {
     expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
     expect(rig.counters.value("balancer.retries")).toBe(1);
     expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("up");
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("healthy");
   });
 });
 
@@ -647,7 +647,7 @@ describe("a worker that fails", () => {
     expect(rig.counters.value("balancer.retries")).toBe(1);
   });
 
-  test("is suspect and gets nothing new", async () => {
+  test("is unhealthy and gets nothing new", async () => {
     const { rig, key } = await withRefused();
     for (let i = 0; i < 5; i++)
       await rig.ask(
@@ -1161,7 +1161,7 @@ describe("a worker that has as many requests as it may have", () => {
     return { rig, first, taken: taken as RawWorker, free: free as RawWorker };
   }
 
-  test("gets no more: 503 for its keys, at once, and it is not suspect", async () => {
+  test("gets no more: 503 for its keys, at once, and it is not unhealthy", async () => {
     const { rig, first, taken } = await busy();
     const refused = await rig.ask(
       "GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\nConnection: close\r\n\r\n",

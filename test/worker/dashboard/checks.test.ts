@@ -84,7 +84,7 @@ test("with the store away, or nobody who tells, nothing is good", () => {
   }
 });
 
-test("a worker that is dead, rings that differ and certificates that expire are bad", () => {
+test("a worker that is down, rings that differ and certificates that expire are bad", () => {
   const members = [
     member("worker", "w1"),
     member("balancer", "b1"),
@@ -94,7 +94,7 @@ test("a worker that is dead, rings that differ and certificates that expire are 
   const checks = checkMembers(
     snapshot(members, {
       b1: balancer({
-        workers: [{ id: "w9", health: "up" }],
+        workers: [{ id: "w9", status: "healthy" }],
         certificates: [
           { names: "old", expiresInMs: -1 },
           { names: "soon", expiresInMs: 20 * DAY_MS },
@@ -104,7 +104,7 @@ test("a worker that is dead, rings that differ and certificates that expire are 
     }),
   );
   expect(checks.slice(0, 4)).toEqual([
-    { name: "Workers", outcome: "bad", detail: "w9 is dead: its lease is gone" },
+    { name: "Workers", outcome: "bad", detail: "w9 is down: its lease has expired" },
     {
       name: "Balancers agree",
       outcome: "bad",

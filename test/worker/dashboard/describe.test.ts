@@ -72,12 +72,12 @@ describe("a worker", () => {
   test("is in the state that it says, when no balancer says worse", () => {
     const members = [worker("w1"), worker("w2", { state: "draining" }), balancer("b1")];
     const seen = members.flatMap(({ id, kind }) =>
-      kind === "worker" ? { id, health: "up" as const } : [],
+      kind === "worker" ? { id, status: "healthy" as const } : [],
     );
     const { workers } = describeMembers(
       snapshot({ members, views: { b1: balancerView(...seen) } }),
     );
-    expect(workers.map(({ id, state, reason }) => [id, state, reason])).toEqual([
+    expect(workers.map(({ id, status, reason }) => [id, status, reason])).toEqual([
       ["w1", "up", ""],
       ["w2", "draining", "hands its sessions over"],
     ]);
@@ -86,17 +86,18 @@ describe("a worker", () => {
   test("is as bad as the worst that a balancer sees of it, and the reason says how many see that", () => {
     const failure = { reason: "refused", by: "probe", agoMs: 500 };
     const views = {
-      b1: balancerView({ id: "w1", health: "up" }),
-      b2: balancerView({ id: "w1", health: "suspect", lastFailure: failure }),
+      b1: balancerView({ id: "w1", status: "healthy" }),
+      b2: balancerView({ id: "w1", status: "unhealthy", lastFailure: failure }),
       b3: balancerView({
         id: "w1",
-        health: "up",
+        status: "healthy",
         lastFailure: { reason: "reset", by: "traffic", agoMs: 90_000 },
       }),
     };
     const { workers } = describeMembers(snapshot({ members: [worker("w1")], views }));
     expect(workers).toMatchObject([
       {
+        status: "unhealthy",
         state: "suspect",
         reason: "refused (seen by 1 of 3 balancers)",
         lastFailure: { atMs: NOW_MS - 2500, reason: "refused, probe" },
@@ -104,14 +105,15 @@ describe("a worker", () => {
     ]);
   });
 
-  test("whose lease is gone is dead as long as a balancer remembers it, with nothing else known", () => {
-    const views = { b1: balancerView({ id: "w9", health: "up" }) };
+  test("whose lease has expired is down as long as a balancer remembers it, with nothing else known", () => {
+    const views = { b1: balancerView({ id: "w9", status: "healthy" }) };
     const { workers } = describeMembers(snapshot({ members: [balancer("b1")], views }));
     expect(workers).toEqual([
       {
         id: "w9",
+        status: "down",
         state: "dead",
-        reason: "its lease is gone",
+        reason: "its lease has expired",
         lastFailure: null,
         sessions: null,
         connections: null,
@@ -129,8 +131,8 @@ describe("a worker", () => {
     const members = [worker("w1"), worker("w2", { state: "suspended" })];
     const { workers } = describeMembers(snapshot({ members, isCurrent: false }));
     expect(workers).toMatchObject([
-      { state: "unknown", reason: "the store does not answer; it was up before", sessions: null },
-      { state: "unknown", lagMs: null, version: "1.0.0" },
+      { status: "unknown", reason: "the store does not respond; it was up before", sessions: null },
+      { status: "unknown", lagMs: null, version: "1.0.0" },
     ]);
   });
 
@@ -175,9 +177,9 @@ describe("the overview", () => {
 
   test("says nothing is wrong only when a worker is up", () => {
     expect(concerns({ members: [worker("w1")] })).toEqual([]);
-    expect(concerns({})).toEqual(["No worker is well: nobody can open a session."]);
+    expect(concerns({})).toEqual(["No worker is healthy: no session can be opened."]);
     expect(concerns({ members: [worker("w1", { state: "suspended" })] })).toEqual([
-      "No worker takes new sessions.",
+      "No worker accepts new sessions.",
     ]);
   });
 
@@ -191,16 +193,16 @@ describe("the overview", () => {
     expect(workers).toMatchObject({ up: 0, unknown: 1 });
   });
 
-  test("names a worker that is dead, sessions that nobody has, rings that differ and nonsense", () => {
+  test("names a worker that is down, sessions that nobody has, rings that differ and nonsense", () => {
     expect(
       concerns({
         members: [worker("w1"), balancer("b1"), balancer("b2", "r2")],
-        views: { b1: balancerView({ id: "w2", health: "dead" }) },
+        views: { b1: balancerView({ id: "w2", status: "down" }) },
         owners: { s1: "w1", s2: "w2", s3: "w2" },
         ignored: 1,
       }),
     ).toEqual([
-      "Worker w2 is dead: its lease is gone.",
+      "Worker w2 is down: its lease has expired.",
       "Sessions whose worker is gone and that nobody has taken over yet: 2.",
       "Ring differs from the majority: b2; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
       "Member records in the store that cannot be parsed and are not shown: 1; check what else writes to this store.",

@@ -66,8 +66,13 @@ function showOverview(answer: OverviewResponse): void {
 }
 
 /** What the edge is made of, in a line. */
-function summarize({ workers, balancers, storeLatencyMs, version }: OverviewResponse): string {
-  const states = Object.entries(workers).filter(([, count]) => count > 0);
+function summarize({
+  workerStatuses,
+  balancers,
+  storeLatencyMs,
+  version,
+}: OverviewResponse): string {
+  const states = Object.entries(workerStatuses).filter(([, count]) => count > 0);
   const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
   const store =
     storeLatencyMs === null ? "no answer" : `answers within ${formatMs(storeLatencyMs)}`;

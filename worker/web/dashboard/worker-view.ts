@@ -36,9 +36,9 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
   const said = byId("command", HTMLParagraphElement);
 
   function buttons(worker: WorkerLine): HTMLElement[] {
-    if (worker.state === "dead") return [];
+    if (worker.status === "down") return [];
     const actions =
-      worker.state === "suspended" || worker.state === "draining"
+      worker.status === "suspended" || worker.status === "draining"
         ? (["resume"] as const)
         : (["suspend", "drain"] as const);
     return actions.map((action) => {
@@ -68,7 +68,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
           key: worker.id,
           cells: [
             { text: worker.id, title: worker.url },
-            { text: worker.state, badge: worker.state },
+            { text: worker.status, badge: worker.status },
             { text: worker.reason },
             {
               text:
@@ -83,7 +83,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
             { text: worker.version },
             { text: formatDuration(worker.uptimeMs) },
             { text: formatCount(worker.restarts), isNumber: true },
-            { text: worker.state, content: () => buttons(worker) },
+            { text: worker.status, content: () => buttons(worker) },
           ],
         })),
         "No worker is there: nobody can open a session.",
