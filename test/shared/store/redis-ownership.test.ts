@@ -55,7 +55,7 @@ const question = fc.record({
 const ASK_ALL = `
 local answers = {}
 local function as_lease(lease)
-  return { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
+  return { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastHeartbeatMs }
 end
 for i, asked in ipairs(cjson.decode(ARGV[1])) do
   asked.claimant.evidence_of = asked.claimant.evidenceOf
@@ -97,7 +97,7 @@ for i, told in ipairs(cjson.decode(ARGV[1])) do
   answers[i] = decide_reassert(
     head,
     { owner = asserted.owner, incarnation = asserted.incarnation, epoch = asserted.epoch, closed = asserted.state == 'closed' },
-    { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
+    { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastHeartbeatMs }
   )
 end
 return cjson.encode(answers)

@@ -18,7 +18,7 @@ local function decide_take_over(head, claimant, holder)
   end
   if claimant.evidence_of and claimant.evidence_of ~= holder.incarnation then return 'elsewhere' end
   if claimant.evidence == 'exited' then return 'own', 'exited', true end
-  if claimant.evidence == 'refused' and holder.age >= REFUSED_BEAT_AGE_MS then
+  if claimant.evidence == 'refused' and holder.age >= REFUSED_HEARTBEAT_AGE_MS then
     return 'own', 'refused', true
   end
   return 'elsewhere'
