@@ -93,14 +93,14 @@ export function describeSession(
   record: SessionRecord,
   seen: { membership: Membership; nowMs: number; isFull: boolean },
 ): ListedSession | undefined {
-  const { id, state, owner, heir, epoch, alias, createdMs, peers } = record;
+  const { id, state, owner, successor, epoch, alias, createdMs, peers } = record;
   if (state === "closed") return undefined;
   return {
     id: formatKey(id, seen.isFull),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.membership.members),
-    ...(heir !== undefined && { heir }),
+    ...(successor !== undefined && { heir: successor }),
     epoch,
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,

@@ -141,14 +141,14 @@ function describe(
     readonly isFull: boolean;
   },
 ): ExplainedSession {
-  const { id, alias, state, owner, heir, epoch, createdMs, peers } = record;
+  const { id, alias, state, owner, successor, epoch, createdMs, peers } = record;
   return {
     id: formatKey(id, seen.isFull),
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.members),
-    ...(heir !== undefined && { heir }),
+    ...(successor !== undefined && { heir: successor }),
     epoch,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.length,

@@ -116,7 +116,7 @@ function record(owner: string, epoch: number): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }

@@ -179,7 +179,9 @@ describe("the sessions", () => {
   });
 
   test("are values for programs, keys by their beginning", () => {
-    expect(describeIt({ peers: [host], state: "released", heir: "worker-2" as WorkerId })).toEqual({
+    expect(
+      describeIt({ peers: [host], state: "released", successor: "worker-2" as WorkerId }),
+    ).toEqual({
       id: "ABCDEF…",
       state: "released",
       owner: "worker-1",
@@ -195,8 +197,8 @@ describe("the sessions", () => {
   test("say whose owner is gone, whose owner was restarted, and who may take one", () => {
     expect(tableOf({}, [])).toContain(" worker-1 (gone) ");
     expect(tableOf({}, [worker("worker-1")])).toContain(" worker-1 (restarted) ");
-    const heir = "worker-2" as WorkerId;
-    expect(tableOf({ state: "released", heir })).toContain(" released to worker-2 ");
+    const successor = "worker-2" as WorkerId;
+    expect(tableOf({ state: "released", successor })).toContain(" released to worker-2 ");
   });
 
   test("leave out one that was closed meanwhile", () => {
@@ -290,7 +292,7 @@ function session(more: Partial<SessionRecord>): SessionRecord {
     userId: "user",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: CREATED_MS,
     ...more,
   };

@@ -50,7 +50,7 @@ function record(owner: WorkerRecord, more: Partial<SessionRecord> = {}): Session
     userId: "u",
     clock: 2,
     peers: [peer({ host: true }), peer()],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: CREATED_MS,
     ...more,
   };
@@ -241,7 +241,7 @@ describe("golden", () => {
       w3      candidate 3  available, but not needed  up        healthy         9           27  0.3 ms  -
       "
     `);
-    const handed = record(W2, { state: "released", heir: W1.id });
+    const handed = record(W2, { state: "released", successor: W1.id });
     expect((await explain({ about: ROOM, workers, record: handed })).text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
       Rule      room

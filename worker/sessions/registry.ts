@@ -204,7 +204,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       state: "created",
       clock: 0,
       peers: [],
-      buriedTokens: [],
+      revokedTokens: [],
       createdMs: nowMs,
     };
     const session = take(record);

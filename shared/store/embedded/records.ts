@@ -32,7 +32,7 @@ export const recordKey = {
 } as const;
 
 /** A session without its peers and buried tokens, which are records of their own: a join must not rewrite all others. */
-export interface SessionHead extends Omit<SessionRecord, "peers" | "buriedTokens"> {
+export interface SessionHead extends Omit<SessionRecord, "peers" | "revokedTokens"> {
   /** Whether the host's socket has ever come: a released session does not say it by its state. */
   readonly opened: boolean;
   /** With `closed`: when the tombstone goes, in store time. */
@@ -110,7 +110,7 @@ const headSchema: z.ZodType<SessionHead> = z.object({
   incarnation: incarnationSchema,
   epoch: z.number(),
   state: z.enum(["created", "open", "released", "closed"]),
-  heir: workerIdSchema.exactOptional(),
+  successor: workerIdSchema.exactOptional(),
   userId: userIdSchema,
   alias: sessionKeySchema.exactOptional(),
   clock: z.number().int().nonnegative(),

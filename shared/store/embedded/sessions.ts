@@ -218,7 +218,7 @@ export function createSessions(
       const session = sessions.get(told.id) ?? add(head);
       change(session, head);
       if (told.state === "closed") return "written";
-      for (const token of told.buriedTokens) {
+      for (const token of told.revokedTokens) {
         session.left.set(token, told.untilMs);
         effects.write(recordKey.left(told.id, token), told.untilMs);
       }
@@ -245,8 +245,8 @@ export function createSessions(
     releaseSession(now, holder, to) {
       const session = findHeld(now, holder);
       if (session === undefined) return "lost";
-      const { heir: _heir, ...head } = session.head;
-      change(session, { ...head, state: "released", ...(to !== undefined && { heir: to }) });
+      const { successor: _successor, ...head } = session.head;
+      change(session, { ...head, state: "released", ...(to !== undefined && { successor: to }) });
       return "done";
     },
 
@@ -254,7 +254,7 @@ export function createSessions(
       const session = findHeld(now, holder);
       if (session === undefined) return "lost";
       clear(session);
-      const { heir: _heir, ...head } = session.head;
+      const { successor: _successor, ...head } = session.head;
       change(session, { ...head, state: "closed", untilMs });
       return "done";
     },
@@ -264,7 +264,7 @@ export function createSessions(
       if (session === undefined) return "lost";
       const { head } = session;
       if (head.opened) return "done";
-      // A released one stays so: its heir is told by `opened` that the host has come.
+      // A released one stays so: its successor is told by `opened` that the host has come.
       const state = head.state === "created" ? "open" : head.state;
       change(session, { ...head, state, opened: true });
       onOpened(now);
@@ -352,7 +352,7 @@ function newHead(create: CreateSession, now: StoreTime): SessionHead {
 }
 
 function resumedHead(before: SessionHead, resume: ResumeSession, now: StoreTime): SessionHead {
-  const { heir: _heir, ...head } = before;
+  const { successor: _successor, ...head } = before;
   return {
     ...head,
     owner: resume.worker,
@@ -363,7 +363,7 @@ function resumedHead(before: SessionHead, resume: ResumeSession, now: StoreTime)
 }
 
 function reassertedHead(told: Reassertion, alias: SessionKey | undefined): SessionHead {
-  const { alias: _alias, buriedTokens: _buried, untilMs, ...head } = told;
+  const { alias: _alias, revokedTokens: _buried, untilMs, ...head } = told;
   return {
     ...head,
     ...(alias !== undefined && { alias }),
@@ -380,11 +380,11 @@ function isOver(head: SessionHead, now: StoreTime): boolean {
 
 function toRecord(session: Session, now: StoreTime): SessionRecord {
   const { opened: _opened, untilMs: _untilMs, ...head } = session.head;
-  const buriedTokens: string[] = [];
+  const revokedTokens: string[] = [];
   for (const [token, untilMs] of session.left) {
-    if (now.wallMs < untilMs) buriedTokens.push(token);
+    if (now.wallMs < untilMs) revokedTokens.push(token);
   }
-  return { ...head, peers: [...session.peers.values()], buriedTokens };
+  return { ...head, peers: [...session.peers.values()], revokedTokens };
 }
 
 function forgetLeft(session: Session, now: StoreTime, effects: Effects): void {

@@ -136,7 +136,7 @@ const reassertionSchema = z.object({
   userId: userIdSchema,
   alias: sessionKeySchema.exactOptional(),
   clock: z.number().int().nonnegative(),
-  buriedTokens: z.array(tokenSchema).max(1000),
+  revokedTokens: z.array(tokenSchema).max(1000),
   createdMs: timeSchema,
   untilMs: timeSchema,
 });

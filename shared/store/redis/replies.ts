@@ -151,17 +151,17 @@ export function readRecord(reply: RecordReply): {
   if (!parsed.success || !isSessionId(id)) return { record: undefined, ignored: ignored + 1 };
   const { user, created, heir, ...head } = parsed.data;
   const known = readPeers(peers);
-  const buriedTokens = left.map(parseJson).filter((token) => typeof token === "string");
+  const revokedTokens = left.map(parseJson).filter((token) => typeof token === "string");
   const record: SessionRecord = {
     id,
     ...head,
-    ...(heir !== undefined && head.state === "released" && { heir }),
+    ...(heir !== undefined && head.state === "released" && { successor: heir }),
     userId: user,
     peers: known.peers,
-    buriedTokens,
+    revokedTokens,
     createdMs: created,
   };
-  return { record, ignored: ignored + known.ignored + left.length - buriedTokens.length };
+  return { record, ignored: ignored + known.ignored + left.length - revokedTokens.length };
 }
 
 /** A peer stands in the store as its place in the order of coming, the id of its token, and the whole as JSON. */

@@ -133,7 +133,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         toMs(told.createdMs),
         ...aliasArgs(told.alias),
         toMs(told.untilMs),
-        ...told.buriedTokens.slice(-MAX_LEFT).map(toJson),
+        ...told.revokedTokens.slice(-MAX_LEFT).map(toJson),
       );
       return expectWord(reply, ["kept", "written", "lost"]);
     },

@@ -128,7 +128,7 @@ function record(key: SessionKey, owner: WorkerId): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }

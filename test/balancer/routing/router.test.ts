@@ -94,7 +94,7 @@ function record(owner: string, epoch: number, id = ROOM): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }

@@ -33,7 +33,7 @@ const question = fc.record({
       owner: workerId,
       incarnation,
       state: fc.constantFrom("created", "open", "released", "closed"),
-      heir: workerId,
+      successor: workerId,
     },
     { requiredKeys: ["owner", "incarnation", "state"] },
   ),

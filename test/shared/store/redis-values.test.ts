@@ -185,7 +185,7 @@ describe("garbage in place of a record", () => {
     await admin.zadd(`{ct}:left:${record.id}`, Date.now() + LATER_MS, "nonsense");
     const found = await store.findSession(record.id);
     expect(found?.peers).toEqual([guest]);
-    expect(found?.buriedTokens).toEqual([]);
+    expect(found?.revokedTokens).toEqual([]);
     expect(opened.counters.value("store.ignored", "session")).toBe(5);
   });
 

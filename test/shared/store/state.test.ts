@@ -228,10 +228,10 @@ describe("the state of the embedded store", () => {
       operations.putPeer(NOW, holder, guest);
       operations.removePeer(NOW, holder, guest.id, NOW.wallMs + 1e6);
     }
-    const { buriedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
-    expect(buriedTokens).toHaveLength(1000);
-    expect(buriedTokens[0]).toBe("10");
-    expect(buriedTokens.at(-1)).toBe("1009");
+    const { revokedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
+    expect(revokedTokens).toHaveLength(1000);
+    expect(revokedTokens[0]).toBe("10");
+    expect(revokedTokens.at(-1)).toBe("1009");
   });
 
   it("lets the oldest tickets of a kind go in a flood, and none of the other kind", () => {

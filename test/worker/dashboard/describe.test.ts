@@ -255,7 +255,7 @@ describe("a session", () => {
       { id: "p1", host: true, user: { id: "u", name: "Ada" }, client: "vscode" },
       { id: "p2", host: false, user: { id: "v", name: "Ben" }, client: "intellij" },
     ],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: NOW_MS - 5000,
   } as unknown as SessionRecord;
   const seen = { id, bytes: 99, idleMs: 7, connected: ["p1"] };

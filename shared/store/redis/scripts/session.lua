@@ -15,6 +15,7 @@ local function read_head(id)
     if value and #value > MAX_VALUE_BYTES then return nil end
     head[field] = value or nil
   end
+  head.successor = head.heir
   local complete = head.owner and head.incarnation and head.state and head.user
     and whole(head.epoch) and whole(head.clock) and whole(head.created)
   return complete and head or nil
