@@ -120,7 +120,7 @@ async function fillStore(
       void store.report("view", id, view, TTL_MS);
     }
     for (const [i, member] of workers.entries()) {
-      void store.report("census", member.id, writeReport(censusOf(member)), TTL_MS);
+      void store.report("usage", member.id, writeReport(censusOf(member)), TTL_MS);
       const own = sessions.filter(({ owner }) => owner === member.id);
       const view = writeView({
         role: "worker",

@@ -195,8 +195,8 @@ export const STREAMS = {
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
-/** `view`: how a process sees the edge now, for people who ask why. `census`: who and what is on a worker. */
-export const REPORT_KINDS = ["view", "census"] as const;
+/** `view`: how a process sees the edge now, for people who ask why. `usage`: who and what is on a worker. */
+export const REPORT_KINDS = ["view", "usage"] as const;
 export type ReportKind = (typeof REPORT_KINDS)[number];
 export const MAX_REPORT_BYTES = 256 * 1024;
 /** Reports of one kind; as many as there may be members. */

@@ -1246,12 +1246,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await store.report("view", one, "first", 60_000);
         await store.report("view", one, "second", 60_000);
         await other.report("view", two, '{"a":1}', 60_000);
-        await store.report("census", one, "another kind", 60_000);
+        await store.report("usage", one, "another kind", 60_000);
         expect(await other.readReports("view")).toEqual({ w1: "second", w2: '{"a":1}' });
         await store.report("view", one, "short", 2000);
         await edge.advance(3000);
         expect(await store.readReports("view")).toEqual({ w2: '{"a":1}' });
-        expect(await store.readReports("census")).toEqual({ w1: "another kind" });
+        expect(await store.readReports("usage")).toEqual({ w1: "another kind" });
       });
     });
 

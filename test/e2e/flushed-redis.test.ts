@@ -36,7 +36,7 @@ test("sign-ins, log-outs and requests to join survive a flush of Redis", async (
   await until("all are members again", async () => (await admin.zcard("{ct}:members")) === 3);
   await until(
     "the log-out is written again",
-    async () => (await admin.exists("{ct}:buried")) === 1,
+    async () => (await admin.exists("{ct}:revoked")) === 1,
   );
 
   for (let asked = 0; asked < ASKED; asked++) {

@@ -84,7 +84,7 @@ export function createCluster(needs: {
     if (isReporting) return;
     isReporting = true;
     try {
-      await store.report("census", self.id, writeReport(ownReport()), REPORT_TTL_MS);
+      await store.report("usage", self.id, writeReport(ownReport()), REPORT_TTL_MS);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
         log.error({ err: error }, "this worker could not be reported for the cluster's numbers");
@@ -194,7 +194,7 @@ async function readReports(
   store: Pick<Store, "readReports" | "readCounters">,
 ): Promise<{ reports: Record<string, WorkerReport>; totals: readonly Total[] }> {
   const [texts, byVersion, ...totals] = await Promise.all([
-    store.readReports("census"),
+    store.readReports("usage"),
     readVersionTotals(store),
     ...TOTALS.map(async (one): Promise<Total> => {
       const counted = await store.readCounters(one.counter);

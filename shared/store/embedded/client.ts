@@ -9,8 +9,17 @@ import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError, EdgeError } from "../../base/errors.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
+import {
+  type Change,
+  type CreateOutcome,
+  type ResumeOutcome,
+  type SessionRecord,
+  type Store,
+  StoreAwayError,
+  type StoreHealth,
+} from "../store.ts";
 import { createLineReader } from "./lines.ts";
+import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./old-names.ts";
 import type { Operation } from "./operations.ts";
 import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
 
@@ -112,10 +121,10 @@ export function connectEmbeddedStore(needs: {
         const reason = health.state === "away" ? health.reason : "closed";
         throw new StoreAwayError(op, new Error(reason));
       }
-      const answer = await connection.ask(op, args);
+      const value = await sendToAnyVersion(connection, op, args);
       counters?.observe("store.latency_ms", clock.nowMs() - askedMs);
-      // The server checks every argument and this process is of the same version, so the answer is what the contract says.
-      return answer as T;
+      // The server checks every argument, so the value is what the contract promises.
+      return value as T;
     } catch (error) {
       counters?.count("store.failures", op);
       throw error;
@@ -146,10 +155,13 @@ export function connectEmbeddedStore(needs: {
     lead: (role, holder, ttlMs) => ask("lead", role, holder, ttlMs),
     resign: (role, holder) => ask("resign", role, holder),
 
-    createSession: (create) => ask("createSession", create),
-    resumeSession: (resume) => ask("resumeSession", resume),
+    createSession: async (create) =>
+      withNewReplyNames(await ask<CreateOutcome>("createSession", create)),
+    resumeSession: async (resume) =>
+      withNewReplyNames(await ask<ResumeOutcome>("resumeSession", resume)),
     reassertSession: (reassertion) => ask("reassertSession", reassertion),
-    findSession: (key) => ask("findSession", key),
+    findSession: async (key) =>
+      withNewRecordNames(await ask<SessionRecord | undefined>("findSession", key)),
     sessionsOf: (owner) => ask("sessionsOf", owner),
     owners: () => ask("owners"),
     releaseSession: (holder, to) => ask("releaseSession", holder, to),
@@ -185,13 +197,30 @@ export function connectEmbeddedStore(needs: {
 
 interface Connection {
   /** Rejects with `StoreAwayError` when the connection is lost first, or no answer came in time. */
-  ask(op: Operation, args: readonly unknown[]): Promise<unknown>;
+  ask(op: string, args: readonly unknown[]): Promise<unknown>;
   /** Waits up to `patienceMs` for answers that are under way, then ends. */
   close(patienceMs: number): Promise<void>;
 }
 
+/** One version: a store that refuses a call under its name of today gets it under the name before. */
+async function sendToAnyVersion(
+  connection: Connection,
+  op: Operation,
+  args: readonly unknown[],
+): Promise<unknown> {
+  try {
+    return await connection.ask(op, args);
+  } catch (refusal) {
+    const old = refusal instanceof StoreRefusedError ? withOldCallNames({ op, args }) : undefined;
+    if (old === undefined) throw refusal;
+    return await connection.ask(old.op, old.args).catch((error: unknown) => {
+      throw error instanceof StoreRefusedError ? refusal : error;
+    });
+  }
+}
+
 interface Waiting {
-  readonly op: Operation;
+  readonly op: string;
   readonly sentMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;

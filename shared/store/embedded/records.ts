@@ -17,6 +17,7 @@ import {
   TICKET_KINDS,
   type TicketKind,
 } from "../store.ts";
+import { withNewEntryNames } from "./old-names.ts";
 
 /** Names of records. Ids and tokens come last, because they may hold slashes. */
 export const recordKey = {
@@ -24,7 +25,7 @@ export const recordKey = {
   peer: (id: SessionId, peer: PeerId) => `peer/${id}/${peer}`,
   left: (id: SessionId, tokenId: string) => `left/${id}/${tokenId}`,
   ticket: (kind: TicketKind, token: string) => `ticket/${kind}/${token}`,
-  buried: (tokenId: string) => `buried/${tokenId}`,
+  revoked: (tokenId: string) => `revoked/${tokenId}`,
   agreed: (name: string) => `agreed/${name}`,
   counter: (name: string) => `counter/${name}`,
   event: (ordinal: number) => `event/${ordinal}`,
@@ -144,7 +145,7 @@ export type Restored =
       readonly token: string;
       readonly ticket: StoredTicket;
     }
-  | { readonly kind: "buried"; readonly tokenId: string; readonly untilMs: number }
+  | { readonly kind: "revoked"; readonly tokenId: string; readonly untilMs: number }
   | { readonly kind: "agreed"; readonly name: string; readonly text: string }
   | { readonly kind: "counter"; readonly name: string; readonly count: number }
   | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent }
@@ -156,7 +157,8 @@ export type Restored =
     };
 
 /** A record read from the journal, checked; undefined when it is none: whoever can write the file may be hostile. */
-export function parseRecord(key: string, value: unknown): Restored | undefined {
+export function parseRecord(readKey: string, readValue: unknown): Restored | undefined {
+  const [key, value] = withNewEntryNames(readKey, readValue);
   const [kind, rest] = splitFirst(key);
   try {
     const parsed = parseKind(kind, rest, value);
@@ -189,7 +191,7 @@ function parseKind(kind: string, rest: string, value: unknown): Restored | undef
         token: tokenSchema.parse(second),
         ticket: ticketSchema.parse(value),
       };
-    case "buried":
+    case "revoked":
       return { kind, tokenId: tokenSchema.parse(rest), untilMs: timeSchema.parse(value) };
     case "agreed":
       return { kind, name: counterNameSchema.parse(rest), text: agreedSchema.parse(value) };
@@ -223,8 +225,8 @@ function keyOf(record: Restored): string {
       return recordKey.left(record.sessionId, record.tokenId);
     case "ticket":
       return recordKey.ticket(record.ticketKind, record.token);
-    case "buried":
-      return recordKey.buried(record.tokenId);
+    case "revoked":
+      return recordKey.revoked(record.tokenId);
     case "agreed":
       return recordKey.agreed(record.name);
     case "counter":

@@ -13,7 +13,7 @@ const MAX_REVOKED = 200_000;
 export interface RevokedTokens extends Pick<Operations, "revokeToken" | "isTokenRevoked"> {
   /** Drops some of what has expired; call it again and again. */
   sweep(now: StoreTime): void;
-  restore(record: Extract<Restored, { kind: "buried" }>): void;
+  restore(record: Extract<Restored, { kind: "revoked" }>): void;
   /** Every record as it stands in the journal. */
   entries(): Iterable<Write>;
 }
@@ -24,13 +24,13 @@ export function createRevokedTokens(effects: Effects): RevokedTokens {
 
   function forget(tokenId: string): void {
     untilById.delete(tokenId);
-    effects.write(recordKey.buried(tokenId), undefined);
+    effects.write(recordKey.revoked(tokenId), undefined);
   }
 
   return {
     revokeToken(_now, tokenId, untilMs) {
       untilById.set(tokenId, untilMs);
-      effects.write(recordKey.buried(tokenId), untilMs);
+      effects.write(recordKey.revoked(tokenId), untilMs);
       const [first] = untilById.keys();
       if (untilById.size > MAX_REVOKED && first !== undefined) forget(first);
     },
@@ -46,7 +46,7 @@ export function createRevokedTokens(effects: Effects): RevokedTokens {
       untilById.set(tokenId, untilMs);
     },
     *entries() {
-      for (const [tokenId, untilMs] of untilById) yield [recordKey.buried(tokenId), untilMs];
+      for (const [tokenId, untilMs] of untilById) yield [recordKey.revoked(tokenId), untilMs];
     },
   };
 }

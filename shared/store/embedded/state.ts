@@ -36,7 +36,7 @@ export function createStoreState(start: StoreTime): StoreState {
   const effects = createEffects();
   const leases = createLeases(effects, start.nowMs);
   const tickets = createTickets(effects);
-  const buried = createRevokedTokens(effects);
+  const revoked = createRevokedTokens(effects);
   const agreements = createPutIfAbsent(effects);
   const history = createHistory(effects);
   const sessions = createSessions(effects, leases, (now) =>
@@ -55,8 +55,8 @@ export function createStoreState(start: StoreTime): StoreState {
       case "ticket":
         tickets.restore(record);
         break;
-      case "buried":
-        buried.restore(record);
+      case "revoked":
+        revoked.restore(record);
         break;
       case "agreed":
         agreements.restore(record);
@@ -97,8 +97,8 @@ export function createStoreState(start: StoreTime): StoreState {
       answerTicket: tickets.answerTicket,
       dropTicket: tickets.dropTicket,
       ticketsOf: tickets.ticketsOf,
-      revokeToken: buried.revokeToken,
-      isTokenRevoked: buried.isTokenRevoked,
+      revokeToken: revoked.revokeToken,
+      isTokenRevoked: revoked.isTokenRevoked,
       putIfAbsent: agreements.putIfAbsent,
       addToCounters: history.addToCounters,
       readCounters: history.readCounters,
@@ -113,7 +113,7 @@ export function createStoreState(start: StoreTime): StoreState {
       leases.sweep(now);
       sessions.sweep(now);
       tickets.sweep(now);
-      buried.sweep(now);
+      revoked.sweep(now);
       reports.sweep(now);
     },
     takeEffects: effects.take,
@@ -129,7 +129,7 @@ export function createStoreState(start: StoreTime): StoreState {
     *entries() {
       yield* sessions.entries();
       yield* tickets.entries();
-      yield* buried.entries();
+      yield* revoked.entries();
       yield* agreements.entries();
       yield* history.entries();
       yield* streams.entries();

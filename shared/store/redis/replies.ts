@@ -81,7 +81,7 @@ const HEAD_FIELDS = [
   "incarnation",
   "epoch",
   "state",
-  "heir",
+  "successor",
   "user",
   "alias",
   "clock",
@@ -114,7 +114,7 @@ const headSchema = z.object({
   incarnation: incarnationSchema,
   epoch: whole,
   state: z.enum(["created", "open", "released", "closed"]),
-  heir: workerIdSchema.exactOptional(),
+  successor: workerIdSchema.exactOptional(),
   user: jsonText.pipe(z.string()),
   alias: jsonText.pipe(sessionKeySchema).exactOptional(),
   clock: whole,
@@ -149,13 +149,13 @@ export function readRecord(reply: RecordReply): {
   });
   const parsed = headSchema.safeParse(Object.fromEntries(fields));
   if (!parsed.success || !isSessionId(id)) return { record: undefined, ignored: ignored + 1 };
-  const { user, created, heir, ...head } = parsed.data;
+  const { user, created, successor, ...head } = parsed.data;
   const known = readPeers(peers);
   const revokedTokens = left.map(parseJson).filter((token) => typeof token === "string");
   const record: SessionRecord = {
     id,
     ...head,
-    ...(heir !== undefined && head.state === "released" && { successor: heir }),
+    ...(successor !== undefined && head.state === "released" && { successor }),
     userId: user,
     peers: known.peers,
     revokedTokens,

@@ -292,7 +292,7 @@ describe("more than anybody needs", () => {
     await store.closeSession(holderOf(old), nowMs + 30_000);
     await fill(200_000, (pipeline, i) => {
       pipeline.zadd("{ct}:closed", nowMs + 60_000 + i, `s${i}`);
-      pipeline.zadd("{ct}:buried", nowMs + 60_000 + i, `t${i}`);
+      pipeline.zadd("{ct}:revoked", nowMs + 60_000 + i, `t${i}`);
       if (i < 10_000) pipeline.hset("{ct}:counters", `c${i}`, "1");
     });
     const next = await create();

@@ -239,9 +239,9 @@ function memoryStore() {
       state = createStoreState(time);
     },
     settled: () => running,
-    report: (...args: [kind: "census" | "view", id: WorkerId, text: string, ttlMs: number]) =>
+    report: (...args: [kind: "usage" | "view", id: WorkerId, text: string, ttlMs: number]) =>
       ask(() => state.operations.report(time, ...args)),
-    readReports: (kind: "census" | "view") => ask(() => state.operations.readReports(time, kind)),
+    readReports: (kind: "usage" | "view") => ask(() => state.operations.readReports(time, kind)),
     readCounters: (prefix: string) => ask(() => state.operations.readCounters(time, prefix)),
     addToCounters: (increments: Record<string, number>) =>
       ask(() => state.operations.addToCounters(time, increments)),
