@@ -18,9 +18,9 @@ import {
   StoreAwayError,
   type StoreHealth,
 } from "../store.ts";
-import { createLineReader } from "./lines.ts";
-import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./old-names.ts";
-import type { Operation } from "./operations.ts";
+import { createLineReader } from "./format/lines.ts";
+import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./format/old-names.ts";
+import type { Operation } from "./state/operations.ts";
 import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
 
 /** An answer takes a fraction of a millisecond; this long means that the store hangs. */

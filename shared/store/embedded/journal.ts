@@ -15,8 +15,8 @@ import type { Clock } from "../../base/clock.ts";
 import { errorCode } from "../../base/errors.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import type { Write } from "./effects.ts";
-import { createLineReader } from "./lines.ts";
+import { createLineReader } from "./format/lines.ts";
+import type { Write } from "./state/effects.ts";
 
 /** A smaller file is never compacted. */
 const MIN_COMPACTION_BYTES = 4 * 1024 * 1024;

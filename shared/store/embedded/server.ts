@@ -16,11 +16,11 @@ import {
   prepareDataDir,
   removeSocket,
 } from "./data-dir.ts";
+import { createLineReader } from "./format/lines.ts";
+import { parseRecord } from "./format/records.ts";
 import { openJournal, readJournal } from "./journal.ts";
-import { createLineReader } from "./lines.ts";
-import { parseRecord } from "./records.ts";
-import { createStoreState, type StoreState } from "./state.ts";
-import { readTime, type StoreTime } from "./time.ts";
+import { createStoreState, type StoreState } from "./state/state.ts";
+import { readTime, type StoreTime } from "./state/time.ts";
 import { MAX_REQUEST_BYTES, parseRequest, type Reply, type Request, toLine } from "./wire.ts";
 
 export { DataDirError, StoreInUseError } from "./data-dir.ts";

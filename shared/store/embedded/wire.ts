@@ -6,8 +6,7 @@ import { z } from "zod";
 import type { MemberRecord } from "../member.ts";
 import { parseMember } from "../member.ts";
 import { type Change, MAX_REPORT_BYTES, REPORT_KINDS } from "../store.ts";
-import { withNewCallNames } from "./old-names.ts";
-import type { Operation } from "./operations.ts";
+import { withNewCallNames } from "./format/old-names.ts";
 import {
   agreedSchema,
   counterNameSchema,
@@ -25,7 +24,8 @@ import {
   tokenSchema,
   userIdSchema,
   workerIdSchema,
-} from "./records.ts";
+} from "./format/records.ts";
+import type { Operation } from "./state/operations.ts";
 
 /** Longest line that the server takes. Answers may be longer. */
 export const MAX_REQUEST_BYTES = 1024 * 1024;

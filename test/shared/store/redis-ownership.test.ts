@@ -10,7 +10,7 @@ import {
   type Lease,
   nextEpoch,
 } from "../../../shared/store/ownership.ts";
-import { composeLua, loadScripts } from "../../../shared/store/redis/scripts.ts";
+import { composeLua, loadScripts } from "../../../shared/store/redis/scripts/load-scripts.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 
 /** Few values, so that they often meet. */

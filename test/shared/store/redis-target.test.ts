@@ -13,8 +13,8 @@ import {
   type FaultContext,
   isNewEnough,
   tooOldFault,
-} from "../../../shared/store/redis/faults.ts";
-import { parseRedisUrl } from "../../../shared/store/redis/target.ts";
+} from "../../../shared/store/redis/connection/faults.ts";
+import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { startRedis } from "../../support/redis.ts";
 

@@ -10,10 +10,10 @@ import type {
   SessionKey,
   WorkerId,
 } from "../../../shared/base/ids.ts";
+import { parseRecord } from "../../../shared/store/embedded/format/records.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
-import { parseRecord } from "../../../shared/store/embedded/records.ts";
-import { createStoreState, type StoreState } from "../../../shared/store/embedded/state.ts";
-import type { StoreTime } from "../../../shared/store/embedded/time.ts";
+import { createStoreState, type StoreState } from "../../../shared/store/embedded/state/state.ts";
+import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
 import type { Holder, PeerRecord } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { createTestLog, makeFolder } from "../../support/embedded-store.ts";

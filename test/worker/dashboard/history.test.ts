@@ -1,6 +1,6 @@
 /** The history of the edge: what a step keeps, what is written by whom, and what is read of it. */
 import { describe, expect, test } from "vitest";
-import { createStoreState } from "../../../shared/store/embedded/state.ts";
+import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import {
   createStep,

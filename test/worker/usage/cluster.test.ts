@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import { parseReport, sumReports, writeReport } from "../../../shared/cluster/sums.ts";
 import type { Series } from "../../../shared/metrics/metrics.ts";
-import { createStoreState } from "../../../shared/store/embedded/state.ts";
+import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
 import { createCluster } from "../../../worker/usage/cluster.ts";
 import { createPeopleCounter } from "../../../worker/usage/people.ts";

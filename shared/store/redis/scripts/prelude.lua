@@ -1,4 +1,4 @@
--- Put before every script, after the constants of scripts.ts. Here stand the names of all keys, the store's time, and
+-- Put before every script, after the constants of load-scripts.ts. Here stand the names of all keys, the store's time, and
 -- what protects a script from values that somebody else has planted.
 --
 -- KEYS[1] is the prefix of all keys. It holds a hash tag, so that all of them live on one node of a cluster; names that
