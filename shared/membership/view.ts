@@ -75,9 +75,7 @@ export function createMembershipView(needs: {
   /** Reads once more after a read under way, however many ask meanwhile. */
   function read(): Promise<void> {
     readAgain = reading !== undefined;
-    reading ??= readUntilQuiet().finally(() => {
-      reading = undefined;
-    });
+    reading ??= readUntilQuiet();
     return reading;
   }
 
@@ -86,6 +84,8 @@ export function createMembershipView(needs: {
       readAgain = false;
       await readOnce();
     } while (readAgain && !isClosed);
+    // In the same step as the last look at `readAgain`: a call in between would be neither served nor begin a read.
+    reading = undefined;
   }
 
   async function readOnce(): Promise<void> {
