@@ -35,11 +35,11 @@ test("a balancer without a store answers 503, and works once the store is reacha
   expect(await health(`${status}/health/ready`)).toEqual([503, notReady]);
   expect(await health(`${status}/ct-health/`)).toEqual([503, notReady]);
   expect(await health(`${status}/health/live`)).toEqual([200, { status: "live" }]);
-  expect(balancer.output()).toContain("the store is away");
+  expect(balancer.output()).toContain("store unavailable");
 
   // A worker waits as well: it is of no use before it is a member.
   const worker = start("worker", { env: { ...env, CT_WORKER_ID: "worker-1", ...SIMPLE_LOGIN } });
-  await until("the worker has begun", () => worker.output().includes("the store is away"));
+  await until("the worker has begun", () => worker.output().includes("store unavailable"));
 
   const redis = await startRedis({ port: redisPort });
   onTestFinished(() => redis.close());
@@ -60,7 +60,7 @@ test("a balancer without a store answers 503, and works once the store is reacha
   });
 
   await redis.kill();
-  await until("both say that the store is away", async () => {
+  await until("both say that the store is unavailable", async () => {
     for (const port of [balancer.statusPort, statusPort]) {
       const [code, body] = await health(`http://127.0.0.1:${port}/health/ready`);
       if (code !== 200 || (body as { status: string }).status !== "degraded") return false;

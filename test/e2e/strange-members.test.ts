@@ -89,7 +89,7 @@ test.each([
 ])("a record with %s is named and not used", async (what, url, reason) => {
   const id = `evil-${what.replaceAll(/\W/g, "")}`;
   await plant(id, stored(record(id, url)));
-  await allSay("a member is not used", id, reason);
+  await allSay("ignoring a member", id, reason);
   expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
   const { refused } = (await balancer.view()) as { refused: { id: string; reason: string }[] };
   expect(refused).toEqual([{ id, reason: expect.stringContaining(reason) as string }]);
@@ -134,7 +134,7 @@ test("processes with another secret are named in the logs of both sides, and get
     .launch("worker", { env: { CT_WORKER_ID: "stranger", CT_SECRET: "y".repeat(40) } })
     .ready();
   onTestFinished(() => stranger.kill());
-  await allSay("a member is not used", "stranger", "its CT_SECRET is another one");
+  await allSay("ignoring a member", "stranger", "its CT_SECRET is another one");
   await until("the stranger says so too", () =>
     stranger.output().includes("its CT_SECRET is another one"),
   );

@@ -177,7 +177,7 @@ test("a worker that is asked to stop while it starts ends as well", async () => 
   const { server, socketPath } = await startStore();
   await server.close();
   const worker = run({ CT_STORE_SOCKET: socketPath });
-  await until("it has begun", () => worker.stdout().includes("the store is away"));
+  await until("it has begun", () => worker.stdout().includes("store unavailable"));
   worker.child.send({ type: "stop" });
   expect(await worker.ended()).toEqual({ status: 0, signal: null });
   expect(worker.messages).toEqual([]);

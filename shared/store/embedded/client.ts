@@ -68,8 +68,8 @@ export function connectEmbeddedStore(needs: {
     const wasTried = failures > 0;
     health = next;
     if (!isChange) return;
-    if (next.state === "away") log.warn({ reason: next.reason }, "the store is away");
-    else if (wasTried) log.info("the store answers again");
+    if (next.state === "away") log.warn({ reason: next.reason }, "store unavailable");
+    else if (wasTried) log.info("store available again");
     tell(healthListeners, next, log);
   }
 
@@ -101,7 +101,7 @@ export function connectEmbeddedStore(needs: {
   function lose(reason: string): void {
     connection = undefined;
     if (isClosed) return;
-    if (failures === 0 && health.state === "away") log.warn({ reason }, "the store is away");
+    if (failures === 0 && health.state === "away") log.warn({ reason }, "store unavailable");
     failures++;
     setHealth({ state: "away", reason });
     const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
@@ -244,14 +244,14 @@ function createConnection(needs: {
   let onIdle: (() => void) | undefined;
 
   socket.on("error", (error) => lose(describeError(error)));
-  socket.on("close", () => lose("the connection was closed"));
+  socket.on("close", () => lose("connection closed"));
   const reader = createLineReader(MAX_REPLY_BYTES, (line) => {
     const reply = parseReply(line);
     if (reply !== undefined) take(reply);
     return reply !== undefined;
   });
   socket.on("data", (chunk) => {
-    if (!reader.push(chunk)) lose("what answers is not the store");
+    if (!reader.push(chunk)) lose("invalid response: the peer is not the store");
   });
 
   function lose(reason: string): void {
@@ -284,7 +284,7 @@ function createConnection(needs: {
     const [oldest] = waitingById.values();
     if (oldest === undefined || isLost) return;
     const leftMs = oldest.sentMs + ANSWER_TIMEOUT_MS - clock.nowMs();
-    if (leftMs <= 0) lose(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
+    if (leftMs <= 0) lose(`no response within ${ANSWER_TIMEOUT_MS} ms`);
     else watch = clock.after(leftMs, watchOldest);
   }
 
@@ -296,12 +296,12 @@ function createConnection(needs: {
   return {
     ask(op, args) {
       if (isLost || waitingById.size >= MAX_WAITING || socket.writableLength > MAX_UNSENT_BYTES) {
-        return Promise.reject(new StoreAwayError(op, new Error("too many questions wait")));
+        return Promise.reject(new StoreAwayError(op, new Error("too many pending requests")));
       }
       const id = ++lastId;
       const line = toLine({ id, op, args });
       if (isTooLong(line)) {
-        return Promise.reject(new StoreRefusedError(op, "its arguments are too large"));
+        return Promise.reject(new StoreRefusedError(op, "arguments too large"));
       }
       // After the current piece of work, so that whatever it asks goes out in one write.
       if (unsent === "") process.nextTick(flush);
@@ -347,7 +347,7 @@ function tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log)
     try {
       listener(value);
     } catch (error) {
-      log.error({ err: error }, "a listener of the store failed");
+      log.error({ err: error }, "store listener failed");
     }
   }
 }

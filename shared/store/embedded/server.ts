@@ -77,7 +77,7 @@ async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer>
   let socketPath: string | undefined;
   try {
     socketPath = await listenPrivately(server, dataDir);
-    server.on("error", (error) => needs.log.error({ err: error }, "the store's socket failed"));
+    server.on("error", (error) => needs.log.error({ err: error }, "store socket failed"));
     await claimDataDir(dataDir, socketPath);
     const part = open(needs, dataDir, clients);
     serve = part.serve;

@@ -90,7 +90,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
       try {
         listener(next);
       } catch (error) {
-        needs.log.error({ err: error }, "a listener of the store's health failed");
+        needs.log.error({ err: error }, "store health listener failed");
       }
     }
   }
@@ -152,7 +152,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
       if (isClosed) throw new StoreAwayError(operation, new Error("closed"));
       if (health.state === "away") throw new StoreAwayError(operation, new Error(health.reason));
       if (waiting >= MAX_WAITING) {
-        throw new StoreAwayError(operation, new Error("too many operations wait"));
+        throw new StoreAwayError(operation, new Error("too many pending operations"));
       }
       return await attempt(operation, action);
     } catch (error) {
@@ -252,19 +252,19 @@ function createReport(needs: ConnectionNeeds) {
       const isPlain = PLAIN_KINDS.has(kind);
       if (toldKinds.has(kind) || (isPlain && toldKinds.size > 0)) return;
       toldKinds.add(kind);
-      log.warn({ reason }, "the store is away");
+      log.warn({ reason }, "store unavailable");
     },
     up(version: string, policy: string | undefined): void {
       const awayMs =
         awaySinceMs === undefined ? undefined : Math.round(clock.nowMs() - awaySinceMs);
       awaySinceMs = undefined;
       toldKinds.clear();
-      if (awayMs === undefined) log.info({ redis, version }, "the store is connected");
-      else log.info({ redis, version, awayMs }, "the store answers again");
+      if (awayMs === undefined) log.info({ redis, version }, "connected to the store");
+      else log.info({ redis, version, awayMs }, "store available again");
       if (policy !== undefined && policy !== "noeviction" && policy !== toldPolicy) {
         log.warn(
           { policy },
-          "Redis may throw records away when its memory is full; set maxmemory-policy noeviction",
+          "Redis may evict records when its memory is full; set maxmemory-policy noeviction",
         );
       }
       toldPolicy = policy;
@@ -273,7 +273,7 @@ function createReport(needs: ConnectionNeeds) {
       if (fullOperations.size === 0) {
         log.error(
           { redis, operation },
-          "the store is full and takes no new records; raise maxmemory of Redis",
+          "the store is full and accepts no new records; raise maxmemory in Redis",
         );
       }
       fullOperations.add(operation);
@@ -281,12 +281,12 @@ function createReport(needs: ConnectionNeeds) {
     done(operation: string): void {
       if (!fullOperations.delete(operation)) return;
       fullOperations.clear();
-      log.info({ redis, operation }, "the store takes new records again");
+      log.info({ redis, operation }, "the store accepts new records again");
     },
     refused(operation: string, reason: string): void {
       if (refusedOperations.has(operation)) return;
       refusedOperations.add(operation);
-      log.error({ operation, reason }, "Redis refuses an operation");
+      log.error({ operation, reason }, "Redis refused an operation");
     },
   };
 }

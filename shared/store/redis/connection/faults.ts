@@ -45,7 +45,7 @@ export const OLDEST_REDIS = [6, 2] as const;
 /** What answers does not answer as Redis does. */
 export class NotRedisError extends Error {
   constructor() {
-    super("an answer that Redis does not give");
+    super("a reply that Redis never sends");
   }
 }
 
@@ -69,7 +69,7 @@ export function describeFault(error: unknown, context: FaultContext): Fault {
 
 /** What a lost connection means on which Redis has never answered. */
 export function unansweredFault(lost: Fault, { tls }: Pick<FaultContext, "tls">): Fault {
-  const reason = `it closed the connection before it answered; ${schemeHint(tls)}`;
+  const reason = `it closed the connection before responding; ${schemeHint(tls)}`;
   return { ...lost, kind: "unanswered", reason };
 }
 
@@ -149,8 +149,8 @@ const RULES: readonly Rule[] = [
     kind: "rights",
     // As a reply, and as the error of a script by Redis 6.2 and 7.0, and by 7.2, 8 and Valkey.
     match: /\bNOPERM\b|user executing the script can't|ACL failure in script/i,
-    reason: "the Redis user may not do what is needed",
-    cure: (context) => `let an administrator run: ${context.aclRule}`,
+    reason: "the Redis user lacks a permission",
+    cure: (context) => `as an administrator run: ${context.aclRule}`,
     away: false,
     slow: true,
     quote: true,
@@ -159,14 +159,14 @@ const RULES: readonly Rule[] = [
     kind: "undeclared",
     match: /undeclared key/i,
     reason:
-      "this server only lets scripts use keys that they declare, as Dragonfly does by default; start it with --default_lua_flags=allow-undeclared-keys",
+      "this server lets scripts use declared keys only, as Dragonfly does by default; start it with --default_lua_flags=allow-undeclared-keys",
     slow: true,
   },
   {
     kind: "protected",
     match: /\bDENIED\b.*protected mode/s,
     reason:
-      "Redis is in protected mode and takes connections of its own machine only; give it a password (requirepass), or set protected-mode no in a network that only we reach",
+      "Redis is in protected mode and accepts local connections only; set a password (requirepass), or protected-mode no in a private network",
     slow: true,
   },
   {
@@ -184,14 +184,14 @@ const RULES: readonly Rule[] = [
   {
     kind: "loading",
     match: /\bLOADING\b/,
-    reason: "Redis is starting and reads its data",
+    reason: "Redis is starting and loading its data",
   },
-  { kind: "busy", match: /\bBUSY\b/, reason: "Redis is busy with somebody's script" },
+  { kind: "busy", match: /\bBUSY\b/, reason: "Redis is busy with a script of another client" },
   {
     kind: "cluster",
     match: /\b(MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN)\b/,
     reason:
-      "this node of a Redis cluster does not hold our keys; name the one that holds the prefix's hash tag, or use one shard",
+      "this node of a Redis cluster does not hold our keys; use the node that holds the hash tag of the prefix, or a single shard",
     slow: true,
   },
   {
@@ -203,63 +203,64 @@ const RULES: readonly Rule[] = [
   {
     kind: "full",
     match: /\bOOM\b/,
-    reason: "the memory of Redis is full (maxmemory); give it more",
+    reason: "Redis is out of memory; raise maxmemory",
     away: false,
   },
   {
     kind: "clients",
     match: /max number of clients/,
-    reason: "Redis has as many clients as it takes; raise maxclients",
+    reason: "Redis has reached its limit of clients; raise maxclients",
   },
   { kind: "refused", match: /ECONNREFUSED|ENOENT|EACCES/, reason: "the connection was refused" },
   {
     kind: "name",
     match: /ENOTFOUND|EAI_AGAIN/,
-    reason: "its name is not known to DNS",
+    reason: "its host name does not resolve",
   },
   {
     kind: "certificate",
     match: /CERTIFICATE_REQUIRED/,
-    reason: "Redis wants a certificate of its clients, and we have none; set tls-auth-clients no",
+    reason: "Redis requires client certificates, which are not supported; set tls-auth-clients no",
     slow: true,
   },
   {
     kind: "certificate",
     match: /ALTNAME/,
-    reason: "its TLS certificate is for other names; name Redis by one of them",
+    reason:
+      "its TLS certificate is for another host name; use a name of the certificate in CT_REDIS_URL",
     slow: true,
     quote: true,
   },
   {
     kind: "certificate",
     match: /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS_/,
-    reason: "its TLS certificate is not trusted; name its authority with CT_REDIS_CA",
+    reason: "its TLS certificate is not trusted; set CT_REDIS_CA to its certificate authority",
     slow: true,
     quote: true,
   },
   {
     kind: "protocol",
     match: /EPROTO|ERR_SSL|Protocol error|Unknown RESP type/,
-    reason: "it does not speak Redis with TLS",
+    reason: "it does not speak the Redis protocol over TLS",
     cure: ({ tls }) => schemeHint(tls),
     slow: true,
   },
   {
     kind: "protocol",
-    match: /an answer that Redis does not give|Command queue state error/,
-    reason: "what answers there is not Redis",
+    match: /a reply that Redis never sends|Command queue state error/,
+    reason: "the server is not Redis",
     slow: true,
   },
   {
     kind: "unreachable",
     match: /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL/,
-    reason: "it cannot be reached, or does not answer",
+    reason: "unreachable or not responding",
     cure: ({ tls }) => schemeHint(tls),
   },
   {
     kind: "slow",
     match: /timed out|Socket timeout/,
-    reason: "no answer in time",
+    reason: "no response in time",
     reconnect: true,
   },
   {

@@ -65,7 +65,10 @@ export function openFeed(needs: {
       const fault = link.explain(error);
       if (fault.kind === "rights" && !isRightsTold) {
         isRightsTold = true;
-        log.warn({ reason: fault.reason }, "changes are only seen by asking once a second");
+        log.warn(
+          { reason: fault.reason },
+          "no change notifications, polling once a second instead",
+        );
       }
       if (link.redis.status !== "ready") return;
       again = clock.after(link.nextDelayMs(fault), () => link.reconnect());
@@ -91,7 +94,7 @@ export function openFeed(needs: {
       try {
         listener(change);
       } catch (error) {
-        log.error({ err: error }, "a listener of changes failed");
+        log.error({ err: error }, "change listener failed");
       }
     }
   }

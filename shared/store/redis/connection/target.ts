@@ -70,9 +70,9 @@ export function parseRedisUrl(url: string): RedisTarget {
 
 function whyNoUrl(url: string): string {
   if (/^[^/\s]+:\d+,.*=/.test(url)) {
-    return "it is the connection string of another kind of client; write rediss://:PASSWORD@HOST:PORT";
+    return "it is a connection string of another client library; use rediss://:PASSWORD@HOST:PORT";
   }
-  return url.includes("#") ? "a # is written %23" : "it is not such a URL";
+  return url.includes("#") ? "write # as %23" : "it is not a Redis URL";
 }
 
 // --- kinds of targets ---
@@ -86,7 +86,7 @@ interface Parts {
 
 function parseSocket({ hosts, path, options, login }: Parts): RedisTarget {
   refuseOptions(options, ["db"]);
-  if (hosts !== "" || path.length < 2) throw refuse("a Unix socket is named by its whole path");
+  if (hosts !== "" || path.length < 2) throw refuse("a Unix socket needs an absolute path");
   const file = decode(path);
   return {
     at: { kind: "socket", path: file },
@@ -101,7 +101,8 @@ function parseSentinels(parts: Parts & { readonly tls: boolean }): RedisTarget {
   const { hosts, path, options, login, tls } = parts;
   refuseOptions(options, ["db", "sentinel-user", "sentinel-password"]);
   const primary = decode(path.slice(1));
-  if (!/^[\w.-]{1,128}$/.test(primary)) throw refuse("after the hosts comes the primary's name");
+  if (!/^[\w.-]{1,128}$/.test(primary))
+    throw refuse("the name of the primary must follow the hosts");
   const sentinels = hosts.split(",").map((host) => parseHost(host, DEFAULT_SENTINEL_PORT));
   const user = options.get("sentinel-user");
   const password = options.get("sentinel-password");
@@ -119,7 +120,7 @@ function parseSentinels(parts: Parts & { readonly tls: boolean }): RedisTarget {
 
 function parseLogin(credentials: string): Login {
   const [user = "", ...rest] = credentials.split(":");
-  if (rest.length > 1) throw refuse("a colon in the password is written %3A");
+  if (rest.length > 1) throw refuse("write a colon in the password as %3A");
   const password = decode(rest[0] ?? "");
   return { ...(user !== "" && { user: decode(user) }), ...(password !== "" && { password }) };
 }
@@ -128,13 +129,13 @@ function parseHost(text: string, defaultPort: number): { host: string; port: num
   const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text);
   const host = found?.[1] ?? found?.[2];
   const port = Number(found?.[3] ?? defaultPort);
-  if (host === undefined || port < 1 || port > 65_535) throw refuse("a host is written host:port");
+  if (host === undefined || port < 1 || port > 65_535) throw refuse("write a host as host:port");
   return { host, port };
 }
 
 function parseDb(text: string): number {
   const db = Number(text);
-  if (!/^\d{0,5}$/.test(text) || db > MAX_DB) throw refuse("the database is a number");
+  if (!/^\d{0,5}$/.test(text) || db > MAX_DB) throw refuse("the database must be a number");
   return db;
 }
 
@@ -142,7 +143,7 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw refuse("a percent sign is written %25");
+    throw refuse("write a percent sign as %25");
   }
 }
 
@@ -150,10 +151,14 @@ function labelOf({ host, port }: { host: string; port: number }): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function refuseOptions(options: URLSearchParams, known: readonly string[]): void {
+function refuseOptions(options: URLSearchParams, allowed: readonly string[]): void {
   for (const name of options.keys()) {
-    if (!known.includes(name))
-      throw refuse(`after the question mark may stand ${known.join(", ") || "nothing"}`);
+    if (allowed.includes(name)) continue;
+    throw refuse(
+      allowed.length === 0
+        ? "it takes no options after ?"
+        : `the options after ? are ${allowed.join(", ")}`,
+    );
   }
 }
 

@@ -12,7 +12,7 @@ import { StoreAwayError } from "../../store.ts";
 export class StoreFullError extends StoreAwayError {
   constructor(operation: string) {
     super(operation);
-    this.message = `the store is full and refused ${operation}; raise maxmemory of Redis`;
+    this.message = `the store is full and refused ${operation}; raise maxmemory in Redis`;
   }
 }
 
@@ -42,6 +42,6 @@ export class StoreReplyError extends EdgeError {
   readonly source = "internal";
   readonly retryable = false;
   constructor() {
-    super("a script of the Redis store answered nonsense; this is a bug, please report it");
+    super("a Redis script returned an invalid reply; this is a bug, please report it");
   }
 }

@@ -40,7 +40,7 @@ export function createIgnored(needs: {
       toldMsByKind.set(kind, nowMs);
       log.warn(
         { kind, number },
-        "records in the store make no sense and are ignored; look who writes there",
+        "ignored invalid records in the store; check what else writes to this Redis",
       );
     },
   };
