@@ -308,7 +308,7 @@ async function startWorker(settings: Settings): Promise<void> {
     hasSuccessor: () => view.workers.some(takesSessions),
     startDrain: () => startDrain(drainNeeds),
     migrateIdleSessions: (gift, isWanted) => migrateIdleSessions(drainNeeds, gift, isWanted),
-    countIdle: (calmMs) => countIdle(registry, calmMs),
+    countIdle: (idleMs) => countIdle(registry, idleMs),
     log,
   });
   const lease = createLease({

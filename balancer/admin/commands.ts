@@ -28,7 +28,7 @@ export async function handleCommand(
     case "suspend":
     case "resume":
     case "drain":
-    case "give":
+    case "migrate-idle":
     case "end-session":
       return { outcome: "refused", message: "workers do that, not balancers" };
   }

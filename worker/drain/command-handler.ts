@@ -1,13 +1,11 @@
 /**
  * What this worker does with new sessions and with those it has, as operators ask it, and as it does itself at its end.
  */
-import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
+import type { CommandAnswer, EdgeCommand, MoveRequest } from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { Drain } from "./drain.ts";
-
-type MoveRequest = Extract<EdgeCommand, { kind: "give" }>;
 
 export interface CommandHandler {
   /** What the worker's record says. */
@@ -31,7 +29,7 @@ export function createCommandHandler(needs: {
   /** Gives calm sessions away while `isWanted`; resolves with how many. */
   readonly migrateIdleSessions: (what: MoveRequest, isWanted: () => boolean) => Promise<number>;
   /** How many sessions are calm for so long. */
-  readonly countIdle: (calmMs: number) => number;
+  readonly countIdle: (idleMs: number) => number;
   readonly log: Log;
   /** Whether another worker takes sessions now. */
   readonly hasSuccessor: () => boolean;
@@ -44,8 +42,8 @@ export function createCommandHandler(needs: {
   function give(gift: MoveRequest): CommandAnswer {
     if (state !== "up") return { outcome: "refused", message: `it is ${state}` };
     if (isGiving) return { outcome: "refused", message: "it gives sessions away already" };
-    const wanted = gift.shares.reduce((sum, { count }) => sum + count, 0);
-    const idle = Math.min(wanted, needs.countIdle(gift.calmMs));
+    const wanted = gift.moves.reduce((sum, { count }) => sum + count, 0);
+    const idle = Math.min(wanted, needs.countIdle(gift.idleMs));
     isGiving = true;
     needs
       .migrateIdleSessions(gift, () => state === "up")
@@ -123,7 +121,7 @@ export function createCommandHandler(needs: {
           return leaveDrain("up", "it takes new sessions");
         case "drain":
           return drainAsAsked();
-        case "give":
+        case "migrate-idle":
           return give(command);
         case "explain":
         case "places":

@@ -34,7 +34,7 @@ function sessionsIdleFor(...seconds: readonly number[]) {
 
 function give(
   registry: { sessions: () => Iterable<Session> },
-  shares: readonly { worker: WorkerId; count: number }[],
+  moves: readonly { worker: WorkerId; count: number }[],
   isWanted = () => true,
 ) {
   const states: Record<string, WorkerRecord["state"]> = { w2: "up", w3: "draining", w4: "up" };
@@ -52,17 +52,17 @@ function give(
     sendWord: async () => {},
     random: () => 0,
   };
-  return migrateIdleSessions(needs, { shares, calmMs: 60_000 }, isWanted);
+  return migrateIdleSessions(needs, { moves, idleMs: 60_000 }, isWanted);
 }
 
 test("those that are calm for longest go first, and those in which somebody works stay", async () => {
   const { registry, gone } = sessionsIdleFor(61, 3, 500, 90, 59);
   expect(countIdle(registry, 60_000)).toBe(3);
-  const shares = [
+  const moves = [
     { worker: W2, count: 1 },
     { worker: "w4" as WorkerId, count: 5 },
   ];
-  expect(await give(registry, shares)).toBe(3);
+  expect(await give(registry, moves)).toBe(3);
   expect(gone).toEqual(["500 to w2", "90 to w4", "61 to w4"]);
 });
 
@@ -92,7 +92,7 @@ test("a worker gives sessions away once at a time, only while it takes some itse
     log,
     hasSuccessor: () => true,
   });
-  const gift = { kind: "give", shares: [{ worker: W2, count: 3 }], calmMs: 0 } as const;
+  const gift = { kind: "migrate-idle", moves: [{ worker: W2, count: 3 }], idleMs: 0 } as const;
   expect(await standing.handleCommand(gift)).toEqual({
     outcome: "done",
     message: "2 of 3 sessions are calm",
