@@ -45,7 +45,7 @@ import { openDashboard } from "./dashboard/dashboard.ts";
 import { type CommandHandler, createCommandHandler } from "./drain/command-handler.ts";
 import { type DrainNeeds, drainsFirst, startDrain } from "./drain/drain.ts";
 import { takeOverFrom } from "./drain/failover.ts";
-import { createHandovers, sendPendingMessages, sendWord } from "./drain/handover.ts";
+import { createHandovers, sendPendingMessages, sendResume } from "./drain/handover.ts";
 import { countIdle, migrateIdleSessions } from "./drain/move-idle.ts";
 import { createOrigins } from "./http/origins.ts";
 import { basePathOf } from "./http/routes.ts";
@@ -297,7 +297,7 @@ async function startWorker(settings: Settings): Promise<void> {
     counters,
     sendPendingMessages: (to, sessionId, pendingMessages) =>
       sendPendingMessages(keys.edge, to, sessionId, pendingMessages),
-    sendWord: (to, sessionId) => sendWord(keys.edge, to, sessionId),
+    sendResume: (to, sessionId) => sendResume(keys.edge, to, sessionId),
     delayMs: settings.drainDelayMs,
     timeoutMs: settings.drainTimeoutMs,
     random: Math.random,

@@ -200,7 +200,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
     counters: createCounters(),
     sendPendingMessages: async () => {},
-    sendWord: async () => {},
+    sendResume: async () => {},
     ...edge.drain,
     random: () => 0.5,
   });

@@ -36,7 +36,7 @@ export interface DrainNeeds {
     id: SessionId,
     pendingMessages: PendingMessages,
   ) => Promise<void>;
-  readonly sendWord: (to: WorkerRecord, id: SessionId) => Promise<void>;
+  readonly sendResume: (to: WorkerRecord, id: SessionId) => Promise<void>;
   /** Balancers have so long to see that this worker takes nothing new. */
   readonly delayMs: number;
   readonly timeoutMs: number;
@@ -94,7 +94,7 @@ export function chooseSuccessor(
 export async function handTo(
   heir: WorkerRecord,
   session: Session,
-  needs: Pick<DrainNeeds, "sendPendingMessages" | "sendWord" | "counters" | "log">,
+  needs: Pick<DrainNeeds, "sendPendingMessages" | "sendResume" | "counters" | "log">,
   cause: HandoverCause,
 ): Promise<"handed" | "kept" | "gone"> {
   const outcome = await session.handOver(
@@ -104,7 +104,7 @@ export async function handTo(
   );
   needs.counters.count("worker.sessions_drained", outcome);
   if (outcome === "handed") {
-    needs.sendWord(heir, session.id).catch((error: unknown) => {
+    needs.sendResume(heir, session.id).catch((error: unknown) => {
       needs.log.debug({ err: error, to: heir.id }, "the heir was not told; its clients will");
     });
   }

@@ -174,7 +174,7 @@ async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerRespon
   } else if (isMembersQuestion(req)) {
     answerMembersQuestion(needs.members, needs.fence.look() === "shut", req, res);
   } else if (isHandover(req)) {
-    await needs.handovers.take(req, res);
+    await needs.handovers.handle(req, res);
   } else if (isMigrateRequest(req)) {
     await handleMigrateRequest(needs.sockets, req, res);
   } else if (isSocketPath(pathOf(req.url ?? ""))) {

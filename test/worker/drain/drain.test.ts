@@ -114,7 +114,7 @@ function drainOf(
       log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
       counters: createCounters(),
       sendPendingMessages: (to) => sendPendingMessages(to.id),
-      sendWord: async () => {},
+      sendResume: async () => {},
       delayMs: 0,
       timeoutMs: 30_000,
       random: () => 0,

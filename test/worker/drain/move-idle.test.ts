@@ -49,7 +49,7 @@ function give(
     log,
     counters: createCounters(),
     sendPendingMessages: async () => {},
-    sendWord: async () => {},
+    sendResume: async () => {},
     random: () => 0,
   };
   return migrateIdleSessions(needs, { moves, idleMs: 60_000 }, isWanted);
