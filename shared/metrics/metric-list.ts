@@ -53,6 +53,8 @@ const RESUME_CAUSES = [
   "mine",
   "restarted",
   "handed",
+  "lease-expired",
+  // One version: the same as `lease-expired` (renamed-worker-tags.ts).
   "lease-gone",
   "replaced",
   "exited",
@@ -360,7 +362,8 @@ export const METRICS = {
     unit: "events",
     meaning: "sessions that a drain was to hand over, by what came of it",
     tag: "outcome",
-    values: ["handed", "kept", "gone", "nobody"],
+    // One version: `nobody` is the same as `none` (renamed-worker-tags.ts).
+    values: ["handed", "kept", "gone", "none", "nobody"],
   },
   "worker.sessions_closed": {
     scope: "worker",

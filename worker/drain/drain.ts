@@ -8,6 +8,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { countNoSuccessor } from "../../shared/metrics/renamed-worker-tags.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
@@ -153,7 +154,7 @@ export function startDrain(needs: DrainNeeds): Drain {
       tried.add(session.id);
       const heir = chooseSuccessor(session.id, avoided(), needs.view);
       if (heir === undefined) {
-        counters.count("worker.sessions_drained", "nobody");
+        countNoSuccessor(counters);
         continue;
       }
       await handTo(heir, session, { ...needs, sendPendingMessages: deliver }, "drain");
