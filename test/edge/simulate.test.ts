@@ -32,7 +32,7 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type DrainNeeds, startDrain } from "../../worker/drain/drain.ts";
+import { type DrainDeps, startDrain } from "../../worker/drain/drain.ts";
 import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { balancer } from "../contract/store.ts";
@@ -190,7 +190,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     self: worker.id,
     ending: new Set(),
     registry: {
-      sessions: () => sessions.values() as ReturnType<DrainNeeds["registry"]["sessions"]>,
+      sessions: () => sessions.values() as ReturnType<DrainDeps["registry"]["sessions"]>,
     },
     view: {
       ring: createRing(edge.workers, RING_KEY),

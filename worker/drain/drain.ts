@@ -23,7 +23,7 @@ export interface Drain {
   stop(): void;
 }
 
-export interface DrainNeeds {
+export interface DrainDeps {
   readonly self: WorkerId;
   /** Workers that end too: nothing is handed over to them. It may grow meanwhile. */
   readonly ending: ReadonlySet<WorkerId>;
@@ -95,7 +95,7 @@ export function chooseSuccessor(
 export async function handTo(
   heir: WorkerRecord,
   session: Session,
-  needs: Pick<DrainNeeds, "sendPendingMessages" | "sendResume" | "counters" | "log">,
+  needs: Pick<DrainDeps, "sendPendingMessages" | "sendResume" | "counters" | "log">,
   cause: HandoverCause,
 ): Promise<"handed" | "kept" | "gone"> {
   const outcome = await session.handOver(
@@ -112,7 +112,7 @@ export async function handTo(
   return outcome;
 }
 
-export function startDrain(needs: DrainNeeds): Drain {
+export function startDrain(needs: DrainDeps): Drain {
   const { clock, log, counters, registry } = needs;
   const untilMs = clock.nowMs() + needs.delayMs + needs.timeoutMs;
   let isStopped = false;

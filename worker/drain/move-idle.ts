@@ -4,13 +4,13 @@
  */
 import { sleep } from "../../shared/base/clock.ts";
 import type { MoveRequest } from "../../shared/control/command.ts";
-import { type DrainNeeds, handTo } from "./drain.ts";
+import { type DrainDeps, handTo } from "./drain.ts";
 
 /** Time between two of them. Nothing presses, so those who come back are never many at a time. */
 const GAP_MS = 100;
 
 /** How many sessions nobody has worked in for `idleMs`. */
-export function countIdle(registry: DrainNeeds["registry"], idleMs: number): number {
+export function countIdle(registry: DrainDeps["registry"], idleMs: number): number {
   return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= idleMs).length;
 }
 
@@ -19,7 +19,7 @@ export function countIdle(registry: DrainNeeds["registry"], idleMs: number): num
  * given; `isWanted` is asked before each.
  */
 export async function migrateIdleSessions(
-  needs: Omit<DrainNeeds, "ending" | "delayMs" | "timeoutMs">,
+  needs: Omit<DrainDeps, "ending" | "delayMs" | "timeoutMs">,
   { moves, idleMs }: Pick<MoveRequest, "moves" | "idleMs">,
   isWanted: () => boolean,
 ): Promise<number> {

@@ -15,15 +15,15 @@ export interface LicenseCheck {
  * `people`: in sessions now, in the whole edge, as far as this worker knows; others say so once a second, so a rush may
  * go beyond the limit by those who came within it.
  */
-export function createLicenseCheck(needs: {
+export function createLicenseCheck(deps: {
   readonly found: FoundLicense;
-  readonly people: () => number;
+  readonly connections: () => number;
   readonly clock: Clock;
 }): LicenseCheck {
-  const { license, publicKey } = needs.found;
+  const { license, publicKey } = deps.found;
   return {
     refusal() {
-      const standing = judgeLicense(license, publicKey, needs.clock.wallMs());
+      const standing = judgeLicense(license, publicKey, deps.clock.wallMs());
       switch (standing.state) {
         case "community":
           return undefined;
@@ -33,7 +33,7 @@ export function createLicenseCheck(needs: {
           return `The license of this server has expired (${standing.license.expiration}); ask its operator`;
         case "valid": {
           const { maxConnections } = standing.license;
-          return needs.people() < maxConnections
+          return deps.connections() < maxConnections
             ? undefined
             : `All ${maxConnections} connections of this server's license are in use; try again later`;
         }

@@ -12,7 +12,6 @@ import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
 import { measureProcess } from "../../shared/process/process-metrics.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
@@ -30,12 +29,11 @@ export interface Measurements {
 }
 
 export function measureWorker(needs: {
-  readonly settings: PublisherSettings & Pick<Settings, "metricsIntervalMs">;
+  readonly settings: PublisherSettings;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly store: Store;
   readonly view: Pick<MembershipView, "worker">;
   readonly registry: Pick<Registry, "sessions">;
-  readonly waitingPolls: () => number;
   /** Hashes who somebody is. */
   readonly peopleKey: Buffer;
   readonly counters: Counters;
@@ -50,7 +48,6 @@ export function measureWorker(needs: {
   });
   measureProcess({ counters, lag, storeHealth: () => store.health });
   addGauges(counters, peopleCounter);
-  counters.gauge("worker.polls.waiting", needs.waitingPolls);
 
   const sends = settings.metricsStatsdHost !== undefined;
   const leadership = sends

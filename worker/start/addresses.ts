@@ -1,0 +1,32 @@
+/**
+ * Where others reach this worker. Known once its ports are open and the store was reached: the address by which this machine
+ * reaches the store is the one that the others are told.
+ */
+import { workerStatusUrl, workerUrl } from "../../shared/membership/reach.ts";
+import type { PortOptions } from "./options.ts";
+
+export interface Addresses {
+  /** Empty texts until `resolve`. */
+  readonly urls: { readonly url: string; readonly statusUrl: string };
+  /** Throws `SettingError` when others could not reach this worker there. */
+  resolve(found: {
+    readonly port: number;
+    readonly statusPort: number;
+    readonly localAddress: string | undefined;
+  }): void;
+}
+
+export function createAddresses({ bind, statusBind, workerUrl: chosen }: PortOptions): Addresses {
+  let urls = { url: "", statusUrl: "" };
+  return {
+    get urls() {
+      return urls;
+    },
+    resolve({ port, statusPort, localAddress }) {
+      urls = {
+        url: workerUrl({ workerUrl: chosen, bind, port, localAddress }),
+        statusUrl: workerStatusUrl({ bind: statusBind, port: statusPort, localAddress }),
+      };
+    },
+  };
+}
