@@ -117,7 +117,7 @@ test("a drain of the last worker that accepts sessions is refused with the reaso
   }
   expect(await send(worker, "drain")).toMatchObject({
     outcome: "refused",
-    message: expect.stringContaining("no other worker takes sessions") as string,
+    message: expect.stringContaining("no other worker accepts sessions") as string,
   });
   await nothingHappened();
   for (const member of churn.cluster.workers) {
@@ -134,7 +134,9 @@ test("a drain whose target is killed in the middle loses no session, and a secon
   expect(await drain()).toMatchObject({ outcome: "done" });
   expect(await drain()).toMatchObject({
     outcome: "done",
-    message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+    message: expect.stringMatching(
+      /^the worker is already draining; \d+ sessions are left$/,
+    ) as string,
   });
   const target = cluster.workers.find((other) => other !== worker) as Member;
   await target.kill();

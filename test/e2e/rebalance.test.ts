@@ -38,7 +38,7 @@ test("a rebalance moves idle sessions to new workers until they have their share
   expect(JSON.parse(stdout)).toMatchObject({
     ratioBefore: 3,
     ratioAfter: 1.13,
-    notes: ["worker-1: 5 of 5 sessions are calm"],
+    notes: ["worker-1: 5 of 5 sessions are idle"],
   });
   const left = await Promise.all(cluster.workers.map(sessionsOf));
   expect(left.map((ids) => ids.length).toSorted((a, b) => a - b)).toEqual([2, 3, 3]);
