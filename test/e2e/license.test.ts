@@ -83,7 +83,7 @@ test.each([
     onTestFinished(() => other.dispose());
     const host = person({ baseUrl: other.balancers[0]?.url ?? "", name: "Host" });
     await expect(host.host()).rejects.toThrow(
-      `The license of this server ${message}; ask its operator`,
+      `The license of this server ${message}; contact its operator`,
     );
     expect(other.workers[0]?.output()).not.toContain("Valid CodeTogether");
     expect(other.workers[0]?.output()).toMatch(/root ERROR the license .*new sessions are refused/);

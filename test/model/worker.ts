@@ -29,7 +29,7 @@ import { StoreAwayError } from "../../shared/store/store.ts";
 import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
 import { createOutageReports } from "../../worker/balancers/outage-reports.ts";
 import {
-  type Answer,
+  type HttpResponse,
   misdirectedResponse,
   wrongWorkerResponse,
 } from "../../worker/http/responses.ts";
@@ -373,7 +373,7 @@ function requestOf(headers: Readonly<Record<string, string>>): IncomingMessage {
   return { headers, socket: {} } as IncomingMessage;
 }
 
-function write(stream: Stream, { status, fields, body }: Answer): void {
+function write(stream: Stream, { status, fields, body }: HttpResponse): void {
   const head = writeHead(`HTTP/1.1 ${status} Status`, {
     ...fields,
     "content-length": String(Buffer.byteLength(body)),

@@ -17,7 +17,7 @@ test("the page says what the server is, and links to the plugins and the dashboa
   expect(headers["content-security-policy"]).toMatch(/^default-src 'none'; script-src 'self'/);
   for (const part of [
     "<h1>CodeTogether edge</h1>",
-    "on the server of Test Inc.",
+    "hosted by Test Inc.",
     `<pre id="server-url">http://127.0.0.1:${worker.port}</pre>`,
     'href="/clients"',
     'href="/dashboard/"',

@@ -353,15 +353,15 @@ test("the sign-in page offers the ways that are on", async () => {
   const forms = async (worker: Worker) => {
     const page = String((await worker.ask("GET", "/login.html")).body);
     expect(page).not.toMatch(/<!--/);
-    return [...page.matchAll(/data-endpoint="api\/login\/(\w+)"|(Nobody can sign in)/g)].map(
-      ([, way, nobody]) => way ?? nobody,
-    );
+    return [
+      ...page.matchAll(/data-endpoint="api\/login\/(\w+)"|(No sign-in method is enabled)/g),
+    ].map(([, way, nobody]) => way ?? nobody);
   };
   expect(await forms(await startWorker())).toEqual(["simple", "apikey"]);
   expect(await forms(await startWorker({ loginSimple: false }))).toEqual(["apikey"]);
   expect(await forms(await startWorker({ loginApiKey: undefined }))).toEqual(["simple"]);
   expect(await forms(await startWorker({ loginSimple: false, loginApiKey: undefined }))).toEqual([
-    "Nobody can sign in",
+    "No sign-in method is enabled",
   ]);
 });
 

@@ -4,8 +4,8 @@ import type { WorkerId } from "../../../shared/base/ids.ts";
 import {
   createOutageReports,
   isStoreAwayForAll,
+  type OutageReport,
   REPORT_MS,
-  type Word,
 } from "../../../worker/balancers/outage-reports.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -62,7 +62,7 @@ test("what is remembered is bounded: the balancer heard longest ago is forgotten
 
 test("one fresh word that the store is up outweighs any number of others, in any order", () => {
   const word = fc.record({
-    store: fc.constantFrom<Word["store"]>("up", "away"),
+    store: fc.constantFrom<OutageReport["store"]>("up", "away"),
     atMs: fc.integer({ min: 0, max: 10_000 }),
   });
   fc.assert(

@@ -159,7 +159,7 @@ describe("what is made", () => {
     await second.credentials.start();
     expect(await outcome(second.credentials, basic("ctuser", password))).toBe("granted");
     expect(second.lines.join("")).not.toContain(password);
-    expect(second.lines.join("")).toContain("was made and logged earlier");
+    expect(second.lines.join("")).toContain("was generated and logged earlier");
   });
 
   test("nothing is made when credentials are set", async () => {
@@ -203,7 +203,7 @@ describe("what is made", () => {
     const { credentials, lines } = setUp({}, store);
     await credentials.start();
     expect(await outcome(credentials, basic("ctuser", ""))).toBe("refused");
-    expect(lines.join("")).toContain("makes no sense");
+    expect(lines.join("")).toContain("digest of the dashboard's password is malformed");
   });
 });
 
