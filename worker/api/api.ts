@@ -42,13 +42,11 @@ import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 export interface Api {
   /** Handles all requests but those of sockets. */
   handle(req: IncomingMessage, res: ServerResponse): void;
-  /** Long polls that wait now. */
   readonly waitingPolls: number;
   /** For a draining worker: waiting polls end, to be repeated by their clients, and later polls wait for one second only. */
   shortenPolls(): void;
   /** Ends waiting polls, to be repeated by their clients; later polls do not wait. Other requests are served as before. */
   releasePolls(): void;
-  /** Call it after the last request. */
   close(): Promise<void>;
 }
 
@@ -164,9 +162,7 @@ export async function createApi(deps: Deps): Promise<Api> {
   };
 }
 
-/**
- * Most routes take no body and do not wait for one: Node discards it. The forms have parsers of their own (login.ts).
- */
+/** Most routes take no body and do not wait for one: Node discards it. The forms have parsers of their own (login.ts). */
 function ignoreBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));

@@ -1,6 +1,4 @@
-/**
- * Authenticates a request's user: by the user token in `x-oct-jwt`, else in the cookie.
- */
+/** Authenticates a request's user: by the user token in `x-oct-jwt`, else in the cookie. */
 import type { IncomingMessage } from "node:http";
 import { readTokenCookie } from "../http/cookies.ts";
 import type { Origins } from "../http/origins.ts";

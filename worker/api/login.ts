@@ -1,6 +1,4 @@
-/**
- * Sign-in and sign-out over HTTP: a client begins a sign-in and polls for it, and a form, sent to any worker, completes it.
- */
+/** Sign-in and sign-out over HTTP: a client begins a sign-in and polls for it, and a form, sent to any worker, completes it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";

@@ -11,15 +11,13 @@ import {
 } from "../../shared/store/store.ts";
 
 export interface Polls {
-  /** The ticket's state now. */
-  look(kind: TicketKind, token: string): Promise<Poll>;
+  read(kind: TicketKind, token: string): Promise<Poll>;
   /**
    * Resolves when the ticket is answered, when it is gone (unknown, expired, used), or with `waiting` when `timeoutMs`
    * have passed, `aborted` fires, too many polls wait or the worker stops: the client then polls again at once. To avoid a
    * tight loop, `waiting` comes after a second at the earliest, unless the worker stops. While the store is away it waits.
    */
   wait(kind: TicketKind, token: string, aborted: AbortSignal): Promise<Poll>;
-  /** Polls that wait now. */
   readonly waiting: number;
   /** For a draining worker: ends the polls that have waited for a second, and from now on each poll after a second. */
   shorten(): void;
@@ -49,7 +47,6 @@ interface Waiter {
   wake(): void;
   /** Stops waiting after at least `MIN_WAIT_MS`. */
   release(): void;
-  /** Stops waiting now. */
   stop(): void;
 }
 
@@ -103,7 +100,7 @@ export function createPolls(deps: {
     if (others?.size === 0) waitersByTicket.delete(ticket);
   }
 
-  async function look(kind: TicketKind, token: string): Promise<Poll> {
+  async function read(kind: TicketKind, token: string): Promise<Poll> {
     try {
       let ticket = await store.readTicket(kind, token);
       if (ticket === undefined && (await deps.putBack(kind, token))) {
@@ -121,7 +118,7 @@ export function createPolls(deps: {
   }
 
   return {
-    look,
+    read,
     async wait(kind, token, aborted) {
       const name = ticketName(kind, token);
       const bell = createBell();
@@ -144,7 +141,7 @@ export function createPolls(deps: {
       if (mode === "closed" || aborted.aborted) stop();
       try {
         for (;;) {
-          const poll = await look(kind, token);
+          const poll = await read(kind, token);
           if (poll.state !== "waiting" || bell.stopped) return poll;
           await bell.rung();
         }

@@ -1,6 +1,4 @@
-/**
- * Creates sessions and serves requests to join one. The protocol calls a session "room"; here only its paths and JSON do.
- */
+/** Creates sessions and serves requests to join one. The protocol calls a session "room"; here only its paths and JSON do. */
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 import {
@@ -35,7 +33,7 @@ import type { Poll, Polls } from "./polls.ts";
 interface Deps {
   readonly app: FastifyInstance;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
-  readonly polls: Pick<Polls, "look" | "wait">;
+  readonly polls: Pick<Polls, "read" | "wait">;
   readonly authentication: Authentication;
   readonly nameOwner: BalancerAuth["nameOwner"];
   readonly license: LicenseCheck;
@@ -207,7 +205,7 @@ async function pollJoin(
   const elsewhere = await findElsewhere(deps, sessionId);
   if (elsewhere !== undefined) return redirect(deps, reply, sessionId, elsewhere);
 
-  const current = await deps.polls.look("join", token);
+  const current = await deps.polls.read("join", token);
   const mayWait =
     current.state === "waiting" &&
     (current.ticket === undefined || isRequester(current.ticket, caller));

@@ -28,10 +28,8 @@ export function createCommandHandler(deps: {
   readonly startDrain: () => Drain;
   /** Moves idle sessions while `isWanted`; resolves with how many moved. */
   readonly migrateIdleSessions: (request: MoveRequest, isWanted: () => boolean) => Promise<number>;
-  /** How many sessions have been idle for `idleMs`. */
   readonly countIdle: (idleMs: number) => number;
   readonly log: Log;
-  /** Whether another worker accepts sessions now. */
   readonly hasSuccessor: () => boolean;
 }): CommandHandler {
   let state: WorkerState = "up";

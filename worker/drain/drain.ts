@@ -119,7 +119,6 @@ export function startDrain(deps: DrainDeps): Drain {
   const { clock, log, counters, registry } = deps;
   const untilMs = clock.nowMs() + deps.delayMs + deps.timeoutMs;
   let isStopped = false;
-  /** Sessions tried in this round. */
   let tried = new Set<SessionId>();
   /** Workers that failed to take a session, and until when they get no other one. */
   const avoidUntil = new Map<WorkerId, number>();

@@ -41,7 +41,6 @@ function sessionPart(url = ""): string | undefined {
   return path && url.slice(path.length);
 }
 
-/** The successor refused the session. */
 export class HandoverError extends EdgeError {
   readonly code = "EDGE_HAND_OVER";
   readonly source = "upstream";
@@ -103,7 +102,6 @@ export interface Handovers {
 export function createHandovers(deps: {
   readonly handoverInbox: Pick<HandoverInbox, "put">;
   readonly registry: Pick<Registry, "claim">;
-  /** Whether this worker accepts sessions now. */
   readonly isOpen: () => boolean;
 }): Handovers {
   async function resumeSession(id: SessionId): Promise<204 | 409> {

@@ -9,7 +9,6 @@ import { type DrainDeps, handOverTo } from "./drain.ts";
 /** Time between two moves. There is no hurry, so only one session's clients reconnect at a time. */
 const GAP_MS = 100;
 
-/** How many sessions have been idle for `idleMs`. */
 export function countIdle(registry: DrainDeps["registry"], idleMs: number): number {
   return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= idleMs).length;
 }

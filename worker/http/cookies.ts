@@ -1,8 +1,5 @@
-/**
- * The protocol's one cookie, for browser clients that do not keep a token themselves. Pure.
- */
+/** The protocol's one cookie, for browser clients that do not keep a token themselves. Pure. */
 
-/** Holds the user token. */
 const NAME = "oct-jwt";
 /** `None`, because clients run in pages of other origins; browsers then require `Secure`. */
 const ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=None";

@@ -1,6 +1,4 @@
-/**
- * The paths of the worker's HTTP API and their methods, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). Pure.
- */
+/** The paths of the worker's HTTP API and their methods, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). Pure. */
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 
 const METHODS_BY_PATH = {

@@ -1,6 +1,4 @@
-/**
- * Sign-in for programs, with a key of `CT_LOGIN_API_KEY`. Hosts see the name that the operator gave the key.
- */
+/** Sign-in for programs, with a key of `CT_LOGIN_API_KEY`. Hosts see the name that the operator gave the key. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { ApiKey } from "../../shared/settings/api-keys.ts";

@@ -1,6 +1,4 @@
-/**
- * A sign-in method with a form: its description for clients, and the validation of submitted forms.
- */
+/** A sign-in method with a form: its description for clients, and the validation of submitted forms. */
 import { z } from "zod";
 import type { UserRecord } from "../../shared/store/store.ts";
 
@@ -70,7 +68,6 @@ export function isSignInToken(text: string): boolean {
   return /^[A-Za-z0-9]{1,256}$/.test(text);
 }
 
-/** The token field of a form. */
 export const signInToken = z.string().refine(isSignInToken);
 
 export function refused(status: 400 | 403, reason: string, message: string): SignInForm {

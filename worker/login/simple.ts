@@ -1,6 +1,4 @@
-/**
- * Sign-in with just a name, unverified: for trusted networks, where the host checks who asks to join.
- */
+/** Sign-in with just a name, unverified: for trusted networks, where the host checks who asks to join. */
 import { z } from "zod";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 

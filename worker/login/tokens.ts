@@ -36,7 +36,6 @@ export interface Tokens {
   reassertRevoked(): Promise<void>;
 }
 
-/** A verified user token. */
 export interface UserToken {
   readonly user: UserRecord;
   /** Its `jti`. */
@@ -54,7 +53,6 @@ export interface RoomClaims {
   readonly host: boolean;
 }
 
-/** A verified room token. */
 export interface RoomToken extends RoomClaims {
   /** Its `jti`. */
   readonly tokenId: string;
@@ -68,7 +66,6 @@ const ISSUER = "codetogether-edge";
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
 const USER_TOKEN_S = 30 * 24 * 3600;
-/** Lifetime of a room token. */
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
 const CLOCK_SKEW_MS = 60_000;

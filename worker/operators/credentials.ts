@@ -46,7 +46,6 @@ interface Digests {
   readonly colons: number;
 }
 
-/** 24 characters. */
 const PASSWORD_BYTES = 18;
 /** Key of the generated password's digest in the store. */
 const AGREEMENT = "credentials/password";
@@ -164,7 +163,6 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
   }
 
   return {
-    /** Undefined before it was read. */
     get cached() {
       return cached;
     },

@@ -1,6 +1,4 @@
-/**
- * Counts recent failed sign-ins by client address, in a table of bounded size.
- */
+/** Counts recent failed sign-ins by client address, in a table of bounded size. */
 import { isIPv6 } from "node:net";
 
 export interface Failures {

@@ -1,6 +1,4 @@
-/**
- * Requires the operator's credentials (HTTP Basic) for a route.
- */
+/** Requires the operator's credentials (HTTP Basic) for a route. */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
 import { nodeAddress } from "../../shared/net/forwarding.ts";

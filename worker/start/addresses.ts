@@ -1,7 +1,4 @@
-/**
- * Where others reach this worker. Known once its ports are open and the store was reached: the address by which this machine
- * reaches the store is the one that the others are told.
- */
+/** Where others reach this worker: known when its ports are open and the store, whose connection has our address, was reached. */
 import { workerStatusUrl, workerUrl } from "../../shared/membership/reach.ts";
 import type { PortOptions } from "./options.ts";
 

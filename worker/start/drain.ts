@@ -1,4 +1,4 @@
-/** Operators' commands to this worker, and the drain before it stops. */
+/** Wires operators' commands to this worker, and the drain before it stops. */
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendToEdge } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";

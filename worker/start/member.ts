@@ -35,7 +35,6 @@ interface Deps {
   readonly waitingPolls: () => number;
 }
 
-/** Opens the status port. */
 export async function openMember(
   worker: WorkerProcess,
   deps: Deps,

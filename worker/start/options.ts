@@ -1,6 +1,4 @@
-/**
- * The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings.
- */
+/** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
 import { hostname } from "node:os";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/reach.ts";
@@ -51,7 +49,6 @@ export interface HttpOptions {
   >;
   readonly corsAllowedOrigins: readonly string[];
   readonly maxHeadBytes: number;
-  /** Whether the public port has the cluster's metrics. */
   readonly hasMetricsPage: boolean;
 }
 

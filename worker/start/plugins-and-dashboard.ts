@@ -1,4 +1,4 @@
-/** What a worker has for operators and for people who set up their IDE: plugins, measurements, the dashboard, its password. */
+/** Opens the parts for operators and for users who set up their IDE: plugins, measurements, the dashboard and its password. */
 import {
   createLeaderElection,
   type LeaderElection,
@@ -16,7 +16,6 @@ import type { Membership } from "./store-and-membership.ts";
 export interface OperatorParts {
   readonly license: FoundLicense;
   readonly credentials: Credentials;
-  /** Undefined: no plugins are offered. */
   readonly clients: Clients | undefined;
   readonly measurements: Measurements;
   /** The leader does the work that one worker does for all: the dashboard's history, removing abandoned sessions. */

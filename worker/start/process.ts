@@ -37,7 +37,6 @@ export interface WorkerProcess {
   readonly phase: Phase;
   /** The worker runs from now on. False when it was asked to stop meanwhile. */
   setRunning(drain: DrainBeforeStop): boolean;
-  /** Closes all parts and ends the process. */
   stop(exitStatus: number): Promise<never>;
 }
 
@@ -46,7 +45,6 @@ export type Phase = "starting" | "running" | "stopping";
 export interface DrainBeforeStop {
   /** Whether the worker drains first when it is asked to stop like this. */
   isWanted(request: StopRequest): boolean;
-  /** Resolves when the drain is over. */
   run(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** The worker's public port: the HTTP API, the sockets, and what balancers and other workers ask. */
+/** Opens the worker's public port: the HTTP API, the sockets, and the requests of balancers and other workers. */
 import { workerTag } from "../../shared/base/tag.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { createApi } from "../api/api.ts";
@@ -18,11 +18,9 @@ import type { Membership } from "./store-and-membership.ts";
 
 export interface PublicServer {
   readonly port: number;
-  /** Long polls that wait now. */
   readonly waitingPolls: () => number;
   /** For a draining worker: ends long polls early, so that clients repeat them where their session is. */
   shortenPolls(): void;
-  /** Closes all connections and sessions. */
   close(): Promise<void>;
 }
 
@@ -31,7 +29,7 @@ interface Deps {
   readonly sessions: SessionParts;
   readonly operators: OperatorParts;
   readonly addresses: Addresses;
-  /** What operators asked this worker to be. */
+  /** Its state decides whether handovers are accepted. */
   readonly commandHandler: Pick<CommandHandler, "state">;
 }
 
@@ -108,7 +106,7 @@ export async function startServer(
     waitingPolls: () => api.waitingPolls,
     shortenPolls: () => api.shortenPolls(),
     async close() {
-      // Pages that watch the dashboard ask again, and another worker answers.
+      // Open dashboard pages reconnect to another worker.
       operators.dashboard.feed.close();
       const stopped = server.close();
       api.releasePolls();

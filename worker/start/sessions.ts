@@ -1,4 +1,4 @@
-/** The sessions of this worker: who may act for them, who owns the others, and the sockets of their peers. */
+/** Opens the sessions of this worker: the fence, the owner probes, the registry, and the sockets of the peers. */
 import { workerTag } from "../../shared/base/tag.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { onPeerExit } from "../../shared/process/program.ts";

@@ -1,4 +1,4 @@
-/** Connects to the store, and reads from it who the members are. */
+/** Connects to the store, and verifies and reads the members in it. */
 import { createLogStream } from "../../shared/cluster/log-stream.ts";
 import {
   createMemberVerification,

@@ -38,7 +38,6 @@ const TOTALS = [
   { name: "downloads", counter: TOTAL_DOWNLOADS, gauge: "downloads_total" },
 ] as const satisfies readonly { name: MetricName; counter: string; gauge: MetricName }[];
 
-/** A counter in the store and its value. */
 interface Total {
   readonly name: (typeof TOTALS)[number]["name"] | "downloads_by";
   readonly tag: string;

@@ -1,6 +1,4 @@
-/**
- * A worker's measurements: its gauges, its usage report for the cluster's metrics, and StatsD.
- */
+/** A worker's measurements: its gauges, its usage report for the cluster's metrics, and StatsD. */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";

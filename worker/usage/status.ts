@@ -1,6 +1,4 @@
-/**
- * What a worker reports about itself: its record in the store, its readiness, its status and its metrics.
- */
+/** What a worker reports about itself: its record in the store, its readiness, its status and its metrics. */
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerView } from "../../shared/cluster/status-reports.ts";
 import type { RefusedMember } from "../../shared/membership/member-verification.ts";
