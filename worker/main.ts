@@ -37,11 +37,17 @@ async function startWorker(settings: Settings): Promise<void> {
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
   const addresses = createAddresses(options.ports);
-  const { commandHandler, drainBeforeStop } = prepareDrain(
+  const drain = prepareDrain(
     worker,
-    { membership, registry, writeRecord: () => member.lease.refresh() },
+    {
+      membership,
+      registry,
+      writeRecord: () => member.lease.refresh(),
+      shortenPolls: () => server.shortenPolls(),
+    },
     options,
   );
+  const { commandHandler } = drain;
   const parts = { membership, sessions, operators, addresses, commandHandler };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
@@ -59,7 +65,7 @@ async function startWorker(settings: Settings): Promise<void> {
   await registry.recover();
   member.startDuties();
   await operators.credentials.start();
-  if (!worker.setRunning(drainBeforeStop(() => server.shortenPolls()))) return;
+  if (!worker.setRunning(drain.beforeStop)) return;
   worker.log.info({ port, statusPort }, "listening");
   reportReady({ port, statusPort });
 }

@@ -13,8 +13,7 @@ import type { Membership } from "./store-and-membership.ts";
 
 export interface DrainParts {
   readonly commandHandler: CommandHandler;
-  /** `onStart` is called when the drain begins. */
-  drainBeforeStop(onStart: () => void): DrainBeforeStop;
+  readonly beforeStop: DrainBeforeStop;
 }
 
 export function prepareDrain(
@@ -24,6 +23,8 @@ export function prepareDrain(
     readonly registry: Registry;
     /** Writes this worker's record with the state that it has now. */
     readonly writeRecord: () => Promise<void>;
+    /** Called when the drain before the stop begins: ends long polls, so that clients repeat them where their session is. */
+    readonly shortenPolls: () => void;
   },
   options: Pick<WorkerOptions, "drain" | "isStoreEmbedded">,
 ): DrainParts {
@@ -61,7 +62,7 @@ export function prepareDrain(
   });
   return {
     commandHandler,
-    drainBeforeStop: (onStart) => ({
+    beforeStop: {
       isWanted(request) {
         for (const id of request.ending) ending.add(id);
         return drainsFirst(request, {
@@ -71,9 +72,9 @@ export function prepareDrain(
       },
       async run() {
         sendToEdge({ type: "draining", sessions: registry.load.sessions });
-        onStart();
+        deps.shortenPolls();
         sendToEdge({ type: "drained", left: await commandHandler.drain() });
       },
-    }),
+    },
   };
 }

@@ -19,7 +19,6 @@ import type { Membership } from "./store-and-membership.ts";
 export interface PublicServer {
   readonly port: number;
   readonly waitingPolls: () => number;
-  /** For a draining worker: ends long polls early, so that clients repeat them where their session is. */
   shortenPolls(): void;
   close(): Promise<void>;
 }

@@ -34,7 +34,7 @@ async function listen(
 ): Promise<WorkerRecord> {
   const server = createServer((req, res) => void handle(req, res));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close().closeAllConnections());
+  onTestFinished(() => server.close().closeAllConnections());
   const { port } = server.address() as AddressInfo;
   return { id: "w2", incarnation: "1", url: `http://127.0.0.1:${port}` } as unknown as WorkerRecord;
 }
