@@ -42,7 +42,7 @@ function authorization(): Record<string, string> {
 }
 
 test("what is dropped into the folder is offered by every worker, and each download is counted once", async () => {
-  expect((await get("/clients")).text).toContain("No plugin is offered yet");
+  expect((await get("/clients")).text).toContain("No plugins yet");
   const extension = await vsix({ entries: { "extension/big": Buffer.alloc(3_000_000, "x") } });
   put(dataDir, "clients/vscode/codetogether-onpremises-1.vsix", extension);
   put(dataDir, "clients/intellij/codetogether-onpremises-1.zip", await pluginZip());
@@ -163,7 +163,7 @@ test("a bad file is named once in server.log, and by the command", {
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: dataDir });
   const check = await run("clients", "check");
   expect(check.status).toBe(1);
-  expect(check.stdout).toMatch(/^vscode\/broken\.vsix: it is no complete zip archive \(.+\)\n/);
+  expect(check.stdout).toMatch(/^vscode\/broken\.vsix: not a complete zip archive \(.+\)\n/);
   expect(check.stdout).toMatch(/\n3 offered, 2 not, in .*\/clients\n$/);
   const list = await run("clients", "list");
   expect(list.status).toBe(0);

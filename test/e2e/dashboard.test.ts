@@ -19,7 +19,7 @@ const NOTE_DELAYS = `
   var delays = [];
   new MutationObserver((changes) => {
     for (const line of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (!line.textContent.includes("an operator commands")) continue;
+      if (!line.textContent.includes("operator command")) continue;
       delays.push(Date.now() - Date.parse(/\\d{4}-\\d\\d-\\d\\dT\\S+Z/.exec(line.textContent)[0]));
     }
   }).observe(document.querySelector("#log-lines"), { childList: true });
@@ -127,7 +127,7 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
     await until("the guest is told", () => session.guests[0]?.closedCount === 1);
     await expect
       .poll(() => looker.page.textContent("#session-table tbody"), { timeout: 15_000 })
-      .toBe("Nobody is in a session now.");
+      .toBe("No active sessions.");
   });
 
   test("a log line is on the page within a second of being written", async () => {
@@ -167,7 +167,7 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
         ["Balancers agree", "good"],
         ["TLS certificate", "unknown"],
         ["StatsD", "off"],
-        ["Licence", "off"],
+        ["License", "off"],
       ]);
   });
 

@@ -73,7 +73,7 @@ export function createCatalog(needs: {
       }
     };
     goOn().catch((error: unknown) =>
-      log.error({ err: error }, "the clients folder is not watched"),
+      log.error({ err: error }, "stopped watching the clients folder"),
     );
   }
 
@@ -106,7 +106,7 @@ export function createCatalog(needs: {
         eclipse: found.eclipse?.features.length ?? 0,
         notOffered: found.problems.length,
       },
-      "the plugins that are offered have changed",
+      "the offered plugins have changed",
     );
   }
 
@@ -117,14 +117,14 @@ export function createCatalog(needs: {
       const key = `${file}\n${reason}`;
       now.add(key);
       if (spoken.has(key)) continue;
-      if (file === "") log.error({ folder, reason }, "the clients folder cannot be read");
+      if (file === "") log.error({ folder, reason }, "cannot read the clients folder");
       else
         log[needs.speaks ? "warn" : "debug"](
           { file, reason },
           // Its files are served as they are.
           file.startsWith("eclipse/")
-            ? "there is a problem in the Eclipse repository"
-            : "a file of the clients folder is not offered",
+            ? "problem in the Eclipse repository"
+            : "a plugin file is not offered",
         );
     }
     spoken = now;
@@ -140,7 +140,10 @@ export function createCatalog(needs: {
       await writeIndexFile(indexFile, { known, digests: new Map(all) });
     } catch (error) {
       // Nothing is lost by it but time at the next start.
-      log.debug({ err: error }, "what was read of the clients folder cannot be kept");
+      log.debug(
+        { err: error },
+        "cannot write the clients index; the next start reads all plugin files again",
+      );
     }
   }
 

@@ -85,7 +85,10 @@ export function createDownloads(needs: {
       } catch (error) {
         // It may have been written all the same: then it is counted twice, which is rarer than a store that is away.
         for (const [name, by] of batch) add(name, by);
-        log.debug({ err: error, reason: describeError(error) }, "downloads wait to be counted");
+        log.debug(
+          { err: error, reason: describeError(error) },
+          "cannot count downloads now; will retry",
+        );
         retry ??= clock.after(RETRY_MS, () => {
           retry = undefined;
           void write();
@@ -133,7 +136,7 @@ export function createDownloads(needs: {
     totals(ide) {
       if (clock.nowMs() - totalsMs >= TOTALS_AGE_MS) {
         renewTotals().catch((error: unknown) => {
-          log.debug({ err: error }, "downloads cannot be summed up now");
+          log.debug({ err: error }, "cannot read the download totals");
         });
       }
       return totals.get(ide) ?? new Map();

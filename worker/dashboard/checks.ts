@@ -44,7 +44,7 @@ export async function checkStore(
   return {
     name: "Store",
     outcome: median < SLOW_STORE_MS ? "good" : "bad",
-    detail: `answers after ${shown(median)} ms in the median of ${STORE_QUESTIONS} questions, ${shown(worst)} ms at worst`,
+    detail: `median response time ${shown(median)} ms over ${STORE_QUESTIONS} requests, worst ${shown(worst)} ms`,
   };
 }
 
@@ -80,13 +80,17 @@ function checkRings(snapshot: Snapshot): Check {
   const { balancers } = describeMembers(snapshot);
   if (!snapshot.isCurrent || balancers.length === 0) {
     const detail = snapshot.isCurrent
-      ? "no balancer tells of itself (one with a fixed list has no store)"
+      ? "no balancer reports its status (a balancer with a static worker list has no store)"
       : "the store does not answer";
     return { name, outcome: "unknown", detail };
   }
   const problem = ringProblem(compareRings(snapshot.membership.members));
   return problem === undefined
-    ? { name, outcome: "good", detail: `${balancers.length} route the same session the same way` }
+    ? {
+        name,
+        outcome: "good",
+        detail: `${balancers.length} of ${balancers.length} have the same ring`,
+      }
     : { name, outcome: "bad", detail: problem };
 }
 
@@ -100,8 +104,8 @@ function checkCertificates({ views }: Snapshot): Check[] {
   if (told.length === 0) {
     const isTold = views.some(({ view }) => view.role === "balancer");
     const detail = isTold
-      ? "no balancer has one: TLS ends before them, or there is none"
-      : "no balancer tells of itself";
+      ? "no balancer has a certificate: TLS is terminated in front of them, or not used"
+      : "no balancer reports its status";
     return [{ name, outcome: "unknown", detail }];
   }
   // Balancers with other files than the rest have another line.
@@ -126,7 +130,8 @@ function checkStatsd(views: readonly PublishedView[]): Check {
   const told = views.flatMap(({ id, view: { statsd } }) =>
     statsd === undefined ? [] : [{ id, ...statsd }],
   );
-  if (views.length === 0) return { name, outcome: "unknown", detail: "no process tells of itself" };
+  if (views.length === 0)
+    return { name, outcome: "unknown", detail: "no process reports its status" };
   if (told.length === 0) {
     return { name, outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" };
   }
@@ -136,11 +141,19 @@ function checkStatsd(views: readonly PublishedView[]): Check {
     .sort((a, b) => a.agoMs - b.agoMs)[0];
   const error =
     last === undefined
-      ? "no error since the start"
+      ? "no error since start"
       : `last error ${Math.round(last.agoMs / 1000)} s ago at ${last.id}: ${last.reason}`;
   return away.length > 0
-    ? { name, outcome: "bad", detail: `${away.length} of ${told.length} cannot send; ${error}` }
-    : { name, outcome: "good", detail: `${told.length} send; ${error} (UDP tells no loss)` };
+    ? {
+        name,
+        outcome: "bad",
+        detail: `${away.length} of ${told.length} cannot send; ${error}`,
+      }
+    : {
+        name,
+        outcome: "good",
+        detail: `${told.length} of ${told.length} send; ${error} (UDP does not report losses)`,
+      };
 }
 
 /** `people`: connections of people in the whole edge; undefined: not known now. */
@@ -149,13 +162,13 @@ export function checkLicense(
   wallMs: number,
   people: number | undefined,
 ): Check {
-  const name = "Licence";
+  const name = "License";
   const standing = judgeLicense(found.license, found.publicKey, wallMs);
   switch (standing.state) {
     case "community":
-      return { name, outcome: "off", detail: "none is installed: nothing is limited" };
+      return { name, outcome: "off", detail: "no license is installed: no limits apply" };
     case "forged":
-      return { name, outcome: "bad", detail: "its signature is not the issuer's" };
+      return { name, outcome: "bad", detail: "the signature does not match the issuer's key" };
     case "expired":
       return { name, outcome: "bad", detail: `expired: ${standing.license.expiration}` };
     case "valid": {
@@ -163,7 +176,7 @@ export function checkLicense(
       return {
         name,
         outcome: people === undefined || people < maxConnections ? "good" : "bad",
-        detail: `${licensee}, until ${expiration}; ${people ?? "an unknown number"} of ${maxConnections} connections are in use`,
+        detail: `${licensee}, valid until ${expiration}; ${people ?? "an unknown number"} of ${maxConnections} connections in use`,
       };
     }
   }

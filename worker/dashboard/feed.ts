@@ -85,7 +85,7 @@ export function createFeed(needs: {
       action()
         .catch((error: unknown) => {
           if (error instanceof StoreAwayError) return;
-          needs.log.warn({ err: error }, "the dashboard could not be told something");
+          needs.log.warn({ err: error }, "cannot update the open dashboard pages");
         })
         .finally(() => telling.delete(action)),
     );

@@ -144,7 +144,7 @@ export function recordHistory(needs: {
       }
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "the history could not be written");
+        log.error({ err: error }, "cannot write the dashboard history");
       }
     } finally {
       isRecording = false;

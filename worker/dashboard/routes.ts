@@ -54,11 +54,14 @@ interface Needs {
 }
 
 const NOT_FOUND = textResponse(404, "Not found");
-const CROSS_SITE = textResponse(403, "Only the dashboard's own page may ask for this");
-const BUSY = textResponse(503, "Too many people look at the dashboard; close a page and try again");
+const CROSS_SITE = textResponse(
+  403,
+  "Refused: only the dashboard's own page may send this request",
+);
+const BUSY = textResponse(503, "Too many dashboard pages are open; close one and try again");
 const NOT_BUILT = textResponse(
   404,
-  "The page was not built; run `npm run build` and the programs of dist/",
+  "The dashboard page is not built; run `npm run build` and start the programs in dist/",
 );
 const MAX_EVENTS = 200;
 const DEFAULT_LINES = 1000;
@@ -282,10 +285,10 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void
   ): Promise<CommandReply> {
     const operator = escapeForTerminal(request.getDecorator<string>("operator"));
     const address = addressOf(request.raw);
-    log.warn({ command: command.kind, workerId: to, operator, address }, "an operator commands");
+    log.warn({ command: command.kind, workerId: to, operator, address }, "operator command");
     const answer = await sendCommand({ store, clock }, to, command);
     if (answer !== "no answer") return answer;
-    return { outcome: "no answer", message: "the worker did not answer; it may hang or be gone" };
+    return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
   }
 
   for (const kind of WORKER_ACTIONS) {

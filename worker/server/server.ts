@@ -218,7 +218,10 @@ function checkHead(deps: Deps, req: IncomingMessage): Refusal | undefined {
   const meant = deps.balancerAuth.judge(req);
   if (meant === "none") stripUntrusted(headers);
   if (meant === "other")
-    return { reason: "wrong-worker", response: wrongWorkerResponse(deps.balancerAuth.incarnationProof(req)) };
+    return {
+      reason: "wrong-worker",
+      response: wrongWorkerResponse(deps.balancerAuth.incarnationProof(req)),
+    };
   // Once, before any other code reads it: two readings of one path could be authorized differently.
   req.url = normalTarget(url, deps.basePath);
   return undefined;

@@ -167,37 +167,41 @@ describe("what is not offered", () => {
   });
 
   test.each<[string, () => Promise<string | Buffer>, RegExp]>([
-    ["text", async () => "no archive at all, but long enough to be one", /no complete zip archive/],
-    ["an empty file", async () => "", /no complete zip archive/],
-    ["a truncated one", async () => (await vsix()).subarray(0, -30), /no complete zip archive/],
-    ["half of one", async () => (await vsix()).subarray(0, 400), /no complete zip archive/],
+    [
+      "text",
+      async () => "no archive at all, but long enough to be one",
+      /not a complete zip archive/,
+    ],
+    ["an empty file", async () => "", /not a complete zip archive/],
+    ["a truncated one", async () => (await vsix()).subarray(0, -30), /not a complete zip archive/],
+    ["half of one", async () => (await vsix()).subarray(0, 400), /not a complete zip archive/],
     ["a password-protected one", async () => encrypted(await vsix()), /password-protected/],
-    ["one without a manifest", () => zip({ a: "b" }), /no extension\.vsixmanifest in it/],
-    ["a plugin of JetBrains", () => pluginZip(), /no extension\.vsixmanifest in it/],
+    ["one without a manifest", () => zip({ a: "b" }), /extension\.vsixmanifest is missing/],
+    ["a plugin of JetBrains", () => pluginZip(), /extension\.vsixmanifest is missing/],
     [
       "a manifest that is no XML",
       () => vsix({ entries: { "extension.vsixmanifest": "<PackageManifest" } }),
-      /no correct XML/,
+      /not well-formed XML/,
     ],
     [
       "another root",
       () => vsix({ entries: { "extension.vsixmanifest": "<a/>" } }),
       /has no <PackageManifest>/,
     ],
-    ["an id that is a path", () => vsix({ name: "../x" }), /Id "\.\.\/x" is none/],
-    ["a version that is none", () => vsix({ version: "1.0" }), /"1\.0" is no semantic version/],
+    ["an id that is a path", () => vsix({ name: "../x" }), /invalid Id: "\.\.\/x"/],
+    ["a version that is none", () => vsix({ version: "1.0" }), /"1\.0" is not a semantic version/],
     [
       "a package.json of another extension",
       () =>
         vsix({
           entries: { "extension/package.json": '{"name":"x","publisher":"y","version":"1.0.0"}' },
         }),
-      /says acme\.collab@1\.0\.0, .* says y\.x@1\.0\.0/,
+      /has acme\.collab@1\.0\.0, but .* has y\.x@1\.0\.0/,
     ],
     [
       "a package.json that is no JSON",
       () => vsix({ entries: { "extension/package.json": "{" } }),
-      /is no JSON/,
+      /is not valid JSON/,
     ],
     [
       "a manifest of 2 MiB",
@@ -215,7 +219,7 @@ describe("what is not offered", () => {
   test("entities that grow without end are not resolved", async () => {
     const manifest = `<!DOCTYPE x [<!ENTITY a "${"x".repeat(5000)}">]><PackageManifest>${"&a;".repeat(5000)}</PackageManifest>`;
     put(folder, "vscode/bad.vsix", await vsix({ entries: { "extension.vsixmanifest": manifest } }));
-    expect(await reason("vscode/bad.vsix")).toMatch(/an entity bomb/);
+    expect(await reason("vscode/bad.vsix")).toMatch(/entity bomb/);
   });
 
   test("a damaged entry", async () => {
@@ -226,24 +230,24 @@ describe("what is not offered", () => {
     const at = archive.indexOf("<version>1.0");
     archive.write("2", at + "<version>".length);
     put(folder, "intellij/bad.jar", archive);
-    expect(await reason("intellij/bad.jar")).toMatch(/damaged/);
+    expect(await reason("intellij/bad.jar")).toMatch(/is corrupt/);
   });
 
   test.each<[string, () => Promise<Buffer>, RegExp]>([
     [
       "no descriptor",
       () => zip({ "x/lib/a.jar": "", "x/readme": "" }),
-      /no complete zip|no META-INF/,
+      /not a complete zip|no META-INF/,
     ],
     [
       "no version",
       () => zip({ "META-INF/plugin.xml": "<idea-plugin><id>a</id></idea-plugin>" }),
-      /no usable version/,
+      /no valid version/,
     ],
     [
       "a bomb within",
       () => bomb(70 * 1024 * 1024, "x/lib/x.jar"),
-      /too large to be looked into: x\/lib\/x\.jar/,
+      /too large to inspect: x\/lib\/x\.jar/,
     ],
     [
       "a path out of it",
@@ -273,11 +277,11 @@ describe("what is not offered", () => {
     expect(problems).toEqual([
       {
         file: "vscode/b.vsix",
-        reason: "it is the same id and version as a.vsix: acme.collab 1.0.0",
+        reason: "same id and version as a.vsix (acme.collab 1.0.0)",
       },
       {
         file: "intellij/2.jar",
-        reason: "it is the same id and version as 1.zip: com.acme.collab 1.0",
+        reason: "same id and version as 1.zip (com.acme.collab 1.0)",
       },
     ]);
   });
@@ -299,21 +303,21 @@ describe("what is not offered", () => {
     expect([vscode, intellij, eclipse]).toEqual([[], [], undefined]);
     const reasons = Object.fromEntries(problems.map(({ file, reason }) => [file, reason]));
     expect(reasons).toEqual({
-      "vscode/readme.txt": "its name does not end in .vsix",
-      "vscode/a.zip": "its name does not end in .vsix",
-      "vscode/con.vsix": "its name is a device on Windows",
-      "vscode/folder.vsix": "it is no file",
-      "vscode/out.vsix": "it is a link that leads out of the folder",
-      "vscode/nowhere.vsix": "it is a link that leads nowhere",
-      "vscode/loop.vsix": "it is a link that leads to itself",
-      "intellij/": "it is a link that leads out of the folder",
-      "eclipse/": "it is a link that leads out of the folder",
+      "vscode/readme.txt": "the file name does not end in .vsix",
+      "vscode/a.zip": "the file name does not end in .vsix",
+      "vscode/con.vsix": "the file name is reserved on Windows",
+      "vscode/folder.vsix": "not a regular file",
+      "vscode/out.vsix": "the symbolic link points outside the clients folder",
+      "vscode/nowhere.vsix": "the symbolic link points to a missing file",
+      "vscode/loop.vsix": "the symbolic link points to itself",
+      "intellij/": "the symbolic link points outside the clients folder",
+      "eclipse/": "the symbolic link points outside the clients folder",
     });
   });
 
   test("a file that may not be read is told by what the system says", () => {
     expect(reasonOf(Object.assign(new Error(), { code: "EACCES" }))).toBe(
-      "this user may not read it",
+      "permission denied: make it readable for the user that runs the edge",
     );
   });
 
@@ -329,14 +333,14 @@ describe("what is not offered", () => {
     [
       "metadata that is not there",
       "version = 1\r\nmetadata.repository.factory.order: compositeContent.xml,\\\r\n  content.xml.xz,\\!\r\n",
-      /^for metadata .*\(compositeContent\.xml, content\.xml\.xz\), so clients find no repository/,
+      /^it lists only missing files for metadata \(compositeContent\.xml, content\.xml\.xz\), so clients find no repository/,
     ],
     [
       "artifacts that are not there, and lets clients try others",
       "artifact.repository.factory.order=artifacts.xml.xz",
-      /^for artifact .*\(artifacts\.xml\.xz\), so clients ask for them in vain first/,
+      /^it lists only missing files for artifact \(artifacts\.xml\.xz\), so clients waste requests on them first/,
     ],
-    ["far too much", `#${" ".repeat(70_000)}`, /far too large/],
+    ["far too much", `#${" ".repeat(70_000)}`, /larger than 65536 bytes/],
   ])("p2.index names %s", async (_, contents, expected) => {
     await putRepository(join(folder, "eclipse"));
     put(folder, "eclipse/p2.index", contents);
@@ -363,11 +367,11 @@ describe("what is not offered", () => {
 
   test("an Eclipse folder that is no repository, and mirrors that it should not have", async () => {
     put(folder, "eclipse/readme.txt", "x");
-    expect(await reason("eclipse/")).toMatch(/no p2 repository/);
+    expect(await reason("eclipse/")).toMatch(/not a p2 repository/);
     const property = '<property name="p2.mirrorsURL" value="http://mirrors.example.com"/>';
     await putRepository(join(folder, "eclipse"), { properties: property });
     expect(await reason("eclipse/artifacts")).toMatch(
-      /to http:\/\/mirrors\.example\.com for mirrors/,
+      /to mirrors at http:\/\/mirrors\.example\.com/,
     );
     expect((await look()).eclipse?.features).toHaveLength(1);
   });
@@ -436,7 +440,7 @@ describe("without a restart", () => {
     const path = put(folder, "vscode/bad.vsix", "nothing");
     await until("it is spoken of", () => said().length > 0, 20_000);
     expect(said()).toHaveLength(1);
-    expect(said()[0]).toMatch(/WARN a file of the clients folder is not offered .*no complete zip/);
+    expect(said()[0]).toMatch(/WARN a plugin file is not offered .*not a complete zip/);
     put(folder, "vscode/good.vsix", await vsix());
     await until("the good one is offered", () => versionsOf(catalog).length === 1);
     expect(said()).toHaveLength(1);

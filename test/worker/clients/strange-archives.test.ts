@@ -69,10 +69,10 @@ describe("names of entries", () => {
     const at = linked.indexOf(Buffer.from("PK\x01\x02", "latin1"));
     linked.writeUInt16LE((3 << 8) | 20, at + 4);
     linked.writeUInt32LE((0o120777 << 16) >>> 0, at + 38);
-    await expect(plugin(linked)).rejects.toThrow(/there is no META-INF\/plugin\.xml/);
+    await expect(plugin(linked)).rejects.toThrow(/no META-INF\/plugin\.xml/);
     const good = await zip({ "META-INF/plugin.xml": pluginXml() });
     await expect(plugin(respelled(good, "plugin.xml", "plugin\0xml"))).rejects.toThrow(
-      /there is no META-INF\/plugin\.xml/,
+      /no META-INF\/plugin\.xml/,
     );
   });
 });
@@ -96,7 +96,7 @@ describe("jars beside the plugin's own", () => {
       Array.from({ length: 9 }, (_, i) => [`x/lib/${i}.jar`, "this is no zip"]),
     );
     await expect(plugin(await zip(jars))).rejects.toThrow(
-      /no META-INF\/plugin\.xml in it .*\(x\/lib\/0\.jar: it is no complete zip.*, x\/lib\/2\.jar: .* and 6 more\)$/,
+      /no META-INF\/plugin\.xml in the archive .*\(x\/lib\/0\.jar: not a complete zip.*, x\/lib\/2\.jar: .* and 6 more\)$/,
     );
   });
 
@@ -178,7 +178,7 @@ describe("a descriptor that includes others", () => {
     await expect(
       plugin(await jar({ "META-INF/b.xml": "<idea" }, including(["a.xml", "b.xml"]))),
     ).rejects.toThrow(
-      /no usable version \(not included: a\.xml: it is not in the same archive, b\.xml: .*no correct XML/,
+      /no valid version \(not included: a\.xml: not in the same archive, b\.xml: .*not well-formed XML/,
     );
   });
 
@@ -190,7 +190,7 @@ describe("a descriptor that includes others", () => {
       "http://127.0.0.1:1/x.xml",
     ]) {
       await expect(plugin(await jar({}, including([href])))).rejects.toThrow(
-        /it is not in the same archive/,
+        /not in the same archive/,
       );
     }
   });
@@ -200,9 +200,9 @@ describe("a descriptor that includes others", () => {
     const each = Object.fromEntries(
       names.map((name) => [`META-INF/${name}`, including(names, "")]),
     );
-    await expect(plugin(await jar(each, including(names)))).rejects.toThrow(/no usable version/);
+    await expect(plugin(await jar(each, including(names)))).rejects.toThrow(/no valid version/);
     const own = await jar({ "META-INF/common.xml": including(["plugin.xml", "common.xml"], "") });
-    await expect(plugin(own)).rejects.toThrow(/no usable version/);
+    await expect(plugin(own)).rejects.toThrow(/no valid version/);
   });
 });
 
@@ -257,7 +257,7 @@ describe("versions of extensions", () => {
     "%s is none",
     async (version) => {
       const path = put(folder, "e.vsix", await vsix({ version }));
-      await expect(readVsix(path)).rejects.toThrow(/is no semantic version/);
+      await expect(readVsix(path)).rejects.toThrow(/is not a semantic version/);
     },
   );
 

@@ -68,7 +68,7 @@ test("an edge in order is good, and what is not used is off", () => {
   );
   expect(checks).toEqual([
     { name: "Workers", outcome: "good", detail: "1 of 1 take new sessions" },
-    { name: "Balancers agree", outcome: "good", detail: "1 route the same session the same way" },
+    { name: "Balancers agree", outcome: "good", detail: "1 of 1 have the same ring" },
     { name: "TLS certificate", outcome: "good", detail: "DNS:edge: expires in 80 days" },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
@@ -134,7 +134,7 @@ test("of StatsD the last error is told, of whichever process had it", () => {
   });
   expect(check({ b1: balancer({ statsd: { state: "sending" } }) })).toMatchObject({
     outcome: "good",
-    detail: expect.stringContaining("1 send; no error since the start"),
+    detail: expect.stringContaining("1 of 1 send; no error since start"),
   });
 });
 
@@ -151,7 +151,7 @@ describe("the store", () => {
     expect(await checkStore(store, { nowMs: () => nowMs })).toEqual({
       name: "Store",
       outcome: "good",
-      detail: "answers after 3.0 ms in the median of 5 questions, 300.0 ms at worst",
+      detail: "median response time 3.0 ms over 5 requests, worst 300.0 ms",
     });
   });
 
@@ -177,9 +177,9 @@ test("a licence is told with its user, its end and how much of it is in use", ()
   const license = issueLicense(written, privateKey);
   const wallMs = Date.UTC(2030, 0, 1);
   expect(checkLicense({ license, publicKey }, wallMs, 4)).toEqual({
-    name: "Licence",
+    name: "License",
     outcome: "good",
-    detail: "Acme, until 2030/01/31; 4 of 10 connections are in use",
+    detail: "Acme, valid until 2030/01/31; 4 of 10 connections in use",
   });
   const outcome = (...args: Parameters<typeof checkLicense>) => checkLicense(...args).outcome;
   expect(outcome({ license, publicKey }, wallMs, 10)).toBe("bad");

@@ -290,7 +290,7 @@ test("the checks are told, and which worker has answered", async () => {
     ["Balancers agree", "unknown"],
     ["TLS certificate", "unknown"],
     ["StatsD", "unknown"],
-    ["Licence", "off"],
+    ["License", "off"],
   ]);
   const echo = await look(worker, "/dashboard/api/echo");
   expect(echo.body).toEqual({ worker: "worker-1", workers: 1 });

@@ -97,10 +97,10 @@ function archiveOf(
 ): Archive {
   const find = (name: string): Entry => {
     const entry = entries.get(name);
-    if (entry === undefined) throw new ArchiveError(`there is no ${name} in it`);
-    if (entry.isEncrypted()) throw new ArchiveError("it is password-protected");
+    if (entry === undefined) throw new ArchiveError(`${name} is missing`);
+    if (entry.isEncrypted()) throw new ArchiveError("the archive is password-protected");
     if (!entry.canDecodeFileData()) {
-      throw new ArchiveError(`${name} is compressed in an unknown way`);
+      throw new ArchiveError(`${name} uses an unsupported compression method`);
     }
     return entry;
   };
@@ -145,7 +145,7 @@ async function listEntries(
   quota: Quota,
 ): Promise<Map<string, Entry>> {
   if (zip.entryCount > Math.min(MAX_ENTRIES, quota.left)) {
-    throw new ArchiveError(`it has ${zip.entryCount} entries, which are too many`);
+    throw new ArchiveError(`the archive has ${zip.entryCount} entries, which are too many`);
   }
   quota.left -= zip.entryCount;
   const found = new Map<string, Entry>();
@@ -156,10 +156,10 @@ async function listEntries(
   for await (const entry of zip.eachEntry()) {
     unpackedBytes += entry.uncompressedSize;
     if (unpackedBytes > Math.min(maxBytes, MAX_UNPACKED_BYTES)) {
-      throw new ArchiveError("unpacked it would be far too large (a zip bomb)");
+      throw new ArchiveError("its unpacked size is over the limit (zip bomb)");
     }
     listBytes += entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
-    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is far too long");
+    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is too large");
     // Most entries come out of one read, without a pause.
     if (++listed % ENTRIES_AT_A_TIME === 0) await setImmediate();
     const name = normalizeName(entry.fileName);
@@ -197,7 +197,7 @@ async function readEntry(zip: ZipFile, entry: Entry): Promise<Buffer> {
   for await (const chunk of await zip.openReadStreamPromise(entry)) chunks.push(chunk as Buffer);
   const bytes = Buffer.concat(chunks);
   if (crc32(bytes) !== entry.crc32) {
-    throw new ArchiveError(`${entry.fileName} is damaged (its checksum is wrong)`);
+    throw new ArchiveError(`${entry.fileName} is corrupt (checksum mismatch)`);
   }
   return bytes;
 }
@@ -210,7 +210,7 @@ async function broken<T>(action: () => Promise<T>): Promise<T> {
     if (error instanceof ArchiveError) throw error;
     const { code = "", message } = error as NodeJS.ErrnoException;
     if (code.startsWith("E") && !code.startsWith("ERR_")) throw error;
-    throw new ArchiveError(`it is no complete zip archive (${message})`, { cause: error });
+    throw new ArchiveError(`not a complete zip archive (${message})`, { cause: error });
   }
 }
 
@@ -250,7 +250,7 @@ class SliceReader extends yauzl.RandomAccessReader {
     const isInWindow = (): boolean =>
       position >= this.#windowStart && position + length <= this.#windowStart + this.#window.length;
     if (!isInWindow()) await this.#move(position, Math.max(length, WINDOW_BYTES));
-    if (!isInWindow()) throw new ArchiveError("it is truncated");
+    if (!isInWindow()) throw new ArchiveError("the file is truncated");
     const from = position - this.#windowStart;
     this.#window.copy(target, offset, from, from + length);
   }

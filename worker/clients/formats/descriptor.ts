@@ -34,10 +34,10 @@ export async function readDescriptor(archive: Archive, name: string): Promise<De
     if (seen.has(file)) return;
     seen.add(file);
     const size = archive.entries.get(file)?.uncompressedSize;
-    if (size === undefined) throw new ArchiveError("it is not in the same archive");
+    if (size === undefined) throw new ArchiveError("not in the same archive");
     bytesLeft -= size;
     if (bytesLeft < 0 || seen.size > MAX_INCLUDES + 1) {
-      throw new ArchiveError("it is one too many, or too large");
+      throw new ArchiveError("too many includes, or too large");
     }
     await take(file, parseXml(file, await archive.read(file, MAX_BYTES), root));
   }

@@ -60,13 +60,13 @@ export async function listFolder(
     if (UNFINISHED.test(name)) continue;
     const unfit = unfitName(name, endings);
     if (unfit !== undefined) skip(name, unfit);
-    else if (files.length >= MAX_FILES) skip(name, `there are more than ${MAX_FILES} files`);
+    else if (files.length >= MAX_FILES) skip(name, `the folder has more than ${MAX_FILES} files`);
     else {
       try {
         const { path, info } = await look(root, join(root, folder, name));
         const { size, mtimeMs, ctimeMs } = info;
         if (info.isFile()) files.push({ name, path, bytes: size, mtimeMs, ctimeMs });
-        else skip(name, "it is no file");
+        else skip(name, "not a regular file");
       } catch (error) {
         // A file that is gone by now is no problem; a link that leads nowhere is.
         if (!(await isGone(join(root, folder, name)))) skip(name, reasonOf(error));
@@ -78,11 +78,12 @@ export async function listFolder(
 
 function unfitName(name: string, endings: readonly string[]): string | undefined {
   if (!endings.includes(extname(name).toLowerCase())) {
-    return `its name does not end in ${endings.join(" or ")}`;
+    return `the file name does not end in ${endings.join(" or ")}`;
   }
-  if (name.length > MAX_NAME_CHARS) return "its name is too long";
-  if (/[\p{Cc}\p{Zl}\p{Zp}\\]/u.test(name)) return "its name has control characters";
-  return DEVICE.test(name) ? "its name is a device on Windows" : undefined;
+  if (name.length > MAX_NAME_CHARS)
+    return `the file name is longer than ${MAX_NAME_CHARS} characters`;
+  if (/[\p{Cc}\p{Zl}\p{Zp}\\]/u.test(name)) return "the file name has control characters";
+  return DEVICE.test(name) ? "the file name is reserved on Windows" : undefined;
 }
 
 async function look(root: string, path: string): Promise<{ path: string; info: Stats }> {
@@ -121,15 +122,15 @@ export async function findInside(root: string, relative: string): Promise<string
 
 /** Why something of the system's cannot be offered, in an operator's words. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof OutsideError) return "it is a link that leads out of the folder";
+  if (error instanceof OutsideError) return "the symbolic link points outside the clients folder";
   return REASONS.get(errorCode(error) ?? "") ?? describeError(error);
 }
 
 const REASONS: ReadonlyMap<string, string> = new Map([
-  ["ENOENT", "it is a link that leads nowhere"],
-  ["ELOOP", "it is a link that leads to itself"],
-  ["EACCES", "this user may not read it"],
-  ["EPERM", "this user may not read it"],
+  ["ENOENT", "the symbolic link points to a missing file"],
+  ["ELOOP", "the symbolic link points to itself"],
+  ["EACCES", "permission denied: make it readable for the user that runs the edge"],
+  ["EPERM", "permission denied: make it readable for the user that runs the edge"],
 ]);
 
 async function isGone(path: string): Promise<boolean> {

@@ -101,7 +101,7 @@ export async function readFeature(path: string): Promise<FeatureFacts> {
     const id = feature.attribute("id") ?? "";
     const version = feature.attribute("version") ?? "";
     if (id === "" || version === "" || id.length > 200 || version.length > 200) {
-      throw new ArchiveError("feature.xml has no usable id and version");
+      throw new ArchiveError("feature.xml has no valid id and version");
     }
     const label = feature.attribute("label") ?? "";
     // A label like %featureName is in another file, in several languages.
@@ -157,7 +157,8 @@ async function readIndex(folder: string): Promise<Buffer | undefined> {
  */
 export async function indexProblem(folder: string, path: string): Promise<string | undefined> {
   const file = join(folder, path);
-  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES) return "it is far too large";
+  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES)
+    return `the file is larger than ${MAX_INDEX_FILE_BYTES} bytes`;
   const properties = parseProperties(await readFile(file, "latin1"));
   const present = new Set(await readdir(dirname(file)));
   for (const kind of ["metadata", "artifact"]) {
@@ -170,8 +171,9 @@ export async function indexProblem(folder: string, path: string): Promise<string
       present.has(name) || present.has(name.replace(/\.xml$/, ".jar"));
     if (names.length === 0 || names.some(isThere)) continue;
     const shown = cutText(names.join(", "), 200);
-    const effect = end === -1 ? "clients ask for them in vain first" : "clients find no repository";
-    return `for ${kind} it names only files that are not there (${shown}), so ${effect}: correct or remove it`;
+    const effect =
+      end === -1 ? "clients waste requests on them first" : "clients find no repository";
+    return `it lists only missing files for ${kind} (${shown}), so ${effect}: fix or remove it`;
   }
   return undefined;
 }

@@ -83,11 +83,11 @@ async function describeInner(archive: Archive): Promise<IntellijFacts> {
   // What is wrong with the likeliest says more than that there is no other.
   if (failures[0] !== undefined) throw failures[0];
   const notes = [
-    ...(tooLarge.length === 0 ? [] : [`too large to be looked into: ${shownFew(tooLarge)}`]),
+    ...(tooLarge.length === 0 ? [] : [`too large to inspect: ${shownFew(tooLarge)}`]),
     ...(broken.length === 0 ? [] : [shownFew(broken)]),
   ];
   const note = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
-  throw new ArchiveError(`there is no ${DESCRIPTOR} in it nor in a jar of its lib folder${note}`);
+  throw new ArchiveError(`no ${DESCRIPTOR} in the archive or in a jar of its lib folder${note}`);
 }
 
 /** What an action gives, or what is wrong with the archive; errors of the system are thrown. */
@@ -133,7 +133,7 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
   for (const [what, value] of Object.entries({ id, version })) {
     if (value === "" || value.length > 200 || /\p{Cc}/u.test(value)) {
       const note = notIncluded.length === 0 ? "" : ` (not included: ${shownFew(notIncluded)})`;
-      throw new ArchiveError(`${DESCRIPTOR} has no usable ${what}${note}`);
+      throw new ArchiveError(`${DESCRIPTOR} has no valid ${what}${note}`);
     }
   }
   const range = child("idea-version");

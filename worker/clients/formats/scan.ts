@@ -253,7 +253,7 @@ function withoutTwins<A extends VscodeArtifact | IntellijArtifact>(
       return true;
     }
     const file = `${folder}/${artifact.file.name}`;
-    problems.push({ file, reason: `it is the same id and version as ${twin}: ${key}` });
+    problems.push({ file, reason: `same id and version as ${twin} (${key})` });
     return false;
   });
 }
@@ -272,7 +272,7 @@ async function repositoryProblems(folder: string, look: P2Look): Promise<Problem
   if (look.isEmpty) return [];
   if (!look.isRepository) {
     const reason =
-      "it is no p2 repository: there is no content.jar, content.xml or composite of them";
+      "not a p2 repository: it has no content.jar, content.xml, compositeContent.jar or compositeContent.xml";
     return [{ file: "eclipse/", reason }];
   }
   const problems: Problem[] = [];
@@ -286,7 +286,7 @@ async function repositoryProblems(folder: string, look: P2Look): Promise<Problem
   await note("artifacts", async () => {
     const mirrors = await readMirrors(folder);
     if (mirrors === undefined || mirrors === "") return undefined;
-    return `its index sends clients to ${mirrors} for mirrors; without a way there they wait: remove the property p2.mirrorsURL`;
+    return `its index sends clients to mirrors at ${mirrors}, and clients that cannot reach them wait for a timeout: remove the property p2.mirrorsURL`;
   });
   return problems;
 }

@@ -83,15 +83,17 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
   const targetPlatform = identity.attribute("TargetPlatform") || "universal";
   for (const [what, value] of Object.entries({ Id: name, Publisher: publisher })) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)) {
-      throw new ArchiveError(`its ${what} ${JSON.stringify(cutText(value, 50))} is none`);
+      throw new ArchiveError(`invalid ${what}: ${JSON.stringify(cutText(value, 50))}`);
     }
   }
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform)) {
-    throw new ArchiveError(`its platform ${JSON.stringify(cutText(targetPlatform, 50))} is none`);
+    throw new ArchiveError(
+      `invalid TargetPlatform: ${JSON.stringify(cutText(targetPlatform, 50))}`,
+    );
   }
   if (version.length > 100 || !isSemanticVersion(version)) {
     throw new ArchiveError(
-      `its version ${JSON.stringify(cutText(version, 50))} is no semantic version`,
+      `invalid Version: ${JSON.stringify(cutText(version, 50))} is not a semantic version`,
     );
   }
   const properties = propertiesOf(metadata);
@@ -157,18 +159,20 @@ async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void>
   const text = (await archive.read(PACKAGE, MAX_PACKAGE_BYTES)).toString("utf8");
   const parsed = packageSchema.safeParse(parseJson(text));
   if (!parsed.success) {
-    throw new ArchiveError(`${PACKAGE} is no JSON with a name, a publisher and a version`);
+    throw new ArchiveError(`${PACKAGE} is not valid JSON with a name, a publisher and a version`);
   }
   const { name, publisher, version } = parsed.data;
   if (publisher === undefined || publisher === "") {
     throw new ArchiveError(
-      `${PACKAGE} has no publisher, and without one clients find no extension`,
+      `${PACKAGE} has no publisher; clients cannot find an extension without one`,
     );
   }
   const inside = `${publisher}.${name}@${version}`;
   const outside = `${facts.publisher}.${facts.name}@${facts.version}`;
   if (inside.toLowerCase() !== outside.toLowerCase()) {
-    throw new ArchiveError(`${MANIFEST} says ${outside}, ${PACKAGE} says ${cutText(inside, 200)}`);
+    throw new ArchiveError(
+      `${MANIFEST} has ${outside}, but ${PACKAGE} has ${cutText(inside, 200)}`,
+    );
   }
 }
 

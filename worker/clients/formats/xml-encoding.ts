@@ -43,9 +43,7 @@ function decodeAs(what: string, encoding: string, bytes: Buffer): string {
   const decoder = decoderOf(UTF_8.has(label) ? "utf-8" : label);
   if (decoder === undefined) {
     const shown = JSON.stringify(encoding);
-    throw new ArchiveError(
-      `${what} is in the encoding ${shown}, which is not known here; use UTF-8`,
-    );
+    throw new ArchiveError(`${what} uses the unsupported encoding ${shown}; use UTF-8`);
   }
   if (decoder.encoding.startsWith("utf-16") && physicalEncoding(bytes) !== encoding) {
     throw new ArchiveError(`${what} declares ${encoding}, but its characters have one byte each`);
@@ -53,8 +51,8 @@ function decodeAs(what: string, encoding: string, bytes: Buffer): string {
   try {
     return decoder.decode(bytes);
   } catch (error) {
-    const reason = `${what} is not valid ${encoding}: it has bytes that mean nothing there`;
-    throw new ArchiveError(`${reason}; declare the encoding that it is in`, { cause: error });
+    const reason = `${what} is not valid ${encoding} (invalid byte sequence)`;
+    throw new ArchiveError(`${reason}; declare the encoding that it uses`, { cause: error });
   }
 }
 

@@ -77,7 +77,8 @@ function skipOpaque(what: string, text: string, at: number): number | undefined 
   ] as const) {
     if (!text.startsWith(open, at)) continue;
     const end = text.indexOf(close, at + open.length);
-    if (end === -1) throw new ArchiveError(`${what} is no correct XML: ${open} without ${close}`);
+    if (end === -1)
+      throw new ArchiveError(`${what} is not well-formed XML: ${open} without ${close}`);
     return end + close.length;
   }
   return undefined;
@@ -112,7 +113,7 @@ function endOfMarkup(what: string, document: string, from: number, ends: string)
     if (closing === -1) break;
     at = closing;
   }
-  throw new ArchiveError(`${what} is no correct XML (its DOCTYPE has no end)`);
+  throw new ArchiveError(`${what} is not well-formed XML (unterminated DOCTYPE)`);
 }
 
 const DECLARATION =
@@ -123,7 +124,7 @@ function declare(what: string, document: string, at: number, entities: Map<strin
   const [whole, isParameter, name = "", external, double, single] =
     DECLARATION.exec(document) ?? [];
   if (whole === undefined) {
-    throw new ArchiveError(`${what} is no correct XML (an entity is declared in a wrong way)`);
+    throw new ArchiveError(`${what} is not well-formed XML (invalid entity declaration)`);
   }
   if (isParameter !== undefined) throw outside(what, "a parameter entity");
   if (external !== undefined) throw outside(what, `the external entity ${name}`);
@@ -137,7 +138,7 @@ function declare(what: string, document: string, at: number, entities: Map<strin
 
 function outside(what: string, entity: string): ArchiveError {
   return new ArchiveError(
-    `${what} declares ${entity}, which is not allowed: nothing is read from outside of it`,
+    `${what} declares ${entity}, which is not allowed: external content is never read`,
   );
 }
 
@@ -197,7 +198,7 @@ function createResolver(what: string, entities: Entities): (name: string) => str
     const known = value === undefined ? undefined : resolved.get(name);
     if (value === undefined || known !== undefined) return known;
     if (within.includes(name)) {
-      throw new ArchiveError(`${what} has an entity that is made of itself: ${name}`);
+      throw new ArchiveError(`${what} has a recursive entity: ${name}`);
     }
     if (within.length >= MAX_DEPTH) {
       throw new ArchiveError(`${what} has entities nested more than ${MAX_DEPTH} deep`);
@@ -219,6 +220,6 @@ function createResolver(what: string, entities: Entities): (name: string) => str
 
 function tooMuch(what: string): ArchiveError {
   return new ArchiveError(
-    `${what} has entities that expand to more than ${MAX_EXPANDED_CHARS} characters (an entity bomb)`,
+    `${what} has entities that expand to more than ${MAX_EXPANDED_CHARS} characters (entity bomb)`,
   );
 }

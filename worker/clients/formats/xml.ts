@@ -57,7 +57,7 @@ export function parseXml(
     document = parser.parse(text, true);
   } catch (error) {
     const reason = cutText(describeError(error), MAX_REASON_CHARS);
-    throw new ArchiveError(`${what} is no correct XML (${reason})`, { cause: error });
+    throw new ArchiveError(`${what} is not well-formed XML (${reason})`, { cause: error });
   }
   const found = nodeOf(document).child(root);
   if (found === undefined) throw new ArchiveError(`${what} has no <${root}>`);

@@ -158,8 +158,8 @@ function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
 }
 
 const REFUSALS: Readonly<Record<number, string>> = {
-  412: "The file is another one now",
-  416: "The file does not have these bytes",
+  412: "The file has changed",
+  416: "The file does not have the requested range",
 };
 
 /** Names that are not plain ASCII go in the form of RFC 6266 too. */

@@ -1,5 +1,5 @@
 /**
- * The page at /clients: how each IDE installs and updates the plugins that are offered, and what is offered. Pure.
+ * The page at /clients: how to install and update plugins in each IDE, and the list of offered plugins. Pure.
  */
 import semver from "semver";
 import type {
@@ -44,7 +44,7 @@ export function clientsPage(needs: PageNeeds): string {
 <body>
 <header>
 <h1>Plugins for your IDE</h1>
-<p>Install them once; your IDE then updates them from this server${owner !== "Unknown" && html` of ${owner}`}.</p>
+<p>Install a plugin once; your IDE then gets updates from this server${owner !== "Unknown" && html` (${owner})`}.</p>
 <nav aria-label="IDEs">
 <a href="#vscode">VS Code</a>
 <a href="#intellij">JetBrains</a>
@@ -64,15 +64,15 @@ ${eclipseSection(needs)}
 
 function emptyNote(): Html {
   return html`<section class="note">
-<h2>No plugin is offered yet</h2>
-<p>Who runs this server puts plugin files into its clients folder (<code>CT_CLIENTS_DIR</code>):
+<h2>No plugins yet</h2>
+<p>To offer plugins, put their files into the server's clients folder (<code>CT_CLIENTS_DIR</code>):
 <code>vscode/*.vsix</code>, <code>intellij/*.zip</code>, and an Eclipse repository as <code>eclipse/</code>.
-They appear here within seconds. <code>ct-edge clients check</code> says why a file does not.</p>
+They appear here within seconds. If a file does not appear, run <code>ct-edge clients check</code> to see why.</p>
 </section>`;
 }
 
 function noneNote(folder: string): Html {
-  return html`<p class="none">Nothing is offered for these IDEs now (folder <code>${folder}</code>).</p>`;
+  return html`<p class="none">No plugins for these IDEs yet (folder <code>${folder}</code>).</p>`;
 }
 
 // --- VS Code and its kin ---
@@ -88,25 +88,25 @@ function vscodeSection(needs: PageNeeds): Html {
 <h2>VS Code, VSCodium, code-server</h2>
 <h3>VSCodium</h3>
 <ol>
-<li>Start it with these variables (or put the URLs into <code>extensionsGallery</code> of its product.json):
+<li>Set these environment variables, or put the URLs into <code>extensionsGallery</code> in product.json:
 <pre>VSCODE_GALLERY_SERVICE_URL=${serviceUrl}
 VSCODE_GALLERY_ITEM_URL=${itemUrl}</pre></li>
-<li>Install and update in the Extensions view, or <code>codium --install-extension ${id}</code>.</li>
+<li>Install and update in the Extensions view, or run <code>codium --install-extension ${id}</code>.</li>
 </ol>
 <h3>code-server</h3>
 <ol>
-<li>Start it with this variable:
+<li>Set this environment variable:
 <pre>EXTENSIONS_GALLERY='${JSON.stringify({ serviceUrl, itemUrl })}'</pre></li>
-<li><code>code-server --install-extension ${id}</code>, or the Extensions view.</li>
+<li>Install and update in the Extensions view, or run <code>code-server --install-extension ${id}</code>.</li>
 </ol>
-<h3>VS Code of Microsoft</h3>
+<h3>Microsoft VS Code</h3>
 <ol>
 <li>Download the .vsix file below.</li>
-<li><code>code --install-extension ${file}</code>, or <em>Extensions › … › Install from VSIX</em>.</li>
+<li>Run <code>code --install-extension ${file}</code>, or use <em>Extensions › … › Install from VSIX</em>.</li>
 </ol>
-<p class="needs">It takes updates from its own marketplace only, so repeat this for a new version. Where it refuses the
-file because of its signature, set <code>"extensions.verifySignature": false</code>. With HTTPS and a certificate of your
-company, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
+<p class="needs">Microsoft VS Code gets updates only from its own marketplace, so repeat this for each new version. If it
+rejects the file's signature, set <code>"extensions.verifySignature": false</code>. If this server's certificate comes from a
+private CA, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
 ${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(needs)}
 </section>`;
 }
@@ -152,12 +152,12 @@ function intellijSection(needs: PageNeeds): Html {
 <ol>
 <li>Open <em>Settings › Plugins › ⚙ › Manage Plugin Repositories</em> and add
 <pre><a href="${basePath}/clients/intellij/updatePlugins.xml">${url}</a></pre></li>
-<li>Install the plugin from <em>Marketplace</em>; updates come by themselves.</li>
+<li>Install the plugin from the <em>Marketplace</em> tab; the IDE then offers updates by itself.</li>
 </ol>
-<p class="needs">For many machines, the option <code>-Didea.plugin.hosts=${url}</code> sets it without a dialog. The IDE asks
-once about a plugin that is not signed; administrators can add its certificate under <em>Manage Plugin Certificates</em>.
-It expects HTTPS with a certificate that it trusts (<em>Settings › Tools › Server Certificates</em>).
-Or download the file below and use <em>Install Plugin from Disk</em>.</p>
+<p class="needs">To configure many machines, set the VM option <code>-Didea.plugin.hosts=${url}</code>. The IDE asks once
+before it installs an unsigned plugin; add the certificate of a signed one under <em>Manage Plugin Certificates</em>.
+The IDE needs HTTPS with a certificate that it trusts (<em>Settings › Tools › Server Certificates</em>).
+Without a repository, download the file below and use <em>Install Plugin from Disk</em>.</p>
 ${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(needs)}
 </section>`;
 }
@@ -196,14 +196,14 @@ function eclipseSection(needs: PageNeeds): Html {
   return html`<section id="eclipse">
 <h2>Eclipse</h2>
 <ol>
-<li>Open <em>Help › Install New Software… › Add…</em> and give this location:
+<li>Open <em>Help › Install New Software… › Add…</em> and enter this location:
 <pre>${url}</pre></li>
-<li>Pick the feature and restart; <em>Help › Check for Updates</em> finds new versions.</li>
+<li>Select the feature, install it and restart; <em>Help › Check for Updates</em> finds new versions.</li>
 </ol>
-<p class="needs">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it turns every http:// address
-into https:// unless it was started with <code>-vmargs -Dp2.httpRule=allow</code>.${
+<p class="needs">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it rewrites every http:// address
+to https:// unless it was started with <code>-vmargs -Dp2.httpRule=allow</code>.${
     baseUrl.startsWith("http://") &&
-    html` You see this page by plain HTTP: use the server's HTTPS address.`
+    html` This page was loaded over plain HTTP: use the server's HTTPS address.`
   }</p>
 ${offer.eclipse === undefined ? noneNote("eclipse/") : features(offer.eclipse.features)}
 </section>`;
@@ -211,7 +211,7 @@ ${offer.eclipse === undefined ? noneNote("eclipse/") : features(offer.eclipse.fe
 
 function features(all: readonly EclipseFeature[]): Html {
   if (all.length === 0) {
-    return html`<p class="none">The repository is here; it lists its features itself.</p>`;
+    return html`<p class="none">Eclipse lists the features of this repository when you add the location.</p>`;
   }
   const sorted = [...all].sort((a, b) =>
     a.id < b.id ? -1 : a.id > b.id ? 1 : compareOsgiVersions(b.version, a.version),
@@ -277,7 +277,7 @@ function files(
       file,
     }) => html`<tr>${cells.map((cell) => html`<td>${cell}</td>`)}<td class="number">${size(file.bytes)}</td>
 <td><a href="${basePath}/clients/${ide}/${encodeURIComponent(file.name)}">${file.name}</a>
-<code class="digest">${digestOf(file) ?? "(is being worked out)"}</code></td></tr>
+<code class="digest">${digestOf(file) ?? "(computing…)"}</code></td></tr>
 `,
   )}</tbody>
 </table></div>`;

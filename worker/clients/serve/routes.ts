@@ -40,11 +40,8 @@ interface Needs {
 
 type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile };
 
-const NOT_FOUND = textResponse(404, "There is no such plugin here");
-const TURNED_OFF = textResponse(
-  404,
-  "This server offers no plugins: the area is turned off (CT_NOCLIENTS)",
-);
+const NOT_FOUND = textResponse(404, "No such plugin");
+const TURNED_OFF = textResponse(404, "This server does not offer plugins (CT_NOCLIENTS is set)");
 const STYLE = readFileSync(new URL("../../web/clients.css", import.meta.url), "utf8");
 /** A client that looks for updates of a thousand extensions sends 100 KiB. */
 const MAX_QUERY_BYTES = 1024 * 1024;
@@ -159,7 +156,7 @@ function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area):
     bodies.post(`${GALLERY}/extensionquery`, { bodyLimit: MAX_QUERY_BYTES }, (request, reply) => {
       const query = querySchema.safeParse(request.body);
       if (!query.success) {
-        return refuse(reply, "query", textResponse(400, "This is no query of a gallery"));
+        return refuse(reply, "query", textResponse(400, "Invalid gallery query"));
       }
       return gallery(catalog.offer).query(query.data, around(request));
     });

@@ -8,7 +8,7 @@ import { ask } from "./feed.ts";
 
 type Check = CheckResponse["checks"][number];
 
-const COLUMNS = ["Check", "Outcome", "Found"];
+const COLUMNS = ["Check", "Outcome", "Details"];
 const WEB_SOCKET_TIMEOUT_MS = 5000;
 /** As many keys and questions that chance finds the same worker for all of them once in a thousand times. */
 const KEYS = 2;
@@ -65,13 +65,13 @@ function checkWebSocket(): Promise<Check> {
       resolve({ name, outcome, detail });
     };
     const timer = setTimeout(
-      () => finish("bad", "no answer within 5 s; a proxy on the way may hold it"),
+      () => finish("bad", "no response within 5 s; a proxy in between may hold it back"),
       WEB_SOCKET_TIMEOUT_MS,
     );
     socket.onmessage = () =>
-      finish("good", `answered after ${Math.round(performance.now() - startedMs)} ms`);
+      finish("good", `responded in ${Math.round(performance.now() - startedMs)} ms`);
     socket.onclose = () =>
-      finish("bad", "refused; a proxy or firewall on the way may not pass WebSockets on");
+      finish("bad", "connection refused; a proxy or firewall in between may block WebSockets");
   });
 }
 
@@ -107,7 +107,7 @@ function judgeStickiness(
   const torn = workers.find((some) => some.size > 1);
   if (torn !== undefined) {
     const which = [...torn].join(" and ");
-    const detail = `requests with one key were answered by ${which}; a proxy on the way may take the field ctstickiness out`;
+    const detail = `requests with the same key reached ${which}; a proxy in between may strip the ctstickiness header`;
     return { outcome: "bad", detail };
   }
   if (known === null || known < 2) {

@@ -10,7 +10,7 @@ type Row = DownloadsResponse["rows"][number];
 
 /** Lines that are shown; the file has all. */
 const MAX_LINES = 500;
-const NONE = "Nothing was downloaded yet.";
+const NONE = "No downloads yet.";
 
 export async function showDownloads(): Promise<void> {
   const total = byId("download-total", HTMLSpanElement);
@@ -18,10 +18,10 @@ export async function showDownloads(): Promise<void> {
   try {
     answer = await ask<DownloadsResponse>("downloads");
   } catch {
-    total.textContent = "Downloads cannot be read now.";
+    total.textContent = "Download counts are unavailable right now.";
     return;
   }
-  total.textContent = `${formatCount(answer.total)} in all${shares(answer.rows)}.`;
+  total.textContent = `${formatCount(answer.total)} in total${shares(answer.rows)}.`;
   fillTable(
     byId("download-versions", HTMLTableElement),
     ["IDE", "Plugin", "Version", "Downloads", "First", "Last"],

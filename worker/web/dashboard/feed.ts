@@ -93,7 +93,7 @@ export async function ask<T>(
   fields: Readonly<Record<string, string>> = {},
 ): Promise<T> {
   const answer = await fetch(`api/${path}`, { headers: { accept: "application/json", ...fields } });
-  if (!answer.ok) throw new Error(`the worker answered with status ${answer.status}`);
+  if (!answer.ok) throw new Error(`the worker responded with status ${answer.status}`);
   return (await answer.json()) as T;
 }
 

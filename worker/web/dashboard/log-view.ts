@@ -39,7 +39,7 @@ export function createLogView(onChange: () => void): LogView {
       waiting.push(line);
     }
     if (skipped > 0)
-      waiting.push(element("div", `… ${skipped} lines came too fast to be shown`, "skipped"));
+      waiting.push(element("div", `… ${skipped} lines skipped: they arrived too fast`, "skipped"));
     // A page in the background has no frames: what nobody has seen yet must not pile up.
     if (waiting.length > 2 * MAX_LINES) waiting = waiting.slice(-MAX_LINES);
     if (waiting.length > 0) requestAnimationFrame(flush);

@@ -49,14 +49,14 @@ function showOverview(answer: OverviewResponse): void {
     const tile = tileByName.get(name);
     if (tile !== undefined) {
       tile.textContent = shown;
-      tile.title = value === null ? "not known now" : "";
+      tile.title = value === null ? "currently unknown" : "";
     }
   }
   const list = byId("concerns", HTMLUListElement);
   const all =
     store.state === "away"
       ? [
-          `The store does not answer (${store.reason ?? "no reason given"}): what is shown may be old.`,
+          `The store does not answer (${store.reason ?? "no reason given"}). The data below may be stale.`,
           ...concerns,
         ]
       : concerns;
@@ -74,8 +74,7 @@ function summarize({
 }: OverviewResponse): string {
   const states = Object.entries(workerStatuses).filter(([, count]) => count > 0);
   const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
-  const store =
-    storeLatencyMs === null ? "no answer" : `answers within ${formatMs(storeLatencyMs)}`;
+  const store = storeLatencyMs === null ? "no answer" : `responds in ${formatMs(storeLatencyMs)}`;
   return `Workers: ${shown || "none known"}. Balancers: ${balancers}. Store: ${store}. Version ${version}.`;
 }
 
@@ -143,7 +142,7 @@ function showState(now: "live" | "lost"): void {
   if (document.body.dataset["state"] === now) return;
   document.body.dataset["state"] = now;
   state.dataset["state"] = now;
-  state.textContent = now === "live" ? "live" : "connection lost; what is shown is old";
+  state.textContent = now === "live" ? "live" : "connection lost; showing old data";
 }
 
 function showView(): void {

@@ -10,8 +10,8 @@ import { byId, element, fillTable, type Row } from "./elements.ts";
 import { ask, command } from "./feed.ts";
 import { formatAge, formatBytes, formatCount } from "./format.ts";
 
-const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle for", ""];
-const EVENT_COLUMNS = ["When", "What", "Worker", "Epoch", "Why"];
+const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle", ""];
+const EVENT_COLUMNS = ["Time", "Event", "Worker", "Epoch", "Cause"];
 
 export function createSessionView(): { show: (answer: SessionsResponse) => void } {
   const table = byId("session-table", HTMLTableElement);
@@ -29,7 +29,7 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
   }
 
   async function endSession(id: string): Promise<void> {
-    if (!confirm(`End session ${id}… for everybody in it?`)) return;
+    if (!confirm(`End session ${id}… for all its participants?`)) return;
     const reply = await command(`sessions/${encodeURIComponent(id)}/end`);
     said.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
   }
@@ -52,7 +52,7 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
           { text: event.cause },
         ],
       })),
-      "Nothing is remembered of this session.",
+      "No events are recorded for this session.",
     );
     const close = element("button", "close");
     close.setAttribute("type", "button");
@@ -87,9 +87,9 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
     show({ sessions, total }) {
       count.textContent =
         total > sessions.length
-          ? `${formatCount(total)} sessions; ${formatCount(sessions.length)} of them are shown.`
+          ? `${formatCount(total)} sessions, of which ${formatCount(sessions.length)} are listed.`
           : `${formatCount(total)} ${total === 1 ? "session" : "sessions"}.`;
-      fillTable(table, COLUMNS, sessions.map(rowOf), "Nobody is in a session now.");
+      fillTable(table, COLUMNS, sessions.map(rowOf), "No active sessions.");
     },
   };
 }
@@ -98,7 +98,7 @@ function people({ peers }: SessionLine, host: boolean): string {
   return peers
     .filter((peer) => peer.host === host)
     .map(({ name, client, connected }) => {
-      const away = connected === false ? ", away" : "";
+      const away = connected === false ? ", disconnected" : "";
       return `${name} (${client}${away})`;
     })
     .join(", ");

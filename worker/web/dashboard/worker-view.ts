@@ -16,7 +16,7 @@ const WORKER_COLUMNS = [
   "Lag",
   "Memory",
   "Version",
-  "Up for",
+  "Uptime",
   "Restarts",
   "",
 ];
@@ -26,7 +26,7 @@ const BALANCER_COLUMNS = [
   "Tunnels",
   "Memory",
   "Version",
-  "Up for",
+  "Uptime",
   "Ring",
 ];
 
@@ -86,7 +86,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
             { text: worker.status, content: () => buttons(worker) },
           ],
         })),
-        "No worker is there: nobody can open a session.",
+        "No workers: sessions cannot be created.",
       );
       fillTable(
         balancerTable,
@@ -103,7 +103,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
             balancer.ringDiffers ? { text: "differs", badge: "bad" } : { text: "same" },
           ],
         })),
-        "No balancer is known.",
+        "No balancers.",
       );
     },
   };

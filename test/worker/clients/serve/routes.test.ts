@@ -25,7 +25,7 @@ async function start(offered: number, options: WorkerOptions = {}): Promise<Work
   await until("all is offered", async () => {
     const { body } = await worker.ask("GET", "/clients");
     const links = String(body).match(/class="digest"|<td><code>/g) ?? [];
-    return links.length === offered && !String(body).includes("is being worked out");
+    return links.length === offered && !String(body).includes("computing…");
   });
   return worker;
 }
@@ -102,7 +102,7 @@ describe("the page", () => {
   test("says so when nothing is offered, with a folder and without one", async () => {
     const worker = await startWorker({ clientsDir: join(folder, "missing") });
     const { status, body } = await worker.ask("GET", "/clients");
-    expect([status, String(body)]).toEqual([200, expect.stringContaining("No plugin is offered")]);
+    expect([status, String(body)]).toEqual([200, expect.stringContaining("No plugins yet")]);
     const { body: list } = await worker.ask("GET", "/clients/intellij/updatePlugins.xml");
     expect(list).toBe('<?xml version="1.0" encoding="UTF-8"?>\n<plugins/>\n');
   });
