@@ -49,9 +49,9 @@ export function addPages(deps: {
   const files = [
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
     { path: "/home.js", type: "text/javascript", text: readPage("home.js") },
-    { path: "/home.css", type: "text/css", text: readPage("home.css") },
+    { path: "/home.css", type: "text/css", text: readStyle("home.css") },
     { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
-    { path: "/login.css", type: "text/css", text: readPage("login.css") },
+    { path: "/login.css", type: "text/css", text: readStyle("login.css") },
     { path: "/login.svg", type: "image/svg+xml", text: readPage("login.svg") },
   ];
   for (const { path, type, text } of files) {
@@ -59,6 +59,11 @@ export function addPages(deps: {
       reply.headers({ ...headers, "content-type": `${type}; charset=utf-8` }).send(text),
     );
   }
+}
+
+/** A style sheet of ours, behind the rules that all pages share. */
+export function readStyle(name: string): string {
+  return `${readPage("base.css")}\n${readPage(name)}`;
 }
 
 function readPage(name: string): string {

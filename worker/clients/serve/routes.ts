@@ -2,11 +2,10 @@
  * The paths below /clients: the page, the files, and what each family of IDEs asks for. Their layout is fixed: IDEs, and
  * scripts that count lines of access logs, know it (ARCHITECTURE.md).
  */
-import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseJson } from "../../http/json-bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
-import { pageHeaders } from "../../http/pages.ts";
+import { pageHeaders, readStyle } from "../../http/pages.ts";
 import { type Refuse, textResponse } from "../../http/responses.ts";
 import { methodsOf } from "../../http/routes.ts";
 import type { RequireOperator } from "../../operators/require-operator.ts";
@@ -42,7 +41,7 @@ type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile
 
 const NOT_FOUND = textResponse(404, "No such plugin");
 const TURNED_OFF = textResponse(404, "This server does not offer plugins (CT_NOCLIENTS is set)");
-const STYLE = readFileSync(new URL("../../web/clients.css", import.meta.url), "utf8");
+const STYLE = readStyle("clients.css");
 /** A client that looks for updates of a thousand extensions sends 100 KiB. */
 const MAX_QUERY_BYTES = 1024 * 1024;
 /** Read-me files with pictures in them are the largest. */
