@@ -380,14 +380,14 @@ describe("what is not offered", () => {
 // --- over time ---
 
 function open(
-  options: { readonly clock?: Clock; readonly indexFile?: string; speaks?: boolean } = {},
+  options: { readonly clock?: Clock; readonly indexFile?: string; logsProblems?: boolean } = {},
 ) {
   const { log, lines } = createTestLog();
   const catalog = createCatalog({
     folder,
     clock: options.clock ?? systemClock,
     indexFile: options.indexFile,
-    speaks: options.speaks ?? true,
+    logsProblems: options.logsProblems ?? true,
     log,
   });
   opened.push(catalog);
@@ -452,7 +452,7 @@ describe("without a restart", () => {
 
   test("one of several workers speaks", async () => {
     put(folder, "vscode/readme.txt", "x");
-    const { catalog, lines } = open({ speaks: false });
+    const { catalog, lines } = open({ logsProblems: false });
     await catalog.ready();
     expect(catalog.offer.problems).toHaveLength(1);
     expect(lines.filter((line) => !line.includes("DEBUG"))).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * XML that strangers wrote, as plain values: every element a node with attributes and children, found by name. It is
- * decoded as it declares, entities are resolved within narrow limits, and nothing is ever fetched.
+ * Parses untrusted XML into nodes with attributes and children, found by name. Encodings are honored, entities are expanded
+ * within narrow limits, and nothing is ever fetched.
  */
 import { XMLParser } from "fast-xml-parser";
 import { describeError } from "../../../shared/base/errors.ts";
@@ -22,10 +22,10 @@ export interface XmlNode {
 
 const ATTRIBUTE = "@";
 const TEXT = "#text";
-/** The parser repeats whole tags in what it says against a document. */
+/** The parser quotes whole tags in its messages. */
 const MAX_REASON_CHARS = 200;
 
-/** Declared entities are in place before the parser sees the text, so none is left for it. */
+/** Declared entities are expanded before the parser sees the text. */
 const ENTITIES = {
   decode: decodePredefined,
   setExternalEntities: () => {},
@@ -34,7 +34,7 @@ const ENTITIES = {
   reset: () => {},
 };
 
-/** Parses a document and gives its root element, which must have that name. Throws `ArchiveError`; `what` names it. */
+/** The root element, which must be called `root`. Throws `ArchiveError`; `what` names the document. */
 export function parseXml(
   what: string,
   bytes: Buffer,

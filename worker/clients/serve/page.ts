@@ -14,22 +14,21 @@ import type { Offer } from "../formats/scan.ts";
 import { compareOsgiVersions, compareVersions } from "../formats/versions.ts";
 import { type Html, html } from "./html.ts";
 
-export interface PageNeeds {
+export interface PageContent {
   readonly offer: Offer;
-  /** Where people reach this server, without a last slash. */
+  /** The URL of this server as the browser reaches it, without a trailing slash. */
   readonly baseUrl: string;
-  /** Its path, for links within the page. */
+  /** The path of `baseUrl`, for links within the page. */
   readonly basePath: string;
   readonly owner: string;
-  /** Undefined while it is being worked out. */
+  /** Undefined until it is computed. */
   readonly digestOf: (file: ArtifactFile) => string | undefined;
   /** Path of an extension's icon; undefined when it has none. */
   readonly iconOf: (artifact: VscodeArtifact | IntellijArtifact) => string | undefined;
 }
 
-/** The whole page. */
-export function clientsPage(needs: PageNeeds): string {
-  const { offer, basePath, owner } = needs;
+export function clientsPage(content: PageContent): string {
+  const { offer, basePath, owner } = content;
   const isEmpty =
     offer.vscode.length === 0 && offer.intellij.length === 0 && offer.eclipse === undefined;
   return html`<!doctype html>
@@ -53,9 +52,9 @@ export function clientsPage(needs: PageNeeds): string {
 </header>
 <main>
 ${isEmpty && emptyNote()}
-${vscodeSection(needs)}
-${intellijSection(needs)}
-${eclipseSection(needs)}
+${vscodeSection(content)}
+${intellijSection(content)}
+${eclipseSection(content)}
 </main>
 </body>
 </html>
@@ -75,10 +74,10 @@ function noneNote(folder: string): Html {
   return html`<p class="none">No plugins for these IDEs yet (folder <code>${folder}</code>).</p>`;
 }
 
-// --- VS Code and its kin ---
+// --- VS Code and compatible IDEs ---
 
-function vscodeSection(needs: PageNeeds): Html {
-  const { offer, baseUrl } = needs;
+function vscodeSection(content: PageContent): Html {
+  const { offer, baseUrl } = content;
   const serviceUrl = `${baseUrl}/clients/vscode/gallery`;
   const itemUrl = `${baseUrl}/clients`;
   const [first] = offer.vscode;
@@ -104,15 +103,15 @@ VSCODE_GALLERY_ITEM_URL=${itemUrl}</pre></li>
 <li>Download the .vsix file below.</li>
 <li>Run <code>code --install-extension ${file}</code>, or use <em>Extensions › … › Install from VSIX</em>.</li>
 </ol>
-<p class="needs">Microsoft VS Code gets updates only from its own marketplace, so repeat this for each new version. If it
+<p class="requirements">Microsoft VS Code gets updates only from its own marketplace, so repeat this for each new version. If it
 rejects the file's signature, set <code>"extensions.verifySignature": false</code>. If this server's certificate comes from a
 private CA, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
-${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(needs)}
+${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(content)}
 </section>`;
 }
 
-function extensions(needs: PageNeeds): readonly Html[] {
-  const groups = groupBy(needs.offer.vscode, (extension) => extensionId(extension).toLowerCase());
+function extensions(content: PageContent): readonly Html[] {
+  const groups = groupBy(content.offer.vscode, (extension) => extensionId(extension).toLowerCase());
   return groups
     .map((builds) => {
       const sorted = [...builds].sort(
@@ -122,7 +121,7 @@ function extensions(needs: PageNeeds): readonly Html[] {
       const newest = sorted.find(({ preRelease }) => !preRelease) ?? sorted[0];
       return (
         newest &&
-        card(needs, newest, {
+        card(content, newest, {
           title: newest.displayName,
           id: extensionId(newest),
           text: newest.description,
@@ -144,8 +143,8 @@ function extensions(needs: PageNeeds): readonly Html[] {
 
 // --- JetBrains ---
 
-function intellijSection(needs: PageNeeds): Html {
-  const { offer, baseUrl, basePath } = needs;
+function intellijSection(content: PageContent): Html {
+  const { offer, baseUrl, basePath } = content;
   const url = `${baseUrl}/clients/intellij/updatePlugins.xml`;
   return html`<section id="intellij">
 <h2>IntelliJ IDEA and other JetBrains IDEs</h2>
@@ -154,20 +153,20 @@ function intellijSection(needs: PageNeeds): Html {
 <pre><a href="${basePath}/clients/intellij/updatePlugins.xml">${url}</a></pre></li>
 <li>Install the plugin from the <em>Marketplace</em> tab; the IDE then offers updates by itself.</li>
 </ol>
-<p class="needs">To configure many machines, set the VM option <code>-Didea.plugin.hosts=${url}</code>. The IDE asks once
+<p class="requirements">To configure many machines, set the VM option <code>-Didea.plugin.hosts=${url}</code>. The IDE asks once
 before it installs an unsigned plugin; add the certificate of a signed one under <em>Manage Plugin Certificates</em>.
 The IDE needs HTTPS with a certificate that it trusts (<em>Settings › Tools › Server Certificates</em>).
 Without a repository, download the file below and use <em>Install Plugin from Disk</em>.</p>
-${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(needs)}
+${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(content)}
 </section>`;
 }
 
-function plugins(needs: PageNeeds): readonly Html[] {
-  return groupBy(needs.offer.intellij, ({ id }) => id).flatMap((builds) => {
+function plugins(content: PageContent): readonly Html[] {
+  return groupBy(content.offer.intellij, ({ id }) => id).flatMap((builds) => {
     const sorted = [...builds].sort((a, b) => compareVersions(b.version, a.version));
     const [newest] = sorted;
     if (newest === undefined) return [];
-    const shown = card(needs, newest, {
+    const shown = card(content, newest, {
       title: newest.name,
       id: newest.id,
       text: newest.vendor.name === "" ? "" : `by ${newest.vendor.name}`,
@@ -190,8 +189,8 @@ function buildRange({ sinceBuild, untilBuild }: IntellijArtifact): string {
 
 // --- Eclipse ---
 
-function eclipseSection(needs: PageNeeds): Html {
-  const { offer, baseUrl } = needs;
+function eclipseSection(content: PageContent): Html {
+  const { offer, baseUrl } = content;
   const url = `${baseUrl}/clients/eclipse/`;
   return html`<section id="eclipse">
 <h2>Eclipse</h2>
@@ -200,7 +199,7 @@ function eclipseSection(needs: PageNeeds): Html {
 <pre>${url}</pre></li>
 <li>Select the feature, install it and restart; <em>Help › Check for Updates</em> finds new versions.</li>
 </ol>
-<p class="needs">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it rewrites every http:// address
+<p class="requirements">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it rewrites every http:// address
 to https:// unless it was started with <code>-vmargs -Dp2.httpRule=allow</code>.${
     baseUrl.startsWith("http://") &&
     html` This page was loaded over plain HTTP: use the server's HTTPS address.`
@@ -235,7 +234,7 @@ interface Row {
 }
 
 function card(
-  needs: PageNeeds,
+  content: PageContent,
   newest: VscodeArtifact | IntellijArtifact,
   shown: {
     readonly title: string;
@@ -247,7 +246,7 @@ function card(
   },
 ): Html {
   const { title, id, text, columns, rows, newestVersion } = shown;
-  const icon = needs.iconOf(newest);
+  const icon = content.iconOf(newest);
   const current = rows.filter(
     ({ version }) => version === newestVersion || version === newest.version,
   );
@@ -257,18 +256,18 @@ function card(
 ${icon === undefined ? html`<span class="icon"></span>` : html`<img class="icon" src="${icon}" alt="" width="48" height="48" loading="lazy">`}
 <div><h3>${title}</h3><p><code>${id}</code></p>${text !== "" && html`<p>${text}</p>`}</div>
 </div>
-${files(needs, newest.ide, columns, current)}
-${older.length > 0 && html`<details><summary>Older versions (${older.length})</summary>${files(needs, newest.ide, columns, older)}</details>`}
+${files(content, newest.ide, columns, current)}
+${older.length > 0 && html`<details><summary>Older versions (${older.length})</summary>${files(content, newest.ide, columns, older)}</details>`}
 </article>`;
 }
 
 function files(
-  needs: PageNeeds,
+  content: PageContent,
   ide: Exclude<Ide, "eclipse">,
   columns: readonly string[],
   rows: readonly Row[],
 ): Html {
-  const { basePath, digestOf } = needs;
+  const { basePath, digestOf } = content;
   return html`<div class="scroll"><table>
 <thead><tr>${columns.map((column) => html`<th>${column}</th>`)}<th>Size</th><th>File and SHA-256</th></tr></thead>
 <tbody>${rows.map(

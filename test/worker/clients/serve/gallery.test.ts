@@ -8,7 +8,7 @@ import {
   stableUuid,
 } from "../../../../worker/clients/serve/gallery.ts";
 
-const around = {
+const context = {
   downloads: new Map([["Acme.collab", 7]]),
   assetsUrl: ({ name, version, targetPlatform }: VscodeArtifact) =>
     `https://edge/${name}/${version}/${targetPlatform}`,
@@ -61,7 +61,7 @@ type Criterion = { filterType: number; value?: string };
 
 function ask(criteria: Criterion[], more: object = {}, flags = 950) {
   const query: Query = querySchema.parse({ filters: [{ criteria, ...more }], flags });
-  const { results } = gallery.query(query, around) as {
+  const { results } = gallery.query(query, context) as {
     results: { extensions: Shown[]; resultMetadata: unknown }[];
   };
   const [result] = results;

@@ -1,25 +1,25 @@
 /**
- * Pieces of files in memory, shared by all downloads: when a new version is out, everybody fetches the same file. A bounded
- * number is kept, those that were used last; what a slow client still has to take is kept beyond that, one piece for each.
+ * Caches chunks of files for all downloads: after a release, many clients fetch the same file at once. Keeps a bounded number
+ * of chunks, least recently used dropped first. A chunk that is being sent stays in memory beyond that, one per slow client.
  */
 import type { FileHandle } from "node:fs/promises";
 
-export interface Pieces {
-  /** Bytes of one piece. */
+export interface ChunkCache {
+  /** Bytes per chunk. */
   readonly size: number;
-  /** The piece `index` of a file, shorter at its end, from memory or read by `handle`. Release it when it was sent. */
-  hold(file: OpenFile, index: number): Promise<Piece>;
+  /** Chunk `index` of a file, shorter at the end of the file, from memory or read by `handle`. Release it when it was sent. */
+  acquire(file: OpenFile, index: number): Promise<Chunk>;
 }
 
 export interface OpenFile {
-  /** Of the file in its present state; another state has another one. */
+  /** Identifies one state of the file: a changed file has another key. */
   readonly key: string;
   readonly handle: FileHandle;
 }
 
-export interface Piece {
+export interface Chunk {
   readonly bytes: Buffer;
-  /** Its memory may be used for another piece. Without it the memory is never used again. */
+  /** Allows the memory to be reused. Without this call it is left to the garbage collector. */
   release(): void;
 }
 
@@ -29,18 +29,18 @@ interface Entry {
   users: number;
 }
 
-/** The best of five sizes (bench/downloads.ts): smaller ones cost calls, larger ones the processor's caches. */
-const PIECE_BYTES = 256 * 1024;
+/** The best of five sizes (bench/downloads.ts): smaller chunks cost calls, larger ones miss the processor's caches. */
+const CHUNK_BYTES = 256 * 1024;
 /** 32 MiB: an ordinary plugin or two. */
-const MAX_PIECES = 128;
-/** Buffers that wait for use; asking the system for memory again and again is what costs most. */
+const MAX_CHUNKS = 128;
+/** Buffers kept for reuse: repeated allocation costs more than anything else here. */
 const MAX_FREE = 32;
 
-export function createPieces(
-  limits: { readonly size?: number; readonly maxPieces?: number } = {},
-): Pieces {
-  const size = limits.size ?? PIECE_BYTES;
-  const maxPieces = limits.maxPieces ?? MAX_PIECES;
+export function createChunkCache(
+  limits: { readonly size?: number; readonly maxChunks?: number } = {},
+): ChunkCache {
+  const size = limits.size ?? CHUNK_BYTES;
+  const maxChunks = limits.maxChunks ?? MAX_CHUNKS;
   /** Least recently used first. */
   const entries = new Map<string, Entry>();
   const free: Buffer[] = [];
@@ -49,34 +49,34 @@ export function createPieces(
     if (entry.users === 0 && free.length < MAX_FREE) free.push(entry.buffer);
   }
 
-  function forget(key: string, entry: Entry): void {
+  function evict(key: string, entry: Entry): void {
     if (entries.get(key) !== entry) return;
     entries.delete(key);
     recycle(entry);
   }
 
-  function find(key: string, read: (buffer: Buffer) => Promise<number>): Entry {
-    const known = entries.get(key);
-    if (known !== undefined) {
+  function load(key: string, read: (buffer: Buffer) => Promise<number>): Entry {
+    const cached = entries.get(key);
+    if (cached !== undefined) {
       entries.delete(key);
-      entries.set(key, known);
-      return known;
+      entries.set(key, cached);
+      return cached;
     }
     const buffer = free.pop() ?? Buffer.allocUnsafeSlow(size);
     const entry = { buffer, loaded: read(buffer), users: 0 };
     entries.set(key, entry);
     for (const [oldest, other] of entries) {
-      if (entries.size <= maxPieces) break;
-      forget(oldest, other);
+      if (entries.size <= maxChunks) break;
+      evict(oldest, other);
     }
     return entry;
   }
 
   return {
     size,
-    async hold(file, index) {
+    async acquire(file, index) {
       const key = `${index} ${file.key}`;
-      const entry = find(key, (buffer) => fill(buffer, file.handle, index * size));
+      const entry = load(key, (buffer) => fill(buffer, file.handle, index * size));
       entry.users++;
       const release = (): void => {
         entry.users--;
@@ -86,7 +86,7 @@ export function createPieces(
         const bytes = await entry.loaded;
         return { bytes: entry.buffer.subarray(0, bytes), release };
       } catch (error) {
-        // Whoever asks next tries again.
+        // So that the next download tries again.
         entries.delete(key);
         throw error;
       }
