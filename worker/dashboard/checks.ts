@@ -1,6 +1,6 @@
 /**
- * What an operator may want to know of the edge before somebody complains: the store, workers and balancers, certificates,
- * metrics, the licence. What this worker cannot know is told as unknown. Pure but for the question to the store.
+ * Health checks for operators: the store, workers and balancers, certificates, metrics and the license. A check whose inputs
+ * are missing is `unknown`. Pure, except for the requests to the store.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
@@ -17,12 +17,12 @@ import type { Snapshot } from "./snapshot.ts";
 
 export type Check = CheckResponse["checks"][number];
 
-/** A store that takes longer is slow enough to be felt. */
+/** Above this, users notice the delay. */
 const SLOW_STORE_MS = 50;
-/** The median counts: one answer that the machine held up says nothing of the store. */
-const STORE_QUESTIONS = 5;
+/** The median counts: a single response may be delayed by this machine. */
+const STORE_REQUESTS = 5;
 const DAY_MS = 86_400_000;
-/** As the balancers warn in their logs (balancer/server/certificates.ts). */
+/** The same limit as for the warning in the balancers' logs (balancer/server/certificates.ts). */
 const EXPIRES_SOON_MS = 14 * DAY_MS;
 
 export async function checkStore(
@@ -31,7 +31,7 @@ export async function checkStore(
 ): Promise<Check> {
   const tookMs: number[] = [];
   try {
-    for (let asked = 0; asked < STORE_QUESTIONS; asked++) {
+    for (let sent = 0; sent < STORE_REQUESTS; sent++) {
       const sentMs = clock.nowMs();
       await store.timeMs();
       tookMs.push(clock.nowMs() - sentMs);
@@ -40,15 +40,15 @@ export async function checkStore(
     return { name: "Store", outcome: "bad", detail: describeError(error) };
   }
   tookMs.sort((a, b) => a - b);
-  const [median = 0, worst = 0] = [tookMs[STORE_QUESTIONS >> 1], tookMs.at(-1)];
+  const [median = 0, worst = 0] = [tookMs[STORE_REQUESTS >> 1], tookMs.at(-1)];
   return {
     name: "Store",
     outcome: median < SLOW_STORE_MS ? "good" : "bad",
-    detail: `median response time ${shown(median)} ms over ${STORE_QUESTIONS} requests, worst ${shown(worst)} ms`,
+    detail: `median response time ${median.toFixed(1)} ms over ${STORE_REQUESTS} requests, worst ${worst.toFixed(1)} ms`,
   };
 }
 
-/** What the members say of themselves and of each other. */
+/** Checks from the status reports of all members. */
 export function checkMembers(snapshot: Snapshot): Check[] {
   return [
     checkWorkers(snapshot),
@@ -96,24 +96,24 @@ function checkRings(snapshot: Snapshot): Check {
 
 function checkCertificates({ views }: Snapshot): Check[] {
   const name = "TLS certificate";
-  const told = views.flatMap(({ view, seenMs }) =>
+  const reported = views.flatMap(({ view, seenMs }) =>
     view.role === "balancer" && view.certificates !== undefined
       ? view.certificates.map((certificate) => ({ ...certificate, seenMs }))
       : [],
   );
-  if (told.length === 0) {
-    const isTold = views.some(({ view }) => view.role === "balancer");
-    const detail = isTold
+  if (reported.length === 0) {
+    const hasBalancers = views.some(({ view }) => view.role === "balancer");
+    const detail = hasBalancers
       ? "no balancer has a certificate: TLS is terminated in front of them, or not used"
       : "no balancer reports its status";
     return [{ name, outcome: "unknown", detail }];
   }
-  // Balancers with other files than the rest have another line.
+  // Balancers with different certificates get a line each.
   const soonestByNames = new Map<string, ReportedCertificate>();
-  for (const one of told) {
-    const known = soonestByNames.get(one.names);
-    if (known === undefined || one.expiresInMs < known.expiresInMs)
-      soonestByNames.set(one.names, one);
+  for (const certificate of reported) {
+    const other = soonestByNames.get(certificate.names);
+    if (other === undefined || certificate.expiresInMs < other.expiresInMs)
+      soonestByNames.set(certificate.names, certificate);
   }
   return [...soonestByNames.values()].map(({ names, expiresInMs }) => ({
     name,
@@ -127,36 +127,36 @@ function checkCertificates({ views }: Snapshot): Check[] {
 
 function checkStatsd(views: readonly PublishedView[]): Check {
   const name = "StatsD";
-  const told = views.flatMap(({ id, view: { statsd } }) =>
+  const senders = views.flatMap(({ id, view: { statsd } }) =>
     statsd === undefined ? [] : [{ id, ...statsd }],
   );
   if (views.length === 0)
     return { name, outcome: "unknown", detail: "no process reports its status" };
-  if (told.length === 0) {
+  if (senders.length === 0) {
     return { name, outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" };
   }
-  const away = told.filter(({ state }) => state === "away");
-  const last = told
+  const failing = senders.filter(({ state }) => state === "away");
+  const last = senders
     .flatMap(({ id, lastError }) => (lastError === undefined ? [] : [{ id, ...lastError }]))
     .sort((a, b) => a.agoMs - b.agoMs)[0];
   const error =
     last === undefined
       ? "no error since start"
       : `last error ${Math.round(last.agoMs / 1000)} s ago at ${last.id}: ${last.reason}`;
-  return away.length > 0
+  return failing.length > 0
     ? {
         name,
         outcome: "bad",
-        detail: `${away.length} of ${told.length} cannot send; ${error}`,
+        detail: `${failing.length} of ${senders.length} cannot send; ${error}`,
       }
     : {
         name,
         outcome: "good",
-        detail: `${told.length} of ${told.length} send; ${error} (UDP does not report losses)`,
+        detail: `${senders.length} of ${senders.length} send; ${error} (UDP does not report losses)`,
       };
 }
 
-/** `people`: connections of people in the whole edge; undefined: not known now. */
+/** `people`: connections of people in the whole edge; undefined while unknown. */
 export function checkLicense(
   found: FoundLicense,
   wallMs: number,
@@ -180,8 +180,4 @@ export function checkLicense(
       };
     }
   }
-}
-
-function shown(ms: number): string {
-  return ms.toFixed(1);
 }

@@ -1,6 +1,6 @@
 /**
- * A snapshot of the edge as the dashboard tells it. Pure. What is not known is null, and a worker of which nobody says that
- * it is well is not shown as well.
+ * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its health
+ * is never shown as healthy.
  */
 import { compareRings, ownerStateOf, sessionReports } from "../../shared/cluster/describe.ts";
 import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";
@@ -22,7 +22,7 @@ import type {
 } from "./responses.ts";
 import type { Snapshot } from "./snapshot.ts";
 
-/** Characters of a session's id that are shown: all of it would be an invitation to ask. */
+/** Characters of a session id that are shown: the whole id would allow join requests. */
 export const SHOWN_ID_CHARS = 8;
 
 // --- overview ---
@@ -60,7 +60,7 @@ function concernsOf(
   workers: readonly WorkerLine[],
   { ownerById, membership, isCurrent }: Snapshot,
 ): string[] {
-  // That the store is away is said beside this; what was true before is no concern of now.
+  // The page shows the store outage separately; older data is no reason to act now.
   if (!isCurrent) return [];
   const concerns: string[] = [];
   if (workers.every(({ status }) => status === "down" || status === "unhealthy")) {
@@ -112,7 +112,7 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
   };
 }
 
-/** What a balancer says of a worker, and when (store time). */
+/** A balancer's view of a worker, with the store time of its report. */
 type Seen = ReportedWorker & { readonly seenMs: number };
 
 function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> {
@@ -128,7 +128,7 @@ function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> 
   return seenById;
 }
 
-/** With the store away nobody says how it is: what was said before is told as such, and never as well. */
+/** During a store outage the state is unknown; the previous one is only mentioned, and never shown as current. */
 function notKnownNow(line: WorkerLine): WorkerLine {
   return {
     ...line,
@@ -159,7 +159,7 @@ function named(status: WorkerStatus): Pick<WorkerLine, "status" | "state"> {
   return { status, state: FORMER_STATE[status] };
 }
 
-/** `speaking`: balancers that say something at all. */
+/** `speaking`: number of balancers that report. */
 function describeWorker(
   record: WorkerRecord,
   seen: readonly Seen[],
@@ -211,7 +211,7 @@ function lastFailure(seen: readonly Seen[]): WorkerLine["lastFailure"] {
   return failures.sort((a, b) => b.atMs - a.atMs)[0] ?? null;
 }
 
-/** A worker that balancers still speak of, whose lease is gone. */
+/** A worker that balancers still report, but whose lease has expired. */
 function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
   return {
     id,

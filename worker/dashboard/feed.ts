@@ -1,6 +1,6 @@
 /**
- * The live side of the dashboard: server-sent events (WHATWG HTML §9.2). Nothing is read while nobody looks, only what
- * somebody looks at, and once for all who do.
+ * The live updates of the dashboard: server-sent events (WHATWG HTML §9.2). Data is read only while a page is open and only for
+ * the views that are shown, once for all pages.
  */
 import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
@@ -13,15 +13,15 @@ import type { Snapshot, Snapshots } from "./snapshot.ts";
 
 export interface Feed {
   /**
-   * Answers with events until either side ends: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have
-   * changed; and `log` with the lines of `log`, the newest 200 first. False: too many look already, or this worker ends.
+   * Sends events until either side closes: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have changed;
+   * and `log` with the lines of `log`, starting with the newest 200. False: too many pages are open, or this worker stops.
    */
   open(
     res: ServerResponse,
     wanted: { readonly topics: readonly Topic[]; readonly log: LogId | undefined },
   ): boolean;
   readonly watchers: number;
-  /** Ends all; whoever looks asks again, and is answered by another worker. */
+  /** Closes all connections; pages reconnect and reach another worker. */
   close(): void;
 }
 
@@ -29,65 +29,65 @@ export const TOPICS: readonly Topic[] = ["workers", "sessions"];
 
 const STATE_PERIOD_MS = 2000;
 /**
- * So many sessions are half a MB or so: they are told once in three periods, so that an open page costs little. Workers say
- * what is new of them every 5 s anyway.
+ * A list of more sessions is half a megabyte or so, and is sent every third period, so that an open page costs little. Workers
+ * report changes only every 5 s anyway.
  */
 const MANY_SESSIONS = 200;
 const MANY_PERIOD_MS = 3 * STATE_PERIOD_MS;
-/** A line is on the page within a second of being written. */
+/** A line appears on the page within a second. */
 const LOG_PERIOD_MS = 400;
 const FIRST_LINES = 200;
 const MAX_WATCHERS = 100;
-/** Bytes that wait for a slow reader before it is left out. */
-const MAX_WAITING_BYTES = 1024 * 1024;
-/** Lines that one log event carries. */
+/** Unsent bytes above which a slow reader skips events. */
+const MAX_UNSENT_BYTES = 1024 * 1024;
+/** Per `log` event. */
 const MAX_LINES = 500;
 
 interface Watcher {
   readonly res: ServerResponse;
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
-  /** What it was told last of each topic. */
-  readonly told: Map<Topic, string>;
-  /** Whether it has had the first lines. */
-  hasBegun: boolean;
-  /** Lines that it has missed. */
+  /** The last event of each topic. */
+  readonly sent: Map<Topic, string>;
+  /** Whether it got the first lines of the log. */
+  hasLogStart: boolean;
+  /** Lines that it missed. */
   skipped: number;
 }
 
-/** A log that somebody follows. */
-interface Followed {
+/** A log that at least one page follows. */
+interface FollowedLog {
   position: Position;
-  /** The newest ones that were read, for whoever comes next. */
+  /** The newest lines, for the next page that opens. */
   newest: readonly string[];
 }
 
-export function createFeed(needs: {
+export function createFeed(deps: {
   readonly snapshots: Pick<Snapshots, "read" | "readSessions">;
   readonly logs: Pick<Logs, "tail" | "follow">;
   readonly storeHealth: () => StoreHealth;
   readonly clock: Clock;
   readonly log: Log;
 }): Feed {
-  const { snapshots, logs, clock } = needs;
+  const { snapshots, logs, clock } = deps;
   const watchers = new Set<Watcher>();
-  const followed = new Map<LogId, Followed>();
-  const telling = new Map<() => Promise<void>, Promise<void>>();
+  const followed = new Map<LogId, FollowedLog>();
+  const running = new Map<() => Promise<void>, Promise<void>>();
   let timers: Timer[] = [];
   let isClosed = false;
-  let sessionsToldMs = Number.NEGATIVE_INFINITY;
+  let sessionsSentMs = Number.NEGATIVE_INFINITY;
 
-  /** Not a second time while the first is under way: a slow store must not make answers pile up. */
-  function once(action: () => Promise<void>): void {
-    if (telling.has(action)) return;
-    telling.set(
+  /** Does nothing while the last call still runs: a slow store must not make reads pile up. */
+  function runOnce(action: () => Promise<void>): void {
+    if (running.has(action)) return;
+    running.set(
       action,
       action()
         .catch((error: unknown) => {
           if (error instanceof StoreAwayError) return;
-          needs.log.warn({ err: error }, "cannot update the open dashboard pages");
+          deps.log.warn({ err: error }, "cannot update the open dashboard pages");
         })
-        .finally(() => telling.delete(action)),
+        .finally(() => running.delete(action)),
     );
   }
 
@@ -95,27 +95,27 @@ export function createFeed(needs: {
     res.write(`event: ${event}\ndata: ${data}\n\n`);
   }
 
-  // --- what there is ---
+  // --- overview, workers, sessions ---
 
-  async function tellState(): Promise<void> {
+  async function sendState(): Promise<void> {
     const snapshot = await snapshots.read();
-    const overview = JSON.stringify(describeOverview(snapshot, needs.storeHealth()));
+    const overview = JSON.stringify(describeOverview(snapshot, deps.storeHealth()));
     const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
     const data = new Map<Topic, string>();
     if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
     if (wanted.has("sessions") && areSessionsDue(snapshot)) {
-      sessionsToldMs = clock.nowMs();
+      sessionsSentMs = clock.nowMs();
       const records = await snapshots.readSessions();
       data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
     }
     for (const watcher of watchers) {
-      if (watcher.res.writableLength > MAX_WAITING_BYTES) continue;
-      // Also when nothing has changed: by it the page knows that it is not cut off.
+      if (watcher.res.writableLength > MAX_UNSENT_BYTES) continue;
+      // Also without a change: the page uses it as a heartbeat.
       send(watcher, "overview", overview);
       for (const topic of watcher.topics) {
         const now = data.get(topic);
-        if (now === undefined || watcher.told.get(topic) === now) continue;
-        watcher.told.set(topic, now);
+        if (now === undefined || watcher.sent.get(topic) === now) continue;
+        watcher.sent.set(topic, now);
         send(watcher, topic, now);
       }
     }
@@ -123,9 +123,9 @@ export function createFeed(needs: {
 
   function areSessionsDue({ ownerById }: Snapshot): boolean {
     if (ownerById.size <= MANY_SESSIONS) return true;
-    if (clock.nowMs() - sessionsToldMs >= MANY_PERIOD_MS) return true;
+    if (clock.nowMs() - sessionsSentMs >= MANY_PERIOD_MS) return true;
     return [...watchers].some(
-      ({ topics, told }) => topics.includes("sessions") && !told.has("sessions"),
+      ({ topics, sent }) => topics.includes("sessions") && !sent.has("sessions"),
     );
   }
 
@@ -138,31 +138,31 @@ export function createFeed(needs: {
   }
 
   async function followLog(log: LogId): Promise<void> {
-    const known = followed.get(log);
+    const before = followed.get(log);
     const { lines, skipped, next } =
-      known === undefined
+      before === undefined
         ? await logs.tail(log, FIRST_LINES)
-        : await logs.follow(log, known.position);
-    const newest = [...(known?.newest ?? []), ...lines].slice(-FIRST_LINES);
+        : await logs.follow(log, before.position);
+    const newest = [...(before?.newest ?? []), ...lines].slice(-FIRST_LINES);
     followed.set(log, { position: next, newest });
     let isRead = false;
     for (const watcher of watchers) {
       if (watcher.log !== log) continue;
       isRead = true;
-      if (watcher.hasBegun) tellLines(watcher, log, lines, skipped);
-      else tellLines(watcher, log, newest, 0);
-      watcher.hasBegun = true;
+      if (watcher.hasLogStart) sendLines(watcher, log, lines, skipped);
+      else sendLines(watcher, log, newest, 0);
+      watcher.hasLogStart = true;
     }
     if (!isRead) followed.delete(log);
   }
 
-  function tellLines(
+  function sendLines(
     watcher: Watcher,
     log: LogId,
     lines: readonly string[],
     skipped: number,
   ): void {
-    if (watcher.res.writableLength > MAX_WAITING_BYTES) {
+    if (watcher.res.writableLength > MAX_UNSENT_BYTES) {
       watcher.skipped += lines.length + skipped;
       return;
     }
@@ -173,16 +173,16 @@ export function createFeed(needs: {
     send(watcher, "log", JSON.stringify({ log, lines: shown, skipped: missed } satisfies LogLines));
   }
 
-  // --- who looks ---
+  // --- watchers ---
 
-  function start(): void {
+  function startTimers(): void {
     timers = [
-      clock.every(STATE_PERIOD_MS, () => once(tellState)),
-      clock.every(LOG_PERIOD_MS, () => once(followLogs)),
+      clock.every(STATE_PERIOD_MS, () => runOnce(sendState)),
+      clock.every(LOG_PERIOD_MS, () => runOnce(followLogs)),
     ];
   }
 
-  function forget(watcher: Watcher): void {
+  function remove(watcher: Watcher): void {
     watchers.delete(watcher);
     if (![...watchers].some(({ log }) => log === watcher.log) && watcher.log !== undefined) {
       followed.delete(watcher.log);
@@ -192,22 +192,22 @@ export function createFeed(needs: {
     timers = [];
   }
 
-  /** What is under way may have begun before this one came. */
-  function tellAtOnce(action: () => Promise<void>): void {
-    const before = telling.get(action) ?? Promise.resolve();
-    void before.then(() => once(action));
+  /** Runs after a call in progress, which may have started without the new watcher. */
+  function runAfterCurrent(action: () => Promise<void>): void {
+    const current = running.get(action) ?? Promise.resolve();
+    void current.then(() => runOnce(action));
   }
 
   return {
     open(res, { topics, log }) {
       if (isClosed || watchers.size >= MAX_WATCHERS) return false;
-      const watcher = { res, topics, log, told: new Map(), hasBegun: false, skipped: 0 };
-      res.on("error", () => forget(watcher));
-      res.on("close", () => forget(watcher));
+      const watcher = { res, topics, log, sent: new Map(), hasLogStart: false, skipped: 0 };
+      res.on("error", () => remove(watcher));
+      res.on("close", () => remove(watcher));
       watchers.add(watcher);
-      if (timers.length === 0) start();
-      tellAtOnce(tellState);
-      if (log !== undefined) tellAtOnce(followLogs);
+      if (timers.length === 0) startTimers();
+      runAfterCurrent(sendState);
+      if (log !== undefined) runAfterCurrent(followLogs);
       return true;
     },
     get watchers() {
@@ -217,7 +217,7 @@ export function createFeed(needs: {
       isClosed = true;
       for (const watcher of [...watchers]) {
         watcher.res.end();
-        forget(watcher);
+        remove(watcher);
       }
     },
   };

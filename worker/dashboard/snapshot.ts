@@ -1,6 +1,6 @@
 /**
- * All that the dashboard shows of the edge, read from the store in one go and shared by everybody who looks: however many
- * pages are open, the store is asked once in two seconds, and for the records of sessions only while somebody looks at them.
+ * Everything that the dashboard shows about the edge, read from the store at once and shared by all open pages: however many
+ * there are, the store is read once in two seconds, and session records only while a page shows them.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionId } from "../../shared/base/ids.ts";
@@ -14,33 +14,30 @@ import type { Series } from "../../shared/metrics/metrics.ts";
 import { type SessionRecord, type Store, StoreAwayError } from "../../shared/store/store.ts";
 
 export interface Snapshot extends Omit<ClusterSnapshot, "nowMs" | "storeLatencyMs"> {
-  /** Store time; while the store is away, the time of the last answer. Undefined: it has never answered. */
+  /** Store time; during an outage, that of the last successful read. Undefined before the first one. */
   readonly nowMs: number | undefined;
-  /** Whether the store answered when it was asked last: else all of this is what was true before. */
+  /** Whether the last read succeeded; otherwise this is older data. */
   readonly isCurrent: boolean;
-  /** How long the store took to tell its time; undefined: it did not. */
+  /** How long a request to the store took; undefined if it failed. */
   readonly storeLatencyMs: number | undefined;
   /** Numbers of the whole cluster; empty when they are not known. */
   readonly cluster: readonly Series[];
 }
 
 export interface Snapshots {
-  /** The newest one, at most 2 s old. With the store away, what was known last. */
+  /** The newest snapshot, at most 2 s old; during a store outage, the last one. */
   read(): Promise<Snapshot>;
-  /** Records of the sessions of the newest snapshot, at most `MAX_SESSIONS`, the newest first. */
+  /** Session records of the newest snapshot, at most `MAX_SESSIONS`, newest first. */
   readSessions(): Promise<readonly SessionRecord[]>;
-  /** Ids of all sessions that begin with `prefix`. Rejects with `StoreAwayError`. */
+  /** All session ids that start with `prefix`. Rejects with `StoreAwayError`. */
   findSessions(prefix: string): Promise<readonly SessionId[]>;
   close(): void;
 }
 
 const FRESH_MS = 2000;
-/** Sessions that are listed: a page with more is of no use to people. */
+/** A longer list is of no use to people. */
 const MAX_SESSIONS = 1000;
-/**
- * The store hints at what changes in a record; hints may be missed, so each is read again after this. Rarely: there
- * may be a thousand of them.
- */
+/** The store notifies about changed records; because notifications may be lost, each record is also read again after this. */
 const RECORD_MS = 120_000;
 
 const NOTHING: Snapshot = {
@@ -110,7 +107,7 @@ export function createSnapshots(needs: {
       try {
         await readStale(ids.filter(isStale));
       } catch (error) {
-        // Those that were read before are shown.
+        // Records from earlier reads are shown.
         if (!(error instanceof StoreAwayError)) throw error;
       }
       for (const id of recordById.keys()) if (!ownerById.has(id)) recordById.delete(id);

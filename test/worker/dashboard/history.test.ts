@@ -23,10 +23,10 @@ describe("a step", () => {
   test("keeps means, the peak of the sessions, and how many began since the step before", () => {
     const step = createStep();
     step.add({ users: 1, sessions: 2, connections: 3, lagMs: 0.5, hostedTotal: 10 });
-    expect(step.take(1000)).toMatchObject({ atMs: 1000, sessions: 2, hosted: null });
+    expect(step.finish(1000)).toMatchObject({ atMs: 1000, sessions: 2, hosted: null });
     step.add({ users: 2, sessions: 3, connections: 4, lagMs: 1, hostedTotal: 11 });
     step.add({ users: 3, sessions: 9, connections: 5, lagMs: 2.005, hostedTotal: 14 });
-    expect(step.take(2000)).toEqual({
+    expect(step.finish(2000)).toEqual({
       atMs: 2000,
       users: 2.5,
       sessions: 6,
@@ -41,18 +41,18 @@ describe("a step", () => {
     const step = createStep();
     step.add({ ...NOTHING, users: 4 });
     step.add(NOTHING);
-    expect(step.take(1)).toMatchObject({ users: 4, sessions: null, peakSessions: null });
-    expect(step.take(2)).toMatchObject({ users: null, lagMs: null, hosted: null });
+    expect(step.finish(1)).toMatchObject({ users: 4, sessions: null, peakSessions: null });
+    expect(step.finish(2)).toMatchObject({ users: null, lagMs: null, hosted: null });
   });
 
   test("a total that went back, as after the store was emptied, says nothing of the step", () => {
     const step = createStep();
     step.add({ ...NOTHING, hostedTotal: 100 });
-    step.take(1);
+    step.finish(1);
     step.add({ ...NOTHING, hostedTotal: 2 });
-    expect(step.take(2).hosted).toBeNull();
+    expect(step.finish(2).hosted).toBeNull();
     step.add({ ...NOTHING, hostedTotal: 5 });
-    expect(step.take(3).hosted).toBe(3);
+    expect(step.finish(3).hosted).toBe(3);
   });
 });
 

@@ -4,7 +4,7 @@
  */
 import type { CheckResponse, EchoResponse } from "../../dashboard/responses.ts";
 import { byId, fillTable } from "./elements.ts";
-import { ask } from "./feed.ts";
+import { getJson } from "./feed.ts";
 
 type Check = CheckResponse["checks"][number];
 
@@ -43,7 +43,7 @@ export function createCheckView(): { run: () => void } {
 
 async function checkEdge(): Promise<readonly Check[]> {
   try {
-    return (await ask<CheckResponse>("check")).checks;
+    return (await getJson<CheckResponse>("check")).checks;
   } catch (error) {
     return [{ name: "Edge", outcome: "bad", detail: String(error) }];
   }
@@ -87,7 +87,7 @@ async function checkStickiness(): Promise<Check> {
     for (const key of keys) {
       const responses = await Promise.all(
         Array.from({ length: REQUESTS_PER_KEY }, () =>
-          ask<EchoResponse>("echo", { ctstickiness: key }),
+          getJson<EchoResponse>("echo", { ctstickiness: key }),
         ),
       );
       workersByKey.set(key, new Set(responses.map(({ worker }) => worker)));

@@ -1,9 +1,9 @@
 /**
- * The workers and balancers, and what an operator may ask a worker to do.
+ * The lists of workers and balancers, with the commands for a worker.
  */
 import type { CommandReply, WorkerLine, WorkersResponse } from "../../dashboard/responses.ts";
 import { byId, element, fillTable } from "./elements.ts";
-import { command } from "./feed.ts";
+import { postCommand } from "./feed.ts";
 import { formatBytes, formatCount, formatDuration, formatMs, formatTime } from "./format.ts";
 
 const WORKER_COLUMNS = [
@@ -30,10 +30,10 @@ const BALANCER_COLUMNS = [
   "Ring",
 ];
 
-export function createWorkerView(): { show: (answer: WorkersResponse) => void } {
+export function createWorkerView(): { show: (members: WorkersResponse) => void } {
   const workerTable = byId("worker-table", HTMLTableElement);
   const balancerTable = byId("balancer-table", HTMLTableElement);
-  const said = byId("command", HTMLParagraphElement);
+  const status = byId("worker-status", HTMLParagraphElement);
 
   function buttons(worker: WorkerLine): HTMLElement[] {
     if (worker.status === "down") return [];
@@ -51,11 +51,11 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
 
   async function run(id: string, action: string, button: HTMLElement): Promise<void> {
     button.setAttribute("disabled", "");
-    said.textContent = `${action} ${id}…`;
-    const reply: CommandReply = await command(`workers/${encodeURIComponent(id)}/${action}`).catch(
-      (error: unknown) => ({ outcome: "refused", message: String(error) }),
-    );
-    said.textContent = `${action} ${id}: ${reply.outcome}${reply.message === "" ? "" : `, ${reply.message}`}`;
+    status.textContent = `${action} ${id}…`;
+    const reply: CommandReply = await postCommand(
+      `workers/${encodeURIComponent(id)}/${action}`,
+    ).catch((error: unknown) => ({ outcome: "refused", message: String(error) }));
+    status.textContent = `${action} ${id}: ${reply.outcome}${reply.message === "" ? "" : `, ${reply.message}`}`;
     button.removeAttribute("disabled");
   }
 
