@@ -37,11 +37,10 @@ export function createCatalog(deps: {
   readonly log: Log;
 }): Catalog {
   const { folder, indexFile, clock, log } = deps;
+  const logProblems = createProblemLog(deps);
   let offer = NOTHING;
   let signature = "";
   let digests: Digests | undefined;
-  /** Problems that were logged and still exist. */
-  let logged = new Set<string>();
   let isClosed = false;
   /** Writes of the index, one after the other. */
   let saving = Promise.resolve();
@@ -106,26 +105,6 @@ export function createCatalog(deps: {
     );
   }
 
-  /** One line per problem; a problem that comes back after it was solved is logged again. */
-  function logProblems(problems: ReadonlyMap<string, string>): void {
-    const current = new Set<string>();
-    for (const [file, reason] of problems) {
-      const key = `${file}\n${reason}`;
-      current.add(key);
-      if (logged.has(key)) continue;
-      if (file === "") log.error({ folder, reason }, "cannot read the clients folder");
-      else
-        log[deps.logsProblems ? "warn" : "debug"](
-          { file, reason },
-          // Files of a repository are served even when there are problems.
-          file.startsWith("eclipse/")
-            ? "problem in the Eclipse repository"
-            : "a plugin file is not offered",
-        );
-    }
-    logged = current;
-  }
-
   async function saveIndex({ cached }: Scanner): Promise<void> {
     if (indexFile === undefined) return;
     const digestEntries = [...offer.vscode, ...offer.intellij].flatMap(({ file }) => {
@@ -153,6 +132,37 @@ export function createCatalog(deps: {
       digests?.close();
       await saving;
     },
+  };
+}
+
+/** Logs each problem once, and again if it comes back after it was solved. A problem of the folder itself has the file "". */
+function createProblemLog({
+  folder,
+  logsProblems,
+  log,
+}: {
+  readonly folder: string;
+  readonly logsProblems: boolean;
+  readonly log: Log;
+}): (problems: ReadonlyMap<string, string>) => void {
+  let logged = new Set<string>();
+  return (problems) => {
+    const current = new Set<string>();
+    for (const [file, reason] of problems) {
+      const key = `${file}\n${reason}`;
+      current.add(key);
+      if (logged.has(key)) continue;
+      if (file === "") log.error({ folder, reason }, "cannot read the clients folder");
+      else
+        log[logsProblems ? "warn" : "debug"](
+          { file, reason },
+          // Files of a repository are served even when there are problems.
+          file.startsWith("eclipse/")
+            ? "problem in the Eclipse repository"
+            : "a plugin file is not offered",
+        );
+    }
+    logged = current;
   };
 }
 

@@ -44,7 +44,7 @@ export async function checkStore(
   return {
     name: "Store",
     outcome: median < SLOW_STORE_MS ? "good" : "bad",
-    detail: `median response time ${median.toFixed(1)} ms over ${STORE_REQUESTS} requests, worst ${worst.toFixed(1)} ms`,
+    detail: `median response time ${median.toFixed(1)} ms over ${STORE_REQUESTS} requests (limit ${SLOW_STORE_MS} ms), worst ${worst.toFixed(1)} ms`,
   };
 }
 

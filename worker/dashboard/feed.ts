@@ -69,59 +69,109 @@ export function createFeed(deps: {
   readonly clock: Clock;
   readonly log: Log;
 }): Feed {
-  const { snapshots, logs, clock } = deps;
+  const { clock } = deps;
   const watchers = new Set<Watcher>();
-  const followed = new Map<LogId, FollowedLog>();
-  const running = new Map<() => Promise<void>, Promise<void>>();
+  const logSender = createLogSender(deps.logs);
+  const stateUpdates = createUpdates(createStateSender(deps), watchers, deps.log);
+  const logUpdates = createUpdates(logSender.send, watchers, deps.log);
   let timers: Timer[] = [];
   let isClosed = false;
+
+  function remove(watcher: Watcher): void {
+    watchers.delete(watcher);
+    if (![...watchers].some(({ log }) => log === watcher.log)) logSender.unfollow(watcher.log);
+    if (watchers.size > 0) return;
+    for (const timer of timers) timer.cancel();
+    timers = [];
+  }
+
+  return {
+    open(res, { topics, log }) {
+      if (isClosed || watchers.size >= MAX_WATCHERS) return false;
+      const watcher = { res, topics, log, sent: new Map(), hasLogStart: false, skipped: 0 };
+      res.on("error", () => remove(watcher));
+      res.on("close", () => remove(watcher));
+      watchers.add(watcher);
+      if (timers.length === 0) {
+        timers = [
+          clock.every(STATE_PERIOD_MS, stateUpdates.run),
+          clock.every(LOG_PERIOD_MS, logUpdates.run),
+        ];
+      }
+      stateUpdates.runAfterCurrent();
+      if (log !== undefined) logUpdates.runAfterCurrent();
+      return true;
+    },
+    get watchers() {
+      return watchers.size;
+    },
+    close() {
+      isClosed = true;
+      for (const watcher of [...watchers]) {
+        watcher.res.end();
+        remove(watcher);
+      }
+    },
+  };
+}
+
+/** Sends what is due to all watchers. */
+type Sender = (watchers: ReadonlySet<Watcher>) => Promise<void>;
+
+/** Runs a sender, never twice at a time: a slow store must not make reads pile up. */
+function createUpdates(
+  send: Sender,
+  watchers: ReadonlySet<Watcher>,
+  log: Log,
+): {
+  /** Does nothing while the last run is in progress. */
+  readonly run: () => void;
+  /** Runs after one in progress, which may have started without the newest watcher. */
+  readonly runAfterCurrent: () => void;
+} {
+  let current: Promise<void> | undefined;
+
+  function run(): void {
+    current ??= send(watchers)
+      .catch((error: unknown) => {
+        if (error instanceof StoreAwayError) return;
+        log.warn({ err: error }, "cannot update the open dashboard pages");
+      })
+      .finally(() => {
+        current = undefined;
+      });
+  }
+
+  return {
+    run,
+    runAfterCurrent() {
+      void (current ?? Promise.resolve()).then(run);
+    },
+  };
+}
+
+function sendEvent({ res }: Watcher, event: string, data: string): void {
+  res.write(`event: ${event}\ndata: ${data}\n\n`);
+}
+
+function isSlow({ res }: Watcher): boolean {
+  return res.writableLength > MAX_UNSENT_BYTES;
+}
+
+// --- overview, workers, sessions ---
+
+function createStateSender({
+  snapshots,
+  storeHealth,
+  clock,
+}: {
+  readonly snapshots: Pick<Snapshots, "read" | "readSessions">;
+  readonly storeHealth: () => StoreHealth;
+  readonly clock: Clock;
+}): Sender {
   let sessionsSentMs = Number.NEGATIVE_INFINITY;
 
-  /** Does nothing while the last call still runs: a slow store must not make reads pile up. */
-  function runOnce(action: () => Promise<void>): void {
-    if (running.has(action)) return;
-    running.set(
-      action,
-      action()
-        .catch((error: unknown) => {
-          if (error instanceof StoreAwayError) return;
-          deps.log.warn({ err: error }, "cannot update the open dashboard pages");
-        })
-        .finally(() => running.delete(action)),
-    );
-  }
-
-  function send({ res }: Watcher, event: string, data: string): void {
-    res.write(`event: ${event}\ndata: ${data}\n\n`);
-  }
-
-  // --- overview, workers, sessions ---
-
-  async function sendState(): Promise<void> {
-    const snapshot = await snapshots.read();
-    const overview = JSON.stringify(describeOverview(snapshot, deps.storeHealth()));
-    const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
-    const data = new Map<Topic, string>();
-    if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
-    if (wanted.has("sessions") && areSessionsDue(snapshot)) {
-      sessionsSentMs = clock.nowMs();
-      const records = await snapshots.readSessions();
-      data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
-    }
-    for (const watcher of watchers) {
-      if (watcher.res.writableLength > MAX_UNSENT_BYTES) continue;
-      // Also without a change: the page uses it as a heartbeat.
-      send(watcher, "overview", overview);
-      for (const topic of watcher.topics) {
-        const now = data.get(topic);
-        if (now === undefined || watcher.sent.get(topic) === now) continue;
-        watcher.sent.set(topic, now);
-        send(watcher, topic, now);
-      }
-    }
-  }
-
-  function areSessionsDue({ ownerById }: Snapshot): boolean {
+  function areSessionsDue({ ownerById }: Snapshot, watchers: ReadonlySet<Watcher>): boolean {
     if (ownerById.size <= MANY_SESSIONS) return true;
     if (clock.nowMs() - sessionsSentMs >= MANY_PERIOD_MS) return true;
     return [...watchers].some(
@@ -129,15 +179,41 @@ export function createFeed(deps: {
     );
   }
 
-  // --- logs ---
-
-  async function followLogs(): Promise<void> {
-    for (const log of new Set([...watchers].flatMap((watcher) => watcher.log ?? []))) {
-      await followLog(log);
+  return async (watchers) => {
+    const snapshot = await snapshots.read();
+    const overview = JSON.stringify(describeOverview(snapshot, storeHealth()));
+    const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
+    const data = new Map<Topic, string>();
+    if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
+    if (wanted.has("sessions") && areSessionsDue(snapshot, watchers)) {
+      sessionsSentMs = clock.nowMs();
+      const records = await snapshots.readSessions();
+      data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
     }
-  }
+    for (const watcher of watchers) {
+      if (isSlow(watcher)) continue;
+      // Also without a change: the page uses it as a heartbeat.
+      sendEvent(watcher, "overview", overview);
+      for (const topic of watcher.topics) {
+        const now = data.get(topic);
+        if (now === undefined || watcher.sent.get(topic) === now) continue;
+        watcher.sent.set(topic, now);
+        sendEvent(watcher, topic, now);
+      }
+    }
+  };
+}
 
-  async function followLog(log: LogId): Promise<void> {
+// --- logs ---
+
+function createLogSender(logs: Pick<Logs, "tail" | "follow">): {
+  readonly send: Sender;
+  /** Forgets the position of a log that no watcher follows any more. */
+  readonly unfollow: (log: LogId | undefined) => void;
+} {
+  const followed = new Map<LogId, FollowedLog>();
+
+  async function sendLog(log: LogId, watchers: ReadonlySet<Watcher>): Promise<void> {
     const before = followed.get(log);
     const { lines, skipped, next } =
       before === undefined
@@ -156,69 +232,30 @@ export function createFeed(deps: {
     if (!isRead) followed.delete(log);
   }
 
-  function sendLines(
-    watcher: Watcher,
-    log: LogId,
-    lines: readonly string[],
-    skipped: number,
-  ): void {
-    if (watcher.res.writableLength > MAX_UNSENT_BYTES) {
-      watcher.skipped += lines.length + skipped;
-      return;
-    }
-    const shown = lines.slice(-MAX_LINES);
-    const missed = watcher.skipped + skipped + lines.length - shown.length;
-    watcher.skipped = 0;
-    if (shown.length === 0 && missed === 0) return;
-    send(watcher, "log", JSON.stringify({ log, lines: shown, skipped: missed } satisfies LogLines));
-  }
-
-  // --- watchers ---
-
-  function startTimers(): void {
-    timers = [
-      clock.every(STATE_PERIOD_MS, () => runOnce(sendState)),
-      clock.every(LOG_PERIOD_MS, () => runOnce(followLogs)),
-    ];
-  }
-
-  function remove(watcher: Watcher): void {
-    watchers.delete(watcher);
-    if (![...watchers].some(({ log }) => log === watcher.log) && watcher.log !== undefined) {
-      followed.delete(watcher.log);
-    }
-    if (watchers.size > 0) return;
-    for (const timer of timers) timer.cancel();
-    timers = [];
-  }
-
-  /** Runs after a call in progress, which may have started without the new watcher. */
-  function runAfterCurrent(action: () => Promise<void>): void {
-    const current = running.get(action) ?? Promise.resolve();
-    void current.then(() => runOnce(action));
-  }
-
   return {
-    open(res, { topics, log }) {
-      if (isClosed || watchers.size >= MAX_WATCHERS) return false;
-      const watcher = { res, topics, log, sent: new Map(), hasLogStart: false, skipped: 0 };
-      res.on("error", () => remove(watcher));
-      res.on("close", () => remove(watcher));
-      watchers.add(watcher);
-      if (timers.length === 0) startTimers();
-      runAfterCurrent(sendState);
-      if (log !== undefined) runAfterCurrent(followLogs);
-      return true;
-    },
-    get watchers() {
-      return watchers.size;
-    },
-    close() {
-      isClosed = true;
-      for (const watcher of [...watchers]) {
-        watcher.res.end();
-        remove(watcher);
+    async send(watchers) {
+      for (const log of new Set([...watchers].flatMap((watcher) => watcher.log ?? []))) {
+        await sendLog(log, watchers);
       }
     },
+    unfollow(log) {
+      if (log !== undefined) followed.delete(log);
+    },
   };
+}
+
+function sendLines(watcher: Watcher, log: LogId, lines: readonly string[], skipped: number): void {
+  if (isSlow(watcher)) {
+    watcher.skipped += lines.length + skipped;
+    return;
+  }
+  const shown = lines.slice(-MAX_LINES);
+  const missed = watcher.skipped + skipped + lines.length - shown.length;
+  watcher.skipped = 0;
+  if (shown.length === 0 && missed === 0) return;
+  sendEvent(
+    watcher,
+    "log",
+    JSON.stringify({ log, lines: shown, skipped: missed } satisfies LogLines),
+  );
 }

@@ -151,7 +151,7 @@ describe("the store", () => {
     expect(await checkStore(store, { nowMs: () => nowMs })).toEqual({
       name: "Store",
       outcome: "good",
-      detail: "median response time 3.0 ms over 5 requests, worst 300.0 ms",
+      detail: "median response time 3.0 ms over 5 requests (limit 50 ms), worst 300.0 ms",
     });
   });
 
