@@ -1,4 +1,4 @@
-/** What the check panel says, and that it never says good of what it does not know. */
+/** The health checks, which are never good when their inputs are unknown. */
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
@@ -60,7 +60,7 @@ function balancer(more: Partial<BalancerView> = {}): BalancerView {
 const outcomes = (checks: ReturnType<typeof checkMembers>) =>
   Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 
-test("an edge in order is good, and what is not used is off", () => {
+test("checks of a healthy edge are good, and unused features are off", () => {
   const checks = checkMembers(
     snapshot([member("worker", "w1"), member("balancer", "b1")], {
       b1: balancer({ certificates: [{ names: "DNS:edge", expiresInMs: 80.5 * DAY_MS }] }),
@@ -74,7 +74,7 @@ test("an edge in order is good, and what is not used is off", () => {
   ]);
 });
 
-test("with the store away, or nobody who tells, nothing is good", () => {
+test("during a store outage, or without reports, no check is good", () => {
   for (const unknown of [
     snapshot([], {}, false),
     snapshot([member("worker", "w1")], {}, false),
@@ -116,7 +116,7 @@ test("a worker that is down, rings that differ and certificates that expire are 
   ]);
 });
 
-test("of StatsD the last error is told, of whichever process had it", () => {
+test("the StatsD check shows the last error of any process", () => {
   const statsd = (state: "sending" | "away", agoMs: number) => ({
     state,
     lastError: { reason: `refused ${agoMs}`, agoMs },
@@ -138,8 +138,8 @@ test("of StatsD the last error is told, of whichever process had it", () => {
   });
 });
 
-describe("the store", () => {
-  test("is measured by the median of its answers", async () => {
+describe("store", () => {
+  test("the store check measures the median response time", async () => {
     const delays = [1, 2, 300, 3, 4];
     let nowMs = 0;
     const store = {
@@ -155,7 +155,7 @@ describe("the store", () => {
     });
   });
 
-  test("is bad when it is slow, and when it does not answer", async () => {
+  test("the store check is bad when the store is slow, and when it does not respond", async () => {
     let nowMs = 0;
     const slow = { timeMs: async () => (nowMs += 60) };
     expect((await checkStore(slow, { nowMs: () => nowMs })).outcome).toBe("bad");
@@ -171,7 +171,7 @@ describe("the store", () => {
   });
 });
 
-test("a licence is told with its user, its end and how much of it is in use", () => {
+test("the license check shows the licensee, the expiration and the connections in use", () => {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const written = { licensee: "Acme", maxConnections: 10, expiration: "2030/01/31" };
   const license = issueLicense(written, privateKey);

@@ -1,4 +1,4 @@
-/** What the page is told of the edge: the worst that anybody sees, and never well what nobody knows. */
+/** How the edge is described for the page: the worst view wins, and unknown is never shown as healthy. */
 import { describe, expect, test } from "vitest";
 import type { Incarnation, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { BalancerView, ReportedWorker, View } from "../../../shared/cluster/status-reports.ts";
@@ -136,7 +136,7 @@ describe("a worker", () => {
     ]);
   });
 
-  test("has memory, uptime and restarts as it tells them, and null before it does", () => {
+  test("has memory, uptime and restarts from its report, and null before the first one", () => {
     const views: Record<string, View> = {
       w1: { role: "worker", uptimeMs: 5000, rssBytes: 7, restarts: 2, sessions: [] },
       w2: { role: "worker", uptimeMs: 6000, rssBytes: 8, sessions: [] },
@@ -157,7 +157,7 @@ describe("the overview", () => {
   const concerns = (...args: Parameters<typeof snapshot>) =>
     describeOverview(snapshot(...args), UP).concerns;
 
-  test("has tiles that are null when nobody knows the number", () => {
+  test("has tiles that are null while the number is unknown", () => {
     const { tiles } = describeOverview(
       {
         ...snapshot({}),
@@ -183,7 +183,7 @@ describe("the overview", () => {
     ]);
   });
 
-  test("says with the store away that it is, and nothing of what was", () => {
+  test("shows a store outage, and no concerns from before", () => {
     const { store, concerns, storeLatencyMs, workers } = describeOverview(
       snapshot({ members: [worker("w1")], isCurrent: false }),
       AWAY,
@@ -261,7 +261,7 @@ describe("a session", () => {
   const seen = { id, bytes: 99, idleMs: 7, connected: ["p1"] };
   const view: View = { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [seen] };
 
-  test("is told with what its owner says of it", () => {
+  test("is described with its owner's report", () => {
     const now = snapshot({ members: [worker("w1")], views: { w1: view }, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record])).toEqual({
       total: 1,
@@ -283,7 +283,7 @@ describe("a session", () => {
     });
   });
 
-  test("is not told with what a worker says that had it before", () => {
+  test("is not described with the report of a previous owner", () => {
     const views = { w2: view };
     const now = snapshot({ members: [worker("w1"), worker("w2")], views, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record]).sessions).toMatchObject([
