@@ -50,7 +50,6 @@ export function openClients(deps: {
   };
 }
 
-/** The folder into which operators put the plugins. */
 export function clientsFolder(settings: Pick<Settings, "clientsDir" | "dataDir">): string {
   return resolve(settings.clientsDir ?? join(settings.dataDir, "clients"));
 }

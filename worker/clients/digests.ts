@@ -24,7 +24,6 @@ export function createDigests(deps: {
   readonly clock: Clock;
   /** Digests of an earlier run, by `digestKey`. */
   readonly cached: ReadonlyMap<string, string>;
-  /** Called when all digests are computed. */
   readonly onDone: () => void;
 }): Digests {
   const { clock } = deps;

@@ -31,7 +31,6 @@ export interface DownloadCount {
   readonly count: number;
 }
 
-/** The counter of all downloads. */
 export const TOTAL_DOWNLOADS = "downloads.total";
 /** Prefix of the counters per version, over all days: `downloads.by/IDE/VERSION`. */
 const BY_VERSION = "downloads.by/";
@@ -98,7 +97,6 @@ export function createDownloads(deps: {
     }
   }
 
-  /** The counter of a version, or of `other` when there are too many. */
   function versionCounter(ide: Ide, version: string): string {
     const own = `${BY_VERSION}${ide}/${version}`;
     if (!versionCounters.has(own) && versionCounters.size >= MAX_VERSIONS)

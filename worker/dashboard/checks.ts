@@ -48,7 +48,6 @@ export async function checkStore(
   };
 }
 
-/** Checks from the status reports of all members. */
 export function checkMembers(snapshot: Snapshot): Check[] {
   return [
     checkWorkers(snapshot),

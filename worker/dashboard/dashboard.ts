@@ -24,7 +24,6 @@ export interface Dashboard extends DashboardArea {
 export function openDashboard(deps: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
   readonly self: { readonly id: WorkerId };
-  /** The leader writes the history. */
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;

@@ -47,15 +47,12 @@ interface Watcher {
   readonly res: ServerResponse;
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
-  /** The last event of each topic. */
   readonly sent: Map<Topic, string>;
   /** Whether it got the first lines of the log. */
   hasLogStart: boolean;
-  /** Lines that it missed. */
   skipped: number;
 }
 
-/** A log that at least one page follows. */
 interface FollowedLog {
   position: Position;
   /** The newest lines, for the next page that opens. */
@@ -115,7 +112,6 @@ export function createFeed(deps: {
   };
 }
 
-/** Sends what is due to all watchers. */
 type Sender = (watchers: ReadonlySet<Watcher>) => Promise<void>;
 
 /** Runs a sender, never twice at a time: a slow store must not make reads pile up. */

@@ -15,7 +15,6 @@ export interface Sample {
   readonly sessions: number | null;
   readonly connections: number | null;
   readonly lagMs: number | null;
-  /** Total of all hosted sessions. */
   readonly hostedTotal: number | null;
 }
 
@@ -49,7 +48,6 @@ const storedStepSchema = z.object({
   hosted: number,
 });
 
-/** Collects the samples of one step. */
 export interface Step {
   add(sample: Sample): void;
   /** Summarizes the step and starts the next one. */

@@ -129,7 +129,6 @@ export function createLogs(deps: {
   };
 }
 
-/** Prefixes a line with the process that wrote it. */
 function sharedLine(text: string): string {
   const { source, line } = parseLogText(text);
   return escapeForTerminal(source === "" ? line : `${source} | ${line}`, MAX_LINE_CHARS);

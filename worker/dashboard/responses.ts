@@ -64,7 +64,6 @@ export interface WorkerLine {
   readonly state: FormerWorkerState;
   /** Why it is in this state; empty when it is up and nothing is to be said. */
   readonly reason: string;
-  /** The last failure that a balancer saw. */
   readonly lastFailure: { readonly atMs: number; readonly reason: string } | null;
   readonly sessions: number | null;
   readonly connections: number | null;
@@ -164,7 +163,6 @@ export interface CheckResponse {
   readonly checks: readonly {
     readonly name: string;
     readonly outcome: CheckOutcome;
-    /** For people. */
     readonly detail: string;
   }[];
 }

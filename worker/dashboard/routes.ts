@@ -37,7 +37,6 @@ export interface DashboardArea {
   readonly downloads: Pick<Downloads, "read"> | undefined;
   readonly checks: () => Promise<CheckResponse["checks"]>;
   readonly storeHealth: () => StoreHealth;
-  /** This worker. */
   readonly worker: WorkerId;
 }
 

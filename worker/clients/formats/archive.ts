@@ -54,20 +54,18 @@ export async function openArchive(path: string, wants: Wants): Promise<Archive> 
   const file = await open(path, "r");
   try {
     const { size } = await file.stat();
-    return await openSlice({ file, start: 0, bytes: size, owns: true }, wants);
+    return await openSlice({ file, start: 0, bytes: size, ownsFile: true }, wants);
   } catch (error) {
     await file.close().catch(() => {});
     throw error;
   }
 }
 
-/** The part of a file that is an archive. */
 interface Slice {
   readonly file: FileHandle;
   readonly start: number;
   readonly bytes: number;
-  /** Whether closing the archive closes the file. */
-  readonly owns: boolean;
+  readonly ownsFile: boolean;
 }
 
 async function openSlice(
@@ -83,7 +81,7 @@ async function openSlice(
   return archiveOf(zip, entries, {
     slice,
     close: async () => {
-      if (slice.owns) await slice.file.close();
+      if (slice.ownsFile) await slice.file.close();
     },
   });
 }
@@ -123,7 +121,7 @@ function archiveOf(
           zip.readLocalFileHeaderPromise(entry, { minimal: true }),
         );
         const start = slice.start + header.fileDataStart;
-        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, owns: false };
+        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, ownsFile: false };
         return openSlice(inner, wants, innerQuota);
       }
       const bytes = await read(entry, maxBytes);

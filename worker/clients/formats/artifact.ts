@@ -7,11 +7,9 @@ import { z } from "zod";
 /** The families of IDEs, as named in folders and URLs. */
 export type Ide = "vscode" | "intellij" | "eclipse";
 
-/** The file that an artifact came in. */
 export interface ArtifactFile {
   /** Name within its folder, and in URLs. */
   readonly name: string;
-  /** On this machine. */
   readonly path: string;
   readonly bytes: number;
   readonly mtimeMs: number;
@@ -38,7 +36,6 @@ export const vscodeFactsSchema = z.object({
   tags: z.array(shortText),
   /** From the manifest, for clients: engine, dependencies, kinds. */
   properties: z.array(z.object({ key: shortText, value: text })),
-  /** Asset type to the entry in the archive. */
   assets: z.record(shortText, shortText),
 });
 
@@ -52,7 +49,6 @@ export const intellijFactsSchema = z.object({
   vendor: z.object({ name: shortText, email: shortText, url: shortText }),
   description: text,
   changeNotes: text,
-  /** Modules that it requires. */
   depends: z.array(shortText),
   /** SVG. */
   icon: text.exactOptional(),
@@ -93,7 +89,6 @@ export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">):
   return `${extension.publisher}.${extension.name}`;
 }
 
-/** The first `MAX_TEXT_CHARS` (or `max`) characters. */
 export function cutText(value: string, max = MAX_TEXT_CHARS): string {
   return value.length > max ? value.slice(0, max) : value;
 }

@@ -21,7 +21,6 @@ const MAX_DESCRIPTORS = 8;
 const MAX_SHORT_CHARS = 1024;
 /** Entries with longer names are not read as includes. */
 const MAX_NAME_CHARS = 300;
-/** Names in one reason. */
 const MAX_NAMES = 3;
 
 /** Reads a .zip or .jar. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
@@ -164,7 +163,6 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
   };
 }
 
-/** The icon next to the descriptor. It is optional. */
 async function readIcon(archive: Archive, descriptor: string): Promise<string | undefined> {
   const name = descriptor.replace(DESCRIPTOR, ICON);
   const entry = archive.entries.get(name);

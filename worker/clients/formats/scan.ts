@@ -23,7 +23,6 @@ import { readVsix } from "./vsix.ts";
 export interface Offer {
   readonly vscode: readonly VscodeArtifact[];
   readonly intellij: readonly IntellijArtifact[];
-  /** Undefined when there is no repository. */
   readonly eclipse: EclipseOffer | undefined;
   readonly problems: readonly Problem[];
 }
@@ -32,7 +31,6 @@ export interface EclipseOffer {
   /** Real path of the repository. */
   readonly folder: string;
   readonly features: readonly EclipseFeature[];
-  /** File names of the bundles. */
   readonly bundles: readonly string[];
 }
 
@@ -92,7 +90,6 @@ export function createScanner(deps: {
         const ageMs = Math.max(clock.nowMs() - since, clock.wallMs() - file.ctimeMs);
         const previous = cached.get(key);
         const result = previous?.stamp === stamp ? previous : await readFacts(file, stamp, read);
-        // It changed while it was read.
         if (result === undefined) {
           pending++;
           return undefined;

@@ -47,7 +47,6 @@ export function fitsBuild(
   return until === undefined || compareNumbers(number, until) <= 0;
 }
 
-/** Whether `text` is a valid build number. */
 export function isBuild(text: string): boolean {
   return buildNumber(text) !== undefined;
 }

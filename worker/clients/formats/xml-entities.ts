@@ -9,7 +9,6 @@ import { ArchiveError } from "./archive.ts";
 
 /** Characters that all references to declared entities of one document may expand to. */
 const MAX_EXPANDED_CHARS = 256 * 1024;
-/** Nesting of entities. */
 const MAX_DEPTH = 16;
 
 /** The document without its DOCTYPE and with its declared entities expanded. Throws `ArchiveError`. */

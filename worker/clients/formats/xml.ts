@@ -9,14 +9,11 @@ import { cutText } from "./artifact.ts";
 import { decodeXml } from "./xml-encoding.ts";
 import { decodePredefined, resolveEntities } from "./xml-entities.ts";
 
-/** One element. */
 export interface XmlNode {
   /** Its own text, trimmed. */
   readonly text: string;
   attribute(name: string): string | undefined;
-  /** Children of that name, in order. */
   all(name: string): readonly XmlNode[];
-  /** The first child of that name. */
   child(name: string): XmlNode | undefined;
 }
 

@@ -190,7 +190,6 @@ function latestBuild(
   return undefined;
 }
 
-/** Of the builds of one version. */
 function buildFor(
   builds: readonly VscodeArtifact[],
   targetPlatform: string | undefined,

@@ -291,7 +291,6 @@ function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** Calls `make` once per offer. */
 function memoize<T>(make: (offer: Offer) => T): (offer: Offer) => T {
   let last: { readonly offer: Offer; readonly made: T } | undefined;
   return (offer) => {

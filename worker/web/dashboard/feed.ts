@@ -16,7 +16,6 @@ export interface Feed {
   close(): void;
 }
 
-/** What the current view shows. */
 export interface Subscription {
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;

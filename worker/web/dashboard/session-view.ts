@@ -60,7 +60,6 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
     const scroll = element("div", "", "scroll");
     scroll.append(shown);
     history.replaceChildren(element("h3", `History of ${id}…`), scroll, close);
-    // It is above the list, which may be long.
     history.scrollIntoView({ block: "nearest" });
   }
 
