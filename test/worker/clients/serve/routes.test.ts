@@ -94,6 +94,10 @@ describe("page", () => {
     }
     expect(text).not.toMatch(/<script>alert|<img src=x/);
     expect((await worker.ask("GET", "/clients/clients.css")).status).toBe(200);
+    for (const path of ["/clients/clients.css", "/home.css", "/login.css"]) {
+      // Defined in the base style sheet only.
+      expect(String((await worker.ask("GET", path)).body)).toContain("--accent: #");
+    }
     const icon = await worker.ask("GET", "/clients/icons/p.zip");
     expect(icon).toMatchObject({ status: 200, body: "<svg/>" });
     expect(icon.headers["content-security-policy"]).toMatch(/sandbox/);
