@@ -4,7 +4,8 @@
  * Traps that are kept out here: a gauge with a sign is a change to StatsD, so a negative one is never sent; what is no
  * number is not sent; names hold nothing that StatsD, Graphite or a file system reads as something else.
  */
-import { METRICS, type Metric, type Scope } from "../metric-list.ts";
+import type { Metric, Scope } from "../metric.ts";
+import { METRICS } from "../metric-list.ts";
 import { labelsOf, localName, segment } from "../metric-names.ts";
 import { countOf, type Distribution, quantile, type Series, since } from "../metrics.ts";
 

@@ -2,7 +2,7 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Settings } from "../../settings/read-settings.ts";
-import type { Scope } from "../metric-list.ts";
+import type { Scope } from "../metric.ts";
 import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
 import type { Sink, SinkHealth } from "./sink.ts";
