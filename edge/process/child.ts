@@ -10,6 +10,7 @@ import {
   type ReadyReport,
   STANDBY_VARIABLE,
 } from "../../shared/process/edge-channel.ts";
+import { SETTINGS } from "../../shared/settings/settings.ts";
 import { afterEnd, type BackOff, isFailing, NO_BACK_OFF, STEADY_MS } from "./backoff.ts";
 import { type ChildRole, type ProcessRun, type RunEnd, scriptOf, startRun } from "./process-run.ts";
 
@@ -108,7 +109,7 @@ export function createChild(needs: {
   function begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
     const run = startRun({
       ...needs,
-      env: { ...needs.env, ...env, CT_RESTARTS: String(restarts) },
+      env: { ...needs.env, ...env, [SETTINGS.restarts.env]: String(restarts) },
       onMessage: (message) => hear(run, message),
     });
     alive.add(run);
