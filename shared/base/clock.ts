@@ -1,9 +1,9 @@
 /**
- * Now and timers as a value, so that a test can step them. Wall time is for people and tokens; every interval is
- * measured on the monotonic clock, because wall clocks jump.
+ * Time and timers as a value, so that tests can control them. Wall time is for people and tokens; intervals are measured on
+ * the monotonic clock, because wall clocks jump.
  */
 
-/** A timer that can be cancelled. Timers never keep the process alive by themselves. */
+/** Timers do not keep the process alive. */
 export interface Timer {
   cancel(): void;
 }
@@ -19,7 +19,7 @@ export interface Clock {
   every(periodMs: number, action: () => void): Timer;
 }
 
-/** The machine's own clock. */
+/** The clock of the machine. */
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   nowMs: () => performance.now(),
