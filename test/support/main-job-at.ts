@@ -1,15 +1,15 @@
 /**
- * Plays the main job against an edge that runs already, in containers or on other machines, a few sessions at once:
+ * Plays the main job against a running edge, in containers or on other machines, with a few concurrent sessions:
  *
  *     npx tsx test/support/main-job-at.ts URL [sessions] [guests]
  *
- * Ends with 0 when everybody saw all that they should, else with 1 and what was wrong.
+ * Exits with 0 if all clients saw everything they should, else with 1 and the differences.
  */
 import { deepStrictEqual } from "node:assert";
 import { type MainJobReport, playMainJob } from "./main-job.ts";
 
 const [url, sessions = "4", guests = "2"] = process.argv.slice(2);
-if (url === undefined) throw new Error("name the URL of the edge");
+if (url === undefined) throw new Error("usage: main-job-at.ts URL [sessions] [guests]");
 const at = { baseUrl: url.replace(/\/$/, "") };
 const guestCount = Number(guests);
 
