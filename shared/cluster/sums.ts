@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 
-/** What one worker tells the others, in the store's reports of the kind `usage`. */
+/** The report of one worker to the others, of the kind `usage` in the store. */
 export interface WorkerReport {
   readonly incarnation: Incarnation;
   /** Hashes of the users with an open connection. */

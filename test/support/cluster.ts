@@ -60,7 +60,7 @@ export interface Cluster {
   readonly redis: TestRedis;
   /** For `CT_REDIS_URL`, over loopback. */
   readonly redisUrl: string;
-  /** Those that were started, in that order; whoever ends one may take it out. */
+  /** The started workers, in that order; a test that ends one may remove it. */
   readonly workers: Member[];
   readonly balancers: Member[];
   /** Starts one more; it is named by its number. */

@@ -28,11 +28,11 @@ process.stdout.write(summary, () => process.exit(failures.length === 0 ? 0 : 1))
 
 function expectEverything(report: MainJobReport, count: number): void {
   const names = Array.from({ length: count }, (_, index) => `Guest ${index + 1}`);
-  const everybody = ["Host", ...names];
-  const lines = everybody.flatMap((name) => [1, 2, 3].map((line) => `${name}, line ${line}`));
+  const allNames = ["Host", ...names];
+  const lines = allNames.flatMap((name) => [1, 2, 3].map((line) => `${name}, line ${line}`));
   const staying = count > 1 ? names.slice(1) : names;
   const leaving = count > 1 ? ["Guest 1"] : [];
-  const othersThan = (name: string): string[] => everybody.filter((other) => other !== name);
+  const othersThan = (name: string): string[] => allNames.filter((other) => other !== name);
   deepStrictEqual(report, {
     sessionId: report.sessionId,
     joinRequests: names,
@@ -48,14 +48,14 @@ function expectEverything(report: MainJobReport, count: number): void {
       ...Object.fromEntries(names.map((name) => [name, ["Host: for one guest only"]])),
     },
     heard: Object.fromEntries(
-      everybody.map((name) => [
+      allNames.map((name) => [
         name,
         othersThan(name)
           .map((other) => `${other}: for everybody`)
           .sort(),
       ]),
     ),
-    documents: Object.fromEntries(everybody.map((name) => [name, lines.toSorted()])),
+    documents: Object.fromEntries(allNames.map((name) => [name, lines.toSorted()])),
     documentsEqual: true,
     sawLeave: Object.fromEntries(["Host", ...staying].map((name) => [name, leaving])),
     sawClose: staying,

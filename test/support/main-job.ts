@@ -55,17 +55,17 @@ async function play(host: Client, guests: readonly Client[]): Promise<MainJobRep
   await Promise.all(guests.map((guest) => guest.login()));
   // In sequence, so that each guest is initialized with all earlier ones.
   for (const guest of guests) await guest.join(sessionId);
-  const everybody = [host, ...guests];
+  const clients = [host, ...guests];
   await until("all clients know each other", () =>
-    everybody.every((client) => knownTo(client).size === everybody.length),
+    clients.every((client) => knownTo(client).size === clients.length),
   );
-  const names = new Map(everybody.map((client) => [client.id, client.name]));
+  const names = new Map(clients.map((client) => [client.id, client.name]));
 
   const answers = await askAround(host, guests);
   await talk(host, guests);
-  await editTogether(everybody);
-  const documents = byName(everybody, (client) => client.text.trimEnd().split("\n").sort());
-  const documentsEqual = everybody.every((client) => client.text === host.text);
+  await editTogether(clients);
+  const documents = byName(clients, (client) => client.text.trimEnd().split("\n").sort());
+  const documentsEqual = clients.every((client) => client.text === host.text);
   const { sawLeave, sawClose } = await leaveAndClose(host, guests);
 
   return {
@@ -73,8 +73,8 @@ async function play(host: Client, guests: readonly Client[]): Promise<MainJobRep
     joinRequests: host.joinRequests.map((user) => user.name),
     initialized: byName(guests, initializedWith),
     answers,
-    told: byName(everybody, (client) => saidTo(client, names, true)),
-    heard: byName(everybody, (client) => saidTo(client, names, false)),
+    told: byName(clients, (client) => saidTo(client, names, true)),
+    heard: byName(clients, (client) => saidTo(client, names, false)),
     documents,
     documentsEqual,
     sawLeave,
@@ -98,14 +98,14 @@ async function askAround(
 }
 
 async function talk(host: Client, guests: readonly Client[]): Promise<void> {
-  const everybody = [host, ...guests];
+  const clients = [host, ...guests];
   await Promise.all([
     ...guests.map((guest) => guest.tell(host.id, "for the host only")),
     ...guests.map((guest) => host.tell(guest.id, "for one guest only")),
-    ...everybody.map((client) => client.say("for everybody")),
+    ...clients.map((client) => client.say("for everybody")),
   ]);
   await until("all messages have arrived", () =>
-    everybody.every((client) => {
+    clients.every((client) => {
       const direct = client.said.filter((said) => said.direct).length;
       const broadcast = client.said.length - direct;
       return direct === (client === host ? guests.length : 1) && broadcast === guests.length;
@@ -113,14 +113,14 @@ async function talk(host: Client, guests: readonly Client[]): Promise<void> {
   );
 }
 
-async function editTogether(everybody: readonly Client[]): Promise<void> {
+async function editTogether(clients: readonly Client[]): Promise<void> {
   for (const line of [1, 2, 3]) {
-    for (const client of everybody) client.write(`${client.name}, line ${line}`);
+    for (const client of clients) client.write(`${client.name}, line ${line}`);
   }
   await until("all documents are complete and equal", () => {
-    const [first, ...others] = everybody.map((client) => client.text);
+    const [first, ...others] = clients.map((client) => client.text);
     const lines = first?.split("\n").length ?? 0;
-    return lines > everybody.length * 3 && others.every((text) => text === first);
+    return lines > clients.length * 3 && others.every((text) => text === first);
   });
 }
 

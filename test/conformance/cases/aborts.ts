@@ -162,7 +162,7 @@ const cases: Case[] = [
   ),
   played(
     "other clients while one aborts a hundred times",
-    "policy: nobody else notices",
+    "policy: other clients do not notice",
     async (stage) => {
       for (let i = 0; i < 100; i++) {
         const rude = await stage.client();

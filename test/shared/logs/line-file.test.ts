@@ -255,7 +255,7 @@ describe("changes of the file by other programs", () => {
   });
 
   test.each([limits, undefined])(
-    "a file that is deleted is begun anew, and no line is lost",
+    "a deleted log file is created again, and no line is lost",
     async (own) => {
       file.open(path, own);
       await write("one");
