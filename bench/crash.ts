@@ -99,9 +99,7 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
 interface Seen {
   readonly sinceMs: number;
   readonly returns: readonly Return[];
-  /** CPU time of each process, in ms. */
   readonly cpuMs: Readonly<Record<string, number>>;
-  /** Highest resident memory of each process. */
   readonly memoryMib: Readonly<Record<string, number>>;
   /** Loop lag p99 of the worst second, by process. */
   readonly lagMs: Readonly<Record<string, number>>;

@@ -103,7 +103,6 @@ async function measure(cluster: Cluster): Promise<void> {
 }
 
 interface Seen {
-  /** The duration that `act` resolved with. */
   readonly tookMs: number;
   /** The highest delay of each worker. */
   readonly lagMs: readonly number[];

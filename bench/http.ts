@@ -27,7 +27,6 @@ const WARM_TUNNELS = 200;
 interface Question {
   readonly name: string;
   readonly unit: string;
-  /** Measures one proxy after its warm-up. */
   measure(proxy: Contender, folder: string): Promise<number>;
 }
 
@@ -112,7 +111,6 @@ async function idleTunnel(stage: Stage): Promise<Record<string, Summary>> {
 /** Shared by all questions: the workers behind the proxies, and a folder for files. */
 interface Stage {
   readonly folder: string;
-  /** Starts new proxies on ports of their own. */
   startProxies(): Promise<Contender[]>;
   close(): Promise<void>;
 }

@@ -15,7 +15,6 @@ const COLOURS: Readonly<Record<string, string>> = {
   HAProxy: "#8b949e",
 };
 
-/** Writes docs/`name`.svg. */
 export function drawChart(name: string, title: string, results: readonly Result[]): void {
   const parts: string[] = [`<title>${escaped(title)}</title>`];
   let y = TITLE + 4;

@@ -25,7 +25,6 @@ export interface Crowd {
   readonly url: string;
   readonly worker: Program;
   readonly store: Store;
-  /** Appends lines to server.log. */
   writeLines(lines: readonly string[]): void;
   close(): Promise<void>;
 }
@@ -41,7 +40,6 @@ const TTL_MS = 15_000;
 export async function startCrowd(size: {
   readonly workers: number;
   readonly sessions: number;
-  /** The core of the real worker. */
   readonly core?: string;
 }): Promise<Crowd> {
   const folder = mkdtempSync(join(tmpdir(), "edge-crowd-"));

@@ -14,7 +14,6 @@ export async function wrk(options: {
   path: string;
   connections: number;
   seconds: number;
-  /** Headers sent with each request. */
   fields?: readonly string[];
   /** Sends a thousand keys in turn; the folder is for the script of wrk. */
   keysIn?: string;
@@ -72,7 +71,6 @@ const HANDSHAKE =
   "GET /ws HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/** Opens tunnels in batches. */
 export async function openTunnels(port: number, count: number): Promise<Socket[]> {
   const sockets: Socket[] = [];
   while (sockets.length < count) {

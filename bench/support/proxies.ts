@@ -17,7 +17,6 @@ export interface Contender {
 /** Starts a proxy in front of workers (ports on the loopback address), with `folder` for its files. */
 export interface ContenderKind {
   readonly name: string;
-  /** Undefined if it is not installed. */
   version(): string | undefined;
   start(options: { port: number; workers: readonly number[]; folder: string }): Promise<Contender>;
 }

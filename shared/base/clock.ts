@@ -13,13 +13,11 @@ export interface Clock {
   wallMs(): number;
   /** Monotonic time in ms from an arbitrary start; never goes back. */
   nowMs(): number;
-  /** Calls `action` once, `delayMs` from now. */
   after(delayMs: number, action: () => void): Timer;
   /** Calls `action` every `periodMs` until cancelled. */
   every(periodMs: number, action: () => void): Timer;
 }
 
-/** The clock of the machine. */
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   nowMs: () => performance.now(),
@@ -33,7 +31,6 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs` on `clock`. */
 export function sleep(clock: Clock, delayMs: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(delayMs, resolve);

@@ -12,7 +12,6 @@ export type WorkerTag = string & { readonly brand: "WorkerTag" };
 const TAG_LENGTH = 16;
 const TAG = /^[0-9a-f]{16}/;
 
-/** The tag of one incarnation of a worker. */
 export function workerTag(id: WorkerId, incarnation: Incarnation): WorkerTag {
   const digest = createHash("sha256").update(`${id}\n${incarnation}`).digest("hex");
   return digest.slice(0, TAG_LENGTH) as WorkerTag;

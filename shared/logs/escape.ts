@@ -23,7 +23,6 @@ export function cut(text: string, maxChars: number): string {
   return start.length < text.length ? `${start}…` : text;
 }
 
-/** The code points of `text`. */
 export function charsOf(text: string): string[] {
   return Array.from(text);
 }

@@ -30,7 +30,6 @@ const MAX_PENDING_CHARS = 8 * 1024 * 1024;
 const MAX_LINE_CHARS = 16 * 1024;
 /** Most UTF-8 bytes per UTF-16 unit. */
 const MAX_BYTES_PER_CHAR = 3;
-/** A failed rotation is retried after this. */
 const RETRY_MS = 10_000;
 
 interface OpenFile {
@@ -60,7 +59,6 @@ export function createLineFile(options: { clock: Clock; gatherMs?: number }): Li
   let state: State = "idle";
   let isClosed = false;
   const queue = new LineQueue();
-  /** Characters of the write in progress. */
   let writingChars = 0;
   let retryRotationMs = Number.NEGATIVE_INFINITY;
   let gathering: Timer | undefined;
@@ -257,7 +255,6 @@ export function createLineFile(options: { clock: Clock; gatherMs?: number }): Li
   };
 }
 
-/** Lines that wait for the file. */
 class LineQueue {
   /** A failed write may have left a partial line, so the next batch starts with a line feed. */
   isTorn = false;
@@ -272,7 +269,6 @@ class LineQueue {
     return this.#chars;
   }
 
-  /** The next line; empty if there is none. */
   get first(): string {
     return this.#lines[0] ?? "";
   }

@@ -24,7 +24,6 @@ export interface LogPiece {
   readonly next: LogPosition;
 }
 
-/** A range of bytes of one file. */
 interface Segment {
   readonly handle: FileHandle;
   readonly inode: number;

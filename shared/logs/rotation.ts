@@ -83,12 +83,10 @@ export async function rotatedNumbers(path: string): Promise<number[]> {
   return numbers.sort((a, b) => a - b);
 }
 
-/** The path of a rotated file. */
 export function rotatedPath(path: string, number: number): string {
   return `${path}.${number}`;
 }
 
-/** The end of the local day of `wallMs`. */
 export function dayEndMs(wallMs: number): number {
   const date = new Date(wallMs);
   return new Date(date.getFullYear(), date.getMonth(), date.getDate() + 1).getTime();

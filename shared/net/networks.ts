@@ -117,7 +117,6 @@ export const PRIVATE_NETWORKS: Networks = parseNetworks("", [
   "fc00::/7",
 ]);
 
-/** Whether `host` is this machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || LOOPBACK.has(host);
 }

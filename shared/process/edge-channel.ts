@@ -24,7 +24,6 @@ const edgeMessageSchema = z.discriminatedUnion("type", [
   }),
   /** Reply to `stop-wanted`: the edge will stop the process after other changes. */
   z.object({ type: z.literal("stop-queued") }),
-  /** The process of another worker has ended. */
   z.object({ type: z.literal("exited"), workerId: z.string() }),
   /** Why the edge as a whole is not ready for traffic; empty if it is. */
   z.object({ type: z.literal("not-ready"), reasons: z.array(z.string()) }),
@@ -55,11 +54,9 @@ const processMessageSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("pong") }),
   /** The process got SIGTERM and asks the edge to stop it, because the edge stops one process at a time. */
   z.object({ type: z.literal("stop-wanted") }),
-  /** A worker starts to hand over its sessions. */
   z.object({ type: z.literal("draining"), sessions: z.number() }),
   /** `left`: sessions that no other worker has taken over. */
   z.object({ type: z.literal("drained"), left: z.number() }),
-  /** A balancer with `STANDBY_VARIABLE` waits for `open-ports`. */
   z.object({ type: z.literal("standby") }),
   z.object({ type: z.literal("ports-released") }),
 ]);

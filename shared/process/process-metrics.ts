@@ -6,7 +6,6 @@ import type { StoreHealth } from "../store/store.ts";
 export function measureProcess(needs: {
   readonly counters: Pick<Counters, "gauge">;
   readonly lag: Pick<LoopLag, "recent">;
-  /** Undefined without a store. */
   readonly storeHealth: () => StoreHealth | undefined;
 }): void {
   const { counters, lag } = needs;

@@ -18,7 +18,6 @@ import {
 /** If the edge does not confirm within this that it will stop a process that got SIGTERM, the process stops by itself. */
 const CONFIRM_MS = 2000;
 
-/** A request to stop this process. */
 export interface StopRequest {
   /** For the log. */
   readonly why: string;
@@ -31,7 +30,6 @@ export interface StopRequest {
   readonly isSupervised: boolean;
 }
 
-/** Events after the first request to stop. */
 export interface LaterRequests {
   /** Resolves on a second signal, which forces an immediate stop. */
   readonly urgent: Promise<void>;
@@ -94,7 +92,6 @@ export function stopOnRequest(
   });
 }
 
-/** A promise that is resolved from outside. */
 function createLatch<T>(): { readonly opened: Promise<T>; readonly open: (value: T) => void } {
   let open: (value: T) => void = () => {};
   const opened = new Promise<T>((resolve) => {
@@ -103,7 +100,6 @@ function createLatch<T>(): { readonly opened: Promise<T>; readonly open: (value:
   return { opened, open };
 }
 
-/** Calls `onTimeout` if the edge does not confirm in time. */
 function askEdgeToStop(onTimeout: () => void): void {
   const timer = setTimeout(onTimeout, CONFIRM_MS);
   onEdgeMessage(({ type }) => {
@@ -112,7 +108,6 @@ function askEdgeToStop(onTimeout: () => void): void {
   sendToEdge({ type: "stop-wanted" });
 }
 
-/** Calls `listener` for each message of the edge that started this process. */
 function onEdgeMessage(listener: (message: ReceivedEdgeMessage) => void): void {
   process.on("message", (received) => {
     const message = parseEdgeMessage(received);

@@ -13,7 +13,6 @@ export interface StatusSource {
     readonly degraded: readonly string[];
   };
   readonly view: () => unknown;
-  /** The metrics in Prometheus's text format. */
   readonly metrics: () => Promise<string>;
 }
 
@@ -22,7 +21,6 @@ export interface StatusPort {
   close(): Promise<void>;
 }
 
-/** Requests to this port are short. */
 const HEAD_TIMEOUT_MS = 5000;
 const MAX_HEAD_BYTES = 8192;
 const CHECK_MS = 1000;

@@ -83,7 +83,6 @@ export function readSettings(from: SettingsSource): Settings {
   return settings;
 }
 
-/** Where settings come from. */
 export interface SettingsSource {
   readonly role: Role;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -147,7 +146,6 @@ export function unknownSettings(env: Readonly<Record<string, string | undefined>
 
 interface RawValue {
   readonly value: string;
-  /** The flag or variable that the operator used, for errors. */
   readonly origin: string;
 }
 

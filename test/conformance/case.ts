@@ -173,7 +173,6 @@ export function chunked(body: string, ...fields: string[]): string {
   return post(body, "Transfer-Encoding: chunked", ...fields);
 }
 
-/** A response with Content-Length. */
 export function ok(body: string, ...fields: string[]): string {
   return `${head("HTTP/1.1 200 OK", `Content-Length: ${body.length}`, ...fields)}${body}`;
 }

@@ -36,7 +36,6 @@ export class Stage {
     this.#workers = workers;
   }
 
-  /** Opens a client connection. */
   async client(): Promise<RawSocket> {
     const { httpPort, tlsPort } = this.#target;
     const socket = this.secure
@@ -66,7 +65,6 @@ export class Stage {
     return this.#workers.connections.flatMap(({ all }) => readRequests(all));
   }
 
-  /** All bytes that reached workers. */
   get workerBytes(): string {
     return this.#workers.connections.map(({ all }) => all).join("");
   }

@@ -28,7 +28,6 @@ export interface FuzzOptions {
 }
 
 export interface FuzzResult {
-  /** Number of played cases. */
   readonly played: number;
   /** Failures, with the seed and the case. */
   readonly wrong: readonly string[];

@@ -16,7 +16,6 @@ export function launchChromium(): Promise<Browser> {
   });
 }
 
-/** A page and its errors. */
 export interface Looker {
   readonly context: BrowserContext;
   readonly page: Page;

@@ -18,9 +18,7 @@ export interface Owned {
 
 /** How clients recovered after their worker or balancer was gone. */
 export interface Recovery {
-  /** For each client, ms until it was in its session again. */
   readonly backMs: readonly number[];
-  /** Time until all documents were equal, in ms. */
   readonly equalMs: number;
 }
 
@@ -166,13 +164,11 @@ export async function countersOf(member: Member): Promise<Record<string, number>
   return ((await member.view()) as { counters: Record<string, number> }).counters;
 }
 
-/** The quantile `share` (0 to 1) of `values`. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** Formats the recoveries as one line. */
 export function describeRecoveries(what: string, recoveries: readonly Recovery[]): string {
   const backMs = recoveries.flatMap((one) => one.backMs);
   const [p50, p99, worst, equal] = [

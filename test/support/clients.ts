@@ -51,7 +51,6 @@ export interface ClientOptions {
   readonly beforeSignIn?: () => Promise<void>;
 }
 
-/** The host's decision about a join request. */
 export type Approval = "approve" | "reject" | "never answer";
 
 /** A chat message to all peers (`direct: false`) or to one. */
@@ -74,7 +73,6 @@ const LEAVE_GRACE_MS = 100;
 export class Client {
   readonly name: string;
   readonly document = new Y.Doc();
-  /** The host's decision about a join request. */
   decide: (user: User) => Approval | Promise<Approval> = () => "approve";
   /** Users of the join requests that the host received. */
   readonly joinRequests: User[] = [];
@@ -85,7 +83,6 @@ export class Client {
   /** Received `peer/info` messages: one, even after reconnects. */
   readonly infos: Peer[] = [];
   readonly inits: InitData[] = [];
-  /** How often the session was reported closed. */
   closedCount = 0;
   reconnectCount = 0;
   /**
@@ -95,11 +92,9 @@ export class Client {
   readonly servedMs: number[] = [];
   /** Each time at which the client lost its connection, on the same clock. */
   readonly lostMs: number[] = [];
-  /** Whether the client is in its session now. */
   isServed = false;
   /** Its broadcasts, in order. */
   readonly spoken: string[] = [];
-  /** The client has given up its connection. */
   disconnected = false;
   /** Failures that the package does not handle: document updates for a peer that has just left. */
   readonly syncFailures: unknown[] = [];
@@ -131,7 +126,6 @@ export class Client {
     } satisfies ConnectionProviderOptions);
   }
 
-  /** The package's own object. */
   get provider(): ConnectionProvider {
     return this.#provider;
   }
@@ -155,12 +149,10 @@ export class Client {
     return info.id;
   }
 
-  /** The shared text. */
   get text(): string {
     return this.document.getText("src/main.ts").toJSON();
   }
 
-  /** Signs in with the name. */
   async login(): Promise<void> {
     await this.#provider.login({});
   }
@@ -214,7 +206,6 @@ export class Client {
     return new TextDecoder().decode(file.content);
   }
 
-  /** Appends a line to the shared text. */
   write(line: string): void {
     const text = this.document.getText("src/main.ts");
     text.insert(text.length, `${line}\n`);

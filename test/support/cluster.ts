@@ -21,11 +21,9 @@ export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The offset of its wall clock from the machine's. */
   readonly clockOffsetMs?: number;
-  /** Its limit of open descriptors. */
   readonly descriptors?: number;
 }
 
-/** One process. */
 export interface Member {
   readonly id: string;
   /** URL of the balancer's public HTTP port or the worker's traffic port. */

@@ -7,7 +7,6 @@ import type { ListedProcess } from "../../edge/process/process-list.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import type { EdgeProcess } from "./edge-process.ts";
 
-/** Runs `ct-edge ARGS` for this edge. */
 export function askEdgeTo(edge: EdgeProcess, ...args: string[]): Promise<CommandResult> {
   return runCommand(args, { CT_DATA_DIR: edge.dataDir });
 }

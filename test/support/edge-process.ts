@@ -72,7 +72,6 @@ export interface EdgeProcess {
   pressCtrlC(): Promise<Exit>;
   /** Kills it and waits for its end; its children may still run. */
   kill(): Promise<Exit>;
-  /** Resolves when it ends, for any reason. */
   ended(): Promise<Exit>;
   /** The end of its output, for messages of failed tests. */
   output(): string;

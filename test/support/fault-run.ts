@@ -30,7 +30,6 @@ export interface FaultReport {
   /** GET requests during the fault; `failed`: those without a 200 within 10 s. */
   readonly requests: number;
   readonly failed: number;
-  /** The longest duration of a request. */
   readonly slowestMs: number;
   /** Keys of the faulty worker: when the last request that failed or took over a second was sent, after the fault. */
   readonly routedAwayMs: number;
@@ -108,7 +107,6 @@ export class FaultWorkers {
     }
   }
 
-  /** Ends the fault. */
   async heal(fault: Fault, victim: string): Promise<void> {
     const child = this.#child(victim);
     if (fault === "stop") child.kill("SIGCONT");
@@ -138,7 +136,6 @@ interface Sample {
   readonly key: string;
   readonly sentMs: number;
   readonly tookMs: number;
-  /** The worker that responded; undefined if the request failed. */
   readonly worker: string | undefined;
 }
 

@@ -5,7 +5,6 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Front {
   readonly port: number;
-  /** `http://127.0.0.1:PORT`. */
   readonly url: string;
   /** Changes the target of new connections; existing connections stay. */
   leadTo(port: number): void;

@@ -34,7 +34,6 @@ export interface RenderedSeries {
 /** Not the first python3 in PATH, because Debian's modules are installed for Debian's Python. */
 const PYTHON = "/usr/bin/python3";
 
-/** The settings of StatsD in deploy/graphite. */
 export function statsdSettings(): Record<string, unknown> {
   const text = readFileSync(new URL("../../deploy/graphite/statsd.conf", import.meta.url), "utf8");
   return runInNewContext(`(${text.replace(/^\s*\/\/.*$/gm, "")})`) as Record<string, unknown>;

@@ -8,11 +8,9 @@ import { until } from "./until.ts";
 
 export interface LightPeer {
   readonly peer: RawPeer;
-  /** Its messages, in order. */
   readonly spoken: string[];
   /** Each time at which it was admitted to its session, on `performance.now()`. */
   readonly servedMs: number[];
-  /** Each time at which it lost its connection. */
   readonly lostMs: number[];
 }
 
@@ -35,7 +33,6 @@ export interface LightTeams {
   close(): Promise<void>;
 }
 
-/** Teams opened at a time. */
 const AT_ONCE = 4;
 
 /** Opens the teams at the edge at `url`; each host approves its guest. */

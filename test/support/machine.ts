@@ -16,7 +16,6 @@ export interface Machine {
 }
 
 export interface Promised {
-  /** The limit on a machine without other load. */
   readonly promisedMs: number;
   /** The part of it that is spent in timers (leases, backoff) and does not depend on the machine. */
   readonly waitsMs?: number;

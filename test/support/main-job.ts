@@ -16,7 +16,6 @@ export interface MainJob {
 /** What each client saw, by name (`Host`, `Guest 1`, …). Lists are sorted, because the package guarantees no order. */
 export interface MainJobReport {
   readonly sessionId: string;
-  /** Names that the host was asked to approve. */
   readonly joinRequests: readonly string[];
   /** Names of the peers in `peer/init`, by guest. */
   readonly initialized: Readonly<Record<string, readonly string[]>>;
@@ -28,11 +27,9 @@ export interface MainJobReport {
   readonly heard: Readonly<Record<string, readonly string[]>>;
   /** The document at the end, by reader; its lines sorted. */
   readonly documents: Readonly<Record<string, readonly string[]>>;
-  /** Whether all documents are equal character by character. */
   readonly documentsEqual: boolean;
   /** Names of the clients that left before the session was closed, as seen by the others. */
   readonly sawLeave: Readonly<Record<string, readonly string[]>>;
-  /** Clients that were notified that the session is closed. */
   readonly sawClose: readonly string[];
 }
 

@@ -5,7 +5,6 @@ import type { Client } from "./clients.ts";
 import { person } from "./people.ts";
 
 export interface Workload {
-  /** All clients leave: first the guests, then the hosts. */
   leave(): Promise<void>;
 }
 

@@ -9,7 +9,6 @@ export interface OpenSession {
   readonly sessionId: string;
   readonly host: Client;
   readonly guests: readonly Client[];
-  /** Host and guests. */
   readonly everybody: readonly Client[];
 }
 

@@ -114,7 +114,6 @@ export function pluginXml(options: PluginOptions = {}): string {
 <depends>com.intellij.modules.platform</depends><depends optional="true">Git4Idea</depends>${options.more ?? ""}</idea-plugin>`;
 }
 
-/** A plugin as a plain jar. */
 export function pluginJar(options: PluginOptions = {}): Promise<Buffer> {
   return zip({
     "META-INF/MANIFEST.MF": "Manifest-Version: 1.0\n",
@@ -138,7 +137,6 @@ export async function pluginZip(
   );
 }
 
-/** A small p2 repository below `folder`. */
 export async function putRepository(
   folder: string,
   options: { readonly version?: string; readonly properties?: string } = {},

@@ -12,7 +12,6 @@ export interface HeldPort {
   release(): Promise<void>;
 }
 
-/** Occupies a free port. */
 export async function holdPort(): Promise<HeldPort> {
   const server = createServer((socket) => socket.on("error", () => {}));
   server.listen(0, "127.0.0.1");

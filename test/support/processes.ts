@@ -10,7 +10,6 @@ export interface ProcessId {
   readonly name: string;
 }
 
-/** All descendants of `pid`. */
 export function descendantsOf(pid: number): ProcessId[] {
   const all = readdirSync("/proc").flatMap((entry) => {
     const stat = /^\d+$/.test(entry) ? readStat(Number(entry)) : undefined;

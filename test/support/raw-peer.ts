@@ -18,11 +18,8 @@ initializeProtocolWithPooledKeys();
 export interface RawPeer {
   /** Its own peer, as received from the server. */
   readonly self: Peer;
-  /** All received messages, decoded. */
   readonly messages: readonly Message[];
-  /** The reason of the last disconnect; undefined while connected. */
   readonly disconnectReason: string | undefined;
-  /** Sends any value as a message. */
   send(message: unknown): void;
   /** Sends bytes that need not be a message. */
   sendBytes(bytes: Uint8Array): void;

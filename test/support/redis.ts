@@ -17,9 +17,7 @@ import { createTestLog } from "./embedded-store.ts";
 import { freePort } from "./ports.ts";
 
 export interface RedisOptions {
-  /** Password of the default user. */
   readonly password?: string;
-  /** Lines of an ACL file. */
   readonly acl?: readonly string[];
   /** Also listens on a port with TLS. */
   readonly tls?: { readonly cert: string; readonly key: string };
@@ -38,7 +36,6 @@ export interface TestRedis {
   /** 0 if it does not listen on a port. */
   readonly port: number;
   readonly tlsPort: number;
-  /** Its log. */
   output(): string;
   /** Kills it like a crash; data in memory is lost. Unlike after `close`, it can be started again. */
   kill(): Promise<void>;
@@ -184,7 +181,6 @@ export function documentedUsers(password: string): string[] {
   return rules.map((rule) => `user ${rule.replace(/\s+/g, " ").replace("PASSWORD", password)}`);
 }
 
-/** The user with only the necessary rights. */
 export function documentedUser(password: string): string {
   const [least] = documentedUsers(password);
   if (least === undefined) throw new Error("docs/operators/redis.md shows no user");

@@ -4,13 +4,9 @@ import { once } from "node:events";
 
 export interface StatsdSink {
   readonly port: number;
-  /** The last value of each gauge, by name. */
   readonly gauges: ReadonlyMap<string, number>;
-  /** The sum of each counter, by name. */
   readonly counts: ReadonlyMap<string, number>;
-  /** Every value of one gauge, in the order of their arrival. */
   history(name: string): readonly number[];
-  /** Malformed lines. */
   readonly badLines: readonly string[];
   close(): void;
 }

@@ -6,7 +6,6 @@ import type { EdgeFile, EdgeProcess } from "./edge-process.ts";
 
 type RunningWorker = EdgeFile["workers"][number];
 
-/** The sessions and polls of one worker. */
 export interface WorkerDuties {
   readonly id: string;
   readonly pid: number;
@@ -29,7 +28,6 @@ export function dutiesOf(edge: EdgeProcess): Promise<WorkerDuties[]> {
   return Promise.all(edge.readFile().workers.map(readDuties));
 }
 
-/** The sessions and polls of one worker. */
 export function dutiesOfWorker(edge: EdgeProcess, id: string): Promise<WorkerDuties> {
   const worker = edge.readFile().workers.find((one) => one.id === id);
   if (worker === undefined) throw new Error(`no worker ${id}`);

@@ -13,7 +13,6 @@ export interface SteadyTraffic {
   stop(): Promise<void>;
 }
 
-/** Time between two requests to one base URL. */
 const PACE_MS = 50;
 const TIMEOUT_MS = 20_000;
 

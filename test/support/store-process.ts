@@ -15,9 +15,7 @@ export interface StoreProcess {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly socketPath: string;
-  /** Lines of its log so far. */
   readonly lines: readonly string[];
-  /** Sends a signal and resolves when the process has ended. */
   end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
 }
 

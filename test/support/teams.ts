@@ -8,7 +8,6 @@ import { until } from "./until.ts";
 export interface Team {
   readonly sessionId: string;
   readonly host: Client;
-  /** Host and guests. */
   readonly everybody: readonly Client[];
 }
 
@@ -28,7 +27,6 @@ const AT_ONCE = 4;
 export async function openTeams(options: {
   readonly count: number;
   readonly guests: number;
-  /** Base URL of each team, by its number. */
   readonly url: (team: number) => string;
 }): Promise<Teams> {
   const teams: Team[] = [];
@@ -132,7 +130,6 @@ export function whatTheyKnow(clients: readonly Client[]): unknown {
   }));
 }
 
-/** Messages that a client received more than once. */
 export function heardTwice(clients: readonly Client[]): string[] {
   return clients.flatMap((client) => {
     const texts = client.said.map((said) => said.text);

@@ -8,7 +8,6 @@ import { decode } from "@msgpack/msgpack";
 import type { Socket } from "socket.io-client";
 import { until } from "./until.ts";
 
-/** One client's messages since `startRecording`. */
 export interface WireLog {
   /** Must be called for all clients of a session in one turn of the event loop; otherwise messages in transit are missed. */
   startRecording(): void;
@@ -73,7 +72,6 @@ function readMessage(data: unknown): WireMessage | undefined {
 
 // --- comparison ---
 
-/** A client whose messages are recorded. */
 export interface Recorded {
   readonly name: string;
   readonly id: string;
