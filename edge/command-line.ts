@@ -2,20 +2,20 @@
 import { Command, Option } from "commander";
 import { VERSION } from "../shared/process/version.ts";
 import { settingOptions } from "../shared/settings/read-settings.ts";
-import { checkCommand } from "./commands/check.ts";
-import { clientsCommand } from "./commands/clients.ts";
-import { eventsCommand } from "./commands/events.ts";
-import { explainCommand } from "./commands/explain.ts";
-import { licenseCommand } from "./commands/license.ts";
-import { listCommand } from "./commands/list.ts";
-import { logsCommand } from "./commands/logs.ts";
-import { processCommands } from "./commands/processes.ts";
-import { psCommand } from "./commands/ps.ts";
-import { rebalanceCommand } from "./commands/rebalance.ts";
-import { sessionsCommand } from "./commands/sessions.ts";
-import { simulateCommand } from "./commands/simulate.ts";
-import { topCommand } from "./commands/top.ts";
-import { workerCommand } from "./commands/worker-command.ts";
+import { eventsCommand } from "./commands/cluster/events.ts";
+import { explainCommand } from "./commands/cluster/explain.ts";
+import { listCommand } from "./commands/cluster/list.ts";
+import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
+import { sessionsCommand } from "./commands/cluster/sessions.ts";
+import { simulateCommand } from "./commands/cluster/simulate.ts";
+import { topCommand } from "./commands/cluster/top.ts";
+import { workerCommand } from "./commands/cluster/worker.ts";
+import { checkCommand } from "./commands/machine/check.ts";
+import { clientsCommand } from "./commands/machine/clients.ts";
+import { licenseCommand } from "./commands/machine/license.ts";
+import { logsCommand } from "./commands/machine/logs.ts";
+import { processCommands } from "./commands/machine/processes.ts";
+import { psCommand } from "./commands/machine/ps.ts";
 
 /** `start` gets the parsed flags, for `readSettings`. */
 export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<void>): Command {

@@ -26,7 +26,7 @@ import { holdDataDir, startStoreServer } from "../../shared/store/embedded/serve
 import { type ControlRequest, type EdgeState, openControl } from "../control/control.ts";
 import { endRunningEdge } from "../control/control-client.ts";
 import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "../control/edge-file.ts";
-import { fail } from "../output/fail.ts";
+import { fail } from "../output/errors.ts";
 import type { Progress } from "../process/child.ts";
 import { watchParents } from "../process/parents.ts";
 import { linkLogs, listProcess } from "../process/process-list.ts";

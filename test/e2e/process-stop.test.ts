@@ -306,7 +306,7 @@ test("a restart goes on when the command that asked for it is interrupted", SLOW
   command.kill("SIGINT");
   expect(await closed).toEqual([130, null]);
   expect(stderr).toBe(
-    "ct-edge: the edge goes on with the restart; `ct-edge ps` shows its processes\n",
+    "ct-edge: the edge continues with the restart; `ct-edge ps` shows its processes\n",
   );
   process.kill(pid ?? 0, "SIGKILL");
   await comesBack(edge, "worker-1", pid);

@@ -170,7 +170,7 @@ test("stop ends everything, and leaves nothing behind", async () => {
   const processes = edge.descendants();
   expect(await askEdgeTo(edge, "stop")).toEqual({
     status: 0,
-    stdout: `The edge (pid ${edge.pid}) has ended.\n`,
+    stdout: `The edge (pid ${edge.pid}) has stopped.\n`,
     stderr: "",
   });
   expect((await edge.ended()).status).toBe(0);
@@ -235,7 +235,7 @@ test("a process that keeps failing is seen in the edge's readiness and in the li
   });
   const { stdout } = await askEdgeTo(edge, "ps");
   expect(stdout).toMatch(
-    /\nwarn: {4}worker-2 keeps failing: started again \d times, the last time with SIGKILL\n$/,
+    /\nwarn: {4}worker-2 keeps failing: restarted \d times, last exit: SIGKILL\n$/,
   );
 
   expect(await askEdgeTo(edge, "restart", "worker-2")).toMatchObject({ status: 0 });
