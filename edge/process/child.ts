@@ -1,6 +1,6 @@
 /**
- * One process of the edge, a balancer or a worker, over all its runs (process-run.ts): started, started again when it ends
- * by itself, restarted, stopped.
+ * One process of the edge, a balancer or a worker, over all its runs (process-run.ts): start, restart after a crash,
+ * restart on request, stop.
  */
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
@@ -12,95 +12,98 @@ import {
 } from "../../shared/process/edge-channel.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { afterEnd, type BackOff, isFailing, NO_BACK_OFF, STEADY_MS } from "./backoff.ts";
-import { type ChildRole, type ProcessRun, type RunEnd, scriptOf, startRun } from "./process-run.ts";
+import { type ChildRole, type ProcessRun, type RunEnd, startRun } from "./process-run.ts";
 
 /**
- * `starting`: it has not said yet that it can be used · `up` · `stopping`: it was asked to end; a worker hands its sessions
- * over meanwhile · `waiting`: it ended by itself and is started again in a moment · `failing`: so it did again and again,
- * and still is tried · `stopped`: it has ended for good.
+ * `starting`: not ready yet · `up` · `stopping`: it was asked to stop; a worker hands its sessions over · `waiting`: it ended
+ * unexpectedly and is started again after a delay · `failing`: it ended unexpectedly several times in a row; it is still
+ * started again · `stopped`: it has ended and is not started again.
  */
 export type ChildState = "starting" | "up" | "stopping" | "waiting" | "failing" | "stopped";
 
-/** Takes a line that says how a change proceeds, for the operator who asked for it. */
+/** Receives progress lines for the operator who requested a change. */
 export type Progress = (line: string) => void;
 
-/** How a process is to end. */
 export interface StopPlan {
   /** `edge`: all processes end; `process`: only this one. */
   readonly scope: "edge" | "process";
-  /** Other workers that go on. */
+  /** Other workers that keep running. */
   readonly siblings: readonly string[];
   /** Other workers that end too. */
   readonly ending: readonly string[];
   /** It is killed after this. */
   readonly deadlineMs: number;
+  /** Added to the deadline of a worker that is handing a session over when it is reached. */
+  readonly handoverMs: number;
   readonly progress: Progress;
 }
 
 export interface Child {
   readonly name: string;
   readonly role: ChildRole;
-  /** The file that it runs. */
+  /** Its entry file. */
   readonly script: string;
   readonly pid: number | undefined;
   readonly state: ChildState;
-  /** For how long it has been running, in ms; undefined while it does not. */
+  /** Undefined while it does not run. */
   readonly uptimeMs: number | undefined;
-  /** How often it was started again because it had ended by itself. */
+  /** Restarts after an unexpected end. */
   readonly restarts: number;
-  /** How it ended the last time, if it did. */
+  /** How its last run ended: `SIGKILL`, `status 1`. */
   readonly lastEnd: string | undefined;
   /** The last report; undefined while the process starts. */
   readonly ready: ReadyReport | undefined;
-  /** Starts it. Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
+  /** Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
   start(): Promise<void>;
   /**
-   * A worker ends in order and is started again. A balancer is replaced: its successor is started first, then takes over
-   * the ports, and only then the former one ends. Resolves when the new process is ready and the former one is gone; when
-   * it does not come up, it rejects and it is tried on, but a balancer that can go on does.
+   * A worker shuts down gracefully and is started again. A balancer is replaced: its successor starts first, then takes over
+   * the ports, and only then the old process stops. Resolves when the new process is ready and the old one is gone. Rejects
+   * when the new process does not become ready: a balancer that still has its ports keeps running, otherwise the start is
+   * tried again.
    */
   restart(plan: StopPlan): Promise<void>;
-  /** Tells it that the process of another worker has ended. */
+  /** Notifies it that the process of another worker has ended. */
   tellExit(workerId: string): void;
-  /** Tells it why the edge as a whole wants no traffic; empty: nothing speaks against it. */
+  /** Notifies it why the edge as a whole is not ready; empty: the edge is ready. */
   tellNotReady(reasons: readonly string[]): void;
-  /** SIGHUP: it reads its certificates and opens its logs anew. */
+  /** Sends SIGHUP: it reloads its certificates and reopens its logs. */
   reload(): void;
-  /** Ends it for good. Resolves when it is gone. */
+  /** Stops it; it is not started again. Resolves when it is gone. */
   stop(plan: StopPlan): Promise<void>;
 }
 
-/** A balancer releases its ports within this, or hangs and is killed. */
+/** A balancer that has not released its ports within this hangs, and is killed. */
 const RELEASE_MS = 2000;
 
-export function createChild(needs: {
+export function createChild(deps: {
   readonly role: ChildRole;
   readonly name: string;
+  readonly script: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Where its log lines go. */
+  /** Gets its log lines. */
   readonly lines: LineSink;
   readonly counters: Counters;
-  /** Called at each start that succeeded. */
+  /** Called when a start has succeeded. */
   readonly onReady: () => void;
-  /** Called when a process of it that was ready has ended, unless it was stopped for good. */
+  /** Called when a run that was ready has ended, unless by `stop`. */
   readonly onExit: () => void;
-  /** It got SIGTERM, and wants to be restarted when it is its turn. */
+  /** It received SIGTERM, and asks to be restarted when no other change is under way. */
   readonly onStopWanted: () => void;
 }): Child {
-  const { clock, log, name, role } = needs;
-  /** Those that have not ended: while a balancer is replaced there are two. */
+  const { clock, log, name, role } = deps;
+  /** Runs that have not ended; two while a balancer is replaced. */
   const alive = new Set<ProcessRun>();
-  /** The one that is in use. */
+  /** The run in use. */
   let current: ProcessRun | undefined;
-  /** Of a balancer that is replaced. */
+  /** The new run while a balancer is replaced. */
   let successor: ProcessRun | undefined;
   let isStopped = false;
-  /** Counts restarts and stops: an attempt to start that began before one has no say any more. */
+  /** Counts restarts and stops: the failure of a start that began before one is ignored. */
   let generation = 0;
-  let again: Timer | undefined;
+  let retryTimer: Timer | undefined;
   let backOff: BackOff = NO_BACK_OFF;
   let restarts = 0;
   let lastEnd: string | undefined;
@@ -108,9 +111,9 @@ export function createChild(needs: {
 
   function begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
     const run = startRun({
-      ...needs,
-      env: { ...needs.env, ...env, [SETTINGS.restarts.env]: String(restarts) },
-      onMessage: (message) => hear(run, message),
+      ...deps,
+      env: { ...deps.env, ...env, [SETTINGS.restarts.env]: String(restarts) },
+      onMessage: (message) => onMessage(run, message),
     });
     alive.add(run);
     void run.ended.then((end) => {
@@ -120,7 +123,7 @@ export function createChild(needs: {
     return run;
   }
 
-  function hear(run: ProcessRun, message: ProcessMessage): void {
+  function onMessage(run: ProcessRun, message: ProcessMessage): void {
     if (message.type === "draining" && message.sessions > 0) {
       progress(`${name}: handing over ${sessions(message.sessions)}`);
     }
@@ -128,12 +131,12 @@ export function createChild(needs: {
       progress(`${name}: ${sessions(message.left)} could not be handed over`);
     }
     if (message.type !== "stop-wanted") return;
-    // Before it is ready it has nothing to hand over. `launch` starts it again.
+    // A run that is not ready has nothing to hand over; `launch` starts the next one.
     if (run.ready === undefined) run.send({ type: "stop", scope: "process" });
-    else needs.onStopWanted();
+    else deps.onStopWanted();
   }
 
-  /** Starts the process. Resolves when it is ready, rejects when it ends or hangs before that. */
+  /** Resolves when a run is ready; rejects when it ends or hangs before that. */
   async function launch(): Promise<void> {
     for (;;) {
       const run = begin();
@@ -142,11 +145,11 @@ export function createChild(needs: {
         await run.becameReady;
       } catch (error) {
         const { wasWanted } = await run.ended;
-        // It got SIGTERM while it started.
+        // It received SIGTERM while it started.
         if (wasWanted && !run.isStopping && !isStopped) continue;
         throw error;
       }
-      needs.onReady();
+      deps.onReady();
       return;
     }
   }
@@ -155,73 +158,71 @@ export function createChild(needs: {
     if (run !== current) return;
     current = undefined;
     lastEnd = end.how;
-    // Whoever started it hears that it did not come up.
+    // The code that started it handles a failed start.
     if (!end.wasReady) return;
-    if (!isStopped) needs.onExit();
-    // Whoever stopped it knows what comes next; so does `replace`.
+    if (!isStopped) deps.onExit();
+    // The code that stopped it starts the next run; so does `replace`.
     if (run.isStopping || successor !== undefined) return;
     if (end.wasWanted) {
-      log.info({ child: name, how: end.how }, "a process that got SIGTERM is started again");
-      tryAgain();
-    } else comeBack(end.ranMs);
+      log.info({ child: name, how: end.how }, "a process that received SIGTERM is started again");
+      startAgain();
+    } else startAfterDelay(end.ranMs);
   }
 
-  /** It ended by itself, after it ran for `ranMs` (0: it did not come up): tries again, for ever. */
-  function comeBack(ranMs: number): void {
+  /** After an unexpected end; `ranMs` is 0 when the run was never ready. Retries without a limit. */
+  function startAfterDelay(ranMs: number): void {
     const { next, delayMs } = afterEnd(backOff, ranMs, Math.random());
     const becomesFailing = isFailing(next) && !isFailing(backOff);
     backOff = next;
-    needs.counters.count("edge.restarts", role);
+    deps.counters.count("edge.restarts", role);
     const fields = { child: name, how: lastEnd, restartInMs: delayMs };
     log.error(fields, "a process ended unexpectedly");
     if (becomesFailing) log.error({ child: name, ends: next.ends }, "a process keeps failing");
-    again = clock.after(delayMs, () => {
+    retryTimer = clock.after(delayMs, () => {
       restarts++;
-      tryAgain();
+      startAgain();
     });
   }
 
-  function tryAgain(): void {
-    const mine = generation;
+  function startAgain(): void {
+    const startedIn = generation;
     launch().catch((error: unknown) => {
-      if (mine !== generation) return;
+      if (startedIn !== generation) return;
       log.error({ child: name, err: error }, "a process could not be started again");
-      comeBack(0);
+      startAfterDelay(0);
     });
   }
 
-  /** Ends every process of it. */
-  async function end(plan: StopPlan): Promise<void> {
+  /** Stops all runs. */
+  async function stopRuns(plan: StopPlan): Promise<void> {
     generation++;
-    again?.cancel();
+    retryTimer?.cancel();
     progress = plan.progress;
     await Promise.all(
       [...alive].map(async (run) => {
-        const beganMs = clock.nowMs();
-        const { how } = await run.stop(plan);
-        const isLate = how === "SIGKILL" && clock.nowMs() - beganMs >= plan.deadlineMs;
-        if (isLate) plan.progress(`${name}: did not stop in time and was killed`);
+        const { missedDeadline } = await run.stop(plan);
+        if (missedDeadline) plan.progress(`${name}: did not stop in time and was killed`);
       }),
     );
   }
 
-  async function restartInOrder(plan: StopPlan): Promise<void> {
-    await end(plan);
-    // The edge may have been stopped meanwhile.
+  async function stopAndStart(plan: StopPlan): Promise<void> {
+    await stopRuns(plan);
+    // `stop` may have been called since.
     if (isStopped) return;
     backOff = NO_BACK_OFF;
-    const mine = generation;
+    const startedIn = generation;
     try {
       await launch();
     } catch (error) {
-      if (mine === generation) comeBack(0);
+      if (startedIn === generation) startAfterDelay(0);
       throw error;
     }
   }
 
   /**
-   * The successor is started beside `before`, which then releases the ports and ends: nobody finds them closed for longer
-   * than it takes to open them.
+   * The successor starts beside `before`, which then releases the ports and stops: the ports are closed only for the time
+   * that the successor takes to open them.
    */
   async function replace(before: ProcessRun, plan: StopPlan): Promise<void> {
     generation++;
@@ -229,35 +230,35 @@ export function createChild(needs: {
     successor = next;
     let isReleased = false;
     try {
-      // One that cannot start says why before it is on standby, and nothing has changed.
-      if (!(await next.heard("standby"))) await next.becameReady;
+      // A successor that cannot start fails before it is on standby, while `before` still has the ports.
+      if (!(await next.received("standby"))) await next.becameReady;
       isReleased = true;
       await releasePorts(before);
       next.send({ type: "open-ports" });
       await next.becameReady;
     } catch (error) {
       successor = undefined;
-      const isUseless = isReleased || current === undefined;
-      if (isUseless && !isStopped) {
+      const isBeforeUsable = !isReleased && current !== undefined;
+      if (!isBeforeUsable && !isStopped) {
         await before.stop(plan);
-        comeBack(0);
+        startAfterDelay(0);
       }
       throw error;
     }
     successor = undefined;
     current = next;
     backOff = NO_BACK_OFF;
-    needs.onReady();
-    plan.progress(`${name}: a new process accepts; the connections of the former one move to it`);
+    deps.onReady();
+    plan.progress(`${name}: a new process accepts; connections of the old one move to it`);
     lastEnd = (await before.stop(plan)).how;
   }
 
-  /** A process that does not answer is killed, and its ports are free then too. */
+  /** A process that does not respond is killed, which frees its ports too. */
   async function releasePorts(run: ProcessRun): Promise<void> {
-    const answered = run.heard("ports-released");
+    const released = run.received("ports-released").then(() => "released" as const);
     run.send({ type: "release-ports" });
-    const isFree = await Promise.race([answered, sleep(clock, RELEASE_MS).then(() => undefined)]);
-    if (isFree !== undefined) return;
+    const timeout = sleep(clock, RELEASE_MS).then(() => "timeout" as const);
+    if ((await Promise.race([released, timeout])) === "released") return;
     run.kill("SIGKILL");
     await run.ended;
   }
@@ -269,7 +270,7 @@ export function createChild(needs: {
   return {
     name,
     role,
-    script: scriptOf(role),
+    script: deps.script,
     get pid() {
       return current?.pid;
     },
@@ -297,7 +298,7 @@ export function createChild(needs: {
       if (isStopped) return;
       const beganMs = clock.nowMs();
       const before = role === "balancer" && current?.ready !== undefined ? current : undefined;
-      await (before === undefined ? restartInOrder(plan) : replace(before, plan));
+      await (before === undefined ? stopAndStart(plan) : replace(before, plan));
       if (isStopped) return;
       const seconds = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
       plan.progress(`${name}: restarted in ${seconds} s (pid ${current?.pid})`);
@@ -309,17 +310,17 @@ export function createChild(needs: {
       current?.send({ type: "not-ready", reasons: [...reasons] });
     },
     reload() {
-      // Before it is ready it may not have said yet what it does at SIGHUP, and would end.
+      // A run that is not ready may have no SIGHUP handler yet, and would end.
       for (const run of alive) if (run.ready !== undefined) run.kill("SIGHUP");
     },
     stop(plan) {
       isStopped = true;
-      return end(plan);
+      return stopRuns(plan);
     },
   };
 }
 
-/** The ports that a successor opens, also when any free ones were asked for. */
+/** The ports that a successor opens: the actual ones, also where the settings ask for any free port. */
 function portsOf({ ready }: ProcessRun): Record<string, string> {
   const ports = {
     CT_PORT: ready?.httpPort,
@@ -335,5 +336,5 @@ function sessions(count: number): string {
 }
 
 export function ignoreProgress(): void {
-  // Nobody asked for the change.
+  // The change has no operator who waits for it.
 }

@@ -1,7 +1,6 @@
 /**
- * The processes of one machine's edge: one balancer and the workers, with the environment that each is started with.
+ * The processes of one machine's edge: one balancer and the workers, and the environment of each.
  */
-
 import { hostname } from "node:os";
 import type { Clock } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
@@ -9,7 +8,7 @@ import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
 import { type Child, createChild, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
-import type { ChildRole } from "./process-run.ts";
+import { type ChildRole, scriptOf } from "./process-run.ts";
 import { workerName } from "./worker-name.ts";
 
 export interface Supervisor {
@@ -18,14 +17,13 @@ export interface Supervisor {
   /** Resolves when every process is ready; rejects with the first failure. */
   start(): Promise<void>;
   /**
-   * Restarts one process, or without a name all of them: one worker after the other, each when the one before is ready
-   * again, and the balancer at last. Workers hand their sessions over first. Rejects when one does not come up, and leaves
-   * those after it alone.
+   * Restarts one process, or without a name all of them in turn: each worker when the one before is ready again, the balancer
+   * last. Workers hand their sessions over first. Rejects when one does not become ready, and does not restart the rest.
    */
   restart(name: string | undefined, progress: Progress): Promise<void>;
   /**
-   * Starts more workers, or ends the last ones, which hand their sessions over first, until there are so many. Rejects
-   * when a new one does not come up, which is then not kept.
+   * Starts or stops workers until there are `count`; those that stop, the last ones, hand their sessions over first. Rejects
+   * when a new worker does not become ready, and drops it.
    */
   scale(count: number, progress: Progress): Promise<void>;
   /** SIGHUP for every process. */
@@ -34,35 +32,39 @@ export interface Supervisor {
   stop(): Promise<void>;
 }
 
-/** There is no process of that name here. */
 export class UnknownProcessError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PROCESS";
   readonly source = "settings";
   readonly retryable = false;
 }
 
-/** Some processes were not restarted: one before them did not come up, or the edge stops. */
+/** Some processes were not restarted: one before them did not become ready, or the edge stops. */
 export class RestartCutShortError extends EdgeError {
   readonly code = "EDGE_RESTART_CUT_SHORT";
   readonly source = "internal";
   readonly retryable = true;
 }
 
-/** Status ports are this far from the traffic port. */
+/** Added to the traffic port. */
 const STATUS_PORT_DISTANCE = 1000;
 const BALANCER_STATUS_PORT = 1081;
 /**
- * Time that a process has to end when it has nothing to hand over, or has done so. An edge with a store of its own has 3 s
- * as a whole.
+ * Time for a process to end when it has nothing to hand over, or is done with it. An edge with an embedded store stops
+ * within 3 s as a whole.
  */
 const STOP_MS = 2000;
-/** How soon the balancer hears that another process is failing, or is not any more. */
+/**
+ * The longest hand-over of one session, which may begin at the end of a drain: 3 s for its clients to leave, 5 s to send its
+ * pending messages, 2 s for the store. A worker that is killed in the middle of it loses those messages.
+ */
+const HANDOVER_MS = 10_000;
+/** How soon the balancer is notified that a process is failing, or no longer is. */
 const NOT_READY_PERIOD_MS = 1000;
 
-export function createSupervisor(needs: {
-  /** With secret, certificate and data directory filled in. */
+export function createSupervisor(deps: {
+  /** Complete, with secret, certificate and data directory. */
   settings: Settings;
-  /** Undefined with a store that others share. */
+  /** Undefined with a shared store. */
   storeSocket: string | undefined;
   clock: Clock;
   log: Log;
@@ -71,20 +73,21 @@ export function createSupervisor(needs: {
   /** Called whenever a process became ready, also after a restart. */
   onReady: () => void;
 }): Supervisor {
-  const { settings } = needs;
+  const { settings } = deps;
   const build = (role: ChildRole, name: string, own: Partial<Settings>): Child => {
-    const all: Partial<Settings> = { ...settings, storeSocket: needs.storeSocket, ...own };
+    const all: Partial<Settings> = { ...settings, storeSocket: deps.storeSocket, ...own };
     const env = { ...inherited(process.env), ...environmentOf(all, role) };
-    // Others may take its sessions over at once. It takes up itself what nobody has taken when it is back: whichever is
-    // first brings the peers back sooner, and a worker that cannot start again keeps nobody waiting.
+    // The other workers may take its sessions over at once, and after its restart it takes up those that are left:
+    // whichever is first brings the peers back, and a worker that cannot start again does not keep them waiting.
     const onExit = (): void => {
       if (role !== "worker") return;
       for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
     };
     const child: Child = createChild({
-      ...needs,
+      ...deps,
       role,
       name,
+      script: scriptOf(role),
       env,
       onExit,
       onStopWanted: () => restartAsSignalled(child),
@@ -95,10 +98,10 @@ export function createSupervisor(needs: {
     statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
   });
   let workers = Array.from({ length: settings.workerCount }, (_, index) => buildWorker(index));
-  /** One change at a time: two that scale at once would start the same worker twice. */
-  let changing: Promise<unknown> = Promise.resolve();
-  /** Changes that are not done. */
-  let waiting = 0;
+  /** One change at a time: two concurrent `scale` calls would start the same worker twice. */
+  let lastChange: Promise<unknown> = Promise.resolve();
+  /** Changes that are queued or under way. */
+  let pendingChanges = 0;
   let isStopping = false;
 
   function buildWorker(index: number): Child {
@@ -107,16 +110,16 @@ export function createSupervisor(needs: {
   }
 
   async function inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
-    if (waiting > 0) progress("waiting until another change is done");
-    waiting++;
-    const turn = changing.then(change).finally(() => {
-      waiting--;
+    if (pendingChanges > 0) progress("waiting until another change is done");
+    pendingChanges++;
+    const turn = lastChange.then(change).finally(() => {
+      pendingChanges--;
     });
-    changing = turn.catch(() => {});
+    lastChange = turn.catch(() => {});
     return turn;
   }
 
-  /** Only `ending` end, among them `child`; all other workers go on. */
+  /** The processes of `ending` stop, among them `child`; all other workers keep running. */
   function stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
     const others = workers.filter((worker) => worker !== child);
     const names = (isEnding: boolean): string[] =>
@@ -125,7 +128,7 @@ export function createSupervisor(needs: {
       scope: "process",
       siblings: names(false),
       ending: names(true),
-      deadlineMs: drainDeadlineMs(settings),
+      ...drainTimes(settings),
       progress,
     };
   }
@@ -136,7 +139,7 @@ export function createSupervisor(needs: {
     const found = all.filter((child) => child.name === name);
     if (found.length > 0) return found;
     const names = all.map((child) => child.name).join(", ");
-    throw new UnknownProcessError(`there is no process ${name}; there are ${names}`);
+    throw new UnknownProcessError(`there is no process ${name}; processes are ${names}`);
   }
 
   async function restartAll(children: readonly Child[], progress: Progress): Promise<void> {
@@ -152,15 +155,15 @@ export function createSupervisor(needs: {
     }
   }
 
-  /** A process that got SIGTERM is restarted as if an operator had asked for it, unless it has ended before its turn. */
+  /** Restarts a process that received SIGTERM as an operator's restart would, unless it has ended before its turn. */
   function restartAsSignalled(child: Child): void {
     const { pid } = child;
-    needs.log.info({ child: child.name, pid }, "a process got SIGTERM and is restarted");
+    deps.log.info({ child: child.name, pid }, "a process received SIGTERM and is restarted");
     inTurn(async () => {
       if (!isStopping && child.pid === pid)
         await child.restart(stopPlan([child], child, ignoreProgress));
     }, ignoreProgress).catch((error: unknown) =>
-      needs.log.error({ child: child.name, err: error }, "a process could not be restarted"),
+      deps.log.error({ child: child.name, err: error }, "a process could not be restarted"),
     );
   }
 
@@ -176,21 +179,21 @@ export function createSupervisor(needs: {
     }
   }
 
-  /** All at once: none of them hands anything to another one that ends too. */
+  /** All at once: none of them hands sessions to another one that stops too. */
   async function removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
     await Promise.all(
       removed.map(async (worker) => {
         await worker.stop(stopPlan(removed, worker, progress));
         workers = workers.filter((other) => other !== worker);
-        // It is gone for good: the others need not wait for its lease to run out.
+        // It does not come back, so the others need not wait until its lease expires.
         for (const other of workers) other.tellExit(worker.name);
         progress(`${worker.name}: removed`);
       }),
     );
   }
 
-  /** Again and again, because a balancer that was started anew knows nothing. */
-  const telling = needs.clock.every(NOT_READY_PERIOD_MS, tellNotReady);
+  /** Repeated, because a restarted balancer has not received it. */
+  const notReadyTimer = deps.clock.every(NOT_READY_PERIOD_MS, tellNotReady);
 
   function tellNotReady(): void {
     const failing = workers.filter(({ state }) => state === "failing");
@@ -203,12 +206,12 @@ export function createSupervisor(needs: {
       return workers;
     },
     async start() {
-      // Workers first: they take up their sessions of the last run before a client asks another one for them.
+      // Workers first: they take up the sessions of their last run before clients ask other workers for them.
       await Promise.all(workers.map((worker) => worker.start()));
       await balancer.start();
     },
     async restart(name, progress) {
-      // Who asks for one that is not there need not wait; which ones there are may change until it is its turn.
+      // An unknown name fails at once. It is looked up again later, because queued changes may add or remove processes.
       chosen(name);
       await inTurn(() => restartAll(chosen(name), progress), progress);
     },
@@ -216,47 +219,47 @@ export function createSupervisor(needs: {
       inTurn(async () => {
         while (workers.length < count && !isStopping) await addWorker(progress);
         if (!isStopping) await removeWorkers(workers.slice(count), progress);
-        needs.onReady();
+        deps.onReady();
       }, progress),
     reload() {
       for (const child of [balancer, ...workers]) child.reload();
     },
     async stop() {
       isStopping = true;
-      telling.cancel();
-      // With a shared store all leave at once: each takes its time, and a container has a limit for all of it.
-      const deadlineMs = stopMsOf(settings);
+      notReadyTimer.cancel();
+      // All at once, also with a shared store: each drain takes its time, and a container has a limit for all of them.
+      const times = stopTimes(settings);
       const all = [balancer, ...workers];
       await Promise.all(
         all.map((child) => {
           const plan = stopPlan(all, child, ignoreProgress);
-          return child.stop({ ...plan, scope: "edge", deadlineMs });
+          return child.stop({ ...plan, scope: "edge", ...times });
         }),
       );
     },
   };
 }
 
-type DrainTimes = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;
+type DrainSettings = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;
 
-/**
- * Time that a process has to end when the edge as a whole does: with a store that others share, it has somebody to leave
- * its clients to.
- */
-export function stopMsOf(settings: DrainTimes & Pick<Settings, "redisUrl">): number {
-  return settings.redisUrl === undefined ? STOP_MS : drainDeadlineMs(settings);
+type StopTimes = Pick<StopPlan, "deadlineMs" | "handoverMs">;
+
+/** Time for a process to end when the whole edge stops: with a shared store it drains to other machines first. */
+export function stopTimes(settings: DrainSettings & Pick<Settings, "redisUrl">): StopTimes {
+  return settings.redisUrl === undefined
+    ? { deadlineMs: STOP_MS, handoverMs: 0 }
+    : drainTimes(settings);
 }
 
-/** Time that a process has to hand over what it has, and to end then. */
-function drainDeadlineMs({ drainDelayMs, drainTimeoutMs }: DrainTimes): number {
-  return drainDelayMs + drainTimeoutMs + STOP_MS;
+function drainTimes({ drainDelayMs, drainTimeoutMs }: DrainSettings): StopTimes {
+  return { deadlineMs: drainDelayMs + drainTimeoutMs + STOP_MS, handoverMs: HANDOVER_MS };
 }
 
 function cutShort(why: string, left: readonly string[]): RestartCutShortError {
   return new RestartCutShortError(`${why}; not restarted: ${left.join(", ")}`);
 }
 
-/** Ports of the worker at `index`. When one port of a process is to be any free one, so is the other. */
+/** Ports of the worker at `index`. When either setting is 0, the status port is any free port too. */
 function workerPorts(
   settings: Settings,
   index: number,
@@ -268,8 +271,8 @@ function workerPorts(
 }
 
 /**
- * What a child gets of the edge's own environment: all but settings, which it gets checked, and npm's variables, by which
- * only the edge itself watches npm.
+ * The part of the edge's own environment that children inherit: not the settings, which they get in their checked form, and
+ * not npm's variables, with which only the edge itself watches npm.
  */
 function inherited(env: NodeJS.ProcessEnv): Record<string, string> {
   const kept: Record<string, string> = {};

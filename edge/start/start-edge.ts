@@ -32,7 +32,7 @@ import { watchParents } from "../process/parents.ts";
 import { linkLogs, listProcess } from "../process/process-list.ts";
 import { readStat } from "../process/process-stat.ts";
 import { waitUntilAnswers } from "../process/readiness.ts";
-import { createSupervisor, type Supervisor, stopMsOf } from "../process/supervisor.ts";
+import { createSupervisor, type Supervisor, stopTimes } from "../process/supervisor.ts";
 import { keepCertificate } from "./certificate.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
 import { createLineWriter } from "./line-writer.ts";
@@ -270,8 +270,9 @@ function readEdgeSettings(flags: Record<string, unknown>): Settings {
 }
 
 function stopDeadlineMs(settings: Settings): number {
-  const deadlineMs = STOP_DEADLINE_MS;
-  return settings.redisUrl === undefined ? deadlineMs : stopMsOf(settings) + deadlineMs;
+  if (settings.redisUrl === undefined) return STOP_DEADLINE_MS;
+  const { deadlineMs, handoverMs } = stopTimes(settings);
+  return deadlineMs + handoverMs + STOP_DEADLINE_MS;
 }
 
 /** The settings with what the edge makes itself: absolute folders, secret, certificate. */

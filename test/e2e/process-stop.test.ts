@@ -283,7 +283,7 @@ test(
       stdout: "",
       stderr:
         "waiting until another change is done\n" +
-        "ct-edge: there is no process worker-2; there are worker-1, balancer\n",
+        "ct-edge: there is no process worker-2; processes are worker-1, balancer\n",
     });
     expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
   },

@@ -103,7 +103,7 @@ test("a process is started anew, and all in turn, while a session goes on", SLOW
   expect(unknown).toEqual({
     status: 1,
     stdout: "",
-    stderr: "ct-edge: there is no process worker-9; there are worker-1, worker-2, balancer\n",
+    stderr: "ct-edge: there is no process worker-9; processes are worker-1, worker-2, balancer\n",
   });
 });
 
@@ -138,7 +138,7 @@ test("a process that hangs is replaced", SLOW, async () => {
     },
     60_000,
   );
-  expect(edge.output()).toContain("a process does not answer and is replaced");
+  expect(edge.output()).toContain("a process does not respond and is replaced");
   expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
 });
 
