@@ -38,46 +38,13 @@ export interface StopPlan {
   readonly progress: Progress;
 }
 
-export interface Child {
-  readonly name: string;
-  readonly role: ChildRole;
-  /** Its entry file. */
-  readonly script: string;
-  readonly pid: number | undefined;
-  readonly state: ChildState;
-  /** Undefined while it does not run. */
-  readonly uptimeMs: number | undefined;
-  /** Restarts after an unexpected end. */
-  readonly restarts: number;
-  /** How its last run ended: `SIGKILL`, `status 1`. */
-  readonly lastEnd: string | undefined;
-  /** The last report; undefined while the process starts. */
-  readonly ready: ReadyReport | undefined;
-  /** Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
-  start(): Promise<void>;
-  /**
-   * A worker shuts down gracefully and is started again. A balancer is replaced: its successor starts first, then takes over
-   * the ports, and only then the old process stops. Resolves when the new process is ready and the old one is gone. Rejects
-   * when the new process does not become ready: a balancer that still has its ports keeps running, otherwise the start is
-   * tried again.
-   */
-  restart(plan: StopPlan): Promise<void>;
-  /** Notifies it that the process of another worker has ended. */
-  tellExit(workerId: string): void;
-  /** Notifies it why the edge as a whole is not ready; empty: the edge is ready. */
-  tellNotReady(reasons: readonly string[]): void;
-  /** Sends SIGHUP: it reloads its certificates and reopens its logs. */
-  reload(): void;
-  /** Stops it; it is not started again. Resolves when it is gone. */
-  stop(plan: StopPlan): Promise<void>;
-}
-
 /** A balancer that has not released its ports within this hangs, and is killed. */
 const RELEASE_MS = 2000;
 
-export function createChild(deps: {
+export interface ChildDeps {
   readonly role: ChildRole;
   readonly name: string;
+  /** Its entry file. */
   readonly script: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
@@ -92,130 +59,235 @@ export function createChild(deps: {
   readonly onExit: () => void;
   /** It received SIGTERM, and asks to be restarted when no other change is under way. */
   readonly onStopWanted: () => void;
-}): Child {
-  const { clock, log, name, role } = deps;
-  /** Runs that have not ended; two while a balancer is replaced. */
-  const alive = new Set<ProcessRun>();
-  /** The run in use. */
-  let current: ProcessRun | undefined;
-  /** The new run while a balancer is replaced. */
-  let successor: ProcessRun | undefined;
-  let isStopped = false;
-  /** Counts restarts and stops: the failure of a start that began before one is ignored. */
-  let generation = 0;
-  let retryTimer: Timer | undefined;
-  let backOff: BackOff = NO_BACK_OFF;
-  let restarts = 0;
-  let lastEnd: string | undefined;
-  let progress: Progress = ignoreProgress;
+}
 
-  function begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
+export class Child {
+  readonly name: string;
+  readonly role: ChildRole;
+  readonly script: string;
+  readonly #deps: ChildDeps;
+  /** Runs that have not ended; two while a balancer is replaced. */
+  readonly #alive = new Set<ProcessRun>();
+  /** The run in use. */
+  #current: ProcessRun | undefined;
+  /** The new run while a balancer is replaced. */
+  #successor: ProcessRun | undefined;
+  #isStopped = false;
+  /** Counts restarts and stops: the failure of a start that began before one is ignored. */
+  #generation = 0;
+  #retryTimer: Timer | undefined;
+  #backOff: BackOff = NO_BACK_OFF;
+  #restarts = 0;
+  #lastEnd: string | undefined;
+  #progress: Progress = ignoreProgress;
+
+  constructor(deps: ChildDeps) {
+    this.#deps = deps;
+    this.name = deps.name;
+    this.role = deps.role;
+    this.script = deps.script;
+  }
+
+  // --- what it is doing ---
+
+  get pid(): number | undefined {
+    return this.#current?.pid;
+  }
+
+  get state(): ChildState {
+    if (this.#isStopped) return this.#alive.size > 0 ? "stopping" : "stopped";
+    if (this.#current?.isStopping) return "stopping";
+    if (isFailing(this.#backOff) && !this.#isSteady()) return "failing";
+    if (this.#current === undefined) return "waiting";
+    return this.#current.ready === undefined ? "starting" : "up";
+  }
+
+  /** Undefined while it does not run. */
+  get uptimeMs(): number | undefined {
+    return this.#current?.uptimeMs;
+  }
+
+  /** Restarts after an unexpected end. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  /** How its last run ended: `SIGKILL`, `status 1`. */
+  get lastEnd(): string | undefined {
+    return this.#lastEnd;
+  }
+
+  /** The last report; undefined while the process starts. */
+  get ready(): ReadyReport | undefined {
+    return this.#current?.ready;
+  }
+
+  #isSteady(): boolean {
+    return this.#current?.ready !== undefined && this.#current.uptimeMs >= STEADY_MS;
+  }
+
+  // --- messages ---
+
+  /** Notifies it that the process of another worker has ended. */
+  tellExit(workerId: string): void {
+    this.#current?.send({ type: "exited", workerId });
+  }
+
+  /** Notifies it why the edge as a whole is not ready; empty: the edge is ready. */
+  tellNotReady(reasons: readonly string[]): void {
+    this.#current?.send({ type: "not-ready", reasons: [...reasons] });
+  }
+
+  /** Sends SIGHUP: it reloads its certificates and reopens its logs. */
+  reload(): void {
+    // A run that is not ready may have no SIGHUP handler yet, and would end.
+    for (const run of this.#alive) if (run.ready !== undefined) run.kill("SIGHUP");
+  }
+
+  #onMessage(run: ProcessRun, message: ProcessMessage): void {
+    if (message.type === "draining" && message.sessions > 0) {
+      this.#progress(`${this.name}: handing over ${sessions(message.sessions)}`);
+    }
+    if (message.type === "drained" && message.left > 0) {
+      this.#progress(`${this.name}: ${sessions(message.left)} could not be handed over`);
+    }
+    if (message.type !== "stop-wanted") return;
+    // A run that is not ready has nothing to hand over; `#launch` starts the next one.
+    if (run.ready === undefined) run.send({ type: "stop", scope: "process" });
+    else this.#deps.onStopWanted();
+  }
+
+  // --- start, and restart after an end that was not requested ---
+
+  /** Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
+  start(): Promise<void> {
+    return this.#launch();
+  }
+
+  #begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
     const run = startRun({
-      ...deps,
-      env: { ...deps.env, ...env, [SETTINGS.restarts.env]: String(restarts) },
-      onMessage: (message) => onMessage(run, message),
+      ...this.#deps,
+      env: { ...this.#deps.env, ...env, [SETTINGS.restarts.env]: String(this.#restarts) },
+      onMessage: (message) => this.#onMessage(run, message),
     });
-    alive.add(run);
+    this.#alive.add(run);
     void run.ended.then((end) => {
-      alive.delete(run);
-      noteEnd(run, end);
+      this.#alive.delete(run);
+      this.#onEnd(run, end);
     });
     return run;
   }
 
-  function onMessage(run: ProcessRun, message: ProcessMessage): void {
-    if (message.type === "draining" && message.sessions > 0) {
-      progress(`${name}: handing over ${sessions(message.sessions)}`);
-    }
-    if (message.type === "drained" && message.left > 0) {
-      progress(`${name}: ${sessions(message.left)} could not be handed over`);
-    }
-    if (message.type !== "stop-wanted") return;
-    // A run that is not ready has nothing to hand over; `launch` starts the next one.
-    if (run.ready === undefined) run.send({ type: "stop", scope: "process" });
-    else deps.onStopWanted();
-  }
-
   /** Resolves when a run is ready; rejects when it ends or hangs before that. */
-  async function launch(): Promise<void> {
+  async #launch(): Promise<void> {
     for (;;) {
-      const run = begin();
-      current = run;
+      const run = this.#begin();
+      this.#current = run;
       try {
         await run.becameReady;
       } catch (error) {
         const { wasWanted } = await run.ended;
         // It received SIGTERM while it started.
-        if (wasWanted && !run.isStopping && !isStopped) continue;
+        if (wasWanted && !run.isStopping && !this.#isStopped) continue;
         throw error;
       }
-      deps.onReady();
+      this.#deps.onReady();
       return;
     }
   }
 
-  function noteEnd(run: ProcessRun, end: RunEnd): void {
-    if (run !== current) return;
-    current = undefined;
-    lastEnd = end.how;
+  #onEnd(run: ProcessRun, end: RunEnd): void {
+    if (run !== this.#current) return;
+    this.#current = undefined;
+    this.#lastEnd = end.how;
     // The code that started it handles a failed start.
     if (!end.wasReady) return;
-    if (!isStopped) deps.onExit();
-    // The code that stopped it starts the next run; so does `replace`.
-    if (run.isStopping || successor !== undefined) return;
-    if (end.wasWanted) {
-      log.info({ child: name, how: end.how }, "a process that received SIGTERM is started again");
-      startAgain();
-    } else startAfterDelay(end.ranMs);
+    if (!this.#isStopped) this.#deps.onExit();
+    // The code that stopped it starts the next run; so does `#replace`.
+    if (run.isStopping || this.#successor !== undefined) return;
+    if (!end.wasWanted) {
+      this.#startAfterDelay(end.ranMs);
+      return;
+    }
+    const fields = { child: this.name, how: end.how };
+    this.#deps.log.info(fields, "a process that received SIGTERM is started again");
+    this.#startAgain();
   }
 
   /** After an unexpected end; `ranMs` is 0 when the run was never ready. Retries without a limit. */
-  function startAfterDelay(ranMs: number): void {
-    const { next, delayMs } = afterEnd(backOff, ranMs, Math.random());
-    const becomesFailing = isFailing(next) && !isFailing(backOff);
-    backOff = next;
-    deps.counters.count("edge.restarts", role);
-    const fields = { child: name, how: lastEnd, restartInMs: delayMs };
+  #startAfterDelay(ranMs: number): void {
+    const { clock, log, counters } = this.#deps;
+    const { next, delayMs } = afterEnd(this.#backOff, ranMs, Math.random());
+    const becomesFailing = isFailing(next) && !isFailing(this.#backOff);
+    this.#backOff = next;
+    counters.count("edge.restarts", this.role);
+    const fields = { child: this.name, how: this.#lastEnd, restartInMs: delayMs };
     log.error(fields, "a process ended unexpectedly");
-    if (becomesFailing) log.error({ child: name, ends: next.ends }, "a process keeps failing");
-    retryTimer = clock.after(delayMs, () => {
-      restarts++;
-      startAgain();
+    if (becomesFailing) log.error({ child: this.name, ends: next.ends }, "a process keeps failing");
+    this.#retryTimer = clock.after(delayMs, () => {
+      this.#restarts++;
+      this.#startAgain();
     });
   }
 
-  function startAgain(): void {
-    const startedIn = generation;
-    launch().catch((error: unknown) => {
-      if (startedIn !== generation) return;
-      log.error({ child: name, err: error }, "a process could not be started again");
-      startAfterDelay(0);
+  #startAgain(): void {
+    const startedIn = this.#generation;
+    this.#launch().catch((error: unknown) => {
+      if (startedIn !== this.#generation) return;
+      const fields = { child: this.name, err: error };
+      this.#deps.log.error(fields, "a process could not be started again");
+      this.#startAfterDelay(0);
     });
   }
 
-  /** Stops all runs. */
-  async function stopRuns(plan: StopPlan): Promise<void> {
-    generation++;
-    retryTimer?.cancel();
-    progress = plan.progress;
+  // --- stop and restart on request ---
+
+  /** Stops it; it is not started again. Resolves when it is gone. */
+  stop(plan: StopPlan): Promise<void> {
+    this.#isStopped = true;
+    return this.#stopRuns(plan);
+  }
+
+  /**
+   * A worker shuts down gracefully and is started again. A balancer is replaced: its successor starts first, then takes over
+   * the ports, and only then the old process stops. Resolves when the new process is ready and the old one is gone. Rejects
+   * when the new process does not become ready: a balancer that still has its ports keeps running, otherwise the start is
+   * tried again.
+   */
+  async restart(plan: StopPlan): Promise<void> {
+    if (this.#isStopped) return;
+    const { clock } = this.#deps;
+    const beganMs = clock.nowMs();
+    const before =
+      this.role === "balancer" && this.#current?.ready !== undefined ? this.#current : undefined;
+    await (before === undefined ? this.#stopAndStart(plan) : this.#replace(before, plan));
+    if (this.#isStopped) return;
+    const seconds = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
+    plan.progress(`${this.name}: restarted in ${seconds} s (pid ${this.pid})`);
+  }
+
+  async #stopRuns(plan: StopPlan): Promise<void> {
+    this.#generation++;
+    this.#retryTimer?.cancel();
+    this.#progress = plan.progress;
     await Promise.all(
-      [...alive].map(async (run) => {
+      [...this.#alive].map(async (run) => {
         const { missedDeadline } = await run.stop(plan);
-        if (missedDeadline) plan.progress(`${name}: did not stop in time and was killed`);
+        if (missedDeadline) plan.progress(`${this.name}: did not stop in time and was killed`);
       }),
     );
   }
 
-  async function stopAndStart(plan: StopPlan): Promise<void> {
-    await stopRuns(plan);
+  async #stopAndStart(plan: StopPlan): Promise<void> {
+    await this.#stopRuns(plan);
     // `stop` may have been called since.
-    if (isStopped) return;
-    backOff = NO_BACK_OFF;
-    const startedIn = generation;
+    if (this.#isStopped) return;
+    this.#backOff = NO_BACK_OFF;
+    const startedIn = this.#generation;
     try {
-      await launch();
+      await this.#launch();
     } catch (error) {
-      if (startedIn === generation) startAfterDelay(0);
+      if (startedIn === this.#generation) this.#startAfterDelay(0);
       throw error;
     }
   }
@@ -224,100 +296,44 @@ export function createChild(deps: {
    * The successor starts beside `before`, which then releases the ports and stops: the ports are closed only for the time
    * that the successor takes to open them.
    */
-  async function replace(before: ProcessRun, plan: StopPlan): Promise<void> {
-    generation++;
-    const next = begin({ ...portsOf(before), [STANDBY_VARIABLE]: "1" });
-    successor = next;
+  async #replace(before: ProcessRun, plan: StopPlan): Promise<void> {
+    this.#generation++;
+    const next = this.#begin({ ...portsOf(before), [STANDBY_VARIABLE]: "1" });
+    this.#successor = next;
     let isReleased = false;
     try {
       // A successor that cannot start fails before it is on standby, while `before` still has the ports.
       if (!(await next.received("standby"))) await next.becameReady;
       isReleased = true;
-      await releasePorts(before);
+      await this.#releasePorts(before);
       next.send({ type: "open-ports" });
       await next.becameReady;
     } catch (error) {
-      successor = undefined;
-      const isBeforeUsable = !isReleased && current !== undefined;
-      if (!isBeforeUsable && !isStopped) {
+      this.#successor = undefined;
+      const isBeforeUsable = !isReleased && this.#current !== undefined;
+      if (!isBeforeUsable && !this.#isStopped) {
         await before.stop(plan);
-        startAfterDelay(0);
+        this.#startAfterDelay(0);
       }
       throw error;
     }
-    successor = undefined;
-    current = next;
-    backOff = NO_BACK_OFF;
-    deps.onReady();
-    plan.progress(`${name}: a new process accepts; connections of the old one move to it`);
-    lastEnd = (await before.stop(plan)).how;
+    this.#successor = undefined;
+    this.#current = next;
+    this.#backOff = NO_BACK_OFF;
+    this.#deps.onReady();
+    plan.progress(`${this.name}: a new process accepts; connections of the old one move to it`);
+    this.#lastEnd = (await before.stop(plan)).how;
   }
 
   /** A process that does not respond is killed, which frees its ports too. */
-  async function releasePorts(run: ProcessRun): Promise<void> {
+  async #releasePorts(run: ProcessRun): Promise<void> {
     const released = run.received("ports-released").then(() => "released" as const);
     run.send({ type: "release-ports" });
-    const timeout = sleep(clock, RELEASE_MS).then(() => "timeout" as const);
+    const timeout = sleep(this.#deps.clock, RELEASE_MS).then(() => "timeout" as const);
     if ((await Promise.race([released, timeout])) === "released") return;
     run.kill("SIGKILL");
     await run.ended;
   }
-
-  function isSteady(): boolean {
-    return current?.ready !== undefined && current.uptimeMs >= STEADY_MS;
-  }
-
-  return {
-    name,
-    role,
-    script: deps.script,
-    get pid() {
-      return current?.pid;
-    },
-    get state() {
-      if (isStopped) return alive.size > 0 ? "stopping" : "stopped";
-      if (current?.isStopping) return "stopping";
-      if (isFailing(backOff) && !isSteady()) return "failing";
-      if (current === undefined) return "waiting";
-      return current.ready === undefined ? "starting" : "up";
-    },
-    get uptimeMs() {
-      return current?.uptimeMs;
-    },
-    get restarts() {
-      return restarts;
-    },
-    get lastEnd() {
-      return lastEnd;
-    },
-    get ready() {
-      return current?.ready;
-    },
-    start: launch,
-    async restart(plan) {
-      if (isStopped) return;
-      const beganMs = clock.nowMs();
-      const before = role === "balancer" && current?.ready !== undefined ? current : undefined;
-      await (before === undefined ? stopAndStart(plan) : replace(before, plan));
-      if (isStopped) return;
-      const seconds = ((clock.nowMs() - beganMs) / 1000).toFixed(1);
-      plan.progress(`${name}: restarted in ${seconds} s (pid ${current?.pid})`);
-    },
-    tellExit(workerId) {
-      current?.send({ type: "exited", workerId });
-    },
-    tellNotReady(reasons) {
-      current?.send({ type: "not-ready", reasons: [...reasons] });
-    },
-    reload() {
-      // A run that is not ready may have no SIGHUP handler yet, and would end.
-      for (const run of alive) if (run.ready !== undefined) run.kill("SIGHUP");
-    },
-    stop(plan) {
-      isStopped = true;
-      return stopRuns(plan);
-    },
-  };
 }
 
 /** The ports that a successor opens: the actual ones, also where the settings ask for any free port. */

@@ -7,7 +7,7 @@ import { EdgeError } from "../../shared/base/errors.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
-import { type Child, createChild, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
+import { Child, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
 import { type ChildRole, scriptOf } from "./process-run.ts";
 import { workerName } from "./worker-name.ts";
 
@@ -83,7 +83,7 @@ export function createSupervisor(deps: {
       if (role !== "worker") return;
       for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
     };
-    const child: Child = createChild({
+    const child: Child = new Child({
       ...deps,
       role,
       name,

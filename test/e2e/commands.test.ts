@@ -139,7 +139,7 @@ describe("an edge on one machine", () => {
     expect(last.stdout).toBe(`${whole.stdout.trimEnd().split("\n").at(-1)}\n`);
 
     expectRefusal(await run("events", "--session", "000000"), "no session id begins with 000000");
-    expectRefusal(await run("events", "--session", "../x"), "--session is the id of a session");
+    expectRefusal(await run("events", "--session", "../x"), "--session must be the id of a session");
     expect((await run("events", "--session", newSessionId())).stdout).toBe("No events.\n");
   });
 

@@ -1,7 +1,7 @@
 /** How a process of the edge is stopped and replaced, with real processes and a clock that the test steps. */
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import { createChild, type StopPlan } from "../../../edge/process/child.ts";
+import { Child, type StopPlan } from "../../../edge/process/child.ts";
 import type { ChildRole } from "../../../edge/process/process-run.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
@@ -17,7 +17,7 @@ async function startedChild(role: ChildRole, env: Record<string, string>) {
   const logLines: string[] = [];
   const progress: string[] = [];
   const sink = { write: (line: string) => void logLines.push(line) };
-  const child = createChild({
+  const child = new Child({
     role,
     name: role,
     script: SCRIPT,
