@@ -12,7 +12,7 @@ import {
 } from "../../shared/process/edge-channel.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { afterEnd, type BackOff, isFailing, NO_BACK_OFF, STEADY_MS } from "./backoff.ts";
-import { type ChildRole, type ProcessRun, type RunEnd, startRun } from "./process-run.ts";
+import { type ChildRole, ProcessRun, type RunEnd, type StopOrder } from "./process-run.ts";
 
 /**
  * `starting`: not ready yet · `up` · `stopping`: it was asked to stop; a worker hands its sessions over · `waiting`: it ended
@@ -24,17 +24,7 @@ export type ChildState = "starting" | "up" | "stopping" | "waiting" | "failing" 
 /** Receives progress lines for the operator who requested a change. */
 export type Progress = (line: string) => void;
 
-export interface StopPlan {
-  /** `edge`: all processes end; `process`: only this one. */
-  readonly scope: "edge" | "process";
-  /** Other workers that keep running. */
-  readonly siblings: readonly string[];
-  /** Other workers that end too. */
-  readonly ending: readonly string[];
-  /** It is killed after this. */
-  readonly deadlineMs: number;
-  /** Added to the deadline of a worker that is handing a session over when it is reached. */
-  readonly handoverMs: number;
+export interface StopPlan extends StopOrder {
   readonly progress: Progress;
 }
 
@@ -165,7 +155,7 @@ export class Child {
   }
 
   #begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
-    const run = startRun({
+    const run: ProcessRun = new ProcessRun({
       ...this.#deps,
       env: { ...this.#deps.env, ...env, [SETTINGS.restarts.env]: String(this.#restarts) },
       onMessage: (message) => this.#onMessage(run, message),

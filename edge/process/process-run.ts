@@ -38,32 +38,6 @@ export interface RunEnd {
   readonly ranMs: number;
 }
 
-export interface ProcessRun {
-  readonly pid: number | undefined;
-  readonly uptimeMs: number;
-  /** The last report; undefined while the process starts. */
-  readonly ready: ReadyReport | undefined;
-  readonly isStopping: boolean;
-  /** Resolves when it is ready; rejects with `ChildFailedError` when it ends before that. */
-  readonly becameReady: Promise<void>;
-  readonly ended: Promise<RunEnd>;
-  /** Resolves with true when the process sends a message of this type, with false when it ends before that. */
-  received(type: ProcessMessage["type"]): Promise<boolean>;
-  send(message: EdgeMessage): void;
-  kill(signal: NodeJS.Signals): void;
-  /**
-   * Asks it to stop, and kills it `deadlineMs` later; a worker that is handing a session over then has `handoverMs` more to
-   * finish. A later call replaces the deadline. Resolves when the process is gone.
-   */
-  stop(how: {
-    readonly scope: StopScope;
-    readonly siblings: readonly string[];
-    readonly ending: readonly string[];
-    readonly deadlineMs: number;
-    readonly handoverMs: number;
-  }): Promise<RunEnd>;
-}
-
 /** Time that a process has to become ready. */
 const START_MS = 30_000;
 /**
@@ -75,7 +49,7 @@ const MAX_UNANSWERED = 6;
 /** Lines of standard error kept while a process starts. */
 const MAX_BUFFERED_LINES = 100;
 
-export function startRun(deps: {
+export interface RunDeps {
   readonly name: string;
   /** The file that it runs. */
   readonly script: string;
@@ -87,143 +61,194 @@ export function startRun(deps: {
   readonly lines: LineSink;
   /** Called with `stop-wanted`, `draining` and `drained`. */
   readonly onMessage: (message: ProcessMessage) => void;
-}): ProcessRun {
-  const { clock, log, name } = deps;
-  const startedMs = clock.nowMs();
-  const child = fork(deps.script, [], {
-    env: deps.env,
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-  });
-  let ready: ReadyReport | undefined;
-  let failure: string | undefined;
-  let isStopping = false;
-  let wantsStop = false;
-  let isHandingOver = false;
-  let hasEnded = false;
-  let missedDeadline = false;
-  const errors = bufferErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
-  forwardLines(child.stdout, (line) => deps.lines.write(`${line}\n`));
-  const startDeadline = clock.after(START_MS, () => {
-    failure = `${name} did not become ready within ${START_MS / 1000} s`;
-    child.kill("SIGKILL");
-  });
-  let stopDeadline: Timer | undefined;
-  const pings = createPings(child, clock, () => {
-    log.error({ child: name, pid: child.pid }, "a process does not respond and is replaced");
-    child.kill("SIGKILL");
-  });
-  child.on("error", (error) => {
-    failure ??= error.message;
-  });
+}
 
-  const ended = new Promise<RunEnd>((resolve) => {
-    child.once("close", (code, signal) => {
-      hasEnded = true;
-      startDeadline.cancel();
-      stopDeadline?.cancel();
-      pings.stop();
-      if (failure === undefined) errors.release();
-      const how = signal ?? `status ${code}`;
-      const wasReady = ready !== undefined;
-      ready = undefined;
-      const ranMs = clock.nowMs() - startedMs;
-      resolve({ how, wasReady, wasWanted: isStopping || wantsStop, missedDeadline, ranMs });
-    });
-  });
-  const becameReady = new Promise<void>((resolve, reject) => {
-    child.on("message", (received) => {
-      const message = parseProcessMessage(received);
-      if (message === undefined) return;
-      switch (message.type) {
-        case "pong":
-          pings.answered();
-          return;
-        case "failed":
-          failure = message.message;
-          return;
-        case "ready":
-          startDeadline.cancel();
-          errors.release();
-          ready = message;
-          pings.start();
-          resolve();
-          return;
-        case "stop-wanted":
-          wantsStop = true;
-          send({ type: "stop-queued" });
-          deps.onMessage(message);
-          return;
-        case "draining":
-        case "drained":
-          isHandingOver = message.type === "draining";
-          deps.onMessage(message);
-          return;
-        case "standby":
-        case "ports-released":
-        // `received` waits for these.
-      }
-    });
-    void ended.then(({ how }) => {
-      const why = failure ?? `${name} ended while it started (${how}); see the log`;
-      reject(new ChildFailedError(why));
-    });
-  });
-  // The end is also reported by `ended`, so a caller need not wait for this one.
-  becameReady.catch(() => {});
+export interface StopOrder {
+  readonly scope: StopScope;
+  /** Other workers that keep running. */
+  readonly siblings: readonly string[];
+  /** Other workers that end too. */
+  readonly ending: readonly string[];
+  /** It is killed after this. */
+  readonly deadlineMs: number;
+  /** Added to the deadline of a worker that is handing a session over when it is reached. */
+  readonly handoverMs: number;
+}
 
-  function send(message: EdgeMessage): void {
-    if (child.connected) child.send(message, () => {});
+/** Starts the process when it is made. */
+export class ProcessRun {
+  /** Resolves when it is ready; rejects with `ChildFailedError` when it ends before that. */
+  readonly becameReady: Promise<void>;
+  readonly ended: Promise<RunEnd>;
+  readonly #deps: RunDeps;
+  readonly #child: ChildProcess;
+  readonly #startedMs: number;
+  readonly #errors: { release(): void };
+  readonly #pings: Pings;
+  readonly #startDeadline: Timer;
+  #stopDeadline: Timer | undefined;
+  #ready: ReadyReport | undefined;
+  /** Why it did not become ready, in one sentence. */
+  #failure: string | undefined;
+  #isStopping = false;
+  #wantsStop = false;
+  #isHandingOver = false;
+  #hasEnded = false;
+  #missedDeadline = false;
+
+  constructor(deps: RunDeps) {
+    const { clock, log, name } = deps;
+    this.#deps = deps;
+    this.#startedMs = clock.nowMs();
+    const child = fork(deps.script, [], {
+      env: deps.env,
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
+    this.#child = child;
+    this.#errors = bufferErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
+    forwardLines(child.stdout, (line) => deps.lines.write(`${line}\n`));
+    this.#startDeadline = clock.after(START_MS, () => {
+      this.#failure = `${name} did not become ready within ${START_MS / 1000} s`;
+      child.kill("SIGKILL");
+    });
+    this.#pings = createPings(child, clock, () => {
+      log.error({ child: name, pid: child.pid }, "a process does not respond and is replaced");
+      child.kill("SIGKILL");
+    });
+    child.on("error", (error) => {
+      this.#failure ??= error.message;
+    });
+    this.ended = new Promise((resolve) => {
+      child.once("close", (code, signal) => resolve(this.#onClose(signal ?? `status ${code}`)));
+    });
+    this.becameReady = new Promise((resolve, reject) => {
+      child.on("message", (received) => {
+        const message = parseProcessMessage(received);
+        if (message !== undefined) this.#onMessage(message, resolve);
+      });
+      void this.ended.then(({ how }) => {
+        const why = this.#failure ?? `${name} ended while it started (${how}); see the log`;
+        reject(new ChildFailedError(why));
+      });
+    });
+    // The end is also reported by `ended`, so a caller need not wait for this one.
+    this.becameReady.catch(() => {});
   }
 
-  function killLate(): void {
-    missedDeadline = true;
-    log.warn({ child: name }, "a process did not stop in time and is killed");
-    child.kill("SIGKILL");
+  get pid(): number | undefined {
+    return this.#child.pid;
   }
 
-  return {
-    get pid() {
-      return child.pid;
-    },
-    get uptimeMs() {
-      return clock.nowMs() - startedMs;
-    },
-    get ready() {
-      return ready;
-    },
-    get isStopping() {
-      return isStopping;
-    },
-    becameReady,
-    ended,
-    received(type) {
-      const arrived = new Promise<true>((resolve) => {
-        child.on("message", (message) => {
-          if (parseProcessMessage(message)?.type === type) resolve(true);
-        });
+  get uptimeMs(): number {
+    return this.#deps.clock.nowMs() - this.#startedMs;
+  }
+
+  /** The last report; undefined while the process starts. */
+  get ready(): ReadyReport | undefined {
+    return this.#ready;
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  send(message: EdgeMessage): void {
+    if (this.#child.connected) this.#child.send(message, () => {});
+  }
+
+  /** Resolves with true when the process sends a message of this type, with false when it ends before that. */
+  received(type: ProcessMessage["type"]): Promise<boolean> {
+    const arrived = new Promise<true>((resolve) => {
+      this.#child.on("message", (message) => {
+        if (parseProcessMessage(message)?.type === type) resolve(true);
       });
-      return Promise.race([arrived, ended.then(() => false)]);
-    },
-    send,
-    kill(signal) {
-      child.kill(signal);
-    },
-    stop({ scope, siblings, ending, deadlineMs, handoverMs }) {
-      if (hasEnded) return ended;
-      isStopping = true;
-      send({ type: "stop", scope, siblings: [...siblings], ending: [...ending] });
-      stopDeadline?.cancel();
-      stopDeadline = clock.after(deadlineMs, () => {
-        if (isHandingOver && handoverMs > 0) stopDeadline = clock.after(handoverMs, killLate);
-        else killLate();
-      });
-      return ended;
-    },
-  };
+    });
+    return Promise.race([arrived, this.ended.then(() => false)]);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /**
+   * Asks it to stop, and kills it after the deadline. A later call replaces the deadline. Resolves when the process is gone.
+   */
+  stop({ scope, siblings, ending, deadlineMs, handoverMs }: StopOrder): Promise<RunEnd> {
+    if (this.#hasEnded) return this.ended;
+    const { clock } = this.#deps;
+    this.#isStopping = true;
+    this.send({ type: "stop", scope, siblings: [...siblings], ending: [...ending] });
+    this.#stopDeadline?.cancel();
+    this.#stopDeadline = clock.after(deadlineMs, () => {
+      if (!this.#isHandingOver || handoverMs === 0) this.#killLate();
+      else this.#stopDeadline = clock.after(handoverMs, () => this.#killLate());
+    });
+    return this.ended;
+  }
+
+  #killLate(): void {
+    this.#missedDeadline = true;
+    this.#deps.log.warn({ child: this.#deps.name }, "a process did not stop in time and is killed");
+    this.#child.kill("SIGKILL");
+  }
+
+  #onMessage(message: ProcessMessage, becomeReady: () => void): void {
+    switch (message.type) {
+      case "pong":
+        this.#pings.answered();
+        return;
+      case "failed":
+        this.#failure = message.message;
+        return;
+      case "ready":
+        this.#startDeadline.cancel();
+        this.#errors.release();
+        this.#ready = message;
+        this.#pings.start();
+        becomeReady();
+        return;
+      case "stop-wanted":
+        this.#wantsStop = true;
+        this.send({ type: "stop-queued" });
+        this.#deps.onMessage(message);
+        return;
+      case "draining":
+      case "drained":
+        this.#isHandingOver = message.type === "draining";
+        this.#deps.onMessage(message);
+        return;
+      case "standby":
+      case "ports-released":
+      // `received` waits for these.
+    }
+  }
+
+  #onClose(how: string): RunEnd {
+    this.#hasEnded = true;
+    this.#startDeadline.cancel();
+    this.#stopDeadline?.cancel();
+    this.#pings.stop();
+    if (this.#failure === undefined) this.#errors.release();
+    const wasReady = this.#ready !== undefined;
+    this.#ready = undefined;
+    return {
+      how,
+      wasReady,
+      wasWanted: this.#isStopping || this.#wantsStop,
+      missedDeadline: this.#missedDeadline,
+      ranMs: this.uptimeMs,
+    };
+  }
+}
+
+interface Pings {
+  start(): void;
+  answered(): void;
+  stop(): void;
 }
 
 /** Pings a process, and calls `onHung` when too many pings in a row are unanswered. */
-function createPings(child: ChildProcess, clock: Clock, onHung: () => void) {
+function createPings(child: ChildProcess, clock: Clock, onHung: () => void): Pings {
   let unanswered = 0;
   let timer: Timer | undefined;
   return {
