@@ -2,7 +2,7 @@
  * The processes of one machine's edge: one balancer and the workers, and the environment of each.
  */
 import { hostname } from "node:os";
-import type { Clock } from "../../shared/base/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -10,27 +10,6 @@ import { environmentOf, type Settings } from "../../shared/settings/read-setting
 import { Child, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
 import { type ChildRole, scriptOf } from "./process-run.ts";
 import { workerName } from "./worker-name.ts";
-
-export interface Supervisor {
-  readonly balancer: Child;
-  readonly workers: readonly Child[];
-  /** Resolves when every process is ready; rejects with the first failure. */
-  start(): Promise<void>;
-  /**
-   * Restarts one process, or without a name all of them in turn: each worker when the one before is ready again, the balancer
-   * last. Workers hand their sessions over first. Rejects when one does not become ready, and does not restart the rest.
-   */
-  restart(name: string | undefined, progress: Progress): Promise<void>;
-  /**
-   * Starts or stops workers until there are `count`; those that stop, the last ones, hand their sessions over first. Rejects
-   * when a new worker does not become ready, and drops it.
-   */
-  scale(count: number, progress: Progress): Promise<void>;
-  /** SIGHUP for every process. */
-  reload(): void;
-  /** Resolves when every process is gone. */
-  stop(): Promise<void>;
-}
 
 export class UnknownProcessError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PROCESS";
@@ -61,93 +40,181 @@ const HANDOVER_MS = 10_000;
 /** How soon the balancer is notified that a process is failing, or no longer is. */
 const NOT_READY_PERIOD_MS = 1000;
 
-export function createSupervisor(deps: {
+export interface SupervisorDeps {
   /** Complete, with secret, certificate and data directory. */
-  settings: Settings;
+  readonly settings: Settings;
   /** Undefined with a shared store. */
-  storeSocket: string | undefined;
-  clock: Clock;
-  log: Log;
-  lines: LineSink;
-  counters: Counters;
-  /** Called whenever a process became ready, also after a restart. */
-  onReady: () => void;
-}): Supervisor {
-  const { settings } = deps;
-  const build = (role: ChildRole, name: string, own: Partial<Settings>): Child => {
-    const all: Partial<Settings> = { ...settings, storeSocket: deps.storeSocket, ...own };
-    const env = { ...inherited(process.env), ...environmentOf(all, role) };
-    // The other workers may take its sessions over at once, and after its restart it takes up those that are left:
-    // whichever is first brings the peers back, and a worker that cannot start again does not keep them waiting.
-    const onExit = (): void => {
-      if (role !== "worker") return;
-      for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
+  readonly storeSocket: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly lines: LineSink;
+  readonly counters: Counters;
+  /** Called whenever a process has become ready, also after a restart. */
+  readonly onReady: () => void;
+}
+
+export class Supervisor {
+  readonly balancer: Child;
+  readonly #deps: SupervisorDeps;
+  readonly #notReadyTimer: Timer;
+  #workers: readonly Child[];
+  /** One change at a time: two concurrent `scale` calls would start the same worker twice. */
+  #lastChange: Promise<unknown> = Promise.resolve();
+  /** Changes that are queued or under way. */
+  #pendingChanges = 0;
+  #isStopping = false;
+
+  constructor(deps: SupervisorDeps) {
+    const { settings, clock } = deps;
+    this.#deps = deps;
+    this.balancer = this.#build("balancer", "balancer", {
+      statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
+    });
+    this.#workers = Array.from({ length: settings.workerCount }, (_, index) =>
+      this.#buildWorker(index),
+    );
+    // Repeated, because a restarted balancer has not received it.
+    this.#notReadyTimer = clock.every(NOT_READY_PERIOD_MS, () => this.#tellNotReady());
+  }
+
+  get workers(): readonly Child[] {
+    return this.#workers;
+  }
+
+  /** Resolves when every process is ready; rejects with the first failure. */
+  async start(): Promise<void> {
+    // Workers first: they take up the sessions of their last run before clients ask other workers for them.
+    await Promise.all(this.#workers.map((worker) => worker.start()));
+    await this.balancer.start();
+  }
+
+  /**
+   * Restarts one process, or without a name all of them in turn: each worker when the one before is ready again, the balancer
+   * last. Workers hand their sessions over first. Rejects when one does not become ready, and does not restart the rest.
+   */
+  async restart(name: string | undefined, progress: Progress): Promise<void> {
+    // An unknown name fails at once. It is looked up again later, because queued changes may add or remove processes.
+    this.#named(name);
+    await this.#inTurn(() => this.#restartAll(this.#named(name), progress), progress);
+  }
+
+  /**
+   * Starts or stops workers until there are `count`; those that stop, the last ones, hand their sessions over first. Rejects
+   * when a new worker does not become ready, and drops it.
+   */
+  scale(count: number, progress: Progress): Promise<void> {
+    return this.#inTurn(async () => {
+      while (this.#workers.length < count && !this.#isStopping) await this.#addWorker(progress);
+      if (!this.#isStopping) await this.#removeWorkers(this.#workers.slice(count), progress);
+      this.#deps.onReady();
+    }, progress);
+  }
+
+  /** Sends SIGHUP to every process. */
+  reload(): void {
+    for (const child of [this.balancer, ...this.#workers]) child.reload();
+  }
+
+  /** Resolves when every process is gone. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#notReadyTimer.cancel();
+    // All at once, also with a shared store: each drain takes its time, and a container has a limit for all of them.
+    const times = stopTimes(this.#deps.settings);
+    const all = [this.balancer, ...this.#workers];
+    await Promise.all(
+      all.map((child) => {
+        const plan = this.#stopPlan(all, child, ignoreProgress);
+        return child.stop({ ...plan, scope: "edge", ...times });
+      }),
+    );
+  }
+
+  // --- building processes ---
+
+  #buildWorker(index: number): Child {
+    const { settings } = this.#deps;
+    const id = workerName(settings, hostname(), index);
+    return this.#build("worker", id, { workerId: id, ...workerPorts(settings, index) });
+  }
+
+  #build(role: ChildRole, name: string, own: Partial<Settings>): Child {
+    const { settings, storeSocket } = this.#deps;
+    const env = {
+      ...inherited(process.env),
+      ...environmentOf({ ...settings, storeSocket, ...own }, role),
     };
     const child: Child = new Child({
-      ...deps,
+      ...this.#deps,
       role,
       name,
       script: scriptOf(role),
       env,
-      onExit,
-      onStopWanted: () => restartAsSignalled(child),
+      // The other workers may take its sessions over at once, and after its restart it takes up those that are left:
+      // whichever is first brings the peers back, and a worker that cannot start again does not keep them waiting.
+      onExit: () => {
+        if (role === "worker") this.#tellOthersOfExit(name);
+      },
+      onStopWanted: () => this.#restartAfterSignal(child),
     });
     return child;
-  };
-  const balancer = build("balancer", "balancer", {
-    statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
-  });
-  let workers = Array.from({ length: settings.workerCount }, (_, index) => buildWorker(index));
-  /** One change at a time: two concurrent `scale` calls would start the same worker twice. */
-  let lastChange: Promise<unknown> = Promise.resolve();
-  /** Changes that are queued or under way. */
-  let pendingChanges = 0;
-  let isStopping = false;
-
-  function buildWorker(index: number): Child {
-    const id = workerName(settings, hostname(), index);
-    return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
   }
 
-  async function inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
-    if (pendingChanges > 0) progress("waiting until another change is done");
-    pendingChanges++;
-    const turn = lastChange.then(change).finally(() => {
-      pendingChanges--;
+  // --- messages ---
+
+  #tellOthersOfExit(name: string): void {
+    for (const worker of this.#workers) if (worker.name !== name) worker.tellExit(name);
+  }
+
+  #tellNotReady(): void {
+    const failing = this.#workers.filter(({ state }) => state === "failing");
+    this.balancer.tellNotReady(
+      failing.map(({ name, lastEnd }) => `${name} keeps failing (${lastEnd})`),
+    );
+  }
+
+  // --- changes ---
+
+  async #inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
+    if (this.#pendingChanges > 0) progress("waiting until another change is done");
+    this.#pendingChanges++;
+    const turn = this.#lastChange.then(change).finally(() => {
+      this.#pendingChanges--;
     });
-    lastChange = turn.catch(() => {});
+    this.#lastChange = turn.catch(() => {});
     return turn;
   }
 
   /** The processes of `ending` stop, among them `child`; all other workers keep running. */
-  function stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
-    const others = workers.filter((worker) => worker !== child);
+  #stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
+    const others = this.#workers.filter((worker) => worker !== child);
     const names = (isEnding: boolean): string[] =>
       others.filter((other) => ending.includes(other) === isEnding).map(({ name }) => name);
     return {
       scope: "process",
       siblings: names(false),
       ending: names(true),
-      ...drainTimes(settings),
+      ...drainTimes(this.#deps.settings),
       progress,
     };
   }
 
-  function chosen(name: string | undefined): readonly Child[] {
-    const all = [...workers, balancer];
+  /** Throws `UnknownProcessError`. */
+  #named(name: string | undefined): readonly Child[] {
+    const all = [...this.#workers, this.balancer];
     if (name === undefined) return all;
-    const found = all.filter((child) => child.name === name);
-    if (found.length > 0) return found;
+    const matching = all.filter((child) => child.name === name);
+    if (matching.length > 0) return matching;
     const names = all.map((child) => child.name).join(", ");
     throw new UnknownProcessError(`there is no process ${name}; processes are ${names}`);
   }
 
-  async function restartAll(children: readonly Child[], progress: Progress): Promise<void> {
+  async #restartAll(children: readonly Child[], progress: Progress): Promise<void> {
     for (const [index, child] of children.entries()) {
       const left = children.slice(index + 1).map(({ name }) => name);
-      if (isStopping) throw cutShort("the edge stops", [child.name, ...left]);
+      if (this.#isStopping) throw cutShort("the edge stops", [child.name, ...left]);
       try {
-        await child.restart(stopPlan([child], child, progress));
+        await child.restart(this.#stopPlan([child], child, progress));
       } catch (error) {
         if (left.length === 0 || !(error instanceof EdgeError)) throw error;
         throw cutShort(`${child.name}: ${error.message}`, left);
@@ -156,88 +223,42 @@ export function createSupervisor(deps: {
   }
 
   /** Restarts a process that received SIGTERM as an operator's restart would, unless it has ended before its turn. */
-  function restartAsSignalled(child: Child): void {
+  #restartAfterSignal(child: Child): void {
     const { pid } = child;
-    deps.log.info({ child: child.name, pid }, "a process received SIGTERM and is restarted");
-    inTurn(async () => {
-      if (!isStopping && child.pid === pid)
-        await child.restart(stopPlan([child], child, ignoreProgress));
+    const { log } = this.#deps;
+    log.info({ child: child.name, pid }, "a process received SIGTERM and is restarted");
+    this.#inTurn(async () => {
+      if (this.#isStopping || child.pid !== pid) return;
+      await child.restart(this.#stopPlan([child], child, ignoreProgress));
     }, ignoreProgress).catch((error: unknown) =>
-      deps.log.error({ child: child.name, err: error }, "a process could not be restarted"),
+      log.error({ child: child.name, err: error }, "a process could not be restarted"),
     );
   }
 
-  async function addWorker(progress: Progress): Promise<void> {
-    const worker = buildWorker(workers.length);
-    workers = [...workers, worker];
+  async #addWorker(progress: Progress): Promise<void> {
+    const worker = this.#buildWorker(this.#workers.length);
+    this.#workers = [...this.#workers, worker];
     try {
       await worker.start();
       progress(`${worker.name}: started (pid ${worker.pid})`);
     } catch (error) {
-      workers = workers.filter((other) => other !== worker);
+      this.#workers = this.#workers.filter((other) => other !== worker);
       throw error;
     }
   }
 
   /** All at once: none of them hands sessions to another one that stops too. */
-  async function removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
+  async #removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
     await Promise.all(
       removed.map(async (worker) => {
-        await worker.stop(stopPlan(removed, worker, progress));
-        workers = workers.filter((other) => other !== worker);
+        await worker.stop(this.#stopPlan(removed, worker, progress));
+        this.#workers = this.#workers.filter((other) => other !== worker);
         // It does not come back, so the others need not wait until its lease expires.
-        for (const other of workers) other.tellExit(worker.name);
+        this.#tellOthersOfExit(worker.name);
         progress(`${worker.name}: removed`);
       }),
     );
   }
-
-  /** Repeated, because a restarted balancer has not received it. */
-  const notReadyTimer = deps.clock.every(NOT_READY_PERIOD_MS, tellNotReady);
-
-  function tellNotReady(): void {
-    const failing = workers.filter(({ state }) => state === "failing");
-    balancer.tellNotReady(failing.map(({ name, lastEnd }) => `${name} keeps failing (${lastEnd})`));
-  }
-
-  return {
-    balancer,
-    get workers() {
-      return workers;
-    },
-    async start() {
-      // Workers first: they take up the sessions of their last run before clients ask other workers for them.
-      await Promise.all(workers.map((worker) => worker.start()));
-      await balancer.start();
-    },
-    async restart(name, progress) {
-      // An unknown name fails at once. It is looked up again later, because queued changes may add or remove processes.
-      chosen(name);
-      await inTurn(() => restartAll(chosen(name), progress), progress);
-    },
-    scale: (count, progress) =>
-      inTurn(async () => {
-        while (workers.length < count && !isStopping) await addWorker(progress);
-        if (!isStopping) await removeWorkers(workers.slice(count), progress);
-        deps.onReady();
-      }, progress),
-    reload() {
-      for (const child of [balancer, ...workers]) child.reload();
-    },
-    async stop() {
-      isStopping = true;
-      notReadyTimer.cancel();
-      // All at once, also with a shared store: each drain takes its time, and a container has a limit for all of them.
-      const times = stopTimes(settings);
-      const all = [balancer, ...workers];
-      await Promise.all(
-        all.map((child) => {
-          const plan = stopPlan(all, child, ignoreProgress);
-          return child.stop({ ...plan, scope: "edge", ...times });
-        }),
-      );
-    },
-  };
 }
 
 type DrainSettings = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;

@@ -32,7 +32,7 @@ import { watchParents } from "../process/parents.ts";
 import { linkLogs, listProcess } from "../process/process-list.ts";
 import { readStat } from "../process/process-stat.ts";
 import { waitUntilAnswers } from "../process/readiness.ts";
-import { createSupervisor, type Supervisor, stopTimes } from "../process/supervisor.ts";
+import { Supervisor, stopTimes } from "../process/supervisor.ts";
 import { keepCertificate } from "./certificate.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
 import { createLineWriter } from "./line-writer.ts";
@@ -114,7 +114,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
     const startedMs = clock.nowMs();
     const control = await openControl({ dataDir, clock, log, serve });
     shutdown.add("control", () => control.close());
-    const supervisor: Supervisor = createSupervisor({
+    const supervisor = new Supervisor({
       settings,
       storeSocket: given.redisUrl === undefined ? store.socketPath : undefined,
       clock,
