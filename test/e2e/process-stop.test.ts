@@ -274,7 +274,7 @@ test(
     await isStopping(edge, "worker-2");
     const restarted = askEdgeTo(edge, "restart", "worker-2");
     await until("the edge was asked for a restart", () =>
-      /asked by an operator.*restart/.test(edge.output()),
+      /request of an operator.*restart/.test(edge.output()),
     );
     process.kill(pid ?? 0, "SIGKILL");
     expect(await scaled).toMatchObject({ status: 0, stderr: "worker-2: removed\n" });

@@ -179,7 +179,7 @@ test("stop ends everything, and leaves nothing behind", async () => {
   const again = await askEdgeTo(edge, "ps");
   expect(again.status).toBe(1);
   expect(again.stderr).toMatch(
-    /^ct-edge: CT_DATA_DIR=\S+: no edge of this user runs there \(.*\); start it/,
+    /^ct-edge: CT_DATA_DIR=\S+: no running edge of this user \(.*\); start it/,
   );
 });
 
