@@ -1,6 +1,6 @@
 /**
- * Everything that is known about where a request goes: the session's record and history from the store, and from each
- * balancer that has a lease what it would do, and why.
+ * Collects the answer of `ct-edge explain`: the session's record and history from the store, and from each balancer that has
+ * a lease where it would send the request, and why.
  */
 import { systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
@@ -23,18 +23,18 @@ import { type WorkerSays, workerSays } from "./worker-says.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
 export interface ExplainAnswer {
-  /** How the request says where it belongs. */
+  /** How the request carries its key. */
   readonly as: Way;
-  /** The beginning of the key, room or sid, or all of it with `--full`; null without one. */
+  /** The beginning of the key, room or sid, or all of it with `--full`; null without a key. */
   readonly about: string | null;
-  /** With a tag: the living worker that issued the id; null when it is gone. */
+  /** Of an id with a tag: the worker that issued it; null when it is gone. */
   readonly taggedBy?: string | null;
-  /** Null: the store knows none. Left out when the request names none. */
+  /** Null when there is no such session; left out when the request names none. */
   readonly session?: ExplainedSession | null;
   readonly balancers: readonly BalancerAnswer[];
-  /** Who got and lost the session and why, the newest last. */
+  /** Which workers got and lost the session, and why; the newest last. */
   readonly history: readonly OwnershipEvent[];
-  /** False while the store is new or was emptied: it may not know yet what there is. */
+  /** False while the store is new or was emptied: running processes and sessions may be missing. */
   readonly settled: boolean;
 }
 
@@ -44,7 +44,7 @@ export interface ExplainedSession {
   readonly state: SessionRecord["state"];
   readonly owner: string;
   readonly ownerState: OwnerState;
-  /** With `released`: who may take it. */
+  /** Of a `released` session: the successor that may take it. */
   readonly heir?: string;
   readonly epoch: number;
   readonly ageMs: number;
@@ -52,15 +52,15 @@ export interface ExplainedSession {
 }
 
 export type BalancerAnswer =
-  /** It did not answer in time, or not in words that this version knows. */
+  /** It did not answer in time, or in a form that this version does not know. */
   | { readonly id: string; readonly outcome: "no answer" | "refused"; readonly message: string }
   | {
       readonly id: string;
       readonly outcome: "explained";
       readonly explanation: Explanation;
-      /** What the worker makes of it that the balancer sends it to; left out when no session is known. */
+      /** What the chosen worker does with the request; left out without a session. */
       readonly workerSays?: WorkerSays;
-      /** Who serves it in the end, a 421 on the way included; null: nobody now. */
+      /** The worker that serves it in the end, after a possible 421; null when none can now. */
       readonly servedBy: string | null;
     };
 
@@ -72,7 +72,7 @@ export interface OwnershipEvent {
   readonly cause: string;
 }
 
-/** A balancer looks for commands at each hint, and every 5 s in case it missed one. */
+/** A balancer reads commands at each change event, and every 5 s in case it missed one. */
 const ANSWER_TIMEOUT_MS = 6000;
 const OWNERSHIP: ReadonlySet<StoredEvent["kind"]> = new Set([
   "created",
@@ -81,7 +81,7 @@ const OWNERSHIP: ReadonlySet<StoredEvent["kind"]> = new Set([
   "closed",
 ]);
 
-/** Asks the store and every balancer. Takes as long as the slowest balancer, at most 6 s. */
+/** Asks the store and all balancers. Takes as long as the slowest balancer, at most 6 s. */
 export async function answerTo(
   question: Question,
   store: Store,
@@ -93,7 +93,7 @@ export async function answerTo(
   const record = key === undefined ? undefined : await store.findSession(key);
   const [balancers, history] = await Promise.all([
     askBalancers(question, { store, members, record }),
-    key === undefined ? [] : ownersOf(store, record?.id ?? key),
+    key === undefined ? [] : readOwnership(store, record?.id ?? key),
   ]);
   return describeAnswer(question, { members, booted, nowMs, record, balancers, history, isFull });
 }
@@ -101,7 +101,7 @@ export async function answerTo(
 /** Pure. */
 export function describeAnswer(
   { way, about, key, tag }: Question,
-  known: {
+  from: {
     readonly members: readonly MemberRecord[];
     readonly booted: boolean;
     readonly nowMs: number;
@@ -111,21 +111,21 @@ export function describeAnswer(
     readonly isFull: boolean;
   },
 ): ExplainAnswer {
-  const { members, record, isFull } = known;
+  const { members, record, isFull } = from;
   const issuer = members.find(({ id, incarnation }) => workerTag(id, incarnation) === tag);
   return {
     as: way,
     about: about === "" ? null : formatKey(about, isFull),
     ...(tag !== undefined && { taggedBy: issuer?.id ?? null }),
-    ...(key !== undefined && { session: record === undefined ? null : describe(record, known) }),
-    balancers: known.balancers,
-    history: known.history,
-    settled: known.booted,
+    ...(key !== undefined && { session: record === undefined ? null : describe(record, from) }),
+    balancers: from.balancers,
+    history: from.history,
+    settled: from.booted,
   };
 }
 
-/** Also of one that is closed and forgotten. */
-async function ownersOf(store: Store, id: SessionKey): Promise<OwnershipEvent[]> {
+/** Also of a session that is closed and whose record is gone. */
+async function readOwnership(store: Store, id: SessionKey): Promise<OwnershipEvent[]> {
   if (!isSessionId(id)) return [];
   const events = await store.readEvents({ limit: MAX_EVENTS, sessionId: id });
   return events
@@ -157,21 +157,21 @@ function describe(
 
 // --- balancers ---
 
-interface Known {
+interface Context {
   readonly store: Store;
   readonly members: readonly MemberRecord[];
   readonly record: SessionRecord | undefined;
 }
 
-async function askBalancers(question: Question, known: Known): Promise<BalancerAnswer[]> {
-  const ids = known.members.filter(({ kind }) => kind === "balancer").map(({ id }) => id);
-  return Promise.all(ids.sort().map((id) => askBalancer(id, question, known)));
+async function askBalancers(question: Question, context: Context): Promise<BalancerAnswer[]> {
+  const ids = context.members.filter(({ kind }) => kind === "balancer").map(({ id }) => id);
+  return Promise.all(ids.sort().map((id) => askBalancer(id, question, context)));
 }
 
 async function askBalancer(
   id: WorkerId,
   { head }: Question,
-  { store, members, record }: Known,
+  { store, members, record }: Context,
 ): Promise<BalancerAnswer> {
   const holder = record === undefined || record.state === "closed" ? undefined : holderOf(record);
   const answer = await sendCommand(
@@ -181,7 +181,7 @@ async function askBalancer(
     ANSWER_TIMEOUT_MS,
   );
   if (answer === "no answer") {
-    const message = `no answer within ${ANSWER_TIMEOUT_MS / 1000} s: it hangs, is gone, or does not reach the store`;
+    const message = `no answer within ${ANSWER_TIMEOUT_MS / 1000} s: it hangs, has ended, or cannot reach the store`;
     return { id, outcome: "no answer", message };
   }
   const explanation = parseExplanation(answer.detail);
@@ -192,14 +192,14 @@ async function askBalancer(
 }
 
 /**
- * Whether the worker that it belongs to has all the requests that it may have: then it is answered with 503. One that
- * belongs nowhere goes elsewhere. Pure.
+ * Whether the chosen worker has reached its request limit, so that the balancer answers 503. A request that is balanced by
+ * load goes to another worker instead. Pure.
  */
 export function isRefused({ worker, reason, workers }: Explanation): boolean {
   return reason !== "load" && workers.find(({ id }) => id === worker)?.isFull === true;
 }
 
-/** What becomes of it at the worker that the balancer sends it to. Pure. */
+/** What the chosen worker does with the request. Pure. */
 export function follow(
   explanation: Explanation,
   record: SessionRecord | undefined,

@@ -1,7 +1,6 @@
 /**
- * Where a request goes and why, as people read it. Pure; what strangers wrote is made harmless.
+ * The text of `ct-edge explain`: where a request goes, and why. Pure; untrusted texts are escaped.
  */
-
 import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
@@ -19,7 +18,7 @@ import type { WorkerSays } from "./worker-says.ts";
 type Explained = Extract<BalancerAnswer, { outcome: "explained" }>;
 type Candidate = ExplainedCandidate;
 
-/** Lines of the history that are shown, the newest. */
+/** Newest lines of the history that are shown. */
 const MAX_HISTORY = 20;
 
 export function explainText(answer: ExplainAnswer): string {
@@ -34,38 +33,38 @@ export function explainText(answer: ExplainAnswer): string {
 }
 
 /**
- * What makes the answer a no, in one line that says what to do; undefined when somebody serves the request and there is
- * what it names.
+ * Why the request is not served, and what to do, in one line; undefined when it is served and the session that it names
+ * exists.
  */
 export function problemOf(answer: ExplainAnswer): string | undefined {
   const { balancers, session, taggedBy, history: owners } = answer;
   if (balancers.length === 0) {
-    return "no balancer has a lease, so nobody routes; start one, and check that it reaches this store";
+    return "no balancer has a lease, so requests are not routed; start one, and check that it reaches this store";
   }
   const explained = balancers.filter(isExplained);
   if (explained.length === 0) {
     const [first] = balancers.filter((balancer) => !isExplained(balancer));
-    return `no balancer answered: ${first?.id}: ${escapeForTerminal(first?.message ?? "")}; look at its log, or restart it`;
+    return `no balancer answered: ${first?.id}: ${escapeForTerminal(first?.message ?? "")}; see its log, or restart it`;
   }
   if (session === null || session?.state === "closed") {
     const wasThere = session?.state === "closed" || owners.at(-1)?.kind === "closed";
     return wasThere
-      ? "the session is closed for good; who was in it has to start a new one"
-      : "no session has this key: whoever comes with it is routed by the ring and told that there is none; `ct-edge sessions --full` lists what there is";
+      ? "the session is closed; its people have to start a new one"
+      : "no session has this key: a request with it is routed by the ring and answered that there is no session; `ct-edge sessions --full` lists sessions";
   }
   if (taggedBy === null) {
-    return "no living worker issued this id: its client is told so and shakes hands again; nothing is to be done";
+    return "the worker that issued this id is gone: the client gets an error and connects again; nothing to do";
   }
   if (explained.every(({ explanation }) => explanation.worker === undefined)) {
-    return "no worker can take it now; `ct-edge list` shows what they do";
+    return "no worker can take it now; `ct-edge list` shows the workers and their states";
   }
   if (explained.every(({ servedBy }) => servedBy === null)) {
-    return "nobody serves it now: it waits or is refused, as the answer says; ask again in a few seconds";
+    return "it is not served now: it waits or is refused, as shown above; try again in a few seconds";
   }
   return undefined;
 }
 
-// --- what is asked ---
+// --- the request ---
 
 const WAY_TEXT: Readonly<Record<Way, string>> = {
   header: "a request with the header ctstickiness",
@@ -93,14 +92,14 @@ function head({ as, about, session, taggedBy, balancers }: ExplainAnswer): strin
     .join("");
 }
 
-/** The rule that counted; another one than was asked for, when that one led to nobody. */
+/** The rule that decided; not the requested one when that one led to no worker. */
 function ruleText(as: Way, rules: readonly string[]): string {
   const asked = as === "create" ? "none" : as;
   return rules.map((rule) => (rule === asked ? rule : `${rule} (${asked} led nowhere)`)).join(", ");
 }
 
 function sessionText(session: ExplainedSession | null): string {
-  if (session === null) return "none that the store knows";
+  if (session === null) return "not in the store";
   const { id, alias, state, owner, ownerState, heir, epoch, ageMs, peers } = session;
   const shown = alias === undefined ? id : `${id} (alias ${alias})`;
   const to = heir === undefined ? "" : ` to ${heir}`;
@@ -143,7 +142,7 @@ function whyText(as: Way, explanation: Explanation): string {
   const owner = all.find(({ as: role }) => role === "owner");
   switch (reason) {
     case "tag":
-      return "it issued the id and lives";
+      return "it issued the id and is up";
     case "record":
       return `${sourceText(explanation)}${
         owner?.status === "unhealthy" ? "; it is unhealthy, but no other worker can take it" : ""
@@ -166,12 +165,12 @@ function whyText(as: Way, explanation: Explanation): string {
 function sourceText({ remembered, found }: Explanation): string {
   return found === "found" || remembered === undefined
     ? "it owns the session, as the store says now"
-    : `it is remembered as the owner, in epoch ${remembered.epoch}`;
+    : `it is cached as the owner, in epoch ${remembered.epoch}`;
 }
 
 function absenceText({ found }: Explanation): string {
-  if (found === "late") return "the store did not say in 50 ms who owns it";
-  if (found === "away") return "the store is away and cannot say who owns it";
+  if (found === "late") return "the store did not answer within 50 ms";
+  if (found === "away") return "the store is away, so the owner is unknown";
   return "no session has the key";
 }
 
@@ -179,9 +178,9 @@ function againstOwner({ status }: Candidate): string {
   return status === "unknown" ? "gone" : status;
 }
 
-/** What comes of it at the worker. */
+/** What the worker does with it. */
 function thenText({ explanation, workerSays: says }: Explained): string[] {
-  if (isRefused(explanation)) return ["it has all the requests that it may have: 503"];
+  if (isRefused(explanation)) return ["it has reached its request limit: 503"];
   const text = says && saysText(says, explanation.afterMisdirected);
   return text === undefined ? [] : [text];
 }
@@ -195,12 +194,12 @@ function saysText(says: WorkerSays, afterMisdirected: string | undefined): strin
       return "it answers that the session is closed";
     case "elsewhere":
       return afterMisdirected === "replay"
-        ? `it answers 421, ${says.holder} has it, and the request goes on there`
-        : `it takes the session over once ${says.holder} refuses or its lease is gone, and waits until then (421: ${afterMisdirected ?? "not asked"})`;
+        ? `it answers 421, and the request is sent to ${says.holder}, which has it`
+        : `it takes the session over once ${says.holder} refuses or loses its lease, and waits until then (421: ${afterMisdirected ?? "not asked"})`;
   }
 }
 
-// --- how they see the workers ---
+// --- candidates ---
 
 const VIEW_COLUMNS: readonly Column[] = [
   { title: "WORKER" },
@@ -214,13 +213,13 @@ const VIEW_COLUMNS: readonly Column[] = [
   { title: "LAST FAILURE" },
 ];
 
-/** One table for all balancers that decide alike, of what the first of them sees. */
+/** One table for all balancers that decide alike, with the view of the first. */
 function viewsOf(balancers: readonly BalancerAnswer[]): string[] {
   const groups = new Map<string, Explained[]>();
   for (const balancer of balancers.filter(isExplained)) {
     const { rule, reason, candidates: all } = balancer.explanation;
     const statuses = all.map(({ worker, as, status }) => [worker, as, status]);
-    // Of a request without a key each draws another worker.
+    // For a request without a key each balancer draws its own worker.
     const worker = reason === "load" ? undefined : balancer.explanation.worker;
     const opinion = JSON.stringify([rule, worker, statuses]);
     groups.set(opinion, [...(groups.get(opinion) ?? []), balancer]);
@@ -237,7 +236,7 @@ function viewText(group: readonly Explained[]): string {
     if (candidate.as === "candidate") candidates++;
     return viewRow(candidate, candidates, explanation);
   });
-  const more = explanation.more > 0 ? `and ${explanation.more} workers more\n` : "";
+  const more = explanation.more > 0 ? `and ${explanation.more} more workers\n` : "";
   const names = escapeForTerminal(group.map(({ id }) => id).join(", "), 500);
   return `Workers as ${names} sees them\n${table(VIEW_COLUMNS, rows)}${more}`;
 }
@@ -327,29 +326,29 @@ function history({ history: all }: ExplainAnswer): string {
   return `Its owners${title}\n${table(HISTORY_COLUMNS, rows)}`;
 }
 
-// --- what an operator should know ---
+// --- notes ---
 
 function notes({ balancers, settled }: ExplainAnswer): string {
   const explained = balancers.filter(isExplained);
   const lines: string[] = [];
   const silent = balancers.filter((balancer) => !isExplained(balancer)).map(({ id }) => id);
   if (silent.length > 0) {
-    lines.push(`${silent.join(", ")}: what it does with the request is not known.`);
+    lines.push(`${silent.join(", ")}: did not explain what it does with the request.`);
   }
   const isDrawn = explained.some(({ explanation }) => explanation.reason === "load");
   const places = new Set(explained.map(({ servedBy }) => servedBy));
   if (!isDrawn && places.size > 1) {
-    lines.push("The balancers do not agree now; ask again in a second: they learn from answers.");
+    lines.push("The balancers do not agree now; try again in a second: they learn from responses.");
   }
   for (const { id, explanation } of explained) {
-    if (explanation.store === "away") lines.push(`${id}: the store is away for it.`);
-    if (explanation.isRecalled) lines.push(`${id}: its workers are those of its last snapshot.`);
+    if (explanation.store === "away") lines.push(`${id}: it cannot reach the store.`);
+    if (explanation.isRecalled) lines.push(`${id}: it uses the workers of its last snapshot.`);
     if (explanation.isPanicking) {
-      lines.push(`${id}: most workers fail its probes, so it believes their leases instead.`);
+      lines.push(`${id}: most workers fail its probes, so it trusts their leases instead.`);
     }
   }
   if (new Set(explained.map(({ explanation }) => explanation.ring)).size > 1) {
-    lines.push("The balancers have different rings; `ct-edge list` shows who differs.");
+    lines.push("The balancers have different rings; `ct-edge list` shows which differ.");
   }
   if (!settled) {
     lines.push(STORE_NOT_SETTLED);

@@ -1,8 +1,6 @@
 /**
- * What an operator asks about, as the head of a request that would be routed by it: so that balancers answer by the rules
- * that they route by. Pure.
+ * Turns an operator's question into the head of a request, so that balancers answer with the rules that they route by. Pure.
  */
-
 import { findRoute } from "../../balancer/routing/session-key.ts";
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
 import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
@@ -10,7 +8,7 @@ import type { ExplainedHead } from "../../shared/control/command.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { CommandError } from "../output/errors.ts";
 
-/** How a request says where it belongs: the rules of balancer/routing/session-key.ts, and a `create` without a key. */
+/** How a request carries its key: the rules of balancer/routing/session-key.ts, and a `create` without a key. */
 export const WAYS = [
   "header",
   "cookie",
@@ -26,31 +24,31 @@ export type Way = (typeof WAYS)[number];
 
 export interface Question {
   readonly way: Way;
-  /** As the operator wrote it; empty without. */
+  /** As the operator wrote it; empty without a key. */
   readonly about: string;
   readonly head: ExplainedHead;
   readonly key: SessionKey | undefined;
   readonly tag: WorkerTag | undefined;
 }
 
-/** An engine.io id or a token of ours: a worker's tag, and what nobody can guess. */
+/** An engine.io id or a token of ours: a worker's tag and a random part. */
 const TAGGED = /^[0-9a-f]{16}[A-Za-z0-9]{24}$/;
 
-/** How `about` is meant when the operator does not say it. Empty: a request for a new session. */
+/** The way without `--as`. Empty: a request for a new session. */
 export function guessWay(about: string): Way {
   if (about === "") return "create";
   if (TAGGED.test(about)) return "sid";
   return isSessionId(about) ? "room" : "header";
 }
 
-/** Throws `CommandError` when no request can say `about` in that way. */
+/** Throws `CommandError` when no request can carry `about` in that way. */
 export function askFor(about: string, way: Way): Question {
   const isFree = way === "create" || way === "none";
   if (isFree !== (about === "")) {
     throw new CommandError(
       isFree
-        ? `--as ${way} is a request without a key: give none`
-        : `--as ${way} needs a key, a room or a sid`,
+        ? `--as ${way} is a request without a key; leave the argument out`
+        : `--as ${way} needs a key, a room or a sid as its argument`,
     );
   }
   // A terminal sends UTF-8; keys are bytes.
@@ -69,11 +67,12 @@ export function askFor(about: string, way: Way): Question {
   return { way, about, head, key, tag };
 }
 
-const NO_ID = "no id that a worker issued; it begins with 16 hexadecimal digits";
-const NO_ROOM = "no session's id; that has 24 letters and digits, as `ct-edge sessions` shows it";
-const NO_KEY = "a request cannot say that; a key has 1 to 8192 bytes, no control characters";
+const NO_ID = "not an id that a worker issued; such an id begins with 16 hexadecimal digits";
+const NO_ROOM =
+  "not a session id; it has 24 letters and digits, as `ct-edge sessions --full` shows it";
+const NO_KEY = "a request cannot carry this key; use 1 to 8192 bytes, no control characters";
 
-/** What is expected of the ways that can be wrong. */
+/** The error of each way. */
 const EXPECTED: Readonly<Record<Way, string>> = {
   header: `${NO_KEY}, and no blanks or quotes around it`,
   cookie: `${NO_KEY}, no semicolon, and no blanks or quotes around it`,
@@ -93,7 +92,7 @@ function headOf(about: string, way: Way): ExplainedHead {
     case "cookie":
       return get("/", { name: "cookie", value: `ctstickiness=${about}` });
     case "path":
-      return get(`/k/${escaped(about)}/`);
+      return get(`/k/${percentEncoded(about)}/`);
     case "room":
       return { method: "POST", target: `/api/session/join/${about}`, fields: [] };
     case "claim":
@@ -116,13 +115,13 @@ function get(target: string, ...fields: ExplainedHead["fields"]): ExplainedHead 
   return { method: "GET", target, fields };
 }
 
-/** As a header's value is read: RFC 9110 §5.5. */
+/** As header values are parsed (RFC 9110 §5.5). */
 function trimmed(value: string): string {
   return value.replace(/^[ \t]+|[ \t]+$/g, "");
 }
 
-/** Every byte (given as latin1) that is not plain in a path as `%XX`. */
-function escaped(bytes: string): string {
+/** Percent-encodes all bytes (given as latin1) that are not unreserved (RFC 3986 §2.3). */
+function percentEncoded(bytes: string): string {
   return bytes.replace(
     /[^A-Za-z0-9._~-]/g,
     (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,

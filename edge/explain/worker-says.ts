@@ -1,5 +1,5 @@
 /**
- * What a worker does with a request for a session, once it has it: by the function that the store decides by. Pure.
+ * What a worker does with a request for a session: decided by the same function as in the store. Pure.
  */
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
@@ -7,9 +7,9 @@ import { decideResume, holderOf, type Lease } from "../../shared/store/ownership
 import type { ResumeCause, SessionRecord } from "../../shared/store/store.ts";
 
 export type WorkerSays =
-  /** `mine`: it has the session; else it takes it over or up, because of that. */
+  /** `mine`: it has the session; else the reason why it takes the session over. */
   | { readonly says: "serve"; readonly cause: ResumeCause }
-  /** Another one has it: 421 when that one answers; else it waits until it may take the session over. */
+  /** Another worker has it: 421 while that one responds; else it waits until it may take the session over. */
   | { readonly says: "elsewhere"; readonly holder: WorkerId }
   | { readonly says: "closed" };
 
@@ -37,7 +37,7 @@ export function workerSays(
   }
 }
 
-/** The age of the last beat counts only with evidence, which only the worker itself can have. */
+/** The age of the last heartbeat counts only with evidence, which only the worker itself can have. */
 function leaseOf(id: WorkerId, members: readonly MemberRecord[]): Lease {
   const member = members.find((one) => one.id === id);
   if (member === undefined) return { state: "gone" };

@@ -1,10 +1,8 @@
 /**
- * What a change would do, as people read it. Pure; what strangers wrote is made harmless.
+ * The text of `ct-edge simulate`: the outcome of a change. Pure; untrusted texts are escaped.
  */
-
 import { formatKey } from "../output/format.ts";
-import type { Column } from "../output/table.ts";
-import { table } from "../output/table.ts";
+import { type Column, table } from "../output/table.ts";
 import type { Change, Move, Outlook, Simulation } from "./simulate.ts";
 
 export function simulationText(
@@ -31,20 +29,19 @@ function summary(change: Change, { moves, stay, adrift, reconnects }: Simulation
   if (connections > 0) {
     const seconds = (withinMs / 1000).toFixed(1);
     lines.push(
-      `${connections} connections come back within about ${seconds} s, up to about ${perSecond} a second.`,
+      `${connections} connections reconnect within about ${seconds} s, up to about ${perSecond} a second.`,
     );
   }
-  if (adrift > 0)
-    lines.push(`${adrift} sessions have lost their worker already and are not counted.`);
+  if (adrift > 0) lines.push(`${adrift} sessions have no living worker now and are not counted.`);
   return lines.map((line) => `${line}\n`).join("");
 }
 
 function whatText(change: Change): string {
   switch (change.kind) {
     case "add":
-      return change.count === 1 ? "1 worker more" : `${change.count} workers more`;
+      return change.count === 1 ? "1 worker is added" : `${change.count} workers are added`;
     case "remove":
-      return `${change.worker} is drained and ends`;
+      return `${change.worker} is drained and stopped`;
     case "crash":
       return `${change.worker} ends at once`;
   }
@@ -75,13 +72,13 @@ function movesTable(moves: readonly Move[], how: { limit: number; isFull: boolea
     String(connections),
   ]);
   const left = moves.length - shown.length;
-  return `${table(MOVE_COLUMNS, rows)}${left > 0 ? `and ${left} more; --limit shows more\n` : ""}`;
+  return `${table(MOVE_COLUMNS, rows)}${left > 0 ? `and ${left} more; use --limit to show more\n` : ""}`;
 }
 
 const NOWHERE: Readonly<Record<Move["by"], string>> = {
-  drain: "nobody takes it",
-  clients: "nobody takes it",
-  reaper: "whoever is elected",
+  drain: "no worker",
+  clients: "no worker",
+  reaper: "the elected worker",
 };
 
 const WORKER_COLUMNS: readonly Column[] = [

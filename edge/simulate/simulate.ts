@@ -1,6 +1,6 @@
 /**
- * What would become of the sessions if a worker were added, drained or lost: by the functions that balancers and workers
- * decide by. Pure.
+ * What happens to sessions when a worker is added, drained or lost, decided by the same functions as in balancers and
+ * workers. Pure.
  */
 import { type Candidate, chooseByKey } from "../../balancer/routing/candidates.ts";
 import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/routing/placement.ts";
@@ -14,19 +14,19 @@ import { maxToMean } from "./rebalance-plan.ts";
 
 export type Change =
   | { readonly kind: "add"; readonly count: number }
-  /** In order: its sessions are handed over, then it ends. */
+  /** Gracefully: its sessions are handed over, then it ends. */
   | { readonly kind: "remove"; readonly worker: WorkerId }
   /** It ends at once, and is not started again. */
   | { readonly kind: "crash"; readonly worker: WorkerId };
 
-/** The edge as it is. */
+/** The current state of the edge. */
 export interface Snapshot {
   readonly workers: readonly WorkerRecord[];
-  /** Those that are not closed. */
+  /** Without closed ones. */
   readonly sessions: readonly KnownSession[];
-  /** As balancers see it; `well` where nothing is known. */
+  /** As balancers see it; `healthy` when no balancer reports it. */
   readonly statusOf: (worker: WorkerId) => WorkerStatus;
-  /** Only asked for the sessions of a worker that is removed or lost. */
+  /** Only called for the sessions of a worker that is removed or lost. */
   readonly placeOf: (key: SessionKey) => RingPlace;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
 }
@@ -34,7 +34,7 @@ export interface Snapshot {
 export interface KnownSession {
   readonly id: SessionId;
   readonly alias?: SessionKey;
-  /** Who has it now, or is its heir. */
+  /** The owner, or the successor of a released session. */
   readonly holder: WorkerId;
   readonly peers: number;
   /** Peers that have a connection now. */
@@ -45,11 +45,11 @@ export interface Simulation {
   readonly moves: readonly Move[];
   /** Sessions that are served and stay where they are. */
   readonly stay: number;
-  /** Sessions whose owner is gone already: they find a new one with or without this. */
+  /** Sessions whose owner is gone already: they get a new one with or without the change. */
   readonly adrift: number;
   readonly reconnects: Reconnects;
   readonly workers: readonly Outlook[];
-  /** Most sessions of a worker to the mean of all, draining ones and those that are gone left out; 0 without sessions. */
+  /** Sessions of the fullest worker to the mean, without workers that drain or are gone; 0 without sessions. */
   readonly maxToMean: { readonly before: number; readonly after: number };
 }
 
@@ -57,11 +57,11 @@ export interface Move {
   readonly session: SessionId;
   readonly from: WorkerId;
   /**
-   * Who gets it: one, or two when its people come partly with the key that it was created with, which leads elsewhere;
-   * whoever is asked first has it. Empty: nobody can take it, or (`by` the reaper) whoever is elected.
+   * One worker; two when some clients come with the key that the session was created with and that key leads elsewhere: the
+   * worker that is asked first gets it. Empty: no worker can take it, or (`by: "reaper"`) the elected worker does.
    */
   readonly to: readonly WorkerId[];
-  /** `drain`: handed over. `clients`: who comes back makes it move. `reaper`: nobody is there to come back. */
+  /** `drain`: handed over. `clients`: a reconnecting client moves it. `reaper`: it has no clients that could. */
   readonly by: "drain" | "clients" | "reaper";
   readonly peers: number;
   readonly connections: number;
@@ -69,18 +69,18 @@ export interface Move {
 
 export interface Reconnects {
   readonly connections: number;
-  /** At its busiest; what is paced is so with some jitter. */
+  /** The peak; a drain is paced with jitter. */
   readonly perSecond: number;
-  /** Until the last has been sent away and is back. */
+  /** Until the last client has left and reconnected. */
   readonly withinMs: number;
 }
 
-/** One worker, before and after. `after` is null when it is gone then, `before` when it is new. */
+/** One worker. `after` is null when it is gone then, `before` when it is new. */
 export interface Outlook {
   readonly id: WorkerId;
   readonly sessions: BeforeAfter;
   readonly connections: BeforeAfter;
-  /** Share of keys without a session that the ring leads to it, 0 to 1. */
+  /** Share of the keys without a session that the ring maps to it, 0 to 1. */
   readonly keys: BeforeAfter;
   /** How many of the next 100 new sessions without a key it gets. */
   readonly next: BeforeAfter;
@@ -116,7 +116,7 @@ function membersAfter(change: Change, before: readonly WorkerRecord[]): readonly
 
 const NUMBERED = /^(.*?)(\d+)$/;
 
-/** Named on from the last one that has a number; only their names matter, and those little. */
+/** The numbering continues after the last numbered worker. */
 function newWorkers(before: readonly WorkerRecord[], count: number): WorkerRecord[] {
   const named = before.flatMap(({ id }) => {
     const [, name, number] = NUMBERED.exec(id) ?? [];
@@ -143,7 +143,7 @@ const EMPTY_WORKER = {
   secretFingerprint: "",
 } satisfies Omit<WorkerRecord, "id">;
 
-// --- who moves where ---
+// --- moves ---
 
 function movesOf(
   change: Change,
@@ -151,7 +151,7 @@ function movesOf(
   held: readonly KnownSession[],
   after: readonly WorkerRecord[],
 ): Move[] {
-  // Whom a worker's end takes out of the ring stands in it until its lease is gone.
+  // A worker that ends stays in the ring until its lease expires.
   const hashRing = createHashRing(change.kind === "add" ? after : snapshot.workers);
   const byId = new Map(after.map((worker) => [worker.id, worker]));
   const candidates = (key: SessionKey): readonly WorkerId[] =>
@@ -161,7 +161,7 @@ function movesOf(
     return worker && { status: snapshot.statusOf(id), state: worker.state };
   };
 
-  /** As a balancer chooses for somebody of the session who comes with `key`. */
+  /** The choice of a balancer for a client of the session that comes with `key`. */
   function chosenFor(key: SessionKey, { holder }: KnownSession): WorkerId | undefined {
     const known = { record: "owner", owner: holder } as const;
     return chooseByKey(known, () => candidates(key), see).worker;
@@ -173,11 +173,11 @@ function movesOf(
     const isItsWorker = change.kind !== "add" && holder === change.worker;
     if (change.kind === "remove" && isItsWorker) {
       const view = { ring: { candidates }, worker: (other: WorkerId) => byId.get(other) };
-      const heir = chooseSuccessor(id, new Set([change.worker]), view);
-      return { ...move, to: heir === undefined ? [] : [heir.id], by: "drain" };
+      const successor = chooseSuccessor(id, new Set([change.worker]), view);
+      return { ...move, to: successor === undefined ? [] : [successor.id], by: "drain" };
     }
     if (!isItsWorker) {
-      // One whose holder fails already moves for that reason, if it does.
+      // A session whose holder is failing moves because of that, not because of the change.
       const isSettled = see(holder)?.status === "healthy";
       if (!isSettled || chosenFor(id, session) === holder) return undefined;
     }
@@ -190,9 +190,9 @@ function movesOf(
   return held.flatMap((session) => moveOf(session) ?? []);
 }
 
-// --- how they come back ---
+// --- reconnects ---
 
-/** Clients try again 0.5 to 1.5 s after they lost their connection (socket.io: 1 s, half of it at random). */
+/** Clients reconnect 0.5 to 1.5 s after they lost their connection (socket.io: 1 s ± 50 %). */
 const FIRST_BACK_OFF_MS = 1500;
 
 function reconnectsOf(change: Change, moves: readonly Move[], snapshot: Snapshot): Reconnects {
@@ -210,13 +210,13 @@ function reconnectsOf(change: Change, moves: readonly Move[], snapshot: Snapshot
   }
   return {
     connections,
-    // In whatever order they go: as many as begin within a second, with the most connections.
+    // For any order of the sessions: as many as begin within a second, those with the most connections.
     perSecond: mostIn(mostWithin(times, 1000), moves),
     withinMs: Math.round(delayMs + (times.at(-1) ?? 0) + FIRST_BACK_OFF_MS),
   };
 }
 
-/** How many of the rising `times` lie within `spanMs` at most. */
+/** The most of the ascending `times` that lie within `spanMs`. */
 function mostWithin(times: readonly number[], spanMs: number): number {
   let from = 0;
   let most = 0;
@@ -232,7 +232,7 @@ function mostIn(count: number, moves: readonly Move[]): number {
   return sorted.slice(0, count).reduce((sum, connections) => sum + connections, 0);
 }
 
-// --- how busy workers are then ---
+// --- load ---
 
 function outlook(
   change: Change,
@@ -265,7 +265,7 @@ function outlook(
   });
 }
 
-/** With what comes to it; of two who may get a session, the first. */
+/** Includes the sessions that move to it; of two possible workers the first counts. */
 function loadAfter({ id, load }: WorkerRecord, moves: readonly Move[]): WorkerRecord["load"] {
   const got = moves.filter(({ to }) => to[0] === id);
   return {
@@ -275,11 +275,11 @@ function loadAfter({ id, load }: WorkerRecord, moves: readonly Move[]): WorkerRe
   };
 }
 
-/** Keys that shares are counted by: they are right to about half a hundredth. */
+/** Keys per share: accurate to about half a percent. */
 const SAMPLES = 10_000;
 const SAMPLE_KEY = Buffer.alloc(32);
 
-/** Which share of all keys a ring leads to each worker; of what key its keys are hashed with, that does not depend. */
+/** The share of all keys that a ring maps to each worker, which does not depend on the ring key. */
 function sharesOf(hashRing: HashRing): ReadonlyMap<WorkerId, number> {
   const counts = new Map<WorkerId, number>();
   for (let i = 0; i < SAMPLES; i++) {
@@ -291,7 +291,7 @@ function sharesOf(hashRing: HashRing): ReadonlyMap<WorkerId, number> {
 
 const NEXT_SESSIONS = 100;
 
-/** How many of the next new sessions without a key each worker gets, by the balancers' own choice. */
+/** How many of the next new sessions without a key each worker gets, by the balancers' own function. */
 function nextSessions(
   workers: readonly WorkerRecord[],
   statusOf: (worker: WorkerId) => WorkerStatus,
@@ -299,10 +299,10 @@ function nextSessions(
   const counts = new Map<WorkerId, number>();
   const random = steadyRandom();
   const open = workers.filter(({ id, state }) => state === "up" && statusOf(id) === "healthy");
-  const rivals = open.map((record) => ({ id: record.id, record, inFlight: 0, ...record.load }));
+  const candidates = open.map((record) => ({ id: record.id, record, inFlight: 0, ...record.load }));
   for (let i = 0; i < NEXT_SESSIONS; i++) {
     const chosen = pickLeastLoaded(
-      withinLoadCap<Loaded & { id: WorkerId; sessions: number }>(rivals),
+      withinLoadCap<Loaded & { id: WorkerId; sessions: number }>(candidates),
       random,
     );
     if (chosen === undefined) break;
@@ -312,14 +312,14 @@ function nextSessions(
   return counts;
 }
 
-/** 0 to below 1, the same row of numbers each time: who asks twice gets the same answer. */
+/** 0 to below 1, the same sequence in each simulation, so that results are reproducible. */
 function steadyRandom(): () => number {
   let count = 0;
   return () =>
     Buffer.from(sign(SAMPLE_KEY, `draw ${count++}`), "base64url").readUInt32BE() / 2 ** 32;
 }
 
-/** Of those that take new sessions or keep theirs. */
+/** `maxToMean` of the workers that do not drain. */
 function unevenness(
   workers: readonly WorkerRecord[],
   sessionsOf: (worker: WorkerRecord) => number,

@@ -1,8 +1,8 @@
 /**
- * The edge as it is now, from the store: its workers, the sessions that are not closed, who is connected to them, and how
- * balancers see the workers. What only they can tell, where keys stand on the ring, one of them is asked.
+ * The current state of the edge as input of a simulation: workers, sessions with their connections, and how balancers see
+ * the workers, all from the store. The places of keys on the ring come from a balancer, because only balancers have the
+ * ring key.
  */
-
 import { z } from "zod";
 import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import { systemClock } from "../../shared/base/clock.ts";
@@ -21,7 +21,6 @@ import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import { CommandError } from "../output/errors.ts";
-
 import type { KnownSession, Snapshot } from "./simulate.ts";
 
 export interface Seen extends Omit<Snapshot, "placeOf" | "drain"> {
@@ -58,7 +57,7 @@ function describeSession(record: SessionRecord, report: ReportedSession | undefi
   };
 }
 
-/** A worker fails for all when it fails for each balancer that lives. */
+/** A worker counts as failing when it fails for every live balancer. */
 function statusesOf({ views }: Pick<ClusterSnapshot, "views">): (worker: WorkerId) => WorkerStatus {
   const balancers = views
     .map(({ view }) => view)
@@ -75,10 +74,10 @@ function statusesOf({ views }: Pick<ClusterSnapshot, "views">): (worker: WorkerI
 // --- places on the ring ---
 
 const placesSchema = z.array(z.string().max(64)).max(MAX_PLACES);
-/** A question is a ticket of at most 64 KiB. */
-const MAX_QUESTION_CHARS = 16_384;
+/** A command in the store has at most 64 KiB. */
+const MAX_COMMAND_CHARS = 16_384;
 
-/** Where `keys` stand on the ring. Throws `CommandError` when no balancer says it. */
+/** The places of `keys` on the ring. Throws `CommandError` when no balancer answers. */
 export async function findPlaces(
   store: Store,
   members: readonly MemberRecord[],
@@ -92,12 +91,12 @@ export async function findPlaces(
   }
   return (key) => {
     const place = places.get(key);
-    if (place === undefined) throw new Error("a place was not asked for");
+    if (place === undefined) throw new Error("the place of a key was not requested");
     return place;
   };
 }
 
-/** Of the first that answers; who does not is not asked again. */
+/** From the first balancer that answers; the others are dropped from `balancers`, so that they are not asked again. */
 async function askOneOf(
   balancers: WorkerId[],
   store: Store,
@@ -111,7 +110,7 @@ async function askOneOf(
     balancers.shift();
   }
   throw new CommandError(
-    "no balancer answered, and only they know where keys stand on the ring; see `ct-edge list`, start one or restart it",
+    "no balancer answered, and only balancers know the places of keys on the ring; see `ct-edge list`, and start or restart one",
   );
 }
 
@@ -120,11 +119,7 @@ function batches(keys: readonly SessionKey[]): SessionKey[][] {
   let chars = Number.POSITIVE_INFINITY;
   for (const key of keys) {
     const last = all.at(-1);
-    if (
-      last === undefined ||
-      last.length >= MAX_PLACES ||
-      chars + key.length > MAX_QUESTION_CHARS
-    ) {
+    if (last === undefined || last.length >= MAX_PLACES || chars + key.length > MAX_COMMAND_CHARS) {
       all.push([key]);
       chars = key.length;
     } else {

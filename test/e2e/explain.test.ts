@@ -96,7 +96,7 @@ test("what is not there is said in one line, with status 1", async () => {
   const { status, stdout, stderr } = await runCommand(args);
   expect(stdout).toMatch(/^Session +none that the store knows$/m);
   expect(stderr).toMatch(
-    /^ct-edge: no session has this key: .*; `ct-edge sessions --full` lists what there is\n$/,
+    /^ct-edge: no session has this key: .*; `ct-edge sessions --full` lists sessions\n$/,
   );
   expect(status).toBe(1);
 });

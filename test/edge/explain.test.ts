@@ -170,7 +170,7 @@ describe("golden", () => {
     expect(text).toMatchInlineSnapshot(`
       "Request   a request with the header ctstickiness: tea…
       Rule      header
-      Session   none that the store knows
+      Session   not in the store
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         first of the ring that can take it; no session has the key
@@ -248,7 +248,7 @@ describe("golden", () => {
       Session   R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w1         it owns the session, as the store says now; it answers 421, w1 has it, and the request goes on there
+      balancer-1  w2        w1         it owns the session, as the store says now; it answers 421, and the request is sent to w1, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE     HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -286,14 +286,14 @@ describe("golden", () => {
       record: record(W2),
       before: fail("w2", "refused"),
     });
-    expect(problem).toMatch(/^nobody serves it now: it waits or is refused, /);
+    expect(problem).toMatch(/^it is not served now: it waits or is refused, /);
     expect(text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; it takes the session over once w2 refuses or its lease is gone, and waits until then (421: owner not reached)
+      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; it takes the session over once w2 refuses or loses its lease, and waits until then (421: owner not reached)
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -314,7 +314,7 @@ describe("golden", () => {
       Issued by w3
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w3        w3         it issued the id and lives
+      balancer-1  w3        w3         it issued the id and is up
 
       Workers as balancer-1 sees them
       WORKER  AS             STATUS                   STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -336,7 +336,7 @@ describe("golden", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        w2         it is remembered as the owner, in epoch 1893456000000; it answers 421, w2 has it, and the request goes on there
+      balancer-1  w1        w2         it is cached as the owner, in epoch 1893456000000; it answers 421, and the request is sent to w2, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -356,7 +356,7 @@ describe("golden", () => {
       Session   R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w3         first of the ring that can take it; the store is away and cannot say who owns it; it answers 421, w3 has it, and the request goes on there
+      balancer-1  w2        w3         first of the ring that can take it; the store is away, so the owner is unknown; it answers 421, and the request is sent to w3, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -364,7 +364,7 @@ describe("golden", () => {
       w1      candidate 2  available, but not the first  up     healthy         2            6  0.3 ms  -
       w3      candidate 3  available, but not the first  up     healthy         9           27  0.3 ms  -
 
-      ! balancer-1: the store is away for it.
+      ! balancer-1: it cannot reach the store.
       "
     `);
   });
@@ -411,7 +411,7 @@ describe("golden, beside that", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        -          it owns the session, as the store says now; it has all the requests that it may have: 503
+      balancer-1  w2        -          it owns the session, as the store says now; it has reached its request limit: 503
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                           STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -421,7 +421,7 @@ describe("golden, beside that", () => {
       w3      candidate 3  available, but not needed        up     healthy         9           27  0.3 ms  -
       "
     `);
-    expect(problem).toMatch(/^nobody serves it now: it waits or is refused, /);
+    expect(problem).toMatch(/^it is not served now: it waits or is refused, /);
   });
 
   test("several balancers: one sees it differently, one does not answer", async () => {
@@ -442,7 +442,7 @@ describe("golden, beside that", () => {
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now
-      balancer-2  w1        w2         it is remembered as the owner, in epoch 1893456000000; it answers 421, w2 has it, and the request goes on there
+      balancer-2  w1        w2         it is cached as the owner, in epoch 1893456000000; it answers 421, and the request is sent to w2, which has it
       balancer-3  ?         ?          no answer within 6 s: it hangs
 
       Workers as balancer-1 sees them
@@ -459,7 +459,7 @@ describe("golden, beside that", () => {
       w1      candidate 2  available, but not needed  up     healthy         2            6  0.3 ms  -
       w3      candidate 3  available, but not needed  up     healthy         9           27  0.3 ms  -
 
-      ! balancer-3: what it does with the request is not known.
+      ! balancer-3: did not explain what it does with the request.
       "
     `);
     expect(problem).toBeUndefined();
@@ -470,10 +470,10 @@ describe("golden, beside that", () => {
     expect(problemOf({ ...answer, balancers: [] })).toMatch(/^no balancer has a lease, /);
     const silent = { id: "b1", outcome: "no answer", message: "no answer within 6 s" } as const;
     expect(problemOf({ ...answer, balancers: [silent] })).toBe(
-      "no balancer answered: b1: no answer within 6 s; look at its log, or restart it",
+      "no balancer answered: b1: no answer within 6 s; see its log, or restart it",
     );
     const closed = await explained({ about: ROOM, record: record(W2, { state: "closed" }) });
-    expect(problemOf(closed)).toMatch(/^the session is closed for good; /);
+    expect(problemOf(closed)).toMatch(/^the session is closed; /);
   });
 });
 
@@ -497,18 +497,22 @@ describe("what an operator asks about", () => {
   });
 
   test.each<[Way, string, RegExp]>([
-    ["header", "a\u0001b", /^a\\u0001b: a request cannot say that; a key has 1 to 8192 bytes/],
+    ["header", "a\u0001b", /^a\\u0001b: a request cannot carry this key; use 1 to 8192 bytes/],
     ["header", '"quoted"', /no blanks or quotes around it$/],
     ["header", " blank", /no blanks or quotes around it$/],
-    ["header", "x".repeat(8193), /^x{80}…: a request cannot say that; a key has 1 to 8192 bytes/],
-    ["cookie", "x;y", /^x;y: a request cannot say that; .* no semicolon/],
-    ["room", "../etc/passwd", /no session's id; that has 24 letters and digits/],
-    ["claim", "short", /no session's id/],
-    ["sid", "short", /no id that a worker issued; it begins with 16 hexadecimal digits/],
-    ["sid", "x&sid=0123456789abcdef", /no id that a worker issued/],
-    ["token", "../0123456789abcdef", /no id that a worker issued/],
-    ["header", "", /^--as header needs a key, a room or a sid$/],
-    ["create", "x", /^--as create is a request without a key: give none$/],
+    ["header", "x".repeat(8193), /^x{80}…: a request cannot carry this key; use 1 to 8192 bytes/],
+    ["cookie", "x;y", /^x;y: a request cannot carry this key; .* no semicolon/],
+    ["room", "../etc/passwd", /not a session id; it has 24 letters and digits/],
+    ["claim", "short", /not a session id/],
+    [
+      "sid",
+      "short",
+      /not an id that a worker issued; such an id begins with 16 hexadecimal digits/,
+    ],
+    ["sid", "x&sid=0123456789abcdef", /not an id that a worker issued/],
+    ["token", "../0123456789abcdef", /not an id that a worker issued/],
+    ["header", "", /^--as header needs a key, a room or a sid as its argument$/],
+    ["create", "x", /^--as create is a request without a key; leave the argument out$/],
   ])("as %s is refused when no request can say it: %j", (way, about, message) => {
     expect(() => askFor(about, way)).toThrow(message);
   });

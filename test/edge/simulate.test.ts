@@ -267,12 +267,12 @@ describe("golden", () => {
   test("a crash", () => {
     expect(text({ kind: "crash", worker: W1.id }, ["w1 is started again."])).toMatchInlineSnapshot(`
       "w1 ends at once: 3 sessions move, 1 stay.
-      6 connections come back within about 1.5 s, up to about 6 a second.
+      6 connections reconnect within about 1.5 s, up to about 6 a second.
 
       SESSION  FROM  TO  BY       PEERS  CONNECTED
       aaaaaa…  w1    w2  clients      3          3
       bbbbbb…  w1    w2  clients      3          3
-      and 1 more; --limit shows more
+      and 1 more; use --limit to show more
 
       WORKER  SESSIONS  THEN  CONNECTIONS  THEN  NEW KEYS  THEN  NEXT 100  THEN
       w1             3     -            9     -      33 %     -        31     -
@@ -287,13 +287,13 @@ describe("golden", () => {
 
   test("a removal", () => {
     expect(text({ kind: "remove", worker: W1.id })).toMatchInlineSnapshot(`
-      "w1 is drained and ends: 3 sessions move, 1 stay.
-      6 connections come back within about 2.6 s, up to about 6 a second.
+      "w1 is drained and stopped: 3 sessions move, 1 stay.
+      6 connections reconnect within about 2.6 s, up to about 6 a second.
 
       SESSION  FROM  TO  BY     PEERS  CONNECTED
       aaaaaa…  w1    w2  drain      3          3
       bbbbbb…  w1    w2  drain      3          3
-      and 1 more; --limit shows more
+      and 1 more; use --limit to show more
 
       WORKER  SESSIONS  THEN  CONNECTIONS  THEN  NEW KEYS  THEN  NEXT 100  THEN
       w1             3     -            9     -      33 %     -        31     -
@@ -306,7 +306,7 @@ describe("golden", () => {
 
   test("an addition", () => {
     expect(text({ kind: "add", count: 1 })).toMatchInlineSnapshot(`
-      "1 worker more: 0 sessions move, 4 stay.
+      "1 worker is added: 0 sessions move, 4 stay.
 
       WORKER  SESSIONS  THEN  CONNECTIONS  THEN  NEW KEYS  THEN  NEXT 100  THEN
       w1             3     3            9     9      33 %  25 %        31    22
@@ -435,7 +435,7 @@ describe("where keys stand on the ring", () => {
   test("nobody says without a balancer, and why is told", async () => {
     const { operator } = await openStores();
     await expect(findPlaces(operator, [W1], [newSessionId()])).rejects.toThrow(
-      /^no balancer answered, and only they know where keys stand on the ring; see /,
+      /^no balancer answered, and only balancers know the places of keys on the ring; see /,
     );
     await findPlaces(operator, [W1], []);
   });
