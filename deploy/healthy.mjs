@@ -1,5 +1,5 @@
-// The image's health check: asks the program's status port whether it wants traffic, shows the answer (`docker inspect`
-// keeps it) and ends with 0 or 1. Plain JavaScript on node:http alone, because it starts every few seconds.
+// The image's health check: requests the program's readiness from its status port, prints the response (`docker inspect`
+// keeps it) and exits with 0 or 1. Plain JavaScript with node:http only, because it starts every few seconds.
 import { get } from "node:http";
 
 const TIMEOUT_MS = 2000;

@@ -1,5 +1,4 @@
-// Compiles the TypeScript sources to dist/ and copies all other files beside them. Plain JavaScript, because it runs before
-// anything is built.
+// Compiles the TypeScript sources to dist/ and copies all other files. Plain JavaScript, because it runs before the build.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -16,10 +15,10 @@ import { buildSync } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
-/** Holds the digest of the sources that dist/ was built from. */
+/** Contains the digest of the sources that dist/ was built from. */
 const STAMP = `${root}dist/.sources`;
 
-/** Builds dist/ unless it was built from exactly these sources. Throws when the compiler reports errors. */
+/** Builds dist/ unless it was built from exactly these sources. Throws when the compiler fails. */
 export function buildWhenStale() {
   const digest = digestSources();
   if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === digest) return;
@@ -27,14 +26,14 @@ export function buildWhenStale() {
 }
 
 /**
- * Builds beside dist/ and swaps at the end: a file that was deleted does not live on, and an edge that runs from dist/
- * never sees half of it.
+ * Builds beside dist/ and swaps at the end: deleted files do not remain, and an edge that starts from dist/ never sees a
+ * partial build.
  */
 function build(digest) {
   const fresh = `${root}dist.${process.pid}`;
   try {
     compileTo(fresh);
-    copyAsTheyAre(fresh);
+    copyOtherFiles(fresh);
     bundlePages(fresh);
     writeFileSync(`${fresh}/.sources`, digest);
     const old = `${fresh}.old`;
@@ -51,12 +50,12 @@ function compileTo(folder) {
   const args = [compiler, "-p", `${root}tsconfig.build.json`, "--outDir", folder];
   const result = spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (result.status !== 0) {
-    throw new Error(`the build failed: tsc ended with status ${result.status}`);
+    throw new Error(`the build failed: tsc exited with status ${result.status}; see above`);
   }
 }
 
-/** What is not compiled lies beside what is: pages, scripts of the store. */
-function copyAsTheyAre(folder) {
+/** Pages and the scripts of the store. */
+function copyOtherFiles(folder) {
   for (const source of SOURCE_FOLDERS.filter((name) => existsSync(root + name))) {
     cpSync(root + source, `${folder}/${source}`, {
       recursive: true,
@@ -65,7 +64,7 @@ function copyAsTheyAre(folder) {
   }
 }
 
-/** What browsers run is one file of script and one of style. */
+/** Browsers get one script and one style sheet. */
 function bundlePages(folder) {
   const page = "worker/web/dashboard";
   buildSync({

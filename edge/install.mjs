@@ -1,4 +1,4 @@
-// Installs the npm packages that are missing. Plain JavaScript without packages, because it runs before anything is there.
+// Installs missing npm packages. Plain JavaScript without packages, because it runs before they are installed.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,8 +7,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const OLDEST_NODE = [20, 19];
 
 /**
- * Makes sure that this Node is new enough and that every package of package.json is there in its exact version. Throws an
- * error with a message for people.
+ * Ensures that this Node is new enough and that every package of package.json is installed in its exact version. Throws an
+ * error whose message is for the operator.
  */
 export function installMissing() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
@@ -20,8 +20,8 @@ export function installMissing() {
   const missing = missingPackages();
   if (missing.length === 0) return;
   process.stderr.write(`installing ${missing.length} npm packages (once)…\n`);
-  // Not `npm ci`: it wants the optional packages of every other platform in the registry too, and a mirror may lack them.
-  // The lockfile's versions and integrity hashes are obeyed all the same. No package needs its install script.
+  // Not `npm ci`: it needs the optional packages of all platforms in the registry, and a mirror may lack some. The lockfile's
+  // versions and integrity hashes are still enforced. No package needs its install script.
   const npm = npmCommand([
     ...["install", "--no-save", "--ignore-scripts", "--include=dev"],
     ...["--no-audit", "--no-fund", "--loglevel=error"],
@@ -29,7 +29,7 @@ export function installMissing() {
   const result = spawnSync(npm.command, npm.args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (result.status !== 0 || missingPackages().length > 0) {
     throw new Error(
-      "npm could not install the packages (see above); check the network and run again",
+      "npm could not install the packages (see above); check the network and try again",
     );
   }
 }
@@ -42,7 +42,7 @@ function missingPackages() {
     .map(([name]) => name);
 }
 
-/** `npm:NAME@VERSION` is a package that is installed under another name. */
+/** `npm:NAME@VERSION` is a package that is installed under an alias. */
 function versionOf(spec) {
   return spec.startsWith("npm:") ? spec.slice(spec.lastIndexOf("@") + 1) : spec;
 }

@@ -1,5 +1,5 @@
-// `npm start`: installs what is missing, builds when the sources changed, and becomes `ct-edge`. Plain JavaScript, because
-// it runs before anything is there.
+// `npm start`: installs missing packages, builds when sources have changed, and runs `ct-edge`. Plain JavaScript, because it
+// runs before both.
 import { installMissing } from "./install.mjs";
 
 try {
