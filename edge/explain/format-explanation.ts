@@ -128,7 +128,7 @@ function balancersTable({ as, balancers }: ExplainAnswer): string {
       const drawn = explanation.candidates.filter(({ chance }) => (chance ?? 0) > 0);
       const one = isDrawn && drawn.length > 1 ? `one of ${drawn.length}` : undefined;
       const why = [whyText(as, explanation), ...thenText(balancer)].join("; ");
-      return [id, one ?? explanation.worker ?? "nobody", one ?? servedBy ?? "", why];
+      return [id, one ?? explanation.worker ?? "none", one ?? servedBy ?? "", why];
     }),
   );
 }

@@ -1,5 +1,5 @@
 /**
- * The commands that look into a running edge, as processes: on one machine, with Redis, and with the store away.
+ * The commands that inspect a running edge, as processes: on one machine, with Redis, and with the store away.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -29,7 +29,7 @@ import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 
-/** Clears the screen and turns the direction of writing. */
+/** Clears the screen and reverses the writing direction. */
 const HOSTILE_NAME = "\u001b[2J\u009b31mEve\u202e\r\n";
 const COMMANDS = ["list", "sessions", "events", "explain"] as const;
 
@@ -43,8 +43,8 @@ describe("an edge on one machine", () => {
 
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
 
-  test("lists its processes for people", async () => {
-    // For a few seconds a store that has just started is not sure who is gone, and says so.
+  test("lists its processes in a table", async () => {
+    // A store that has just started reports for a few seconds that it is not settled.
     const { stdout } = await until("the store has settled", async () => {
       const result = await run("list");
       expect(result).toMatchObject({ status: 0, stderr: "" });
@@ -59,7 +59,7 @@ describe("an edge on one machine", () => {
     ]);
   });
 
-  test("lists its processes for programs", async () => {
+  test("lists its processes as JSON", async () => {
     const { status, stdout } = await run("list", "--json");
     const answer = JSON.parse(stdout) as ListAnswer;
     expect(status).toBe(0);
@@ -79,7 +79,7 @@ describe("an edge on one machine", () => {
     expect(new Set(rings)).toEqual(new Set([answer.ringFingerprint]));
   });
 
-  test("shows a session with its people, its key by the beginning only", async () => {
+  test("shows a session with its people, and only the beginning of its key", async () => {
     const alias = "a key that is as good as an invitation";
     const headers = { ctstickiness: alias };
     const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2, headers });
@@ -114,7 +114,7 @@ describe("an edge on one machine", () => {
     });
   });
 
-  test("tells the history of one session, by its id or the beginning of it", async () => {
+  test("shows the history of one session by its id or the beginning of it", async () => {
     const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
     await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
     await host.leave();
@@ -139,7 +139,10 @@ describe("an edge on one machine", () => {
     expect(last.stdout).toBe(`${whole.stdout.trimEnd().split("\n").at(-1)}\n`);
 
     expectRefusal(await run("events", "--session", "000000"), "no session id begins with 000000");
-    expectRefusal(await run("events", "--session", "../x"), "--session must be the id of a session");
+    expectRefusal(
+      await run("events", "--session", "../x"),
+      "--session must be the id of a session",
+    );
     expect((await run("events", "--session", newSessionId())).stdout).toBe("No events.\n");
   });
 
@@ -165,7 +168,7 @@ describe("an edge on one machine", () => {
     expect(free.stdout).toMatch(/^Rule +none$/m);
   });
 
-  test("shows a session whose owner is gone, and people who call themselves what a terminal obeys", async () => {
+  test("shows a session whose owner is gone, and escapes names that would control the terminal", async () => {
     const store = await connectStore(findStoreSocket(edge.dataDir) ?? "");
     onTestFinished(() => store.close());
     const record = await plantSession(store, "worker-9");
@@ -178,7 +181,7 @@ describe("an edge on one machine", () => {
     }
   });
 
-  test("is looked into by a reader who stops early too", async () => {
+  test("is listed without an error when the reader of the output stops early", async () => {
     for (const command of COMMANDS) {
       expect((await run(command)).status).toBe(0);
     }
@@ -211,7 +214,7 @@ describe("an edge of many machines", () => {
     return path;
   }
 
-  test("is found by a flag, a variable, a file, and a file of settings", async () => {
+  test("is found by a flag, a variable, a file of the value, and a file of settings", async () => {
     const url = cluster.redisUrl;
     const results = [
       await runCommand(["list", "--redis", url, "--json"]),
@@ -228,7 +231,7 @@ describe("an edge of many machines", () => {
     }
   });
 
-  test("shows its sessions and their history, also when an owner is gone", async () => {
+  test("shows its sessions and their history when an owner is gone", async () => {
     const at = { baseUrl: cluster.balancers[0]?.url ?? "" };
     const { sessionId } = await openSession({ ...at, guestCount: 1 });
     const run = (...args: string[]) => runCommand([...args, "--redis", cluster.redisUrl]);
@@ -256,7 +259,7 @@ describe("an edge of many machines", () => {
     expect(limited.stdout).toContain(`1 of ${answer.total} sessions are listed`);
   });
 
-  test("lists what can be parsed, and counts what cannot", async () => {
+  test("lists records that can be parsed, and counts the others", async () => {
     const admin = cluster.redis.admin();
     await admin.set("{ct}:member:evil", "nonsense", "PX", 60_000);
     await admin.zadd("{ct}:members", Date.now(), "evil");
@@ -271,7 +274,7 @@ describe("an edge of many machines", () => {
     );
   });
 
-  test("cannot be looked into with a wrong password, which is not shown", async () => {
+  test("refuses a wrong password, which is not shown", async () => {
     const redis = await startRedis({ port: true, password: "s3cret" });
     onTestFinished(() => redis.close());
     const urlWith = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;
@@ -287,7 +290,7 @@ describe("an edge of many machines", () => {
 });
 
 describe("without a store", () => {
-  test("a command says where it looked and what to do", async () => {
+  test("a command says which store it tried and what to do", async () => {
     const url = `redis://:s3cret@127.0.0.1:${await freePort()}`;
     const dataDir = mkdtempSync(join(tmpdir(), "ct-nobody-"));
     onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
@@ -316,7 +319,7 @@ describe("without a store", () => {
     for (const result of results) expectRefusal(result, /Redis at .*: no answer /);
   });
 
-  test("a command says that an edge is stopped, or hangs", async () => {
+  test("a command reports an edge that is suspended or hangs", async () => {
     const edge = await startEdge();
     onTestFinished(() => edge.dispose());
     const env = { CT_DATA_DIR: edge.dataDir };
@@ -330,7 +333,7 @@ describe("without a store", () => {
   });
 });
 
-// --- what the tests are told with ---
+// --- helpers ---
 
 /** Status 1, nothing on standard output, one line on standard error. */
 function expectRefusal(result: CommandResult, line: string | RegExp): void {
@@ -339,7 +342,7 @@ function expectRefusal(result: CommandResult, line: string | RegExp): void {
   expect(result.stderr).toMatch(line);
 }
 
-/** An open session of a worker that is not there, with somebody in it whose name is hostile. */
+/** An open session of a missing worker, with a peer whose name is hostile. */
 async function plantSession(store: Store, owner: string): Promise<SessionRecord> {
   const created = await store.createSession({
     sessionId: newSessionId(),

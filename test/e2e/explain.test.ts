@@ -1,6 +1,6 @@
 /**
- * `ct-edge explain` over Redis and with two balancers: what it says is what then happens, and what nobody
- * says is not made up.
+ * `ct-edge explain` over Redis and with two balancers: its answer is what then happens, and missing answers are shown as
+ * missing.
  */
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { answerTo, type BalancerAnswer, type ExplainAnswer } from "../../edge/explain/answer.ts";
@@ -27,7 +27,7 @@ afterAll(async () => {
   await cluster?.dispose();
 });
 
-/** As the command asks, without the start of a process. */
+/** The same as the command, without the start of a process. */
 function explain(about: string, as: Way = guessWay(about)): Promise<ExplainAnswer> {
   return answerTo(askFor(about, as), store, false);
 }
@@ -36,7 +36,7 @@ function servedBy(balancer: BalancerAnswer): string | null {
   return balancer.outcome === "explained" ? balancer.servedBy : balancer.outcome;
 }
 
-test("each balancer says where it sends a request for a session, and it is the owner", async () => {
+test("each balancer sends a request for a session to the owner that it explained", async () => {
   const headers = { ctstickiness: "team-a" };
   const at = { baseUrl: cluster.balancers[0]?.url ?? "", headers };
   const { sessionId } = await openSession({ ...at, guestCount: 1 });
@@ -60,7 +60,7 @@ test("each balancer says where it sends a request for a session, and it is the o
     }
     expect(answer.history).toMatchObject([{ kind: "created", worker: record.owner }]);
   }
-  // Its key is nowhere in what the processes have said.
+  // Its key is not in the logs of the processes.
   for (const member of [...cluster.balancers, ...cluster.workers]) {
     expect(member.output()).not.toContain("team-a");
     expect(member.output()).not.toContain(sessionId);
@@ -91,7 +91,7 @@ test("a balancer that hangs is shown as one that did not answer", async () => {
   expect(problemOf(answer)).toBeUndefined();
 });
 
-test("what is not there is said in one line, with status 1", async () => {
+test("a missing session is reported in one line, with status 1", async () => {
   const args = ["explain", "unknown-key", "--redis", cluster.redisUrl];
   const { status, stdout, stderr } = await runCommand(args);
   expect(stdout).toMatch(/^Session +none that the store knows$/m);

@@ -1,6 +1,6 @@
 /**
- * How single processes of a one-machine edge end and come back: asked by an operator, by a signal to the process itself, or
- * by force in the middle of it. People's sessions go on each time.
+ * How single processes of a one-machine edge stop and restart: on an operator's request, on a signal to the process itself, or
+ * killed in the middle of it. Sessions continue each time.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,9 +27,9 @@ import { compareWire } from "../support/wire.ts";
 
 /** Processes start one after the other. */
 const SLOW = { timeout: 90_000 };
-/** A drain that begins so late is under way for as long as a test wants. */
+/** The drain waits for longer than any test. */
 const ENDLESS = { CT_DRAIN_DELAY_MS: "600000" };
-/** What the README promises for the end of the edge as a whole. */
+/** The README's limit for the stop of the whole edge. */
 const STOP_MS = 3000;
 
 async function edgeForThisTest(env: Record<string, string> = {}): Promise<EdgeProcess> {
@@ -70,7 +70,7 @@ function comesBack(edge: EdgeProcess, id: string, before: number | null, timeout
   );
 }
 
-/** Nobody was dismissed or asked again, documents are equal, and people hear each other. */
+/** No client was disconnected or had to join again, documents are equal, and messages arrive. */
 async function goesOn({ host, guests, everybody }: OpenSession): Promise<void> {
   const text = `${host.name} at ${performance.now()}`;
   host.write(text);
@@ -78,7 +78,7 @@ async function goesOn({ host, guests, everybody }: OpenSession): Promise<void> {
   await everybodyHears(host, guests, text);
   for (const client of everybody) {
     expect(client).toMatchObject({ disconnected: false, closedCount: 0, left: [] });
-    // Whoever was cut off before it had said anything is told its id once more.
+    // A client that was cut off before it sent anything gets its id again.
     expect(new Set(client.infos.map(({ id }) => id)).size).toBe(1);
   }
 }
@@ -102,7 +102,7 @@ test(
     const figures = await compareWire(all.teams.map(({ everybody }) => everybody));
     expect(figures).toMatchObject({ lost: 0, doubled: 0, reordered: 0, faults: [] });
     await equalAfter(all.teams, performance.now(), 15_000);
-    // It was asked for: it is no failure, however often it happens.
+    // A requested stop is no failure, however often it happens.
     expect((await stateOf(edge)).processes.map(({ restarts }) => restarts)).toEqual([0, 0, 0]);
     expect(edge.output()).not.toContain("ended unexpectedly");
   },
@@ -207,7 +207,7 @@ test(
 );
 
 test(
-  "a worker without siblings that is restarted hands nothing over, and takes its sessions up itself",
+  "a worker without siblings that is restarted hands nothing over, and takes its sessions up again itself",
   SLOW,
   async () => {
     const edge = await edgeForThisTest({ ...ENDLESS, CT_WORKER_COUNT: "1" });
@@ -265,7 +265,7 @@ test(
 );
 
 test(
-  "the edge makes one change at a time, and says when one has to wait or has become pointless",
+  "the edge makes one change at a time, and reports when one waits or no longer applies",
   SLOW,
   async () => {
     const edge = await edgeForThisTest(ENDLESS);
@@ -289,7 +289,7 @@ test(
   },
 );
 
-test("a restart goes on when the command that asked for it is interrupted", SLOW, async () => {
+test("a restart continues when its command is interrupted", SLOW, async () => {
   const edge = await edgeForThisTest(ENDLESS);
   const { pid } = await processOf(edge, "worker-1");
   const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
@@ -313,7 +313,7 @@ test("a restart goes on when the command that asked for it is interrupted", SLOW
 });
 
 test(
-  "a balancer whose successor cannot start goes on, and the operator is told why",
+  "a balancer whose successor cannot start keeps running, and the command prints why",
   SLOW,
   async () => {
     const made = await edgeForThisTest({ CT_WORKER_COUNT: "1" });
@@ -388,20 +388,16 @@ test(
   },
 );
 
-test(
-  "an edge with Redis that nobody else shares does not wait for others when it is stopped",
-  SLOW,
-  async () => {
-    const redis = await startRedis({ port: true });
-    onTestFinished(() => redis.close());
-    const edge = await edgeForThisTest({
-      CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
-      CT_SECRET: "the secret that the processes of this edge share",
-      CT_DRAIN_TIMEOUT_MS: "600000",
-    });
-    const session = await hostedSession(edge);
-    expect((await edge.stop("SIGTERM")).status).toBe(0);
-    await edge.startAgain();
-    await goesOn(session);
-  },
-);
+test("an edge that is alone in its Redis stops without waiting for a drain", SLOW, async () => {
+  const redis = await startRedis({ port: true });
+  onTestFinished(() => redis.close());
+  const edge = await edgeForThisTest({
+    CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+    CT_SECRET: "the secret that the processes of this edge share",
+    CT_DRAIN_TIMEOUT_MS: "600000",
+  });
+  const session = await hostedSession(edge);
+  expect((await edge.stop("SIGTERM")).status).toBe(0);
+  await edge.startAgain();
+  await goesOn(session);
+});

@@ -1,5 +1,5 @@
 /**
- * `ct-edge simulate`, and then what it said is done: with whole processes, unmodified clients and Redis.
+ * `ct-edge simulate` compared with the real change: with whole processes, unmodified clients and Redis.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SimulateAnswer } from "../../edge/commands/cluster/simulate.ts";
@@ -14,7 +14,7 @@ import { openStore } from "../support/redis.ts";
 import { openTeams, type Teams } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
-/** Enough that a worker of three hardly ever has none. */
+/** Enough that each of three workers almost always has one. */
 const TEAMS = 7;
 
 let cluster: Cluster;
@@ -33,13 +33,13 @@ afterAll(async () => {
   await cluster?.dispose();
 });
 
-/** As the command asks, without the start of a process. */
+/** The same as the command, without the start of a process. */
 async function simulated(change: Change): Promise<Simulation> {
   const drain = { delayMs: 1000, timeoutMs: 60_000 };
   return (await runSimulation(store, change, drain)).simulation;
 }
 
-/** Who has each session now. */
+/** The owner of each session now. */
 async function owners(): Promise<Map<string, string>> {
   const records = await Promise.all(
     all.teams.map(({ sessionId }) => store.findSession(sessionId as SessionId)),
@@ -47,7 +47,7 @@ async function owners(): Promise<Map<string, string>> {
   return new Map(records.map((record) => [String(record?.id), String(record?.owner)]));
 }
 
-/** As `before`, with each session that `answer` names at the worker that it names. */
+/** `before` with the moves of `answer`. */
 function expected(before: ReadonlyMap<string, string>, { moves }: Simulation) {
   const to = new Map<string, string>(moves.map((move) => [move.session, move.to.join(" or ")]));
   return new Map([...before].map(([id, owner]) => [id, to.get(id) ?? owner]));
@@ -63,7 +63,7 @@ async function busy(): Promise<Member> {
   return worker;
 }
 
-/** Everybody is connected, and the owner of each session has said so in its view. */
+/** All clients are connected, and the owner of each session has reported it. */
 async function settled(): Promise<void> {
   await until("everybody is back", () => all.clients.every((client) => client.isServed), 30_000);
   await until(
@@ -81,7 +81,7 @@ async function settled(): Promise<void> {
   );
 }
 
-test("--add: no session moves, and none is said to", async () => {
+test("simulate --add names no moves, and no session moves then", async () => {
   await settled();
   const before = await owners();
   const { stdout, stderr, status } = await runCommand([
@@ -106,7 +106,7 @@ test("--add: no session moves, and none is said to", async () => {
   expect(all.clients.map(({ reconnectCount }) => reconnectCount)).toEqual(all.clients.map(() => 0));
 }, 90_000);
 
-test("--remove: the worker's drain hands its sessions to those that were named", async () => {
+test("simulate --remove names the workers to which the drain hands the sessions", async () => {
   await settled();
   const worker = await busy();
   const before = await owners();
@@ -119,7 +119,7 @@ test("--remove: the worker's drain hands its sessions to those that were named",
   expect(await owners()).toEqual(expected(before, answer));
 }, 90_000);
 
-test("--crash: exactly the sessions that were named move, to the workers that were named", async () => {
+test("simulate --crash names exactly the sessions that move, and the workers that get them", async () => {
   await settled();
   const worker = await busy();
   const before = await owners();
@@ -138,7 +138,7 @@ test("--crash: exactly the sessions that were named move, to the workers that we
   expect(await owners()).toEqual(expected(before, answer));
 }, 90_000);
 
-test("what cannot be simulated is said in one line, with status 1", async () => {
+test("a change that cannot be simulated fails with one line and status 1", async () => {
   const args = ["simulate", "--crash", "worker-9", "--redis", cluster.redisUrl];
   const { status, stderr } = await runCommand(args);
   expect(stderr).toMatch(/^ct-edge: there is no worker worker-9; workers are worker-[^\n]*\n$/);

@@ -1,6 +1,5 @@
 /**
- * The supervisor of a real edge, and the commands that speak to it: what runs is listed, started anew, scaled, reloaded,
- * replaced and stopped.
+ * The supervisor of a real edge and its commands: processes are listed, restarted, scaled, reloaded, replaced and stopped.
  */
 import { renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
@@ -25,7 +24,7 @@ async function edgeForThisTest(options: EdgeOptions = {}): Promise<EdgeProcess> 
   return edge;
 }
 
-/** What is said while a worker is gone may be lost with it, so it is said again. */
+/** A message sent while a worker is gone may be lost with it, so it is sent again. */
 async function theyTalk(speaker: Client, others: readonly Client[]): Promise<void> {
   const text = `still here ${performance.now()}`;
   await until("people talk again", async () => {
@@ -34,7 +33,7 @@ async function theyTalk(speaker: Client, others: readonly Client[]): Promise<voi
   });
 }
 
-test("processes are listed, with logs that are there", async () => {
+test("ps lists the processes with existing log files", async () => {
   const edge = await edgeForThisTest();
   const { stdout } = await askEdgeTo(edge, "ps");
   const [title, head, ...rows] = stdout.trimEnd().split("\n");
@@ -56,7 +55,7 @@ test("processes are listed, with logs that are there", async () => {
   for (const { logFile } of processes) expect(statSync(logFile).size).toBeGreaterThan(0);
 });
 
-test("the door is for the edge's user only, and takes no nonsense", async () => {
+test("the control socket is for the edge's user only, and refuses invalid requests", async () => {
   const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
   const { controlSocket = "" } = readEdgeFile(edge.dataDir) ?? {};
   expect(statSync(controlSocket).mode & 0o777).toBe(0o600);
@@ -83,8 +82,8 @@ test("the door is for the edge's user only, and takes no nonsense", async () => 
   expect((await stateOf(edge)).processes).toHaveLength(2);
 });
 
-test("a process is started anew, and all in turn, while a session goes on", SLOW, async () => {
-  // A balancer that is started anew would take another free port.
+test("one process and then all in turn are restarted while a session continues", SLOW, async () => {
+  // A restarted balancer without a fixed port would take another free one.
   const edge = await edgeForThisTest({ env: { CT_PORT: String(await freePort()) } });
   const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   const before = await pidsOf(edge);
@@ -107,22 +106,31 @@ test("a process is started anew, and all in turn, while a session goes on", SLOW
   });
 });
 
-test("workers are added and taken away; the sessions of those go on elsewhere", SLOW, async () => {
-  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
-  expect((await askEdgeTo(edge, "scale", "--worker-count", "3")).status).toBe(0);
-  expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1", "worker-2", "worker-3"]);
-  const sessions = await Promise.all(
-    Array.from({ length: 4 }, () => openSession({ baseUrl: edge.httpUrl, guestCount: 1 })),
-  );
-  expect((await askEdgeTo(edge, "scale", "--worker-count", "1")).status).toBe(0);
-  expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
-  for (const { host, guests } of sessions) {
-    await theyTalk(host, guests);
-  }
-  for (const count of ["0", "65", "many"]) {
-    expect((await askEdgeTo(edge, "scale", "--worker-count", count)).status).toBe(1);
-  }
-});
+test(
+  "scale adds and removes workers, and the sessions of removed workers continue on others",
+  SLOW,
+  async () => {
+    const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+    expect((await askEdgeTo(edge, "scale", "--worker-count", "3")).status).toBe(0);
+    expect(Object.keys(await pidsOf(edge))).toEqual([
+      "balancer",
+      "worker-1",
+      "worker-2",
+      "worker-3",
+    ]);
+    const sessions = await Promise.all(
+      Array.from({ length: 4 }, () => openSession({ baseUrl: edge.httpUrl, guestCount: 1 })),
+    );
+    expect((await askEdgeTo(edge, "scale", "--worker-count", "1")).status).toBe(0);
+    expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
+    for (const { host, guests } of sessions) {
+      await theyTalk(host, guests);
+    }
+    for (const count of ["0", "65", "many"]) {
+      expect((await askEdgeTo(edge, "scale", "--worker-count", count)).status).toBe(1);
+    }
+  },
+);
 
 test("a process that hangs is replaced", SLOW, async () => {
   const edge = await edgeForThisTest();
@@ -142,7 +150,7 @@ test("a process that hangs is replaced", SLOW, async () => {
   expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
 });
 
-test("SIGHUP opens the log anew, and nothing ends", async () => {
+test("SIGHUP reopens the log without a restart", async () => {
   const edge = await edgeForThisTest();
   const before = await pidsOf(edge);
   const path = join(edge.dataDir, "logs/server.log");
@@ -155,7 +163,7 @@ test("SIGHUP opens the log anew, and nothing ends", async () => {
   expect(await pidsOf(edge)).toEqual(before);
 });
 
-test("the log's last lines are shown, of all or of one, also when nothing runs", async () => {
+test("logs shows the last lines of all processes or one, also without a running edge", async () => {
   const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
   const all = await askEdgeTo(edge, "logs");
   expect(all.stdout).toContain("root INFO CodeTogether On-Premises services now available");
@@ -165,7 +173,7 @@ test("the log's last lines are shown, of all or of one, also when nothing runs",
   expect((await askEdgeTo(edge, "logs", "--limit", "1")).stdout).toContain("root INFO stopped");
 });
 
-test("stop ends everything, and leaves nothing behind", async () => {
+test("stop ends all processes and removes their files", async () => {
   const edge = await edgeForThisTest();
   const processes = edge.descendants();
   expect(await askEdgeTo(edge, "stop")).toEqual({
@@ -199,7 +207,7 @@ test(
     expect((await stateOf(second)).pid).toBe(second.pid);
     await theyTalk(host, guests);
 
-    // One that cannot answer is killed by its pid, and its processes end with it.
+    // An edge that cannot answer is killed by its pid, and its processes end with it.
     const processes = second.descendants();
     process.kill(second.pid, "SIGSTOP");
     const third = await edgeForThisTest({
@@ -213,7 +221,7 @@ test(
   },
 );
 
-test("a process that keeps failing is seen in the edge's readiness and in the list, until it is well", async () => {
+test("a process that keeps failing is shown by the edge's readiness and by ps until it is healthy", async () => {
   const edge = await edgeForThisTest();
   const { statusPort } = edge.readFile();
   const readiness = async () => {

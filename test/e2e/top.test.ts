@@ -24,7 +24,7 @@ async function top(): Promise<TopAnswer> {
   return JSON.parse(stdout) as TopAnswer;
 }
 
-test("it shows a session, and that a worker was started again", { timeout: 90_000 }, async () => {
+test("ct-edge top shows a session, and the restart of a worker", { timeout: 90_000 }, async () => {
   const before = await until("all is known", async () => {
     const answer = await top();
     return answer.workers[0]?.restarts === 0 && answer.balancers.length === 1 && answer;

@@ -1,4 +1,4 @@
-/** `ct-edge check`: all that is wrong, at once. */
+/** `ct-edge check`: all problems at once. */
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ test("every wrong setting is named with its value and what is allowed; secrets a
   expect(problems.join() + out).not.toContain("canary");
 });
 
-test("a right secret is not shown either, and nothing is wrong with the defaults", () => {
+test("a valid secret is not shown either, and the defaults have no problems", () => {
   const { out, problems } = check("edge", { CT_SECRET: "canary ".repeat(8) }, {});
   expect(problems).toEqual([]);
   expect(out).not.toContain("canary");
@@ -52,7 +52,7 @@ test("a right secret is not shown either, and nothing is wrong with the defaults
   }
 });
 
-test("a key with a passphrase, and a certificate that cannot be read, are said before a start", () => {
+test("a key with a passphrase and an unreadable certificate are reported without a start", () => {
   const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -71,7 +71,7 @@ test("a key with a passphrase, and a certificate that cannot be read, are said b
   }
 });
 
-test("the command ends with 1 and a line for each problem, or with 0", async () => {
+test("ct-edge check exits with 1 and a line for each problem, or with 0", async () => {
   const bad = await runCommand(["check", "--port", "x", "--tls-port", "y"]);
   expect(bad.status).toBe(1);
   expect(bad.stderr.trimEnd().split("\n")).toHaveLength(2);

@@ -1,4 +1,4 @@
-/** `ct-edge clients check` over a folder of archives that are made to take all memory, or for ever. */
+/** `ct-edge clients check` over a folder of archives that are made to exhaust memory or time. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ beforeEach(() => {
 const HEAP_MB = 128;
 const SIZE = 900_000;
 
-test("bombs of every kind are named with their reasons, in little memory and little time", {
+test("archive bombs of every kind are reported with their reasons, within bounded memory and time", {
   timeout: 120_000,
 }, async () => {
   const jar = (more: string, doctype = "") =>

@@ -1,4 +1,4 @@
-/** What the commands show of what they read, in values; the commands as processes: test/e2e/commands.test.ts. */
+/** The values and tables of the commands that read the store; the commands as processes: test/e2e/commands.test.ts. */
 import { describe, expect, test } from "vitest";
 import { describeEvent, eventsTable, pickSession } from "../../edge/commands/cluster/events.ts";
 import { describeMembers, listTable } from "../../edge/commands/cluster/list.ts";
@@ -17,11 +17,11 @@ import { balancer, peer, worker } from "../contract/store.ts";
 
 const INCARNATION = "AAAABBBBCCCCDDDD" as Incarnation;
 const CREATED_MS = 1_700_000_000_000;
-/** Clears the screen, sets the title, turns the direction, in 7 and in 8 bits. */
+/** Clears the screen, sets the title, reverses the writing direction, with 7-bit and 8-bit controls. */
 const HOSTILE = "\u001b[2J\u001b]0;x\u0007\u009b31m\u202eevil\u2028\r\n\u0000\u007f\ufeff";
 
-describe("what strangers wrote", () => {
-  test("is shown without anything that a terminal obeys or that forges a line", () => {
+describe("untrusted text", () => {
+  test("is shown without characters that control a terminal or forge a line", () => {
     expect(escapeForTerminal(HOSTILE)).toBe(
       "\\u001b[2J\\u001b]0;x\\u0007\\u009b31m\\u202eevil\\u2028\\u000d\\u000a\\u0000\\u007f\\ufeff",
     );
@@ -43,7 +43,7 @@ describe("what strangers wrote", () => {
     expect(escapeForTerminal("x".repeat(1_000_000))).toBe(`${"x".repeat(200)}…`);
   });
 
-  test("is the same value in JSON, but harmless to look at", () => {
+  test("keeps its value in JSON, with escapes that are safe on a terminal", () => {
     const value = { name: HOSTILE, list: ["\u{e0041}"] };
     for (const text of [escapeJson(value), escapeJson(value, 2)]) {
       expect(JSON.parse(text)).toEqual(value);
@@ -94,8 +94,8 @@ test("a table may have a million rows", () => {
   expect(table([{ title: "ID" }], rows)).toHaveLength(3 + 2 * 1_000_000);
 });
 
-describe("the list", () => {
-  test("shows balancers and workers, each with what it says of itself", () => {
+describe("ct-edge list", () => {
+  test("shows each balancer and worker with the values of its record", () => {
     expect(listTable(listOf([busy("worker-2"), busy("worker-1"), balancerWith("r1")]))).toBe(
       [
         "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  INCARNATION  RING  VERSION  URL",
@@ -107,7 +107,7 @@ describe("the list", () => {
     );
   });
 
-  test("says that nobody is there", () => {
+  test("says that no member has a lease", () => {
     expect(listTable(listOf([]))).toBe("No balancer and no worker has a lease.\n");
   });
 
@@ -145,13 +145,13 @@ describe("the list", () => {
     expect(text).toMatch(/^! The store is new or was just emptied: /m);
   });
 
-  test("lets no record drive the terminal", () => {
+  test("escapes records that would control the terminal", () => {
     const hostile = { ...busy("worker-1"), version: HOSTILE, url: "http://\u001b[2J:1" };
     expect(listTable(listOf([hostile]))).toMatch(/^[\x20-\x7e\n]+$/);
   });
 });
 
-describe("the sessions", () => {
+describe("ct-edge sessions", () => {
   const owner = worker("worker-1", INCARNATION);
   const host = peer({ host: true, user: { id: "1", name: "Ada" }, client: "ide/1" });
 
@@ -166,7 +166,7 @@ describe("the sessions", () => {
     return sessionsTable(answerOf({ sessions: described === undefined ? [] : [described] }));
   }
 
-  test("are shown with who owns them and who is in them, the host first, keys by their beginning", () => {
+  test("shows sessions with their owner and people, the host first, keys by their beginning", () => {
     const guest = peer({ user: { id: "2", name: "Bob" } });
     const alias = "the secret key" as SessionKey;
     expect(tableOf({ peers: [guest, host], alias })).toBe(
@@ -178,7 +178,7 @@ describe("the sessions", () => {
     );
   });
 
-  test("are values for programs, keys by their beginning", () => {
+  test("has values for programs, with keys by their beginning", () => {
     expect(
       describeIt({ peers: [host], state: "released", successor: "worker-2" as WorkerId }),
     ).toEqual({
@@ -194,19 +194,19 @@ describe("the sessions", () => {
     });
   });
 
-  test("say whose owner is gone, whose owner was restarted, and who may take one", () => {
+  test("shows that an owner is gone or was restarted, and the successor of a released session", () => {
     expect(tableOf({}, [])).toContain(" worker-1 (gone) ");
     expect(tableOf({}, [worker("worker-1")])).toContain(" worker-1 (restarted) ");
     const successor = "worker-2" as WorkerId;
     expect(tableOf({ state: "released", successor })).toContain(" released to worker-2 ");
   });
 
-  test("leave out one that was closed meanwhile", () => {
+  test("leaves out a session that was closed since its id was read", () => {
     expect(describeIt({ state: "closed" })).toBeUndefined();
     expect(tableOf({ state: "closed" })).toBe("No sessions.\n");
   });
 
-  test("name a few people, whatever they call themselves", () => {
+  test("names a few people, with their names cut and escaped", () => {
     const crowd = Array.from({ length: 50 }, (_, i) =>
       peer({ user: { id: `${i}`, name: `N${i}` } }),
     );
@@ -221,7 +221,7 @@ describe("the sessions", () => {
     expect(text).toContain(`, ${"n".repeat(40)}…\n`);
   });
 
-  test("say when not all are listed, and when records make no sense", () => {
+  test("says when not all sessions are listed, and when records cannot be parsed", () => {
     const text = sessionsTable(answerOf({ total: 12, ignored: 3, settled: false }));
     expect(text).toContain("0 of 12 sessions are listed; use --limit to list more.\n");
     expect(text).toMatch(
@@ -231,7 +231,7 @@ describe("the sessions", () => {
   });
 });
 
-describe("the events", () => {
+describe("ct-edge events", () => {
   const event: StoredEvent = {
     kind: "resumed",
     sessionId: "ABCDEFGHIJKLMNOPQRSTUVWX" as SessionId,
@@ -241,7 +241,7 @@ describe("the events", () => {
     atMs: CREATED_MS,
   };
 
-  test("are a line each", () => {
+  test("shows each event on a line", () => {
     expect(eventsTable([describeEvent(event, false)])).toBe(
       [
         "TIME                      EVENT    SESSION  WORKER    EPOCH  CAUSE",
@@ -252,12 +252,12 @@ describe("the events", () => {
     expect(eventsTable([])).toBe("No events.\n");
   });
 
-  test("show the key whole only when asked to, and times that are none as they are", () => {
+  test("shows whole keys only with --full, and invalid times as they are", () => {
     expect(describeEvent(event, true).session).toBe("ABCDEFGHIJKLMNOPQRSTUVWX");
     expect(describeEvent({ ...event, atMs: 1e300 }, false).at).toBe("1e+300");
   });
 
-  test("are of the one session that begins as the operator says", () => {
+  test("finds the one session whose id begins with the given prefix", () => {
     const ids = ["ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFzzzzzzzzzzzzzzzzzz"] as SessionId[];
     expect(pickSession("ABCDEFG", [...ids, ...ids])).toBe(ids[0]);
     expect(() => pickSession("ABCDEF", ids)).toThrow(

@@ -55,7 +55,7 @@ test("the image has the paths that operators' scripts look for", () => {
   }
 });
 
-test("what the image copies exists, and its build may see it", () => {
+test("the files that the image copies exist and are not excluded by .dockerignore", () => {
   const copied = read("Dockerfile")
     .split("\n")
     .filter((line) => line.startsWith("COPY ") && !line.includes("--from="))
@@ -77,26 +77,26 @@ test("the image has every program of the package under its name", () => {
 
 // --- the health check ---
 
-test("a program that wants traffic is healthy", async () => {
+test("a ready program is healthy", async () => {
   const port = await statusPort([]);
   expect(await checkHealth({ CT_STATUS_PORT: String(port) })).toMatchObject({ status: 0 });
 });
 
-test("a program that wants no traffic is not, and the check says why", async () => {
+test("a program that is not ready is unhealthy, and the check prints why", async () => {
   const port = await statusPort(["no worker takes new sessions"]);
   const { status, output } = await checkHealth({ CT_STATUS_PORT: String(port) });
   expect(status).toBe(1);
   expect(output).toContain("no worker takes new sessions");
 });
 
-test("the check asks where the status port was told to listen", async () => {
+test("the health check uses the address of CT_STATUS_BIND", async () => {
   const port = String(await statusPort([], "127.0.0.2"));
   expect(await checkHealth({ CT_STATUS_PORT: port })).toMatchObject({ status: 1 });
   const elsewhere = { CT_STATUS_PORT: port, CT_STATUS_BIND: "127.0.0.2" };
   expect(await checkHealth(elsewhere)).toMatchObject({ status: 0 });
 });
 
-test("a program that is gone, hangs or resets is not healthy", async () => {
+test("a program that is gone, hangs or resets connections is unhealthy", async () => {
   const gone = await checkHealth({ CT_STATUS_PORT: String(await freePort()) });
   expect(gone).toEqual({ status: 1, output: expect.stringContaining("ECONNREFUSED") as string });
 
@@ -133,7 +133,7 @@ function checkHealth(env: Record<string, string>): Promise<{ status: number; out
 
 // --- the secret ---
 
-test("ct-secret makes a secret, and leaves the one that is there", async () => {
+test("ct-secret makes a secret, and keeps an existing one", async () => {
   const dataDir = mkdtempSync(join(tmpdir(), "ct-secret-"));
   onTestFinished(() => rmSync(dataDir, { recursive: true }));
   const path = join(dataDir, "secret");
@@ -147,7 +147,7 @@ test("ct-secret makes a secret, and leaves the one that is there", async () => {
   expect(readFileSync(path, "utf8")).toBe(secret);
 });
 
-test("ct-secret that cannot write ends with one line that says what to do", async () => {
+test("ct-secret without write access fails with one line that says what to do", async () => {
   const { status, output } = await makeSecret(join(tmpdir(), "no", "such", "folder"));
   expect(status).toBe(1);
   expect(output).toMatch(/^the secret in \S+ cannot be used \(ENOENT[^\n]*CT_SECRET\n$/);

@@ -1,6 +1,6 @@
 /**
- * What `ct-edge explain` prints for each cause: the decision is the real directory's, the workers' part is the store's own
- * rule. The command as a process: test/e2e/explain.test.ts.
+ * The output of `ct-edge explain` for each cause: the decision comes from the real router, the workers' part from the store's
+ * own rule. The command as a process: test/e2e/explain.test.ts.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { explainHead } from "../../balancer/admin/explain.ts";
@@ -67,15 +67,15 @@ afterEach(() => {
 
 interface Scene {
   readonly workers?: readonly WorkerRecord[];
-  /** What the store knows. */
+  /** The session in the store. */
   readonly record?: SessionRecord;
   readonly isStoreAway?: boolean;
-  /** What has happened to the balancer before. */
+  /** Earlier events at the balancer. */
   readonly before?: (directory: Router) => void;
   readonly about: string;
   readonly as?: Way;
   readonly history?: readonly OwnershipEvent[];
-  /** Of other balancers, beside the one that is there. */
+  /** Answers of other balancers. */
   readonly others?: readonly BalancerAnswer[];
 }
 
@@ -139,8 +139,8 @@ function refusal(kind: string): Error | undefined {
   return kind === "refused" ? Object.assign(new Error(), { code: "ECONNREFUSED" }) : undefined;
 }
 
-describe("golden", () => {
-  test("record: the owner, as the store says", async () => {
+describe("ct-edge explain", () => {
+  test("sends a request for a session to the owner in its record", async () => {
     const { text, problem } = await explain({ about: ROOM, record: record(W2), history });
     expect(text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
@@ -165,7 +165,7 @@ describe("golden", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("ring: nobody has the key", async () => {
+  test("sends a key that no session has to the first worker of the ring", async () => {
     const { text, problem } = await explain({ about: "team-a" });
     expect(text).toMatchInlineSnapshot(`
       "Request   a request with the header ctstickiness: tea…
@@ -185,7 +185,7 @@ describe("golden", () => {
     expect(problem).toMatch(/^no session has this key: /);
   });
 
-  test("cap: a new session goes to nobody who is too far ahead", async () => {
+  test("sends a new session to no worker above the load cap", async () => {
     const { text, problem } = await explain({ about: "" });
     expect(text).toMatchInlineSnapshot(`
       "Request   a new session without a key
@@ -204,7 +204,7 @@ describe("golden", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("no key: any request goes to the less loaded of two, cap or not", async () => {
+  test("sends a request without a key to the less loaded of two workers, whatever the load cap", async () => {
     const { text } = await explain({ about: "", as: "none" });
     expect(text).toMatchInlineSnapshot(`
       "Request   a request without a key
@@ -222,7 +222,7 @@ describe("golden", () => {
     `);
   });
 
-  test("drain: the owner that drains keeps its session, and is no candidate for others", async () => {
+  test("keeps the session of a draining owner there, and sends no other key to it", async () => {
     const workers = [W1, { ...W2, state: "draining" as const }, W3];
     const own = await explain({ about: ROOM, workers, record: record(W2) });
     expect(own.text).toMatchInlineSnapshot(`
@@ -260,7 +260,7 @@ describe("golden", () => {
     `);
   });
 
-  test("dead: the next candidate takes the session over", async () => {
+  test("sends the session of a dead owner to the next candidate, which takes it over", async () => {
     const workers = [W1, W3];
     const { text } = await explain({ about: ROOM, workers, record: record(W2) });
     expect(text).toMatchInlineSnapshot(`
@@ -280,7 +280,7 @@ describe("golden", () => {
     `);
   });
 
-  test("suspect: the next candidate asks the owner first", async () => {
+  test("sends the session of a suspect owner to the next candidate, which probes the owner first", async () => {
     const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
@@ -305,7 +305,7 @@ describe("golden", () => {
     `);
   });
 
-  test("tag: the worker that issued the sid, in whatever state", async () => {
+  test("sends a sid to the worker that issued it, in any state", async () => {
     const sid = `${workerTag(W3.id, W3.incarnation)}${"s".repeat(24)}`;
     const { text, problem } = await explain({ about: sid, before: fail("w3", "timeout") });
     expect(text).toMatchInlineSnapshot(`
@@ -324,7 +324,7 @@ describe("golden", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("421: the balancer remembers an owner who is none any more", async () => {
+  test("follows the 421 of a worker that is cached as the owner but no longer is", async () => {
     const { text } = await explain({
       about: ROOM,
       record: record(W2, { epoch: EPOCH + 5 }),
@@ -348,7 +348,7 @@ describe("golden", () => {
     `);
   });
 
-  test("store away: the ring, and the worker names the owner", async () => {
+  test("uses the ring while the store is away, and the worker names the owner", async () => {
     const { text } = await explain({ about: ROOM, record: record(W3), isStoreAway: true });
     expect(text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
@@ -369,7 +369,7 @@ describe("golden", () => {
     `);
   });
 
-  test("nobody: no worker can take it", async () => {
+  test("says that no worker can take the request", async () => {
     const workers = [{ ...W1, state: "suspended" as const }];
     const { text, problem } = await explain({
       about: "team-a",
@@ -383,7 +383,7 @@ describe("golden", () => {
       Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  nobody    -          no worker can take it: held up to 8 s, then 503
+      balancer-1  none      -          no worker can take it: held up to 8 s, then 503
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS         STATE      HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -395,8 +395,8 @@ describe("golden", () => {
   });
 });
 
-describe("golden, beside that", () => {
-  test("full: the owner has all the requests that it may have", async () => {
+describe("ct-edge explain, beyond the rules", () => {
+  test("shows that the owner has reached its request limit", async () => {
     const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
@@ -424,7 +424,7 @@ describe("golden, beside that", () => {
     expect(problem).toMatch(/^it is not served now: it waits or is refused, /);
   });
 
-  test("several balancers: one sees it differently, one does not answer", async () => {
+  test("shows a balancer that decides differently, and one that does not answer", async () => {
     const { balancers } = await explained({
       about: ROOM,
       record: record(W2),
@@ -465,7 +465,7 @@ describe("golden, beside that", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("no balancer: what is known of the session, and what to do", async () => {
+  test("says what to do when no balancer answers, and when the session is closed", async () => {
     const answer = await explained({ about: ROOM, record: record(W2) });
     expect(problemOf({ ...answer, balancers: [] })).toMatch(/^no balancer has a lease, /);
     const silent = { id: "b1", outcome: "no answer", message: "no answer within 6 s" } as const;
@@ -477,8 +477,8 @@ describe("golden, beside that", () => {
   });
 });
 
-describe("what an operator asks about", () => {
-  test("is meant as a sid, a room or a header by its form", () => {
+describe("the key of ct-edge explain", () => {
+  test("is taken for a sid, a room or a header by its form", () => {
     expect(guessWay("")).toBe("create");
     expect(guessWay("0123456789abcdefAAAAAAAAAAAAAAAAAAAAAAAA")).toBe("sid");
     expect(guessWay(ROOM)).toBe("room");
@@ -513,7 +513,7 @@ describe("what an operator asks about", () => {
     ["token", "../0123456789abcdef", /not an id that a worker issued/],
     ["header", "", /^--as header needs a key, a room or a sid as its argument$/],
     ["create", "x", /^--as create is a request without a key; leave the argument out$/],
-  ])("as %s is refused when no request can say it: %j", (way, about, message) => {
+  ])("as %s is refused when no request can carry it: %j", (way, about, message) => {
     expect(() => askFor(about, way)).toThrow(message);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * What a process that does nothing costs. Its memory is measured in docs/operators/capacity.md; here is what keeps it so.
+ * Keeps the memory of an idle process small; it is measured in docs/operators/capacity.md.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,7 @@ import { buildOnce } from "../support/build.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
 
-/** Each is megabytes, for what only some processes do at some time. */
+/** Modules of megabytes that only some processes need at some time. */
 const ON_DEMAND = ["deps/undici", "node_modules/prom-client", "node_modules/hot-shots"];
 
 const TELL_LOADED = `data:text/javascript,${encodeURIComponent(`
@@ -23,7 +23,7 @@ const TELL_LOADED = `data:text/javascript,${encodeURIComponent(`
   });
 `)}`;
 
-test("a program that starts has not loaded what it may never need", async () => {
+test("a program does not load at start the large modules that it may never need", async () => {
   await buildOnce();
   for (const program of ["balancer", "worker"]) {
     const args = ["--import", TELL_LOADED, `dist/${program}/main.js`, "--version"];
@@ -35,7 +35,7 @@ test("a program that starts has not loaded what it may never need", async () => 
   }
 }, 120_000);
 
-test("what was garbage at the start is given back to the system", () => {
+test("memory that became garbage at the start is returned to the system", () => {
   const before = heapBytesWithGarbage();
   releaseStartGarbage();
   expect(before - getHeapStatistics().total_physical_size).toBeGreaterThan(20_000_000);
@@ -47,7 +47,7 @@ function heapBytesWithGarbage(): number {
   return garbage.length === 0 ? 0 : getHeapStatistics().total_physical_size;
 }
 
-test("a program cannot collect garbage at will afterwards", () => {
+test("a program cannot trigger garbage collection after its start", () => {
   releaseStartGarbage();
   expect(globalThis).not.toHaveProperty("gc");
 });

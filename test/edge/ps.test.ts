@@ -1,4 +1,4 @@
-/** The table of processes, to the letter. */
+/** The exact table of `ct-edge ps`. */
 import { expect, test } from "vitest";
 import { showProcesses, uptime } from "../../edge/commands/machine/ps.ts";
 import { type ListedProcess, uidOf } from "../../edge/process/process-list.ts";
@@ -20,7 +20,7 @@ const WORKER: ListedProcess = {
   statusPort: 4001,
 };
 
-test("is the one that operators' scripts read", () => {
+test("has the format that operators' scripts parse", () => {
   const dead = {
     ...WORKER,
     uid: "aaaa",
@@ -38,7 +38,7 @@ data:    [1] aaaa /usr/local/bin/node /opt/codetogether/runtime/worker/main.js 7
   );
 });
 
-test("says which process keeps failing, and how it ended", () => {
+test("the table of processes names one that keeps failing, and how it ended", () => {
   const failing = { ...WORKER, state: "failing", restarts: 4, lastEnd: "status 1" } as const;
   expect(
     showProcesses({ processes: [WORKER, failing] })
@@ -51,7 +51,7 @@ test("says which process keeps failing, and how it ended", () => {
   ]);
 });
 
-test("says that there is none", () => {
+test("the table of processes says that there is none", () => {
   expect(showProcesses({ processes: [] })).toBe("info:    No forever processes running\n");
 });
 

@@ -1,6 +1,6 @@
 /**
- * What `ct-edge simulate` says is what then happens: compared with the balancers' directory and the workers' drain over
- * random edges. With whole processes: test/e2e/simulate.test.ts.
+ * The result of `ct-edge simulate` is what then happens: compared with the balancers' router and the workers' drain over random
+ * edges. With whole processes: test/e2e/simulate.test.ts.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { handleCommand } from "../../balancer/admin/commands.ts";
@@ -132,7 +132,7 @@ function routeOf(key: SessionKey): Route {
   };
 }
 
-test("--crash names exactly the sessions that a balancer sends elsewhere then, and where to", async () => {
+test("--crash names exactly the sessions that a balancer sends to other workers then, and these workers", async () => {
   let moved = 0;
   for (let i = 0; i < 12; i++) {
     const edge = randomEdge(createRandom(20_260_102, i));
@@ -152,7 +152,7 @@ test("--crash names exactly the sessions that a balancer sends elsewhere then, a
   expect(moved).toBeGreaterThan(60);
 }, 60_000);
 
-test("--remove names exactly the heirs to whom the worker's drain hands its sessions", async () => {
+test("--remove names exactly the successors to which the worker's drain hands its sessions", async () => {
   let handed = 0;
   for (let i = 0; i < 10; i++) {
     const edge = randomEdge(createRandom(20_260_103, i));
@@ -240,7 +240,7 @@ test("--add moves no session, as no balancer does, and new keys go to the new wo
   }
 }, 60_000);
 
-// --- what is said of it ---
+// --- text ---
 
 const W1 = workerRecord("w1", 3001, { load: { sessions: 3, connections: 9, lagMs: 0 } });
 const W2 = workerRecord("w2", 3002, { load: { sessions: 1, connections: 2, lagMs: 0 } });
@@ -263,8 +263,8 @@ function text(change: Change, notes: readonly string[] = []): string {
   return simulationText(change, simulate(change, SNAPSHOT), { limit: 2, isFull: false, notes });
 }
 
-describe("golden", () => {
-  test("a crash", () => {
+describe("the text of ct-edge simulate", () => {
+  test("shows a crash", () => {
     expect(text({ kind: "crash", worker: W1.id }, ["w1 is started again."])).toMatchInlineSnapshot(`
       "w1 ends at once: 3 sessions move, 1 stay.
       6 connections reconnect within about 1.5 s, up to about 6 a second.
@@ -285,7 +285,7 @@ describe("golden", () => {
     `);
   });
 
-  test("a removal", () => {
+  test("shows a removal", () => {
     expect(text({ kind: "remove", worker: W1.id })).toMatchInlineSnapshot(`
       "w1 is drained and stopped: 3 sessions move, 1 stay.
       6 connections reconnect within about 2.6 s, up to about 6 a second.
@@ -304,7 +304,7 @@ describe("golden", () => {
     `);
   });
 
-  test("an addition", () => {
+  test("shows an addition", () => {
     expect(text({ kind: "add", count: 1 })).toMatchInlineSnapshot(`
       "1 worker is added: 0 sessions move, 4 stay.
 
@@ -319,7 +319,7 @@ describe("golden", () => {
   });
 });
 
-describe("reconnects", () => {
+describe("simulated reconnects", () => {
   const many = (count: number, connections: number): KnownSession[] =>
     Array.from({ length: count }, () => ({
       id: newSessionId(),
@@ -330,7 +330,7 @@ describe("reconnects", () => {
   const reconnectsOf = (change: Change, more: Partial<Snapshot>): Simulation["reconnects"] =>
     simulate(change, { ...SNAPSHOT, ...more }).reconnects;
 
-  test("of a crash come all within the clients' first back-off", () => {
+  test("after a crash all come within the clients' first back-off", () => {
     expect(reconnectsOf({ kind: "crash", worker: W1.id }, { sessions: many(100, 3) })).toEqual({
       connections: 300,
       perSecond: 300,
@@ -338,7 +338,7 @@ describe("reconnects", () => {
     });
   });
 
-  test("of a drain come at its pace: a thousand sessions in 40 s, 28 a second at first", () => {
+  test("during a drain come at its pace: a thousand sessions in 40 s, 28 a second at first", () => {
     const { connections, perSecond, withinMs } = reconnectsOf(
       { kind: "remove", worker: W1.id },
       { sessions: many(1000, 2) },
@@ -349,7 +349,7 @@ describe("reconnects", () => {
     expect(withinMs).toBeLessThanOrEqual(42_500);
   });
 
-  test("of a drain with little time come faster", () => {
+  test("during a drain with little time come faster", () => {
     const { perSecond } = reconnectsOf(
       { kind: "remove", worker: W1.id },
       { sessions: many(1000, 1), drain: { delayMs: 0, timeoutMs: 10_000 } },
@@ -358,7 +358,7 @@ describe("reconnects", () => {
   });
 });
 
-test("sessions whose worker is gone already are counted, and not as moved", () => {
+test("sessions whose worker is gone already are counted separately from those that move", () => {
   const lost = { ...session("e", W1, 1), holder: "gone" as WorkerId };
   const { moves, adrift, stay } = simulate(
     { kind: "crash", worker: W2.id },
@@ -371,7 +371,7 @@ test("sessions whose worker is gone already are counted, and not as moved", () =
   });
 });
 
-test("what cannot be simulated is said in one line", () => {
+test("a change that cannot be simulated fails with one line", () => {
   const workers = [W1, { ...W2, state: "suspended" as const }];
   const check = (kind: "remove" | "crash", worker: string) => () =>
     checkChange({ kind, worker: worker as WorkerId }, { workers });
@@ -388,7 +388,7 @@ test("what cannot be simulated is said in one line", () => {
   );
 });
 
-describe("where keys stand on the ring", () => {
+describe("the places of keys on the ring", () => {
   async function openStores(): Promise<{ operator: Store; member: Store }> {
     const folder = makeFolder();
     const { log } = createTestLog();
@@ -404,7 +404,7 @@ describe("where keys stand on the ring", () => {
     return { operator, member };
   }
 
-  test("a balancer says, for any number of keys, and long ones", async () => {
+  test("come from a balancer, for any number of keys and for long ones", async () => {
     const { operator, member } = await openStores();
     const record = balancer("balancer-1");
     const view = createView([W1, W2, W3]);
@@ -432,7 +432,7 @@ describe("where keys stand on the ring", () => {
     expect(keys.map(placeOf)).toEqual(keys.map((key) => view.ring.place(key)));
   });
 
-  test("nobody says without a balancer, and why is told", async () => {
+  test("are unknown without a balancer, and the error says why", async () => {
     const { operator } = await openStores();
     await expect(findPlaces(operator, [W1], [newSessionId()])).rejects.toThrow(
       /^no balancer answered, and only balancers know the places of keys on the ring; see /,

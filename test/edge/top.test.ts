@@ -1,4 +1,4 @@
-/** What `ct-edge top` shows, to the letter; as a process, and on a terminal: test/e2e/top.test.ts. */
+/** The exact screen of `ct-edge top`; as a process, and on a terminal: test/e2e/top.test.ts. */
 import { expect, test } from "vitest";
 import { type TopAnswer, topScreen } from "../../edge/commands/cluster/top.ts";
 

@@ -1,4 +1,4 @@
-/** How long a command waits for a store, measured inside its process: what starting one takes is not its doing. */
+/** How long a command waits for a store, measured inside its process, without the time to start one. */
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -10,7 +10,7 @@ import { startRedis } from "../support/redis.ts";
 
 const machine = watchMachine();
 
-/** What an operator is promised; most of it is the time that a store has for its first answer. */
+/** The documented limit; most of it is the time for the store's first response. */
 const END = { promisedMs: 3000, waitsMs: 2000 };
 
 function at(redisUrl: string): StoreLocation {
@@ -24,7 +24,7 @@ async function visitInVain(storeLocation: StoreLocation, message: string | RegEx
   expect(performance.now() - startedMs).toBeLessThan(machine.limitMs(startedMs, END));
 }
 
-test("a Redis that hangs is given up within 3 s", async () => {
+test("a command gives up a Redis that hangs within 3 s", async () => {
   const redis = await startRedis({ port: true });
   onTestFinished(() => redis.close());
   redis.pause();
@@ -32,7 +32,7 @@ test("a Redis that hangs is given up within 3 s", async () => {
   await visitInVain(at(`redis://127.0.0.1:${redis.port}`), /Redis at 127.0.0.1:\d+: no answer /);
 });
 
-test("so is a server that takes connections and never says a word", async () => {
+test("a command gives up a server that accepts connections and never responds within 3 s", async () => {
   const sockets: Socket[] = [];
   const server = createServer((socket) => sockets.push(socket));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -45,7 +45,7 @@ test("so is a server that takes connections and never says a word", async () => 
   await visitInVain(at(`redis://127.0.0.1:${port}`), /no answer /);
 });
 
-test("one that refuses connections is given up at once, and one that goes in the middle as well", async () => {
+test("a command gives up a Redis that refuses connections or ends during the command at once", async () => {
   await visitInVain(at(`redis://127.0.0.1:${await freePort()}`), "the connection was refused");
 
   const redis = await startRedis({ port: true });
@@ -60,7 +60,7 @@ test("one that refuses connections is given up at once, and one that goes in the
   redis.resume();
 });
 
-test("a data directory in which no edge runs is said to be none", async () => {
+test("a data directory without a running edge is reported as such", async () => {
   const folder = makeFolder();
   onTestFinished(() => folder.remove());
   const nowhere = { ...at(""), redisUrl: undefined, dataDir: join(folder.path, "missing") };

@@ -22,7 +22,7 @@ function after(sessions: readonly number[], moves: readonly Move[]) {
   }));
 }
 
-test("two new workers get sessions until the full one has a quarter more than the mean", () => {
+test("two new workers get sessions until the full one has at most a quarter more than the mean", () => {
   const moves = planRebalance(workers(300, 0, 0));
   expect(moves).toEqual([
     { from: "w1", to: "w2", count: 88 },
@@ -31,7 +31,7 @@ test("two new workers get sessions until the full one has a quarter more than th
   expect(ratioOf(after([300, 0, 0], moves))).toBe(1.25);
 });
 
-test("nothing moves when it is good enough, or when there is nothing or nobody to move", () => {
+test("no session moves when the ratio is good enough, or without sessions or other workers", () => {
   expect(planRebalance(workers(12, 10, 8))).toEqual([]);
   expect(planRebalance(workers(125, 75))).toEqual([]);
   expect(planRebalance(workers(1, 0))).toEqual([]);
@@ -40,7 +40,7 @@ test("nothing moves when it is good enough, or when there is nothing or nobody t
   expect(planRebalance([])).toEqual([]);
 });
 
-test("it always ends good enough, or as even as whole sessions allow, and nobody both gives and gets", () => {
+test("a plan always reaches the good ratio or the evenest one of whole sessions, and no worker both gives and gets", () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 0, max: 500 }), { minLength: 1, maxLength: 8 }),

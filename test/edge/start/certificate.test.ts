@@ -26,14 +26,14 @@ test("a certificate is made once and kept, its key readable by the owner only", 
   expect(read(files.cert).fingerprint256).toBe(first.fingerprint256);
 });
 
-test("a certificate is made anew shortly before it expires", async () => {
+test("a certificate is renewed shortly before it expires", async () => {
   const files = await keepCertificate({ dataDir, serverUrl: undefined, nowMs });
   const first = read(files.cert);
   await keepCertificate({ dataDir, serverUrl: undefined, nowMs: nowMs + 815 * DAY_MS });
   expect(read(files.cert).fingerprint256).not.toBe(first.fingerprint256);
 });
 
-test("a certificate that does not name the server's host is made anew", async () => {
+test("a certificate that does not name the server's host is replaced", async () => {
   await keepCertificate({ dataDir, serverUrl: undefined, nowMs });
   const serverUrl = "https://edge.example.com/base";
   const files = await keepCertificate({ dataDir, serverUrl, nowMs });
@@ -47,7 +47,7 @@ test("a damaged certificate is replaced", async () => {
   expect(read(files.cert).checkHost("localhost")).toBe("localhost");
 });
 
-test("a folder that cannot be made is an error that names it and what to do", async () => {
+test("a certificate folder that cannot be made is an error that names it and what to do", async () => {
   const file = join(dataDir, "file");
   writeFileSync(file, "");
   await expect(keepCertificate({ dataDir: file, serverUrl: undefined, nowMs })).rejects.toThrow(

@@ -38,7 +38,7 @@ test("all lines are in the file after flush", async () => {
   expect(readFileSync(file, "utf8")).toBe(lines.join(""));
 });
 
-test("lines that still wait are in the file after close", () => {
+test("queued lines are in the file after close", () => {
   const file = join(folder, "server.log");
   writer.open(file);
   writer.write("first\n");
@@ -64,7 +64,7 @@ test.runIf(existsSync("/dev/full"))(
   },
 );
 
-test("memory stays bounded while there is no file yet", () => {
+test("memory stays bounded before the log file is opened", () => {
   const line = `${"x".repeat(8 * 1024 - 1)}\n`;
   for (let i = 0; i < 1536; i++) {
     writer.write(line);
@@ -74,7 +74,7 @@ test("memory stays bounded while there is no file yet", () => {
   expect(writer.takeDropped()).toBe(512);
 });
 
-test("a reader of standard output that stopped reading costs lines there, not memory", () => {
+test("lines to standard output are dropped, not queued without limit, when its reader stops", () => {
   const line = `${"x".repeat(1024 * 1024 - 1)}\n`;
   for (let i = 0; i < 20; i++) writer.write(line);
   expect(terminal.writableLength).toBeLessThanOrEqual(9 * 1024 * 1024);

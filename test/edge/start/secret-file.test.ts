@@ -18,19 +18,19 @@ test("a secret is made once, and only its owner can read it", () => {
   expect(statSync(join(dataDir, "secret")).mode & 0o777).toBe(0o600);
 });
 
-test("a byte order mark is no part of a secret that was put there by hand", () => {
+test("a byte order mark in a hand-written secret file is ignored", () => {
   const secret = "0123456789-0123456789-0123456789-0123456789";
   writeFileSync(join(dataDir, "secret"), `\ufeff${secret}\r\n`);
   expect(keepSecret(dataDir)).toBe(secret);
 });
 
-test("a secret that was cut short is refused, not replaced: tokens depend on it", () => {
+test("a truncated secret is refused, not replaced, because tokens depend on it", () => {
   writeFileSync(join(dataDir, "secret"), "short\n");
   expect(() => keepSecret(dataDir)).toThrow(
     /secret cannot be used \(it is shorter than 32.*CT_SECRET/,
   );
 });
 
-test("a folder that does not exist is an error that names it", () => {
+test("a missing folder for the secret is an error that names it", () => {
   expect(() => keepSecret(join(dataDir, "none"))).toThrow(/none\/secret cannot be used \(ENOENT/);
 });

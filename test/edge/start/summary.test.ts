@@ -20,7 +20,7 @@ const running: Running = {
   logFile: "/data/logs/server.log",
 };
 
-test("the summary tells where the edge is, how to sign in and how to stop", () => {
+test("the summary has the addresses of the edge, how to sign in and how to stop", () => {
   expect(summarize(running)).toBe(`
 CodeTogether edge 1.2.3 is ready
 
@@ -37,43 +37,43 @@ CodeTogether edge 1.2.3 is ready
 `);
 });
 
-test("one of several with a shared store has workers that others reach, and keeps no sessions", () => {
+test("the summary of an edge with a shared store has the workers' public ports, and says that sessions move on stop", () => {
   const text = summarize({ ...running, isShared: true });
   expect(text).toContain("Workers    worker-1 on port 3001, worker-2 on port 3002\n");
   expect(text).toContain("Ctrl-C; sessions move to workers of other machines\n");
 });
 
-test("with a certificate of one's own, the IDE is given HTTPS", () => {
+test("with a certificate of the operator, the summary gives the IDE the HTTPS address", () => {
   const text = summarize({ ...running, selfSigned: undefined });
   expect(text).toContain("Open Collaboration Tools to https://localhost:1443\n");
   expect(text).not.toContain("self-signed");
 });
 
-test("an edge that nobody can sign in to says so", () => {
+test("the summary of an edge without a way to sign in says so", () => {
   expect(summarize({ ...running, loginSimple: false })).toContain(
     "disabled; set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
   );
 });
 
-test("a dashboard user of one's own is named, with the variable that holds the password", () => {
+test("the summary names the configured dashboard user and the variable of the password", () => {
   const dashboard = { user: "ops", passwordSetting: "CT_LOGS_PASSWORD" };
   expect(summarize({ ...running, dashboard })).toContain(
     "Dashboard  http://localhost:1080/dashboard  (user ops, password of CT_LOGS_PASSWORD)\n",
   );
 });
 
-test("the page and the dashboard are named by the external URL, below its path", () => {
+test("the summary has the page and the dashboard under the external URL and its path", () => {
   const text = summarize({ ...running, serverUrl: "https://edge.example/pair/" });
   expect(text).toContain("Web page   https://edge.example/pair/\n");
   expect(text).toContain("Dashboard  https://edge.example/pair/dashboard  (");
 });
 
-test("an edge that listens on one address is named by it", () => {
+test("the summary of an edge that listens on one address has that address", () => {
   expect(summarize({ ...running, bind: "192.0.2.7" })).toContain("http://192.0.2.7:1080/\n");
   expect(summarize({ ...running, bind: "2001:db8::7" })).toContain("http://[2001:db8::7]:1080/\n");
 });
 
-test("with a shared store the password is in the log of whichever edge was started first", () => {
+test("with a shared store the summary refers to the log of the edge that was started first for the password", () => {
   expect(summarize({ ...running, isShared: true })).toContain(
     "user ctuser, password in server.log of the edge that was started first",
   );
