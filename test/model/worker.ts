@@ -316,7 +316,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       return {
         ordinal: own,
         pendingBytes: 0,
-        isLeaving: false,
+        isMigrating: false,
         open(given) {
           events = given;
         },
@@ -326,7 +326,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
           writeUnsent(session);
         },
         // Parting is of no time here: the other side has read all that was written.
-        leave: close,
+        migrate: close,
         close,
         end() {
           if (!isOpen) return;

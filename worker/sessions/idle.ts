@@ -1,17 +1,17 @@
 /**
- * For how long nobody has worked in a session. That nothing is said is no sign of it: clients that are only open compare
- * their documents every ten seconds, each with every other one. Pure.
+ * How long a session has been idle. Silence is no measure of that: clients that are only open compare their documents
+ * every ten seconds, each with every other one. Pure.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 
 export interface IdleTracker {
-  /** A message came; there are so many peers. */
+  /** Counts a message, in a session of `peers` peers. */
   note(peers: number): void;
-  /** Since when nobody works, in ms; 0 while somebody does. */
+  /** Idle time in ms; 0 while anyone works. */
   readonly ms: number;
 }
 
-/** As long as the clients' period. */
+/** The period in which clients compare their documents. */
 const SLOT_MS = 10_000;
 
 export function createIdleTracker(clock: Clock): IdleTracker {
@@ -27,7 +27,7 @@ export function createIdleTracker(clock: Clock): IdleTracker {
         messages = 0;
       }
       messages++;
-      // One question of each, an answer of each to each, and twice that when two periods meet; more is work.
+      // Idle clients send at most this many: one question each and a response to each question, twice when two periods overlap.
       if (messages > 2 * peers * peers + peers) idleSinceMs = slotMs + SLOT_MS;
     },
     get ms() {

@@ -1,6 +1,6 @@
 /**
- * Join requests of one session: who asks, what the host says, and the ticket that tells the guest. The tickets are in
- * the store, so that any worker can tell, and so that a session that was taken up again knows who is still waiting.
+ * The join requests of one session: asks the host and writes its decision to the guest's ticket. Tickets are in the
+ * store, so that any worker can answer the guest's polls and the session's next owner finds the requests that still wait.
  */
 import { z } from "zod";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
@@ -15,128 +15,114 @@ import { type Message, plainContent } from "./wire/protocol.ts";
 import type { RelayIds } from "./wire/relay-id.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-export interface Joins {
-  /** Puts a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */
-  ask(user: UserRecord): Promise<string>;
-  /** Takes up the requests that wait in the store, and asks again. Rejects with `StoreAwayError`. */
-  restore(): Promise<void>;
-  /** Puts the tickets of all who wait back, because the store has lost them. Rejects with `StoreAwayError`. */
-  putAllBack(): Promise<void>;
-  /** Puts one ticket back. `false`: nobody waits with that token. Rejects with `StoreAwayError`. */
-  putBack(pollToken: string): Promise<boolean>;
-  /** The host is known now: it is asked what nobody could be asked before. */
-  hostArrived(host: Peer): void;
-  /** Takes the host's answer. `false`: nobody waits for it. */
-  answer(pollToken: string, host: Peer, message: Message): boolean;
-  /** Requests that wait. */
-  readonly waiting: number;
-  /** Those of one user. */
-  waitingOf(userId: string): number;
-  /** Resolves when each request that was put and each answer that the host has given is on its way to the store. */
-  settled(): Promise<void>;
-  /** The session has ended: whoever waits is told so. */
-  rejectAll(): void;
-  /** The session goes on elsewhere: the tickets stay as they are. */
-  close(): void;
+export interface JoinsDeps {
+  readonly sessionId: SessionId;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly tokens: Tokens;
+  readonly relayIds: RelayIds;
+  readonly writeQueue: WriteQueue;
+  readonly host: () => Peer | undefined;
+  /** The next value of the session's clock. */
+  readonly nextClock: () => Promise<number>;
+  /** Called with the error when an accepted guest could not be given a token; the guest is rejected. */
+  readonly onFailure: (error: unknown) => void;
 }
 
-/** The host has so long to answer, as in the reference server. */
-const ANSWER_MS = 300_000;
-/** Tickets live a little longer, so that the time-out can be told. */
+/** The host's time to decide, as in the reference server. */
+const DECISION_TIMEOUT_MS = 300_000;
+/** Tickets outlive the decision, so that a guest's poll still finds the time-out. */
 const TICKET_MS = 330_000;
 
-interface Waiting {
+interface WaitingGuest {
   readonly user: UserRecord;
   /** Wall time. */
   readonly askedMs: number;
   readonly timer: Timer;
 }
 
-export function createJoins(needs: {
-  sessionId: SessionId;
-  store: Store;
-  clock: Clock;
-  counters: Counters;
-  tokens: Tokens;
-  relayIds: RelayIds;
-  writeQueue: WriteQueue;
-  host: () => Peer | undefined;
-  /** The next value of the session's clock. */
-  nextClock: () => Promise<number>;
-  /** Told of what failed while an answer was given. */
-  onFailure: (error: unknown) => void;
-}): Joins {
-  const { sessionId, store, clock, counters } = needs;
-  const waitingByToken = new Map<string, Waiting>();
-  /** What asks the store before a ticket can be put or answered. */
-  const underWay = new Set<Promise<void>>();
+export class Joins {
+  readonly #deps: JoinsDeps;
+  readonly #waiting = new Map<string, WaitingGuest>();
+  /** Store calls that a decision or a new ticket waits for before its write is queued. */
+  readonly #running = new Set<Promise<void>>();
 
-  function track(work: Promise<void>): Promise<void> {
-    underWay.add(work);
-    const forget = (): void => void underWay.delete(work);
-    work.then(forget, forget);
-    return work;
+  constructor(deps: JoinsDeps) {
+    this.#deps = deps;
   }
 
-  function wait(pollToken: string, { user, askedMs }: JoinQuestion, forMs: number): void {
-    const timer = clock.after(forMs, () => {
-      if (finish(pollToken)) settle(pollToken, { accepted: false, code: "JoinTimeout" }, "timeout");
+  /** Number of requests that wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  waitingOf(userId: string): number {
+    let count = 0;
+    for (const { user } of this.#waiting.values()) if (user.id === userId) count++;
+    return count;
+  }
+
+  /** Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */
+  async ask(user: UserRecord): Promise<string> {
+    const { sessionId, clock, counters } = this.#deps;
+    // The session's id comes first, so that a balancer can route the polls.
+    const pollToken = sessionId + randomAlphanumerics(24);
+    const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
+    await this.#track(this.#putTicket(pollToken, question));
+    counters.count("worker.joins", "asked");
+    this.#wait(pollToken, question, DECISION_TIMEOUT_MS);
+    return pollToken;
+  }
+
+  #wait(pollToken: string, { user, askedMs }: JoinQuestion, forMs: number): void {
+    const timer = this.#deps.clock.after(forMs, () => {
+      if (this.#stopWaiting(pollToken) === undefined) return;
+      this.#answerTicket(pollToken, { accepted: false, code: "JoinTimeout" }, "timeout");
     });
-    waitingByToken.set(pollToken, { user, askedMs, timer });
-    const host = needs.host();
-    if (host !== undefined) askHost(host, pollToken, user);
+    this.#waiting.set(pollToken, { user, askedMs, timer });
+    const host = this.#deps.host();
+    if (host !== undefined) this.#askHost(host, pollToken, user);
   }
 
-  function putTicket(pollToken: string, question: JoinQuestion): Promise<void> {
-    return store.putTicket({
-      kind: "join",
-      token: pollToken,
-      question,
-      group: sessionId,
-      ttlMs: TICKET_MS,
-    });
+  /** The host is there: it is asked about every request that waits. */
+  hostArrived(host: Peer): void {
+    for (const [pollToken, { user }] of this.#waiting) this.#askHost(host, pollToken, user);
   }
 
-  async function putBack(pollToken: string): Promise<boolean> {
-    const waiting = waitingByToken.get(pollToken);
-    if (waiting === undefined) return false;
-    const { user, askedMs } = waiting;
-    await putTicket(pollToken, { sessionId, user, askedMs });
+  #askHost(host: Peer, pollToken: string, user: UserRecord): void {
+    host.send(joinRequest(this.#deps.relayIds.forJoin(pollToken, host.id), host.id, user));
+  }
+
+  /** Handles the host's response. `false`: no such request waits. */
+  answer(pollToken: string, host: Peer, message: Message): boolean {
+    const guest = this.#stopWaiting(pollToken);
+    if (guest === undefined) return false;
+    const content = joinContent.safeParse(plainContent(message)).data;
+    if (message.kind !== "response" || content === undefined) {
+      this.#reject(pollToken);
+      return true;
+    }
+    const accepted = this.#accept(pollToken, guest.user, host, content.response.workspace);
+    void this.#track(
+      accepted.catch((error: unknown) => {
+        this.#deps.onFailure(error);
+        this.#reject(pollToken);
+      }),
+    );
     return true;
   }
 
-  function askHost(host: Peer, pollToken: string, user: UserRecord): void {
-    host.send(joinRequest(needs.relayIds.forJoin(pollToken, host.id), host.id, user));
-  }
-
-  function finish(pollToken: string): Waiting | undefined {
-    const waiting = waitingByToken.get(pollToken);
-    waitingByToken.delete(pollToken);
-    waiting?.timer.cancel();
-    return waiting;
-  }
-
-  function settle(pollToken: string, answer: JoinAnswer, result: string): void {
-    counters.count("worker.joins", result);
-    void needs.writeQueue.write(async () => {
-      await store.answerTicket("join", pollToken, answer);
-      return "done";
-    });
-  }
-
-  function reject(pollToken: string): void {
-    settle(pollToken, { accepted: false, code: "JoinRejected" }, "rejected");
-  }
-
-  async function accept(
+  async #accept(
     pollToken: string,
     user: UserRecord,
     host: Peer,
     workspace: Workspace,
   ): Promise<void> {
-    const roomToken = await needs.tokens.signRoom({
+    const { sessionId, tokens, nextClock } = this.#deps;
+    const roomToken = await tokens.signRoom({
       sessionId,
-      clock: await needs.nextClock(),
+      clock: await nextClock(),
       peerId: newPeerId(),
       user,
       host: false,
@@ -148,75 +134,88 @@ export function createJoins(needs: {
       workspace,
       host: toWirePeer(host.record),
     };
-    settle(pollToken, answer, "accepted");
+    this.#answerTicket(pollToken, answer, "accepted");
   }
 
-  return {
-    async ask(user) {
-      // The session's id comes first, so that a balancer can route the polls.
-      const pollToken = sessionId + randomAlphanumerics(24);
-      const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
-      await track(putTicket(pollToken, question));
-      counters.count("worker.joins", "asked");
-      wait(pollToken, question, ANSWER_MS);
-      return pollToken;
-    },
-    async restore() {
-      for (const ticket of await store.ticketsOf("join", sessionId)) {
-        const question = questionSchema.safeParse(ticket.question).data;
-        if (ticket.state !== "waiting" || question === undefined) continue;
-        if (waitingByToken.has(ticket.token)) continue;
-        // Another machine's clock may be wrong; then the host has more or less time, and the ticket ends by itself.
-        const askedForMs = Math.max(0, clock.wallMs() - question.askedMs);
-        wait(ticket.token, question, Math.max(0, ANSWER_MS - askedForMs));
-      }
-    },
-    async putAllBack() {
-      for (const pollToken of [...waitingByToken.keys()]) await putBack(pollToken);
-    },
-    putBack,
-    hostArrived(host) {
-      for (const [pollToken, { user }] of waitingByToken) askHost(host, pollToken, user);
-    },
-    answer(pollToken, host, message) {
-      const waiting = finish(pollToken);
-      if (waiting === undefined) return false;
-      const content = joinContent.safeParse(plainContent(message)).data;
-      if (message.kind !== "response" || content === undefined) {
-        reject(pollToken);
-      } else {
-        const { workspace } = content.response;
-        const accepted = accept(pollToken, waiting.user, host, workspace);
-        void track(
-          accepted.catch((error: unknown) => {
-            needs.onFailure(error);
-            reject(pollToken);
-          }),
-        );
-      }
-      return true;
-    },
-    get waiting() {
-      return waitingByToken.size;
-    },
-    waitingOf(userId) {
-      let count = 0;
-      for (const { user } of waitingByToken.values()) if (user.id === userId) count++;
-      return count;
-    },
-    async settled() {
-      while (underWay.size > 0) await Promise.allSettled(underWay);
-    },
-    rejectAll() {
-      for (const pollToken of [...waitingByToken.keys()]) {
-        finish(pollToken);
-        reject(pollToken);
-      }
-    },
-    close() {
-      for (const pollToken of [...waitingByToken.keys()]) finish(pollToken);
-    },
-  };
+  #reject(pollToken: string): void {
+    this.#answerTicket(pollToken, { accepted: false, code: "JoinRejected" }, "rejected");
+  }
+
+  #answerTicket(pollToken: string, answer: JoinAnswer, result: string): void {
+    this.#deps.counters.count("worker.joins", result);
+    void this.#deps.writeQueue.write(async () => {
+      await this.#deps.store.answerTicket("join", pollToken, answer);
+      return "done";
+    });
+  }
+
+  // --- tickets that outlive a worker or a store ---
+
+  /** Restores the requests that wait in the store, and asks the host. Rejects with `StoreAwayError`. */
+  async restore(): Promise<void> {
+    const { store, sessionId, clock } = this.#deps;
+    for (const ticket of await store.ticketsOf("join", sessionId)) {
+      const question = questionSchema.safeParse(ticket.question).data;
+      if (ticket.state !== "waiting" || question === undefined) continue;
+      if (this.#waiting.has(ticket.token)) continue;
+      // Another machine's clock may be wrong: the host then has more or less time, and the ticket expires by itself.
+      const waitedMs = Math.max(0, clock.wallMs() - question.askedMs);
+      this.#wait(ticket.token, question, Math.max(0, DECISION_TIMEOUT_MS - waitedMs));
+    }
+  }
+
+  /** Writes all waiting tickets again, after the store has lost them. Rejects with `StoreAwayError`. */
+  async putAllBack(): Promise<void> {
+    for (const pollToken of [...this.#waiting.keys()]) await this.putBack(pollToken);
+  }
+
+  /** Writes one ticket again. `false`: no such request waits. Rejects with `StoreAwayError`. */
+  async putBack(pollToken: string): Promise<boolean> {
+    const guest = this.#waiting.get(pollToken);
+    if (guest === undefined) return false;
+    const { user, askedMs } = guest;
+    await this.#putTicket(pollToken, { sessionId: this.#deps.sessionId, user, askedMs });
+    return true;
+  }
+
+  #putTicket(token: string, question: JoinQuestion): Promise<void> {
+    const group = this.#deps.sessionId;
+    return this.#deps.store.putTicket({ kind: "join", token, question, group, ttlMs: TICKET_MS });
+  }
+
+  // --- end ---
+
+  /** Resolves when every ticket is created and the host's decisions so far are in the write queue. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
+  /** The session is closed: rejects every guest that waits. */
+  rejectAll(): void {
+    for (const pollToken of [...this.#waiting.keys()]) {
+      this.#stopWaiting(pollToken);
+      this.#reject(pollToken);
+    }
+  }
+
+  /** The session goes on elsewhere: the tickets stay as they are. */
+  close(): void {
+    for (const pollToken of [...this.#waiting.keys()]) this.#stopWaiting(pollToken);
+  }
+
+  #stopWaiting(pollToken: string): WaitingGuest | undefined {
+    const guest = this.#waiting.get(pollToken);
+    this.#waiting.delete(pollToken);
+    guest?.timer.cancel();
+    return guest;
+  }
+
+  #track(work: Promise<void>): Promise<void> {
+    this.#running.add(work);
+    const forget = (): void => void this.#running.delete(work);
+    work.then(forget, forget);
+    return work;
+  }
 }
 
 // --- what is read ---
@@ -237,5 +236,5 @@ const questionSchema = z.object({
 
 type JoinQuestion = z.infer<typeof questionSchema>;
 
-/** A host that agrees sends its workspace; one that does not sends nothing in its place. */
+/** An accepting host sends its workspace; a rejecting one sends nothing in its place. */
 const joinContent = z.object({ response: z.object({ workspace: workspaceSchema }) });

@@ -1,6 +1,5 @@
 /**
- * One participant of a session: its connection while it has one, and what waits for it while it is away or reads too
- * slowly.
+ * One participant of a session: its connection, and the messages that wait while it is away or reads too slowly.
  */
 import type { PeerId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -9,23 +8,23 @@ import type { OutboundMessage } from "./wire/outbound.ts";
 
 /** A peer's connection, as the peer uses it. */
 export interface Connection {
-  /** Rises from connection to connection of this process: tells the newer of two. */
+  /** Rises from connection to connection of this process: the higher is the newer. */
   readonly ordinal: number;
-  /** Bytes that were given to it and not yet to the system. */
+  /** Bytes given to it that the system has not taken yet. */
   readonly pendingBytes: number;
-  /** Whether its client was asked to come back by another one: it sends nothing more. */
-  readonly isLeaving: boolean;
-  /** From now on calls these. At most once. */
+  /** Whether its client was asked to reconnect: it sends nothing more. */
+  readonly isMigrating: boolean;
+  /** Calls `events` from now on. At most once. */
   open(events: ConnectionEvents): void;
   send(outbound: OutboundMessage): void;
   /**
-   * Asks the client to come back by a new connection. What it sends until it does so still arrives; what is given to the
-   * connection from now on is not sent. Ends with `closed`, unless the client does not answer: then `close` it.
+   * Asks the client to reconnect. What it sends until it does still arrives; what is given to this connection from now on
+   * is not sent. Ends with `closed`, unless the client does not react: then `close` it.
    */
-  leave(): void;
-  /** Ends it in a way that makes the client come back by itself. What was not sent yet is given to `closed`. */
+  migrate(): void;
+  /** Ends it so that the client reconnects. What was not sent yet is given to `closed`. */
   close(): void;
-  /** Ends it for good, after everything was sent: the client does not come back. */
+  /** Ends it for good, after everything was sent: the client does not reconnect. */
   end(): void;
 }
 
@@ -33,22 +32,22 @@ export interface ConnectionEvents {
   message(bytes: Buffer): void;
   /** There is room again. */
   drained(): void;
-  /** It has ended; `unsent` was never given to the system. Not called after `end`. */
+  /** It has ended; the system never got `unsent`. Not called after `end`. */
   closed(unsent: readonly OutboundMessage[]): void;
 }
 
 /** Bytes given to a connection before the rest waits here, where it outlives the connection. */
 const CONNECTION_BYTES = 1024 * 1024;
-/** What a waiting message costs beyond its bytes. */
+/** Cost of a waiting message beyond its bytes. */
 const MESSAGE_OVERHEAD_BYTES = 256;
-/** Limit of the worker's own messages to one absent peer: people who come and go. */
+/** Limit of the worker's own messages (joined, left) to one absent peer. */
 const MAX_OWN_WAITING = 10_000;
 
 export class Peer {
   record: PeerRecord;
   /**
-   * Whether the others, and it itself, were told of it: `perhaps` when that was for another worker to do, or for an earlier
-   * life of this one.
+   * Whether `room/joined` was broadcast and `peer/info` sent. `perhaps`: that was up to another worker, or to an earlier
+   * incarnation of this one.
    */
   announced: "no" | "perhaps" | "yes";
   readonly #maxWaitingBytes: number;
@@ -60,12 +59,12 @@ export class Peer {
 
   constructor(
     record: PeerRecord,
-    needs: { maxBufferBytes: number; counters: Counters; announced: Peer["announced"] },
+    deps: { maxBufferBytes: number; counters: Counters; announced: Peer["announced"] },
   ) {
     this.record = record;
-    this.announced = needs.announced;
-    this.#maxWaitingBytes = needs.maxBufferBytes;
-    this.#counters = needs.counters;
+    this.announced = deps.announced;
+    this.#maxWaitingBytes = deps.maxBufferBytes;
+    this.#counters = deps.counters;
   }
 
   get id(): PeerId {
@@ -76,19 +75,23 @@ export class Peer {
     return this.#connection !== undefined;
   }
 
-  /** Whether it was asked to come back by another connection, and what it said by this one may not be read yet. */
-  get isLeaving(): boolean {
-    return this.#connection?.isLeaving === true;
+  /** Whether its client was asked to reconnect, and input from this connection may still be unread. */
+  get isMigrating(): boolean {
+    return this.#connection?.isMigrating === true;
   }
 
-  /** What is kept for it, in bytes. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
+  /** Oldest first. */
+  get waiting(): readonly OutboundMessage[] {
+    return this.#waiting;
+  }
+
   /**
-   * Takes a new connection in place of the one it has, and sends what waited, in order. `false`: it already has a newer
-   * one (a stale connection was slow to get here), and this one is closed.
+   * Replaces its connection and sends what waited, in order. `false`: it already has a newer one (a stale connection was
+   * slow to get here), and this one is closed.
    */
   attach(
     connection: Connection,
@@ -110,7 +113,7 @@ export class Peer {
         events.away();
       },
     });
-    // Only now, so that its end finds it replaced; what it did not send goes first over the new one.
+    // Only after the replacement, so that its end is not taken for an absence; what it did not send goes first now.
     previous?.close();
     this.#sendWaiting();
     return true;
@@ -121,7 +124,7 @@ export class Peer {
     const connection = this.#connection;
     if (
       connection !== undefined &&
-      !connection.isLeaving &&
+      !connection.isMigrating &&
       this.#waiting.length === 0 &&
       connection.pendingBytes < CONNECTION_BYTES
     ) {
@@ -131,37 +134,32 @@ export class Peer {
     this.#wait(outbound);
   }
 
-  /** Closes its connection so that the client comes back. */
+  /** Closes its connection so that the client reconnects. */
   disconnect(): void {
     this.#connection?.close();
   }
 
-  /** Asks the client to come back, and keeps what is sent to it from now on; what it still says arrives. */
-  leave(): void {
-    this.#connection?.leave();
+  /** Asks the client to reconnect and queues what is sent to it from now on; what it still sends arrives. */
+  migrate(): void {
+    this.#connection?.migrate();
   }
 
-  /** What waits for it, oldest first. */
-  get waiting(): readonly OutboundMessage[] {
-    return this.#waiting;
-  }
-
-  /** Puts what waited for it elsewhere before everything that waits here. */
-  preload(parcels: readonly OutboundMessage[]): void {
-    this.#putBack(parcels);
+  /** Queues `messages`, which waited on another worker, before everything that waits here. */
+  preload(messages: readonly OutboundMessage[]): void {
+    this.#putBack(messages);
     this.#sendWaiting();
   }
 
-  /** Sends all that waits and ends the connection for good. */
+  /** Sends everything that waits and ends the connection for good. */
   end(): void {
     const connection = this.#connection;
     this.#connection = undefined;
     for (const outbound of this.#waiting) connection?.send(outbound);
-    this.#clear([]);
+    this.#resetWaiting([]);
     connection?.end();
   }
 
-  // --- waiting ---
+  // --- waiting messages ---
 
   #wait(outbound: OutboundMessage): void {
     if (outbound.own && this.#waitingOwn >= MAX_OWN_WAITING) {
@@ -169,42 +167,42 @@ export class Peer {
       return;
     }
     this.#add(outbound);
-    // A single message may be larger than the limit: it was accepted, so it must get through.
+    // A single message may exceed the limit: it was accepted, so it must get through.
     if (this.#waitingBytes > this.#maxWaitingBytes && this.#waiting.length > 1) this.#overflow();
   }
 
   /**
-   * Too much waits. All that other peers said is dropped at once: a document that lacks some updates is completed by the
-   * next exchange of state vectors, and what comes from now on is newer than what was dropped. A peer that is there but
-   * reads too slowly is also disconnected: it comes back in a second and then asks for what it lacks.
+   * Drops everything from other peers at once: a document that lacks some updates is completed by the next exchange of
+   * state vectors, and what comes from now on is newer than what was dropped. A connected peer that reads too slowly is
+   * also disconnected: it is back within a second and then asks for what it lacks.
    */
   #overflow(): void {
     const kept = this.#waiting.filter((outbound) => outbound.own);
     const droppedCount = this.#waiting.length - kept.length;
     this.#counters.count("worker.buffer_overflows", this.isConnected ? "slow" : "away");
     this.#counters.count("worker.messages_dropped", "buffer", droppedCount);
-    this.#clear(kept);
+    this.#resetWaiting(kept);
     this.#connection?.close();
   }
 
   #sendWaiting(): void {
     const connection = this.#connection;
-    if (connection === undefined || connection.isLeaving || this.#waiting.length === 0) return;
+    if (connection === undefined || connection.isMigrating || this.#waiting.length === 0) return;
     let sent = 0;
     for (const outbound of this.#waiting) {
       if (connection.pendingBytes >= CONNECTION_BYTES) break;
       connection.send(outbound);
       sent++;
     }
-    this.#clear(this.#waiting.slice(sent));
+    this.#resetWaiting(this.#waiting.slice(sent));
   }
 
-  /** What a connection that has ended did not send goes before everything that came later. */
+  /** Messages that a closed connection did not send go before everything that came later. */
   #putBack(unsent: readonly OutboundMessage[]): void {
-    if (unsent.length > 0) this.#clear([...unsent, ...this.#waiting]);
+    if (unsent.length > 0) this.#resetWaiting([...unsent, ...this.#waiting]);
   }
 
-  #clear(kept: readonly OutboundMessage[]): void {
+  #resetWaiting(kept: readonly OutboundMessage[]): void {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#waitingOwn = 0;

@@ -6,7 +6,6 @@ import { decode, encode } from "@msgpack/msgpack";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
-import type { PendingMessages } from "./session.ts";
 import type { OutboundMessage } from "./wire/outbound.ts";
 
 /** Usually a few messages of the last milliseconds; a peer that was away for long may have megabytes. */
@@ -15,9 +14,21 @@ export const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 const KEPT_MS = 15_000;
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 
+/** Messages that a session's owner could not deliver: the next owner sends them first. */
+export interface PendingMessages {
+  /** The session's epoch when they were collected. */
+  readonly epoch: number;
+  /** Oldest first. */
+  readonly waiting: readonly {
+    readonly id: PeerId;
+    readonly parcels: readonly OutboundMessage[];
+  }[];
+}
+
 const messagesSchema = z.array(
   z.object({ own: z.boolean(), bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array) }),
 );
+
 const pendingMessagesSchema = z.object({
   epoch: z.number(),
   waiting: z.array(

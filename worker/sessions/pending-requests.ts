@@ -1,15 +1,15 @@
 /**
- * Relayed requests that wait for their answer: each ends with one answer, or with a failure after 30 s.
+ * Relayed requests that wait for their response: each ends with one response, or with a failure after 30 s.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { PeerId } from "../../shared/base/ids.ts";
 
 export interface PendingRequests {
-  /** Remembers a request under its relayed id. `false`: the requester has too many that wait. */
+  /** Adds a request under its relayed id. `false`: the requester has too many pending. */
   add(relayedId: string, request: WaitingRequest): boolean;
-  /** Ends the wait for an answer. `false`: it has ended before, or the request is not known here. */
+  /** Ends the wait for a response. `false`: no such request is pending. */
   take(relayedId: string): boolean;
-  /** A peer is gone: nobody waits for its own requests any more, and those that it should answer fail. */
+  /** A peer has left: drops its own requests and fails those that it should respond to. */
   forget(peer: PeerId): void;
   close(): void;
 }
@@ -17,22 +17,22 @@ export interface PendingRequests {
 export interface WaitingRequest {
   readonly requester: PeerId;
   readonly responder: PeerId;
-  /** The requester's own id, as it wrote it. */
+  /** The requester's own id, byte for byte. */
   readonly id: Buffer;
 }
 
 /** As in the reference server; clients wait 60 s. */
-const ANSWER_TIMEOUT_MS = 30_000;
-/** A client that opens a large workspace asks for hundreds of files at once. */
+const RESPONSE_TIMEOUT_MS = 30_000;
+/** A client that opens a large workspace requests hundreds of files at once. */
 const MAX_WAITING_PER_PEER = 4096;
 
-/** `fail` is called for each request that ends without an answer. */
-export function createPendingRequests(needs: {
+/** `fail` is called for each request that ends without a response. */
+export function createPendingRequests(deps: {
   clock: Clock;
   fail: (request: WaitingRequest) => void;
 }): PendingRequests {
-  const { clock, fail } = needs;
-  // Oldest first, because all wait equally long: one timer, for the first of them.
+  const { clock, fail } = deps;
+  // Oldest first, because all time out after the same time: one timer, for the first.
   const waiting = new Map<string, WaitingRequest & { readonly untilMs: number }>();
   const countByPeer = new Map<PeerId, number>();
   let timer: Timer | undefined;
@@ -52,10 +52,10 @@ export function createPendingRequests(needs: {
       remove(relayedId, request.requester);
       fail(request);
     }
-    watch();
+    scheduleExpiry();
   }
 
-  function watch(): void {
+  function scheduleExpiry(): void {
     const [oldest] = waiting.values();
     if (oldest === undefined || timer !== undefined) return;
     timer = clock.after(Math.max(0, oldest.untilMs - clock.nowMs()), expire);
@@ -63,13 +63,13 @@ export function createPendingRequests(needs: {
 
   return {
     add(relayedId, request) {
-      // A client that uses an id again gets one answer for both, as it would get from its own library.
+      // A client that reuses an id gets one response for both, as its own library would give it.
       if (waiting.has(relayedId)) return true;
       const count = countByPeer.get(request.requester) ?? 0;
       if (count >= MAX_WAITING_PER_PEER) return false;
       countByPeer.set(request.requester, count + 1);
-      waiting.set(relayedId, { ...request, untilMs: clock.nowMs() + ANSWER_TIMEOUT_MS });
-      watch();
+      waiting.set(relayedId, { ...request, untilMs: clock.nowMs() + RESPONSE_TIMEOUT_MS });
+      scheduleExpiry();
       return true;
     },
     take(relayedId) {

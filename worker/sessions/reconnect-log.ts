@@ -1,29 +1,29 @@
 /**
- * Who of a session came back after a lost connection, and after how long: for its history, by which operators answer
- * people who were cut off. Only a return is noted; who does not come back leaves, which is noted anyway.
+ * Records in a session's history which peer reconnected and after how long: operators look it up for users who were
+ * disconnected. A peer that does not return has left, which is recorded elsewhere.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId } from "../../shared/base/ids.ts";
 import type { PeerRecord } from "../../shared/store/store.ts";
 
 export interface ReconnectLog {
-  /** It has no connection now. */
+  /** Its connection was lost. */
   lost(peer: PeerId): void;
-  /** It has one. */
-  connected(peer: Pick<PeerRecord, "id" | "host" | "user">, isKnown: boolean): void;
-  /** It will not come back. */
+  /** It is connected. `isReturning`: it was in the session before. */
+  connected(peer: Pick<PeerRecord, "id" | "host" | "user">, isReturning: boolean): void;
+  /** It has left for good. */
   forget(peer: PeerId): void;
 }
 
 const WINDOW_MS = 60_000;
-/** Returns of a session that are noted within a minute: a client that flaps shall not push out the history of others. */
+/** Entries per session and minute: a flapping client must not push other entries out of the history. */
 const MAX_PER_WINDOW = 60;
 
-export function createReconnectLog(needs: {
+export function createReconnectLog(deps: {
   readonly clock: Pick<Clock, "nowMs">;
   readonly note: (cause: string) => void;
 }): ReconnectLog {
-  const { clock, note } = needs;
+  const { clock, note } = deps;
   const lostMs = new Map<PeerId, number>();
   let windowEndMs = Number.NEGATIVE_INFINITY;
   let noted = 0;
@@ -32,10 +32,10 @@ export function createReconnectLog(needs: {
     lost(peer) {
       if (!lostMs.has(peer)) lostMs.set(peer, clock.nowMs());
     },
-    connected({ id, host, user }, isKnown) {
+    connected({ id, host, user }, isReturning) {
       const sinceMs = lostMs.get(id);
       lostMs.delete(id);
-      if (sinceMs === undefined || !isKnown) return;
+      if (sinceMs === undefined || !isReturning) return;
       const nowMs = clock.nowMs();
       if (nowMs >= windowEndMs) {
         windowEndMs = nowMs + WINDOW_MS;

@@ -28,7 +28,8 @@ import type { Tokens } from "../login/tokens.ts";
 import type { Fence } from "./fence.ts";
 import type { OwnerProbe } from "./owner-probe.ts";
 import type { HandoverInbox } from "./pending-messages.ts";
-import { label, Session, TOMBSTONE_MS } from "./session.ts";
+import { Session } from "./session.ts";
+import { shortId, TOMBSTONE_MS } from "./session-ownership.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
 export interface Registry {
@@ -172,7 +173,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       host: true,
     });
     counters.count("worker.sessions_created");
-    log.info({ session: label(sessionId), user: user.name }, "session created");
+    log.info({ session: shortId(sessionId), user: user.name }, "session created");
     return { outcome: "created", sessionId, epoch: record.epoch, roomToken };
   }
 
@@ -288,7 +289,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     countResumed(counters, resumed.cause);
     counters.observe("worker.resume_ms", clock.nowMs() - askedMs);
     log.info(
-      { session: label(id), cause: resumed.cause, peers: resumed.record.peers.length },
+      { session: shortId(id), cause: resumed.cause, peers: resumed.record.peers.length },
       "session resumed",
     );
     session.note("resumed", resumed.cause);
@@ -409,7 +410,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     try {
       return await whenStoreAnswers(question);
     } catch (error) {
-      log.error({ session: label(id), err: error }, "session could not be confirmed");
+      log.error({ session: shortId(id), err: error }, "session could not be confirmed");
       return "refused";
     }
   }

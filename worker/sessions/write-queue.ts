@@ -1,24 +1,24 @@
 /**
- * What of one session must be written to the store: in order, one at a time, and again when the store was away. The
- * session itself never waits for a store that is away.
+ * One session's writes to the store: in order, one at a time, retried while the store is away. The session itself never
+ * waits for a store that is away.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { type Holder, StoreAwayError } from "../../shared/store/store.ts";
 
-/** One write. `lost`: the store says that this worker does not own the session, or does not know it. */
+/** One write. `lost`: for the store this worker does not own the session, or the session does not exist. */
 export type Write = (holder: Holder) => Promise<"done" | "lost">;
 
 export interface WriteQueue {
   /**
-   * Writes after everything that was given before. Resolves with `done`, with `lost`, or with `later` when the store is
-   * away (it is written when the store is back). Never rejects.
+   * Queues a write. Resolves with `done`, with `lost`, or with `later` when the store is away (it is written once the store
+   * is back). Never rejects.
    */
   write(write: Write): Promise<"done" | "lost" | "later">;
-  /** Writes that have not been done yet. */
+  /** Number of writes that are not done yet. */
   readonly pending: number;
-  /** Resolves when nothing is pending any more, or the store is away. */
+  /** Resolves when nothing is pending, or the store is away. */
   settled(): Promise<void>;
-  /** Gives everything up that was not written yet. */
+  /** Drops all pending writes. */
   close(): void;
 }
 
@@ -29,17 +29,17 @@ interface Entry {
 
 const RETRY_MS = 1000;
 
-export function createWriteQueue(needs: {
+export function createWriteQueue(deps: {
   clock: Clock;
   holder: () => Holder;
   /**
-   * Asked when a write says that the session is lost: whether it is held after all, because the store did not know it and
-   * has been told. Then the write is done again. Rejects with `StoreAwayError`.
+   * Called when a write results in `lost`: the store may only have lost the session's record. `held`: the record is
+   * restored, and the write is done again. Rejects with `StoreAwayError`.
    */
-  insist: () => Promise<"held" | "lost">;
+  confirm: () => Promise<"held" | "lost">;
   /** Called once, when the session is lost; nothing is written after it. */
   onLost: () => void;
-  /** Called for a write that failed in a way that a retry does not mend; it is left out. */
+  /** Called for a write that failed for another reason than a store that is away; it is skipped. */
   onFailure: (error: unknown) => void;
 }): WriteQueue {
   const entries: Entry[] = [];
@@ -60,19 +60,19 @@ export function createWriteQueue(needs: {
 
   async function attempt(write: Write): Promise<"done" | "lost" | "away"> {
     try {
-      const result = await write(needs.holder());
-      if (result === "done" || closed || (await needs.insist()) === "lost") return result;
-      return await write(needs.holder());
+      const result = await write(deps.holder());
+      if (result === "done" || closed || (await deps.confirm()) === "lost") return result;
+      return await write(deps.holder());
     } catch (error) {
       if (error instanceof StoreAwayError) return "away";
-      needs.onFailure(error);
+      deps.onFailure(error);
       return "done";
     }
   }
 
   function waitForStore(): void {
     for (const entry of entries) entry.settle("later");
-    retry = needs.clock.after(RETRY_MS, () => {
+    retry = deps.clock.after(RETRY_MS, () => {
       retry = undefined;
       start();
     });
@@ -80,7 +80,7 @@ export function createWriteQueue(needs: {
 
   function lose(): void {
     close();
-    needs.onLost();
+    deps.onLost();
   }
 
   function close(): void {
@@ -92,7 +92,7 @@ export function createWriteQueue(needs: {
   function start(): void {
     running ??= run().finally(() => {
       running = undefined;
-      // What came between the last look at the list and here.
+      // Entries that came after `run` found the list empty.
       if (entries.length > 0 && retry === undefined && !closed) start();
     });
   }

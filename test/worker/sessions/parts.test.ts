@@ -104,7 +104,7 @@ describe("pace", () => {
     expect(pauses.slice(0, 200).every((pause) => pause === 0)).toBe(true);
     expect(pauses.slice(200)).toEqual([10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
     clock.advance(100);
-    expect(rateLimit.debtMs()).toBe(0);
+    expect(rateLimit.waitMs()).toBe(0);
     expect(rateLimit.spend()).toBe(10);
   });
 
@@ -124,7 +124,7 @@ describe("the ledger", () => {
     const writeQueue = createWriteQueue({
       clock,
       holder: () => holder,
-      insist: async () => "lost",
+      confirm: async () => "lost",
       onLost: () => events.push("lost"),
       onFailure: () => events.push("failure"),
     });

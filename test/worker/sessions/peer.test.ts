@@ -24,7 +24,7 @@ class HeldConnection implements Connection {
   readonly sent: string[] = [];
   state: "open" | "closed" | "ended" = "open";
   held: OutboundMessage[] = [];
-  isLeaving = false;
+  isMigrating = false;
   events: ConnectionEvents | undefined;
 
   constructor(ordinal: number) {
@@ -49,8 +49,8 @@ class HeldConnection implements Connection {
     this.events?.drained();
   }
 
-  leave(): void {
-    this.isLeaving = true;
+  migrate(): void {
+    this.isMigrating = true;
   }
 
   close(): void {

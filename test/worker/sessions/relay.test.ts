@@ -53,7 +53,7 @@ describe("a notification", () => {
   });
 
   it("without a target is for the worker", () => {
-    expect(routeOf({ kind: "notification", target: "", ...PLAIN })).toEqual({ action: "hear" });
+    expect(routeOf({ kind: "notification", target: "", ...PLAIN })).toEqual({ action: "control" });
   });
 
   it("to nobody in the session is dropped", () => {
@@ -73,8 +73,14 @@ describe("a notification", () => {
 
 describe("a request", () => {
   it("is asked of its target, also of the sender itself", () => {
-    expect(routeOf({ kind: "request", id: 1, target: "b" })).toEqual({ action: "ask", of: "b" });
-    expect(routeOf({ kind: "request", id: 1, target: "a" })).toEqual({ action: "ask", of: "a" });
+    expect(routeOf({ kind: "request", id: 1, target: "b" })).toEqual({
+      action: "request",
+      to: "b",
+    });
+    expect(routeOf({ kind: "request", id: 1, target: "a" })).toEqual({
+      action: "request",
+      to: "a",
+    });
   });
 
   it("to nobody fails", () => {
@@ -91,8 +97,8 @@ describe("a request", () => {
 });
 
 it("an answer is one, encrypted or not", () => {
-  expect(routeOf({ kind: "response", id: "x" })).toEqual({ action: "answer" });
+  expect(routeOf({ kind: "response", id: "x" })).toEqual({ action: "respond" });
   expect(routeOf({ kind: "response-error", id: "x", content: { message: "no" } })).toEqual({
-    action: "answer",
+    action: "respond",
   });
 });

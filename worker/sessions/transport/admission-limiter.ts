@@ -1,29 +1,29 @@
 /**
- * How fast people are let into sessions. After a balancer or a worker has died they all come back within a second or two:
- * who waits here is connected a little later, but a worker that admits thousands at once is late for everybody. Pure.
+ * Limits how fast clients are admitted. After a balancer or worker has died all its clients reconnect within a second or
+ * two; a worker that admits thousands at once is slow for every client, so some wait a little. Pure.
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
 export interface AdmissionLimiter {
-  /** Joins the line; how long to wait until it is one's turn, in ms, 0 when nobody is before. */
+  /** Takes the next place in the queue. Returns how long to wait for it, in ms. */
   join(): number;
 }
 
-/** As many as pass in so long may pass at once, when nobody did before. */
+/** After a pause, as many as the rate allows in this time are admitted at once. */
 const BURST_MS = 1000;
 /**
- * Nobody waits longer, also when the line is: who is not back within 30 s is taken to have left, and some of that has
- * passed when a connection comes.
+ * Longest wait, even if the queue is longer: a peer that is not back within 30 s counts as gone, and a part of that has
+ * passed before it connects.
  */
 export const MAX_WAIT_MS = 10_000;
 
-export function createAdmissionLimiter(needs: {
+export function createAdmissionLimiter(deps: {
   readonly clock: Clock;
   readonly perSecond: number;
 }): AdmissionLimiter {
-  const { clock } = needs;
-  const gapMs = 1000 / needs.perSecond;
-  /** When the last one passes. */
+  const { clock } = deps;
+  const gapMs = 1000 / deps.perSecond;
+  /** When the last client in the queue is admitted. */
   let lastMs = clock.nowMs() - BURST_MS;
 
   return {

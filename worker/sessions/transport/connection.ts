@@ -1,289 +1,254 @@
 /**
- * One peer's connection: socket.io's event `message` with one binary argument, over whatever transport engine.io has at
- * the moment.
+ * One peer's connection: socket.io's event `message` with one binary argument, over engine.io's current transport
+ * (polling or WebSocket).
  */
-import { Duplex } from "node:stream";
 import type { Socket } from "socket.io";
 import type { Fence } from "../fence.ts";
 import type { Connection, ConnectionEvents } from "../peer.ts";
 import type { OutboundMessage } from "../wire/outbound.ts";
-
-/** The event as socket.io writes it: the one argument follows in a message of its own. */
-const EVENT = '["message",{"_placeholder":true,"num":0}]';
+import {
+  closeConnection,
+  preEncoded,
+  streamOf,
+  UPGRADE_POLL_MS,
+  webSocketOf,
+} from "./engine-internals.ts";
 
 /**
- * `ordinal`: see `Connection`. The fence is asked before each write: what was said before this process was stopped must
- * not be sent by it when another worker has the session. Attach it in the turn in which socket.io reports the socket, or
- * messages are lost.
+ * An engine.io packet type that does not exist. The clients of VS Code and the browser close the connection the moment
+ * they read it: behind everything that they have sent, and what is sent from then on is kept for the next connection. With
+ * a close frame or the end of our half they would accept messages, and drop them, until the connection has ended
+ * (docs/adr/0010-closing-a-client.md).
  */
-export function createConnection(
-  socket: Socket,
-  ordinal: number,
-  fence: Pick<Fence, "look" | "hold">,
-): Connection {
-  const { conn } = socket;
-  const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
-  const announcement = `51-${namespace}${EVENT}`;
-  // "4": engine.io's packet type "message", which text frames carry and binary ones do not.
-  const announcementFrame = textFrame(`4${announcement}`);
-  let events: ConnectionEvents | undefined;
-  let ended = false;
-  let isLeaving = false;
-  let migrateSent = false;
-  let awaitsUpgrade = false;
-  /** What was given in this turn of the event loop; written at its end, in one piece. */
-  let turn: OutboundMessage[] = [];
-  let turnBytes = 0;
+const UNKNOWN_PACKET = "9";
+/** Time for that packet to be read and the connection to end. */
+const CLOSE_GRACE_MS = 1000;
+/** The event as socket.io writes it: its argument follows in a message of its own. */
+const EVENT = '["message",{"_placeholder":true,"num":0}]';
+/** Received in place of what is not a message of the protocol: dropped and counted like any other malformed one. */
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/** The fence is checked before each write: output of a worker that lost its sessions must not be sent. */
+export class SocketConnection implements Connection {
+  /** See `Connection`. */
+  readonly ordinal: number;
+  readonly #socket: Socket;
+  readonly #conn: Socket["conn"];
+  readonly #fence: Pick<Fence, "look" | "hold">;
+  /** The event's header, which precedes each message. */
+  readonly #eventPacket: string;
+  readonly #eventFrame: Buffer;
+  #events: ConnectionEvents | undefined;
+  /** `migrating`: the migrate packet follows what is queued. */
+  #state: "open" | "migrating" | "migrate-sent" | "ended" = "open";
+  #isUpgradePolled = false;
+  /** Given in this turn of the event loop; written at its end, at once. */
+  #batch: OutboundMessage[] = [];
+  #batchBytes = 0;
   /** Given to engine.io, not yet to its transport. */
-  let unsent: OutboundMessage[] = [];
-  let unsentBytes = 0;
+  #unsent: OutboundMessage[] = [];
+  #unsentBytes = 0;
   /** Given to the transport, not yet to the system. */
-  let inFlightBytes = 0;
+  #inFlightBytes = 0;
 
-  // engine.io hands everything over at once, and only when the batch before is through.
-  conn.on("flush", () => {
-    inFlightBytes = unsentBytes;
-    unsentBytes = 0;
-    unsent = [];
-  });
-
-  function onSent(): void {
-    inFlightBytes = 0;
-    if (isLeaving) sendMigrate();
-    else if (!ended) events?.drained();
+  /** Create it in the turn in which socket.io reports the socket, or messages are lost. */
+  constructor(socket: Socket, ordinal: number, fence: Pick<Fence, "look" | "hold">) {
+    this.ordinal = ordinal;
+    this.#socket = socket;
+    this.#conn = socket.conn;
+    this.#fence = fence;
+    const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
+    this.#eventPacket = `51-${namespace}${EVENT}`;
+    // "4": engine.io's packet type "message", which text frames carry and binary ones do not.
+    this.#eventFrame = textFrame(`4${this.#eventPacket}`);
+    // engine.io gives its transport everything at once, and only after the previous batch is written.
+    this.#conn.on("flush", () => {
+      this.#inFlightBytes = this.#unsentBytes;
+      this.#unsentBytes = 0;
+      this.#unsent = [];
+    });
+    socket.on("disconnect", () => {
+      this.#finish();
+      // After a disconnect of socket.io alone the transport would stay open.
+      this.#conn.close();
+    });
   }
 
-  /** Once all that was given to it is on its way: what follows a good-bye is not read. */
-  function sendMigrate(): void {
-    if (ended || turn.length > 0 || unsentBytes > 0 || inFlightBytes > 0) return;
-    if (conn.upgrading) {
-      // What the client says meanwhile comes by the WebSocket that is not in use yet, and would be lost with it. An upgrade
-      // that fails has no event.
-      if (awaitsUpgrade) return;
-      awaitsUpgrade = true;
-      setTimeout(() => {
-        awaitsUpgrade = false;
-        sendMigrate();
-      }, UPGRADE_STEP_MS).unref();
+  get pendingBytes(): number {
+    return this.#batchBytes + this.#unsentBytes + this.#inFlightBytes;
+  }
+
+  get isMigrating(): boolean {
+    return this.#state === "migrating" || this.#state === "migrate-sent";
+  }
+
+  open(events: ConnectionEvents): void {
+    this.#events = events;
+    // Not `on`: that drops a message when a disconnect arrived in the same chunk.
+    this.#socket.onAny((event: unknown, argument: unknown) => {
+      events.message(event === "message" && Buffer.isBuffer(argument) ? argument : NOTHING);
+    });
+  }
+
+  send(outbound: OutboundMessage): void {
+    if (this.#state === "ended") return;
+    if (this.#batch.length === 0) setImmediate(this.#writeBatch);
+    this.#batch.push(outbound);
+    this.#batchBytes += outbound.byteLength;
+  }
+
+  migrate(): void {
+    if (this.#state !== "open") return;
+    this.#state = "migrating";
+    this.#writeBatch();
+    this.#sendMigrate();
+  }
+
+  close(): void {
+    if (this.#state === "ended") return;
+    const isStuck = this.#inFlightBytes > 0;
+    this.#finish();
+    closeConnection(this.#conn);
+    // A client that does not read would not see the close either.
+    if (isStuck) webSocketOf(this.#conn)?.terminate();
+  }
+
+  end(): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#socket.offAny();
+    this.#writeBatch();
+    this.#socket.disconnect(true);
+  }
+
+  #finish(): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#socket.offAny();
+    this.#events?.closed([...this.#unsent, ...this.#batch]);
+    this.#unsent = [];
+    this.#batch = [];
+  }
+
+  // --- writing ---
+
+  /**
+   * Most of a relay's cost is the system call of each write, so the messages of one turn are written together. The end of
+   * the turn is less than a millisecond away.
+   */
+  readonly #writeBatch = (): void => {
+    if (this.#batch.length === 0) return;
+    const state = this.#fence.look();
+    if (state === "undecided") this.#fence.hold({ run: this.#writeBatch, refuse() {} });
+    // A fence that shuts closes all connections, and the batch goes back to the peer.
+    if (state !== "open") return;
+    const batch = this.#batch;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    if (this.#conn.transport.name === "websocket") this.#writeFrames(batch);
+    else this.#writePackets(batch);
+  };
+
+  #writeFrames(batch: readonly OutboundMessage[]): void {
+    for (const chunk of chunksOf(batch)) {
+      for (const outbound of chunk) this.#countUnsent(outbound);
+      this.#conn.write(NOTHING, preEncoded(encodeFrames(this.#eventFrame, chunk)), this.#onSent);
+    }
+  }
+
+  #writePackets(batch: readonly OutboundMessage[]): void {
+    for (const outbound of batch) {
+      this.#conn.write(this.#eventPacket);
+      // Not before: engine.io may have sent the event's header alone, which is worth nothing without its argument.
+      this.#countUnsent(outbound);
+      this.#conn.write(joined(outbound), { compress: false }, this.#onSent);
+    }
+  }
+
+  /** Call it right before the message is given to engine.io, which may pass it on at once. */
+  #countUnsent(outbound: OutboundMessage): void {
+    this.#unsent.push(outbound);
+    this.#unsentBytes += outbound.byteLength;
+  }
+
+  readonly #onSent = (): void => {
+    this.#inFlightBytes = 0;
+    if (this.isMigrating) this.#sendMigrate();
+    else if (this.#state === "open") this.#events?.drained();
+  };
+
+  // --- migrating ---
+
+  /** Sends the migrate packet once all output is on its way: the client reads nothing after it. */
+  #sendMigrate(): void {
+    if (this.#state !== "migrating") return;
+    if (this.#batch.length > 0 || this.#unsentBytes > 0 || this.#inFlightBytes > 0) return;
+    if (this.#conn.upgrading) {
+      this.#retryAfterUpgrade();
       return;
     }
-    if (migrateSent) return;
-    migrateSent = true;
-    const webSocket = webSocketOf(conn);
-    if (webSocket !== undefined) {
-      webSocket.send(UNKNOWN_PACKET);
-      // A package that overlooks it goes by the end of our half; what it sends in that moment may be lost.
-      setTimeout(() => {
-        if (!ended) streamOf(webSocket)?.end();
-      }, CLOSE_GRACE_MS).unref();
+    this.#state = "migrate-sent";
+    const webSocket = webSocketOf(this.#conn);
+    if (webSocket === undefined) {
+      this.#closePolling();
       return;
     }
-    // While engine.io says good-bye to a poll it takes what is posted, and drops it.
+    webSocket.send(UNKNOWN_PACKET);
+    // A client that ignores the packet closes at the end of our half; what it sends in that moment may be lost.
+    setTimeout(() => {
+      if (this.#state !== "ended") streamOf(webSocket)?.end();
+    }, CLOSE_GRACE_MS).unref();
+  }
+
+  /** Input of a client that upgrades comes over the new WebSocket, which is not in use yet, and would be lost with it. */
+  #retryAfterUpgrade(): void {
+    if (this.#isUpgradePolled) return;
+    this.#isUpgradePolled = true;
+    setTimeout(() => {
+      this.#isUpgradePolled = false;
+      this.#sendMigrate();
+    }, UPGRADE_POLL_MS).unref();
+  }
+
+  /** While engine.io closes a polling connection it accepts what is posted and drops it: that is read here. */
+  #closePolling(): void {
+    const conn = this.#conn;
     conn.transport.on("packet", ({ type, data }: { type: string; data?: unknown }) => {
       if (type === "message" && conn.readyState === "closing") conn.emit("data", data);
     });
     conn.close();
   }
-
-  function finish(): void {
-    if (ended) return;
-    ended = true;
-    socket.offAny();
-    events?.closed([...unsent, ...turn]);
-    unsent = [];
-    turn = [];
-  }
-
-  /**
-   * Most of what a relay costs is the system call for each write, so what one turn brings for a peer is written once.
-   * The end of the turn is less than a millisecond away.
-   */
-  function writeTurn(): void {
-    if (turn.length === 0) return;
-    const state = fence.look();
-    if (state === "undecided") fence.hold({ run: writeTurn, refuse() {} });
-    // When it shuts, all connections are closed, and what waits is put back.
-    if (state !== "open") return;
-    const parcels = turn;
-    turn = [];
-    turnBytes = 0;
-    if (conn.transport.name === "websocket") {
-      for (const piece of piecesOf(parcels)) {
-        count(piece);
-        conn.write(NOTHING, framed(announcementFrame, piece), onSent);
-      }
-      return;
-    }
-    for (const outbound of parcels) {
-      conn.write(announcement);
-      // Only now: engine.io may have sent the announcement alone, which is worth nothing.
-      count([outbound]);
-      conn.write(joined(outbound), { compress: false }, onSent);
-    }
-  }
-
-  /** Right before what is counted is given to engine.io, which may hand it on at once. */
-  function count(parcels: readonly OutboundMessage[]): void {
-    for (const outbound of parcels) {
-      unsent.push(outbound);
-      unsentBytes += outbound.byteLength;
-    }
-  }
-
-  socket.on("disconnect", () => {
-    finish();
-    // After a good-bye of socket.io the transport would stay open for nobody.
-    conn.close();
-  });
-
-  return {
-    ordinal,
-    get pendingBytes() {
-      return turnBytes + unsentBytes + inFlightBytes;
-    },
-    get isLeaving() {
-      return isLeaving;
-    },
-    open(listener) {
-      events = listener;
-      // Not `on`: that one drops a message when a good-bye came in the same piece.
-      socket.onAny((event: unknown, argument: unknown) => {
-        listener.message(event === "message" && Buffer.isBuffer(argument) ? argument : NOTHING);
-      });
-    },
-    send(outbound) {
-      if (ended) return;
-      if (turn.length === 0) setImmediate(writeTurn);
-      turn.push(outbound);
-      turnBytes += outbound.byteLength;
-    },
-    leave() {
-      if (ended || isLeaving) return;
-      isLeaving = true;
-      writeTurn();
-      sendMigrate();
-    },
-    close() {
-      if (ended) return;
-      const isStuck = inFlightBytes > 0;
-      finish();
-      closeConnection(conn);
-      // A client that does not read would not see the good-bye either.
-      if (isStuck) webSocketOf(conn)?.terminate();
-    },
-    end() {
-      if (ended) return;
-      ended = true;
-      socket.offAny();
-      writeTurn();
-      socket.disconnect(true);
-    },
-  };
 }
-
-/**
- * engine.io's client of VS Code and the browser takes a packet of a type that engine.io does not have for the end of the
- * connection, in the very moment in which it reads it: it closes it behind all that it has sent, keeps what is said from
- * then on, and comes back. At a close frame or the end of our half it would take messages, and drop them, until the
- * connection has ended (docs/adr/0010-the-good-bye.md).
- */
-const UNKNOWN_PACKET = "9";
-/** Time for the packet to be read and the connection to end. */
-const CLOSE_GRACE_MS = 1000;
-/** How often is looked whether an upgrade to a WebSocket is over. */
-const UPGRADE_STEP_MS = 10;
-
-/**
- * Closes an engine.io connection so that its client comes back; what was not sent is discarded, because it went back to the
- * peer. Not in the middle of an upgrade: a client whose WebSocket is closed after the probe was answered and before it has
- * stopped polling does neither of the two any more (engine.io-client 6.6, `_probe`), until its heartbeat fails after 45 s. An
- * upgrade that does not come about ends by itself.
- */
-export function closeConnection(conn: Socket["conn"]): void {
-  if (!conn.upgrading) {
-    conn.close(true);
-    return;
-  }
-  // The end of the upgrade would send it. engine.io keeps it where its types do not say.
-  const unsent: unknown = Reflect.get(conn, "writeBuffer");
-  if (Array.isArray(unsent)) unsent.length = 0;
-  setTimeout(closeConnection, UPGRADE_STEP_MS, conn).unref();
-}
-
-/** What is not a message of the protocol: dropped and counted like any other malformed one. */
-const NOTHING: Buffer = Buffer.alloc(0);
 
 function joined({ head, content }: OutboundMessage): Buffer {
   return content === undefined ? head : Buffer.concat([head, content]);
 }
 
-// --- WebSocket ---
+// --- WebSocket frames ---
 
-/** What is used of the `ws` package's object behind a transport. */
-export interface WebSocketControl {
-  /** Stops reading, so that the sender is slowed down by TCP. */
-  pause(): void;
-  resume(): void;
-  /** Sends a text frame. */
-  send(text: string): void;
-  /** Closes at once, without waiting for what is still to be sent. */
-  terminate(): void;
-}
-
-/** The WebSocket of a connection; undefined while it polls. engine.io keeps it where its types do not say. */
-export function webSocketOf(conn: Socket["conn"]): WebSocketControl | undefined {
-  if (conn.transport.name !== "websocket") return undefined;
-  const socket: unknown = Reflect.get(conn.transport, "socket");
-  return isWebSocket(socket) ? socket : undefined;
-}
-
-/** The stream below a WebSocket of the `ws` package, which keeps it where its types do not say. */
-function streamOf(webSocket: WebSocketControl): Duplex | undefined {
-  const stream: unknown = Reflect.get(webSocket, "_socket");
-  return stream instanceof Duplex ? stream : undefined;
-}
-
-function isWebSocket(value: unknown): value is WebSocketControl {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "pause" in value &&
-    "resume" in value &&
-    "send" in value &&
-    "terminate" in value
-  );
-}
-
-/** Parcels that are written together: a shared content is the last of its piece. */
-function piecesOf(parcels: readonly OutboundMessage[]): OutboundMessage[][] {
-  const pieces: OutboundMessage[][] = [];
-  let piece: OutboundMessage[] = [];
-  for (const outbound of parcels) {
-    piece.push(outbound);
+/** Splits a batch into chunks of one write each: a content that is shared, not copied, ends its chunk. */
+function chunksOf(batch: readonly OutboundMessage[]): OutboundMessage[][] {
+  const chunks: OutboundMessage[][] = [];
+  let chunk: OutboundMessage[] = [];
+  for (const outbound of batch) {
+    chunk.push(outbound);
     if (outbound.content === undefined) continue;
-    pieces.push(piece);
-    piece = [];
+    chunks.push(chunk);
+    chunk = [];
   }
-  if (piece.length > 0) pieces.push(piece);
-  return pieces;
+  if (chunk.length > 0) chunks.push(chunk);
+  return chunks;
 }
 
-/**
- * The events of a piece as frames: engine.io would write each event's two messages by themselves. The option is the one
- * by which socket.io's adapter gives engine.io the frames of a broadcast; it takes one or two buffers.
- */
-function framed(
-  announcementFrame: Buffer,
-  piece: readonly OutboundMessage[],
-): { compress: boolean } {
+/** A chunk's events as frames: engine.io would write the two messages of each event one by one. */
+function encodeFrames(eventFrame: Buffer, chunk: readonly OutboundMessage[]): Buffer[] {
   const parts: Buffer[] = [];
-  for (const { head, byteLength } of piece) {
-    parts.push(announcementFrame, frameHeader(0x82, byteLength), head);
+  for (const { head, byteLength } of chunk) {
+    parts.push(eventFrame, frameHeader(0x82, byteLength), head);
   }
   const first = Buffer.concat(parts);
-  const content = piece.at(-1)?.content;
-  const wsPreEncodedFrame = content === undefined ? [first] : [first, content];
-  return { compress: false, wsPreEncodedFrame } as { compress: boolean };
+  const content = chunk.at(-1)?.content;
+  return content === undefined ? [first] : [first, content];
 }
 
 function textFrame(text: string): Buffer {
@@ -291,7 +256,7 @@ function textFrame(text: string): Buffer {
   return Buffer.concat([frameHeader(0x81, payload.length), payload]);
 }
 
-/** Head of an unfragmented, unmasked frame (RFC 6455 §5.2). */
+/** Header of an unfragmented, unmasked frame (RFC 6455 §5.2). */
 function frameHeader(finAndOpcode: number, length: number): Buffer {
   if (length < 126) return Buffer.from([finAndOpcode, length]);
   if (length < 65_536) return Buffer.from([finAndOpcode, 126, length >> 8, length & 0xff]);

@@ -1,29 +1,29 @@
 /**
- * One engine.io connection, before and while anybody speaks socket.io over it: what it may send, and how fast.
+ * One engine.io connection, with or without a peer: limits what its client may send, and how fast.
  */
 import type { Socket as EngineSocket } from "engine.io";
 import type { Clock } from "../../../shared/base/clock.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
-import { webSocketOf } from "./connection.ts";
+import { isTooLarge, limitPolling, webSocketOf } from "./engine-internals.ts";
 import { createRateLimit } from "./rate-limit.ts";
 
 export interface EngineConnection {
-  /** Rises from connection to connection. */
+  /** Rises from connection to connection: the higher is the newer. */
   readonly ordinal: number;
-  /** It belongs to a peer now: larger messages may come by polling. */
+  /** Its client is a peer now: polled bodies may be as large as a message. */
   admit(): void;
-  /** Resolves when it may send again; undefined when it may now. Asked before a polled request is read. */
+  /** Resolves when its client may send again; undefined when it may now. Await it before a polled body is read. */
   resumed(): Promise<void> | undefined;
 }
 
-/** Polled bodies of strangers: a CONNECT of socket.io has a few bytes. */
-const STRANGER_BYTES = 64 * 1024;
-/** Base64 and separators: what one message may take in a polled body. */
+/** Limit of polled bodies before admission: a CONNECT of socket.io has a few bytes. */
+const UNADMITTED_BYTES = 64 * 1024;
+/** A message grows in a polled body by base64 and separators. */
 const POLLING_OVERHEAD = 1.4;
 
 export function createEngineConnection(
   conn: EngineSocket,
-  needs: {
+  deps: {
     ordinal: number;
     clock: Clock;
     counters: Counters;
@@ -31,8 +31,8 @@ export function createEngineConnection(
     maxMessagesPerSecond: number;
   },
 ): EngineConnection {
-  const { clock, counters } = needs;
-  const rateLimit = createRateLimit({ clock, perSecond: needs.maxMessagesPerSecond });
+  const { clock, counters } = deps;
+  const rateLimit = createRateLimit({ clock, perSecond: deps.maxMessagesPerSecond });
   let pause: { readonly over: Promise<void>; readonly end: () => void } | undefined;
 
   function stopReading(forMs: number): void {
@@ -45,13 +45,13 @@ export function createEngineConnection(
       counters.count("worker.floods_slowed");
       webSocketOf(conn)?.pause();
     }
-    clock.after(forMs, goOn);
+    clock.after(forMs, resumeReading);
   }
 
-  function goOn(): void {
-    const waitMs = rateLimit.debtMs();
+  function resumeReading(): void {
+    const waitMs = rateLimit.waitMs();
     if (waitMs > 0) {
-      clock.after(waitMs, goOn);
+      clock.after(waitMs, resumeReading);
       return;
     }
     pause?.end();
@@ -60,7 +60,7 @@ export function createEngineConnection(
   }
 
   conn.on("packet", ({ type, data }: { type: string; data?: unknown }) => {
-    // The binary part of an event: its announcement was counted.
+    // The binary part of an event: the event itself was counted.
     if (typeof data === "object") return;
     if (type === "message" && typeof data === "string" && hasSeveralParts(data)) {
       counters.count("worker.messages_dropped", "malformed");
@@ -77,29 +77,19 @@ export function createEngineConnection(
     pause?.end();
     if (isTooLarge(error)) counters.count("worker.messages_dropped", "oversized");
   });
-  limitPolling(conn, STRANGER_BYTES);
+  limitPolling(conn, UNADMITTED_BYTES);
 
   return {
-    ordinal: needs.ordinal,
-    admit: () => limitPolling(conn, Math.ceil(needs.maxMessageBytes * POLLING_OVERHEAD)),
+    ordinal: deps.ordinal,
+    admit: () => limitPolling(conn, Math.ceil(deps.maxMessageBytes * POLLING_OVERHEAD)),
     resumed: () => pause?.over,
   };
 }
 
 /**
- * Events of the protocol have one binary part. socket.io would keep up to ten, each as large as a message may be, before
- * it looks at what they belong to.
+ * Events of the protocol have one binary part. socket.io would buffer up to ten, each as large as a message may be, before
+ * it checks the event.
  */
 function hasSeveralParts(data: string): boolean {
   return data.startsWith("6") || (data.startsWith("5") && !data.startsWith("51-"));
-}
-
-/** engine.io keeps the limit at each polling transport; a WebSocket has its own. */
-function limitPolling(conn: EngineSocket, maxBytes: number): void {
-  if (conn.transport.name === "polling") Reflect.set(conn.transport, "maxHttpBufferSize", maxBytes);
-}
-
-/** What `ws` says of a frame beyond its limit. */
-function isTooLarge(error: unknown): boolean {
-  return error instanceof Error && error.message.includes("Max payload size exceeded");
 }

@@ -1,26 +1,26 @@
 /**
- * How fast one client may send: a token bucket. It never refuses; it says how long to stop reading, so that a flood is
- * slowed down at its source by TCP and costs the others nothing.
+ * Rate limit of one client's messages: a token bucket. It refuses nothing; it tells how long to stop reading, so that TCP
+ * slows a flood down at its source and other clients are not affected.
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
 export interface RateLimit {
-  /** Counts one message. The time to stop reading, in ms; 0 when none is needed. */
+  /** Counts one message. Returns how long to stop reading, in ms; 0 to go on. */
   spend(): number;
-  /** The time still to wait, in ms; 0 when reading may go on. */
-  debtMs(): number;
+  /** How long reading must still pause, in ms; 0 to go on. */
+  waitMs(): number;
 }
 
-/** Messages above the average that may come at once, in seconds of the average: a reconnected client sends what waited. */
+/** Burst size, in seconds of the average rate: a reconnected client sends everything that waited. */
 const BURST_S = 2;
 /**
- * Longest pause. What was read in one piece is processed in any case, so the debt may be larger; but a client that is
- * not heard of for 20 s is taken for dead by the heartbeat.
+ * Longest pause. One chunk of input is processed whole, so the deficit may be larger; but after 20 s without input the
+ * heartbeat closes the connection.
  */
 const MAX_PAUSE_MS = 5000;
 
-export function createRateLimit(needs: { clock: Clock; perSecond: number }): RateLimit {
-  const { clock, perSecond } = needs;
+export function createRateLimit(deps: { clock: Clock; perSecond: number }): RateLimit {
+  const { clock, perSecond } = deps;
   const most = perSecond * BURST_S;
   const least = -(perSecond * MAX_PAUSE_MS) / 1000;
   let tokens = most;
@@ -32,7 +32,7 @@ export function createRateLimit(needs: { clock: Clock; perSecond: number }): Rat
     countedMs = nowMs;
   }
 
-  function debtMs(): number {
+  function waitMs(): number {
     return tokens >= 0 ? 0 : Math.ceil((-tokens * 1000) / perSecond);
   }
 
@@ -40,11 +40,11 @@ export function createRateLimit(needs: { clock: Clock; perSecond: number }): Rat
     spend() {
       refill();
       tokens = Math.max(least, tokens - 1);
-      return debtMs();
+      return waitMs();
     },
-    debtMs() {
+    waitMs() {
       refill();
-      return debtMs();
+      return waitMs();
     },
   };
 }

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { attach, type Socket } from "engine.io";
 import { expect, onTestFinished, test } from "vitest";
-import { closeConnection } from "../../../../worker/sessions/transport/connection.ts";
+import { closeConnection } from "../../../../worker/sessions/transport/engine-internals.ts";
 import { until } from "../../../support/until.ts";
 
 /** A connection of a client that polls once and then never again, so that what is written stays where it is. */

@@ -1,0 +1,348 @@
+/**
+ * The peers of one session: who is admitted, when the others hear of it, and when a peer counts as gone. A peer that
+ * loses its connection has 30 s to come back; meanwhile its messages wait (peer.ts).
+ */
+import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
+import type { RoomToken } from "../login/tokens.ts";
+import { type Connection, Peer } from "./peer.ts";
+import type { PendingMessages } from "./pending-messages.ts";
+import { createReconnectLog, type ReconnectLog } from "./reconnect-log.ts";
+import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
+import { type OutboundMessage, peerInfo, roomJoined, roomLeft } from "./wire/outbound.ts";
+
+/** What a client declares when it connects. */
+export interface Introduction {
+  /** Base64 SPKI. */
+  readonly publicKey: string;
+  readonly client: string;
+  readonly compression: readonly string[];
+}
+
+export type Admission =
+  | { readonly outcome: "admitted"; readonly peer: Peer }
+  /** Final: the client must not come back with this token. */
+  | { readonly outcome: "refused"; readonly reason: string }
+  /** Another worker owns the session: the client must reconnect and is routed there. */
+  | { readonly outcome: "lost" };
+
+export type LeaveCause = "left" | "away";
+
+export interface PeersDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+}
+
+/** The session, as its peers see it. */
+export interface HostingSession {
+  readonly id: SessionId;
+  readonly ownership: SessionOwnership;
+  state(): SessionState;
+  /** The host has come for the first time. */
+  open(): Promise<"done" | "lost" | "later">;
+  hostArrived(host: Peer): void;
+  receive(peer: Peer, bytes: Buffer): void;
+  guestLeft(guest: PeerId): void;
+  hostLeft(cause: LeaveCause): void;
+}
+
+/** How long a peer may be without a connection; clients give up after the same time. */
+export const AWAY_MS = 30_000;
+/**
+ * Grace period for clients to close after a migrate request; then they are disconnected, and input that was not read yet
+ * is lost. The other peers wait that long: a longer pause is better than a lost message.
+ */
+const MIGRATE_GRACE_MS = 3000;
+const MIGRATE_POLL_MS = 5;
+/** Tokens of guests who left. The store keeps as many; beyond it the oldest is forgotten. */
+const MAX_REVOKED = 1000;
+/** No new guest is admitted beyond this many unwritten changes: bounds the queue during a long store outage. */
+const MAX_PENDING_WRITES = 1000;
+
+export class SessionPeers {
+  /** Connected peers and those that may still come back. */
+  readonly byId: ReadonlyMap<PeerId, Peer>;
+  readonly #deps: PeersDeps;
+  readonly #session: HostingSession;
+  readonly #peers = new Map<PeerId, Peer>();
+  readonly #arriving = new Map<PeerId, Promise<Admission>>();
+  readonly #awayTimers = new Map<PeerId, Timer>();
+  readonly #revokedTokens: Set<string>;
+  readonly #reconnects: ReconnectLog;
+
+  constructor(deps: PeersDeps, record: SessionRecord, session: HostingSession) {
+    this.byId = this.#peers;
+    this.#deps = deps;
+    this.#session = session;
+    this.#revokedTokens = new Set(record.revokedTokens);
+    this.#reconnects = createReconnectLog({
+      clock: deps.clock,
+      note: (cause) => session.ownership.note("returned", cause),
+    });
+    // A peer is stored before it is announced, so one that has not sent anything yet may or may not be announced.
+    for (const peer of record.peers) {
+      this.#peers.set(peer.id, this.#newPeer(peer, peer.settled ? "yes" : "perhaps"));
+    }
+  }
+
+  get connections(): number {
+    let count = 0;
+    for (const peer of this.#peers.values()) if (peer.isConnected) count++;
+    return count;
+  }
+
+  get host(): Peer | undefined {
+    for (const peer of this.#peers.values()) if (peer.record.host) return peer;
+    return undefined;
+  }
+
+  get revokedTokens(): readonly string[] {
+    return [...this.#revokedTokens];
+  }
+
+  // --- arrival ---
+
+  /** See `Session.admit`. */
+  admit(token: RoomToken, introduction: Introduction): Promise<Admission> {
+    const decided = this.#decideAdmission(token, introduction);
+    if (decided !== undefined) return Promise.resolve(decided);
+    // Two connections with one new token become one peer.
+    const arriving = this.#arriving.get(token.peerId);
+    if (arriving !== undefined) return arriving;
+    const arrival = this.#admitNew(token, introduction).finally(() =>
+      this.#arriving.delete(token.peerId),
+    );
+    this.#arriving.set(token.peerId, arrival);
+    return arrival;
+  }
+
+  /** Undefined: a new peer that may come in. */
+  #decideAdmission(token: RoomToken, { publicKey }: Introduction): Admission | undefined {
+    const { ownership } = this.#session;
+    const state = this.#session.state();
+    if (state === "lost" || ownership.isFenced || ownership.isHandingOver) {
+      return { outcome: "lost" };
+    }
+    if (state === "closed") return refused("closed");
+    const peer = this.#peers.get(token.peerId);
+    if (peer !== undefined) {
+      if (peer.record.tokenId !== token.tokenId) return refused("token");
+      // Clients keep one key per token, so another key means a stolen token. The others still encrypt for the first key.
+      if (peer.record.publicKey !== publicKey) return refused("other key");
+      // Also with an expired token: a peer of an open session may always return.
+      return { outcome: "admitted", peer };
+    }
+    if (this.#revokedTokens.has(token.tokenId)) return refused("left");
+    if (token.expired) return refused("expired");
+    if (token.host) return this.host === undefined ? undefined : refused("token");
+    if (state === "created") return refused("unopened");
+    if (ownership.writes.pending >= MAX_PENDING_WRITES) return refused("store away");
+    const limit = this.#deps.settings.maxPeersPerSession;
+    return this.#peers.size + this.#arriving.size >= limit ? refused("full") : undefined;
+  }
+
+  async #admitNew(token: RoomToken, introduction: Introduction): Promise<Admission> {
+    const record: PeerRecord = {
+      id: token.peerId,
+      host: token.host,
+      user: token.user,
+      ...introduction,
+      tokenId: token.tokenId,
+      settled: false,
+    };
+    if ((await this.#put(record)) === "lost" || this.#session.state() === "lost") {
+      return { outcome: "lost" };
+    }
+    if (token.host && (await this.#session.open()) === "lost") return { outcome: "lost" };
+    if (!this.#isLive()) return refused("closed");
+    const peer = this.#newPeer(record, "no");
+    this.#peers.set(peer.id, peer);
+    this.#awaitReturn(peer);
+    if (peer.record.host) this.#session.hostArrived(peer);
+    return { outcome: "admitted", peer };
+  }
+
+  /** See `Session.attach`. */
+  attach(peer: Peer, connection: Connection): void {
+    const { ownership } = this.#session;
+    const isUnavailable =
+      this.#session.state() === "lost" || ownership.isFenced || ownership.isHandingOver;
+    // While its previous connection migrates, what it sent over that one must be read first: it reconnects once more.
+    if (isUnavailable || peer.isMigrating) {
+      connection.close();
+      return;
+    }
+    // It left, or the session ended, after it was admitted.
+    if (this.#peers.get(peer.id) !== peer || !this.#isLive()) {
+      connection.end();
+      return;
+    }
+    const attached = peer.attach(connection, {
+      message: (bytes) => this.#session.receive(peer, bytes),
+      away: () => this.#awaitReturn(peer),
+    });
+    if (!attached) return;
+    this.#stopAwaiting(peer);
+    this.#reconnects.connected(peer.record, peer.announced !== "no");
+    if (peer.announced !== "yes") this.#announce(peer);
+  }
+
+  #announce(peer: Peer): void {
+    const isFirst = peer.announced === "no";
+    peer.announced = "yes";
+    // The host is the first peer: there are no others.
+    if (!peer.record.host) this.#sendToOthers(peer, roomJoined(peer.record));
+    peer.send(peerInfo(peer.record));
+    if (!isFirst) return;
+    const { user, client, host } = peer.record;
+    this.#session.ownership.note("joined", host ? "host" : "guest");
+    this.#deps.log.info(
+      { session: shortId(this.#session.id), peer: peer.id, user: user.name, client },
+      host ? "host joined" : "guest joined",
+    );
+  }
+
+  /** A message proves that the peer knows it is in: a later owner need not announce it again. */
+  settle(peer: Peer): void {
+    if (peer.record.settled) return;
+    peer.record = { ...peer.record, settled: true };
+    void this.#put(peer.record);
+  }
+
+  // --- absence and departure ---
+
+  /** Gives every peer without a connection its 30 s. */
+  awaitReturns(): void {
+    for (const peer of this.#peers.values()) if (!peer.isConnected) this.#awaitReturn(peer);
+  }
+
+  #awaitReturn(peer: Peer): void {
+    if (!this.#isLive()) return;
+    this.#reconnects.lost(peer.id);
+    this.#awayTimers.get(peer.id)?.cancel();
+    this.#awayTimers.set(
+      peer.id,
+      this.#deps.clock.after(AWAY_MS, () => this.leave(peer, "away")),
+    );
+  }
+
+  #stopAwaiting(peer: Peer): void {
+    this.#awayTimers.get(peer.id)?.cancel();
+    this.#awayTimers.delete(peer.id);
+  }
+
+  leave(peer: Peer, cause: LeaveCause): void {
+    if (!this.#isLive() || this.#peers.get(peer.id) !== peer) return;
+    // It may have reconnected to another worker, which then decides.
+    if (this.#session.ownership.isFenced) this.#awaitReturn(peer);
+    else if (peer.record.host) this.#session.hostLeft(cause);
+    else this.#removeGuest(peer, cause);
+  }
+
+  #removeGuest(peer: Peer, cause: LeaveCause): void {
+    const { ownership } = this.#session;
+    this.#stopAwaiting(peer);
+    this.#reconnects.forget(peer.id);
+    this.#peers.delete(peer.id);
+    this.#revoke(peer.record.tokenId);
+    if (peer.announced !== "no") this.#sendToOthers(peer, roomLeft(peer.record));
+    this.#session.guestLeft(peer.id);
+    peer.end();
+    void ownership.writes.write(async (holder) =>
+      this.#deps.store.removePeer(holder, peer.id, await ownership.tombstoneEndMs()),
+    );
+    ownership.note("left", cause);
+    this.#deps.log.info({ session: shortId(this.#session.id), peer: peer.id, cause }, "guest left");
+  }
+
+  #revoke(tokenId: string): void {
+    const [oldest] = this.#revokedTokens;
+    if (this.#revokedTokens.size >= MAX_REVOKED && oldest !== undefined) {
+      this.#revokedTokens.delete(oldest);
+    }
+    this.#revokedTokens.add(tokenId);
+  }
+
+  // --- all at once ---
+
+  /** Ends every connection for good; all but the host get `last` before. */
+  endAll(last: OutboundMessage): void {
+    const { host } = this;
+    for (const peer of this.#peers.values()) {
+      if (peer !== host) peer.send(last);
+      peer.end();
+    }
+  }
+
+  /** Closes every connection so that its client reconnects. */
+  disconnectAll(): void {
+    for (const peer of this.#peers.values()) peer.disconnect();
+  }
+
+  /** Asks every client to reconnect and waits until they have; those that do not in time are disconnected. */
+  async migrateAll(): Promise<void> {
+    const { clock, log } = this.#deps;
+    for (const peer of this.#peers.values()) peer.migrate();
+    const untilMs = clock.nowMs() + MIGRATE_GRACE_MS;
+    while (this.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, MIGRATE_POLL_MS);
+    const clients = this.connections;
+    if (clients > 0) {
+      log.info(
+        { session: shortId(this.#session.id), clients },
+        "disconnecting clients that did not follow a migrate request in time",
+      );
+    }
+    this.disconnectAll();
+  }
+
+  pendingMessages(epoch: number): PendingMessages {
+    const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, parcels: waiting }));
+    return { epoch, waiting: waiting.filter(({ parcels }) => parcels.length > 0) };
+  }
+
+  /** Queues what a previous owner could not deliver, before everything else. */
+  preload({ waiting }: PendingMessages): void {
+    for (const { id, parcels } of waiting) this.#peers.get(id)?.preload(parcels);
+  }
+
+  /** Writes every peer again, after the store has lost them. */
+  restoreRecords(): void {
+    for (const peer of this.#peers.values()) void this.#put(peer.record);
+  }
+
+  stopTimers(): void {
+    for (const timer of this.#awayTimers.values()) timer.cancel();
+    this.#awayTimers.clear();
+  }
+
+  #sendToOthers(about: Peer, outbound: OutboundMessage): void {
+    for (const peer of this.#peers.values()) if (peer !== about) peer.send(outbound);
+  }
+
+  #put(record: PeerRecord): Promise<"done" | "lost" | "later"> {
+    return this.#session.ownership.writes.write((holder) =>
+      this.#deps.store.putPeer(holder, record),
+    );
+  }
+
+  #newPeer(record: PeerRecord, announced: Peer["announced"]): Peer {
+    const { counters, settings } = this.#deps;
+    return new Peer(record, { counters, maxBufferBytes: settings.maxBufferBytes, announced });
+  }
+
+  #isLive(): boolean {
+    const state = this.#session.state();
+    return state === "created" || state === "open";
+  }
+}
+
+function refused(reason: string): Admission {
+  return { outcome: "refused", reason };
+}
