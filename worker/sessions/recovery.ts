@@ -1,0 +1,147 @@
+/**
+ * Restores what this worker and the store know of each other's sessions: after a restart of this worker (`recover`), and
+ * after the lease lapsed or the store lost its data (`confirm`).
+ */
+import { type Clock, sleep } from "../../shared/base/clock.ts";
+import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { Claims } from "./claims.ts";
+import { Session } from "./session.ts";
+import { shortId, TOMBSTONE_MS } from "./session-ownership.ts";
+
+export interface Recovery {
+  /** See `Registry.recover`. */
+  readonly recover: () => Promise<void>;
+  /** See `Registry.confirm`. */
+  readonly confirm: () => Promise<void>;
+  /** Keeps the tombstone of a session that closed here, for a store that loses it. */
+  readonly noteClosed: (session: Session) => void;
+}
+
+export interface RecoveryDeps {
+  readonly store: Pick<Store, "sessionsOf" | "members" | "timeMs" | "reassertSession">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly self: { readonly id: WorkerId };
+  readonly resume: Claims["resume"];
+  readonly sessions: ReadonlyMap<SessionId, Session>;
+  /** Whether the registry is closed: what runs ends early. */
+  readonly isClosed: () => boolean;
+}
+
+/** Sessions resumed or confirmed at a time. */
+const CONCURRENCY = 16;
+const STORE_RETRY_MS = 1000;
+/** Sessions closed here whose tombstones are kept. */
+const MAX_CLOSED = 5000;
+
+export function createRecovery(deps: RecoveryDeps): Recovery {
+  const { store, clock, log, self, sessions, isClosed } = deps;
+  /** Oldest first. */
+  const closed = new Map<SessionId, { readonly session: Session; readonly atMs: number }>();
+  let confirming: Promise<void> | undefined;
+  let mustRepeat = false;
+
+  async function recover(): Promise<void> {
+    const ids = await whenStoreResponds(() => store.sessionsOf(self.id));
+    const recovered: Session[] = [];
+    await forEach(ids ?? [], async (id) => {
+      if (sessions.has(id)) return;
+      const session = await whenStoreResponds(() => deps.resume(id));
+      if (session instanceof Session) recovered.push(session);
+    });
+    for (const session of recovered) if (session.isLive) session.start();
+    if (recovered.length > 0) log.info({ sessions: recovered.length }, "sessions recovered");
+  }
+
+  function confirm(): Promise<void> {
+    mustRepeat = confirming !== undefined;
+    confirming ??= confirmUntilCurrent().finally(() => {
+      confirming = undefined;
+    });
+    return confirming;
+  }
+
+  async function confirmUntilCurrent(): Promise<void> {
+    do {
+      mustRepeat = false;
+      await confirmAll();
+    } while (mustRepeat && !isClosed());
+  }
+
+  async function confirmAll(): Promise<void> {
+    const live = [...sessions.values()].filter((session) => session.isLive);
+    let lost = 0;
+    await forEach(live, async (session) => {
+      const result = await unlessRefused(session, () => session.confirm());
+      if (result === "lost") lost++;
+      // Its owner is uncertain now; the next client that claims it makes it confirm again.
+      if (result === "refused") session.fence();
+    });
+    if (live.length > 0) log.info({ sessions: live.length, lost }, "sessions confirmed");
+    const memberList = await whenStoreResponds(() => store.members());
+    if (memberList?.booted === false) await restoreTombstones();
+  }
+
+  /** A flushed store has lost its tombstones too: a former owner that was cut off could reopen a closed session. */
+  async function restoreTombstones(): Promise<void> {
+    const storeMs = await whenStoreResponds(() => store.timeMs());
+    if (storeMs === undefined) return;
+    await forEach([...closed.values()], async ({ session, atMs }) => {
+      const untilMs = storeMs + TOMBSTONE_MS - (clock.nowMs() - atMs);
+      const tombstone = session.tombstone(untilMs);
+      if (tombstone !== undefined && untilMs > storeMs) {
+        await unlessRefused(session, () => store.reassertSession(tombstone));
+      }
+    });
+  }
+
+  function noteClosed(session: Session): void {
+    const [oldest] = closed.keys();
+    if (closed.size >= MAX_CLOSED && oldest !== undefined) closed.delete(oldest);
+    closed.set(session.id, { session, atMs: clock.nowMs() });
+  }
+
+  /** As `whenStoreResponds`; an error for one session must not keep the others from being confirmed. */
+  async function unlessRefused<T>(
+    { id }: Session,
+    request: () => Promise<T>,
+  ): Promise<T | "refused" | undefined> {
+    try {
+      return await whenStoreResponds(request);
+    } catch (error) {
+      log.error({ session: shortId(id), err: error }, "session could not be confirmed");
+      return "refused";
+    }
+  }
+
+  /** Retries until the store responds; undefined when the registry closes first. */
+  async function whenStoreResponds<T>(request: () => Promise<T>): Promise<T | undefined> {
+    while (!isClosed()) {
+      try {
+        return await request();
+      } catch (error) {
+        if (!(error instanceof StoreAwayError)) throw error;
+        await sleep(clock, STORE_RETRY_MS);
+      }
+    }
+    return undefined;
+  }
+
+  /** A few at a time, until the registry closes. */
+  async function forEach<T>(
+    items: readonly T[],
+    action: (item: T) => Promise<void>,
+  ): Promise<void> {
+    const left = [...items].reverse();
+    async function runNext(): Promise<void> {
+      for (let item = left.pop(); item !== undefined && !isClosed(); item = left.pop()) {
+        await action(item);
+      }
+    }
+    await Promise.all(Array.from({ length: CONCURRENCY }, runNext));
+  }
+
+  return { recover, confirm, noteClosed };
+}

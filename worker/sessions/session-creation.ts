@@ -1,0 +1,173 @@
+/**
+ * Creates sessions: mints an id that the hash ring maps to this worker and records the session, or keeps it here until
+ * the store is back.
+ */
+import type { Clock } from "../../shared/base/clock.ts";
+import {
+  type Incarnation,
+  newPeerId,
+  newSessionId,
+  type SessionId,
+  type SessionKey,
+  type WorkerId,
+} from "../../shared/base/ids.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Ring } from "../../shared/membership/ring.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
+import {
+  type CreateSession,
+  type SessionRecord,
+  type Store,
+  StoreAwayError,
+  type UserRecord,
+} from "../../shared/store/store.ts";
+import type { Tokens } from "../login/tokens.ts";
+import type { Session } from "./session.ts";
+import { shortId } from "./session-ownership.ts";
+
+export type Created =
+  | {
+      readonly outcome: "created";
+      readonly sessionId: SessionId;
+      readonly epoch: number;
+      readonly roomToken: string;
+    }
+  | { readonly outcome: "quota" };
+
+/** See `Registry.create`. */
+export type SessionCreation = (user: UserRecord, alias?: SessionKey) => Promise<Created>;
+
+export interface SessionCreationDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly tokens: Tokens;
+  readonly settings: { readonly maxSessionsPerUser: number };
+  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly ring: () => Ring;
+  /** The sessions that are here. */
+  readonly sessions: ReadonlyMap<SessionId, Session>;
+  /** Adds a session to them, not started yet. */
+  readonly add: (record: SessionRecord) => Session;
+}
+
+/**
+ * Ids tried until the ring maps one to this worker. With 100 equal workers one in 100 does; after this many tries any id
+ * is good enough, because the session's owner is recorded.
+ */
+const MAX_MINTED = 1000;
+/** Sessions that wait for their host; each expires after 60 s. */
+const MAX_UNOPENED = 5000;
+
+export function createSessionCreation(deps: SessionCreationDeps): SessionCreation {
+  const { store, clock, log, counters, self, settings, sessions } = deps;
+
+  async function create(user: UserRecord, alias?: SessionKey): Promise<Created> {
+    if (hasTooManyUnopened()) return { outcome: "quota" };
+    const record = await createRecord({
+      sessionId: mintId(),
+      owner: self.id,
+      incarnation: self.incarnation,
+      ...(alias !== undefined && { alias }),
+      userId: user.id,
+      maxPerUser: settings.maxSessionsPerUser,
+    });
+    if (record === "quota") return { outcome: "quota" };
+    const { id: sessionId, epoch } = record;
+    const roomToken = await deps.tokens.signRoom({
+      sessionId,
+      clock: 0,
+      peerId: newPeerId(),
+      user,
+      host: true,
+    });
+    counters.count("worker.sessions_created");
+    log.info({ session: shortId(sessionId), user: user.name }, "session created");
+    return { outcome: "created", sessionId, epoch, roomToken };
+  }
+
+  function mintId(): SessionId {
+    const ring = deps.ring();
+    let id = newSessionId();
+    for (let tries = 1; tries < MAX_MINTED && ring.first(id) !== self.id; tries++) {
+      id = newSessionId();
+    }
+    return id;
+  }
+
+  async function createRecord(request: CreateSession): Promise<SessionRecord | "quota"> {
+    try {
+      const created = await store.createSession(request);
+      if (created.outcome === "exists") {
+        return createRecord({ ...withoutAlias(request), sessionId: mintId() });
+      }
+      if (created.outcome === "quota") return "quota";
+      const session = deps.add(created.record);
+      session.start();
+      session.note("created", "create");
+      return created.record;
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      return createWithoutStore(request);
+    }
+  }
+
+  /** A session can start while the store is away; it is recorded once the store is back. */
+  function createWithoutStore(request: CreateSession): SessionRecord | "quota" {
+    if (countOf(request.userId) >= settings.maxSessionsPerUser) return "quota";
+    const nowMs = Math.floor(clock.wallMs());
+    const { maxPerUser: _, sessionId, ...requested } = request;
+    const record: SessionRecord = {
+      ...requested,
+      id: sessionId,
+      epoch: nowMs,
+      state: "created",
+      clock: 0,
+      peers: [],
+      revokedTokens: [],
+      createdMs: nowMs,
+    };
+    const session = deps.add(record);
+    session.recordLate(() => recordLate(request));
+    session.start();
+    session.note("created", "store away");
+    return record;
+  }
+
+  async function recordLate(request: CreateSession): Promise<number | "lost"> {
+    // The session is running: a quota that is full by now cannot refuse it.
+    const late = { ...request, maxPerUser: Number.MAX_SAFE_INTEGER };
+    const created = await store.createSession(late);
+    if (created.outcome === "created") return created.record.epoch;
+    // An earlier attempt may have succeeded without its response getting here.
+    const { sessionId, owner: worker, incarnation } = request;
+    const resumed = await store.resumeSession({ sessionId, worker, incarnation });
+    if (resumed.outcome === "owned") return resumed.record.epoch;
+    if (resumed.outcome !== "unknown") return "lost";
+    // Or another session has the alias by now: this one is reached by its own id.
+    const again = await store.createSession(withoutAlias(late));
+    return again.outcome === "created" ? again.record.epoch : "lost";
+  }
+
+  /** The quota is per user, and users cost nothing where a name is enough to sign in. */
+  function hasTooManyUnopened(): boolean {
+    if (sessions.size < MAX_UNOPENED) return false;
+    let unopened = 0;
+    for (const session of sessions.values()) if (!session.isOpen) unopened++;
+    return unopened >= MAX_UNOPENED;
+  }
+
+  function countOf(userId: string): number {
+    let count = 0;
+    for (const session of sessions.values()) if (session.userId === userId) count++;
+    return count;
+  }
+
+  return create;
+}
+
+function withoutAlias(request: CreateSession): CreateSession {
+  const { alias: _, ...rest } = request;
+  return rest;
+}
