@@ -73,10 +73,10 @@ export class ClientTimeoutError extends EdgeError {
 /** An answer of the balancer itself. */
 export interface OwnResponse {
   readonly status: number;
-  /** Bytes on the wire. */
-  readonly text: string;
-  /** Of these, the head. */
-  readonly headBytes: number;
+  /** Latin1, as all text on the wire. */
+  readonly head: string;
+  /** Empty in the response to HEAD. */
+  readonly body: string;
 }
 
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -139,6 +139,8 @@ export interface ResponseContext {
   readonly method: string;
 }
 
+export type MakeResponse = (context: ResponseContext) => OwnResponse;
+
 /** The answer for an error; its body has the shape of the session protocol's errors, so that clients can show it. */
 export function errorResponse(error: unknown, context: ResponseContext): OwnResponse {
   const status = statusOf(error);
@@ -181,10 +183,9 @@ function ownAnswer(
   ];
   if (context.close) fields.push(makeField("Connection", "close"));
   else if (context.minor === 0) fields.push(makeField("Connection", "keep-alive"));
-  const head = serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields);
   return {
     status,
-    text: context.method === "HEAD" ? head : head + text,
-    headBytes: head.length,
+    head: serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields),
+    body: context.method === "HEAD" ? "" : text,
   };
 }

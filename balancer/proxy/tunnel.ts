@@ -2,87 +2,18 @@
  * The story of one upgraded connection: which requests may become one, whether the worker really agreed, and both halves
  * until their end. Bytes are copied, frames are not parsed.
  */
-import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Field } from "../http1/fields.ts";
-import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 import type { MigrateRequests } from "../upstreams/migrate.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { Detached } from "./downstream.ts";
-
-// --- the handshake (pure) ---
-
-/** 16 bytes as base64 (RFC 6455 §4.1). */
-const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/;
-/** RFC 6455 §1.3. */
-const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/**
- * The Sec-WebSocket-Key of a request that may become a tunnel, else undefined: then it is a plain request. Only a WebSocket
- * may: any other upgrade is a way to smuggle requests past us. `Content-Length: 0` says that there is no body, as its
- * absence does (RFC 9110 §8.6).
- */
-export function readWebSocketKey(head: RequestHead): string | undefined {
-  const { framing } = head;
-  const hasBody = framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0);
-  if (head.method !== "GET" || head.minor !== 1 || hasBody) return undefined;
-  if (!head.connection.includes("upgrade")) return undefined;
-  if (!namesOnlyWebSocket(head.fields)) return undefined;
-  if (onlyValue(head.fields, "sec-websocket-version") !== "13") return undefined;
-  const key = onlyValue(head.fields, "sec-websocket-key");
-  return key !== undefined && WEBSOCKET_KEY.test(key) ? key : undefined;
-}
-
-/** Whether a 101 is the worker's own answer to exactly this handshake (RFC 6455 §4.1). */
-export function isAccepted(head: ResponseHead, key: string): boolean {
-  const accept = createHash("sha1")
-    .update(key + WEBSOCKET_GUID)
-    .digest("base64");
-  return (
-    onlyValue(head.fields, "sec-websocket-accept") === accept &&
-    onlyValue(head.fields, "upgrade")?.toLowerCase() === "websocket" &&
-    head.connection.includes("upgrade")
-  );
-}
-
-/**
- * Whether Upgrade, in one line or several (RFC 9110 §5.3), asks for a WebSocket and nothing else: a worker could choose
- * another protocol of a list.
- */
-function namesOnlyWebSocket(fields: readonly Field[]): boolean {
-  let isNamed = false;
-  for (const { lower, value } of fields) {
-    if (lower !== "upgrade") continue;
-    for (const element of value.split(",")) {
-      const protocol = element.trim().toLowerCase();
-      if (protocol === "") continue;
-      if (protocol !== "websocket") return false;
-      isNamed = true;
-    }
-  }
-  return isNamed;
-}
-
-/** The value of a field that stands there exactly once. */
-function onlyValue(fields: readonly Field[], lower: string): string | undefined {
-  let value: string | undefined;
-  for (const field of fields) {
-    if (field.lower !== lower) continue;
-    if (value !== undefined) return undefined;
-    value = field.value;
-  }
-  return value;
-}
-
-// --- open tunnels ---
+import type { DetachedConnection } from "./contract.ts";
 
 export interface Tunnels {
   /** Joins both sides. `answer` is the head that the client is sent, `rest` what the worker sent behind it. */
   open(tunnel: {
-    client: Detached;
+    client: DetachedConnection;
     worker: Connection;
     upstream: Upstream;
     /** Of the request that opened it. */
@@ -266,7 +197,7 @@ class Tunnel {
 
   constructor(
     tunnel: Pick<Tunnel, "upstream" | "requestId" | "session"> & {
-      client: Detached;
+      client: DetachedConnection;
       worker: Connection;
     },
     onOver: () => void,
@@ -287,11 +218,11 @@ class Tunnel {
   }
 
   /** Sends what is there already. */
-  begin(answer: string, rest: Buffer, client: Detached): void {
+  begin(answer: string, rest: Buffer, client: DetachedConnection): void {
     this.#bytesToClient = rest.length;
     const first: Piece[] = rest.length > 0 ? [answer, rest] : [answer];
     if (!this.#client.write(first)) this.#worker.pause();
-    const more = client.early.length === 0 || this.#worker.write(client.early);
+    const more = client.early.length === 0 || this.#worker.write([client.early]);
     if (client.ended) this.#worker.end();
     // It may have been paused because much was held.
     if (more) this.#client.resume();

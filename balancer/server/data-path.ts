@@ -10,9 +10,9 @@ import type { Members } from "../discovery/discovery.ts";
 import type { KnownOwner } from "../discovery/snapshot.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
+import { acceptRequest } from "../proxy/accept-request.ts";
 import type { DownstreamLimits } from "../proxy/downstream.ts";
 import { createDrainState, type DrainState } from "../proxy/drain-state.ts";
-import { createExchange } from "../proxy/exchange.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTunnels, type Tunnels } from "../proxy/tunnel.ts";
 import { createRouter, type Router } from "../routing/router.ts";
@@ -86,8 +86,8 @@ export async function startDataPath(needs: {
   });
   for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
   const retryQueue = createRetryQueue({ clock });
-  const exchangeNeeds = {
-    directory,
+  const exchangeDeps = {
+    router: directory,
     tunnels,
     trusted: needs.trusted,
     counters,
@@ -103,7 +103,7 @@ export async function startDataPath(needs: {
     deadlines,
     drainState,
     nextRequestId: createRequestIds(),
-    createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
+    acceptRequest: (head, client) => acceptRequest(head, client, exchangeDeps),
   });
 
   counters.gauge("balancer.connections", () => listener.connections);

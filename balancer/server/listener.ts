@@ -4,7 +4,7 @@
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { PlainHttpError } from "../http1/fields.ts";
-import { type DownstreamNeeds, type ServedClient, serveClient } from "../proxy/downstream.ts";
+import { type DownstreamDeps, type ServedClient, serveClient } from "../proxy/downstream.ts";
 import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
@@ -28,7 +28,7 @@ export interface Listener {
 
 /** Opens the ports. Rejects with a `SettingError` for the first that cannot be opened. */
 export async function listen(
-  needs: DownstreamNeeds & {
+  needs: DownstreamDeps & {
     transport: Transport;
     counters: Counters;
     /** CT_BIND; undefined: every address of the machine. */
@@ -57,7 +57,8 @@ export async function listen(
     refusal() {
       const requestId = needs.nextRequestId();
       const context = { requestId, close: true, minor: 1, method: "GET" } as const;
-      return errorResponse(new TooManyConnectionsError(), context).text;
+      const { head, body } = errorResponse(new TooManyConnectionsError(), context);
+      return head + body;
     },
     onGone() {
       sockets--;
@@ -65,7 +66,7 @@ export async function listen(
     onConnection: (connection: Connection) => serve(connection, needs),
   };
 
-  function serve(connection: Connection, how: DownstreamNeeds): void {
+  function serve(connection: Connection, how: DownstreamDeps): void {
     open.set(
       connection,
       serveClient(connection, how, () => open.delete(connection)),
@@ -83,7 +84,7 @@ export async function listen(
     ),
   ];
   if (certificates.length > 0) {
-    const plainNeeds = { ...needs, createExchange: refusePlainHttp };
+    const plainNeeds = { ...needs, acceptRequest: refusePlainHttp };
     const tls = {
       certificates,
       handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs,

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
-import { type Client, type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
+import type { Client } from "../../../balancer/proxy/contract.ts";
+import { type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
 import { createDrainState, type DrainState } from "../../../balancer/proxy/drain-state.ts";
 import { createDeadlines } from "../../../balancer/transport/deadlines.ts";
 import type {
@@ -100,12 +101,11 @@ function serve(): void {
       },
       nextRequestId: () => "id",
       drainState,
-      createExchange(_head, theClient) {
+      acceptRequest(_head, theClient) {
         client = theClient;
         return {
           start() {},
           onBody: () => takeBody(),
-          onBodyEnd() {},
           onDrain() {},
           measureBacklog(done) {
             if (isMeasured) done(unsentToWorker);
@@ -119,6 +119,13 @@ function serve(): void {
   );
 }
 
+/** Sends a whole response. */
+function respond(body: string, keepAlive: boolean): void {
+  client.beginResponse(200, "head", keepAlive);
+  client.send([body]);
+  client.finish();
+}
+
 function ask(more = ""): void {
   connection.handler.onData(Buffer.from(`GET / HTTP/1.1\r\nHost: h\r\n${more}\r\n`));
 }
@@ -126,8 +133,7 @@ function ask(more = ""): void {
 test("a connection without a request is ended 5 s after the balancer began to leave", () => {
   serve();
   ask();
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   clock.advance(30_000);
   drainState.hasBegun = true;
   downstream.shutDown();
@@ -143,14 +149,12 @@ test("one that was kept open in good faith may be used for another 5 s", () => {
   drainState.hasBegun = true;
   downstream.shutDown();
   clock.advance(10_000);
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   clock.advance(4000);
   expect(connection.state).toBe("open");
   ask();
-  expect(client.isLastAnswer).toBe(true);
-  client.send(["the end"]);
-  client.finish(false);
+  expect(client.isLastResponse).toBe(true);
+  respond("the end", false);
   expect(connection.state).toBe("ended");
 });
 
@@ -158,8 +162,7 @@ test("a request is left alone until its client has taken the answer before it", 
   serve();
   ask();
   connection.pendingBytes = 100;
-  client.send(["much"]);
-  client.finish(true);
+  respond("much", true);
   ask();
   expect(client.requestId).toBe("");
   clock.advance(29_000);
@@ -175,8 +178,7 @@ test("a client that takes nothing more of an answer, though it asks on, is given
   serve();
   ask();
   connection.pendingBytes = 100;
-  client.send(["much"]);
-  client.finish(true);
+  respond("much", true);
   ask();
   clock.advance(29_000);
   expect(connection.state).toBe("open");
@@ -187,8 +189,7 @@ test("a client that takes nothing more of an answer, though it asks on, is given
 
 test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {
   connection.pendingBytes = 100;
-  client.send(["the end"]);
-  client.finish(false);
+  respond("the end", false);
   expect(connection.state).toBe("ended");
   for (let left = 90; left > 0; left -= 10) {
     clock.advance(20_000);
@@ -202,8 +203,7 @@ test("a client that still takes the end of its answer is waited for, however slo
 
 test("a client that takes nothing more of the end of its answer is given up", () => {
   connection.pendingBytes = 100;
-  client.send(["the end"]);
-  client.finish(false);
+  respond("the end", false);
   clock.advance(29_000);
   expect(connection.state).toBe("ended");
   clock.advance(3000);
@@ -215,6 +215,7 @@ test("a client that takes its answer from the system's buffers is waited for, ho
   ask();
   connection.pendingBytes = 70_000;
   connection.systemBytes = 2_000_000;
+  client.beginResponse(200, "head", true);
   client.send(["much"]);
   for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
     clock.advance(20_000);
@@ -233,6 +234,7 @@ test("a client that takes nothing of an answer is given up after the time for th
   ask();
   connection.pendingBytes = 70_000;
   connection.systemBytes = 2_000_000;
+  client.beginResponse(200, "head", true);
   client.send(["much"]);
   clock.advance(29_000);
   expect(ends).toEqual([]);
@@ -264,8 +266,7 @@ test("a body that waited behind a request stops its client when its worker takes
   connection.handler.onData(Buffer.concat([Buffer.from(head), body]));
   expect(connection.isPaused).toBe(true);
   takeBody = () => client.pauseBody();
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   expect(connection.isPaused).toBe(true);
   client.resumeBody();
   expect(connection.isPaused).toBe(false);
@@ -299,8 +300,7 @@ test("a worker has its time to answer from when it has taken the whole request",
 });
 
 test("a connection is given up two seconds after its last answer when the client does not end it", () => {
-  client.send(["the end"]);
-  client.finish(false);
+  respond("the end", false);
   clock.advance(1750);
   expect(connection.state).toBe("ended");
   clock.advance(1000);
@@ -317,12 +317,13 @@ test("a client that ended its side is waited for by a second, before its answer 
 
 test("a client that ended its side gets an answer that has begun, however long that takes", () => {
   connection.handler.onEnd();
+  client.beginResponse(200, "head", true);
   client.send(["a beginning"]);
   clock.advance(50_000);
   client.send(["the rest"]);
   clock.advance(50_000);
   expect(ends).toEqual([]);
-  client.finish(true);
+  client.finish();
   expect(connection.state).toBe("ended");
 });
 
