@@ -303,7 +303,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       worker,
       upstream,
       requestId,
-      answer: switchingHead(head, requestId),
+      head: switchingHead(head, requestId),
       rest,
       session: mark,
     });

@@ -11,8 +11,8 @@ const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/;
 const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /**
- * The Sec-WebSocket-Key of a request that may become a tunnel, else undefined: then it is a plain request. Only a WebSocket
- * may: any other upgrade is a way to smuggle requests past us.
+ * The Sec-WebSocket-Key of a request that may become a tunnel; undefined for a plain request. No other upgrade is forwarded:
+ * it would be a way to smuggle requests past the balancer.
  */
 export function readWebSocketKey(head: RequestHead): string | undefined {
   if (head.method !== "GET" || head.minor !== 1 || hasBody(head)) return undefined;
@@ -28,7 +28,7 @@ export function hasBody({ framing }: RequestHead): boolean {
   return framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0);
 }
 
-/** Whether a 101 is the worker's own answer to exactly this handshake (RFC 6455 §4.1). */
+/** Whether a 101 is the worker's response to exactly this handshake (RFC 6455 §4.1). */
 export function isAccepted(head: ResponseHead, key: string): boolean {
   const accept = createHash("sha1")
     .update(key + WEBSOCKET_GUID)
@@ -41,8 +41,8 @@ export function isAccepted(head: ResponseHead, key: string): boolean {
 }
 
 /**
- * Whether Upgrade, in one line or several (RFC 9110 §5.3), asks for a WebSocket and nothing else: a worker could choose
- * another protocol of a list.
+ * Whether Upgrade, in one line or several (RFC 9110 §5.3), requests a WebSocket and nothing else: a worker could choose any
+ * protocol of a list.
  */
 function namesOnlyWebSocket(fields: readonly Field[]): boolean {
   let isNamed = false;
@@ -58,7 +58,7 @@ function namesOnlyWebSocket(fields: readonly Field[]): boolean {
   return isNamed;
 }
 
-/** The value of a field that stands there exactly once. */
+/** The value of a field that occurs exactly once. */
 function onlyValue(fields: readonly Field[], lower: string): string | undefined {
   let value: string | undefined;
   for (const field of fields) {

@@ -401,9 +401,7 @@ describe("certificates", () => {
     expect(load([missing], key)).toThrow(
       /^CT_TLS_CERT=.*missing.pem: it cannot be read \(ENOENT.*; name a PEM file/,
     );
-    expect(load([text], key)).toThrow(
-      /^CT_TLS_CERT=.*text.pem: it is no certificate in PEM form; /,
-    );
+    expect(load([text], key)).toThrow(/^CT_TLS_CERT=.*text.pem: it is not a PEM certificate; /);
     expect(load(cert, [text])).toThrow(
       /^CT_TLS_KEY=.*text.pem: it is not the private key of CT_TLS_CERT; /,
     );
@@ -495,13 +493,13 @@ describe("certificates", () => {
     clock.advance(5000);
     clock.advance(5000);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(lines[0]).toContain("cannot load the new certificates; still using the previous ones");
     expect(await shownTo(rig)).toBe("DNS:before.example");
     await ask();
 
     await writeFile(files.key[0] ?? "", after.private);
     clock.advance(5000);
-    expect(lines[1]).toContain("the certificates were loaded anew");
+    expect(lines[1]).toContain("certificates reloaded");
     expect(lines[1]).toContain("DNS:after.example, until ");
     expect(await shownTo(rig)).toBe("DNS:after.example");
     expect(await shownTo(rig, "after.example")).toBe("DNS:after.example");
@@ -511,7 +509,7 @@ describe("certificates", () => {
     await writeFile(files.key[0] ?? "", lockedKey());
     clock.advance(5000);
     expect(lines.at(-1)).toContain(
-      "a new certificate cannot be used; the one of before stays in use",
+      "cannot load the new certificates; still using the previous ones",
     );
     expect(lines.at(-1)).toContain("it is protected by a passphrase");
     expect(await shownTo(rig)).toBe("DNS:after.example");
