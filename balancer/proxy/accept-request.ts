@@ -35,7 +35,7 @@ export function acceptRequest(
   }
   const route = findRoute(head);
   const { router } = deps;
-  // The response says at once what the request would find out by trying workers that may not respond.
+  // At once: trying workers that may not respond would take long and find out no more.
   if (deps.isRootOurs && isRoot(route) && router.usable === 0) {
     client.fail(new NoUpstreamError(router.upstreams.length), undefined);
     return undefined;

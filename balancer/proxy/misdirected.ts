@@ -1,5 +1,5 @@
 /**
- * What is done about a worker's 421: it serves another session's owner by name, or is not the worker that was meant.
+ * What is done about a worker's 421: it names the owner of the session, or it is not the worker that was meant.
  */
 import { isWorkerName, toSessionKey } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -23,8 +23,8 @@ interface Misdirected {
 }
 
 /**
- * `pass`: the client gets the 421 · `follow`: it goes to the owner · `reroute`: another worker is chosen, without this one ·
- * `give-up`: it cannot go where it belongs.
+ * `pass`: the client gets the 421 · `follow`: the request goes to the owner · `reroute`: another worker is chosen ·
+ * `give-up`: the request cannot go where it belongs.
  */
 export type Redirection =
   | { readonly action: "pass" | "reroute" }
@@ -32,7 +32,7 @@ export type Redirection =
   | { readonly action: "give-up"; readonly why: MovingReason };
 
 /**
- * Teaches the router what the worker said, counts, and decides. A request with an engine.io id never goes elsewhere: only
+ * Decides, counts, and updates the router's cache. A request with an engine.io id never goes elsewhere: only
  * the worker that issued the id knows it.
  */
 export function redirect(

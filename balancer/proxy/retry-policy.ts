@@ -49,7 +49,7 @@ export interface Retryable {
 }
 
 /**
- * How far an attempt came. `stale`: a reused connection ended before a byte of a response, which says nothing about its
+ * How far an attempt came. `stale`: a reused connection ended before a byte of a response, which tells nothing about its
  * worker. `response`: some bytes of a response came, but not its head.
  */
 export type Reached = "nothing" | "stale" | "sent" | "response";

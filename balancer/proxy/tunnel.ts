@@ -96,7 +96,10 @@ export function createTunnels(deps: {
     nextStep = ending.length === 0 ? undefined : clock.after(STEP_MS, step);
   }
 
-  /** Migrates those that are due; the first `done` of `leaving` were before. The last step takes all that were opened meanwhile. */
+  /**
+   * Migrates those of `leaving` that are due; the first `done` were before. The last step takes all that were opened
+   * meanwhile.
+   */
   function migrateDue(leaving: readonly Tunnel[], done: number, time: Spread): void {
     const share = time.spreadMs > 0 ? (clock.nowMs() - time.beganMs) / time.spreadMs : 1;
     const isLast = share >= 1;
@@ -107,15 +110,9 @@ export function createTunnels(deps: {
   }
 
   function migrate(tunnels: Iterable<Tunnel>, graceMs: number): void {
-    const byWorker = new Map<Upstream, Tunnel[]>();
-    for (const tunnel of tunnels) {
-      if (tunnel.isMigrating) continue;
-      tunnel.isMigrating = true;
-      const group = byWorker.get(tunnel.upstream);
-      if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
-      else group.push(tunnel);
-    }
-    for (const [upstream, group] of byWorker) {
+    const due = [...tunnels].filter((tunnel) => !tunnel.isMigrating);
+    for (const tunnel of due) tunnel.isMigrating = true;
+    for (const [upstream, group] of groupByWorker(due)) {
       const end = (): void => {
         for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
       };
@@ -169,6 +166,16 @@ export function createTunnels(deps: {
       return all.size;
     },
   };
+}
+
+function groupByWorker(tunnels: readonly Tunnel[]): ReadonlyMap<Upstream, readonly Tunnel[]> {
+  const byWorker = new Map<Upstream, Tunnel[]>();
+  for (const tunnel of tunnels) {
+    const group = byWorker.get(tunnel.upstream);
+    if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
+    else group.push(tunnel);
+  }
+  return byWorker;
 }
 
 /** The time over which many tunnels end. */
