@@ -22,6 +22,9 @@ interface Misdirected {
   readonly isReplayable: boolean;
 }
 
+/** What is used of the router. */
+type Owners = Pick<Router, "learn" | "forget" | "byId" | "statusOfWorker">;
+
 /**
  * `pass`: the client gets the 421 · `follow`: the request goes to the owner · `reroute`: another worker is chosen ·
  * `give-up`: the request cannot go where it belongs.
@@ -38,7 +41,7 @@ export type Redirection =
 export function redirect(
   head: ResponseHead,
   request: Misdirected,
-  deps: { readonly router: Router; readonly counters: Counters },
+  deps: { readonly router: Owners; readonly counters: Counters },
 ): Redirection {
   const redirection = decide(head, request, deps.router);
   deps.counters.count("balancer.misdirected", outcomeOf(redirection));
@@ -59,7 +62,7 @@ function outcomeOf(redirection: Redirection): string {
   }
 }
 
-function decide(head: ResponseHead, request: Misdirected, router: Router): Redirection {
+function decide(head: ResponseHead, request: Misdirected, router: Owners): Redirection {
   const { route, upstream, history, isReplayable } = request;
   if (route.tag?.rule === "sid") return { action: "pass" };
   const owner = fieldValue(head, OWNER_HEADER);
