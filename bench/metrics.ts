@@ -147,7 +147,7 @@ async function publish(): Promise<() => Promise<void>> {
       connections: 3000,
       lagMs: 1,
     };
-    await store.report("census", `worker-${other}` as WorkerId, writeReport(report), 600_000);
+    await store.report("usage", `worker-${other}` as WorkerId, writeReport(report), 600_000);
   }
   const counters = countersWithEverything();
   const cluster = createCluster({

@@ -16,7 +16,7 @@ import {
   unknownSettings,
 } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
-import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
 import { createTrustedProxies } from "../http1/forwarding.ts";
 import { expiresSoon, loadCertificates } from "../server/certificates.ts";

@@ -1,8 +1,9 @@
 /**
- * What operators ask a balancer to do.
+ * Operators' commands to a balancer.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
+import { writeExplanation } from "../../shared/control/explanation.ts";
 import type { Members } from "../discovery/discovery.ts";
 import type { Router } from "../routing/router.ts";
 import { explainHead } from "./explain.ts";
@@ -17,7 +18,7 @@ export async function handleCommand(
 ): Promise<CommandAnswer> {
   switch (command.kind) {
     case "explain": {
-      const detail = await explainHead(command.head, command.holder, parts);
+      const detail = writeExplanation(await explainHead(command.head, command.holder, parts));
       return { outcome: "done", message: "explained", detail };
     }
     case "places": {
@@ -27,7 +28,7 @@ export async function handleCommand(
     case "suspend":
     case "resume":
     case "drain":
-    case "give":
+    case "migrate-idle":
     case "end-session":
       return { outcome: "refused", message: "workers do that, not balancers" };
   }

@@ -1,11 +1,11 @@
 /**
- * Where this balancer would send a request, in words for people: what the directory decided by, and how it sees the
- * workers that it thought of. It decides nothing itself.
+ * Explains where this balancer would send a request: the router's trace, and its view of the workers that it considered.
+ * Decides nothing itself.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
-import type { Explanation } from "../../shared/control/explanation.ts";
+import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
 import type { Members } from "../discovery/discovery.ts";
 import type { CandidateTrace } from "../routing/candidates.ts";
 import { obstacleToReplay } from "../routing/decision.ts";
@@ -14,10 +14,10 @@ import { findRoute } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { describeHealth } from "./status.ts";
 
-/** Workers that are told of; more of them would be more than an answer holds. */
-const MAX_NOTES = 100;
+/** More candidates would not fit into an answer, which has them under two names (shared/control/explanation.ts). */
+const MAX_CANDIDATES = 80;
 
-/** `holder`: whom a worker that does not have the session would name. */
+/** `holder`: the owner that a 421 of a worker without the session would name. */
 export async function explainHead(
   { method, target, fields }: ExplainedHead,
   holder: WorkerId | undefined,
@@ -33,22 +33,20 @@ export async function explainHead(
     target,
     fields: fields.map(({ name, value }) => ({ name, lower: name.toLowerCase(), value })),
   });
-  const { decided, notes, remembered, found } = await directory.explain(route);
+  const { decided, trace, cached, found } = await directory.explain(route);
   const { worker, rule, reason } = decided;
-  const told = mostTelling(notes);
+  const shown = mostLikely(trace);
   const isNamed = holder !== undefined && worker !== undefined && holder !== worker;
   return {
     rule,
     ...(worker !== undefined && { worker }),
     reason,
-    ...(remembered !== undefined && {
-      remembered: { worker: remembered.worker, epoch: remembered.epoch },
-    }),
+    ...(cached !== undefined && { remembered: { worker: cached.worker, epoch: cached.epoch } }),
     ...(found !== undefined && { found }),
     ...(isNamed && { afterMisdirected: afterMisdirected(holder) }),
-    notes: told.map(describeNote),
-    more: notes.length - told.length,
-    workers: workersOf(told).map(describeWorker),
+    candidates: shown.map(describeCandidate),
+    more: trace.length - shown.length,
+    workers: workersOf(shown).map(describeWorker),
     ring: members.view.ring.fingerprint,
     isPanicking: directory.isPanicking,
     store: members.storeHealth()?.state ?? "up",
@@ -57,8 +55,8 @@ export async function explainHead(
 
   function afterMisdirected(named: WorkerId): string {
     const upstream = directory.byId(named);
-    const standing = upstream === undefined ? undefined : directory.statusOfWorker(upstream);
-    return obstacleToReplay({ standing, isSender: false, hops: 0, isKept: true }) ?? "replay";
+    const status = upstream === undefined ? undefined : directory.statusOfWorker(upstream);
+    return obstacleToReplay({ status, isSender: false, hops: 0, isKept: true }) ?? "replay";
   }
 
   function workersOf(list: readonly CandidateTrace[]): Upstream[] {
@@ -68,12 +66,15 @@ export async function explainHead(
 
   function describeWorker(upstream: Upstream): Explanation["workers"][number] {
     const { id, record, sessions, isFull } = upstream;
-    const standing = directory.statusOfWorker(upstream);
-    const { health, lastFailure } = describeHealth(upstream.health, standing, clock.nowMs());
+    const { status, lastFailure } = describeHealth(
+      upstream.health,
+      directory.statusOfWorker(upstream),
+      clock.nowMs(),
+    );
     return {
       id,
       state: record.state,
-      health,
+      status,
       ...(lastFailure !== undefined && { lastFailure }),
       sessions,
       connections: record.load.connections,
@@ -84,22 +85,17 @@ export async function explainHead(
   }
 }
 
-function describeNote({
-  worker,
-  as,
-  verdict,
-  chance,
-}: CandidateTrace): Explanation["notes"][number] {
+function describeCandidate({ worker, as, status, chance }: CandidateTrace): ExplainedCandidate {
   return {
     ...(worker !== undefined && { worker }),
     as,
-    verdict,
+    status,
     ...(chance !== undefined && { chance }),
   };
 }
 
-/** The first ones; of those that no rule names, the likeliest. */
-function mostTelling(notes: readonly CandidateTrace[]): readonly CandidateTrace[] {
-  // What has no chance has a rule that names it.
-  return [...notes].sort((a, b) => (b.chance ?? 2) - (a.chance ?? 2)).slice(0, MAX_NOTES);
+/** Those that a rule names first, then those with the best chance. */
+function mostLikely(trace: readonly CandidateTrace[]): readonly CandidateTrace[] {
+  // Only candidates of the rule `load` have a chance.
+  return [...trace].sort((a, b) => (b.chance ?? 2) - (a.chance ?? 2)).slice(0, MAX_CANDIDATES);
 }

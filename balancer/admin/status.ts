@@ -1,7 +1,8 @@
 /**
- * What the balancer's status port shows: whether it wants traffic, and the workers and the ring as it sees them now.
+ * The balancer's status port: readiness, and its view of the workers and the ring.
  */
 import type { Clock } from "../../shared/base/clock.ts";
+import { withFormerHealth } from "../../shared/cluster/former-health.ts";
 import type { BalancerView } from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -19,7 +20,7 @@ export function statusOf(parts: {
   clock: Clock;
   members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
-  /** The one that started this balancer, if one did. */
+  /** The `ct-edge` that started this balancer, if any. */
   edge: { readonly notReady: readonly string[] };
 }): StatusSource {
   const { listener, directory, tunnels, drainState } = parts.dataPath;
@@ -29,11 +30,11 @@ export function statusOf(parts: {
       const store = members.storeHealth();
       return {
         notReady: [
-          ...(drainState.isAnnounced ? ["this balancer leaves"] : []),
+          ...(drainState.isAnnounced ? ["this balancer is shutting down"] : []),
           ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
           ...parts.edge.notReady,
         ],
-        // The last view of the workers goes on being used.
+        // The last view of the workers stays in use.
         degraded: [
           ...(store?.state === "away" ? [`store: ${store.reason}`] : []),
           ...(members.isRecalled ? ["the workers are those of the last snapshot"] : []),
@@ -51,7 +52,9 @@ export function statusOf(parts: {
       tunnels: tunnels.size,
       workers: directory.upstreams.map((upstream) => ({
         ...upstream.record,
-        ...describeHealth(upstream.health, directory.statusOfWorker(upstream), clock.nowMs()),
+        ...withFormerNames(
+          describeHealth(upstream.health, directory.statusOfWorker(upstream), clock.nowMs()),
+        ),
         inFlight: upstream.inFlight,
       })),
       gone: directory.gone.map(({ id, incarnation, atMs }) => ({
@@ -66,10 +69,10 @@ export function statusOf(parts: {
   };
 }
 
-/** A certificate may have hundreds of names; people look for the first ones. */
+/** A certificate may have hundreds of names; the first ones identify it. */
 const MAX_NAMES_CHARS = 200;
 
-/** What this balancer tells of itself to those who look at the edge. */
+/** This balancer's status report, for the dashboard and the commands. */
 export function describeView(
   { listener, directory, tunnels }: Pick<DataPath, "listener" | "directory" | "tunnels">,
   parts: {
@@ -87,12 +90,12 @@ export function describeView(
     tunnels: tunnels.size,
     workers: [
       ...directory.upstreams.map((upstream) => {
-        const { health, lastFailure } = describeHealth(
+        const { status, lastFailure } = describeHealth(
           upstream.health,
           directory.statusOfWorker(upstream),
           clock.nowMs(),
         );
-        return { id: upstream.id, health, ...(lastFailure !== undefined && { lastFailure }) };
+        return { id: upstream.id, status, ...(lastFailure !== undefined && { lastFailure }) };
       }),
     ],
     ...(publisher !== undefined && { statsd: publisher.health }),
@@ -103,12 +106,15 @@ export function describeView(
   };
 }
 
-/** `state` of the record is what the worker says; `health` is what is seen of it here. */
-export function describeHealth(health: Health, standing: WorkerStatus, nowMs: number) {
+/**
+ * `state` of the record is the worker's own; `status` is this balancer's view of it. `isAvoided`: it gets no new requests,
+ * which also depends on whether probes are ignored.
+ */
+export function describeHealth(health: Health, forRouting: WorkerStatus, nowMs: number) {
   const { lastFailure } = health;
   return {
-    suspect: standing !== "well",
-    health: health.state,
+    isAvoided: forRouting !== "healthy",
+    status: health.state,
     ...(lastFailure !== undefined && {
       lastFailure: {
         reason: lastFailure.reason,
@@ -117,4 +123,9 @@ export function describeHealth(health: Health, standing: WorkerStatus, nowMs: nu
       },
     }),
   };
+}
+
+/** With `health` and `suspect`, as the version before called them; both are shown for one version. */
+function withFormerNames(described: ReturnType<typeof describeHealth>) {
+  return { ...withFormerHealth(described), suspect: described.isAvoided };
 }

@@ -132,7 +132,7 @@ export class AttemptPlanner {
     const { router, counters } = this.#deps;
     if (this.isTied || !mayLeaveSilent(this.#history, this.#retryable)) return undefined;
     const isOther = (other: Upstream): boolean =>
-      other !== upstream && router.statusOfWorker(other) === "well";
+      other !== upstream && router.statusOfWorker(other) === "healthy";
     if (!router.upstreams.some(isOther)) return undefined;
     counters.count("balancer.retries");
     this.#history = { ...this.#history, lost: this.#history.lost + 1 };
@@ -175,10 +175,12 @@ export class AttemptPlanner {
 
   #followOwner(upstream: Upstream): Step {
     const rule = this.#decision?.rule ?? "none";
+    // `told`: the name of the version before, for one version.
     this.#deps.counters.count("balancer.routes", "told");
+    this.#deps.counters.count("balancer.routes", "misdirected");
     this.#hasOwner = true;
     this.#history = { ...this.#history, hops: this.#history.hops + 1 };
-    this.#decision = { upstream, rule, reason: "told", hasOwner: true };
+    this.#decision = { upstream, rule, reason: "misdirected", hasOwner: true };
     return { step: "attempt", upstream, isFresh: false };
   }
 

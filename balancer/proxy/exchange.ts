@@ -281,7 +281,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     if (state.state !== "sent" || key === undefined || !isAccepted(head, key)) {
       this.#endAttempt();
       discard(worker);
-      this.#fail(new UpstreamError("garbage"));
+      this.#fail(new UpstreamError("invalid-response"));
       return;
     }
     const { upstream } = state;

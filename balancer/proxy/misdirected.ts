@@ -77,7 +77,7 @@ function decide(head: ResponseHead, request: Misdirected, router: Owners): Redir
 
   const target = router.byId(owner);
   const obstacle = obstacleToReplay({
-    standing: target === undefined ? undefined : router.statusOfWorker(target),
+    status: target === undefined ? undefined : router.statusOfWorker(target),
     isSender: target === upstream,
     hops: history.hops,
     isKept: isReplayable,

@@ -1,7 +1,7 @@
 /**
- * Which worker gets a request: the rules in their order, decided from what is seen of workers and sessions. Pure, and the
- * only place where this is decided: requests are routed by it, and `ct-edge explain` shows what it noted on its way. What a
- * record and the ring mean for a key: candidates.ts; the load of workers: placement.ts.
+ * Which worker gets a request: the rules in their order, given the sessions and workers that this balancer sees. Pure, and
+ * the only place where this is decided: requests are routed by it, and `ct-edge explain` shows its trace. The rules for a
+ * key's record and the ring: candidates.ts; the load of workers: placement.ts.
  */
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/tag.ts";
@@ -9,9 +9,9 @@ import type { WorkerStatus } from "../upstreams/health.ts";
 import {
   type Candidate,
   type CandidateTrace,
+  candidateStatus,
   chooseByKey,
-  judge,
-  type KnownWorkers,
+  type KnownRecord,
 } from "./candidates.ts";
 import { chancesOf, type Loaded, pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./session-key.ts";
@@ -29,154 +29,148 @@ export type MovingReason =
 export interface Decided {
   /** Undefined: no worker can take it. */
   readonly worker: WorkerId | undefined;
-  /** The rule that counted in the end. */
+  /** The rule that decided. */
   readonly rule: Rule;
   readonly reason: DecidedReason;
-  /** Whether a record names an owner of the session, be it there or not. */
+  /** Whether a record names an owner of the session, reachable or not. */
   readonly hasOwner: boolean;
 }
 
 /**
  * `tag`: it issued the id · `record`: it owns the session · `ring`: the first candidate that can take it ·
- * `load`: the less loaded of two · `nobody`: there is none.
+ * `load`: the less loaded of two · `nobody`: no worker can take it.
  */
 export type DecidedReason = "tag" | "record" | "ring" | "load" | "nobody";
 
-/** What is seen at the moment of a decision. A worker that must not be chosen is not seen. */
-export interface Sight {
-  /** Whose tag it is. */
+/** The balancer's view at the moment of a decision, without the workers that must not be chosen. */
+export interface View {
   byTag(tag: WorkerTag): WorkerId | undefined;
   readonly see: (worker: WorkerId) => Candidate | undefined;
-  /** Who owns the session of `key`, as far as it is remembered. */
+  /** The cached owner of the session of `key`. */
   ownerOf(key: SessionKey): WorkerId | undefined;
-  /** Whether that was learned after its worker started: another one may have taken over what one that died had. */
+  /** Whether that was cached after the owner started: another worker may have taken over from one that died. */
   isCurrent(key: SessionKey): boolean;
-  /** Whether the store said a moment ago that nobody has the session of `key`. */
+  /** Whether the store said within the last second that `key` has no session. */
   isAbsent(key: SessionKey): boolean;
-  /** What the ring says, best first. */
+  /** The ring's workers for `key`, best first. */
   candidates(key: SessionKey): readonly WorkerId[];
-  /** All workers, with their load. */
-  everybody(): readonly (Loaded & { readonly id: WorkerId })[];
-  /** Whether workers say how busy they are, as those of a store do: else no worker is capped. */
+  workers(): readonly (Loaded & { readonly id: WorkerId })[];
+  /** Whether workers report their load, as those of a store do; otherwise no worker is capped. */
   readonly isLeased: boolean;
   /** 0 to below 1. */
   readonly random: () => number;
 }
 
 /**
- * What came of asking the store. `late`: it did not answer in time. `away`: it cannot be reached. What it `found` is
- * remembered by then.
+ * The outcome of a look-up in the store. `late`: no response in time. `away`: unreachable. With `found` the owner is
+ * cached.
  */
 export type Found = "found" | "none" | "late" | "away";
 
 /**
- * `ask`: the store has to be asked for the request's key first; then decide again with what it said. Into `notes` goes
- * what was thought of each worker; nothing else depends on them.
+ * `ask`: the store has to be asked for the request's key first; then decide again with its response. Each considered worker
+ * is appended to `trace`, which changes no decision.
  */
-export function decide(route: Route, sight: Sight, found: Found, notes?: CandidateTrace[]): Decided;
+export function decide(route: Route, view: View, found: Found, trace?: CandidateTrace[]): Decided;
 export function decide(
   route: Route,
-  sight: Sight,
+  view: View,
   found: Found | undefined,
-  notes?: CandidateTrace[],
+  trace?: CandidateTrace[],
 ): Decided | "ask";
 export function decide(
   route: Route,
-  sight: Sight,
+  view: View,
   found: Found | undefined,
-  notes?: CandidateTrace[],
+  trace?: CandidateTrace[],
 ): Decided | "ask" {
-  const tagged = decideByTag(route, sight, found, notes);
+  const tagged = decideByTag(route, view, found, trace);
   if (tagged !== undefined) return tagged;
-  if (route.key !== undefined) return decideByKey(route.key, sight, found, notes);
-  return decideFreely(route.isCreate, sight, notes);
+  if (route.key !== undefined) return decideByKey(route.key, view, found, trace);
+  return decideByLoad(route.isCreate, view, trace);
 }
 
-/** Undefined: the tag does not count, the next rule does. */
+/** Undefined: the tag decides nothing, the next rule applies. */
 function decideByTag(
   { tag, key }: Route,
-  sight: Sight,
+  view: View,
   found: Found | undefined,
-  notes: CandidateTrace[] | undefined,
+  trace: CandidateTrace[] | undefined,
 ): Decided | "ask" | undefined {
   if (tag === undefined) return undefined;
-  const worker = sight.byTag(tag.tag);
-  const seen = worker === undefined ? undefined : sight.see(worker);
-  if (worker === undefined || seen === undefined || seen.standing === "dead") {
-    notes?.push({ worker, as: "tag", verdict: judge(seen, "any state") });
+  const worker = view.byTag(tag.tag);
+  const seen = worker === undefined ? undefined : view.see(worker);
+  if (worker === undefined || seen === undefined || seen.status === "down") {
+    trace?.push({ worker, as: "tag", status: candidateStatus(seen, "any state") });
     return undefined;
   }
-  // A socket id counts only while its session has not moved. What is remembered may be older than the id, so when the two
-  // differ, the store decides; when it does not say, what is remembered does: at worst a client shakes hands again, and
-  // never does it go on in a lower epoch.
+  // A socket id is valid only until its session moves. The cached owner may be older than the id, so if the two differ the
+  // store decides, and without its response the cache does: at worst a client shakes hands again, and it never continues
+  // in a lower epoch.
   if (tag.rule === "sid" && key !== undefined) {
-    const owner = sight.ownerOf(key.key);
+    const owner = view.ownerOf(key.key);
     if (found === undefined && owner !== undefined && owner !== worker) return "ask";
     if (found !== undefined && owner !== worker) {
-      notes?.push({ worker, as: "tag", verdict: "moved" });
+      trace?.push({ worker, as: "tag", status: "moved" });
       return undefined;
     }
   }
-  notes?.push({ worker, as: "tag", verdict: judge(seen, "any state") });
+  trace?.push({ worker, as: "tag", status: candidateStatus(seen, "any state") });
   return { worker, rule: tag.rule, reason: "tag", hasOwner: false };
 }
 
 function decideByKey(
   { rule, key }: NonNullable<Route["key"]>,
-  sight: Sight,
+  view: View,
   found: Found | undefined,
-  notes: CandidateTrace[] | undefined,
+  trace: CandidateTrace[] | undefined,
 ): Decided | "ask" {
-  const owner = sight.ownerOf(key);
-  const isOwnerWell =
+  const owner = view.ownerOf(key);
+  const isOwnerHealthy =
     owner !== undefined &&
-    sight.see(owner)?.standing === "well" &&
-    (found !== undefined || sight.isCurrent(key));
-  // The first row of candidates.ts's table, by far the most frequent: every step less counts, in each request.
-  if (isOwnerWell && notes === undefined) {
+    view.see(owner)?.status === "healthy" &&
+    (found !== undefined || view.isCurrent(key));
+  // The first row of candidates.ts's table, by far the most frequent one, on the hot path of every request.
+  if (isOwnerHealthy && trace === undefined) {
     return { worker: owner, rule, reason: "record", hasOwner: true };
   }
-  if (found === undefined && !isOwnerWell && !sight.isAbsent(key)) return "ask";
-  const known = knownOf(owner, found);
-  const choice = chooseByKey(known, () => sight.candidates(key), sight.see, notes);
+  if (found === undefined && !isOwnerHealthy && !view.isAbsent(key)) return "ask";
+  const known = knownRecord(owner, found);
+  const choice = chooseByKey(known, () => view.candidates(key), view.see, trace);
   const { worker, reason } = choice;
   return { worker, rule, reason, hasOwner: known.record === "owner" };
 }
 
 /**
- * What is remembered is never older than what the store said, and counts when it said nothing or knows nothing, because it
- * may have lost it. Not asked (`undefined`), it said a moment ago that there is none.
+ * The cache is never older than the store's response. It also counts if the store did not respond or has no record, because
+ * the store may have lost it. `found` undefined: the store said within the last second that there is no session.
  */
-function knownOf(owner: WorkerId | undefined, found: Found | undefined): KnownWorkers {
+function knownRecord(owner: WorkerId | undefined, found: Found | undefined): KnownRecord {
   if (owner !== undefined) return { record: "owner", owner };
   return { record: found === undefined || found === "none" ? "none" : "unknown" };
 }
 
-function decideFreely(
-  isCreate: boolean,
-  sight: Sight,
-  notes: CandidateTrace[] | undefined,
-): Decided {
-  const everybody = sight.everybody();
-  const well: (typeof everybody)[number][] = [];
-  const suspect: (typeof everybody)[number][] = [];
-  const verdicts = everybody.map((worker) => {
-    const verdict = judge(sight.see(worker.id));
-    if (verdict === "fit") well.push(worker);
-    if (verdict === "suspect") suspect.push(worker);
-    return verdict;
+function decideByLoad(isCreate: boolean, view: View, trace: CandidateTrace[] | undefined): Decided {
+  const workers = view.workers();
+  const available: (typeof workers)[number][] = [];
+  const unhealthy: (typeof workers)[number][] = [];
+  const statuses = workers.map((worker) => {
+    const status = candidateStatus(view.see(worker.id));
+    if (status === "available") available.push(worker);
+    if (status === "unhealthy") unhealthy.push(worker);
+    return status;
   });
-  const some = well.length > 0 ? well : suspect;
-  const pool = isCreate && sight.isLeased ? withinLoadCap(some) : some;
-  if (notes !== undefined) {
+  const usable = available.length > 0 ? available : unhealthy;
+  const pool = isCreate && view.isLeased ? withinLoadCap(usable) : usable;
+  if (trace !== undefined) {
     const chances = chancesOf(pool);
-    for (const [i, worker] of everybody.entries()) {
-      const isCapped = some.includes(worker) && !pool.includes(worker);
-      const verdict = isCapped ? "capped" : (verdicts[i] ?? "unknown");
-      notes.push({ worker: worker.id, as: "any", verdict, chance: chances.get(worker) ?? 0 });
+    for (const [i, worker] of workers.entries()) {
+      const isCapped = usable.includes(worker) && !pool.includes(worker);
+      const status = isCapped ? "capped" : (statuses[i] ?? "unknown");
+      trace.push({ worker: worker.id, as: "load", status, chance: chances.get(worker) ?? 0 });
     }
   }
-  const worker = pickLeastLoaded(pool, sight.random)?.id;
+  const worker = pickLeastLoaded(pool, view.random)?.id;
   return {
     worker,
     rule: "none",
@@ -185,27 +179,27 @@ function decideFreely(
   };
 }
 
-// --- after a worker said that another one has the session ---
+// --- after a worker answered 421 ---
 
 /** How often a request may follow a 421 to the owner that it names. */
 const MAX_HOPS = 2;
 
 /**
- * Why a request whose worker said (421) that another one has its session cannot be sent there; undefined: it is.
- * `standing`: of the one that was named; undefined when this balancer does not know it.
+ * Why a request whose worker answered 421 cannot be sent to the owner that it named; undefined if it can. `status`: of the
+ * named worker; undefined when this balancer does not know it.
  */
 export function obstacleToReplay(named: {
-  readonly standing: WorkerStatus | undefined;
+  readonly status: WorkerStatus | undefined;
   readonly isSender: boolean;
-  /** How often the request was sent on already. */
+  /** How often the request has been redirected already. */
   readonly hops: number;
-  /** Whether its body is still there. */
+  /** Whether its body is still in the replay buffer. */
   readonly isKept: boolean;
 }): MovingReason | undefined {
-  if (named.standing === undefined) return "owner unknown";
+  if (named.status === undefined) return "owner unknown";
   if (named.isSender) return "owner names itself";
-  // The worker has not noticed yet, or only we do not reach it: it is waited for, here.
-  if (named.standing !== "well") return "owner not reached";
+  // The worker has not noticed the failure yet, or only this balancer cannot reach the owner: the request waits here.
+  if (named.status !== "healthy") return "owner not reached";
   if (named.hops >= MAX_HOPS) return "too many hops";
   return named.isKept ? undefined : "body too large";
 }

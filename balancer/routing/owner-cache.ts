@@ -1,33 +1,33 @@
 /**
- * A balancer's memory of whose a session is: bounded, and epochs only ever rise in it.
+ * A balancer's cache of sessions' owners: bounded, and a session's epoch never decreases.
  */
 import { copyOf, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 
 export interface Owner {
   readonly worker: WorkerId;
   readonly epoch: number;
-  /** Up to which change of the workers it is known to be so; see `createOwnerCache`. */
+  /** The count of worker changes when it was cached; see `createOwnerCache`. */
   readonly change: number;
 }
 
 export interface OwnerCache {
   get(key: SessionKey): Owner | undefined;
-  /** `worker` owns `key` in `epoch`. Ignored when a higher epoch is known. */
+  /** `worker` owns `key` in `epoch`. Ignored when a higher epoch is cached. */
   set(key: SessionKey, worker: WorkerId, epoch: number): void;
-  /** For a key that somebody chose: it may stand for another session from now on. */
+  /** For a key that a client chose: it may name another session from now on. */
   delete(key: SessionKey): void;
-  /** The newest `max` as of now, the one that was learnt last at the end. */
+  /** The newest `max` entries, the latest at the end. */
   newest(max: number): readonly (readonly [SessionKey, Owner])[];
   /** Counts changes. */
   readonly revision: number;
 }
 
-/** Sessions and aliases that are remembered; about 200 bytes each. */
+/** Sessions and aliases; about 200 bytes each. */
 const MAX_OWNERS = 100_000;
 
 /**
- * `onMoved`: a session was seen in a higher epoch than before, if it was known at all (`from`). `changes`: how often workers
- * have changed so far; what is set now is known to be so after that many.
+ * `onMoved`: a session was seen in a higher epoch than before; `from` is undefined if it was not cached. `changes`: the count of
+ * worker changes so far, stored with each entry.
  */
 export function createOwnerCache(
   onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
@@ -46,7 +46,7 @@ export function createOwnerCache(
         if (known.change !== change) ownersByKey.set(key, { worker, epoch, change });
         return;
       }
-      // Put at the end: the key that was learnt longest ago goes first.
+      // Moved to the end: the oldest entry is evicted first.
       ownersByKey.delete(key);
       dropOldest(ownersByKey, MAX_OWNERS);
       ownersByKey.set(copyOf(key), { worker, epoch, change });
@@ -63,7 +63,7 @@ export function createOwnerCache(
   };
 }
 
-/** Makes room for one more. */
+/** Makes room for one more entry. */
 export function dropOldest(map: Map<SessionKey, unknown>, max: number): void {
   if (map.size < max) return;
   const oldest = map.keys().next();

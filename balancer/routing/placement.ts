@@ -1,6 +1,6 @@
 /**
- * Where something goes that no rule ties to a worker: the less loaded of two, and the cap on how far ahead of the others a
- * worker may be. Pure.
+ * Load balancing for requests without a session key: the less loaded of two random workers, and a cap relative to the mean.
+ * Pure.
  */
 
 /** How busy a worker is. */
@@ -11,23 +11,23 @@ export interface Loaded {
     readonly weight: number;
     readonly load: { readonly connections: number; readonly lagMs: number };
   };
-  /** Requests and tunnels of this balancer that are under way. */
+  /** Requests and tunnels of this balancer in progress. */
   readonly inFlight: number;
 }
 
-/** New sessions go only where fewer are than this times the mean (consistent hashing with bounded loads, 2016). */
+/** New sessions go only to workers below this times the mean (consistent hashing with bounded loads, 2016). */
 const LOAD_CAP = 1.25;
 
 /**
- * The less loaded of two taken at random: nearly as even as the least of all, without everybody running to the same one
- * between two beats (Mitzenmacher, "The Power of Two Choices", 2001).
+ * The less loaded of two random workers: nearly as even as the least loaded of all, and all balancers do not choose the same
+ * one between two heartbeats (Mitzenmacher, "The Power of Two Choices", 2001).
  */
 export function pickLeastLoaded<Worker extends Loaded>(
   workers: readonly Worker[],
   random: () => number,
 ): Worker | undefined {
   const first = Math.floor(random() * workers.length);
-  // Not the first again.
+  // Never the first one again.
   const second = (first + 1 + Math.floor(random() * (workers.length - 1))) % workers.length;
   const one = workers[first];
   const other = workers[second];
@@ -43,7 +43,7 @@ export function chancesOf<Worker extends Loaded>(
   const pairs = (workers.length * (workers.length - 1)) / 2;
   return new Map(
     scored.map(({ worker, score }) => {
-      // It wins against who is busier, and half of the time against its equals, of which it is one itself.
+      // It wins against busier ones, and half of the time against its equals, not counting itself.
       const busier = scored.filter((other) => other.score > score).length;
       const equals = scored.filter((other) => other.score === score).length - 1;
       return [worker, pairs === 0 ? 1 : (busier + equals / 2) / pairs];
@@ -51,7 +51,7 @@ export function chancesOf<Worker extends Loaded>(
   );
 }
 
-/** Those that may take one more session: below the cap for their weight. Never empty unless `workers` is. */
+/** The workers that may take one more session: below the cap for their weight. Never empty unless `workers` is. */
 export function withinLoadCap<Worker extends Loaded>(
   workers: readonly Worker[],
 ): readonly Worker[] {
@@ -62,13 +62,13 @@ export function withinLoadCap<Worker extends Loaded>(
     weights += worker.record.weight;
   }
   const perWeight = (LOAD_CAP * sessions) / weights;
-  // Rounded up, so that somebody is always below it.
+  // Rounded up, so that at least one is below it.
   return workers.filter((worker) => worker.sessions < Math.ceil(perWeight * worker.record.weight));
 }
 
 /**
- * Sessions count most; a session has a few connections; a lag of some ms is what a busy worker shows first. What is under
- * way here breaks ties, because a load is a second old.
+ * Sessions count most; a session has a few connections; a lag of some ms is the first sign of a busy worker. Requests in
+ * progress break ties, because a reported load is a second old.
  */
 function scoreOf(worker: Loaded): number {
   const { connections, lagMs } = worker.record.load;

@@ -1,7 +1,7 @@
 /**
- * Which worker gets a request now: follows membership, remembers who owns which session, asks the store once when it does
- * not know, and else follows the ring. What it decides by is pure: candidates.ts (the table of all cases), health.ts,
- * placement.ts.
+ * Routes requests to workers: follows membership, caches the owners of sessions, looks an unknown owner up in the store
+ * once, and otherwise uses the ring. The decisions themselves are pure: decision.ts, candidates.ts (the table of all cases),
+ * health.ts, placement.ts.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { copyOf, type Incarnation, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
@@ -14,69 +14,69 @@ import type { SessionRecord } from "../../shared/store/store.ts";
 import { isPanic, statusOfWorker, type WorkerStatus } from "../upstreams/health.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { CandidateTrace } from "./candidates.ts";
-import { type Decided, type DecidedReason, decide, type Found, type Sight } from "./decision.ts";
+import { type Decided, type DecidedReason, decide, type Found, type View } from "./decision.ts";
 import { createOwnerCache, dropOldest, type Owner } from "./owner-cache.ts";
 import type { Route, Rule } from "./session-key.ts";
 
-/** Where a request goes, and why, for logs and metrics. */
+/** Where a request goes, and why; the reason is for logs and metrics. */
 export interface Decision {
   /** Undefined: no worker can take it. */
   readonly upstream: Upstream | undefined;
-  /** The rule that counted in the end. */
+  /** The rule that decided. */
   readonly rule: Rule;
   readonly reason: Reason;
-  /** Whether a record names an owner of the session, be it there or not. */
+  /** Whether a record names an owner of the session, reachable or not. */
   readonly hasOwner: boolean;
 }
 
-/** `told`: another worker's 421 named it. */
-export type Reason = DecidedReason | "told";
+/** `misdirected`: another worker's 421 named it. */
+export type Reason = DecidedReason | "misdirected";
 
-/** What `choose` would decide, and what it thought of each worker. */
+/** What `choose` would decide, with every worker that it considered. */
 export interface Explained {
   readonly decided: Decided;
-  readonly notes: readonly CandidateTrace[];
-  /** What was remembered of the key's owner. */
-  readonly remembered: Owner | undefined;
-  /** What the store said now; undefined: it was not asked. */
+  readonly trace: readonly CandidateTrace[];
+  /** The cached owner of the key. */
+  readonly cached: Owner | undefined;
+  /** The outcome of the look-up; undefined: none was needed. */
   readonly found: Found | undefined;
 }
 
 export interface Router {
   /**
-   * The worker for a request, never one in `exclude`. A promise only when the store has to be asked (at most
+   * The worker for a request, never one in `exclude`. A promise only when the store has to be asked (for at most
    * `LOOKUP_BUDGET_MS`); it never rejects.
    */
   choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision>;
   /**
-   * The same decision, for people. It asks the store when `choose` would, and remembers what it says; a request without a
-   * key is not counted as one that goes there. Never rejects.
+   * The same decision, for operators. It asks the store when `choose` would, and caches the response; it does not count as
+   * a request for the chosen worker. Never rejects.
    */
   explain(route: Route): Promise<Explained>;
-  /** The worker that a 421 named, if it is known. */
+  /** Undefined: no such worker is known. */
   byId(id: WorkerId): Upstream | undefined;
-  /** A worker said that `worker` owns the session `key` in `epoch`. A lower epoch never replaces a higher one. */
+  /** Caches that `worker` owns the session `key` in `epoch`, as a worker reported. A lower epoch never replaces a higher one. */
   learn(key: SessionKey, worker: WorkerId, epoch: number): void;
-  /** Whether the session is known to be elsewhere than at `upstream`, in a higher epoch. */
+  /** Whether the session is known to be at another worker than `upstream`, in a higher epoch. */
   isOutdated(key: SessionKey, upstream: Upstream, epoch: number): boolean;
-  /** What is remembered of `key` was wrong, or is about to change: ask again. */
+  /** Drops the cached owner of `key`: it was wrong, or is about to change. */
   forget(key: SessionKey): void;
   statusOfWorker(upstream: Upstream): WorkerStatus;
-  /** How many workers can take new sessions. */
+  /** Number of workers that can take new sessions. */
   readonly usable: number;
   readonly upstreams: readonly Upstream[];
-  /** Workers whose lease was gone, the last ones at the end, until they are back. */
+  /** Workers whose lease expired, the latest at the end, until they return. */
   readonly gone: readonly Gone[];
-  /** Whether probes are not believed now. */
+  /** Whether probes are ignored now (`isPanic`). */
   readonly isPanicking: boolean;
-  /** What is remembered of owners, for a snapshot. */
+  /** The newest cached owners, for a snapshot. */
   newestOwners(max: number): readonly (readonly [SessionKey, Owner])[];
-  /** Counts changes of what is remembered of owners. */
+  /** Counts changes of the owner cache. */
   readonly ownersRevision: number;
   close(): void;
 }
 
-/** A worker that was taken for dead because its lease was gone. */
+/** A worker whose lease expired. */
 export interface Gone {
   readonly id: WorkerId;
   readonly incarnation: Incarnation;
@@ -84,23 +84,23 @@ export interface Gone {
   readonly atMs: number;
 }
 
-/** What is used of shared/membership/view.ts. */
+/** The part of shared/membership/view.ts that is used. */
 export interface MembershipView {
   readonly workers: readonly WorkerRecord[];
   readonly ring: Ring;
   byTag(tag: WorkerTag): WorkerRecord | undefined;
-  /** Returns the way to stop. */
+  /** Returns a function that stops the calls. */
   onChange(listener: () => void): () => void;
 }
 
-/** Longest wait for the store in the path of a request. */
+/** Longest wait of a request for the store. */
 export const LOOKUP_BUDGET_MS = 50;
-/** How long "no such session" is believed. */
+/** How long "no such session" is cached. */
 const ABSENT_MS = 1000;
 const MAX_ABSENT = 10_000;
-/** Look-ups under way at a time; beyond them the ring decides. */
+/** Concurrent look-ups; beyond them the ring decides. */
 const MAX_LOOKUPS = 1000;
-/** Workers that are remembered as gone. */
+/** Entries of `gone`. */
 const MAX_GONE = 50;
 
 export function createRouter(needs: {
@@ -109,21 +109,21 @@ export function createRouter(needs: {
   clock: Clock;
   counters: Counters;
   log: Log;
-  /** `onHealth` is to be called after each change of its health. */
+  /** The upstream calls `onHealth` after each change of its health. */
   createUpstream: (record: WorkerRecord, onHealth: () => void) => Upstream;
   /**
-   * Whether workers have a lease and say how busy they are, as those of a store do. If not, nothing speaks for a worker
-   * that does not answer, and no worker is capped.
+   * Whether workers have a lease and report their load, as those of a store do. If not, an unresponsive worker cannot be
+   * presumed alive, and no worker is capped.
    */
   isLeased: boolean;
-  /** Called when a session is seen in a higher epoch than before; `at`: its worker, if that is known. */
+  /** Called when a session is seen in a higher epoch than before; `at`: its worker, if known. */
   onEpoch: (key: SessionKey, epoch: number, at: Upstream | undefined) => void;
   /** 0 to below 1. */
   random: () => number;
 }): Router {
   const { view, clock, counters } = needs;
   const upstreamsById = new Map<WorkerId, Upstream>();
-  /** How often a worker came back in another incarnation, and at which of these changes each did last. */
+  /** Counts returns of workers in another incarnation; `changeOf` has the count at each worker's last return. */
   let changes = 0;
   const changeOf = new Map<WorkerId, number>();
   const owners = createOwnerCache(
@@ -143,7 +143,7 @@ export function createRouter(needs: {
   const stopFollowing = view.onChange(follow);
   follow();
 
-  /** Makes the upstreams the same as membership. */
+  /** Makes the upstreams match membership. */
   function follow(): void {
     const present = new Set<WorkerId>();
     for (const record of view.workers) {
@@ -157,7 +157,7 @@ export function createRouter(needs: {
       if (before !== undefined && before !== record.incarnation) changeOf.set(record.id, ++changes);
       gone.delete(record.id);
       upstream?.retire();
-      upstreamsById.set(record.id, needs.createUpstream(record, judgeAll));
+      upstreamsById.set(record.id, needs.createUpstream(record, updatePanic));
     }
     for (const [id, upstream] of upstreamsById) {
       if (present.has(id)) continue;
@@ -165,7 +165,7 @@ export function createRouter(needs: {
       noteGone(upstream);
       upstream.retire();
     }
-    judgeAll();
+    updatePanic();
   }
 
   function noteGone({ id, record }: Upstream): void {
@@ -173,40 +173,44 @@ export function createRouter(needs: {
     gone.set(id, { id, incarnation: record.incarnation, atMs: clock.nowMs() });
   }
 
-  /** After each change of the workers or of their health. */
-  function judgeAll(): void {
+  /** Called after each change of the workers or of their health. */
+  function updatePanic(): void {
     const before = panic;
     panic =
       needs.isLeased && isPanic([...upstreamsById.values()].map((upstream) => upstream.health));
     if (panic === before) return;
     const workers = upstreamsById.size;
-    if (panic) needs.log.error({ workers }, "most workers do not answer probes; not believed");
-    else needs.log.info({ workers }, "probes are believed again");
+    if (panic)
+      needs.log.error(
+        { workers },
+        "most workers fail probes while their leases are valid: ignoring probes, check this balancer's network",
+      );
+    else needs.log.info({ workers }, "workers respond to probes again: no longer ignoring them");
   }
 
-  function standing(upstream: Upstream): WorkerStatus {
+  function statusOf(upstream: Upstream): WorkerStatus {
     return statusOfWorker(upstream.health, panic);
   }
 
   function takesNew(upstream: Upstream): boolean {
-    return upstream.record.state === "up" && standing(upstream) === "well";
+    return upstream.record.state === "up" && statusOf(upstream) === "healthy";
   }
 
   function choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision> {
-    const sight = exclude.size === 0 ? everything : sightWithout(exclude);
-    const decided = decide(route, sight, undefined);
+    const seen = exclude.size === 0 ? everything : viewWithout(exclude);
+    const decided = decide(route, seen, undefined);
     if (decided !== "ask") return toDecision(route, decided);
-    return askFor(route).then((found) => toDecision(route, decide(route, sight, found)));
+    return askFor(route).then((found) => toDecision(route, decide(route, seen, found)));
   }
 
   async function explain(route: Route): Promise<Explained> {
-    const remembered = route.key === undefined ? undefined : owners.get(route.key.key);
-    const notes: CandidateTrace[] = [];
-    const decided = decide(route, everything, undefined, notes);
-    if (decided !== "ask") return { decided, notes, remembered, found: undefined };
+    const cached = route.key === undefined ? undefined : owners.get(route.key.key);
+    const trace: CandidateTrace[] = [];
+    const decided = decide(route, everything, undefined, trace);
+    if (decided !== "ask") return { decided, trace, cached, found: undefined };
     const found = await askFor(route);
-    const again: CandidateTrace[] = [];
-    return { decided: decide(route, everything, found, again), notes: again, remembered, found };
+    const second: CandidateTrace[] = [];
+    return { decided: decide(route, everything, found, second), trace: second, cached, found };
   }
 
   function toDecision(route: Route, { worker, rule, reason, hasOwner }: Decided): Decision {
@@ -215,17 +219,17 @@ export function createRouter(needs: {
     return { upstream, rule, reason, hasOwner };
   }
 
-  // --- what is seen ---
+  // --- the view that a decision is made by ---
 
-  const everything: Sight = sightWithout(new Set());
+  const everything: View = viewWithout(new Set());
 
-  function sightWithout(exclude: ReadonlySet<Upstream>): Sight {
+  function viewWithout(exclude: ReadonlySet<Upstream>): View {
     return {
       byTag: (tag) => view.byTag(tag)?.id,
       see(id) {
         const upstream = upstreamsById.get(id);
         if (upstream === undefined || exclude.has(upstream)) return undefined;
-        return { standing: standing(upstream), state: upstream.record.state };
+        return { status: statusOf(upstream), state: upstream.record.state };
       },
       ownerOf: (key) => owners.get(key)?.worker,
       isCurrent(key) {
@@ -234,7 +238,7 @@ export function createRouter(needs: {
       },
       isAbsent,
       candidates: (key) => view.ring.candidates(key),
-      everybody: () => [...upstreamsById.values()],
+      workers: () => [...upstreamsById.values()],
       isLeased: needs.isLeased,
       random: needs.random,
     };
@@ -243,16 +247,16 @@ export function createRouter(needs: {
   // --- look-ups ---
 
   function askFor({ key }: Route): Promise<Found> {
-    // Only a key has to be asked for.
+    // Only keys are looked up.
     return key === undefined ? Promise.resolve("none") : lookUp(key.key);
   }
 
-  /** Asks the store once per key at a time. Never rejects; what comes late is still learnt. */
+  /** One look-up per key at a time. Never rejects; a late response is still cached. */
   function lookUp(key: SessionKey): Promise<Found> {
     const running = lookups.get(key);
     if (running !== undefined) return running;
     if (lookups.size >= MAX_LOOKUPS) return Promise.resolve("late");
-    const answered = ask(key);
+    const answered = findOwner(key);
     const lookup = new Promise<Found>((resolve) => {
       const budget = clock.after(LOOKUP_BUDGET_MS, () => {
         counters.count("balancer.lookups", "late");
@@ -260,7 +264,7 @@ export function createRouter(needs: {
       });
       void answered.then((found) => {
         budget.cancel();
-        // It stays in the table until the store has answered: a slow store is not asked again and again.
+        // It stays in the table until the store responds, so that a slow store is not asked repeatedly.
         lookups.delete(key);
         resolve(found);
       });
@@ -270,18 +274,18 @@ export function createRouter(needs: {
   }
 
   /** Never rejects. */
-  async function ask(key: SessionKey): Promise<Found> {
+  async function findOwner(key: SessionKey): Promise<Found> {
     let record: SessionRecord | undefined;
     try {
       record = await needs.store.findSession(key);
     } catch {
-      // The store reports its own absence; here the ring takes over.
+      // The store logs its own outage; here the ring takes over.
       counters.count("balancer.lookups", "away");
       return "away";
     }
     counters.count("balancer.lookups", record === undefined ? "none" : "found");
     if (record === undefined) {
-      noteAbsent(key);
+      cacheAbsent(key);
       return "none";
     }
     owners.set(key, record.owner, record.epoch);
@@ -289,7 +293,7 @@ export function createRouter(needs: {
     return "found";
   }
 
-  function noteAbsent(key: SessionKey): void {
+  function cacheAbsent(key: SessionKey): void {
     dropOldest(absentUntilMs, MAX_ABSENT);
     absentUntilMs.set(copyOf(key), clock.nowMs() + ABSENT_MS);
   }
@@ -319,7 +323,7 @@ export function createRouter(needs: {
       if (known === undefined || known.epoch <= epoch) return false;
       return upstreamsById.get(known.worker) !== upstream;
     },
-    statusOfWorker: standing,
+    statusOfWorker: statusOf,
     get usable() {
       let usable = 0;
       for (const upstream of upstreamsById.values()) if (takesNew(upstream)) usable++;

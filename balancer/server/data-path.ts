@@ -20,6 +20,7 @@ import { createDeadlines } from "../transport/deadlines.ts";
 import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import { Upstream } from "../upstreams/upstream.ts";
+import { type FormerStates, withFormerStates } from "./former-states.ts";
 import { type Listener, listen } from "./listener.ts";
 import { shutDown } from "./shutdown.ts";
 
@@ -150,13 +151,13 @@ export async function startDataPath(deps: {
 
 function countStates(
   directory: Router,
-): Record<WorkerState | Exclude<WorkerStatus, "well">, number> {
-  const count = { up: 0, suspended: 0, draining: 0, suspect: 0, dead: 0 };
+): Record<WorkerState | Exclude<WorkerStatus, "healthy"> | keyof FormerStates, number> {
+  const count = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0 };
   for (const upstream of directory.upstreams) {
-    const standing = directory.statusOfWorker(upstream);
-    count[standing === "well" ? upstream.record.state : standing]++;
+    const status = directory.statusOfWorker(upstream);
+    count[status === "healthy" ? upstream.record.state : status]++;
   }
-  return count;
+  return withFormerStates(count);
 }
 
 /** Cheap ids that are unique over processes and time: a random prefix and a count. */

@@ -25,14 +25,19 @@ export class UpstreamError extends EdgeError {
 }
 
 /** `closed`: the connection ended too early. `garbage`: what came is no HTTP answer. */
-export type UpstreamFailure = "refused" | "connect-timeout" | "timeout" | "closed" | "garbage";
+export type UpstreamFailure =
+  | "refused"
+  | "connect-timeout"
+  | "timeout"
+  | "closed"
+  | "invalid-response";
 
 const FAILURES: Record<UpstreamFailure, string> = {
   refused: "the worker cannot be reached; check that it runs and listens where its record says",
   "connect-timeout": "the worker did not accept the connection in time; check its load",
   timeout: "the worker did not answer in time; check its load",
   closed: "the worker closed the connection before its answer was complete; see its log",
-  garbage: "the worker's answer is not valid HTTP/1.1",
+  "invalid-response": "the worker's answer is not valid HTTP/1.1",
 };
 
 /** Who sends a request and gets its response. Nothing is called after the end, `onSwitch` or `onUpstreamFailed`. */
@@ -164,7 +169,7 @@ export class UpstreamConnection implements ConnectionHandler {
       this.#read(bytes, handler);
     } catch (error) {
       if (!(error instanceof HttpSyntaxError)) throw error;
-      this.#fail(new UpstreamError("garbage", error));
+      this.#fail(new UpstreamError("invalid-response", error));
     }
   }
 

@@ -1,33 +1,33 @@
 /**
- * What a balancer thinks of a worker's health, as a state machine without clock or sockets: `nextHealth` says what an
- * event makes of a state, `statusOfWorker` what a state means for routing, `isPanic` when probes are not believed.
+ * A worker's health as a state machine without clock or sockets: `nextHealth` computes the state after an event,
+ * `statusOfWorker` what the state means for routing, `isPanic` when probes are ignored.
  *
- *     up ──failed──▶ suspect ──taken-over, when it was refused──▶ dead
- *      ▲                │                                        ▲ │
- *      └────answered────┴──────────lease-gone (from any)─────────┘ │
- *      └───────────────────────────answered (not after lease-gone)─┘
+ *     healthy ──failed──▶ unhealthy ──taken-over, if it refused──▶ down
+ *      ▲                      │                                    ▲ │
+ *      └───────answered───────┴───────lease-expired (from any)─────┘ │
+ *      └────────────────────────────answered (not after lease-expired)
  *
- * A suspect worker gets nothing new; its tunnels stay, because they may well work. Those of a dead one are closed, and
- * what waits for its answer is given up.
+ * An unhealthy worker gets no new requests; its tunnels stay, because they may still work. The tunnels of a worker that is
+ * down are closed, and requests that wait for it are given up.
  */
 
 /**
- * What spoke against a worker. `refused`: its machine says that nobody listens there, which only it can say.
- * `unreachable`: no connection came about. `no-answer`: connected, and nothing came in time. `broken-off`: the connection
- * ended too early. `garbage`: no HTTP. `unwell`: it answers a probe with an error. `not-meant`: it says that another
- * worker was meant. `lease-gone`: the store, which is reached and settled, knows it no more.
+ * Why a worker failed. `refused`: its machine refused the connection, so no process listens. `unreachable`: no connection
+ * was established. `no-response`: connected, but no response in time. `connection-closed`: the connection ended early.
+ * `invalid-response`: not HTTP. `probe-failed`: an error response to a probe. `misrouted`: it says that another worker was
+ * meant. `lease-expired`: the store, which is reachable and settled, no longer lists it.
  */
 export type FailureReason =
   | "refused"
   | "unreachable"
-  | "no-answer"
-  | "broken-off"
-  | "garbage"
-  | "unwell"
-  | "not-meant"
-  | "lease-gone";
+  | "no-response"
+  | "connection-closed"
+  | "invalid-response"
+  | "probe-failed"
+  | "misrouted"
+  | "lease-expired";
 
-/** Who found it out: a client's request, the balancer's own probe, or the members as the store has them. */
+/** What found the failure: a client's request, the balancer's own probe, or the member list of the store. */
 export type FailureSource = "request" | "probe" | "members";
 
 export interface Failure {
@@ -38,33 +38,33 @@ export interface Failure {
 }
 
 export type Health =
-  /** `lastFailure`: of a time before, for people. */
-  | { readonly state: "up"; readonly lastFailure: Failure | undefined }
+  /** `lastFailure`: an earlier one, for operators. */
+  | { readonly state: "healthy"; readonly lastFailure: Failure | undefined }
   | {
-      readonly state: "suspect";
+      readonly state: "unhealthy";
       readonly lastFailure: Failure;
       readonly sinceMs: number;
-      /** Nothing but probes without an answer speaks against it: that may be our own fault. */
+      /** Only probes without a response failed: this balancer may be at fault. */
       readonly onlyProbes: boolean;
-      /** Since it became suspect it refused a connection. */
+      /** It has refused a connection since it became unhealthy. */
       readonly refused: boolean;
     }
   | {
-      readonly state: "dead";
+      readonly state: "down";
       readonly lastFailure: Failure;
       readonly sinceMs: number;
-      readonly why: "lease-gone" | "taken-over";
+      readonly why: "lease-expired" | "taken-over";
     };
 
 export type HealthEvent =
   | { readonly event: "failed"; readonly failure: Failure }
-  /** It answered a probe that was sent at `askedMs`. */
+  /** It responded to a probe that was sent at `askedMs`. */
   | { readonly event: "answered"; readonly askedMs: number }
   /** One of its sessions was seen at another worker in a higher epoch. */
   | { readonly event: "taken-over"; readonly atMs: number }
-  | { readonly event: "lease-gone"; readonly atMs: number };
+  | { readonly event: "lease-expired"; readonly atMs: number };
 
-export const HEALTHY: Health = { state: "up", lastFailure: undefined };
+export const HEALTHY: Health = { state: "healthy", lastFailure: undefined };
 
 /** The state after `event`. The same object when nothing changes. */
 export function nextHealth(before: Health, event: HealthEvent): Health {
@@ -72,92 +72,91 @@ export function nextHealth(before: Health, event: HealthEvent): Health {
     case "failed":
       return afterFailure(before, event.failure);
     case "answered":
-      return afterAnswer(before, event.askedMs);
+      return afterResponse(before, event.askedMs);
     case "taken-over":
-      // Without a refusal it was handed over, or its lease decides soon.
-      if (before.state !== "suspect" || !before.refused) return before;
+      // Without a refused connection the session was handed over, or the lease decides soon.
+      if (before.state !== "unhealthy" || !before.refused) return before;
       return {
-        state: "dead",
+        state: "down",
         lastFailure: before.lastFailure,
         sinceMs: event.atMs,
         why: "taken-over",
       };
-    case "lease-gone":
-      if (before.state === "dead" && before.why === "lease-gone") return before;
+    case "lease-expired":
+      if (before.state === "down" && before.why === "lease-expired") return before;
       return {
-        state: "dead",
-        lastFailure: { reason: "lease-gone", by: "members", atMs: event.atMs },
+        state: "down",
+        lastFailure: { reason: "lease-expired", by: "members", atMs: event.atMs },
         sinceMs: event.atMs,
-        why: "lease-gone",
+        why: "lease-expired",
       };
   }
 }
 
-/** What a probe may meet when it is this balancer that is ill or cut off. A refusal or an error is the worker's own word. */
-const DOUBTS: ReadonlySet<FailureReason> = new Set(["no-answer", "unreachable"]);
+/**
+ * Probe failures that may be the fault of this balancer or its network. A refused connection or an error response comes
+ * from the worker itself.
+ */
+const AMBIGUOUS: ReadonlySet<FailureReason> = new Set(["no-response", "unreachable"]);
 
 function afterFailure(before: Health, failure: Failure): Health {
-  const isOurDoubt = failure.by === "probe" && DOUBTS.has(failure.reason);
+  const isAmbiguous = failure.by === "probe" && AMBIGUOUS.has(failure.reason);
   const isRefusal = failure.reason === "refused";
   switch (before.state) {
-    case "up":
+    case "healthy":
       return {
-        state: "suspect",
+        state: "unhealthy",
         lastFailure: failure,
         sinceMs: failure.atMs,
-        onlyProbes: isOurDoubt,
+        onlyProbes: isAmbiguous,
         refused: isRefusal,
       };
-    case "suspect":
+    case "unhealthy":
       return {
         ...before,
         lastFailure: failure,
-        onlyProbes: before.onlyProbes && isOurDoubt,
+        onlyProbes: before.onlyProbes && isAmbiguous,
         refused: before.refused || isRefusal,
       };
-    case "dead":
-      return before.why === "lease-gone" ? before : { ...before, lastFailure: failure };
+    case "down":
+      return before.why === "lease-expired" ? before : { ...before, lastFailure: failure };
   }
 }
 
 /**
- * An answer to what was asked before the last failure says nothing about after it. A lease that is gone is not made up
- * for by an answer: when the worker announces itself again, that is another life of it.
+ * A response to a probe that was sent before the last failure proves nothing about the time after it. A response does not
+ * make up for an expired lease either: a worker that registers again is another incarnation.
  */
-function afterAnswer(before: Health, askedMs: number): Health {
-  if (before.state === "up" || askedMs < before.lastFailure.atMs) return before;
-  if (before.state === "dead" && before.why === "lease-gone") return before;
-  return { state: "up", lastFailure: before.lastFailure };
+function afterResponse(before: Health, askedMs: number): Health {
+  if (before.state === "healthy" || askedMs < before.lastFailure.atMs) return before;
+  if (before.state === "down" && before.why === "lease-expired") return before;
+  return { state: "healthy", lastFailure: before.lastFailure };
 }
 
-// --- what it means ---
+// --- what it means for routing ---
 
-/** `well`: gets what is new and what is its own · `suspect`: nothing new, its own when nobody else is there · `dead`: nothing. */
-export type WorkerStatus = "well" | "suspect" | "dead";
+/**
+ * `healthy`: gets new requests and those of its own sessions · `unhealthy`: none new, those of its own sessions only when no
+ * other worker can take them · `down`: none.
+ */
+export type WorkerStatus = "healthy" | "unhealthy" | "down";
 
 /** `panic`: see `isPanic`. */
 export function statusOfWorker(health: Health, panic: boolean): WorkerStatus {
-  switch (health.state) {
-    case "up":
-      return "well";
-    case "suspect":
-      return panic && health.onlyProbes ? "well" : "suspect";
-    case "dead":
-      return "dead";
-  }
+  return panic && health.state === "unhealthy" && health.onlyProbes ? "healthy" : health.state;
 }
 
 /**
- * Whether probes are not to be believed: more than half of the workers, all of whose leases live, fail by nothing but this
- * balancer's probes. Then it is this balancer that is ill or cut off, and leaving them would turn everybody away. Not to
- * be asked for workers without leases: there is nothing that speaks for them.
+ * Whether probes are to be ignored: more than half of the workers, all with valid leases, fail only this balancer's probes.
+ * Then the fault is in this balancer or its network, and avoiding those workers would reject everyone. Not for workers
+ * without leases: nothing else shows that they are alive.
  */
 export function isPanic(leased: Iterable<Health>): boolean {
   let all = 0;
   let doubted = 0;
   for (const health of leased) {
     all++;
-    if (health.state === "suspect" && health.onlyProbes) doubted++;
+    if (health.state === "unhealthy" && health.onlyProbes) doubted++;
   }
   return doubted * 2 > all;
 }

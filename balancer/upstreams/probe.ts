@@ -1,6 +1,6 @@
 /**
- * Asking a worker whether it is well, always on its traffic port: what is asked there is what clients would meet. Only an
- * answer counts, because the system accepts connections for a process that is stopped.
+ * Probes workers, always on the traffic port, so that a probe sees what clients see. Only a response counts, because the
+ * system accepts connections for a stopped process too.
  */
 
 import { EdgeError } from "../../shared/base/errors.ts";
@@ -8,6 +8,7 @@ import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import {
   BALANCER_HEADER,
   EDGE_HEADER,
+  FORMER_INCARNATION_HEADER,
   INCARNATION_HEADER,
   PROBE_PATH,
   readIncarnation,
@@ -18,11 +19,11 @@ import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 
 export interface Probe {
-  /** Rejects unless the worker answers that it is well, within `PROBE_TIMEOUT_MS`. `proof`: `x-ct-edge`, if there is one. */
+  /** Rejects unless the worker responds without an error within `PROBE_TIMEOUT_MS`. `proof`: `x-ct-edge`, if there is one. */
   ask(record: WorkerRecord, proof: string | undefined): Promise<void>;
 }
 
-/** A worker's answer to a probe says that it is not well. */
+/** An error response to a probe. */
 export class ProbeError extends EdgeError {
   readonly code = "EDGE_PROBE";
   readonly source = "upstream";
@@ -32,30 +33,30 @@ export class ProbeError extends EdgeError {
   }
 }
 
-/** A worker does not accept our proof: another one was meant, or its secret is another one. */
+/** A worker rejects our proof: another worker was meant, or its secret differs. */
 export class ProofRefusedError extends EdgeError {
   readonly code = "EDGE_PROOF_REFUSED";
   readonly source = "upstream";
   readonly retryable = true;
-  /** The life in which the worker that was meant is there all the same, as it proved; undefined: it may be any other. */
-  readonly life: Incarnation | undefined;
-  constructor(life?: Incarnation) {
-    super("the worker refuses x-ct-edge");
-    this.life = life;
+  /** The intended worker's current incarnation, as it proved; undefined if it may be any other worker. */
+  readonly incarnation: Incarnation | undefined;
+  constructor(incarnation?: Incarnation) {
+    super("the worker rejects x-ct-edge");
+    this.incarnation = incarnation;
   }
 }
 
 /**
- * With a probe each second, a worker that stops is known to after 1 s and this at the most: less than the 3 s within which
- * it must be left, and more than a busy one takes to answer.
+ * With one probe a second, a stopped worker is noticed after at most 1 s plus this: less than the 3 s within which it must
+ * be avoided, and more than a busy worker needs to respond.
  */
 export const PROBE_TIMEOUT_MS = 1500;
-/** Only an HTTP server that cannot do its work answers so. */
+/** Only a server that cannot do its work responds with this or more. */
 const FIRST_FAILURE = 500;
 
 /**
- * Of our own workers. By the way it tells them whether this balancer reaches the store, from which a worker that does not
- * learns whether it is alone (worker/balancers/outage-reports.ts).
+ * For our own workers. It also reports whether this balancer reaches the store; a worker that does not reach it learns from
+ * that whether it alone is cut off (worker/balancers/outage-reports.ts).
  */
 export function createEdgeProbe(self: {
   readonly id: WorkerId;
@@ -64,38 +65,39 @@ export function createEdgeProbe(self: {
 }): Probe {
   return {
     async ask(record, proof = "") {
-      const answer = await answerOf(`${record.url}${PROBE_PATH}`, {
-        ...proofField(proof),
+      const response = await probeAt(`${record.url}${PROBE_PATH}`, {
+        ...proofHeader(proof),
         [BALANCER_HEADER]: self.id,
         [STORE_HEADER]: self.storeHealth().state,
       });
-      const field = answer.headers[INCARNATION_HEADER];
-      judge(
-        answer.status,
+      const { headers } = response;
+      const field = headers[INCARNATION_HEADER] ?? headers[FORMER_INCARNATION_HEADER];
+      checkStatus(
+        response.status,
         readIncarnation(self.edgeKey, { field, id: record.id, refusedProof: proof }),
       );
     },
   };
 }
 
-/** Of workers of a fixed list. What a server that is none of ours says to the path does not matter, below 500. */
+/** For workers of a fixed list, which may be other HTTP servers: any status below 500 is healthy. */
 export const trafficProbe: Probe = {
   async ask(record, proof) {
-    const { status } = await answerOf(`${record.url}/api/meta`, proofField(proof));
-    judge(status, undefined);
+    const { status } = await probeAt(`${record.url}/api/meta`, proofHeader(proof));
+    checkStatus(status, undefined);
   },
 };
 
-/** Throws what speaks against a worker that answers so. A path that an older one does not know is an answer too. */
-function judge(status: number, life: Incarnation | undefined): void {
-  if (status === 421) throw new ProofRefusedError(life);
+/** Throws unless a worker with this response is healthy. A 404 of an older worker is healthy too. */
+function checkStatus(status: number, incarnation: Incarnation | undefined): void {
+  if (status === 421) throw new ProofRefusedError(incarnation);
   if (status >= FIRST_FAILURE) throw new ProbeError(status);
 }
 
-function proofField(proof: string | undefined): Record<string, string> {
+function proofHeader(proof: string | undefined): Record<string, string> {
   return proof === undefined || proof === "" ? {} : { [EDGE_HEADER]: proof };
 }
 
-function answerOf(url: string, headers: Record<string, string>): Promise<ProcessAnswer> {
+function probeAt(url: string, headers: Record<string, string>): Promise<ProcessAnswer> {
   return askProcess(url, { headers, timeoutMs: PROBE_TIMEOUT_MS, keepConnection: true });
 }

@@ -154,7 +154,7 @@ export class Upstream {
     this.#retired = true;
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
-    this.#apply({ event: "lease-gone", atMs: this.#needs.clock.nowMs() });
+    this.#apply({ event: "lease-expired", atMs: this.#needs.clock.nowMs() });
     this.#needs.clock.after(RETIRED_GRACE_MS, () => this.#giveUpRequests());
   }
 
@@ -168,7 +168,7 @@ export class Upstream {
 
   /** Calls `action` when it dies; at once, when it is dead by now. Returns the way to forget that. */
   onDead(action: () => void): () => void {
-    if (this.#health.state === "dead") action();
+    if (this.#health.state === "down") action();
     this.#onDead.add(action);
     return () => this.#onDead.delete(action);
   }
@@ -194,7 +194,8 @@ export class Upstream {
    */
   release(connection: UpstreamConnection): void {
     this.#busy.delete(connection);
-    const isWanted = !this.#retired && this.#health.state === "up" && this.#idle.length < MAX_IDLE;
+    const isWanted =
+      !this.#retired && this.#health.state === "healthy" && this.#idle.length < MAX_IDLE;
     const idleMs = Math.min(connection.maxIdleMs, MAX_IDLE_MS);
     if (!connection.isReusable || !isWanted || idleMs <= 0) {
       connection.close();
@@ -298,26 +299,26 @@ export class Upstream {
     const health = this.#health;
     const workerId = this.id;
     switch (health.state) {
-      case "up":
-        log.info({ workerId, was: before.state }, "a worker is well again");
+      case "healthy":
+        log.info({ workerId, was: before.state }, "worker is healthy again");
         return;
-      case "suspect": {
+      case "unhealthy": {
         const { reason, by } = health.lastFailure;
-        if (reason === "not-meant") log.error({ workerId }, NOT_MEANT);
-        else log.warn({ workerId, reason, by }, "a worker is suspect");
+        if (reason === "misrouted") log.error({ workerId }, MISROUTED);
+        else log.warn({ workerId, reason, by }, "worker is unhealthy");
         // What stopped may never answer on them, and what lives makes new ones cheaply.
         this.#closeIdle();
         if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
         // Another worker could not answer for an owner; without owners any other can.
-        if (!this.#needs.isLeased && (reason === "no-answer" || reason === "unreachable")) {
+        if (!this.#needs.isLeased && (reason === "no-response" || reason === "unreachable")) {
           this.#eachBusy((connection) => connection.tellSilent());
         }
         return;
       }
-      case "dead":
-        // One that was well until then has most likely left in order.
-        if (before.state === "up") log.info({ workerId }, "a worker is gone");
-        else log.warn({ workerId, why: health.why }, "a worker is dead");
+      case "down":
+        // A worker that was healthy until then has most likely shut down gracefully.
+        if (before.state === "healthy") log.info({ workerId }, "worker is gone");
+        else log.warn({ workerId, why: health.why }, "worker is down");
         this.#closeIdle();
         if (health.why === "taken-over") this.#giveUpRequests();
         for (const action of [...this.#onDead]) action();
@@ -360,19 +361,19 @@ export class Upstream {
     this.#probeAgain(askedMs);
     const atMs = this.#needs.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
-    if (error instanceof ProofRefusedError && error.life !== undefined) {
-      this.#needs.onOtherIncarnation(this.id, error.life);
+    if (error instanceof ProofRefusedError && error.incarnation !== undefined) {
+      this.#needs.onOtherIncarnation(this.id, error.incarnation);
     }
   }
 }
 
-const NOT_MEANT =
-  "a worker refuses this balancer: its address was given to another one, its CT_SECRET is another one, or its CT_WORKER_URL names another address than CT_WORKERS does";
+const MISROUTED =
+  "worker rejects this balancer: its address now belongs to another worker, its CT_SECRET differs, or its CT_WORKER_URL differs from the address in CT_WORKERS";
 
 /** What a failed request or probe says of the worker. */
 function reasonOf(error: unknown): FailureReason {
-  if (error instanceof ProofRefusedError) return "not-meant";
-  if (error instanceof ProbeError) return "unwell";
+  if (error instanceof ProofRefusedError) return "misrouted";
+  if (error instanceof ProbeError) return "probe-failed";
   if (!(error instanceof UpstreamError)) return reasonOfCode(error);
   switch (error.kind) {
     case "refused":
@@ -380,20 +381,20 @@ function reasonOf(error: unknown): FailureReason {
     case "connect-timeout":
       return "unreachable";
     case "timeout":
-      return "no-answer";
+      return "no-response";
     case "closed":
-      return "broken-off";
-    case "garbage":
-      return "garbage";
+      return "connection-closed";
+    case "invalid-response":
+      return "invalid-response";
   }
 }
 
 /** Of an error of the system or of a probe. Others than a refusal may be our own trouble: descriptors, a route. */
 function reasonOfCode(error: unknown): FailureReason {
-  if (error instanceof Error && error.name === "TimeoutError") return "no-answer";
+  if (error instanceof Error && error.name === "TimeoutError") return "no-response";
   const code = errorCode(error);
   if (code === "ECONNREFUSED") return "refused";
-  if (code === "ECONNRESET" || code === "EPIPE") return "broken-off";
+  if (code === "ECONNRESET" || code === "EPIPE") return "connection-closed";
   return "unreachable";
 }
 

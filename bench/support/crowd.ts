@@ -114,13 +114,13 @@ async function fillStore(
         rssBytes: (80 + i * 3) * 2 ** 20,
         connections: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) + i,
         tunnels: Math.round((size.sessions * (GUESTS + 1)) / BALANCERS) - i,
-        workers: workers.map((worker) => ({ id: worker.id, health: "up" })),
+        workers: workers.map((worker) => ({ id: worker.id, status: "healthy" as const })),
         certificates: [{ names: "DNS:edge.example.com", expiresInMs: 61 * 86_400_000 }],
       });
       void store.report("view", id, view, TTL_MS);
     }
     for (const [i, member] of workers.entries()) {
-      void store.report("census", member.id, writeReport(censusOf(member)), TTL_MS);
+      void store.report("usage", member.id, writeReport(censusOf(member)), TTL_MS);
       const own = sessions.filter(({ owner }) => owner === member.id);
       const view = writeView({
         role: "worker",

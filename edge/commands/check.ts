@@ -16,7 +16,7 @@ import {
   settingsOf,
   unknownSettings,
 } from "../../shared/settings/read-settings.ts";
-import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { fail } from "../output/fail.ts";
 import { checkEdgeSettings, EDGE_DEFAULTS } from "../start/edge-settings.ts";
 import { print } from "./command.ts";

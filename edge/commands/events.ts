@@ -4,7 +4,8 @@
 
 import { type Command, Option } from "commander";
 import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
-import { sessionIds } from "../../shared/cluster/session-list.ts";
+import { unparsableRecords } from "../../shared/cluster/format.ts";
+import { sessionIds } from "../../shared/cluster/read.ts";
 import { escapeJson } from "../../shared/logs/escape.ts";
 import { MAX_EVENTS, type Store, type StoredEvent } from "../../shared/store/store.ts";
 import { CommandError } from "../output/command-error.ts";
@@ -50,10 +51,10 @@ export function eventsCommand(): Command {
       const events = await readHistory(withStore, { limit, session });
       const listed = events.map((event) => describeEvent(event, full === true));
       const ignored = withStore.ignored("event");
-      const note = ignored === 0 ? "" : ignoredNote(ignored);
-      if (!json) return { out: eventsTable(listed) + note };
+      const note = ignored === 0 ? undefined : `! ${unparsableRecords("Events", ignored)}`;
+      if (!json) return { out: eventsTable(listed) + (note === undefined ? "" : `${note}\n`) };
       const out = listed.map((event) => `${escapeJson(event)}\n`).join("");
-      return { out, ...(note !== "" && { note: note.trimEnd() }) };
+      return { out, ...(note !== undefined && { note }) };
     },
   });
 }
@@ -144,8 +145,4 @@ export function eventsTable(events: readonly ListedEvent[]): string {
       cause,
     ]),
   );
-}
-
-function ignoredNote(ignored: number): string {
-  return `! Events in the store that cannot be parsed and are left out: ${ignored}; look who writes there.\n`;
 }

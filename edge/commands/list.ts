@@ -3,6 +3,9 @@
  */
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../shared/base/clock.ts";
+import { compareRings } from "../../shared/cluster/describe.ts";
+import { ringProblem, STORE_NOT_SETTLED, unparsableRecords } from "../../shared/cluster/format.ts";
+import { readMembers } from "../../shared/cluster/read.ts";
 import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
@@ -13,11 +16,11 @@ import { createStoreCommand } from "./command.ts";
 export interface ListAnswer {
   readonly workers: readonly ListedWorker[];
   readonly balancers: readonly ListedBalancer[];
-  /** The ring that most processes see; null when there is no such one. */
+  /** The ring of the majority; null on a tie, and when no process has seen a ring. */
   readonly ringFingerprint: string | null;
   /** Records that cannot be parsed. */
   readonly ignored: number;
-  /** False while the store is new or was emptied: who is missing may just not have said yet that it is there. */
+  /** False while the store is new or was emptied: running processes may not have registered again. */
   readonly settled: boolean;
 }
 
@@ -28,7 +31,7 @@ interface ListedBalancer {
   readonly incarnation: string;
   /** Empty before it has seen a ring. */
   readonly ringFingerprint: string;
-  /** Whether it sees another ring than most. */
+  /** Whether it has another ring than the majority; on a tie true for every process with a ring. */
   readonly ringDiffers: boolean;
 }
 
@@ -47,37 +50,37 @@ export function listCommand(): Command {
     name: "list",
     description: "Lists the workers and balancers that have a lease.",
     async ask({ store }, { json }) {
-      const answer = await readMembers(store);
+      const answer = await readList(store);
       return { out: json ? `${escapeJson(answer, 2)}\n` : listTable(answer) };
     },
   });
 }
 
-// --- what is known ---
+// --- reading ---
 
-/** A change of members is in everybody's record with the next beat; until then rings differ for no reason. */
+/** Records show a change of members with the next heartbeat of each process; until then their rings differ. */
 const RING_PATIENCE_MS = 1.5 * HEARTBEAT_MS;
-const ASK_AGAIN_MS = 200;
+const POLL_MS = 200;
 
-async function readMembers(store: Pick<Store, "members">): Promise<ListAnswer> {
+async function readList(store: Pick<Store, "timeMs" | "members">): Promise<ListAnswer> {
   const endMs = systemClock.nowMs() + RING_PATIENCE_MS;
   for (;;) {
-    const answer = describeMembers(await store.members());
+    const answer = describeMembers((await readMembers(store)).membership);
     const { workers, balancers } = answer;
     const isAgreed = [...workers, ...balancers].every(({ ringDiffers }) => !ringDiffers);
     if (isAgreed || systemClock.nowMs() >= endMs) return answer;
-    await sleep(systemClock, ASK_AGAIN_MS);
+    await sleep(systemClock, POLL_MS);
   }
 }
 
 /** Workers and balancers by name. Pure. */
 export function describeMembers({ members, ignored, booted }: Membership): ListAnswer {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const ring = mostSeen(sorted.map(({ ringFingerprint }) => ringFingerprint));
+  const ring = compareRings(sorted);
   return {
     workers: sorted.filter((member) => member.kind === "worker").map(describeWorker),
     balancers: sorted.filter((member) => member.kind === "balancer").map(describeProcess),
-    ringFingerprint: ring ?? null,
+    ringFingerprint: ring.majority ?? null,
     ignored,
     settled: booted,
   };
@@ -90,22 +93,12 @@ export function describeMembers({ members, ignored, booted }: Membership): ListA
 
   function describeProcess(member: MemberRecord): ListedBalancer {
     const { id, statusUrl, version, incarnation, ringFingerprint } = member;
-    const ringDiffers = ringFingerprint !== "" && ringFingerprint !== ring;
+    const ringDiffers = ring.differing.has(id);
     return { id, statusUrl, version, incarnation, ringFingerprint, ringDiffers };
   }
 }
 
-/** The fingerprint that most have; undefined when two are seen as often, or none at all. */
-function mostSeen(fingerprints: readonly string[]): string | undefined {
-  const counts = new Map<string, number>();
-  for (const fingerprint of fingerprints) {
-    if (fingerprint !== "") counts.set(fingerprint, (counts.get(fingerprint) ?? 0) + 1);
-  }
-  const [first, second] = [...counts].sort(([, a], [, b]) => b - a);
-  return first?.[1] === second?.[1] ? undefined : first?.[0];
-}
-
-// --- as people read it ---
+// --- text ---
 
 const COLUMNS: readonly Column[] = [
   { title: "KIND" },
@@ -126,12 +119,12 @@ const SHOWN_CHARS = 8;
 export function listTable(answer: ListAnswer): string {
   const { workers, balancers } = answer;
   const all = [...balancers, ...workers];
-  const notes = [ringNote(answer), ignoredNote(answer), settledNote(answer)];
+  const notes = notesOn(answer).map((note) => `! ${escapeForTerminal(note, 700)}\n`);
   const shown =
     all.length === 0
       ? "No balancer and no worker has a lease.\n"
       : table(COLUMNS, [...balancers.map(balancerRow), ...workers.map(workerRow)]);
-  return shown + notes.filter((note) => note !== "").join("");
+  return shown + notes.join("");
 }
 
 function balancerRow(balancer: ListedBalancer): string[] {
@@ -149,22 +142,15 @@ function lastCells({ incarnation, ringFingerprint, ringDiffers, version }: Liste
   return [incarnation.slice(0, SHOWN_CHARS), ring, version];
 }
 
-function ringNote({ workers, balancers, ringFingerprint }: ListAnswer): string {
-  const others = [...balancers, ...workers].filter(({ ringDiffers }) => ringDiffers);
-  if (others.length === 0) return "";
-  const what =
-    ringFingerprint === null
-      ? "The processes do not agree on one ring"
-      : `${others.map(({ id }) => id).join(", ")}: not the ring that the others have`;
-  return `! ${escapeForTerminal(what, 500)}; if it stays so, they route the same key differently: check that all run the same version and reach the same store.\n`;
-}
-
-function ignoredNote({ ignored }: ListAnswer): string {
-  if (ignored === 0) return "";
-  return `! Records in the store that cannot be parsed and are left out: ${ignored}; look who writes there.\n`;
-}
-
-function settledNote({ settled }: ListAnswer): string {
-  if (settled) return "";
-  return "! The store is new or was emptied a moment ago: who is missing may not have said yet that it is there.\n";
+function notesOn({ workers, balancers, ringFingerprint, ignored, settled }: ListAnswer): string[] {
+  const notes: string[] = [];
+  const differing = [...balancers, ...workers].filter(({ ringDiffers }) => ringDiffers);
+  const ring = ringProblem({
+    majority: ringFingerprint ?? undefined,
+    differing: new Set(differing.map(({ id }) => id)),
+  });
+  if (ring !== undefined) notes.push(ring);
+  if (ignored > 0) notes.push(unparsableRecords("Member records", ignored));
+  if (!settled) notes.push(STORE_NOT_SETTLED);
+  return notes;
 }

@@ -45,16 +45,16 @@ export function rebalanceCommand(): Command {
       if (idle === undefined) {
         throw new CommandError("say --idle: only sessions in which nobody works are moved");
       }
-      const calmMs = (idle === true ? IDLE_S : idle) * 1000;
+      const idleMs = (idle === true ? IDLE_S : idle) * 1000;
       const before = await loads(store);
       const moves = planRebalance(before);
       const notes: string[] = [];
       const promised = new Map<WorkerId, number>();
       for (const from of new Set(moves.map((move) => move.from))) {
         const answer = await sendCommand({ store, clock: systemClock }, from, {
-          kind: "give",
-          shares: moves.filter((move) => move.from === from).map(toShare),
-          calmMs,
+          kind: "migrate-idle",
+          moves: moves.filter((move) => move.from === from).map(toTarget),
+          idleMs,
         });
         const message = answer === "no answer" ? "it did not answer" : answer.message;
         notes.push(`${from}: ${escapeForTerminal(message)}`);
@@ -64,7 +64,7 @@ export function rebalanceCommand(): Command {
       }
       const after = await watch(store, before, promised);
       const result = {
-        idleSeconds: calmMs / 1000,
+        idleSeconds: idleMs / 1000,
         ratioBefore: rounded(ratioOf(before)),
         ratioAfter: rounded(ratioOf(after)),
         workers: before.map(({ id, sessions }) => ({
@@ -97,7 +97,7 @@ function parseSeconds(text: string): number {
   throw new InvalidArgumentError("It is a whole number of seconds, 86400 at most.");
 }
 
-function toShare({ to, count }: Move): { worker: WorkerId; count: number } {
+function toTarget({ to, count }: Move): { worker: WorkerId; count: number } {
   return { worker: to, count };
 }
 

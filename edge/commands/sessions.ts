@@ -2,12 +2,10 @@
  * `ct-edge sessions`: every session that is not closed, also those whose owner is gone, with who is in it.
  */
 import type { Command } from "commander";
-import {
-  type OwnerState,
-  ownerStateOf,
-  readSessions,
-  sessionIds,
-} from "../../shared/cluster/session-list.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
+import { STORE_NOT_SETTLED, unparsableRecords } from "../../shared/cluster/format.ts";
+import { createClusterReader, readSessions } from "../../shared/cluster/read.ts";
 import { cut, escapeJson } from "../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../shared/store/store.ts";
 import { formatAge, formatKey } from "../output/format.ts";
@@ -72,8 +70,11 @@ export async function findSessions(
   { store, ignored }: StoreQuery,
   how: { limit: number; isFull: boolean },
 ): Promise<SessionsResponse> {
-  const [membership, nowMs] = await Promise.all([store.members(), store.timeMs()]);
-  const ids = await sessionIds(store);
+  const { membership, nowMs, ownerById } = await createClusterReader({
+    store,
+    clock: systemClock,
+  }).read();
+  const ids = [...ownerById.keys()];
   const records = await readSessions(store, ids.slice(0, how.limit));
   const sessions = records.flatMap(
     (record) => describeSession(record, { membership, nowMs, isFull: how.isFull }) ?? [],
@@ -92,14 +93,14 @@ export function describeSession(
   record: SessionRecord,
   seen: { membership: Membership; nowMs: number; isFull: boolean },
 ): ListedSession | undefined {
-  const { id, state, owner, heir, epoch, alias, createdMs, peers } = record;
+  const { id, state, owner, successor, epoch, alias, createdMs, peers } = record;
   if (state === "closed") return undefined;
   return {
     id: formatKey(id, seen.isFull),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.membership.members),
-    ...(heir !== undefined && { heir }),
+    ...(successor !== undefined && { heir: successor }),
     epoch,
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,
@@ -138,16 +139,8 @@ export function sessionsTable(answer: SessionsResponse): string {
   if (total > sessions.length) {
     notes.push(`${sessions.length} of ${total} sessions are listed; --limit lists more.`);
   }
-  if (ignored > 0) {
-    notes.push(
-      `! Records in the store that cannot be parsed and are left out: ${ignored}; look who writes there.`,
-    );
-  }
-  if (!settled) {
-    notes.push(
-      "! The store is new or was emptied a moment ago: an owner that is gone may not have said yet that it is there.",
-    );
-  }
+  if (ignored > 0) notes.push(`! ${unparsableRecords("Session records", ignored)}`);
+  if (!settled) notes.push(`! ${STORE_NOT_SETTLED}`);
   return shown + notes.map((note) => `${note}\n`).join("");
 }
 

@@ -4,6 +4,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WorkerId } from "../../shared/base/ids.ts";
+import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import { escapeJson } from "../../shared/logs/escape.ts";
 import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
@@ -98,7 +99,7 @@ function notesOn(change: Change, { settled }: Seen, { moves }: Simulation): read
     );
   }
   if (!settled) {
-    notes.push("The store is new or was emptied a moment ago: it may not know yet what there is.");
+    notes.push(STORE_NOT_SETTLED);
   }
   return notes;
 }

@@ -128,7 +128,7 @@ const MIB = 1024 * 1024;
 export function topScreen({ overview, workers, balancers }: TopAnswer): string {
   const { tiles, store, version, atMs } = overview;
   const time = atMs === null ? UNKNOWN : `${new Date(atMs).toISOString().slice(0, 19)}Z`;
-  const states = Object.entries(overview.workers)
+  const states = Object.entries(overview.workerStatuses)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${count} ${state}`);
   const head = [
@@ -148,10 +148,10 @@ function latency({ storeLatencyMs }: OverviewResponse): string {
 }
 
 function workerRow(worker: WorkerLine): string[] {
-  const { id, state, version, reason, lastFailure } = worker;
+  const { id, status, version, reason, lastFailure } = worker;
   const load = [count(worker.sessions), count(worker.connections), ms(worker.lagMs)];
   const own = [mebibytes(worker.rssBytes), age(worker.uptimeMs), count(worker.restarts)];
-  return ["worker", id, state, ...load, ...own, version, reason || (lastFailure?.reason ?? "")];
+  return ["worker", id, status, ...load, ...own, version, reason || (lastFailure?.reason ?? "")];
 }
 
 function balancerRow(balancer: BalancerLine): string[] {

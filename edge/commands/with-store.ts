@@ -11,7 +11,7 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
-import { parseRedisUrl } from "../../shared/store/redis/target.ts";
+import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
 export interface StoreQuery {

@@ -5,7 +5,8 @@
 import { systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 import { workerTag } from "../../shared/base/tag.ts";
-import { type OwnerState, ownerStateOf } from "../../shared/cluster/session-list.ts";
+import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
+import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
@@ -87,7 +88,8 @@ export async function answerTo(
   isFull: boolean,
 ): Promise<ExplainAnswer> {
   const { key } = question;
-  const [{ members, booted }, nowMs] = await Promise.all([store.members(), store.timeMs()]);
+  const { nowMs, membership } = await readMembers(store);
+  const { members, booted } = membership;
   const record = key === undefined ? undefined : await store.findSession(key);
   const [balancers, history] = await Promise.all([
     askBalancers(question, { store, members, record }),
@@ -139,14 +141,14 @@ function describe(
     readonly isFull: boolean;
   },
 ): ExplainedSession {
-  const { id, alias, state, owner, heir, epoch, createdMs, peers } = record;
+  const { id, alias, state, owner, successor, epoch, createdMs, peers } = record;
   return {
     id: formatKey(id, seen.isFull),
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     state,
     owner,
     ownerState: ownerStateOf(record, seen.members),
-    ...(heir !== undefined && { heir }),
+    ...(successor !== undefined && { heir: successor }),
     epoch,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.length,

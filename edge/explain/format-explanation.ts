@@ -2,7 +2,8 @@
  * Where a request goes and why, as people read it. Pure; what strangers wrote is made harmless.
  */
 
-import type { Explanation } from "../../shared/control/explanation.ts";
+import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
+import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { formatAge, isoTime } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
@@ -16,7 +17,7 @@ import type { Way } from "./question.ts";
 import type { WorkerSays } from "./worker-says.ts";
 
 type Explained = Extract<BalancerAnswer, { outcome: "explained" }>;
-type Note = Explanation["notes"][number];
+type Candidate = ExplainedCandidate;
 
 /** Lines of the history that are shown, the newest. */
 const MAX_HISTORY = 20;
@@ -125,7 +126,7 @@ function balancersTable({ as, balancers }: ExplainAnswer): string {
       if (!isExplained(balancer)) return [balancer.id, "?", "?", balancer.message];
       const { id, explanation, servedBy } = balancer;
       const isDrawn = explanation.reason === "load";
-      const drawn = explanation.notes.filter(({ chance }) => (chance ?? 0) > 0);
+      const drawn = explanation.candidates.filter(({ chance }) => (chance ?? 0) > 0);
       const one = isDrawn && drawn.length > 1 ? `one of ${drawn.length}` : undefined;
       const why = [whyText(as, explanation), ...thenText(balancer)].join("; ");
       return [id, one ?? explanation.worker ?? "nobody", one ?? servedBy ?? "", why];
@@ -138,14 +139,14 @@ function isExplained(balancer: BalancerAnswer): balancer is Explained {
 }
 
 function whyText(as: Way, explanation: Explanation): string {
-  const { reason, notes: all } = explanation;
+  const { reason, candidates: all } = explanation;
   const owner = all.find(({ as: role }) => role === "owner");
   switch (reason) {
     case "tag":
       return "it issued the id and lives";
     case "record":
       return `${sourceText(explanation)}${
-        owner?.verdict === "suspect" ? "; it is suspect, but nobody else can take it" : ""
+        owner?.status === "unhealthy" ? "; it is unhealthy, but no other worker can take it" : ""
       }`;
     case "ring":
       return owner === undefined
@@ -174,8 +175,8 @@ function absenceText({ found }: Explanation): string {
   return "no session has the key";
 }
 
-function againstOwner({ verdict }: Note): string {
-  return verdict === "unknown" ? "gone" : verdict;
+function againstOwner({ status }: Candidate): string {
+  return status === "unknown" ? "gone" : status;
 }
 
 /** What comes of it at the worker. */
@@ -204,7 +205,7 @@ function saysText(says: WorkerSays, afterMisdirected: string | undefined): strin
 const VIEW_COLUMNS: readonly Column[] = [
   { title: "WORKER" },
   { title: "AS" },
-  { title: "VERDICT" },
+  { title: "STATUS" },
   { title: "STATE" },
   { title: "HEALTH" },
   { title: "SESSIONS", align: "right" },
@@ -217,11 +218,11 @@ const VIEW_COLUMNS: readonly Column[] = [
 function viewsOf(balancers: readonly BalancerAnswer[]): string[] {
   const groups = new Map<string, Explained[]>();
   for (const balancer of balancers.filter(isExplained)) {
-    const { rule, reason, notes: all } = balancer.explanation;
-    const verdicts = all.map(({ worker, as, verdict }) => [worker, as, verdict]);
+    const { rule, reason, candidates: all } = balancer.explanation;
+    const statuses = all.map(({ worker, as, status }) => [worker, as, status]);
     // Of a request without a key each draws another worker.
     const worker = reason === "load" ? undefined : balancer.explanation.worker;
-    const opinion = JSON.stringify([rule, worker, verdicts]);
+    const opinion = JSON.stringify([rule, worker, statuses]);
     groups.set(opinion, [...(groups.get(opinion) ?? []), balancer]);
   }
   return [...groups.values()].map(viewText);
@@ -232,24 +233,24 @@ function viewText(group: readonly Explained[]): string {
   if (first === undefined) return "";
   const { explanation } = first;
   let candidates = 0;
-  const rows = explanation.notes.map((note) => {
-    if (note.as === "candidate") candidates++;
-    return viewRow(note, candidates, explanation);
+  const rows = explanation.candidates.map((candidate) => {
+    if (candidate.as === "candidate") candidates++;
+    return viewRow(candidate, candidates, explanation);
   });
   const more = explanation.more > 0 ? `and ${explanation.more} workers more\n` : "";
   const names = escapeForTerminal(group.map(({ id }) => id).join(", "), 500);
   return `Workers as ${names} sees them\n${table(VIEW_COLUMNS, rows)}${more}`;
 }
 
-function viewRow(note: Note, position: number, explanation: Explanation): string[] {
-  const seen = explanation.workers.find(({ id }) => id === note.worker);
+function viewRow(candidate: Candidate, position: number, explanation: Explanation): string[] {
+  const seen = explanation.workers.find(({ id }) => id === candidate.worker);
   const failure = seen?.lastFailure;
   return [
-    note.worker ?? "",
-    note.as === "candidate" ? `candidate ${position}` : roleText(note),
-    verdictText(note, explanation) + (seen?.isFull === true ? "; full" : ""),
+    candidate.worker ?? "",
+    candidate.as === "candidate" ? `candidate ${position}` : roleText(candidate),
+    statusText(candidate, explanation) + (seen?.isFull === true ? "; full" : ""),
     seen?.state ?? "",
-    seen?.health ?? "",
+    seen?.status ?? "",
     seen === undefined ? "" : String(seen.sessions),
     seen === undefined ? "" : String(seen.connections),
     seen === undefined ? "" : `${seen.lagMs.toFixed(1)} ms`,
@@ -259,40 +260,42 @@ function viewRow(note: Note, position: number, explanation: Explanation): string
   ];
 }
 
-function roleText({ as }: Note): string {
+function roleText({ as }: Candidate): string {
   switch (as) {
     case "tag":
       return "issued the id";
     case "owner":
       return "owner";
     case "candidate":
-    case "any":
+    case "load":
       return "";
   }
 }
 
-function verdictText(note: Note, { worker, reason }: Explanation): string {
+function statusText(candidate: Candidate, { worker, reason }: Explanation): string {
   const isRole =
-    (reason === "tag" && note.as === "tag") ||
-    (reason === "record" && note.as === "owner") ||
-    (reason === "ring" && note.as === "candidate");
-  if (isRole && note.worker === worker) {
-    return note.verdict === "fit" ? "chosen" : `chosen though ${AGAINST[note.verdict]}`;
+    (reason === "tag" && candidate.as === "tag") ||
+    (reason === "record" && candidate.as === "owner") ||
+    (reason === "ring" && candidate.as === "candidate");
+  if (isRole && candidate.worker === worker) {
+    return candidate.status === "available"
+      ? "chosen"
+      : `chosen though ${AGAINST[candidate.status]}`;
   }
-  const chance = note.chance ?? 0;
-  if (note.as === "any" && chance > 0) {
+  const chance = candidate.chance ?? 0;
+  if (candidate.as === "load" && chance > 0) {
     const text = `chosen ${Math.round(chance * 100)} times of 100`;
-    return note.verdict === "fit" ? text : `${text} though ${AGAINST[note.verdict]}`;
+    return candidate.status === "available" ? text : `${text} though ${AGAINST[candidate.status]}`;
   }
-  if (note.verdict !== "fit") return `no: ${AGAINST[note.verdict]}`;
-  if (note.as === "any") return "no: busier than all others";
-  return reason === "ring" ? "fit, but a better one is" : "fit, but not asked";
+  if (candidate.status !== "available") return `no: ${AGAINST[candidate.status]}`;
+  if (candidate.as === "load") return "no: busier than all others";
+  return reason === "ring" ? "available, but not the first" : "available, but not needed";
 }
 
-const AGAINST: Readonly<Record<Note["verdict"], string>> = {
-  fit: "",
-  suspect: "suspect",
-  dead: "dead",
+const AGAINST: Readonly<Record<Candidate["status"], string>> = {
+  available: "",
+  unhealthy: "unhealthy",
+  down: "down",
   unknown: "gone",
   suspended: "suspended",
   draining: "draining",
@@ -349,7 +352,7 @@ function notes({ balancers, settled }: ExplainAnswer): string {
     lines.push("The balancers have different rings; `ct-edge list` shows who differs.");
   }
   if (!settled) {
-    lines.push("The store is new or was emptied a moment ago: it may not know yet what there is.");
+    lines.push(STORE_NOT_SETTLED);
   }
   return lines.map((line) => `! ${escapeForTerminal(line, 500)}\n`).join("");
 }

@@ -25,7 +25,7 @@ export interface Snapshot {
   /** Those that are not closed. */
   readonly sessions: readonly KnownSession[];
   /** As balancers see it; `well` where nothing is known. */
-  readonly standingOf: (worker: WorkerId) => WorkerStatus;
+  readonly statusOf: (worker: WorkerId) => WorkerStatus;
   /** Only asked for the sessions of a worker that is removed or lost. */
   readonly placeOf: (key: SessionKey) => RingPlace;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -158,7 +158,7 @@ function movesOf(
     hashRing.candidates(snapshot.placeOf(key));
   const see = (id: WorkerId): Candidate | undefined => {
     const worker = byId.get(id);
-    return worker && { standing: snapshot.standingOf(id), state: worker.state };
+    return worker && { status: snapshot.statusOf(id), state: worker.state };
   };
 
   /** As a balancer chooses for somebody of the session who comes with `key`. */
@@ -178,7 +178,7 @@ function movesOf(
     }
     if (!isItsWorker) {
       // One whose holder fails already moves for that reason, if it does.
-      const isSettled = see(holder)?.standing === "well";
+      const isSettled = see(holder)?.status === "healthy";
       if (!isSettled || chosenFor(id, session) === holder) return undefined;
     }
     if (connections === 0) return { ...move, to: [], by: "reaper" };
@@ -240,10 +240,10 @@ function outlook(
   after: readonly WorkerRecord[],
   moves: readonly Move[],
 ): Outlook[] {
-  const { workers: before, standingOf } = snapshot;
+  const { workers: before, statusOf } = snapshot;
   const loaded = after.map((worker) => ({ ...worker, load: loadAfter(worker, moves) }));
   const keys = [sharesOf(createHashRing(before)), sharesOf(createHashRing(after))] as const;
-  const next = [nextSessions(before, standingOf), nextSessions(loaded, standingOf)] as const;
+  const next = [nextSessions(before, statusOf), nextSessions(loaded, statusOf)] as const;
   const all = change.kind === "add" ? after : before;
   return all.map(({ id }) => {
     const was = before.find((worker) => worker.id === id);
@@ -294,11 +294,11 @@ const NEXT_SESSIONS = 100;
 /** How many of the next new sessions without a key each worker gets, by the balancers' own choice. */
 function nextSessions(
   workers: readonly WorkerRecord[],
-  standingOf: (worker: WorkerId) => WorkerStatus,
+  statusOf: (worker: WorkerId) => WorkerStatus,
 ): ReadonlyMap<WorkerId, number> {
   const counts = new Map<WorkerId, number>();
   const random = steadyRandom();
-  const open = workers.filter(({ id, state }) => state === "up" && standingOf(id) === "well");
+  const open = workers.filter(({ id, state }) => state === "up" && statusOf(id) === "healthy");
   const rivals = open.map((record) => ({ id: record.id, record, inFlight: 0, ...record.load }));
   for (let i = 0; i < NEXT_SESSIONS; i++) {
     const chosen = pickLeastLoaded(

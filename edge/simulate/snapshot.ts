@@ -7,8 +7,13 @@ import { z } from "zod";
 import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import { readSessions, sessionIds } from "../../shared/cluster/session-list.ts";
-import { type BalancerView, parseView, type View } from "../../shared/cluster/status-reports.ts";
+import { sessionReports } from "../../shared/cluster/describe.ts";
+import {
+  type ClusterSnapshot,
+  createClusterReader,
+  readSessions,
+} from "../../shared/cluster/read.ts";
+import type { BalancerView, ReportedSession } from "../../shared/cluster/status-reports.ts";
 import { MAX_PLACES } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import type { RingPlace } from "../../shared/membership/ring.ts";
@@ -25,57 +30,45 @@ export interface Seen extends Omit<Snapshot, "placeOf" | "drain"> {
 }
 
 export async function readSnapshot(store: Store): Promise<Seen> {
-  const [{ members, booted }, reports] = await Promise.all([
-    store.members(),
-    store.readReports("view"),
-  ]);
-  const records = await readSessions(store, await sessionIds(store));
-  const views = new Map(
-    Object.entries(reports).flatMap(([id, text]) => {
-      const view = parseView(text);
-      return view === undefined ? [] : [[id, view] as const];
-    }),
-  );
+  const cluster = await createClusterReader({ store, clock: systemClock }).read();
+  const { members, booted } = cluster.membership;
+  const records = await readSessions(store, [...cluster.ownerById.keys()]);
+  const reportById = sessionReports(cluster);
   const workers = members.filter((member): member is WorkerRecord => member.kind === "worker");
   return {
     members,
     workers: workers.sort((a, b) => (a.id < b.id ? -1 : 1)),
     sessions: records
       .filter(({ state }) => state !== "closed")
-      .map((record) => describeSession(record, views)),
-    standingOf: standingsOf(members, views),
+      .map((record) => describeSession(record, reportById.get(record.id))),
+    statusOf: statusesOf(cluster),
     settled: booted,
   };
 }
 
-/** Who is connected, as the worker said up to 5 s ago; of a session that it did not list, all that it knows. */
-function describeSession(record: SessionRecord, views: ReadonlyMap<string, View>): KnownSession {
-  const { id, alias, owner, peers } = record;
-  const view = views.get(owner);
-  const seen = view?.role === "worker" ? view.sessions.find((one) => one.id === id) : undefined;
+/** Connected peers are those of the worker's report, up to 5 s old; of a session that is not in it, all peers. */
+function describeSession(record: SessionRecord, report: ReportedSession | undefined): KnownSession {
+  const { id, alias, peers } = record;
   return {
     id,
     ...(alias !== undefined && { alias }),
     holder: holderOf(record),
     peers: peers.length,
-    connections: seen?.connected.length ?? peers.length,
+    connections: report?.connected.length ?? peers.length,
   };
 }
 
 /** A worker fails for all when it fails for each balancer that lives. */
-function standingsOf(
-  members: readonly MemberRecord[],
-  views: ReadonlyMap<string, View>,
-): (worker: WorkerId) => WorkerStatus {
-  const balancers = members
-    .map(({ id }) => views.get(id))
-    .filter((view): view is BalancerView => view?.role === "balancer");
+function statusesOf({ views }: Pick<ClusterSnapshot, "views">): (worker: WorkerId) => WorkerStatus {
+  const balancers = views
+    .map(({ view }) => view)
+    .filter((view): view is BalancerView => view.role === "balancer");
   return (worker) => {
-    const healths = balancers.flatMap(
-      ({ workers }) => workers.find(({ id }) => id === worker)?.health ?? [],
+    const statuses = balancers.flatMap(
+      ({ workers }) => workers.find(({ id }) => id === worker)?.status ?? [],
     );
-    if (healths.length === 0 || healths.includes("up")) return "well";
-    return healths.includes("suspect") ? "suspect" : "dead";
+    if (statuses.length === 0 || statuses.includes("healthy")) return "healthy";
+    return statuses.includes("unhealthy") ? "unhealthy" : "down";
   };
 }
 

@@ -10,6 +10,7 @@ import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
 import type { SinkHealth } from "../metrics/statsd/sink.ts";
 import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "../store/store.ts";
+import { type HealthStatus, healthFields, withFormerHealth, withStatus } from "./former-health.ts";
 
 /** What a balancer sees. */
 export interface BalancerView {
@@ -34,7 +35,7 @@ export interface ReportedCertificate {
 
 export interface ReportedWorker {
   readonly id: string;
-  readonly health: "up" | "suspect" | "dead";
+  readonly status: HealthStatus;
   readonly lastFailure?: { readonly reason: string; readonly by: string; readonly agoMs: number };
 }
 
@@ -80,11 +81,12 @@ const balancerSchema = z.object({
     .array(
       z.object({
         id: word,
-        health: z.enum(["up", "suspect", "dead"]),
+        ...healthFields,
         lastFailure: z.object({ reason: word, by: word, agoMs: count }).exactOptional(),
       }),
     )
-    .max(1000),
+    .max(1000)
+    .transform((workers) => workers.flatMap((worker) => withStatus(worker) ?? [])),
   statsd: statsdSchema.exactOptional(),
   certificates: z
     .array(z.object({ names: z.string().max(10_000), expiresInMs: z.number() }))
@@ -118,7 +120,9 @@ export function parseView(text: string): View | undefined {
 
 /** The view as text, with as many sessions as the store takes: those that were active last. */
 export function writeView(view: View): string {
-  if (view.role === "balancer") return JSON.stringify(view);
+  if (view.role === "balancer") {
+    return JSON.stringify({ ...view, workers: view.workers.map(withFormerHealth) });
+  }
   let sessions = [...view.sessions].sort((a, b) => a.idleMs - b.idleMs);
   let text = JSON.stringify({ ...view, sessions });
   while (Buffer.byteLength(text) > MAX_REPORT_BYTES && sessions.length > 0) {

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 
-/** What one worker tells the others, in the store's reports of the kind `census`. */
+/** What one worker tells the others, in the store's reports of the kind `usage`. */
 export interface WorkerReport {
   readonly incarnation: Incarnation;
   /** Hashes of those who have an open connection. */

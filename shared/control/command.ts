@@ -20,13 +20,13 @@ export type EdgeCommand =
   /** Hands its sessions over, one after the other, and gets no new ones. It goes on running. */
   | { readonly kind: "drain" }
   /**
-   * Gives so many sessions to those workers, as far as nobody has worked in them for `calmMs`, and goes on taking new ones.
-   * The answer's `detail` is how many it has to give.
+   * Moves up to `count` sessions to each of these workers, only sessions that have been idle for `idleMs`, and goes on taking
+   * new ones. The answer's `detail` is how many it will move.
    */
   | {
-      readonly kind: "give";
-      readonly shares: readonly { readonly worker: WorkerId; readonly count: number }[];
-      readonly calmMs: number;
+      readonly kind: "migrate-idle";
+      readonly moves: readonly { readonly worker: WorkerId; readonly count: number }[];
+      readonly idleMs: number;
     }
   /** Ends a session for good; its peers are told. */
   | { readonly kind: "end-session"; readonly sessionId: SessionId }
@@ -37,6 +37,9 @@ export type EdgeCommand =
   | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId }
   /** To a balancer: what stands for these keys on the ring (`Ring.place`), at most `MAX_PLACES`; the answer's `detail`. */
   | { readonly kind: "places"; readonly keys: readonly SessionKey[] };
+
+/** Which sessions a worker is to move, and where to. */
+export type MoveRequest = Extract<EdgeCommand, { kind: "migrate-idle" }>;
 
 /** Keys of one question; each place has 43 characters. */
 export const MAX_PLACES = 500;
@@ -66,17 +69,33 @@ const workerName = z.custom<WorkerId>((value) => typeof value === "string" && is
 const MAX_HEAD_CHARS = 16_384;
 const text = z.string().max(MAX_HEAD_CHARS);
 
+const sessionMoves = z
+  .array(z.object({ worker: workerName, count: z.number().int().min(1).max(1_000_000) }))
+  .max(1000);
+const idleTime = z.number().min(0).max(86_400_000);
+
+// --- one version: `migrate-idle {moves, idleMs}` was `give {shares, calmMs}` ---
+
+const giveSchema = z
+  .object({ kind: z.literal("give"), shares: sessionMoves, calmMs: idleTime })
+  .transform(({ shares, calmMs }) => ({
+    kind: "migrate-idle" as const,
+    moves: shares,
+    idleMs: calmMs,
+  }));
+
+/** A command as it is written to the store: in the old form, because workers of the version before know no other one. */
+export function writeCommand(command: EdgeCommand): unknown {
+  if (command.kind !== "migrate-idle") return command;
+  return { kind: "give", shares: command.moves, calmMs: command.idleMs };
+}
+
 const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("suspend") }),
   z.object({ kind: z.literal("resume") }),
   z.object({ kind: z.literal("drain") }),
-  z.object({
-    kind: z.literal("give"),
-    shares: z
-      .array(z.object({ worker: workerName, count: z.number().int().min(1).max(1_000_000) }))
-      .max(1000),
-    calmMs: z.number().min(0).max(86_400_000),
-  }),
+  z.object({ kind: z.literal("migrate-idle"), moves: sessionMoves, idleMs: idleTime }),
+  giveSchema,
   z.object({ kind: z.literal("end-session"), sessionId }),
   z.object({
     kind: z.literal("explain"),

@@ -4,7 +4,7 @@
 import { type Clock, sleep } from "../base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../base/ids.ts";
 import type { Store } from "../store/store.ts";
-import { type CommandAnswer, type EdgeCommand, parseAnswer } from "./command.ts";
+import { type CommandAnswer, type EdgeCommand, parseAnswer, writeCommand } from "./command.ts";
 
 /** A member looks for commands at each hint and every few seconds (5 s); one that lives answers in time. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -31,7 +31,7 @@ export async function sendCommand(
     await store.putTicket({
       kind: "command",
       token,
-      question: command,
+      question: writeCommand(command),
       group: to,
       ttlMs: timeoutMs,
     });

@@ -46,7 +46,7 @@ export function createLeaderElection(
         answer === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        needs.log.error({ role, err: error }, "a leader could not be elected");
+        needs.log.error({ role, err: error }, "leader election failed");
       }
     }
   }
@@ -74,7 +74,7 @@ export function createLeaderElection(
       try {
         await store.resign(role, holder);
       } catch (error) {
-        needs.log.debug({ role, err: error }, "the role was not given back; its time runs out");
+        needs.log.debug({ role, err: error }, "role not released; it expires by itself");
       }
     },
   };

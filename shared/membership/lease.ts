@@ -82,7 +82,7 @@ export function createLease(needs: {
     const sentMs = clock.nowMs();
     try {
       await sendHeartbeat(sentMs);
-      if (isFailing) log.info("the lease is renewed again");
+      if (isFailing) log.info("lease renewed again");
       isFailing = false;
     } catch (error) {
       if (!isFailing) reportFailure(error);
@@ -102,13 +102,13 @@ export function createLease(needs: {
       end("replaced");
       log.error(
         { memberId: member.id, incarnation: member.incarnation },
-        "another process has announced itself under the same id; this one ends. If both were meant to run, give each an id of its own (CT_WORKER_ID)",
+        "another process has announced itself under the same id; this process exits. To run both, give each its own CT_WORKER_ID",
       );
       needs.onReplaced();
       return;
     }
     if (outcome === "expired") {
-      if (state === "held") log.warn({ memberId: member.id }, "the lease had run out");
+      if (state === "held") log.warn({ memberId: member.id }, "lease expired, announcing again");
       await store.announce(member);
       if (state === "announcing") state = "held";
     }
@@ -123,8 +123,8 @@ export function createLease(needs: {
   }
 
   function reportFailure(error: unknown): void {
-    if (error instanceof StoreAwayError) log.warn({ err: error }, "the lease cannot be renewed");
-    else log.error({ err: error }, "the lease cannot be renewed");
+    if (error instanceof StoreAwayError) log.warn({ err: error }, "cannot renew the lease");
+    else log.error({ err: error }, "cannot renew the lease");
   }
 
   function isOver(): boolean {
@@ -167,7 +167,7 @@ export function createLease(needs: {
       };
       await Promise.race([
         gone().catch((error: unknown) => {
-          log.debug({ err: error }, "the record was not taken out; its lease will run out");
+          log.debug({ err: error }, "record not removed; its lease will expire");
         }),
         sleep(clock, WITHDRAW_TIMEOUT_MS),
       ]);

@@ -69,7 +69,7 @@ export function createMemberVerification(needs: {
     told.add(key);
     counters.count("store.ignored", "member");
     const url = member.kind === "worker" ? { url: member.url } : {};
-    log.error({ memberId: member.id, reason, ...url }, "a member is not used");
+    log.error({ memberId: member.id, reason, ...url }, "ignoring a member");
   }
 
   return {

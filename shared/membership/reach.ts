@@ -47,7 +47,7 @@ function checkedUrl(name: "CT_WORKER_BIND" | "CT_STATUS_BIND", place: Place): st
   const url = checkHost(setting, checkPort(setting, reachableUrl(place)), place);
   if (place.bind === "0.0.0.0" && isIPv6(hostOf(new URL(url)))) {
     throw new SettingError(
-      `${setting}: the store is reached by IPv6, and nothing comes by it there; set ${name}=::`,
+      `${setting}: the store is reached over IPv6, but this address accepts IPv4 only; set ${name}=::`,
     );
   }
   return url;
@@ -59,7 +59,7 @@ function checkPort(setting: string, url: string): string {
   }
   if (Number(new URL(url).port) >= FIRST_WORKER_PORT) return url;
   throw new SettingError(
-    `${setting}: balancers call no worker at a port below ${FIRST_WORKER_PORT} (${url}); use a higher one`,
+    `${setting}: balancers do not call a worker at a port below ${FIRST_WORKER_PORT} (${url}); use a higher one`,
   );
 }
 
@@ -68,12 +68,14 @@ function checkHost(setting: string, url: string, place: Place): string {
   if (isLoopback(host) && !isOnThisMachine(place.localAddress)) {
     const better = reachableUrl({ ...place, bind: "0.0.0.0" });
     throw new SettingError(
-      `${setting}: the store is on another machine, and so are balancers, who cannot reach this one by loopback; ` +
-        `name an address that they reach (${better} is how this machine reaches the store)`,
+      `${setting}: the store is on another machine, where balancers cannot reach a loopback address; ` +
+        `set an address that they can reach (${better} is how this machine reaches the store)`,
     );
   }
   if (isUnusable(host)) {
-    throw new SettingError(`${setting}: nobody can call ${host}; name an address that is reached`);
+    throw new SettingError(
+      `${setting}: no balancer can reach ${host}; set an address that they can reach`,
+    );
   }
   return url;
 }

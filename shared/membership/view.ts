@@ -75,9 +75,7 @@ export function createMembershipView(needs: {
   /** Reads once more after a read under way, however many ask meanwhile. */
   function read(): Promise<void> {
     readAgain = reading !== undefined;
-    reading ??= readUntilQuiet().finally(() => {
-      reading = undefined;
-    });
+    reading ??= readUntilQuiet();
     return reading;
   }
 
@@ -86,6 +84,8 @@ export function createMembershipView(needs: {
       readAgain = false;
       await readOnce();
     } while (readAgain && !isClosed);
+    // In the same step as the last look at `readAgain`: a call in between would be neither served nor begin a read.
+    reading = undefined;
   }
 
   async function readOnce(): Promise<void> {
@@ -96,7 +96,7 @@ export function createMembershipView(needs: {
     } catch (error) {
       // The store's client says when it is away; the last snapshot rules.
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "the members could not be read");
+        log.error({ err: error }, "cannot read the members");
       }
     }
   }
@@ -120,14 +120,14 @@ export function createMembershipView(needs: {
 
   function swapRing(next: Snapshot): void {
     ring = createRing(next.workers, needs.ringKey);
-    log.info({ workers: next.workers.length, ring: ring.fingerprint }, "the ring has changed");
+    log.info({ workers: next.workers.length, ring: ring.fingerprint }, "ring changed");
   }
 
   function tell(listener: () => void): void {
     try {
       listener();
     } catch (error) {
-      log.error({ err: error }, "a listener of the membership failed");
+      log.error({ err: error }, "membership listener failed");
     }
   }
 
@@ -174,7 +174,7 @@ export function createMembershipView(needs: {
     hear(id, incarnation) {
       const { workers, balancers } = snapshot;
       if (snapshot.byId.get(id)?.incarnation === incarnation) return;
-      log.warn({ workerId: id }, "a worker was started anew while the store is away");
+      log.warn({ workerId: id }, "a worker restarted while the store is unavailable");
       const anew = { incarnation, state: "up" as const };
       const heard = workers.map((worker) => (worker.id === id ? { ...worker, ...anew } : worker));
       swap(takeSnapshot({ workers: heard, balancers }), false);
@@ -183,9 +183,8 @@ export function createMembershipView(needs: {
       for (const { id, url } of workers) {
         const known = snapshot.byId.get(id);
         if (known?.url === url) continue;
-        const what =
-          known === undefined ? "a new worker was found" : "a worker was found elsewhere";
-        log.warn({ workerId: id, url }, `${what} while the store is away`);
+        const what = known === undefined ? "new worker found" : "worker found at another address";
+        log.warn({ workerId: id, url }, `${what} while the store is unavailable`);
       }
       swap(takeSnapshot(reconcile(snapshot, { members: workers, booted: false }), snapshot), false);
     },

@@ -1,32 +1,32 @@
 /**
- * How late this process's event loop is and how busy, so that balancers can choose the less busy worker and operators see
- * which process is at its limit.
+ * Measures the delay and utilization of this process's event loop, so that balancers can choose the less busy worker and
+ * operators see which process is at its limit.
  */
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { Clock } from "../base/clock.ts";
 
 export interface LoopLag {
-  /** Mean delay in ms over the last full second; 0 before the first. */
+  /** Mean delay in ms over the last full second; 0 during the first. */
   readonly meanMs: number;
   /** The last 10 s. */
-  readonly recent: Lateness;
+  readonly recent: LoopDelay;
   close(): void;
 }
 
-export interface Lateness {
+export interface LoopDelay {
   /** Mean delay in ms. */
   readonly meanMs: number;
-  /** Delay that one sample in a hundred exceeded in the worst of the seconds. */
+  /** 99th percentile of the delay in the worst second. */
   readonly p99Ms: number;
   readonly maxMs: number;
-  /** Share of the time in which the loop was busy, 0 to 1. */
+  /** Share of the time that the loop was busy, 0 to 1. */
   readonly utilization: number;
 }
 
 const PERIOD_MS = 1000;
-/** As many periods as metrics are sent for by default. */
+/** 10 s, the default interval of publishing metrics. */
 const RECENT_PERIODS = 10;
-/** Time between two samples; a shorter one keeps the loop busy by itself. They measure it too, so it is subtracted. */
+/** Time between two samples; a shorter one would itself keep the loop busy. Samples include it, so it is subtracted. */
 const RESOLUTION_MS = 20;
 const NS_PER_MS = 1e6;
 
@@ -34,8 +34,8 @@ export function watchLoopLag(clock: Clock): LoopLag {
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delays.enable();
   let lastUse = performance.eventLoopUtilization();
-  /** The newest last. */
-  const seconds: Lateness[] = [];
+  /** Oldest first. */
+  const seconds: LoopDelay[] = [];
   const period = clock.every(PERIOD_MS, () => {
     const use = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(use, lastUse);
@@ -63,7 +63,7 @@ export function watchLoopLag(clock: Clock): LoopLag {
   };
 }
 
-function summarize(seconds: readonly Lateness[]): Lateness {
+function summarize(seconds: readonly LoopDelay[]): LoopDelay {
   const meanOf = (values: number[]): number =>
     values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
   return {
@@ -74,7 +74,7 @@ function summarize(seconds: readonly Lateness[]): Lateness {
   };
 }
 
-/** Without a sample the mean is NaN. */
+/** The mean is NaN without samples. */
 function beyondResolution(ns: number): number {
   const ms = ns / NS_PER_MS - RESOLUTION_MS;
   return ms > 0 && Number.isFinite(ms) ? rounded(ms) : 0;

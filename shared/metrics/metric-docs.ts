@@ -1,11 +1,6 @@
-/** The list of metrics as a page for operators: `npm run docs` writes it to docs/metrics.md. Pure. */
-import {
-  LATENCY_BUCKETS_MS,
-  METRICS,
-  type Metric,
-  type MetricName,
-  type Scope,
-} from "./metric-list.ts";
+/** Writes the list of metrics as a page for operators; `npm run docs` saves it as docs/metrics.md. Pure. */
+import { LATENCY_BUCKETS_MS, type Metric, type Scope } from "./metric.ts";
+import { METRICS, type MetricName } from "./metric-list.ts";
 import { localName, prometheusName } from "./metric-names.ts";
 
 const PARTS: readonly { readonly scope: Scope; readonly title: string; readonly about: string }[] =
@@ -14,25 +9,26 @@ const PARTS: readonly { readonly scope: Scope; readonly title: string; readonly 
       scope: "cluster",
       title: "The whole cluster",
       about:
-        "Sent to StatsD by one elected worker, as `PREFIX.NAME`. In Prometheus every worker shows the same values: take the maximum, not the sum.",
+        "Sent to StatsD by one elected worker, as `PREFIX.NAME`. In Prometheus every worker reports the same values: use the maximum, not the sum.",
     },
     {
       scope: "balancer",
       title: "A balancer",
       about:
-        "In StatsD `PREFIX.balancer.ID.NAME`; the id is the host name, and `-PORT` where CT_PORT is not 1080.",
+        "In StatsD `PREFIX.balancer.ID.NAME`; the id is the host name, followed by `-PORT` if CT_PORT is not 1080.",
     },
     { scope: "worker", title: "A worker", about: "In StatsD `PREFIX.worker.ID.NAME`." },
     {
       scope: "process",
       title: "Every balancer and worker",
       about:
-        "In StatsD beside the process's own: `PREFIX.worker.ID.NAME`, `PREFIX.balancer.ID.NAME`, and `PREFIX.edge.ID.NAME` for what `ct-edge` counts of them.",
+        "In StatsD under the name of the process: `PREFIX.worker.ID.NAME`, `PREFIX.balancer.ID.NAME`, or `PREFIX.edge.ID.NAME` for those that `ct-edge` itself counts.",
     },
     {
       scope: "edge",
       title: "The edge on one machine",
-      about: "Of the `ct-edge` process, in StatsD `PREFIX.edge.ID.NAME`; it has no status port.",
+      about:
+        "Metrics of the `ct-edge` process, in StatsD `PREFIX.edge.ID.NAME`. It has no status port, so Prometheus cannot read them.",
     },
   ];
 
@@ -40,12 +36,14 @@ export function metricsPage(): string {
   return [
     "# Metrics",
     "",
-    "This page is made by `npm run docs` from `shared/metrics/metric-list.ts`.",
+    "`npm run docs` generates this page from `shared/metrics/metric-list.ts`.",
     "",
-    "**Prometheus** reads `GET /metrics` on the status port of each balancer and worker. **StatsD** is sent to when",
-    "`CT_METRICS_STATSD_HOST` is set: gauges as they are, again each interval; counters as what came since; of a histogram the",
-    "gauges `NAME.mean`, `.p50`, `.p99` of the interval and the counter `NAME.count`. A series with a tag has its value as the last part of",
-    "its name, or as a tag with `CT_METRICS_STATSD_TAGS`. What is not a letter, a digit, `_` or `-` in a part of a name is sent as `_`.",
+    "**Prometheus** scrapes `GET /metrics` on the status port of each balancer and worker.",
+    "",
+    "**StatsD** receives metrics when `CT_METRICS_STATSD_HOST` is set. Each interval it gets the value of every gauge, the increase of every",
+    "counter, and for a histogram the gauges `NAME.mean`, `.p50` and `.p99` of the interval and the counter `NAME.count`. The value of a tag",
+    "is the last part of the name, or a StatsD tag with `CT_METRICS_STATSD_TAGS`. In each part of a name, characters other than letters,",
+    "digits, `_` and `-` become `_`.",
     "",
     `Buckets of histograms, in ms: ${LATENCY_BUCKETS_MS.join(", ")}.`,
     ...PARTS.flatMap(({ scope, title, about }) => [

@@ -1,20 +1,21 @@
 /**
- * How a metric of metric-list.ts is called outside. Pure.
+ * Names of metrics in StatsD and Prometheus. Pure.
  *
- * StatsD, plain: `prefix.` + for the cluster the name itself, for a process `worker.ID.` or `balancer.ID.` and the name
- * without its scope, then the value of its tag as one more segment. With tags: the same without id and tag in the name.
- * Prometheus: `codetogether_` and base units, as `promtool check metrics` wants them.
+ * StatsD without tags: the prefix, then for a metric of the cluster its name, for one of a process `worker.ID.` or
+ * `balancer.ID.` and the name without its scope, then the value of its tag as one more segment. With tags: the same without
+ * id and tag. Prometheus: `codetogether_` and base units, as `promtool check metrics` requires.
  */
-import { METRICS, type Metric, type MetricName } from "./metric-list.ts";
+import type { Metric } from "./metric.ts";
+import { METRICS, type MetricName } from "./metric-list.ts";
 
 const PROMETHEUS_PREFIX = "codetogether_";
 
-/** A part of a dotted name: what StatsD, Graphite or a file system could read as something else becomes `_`. */
+/** A segment of a dotted name: characters with a meaning for StatsD, Graphite or a file system become `_`. */
 export function segment(text: string): string {
   return text.replace(/[^A-Za-z0-9_-]+/g, "_");
 }
 
-/** The name without its scope, where that is said before it. */
+/** The name without its scope, where the source of the metric precedes it. */
 export function localName(name: MetricName): string {
   return name.replace(/^(worker|balancer|edge|process)\./, "");
 }
@@ -30,7 +31,7 @@ export function prometheusName(name: MetricName): string {
   return PROMETHEUS_PREFIX + base;
 }
 
-/** What a series of `metric` differs by: names and values, none without a tag. */
+/** The labels of a series of `metric`; none without a tag. */
 export function labelsOf(metric: Metric, tag: string): Record<string, string> {
   if (metric.tag === undefined) return tag === "" ? {} : { kind: tag };
   if (metric.secondTag === undefined) return { [metric.tag]: tag };
@@ -38,7 +39,7 @@ export function labelsOf(metric: Metric, tag: string): Record<string, string> {
   return { [metric.tag]: tag.slice(0, slash), [metric.secondTag]: tag.slice(slash + 1) };
 }
 
-/** A value in Prometheus's base unit. */
+/** Converts a value to Prometheus's base unit. */
 export function inBaseUnit(metric: Metric, value: number): number {
   return metric.unit === "ms" ? value / 1000 : value;
 }

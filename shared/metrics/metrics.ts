@@ -1,14 +1,13 @@
 /**
- * What one process counts and measures, kept in memory: counters, histograms, and gauges that are read when somebody asks.
- * Which metrics there are: metric-list.ts. Publishing them: statsd/, prometheus.ts; the status port shows them.
+ * The metrics of one process, in memory: counters, histograms, and gauges that are read on demand. Their declaration:
+ * metric-list.ts. Publishing: statsd/, prometheus.ts, and the status port.
  */
+import { LATENCY_BUCKETS_MS, type Metric } from "./metric.ts";
 import {
   type CounterName,
   type GaugeName,
   type HistogramName,
-  LATENCY_BUCKETS_MS,
   METRICS,
-  type Metric,
   type MetricName,
   type TagOf,
 } from "./metric-list.ts";
@@ -17,18 +16,18 @@ import {
 export interface Counters {
   /** Adds `by` (default 1) to a counter, in the series of `tag` when the counter has one. */
   count<Name extends CounterName>(name: Name, tag?: TagOf<Name> | "", by?: number): void;
-  /** Adds a value to a histogram. What is no number or negative (a clock that was wrong) is left out. */
+  /** Adds a value to a histogram. Negative values (from a clock that was set back) and NaN are ignored. */
   observe(name: HistogramName, value: number): void;
   /**
-   * Says where a gauge's value comes from; asked each time that somebody looks. With a tag: a value for each series. What
-   * is undefined has no value now.
+   * Registers `read`, which is called whenever the gauge is published. For a metric with a tag it returns one value per
+   * series. A series whose value is undefined is not published.
    */
   gauge<Name extends GaugeName>(name: Name, read: () => GaugeValue<Name>): void;
-  /** One series of a counter; 0 when nothing was counted. Without a tag: the sum of all its series. */
+  /** The value of one series of a counter; 0 if it was not counted yet. Without `tag`: the sum of all its series. */
   value<Name extends CounterName>(name: Name, tag?: TagOf<Name> | ""): number;
-  /** All series of counters that are not 0, as `name` or `name{tag}`, sorted. */
+  /** All counters that have counted, as `name` or `name{tag}`, sorted. */
   snapshot(): Record<string, number>;
-  /** Every series that has a value, as it is now. */
+  /** All series with their current values. */
   series(): Series[];
 }
 
@@ -36,20 +35,19 @@ export type GaugeValue<Name extends GaugeName> =
   | ([TagOf<Name>] extends [never] ? number : Readonly<Partial<Record<TagOf<Name>, number>>>)
   | undefined;
 
-/** One series as it is now. `tag` is empty for a metric without one. */
+/** The current value of one series. `tag` is empty for a metric without a tag. */
 export type Series = { readonly name: MetricName; readonly tag: string } & (
   | { readonly kind: "counter" | "gauge"; readonly value: number }
   | ({ readonly kind: "histogram" } & Distribution)
 );
 
-/** How the values of a histogram are spread. */
 export interface Distribution {
-  /** How many fell into each bucket: up to and including each of `LATENCY_BUCKETS_MS`, and, last, beyond them. */
+  /** Number of values per bucket: up to and including each of `LATENCY_BUCKETS_MS`; the last one counts those above. */
   readonly counts: readonly number[];
   readonly sum: number;
 }
 
-/** Series of one counter beyond which tags are summed up as `other`, so that a bug cannot fill the memory. */
+/** Most series of one counter; further tags are counted as `other`, so that a bug cannot fill the memory. */
 const MAX_TAGS = 64;
 
 export function createCounters(): Counters {
@@ -57,7 +55,7 @@ export function createCounters(): Counters {
   const histograms = new Map<HistogramName, Histogram>();
   const gauges = new Map<GaugeName, () => unknown>();
   for (const [name, metric] of Object.entries(METRICS) as [MetricName, Metric][]) {
-    // From the start, so that they are seen before the first value.
+    // Histograms exist from the start, so that they are published before their first value.
     if (metric.kind === "histogram") histograms.set(name as HistogramName, new Histogram());
   }
 
@@ -123,7 +121,7 @@ class Histogram {
 
   add(value: number): void {
     if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) return;
-    // Most values fall into the first few buckets, so this is as fast as halving, and shorter.
+    // Most values fall into the first few buckets, so a binary search would not be faster.
     let bucket = 0;
     while (bucket < LATENCY_BUCKETS_MS.length && value > (LATENCY_BUCKETS_MS[bucket] ?? 0)) {
       bucket++;
@@ -133,12 +131,11 @@ class Histogram {
   }
 }
 
-/** How many values a distribution holds. */
 export function countOf(distribution: Pick<Distribution, "counts">): number {
   return distribution.counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** What came into a distribution since it was as `before`. */
+/** The values added to a distribution since `before`. */
 export function since(now: Distribution, before: Distribution | undefined): Distribution {
   if (before === undefined) return now;
   return {
@@ -148,17 +145,17 @@ export function since(now: Distribution, before: Distribution | undefined): Dist
 }
 
 /**
- * The value that `share` (0 to 1) of the values do not exceed, taken as evenly spread within their bucket; 0 without
- * values. What is beyond the last bound counts as the bound.
+ * The value that a `share` (0 to 1) of the values does not exceed, assuming that they are spread evenly within their bucket;
+ * 0 without values. Values above the last bound count as that bound.
  */
 export function quantile(distribution: Pick<Distribution, "counts">, share: number): number {
-  const wanted = countOf(distribution) * share;
+  const rank = countOf(distribution) * share;
   let seen = 0;
   for (const [bucket, count] of distribution.counts.entries()) {
-    if (count > 0 && seen + count >= wanted) {
+    if (count > 0 && seen + count >= rank) {
       const low = LATENCY_BUCKETS_MS[bucket - 1] ?? 0;
       const high = LATENCY_BUCKETS_MS[bucket] ?? low;
-      return low + (high - low) * Math.max(0, (wanted - seen) / count);
+      return low + (high - low) * Math.max(0, (rank - seen) / count);
     }
     seen += count;
   }

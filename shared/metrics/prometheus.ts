@@ -1,42 +1,37 @@
 /**
- * `GET /metrics`: what a process counts and measures, in Prometheus's text format. Values stay where they are counted;
- * prom-client only writes them down.
+ * `GET /metrics`: the metrics of a process in Prometheus's text format. prom-client only formats them; the values stay in
+ * metrics.ts.
  */
 import type { Metric as PromMetric } from "prom-client";
-import {
-  LATENCY_BUCKETS_MS,
-  METRICS,
-  type Metric,
-  type MetricName,
-  type Scope,
-} from "./metric-list.ts";
+import { LATENCY_BUCKETS_MS, type Metric, type Scope } from "./metric.ts";
+import { METRICS, type MetricName } from "./metric-list.ts";
 import { inBaseUnit, labelsOf, prometheusName } from "./metric-names.ts";
 import { countOf, type Series } from "./metrics.ts";
 
-/** Of Prometheus's text format (`Registry.PROMETHEUS_CONTENT_TYPE`). */
+/** The same as prom-client's `Registry.PROMETHEUS_CONTENT_TYPE`, which is not loaded yet. */
 export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
- * The page with those of `series` that belong to `scopes`. Counters that have not counted yet stand there with 0, so that
- * their first event is seen as a rise.
+ * Formats the `series` that belong to `scopes`. Counters that have not counted yet are included with 0, so that their first
+ * event shows as an increase.
  */
 export async function writeExposition(
   series: readonly Series[],
   scopes: readonly Scope[],
 ): Promise<string> {
-  // Not loaded before the first page: who does not ask for it does not pay for it.
+  // Loaded for the first scrape only, so that processes without Prometheus do not pay for it.
   const { Registry } = await import("prom-client");
   const registry = new Registry();
-  const ours = series.filter((one) => isShown(METRICS[one.name], scopes) && hasValue(one));
-  for (const [name, all] of groupByName([...ours, ...zeros(ours, scopes)])) {
-    // What prom-client asks of a metric is its name and this one method; its own classes would count once more.
-    const shown: unknown = { name: prometheusName(name), get: async () => describe(name, all) };
-    registry.registerMetric(shown as PromMetric);
+  const included = series.filter((one) => isIncluded(METRICS[one.name], scopes) && hasValue(one));
+  for (const [name, all] of groupByName([...included, ...zeros(included, scopes)])) {
+    // prom-client needs only the name of a metric and this method; its own classes would count everything twice.
+    const metric: unknown = { name: prometheusName(name), get: async () => describe(name, all) };
+    registry.registerMetric(metric as PromMetric);
   }
   return registry.metrics();
 }
 
-function isShown({ scope, only }: Metric, scopes: readonly Scope[]): boolean {
+function isIncluded({ scope, only }: Metric, scopes: readonly Scope[]): boolean {
   return scopes.includes(scope) && only !== "statsd";
 }
 
@@ -57,7 +52,7 @@ function groupByName(series: readonly Series[]): Map<MetricName, Series[]> {
 function zeros(series: readonly Series[], scopes: readonly Scope[]): Series[] {
   const seen = new Set(series.map(({ name, tag }) => `${name} ${tag}`));
   return (Object.entries(METRICS) as [MetricName, Metric][])
-    .filter(([, metric]) => metric.kind === "counter" && isShown(metric, scopes))
+    .filter(([, metric]) => metric.kind === "counter" && isIncluded(metric, scopes))
     .flatMap(([name, { tag, values }]) =>
       (values ?? (tag === undefined ? [""] : [])).map((value) => ({ name, tag: value })),
     )
@@ -87,7 +82,7 @@ function valuesOf(metric: Metric, name: string, series: Series): Value[] {
   return [{ value: inBaseUnit(metric, series.value), labels: labelsOf(metric, series.tag) }];
 }
 
-/** Each bucket holds what the smaller ones hold too. */
+/** Prometheus's buckets are cumulative. */
 function bucketsOf(
   metric: Metric,
   name: string,

@@ -1,59 +1,62 @@
 /**
- * The fields that balancers and workers say to each other, written once. A client never sees them: the balancer
- * strips every `x-ct-*` field of a client's request and of a worker's answer.
+ * Headers and paths of requests between balancers and workers. Clients never see them: the balancer strips every `x-ct-*`
+ * header from a client's request and from a worker's response.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 import { sign } from "../settings/secret.ts";
 
-/** What all of them start with. */
+/** Prefix of all of them. */
 export const EDGE_HEADER_PREFIX = "x-ct-";
 
-/** Balancer to worker: `edgeProof` of the worker that is meant. */
+/** Balancer to worker: `edgeProof` of the intended worker. */
 export const EDGE_HEADER = "x-ct-edge";
 /**
- * Balancer to worker: the session key that a create came with (rule header or path; never a cookie), so that the worker
- * can record the alias. Worker to balancer, with 421: the session id that `x-ct-owner` speaks of.
+ * Balancer to worker: the session key of a create (from the header or path, never from a cookie), which the worker records
+ * as alias. Worker to balancer, with 421: the id of the session that `x-ct-owner` owns.
  */
 export const KEY_HEADER = "x-ct-key";
 /**
- * Worker to balancer, with 421: the worker that owns the session, by its id or, for a balancer that knows addresses of a
- * fixed list only, by its `host:port`. Never a URL, and never called unless it is known already.
+ * Worker to balancer, with 421: the worker that owns the session, by its id or, for a balancer with a fixed list of
+ * addresses, by its `host:port`. Never a URL, and the balancer never connects to an address that it does not know.
  */
 export const OWNER_HEADER = "x-ct-owner";
-/** Worker to balancer: the epoch of the session, with 421 and as a mark on handshake and 101 answers. */
+/** Worker to balancer: the epoch of the session, in 421, handshake and 101 responses. */
 export const EPOCH_HEADER = "x-ct-epoch";
-/** Worker to balancer: a mark on handshake and 101 answers, the id of the session that the connection belongs to. */
+/** Worker to balancer: the id of the connection's session, in handshake and 101 responses. */
 export const SESSION_HEADER = "x-ct-session";
 
 /**
- * Worker to balancer, with a 421 that names no owner: which worker has this address, and in which life (`incarnationProof`). A
- * balancer whose store is away has no other way to learn that one was started anew.
+ * Worker to balancer, with a 421 that names no owner: the worker at this address and its incarnation (`incarnationProof`). A
+ * balancer that cannot reach the store has no other way to learn of a restart.
  */
-export const INCARNATION_HEADER = "x-ct-life";
+export const INCARNATION_HEADER = "x-ct-incarnation";
+/** The same in the version before; both are sent, and either is read, for one version. */
+export const FORMER_INCARNATION_HEADER = "x-ct-life";
 
-/** Where a balancer asks a worker, on its traffic port, whether it answers at all; it answers 204. */
+/** A balancer probes a worker here, on its traffic port; the response is 204. */
 export const PROBE_PATH = "/ct-edge/probe";
 /**
- * Where a balancer that leaves asks a worker, by POST, to let go of clients whose WebSockets lead through it; the body has
- * the `x-request-id` with which each of them was opened, one in a line. The worker answers 204, and asks those of them that
- * it knows to come back by another way.
+ * On its shutdown a balancer asks a worker here, by POST, to migrate clients whose WebSockets lead through it. The body has
+ * the `x-request-id` with which each was opened, one per line. The worker answers 204 and makes those clients reconnect.
  */
-export const FAREWELL_PATH = "/ct-edge/farewell";
+export const MIGRATE_PATH = "/ct-edge/migrate";
+/** The same in the version before; workers accept both, and balancers fall back to it, for one version. */
+export const FORMER_MIGRATE_PATH = "/ct-edge/farewell";
 /**
- * Where a balancer that does not reach the store asks a worker who the workers are. The answer is 200 with their records as
- * JSON and `x-ct-members` over it, or 503 when that worker does not know either.
+ * A balancer that cannot reach the store asks a worker here for the members. The response is 200 with their records as JSON
+ * and `x-ct-members` over it, or 503 when the worker cannot tell either.
  */
 export const MEMBERS_PATH = "/ct-edge/members";
-/** Balancer to worker, with a question for the members: text that was never used before, which the answer's proof is over. */
+/** Balancer to worker, with a request for the members: a nonce that the response's proof covers. */
 export const NONCE_HEADER = "x-ct-nonce";
 /** Worker to balancer, with the members: `membersProof`. */
 export const MEMBERS_PROOF_HEADER = "x-ct-members";
-/** Balancer to worker, with a probe or a farewell: which balancer asks, by its id. */
+/** Balancer to worker, with a probe or a migrate request: the balancer's id. */
 export const BALANCER_HEADER = "x-ct-balancer";
-/** Balancer to worker, with a probe: whether the asking balancer reaches the store, `up` or `away`. */
+/** Balancer to worker, with a probe: whether the balancer reaches the store, `up` or `away`. */
 export const STORE_HEADER = "x-ct-store";
-/** Goes with every request and its answer, so that a log line here and one there can be told to be the same request. */
+/** In every request and its response, so that log lines of several processes can be matched. */
 export const REQUEST_ID_HEADER = "x-request-id";
 
 /** The value of `x-ct-edge` for one incarnation of a worker: an HMAC, so the secret itself is never sent. */
@@ -61,25 +64,25 @@ export function edgeProof(edgeKey: Buffer, id: WorkerId, incarnation: Incarnatio
   return sign(edgeKey, `${id}\n${incarnation}`);
 }
 
-/** The value of `x-ct-edge` for a worker of a fixed list, of which nothing but its `host:port` there is known. */
+/** The value of `x-ct-edge` for a worker of a fixed list, of which only the list's `host:port` is known. */
 export function addressProof(edgeKey: Buffer, address: string): string {
   return sign(edgeKey, address);
 }
 
 /**
- * The value of `x-ct-life`: the incarnation, and an HMAC that only a worker of this edge can make. It is over the proof that
- * was refused too, so that an answer to one balancer is no answer to another question.
+ * The value of `x-ct-incarnation`: the incarnation, and an HMAC that only a worker of this edge can make. It also covers the
+ * rejected proof, so a response cannot be replayed to another request.
  */
 export function incarnationProof(
   edgeKey: Buffer,
-  life: { readonly id: WorkerId; readonly incarnation: Incarnation },
+  self: { readonly id: WorkerId; readonly incarnation: Incarnation },
   refusedProof: string,
 ): string {
-  const { id, incarnation } = life;
+  const { id, incarnation } = self;
   return `${incarnation}.${sign(edgeKey, `life\n${id}\n${incarnation}\n${refusedProof}`)}`;
 }
 
-/** The incarnation in `x-ct-life`, when it is the worker `id` that says so; else undefined. */
+/** The incarnation in `x-ct-incarnation`, if the worker `id` made it; else undefined. */
 export function readIncarnation(
   edgeKey: Buffer,
   claim: { readonly field: unknown; readonly id: WorkerId; readonly refusedProof: string },
@@ -100,7 +103,7 @@ export function isNonce(value: unknown): boolean {
   return typeof value === "string" && /^[A-Za-z0-9_-]{24}$/.test(value);
 }
 
-/** The value of `x-ct-members`: an HMAC over the question's nonce and the answer, so that an old answer is no answer now. */
+/** The value of `x-ct-members`: an HMAC over the request's nonce and the response, so an old response cannot be replayed. */
 export function membersProof(edgeKey: Buffer, nonce: string, body: Buffer): string {
   return createHmac("sha256", edgeKey)
     .update(`members\n${nonce}\n`)

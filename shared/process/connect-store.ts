@@ -9,8 +9,8 @@ import { isLoopback } from "../net/networks.ts";
 import { SettingError, type Settings } from "../settings/read-settings.ts";
 import { readTextFile } from "../settings/text-file.ts";
 import { connectEmbeddedStore } from "../store/embedded/client.ts";
+import { parseRedisUrl } from "../store/redis/connection/target.ts";
 import { connectRedisStore } from "../store/redis/store.ts";
-import { parseRedisUrl } from "../store/redis/target.ts";
 import type { Store } from "../store/store.ts";
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Where the licence of this edge is written, in variables or in licensing.properties, and what the log says of it.
+ * Reads the license of this edge from its variables or from licensing.properties, and logs its state.
  */
 
 import type { KeyObject } from "node:crypto";
@@ -26,7 +26,7 @@ export type LicenseSettings = Pick<
   | "licensePublicKey"
 >;
 
-/** Where it has always been. */
+/** The place that installations have always used. */
 const STANDARD_FILE = "/opt/codetogether/licensing.properties";
 
 export interface FoundLicense {
@@ -34,7 +34,7 @@ export interface FoundLicense {
   readonly publicKey: KeyObject | undefined;
 }
 
-/** Variables win over the file. Throws `SettingError` when what is written is no licence. */
+/** Variables win over the file. Throws `SettingError` if the license is malformed. */
 export function findLicense(settings: LicenseSettings): FoundLicense {
   const { licensePublicKey } = settings;
   const publicKey = licensePublicKey === undefined ? undefined : parsePublicKey(licensePublicKey);
@@ -48,7 +48,7 @@ export function findLicense(settings: LicenseSettings): FoundLicense {
   return { license, publicKey };
 }
 
-/** `path`: as it was named; without one the standard place is looked at, where there may be none. */
+/** Reads the file at `path`, or without one the file in the standard place, if there is one. */
 export function readLicenseFile(path: string | undefined): License | undefined {
   const file = path ?? STANDARD_FILE;
   if (path === undefined && !existsSync(file)) return undefined;
@@ -63,27 +63,30 @@ export function readLicenseFile(path: string | undefined): License | undefined {
   return readLicense(parseProperties(text));
 }
 
-/** Says once how the licence stands. The line of a valid one is the one that operators' scripts wait for. */
+/** Logs the state of the license. Operators' scripts wait for the line of a valid license, so its text must not change. */
 export function logLicense(found: FoundLicense, log: Log, wallMs: number): void {
   const standing = judgeLicense(found.license, found.publicKey, wallMs);
   switch (standing.state) {
     case "community":
-      log.info({}, "no license is installed: community mode, nothing is limited");
+      log.info({}, "no license is installed: community mode without limits");
       break;
     case "valid":
       log.info({}, "Valid CodeTogether license installed");
       break;
     case "expired": {
       const { licensee, expiration } = standing.license;
-      log.error({ licensee, expiration }, "the license has expired: new sessions are refused");
+      log.error(
+        { licensee, expiration },
+        "the license has expired, so new sessions are refused; install a new license and restart",
+      );
       break;
     }
     case "forged": {
       const cause =
         found.publicKey === undefined
-          ? "CT_LICENSE_PUBLIC_KEY, the issuer's key, is not set"
-          : "its signature is not of the issuer of CT_LICENSE_PUBLIC_KEY, or it was changed";
-      log.error({ cause }, "the license is not valid: new sessions are refused");
+          ? "CT_LICENSE_PUBLIC_KEY is not set; set it to the issuer's public key"
+          : "its signature does not match CT_LICENSE_PUBLIC_KEY; the license was changed, or it is from another issuer";
+      log.error({ cause }, "the license is not valid, so new sessions are refused");
     }
   }
 }

@@ -1,10 +1,10 @@
 /**
- * A licence: who has it, how many people may be in sessions at the same time, until when, and the issuer's signature over
- * these three. Pure.
+ * A license: the licensee, how many people may be in sessions at the same time, the last day, and the issuer's signature
+ * over these three. Pure.
  *
- * The signature is Ed25519 (RFC 8032) over the canonical form, which is UTF-8 text: a first line that says what it is, then
- * `licensee=`, `maxConnections=` and `expiration=` with their values, each line ended by a line feed. What a licence says
- * may be given in any order and place; the form that is signed is always the same.
+ * The signature is Ed25519 (RFC 8032) over the canonical form, which is UTF-8 text: a first line with its type and version,
+ * then `licensee=`, `maxConnections=` and `expiration=` with their values, each line ended by a line feed. Variables and
+ * files may have these values in any order; the signed form is always the same.
  */
 import { createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import { SettingError } from "./read-settings.ts";
@@ -13,13 +13,13 @@ export interface License {
   readonly licensee: string;
   /** People in sessions at the same time, hosts and guests alike, in the whole edge. */
   readonly maxConnections: number;
-  /** `yyyy/mm/dd`; the licence is good until the end of that day, UTC. */
+  /** `yyyy/mm/dd`; the license is valid until the end of that day, UTC. */
   readonly expiration: string;
   /** Base64. */
   readonly signature: string;
 }
 
-/** `community`: there is none, and nothing is limited. The others refuse new sessions, and say why. */
+/** `community`: there is no license, and nothing is limited. `expired` and `forged`: new sessions are refused. */
 export type LicenseStanding =
   | { readonly state: "community" }
   | { readonly state: "valid"; readonly license: License }
@@ -35,13 +35,13 @@ export function canonicalForm(license: Omit<License, "signature">): string {
   return `codetogether-license-1\nlicensee=${licensee}\nmaxConnections=${maxConnections}\nexpiration=${expiration}\n`;
 }
 
-/** `key`: the issuer's private one. */
+/** Signs a license with the issuer's private `key`. */
 export function issueLicense(license: Omit<License, "signature">, key: KeyObject): License {
   const signature = sign(null, Buffer.from(canonicalForm(license)), key).toString("base64");
   return { ...license, signature };
 }
 
-/** How a licence stands at `wallMs`. Nothing is believed of one whose signature is not the issuer's. */
+/** The state of a license at `wallMs`. Without the issuer's signature none of its values is used. */
 export function judgeLicense(
   license: License | undefined,
   key: KeyObject | undefined,
@@ -57,15 +57,15 @@ function isSigned(license: License, key: KeyObject): boolean {
   return verify(null, Buffer.from(canonicalForm(license)), key, signature);
 }
 
-/** The first moment at which it is not good any more. */
+/** The first moment after the last day. */
 function endMs(expiration: string): number {
   const [, year, month, day] = EXPIRATION.exec(expiration) ?? [];
   return Date.UTC(Number(year), Number(month) - 1, Number(day)) + DAY_MS;
 }
 
-// --- what operators write ---
+// --- the license as operators write it ---
 
-/** The four values as they were written, wherever they come from. */
+/** The four values as written in variables or a file. */
 export interface WrittenLicense {
   readonly licensee: string | undefined;
   readonly maxConnections: string | undefined;
@@ -74,8 +74,8 @@ export interface WrittenLicense {
 }
 
 /**
- * Undefined when nothing is written at all. A part that is missing or is none stops the start: throws `SettingError`. The
- * signature is judged later, because whoever wrote a false one shall not be able to stop a running edge by it.
+ * Undefined if none of the values is set. Throws `SettingError` if only some are, or if one is malformed. A wrong signature
+ * is not an error here (see `judgeLicense`): replacing the license must not be a way to keep an edge from starting.
  */
 export function readLicense(written: WrittenLicense): License | undefined {
   const { licensee, maxConnections, expiration, signature } = written;
@@ -93,7 +93,9 @@ export function readLicense(written: WrittenLicense): License | undefined {
     signature === undefined
   ) {
     const names = missing.map(([name]) => name).join(", ");
-    throw new SettingError(`the licence is not whole: ${names} is missing; set all four or none`);
+    throw new SettingError(
+      `the license is incomplete: ${names} is missing; set all four values or none`,
+    );
   }
   if (!/^[^\p{Cc}]+$/u.test(licensee) || licensee.length > MAX_LICENSEE_CHARS) {
     throw new SettingError(
@@ -128,11 +130,11 @@ const NAMES: ReadonlyMap<string, keyof WrittenLicense> = new Map([
 ]);
 
 /**
- * The lines of a licensing.properties: `licensee=…` or `CT_LICENSEE=…`, in any case, with `export` in front and quotes
- * around, as shell files have them. Lines that are nothing of this are left out.
+ * Parses a licensing.properties: lines `licensee=…` or `CT_LICENSEE=…`, in upper or lower case, optionally with `export` and
+ * quotes as in shell files. Other lines are ignored.
  */
 export function parseProperties(text: string): WrittenLicense {
-  const found: { -readonly [Name in keyof WrittenLicense]: string | undefined } = {
+  const values: { -readonly [Name in keyof WrittenLicense]: string | undefined } = {
     licensee: undefined,
     maxConnections: undefined,
     expiration: undefined,
@@ -142,12 +144,12 @@ export function parseProperties(text: string): WrittenLicense {
     const match = /^\s*(?:export\s+)?(?:CT_)?([A-Za-z_.]+)\s*[=:]\s*(.*?)\s*$/i.exec(line);
     const name = NAMES.get((match?.[1] ?? "").replaceAll(/[_.]/g, "").toLowerCase());
     const value = (match?.[2] ?? "").replace(/^(["'])(.*)\1$/, "$2");
-    if (name !== undefined && value !== "") found[name] = value;
+    if (name !== undefined && value !== "") values[name] = value;
   }
-  return found;
+  return values;
 }
 
-/** A licensing.properties that `parseProperties` reads back. */
+/** The license as the text of a licensing.properties. */
 export function showProperties(license: License): string {
   const { licensee, maxConnections, expiration, signature } = license;
   return `licensee=${licensee}\nmaxConnections=${maxConnections}\nexpiration=${expiration}\nsignature=${signature}\n`;
@@ -161,7 +163,7 @@ export function parsePublicKey(text: string): KeyObject {
       : createPublicKey({ key: Buffer.from(text, "base64"), format: "der", type: "spki" });
     if (key.asymmetricKeyType === "ed25519") return key;
   } catch {
-    // Said below.
+    // Reported below.
   }
   throw new SettingError(
     "CT_LICENSE_PUBLIC_KEY is not allowed; use an Ed25519 public key as PEM, or as base64 of its DER form",

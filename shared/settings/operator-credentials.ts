@@ -1,6 +1,6 @@
 /**
- * The user and the password of the dashboard, as the settings give them. The worker checks them; `ct-edge` names the user
- * and where the password is.
+ * The configured user and password of the dashboard. The worker checks them; `ct-edge` prints the user and the name of the
+ * variable with the password.
  */
 import type { Settings } from "./read-settings.ts";
 
@@ -16,10 +16,10 @@ export interface ConfiguredCredentials {
   readonly passwordSetting: string;
 }
 
-/** The user where no credentials are set: its password is generated and logged once. */
+/** The user if no credentials are set; its password is generated and logged once. */
 export const DEFAULT_USER = "ctuser";
 
-/** The first pair of which both values are set and not empty; undefined when there is none. */
+/** The first pair with both values set and not empty. */
 export function configuredCredentials(
   settings: CredentialSettings,
 ): ConfiguredCredentials | undefined {

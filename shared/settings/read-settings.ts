@@ -1,12 +1,13 @@
 /**
- * Finds and checks the value of each setting, once, at start: flag, environment, file named by `CT_X_FILE`, file given
- * with `--config`, default, in this order. A bad value stops the start with one line that names the setting, the value
- * and what is allowed.
+ * Finds and checks the value of each setting, once, at start. Flags win over the environment, the environment over the file
+ * given with `--config`, that over the default; in the environment and in that file `CT_X_FILE` names a file with the
+ * value of `CT_X`. An invalid value prevents the start with one line that names the setting, the value and what is allowed.
  */
 import { parseEnv } from "node:util";
 import { Option } from "commander";
 import { describeError, EdgeError } from "../base/errors.ts";
-import { type Role, SETTINGS, type Setting, type SettingName } from "./settings.ts";
+import type { Role, Setting } from "./setting.ts";
+import { SETTINGS, type SettingName } from "./settings.ts";
 import { readTextFile } from "./text-file.ts";
 
 /** All settings, checked and frozen. Settings without a default may be undefined. */
@@ -14,7 +15,7 @@ export type Settings = {
   readonly [Name in SettingName]: SettingValue<(typeof SETTINGS)[Name]>;
 };
 
-/** A setting has a value that is not allowed, or a file of settings cannot be read. */
+/** A setting has an invalid value, or a file with settings cannot be read. */
 export class SettingError extends EdgeError {
   readonly code = "EDGE_SETTING";
   readonly source = "settings";
@@ -26,7 +27,7 @@ export function flagOf(name: SettingName): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** An option whose name says what it is: commander would take `--no-clients` for the opposite of one called `clients`. */
+/** An option that is never a negation: commander would treat `--no-clients` as the opposite of an option `clients`. */
 export class SettingOption extends Option {
   override negate = false;
 }
@@ -42,7 +43,7 @@ export function settingOptions(role: Role): Option[] {
   options.push(
     new Option(
       "--config <file>",
-      "File with lines CT_X=value, used where neither flag nor environment says more.",
+      "File with lines CT_X=value, used for settings that neither a flag nor the environment gives.",
     ),
   );
   return options;
@@ -86,41 +87,38 @@ export interface SettingsSource {
   readonly defaults?: Partial<Settings>;
 }
 
-/** As `readSettings`, but with every problem; a setting that has one has its default. Never throws `SettingError`. */
+/** Like `readSettings`, but returns all problems; an invalid setting has its default. Never throws `SettingError`. */
 export function collectSettings(from: SettingsSource): {
   readonly settings: Settings;
   readonly problems: readonly string[];
 } {
   const flags = from.flags ?? {};
   const problems: string[] = [];
-  const attempt = <T>(look: () => T, otherwise: T): T => {
+  const attempt = <T>(read: () => T, fallback: T): T => {
     try {
-      return look();
+      return read();
     } catch (error) {
       if (!(error instanceof SettingError)) throw error;
       problems.push(error.message);
-      return otherwise;
+      return fallback;
     }
   };
   const file = attempt(() => readConfigFile(flags["config"]), {});
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
     const fallback: unknown = from.defaults?.[name] ?? setting.default;
-    const look = (): unknown => {
-      const found = setting.roles.includes(from.role)
-        ? findValue(name, setting, flags, from.env, file)
+    const read = (): unknown => {
+      const raw = setting.roles.includes(from.role)
+        ? findRawValue(name, setting, flags, from.env, file)
         : undefined;
-      return found === undefined ? fallback : parseValue(setting, found.value, found.origin);
+      return raw === undefined ? fallback : parseValue(setting, raw.value, raw.origin);
     };
-    settings[name] = attempt(look, fallback);
+    settings[name] = attempt(read, fallback);
   }
   return { settings: Object.freeze(settings) as Settings, problems };
 }
 
-/**
- * The settings as environment variables that `readSettings` of `role` reads back, for a process that is started with
- * them. Settings without a value are left out.
- */
+/** The settings as environment variables for a child process of `role`. Settings without a value are left out. */
 export function environmentOf(settings: Partial<Settings>, role: Role): Record<string, string> {
   const env: Record<string, string> = {};
   for (const [name, setting] of settingsOf(role)) {
@@ -131,39 +129,39 @@ export function environmentOf(settings: Partial<Settings>, role: Role): Record<s
   return env;
 }
 
-/** Names in the environment that look like settings but are none, each with the nearest real name if there is one. */
+/** Names in the environment that look like settings but are not, such as misspelled ones. */
 export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
-  const known = new Set<string>();
+  const names = new Set<string>();
   for (const setting of Object.values(SETTINGS)) {
-    known.add(setting.env);
-    known.add(`${setting.env}_FILE`);
+    names.add(setting.env);
+    names.add(`${setting.env}_FILE`);
   }
-  return Object.keys(env).filter((name) => name.startsWith("CT_") && !known.has(name));
+  return Object.keys(env).filter((name) => name.startsWith("CT_") && !names.has(name));
 }
 
 // --- where a value comes from ---
 
-interface Found {
+interface RawValue {
   readonly value: string;
-  /** How the operator named it, for errors. */
+  /** The flag or variable that the operator used, for errors. */
   readonly origin: string;
 }
 
-function findValue(
+function findRawValue(
   name: SettingName,
   setting: Setting,
   flags: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string | undefined>>,
   file: Readonly<Record<string, string | undefined>>,
-): Found | undefined {
+): RawValue | undefined {
   const flag = flags[name];
   if (flag === true) return { value: "true", origin: flagOf(name) };
   if (typeof flag === "string") return { value: flag, origin: flagOf(name) };
   for (const [values, suffix] of [
     [env, ""],
-    [file, " in the file of --config"],
+    [file, " in the --config file"],
   ] as const) {
-    // An empty variable counts as not set: compose files write `CT_X=${CT_X}`.
+    // Compose files write `CT_X=${CT_X}`, so an empty variable counts as not set.
     const value = values[setting.env];
     if (value !== undefined && value !== "") return { value, origin: setting.env + suffix };
     const path = values[`${setting.env}_FILE`];
@@ -270,9 +268,9 @@ function shownInError(setting: Setting, value: string): string {
   return setting.secret ? "(not shown)" : JSON.stringify(value);
 }
 
-// --- what people read ---
+// --- formatting ---
 
-/** A setting's value for an operator's eyes; of a secret only whether it is set. */
+/** A setting's value as operators see it; of a secret only whether it is set. */
 export function formatValue(
   setting: Setting,
   value: string | number | boolean | readonly string[] | undefined,

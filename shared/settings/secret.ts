@@ -1,6 +1,6 @@
 /**
- * One secret, `CT_SECRET`, and the keys that are derived from it, one per purpose, so that no key can stand in for
- * another (HKDF-SHA256, RFC 5869).
+ * Keys derived from the one secret, `CT_SECRET`: one per purpose, so that none can be used in place of another (HKDF-SHA256,
+ * RFC 5869).
  */
 import { createHmac, hkdfSync } from "node:crypto";
 
@@ -8,19 +8,19 @@ import { createHmac, hkdfSync } from "node:crypto";
 export interface EdgeKeys {
   /** Signs user and room tokens (HS256). */
   readonly token: Buffer;
-  /** Proves to a worker that a balancer means it (`x-ct-edge`). */
+  /** Authenticates a balancer to the worker that it addresses (`x-ct-edge`). */
   readonly edge: Buffer;
-  /** Hashes session keys before they reach the ring, so that nobody outside can aim keys at one worker. */
+  /** Hashes session keys before they reach the ring, so that an attacker cannot aim keys at one worker. */
   readonly ring: Buffer;
   /** Authenticates the ids of relayed requests. */
   readonly relay: Buffer;
-  /** Hashes who somebody is, so that people can be counted without their names in the store. */
+  /** Hashes identities, so that people can be counted without their names in the store. */
   readonly people: Buffer;
-  /** Tells secrets apart and nothing else of them: 8 hexadecimal digits that are no secret. */
+  /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
   readonly fingerprint: string;
 }
 
-/** Shortest secret that is accepted, in bytes: the strength of HS256 (RFC 7518 §3.2). */
+/** Shortest secret that is accepted, in bytes; HS256 requires as many (RFC 7518 §3.2). */
 export const MIN_SECRET_BYTES = 32;
 
 /** Derives the edge's keys from its secret. */
@@ -35,7 +35,7 @@ export function deriveKeys(secret: string): EdgeKeys {
   };
 }
 
-/** The ring key of a balancer that was given no secret (a fixed list of workers): public, but the same everywhere. */
+/** The ring key of a balancer without a secret (with a fixed list of workers): public, but the same everywhere. */
 export const PUBLIC_RING_KEY: Buffer = derive("no secret was set", "ring");
 
 /** HMAC-SHA256 of `text`, as base64url without padding (43 characters). */

@@ -1,6 +1,6 @@
 /**
- * Text files of operators, made with any editor: a byte order mark is no part of their text, and PowerShell's `>` writes
- * UTF-16 with one.
+ * Reads text files that operators made with any editor: a byte order mark is removed, and UTF-16 is accepted because
+ * PowerShell's `>` writes it.
  */
 import { readFileSync } from "node:fs";
 import { TextDecoder } from "node:util";
@@ -10,7 +10,7 @@ export function readTextFile(path: string): string {
   return decodeText(readFileSync(path));
 }
 
-/** UTF-8, or UTF-16 where a byte order mark says so. */
+/** Decodes UTF-8, or UTF-16 with a byte order mark. */
 export function decodeText(bytes: Buffer): string {
   const isLittle = bytes[0] === 0xff && bytes[1] === 0xfe;
   const isBig = bytes[0] === 0xfe && bytes[1] === 0xff;

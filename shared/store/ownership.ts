@@ -23,7 +23,7 @@ export type ResumeDecision =
 /** Last beat at least this old before a refused connection counts as the owner's death. */
 export const REFUSED_HEARTBEAT_AGE_MS = 2500;
 
-type Ownership = Pick<SessionRecord, "owner" | "incarnation" | "state" | "heir">;
+type Ownership = Pick<SessionRecord, "owner" | "incarnation" | "state" | "successor">;
 
 interface Claimant {
   readonly worker: WorkerId;
@@ -33,11 +33,11 @@ interface Claimant {
 }
 
 /**
- * Who has to do with the session until somebody else takes it over: the heir of a released one, else the owner. Its
+ * Who has to do with the session until somebody else takes it over: the successor of a released one, else the owner. Its
  * lease is what a take-over depends on, and its id is what a worker that may not have the session answers.
  */
 export function holderOf(record: Ownership): WorkerId {
-  return record.state === "released" ? (record.heir ?? record.owner) : record.owner;
+  return record.state === "released" ? (record.successor ?? record.owner) : record.owner;
 }
 
 /**
@@ -59,7 +59,7 @@ export function decideResume(
     // A worker that released a session and is asked for it again takes it back only when nobody else is meant.
     if (record.state !== "released") return { verdict: "own", cause: "mine", raise: false };
   }
-  if (record.state === "released" && (record.heir ?? claimant.worker) === claimant.worker) {
+  if (record.state === "released" && (record.successor ?? claimant.worker) === claimant.worker) {
     return { verdict: "own", cause: "handed", raise: true };
   }
   return decideTakeOver(record, claimant, leases.holder);
@@ -89,7 +89,7 @@ export function nextEpoch(previous: number, nowMs: number): number {
 
 function decideTakeOver(record: Ownership, claimant: Claimant, holder: Lease): ResumeDecision {
   if (holder.state === "gone") return { verdict: "own", cause: "lease-gone", raise: true };
-  // The record names the incarnation of the owner; an heir may come in any.
+  // The record names the incarnation of the owner; a successor may come in any.
   if (record.state !== "released" && isHeldByAnother(holder, record.incarnation)) {
     return { verdict: "own", cause: "replaced", raise: true };
   }

@@ -195,8 +195,8 @@ export const STREAMS = {
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
-/** `view`: how a process sees the edge now, for people who ask why. `census`: who and what is on a worker. */
-export const REPORT_KINDS = ["view", "census"] as const;
+/** `view`: how a process sees the edge now, for people who ask why. `usage`: who and what is on a worker. */
+export const REPORT_KINDS = ["view", "usage"] as const;
 export type ReportKind = (typeof REPORT_KINDS)[number];
 export const MAX_REPORT_BYTES = 256 * 1024;
 /** Reports of one kind; as many as there may be members. */
@@ -257,7 +257,7 @@ export interface SessionRecord {
    */
   readonly state: "created" | "open" | "released" | "closed";
   /** With `released`: who may resume it; undefined: anybody. */
-  readonly heir?: WorkerId;
+  readonly successor?: WorkerId;
   /** Id of the user who created it, for the quota. */
   readonly userId: string;
   /** The key that the create came with, when there was one. */
@@ -265,7 +265,7 @@ export interface SessionRecord {
   readonly clock: number;
   readonly peers: readonly PeerRecord[];
   /** Ids of the tokens of peers who left; they cannot come back with them. */
-  readonly buriedTokens: readonly string[];
+  readonly revokedTokens: readonly string[];
   /** Store time in ms. */
   readonly createdMs: number;
 }
@@ -308,7 +308,7 @@ export type CreateOutcome =
   | { readonly outcome: "exists" };
 
 /** What an owner says of its session; see `reassertSession`. Peers are told one by one. */
-export interface Reassertion extends Omit<SessionRecord, "peers" | "state" | "heir"> {
+export interface Reassertion extends Omit<SessionRecord, "peers" | "state" | "successor"> {
   /** `closed`: only the tombstone is put back. */
   readonly state: "created" | "open" | "closed";
   /** Until when the tokens of peers who left stay buried, and the tombstone of a closed session stands; store time. */
@@ -335,7 +335,7 @@ export type ResumeOutcome =
       readonly cause: ResumeCause;
       readonly record: SessionRecord;
     }
-  /** Another worker owns it, or is its heir: answer 421 with this. */
+  /** Another worker owns it, or is its successor: answer 421 with this. */
   | { readonly outcome: "elsewhere"; readonly owner: WorkerId; readonly epoch: number }
   | { readonly outcome: "closed" }
   | { readonly outcome: "unknown" }

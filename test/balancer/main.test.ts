@@ -161,7 +161,17 @@ describe("the balancer as a process of the edge", () => {
     expect(body).toMatchObject({
       role: "balancer",
       store: { state: "up" },
-      workers: [{ id: "w1", state: "up", health: "up", suspect: false }],
+      workers: [
+        {
+          id: "w1",
+          state: "up",
+          status: "healthy",
+          isAvoided: false,
+          // The names of the version before.
+          health: "up",
+          suspect: false,
+        },
+      ],
       gone: [],
       probesBelieved: true,
     });

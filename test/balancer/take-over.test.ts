@@ -81,7 +81,7 @@ async function stoppable(
   };
 }
 
-function standing(rig: Rig, id: string): string | undefined {
+function statusOf(rig: Rig, id: string): string | undefined {
   const upstream = rig.path.directory.byId(id as WorkerId);
   return upstream && rig.path.directory.statusOfWorker(upstream);
 }
@@ -116,7 +116,7 @@ function record(owner: string, epoch: number): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }
@@ -130,7 +130,7 @@ function keyFor(rig: Rig, worker: string): SessionKey {
 }
 
 describe("a worker that is stopped", () => {
-  test("a stopped worker gets no requests after 3 s though it accepts, and gets some again when it responses", async () => {
+  test("a stopped worker gets no requests after 3 s though it accepts, and gets some again when it responds", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -138,17 +138,17 @@ describe("a worker that is stopped", () => {
     expect(await rig.ask(get(key))).toContain("from a");
     a.stop();
     const stoppedMs = performance.now();
-    await expect.poll(() => standing(rig, "a"), { interval: 10, timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { interval: 10, timeout: 5000 }).toBe("unhealthy");
     expect(performance.now() - stoppedMs).toBeLessThan(
       machine.limitMs(stoppedMs, { promisedMs: 3000, waitsMs: 2500 }),
     );
     expect(await rig.ask(get(key))).toContain("from b");
     expect(rig.path.directory.byId(a.record.id)?.health).toMatchObject({
-      lastFailure: { reason: "no-answer", by: "probe" },
+      lastFailure: { reason: "no-response", by: "probe" },
     });
 
     a.goOn();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
     expect(await rig.ask(get(key))).toContain("from a");
   });
 
@@ -160,7 +160,7 @@ describe("a worker that is stopped", () => {
     client.write(upgrade(keyFor(rig, "a")));
     expect(await client.head()).toContain("101");
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(client.ended).toBe(false);
     rig.view.set([b.record]);
     await client.end();
@@ -226,27 +226,27 @@ describe("most workers that fail probes", () => {
     await workers[1]?.raw.close();
     const key = keyFor(rig, "b");
     expect(await rig.ask(get(key))).not.toContain("from b");
-    expect(standing(rig, "b")).toBe("suspect");
+    expect(statusOf(rig, "b")).toBe("unhealthy");
   });
 });
 
-describe("a session whose owner is suspect", () => {
-  test("a session of a suspect owner goes to the next candidate, and stays there once that has taken over", async () => {
+describe("a session whose owner is unhealthy", () => {
+  test("a session of an unhealthy owner goes to the next candidate, and stays there once that has taken over", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b", () => ok("from b", marks(8)));
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
     rig.records.set(ROOM, record("a", 7));
     expect(await rig.ask(get(ROOM))).toContain("from a");
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
     rig.records.set(ROOM, record("b", 8));
     a.goOn();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
   });
 
-  test("a session of a suspect owner waits while the candidate names that owner, until it has taken over", async () => {
+  test("a session of an unhealthy owner waits while the candidate names that owner, until it has taken over", async () => {
     let hasTakenOver = false;
     const a = await stoppable("a");
     const b = await stoppable("b", () =>
@@ -257,7 +257,7 @@ describe("a session whose owner is suspect", () => {
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
     rig.records.set(ROOM, record("a", 7));
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     const asked = rig.ask(get(ROOM));
     await expect
       .poll(() => rig.counters.value("balancer.misdirected", "owner-not-reached"))
@@ -267,7 +267,7 @@ describe("a session whose owner is suspect", () => {
     expect(rig.counters.value("balancer.held")).toBe(1);
   });
 
-  test("a session of a suspect owner does not go to a draining worker", async () => {
+  test("a session of an unhealthy owner does not go to a draining worker", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const c = await stoppable("c");
@@ -276,7 +276,7 @@ describe("a session whose owner is suspect", () => {
     });
     rig.records.set(ROOM, record("a", 7));
     a.stop();
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from c");
   });
 });
@@ -336,7 +336,7 @@ test("with a stale owner cache every request succeeds within two hops, and the n
 });
 
 describe("a worker that refuses and was taken over", () => {
-  test("a worker that refuses connections and was taken over is dead: its tunnels and requests end, and it may come back", async () => {
+  test("a worker that refuses connections and was taken over is down: its tunnels and requests end, and it may come back", async () => {
     const a = await stoppable("a", (head) =>
       head.includes("Upgrade: websocket") ? accepted(7) : "",
     );
@@ -352,11 +352,11 @@ describe("a worker that refuses and was taken over", () => {
     const port = a.raw.port;
     a.raw.stopListening();
     await rig.ask(get(key));
-    await expect.poll(() => standing(rig, "a")).toBe("suspect");
+    await expect.poll(() => statusOf(rig, "a")).toBe("unhealthy");
     expect(tunnel.ended).toBe(false);
 
     rig.path.directory.learn(ROOM, b.record.id, 8);
-    expect(standing(rig, "a")).toBe("dead");
+    expect(statusOf(rig, "a")).toBe("down");
     await tunnel.end();
     expect(await waiting).toContain("from b");
 
@@ -364,7 +364,7 @@ describe("a worker that refuses and was taken over", () => {
       if (socket.takeHead() !== undefined) socket.write(NO_CONTENT);
     }, port);
     closers.push(() => back.close());
-    await expect.poll(() => standing(rig, "a"), { timeout: 5000 }).toBe("well");
+    await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
   });
 });
 
@@ -450,7 +450,7 @@ describe("a lower epoch", () => {
   });
 });
 
-test("many tunnels to a dead worker end in steps, all within a little more than a second", async () => {
+test("many tunnels to a worker that is down end in steps, all within a little more than a second", async () => {
   const count = 200;
   const a = await stoppable("a", () => accepted());
   const rig = await rigWith([a.record]);

@@ -1,6 +1,6 @@
 /**
- * An unmodified code-server installs and updates extensions from an edge, through its balancer. The extensions are packed
- * by VS Code's own tool.
+ * An unmodified code-server installs and updates extensions from an edge, through its balancer. VS Code's own tool packs the
+ * extensions.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
@@ -15,7 +15,7 @@ import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
 
-/** The newest that runs on Node 20. */
+/** The newest version that runs on Node 20. */
 const CODE_SERVER = "code-server@4.100.3";
 const PACKER = "@vscode/vsce@3.9.2";
 const PLATFORM = `${process.platform}-${process.arch}`;
@@ -39,7 +39,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Without its build scripts, of which only two native parts are needed. */
+/** Installed without its build scripts, except for two native modules. */
 async function installCodeServer(): Promise<void> {
   const home = join(folder, "code-server");
   mkdirSync(home);
@@ -93,7 +93,7 @@ function npm(cwd: string, ...args: string[]): Promise<string> {
   return inFolder(cwd, "npm", ...args);
 }
 
-/** npm's own variables of this run would make it install into this project. */
+/** npm's variables of this run would make it install into this project. */
 async function inFolder(cwd: string, command: string, ...args: string[]): Promise<string> {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_ENV|VITEST)/.test(name)),

@@ -1,6 +1,6 @@
 /**
- * docker-compose.yml of this project, as an operator works with it: `docker compose` of the machine, in the project's folder.
- * What is set in this process's environment (`CT_PORT`, `DOCKER_HOST`) reaches it.
+ * Runs this project's docker-compose.yml as an operator does, with the machine's `docker compose`. Variables of this
+ * process's environment (`CT_PORT`, `DOCKER_HOST`) are passed on.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ export async function docker(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** `up -d --wait` with so many of each service; in ms how long it took. */
+/** `up -d --wait` with these numbers of each service; resolves with the duration in ms. */
 export async function scale(counts: Readonly<Record<string, number>>): Promise<number> {
   const startedMs = performance.now();
   const flags = Object.entries(counts).flatMap(([name, count]) => ["--scale", `${name}=${count}`]);
@@ -28,7 +28,7 @@ export async function scale(counts: Readonly<Record<string, number>>): Promise<n
   return performance.now() - startedMs;
 }
 
-/** Ids of the containers of a service that run. */
+/** Ids of the running containers of a service. */
 export async function containersOf(service: string): Promise<string[]> {
   const ids = await compose("ps", "-q", "--status", "running", service);
   return ids

@@ -1,10 +1,10 @@
 /**
- * The composed edge with its profile metrics, and whether its Graphite is filled:
+ * Checks that Graphite receives data from the composed edge with its profile metrics:
  *
  *     npx tsx test/compose/graphite.ts
  *
- * Needs an engine with `docker compose`. People share sessions, one downloads a plugin; then the render API must have values of
- * each of the six metrics, and the dashboard that is loaded must ask for series that exist. Ends with 1 when one is missing.
+ * Needs an engine with `docker compose`. People share sessions, one downloads a plugin. Then the render API must have values
+ * of each of the six metrics, and the loaded dashboard must query existing series. Exits with 1 when one is missing.
  * `CT_GRAPHITE_PORT` as for compose, 127.0.0.1:8080 by default.
  */
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -27,10 +27,10 @@ const SIX = [
 const EDGE = `http://127.0.0.1:${(process.env["CT_PORT"] ?? "1080").split("-")[0]}`;
 const GRAPHITE = `http://127.0.0.1:${(process.env["CT_GRAPHITE_PORT"] ?? "8080").split(":").at(-1)}`;
 const DASHBOARD = new URL("../../deploy/graphite/graphite-dashboard.json", import.meta.url);
-/** Some intervals of sending (10 s), StatsD's flush and carbon's cache. */
+/** Several send intervals (10 s), plus StatsD's flush and carbon's cache. */
 const FILLED_MS = 120_000;
 
-// What there is to download; the containers' user reads it.
+// The plugin to download, readable by the containers' user.
 const plugins = mkdtempSync(join(tmpdir(), "ct-clients-"));
 chmodSync(plugins, 0o755);
 put(plugins, "vscode/collab-1.vsix", await vsix());
@@ -89,7 +89,7 @@ process.stdout.write(`${failures.length} failures\n`, () =>
   process.exit(failures.length === 0 ? 0 : 1),
 );
 
-/** What the render API has of a target that is not null; undefined when there is nothing. */
+/** The render API's last non-null value of a target; undefined when there is none. */
 async function valuesOf(target: string): Promise<number[] | undefined> {
   const query = new URLSearchParams({ target, from: "-10min", format: "json", noCache: "1" });
   const answer = await fetch(`${GRAPHITE}/render?${query.toString()}`);

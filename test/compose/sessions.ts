@@ -1,11 +1,11 @@
 /**
- * Teams of unmodified clients in the composed edge, while an operator scales it and a container is killed:
+ * Runs teams of unmodified clients in the composed edge while it is scaled and containers are killed:
  *
  *     npx tsx test/compose/sessions.ts [teams] [guests]
  *     CT_PORT=1080-1081 CT_TLS_PORT=1443-1444 BALANCERS=2 npx tsx test/compose/sessions.ts
  *
- * Needs an engine with `docker compose`. Prints what each step did to people, and ends with 1 when a session was lost, somebody
- * was told of something that did not happen, heard something twice or, where nothing was killed, missed something.
+ * Needs an engine with `docker compose`. Prints the effect of each step, and exits with 1 when a session was lost, a client
+ * was notified of an event that did not happen or received a message twice or, where nothing was killed, missed one.
  */
 import { isDeepStrictEqual } from "node:util";
 import { quantile } from "../support/churn.ts";
@@ -26,7 +26,7 @@ import { containersOf, docker, scale } from "./compose.ts";
 const [count = "8", guests = "2"] = process.argv.slice(2);
 const PORT_BASE = Number((process.env["CT_PORT"] ?? "1080").split("-")[0]);
 const BALANCERS = Number(process.env["BALANCERS"] ?? 1);
-/** Everybody writes a line and says something once in so long. */
+/** Interval at which each client types a line and sends a message. */
 const TYPING_MS = 1000;
 const BACK_MS = 40_000;
 const SETTLE_MS = 6000;
@@ -37,7 +37,7 @@ const failures: string[] = [];
 
 await addTeams();
 await step("scale worker=5", () => scale({ balancer: BALANCERS, worker: 5 }));
-// New sessions go to the new workers too, so that there is something to move when they are taken away.
+// New sessions go to the new workers too, so that removing them moves some.
 await addTeams();
 await step("scale worker=2", () => scale({ balancer: BALANCERS, worker: 2 }));
 await step("a worker container is killed", () => kill("worker"), { mayMiss: true });
@@ -47,7 +47,7 @@ if (BALANCERS > 1) {
 
 for (const failure of failures) process.stdout.write(`! ${failure}\n`);
 await Promise.all(crowds.map((crowd) => crowd.close()));
-// The package keeps a timer of 30 s for each connection that it has closed.
+// The package keeps a timer of 30 s for each closed connection.
 process.stdout.write(`${failures.length} failures\n`, () =>
   process.exit(failures.length === 0 ? 0 : 1),
 );
@@ -56,7 +56,7 @@ async function addTeams(): Promise<void> {
   const crowd = await openTeams({
     count: Number(count),
     guests: Number(guests),
-    // Teams are spread over the balancers.
+    // Distribute teams over the balancers.
     url: (team) => `http://127.0.0.1:${PORT_BASE + (team % BALANCERS)}`,
   });
   crowds.push(crowd);
@@ -71,7 +71,7 @@ function people(): Client[] {
   return crowds.flatMap((crowd) => crowd.clients);
 }
 
-/** Does something to the edge while everybody types, and says how they fared. */
+/** Changes the edge while everyone types, and reports the effect. */
 async function step(
   name: string,
   act: () => Promise<number>,
@@ -81,7 +81,7 @@ async function step(
   const sinceMs = performance.now();
   for (const crowd of crowds) crowd.startTyping(TYPING_MS);
   const tookMs = await act();
-  // Who is moved at the end has to be back too.
+  // Clients that move last must be back too.
   const actedMs = performance.now();
   await until("some seconds have passed", () => performance.now() - actedMs > SETTLE_MS, BACK_MS);
   const lost = await lostTeams();
@@ -98,7 +98,7 @@ async function step(
   }
   failures.push(...heardTwice(people()).map((text) => `${name}: ${text}`));
   if (!isDeepStrictEqual(whatTheyKnow(people()), known)) {
-    failures.push(`${name}: somebody was told of something that did not happen`);
+    failures.push(`${name}: a client was notified of an event that did not happen`);
   }
   const pauses = people().flatMap((client) => client.pausesSince(sinceMs));
   const [p50, p99] = [0.5, 0.99].map((share) => Math.round(quantile(pauses, share)));
@@ -109,7 +109,7 @@ async function step(
   );
 }
 
-/** Teams of which somebody is not in the session again in time. */
+/** Teams with a member that is not back in the session in time. */
 async function lostTeams(): Promise<Team[]> {
   const fates = await Promise.allSettled(
     teams().map((team) => backTimes(team.everybody, 0, BACK_MS)),
@@ -117,7 +117,7 @@ async function lostTeams(): Promise<Team[]> {
   return teams().filter((_, index) => fates[index]?.status === "rejected");
 }
 
-/** Kills the first container of a service, and starts it again as its restart policy would after a crash of the program. */
+/** Kills the first container of a service, and restarts it as its restart policy would after a crash of the program. */
 async function kill(service: string): Promise<number> {
   const startedMs = performance.now();
   const [first] = await containersOf(service);

@@ -300,7 +300,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
     describe("re-asserting sessions", () => {
       function reassertionOf(record: SessionRecord, more: Partial<Reassertion> = {}): Reassertion {
-        const { peers: _peers, heir: _heir, state, ...rest } = record;
+        const { peers: _peers, successor: _successor, state, ...rest } = record;
         return {
           ...rest,
           state: state === "created" ? "created" : "open",
@@ -320,7 +320,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           userId: "user-1",
           clock: 3,
           peers: [],
-          buriedTokens: [],
+          revokedTokens: [],
           createdMs: 1_700_000_000_000,
           ...more,
         };
@@ -330,7 +330,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const owner = await join("worker-1");
         const told = lostRecord(owner, {
           alias: "team-a" as SessionKey,
-          buriedTokens: ["t-1", "t-2"],
+          revokedTokens: ["t-1", "t-2"],
         });
         const untilMs = await later(LONG_MS);
         expect(await store.reassertSession(reassertionOf(told, { untilMs }))).toBe("written");
@@ -446,7 +446,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           userId: "user-1",
           clock: 0,
           peers: [],
-          buriedTokens: [],
+          revokedTokens: [],
           createdMs: record.createdMs,
         });
         expect(record.epoch).toBeGreaterThanOrEqual(beforeMs);
@@ -704,21 +704,25 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
 
       it("gives a session released to a worker to that one, and names it to all others", async () => {
-        const [owner, heir, other] = [
+        const [owner, successor, other] = [
           await join("worker-1"),
           await join("worker-2"),
           await join("worker-3"),
         ];
         const record = await createOpen(owner);
-        expect(await store.releaseSession(holderOf(record), heir.id)).toBe("done");
-        expect(await found(record.id)).toEqual({ ...record, state: "released", heir: "worker-2" });
+        expect(await store.releaseSession(holderOf(record), successor.id)).toBe("done");
+        expect(await found(record.id)).toEqual({
+          ...record,
+          state: "released",
+          successor: "worker-2",
+        });
         const elsewhere = { outcome: "elsewhere", owner: "worker-2", epoch: record.epoch };
         expect(await resume(record.id, other)).toEqual(elsewhere);
         expect(await resume(record.id, owner)).toEqual(elsewhere);
-        const handed = await takeOver(record, heir);
+        const handed = await takeOver(record, successor);
         expect(handed.cause).toBe("handed");
         expect(handed.record).toMatchObject({ state: "open" });
-        expect(handed.record).not.toHaveProperty("heir");
+        expect(handed.record).not.toHaveProperty("successor");
         expect(await resume(record.id, owner)).toMatchObject({ outcome: "elsewhere" });
       });
 
@@ -744,28 +748,28 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, owner)).cause).toBe("handed");
       });
 
-      it("lets anybody take over a released session whose heir is gone", async () => {
+      it("lets anybody take over a released session whose successor is gone", async () => {
         const owner = await join("worker-1");
-        const heir = await join("worker-2");
+        const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.releaseSession(holderOf(record), heir.id);
+        await store.releaseSession(holderOf(record), successor.id);
         await pass(MEMBER_LEASE_MS, [owner, other]);
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("keeps a released session for its heir when the one who released it is gone", async () => {
+      it("keeps a released session for its successor when the one who released it is gone", async () => {
         const owner = await join("worker-1");
-        const heir = await join("worker-2");
+        const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.releaseSession(holderOf(record), heir.id);
+        await store.releaseSession(holderOf(record), successor.id);
         await store.withdraw(owner.id, owner.incarnation);
         expect(await resume(record.id, other)).toMatchObject({
           outcome: "elsewhere",
           owner: "worker-2",
         });
-        expect((await takeOver(record, heir)).cause).toBe("handed");
+        expect((await takeOver(record, successor)).cause).toBe("handed");
       });
 
       it("gives a closed session to nobody", async () => {
@@ -806,7 +810,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(record).toMatchObject({
           state: "open",
           peers: [stays],
-          buriedTokens: [leaves.tokenId],
+          revokedTokens: [leaves.tokenId],
           clock: 1,
           alias: "team-a",
         });
@@ -895,11 +899,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await store.putPeer(holder, second);
         expect(await store.removePeer(holder, first.id, await later(4000))).toBe("done");
         expect(await store.removePeer(holder, second.id, await later(LONG_MS))).toBe("done");
-        const { peers, buriedTokens } = await found(record.id);
+        const { peers, revokedTokens } = await found(record.id);
         expect(peers).toEqual([]);
-        expect([...buriedTokens].sort()).toEqual([first.tokenId, second.tokenId].sort());
+        expect([...revokedTokens].sort()).toEqual([first.tokenId, second.tokenId].sort());
         await edge.advance(4000);
-        expect((await found(record.id)).buriedTokens).toEqual([second.tokenId]);
+        expect((await found(record.id)).revokedTokens).toEqual([second.tokenId]);
       });
 
       it("removes a peer that is not there without burying anything", async () => {
@@ -920,15 +924,15 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("still records for the one who released a session what happens before it is resumed", async () => {
         const record = await create(await join("worker-1"));
-        const heir = await join("worker-2");
+        const successor = await join("worker-2");
         const holder = holderOf(record);
-        await store.releaseSession(holder, heir.id);
+        await store.releaseSession(holder, successor.id);
         const guest = peer();
         expect(await store.putPeer(holder, guest)).toBe("done");
         expect(await store.nextClock(holder)).toBe(1);
         expect(await store.openSession(holder)).toBe("done");
-        expect(await found(record.id)).toMatchObject({ state: "released", heir: "worker-2" });
-        const { record: taken } = await takeOver(record, heir);
+        expect(await found(record.id)).toMatchObject({ state: "released", successor: "worker-2" });
+        const { record: taken } = await takeOver(record, successor);
         expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
       });
 
@@ -957,10 +961,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("closes a released session for the one who released it", async () => {
         const record = await createOpen(await join("worker-1"));
-        const heir = await join("worker-2");
-        await store.releaseSession(holderOf(record), heir.id);
+        const successor = await join("worker-2");
+        await store.releaseSession(holderOf(record), successor.id);
         expect(await store.closeSession(holderOf(record), await later(LONG_MS))).toBe("done");
-        expect(await resume(record.id, heir)).toEqual({ outcome: "closed" });
+        expect(await resume(record.id, successor)).toEqual({ outcome: "closed" });
       });
     });
 
@@ -1242,12 +1246,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await store.report("view", one, "first", 60_000);
         await store.report("view", one, "second", 60_000);
         await other.report("view", two, '{"a":1}', 60_000);
-        await store.report("census", one, "another kind", 60_000);
+        await store.report("usage", one, "another kind", 60_000);
         expect(await other.readReports("view")).toEqual({ w1: "second", w2: '{"a":1}' });
         await store.report("view", one, "short", 2000);
         await edge.advance(3000);
         expect(await store.readReports("view")).toEqual({ w2: '{"a":1}' });
-        expect(await store.readReports("census")).toEqual({ w1: "another kind" });
+        expect(await store.readReports("usage")).toEqual({ w1: "another kind" });
       });
     });
 

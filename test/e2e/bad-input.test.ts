@@ -1,6 +1,6 @@
 /**
- * What nobody should send, sent through the balancer of a real edge: a clear answer, nothing lost for others, the
- * processes live, and a counter counts it.
+ * Invalid input of every kind, sent through the balancer of a real edge: it gets a clear response and is counted, other
+ * clients lose nothing, and no process exits.
  */
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
@@ -32,7 +32,7 @@ beforeAll(async () => {
   processesAtStart = pidsOf(edge);
   return () => edge.dispose();
 });
-// Whatever a test sends, the same processes go on.
+// No input of any test may have restarted a process.
 afterEach(() => expect(pidsOf(edge)).toBe(processesAtStart));
 
 // --- HTTP ---
@@ -48,19 +48,19 @@ test.each([
   expect(refused.counted).toBe(1);
 });
 
-test("an unknown path is not found", async () => {
+test("a request for an unknown path gets 404", async () => {
   const refused = await refusals(() => ask("GET", "/api/no-such-thing"));
   expect(refused.answer.status).toBe(404);
   expect(refused.counted).toBe(1);
 });
 
-test("malformed JSON is a bad request", async () => {
+test("malformed JSON gets 400", async () => {
   const refused = await refusals(() => askJson("/api/login/simple", "{ token: "));
   expect(refused.answer.status).toBe(400);
   expect(refused.counted).toBe(1);
 });
 
-test("JSON of the wrong shape is a bad request", async () => {
+test("JSON of the wrong shape gets 400", async () => {
   const bodies = ["null", "[]", '"text"', '{"token":{"a":1},"user":["x"]}', "{}"];
   for (const body of bodies) {
     const refused = await refusals(() => askJson("/api/login/simple", body));
@@ -69,7 +69,7 @@ test("JSON of the wrong shape is a bad request", async () => {
   }
 });
 
-test("a sign-in form without a usable name is a bad request", async () => {
+test("a sign-in form without a usable name gets 400", async () => {
   for (const user of ["", "   ", "a".repeat(10_000), "evil\u0000name\u001b[31m"]) {
     const token = await startSignIn();
     const refused = await refusals(() =>
@@ -80,14 +80,14 @@ test("a sign-in form without a usable name is a bad request", async () => {
   }
 });
 
-test("a body of more than 100 kB is too large", async () => {
+test("a body of more than 100 kB gets 413", async () => {
   const body = JSON.stringify({ token: "t", user: "x".repeat(200_000) });
   const refused = await refusals(() => askJson("/api/login/simple", body));
   expect(refused.answer.status).toBe(413);
   expect(refused.counted).toBe(1);
 });
 
-test("an unknown sign-in token is answered as one that timed out", async () => {
+test("an unknown sign-in token gets the same response as one that timed out", async () => {
   const refused = await refusals(() => ask("POST", "/api/login/poll/unknownunknownunknown123"));
   expect(refused.answer.status).toBe(400);
   expect(refused.answer.body).toMatchObject({ code: "AuthTimeout", params: [] });
@@ -118,7 +118,7 @@ test("without a valid user token nothing under /api/session is allowed", async (
   }
 });
 
-test("a room token is no user token", async () => {
+test("a room token is not accepted as a user token", async () => {
   const host = person({ baseUrl: edge.httpUrl, name: "Host" });
   await host.login();
   const { roomToken } = await host.provider.createRoom({});
@@ -142,7 +142,7 @@ test("an unknown join request is not found", async () => {
   expect(refused.counted).toBe(1);
 });
 
-test("somebody else's join request cannot be polled", async () => {
+test("a client cannot poll the join request of another user", async () => {
   const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
   host.decide = () => "never answer";
   const mine = { "x-oct-jwt": await signIn("Asker") };
@@ -158,7 +158,7 @@ test("somebody else's join request cannot be polled", async () => {
 
 // --- sockets ---
 
-test("a socket without a valid room token is not let in, and is told for good", async () => {
+test("a socket without a valid room token is refused with an error that stops its client from retrying", async () => {
   const { publicKey } = await Encryption.generateKeyPair();
   const user = await signIn("Somebody");
   const before = await countOf(edge, "worker.connects_refused");
@@ -169,7 +169,7 @@ test("a socket without a valid room token is not let in, and is told for good", 
   expect(await countOf(edge, "worker.connects_refused")).toBe(before + 2);
 });
 
-test("a guest who left does not come back with the old token", async () => {
+test("a guest who left cannot return with the old token", async () => {
   const { host, raw, roomToken } = await sessionWithRawPeer();
   raw.send(leaveMessage());
   await until("the host sees it leave", () => host.left.length === 1);
@@ -180,7 +180,7 @@ test("a guest who left does not come back with the old token", async () => {
   expect(host.joined).toHaveLength(2);
 });
 
-test("a host whose session was closed does not open it again", async () => {
+test("a host whose session was closed cannot open it again", async () => {
   const host = person({ baseUrl: edge.httpUrl, name: "Host" });
   await host.login();
   const { roomId, roomToken } = await host.provider.createRoom({});
@@ -216,7 +216,7 @@ test("a broadcast without a key for a peer reaches the others and not that peer"
   expect(await countOf(edge, "worker.messages_dropped")).toBe(before + 1);
 });
 
-test("who lies about the origin of a message is named all the same", async () => {
+test("a message with a forged origin is delivered with the true sender's name", async () => {
   const { host, guest, raw } = await sessionWithRawPeer();
 
   raw.send(await chatFor([peerOf(guest)], host.id, "I am the host"));
@@ -225,7 +225,7 @@ test("who lies about the origin of a message is named all the same", async () =>
   expect(guest.said).toEqual([{ from: raw.self.id, text: "I am the host", direct: false }]);
 });
 
-test("a peer cannot pretend that the server speaks", async () => {
+test("a peer cannot impersonate the server", async () => {
   const { host, guest, raw } = await sessionWithRawPeer();
   const before = await countOf(edge, "worker.messages_dropped");
   const plain = { version: "0.3.1", metadata: noMetadata, origin: "" };
@@ -254,7 +254,7 @@ test("a peer cannot pretend that the server speaks", async () => {
   expect(host.joinRequests).toHaveLength(2);
 });
 
-test("messages that are none are dropped, and the session goes on", async () => {
+test("invalid messages are dropped, and the session continues", async () => {
   const { host, guest, raw } = await sessionWithRawPeer();
   const before = await countOf(edge, "worker.messages_dropped");
   const nonsense: unknown[] = [
@@ -282,19 +282,19 @@ test("messages that are none are dropped, and the session goes on", async () => 
   await everybodyHears(guest, [host], "so we do");
 });
 
-test("a request to somebody who is not there is answered with the protocol's error", async () => {
+test("a request to an absent peer gets the protocol's error", async () => {
   const { host } = await sessionWithRawPeer();
   await expect(
     host.connection.sendRequest("fileSystem/readFile", host.id.replace(/.$/, "!"), "x"),
   ).rejects.toThrow();
 });
 
-test("a client that floods is slowed down; the others' requests are answered meanwhile", async () => {
+test("a client that floods is throttled while the requests of others are answered", async () => {
   const { host, guest, raw } = await sessionWithRawPeer();
   const elsewhere = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   const floods = await countOf(edge, "worker.floods_slowed");
   const taken = await countOf(edge, "worker.messages_relayed", "broadcast");
-  // Nobody has a key: the flood is the server's burden alone, not that of the clients that are measured here.
+  // No peer has a key: the flood costs only the server, not the clients that are measured here.
   const message = await chatFor([raw.self], "", "flood");
 
   for (let count = 0; count < 6000; count++) raw.send(message);
@@ -310,14 +310,14 @@ test("a client that floods is slowed down; the others' requests are answered mea
   }
   const tookMs = performance.now() - askedMs;
   expect(tookMs).toBeLessThan(machine.limitMs(askedMs, { promisedMs: 5000 }));
-  // A burst of 1000, then 500 a second: most of the flood still waits at its source.
+  // A burst of 1000, then 500 a second: most of the flood is still queued at its sender.
   expect(await countOf(edge, "worker.messages_relayed", "broadcast")).toBeLessThan(taken + 5000);
   expect(raw.disconnectReason).toBeUndefined();
 });
 
 // --- bytes ---
 
-test("garbage on any port harms nobody", async () => {
+test("garbage bytes on any port do no harm", async () => {
   const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   const { httpPort, tlsPort, statusPort, workers } = edge.readFile();
   const ports = [httpPort, tlsPort, statusPort];
@@ -342,7 +342,7 @@ test("garbage on any port harms nobody", async () => {
   expect(host.reconnectCount).toBe(0);
 });
 
-test("after all that a fresh session works", async () => {
+test("a new session works after all invalid input", async () => {
   const at = { baseUrl: edge.httpUrl };
   const report = await playMainJob({ host: at, guests: at, guestCount: 2 });
   expect(report.documentsEqual).toBe(true);
@@ -377,7 +377,7 @@ function askJson(path: string, body: string): Promise<Answer> {
   return ask("POST", path, { headers: { "content-type": "application/json" }, body });
 }
 
-/** What was answered, and by how much the counter of refused requests rose. */
+/** The response, and the increase of the counter of refused requests. */
 async function refusals(
   act: () => Promise<Answer>,
 ): Promise<{ readonly answer: Answer; readonly counted: number }> {
@@ -399,7 +399,7 @@ async function signIn(name: string): Promise<string> {
   return client.provider.authToken ?? "";
 }
 
-/** A session with a host, a guest with an unmodified client, and a peer that sends what it likes. */
+/** A session with a host, a guest with an unmodified client, and a peer that sends arbitrary bytes. */
 async function sessionWithRawPeer(): Promise<{
   host: Client;
   guest: Client;
@@ -443,7 +443,7 @@ function pidsOf(of: EdgeProcess): string {
   return JSON.stringify([pid, balancer.pid, ...workers.map((worker) => worker.pid)]);
 }
 
-/** Sends bytes and waits until the connection is gone, in order or not; half a request may wait for its time-out. */
+/** Sends bytes and waits until the connection has closed, cleanly or not; half a request may wait for its timeout. */
 function sendBytesUntilClosed(port: number, bytes: Buffer): Promise<void> {
   const socket = connect(port, "127.0.0.1", () => socket.end(bytes));
   socket.on("error", () => {});

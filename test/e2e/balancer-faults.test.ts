@@ -1,5 +1,5 @@
 /**
- * What clients notice when a balancer dies, starts without its store, or goes on with what it knew: with real processes,
+ * What clients notice when a balancer dies, starts without its store, or continues with its last view: with real processes,
  * a real Redis and unmodified clients.
  */
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -48,7 +48,7 @@ function folderForThisTest(): string {
   return folder;
 }
 
-/** What must be the same after a fault that costs connections only. */
+/** Must be unchanged by a fault that costs connections only. */
 function identities(session: OpenSession) {
   return session.everybody.map((client) => ({
     name: client.name,
@@ -68,7 +68,7 @@ async function hostOf(cluster: Cluster, sessionId: string): Promise<string | und
   return undefined;
 }
 
-/** In their sessions: the package reports a reconnect when a worker has taken the connection and lets it wait. */
+/** Back in their sessions. The package reports a reconnect as soon as a worker accepts the connection, even if it still waits. */
 async function allAreBack(clients: readonly Client[]): Promise<void> {
   await until(
     "everybody is served again",
@@ -82,7 +82,7 @@ async function readiness(balancer: Member): Promise<{ status: number; body: unkn
   return { status: answer.status, body: await answer.json() };
 }
 
-test("one of two balancers is killed: its clients come back through the other, nothing is told twice", async () => {
+test("when one of two balancers is killed its clients return through the other, and no message arrives twice", async () => {
   const cluster = await clusterForThisTest({ workers: 3, balancers: 2 });
   const [first, second] = cluster.balancers as [Member, Member];
   const front = await frontForThisTest(first.port);
@@ -112,12 +112,12 @@ test("one of two balancers is killed: its clients come back through the other, n
   }
 }, 90_000);
 
-/** Everybody says something new all the time. */
+/** Each client keeps sending new messages. */
 function speakAll(clients: readonly Client[]): { stop(): Promise<void> } {
   let isStopped = false;
   const speaking = clients.map(async (client) => {
     for (let i = 0; !isStopped; i++) {
-      // While it is not connected the client keeps what it says.
+      // While disconnected, the client buffers its messages.
       await client.say(`${client.name} ${i}`).catch(() => {});
       await delay(20);
     }
@@ -130,7 +130,7 @@ function speakAll(clients: readonly Client[]): { stop(): Promise<void> } {
   };
 }
 
-test("a balancer that is restarted while the store is away goes on with what it knew", async () => {
+test("a balancer that restarts while the store is unreachable routes by its snapshot", async () => {
   const dataDir = folderForThisTest();
   const env = { CT_DATA_DIR: dataDir, CT_PORT: String(await freePort()) };
   const cluster = await clusterForThisTest({ workers: 2, balancers: 0 });
@@ -164,7 +164,7 @@ test("a balancer that is restarted while the store is away goes on with what it 
   expect(identities(session)).toEqual(before);
 }, 90_000);
 
-test("a balancer whose snapshot is damaged starts without it, says so once, and works when the store is back", async () => {
+test("a balancer with a damaged snapshot starts without it, logs that once, and works when the store is back", async () => {
   const dataDir = folderForThisTest();
   const cluster = await clusterForThisTest({ workers: 1, balancers: 0 });
   const env = { CT_DATA_DIR: dataDir };
@@ -192,14 +192,14 @@ test("a balancer whose snapshot is damaged starts without it, says so once, and 
 
 interface Frozen {
   readonly cluster: Cluster;
-  /** Knows three workers, and has lost its store. */
+  /** Knows three workers, and its store is unreachable. */
   readonly frozen: Member;
-  /** A worker with a port that is known before it starts. */
+  /** A worker on a port chosen before it starts. */
   readonly victim: Member;
   readonly restartVictim: () => Promise<Member>;
   readonly restartElsewhere: () => Promise<Member>;
   readonly sessions: readonly OpenSession[];
-  /** Those at the victim. */
+  /** Clients of the worker that fails. */
   readonly orphans: readonly OpenSession[];
 }
 
@@ -221,12 +221,12 @@ async function frozenEdge(): Promise<Frozen> {
   await storeIsAway([frozen]);
   const restartVictim = () =>
     cluster.addWorker({ env: { CT_WORKER_ID: victim.id, CT_WORKER_PORT: port } });
-  /** On a port that nobody knows before. */
+  /** On a port that no balancer knows yet. */
   const restartElsewhere = () => cluster.addWorker({ env: { CT_WORKER_ID: victim.id } });
   return { cluster, frozen, victim, restartVictim, restartElsewhere, sessions, orphans };
 }
 
-test("a balancer whose view is frozen: all goes well through it while a worker dies and comes back", async () => {
+test("traffic through a balancer with a frozen view continues while a worker dies and returns", async () => {
   const { cluster, frozen, victim, restartVictim, sessions, orphans } = await frozenEdge();
   const [other] = cluster.balancers as [Member];
   const before = sessions.map(identities);
@@ -251,7 +251,7 @@ test("a balancer whose view is frozen: all goes well through it while a worker d
   const counted = await misdirectedBy(frozen);
   expect(counted).not.toHaveProperty("too-many-hops");
 
-  // What it was told once, it knows.
+  // It has cached the owner.
   for (const { sessionId } of sessions) {
     const headers = { ctstickiness: sessionId };
     expect((await fetch(`${frozen.url}/api/meta`, { headers })).status).toBe(200);
@@ -259,14 +259,14 @@ test("a balancer whose view is frozen: all goes well through it while a worker d
   expect(await misdirectedBy(frozen)).toEqual(counted);
 }, 120_000);
 
-test("a balancer whose view is frozen learns from a worker itself that it was started anew", async () => {
+test("a balancer with a frozen view learns of a worker's restart from the worker itself", async () => {
   const { frozen, victim, restartVictim, sessions, orphans } = await frozenEdge();
   const before = sessions.map(identities);
   const traffic = startTraffic([frozen.url]);
   await until("traffic flows", () => traffic.answered > 20);
 
   await victim.kill();
-  // Before anybody else has taken its sessions over, so that most of them go on under its name.
+  // Before another worker takes over, so that most of its sessions continue under its name.
   await restartVictim();
   await allAreBack(orphans.flatMap(({ everybody }) => everybody));
   await until("it is well", async () => (await seenAs(frozen, victim.id)) === "up");
@@ -278,7 +278,7 @@ test("a balancer whose view is frozen learns from a worker itself that it was st
   expect(sessions.map(identities)).toEqual(before);
 }, 120_000);
 
-test("a balancer whose view is frozen finds a worker that comes back at another address, and a new one", async () => {
+test("a balancer with a frozen view finds a worker that returns at another address, and a new worker", async () => {
   const { cluster, frozen, victim, restartElsewhere, sessions, orphans } = await frozenEdge();
   const before = sessions.map(identities);
   const traffic = startTraffic([frozen.url]);
@@ -300,7 +300,7 @@ test("a balancer whose view is frozen finds a worker that comes back at another 
   expect(sessions.map(identities)).toEqual(before);
 }, 120_000);
 
-test("a balancer that starts without its store finds a worker that is not where its snapshot says", async () => {
+test("a balancer that starts without its store finds a worker that has moved since its snapshot", async () => {
   const dataDir = folderForThisTest();
   const cluster = await clusterForThisTest({ workers: 1, balancers: 0 });
   const victim = await cluster.addWorker();
@@ -340,7 +340,7 @@ function withoutLate(people: ReturnType<typeof identities>): ReturnType<typeof i
   return people.map((one) => ({ ...one, joined: one.joined.filter((name) => name !== "Late") }));
 }
 
-/** Answers 421 by what was done about them. */
+/** 421 responses by their outcome. */
 async function misdirectedBy(balancer: Member): Promise<Record<string, number>> {
   const { counters } = (await balancer.view()) as { counters: Record<string, number> };
   const series = Object.entries(counters).flatMap(([name, count]) => {
@@ -352,7 +352,7 @@ async function misdirectedBy(balancer: Member): Promise<Record<string, number>> 
 
 // --- a worker fails ---
 
-test("a worker is stopped, goes on, and is killed: no request fails, and other sessions notice nothing", async () => {
+test("while a worker is paused, continues and is killed, no request fails and other sessions notice nothing", async () => {
   const cluster = await clusterForThisTest({ workers: 3, balancers: 1 });
   const [balancer] = cluster.balancers as [Member];
   const [victim] = cluster.workers as [Member];
@@ -366,8 +366,8 @@ test("a worker is stopped, goes on, and is killed: no request fails, and other s
 
   victim.child.kill("SIGSTOP");
   onTestFinished(() => void victim.child.kill("SIGCONT"));
-  // How soon, is measured where it is decided (test/balancer/take-over.test.ts).
-  await until("it is left", async () => (await seenAs(balancer, victim.id)) === "suspect");
+  // The time is measured in test/balancer/take-over.test.ts.
+  await until("it is avoided", async () => (await seenAs(balancer, victim.id)) === "unhealthy");
   await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
   victim.child.kill("SIGCONT");
   await until("it is back", async () => (await seenAs(balancer, victim.id)) === "up");
@@ -383,10 +383,10 @@ test("a worker is stopped, goes on, and is killed: no request fails, and other s
   expect(traffic.failures).toEqual([]);
 }, 90_000);
 
-/** The health of a worker as the balancer sees it; undefined when it is none. */
+/** A worker's health in the balancer's view; undefined when it is unknown. */
 async function seenAs(balancer: Member, id: string): Promise<string | undefined> {
-  const { workers } = (await balancer.view()) as { workers: { id: string; health: string }[] };
-  return workers.find((worker) => worker.id === id)?.health;
+  const { workers } = (await balancer.view()) as { workers: { id: string; status: string }[] };
+  return workers.find((worker) => worker.id === id)?.status;
 }
 
 // --- the store fails ---
@@ -394,11 +394,11 @@ async function seenAs(balancer: Member, id: string): Promise<string | undefined>
 interface Weather {
   readonly cluster: Cluster;
   readonly session: OpenSession;
-  /** Asserts that nobody noticed anything. */
+  /** Asserts that no client noticed anything. */
   readonly expectIdle: () => Promise<void>;
 }
 
-/** A busy edge of two balancers and two workers, and everything that must not change. */
+/** A busy edge of two balancers and two workers, and what must not change. */
 async function busyEdge(): Promise<Weather> {
   const cluster = await clusterForThisTest({ workers: 2, balancers: 2 });
   const [first, second] = cluster.balancers as [Member, Member];
@@ -429,7 +429,7 @@ async function busyEdge(): Promise<Weather> {
   };
 }
 
-/** All rings that balancers had, looked at often: keys move only when it changes. */
+/** All ring fingerprints of balancers, sampled often: keys move only when the ring changes. */
 function watchRings(balancers: readonly Member[]): { stop(): Promise<unknown[]> } {
   const seen = new Set<unknown>();
   let isStopped = false;
@@ -466,7 +466,7 @@ async function storeIsBack(balancers: readonly Member[]): Promise<void> {
   }
 }
 
-test("Redis is restarted: nobody notices, no key moves, no connection is lost", async () => {
+test("a restart of Redis moves no key and costs no connection", async () => {
   const { cluster, session, expectIdle } = await busyEdge();
   await cluster.redis.kill();
   await storeIsAway(cluster.balancers);
@@ -474,12 +474,12 @@ test("Redis is restarted: nobody notices, no key moves, no connection is lost", 
   await delay(2000);
   await cluster.redis.start();
   await storeIsBack(cluster.balancers);
-  // Past the time for which a store that was empty is not believed.
+  // Longer than an empty store settles.
   await until("the members are settled", async () => (await settledFor(cluster)) > 9000, 30_000);
   await expectIdle();
 }, 90_000);
 
-test("Redis is stopped for 10 s: nobody notices, no key moves, no connection is lost", async () => {
+test("an outage of Redis of 10 s moves no key and costs no connection", async () => {
   const { cluster, session, expectIdle } = await busyEdge();
   cluster.redis.pause();
   await storeIsAway(cluster.balancers);
@@ -491,7 +491,7 @@ test("Redis is stopped for 10 s: nobody notices, no key moves, no connection is 
   await expectIdle();
 }, 90_000);
 
-test("Redis is flushed: nobody notices, no key moves, the workers are there again within a beat", async () => {
+test("a flush of Redis moves no key and costs no connection, and the workers are registered again within a heartbeat", async () => {
   const { cluster, expectIdle } = await busyEdge();
   const admin = cluster.redis.admin();
   await admin.flushall();

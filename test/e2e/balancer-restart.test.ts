@@ -1,6 +1,6 @@
 /**
- * Both balancers are replaced, one after the other, behind a front that asks them whether they want traffic, while people
- * type and talk and programs ask: nobody is lost, nothing fails, everything is heard, once.
+ * Both balancers are replaced, one after the other, behind a proxy that checks their health, while people type and programs
+ * send requests: no client is lost, no request fails, every message arrives exactly once.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { quantile } from "../support/churn.ts";
@@ -17,7 +17,7 @@ import {
 } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
-/** How often the front asks; HAProxy's and nginx's usual 2 s would only make the test longer. */
+/** Interval of the proxy's health checks; the usual 2 s of HAProxy and nginx would only make the test longer. */
 const ASK_MS = 100;
 
 let cluster: Cluster;
@@ -47,7 +47,7 @@ afterAll(async () => {
 });
 
 async function askAll(): Promise<void> {
-  // A copy: the list changes while they answer.
+  // A copy: the list changes during the checks.
   const asked = [...cluster.balancers];
   const wants = await Promise.all(asked.map(wantsTraffic));
   ready = asked.filter((_, index) => wants[index]);
@@ -66,7 +66,7 @@ async function owners(): Promise<unknown[]> {
   );
 }
 
-test("both balancers are replaced under traffic: nobody is lost, no request fails, all is heard, once", async () => {
+test("replacing both balancers under traffic loses no client, fails no request, and every message arrives exactly once", async () => {
   const known = whatTheyKnow(all.clients);
   const before = await owners();
   const traffic = startTraffic([`http://127.0.0.1:${front.port}`]);
@@ -89,14 +89,14 @@ test("both balancers are replaced under traffic: nobody is lost, no request fail
   expect(traffic.failures).toEqual([]);
   expect(whatTheyKnow(all.clients)).toEqual(known);
   expect(heardTwice(all.clients)).toEqual([]);
-  // The package decrypts side by side: documents may be equal before the last text is heard.
+  // The package decrypts concurrently: documents may be equal before the last message arrives.
   await until("everybody has heard everything", () => missing(all.teams).length === 0).catch(() =>
     expect(missing(all.teams)).toEqual([]),
   );
-  // Sessions do not move for it.
+  // Sessions stay where they are.
   expect(await owners()).toEqual(before);
   const pauses = all.clients.flatMap((client) => client.pausesSince(sinceMs));
-  // Everybody was cut off by the first or the second of them, or by both.
+  // Each client was disconnected by the first or the second replacement, or by both.
   expect(pauses.length).toBeGreaterThanOrEqual(all.clients.length);
   process.stdout.write(
     `${traffic.answered} requests; ${pauses.length} pauses, p50 ${Math.round(quantile(pauses, 0.5))} ms, ` +

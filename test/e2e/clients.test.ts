@@ -1,6 +1,6 @@
 /**
- * IDE plugins through the balancer: an operator drops files, IDEs install, downloads are counted for the whole edge and
- * are there after a restart.
+ * IDE plugins through the balancer: an operator adds files, IDEs install them, downloads are counted for the whole edge and
+ * survive a restart.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
@@ -41,8 +41,8 @@ function authorization(): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(`ctuser:${password}`).toString("base64")}` };
 }
 
-test("what is dropped into the folder is offered by every worker, and each download is counted once", async () => {
-  expect((await get("/clients")).text).toContain("No plugin is offered yet");
+test("files in the folder are offered by every worker, and each download is counted once", async () => {
+  expect((await get("/clients")).text).toContain("No plugins yet");
   const extension = await vsix({ entries: { "extension/big": Buffer.alloc(3_000_000, "x") } });
   put(dataDir, "clients/vscode/codetogether-onpremises-1.vsix", extension);
   put(dataDir, "clients/intellij/codetogether-onpremises-1.zip", await pluginZip());
@@ -92,7 +92,7 @@ test("what is dropped into the folder is offered by every worker, and each downl
     return status === 200 && text;
   });
   for (const part of wanted) expect(csv).toContain(part);
-  // Made once for all workers and for all runs.
+  // The password is generated once, for all workers and runs.
   expect(serverLog().match(/ctuser and its password/g)).toHaveLength(1);
 });
 
@@ -108,11 +108,11 @@ test.each([
   ["GET of HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n"],
   ["HEAD of HTTP/1.0 without Host", "HEAD / HTTP/1.0\r\n\r\n"],
   ["OPTIONS of HTTP/1.0 without Host", "OPTIONS / HTTP/1.0\r\n\r\n"],
-])("a health check that asks for / by %s is answered 200", async (_name, head) => {
+])("a health check of / by %s gets 200", async (_name, head) => {
   expect(await exchange(head)).toMatch(/^HTTP\/1\.1 200 /);
 });
 
-test("the page at / is there behind a key in the path, in every spelling", async () => {
+test("the page at / is served below a key in the path, in every spelling", async () => {
   for (const path of ["/", "//", "/k/team-blue", "/k/team-blue/", "//k//team-blue//"]) {
     expect([path, (await get(path)).text]).toEqual([path, expect.stringContaining("<h1>")]);
   }
@@ -131,7 +131,7 @@ test.each(["", "/k/team-blue"])(
   },
 );
 
-test("the dashboard asks for credentials however a path with a key is spelled", async () => {
+test("the dashboard requires credentials for every spelling of a path with a key", async () => {
   for (const path of [
     "//dashboard/",
     "/k/KEY/dashboard/api/echo",
@@ -149,21 +149,21 @@ async function exchange(head: string): Promise<string> {
   return Buffer.concat(chunks).toString("latin1");
 }
 
-test("a bad file is named once in server.log, and by the command", {
+test("a broken file is reported once in server.log, and by the command", {
   timeout: 60_000,
 }, async () => {
   put(dataDir, "clients/vscode/broken.vsix", "nothing of use");
-  const said = () => serverLog().match(/file=vscode\/broken\.vsix/g) ?? [];
-  await until("it is named", () => said().length > 0, 20_000);
-  // Until the other worker must have seen it as well.
+  const reports = () => serverLog().match(/file=vscode\/broken\.vsix/g) ?? [];
+  await until("the file is reported", () => reports().length > 0, 20_000);
+  // Long enough for the other worker to scan the folder as well.
   put(dataDir, "clients/vscode/later.txt", "x");
   await until("the next one is named", () => serverLog().includes("file=vscode/later.txt"), 20_000);
-  expect(said()).toHaveLength(1);
+  expect(reports()).toHaveLength(1);
 
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: dataDir });
   const check = await run("clients", "check");
   expect(check.status).toBe(1);
-  expect(check.stdout).toMatch(/^vscode\/broken\.vsix: it is no complete zip archive \(.+\)\n/);
+  expect(check.stdout).toMatch(/^vscode\/broken\.vsix: not a complete zip archive \(.+\)\n/);
   expect(check.stdout).toMatch(/\n3 offered, 2 not, in .*\/clients\n$/);
   const list = await run("clients", "list");
   expect(list.status).toBe(0);

@@ -46,7 +46,7 @@ test.each([
   expectAllWell(await playMainJob(job), 4);
 });
 
-test("several teams do it at once, each spread over both balancers", async () => {
+test("several teams do the main job at once, each spread over both balancers", async () => {
   const teams = [1, 2, 3, 4].map((number) => {
     const [host, guests] = number % 2 === 0 ? [first, second] : [second, first];
     const key = `/k/team-${number}`;
@@ -79,9 +79,9 @@ function expectAllWell(report: MainJobReport, guestCount: number): void {
 
 // --- placement ---
 
-test("sessions are spread over all workers, and each is on one", async () => {
+test("sessions are distributed over all workers, and each is on one", async () => {
   const sessionIds: string[] = [];
-  // Balancers hear of each other's creates with the next beat only, so a few sessions may still go to the same worker.
+  // Balancers learn of each other's creates with the next heartbeat only, so a few sessions may still go to the same worker.
   for (let count = 0; count < 18; count++) {
     const { url } = count % 2 === 0 ? first : second;
     sessionIds.push((await openSession({ baseUrl: url, guestCount: 0 })).sessionId);
@@ -103,7 +103,7 @@ async function sessionsOf(worker: Member): Promise<string[]> {
 
 // --- coming and going ---
 
-test("a worker is in every ring 1.5 s after it is ready at the latest, and out of it at once when it ends", async () => {
+test("a worker is in every ring at most 1.5 s after it is ready, and removed at once when it ends", async () => {
   const before = cluster.workers.map(({ id }) => id);
   const late = await cluster.addWorker();
   for (const balancer of [first, second]) {
@@ -120,7 +120,7 @@ test("a worker is in every ring 1.5 s after it is ready at the latest, and out o
       "the worker is gone",
       async () => (await workersSeenBy(balancer)).length === before.length,
     );
-    // Far less than a poll's second: the good-bye itself was heard.
+    // Far less than a poll's second: the withdrawal itself was received.
     expect(performance.now() - goneMs).toBeLessThan(machine.limitMs(goneMs, { promisedMs: 500 }));
   }
   expect(await workersSeenBy(first)).toEqual(before);
@@ -130,9 +130,9 @@ async function ringOf(balancer: Member): Promise<unknown> {
   return (await balancer.view())["ring"];
 }
 
-// --- nobody does anything ---
+// --- idle ---
 
-test("three workers and two balancers come to rest at three questions to Redis a second each, and whoever leads a little more", {
+test("three idle workers and two idle balancers make three calls to Redis a second each, the leader a few more", {
   timeout: 90_000,
 }, async () => {
   const admin = cluster.redis.admin();
@@ -142,7 +142,7 @@ test("three workers and two balancers come to rest at three questions to Redis a
     const [seconds = 0, micros = 0] = await admin.time();
     return { calls: Number(calls), seconds: Number(seconds) + Number(micros) / 1e6 };
   };
-  // Sessions of the tests before are closed for a while yet.
+  // Sessions of the previous tests are still being closed.
   let before = await look();
   const perSecond = await until(
     "ten seconds of rest",

@@ -266,7 +266,9 @@ describe("an edge of many machines", () => {
     const { status, stdout } = await runCommand(["list", "--redis", cluster.redisUrl]);
     expect(status).toBe(0);
     expect(stdout).toContain("worker-2");
-    expect(stdout).toMatch(/^! Records in the store that cannot be parsed and are left out: 1; /m);
+    expect(stdout).toMatch(
+      /^! Member records in the store that cannot be parsed and are not shown: 1; /m,
+    );
   });
 
   test("cannot be looked into with a wrong password, which is not shown", async () => {

@@ -1,5 +1,5 @@
 /**
- * A worker of one machine is killed while many people are in session there. At full size, with figures: bench/crash.ts.
+ * A worker of one machine is killed while it hosts many people. At full size, with figures: bench/crash.ts.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 
 const TEAMS = 60;
 
-test("the sessions of a killed worker are taken over before their people come back: nobody needs a second attempt", async () => {
+test("the sessions of a killed worker are taken over before their people return, so no client needs a second attempt", async () => {
   const edge = await startEdge({
     env: { CT_WORKER_COUNT: "2", CT_MAX_SESSIONS_PER_USER: "1000", CT_LOGIN_SIMPLE: "on" },
   });
@@ -32,7 +32,7 @@ test("the sessions of a killed worker are taken over before their people come ba
     people.every(({ peer, lostMs }) => lostMs.length > 0 && peer.socket.connected),
   );
 
-  // The one that comes back finds nothing that it could take from under the people.
+  // The restarted worker finds no session left to resume.
   await until("it is up again", async () =>
     (await dutiesOf(edge)).every(({ pid }) => pid !== victim.pid),
   );

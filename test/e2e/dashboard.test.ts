@@ -1,5 +1,5 @@
 /**
- * The dashboard in a real browser: who gets in, what is seen live, and what an operator does from it.
+ * The dashboard in a real browser: access, live data and commands.
  */
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -14,18 +14,18 @@ const machine = watchMachine();
 const USER = "operator";
 const PASSWORD = "pä:sswort 🔑";
 
-/** Notes when each line of a kind appears, by the clock of the same machine that wrote its time. */
+/** Records the delay of each line, by the clock of the machine that wrote its time. */
 const NOTE_DELAYS = `
   var delays = [];
   new MutationObserver((changes) => {
     for (const line of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (!line.textContent.includes("an operator commands")) continue;
+      if (!line.textContent.includes("operator command")) continue;
       delays.push(Date.now() - Date.parse(/\\d{4}-\\d\\d-\\d\\dT\\S+Z/.exec(line.textContent)[0]));
     }
   }).observe(document.querySelector("#log-lines"), { childList: true });
 `;
 
-describe.runIf(hasChromium)("the dashboard in a browser", () => {
+describe.runIf(hasChromium)("in a browser", () => {
   let cluster: Cluster;
   let browser: Browser;
   let looker: Looker;
@@ -56,20 +56,20 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
     await looker.page.waitForSelector('#connection[data-state="live"]');
   }
 
-  /** The texts of a table's rows, cell by cell. */
+  /** The texts of a table's cells, row by row. */
   function rows(table: string): Promise<string[][]> {
     return looker.page.$$eval(`#${table} tbody tr`, (found) =>
       found.map((row) => [...row.children].map((cell) => cell.textContent ?? "")),
     );
   }
 
-  /** Presses the button of a row that begins with `name`. */
+  /** Clicks a button in the row of `name`. */
   function press(table: string, name: string, button: string): Promise<void> {
     const row = looker.page.locator(`#${table} tbody tr`, { hasText: name });
     return row.getByRole("button", { name: button, exact: true }).click();
   }
 
-  test("with a wrong password it shows nothing, with the right one the edge", async () => {
+  test("the dashboard shows nothing with a wrong password, and the edge with the right one", async () => {
     const stranger = await openLooker(browser, {
       httpCredentials: { username: USER, password: "guess" },
     });
@@ -82,11 +82,11 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
     expect(await looker.page.title()).toBe("CodeTogether edge");
     await expect.poll(() => looker.page.textContent("#summary")).toContain("Workers: 2 up.");
     expect(await looker.page.textContent("#summary")).toContain("Balancers: 2.");
-    // A chart for each series of the history.
+    // One chart per series of the history.
     await expect.poll(() => looker.page.locator("#charts canvas").count()).toBe(6);
   });
 
-  test("a session that starts is seen at once, is drained to another worker, and can be ended", async () => {
+  test("the dashboard shows a new session at once, drains its worker to another one, and ends it", async () => {
     await goTo("overview");
     const tile = looker.page.locator('[data-tile="sessionsActive"]');
     await expect.poll(() => tile.textContent()).toBe("0");
@@ -101,7 +101,7 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
       .poll(async () => (await rowOf())?.slice(3, 5).join(), { timeout: 15_000 })
       .toMatch(/^Host .*,Guest 1 /);
     const [, owner = ""] = (await rowOf()) ?? [];
-    const heir = owner === "worker-1" ? "worker-2" : "worker-1";
+    const successor = owner === "worker-1" ? "worker-2" : "worker-1";
 
     await goTo("workers");
     const workerOf = async (name: string) =>
@@ -111,28 +111,28 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
     await expect
       .poll(async () => (await workerOf(owner))?.slice(1, 3), { timeout: 20_000 })
       .toEqual(["draining", "has handed its sessions over"]);
-    await expect.poll(async () => (await workerOf(heir))?.[4], { timeout: 15_000 }).toBe("1");
+    await expect.poll(async () => (await workerOf(successor))?.[4], { timeout: 15_000 }).toBe("1");
     await everybodyHears(session.host, session.guests, "still here");
     await press("worker-table", owner, "resume");
     await expect.poll(async () => (await workerOf(owner))?.[1], { timeout: 15_000 }).toBe("up");
 
     await goTo("sessions");
-    await expect.poll(async () => (await rowOf())?.[1], { timeout: 15_000 }).toBe(heir);
+    await expect.poll(async () => (await rowOf())?.[1], { timeout: 15_000 }).toBe(successor);
     await press("session-table", id, "history");
     await expect
       .poll(async () => (await rows("session-events table")).map(([, what]) => what))
       .toEqual(expect.arrayContaining(["created", "joined", "released", "resumed"]));
     looker.page.once("dialog", (dialog) => void dialog.accept());
     await press("session-table", id, "end");
-    await until("the guest is told", () => session.guests[0]?.closedCount === 1);
+    await until("the guest's session is closed", () => session.guests[0]?.closedCount === 1);
     await expect
       .poll(() => looker.page.textContent("#session-table tbody"), { timeout: 15_000 })
-      .toBe("Nobody is in a session now.");
+      .toBe("No active sessions.");
   });
 
-  test("a log line is on the page within a second of being written", async () => {
+  test("the dashboard shows a log line within a second", async () => {
     await goTo("logs");
-    // What was written before comes in one piece.
+    // Earlier lines arrive in one event.
     await looker.page.waitForSelector("#log-lines div");
     await looker.page.evaluate(NOTE_DELAYS);
     const delays = () => looker.page.evaluate<number[]>("delays");
@@ -153,7 +153,7 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
     await expect.poll(() => looker.page.locator("#log-lines div:visible").count()).toBe(0);
   });
 
-  test("the checks say what is well, and of what nobody can know that it is unknown", async () => {
+  test("the dashboard runs the checks, and shows unknown where a check is impossible", async () => {
     await goTo("check");
     await expect
       .poll(async () => (await rows("check-table")).map(([name, outcome]) => [name, outcome]), {
@@ -167,11 +167,11 @@ describe.runIf(hasChromium)("the dashboard in a browser", () => {
         ["Balancers agree", "good"],
         ["TLS certificate", "unknown"],
         ["StatsD", "off"],
-        ["Licence", "off"],
+        ["License", "off"],
       ]);
   });
 
-  test("it is the same over every balancer and path, and nothing in it was refused or failed", async () => {
+  test("the dashboard works through every balancer and path prefix, without an error in the browser", async () => {
     for (const url of [`${urlOf(1)}/dashboard`, `${urlOf(1)}/k/some-key/dashboard`]) {
       await looker.page.goto(`${url}#workers`);
       await looker.page.waitForSelector('#connection[data-state="live"]');

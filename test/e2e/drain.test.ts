@@ -1,5 +1,5 @@
 /**
- * Workers are drained and upgraded while people type and talk: nobody is lost, nothing is said twice, nothing is missing.
+ * Workers are drained and upgraded while people type: no client is lost, no message is duplicated or missing.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
@@ -7,8 +7,8 @@ import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
+import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
-import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Churn, peersOf, quantile, startChurn } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
@@ -19,9 +19,9 @@ import { equalAfter, heardTwice, missing, whatTheyKnow } from "../support/teams.
 import { until } from "../support/until.ts";
 
 const machine = watchMachine();
-/** People see a pause of at most this when their worker is drained; half of it is their client's own back-off. */
+/** Longest pause that people see when their worker is drained; half of it is their client's own backoff. */
 const PAUSE_P99 = { promisedMs: 3000, waitsMs: 1500 };
-/** Whoever waits longer hangs: clients give up after 30 s. */
+/** A client that waits longer is stuck: clients give up after 30 s. */
 const HANG_MS = 60_000;
 
 let churn: Churn;
@@ -46,7 +46,7 @@ afterAll(async () => {
   await churn?.close();
 });
 
-/** Everybody is in session and was told of nothing that did not happen. */
+/** All clients are in session, and none was notified of an event that did not happen. */
 async function nothingHappened(): Promise<void> {
   const { all } = churn;
   await all.stopTyping();
@@ -60,12 +60,12 @@ async function nothingHappened(): Promise<void> {
   expect(whatTheyKnow(all.clients)).toEqual(known);
 }
 
-/** For each of `clients`, ms between the end of its connection and its being served again, since `sinceMs`. */
+/** For each of `clients`, ms from the end of its connection until it was served again, since `sinceMs`. */
 function pauses(clients: readonly Client[], sinceMs: number): number[] {
   return clients.flatMap((client) => client.pausesSince(sinceMs));
 }
 
-test("a worker that is drained gives its sessions to others; nothing that was said is lost, doubled or disordered", async () => {
+test("a drained worker moves its sessions to others, and no message is lost, duplicated or reordered", async () => {
   const { worker, teams } = await churn.busiest();
   const { all } = churn;
   churn.startTyping();
@@ -81,13 +81,13 @@ test("a worker that is drained gives its sessions to others; nothing that was sa
   expect(times.length).toBeGreaterThanOrEqual(peersOf(teams).length);
   expect(quantile(times, 0.99)).toBeLessThanOrEqual(machine.limitMs(sinceMs, PAUSE_P99));
 
-  // It takes new sessions again when it is asked to.
+  // It accepts new sessions again after a resume.
   expect(
     await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, { kind: "resume" }),
   ).toMatchObject({ outcome: "done" });
 }, 300_000);
 
-test("all workers are replaced one after the other under traffic, and nobody notices more than pauses", async () => {
+test("replacing all workers one after the other under traffic causes only pauses", async () => {
   const { cluster, all } = churn;
   churn.startTyping();
   const sinceMs = performance.now();
@@ -104,7 +104,7 @@ test("all workers are replaced one after the other under traffic, and nobody not
   expect(quantile(pauses(all.clients, sinceMs), 0.99)).toBeLessThanOrEqual(limitMs);
 }, 300_000);
 
-test("the last worker that takes sessions is not drained, and says why", async () => {
+test("a drain of the last worker that accepts sessions is refused with the reason", async () => {
   const [first, ...others] = churn.cluster.workers;
   const send = (worker: Member | undefined, kind: "drain" | "suspend" | "resume") =>
     sendCommand({ store, clock: systemClock }, worker?.id as WorkerId, { kind });
@@ -117,7 +117,7 @@ test("the last worker that takes sessions is not drained, and says why", async (
   }
   expect(await send(worker, "drain")).toMatchObject({
     outcome: "refused",
-    message: expect.stringContaining("no other worker takes sessions") as string,
+    message: expect.stringContaining("no other worker accepts sessions") as string,
   });
   await nothingHappened();
   for (const member of churn.cluster.workers) {
@@ -134,7 +134,9 @@ test("a drain whose target is killed in the middle loses no session, and a secon
   expect(await drain()).toMatchObject({ outcome: "done" });
   expect(await drain()).toMatchObject({
     outcome: "done",
-    message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+    message: expect.stringMatching(
+      /^the worker is already draining; \d+ sessions are left$/,
+    ) as string,
   });
   const target = cluster.workers.find((other) => other !== worker) as Member;
   await target.kill();
@@ -150,7 +152,7 @@ test("a drain whose target is killed in the middle loses no session, and a secon
   ).toMatchObject({ outcome: "done" });
 }, 300_000);
 
-test("a worker that nobody knows is not drained, and the operator is told which there are", async () => {
+test("a drain of an unknown worker is refused, and the error lists the workers", async () => {
   const env = { CT_REDIS_URL: churn.cluster.redisUrl };
   const { status, stdout, stderr } = await runCommand(["drain", "no-such-worker"], env);
   expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
@@ -158,7 +160,7 @@ test("a worker that nobody knows is not drained, and the operator is told which 
   for (const { id } of churn.cluster.workers) expect(stderr).toContain(id);
 });
 
-test("a worker that is killed in the middle of its drain loses no session", async () => {
+test("a worker that is killed during its drain loses no session", async () => {
   const { worker, teams } = await churn.busiest();
   const { all } = churn;
   churn.startTyping();

@@ -1,6 +1,6 @@
 /**
- * `ct-balancer --workers`: over real workers, which share a Redis that the balancer does not know, and over HTTP servers
- * that are none of ours.
+ * `ct-balancer --workers`: over real workers, which share a Redis that the balancer does not know, and over other HTTP
+ * servers.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -21,12 +21,12 @@ function balance(workers: readonly string[], env: Record<string, string> = {}): 
 
 interface Seen {
   readonly id: string;
-  readonly suspect: boolean;
+  readonly isAvoided: boolean;
 }
 
 async function workersOf(balancer: Member): Promise<Seen[]> {
   const { workers } = (await balancer.view()) as { workers: Seen[] };
-  return workers.map(({ id, suspect }) => ({ id, suspect }));
+  return workers.map(({ id, isAvoided }) => ({ id, isAvoided }));
 }
 
 describe("over workers of an edge", () => {
@@ -48,20 +48,19 @@ describe("over workers of an edge", () => {
         sawClose: ["Guest 2"],
       });
     }
-    expect((await workersOf(balancer)).map(({ suspect }) => suspect)).toEqual([
+    expect((await workersOf(balancer)).map(({ isAvoided }) => isAvoided)).toEqual([
       false,
       false,
       false,
     ]);
   });
 
-  test("a guest at a balancer that knows nothing of the session reaches its worker, by 421 and address", async () => {
+  test("a guest at a balancer that does not know the session reaches its worker through a 421 with the address", async () => {
     const [first, second] = await Promise.all([
       balance(addresses).ready(),
       balance(addresses.toReversed()).ready(),
     ]);
-    // The rings of the workers have other names for them than the list has, so an id of a session leads to its worker one
-    // time in three only.
+    // The workers' own rings use other names than the list, so a session id leads to its worker only one time in three.
     for (let i = 0; i < 6; i++) {
       const host = person({ baseUrl: first.url, name: "Host" });
       const guest = person({ baseUrl: second.url, name: "Guest" });
@@ -75,22 +74,24 @@ describe("over workers of an edge", () => {
     expect(Object.keys(counters).filter((name) => name.includes("owner"))).toEqual([]);
   });
 
-  test("a worker that is not there is suspect, and used when it comes", async () => {
+  test("a worker of the list that is not running is unhealthy, and used once it starts", async () => {
     const spare = await freePort();
     const balancer = await balance([...addresses, `127.0.0.1:${spare}`]).ready();
-    await until("the one that is not there is suspect", async () =>
-      (await workersOf(balancer)).some(({ id, suspect }) => suspect && id.endsWith(`:${spare}`)),
+    await until("the worker that is not running is avoided", async () =>
+      (await workersOf(balancer)).some(
+        ({ id, isAvoided }) => isAvoided && id.endsWith(`:${spare}`),
+      ),
     );
     for (let i = 0; i < 20; i++) {
       expect((await fetch(`${balancer.url}/api/meta`)).status).toBe(200);
     }
     await cluster.addWorker({ env: { CT_WORKER_PORT: String(spare) } });
     await until("it is used", async () =>
-      (await workersOf(balancer)).every(({ suspect }) => !suspect),
+      (await workersOf(balancer)).every(({ isAvoided }) => !isAvoided),
     );
   });
 
-  test("a balancer with another secret is refused, and says so; one without any is served, and says what that means", async () => {
+  test("a balancer with another secret is refused and logs it; one without a secret is served and logs what that means", async () => {
     const other = await balance(addresses, { CT_SECRET: "x".repeat(40) }).ready();
     await until("the refusal is logged", () =>
       other.output().includes("a worker refuses this balancer"),

@@ -1,16 +1,16 @@
 /**
- * What people did before Redis was flushed, over two workers: who is signed in, who has logged out, who is about to sign
- * in, and who waits to be let in.
+ * State that must survive a flush of Redis, over two workers: sign-ins, log-outs, pending sign-ins, and pending requests to
+ * join.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { type Cluster, sees, startCluster } from "../support/cluster.ts";
 import { everybodyHears, person } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
-/** Enough for either of two workers to be asked, whichever a balancer takes. */
+/** Enough requests for both workers to be asked, whichever a balancer picks. */
 const ASKED = 20;
 
-test("sign-ins, log-outs and requests to join outlive a flush of Redis", async () => {
+test("sign-ins, log-outs and requests to join survive a flush of Redis", async () => {
   const cluster = await twoWorkers();
   const url = cluster.balancers[0]?.url ?? "";
   const signedIn = await signIn(url, "Ada");
@@ -36,7 +36,7 @@ test("sign-ins, log-outs and requests to join outlive a flush of Redis", async (
   await until("all are members again", async () => (await admin.zcard("{ct}:members")) === 3);
   await until(
     "the log-out is written again",
-    async () => (await admin.exists("{ct}:buried")) === 1,
+    async () => (await admin.exists("{ct}:revoked")) === 1,
   );
 
   for (let asked = 0; asked < ASKED; asked++) {

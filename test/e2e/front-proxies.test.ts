@@ -1,5 +1,5 @@
 /**
- * The configurations of deploy/front/ as they stand, but for addresses and the port: nginx and HAProxy in front of two
+ * The configurations of deploy/front/, unchanged except for addresses and the port: nginx and HAProxy in front of two
  * balancers, with unmodified clients.
  */
 import { spawn } from "node:child_process";

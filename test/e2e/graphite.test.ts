@@ -27,7 +27,7 @@ interface Panel {
 }
 
 describe("deploy/graphite", () => {
-  test("StatsD has the names that the dashboards use, drops what is gone, and flushes as often as is kept", () => {
+  test("StatsD's settings match the dashboards: same names, stale series dropped, flushed as often as Graphite stores", () => {
     const settings = statsdSettings();
     expect(settings).toMatchObject({
       graphite: { legacyNamespace: false },
@@ -37,7 +37,7 @@ describe("deploy/graphite", () => {
     expect(readDeployed("storage-schemas.conf")).toContain("retentions = 10s:");
   });
 
-  test("counts are summed up and gauges keep their last value when they become coarser", () => {
+  test("Graphite sums counts and keeps the last value of gauges when it aggregates", () => {
     const rules = [
       ...readDeployed("storage-aggregation.conf").matchAll(
         /pattern = (.*)\nxFilesFactor = 0\naggregationMethod = (.*)/g,
@@ -50,7 +50,7 @@ describe("deploy/graphite", () => {
     expect(methodOf(`${GAUGES}.sessions.hosted_total`)).toBe("max");
   });
 
-  test("the dashboards show the same, and only metrics that there are", () => {
+  test("both dashboards show the same metrics, and all of them exist", () => {
     expect(grafanaPanels()).toEqual(graphitePanels());
     const known = new Set(
       Object.keys(METRICS).map((name) => localName(name as keyof typeof METRICS)),
@@ -99,7 +99,7 @@ if (canRun) {
       await graphite?.close();
     });
 
-    test("a scripted workload is seen right to the unit, and as 0 after all have left", async () => {
+    test("a scripted workload appears exactly, and as 0 after everyone has left", async () => {
       const workload = await play(cluster.balancers.map(({ url }) => url));
       await until(
         "Graphite shows everybody",
@@ -116,7 +116,7 @@ if (canRun) {
       await until("Graphite shows the total", async () => {
         return (await lastOf(graphite, ["sessions.hosted_total"]))[0] === EXPECTED.hosted;
       });
-      // Carbon makes a file for each series, in its own time.
+      // Carbon creates a file for each series, asynchronously.
       const countHosted = async () =>
         (await graphite.render(`${COUNTERS}.sessions.hosted.count`, 300))
           .flatMap(({ points }) => points)
@@ -148,13 +148,13 @@ if (canRun) {
         60_000,
       );
       expect(await countHosted()).toBe(EXPECTED.hosted);
-      // Within two intervals, and what StatsD adds: it flushes once a second, with the time of the flush.
+      // Within two intervals, plus StatsD's flush interval of a second.
       const online = (await graphite.render(`${GAUGES}.users.online`, 120))[0]?.points ?? [];
       const stillOnline = online.filter(([value, atS]) => value > 0 && atS > leftS);
       expect(stillOnline.length).toBeLessThanOrEqual((2 * INTERVAL_MS + FLUSH_MS) / FLUSH_MS);
     });
 
-    test("the dashboard is taken by Graphite, and every graph of it has a line", async () => {
+    test("Graphite loads the dashboard, and each of its graphs has a line", async () => {
       const state = readDeployed("graphite-dashboard.json");
       const saved = await fetch(`${graphite.url}/dashboard/save/CodeTogether`, {
         method: "POST",
@@ -173,7 +173,7 @@ if (canRun) {
       }
     });
 
-    test("over TCP everything arrives as it was sent", async () => {
+    test("everything arrives over TCP as it was sent", async () => {
       const counters = createCounters();
       counters.gauge("worker.sessions.active", () => 7);
       counters.gauge("process.elu", () => 0.25);
@@ -225,7 +225,7 @@ async function lastOf(
   );
 }
 
-// --- what lies in deploy/graphite ---
+// --- files of deploy/graphite ---
 
 function readDeployed(name: string): string {
   return readFileSync(new URL(`../../deploy/graphite/${name}`, import.meta.url), "utf8");

@@ -1,5 +1,5 @@
 /**
- * Processes that start before their store: they say so, wait, and begin to work when it comes.
+ * Processes that start before their store log that, wait, and work as soon as it is reachable.
  */
 import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
@@ -10,7 +10,7 @@ import { freePort } from "../support/ports.ts";
 import { startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 
-test("a balancer without a store answers 503, and works when the store has come", async () => {
+test("a balancer without a store answers 503, and works once the store is reachable", async () => {
   await buildOnce();
   const redisPort = await freePort();
   const env = { CT_REDIS_URL: `redis://127.0.0.1:${redisPort}` };
@@ -35,11 +35,11 @@ test("a balancer without a store answers 503, and works when the store has come"
   expect(await health(`${status}/health/ready`)).toEqual([503, notReady]);
   expect(await health(`${status}/ct-health/`)).toEqual([503, notReady]);
   expect(await health(`${status}/health/live`)).toEqual([200, { status: "live" }]);
-  expect(balancer.output()).toContain("the store is away");
+  expect(balancer.output()).toContain("store unavailable");
 
-  // A worker waits as well: it is no use to anybody before it is a member.
+  // A worker waits as well: it is of no use before it is a member.
   const worker = start("worker", { env: { ...env, CT_WORKER_ID: "worker-1", ...SIMPLE_LOGIN } });
-  await until("the worker has begun", () => worker.output().includes("the store is away"));
+  await until("the worker has begun", () => worker.output().includes("store unavailable"));
 
   const redis = await startRedis({ port: redisPort });
   onTestFinished(() => redis.close());
@@ -60,7 +60,7 @@ test("a balancer without a store answers 503, and works when the store has come"
   });
 
   await redis.kill();
-  await until("both say that the store is away", async () => {
+  await until("both say that the store is unavailable", async () => {
     for (const port of [balancer.statusPort, statusPort]) {
       const [code, body] = await health(`http://127.0.0.1:${port}/health/ready`);
       if (code !== 200 || (body as { status: string }).status !== "degraded") return false;

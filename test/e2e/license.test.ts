@@ -1,4 +1,4 @@
-/** The licence of a whole cluster: what people meet when it has no room, no validity, or is none; what runs goes on. */
+/** The license of a whole cluster: what people see when it is fully used, invalid or missing. Running sessions continue. */
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -36,17 +36,17 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.dispose());
 
-test("each worker says that its license is valid, in the words that scripts wait for", () => {
+test("each worker logs that its license is valid, in the wording that scripts wait for", () => {
   for (const worker of cluster.workers) {
     expect(worker.output()).toMatch(/^\S+ root INFO Valid CodeTogether license installed$/m);
   }
 });
 
-test("beyond the limit no new session begins anywhere, guests still come to those that run, and room mends it", async () => {
+test("beyond the license limit new sessions are refused everywhere, guests can still join, and a freed connection ends it", async () => {
   const first = await openSession({ baseUrl: balancer.url, guestCount: 1 });
   const second = await openSession({ baseUrl: balancer.url, guestCount: 1 });
   const refusal = "All 4 connections of this server's license are in use; try again later";
-  // Workers hear of each other's people with the next beat.
+  // Workers learn of each other's people with the next heartbeat.
   await until("no session begins any more", async () => {
     const late = person({ baseUrl: balancer.url, name: "Late" });
     return late.host().then(
@@ -83,7 +83,7 @@ test.each([
     onTestFinished(() => other.dispose());
     const host = person({ baseUrl: other.balancers[0]?.url ?? "", name: "Host" });
     await expect(host.host()).rejects.toThrow(
-      `The license of this server ${message}; ask its operator`,
+      `The license of this server ${message}; contact its operator`,
     );
     expect(other.workers[0]?.output()).not.toContain("Valid CodeTogether");
     expect(other.workers[0]?.output()).toMatch(/root ERROR the license .*new sessions are refused/);

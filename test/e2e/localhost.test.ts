@@ -1,4 +1,4 @@
-/** The URL that a start prints answers, whichever address `localhost` is. */
+/** The URL that a start prints works for every address of `localhost`. */
 import { Agent, fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";

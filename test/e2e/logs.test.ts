@@ -126,7 +126,7 @@ describe("on one machine", () => {
 
     const tail = await openTail(edge.httpUrl, "access", operator);
     await until("the tail begins", () => tail.lines.length > 0);
-    // Many lines of other people, until the file was begun anew twice.
+    // Many lines of other clients, until the file has been rotated twice.
     const long = { "user-agent": "x".repeat(1000) };
     for (let round = 0; rotated().length < 2; round++) {
       if (round > 300) throw new Error(`not rotated: ${readdirSync(folder).join(", ")}`);

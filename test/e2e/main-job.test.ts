@@ -1,5 +1,5 @@
 /**
- * The main job, on real input: unmodified clients share sessions through one edge, as it is started on one machine.
+ * The main job: unmodified clients share sessions through one edge on one machine.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -27,32 +27,32 @@ beforeAll(async () => {
 
 // --- two ---
 
-test("two people log in, share a session, talk, edit one document and part, over HTTP", async () => {
+test("two people sign in, share a session, talk, edit one document and leave, over HTTP", async () => {
   const at = { baseUrl: edge.httpUrl };
   expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
 });
 
-test("two people do the same over HTTPS, with the certificate that the edge made", async () => {
+test("two people do the main job over HTTPS, with the edge's self-signed certificate", async () => {
   const at = { baseUrl: edge.httpsUrl };
   expectTwo(await playTrusting({ host: at, guests: at, guestCount: 1 }));
 });
 
-test("two people do the same with a ctstickiness header", async () => {
+test("two people do the main job with a ctstickiness header", async () => {
   const at = { baseUrl: edge.httpUrl, headers: { ctstickiness: "team=blue; sprint 7" } };
   expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
 });
 
-test("two people do the same through a base URL with a key in its path", async () => {
+test("two people do the main job through a base URL with a key in its path", async () => {
   const at = { baseUrl: `${edge.httpUrl}/k/team-blue` };
   expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
 });
 
-test("two people do the same through a base URL with a key in its path, over HTTPS", async () => {
+test("two people do the main job through a base URL with a key in its path, over HTTPS", async () => {
   const at = { baseUrl: `${edge.httpsUrl}/k/team-green` };
   expectTwo(await playTrusting({ host: at, guests: at, guestCount: 1 }));
 });
 
-test("a guest with the key in a header finds the host who has it in the path", async () => {
+test("a guest with the key in a header joins a host who has it in the path", async () => {
   expectTwo(
     await playMainJob({
       host: { baseUrl: `${edge.httpUrl}/k/team-red` },
@@ -62,7 +62,7 @@ test("a guest with the key in a header finds the host who has it in the path", a
   );
 });
 
-test("a guest without any key finds a host who used one", async () => {
+test("a guest without a key joins a host who used one", async () => {
   expectTwo(
     await playMainJob({
       host: { baseUrl: `${edge.httpUrl}/k/team-white` },
@@ -72,14 +72,14 @@ test("a guest without any key finds a host who used one", async () => {
   );
 });
 
-test("people who share a server URL with a key have several sessions there", async () => {
+test("people who share a server URL with a key can have several sessions", async () => {
   const at = { baseUrl: `${edge.httpUrl}/k/team-black` };
   const first = await openSession({ ...at, guestCount: 1 });
   const second = await openSession({ ...at, guestCount: 1 });
   expect(second.sessionId).not.toBe(first.sessionId);
 
   await first.host.leave();
-  // The key has led to the first session's worker; now only the second session's id leads to its own.
+  // The key leads to the first session's worker; only the second session's id leads to its own.
   const late = person({ ...at, name: "Late" });
   await late.join(second.sessionId);
   await everybodyHears(late, [second.host, ...second.guests], "this one goes on");
@@ -97,7 +97,7 @@ test.each(PROTOCOL_PACKAGES)(
   "two people with protocol package %s do the same behind a key in the path",
   async (protocol) => {
     // Older packages have the socket at the root and the path as its namespace. socket.io shares one connection between
-    // the namespaces of a host, whoever they belong to: so another name than the other tests have, and one namespace.
+    // the namespaces of a host, so this test uses a host name of its own and one namespace.
     const at = { baseUrl: `http://localhost:${edge.httpPort}/k/team-grey`, protocol };
     expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
   },
@@ -165,7 +165,7 @@ function expectTen(report: MainJobReport): void {
 
 // --- placement ---
 
-test("sessions are spread over both workers, and all peers of one are on the same", async () => {
+test("sessions are distributed over both workers, and all peers of a session are on the same worker", async () => {
   const sessions = [];
   for (let count = 0; count < 6; count++) {
     sessions.push(await openSession({ baseUrl: edge.httpUrl, guestCount: 1 }));
@@ -182,7 +182,7 @@ test("sessions are spread over both workers, and all peers of one are on the sam
 
 // --- approval ---
 
-test("a guest whom the host rejects gets the protocol's error, and the session goes on", async () => {
+test("a guest whom the host rejects gets the protocol's error, and the session continues", async () => {
   const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   host.decide = (user) => (user.name === "Stranger" ? "reject" : "approve");
 
@@ -216,7 +216,7 @@ test("a guest whom the host does not answer is told to wait, and may give up", a
   expect(host.joined).toEqual([]);
 });
 
-test("the host learns who wants to join", async () => {
+test("the host sees who wants to join", async () => {
   const { host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   expect(host.joinRequests).toEqual([
     expect.objectContaining({ name: "Guest 1", authProvider: "Unverified" }),
@@ -224,11 +224,11 @@ test("the host learns who wants to join", async () => {
   expect(host.joined).toEqual([expect.objectContaining({ name: "Guest 1", host: false })]);
 });
 
-test("a guest who leaves and closes in the same moment is seen to leave at once", async () => {
+test("a guest who leaves and closes at the same moment is announced as gone at once", async () => {
   const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
   await guests[0]?.connection.room.leave();
   await guests[0]?.close();
-  // Without the good-bye, which socket.io drops when its sender is gone, this would take 30 s.
+  // Without the leave message, which socket.io drops when its sender is gone, this would take 30 s.
   await until(
     "the others see the guest leave",
     () => [host, guests[1]].every((client) => client?.left.length === 1),
@@ -238,7 +238,7 @@ test("a guest who leaves and closes in the same moment is seen to leave at once"
 
 // --- clients that trust the edge's certificate ---
 
-/** Plays the main job in a process that was started with the edge's certificate among those it trusts. */
+/** Runs the main job in a process that trusts the edge's certificate. */
 async function playTrusting(job: MainJob): Promise<MainJobReport> {
   const program = fileURLToPath(new URL("../support/main-job-process.ts", import.meta.url));
   const { stdout } = await promisify(execFile)(

@@ -1,5 +1,5 @@
 /**
- * The README's two commands, in a copy of the project in which nothing is installed or built yet.
+ * The README's two commands, in a copy of the project without node_modules or a build.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -10,9 +10,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** npm may have to fetch every package, twice as slowly as usual. */
+/** npm may have to download every package, at half its usual speed. */
 const TEST_MS = 300_000;
-/** A file of this suite that needs neither services nor processes. */
+/** A test file that needs neither services nor processes. */
 const ONE_TEST_FILE = "test/edge/start/summary.test.ts";
 
 test("npm test, then npm start, work in a fresh clone", { timeout: TEST_MS }, async () => {
@@ -34,7 +34,7 @@ test("CI runs the README's test command first", () => {
   expect(commands).toEqual([readmeCommand("Test it"), "npm run check"]);
 });
 
-/** All files that a commit of the working tree would hold, and nothing else. Removed when the test is over. */
+/** A copy of exactly the files that a commit of the working tree would contain. Removed after the test. */
 function freshClone(): string {
   const folder = mkdtempSync(join(tmpdir(), "ct-clone-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -66,7 +66,7 @@ async function expectToStart(clone: string): Promise<void> {
   }
 }
 
-/** The first command that the README gives under this heading. */
+/** The first command under this heading of the README. */
 function readmeCommand(heading: string): string {
   const readme = readFileSync(join(root, "README.md"), "utf8");
   const command = new RegExp(`^## ${heading}\\n[^]*?^\`\`\`sh\\n(.+)\\n`, "m").exec(readme)?.[1];
@@ -74,7 +74,7 @@ function readmeCommand(heading: string): string {
   return command;
 }
 
-/** Runs a command line to its end, without the variables by which npm and Vitest know that they run already. */
+/** Runs a command line to its end, without the variables by which npm and Vitest detect that they are nested. */
 async function runInShell(
   command: string,
   cwd: string,

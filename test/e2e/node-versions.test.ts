@@ -1,6 +1,6 @@
 /**
- * The main job on the other versions of Node that are promised: the tests run on one, the edge on each. Sources run on them
- * through dist/, as in an installation.
+ * The main job on the other supported versions of Node: the tests run on one, the edge on each, from dist/ as in an
+ * installation.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -29,11 +29,11 @@ async function installNode(version: string): Promise<string> {
   return program;
 }
 
-// Other systems have the one Node that runs these tests.
+// Other systems only have the Node that runs these tests.
 describe.runIf(process.platform === "linux" && process.arch === "x64").each(VERSIONS)(
   "on Node %s",
   (version) => {
-    test("people share a session through the edge, and come back after its restart", async () => {
+    test("people share a session through the edge, and return after its restart", async () => {
       const node = await installNode(version);
       const { stdout } = await run(node, ["--version"]);
       expect(stdout.trim()).toBe(`v${version}`);

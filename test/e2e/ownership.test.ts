@@ -1,6 +1,6 @@
 /**
- * Sessions outlive workers, balancers and the store: real processes, a real Redis and unmodified clients, who type and talk
- * all the while. The same at full size: bench/churn.ts.
+ * Sessions outlive workers, balancers and the store: real processes, a real Redis and unmodified clients that keep typing.
+ * The same at full size: bench/churn.ts.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
@@ -34,18 +34,18 @@ import {
 import { until } from "../support/until.ts";
 
 const machine = watchMachine();
-/** Whoever waits longer hangs: clients give up after 30 s. */
+/** A client that waits longer is stuck: clients give up after 30 s. */
 const HANG_MS = 60_000;
 
-// What is promised, and how much of it the protocol's own timers take: the back-off of clients (1 s ± 50 %, then twice
-// that), the 2.5 s after which a refusal counts, the lease of 5 s.
+// The promised times. Most of each is the protocol's own timers: the clients' backoff (1 s ± 50 %, then twice that), the
+// 2.5 s after which a refused connection counts, the lease of 5 s.
 const KILLED_P50 = { promisedMs: 3500, waitsMs: 2500 };
 const KILLED_P99 = { promisedMs: 7000, waitsMs: 4000 };
 const SILENT_P99 = { promisedMs: 12_000, waitsMs: 7500 };
 const BALANCER_KILLED_P99 = { promisedMs: 7000, waitsMs: 1500 };
-/** Clients ask each other for what they miss every 10 s. */
+/** Clients ask each other for missing updates every 10 s. */
 const EQUAL = { promisedMs: 15_000, waitsMs: 10_000 };
-/** For 8 s nothing is believed to be gone. */
+/** An empty store settles for 8 s: no member is considered gone. */
 const KNOWN_AGAIN = { promisedMs: 13_000, waitsMs: 8000 };
 
 let churn: Churn;
@@ -63,7 +63,7 @@ afterAll(() => churn?.close());
 
 beforeEach(() => churn.startTyping());
 
-/** Whatever happened: the same people with the same roles, nobody left, was approved again, or heard anything twice. */
+/** After any fault: the same people with the same roles; none left, was approved again, or received a message twice. */
 afterEach(async () => {
   await all.stopTyping();
   await equalAfter(all.teams, performance.now(), HANG_MS);
@@ -73,7 +73,7 @@ afterEach(async () => {
 
 // --- members come ---
 
-test("three workers more take new sessions, and no live one moves", async () => {
+test("three additional workers take new sessions, and no live session moves", async () => {
   const before = await churn.records(all.teams);
   const reconnects = churn.reconnects();
   for (let i = 0; i < 3; i++) await cluster.addWorker();
@@ -94,7 +94,7 @@ test("three workers more take new sessions, and no live one moves", async () => 
 
 // --- a worker dies ---
 
-test("a worker is killed three times over: its peers are back within seconds, as who they were", async () => {
+test("after each of three kills of a worker its peers are back within seconds under the same identity", async () => {
   const sinceMs = performance.now();
   const recoveries: Recovery[] = [];
   let last: readonly Team[] = [];
@@ -111,7 +111,7 @@ test("a worker is killed three times over: its peers are back within seconds, as
   await expectHistory(last[0] as Team);
 }, 300_000);
 
-test("two of three workers are killed at once: all sessions go on at the third", async () => {
+test("when two of three workers are killed at once all sessions continue at the third", async () => {
   const [first, second, third] = cluster.workers as [Member, Member, Member];
   const teams = [...(await churn.teamsOf(first)), ...(await churn.teamsOf(second))];
   const killedMs = performance.now();
@@ -124,7 +124,7 @@ test("two of three workers are killed at once: all sessions go on at the third",
 
 // --- a worker hangs, or is cut off ---
 
-test("a worker is stopped for 20 s: its peers are back before it goes on, and then it delivers nothing of what it had got", async () => {
+test("peers of a worker that is paused for 20 s are back before it continues, and then it delivers nothing of what it had received", async () => {
   const { worker, teams } = await churn.busiest();
   const delivered = await churn.quietDeliveries(worker);
   const stoppedMs = performance.now();
@@ -133,7 +133,7 @@ test("a worker is stopped for 20 s: its peers are back before it goes on, and th
   await expectToHaveLetGo(worker, teams, delivered);
 }, 300_000);
 
-test("a worker's network is cut: its peers are back elsewhere, and when it is mended it delivers nothing of what was under way", async () => {
+test("peers of a worker that is cut off are back elsewhere, and when its network returns it delivers nothing that was in flight", async () => {
   const port = await freePort();
   const toWorker = await openLine(() => [port]);
   const toRedis = await openLine(() => [cluster.redis.port]);
@@ -171,9 +171,9 @@ test("a worker's network is cut: its peers are back elsewhere, and when it is me
   }
 }, 300_000);
 
-// --- a balancer dies, or knows nothing new ---
+// --- a balancer dies, or has a stale view ---
 
-test("the balancer of all clients is killed: they are back through the other, at the same workers", async () => {
+test("when the balancer of all clients is killed they return through the other, at the same workers", async () => {
   const before = await churn.records(all.teams);
   const [balancer] = cluster.balancers as [Member];
   const killedMs = performance.now();
@@ -188,7 +188,7 @@ test("the balancer of all clients is killed: they are back through the other, at
   await sees(await cluster.addBalancer(), cluster.workers.length);
 }, 300_000);
 
-test("a balancer that hears nothing of the store brings everybody to sessions that have moved", async () => {
+test("a balancer without the store leads everyone to sessions that have moved", async () => {
   const toRedis = await openLine(() => [cluster.redis.port]);
   const frozen = await cluster.addBalancer({
     env: { CT_REDIS_URL: `redis://127.0.0.1:${toRedis.port}` },
@@ -196,7 +196,7 @@ test("a balancer that hears nothing of the store brings everybody to sessions th
   cluster.balancers.splice(cluster.balancers.indexOf(frozen), 1);
   await sees(frozen, 3);
   const { worker, teams } = await churn.busiest();
-  // It has seen whose the sessions are, and will not hear of the change.
+  // It has cached the owners, and will not learn of the change.
   const [visitor, ...others] = Array.from({ length: teams.length + 1 }, (_, i) =>
     person({ baseUrl: frozen.url, name: `Visitor ${i}` }),
   ) as [Client, ...Client[]];
@@ -206,7 +206,7 @@ test("a balancer that hears nothing of the store brings everybody to sessions th
   await worker.kill();
   await backTimes(peersOf(teams), killedMs, HANG_MS);
   await churn.replace(worker);
-  // A visitor is let in by the host and leaves again: it came to the session.
+  // A visitor is approved by the host and leaves again: it reached the session.
   for (const [i, client] of others.entries()) {
     const team = teams[i] as Team;
     await client.join(team.sessionId);
@@ -224,7 +224,7 @@ test("a balancer that hears nothing of the store brings everybody to sessions th
 
 // --- the store is away, and comes back empty ---
 
-test("the store is away for 15 s and comes back empty: nobody notices, new sessions start, and all is known again", async () => {
+test("when the store is away for 15 s and returns empty no client notices, new sessions start, and all records are written again", async () => {
   const reconnects = churn.reconnects();
   const early = person({ baseUrl: churn.url, name: "Early" });
   await early.login();
@@ -255,7 +255,7 @@ test("the store is away for 15 s and comes back empty: nobody notices, new sessi
   await early.leave();
 }, 300_000);
 
-test("the store hangs for 8 s, longer than any lease: nobody notices", async () => {
+test("no client notices when the store hangs for 8 s, longer than any lease", async () => {
   const before = await churn.records(all.teams);
   const reconnects = churn.reconnects();
   cluster.redis.pause();
@@ -275,7 +275,7 @@ test("the store hangs for 8 s, longer than any lease: nobody notices", async () 
 
 // --- between the steps of a session's beginning ---
 
-test("a worker is killed between create and the host's socket, and between a request to join and its answer", async () => {
+test("sessions survive a kill of their worker between create and the host's socket, and between a join request and its answer", async () => {
   const host = person({ baseUrl: churn.url, name: "Unlucky" });
   await host.login();
   const { roomId, roomToken } = await host.provider.createRoom({});
@@ -283,7 +283,7 @@ test("a worker is killed between create and the host's socket, and between a req
   await host.enterAsHost(roomToken);
   await churn.replace(first);
 
-  // It is asked to let somebody in, and its worker is killed before it answers.
+  // A guest asks to join, and the worker is killed before the host answers.
   const answer = requireOperator();
   host.decide = () => answer.opened.then(() => "approve");
   const guest = person({ baseUrl: churn.url, name: "Patient" });
@@ -301,7 +301,7 @@ test("a worker is killed between create and the host's socket, and between a req
   await host.leave();
   await until("the session is over", async () => (await churn.recordOf(roomId)).state === "closed");
 
-  // One that is created and never opened leaves nothing behind, not even with its worker dead.
+  // A session that is created and never opened leaves no record, even if its worker is dead.
   await host.login();
   const never = await host.provider.createRoom({});
   const third = await killOwner(never.roomId);
@@ -321,7 +321,7 @@ async function killOwner(sessionId: string): Promise<Member> {
   return worker;
 }
 
-/** Two teams of two on this worker, by keys that the ring gives to it. */
+/** Two teams of two on this worker, with keys that the ring maps to it. */
 async function openTeamsOn(worker: Member): Promise<Teams> {
   const members = cluster.workers.map(({ id }) => ({ id: id as WorkerId, weight: 1 }));
   const ring = createRing(members, deriveKeys(CLUSTER_SECRET).ring);
@@ -337,13 +337,13 @@ async function openTeamsOn(worker: Member): Promise<Teams> {
   return teams;
 }
 
-/** A worker that goes on after it was stopped or cut off has lost its sessions, and has delivered nothing since. */
+/** A worker that continues after a pause or a network cut has lost its sessions, and has delivered nothing since. */
 async function expectToHaveLetGo(
   worker: Member,
   teams: readonly Team[],
   delivered: number,
 ): Promise<void> {
-  const counters = await until("it has let go of its sessions", async () => {
+  const counters = await until("it has released its sessions", async () => {
     const seen = await countersOf(worker);
     return (seen["worker.sessions_closed{lost}"] ?? 0) >= teams.length && seen;
   });
@@ -352,7 +352,7 @@ async function expectToHaveLetGo(
   for (const { owner } of await churn.records(teams)) expect(owner).not.toBe(worker.id);
 }
 
-/** The history says who has the session now, since which epoch, and why it moved there. */
+/** The history shows the current owner, its epoch, and why the session moved there. */
 async function expectHistory({ sessionId }: Team): Promise<void> {
   const env = { CT_REDIS_URL: cluster.redisUrl };
   const { stdout } = await runCommand(["events", "--session", sessionId, "--json"], env);
@@ -369,7 +369,7 @@ async function expectHistory({ sessionId }: Team): Promise<void> {
   expect(["refused", "lease-gone"]).toContain(moved?.cause);
 }
 
-/** Says the figures to whoever reads the log. Limits are those of a machine as busy as this one was since `sinceMs`. */
+/** Prints the figures. Limits scale with how busy the machine was since `sinceMs`. */
 function expectSoon(
   what: string,
   recoveries: readonly Recovery[],

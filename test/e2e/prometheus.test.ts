@@ -1,5 +1,5 @@
 /**
- * What Prometheus reads from a balancer and a worker while people work, and whether Prometheus's own checker likes it.
+ * What Prometheus scrapes from a balancer and a worker under use, checked by promtool too.
  */
 import { spawnSync } from "node:child_process";
 import { fetch } from "undici";
@@ -29,7 +29,7 @@ beforeAll(async () => {
 
 afterAll(() => cluster.dispose());
 
-test("a worker shows its people, sessions and connections, a balancer its requests and tunnels", async () => {
+test("a worker exposes its people, sessions and connections, a balancer its requests and tunnels", async () => {
   const { guests } = await openSession({ baseUrl: balancer.url, guestCount: 2 });
   const host = await samplesOf(worker);
   expect(host.get("codetogether_worker_users_online")).toBe(3);
@@ -46,6 +46,8 @@ test("a worker shows its people, sessions and connections, a balancer its reques
   expect(way.get("codetogether_balancer_tunnels")).toBe(3);
   expect(way.get('codetogether_balancer_answers_total{status="1xx"}')).toBe(3);
   expect(way.get('codetogether_balancer_workers{state="up"}')).toBe(1);
+  expect(way.get('codetogether_balancer_workers{state="unhealthy"}')).toBe(0);
+  // The name of the version before.
   expect(way.get('codetogether_balancer_workers{state="suspect"}')).toBe(0);
   const timed = way.get("codetogether_balancer_latency_seconds_count") ?? 0;
   expect(timed).toBeGreaterThan(0);
@@ -59,7 +61,7 @@ test("a worker shows its people, sessions and connections, a balancer its reques
   });
 });
 
-test("the public port shows the cluster's numbers, to operators only", async () => {
+test("the public port exposes the cluster's metrics, to operators only", async () => {
   const url = `${balancer.url}/metrics`;
   const stranger = await fetch(url);
   expect(stranger.status).toBe(401);
@@ -73,14 +75,14 @@ test("the public port shows the cluster's numbers, to operators only", async () 
   const page = await answer.text();
   expect(page).toContain("\ncodetogether_users_online ");
   expect(page).toContain("\ncodetogether_sessions_hosted_total 1\n");
-  // Of one worker that happened to be asked, nothing.
+  // Nothing of the single worker that happened to be asked.
   expect(page).not.toMatch(/codetogether_(worker|process|store)_/);
   const posted = await fetch(url, { method: "POST" });
   expect(posted.status).toBe(405);
 });
 
 if (hasProgram("promtool", ["prometheus"], "the check of /metrics with promtool")) {
-  test("promtool finds nothing to say against either page", async () => {
+  test("promtool accepts both pages", async () => {
     for (const member of [balancer, worker]) {
       const page = await pageOf(member);
       const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {

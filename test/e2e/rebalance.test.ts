@@ -1,5 +1,5 @@
 /**
- * `ct-edge rebalance --idle` over real workers: sessions in which nobody works move to new workers, others stay.
+ * `ct-edge rebalance --idle` over real workers: idle sessions move to new workers, others stay.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { type Member, sees, startCluster } from "../support/cluster.ts";
@@ -12,7 +12,7 @@ async function sessionsOf(worker: Member): Promise<string[]> {
   return sessions.map(({ id }) => id);
 }
 
-test("idle sessions go to new workers until these have their share; a busy one stays, and nothing is lost", async () => {
+test("a rebalance moves idle sessions to new workers until they have their share; a busy one stays, and nothing is lost", async () => {
   const cluster = await startCluster({ workers: 1, balancers: 1 });
   onTestFinished(() => cluster.dispose());
   const [balancer] = cluster.balancers as [Member];
@@ -38,7 +38,7 @@ test("idle sessions go to new workers until these have their share; a busy one s
   expect(JSON.parse(stdout)).toMatchObject({
     ratioBefore: 3,
     ratioAfter: 1.13,
-    notes: ["worker-1: 5 of 5 sessions are calm"],
+    notes: ["worker-1: 5 of 5 sessions are idle"],
   });
   const left = await Promise.all(cluster.workers.map(sessionsOf));
   expect(left.map((ids) => ids.length).toSorted((a, b) => a - b)).toEqual([2, 3, 3]);
@@ -60,7 +60,7 @@ test("idle sessions go to new workers until these have their share; a busy one s
   }
   await until("everybody has heard everything, in order, once", () => all.misheard().length === 0);
 
-  // It is good enough now.
+  // The distribution is good enough now.
   const again = await runCommand(["rebalance", "--idle", "1"], env);
   expect(again.stdout).toContain("fullest by mean: 1.13 before, 1.13 after (good is 1.25)");
 }, 60_000);

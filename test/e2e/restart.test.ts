@@ -1,6 +1,6 @@
 /**
- * Sessions outlive the processes that host them: an edge that is started again within 20 s, and a worker that dies. The
- * clients are unmodified, so what they do here by themselves is all that is needed.
+ * Sessions outlive the processes that host them: an edge that restarts within 20 s, and a worker that dies. The clients are
+ * unmodified and reconnect by themselves.
  */
 import { expect, onTestFinished, test } from "vitest";
 import type { Client } from "../support/clients.ts";
@@ -16,7 +16,7 @@ import {
 import { dutiesOf, type WorkerDuties } from "../support/status.ts";
 import { until } from "../support/until.ts";
 
-/** A client tries again after 0.5 to 1.5 s, then 1 to 3 s, then up to 7.5 s. */
+/** A client retries after 0.5 to 1.5 s, then 1 to 3 s, then up to 7.5 s. */
 const BACK_MS = 20_000;
 
 test.each([
@@ -46,7 +46,7 @@ test.each([
     await everybodyHears(host, guests, "we are back");
     expect(await guests[0]?.read(host.id, "src/main.ts")).toBe("Host:src/main.ts");
     expect(await host.read(guests[1]?.id ?? "", "src/main.ts")).toBe("Guest 2:src/main.ts");
-    // The same peers, roles and ids; nobody was approved, announced or dismissed again.
+    // The same peers, roles and ids; none was approved, announced or removed again.
     expect(whatPeopleKnow(session)).toEqual(before);
   },
   60_000,
@@ -77,7 +77,7 @@ test("after a restart the session can be joined, left and closed as before", asy
   );
 }, 60_000);
 
-test("a killed worker comes back under its name, and its sessions go on; those of others notice nothing", async () => {
+test("a killed worker returns under its name, its sessions continue, and other sessions notice nothing", async () => {
   const edge = await edgeForThisTest();
   const [mine, others] = await sessionsOnBothWorkers(edge);
   const before = whatPeopleKnow(mine.session);
@@ -89,7 +89,7 @@ test("a killed worker comes back under its name, and its sessions go on; those o
   await documentsEqual(mine.session.everybody, ["meanwhile"]);
   await everybodyHears(mine.session.host, mine.session.guests, "we are back");
   expect(whatPeopleKnow(mine.session)).toEqual(before);
-  // Its people may be back before it is: the other worker was told that it had ended.
+  // Its people may be back before it is: the supervisor told the other worker of its exit.
   const workers = await until("it is up again", async () => {
     const seen = await dutiesOf(edge);
     return seen.every(({ pid }) => pid !== mine.worker.pid) && seen;
@@ -100,13 +100,13 @@ test("a killed worker comes back under its name, and its sessions go on; those o
     CT_DATA_DIR: edge.dataDir,
   });
   expect(history.stdout).toMatch(/"kind":"resumed".*"cause":"(exited|restarted)"/);
-  // Whichever was first: the worker that came back, or the other one, which was told that it had ended.
+  // Whichever was first: the restarted worker, or the other one, which heard of the exit.
   expect(workers.flatMap((worker) => worker.sessionIds)).toContain(mine.session.sessionId);
   expect(again?.pid).not.toBe(mine.worker.pid);
   expect(others.session.everybody.map((client) => client.reconnectCount)).toEqual([0, 0]);
 }, 60_000);
 
-test("a sign-in that waits while its worker is killed finishes", async () => {
+test("a pending sign-in finishes although its worker is killed", async () => {
   const edge = await edgeForThisTest();
   const form = slowForm();
   const client = person({ baseUrl: edge.httpUrl, name: "Slow", beforeSignIn: form.fill });
@@ -145,7 +145,7 @@ test.each([
   60_000,
 );
 
-test("a sign-in and a join that wait while the edge is started again finish, when requests are tried again", async () => {
+test("a pending sign-in and a pending join finish after a restart of the edge, when their requests are retried", async () => {
   const edge = await edgeForThisTest();
   const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
   const approval = slowForm();
@@ -177,7 +177,7 @@ async function edgeForThisTest(): Promise<EdgeProcess> {
   return edge;
 }
 
-/** Everything that must not change over a restart. */
+/** What a restart must not change. */
 function whatPeopleKnow({ everybody }: OpenSession): unknown {
   return everybody.map((client) => ({
     infos: client.infos.map(({ id, host, name }) => ({ id, host, name })),
@@ -214,7 +214,7 @@ async function sessionsOnBothWorkers(edge: EdgeProcess): Promise<[PlacedSession,
   return [a, b];
 }
 
-/** Kills the worker that a sign-in or a join request waits at. */
+/** Kills the worker at which a sign-in or a join request is pending. */
 async function killWhoeverHoldsThePoll(edge: EdgeProcess): Promise<void> {
   const worker = await until("a worker holds the poll", async () =>
     (await dutiesOf(edge)).find(({ waitingPolls }) => waitingPolls > 0),
@@ -229,7 +229,7 @@ function killAllWorkers(edge: EdgeProcess): Promise<void> {
   );
 }
 
-/** Resolves when others run in their place: what is sent anew while there is none may be refused. */
+/** Resolves when their replacements run: requests sent before that may be refused. */
 async function killWorkers(edge: EdgeProcess, pids: readonly number[]): Promise<void> {
   for (const pid of pids) process.kill(pid, "SIGKILL");
   await until("the workers run again", () =>
@@ -237,13 +237,13 @@ async function killWorkers(edge: EdgeProcess, pids: readonly number[]): Promise<
   );
 }
 
-/** What goes on while a test does something else; it is awaited later, also when it fails before. */
+/** A background task of a test; awaited later, also when it fails before. */
 function inBackground<T>(work: Promise<T>): Promise<T> {
   work.catch(() => {});
   return work;
 }
 
-/** A form, or a question, that somebody has open until the test sends it. */
+/** A form, or a host's question, that stays open until the test submits it. */
 function slowForm(): { fill: () => Promise<void>; opened: Promise<void>; send: () => void } {
   let open = () => {};
   let send = () => {};

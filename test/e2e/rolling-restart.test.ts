@@ -1,6 +1,6 @@
 /**
- * Workers of a one-machine edge are restarted while people type and talk in sessions of unmodified clients: a worker that
- * is stopped while others go on hands its sessions over first. What is counted is every encrypted message on the wire.
+ * Workers of a one-machine edge restart while people type in sessions of unmodified clients: a worker that is stopped while
+ * others run drains first. Every encrypted message on the wire is counted.
  */
 import { describe, expect, onTestFinished, test } from "vitest";
 import { quantile } from "../support/churn.ts";
@@ -60,7 +60,7 @@ describe.each(STORES)("with %s", (store) => {
       expect(await figuresOf(all)).toMatchObject({ lost: 0, doubled: 0, reordered: 0, faults: [] });
       expect(whatTheyKnow(all.clients)).toEqual(known);
       report(`rolling restart with ${store}, ${traffic.answered} requests`, all, sinceMs);
-      // The result is the list of processes; progress is on the other stream, one process after the other.
+      // The result is the list of processes; progress goes to standard error, one process after the other.
       expect(stdout).toMatch(/^info: {4}Forever processes running\n/);
       expect(stderr.replaceAll(/\d+/g, "N").replaceAll("sessions", "session")).toMatch(
         /^(worker-N: handing over N session\n)?worker-N: restarted in N.N s \(pid N\)\n/,
@@ -90,7 +90,7 @@ async function edgeWith(store: (typeof STORES)[number]): Promise<EdgeProcess> {
   return edge;
 }
 
-/** Twelve sessions of three, who type and talk; every message from now on is recorded. */
+/** Twelve sessions of three people who type; every message from now on is recorded. */
 async function busyTeams(edge: EdgeProcess): Promise<Teams> {
   const all = await openTeams({ count: 12, guests: 2, url: () => edge.httpUrl });
   onTestFinished(() => all.close());
@@ -107,7 +107,7 @@ function restart(edge: EdgeProcess, ...name: string[]) {
   return runCommand(["restart", ...name], { CT_DATA_DIR: edge.dataDir });
 }
 
-/** Ends the typing, and counts what was sent and what has arrived. */
+/** Ends the typing, and counts the messages sent and received. */
 async function figuresOf(all: Teams): Promise<WireFigures> {
   await until("all are back", () => all.clients.every((client) => client.isServed), 30_000);
   await all.stopTyping();

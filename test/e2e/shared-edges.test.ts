@@ -1,5 +1,5 @@
 /**
- * Several whole edges, each a balancer and its workers as in one container, that share a Redis: they are one edge.
+ * Several `ct-edge`, each a balancer and its workers as in one container, that share a Redis form one edge.
  */
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
@@ -17,7 +17,7 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { dutiesOf } from "../support/status.ts";
 import { until } from "../support/until.ts";
 
-/** As in a container, whose Redis is not on its loopback; where a machine has nothing else, loopback is right. */
+/** As in a container, whose Redis is not on its loopback; loopback if the machine has no other address. */
 const ADDRESS =
   Object.values(networkInterfaces())
     .flat()
@@ -58,8 +58,8 @@ function optionsOf(name: string, prefix: string): EdgeOptions & { env: Record<st
 interface SeenWorker {
   readonly id: string;
   readonly url: string;
-  readonly health: string;
-  /** What it says itself. */
+  readonly status: string;
+  /** Its own log lines. */
   readonly state: string;
 }
 
@@ -69,18 +69,18 @@ async function workersSeenBy(edge: EdgeProcess): Promise<SeenWorker[]> {
   return workers.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** Resolves when each balancer sees the workers a-1 and b-1, well and in these states. */
+/** Resolves when each balancer sees the workers a-1 and b-1 as healthy and in these states. */
 async function allSee(edges: readonly EdgeProcess[], states: readonly string[]): Promise<void> {
   for (const edge of edges) {
     await until(`the balancers see workers that are ${states.join()}`, async () => {
       const seen = await workersSeenBy(edge);
-      const isWell = seen.every(({ health }) => health === "up");
-      return isWell && seen.map(({ state }) => state).join() === states.join();
+      const isHealthy = seen.every(({ status }) => status === "healthy");
+      return isHealthy && seen.map(({ state }) => state).join() === states.join();
     });
   }
 }
 
-/** From now on new sessions go to the other worker only. */
+/** From now on new sessions go only to the other worker. */
 async function suspend(id: "a-1" | "b-1", edges: readonly EdgeProcess[], prefix: string) {
   await command("suspend", id, prefix);
   await allSee(edges, id === "a-1" ? ["suspended", "up"] : ["up", "suspended"]);
@@ -91,7 +91,7 @@ async function command(name: "suspend" | "resume", id: string, prefix: string): 
   expect(await runCommand([name, id], env)).toMatchObject({ status: 0 });
 }
 
-test("any balancer reaches any worker, at the address by which that one reaches Redis", async () => {
+test("any balancer reaches any worker at the address from which the worker reaches Redis", async () => {
   const edges = await Promise.all([edgeForThisTest("a", "reach"), edgeForThisTest("b", "reach")]);
   const [a, b] = edges;
   await allSee(edges, ["up", "up"]);
@@ -102,7 +102,7 @@ test("any balancer reaches any worker, at the address by which that one reaches 
       ["b-1", urls[1]],
     ]);
   }
-  // Each worker has a session once; its host comes by one balancer, a guest by the other.
+  // Each worker has a session in turn; its host connects through one balancer, a guest through the other.
   for (const [idle, other, owner] of [
     ["b-1", "a-1", a],
     ["a-1", "b-1", b],
@@ -118,7 +118,7 @@ test("any balancer reaches any worker, at the address by which that one reaches 
   }
 }, 60_000);
 
-test("an edge that is stopped says so, and hands its sessions over to the other one", async () => {
+test("an edge that is stopped fails its readiness check and drains to the other one", async () => {
   const edges = await Promise.all([edgeForThisTest("a", "stop"), edgeForThisTest("b", "stop")]);
   const [a, b] = edges;
   await allSee(edges, ["up", "up"]);
@@ -131,7 +131,7 @@ test("an edge that is stopped says so, and hands its sessions over to the other 
   const admin = redis.admin();
   const shared = JSON.stringify(await admin.xrange("{stop}:stream:log-server", "-", "+"));
   for (const name of ["a", "b"]) {
-    // What the edge says itself, and what its worker does.
+    // The edge's own line, and its worker's.
     expect(shared).toMatch(
       new RegExp(`"${name}\\\\t\\S+ root INFO CodeTogether On-Premises services`),
     );
@@ -142,7 +142,9 @@ test("an edge that is stopped says so, and hands its sessions over to the other 
   const stopped = a.stop("SIGTERM");
   await until("it wants no traffic any more, and says why", async () => {
     const answer = await fetch(`http://127.0.0.1:${statusPort}/health/ready`);
-    return answer.status === 503 && (await answer.text()).includes("this balancer leaves");
+    return (
+      answer.status === 503 && (await answer.text()).includes("this balancer is shutting down")
+    );
   });
   expect((await stopped).status).toBe(0);
   expect((await dutiesOf(b))[0]?.sessionIds).toEqual([sessionId]);
@@ -152,7 +154,7 @@ test("an edge that is stopped says so, and hands its sessions over to the other 
   });
 }, 60_000);
 
-test("without the secret that all share it does not start, and says so in one line", async () => {
+test("an edge with Redis and without CT_SECRET does not start, and says so in one line", async () => {
   const { env } = optionsOf("a", "secret");
   const { exit, stderr, left } = await startEdgeInVain({ env: { ...env, CT_SECRET: "" } });
   expect(exit.status).toBe(1);
@@ -160,7 +162,7 @@ test("without the secret that all share it does not start, and says so in one li
   expect(left).toEqual([]);
 });
 
-test("a second one in the same data directory is refused", async () => {
+test("a second edge in the same data directory is refused", async () => {
   const first = await edgeForThisTest("a", "twice");
   const options = { ...optionsOf("b", "twice"), dataDir: first.dataDir };
   const { exit, stderr } = await startEdgeInVain(options);

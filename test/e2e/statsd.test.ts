@@ -1,6 +1,6 @@
 /**
- * The numbers of the notes, as StatsD gets them from a cluster of several workers and balancers: right to the unit, from one
- * sender, over the death of workers and the restart of everything but Redis.
+ * The cluster's metrics as StatsD receives them from several workers and balancers: exact, from one sender, over crashes of
+ * workers and a restart of everything except Redis.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
@@ -21,11 +21,11 @@ beforeAll(async () => {
     env: {
       CT_METRICS_STATSD_HOST: "127.0.0.1",
       CT_METRICS_STATSD_PORT: String(sink.port),
-      // As deployments of the product that came before write it.
+      // As CodeTogether deployments write it.
       CT_METRICS_STATSD_PROTOCOL: "UDP",
       CT_METRICS_PREFIX: "ct.test",
       CT_METRICS_INTERVAL_MS: String(INTERVAL_MS),
-      // Of an agent that this machine may have beside.
+      // Set for an agent that this machine may run.
       DD_ENV: "prod",
       DD_SERVICE: "edge",
       DD_AGENT_HOST: "192.0.2.1",
@@ -38,11 +38,11 @@ afterAll(async () => {
   sink.close();
 });
 
-test("people, sessions and connections are right to the unit, and 0 within two intervals after all have left", async () => {
+test("people, sessions and connections are exact, and 0 within two intervals after all have left", async () => {
   const workload = await play(cluster.balancers.map(({ url }) => url));
   await until("the cluster's gauges show everybody", () => seen() === shown(EXPECTED));
   expect(sink.gauges.get("ct.test.workers.counted")).toBe(2);
-  // Each worker sends its own series in its own time.
+  // Workers send their own series independently.
   await until("the workers' gauges show everybody", () => ofWorkers() === ofWorkersShown(EXPECTED));
   await until("both are counted as hosted", () => hosted() === EXPECTED.hosted);
   expect(sink.gauges.get("ct.test.sessions.hosted_total")).toBe(EXPECTED.hosted);
@@ -53,7 +53,7 @@ test("people, sessions and connections are right to the unit, and 0 within two i
   await workload.leave();
   const before = sink.history("ct.test.users.online").length;
   await until("nobody is there", () => seen() === shown({ users: 0, sessions: 0, connections: 0 }));
-  // Counted in sendings, one an interval, so that a slow machine does not matter.
+  // Counted in flushes, one per interval, so that a slow machine does not matter.
   const later = sink.history("ct.test.users.online").slice(before);
   expect(later.indexOf(0)).toBeLessThan(2);
   await until(
@@ -64,7 +64,7 @@ test("people, sessions and connections are right to the unit, and 0 within two i
   expect(sink.badLines).toEqual([]);
 });
 
-test("a balancer sends its own: requests, tunnels, and how it sees the workers", async () => {
+test("a balancer sends its own metrics: requests, tunnels, and its view of the workers", async () => {
   const balancer = /^ct\.test\.balancer\.[A-Za-z0-9_-]+\./;
   const names = [...sink.gauges.keys()].filter((name) => balancer.test(name));
   const ends = new Set(names.map((name) => name.replace(balancer, "")));
@@ -82,7 +82,7 @@ test("a balancer sends its own: requests, tunnels, and how it sees the workers",
 });
 
 // A new sender is elected up to 9.5 s after the old one was lost.
-test("one worker sends for all: when it dies another goes on, and no session is counted twice or lost", async () => {
+test("one worker sends for all; when it dies another continues, and no session is counted twice or lost", async () => {
   for (const worker of [...cluster.workers]) {
     await worker.kill();
     const before = sink.history("ct.test.users.online").length;
@@ -99,7 +99,7 @@ test("one worker sends for all: when it dies another goes on, and no session is 
   await workload.leave();
 }, 60_000);
 
-test("totals survive a restart of everything but Redis", async () => {
+test("totals survive a restart of everything except Redis", async () => {
   const total = hosted();
   const { workers, balancers } = cluster;
   await Promise.all([...workers, ...balancers].map((member) => member.stop()));
@@ -117,7 +117,7 @@ test("totals survive a restart of everything but Redis", async () => {
   await workload.leave();
 });
 
-/** Starts a worker under the name of one that has ended. */
+/** Starts a worker under the name of one that has exited. */
 async function replace({ id }: Member): Promise<void> {
   await cluster.addWorker({ env: { CT_WORKER_ID: id } });
 }
@@ -132,7 +132,7 @@ function sum(name: RegExp): number {
   return all;
 }
 
-/** What the workers' own series say, together. */
+/** The sum of the workers' own series. */
 function ofWorkers(): string {
   return ofWorkersShown({
     connections: sum(/^ct\.test\.worker\.worker-\d\.connections\.active$/),

@@ -1,6 +1,6 @@
 /**
- * What the store may hold that is wrong, and processes that do not fit together: each is named in the log, and the rest
- * works on.
+ * Invalid records in the store, and processes that do not fit together: each is named in the log, and the rest keeps
+ * working.
  */
 import type { Redis } from "ioredis";
 import { fetch } from "undici";
@@ -39,7 +39,7 @@ async function mainJob(): Promise<void> {
   });
 }
 
-/** Keeps a value in the store as somebody can who is no process of ours, as if it beat. */
+/** Keeps a foreign value in the store, renewed like a heartbeat. */
 async function plant(id: string, text: string): Promise<void> {
   const heartbeat = async (): Promise<void> => {
     const [seconds = "0"] = (await admin.time()).map(String);
@@ -59,7 +59,7 @@ async function plant(id: string, text: string): Promise<void> {
 
 const EVIL = worker("evil");
 
-/** A record as the store keeps it. */
+/** A record in the store's format. */
 function stored(member: WorkerRecord): string {
   return member.incarnation + JSON.stringify(member);
 }
@@ -69,7 +69,7 @@ function record(id: string, url: string, more: Partial<WorkerRecord> = {}): Work
   return { ...worker(id), url, statusUrl: url, secretFingerprint: fingerprint, ...more };
 }
 
-/** Every process of the cluster has written a line with all of `texts`. */
+/** Every process of the cluster has logged a line with all of `texts`. */
 async function allSay(...texts: string[]): Promise<void> {
   for (const process of [balancer, ...cluster.workers]) {
     await until(`${process.id} says ${texts.join(" … ")}`, () =>
@@ -89,7 +89,7 @@ test.each([
 ])("a record with %s is named and not used", async (what, url, reason) => {
   const id = `evil-${what.replaceAll(/\W/g, "")}`;
   await plant(id, stored(record(id, url)));
-  await allSay("a member is not used", id, reason);
+  await allSay("ignoring a member", id, reason);
   expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
   const { refused } = (await balancer.view()) as { refused: { id: string; reason: string }[] };
   expect(refused).toEqual([{ id, reason: expect.stringContaining(reason) as string }]);
@@ -114,7 +114,7 @@ async function ignoredBy(process: Member): Promise<number> {
   return counters["store.ignored{member}"] ?? 0;
 }
 
-test("100,000 stale records harm nobody, and go away by themselves", async () => {
+test("100,000 stale records do no harm, and are removed", async () => {
   const stale = Array.from({ length: 100_000 }, (_, i) => [
     String(Date.now() - 60_000 - i),
     `s-${i}`,
@@ -124,17 +124,17 @@ test("100,000 stale records harm nobody, and go away by themselves", async () =>
   }
   await mainJob();
   expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
-  // Each look at the members takes away as many as a process may ever see.
+  // Each read of the members removes as many as a process may ever see.
   await until("they become fewer", async () => (await admin.zcard("{ct}:members")) < 90_000);
   await admin.zremrangebyscore("{ct}:members", "-inf", Date.now() - 30_000);
 });
 
-test("processes with another secret are named on both sides, and get no traffic", async () => {
+test("processes with another secret are named in the logs of both sides, and get no traffic", async () => {
   const stranger = await cluster
     .launch("worker", { env: { CT_WORKER_ID: "stranger", CT_SECRET: "y".repeat(40) } })
     .ready();
   onTestFinished(() => stranger.kill());
-  await allSay("a member is not used", "stranger", "its CT_SECRET is another one");
+  await allSay("ignoring a member", "stranger", "its CT_SECRET is another one");
   await until("the stranger says so too", () =>
     stranger.output().includes("its CT_SECRET is another one"),
   );
@@ -144,7 +144,7 @@ test("processes with another secret are named on both sides, and get no traffic"
   await stranger.stop();
 });
 
-test("of two live processes with one worker id the later one has it; the other says so and ends", async () => {
+test("of two live processes with one worker id the later one keeps it; the other logs that and exits", async () => {
   const env = { CT_WORKER_ID: "twin" };
   const first = cluster.launch("worker", { env });
   await first.ready();
@@ -159,7 +159,7 @@ test("of two live processes with one worker id the later one has it; the other s
   await sees(balancer, 2);
 });
 
-test("clocks an hour apart, either way, make no difference", async () => {
+test("clocks that differ by an hour, either way, make no difference", async () => {
   const hourMs = 3_600_000;
   const late = await cluster
     .launch("worker", { clockOffsetMs: -hourMs, env: { CT_WORKER_ID: "late" } })
@@ -184,7 +184,7 @@ test("clocks an hour apart, either way, make no difference", async () => {
   await sees(balancer, 2);
 });
 
-test("a worker that would be reached by loopback from elsewhere does not start, and says what to set", async () => {
+test("a worker with a loopback address and a remote store does not start, and says what to set", async () => {
   const refused = cluster.launch("worker", {
     env: { CT_WORKER_ID: "w", CT_WORKER_URL: "http://127.0.0.1:22" },
   });
@@ -192,18 +192,18 @@ test("a worker that would be reached by loopback from elsewhere does not start, 
   expect(refused.output()).toContain("CT_WORKER_URL=http://127.0.0.1:22");
 });
 
-test("Redis that is full: new sessions are refused with a reason, what runs goes on, and room mends it", async () => {
+test("with a full Redis new sessions are refused with a reason, running ones continue, and freed memory ends it", async () => {
   const before = await fetch(`${balancer.url}/api/meta`);
   expect(before.status).toBe(200);
   await admin.config("SET", "maxmemory-policy", "noeviction");
   await admin.config("SET", "maxmemory", "1");
   const host = person({ baseUrl: balancer.url, name: "Host" });
-  // Nobody can sign in, and the client says so.
+  // No one can sign in, and the client says why.
   await expect(host.host()).rejects.toThrow("Failed to get login URL");
   await until("somebody says that Redis is full", () =>
     cluster.workers.some((one) => one.output().includes("the store is full")),
   );
-  // Leases go on: nobody is taken for dead.
+  // Leases are still renewed: no member is considered gone.
   expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
   expect((await fetch(`${balancer.url}/api/meta`)).status).toBe(200);
   await admin.config("SET", "maxmemory", "0");

@@ -1,6 +1,6 @@
 /**
- * Guests who wait for their host while the worker that has the session is drained and stopped: they go on waiting at the
- * worker that has it next, and are in when the host approves.
+ * Guests who wait for their host while the session's worker is drained and stopped keep waiting at its successor, and join
+ * when the host approves.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cluster, sees, startCluster } from "../support/cluster.ts";
@@ -30,7 +30,7 @@ test("guests with every protocol package who wait for approval over a drain get 
     waiting.every(({ host }) => host.isServed && host.servedMs.length >= 2),
   );
 
-  // The drain of a worker without a word from its guests: a second for each answer, and a few for the way to the other.
+  // A second for each pending poll, and a few for the handover.
   const tookS = (performance.now() - startMs) / 1000;
   for (const { told, failure } of waiting) {
     expect(failure()).toBeUndefined();

@@ -34,7 +34,7 @@ test("every wrong setting is named with its value and what is allowed; secrets a
     '--worker-count="0" is not allowed',
     'CT_TRUSTED_PROXIES="10.0.0.0/99" is not allowed',
     "CT_TLS_CERT is set without CT_TLS_KEY",
-    "the licence is not whole: CT_MAXCONNECTIONS, CT_EXPIRATION, CT_SIGNATURE is missing",
+    "the license is incomplete: CT_MAXCONNECTIONS, CT_EXPIRATION, CT_SIGNATURE is missing",
   ]) {
     expect(problems.join("\n")).toContain(part);
   }

@@ -66,13 +66,13 @@ test("bombs of every kind are named with their reasons, in little memory and lit
   expect(good.answer.offered).toHaveLength(Object.keys(bombs).length);
   const bad = await check("bad");
   expect(Object.fromEntries(bad.answer.skipped.map(({ file, reason }) => [file, reason]))).toEqual({
-    "intellij/laughs.jar": expect.stringMatching(/an entity bomb/),
-    "intellij/quadratic.jar": expect.stringMatching(/an entity bomb/),
-    "intellij/deep.jar": expect.stringMatching(/no correct XML \(.{1,210}\)$/s),
+    "intellij/laughs.jar": expect.stringMatching(/entity bomb/),
+    "intellij/quadratic.jar": expect.stringMatching(/entity bomb/),
+    "intellij/deep.jar": expect.stringMatching(/not well-formed XML \(.{1,210}\)$/s),
     "intellij/file.jar": expect.stringMatching(/external entity e/),
     "intellij/zeros.zip": expect.stringMatching(/zip bomb/),
     "intellij/names.zip": expect.stringMatching(/entries, which are too many/),
-    "intellij/long-names.jar": expect.stringMatching(/list of entries is far too long/),
+    "intellij/long-names.jar": expect.stringMatching(/list of entries is too large/),
   });
   expect(bad.ms).toBeLessThan(good.ms * 4);
 });

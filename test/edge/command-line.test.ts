@@ -13,7 +13,7 @@ import {
   type Settings,
   settingsOf,
 } from "../../shared/settings/read-settings.ts";
-import type { Role, Setting } from "../../shared/settings/settings.ts";
+import type { Role, Setting } from "../../shared/settings/setting.ts";
 import { workerProgram } from "../../worker/command-line.ts";
 import { runCommand } from "../support/command.ts";
 

@@ -111,7 +111,7 @@ describe("the list", () => {
     expect(listTable(listOf([]))).toBe("No balancer and no worker has a lease.\n");
   });
 
-  test("marks who sees another ring than most, and says so", () => {
+  test("marks the member whose ring differs from the majority, and names it", () => {
     const answer = listOf([busy("worker-1"), busy("worker-2", "r2"), balancerWith("r1")]);
     expect(answer.ringFingerprint).toBe("r1");
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, true]);
@@ -119,26 +119,30 @@ describe("the list", () => {
     expect(first).toContain(" r1 ");
     expect(second).toContain(" r1 ");
     expect(third).toContain(" r2 ! ");
-    expect(note).toMatch(/^! worker-2: not the ring that the others have; /);
+    expect(note).toBe(
+      "! Ring differs from the majority: worker-2; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
+    );
   });
 
-  test("marks everybody when no ring is seen by most", () => {
+  test("marks every member on a tie of rings, and says that no ring has a majority", () => {
     const answer = listOf([busy("worker-1"), busy("worker-2", "r2")]);
     expect(answer.ringFingerprint).toBeNull();
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([true, true]);
-    expect(listTable(answer)).toContain("! The processes do not agree on one ring; ");
+    expect(listTable(answer)).toContain("! Rings differ and none has a majority; ");
   });
 
-  test("takes nobody who has not seen a ring yet for one who differs", () => {
+  test("does not mark a member that has not seen a ring yet", () => {
     const answer = listOf([busy("worker-1", ""), busy("worker-2"), balancerWith("r1")]);
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, false]);
     expect(listOf([busy("worker-1", "")]).ringFingerprint).toBeNull();
   });
 
-  test("counts records that make no sense, and says when the store is new", () => {
+  test("counts member records that cannot be parsed, and says when the store is new", () => {
     const text = listTable(listOf([], { ignored: 2, booted: false }));
-    expect(text).toMatch(/^! Records in the store that cannot be parsed and are left out: 2; /m);
-    expect(text).toMatch(/^! The store is new or was emptied a moment ago: /m);
+    expect(text).toMatch(
+      /^! Member records in the store that cannot be parsed and are not shown: 2; /m,
+    );
+    expect(text).toMatch(/^! The store is new or was just emptied: /m);
   });
 
   test("lets no record drive the terminal", () => {
@@ -175,7 +179,9 @@ describe("the sessions", () => {
   });
 
   test("are values for programs, keys by their beginning", () => {
-    expect(describeIt({ peers: [host], state: "released", heir: "worker-2" as WorkerId })).toEqual({
+    expect(
+      describeIt({ peers: [host], state: "released", successor: "worker-2" as WorkerId }),
+    ).toEqual({
       id: "ABCDEF…",
       state: "released",
       owner: "worker-1",
@@ -191,8 +197,8 @@ describe("the sessions", () => {
   test("say whose owner is gone, whose owner was restarted, and who may take one", () => {
     expect(tableOf({}, [])).toContain(" worker-1 (gone) ");
     expect(tableOf({}, [worker("worker-1")])).toContain(" worker-1 (restarted) ");
-    const heir = "worker-2" as WorkerId;
-    expect(tableOf({ state: "released", heir })).toContain(" released to worker-2 ");
+    const successor = "worker-2" as WorkerId;
+    expect(tableOf({ state: "released", successor })).toContain(" released to worker-2 ");
   });
 
   test("leave out one that was closed meanwhile", () => {
@@ -218,7 +224,9 @@ describe("the sessions", () => {
   test("say when not all are listed, and when records make no sense", () => {
     const text = sessionsTable(answerOf({ total: 12, ignored: 3, settled: false }));
     expect(text).toContain("0 of 12 sessions are listed; --limit lists more.\n");
-    expect(text).toMatch(/^! Records in the store that cannot be parsed and are left out: 3; /m);
+    expect(text).toMatch(
+      /^! Session records in the store that cannot be parsed and are not shown: 3; /m,
+    );
     expect(text).toMatch(/^! The store is new /m);
   });
 });
@@ -284,7 +292,7 @@ function session(more: Partial<SessionRecord>): SessionRecord {
     userId: "user",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: CREATED_MS,
     ...more,
   };

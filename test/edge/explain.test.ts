@@ -50,7 +50,7 @@ function record(owner: WorkerRecord, more: Partial<SessionRecord> = {}): Session
     userId: "u",
     clock: 2,
     peers: [peer({ host: true }), peer()],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: CREATED_MS,
     ...more,
   };
@@ -151,11 +151,11 @@ describe("golden", () => {
       balancer-1  w2        w2         it owns the session, as the store says now
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        chosen              up     up             3            9  0.3 ms  -
-      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen                     up     healthy         3            9  0.3 ms  -
+      w2      candidate 1  available, but not needed  up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up     healthy         9           27  0.3 ms  -
 
       Its owners
       TIME                      EVENT    WORKER          EPOCH  CAUSE
@@ -176,10 +176,10 @@ describe("golden", () => {
       balancer-1  w2        w2         first of the ring that can take it; no session has the key
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      candidate 1  chosen                    up     up             3            9  0.3 ms  -
-      w3      candidate 2  fit, but a better one is  up     up             9           27  0.3 ms  -
-      w1      candidate 3  fit, but a better one is  up     up             2            6  0.3 ms  -
+      WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      candidate 1  chosen                        up     healthy         3            9  0.3 ms  -
+      w3      candidate 2  available, but not the first  up     healthy         9           27  0.3 ms  -
+      w1      candidate 3  available, but not the first  up     healthy         2            6  0.3 ms  -
       "
     `);
     expect(problem).toMatch(/^no session has this key: /);
@@ -195,10 +195,10 @@ describe("golden", () => {
       balancer-1  w1        w1         the less loaded of two of those below the cap
 
       Workers as balancer-1 sees them
-      WORKER  AS  VERDICT                              STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w1      -   chosen 100 times of 100              up     up             2            6  0.3 ms  -
-      w2      -   no: busier than all others           up     up             3            9  0.3 ms  -
-      w3      -   no: over the cap (1.25 of the mean)  up     up             9           27  0.3 ms  -
+      WORKER  AS  STATUS                               STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      -   chosen 100 times of 100              up     healthy         2            6  0.3 ms  -
+      w2      -   no: busier than all others           up     healthy         3            9  0.3 ms  -
+      w3      -   no: over the cap (1.25 of the mean)  up     healthy         9           27  0.3 ms  -
       "
     `);
     expect(problem).toBeUndefined();
@@ -214,10 +214,10 @@ describe("golden", () => {
       balancer-1  one of 2  one of 2   the less loaded of two
 
       Workers as balancer-1 sees them
-      WORKER  AS  VERDICT                     STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w1      -   chosen 67 times of 100      up     up             2            6  0.3 ms  -
-      w2      -   chosen 33 times of 100      up     up             3            9  0.3 ms  -
-      w3      -   no: busier than all others  up     up             9           27  0.3 ms  -
+      WORKER  AS  STATUS                      STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      -   chosen 67 times of 100      up     healthy         2            6  0.3 ms  -
+      w2      -   chosen 33 times of 100      up     healthy         3            9  0.3 ms  -
+      w3      -   no: busier than all others  up     healthy         9           27  0.3 ms  -
       "
     `);
   });
@@ -234,14 +234,14 @@ describe("golden", () => {
       balancer-1  w2        w2         it owns the session, as the store says now
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT             STATE     HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        chosen              draining  up             3            9  0.3 ms  -
-      w2      candidate 1  no: draining        draining  up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up        up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up        up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE     HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen                     draining  healthy         3            9  0.3 ms  -
+      w2      candidate 1  no: draining               draining  healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up        healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up        healthy         9           27  0.3 ms  -
       "
     `);
-    const handed = record(W2, { state: "released", heir: W1.id });
+    const handed = record(W2, { state: "released", successor: W1.id });
     expect((await explain({ about: ROOM, workers, record: handed })).text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
       Rule      room
@@ -251,11 +251,11 @@ describe("golden", () => {
       balancer-1  w2        w1         it owns the session, as the store says now; it answers 421, w1 has it, and the request goes on there
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT             STATE     HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        chosen              draining  up             3            9  0.3 ms  -
-      w2      candidate 1  no: draining        draining  up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up        up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up        up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE     HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen                     draining  healthy         3            9  0.3 ms  -
+      w2      candidate 1  no: draining               draining  healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up        healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up        healthy         9           27  0.3 ms  -
       "
     `);
   });
@@ -272,10 +272,10 @@ describe("golden", () => {
       balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; it takes the session over (lease-gone)
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        no: gone                  -      -              -            -       -  -
-      w1      candidate 1  chosen                    up     up             2            6  0.3 ms  -
-      w3      candidate 2  fit, but a better one is  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: gone                      -      -               -            -       -  -
+      w1      candidate 1  chosen                        up     healthy         2            6  0.3 ms  -
+      w3      candidate 2  available, but not the first  up     healthy         9           27  0.3 ms  -
       "
     `);
   });
@@ -293,14 +293,14 @@ describe("golden", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is suspect; it takes the session over once w2 refuses or its lease is gone, and waits until then (421: owner not reached)
+      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; it takes the session over once w2 refuses or its lease is gone, and waits until then (421: owner not reached)
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT                   STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        no: suspect               up     suspect         3            9  0.3 ms  refused, by request, 2s ago
-      w2      candidate 1  no: suspect               up     suspect         3            9  0.3 ms  refused, by request, 2s ago
-      w1      candidate 2  chosen                    up     up              2            6  0.3 ms  -
-      w3      candidate 3  fit, but a better one is  up     up              9           27  0.3 ms  -
+      WORKER  AS           STATUS                        STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: unhealthy                 up     unhealthy         3            9  0.3 ms  refused, by request, 2s ago
+      w2      candidate 1  no: unhealthy                 up     unhealthy         3            9  0.3 ms  refused, by request, 2s ago
+      w1      candidate 2  chosen                        up     healthy           2            6  0.3 ms  -
+      w3      candidate 3  available, but not the first  up     healthy           9           27  0.3 ms  -
       "
     `);
   });
@@ -317,8 +317,8 @@ describe("golden", () => {
       balancer-1  w3        w3         it issued the id and lives
 
       Workers as balancer-1 sees them
-      WORKER  AS             VERDICT                STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w3      issued the id  chosen though suspect  up     suspect         9           27  0.3 ms  no-answer, by request, 2s ago
+      WORKER  AS             STATUS                   STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w3      issued the id  chosen though unhealthy  up     unhealthy         9           27  0.3 ms  no-response, by request, 2s ago
       "
     `);
     expect(problem).toBeUndefined();
@@ -339,11 +339,11 @@ describe("golden", () => {
       balancer-1  w1        w2         it is remembered as the owner, in epoch 1893456000000; it answers 421, w2 has it, and the request goes on there
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w1      owner        chosen              up     up             2            6  0.3 ms  -
-      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      owner        chosen                     up     healthy         2            6  0.3 ms  -
+      w2      candidate 1  available, but not needed  up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up     healthy         9           27  0.3 ms  -
       "
     `);
   });
@@ -359,10 +359,10 @@ describe("golden", () => {
       balancer-1  w2        w3         first of the ring that can take it; the store is away and cannot say who owns it; it answers 421, w3 has it, and the request goes on there
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      candidate 1  chosen                    up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but a better one is  up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but a better one is  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      candidate 1  chosen                        up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not the first  up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not the first  up     healthy         9           27  0.3 ms  -
 
       ! balancer-1: the store is away for it.
       "
@@ -386,9 +386,9 @@ describe("golden", () => {
       balancer-1  nobody    -          no worker can take it: held up to 8 s, then 503
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT        STATE      HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        no: gone       -          -              -            -       -  -
-      w1      candidate 1  no: suspended  suspended  up             2            6  0.3 ms  -
+      WORKER  AS           STATUS         STATE      HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        no: gone       -          -               -            -       -  -
+      w1      candidate 1  no: suspended  suspended  healthy         2            6  0.3 ms  -
       "
     `);
     expect(problem).toMatch(/^no worker can take it now/);
@@ -414,11 +414,11 @@ describe("golden, beside that", () => {
       balancer-1  w2        -          it owns the session, as the store says now; it has all the requests that it may have: 503
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT                   STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        chosen; full              up     up             3            9  0.3 ms  -
-      w2      candidate 1  fit, but not asked; full  up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked        up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked        up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                           STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen; full                     up     healthy         3            9  0.3 ms  -
+      w2      candidate 1  available, but not needed; full  up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed        up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed        up     healthy         9           27  0.3 ms  -
       "
     `);
     expect(problem).toMatch(/^nobody serves it now: it waits or is refused, /);
@@ -446,18 +446,18 @@ describe("golden, beside that", () => {
       balancer-3  ?         ?          no answer within 6 s: it hangs
 
       Workers as balancer-1 sees them
-      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w2      owner        chosen              up     up             3            9  0.3 ms  -
-      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w2      owner        chosen                     up     healthy         3            9  0.3 ms  -
+      w2      candidate 1  available, but not needed  up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up     healthy         9           27  0.3 ms  -
 
       Workers as balancer-2 sees them
-      WORKER  AS           VERDICT             STATE  HEALTH  SESSIONS  CONNECTIONS     LAG  LAST FAILURE
-      w1      owner        chosen              up     up             2            6  0.3 ms  -
-      w2      candidate 1  fit, but not asked  up     up             3            9  0.3 ms  -
-      w1      candidate 2  fit, but not asked  up     up             2            6  0.3 ms  -
-      w3      candidate 3  fit, but not asked  up     up             9           27  0.3 ms  -
+      WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
+      w1      owner        chosen                     up     healthy         2            6  0.3 ms  -
+      w2      candidate 1  available, but not needed  up     healthy         3            9  0.3 ms  -
+      w1      candidate 2  available, but not needed  up     healthy         2            6  0.3 ms  -
+      w3      candidate 3  available, but not needed  up     healthy         9           27  0.3 ms  -
 
       ! balancer-3: what it does with the request is not known.
       "

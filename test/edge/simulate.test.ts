@@ -32,7 +32,7 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type DrainNeeds, startDrain } from "../../worker/drain/drain.ts";
+import { type DrainDeps, startDrain } from "../../worker/drain/drain.ts";
 import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { balancer } from "../contract/store.ts";
@@ -85,7 +85,7 @@ function randomEdge(random: Random): RandomEdge {
     workers,
     sessions,
     sick,
-    standingOf: (id) => (sick.includes(id) ? "suspect" : "well"),
+    statusOf: (id) => (sick.includes(id) ? "unhealthy" : "healthy"),
     placeOf: (key) => ring.place(key),
     drain: { delayMs: 1000, timeoutMs: 60_000 },
   };
@@ -108,7 +108,7 @@ async function routesAfter(
     if (alias !== undefined) directory.learn(alias, holder, 1);
   }
   view.set(members);
-  for (const id of edge.sick) directory.byId(id)?.suspect(new UpstreamError("garbage"));
+  for (const id of edge.sick) directory.byId(id)?.suspect(new UpstreamError("invalid-response"));
   const routes = new Map<SessionId, (WorkerId | undefined)[]>();
   for (const { id, alias } of edge.sessions) {
     const keys = alias === undefined ? [id] : [id, alias];
@@ -190,7 +190,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     self: worker.id,
     ending: new Set(),
     registry: {
-      sessions: () => sessions.values() as ReturnType<DrainNeeds["registry"]["sessions"]>,
+      sessions: () => sessions.values() as ReturnType<DrainDeps["registry"]["sessions"]>,
     },
     view: {
       ring: createRing(edge.workers, RING_KEY),
@@ -200,7 +200,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
     counters: createCounters(),
     sendPendingMessages: async () => {},
-    sendWord: async () => {},
+    sendResume: async () => {},
     ...edge.drain,
     random: () => 0.5,
   });
@@ -254,7 +254,7 @@ function session(letter: string, holder: WorkerRecord, connections: number): Kno
 const SNAPSHOT: Snapshot = {
   workers: [W1, W2, W3],
   sessions: [session("a", W1, 3), session("b", W1, 3), session("c", W1, 0), session("d", W2, 2)],
-  standingOf: () => "well",
+  statusOf: () => "healthy",
   placeOf: (key) => ring.place(key),
   drain: { delayMs: 1000, timeoutMs: 60_000 },
 };

@@ -16,13 +16,15 @@ const ANSWER: TopAnswer = {
       sessionsHosted: 88,
       downloads: null,
     },
+    workerStatuses: { up: 1, suspended: 0, draining: 0, unhealthy: 1, down: 0, unknown: 0 },
     workers: { up: 1, suspended: 0, draining: 0, suspect: 1, dead: 0, unknown: 0 },
     balancers: 1,
-    concerns: ["Worker worker-2 is suspect: no answer."],
+    concerns: ["Worker worker-2 is unhealthy: no-response."],
   },
   workers: [
     {
       id: "worker-1",
+      status: "up",
       state: "up",
       reason: "",
       lastFailure: null,
@@ -37,8 +39,9 @@ const ANSWER: TopAnswer = {
     },
     {
       id: "worker-2",
+      status: "unhealthy",
       state: "suspect",
-      reason: "no answer \u001b[2J(seen by 1 of 1 balancers)",
+      reason: "no-response \u001b[2J(seen by 1 of 1 balancers)",
       lastFailure: null,
       sessions: null,
       connections: null,
@@ -67,13 +70,13 @@ test("what is known, what is not, and what needs a look", () => {
   expect(topScreen(ANSWER)).toBe(
     `edge 0.1.0  2026-11-26T01:02:03Z  store up (0.4 ms)
 people 12  sessions 4  connections 13  lag 1.3 ms  hosted 88  downloads ?
-workers 1 up, 1 suspect  balancers 1
-! Worker worker-2 is suspect: no answer.
+workers 1 up, 1 unhealthy  balancers 1
+! Worker worker-2 is unhealthy: no-response.
 
-KIND      ID                 STATE    SESSIONS  CONNECTIONS     LAG   MEMORY  UPTIME  RESTARTS  VERSION  WHY
-balancer  balancer-abcd1234  -               -           20       -   80 MiB      5s         -  0.1.0    -
-worker    worker-1           up              4           13  1.3 ms  120 MiB   1d 1h         2  0.1.0    -
-worker    worker-2           suspect         ?            ?       ?        ?       ?         ?  0.1.0    no answer \\u001b[2J(seen by 1 of 1 balancers)
+KIND      ID                 STATE      SESSIONS  CONNECTIONS     LAG   MEMORY  UPTIME  RESTARTS  VERSION  WHY
+balancer  balancer-abcd1234  -                 -           20       -   80 MiB      5s         -  0.1.0    -
+worker    worker-1           up                4           13  1.3 ms  120 MiB   1d 1h         2  0.1.0    -
+worker    worker-2           unhealthy         ?            ?       ?        ?       ?         ?  0.1.0    no-response \\u001b[2J(seen by 1 of 1 balancers)
 `,
   );
 });

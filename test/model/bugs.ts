@@ -3,8 +3,8 @@
  * that the model bites, and which invariant sees what.
  */
 
-import type * as Leases from "../../shared/store/embedded/leases.ts";
-import type * as Sessions from "../../shared/store/embedded/sessions.ts";
+import type * as Leases from "../../shared/store/embedded/state/leases.ts";
+import type * as Sessions from "../../shared/store/embedded/state/sessions.ts";
 import type * as Ownership from "../../shared/store/ownership.ts";
 import type * as FenceModule from "../../worker/sessions/fence.ts";
 import type { Invariant } from "./watch.ts";

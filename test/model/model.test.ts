@@ -25,10 +25,10 @@ vi.mock("../../shared/membership/ring.ts", async (importOriginal) => {
 vi.mock("../../shared/store/ownership.ts", async (importOriginal) =>
   (await import("./bugs.ts")).ownershipWithBugs(await importOriginal()),
 );
-vi.mock("../../shared/store/embedded/leases.ts", async (importOriginal) =>
+vi.mock("../../shared/store/embedded/state/leases.ts", async (importOriginal) =>
   (await import("./bugs.ts")).leasesWithBugs(await importOriginal()),
 );
-vi.mock("../../shared/store/embedded/sessions.ts", async (importOriginal) =>
+vi.mock("../../shared/store/embedded/state/sessions.ts", async (importOriginal) =>
   (await import("./bugs.ts")).sessionsWithBugs(await importOriginal()),
 );
 vi.mock("../../worker/sessions/fence.ts", async (importOriginal) =>

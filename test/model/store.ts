@@ -3,10 +3,10 @@
  * process sees it. Clients give up as the real ones do, and what they gave up may have been done, or be done later.
  */
 
-import type { Operation, Operations } from "../../shared/store/embedded/operations.ts";
-import { parseRecord, type Restored } from "../../shared/store/embedded/records.ts";
-import { createStoreState, type StoreState } from "../../shared/store/embedded/state.ts";
-import type { StoreTime } from "../../shared/store/embedded/time.ts";
+import { parseRecord, type Restored } from "../../shared/store/embedded/format/records.ts";
+import type { Operation, Operations } from "../../shared/store/embedded/state/operations.ts";
+import { createStoreState, type StoreState } from "../../shared/store/embedded/state/state.ts";
+import type { StoreTime } from "../../shared/store/embedded/state/time.ts";
 import {
   type Change,
   type ResumeOutcome,

@@ -29,7 +29,7 @@ import { StoreAwayError } from "../../shared/store/store.ts";
 import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
 import { createOutageReports } from "../../worker/balancers/outage-reports.ts";
 import {
-  type Answer,
+  type HttpResponse,
   misdirectedResponse,
   wrongWorkerResponse,
 } from "../../worker/http/responses.ts";
@@ -163,7 +163,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     });
     network.answer(place, address, ({ proof, asker, store: seen }) => {
       const request = requestOf({ [EDGE_HEADER]: proof });
-      if (balancerAuth.judge(request) === "other") return { misrouted: balancerAuth.life(request) };
+      if (balancerAuth.judge(request) === "other")
+        return { misrouted: balancerAuth.incarnationProof(request) };
       outageReports.note(asker, seen);
       return fence.look() === "shut" ? "unwell" : "well";
     });
@@ -214,7 +215,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   async function answer(head: Head, body: Buffer, stream: Stream): Promise<void> {
     const meant = balancerAuth.judge(requestOf(head.fields));
     if (meant === "other")
-      write(stream, wrongWorkerResponse(balancerAuth.life(requestOf(head.fields))));
+      write(stream, wrongWorkerResponse(balancerAuth.incarnationProof(requestOf(head.fields))));
     else if (head.fields["upgrade"] !== undefined) await upgrade(head, stream);
     else await create(head, body, stream);
   }
@@ -372,7 +373,7 @@ function requestOf(headers: Readonly<Record<string, string>>): IncomingMessage {
   return { headers, socket: {} } as IncomingMessage;
 }
 
-function write(stream: Stream, { status, fields, body }: Answer): void {
+function write(stream: Stream, { status, fields, body }: HttpResponse): void {
   const head = writeHead(`HTTP/1.1 ${status} Status`, {
     ...fields,
     "content-length": String(Buffer.byteLength(body)),

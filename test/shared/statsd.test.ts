@@ -1,6 +1,6 @@
 /**
- * What goes to StatsD, and what becomes of it when the sink is late, restarts, hangs, lies or has no address: real sockets,
- * and a clock that is stepped where a rule is about long times.
+ * Metrics sent to StatsD while the server starts late, restarts, hangs, sends garbage or has no address: with real sockets,
+ * and a stepped clock for rules about long times.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -22,8 +22,8 @@ const machine = watchMachine();
 
 afterEach(() => void vi.unstubAllEnvs());
 
-describe("a batch", () => {
-  test("has gauges each time, and of counters what came since the last batch that was sent", () => {
+describe("a batch of StatsD lines", () => {
+  test("has all gauges, and the increase of counters since the last batch that was sent", () => {
     const counters = createCounters();
     const batches = batchesOf("none");
     counters.gauge("worker.sessions.active", () => 2);
@@ -31,7 +31,7 @@ describe("a batch", () => {
     const first = batches.next(counters.series());
     expect(first.lines).toContainEqual(line("count", "ct.worker.w-1.sessions_created", 3));
     counters.count("worker.sessions_created");
-    // The first was not sent: nothing of it is lost.
+    // The first was not sent: its counts are not lost.
     const second = batches.next(counters.series());
     expect(second.lines).toContainEqual(line("count", "ct.worker.w-1.sessions_created", 4));
     second.commit();
@@ -40,7 +40,7 @@ describe("a batch", () => {
     expect(third.lines.filter(({ type }) => type === "count")).toEqual([]);
   });
 
-  test("has of a histogram the mean, the median and the 99th percentile of the interval, 0 when nothing came", () => {
+  test("has mean, median and 99th percentile of a histogram in the interval, or 0 without values", () => {
     const counters = createCounters();
     const batches = batchesOf("none");
     for (let i = 0; i < 4; i++) counters.observe("store.latency_ms", 2);
@@ -60,19 +60,19 @@ describe("a batch", () => {
     ]);
   });
 
-  test("never has a gauge that is negative or no number, and says which one it was", () => {
+  test("leaves out a gauge that is negative or not finite, and names it", () => {
     const series: Series[] = [
       { name: "process.lag.average", tag: "", kind: "gauge", value: Number.NaN },
       { name: "process.lag.max", tag: "", kind: "gauge", value: -1 },
       { name: "process.elu", tag: "", kind: "gauge", value: Number.POSITIVE_INFINITY },
       { name: "process.lag.p99", tag: "", kind: "gauge", value: 0 },
     ];
-    const { lines, refused } = batchesOf("none").next(series);
+    const { lines, invalid } = batchesOf("none").next(series);
     expect(lines).toEqual([line("gauge", "ct.worker.w-1.lag.p99", 0)]);
-    expect(refused).toEqual(["process.lag.average", "process.lag.max", "process.elu"]);
+    expect(invalid).toEqual(["process.lag.average", "process.lag.max", "process.elu"]);
   });
 
-  test("never has a counter that went back", () => {
+  test("leaves out a counter that decreased", () => {
     const batches = batchesOf("none");
     const hosted = (value: number): Series[] => [
       { name: "sessions.hosted", tag: "", kind: "counter", value },
@@ -110,7 +110,7 @@ describe("a batch", () => {
       ],
     ],
   ])(
-    "names who and what it is of in the style %s, with nothing in a name that means something",
+    "has the process and the tag of each series in the style %s, without special characters in names",
     (style, expected) => {
       const series: Series[] = [
         { name: "users.online", tag: "", kind: "gauge", value: 2 },
@@ -133,15 +133,15 @@ test.each<[TagStyle, object]>([
       tags: { ide: "vscode", version: "1_2_0-rc_1" },
     },
   ],
-])("a series that differs by two things has both in the style %s", (style, expected) => {
+])("a series with two tags has both in the style %s", (style, expected) => {
   const series: Series[] = [
     { name: "downloads_by", tag: "vscode/1.2.0-rc/1", kind: "counter", value: 3 },
   ];
   expect(batchesOf(style).next(series).lines).toEqual([expected]);
 });
 
-describe("over UDP", () => {
-  test("lines come in datagrams of at most 1,432 bytes, plain also where DD_* is set", async () => {
+describe("StatsD over UDP", () => {
+  test("lines arrive in datagrams of at most 1,432 bytes, without Datadog's additions even if DD_* is set", async () => {
     for (const [name, value] of Object.entries({
       DD_ENV: "prod",
       DD_SERVICE: "edge",
@@ -164,7 +164,7 @@ describe("over UDP", () => {
       expect(one).toMatch(/^ct\.worker\.w-1\.[A-Za-z0-9_.-]+:[0-9.]+\|[cg]$/);
   });
 
-  test("tags in the style dogstatsd stand behind the line", async () => {
+  test("tags in the style dogstatsd follow the value", async () => {
     const sink = await udpSink();
     const counters = createCounters();
     counters.count("worker.joins", "asked", 2);
@@ -174,7 +174,7 @@ describe("over UDP", () => {
     );
   });
 
-  test("nobody listens: nothing happens, and when somebody does the series are there within two intervals", async () => {
+  test("without a listener nothing is logged, and once there is one all series arrive within two intervals", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.gauge("worker.sessions.active", () => 3);
@@ -187,7 +187,7 @@ describe("over UDP", () => {
     expect(lines.filter((text) => text.includes("ERROR"))).toEqual([]);
   });
 
-  test("a name that leads nowhere is said once; what was counted meanwhile comes when it leads somewhere", async () => {
+  test("an unresolvable host name is logged once, and batches are sent once it resolves", async () => {
     const sink = await udpSink();
     const clock = createStepClock();
     const { log, lines } = createTestLog();
@@ -200,7 +200,7 @@ describe("over UDP", () => {
       maxRetryMs: 1000,
       clock,
       log,
-      onBack: () => {},
+      onReconnect: () => {},
       resolver: {
         async resolve() {
           asked.push(clock.nowMs());
@@ -222,7 +222,7 @@ describe("over UDP", () => {
     await until("it came", () => sink.lines().includes("a:1|g"));
   });
 
-  test("a host that moves is followed within half a minute, and asked for only so often", async () => {
+  test("a host that moves is followed within half a minute, with one lookup per period", async () => {
     const before = await udpSink();
     const after = await udpSink(before.port, "127.0.0.2");
     const clock = createStepClock();
@@ -235,7 +235,7 @@ describe("over UDP", () => {
       maxRetryMs: 1000,
       clock,
       log: createTestLog().log,
-      onBack: () => {},
+      onReconnect: () => {},
       resolver: {
         async resolve() {
           asked++;
@@ -259,8 +259,8 @@ describe("over UDP", () => {
   });
 });
 
-describe("over TCP", () => {
-  test("of one that need not be there nothing is said; it gets every count when it is", async () => {
+describe("StatsD over TCP", () => {
+  test("an optional server that is away is not logged, and gets every count once it is there", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.count("worker.sessions_created", "", 7);
@@ -274,7 +274,7 @@ describe("over TCP", () => {
     expect(lines.filter((text) => text.includes("StatsD"))).toEqual([]);
   });
 
-  test("a sink that starts late and one that restarts get all series within two intervals, and every count", async () => {
+  test("a server that starts late or restarts gets all series within two intervals, and every count", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.gauge("worker.sessions.active", () => 4);
@@ -309,7 +309,7 @@ describe("over TCP", () => {
     );
   });
 
-  test("a sink that takes a connection and never reads is given up, and holds one batch at most", async () => {
+  test("a connection whose server never reads is closed, and buffers one batch at most", async () => {
     const sink = await tcpSink(undefined, (socket) => socket.pause());
     const { log, lines } = createTestLog();
     let offered = 0;
@@ -320,7 +320,7 @@ describe("over TCP", () => {
       maxRetryMs: 100,
       clock: systemClock,
       log,
-      onBack: () => {},
+      onReconnect: () => {},
     });
     onTestFinished(() => opened.close());
     const batch = Array.from({ length: 2000 }, (_, i) => ({
@@ -346,7 +346,7 @@ describe("over TCP", () => {
     expect((await memoryBytes()) - memoryBefore).toBeLessThan(48 * 1024 * 1024);
   });
 
-  test("a sink that answers with garbage, half closes or resets is borne", async () => {
+  test("publishing goes on after a server sent garbage, half closed or reset the connection", async () => {
     const counters = createCounters();
     counters.gauge("worker.sessions.active", () => 1);
     const behaviours: ((socket: Socket) => void)[] = [
@@ -357,7 +357,7 @@ describe("over TCP", () => {
     ];
     const sink = await tcpSink(undefined, (socket) => behaviours.shift()?.(socket));
     publish({ counters, port: sink.port, more: { metricsStatsdProtocol: "tcp" } });
-    // The first goes on being used, so it is ended by hand.
+    // The first connection stays in use, so the test closes it.
     await until("the gauge came", () => sink.lines().includes("ct.worker.w-1.sessions.active:1|g"));
     sink.cut();
     await until("all were tried", () => behaviours.length === 0);
@@ -365,7 +365,7 @@ describe("over TCP", () => {
     await until("it goes on", () => sink.lines().length > before);
   });
 
-  test("what was not sent yet is sent at the end", async () => {
+  test("closing the publisher sends what was not sent yet", async () => {
     const sink = await tcpSink();
     const counters = createCounters();
     const { publisher } = publish({
@@ -382,7 +382,7 @@ describe("over TCP", () => {
   });
 });
 
-test("the loop is never kept busy by a sink that is away: a name that hangs costs nobody anything", async () => {
+test("a hanging name lookup delays neither counting nor sending", async () => {
   const counters = createCounters();
   const { log } = createTestLog();
   const opened = openSink({
@@ -392,7 +392,7 @@ test("the loop is never kept busy by a sink that is away: a name that hangs cost
     maxRetryMs: 100,
     clock: systemClock,
     log,
-    onBack: () => {},
+    onReconnect: () => {},
     resolver: { resolve: () => new Promise(() => {}) },
   });
   onTestFinished(() => opened.close());
@@ -415,20 +415,20 @@ test.each([
   ["CT_METRICS_STATSD_PORT", "0", "a whole number from 1 to 65535"],
   ["CT_METRICS_STATSD_TAGS", "influx", "none, dogstatsd, graphite"],
   ["CT_METRICS_INTERVAL_MS", "1", "a whole number from 100"],
-])("%s=%s stops the start with what is allowed", (name, value, allowed) => {
+])("%s=%s prevents the start with what is allowed", (name, value, allowed) => {
   const read = () => readSettings({ role: "worker", env: { [name]: value } });
   expect(read).toThrow(`${name}="${value}" is not allowed; use ${allowed}`);
 });
 
-test("the protocol may be written as the product that came before has it", () => {
+test("the protocol may be in upper case, as in the configuration of the previous product", () => {
   const env = { CT_METRICS_STATSD_PROTOCOL: "TCP" };
   expect(readSettings({ role: "worker", env }).metricsStatsdProtocol).toBe("tcp");
 });
 
-// --- what the tests are told with ---
+// --- helpers ---
 
 const INTERVAL_MS = 200;
-/** For a machine that does other things beside; the promise is two intervals. */
+/** The promise is two intervals; the rest is for a busy machine. */
 const TWO_INTERVALS = { promisedMs: 2 * INTERVAL_MS + 1500, waitsMs: 2 * INTERVAL_MS };
 
 function batchesOf(tags: TagStyle, id = "w-1") {
@@ -519,7 +519,7 @@ async function tcpSink(port = 0, onSocket: (socket: Socket) => void = () => {}) 
   };
 }
 
-/** So many intervals of a publisher that runs beside. */
+/** Waits for `count` intervals of a running publisher. */
 async function intervals(count: number): Promise<void> {
   let passed = 0;
   const timer = systemClock.every(INTERVAL_MS, () => passed++);
@@ -527,7 +527,7 @@ async function intervals(count: number): Promise<void> {
   timer.cancel();
 }
 
-/** Lets everything that waits for nothing but its turn have it. */
+/** Resolves after all pending callbacks of the event loop have run. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

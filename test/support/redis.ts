@@ -10,8 +10,8 @@ import path from "node:path";
 import { Redis } from "ioredis";
 import { systemClock } from "../../shared/base/clock.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
+import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
-import { parseRedisUrl } from "../../shared/store/redis/target.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { createTestLog } from "./embedded-store.ts";
 import { freePort } from "./ports.ts";
@@ -239,7 +239,7 @@ local prefix, ms = ARGV[1], tonumber(ARGV[2])
 local function starts(key, name) return string.sub(key, 1, #prefix + #name) == prefix .. name end
 for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
   local is_index = false
-  for _, name in ipairs({ 'members', 'closed', 'buried', 'left:', 'owner:', 'owners', 'user:', 'tickets:', 'reports:' }) do
+  for _, name in ipairs({ 'members', 'closed', 'revoked', 'buried', 'left:', 'owner:', 'owners', 'user:', 'tickets:', 'reports:' }) do
     is_index = is_index or starts(key, name)
   end
   if is_index then

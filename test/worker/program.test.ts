@@ -1,5 +1,5 @@
 /**
- * `ct-worker` as a process of its own: how it starts, tells that it is ready, and ends.
+ * `ct-worker` as a process: how it starts, reports that it is ready, and stops.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -26,7 +26,7 @@ const MAIN = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
 
 // --- start ---
 
-test("a worker becomes a member, recovers, listens, and says so", async () => {
+test("a worker becomes a member, recovers its sessions, listens, and reports that it is ready", async () => {
   const { store, socketPath } = await startStore();
   const worker = run({ CT_STORE_SOCKET: socketPath, CT_LOGIN_SIMPLE: "on" });
 
@@ -55,11 +55,11 @@ test("a worker becomes a member, recovers, listens, and says so", async () => {
     waitingPolls: 0,
     counters: {},
   });
-  // Its ring knows it from the start.
+  // Its ring has it from the start.
   expect(view.record.ringFingerprint).toMatch(/^[0-9a-f]{16}$/);
 });
 
-test("health: live without the store, ready but degraded while it is away", async () => {
+test("a worker is live without the store, and ready but degraded while the store is away", async () => {
   const { server, socketPath } = await startStore();
   const worker = run({ CT_STORE_SOCKET: socketPath });
   const { statusPort } = await worker.ready();
@@ -81,7 +81,7 @@ test("health: live without the store, ready but degraded while it is away", asyn
   expect((await health("live")).status).toBe(200);
 });
 
-test("a worker whose store is away lives, and is not ready", async () => {
+test("a worker that has never reached the store is live and not ready", async () => {
   const { server, socketPath } = await startStore();
   await server.close();
   const statusPort = await freePort();
@@ -98,7 +98,7 @@ test("a worker whose store is away lives, and is not ready", async () => {
 });
 
 test.each(["CT_WORKER_PORT", "CT_STATUS_PORT"])(
-  "%s in use: one line that says what to do, for the operator and the edge",
+  "a worker whose %s is in use prints one line with what to do, for the operator and the edge",
   async (setting) => {
     const { socketPath } = await startStore();
     const other = createServer().listen(0, "127.0.0.1");
@@ -121,32 +121,35 @@ test.each([
   [{ CT_SECRET: "short" }, "CT_SECRET=(not shown) is not allowed"],
   [{ CT_WORKER_PORT: "70000" }, 'CT_WORKER_PORT="70000" is not allowed; use a whole number'],
   [{ CT_SERVER_URL: "https://a:99999" }, 'CT_SERVER_URL="https://a:99999" is not allowed'],
-])("a worker with the settings %j does not start, and says why in one line", async (env, line) => {
-  const worker = run({ CT_STORE_SOCKET: "/nowhere/store.sock", ...env });
-  expect(await worker.ended()).toEqual({ status: 1, signal: null });
-  expect(worker.stderr().trimEnd().split("\n")).toEqual([expect.stringContaining(line)]);
-});
+])(
+  "a worker with the settings %j does not start, and prints the reason in one line",
+  async (env, line) => {
+    const worker = run({ CT_STORE_SOCKET: "/nowhere/store.sock", ...env });
+    expect(await worker.ended()).toEqual({ status: 1, signal: null });
+    expect(worker.stderr().trimEnd().split("\n")).toEqual([expect.stringContaining(line)]);
+  },
+);
 
-// --- end ---
+// --- stop ---
 
 test.each([
   {
-    how: "the edge says so",
+    how: "the edge asks it to",
     end: (child: ChildProcess) => child.send({ type: "stop" }),
     promisedMs: 2000,
   },
   { how: "the edge is gone", end: (child: ChildProcess) => child.disconnect(), promisedMs: 2000 },
-  // It asks the edge first, and waits 2 s for it.
+  // It asks the edge first, and waits for it for 2 s.
   {
     how: "SIGTERM, and the edge does not answer",
     end: (child: ChildProcess) => child.kill("SIGTERM"),
     promisedMs: 4000,
   },
-])("a worker ends in order and soon: $how", async ({ end, promisedMs }) => {
+])("a worker shuts down gracefully and in time: $how", async ({ end, promisedMs }) => {
   const { store, socketPath } = await startStore();
   const worker = run({ CT_STORE_SOCKET: socketPath });
   const { port } = await worker.ready();
-  // A connection that does nothing must not hold it up.
+  // An idle connection must not delay it.
   const idle = await fetch(`http://127.0.0.1:${port}/api/meta`);
   await idle.text();
 
@@ -155,11 +158,11 @@ test.each([
 
   expect(await worker.ended()).toEqual({ status: 0, signal: null });
   expect(performance.now() - startedMs).toBeLessThan(machine.limitMs(startedMs, { promisedMs }));
-  // The lease is given back, so that nobody waits for its end.
+  // The lease is given back, so that no process waits for its expiry.
   expect((await store.members()).members).toEqual([]);
 });
 
-test("Ctrl-C in a terminal is the edge's to answer; without an edge it ends the worker", async () => {
+test("a worker leaves Ctrl-C in a terminal to its edge, and stops on it without an edge", async () => {
   const { socketPath } = await startStore();
   const child = run({ CT_STORE_SOCKET: socketPath });
   const { port } = await child.ready();
@@ -173,17 +176,17 @@ test("Ctrl-C in a terminal is the edge's to answer; without an edge it ends the 
   expect(await alone.ended()).toEqual({ status: 0, signal: null });
 });
 
-test("a worker that is asked to stop while it starts ends as well", async () => {
+test("a worker that is asked to stop while it starts stops", async () => {
   const { server, socketPath } = await startStore();
   await server.close();
   const worker = run({ CT_STORE_SOCKET: socketPath });
-  await until("it has begun", () => worker.stdout().includes("the store is away"));
+  await until("it has begun", () => worker.stdout().includes("store unavailable"));
   worker.child.send({ type: "stop" });
   expect(await worker.ended()).toEqual({ status: 0, signal: null });
   expect(worker.messages).toEqual([]);
 });
 
-test("a worker whose id was taken over by another process ends with status 1", async () => {
+test("a worker whose id was taken over by another process exits with status 1", async () => {
   const { store, socketPath } = await startStore();
   const worker = run({ CT_STORE_SOCKET: socketPath });
   await worker.ready();
@@ -194,15 +197,15 @@ test("a worker whose id was taken over by another process ends with status 1", a
 
   expect(await worker.ended()).toEqual({ status: 1, signal: null });
   expect(worker.stdout()).toContain("another process has announced itself under the same id");
-  // It took out its own record only.
+  // It removed its own record only.
   expect((await store.members()).members).toHaveLength(1);
 });
 
-test("a worker that is busy for a moment does not turn away the connections that come meanwhile", async () => {
+test("a worker that is busy for a moment does not refuse the connections that arrive meanwhile", async () => {
   const { socketPath } = await startStore();
   const worker = run({ CT_STORE_SOCKET: socketPath });
   const { port } = await worker.ready();
-  // More than the 511 of Node's default, and less than the kernel would cut to.
+  // More than Node's default of 511, and less than the kernel's limit.
   const most = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
   const count = Math.min(2000, most - 100);
   worker.child.kill("SIGSTOP");
@@ -217,9 +220,9 @@ test("a worker that is busy for a moment does not turn away the connections that
   await until("all are connected", () => connected === count);
 });
 
-test("no secret reaches what a worker prints", async () => {
+test("a worker prints no secret", async () => {
   const { socketPath } = await startStore();
-  const apiKey = "an api key that nobody may see";
+  const apiKey = "an api key that must stay secret";
   const worker = run({
     CT_STORE_SOCKET: socketPath,
     CT_LOGIN_API_KEY: apiKey,
@@ -253,7 +256,7 @@ test("no secret reaches what a worker prints", async () => {
   }
 });
 
-// --- arrangements ---
+// --- helpers ---
 
 async function startStore(): Promise<{
   store: Store;
@@ -274,7 +277,7 @@ async function startStore(): Promise<{
 
 interface Run {
   readonly child: ChildProcess;
-  /** What it said over IPC. */
+  /** Messages that it sent over IPC. */
   readonly messages: readonly unknown[];
   stdout(): string;
   stderr(): string;
@@ -282,7 +285,7 @@ interface Run {
   ended(): Promise<{ status: number | null; signal: string | null }>;
 }
 
-/** Starts a worker on free ports as the edge does, or without an edge. It is gone when the test ends. */
+/** Starts a worker on free ports as the edge does, or without an edge. It is stopped when the test ends. */
 function run(env: Readonly<Record<string, string>>, by: "edge" | "alone" = "edge"): Run {
   const child = spawn(process.execPath, ["--import", "tsx", MAIN], {
     env: {

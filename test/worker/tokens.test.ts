@@ -52,7 +52,7 @@ function claimsOf(token: string): Record<string, unknown> {
 }
 
 describe("a user token", () => {
-  it("says who somebody is, for 30 days", async () => {
+  it("identifies a user for 30 days", async () => {
     const { clock, tokens } = setUp();
     const token = await tokens.signUser(USER);
     expect(await tokens.verifyUser(token)).toEqual({
@@ -66,12 +66,12 @@ describe("a user token", () => {
     expect(await tokens.verifyUser(token)).toBeUndefined();
   });
 
-  it("is different each time, also for the same user in the same second", async () => {
+  it("is different each time, even for the same user in the same second", async () => {
     const { tokens } = setUp();
     expect(await tokens.signUser(USER)).not.toBe(await tokens.signUser(USER));
   });
 
-  it("is no good after it was revoked, but at other workers while the store is away", async () => {
+  it("is refused after it was revoked, except by other workers while the store is away", async () => {
     const { buried, tokens, otherTokens, setAway } = setUp();
     const token = await tokens.signUser(USER);
     const verified = await tokens.verifyUser(token);
@@ -86,7 +86,7 @@ describe("a user token", () => {
 });
 
 describe("a room token", () => {
-  it("says which peer of which session somebody is", async () => {
+  it("identifies a peer of a session", async () => {
     const { tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
     expect(await tokens.verifyRoom(token)).toEqual({
@@ -112,7 +112,7 @@ describe("a room token", () => {
     expect(await tokens.verifyRoom(token)).toMatchObject({ peerId: ROOM.peerId, expired: true });
   });
 
-  it("is refused when it was buried", async () => {
+  it("is refused when it was revoked", async () => {
     const { buried, tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
     buried.set(String(claimsOf(token)["jti"]), 0);
@@ -120,13 +120,13 @@ describe("a room token", () => {
   });
 });
 
-it("neither kind stands in for the other", async () => {
+it("neither kind of token is accepted as the other", async () => {
   const { tokens } = setUp();
   expect(await tokens.verifyUser(await tokens.signRoom(ROOM))).toBeUndefined();
   expect(await tokens.verifyRoom(await tokens.signUser(USER))).toBeUndefined();
 });
 
-it("what we did not sign is refused", async () => {
+it("a token that the edge did not sign is refused", async () => {
   const { tokens } = setUp();
   const good = await tokens.signUser(USER);
   const [header, claims, signature] = good.split(".");
@@ -153,7 +153,7 @@ it("what we did not sign is refused", async () => {
     expect(await tokens.verifyUser(token), token.slice(0, 40)).toBeUndefined();
 });
 
-it("claims of a wrong shape are refused, also when the signature is right", async () => {
+it("malformed claims are refused even when the signature is right", async () => {
   const { tokens } = setUp();
   const good = claimsOf(await tokens.signRoom(ROOM));
   const sign = (claims: Record<string, unknown>) =>

@@ -1,6 +1,6 @@
 /**
- * The protocol's HTTP side: which rooms it has, what goes with every answer, and what becomes of requests that fit
- * nowhere or fail.
+ * The worker's HTTP API: its routes, the headers of every response, and the responses to unknown paths, wrong methods and
+ * errors.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
@@ -17,8 +17,8 @@ import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
 import type { Origins } from "../http/origins.ts";
 import { addPages } from "../http/pages.ts";
 import {
-  type Answer,
   COMMON_HEADERS,
+  type HttpResponse,
   infoResponse,
   type Refuse,
   replyWith,
@@ -40,29 +40,27 @@ import { createPolls } from "./polls.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 
 export interface Api {
-  /** Takes any request but those of sockets. */
+  /** Handles all requests but those of sockets. */
   handle(req: IncomingMessage, res: ServerResponse): void;
-  /** Long polls that wait now. */
   readonly waitingPolls: number;
-  /** For a worker that drains: whoever waits is told to ask again, and later polls wait for a second only. */
+  /** For a draining worker: waiting polls end, to be repeated by their clients, and later polls wait for one second only. */
   shortenPolls(): void;
-  /** Tells whoever waits to ask again; later polls do not wait. Everything else is answered as before. */
+  /** Ends waiting polls, to be repeated by their clients; later polls do not wait. Other requests are served as before. */
   releasePolls(): void;
-  /** Call it when no requests come any more. */
   close(): Promise<void>;
 }
 
-export interface ApiNeeds {
+interface Deps {
   readonly store: Store;
   readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "revokeUser">;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently" | "live">;
-  /** The owner of a session as whoever asked knows it. */
+  /** The owner of a session, by the name that the sender of the request knows. */
   readonly nameOwner: BalancerAuth["nameOwner"];
   readonly origins: Origins;
   readonly credentials: Pick<Credentials, "check">;
   /** Undefined: no plugins are offered. */
   readonly clients: ClientsArea | undefined;
-  /** The cluster's metrics; undefined when the public ports have none. */
+  /** The cluster's metrics; undefined when the public port does not have them. */
   readonly metricsPage: (() => Promise<string>) | undefined;
   readonly dashboard: DashboardArea;
   readonly clock: Clock;
@@ -78,22 +76,22 @@ export interface ApiNeeds {
     | "protocolVersion"
   >;
   readonly license: LicenseCheck;
-  /** Of this worker: sign-ins that begin here are polled here. */
+  /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
-  /** When a long poll ends without an answer; default 30 s. */
+  /** How long a poll waits; default 30 s. */
   readonly pollTimeoutMs?: number;
 }
 
 /** As in the protocol's own server; the forms are far smaller. */
 const MAX_BODY_BYTES = 100 * 1024;
-/** Fastify's own limit answers in its own form; a head is limited anyway, and each route knows what its parameter may be. */
+/** Above any head, because Fastify's own response does not have the protocol's form; each route validates its parameters. */
 const MAX_PARAM_CHARS = 65_536;
 
-export async function createApi(needs: ApiNeeds): Promise<Api> {
-  const { counters, origins, settings } = needs;
-  const refuse: Refuse = (reply, reason, answer) => {
+export async function createApi(deps: Deps): Promise<Api> {
+  const { counters, origins, settings } = deps;
+  const refuse: Refuse = (reply, reason, response) => {
     counters.count("worker.requests_refused", reason);
-    return replyWith(reply, answer);
+    return replyWith(reply, response);
   };
   const setCommonHeaders = ({ raw }: FastifyRequest, reply: FastifyReply): void => {
     reply.headers({ ...COMMON_HEADERS, ...origins.fields(raw) });
@@ -107,34 +105,34 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
     },
   });
   app.addHook("onRequest", async (request, reply) => setCommonHeaders(request, reply));
-  readNoBodies(app);
+  ignoreBodies(app);
   app.setNotFoundHandler((request, reply) => handleNotFound(request, reply, { origins, refuse }));
   app.setErrorHandler((error, request, reply) => {
     const failure = describeFailure(error);
     if (failure.isOurs) {
-      needs.log.error({ err: error, route: request.routeOptions.url }, "a request failed");
+      deps.log.error({ err: error, route: request.routeOptions.url }, "a request failed");
     }
-    // Fastify would close the connection over a body that is still coming; the system then resets it, and the answer is
-    // lost on its way to the balancer. The rest is read and thrown away instead.
+    // Fastify would close the connection while a body is still arriving; the kernel then resets it, and the response is lost on
+    // its way to the balancer. So the rest of the body is read and discarded.
     reply.removeHeader("connection");
     request.raw.resume();
-    return refuse(reply, failure.reason, failure.answer);
+    return refuse(reply, failure.reason, failure.response);
   });
 
   const ways = signInWays(settings);
-  const signIns = createSignIns(needs);
+  const signIns = createSignIns(deps);
   const polls = createPolls({
-    ...needs,
+    ...deps,
     async putBack(kind, token) {
       if (kind === "login") return signIns.putBack(token);
       const sessionId = sessionOfPoll(token);
-      const session = sessionId === undefined ? undefined : needs.registry.live(sessionId);
+      const session = sessionId === undefined ? undefined : deps.registry.live(sessionId);
       return (await session?.putJoinBack(token)) ?? false;
     },
-    ...(needs.pollTimeoutMs !== undefined && { timeoutMs: needs.pollTimeoutMs }),
+    ...(deps.pollTimeoutMs !== undefined && { timeoutMs: deps.pollTimeoutMs }),
   });
-  const authentication = createAuthentication({ ...needs, ways });
-  const parts = { ...needs, app, refuse, polls, authentication, ways };
+  const authentication = createAuthentication({ ...deps, ways });
+  const parts = { ...deps, app, refuse, polls, authentication, ways };
   app.get("/api/meta", () => ({
     owner: settings.serverOwner,
     version: settings.protocolVersion,
@@ -143,7 +141,7 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   addLoginRoutes({ ...parts, signIns });
   addSessionRoutes(parts);
   addPages(parts);
-  addHomePage({ ...parts, offersPlugins: needs.clients !== undefined });
+  addHomePage({ ...parts, offersPlugins: deps.clients !== undefined });
   const requireOperator = createRequireOperator(parts);
   addClientsRoutes({ ...parts, requireOperator });
   addMetricsRoute({ ...parts, requireOperator });
@@ -164,23 +162,20 @@ export async function createApi(needs: ApiNeeds): Promise<Api> {
   };
 }
 
-/**
- * Most routes take no body, so none is waited for: Node throws away what comes. The forms have parsers of their own
- * (login.ts).
- */
-function readNoBodies(app: FastifyInstance): void {
+/** Most routes take no body and do not wait for one: Node discards it. The forms have parsers of their own (login.ts). */
+function ignoreBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));
 }
 
-/** A preflight, a method that does not fit, or a path that does not exist. */
+/** Responds to a preflight, a wrong method or an unknown path. */
 function handleNotFound(
   request: FastifyRequest,
   reply: FastifyReply,
   { origins, refuse }: { origins: Origins; refuse: Refuse },
 ): FastifyReply {
   const methods = methodsOf(request.raw.url ?? "");
-  // With the right method it is a way to sign in that is off.
+  // With a listed method it is a sign-in method that is off.
   if (methods === undefined || methods.includes(request.method)) {
     return refuse(reply, "path", textResponse(404, "Not found"));
   }
@@ -193,32 +188,38 @@ function handleNotFound(
 
 interface Failure {
   readonly reason: string;
-  readonly answer: Answer;
-  /** A bug or a broken part, not something that the client did. */
+  readonly response: HttpResponse;
+  /** A fault of this server, not of the client. */
   readonly isOurs: boolean;
 }
 
 function describeFailure(error: unknown): Failure {
   if (error instanceof StoreAwayError) {
-    const answer = infoResponse(503, "StoreAway", "The server is busy; please try again");
-    return { reason: "store-away", answer, isOurs: false };
+    const response = infoResponse(503, "StoreAway", "The server is busy; please try again");
+    return { reason: "store-away", response, isOurs: false };
   }
-  const known = FAILURES.get(errorCode(error) ?? "");
-  return known ?? { reason: "internal", answer: INTERNAL, isOurs: true };
+  const clientFailure = CLIENT_FAILURES.get(errorCode(error) ?? "");
+  return clientFailure ?? { reason: "internal", response: INTERNAL, isOurs: true };
 }
 
 const INTERNAL = textResponse(500, "An internal server error occurred");
 
-/** What Fastify and the socket say of requests. */
-const FAILURES: ReadonlyMap<string, Failure> = new Map([
-  ["FST_ERR_CTP_BODY_TOO_LARGE", theirs("body-size", 413, "The body is too large")],
-  ["FST_ERR_CTP_INVALID_CONTENT_LENGTH", theirs("body", 400, "The body is not as long as it says")],
-  ["FST_ERR_CTP_INVALID_MEDIA_TYPE", theirs("content-type", 415, "The content type is unknown")],
-  // The client went away in the middle of its body.
-  ["ECONNRESET", theirs("aborted", 400, "The body did not end")],
-  ["FST_ERR_CTP_INVALID_JSON_BODY", theirs("json", 400, "The body is not JSON")],
+/** By the error codes of Fastify and of the socket. */
+const CLIENT_FAILURES: ReadonlyMap<string, Failure> = new Map([
+  ["FST_ERR_CTP_BODY_TOO_LARGE", clientFailure("body-size", 413, "The request body is too large")],
+  [
+    "FST_ERR_CTP_INVALID_CONTENT_LENGTH",
+    clientFailure("body", 400, "The body does not match Content-Length"),
+  ],
+  [
+    "FST_ERR_CTP_INVALID_MEDIA_TYPE",
+    clientFailure("content-type", 415, "The content type is not supported"),
+  ],
+  // The client closed the connection before the end of its body.
+  ["ECONNRESET", clientFailure("aborted", 400, "The request body is incomplete")],
+  ["FST_ERR_CTP_INVALID_JSON_BODY", clientFailure("json", 400, "The body is not valid JSON")],
 ]);
 
-function theirs(reason: string, status: number, text: string): Failure {
-  return { reason, answer: textResponse(status, text), isOurs: false };
+function clientFailure(reason: string, status: number, text: string): Failure {
+  return { reason, response: textResponse(status, text), isOurs: false };
 }

@@ -1,6 +1,4 @@
-/**
- * Who makes a request: the user token in `x-oct-jwt`, else in the cookie.
- */
+/** Authenticates a request's user: by the user token in `x-oct-jwt`, else in the cookie. */
 import type { IncomingMessage } from "node:http";
 import { readTokenCookie } from "../http/cookies.ts";
 import type { Origins } from "../http/origins.ts";
@@ -8,22 +6,22 @@ import type { SignInWay } from "../login/form-provider.ts";
 import type { Tokens, UserToken } from "../login/tokens.ts";
 
 export interface Authentication {
-  /** The checked token of whoever made the request; undefined when there is none that counts. */
+  /** The verified user token of the request; undefined when there is no valid one. */
   userOf(req: Pick<IncomingMessage, "headers">): Promise<UserToken | undefined>;
 }
 
-export function createAuthentication(needs: {
+export function createAuthentication(deps: {
   readonly tokens: Pick<Tokens, "verifyUser">;
   readonly origins: Pick<Origins, "trustsCookiesOf">;
-  /** Ways to sign in that are on; a token that was got in another way counts no more. */
+  /** Sign-in methods that are on; tokens of other methods are no longer valid. */
   readonly ways: readonly Pick<SignInWay, "authProvider" | "recognize">[];
 }): Authentication {
-  const { tokens, origins } = needs;
-  const wayOf = new Map(needs.ways.map((way) => [way.authProvider, way]));
+  const { tokens, origins } = deps;
+  const wayOf = new Map(deps.ways.map((way) => [way.authProvider, way]));
 
   function tokenOf(req: Pick<IncomingMessage, "headers">): string | undefined {
-    const field = req.headers["x-oct-jwt"];
-    if (typeof field === "string") return field;
+    const header = req.headers["x-oct-jwt"];
+    if (typeof header === "string") return header;
     return origins.trustsCookiesOf(req) ? readTokenCookie(req.headers.cookie) : undefined;
   }
 
@@ -31,10 +29,10 @@ export function createAuthentication(needs: {
     async userOf(req) {
       const token = tokenOf(req);
       if (token === undefined || token === "") return undefined;
-      const checked = await tokens.verifyUser(token);
-      if (checked === undefined) return undefined;
-      const user = wayOf.get(checked.user.authProvider ?? "")?.recognize(checked.user);
-      return user && { ...checked, user };
+      const verified = await tokens.verifyUser(token);
+      if (verified === undefined) return undefined;
+      const user = wayOf.get(verified.user.authProvider ?? "")?.recognize(verified.user);
+      return user && { ...verified, user };
     },
   };
 }

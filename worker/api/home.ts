@@ -1,6 +1,6 @@
 /**
- * The page at `/`, where the start of the edge, invitations (`https://edge/#ROOM`) and health checks of load balancers
- * lead: what this server is, and what to enter in an IDE.
+ * The page at `/`: what this server is, and what to enter in an IDE. The start of the edge, invitations
+ * (`https://edge/#ROOM`) and health checks of load balancers lead here.
  */
 import type { FastifyInstance } from "fastify";
 import { html } from "../clients/serve/html.ts";
@@ -22,15 +22,15 @@ export function addHomePage(deps: {
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }): void {
   const { app, offersPlugins, settings } = deps;
-  const fields = { ...pageHeaders(settings), "content-type": "text/html; charset=utf-8" };
+  const headers = { ...pageHeaders(settings), "content-type": "text/html; charset=utf-8" };
   app.get("/", ({ raw }, reply) => {
     const { baseUrl, basePath } = placeOf(raw, settings.serverUrl);
     const page = { serverUrl: baseUrl, basePath, owner: settings.serverOwner, offersPlugins };
-    return reply.headers(fields).send(homePage(page));
+    return reply.headers(headers).send(homePage(page));
   });
 }
 
-/** Links are absolute, because the page is also shown at a base path without a slash at its end (`/k/KEY`). */
+/** Links are absolute, because the page is also served at a base path without a trailing slash (`/k/KEY`). */
 function homePage({ serverUrl, basePath, owner, offersPlugins }: HomePage): string {
   return html`<!doctype html>
 <html lang="en">
@@ -49,7 +49,7 @@ function homePage({ serverUrl, basePath, owner, offersPlugins }: HomePage): stri
 <img src="${basePath}/login.svg" alt="" width="48" height="48">
 <div>
 <h1>CodeTogether edge</h1>
-<p>Live collaborative coding from your own IDE${owner !== "Unknown" && html`, on the server of ${owner}`}</p>
+<p>Live collaborative coding from your own IDE${owner !== "Unknown" && html`, hosted by ${owner}`}</p>
 </div>
 </header>
 <ol>
@@ -57,18 +57,18 @@ function homePage({ serverUrl, basePath, owner, offersPlugins }: HomePage): stri
 <h2>Install the plugin</h2>
 <p><em>Open Collaboration Tools</em> for VS Code, JetBrains IDEs or Eclipse${
     offersPlugins
-      ? html`. <a href="${basePath}/clients">See what this server offers</a>.`
+      ? html`. <a href="${basePath}/clients">Download it from this server</a>.`
       : ", from the marketplace of your IDE."
   }</p>
 </li>
 <li>
-<h2>Set its server URL</h2>
+<h2>Set the plugin’s server URL</h2>
 <pre id="server-url">${serverUrl}</pre>
 </li>
 <li>
-<h2>Create a session, or join one</h2>
-<p>Who creates a session sends the invitation to the others and approves each of them. What you share is encrypted from
-IDE to IDE; this server only passes it on.</p>
+<h2>Create or join a session</h2>
+<p>The host of a session sends an invitation to the guests and approves each of them. What you share is end-to-end encrypted
+between the IDEs; this server only relays it.</p>
 </li>
 </ol>
 <footer><a href="${basePath}/dashboard/">Dashboard</a> for operators</footer>

@@ -1,6 +1,4 @@
-/**
- * Signing in and out over HTTP: a client begins and polls, a form finishes it, on any worker.
- */
+/** Sign-in and sign-out over HTTP: a client begins a sign-in and polls for it, and a form, sent to any worker, completes it. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -21,7 +19,7 @@ import type { Tokens } from "../login/tokens.ts";
 import type { Authentication } from "./authentication.ts";
 import type { Polls } from "./polls.ts";
 
-interface Needs {
+interface Deps {
   readonly app: FastifyInstance;
   readonly signIns: SignIns;
   readonly ways: readonly SignInWay[];
@@ -36,34 +34,34 @@ interface Needs {
 
 const TIMED_OUT = infoResponse(400, "AuthTimeout", "Authentication timed out");
 
-export function addLoginRoutes(needs: Needs): void {
-  const { app, authentication, refuse, signIns, tokens } = needs;
+export function addLoginRoutes(deps: Deps): void {
+  const { app, authentication, refuse, signIns, tokens } = deps;
 
   app.post("/api/login/initial", async () => {
     const pollToken = await signIns.begin();
     return {
       pollToken,
       auth: {
-        // Clients resolve it against their base URL, path included, so it works behind any prefix.
+        // Clients resolve it against their base URL, path included, so it works below any prefix.
         loginPageUrl: `/login.html?token=${pollToken}`,
-        providers: needs.ways.map((way) => way.form),
+        providers: deps.ways.map((way) => way.form),
         defaultSuccessUrl: "",
       },
     };
   });
 
-  addPoll(needs);
-  addForms(needs);
+  addPoll(deps);
+  addForms(deps);
 
   app.post("/api/login/validate", async (request) => {
     return { valid: (await authentication.userOf(request.raw)) !== undefined };
   });
 
-  // No HEAD: who only looks must not be signed out.
+  // No HEAD: a safe method must not sign anyone out.
   app.get("/api/logout", { exposeHeadRoute: false }, async (request, reply) => {
     const caller = await authentication.userOf(request.raw);
     if (caller === undefined) {
-      return refuse(reply, "logout", textResponse(400, "Nobody is signed in with this request"));
+      return refuse(reply, "logout", textResponse(400, "The request is not signed in"));
     }
     await tokens.revokeUser(caller);
     reply.header("set-cookie", CLEARED_TOKEN_COOKIE);
@@ -71,21 +69,21 @@ export function addLoginRoutes(needs: Needs): void {
   });
 }
 
-// --- the client's side ---
+// --- the client polls ---
 
 interface PollRoute {
   readonly Params: { readonly token: string };
   readonly Querystring: Readonly<Record<string, unknown>>;
 }
 
-function addPoll(needs: Needs): void {
-  const { app, polls, refuse } = needs;
+function addPoll(deps: Deps): void {
+  const { app, polls, refuse } = deps;
   app.post<PollRoute>("/api/login/poll/:token", async (request, reply) => {
     const { token } = request.params;
     if (!isSignInToken(token)) return refuse(reply, "login-token", TIMED_OUT);
     const aborted = abortOf(reply);
     const poll = await polls.wait("login", token, aborted);
-    // Nobody would get what is handed out now.
+    // The client is gone: a token that is issued now would be lost.
     if (aborted.aborted) return reply.code(204).send();
     switch (poll.state) {
       case "gone":
@@ -93,18 +91,18 @@ function addPoll(needs: Needs): void {
       case "waiting":
         return reply.code(204).send();
       case "answered":
-        return handOut(needs, { request, reply, token, answer: poll.ticket.answer });
+        return issueToken(deps, { request, reply, token, answer: poll.ticket.answer });
     }
   });
 }
 
 /**
- * Signs the token and hands it out. The sign-in ends only when the answer has been written: a client that was gone by
- * then asks again, and gets a token of the same user. Two polls that wait at the same time both get one; the first may
- * be of a client that has gone unnoticed.
+ * Signs the user token and sends it. The sign-in ends only when the response has been written: a client that was gone by then
+ * polls again, and gets a token of the same user. Two polls that wait at the same time both get one, because the first may be
+ * of a client whose connection has broken unnoticed.
  */
-async function handOut(
-  needs: Needs,
+async function issueToken(
+  deps: Deps,
   poll: {
     readonly request: FastifyRequest<PollRoute>;
     readonly reply: FastifyReply;
@@ -114,47 +112,50 @@ async function handOut(
 ): Promise<FastifyReply> {
   const { request, reply } = poll;
   const user = readSignedIn(poll.answer);
-  const loginToken = await needs.tokens.signUser(user);
+  const loginToken = await deps.tokens.signUser(user);
   reply.raw.once("finish", () => {
-    needs.signIns.end(poll.token).catch((error: unknown) => {
-      needs.log.warn({ err: error }, "a sign-in that was picked up stays until it expires");
+    deps.signIns.end(poll.token).catch((error: unknown) => {
+      deps.log.warn(
+        { err: error },
+        "a completed sign-in could not be removed; it stays in the store until it expires",
+      );
     });
   });
   const wantsCookie = Boolean(request.query["useCookie"]);
-  // A page of somebody else could otherwise sign the browser's user in as another one (login CSRF).
-  if (wantsCookie && needs.origins.trustsCookiesOf(request.raw)) {
+  // A page of a foreign origin could otherwise sign the browser's user in as someone else (login CSRF).
+  if (wantsCookie && deps.origins.trustsCookiesOf(request.raw)) {
     reply.header("set-cookie", tokenCookie(loginToken));
   }
   return replyWith(reply, jsonResponse(200, { loginToken }));
 }
 
-// --- the person's side ---
+// --- the user submits a form ---
 
-/** The forms' routes, the only ones that read a body. */
-function addForms(needs: Needs): void {
-  void needs.app.register(async (app) => {
+/** The only routes that read a body. */
+function addForms(deps: Deps): void {
+  void deps.app.register(async (app) => {
     parseJson(app);
-    for (const way of needs.ways) {
-      app.post(way.form.endpoint, (request, reply) => takeForm(needs, way, request, reply));
+    for (const way of deps.ways) {
+      app.post(way.form.endpoint, (request, reply) => submitForm(deps, way, request, reply));
     }
   });
 }
 
-async function takeForm(
-  needs: Needs,
+async function submitForm(
+  deps: Deps,
   way: SignInWay,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const form = way.read(request.body);
   if (form.outcome === "refused") {
-    return needs.refuse(reply, `login-${form.reason}`, textResponse(form.status, form.message));
+    return deps.refuse(reply, `login-${form.reason}`, textResponse(form.status, form.message));
   }
-  const outcome = await needs.signIns.finish(way, form);
+  const outcome = await deps.signIns.finish(way, form);
   if (outcome === "gone") {
-    const text = "This sign-in is unknown or has expired; please start it again in your editor";
-    return needs.refuse(reply, "login-token", textResponse(400, text));
+    const text = "This sign-in has expired or does not exist; start it again in your editor";
+    return deps.refuse(reply, "login-token", textResponse(400, text));
   }
-  if (outcome === "done") needs.counters.count("worker.logins", way.name);
+  if (outcome === "done") deps.counters.count("worker.logins", way.name);
   return replyWith(reply, textResponse(200, "Ok"));
 }

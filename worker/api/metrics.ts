@@ -1,15 +1,15 @@
-/** `GET /metrics` on the public port: the numbers of the whole cluster, for operators, where they want it there too. */
+/** `GET /metrics` on the public port: the metrics of the whole cluster, for operators. */
 import type { FastifyInstance } from "fastify";
 import { CONTENT_TYPE } from "../../shared/metrics/prometheus.ts";
 import type { RequireOperator } from "../operators/require-operator.ts";
 
-/** `metricsPage`: undefined when it is not wanted; then there is no such path. */
-export function addMetricsRoute(needs: {
+/** Without `metricsPage` the path does not exist. */
+export function addMetricsRoute(deps: {
   readonly app: FastifyInstance;
   readonly requireOperator: RequireOperator;
   readonly metricsPage: (() => Promise<string>) | undefined;
 }): void {
-  const { app, requireOperator, metricsPage } = needs;
+  const { app, requireOperator, metricsPage } = deps;
   if (metricsPage === undefined) return;
   app.get("/metrics", async (_request, reply) => {
     if ((await requireOperator(reply)) === undefined) return reply;

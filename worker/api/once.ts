@@ -1,7 +1,7 @@
-/** Remembers a bounded number of names, to do something once for each. */
+/** Remembers a bounded number of names, to do something once per name. */
 
 export interface Once {
-  /** True for the first call with `name`; again when so many others came that it was forgotten. */
+  /** True for the first call with `name`, and again after `maxNames` other names, when it was forgotten. */
   isFirst(name: string): boolean;
 }
 

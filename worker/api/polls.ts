@@ -1,6 +1,6 @@
 /**
- * Waiting for the answer to a ticket, as clients do with their long polls. Any worker may give the answer: the store's
- * hint wakes whoever waits here, and because hints may be missed, each also looks every second.
+ * Long polls: clients wait for the answer to a ticket, which any worker may give. The store's change hint wakes the polls that
+ * wait here; because hints may be missed, each poll also reads the store every second.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import {
@@ -11,19 +11,17 @@ import {
 } from "../../shared/store/store.ts";
 
 export interface Polls {
-  /** What is known of a ticket now. */
-  look(kind: TicketKind, token: string): Promise<Poll>;
+  read(kind: TicketKind, token: string): Promise<Poll>;
   /**
    * Resolves when the ticket is answered, when it is gone (unknown, expired, used), or with `waiting` when `timeoutMs`
-   * have passed, `aborted` fires, too many wait or the worker stops: the client then asks again, at once. So nobody is told
-   * that sooner than after a second, unless the worker stops. With the store away it waits for it.
+   * have passed, `aborted` fires, too many polls wait or the worker stops: the client then polls again at once. To avoid a
+   * tight loop, `waiting` comes after a second at the earliest, unless the worker stops. While the store is away it waits.
    */
   wait(kind: TicketKind, token: string, aborted: AbortSignal): Promise<Poll>;
-  /** Polls that wait now. */
   readonly waiting: number;
-  /** For a worker that drains: ends the waits that have lasted a second, and from now on each after a second. */
+  /** For a draining worker: ends the polls that have waited for a second, and from now on each poll after a second. */
   shorten(): void;
-  /** Ends all waits; later ones end at once. */
+  /** Ends all polls; later ones end at once. */
   close(): void;
 }
 
@@ -33,31 +31,30 @@ export type Poll =
   /** Without a ticket: the store is away. */
   | { readonly state: "waiting"; readonly ticket: Ticket | undefined };
 
-/** As in the protocol's own server: less than the time after which proxies give up. */
+/** As in the protocol's own server: shorter than the timeouts of proxies. */
 const TIMEOUT_MS = 30_000;
 const CHECK_MS = 1000;
 /**
- * Polls that may wait in one worker. One more does not fail, because that would end a sign-in: the one that has waited
- * longest is told to ask again.
+ * Polls that may wait on one worker. One more does not fail, because that would end a sign-in: instead the poll that has waited
+ * longest ends, and its client polls again.
  */
 const MAX_WAITING = 5000;
-/** Clients ask again at once: whoever is sent away sooner than this would ask in a tight loop. */
+/** Clients poll again at once, so ending their polls sooner than this would make them poll in a tight loop. */
 const MIN_WAIT_MS = 1000;
 
 interface Waiter {
-  /** Something may have happened: look. */
+  /** Reads the ticket: it may have changed. */
   wake(): void;
-  /** Stops waiting once that has lasted `MIN_WAIT_MS`. */
+  /** Stops waiting after at least `MIN_WAIT_MS`. */
   release(): void;
-  /** Stops waiting now. */
   stop(): void;
 }
 
-export function createPolls(needs: {
+export function createPolls(deps: {
   readonly store: Pick<Store, "readTicket" | "onChange">;
   /**
-   * Puts a ticket back that this worker knows and the store has lost, as a flushed one has. `false`: it is unknown here
-   * too. Rejects with `StoreAwayError`.
+   * Restores a ticket that this worker remembers and the store has lost, for example by a flush. `false`: this worker does not
+   * know it either. Rejects with `StoreAwayError`.
    */
   readonly putBack: (kind: TicketKind, token: string) => Promise<boolean>;
   readonly clock: Clock;
@@ -65,13 +62,13 @@ export function createPolls(needs: {
   readonly checkMs?: number;
   readonly maxWaiting?: number;
 }): Polls {
-  const { store, clock } = needs;
-  const timeoutMs = needs.timeoutMs ?? TIMEOUT_MS;
-  const checkMs = needs.checkMs ?? CHECK_MS;
-  const maxWaiting = needs.maxWaiting ?? MAX_WAITING;
+  const { store, clock } = deps;
+  const timeoutMs = deps.timeoutMs ?? TIMEOUT_MS;
+  const checkMs = deps.checkMs ?? CHECK_MS;
+  const maxWaiting = deps.maxWaiting ?? MAX_WAITING;
   const waiters = new Set<Waiter>();
-  /** Those that were not released yet, oldest first. */
-  const patient = new Set<Waiter>();
+  /** Waiters that are not released yet, oldest first. */
+  const unreleased = new Set<Waiter>();
   const waitersByTicket = new Map<string, Set<Waiter>>();
   let mode: "open" | "shortened" | "closed" = "open";
 
@@ -82,31 +79,31 @@ export function createPolls(needs: {
     }
   });
 
-  function enter(waiter: Waiter, ticket: string): void {
-    for (const oldest of patient) {
-      if (patient.size < maxWaiting) break;
-      patient.delete(oldest);
+  function addWaiter(waiter: Waiter, ticket: string): void {
+    for (const oldest of unreleased) {
+      if (unreleased.size < maxWaiting) break;
+      unreleased.delete(oldest);
       oldest.release();
     }
-    patient.add(waiter);
+    unreleased.add(waiter);
     waiters.add(waiter);
     const others = waitersByTicket.get(ticket);
     if (others === undefined) waitersByTicket.set(ticket, new Set([waiter]));
     else others.add(waiter);
   }
 
-  function leave(waiter: Waiter, ticket: string): void {
+  function removeWaiter(waiter: Waiter, ticket: string): void {
     waiters.delete(waiter);
-    patient.delete(waiter);
+    unreleased.delete(waiter);
     const others = waitersByTicket.get(ticket);
     others?.delete(waiter);
     if (others?.size === 0) waitersByTicket.delete(ticket);
   }
 
-  async function look(kind: TicketKind, token: string): Promise<Poll> {
+  async function read(kind: TicketKind, token: string): Promise<Poll> {
     try {
       let ticket = await store.readTicket(kind, token);
-      if (ticket === undefined && (await needs.putBack(kind, token))) {
+      if (ticket === undefined && (await deps.putBack(kind, token))) {
         ticket = await store.readTicket(kind, token);
       }
       if (ticket === undefined) return { state: "gone" };
@@ -114,14 +111,14 @@ export function createPolls(needs: {
         ? { state: "answered", ticket }
         : { state: "waiting", ticket };
     } catch (error) {
-      // An error would end the client's sign-in; the store may be back before the client asks again.
+      // An error would end the client's sign-in; the store may be back before the client polls again.
       if (error instanceof StoreAwayError) return { state: "waiting", ticket: undefined };
       throw error;
     }
   }
 
   return {
-    look,
+    read,
     async wait(kind, token, aborted) {
       const name = ticketName(kind, token);
       const bell = createBell();
@@ -135,8 +132,8 @@ export function createPolls(needs: {
         },
         stop,
       };
-      // Before the first look, so that no hint falls between.
-      enter(waiter, name);
+      // Before the first read, so that no hint is missed.
+      addWaiter(waiter, name);
       const check = clock.every(checkMs, waiter.wake);
       const end = clock.after(timeoutMs, stop);
       aborted.addEventListener("abort", stop);
@@ -144,7 +141,7 @@ export function createPolls(needs: {
       if (mode === "closed" || aborted.aborted) stop();
       try {
         for (;;) {
-          const poll = await look(kind, token);
+          const poll = await read(kind, token);
           if (poll.state !== "waiting" || bell.stopped) return poll;
           await bell.rung();
         }
@@ -153,7 +150,7 @@ export function createPolls(needs: {
         check.cancel();
         end.cancel();
         release?.cancel();
-        leave(waiter, name);
+        removeWaiter(waiter, name);
       }
     },
     get waiting() {
@@ -175,7 +172,7 @@ function ticketName(kind: TicketKind, token: string): string {
   return `${kind} ${token}`;
 }
 
-/** Wakes one who waits, and remembers a ring that comes while nobody does. */
+/** Wakes one waiter; a ring while none waits is kept for the next. */
 function createBell() {
   let isRung = false;
   let isStopped = false;

@@ -1,6 +1,4 @@
-/**
- * Creating a session and asking to join one. The protocol calls a session "room"; here only its paths and JSON say so.
- */
+/** Creates sessions and serves requests to join one. The protocol calls a session "room"; here only its paths and JSON do. */
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 import {
@@ -15,7 +13,7 @@ import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { abortOf } from "../http/client-gone.ts";
 import {
-  type Answer,
+  type HttpResponse,
   infoResponse,
   jsonResponse,
   misdirectedResponse,
@@ -32,10 +30,10 @@ import type { Authentication } from "./authentication.ts";
 import { createOnce, type Once } from "./once.ts";
 import type { Poll, Polls } from "./polls.ts";
 
-interface Needs {
+interface Deps {
   readonly app: FastifyInstance;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently">;
-  readonly polls: Pick<Polls, "look" | "wait">;
+  readonly polls: Pick<Polls, "read" | "wait">;
   readonly authentication: Authentication;
   readonly nameOwner: BalancerAuth["nameOwner"];
   readonly license: LicenseCheck;
@@ -45,7 +43,7 @@ interface Needs {
 
 const FORBIDDEN = textResponse(403, "Forbidden resource");
 const SESSION_NOT_FOUND = infoResponse(404, "RoomNotFound", "Room not found");
-const SESSION_FULL = infoResponse(403, "RoomFull", "The session takes nobody more now");
+const SESSION_FULL = infoResponse(403, "RoomFull", "The session is full");
 const REQUEST_NOT_FOUND = infoResponse(
   404,
   "JoinRequestNotFound",
@@ -57,19 +55,19 @@ const QUOTA_REACHED = infoResponse(
   "You have too many open sessions; close one of them first",
 );
 
-/** Longer than an owner's lease and a store's recovery window, and shorter than any long poll. */
+/** Longer than an owner's lease and the store's recovery window, shorter than a long poll. */
 const JOIN_PATIENCE_MS = 15_000;
-/** Requests to join whose clients are known to have been told that they wait. */
-const MAX_TOLD = 10_000;
+/** Join requests whose clients are remembered to have got their first `WaitingForHost`. */
+const MAX_NOTIFIED = 10_000;
 
-export function addSessionRoutes(needs: Needs): void {
-  const { app, authentication, refuse } = needs;
-  const told = createOnce(MAX_TOLD);
+export function addSessionRoutes(deps: Deps): void {
+  const { app, authentication, refuse } = deps;
+  const notified = createOnce(MAX_NOTIFIED);
 
   app.post("/api/session/create", async ({ raw }, reply) => {
     const caller = await authentication.userOf(raw);
     if (caller === undefined) return refuse(reply, "user-token", FORBIDDEN);
-    return create(needs, reply, caller, readKey(raw.headers[KEY_HEADER]));
+    return create(deps, reply, caller, readKey(raw.headers[KEY_HEADER]));
   });
 
   app.post<{ Params: { room: string } }>("/api/session/join/:room", async (request, reply) => {
@@ -77,37 +75,37 @@ export function addSessionRoutes(needs: Needs): void {
     if (caller === undefined) return refuse(reply, "user-token", FORBIDDEN);
     const { room } = request.params;
     if (!isSessionId(room)) return refuse(reply, "session", SESSION_NOT_FOUND);
-    return join(needs, reply, caller, room);
+    return join(deps, reply, caller, room);
   });
 
   app.post<{ Params: { token: string } }>("/api/session/poll/:token", async (request, reply) => {
     const caller = await authentication.userOf(request.raw);
     if (caller === undefined) return refuse(reply, "user-token", FORBIDDEN);
-    return pollJoin({ ...needs, told }, reply, caller, request.params.token);
+    return pollJoin({ ...deps, notified }, reply, caller, request.params.token);
   });
 }
 
 // --- create ---
 
-/** The key that the client chose by header or path, as the balancer says. */
-function readKey(field: string | string[] | undefined): SessionKey | undefined {
-  return typeof field === "string" ? toSessionKey(field) : undefined;
+/** The key that the client chose by header or path, as the balancer passes it on. */
+function readKey(header: string | string[] | undefined): SessionKey | undefined {
+  return typeof header === "string" ? toSessionKey(header) : undefined;
 }
 
 async function create(
-  needs: Needs,
+  deps: Deps,
   reply: FastifyReply,
   caller: UserToken,
   alias: SessionKey | undefined,
 ): Promise<FastifyReply> {
-  const refusal = needs.license.refusal();
+  const refusal = deps.license.refusal();
   if (refusal !== undefined) {
-    return needs.refuse(reply, "license", infoResponse(400, "License", refusal));
+    return deps.refuse(reply, "license", infoResponse(400, "License", refusal));
   }
-  const created = await needs.registry.create(caller.user, alias);
+  const created = await deps.registry.create(caller.user, alias);
   switch (created.outcome) {
     case "quota":
-      return needs.refuse(reply, "quota", QUOTA_REACHED);
+      return deps.refuse(reply, "quota", QUOTA_REACHED);
     case "created": {
       const { sessionId, epoch, roomToken } = created;
       reply.headers(sessionMarks({ id: sessionId, epoch }));
@@ -119,14 +117,14 @@ async function create(
 // --- join ---
 
 async function join(
-  needs: Needs,
+  deps: Deps,
   reply: FastifyReply,
   caller: UserToken,
   sessionId: SessionId,
 ): Promise<FastifyReply> {
-  const { refuse } = needs;
-  const claim = await claimForJoin(needs, reply, sessionId);
-  if (claim.outcome === "elsewhere") return redirect(needs, reply, sessionId, claim);
+  const { refuse } = deps;
+  const claim = await claimForJoin(deps, reply, sessionId);
+  if (claim.outcome === "elsewhere") return redirect(deps, reply, sessionId, claim);
   if (claim.outcome === "undecided") throw new StoreAwayError("resumeSession");
   if (claim.outcome !== "here") return refuse(reply, "session", SESSION_NOT_FOUND);
   const { session } = claim;
@@ -144,9 +142,9 @@ async function join(
   }
 }
 
-/** A client takes any error for the end of its request to join, so it waits while the session is between two workers. */
+/** Waits while the session moves between two workers, because a client gives its join request up after any error. */
 async function claimForJoin(
-  { registry }: Needs,
+  { registry }: Deps,
   reply: FastifyReply,
   sessionId: SessionId,
 ): Promise<Claim> {
@@ -157,90 +155,91 @@ async function claimForJoin(
 }
 
 function redirect(
-  needs: Needs,
+  deps: Deps,
   reply: FastifyReply,
   sessionId: SessionId,
   claim: Extract<Claim, { outcome: "elsewhere" }>,
 ): FastifyReply {
-  needs.counters.count("worker.requests_misdirected");
-  const owner = needs.nameOwner(reply.request.raw, claim.owner);
+  deps.counters.count("worker.requests_misdirected");
+  const owner = deps.nameOwner(reply.request.raw, claim.owner);
   return replyWith(reply, misdirectedResponse({ sessionId, owner, epoch: claim.epoch }));
 }
 
 // --- polling for the host's answer ---
 
-/** The session's id and random characters, as the session makes them. */
+/** The session's id, followed by random characters. */
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 const SESSION_ID_CHARS = 24;
 
-/** The session that a join request's poll token is for; undefined for what is no such token. */
+/** The session of a join request's poll token; undefined for a malformed token. */
 export function sessionOfPoll(token: string): SessionId | undefined {
   const sessionId = token.slice(0, SESSION_ID_CHARS);
   return POLL_TOKEN.test(token) && isSessionId(sessionId) ? sessionId : undefined;
 }
 
 /** Never 204: clients of the protocol packages 0.3.0 and 0.3.1 would parse its body as JSON, and give the request up. */
-const WAITING_FOR_HOST = progressAnswer(
+const WAITING_FOR_HOST = progressResponse(
   "WaitingForHost",
   "Waiting for host to accept join request",
   false,
 );
 const NOT_ACCEPTED = {
-  JoinRejected: progressAnswer("JoinRejected", "Join request has been rejected", true),
-  JoinTimeout: progressAnswer("JoinTimeout", "Join request has timed out", true),
+  JoinRejected: progressResponse("JoinRejected", "Join request has been rejected", true),
+  JoinTimeout: progressResponse("JoinTimeout", "Join request has timed out", true),
 };
 
-function progressAnswer(code: string, message: string, failure: boolean): Answer {
+function progressResponse(code: string, message: string, failure: boolean): HttpResponse {
   return jsonResponse(200, { code, failure, params: [], message });
 }
 
 const questionSchema = z.object({ user: z.object({ id: z.string() }) });
 
 async function pollJoin(
-  needs: Needs & { readonly told: Once },
+  deps: Deps & { readonly notified: Once },
   reply: FastifyReply,
   caller: UserToken,
   token: string,
 ): Promise<FastifyReply> {
   const sessionId = sessionOfPoll(token);
-  if (sessionId === undefined) return needs.refuse(reply, "join-token", REQUEST_NOT_FOUND);
-  const elsewhere = await findElsewhere(needs, sessionId);
-  if (elsewhere !== undefined) return redirect(needs, reply, sessionId, elsewhere);
+  if (sessionId === undefined) return deps.refuse(reply, "join-token", REQUEST_NOT_FOUND);
+  const elsewhere = await findElsewhere(deps, sessionId);
+  if (elsewhere !== undefined) return redirect(deps, reply, sessionId, elsewhere);
 
-  const seen = await needs.polls.look("join", token);
+  const current = await deps.polls.read("join", token);
   const mayWait =
-    seen.state === "waiting" && (seen.ticket === undefined || isAsker(seen.ticket, caller));
-  if (!mayWait) return answerPoll(needs, reply, caller, seen);
-  // Every process remembers for itself who was told: after a restart a client is told once more, and only shows it.
-  if (seen.ticket !== undefined && needs.told.isFirst(token)) {
+    current.state === "waiting" &&
+    (current.ticket === undefined || isRequester(current.ticket, caller));
+  if (!mayWait) return respondToPoll(deps, reply, caller, current);
+  // Remembered per process: after a restart a client gets the message once more, and only shows it again.
+  if (current.ticket !== undefined && deps.notified.isFirst(token)) {
     return replyWith(reply, WAITING_FOR_HOST);
   }
-  const poll = await needs.polls.wait("join", token, abortOf(reply));
-  return answerPoll(needs, reply, caller, poll);
+  const poll = await deps.polls.wait("join", token, abortOf(reply));
+  return respondToPoll(deps, reply, caller, poll);
 }
 
-/** Who has the session, when it is not this worker. Whether it exists at all, the ticket tells better. */
+/** The owner of the session when it is another worker. Whether the session exists is left to the ticket. */
 async function findElsewhere(
-  { registry }: Needs,
+  { registry }: Deps,
   sessionId: SessionId,
 ): Promise<Extract<Claim, { outcome: "elsewhere" }> | undefined> {
   try {
     const claim = await registry.claim(sessionId);
     return claim.outcome === "elsewhere" ? claim : undefined;
   } catch (error) {
-    // The poll waits for the store; an error would end the client's request to join.
+    // The poll waits for the store; an error would end the client's join request.
     if (error instanceof StoreAwayError) return undefined;
     throw error;
   }
 }
 
-/** Whether a request to join is the caller's own. */
-function isAsker(ticket: Ticket, caller: UserToken): boolean {
+/** Whether a join request is the caller's own. */
+function isRequester(ticket: Ticket, caller: UserToken): boolean {
   return questionSchema.safeParse(ticket.question).data?.user.id === caller.user.id;
 }
 
-function answerPoll(
-  { refuse }: Needs,
+function respondToPoll(
+  { refuse }: Deps,
   reply: FastifyReply,
   caller: UserToken,
   poll: Poll,
@@ -249,16 +248,16 @@ function answerPoll(
   if (poll.state === "waiting" && poll.ticket === undefined) {
     return replyWith(reply, WAITING_FOR_HOST);
   }
-  // What somebody else asked for does not exist for the caller.
-  if (poll.state === "gone" || poll.ticket === undefined || !isAsker(poll.ticket, caller)) {
+  // For the caller, another user's join request does not exist.
+  if (poll.state === "gone" || poll.ticket === undefined || !isRequester(poll.ticket, caller)) {
     return refuse(reply, "join-token", REQUEST_NOT_FOUND);
   }
   if (poll.state === "waiting") return replyWith(reply, WAITING_FOR_HOST);
   return replyWith(reply, describeDecision(joinAnswerSchema.parse(poll.ticket.answer)));
 }
 
-/** The host's answer in the protocol's form. */
-function describeDecision(answer: JoinAnswer): Answer {
+/** The host's decision in the protocol's form. */
+function describeDecision(answer: JoinAnswer): HttpResponse {
   if (!answer.accepted) return NOT_ACCEPTED[answer.code];
   const { sessionId, roomToken, workspace, host } = answer;
   return jsonResponse(200, { roomId: sessionId, roomToken, workspace, host });

@@ -1,6 +1,6 @@
 /**
- * By which name a balancer means this worker: by id and incarnation when it knows them from the store, or by the
- * `host:port` of its fixed list. Owners of sessions are named to it in the same way.
+ * Authenticates requests from balancers. A balancer's proof names the worker that it means: by id and incarnation when it
+ * knows them from the store, or by the `host:port` of its fixed list. Owners of sessions are named to it in the same way.
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
@@ -15,31 +15,31 @@ import {
 import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
 
 export interface BalancerAuth {
-  /** How the request names this worker. `other`: it was meant for another one. `none`: no balancer vouches for it. */
+  /** How the request names this worker. `other`: it is for another one. `none`: it has no balancer's proof. */
   judge(req: IncomingMessage): "id" | "address" | "other" | "none";
-  /** `x-ct-life` for whoever meant another worker, or an earlier life of this one. */
-  life(this: void, req: Pick<IncomingMessage, "headers">): string;
+  /** `x-ct-incarnation` for a request that was meant for another worker, or for an earlier incarnation of this one. */
+  incarnationProof(this: void, req: Pick<IncomingMessage, "headers">): string;
   /**
-   * The name of `owner` for whoever sent the request. One who knows addresses only gets the owner's `host:port`, and
-   * compares it with its list; it never calls what is not in there.
+   * The name of `owner` for the sender of the request. A balancer that knows only addresses gets the owner's `host:port` and
+   * compares it with its list; it never connects to an address outside the list.
    */
   nameOwner(this: void, req: IncomingMessage, owner: WorkerId): string;
 }
 
-export function createBalancerAuth(needs: {
+export function createBalancerAuth(deps: {
   readonly edgeKey: Buffer;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
-  /** Where a worker is reached, this one among them; undefined when it is not known now. */
+  /** The URL of a worker (this one too); undefined when it is not known now. */
   readonly urlOf: (id: WorkerId) => string | undefined;
 }): BalancerAuth {
-  const { edgeKey, self, urlOf } = needs;
+  const { edgeKey, self, urlOf } = deps;
   const own = edgeProof(edgeKey, self.id, self.incarnation);
   const proofsByAddress = new Map<string, string>();
 
-  /** Only of addresses of this machine, so there are few. */
+  /** Cached: these are this machine's own addresses, so there are few. */
   function proofOf(address: string): string {
-    const known = proofsByAddress.get(address);
-    if (known !== undefined) return known;
+    const cached = proofsByAddress.get(address);
+    if (cached !== undefined) return cached;
     const proof = addressProof(edgeKey, address);
     proofsByAddress.set(address, proof);
     return proof;
@@ -57,7 +57,8 @@ export function createBalancerAuth(needs: {
 
   return {
     judge,
-    life: ({ headers }) => incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
+    incarnationProof: ({ headers }) =>
+      incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
     nameOwner(req, owner) {
       const url = urlOf(owner);
       return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;
@@ -65,12 +66,12 @@ export function createBalancerAuth(needs: {
   };
 }
 
-/** `http://host:port` without the scheme: how a fixed list names a worker. */
+/** A worker's name in a fixed list: its URL without the scheme. */
 function hostPortOf(url: string): string {
   return url.slice("http://".length);
 }
 
-/** The names of this end of a connection. */
+/** The `host:port` names of this end of a connection. */
 function addressesOf({ localAddress, localPort }: Socket): string[] {
   if (localAddress === undefined || localPort === undefined) return [];
   const address = plainAddress(localAddress);

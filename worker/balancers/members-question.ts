@@ -1,6 +1,6 @@
 /**
- * Who the workers are, for a balancer that does not reach the store itself (balancer/discovery/members-from-workers.ts): what this
- * worker has read there a moment ago.
+ * Serves the list of workers to balancers that do not reach the store (balancer/discovery/members-from-workers.ts), from what
+ * this worker has just read there.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isWorkerId } from "../../shared/base/ids.ts";
@@ -21,7 +21,7 @@ export interface MembersQuestion {
   readonly store: Pick<Store, "health">;
 }
 
-/** Whether the request is a balancer's own; a client's to the same path is one to an unknown path. */
+/** Whether a balancer sent the request; a client's request to the same path is one to an unknown path. */
 export function isMembersQuestion({ method, url, headers }: IncomingMessage): boolean {
   const balancer = headers[BALANCER_HEADER];
   const isBalancer = typeof balancer === "string" && isWorkerId(balancer);
@@ -29,8 +29,8 @@ export function isMembersQuestion({ method, url, headers }: IncomingMessage): bo
 }
 
 /**
- * Answers 200 with the records of all workers, or 503 when this one does not reach the store either. `isCutOff`: it may not
- * act for its sessions, so what it remembers may be old too.
+ * Responds 200 with the records of all workers, or 503 when this worker does not reach the store either. `isCutOff`: it may
+ * not act for its sessions, so its view may be stale too.
  */
 export function answerMembersQuestion(
   { edgeKey, view, store }: MembersQuestion,

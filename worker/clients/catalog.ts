@@ -1,6 +1,5 @@
 /**
- * What is offered now, always up to date: looks at the clients folder again and again, and says once of each file that is
- * not offered why.
+ * The plugins that are offered now: scans the clients folder repeatedly, and logs each problem once.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
@@ -11,136 +10,114 @@ import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan
 import { readIndexFile, writeIndexFile } from "./index-file.ts";
 
 export interface Catalog {
-  /** The same object until something changes. */
+  /** The same object until the next change. */
   readonly offer: Offer;
-  /** Resolves when the first look is done. */
+  /** Resolves after the first scan. */
   ready(): Promise<void>;
-  /** SHA-256 in hexadecimal; undefined while it is being worked out. */
+  /** SHA-256 in hexadecimal; undefined until it is computed. */
   digestOf(file: ArtifactFile): string | undefined;
-  /** Resolves when nothing is written any more. */
+  /** Resolves when the last write of the index has ended. */
   close(): Promise<void>;
 }
 
-/**
- * Pauses between two looks. Not by notifications of the file system: they do not cross the borders of containers, networks
- * and virtual machines.
- */
-const LOOK_MS = 2000;
-/** While a file is still written, or has just been. */
-const LOOK_AGAIN_MS = 300;
-/** A look at very many files may take long: it must not be all that this process does. */
+/** Pause between two scans. Polling, because file system notifications do not cross containers, network mounts and VMs. */
+const SCAN_INTERVAL_MS = 2000;
+/** The pause while a file is being written. */
+const PENDING_INTERVAL_MS = 300;
+/** A scan of very many files takes long; the pause is this many times as long, so that it uses at most 5 % of the time. */
 const REST_FACTOR = 20;
 
-export function createCatalog(needs: {
+export function createCatalog(deps: {
   readonly folder: string;
-  /** Where to remember what was read; undefined: nowhere. */
+  /** Where the index is kept between two runs; undefined: it is not. */
   readonly indexFile?: string | undefined;
-  /** Whether problems are told in the log; where several workers share a folder, one of them does. */
-  readonly speaks: boolean;
+  /** Whether problems are logged; of several workers that share a folder and a log, one does. */
+  readonly logsProblems: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }): Catalog {
-  const { folder, indexFile, clock, log } = needs;
+  const { folder, indexFile, clock, log } = deps;
+  const logProblems = createProblemLog(deps);
   let offer = NOTHING;
   let signature = "";
   let digests: Digests | undefined;
-  /** Files and reasons that were logged and still hold. */
-  let spoken = new Set<string>();
   let isClosed = false;
-  /** One at a time. */
-  let remembering = Promise.resolve();
+  /** Writes of the index, one after the other. */
+  let saving = Promise.resolve();
   const opened = open();
 
   async function open(): Promise<void> {
-    const remembered =
+    const index =
       indexFile === undefined
-        ? { known: new Map(), digests: new Map() }
+        ? { cached: new Map(), digests: new Map() }
         : await readIndexFile(indexFile);
     if (isClosed) return;
-    const scanner = createScanner({ folder, clock, known: remembered.known });
+    const scanner = createScanner({ folder, clock, cached: index.cached });
     digests = createDigests({
       clock,
-      known: remembered.digests,
+      cached: index.digests,
       onDone: () => {
-        remembering = remembering.then(() => remember(scanner));
+        saving = saving.then(() => saveIndex(scanner));
       },
     });
-    let wait = await look(scanner);
-    const goOn = async (): Promise<void> => {
+    let waitMs = await scanOnce(scanner);
+    const watch = async (): Promise<void> => {
       while (!isClosed) {
-        await sleep(clock, wait);
-        if (!isClosed) wait = await look(scanner);
+        await sleep(clock, waitMs);
+        if (!isClosed) waitMs = await scanOnce(scanner);
       }
     };
-    goOn().catch((error: unknown) =>
-      log.error({ err: error }, "the clients folder is not watched"),
+    watch().catch((error: unknown) =>
+      log.error({ err: error }, "stopped watching the clients folder"),
     );
   }
 
-  /** How long to wait before the next look. */
-  async function look(scanner: Scanner): Promise<number> {
+  /** Resolves with the pause before the next scan. */
+  async function scanOnce(scanner: Scanner): Promise<number> {
     const startMs = clock.nowMs();
     try {
-      const found = await scanner.scan();
-      take(found.offer);
+      const result = await scanner.scan();
+      publish(result.offer);
       const restMs = (clock.nowMs() - startMs) * REST_FACTOR;
-      return Math.max(found.pending > 0 ? LOOK_AGAIN_MS : LOOK_MS, restMs);
+      return Math.max(result.pending > 0 ? PENDING_INTERVAL_MS : SCAN_INTERVAL_MS, restMs);
     } catch (error) {
-      speak(new Map([["", describeError(error)]]));
-      return LOOK_MS;
+      logProblems(new Map([["", describeError(error)]]));
+      return SCAN_INTERVAL_MS;
     }
   }
 
-  function take(found: Offer): void {
-    speak(new Map(found.problems.map(({ file, reason }) => [file, reason])));
+  function publish(found: Offer): void {
+    logProblems(new Map(found.problems.map(({ file, reason }) => [file, reason])));
     const next = signatureOf(found);
     if (next === signature) return;
     signature = next;
     offer = found;
     const files = [...found.vscode, ...found.intellij].map(({ file }) => file);
-    digests?.want(files);
-    log[needs.speaks ? "info" : "debug"](
+    digests?.setFiles(files);
+    log[deps.logsProblems ? "info" : "debug"](
       {
         vscode: found.vscode.length,
         intellij: found.intellij.length,
         eclipse: found.eclipse?.features.length ?? 0,
         notOffered: found.problems.length,
       },
-      "the plugins that are offered have changed",
+      "the offered plugins have changed",
     );
   }
 
-  /** One line for each problem, again only when it was solved meanwhile. */
-  function speak(problems: ReadonlyMap<string, string>): void {
-    const now = new Set<string>();
-    for (const [file, reason] of problems) {
-      const key = `${file}\n${reason}`;
-      now.add(key);
-      if (spoken.has(key)) continue;
-      if (file === "") log.error({ folder, reason }, "the clients folder cannot be read");
-      else
-        log[needs.speaks ? "warn" : "debug"](
-          { file, reason },
-          // Its files are served as they are.
-          file.startsWith("eclipse/")
-            ? "there is a problem in the Eclipse repository"
-            : "a file of the clients folder is not offered",
-        );
-    }
-    spoken = now;
-  }
-
-  async function remember({ known }: Scanner): Promise<void> {
+  async function saveIndex({ cached }: Scanner): Promise<void> {
     if (indexFile === undefined) return;
-    const all = [...offer.vscode, ...offer.intellij].flatMap(({ file }) => {
+    const digestEntries = [...offer.vscode, ...offer.intellij].flatMap(({ file }) => {
       const digest = digests?.of(file);
       return digest === undefined ? [] : [[digestKey(file), digest] as const];
     });
     try {
-      await writeIndexFile(indexFile, { known, digests: new Map(all) });
+      await writeIndexFile(indexFile, { cached, digests: new Map(digestEntries) });
     } catch (error) {
-      // Nothing is lost by it but time at the next start.
-      log.debug({ err: error }, "what was read of the clients folder cannot be kept");
+      log.debug(
+        { err: error },
+        "cannot write the clients index; the next start reads all plugin files again",
+      );
     }
   }
 
@@ -153,12 +130,43 @@ export function createCatalog(needs: {
     async close() {
       isClosed = true;
       digests?.close();
-      await remembering;
+      await saving;
     },
   };
 }
 
-/** Everything that an offer is made of: files in one state always say the same. */
+/** Logs each problem once, and again if it comes back after it was solved. A problem of the folder itself has the file "". */
+function createProblemLog({
+  folder,
+  logsProblems,
+  log,
+}: {
+  readonly folder: string;
+  readonly logsProblems: boolean;
+  readonly log: Log;
+}): (problems: ReadonlyMap<string, string>) => void {
+  let logged = new Set<string>();
+  return (problems) => {
+    const current = new Set<string>();
+    for (const [file, reason] of problems) {
+      const key = `${file}\n${reason}`;
+      current.add(key);
+      if (logged.has(key)) continue;
+      if (file === "") log.error({ folder, reason }, "cannot read the clients folder");
+      else
+        log[logsProblems ? "warn" : "debug"](
+          { file, reason },
+          // Files of a repository are served even when there are problems.
+          file.startsWith("eclipse/")
+            ? "problem in the Eclipse repository"
+            : "a plugin file is not offered",
+        );
+    }
+    logged = current;
+  };
+}
+
+/** Identifies the contents of an offer: the same files in the same state have the same signature. */
 function signatureOf({ vscode, intellij, eclipse, problems }: Offer): string {
   const files = [...vscode, ...intellij, ...(eclipse?.features ?? [])];
   return [

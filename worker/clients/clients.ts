@@ -1,5 +1,5 @@
 /**
- * The clients area of a worker: the catalog of what its folder offers, and the count of what is downloaded.
+ * The clients area of a worker: the catalog of plugins in its folder, and the download counts.
  */
 import { join, resolve } from "node:path";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -17,13 +17,13 @@ export interface Clients {
   close(): Promise<void>;
 }
 
-/** Name of the file in the data directory that remembers what was read of archives. */
+/** In the data directory: what was read from the archives. */
 const INDEX_FILE = "clients-index.json";
-/** Of the workers that one machine's edge starts, and that share a folder and a log, this one speaks of the files. */
-const FIRST_WORKER = "worker-1";
+/** The workers of a one-machine edge share a folder and a log: this one logs the problems. */
+const LOGGING_WORKER = "worker-1";
 
-/** Undefined when the operator has turned the area off. */
-export function openClients(needs: {
+/** Undefined when the area is turned off (CT_NOCLIENTS). */
+export function openClients(deps: {
   readonly settings: Pick<Settings, "noClients" | "clientsDir" | "dataDir" | "storeSocket">;
   readonly id: WorkerId;
   readonly store: Pick<Store, "addToCounters" | "readCounters">;
@@ -31,16 +31,16 @@ export function openClients(needs: {
   readonly log: Log;
   readonly counters: Counters;
 }): Clients | undefined {
-  const { settings, clock, log } = needs;
+  const { settings, clock, log } = deps;
   if (settings.noClients) return undefined;
   const catalog = createCatalog({
     folder: clientsFolder(settings),
     indexFile: resolve(settings.dataDir, INDEX_FILE),
-    speaks: settings.storeSocket === undefined || needs.id === FIRST_WORKER,
+    logsProblems: settings.storeSocket === undefined || deps.id === LOGGING_WORKER,
     clock,
     log,
   });
-  const downloads = createDownloads(needs);
+  const downloads = createDownloads(deps);
   return {
     catalog,
     downloads,
@@ -50,7 +50,6 @@ export function openClients(needs: {
   };
 }
 
-/** Where operators put the plugins. */
 export function clientsFolder(settings: Pick<Settings, "clientsDir" | "dataDir">): string {
   return resolve(settings.clientsDir ?? join(settings.dataDir, "clients"));
 }

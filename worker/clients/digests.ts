@@ -1,6 +1,6 @@
 /**
- * SHA-256 of the files that are offered, for people who compare it. Worked out in the background, one file at a time and
- * with pauses, because the same process relays sessions.
+ * SHA-256 of the offered files, shown on the page. Computed in the background, one file at a time and with pauses, because
+ * the same process relays sessions.
  */
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
@@ -8,38 +8,36 @@ import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 
 export interface Digests {
-  /** Hexadecimal; undefined while it is not known. */
+  /** Hexadecimal; undefined until it is computed. */
   of(file: ArtifactFile): string | undefined;
-  /** Makes sure that the digests of these files become known, and forgets all others. */
-  want(files: readonly ArtifactFile[]): void;
+  /** Computes the digests of these files, and drops all others. */
+  setFiles(files: readonly ArtifactFile[]): void;
   close(): void;
 }
 
 /** About 0.2 ms of work. */
 const CHUNK_BYTES = 256 * 1024;
-/** Pauses are so many times as long as the work between them: a quarter of a core at most. */
+/** A pause is this many times as long as the work before it: at most a quarter of a core. */
 const PAUSE_FACTOR = 3;
 
-export function createDigests(needs: {
+export function createDigests(deps: {
   readonly clock: Clock;
-  /** Known from before, by `digestKey`. */
-  readonly known: ReadonlyMap<string, string>;
-  /** Called when there is nothing left to work out. */
+  /** Digests of an earlier run, by `digestKey`. */
+  readonly cached: ReadonlyMap<string, string>;
   readonly onDone: () => void;
 }): Digests {
-  const { clock } = needs;
-  const digests = new Map(needs.known);
+  const { clock } = deps;
+  const digests = new Map(deps.cached);
   let wanted: readonly ArtifactFile[] = [];
   let isWorking = false;
   let isClosed = false;
 
-  async function work(): Promise<void> {
+  async function computeAll(): Promise<void> {
     for (;;) {
       const file = wanted.find((candidate) => !digests.has(digestKey(candidate)));
       if (file === undefined || isClosed) return;
-      const digest = await digestOf(file).catch(() => "");
-      // A file that cannot be read (any more) is not tried again until it changes.
-      digests.set(digestKey(file), digest);
+      // An unreadable file gets an empty digest, so that it is not tried again until it changes.
+      digests.set(digestKey(file), await digestOf(file).catch(() => ""));
     }
   }
 
@@ -62,15 +60,15 @@ export function createDigests(needs: {
 
   return {
     of: (file) => digests.get(digestKey(file)) || undefined,
-    want(files) {
+    setFiles(files) {
       wanted = files;
       const keys = new Set(files.map(digestKey));
       for (const key of digests.keys()) if (!keys.has(key)) digests.delete(key);
       if (isWorking) return;
       isWorking = true;
-      work()
+      computeAll()
         .then(() => {
-          if (!isClosed) needs.onDone();
+          if (!isClosed) deps.onDone();
         })
         .finally(() => {
           isWorking = false;
@@ -83,7 +81,7 @@ export function createDigests(needs: {
   };
 }
 
-/** A file as it is now; another state of it has another key. */
+/** Identifies one state of a file: a changed file has another key. */
 export function digestKey({ path, bytes, mtimeMs }: ArtifactFile): string {
   return `${path} ${bytes} ${mtimeMs}`;
 }

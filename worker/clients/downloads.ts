@@ -1,6 +1,5 @@
 /**
- * How often each plugin was downloaded: counted in the store, for the whole edge, per day (UTC), IDE, plugin and version,
- * and as one total.
+ * Download counts of the whole edge, kept in the store: per day (UTC), IDE, plugin and version, and as one total.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
@@ -10,16 +9,16 @@ import type { Store } from "../../shared/store/store.ts";
 import type { Ide } from "./formats/artifact.ts";
 
 export interface Downloads {
-  /** Counts one download now. Never fails: with the store away it is counted when that is back. */
+  /** Counts one download. Never fails: during a store outage counts wait in memory and are written afterwards. */
   count(ide: Ide, id: string, version: string): void;
-  /** All that was counted, by day, then IDE, plugin and version. Rejects with `StoreAwayError`. */
+  /** All counts, sorted by day, IDE, plugin and version. Rejects with `StoreAwayError`. */
   read(): Promise<readonly DownloadCount[]>;
   /**
-   * Downloads of each id of an IDE, for all days and versions, as they were within the last minute or so: a look at it never
-   * waits, but makes the next one newer. Empty at first.
+   * Downloads by plugin id, over all days and versions. Returns the last read values at once, and reads them again when they
+   * are older than a minute. Empty at first.
    */
   totals(ide: Ide): ReadonlyMap<string, number>;
-  /** Writes what is not yet in the store. */
+  /** Writes the counts that are not yet in the store. */
   close(): Promise<void>;
 }
 
@@ -32,34 +31,33 @@ export interface DownloadCount {
   readonly count: number;
 }
 
-/** The counter of all downloads ever. */
 export const TOTAL_DOWNLOADS = "downloads.total";
-/** Begins the counters of all downloads ever of one version: `downloads.by/IDE/VERSION`. */
+/** Prefix of the counters per version, over all days: `downloads.by/IDE/VERSION`. */
 const BY_VERSION = "downloads.by/";
-/** More versions are counted as `other`, so that the metrics that differ by them have few series. */
+/** Further versions are counted as `other`, to bound the number of metric series. */
 const MAX_VERSIONS = 200;
 const OTHER = "other";
 const PREFIX = "downloads/";
 const RETRY_MS = 1000;
 const TOTALS_AGE_MS = 60_000;
-/** Names that wait for the store to come back; beyond them only the total is counted. */
+/** Counters that wait for the store; beyond this, new ones are dropped and only existing ones still grow. */
 const MAX_WAITING = 10_000;
-/** Of names of counters, which have 200 characters at most. */
+/** A counter name has at most 200 characters. */
 const MAX_ID_CHARS = 110;
 const MAX_VERSION_CHARS = 50;
 
-export function createDownloads(needs: {
+export function createDownloads(deps: {
   readonly store: Pick<Store, "addToCounters" | "readCounters">;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Log;
 }): Downloads {
-  const { store, clock, counters, log } = needs;
+  const { store, clock, counters, log } = deps;
   let waiting = new Map<string, number>();
   let writing: Promise<void> | undefined;
   let retry: { cancel(): void } | undefined;
-  /** Counters by version that there are, as far as this process knows. */
-  const versions = new Set<string>();
+  /** Counters per version that exist, as far as this process knows. */
+  const versionCounters = new Set<string>();
   let totals = new Map<string, Map<string, number>>();
   let totalsMs = Number.NEGATIVE_INFINITY;
 
@@ -83,9 +81,13 @@ export function createDownloads(needs: {
       try {
         await store.addToCounters(Object.fromEntries(batch));
       } catch (error) {
-        // It may have been written all the same: then it is counted twice, which is rarer than a store that is away.
+        // The write may have succeeded although its response was lost; then it is counted twice. Losing counts would be worse,
+        // because outages are more frequent than lost responses.
         for (const [name, by] of batch) add(name, by);
-        log.debug({ err: error, reason: describeError(error) }, "downloads wait to be counted");
+        log.debug(
+          { err: error, reason: describeError(error) },
+          "cannot count downloads now; will retry",
+        );
         retry ??= clock.after(RETRY_MS, () => {
           retry = undefined;
           void write();
@@ -95,21 +97,21 @@ export function createDownloads(needs: {
     }
   }
 
-  /** The counter of a version; of one too many, that of the others. */
-  function byVersion(ide: Ide, version: string): string {
+  function versionCounter(ide: Ide, version: string): string {
     const own = `${BY_VERSION}${ide}/${version}`;
-    if (!versions.has(own) && versions.size >= MAX_VERSIONS) return `${BY_VERSION}${ide}/${OTHER}`;
-    versions.add(own);
+    if (!versionCounters.has(own) && versionCounters.size >= MAX_VERSIONS)
+      return `${BY_VERSION}${ide}/${OTHER}`;
+    versionCounters.add(own);
     return own;
   }
 
   async function read(): Promise<DownloadCount[]> {
     const all = await store.readCounters(PREFIX);
-    const rows = Object.entries(all).flatMap(([name, count]) => readName(name, count) ?? []);
+    const rows = Object.entries(all).flatMap(([name, count]) => parseName(name, count) ?? []);
     return rows.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
   }
 
-  async function renewTotals(): Promise<void> {
+  async function refreshTotals(): Promise<void> {
     totalsMs = clock.nowMs();
     const fresh: typeof totals = new Map();
     for (const { ide, id, count } of await read()) {
@@ -120,10 +122,10 @@ export function createDownloads(needs: {
     totals = fresh;
   }
 
-  // Until it is known what others counted, a few more may come.
+  // Until this is read, the limit may be exceeded by a few.
   store.readCounters(BY_VERSION).then(
     (counted) => {
-      for (const name of Object.keys(counted)) versions.add(name);
+      for (const name of Object.keys(counted)) versionCounters.add(name);
     },
     () => {},
   );
@@ -132,8 +134,8 @@ export function createDownloads(needs: {
     read,
     totals(ide) {
       if (clock.nowMs() - totalsMs >= TOTALS_AGE_MS) {
-        renewTotals().catch((error: unknown) => {
-          log.debug({ err: error }, "downloads cannot be summed up now");
+        refreshTotals().catch((error: unknown) => {
+          log.debug({ err: error }, "cannot read the download totals");
         });
       }
       return totals.get(ide) ?? new Map();
@@ -143,7 +145,7 @@ export function createDownloads(needs: {
       const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
       const shortVersion = encode(version, MAX_VERSION_CHARS);
       add(TOTAL_DOWNLOADS, 1);
-      add(byVersion(ide, shortVersion), 1);
+      add(versionCounter(ide, shortVersion), 1);
       add([`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), shortVersion].join("/"), 1);
       void write();
     },
@@ -154,7 +156,7 @@ export function createDownloads(needs: {
   };
 }
 
-/** Downloads of each version, as the metric `downloads_by` is tagged: `IDE/VERSION`. Rejects with `StoreAwayError`. */
+/** Downloads per version, with the tag of the metric `downloads_by`: `IDE/VERSION`. Rejects with `StoreAwayError`. */
 export async function readVersionTotals(
   store: Pick<Store, "readCounters">,
 ): Promise<readonly { readonly counter: string; readonly tag: string; readonly total: number }[]> {
@@ -165,7 +167,7 @@ export async function readVersionTotals(
   });
 }
 
-function readName(name: string, count: number): DownloadCount | undefined {
+function parseName(name: string, count: number): DownloadCount | undefined {
   const [, day, ide, id, version, more] = name.split("/");
   if (!day || !ide || !id || !version || more !== undefined) return undefined;
   return { day, ide, id: decode(id), version: decode(version), count };
@@ -175,9 +177,9 @@ function keyOf({ day, ide, id, version }: DownloadCount): string {
   return [day, ide, id, version].join("\n");
 }
 
-// --- names of counters ---
+// --- counter names ---
 
-/** Letters, digits, dots and dashes stay, any other byte becomes `_XX`; longer names are cut. */
+/** Keeps letters, digits, dots and dashes; any other byte becomes `_XX`. Truncates to `maxChars`. */
 function encode(text: string, maxChars: number): string {
   let encoded = "";
   for (const byte of Buffer.from(text)) {
@@ -198,9 +200,9 @@ function decode(name: string): string {
   return Buffer.from(bytes, "latin1").toString("utf8");
 }
 
-// --- for spreadsheets ---
+// --- CSV ---
 
-/** All of it as comma-separated values (RFC 4180), with a line of titles. Pure. */
+/** RFC 4180, with a header line. Pure. */
 export function downloadsCsv(rows: readonly DownloadCount[]): string {
   const lines = rows.map(({ day, ide, id, version, count }) =>
     [day, ide, id, version, String(count)].map(csvCell).join(","),
@@ -208,7 +210,7 @@ export function downloadsCsv(rows: readonly DownloadCount[]): string {
   return ["day,ide,id,version,downloads", ...lines].map((line) => `${line}\r\n`).join("");
 }
 
-/** A cell that a spreadsheet would take for a formula is made text. */
+/** A value that a spreadsheet would evaluate as a formula (CSV injection) is prefixed with an apostrophe. */
 function csvCell(value: string): string {
   const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

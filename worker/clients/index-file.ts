@@ -1,20 +1,20 @@
 /**
- * What is known of the files of the clients folder, kept in one file between two runs, so that a worker that starts again
- * need not read every archive. Without it all is read again.
+ * The index of the clients folder, kept in a file between two runs, so that a restarted worker need not read every archive.
+ * Without it, all archives are read again.
  */
 import { randomBytes } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { factsSchema } from "./formats/artifact.ts";
-import type { Known } from "./formats/scan.ts";
+import type { CachedFile } from "./formats/scan.ts";
 
-export interface Remembered {
-  readonly known: ReadonlyMap<string, Known>;
+export interface ClientsIndex {
+  readonly cached: ReadonlyMap<string, CachedFile>;
   /** SHA-256 by `digestKey`. */
   readonly digests: ReadonlyMap<string, string>;
 }
 
-/** Another version of this program may read archives in another way: its file does not count. */
+/** Raised when a version reads archives differently: it ignores the files of older ones. */
 const FORMAT = 2;
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -30,25 +30,28 @@ const fileSchema = z.object({
   digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)),
 });
 
-/** Nothing, when there is no file or it is of no use. */
-export async function readIndexFile(path: string): Promise<Remembered> {
+/** Empty when the file is missing or invalid. */
+export async function readIndexFile(path: string): Promise<ClientsIndex> {
   try {
     if ((await stat(path)).size > MAX_BYTES) throw new Error("too large");
     const { known, digests } = fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
     return {
-      known: new Map(Object.entries(known)),
+      cached: new Map(Object.entries(known)),
       digests: new Map(Object.entries(digests)),
     };
   } catch {
-    return { known: new Map(), digests: new Map() };
+    return { cached: new Map(), digests: new Map() };
   }
 }
 
-/** Whoever reads the file sees all of it or what was there before; several workers may write it. */
-export async function writeIndexFile(path: string, { known, digests }: Remembered): Promise<void> {
+/** Replaces the file atomically, because several workers may write it. */
+export async function writeIndexFile(
+  path: string,
+  { cached, digests }: ClientsIndex,
+): Promise<void> {
   const text = JSON.stringify({
     format: FORMAT,
-    known: Object.fromEntries(known),
+    known: Object.fromEntries(cached),
     digests: Object.fromEntries(digests),
   });
   const fresh = `${path}.${randomBytes(6).toString("hex")}`;

@@ -1,25 +1,28 @@
 /**
- * What an operator may want to know of the edge before somebody complains: the store, workers and balancers, certificates,
- * metrics, the licence. What this worker cannot know is told as unknown. Pure but for the question to the store.
+ * Health checks for operators: the store, workers and balancers, certificates, metrics and the license. A check whose inputs
+ * are missing is `unknown`. Pure, except for the requests to the store.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
+import { compareRings } from "../../shared/cluster/describe.ts";
+import { ringProblem } from "../../shared/cluster/format.ts";
+import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedCertificate } from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { describeMembers } from "./describe.ts";
 import type { CheckResponse } from "./responses.ts";
-import type { PublishedView, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 export type Check = CheckResponse["checks"][number];
 
-/** A store that takes longer is slow enough to be felt. */
+/** Above this, users notice the delay. */
 const SLOW_STORE_MS = 50;
-/** The median counts: one answer that the machine held up says nothing of the store. */
-const STORE_QUESTIONS = 5;
+/** The median counts: a single response may be delayed by this machine. */
+const STORE_REQUESTS = 5;
 const DAY_MS = 86_400_000;
-/** As the balancers warn in their logs (balancer/server/certificates.ts). */
+/** The same limit as for the warning in the balancers' logs (balancer/server/certificates.ts). */
 const EXPIRES_SOON_MS = 14 * DAY_MS;
 
 export async function checkStore(
@@ -28,7 +31,7 @@ export async function checkStore(
 ): Promise<Check> {
   const tookMs: number[] = [];
   try {
-    for (let asked = 0; asked < STORE_QUESTIONS; asked++) {
+    for (let sent = 0; sent < STORE_REQUESTS; sent++) {
       const sentMs = clock.nowMs();
       await store.timeMs();
       tookMs.push(clock.nowMs() - sentMs);
@@ -37,15 +40,14 @@ export async function checkStore(
     return { name: "Store", outcome: "bad", detail: describeError(error) };
   }
   tookMs.sort((a, b) => a - b);
-  const [median = 0, worst = 0] = [tookMs[STORE_QUESTIONS >> 1], tookMs.at(-1)];
+  const [median = 0, worst = 0] = [tookMs[STORE_REQUESTS >> 1], tookMs.at(-1)];
   return {
     name: "Store",
     outcome: median < SLOW_STORE_MS ? "good" : "bad",
-    detail: `answers after ${shown(median)} ms in the median of ${STORE_QUESTIONS} questions, ${shown(worst)} ms at worst`,
+    detail: `median response time ${median.toFixed(1)} ms over ${STORE_REQUESTS} requests (limit ${SLOW_STORE_MS} ms), worst ${worst.toFixed(1)} ms`,
   };
 }
 
-/** What the members say of themselves and of each other. */
 export function checkMembers(snapshot: Snapshot): Check[] {
   return [
     checkWorkers(snapshot),
@@ -59,10 +61,10 @@ function checkWorkers(snapshot: Snapshot): Check {
   const name = "Workers";
   if (!snapshot.isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
   const { workers } = describeMembers(snapshot);
-  const ill = workers.filter(({ state }) => state === "dead" || state === "suspect");
-  const up = workers.filter(({ state }) => state === "up").length;
+  const ill = workers.filter(({ status }) => status === "down" || status === "unhealthy");
+  const up = workers.filter(({ status }) => status === "up").length;
   if (ill.length > 0) {
-    const which = ill.map(({ id, state, reason }) => `${id} is ${state}: ${reason}`).join("; ");
+    const which = ill.map(({ id, status, reason }) => `${id} is ${status}: ${reason}`).join("; ");
     return { name, outcome: "bad", detail: which };
   }
   return {
@@ -77,36 +79,40 @@ function checkRings(snapshot: Snapshot): Check {
   const { balancers } = describeMembers(snapshot);
   if (!snapshot.isCurrent || balancers.length === 0) {
     const detail = snapshot.isCurrent
-      ? "no balancer tells of itself (one with a fixed list has no store)"
+      ? "no balancer reports its status (a balancer with a static worker list has no store)"
       : "the store does not answer";
     return { name, outcome: "unknown", detail };
   }
-  const others = balancers.filter(({ ringDiffers }) => ringDiffers).map(({ id }) => id);
-  return others.length === 0
-    ? { name, outcome: "good", detail: `${balancers.length} route the same session the same way` }
-    : { name, outcome: "bad", detail: `another ring than most: ${others.join(", ")}` };
+  const problem = ringProblem(compareRings(snapshot.membership.members));
+  return problem === undefined
+    ? {
+        name,
+        outcome: "good",
+        detail: `${balancers.length} of ${balancers.length} have the same ring`,
+      }
+    : { name, outcome: "bad", detail: problem };
 }
 
 function checkCertificates({ views }: Snapshot): Check[] {
   const name = "TLS certificate";
-  const told = views.flatMap(({ view, seenMs }) =>
+  const reported = views.flatMap(({ view, seenMs }) =>
     view.role === "balancer" && view.certificates !== undefined
       ? view.certificates.map((certificate) => ({ ...certificate, seenMs }))
       : [],
   );
-  if (told.length === 0) {
-    const isTold = views.some(({ view }) => view.role === "balancer");
-    const detail = isTold
-      ? "no balancer has one: TLS ends before them, or there is none"
-      : "no balancer tells of itself";
+  if (reported.length === 0) {
+    const hasBalancers = views.some(({ view }) => view.role === "balancer");
+    const detail = hasBalancers
+      ? "no balancer has a certificate: TLS is terminated in front of them, or not used"
+      : "no balancer reports its status";
     return [{ name, outcome: "unknown", detail }];
   }
-  // Balancers with other files than the rest have another line.
+  // Balancers with different certificates get a line each.
   const soonestByNames = new Map<string, ReportedCertificate>();
-  for (const one of told) {
-    const known = soonestByNames.get(one.names);
-    if (known === undefined || one.expiresInMs < known.expiresInMs)
-      soonestByNames.set(one.names, one);
+  for (const certificate of reported) {
+    const other = soonestByNames.get(certificate.names);
+    if (other === undefined || certificate.expiresInMs < other.expiresInMs)
+      soonestByNames.set(certificate.names, certificate);
   }
   return [...soonestByNames.values()].map(({ names, expiresInMs }) => ({
     name,
@@ -120,39 +126,48 @@ function checkCertificates({ views }: Snapshot): Check[] {
 
 function checkStatsd(views: readonly PublishedView[]): Check {
   const name = "StatsD";
-  const told = views.flatMap(({ id, view: { statsd } }) =>
+  const senders = views.flatMap(({ id, view: { statsd } }) =>
     statsd === undefined ? [] : [{ id, ...statsd }],
   );
-  if (views.length === 0) return { name, outcome: "unknown", detail: "no process tells of itself" };
-  if (told.length === 0) {
+  if (views.length === 0)
+    return { name, outcome: "unknown", detail: "no process reports its status" };
+  if (senders.length === 0) {
     return { name, outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" };
   }
-  const away = told.filter(({ state }) => state === "away");
-  const last = told
+  const failing = senders.filter(({ state }) => state === "away");
+  const last = senders
     .flatMap(({ id, lastError }) => (lastError === undefined ? [] : [{ id, ...lastError }]))
     .sort((a, b) => a.agoMs - b.agoMs)[0];
   const error =
     last === undefined
-      ? "no error since the start"
+      ? "no error since start"
       : `last error ${Math.round(last.agoMs / 1000)} s ago at ${last.id}: ${last.reason}`;
-  return away.length > 0
-    ? { name, outcome: "bad", detail: `${away.length} of ${told.length} cannot send; ${error}` }
-    : { name, outcome: "good", detail: `${told.length} send; ${error} (UDP tells no loss)` };
+  return failing.length > 0
+    ? {
+        name,
+        outcome: "bad",
+        detail: `${failing.length} of ${senders.length} cannot send; ${error}`,
+      }
+    : {
+        name,
+        outcome: "good",
+        detail: `${senders.length} of ${senders.length} send; ${error} (UDP does not report losses)`,
+      };
 }
 
-/** `people`: connections of people in the whole edge; undefined: not known now. */
+/** `people`: connections of people in the whole edge; undefined while unknown. */
 export function checkLicense(
   found: FoundLicense,
   wallMs: number,
   people: number | undefined,
 ): Check {
-  const name = "Licence";
+  const name = "License";
   const standing = judgeLicense(found.license, found.publicKey, wallMs);
   switch (standing.state) {
     case "community":
-      return { name, outcome: "off", detail: "none is installed: nothing is limited" };
+      return { name, outcome: "off", detail: "no license is installed: no limits apply" };
     case "forged":
-      return { name, outcome: "bad", detail: "its signature is not the issuer's" };
+      return { name, outcome: "bad", detail: "the signature does not match the issuer's key" };
     case "expired":
       return { name, outcome: "bad", detail: `expired: ${standing.license.expiration}` };
     case "valid": {
@@ -160,12 +175,8 @@ export function checkLicense(
       return {
         name,
         outcome: people === undefined || people < maxConnections ? "good" : "bad",
-        detail: `${licensee}, until ${expiration}; ${people ?? "an unknown number"} of ${maxConnections} connections are in use`,
+        detail: `${licensee}, valid until ${expiration}; ${people ?? "an unknown number"} of ${maxConnections} connections in use`,
       };
     }
   }
-}
-
-function shown(ms: number): string {
-  return ms.toFixed(1);
 }

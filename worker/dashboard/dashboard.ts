@@ -1,5 +1,5 @@
 /**
- * The dashboard's parts: what is known of the edge, its history, the logs, the live feed and the checks.
+ * Wires the dashboard: snapshots of the edge, history, logs, the live feed and the checks.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
@@ -21,10 +21,9 @@ export interface Dashboard extends DashboardArea {
   close(): void;
 }
 
-export function openDashboard(needs: {
+export function openDashboard(deps: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
   readonly self: { readonly id: WorkerId };
-  /** Who leads writes the history. */
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;
@@ -33,9 +32,9 @@ export function openDashboard(needs: {
   readonly clock: Clock;
   readonly log: Log;
 }): Dashboard {
-  const { settings, self, store, leadership, clock, log } = needs;
-  const snapshots = createSnapshots({ store, clock, cluster: needs.clusterSeries });
-  // With a store of this machine all processes are here, and so are their files.
+  const { settings, self, store, leadership, clock, log } = deps;
+  const snapshots = createSnapshots({ store, clock, cluster: deps.clusterSeries });
+  // With the embedded store all processes run on this machine, so their log files are here.
   const folder = settings.storeSocket === undefined ? undefined : settings.logDir;
   const logs = createLogs({ folder, store });
   const storeHealth = () => store.health;
@@ -57,14 +56,14 @@ export function openDashboard(needs: {
     snapshots,
     feed,
     logs,
-    downloads: needs.downloads,
+    downloads: deps.downloads,
     storeHealth,
     async checks() {
       const snapshot = await snapshots.read();
       return [
         await checkStore(store, clock),
         ...checkMembers(snapshot),
-        checkLicense(needs.license, clock.wallMs(), connectionsOf(snapshot)),
+        checkLicense(deps.license, clock.wallMs(), connectionsOf(snapshot)),
       ];
     },
     worker: self.id,
@@ -76,7 +75,7 @@ export function openDashboard(needs: {
   };
 }
 
-/** Of people in the whole edge; undefined while the store does not say. */
+/** Connections of people in the whole edge; undefined during a store outage. */
 function connectionsOf(snapshot: Snapshot): number | undefined {
   if (!snapshot.isCurrent) return undefined;
   const { workers } = describeMembers(snapshot);

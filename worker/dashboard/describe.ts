@@ -1,9 +1,10 @@
 /**
- * A snapshot of the edge as the dashboard tells it. Pure. What is not known is null, and a worker of which nobody says that
- * it is well is not shown as well.
+ * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its health
+ * is never shown as healthy.
  */
-import type { SessionId } from "../../shared/base/ids.ts";
-import { ownerStateOf } from "../../shared/cluster/session-list.ts";
+import { compareRings, ownerStateOf, sessionReports } from "../../shared/cluster/describe.ts";
+import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";
+import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import { VERSION } from "../../shared/process/version.ts";
@@ -11,16 +12,17 @@ import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts"
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
 import type {
   BalancerLine,
+  FormerWorkerState,
   OverviewResponse,
   SessionLine,
   SessionsResponse,
   WorkerLine,
-  WorkerState,
+  WorkerStatus,
   WorkersResponse,
 } from "./responses.ts";
-import type { PublishedView, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
-/** Characters of a session's id that are shown: all of it would be an invitation to ask. */
+/** Characters of a session id that are shown: the whole id would allow join requests. */
 export const SHOWN_ID_CHARS = 8;
 
 // --- overview ---
@@ -31,15 +33,9 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
     const series = snapshot.cluster.find((one) => one.name === name);
     return series !== undefined && series.kind !== "histogram" ? series.value : null;
   };
-  const counts: Record<WorkerState, number> = {
-    up: 0,
-    suspended: 0,
-    draining: 0,
-    suspect: 0,
-    dead: 0,
-    unknown: 0,
-  };
-  for (const { state } of workers) counts[state]++;
+  const counts = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0, unknown: 0 };
+  for (const { status } of workers) counts[status]++;
+  const { unhealthy, down, ...same } = counts;
   return {
     atMs: snapshot.nowMs ?? null,
     version: VERSION,
@@ -53,39 +49,38 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
       sessionsHosted: value("sessions.hosted"),
       downloads: value("downloads"),
     },
-    workers: counts,
+    workerStatuses: counts,
+    workers: { ...same, suspect: unhealthy, dead: down },
     balancers: balancers.length,
-    concerns: concernsOf(workers, balancers, snapshot),
+    concerns: concernsOf(workers, snapshot),
   };
 }
 
 function concernsOf(
   workers: readonly WorkerLine[],
-  balancers: readonly BalancerLine[],
   { ownerById, membership, isCurrent }: Snapshot,
 ): string[] {
-  // That the store is away is said beside this; what was true before is no concern of now.
+  // The page shows the store outage separately; older data is no reason to act now.
   if (!isCurrent) return [];
   const concerns: string[] = [];
-  if (workers.every(({ state }) => state === "dead" || state === "suspect")) {
-    concerns.push("No worker is well: nobody can open a session.");
-  } else if (workers.every(({ state }) => state !== "up")) {
-    concerns.push("No worker takes new sessions.");
+  if (workers.every(({ status }) => status === "down" || status === "unhealthy")) {
+    concerns.push("No worker is healthy: no session can be opened.");
+  } else if (workers.every(({ status }) => status !== "up")) {
+    concerns.push("No worker accepts new sessions.");
   }
-  for (const { id, state, reason } of workers) {
-    if (state === "dead" || state === "suspect")
-      concerns.push(`Worker ${id} is ${state}: ${reason}.`);
+  for (const { id, status, reason } of workers) {
+    if (status === "down" || status === "unhealthy")
+      concerns.push(`Worker ${id} is ${status}: ${reason}.`);
   }
   const live = new Set<string>(membership.members.map(({ id }) => id));
   const orphans = [...ownerById.values()].filter((owner) => !live.has(owner)).length;
   if (orphans > 0) {
     concerns.push(`Sessions whose worker is gone and that nobody has taken over yet: ${orphans}.`);
   }
-  if (balancers.some(({ ringDiffers }) => ringDiffers)) {
-    concerns.push("Balancers have different rings and may route the same session differently.");
-  }
+  const ring = ringProblem(compareRings(membership.members));
+  if (ring !== undefined) concerns.push(ring);
   if (membership.ignored > 0) {
-    concerns.push(`Records of members in the store that make no sense: ${membership.ignored}.`);
+    concerns.push(unparsableRecords("Member records", membership.ignored));
   }
   return concerns;
 }
@@ -99,7 +94,7 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
   const speaking = views.filter(({ view }) => view.role === "balancer").length;
-  const ring = mostCommon(membership.members.map(({ ringFingerprint }) => ringFingerprint));
+  const { differing } = compareRings(membership.members);
   const known = new Set<string>(records.map(({ id }) => id));
   const workers = [
     ...records.map((record) =>
@@ -113,11 +108,11 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
       .sort((a, b) => (a.id < b.id ? -1 : 1)),
     balancers: [...balancers]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((record) => describeBalancer(record, ownById.get(record.id)?.view, ring)),
+      .map((record) => describeBalancer(record, ownById.get(record.id)?.view, differing)),
   };
 }
 
-/** What a balancer says of a worker, and when (store time). */
+/** A balancer's view of a worker, with the store time of its report. */
 type Seen = ReportedWorker & { readonly seenMs: number };
 
 function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> {
@@ -133,12 +128,12 @@ function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> 
   return seenById;
 }
 
-/** With the store away nobody says how it is: what was said before is told as such, and never as well. */
+/** During a store outage the state is unknown; the previous one is only mentioned, and never shown as current. */
 function notKnownNow(line: WorkerLine): WorkerLine {
   return {
     ...line,
-    state: "unknown",
-    reason: `the store does not answer; it was ${line.state} before`,
+    ...named("unknown"),
+    reason: `the store does not respond; it was ${line.status} before`,
     sessions: null,
     connections: null,
     lagMs: null,
@@ -147,21 +142,35 @@ function notKnownNow(line: WorkerLine): WorkerLine {
   };
 }
 
-/** Most that balancers may see of a worker comes first; a worker's own word only when none speaks against it. */
-const WORST_FIRST = ["dead", "suspect"] as const;
+/** The worst status that a balancer sees wins; a worker's own state counts only if all see it as healthy. */
+const WORST_FIRST = ["down", "unhealthy"] as const;
 
-/** `speaking`: balancers that say something at all. */
+const FORMER_STATE = {
+  up: "up",
+  suspended: "suspended",
+  draining: "draining",
+  unhealthy: "suspect",
+  down: "dead",
+  unknown: "unknown",
+} as const satisfies Record<WorkerStatus, FormerWorkerState>;
+
+/** A status under its name and that of the version before. */
+function named(status: WorkerStatus): Pick<WorkerLine, "status" | "state"> {
+  return { status, state: FORMER_STATE[status] };
+}
+
+/** `speaking`: number of balancers that report. */
 function describeWorker(
   record: WorkerRecord,
   seen: readonly Seen[],
   speaking: number,
   own: View | undefined,
 ): WorkerLine {
-  const worst = WORST_FIRST.find((health) => seen.some((one) => one.health === health));
+  const worst = WORST_FIRST.find((status) => seen.some((one) => one.status === status));
   const view = own?.role === "worker" ? own : undefined;
   return {
     id: record.id,
-    state: worst ?? record.state,
+    ...named(worst ?? record.state),
     reason: reasonOf(record, worst, seen, speaking),
     lastFailure: lastFailure(seen),
     sessions: record.load.sessions,
@@ -177,12 +186,12 @@ function describeWorker(
 
 function reasonOf(
   record: WorkerRecord,
-  worst: "dead" | "suspect" | undefined,
+  worst: "down" | "unhealthy" | undefined,
   seen: readonly ReportedWorker[],
   balancers: number,
 ): string {
   if (worst !== undefined) {
-    const those = seen.filter(({ health }) => health === worst);
+    const those = seen.filter(({ status }) => status === worst);
     const why = those[0]?.lastFailure?.reason ?? "no reason given";
     return `${why} (seen by ${those.length} of ${balancers} balancers)`;
   }
@@ -202,12 +211,12 @@ function lastFailure(seen: readonly Seen[]): WorkerLine["lastFailure"] {
   return failures.sort((a, b) => b.atMs - a.atMs)[0] ?? null;
 }
 
-/** A worker that balancers still speak of, whose lease is gone. */
+/** A worker that balancers still report, but whose lease has expired. */
 function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
   return {
     id,
-    state: "dead",
-    reason: "its lease is gone",
+    ...named("down"),
+    reason: "its lease has expired",
     lastFailure: lastFailure(seen),
     sessions: null,
     connections: null,
@@ -223,7 +232,7 @@ function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
 function describeBalancer(
   record: BalancerRecord,
   own: View | undefined,
-  ring: string | undefined,
+  differing: ReadonlySet<string>,
 ): BalancerLine {
   const view = own?.role === "balancer" ? own : undefined;
   return {
@@ -233,15 +242,8 @@ function describeBalancer(
     rssBytes: view?.rssBytes ?? null,
     connections: view?.connections ?? null,
     tunnels: view?.tunnels ?? null,
-    ringDiffers:
-      ring !== undefined && record.ringFingerprint !== "" && record.ringFingerprint !== ring,
+    ringDiffers: differing.has(record.id),
   };
-}
-
-function mostCommon(texts: readonly string[]): string | undefined {
-  const counts = new Map<string, number>();
-  for (const text of texts) if (text !== "") counts.set(text, (counts.get(text) ?? 0) + 1);
-  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }
 
 // --- sessions ---
@@ -250,17 +252,9 @@ export function describeSessions(
   snapshot: Snapshot,
   records: readonly SessionRecord[],
 ): SessionsResponse {
-  const seenById = new Map<string, ReportedSession>();
-  for (const { id, view } of snapshot.views) {
-    if (view.role !== "worker") continue;
-    for (const session of view.sessions) {
-      // One that was handed over may still stand in the view of the worker that had it before.
-      const owner: string | undefined = snapshot.ownerById.get(session.id as SessionId);
-      if (owner === id) seenById.set(session.id, session);
-    }
-  }
+  const reportById = sessionReports(snapshot);
   return {
-    sessions: records.map((record) => describeSession(record, seenById.get(record.id), snapshot)),
+    sessions: records.map((record) => describeSession(record, reportById.get(record.id), snapshot)),
     total: snapshot.ownerById.size,
   };
 }

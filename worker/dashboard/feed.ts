@@ -1,6 +1,6 @@
 /**
- * The live side of the dashboard: server-sent events (WHATWG HTML §9.2). Nothing is read while nobody looks, only what
- * somebody looks at, and once for all who do.
+ * The live updates of the dashboard: server-sent events (WHATWG HTML §9.2). Data is read only while a page is open and only for
+ * the views that are shown, once for all pages.
  */
 import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
@@ -13,15 +13,15 @@ import type { Snapshot, Snapshots } from "./snapshot.ts";
 
 export interface Feed {
   /**
-   * Answers with events until either side ends: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have
-   * changed; and `log` with the lines of `log`, the newest 200 first. False: too many look already, or this worker ends.
+   * Sends events until either side closes: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have changed;
+   * and `log` with the lines of `log`, starting with the newest 200. False: too many pages are open, or this worker stops.
    */
   open(
     res: ServerResponse,
     wanted: { readonly topics: readonly Topic[]; readonly log: LogId | undefined },
   ): boolean;
   readonly watchers: number;
-  /** Ends all; whoever looks asks again, and is answered by another worker. */
+  /** Closes all connections; pages reconnect and reach another worker. */
   close(): void;
 }
 
@@ -29,185 +29,74 @@ export const TOPICS: readonly Topic[] = ["workers", "sessions"];
 
 const STATE_PERIOD_MS = 2000;
 /**
- * So many sessions are half a MB or so: they are told once in three periods, so that an open page costs little. Workers say
- * what is new of them every 5 s anyway.
+ * A list of more sessions is half a megabyte or so, and is sent every third period, so that an open page costs little. Workers
+ * report changes only every 5 s anyway.
  */
 const MANY_SESSIONS = 200;
 const MANY_PERIOD_MS = 3 * STATE_PERIOD_MS;
-/** A line is on the page within a second of being written. */
+/** A line appears on the page within a second. */
 const LOG_PERIOD_MS = 400;
 const FIRST_LINES = 200;
 const MAX_WATCHERS = 100;
-/** Bytes that wait for a slow reader before it is left out. */
-const MAX_WAITING_BYTES = 1024 * 1024;
-/** Lines that one log event carries. */
+/** Unsent bytes above which a slow reader skips events. */
+const MAX_UNSENT_BYTES = 1024 * 1024;
+/** Per `log` event. */
 const MAX_LINES = 500;
 
 interface Watcher {
   readonly res: ServerResponse;
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
-  /** What it was told last of each topic. */
-  readonly told: Map<Topic, string>;
-  /** Whether it has had the first lines. */
-  hasBegun: boolean;
-  /** Lines that it has missed. */
+  readonly sent: Map<Topic, string>;
+  /** Whether it got the first lines of the log. */
+  hasLogStart: boolean;
   skipped: number;
 }
 
-/** A log that somebody follows. */
-interface Followed {
+interface FollowedLog {
   position: Position;
-  /** The newest ones that were read, for whoever comes next. */
+  /** The newest lines, for the next page that opens. */
   newest: readonly string[];
 }
 
-export function createFeed(needs: {
+export function createFeed(deps: {
   readonly snapshots: Pick<Snapshots, "read" | "readSessions">;
   readonly logs: Pick<Logs, "tail" | "follow">;
   readonly storeHealth: () => StoreHealth;
   readonly clock: Clock;
   readonly log: Log;
 }): Feed {
-  const { snapshots, logs, clock } = needs;
+  const { clock } = deps;
   const watchers = new Set<Watcher>();
-  const followed = new Map<LogId, Followed>();
-  const telling = new Map<() => Promise<void>, Promise<void>>();
+  const logSender = createLogSender(deps.logs);
+  const stateUpdates = createUpdates(createStateSender(deps), watchers, deps.log);
+  const logUpdates = createUpdates(logSender.send, watchers, deps.log);
   let timers: Timer[] = [];
   let isClosed = false;
-  let sessionsToldMs = Number.NEGATIVE_INFINITY;
 
-  /** Not a second time while the first is under way: a slow store must not make answers pile up. */
-  function once(action: () => Promise<void>): void {
-    if (telling.has(action)) return;
-    telling.set(
-      action,
-      action()
-        .catch((error: unknown) => {
-          if (error instanceof StoreAwayError) return;
-          needs.log.warn({ err: error }, "the dashboard could not be told something");
-        })
-        .finally(() => telling.delete(action)),
-    );
-  }
-
-  function send({ res }: Watcher, event: string, data: string): void {
-    res.write(`event: ${event}\ndata: ${data}\n\n`);
-  }
-
-  // --- what there is ---
-
-  async function tellState(): Promise<void> {
-    const snapshot = await snapshots.read();
-    const overview = JSON.stringify(describeOverview(snapshot, needs.storeHealth()));
-    const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
-    const data = new Map<Topic, string>();
-    if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
-    if (wanted.has("sessions") && areSessionsDue(snapshot)) {
-      sessionsToldMs = clock.nowMs();
-      const records = await snapshots.readSessions();
-      data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
-    }
-    for (const watcher of watchers) {
-      if (watcher.res.writableLength > MAX_WAITING_BYTES) continue;
-      // Also when nothing has changed: by it the page knows that it is not cut off.
-      send(watcher, "overview", overview);
-      for (const topic of watcher.topics) {
-        const now = data.get(topic);
-        if (now === undefined || watcher.told.get(topic) === now) continue;
-        watcher.told.set(topic, now);
-        send(watcher, topic, now);
-      }
-    }
-  }
-
-  function areSessionsDue({ ownerById }: Snapshot): boolean {
-    if (ownerById.size <= MANY_SESSIONS) return true;
-    if (clock.nowMs() - sessionsToldMs >= MANY_PERIOD_MS) return true;
-    return [...watchers].some(
-      ({ topics, told }) => topics.includes("sessions") && !told.has("sessions"),
-    );
-  }
-
-  // --- logs ---
-
-  async function followLogs(): Promise<void> {
-    for (const log of new Set([...watchers].flatMap((watcher) => watcher.log ?? []))) {
-      await followLog(log);
-    }
-  }
-
-  async function followLog(log: LogId): Promise<void> {
-    const known = followed.get(log);
-    const { lines, skipped, next } =
-      known === undefined
-        ? await logs.tail(log, FIRST_LINES)
-        : await logs.follow(log, known.position);
-    const newest = [...(known?.newest ?? []), ...lines].slice(-FIRST_LINES);
-    followed.set(log, { position: next, newest });
-    let isRead = false;
-    for (const watcher of watchers) {
-      if (watcher.log !== log) continue;
-      isRead = true;
-      if (watcher.hasBegun) tellLines(watcher, log, lines, skipped);
-      else tellLines(watcher, log, newest, 0);
-      watcher.hasBegun = true;
-    }
-    if (!isRead) followed.delete(log);
-  }
-
-  function tellLines(
-    watcher: Watcher,
-    log: LogId,
-    lines: readonly string[],
-    skipped: number,
-  ): void {
-    if (watcher.res.writableLength > MAX_WAITING_BYTES) {
-      watcher.skipped += lines.length + skipped;
-      return;
-    }
-    const shown = lines.slice(-MAX_LINES);
-    const missed = watcher.skipped + skipped + lines.length - shown.length;
-    watcher.skipped = 0;
-    if (shown.length === 0 && missed === 0) return;
-    send(watcher, "log", JSON.stringify({ log, lines: shown, skipped: missed } satisfies LogLines));
-  }
-
-  // --- who looks ---
-
-  function start(): void {
-    timers = [
-      clock.every(STATE_PERIOD_MS, () => once(tellState)),
-      clock.every(LOG_PERIOD_MS, () => once(followLogs)),
-    ];
-  }
-
-  function forget(watcher: Watcher): void {
+  function remove(watcher: Watcher): void {
     watchers.delete(watcher);
-    if (![...watchers].some(({ log }) => log === watcher.log) && watcher.log !== undefined) {
-      followed.delete(watcher.log);
-    }
+    if (![...watchers].some(({ log }) => log === watcher.log)) logSender.unfollow(watcher.log);
     if (watchers.size > 0) return;
     for (const timer of timers) timer.cancel();
     timers = [];
   }
 
-  /** What is under way may have begun before this one came. */
-  function tellAtOnce(action: () => Promise<void>): void {
-    const before = telling.get(action) ?? Promise.resolve();
-    void before.then(() => once(action));
-  }
-
   return {
     open(res, { topics, log }) {
       if (isClosed || watchers.size >= MAX_WATCHERS) return false;
-      const watcher = { res, topics, log, told: new Map(), hasBegun: false, skipped: 0 };
-      res.on("error", () => forget(watcher));
-      res.on("close", () => forget(watcher));
+      const watcher = { res, topics, log, sent: new Map(), hasLogStart: false, skipped: 0 };
+      res.on("error", () => remove(watcher));
+      res.on("close", () => remove(watcher));
       watchers.add(watcher);
-      if (timers.length === 0) start();
-      tellAtOnce(tellState);
-      if (log !== undefined) tellAtOnce(followLogs);
+      if (timers.length === 0) {
+        timers = [
+          clock.every(STATE_PERIOD_MS, stateUpdates.run),
+          clock.every(LOG_PERIOD_MS, logUpdates.run),
+        ];
+      }
+      stateUpdates.runAfterCurrent();
+      if (log !== undefined) logUpdates.runAfterCurrent();
       return true;
     },
     get watchers() {
@@ -217,8 +106,152 @@ export function createFeed(needs: {
       isClosed = true;
       for (const watcher of [...watchers]) {
         watcher.res.end();
-        forget(watcher);
+        remove(watcher);
       }
     },
   };
+}
+
+type Sender = (watchers: ReadonlySet<Watcher>) => Promise<void>;
+
+/** Runs a sender, never twice at a time: a slow store must not make reads pile up. */
+function createUpdates(
+  send: Sender,
+  watchers: ReadonlySet<Watcher>,
+  log: Log,
+): {
+  /** Does nothing while the last run is in progress. */
+  readonly run: () => void;
+  /** Runs after one in progress, which may have started without the newest watcher. */
+  readonly runAfterCurrent: () => void;
+} {
+  let current: Promise<void> | undefined;
+
+  function run(): void {
+    current ??= send(watchers)
+      .catch((error: unknown) => {
+        if (error instanceof StoreAwayError) return;
+        log.warn({ err: error }, "cannot update the open dashboard pages");
+      })
+      .finally(() => {
+        current = undefined;
+      });
+  }
+
+  return {
+    run,
+    runAfterCurrent() {
+      void (current ?? Promise.resolve()).then(run);
+    },
+  };
+}
+
+function sendEvent({ res }: Watcher, event: string, data: string): void {
+  res.write(`event: ${event}\ndata: ${data}\n\n`);
+}
+
+function isSlow({ res }: Watcher): boolean {
+  return res.writableLength > MAX_UNSENT_BYTES;
+}
+
+// --- overview, workers, sessions ---
+
+function createStateSender({
+  snapshots,
+  storeHealth,
+  clock,
+}: {
+  readonly snapshots: Pick<Snapshots, "read" | "readSessions">;
+  readonly storeHealth: () => StoreHealth;
+  readonly clock: Clock;
+}): Sender {
+  let sessionsSentMs = Number.NEGATIVE_INFINITY;
+
+  function areSessionsDue({ ownerById }: Snapshot, watchers: ReadonlySet<Watcher>): boolean {
+    if (ownerById.size <= MANY_SESSIONS) return true;
+    if (clock.nowMs() - sessionsSentMs >= MANY_PERIOD_MS) return true;
+    return [...watchers].some(
+      ({ topics, sent }) => topics.includes("sessions") && !sent.has("sessions"),
+    );
+  }
+
+  return async (watchers) => {
+    const snapshot = await snapshots.read();
+    const overview = JSON.stringify(describeOverview(snapshot, storeHealth()));
+    const wanted = new Set([...watchers].flatMap(({ topics }) => topics));
+    const data = new Map<Topic, string>();
+    if (wanted.has("workers")) data.set("workers", JSON.stringify(describeMembers(snapshot)));
+    if (wanted.has("sessions") && areSessionsDue(snapshot, watchers)) {
+      sessionsSentMs = clock.nowMs();
+      const records = await snapshots.readSessions();
+      data.set("sessions", JSON.stringify(describeSessions(snapshot, records)));
+    }
+    for (const watcher of watchers) {
+      if (isSlow(watcher)) continue;
+      // Also without a change: the page uses it as a heartbeat.
+      sendEvent(watcher, "overview", overview);
+      for (const topic of watcher.topics) {
+        const now = data.get(topic);
+        if (now === undefined || watcher.sent.get(topic) === now) continue;
+        watcher.sent.set(topic, now);
+        sendEvent(watcher, topic, now);
+      }
+    }
+  };
+}
+
+// --- logs ---
+
+function createLogSender(logs: Pick<Logs, "tail" | "follow">): {
+  readonly send: Sender;
+  /** Forgets the position of a log that no watcher follows any more. */
+  readonly unfollow: (log: LogId | undefined) => void;
+} {
+  const followed = new Map<LogId, FollowedLog>();
+
+  async function sendLog(log: LogId, watchers: ReadonlySet<Watcher>): Promise<void> {
+    const before = followed.get(log);
+    const { lines, skipped, next } =
+      before === undefined
+        ? await logs.tail(log, FIRST_LINES)
+        : await logs.follow(log, before.position);
+    const newest = [...(before?.newest ?? []), ...lines].slice(-FIRST_LINES);
+    followed.set(log, { position: next, newest });
+    let isRead = false;
+    for (const watcher of watchers) {
+      if (watcher.log !== log) continue;
+      isRead = true;
+      if (watcher.hasLogStart) sendLines(watcher, log, lines, skipped);
+      else sendLines(watcher, log, newest, 0);
+      watcher.hasLogStart = true;
+    }
+    if (!isRead) followed.delete(log);
+  }
+
+  return {
+    async send(watchers) {
+      for (const log of new Set([...watchers].flatMap((watcher) => watcher.log ?? []))) {
+        await sendLog(log, watchers);
+      }
+    },
+    unfollow(log) {
+      if (log !== undefined) followed.delete(log);
+    },
+  };
+}
+
+function sendLines(watcher: Watcher, log: LogId, lines: readonly string[], skipped: number): void {
+  if (isSlow(watcher)) {
+    watcher.skipped += lines.length + skipped;
+    return;
+  }
+  const shown = lines.slice(-MAX_LINES);
+  const missed = watcher.skipped + skipped + lines.length - shown.length;
+  watcher.skipped = 0;
+  if (shown.length === 0 && missed === 0) return;
+  sendEvent(
+    watcher,
+    "log",
+    JSON.stringify({ log, lines: shown, skipped: missed } satisfies LogLines),
+  );
 }

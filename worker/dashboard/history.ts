@@ -1,6 +1,6 @@
 /**
- * The dashboard's history: one worker at a time writes samples of the whole edge into the store, at three resolutions, so
- * that a restart empties no chart. What is not known leaves a gap.
+ * The dashboard's history: the leading worker writes samples of the whole edge to the store, at three resolutions, so that
+ * charts survive restarts. Unknown values leave a gap.
  */
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -9,18 +9,17 @@ import type { LeaderElection } from "../../shared/membership/leader-election.ts"
 import { type Store, StoreAwayError, type StreamName } from "../../shared/store/store.ts";
 import type { HistoryRange, HistoryResponse } from "./responses.ts";
 
-/** The numbers of the edge at one moment; null: not known. */
+/** The numbers of the edge at one moment; null: unknown. */
 export interface Sample {
   readonly users: number | null;
   readonly sessions: number | null;
   readonly connections: number | null;
   readonly lagMs: number | null;
-  /** Sessions that were ever hosted. */
   readonly hostedTotal: number | null;
 }
 
-/** A sample as it stands in the store: `atMs` is the store's time at the end of its step. */
-interface Kept {
+/** One step as stored; `atMs` is the store's time at its end. */
+interface StoredStep {
   readonly atMs: number;
   readonly users: number | null;
   readonly sessions: number | null;
@@ -30,7 +29,7 @@ interface Kept {
   readonly hosted: number | null;
 }
 
-/** As many steps of each range are kept as the store's streams hold (store.ts). */
+/** The streams' lengths (store.ts) limit how many steps of each range are kept. */
 export const RANGES: Readonly<Record<HistoryRange, { stream: StreamName; stepMs: number }>> = {
   hour: { stream: "history-hour", stepMs: 10_000 },
   day: { stream: "history-day", stepMs: 120_000 },
@@ -39,7 +38,7 @@ export const RANGES: Readonly<Record<HistoryRange, { stream: StreamName; stepMs:
 const RANGE_NAMES = Object.keys(RANGES) as HistoryRange[];
 
 const number = z.number().nullable();
-const keptSchema = z.object({
+const storedStepSchema = z.object({
   atMs: z.number(),
   users: number,
   sessions: number,
@@ -49,14 +48,13 @@ const keptSchema = z.object({
   hosted: number,
 });
 
-/** One step that is being collected. */
 export interface Step {
   add(sample: Sample): void;
-  /** What is kept of it; the next step begins. */
-  take(atMs: number): Kept;
+  /** Summarizes the step and starts the next one. */
+  finish(atMs: number): StoredStep;
 }
 
-/** Means of the numbers, the peak of the sessions, and how many began. Pure. */
+/** Computes means, the peak of the sessions, and how many sessions began. Pure. */
 export function createStep(): Step {
   let samples: Sample[] = [];
   let hostedBefore: number | null = null;
@@ -65,16 +63,16 @@ export function createStep(): Step {
     add(sample) {
       samples.push(sample);
     },
-    take(atMs) {
+    finish(atMs) {
       const hostedNow = lastKnown(samples.map(({ hostedTotal }) => hostedTotal));
-      const kept: Kept = {
+      const step: StoredStep = {
         atMs,
         users: mean(samples.map(({ users }) => users)),
         sessions: mean(samples.map(({ sessions }) => sessions)),
         peakSessions: peak(samples.map(({ sessions }) => sessions)),
         connections: mean(samples.map(({ connections }) => connections)),
         lagMs: mean(samples.map(({ lagMs }) => lagMs)),
-        // A total that went back (a flushed store) says nothing of this step.
+        // Unknown when the total decreased: the store was flushed.
         hosted:
           hostedNow !== null && hostedBefore !== null && hostedNow >= hostedBefore
             ? hostedNow - hostedBefore
@@ -82,69 +80,69 @@ export function createStep(): Step {
       };
       hostedBefore = hostedNow ?? hostedBefore;
       samples = [];
-      return kept;
+      return step;
     },
   };
 }
 
-function known(values: readonly (number | null)[]): number[] {
+function knownOnly(values: readonly (number | null)[]): number[] {
   return values.filter((value) => value !== null);
 }
 
 function mean(values: readonly (number | null)[]): number | null {
-  const all = known(values);
+  const all = knownOnly(values);
   if (all.length === 0) return null;
   const sum = all.reduce((total, value) => total + value, 0);
   return Math.round((sum / all.length) * 100) / 100;
 }
 
 function peak(values: readonly (number | null)[]): number | null {
-  const all = known(values);
+  const all = knownOnly(values);
   return all.length === 0 ? null : Math.max(...all);
 }
 
 function lastKnown(values: readonly (number | null)[]): number | null {
-  return known(values).at(-1) ?? null;
+  return knownOnly(values).at(-1) ?? null;
 }
 
 // --- writing ---
 
-/** Takes a sample every 10 s and writes it, while this worker is the one that does. */
-export function recordHistory(needs: {
+/** Takes a sample every 10 s and writes it, while this worker is the leader. */
+export function recordHistory(deps: {
   readonly store: Pick<Store, "appendToStream" | "timeMs">;
   readonly clock: Clock;
   readonly log: Log;
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly sample: () => Promise<Sample>;
 }): { close(): void } {
-  const { store, clock, log, leadership } = needs;
+  const { store, clock, log, leadership } = deps;
   let steps = RANGE_NAMES.map(beginRange);
   let isRecording = false;
 
   async function record(): Promise<void> {
     if (isRecording) return;
     if (!leadership.isLeading) {
-      // Whoever leads meanwhile writes these steps; what is here would be told as if it were of a later one.
+      // The leader writes these steps; samples of this worker would end up in a later one.
       steps = RANGE_NAMES.map(beginRange);
       return;
     }
     isRecording = true;
     try {
-      const [sample, atMs] = await Promise.all([needs.sample(), store.timeMs()]);
+      const [sample, atMs] = await Promise.all([deps.sample(), store.timeMs()]);
       for (const range of steps) {
         range.step.add(sample);
-        // Steps end at whole multiples, so that another worker's go on where this one's ended.
+        // Steps end at multiples of their length, so that the next leader continues where this one ended.
         if (atMs < range.endsMs) continue;
         const isFirst = Number.isNaN(range.endsMs);
         range.endsMs = (Math.floor(atMs / range.stepMs) + 1) * range.stepMs;
-        const kept = range.step.take(atMs);
-        // The first one may be the rest of a step that another worker has begun.
+        const step = range.step.finish(atMs);
+        // The first one may be the rest of a step that another leader began.
         if (isFirst && range.stepMs > RANGES.hour.stepMs) continue;
-        await store.appendToStream(range.stream, [JSON.stringify(kept)]);
+        await store.appendToStream(range.stream, [JSON.stringify(step)]);
       }
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "the history could not be written");
+        log.error({ err: error }, "cannot write the dashboard history");
       }
     } finally {
       isRecording = false;
@@ -161,21 +159,21 @@ function beginRange(range: HistoryRange) {
 
 // --- reading ---
 
-/** The samples of a range. A hole of more than two steps is shown as one. */
+/** The steps of a range. A hole of more than two steps becomes a gap in the chart. */
 export async function readHistory(
   store: Pick<Store, "readStream">,
   range: HistoryRange,
 ): Promise<HistoryResponse> {
   const { stream, stepMs } = RANGES[range];
   const entries = await store.readStream(stream, { limit: 1000 });
-  const samples = entries.flatMap(({ text }) => parseKept(text) ?? []);
-  const whole: Kept[] = [];
-  for (const sample of samples.sort((a, b) => a.atMs - b.atMs)) {
+  const steps = entries.flatMap(({ text }) => parseStep(text) ?? []);
+  const whole: StoredStep[] = [];
+  for (const step of steps.sort((a, b) => a.atMs - b.atMs)) {
     const before = whole.at(-1);
-    if (before !== undefined && sample.atMs - before.atMs > 2.5 * stepMs) {
-      whole.push({ ...NOTHING, atMs: before.atMs + stepMs });
+    if (before !== undefined && step.atMs - before.atMs > 2.5 * stepMs) {
+      whole.push({ ...GAP, atMs: before.atMs + stepMs });
     }
-    whole.push(sample);
+    whole.push(step);
   }
   return {
     range,
@@ -190,7 +188,7 @@ export async function readHistory(
   };
 }
 
-const NOTHING: Kept = {
+const GAP: StoredStep = {
   atMs: 0,
   users: null,
   sessions: null,
@@ -200,9 +198,9 @@ const NOTHING: Kept = {
   hosted: null,
 };
 
-function parseKept(text: string): Kept | undefined {
+function parseStep(text: string): StoredStep | undefined {
   try {
-    return keptSchema.safeParse(JSON.parse(text)).data;
+    return storedStepSchema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * The logs that operators may read: the files of this machine, and what processes elsewhere put into the store's streams.
- * A log is named by its id, never by a path.
+ * The logs for operators: the files of this machine, or, without files, the streams to which processes log in the store.
+ * Requests name a log by its id, never by a path.
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,11 +18,11 @@ import type { LogId, LogsResponse } from "./responses.ts";
 export interface Logs {
   list(): Promise<LogsResponse>;
   isLog(id: string): id is LogId;
-  /** The newest lines, oldest first, and how to read on. */
+  /** The newest lines, oldest first, and the position after them. */
   tail(id: LogId, count: number): Promise<Lines>;
-  /** What came since. At most 1 MiB at a time; more is skipped, its lines counted. */
+  /** The lines since `from`. At most 1 MiB per call; more is skipped and its lines are counted. */
   follow(id: LogId, from: Position): Promise<Lines>;
-  /** The file, to be sent whole; undefined when this machine has none. Close it. */
+  /** The whole file; undefined when this machine has none. The caller closes it. */
   openFile(id: LogId): Promise<FileHandle | undefined>;
 }
 
@@ -32,7 +32,7 @@ export interface Lines {
   readonly next: Position;
 }
 
-/** In a file, or, of a stream, the last entry. */
+/** A position in a file, or the last entry read from a stream. */
 export type Position =
   | { readonly kind: "file"; readonly at: LogPosition }
   | { readonly kind: "stream"; readonly after: string | undefined };
@@ -44,18 +44,18 @@ const LOGS: Readonly<Record<LogId, { readonly file: string; readonly stream: Log
 };
 const IDS = Object.keys(LOGS) as LogId[];
 
-/** Bytes of a file that are read at a time (contract: the viewer is limited to 1 MiB and 1,000 lines). */
+/** Per read (contract: the viewer is limited to 1 MiB and 1,000 lines). */
 const MAX_BYTES = 1024 * 1024;
 const MAX_LINES = 1000;
-/** A longer line is cut: one of a megabyte would only hide the others. */
+/** Longer lines are truncated: one of a megabyte would hide all others. */
 const MAX_LINE_CHARS = 4096;
 
-/** `folder`: CT_LOG_DIR, where the processes of this machine write; undefined: they write no files. */
-export function createLogs(needs: {
+/** `folder`: CT_LOG_DIR; undefined when the processes of this machine write no files. */
+export function createLogs(deps: {
   readonly folder: string | undefined;
   readonly store: Pick<Store, "readStream">;
 }): Logs {
-  const { folder, store } = needs;
+  const { folder, store } = deps;
 
   function pathOf(id: LogId): string | undefined {
     return folder === undefined ? undefined : join(folder, LOGS[id].file);
@@ -71,7 +71,7 @@ export function createLogs(needs: {
     }
   }
 
-  /** Without `after`, the newest. */
+  /** Without `after`, the newest lines. */
   async function readStream(id: LogId, limit: number, after?: string): Promise<Lines> {
     const query = after === undefined ? { limit } : { after, limit };
     const entries = await store.readStream(LOGS[id].stream, query);
@@ -83,7 +83,7 @@ export function createLogs(needs: {
     };
   }
 
-  function shownPiece({ lines, skipped, next }: LogPiece): Lines {
+  function toLines({ lines, skipped, next }: LogPiece): Lines {
     const shown = lines.slice(-MAX_LINES).map((line) => escapeForTerminal(line, MAX_LINE_CHARS));
     return {
       lines: shown,
@@ -93,7 +93,7 @@ export function createLogs(needs: {
   }
 
   return {
-    isLog: (id): id is LogId => IDS.some((known) => known === id),
+    isLog: (id): id is LogId => IDS.some((logId) => logId === id),
     async list() {
       const logs = await Promise.all(
         IDS.map(async (id) => ({
@@ -109,14 +109,14 @@ export function createLogs(needs: {
       const piece = path === undefined ? undefined : await readLogEnd(path, MAX_BYTES);
       if (piece === undefined)
         return readStream(id, Math.min(count, STREAMS[LOGS[id].stream].keep));
-      const read = shownPiece(piece);
+      const read = toLines(piece);
       return { ...read, lines: read.lines.slice(-count), skipped: 0 };
     },
     async follow(id, from) {
       if (from.kind === "stream") return readStream(id, MAX_LINES, from.after);
       const path = pathOf(id);
       const piece = path === undefined ? undefined : await readLogFrom(path, from.at, MAX_BYTES);
-      return piece === undefined ? { lines: [], skipped: 0, next: from } : shownPiece(piece);
+      return piece === undefined ? { lines: [], skipped: 0, next: from } : toLines(piece);
     },
     async openFile(id) {
       const path = pathOf(id);
@@ -129,7 +129,6 @@ export function createLogs(needs: {
   };
 }
 
-/** Lines of several processes are told apart by who wrote them. */
 function sharedLine(text: string): string {
   const { source, line } = parseLogText(text);
   return escapeForTerminal(source === "" ? line : `${source} | ${line}`, MAX_LINE_CHARS);

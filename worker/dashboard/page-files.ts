@@ -1,6 +1,6 @@
 /**
- * The files of the dashboard's page as they are sent: what edge/build.mjs makes of its sources (worker/web/dashboard), and
- * the page itself. Each is read and compressed once, when it is first asked for.
+ * The files of the dashboard page: index.html and the bundles that edge/build.mjs makes from worker/web/dashboard. Each is read
+ * and compressed once, at its first request.
  */
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -9,7 +9,7 @@ export interface PageFile {
   /** Below `/dashboard/`. */
   readonly path: string;
   readonly type: string;
-  /** Undefined when there is none: sources that were not built have no script. */
+  /** Undefined when it is missing: without a build there is no script. */
   read(): { readonly plain: Buffer; readonly gzipped: Buffer } | undefined;
 }
 

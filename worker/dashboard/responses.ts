@@ -1,23 +1,25 @@
 /**
- * What `/dashboard/api/` answers, as JSON: the page and programs read the same. Fields may be added, none is changed. A
- * number that is not known is null, never 0; times are ms since the epoch by the store's clock unless said.
+ * The JSON responses of `/dashboard/api/`, for the page and for other programs. Fields may be added, never changed. Unknown
+ * numbers are null, never 0; times are ms since the epoch by the store's clock unless noted.
  */
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
 export interface OverviewResponse {
   readonly atMs: number | null;
   readonly version: string;
-  /** Null when it does not answer. */
   readonly store: { readonly state: "up" | "away"; readonly reason: string | null };
   readonly storeLatencyMs: number | null;
   readonly tiles: Readonly<Record<TileName, number | null>>;
-  readonly workers: Readonly<Record<WorkerState, number>>;
+  /** Number of workers by status. */
+  readonly workerStatuses: Readonly<Record<WorkerStatus, number>>;
+  /** The same under the names of the version before. */
+  readonly workers: Readonly<Record<FormerWorkerState, number>>;
   readonly balancers: number;
-  /** What needs an operator's look now, worst first: each a sentence. */
+  /** What needs an operator's attention now, worst first, in sentences. */
   readonly concerns: readonly string[];
 }
 
-/** The six of the notes: people, sessions and connections now; mean lag in ms; totals since the beginning. */
+/** People, sessions and connections now; mean lag in ms; totals of sessions and downloads since the store was empty. */
 export type TileName =
   | "usersOnline"
   | "sessionsActive"
@@ -26,10 +28,11 @@ export type TileName =
   | "sessionsHosted"
   | "downloads";
 
-/** `unknown`: the store does not answer, so nobody says how it is. */
-export type WorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
+/** `up`, `suspended` and `draining`: healthy, in its own state. `unknown`: the store does not respond. */
+export type WorkerStatus = "up" | "suspended" | "draining" | "unhealthy" | "down" | "unknown";
+export type FormerWorkerState = "up" | "suspended" | "draining" | "suspect" | "dead" | "unknown";
 
-/** `GET /dashboard/api/history?range=hour|day|month`: columns of one length, the oldest first. */
+/** `GET /dashboard/api/history?range=hour|day|month`: arrays of equal length, oldest first. */
 export interface HistoryResponse {
   readonly range: HistoryRange;
   /** Between two samples. */
@@ -37,7 +40,7 @@ export interface HistoryResponse {
   readonly atMs: readonly number[];
   readonly users: readonly (number | null)[];
   readonly sessions: readonly (number | null)[];
-  /** Most sessions at a time within the step. */
+  /** Highest number of sessions within the step. */
   readonly peakSessions: readonly (number | null)[];
   readonly connections: readonly (number | null)[];
   readonly lagMs: readonly (number | null)[];
@@ -55,11 +58,12 @@ export interface WorkersResponse {
 
 export interface WorkerLine {
   readonly id: string;
-  /** The worst that any balancer sees; `dead` when its lease is gone. */
-  readonly state: WorkerState;
+  /** The worst status that any balancer sees; `down` when its lease has expired. */
+  readonly status: WorkerStatus;
+  /** The same under the names of the version before. */
+  readonly state: FormerWorkerState;
   /** Why it is in this state; empty when it is up and nothing is to be said. */
   readonly reason: string;
-  /** The last failure that a balancer saw, and when. */
   readonly lastFailure: { readonly atMs: number; readonly reason: string } | null;
   readonly sessions: number | null;
   readonly connections: number | null;
@@ -67,7 +71,7 @@ export interface WorkerLine {
   readonly rssBytes: number | null;
   readonly version: string;
   readonly uptimeMs: number | null;
-  /** How often its supervisor started it again; null where there is none. */
+  /** Restarts by its supervisor; null without one. */
   readonly restarts: number | null;
   readonly url: string;
 }
@@ -79,37 +83,37 @@ export interface BalancerLine {
   readonly rssBytes: number | null;
   readonly connections: number | null;
   readonly tunnels: number | null;
-  /** Whether its ring is that of the others. */
+  /** Whether its ring differs from the majority. */
   readonly ringDiffers: boolean;
 }
 
 /** `GET /dashboard/api/sessions`, and the event `sessions`. */
 export interface SessionsResponse {
   readonly sessions: readonly SessionLine[];
-  /** How many there are, listed or not. */
+  /** Including sessions that are not listed. */
   readonly total: number;
 }
 
 export interface SessionLine {
-  /** The beginning of its id: all of it would be an invitation to ask. It names the session in other requests. */
+  /** The first characters of its id, which identify it in other requests. The whole id would allow join requests. */
   readonly id: string;
   readonly worker: string;
   readonly ownerState: "lives" | "restarted" | "gone" | "unknown";
   readonly epoch: number;
   readonly ageMs: number | null;
-  /** Bytes that were relayed since this worker has it; null when its worker does not say. */
+  /** Bytes relayed since this worker took the session; null if its worker does not report them. */
   readonly bytes: number | null;
   readonly lastActivityMs: number | null;
   readonly peers: readonly {
     readonly name: string;
     readonly host: boolean;
     readonly client: string;
-    /** Null when its worker does not say. */
+    /** Null if its worker does not report it. */
     readonly connected: boolean | null;
   }[];
 }
 
-/** `GET /dashboard/api/sessions/ID/events`: the oldest first. */
+/** `GET /dashboard/api/sessions/ID/events`: oldest first. */
 export interface SessionEventsResponse {
   readonly events: readonly {
     readonly atMs: number;
@@ -120,7 +124,7 @@ export interface SessionEventsResponse {
   }[];
 }
 
-/** `GET /dashboard/api/downloads`: per day of UTC. */
+/** `GET /dashboard/api/downloads`: per day (UTC). */
 export interface DownloadsResponse {
   readonly total: number | null;
   readonly rows: readonly {
@@ -132,7 +136,7 @@ export interface DownloadsResponse {
   }[];
 }
 
-/** `GET /dashboard/api/logs`: what can be shown. */
+/** `GET /dashboard/api/logs`. */
 export interface LogsResponse {
   readonly logs: readonly {
     readonly id: LogId;
@@ -143,14 +147,14 @@ export interface LogsResponse {
 
 export type LogId = "server" | "access" | "error";
 
-/** What `GET /dashboard/api/events?topics=A,B` tells of beside the overview; without `topics` all of them. */
+/** What `GET /dashboard/api/events?topics=A,B` sends besides the overview; without `topics`, all of them. */
 export type Topic = "workers" | "sessions";
 
-/** The event `log` of the feed: new lines, the oldest first, control characters escaped. */
+/** The event `log` of the feed: new lines, oldest first, with control characters escaped. */
 export interface LogLines {
   readonly log: LogId;
   readonly lines: readonly string[];
-  /** Lines that came too fast to be shown. */
+  /** Lines that were left out because they arrived too fast. */
   readonly skipped: number;
 }
 
@@ -159,22 +163,21 @@ export interface CheckResponse {
   readonly checks: readonly {
     readonly name: string;
     readonly outcome: CheckOutcome;
-    /** What was found, for people. */
     readonly detail: string;
   }[];
 }
 
-/** `off`: the operator does not use it. */
+/** `off`: not in use. */
 export type CheckOutcome = "good" | "bad" | "unknown" | "off";
 
-/** `GET /dashboard/api/echo`: to see whether requests with the same `ctstickiness` come to the same worker. */
+/** `GET /dashboard/api/echo`: shows whether requests with the same `ctstickiness` reach the same worker. */
 export interface EchoResponse {
   readonly worker: string;
-  /** Workers that live; undefined while the store does not say. */
+  /** Live workers; null during a store outage. */
   readonly workers: number | null;
 }
 
-/** What a `POST` is answered: `POST /dashboard/api/workers/ID/drain|suspend|resume`, `POST …/sessions/ID/end`. */
+/** The response to `POST /dashboard/api/workers/ID/drain|suspend|resume`, `POST …/sessions/ID/end`. */
 export interface CommandReply {
   readonly outcome: "done" | "refused" | "no answer";
   readonly message: string;

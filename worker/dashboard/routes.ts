@@ -1,6 +1,6 @@
 /**
- * The paths below /dashboard and /logs: the page, its JSON, its events, and what an operator may do. Everything is behind
- * the operator's credentials; what changes something takes a POST that only our own page can send.
+ * The routes below /dashboard and /logs: the page, its JSON, its events, and operator commands. Everything requires the
+ * operator's credentials; commands are POSTs that only our own page can send.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -33,16 +33,14 @@ export interface DashboardArea {
   readonly snapshots: Snapshots;
   readonly feed: Feed;
   readonly logs: Logs;
-  /** Undefined: no plugins are offered, so none was downloaded. */
+  /** Undefined when the plugin area is turned off. */
   readonly downloads: Pick<Downloads, "read"> | undefined;
-  /** What an operator may want to know of this edge now. */
   readonly checks: () => Promise<CheckResponse["checks"]>;
   readonly storeHealth: () => StoreHealth;
-  /** The worker that answers. */
   readonly worker: WorkerId;
 }
 
-interface Needs {
+interface Deps {
   readonly app: FastifyInstance;
   readonly dashboard: DashboardArea;
   readonly requireOperator: RequireOperator;
@@ -54,54 +52,57 @@ interface Needs {
 }
 
 const NOT_FOUND = textResponse(404, "Not found");
-const CROSS_SITE = textResponse(403, "Only the dashboard's own page may ask for this");
-const BUSY = textResponse(503, "Too many people look at the dashboard; close a page and try again");
+const CROSS_SITE = textResponse(
+  403,
+  "Refused: only the dashboard's own page may send this request",
+);
+const BUSY = textResponse(503, "Too many dashboard pages are open; close one and try again");
 const NOT_BUILT = textResponse(
   404,
-  "The page was not built; run `npm run build` and the programs of dist/",
+  "The dashboard page is not built; run `npm run build` and start the programs in dist/",
 );
 const MAX_EVENTS = 200;
 const DEFAULT_LINES = 1000;
 
-export function addDashboardRoutes(needs: Needs): void {
-  void needs.app.register(async (app) => {
+export function addDashboardRoutes(deps: Deps): void {
+  void deps.app.register(async (app) => {
     app.decorateRequest("operator", "");
     app.addHook("onRequest", async (request, reply) => {
-      // Nobody else's page may read any of it (the public API lets every origin in).
+      // No other origin may read any of it, unlike the public API.
       for (const name of Object.keys(reply.getHeaders())) {
         if (name.startsWith("access-control-")) reply.removeHeader(name);
       }
-      reply.headers({ ...pageHeaders(needs.settings), "cache-control": "no-store" });
-      const operator = await needs.requireOperator(reply);
+      reply.headers({ ...pageHeaders(deps.settings), "cache-control": "no-store" });
+      const operator = await deps.requireOperator(reply);
       if (operator === undefined) return reply;
       request.setDecorator("operator", operator);
       if (request.method === "POST" && !isOwnPage(request)) {
-        return needs.refuse(reply, "cross-site", CROSS_SITE);
+        return deps.refuse(reply, "cross-site", CROSS_SITE);
       }
       return undefined;
     });
-    const area = { ...needs, app };
+    const area = { ...deps, app };
     addPage(area);
     addViews(area);
     addLogs(area);
     addCommands(area);
-    // What is not there asks for the credentials too: whoever has none learns nothing of what is.
+    // Unknown paths require the credentials too, so that without them nothing is learned about which paths exist.
     for (const path of ["/dashboard/*", "/logs/*"]) {
-      app.all(path, (_request, reply) => needs.refuse(reply, "path", NOT_FOUND));
+      app.all(path, (_request, reply) => deps.refuse(reply, "path", NOT_FOUND));
     }
   });
 }
 
 /**
- * A browser sends the credentials on its own, also for another site's form or script. It says whose request it is
- * (Fetch Metadata), and lets no other site set this field.
+ * Prevents cross-site request forgery: browsers attach Basic credentials also to requests of other sites. Those cannot set this
+ * header, and browsers mark them (Fetch Metadata).
  */
 function isOwnPage({ headers }: FastifyRequest): boolean {
   const site = headers["sec-fetch-site"];
   return headers["x-dashboard-request"] === "1" && (site === undefined || site === "same-origin");
 }
 
-/** The one value of a parameter behind the question mark; undefined when there is none, or several. */
+/** A query parameter; undefined when it is missing or repeated. */
 function queryOf(request: FastifyRequest, name: string): string | undefined {
   const value = (request.query as Record<string, unknown>)[name];
   return typeof value === "string" ? value : undefined;
@@ -109,8 +110,8 @@ function queryOf(request: FastifyRequest, name: string): string | undefined {
 
 // --- the page ---
 
-function addPage({ app, refuse }: Needs): void {
-  // Relative, because a balancer may have taken a path off.
+function addPage({ app, refuse }: Deps): void {
+  // Relative, because a balancer may have stripped a path prefix.
   app.get("/dashboard", (_request, reply) => reply.redirect("dashboard/"));
   for (const file of PAGE_FILES) {
     app.get(`/dashboard/${file.path}`, (request, reply) => {
@@ -125,9 +126,9 @@ function addPage({ app, refuse }: Needs): void {
   }
 }
 
-// --- what is seen ---
+// --- data ---
 
-function addViews({ app, dashboard, store, refuse }: Needs): void {
+function addViews({ app, dashboard, store, refuse }: Deps): void {
   const { snapshots, feed, storeHealth } = dashboard;
   app.get("/dashboard/api/overview", async () =>
     describeOverview(await snapshots.read(), storeHealth()),
@@ -194,14 +195,14 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
     reply.raw.writeHead(200, {
       ...(reply.getHeaders() as Record<string, string>),
       "content-type": "text/event-stream; charset=utf-8",
-      // nginx in front of us would gather events.
+      // nginx would buffer the events.
       "x-accel-buffering": "no",
     });
     reply.raw.flushHeaders();
     return true;
   }
 
-  /** The session whose id begins with `:id`; undefined when the request has been answered. */
+  /** The session whose id starts with `:id`; undefined after refusing the request. */
   async function findSession(request: FastifyRequest, reply: FastifyReply) {
     const found = await sessionOf(request, snapshots);
     if (found === undefined) refuse(reply, "path", NOT_FOUND);
@@ -209,7 +210,7 @@ function addViews({ app, dashboard, store, refuse }: Needs): void {
   }
 }
 
-/** The one session whose id begins with the path's `:id`. */
+/** The only session whose id starts with the path's `:id`. */
 async function sessionOf(
   request: FastifyRequest,
   snapshots: Snapshots,
@@ -225,7 +226,7 @@ function isRange(text: string): text is HistoryRange {
 
 // --- logs ---
 
-function addLogs({ app, dashboard, refuse }: Needs): void {
+function addLogs({ app, dashboard, refuse }: Deps): void {
   const { logs } = dashboard;
   app.get("/dashboard/api/logs", () => logs.list());
   const download = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -243,7 +244,7 @@ function addLogs({ app, dashboard, refuse }: Needs): void {
   };
   app.get("/dashboard/api/logs/:id", download);
 
-  // The older form of the notes.
+  // The older form: plain lists and files.
   app.get("/logs", (_request, reply) => reply.redirect("logs/"));
   app.get("/logs/", async (_request, reply) => {
     const list = (await logs.list()).logs.map(
@@ -268,11 +269,11 @@ function addLogs({ app, dashboard, refuse }: Needs): void {
   });
 }
 
-// --- what an operator may do ---
+// --- commands ---
 
 const WORKER_ACTIONS = ["drain", "suspend", "resume"] as const;
 
-function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void {
+function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void {
   const { snapshots } = dashboard;
 
   async function run(
@@ -282,10 +283,10 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Needs): void
   ): Promise<CommandReply> {
     const operator = escapeForTerminal(request.getDecorator<string>("operator"));
     const address = addressOf(request.raw);
-    log.warn({ command: command.kind, workerId: to, operator, address }, "an operator commands");
-    const answer = await sendCommand({ store, clock }, to, command);
-    if (answer !== "no answer") return answer;
-    return { outcome: "no answer", message: "the worker did not answer; it may hang or be gone" };
+    log.warn({ command: command.kind, workerId: to, operator, address }, "operator command");
+    const reply = await sendCommand({ store, clock }, to, command);
+    if (reply !== "no answer") return reply;
+    return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
   }
 
   for (const kind of WORKER_ACTIONS) {

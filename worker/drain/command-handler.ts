@@ -1,105 +1,95 @@
 /**
- * What this worker does with new sessions and with those it has, as operators ask it, and as it does itself at its end.
+ * The worker's state (takes new sessions, suspended, draining), and what changes it: operators' commands, and the drain
+ * before the process stops.
  */
-import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
+import type { CommandAnswer, EdgeCommand, MoveRequest } from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { Drain } from "./drain.ts";
 
-type MoveRequest = Extract<EdgeCommand, { kind: "give" }>;
-
 export interface CommandHandler {
-  /** What the worker's record says. */
+  /** As in the worker's record. */
   readonly state: WorkerState;
-  /** Sessions that a drain under way has still to hand over; undefined when there is none. */
+  /** Sessions that the drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
   handleCommand(command: EdgeCommand): Promise<CommandAnswer>;
   /**
-   * The process ends: hands all sessions over, or joins a drain that is under way, and no command undoes that any more.
-   * Resolves when it is over, with how many sessions are left.
+   * For a process that stops: hands all sessions over, or joins a drain that is under way. No command cancels it any more.
+   * Resolves when it is over, with the number of sessions that are left.
    */
   drain(): Promise<number>;
 }
 
-export function createCommandHandler(needs: {
+export function createCommandHandler(deps: {
   readonly registry: Pick<Registry, "live" | "load">;
   /** Writes the record with the new state, so that balancers see it at once. */
   readonly refresh: () => Promise<void>;
-  /** Begins to hand sessions over. */
   readonly startDrain: () => Drain;
-  /** Gives calm sessions away while `isWanted`; resolves with how many. */
-  readonly migrateIdleSessions: (what: MoveRequest, isWanted: () => boolean) => Promise<number>;
-  /** How many sessions are calm for so long. */
-  readonly countIdle: (calmMs: number) => number;
+  /** Moves idle sessions while `isWanted`; resolves with how many moved. */
+  readonly migrateIdleSessions: (request: MoveRequest, isWanted: () => boolean) => Promise<number>;
+  readonly countIdle: (idleMs: number) => number;
   readonly log: Log;
-  /** Whether another worker takes sessions now. */
   readonly hasSuccessor: () => boolean;
 }): CommandHandler {
   let state: WorkerState = "up";
   let drain: Drain | undefined;
-  let isEnding = false;
-  let isGiving = false;
+  let isStopping = false;
+  let isMovingIdle = false;
 
-  function give(gift: MoveRequest): CommandAnswer {
-    if (state !== "up") return { outcome: "refused", message: `it is ${state}` };
-    if (isGiving) return { outcome: "refused", message: "it gives sessions away already" };
-    const wanted = gift.shares.reduce((sum, { count }) => sum + count, 0);
-    const idle = Math.min(wanted, needs.countIdle(gift.calmMs));
-    isGiving = true;
-    needs
-      .migrateIdleSessions(gift, () => state === "up")
-      .then((given) => needs.log.info({ given, wanted }, "sessions were given away"))
-      .catch((error: unknown) => needs.log.error({ err: error }, "giving sessions away failed"))
+  function startMovingIdle(request: MoveRequest): CommandAnswer {
+    if (state !== "up") return refused(`the worker is ${state}`);
+    if (isMovingIdle) return refused("the worker is already moving idle sessions");
+    const wanted = request.moves.reduce((sum, { count }) => sum + count, 0);
+    const idle = Math.min(wanted, deps.countIdle(request.idleMs));
+    isMovingIdle = true;
+    deps
+      .migrateIdleSessions(request, () => state === "up")
+      .then((moved) => deps.log.info({ moved, wanted }, "idle sessions moved"))
+      .catch((error: unknown) => deps.log.error({ err: error }, "moving idle sessions failed"))
       .finally(() => {
-        isGiving = false;
+        isMovingIdle = false;
       });
-    return { outcome: "done", message: `${idle} of ${wanted} sessions are calm`, detail: idle };
+    return { outcome: "done", message: `${idle} of ${wanted} sessions are idle`, detail: idle };
   }
 
-  async function become(next: WorkerState, message: string): Promise<CommandAnswer> {
-    state = next;
-    await needs.refresh();
-    return { outcome: "done", message };
-  }
-
-  async function beginDrain(): Promise<Drain> {
+  async function becomeDraining(): Promise<Drain> {
     if (drain !== undefined) return drain;
     state = "draining";
-    const begun = needs.startDrain();
+    const begun = deps.startDrain();
     drain = begun;
     void begun.over.then(() => {
       if (drain === begun) drain = undefined;
     });
-    await needs.refresh();
+    await deps.refresh();
     return begun;
   }
 
-  function stopDrain(): void {
+  /** Cancels a drain that an operator asked for. */
+  async function cancelDrain(next: "up" | "suspended", message: string): Promise<CommandAnswer> {
+    if (isStopping) return refused("the worker is stopping and hands its sessions over");
     drain?.stop();
     drain = undefined;
+    state = next;
+    await deps.refresh();
+    return { outcome: "done", message };
   }
 
-  /** Stops a drain that was asked for. */
-  async function leaveDrain(next: WorkerState, message: string): Promise<CommandAnswer> {
-    if (isEnding) return { outcome: "refused", message: "it ends, and hands its sessions over" };
-    stopDrain();
-    return become(next, message);
-  }
-
-  async function drainAsAsked(): Promise<CommandAnswer> {
+  async function drainOnCommand(): Promise<CommandAnswer> {
     if (drain !== undefined) {
-      return { outcome: "done", message: `it drains already; ${drain.left} sessions are left` };
-    }
-    const { sessions } = needs.registry.load;
-    if (sessions > 0 && !needs.hasSuccessor()) {
       return {
-        outcome: "refused",
-        message: `no other worker takes sessions, and ${sessions} are here; start one or resume one first`,
+        outcome: "done",
+        message: `the worker is already draining; ${drain.left} sessions are left`,
       };
     }
-    await beginDrain();
-    return { outcome: "done", message: `${sessions} sessions go to other workers` };
+    const { sessions } = deps.registry.load;
+    if (sessions > 0 && !deps.hasSuccessor()) {
+      return refused(
+        `no other worker accepts sessions, and this one has ${sessions}; start or resume another worker first`,
+      );
+    }
+    await becomeDraining();
+    return { outcome: "done", message: `handing ${sessions} sessions over to other workers` };
   }
 
   return {
@@ -110,33 +100,35 @@ export function createCommandHandler(needs: {
       return drain?.left;
     },
     async drain() {
-      isEnding = true;
-      const begun = await beginDrain();
+      isStopping = true;
+      const begun = await becomeDraining();
       await begun.over;
       return begun.left;
     },
     async handleCommand(command) {
       switch (command.kind) {
         case "suspend":
-          return leaveDrain("suspended", "it keeps its sessions and gets no new ones");
+          return cancelDrain("suspended", "the worker keeps its sessions and accepts no new ones");
         case "resume":
-          return leaveDrain("up", "it takes new sessions");
+          return cancelDrain("up", "the worker accepts new sessions");
         case "drain":
-          return drainAsAsked();
-        case "give":
-          return give(command);
+          return drainOnCommand();
+        case "migrate-idle":
+          return startMovingIdle(command);
         case "explain":
         case "places":
-          return { outcome: "refused", message: "balancers say where requests go" };
+          return refused("only balancers know where requests go; name a balancer");
         case "end-session": {
-          const session = needs.registry.live(command.sessionId);
-          if (session === undefined) {
-            return { outcome: "refused", message: "this worker does not have the session" };
-          }
+          const session = deps.registry.live(command.sessionId);
+          if (session === undefined) return refused("this worker does not have the session");
           session.end();
-          return { outcome: "done", message: "its people are told" };
+          return { outcome: "done", message: "the session ends; its participants are notified" };
         }
       }
     },
   };
+}
+
+function refused(message: string): CommandAnswer {
+  return { outcome: "refused", message };
 }

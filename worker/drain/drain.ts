@@ -1,6 +1,6 @@
 /**
- * Emptying a worker: its sessions go to other workers one after the other, paced so that their clients do not all come
- * back at once. A session that nobody can take stays where it is and is tried again.
+ * Drains a worker: hands its sessions over to other workers, paced so that their clients do not all reconnect at once. A
+ * session that no worker takes stays here and is tried again.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
@@ -8,6 +8,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { countNoSuccessor } from "../../shared/metrics/renamed-worker-tags.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
@@ -18,13 +19,13 @@ export interface Drain {
   readonly left: number;
   /** Resolves when none is left, when the time is over, or after `stop`. */
   readonly over: Promise<void>;
-  /** Hands nothing more over; what is under way is finished. */
+  /** Starts no further handover; those under way complete. */
   stop(): void;
 }
 
-export interface DrainNeeds {
+export interface DrainDeps {
   readonly self: WorkerId;
-  /** Workers that end too: nothing is handed over to them. It may grow meanwhile. */
+  /** Workers that stop too, so they get no sessions. The set may grow during the drain. */
   readonly ending: ReadonlySet<WorkerId>;
   readonly registry: Pick<Registry, "sessions">;
   readonly view: Pick<MembershipView, "ring" | "worker">;
@@ -36,48 +37,48 @@ export interface DrainNeeds {
     id: SessionId,
     pendingMessages: PendingMessages,
   ) => Promise<void>;
-  readonly sendWord: (to: WorkerRecord, id: SessionId) => Promise<void>;
-  /** Balancers have so long to see that this worker takes nothing new. */
+  readonly sendResume: (to: WorkerRecord, id: SessionId) => Promise<void>;
+  /** How long to wait first, so that balancers see that this worker accepts no new sessions. */
   readonly delayMs: number;
   readonly timeoutMs: number;
   /** 0 to below 1. */
   readonly random: () => number;
 }
 
-/** Handed over at a time: each takes a round trip to its clients, most of it waiting. */
+/** Concurrent handovers: each is a round trip to the session's clients, most of it waiting. */
 const AT_ONCE = 8;
-/** Sessions that begin to move within a second, so that 1,000 are through in 40 s and their clients come back evenly. */
+/** Handovers started per second: 1,000 sessions take 40 s, and their clients reconnect evenly. */
 const PER_SECOND = 25;
-/** With less time than that pace takes, what is left is spread over this share of it. */
+/** With too little time for that pace, the sessions are spread over this share of it. */
 const USED_SHARE = 0.6;
-/** When nobody took anything. */
+/** Wait after a round in which no worker took a session. */
 const RETRY_MS = 500;
-/** A worker that did not take a session is asked for no other one for so long: by then its lease is gone if it is. */
-const DOUBT_MS = 6000;
+/** A worker that failed to take a session gets no other one for this long: a dead worker's lease has expired by then. */
+const AVOID_MS = 6000;
 
 /**
- * Whether a worker that is asked to end hands its sessions over first. `hasSuccessor`: another worker takes sessions now,
- * and goes on. Pure.
+ * Whether a worker that is asked to stop hands its sessions over first. `hasSuccessor`: another worker accepts sessions
+ * and does not stop too. Pure.
  */
 export function drainsFirst(
   request: Pick<StopRequest, "scope" | "siblings" | "isSupervised">,
   { isStoreEmbedded, hasSuccessor }: { isStoreEmbedded: boolean; hasSuccessor: boolean },
 ): boolean {
-  // Its sessions wait in the journal of an edge that ends; with a shared store there may be workers on other machines.
+  // The journal of an edge that stops keeps the sessions. With a shared store there may be workers on other machines.
   if (request.scope === "edge") return !isStoreEmbedded && hasSuccessor;
-  // It is started again at once, and takes its sessions up itself. A sibling may just be starting, so it is waited for.
+  // It restarts at once and recovers its sessions itself. A sibling may just be starting, so the drain waits for it.
   if (request.isSupervised || isStoreEmbedded) return hasSuccessor || request.siblings.length > 0;
-  // Whoever stops it may be about to start another one in its place.
+  // The operator may be about to start another worker in its place.
   return true;
 }
 
-/** Time between two sessions, in ms: an even pace that is through in time. Pure. */
+/** Time between two handovers, in ms: an even pace that finishes in time. Pure. */
 export function paceMs(sessions: number, leftMs: number): number {
   if (sessions <= 0) return 0;
   return Math.min(1000 / PER_SECOND, (leftMs * USED_SHARE) / sessions);
 }
 
-/** Who takes the session `id`: the first candidate of the ring that takes new sessions and is not in `avoid`. Pure. */
+/** The successor for session `id`: its first ring candidate that accepts sessions and is not in `avoid`. Pure. */
 export function chooseSuccessor(
   id: SessionId,
   avoid: ReadonlySet<WorkerId>,
@@ -90,35 +91,37 @@ export function chooseSuccessor(
   return undefined;
 }
 
-/** Hands one session to `heir`, and tells it that it may take it up. */
-export async function handTo(
-  heir: WorkerRecord,
+/** Hands one session over to `successor`, and asks it to resume the session. */
+export async function handOverTo(
+  successor: WorkerRecord,
   session: Session,
-  needs: Pick<DrainNeeds, "sendPendingMessages" | "sendWord" | "counters" | "log">,
+  deps: Pick<DrainDeps, "sendPendingMessages" | "sendResume" | "counters" | "log">,
   cause: HandoverCause,
 ): Promise<"handed" | "kept" | "gone"> {
   const outcome = await session.handOver(
-    heir.id,
-    (pendingMessages) => needs.sendPendingMessages(heir, session.id, pendingMessages),
+    successor.id,
+    (pendingMessages) => deps.sendPendingMessages(successor, session.id, pendingMessages),
     cause,
   );
-  needs.counters.count("worker.sessions_drained", outcome);
+  deps.counters.count("worker.sessions_drained", outcome);
   if (outcome === "handed") {
-    needs.sendWord(heir, session.id).catch((error: unknown) => {
-      needs.log.debug({ err: error, to: heir.id }, "the heir was not told; its clients will");
+    deps.sendResume(successor, session.id).catch((error: unknown) => {
+      deps.log.debug(
+        { err: error, to: successor.id },
+        "the successor was not asked to resume the session; its clients will have it resumed",
+      );
     });
   }
   return outcome;
 }
 
-export function startDrain(needs: DrainNeeds): Drain {
-  const { clock, log, counters, registry } = needs;
-  const untilMs = clock.nowMs() + needs.delayMs + needs.timeoutMs;
+export function startDrain(deps: DrainDeps): Drain {
+  const { clock, log, counters, registry } = deps;
+  const untilMs = clock.nowMs() + deps.delayMs + deps.timeoutMs;
   let isStopped = false;
-  /** Tried in this round. */
   let tried = new Set<SessionId>();
-  /** Until when nothing is given to them, because they did not take something. */
-  const doubted = new Map<WorkerId, number>();
+  /** Workers that failed to take a session, and until when they get no other one. */
+  const avoidUntil = new Map<WorkerId, number>();
 
   const live = (): SessionId[] =>
     [...registry.sessions()].filter((session) => session.isLive).map(({ id }) => id);
@@ -128,20 +131,20 @@ export function startDrain(needs: DrainNeeds): Drain {
   }
 
   function avoided(): ReadonlySet<WorkerId> {
-    for (const [id, until] of doubted) if (until <= clock.nowMs()) doubted.delete(id);
-    return new Set([needs.self, ...needs.ending, ...doubted.keys()]);
+    for (const [id, until] of avoidUntil) if (until <= clock.nowMs()) avoidUntil.delete(id);
+    return new Set([deps.self, ...deps.ending, ...avoidUntil.keys()]);
   }
 
-  /** Each try costs the session's people a reconnection, so one that does not answer is not tried again and again. */
+  /** Each attempt costs the session's clients a reconnection, so a worker that fails is avoided for a while. */
   async function deliver(
-    heir: WorkerRecord,
+    to: WorkerRecord,
     id: SessionId,
     pendingMessages: PendingMessages,
   ): Promise<void> {
     try {
-      await needs.sendPendingMessages(heir, id, pendingMessages);
+      await deps.sendPendingMessages(to, id, pendingMessages);
     } catch (error) {
-      doubted.set(heir.id, clock.nowMs() + DOUBT_MS);
+      avoidUntil.set(to.id, clock.nowMs() + AVOID_MS);
       throw error;
     }
   }
@@ -151,30 +154,29 @@ export function startDrain(needs: DrainNeeds): Drain {
       const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
       if (session === undefined) return;
       tried.add(session.id);
-      const heir = chooseSuccessor(session.id, avoided(), needs.view);
-      if (heir === undefined) {
-        counters.count("worker.sessions_drained", "nobody");
+      const successor = chooseSuccessor(session.id, avoided(), deps.view);
+      if (successor === undefined) {
+        countNoSuccessor(counters);
         continue;
       }
-      await handTo(heir, session, { ...needs, sendPendingMessages: deliver }, "drain");
+      await handOverTo(successor, session, { ...deps, sendPendingMessages: deliver }, "drain");
       const restMs = paceMs(live().length, untilMs - clock.nowMs()) * AT_ONCE;
-      await sleep(clock, restMs * (0.5 + needs.random()));
+      await sleep(clock, restMs * (0.5 + deps.random()));
     }
   }
 
   async function run(): Promise<void> {
-    await sleep(clock, needs.delayMs);
+    await sleep(clock, deps.delayMs);
     log.info({ sessions: live().length }, "draining");
     while (!isOver() && live().length > 0) {
       tried = new Set();
       const before = live().length;
       await Promise.all(Array.from({ length: AT_ONCE }, handOverNext));
-      // Nobody takes any: perhaps somebody will in a moment.
       if (live().length >= before) await sleep(clock, RETRY_MS);
     }
     const left = live().length;
     if (left === 0) log.info("drained");
-    else log.warn({ sessions: left }, "the drain is over and sessions are left");
+    else log.warn({ sessions: left }, "the drain has ended and sessions are left on this worker");
   }
 
   return {

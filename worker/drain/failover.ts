@@ -1,8 +1,8 @@
 /**
- * Failover on one machine: the supervisor says that another worker's process has ended, and this worker takes over those of
- * its sessions for which it is the next candidate, before their clients come back (0.5 s at the earliest). Without it
- * each client's handshake waits for the take-over of its session, on a worker that is busy with all the others, and the
- * process that is started again takes the rest from under the clients that wait here.
+ * Failover on one machine: when the supervisor reports that another worker's process has ended, this worker takes over the
+ * sessions for which it is the next candidate, before their clients reconnect (0.5 s at the earliest). Without it each
+ * client's handshake waits for the take-over of its session, on a worker that is busy with all the others, and the restarted
+ * process takes the rest away from the clients that wait here.
  */
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -11,7 +11,7 @@ import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { chooseSuccessor } from "./drain.ts";
 
-export interface FailoverNeeds {
+export interface FailoverDeps {
   readonly self: WorkerId;
   readonly store: Pick<Store, "sessionsOf">;
   readonly registry: Pick<Registry, "claim">;
@@ -19,22 +19,22 @@ export interface FailoverNeeds {
   readonly log: Log;
 }
 
-/** Taken over at a time: each asks the store a few times, and whoever is in session here is served in between. */
+/** Concurrent take-overs: each makes a few store calls, and this worker's own sessions are served in between. */
 const AT_ONCE = 16;
 
 /**
- * Takes over the sessions of `exited`, of which the evidence is known already (`Owners.noteExit`). Those whose next
- * candidate is another worker are left to that one: balancers send their clients there. Resolves when all were asked for;
- * what could not be taken comes with its clients, as before. Never rejects.
+ * Takes over the sessions of `exited`, whose exit has been recorded as evidence (`OwnerProbe.noteExit`). Sessions whose next
+ * candidate is another worker are left to it, because balancers send their clients there. Resolves when all were claimed; a
+ * session that could not be taken over is claimed again when its first client arrives. Never rejects.
  */
-export async function takeOverFrom(exited: WorkerId, needs: FailoverNeeds): Promise<void> {
-  const { self, store, registry, view, log } = needs;
+export async function takeOverFrom(exited: WorkerId, deps: FailoverDeps): Promise<void> {
+  const { self, store, registry, view, log } = deps;
   const avoid = new Set([exited]);
   try {
     const ids = await store.sessionsOf(exited);
     const mine = ids.filter((id) => chooseSuccessor(id, avoid, view)?.id === self);
     let taken = 0;
-    await atOnce(mine, async (id) => {
+    await forEachConcurrently(mine, async (id) => {
       if ((await registry.claim(id)).outcome === "here") taken++;
     });
     if (mine.length > 0) log.info({ from: exited, sessions: taken }, "sessions taken over");
@@ -43,7 +43,7 @@ export async function takeOverFrom(exited: WorkerId, needs: FailoverNeeds): Prom
   }
 }
 
-async function atOnce(
+async function forEachConcurrently(
   ids: readonly SessionId[],
   action: (id: SessionId) => Promise<void>,
 ): Promise<void> {

@@ -1,7 +1,7 @@
 /**
- * The way of a session from a worker that drains to the one that takes it: two requests to that one's traffic port, which
- * only who knows the edge's secret can make. First what goes with the session, then, once it is released, the word to take
- * it up; clients that are faster than that word find it released and take it up by coming.
+ * Hands a session from a draining worker to its successor: two requests to the successor's traffic port, authenticated by
+ * the edge's secret. PUT delivers the session's pending messages. POST, once the session is released, asks the successor to
+ * resume it; clients that arrive before that request find the session released and make the successor resume it.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { EdgeError } from "../../shared/base/errors.ts";
@@ -19,96 +19,117 @@ import {
 import type { Registry } from "../sessions/registry.ts";
 import type { PendingMessages } from "../sessions/session.ts";
 
-/** Below this path other workers ask. */
-export const HANDOVER_PATH = "/ct-edge/hand-over/";
+/** Followed by the session's id. */
+export const HANDOVER_PATH = "/ct-edge/handover/";
+/**
+ * One version: the path in the version before, with `parcels` for `messages` in the body. Such a worker answers 404 to
+ * `HANDOVER_PATH`.
+ */
+export const PREVIOUS_HANDOVER_PATH = "/ct-edge/hand-over/";
 const MEMBER = "worker";
-/** For megabytes on a busy machine; clients wait meanwhile. */
+/** For megabytes on a busy machine; the session's clients wait meanwhile. */
 const TIMEOUT_MS = 5000;
 
-/** Whether the request is another worker's; a client's to the same path is one to an unknown path. */
+/** Whether another worker sent the request; a client's request to the same path is one to an unknown path. */
 export function isHandover({ url, headers }: IncomingMessage): boolean {
-  return url?.startsWith(HANDOVER_PATH) === true && headers[BALANCER_HEADER] === MEMBER;
+  return sessionPart(url) !== undefined && headers[BALANCER_HEADER] === MEMBER;
 }
 
-/** The worker that should take a session does not. */
+/** What follows the path; undefined for another path. */
+function sessionPart(url = ""): string | undefined {
+  const path = [HANDOVER_PATH, PREVIOUS_HANDOVER_PATH].find((one) => url.startsWith(one));
+  return path && url.slice(path.length);
+}
+
 export class HandoverError extends EdgeError {
   readonly code = "EDGE_HAND_OVER";
   readonly source = "upstream";
   readonly retryable = true;
   constructor(to: WorkerRecord, status: number) {
-    super(`worker ${to.id} does not take a session over (status ${status}); it stays where it is`);
+    super(
+      `worker ${to.id} refused to take a session over (status ${status}); the session stays here`,
+    );
   }
 }
 
-// --- giving ---
+// --- sending ---
 
-/** Sends what goes with the session. Rejects when `to` does not answer with 204. */
+/** Delivers the session's pending messages to `to`. Rejects when it does not answer 204. */
 export async function sendPendingMessages(
   edgeKey: Buffer,
   to: WorkerRecord,
   id: SessionId,
   pendingMessages: PendingMessages,
 ): Promise<void> {
-  await tell(edgeKey, to, id, packPendingMessages(pendingMessages));
+  await sendHandover(edgeKey, to, id, (key) => packPendingMessages(pendingMessages, key));
 }
 
-/** Tells `to` to take the released session up. A failure is no harm: whoever comes for it makes it do so. */
-export async function sendWord(edgeKey: Buffer, to: WorkerRecord, id: SessionId): Promise<void> {
-  await tell(edgeKey, to, id, undefined);
+/** Asks `to` to resume the released session. A failure does no harm: the first client that arrives there has it resumed. */
+export async function sendResume(edgeKey: Buffer, to: WorkerRecord, id: SessionId): Promise<void> {
+  await sendHandover(edgeKey, to, id, undefined);
 }
 
-async function tell(
+async function sendHandover(
   edgeKey: Buffer,
   to: WorkerRecord,
   id: SessionId,
-  body: Uint8Array | undefined,
+  pack: ((key: "messages" | "parcels") => Uint8Array) | undefined,
 ): Promise<void> {
-  const { status } = await askProcess(`${to.url}${HANDOVER_PATH}${id}`, {
-    method: body === undefined ? "POST" : "PUT",
-    headers: {
-      [EDGE_HEADER]: edgeProof(edgeKey, to.id, to.incarnation),
-      // No client's request has this field: balancers take it away.
-      [BALANCER_HEADER]: MEMBER,
-    },
-    ...(body !== undefined && { body }),
-    timeoutMs: TIMEOUT_MS,
-    keepConnection: true,
-  });
+  const send = (path: string, body: Uint8Array | undefined) =>
+    askProcess(`${to.url}${path}${id}`, {
+      method: body === undefined ? "POST" : "PUT",
+      headers: {
+        [EDGE_HEADER]: edgeProof(edgeKey, to.id, to.incarnation),
+        // Balancers strip this header from clients' requests.
+        [BALANCER_HEADER]: MEMBER,
+      },
+      ...(body !== undefined && { body }),
+      timeoutMs: TIMEOUT_MS,
+      keepConnection: true,
+    });
+  let { status } = await send(HANDOVER_PATH, pack?.("messages"));
+  if (status === 404) ({ status } = await send(PREVIOUS_HANDOVER_PATH, pack?.("parcels")));
   if (status !== 204) throw new HandoverError(to, status);
 }
 
-// --- taking ---
+// --- receiving ---
 
 export interface Handovers {
-  /** Answers a request below `HANDOVER_PATH` that a member vouches for. */
-  take(req: IncomingMessage, res: ServerResponse): Promise<void>;
+  /** Responds to a request that `isHandover` and that the secret authenticates. */
+  handle(req: IncomingMessage, res: ServerResponse): Promise<void>;
 }
 
-export function createHandovers(needs: {
+export function createHandovers(deps: {
   readonly handoverInbox: Pick<HandoverInbox, "put">;
   readonly registry: Pick<Registry, "claim">;
-  /** Whether this worker takes sessions now. */
   readonly isOpen: () => boolean;
 }): Handovers {
+  async function resumeSession(id: SessionId): Promise<204 | 409> {
+    const claim = await deps.registry.claim(id);
+    return claim.outcome === "here" ? 204 : 409;
+  }
+
+  async function receiveMessages(id: SessionId, req: IncomingMessage): Promise<204 | 409> {
+    if (!deps.isOpen()) return 409;
+    const bytes = await readAll(req, MAX_PENDING_BYTES);
+    const pendingMessages = bytes && unpackPendingMessages(bytes);
+    if (pendingMessages === undefined) return 409;
+    deps.handoverInbox.put(id, pendingMessages);
+    return 204;
+  }
+
+  async function statusFor(req: IncomingMessage): Promise<204 | 404 | 409> {
+    const id = sessionPart(req.url) ?? "";
+    if (!isSessionId(id)) return 404;
+    if (req.method === "POST") return resumeSession(id);
+    return req.method === "PUT" ? receiveMessages(id, req) : 409;
+  }
+
   return {
-    async take(req, res) {
-      const id = (req.url ?? "").slice(HANDOVER_PATH.length);
-      if (!isSessionId(id)) {
-        res.writeHead(404).end();
-        return;
-      }
-      if (req.method === "POST") {
-        req.resume();
-        const claim = await needs.registry.claim(id);
-        res.writeHead(claim.outcome === "here" ? 204 : 409).end();
-        return;
-      }
-      const bytes =
-        req.method === "PUT" && needs.isOpen() ? await readAll(req, MAX_PENDING_BYTES) : undefined;
-      const pendingMessages = bytes && unpackPendingMessages(bytes);
-      if (pendingMessages !== undefined) needs.handoverInbox.put(id, pendingMessages);
+    async handle(req, res) {
+      const status = await statusFor(req);
       req.resume();
-      res.writeHead(pendingMessages === undefined ? 409 : 204).end();
+      res.writeHead(status).end();
     },
   };
 }

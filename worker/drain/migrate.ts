@@ -1,24 +1,29 @@
 /**
- * The word of a balancer that leaves (balancer/upstreams/migrate.ts): clients whose WebSockets lead through it are let go of, so that
- * they come back by another way.
+ * Handles a balancer's migrate request (balancer/upstreams/migrate.ts): clients whose WebSockets lead through that balancer
+ * reconnect through another one.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isWorkerId } from "../../shared/base/ids.ts";
-import { BALANCER_HEADER, FAREWELL_PATH } from "../../shared/net/edge-headers.ts";
+import {
+  BALANCER_HEADER,
+  FORMER_MIGRATE_PATH,
+  MIGRATE_PATH,
+} from "../../shared/net/edge-headers.ts";
 import { readAll } from "../http/read-all.ts";
 import type { Sockets } from "../sessions/transport/socket.ts";
 
-/** A balancer names those whose turn it is, some dozens at a time. */
+/** A balancer names some dozens of clients at a time. */
 const MAX_BYTES = 256 * 1024;
 
-/** Whether the request is a balancer's own; a client's to the same path is one to an unknown path. */
+/** Whether a balancer sent the request itself; a client's request to the path is one to an unknown path. */
 export function isMigrateRequest({ method, url, headers }: IncomingMessage): boolean {
   const balancer = headers[BALANCER_HEADER];
   const isBalancer = typeof balancer === "string" && isWorkerId(balancer);
-  return method === "POST" && url === FAREWELL_PATH && isBalancer;
+  const isPath = url === MIGRATE_PATH || url === FORMER_MIGRATE_PATH;
+  return method === "POST" && isPath && isBalancer;
 }
 
-/** Answers a farewell that a balancer vouches for. */
+/** For a request that is authenticated as a balancer's. */
 export async function handleMigrateRequest(
   sockets: Pick<Sockets, "letGo">,
   req: IncomingMessage,

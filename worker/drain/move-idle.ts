@@ -1,46 +1,40 @@
 /**
- * Giving some sessions to less loaded workers, because an operator wants it: only such as nobody works in now, one after
- * the other, by the same hand-over as when the worker is emptied.
+ * Moves idle sessions to less loaded workers when an operator asks for it, one after the other, by the same handover as a
+ * drain.
  */
 import { sleep } from "../../shared/base/clock.ts";
-import type { WorkerId } from "../../shared/base/ids.ts";
-import { type DrainNeeds, handTo } from "./drain.ts";
+import type { MoveRequest } from "../../shared/control/command.ts";
+import { type DrainDeps, handOverTo } from "./drain.ts";
 
-export interface Share {
-  readonly worker: WorkerId;
-  readonly count: number;
-}
-
-/** Time between two of them. Nothing presses, so those who come back are never many at a time. */
+/** Time between two moves. There is no hurry, so only one session's clients reconnect at a time. */
 const GAP_MS = 100;
 
-/** How many sessions nobody has worked in for `calmMs`. */
-export function countIdle(registry: DrainNeeds["registry"], calmMs: number): number {
-  return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= calmMs).length;
+export function countIdle(registry: DrainDeps["registry"], idleMs: number): number {
+  return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= idleMs).length;
 }
 
 /**
- * Gives away what `shares` say, as far as there are calm sessions and those workers take any. Resolves with how many were
- * given; `isWanted` is asked before each.
+ * Moves what `moves` asks for, as far as there are idle sessions and those workers accept any. Resolves with how many
+ * moved; `isWanted` is checked before each.
  */
 export async function migrateIdleSessions(
-  needs: Omit<DrainNeeds, "ending" | "delayMs" | "timeoutMs">,
-  { shares, calmMs }: { readonly shares: readonly Share[]; readonly calmMs: number },
+  deps: Omit<DrainDeps, "ending" | "delayMs" | "timeoutMs">,
+  { moves, idleMs }: Pick<MoveRequest, "moves" | "idleMs">,
   isWanted: () => boolean,
 ): Promise<number> {
-  let given = 0;
-  for (const { worker, count } of shares) {
+  let moved = 0;
+  for (const { worker, count } of moves) {
     for (let i = 0; i < count && isWanted(); i++) {
-      const heir = needs.view.worker(worker);
-      // Whoever has been calm for longest will most likely stay so.
-      const [session] = [...needs.registry.sessions()]
-        .filter((one) => one.isOpen && one.calmMs >= calmMs)
+      const successor = deps.view.worker(worker);
+      // The session that has been idle for longest is the likeliest to stay idle.
+      const [session] = [...deps.registry.sessions()]
+        .filter((one) => one.isOpen && one.calmMs >= idleMs)
         .sort((a, b) => b.calmMs - a.calmMs);
-      if (heir?.state !== "up" || session === undefined) break;
-      if ((await handTo(heir, session, needs, "rebalance")) !== "handed") break;
-      given++;
-      await sleep(needs.clock, GAP_MS * (0.5 + needs.random()));
+      if (successor?.state !== "up" || session === undefined) break;
+      if ((await handOverTo(successor, session, deps, "rebalance")) !== "handed") break;
+      moved++;
+      await sleep(deps.clock, GAP_MS * (0.5 + deps.random()));
     }
   }
-  return given;
+  return moved;
 }

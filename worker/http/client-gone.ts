@@ -1,7 +1,7 @@
-/** Whether the client of a request still waits for its answer. */
+/** Notices that the client of a request has gone. */
 import type { FastifyReply } from "fastify";
 
-/** Aborts when the connection closes before the answer was written. */
+/** Aborts when the connection closes before the response was written. */
 export function abortOf(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
   if (reply.raw.destroyed) controller.abort();

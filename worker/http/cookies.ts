@@ -1,30 +1,27 @@
-/**
- * The one cookie of the protocol, for clients in browsers that keep no token themselves. Pure.
- */
+/** The protocol's one cookie, for browser clients that do not keep a token themselves. Pure. */
 
-/** Holds the user token. */
 const NAME = "oct-jwt";
-/** `None`, because clients live in pages of other origins; a browser then demands `Secure`. */
+/** `None`, because clients run in pages of other origins; browsers then require `Secure`. */
 const ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=None";
-/** As in the protocol's own server; the token inside ends earlier. */
+/** As in the protocol's own server; the token in it expires earlier. */
 const MAX_AGE_S = 31_536_000;
 
 export function tokenCookie(userToken: string): string {
   return `${NAME}=${userToken}; Max-Age=${MAX_AGE_S}; ${ATTRIBUTES}`;
 }
 
-/** Makes a browser forget the cookie. */
+/** Deletes the cookie. */
 export const CLEARED_TOKEN_COOKIE = `${NAME}=; Max-Age=0; ${ATTRIBUTES}`;
 
-/** The user token in a Cookie field (the first one), or undefined. */
-export function readTokenCookie(field: string | undefined): string | undefined {
-  if (field === undefined) return undefined;
-  // By hand, pair by pair: splitting would make an array of thousands out of a hostile field.
+/** The user token in a Cookie header (the first one), or undefined. */
+export function readTokenCookie(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  // Scanned pair by pair: splitting a hostile header would make an array of thousands.
   let start = 0;
-  while (start < field.length) {
-    let end = field.indexOf(";", start);
-    if (end < 0) end = field.length;
-    const pair = field.slice(start, end).trim();
+  while (start < header.length) {
+    let end = header.indexOf(";", start);
+    if (end < 0) end = header.length;
+    const pair = header.slice(start, end).trim();
     if (pair.startsWith(`${NAME}=`)) return pair.slice(NAME.length + 1);
     start = end + 1;
   }

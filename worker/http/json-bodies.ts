@@ -1,7 +1,7 @@
-/** Bodies of requests that are JSON, for the routes that read one. */
+/** Parses JSON bodies, for the routes that read one. */
 import type { FastifyInstance } from "fastify";
 
-/** JSON without prototype tricks. An empty body is no body: the route's own check says what is missing. */
+/** Refuses keys that would change a prototype. An empty body counts as none: the route's own check names what is missing. */
 export function parseJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser("error", "error");
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {

@@ -1,29 +1,29 @@
 /**
- * Which web pages may do what here (CORS): any origin may use the server without credentials, because IDEs embed clients
- * anywhere; cookies count only for our own origin and those of `CT_CORS_ALLOWED_ORIGINS`.
+ * CORS: any origin may use the server without credentials, because IDEs embed clients anywhere; cookies count only from our
+ * own origin and those of `CT_CORS_ALLOWED_ORIGINS`.
  */
 import type { IncomingMessage } from "node:http";
 import { forwardedScheme } from "../../shared/net/forwarding.ts";
 
 export interface Origins {
-  /** CORS fields of the answer to `req`. */
+  /** CORS headers of the response to `req`. */
   fields(req: Head): Record<string, string>;
-  /** Fields of the answer to a preflight for a path with these methods, beside `fields`. */
+  /** Headers of the response to a preflight for a path with these methods, beside `fields`. */
   preflightFields(methods: readonly string[]): Record<string, string>;
   /**
-   * Whether a cookie that came with `req` speaks for its sender: not when a page of somebody else made the browser send
-   * it, which could otherwise act in the user's name without reading the answer (CSRF).
+   * Whether the cookie in `req` authenticates its sender: not when a page of a foreign origin made the browser send it,
+   * because such a page could act in the user's name without reading the response (CSRF).
    */
   trustsCookiesOf(req: Head): boolean;
 }
 
-/** Forwarding fields must have been removed where no balancer vouches for them. */
+/** Forwarding headers must have been stripped unless a balancer authenticated the request. */
 export type Head = Pick<IncomingMessage, "headers">;
 
-/** What our clients send beyond the fields that need no permission. */
-const CLIENT_FIELDS =
+/** Headers that our clients send and that need permission. */
+const CLIENT_HEADERS =
   "x-oct-jwt, x-oct-public-key, x-oct-client, x-oct-compression, content-type, ctstickiness";
-/** Browsers ask again after this; the answer depends on the version only. */
+/** Browsers send a preflight again after this; the response depends on the version only. */
 const PREFLIGHT_AGE_S = "600";
 
 export function createOrigins(settings: {
@@ -34,7 +34,7 @@ export function createOrigins(settings: {
   const allowed = new Set(settings.allowedOrigins.map((origin) => origin.toLowerCase()));
   if (settings.serverOrigin !== undefined) allowed.add(settings.serverOrigin);
 
-  /** Exact match of whole origins: parts of host names are how such lists are fooled. */
+  /** Compares whole origins: matching parts of host names can be fooled. */
   const isOurs = (req: Head, origin: string): boolean =>
     allowed.has(origin.toLowerCase()) || origin.toLowerCase() === ownOrigin(req);
 
@@ -52,20 +52,20 @@ export function createOrigins(settings: {
     },
     preflightFields: (methods) => ({
       "access-control-allow-methods": methods.join(", "),
-      "access-control-allow-headers": CLIENT_FIELDS,
+      "access-control-allow-headers": CLIENT_HEADERS,
       "access-control-max-age": PREFLIGHT_AGE_S,
     }),
     trustsCookiesOf(req) {
       const { origin } = req.headers;
       if (origin !== undefined) return isOurs(req, origin);
-      // A browser that loads an image or follows a link names no origin, but says this. Others say nothing.
+      // Browsers that load an image or follow a link send no Origin, but this header. Other clients send neither.
       const site = req.headers["sec-fetch-site"];
       return site === undefined || site === "same-origin" || site === "none";
     },
   };
 }
 
-/** Where the client believes to be, for URLs that it is given; a host name that is none is not repeated to it. */
+/** Our origin as the client sees it, for URLs in responses. A malformed host name is not echoed. */
 export function publicOrigin(req: Head): string {
   const origin = ownOrigin(req);
   return origin !== undefined &&
@@ -77,12 +77,12 @@ export function publicOrigin(req: Head): string {
     : "http://localhost";
 }
 
-/** Where the client believes this server to be: as the operator says, else as the client reached it. */
+/** This server's URL: `CT_SERVER_URL`, else as the client reached it. */
 export function placeOf(
   req: Head,
   serverUrl: string | undefined,
 ): {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   readonly baseUrl: string;
   /** The path of `baseUrl`. */
   readonly basePath: string;
@@ -91,7 +91,6 @@ export function placeOf(
   return { baseUrl, basePath: new URL(baseUrl).pathname.replace(/\/+$/, "") };
 }
 
-/** Where the client believes to be. */
 function ownOrigin(req: Head): string | undefined {
   const host = firstOf(req.headers["x-forwarded-host"]) ?? req.headers.host;
   if (host === undefined) return undefined;

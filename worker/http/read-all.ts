@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 
-/** The body of a request, of at most `maxBytes`; undefined when it is longer. Rejects when the sender breaks off. */
+/** Reads a request's body; undefined when it has more than `maxBytes`. Rejects when the connection closes early. */
 export async function readAll(req: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;

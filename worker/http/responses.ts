@@ -1,6 +1,6 @@
 /**
- * Answers as values, and the ways to send one: to a request, to an upgrade, through Fastify. What is refused has the
- * protocol's own form: `{code, params, message}`, or a short text where its clients expect one.
+ * HTTP responses as values, and the ways to send one: to a request, to an upgrade, through Fastify. Errors have the
+ * protocol's form, `{code, params, message}`, or are a short text where its clients expect one.
  */
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -8,6 +8,7 @@ import type { FastifyReply } from "fastify";
 import type { SessionId } from "../../shared/base/ids.ts";
 import {
   EPOCH_HEADER,
+  FORMER_INCARNATION_HEADER,
   INCARNATION_HEADER,
   KEY_HEADER,
   OWNER_HEADER,
@@ -15,62 +16,63 @@ import {
 } from "../../shared/net/edge-headers.ts";
 import { STATUS_CODES } from "../../shared/net/node-http.ts";
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
   readonly fields: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
-/** Answers a request that is not granted, and counts it by its reason. */
-export type Refuse = (reply: FastifyReply, reason: string, answer: Answer) => FastifyReply;
+/** Sends an error response, and counts it by its reason. */
+export type Refuse = (reply: FastifyReply, reason: string, response: HttpResponse) => FastifyReply;
 
-/** Go with every answer of the protocol's HTTP side: tokens are not for caches, and nothing here is to be guessed at. */
+/** On every response of the protocol's HTTP API: caches must not keep tokens, and browsers must not guess types. */
 export const COMMON_HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
 };
 
-export function textResponse(status: number, text: string): Answer {
+export function textResponse(status: number, text: string): HttpResponse {
   return { status, fields: { "content-type": "text/plain; charset=utf-8" }, body: text };
 }
 
-export function jsonResponse(status: number, value: unknown): Answer {
+export function jsonResponse(status: number, value: unknown): HttpResponse {
   const body = JSON.stringify(value);
   return { status, fields: { "content-type": "application/json; charset=utf-8" }, body };
 }
 
-/** The protocol's way to say what happened: clients know the code, people read the message. */
-export function infoResponse(status: number, code: string, message: string): Answer {
+/** The protocol's form of a message: clients know the code, people read the message. */
+export function infoResponse(status: number, code: string, message: string): HttpResponse {
   return jsonResponse(status, { code, params: [], message });
 }
 
-/** The session is another worker's: the balancer sends the request there, clients do not see this answer. */
+/** 421 for a session of another worker: the balancer sends the request there, so clients do not see this response. */
 export function misdirectedResponse(where: {
   readonly sessionId: SessionId;
   /** Its name as the balancer knows it. */
   readonly owner: string;
   readonly epoch: number;
-}): Answer {
-  const answer = infoResponse(421, "Misdirected", "Another worker has this session");
+}): HttpResponse {
+  const response = infoResponse(421, "Misdirected", "Another worker has this session");
   const fields = {
-    ...answer.fields,
+    ...response.fields,
     [OWNER_HEADER]: where.owner,
     [EPOCH_HEADER]: String(where.epoch),
     [KEY_HEADER]: where.sessionId,
   };
-  return { ...answer, fields };
+  return { ...response, fields };
 }
 
 /**
- * The request was meant for a worker that had this address before, or for an earlier life of this one: there is no owner
- * to name. `life`: who is here (`x-ct-life`).
+ * 421 for a request to a worker that had this address before, or to an earlier incarnation of this one: there is no owner to
+ * name. `proof`: the worker that has the address now (`incarnationProof`).
  */
-export function wrongWorkerResponse(life: string): Answer {
-  const answer = infoResponse(421, "Misdirected", "Another worker was meant");
-  return { ...answer, fields: { ...answer.fields, [INCARNATION_HEADER]: life } };
+export function wrongWorkerResponse(proof: string): HttpResponse {
+  const response = infoResponse(421, "Misdirected", "The request is for another worker");
+  const marks = { [INCARNATION_HEADER]: proof, [FORMER_INCARNATION_HEADER]: proof };
+  return { ...response, fields: { ...response.fields, ...marks } };
 }
 
-/** From which the balancer learns, without a look-up, where the session is. */
+/** Headers from which the balancer learns, without a lookup, which session the response belongs to. */
 export function sessionMarks(session: {
   readonly id: SessionId;
   readonly epoch: number;
@@ -80,37 +82,37 @@ export function sessionMarks(session: {
 
 // --- sending ---
 
-/** Answers a request that Fastify has not seen. `more`: fields beside the answer's own. */
+/** Responds to a request that Fastify has not seen. `extraHeaders`: beside the response's own. */
 export function sendResponse(
   res: ServerResponse,
-  answer: Answer,
-  more: Readonly<Record<string, string>> = {},
+  response: HttpResponse,
+  extraHeaders: Readonly<Record<string, string>> = {},
 ): void {
-  const length = String(Buffer.byteLength(answer.body));
-  res.writeHead(answer.status, {
+  const length = String(Buffer.byteLength(response.body));
+  res.writeHead(response.status, {
     ...COMMON_HEADERS,
-    ...more,
-    ...answer.fields,
+    ...extraHeaders,
+    ...response.fields,
     "content-length": length,
   });
-  res.end(answer.body);
+  res.end(response.body);
 }
 
-/** Answers an upgrade that is not taken, and ends the connection. */
-export function refuseUpgrade(socket: Duplex, answer: Answer): void {
-  const fields = {
+/** Responds to an upgrade that is refused, and closes the connection. */
+export function refuseUpgrade(socket: Duplex, response: HttpResponse): void {
+  const headers = {
     ...COMMON_HEADERS,
-    ...answer.fields,
-    "content-length": String(Buffer.byteLength(answer.body)),
+    ...response.fields,
+    "content-length": String(Buffer.byteLength(response.body)),
     connection: "close",
   };
-  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
-  const reason = STATUS_CODES[answer.status] ?? "";
-  socket.end(`HTTP/1.1 ${answer.status} ${reason}\r\n${lines.join("")}\r\n${answer.body}`);
-  // Whoever goes on sending is cut off; who reads has had the answer by then.
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const reason = STATUS_CODES[response.status] ?? "";
+  socket.end(`HTTP/1.1 ${response.status} ${reason}\r\n${lines.join("")}\r\n${response.body}`);
+  // A client that keeps sending is cut off; one that reads has the response by then.
   socket.once("finish", () => socket.destroy());
 }
 
-export function replyWith(reply: FastifyReply, answer: Answer): FastifyReply {
-  return reply.code(answer.status).headers(answer.fields).send(answer.body);
+export function replyWith(reply: FastifyReply, response: HttpResponse): FastifyReply {
+  return reply.code(response.status).headers(response.fields).send(response.body);
 }

@@ -1,7 +1,4 @@
-/**
- * Every path of the worker's HTTP side and the methods that it takes, for the answers to requests that fit nowhere: 405
- * with `Allow` (RFC 9110 §15.5.6) and preflights. Pure.
- */
+/** The paths of the worker's HTTP API and their methods, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). Pure. */
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 
 const METHODS_BY_PATH = {
@@ -55,10 +52,10 @@ const patterns = Object.entries(METHODS_BY_PATH).map(([path, methods]) => ({
   methods,
 }));
 
-/** The methods that the path of `url` takes; undefined when there is no such path. */
+/** The methods of the path of `url`; undefined when there is no such path. */
 export function methodsOf(url: string): readonly string[] | undefined {
   const path = pathOf(url);
-  return patterns.find((known) => known.path.test(path))?.methods;
+  return patterns.find((one) => one.path.test(path))?.methods;
 }
 
 /** `url` up to its query. */
@@ -67,19 +64,18 @@ export function pathOf(url: string): string {
   return question < 0 ? url : url.slice(0, question);
 }
 
-/** Whether a path is that of the sockets. */
 export function isSocketPath(path: string): boolean {
   return path === "/socket.io";
 }
 
-// --- one form ---
+// --- canonical form ---
 
-/** Their pages name what belongs to them by relative addresses, so there the last slash counts. */
+/** Their pages load files by relative URLs, so the trailing slash matters. */
 const FOLDERS: ReadonlySet<string> = new Set(["/dashboard/", "/logs/"]);
 
 /**
- * The form in which the target of a request is routed, authorised and logged: below `basePath` when it has that in front,
- * with duplicate slashes merged, and without a slash at the end. Clients join a base URL and a path in many ways.
+ * The canonical form of a request target, which is routed, authorized and logged: without `basePath`, with duplicate slashes
+ * merged, and without a trailing slash. Clients join a base URL and a path in many ways.
  */
 export function normalTarget(url: string, basePath: string): string {
   const below = withoutBasePath(mergeSlashes(url), basePath);

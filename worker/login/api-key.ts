@@ -1,6 +1,4 @@
-/**
- * Signing in with a key of `CT_LOGIN_API_KEY`: for programs. Hosts see the name that the operator gave the key.
- */
+/** Sign-in for programs, with a key of `CT_LOGIN_API_KEY`. Hosts see the name that the operator gave the key. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { ApiKey } from "../../shared/settings/api-keys.ts";
@@ -9,7 +7,7 @@ import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-pro
 const NAMELESS_USER = "API Key User";
 
 export function createApiKeyLogin(keys: readonly ApiKey[]): SignInWay {
-  const known = keys.map(({ name = NAMELESS_USER, key }) => ({ name, digest: digest(key) }));
+  const accepted = keys.map(({ name = NAMELESS_USER, key }) => ({ name, digest: digest(key) }));
   return {
     name: "apikey",
     authProvider: "API Key",
@@ -19,28 +17,28 @@ export function createApiKeyLogin(keys: readonly ApiKey[]): SignInWay {
       endpoint: "/api/login/apikey",
       group: BUILTINS,
       label: info("ApiKeyLoginLabel", "API Key"),
-      details: info("ApiKeyLoginDetails", "For programs: sign in with a key of this server"),
+      details: info("ApiKeyLoginDetails", "For programs: sign in with an API key of this server"),
       fields: [
         {
           name: "apiKey",
           required: true,
           label: info("ApiKeyLabel", "API Key"),
-          placeHolder: info("ApiKeyPlaceholder", "The key of this server"),
+          placeHolder: info("ApiKeyPlaceholder", "An API key of this server"),
         },
       ],
     },
     read(body) {
       const form = formSchema.safeParse(body).data;
-      if (form === undefined) return refused(400, "form", "Missing token or apiKey");
+      if (form === undefined) return refused(400, "form", "The form needs a token and an apiKey");
       const given = digest(form.apiKey);
       let name: string | undefined;
-      // All of them, and digests of one length, so that the time tells nothing about any key (CWE-208).
-      for (const one of known) if (timingSafeEqual(given, one.digest)) name = one.name;
+      // Compares with all keys, by digests of equal length, so that the time reveals nothing about any key (CWE-208).
+      for (const one of accepted) if (timingSafeEqual(given, one.digest)) name = one.name;
       if (name === undefined) return refused(403, "api-key", "Invalid API key");
       return { outcome: "accepted", token: form.token, user: { name } };
     },
-    // Whoever takes a key out of the list means its holder, also one that is signed in already.
-    recognize: (user) => (known.some(({ name }) => name === user.name) ? user : undefined),
+    // Removing a key from the list also signs out its holder.
+    recognize: (user) => (accepted.some(({ name }) => name === user.name) ? user : undefined),
   };
 }
 

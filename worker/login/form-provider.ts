@@ -1,21 +1,19 @@
-/**
- * What every way to sign in with a form has: how clients are told of it, and what becomes of a form that was sent.
- */
+/** A sign-in method with a form: its description for clients, and the validation of submitted forms. */
 import { z } from "zod";
 import type { UserRecord } from "../../shared/store/store.ts";
 
 export interface SignInWay {
-  /** Counts and logs call it so. */
+  /** Its name in metrics and logs. */
   readonly name: "simple" | "apikey";
-  /** What the claims of its tokens say. A token counts only while its way is on. */
+  /** In the claims of its tokens. A token is valid only while its method is on. */
   readonly authProvider: string;
-  /** What clients are told, in the protocol's words; `endpoint` is where the form goes. */
+  /** The protocol's description of the form; it is submitted to `endpoint`. */
   readonly form: FormProvider;
-  /** Judges a form that was sent: from outside, unchecked. */
+  /** Validates a submitted form: untrusted input. */
   read(body: unknown): SignInForm;
   /**
-   * Who a token of this way speaks for now, because it outlives settings for up to 30 days; undefined when it counts no
-   * more.
+   * The user of a token of this method under today's settings, which the token may have been issued before (up to 30 days
+   * ago); undefined when the token is no longer valid.
    */
   recognize(user: UserRecord): UserRecord | undefined;
 }
@@ -23,11 +21,11 @@ export interface SignInWay {
 export type SignInForm =
   | {
       readonly outcome: "accepted";
-      /** The sign-in that is finished by it. */
+      /** The token of the sign-in that the form completes. */
       readonly token: string;
       readonly user: { readonly name: string; readonly email?: string };
     }
-  /** `message` is shown to people. */
+  /** `message` is shown to the user. */
   | {
       readonly outcome: "refused";
       readonly status: 400 | 403;
@@ -51,7 +49,7 @@ export interface FormProvider {
   }[];
 }
 
-/** A text with a code by which clients find their own translation. */
+/** A text with a code by which clients look up their translation. */
 export interface Info {
   readonly code: string;
   readonly params: readonly string[];
@@ -62,15 +60,14 @@ export function info(code: string, message: string): Info {
   return { code, params: [], message };
 }
 
-/** Where clients list the ways that the server itself brings. */
+/** The group in which clients list the server's own sign-in methods. */
 export const BUILTINS: Info = info("BuiltinsGroup", "Builtins");
 
-/** Whether `text` could be the token of a sign-in; what else somebody sends need not be looked up. */
+/** Whether `text` has the form of a sign-in token, so that other texts are refused without a lookup. */
 export function isSignInToken(text: string): boolean {
   return /^[A-Za-z0-9]{1,256}$/.test(text);
 }
 
-/** The token of a sign-in, as it stands in a form. */
 export const signInToken = z.string().refine(isSignInToken);
 
 export function refused(status: 400 | 403, reason: string, message: string): SignInForm {

@@ -1,39 +1,39 @@
 /**
- * Whether new sessions may begin, by the licence: it must be the issuer's, of today, and have room for one more. What runs
- * goes on whatever it says.
+ * Whether the license allows a new session: it must be signed by the issuer, not expired, and have a connection left. Open
+ * sessions are never affected.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 
 export interface LicenseCheck {
-  /** Why no new session may begin now, for the person who tried; undefined when one may. */
+  /** Why no new session may begin now, as shown to the user; undefined when one may. */
   refusal(): string | undefined;
 }
 
 /**
- * `people`: in sessions now, in the whole edge, as far as this worker knows; others say so once a second, so a rush may
- * go beyond the limit by those who came within it.
+ * `connections`: of the whole edge, as far as this worker knows. Other workers report theirs once a second, so a rush may
+ * exceed the limit by the connections of that second.
  */
-export function createLicenseCheck(needs: {
+export function createLicenseCheck(deps: {
   readonly found: FoundLicense;
-  readonly people: () => number;
+  readonly connections: () => number;
   readonly clock: Clock;
 }): LicenseCheck {
-  const { license, publicKey } = needs.found;
+  const { license, publicKey } = deps.found;
   return {
     refusal() {
-      const standing = judgeLicense(license, publicKey, needs.clock.wallMs());
-      switch (standing.state) {
+      const verdict = judgeLicense(license, publicKey, deps.clock.wallMs());
+      switch (verdict.state) {
         case "community":
           return undefined;
         case "forged":
-          return "The license of this server is not valid; ask its operator";
+          return "The license of this server is not valid; contact its operator";
         case "expired":
-          return `The license of this server has expired (${standing.license.expiration}); ask its operator`;
+          return `The license of this server has expired (${verdict.license.expiration}); contact its operator`;
         case "valid": {
-          const { maxConnections } = standing.license;
-          return needs.people() < maxConnections
+          const { maxConnections } = verdict.license;
+          return deps.connections() < maxConnections
             ? undefined
             : `All ${maxConnections} connections of this server's license are in use; try again later`;
         }

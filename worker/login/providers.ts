@@ -1,11 +1,11 @@
-/** The ways to sign in that the settings turn on, in the order in which clients are offered them. */
+/** The sign-in methods that the settings enable, in the order in which clients show them. */
 import { parseApiKeys } from "../../shared/settings/api-keys.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { createApiKeyLogin } from "./api-key.ts";
 import type { SignInWay } from "./form-provider.ts";
 import { createSimpleLogin } from "./simple.ts";
 
-/** Throws `SettingError` when the API keys make no list; whoever has read the settings by `readSettings` knows that they do. */
+/** Throws `SettingError` when the list of API keys is malformed, which `readSettings` has ruled out. */
 export function signInWays(
   settings: Pick<Settings, "loginSimple" | "loginApiKey" | "loginUnverifiedEmail">,
 ): SignInWay[] {

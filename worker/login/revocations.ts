@@ -1,6 +1,6 @@
 /**
- * The tokens that must not be used again, as this worker knows them: those that it revoked, and those that the store said
- * were revoked. A store that was flushed is told of them again, so that a log-out outlives it.
+ * Revoked tokens that this worker knows: those that it revoked, and those that the store reported as revoked. They are written
+ * again to a store that was flushed, so that a log-out outlives a flush.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
@@ -9,26 +9,26 @@ export interface Revocations {
   /** Revokes a token until `untilMs` (wall time, ms). Rejects with `StoreAwayError`; then it is not revoked. */
   revoke(tokenId: string, untilMs: number): Promise<void>;
   /**
-   * Whether a token is revoked. `untilMs`: when it would end anyway. While the store is away, only what this worker knows
-   * counts: a live edge goes on.
+   * Whether a token is revoked. `untilMs`: when it expires anyway. While the store is away only the tokens that this worker
+   * knows count as revoked, so that the edge keeps working.
    */
   isRevoked(tokenId: string, untilMs: number): Promise<boolean>;
-  /** Writes what is known to the store again. Rejects with `StoreAwayError`. */
+  /** Writes the revoked tokens that this worker knows to the store again. Rejects with `StoreAwayError`. */
   reassert(): Promise<void>;
 }
 
-/** About 4 MB. With more, the ones learned first are forgotten here; the store still has them. */
+/** About 4 MB. Beyond that the oldest are forgotten here; the store still has them. */
 const MAX_KNOWN = 20_000;
-/** Writes to the store at a time. */
+/** Concurrent writes to the store. */
 const AT_ONCE = 16;
 
-export function createRevocations(needs: {
+export function createRevocations(deps: {
   readonly store: Pick<Store, "isTokenRevoked" | "revokeToken">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly maxKnown?: number;
 }): Revocations {
-  const { store, clock } = needs;
-  const maxKnown = needs.maxKnown ?? MAX_KNOWN;
+  const { store, clock } = deps;
+  const maxKnown = deps.maxKnown ?? MAX_KNOWN;
   /** Oldest first. */
   const untilById = new Map<string, number>();
 
@@ -57,13 +57,13 @@ export function createRevocations(needs: {
     },
     async reassert() {
       const left = [...untilById].filter(([tokenId, untilMs]) => {
-        const isOver = untilMs <= clock.wallMs();
-        if (isOver) untilById.delete(tokenId);
-        return !isOver;
+        const isExpired = untilMs <= clock.wallMs();
+        if (isExpired) untilById.delete(tokenId);
+        return !isExpired;
       });
       async function next(): Promise<void> {
-        for (let known = left.pop(); known !== undefined; known = left.pop()) {
-          await store.revokeToken(...known);
+        for (let revoked = left.pop(); revoked !== undefined; revoked = left.pop()) {
+          await store.revokeToken(...revoked);
         }
       }
       await Promise.all(Array.from({ length: AT_ONCE }, next));

@@ -1,7 +1,7 @@
 /**
- * Sign-ins under way: begun by a client, finished by a form that a person or program sends to any worker, and picked up
- * by the client, which polls for it. They are tickets in the store; a ticket says who signed in, and the token is signed
- * only when it is handed out, so that the store never holds one.
+ * Sign-ins under way: a client begins one and polls for it, and a form that a user or program submits to any worker completes
+ * it. They are tickets in the store. A ticket records the user; the token is signed only when it is sent, so that the store
+ * never contains one.
  */
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -11,38 +11,38 @@ import type { Store, UserRecord } from "../../shared/store/store.ts";
 import type { SignInForm, SignInWay } from "./form-provider.ts";
 
 export interface SignIns {
-  /** Begins one. The token begins with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
+  /** Begins one. Its token starts with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
   begin(): Promise<string>;
   /**
-   * Finishes one. `gone`: it expired, was picked up, or never was. `answered`: another form came first, which counts (a
-   * button that was pressed twice). Rejects with `StoreAwayError`.
+   * Completes one. `gone`: it has expired, has ended or never existed. `answered`: an earlier form completed it (the button was
+   * pressed twice). Rejects with `StoreAwayError`.
    */
   finish(
     way: SignInWay,
     form: Extract<SignInForm, { outcome: "accepted" }>,
   ): Promise<"done" | "answered" | "gone">;
-  /** Ends one that was picked up. Rejects with `StoreAwayError`. */
+  /** Removes one whose token was sent. Rejects with `StoreAwayError`. */
   end(token: string): Promise<void>;
   /**
-   * Puts one back that began here and that the store has lost. `false`: it did not begin here, has ended, or its time is
-   * over. Rejects with `StoreAwayError`.
+   * Restores one that began here and that the store has lost. `false`: it did not begin here, has ended or has expired.
+   * Rejects with `StoreAwayError`.
    */
   putBack(token: string): Promise<boolean>;
 }
 
-/** As in the protocol's own server: a person has so long to find and fill the form. */
+/** As in the protocol's own server: the time limit for the user to submit the form. */
 const SIGN_IN_MS = 300_000;
 const USER_ID_CHARS = 24;
-/** Sign-ins that are remembered in case the store loses them: about 1 MB. In a flood the oldest are forgotten. */
+/** Sign-ins remembered in case the store loses them: about 1 MB. In a flood the oldest are forgotten. */
 const MAX_PENDING = 10_000;
 
-export function createSignIns(needs: {
+export function createSignIns(deps: {
   readonly store: Pick<Store, "putTicket" | "answerTicket" | "dropTicket">;
   readonly tag: WorkerTag;
   readonly clock: Pick<Clock, "nowMs">;
 }): SignIns {
-  const { store, tag, clock } = needs;
-  /** When those that began here end, oldest first. */
+  const { store, tag, clock } = deps;
+  /** Expiry of the sign-ins that began here, oldest first. */
   const pending = new Map<string, number>();
 
   function put(token: string, ttlMs: number): Promise<void> {
@@ -85,7 +85,7 @@ export function createSignIns(needs: {
   };
 }
 
-/** Who signed in, as the answer of a ticket says. Throws when it is not one of ours. */
+/** The user in a ticket's answer. Throws when it is malformed. */
 export function readSignedIn(answer: unknown): UserRecord {
   return userSchema.parse(answer);
 }

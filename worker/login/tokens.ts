@@ -1,6 +1,6 @@
 /**
- * The two kinds of signed tokens: a user token says who somebody is, a room token that its holder may be one certain
- * peer of one session. HS256 (RFC 7518 §3.2) with the edge's token key, so any worker can check what another has signed.
+ * The two kinds of signed tokens: a user token identifies a user, a room token allows its holder to be one certain peer of one
+ * session. HS256 (RFC 7518 §3.2) with the edge's token key, so any worker can verify what another has signed.
  */
 import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
@@ -15,75 +15,71 @@ import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createRevocations } from "./revocations.ts";
 
 export interface Tokens {
-  /** A token that says who `user` is. Valid for 30 days. */
+  /** A token that identifies `user`. Valid for 30 days. */
   signUser(user: UserRecord): Promise<string>;
   /**
-   * Who holds `token`; undefined when it is malformed, too long, signed by somebody else, expired, revoked, or a room
-   * token. While the store is away a token that another worker revoked is accepted: a live edge goes on.
+   * The user of `token`; undefined when it is malformed, too long, signed with another key, expired, revoked, or a room
+   * token. While the store is away a token that another worker revoked is accepted, so that the edge keeps working.
    */
   verifyUser(token: string): Promise<UserToken | undefined>;
-  /** A token with which its holder becomes, and may come back as, the peer `peerId`. Valid for 24 hours. */
+  /** A token with which its holder joins, and may rejoin, as the peer `peerId`. Valid for 24 hours. */
   signRoom(claims: RoomClaims): Promise<string>;
   /**
-   * What `token` allows; undefined when it is malformed, too long, signed by somebody else, revoked, or a user token. An
-   * expired one is reported as such, because a recorded peer of an open session may come back with it. While the store
-   * is away a token that another worker revoked is accepted.
+   * What `token` allows; undefined when it is malformed, too long, signed with another key, revoked, or a user token. An
+   * expired one is reported as such, because a recorded peer of an open session may rejoin with it. While the store is away
+   * a token that another worker revoked is accepted.
    */
   verifyRoom(token: string): Promise<RoomToken | undefined>;
-  /** Makes a user token unusable until it would have expired. Rejects with `StoreAwayError`. */
+  /** Revokes a user token. Rejects with `StoreAwayError`. */
   revokeUser(token: UserToken): Promise<void>;
-  /** Tells a store that was flushed again which tokens are revoked. Rejects with `StoreAwayError`. */
+  /** Writes the revoked tokens again, to a store that was flushed. Rejects with `StoreAwayError`. */
   reassertRevoked(): Promise<void>;
 }
 
-/** A user token that was checked. */
 export interface UserToken {
   readonly user: UserRecord;
   /** Its `jti`. */
   readonly tokenId: string;
-  /** Wall time in ms at which it ends. */
+  /** Wall time in ms at which it expires. */
   readonly expMs: number;
 }
 
-/** What a room token is made of. */
 export interface RoomClaims {
   readonly sessionId: SessionId;
-  /** 0 for the host; counts joins, so that one user who joins twice gets two different tokens. */
+  /** 0 for the host; counts joins, so that a user who joins twice gets two different tokens. */
   readonly clock: number;
   readonly peerId: PeerId;
   readonly user: UserRecord;
   readonly host: boolean;
 }
 
-/** A room token that was checked. */
 export interface RoomToken extends RoomClaims {
   /** Its `jti`. */
   readonly tokenId: string;
-  /** Wall time in ms at which it ends. */
+  /** Wall time in ms at which it expires. */
   readonly expMs: number;
   readonly expired: boolean;
 }
 
 const ISSUER = "codetogether-edge";
-/** Two audiences, so that neither kind of token can stand in for the other. */
+/** Two audiences, so that neither kind of token is accepted as the other. */
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
 const USER_TOKEN_S = 30 * 24 * 3600;
-/** Life of a room token, in ms. */
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
 const CLOCK_SKEW_MS = 60_000;
-/** Real tokens have about 600 bytes; a longer one is not worth a look. */
+/** Real tokens have about 600 bytes. */
 const MAX_TOKEN_CHARS = 8192;
 const TOKEN_ID_CHARS = 24;
 
-export function createTokens(needs: {
+export function createTokens(deps: {
   key: Buffer;
   clock: Clock;
   store: Pick<Store, "isTokenRevoked" | "revokeToken">;
 }): Tokens {
-  const { key, clock } = needs;
-  const revocations = createRevocations(needs);
+  const { key, clock } = deps;
+  const revocations = createRevocations(deps);
 
   function sign(claims: JWTPayload, audience: string, lifetimeS: number): Promise<string> {
     const nowS = Math.floor(clock.wallMs() / 1000);
@@ -101,11 +97,11 @@ export function createTokens(needs: {
     if (token.length > MAX_TOKEN_CHARS) return undefined;
     try {
       const { payload } = await jwtVerify(token, key, {
-        // Pinned: the token's own header must not choose (RFC 8725 §3.1).
+        // Pinned: the token's header must not choose the algorithm (RFC 8725 §3.1).
         algorithms: ["HS256"],
         issuer: ISSUER,
         audience,
-        // Expiry is judged by the callers, on our clock: a room token may have expired.
+        // The callers check the expiry, by our clock: a room token may have expired.
         currentDate: new Date(0),
       });
       return payload;
@@ -115,7 +111,7 @@ export function createTokens(needs: {
     }
   }
 
-  /** When a token that ends at `expMs` can be forgotten. */
+  /** When the revocation of a token that expires at `expMs` can be forgotten. */
   function revokedUntilMs(expMs: number): number {
     return expMs + CLOCK_SKEW_MS;
   }

@@ -1,7 +1,7 @@
 /**
- * Who may see what is for operators only: the dashboard, statistics, metrics. One name and one password for the whole
- * edge: those of `CT_DASHBOARD_*`, else of `CT_LOGS_*`, else the name `ctuser` and a password that is made once, written
- * to the log once, and kept in the store as a digest.
+ * The operator's credentials for the dashboard, statistics and metrics. One user name and password for the whole edge: those
+ * of `CT_DASHBOARD_*`, else of `CT_LOGS_*`, else the user `ctuser` and a generated password, which is logged once and stored
+ * as a digest.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
@@ -17,11 +17,11 @@ import { createFailures } from "./failures.ts";
 
 export interface Credentials {
   /**
-   * Judges the `Authorization` field of a request from `address`. Right credentials are granted at once, whatever came
-   * from that address before. Wrong ones are answered later each time; `flood` after more than 100 within a minute.
+   * Checks the `Authorization` header of a request from `address`. Right credentials are granted at once, whatever came from
+   * that address before. Each wrong attempt is answered later than the one before; `flood` after more than 100 in a minute.
    */
   check(authorization: string | undefined, address: string): Promise<Verdict>;
-  /** Makes sure that there are credentials, and logs a password that was made for it. Never rejects. */
+  /** Generates and logs a password when none is set. Never rejects while the store is away. */
   start(): Promise<void>;
 }
 
@@ -30,7 +30,7 @@ export type Verdict =
   | { readonly outcome: "refused" }
   | { readonly outcome: "flood"; readonly retryAfterS: number };
 
-interface Needs {
+interface Deps {
   readonly settings: CredentialSettings;
   readonly store: Pick<Store, "putIfAbsent">;
   readonly clock: Clock;
@@ -38,46 +38,45 @@ interface Needs {
   readonly counters: Counters;
 }
 
-/** SHA-256 of both; nothing else of a password is kept. */
-interface Known {
+/** SHA-256 digests; nothing else of a password is kept. */
+interface Digests {
   readonly user: Buffer;
   readonly password: Buffer;
-  /** Colons in the name: RFC 7617 §2 has none there, but an operator who chose such a name shall get in. */
+  /** Colons in the user name: RFC 7617 §2 forbids them, but an operator who chose such a name must be able to sign in. */
   readonly colons: number;
 }
 
-/** 24 characters. */
 const PASSWORD_BYTES = 18;
-/** Name of the made password's digest in the store. */
+/** Key of the generated password's digest in the store. */
 const AGREEMENT = "credentials/password";
 
-/** Each failure of a minute costs so much more than the one before; with the limit, 100 guesses take three minutes. */
+/** Each failure in a minute is answered this much later than the one before; with the limit, 100 guesses take 3 minutes. */
 const DELAY_STEP_MS = 50;
 const MAX_DELAY_MS = 2000;
 const MAX_FAILURES_PER_MINUTE = 100;
-/** Answers that are held back at a time, so that a flood from many addresses cannot fill the memory. */
-const MAX_HELD = 1000;
-/** Wrong credentials make a worker look whether the store has another password; not more often than this. */
-const LOOK_AGAIN_MS = 1000;
+/** Delayed responses at a time, so that a flood from many addresses cannot fill the memory. */
+const MAX_DELAYED = 1000;
+/** Wrong credentials make a worker read the password's digest from the store again, at most this often. */
+const REREAD_MS = 1000;
 
-export function createCredentials(needs: Needs): Credentials {
-  const { clock, counters } = needs;
+export function createCredentials(deps: Deps): Credentials {
+  const { clock, counters } = deps;
   const failures = createFailures();
-  const configured = digestsOf(needs.settings);
-  const made = createMadePassword(needs);
-  let held = 0;
+  const configured = digestsOf(deps.settings);
+  const generated = createGeneratedPassword(deps);
+  let delayed = 0;
 
   async function isRight(given: Given): Promise<boolean> {
     if (configured !== undefined) return isSame(given, configured);
-    const known = made.known ?? (await made.ask());
-    if (known !== undefined && isSame(given, known)) return true;
-    const again = await made.askAgain();
-    return again !== undefined && isSame(given, again);
+    const cached = generated.cached ?? (await generated.read());
+    if (cached !== undefined && isSame(given, cached)) return true;
+    const current = await generated.reread();
+    return current !== undefined && isSame(given, current);
   }
 
   return {
     async check(authorization, address) {
-      // A browser asks without them first: nobody has failed yet.
+      // A browser's first request has no credentials; that is not a failed attempt.
       if (authorization === undefined) return { outcome: "refused" };
       const given = readBasic(authorization, configured?.colons ?? 0);
       if (given !== undefined && (await isRight(given))) {
@@ -89,97 +88,98 @@ export function createCredentials(needs: Needs): Credentials {
         return { outcome: "flood", retryAfterS: Math.ceil(leftMs / 1000) };
       }
       const delayMs = Math.min(MAX_DELAY_MS, (count - 1) * DELAY_STEP_MS);
-      if (delayMs > 0 && held < MAX_HELD) {
-        held++;
-        await sleep(clock, delayMs).finally(() => held--);
+      if (delayMs > 0 && delayed < MAX_DELAYED) {
+        delayed++;
+        await sleep(clock, delayMs).finally(() => delayed--);
       }
       return { outcome: "refused" };
     },
     async start() {
-      if (configured === undefined) await made.ask();
+      if (configured === undefined) await generated.read();
     },
   };
 }
 
-// --- what is known ---
+// --- the expected credentials ---
 
-function digestsOf(settings: CredentialSettings): Known | undefined {
+function digestsOf(settings: CredentialSettings): Digests | undefined {
   const configured = configuredCredentials(settings);
   if (configured === undefined) return undefined;
   const { user, password } = configured;
   return { user: digest(user), password: digest(password), colons: user.split(":").length - 1 };
 }
 
-/** The password that is made when none is set: by whichever process is first, the same for all of them. */
-function createMadePassword({ store, clock, log }: Needs) {
-  let known: Known | undefined;
-  /** Proposed again when the store did not answer: it may have been kept all the same. */
+/** The password that is generated when none is set: by the first process that needs it, and the same for all. */
+function createGeneratedPassword({ store, clock, log }: Deps) {
+  let cached: Digests | undefined;
+  /** Proposed again when the store did not respond: the first proposal may have been stored. */
   let proposed: string | undefined;
-  let asking: Promise<Known | undefined> | undefined;
-  let askedMs = Number.NEGATIVE_INFINITY;
+  let reading: Promise<Digests | undefined> | undefined;
+  let readMs = Number.NEGATIVE_INFINITY;
 
-  /** What the edge agreed on; undefined while the store does not say. */
-  function ask(): Promise<Known | undefined> {
-    askedMs = clock.nowMs();
-    asking ??= agreeOnPassword().finally(() => {
-      asking = undefined;
+  /** Undefined when it was never read and the store is away. */
+  function read(): Promise<Digests | undefined> {
+    readMs = clock.nowMs();
+    reading ??= readOrPropose().finally(() => {
+      reading = undefined;
     });
-    return asking;
+    return reading;
   }
 
-  async function agreeOnPassword(): Promise<Known | undefined> {
-    if (known === undefined) proposed ??= randomBytes(PASSWORD_BYTES).toString("base64url");
-    // A store that was emptied learns what is known here.
-    const proposal = (known?.password ?? digest(proposed ?? "")).toString("hex");
+  async function readOrPropose(): Promise<Digests | undefined> {
+    if (cached === undefined) proposed ??= randomBytes(PASSWORD_BYTES).toString("base64url");
+    // A store that was flushed gets the digest that this worker remembers.
+    const proposal = (cached?.password ?? digest(proposed ?? "")).toString("hex");
     try {
       const kept = await store.putIfAbsent(AGREEMENT, proposal);
       if (!/^[0-9a-f]{64}$/.test(kept)) {
-        log.error({ name: AGREEMENT }, "the password's digest in the store makes no sense");
-        return known;
+        log.error(
+          { name: AGREEMENT },
+          "the store's digest of the dashboard's password is malformed, so no generated password is accepted; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD",
+        );
+        return cached;
       }
       if (proposed !== undefined) logOutcome(kept === proposal ? proposed : undefined);
       proposed = undefined;
-      known = { user: digest(DEFAULT_USER), password: Buffer.from(kept, "hex"), colons: 0 };
+      cached = { user: digest(DEFAULT_USER), password: Buffer.from(kept, "hex"), colons: 0 };
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
     }
-    return known;
+    return cached;
   }
 
   function logOutcome(password: string | undefined): void {
     if (password === undefined) {
       log.info(
         { user: DEFAULT_USER },
-        "the password of the dashboard was made and logged earlier; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose another",
+        "the dashboard's password was generated and logged earlier; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose another",
       );
       return;
     }
-    // Within the sentence, because a field of this name is masked: this is the one place where a password is shown.
+    // In the message, because a field of this name is masked: this is the one place where a password is logged.
     log.info(
-      `the dashboard's user is ${DEFAULT_USER} and its password ${password} (made now, shown only here); set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose others`,
+      `the dashboard's user is ${DEFAULT_USER} and its password ${password} (generated now, shown only here); set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD to choose others`,
     );
   }
 
   return {
-    get known() {
-      return known;
+    get cached() {
+      return cached;
     },
-    ask,
-    /** As `ask`, unless that was done a moment ago. */
-    askAgain: async () => (clock.nowMs() - askedMs >= LOOK_AGAIN_MS ? ask() : known),
+    read,
+    /** As `read`, unless that was done a moment ago. */
+    reread: async () => (clock.nowMs() - readMs >= REREAD_MS ? read() : cached),
   };
 }
 
-// --- what is given ---
+// --- the given credentials ---
 
 interface Given {
   readonly user: Buffer;
   readonly password: Buffer;
 }
 
-/**
- * RFC 7617: all behind the first colon is the password, whatever it holds; `colonsInUser`: behind the one after so many.
- */
+/** RFC 7617: the first colon ends the user name. `colonsInUser`: colons to skip before that one. */
 function readBasic(authorization: string, colonsInUser: number): Given | undefined {
   const [, encoded] = /^basic +([A-Za-z0-9+/_-]+={0,2}) *$/i.exec(authorization) ?? [];
   if (encoded === undefined) return undefined;
@@ -191,10 +191,10 @@ function readBasic(authorization: string, colonsInUser: number): Given | undefin
   return { user: bytes.subarray(0, colon), password: bytes.subarray(colon + 1) };
 }
 
-/** Digests have one length, so nothing of the expected ones can be measured; both are always compared. */
-function isSame(given: Given, known: Known): boolean {
-  const isUser = timingSafeEqual(digest(given.user), known.user);
-  const isPassword = timingSafeEqual(digest(given.password), known.password);
+/** Compares digests of equal length, and always both, so that the time reveals nothing about the expected credentials. */
+function isSame(given: Given, expected: Digests): boolean {
+  const isUser = timingSafeEqual(digest(given.user), expected.user);
+  const isPassword = timingSafeEqual(digest(given.password), expected.password);
   return isUser && isPassword;
 }
 

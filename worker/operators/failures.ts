@@ -1,16 +1,14 @@
-/**
- * How often each address has failed to sign in of late, in a table of bounded size. Pure but for the time it is given.
- */
+/** Counts recent failed sign-ins by client address, in a table of bounded size. */
 import { isIPv6 } from "node:net";
 
 export interface Failures {
-  /** Notes a failed attempt; how many there were within the last minute, with this one, and how long that minute still is. */
+  /** Counts a failed attempt; returns the failures in this address's current minute, and how long that minute still lasts. */
   add(address: string, nowMs: number): { readonly count: number; readonly leftMs: number };
   readonly size: number;
 }
 
 const WINDOW_MS = 60_000;
-/** Contract: with more addresses, those that failed first are forgotten. */
+/** Contract: beyond this, the addresses that failed first are forgotten. */
 const MAX_ADDRESSES = 10_000;
 
 export function createFailures(maxAddresses = MAX_ADDRESSES): Failures {
@@ -39,7 +37,7 @@ export function createFailures(maxAddresses = MAX_ADDRESSES): Failures {
   };
 }
 
-/** One household has a whole /64 of IPv6 addresses: they count as one. */
+/** A household usually has a whole /64 of IPv6 addresses, which counts as one address. */
 function networkOf(address: string): string {
   if (!isIPv6(address) || address.includes(".")) return address;
   const [head = "", tail] = address.split("::");

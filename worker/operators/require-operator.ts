@@ -1,6 +1,4 @@
-/**
- * The door in front of what is for operators only: lets a request with the right credentials pass, and answers any other.
- */
+/** Requires the operator's credentials (HTTP Basic) for a route. */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
@@ -8,37 +6,37 @@ import { plainAddress } from "../../shared/net/networks.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
 import type { Credentials } from "./credentials.ts";
 
-/** The operator's name, or undefined when the request has been answered. */
+/** The operator's name; undefined when the request was refused and its response sent. */
 export type RequireOperator = (reply: FastifyReply) => Promise<string | undefined>;
 
 const CHALLENGE = 'Basic realm="CodeTogether edge", charset="UTF-8"';
 const UNAUTHORIZED = textResponse(401, "Sign in as the operator of this server");
 const TOO_MANY = textResponse(429, "Too many failed attempts; try again later");
 
-export function createRequireOperator(needs: {
+export function createRequireOperator(deps: {
   readonly credentials: Pick<Credentials, "check">;
   readonly refuse: Refuse;
 }): RequireOperator {
   return async (reply) => {
     const { raw } = reply.request;
-    const verdict = await needs.credentials.check(raw.headers.authorization, addressOf(raw));
+    const verdict = await deps.credentials.check(raw.headers.authorization, addressOf(raw));
     switch (verdict.outcome) {
       case "granted":
         return verdict.user;
       case "refused":
-        needs.refuse(reply.header("www-authenticate", CHALLENGE), "credentials", UNAUTHORIZED);
+        deps.refuse(reply.header("www-authenticate", CHALLENGE), "credentials", UNAUTHORIZED);
         return undefined;
       case "flood":
         reply.header("retry-after", String(verdict.retryAfterS));
-        needs.refuse(reply, "credentials-flood", TOO_MANY);
+        deps.refuse(reply, "credentials-flood", TOO_MANY);
         return undefined;
     }
   };
 }
 
-/** The client's address as the balancer says; fields that no balancer vouches for are gone (worker/server/server.ts). */
+/** The client's address from the balancer's X-Real-IP; unauthenticated headers have been stripped (worker/server/server.ts). */
 export function addressOf({ headers, socket }: IncomingMessage): string {
-  const said = headers["x-real-ip"];
-  const named = typeof said === "string" ? nodeAddress(said) : undefined;
-  return named ?? plainAddress(socket.remoteAddress);
+  const realIp = headers["x-real-ip"];
+  const forwarded = typeof realIp === "string" ? nodeAddress(realIp) : undefined;
+  return forwarded ?? plainAddress(socket.remoteAddress);
 }

@@ -1,7 +1,7 @@
 /**
- * The worker's public server: one port for the protocol's HTTP side and its sockets. What a request's head says is judged
- * here, before anything of its body is read: whether it was meant for this worker, whether a balancer vouches for it, and
- * whether this worker has the session.
+ * The worker's public server: one port for the protocol's HTTP API and its sockets. It decides by a request's head, before it
+ * reads the body: whether the request is for this worker, whether a balancer authenticated it, and whether this worker owns
+ * the session.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -29,7 +29,7 @@ import { type Handovers, isHandover } from "../drain/handover.ts";
 import { handleMigrateRequest, isMigrateRequest } from "../drain/migrate.ts";
 import type { Origins } from "../http/origins.ts";
 import {
-  type Answer,
+  type HttpResponse,
   misdirectedResponse,
   refuseUpgrade,
   sendResponse,
@@ -45,11 +45,11 @@ import type { Sockets } from "../sessions/transport/socket.ts";
 export interface WorkerServer {
   /** Opens the port and resolves with it. Rejects with the system's error. */
   listen(port: number, host: string): Promise<number>;
-  /** Takes nothing new, lets what is under way end for a moment, and cuts off the rest. */
+  /** Stops accepting, gives responses under way a moment to complete, and closes the other connections. */
   close(): Promise<void>;
 }
 
-interface Needs {
+interface Deps {
   readonly api: Pick<Api, "handle">;
   readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade" | "letGo">;
   readonly registry: Pick<Registry, "claim">;
@@ -58,84 +58,83 @@ interface Needs {
   readonly outageReports: Pick<OutageReports, "note">;
   readonly members: MembersQuestion;
   readonly fence: Pick<Fence, "look">;
-  /** The path of `CT_SERVER_URL` without a slash at its end, for a proxy in front that does not strip it. */
+  /** The path of `CT_SERVER_URL` without a trailing slash, for a proxy in front that does not strip it. */
   readonly basePath: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   readonly handovers: Handovers;
-  /** Of a client. */
+  /** Of a client's request; balancers add to it. */
   readonly maxHeadBytes: number;
-  /** A client has so long to send a head; default 10 s. */
+  /** Time limit for a request's head; default 10 s. */
   readonly headTimeoutMs?: number;
 }
 
-/** What balancers add to a client's head: a key of up to 8 KiB once more, and a few fields of their own. */
+/** What balancers add to a client's head: a copy of a key of up to 8 KiB, and a few headers of their own. */
 const ADDED_HEAD_BYTES = 16 * 1024;
 const HEAD_TIMEOUT_MS = 10_000;
-/** A message of 16 MiB on a slow line, when a client polls. */
+/** Enough for a polling client to send a message of 16 MiB over a slow connection. */
 const REQUEST_TIMEOUT_MS = 300_000;
-/** Longer than a balancer keeps an idle connection, so that none is closed under a request. */
+/** Longer than balancers keep idle connections, so that the worker never closes one while a request is on its way. */
 const IDLE_TIMEOUT_MS = 70_000;
-/** Node looks for late heads only so often; its default is 30 s. */
+/** How often Node looks for late heads; its default is 30 s. */
 const CHECK_MS = 1000;
 const MAX_CONNECTIONS = 20_000;
 /**
- * Connections that the system may hold until they are accepted. When a worker or a balancer has died, everybody comes back
- * within a second, with several requests each. Beyond Node's default of 511 the system drops connections of a worker that
- * is busy for half a second, and a dropped one is tried again only after 1 s: balancers take that for a worker that is
- * away. Linux caps it at net.core.somaxconn, 4096 by default.
+ * Connections that the kernel may queue until they are accepted. When a worker or a balancer dies, all its clients reconnect
+ * within a second, with several requests each. Beyond Node's default of 511 the kernel drops connections to a worker that is
+ * busy for half a second, and retries a dropped one only after 1 s, which balancers take for an unresponsive worker. Linux caps
+ * it at net.core.somaxconn, 4096 by default.
  */
 const BACKLOG = 16_384;
 /**
- * A handshake is accepted after this at the latest, also when it is not clear yet whose the session is: its CONNECT waits.
- * Longer than an owner has to answer (owner-probe.ts): one that is busy with everybody else who comes back answers late, and a
- * client that was accepted here meanwhile has to be sent away, which costs it a step of its back-off; a 421 costs nothing.
+ * A handshake is accepted after this even if the session's owner is not known yet; the CONNECT packet then waits. Longer than
+ * the timeout of an owner probe (owner-probe.ts): an owner that is busy with reconnecting clients responds late, and a client
+ * that was accepted here meanwhile has to be sent away, which costs it a step of its backoff; a 421 costs nothing.
  */
 const HANDSHAKE_BUDGET_MS = OWNER_TIMEOUT_MS + 200;
-/** Answers under way have so long when the worker stops. */
+/** Time for responses under way to complete when the worker stops. */
 const CLOSE_GRACE_MS = 200;
 
-export function createWorkerServer(needs: Needs): WorkerServer {
-  const { log, counters } = needs;
+export function createWorkerServer(deps: Deps): WorkerServer {
+  const { log, counters } = deps;
   const server = createServer({
     insecureHTTPParser: false,
-    maxHeaderSize: needs.maxHeadBytes + ADDED_HEAD_BYTES,
-    headersTimeout: needs.headTimeoutMs ?? HEAD_TIMEOUT_MS,
+    maxHeaderSize: deps.maxHeadBytes + ADDED_HEAD_BYTES,
+    headersTimeout: deps.headTimeoutMs ?? HEAD_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
-    connectionsCheckingInterval: Math.min(CHECK_MS, needs.headTimeoutMs ?? CHECK_MS),
+    connectionsCheckingInterval: Math.min(CHECK_MS, deps.headTimeoutMs ?? CHECK_MS),
   });
-  // The size of a head is limited; a limit on lines would drop some of them silently.
+  // The size of a head is limited; a limit on the number of headers would drop the rest silently.
   server.maxHeadersCount = 0;
   server.maxConnections = MAX_CONNECTIONS;
 
-  /** Answers under way. */
-  const answers = new Set<ServerResponse>();
+  const openResponses = new Set<ServerResponse>();
   let isClosing = false;
 
   server.on("request", (req, res) => {
     req.on("error", ignore);
     res.on("error", ignore);
-    answers.add(res);
-    res.once("close", () => answers.delete(res));
+    openResponses.add(res);
+    res.once("close", () => openResponses.delete(res));
     if (isClosing) res.shouldKeepAlive = false;
-    // Asynchronous, so that nothing that it throws ends the process.
-    takeRequest(needs, req, res).catch((error: unknown) => {
+    // Asynchronous, so that an exception does not end the process.
+    handleRequest(deps, req, res).catch((error: unknown) => {
       log.error({ err: error }, "a request failed");
       res.destroy();
     });
   });
   server.on("upgrade", (req, socket, head) => {
     socket.on("error", () => socket.destroy());
-    takeUpgrade(needs, req, socket, head).catch((error: unknown) => {
+    handleUpgrade(deps, req, socket, head).catch((error: unknown) => {
       log.error({ err: error }, "an upgrade failed");
       socket.destroy();
     });
   });
   server.on("clientError", (error, socket) => {
     counters.count("worker.requests_refused", "http");
-    refuseBytes(error, socket);
+    refuseMalformed(error, socket);
   });
   server.on("drop", () => counters.count("worker.requests_refused", "connections"));
 
@@ -145,97 +144,100 @@ export function createWorkerServer(needs: Needs): WorkerServer {
         server.once("error", reject);
         server.listen({ port, host, backlog: BACKLOG }, () => {
           server.off("error", reject);
-          server.on("error", (error) => log.error({ err: error }, "the server failed"));
+          server.on("error", (error) => log.error({ err: error }, "the HTTP server failed"));
           const address = server.address();
           resolve(typeof address === "object" && address !== null ? address.port : port);
         });
       }),
     async close() {
       isClosing = true;
-      // Otherwise a balancer would send its next request on a connection that is about to be cut.
-      for (const res of answers) res.shouldKeepAlive = false;
+      // Otherwise a balancer would send its next request on a connection that is about to be closed.
+      for (const res of openResponses) res.shouldKeepAlive = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      await Promise.race([closed, sleep(needs.clock, CLOSE_GRACE_MS)]);
+      await Promise.race([closed, sleep(deps.clock, CLOSE_GRACE_MS)]);
       server.closeAllConnections();
       await closed;
     },
   };
 }
 
-async function takeRequest(needs: Needs, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const refusal = judgeHead(needs, req);
+async function handleRequest(deps: Deps, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const refusal = checkHead(deps, req);
   if (refusal !== undefined) {
-    needs.counters.count("worker.requests_refused", refusal.reason);
-    sendResponse(res, refusal.answer);
-  } else if (isProbe(needs, req)) {
-    // Who may not act for its sessions must not be sent anybody, and must not keep others from taking them over.
-    res.writeHead(needs.fence.look() === "shut" ? 503 : 204).end();
+    deps.counters.count("worker.requests_refused", refusal.reason);
+    sendResponse(res, refusal.response);
+  } else if (isProbe(deps, req)) {
+    // A fenced worker must get no clients, and must not keep other workers from taking its sessions over.
+    res.writeHead(deps.fence.look() === "shut" ? 503 : 204).end();
   } else if (isMembersQuestion(req)) {
-    answerMembersQuestion(needs.members, needs.fence.look() === "shut", req, res);
+    answerMembersQuestion(deps.members, deps.fence.look() === "shut", req, res);
   } else if (isHandover(req)) {
-    await needs.handovers.take(req, res);
+    await deps.handovers.handle(req, res);
   } else if (isMigrateRequest(req)) {
-    await handleMigrateRequest(needs.sockets, req, res);
+    await handleMigrateRequest(deps.sockets, req, res);
   } else if (isSocketPath(pathOf(req.url ?? ""))) {
-    await serveSocketRequest(needs, req, res);
+    await serveSocketRequest(deps, req, res);
   } else {
-    needs.api.handle(req, res);
+    deps.api.handle(req, res);
   }
 }
 
-async function takeUpgrade(
-  needs: Needs,
+async function handleUpgrade(
+  deps: Deps,
   req: IncomingMessage,
   socket: Duplex,
   head: Buffer,
 ): Promise<void> {
-  const refusal = judgeHead(needs, req) ?? judgeUpgrade(req);
+  const refusal = checkHead(deps, req) ?? checkUpgrade(req);
   if (refusal !== undefined) {
-    needs.counters.count("worker.requests_refused", refusal.reason);
-    refuseUpgrade(socket, refusal.answer);
+    deps.counters.count("worker.requests_refused", refusal.reason);
+    refuseUpgrade(socket, refusal.response);
     return;
   }
-  const elsewhere = await findElsewhere(needs, req);
+  const elsewhere = await findElsewhere(deps, req);
   if (elsewhere !== undefined) refuseUpgrade(socket, elsewhere);
-  else needs.sockets.handleUpgrade(req, socket, head);
+  else deps.sockets.handleUpgrade(req, socket, head);
 }
 
 // --- the head ---
 
 interface Refusal {
   readonly reason: string;
-  readonly answer: Answer;
+  readonly response: HttpResponse;
 }
 
 /**
- * Whether the request is for this worker at all. What no balancer vouches for is taken away here, once, so that nothing
- * behind this line can trust it by mistake.
+ * Refuses a request that is not for this worker. Without a balancer's proof the internal and forwarding headers are stripped
+ * here, once, so that no later code trusts them by mistake.
  */
-function judgeHead(needs: Needs, req: IncomingMessage): Refusal | undefined {
+function checkHead(deps: Deps, req: IncomingMessage): Refusal | undefined {
   const { url = "", headers } = req;
-  // Also refuses `*` and absolute targets: a balancer sends neither.
-  if (!url.startsWith("/")) return { reason: "url", answer: textResponse(400, "Malformed URL") };
-  const meant = needs.balancerAuth.judge(req);
+  // Also refuses `*` and absolute targets: balancers send neither.
+  if (!url.startsWith("/")) return { reason: "url", response: textResponse(400, "Malformed URL") };
+  const meant = deps.balancerAuth.judge(req);
   if (meant === "none") stripUntrusted(headers);
   if (meant === "other")
-    return { reason: "wrong-worker", answer: wrongWorkerResponse(needs.balancerAuth.life(req)) };
-  // Once, before anything behind this line looks at it: two readings of one path are two answers to "who may".
-  req.url = normalTarget(url, needs.basePath);
+    return {
+      reason: "wrong-worker",
+      response: wrongWorkerResponse(deps.balancerAuth.incarnationProof(req)),
+    };
+  // Once, before any other code reads it: two readings of one path could be authorized differently.
+  req.url = normalTarget(url, deps.basePath);
   return undefined;
 }
 
 /**
- * Whether a balancer asks if we answer; then what it says of the store is noted. A client's request to the same path has
- * none of a probe's fields, because balancers take them away, and is one to an unknown path.
+ * Whether the request is a balancer's probe; if so, its report on the store is recorded. A client's request to the same path
+ * has no probe headers, because balancers strip them, and is one to an unknown path.
  */
-function isProbe(needs: Needs, { method, url, headers }: IncomingMessage): boolean {
+function isProbe(deps: Deps, { method, url, headers }: IncomingMessage): boolean {
   if (method !== "GET" || url !== PROBE_PATH) return false;
   const balancer = headers[BALANCER_HEADER];
   const store = headers[STORE_HEADER];
   if (typeof balancer !== "string" || !isWorkerId(balancer)) return false;
   if (store !== "up" && store !== "away") return false;
-  needs.outageReports.note(balancer, store);
+  deps.outageReports.note(balancer, store);
   return true;
 }
 
@@ -250,27 +252,27 @@ function stripUntrusted(headers: IncomingHttpHeaders): void {
   }
 }
 
-function judgeUpgrade(req: IncomingMessage): Refusal | undefined {
+function checkUpgrade(req: IncomingMessage): Refusal | undefined {
   const path = pathOf(req.url ?? "");
   if (isSocketPath(path)) return undefined;
   return methodsOf(path) === undefined
-    ? { reason: "path", answer: textResponse(404, "Not found") }
-    : { reason: "upgrade", answer: textResponse(400, "Nothing to upgrade to here") };
+    ? { reason: "path", response: textResponse(404, "Not found") }
+    : { reason: "upgrade", response: textResponse(400, "This path accepts no upgrade") };
 }
 
 // --- sockets ---
 
 async function serveSocketRequest(
-  needs: Needs,
+  deps: Deps,
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const { origins, counters } = needs;
+  const { origins, counters } = deps;
   const cors = origins.fields(req);
   const methods = methodsOf(req.url ?? "") ?? [];
   if (req.method === "OPTIONS") {
-    const answer = { status: 200, fields: origins.preflightFields(methods), body: "" };
-    sendResponse(res, answer, cors);
+    const preflight = { status: 200, fields: origins.preflightFields(methods), body: "" };
+    sendResponse(res, preflight, cors);
     return;
   }
   if (!methods.includes(req.method ?? "")) {
@@ -279,38 +281,38 @@ async function serveSocketRequest(
     sendResponse(res, textResponse(405, "Method not allowed"), { ...cors, allow });
     return;
   }
-  const elsewhere = await findElsewhere(needs, req);
+  const elsewhere = await findElsewhere(deps, req);
   if (elsewhere !== undefined) {
     sendResponse(res, elsewhere, cors);
     return;
   }
   for (const [name, value] of Object.entries(cors)) res.setHeader(name, value);
-  needs.sockets.handleRequest(req, res);
+  deps.sockets.handleRequest(req, res);
 }
 
 /**
- * The answer to a new connection for a session of another worker. A connection that exists already (`sid`) is here or
- * nowhere; a token that is no good is told so by the socket itself, because only then its client gives up.
+ * The 421 for a new connection to a session of another worker. An existing connection (`sid`) is here or does not exist; an
+ * invalid token is refused by the socket itself, because only then does its client give up.
  */
-async function findElsewhere(needs: Needs, req: IncomingMessage): Promise<Answer | undefined> {
+async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResponse | undefined> {
   if (hasSid(req.url ?? "")) return undefined;
-  const token = await needs.sockets.identify(req);
+  const token = await deps.sockets.identify(req);
   if (token === undefined) return undefined;
   try {
-    const claim = await claimInTime(needs, token.sessionId);
+    const claim = await claimInTime(deps, token.sessionId);
     if (claim?.outcome !== "elsewhere") return undefined;
-    needs.counters.count("worker.requests_misdirected");
-    const owner = needs.balancerAuth.nameOwner(req, claim.owner);
+    deps.counters.count("worker.requests_misdirected");
+    const owner = deps.balancerAuth.nameOwner(req, claim.owner);
     return misdirectedResponse({ sessionId: token.sessionId, owner, epoch: claim.epoch });
   } catch (error) {
-    // Whose the session is, cannot be told now: the socket is accepted and waits.
+    // The owner cannot be looked up now: the socket is accepted and waits.
     if (error instanceof StoreAwayError) return undefined;
     throw error;
   }
 }
 
 async function claimInTime(
-  { registry, clock }: Needs,
+  { registry, clock }: Deps,
   sessionId: SessionId,
 ): Promise<Claim | undefined> {
   let budget: Timer | undefined;
@@ -328,20 +330,20 @@ function hasSid(url: string): boolean {
   return /[?&]sid=/.test(url);
 }
 
-// --- bytes that are no request ---
+// --- malformed requests ---
 
-const STATUS_BY_ERROR: Readonly<Record<string, Answer>> = {
-  HPE_HEADER_OVERFLOW: textResponse(431, "The head is too large"),
+const RESPONSE_BY_ERROR: Readonly<Record<string, HttpResponse>> = {
+  HPE_HEADER_OVERFLOW: textResponse(431, "The request headers are too large"),
   ERR_HTTP_REQUEST_TIMEOUT: textResponse(408, "The request took too long"),
 };
 const MALFORMED = textResponse(400, "Malformed request");
 
-function refuseBytes(error: NodeJS.ErrnoException, socket: Duplex): void {
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
-  refuseUpgrade(socket, STATUS_BY_ERROR[error.code ?? ""] ?? MALFORMED);
+  refuseUpgrade(socket, RESPONSE_BY_ERROR[error.code ?? ""] ?? MALFORMED);
 }
 
 function ignore(): void {}

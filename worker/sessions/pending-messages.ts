@@ -15,20 +15,30 @@ export const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 const KEPT_MS = 15_000;
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 
+const messagesSchema = z.array(
+  z.object({ own: z.boolean(), bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array) }),
+);
 const pendingMessagesSchema = z.object({
   epoch: z.number(),
   waiting: z.array(
-    z.object({
-      id: z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
-      parcels: z.array(
-        z.object({ own: z.boolean(), bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array) }),
-      ),
-    }),
+    z
+      .object({
+        id: z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
+        messages: messagesSchema.exactOptional(),
+        parcels: messagesSchema.exactOptional(),
+      })
+      .refine(({ messages, parcels }) => (messages ?? parcels) !== undefined),
   ),
 });
 
-/** At most `MAX_PENDING_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. */
-export function packPendingMessages({ epoch, waiting }: PendingMessages): Uint8Array {
+/**
+ * At most `MAX_PENDING_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. `key`: what a
+ * peer's messages are called; `parcels` for a worker of the version before (one version).
+ */
+export function packPendingMessages(
+  { epoch, waiting }: PendingMessages,
+  key: "messages" | "parcels" = "messages",
+): Uint8Array {
   const bySize = [...waiting].sort((a, b) => bytesOf(a.parcels) - bytesOf(b.parcels));
   let room = MAX_PENDING_BYTES / 2;
   const fitting = bySize.filter(({ parcels }) => {
@@ -39,7 +49,7 @@ export function packPendingMessages({ epoch, waiting }: PendingMessages): Uint8A
     epoch,
     waiting: fitting.map(({ id, parcels }) => ({
       id,
-      parcels: parcels.map(({ own, head, content }) => ({
+      [key]: parcels.map(({ own, head, content }) => ({
         own,
         bytes: content === undefined ? head : Buffer.concat([head, content]),
       })),
@@ -60,9 +70,9 @@ export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | unde
   const { epoch, waiting } = parsed.data;
   return {
     epoch,
-    waiting: waiting.map(({ id, parcels }) => ({
+    waiting: waiting.map(({ id, messages, parcels }) => ({
       id,
-      parcels: parcels.map(({ own, bytes: text }) => toOutbound(own, text)),
+      parcels: (messages ?? parcels ?? []).map(({ own, bytes: text }) => toOutbound(own, text)),
     })),
   };
 }

@@ -14,6 +14,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import { type ClaimStep, decideClaim } from "../../shared/membership/claim.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { countResumed } from "../../shared/metrics/renamed-worker-tags.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
   type CreateSession,
@@ -204,7 +205,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
       state: "created",
       clock: 0,
       peers: [],
-      buriedTokens: [],
+      revokedTokens: [],
       createdMs: nowMs,
     };
     const session = take(record);
@@ -284,7 +285,7 @@ export function createRegistry(needs: RegistryNeeds): Registry {
     if (pendingMessages !== undefined && resumed.cause === "handed")
       session.unpack(pendingMessages);
     await session.restoreJoins();
-    counters.count("worker.sessions_resumed", resumed.cause);
+    countResumed(counters, resumed.cause);
     counters.observe("worker.resume_ms", clock.nowMs() - askedMs);
     log.info(
       { session: label(id), cause: resumed.cause, peers: resumed.record.peers.length },

@@ -152,7 +152,7 @@ export class Session {
     this.#epoch = record.epoch;
     this.#clock = record.clock;
     this.#state = record.state === "created" ? "created" : "open";
-    this.#leftTokens = new Set(record.buriedTokens);
+    this.#leftTokens = new Set(record.revokedTokens);
     const relayIds = createRelayIds(needs.relayKey, record.id);
     this.#ledger = createWriteQueue({
       clock: needs.clock,
@@ -726,7 +726,7 @@ export class Session {
       epoch: this.#epoch,
       state: this.#state === "lost" ? "closed" : this.#state,
       clock: this.#clock,
-      buriedTokens: [...this.#leftTokens],
+      revokedTokens: [...this.#leftTokens],
       untilMs,
     };
   }

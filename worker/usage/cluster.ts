@@ -1,6 +1,6 @@
 /**
- * What this worker adds to the numbers of the whole cluster, and those numbers: each worker reports itself to the store,
- * again and again, and whoever wants the sums reads all reports.
+ * Metrics of the whole cluster: each worker writes a usage report to the store periodically, and sums are made from all
+ * reports.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
@@ -25,38 +25,37 @@ export interface Cluster {
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
   series(): Promise<readonly Series[]>;
   /**
-   * The same for the one that sends them on: of the totals what nobody has sent yet. Call `sent` when it was sent. Empty
-   * when this worker is not the one.
+   * The series that the leader sends to StatsD: gauges, and of each total what no worker has sent yet. Call `sent` when they
+   * were sent. Empty unless this worker leads.
    */
   toSend(): Promise<{ readonly series: readonly Series[]; readonly sent: () => void }>;
   close(): void;
 }
 
-/** The counters in the store that the totals are read from. */
+/** The store's counters of the cluster's totals. */
 const TOTALS = [
   { name: "sessions.hosted", counter: HOSTED_COUNTER, gauge: "sessions.hosted_total" },
   { name: "downloads", counter: TOTAL_DOWNLOADS, gauge: "downloads_total" },
 ] as const satisfies readonly { name: MetricName; counter: string; gauge: MetricName }[];
 
-/** What a counter in the store stands at. */
 interface Total {
   readonly name: (typeof TOTALS)[number]["name"] | "downloads_by";
   readonly tag: string;
   readonly counter: string;
-  /** What shows it as it stands; undefined: nothing does. */
+  /** The gauge that shows the value; undefined: none. */
   readonly gauge: (typeof TOTALS)[number]["gauge"] | undefined;
   readonly total: number;
 }
 
-/** Begins the names of the counters that say how much of a total was sent to StatsD. */
+/** Prefix of the counters of how much of each total was sent to StatsD. */
 const SENT_PREFIX = "metrics.sent.";
-/** A worker that dies is left out when its lease is gone; this only bounds what stays in the store. */
+/** A dead worker is left out when its lease has expired; this only bounds what stays in the store. */
 const REPORT_TTL_MS = 60_000;
 const MAX_PERIOD_MS = 5000;
-/** Whoever asks more often gets the same again. */
+/** Within this, callers share one result. */
 const FRESH_MS = 1000;
 
-export function createCluster(needs: {
+export function createCluster(deps: {
   readonly store: Pick<Store, "report" | "readReports" | "readCounters" | "addToCounters">;
   readonly view: { worker(id: WorkerId): Pick<WorkerRecord, "incarnation"> | undefined };
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
@@ -68,35 +67,38 @@ export function createCluster(needs: {
   readonly clock: Clock;
   readonly log: Log;
 }): Cluster {
-  const { store, view, self, clock, log } = needs;
-  let known: { readonly asked: Promise<Known>; readonly sinceMs: number } | undefined;
+  const { store, view, self, clock, log } = deps;
+  let cached: { readonly usage: Promise<Usage>; readonly sinceMs: number } | undefined;
   let isReporting = false;
-  /** What this process has handed to StatsD of each total since its start, and up to which total. */
-  const handed = new Map<string, { readonly count: number; readonly upTo: number }>();
+  /** What this process has sent to StatsD of each total since its start, and up to which value. */
+  const sentByCounter = new Map<string, { readonly count: number; readonly upTo: number }>();
 
   function ownReport(): WorkerReport {
-    const { users, sessions, connections } = needs.peopleCounter();
+    const { users, sessions, connections } = deps.peopleCounter();
     const { incarnation } = self;
-    return { incarnation, users, sessions, connections, lagMs: needs.lag.recent.meanMs };
+    return { incarnation, users, sessions, connections, lagMs: deps.lag.recent.meanMs };
   }
 
   async function report(): Promise<void> {
     if (isReporting) return;
     isReporting = true;
     try {
-      await store.report("census", self.id, writeReport(ownReport()), REPORT_TTL_MS);
+      await store.report("usage", self.id, writeReport(ownReport()), REPORT_TTL_MS);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "this worker could not be reported for the cluster's numbers");
+        log.error(
+          { err: error },
+          "this worker's usage could not be written to the store; the cluster's metrics lack it",
+        );
       }
     } finally {
       isReporting = false;
     }
   }
 
-  async function read(): Promise<Known> {
+  async function read(): Promise<Usage> {
     const { reports, totals } = await readReports(store);
-    // This worker knows itself better than what it wrote a moment ago.
+    // More current than the report that this worker wrote.
     reports[self.id] = ownReport();
     const sums = sumReports(
       reports,
@@ -105,69 +107,72 @@ export function createCluster(needs: {
     return { sums, totals };
   }
 
-  function readOnce(): Promise<Known> {
+  function readCached(): Promise<Usage> {
     const nowMs = clock.nowMs();
-    if (known === undefined || nowMs - known.sinceMs >= FRESH_MS) {
-      known = { asked: read(), sinceMs: nowMs };
+    if (cached === undefined || nowMs - cached.sinceMs >= FRESH_MS) {
+      cached = { usage: read(), sinceMs: nowMs };
     }
-    return known.asked;
+    return cached.usage;
   }
 
   /** Undefined while the store is away. */
-  async function readIfAny(ask: () => Promise<Known>): Promise<Known | undefined> {
+  async function unlessAway(readUsage: () => Promise<Usage>): Promise<Usage | undefined> {
     try {
-      return await ask();
+      return await readUsage();
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "the cluster's numbers could not be read");
+        log.error({ err: error }, "the cluster's metrics could not be read from the store");
       }
       return undefined;
     }
   }
 
-  /** What of a total nobody has sent yet goes out as a count. */
-  async function countUnsent({ totals }: Known): Promise<{ series: Series[]; sent: () => void }> {
+  /** Counters of what no worker has sent yet of each total. */
+  async function countUnsent({ totals }: Usage): Promise<{ series: Series[]; sent: () => void }> {
     const marks = await store.readCounters(SENT_PREFIX);
-    const fresh = totals.map(({ name, tag, counter, total }) => {
+    const unsent = totals.map(({ name, tag, counter, total }) => {
       const mark = marks[SENT_PREFIX + counter] ?? 0;
-      const before = handed.get(counter) ?? { count: 0, upTo: 0 };
-      // A store that was flushed counts from the beginning.
+      const before = sentByCounter.get(counter) ?? { count: 0, upTo: 0 };
+      // A store that was flushed counts from 0 again.
       const from = total < before.upTo ? mark : Math.max(mark, before.upTo);
       return { name, tag, counter, total, mark, count: before.count + Math.max(0, total - from) };
     });
     return {
-      series: fresh.map(({ name, tag, count }) => ({ name, tag, kind: "counter", value: count })),
+      series: unsent.map(({ name, tag, count }) => ({ name, tag, kind: "counter", value: count })),
       sent() {
         const raises: Record<string, number> = {};
-        for (const { counter, total, mark, count } of fresh) {
-          handed.set(counter, { count, upTo: total });
+        for (const { counter, total, mark, count } of unsent) {
+          sentByCounter.set(counter, { count, upTo: total });
           if (total > mark) raises[SENT_PREFIX + counter] = total - mark;
         }
         if (Object.keys(raises).length === 0) return;
-        // With the store away the next sending raises it; another sender meanwhile would send this part again.
+        // If the store is away, the next call raises the marks; another leader meanwhile would send this part again.
         store.addToCounters(raises).catch((error: unknown) => {
-          log.debug({ err: error }, "what was sent of the totals could not be written down");
+          log.debug(
+            { err: error },
+            "the marks of what was sent of the totals could not be written",
+          );
         });
       },
     };
   }
 
   void report();
-  const timer = clock.every(Math.min(MAX_PERIOD_MS, needs.intervalMs / 2), () => void report());
+  const timer = clock.every(Math.min(MAX_PERIOD_MS, deps.intervalMs / 2), () => void report());
 
   return {
     async series() {
-      const found = await readIfAny(readOnce);
-      return found === undefined ? [] : knownAsSeries(found);
+      const usage = await unlessAway(readCached);
+      return usage === undefined ? [] : usageAsSeries(usage);
     },
     async toSend() {
       const nothing = { series: [], sent: () => {} };
-      if (needs.leadership?.isLeading !== true) return nothing;
-      const found = await readIfAny(read);
-      if (found === undefined) return nothing;
+      if (deps.leadership?.isLeading !== true) return nothing;
+      const usage = await unlessAway(read);
+      if (usage === undefined) return nothing;
       try {
-        const { series, sent } = await countUnsent(found);
-        const gauges = [...sumsAsSeries(found.sums), ...totalsAsSeries(found, "gauge", "gauge")];
+        const { series, sent } = await countUnsent(usage);
+        const gauges = [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "gauge", "gauge")];
         return { series: [...gauges, ...series], sent };
       } catch (error) {
         if (!(error instanceof StoreAwayError)) throw error;
@@ -179,22 +184,22 @@ export function createCluster(needs: {
 }
 
 /**
- * The cluster's series as whoever has a store but is no worker reads them. `isLive`: whether a worker lives in this
- * incarnation. Rejects with `StoreAwayError`.
+ * The cluster's series for a process that is not a worker. `isLive`: whether this incarnation of a worker is a member.
+ * Rejects with `StoreAwayError`.
  */
 export async function readClusterSeries(
   store: Pick<Store, "readReports" | "readCounters">,
   isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
 ): Promise<readonly Series[]> {
   const { reports, totals } = await readReports(store);
-  return knownAsSeries({ sums: sumReports(reports, isLive), totals });
+  return usageAsSeries({ sums: sumReports(reports, isLive), totals });
 }
 
 async function readReports(
   store: Pick<Store, "readReports" | "readCounters">,
 ): Promise<{ reports: Record<string, WorkerReport>; totals: readonly Total[] }> {
   const [texts, byVersion, ...totals] = await Promise.all([
-    store.readReports("census"),
+    store.readReports("usage"),
     readVersionTotals(store),
     ...TOTALS.map(async (one): Promise<Total> => {
       const counted = await store.readCounters(one.counter);
@@ -212,13 +217,13 @@ async function readReports(
   return { reports, totals };
 }
 
-interface Known {
+interface Usage {
   readonly sums: ClusterSums;
   readonly totals: readonly Total[];
 }
 
-function knownAsSeries(known: Known): Series[] {
-  return [...sumsAsSeries(known.sums), ...totalsAsSeries(known, "name", "counter")];
+function usageAsSeries(usage: Usage): Series[] {
+  return [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "name", "counter")];
 }
 
 function sumsAsSeries(sums: ClusterSums): Series[] {
@@ -239,7 +244,7 @@ function sumsAsSeries(sums: ClusterSums): Series[] {
 }
 
 function totalsAsSeries(
-  { totals }: Known,
+  { totals }: Usage,
   as: "name" | "gauge",
   kind: "counter" | "gauge",
 ): Series[] {

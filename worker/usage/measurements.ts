@@ -1,6 +1,4 @@
-/**
- * What is measured of a worker and where it goes: its gauges, what it adds to the cluster's numbers, and StatsD.
- */
+/** A worker's measurements: its gauges, its usage report for the cluster's metrics, and StatsD. */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -12,7 +10,6 @@ import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
 import { measureProcess } from "../../shared/process/process-metrics.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
@@ -21,43 +18,41 @@ import { createPeopleCounter, type PeopleCounter } from "./people.ts";
 export interface Measurements {
   readonly lag: LoopLag;
   readonly clusterSeries: Cluster["series"];
-  /** The cluster's series as Prometheus reads them. */
+  /** The cluster's series in Prometheus's text format. */
   readonly clusterPage: () => Promise<string>;
   /** Undefined: metrics are not sent. */
   readonly statsd: SinkHealth | undefined;
-  /** Sends what there is once more, and ends. Close it before the store. */
+  /** Sends the current values once more. Close it before the store. */
   close(): Promise<void>;
 }
 
-export function measureWorker(needs: {
-  readonly settings: PublisherSettings & Pick<Settings, "metricsIntervalMs">;
+export function measureWorker(deps: {
+  readonly settings: PublisherSettings;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly store: Store;
   readonly view: Pick<MembershipView, "worker">;
   readonly registry: Pick<Registry, "sessions">;
-  readonly waitingPolls: () => number;
-  /** Hashes who somebody is. */
+  /** Key of the hashes that identify users. */
   readonly peopleKey: Buffer;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
 }): Measurements {
-  const { settings, self, store, counters, clock, log } = needs;
+  const { settings, self, store, counters, clock, log } = deps;
   const lag = watchLoopLag(clock);
   const peopleCounter = createPeopleCounter({
-    key: needs.peopleKey,
-    sessions: () => needs.registry.sessions(),
+    key: deps.peopleKey,
+    sessions: () => deps.registry.sessions(),
   });
   measureProcess({ counters, lag, storeHealth: () => store.health });
   addGauges(counters, peopleCounter);
-  counters.gauge("worker.polls.waiting", needs.waitingPolls);
 
   const sends = settings.metricsStatsdHost !== undefined;
   const leadership = sends
     ? createLeaderElection("statsd", { store, clock, log, holder: self.id })
     : undefined;
   const intervalMs = settings.metricsIntervalMs;
-  const cluster = createCluster({ ...needs, peopleCounter, lag, leadership, intervalMs });
+  const cluster = createCluster({ ...deps, peopleCounter, lag, leadership, intervalMs });
   const publisher = startPublisher({
     settings,
     source: { role: "worker", id: self.id },
@@ -86,7 +81,7 @@ export function measureWorker(needs: {
   };
 }
 
-/** Looking at the gauges one after the other counts once. */
+/** Gauges that are read together share one count. */
 function addGauges(counters: Pick<Counters, "gauge">, count: () => PeopleCounter): void {
   let counted: PeopleCounter | undefined;
   const peopleCounter = (): PeopleCounter => {

@@ -1,6 +1,6 @@
 /**
- * Who is here: the people, sessions and connections of this worker, counted. People are told apart by a keyed hash of who
- * they are, because their ids are made anew at each sign-in; the hash can go into the store, the name need not.
+ * Counts the users, sessions and connections of this worker. Users are identified by a keyed hash of provider and email or
+ * name, because each sign-in creates a new id; the hash can go into the store, so that the name need not.
  */
 import { createHmac } from "node:crypto";
 import { HASH_CHARS } from "../../shared/cluster/sums.ts";
@@ -9,30 +9,30 @@ import type { Peer } from "../sessions/peer.ts";
 import type { Session } from "../sessions/session.ts";
 
 export interface PeopleCounter {
-  /** Hashes of those who have an open connection, each once. */
+  /** Hashes of the users with an open connection, each once. */
   readonly users: ReadonlySet<string>;
-  /** Sessions whose host has come and that have not ended. */
+  /** Sessions whose host has connected and that have not ended. */
   readonly sessions: number;
   readonly connections: number;
-  /** Participants who are waited for. */
+  /** Disconnected participants that may still reconnect. */
   readonly away: number;
   readonly bufferBytes: number;
 }
 
-/** Returns the way to count. `key` is the same in every worker, so that someone at two of them is one. */
-export function createPeopleCounter(needs: {
+/** `key` is the same in every worker, so that a user connected to two of them counts once. */
+export function createPeopleCounter(deps: {
   readonly key: Buffer;
   readonly sessions: () => Iterable<
     Pick<Session, "isOpen"> & { readonly peers: Iterable<Counted> }
   >;
 }): () => PeopleCounter {
-  /** A hash is made once per person and connection, not once per count. */
+  /** Hashes are computed once per user record, not once per count. */
   const hashes = new WeakMap<UserRecord, string>();
 
   function hashOf(user: UserRecord): string {
     let hash = hashes.get(user);
     if (hash === undefined) {
-      hash = createHmac("sha256", needs.key)
+      hash = createHmac("sha256", deps.key)
         .update(JSON.stringify(identityOf(user)))
         .digest("base64url")
         .slice(0, HASH_CHARS);
@@ -47,7 +47,7 @@ export function createPeopleCounter(needs: {
     let connections = 0;
     let away = 0;
     let bufferBytes = 0;
-    for (const session of needs.sessions()) {
+    for (const session of deps.sessions()) {
       if (session.isOpen) sessions++;
       for (const peer of session.peers) {
         bufferBytes += peer.waitingBytes;
@@ -65,7 +65,7 @@ type Counted = Pick<Peer, "isConnected" | "waitingBytes"> & {
   readonly record: { readonly user: UserRecord };
 };
 
-/** Whom a user record stands for: an address is the same person in either case of its letters, a name is not. */
+/** What identifies a user: email addresses are compared without case, names with it. */
 function identityOf({ authProvider = "", email, name }: UserRecord): readonly string[] {
   return email === undefined || email === ""
     ? [authProvider, "name", name]

@@ -1,6 +1,4 @@
-/**
- * What a worker tells about itself: its record, whether it wants traffic, and what it does now.
- */
+/** What a worker reports about itself: its record in the store, its readiness, its status and its metrics. */
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { WorkerView } from "../../shared/cluster/status-reports.ts";
 import type { RefusedMember } from "../../shared/membership/member-verification.ts";
@@ -13,16 +11,16 @@ import type { WorkerLoad, WorkerRecord, WorkerState } from "../../shared/store/m
 import type { StoreHealth } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 
-/** What is told of; asked at each beat and each request. */
+/** Inputs of the status report; read on every heartbeat and request. */
 export interface Vitals {
   readonly self: {
     readonly id: WorkerId;
     readonly incarnation: Incarnation;
     readonly secretFingerprint: string;
   };
-  /** Where it is reached; empty before the store was reached for the first time. */
+  /** Where others reach this worker; empty until the store was reached for the first time. */
   readonly urls: () => { readonly url: string; readonly statusUrl: string };
-  /** Members of the store that are not believed. */
+  /** Members in the store that failed verification. */
   readonly refused: () => readonly RefusedMember[];
   readonly phase: () => "starting" | "running" | "stopping";
   readonly store: { readonly health: StoreHealth };
@@ -32,7 +30,7 @@ export interface Vitals {
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
   readonly counters: Pick<Counters, "snapshot" | "series">;
-  /** The sums of the whole cluster; none while the store is away. */
+  /** Metrics of the whole cluster; none while the store is away. */
   readonly clusterSeries: () => Promise<readonly Series[]>;
 }
 
@@ -59,7 +57,7 @@ export function statusOf(vitals: Vitals): StatusSource {
       const { health } = vitals.store;
       return {
         notReady: phase === "running" ? [] : [`the worker is ${phase}`],
-        // Sessions go on and new ones start: traffic is still wanted.
+        // Sessions continue and new ones start, so the worker still wants traffic.
         degraded: health.state === "away" ? [`the store is away: ${health.reason}`] : [],
       };
     },
@@ -79,7 +77,7 @@ export function statusOf(vitals: Vitals): StatusSource {
   };
 }
 
-/** What this worker tells of itself to those who look at the edge. */
+/** The worker's status report in the store, for the dashboard and the command line. */
 export function describeView(
   registry: Pick<Registry, "sessions">,
   statsd: SinkHealth | undefined,

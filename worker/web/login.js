@@ -1,8 +1,8 @@
-// Sends the sign-in form that this page was opened for; the token in the address says for whom. Addresses are relative,
-// because the page may be served behind a path (/k/KEY/login.html).
+// Submits the sign-in form for the sign-in whose token is in the page's URL. URLs are relative, because the page may be served
+// below a path (/k/KEY/login.html).
 
-const EXPIRED = "This page was opened without a sign-in. Start it again in your editor.";
-const UNREACHABLE = "The server did not answer. Check your connection and try again.";
+const EXPIRED = "This link belongs to no sign-in. Start the sign-in again in your editor.";
+const UNREACHABLE = "The server did not respond. Check your connection and try again.";
 const DONE = "You are signed in. You can close this page and go back to your editor.";
 
 const token = new URLSearchParams(location.search).get("token");
@@ -20,7 +20,6 @@ if (!token && forms.length > 0) {
   ways.hidden = true;
   show(EXPIRED, "problem");
 } else {
-  // Whoever opens this page wants to fill in its form.
   document.querySelector("input")?.focus();
 }
 
@@ -37,23 +36,23 @@ async function signIn(form) {
   show(DONE, "done");
 }
 
-/** Resolves with what went wrong, in words for people, or with undefined. */
+/** Resolves with undefined, or with the error message to show. */
 async function send(form) {
   try {
-    const answer = await fetch(form.dataset.endpoint, {
+    const response = await fetch(form.dataset.endpoint, {
       method: "POST",
       credentials: "omit",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ ...Object.fromEntries(new FormData(form)), token }),
     });
-    if (answer.ok) return undefined;
-    return answer.status < 500 ? await answer.text() : UNREACHABLE;
+    if (response.ok) return undefined;
+    return response.status < 500 ? await response.text() : UNREACHABLE;
   } catch {
     return UNREACHABLE;
   }
 }
 
-/** Text only: what a server says is never markup. */
+/** Shows text only: a server's message is never markup. */
 function show(text, kind) {
   notice.textContent = text;
   notice.classList.toggle("problem", kind === "problem");

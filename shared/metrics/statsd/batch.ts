@@ -1,14 +1,15 @@
 /**
- * What is sent to StatsD in one interval, from the series of a process: pure.
+ * The lines sent to StatsD in one interval, computed from the series of a process. Pure.
  *
- * Traps that are kept out here: a gauge with a sign is a change to StatsD, so a negative one is never sent; what is no
- * number is not sent; names hold nothing that StatsD, Graphite or a file system reads as something else.
+ * StatsD takes a gauge with a sign for a relative change, so negative values are never sent; neither are NaN and infinity.
+ * Names contain no character with a meaning for StatsD, Graphite or a file system.
  */
-import { METRICS, type Metric, type Scope } from "../metric-list.ts";
+import type { Metric, Scope } from "../metric.ts";
+import { METRICS } from "../metric-list.ts";
 import { labelsOf, localName, segment } from "../metric-names.ts";
 import { countOf, type Distribution, quantile, type Series, since } from "../metrics.ts";
 
-/** One line for StatsD. `tags` only in the style `dogstatsd`. */
+/** One line for StatsD; `tags` is used by the style `dogstatsd` only. */
 export interface Line {
   readonly type: "gauge" | "count";
   readonly name: string;
@@ -16,10 +17,10 @@ export interface Line {
   readonly tags?: Readonly<Record<string, string>>;
 }
 
-/** `none`: dotted names only. `graphite`: `name;tag=value`. `dogstatsd`: `|#tag:value` behind the line. */
+/** `none`: dotted names only. `graphite`: `name;tag=value`. `dogstatsd`: `|#tag:value` after the value. */
 export type TagStyle = "none" | "dogstatsd" | "graphite";
 
-/** Whose series they are. */
+/** The process that the series belong to. */
 export interface Source {
   readonly role: "balancer" | "worker" | "edge";
   readonly id: string;
@@ -27,53 +28,53 @@ export interface Source {
 
 export interface Batch {
   readonly lines: readonly Line[];
-  /** Names of gauges that were left out, because their value makes no sense. */
-  readonly refused: readonly string[];
-  /** Call it when the lines were sent: what they counted is not sent again. */
+  /** Names of gauges that were left out because their value is negative or not finite. */
+  readonly invalid: readonly string[];
+  /** Call it after the lines were sent; until then the next batch includes their counts again. */
   commit(): void;
 }
 
 export interface Batches {
-  /** The lines for `series`; those of the cluster go under no source. */
+  /** The lines for `series`. Metrics of the cluster are sent without the source. */
   next(series: readonly Series[]): Batch;
 }
 
-export function createBatches(needs: {
+export function createBatches(options: {
   readonly prefix: string;
   readonly tags: TagStyle;
   readonly source: Source;
   readonly scopes: readonly Scope[];
 }): Batches {
   const sentCounts = new Map<string, number>();
-  const sentSpreads = new Map<string, Distribution>();
-  const name = createNames(needs);
+  const sentDistributions = new Map<string, Distribution>();
+  const lineOf = createLineFormat(options);
 
   return {
     next(series) {
       const lines: Line[] = [];
-      const refused: string[] = [];
+      const invalid: string[] = [];
       const counts = new Map<string, number>();
-      const spreads = new Map<string, Distribution>();
+      const distributions = new Map<string, Distribution>();
 
       const gauge = (one: Series, value: number, part?: string): void => {
-        if (Number.isFinite(value) && value >= 0) lines.push(name(one, "gauge", value, part));
-        else refused.push(one.name);
+        if (Number.isFinite(value) && value >= 0) lines.push(lineOf(one, "gauge", value, part));
+        else invalid.push(one.name);
       };
       const count = (one: Series, by: number, part?: string): void => {
-        if (by > 0 && Number.isFinite(by)) lines.push(name(one, "count", by, part));
+        if (by > 0 && Number.isFinite(by)) lines.push(lineOf(one, "count", by, part));
       };
 
       for (const one of series) {
-        if (!needs.scopes.includes(METRICS[one.name].scope)) continue;
+        if (!options.scopes.includes(METRICS[one.name].scope)) continue;
         const key = `${one.name} ${one.tag}`;
         if (one.kind === "histogram") {
-          spreads.set(key, one);
-          const fresh = since(one, sentSpreads.get(key));
-          const number = countOf(fresh);
+          distributions.set(key, one);
+          const added = since(one, sentDistributions.get(key));
+          const number = countOf(added);
           count(one, number, "count");
-          gauge(one, number > 0 ? rounded(fresh.sum / number) : 0, "mean");
-          gauge(one, rounded(quantile(fresh, 0.5)), "p50");
-          gauge(one, rounded(quantile(fresh, 0.99)), "p99");
+          gauge(one, number > 0 ? rounded(added.sum / number) : 0, "mean");
+          gauge(one, rounded(quantile(added, 0.5)), "p50");
+          gauge(one, rounded(quantile(added, 0.99)), "p99");
         } else if (one.kind === "gauge") gauge(one, one.value);
         else {
           counts.set(key, one.value);
@@ -82,41 +83,41 @@ export function createBatches(needs: {
       }
       return {
         lines,
-        refused,
+        invalid,
         commit() {
           for (const [key, sent] of counts) sentCounts.set(key, sent);
-          for (const [key, sent] of spreads) sentSpreads.set(key, sent);
+          for (const [key, sent] of distributions) sentDistributions.set(key, sent);
         },
       };
     },
   };
 }
 
-function createNames(needs: {
+function createLineFormat(options: {
   readonly prefix: string;
   readonly tags: TagStyle;
   readonly source: Source;
 }) {
-  const { prefix, tags: style, source } = needs;
+  const { prefix, tags: style, source } = options;
   const id = segment(source.id);
 
   return (series: Series, type: Line["type"], value: number, part?: string): Line => {
     const metric: Metric = METRICS[series.name];
     const isShared = metric.scope === "cluster";
-    const ending = part === undefined ? "" : `.${part}`;
-    const local = (isShared ? series.name : localName(series.name)) + ending;
+    const suffix = part === undefined ? "" : `.${part}`;
+    const local = (isShared ? series.name : localName(series.name)) + suffix;
     const labels = series.tag === "" ? [] : segments(labelsOf(metric, series.tag));
     if (style === "none") {
-      const from = isShared ? "" : `${source.role}.${id}.`;
+      const owner = isShared ? "" : `${source.role}.${id}.`;
       const tag = labels.map(([, value]) => `.${value}`).join("");
-      return { type, name: `${prefix}.${from}${local}${tag}`, value };
+      return { type, name: `${prefix}.${owner}${local}${tag}`, value };
     }
     const tags: Record<string, string> = isShared ? {} : { [source.role]: id };
-    for (const [tag, tagged] of labels) tags[tag] = tagged;
+    for (const [tag, tagValue] of labels) tags[tag] = tagValue;
     const name = `${prefix}.${isShared ? "" : `${source.role}.`}${local}`;
     if (style === "dogstatsd") return { type, name, value, tags };
-    const suffix = Object.entries(tags).map(([tag, tagged]) => `;${tag}=${tagged}`);
-    return { type, name: name + suffix.join(""), value };
+    const tagTexts = Object.entries(tags).map(([tag, tagValue]) => `;${tag}=${tagValue}`);
+    return { type, name: name + tagTexts.join(""), value };
   };
 }
 
@@ -124,7 +125,7 @@ function segments(labels: Readonly<Record<string, string>>): (readonly [string, 
   return Object.entries(labels).map(([name, value]) => [name, segment(value)]);
 }
 
-/** Three decimals: microseconds of a millisecond. */
+/** Rounds ms to whole µs. */
 function rounded(value: number): number {
   return Math.round(value * 1000) / 1000;
 }

@@ -1,16 +1,16 @@
-/** Sends what a process counts and measures to StatsD, each interval. */
+/** Sends the metrics of a process to StatsD, once per interval. */
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Settings } from "../../settings/read-settings.ts";
-import type { Scope } from "../metric-list.ts";
+import type { Scope } from "../metric.ts";
 import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
 import type { Sink, SinkHealth } from "./sink.ts";
 
 export interface Publisher {
-  /** How it stands with the way to StatsD. */
+  /** Whether StatsD can be reached. */
   readonly health: SinkHealth;
-  /** Sends once more what there is, and ends. */
+  /** Sends the metrics one last time and closes the connection. */
   close(): Promise<void>;
 }
 
@@ -25,17 +25,17 @@ export type PublisherSettings = Pick<
   | "metricsIntervalMs"
 >;
 
-/** A connection that was lost is tried again at least so often. */
+/** Longest wait before a lost connection is retried. */
 const MAX_RETRY_MS = 5000;
 
-/** Undefined when no StatsD host is set. */
-export function startPublisher(needs: {
+/** Undefined if no StatsD host is set. */
+export function startPublisher(deps: {
   readonly settings: PublisherSettings;
   readonly source: Source;
   readonly scopes: readonly Scope[];
   /**
-   * What is to be sent now. `sent` is called when it was, so that what was counted by others is not lost while there is no
-   * way to StatsD. Rejects: nothing is sent of it this time.
+   * The series to send. `sent` is called after they were sent, so that counts from other processes are not lost while StatsD
+   * cannot be reached. If it rejects, nothing is sent in this interval.
    */
   readonly series: () => Promise<{
     readonly series: readonly Series[];
@@ -44,40 +44,40 @@ export function startPublisher(needs: {
   readonly clock: Clock;
   readonly log: Log;
 }): Publisher | undefined {
-  const { settings, clock, log } = needs;
+  const { settings, clock, log } = deps;
   if (settings.metricsStatsdHost === undefined) return undefined;
   const batches = createBatches({
     prefix: settings.metricsPrefix,
     tags: settings.metricsStatsdTags,
-    source: needs.source,
-    scopes: needs.scopes,
+    source: deps.source,
+    scopes: deps.scopes,
   });
-  const to = {
+  const target = {
     host: settings.metricsStatsdHost,
     port: settings.metricsStatsdPort,
     protocol: settings.metricsStatsdProtocol,
     isOptional: settings.metricsStatsdOptional,
-    // Within an interval, so that the series are there again within two.
+    // At most an interval, so that all series arrive within two intervals of a reconnect.
     maxRetryMs: Math.min(MAX_RETRY_MS, settings.metricsIntervalMs),
     clock,
     log,
-    onBack: publishOnce,
+    onReconnect: publishOnce,
   };
-  // Loaded by those only who send.
+  // Loaded only in processes that send.
   let opened: Sink | undefined;
   const opening = import("./sink.ts").then(({ openSink }) => {
-    opened = openSink(to);
+    opened = openSink(target);
     return opened;
   });
-  const toldRefused = new Set<string>();
+  const reportedGauges = new Set<string>();
   let publishing: Promise<void> | undefined;
 
   async function publish(): Promise<void> {
     try {
       const sink = await opening;
-      const { series, sent } = await needs.series();
+      const { series, sent } = await deps.series();
       const batch = batches.next(series);
-      for (const name of batch.refused) reportOnce(name);
+      for (const name of batch.invalid) reportOnce(name);
       if (!sink.send(batch.lines)) return;
       batch.commit();
       sent?.();
@@ -86,7 +86,7 @@ export function startPublisher(needs: {
     }
   }
 
-  /** A slow store must not make batches overtake each other. */
+  /** One at a time: with a slow store batches could otherwise overtake each other. */
   function publishOnce(): void {
     publishing ??= publish().finally(() => {
       publishing = undefined;
@@ -94,9 +94,9 @@ export function startPublisher(needs: {
   }
 
   function reportOnce(name: string): void {
-    if (toldRefused.has(name)) return;
-    toldRefused.add(name);
-    log.warn({ metric: name }, "a gauge has no sensible value and is not sent");
+    if (reportedGauges.has(name)) return;
+    reportedGauges.add(name);
+    log.warn({ metric: name }, "a gauge is not sent because its value is negative or not finite");
   }
 
   const timer = clock.every(settings.metricsIntervalMs, publishOnce);

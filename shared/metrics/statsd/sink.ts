@@ -1,10 +1,10 @@
 /**
- * The way to a StatsD host, by `hot-shots`, for as long as the process lives. Nothing here is ever waited for by a request,
- * nothing piles up, and nothing throws.
+ * A connection to a StatsD server through `hot-shots`, for the lifetime of the process. No request waits for it, nothing
+ * queues up, and nothing throws.
  *
- * What `hot-shots` would do on its own account is turned off or done here: it does not connect again (so a client is made
- * for each connection), asks for a name's address at each datagram (so it gets an address), takes `DD_*` from the
- * environment (so every such option is set), and keeps sending to a peer that does not read (so that is looked at first).
+ * `hot-shots` does not reconnect, so each connection gets a client of its own; it resolves the host for every datagram, so
+ * it is given an address; it reads `DD_*` from the environment, so each such option is set; and it keeps sending to a peer
+ * that does not read, so the socket's buffer is checked first.
  */
 import { connect, isIP, type Socket } from "node:net";
 import { StatsD } from "hot-shots";
@@ -17,104 +17,103 @@ import { createResolver, type Resolver } from "./resolver.ts";
 
 export interface Sink {
   /**
-   * Sends a batch, as far as can be told: UDP does not say. False: nothing was sent, because there is no way now; a later
-   * batch may hold what this one did.
+   * Sends a batch; over UDP there is no confirmation. False if there is no connection: nothing was sent, and the counts
+   * belong into a later batch.
    */
   send(lines: readonly Line[]): boolean;
   readonly health: SinkHealth;
   close(): void;
 }
 
-/** UDP does not say whether anybody listens: then `sending` is all that is known. */
+/** Over UDP `sending` does not mean that a server receives the datagrams. */
 export interface SinkHealth {
   readonly state: "sending" | "away";
-  /** What went wrong last, and how long ago; also when it is well again. */
+  /** The last error and its age; it stays after a recovery. */
   readonly lastError?: { readonly reason: string; readonly agoMs: number };
 }
 
-export interface SinkNeeds {
+export interface SinkOptions {
   readonly host: string;
   readonly port: number;
   readonly protocol: "udp" | "tcp";
   /** Longest wait before a lost connection is tried again. */
   readonly maxRetryMs: number;
-  /** Operators are not told that it cannot be reached. */
+  /** Does not log that the server cannot be reached. */
   readonly isOptional?: boolean;
   readonly clock: Clock;
   readonly log: Log;
-  /** There is a way again after `send` has said that there was none. */
-  readonly onBack: () => void;
-  /** Where the host is; by default the system is asked. */
+  /** Called on the first connection after `send` returned false. */
+  readonly onReconnect: () => void;
+  /** Default: the system's resolver. */
   readonly resolver?: Resolver;
 }
 
-/** Fits into a packet of any Ethernet or VPN; over TCP it is the size of a write. */
+/** Fits into one packet on any Ethernet or VPN; over TCP it is the size of a write. */
 const MAX_DATAGRAM_BYTES = 1432;
-/** How often it is looked whether the host has moved; UDP has no other way to notice. */
+/** How often the host name is resolved again; over UDP nothing else shows that the host has moved. */
 const RESOLVE_PERIOD_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 2000;
 const FIRST_RETRY_MS = 100;
 const KEEP_ALIVE_MS = 30_000;
-/** Batches in a row that a peer has not taken before it is given up. */
+/** Consecutive batches that the server may leave unread before the connection is closed. */
 const MAX_UNREAD = 3;
 const MAX_REASON_CHARS = 200;
-/** Only `flush` ends a batch. */
+/** Disables the flush timer of `hot-shots`: only `flush` ends a batch. */
 const NEVER_MS = 0x7fff_ffff;
 
-export function openSink(needs: SinkNeeds): Sink {
-  const report = createReport(needs);
-  return needs.protocol === "udp" ? openUdp(needs, report) : openTcp(needs, report);
+export function openSink(options: SinkOptions): Sink {
+  const report = createReport(options);
+  return options.protocol === "udp" ? openUdp(options, report) : openTcp(options, report);
 }
 
 // --- UDP ---
 
-function openUdp(needs: SinkNeeds, report: Report): Sink {
-  const { host, port, clock, onBack } = needs;
-  const resolver = needs.resolver ?? createResolver(host);
+function openUdp(options: SinkOptions, report: Report): Sink {
+  const { host, port, clock, onReconnect } = options;
+  const resolver = options.resolver ?? createResolver(host);
   let client: StatsD | undefined;
   let address: string | undefined;
   let isClosed = false;
   let wasRefused = false;
-  let isLost = false;
+  let isUnresolved = false;
   let failed = false;
 
-  function look(): void {
+  function refreshAddress(): void {
     resolver.resolve().then(
-      ([found]) => {
-        isLost = false;
-        if (isClosed || found === undefined || found === address) return;
+      ([resolved]) => {
+        isUnresolved = false;
+        if (isClosed || resolved === undefined || resolved === address) return;
         client?.close(() => {});
-        address = found;
-        client = createClient({ host: found, port, protocol: "udp" }, (error) => {
+        address = resolved;
+        client = createClient({ host: resolved, port, protocol: "udp" }, (error) => {
           failed = true;
           report.away(error);
         });
         if (!wasRefused) return;
         wasRefused = false;
-        onBack();
+        onReconnect();
       },
-      // The last address may still be right: it stays in use.
+      // The last address stays in use, because it may still be right.
       (error: unknown) => {
-        isLost = true;
+        isUnresolved = true;
         report.away(error);
       },
     );
   }
 
-  look();
-  // An address cannot move.
-  const looking = isIP(host) === 0 ? clock.every(RESOLVE_PERIOD_MS, look) : undefined;
+  refreshAddress();
+  const refresh = isIP(host) === 0 ? clock.every(RESOLVE_PERIOD_MS, refreshAddress) : undefined;
   return {
     send(lines) {
       if (client === undefined) {
         wasRefused = true;
-        look();
+        refreshAddress();
         return false;
       }
-      // The batch before went out without an error.
-      if (!failed && !isLost) report.back();
+      // The previous batch was sent without an error.
+      if (!failed && !isUnresolved) report.back();
       failed = false;
-      hand(client, lines);
+      sendLines(client, lines);
       return true;
     },
     get health() {
@@ -122,7 +121,7 @@ function openUdp(needs: SinkNeeds, report: Report): Sink {
     },
     close() {
       isClosed = true;
-      looking?.cancel();
+      refresh?.cancel();
       client?.close(() => {});
     },
   };
@@ -130,9 +129,9 @@ function openUdp(needs: SinkNeeds, report: Report): Sink {
 
 // --- TCP ---
 
-function openTcp(needs: SinkNeeds, report: Report): Sink {
-  const { host, port, clock } = needs;
-  const resolver = needs.resolver ?? createResolver(host);
+function openTcp(options: SinkOptions, report: Report): Sink {
+  const { host, port, clock } = options;
+  const resolver = options.resolver ?? createResolver(host);
   let socket: Socket | undefined;
   let client: StatsD | undefined;
   let retry: Timer | undefined;
@@ -145,21 +144,21 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
     resolver.resolve().then(
       (addresses) => {
         if (isClosed) return;
-        // Each try takes the next address.
+        // Each attempt uses the next address.
         const address = addresses[failures % addresses.length];
-        if (address === undefined) lose(new Error("the name has no address"));
-        else dial(address);
+        if (address === undefined) onLost(new Error("the host name has no address"));
+        else connectTo(address);
       },
-      (error: unknown) => lose(error),
+      (error: unknown) => onLost(error),
     );
   }
 
-  function dial(address: string): void {
+  function connectTo(address: string): void {
     const opened = connect({ host: address, port });
     socket = opened;
     opened.unref();
     opened.setKeepAlive(true, KEEP_ALIVE_MS);
-    // Nothing that it may say is of interest, but it must be read so that its end is noticed.
+    // Input is discarded, but it must be read so that the end of the connection is noticed.
     opened.resume();
     const limit = clock.after(CONNECT_TIMEOUT_MS, () => {
       opened.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`));
@@ -174,7 +173,7 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
       socket = undefined;
       client?.close(() => {});
       client = undefined;
-      lose(failure);
+      onLost(failure);
     });
     opened.once("connect", () => {
       limit.cancel();
@@ -184,16 +183,16 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
       report.back();
       if (!wasRefused) return;
       wasRefused = false;
-      needs.onBack();
+      options.onReconnect();
     });
   }
 
-  function lose(error: unknown): void {
+  function onLost(error: unknown): void {
     if (isClosed) return;
     report.away(error);
-    const delayMs = Math.min(needs.maxRetryMs, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
+    const delayMs = Math.min(options.maxRetryMs, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
     failures++;
-    // Jitter, because all processes lose it at the same moment.
+    // Jitter, because all processes lose the connection at the same moment.
     retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
   }
 
@@ -205,13 +204,14 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
         return false;
       }
       if (socket.writableLength > 0) {
-        // A whole interval was not enough for the batch before: it does not read.
+        // The server has not read the previous batch within a whole interval.
         unread++;
-        if (unread >= MAX_UNREAD) socket.destroy(new Error("it does not read what is sent"));
+        if (unread >= MAX_UNREAD)
+          socket.destroy(new Error("the server does not read what is sent"));
         return false;
       }
       unread = 0;
-      hand(client, lines);
+      sendLines(client, lines);
       return true;
     },
     get health() {
@@ -220,7 +220,7 @@ function openTcp(needs: SinkNeeds, report: Report): Sink {
     close() {
       isClosed = true;
       retry?.cancel();
-      // What was handed over goes out before the end.
+      // `end` sends what is buffered first.
       socket?.end();
       socket = undefined;
     },
@@ -238,14 +238,14 @@ function createClient(
     maxBufferSize: MAX_DATAGRAM_BYTES,
     bufferFlushInterval: NEVER_MS,
     errorHandler,
-    // Each of these would otherwise depend on DD_* variables that are meant for others.
+    // Otherwise these depend on DD_* variables, which are meant for other programs.
     datadog: false,
     includeDataDogTags: false,
     includeDatadogTelemetry: false,
   });
 }
 
-function hand(client: StatsD, lines: readonly Line[]): void {
+function sendLines(client: StatsD, lines: readonly Line[]): void {
   for (const { type, name, value, tags } of lines) {
     if (type === "gauge") client.gauge(name, value, tags ?? {});
     else client.increment(name, value, tags ?? {});
@@ -253,7 +253,7 @@ function hand(client: StatsD, lines: readonly Line[]): void {
   client.flush(ignore);
 }
 
-// --- what operators are told ---
+// --- log lines and health ---
 
 interface Report {
   away(error: unknown): void;
@@ -261,8 +261,8 @@ interface Report {
   readonly health: SinkHealth;
 }
 
-/** One line when StatsD cannot be reached, and one when it can again. */
-function createReport({ host, port, protocol, isOptional, clock, log }: SinkNeeds): Report {
+/** Logs one line when StatsD becomes unreachable and one when it is reachable again. */
+function createReport({ host, port, protocol, isOptional, clock, log }: SinkOptions): Report {
   const statsd = `${protocol}://${host}:${port}`;
   let isAway = false;
   let last: { readonly reason: string; readonly atMs: number } | undefined;

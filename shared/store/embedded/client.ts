@@ -9,9 +9,18 @@ import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError, EdgeError } from "../../base/errors.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
-import { createLineReader } from "./lines.ts";
-import type { Operation } from "./operations.ts";
+import {
+  type Change,
+  type CreateOutcome,
+  type ResumeOutcome,
+  type SessionRecord,
+  type Store,
+  StoreAwayError,
+  type StoreHealth,
+} from "../store.ts";
+import { createLineReader } from "./format/lines.ts";
+import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./format/old-names.ts";
+import type { Operation } from "./state/operations.ts";
 import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
 
 /** An answer takes a fraction of a millisecond; this long means that the store hangs. */
@@ -59,8 +68,8 @@ export function connectEmbeddedStore(needs: {
     const wasTried = failures > 0;
     health = next;
     if (!isChange) return;
-    if (next.state === "away") log.warn({ reason: next.reason }, "the store is away");
-    else if (wasTried) log.info("the store answers again");
+    if (next.state === "away") log.warn({ reason: next.reason }, "store unavailable");
+    else if (wasTried) log.info("store available again");
     tell(healthListeners, next, log);
   }
 
@@ -92,7 +101,7 @@ export function connectEmbeddedStore(needs: {
   function lose(reason: string): void {
     connection = undefined;
     if (isClosed) return;
-    if (failures === 0 && health.state === "away") log.warn({ reason }, "the store is away");
+    if (failures === 0 && health.state === "away") log.warn({ reason }, "store unavailable");
     failures++;
     setHealth({ state: "away", reason });
     const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
@@ -112,10 +121,10 @@ export function connectEmbeddedStore(needs: {
         const reason = health.state === "away" ? health.reason : "closed";
         throw new StoreAwayError(op, new Error(reason));
       }
-      const answer = await connection.ask(op, args);
+      const value = await sendToAnyVersion(connection, op, args);
       counters?.observe("store.latency_ms", clock.nowMs() - askedMs);
-      // The server checks every argument and this process is of the same version, so the answer is what the contract says.
-      return answer as T;
+      // The server checks every argument, so the value is what the contract promises.
+      return value as T;
     } catch (error) {
       counters?.count("store.failures", op);
       throw error;
@@ -146,10 +155,13 @@ export function connectEmbeddedStore(needs: {
     lead: (role, holder, ttlMs) => ask("lead", role, holder, ttlMs),
     resign: (role, holder) => ask("resign", role, holder),
 
-    createSession: (create) => ask("createSession", create),
-    resumeSession: (resume) => ask("resumeSession", resume),
+    createSession: async (create) =>
+      withNewReplyNames(await ask<CreateOutcome>("createSession", create)),
+    resumeSession: async (resume) =>
+      withNewReplyNames(await ask<ResumeOutcome>("resumeSession", resume)),
     reassertSession: (reassertion) => ask("reassertSession", reassertion),
-    findSession: (key) => ask("findSession", key),
+    findSession: async (key) =>
+      withNewRecordNames(await ask<SessionRecord | undefined>("findSession", key)),
     sessionsOf: (owner) => ask("sessionsOf", owner),
     owners: () => ask("owners"),
     releaseSession: (holder, to) => ask("releaseSession", holder, to),
@@ -185,13 +197,30 @@ export function connectEmbeddedStore(needs: {
 
 interface Connection {
   /** Rejects with `StoreAwayError` when the connection is lost first, or no answer came in time. */
-  ask(op: Operation, args: readonly unknown[]): Promise<unknown>;
+  ask(op: string, args: readonly unknown[]): Promise<unknown>;
   /** Waits up to `patienceMs` for answers that are under way, then ends. */
   close(patienceMs: number): Promise<void>;
 }
 
+/** One version: a store that refuses a call under its name of today gets it under the name before. */
+async function sendToAnyVersion(
+  connection: Connection,
+  op: Operation,
+  args: readonly unknown[],
+): Promise<unknown> {
+  try {
+    return await connection.ask(op, args);
+  } catch (refusal) {
+    const old = refusal instanceof StoreRefusedError ? withOldCallNames({ op, args }) : undefined;
+    if (old === undefined) throw refusal;
+    return await connection.ask(old.op, old.args).catch((error: unknown) => {
+      throw error instanceof StoreRefusedError ? refusal : error;
+    });
+  }
+}
+
 interface Waiting {
-  readonly op: Operation;
+  readonly op: string;
   readonly sentMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -215,14 +244,14 @@ function createConnection(needs: {
   let onIdle: (() => void) | undefined;
 
   socket.on("error", (error) => lose(describeError(error)));
-  socket.on("close", () => lose("the connection was closed"));
+  socket.on("close", () => lose("connection closed"));
   const reader = createLineReader(MAX_REPLY_BYTES, (line) => {
     const reply = parseReply(line);
     if (reply !== undefined) take(reply);
     return reply !== undefined;
   });
   socket.on("data", (chunk) => {
-    if (!reader.push(chunk)) lose("what answers is not the store");
+    if (!reader.push(chunk)) lose("invalid response: the peer is not the store");
   });
 
   function lose(reason: string): void {
@@ -255,7 +284,7 @@ function createConnection(needs: {
     const [oldest] = waitingById.values();
     if (oldest === undefined || isLost) return;
     const leftMs = oldest.sentMs + ANSWER_TIMEOUT_MS - clock.nowMs();
-    if (leftMs <= 0) lose(`no answer within ${ANSWER_TIMEOUT_MS} ms`);
+    if (leftMs <= 0) lose(`no response within ${ANSWER_TIMEOUT_MS} ms`);
     else watch = clock.after(leftMs, watchOldest);
   }
 
@@ -267,12 +296,12 @@ function createConnection(needs: {
   return {
     ask(op, args) {
       if (isLost || waitingById.size >= MAX_WAITING || socket.writableLength > MAX_UNSENT_BYTES) {
-        return Promise.reject(new StoreAwayError(op, new Error("too many questions wait")));
+        return Promise.reject(new StoreAwayError(op, new Error("too many pending requests")));
       }
       const id = ++lastId;
       const line = toLine({ id, op, args });
       if (isTooLong(line)) {
-        return Promise.reject(new StoreRefusedError(op, "its arguments are too large"));
+        return Promise.reject(new StoreRefusedError(op, "arguments too large"));
       }
       // After the current piece of work, so that whatever it asks goes out in one write.
       if (unsent === "") process.nextTick(flush);
@@ -318,7 +347,7 @@ function tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log)
     try {
       listener(value);
     } catch (error) {
-      log.error({ err: error }, "a listener of the store failed");
+      log.error({ err: error }, "store listener failed");
     }
   }
 }

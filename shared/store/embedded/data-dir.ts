@@ -31,7 +31,7 @@ export class DataDirError extends EdgeError {
   readonly retryable = false;
   constructor(dataDir: string, cause: unknown) {
     super(
-      `CT_DATA_DIR=${dataDir}: cannot be used (${describeError(cause)}); name a folder that this user may read and write, on a disk that is not full`,
+      `CT_DATA_DIR=${dataDir}: cannot be used (${describeError(cause)}); use a folder that this user can read and write, on a disk with free space`,
       { cause },
     );
   }

@@ -15,8 +15,8 @@ import type { Clock } from "../../base/clock.ts";
 import { errorCode } from "../../base/errors.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import type { Write } from "./effects.ts";
-import { createLineReader } from "./lines.ts";
+import { createLineReader } from "./format/lines.ts";
+import type { Write } from "./state/effects.ts";
 
 /** A smaller file is never compacted. */
 const MIN_COMPACTION_BYTES = 4 * 1024 * 1024;
@@ -74,10 +74,10 @@ export function readJournal<T>(needs: {
   // What has no line feed was torn when the process died, unless only the line feed is missing.
   if (parseLine(rest) !== undefined) take(rest);
   if (badLines > 0) {
-    const aside = keepAside(needs.file, needs.clock);
+    const backup = backUp(needs.file, needs.clock);
     needs.log.warn(
-      { file: needs.file, badLines, aside },
-      "the journal has lines that make no sense; it was kept aside as it was, and the rest is used",
+      { file: needs.file, badLines },
+      `corrupt journal: backed up to ${backup}, valid records restored`,
     );
   }
   return records;
@@ -125,7 +125,7 @@ function readLines(file: string, onLine: (line: Buffer) => void): Buffer {
 }
 
 /** Keeps a copy of the damaged file; as a second name for it, where that is possible, because the disk may be full. */
-function keepAside(file: string, clock: Clock): string {
+function backUp(file: string, clock: Clock): string {
   const time = new Date(clock.wallMs()).toISOString().replaceAll(":", "-");
   const aside = `${file}.bad-${time}`;
   try {
@@ -168,7 +168,7 @@ export function openJournal(needs: {
     isFailing = true;
     log.error(
       { file, err: error },
-      "the journal cannot be written; the store goes on in memory and tries again, but a restart now would lose changes: check the disk",
+      "cannot write the journal; continuing in memory and retrying, but a restart now would lose changes: check the disk",
     );
     if (current !== undefined) close(current);
     current = undefined;
@@ -228,7 +228,7 @@ export function openJournal(needs: {
 
   function replaceCurrent(job: Rewrite): void {
     fs.renameSync(job.target.path, file);
-    if (isFailing) log.info({ file }, "the journal is written again, with all changes in it");
+    if (isFailing) log.info({ file }, "journal writable again, no changes lost");
     isFailing = false;
     if (current !== undefined) close(current);
     current = job.target;
@@ -247,7 +247,7 @@ export function openJournal(needs: {
   function reportRewrite(error: unknown): void {
     countFailure();
     // That nothing can be written has been said already.
-    if (!isFailing) log.warn({ file, err: error }, "the journal cannot be compacted");
+    if (!isFailing) log.warn({ file, err: error }, "cannot compact the journal");
   }
 
   /** All at once: at the start and at the end nobody waits for the store. */
@@ -296,7 +296,10 @@ export function openJournal(needs: {
         else fs.fsyncSync(current.descriptor);
       } catch (error) {
         countFailure();
-        log.error({ file, err: error }, "the journal could not be completed; changes are lost");
+        log.error(
+          { file, err: error },
+          "cannot complete the journal, recent changes are lost; check the disk",
+        );
       }
       if (current !== undefined) close(current);
       current = undefined;

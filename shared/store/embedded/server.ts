@@ -16,11 +16,11 @@ import {
   prepareDataDir,
   removeSocket,
 } from "./data-dir.ts";
+import { createLineReader } from "./format/lines.ts";
+import { parseRecord } from "./format/records.ts";
 import { openJournal, readJournal } from "./journal.ts";
-import { createLineReader } from "./lines.ts";
-import { parseRecord } from "./records.ts";
-import { createStoreState, type StoreState } from "./state.ts";
-import { readTime, type StoreTime } from "./time.ts";
+import { createStoreState, type StoreState } from "./state/state.ts";
+import { readTime, type StoreTime } from "./state/time.ts";
 import { MAX_REQUEST_BYTES, parseRequest, type Reply, type Request, toLine } from "./wire.ts";
 
 export { DataDirError, StoreInUseError } from "./data-dir.ts";
@@ -77,7 +77,7 @@ async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer>
   let socketPath: string | undefined;
   try {
     socketPath = await listenPrivately(server, dataDir);
-    server.on("error", (error) => needs.log.error({ err: error }, "the store's socket failed"));
+    server.on("error", (error) => needs.log.error({ err: error }, "store socket failed"));
     await claimDataDir(dataDir, socketPath);
     const part = open(needs, dataDir, clients);
     serve = part.serve;

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { MemberRecord } from "../member.ts";
 import { parseMember } from "../member.ts";
 import { type Change, MAX_REPORT_BYTES, REPORT_KINDS } from "../store.ts";
-import type { Operation } from "./operations.ts";
+import { withNewCallNames } from "./format/old-names.ts";
 import {
   agreedSchema,
   counterNameSchema,
@@ -24,14 +24,15 @@ import {
   tokenSchema,
   userIdSchema,
   workerIdSchema,
-} from "./records.ts";
+} from "./format/records.ts";
+import type { Operation } from "./state/operations.ts";
 
 /** Longest line that the server takes. Answers may be longer. */
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 
-export interface Request {
+export interface Request<Name extends string = Operation> {
   readonly id: number;
-  readonly op: Operation;
+  readonly op: Name;
   readonly args: readonly unknown[];
 }
 
@@ -50,7 +51,8 @@ export function parseRequest(
 ): Request | { readonly id: number; readonly refused: string } | undefined {
   const envelope = parseEnvelope(line);
   if (envelope === undefined) return undefined;
-  const { id, op, args } = envelope;
+  const { id } = envelope;
+  const { op, args } = withNewCallNames(envelope);
   if (!Object.hasOwn(ARGUMENTS, op)) return { id, refused: "unknown operation" };
   const operation = op as Operation;
   const parsed = ARGUMENTS[operation].safeParse(args);
@@ -70,7 +72,7 @@ export function parseReply(line: Buffer): Reply | undefined {
   }
 }
 
-export function toLine(value: Request | Reply): string {
+export function toLine(value: Request<string> | Reply): string {
   return `${JSON.stringify(value)}\n`;
 }
 
@@ -136,7 +138,7 @@ const reassertionSchema = z.object({
   userId: userIdSchema,
   alias: sessionKeySchema.exactOptional(),
   clock: z.number().int().nonnegative(),
-  buriedTokens: z.array(tokenSchema).max(1000),
+  revokedTokens: z.array(tokenSchema).max(1000),
   createdMs: timeSchema,
   untilMs: timeSchema,
 });
@@ -164,7 +166,7 @@ const streamQuerySchema = z.object({
 const reportKindSchema = z.enum(REPORT_KINDS);
 
 /** JSON has no undefined: an argument that is not given arrives as null. */
-const successorSchema = workerIdSchema.nullable().transform((heir) => heir ?? undefined);
+const successorSchema = workerIdSchema.nullable().transform((to) => to ?? undefined);
 
 const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   timeMs: z.tuple([]),

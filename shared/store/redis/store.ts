@@ -13,18 +13,18 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
 import type { Store } from "../store.ts";
-import { openConnection } from "./connection.ts";
-import { openFeed } from "./feed.ts";
-import { createHistory } from "./history.ts";
-import { createIgnored } from "./ignored.ts";
-import { createMembers } from "./members.ts";
-import { createPutIfAbsent } from "./put-if-absent.ts";
-import { createReports } from "./reports.ts";
-import { createSessions } from "./sessions.ts";
-import { createStreams } from "./streams.ts";
-import type { RedisTarget } from "./target.ts";
-import { createTickets } from "./tickets.ts";
-import { createTokens } from "./tokens.ts";
+import { openConnection } from "./connection/connection.ts";
+import { openFeed } from "./connection/feed.ts";
+import type { RedisTarget } from "./connection/target.ts";
+import { createHistory } from "./operations/history.ts";
+import { createMembers } from "./operations/members.ts";
+import { createPutIfAbsent } from "./operations/put-if-absent.ts";
+import { createReports } from "./operations/reports.ts";
+import { createSessions } from "./operations/sessions.ts";
+import { createStreams } from "./operations/streams.ts";
+import { createTickets } from "./operations/tickets.ts";
+import { createTokens } from "./operations/tokens.ts";
+import { createIgnored } from "./values/ignored.ts";
 
 /**
  * Connects to Redis, and stays at it. What is asked at once waits for the first connection, for as long as an answer may

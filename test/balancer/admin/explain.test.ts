@@ -5,7 +5,7 @@
 import { request } from "undici";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { explainHead } from "../../../balancer/admin/explain.ts";
-import { decide, type Found, type Sight } from "../../../balancer/routing/decision.ts";
+import { decide, type Found, type View } from "../../../balancer/routing/decision.ts";
 import type { Router } from "../../../balancer/routing/router.ts";
 import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
@@ -59,7 +59,7 @@ async function explain(
 
 // --- random edges ---
 
-const FAILURES = ["refused", "connect-timeout", "timeout", "closed", "garbage"] as const;
+const FAILURES = ["refused", "connect-timeout", "timeout", "closed", "invalid-response"] as const;
 
 interface RandomEdge {
   readonly directory: Router;
@@ -128,7 +128,7 @@ function record(key: SessionKey, owner: WorkerId): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }
@@ -174,9 +174,9 @@ async function compare(edge: RandomEdge, head: ExplainedHead): Promise<string> {
   });
   if (told.reason === "load") {
     // Each draws anew; who has no chance is never drawn.
-    const drawn = told.notes.find(({ worker }) => worker === taken.upstream?.id);
+    const drawn = told.candidates.find(({ worker }) => worker === taken.upstream?.id);
     expect(drawn?.chance).toBeGreaterThan(0);
-    const chances = told.notes.reduce((sum, { chance }) => sum + (chance ?? 0), 0);
+    const chances = told.candidates.reduce((sum, { chance }) => sum + (chance ?? 0), 0);
     expect(chances).toBeCloseTo(1, 6);
   } else {
     expect(told.worker).toBe(taken.upstream?.id);
@@ -218,26 +218,26 @@ test("to note what is thought of each worker changes no decision", () => {
   const random = createRandom(11, 0);
   for (let round = 0; round < 2000; round++) {
     const workers = randomWorkers(random);
-    const standings = new Map(
-      workers.map(({ id }) => [id, random.pick(["well", "suspect", "dead"] as const)]),
+    const statuses = new Map(
+      workers.map(({ id }) => [id, random.pick(["healthy", "unhealthy", "down"] as const)]),
     );
     const order = workers.map(({ id }) => id);
     const key: SessionKey = newSessionId();
     const draw = random.below(1000) / 1000;
     const owner = random.pick([undefined, ...workers.map(({ id }) => id)]);
-    const sight: Sight = {
+    const sight: View = {
       byTag: (asked) =>
         workers.find(({ id, incarnation }) => workerTag(id, incarnation) === asked)?.id,
       see(id) {
         const state = workers.find((worker) => worker.id === id)?.state;
-        const standing = standings.get(id);
-        return state === undefined || standing === undefined ? undefined : { state, standing };
+        const status = statuses.get(id);
+        return state === undefined || status === undefined ? undefined : { state, status };
       },
       ownerOf: () => owner,
       isCurrent: () => true,
       isAbsent: () => false,
       candidates: () => order,
-      everybody: () => workers.map((worker) => ({ ...loadOf(worker), id: worker.id })),
+      workers: () => workers.map((worker) => ({ ...loadOf(worker), id: worker.id })),
       isLeased: true,
       random: () => draw,
     };
@@ -284,7 +284,7 @@ test("300 random requests over HTTP are answered by whom the balancer said befor
   const { directory } = rig.path;
   let drawn = 0;
   for (let i = 0; i < 300; i++) {
-    if (i === 100) directory.byId("w1" as WorkerId)?.suspect(new UpstreamError("garbage"));
+    if (i === 100) directory.byId("w1" as WorkerId)?.suspect(new UpstreamError("invalid-response"));
     if (i === 200) rig.view.set(records.slice(1));
     const head = randomHead(random, keys, sids);
     const told = await explain(directory, rig.view, head);
@@ -295,7 +295,7 @@ test("300 random requests over HTTP are answered by whom the balancer said befor
     const name = await answer.body.text();
     if (told.reason === "load") {
       drawn++;
-      expect(told.notes.find(({ worker }) => worker === name)?.chance).toBeGreaterThan(0);
+      expect(told.candidates.find(({ worker }) => worker === name)?.chance).toBeGreaterThan(0);
     } else {
       expect(`${told.rule}: ${name}`).toBe(`${told.rule}: ${told.worker}`);
     }

@@ -263,7 +263,7 @@ describe("a connection to the worker", () => {
     const failing = rig.ask(post("x", "Connection: close\r\n"));
     (await worker.connection(1)).socket.destroy();
     expect(statusOf(await failing)).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("suspect");
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("unhealthy");
     slow.write(ok("late"));
     await client.has("late");
     await slow.end();
@@ -287,7 +287,7 @@ describe("a connection to the worker", () => {
     expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
     expect(rig.counters.value("balancer.retries")).toBe(1);
     expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("up");
+    expect(rig.path.directory.upstreams[0]?.health.state).toBe("healthy");
   });
 });
 
@@ -647,7 +647,7 @@ describe("a worker that fails", () => {
     expect(rig.counters.value("balancer.retries")).toBe(1);
   });
 
-  test("a worker that refuses the connection is suspect and gets no new requests", async () => {
+  test("a worker that refuses the connection is unhealthy and gets no new requests", async () => {
     const { rig, key } = await withRefused();
     for (let i = 0; i < 5; i++)
       await rig.ask(
@@ -657,7 +657,7 @@ describe("a worker that fails", () => {
     expect(rig.path.directory.usable).toBe(1);
   });
 
-  test("a failed worker gets requests again after it responses a probe", async () => {
+  test("a failed worker gets requests again after it passes a probe", async () => {
     const status = await closing(startLiveStatus());
     const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);

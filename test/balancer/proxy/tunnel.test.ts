@@ -298,8 +298,8 @@ describe("an open tunnel", () => {
     await upstream.end();
     upstream.write("response");
     await client.has("response");
-    upstream.socket.end("goodbye");
-    await client.has("responsegoodbye");
+    upstream.socket.end(" the end");
+    await client.has("response the end");
     await client.close();
     await expect.poll(() => rig.path.tunnels.size).toBe(0);
     expect(client.error).toBeUndefined();

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import {
   type Candidate,
   chooseByKey,
-  type KnownWorkers,
+  type KnownRecord,
 } from "../../../balancer/routing/candidates.ts";
 import type { WorkerStatus } from "../../../balancer/upstreams/health.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
@@ -17,15 +17,15 @@ type Workers = Readonly<Record<string, `${WorkerState} ${WorkerStatus}`>>;
 
 const ORDER = ["a", "b", "c", "d"] as WorkerId[];
 
-function choose(known: KnownWorkers | string, workers: Workers): string {
+function choose(known: KnownRecord | string, workers: Workers): string {
   const { worker, reason } = chooseByKey(
     typeof known === "string" ? { record: "owner", owner: known as WorkerId } : known,
     () => ORDER,
     (id) => {
       const text = workers[id];
       if (text === undefined) return undefined;
-      const [state, standing] = text.split(" ") as [WorkerState, WorkerStatus];
-      return { state, standing };
+      const [state, status] = text.split(" ") as [WorkerState, WorkerStatus];
+      return { state, status };
     },
   );
   return `${worker ?? "-"} ${reason}`;
@@ -33,65 +33,71 @@ function choose(known: KnownWorkers | string, workers: Workers): string {
 
 describe("a record names an owner", () => {
   test.each<WorkerState>(["up", "suspended", "draining"])(
-    "that is well and %s: the owner, though the ring says another",
+    "an owner that is healthy and %s gets the request, even if the ring names another",
     (state) => {
-      expect(choose("b", { a: "up well", b: `${state} well` })).toBe("b record");
+      expect(choose("b", { a: "up healthy", b: `${state} healthy` })).toBe("b record");
     },
   );
 
-  test("that is suspect: the next candidate that is well and up", () => {
-    expect(choose("a", { a: "up suspect", b: "up well" })).toBe("b ring");
+  test("with an unhealthy owner the next candidate that is healthy and up gets it", () => {
+    expect(choose("a", { a: "up unhealthy", b: "up healthy" })).toBe("b ring");
     expect(
-      choose("c", { a: "draining well", b: "up suspect", c: "up suspect", d: "up well" }),
+      choose("c", { a: "draining healthy", b: "up unhealthy", c: "up unhealthy", d: "up healthy" }),
     ).toBe("d ring");
   });
 
-  test("that is suspect, and nobody is well and up: the owner all the same", () => {
-    expect(choose("b", { a: "up suspect", b: "up suspect" })).toBe("b record");
-    expect(choose("b", { a: "draining well", b: "up suspect", c: "suspended well" })).toBe(
+  test("an unhealthy owner gets it if no candidate is healthy and up", () => {
+    expect(choose("b", { a: "up unhealthy", b: "up unhealthy" })).toBe("b record");
+    expect(choose("b", { a: "draining healthy", b: "up unhealthy", c: "suspended healthy" })).toBe(
       "b record",
     );
   });
 
-  test.each(["dead", "unknown"])(
-    "that is %s: the next that is well and up, else a suspect one",
+  test.each(["down", "unknown"])(
+    "with an owner that is %s the next candidate that is healthy and up gets it, else an unhealthy one",
     (owner) => {
-      const gone: Workers = owner === "dead" ? { a: "up dead" } : {};
-      expect(choose("a", { ...gone, b: "up suspect", c: "up well" })).toBe("c ring");
-      expect(choose("a", { ...gone, b: "draining well", c: "up suspect" })).toBe("c ring");
+      const gone: Workers = owner === "down" ? { a: "up down" } : {};
+      expect(choose("a", { ...gone, b: "up unhealthy", c: "up healthy" })).toBe("c ring");
+      expect(choose("a", { ...gone, b: "draining healthy", c: "up unhealthy" })).toBe("c ring");
     },
   );
 
-  test.each(["dead", "unknown"])("that is %s, and nobody is up: nobody", (owner) => {
-    const gone: Workers = owner === "dead" ? { a: "up dead" } : {};
-    expect(choose("a", { ...gone, b: "draining well", c: "suspended well" })).toBe("- nobody");
+  test.each(["down", "unknown"])("that is %s, and nobody is up: nobody", (owner) => {
+    const gone: Workers = owner === "down" ? { a: "up down" } : {};
+    expect(choose("a", { ...gone, b: "draining healthy", c: "suspended healthy" })).toBe(
+      "- nobody",
+    );
   });
 });
 
 describe("there is no record", () => {
-  const NONE: KnownWorkers = { record: "none" };
+  const NONE: KnownRecord = { record: "none" };
 
-  test("the first candidate that is well and up", () => {
-    expect(choose(NONE, { a: "suspended well", b: "up suspect", c: "up well" })).toBe("c ring");
+  test("without a record the first candidate that is healthy and up gets it", () => {
+    expect(choose(NONE, { a: "suspended healthy", b: "up unhealthy", c: "up healthy" })).toBe(
+      "c ring",
+    );
   });
 
-  test("else a suspect one that is up, else nobody", () => {
-    expect(choose(NONE, { a: "draining well", b: "up suspect" })).toBe("b ring");
-    expect(choose(NONE, { a: "draining well", b: "up dead" })).toBe("- nobody");
+  test("without a record and a healthy candidate an unhealthy one that is up gets it, else none", () => {
+    expect(choose(NONE, { a: "draining healthy", b: "up unhealthy" })).toBe("b ring");
+    expect(choose(NONE, { a: "draining healthy", b: "up down" })).toBe("- nobody");
     expect(choose(NONE, {})).toBe("- nobody");
   });
 });
 
-describe("the store does not say whether there is one", () => {
-  const UNKNOWN: KnownWorkers = { record: "unknown" };
+describe("the store does not respond", () => {
+  const UNKNOWN: KnownRecord = { record: "unknown" };
 
-  test("the first candidate that is well, whatever it does with new sessions", () => {
-    expect(choose(UNKNOWN, { a: "up suspect", b: "draining well", c: "up well" })).toBe("b ring");
+  test("without a response of the store the first healthy candidate gets it, in any state", () => {
+    expect(choose(UNKNOWN, { a: "up unhealthy", b: "draining healthy", c: "up healthy" })).toBe(
+      "b ring",
+    );
   });
 
-  test("else a suspect one, else nobody", () => {
-    expect(choose(UNKNOWN, { a: "draining suspect", b: "up suspect" })).toBe("a ring");
-    expect(choose(UNKNOWN, { a: "up dead" })).toBe("- nobody");
+  test("without a response of the store and a healthy candidate an unhealthy one gets it, else none", () => {
+    expect(choose(UNKNOWN, { a: "draining unhealthy", b: "up unhealthy" })).toBe("a ring");
+    expect(choose(UNKNOWN, { a: "up down" })).toBe("- nobody");
   });
 });
 
@@ -99,44 +105,44 @@ describe("laws", () => {
   const candidate = fc.option(
     fc.record<Candidate>({
       state: fc.constantFrom<WorkerState>("up", "suspended", "draining"),
-      standing: fc.constantFrom<WorkerStatus>("well", "suspect", "dead"),
+      status: fc.constantFrom<WorkerStatus>("healthy", "unhealthy", "down"),
     }),
     { nil: undefined },
   );
   const workers = fc.tuple(candidate, candidate, candidate, candidate);
   const known = fc.oneof(
-    fc.constant<KnownWorkers>({ record: "none" }),
-    fc.constant<KnownWorkers>({ record: "unknown" }),
+    fc.constant<KnownRecord>({ record: "none" }),
+    fc.constant<KnownRecord>({ record: "unknown" }),
     fc
       .constantFrom(...ORDER, "elsewhere" as WorkerId)
-      .map((owner): KnownWorkers => ({ record: "owner", owner })),
+      .map((owner): KnownRecord => ({ record: "owner", owner })),
   );
 
-  test("only a worker that is there and not dead is chosen, and a record goes before the ring", () => {
+  test("only a known worker that is not down is chosen, and a record takes precedence over the ring", () => {
     fc.assert(
       fc.property(known, workers, (known, list) => {
         const see = (id: WorkerId) => list[ORDER.indexOf(id)];
         const { worker, reason } = chooseByKey(known, () => ORDER, see);
         expect(worker === undefined).toBe(reason === "nobody");
         if (worker === undefined) return;
-        expect(see(worker)?.standing).not.toBe("dead");
+        expect(see(worker)?.status).not.toBe("down");
         const owner = known.record === "owner" ? known.owner : undefined;
-        if (owner !== undefined && see(owner)?.standing === "well") expect(worker).toBe(owner);
+        if (owner !== undefined && see(owner)?.status === "healthy") expect(worker).toBe(owner);
         expect(reason === "record").toBe(worker === owner);
       }),
     );
   });
 
-  test("somebody is chosen whenever somebody is well and up", () => {
+  test("a worker is chosen whenever one is healthy and up", () => {
     fc.assert(
       fc.property(known, workers, (known, list) => {
-        const well = list.some((one) => one?.state === "up" && one.standing === "well");
+        const well = list.some((one) => one?.state === "up" && one.status === "healthy");
         const { worker } = chooseByKey(
           known,
           () => ORDER,
           (id) => list[ORDER.indexOf(id)],
         );
-        if (well) expect(list[ORDER.indexOf(worker as WorkerId)]?.standing).toBe("well");
+        if (well) expect(list[ORDER.indexOf(worker as WorkerId)]?.status).toBe("healthy");
       }),
     );
   });

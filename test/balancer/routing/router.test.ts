@@ -94,7 +94,7 @@ function record(owner: string, epoch: number, id = ROOM): SessionRecord {
     userId: "u",
     clock: 0,
     peers: [],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: 0,
   };
 }
@@ -264,7 +264,7 @@ describe("a request with a key", () => {
     expect(await where(keyed(ROOM))).toBe("a header record");
   });
 
-  test("leaves an owner that is suspect, gone or excluded", async () => {
+  test("avoids an owner that is unhealthy, gone or excluded", async () => {
     start([A, B]);
     findSession = async () => record("a", 5);
     expect(await where(keyed(), new Set([upstream("a")]))).toBe("b header ring");
@@ -274,7 +274,7 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe("b header ring");
   });
 
-  test("tries the first candidate when all are suspect", async () => {
+  test("tries the first candidate when all are unhealthy", async () => {
     start([A, B]);
     sick("a");
     sick("b");
@@ -338,13 +338,13 @@ describe("a request without a key", () => {
     for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("b none load");
   });
 
-  test("never goes to a suspended, draining or suspect worker", async () => {
+  test("never goes to a suspended, draining or unhealthy worker", async () => {
     start([{ ...A, state: "suspended" }, { ...B, state: "draining" }, C, workerRecord("d", 1004)]);
     sick("d");
     for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("c none load");
   });
 
-  test("goes to a suspect worker when all are", async () => {
+  test("goes to an unhealthy worker when all are", async () => {
     start([A]);
     sick("a");
     expect(await where(FREE)).toBe("a none load");

@@ -198,8 +198,8 @@ test("workers are asked to migrate their clients, one after the other, and what 
   for (const [index, client] of clients.entries()) {
     // The worker has migrated them; each side sends something before its end.
     const upstream = await worker.connection(index);
-    upstream.write("good-bye");
-    await client.has("good-bye");
+    upstream.write("last frame");
+    await client.has("last frame");
     client.write("the tail");
     client.socket.end();
     await upstream.has("the tail");

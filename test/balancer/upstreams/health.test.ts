@@ -24,7 +24,7 @@ function failed(reason: FailureReason, by: FailureSource = "request", atMs = 10)
 }
 
 const TAKEN_OVER: HealthEvent = { event: "taken-over", atMs: 20 };
-const LEASE_GONE: HealthEvent = { event: "lease-gone", atMs: 20 };
+const LEASE_GONE: HealthEvent = { event: "lease-expired", atMs: 20 };
 const answered = (askedMs: number): HealthEvent => ({ event: "answered", askedMs });
 
 function healthAfter(...events: HealthEvent[]): Health {
@@ -33,57 +33,57 @@ function healthAfter(...events: HealthEvent[]): Health {
 
 describe("the table", () => {
   test.each<[string, HealthEvent[], Health["state"]]>([
-    ["nothing", [], "up"],
-    ["an answer", [answered(5)], "up"],
-    ["a session handed over", [TAKEN_OVER], "up"],
-    ["a refused request", [failed("refused")], "suspect"],
-    ["a connection that never came about", [failed("unreachable")], "suspect"],
-    ["a request that was broken off", [failed("broken-off")], "suspect"],
-    ["a first byte that did not come in time", [failed("no-answer")], "suspect"],
-    ["a probe without an answer", [failed("no-answer", "probe")], "suspect"],
-    ["a refused probe", [failed("refused", "probe")], "suspect"],
-    ["an answer to an earlier question", [failed("refused"), answered(9)], "suspect"],
-    ["an answer to a later question", [failed("refused"), answered(10)], "up"],
-    ["silence, and a session seen elsewhere", [failed("no-answer"), TAKEN_OVER], "suspect"],
-    ["a refusal, and a session seen elsewhere", [failed("refused"), TAKEN_OVER], "dead"],
+    ["nothing", [], "healthy"],
+    ["an answer", [answered(5)], "healthy"],
+    ["a session handed over", [TAKEN_OVER], "healthy"],
+    ["a refused request", [failed("refused")], "unhealthy"],
+    ["a connection that never came about", [failed("unreachable")], "unhealthy"],
+    ["a request that was broken off", [failed("connection-closed")], "unhealthy"],
+    ["a first byte that did not come in time", [failed("no-response")], "unhealthy"],
+    ["a probe without an answer", [failed("no-response", "probe")], "unhealthy"],
+    ["a refused probe", [failed("refused", "probe")], "unhealthy"],
+    ["an answer to an earlier question", [failed("refused"), answered(9)], "unhealthy"],
+    ["an answer to a later question", [failed("refused"), answered(10)], "healthy"],
+    ["silence, and a session seen elsewhere", [failed("no-response"), TAKEN_OVER], "unhealthy"],
+    ["a refusal, and a session seen elsewhere", [failed("refused"), TAKEN_OVER], "down"],
     [
       "a refused probe, and a session seen elsewhere",
       [failed("refused", "probe"), TAKEN_OVER],
-      "dead",
+      "down",
     ],
     [
       "silence, then a refusal, then a session seen elsewhere",
-      [failed("no-answer", "probe"), failed("refused"), TAKEN_OVER],
-      "dead",
+      [failed("no-response", "probe"), failed("refused"), TAKEN_OVER],
+      "down",
     ],
     [
       "a refusal before it was well again, and a session seen elsewhere",
-      [failed("refused"), answered(11), failed("no-answer", "probe", 12), TAKEN_OVER],
-      "suspect",
+      [failed("refused"), answered(11), failed("no-response", "probe", 12), TAKEN_OVER],
+      "unhealthy",
     ],
-    ["taken over, and it answers again", [failed("refused"), TAKEN_OVER, answered(21)], "up"],
-    ["taken over, and it fails again", [failed("refused"), TAKEN_OVER, failed("refused")], "dead"],
-    ["its lease gone", [LEASE_GONE], "dead"],
-    ["its lease gone while suspect", [failed("no-answer"), LEASE_GONE], "dead"],
-    ["its lease gone, and it answers", [LEASE_GONE, answered(30)], "dead"],
-    ["its lease gone, and it fails", [LEASE_GONE, failed("refused", "probe", 30)], "dead"],
+    ["taken over, and it answers again", [failed("refused"), TAKEN_OVER, answered(21)], "healthy"],
+    ["taken over, and it fails again", [failed("refused"), TAKEN_OVER, failed("refused")], "down"],
+    ["its lease gone", [LEASE_GONE], "down"],
+    ["its lease gone while suspect", [failed("no-response"), LEASE_GONE], "down"],
+    ["its lease gone, and it answers", [LEASE_GONE, answered(30)], "down"],
+    ["its lease gone, and it fails", [LEASE_GONE, failed("refused", "probe", 30)], "down"],
   ])("%s", (_name, events, state) => {
     expect(healthAfter(...events).state).toBe(state);
   });
 
   test("the reason and the time of the last failure are kept, also when it is well again", () => {
-    const known = failure("broken-off", "request", 10);
-    expect(healthAfter(failed("refused", "probe", 8), failed("broken-off")).lastFailure).toEqual(
-      known,
-    );
-    expect(healthAfter(failed("broken-off"), answered(11)).lastFailure).toEqual(known);
-    expect(healthAfter(failed("broken-off"), LEASE_GONE).lastFailure).toEqual(
-      failure("lease-gone", "members", 20),
+    const known = failure("connection-closed", "request", 10);
+    expect(
+      healthAfter(failed("refused", "probe", 8), failed("connection-closed")).lastFailure,
+    ).toEqual(known);
+    expect(healthAfter(failed("connection-closed"), answered(11)).lastFailure).toEqual(known);
+    expect(healthAfter(failed("connection-closed"), LEASE_GONE).lastFailure).toEqual(
+      failure("lease-expired", "members", 20),
     );
   });
 
   test("since when it is suspect does not change with more failures", () => {
-    expect(healthAfter(failed("refused"), failed("no-answer", "probe", 30))).toMatchObject({
+    expect(healthAfter(failed("refused"), failed("no-response", "probe", 30))).toMatchObject({
       sinceMs: 10,
     });
   });
@@ -91,27 +91,27 @@ describe("the table", () => {
 
 describe("what a state means", () => {
   test.each<[string, HealthEvent[], string, string]>([
-    ["up", [], "well", "well"],
-    ["failed a request", [failed("no-answer")], "suspect", "suspect"],
-    ["refused a probe", [failed("refused", "probe")], "suspect", "suspect"],
-    ["left a probe without an answer", [failed("no-answer", "probe")], "suspect", "well"],
-    ["got no probe through", [failed("unreachable", "probe")], "suspect", "well"],
-    ["answered a probe with an error", [failed("unwell", "probe")], "suspect", "suspect"],
-    ["says that another was meant", [failed("not-meant", "probe")], "suspect", "suspect"],
+    ["healthy", [], "healthy", "healthy"],
+    ["failed a request", [failed("no-response")], "unhealthy", "unhealthy"],
+    ["refused a probe", [failed("refused", "probe")], "unhealthy", "unhealthy"],
+    ["left a probe without an answer", [failed("no-response", "probe")], "unhealthy", "healthy"],
+    ["got no probe through", [failed("unreachable", "probe")], "unhealthy", "healthy"],
+    ["answered a probe with an error", [failed("probe-failed", "probe")], "unhealthy", "unhealthy"],
+    ["says that another was meant", [failed("misrouted", "probe")], "unhealthy", "unhealthy"],
     [
       "left a probe without an answer and a request too",
-      [failed("no-answer", "probe"), failed("no-answer")],
-      "suspect",
-      "suspect",
+      [failed("no-response", "probe"), failed("no-response")],
+      "unhealthy",
+      "unhealthy",
     ],
-    ["dead", [LEASE_GONE], "dead", "dead"],
+    ["down", [LEASE_GONE], "down", "down"],
   ])("%s", (_name, events, normally, inPanic) => {
     expect(statusOfWorker(healthAfter(...events), false)).toBe(normally);
     expect(statusOfWorker(healthAfter(...events), true)).toBe(inPanic);
   });
 
   test("panic is when more than half fail only by probes", () => {
-    const silent = healthAfter(failed("no-answer", "probe"));
+    const silent = healthAfter(failed("no-response", "probe"));
     const refusing = healthAfter(failed("refused", "probe"));
     expect(isPanic([])).toBe(false);
     expect(isPanic([silent])).toBe(true);
@@ -124,7 +124,13 @@ describe("what a state means", () => {
 });
 
 describe("laws", () => {
-  const reasons: FailureReason[] = ["refused", "unreachable", "no-answer", "broken-off", "unwell"];
+  const reasons: FailureReason[] = [
+    "refused",
+    "unreachable",
+    "no-response",
+    "connection-closed",
+    "probe-failed",
+  ];
   const event = fc.oneof(
     fc.record({
       event: fc.constant("failed" as const),
@@ -133,7 +139,7 @@ describe("laws", () => {
     }),
     fc.record({ event: fc.constant("answered" as const), delayMs: fc.nat(5) }),
     fc.record({ event: fc.constant("taken-over" as const) }),
-    fc.record({ event: fc.constant("lease-gone" as const) }),
+    fc.record({ event: fc.constant("lease-expired" as const) }),
   );
 
   /** Events in time, one each ms; an answer belongs to a question of up to 5 ms before. */
@@ -149,7 +155,7 @@ describe("laws", () => {
       case "answered":
         return answered(atMs - one.delayMs);
       case "taken-over":
-      case "lease-gone":
+      case "lease-expired":
         return { event: one.event, atMs };
     }
   }
@@ -162,9 +168,9 @@ describe("laws", () => {
           -1,
         );
         const wasAnswered = events.some((one) => one.event === "answered" && one.askedMs >= last);
-        const isLeaseGone = events.some((one) => one.event === "lease-gone");
+        const isLeaseGone = events.some((one) => one.event === "lease-expired");
         const { state } = healthAfter(...events);
-        expect(state === "up").toBe(!isLeaseGone && (last < 0 || wasAnswered));
+        expect(state === "healthy").toBe(!isLeaseGone && (last < 0 || wasAnswered));
       }),
     );
   });
@@ -172,7 +178,7 @@ describe("laws", () => {
   test("one whose lease is gone stays dead", () => {
     fc.assert(
       fc.property(story, story, (before, later) => {
-        expect(healthAfter(...before, LEASE_GONE, ...later).state).toBe("dead");
+        expect(healthAfter(...before, LEASE_GONE, ...later).state).toBe("down");
       }),
     );
   });
@@ -182,11 +188,11 @@ describe("laws", () => {
       fc.property(story, (events) => {
         const doubts = events.filter(
           (one) =>
-            one.event !== "lease-gone" &&
+            one.event !== "lease-expired" &&
             (one.event !== "failed" ||
               (one.failure.by === "probe" && one.failure.reason !== "refused")),
         );
-        expect(healthAfter(...doubts).state).not.toBe("dead");
+        expect(healthAfter(...doubts).state).not.toBe("down");
       }),
     );
   });
@@ -195,8 +201,8 @@ describe("laws", () => {
     fc.assert(
       fc.property(story, fc.constantFrom(...reasons), (events, reason) => {
         const health = healthAfter(...events, failed(reason, "request", 100));
-        expect(statusOfWorker(health, false)).not.toBe("well");
-        expect(statusOfWorker(health, true)).not.toBe("well");
+        expect(statusOfWorker(health, false)).not.toBe("healthy");
+        expect(statusOfWorker(health, true)).not.toBe("healthy");
       }),
     );
   });

@@ -1,5 +1,5 @@
 /**
- * The word of a balancer that leaves, to a real worker and to what is none of ours.
+ * Migrate requests of a balancer, to a real worker and to other servers.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { createMigrateRequests } from "../../../balancer/upstreams/migrate.ts";
@@ -10,10 +10,10 @@ import { KEYS, startWorker } from "../../worker/api/fixture.ts";
 import { rawPeer } from "../../worker/sessions/fixture.ts";
 import { startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
-const say = createMigrateRequests("balancer-1" as WorkerId);
+const migrate = createMigrateRequests("balancer-1" as WorkerId);
 
 test.each(["by its id", "by its address, as with a fixed list"])(
-  "a worker that is meant %s lets go of those who are named",
+  "a worker that is named %s migrates the clients in the request",
   async (meant) => {
     const worker = await startWorker();
     const created = await worker.ask("POST", "/api/session/create", {
@@ -27,25 +27,40 @@ test.each(["by its id", "by its address, as with a fixed list"])(
     const proof =
       meant === "by its id" ? worker.proof : addressProof(KEYS.edge, `127.0.0.1:${worker.port}`);
 
-    await say({ record, proof }, ["b1-16", "b1-18"]);
+    await migrate({ record, proof }, ["b1-16", "b1-18"]);
     expect(host.disconnects).toEqual([]);
-    await say({ record, proof }, ["b1-16", "b1-17"]);
+    await migrate({ record, proof }, ["b1-16", "b1-17"]);
     await until("the host is back", () => host.connects === 2);
   },
 );
 
-test("it says why a worker does not", async () => {
+test("a worker of the version before gets the request under its former path", async () => {
+  const requests: string[] = [];
+  const worker = await startSimpleWorker((head) => {
+    const path = head.split(" ")[1] ?? "";
+    requests.push(path);
+    const status = path === "/ct-edge/farewell" ? "204 No Content" : "404 Not Found";
+    return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+  });
+  onTestFinished(() => worker.close());
+  await migrate({ record: workerRecord("w1", worker.port), proof: "p" }, ["a", "b"]);
+  expect(requests).toEqual(["/ct-edge/migrate", "/ct-edge/farewell"]);
+});
+
+test("the error says why a worker does not migrate clients", async () => {
   const older = await startSimpleWorker(
     () => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
   );
   const silent = await startRawWorker();
   for (const worker of [older, silent]) onTestFinished(() => worker.close());
   const recordOf = (worker: { port: number }) => workerRecord("w1", worker.port);
-  await expect(say({ record: recordOf(older), proof: undefined }, ["a"])).rejects.toThrow(
+  await expect(migrate({ record: recordOf(older), proof: undefined }, ["a"])).rejects.toThrow(
     "there is no CT_SECRET",
   );
-  await expect(say({ record: recordOf(older), proof: "p" }, ["a"])).rejects.toThrow("status 404");
-  await expect(say({ record: recordOf(silent), proof: "p" }, ["a"])).rejects.toThrow(
+  await expect(migrate({ record: recordOf(older), proof: "p" }, ["a"])).rejects.toThrow(
+    "status 404",
+  );
+  await expect(migrate({ record: recordOf(silent), proof: "p" }, ["a"])).rejects.toThrow(
     "no answer in time",
   );
 });

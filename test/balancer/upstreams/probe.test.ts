@@ -83,33 +83,36 @@ test("a worker that was not meant is told apart", async () => {
   await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
 });
 
-test("a worker that was started anew proves that it is the one that was meant", async () => {
-  const id = "w1" as WorkerId;
-  const incarnation = newIncarnation();
-  const other = Buffer.alloc(32, 2);
-  const claims = [
-    [incarnationProof(EDGE_KEY, { id, incarnation }, "p"), incarnation],
-    [incarnationProof(EDGE_KEY, { id, incarnation }, "another question"), undefined],
-    [incarnationProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation }, "p"), undefined],
-    [incarnationProof(other, { id, incarnation }, "p"), undefined],
-    [
-      `${newIncarnation()}${incarnationProof(EDGE_KEY, { id, incarnation }, "p").slice(16)}`,
-      undefined,
-    ],
-    ["garbage", undefined],
-    [".", undefined],
-  ] as const;
-  const worker = await closing(
-    startSimpleWorker(
-      (_head, index) =>
-        `HTTP/1.1 421 Wrong\r\nx-ct-life: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-    ),
-  );
-  for (const [, life] of claims) {
-    const asked = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
-    await expect(asked).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", life });
-  }
-});
+test.each(["x-ct-incarnation", "x-ct-life"])(
+  "a restarted worker proves in %s, present or former, that it is the intended one",
+  async (header) => {
+    const id = "w1" as WorkerId;
+    const current = newIncarnation();
+    const other = Buffer.alloc(32, 2);
+    const claims = [
+      [incarnationProof(EDGE_KEY, { id, incarnation: current }, "p"), current],
+      [incarnationProof(EDGE_KEY, { id, incarnation: current }, "another question"), undefined],
+      [incarnationProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation: current }, "p"), undefined],
+      [incarnationProof(other, { id, incarnation: current }, "p"), undefined],
+      [
+        `${newIncarnation()}${incarnationProof(EDGE_KEY, { id, incarnation: current }, "p").slice(16)}`,
+        undefined,
+      ],
+      ["garbage", undefined],
+      [".", undefined],
+    ] as const;
+    const worker = await closing(
+      startSimpleWorker(
+        (_head, index) =>
+          `HTTP/1.1 421 Wrong\r\n${header}: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+      ),
+    );
+    for (const [, incarnation] of claims) {
+      const asked = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
+      await expect(asked).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", incarnation });
+    }
+  },
+);
 
 test("a worker of a list may be any server: it is asked for a page, and its answer below 500 is enough", async () => {
   const heads: string[] = [];

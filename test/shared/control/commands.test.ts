@@ -88,3 +88,31 @@ test("a command for another member is left alone", async () => {
   expect(seen).toEqual([{ kind: "suspend" }]);
   expect(await operator.readTicket("command", token)).toMatchObject({ state: "waiting" });
 });
+
+// --- one version: `migrate-idle {moves, idleMs}` was `give {shares, calmMs}` ---
+
+const MIGRATE_IDLE: EdgeCommand = {
+  kind: "migrate-idle",
+  moves: [{ worker: "w2" as WorkerId, count: 3 }],
+  idleMs: 60_000,
+};
+const GIVE = { kind: "give", shares: [{ worker: "w2", count: 3 }], calmMs: 60_000 };
+
+test("a request to move idle sessions is read in its form and in that of the version before", async () => {
+  const seen = handleCommand(() => ({ outcome: "done", message: "" }));
+  for (const [token, question] of Object.entries({ new: MIGRATE_IDLE, old: GIVE })) {
+    await operator.putTicket({ kind: "command", token, question, group: WORKER, ttlMs: 60_000 });
+    await expect
+      .poll(() => operator.readTicket("command", token))
+      .toMatchObject({ state: "answered", answer: { outcome: "done" } });
+  }
+  expect(seen).toEqual([MIGRATE_IDLE, MIGRATE_IDLE]);
+});
+
+test("a request to move idle sessions is written so that a worker of the version before understands it", async () => {
+  const sent = sendCommand({ store: operator, clock: systemClock }, WORKER, MIGRATE_IDLE);
+  await expect.poll(() => member.ticketsOf("command", WORKER)).toMatchObject([{ question: GIVE }]);
+  const [ticket] = await member.ticketsOf("command", WORKER);
+  await member.answerTicket("command", ticket?.token ?? "", { outcome: "done", message: "moved" });
+  expect(await sent).toEqual({ outcome: "done", message: "moved" });
+});

@@ -135,7 +135,7 @@ describe("a lease", () => {
     clock.advance(1000);
     await expect.poll(async () => (await store.members()).members).toEqual([member]);
     expect(own.lastRenewalSentMs).toBe(clock.nowMs());
-    expect(lines.join("")).toContain("the lease had run out");
+    expect(lines.join("")).toContain("lease expired, announcing again");
   });
 
   it("ends when another incarnation has taken the id, and says so once", async () => {
@@ -179,7 +179,7 @@ describe("a lease", () => {
     clock.advance(1000);
     await started;
     expect((await store.members()).members).toMatchObject([{ id: "worker-1" }]);
-    expect(lines.filter((line) => line.includes("cannot be renewed"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("cannot renew the lease"))).toHaveLength(1);
     expect(lines.filter((line) => line.includes("renewed again"))).toHaveLength(1);
   });
 

@@ -112,7 +112,7 @@ describe("members", () => {
       { id: "b", reason },
     ]);
     expect(lines).toHaveLength(2);
-    expect(lines[0]).toContain("a member is not used");
+    expect(lines[0]).toContain("ignoring a member");
     expect(lines[0]).toContain("memberId=w1");
     expect(lines[0]).toContain(reason);
 

@@ -51,12 +51,12 @@ describe("a worker", () => {
     [
       "http://localhost:3001",
       {},
-      /name an address that they reach \(http:\/\/10.0.0.7:3001 is how/,
+      /set an address that they can reach \(http:\/\/10.0.0.7:3001 is how/,
     ],
     ["http://10.0.0.7:22", {}, /^CT_WORKER_URL=http:\/\/10.0.0.7:22: .* port below 1024/],
     ["http://10.0.0.7", {}, /port below 1024/],
-    ["http://0.0.0.0:3001", {}, /nobody can call 0\.0\.0\.0/],
-    ["http://169.254.169.254:3001", {}, /nobody can call 169\.254\.169\.254/],
+    ["http://0.0.0.0:3001", {}, /no balancer can reach 0\.0\.0\.0/],
+    ["http://169.254.169.254:3001", {}, /no balancer can reach 169\.254\.169\.254/],
     ["http://10.0.0.7:99999", {}, /^CT_WORKER_URL=.* is not allowed; use http:\/\/host:port/],
     [undefined, { bind: "127.0.0.1" }, /^CT_WORKER_BIND=127\.0\.0\.1: the store is on another/],
     [

@@ -267,7 +267,7 @@ describe("the view of the members", () => {
     expect(view.byTag(workerTag(old.id, life))?.id).toBe(old.id);
     expect(view.byTag(workerTag(old.id, old.incarnation))).toBeUndefined();
     expect(view.ring).toBe(ring);
-    expect(lines.filter((line) => line.includes("started anew"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("a worker restarted"))).toHaveLength(1);
     view.hear("worker-3" as WorkerId, life);
     expect(ids(view)).toEqual(["worker-1", "worker-2"]);
     await show({ members: [old] });
@@ -285,7 +285,7 @@ describe("the view of the members", () => {
     // That worker-2 was not named says nothing.
     expect(view.workers).toEqual([moved, two, added]);
     expect(view.ring.members).toEqual(["worker-1", "worker-2", "worker-3"]);
-    expect(lines.filter((line) => line.includes("while the store is away"))).toHaveLength(2);
+    expect(lines.filter((line) => line.includes("while the store is unavailable"))).toHaveLength(2);
     await show({ members: [two] });
     expect(view.workers).toEqual([two]);
   });
@@ -302,7 +302,7 @@ describe("the view of the members", () => {
     expect(heard).not.toHaveBeenCalled();
     await show({ members: [{ ...one, state: "suspended" }] });
     expect(heard).toHaveBeenCalledTimes(1);
-    expect(lines.join("")).toContain("a listener of the membership failed");
+    expect(lines.join("")).toContain("membership listener failed");
     stop();
     await show({ members: [one] });
     expect(heard).toHaveBeenCalledTimes(1);

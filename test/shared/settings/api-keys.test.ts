@@ -1,4 +1,4 @@
-/** What `CT_LOGIN_API_KEY` may be, and what an operator is told of one that is wrong. */
+/** Values of `CT_LOGIN_API_KEY`, and the errors of invalid ones. */
 import { expect, test } from "vitest";
 import { parseApiKeys } from "../../../shared/settings/api-keys.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";
@@ -24,7 +24,7 @@ test.each<[string, { name: string | undefined; key: string }[]]>([
       { name: "agent_2@example.com", key: B },
     ],
   ],
-  // A secret file may have a line for each.
+  // A secret file may have one key per line.
   [
     `ci:${A}\nZoe\u0308:${B}`,
     [
@@ -40,13 +40,13 @@ test.each<[string, { name: string | undefined; key: string }[]]>([
     ],
   ],
   [`ci:${A}:with:colons`, [{ name: "ci", key: `${A}:with:colons` }]],
-])("%j is understood", (text, keys) => {
+])("the API keys %j are accepted", (text, keys) => {
   expect(parseApiKeys(text)).toEqual(keys);
 });
 
 const NAME_RULE =
-  "a name has 1 to 64 letters, digits, spaces and . _ @ -, and begins with a letter or digit";
-const KEY_RULE = "a key has 16 to 1024 characters";
+  "use a name of 1 to 64 letters, digits, spaces and . _ @ - that begins with a letter or digit";
+const KEY_RULE = "use a key of 16 to 1024 characters";
 
 test.each([
   ["short", KEY_RULE],
@@ -60,12 +60,18 @@ test.each([
   [`ci:${A},${"x".repeat(65)}:${B}`, `entry 2: ${NAME_RULE}`],
   [`c\u202ei:${A}`, `entry 1: ${NAME_RULE}`],
   [`<b>:${A}`, `entry 1: ${NAME_RULE}`],
-  [`ci:${A},agent:${B},CI:${A}${B}`, "entries 1 and 3 have the same name"],
-  [`ci:${A},agent:${A}`, "entries 1 and 2 have the same key"],
-  [`${A},${B},ci:${A}${B}`, "entries 1 and 2 have the same name"],
-])("%j stops the start, with its position and without what stands there", (text, problem) => {
-  expect(parseApiKeys(text)).toBe(problem);
-  const read = () => readSettings({ role: "worker", env: { CT_LOGIN_API_KEY: text } });
-  expect(read).toThrow(`CT_LOGIN_API_KEY=(not shown) is not allowed; ${problem}`);
-  expect(read).not.toThrow(A);
-});
+  [
+    `ci:${A},agent:${B},CI:${A}${B}`,
+    "entries 1 and 3 have the same name; use a different name in each",
+  ],
+  [`ci:${A},agent:${A}`, "entries 1 and 2 have the same key; use a different key in each"],
+  [`${A},${B},ci:${A}${B}`, "entries 1 and 2 have the same name; use a different name in each"],
+])(
+  "the API keys %j are refused with the position of the problem and without the value",
+  (text, problem) => {
+    expect(parseApiKeys(text)).toBe(problem);
+    const read = () => readSettings({ role: "worker", env: { CT_LOGIN_API_KEY: text } });
+    expect(read).toThrow(`CT_LOGIN_API_KEY=(not shown) is not allowed; ${problem}`);
+    expect(read).not.toThrow(A);
+  },
+);

@@ -1,4 +1,4 @@
-/** Licences: what is signed, what operators write, and how one stands. */
+/** Licenses: the signed form, the form that operators write, and the resulting state. */
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,13 +22,13 @@ const TERMS = { licensee: "Gruber & Söhne", maxConnections: 25, expiration: "20
 const LICENSE = issueLicense(TERMS, privateKey);
 const MIDNIGHT = Date.UTC(2030, 6, 1);
 
-test("the form that is signed is written down here, because it must never change", () => {
+test("the signed form of a license never changes", () => {
   expect(canonicalForm(TERMS)).toBe(
     "codetogether-license-1\nlicensee=Gruber & Söhne\nmaxConnections=25\nexpiration=2030/06/30\n",
   );
 });
 
-describe("a licence", () => {
+describe("a license", () => {
   test("is valid until the end of its last day, and then expired", () => {
     expect(judgeLicense(LICENSE, publicKey, MIDNIGHT - 1).state).toBe("valid");
     expect(judgeLicense(LICENSE, publicKey, MIDNIGHT).state).toBe("expired");
@@ -39,38 +39,38 @@ describe("a licence", () => {
     ["a higher limit", { ...LICENSE, maxConnections: 26 }],
     ["a later day", { ...LICENSE, expiration: "2030/07/01" }],
     ["no signature", { ...LICENSE, signature: "" }],
-    ["a signature that is none", { ...LICENSE, signature: "not base64 at all" }],
+    ["a malformed signature", { ...LICENSE, signature: "not base64 at all" }],
     [
-      "another one's signature",
+      "another issuer's signature",
       { ...issueLicense(TERMS, generateKeyPairSync("ed25519").privateKey) },
     ],
   ])("with %s is forged", (_what, license) => {
     expect(judgeLicense(license, publicKey, 0)).toEqual({ state: "forged" });
   });
 
-  test("that nobody can verify is forged; none at all is community mode", () => {
+  test("without an issuer's key counts as forged, and no license is community mode", () => {
     expect(judgeLicense(LICENSE, undefined, 0)).toEqual({ state: "forged" });
     expect(judgeLicense(undefined, publicKey, 0)).toEqual({ state: "community" });
     expect(judgeLicense(undefined, undefined, 0)).toEqual({ state: "community" });
   });
 });
 
-describe("what operators write", () => {
+describe("a license in variables or a file", () => {
   test("is read back as it was issued", () => {
     expect(readLicense(parseProperties(showProperties(LICENSE)))).toEqual(LICENSE);
   });
 
-  test("may be a shell file, in any case and order, with other lines between", () => {
+  test("may be a shell file, in any case and order, among other lines", () => {
     const text = `# ours\r\nexport CT_SIGNATURE='${LICENSE.signature}'\r\nCT_EXPIRATION = 2030/06/30\nct_maxconnections: 25\nlicense.server=no\nexport CT_LICENSEE="Gruber & Söhne"\n`;
     expect(readLicense(parseProperties(text))).toEqual(LICENSE);
   });
 
   const written = { licensee: "A", maxConnections: "5", expiration: "2030/01/31", signature: "s" };
 
-  test("may be nothing, or all of it", () => {
+  test("has all four values or none", () => {
     expect(readLicense(parseProperties(""))).toBeUndefined();
     expect(() => readLicense({ ...written, signature: undefined, licensee: undefined })).toThrow(
-      "the licence is not whole: CT_LICENSEE, CT_SIGNATURE is missing; set all four or none",
+      "the license is incomplete: CT_LICENSEE, CT_SIGNATURE is missing; set all four values or none",
     );
   });
 
@@ -83,7 +83,7 @@ describe("what operators write", () => {
     [{ expiration: "2030/13/01" }, 'CT_EXPIRATION="2030/13/01" is not allowed'],
     [{ licensee: "A\nmaxConnections=9" }, "CT_LICENSEE="],
     [{ licensee: "A".repeat(201) }, "CT_LICENSEE="],
-  ])("with %j stops the start by name", (bad, message) => {
+  ])("with %j prevents the start with the name of the value", (bad, message) => {
     expect(() => readLicense({ ...written, ...bad })).toThrow(message);
   });
 
@@ -98,7 +98,7 @@ describe("what operators write", () => {
   });
 });
 
-describe("the licence of an edge", () => {
+describe("the license of an edge", () => {
   const key = publicKey.export({ format: "der", type: "spki" }).toString("base64");
   const find = (env: Record<string, string>) =>
     findLicense(readSettings({ role: "worker", env: { CT_LICENSE_PUBLIC_KEY: key, ...env } }));
@@ -124,18 +124,18 @@ describe("the licence of an edge", () => {
     expect(find({ CT_LICENSE_FILE, ...variables }).license).toEqual(other);
   });
 
-  test("that is named and not there stops the start", () => {
-    expect(() => find({ CT_LICENSE_FILE: "/nowhere/licence" })).toThrow(
-      "CT_LICENSE_FILE=/nowhere/licence: cannot be read",
+  test("in a configured file that is missing prevents the start", () => {
+    expect(() => find({ CT_LICENSE_FILE: "/nowhere/license" })).toThrow(
+      "CT_LICENSE_FILE=/nowhere/license: cannot be read",
     );
   });
 
   test.each([
     ["valid", LICENSE, MIDNIGHT - 1, " INFO Valid CodeTogether license installed\n"],
-    ["expired", LICENSE, MIDNIGHT, " ERROR the license has expired: new sessions are refused"],
+    ["expired", LICENSE, MIDNIGHT, " ERROR the license has expired, so new sessions are refused"],
     ["forged", { ...LICENSE, maxConnections: 99 }, 0, " ERROR the license is not valid"],
     ["none", undefined, 0, " INFO no license is installed: community mode"],
-  ] as const)("is told of in one line: %s", (_state, license, wallMs, line) => {
+  ] as const)("is logged in one line: %s", (_state, license, wallMs, line) => {
     const { log, lines } = createTestLog();
     logLicense({ license, publicKey }, log, wallMs);
     expect(lines).toHaveLength(1);

@@ -3,7 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { DEPLOYMENT_SETTINGS } from "../../../shared/settings/deployment-settings.ts";
+import { HOSTING_SETTINGS } from "../../../shared/settings/hosting-settings.ts";
 import { readLicenseFile } from "../../../shared/settings/license-file.ts";
+import { OPERATION_SETTINGS } from "../../../shared/settings/operation-settings.ts";
+import { PROXY_SETTINGS } from "../../../shared/settings/proxy-settings.ts";
 import {
   environmentOf,
   readSettings,
@@ -13,6 +17,7 @@ import {
   settingsTable,
   unknownSettings,
 } from "../../../shared/settings/read-settings.ts";
+import { SETTINGS } from "../../../shared/settings/settings.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -26,7 +31,7 @@ function file(name: string, text: string): string {
   return path;
 }
 
-describe("where a value comes from", () => {
+describe("sources of a setting", () => {
   test("a flag wins over the environment, that over a value file, that over --config, that over the default", () => {
     const config = file("a.env", "CT_PORT=4\nCT_TLS_PORT=40\nCT_WORKER_COUNT=3\n");
     const settings = readSettings({
@@ -37,7 +42,7 @@ describe("where a value comes from", () => {
     expect(settings).toMatchObject({ port: 1, tlsPort: 30, workerCount: 3, workerPort: 3001 });
   });
 
-  test("the defaults of the one-machine start give way to what the operator says", () => {
+  test("an operator's value overrides a default of the one-machine start", () => {
     const defaults = { loginSimple: true };
     const read = (env: Record<string, string>): boolean =>
       readSettings({ role: "edge", env, defaults }).loginSimple;
@@ -49,46 +54,49 @@ describe("where a value comes from", () => {
     ["UTF-8", (text: string) => Buffer.from(`\ufeff${text}`)],
     ["UTF-16 LE, as PowerShell writes", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le")],
     ["UTF-16 BE", (text: string) => Buffer.from(`\ufeff${text}`, "utf16le").swap16()],
-  ])("a byte order mark of %s is no part of a value, in any file that is named", (_, encode) => {
-    const named = (name: string, text: string): string => {
-      const path = join(folder, name);
-      writeFileSync(path, encode(text));
-      return path;
-    };
-    const secret = "a secret of more than 32 characters, ü";
-    const env = {
-      CT_SECRET_FILE: named("secret", `${secret}\r\n`),
-      CT_DASHBOARD_PASSWORD_FILE: named("password", "pass word\n"),
-      CT_LOGIN_API_KEY_FILE: named("key", "0123456789abcdef"),
-      CT_REDIS_URL_FILE: named("redis", "redis://redis:6379\n"),
-    };
-    const flags = { config: named("edge.env", "CT_PORT=4\r\n# a comment\nCT_TLS_PORT=40\n") };
-    expect(readSettings({ role: "edge", env, flags })).toMatchObject({
-      secret,
-      dashboardPassword: "pass word",
-      loginApiKey: "0123456789abcdef",
-      redisUrl: "redis://redis:6379",
-      port: 4,
-      tlsPort: 40,
-    });
-    const licenseFile = named(
-      "licensing.properties",
-      "licensee=Us\nmaxConnections=5\nexpiration=2099/12/31\nsignature=x\n",
-    );
-    expect(readLicenseFile(licenseFile)).toMatchObject({ licensee: "Us", maxConnections: 5 });
-  });
+  ])(
+    "a byte order mark of %s is not part of a value, in any file that a setting names",
+    (_, encode) => {
+      const named = (name: string, text: string): string => {
+        const path = join(folder, name);
+        writeFileSync(path, encode(text));
+        return path;
+      };
+      const secret = "a secret of more than 32 characters, ü";
+      const env = {
+        CT_SECRET_FILE: named("secret", `${secret}\r\n`),
+        CT_DASHBOARD_PASSWORD_FILE: named("password", "pass word\n"),
+        CT_LOGIN_API_KEY_FILE: named("key", "0123456789abcdef"),
+        CT_REDIS_URL_FILE: named("redis", "redis://redis:6379\n"),
+      };
+      const flags = { config: named("edge.env", "CT_PORT=4\r\n# a comment\nCT_TLS_PORT=40\n") };
+      expect(readSettings({ role: "edge", env, flags })).toMatchObject({
+        secret,
+        dashboardPassword: "pass word",
+        loginApiKey: "0123456789abcdef",
+        redisUrl: "redis://redis:6379",
+        port: 4,
+        tlsPort: 40,
+      });
+      const licenseFile = named(
+        "licensing.properties",
+        "licensee=Us\nmaxConnections=5\nexpiration=2099/12/31\nsignature=x\n",
+      );
+      expect(readLicenseFile(licenseFile)).toMatchObject({ licensee: "Us", maxConnections: 5 });
+    },
+  );
 
   test("an empty variable counts as not set", () => {
     expect(readSettings({ role: "edge", env: { CT_PORT: "" } }).port).toBe(1080);
   });
 
-  test("a flag without a value turns it on", () => {
+  test("a flag without a value turns the setting on", () => {
     expect(readSettings({ role: "edge", env: {}, flags: { loginSimple: true } }).loginSimple).toBe(
       true,
     );
   });
 
-  test("a setting of another program is not read", () => {
+  test("a program does not read the settings of another program", () => {
     expect(readSettings({ role: "balancer", env: { CT_WORKER_ID: "x" } }).workerId).toBeUndefined();
   });
 
@@ -97,7 +105,7 @@ describe("where a value comes from", () => {
   });
 });
 
-describe("what is refused, with the setting, the value and what to do", () => {
+describe("an invalid value is refused with the setting, the value and the fix", () => {
   const cases: [Record<string, string>, string][] = [
     [{ CT_PORT: "eighty" }, 'CT_PORT="eighty" is not allowed; use a whole number from 0 to 65535'],
     [{ CT_PORT: "65536" }, 'CT_PORT="65536" is not allowed; use a whole number from 0 to 65535'],
@@ -128,17 +136,17 @@ describe("what is refused, with the setting, the value and what to do", () => {
       "CT_SECRET=(not shown) is not allowed; use at least 32 characters, for example from `openssl rand -base64 48`",
     ],
   ];
-  test.each(cases)("%j", (env, message) => {
+  test.each(cases)("%j is refused", (env, message) => {
     expect(() => readSettings({ role: "edge", env })).toThrow(new SettingError(message));
   });
 
-  test("a value file that cannot be read", () => {
+  test("a value file that cannot be read is refused with its path", () => {
     const read = (): unknown =>
       readSettings({ role: "edge", env: { CT_SECRET_FILE: join(folder, "none") } });
     expect(read).toThrow(/^CT_SECRET_FILE=.*none: cannot be read \(ENOENT.*name a readable file$/);
   });
 
-  test("a name in the file of --config that is no setting", () => {
+  test("an unknown name in the --config file is refused", () => {
     const flags = { config: file("b.env", "CT_PROT=1\n") };
     expect(() => readSettings({ role: "edge", env: {}, flags })).toThrow(
       /CT_PROT is not a setting/,
@@ -146,7 +154,7 @@ describe("what is refused, with the setting, the value and what to do", () => {
   });
 });
 
-test("names that only look like settings are found", () => {
+test("variables that look like settings but are not are found", () => {
   expect(unknownSettings({ CT_PORT: "1", CT_SECRET_FILE: "x", CT_PROT: "1", PATH: "/" })).toEqual([
     "CT_PROT",
   ]);
@@ -166,6 +174,14 @@ test("a child process reads the same settings from the environment that it is gi
   expect(balancer.port).toBe(8080);
 });
 
+test("no setting and no variable is declared twice", () => {
+  const groups = [DEPLOYMENT_SETTINGS, HOSTING_SETTINGS, PROXY_SETTINGS, OPERATION_SETTINGS];
+  const names = groups.flatMap((group) => Object.keys(group));
+  expect(Object.keys(SETTINGS)).toEqual(names);
+  const variables = new Set(Object.values(SETTINGS).map(({ env }) => env));
+  expect(variables.size).toBe(names.length);
+});
+
 test("every setting of a program is a flag with its variable and default in --help", () => {
   const options = settingOptions("edge");
   const port = options.find((option) => option.long === "--port");
@@ -173,7 +189,7 @@ test("every setting of a program is a flag with its variable and default in --he
   expect(options.some((option) => option.long === "--worker-url")).toBe(false);
 });
 
-describe("what the documents and the examples of deploy/ give settings is allowed", () => {
+describe("values of settings in the documentation and in deploy/ are allowed", () => {
   const root = fileURLToPath(new URL("../../../", import.meta.url));
   const files = ["README.md", "docs", "deploy"].flatMap((name) => {
     const path = join(root, name);
@@ -193,7 +209,7 @@ describe("what the documents and the examples of deploy/ give settings is allowe
     ),
   );
 
-  test("there are such values", () => {
+  test("the documentation has such values", () => {
     expect(given).toContainEqual({
       file: "docs/operators/proxies.md",
       env: "CT_KEEPALIVE_TIMEOUT_MS",
@@ -201,7 +217,7 @@ describe("what the documents and the examples of deploy/ give settings is allowe
     });
   });
 
-  test.each(given)("$env=$value of $file", ({ env, value }) => {
+  test.each(given)("$env=$value in $file is allowed", ({ env, value }) => {
     const role = (["edge", "balancer", "worker"] as const).find((one) =>
       settingsOf(one).some(([, setting]) => setting.env === env),
     );
@@ -210,7 +226,7 @@ describe("what the documents and the examples of deploy/ give settings is allowe
   });
 });
 
-test("the README's table of settings is the schema's", () => {
+test("the README's table of settings is generated from the schema", () => {
   const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8");
   expect(readme).toContain(settingsTable());
 });

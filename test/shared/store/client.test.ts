@@ -96,7 +96,7 @@ describe("the embedded store's client", () => {
       machine.limitMs(beforeMs, { promisedMs: 1000 }),
     );
     expect(health.map(({ state }) => state)).toEqual(["up", "away"]);
-    expect(lines.filter((line) => line.includes("the store is away"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("store unavailable"))).toHaveLength(1);
   });
 
   it("finds the store again at the same path, and hears of changes again", async () => {
@@ -160,7 +160,7 @@ describe("the embedded store's client", () => {
     clock.advance(1);
     await expect(asked).rejects.toMatchObject(AWAY);
     await expect(later).rejects.toMatchObject(AWAY);
-    expect(store.health).toEqual({ state: "away", reason: "no answer within 2000 ms" });
+    expect(store.health).toEqual({ state: "away", reason: "no response within 2000 ms" });
     // It connects again, but a connection alone proves nothing.
     clock.advance(1000);
     await expect.poll(() => sockets.size).toBe(2);
@@ -214,7 +214,7 @@ describe("the embedded store's client", () => {
     store.onChange((change) => heard.push(change));
     await store.announce(worker("worker-1"));
     await expect.poll(() => heard).toHaveLength(1);
-    expect(lines.join("")).toContain("a listener of the store failed");
+    expect(lines.join("")).toContain("store listener failed");
     expect(await store.timeMs()).toBeGreaterThan(0);
   });
 

@@ -3,8 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
-import type { Write } from "../../../shared/store/embedded/effects.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
+import type { Write } from "../../../shared/store/embedded/state/effects.ts";
 import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -95,7 +95,9 @@ describe("the journal", () => {
     const [aside = ""] = asideFiles();
     expect(fs.readFileSync(path.join(folder.path, aside))).toEqual(content);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain("WARN the journal has lines that make no sense");
+    expect(lines[0]).toContain(
+      `WARN corrupt journal: backed up to ${path.join(folder.path, aside)}, valid records restored`,
+    );
     expect(lines[0]).toContain("badLines=8");
 
     openWith(new Map(Object.entries({ b: 2, g: 7 }))).close();
@@ -191,7 +193,7 @@ describe("the journal", () => {
     for (let i = 0; i < 5000; i++) journal.append([["a", `${i} ${"x".repeat(1000)}`]]);
     clock.advance(3000);
     expect(counters.value("store.failures", "journal")).toBe(1);
-    expect(lines.filter((line) => line.includes("cannot be compacted"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("cannot compact"))).toHaveLength(1);
 
     fs.rmSync(`${file}.new`, { recursive: true });
     clock.advance(3000);

@@ -34,26 +34,26 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("lets a released session go to its heir in whatever incarnation", () => {
+  it("lets a released session go to its successor in whatever incarnation", () => {
     const leases = { holder: held(NEW), claimant: held(NEW) };
     const claimant = { worker: B, incarnation: NEW };
-    expect(decideResume({ ...released, heir: B }, claimant, leases)).toEqual({
+    expect(decideResume({ ...released, successor: B }, claimant, leases)).toEqual({
       verdict: "own",
       cause: "handed",
       raise: true,
     });
   });
 
-  it("does not take an heir's incarnation for a replaced owner", () => {
+  it("does not take a successor's incarnation for a replaced owner", () => {
     const claimant = { worker: "worker-c" as WorkerId, incarnation: NEW };
     const leases = { holder: held(NEW), claimant: held(NEW) };
-    expect(decideResume({ ...released, heir: B }, claimant, leases)).toEqual({
+    expect(decideResume({ ...released, successor: B }, claimant, leases)).toEqual({
       verdict: "elsewhere",
     });
   });
 
-  it("takes the evidence of a claimant for the heir that it was sent to", () => {
-    const record = { ...released, heir: B };
+  it("takes the evidence of a claimant for the successor that it was sent to", () => {
+    const record = { ...released, successor: B };
     const claimant = { worker: A, incarnation: OLD };
     const young = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS - 1), claimant: held(OLD) };
     const old = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS), claimant: held(OLD) };
@@ -68,7 +68,7 @@ describe("the decision about a resume", () => {
   });
 
   it("gives nothing to a process whose id was taken over, whatever it knows", () => {
-    for (const record of [open, released, { ...released, heir: A }]) {
+    for (const record of [open, released, { ...released, successor: A }]) {
       const claimant = { worker: A, incarnation: OLD, evidence: "exited" as const };
       const leases = { holder: held(NEW), claimant: held(NEW) };
       expect(decideResume(record, claimant, leases).verdict).toBe("elsewhere");
@@ -77,10 +77,10 @@ describe("the decision about a resume", () => {
 });
 
 describe("the holder of a session", () => {
-  it("is the owner, or the heir of a released one", () => {
+  it("is the owner, or the successor of a released one", () => {
     expect(holderOf(open)).toBe(A);
     expect(holderOf(released)).toBe(A);
-    expect(holderOf({ ...released, heir: B })).toBe(B);
+    expect(holderOf({ ...released, successor: B })).toBe(B);
   });
 });
 

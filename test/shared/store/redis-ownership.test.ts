@@ -10,7 +10,7 @@ import {
   type Lease,
   nextEpoch,
 } from "../../../shared/store/ownership.ts";
-import { composeLua, loadScripts } from "../../../shared/store/redis/scripts.ts";
+import { composeLua, loadScripts } from "../../../shared/store/redis/scripts/load-scripts.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
 
 /** Few values, so that they often meet. */
@@ -33,7 +33,7 @@ const question = fc.record({
       owner: workerId,
       incarnation,
       state: fc.constantFrom("created", "open", "released", "closed"),
-      heir: workerId,
+      successor: workerId,
     },
     { requiredKeys: ["owner", "incarnation", "state"] },
   ),
@@ -55,7 +55,7 @@ const question = fc.record({
 const ASK_ALL = `
 local answers = {}
 local function as_lease(lease)
-  return { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
+  return { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastHeartbeatMs }
 end
 for i, asked in ipairs(cjson.decode(ARGV[1])) do
   asked.claimant.evidence_of = asked.claimant.evidenceOf
@@ -97,7 +97,7 @@ for i, told in ipairs(cjson.decode(ARGV[1])) do
   answers[i] = decide_reassert(
     head,
     { owner = asserted.owner, incarnation = asserted.incarnation, epoch = asserted.epoch, closed = asserted.state == 'closed' },
-    { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastBeatMs }
+    { held = lease.state == 'held', incarnation = lease.incarnation, age = lease.sinceLastHeartbeatMs }
   )
 end
 return cjson.encode(answers)

@@ -73,7 +73,7 @@ describe("behind Sentinels", () => {
     await store.addToCounters({ joins: 1 });
     expect(await store.readCounters("")).toEqual({ joins: 2 });
     expect(await replica.admin().hget("{ct}:counters", "joins")).toBe("2");
-    expect(lines.filter((line) => line.includes("the store answers again"))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes("store available again"))).toHaveLength(1);
     expect(lines.length).toBeLessThanOrEqual(5);
     expect(lines.join("")).not.toMatch(/data@|watch/);
   });
@@ -113,7 +113,7 @@ describe("behind Sentinels", () => {
       await expect(store.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
       await expect(store.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
       await new Promise((resolve) => setTimeout(resolve, 1500));
-      const away = lines.filter((line) => line.includes("the store is away"));
+      const away = lines.filter((line) => line.includes("store unavailable"));
       expect(away.join("")).toContain(reason);
       expect(away).toHaveLength(1);
       await store.close();

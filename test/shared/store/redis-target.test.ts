@@ -13,8 +13,8 @@ import {
   type FaultContext,
   isNewEnough,
   tooOldFault,
-} from "../../../shared/store/redis/faults.ts";
-import { parseRedisUrl } from "../../../shared/store/redis/target.ts";
+} from "../../../shared/store/redis/connection/faults.ts";
+import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { startRedis } from "../../support/redis.ts";
 
@@ -79,8 +79,11 @@ describe("the URL of Redis", () => {
   });
 
   it.each([
-    ["host.example:6380,password=hunter2=,ssl=True,abortConnect=False", "connection string of"],
-    ["redis://:hunter2#1@host", "a # is written %23"],
+    [
+      "host.example:6380,password=hunter2=,ssl=True,abortConnect=False",
+      "connection string of another",
+    ],
+    ["redis://:hunter2#1@host", "write # as %23"],
   ])("that is written wrong is told how to write it", (url, hint) => {
     expect(() => parseRedisUrl(url)).toThrow(hint);
     expect(() => parseRedisUrl(url)).not.toThrow("hunter2");
@@ -270,7 +273,7 @@ describe("what an error of Redis means", () => {
 
   it.each([
     ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "tls-auth-clients no"],
-    ["ERR_TLS_CERT_ALTNAME_INVALID", "for other names"],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", "for another host name"],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "CT_REDIS_CA"],
     ["Unknown RESP type 21", "write rediss:// in CT_REDIS_URL"],
   ])("%s: %s", (message, cure) => {

@@ -209,14 +209,14 @@ describe("the embedded store's server", () => {
       for (let i = 0; i < 20; i++) during.push(await createSession(store));
       const logged = () => first.lines.filter((line) => line.includes("journal"));
       expect(logged()).toHaveLength(1);
-      expect(logged()[0]).toContain("ERROR the journal cannot be written");
+      expect(logged()[0]).toContain("ERROR cannot write the journal");
       // What had been written before is whole.
       expect(fs.readFileSync(file, "utf8")).toMatch(/\n$/);
       expect(await found(store, before.id)).toEqual(before);
 
       limit("unlimited");
       await expect.poll(() => logged(), { timeout: 8000 }).toHaveLength(2);
-      expect(logged()[1]).toContain("INFO the journal is written again");
+      expect(logged()[1]).toContain("INFO journal writable again");
       during.push(await createSession(store));
       await first.end("SIGKILL");
       const again = await connect((await start()).socketPath);
@@ -322,7 +322,7 @@ describe("the embedded store's server", () => {
         await expect(start()).rejects.toMatchObject({
           code: "EDGE_DATA_DIR",
           message: expect.stringMatching(
-            new RegExp(`^CT_DATA_DIR=${bad}: cannot be used \\(.*\\); name a folder`),
+            new RegExp(`^CT_DATA_DIR=${bad}: cannot be used \\(.*\\); use a folder`),
           ),
         });
       }

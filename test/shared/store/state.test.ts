@@ -10,10 +10,10 @@ import type {
   SessionKey,
   WorkerId,
 } from "../../../shared/base/ids.ts";
+import { parseRecord } from "../../../shared/store/embedded/format/records.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
-import { parseRecord } from "../../../shared/store/embedded/records.ts";
-import { createStoreState, type StoreState } from "../../../shared/store/embedded/state.ts";
-import type { StoreTime } from "../../../shared/store/embedded/time.ts";
+import { createStoreState, type StoreState } from "../../../shared/store/embedded/state/state.ts";
+import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
 import type { Holder, PeerRecord } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
@@ -228,10 +228,10 @@ describe("the state of the embedded store", () => {
       operations.putPeer(NOW, holder, guest);
       operations.removePeer(NOW, holder, guest.id, NOW.wallMs + 1e6);
     }
-    const { buriedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
-    expect(buriedTokens).toHaveLength(1000);
-    expect(buriedTokens[0]).toBe("10");
-    expect(buriedTokens.at(-1)).toBe("1009");
+    const { revokedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
+    expect(revokedTokens).toHaveLength(1000);
+    expect(revokedTokens[0]).toBe("10");
+    expect(revokedTokens.at(-1)).toBe("1009");
   });
 
   it("lets the oldest tickets of a kind go in a flood, and none of the other kind", () => {

@@ -1,5 +1,5 @@
 /**
- * A worker's whole server, with real sessions and a real embedded store, and ways to talk to it over HTTP.
+ * A worker's whole server, with real sessions and a real embedded store, and an HTTP client for it.
  */
 
 import { Agent, request } from "undici";
@@ -56,18 +56,18 @@ export interface WorkerOptions {
   readonly maxHeadBytes?: number;
   /** Folder with server.log, access.log and error.log. */
   readonly logDir?: string;
-  /** Folder with plugins; without it the area is turned off. */
+  /** Folder with plugins; without it none are offered. */
   readonly clientsDir?: string;
-  /** Of the operator: `ops` and this password. */
+  /** The password of the operator `ops`. */
   readonly operatorPassword?: string;
-  /** What `/metrics` shows on the public port; without it there is none. */
+  /** Serves `/metrics` on the public port. */
   readonly metricsPage?: () => Promise<string>;
 }
 
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Parsed when it says that it is JSON, else the text. */
+  /** Parsed when its content type is JSON, else the text. */
   readonly body: unknown;
 }
 
@@ -90,19 +90,19 @@ export interface Worker {
   readonly registry: Registry;
   readonly api: Api;
   readonly outageReports: OutageReports;
-  /** Its own record, the only one that it knows. */
+  /** Its own record, the only member. */
   readonly record: WorkerRecord;
   readonly counters: Counters;
   ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
   /** Sends a form. */
   send(path: string, form: unknown): Promise<Answer>;
-  /** Begins a sign-in; its poll token. */
+  /** Begins a sign-in and resolves with its poll token. */
   begin(): Promise<string>;
   /** A user token, by simple login. */
   signIn(name?: string): Promise<string>;
   /** A session whose host is connected. */
   openSession(userToken?: string): Promise<{ sessionId: string; host: RawPeer }>;
-  /** Ends it as a process does. */
+  /** Stops it as a process does. */
   stop(): Promise<void>;
 }
 
@@ -336,7 +336,7 @@ export async function pollsWait(worker: Worker, count: number): Promise<void> {
   await until(`${count} polls wait`, () => worker.api.waitingPolls === count);
 }
 
-/** What was answered, and by how much the counter of refused requests rose. */
+/** The response, and by how much the counter of refused requests rose. */
 export async function refusal(
   worker: Worker,
   act: () => Promise<Answer>,

@@ -1,5 +1,5 @@
 /**
- * The page at `/`: for people who open the server's URL, and for health checks that ask for it.
+ * The page at `/`: for users who open the server's URL, and for health checks.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { hasChromium, launchChromium, openLooker } from "../../support/browser.ts";
 import { startWorker } from "./fixture.ts";
 
-test("the page says what the server is, and links to the plugins and the dashboard", async () => {
+test("the home page says what the server is, and links to the plugins and the dashboard", async () => {
   const worker = await startWorker({ clientsDir: mkdtempSync(join(tmpdir(), "ct-home-")) });
   const { status, headers, body } = await worker.ask("GET", "/");
   expect(status).toBe(200);
@@ -17,7 +17,7 @@ test("the page says what the server is, and links to the plugins and the dashboa
   expect(headers["content-security-policy"]).toMatch(/^default-src 'none'; script-src 'self'/);
   for (const part of [
     "<h1>CodeTogether edge</h1>",
-    "on the server of Test Inc.",
+    "hosted by Test Inc.",
     `<pre id="server-url">http://127.0.0.1:${worker.port}</pre>`,
     'href="/clients"',
     'href="/dashboard/"',
@@ -27,14 +27,14 @@ test("the page says what the server is, and links to the plugins and the dashboa
   expect(body).not.toMatch(/style=|onclick|<script(?! type="module" src="\/home\.js">)/);
 });
 
-test("the page does not link to plugins that are not offered", async () => {
+test("the home page does not link to plugins that the server does not offer", async () => {
   const worker = await startWorker();
   const { body } = await worker.ask("GET", "/");
   expect(body).not.toContain("/clients");
   expect(body).toContain("from the marketplace of your IDE");
 });
 
-test("the page names the URL that the operator has set, and links below its path", async () => {
+test("the home page shows the URL that the operator has set, and links below its path", async () => {
   const worker = await startWorker({ serverUrl: "https://edge.example.com/base/" });
   for (const path of ["/", "/base", "/base/"]) {
     const { body } = await worker.ask("GET", path);
@@ -44,7 +44,7 @@ test("the page names the URL that the operator has set, and links below its path
   }
 });
 
-test("a host name that is none is not repeated", async () => {
+test("the home page does not echo a malformed host name", async () => {
   const worker = await startWorker();
   const headers = { "x-ct-edge": worker.proof, "x-forwarded-host": `"><script>alert(1)</script>` };
   const { body } = await worker.ask("GET", "/", { headers });
@@ -52,7 +52,7 @@ test("a host name that is none is not repeated", async () => {
   expect(body).not.toContain("alert");
 });
 
-test("HEAD and OPTIONS are answered as health checks want it, other methods are refused", async () => {
+test("the home page answers HEAD and OPTIONS with 200 for health checks, and refuses other methods", async () => {
   const worker = await startWorker();
   expect(await worker.ask("HEAD", "/")).toMatchObject({ status: 200, body: "" });
   expect((await worker.ask("OPTIONS", "/")).status).toBe(200);

@@ -1,6 +1,6 @@
 /**
- * Guests whose host takes longer to answer than a long poll lasts, with each of the published protocol packages: those
- * before 0.3.3 give up when they are answered anything but JSON.
+ * Guests whose host takes longer to decide than a long poll lasts, with each of the published protocol packages: those
+ * before 0.3.3 give up after any response that is not JSON.
  */
 import { expect, test } from "vitest";
 import { person } from "../../support/people.ts";
@@ -13,7 +13,7 @@ const POLL_MS = 200;
 
 type Package = (typeof PROTOCOL_PACKAGES)[number];
 
-/** A host who answers when `approve` is called, and a guest who asks and notes when it is told to wait. */
+/** A host who accepts when `approve` is called, and a guest who requests to join and records each WaitingForHost. */
 async function askToJoin(worker: Worker, protocol: Package) {
   const host = person({ baseUrl: worker.url, protocol, name: "Host" });
   let approve = (): void => {};
@@ -24,11 +24,11 @@ async function askToJoin(worker: Worker, protocol: Package) {
   const sessionId = await host.host();
   const guest = person({ baseUrl: worker.url, protocol, name: "Guest" });
   await guest.login();
-  const toldMs: number[] = [];
+  const waitingMs: number[] = [];
   const joining = guest.provider.joinRoom({
     roomId: sessionId,
     reporter({ code }) {
-      if (code === "WaitingForHost") toldMs.push(performance.now());
+      if (code === "WaitingForHost") waitingMs.push(performance.now());
     },
   });
   // Awaited at the end; until then its failure must not end the test's process.
@@ -37,21 +37,21 @@ async function askToJoin(worker: Worker, protocol: Package) {
     const { roomToken, host: hostPeer } = await joining;
     await guest.enter(roomToken, hostPeer);
   };
-  return { host, guest, toldMs, approve: () => approve(), enter };
+  return { host, guest, waitingMs, approve: () => approve(), enter };
 }
 
 test.each(PROTOCOL_PACKAGES)(
-  "a guest with package %s whom the host approves after several long polls is in",
+  "a guest with package %s whom the host accepts after several long polls joins the session",
   async (protocol) => {
     const worker = await startWorker({ pollTimeoutMs: POLL_MS });
-    const { host, guest, toldMs, approve, enter } = await askToJoin(worker, protocol);
-    await until("several long polls are over", () => toldMs.length >= 5);
+    const { host, guest, waitingMs, approve, enter } = await askToJoin(worker, protocol);
+    await until("several long polls are over", () => waitingMs.length >= 5);
     approve();
     await enter();
     await until("the host sees the guest", () => host.joined.length === 1);
     expect(guest.inits).toHaveLength(1);
-    // The first poll is answered at once, each later one after its time.
-    const [, second, ...later] = toldMs;
+    // The first poll ends at once, each later one after its timeout.
+    const [, second, ...later] = waitingMs;
     expect((later.at(-1) ?? 0) - (second ?? 0)).toBeGreaterThanOrEqual(
       later.length * (POLL_MS - 20),
     );
@@ -59,15 +59,15 @@ test.each(PROTOCOL_PACKAGES)(
 );
 
 test.each(PROTOCOL_PACKAGES)(
-  "a guest with package %s who waits on a worker that drains goes on waiting, about once a second, and is in",
+  "a guest with package %s who waits on a draining worker polls about once a second, and joins the session",
   async (protocol) => {
     const worker = await startWorker();
-    const { guest, toldMs, approve, enter } = await askToJoin(worker, protocol);
-    await until("it is told to wait", () => toldMs.length === 1);
+    const { guest, waitingMs, approve, enter } = await askToJoin(worker, protocol);
+    await until("it gets WaitingForHost", () => waitingMs.length === 1);
     await pollsWait(worker, 1);
     worker.api.shortenPolls();
-    await until("it has asked again and again", () => toldMs.length === 4);
-    const [, second, ...later] = toldMs;
+    await until("it has polled four times", () => waitingMs.length === 4);
+    const [, second, ...later] = waitingMs;
     expect((later.at(-1) ?? 0) - (second ?? 0)).toBeGreaterThanOrEqual(later.length * 990);
     approve();
     await enter();

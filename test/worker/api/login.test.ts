@@ -1,5 +1,5 @@
 /**
- * Signing in and out over HTTP, on one worker and across two that share a store.
+ * Sign-in and sign-out over HTTP, on one worker and across two that share a store.
  */
 import { connect } from "node:net";
 import { expect, test } from "vitest";
@@ -22,9 +22,9 @@ const machine = watchMachine();
 
 const COOKIE_ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=None";
 
-// --- the way through ---
+// --- a whole sign-in ---
 
-test("a sign-in offers the ways that are on, and a page for people", async () => {
+test("a sign-in offers the methods that are on, and a page for users", async () => {
   const worker = await startWorker();
 
   const { status, body } = await worker.ask("POST", "/api/login/initial");
@@ -32,7 +32,7 @@ test("a sign-in offers the ways that are on, and a page for people", async () =>
   expect(status).toBe(200);
   const { pollToken, auth } = body as { pollToken: string; auth: Record<string, unknown> };
   expect(pollToken).toMatch(/^[A-Za-z0-9]{40}$/);
-  // Its polls come back to this worker.
+  // The tag routes its polls to this worker.
   expect(pollToken.startsWith(worker.tag)).toBe(true);
   expect(auth["loginPageUrl"]).toBe(`/login.html?token=${pollToken}`);
   expect(auth["defaultSuccessUrl"]).toBe("");
@@ -57,7 +57,7 @@ test("a sign-in offers the ways that are on, and a page for people", async () =>
   ]);
 });
 
-test("who says a name is that user, with a different id at each sign-in", async () => {
+test("a user who enters a name is signed in under it, with a different id at each sign-in", async () => {
   const worker = await startWorker({ loginUnverifiedEmail: "keep" });
   const users: unknown[] = [];
   for (let round = 0; round < 2; round++) {
@@ -77,7 +77,7 @@ test("who says a name is that user, with a different id at each sign-in", async 
   expect(worker.counters.value("worker.logins", "simple")).toBe(2);
 });
 
-test("an email address that was left empty is none", async () => {
+test("an empty email address counts as none", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   await worker.send("/api/login/simple", { token, user: "Ada", email: "" });
@@ -85,7 +85,7 @@ test("an email address that was left empty is none", async () => {
   expect(user).toEqual({ id: expect.any(String), name: "Ada", authProvider: "Unverified" });
 });
 
-test("an email that nobody has checked is dropped, also that of a token from before", async () => {
+test("an unverified email is dropped, also from tokens issued before", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await worker.openSession();
   const token = await worker.begin();
@@ -107,7 +107,7 @@ test("an email that nobody has checked is dropped, also that of a token from bef
   }
 });
 
-test("an operator may have the email shown to hosts", async () => {
+test("an operator can have the unverified email shown to hosts", async () => {
   const worker = await startWorker({ loginUnverifiedEmail: "keep" });
   const { sessionId, host } = await worker.openSession();
   const token = await worker.begin();
@@ -119,7 +119,7 @@ test("an operator may have the email shown to hosts", async () => {
   expect(asked(host)).toMatchObject([{ name: "Ada", email: "ada@example.com" }]);
 });
 
-test("the page asks for an email only where it is used", async () => {
+test("the sign-in page asks for an email only when it is used", async () => {
   for (const loginUnverifiedEmail of ["drop", "keep"] as const) {
     const worker = await startWorker({ loginUnverifiedEmail });
     const { body } = await worker.ask("GET", "/login.html");
@@ -129,7 +129,7 @@ test("the page asks for an email only where it is used", async () => {
   }
 });
 
-test("the host sees which program asks to join, until its key is taken out of the list", async () => {
+test("the host sees which program requests to join, until its key is removed from the list", async () => {
   const store = await startStore();
   const keys = "ci:the key of the build,Review agent:the key of the agent";
   const worker = await startWorker({ store, loginApiKey: keys });
@@ -173,7 +173,7 @@ test("a program signs in with the API key", async () => {
   });
 });
 
-test("a poll that waits here hears of a form that was sent to another worker", async () => {
+test("a poll that waits here ends when the form is submitted to another worker", async () => {
   const [here, there] = await startTwoWorkers();
   const token = await here.begin();
   const polled = poll(here, token);
@@ -183,7 +183,7 @@ test("a poll that waits here hears of a form that was sent to another worker", a
   await there.send("/api/login/simple", { token, user: "Ada" });
 
   expect((await userOf(there, await polled))?.user.name).toBe("Ada");
-  // Woken by the store's hint, not by the look once a second.
+  // Woken by the store's hint, not by the read once a second.
   expect(performance.now() - startedMs).toBeLessThan(
     machine.limitMs(startedMs, { promisedMs: 500 }),
   );
@@ -196,9 +196,9 @@ test("a poll may go to any worker", async () => {
   expect((await userOf(here, await poll(there, token)))?.user.name).toBe("Ada");
 });
 
-// --- waiting ---
+// --- polling ---
 
-test("a poll without an answer ends after its time, and the client asks again", async () => {
+test("a poll without an answer ends after its timeout, and the client polls again", async () => {
   const worker = await startWorker({ pollTimeoutMs: 50 });
   const token = await worker.begin();
 
@@ -219,7 +219,7 @@ test("a poll waits 30 s by default", async () => {
   expect((await polled).status).toBe(204);
 });
 
-test("a sign-in that nobody finishes ends after 300 s, also for a poll that waits", async () => {
+test("a sign-in that is not completed expires after 300 s, also for a waiting poll", async () => {
   const clock = createSkipClock();
   const worker = await startWorker({ clock, pollTimeoutMs: 600_000 });
   const token = await worker.begin();
@@ -235,7 +235,7 @@ test("a sign-in that nobody finishes ends after 300 s, also for a poll that wait
   expect(late).toMatchObject({ status: 400, counted: 1 });
 });
 
-test("an unknown token is answered as one that timed out", async () => {
+test("an unknown token gets the same response as an expired one", async () => {
   const worker = await startWorker();
   const refused = await refusal(worker, () =>
     poll(worker, "0123456789abcdefUnknownUnknownUnknown123"),
@@ -247,7 +247,7 @@ test("an unknown token is answered as one that timed out", async () => {
   });
 });
 
-test("a client that goes away frees its poll", async () => {
+test("a client that disconnects frees its poll", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   const abort = new AbortController();
@@ -260,7 +260,7 @@ test("a client that goes away frees its poll", async () => {
   await pollsWait(worker, 0);
 });
 
-test("a client whose poll was cut off gets its token by the next one", async () => {
+test("a client whose poll was interrupted gets its token with the next one", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   const socket = connect(worker.port, "127.0.0.1");
@@ -275,7 +275,7 @@ test("a client whose poll was cut off gets its token by the next one", async () 
   expect((await userOf(worker, await poll(worker, token)))?.user.name).toBe("Ada");
 });
 
-test("a token is handed out once", async () => {
+test("a sign-in issues one token", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   await worker.send("/api/login/simple", { token, user: "Ada" });
@@ -285,7 +285,7 @@ test("a token is handed out once", async () => {
   expect(again.status).toBe(400);
 });
 
-test("two polls for one sign-in both get the token: the first may be of a client that is gone", async () => {
+test("two waiting polls of one sign-in both get a token, because the first client's connection may have broken unnoticed", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   const both = [poll(worker, token), poll(worker, token)];
@@ -298,7 +298,7 @@ test("two polls for one sign-in both get the token: the first may be of a client
   }
 });
 
-test("of two forms for one sign-in the first counts", async () => {
+test("of two forms submitted for one sign-in the first counts", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   await worker.send("/api/login/simple", { token, user: "Ada" });
@@ -307,7 +307,7 @@ test("of two forms for one sign-in the first counts", async () => {
   expect(worker.counters.value("worker.logins")).toBe(1);
 });
 
-test("a worker that stops tells its polls to ask again, and they do so elsewhere", async () => {
+test("the polls of a worker that stops end, and succeed on another worker", async () => {
   const [here, there] = await startTwoWorkers();
   const token = await here.begin();
   const polled = poll(here, token);
@@ -317,7 +317,7 @@ test("a worker that stops tells its polls to ask again, and they do so elsewhere
 
   const answer = await polled;
   expect(answer.status).toBe(204);
-  // So that a balancer does not send the next request on a connection that is about to end.
+  // So that a balancer does not send the next request on a connection that is about to close.
   expect(answer.headers["connection"]).toBe("close");
   await there.send("/api/login/simple", { token, user: "Ada" });
   expect((await poll(there, token)).status).toBe(200);
@@ -325,7 +325,7 @@ test("a worker that stops tells its polls to ask again, and they do so elsewhere
 
 // --- the store is away ---
 
-test("a poll waits for a store that is away, and goes on when it is back", async () => {
+test("a poll waits while the store is away, and succeeds when it is back", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   const polled = poll(worker, token);
@@ -343,7 +343,7 @@ test("a poll waits for a store that is away, and goes on when it is back", async
   expect((await second).status).toBe(200);
 });
 
-test("what cannot be done while the store is away is answered 503, and validate goes on", async () => {
+test("requests that need the store get a 503 while it is away, and validate works without it", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   const user = await worker.signIn();
@@ -362,7 +362,7 @@ test("what cannot be done while the store is away is answered 503, and validate 
 
 // --- validate, logout, cookies ---
 
-test("validate tells whether a token counts, and never fails", async () => {
+test("validate reports whether a token is valid, and never fails", async () => {
   const worker = await startWorker();
   const user = await worker.signIn();
   const [head = "", claims = "", signature = ""] = user.split(".");
@@ -379,7 +379,7 @@ test("validate tells whether a token counts, and never fails", async () => {
   expect(await validate(worker, {})).toBe(false);
 });
 
-test("a token counts on every worker, and no more when its way to sign in is off", async () => {
+test("a token is valid on every worker, unless its sign-in method is off", async () => {
   const simple = await startWorker({ loginApiKey: undefined });
   const user = await simple.signIn();
   const sharing = { store: simple.storeFixture, id: "worker-2" };
@@ -389,7 +389,7 @@ test("a token counts on every worker, and no more when its way to sign in is off
   expect(await validate(keysOnly, { "x-oct-jwt": user })).toBe(false);
 });
 
-test("a token counts no more after logout, on any worker", async () => {
+test("after logout a token is invalid on every worker", async () => {
   const [here, there] = await startTwoWorkers();
   const headers = { "x-oct-jwt": await here.signIn() };
 
@@ -402,7 +402,7 @@ test("a token counts no more after logout, on any worker", async () => {
   expect(again).toMatchObject({ status: 400, counted: 1 });
 });
 
-test("a client in a browser gets its token as a cookie when it asks for it", async () => {
+test("a browser client gets its token as a cookie when it requests one", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
   await worker.send("/api/login/simple", { token, user: "Ada" });
@@ -416,7 +416,7 @@ test("a client in a browser gets its token as a cookie when it asks for it", asy
   expect(await validate(worker, { cookie: `xoct-jwt=${loginToken}` })).toBe(false);
 });
 
-test("a page of somebody else can neither use a cookie nor have one set", async () => {
+test("a page of a foreign origin can neither use the cookie nor have one set", async () => {
   const worker = await startWorker({ corsAllowedOrigins: ["https://ide.example.com"] });
   const cookie = `oct-jwt=${await worker.signIn()}`;
 
@@ -448,9 +448,9 @@ test("a page of somebody else can neither use a cookie nor have one set", async 
   }
 });
 
-// --- small words ---
+// --- helpers ---
 
-/** Whom the host was asked about. */
+/** The user in the host's join request. */
 function asked(host: RawPeer): unknown[] {
   return host.received
     .filter(isJoinRequest)

@@ -3,7 +3,7 @@ import { startWorker } from "./fixture.ts";
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
 
-test("/metrics is on the public port for operators, where it is wanted", async () => {
+test("/metrics on the public port is for operators, when it is enabled", async () => {
   const worker = await startWorker({ metricsPage: async () => "a 1\n" });
   onTestFinished(() => worker.stop());
   const page = await worker.ask("GET", "/metrics", { headers: OPERATOR });
@@ -11,7 +11,7 @@ test("/metrics is on the public port for operators, where it is wanted", async (
   expect((await worker.ask("GET", "/metrics")).status).toBe(401);
 });
 
-test("/metrics is not there where it is not wanted, with the right credentials either", async () => {
+test("/metrics on the public port does not exist when it is disabled, even with the right credentials", async () => {
   const worker = await startWorker();
   onTestFinished(() => worker.stop());
   expect((await worker.ask("GET", "/metrics", { headers: OPERATOR })).status).toBe(404);

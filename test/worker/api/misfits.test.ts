@@ -1,12 +1,12 @@
 /**
- * What is said to everybody, and to requests that fit nowhere or are broken.
+ * `/api/meta`, and the responses to unknown paths, wrong methods and malformed requests.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { refusal, startWorker, type Worker } from "./fixture.ts";
 
-test("meta says who runs the server, the protocol's version and the transports", async () => {
+test("/api/meta names the server's owner, the protocol version and the transports", async () => {
   const worker = await startWorker();
 
   const answer = await worker.ask("GET", "/api/meta");
@@ -26,7 +26,7 @@ test("meta says who runs the server, the protocol's version and the transports",
   expect((await worker.ask("HEAD", "/api/meta")).status).toBe(200);
 });
 
-test("meta says the version that the operator has set", async () => {
+test("/api/meta names the protocol version that the operator has set", async () => {
   const worker = await startWorker({ protocolVersion: "0.4.0" });
   expect((await worker.ask("GET", "/api/meta")).body).toMatchObject({ version: "0.4.0" });
 });
@@ -39,7 +39,7 @@ test.each([
   { method: "PROPFIND", path: "/api/login/poll/x", allow: "POST, OPTIONS" },
   { method: "HEAD", path: "/api/logout", allow: "GET, OPTIONS" },
   { method: "PATCH", path: "/socket.io/", allow: "GET, POST, OPTIONS" },
-])("$method $path is answered 405 with the methods that fit", async ({ method, path, allow }) => {
+])("$method $path gets a 405 that lists the allowed methods", async ({ method, path, allow }) => {
   const worker = await startWorker();
   const refused = await refusal(worker, () => worker.ask(method, path));
   expect(refused).toMatchObject({ status: 405, counted: 1, headers: { allow } });
@@ -60,14 +60,14 @@ test.each([
   "/api/login/poll/a/b",
   "/../../package.json",
   "/web/login.html",
-])("the unknown path %s is answered 404", async (path) => {
+])("the unknown path %s gets a 404", async (path) => {
   const worker = await startWorker();
   const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
   expect(await sendBytes(worker, head)).toMatch(/^HTTP\/1.1 404 /);
   expect(worker.counters.value("worker.requests_refused", "path")).toBe(1);
 });
 
-test("a way to sign in that is off does not exist", async () => {
+test("the path of a sign-in method that is off gets a 404", async () => {
   const worker = await startWorker({ loginSimple: false, loginApiKey: undefined });
   for (const path of ["/api/login/simple", "/api/login/apikey"]) {
     const refused = await refusal(worker, () => worker.send(path, {}));
@@ -75,7 +75,7 @@ test("a way to sign in that is off does not exist", async () => {
   }
 });
 
-test("a token or session id that is none is answered as an unknown one", async () => {
+test("a malformed token or session id gets the same response as an unknown one", async () => {
   const worker = await startWorker();
   const headers = { "x-oct-jwt": await worker.signIn() };
   for (const text of ["x", "a".repeat(5000), "..%2f..%2f", "%00", "\u00e9"].map(encodeURI)) {
@@ -88,7 +88,7 @@ test("a token or session id that is none is answered as an unknown one", async (
   }
 });
 
-test("a malformed escape in a path is a bad request", async () => {
+test("a malformed escape in a path gets a 400", async () => {
   const worker = await startWorker();
   const refused = await refusal(worker, () => worker.ask("POST", "/api/login/poll/%zz"));
   expect(refused).toMatchObject({ status: 400, counted: 1 });
@@ -105,7 +105,7 @@ test.each([
   '"text"',
   "42",
   '{"token":{"a":1},"user":["x"]}',
-])("the body %j is no form", async (body) => {
+])("the body %j is refused as a form", async (body) => {
   const worker = await startWorker();
   const refused = await refusal(worker, () =>
     worker.ask("POST", "/api/login/simple", {
@@ -128,7 +128,7 @@ test.each(["__proto__", "constructor"])("a body cannot reach a prototype by %s",
   expect({}).not.toHaveProperty("polluted");
 });
 
-test("a body of more than 100 kB is too large, announced or not", async () => {
+test("a body of more than 100 kB is refused, with and without Content-Length", async () => {
   const worker = await startWorker();
   const user = "x".repeat(150_000);
 
@@ -142,7 +142,7 @@ test("a body of more than 100 kB is too large, announced or not", async () => {
       `Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(3)}0\r\n\r\n`,
   );
   expect(streamed).toMatch(/^HTTP\/1.1 413 /);
-  // A connection that is closed over a body on its way is reset, and the answer with it.
+  // Closing the connection while the body arrives would reset it, and the response would be lost.
   expect(streamed).not.toMatch(/^connection: close/im);
 });
 
@@ -171,7 +171,7 @@ test("routes that take no body do not wait for one", async () => {
   socket.destroy();
 });
 
-// --- bytes ---
+// --- malformed requests ---
 
 test.each([
   { what: "garbage", bytes: "\x16\x03\x01\x02\x00\x01\x00", status: 400 },
@@ -193,7 +193,7 @@ test.each([
     bytes: `GET /api/meta HTTP/1.1\r\nHost: a\r\nX-Fill: ${"x".repeat(60_000)}\r\n\r\n`,
     status: 431,
   },
-])("$what is refused with $status, and the worker goes on", async ({ bytes, status }) => {
+])("$what is refused with $status, and the worker keeps serving", async ({ bytes, status }) => {
   const worker = await startWorker();
   expect(await sendBytes(worker, bytes)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
   expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
@@ -203,13 +203,13 @@ test.each([
   { maxHeadBytes: 32_768, keyBytes: 8192 },
   { maxHeadBytes: 262_144, keyBytes: 100 },
 ])(
-  "a head of $maxHeadBytes bytes that a balancer took is taken",
+  "a head of $maxHeadBytes bytes that a balancer accepted is accepted",
   async ({ maxHeadBytes, keyBytes }) => {
     const worker = await startWorker({ maxHeadBytes });
     const answer = await worker.ask("GET", "/api/meta", {
       headers: {
         ctstickiness: "k".repeat(keyBytes),
-        // What the balancer adds.
+        // Headers that the balancer adds.
         "x-ct-key": "k".repeat(keyBytes),
         cookie: "c".repeat(maxHeadBytes - keyBytes - 150),
       },
@@ -218,14 +218,14 @@ test.each([
   },
 );
 
-test("a head that does not end is cut off in time", async () => {
+test("a head that does not end is cut off after the head timeout", async () => {
   const worker = await startWorker({ headTimeoutMs: 100 });
   const answer = await sendBytes(worker, "GET /api/meta HTTP/1.1\r\nHost: a\r\n", false);
   expect(answer).toMatch(/^HTTP\/1.1 408 /);
   expect(worker.counters.value("worker.requests_refused", "http")).toBe(1);
 });
 
-test("a client that goes away in the middle of anything harms nobody", async () => {
+test("a client that disconnects at any point of a request does not affect other clients", async () => {
   const worker = await startWorker();
   const starts = [
     "GET",
@@ -245,7 +245,7 @@ test("a client that goes away in the middle of anything harms nobody", async () 
   expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
 });
 
-/** Sends bytes and resolves with everything that comes back until the connection ends. */
+/** Sends bytes and resolves with all bytes received until the connection closes. */
 async function sendBytes(worker: Worker, bytes: string, end = true): Promise<string> {
   const socket = connect(worker.port, "127.0.0.1");
   socket.on("error", () => {});

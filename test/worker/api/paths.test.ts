@@ -1,6 +1,6 @@
 /**
- * Clients join a base URL and a path in several ways: Theia asks for `//api/login/simple`, others for `/api/meta/`. Each
- * spelling of a path is the same path, for who may see it too.
+ * Clients join a base URL and a path in several ways: Theia requests `//api/login/simple`, others `/api/meta/`. All
+ * spellings of a path are the same path, for authorization too.
  */
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
@@ -15,7 +15,7 @@ import { type Answer, startWorker, type Worker } from "./fixture.ts";
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
 
-/** `path` with more slashes, in as many ways as there are places for them. */
+/** `path` with duplicate slashes, in every position. */
 function spellings(path: string): string[] {
   const [plain = "", query] = path.split("?");
   const rest = query === undefined ? "" : `?${query}`;
@@ -48,17 +48,20 @@ test.each([
   "/logs/no-such-thing",
   "/metrics",
   "/clients/downloads.csv",
-])("%s needs the operator's credentials in every spelling, and then is the same", async (path) => {
-  const worker = await operatedWorker();
-  const refused = seen(await worker.ask("GET", path));
-  const granted = seen(await worker.ask("GET", path, { headers: OPERATOR }));
-  expect(refused).toMatchObject({ status: 401 });
-  for (const spelling of spellings(path)) {
-    expect([spelling, seen(await worker.ask("GET", spelling))]).toEqual([spelling, refused]);
-    const answer = await worker.ask("GET", spelling, { headers: OPERATOR });
-    expect([spelling, seen(answer)]).toEqual([spelling, granted]);
-  }
-});
+])(
+  "%s requires the operator's credentials in every spelling, and then serves the same",
+  async (path) => {
+    const worker = await operatedWorker();
+    const refused = seen(await worker.ask("GET", path));
+    const granted = seen(await worker.ask("GET", path, { headers: OPERATOR }));
+    expect(refused).toMatchObject({ status: 401 });
+    for (const spelling of spellings(path)) {
+      expect([spelling, seen(await worker.ask("GET", spelling))]).toEqual([spelling, refused]);
+      const answer = await worker.ask("GET", spelling, { headers: OPERATOR });
+      expect([spelling, seen(answer)]).toEqual([spelling, granted]);
+    }
+  },
+);
 
 test.each(["/dashboard", "/dashboard/", "/logs", "/logs/"])(
   "%s, whose last slash counts, needs the operator's credentials with any number of slashes in front",
@@ -78,7 +81,7 @@ test.each(["/dashboard", "/dashboard/", "/logs", "/logs/"])(
 );
 
 test.each(["/", "/api/meta", "/api/meta?x=//y/", "/clients", "/login.html?token=abc", "/home.css"])(
-  "%s is the same in every spelling, for everybody",
+  "%s is the same in every spelling, without credentials",
   async (path) => {
     const worker = await operatedWorker();
     const plain = seen(await worker.ask("GET", path));
@@ -89,17 +92,17 @@ test.each(["/", "/api/meta", "/api/meta?x=//y/", "/clients", "/login.html?token=
   },
 );
 
-test("a command of an operator is refused without credentials in every spelling", async () => {
+test("an operator's command is refused without credentials in every spelling", async () => {
   const worker = await operatedWorker();
   for (const path of spellings("/dashboard/api/workers/worker-1/drain")) {
     expect([path, (await worker.ask("POST", path)).status]).toEqual([path, 401]);
-    // With them, only the dashboard's own page may send it.
+    // With credentials, only the dashboard's own page may send it.
     const headers = { ...OPERATOR, "sec-fetch-site": "cross-site" };
     expect([path, (await worker.ask("POST", path, { headers })).status]).toEqual([path, 403]);
   }
 });
 
-test("encoded slashes and dots, and backslashes, lead to nothing that is guarded", async () => {
+test("encoded slashes and dots, and backslashes, reach nothing that requires credentials", async () => {
   const worker = await operatedWorker();
   for (const path of [
     "/%2fdashboard/api/echo",
@@ -120,13 +123,13 @@ test("encoded slashes and dots, and backslashes, lead to nothing that is guarded
     const answer = await get(worker, path);
     expect([path, answer.slice(9, 12)]).toEqual([path, "404"]);
   }
-  // These are decoded by the router, and are behind the same door.
+  // The router decodes these, and they require the same credentials.
   for (const path of ["/%64ashboard/api/echo", "//dashboard/%61pi/echo", "/dashboard/%2e%2e/x"]) {
     expect([path, (await get(worker, path)).slice(9, 12)]).toEqual([path, "401"]);
   }
 });
 
-test("a preflight is answered in every spelling", async () => {
+test("a preflight gets its response in every spelling", async () => {
   const worker = await startWorker();
   const headers = { origin: "https://theia.example", "access-control-request-method": "POST" };
   for (const path of ["/api/login/simple", "/api/login/poll/abc?useCookie=true", "/socket.io"]) {
@@ -139,7 +142,7 @@ test("a preflight is answered in every spelling", async () => {
   }
 });
 
-test("people sign in by the paths that Theia, older IntelliJ plugins and OCT's own test ask for", async () => {
+test("users can sign in by the paths that Theia, older IntelliJ plugins and OCT's own test request", async () => {
   const worker = await startWorker();
   for (const path of ["//api/login/simple", "/api/login/simple/"]) {
     const token = await worker.begin();
@@ -164,7 +167,7 @@ test.each(["/socket.io/", "//socket.io/", "/socket.io", "//socket.io//"])(
   },
 );
 
-describe("below the path of CT_SERVER_URL", () => {
+describe("with a path in CT_SERVER_URL", () => {
   test.each([
     ["/base/api/meta", "/api/meta"],
     ["//base//api/meta/", "/api/meta"],
@@ -180,11 +183,11 @@ describe("below the path of CT_SERVER_URL", () => {
     ["/?x=//", "/?x=//"],
     ["///", "/"],
     ["/base/%2f/", "/%2f"],
-  ])("%s is %s", (url, expected) => {
+  ])("the target %s is routed as %s", (url, expected) => {
     expect(normalTarget(url, "/base")).toBe(expected);
   });
 
-  test("a server URL with too many slashes itself is understood", async () => {
+  test("duplicate slashes in CT_SERVER_URL itself are merged", async () => {
     const worker = await startWorker({ serverUrl: "https://edge.example.com//a//b/" });
     expect((await worker.ask("GET", "/a/b//api/meta")).status).toBe(200);
   });
@@ -194,7 +197,7 @@ test("only the path's slashes are merged, not those of the query", () => {
   expect(mergeSlashes("//a///b?c=//d")).toBe("/a/b?c=//d");
 });
 
-test("whatever a target is, its form has one slash at each place, and is its own form", () => {
+test("the canonical form of any target has no duplicate slashes, and is its own canonical form", () => {
   const target = fc
     .array(fc.constantFrom("/", "//", "a", ".", "..", "%2f", "?", "base", "dashboard", "\\", ";"))
     .map((parts) => `/${parts.join("")}`);
@@ -210,7 +213,7 @@ test("whatever a target is, its form has one slash at each place, and is its own
   );
 });
 
-/** The answer's bytes to a target that no client library would send. */
+/** The bytes of the response to a target that no client library would send. */
 async function get(worker: Worker, target: string): Promise<string> {
   const socket = connect(worker.port, "127.0.0.1", () =>
     socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),

@@ -1,5 +1,5 @@
 /**
- * Long polls: who is woken, who is let go, and what happens when hints do not come.
+ * Long polls: which are woken, which end early, and what happens when hints are missed.
  */
 import { expect, test } from "vitest";
 import {
@@ -13,45 +13,45 @@ import { createStepClock } from "../../support/step-clock.ts";
 
 const NEVER = new AbortController().signal;
 
-test("a hint wakes the polls for its ticket, and looks at no other", async () => {
-  const { polls, tickets, tell, looks } = start();
+test("a hint wakes the polls for its ticket, and no other ticket is read", async () => {
+  const { polls, tickets, notify, reads } = start();
   tickets.set("login a", waiting("a"));
   tickets.set("login b", waiting("b"));
   const a = polls.wait("login", "a", NEVER);
   void polls.wait("login", "b", NEVER);
-  await expect.poll(() => looks).toEqual(["a", "b"]);
+  await expect.poll(() => reads).toEqual(["a", "b"]);
 
   tickets.set("login a", answered("a"));
-  tell({ subject: "ticket", kind: "login", token: "a" });
+  notify({ subject: "ticket", kind: "login", token: "a" });
 
   expect(await a).toMatchObject({ state: "answered", ticket: { answer: "yes" } });
-  expect(looks).toEqual(["a", "b", "a"]);
+  expect(reads).toEqual(["a", "b", "a"]);
   expect(polls.waiting).toBe(1);
 });
 
-test("an answer whose hint was missed is found within a second", async () => {
-  const { polls, tickets, clock, looks } = start();
+test("an answer whose hint was missed is read within a second", async () => {
+  const { polls, tickets, clock, reads } = start();
   tickets.set("login a", waiting("a"));
   const poll = polls.wait("login", "a", NEVER);
-  await expect.poll(() => looks.length).toBe(1);
+  await expect.poll(() => reads.length).toBe(1);
   tickets.set("login a", answered("a"));
   clock.advance(1000);
   expect((await poll).state).toBe("answered");
 });
 
-test("an answer that comes during the first look is not missed", async () => {
-  const { polls, tickets, tell, hold, looks } = start();
+test("an answer that arrives during the first read is not missed", async () => {
+  const { polls, tickets, notify, hold, reads } = start();
   tickets.set("login a", waiting("a"));
-  const goOn = hold();
+  const resume = hold();
   const poll = polls.wait("login", "a", NEVER);
-  await expect.poll(() => looks.length).toBe(1);
+  await expect.poll(() => reads.length).toBe(1);
   tickets.set("login a", answered("a"));
-  tell({ subject: "ticket", kind: "login", token: "a" });
-  goOn();
+  notify({ subject: "ticket", kind: "login", token: "a" });
+  resume();
   expect((await poll).state).toBe("answered");
 });
 
-test("when too many wait, the one that has waited longest is told to ask again, after a second at the earliest", async () => {
+test("when too many polls wait, the one that has waited longest ends, after a second at the earliest", async () => {
   const { polls, tickets, clock } = start({ maxWaiting: 2 });
   for (const token of ["a", "b", "c", "d"]) tickets.set(`login ${token}`, waiting(token));
   const ended: string[] = [];
@@ -74,8 +74,8 @@ test("when too many wait, the one that has waited longest is told to ask again, 
   expect(polls.waiting).toBe(2);
 });
 
-test("a worker that drains sends nobody away before a second has passed, and nobody waits longer", async () => {
-  const { polls, tickets, tell, clock } = start();
+test("on a draining worker each poll ends after exactly a second", async () => {
+  const { polls, tickets, notify, clock } = start();
   for (const token of ["a", "b", "c", "d"]) tickets.set(`join ${token}`, waiting(token));
   const ended: string[] = [];
   const wait = (token: string): void => {
@@ -92,9 +92,9 @@ test("a worker that drains sends nobody away before a second has passed, and nob
   await expect.poll(() => ended).toEqual(["a waiting"]);
   clock.advance(600);
   await expect.poll(() => ended).toEqual(["a waiting", "b waiting"]);
-  // An answer is told at once all the same.
+  // An answer still ends the poll at once.
   tickets.set("join d", answered("d"));
-  tell({ subject: "ticket", kind: "join", token: "d" });
+  notify({ subject: "ticket", kind: "join", token: "d" });
   await expect.poll(() => ended).toEqual(["a waiting", "b waiting", "d answered"]);
   clock.advance(399);
   await settle();
@@ -104,7 +104,7 @@ test("a worker that drains sends nobody away before a second has passed, and nob
   expect(clock.pending).toBe(0);
 });
 
-test("the end of a worker ends also the waits of a drain at once", async () => {
+test("closing ends the polls of a draining worker at once", async () => {
   const { polls, tickets, clock } = start();
   tickets.set("join a", waiting("a"));
   polls.shorten();
@@ -116,7 +116,7 @@ test("the end of a worker ends also the waits of a drain at once", async () => {
   expect(clock.pending).toBe(0);
 });
 
-test("after its end nothing waits, but what is known is still told", async () => {
+test("after closing no poll waits, but an answer that exists is still returned", async () => {
   const { polls, tickets, clock } = start();
   tickets.set("login a", waiting("a"));
   tickets.set("login b", answered("b"));
@@ -129,19 +129,19 @@ test("after its end nothing waits, but what is known is still told", async () =>
   expect(clock.pending).toBe(0);
 });
 
-test("a client that is gone already does not wait", async () => {
+test("the poll of a client that has gone does not wait", async () => {
   const { polls, tickets } = start();
   tickets.set("login a", waiting("a"));
   expect((await polls.wait("login", "a", AbortSignal.abort())).state).toBe("waiting");
 });
 
-test("a store that is away is waited for; a store that fails in another way is not hidden", async () => {
-  const { polls, tickets, clock, looks, fail } = start();
+test("a poll waits for a store that is away, and rejects when the store fails in another way", async () => {
+  const { polls, tickets, clock, reads, fail } = start();
   tickets.set("login a", answered("a"));
   fail(new StoreAwayError("readTicket"));
   const poll = polls.wait("login", "a", NEVER);
-  await expect.poll(() => looks.length).toBe(1);
-  expect(await polls.look("login", "a")).toEqual({ state: "waiting", ticket: undefined });
+  await expect.poll(() => reads.length).toBe(1);
+  expect(await polls.read("login", "a")).toEqual({ state: "waiting", ticket: undefined });
   fail(undefined);
   clock.advance(1000);
   expect((await poll).state).toBe("answered");
@@ -151,12 +151,12 @@ test("a store that is away is waited for; a store that fails in another way is n
   expect(polls.waiting).toBe(0);
 });
 
-test("a ticket that the store has lost and this worker knows is put back and waited for", async () => {
-  const { polls, tickets, remembered, clock, looks } = start();
+test("a ticket that the store has lost and this worker remembers is put back and waited for", async () => {
+  const { polls, tickets, remembered, clock, reads } = start();
   tickets.set("login a", waiting("a"));
   remembered.set("login a", waiting("a"));
   const poll = polls.wait("login", "a", NEVER);
-  await expect.poll(() => looks.length).toBe(1);
+  await expect.poll(() => reads.length).toBe(1);
   tickets.clear();
   clock.advance(1000);
   await expect.poll(() => tickets.has("login a")).toBe(true);
@@ -165,19 +165,19 @@ test("a ticket that the store has lost and this worker knows is put back and wai
   expect((await poll).state).toBe("answered");
 });
 
-test("no timer outlives its poll", async () => {
-  const { polls, tickets, clock, looks } = start();
+test("a poll that has ended leaves no timer", async () => {
+  const { polls, tickets, clock, reads } = start();
   tickets.set("join a", waiting("a"));
   const poll: Promise<Poll> = polls.wait("join", "a", NEVER);
-  await expect.poll(() => looks.length).toBe(1);
+  await expect.poll(() => reads.length).toBe(1);
   clock.advance(30_000);
   expect((await poll).state).toBe("waiting");
   expect(clock.pending).toBe(0);
 });
 
-// --- arrangements ---
+// --- helpers ---
 
-/** What has been decided has been told by then: no timer is involved. */
+/** Pending promise callbacks have run by then: no timer is involved. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -193,12 +193,12 @@ function answered(token: string): Ticket {
 /** Polls over tickets of the test's own, which may fail or be slow. */
 function start(limits: { maxWaiting?: number } = {}) {
   const tickets = new Map<string, Ticket>();
-  const looks: string[] = [];
+  const reads: string[] = [];
   const listeners = new Set<(change: Change) => void>();
   let failure: Error | undefined;
   let held: Promise<void> | undefined;
   const clock = countingClock();
-  /** Tickets that this worker could put back. */
+  /** Tickets that this worker remembers and can put back. */
   const remembered = new Map<string, Ticket>();
   const polls = createPolls({
     clock,
@@ -210,7 +210,7 @@ function start(limits: { maxWaiting?: number } = {}) {
     },
     store: {
       async readTicket(kind: TicketKind, token: string) {
-        looks.push(token);
+        reads.push(token);
         const ticket = tickets.get(`${kind} ${token}`);
         if (failure !== undefined) throw failure;
         await held;
@@ -226,26 +226,26 @@ function start(limits: { maxWaiting?: number } = {}) {
     polls,
     tickets,
     remembered,
-    looks,
+    reads,
     clock,
-    tell: (change: Change) => {
+    notify: (change: Change) => {
       for (const listener of listeners) listener(change);
     },
     fail: (error: Error | undefined) => {
       failure = error;
     },
-    /** Makes looks wait until the returned function is called. */
+    /** Makes reads wait until the returned function is called. */
     hold: () => {
-      let goOn = (): void => {};
+      let resume = (): void => {};
       held = new Promise((resolve) => {
-        goOn = resolve;
+        resume = resolve;
       });
-      return () => goOn();
+      return () => resume();
     },
   };
 }
 
-/** A step clock that knows how many timers are set. */
+/** A step clock that counts the timers that are set. */
 function countingClock() {
   const clock = createStepClock();
   let pending = 0;

@@ -1,5 +1,5 @@
 /**
- * What is decided on a request's head: for whom it is, whom to trust, which page may do what; and the end of a worker.
+ * Decisions by a request's head: which worker it is for, what to trust, CORS; and the shutdown of a worker's server.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -16,7 +16,7 @@ const machine = watchMachine();
 
 // --- x-ct-edge ---
 
-test("a request for the worker that had this address before is refused without an owner", async () => {
+test("a request for the worker that had this address before gets a 421 that names no owner", async () => {
   const worker = await startWorker();
   const former = edgeProof(KEYS.edge, worker.id, newIncarnation());
   for (const proof of [former, "", "x", `${worker.proof}x`]) {
@@ -29,14 +29,14 @@ test("a request for the worker that had this address before is refused without a
   }
 });
 
-test("a request with the right proof and one without any are served", async () => {
+test("a request with the right proof is served, and so is one without any proof", async () => {
   const worker = await startWorker();
   const headers = { "x-ct-edge": worker.proof };
   expect((await worker.ask("GET", "/api/meta", { headers })).status).toBe(200);
   expect((await worker.ask("GET", "/api/meta")).status).toBe(200);
 });
 
-test("forwarding fields count only when a balancer vouches for them", async () => {
+test("forwarding headers count only with a balancer's proof", async () => {
   const worker = await startWorker();
   const forwarded = {
     origin: "https://edge.example.com",
@@ -46,7 +46,7 @@ test("forwarding fields count only when a balancer vouches for them", async () =
   const ask = (headers: Record<string, string>) => worker.ask("GET", "/api/meta", { headers });
   const proven = await ask({ ...forwarded, "x-ct-edge": worker.proof });
   expect(proven.headers["access-control-allow-credentials"]).toBe("true");
-  // Traefik writes it so on the requests of WebSockets.
+  // As Traefik sends it with WebSocket requests.
   const wss = await ask({ ...forwarded, "x-forwarded-proto": "wss", "x-ct-edge": worker.proof });
   expect(wss.headers["access-control-allow-credentials"]).toBe("true");
   const untrusted = await ask(forwarded);
@@ -73,22 +73,22 @@ test.each([
     expect("access-control-allow-credentials" in answer.headers).toBe(isOurs);
   },
 );
-// --- questions for the members ---
+// --- the list of members ---
 
-test("a balancer that does not reach the store is told who the workers are, and can check it", async () => {
+test("a balancer that does not reach the store gets an authenticated list of the workers", async () => {
   const worker = await startWorker();
   const nonce = newNonce();
   const headers = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-nonce": nonce };
-  const told = await worker.ask("GET", "/ct-edge/members", { headers });
-  expect(told).toMatchObject({ status: 200, body: [worker.record] });
+  const listed = await worker.ask("GET", "/ct-edge/members", { headers });
+  expect(listed).toMatchObject({ status: 200, body: [worker.record] });
   const proof = membersProof(KEYS.edge, nonce, Buffer.from(JSON.stringify([worker.record])));
-  expect(told.headers["x-ct-members"]).toBe(proof);
+  expect(listed.headers["x-ct-members"]).toBe(proof);
   const again = { ...headers, "x-ct-nonce": newNonce() };
   const other = await worker.ask("GET", "/ct-edge/members", { headers: again });
   expect(other.headers["x-ct-members"]).not.toBe(proof);
 });
 
-test("nobody else is told who the workers are", async () => {
+test("only a balancer gets the list of the workers", async () => {
   const worker = await startWorker();
   const right = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1", "x-ct-nonce": newNonce() };
   const ask = async (headers: Record<string, string>, method = "GET", path = "/ct-edge/members") =>
@@ -101,7 +101,7 @@ test("nobody else is told who the workers are", async () => {
   expect(await ask({ ...right, "x-ct-balancer": "no name!" })).toBe(404);
 });
 
-test("a worker that does not reach the store either does not say who the workers are", async () => {
+test("a worker that does not reach the store refuses to list the workers", async () => {
   const worker = await startWorker();
   await worker.storeFixture.stop();
   const headers = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
@@ -112,7 +112,7 @@ test("a worker that does not reach the store either does not say who the workers
 
 // --- probes of balancers ---
 
-test("a balancer's probe is answered 204, and what it says of the store is remembered", async () => {
+test("a balancer's probe gets a 204, and its report on the store is recorded", async () => {
   const worker = await startWorker();
   const probe = (store: string, more = {}) =>
     worker.ask("GET", "/ct-edge/probe", {
@@ -124,20 +124,20 @@ test("a balancer's probe is answered 204, and what it says of the store is remem
   expect(worker.outageReports.isStoreAwayForAll).toBe(false);
 });
 
-test("nobody but a balancer is believed about the store", async () => {
+test("reports on the store are accepted from balancers only", async () => {
   const worker = await startWorker();
   const former = edgeProof(KEYS.edge, worker.id, newIncarnation());
-  const says = { "x-ct-balancer": "b-1", "x-ct-store": "away" };
+  const report = { "x-ct-balancer": "b-1", "x-ct-store": "away" };
   const ask = async (headers: Record<string, string>, method = "GET", path = "/ct-edge/probe") =>
     (await worker.ask(method, path, { headers })).status;
-  expect(await ask(says)).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": former })).toBe(421);
-  // As a client's request arrives: with a balancer's proof and without a probe's fields.
+  expect(await ask(report)).toBe(404);
+  expect(await ask({ ...report, "x-ct-edge": former })).toBe(421);
+  // As a client's request arrives: with a balancer's proof and without a probe's headers.
   expect(await ask({ "x-ct-edge": worker.proof })).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-store": "maybe" })).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": worker.proof, "x-ct-balancer": "b 1" })).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "POST")).toBe(404);
-  expect(await ask({ ...says, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/x")).toBe(404);
+  expect(await ask({ ...report, "x-ct-edge": worker.proof, "x-ct-store": "maybe" })).toBe(404);
+  expect(await ask({ ...report, "x-ct-edge": worker.proof, "x-ct-balancer": "b 1" })).toBe(404);
+  expect(await ask({ ...report, "x-ct-edge": worker.proof }, "POST")).toBe(404);
+  expect(await ask({ ...report, "x-ct-edge": worker.proof }, "GET", "/ct-edge/probe/x")).toBe(404);
   expect(worker.outageReports.isStoreAwayForAll).toBe(false);
 });
 
@@ -172,7 +172,7 @@ test("a balancer that leaves has its clients let go of, nobody else has", async 
 
 // --- CORS ---
 
-test("any origin may read without credentials, listed ones and our own with them", async () => {
+test("any origin may read responses without credentials; listed origins and our own may with credentials", async () => {
   const worker = await startWorker({
     corsAllowedOrigins: ["https://ide.example.com"],
     serverUrl: "https://edge.example.com",
@@ -200,7 +200,7 @@ test.each([
   { path: "/api/login/poll/abc?useCookie=true", methods: "POST" },
   { path: "/api/session/create", methods: "POST" },
   { path: "/socket.io/?EIO=4&transport=polling", methods: "GET, POST" },
-])("the preflight for $path names its methods and our fields", async ({ path, methods }) => {
+])("the preflight for $path names its methods and our headers", async ({ path, methods }) => {
   const worker = await startWorker();
   const answer = await worker.ask("OPTIONS", path, {
     headers: { origin: "https://ide.example.com", "access-control-request-method": "POST" },
@@ -214,7 +214,7 @@ test.each([
   });
 });
 
-test("refusals and handshakes carry the CORS fields too, so that pages can read them", async () => {
+test("error responses and handshakes have the CORS headers too, so that pages can read them", async () => {
   const worker = await startWorker();
   for (const path of [
     "/api/nothing",
@@ -229,7 +229,7 @@ test("refusals and handshakes carry the CORS fields too, so that pages can read 
 
 // --- base paths ---
 
-test("the path of CT_SERVER_URL may be there or not", async () => {
+test("requests are served with and without the path of CT_SERVER_URL", async () => {
   const worker = await startWorker({ serverUrl: "https://edge.example.com/team/oct/" });
   for (const path of ["/api/meta", "/team/oct/api/meta", "/team/oct/login.html"]) {
     expect((await worker.ask("GET", path)).status, path).toBe(200);
@@ -247,7 +247,7 @@ test("the path of CT_SERVER_URL may be there or not", async () => {
 
 // --- sockets ---
 
-test("a handshake for another worker's session is told who has it, as a request and as an upgrade", async () => {
+test("a handshake for another worker's session gets a 421 that names the owner, for a request and for an upgrade", async () => {
   const [here, there] = await startTwoWorkers();
   const created = await here.ask("POST", "/api/session/create", {
     headers: { "x-oct-jwt": await here.signIn("Host") },
@@ -277,13 +277,13 @@ test("a handshake for another worker's session is told who has it, as a request 
   expect((await rawPeer({ url: here.url, roomToken }).ready()).connects).toBe(1);
 });
 
-test("a handshake with a bad token connects and is then disconnected, so that its client gives up", async () => {
+test("a handshake with an invalid token connects and is then disconnected, so that its client gives up", async () => {
   const worker = await startWorker();
   const peer = rawPeer({ url: worker.url, roomToken: "garbage" });
   await expect.poll(() => peer.disconnects).toEqual(["io server disconnect"]);
 });
 
-test("a connection that is unknown here is engine.io's to refuse, whoever has its session", async () => {
+test("engine.io refuses an unknown connection id, whichever worker owns the session", async () => {
   const [here, there] = await startTwoWorkers();
   const created = await here.ask("POST", "/api/session/create", {
     headers: { "x-oct-jwt": await here.signIn("Host") },
@@ -295,7 +295,7 @@ test("a connection that is unknown here is engine.io's to refuse, whoever has it
   expect(answer).toMatchObject({ status: 400, body: { message: "Session ID unknown" } });
 });
 
-test("an upgrade elsewhere than to the sockets is refused", async () => {
+test("an upgrade on a path without sockets is refused", async () => {
   const worker = await startWorker();
   expect(await upgrade(worker, {}, "/api/meta")).toMatch(/^HTTP\/1.1 400 /);
   expect(await upgrade(worker, {}, "/nothing")).toMatch(/^HTTP\/1.1 404 /);
@@ -304,7 +304,7 @@ test("an upgrade elsewhere than to the sockets is refused", async () => {
 
 // --- the page ---
 
-test("the sign-in page has no inline script and strict rights", async () => {
+test("the sign-in page has no inline script and a strict content security policy", async () => {
   const worker = await startWorker({ serverUrl: "https://edge.example.com" });
 
   const page = await worker.ask("GET", "/login.html?token=abc");
@@ -320,7 +320,7 @@ test("the sign-in page has no inline script and strict rights", async () => {
   });
   const html = String(page.body);
   expect(html).not.toMatch(/<script(?![^>]*\bsrc=)|\son\w+=|<style|\sstyle=/);
-  // Relative, so that the page works behind /k/KEY/.
+  // Relative, so that the page works below /k/KEY/.
   const links = [...html.matchAll(/\b(?:src|href|data-endpoint)="([^"]*)"/g)].map(
     ([, link]) => link,
   );
@@ -343,37 +343,37 @@ test("the sign-in page has no inline script and strict rights", async () => {
   }
 });
 
-test("HTTPS is not demanded of browsers unless the operator says that it is there", async () => {
+test("browsers are told to use HTTPS only when CT_SERVER_URL is set", async () => {
   const worker = await startWorker();
   const page = await worker.ask("GET", "/login.html");
   expect(page.headers).not.toHaveProperty("strict-transport-security");
 });
 
-test("the sign-in page offers the ways that are on", async () => {
+test("the sign-in page has a form for each sign-in method that is on", async () => {
   const forms = async (worker: Worker) => {
     const page = String((await worker.ask("GET", "/login.html")).body);
     expect(page).not.toMatch(/<!--/);
-    return [...page.matchAll(/data-endpoint="api\/login\/(\w+)"|(Nobody can sign in)/g)].map(
-      ([, way, nobody]) => way ?? nobody,
-    );
+    return [
+      ...page.matchAll(/data-endpoint="api\/login\/(\w+)"|(No sign-in method is enabled)/g),
+    ].map(([, way, none]) => way ?? none);
   };
   expect(await forms(await startWorker())).toEqual(["simple", "apikey"]);
   expect(await forms(await startWorker({ loginSimple: false }))).toEqual(["apikey"]);
   expect(await forms(await startWorker({ loginApiKey: undefined }))).toEqual(["simple"]);
   expect(await forms(await startWorker({ loginSimple: false, loginApiKey: undefined }))).toEqual([
-    "Nobody can sign in",
+    "No sign-in method is enabled",
   ]);
 });
 
-// --- the end ---
+// --- shutdown ---
 
-test("a worker that stops ends its polls, closes its sockets so that they come back, and frees its port", async () => {
+test("a worker that stops ends its polls, closes its sockets so that clients reconnect, and frees its port", async () => {
   const worker = await startWorker();
   const { host } = await worker.openSession();
   const token = await worker.begin();
   const polled = worker.ask("POST", `/api/login/poll/${token}`);
   await pollsWait(worker, 1);
-  // Half a request, which nobody will finish.
+  // Half a request that is never completed.
   const stuck = connect(worker.port, "127.0.0.1");
   stuck.on("error", () => {});
   onTestFinished(() => void stuck.destroy());
@@ -391,7 +391,7 @@ test("a worker that stops ends its polls, closes its sockets so that they come b
   await expect(worker.ask("GET", "/api/meta")).rejects.toThrow("ECONNREFUSED");
 });
 
-/** Asks for a WebSocket and resolves with everything that comes back until the connection ends. */
+/** Requests a WebSocket upgrade and resolves with all bytes received until the connection closes. */
 async function upgrade(
   worker: Worker,
   headers: Readonly<Record<string, string>>,

@@ -1,5 +1,5 @@
 /**
- * Creating sessions and asking to join them over HTTP.
+ * Creating sessions and requesting to join them over HTTP.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -19,9 +19,9 @@ import {
   type Worker,
 } from "./fixture.ts";
 
-// --- who may ---
+// --- authentication ---
 
-test("nothing under /api/session/ is allowed without a user token", async () => {
+test("requests below /api/session/ are refused without a user token", async () => {
   const worker = await startWorker();
   const { sessionId } = await worker.openSession();
   const created = await create(worker, await worker.signIn());
@@ -38,7 +38,7 @@ test("nothing under /api/session/ is allowed without a user token", async () => 
 
 // --- create ---
 
-test("a created session comes with the host's token, and marks for the balancer", async () => {
+test("the response to a create has the host's room token, and the session's headers for the balancer", async () => {
   const worker = await startWorker();
   const user = await worker.signIn("Host");
 
@@ -56,7 +56,7 @@ test("a created session comes with the host's token, and marks for the balancer"
   expect(Number(headers["x-ct-epoch"])).toBe(worker.registry.live(roomId)?.epoch);
 });
 
-test("a user with too many open sessions gets no more", async () => {
+test("a user with too many open sessions cannot create another one", async () => {
   const worker = await startWorker({ maxSessionsPerUser: 1 });
   const user = await worker.signIn();
   expect((await create(worker, user)).status).toBe(200);
@@ -64,7 +64,7 @@ test("a user with too many open sessions gets no more", async () => {
   expect(refused).toMatchObject({ status: 400, body: { code: "SessionQuota" }, counted: 1 });
 });
 
-test("the key of a create stands for the first session that came with it, when a balancer vouches for it", async () => {
+test("a session key becomes the alias of the first session created with it, when a balancer passes it on", async () => {
   const worker = await startWorker();
   const user = await worker.signIn();
   const vouched = { "x-ct-edge": worker.proof, [KEY_HEADER]: "team-7" };
@@ -91,7 +91,7 @@ test("new sessions start while the store is away", async () => {
 
 // --- join ---
 
-test("a guest asks, is told to wait, and gets a token when the host agrees", async () => {
+test("a guest who requests to join gets WaitingForHost, and a room token when the host accepts", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -123,11 +123,11 @@ test("a guest asks, is told to wait, and gets a token when the host agrees", asy
   });
   const { roomToken } = body as { roomToken: string };
   expect(await worker.tokens.verifyRoom(roomToken)).toMatchObject({ host: false, sessionId });
-  // A client that lost the answer asks again.
+  // A client that lost the response polls again.
   expect((await poll(worker, guest, token)).body).toEqual(body);
 });
 
-test("a host's answer that came first is told at once", async () => {
+test("a host's decision that precedes the first poll is sent at once", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -139,7 +139,7 @@ test("a host's answer that came first is told at once", async () => {
   expect((await poll(worker, guest, token)).body).toMatchObject({ roomId: sessionId });
 });
 
-test("a guest whom the host does not want is told so", async () => {
+test("a guest whom the host rejects gets JoinRejected", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -157,7 +157,7 @@ test("a guest whom the host does not want is told so", async () => {
   });
 });
 
-test("a host who does not answer for 300 s is told to the guest as a time-out", async () => {
+test("a guest whose host does not decide within 300 s gets JoinTimeout", async () => {
   const clock = createSkipClock();
   const worker = await startWorker({ clock, pollTimeoutMs: 600_000 });
   const { sessionId, host } = await worker.openSession();
@@ -168,7 +168,7 @@ test("a host who does not answer for 300 s is told to the guest as a time-out", 
   await pollsWait(worker, 1);
   await until("the host is asked", () => host.received.some(isJoinRequest));
 
-  // In steps, so that the host's connection lives on.
+  // In steps, so that the host's connection stays alive.
   await until("the time is over", () => {
     clock.skip(10_000);
     return worker.api.waitingPolls === 0;
@@ -177,12 +177,12 @@ test("a host who does not answer for 300 s is told to the guest as a time-out", 
   expect((await polled).body).toMatchObject({ code: "JoinTimeout", failure: true });
 });
 
-test("a join poll without an answer ends after its time, in words that every client understands", async () => {
+test("a join poll without a decision ends after its timeout, with a response that all clients understand", async () => {
   const worker = await startWorker({ pollTimeoutMs: 50 });
   const { sessionId } = await worker.openSession();
   const guest = await worker.signIn("Guest");
   const token = pollTokenOf(await join(worker, guest, sessionId));
-  // Clients of protocol packages before 0.3.3 parse whatever comes as JSON.
+  // Clients of protocol packages before 0.3.3 parse any body as JSON.
   for (let count = 0; count < 3; count++) {
     expect(await poll(worker, guest, token)).toMatchObject({
       status: 200,
@@ -191,7 +191,7 @@ test("a join poll without an answer ends after its time, in words that every cli
   }
 });
 
-test("a guest's poll on a worker that drains or stops is told to go on waiting, and not at once again and again", async () => {
+test("a guest's poll on a worker that drains or stops ends with WaitingForHost, and not in a tight loop", async () => {
   const worker = await startWorker();
   const { sessionId } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -205,7 +205,7 @@ test("a guest's poll on a worker that drains or stops is told to go on waiting, 
   worker.api.shortenPolls();
   expect(await polled).toMatchObject(waitingForHost);
   expect(await poll(worker, guest, token)).toMatchObject(waitingForHost);
-  // A second for the one that came now; the one before may have waited for most of its own already.
+  // A second for this poll; the one before may have waited for most of its own already.
   expect(performance.now() - startMs).toBeGreaterThanOrEqual(995);
 
   const last = poll(worker, guest, token);
@@ -214,7 +214,7 @@ test("a guest's poll on a worker that drains or stops is told to go on waiting, 
   expect(await last).toMatchObject(waitingForHost);
 });
 
-test("somebody else's join request does not exist", async () => {
+test("for a guest, another user's join request does not exist", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -228,7 +228,7 @@ test("somebody else's join request does not exist", async () => {
     return (await worker.store.readTicket("join", token))?.state === "answered";
   });
   expect(await refusal(worker, () => poll(worker, thief, token))).toMatchObject(unknown);
-  // The thief's polls have not used up what the guest is told first.
+  // The other user's polls have not used up the guest's first WaitingForHost.
   expect((await poll(worker, guest, token)).status).toBe(200);
 });
 
@@ -248,7 +248,7 @@ test("sessions that do not exist, have no host yet, or have ended cannot be join
   expect(await ask(sessionId)).toMatchObject(missing);
 });
 
-test("a session that is full is not asked", async () => {
+test("a full session refuses join requests", async () => {
   const worker = await startWorker({ maxPeersPerSession: 2 });
   const { sessionId } = await worker.openSession();
   const guest = await worker.signIn("Guest");
@@ -260,7 +260,7 @@ test("a session that is full is not asked", async () => {
 
 // --- two workers ---
 
-test("a worker that does not have the session names the one that has", async () => {
+test("a worker that does not have the session names its owner", async () => {
   const [here, there] = await startTwoWorkers();
   const { sessionId } = await here.openSession();
   const guest = await there.signIn("Guest");
@@ -283,7 +283,7 @@ test("a worker that does not have the session names the one that has", async () 
   expect(there.counters.value("worker.requests_misdirected")).toBe(2);
 });
 
-test("a request for another worker's session is told so before its body came", async () => {
+test("a request for another worker's session gets its 421 before its body has arrived", async () => {
   const [here, there] = await startTwoWorkers();
   const { sessionId } = await here.openSession();
   const guest = await there.signIn("Guest");
@@ -319,7 +319,7 @@ test("a guest's poll waits while the store is away", async () => {
   expect(answer).toMatchObject({ roomId: sessionId });
 });
 
-// --- small words ---
+// --- helpers ---
 
 function create(worker: Worker, user: string, more: Record<string, string> = {}): Promise<Answer> {
   return worker.ask("POST", "/api/session/create", { headers: { "x-oct-jwt": user, ...more } });
@@ -337,7 +337,7 @@ function pollTokenOf({ body }: Answer): string {
   return (body as { pollToken: string }).pollToken;
 }
 
-/** Lets the host answer the request that it was asked last. */
+/** Makes the host decide on the latest join request. */
 async function decide(host: RawPeer, accepted: boolean): Promise<void> {
   const request = await until("the host is asked", () => host.received.findLast(isJoinRequest));
   host.decide(request, accepted);

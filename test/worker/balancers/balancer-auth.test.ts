@@ -1,4 +1,4 @@
-/** By which name a balancer means a worker, over real sockets: what they are bound to counts. */
+/** Proofs of balancers over real sockets: the address that a socket is bound to counts. */
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { request } from "undici";
@@ -12,7 +12,7 @@ const EDGE_KEY = deriveKeys("a secret of thirty-two characters").edge;
 const SELF = { id: "worker-1" as WorkerId, incarnation: "i".repeat(16) as Incarnation };
 const OTHER = "worker-2" as WorkerId;
 
-/** A worker at `bind` whose record says `url`: what it thinks of a request with `proof`, and how it names worker-2. */
+/** A worker at `bind` with the record's `url`: how it classifies a request with `proof`, and how it names worker-2. */
 async function startWorker(more: { bind?: string; url?: string } = {}) {
   const urls = new Map<WorkerId, string>([[OTHER, "http://10.0.0.2:3001"]]);
   if (more.url !== undefined) urls.set(SELF.id, more.url);
@@ -43,31 +43,31 @@ async function startWorker(more: { bind?: string; url?: string } = {}) {
 
 const byAddress = (address: string): string => addressProof(EDGE_KEY, address);
 
-test("a balancer that knows ids means it by id and incarnation, and is told owners by id", async () => {
+test("a balancer that knows ids authenticates by id and incarnation, and gets owners by id", async () => {
   const worker = await startWorker();
   const proof = edgeProof(EDGE_KEY, SELF.id, SELF.incarnation);
   expect(await worker.ask(proof)).toEqual(["id", OTHER, "worker-9"]);
 });
 
-test("a balancer with a list means it by the address that it called, and is told owners by theirs", async () => {
+test("a balancer with a fixed list authenticates by the address that it called, and gets owners by address", async () => {
   const worker = await startWorker();
   const named = ["address", "10.0.0.2:3001", "worker-9"];
   expect(await worker.ask(byAddress(`127.0.0.1:${worker.port}`))).toEqual(named);
   expect(await worker.ask(byAddress(`localhost:${worker.port}`))).toEqual(named);
 });
 
-test("or by the address of its record, when it is called through another one", async () => {
+test("a balancer with a fixed list may authenticate by the address in the worker's record when it called another one", async () => {
   const worker = await startWorker({ url: "http://worker-1.example.com:3001" });
   expect((await worker.ask(byAddress("worker-1.example.com:3001")))[0]).toBe("address");
 });
 
-test("on a socket of both families an IPv4 address has its own name", async () => {
+test("on a dual-stack socket an IPv4 address is named as IPv4", async () => {
   const worker = await startWorker({ bind: "::" });
   expect((await worker.ask(byAddress(`127.0.0.1:${worker.port}`)))[0]).toBe("address");
   expect((await worker.ask(byAddress(`[::1]:${worker.port}`), "[::1]"))[0]).toBe("address");
 });
 
-test("what is meant for another worker, or for an earlier life of this one, is not", async () => {
+test("a request for another worker, or for an earlier incarnation of this one, is recognized as misdirected", async () => {
   const worker = await startWorker();
   const otherKey = deriveKeys("another secret of thirty-two chars").edge;
   const others = [
@@ -83,7 +83,7 @@ test("what is meant for another worker, or for an earlier life of this one, is n
   for (const proof of others) expect((await worker.ask(proof))[0]).toBe("other");
 });
 
-test("several proofs are none that is meant; no proof is nobody's word", async () => {
+test("several proofs count as a misdirected request, and no proof as an unauthenticated one", async () => {
   const worker = await startWorker();
   const proof = edgeProof(EDGE_KEY, SELF.id, SELF.incarnation);
   expect((await worker.ask([proof, proof]))[0]).toBe("other");

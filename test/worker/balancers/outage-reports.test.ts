@@ -4,15 +4,15 @@ import type { WorkerId } from "../../../shared/base/ids.ts";
 import {
   createOutageReports,
   isStoreAwayForAll,
+  type OutageReport,
   REPORT_MS,
-  type Word,
 } from "../../../worker/balancers/outage-reports.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const ONE = "balancer-1" as WorkerId;
 const OTHER = "balancer-2" as WorkerId;
 
-test("the store is away when every balancer that is heard says so, not when none is heard", () => {
+test("the store counts as away for all when every balancer heard reports it, and not when none is heard", () => {
   const outageReports = createOutageReports(createStepClock());
   expect(outageReports.isStoreAwayForAll).toBe(false);
   outageReports.note(ONE, "away");
@@ -23,14 +23,14 @@ test("the store is away when every balancer that is heard says so, not when none
   expect(outageReports.isStoreAwayForAll).toBe(true);
 });
 
-test("the last word of a balancer counts", () => {
+test("the latest report of a balancer counts", () => {
   const outageReports = createOutageReports(createStepClock());
   outageReports.note(ONE, "away");
   outageReports.note(ONE, "up");
   expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
-test("a balancer that is not heard any more has no say", () => {
+test("the report of a balancer that is no longer heard does not count", () => {
   const clock = createStepClock();
   const outageReports = createOutageReports(clock);
   outageReports.note(ONE, "up");
@@ -43,7 +43,7 @@ test("a balancer that is not heard any more has no say", () => {
   expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
-test("a worker that was stopped believes nothing that it heard before", () => {
+test("after a worker was suspended, its earlier reports do not count", () => {
   const clock = createStepClock();
   const outageReports = createOutageReports(clock);
   outageReports.note(ONE, "away");
@@ -51,7 +51,7 @@ test("a worker that was stopped believes nothing that it heard before", () => {
   expect(outageReports.isStoreAwayForAll).toBe(false);
 });
 
-test("what is remembered is bounded: the balancer heard longest ago is forgotten first", () => {
+test("the number of reports is bounded, and the balancer heard longest ago is forgotten first", () => {
   const outageReports = createOutageReports(createStepClock());
   outageReports.note(ONE, "up");
   for (let i = 0; i < 999; i++) outageReports.note(`b${i}` as WorkerId, "away");
@@ -60,9 +60,9 @@ test("what is remembered is bounded: the balancer heard longest ago is forgotten
   expect(outageReports.isStoreAwayForAll).toBe(true);
 });
 
-test("one fresh word that the store is up outweighs any number of others, in any order", () => {
+test("one recent report of a store that is up outweighs any number of others, in any order", () => {
   const word = fc.record({
-    store: fc.constantFrom<Word["store"]>("up", "away"),
+    store: fc.constantFrom<OutageReport["store"]>("up", "away"),
     atMs: fc.integer({ min: 0, max: 10_000 }),
   });
   fc.assert(

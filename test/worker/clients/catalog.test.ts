@@ -1,4 +1,4 @@
-/** What is offered of a folder, what is not and why, and how changes are seen. */
+/** Which files of a folder are offered, which are not and why, and how changes are detected. */
 
 import { createHash } from "node:crypto";
 import {
@@ -45,8 +45,8 @@ beforeEach(() => {
   };
 });
 
-/** One look, at a time at which nothing is young any more. */
-async function look(at = folder): Promise<Offer> {
+/** One scan, long after all files were written. */
+async function scan(at = folder): Promise<Offer> {
   const clock = { wallMs: () => Date.now() + 60_000, nowMs: () => 0 };
   const { offer } = await createScanner({ folder: at, clock }).scan();
   return offer;
@@ -54,16 +54,16 @@ async function look(at = folder): Promise<Offer> {
 
 /** Why a file is not offered. */
 async function reason(file: string): Promise<string | undefined> {
-  const { problems } = await look();
+  const { problems } = await scan();
   return problems.find((problem) => problem.file === file)?.reason;
 }
 
-describe("what is read", () => {
-  test("an extension of VS Code is what its manifest says, whatever the file is called", async () => {
+describe("reading plugins", () => {
+  test("the facts of a VS Code extension come from its manifest, whatever the file name", async () => {
     const icon = Buffer.from("png");
     const options = { version: "1.10.0", targetPlatform: "linux-x64", preRelease: true, icon };
     put(folder, "vscode/other-9.9.9.vsix", await vsix(options));
-    const { vscode, problems } = await look();
+    const { vscode, problems } = await scan();
     expect(problems).toEqual([]);
     expect(vscode).toMatchObject([
       {
@@ -102,10 +102,10 @@ describe("what is read", () => {
           "collab/META-INF/pluginIcon.svg": options.icon ?? "",
         }),
     },
-  ])("a plugin of JetBrains as $form", async ({ file, make }) => {
+  ])("a JetBrains plugin is read from $form", async ({ file, make }) => {
     const options = { since: "231", until: "241.*", icon: "<svg/>" };
     put(folder, `intellij/${file}`, await make(options));
-    const { intellij, problems } = await look();
+    const { intellij, problems } = await scan();
     expect(problems).toEqual([]);
     expect(intellij).toMatchObject([
       {
@@ -123,17 +123,17 @@ describe("what is read", () => {
     ]);
   });
 
-  test("a plugin without an id is called by its name; an old descriptor may name a DTD", async () => {
+  test("a plugin without an id gets its name as id, and an old descriptor may reference a DTD", async () => {
     const descriptor =
       '<!DOCTYPE idea-plugin PUBLIC "Plugin/DTD" "http://127.0.0.1:1/plugin.dtd">' +
       "<idea-plugin><name>Old One</name><version>3</version></idea-plugin>";
     put(folder, "intellij/p.jar", await zip({ "META-INF/plugin.xml": descriptor }));
-    expect((await look()).intellij).toMatchObject([{ id: "Old One", version: "3" }]);
+    expect((await scan()).intellij).toMatchObject([{ id: "Old One", version: "3" }]);
   });
 
-  test("an Eclipse repository, with the features that people pick", async () => {
+  test("an Eclipse repository is offered with its features", async () => {
     await putRepository(join(folder, "eclipse"));
-    const { eclipse, problems } = await look();
+    const { eclipse, problems } = await scan();
     expect(problems).toEqual([]);
     expect(eclipse).toMatchObject({
       features: [{ id: "com.acme.collab", label: "Collab", version: "1.2.3.v2030" }],
@@ -141,63 +141,67 @@ describe("what is read", () => {
     });
   });
 
-  test("nothing of an empty folder, or of none", async () => {
+  test("an empty or missing folder offers nothing", async () => {
     const nothing = { vscode: [], intellij: [], eclipse: undefined, problems: [] };
-    expect(await look()).toEqual(nothing);
-    expect(await look(join(folder, "missing"))).toEqual(nothing);
+    expect(await scan()).toEqual(nothing);
+    expect(await scan(join(folder, "missing"))).toEqual(nothing);
     for (const name of ["vscode", "intellij", "eclipse"]) mkdirSync(join(folder, name));
-    expect(await look()).toEqual(nothing);
+    expect(await scan()).toEqual(nothing);
   });
 
-  test("a link within the folder is followed", async () => {
+  test("a symbolic link within the folder is followed", async () => {
     put(folder, "..data/v.vsix", await vsix());
     mkdirSync(join(folder, "vscode"));
     symlinkSync("../..data/v.vsix", join(folder, "vscode/v.vsix"));
-    expect((await look()).vscode).toMatchObject([{ name: "collab", file: { name: "v.vsix" } }]);
+    expect((await scan()).vscode).toMatchObject([{ name: "collab", file: { name: "v.vsix" } }]);
   });
 });
 
-describe("what is not offered", () => {
-  test("hidden and unfinished files, without a word", async () => {
+describe("files that are not offered", () => {
+  test("hidden and unfinished files are ignored without a problem", async () => {
     const good = await vsix();
     for (const name of [".v.vsix", "v.vsix.part", "v.vsix~", "v.vsix.crdownload", "x.tmp"]) {
       put(folder, `vscode/${name}`, good);
     }
-    expect(await look()).toMatchObject({ vscode: [], problems: [] });
+    expect(await scan()).toMatchObject({ vscode: [], problems: [] });
   });
 
   test.each<[string, () => Promise<string | Buffer>, RegExp]>([
-    ["text", async () => "no archive at all, but long enough to be one", /no complete zip archive/],
-    ["an empty file", async () => "", /no complete zip archive/],
-    ["a truncated one", async () => (await vsix()).subarray(0, -30), /no complete zip archive/],
-    ["half of one", async () => (await vsix()).subarray(0, 400), /no complete zip archive/],
-    ["a password-protected one", async () => encrypted(await vsix()), /password-protected/],
-    ["one without a manifest", () => zip({ a: "b" }), /no extension\.vsixmanifest in it/],
-    ["a plugin of JetBrains", () => pluginZip(), /no extension\.vsixmanifest in it/],
     [
-      "a manifest that is no XML",
+      "text",
+      async () => "no archive at all, but long enough to be one",
+      /not a complete zip archive/,
+    ],
+    ["an empty file", async () => "", /not a complete zip archive/],
+    ["a truncated one", async () => (await vsix()).subarray(0, -30), /not a complete zip archive/],
+    ["half of one", async () => (await vsix()).subarray(0, 400), /not a complete zip archive/],
+    ["a password-protected one", async () => encrypted(await vsix()), /password-protected/],
+    ["one without a manifest", () => zip({ a: "b" }), /extension\.vsixmanifest is missing/],
+    ["a plugin of JetBrains", () => pluginZip(), /extension\.vsixmanifest is missing/],
+    [
+      "a manifest that is not XML",
       () => vsix({ entries: { "extension.vsixmanifest": "<PackageManifest" } }),
-      /no correct XML/,
+      /not well-formed XML/,
     ],
     [
-      "another root",
+      "a manifest with another root element",
       () => vsix({ entries: { "extension.vsixmanifest": "<a/>" } }),
       /has no <PackageManifest>/,
     ],
-    ["an id that is a path", () => vsix({ name: "../x" }), /Id "\.\.\/x" is none/],
-    ["a version that is none", () => vsix({ version: "1.0" }), /"1\.0" is no semantic version/],
+    ["an id that is a path", () => vsix({ name: "../x" }), /invalid Id: "\.\.\/x"/],
+    ["a version that is none", () => vsix({ version: "1.0" }), /"1\.0" is not a semantic version/],
     [
       "a package.json of another extension",
       () =>
         vsix({
           entries: { "extension/package.json": '{"name":"x","publisher":"y","version":"1.0.0"}' },
         }),
-      /says acme\.collab@1\.0\.0, .* says y\.x@1\.0\.0/,
+      /has acme\.collab@1\.0\.0, but .* has y\.x@1\.0\.0/,
     ],
     [
-      "a package.json that is no JSON",
+      "a package.json that is not JSON",
       () => vsix({ entries: { "extension/package.json": "{" } }),
-      /is no JSON/,
+      /is not valid JSON/,
     ],
     [
       "a manifest of 2 MiB",
@@ -205,20 +209,20 @@ describe("what is not offered", () => {
       /larger than 1048576 bytes/,
     ],
     ["a bomb", () => bomb(300 * 1024 * 1024), /zip bomb/],
-  ])("%s as .vsix", async (_, make, expected) => {
+  ])("a .vsix is not offered: %s", async (_, make, expected) => {
     put(folder, "vscode/bad.vsix", await make());
     put(folder, "vscode/good.vsix", await vsix());
     expect(await reason("vscode/bad.vsix")).toMatch(expected);
-    expect((await look()).vscode).toHaveLength(1);
+    expect((await scan()).vscode).toHaveLength(1);
   });
 
-  test("entities that grow without end are not resolved", async () => {
+  test("entities that grow without limit are not expanded", async () => {
     const manifest = `<!DOCTYPE x [<!ENTITY a "${"x".repeat(5000)}">]><PackageManifest>${"&a;".repeat(5000)}</PackageManifest>`;
     put(folder, "vscode/bad.vsix", await vsix({ entries: { "extension.vsixmanifest": manifest } }));
-    expect(await reason("vscode/bad.vsix")).toMatch(/an entity bomb/);
+    expect(await reason("vscode/bad.vsix")).toMatch(/entity bomb/);
   });
 
-  test("a damaged entry", async () => {
+  test("a corrupt entry is a problem", async () => {
     const archive = await zip(
       { "META-INF/plugin.xml": pluginXml({ version: "1.0" }) },
       { compress: false },
@@ -226,27 +230,27 @@ describe("what is not offered", () => {
     const at = archive.indexOf("<version>1.0");
     archive.write("2", at + "<version>".length);
     put(folder, "intellij/bad.jar", archive);
-    expect(await reason("intellij/bad.jar")).toMatch(/damaged/);
+    expect(await reason("intellij/bad.jar")).toMatch(/is corrupt/);
   });
 
   test.each<[string, () => Promise<Buffer>, RegExp]>([
     [
       "no descriptor",
       () => zip({ "x/lib/a.jar": "", "x/readme": "" }),
-      /no complete zip|no META-INF/,
+      /not a complete zip|no META-INF/,
     ],
     [
       "no version",
       () => zip({ "META-INF/plugin.xml": "<idea-plugin><id>a</id></idea-plugin>" }),
-      /no usable version/,
+      /no valid version/,
     ],
     [
-      "a bomb within",
+      "a zip bomb in a jar",
       () => bomb(70 * 1024 * 1024, "x/lib/x.jar"),
-      /too large to be looked into: x\/lib\/x\.jar/,
+      /too large to inspect: x\/lib\/x\.jar/,
     ],
     [
-      "a path out of it",
+      "a path out of the archive",
       async () => {
         const archive = await zip({ "META-INF/plugin.xml": pluginXml(), "aa/evil.txt": "x" });
         for (let at = archive.indexOf("aa/evil"); at >= 0; at = archive.indexOf("aa/evil")) {
@@ -256,33 +260,33 @@ describe("what is not offered", () => {
       },
       /invalid relative path/,
     ],
-  ])("%s in a plugin of JetBrains", async (_, make, expected) => {
+  ])("a JetBrains plugin is not offered: %s", async (_, make, expected) => {
     put(folder, "intellij/bad.zip", await make());
     expect(await reason("intellij/bad.zip")).toMatch(expected);
   });
 
-  test("the second of two files with one id and version; other platforms are others", async () => {
+  test("the second of two files with the same id and version is not offered, unless the platform differs", async () => {
     put(folder, "vscode/b.vsix", await vsix());
     put(folder, "vscode/a.vsix", await vsix({ publisher: "ACME" }));
     put(folder, "vscode/c.vsix", await vsix({ targetPlatform: "win32-x64" }));
     put(folder, "intellij/1.zip", await pluginZip());
     put(folder, "intellij/2.jar", await pluginJar());
-    const { vscode, intellij, problems } = await look();
+    const { vscode, intellij, problems } = await scan();
     expect(vscode.map(({ file }) => file.name)).toEqual(["a.vsix", "c.vsix"]);
     expect(intellij.map(({ file }) => file.name)).toEqual(["1.zip"]);
     expect(problems).toEqual([
       {
         file: "vscode/b.vsix",
-        reason: "it is the same id and version as a.vsix: acme.collab 1.0.0",
+        reason: "same id and version as a.vsix (acme.collab 1.0.0)",
       },
       {
         file: "intellij/2.jar",
-        reason: "it is the same id and version as 1.zip: com.acme.collab 1.0",
+        reason: "same id and version as 1.zip (com.acme.collab 1.0)",
       },
     ]);
   });
 
-  test("what is no file of the right name, and what lies elsewhere", async () => {
+  test("files with wrong names, non-files and links to outside the folder are problems", async () => {
     const outside = mkdtempSync(join(tmpdir(), "ct-outside-"));
     onTestFinished(() => rmSync(outside, { recursive: true, force: true }));
     put(outside, "secret.vsix", await vsix());
@@ -295,59 +299,59 @@ describe("what is not offered", () => {
     symlinkSync("loop.vsix", join(folder, "vscode/loop.vsix"));
     symlinkSync(outside, join(folder, "intellij"));
     symlinkSync(outside, join(folder, "eclipse"));
-    const { vscode, intellij, eclipse, problems } = await look();
+    const { vscode, intellij, eclipse, problems } = await scan();
     expect([vscode, intellij, eclipse]).toEqual([[], [], undefined]);
     const reasons = Object.fromEntries(problems.map(({ file, reason }) => [file, reason]));
     expect(reasons).toEqual({
-      "vscode/readme.txt": "its name does not end in .vsix",
-      "vscode/a.zip": "its name does not end in .vsix",
-      "vscode/con.vsix": "its name is a device on Windows",
-      "vscode/folder.vsix": "it is no file",
-      "vscode/out.vsix": "it is a link that leads out of the folder",
-      "vscode/nowhere.vsix": "it is a link that leads nowhere",
-      "vscode/loop.vsix": "it is a link that leads to itself",
-      "intellij/": "it is a link that leads out of the folder",
-      "eclipse/": "it is a link that leads out of the folder",
+      "vscode/readme.txt": "the file name does not end in .vsix",
+      "vscode/a.zip": "the file name does not end in .vsix",
+      "vscode/con.vsix": "the file name is reserved on Windows",
+      "vscode/folder.vsix": "not a regular file",
+      "vscode/out.vsix": "the symbolic link points outside the clients folder",
+      "vscode/nowhere.vsix": "the symbolic link points to a missing file",
+      "vscode/loop.vsix": "the symbolic link points to itself",
+      "intellij/": "the symbolic link points outside the clients folder",
+      "eclipse/": "the symbolic link points outside the clients folder",
     });
   });
 
-  test("a file that may not be read is told by what the system says", () => {
+  test("an unreadable file is reported as a permission problem", () => {
     expect(reasonOf(Object.assign(new Error(), { code: "EACCES" }))).toBe(
-      "this user may not read it",
+      "permission denied: make it readable for the user that runs the edge",
     );
   });
 
   test.each<[string, string, RegExp | undefined]>([
     ["files that are there", "metadata.repository.factory.order=content.xml,\\!", undefined],
     [
-      "a file of two",
+      "one existing file of two",
       "metadata.repository.factory.order = compositeContent.xml , content.xml,\\!",
       undefined,
     ],
     ["nothing", "version=1", undefined],
     ["nothing in a comment", "#metadata.repository.factory.order=none.xml", undefined],
     [
-      "metadata that is not there",
+      "only missing metadata",
       "version = 1\r\nmetadata.repository.factory.order: compositeContent.xml,\\\r\n  content.xml.xz,\\!\r\n",
-      /^for metadata .*\(compositeContent\.xml, content\.xml\.xz\), so clients find no repository/,
+      /^it lists only missing files for metadata \(compositeContent\.xml, content\.xml\.xz\), so clients find no repository/,
     ],
     [
-      "artifacts that are not there, and lets clients try others",
+      "only missing artifacts, with a fallback",
       "artifact.repository.factory.order=artifacts.xml.xz",
-      /^for artifact .*\(artifacts\.xml\.xz\), so clients ask for them in vain first/,
+      /^it lists only missing files for artifact \(artifacts\.xml\.xz\), so clients waste requests on them first/,
     ],
-    ["far too much", `#${" ".repeat(70_000)}`, /far too large/],
-  ])("p2.index names %s", async (_, contents, expected) => {
+    ["far too much", `#${" ".repeat(70_000)}`, /larger than 65536 bytes/],
+  ])("a p2.index that lists %s is checked", async (_, contents, expected) => {
     await putRepository(join(folder, "eclipse"));
     put(folder, "eclipse/p2.index", contents);
     put(folder, "eclipse/part/p2.index", contents.replaceAll(/\.factory\.order.*/gs, ""));
     const found = await reason("eclipse/p2.index");
     if (expected === undefined) expect(found).toBeUndefined();
     else expect(found).toMatch(expected);
-    expect((await look()).eclipse?.features).toHaveLength(1);
+    expect((await scan()).eclipse?.features).toHaveLength(1);
   });
 
-  test("a p2.index in a folder of a repository is looked at too, again when it changes", async () => {
+  test("a p2.index in a subfolder of a repository is checked, and again when it changes", async () => {
     await putRepository(join(folder, "eclipse"));
     const scanner = createScanner({
       folder,
@@ -361,29 +365,29 @@ describe("what is not offered", () => {
     expect(await problems()).toEqual([]);
   });
 
-  test("an Eclipse folder that is no repository, and mirrors that it should not have", async () => {
+  test("an Eclipse folder without a repository and a repository with mirrors are problems", async () => {
     put(folder, "eclipse/readme.txt", "x");
-    expect(await reason("eclipse/")).toMatch(/no p2 repository/);
+    expect(await reason("eclipse/")).toMatch(/not a p2 repository/);
     const property = '<property name="p2.mirrorsURL" value="http://mirrors.example.com"/>';
     await putRepository(join(folder, "eclipse"), { properties: property });
     expect(await reason("eclipse/artifacts")).toMatch(
-      /to http:\/\/mirrors\.example\.com for mirrors/,
+      /to mirrors at http:\/\/mirrors\.example\.com/,
     );
-    expect((await look()).eclipse?.features).toHaveLength(1);
+    expect((await scan()).eclipse?.features).toHaveLength(1);
   });
 });
 
-// --- over time ---
+// --- changes over time ---
 
 function open(
-  options: { readonly clock?: Clock; readonly indexFile?: string; speaks?: boolean } = {},
+  options: { readonly clock?: Clock; readonly indexFile?: string; logsProblems?: boolean } = {},
 ) {
   const { log, lines } = createTestLog();
   const catalog = createCatalog({
     folder,
     clock: options.clock ?? systemClock,
     indexFile: options.indexFile,
-    speaks: options.speaks ?? true,
+    logsProblems: options.logsProblems ?? true,
     log,
   });
   opened.push(catalog);
@@ -393,7 +397,7 @@ function open(
 const versionsOf = (catalog: Catalog) => catalog.offer.vscode.map(({ version }) => version).sort();
 
 describe("without a restart", () => {
-  test("files come, change and go", async () => {
+  test("added, changed and removed files are detected without a restart", async () => {
     const { catalog } = open();
     await catalog.ready();
     expect(versionsOf(catalog)).toEqual([]);
@@ -412,7 +416,7 @@ describe("without a restart", () => {
     await until("nothing is offered", () => versionsOf(catalog).length === 0);
   });
 
-  test("a file that is still copied is offered when it is whole, and nothing is said meanwhile", async () => {
+  test("a file that is still being copied is offered when it is complete, and nothing is logged before", async () => {
     const { catalog, lines } = open();
     await catalog.ready();
     const whole = await vsix({ entries: { "extension/data": Buffer.alloc(300_000, "x") } });
@@ -428,37 +432,37 @@ describe("without a restart", () => {
     expect(lines.filter((line) => line.includes("a.vsix"))).toEqual([]);
   });
 
-  test("a bad file is spoken of once, and again only when it comes back", {
+  test("a broken file is logged once, and again only if it comes back", {
     timeout: 60_000,
   }, async () => {
     const { catalog, lines } = open();
-    const said = () => lines.filter((line) => line.includes("vscode/bad.vsix"));
+    const logged = () => lines.filter((line) => line.includes("vscode/bad.vsix"));
     const path = put(folder, "vscode/bad.vsix", "nothing");
-    await until("it is spoken of", () => said().length > 0, 20_000);
-    expect(said()).toHaveLength(1);
-    expect(said()[0]).toMatch(/WARN a file of the clients folder is not offered .*no complete zip/);
+    await until("the problem is logged", () => logged().length > 0, 20_000);
+    expect(logged()).toHaveLength(1);
+    expect(logged()[0]).toMatch(/WARN a plugin file is not offered .*not a complete zip/);
     put(folder, "vscode/good.vsix", await vsix());
     await until("the good one is offered", () => versionsOf(catalog).length === 1);
-    expect(said()).toHaveLength(1);
+    expect(logged()).toHaveLength(1);
     renameSync(path, join(folder, "bad"));
     await until("it is gone", () => catalog.offer.problems.length === 0);
     renameSync(join(folder, "bad"), path);
-    await until("it is spoken of again", () => said().length === 2, 20_000);
+    await until("the problem is logged again", () => logged().length === 2, 20_000);
   });
 
-  test("one of several workers speaks", async () => {
+  test("of several workers only one logs the problems", async () => {
     put(folder, "vscode/readme.txt", "x");
-    const { catalog, lines } = open({ speaks: false });
+    const { catalog, lines } = open({ logsProblems: false });
     await catalog.ready();
     expect(catalog.offer.problems).toHaveLength(1);
     expect(lines.filter((line) => !line.includes("DEBUG"))).toEqual([]);
   });
 
-  test("the digest of each file becomes known", async () => {
+  test("the digest of each offered file is computed", async () => {
     const bytes = await vsix();
     put(folder, "vscode/a.vsix", bytes);
     const { catalog } = open();
-    const digest = await until("it is known", () => {
+    const digest = await until("the digest is computed", () => {
       const [extension] = catalog.offer.vscode;
       return extension && catalog.digestOf(extension.file);
     });
@@ -466,10 +470,10 @@ describe("without a restart", () => {
   });
 });
 
-describe("what is remembered", () => {
+describe("persistence", () => {
   const old = new Date(Date.now() - 100_000);
 
-  /** The next run believes what is written there; so this shows that it did not read the archive. */
+  /** Changes a fact in the index: the next run shows it only if it did not read the archive. */
   async function runTwice(between: (index: string) => void): Promise<string[]> {
     const indexFile = join(folder, "index.json");
     utimesSync(put(folder, "vscode/a.vsix", await vsix()), old, old);
@@ -488,7 +492,7 @@ describe("what is remembered", () => {
     });
   }
 
-  test("spares the next run the reading of unchanged files", async () => {
+  test("the index file lets the next run skip unchanged archives", async () => {
     const rewrite = (index: string) => {
       const text = readFileSync(index, "utf8");
       writeFileSync(index, text.replaceAll("1.0.0", "7.7.7"));
@@ -496,14 +500,14 @@ describe("what is remembered", () => {
     expect(await runTwice(rewrite)).toEqual(["7.7.7"]);
   });
 
-  test("does not count for a file that has changed", async () => {
+  test("the index file is not used for a file that has changed", async () => {
     const changed = await vsix({ version: "1.2.3" });
     const rewrite = () => writeFileSync(join(folder, "vscode/a.vsix"), changed);
     expect(await runTwice(rewrite)).toEqual(["1.2.3"]);
   });
 
   test.each(["", "{", '{"format":1,"known":{"vscode/a.vsix":{"stamp":1}},"digests":{}}', "[]"])(
-    "is ignored when it is nonsense: %s",
+    "an invalid index file is ignored: %s",
     async (nonsense) => {
       expect(await runTwice((index) => writeFileSync(index, nonsense))).toEqual(["1.0.0"]);
     },

@@ -1,4 +1,4 @@
-/** How downloads are counted; over HTTP: routes.test.ts. */
+/** Download counters; over HTTP they are tested in routes.test.ts. */
 import { expect, test } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createDownloads, readVersionTotals } from "../../../worker/clients/downloads.ts";
@@ -29,13 +29,13 @@ function setUp(store: ReturnType<typeof fakeStore>) {
   });
 }
 
-test("of more than 200 versions the rest is counted as other, also by a process that starts later", async () => {
+test("after 200 versions further ones are counted as other, also by a process that starts later", async () => {
   const store = fakeStore();
   const first = setUp(store);
   for (let i = 0; i < 250; i++) first.count("vscode", "acme.collab", `1.0.${i}`);
   await first.close();
   const second = setUp(store);
-  // What others counted is known now.
+  // It has read the counters of other processes.
   await second.close();
   second.count("eclipse", "com.example.feature", "9.9");
   second.count("vscode", "acme.collab", "1.0.3");
@@ -46,6 +46,6 @@ test("of more than 200 versions the rest is counted as other, also by a process 
   expect(totals.get("vscode/other")).toBe(50);
   expect(totals.get("eclipse/other")).toBe(1);
   expect([...totals.values()].reduce((sum, count) => sum + count, 0)).toBe(252);
-  // By day nothing is lost.
+  // The counters per day keep the version.
   expect(await second.read()).toHaveLength(251);
 });

@@ -1,4 +1,4 @@
-/** Archives as they are found in the world, and as nobody should make them. */
+/** Unusual archives from real tools, and malicious ones. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,25 +60,25 @@ describe("names of entries", () => {
       "with a descriptor beside lib",
       async () => respelled(await zip({ "__x/META-INF/plugin.xml": pluginXml() }), "__x/", "./x/"),
     ],
-  ])("%s are the same names", async (_, make) => {
+  ])("entry names %s are normalized", async (_, make) => {
     expect(await plugin(await make())).toMatchObject({ id: "com.acme.collab", version: "1.0" });
   });
 
-  test("an entry that is a link, or has a NUL in its name, is none", async () => {
+  test("an entry that is a symbolic link or has a NUL in its name is ignored", async () => {
     const linked = await zip({ "META-INF/plugin.xml": pluginXml() });
     const at = linked.indexOf(Buffer.from("PK\x01\x02", "latin1"));
     linked.writeUInt16LE((3 << 8) | 20, at + 4);
     linked.writeUInt32LE((0o120777 << 16) >>> 0, at + 38);
-    await expect(plugin(linked)).rejects.toThrow(/there is no META-INF\/plugin\.xml/);
+    await expect(plugin(linked)).rejects.toThrow(/no META-INF\/plugin\.xml/);
     const good = await zip({ "META-INF/plugin.xml": pluginXml() });
     await expect(plugin(respelled(good, "plugin.xml", "plugin\0xml"))).rejects.toThrow(
-      /there is no META-INF\/plugin\.xml/,
+      /no META-INF\/plugin\.xml/,
     );
   });
 });
 
-describe("jars beside the plugin's own", () => {
-  test("one that is broken does no harm", async () => {
+describe("further jars in a plugin", () => {
+  test("a broken library jar does not prevent the plugin from being offered", async () => {
     const bad = {
       "collab/lib/a.jar": "no zip",
       "collab/lib/collab.jar": (await pluginJar()).subarray(0, -9),
@@ -86,21 +86,21 @@ describe("jars beside the plugin's own", () => {
     expect(await plugin(await pluginZip({ entries: bad }))).toMatchObject({ version: "1.0" });
   });
 
-  test("one with a descriptor that cannot be used does no harm either", async () => {
+  test("a library jar with an invalid descriptor is skipped", async () => {
     const bad = { "collab/lib/collab.jar": await zip({ "META-INF/plugin.xml": "<idea-plugin/>" }) };
     expect(await plugin(await pluginZip({ entries: bad }))).toMatchObject({ version: "1.0" });
   });
 
-  test("when all are broken, the reason names them", async () => {
+  test("if all jars are broken, the reason names them", async () => {
     const jars = Object.fromEntries(
       Array.from({ length: 9 }, (_, i) => [`x/lib/${i}.jar`, "this is no zip"]),
     );
     await expect(plugin(await zip(jars))).rejects.toThrow(
-      /no META-INF\/plugin\.xml in it .*\(x\/lib\/0\.jar: it is no complete zip.*, x\/lib\/2\.jar: .* and 6 more\)$/,
+      /no META-INF\/plugin\.xml in the archive .*\(x\/lib\/0\.jar: not a complete zip.*, x\/lib\/2\.jar: .* and 6 more\)$/,
     );
   });
 
-  test("one archive under very many names is given up long before all are looked into", async () => {
+  test("overlapping jars (one archive under very many names) are refused early", async () => {
     const jar = overlapping(20_000, (i) => `a/${i}`, Buffer.alloc(0));
     const control = await elapsed(() => plugin(overlapping(1, (i) => `x/lib/${i}.jar`, jar)));
     const ms = await elapsed(() => plugin(overlapping(150, (i) => `x/lib/${i}.jar`, jar)));
@@ -157,12 +157,12 @@ describe("a descriptor that includes others", () => {
       "in a jar of a zip",
       async () => zip({ "x/lib/x.jar": await jar({ "META-INF/common.xml": version }) }),
     ],
-  ])("has a version and builds that are there: %s", async (_, make) => {
+  ])("takes version and build range from includes: %s", async (_, make) => {
     const bytes = await make();
     expect(await plugin(bytes)).toMatchObject({ id: "x.inc", version: "1.0", sinceBuild: "231" });
   });
 
-  test("what it says itself counts before what it includes", async () => {
+  test("values of the descriptor take precedence over included ones", async () => {
     const head = including(["common.xml"], "<id>x.inc</id><version>2.0</version>");
     expect(await plugin(await jar({ "META-INF/common.xml": version }, head))).toMatchObject({
       version: "2.0",
@@ -170,7 +170,7 @@ describe("a descriptor that includes others", () => {
     });
   });
 
-  test("an include that is missing or broken matters only when what it holds is needed", async () => {
+  test("a missing or broken include is a problem only if its values are needed", async () => {
     const head = including(["a.xml", "b.xml"], "<id>x.inc</id><version>1.0</version>");
     expect(await plugin(await jar({ "META-INF/b.xml": "<idea" }, head))).toMatchObject({
       version: "1.0",
@@ -178,11 +178,11 @@ describe("a descriptor that includes others", () => {
     await expect(
       plugin(await jar({ "META-INF/b.xml": "<idea" }, including(["a.xml", "b.xml"]))),
     ).rejects.toThrow(
-      /no usable version \(not included: a\.xml: it is not in the same archive, b\.xml: .*no correct XML/,
+      /no valid version \(not included: a\.xml: not in the same archive, b\.xml: .*not well-formed XML/,
     );
   });
 
-  test("nothing is read from outside of its archive", async () => {
+  test("an include never reads outside its archive", async () => {
     for (const href of [
       "../../../etc/passwd",
       "/etc/passwd",
@@ -190,19 +190,19 @@ describe("a descriptor that includes others", () => {
       "http://127.0.0.1:1/x.xml",
     ]) {
       await expect(plugin(await jar({}, including([href])))).rejects.toThrow(
-        /it is not in the same archive/,
+        /not in the same archive/,
       );
     }
   });
 
-  test("files that include each other, or very many, end", async () => {
+  test("circular and very many includes terminate", async () => {
     const names = Array.from({ length: 500 }, (_, i) => `${i}.xml`);
     const each = Object.fromEntries(
       names.map((name) => [`META-INF/${name}`, including(names, "")]),
     );
-    await expect(plugin(await jar(each, including(names)))).rejects.toThrow(/no usable version/);
+    await expect(plugin(await jar(each, including(names)))).rejects.toThrow(/no valid version/);
     const own = await jar({ "META-INF/common.xml": including(["plugin.xml", "common.xml"], "") });
-    await expect(plugin(own)).rejects.toThrow(/no usable version/);
+    await expect(plugin(own)).rejects.toThrow(/no valid version/);
   });
 });
 
@@ -219,12 +219,12 @@ describe("assets of an extension", () => {
     ["\\extension%5Cmedia%2FGUIDE.md", "extension/media/GUIDE.md"],
     ["extension/100%.md", "extension/100%.md"],
     ["extension/u\u0308ber.md", "extension/\u00fcber.md"],
-  ])("%s is the entry %s", async (asset, entry) => {
+  ])("the asset path %s resolves to the entry %s", async (asset, entry) => {
     const path = put(folder, "e.vsix", await vsix({ entries: { [entry]: README } }));
     expect((await readVsixAsset(path, asset, 1000)).toString()).toBe(README);
   });
 
-  test("of two that differ by case only, the exact one counts", async () => {
+  test("of two entries that differ only by case, the exact one is read", async () => {
     const entries = { "extension/readme.md": "small", "extension/README.md": "large" };
     const path = put(folder, "e.vsix", await vsix({ entries }));
     expect((await readVsixAsset(path, "/extension/readme.md", 99)).toString()).toBe("small");
@@ -238,7 +238,7 @@ describe("assets of an extension", () => {
     "",
     "%00",
     "extension/none.md",
-  ])("there is no %j", async (asset) => {
+  ])("the asset path %j resolves to nothing", async (asset) => {
     const path = put(folder, "e.vsix", await vsix());
     await expect(readVsixAsset(path, asset, 1000)).rejects.toThrow(ArchiveError);
   });
@@ -246,7 +246,7 @@ describe("assets of an extension", () => {
 
 describe("versions of extensions", () => {
   test.each(["1.2.3", "1.2.3+build.5", "1.2.3-rc.1", "1.2.3-rc.1+5.sha.9"])(
-    "%s is one",
+    "%s is a valid version of an extension",
     async (version) => {
       const path = put(folder, "e.vsix", await vsix({ version }));
       expect(await readVsix(path)).toMatchObject({ version });
@@ -254,26 +254,26 @@ describe("versions of extensions", () => {
   );
 
   test.each(["1.2", "v1.2.3", " 1.2.3+", "1.2.3+", "1.2.3+a..b", "01.2.3+b", "1.2.3+ü"])(
-    "%s is none",
+    "%s is not a valid version of an extension",
     async (version) => {
       const path = put(folder, "e.vsix", await vsix({ version }));
-      await expect(readVsix(path)).rejects.toThrow(/is no semantic version/);
+      await expect(readVsix(path)).rejects.toThrow(/is not a semantic version/);
     },
   );
 
-  test("a package without a publisher is refused for that", async () => {
+  test("a package without a publisher is refused with that reason", async () => {
     const entries = { "extension/package.json": '{"name":"collab","version":"1.0.0"}' };
     const path = put(folder, "e.vsix", await vsix({ publisher: "undefined", entries }));
     await expect(readVsix(path)).rejects.toThrow(/package\.json has no publisher/);
   });
 });
 
-describe("damage of any kind", () => {
+describe("corrupt archives", () => {
   test.each<[string, () => Promise<Buffer>, (path: string) => Promise<unknown>]>([
     ["a plugin", () => pluginZip(), readPlugin],
     ["a plugin of stored jars", () => pluginZip({ compress: false }), readPlugin],
     ["an extension", () => vsix(), readVsix],
-  ])("%s is read or refused with a reason, and never anything else", async (_, make, read) => {
+  ])("%s is either read or refused with a reason, whatever is damaged", async (_, make, read) => {
     const good = await make();
     const at = fc.nat(good.length - 1);
     const byte = fc.constantFrom(0x00, 0x01, 0x2f, 0x50, 0x7f, 0xff);

@@ -1,4 +1,4 @@
-/** What the check panel says, and that it never says good of what it does not know. */
+/** The health checks, which are never good when their inputs are unknown. */
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
@@ -60,7 +60,7 @@ function balancer(more: Partial<BalancerView> = {}): BalancerView {
 const outcomes = (checks: ReturnType<typeof checkMembers>) =>
   Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 
-test("an edge in order is good, and what is not used is off", () => {
+test("checks of a healthy edge are good, and unused features are off", () => {
   const checks = checkMembers(
     snapshot([member("worker", "w1"), member("balancer", "b1")], {
       b1: balancer({ certificates: [{ names: "DNS:edge", expiresInMs: 80.5 * DAY_MS }] }),
@@ -68,13 +68,13 @@ test("an edge in order is good, and what is not used is off", () => {
   );
   expect(checks).toEqual([
     { name: "Workers", outcome: "good", detail: "1 of 1 take new sessions" },
-    { name: "Balancers agree", outcome: "good", detail: "1 route the same session the same way" },
+    { name: "Balancers agree", outcome: "good", detail: "1 of 1 have the same ring" },
     { name: "TLS certificate", outcome: "good", detail: "DNS:edge: expires in 80 days" },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
 });
 
-test("with the store away, or nobody who tells, nothing is good", () => {
+test("during a store outage, or without reports, no check is good", () => {
   for (const unknown of [
     snapshot([], {}, false),
     snapshot([member("worker", "w1")], {}, false),
@@ -84,7 +84,7 @@ test("with the store away, or nobody who tells, nothing is good", () => {
   }
 });
 
-test("a worker that is dead, rings that differ and certificates that expire are bad", () => {
+test("a worker that is down, rings that differ and certificates that expire are bad", () => {
   const members = [
     member("worker", "w1"),
     member("balancer", "b1"),
@@ -94,7 +94,7 @@ test("a worker that is dead, rings that differ and certificates that expire are 
   const checks = checkMembers(
     snapshot(members, {
       b1: balancer({
-        workers: [{ id: "w9", health: "up" }],
+        workers: [{ id: "w9", status: "healthy" }],
         certificates: [
           { names: "old", expiresInMs: -1 },
           { names: "soon", expiresInMs: 20 * DAY_MS },
@@ -104,14 +104,19 @@ test("a worker that is dead, rings that differ and certificates that expire are 
     }),
   );
   expect(checks.slice(0, 4)).toEqual([
-    { name: "Workers", outcome: "bad", detail: "w9 is dead: its lease is gone" },
-    { name: "Balancers agree", outcome: "bad", detail: "another ring than most: b3" },
+    { name: "Workers", outcome: "bad", detail: "w9 is down: its lease has expired" },
+    {
+      name: "Balancers agree",
+      outcome: "bad",
+      detail:
+        "Ring differs from the majority: b3; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
+    },
     { name: "TLS certificate", outcome: "bad", detail: "old: has expired" },
     { name: "TLS certificate", outcome: "bad", detail: "soon: expires in 13 days" },
   ]);
 });
 
-test("of StatsD the last error is told, of whichever process had it", () => {
+test("the StatsD check shows the last error of any process", () => {
   const statsd = (state: "sending" | "away", agoMs: number) => ({
     state,
     lastError: { reason: `refused ${agoMs}`, agoMs },
@@ -129,12 +134,12 @@ test("of StatsD the last error is told, of whichever process had it", () => {
   });
   expect(check({ b1: balancer({ statsd: { state: "sending" } }) })).toMatchObject({
     outcome: "good",
-    detail: expect.stringContaining("1 send; no error since the start"),
+    detail: expect.stringContaining("1 of 1 send; no error since start"),
   });
 });
 
-describe("the store", () => {
-  test("is measured by the median of its answers", async () => {
+describe("store", () => {
+  test("the store check measures the median response time", async () => {
     const delays = [1, 2, 300, 3, 4];
     let nowMs = 0;
     const store = {
@@ -146,11 +151,11 @@ describe("the store", () => {
     expect(await checkStore(store, { nowMs: () => nowMs })).toEqual({
       name: "Store",
       outcome: "good",
-      detail: "answers after 3.0 ms in the median of 5 questions, 300.0 ms at worst",
+      detail: "median response time 3.0 ms over 5 requests (limit 50 ms), worst 300.0 ms",
     });
   });
 
-  test("is bad when it is slow, and when it does not answer", async () => {
+  test("the store check is bad when the store is slow, and when it does not respond", async () => {
     let nowMs = 0;
     const slow = { timeMs: async () => (nowMs += 60) };
     expect((await checkStore(slow, { nowMs: () => nowMs })).outcome).toBe("bad");
@@ -166,15 +171,15 @@ describe("the store", () => {
   });
 });
 
-test("a licence is told with its user, its end and how much of it is in use", () => {
+test("the license check shows the licensee, the expiration and the connections in use", () => {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const written = { licensee: "Acme", maxConnections: 10, expiration: "2030/01/31" };
   const license = issueLicense(written, privateKey);
   const wallMs = Date.UTC(2030, 0, 1);
   expect(checkLicense({ license, publicKey }, wallMs, 4)).toEqual({
-    name: "Licence",
+    name: "License",
     outcome: "good",
-    detail: "Acme, until 2030/01/31; 4 of 10 connections are in use",
+    detail: "Acme, valid until 2030/01/31; 4 of 10 connections in use",
   });
   const outcome = (...args: Parameters<typeof checkLicense>) => checkLicense(...args).outcome;
   expect(outcome({ license, publicKey }, wallMs, 10)).toBe("bad");

@@ -1,4 +1,4 @@
-/** What the page is told of the edge: the worst that anybody sees, and never well what nobody knows. */
+/** How the edge is described for the page: the worst view wins, and unknown is never shown as healthy. */
 import { describe, expect, test } from "vitest";
 import type { Incarnation, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { BalancerView, ReportedWorker, View } from "../../../shared/cluster/status-reports.ts";
@@ -72,12 +72,12 @@ describe("a worker", () => {
   test("is in the state that it says, when no balancer says worse", () => {
     const members = [worker("w1"), worker("w2", { state: "draining" }), balancer("b1")];
     const seen = members.flatMap(({ id, kind }) =>
-      kind === "worker" ? { id, health: "up" as const } : [],
+      kind === "worker" ? { id, status: "healthy" as const } : [],
     );
     const { workers } = describeMembers(
       snapshot({ members, views: { b1: balancerView(...seen) } }),
     );
-    expect(workers.map(({ id, state, reason }) => [id, state, reason])).toEqual([
+    expect(workers.map(({ id, status, reason }) => [id, status, reason])).toEqual([
       ["w1", "up", ""],
       ["w2", "draining", "hands its sessions over"],
     ]);
@@ -86,17 +86,18 @@ describe("a worker", () => {
   test("is as bad as the worst that a balancer sees of it, and the reason says how many see that", () => {
     const failure = { reason: "refused", by: "probe", agoMs: 500 };
     const views = {
-      b1: balancerView({ id: "w1", health: "up" }),
-      b2: balancerView({ id: "w1", health: "suspect", lastFailure: failure }),
+      b1: balancerView({ id: "w1", status: "healthy" }),
+      b2: balancerView({ id: "w1", status: "unhealthy", lastFailure: failure }),
       b3: balancerView({
         id: "w1",
-        health: "up",
+        status: "healthy",
         lastFailure: { reason: "reset", by: "traffic", agoMs: 90_000 },
       }),
     };
     const { workers } = describeMembers(snapshot({ members: [worker("w1")], views }));
     expect(workers).toMatchObject([
       {
+        status: "unhealthy",
         state: "suspect",
         reason: "refused (seen by 1 of 3 balancers)",
         lastFailure: { atMs: NOW_MS - 2500, reason: "refused, probe" },
@@ -104,14 +105,15 @@ describe("a worker", () => {
     ]);
   });
 
-  test("whose lease is gone is dead as long as a balancer remembers it, with nothing else known", () => {
-    const views = { b1: balancerView({ id: "w9", health: "up" }) };
+  test("whose lease has expired is down as long as a balancer remembers it, with nothing else known", () => {
+    const views = { b1: balancerView({ id: "w9", status: "healthy" }) };
     const { workers } = describeMembers(snapshot({ members: [balancer("b1")], views }));
     expect(workers).toEqual([
       {
         id: "w9",
+        status: "down",
         state: "dead",
-        reason: "its lease is gone",
+        reason: "its lease has expired",
         lastFailure: null,
         sessions: null,
         connections: null,
@@ -129,12 +131,12 @@ describe("a worker", () => {
     const members = [worker("w1"), worker("w2", { state: "suspended" })];
     const { workers } = describeMembers(snapshot({ members, isCurrent: false }));
     expect(workers).toMatchObject([
-      { state: "unknown", reason: "the store does not answer; it was up before", sessions: null },
-      { state: "unknown", lagMs: null, version: "1.0.0" },
+      { status: "unknown", reason: "the store does not respond; it was up before", sessions: null },
+      { status: "unknown", lagMs: null, version: "1.0.0" },
     ]);
   });
 
-  test("has memory, uptime and restarts as it tells them, and null before it does", () => {
+  test("has memory, uptime and restarts from its report, and null before the first one", () => {
     const views: Record<string, View> = {
       w1: { role: "worker", uptimeMs: 5000, rssBytes: 7, restarts: 2, sessions: [] },
       w2: { role: "worker", uptimeMs: 6000, rssBytes: 8, sessions: [] },
@@ -155,7 +157,7 @@ describe("the overview", () => {
   const concerns = (...args: Parameters<typeof snapshot>) =>
     describeOverview(snapshot(...args), UP).concerns;
 
-  test("has tiles that are null when nobody knows the number", () => {
+  test("has tiles that are null while the number is unknown", () => {
     const { tiles } = describeOverview(
       {
         ...snapshot({}),
@@ -175,13 +177,13 @@ describe("the overview", () => {
 
   test("says nothing is wrong only when a worker is up", () => {
     expect(concerns({ members: [worker("w1")] })).toEqual([]);
-    expect(concerns({})).toEqual(["No worker is well: nobody can open a session."]);
+    expect(concerns({})).toEqual(["No worker is healthy: no session can be opened."]);
     expect(concerns({ members: [worker("w1", { state: "suspended" })] })).toEqual([
-      "No worker takes new sessions.",
+      "No worker accepts new sessions.",
     ]);
   });
 
-  test("says with the store away that it is, and nothing of what was", () => {
+  test("shows a store outage, and no concerns from before", () => {
     const { store, concerns, storeLatencyMs, workers } = describeOverview(
       snapshot({ members: [worker("w1")], isCurrent: false }),
       AWAY,
@@ -191,19 +193,50 @@ describe("the overview", () => {
     expect(workers).toMatchObject({ up: 0, unknown: 1 });
   });
 
-  test("names a worker that is dead, sessions that nobody has, rings that differ and nonsense", () => {
+  test("names a worker that is down, sessions that nobody has, rings that differ and nonsense", () => {
     expect(
       concerns({
         members: [worker("w1"), balancer("b1"), balancer("b2", "r2")],
-        views: { b1: balancerView({ id: "w2", health: "dead" }) },
+        views: { b1: balancerView({ id: "w2", status: "down" }) },
         owners: { s1: "w1", s2: "w2", s3: "w2" },
         ignored: 1,
       }),
     ).toEqual([
-      "Worker w2 is dead: its lease is gone.",
+      "Worker w2 is down: its lease has expired.",
       "Sessions whose worker is gone and that nobody has taken over yet: 2.",
-      "Balancers have different rings and may route the same session differently.",
-      "Records of members in the store that make no sense: 1.",
+      "Ring differs from the majority: b2; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
+      "Member records in the store that cannot be parsed and are not shown: 1; check what else writes to this store.",
+    ]);
+  });
+});
+
+describe("a balancer", () => {
+  const differing = (members: Snapshot["membership"]["members"]) =>
+    describeMembers(snapshot({ members })).balancers.map(({ id, ringDiffers }) => [
+      id,
+      ringDiffers,
+    ]);
+
+  test("has a differing ring when the majority of all members has another one", () => {
+    expect(differing([worker("w1"), balancer("b1"), balancer("b2", "r2")])).toEqual([
+      ["b1", false],
+      ["b2", true],
+    ]);
+  });
+
+  test("has a differing ring on a tie, as in `ct-edge list`, because no ring has a majority", () => {
+    const members = [balancer("b1"), balancer("b2", "r2")];
+    expect(differing(members)).toEqual([
+      ["b1", true],
+      ["b2", true],
+    ]);
+    expect(
+      describeOverview(
+        snapshot({ members: [worker("w1"), ...members, worker("w2", { ringFingerprint: "r2" })] }),
+        UP,
+      ).concerns,
+    ).toEqual([
+      "Rings differ and none has a majority; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
     ]);
   });
 });
@@ -222,13 +255,13 @@ describe("a session", () => {
       { id: "p1", host: true, user: { id: "u", name: "Ada" }, client: "vscode" },
       { id: "p2", host: false, user: { id: "v", name: "Ben" }, client: "intellij" },
     ],
-    buriedTokens: [],
+    revokedTokens: [],
     createdMs: NOW_MS - 5000,
   } as unknown as SessionRecord;
   const seen = { id, bytes: 99, idleMs: 7, connected: ["p1"] };
   const view: View = { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [seen] };
 
-  test("is told with what its owner says of it", () => {
+  test("is described with its owner's report", () => {
     const now = snapshot({ members: [worker("w1")], views: { w1: view }, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record])).toEqual({
       total: 1,
@@ -250,7 +283,7 @@ describe("a session", () => {
     });
   });
 
-  test("is not told with what a worker says that had it before", () => {
+  test("is not described with the report of a previous owner", () => {
     const views = { w2: view };
     const now = snapshot({ members: [worker("w1"), worker("w2")], views, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record]).sessions).toMatchObject([

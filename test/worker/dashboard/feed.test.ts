@@ -1,4 +1,4 @@
-/** The live side: what is told to whom, over HTTP, with real log files. */
+/** The live feed: which events each page gets, over HTTP, with real log files. */
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ interface Event {
   readonly data: unknown;
 }
 
-/** Of an edge with these sessions and nothing else. */
+/** A snapshot of an edge with these sessions and nothing else. */
 function snapshotOf(sessions: readonly (readonly [string, string])[]): Snapshot {
   return {
     nowMs: 1,
@@ -38,7 +38,7 @@ function snapshotOf(sessions: readonly (readonly [string, string])[]): Snapshot 
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
 
-/** Follows the feed; resolves when its head has come. */
+/** Opens the feed; resolves when its headers have arrived. */
 async function follow(worker: Worker, query = "") {
   const stop = new AbortController();
   const answer = await request(`${worker.url}/dashboard/api/events${query}`, {
@@ -76,7 +76,7 @@ async function follow(worker: Worker, query = "") {
   };
 }
 
-test("all of it is told at once, and each change as it comes", async () => {
+test("a new page gets all topics at once, and then each change", async () => {
   const worker = await startWorker();
   const { headers, of, events } = await follow(worker);
   expect(headers).toMatchObject({
@@ -91,7 +91,7 @@ test("all of it is told at once, and each change as it comes", async () => {
   await until("a second overview", () => of("overview").length > 1);
 });
 
-test("who looks at one thing is told of that, and of the overview", async () => {
+test("a page that asks for one topic gets that topic and the overview", async () => {
   const worker = await startWorker();
   const one = await follow(worker, "?topics=workers,nonsense");
   const none = await follow(worker, "?topics=");
@@ -104,7 +104,7 @@ test("who looks at one thing is told of that, and of the overview", async () => 
   expect(new Set(none.events.map(({ name }) => name))).toEqual(new Set(["overview"]));
 });
 
-test("whoever comes gets the newest lines once, and then each line once, in order", async () => {
+test("a new page gets the newest log lines once, and then each new line once, in order", async () => {
   const file = join(folder, "server.log");
   writeFileSync(file, Array.from({ length: 300 }, (_, i) => `old ${i}\n`).join(""));
   const worker = await startWorker({ logDir: folder });
@@ -152,7 +152,7 @@ test("lines with markup, control bytes and invalid UTF-8, and long ones, arrive 
   ]);
 });
 
-test("a log that is not there, or whose id is none, has no lines", async () => {
+test("a missing log and an unknown log id have no lines", async () => {
   const worker = await startWorker({ logDir: folder });
   const missing = await follow(worker, "?topics=&log=access");
   const unknown = await follow(worker, "?topics=&log=../secret");
@@ -160,14 +160,14 @@ test("a log that is not there, or whose id is none, has no lines", async () => {
   expect([...missing.lines(), ...unknown.lines()]).toEqual([]);
 });
 
-test("a worker that ends lets all go, and takes nobody any more", async () => {
+test("a stopping worker closes all feeds and accepts no new ones", async () => {
   const worker = await startWorker();
   const { hasEnded } = await follow(worker);
   await worker.stop();
   await until("the end", hasEnded);
 });
 
-test("more than a hundred at a time are told that it is busy; those who go make room", async () => {
+test("the 101st page gets 503, until another one closes", async () => {
   const worker = await startWorker();
   const all = await Promise.all(Array.from({ length: 100 }, () => follow(worker, "?topics=")));
   expect(new Set(all.map(({ status }) => status))).toEqual(new Set([200]));
@@ -177,7 +177,7 @@ test("more than a hundred at a time are told that it is busy; those who go make 
   await until("room", async () => (await follow(worker, "?topics=")).status === 200);
 });
 
-test("while nobody looks nothing is read; a slow reader is told how many lines it has missed", async () => {
+test("without a page nothing is read, and a slow page is sent the number of lines that it missed", async () => {
   const clock = createStepClock();
   let reads = 0;
   let batch = 0;
@@ -221,14 +221,14 @@ test("while nobody looks nothing is read; a slow reader is told how many lines i
   };
   expect(feed.open(res as never, { topics: [], log: "server" })).toBe(true);
   await settle();
-  const told = (): LogLines[] =>
+  const sent = (): LogLines[] =>
     written.flatMap((text) => {
       const json = /^event: log\ndata: (.*)\n\n$/.exec(text)?.[1];
       return json === undefined ? [] : (JSON.parse(json) as LogLines);
     });
   clock.advance(400);
   await settle();
-  expect(told().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([[500, 200]]);
+  expect(sent().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([[500, 200]]);
   res.writableLength = 2 ** 20 + 1;
   for (let i = 0; i < 3; i++) {
     clock.advance(400);
@@ -237,7 +237,7 @@ test("while nobody looks nothing is read; a slow reader is told how many lines i
   res.writableLength = 0;
   clock.advance(400);
   await settle();
-  expect(told().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([
+  expect(sent().map(({ lines, skipped }) => [lines.length, skipped])).toEqual([
     [500, 200],
     [1, 2100],
   ]);
@@ -252,35 +252,32 @@ test("while nobody looks nothing is read; a slow reader is told how many lines i
 test.each([
   [10, 31],
   [1000, 11],
-])(
-  "of %i sessions the records are told so often within a minute that it costs little: %i times",
-  async (size, expected) => {
-    const clock = createStepClock();
-    let reads = 0;
-    const ids = Array.from({ length: size }, (_, i) => [`session-${i}`, "w1"] as const);
-    const feed = createFeed({
-      clock,
-      log: createTestLog().log,
-      storeHealth: () => ({ state: "up" }),
-      snapshots: {
-        read: async () => snapshotOf(ids),
-        async readSessions() {
-          reads++;
-          return [];
-        },
+])("a list of %i sessions is sent %i times within a minute", async (size, expected) => {
+  const clock = createStepClock();
+  let reads = 0;
+  const ids = Array.from({ length: size }, (_, i) => [`session-${i}`, "w1"] as const);
+  const feed = createFeed({
+    clock,
+    log: createTestLog().log,
+    storeHealth: () => ({ state: "up" }),
+    snapshots: {
+      read: async () => snapshotOf(ids),
+      async readSessions() {
+        reads++;
+        return [];
       },
-      logs: {
-        tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
-        follow: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
-      },
-    });
-    const res = { writableLength: 0, write() {}, end() {}, on() {} };
-    feed.open(res as never, { topics: ["sessions"], log: undefined });
-    for (let second = 0; second < 61; second++) {
-      for (let i = 0; i < 50; i++) await Promise.resolve();
-      if (second < 60) clock.advance(1000);
-    }
-    expect(reads).toBe(expected);
-    feed.close();
-  },
-);
+    },
+    logs: {
+      tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+      follow: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+    },
+  });
+  const res = { writableLength: 0, write() {}, end() {}, on() {} };
+  feed.open(res as never, { topics: ["sessions"], log: undefined });
+  for (let second = 0; second < 61; second++) {
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+    if (second < 60) clock.advance(1000);
+  }
+  expect(reads).toBe(expected);
+  feed.close();
+});

@@ -1,6 +1,6 @@
-/** The history of the edge: what a step keeps, what is written by whom, and what is read of it. */
+/** The history of the edge: steps, who writes them, and how they are read. */
 import { describe, expect, test } from "vitest";
-import { createStoreState } from "../../../shared/store/embedded/state.ts";
+import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import {
   createStep,
@@ -19,14 +19,14 @@ const NOTHING: Sample = {
   hostedTotal: null,
 };
 
-describe("a step", () => {
-  test("keeps means, the peak of the sessions, and how many began since the step before", () => {
+describe("steps", () => {
+  test("a history step has means, the peak of the sessions, and how many began since the previous step", () => {
     const step = createStep();
     step.add({ users: 1, sessions: 2, connections: 3, lagMs: 0.5, hostedTotal: 10 });
-    expect(step.take(1000)).toMatchObject({ atMs: 1000, sessions: 2, hosted: null });
+    expect(step.finish(1000)).toMatchObject({ atMs: 1000, sessions: 2, hosted: null });
     step.add({ users: 2, sessions: 3, connections: 4, lagMs: 1, hostedTotal: 11 });
     step.add({ users: 3, sessions: 9, connections: 5, lagMs: 2.005, hostedTotal: 14 });
-    expect(step.take(2000)).toEqual({
+    expect(step.finish(2000)).toEqual({
       atMs: 2000,
       users: 2.5,
       sessions: 6,
@@ -37,22 +37,22 @@ describe("a step", () => {
     });
   });
 
-  test("knows nothing of what nobody knew, and does not count it as 0", () => {
+  test("a history step leaves unknown values null, and does not count them as 0", () => {
     const step = createStep();
     step.add({ ...NOTHING, users: 4 });
     step.add(NOTHING);
-    expect(step.take(1)).toMatchObject({ users: 4, sessions: null, peakSessions: null });
-    expect(step.take(2)).toMatchObject({ users: null, lagMs: null, hosted: null });
+    expect(step.finish(1)).toMatchObject({ users: 4, sessions: null, peakSessions: null });
+    expect(step.finish(2)).toMatchObject({ users: null, lagMs: null, hosted: null });
   });
 
-  test("a total that went back, as after the store was emptied, says nothing of the step", () => {
+  test("a history step has an unknown number of hosted sessions when the total decreased, as after a flush of the store", () => {
     const step = createStep();
     step.add({ ...NOTHING, hostedTotal: 100 });
-    step.take(1);
+    step.finish(1);
     step.add({ ...NOTHING, hostedTotal: 2 });
-    expect(step.take(2).hosted).toBeNull();
+    expect(step.finish(2).hosted).toBeNull();
     step.add({ ...NOTHING, hostedTotal: 5 });
-    expect(step.take(3).hosted).toBe(3);
+    expect(step.finish(3).hosted).toBe(3);
   });
 });
 
@@ -80,7 +80,7 @@ function setUp() {
   };
 }
 
-/** Lets so much time pass, in the steps in which samples are taken. */
+/** Advances the clock in steps of one sample. */
 async function pass(clock: StepClock, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 10_000) {
     clock.advance(10_000);
@@ -99,7 +99,7 @@ function record(parts: ReturnType<typeof setUp>, sample: () => Sample) {
   return { leadership, close: () => history.close() };
 }
 
-test("keeps an hour, a day and a month, each at its resolution and never more of it", async () => {
+test("an hour, a day and a month are kept, each at its resolution and up to its limit", async () => {
   const parts = setUp();
   let hosted = 0;
   const { close } = record(parts, () => ({
@@ -122,7 +122,7 @@ test("keeps an hour, a day and a month, each at its resolution and never more of
   }
 }, 60_000);
 
-test("only the one who leads writes, and what it saw before it lost the lead is told by nobody", async () => {
+test("only the leader writes, and samples from before it lost the lead are dropped", async () => {
   const parts = setUp();
   let sessions = 100;
   const first = record(parts, () => ({ ...NOTHING, sessions }));
@@ -144,7 +144,7 @@ test("only the one who leads writes, and what it saw before it lost the lead is 
   second.close();
 });
 
-test("while the store is away nothing is written, and the charts have a hole there", async () => {
+test("during a store outage nothing is written, and the charts have a gap", async () => {
   const parts = setUp();
   const { close } = record(parts, () => ({ ...NOTHING, users: 5 }));
   await pass(parts.clock, 60_000);
@@ -158,7 +158,7 @@ test("while the store is away nothing is written, and the charts have a hole the
   expect((atMs[6] ?? 0) - (atMs[5] ?? 0)).toBe(10_000);
 });
 
-test("what makes no sense in the store is left out", async () => {
+test("invalid entries in the store are ignored", async () => {
   const good = { ...NOTHING, atMs: 10_000, users: 1, peakSessions: null, hosted: null };
   const texts = ["", "null", "{}", "[1", JSON.stringify({ ...good, users: "1" })];
   const store = {

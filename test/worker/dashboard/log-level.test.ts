@@ -1,4 +1,4 @@
-/** By what the page's view of the logs leaves lines out. */
+/** The levels by which the log view filters lines. */
 import { expect, test } from "vitest";
 import { levelOf } from "../../../worker/web/dashboard/log-level.ts";
 
@@ -14,6 +14,6 @@ test.each([
   ["    at somewhere (file.ts:1:1) ERROR of a stack", ""],
   ["… 12 lines are left out here", ""],
   ["", ""],
-])("%s", (line, level) => {
+])("the level of the line is recognized: %s", (line, level) => {
   expect(levelOf(line)).toBe(level);
 });

@@ -1,4 +1,4 @@
-/** The paths below /dashboard and /logs, over HTTP: who gets in, what they get, what they may do. */
+/** The routes below /dashboard and /logs, over HTTP: access, data and commands. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -35,7 +35,7 @@ function look(worker: Worker, path: string): Promise<Answer> {
   return worker.ask("GET", path, { headers: OPERATOR });
 }
 
-/** A worker that does what operators ask it to. */
+/** A worker that accepts operator commands. */
 async function startListening(options: WorkerOptions = {}) {
   const worker = await startWorker(options);
   const commands: unknown[] = [];
@@ -52,7 +52,7 @@ async function startListening(options: WorkerOptions = {}) {
   return { worker, commands, close: () => commandListener.close() };
 }
 
-// --- who gets in ---
+// --- access ---
 
 const PATHS = [
   "/dashboard",
@@ -78,7 +78,7 @@ const PATHS = [
   "/logs/no-such-thing",
 ];
 
-test("everything below /dashboard and /logs, there or not, asks for the operator's credentials", async () => {
+test("every path below /dashboard and /logs, existing or not, requires the operator's credentials", async () => {
   const worker = await startWorker();
   for (const path of PATHS) {
     const { status, headers, body } = await worker.ask("GET", path);
@@ -103,33 +103,36 @@ test.each([
   basic("", "operator"),
   "Basic \u0080\u00ff",
   `Basic ${Buffer.from("ops:pässwort", "latin1").toString("base64")}`,
-])("a field that is broken or wrong is answered like none: %s", async (authorization) => {
-  const worker = await startWorker();
-  const bytes = Buffer.from(
-    `GET /dashboard/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${authorization}\r\n\r\n`,
-    "latin1",
-  );
-  const text = await new Promise<string>((resolve, reject) => {
-    const socket = connect(worker.port, "127.0.0.1", () => socket.write(bytes));
-    let received = "";
-    socket.setEncoding("latin1").on("data", (data) => {
-      received += data;
+])(
+  "an invalid or wrong Authorization header is treated like a missing one: %s",
+  async (authorization) => {
+    const worker = await startWorker();
+    const bytes = Buffer.from(
+      `GET /dashboard/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${authorization}\r\n\r\n`,
+      "latin1",
+    );
+    const text = await new Promise<string>((resolve, reject) => {
+      const socket = connect(worker.port, "127.0.0.1", () => socket.write(bytes));
+      let received = "";
+      socket.setEncoding("latin1").on("data", (data) => {
+        received += data;
+      });
+      socket.on("error", reject).on("end", () => resolve(received));
     });
-    socket.on("error", reject).on("end", () => resolve(received));
-  });
-  expect(text).toMatch(/^HTTP\/1\.1 401 /);
-  expect(text).toMatch(/\r\nwww-authenticate: Basic realm=/i);
-  expect(text).toMatch(/Sign in as the operator of this server$/);
-});
+    expect(text).toMatch(/^HTTP\/1\.1 401 /);
+    expect(text).toMatch(/\r\nwww-authenticate: Basic realm=/i);
+    expect(text).toMatch(/Sign in as the operator of this server$/);
+  },
+);
 
-test("a password may hold colons and letters of any language", async () => {
+test("a password may contain colons and letters of any language", async () => {
   const operatorPassword = "a:pässwort:с буквами";
   const worker = await startWorker({ operatorPassword });
   const headers = { authorization: basic("ops", operatorPassword) };
   expect((await worker.ask("GET", "/dashboard/", { headers })).status).toBe(200);
 });
 
-test("ten thousand wrong passwords from one address do not keep the right one out, and cost little", async () => {
+test("ten thousand wrong passwords from one address do not block the right one, and cost little", async () => {
   const worker = await startWorker();
   const headers = { authorization: basic("ops", "guess") };
   const statuses = new Map<number, number>();
@@ -145,14 +148,14 @@ test("ten thousand wrong passwords from one address do not keep the right one ou
   expect((await look(worker, "/dashboard/api/overview")).status).toBe(200);
   await Promise.all(guessers);
   expect(new Set(statuses.keys())).toEqual(new Set([401, 429]));
-  // A hundred for each minute that it took.
+  // A hundred for each minute of the test.
   expect(statuses.get(401)).toBeLessThanOrEqual(200);
   expect((await look(worker, "/dashboard/api/overview")).status).toBe(200);
 });
 
-// --- what goes with every answer ---
+// --- headers of every response ---
 
-test("the page may run nothing but its own files, is framed by nobody, and is kept by no cache", async () => {
+test("the page may run only its own files, cannot be framed, and is not cached", async () => {
   const worker = await startWorker({ serverUrl: "https://edge.example.com" });
   for (const path of ["/dashboard/", "/dashboard/api/overview", "/logs/"]) {
     const { status, headers } = await look(worker, path);
@@ -172,7 +175,7 @@ test("the page may run nothing but its own files, is framed by nobody, and is ke
   expect(body).not.toMatch(/<script(?! type="module" src="dashboard\.js")|style=|onclick|https?:/);
 });
 
-test("no other origin may read any of it, not one that the public interface lets in either", async () => {
+test("no other origin may read any of it, not even one that the public API allows", async () => {
   const worker = await startWorker({ corsAllowedOrigins: ["https://ide.example.com"] });
   const headers = { ...OPERATOR, origin: "https://ide.example.com" };
   const answer = await worker.ask("GET", "/dashboard/api/overview", { headers });
@@ -181,7 +184,7 @@ test("no other origin may read any of it, not one that the public interface lets
   expect(names.filter((name) => name.startsWith("access-control-"))).toEqual([]);
 });
 
-test("the page is sent compressed to whoever takes that", async () => {
+test("the page is compressed for clients that accept it", async () => {
   const worker = await startWorker();
   const headers = { ...OPERATOR, "accept-encoding": "br, gzip" };
   const zipped = await worker.ask("GET", "/dashboard/", { headers });
@@ -191,7 +194,7 @@ test("the page is sent compressed to whoever takes that", async () => {
   expect(plain.body).toMatch(/^<!doctype html>/);
 });
 
-test("addresses without the last slash lead to those with it, below whatever path they are reached by", async () => {
+test("URLs without a trailing slash redirect to those with one, below any path prefix", async () => {
   const worker = await startWorker();
   for (const [from, to] of [
     ["/dashboard", "dashboard/"],
@@ -202,9 +205,9 @@ test("addresses without the last slash lead to those with it, below whatever pat
   }
 });
 
-// --- what is seen ---
+// --- data ---
 
-test("overview, workers and sessions tell what is there, and null where nothing is known", async () => {
+test("overview, workers and sessions show the edge, with null for unknown values", async () => {
   const worker = await startWorker();
   const { sessionId } = await worker.openSession();
   await until("the session is listed", async () => {
@@ -230,7 +233,7 @@ test("overview, workers and sessions tell what is there, and null where nothing 
   expect(JSON.stringify(sessions)).not.toContain(sessionId);
 });
 
-test("the history of a session is found by the beginning of its id, if that is long enough for one", async () => {
+test("the history of a session is found by a prefix of its id that is long enough to be unique", async () => {
   const worker = await startWorker();
   const { sessionId } = await worker.openSession();
   const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/events`;
@@ -262,7 +265,7 @@ test("a range of the history that does not exist is not found", async () => {
   }
 });
 
-test("downloads are told by day, IDE, plugin and version, and as a table for spreadsheets", async () => {
+test("downloads are listed by day, IDE, plugin and version, and as CSV", async () => {
   put(folder, "intellij/p.zip", await pluginZip({ id: "com.example.p", version: "1.2" }));
   await putRepository(join(folder, "eclipse"));
   const worker = await startWorker({ clientsDir: folder });
@@ -281,7 +284,7 @@ test("downloads are told by day, IDE, plugin and version, and as a table for spr
   expect(csv.body).toBe(`day,ide,id,version,downloads\r\n${day},intellij,com.example.p,1.2,1\r\n`);
 });
 
-test("the checks are told, and which worker has answered", async () => {
+test("the checks are listed, and the echo names the worker that responded", async () => {
   const worker = await startWorker();
   const { body } = await look(worker, "/dashboard/api/check");
   expect((body as CheckResponse).checks.map(({ name, outcome }) => [name, outcome])).toEqual([
@@ -290,7 +293,7 @@ test("the checks are told, and which worker has answered", async () => {
     ["Balancers agree", "unknown"],
     ["TLS certificate", "unknown"],
     ["StatsD", "unknown"],
-    ["Licence", "off"],
+    ["License", "off"],
   ]);
   const echo = await look(worker, "/dashboard/api/echo");
   expect(echo.body).toEqual({ worker: "worker-1", workers: 1 });
@@ -298,10 +301,10 @@ test("the checks are told, and which worker has answered", async () => {
 
 // --- logs ---
 
-describe("the logs", () => {
+describe("logs", () => {
   const LINES = "first\nsecond <b>bold</b>\nthird \u001b[31m\u202e\n";
 
-  test("are listed, shown and sent in the older form", async () => {
+  test("logs are listed, shown and sent below /logs, the older form", async () => {
     writeFileSync(join(folder, "server.log"), LINES);
     const worker = await startWorker({ logDir: folder });
     const list = await look(worker, "/logs/");
@@ -326,7 +329,7 @@ describe("the logs", () => {
     expect(sent.body).toBe(LINES);
   });
 
-  test("are listed and sent as the page does it", async () => {
+  test("logs are listed and sent below /dashboard/api/logs", async () => {
     writeFileSync(join(folder, "server.log"), LINES);
     const worker = await startWorker({ logDir: folder });
     expect((await look(worker, "/dashboard/api/logs")).body).toEqual({
@@ -337,14 +340,14 @@ describe("the logs", () => {
       ],
     });
     expect((await look(worker, "/dashboard/api/logs/server")).body).toBe(LINES);
-    // Written by processes elsewhere: what the store has of it.
+    // Log lines of processes on other machines are in the store.
     expect(await look(worker, "/dashboard/api/logs/access")).toMatchObject({
       status: 200,
       body: "",
     });
   });
 
-  test("are named by their ids, never by a path", async () => {
+  test("logs are named by ids, never by paths", async () => {
     writeFileSync(join(folder, "secret.txt"), "secret");
     const worker = await startWorker({ logDir: folder });
     for (const name of [
@@ -362,12 +365,12 @@ describe("the logs", () => {
   });
 });
 
-// --- what an operator may do ---
+// --- commands ---
 
-describe("a command", () => {
+describe("commands", () => {
   const DRAIN = "/dashboard/api/workers/worker-1/drain";
 
-  test("is passed on to the worker, and its answer back", async () => {
+  test("a command is sent to the worker, and its reply is returned", async () => {
     const { worker, commands, close } = await startListening();
     for (const kind of ["drain", "suspend", "resume"]) {
       const path = `/dashboard/api/workers/worker-1/${kind}`;
@@ -378,7 +381,7 @@ describe("a command", () => {
     close();
   });
 
-  test("ends a session that is named by the beginning of its id", async () => {
+  test("a command ends a session that is named by a prefix of its id", async () => {
     const { worker, commands, close } = await startListening();
     const { sessionId } = await worker.openSession();
     const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/end`;
@@ -394,14 +397,14 @@ describe("a command", () => {
     ["of another host of the same site", { ...OWN_PAGE, "sec-fetch-site": "same-site" }],
     ["typed into the address line", { ...OWN_PAGE, "sec-fetch-site": "none" }],
     ["with another value", { ...OWN_PAGE, "x-dashboard-request": "0" }],
-  ])("is refused %s", async (_, headers) => {
+  ])("a command is refused %s", async (_, headers) => {
     const { worker, commands, close } = await startListening();
     const { status } = await worker.ask("POST", DRAIN, { headers });
     expect([status, commands]).toEqual([403, []]);
     close();
   });
 
-  test("needs the credentials and a POST, and a worker or session that is there", async () => {
+  test("a command requires credentials, a POST, and an existing worker or session", async () => {
     const { worker, commands, close } = await startListening();
     const { authorization: _, ...anonymous } = OWN_PAGE;
     expect((await worker.ask("POST", DRAIN, { headers: anonymous })).status).toBe(401);

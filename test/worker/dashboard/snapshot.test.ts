@@ -1,4 +1,4 @@
-/** What is asked of the store for those who look, and how often. */
+/** What is read from the store for open pages, and how often. */
 import { expect, test } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { type Change, type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
@@ -60,7 +60,7 @@ function setUp(sessions: number) {
   };
 }
 
-test("however many look, the store is asked once in two seconds", async () => {
+test("with any number of pages, the store is read once in two seconds", async () => {
   const { snapshots, clock, calls } = setUp(10);
   await Promise.all(Array.from({ length: 50 }, () => snapshots.read()));
   for (let i = 0; i < 50; i++) await snapshots.read();
@@ -70,7 +70,7 @@ test("however many look, the store is asked once in two seconds", async () => {
   expect(calls["timeMs"]).toBe(2);
 });
 
-test("records are read only when they are looked at, again when one has changed, and all in two minutes", async () => {
+test("session records are read only for pages that show them, again after a change, and all after two minutes", async () => {
   const { snapshots, clock, calls, ids, change } = setUp(120);
   expect((await snapshots.read()).ownerById.size).toBe(120);
   expect(calls["findSession"]).toBeUndefined();
@@ -85,7 +85,7 @@ test("records are read only when they are looked at, again when one has changed,
   expect(calls["findSession"]).toBe(241);
 });
 
-test("of more sessions than anybody reads, a thousand are told, the newest of them first", async () => {
+test("at most a thousand sessions are listed, newest first", async () => {
   const { snapshots } = setUp(1500);
   const records = await snapshots.readSessions();
   expect(records.map(({ createdMs }) => createdMs)).toEqual(
@@ -94,7 +94,7 @@ test("of more sessions than anybody reads, a thousand are told, the newest of th
   expect((await snapshots.read()).ownerById.size).toBe(1500);
 });
 
-test("with the store away it tells what it knew, and that this is old; then what is true again", async () => {
+test("during a store outage the last snapshot is returned as not current, and afterwards a new one", async () => {
   const { snapshots, clock, setAway } = setUp(3);
   await snapshots.readSessions();
   setAway(true);
@@ -108,14 +108,14 @@ test("with the store away it tells what it knew, and that this is old; then what
   expect(await snapshots.read()).toMatchObject({ isCurrent: true });
 });
 
-test("a store that has never answered tells nothing", async () => {
+test("a store that never responded gives an empty snapshot", async () => {
   const { snapshots, setAway } = setUp(3);
   setAway(true);
   expect(await snapshots.read()).toMatchObject({ nowMs: undefined, isCurrent: false, views: [] });
   expect(await snapshots.readSessions()).toEqual([]);
 });
 
-test("durations in a view count from when it was told first; who is gone, and nonsense, is left out", async () => {
+test("durations count from the first sight of a report, and reports of dead processes and invalid ones are ignored", async () => {
   const { snapshots, clock, setReports } = setUp(0);
   const view = { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [] };
   setReports({ w1: JSON.stringify(view), gone: JSON.stringify(view), b1: "nonsense" });

@@ -1,4 +1,4 @@
-/** What a worker does when operators ask it one thing while it does another. */
+/** What a worker does with a command that arrives during a drain. */
 import { expect, it } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
@@ -9,7 +9,7 @@ function setUp() {
   const over = new Promise<void>((resolve) => {
     finish = resolve;
   });
-  const standing = createCommandHandler({
+  const handler = createCommandHandler({
     registry: { live: () => undefined, load: { sessions: 2, connections: 4 } },
     refresh: async () => {},
     startDrain: () => ({
@@ -25,26 +25,26 @@ function setUp() {
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
     hasSuccessor: () => true,
   });
-  return { standing, finish, isStopped: () => stopped };
+  return { handler, finish, isStopped: () => stopped };
 }
 
-it("a drain that an operator asked for is stopped by another word", async () => {
+it("a drain that an operator asked for is cancelled by resume and by suspend", async () => {
   for (const kind of ["resume", "suspend"] as const) {
-    const { standing, isStopped } = setUp();
-    await standing.handleCommand({ kind: "drain" });
-    expect((await standing.handleCommand({ kind })).outcome).toBe("done");
+    const { handler, isStopped } = setUp();
+    await handler.handleCommand({ kind: "drain" });
+    expect((await handler.handleCommand({ kind })).outcome).toBe("done");
     expect(isStopped()).toBe(true);
-    expect(standing.state).toBe(kind === "resume" ? "up" : "suspended");
+    expect(handler.state).toBe(kind === "resume" ? "up" : "suspended");
   }
 });
 
-it("a worker that ends hands its sessions over whatever it is told: it would take them with it", async () => {
+it("a worker that stops refuses resume and suspend, and goes on handing its sessions over", async () => {
   for (const kind of ["resume", "suspend"] as const) {
-    const { standing, finish, isStopped } = setUp();
-    const ended = standing.drain();
-    expect(await standing.handleCommand({ kind })).toMatchObject({ outcome: "refused" });
+    const { handler, finish, isStopped } = setUp();
+    const ended = handler.drain();
+    expect(await handler.handleCommand({ kind })).toMatchObject({ outcome: "refused" });
     expect(isStopped()).toBe(false);
-    expect(standing.state).toBe("draining");
+    expect(handler.state).toBe("draining");
     finish();
     await ended;
   }

@@ -49,16 +49,16 @@ function only(id: string | undefined): ReadonlySet<WorkerId> {
   return new Set([id as WorkerId]);
 }
 
-describe("who takes a session", () => {
+describe("the successor of a session", () => {
   const [first, second, third] = ring.candidates(SESSION);
   const all = { w1: "up", w2: "up", w3: "up", w4: "up" } as const;
 
-  test("its first candidate on the ring that is another worker", () => {
+  test("is the session's first candidate on the ring that is another worker", () => {
     expect(chooseSuccessor(SESSION, only(first), viewOf(all))?.id).toBe(second);
     expect(chooseSuccessor(SESSION, only(third), viewOf(all))?.id).toBe(first);
   });
 
-  test("never one that takes nothing new, or that is gone", () => {
+  test("is never a worker that accepts no new sessions or that is gone", () => {
     const { [first as "w1"]: _, ...rest } = all;
     const view = viewOf({ ...rest, [second as string]: "draining" });
     expect(chooseSuccessor(SESSION, only("w9"), view)?.id).toBe(third);
@@ -67,19 +67,19 @@ describe("who takes a session", () => {
   });
 });
 
-describe("how fast sessions leave", () => {
-  test("25 a second, so that a thousand are through in 40 s", () => {
+describe("the pace of a drain", () => {
+  test("is 25 sessions a second, so that a thousand are handed over in 40 s", () => {
     expect(paceMs(1000, 60_000) * 1000).toBeLessThanOrEqual(40_000);
     expect(paceMs(10, 60_000)).toBe(40);
   });
 
-  test("faster when there is less time", () => {
+  test("is faster when there is less time", () => {
     expect(paceMs(1000, 10_000)).toBe(6);
     expect(paceMs(5, 0)).toBe(0);
   });
 });
 
-/** Sessions that go to whoever takes what goes with them, and a drain of all of them. */
+/** Sessions that are handed over when `sendPendingMessages` resolves, a drain of all of them, and the attempts by session. */
 function drainOf(
   count: number,
   sendPendingMessages: (to: WorkerId) => Promise<void>,
@@ -91,8 +91,8 @@ function drainOf(
     const session = {
       id,
       isLive: true,
-      async handOver(heir: WorkerId, deliver: (pendingMessages: never) => Promise<void>) {
-        tries.set(id, [...(tries.get(id) ?? []), heir]);
+      async handOver(successor: WorkerId, deliver: (pendingMessages: never) => Promise<void>) {
+        tries.set(id, [...(tries.get(id) ?? []), successor]);
         try {
           await deliver({} as never);
         } catch {
@@ -114,7 +114,7 @@ function drainOf(
       log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
       counters: createCounters(),
       sendPendingMessages: (to) => sendPendingMessages(to.id),
-      sendWord: async () => {},
+      sendResume: async () => {},
       delayMs: 0,
       timeoutMs: 30_000,
       random: () => 0,
@@ -123,7 +123,7 @@ function drainOf(
 }
 
 describe("a drain", () => {
-  test("whose target is dead gives the sessions to the next candidates, and tries it few times", async () => {
+  test("with a dead successor hands the sessions to the next candidates, and tries the dead one few times", async () => {
     const { drain, tries } = drainOf(40, async (to) => {
       if (to === "w2") throw new Error("refused");
     });
@@ -132,13 +132,13 @@ describe("a drain", () => {
     expect(begun.left).toBe(0);
     const last = [...tries.values()].map((successors) => successors.at(-1));
     expect(new Set(last)).toEqual(new Set(["w3", "w4"]));
-    // Those that were under way when the first failure came.
-    const vain = [...tries.values()].flat().filter((heir) => heir === "w2");
-    expect(vain.length).toBeGreaterThan(0);
-    expect(vain.length).toBeLessThanOrEqual(8);
+    // The handovers that were under way when the first one failed.
+    const failed = [...tries.values()].flat().filter((successor) => successor === "w2");
+    expect(failed.length).toBeGreaterThan(0);
+    expect(failed.length).toBeLessThanOrEqual(8);
   });
 
-  test("that nobody takes anything from keeps the sessions, and goes on when somebody comes", async () => {
+  test("without a successor keeps the sessions, and hands them over when a worker accepts them", async () => {
     const states: Parameters<typeof viewOf>[0] = { w1: "draining", w2: "suspended" };
     const { drain, sessions } = drainOf(3, async () => {}, viewOf(states));
     const begun = drain();
@@ -149,65 +149,68 @@ describe("a drain", () => {
     expect(begun.left).toBe(0);
   });
 
-  test("hands nothing to a worker that ends too, also when that is said in the middle of it", async () => {
+  test("hands nothing to a worker that stops too, even when that becomes known during the drain", async () => {
     const ending = new Set(["w2"]);
     const { drain, tries } = drainOf(60, async () => void ending.add("w3"));
     await drain(ending).over;
     const first = [...tries.values()].flat();
     expect(first).not.toContain("w2");
-    // Those that were under way when it was said.
-    expect(first.filter((heir) => heir === "w3").length).toBeLessThanOrEqual(8);
+    // The handovers that were under way when it became known.
+    expect(first.filter((successor) => successor === "w3").length).toBeLessThanOrEqual(8);
     expect(first).toContain("w4");
   });
 
-  test("is stopped by resume and by suspend, with what is left", async () => {
+  test("is cancelled by resume and by suspend, and the sessions that are left stay", async () => {
     let handed = 0;
     const { drain, sessions } = drainOf(200, async () => void handed++);
-    const standing = standingOf(drain, sessions);
-    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
-    expect(standing.state).toBe("draining");
+    const handler = handlerOf(drain, sessions);
+    expect(await handler.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(handler.state).toBe("draining");
     await until("some are gone", () => handed > 0);
-    expect(await standing.handleCommand({ kind: "resume" })).toMatchObject({ outcome: "done" });
-    expect(standing).toMatchObject({ state: "up", draining: undefined });
+    expect(await handler.handleCommand({ kind: "resume" })).toMatchObject({ outcome: "done" });
+    expect(handler).toMatchObject({ state: "up", draining: undefined });
     const before = handed;
     expect(before).toBeLessThan(200);
-    // A second one goes on where the first was stopped.
-    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    // A second drain goes on where the first was cancelled.
+    expect(await handler.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
     await until("more are gone", () => handed > before);
-    expect(await standing.handleCommand({ kind: "suspend" })).toMatchObject({ outcome: "done" });
-    expect(standing).toMatchObject({ state: "suspended", draining: undefined });
+    expect(await handler.handleCommand({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+    expect(handler).toMatchObject({ state: "suspended", draining: undefined });
   });
 
-  test("that runs already is joined by a second one, which says so", async () => {
+  test("under way is joined by a second drain command, whose answer says so", async () => {
     const { drain, sessions } = drainOf(200, async () => {});
     let started = 0;
-    const standing = standingOf(() => {
+    const handler = handlerOf(() => {
       started++;
       return drain();
     }, sessions);
-    await standing.handleCommand({ kind: "drain" });
-    expect(await standing.handleCommand({ kind: "drain" })).toEqual({
+    await handler.handleCommand({ kind: "drain" });
+    expect(await handler.handleCommand({ kind: "drain" })).toEqual({
       outcome: "done",
-      message: expect.stringMatching(/^it drains already; \d+ sessions are left$/) as string,
+      message: expect.stringMatching(
+        /^the worker is already draining; \d+ sessions are left$/,
+      ) as string,
     });
     expect(started).toBe(1);
-    await standing.handleCommand({ kind: "resume" });
+    await handler.handleCommand({ kind: "resume" });
   });
 
-  test("of the last worker that takes sessions is refused; one without sessions may drain", async () => {
+  test("of the last worker that accepts sessions is refused unless it has no sessions", async () => {
     const { drain, sessions } = drainOf(2, async () => {});
-    const standing = standingOf(drain, sessions, false);
-    expect(await standing.handleCommand({ kind: "drain" })).toEqual({
+    const handler = handlerOf(drain, sessions, false);
+    expect(await handler.handleCommand({ kind: "drain" })).toEqual({
       outcome: "refused",
-      message: "no other worker takes sessions, and 2 are here; start one or resume one first",
+      message:
+        "no other worker accepts sessions, and this one has 2; start or resume another worker first",
     });
-    expect(standing.state).toBe("up");
+    expect(handler.state).toBe("up");
     sessions.length = 0;
-    expect(await standing.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
+    expect(await handler.handleCommand({ kind: "drain" })).toMatchObject({ outcome: "done" });
   });
 });
 
-describe("a worker that ends", () => {
+describe("a worker that stops", () => {
   const embedded = { isStoreEmbedded: true, hasSuccessor: true };
   const shared = { isStoreEmbedded: false, hasSuccessor: true };
   const alone = { hasSuccessor: false };
@@ -217,15 +220,25 @@ describe("a worker that ends", () => {
   const signal = { scope: "process", siblings: [], isSupervised: false } as const;
 
   test.each([
-    { when: "with its edge", request: edge, place: embedded, drains: false },
-    { when: "with its edge, and others are elsewhere", request: edge, place: shared, drains: true },
     {
-      when: "with all that there are",
+      when: "with its edge, whose journal keeps the sessions,",
+      request: edge,
+      place: embedded,
+      drains: false,
+    },
+    {
+      when: "with its edge, while other machines have workers,",
+      request: edge,
+      place: shared,
+      drains: true,
+    },
+    {
+      when: "with all other workers",
       request: edge,
       place: { ...shared, ...alone },
       drains: false,
     },
-    { when: "while siblings go on", request: restart, place: embedded, drains: true },
+    { when: "while its siblings run", request: restart, place: embedded, drains: true },
     {
       when: "while a sibling is just starting",
       request: restart,
@@ -239,7 +252,7 @@ describe("a worker that ends", () => {
       drains: false,
     },
     {
-      when: "as the only one of its edge, to be started again",
+      when: "as the only one of its edge, to be restarted",
       request: onlyOne,
       place: { ...shared, ...alone },
       drains: false,
@@ -251,13 +264,13 @@ describe("a worker that ends", () => {
       drains: true,
     },
     {
-      when: "by a signal, and another one may be about to start",
+      when: "by a signal, while another worker may be about to start,",
       request: signal,
       place: { ...shared, ...alone },
       drains: true,
     },
     {
-      when: "by a signal, with nobody to hand over to",
+      when: "by a signal, without a successor,",
       request: signal,
       place: { ...embedded, ...alone },
       drains: false,
@@ -267,7 +280,7 @@ describe("a worker that ends", () => {
   });
 });
 
-function standingOf(drain: () => Drain, sessions: readonly Session[], hasSuccessor = true) {
+function handlerOf(drain: () => Drain, sessions: readonly Session[], hasSuccessor = true) {
   return createCommandHandler({
     registry: {
       live: () => undefined,
@@ -284,7 +297,7 @@ function standingOf(drain: () => Drain, sessions: readonly Session[], hasSuccess
   });
 }
 
-describe("what goes with a session", () => {
+describe("the pending messages of a session", () => {
   const pendingMessages = {
     epoch: 7,
     waiting: [
@@ -293,7 +306,7 @@ describe("what goes with a session", () => {
     ],
   };
 
-  test("arrives as it was, in order", () => {
+  test("arrive unchanged and in order", () => {
     const arrived = unpackPendingMessages(packPendingMessages(pendingMessages));
     expect(arrived?.epoch).toBe(7);
     const texts = arrived?.waiting.map(({ id, parcels }) => [
@@ -314,12 +327,12 @@ describe("what goes with a session", () => {
     );
   });
 
-  test("is refused when it is none", () => {
+  test("are refused when they are malformed", () => {
     expect(unpackPendingMessages(Buffer.from("nonsense"))).toBeUndefined();
     expect(unpackPendingMessages(Buffer.alloc(0))).toBeUndefined();
   });
 
-  test("waits for its session for a while, and belongs to the epoch that follows", () => {
+  test("wait in the inbox for the session's next epoch, for a limited time", () => {
     const clock = createStepClock();
     const handoverInbox = createHandoverInbox({ clock });
     handoverInbox.put(SESSION, pendingMessages);

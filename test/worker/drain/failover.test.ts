@@ -24,7 +24,7 @@ function viewOf(states: Partial<Record<string, WorkerRecord["state"]>>) {
   };
 }
 
-/** What `self` takes over when w1 has exited. */
+/** The sessions that `self` takes over when w1 has exited. */
 async function takenBy(
   self: string,
   states: Partial<Record<string, WorkerRecord["state"]>>,
@@ -55,13 +55,13 @@ test("the sessions of a worker whose process has ended are divided among the oth
   }
 });
 
-test("a worker that takes no new sessions takes none of them, and the others take its share", async () => {
+test("a worker that accepts no new sessions takes none over, and the others take over its share", async () => {
   const states = { ...ALL_UP, w3: "draining" } as const;
   expect(await takenBy("w3", states)).toEqual([]);
   expect(await takenBy("w2", states)).toEqual([...sessions].sort());
 });
 
-test("while the store is away nothing is taken over and nothing breaks", async () => {
+test("a failover while the store is away takes nothing over and resolves", async () => {
   const away = takeOverFrom("w1" as WorkerId, {
     self: "w2" as WorkerId,
     store: { sessionsOf: () => Promise.reject(new StoreAwayError("sessionsOf")) },

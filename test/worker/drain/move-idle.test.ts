@@ -13,7 +13,7 @@ import { until } from "../../support/until.ts";
 const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
 const [W2, W3] = ["w2", "w3"] as [WorkerId, WorkerId];
 
-/** Sessions that are calm for so many seconds each, and to whom each went. */
+/** Sessions that have been idle for that many seconds each, and where each went. */
 function sessionsIdleFor(...seconds: readonly number[]) {
   const gone: string[] = [];
   const sessions = seconds.map((idleS) => {
@@ -21,8 +21,8 @@ function sessionsIdleFor(...seconds: readonly number[]) {
       id: `${idleS}`,
       isOpen: true,
       calmMs: idleS * 1000,
-      async handOver(heir: WorkerId) {
-        gone.push(`${idleS} to ${heir}`);
+      async handOver(successor: WorkerId) {
+        gone.push(`${idleS} to ${successor}`);
         session.isOpen = false;
         return "handed";
       },
@@ -32,13 +32,13 @@ function sessionsIdleFor(...seconds: readonly number[]) {
   return { registry: { sessions: () => sessions }, gone };
 }
 
-function give(
+function moveIdle(
   registry: { sessions: () => Iterable<Session> },
-  shares: readonly { worker: WorkerId; count: number }[],
+  moves: readonly { worker: WorkerId; count: number }[],
   isWanted = () => true,
 ) {
   const states: Record<string, WorkerRecord["state"]> = { w2: "up", w3: "draining", w4: "up" };
-  const needs = {
+  const deps = {
     self: "w1" as WorkerId,
     registry,
     view: {
@@ -49,36 +49,36 @@ function give(
     log,
     counters: createCounters(),
     sendPendingMessages: async () => {},
-    sendWord: async () => {},
+    sendResume: async () => {},
     random: () => 0,
   };
-  return migrateIdleSessions(needs, { shares, calmMs: 60_000 }, isWanted);
+  return migrateIdleSessions(deps, { moves, idleMs: 60_000 }, isWanted);
 }
 
-test("those that are calm for longest go first, and those in which somebody works stay", async () => {
+test("sessions that have been idle for longest move first, and sessions in use stay", async () => {
   const { registry, gone } = sessionsIdleFor(61, 3, 500, 90, 59);
   expect(countIdle(registry, 60_000)).toBe(3);
-  const shares = [
+  const moves = [
     { worker: W2, count: 1 },
     { worker: "w4" as WorkerId, count: 5 },
   ];
-  expect(await give(registry, shares)).toBe(3);
+  expect(await moveIdle(registry, moves)).toBe(3);
   expect(gone).toEqual(["500 to w2", "90 to w4", "61 to w4"]);
 });
 
-test("no more than asked go, none to a worker that takes none, and none when it is not wanted any more", async () => {
+test("no more sessions move than were asked for, none to a worker that accepts none, and none after a cancellation", async () => {
   const { registry, gone } = sessionsIdleFor(100, 200, 300, 400);
-  expect(await give(registry, [{ worker: W2, count: 1 }])).toBe(1);
-  expect(await give(registry, [{ worker: W3, count: 2 }])).toBe(0);
+  expect(await moveIdle(registry, [{ worker: W2, count: 1 }])).toBe(1);
+  expect(await moveIdle(registry, [{ worker: W3, count: 2 }])).toBe(0);
   let asked = 0;
-  expect(await give(registry, [{ worker: W2, count: 9 }], () => ++asked <= 2)).toBe(2);
+  expect(await moveIdle(registry, [{ worker: W2, count: 9 }], () => ++asked <= 2)).toBe(2);
   expect(gone).toEqual(["400 to w2", "300 to w2", "200 to w2"]);
 });
 
-test("a worker gives sessions away once at a time, only while it takes some itself, and stops for a drain", async () => {
+test("a worker serves one request to move idle sessions at a time, only while it accepts sessions itself, and stops for a drain", async () => {
   let wanted = (): boolean => false;
-  let finish = (_given: number): void => {};
-  const standing = createCommandHandler({
+  let finish = (_moved: number): void => {};
+  const handler = createCommandHandler({
     registry: { live: () => undefined, load: { sessions: 5, connections: 5 } },
     refresh: async () => {},
     startDrain: () => ({ left: 5, over: new Promise(() => {}), stop() {} }),
@@ -92,25 +92,25 @@ test("a worker gives sessions away once at a time, only while it takes some itse
     log,
     hasSuccessor: () => true,
   });
-  const gift = { kind: "give", shares: [{ worker: W2, count: 3 }], calmMs: 0 } as const;
-  expect(await standing.handleCommand(gift)).toEqual({
+  const request = { kind: "migrate-idle", moves: [{ worker: W2, count: 3 }], idleMs: 0 } as const;
+  expect(await handler.handleCommand(request)).toEqual({
     outcome: "done",
-    message: "2 of 3 sessions are calm",
+    message: "2 of 3 sessions are idle",
     detail: 2,
   });
-  expect(await standing.handleCommand(gift)).toMatchObject({ outcome: "refused" });
+  expect(await handler.handleCommand(request)).toMatchObject({ outcome: "refused" });
   expect(wanted()).toBe(true);
-  await standing.handleCommand({ kind: "drain" });
+  await handler.handleCommand({ kind: "drain" });
   expect(wanted()).toBe(false);
   finish(1);
-  await standing.handleCommand({ kind: "suspend" });
-  expect(await standing.handleCommand(gift)).toEqual({
+  await handler.handleCommand({ kind: "suspend" });
+  expect(await handler.handleCommand(request)).toEqual({
     outcome: "refused",
-    message: "it is suspended",
+    message: "the worker is suspended",
   });
-  await standing.handleCommand({ kind: "resume" });
+  await handler.handleCommand({ kind: "resume" });
   await until(
-    "it gives again",
-    async () => (await standing.handleCommand(gift)).outcome === "done",
+    "it moves sessions again",
+    async () => (await handler.handleCommand(request)).outcome === "done",
   );
 });

@@ -1,5 +1,5 @@
 /**
- * What the forms of the ways to sign in accept.
+ * What the forms of the sign-in methods accept.
  */
 import { expect, test } from "vitest";
 import { createApiKeyLogin } from "../../../worker/login/api-key.ts";
@@ -30,11 +30,11 @@ test.each([
   ["👩‍💻", "👩‍💻"],
   ["x".repeat(100), "x".repeat(100)],
   ["𝒳".repeat(100), "𝒳".repeat(100)],
-])("the name %j is fine", (user, name) => {
+])("the name %j is accepted", (user, name) => {
   expect(readName(user)).toBe(name);
 });
 
-test("a name is kept in its composed form, so that two spellings of it are one", () => {
+test("a name is normalized to its composed form, so that two encodings of it are one name", () => {
   expect(readName("Zoe\u0308")).toBe("Zo\u00eb");
 });
 
@@ -58,13 +58,13 @@ test.each([
 });
 
 test.each([undefined, null, 1, ["Ada"], { name: "Ada" }, "x".repeat(20_000)])(
-  "a user that is no short text is no form",
+  "a user that is not a short text is refused",
   (user) => {
     expect(readName(user)).toBe("form");
   },
 );
 
-test("an email address is optional and looks like one", () => {
+test("an email address is optional and must have the form of one", () => {
   expect(readEmail(undefined)).toBeUndefined();
   expect(readEmail(null)).toBeUndefined();
   expect(readEmail("")).toBeUndefined();
@@ -97,16 +97,16 @@ test.each([
   { token: 1, user: "Ada" },
   { token: "", user: "Ada" },
   { token: "../x", user: "Ada" },
-])("%j is no form", (body) => {
+])("the body %j is refused as a form", (body) => {
   expect(simpleLogin.read(body)).toMatchObject({ outcome: "refused", status: 400 });
 });
 
-test("fields that nobody asked for are not taken over", () => {
+test("unknown fields of a form are ignored", () => {
   const form = simpleLogin.read({ token: TOKEN, user: "Ada", id: "root", authProvider: "GitHub" });
   expect(form).toEqual({ outcome: "accepted", token: TOKEN, user: { name: "Ada" } });
 });
 
-test("an email that is dropped is not even looked at", () => {
+test("an email that is dropped is not validated", () => {
   const way = createSimpleLogin({ keepsEmail: false });
   for (const email of ["ada@example.com", "no address", "", null]) {
     const form = way.read({ token: TOKEN, user: "Ada", email });
@@ -130,7 +130,7 @@ test("only the API key itself is accepted", () => {
   }
 });
 
-test("each of several API keys stands for its name, and a name is no key", () => {
+test("each of several API keys signs in under its name, and a name is not accepted as a key", () => {
   const way = createApiKeyLogin([
     { name: "ci", key: "the key of the build" },
     { name: "Review agent", key: "the key of the agent" },
@@ -153,7 +153,7 @@ test("each of several API keys stands for its name, and a name is no key", () =>
   }
 });
 
-test("the settings say which ways are on", () => {
+test("the settings determine which sign-in methods are on", () => {
   const names = (settings: { loginSimple: boolean; loginApiKey: string | undefined }) =>
     signInWays({ ...settings, loginUnverifiedEmail: "drop" }).map((way) => way.name);
   expect(names({ loginSimple: true, loginApiKey: undefined })).toEqual(["simple"]);

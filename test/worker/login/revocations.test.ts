@@ -25,7 +25,7 @@ function sharedStore() {
   };
 }
 
-test("a worker that revoked a token tells a flushed store again, until the token would have ended", async () => {
+test("a worker writes the tokens that it revoked to a flushed store again, until they would have expired", async () => {
   const clock = createStepClock();
   const { store, untilById } = sharedStore();
   const revocations = createRevocations({ store, clock });
@@ -41,7 +41,7 @@ test("a worker that revoked a token tells a flushed store again, until the token
   expect([...untilById.keys()]).toEqual(["b"]);
 });
 
-test("a worker that has seen a revoked token tells a flushed store too", async () => {
+test("a worker also writes revoked tokens that it has seen to a flushed store again", async () => {
   const clock = createStepClock();
   const { store, untilById } = sharedStore();
   await createRevocations({ store, clock }).revoke("a", clock.wallMs() + UNTIL_MS);
@@ -64,7 +64,7 @@ test("a token stays revoked at the worker that revoked it while the store is flu
   expect(await revocations.isRevoked("b", clock.wallMs() + UNTIL_MS)).toBe(false);
 });
 
-test("a token that the store could not be told of is not revoked", async () => {
+test("a token whose revocation could not be written to the store is not revoked", async () => {
   const clock = createStepClock();
   const { store, setAway } = sharedStore();
   const revocations = createRevocations({ store, clock });
@@ -74,7 +74,7 @@ test("a token that the store could not be told of is not revoked", async () => {
   expect(await revocations.isRevoked("a", clock.wallMs() + UNTIL_MS)).toBe(false);
 });
 
-test("what a worker remembers is bounded: the tokens it learned first are forgotten", async () => {
+test("the number of remembered tokens is bounded, and the oldest are forgotten first", async () => {
   const clock = createStepClock();
   const { store, untilById } = sharedStore();
   const revocations = createRevocations({ store, clock, maxKnown: 2 });

@@ -1,4 +1,4 @@
-/** Who passes as the operator: what is set, what is made, who guesses. */
+/** The operator's credentials: configured ones, the generated password, and guessing. */
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../../../shared/base/clock.ts";
@@ -21,7 +21,7 @@ const ADDRESS = "192.0.2.1";
 const basic = (user: string, password: string): string =>
   `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
 
-/** A store that agrees as the real ones do (test/contract/store.ts), and can be away or emptied. */
+/** A store with putIfAbsent as in the real ones (test/contract/store.ts), which can be away or flushed. */
 function fakeStore() {
   const kept = new Map<string, string>();
   let away = false;
@@ -60,8 +60,8 @@ async function outcome(credentials: Credentials, authorization: string | undefin
   return (await credentials.check(authorization, ADDRESS)).outcome;
 }
 
-describe("what is set", () => {
-  test("the dashboard's credentials are asked for before those of the logs", async () => {
+describe("configured credentials", () => {
+  test("the dashboard's credentials take precedence over those of the logs", async () => {
     const { credentials } = setUp({
       dashboardUser: "ops",
       dashboardPassword: "one",
@@ -79,7 +79,7 @@ describe("what is set", () => {
     { dashboardUser: "ops" },
     { dashboardPassword: "one" },
     { dashboardUser: "", dashboardPassword: "one" },
-  ])("a level that is only half set does not count: %o", async (half) => {
+  ])("a pair of which only one half is set does not count: %o", async (half) => {
     const { credentials } = setUp({ ...half, logsUser: "old", logsPassword: "two" });
     expect(await outcome(credentials, basic("old", "two"))).toBe("granted");
     expect(await outcome(credentials, basic("ops", "one"))).toBe("refused");
@@ -98,12 +98,12 @@ describe("what is set", () => {
       basic("", password),
       basic("Zoë", ""),
     ];
-    // From an address each, so that nothing is slowed.
+    // From an address each, so that no response is delayed.
     const verdicts = await Promise.all(wrong.map((field, i) => credentials.check(field, `${i}`)));
     expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
   });
 
-  test("an operator whose name has colons in it gets in, and nobody by a part of it", async () => {
+  test("an operator whose user name has colons can sign in, and a part of the name is refused", async () => {
     const { credentials } = setUp({ dashboardUser: "a:b:", dashboardPassword: "c:d" });
     expect(await credentials.check(basic("a:b:", "c:d"), ADDRESS)).toEqual({
       outcome: "granted",
@@ -116,7 +116,7 @@ describe("what is set", () => {
     expect(verdicts.map(({ outcome }) => outcome)).toEqual(wrong.map(() => "refused"));
   });
 
-  test("a field that is broken is refused like none", async () => {
+  test("a malformed Authorization header is refused", async () => {
     const { credentials } = setUp({ dashboardUser: "ops", dashboardPassword: "one" });
     const broken = [
       undefined,
@@ -134,8 +134,8 @@ describe("what is set", () => {
   });
 });
 
-describe("what is made", () => {
-  test("several workers have one password, which one of them logs", async () => {
+describe("the generated password", () => {
+  test("is the same for several workers, and one of them logs it", async () => {
     const store = fakeStore();
     const workers = [setUp({}, store), setUp({}, store), setUp({}, store)];
     await Promise.all(workers.map(({ credentials }) => credentials.start()));
@@ -150,7 +150,7 @@ describe("what is made", () => {
     expect([...store.kept.values()]).toEqual([digest]);
   });
 
-  test("it is the same after a restart, and not shown again", async () => {
+  test("is the same after a restart, and not logged again", async () => {
     const store = fakeStore();
     const first = setUp({}, store);
     await first.credentials.start();
@@ -159,17 +159,17 @@ describe("what is made", () => {
     await second.credentials.start();
     expect(await outcome(second.credentials, basic("ctuser", password))).toBe("granted");
     expect(second.lines.join("")).not.toContain(password);
-    expect(second.lines.join("")).toContain("was made and logged earlier");
+    expect(second.lines.join("")).toContain("was generated and logged earlier");
   });
 
-  test("nothing is made when credentials are set", async () => {
+  test("does not exist when credentials are configured", async () => {
     const store = fakeStore();
     const { credentials, lines } = setUp({ logsUser: "a", logsPassword: "b" }, store);
     await credentials.start();
     expect([store.kept.size, lines]).toEqual([0, []]);
   });
 
-  test("with the store away nobody passes; later the password is there and logged once", async () => {
+  test("is refused while the store is away, and later exists and is logged once", async () => {
     const store = fakeStore();
     store.setAway(true);
     const { credentials, lines } = setUp({}, store);
@@ -184,7 +184,7 @@ describe("what is made", () => {
     expect(await outcome(credentials, basic("ctuser", password))).toBe("granted");
   });
 
-  test("workers that lost the store agree again after it was emptied", async () => {
+  test("is the same for all workers again after the store was flushed", async () => {
     const store = fakeStore();
     const clock = createStepClock();
     const old = setUp({}, store, clock);
@@ -197,18 +197,18 @@ describe("what is made", () => {
     expect(await outcome(old.credentials, basic("ctuser", password))).toBe("granted");
   });
 
-  test("nonsense in the store lets nobody in", async () => {
+  test("is refused when its digest in the store is malformed", async () => {
     const store = fakeStore();
     store.kept.set("credentials/password", "");
     const { credentials, lines } = setUp({}, store);
     await credentials.start();
     expect(await outcome(credentials, basic("ctuser", ""))).toBe("refused");
-    expect(lines.join("")).toContain("makes no sense");
+    expect(lines.join("")).toContain("digest of the dashboard's password is malformed");
   });
 });
 
-describe("who guesses", () => {
-  test("is answered later each time, while the right credentials pass at once", async () => {
+describe("a client that guesses", () => {
+  test("gets each response later than the one before, while the right credentials are granted at once", async () => {
     const clock = createStepClock();
     const { credentials } = setUp(
       { dashboardUser: "ops", dashboardPassword: "one" },
@@ -232,7 +232,7 @@ describe("who guesses", () => {
     expect(answered).toBe(15);
   });
 
-  test("is told to wait after 100 failures in a minute; others and the right ones are not", async () => {
+  test("is refused with flood after 100 failures in a minute, while other clients and the right credentials are not", async () => {
     const clock = createStepClock();
     const { credentials, counters } = setUp(
       { dashboardUser: "ops", dashboardPassword: "one" },
@@ -256,7 +256,7 @@ describe("who guesses", () => {
     expect(await outcome(credentials, basic("ops", "wrong"))).toBe("refused");
   });
 
-  test("is remembered in a table of bounded size, an IPv6 network as one", () => {
+  test("is counted in a table of bounded size, an IPv6 network as one client", () => {
     const failures = createFailures(3);
     for (const address of ["a", "b", "c", "d"]) failures.add(address, 0);
     expect(failures.size).toBe(3);

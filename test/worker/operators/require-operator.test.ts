@@ -1,4 +1,4 @@
-/** By which address a client is counted that fails to sign in. */
+/** The address under which a client's failed sign-ins are counted. */
 import type { IncomingMessage } from "node:http";
 import { expect, test } from "vitest";
 import { addressOf } from "../../../worker/operators/require-operator.ts";
@@ -13,9 +13,9 @@ test.each([
   ["203.0.113.9:50718", "203.0.113.9"],
   ["::ffff:203.0.113.9", "203.0.113.9"],
   ["[2001:DB8::9%eth0]:443", "2001:db8::9"],
-  // What names no address, and no word at all, leave the address of the connection.
+  // Without a valid address in the header the connection's address counts.
   ["unknown", "10.0.0.4"],
   [undefined, "10.0.0.4"],
-])("a client whose balancer says %s is counted as %s", (realIp, counted) => {
+])("a client with the X-Real-IP %s is counted as %s", (realIp, counted) => {
   expect(address(realIp)).toBe(counted);
 });

@@ -51,7 +51,7 @@ it("who left stays out, and who closed a session does not open it again, at whic
   const leaver = await worker.peer(leaversToken).ready();
   leaver.leave();
   await expect
-    .poll(async () => (await worker.store.findSession(sessionId))?.buriedTokens.length)
+    .poll(async () => (await worker.store.findSession(sessionId))?.revokedTokens.length)
     .toBe(1);
   const over = await worker.openSession();
   over.host.leave();

@@ -129,7 +129,7 @@ it("who left before the restart stays out after it", async () => {
   const guest = await worker.peer(token).ready();
   guest.leave();
   await expect
-    .poll(async () => (await worker.store.findSession(sessionId))?.buriedTokens.length)
+    .poll(async () => (await worker.store.findSession(sessionId))?.revokedTokens.length)
     .toBe(1);
   const next = await restart(worker);
   const again = next.peer(token);

@@ -25,7 +25,7 @@ it("a running session goes on, and peers leave and come back", async () => {
       timeout: 10_000,
     })
     .toEqual([host.id, a.id]);
-  expect((await worker.store.findSession(sessionId))?.buriedTokens).toHaveLength(1);
+  expect((await worker.store.findSession(sessionId))?.revokedTokens).toHaveLength(1);
   expect(bId).toMatch(/^\w{24}$/);
 });
 

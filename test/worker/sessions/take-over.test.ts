@@ -228,12 +228,12 @@ it("a session whose guests have come and gone a thousand times is known again to
   const { host, sessionId } = await worker.openSession();
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
-  const buriedTokens = Array.from({ length: 1000 }, (_, i) => `token-${i}`);
+  const revokedTokens = Array.from({ length: 1000 }, (_, i) => `token-${i}`);
   await worker.store.reassertSession({
     ...record,
     state: "open",
     epoch: record.epoch + 1,
-    buriedTokens,
+    revokedTokens,
     untilMs: (await worker.store.timeMs()) + 60_000,
   });
   await worker.kill();
@@ -246,8 +246,8 @@ it("a session whose guests have come and gone a thousand times is known again to
   await loseEverything(next);
   await next.registry.confirm();
   const known = await next.store.findSession(sessionId);
-  expect(known?.buriedTokens).toHaveLength(1000);
-  expect(known?.buriedTokens).not.toContain("token-0");
+  expect(known?.revokedTokens).toHaveLength(1000);
+  expect(known?.revokedTokens).not.toContain("token-0");
 });
 
 it("an answer of the store from before the fence shut once more lets nobody in", async () => {
@@ -294,7 +294,7 @@ it("after the store has lost everything, running sessions are known to it again 
     .poll(async () => (await worker.store.findSession(sessionId))?.peers.map((p) => p.settled))
     .toEqual([true, true]);
   const before = await worker.store.findSession(sessionId);
-  expect(before?.buriedTokens).toHaveLength(1);
+  expect(before?.revokedTokens).toHaveLength(1);
   await loseEverything(worker);
   expect(await worker.store.findSession(sessionId)).toBeUndefined();
 

@@ -1,11 +1,11 @@
 /**
- * The numbers of the whole cluster: who is counted, once, and what is sent of the totals by one of several workers.
+ * Metrics of the whole cluster: users are counted once, and one of several workers sends the totals.
  */
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import { parseReport, sumReports, writeReport } from "../../../shared/cluster/sums.ts";
 import type { Series } from "../../../shared/metrics/metrics.ts";
-import { createStoreState } from "../../../shared/store/embedded/state.ts";
+import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
 import { createCluster } from "../../../worker/usage/cluster.ts";
 import { createPeopleCounter } from "../../../worker/usage/people.ts";
@@ -15,8 +15,8 @@ import { createStepClock } from "../../support/step-clock.ts";
 const KEY = Buffer.alloc(32, 7);
 const INCARNATION = "a".repeat(16) as Incarnation;
 
-describe("a census", () => {
-  it("counts a person once, by provider and email or else name, and sessions whose host has come", () => {
+describe("the count of a worker's users", () => {
+  it("counts a user once, by provider and email or else name, and sessions whose host has connected", () => {
     const { peopleCounter, sessions } = people();
     sessions.push(
       session(true, [user("1", "Ada"), user("2", "Ben", "Ben@example.com")]),
@@ -30,7 +30,7 @@ describe("a census", () => {
     for (const hash of users) expect(hash).toMatch(/^[A-Za-z0-9_-]{11}$/);
   });
 
-  it("counts who is away as away, and what is kept for them", () => {
+  it("counts disconnected peers as away, and the bytes that wait for them", () => {
     const { peopleCounter, sessions } = people();
     sessions.push(session(true, [user("1", "Ada")], { isConnected: false, waitingBytes: 300 }));
     expect(peopleCounter()).toEqual({
@@ -42,7 +42,7 @@ describe("a census", () => {
     });
   });
 
-  it("tells people apart differently under another key, so that hashes say nothing outside the edge", () => {
+  it("has other hashes under another key, so that hashes reveal nothing outside the edge", () => {
     const one = people();
     const two = people(Buffer.alloc(32, 8));
     for (const { sessions } of [one, two]) sessions.push(session(true, [user("1", "Ada")]));
@@ -50,8 +50,8 @@ describe("a census", () => {
   });
 });
 
-describe("a report", () => {
-  it("is read as it was written, with thousands of people in less than 256 KiB", () => {
+describe("a usage report", () => {
+  it("is read as it was written, with thousands of users in less than 256 KiB", () => {
     const users = new Set(Array.from({ length: 20_000 }, (_, i) => String(i).padStart(11, "x")));
     const report = { incarnation: INCARNATION, users, sessions: 7, connections: 9, lagMs: 1.25 };
     const text = writeReport(report);
@@ -76,11 +76,11 @@ describe("a report", () => {
       "infinity",
       '{"incarnation":"aaaaaaaaaaaaaaaa","users":"","sessions":0,"connections":0,"lagMs":1e999}',
     ],
-  ])("is none with %s", (_name, text) => {
+  ])("is ignored when it has %s", (_name, text) => {
     expect(parseReport(text)).toBeUndefined();
   });
 
-  it("counts no more when its worker has died or started again", () => {
+  it("does not count when its worker has died or restarted", () => {
     const report = (users: string[], lagMs: number) => ({
       incarnation: INCARNATION,
       users: new Set(users),
@@ -105,8 +105,8 @@ describe("a report", () => {
   });
 });
 
-describe("the cluster", () => {
-  it("is the same seen from any worker, with somebody at two of them counted once", async () => {
+describe("the cluster's metrics", () => {
+  it("are the same on every worker, with a user of two workers counted once", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", [session(true, [user("1", "Ada"), user("2", "Ben")])]);
     const two = worker(store, "w2", [session(true, [user("3", "Ada"), user("4", "Cleo")])]);
@@ -122,7 +122,7 @@ describe("the cluster", () => {
     }
   });
 
-  it("has no numbers while the store is away", async () => {
+  it("are empty while the store is away", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     store.isAway = true;
@@ -130,12 +130,12 @@ describe("the cluster", () => {
     expect((await one.cluster.toSend()).series).toEqual([]);
   });
 
-  it("sends nothing from a worker that is not elected", async () => {
+  it("are not sent by a worker that does not lead", async () => {
     const one = worker(memoryStore(), "w1", [], { isLeading: false });
     expect((await one.cluster.toSend()).series).toEqual([]);
   });
 
-  it("sends of a total what nobody has sent yet, over failed sendings, other senders and new processes", async () => {
+  it("send the part of a total that was not sent yet, across failures, other senders and new processes", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "sessions.hosted": 5, "downloads.total": 2 });
@@ -147,7 +147,7 @@ describe("the cluster", () => {
     expect(countsOf(first)).toEqual({ "sessions.hosted": 6, downloads: 2 });
     first.sent();
     await store.settled();
-    // The count is what this process has sent since its start: a batch sends what is new in it.
+    // The count is what this process has sent since its start: a batch sends the increase.
     expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
 
     await store.addToCounters({ "sessions.hosted": 3 });
@@ -157,11 +157,11 @@ describe("the cluster", () => {
     expect(valuesOf(next.series)).toMatchObject({ "sessions.hosted_total": 9, downloads_total: 2 });
     next.sent();
     await store.settled();
-    // The first leads again, and does not send what the other has sent.
+    // The first worker leads again, and does not send what the other has sent.
     expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
   });
 
-  it("sends of the downloads of each version what nobody has sent yet", async () => {
+  it("send the downloads of each version that were not sent yet", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "downloads.by/vscode/1.0_2B1": 2, "downloads.by/eclipse/2": 1 });
@@ -188,7 +188,7 @@ describe("the cluster", () => {
     ]);
   });
 
-  it("counts nothing twice when what was sent could not be written down, and goes on after a flush", async () => {
+  it("count nothing twice when the marks could not be written, and continue after a flush", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "sessions.hosted": 5 });
@@ -205,7 +205,7 @@ describe("the cluster", () => {
   });
 });
 
-// --- what the tests are told with ---
+// --- helpers ---
 
 type CountedSession = ReturnType<typeof session>;
 
@@ -228,7 +228,7 @@ function people(key = KEY) {
   return { sessions, peopleCounter: createPeopleCounter({ key, sessions: () => sessions }) };
 }
 
-/** The parts of an embedded store that are used, in this process. */
+/** The parts of a store that are used, in memory. */
 function memoryStore() {
   const time = { nowMs: 1_000_000, wallMs: 1_000_000 };
   let state = createStoreState(time);
@@ -239,9 +239,9 @@ function memoryStore() {
       state = createStoreState(time);
     },
     settled: () => running,
-    report: (...args: [kind: "census" | "view", id: WorkerId, text: string, ttlMs: number]) =>
+    report: (...args: [kind: "usage" | "view", id: WorkerId, text: string, ttlMs: number]) =>
       ask(() => state.operations.report(time, ...args)),
-    readReports: (kind: "census" | "view") => ask(() => state.operations.readReports(time, kind)),
+    readReports: (kind: "usage" | "view") => ask(() => state.operations.readReports(time, kind)),
     readCounters: (prefix: string) => ask(() => state.operations.readCounters(time, prefix)),
     addToCounters: (increments: Record<string, number>) =>
       ask(() => state.operations.addToCounters(time, increments)),

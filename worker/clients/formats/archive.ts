@@ -1,6 +1,6 @@
 /**
- * Reads single entries of zip archives that strangers made: a bounded number of entries is looked at and a bounded number
- * of bytes read, whatever the archive says of itself. Nothing is written to disk.
+ * Reads single entries of untrusted zip archives. The number of entries and of bytes read is bounded, whatever the archive
+ * claims. Nothing is written to disk.
  */
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import yauzl, { type Entry, type ZipFile } from "yauzl";
 import { EdgeError } from "../../../shared/base/errors.ts";
 
-/** The archive is not one that can be offered; the message says why, for the operator. */
+/** The archive cannot be offered; the message tells the operator why. */
 export class ArchiveError extends EdgeError {
   readonly code = "EDGE_ARCHIVE";
   readonly source = "settings";
@@ -18,37 +18,35 @@ export class ArchiveError extends EdgeError {
 }
 
 export interface Archive {
-  /**
-   * The entries that were asked for, by name (`normalizeName`); directories, links and other entries are left out.
-   */
+  /** The wanted entries by name (`normalizeName`), without directories and links. */
   readonly entries: ReadonlyMap<string, Entry>;
-  /** Contents of an entry. Throws `ArchiveError` when it is missing, encrypted, broken or larger than `maxBytes`. */
+  /** Contents of an entry. Throws `ArchiveError` when it is missing, encrypted, corrupt or larger than `maxBytes`. */
   read(name: string, maxBytes: number): Promise<Buffer>;
   /**
-   * Opens an archive within this one; a compressed one is read into memory, when it is no larger than `maxBytes`. With all
-   * others that are opened this way it has no more than `MAX_INNER_ENTRIES` entries.
+   * Opens an archive within this one. A compressed one is read into memory, up to `maxBytes`. All inner archives together
+   * have at most `MAX_INNER_ENTRIES` entries.
    */
   openInner(name: string, wants: Wants, maxBytes: number): Promise<Archive>;
   close(): Promise<void>;
 }
 
-/** Which entries are of interest, by name. */
+/** Selects entries by name. */
 export type Wants = (name: string) => boolean;
 
-/** Extensions that bundle their packages have some 20,000. */
+/** Extensions that bundle node_modules have some 20,000. */
 const MAX_ENTRIES = 100_000;
-/** Of all archives within one: stored ones may overlap, so that a small file holds very many. */
+/** Of all inner archives: stored ones may overlap, so that a small file contains very many (an attack). */
 const MAX_INNER_ENTRIES = 300_000;
-/** The list of entries itself; it holds names, comments and extra fields of up to 64 KiB each. */
+/** The central directory, whose names, comments and extra fields have up to 64 KiB each. */
 const MAX_LIST_BYTES = 64 * 1024 ** 2;
-/** Entries that are listed before other work of this process has its turn. */
-const ENTRIES_AT_A_TIME = 1000;
-/** What an archive may become when it is unpacked; the largest known extensions take 1 GiB. */
+/** Entries that are listed between two turns of the event loop. */
+const ENTRIES_PER_TURN = 1000;
+/** The largest known extensions unpack to 1 GiB. */
 const MAX_UNPACKED_BYTES = 4 * 1024 ** 3;
-/** Beyond `FREE_UNPACKED_BYTES`, so many times the size of the archive: deflate cannot do more than 1032 on anything real. */
+/** Limit of the compression ratio above `FREE_UNPACKED_BYTES`; real files stay far below, deflate can reach 1032. */
 const MAX_RATIO = 200;
 const FREE_UNPACKED_BYTES = 256 * 1024 ** 2;
-/** The list of entries is read in pieces, and not field by field. */
+/** The list of entries is read in windows of this size, not field by field. */
 const WINDOW_BYTES = 64 * 1024;
 
 /** Opens the archive in a file and lists its entries. Throws `ArchiveError`, or the system's error. */
@@ -56,20 +54,18 @@ export async function openArchive(path: string, wants: Wants): Promise<Archive> 
   const file = await open(path, "r");
   try {
     const { size } = await file.stat();
-    return await openSlice({ file, start: 0, bytes: size, owns: true }, wants);
+    return await openSlice({ file, start: 0, bytes: size, ownsFile: true }, wants);
   } catch (error) {
     await file.close().catch(() => {});
     throw error;
   }
 }
 
-/** The part of a file that is an archive. */
 interface Slice {
   readonly file: FileHandle;
   readonly start: number;
   readonly bytes: number;
-  /** Whether closing the archive closes the file. */
-  readonly owns: boolean;
+  readonly ownsFile: boolean;
 }
 
 async function openSlice(
@@ -78,12 +74,14 @@ async function openSlice(
   quota: Quota = { left: MAX_ENTRIES },
 ): Promise<Archive> {
   const reader = new SliceReader(slice);
-  const zip = await broken(() => yauzl.fromRandomAccessReaderPromise(reader, slice.bytes, OPTIONS));
-  const entries = await broken(() => listEntries(zip, slice.bytes, wants, quota));
+  const zip = await asArchiveError(() =>
+    yauzl.fromRandomAccessReaderPromise(reader, slice.bytes, OPTIONS),
+  );
+  const entries = await asArchiveError(() => listEntries(zip, slice.bytes, wants, quota));
   return archiveOf(zip, entries, {
     slice,
     close: async () => {
-      if (slice.owns) await slice.file.close();
+      if (slice.ownsFile) await slice.file.close();
     },
   });
 }
@@ -97,10 +95,10 @@ function archiveOf(
 ): Archive {
   const find = (name: string): Entry => {
     const entry = entries.get(name);
-    if (entry === undefined) throw new ArchiveError(`there is no ${name} in it`);
-    if (entry.isEncrypted()) throw new ArchiveError("it is password-protected");
+    if (entry === undefined) throw new ArchiveError(`${name} is missing`);
+    if (entry.isEncrypted()) throw new ArchiveError("the archive is password-protected");
     if (!entry.canDecodeFileData()) {
-      throw new ArchiveError(`${name} is compressed in an unknown way`);
+      throw new ArchiveError(`${name} uses an unsupported compression method`);
     }
     return entry;
   };
@@ -109,7 +107,7 @@ function archiveOf(
     if (entry.uncompressedSize > maxBytes) {
       throw new ArchiveError(`${entry.fileName} is larger than ${maxBytes} bytes`);
     }
-    return broken(() => readEntry(zip, entry));
+    return asArchiveError(() => readEntry(zip, entry));
   };
 
   return {
@@ -119,14 +117,18 @@ function archiveOf(
       const entry = find(name);
       const { slice } = own;
       if (slice !== undefined && entry.compressionMethod === 0) {
-        const header = await broken(() => zip.readLocalFileHeaderPromise(entry, { minimal: true }));
+        const header = await asArchiveError(() =>
+          zip.readLocalFileHeaderPromise(entry, { minimal: true }),
+        );
         const start = slice.start + header.fileDataStart;
-        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, owns: false };
+        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, ownsFile: false };
         return openSlice(inner, wants, innerQuota);
       }
       const bytes = await read(entry, maxBytes);
-      const inner = await broken(() => yauzl.fromBufferPromise(bytes, OPTIONS));
-      const innerEntries = await broken(() => listEntries(inner, bytes.length, wants, innerQuota));
+      const inner = await asArchiveError(() => yauzl.fromBufferPromise(bytes, OPTIONS));
+      const innerEntries = await asArchiveError(() =>
+        listEntries(inner, bytes.length, wants, innerQuota),
+      );
       return archiveOf(inner, innerEntries, { close: async () => {} });
     },
     close: own.close,
@@ -145,7 +147,7 @@ async function listEntries(
   quota: Quota,
 ): Promise<Map<string, Entry>> {
   if (zip.entryCount > Math.min(MAX_ENTRIES, quota.left)) {
-    throw new ArchiveError(`it has ${zip.entryCount} entries, which are too many`);
+    throw new ArchiveError(`the archive has ${zip.entryCount} entries, which are too many`);
   }
   quota.left -= zip.entryCount;
   const found = new Map<string, Entry>();
@@ -156,22 +158,22 @@ async function listEntries(
   for await (const entry of zip.eachEntry()) {
     unpackedBytes += entry.uncompressedSize;
     if (unpackedBytes > Math.min(maxBytes, MAX_UNPACKED_BYTES)) {
-      throw new ArchiveError("unpacked it would be far too large (a zip bomb)");
+      throw new ArchiveError("its unpacked size is over the limit (zip bomb)");
     }
     listBytes += entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
-    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is far too long");
-    // Most entries come out of one read, without a pause.
-    if (++listed % ENTRIES_AT_A_TIME === 0) await setImmediate();
+    if (listBytes > MAX_LIST_BYTES) throw new ArchiveError("its list of entries is too large");
+    // Most entries come from one buffered read, so the iteration alone does not yield to the event loop.
+    if (++listed % ENTRIES_PER_TURN === 0) await setImmediate();
     const name = normalizeName(entry.fileName);
-    // With two of one name, readers disagree about which counts: the first does here, for the description and its digest.
+    // Readers disagree about duplicate names. The first counts here, for the facts as well as for the assets.
     if (isPlainFile(entry) && wants(name) && !found.has(name)) found.set(name, entry);
   }
   return found;
 }
 
-/** The name of an entry as other archives write the same: `./a//b` and `a\\b` are `a/b`. */
+/** One spelling for equal names: `./a//b` and `a\\b` become `a/b`. */
 export function normalizeName(name: string): string {
-  // Nearly all names are so already, and archives have very many.
+  // The fast path: nearly all names are normal, and archives have very many.
   if (!/\\|\/\/|^\/|(^|\/)\.(\/|$)/.test(name)) return name;
   return name
     .replaceAll("\\", "/")
@@ -184,7 +186,7 @@ const UNIX = 3;
 const FILE_TYPE = 0o170000;
 const SYMBOLIC_LINK = 0o120000;
 
-/** Neither a directory nor a link, and with a name that people can read. */
+/** Neither a directory nor a symbolic link, and without control characters in its name. */
 function isPlainFile({ fileName, versionMadeBy, externalFileAttributes }: Entry): boolean {
   const isLink =
     versionMadeBy >> 8 === UNIX && ((externalFileAttributes >>> 16) & FILE_TYPE) === SYMBOLIC_LINK;
@@ -193,28 +195,28 @@ function isPlainFile({ fileName, versionMadeBy, externalFileAttributes }: Entry)
 
 async function readEntry(zip: ZipFile, entry: Entry): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  // It ends with an error as soon as there is more than the entry says.
+  // The stream fails as soon as the data exceeds the declared size.
   for await (const chunk of await zip.openReadStreamPromise(entry)) chunks.push(chunk as Buffer);
   const bytes = Buffer.concat(chunks);
   if (crc32(bytes) !== entry.crc32) {
-    throw new ArchiveError(`${entry.fileName} is damaged (its checksum is wrong)`);
+    throw new ArchiveError(`${entry.fileName} is corrupt (checksum mismatch)`);
   }
   return bytes;
 }
 
-/** What the library says against an archive becomes an `ArchiveError`; errors of the system stay what they are. */
-async function broken<T>(action: () => Promise<T>): Promise<T> {
+/** Converts errors of the zip library to `ArchiveError`; system errors are rethrown. */
+async function asArchiveError<T>(action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
     if (error instanceof ArchiveError) throw error;
     const { code = "", message } = error as NodeJS.ErrnoException;
     if (code.startsWith("E") && !code.startsWith("ERR_")) throw error;
-    throw new ArchiveError(`it is no complete zip archive (${message})`, { cause: error });
+    throw new ArchiveError(`not a complete zip archive (${message})`, { cause: error });
   }
 }
 
-/** Part of a file as the library reads it: most reads are answered from the last piece. */
+/** A slice of a file for the zip library: most reads are served from the last window. */
 class SliceReader extends yauzl.RandomAccessReader {
   readonly #slice: Slice;
   #window = Buffer.alloc(0);
@@ -250,7 +252,7 @@ class SliceReader extends yauzl.RandomAccessReader {
     const isInWindow = (): boolean =>
       position >= this.#windowStart && position + length <= this.#windowStart + this.#window.length;
     if (!isInWindow()) await this.#move(position, Math.max(length, WINDOW_BYTES));
-    if (!isInWindow()) throw new ArchiveError("it is truncated");
+    if (!isInWindow()) throw new ArchiveError("the file is truncated");
     const from = position - this.#windowStart;
     this.#window.copy(target, offset, from, from + length);
   }

@@ -1,23 +1,21 @@
 /**
- * What is offered: one plugin build for one IDE, as read from inside its archive. The same shapes are kept in a file
- * between two runs, and are checked when they are read back.
+ * A plugin build for one IDE, as read from its archive. The schemas validate the facts that are kept in the index file between
+ * two runs.
  */
 import { z } from "zod";
 
-/** The families of IDEs, as the folders and the URLs name them. */
+/** The families of IDEs, as named in folders and URLs. */
 export type Ide = "vscode" | "intellij" | "eclipse";
 
-/** The file that an artifact came in. */
 export interface ArtifactFile {
   /** Name within its folder, and in URLs. */
   readonly name: string;
-  /** Where it is on this machine. */
   readonly path: string;
   readonly bytes: number;
   readonly mtimeMs: number;
 }
 
-/** Longer texts are cut: they are shown in lists only. */
+/** Longer texts are truncated: they are only displayed. */
 export const MAX_TEXT_CHARS = 32 * 1024;
 
 const text = z.string().max(MAX_TEXT_CHARS);
@@ -36,9 +34,8 @@ export const vscodeFactsSchema = z.object({
   description: text,
   categories: z.array(shortText),
   tags: z.array(shortText),
-  /** Of the manifest, as clients read them: engine, dependencies, kinds. */
+  /** From the manifest, for clients: engine, dependencies, kinds. */
   properties: z.array(z.object({ key: shortText, value: text })),
-  /** Type of an asset to its entry in the archive. */
   assets: z.record(shortText, shortText),
 });
 
@@ -52,7 +49,6 @@ export const intellijFactsSchema = z.object({
   vendor: z.object({ name: shortText, email: shortText, url: shortText }),
   description: text,
   changeNotes: text,
-  /** Modules that it cannot do without. */
   depends: z.array(shortText),
   /** SVG. */
   icon: text.exactOptional(),
@@ -73,7 +69,7 @@ export const factsSchema = z.discriminatedUnion("ide", [
 
 export type VscodeFacts = z.infer<typeof vscodeFactsSchema>;
 export type IntellijFacts = z.infer<typeof intellijFactsSchema>;
-/** A feature of an Eclipse repository: what people pick there. */
+/** A feature of an Eclipse repository: what users select for installation. */
 export type FeatureFacts = z.infer<typeof featureFactsSchema>;
 export type Facts = z.infer<typeof factsSchema>;
 
@@ -88,12 +84,11 @@ export interface EclipseFeature extends FeatureFacts {
 }
 export type Artifact = VscodeArtifact | IntellijArtifact | EclipseFeature;
 
-/** `publisher.name` of an extension; how VS Code compares it, case does not matter. */
+/** `publisher.name`. VS Code compares it case-insensitively. */
 export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">): string {
   return `${extension.publisher}.${extension.name}`;
 }
 
-/** The first `MAX_TEXT_CHARS` (or `max`) characters. */
 export function cutText(value: string, max = MAX_TEXT_CHARS): string {
   return value.length > max ? value.slice(0, max) : value;
 }

@@ -1,13 +1,13 @@
 /**
- * What lies in the folders of `CT_CLIENTS_DIR`: files that may be offered, as the file system tells of them, and files that
- * cannot be, with the reason. Contents are not looked at here.
+ * Lists the folders of `CT_CLIENTS_DIR`: files that may be offered, and files that cannot, with the reason. Their contents are
+ * not read here.
  */
 import type { Stats } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { extname, join, sep } from "node:path";
 import { describeError, errorCode } from "../../../shared/base/errors.ts";
 
-/** A file that is not offered, or something else that an operator should know. */
+/** Why a file is not offered, or another problem that an operator should know about. */
 export interface Problem {
   /** Relative to the clients folder. */
   readonly file: string;
@@ -19,7 +19,7 @@ export interface FoundFile {
   readonly path: string;
   readonly bytes: number;
   readonly mtimeMs: number;
-  /** When the system last saw it change; unlike `mtimeMs`, nothing sets it back. */
+  /** Last change by the system clock; unlike `mtimeMs`, no program can set it back. */
   readonly ctimeMs: number;
 }
 
@@ -28,20 +28,19 @@ export interface Listing {
   readonly problems: readonly Problem[];
 }
 
-/** Files of one folder beyond this many are not offered. */
+/** Per folder. */
 const MAX_FILES = 5000;
-/** A file system that takes longer names has nobody who types them. */
 const MAX_NAME_CHARS = 200;
-/** What browsers, copy programs and editors call a file that is not finished. */
+/** Names that browsers, copy programs and editors give to unfinished files. */
 const UNFINISHED = /^\.|~$|\.(part|partial|filepart|tmp|crdownload|download|swp)$/i;
-/** Names that Windows takes for devices: a client could not store them. */
+/** Device names on Windows: clients there could not save such a file. */
 const DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
-/** The files of `folder` (below `root`, which is a real path) with one of the endings. A missing folder is empty. */
+/** The files of `folder` (below `root`, a real path) with one of the extensions. A missing folder counts as empty. */
 export async function listFolder(
   root: string,
   folder: string,
-  endings: readonly string[],
+  extensions: readonly string[],
 ): Promise<Listing> {
   const files: FoundFile[] = [];
   const problems: Problem[] = [];
@@ -55,20 +54,20 @@ export async function listFolder(
     if (errorCode(error) !== "ENOENT") skip("", reasonOf(error));
     return { files, problems };
   }
-  // In this order everywhere, so that all workers make the same choice between two.
+  // Sorted, so that all workers choose the same of two duplicates.
   for (const name of names.sort()) {
     if (UNFINISHED.test(name)) continue;
-    const unfit = unfitName(name, endings);
-    if (unfit !== undefined) skip(name, unfit);
-    else if (files.length >= MAX_FILES) skip(name, `there are more than ${MAX_FILES} files`);
+    const problem = nameProblem(name, extensions);
+    if (problem !== undefined) skip(name, problem);
+    else if (files.length >= MAX_FILES) skip(name, `the folder has more than ${MAX_FILES} files`);
     else {
       try {
-        const { path, info } = await look(root, join(root, folder, name));
+        const { path, info } = await statInside(root, join(root, folder, name));
         const { size, mtimeMs, ctimeMs } = info;
         if (info.isFile()) files.push({ name, path, bytes: size, mtimeMs, ctimeMs });
-        else skip(name, "it is no file");
+        else skip(name, "not a regular file");
       } catch (error) {
-        // A file that is gone by now is no problem; a link that leads nowhere is.
+        // A file that was just deleted is not a problem; a dangling link is.
         if (!(await isGone(join(root, folder, name)))) skip(name, reasonOf(error));
       }
     }
@@ -76,16 +75,17 @@ export async function listFolder(
   return { files, problems };
 }
 
-function unfitName(name: string, endings: readonly string[]): string | undefined {
-  if (!endings.includes(extname(name).toLowerCase())) {
-    return `its name does not end in ${endings.join(" or ")}`;
+function nameProblem(name: string, extensions: readonly string[]): string | undefined {
+  if (!extensions.includes(extname(name).toLowerCase())) {
+    return `the file name does not end in ${extensions.join(" or ")}`;
   }
-  if (name.length > MAX_NAME_CHARS) return "its name is too long";
-  if (/[\p{Cc}\p{Zl}\p{Zp}\\]/u.test(name)) return "its name has control characters";
-  return DEVICE.test(name) ? "its name is a device on Windows" : undefined;
+  if (name.length > MAX_NAME_CHARS)
+    return `the file name is longer than ${MAX_NAME_CHARS} characters`;
+  if (/[\p{Cc}\p{Zl}\p{Zp}\\]/u.test(name)) return "the file name has control characters";
+  return DEVICE.test(name) ? "the file name is reserved on Windows" : undefined;
 }
 
-async function look(root: string, path: string): Promise<{ path: string; info: Stats }> {
+async function statInside(root: string, path: string): Promise<{ path: string; info: Stats }> {
   const info = await lstat(path);
   if (!info.isSymbolicLink()) return { path, info };
   const target = await insideOf(root, path);
@@ -94,14 +94,14 @@ async function look(root: string, path: string): Promise<{ path: string; info: S
 
 class OutsideError extends Error {}
 
-/** The real path of `path`. Throws `OutsideError` when a link leads out of `root`, which is a real path itself. */
+/** The real path of `path`. Throws `OutsideError` when a link leads out of `root`, itself a real path. */
 export async function insideOf(root: string, path: string): Promise<string> {
   const real = await realpath(path);
   if (real !== root && !real.startsWith(root + sep)) throw new OutsideError();
   return real;
 }
 
-/** The real path of a file below `root`; undefined when there is none, or it is outside, hidden or unfinished. */
+/** The real path of a file below `root`; undefined when it is missing, outside, hidden or unfinished. */
 export async function findInside(root: string, relative: string): Promise<string | undefined> {
   const parts = relative.split("/");
   if (parts.some((part) => part === "" || UNFINISHED.test(part) || /[\0\\]/.test(part))) {
@@ -119,17 +119,17 @@ export async function findInside(root: string, relative: string): Promise<string
   }
 }
 
-/** Why something of the system's cannot be offered, in an operator's words. */
+/** A system error as a reason for operators. */
 export function reasonOf(error: unknown): string {
-  if (error instanceof OutsideError) return "it is a link that leads out of the folder";
+  if (error instanceof OutsideError) return "the symbolic link points outside the clients folder";
   return REASONS.get(errorCode(error) ?? "") ?? describeError(error);
 }
 
 const REASONS: ReadonlyMap<string, string> = new Map([
-  ["ENOENT", "it is a link that leads nowhere"],
-  ["ELOOP", "it is a link that leads to itself"],
-  ["EACCES", "this user may not read it"],
-  ["EPERM", "this user may not read it"],
+  ["ENOENT", "the symbolic link points to a missing file"],
+  ["ELOOP", "the symbolic link points to itself"],
+  ["EACCES", "permission denied: make it readable for the user that runs the edge"],
+  ["EPERM", "permission denied: make it readable for the user that runs the edge"],
 ]);
 
 async function isGone(path: string): Promise<boolean> {

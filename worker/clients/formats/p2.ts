@@ -1,5 +1,5 @@
 /**
- * An Eclipse p2 repository, which is served as it is: what of it people are shown, and what an operator should know.
+ * Reads an Eclipse p2 repository, which is served as it is: its features for the page, and its problems for operators.
  */
 import type { Dirent, Stats } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
@@ -9,38 +9,38 @@ import { ArchiveError, openArchive } from "./archive.ts";
 import { cutText, type FeatureFacts } from "./artifact.ts";
 import { parseXml } from "./xml.ts";
 
-/** What p2 asks for first; one of them makes a folder a repository. */
+/** The files that p2 requests first; a folder with one of them is a repository. */
 const INDEXES = ["content", "artifacts", "compositeContent", "compositeArtifacts"].flatMap((name) =>
   ["jar", "xml", "xml.xz"].map((end) => `${name}.${end}`),
 );
-/** Says which of them clients look for, so that they need not try. */
+/** Lists which of them exist, so that clients need not probe. */
 const INDEX_FILE = "p2.index";
 const MAX_INDEX_FILE_BYTES = 64 * 1024;
-/** One in each repository of a composite. */
+/** A composite has one per child repository. */
 const MAX_INDEX_FILES = 100;
 const MAX_FEATURE_BYTES = 1024 * 1024;
-/** Properties stand before the long list, which is not parsed. */
+/** The properties precede the long list of artifacts, which is not parsed. */
 const MAX_INDEX_BYTES = 64 * 1024 * 1024;
 const MAX_FOLDERS = 2000;
 const MAX_DEPTH = 6;
 
-/** One look at the folder's structure, cheap enough to be repeated often: contents of files are not read. */
-export interface P2Look {
-  /** Changes with whatever the repository offers. */
+/** The folder's structure. Cheap to read repeatedly: file contents are not read. */
+export interface P2Listing {
+  /** Changes whenever the contents of the repository change. */
   readonly signature: string;
   readonly isRepository: boolean;
-  /** There is not a single file. */
+  /** The folder has no file at all. */
   readonly isEmpty: boolean;
   /** Paths of the features' jars, relative to the folder. */
   readonly features: readonly string[];
-  /** Names of the jars in folders called plugins. */
+  /** File names of the jars in the folders `plugins`. */
   readonly bundles: readonly string[];
-  /** Paths of the files called p2.index, relative to the folder. */
+  /** Paths of the files `p2.index`, relative to the folder. */
   readonly indexes: readonly string[];
 }
 
 /** Undefined when there is no such folder. */
-export async function lookAtRepository(folder: string): Promise<P2Look | undefined> {
+export async function listRepository(folder: string): Promise<P2Listing | undefined> {
   const parts: string[] = [];
   const features: string[] = [];
   const bundles: string[] = [];
@@ -60,11 +60,11 @@ export async function lookAtRepository(folder: string): Promise<P2Look | undefin
         continue;
       }
       isEmpty = false;
-      if (entry.isFile()) await take(entry, relative, inner);
+      if (entry.isFile()) await addFile(entry, relative, inner);
     }
   }
 
-  async function take(entry: Dirent, parent: string, relative: string): Promise<void> {
+  async function addFile(entry: Dirent, parent: string, relative: string): Promise<void> {
     if (INDEXES.includes(entry.name)) {
       isRepository = true;
       parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
@@ -81,7 +81,7 @@ export async function lookAtRepository(folder: string): Promise<P2Look | undefin
   try {
     await walk("", 0);
   } catch (error) {
-    // Gone while it was looked at: the next look sees what is there then.
+    // Removed during the listing: the next one sees the new state.
     if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return undefined;
     throw error;
   }
@@ -92,7 +92,7 @@ function describeStat({ size, mtimeMs }: Stats): string {
   return `${size} ${mtimeMs}`;
 }
 
-/** What a feature's jar says of itself. Throws `ArchiveError`, or the system's error. */
+/** Reads feature.xml from a feature's jar. Throws `ArchiveError`, or the system's error. */
 export async function readFeature(path: string): Promise<FeatureFacts> {
   const archive = await openArchive(path, (name) => name === "feature.xml");
   try {
@@ -101,10 +101,10 @@ export async function readFeature(path: string): Promise<FeatureFacts> {
     const id = feature.attribute("id") ?? "";
     const version = feature.attribute("version") ?? "";
     if (id === "" || version === "" || id.length > 200 || version.length > 200) {
-      throw new ArchiveError("feature.xml has no usable id and version");
+      throw new ArchiveError("feature.xml has no valid id and version");
     }
     const label = feature.attribute("label") ?? "";
-    // A label like %featureName is in another file, in several languages.
+    // A label like %featureName is a key of a translation file.
     const isText = label !== "" && !label.startsWith("%");
     return { ide: "eclipse", id, version, label: isText ? cutText(label, 1024) : id };
   } finally {
@@ -113,8 +113,8 @@ export async function readFeature(path: string): Promise<FeatureFacts> {
 }
 
 /**
- * Where the repository's index sends clients for mirrors; undefined when it does not. A copy of a public site has it
- * often, and its clients then leave a network that has no way out. Throws `ArchiveError` when the index is broken.
+ * The mirror list that the repository's index points clients to; undefined without one. Copies of public sites often have it,
+ * and then clients try to reach the Internet from a closed network. Throws `ArchiveError` when the index is broken.
  */
 export async function readMirrors(folder: string): Promise<string | undefined> {
   const properties = await readProperties(folder);
@@ -134,7 +134,7 @@ async function readProperties(folder: string) {
     }));
 }
 
-/** artifacts.xml, plain or in its jar; undefined when there is none, or it is compressed in a way that Node cannot read. */
+/** artifacts.xml, plain or in its jar; undefined when there is none, or only one in .xz, which Node cannot decompress. */
 async function readIndex(folder: string): Promise<Buffer | undefined> {
   const names = await readdir(folder);
   if (names.includes("artifacts.jar")) {
@@ -152,12 +152,13 @@ async function readIndex(folder: string): Promise<Buffer | undefined> {
 }
 
 /**
- * What is wrong with a `p2.index`: that one of its lists names only files that are not there. Undefined when nothing is.
- * `path` is relative to the folder of the repository.
+ * Checks a `p2.index`: undefined, or the problem when one of its lists names only missing files. `path` is relative to the
+ * repository's folder.
  */
 export async function indexProblem(folder: string, path: string): Promise<string | undefined> {
   const file = join(folder, path);
-  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES) return "it is far too large";
+  if ((await stat(file)).size > MAX_INDEX_FILE_BYTES)
+    return `the file is larger than ${MAX_INDEX_FILE_BYTES} bytes`;
   const properties = parseProperties(await readFile(file, "latin1"));
   const present = new Set(await readdir(dirname(file)));
   for (const kind of ["metadata", "artifact"]) {
@@ -165,18 +166,19 @@ export async function indexProblem(folder: string, path: string): Promise<string
     const listed = order.map((name) => name.trim()).filter((name) => name !== "");
     const end = listed.indexOf("!");
     const names = end === -1 ? listed : listed.slice(0, end);
-    // Clients look for content.jar first where content.xml is named.
-    const isThere = (name: string): boolean =>
+    // For content.xml, clients try content.jar first.
+    const exists = (name: string): boolean =>
       present.has(name) || present.has(name.replace(/\.xml$/, ".jar"));
-    if (names.length === 0 || names.some(isThere)) continue;
+    if (names.length === 0 || names.some(exists)) continue;
     const shown = cutText(names.join(", "), 200);
-    const effect = end === -1 ? "clients ask for them in vain first" : "clients find no repository";
-    return `for ${kind} it names only files that are not there (${shown}), so ${effect}: correct or remove it`;
+    const effect =
+      end === -1 ? "clients waste requests on them first" : "clients find no repository";
+    return `it lists only missing files for ${kind} (${shown}), so ${effect}: fix or remove it`;
   }
   return undefined;
 }
 
-/** Java's property files, as far as p2 writes them: one per line, lines that go on, escaped characters. */
+/** The subset of Java's .properties format that p2 writes: one per line, continued lines, escaped characters. */
 function parseProperties(text: string): ReadonlyMap<string, string> {
   const properties = new Map<string, string>();
   for (const line of text.replace(/\\\r?\n[ \t]*/g, "").split(/\r?\n|\r/)) {
@@ -188,10 +190,7 @@ function parseProperties(text: string): ReadonlyMap<string, string> {
   return properties;
 }
 
-/**
- * The bundle in a file of a `plugins` folder, by the names that p2 itself makes of ids and versions. Undefined for all
- * else.
- */
+/** The bundle in a file of a `plugins` folder, by p2's naming scheme ID_VERSION.jar. Undefined for other paths. */
 export function bundleOf(
   path: string,
 ): { readonly id: string; readonly version: string } | undefined {
@@ -201,8 +200,8 @@ export function bundleOf(
 }
 
 /**
- * Whether fetching a bundle is one download of a plugin. An installation fetches several bundles: the one called `.core`
- * stands for all of them, where there is one.
+ * Whether fetching this bundle counts as a download of the plugin. An installation fetches several bundles; if one is named
+ * `.core`, only that one counts.
  */
 export function countsAsDownload(id: string, bundles: readonly string[]): boolean {
   const isCore = (name: string): boolean => /\.core(_|$)/.test(name);

@@ -1,6 +1,6 @@
 /**
- * What a plugin for JetBrains IDEs says of itself: META-INF/plugin.xml, which is in a plain .jar, or in one of the jars
- * below lib/ of the one folder in a .zip, or beside that.
+ * Reads a plugin for JetBrains IDEs: META-INF/plugin.xml is in the .jar itself, or, in a .zip, in the plugin's folder or in one
+ * of the jars in its lib/.
  */
 import { type Archive, ArchiveError, openArchive } from "./archive.ts";
 import { cutText, type IntellijFacts, MAX_TEXT_CHARS } from "./artifact.ts";
@@ -10,21 +10,20 @@ import type { XmlNode } from "./xml.ts";
 const DESCRIPTOR = "META-INF/plugin.xml";
 const IN_FOLDER = /^[^/]+\/META-INF\/plugin\.xml$/;
 const ICON = "META-INF/pluginIcon.svg";
-/** A jar within the archive that must be unpacked to be looked into; a larger one is passed over. */
+/** Larger compressed jars within the archive are skipped. */
 const MAX_INNER_BYTES = 64 * 1024 * 1024;
-/** All such jars of one archive. */
+/** Of all compressed jars of one archive together. */
 const MAX_UNPACKED_BYTES = 256 * 1024 * 1024;
 /** The largest plugins have some 300. */
 const MAX_JARS = 2000;
-/** Descriptors that are read, when one cannot be used and there are more. */
+/** Descriptors that are tried until a valid one is found. */
 const MAX_DESCRIPTORS = 8;
 const MAX_SHORT_CHARS = 1024;
-/** Longer names are of no XML file that a descriptor includes. */
+/** Entries with longer names are not read as includes. */
 const MAX_NAME_CHARS = 300;
-/** Names of jars and files in one reason. */
-const MAX_SHOWN = 3;
+const MAX_NAMES = 3;
 
-/** Reads a plugin file, .zip or .jar. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
+/** Reads a .zip or .jar. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
 export async function readPlugin(path: string): Promise<IntellijFacts> {
   const archive = await openArchive(path, isOfInterest);
   try {
@@ -40,7 +39,7 @@ function isOfInterest(name: string): boolean {
   return isDescription(name) || /^[^/]+\/META-INF\/pluginIcon\.svg$/.test(name) || isJar(name);
 }
 
-/** Descriptors include other XML files, of any name. */
+/** Descriptors include other XML files, with any name. */
 function isDescription(name: string): boolean {
   return name === ICON || (name.endsWith(".xml") && name.length <= MAX_NAME_CHARS);
 }
@@ -58,7 +57,7 @@ function descriptorOf(archive: Archive): string | undefined {
 
 async function describeInner(archive: Archive): Promise<IntellijFacts> {
   const tooLarge: string[] = [];
-  /** Jars beside good ones may be broken: that matters only when none of them can be used. */
+  /** Broken jars matter only when no other jar has the descriptor. */
   const broken: string[] = [];
   const failures: ArchiveError[] = [];
   let leftBytes = MAX_UNPACKED_BYTES;
@@ -70,28 +69,28 @@ async function describeInner(archive: Archive): Promise<IntellijFacts> {
       continue;
     }
     leftBytes -= unpacked;
-    const jar = await usable(archive.openInner(name, isDescription, MAX_INNER_BYTES));
+    const jar = await settle(archive.openInner(name, isDescription, MAX_INNER_BYTES));
     if (jar instanceof ArchiveError) {
       broken.push(`${name}: ${jar.message}`);
     } else if (jar.entries.has(DESCRIPTOR)) {
-      const facts = await usable(describe(jar, DESCRIPTOR));
+      const facts = await settle(describe(jar, DESCRIPTOR));
       if (!(facts instanceof ArchiveError)) return facts;
       failures.push(facts);
       if (failures.length === MAX_DESCRIPTORS) break;
     }
   }
-  // What is wrong with the likeliest says more than that there is no other.
+  // The error of the likeliest jar says more than that there is no other.
   if (failures[0] !== undefined) throw failures[0];
   const notes = [
-    ...(tooLarge.length === 0 ? [] : [`too large to be looked into: ${shownFew(tooLarge)}`]),
-    ...(broken.length === 0 ? [] : [shownFew(broken)]),
+    ...(tooLarge.length === 0 ? [] : [`too large to inspect: ${listFew(tooLarge)}`]),
+    ...(broken.length === 0 ? [] : [listFew(broken)]),
   ];
   const note = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
-  throw new ArchiveError(`there is no ${DESCRIPTOR} in it nor in a jar of its lib folder${note}`);
+  throw new ArchiveError(`no ${DESCRIPTOR} in the archive or in a jar of its lib folder${note}`);
 }
 
-/** What an action gives, or what is wrong with the archive; errors of the system are thrown. */
-async function usable<T>(action: Promise<T>): Promise<T | ArchiveError> {
+/** Returns an `ArchiveError` instead of throwing it; system errors are thrown. */
+async function settle<T>(action: Promise<T>): Promise<T | ArchiveError> {
   try {
     return await action;
   } catch (error) {
@@ -100,13 +99,13 @@ async function usable<T>(action: Promise<T>): Promise<T | ArchiveError> {
   }
 }
 
-/** A reason is one line, however many jars there are. */
-function shownFew(items: readonly string[]): string {
-  const [shown, more] = [items.slice(0, MAX_SHOWN), items.length - MAX_SHOWN];
+/** Keeps a reason on one line, however many jars there are. */
+function listFew(items: readonly string[]): string {
+  const [shown, more] = [items.slice(0, MAX_NAMES), items.length - MAX_NAMES];
   return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
-/** The jars, those first that are named like the plugin's folder, then small ones: most others are libraries. */
+/** The jars, first those named like the plugin's folder, then by size: most others are libraries. */
 function likelyFirst(archive: Archive): string[] {
   const rank = (name: string): number => {
     const [folder = "", , jar = ""] = name.toLowerCase().split("/");
@@ -132,8 +131,8 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
   const version = text("version");
   for (const [what, value] of Object.entries({ id, version })) {
     if (value === "" || value.length > 200 || /\p{Cc}/u.test(value)) {
-      const note = notIncluded.length === 0 ? "" : ` (not included: ${shownFew(notIncluded)})`;
-      throw new ArchiveError(`${DESCRIPTOR} has no usable ${what}${note}`);
+      const note = notIncluded.length === 0 ? "" : ` (not included: ${listFew(notIncluded)})`;
+      throw new ArchiveError(`${DESCRIPTOR} has no valid ${what}${note}`);
     }
   }
   const range = child("idea-version");
@@ -164,7 +163,6 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
   };
 }
 
-/** The icon beside the descriptor; a plugin is offered without one too. */
 async function readIcon(archive: Archive, descriptor: string): Promise<string | undefined> {
   const name = descriptor.replace(DESCRIPTOR, ICON);
   const entry = archive.entries.get(name);

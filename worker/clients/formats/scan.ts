@@ -1,6 +1,6 @@
 /**
- * One look at the clients folder: which builds can be offered now, which files cannot and why. What was read of a file is
- * remembered for as long as the file does not change, so that looking again is cheap.
+ * Scans the clients folder: which builds can be offered now, and which files cannot and why. The facts of an unchanged file
+ * are cached, so that repeated scans are cheap.
  */
 import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,15 +15,14 @@ import {
   type VscodeArtifact,
 } from "./artifact.ts";
 import { type FoundFile, insideOf, listFolder, type Problem, reasonOf } from "./folder.ts";
-import { indexProblem, lookAtRepository, type P2Look, readFeature, readMirrors } from "./p2.ts";
+import { indexProblem, listRepository, type P2Listing, readFeature, readMirrors } from "./p2.ts";
 import { readPlugin } from "./plugin.ts";
 import { readVsix } from "./vsix.ts";
 
-/** What is offered. Lists are in the order of file names. */
+/** Lists are sorted by file name. */
 export interface Offer {
   readonly vscode: readonly VscodeArtifact[];
   readonly intellij: readonly IntellijArtifact[];
-  /** Undefined when there is no repository. */
   readonly eclipse: EclipseOffer | undefined;
   readonly problems: readonly Problem[];
 }
@@ -32,55 +31,54 @@ export interface EclipseOffer {
   /** Real path of the repository. */
   readonly folder: string;
   readonly features: readonly EclipseFeature[];
-  /** Names of the bundles' jars. */
   readonly bundles: readonly string[];
 }
 
 export const NOTHING: Offer = { vscode: [], intellij: [], eclipse: undefined, problems: [] };
 
 export interface Scanner {
-  /** `pending`: files that change, or are too young to be judged; look again soon. */
+  /** `pending`: files that are changing or too recent to be offered; scan again soon. */
   scan(): Promise<{ readonly offer: Offer; readonly pending: number }>;
-  /** What is known of unchanged files, to be kept between two runs. */
-  readonly known: ReadonlyMap<string, Known>;
+  /** What was read from the files in their present state, to be kept between two runs. */
+  readonly cached: ReadonlyMap<string, CachedFile>;
 }
 
-/** What was read of one file. */
-export type Known = { readonly stamp: string } & (
+/** What was read from one file in the state `stamp`. */
+export type CachedFile = { readonly stamp: string } & (
   | { readonly facts: Facts }
   | { readonly reason: string }
 );
 
-/** A file that is still written has changed within this time: a whole one waits so long before it is offered. */
+/** A file that is being written changes within this time; a complete one is offered after it. */
 const STEADY_MS = 250;
-/** Broken files are not spoken of before: they may be half a copy. */
-const PATIENCE_MS = 5000;
-/** Files that are read at a time. Each holds a few hundred KiB at most; plugins of JetBrains may hold 128 MiB. */
-const VSIX_AT_A_TIME = 4;
+/** A broken file is reported after this time: before, it may be an unfinished copy. */
+const BROKEN_AFTER_MS = 5000;
+/** Concurrent reads. Each takes a few hundred KiB; JetBrains plugins may take 128 MiB, so those are read one by one. */
+const VSIX_CONCURRENCY = 4;
 
-export function createScanner(needs: {
+export function createScanner(deps: {
   readonly folder: string;
   readonly clock: Pick<Clock, "wallMs" | "nowMs">;
-  readonly known?: ReadonlyMap<string, Known>;
+  readonly cached?: ReadonlyMap<string, CachedFile>;
 }): Scanner {
-  const { clock } = needs;
-  let known = new Map(needs.known);
-  /** When a file in this state was first seen. */
+  const { clock } = deps;
+  let cached = new Map(deps.cached);
+  /** When each file was first seen in its present state. */
   let firstSeen = new Map<string, { readonly stamp: string; readonly atMs: number }>();
   let repository: { readonly signature: string; readonly problems: readonly Problem[] } | undefined;
 
   return {
-    get known() {
-      return known;
+    get cached() {
+      return cached;
     },
     async scan() {
-      const next = new Map<string, Known>();
+      const next = new Map<string, CachedFile>();
       const nextSeen: typeof firstSeen = new Map();
       const problems: Problem[] = [];
       let pending = 0;
 
-      /** Facts of a file that can be offered now; else notes why not, or that it must be looked at again. */
-      async function judge<F extends Facts>(
+      /** The facts of a file that can be offered now; else counts it as pending or records its problem. */
+      async function inspect<F extends Facts>(
         key: string,
         file: FoundFile,
         read: (path: string) => Promise<F>,
@@ -90,15 +88,14 @@ export function createScanner(needs: {
         const since = seen?.stamp === stamp ? seen.atMs : clock.nowMs();
         nextSeen.set(key, { stamp, atMs: since });
         const ageMs = Math.max(clock.nowMs() - since, clock.wallMs() - file.ctimeMs);
-        const before = known.get(key);
-        const result = before?.stamp === stamp ? before : await readOnce(file, stamp, read);
-        // Changed while it was read.
+        const previous = cached.get(key);
+        const result = previous?.stamp === stamp ? previous : await readFacts(file, stamp, read);
         if (result === undefined) {
           pending++;
           return undefined;
         }
         next.set(key, result);
-        if (ageMs < ("reason" in result ? PATIENCE_MS : STEADY_MS)) {
+        if (ageMs < ("reason" in result ? BROKEN_AFTER_MS : STEADY_MS)) {
           pending++;
           return undefined;
         }
@@ -107,37 +104,37 @@ export function createScanner(needs: {
         return undefined;
       }
 
-      const root = await realRoot(needs.folder);
+      const root = await realRoot(deps.folder);
       if (root === undefined) {
-        [known, firstSeen, repository] = [next, nextSeen, undefined];
+        [cached, firstSeen, repository] = [next, nextSeen, undefined];
         return { offer: NOTHING, pending: 0 };
       }
       const vsix = await listFolder(root, "vscode", [".vsix"]);
       const plugins = await listFolder(root, "intellij", [".zip", ".jar"]);
       problems.push(...vsix.problems, ...plugins.problems);
-      const vscode = await inTurns(vsix.files, VSIX_AT_A_TIME, async (file) => {
-        const facts = await judge(`vscode/${file.name}`, file, readVsix);
+      const vscode = await mapConcurrently(vsix.files, VSIX_CONCURRENCY, async (file) => {
+        const facts = await inspect(`vscode/${file.name}`, file, readVsix);
         return facts && { ...facts, file: artifactFile(file) };
       });
-      const intellij = await inTurns(plugins.files, 1, async (file) => {
-        const facts = await judge(`intellij/${file.name}`, file, readPlugin);
+      const intellij = await mapConcurrently(plugins.files, 1, async (file) => {
+        const facts = await inspect(`intellij/${file.name}`, file, readPlugin);
         return facts && { ...facts, file: artifactFile(file) };
       });
-      const eclipse = await scanRepository(root, judge, problems);
+      const eclipse = await scanRepository(root, inspect, problems);
       const offer = {
-        vscode: withoutTwins("vscode", vscode, problems, vscodeKey),
-        intellij: withoutTwins("intellij", intellij, problems, intellijKey),
+        vscode: withoutDuplicates("vscode", vscode, problems, vscodeKey),
+        intellij: withoutDuplicates("intellij", intellij, problems, intellijKey),
         eclipse,
         problems,
       };
-      [known, firstSeen] = [next, nextSeen];
+      [cached, firstSeen] = [next, nextSeen];
       return { offer, pending };
     },
   };
 
   async function scanRepository(
     root: string,
-    judge: Judge,
+    inspect: Inspect,
     problems: Problem[],
   ): Promise<EclipseOffer | undefined> {
     const folder = join(root, "eclipse");
@@ -148,24 +145,27 @@ export function createScanner(needs: {
       problems.push({ file: "eclipse/", reason: reasonOf(error) });
       return undefined;
     }
-    const look = await lookAtRepository(folder);
-    if (look === undefined) return undefined;
-    if (repository?.signature !== look.signature) {
-      repository = { signature: look.signature, problems: await repositoryProblems(folder, look) };
+    const listing = await listRepository(folder);
+    if (listing === undefined) return undefined;
+    if (repository?.signature !== listing.signature) {
+      repository = {
+        signature: listing.signature,
+        problems: await repositoryProblems(folder, listing),
+      };
     }
     problems.push(...repository.problems);
-    if (!look.isRepository) return undefined;
+    if (!listing.isRepository) return undefined;
     const features: EclipseFeature[] = [];
-    for (const name of look.features) {
+    for (const name of listing.features) {
       const file = await describeFile(join(folder, name), name);
-      const facts = file && (await judge(`eclipse/${name}`, file, readFeature));
+      const facts = file && (await inspect(`eclipse/${name}`, file, readFeature));
       if (file && facts) features.push({ ...facts, file: artifactFile(file) });
     }
-    return { folder: await realpath(folder), features, bundles: look.bundles };
+    return { folder: await realpath(folder), features, bundles: listing.bundles };
   }
 }
 
-type Judge = <F extends Facts>(
+type Inspect = <F extends Facts>(
   key: string,
   file: FoundFile,
   read: (path: string) => Promise<F>,
@@ -174,12 +174,12 @@ type Judge = <F extends Facts>(
 // --- one file ---
 
 /** Undefined when the file changed while it was read. */
-async function readOnce(
+async function readFacts(
   file: FoundFile,
   stamp: string,
   read: (path: string) => Promise<Facts>,
-): Promise<Known | undefined> {
-  let result: Known;
+): Promise<CachedFile | undefined> {
+  let result: CachedFile;
   try {
     result = { stamp, facts: await read(file.path) };
   } catch (error) {
@@ -208,7 +208,7 @@ function artifactFile({ name, path, bytes, mtimeMs }: FoundFile) {
   return { name, path, bytes, mtimeMs };
 }
 
-// --- all of them ---
+// --- all files ---
 
 async function realRoot(folder: string): Promise<string | undefined> {
   try {
@@ -219,10 +219,10 @@ async function realRoot(folder: string): Promise<string | undefined> {
   }
 }
 
-/** Results in the order of `items`, `atATime` of them under way. */
-async function inTurns<T, R>(
+/** Results in the order of `items`, without the undefined ones. */
+async function mapConcurrently<T, R>(
   items: readonly T[],
-  atATime: number,
+  concurrency: number,
   work: (item: T) => Promise<R | undefined>,
 ): Promise<R[]> {
   const results: (R | undefined)[] = [];
@@ -233,12 +233,12 @@ async function inTurns<T, R>(
       if (item !== undefined) results[index] = await work(item);
     }
   };
-  await Promise.all(Array.from({ length: atATime }, runner));
+  await Promise.all(Array.from({ length: concurrency }, runner));
   return results.filter((result) => result !== undefined);
 }
 
-/** Of two files with one id and version the first by name is offered. */
-function withoutTwins<A extends VscodeArtifact | IntellijArtifact>(
+/** Of two files with the same id and version, the first by name is offered. */
+function withoutDuplicates<A extends VscodeArtifact | IntellijArtifact>(
   folder: string,
   artifacts: readonly A[],
   problems: Problem[],
@@ -247,13 +247,13 @@ function withoutTwins<A extends VscodeArtifact | IntellijArtifact>(
   const files = new Map<string, string>();
   return artifacts.filter((artifact) => {
     const key = keyOf(artifact);
-    const twin = files.get(key);
-    if (twin === undefined) {
+    const first = files.get(key);
+    if (first === undefined) {
       files.set(key, artifact.file.name);
       return true;
     }
     const file = `${folder}/${artifact.file.name}`;
-    problems.push({ file, reason: `it is the same id and version as ${twin}: ${key}` });
+    problems.push({ file, reason: `same id and version as ${first} (${key})` });
     return false;
   });
 }
@@ -268,25 +268,25 @@ function intellijKey({ id, version }: IntellijArtifact): string {
   return `${id} ${version}`;
 }
 
-async function repositoryProblems(folder: string, look: P2Look): Promise<Problem[]> {
-  if (look.isEmpty) return [];
-  if (!look.isRepository) {
+async function repositoryProblems(folder: string, listing: P2Listing): Promise<Problem[]> {
+  if (listing.isEmpty) return [];
+  if (!listing.isRepository) {
     const reason =
-      "it is no p2 repository: there is no content.jar, content.xml or composite of them";
+      "not a p2 repository: it has no content.jar, content.xml, compositeContent.jar or compositeContent.xml";
     return [{ file: "eclipse/", reason }];
   }
   const problems: Problem[] = [];
-  const note = async (file: string, look: () => Promise<string | undefined>): Promise<void> => {
-    const reason = await look().catch((error: unknown) =>
+  const check = async (file: string, find: () => Promise<string | undefined>): Promise<void> => {
+    const reason = await find().catch((error: unknown) =>
       error instanceof ArchiveError ? error.message : reasonOf(error),
     );
     if (reason !== undefined) problems.push({ file: `eclipse/${file}`, reason });
   };
-  for (const path of look.indexes) await note(path, () => indexProblem(folder, path));
-  await note("artifacts", async () => {
+  for (const path of listing.indexes) await check(path, () => indexProblem(folder, path));
+  await check("artifacts", async () => {
     const mirrors = await readMirrors(folder);
     if (mirrors === undefined || mirrors === "") return undefined;
-    return `its index sends clients to ${mirrors} for mirrors; without a way there they wait: remove the property p2.mirrorsURL`;
+    return `its index sends clients to mirrors at ${mirrors}, and clients that cannot reach them wait for a timeout: remove the property p2.mirrorsURL`;
   });
   return problems;
 }

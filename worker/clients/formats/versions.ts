@@ -1,12 +1,12 @@
 /**
- * Which of two versions is newer, and which IDE builds a plugin is for: as JetBrains and Eclipse count. Pure. VS Code's
- * versions are semantic ones, which the library `semver` compares.
+ * Compares versions and IDE builds by the rules of JetBrains and Eclipse. Pure. VS Code uses semantic versions, which the
+ * library `semver` compares.
  */
 
 /**
- * Compares versions of JetBrains plugins, which may be anything, as their IDEs do: numbers by value, words by rank
- * (snapshot, milestone, alpha, beta, candidate, then the release itself, then all other words). What follows a plus
- * counts like any other part, so `1.2.3+build.5` is newer than `1.2.3`. Negative when `a` is older.
+ * Compares versions of JetBrains plugins, which may be any text, as the IDEs do: numbers by value, words by rank (snapshot,
+ * milestone, alpha, beta, candidate, then the release itself, then all other words). The part after a plus counts like any
+ * other, so `1.2.3+build.5` is newer than `1.2.3`. Negative when `a` is older.
  */
 export function compareVersions(a: string, b: string): number {
   const left = partsOf(a);
@@ -32,8 +32,8 @@ export function compareOsgiVersions(a: string, b: string): number {
 }
 
 /**
- * Whether a plugin for builds from `since` to `until` is for `build`: `IU-242.21829.142`, with or without the product. A
- * missing limit is none; `242.*` holds all of them.
+ * Whether `build` (`IU-242.21829.142`, with or without the product code) is in the range. A missing limit is no limit; `242.*`
+ * includes all builds of 242.
  */
 export function fitsBuild(
   build: string,
@@ -47,14 +47,13 @@ export function fitsBuild(
   return until === undefined || compareNumbers(number, until) <= 0;
 }
 
-/** Whether `text` is a build of an IDE. */
 export function isBuild(text: string): boolean {
   return buildNumber(text) !== undefined;
 }
 
 // --- builds ---
 
-/** Undefined when it is none. A `*` or SNAPSHOT stands for the highest number there is. */
+/** Undefined when it is invalid. `*` and SNAPSHOT stand for the highest number. */
 function buildNumber(text: string): number[] | undefined {
   const numbers = text.trim().replace(/^[A-Z]+-/, "");
   if (!/^\d{1,9}(\.(\d{1,9}|\*|SNAPSHOT))*$/.test(numbers)) return undefined;
@@ -65,7 +64,7 @@ function compareNumbers(a: readonly number[], b: readonly number[]): number {
   for (let i = 0; i < Math.max(a.length, b.length); i++) {
     const [left = 0, right = 0] = [a[i], b[i]];
     if (left !== right) return left - right;
-    // Everything behind the highest is equal to it.
+    // Parts after a wildcard do not count.
     if (left === Number.MAX_VALUE) return 0;
   }
   return 0;
@@ -73,7 +72,7 @@ function compareNumbers(a: readonly number[], b: readonly number[]): number {
 
 // --- versions ---
 
-/** Ranks of words, as IntelliJ's VersionComparatorUtil has them; all others are one kind. */
+/** Ranks of words, as in IntelliJ's VersionComparatorUtil; all other words share one rank. */
 const RANKS: Readonly<Record<string, number>> = {
   snap: 10,
   snapshot: 10,
@@ -94,7 +93,7 @@ const RANKS: Readonly<Record<string, number>> = {
   final: 80,
   bundled: 666,
 };
-/** A part that is not there, or zero: `1.0` is newer than `1.0-beta` and as new as `1.0.0`. */
+/** A missing part, or zero: `1.0` is newer than `1.0-beta` and equal to `1.0.0`. */
 const NONE = 60;
 const OTHER_WORD = 90;
 const NUMBER = 100;
@@ -110,7 +109,7 @@ function rankOf(part: string | undefined): number {
   return Object.hasOwn(RANKS, word) ? (RANKS[word] ?? OTHER_WORD) : OTHER_WORD;
 }
 
-/** Two parts of one rank: numbers of any length by value, but `02` is older than `1`; words as text. */
+/** Two parts of the same rank: numbers of any length by value, but `02` is older than `1`; words as text. */
 function comparePart(a: string, b: string, rank: number): number {
   if (rank === OTHER_WORD) return a === b ? 0 : a < b ? -1 : 1;
   if (rank !== NUMBER) return 0;

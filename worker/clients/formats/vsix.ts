@@ -1,6 +1,6 @@
 /**
- * What a .vsix file says of itself: `extension.vsixmanifest` describes the extension, and its package.json must agree,
- * because that is what VS Code goes by after the installation.
+ * Reads a .vsix file: `extension.vsixmanifest` describes the extension, and package.json must have the same identity, because
+ * VS Code uses it after the installation.
  */
 import semver from "semver";
 import { z } from "zod";
@@ -34,8 +34,8 @@ export async function readVsix(path: string): Promise<VscodeFacts> {
 }
 
 /**
- * Contents of an asset, by the path that the manifest gives for it. Paths are found as the tools that wrote them mean them:
- * with slashes of either kind, percent-escapes and capital letters that the archive does not have. Throws as `readVsix`.
+ * Contents of an asset, by its path in the manifest. Packing tools write such paths with either kind of slash, with percent
+ * escapes, and with other capital letters than in the archive; all of these are found. Throws like `readVsix`.
  */
 export async function readVsixAsset(
   path: string,
@@ -54,10 +54,10 @@ export async function readVsixAsset(
   }
 }
 
-/** The same for all spellings of one path: names of parts of a package do not differ by case (ECMA-376-2 §6.2.2.3). */
+/** Equal for all spellings of one path: part names are case-insensitive (ECMA-376-2 §6.2.2.3). */
 function foldPath(path: string): string {
   const normal = normalizeName(path);
-  // Nothing is escaped, and ASCII has one form only: nearly all paths of an archive.
+  // The fast path for nearly all entries: ASCII without escapes has one Unicode form.
   if (/^[\x20-\x24\x26-\x7e]*$/.test(normal)) return normal.toLowerCase();
   return unescapePath(normal).normalize("NFC").toLowerCase();
 }
@@ -66,7 +66,7 @@ function unescapePath(path: string): string {
   try {
     return normalizeName(decodeURIComponent(path));
   } catch {
-    // A percent sign that escapes nothing is one.
+    // An invalid escape is taken literally.
     return path;
   }
 }
@@ -83,15 +83,17 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
   const targetPlatform = identity.attribute("TargetPlatform") || "universal";
   for (const [what, value] of Object.entries({ Id: name, Publisher: publisher })) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)) {
-      throw new ArchiveError(`its ${what} ${JSON.stringify(cutText(value, 50))} is none`);
+      throw new ArchiveError(`invalid ${what}: ${JSON.stringify(cutText(value, 50))}`);
     }
   }
   if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform)) {
-    throw new ArchiveError(`its platform ${JSON.stringify(cutText(targetPlatform, 50))} is none`);
+    throw new ArchiveError(
+      `invalid TargetPlatform: ${JSON.stringify(cutText(targetPlatform, 50))}`,
+    );
   }
   if (version.length > 100 || !isSemanticVersion(version)) {
     throw new ArchiveError(
-      `its version ${JSON.stringify(cutText(version, 50))} is no semantic version`,
+      `invalid Version: ${JSON.stringify(cutText(version, 50))} is not a semantic version`,
     );
   }
   const properties = propertiesOf(metadata);
@@ -113,7 +115,7 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
   };
 }
 
-/** As it must be written, with its build (`1.2.3+build.5`), which `semver.valid` would take off. */
+/** Accepts only the canonical spelling, including build metadata (`1.2.3+build.5`), which `semver.valid` would drop. */
 function isSemanticVersion(text: string): boolean {
   const parsed = semver.parse(text);
   if (parsed === null) return false;
@@ -130,19 +132,19 @@ function propertiesOf(metadata: XmlNode): VscodeFacts["properties"] {
   });
 }
 
-/** Types that clients ask for by name; which entry of the archive each is. */
+/** Asset types, which clients request by name, to entries of the archive. */
 function assetsOf(manifest: XmlNode): Record<string, string> {
   const nodes = manifest.child("Assets")?.all("Asset") ?? [];
   const assets = nodes.slice(0, MAX_ASSETS).flatMap((node) => {
     const type = node.attribute("Type");
     const path = node.attribute("Path");
-    const isFit =
+    const isValid =
       type !== undefined &&
       path !== undefined &&
       /^[A-Za-z0-9.]{1,200}$/.test(type) &&
       path.length <= MAX_SHORT_CHARS &&
       node.attribute("Addressable") !== "false";
-    return isFit ? [[type, path] as const] : [];
+    return isValid ? [[type, path] as const] : [];
   });
   return { "Microsoft.VisualStudio.Code.Manifest": PACKAGE, ...Object.fromEntries(assets) };
 }
@@ -157,18 +159,20 @@ async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void>
   const text = (await archive.read(PACKAGE, MAX_PACKAGE_BYTES)).toString("utf8");
   const parsed = packageSchema.safeParse(parseJson(text));
   if (!parsed.success) {
-    throw new ArchiveError(`${PACKAGE} is no JSON with a name, a publisher and a version`);
+    throw new ArchiveError(`${PACKAGE} is not valid JSON with a name, a publisher and a version`);
   }
   const { name, publisher, version } = parsed.data;
   if (publisher === undefined || publisher === "") {
     throw new ArchiveError(
-      `${PACKAGE} has no publisher, and without one clients find no extension`,
+      `${PACKAGE} has no publisher; clients cannot find an extension without one`,
     );
   }
   const inside = `${publisher}.${name}@${version}`;
   const outside = `${facts.publisher}.${facts.name}@${facts.version}`;
   if (inside.toLowerCase() !== outside.toLowerCase()) {
-    throw new ArchiveError(`${MANIFEST} says ${outside}, ${PACKAGE} says ${cutText(inside, 200)}`);
+    throw new ArchiveError(
+      `${MANIFEST} has ${outside}, but ${PACKAGE} has ${cutText(inside, 200)}`,
+    );
   }
 }
 

@@ -1,18 +1,17 @@
 /**
- * Entities of an XML document: those that its DOCTYPE declares are put in place within narrow limits and the DOCTYPE is
- * taken out; nothing outside the document is ever read. Pure.
+ * Expands the entities that an untrusted XML document declares in its DOCTYPE, within narrow limits, and removes the DOCTYPE.
+ * Nothing outside the document is ever read. Pure.
  *
- * The predefined ones (`&lt;`) and characters by number (`&#8226;`) are decoded apart from these and are not limited: each
- * becomes shorter than it was written.
+ * Predefined entities (`&lt;`) and character references (`&#8226;`) are decoded separately and without a limit: each is
+ * shorter than its reference.
  */
 import { ArchiveError } from "./archive.ts";
 
-/** What all references to declared entities of one document may add to it, in characters. */
+/** Characters that all references to declared entities of one document may expand to. */
 const MAX_EXPANDED_CHARS = 256 * 1024;
-/** Entities within entities within entities. */
 const MAX_DEPTH = 16;
 
-/** The document without its DOCTYPE, and with the text of the entities that this declares. Throws `ArchiveError`. */
+/** The document without its DOCTYPE and with its declared entities expanded. Throws `ArchiveError`. */
 export function resolveEntities(what: string, document: string): string {
   const start = doctypeStart(what, document);
   if (start === undefined) return document;
@@ -29,7 +28,7 @@ const PREDEFINED: Readonly<Record<string, string>> = {
   apos: "'",
 };
 
-/** Text with predefined entities and characters by number in place; of unknown entities the reference stays. */
+/** Decodes predefined entities and character references; references to unknown entities are kept. */
 export function decodePredefined(text: string): string {
   if (!text.includes("&")) return text;
   return text.replace(
@@ -39,7 +38,7 @@ export function decodePredefined(text: string): string {
   );
 }
 
-/** Nothing for what is no character of XML (§2.2). */
+/** Empty for code points that are not XML characters (§2.2). */
 function charOf(hex: string | undefined, decimal: string | undefined): string {
   const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);
   const isChar =
@@ -54,7 +53,7 @@ function charOf(hex: string | undefined, decimal: string | undefined): string {
 
 // --- the DOCTYPE ---
 
-/** Where it begins: behind white space, comments and processing instructions at most. */
+/** The index of the DOCTYPE, which only white space, comments and processing instructions may precede. */
 function doctypeStart(what: string, document: string): number | undefined {
   for (let at = 0; ; ) {
     while (/\s/.test(document.charAt(at))) at++;
@@ -66,8 +65,8 @@ function doctypeStart(what: string, document: string): number | undefined {
 }
 
 /**
- * The end of the comment, CDATA section or processing instruction that begins at `at`; undefined: none does. Throws
- * `ArchiveError` when it has no end: to look for one behind each opener would take the square of the document's length.
+ * The end of the comment, CDATA section or processing instruction that starts at `at`; undefined when none does. Throws
+ * `ArchiveError` when it is unterminated: searching on from each opener would take quadratic time.
  */
 function skipOpaque(what: string, text: string, at: number): number | undefined {
   for (const [open, close] of [
@@ -77,7 +76,8 @@ function skipOpaque(what: string, text: string, at: number): number | undefined 
   ] as const) {
     if (!text.startsWith(open, at)) continue;
     const end = text.indexOf(close, at + open.length);
-    if (end === -1) throw new ArchiveError(`${what} is no correct XML: ${open} without ${close}`);
+    if (end === -1)
+      throw new ArchiveError(`${what} is not well-formed XML: ${open} without ${close}`);
     return end + close.length;
   }
   return undefined;
@@ -96,13 +96,13 @@ function readDoctype(
   for (let at = subset; ; ) {
     while (/\s/.test(document.charAt(at))) at++;
     if (document[at] === "]") return { entities, end: endOfMarkup(what, document, at, ">") };
-    if (document[at] === "%") throw outside(what, "a parameter entity");
+    if (document[at] === "%") throw externalError(what, "a parameter entity");
     if (document.startsWith("<!ENTITY", at)) declare(what, document, at, entities);
     at = skipOpaque(what, document, at) ?? endOfMarkup(what, document, at, ">");
   }
 }
 
-/** Behind the next of the characters `ends` that is not within quotes. */
+/** The index after the next of the characters `ends` that is not within quotes. */
 function endOfMarkup(what: string, document: string, from: number, ends: string): number {
   for (let at = from; at < document.length; at++) {
     const char = document.charAt(at);
@@ -112,7 +112,7 @@ function endOfMarkup(what: string, document: string, from: number, ends: string)
     if (closing === -1) break;
     at = closing;
   }
-  throw new ArchiveError(`${what} is no correct XML (its DOCTYPE has no end)`);
+  throw new ArchiveError(`${what} is not well-formed XML (unterminated DOCTYPE)`);
 }
 
 const DECLARATION =
@@ -123,11 +123,11 @@ function declare(what: string, document: string, at: number, entities: Map<strin
   const [whole, isParameter, name = "", external, double, single] =
     DECLARATION.exec(document) ?? [];
   if (whole === undefined) {
-    throw new ArchiveError(`${what} is no correct XML (an entity is declared in a wrong way)`);
+    throw new ArchiveError(`${what} is not well-formed XML (invalid entity declaration)`);
   }
-  if (isParameter !== undefined) throw outside(what, "a parameter entity");
-  if (external !== undefined) throw outside(what, `the external entity ${name}`);
-  // The first declaration of a name counts, and characters by number are read in it at once (§4.2, §4.4.5).
+  if (isParameter !== undefined) throw externalError(what, "a parameter entity");
+  if (external !== undefined) throw externalError(what, `the external entity ${name}`);
+  // The first declaration of a name counts, and its character references are decoded at once (§4.2, §4.4.5).
   const value = (double ?? single ?? "").replace(
     /&(?:#x([\da-f]{1,8})|#(\d{1,10}));/gi,
     (_, hex?: string, decimal?: string) => charOf(hex, decimal),
@@ -135,22 +135,22 @@ function declare(what: string, document: string, at: number, entities: Map<strin
   if (!entities.has(name) && !Object.hasOwn(PREDEFINED, name)) entities.set(name, value);
 }
 
-function outside(what: string, entity: string): ArchiveError {
+function externalError(what: string, entity: string): ArchiveError {
   return new ArchiveError(
-    `${what} declares ${entity}, which is not allowed: nothing is read from outside of it`,
+    `${what} declares ${entity}, which is not allowed: external content is never read`,
   );
 }
 
-// --- what they stand for ---
+// --- expansion ---
 
 const REFERENCE = /&([^\s&;#<>"']{1,200});/y;
 
-/** The rest of a document with the text of its entities, which may hold elements; in an attribute they are only text. */
+/** Expands the entities. Their text may contain elements, except in an attribute, where it is only text. */
 function expand(what: string, document: string, entities: Entities): string {
   const textOf = createResolver(what, entities);
   const special = /[<>&"']/g;
   const parts: string[] = [];
-  let taken = 0;
+  let copied = 0;
   let added = 0;
   /** `<`: within a tag; a quote: within the value of an attribute. */
   let state: "" | "<" | '"' | "'" = "";
@@ -163,10 +163,10 @@ function expand(what: string, document: string, entities: Entities): string {
       const text = textOf(name);
       if (text === undefined) continue;
       added += text.length;
-      if (added > MAX_EXPANDED_CHARS) throw tooMuch(what);
-      parts.push(document.slice(taken, at), state === "" ? text : escapeMarkup(text));
-      taken = at + reference.length;
-      special.lastIndex = taken;
+      if (added > MAX_EXPANDED_CHARS) throw expansionError(what);
+      parts.push(document.slice(copied, at), state === "" ? text : escapeMarkup(text));
+      copied = at + reference.length;
+      special.lastIndex = copied;
     } else if (state === "") {
       if (char !== "<") continue;
       const end = skipOpaque(what, document, at);
@@ -179,7 +179,7 @@ function expand(what: string, document: string, entities: Entities): string {
       state = "<";
     }
   }
-  parts.push(document.slice(taken));
+  parts.push(document.slice(copied));
   return parts.join("");
 }
 
@@ -187,17 +187,17 @@ function escapeMarkup(text: string): string {
   return text.replaceAll("<", "&lt;").replaceAll('"', "&quot;").replaceAll("'", "&apos;");
 }
 
-/** The text of an entity with all those in it; undefined when it was not declared. */
+/** Resolves an entity with all entities in it; undefined for one that is not declared. */
 function createResolver(what: string, entities: Entities): (name: string) => string | undefined {
   const resolved = new Map<string, string>();
   const within: string[] = [];
 
   function resolve(name: string): string | undefined {
     const value = entities.get(name);
-    const known = value === undefined ? undefined : resolved.get(name);
-    if (value === undefined || known !== undefined) return known;
+    const cached = value === undefined ? undefined : resolved.get(name);
+    if (value === undefined || cached !== undefined) return cached;
     if (within.includes(name)) {
-      throw new ArchiveError(`${what} has an entity that is made of itself: ${name}`);
+      throw new ArchiveError(`${what} has a recursive entity: ${name}`);
     }
     if (within.length >= MAX_DEPTH) {
       throw new ArchiveError(`${what} has entities nested more than ${MAX_DEPTH} deep`);
@@ -207,7 +207,7 @@ function createResolver(what: string, entities: Entities): (name: string) => str
     const text = value.replace(/&([^\s&;#<>"']{1,200});/g, (reference, inner: string) => {
       const replacement = resolve(inner);
       length += replacement?.length ?? 0;
-      if (length > MAX_EXPANDED_CHARS + value.length) throw tooMuch(what);
+      if (length > MAX_EXPANDED_CHARS + value.length) throw expansionError(what);
       return replacement ?? reference;
     });
     within.pop();
@@ -217,8 +217,8 @@ function createResolver(what: string, entities: Entities): (name: string) => str
   return resolve;
 }
 
-function tooMuch(what: string): ArchiveError {
+function expansionError(what: string): ArchiveError {
   return new ArchiveError(
-    `${what} has entities that expand to more than ${MAX_EXPANDED_CHARS} characters (an entity bomb)`,
+    `${what} has entities that expand to more than ${MAX_EXPANDED_CHARS} characters (entity bomb)`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * XML that strangers wrote, as plain values: every element a node with attributes and children, found by name. It is
- * decoded as it declares, entities are resolved within narrow limits, and nothing is ever fetched.
+ * Parses untrusted XML into nodes with attributes and children, found by name. Encodings are honored, entities are expanded
+ * within narrow limits, and nothing is ever fetched.
  */
 import { XMLParser } from "fast-xml-parser";
 import { describeError } from "../../../shared/base/errors.ts";
@@ -9,23 +9,20 @@ import { cutText } from "./artifact.ts";
 import { decodeXml } from "./xml-encoding.ts";
 import { decodePredefined, resolveEntities } from "./xml-entities.ts";
 
-/** One element. */
 export interface XmlNode {
   /** Its own text, trimmed. */
   readonly text: string;
   attribute(name: string): string | undefined;
-  /** Children of that name, in order. */
   all(name: string): readonly XmlNode[];
-  /** The first child of that name. */
   child(name: string): XmlNode | undefined;
 }
 
 const ATTRIBUTE = "@";
 const TEXT = "#text";
-/** The parser repeats whole tags in what it says against a document. */
+/** The parser quotes whole tags in its messages. */
 const MAX_REASON_CHARS = 200;
 
-/** Declared entities are in place before the parser sees the text, so none is left for it. */
+/** Declared entities are expanded before the parser sees the text. */
 const ENTITIES = {
   decode: decodePredefined,
   setExternalEntities: () => {},
@@ -34,7 +31,7 @@ const ENTITIES = {
   reset: () => {},
 };
 
-/** Parses a document and gives its root element, which must have that name. Throws `ArchiveError`; `what` names it. */
+/** The root element, which must be called `root`. Throws `ArchiveError`; `what` names the document. */
 export function parseXml(
   what: string,
   bytes: Buffer,
@@ -57,7 +54,7 @@ export function parseXml(
     document = parser.parse(text, true);
   } catch (error) {
     const reason = cutText(describeError(error), MAX_REASON_CHARS);
-    throw new ArchiveError(`${what} is no correct XML (${reason})`, { cause: error });
+    throw new ArchiveError(`${what} is not well-formed XML (${reason})`, { cause: error });
   }
   const found = nodeOf(document).child(root);
   if (found === undefined) throw new ArchiveError(`${what} has no <${root}>`);

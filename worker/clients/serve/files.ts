@@ -1,6 +1,6 @@
 /**
- * Sends files and small documents: with validators, so that nobody fetches twice what has not changed, files in parts if
- * asked for. Bytes are never compressed on the way: their checksums must stay true.
+ * Sends files, with conditional and range requests, and small generated documents, with an ETag. Bodies are never compressed:
+ * checksums of downloads must match.
  */
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
@@ -10,9 +10,9 @@ import { Readable } from "node:stream";
 import send from "@fastify/send";
 import type { FastifyReply } from "fastify";
 import { textResponse } from "../../http/responses.ts";
-import { createPieces, type OpenFile, type Pieces } from "./pieces.ts";
+import { type ChunkCache, createChunkCache, type OpenFile } from "./chunk-cache.ts";
 
-/** May be kept, but is asked for again each time: what has a name today may have another content tomorrow. */
+/** Caches must revalidate each time: a file may be replaced under the same name. */
 const REVALIDATE = "no-cache";
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -34,12 +34,12 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
-/** What strangers made is shown by no browser as a page of ours, and runs nothing. */
-const CONFINED = {
+/** Untrusted content: no browser shows it as a page of ours or runs anything in it. */
+const SANDBOX_HEADERS = {
   "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
 };
 
-/** The media type of a file by its name; anything else is just bytes. */
+/** The media type of a file by its extension. */
 export function typeOf(name: string): string {
   return TYPES[extname(name).toLowerCase()] ?? "application/octet-stream";
 }
@@ -47,50 +47,50 @@ export function typeOf(name: string): string {
 export interface SentFile {
   readonly path: string;
   readonly type: string;
-  /** Browsers store it under this name. */
+  /** The name under which browsers save it. */
   readonly saveAs?: string | undefined;
-  /** Called when its first bytes are going to be sent, which counts as one download. */
-  readonly onBegin?: (() => void) | undefined;
+  /** Called when the first bytes are about to be sent, which counts as one download. */
+  readonly onStart?: (() => void) | undefined;
 }
 
-/** Answers with a file, or as the request's conditions and range demand: 304, 206, 412, 416. */
+/** Sends a file, or the response to the request's conditions and range: 304, 206, 412, 416. */
 export type SendFile = (reply: FastifyReply, file: SentFile) => Promise<FastifyReply>;
 
-/** What is decided on a request's head is the library's; the bytes come from pieces that downloads share. */
+/** `@fastify/send` evaluates the request's headers; the bytes come from a cache that all downloads share. */
 export function createFileSender(): SendFile {
-  const pieces = createPieces();
+  const cache = createChunkCache();
   return async (reply, file) => {
     const { raw } = reply.request;
     const { statusCode, headers, type, metadata } = await decide(raw, file.path);
     if (type !== "file") {
       const contentRange = headers["Content-Range"];
       if (contentRange !== undefined) reply.header("content-range", contentRange);
-      const answer = textResponse(statusCode, REFUSALS[statusCode] ?? "Not found");
-      return reply.code(statusCode).headers(answer.fields).send(answer.body);
+      const response = textResponse(statusCode, REFUSALS[statusCode] ?? "Not found");
+      return reply.code(statusCode).headers(response.fields).send(response.body);
     }
     reply.code(statusCode).headers({
       ...headers,
-      ...CONFINED,
+      ...SANDBOX_HEADERS,
       "cache-control": REVALIDATE,
       ...(statusCode !== 304 && { "content-type": file.type }),
       ...(file.saveAs !== undefined && { "content-disposition": attachment(file.saveAs) }),
     });
     if (statusCode === 304) return reply.send();
-    // An empty stream, because the framework sets another length where there is no body at all.
+    // An empty stream, because without a body Fastify overwrites Content-Length.
     if (raw.method === "HEAD") return reply.send(Readable.from([]));
     const handle = await open(file.path, "r");
     try {
       const now = await handle.stat();
       if (now.size !== metadata.stat.size || now.mtimeMs !== metadata.stat.mtimeMs) {
-        const answer = textResponse(503, "The file is being replaced; try again");
+        const response = textResponse(503, "The file is being replaced; try again");
         for (const name of Object.keys(headers)) reply.removeHeader(name);
-        return await reply.code(503).headers(answer.fields).send(answer.body);
+        return await reply.code(503).headers(response.fields).send(response.body);
       }
       const start = startOf(headers["Content-Range"]);
-      if (start === 0) file.onBegin?.();
+      if (start === 0) file.onStart?.();
       reply.hijack();
       reply.raw.writeHead(statusCode, reply.getHeaders() as OutgoingHttpHeaders);
-      await pump(pieces, reply.raw, {
+      await pump(cache, reply.raw, {
         file: { handle, key: `${file.path} ${now.ino} ${now.size} ${now.mtimeMs} ${now.ctimeMs}` },
         start,
         bytes: Number(headers["Content-Length"]),
@@ -104,10 +104,10 @@ export function createFileSender(): SendFile {
 
 async function decide({ method, headers }: IncomingMessage, path: string) {
   const { range, ...others } = headers;
-  // A range means nothing to HEAD (RFC 9110 §14.2).
-  const asked = method === "HEAD" || range === undefined ? others : { ...others, range };
-  // All that is used of a request. As HEAD, because the library would open the file for its own stream.
-  const request = { method: "HEAD", headers: asked } as unknown as Readable;
+  // Range is defined only for GET (RFC 9110 §14.2).
+  const kept = method === "HEAD" || range === undefined ? others : { ...others, range };
+  // All that the library uses of a request. As HEAD, because with GET it would open a stream of its own.
+  const request = { method: "HEAD", headers: kept } as unknown as Readable;
   return await send(request, encodeURIComponent(path), {
     cacheControl: false,
     contentType: false,
@@ -116,36 +116,36 @@ async function decide({ method, headers }: IncomingMessage, path: string) {
   });
 }
 
-/** The first byte that is sent; later parts belong to a download that has been counted. */
+/** The first byte of the response. A range that starts later continues a download that was already counted. */
 function startOf(contentRange: string | undefined): number {
   return Number(/^bytes (\d+)-/.exec(contentRange ?? "")?.[1] ?? 0);
 }
 
 /**
- * Sends part of a file, one piece at a time: the next is asked for when the system has taken the last, so a slow client costs
- * one piece. A file that has become shorter meanwhile cuts the connection: a clean end would look whole.
+ * Sends part of a file, one chunk at a time: the next is acquired when the socket has taken the last, so a slow client costs
+ * one chunk. If the file was truncated meanwhile, the connection is destroyed: a clean end would look complete.
  */
 async function pump(
-  pieces: Pieces,
+  cache: ChunkCache,
   res: ServerResponse,
   part: { readonly file: OpenFile; readonly start: number; readonly bytes: number },
 ): Promise<void> {
   const endAt = part.start + part.bytes;
   for (let position = part.start; position < endAt && !res.destroyed; ) {
-    const index = Math.floor(position / pieces.size);
-    const piece = await pieces.hold(part.file, index);
-    const first = index * pieces.size;
-    const bytes = piece.bytes.subarray(position - first, endAt - first);
+    const index = Math.floor(position / cache.size);
+    const chunk = await cache.acquire(part.file, index);
+    const first = index * cache.size;
+    const bytes = chunk.bytes.subarray(position - first, endAt - first);
     if (bytes.length === 0) res.destroy();
-    // Else the system may still read from it.
-    if (await written(res, bytes)) piece.release();
+    // Not released after a failed write: the socket may still read from the buffer.
+    if (await write(res, bytes)) chunk.release();
     position += bytes.length;
   }
   if (!res.destroyed) res.end();
 }
 
-/** Whether the bytes were taken; false when the connection closed first. */
-function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
+/** Resolves with false when the connection closed before the bytes were written. */
+function write(res: ServerResponse, bytes: Buffer): Promise<boolean> {
   if (res.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const onClose = (): void => resolve(false);
@@ -158,11 +158,11 @@ function written(res: ServerResponse, bytes: Buffer): Promise<boolean> {
 }
 
 const REFUSALS: Readonly<Record<number, string>> = {
-  412: "The file is another one now",
-  416: "The file does not have these bytes",
+  412: "The file has changed",
+  416: "The file does not have the requested range",
 };
 
-/** Names that are not plain ASCII go in the form of RFC 6266 too. */
+/** Names that are not plain ASCII are also sent as `filename*` (RFC 6266). */
 function attachment(name: string): string {
   const plain = name.replace(/[^\x20-\x7e]|["\\%]/g, "_");
   const encoded = encodeURIComponent(name).replace(
@@ -172,7 +172,7 @@ function attachment(name: string): string {
   return `attachment; filename="${plain}"${plain === name ? "" : `; filename*=UTF-8''${encoded}`}`;
 }
 
-/** Answers with a document that was made for this request, or 304 when the client has it already. */
+/** Sends a generated document, or 304 when the client already has it. */
 export function sendDocument(
   reply: FastifyReply,
   document: { readonly type: string; readonly body: string | Buffer },
@@ -185,17 +185,17 @@ export function sendDocument(
   return reply.headers({ ...headers, "content-type": document.type }).send(document.body);
 }
 
-/** As `sendDocument`, for what came out of a stranger's archive. */
-export function sendConfined(
+/** Like `sendDocument`, for contents of an untrusted archive. */
+export function sendSandboxed(
   reply: FastifyReply,
   document: { readonly type: string; readonly body: string | Buffer },
 ): FastifyReply {
-  return sendDocument(reply.headers(CONFINED), document);
+  return sendDocument(reply.headers(SANDBOX_HEADERS), document);
 }
 
-/** RFC 9110 §13.1.2: compared weakly. */
-function hasTag(field: string | undefined, etag: string): boolean {
-  if (field === undefined) return false;
-  const tags = field.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+/** Evaluates If-None-Match with weak comparison (RFC 9110 §13.1.2). */
+function hasTag(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  const tags = header.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
   return tags.includes(etag) || tags.includes("*");
 }

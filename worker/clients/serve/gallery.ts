@@ -1,6 +1,6 @@
 /**
- * The gallery of VS Code and its kin: their queries answered from the extensions that are offered, in the words of that
- * protocol. Pure.
+ * The extension gallery for VS Code and compatible IDEs: answers the queries of the marketplace protocol from the offered
+ * extensions. Pure.
  */
 import { createHash } from "node:crypto";
 import semver from "semver";
@@ -9,13 +9,13 @@ import { extensionId, type VscodeArtifact } from "../formats/artifact.ts";
 
 export interface Gallery {
   /** Answers `POST …/extensionquery`. */
-  query(query: Query, around: Surroundings): unknown;
-  /** One extension with its newest versions, as `…/latest` answers; undefined when it is not offered. */
-  latest(publisher: string, name: string, around: Surroundings): unknown;
+  query(query: Query, context: Context): unknown;
+  /** The response to `…/latest`: one extension with its newest versions. Undefined when it is not offered. */
+  latest(publisher: string, name: string, context: Context): unknown;
   /**
-   * The build of a version for a platform; without a platform the one for all, or the only one there is. Undefined when
-   * there is none. The version `latest` is the newest release that has such a build, else the newest trial; one for all
-   * platforms is for the one that is asked for too.
+   * The build of a version for a platform; without a platform, the universal build or the only one. Undefined when there is
+   * none. The version `latest` means the newest release with a matching build, else the newest pre-release; for `latest`, a
+   * universal build matches every platform.
    */
   find(wanted: Wanted): VscodeArtifact | undefined;
 }
@@ -27,11 +27,11 @@ export interface Wanted {
   readonly targetPlatform?: string | undefined;
 }
 
-/** What an answer needs beyond what is offered. */
-export interface Surroundings {
-  /** Absolute URL as the client sees this server; below it is one asset per type. */
+/** What a response needs besides the offered extensions. */
+export interface Context {
+  /** Absolute base URL of an extension's assets, as the client reaches this server. */
   assetsUrl(extension: VscodeArtifact): string;
-  /** Downloads by `publisher.name`, as far as known. */
+  /** Downloads by `publisher.name`. */
   readonly downloads: ReadonlyMap<string, number>;
 }
 
@@ -52,7 +52,7 @@ const filterSchema = z.object({
   sortBy: z.number().catch(0).default(0),
   sortOrder: z.number().catch(0).default(0),
 });
-/** What clients send; unknown fields and filter types are passed over. */
+/** Unknown fields and filter types are ignored. */
 export const querySchema = z.object({
   filters: z.array(filterSchema).min(1).max(10),
   assetTypes: z.array(z.string()).nullish(),
@@ -77,7 +77,7 @@ const Flag = {
 const SortBy = { updated: 1, title: 2, publisher: 3, installs: 4, published: 10, publishedOld: 5 };
 const ASCENDING = 1;
 const DESCENDING = 2;
-/** What `…/latest` answers with: all there is of the newest versions. */
+/** The flags of a response to `…/latest`: everything about the newest versions. */
 const LATEST_FLAGS = 0x1 | 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200;
 const TARGET = "Microsoft.VisualStudio.Code";
 
@@ -85,9 +85,9 @@ const TARGET = "Microsoft.VisualStudio.Code";
 interface Extension {
   readonly uuid: string;
   readonly builds: readonly VscodeArtifact[];
-  /** What its newest build says of it. */
+  /** The newest release, or the newest build if there is no release. */
   readonly newest: VscodeArtifact;
-  /** What text is searched in, in small letters. */
+  /** The text to search, in lower case. */
   readonly words: string;
 }
 
@@ -102,14 +102,14 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
   const all = [...byName.values()];
 
   return {
-    query: ({ filters, flags }, around) => ({
+    query: ({ filters, flags }, context) => ({
       results: filters.map((filter) => {
-        const found = sorted(select(filter), filter, around.downloads);
+        const found = sorted(select(filter), filter, context.downloads);
         const { pageSize, start } = pageOf(filter);
         return {
           extensions: found
             .slice(start, start + pageSize)
-            .map((extension) => show(extension, flags, around)),
+            .map((extension) => describeExtension(extension, flags, context)),
           pagingToken: null,
           resultMetadata: [
             {
@@ -120,9 +120,9 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
         };
       }),
     }),
-    latest(publisher, name, around) {
+    latest(publisher, name, context) {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
-      return extension && show(extension, LATEST_FLAGS, around);
+      return extension && describeExtension(extension, LATEST_FLAGS, context);
     },
     find({ publisher, name, version, targetPlatform }) {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
@@ -135,21 +135,21 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
     },
   };
 
-  /** Criteria of the kinds that name extensions are alternatives; a target is a condition. Without any: all. */
+  /** Criteria that name extensions are combined by OR; a target must match. Without criteria, all extensions match. */
   function select({ criteria }: Filter): Extension[] {
     const targets = criteria.filter(({ filterType }) => filterType === FilterType.target);
-    const isOurs = targets.every(({ value }) => value?.toLowerCase() === TARGET.toLowerCase());
-    if (!isOurs) return [];
+    const isOurTarget = targets.every(({ value }) => value?.toLowerCase() === TARGET.toLowerCase());
+    if (!isOurTarget) return [];
     const naming = criteria.filter(({ filterType }) => NAMING.has(filterType));
     if (naming.length === 0) return all;
     const found = new Set<Extension>();
     for (const { filterType, value = "" } of naming) {
-      for (const extension of named(filterType, value)) found.add(extension);
+      for (const extension of matching(filterType, value)) found.add(extension);
     }
     return [...found];
   }
 
-  function named(filterType: number, value: string): readonly Extension[] {
+  function matching(filterType: number, value: string): readonly Extension[] {
     const wanted = value.trim().toLowerCase();
     const hasWord = (list: readonly string[]): boolean =>
       list.some((word) => word.toLowerCase() === wanted);
@@ -167,13 +167,13 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
         return all.filter((extension) => words.every((word) => extension.words.includes(word)));
       }
       default:
-        // Nothing is featured here.
+        // `featured`, and unknown types.
         return [];
     }
   }
 }
 
-/** Stands for a version in the addresses of downloads, as in the public marketplace. */
+/** Takes the place of a version in download URLs, as in the public marketplace. */
 const LATEST = "latest";
 
 /** `builds`: newest first. */
@@ -190,7 +190,6 @@ function latestBuild(
   return undefined;
 }
 
-/** Of the builds of one version. */
 function buildFor(
   builds: readonly VscodeArtifact[],
   targetPlatform: string | undefined,
@@ -226,7 +225,7 @@ function describe(name: string, artifacts: readonly VscodeArtifact[]): Extension
     (a, b) =>
       semver.compareBuild(b.version, a.version) || (a.targetPlatform < b.targetPlatform ? -1 : 1),
   );
-  // A release speaks for the extension, before newer trials of it.
+  // The newest release describes the extension, even if there is a newer pre-release.
   const newest = builds.find((build) => !build.preRelease) ?? builds[0];
   if (newest === undefined) throw new Error("an extension without a build");
   const { displayName, description, tags } = newest;
@@ -234,7 +233,7 @@ function describe(name: string, artifacts: readonly VscodeArtifact[]): Extension
   return { uuid: stableUuid(name), builds, newest, words };
 }
 
-/** Clients remember an extension by it, so it must be the same everywhere and for ever (RFC 9562 §5.8). */
+/** Clients identify an extension by it, so it must be the same on every worker and never change (RFC 9562 §5.8). */
 export function stableUuid(name: string): string {
   const hash = createHash("sha256").update(`vscode-extension\n${name}`).digest();
   hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x80;
@@ -255,11 +254,11 @@ function present<T>(value: T | undefined): readonly T[] {
 
 // --- order and pages ---
 
-/** Dates and numbers begin with the highest, names with A, unless the query says otherwise. */
+/** Default order: dates and numbers descending, names ascending. */
 function sorted(
   extensions: readonly Extension[],
   { sortBy, sortOrder }: Filter,
-  downloads: Surroundings["downloads"],
+  downloads: Context["downloads"],
 ): Extension[] {
   const byTitle: Order = (a, b) =>
     a.newest.displayName.localeCompare(b.newest.displayName) || (a.uuid < b.uuid ? -1 : 1);
@@ -292,9 +291,9 @@ function pageOf({ pageNumber, pageSize }: Filter): { pageSize: number; start: nu
   return { pageSize: size, start: Math.max(0, pageNumber - 1) * size };
 }
 
-// --- as clients read it ---
+// --- responses ---
 
-function show(extension: Extension, flags: number, around: Surroundings): unknown {
+function describeExtension(extension: Extension, flags: number, context: Context): unknown {
   const { uuid, builds, newest } = extension;
   const has = (flag: number): boolean => (flags & flag) !== 0;
   const times = builds.map(({ file }) => file.mtimeMs);
@@ -316,9 +315,9 @@ function show(extension: Extension, flags: number, around: Surroundings): unknow
     lastUpdated: isoTime(Math.max(...times)),
     publishedDate: isoTime(Math.min(...times)),
     releaseDate: isoTime(Math.min(...times)),
-    versions: shownBuilds(builds, flags).map((build) => showBuild(build, flags, around)),
+    versions: selectBuilds(builds, flags).map((build) => describeBuild(build, flags, context)),
     statistics: has(Flag.statistics)
-      ? [{ statisticName: "install", value: around.downloads.get(extensionId(newest)) ?? 0 }]
+      ? [{ statisticName: "install", value: context.downloads.get(extensionId(newest)) ?? 0 }]
       : [],
     ...(has(Flag.categories) && { categories: newest.categories, tags: newest.tags }),
     ...(has(Flag.installationTargets) && {
@@ -328,17 +327,17 @@ function show(extension: Extension, flags: number, around: Surroundings): unknow
 }
 
 /**
- * The newest of each platform: a client takes the first that fits it. When a newest is a trial, clients that want none
- * ask again for all versions, or say at once that they want the newest of both kinds.
+ * The newest build per platform: a client takes the first that matches its own. If that is a pre-release, clients that want
+ * releases query all versions afterwards, or set `latestStableAndPreRelease` at once.
  */
-function shownBuilds(builds: readonly VscodeArtifact[], flags: number): readonly VscodeArtifact[] {
-  const isEach = (flags & Flag.latestStableAndPreRelease) !== 0;
-  if (!isEach && (flags & Flag.latestOnly) === 0) {
+function selectBuilds(builds: readonly VscodeArtifact[], flags: number): readonly VscodeArtifact[] {
+  const isPerKind = (flags & Flag.latestStableAndPreRelease) !== 0;
+  if (!isPerKind && (flags & Flag.latestOnly) === 0) {
     return (flags & Flag.versions) === 0 ? [] : builds;
   }
   const seen = new Set<string>();
   return builds.filter(({ targetPlatform, preRelease }) => {
-    const kind = isEach ? `${targetPlatform} ${preRelease}` : targetPlatform;
+    const kind = isPerKind ? `${targetPlatform} ${preRelease}` : targetPlatform;
     if (seen.has(kind)) return false;
     seen.add(kind);
     return true;
@@ -347,13 +346,13 @@ function shownBuilds(builds: readonly VscodeArtifact[], flags: number): readonly
 
 const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
 
-function showBuild(build: VscodeArtifact, flags: number, around: Surroundings): unknown {
+function describeBuild(build: VscodeArtifact, flags: number, context: Context): unknown {
   const has = (flag: number): boolean => (flags & flag) !== 0;
-  const base = around.assetsUrl(build);
+  const base = context.assetsUrl(build);
   const types = [...Object.keys(build.assets), PACKAGE_ASSET];
   return {
     version: build.version,
-    // What is for all platforms names none.
+    // A universal build has no targetPlatform.
     ...(build.targetPlatform !== "universal" && { targetPlatform: build.targetPlatform }),
     flags: "validated",
     lastUpdated: isoTime(build.file.mtimeMs),

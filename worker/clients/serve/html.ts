@@ -1,8 +1,8 @@
 /**
- * HTML from templates in which every value is escaped, unless it is HTML itself. Pure.
+ * HTML templates that escape every value, unless it is HTML already. Pure.
  */
 
-/** Text that is HTML already. */
+/** Text that is not escaped again. */
 export class Html {
   readonly text: string;
   constructor(text: string) {
@@ -12,7 +12,7 @@ export class Html {
 
 type Value = string | number | Html | undefined | false | readonly Value[];
 
-/** `html\`<b>${name}</b>\``; lists are joined, undefined and false are nothing. */
+/** `html\`<b>${name}</b>\``; lists are joined; undefined and false render as nothing. */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Html {
   return new Html(
     parts

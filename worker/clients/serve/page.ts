@@ -1,5 +1,5 @@
 /**
- * The page at /clients: how each IDE installs and updates the plugins that are offered, and what is offered. Pure.
+ * The page at /clients: how to install and update plugins in each IDE, and the list of offered plugins. Pure.
  */
 import semver from "semver";
 import type {
@@ -14,22 +14,21 @@ import type { Offer } from "../formats/scan.ts";
 import { compareOsgiVersions, compareVersions } from "../formats/versions.ts";
 import { type Html, html } from "./html.ts";
 
-export interface PageNeeds {
+export interface PageContent {
   readonly offer: Offer;
-  /** Where people reach this server, without a last slash. */
+  /** The URL of this server as the browser reaches it, without a trailing slash. */
   readonly baseUrl: string;
-  /** Its path, for links within the page. */
+  /** The path of `baseUrl`, for links within the page. */
   readonly basePath: string;
   readonly owner: string;
-  /** Undefined while it is being worked out. */
+  /** Undefined until it is computed. */
   readonly digestOf: (file: ArtifactFile) => string | undefined;
   /** Path of an extension's icon; undefined when it has none. */
   readonly iconOf: (artifact: VscodeArtifact | IntellijArtifact) => string | undefined;
 }
 
-/** The whole page. */
-export function clientsPage(needs: PageNeeds): string {
-  const { offer, basePath, owner } = needs;
+export function clientsPage(content: PageContent): string {
+  const { offer, basePath, owner } = content;
   const isEmpty =
     offer.vscode.length === 0 && offer.intellij.length === 0 && offer.eclipse === undefined;
   return html`<!doctype html>
@@ -44,7 +43,7 @@ export function clientsPage(needs: PageNeeds): string {
 <body>
 <header>
 <h1>Plugins for your IDE</h1>
-<p>Install them once; your IDE then updates them from this server${owner !== "Unknown" && html` of ${owner}`}.</p>
+<p>Install a plugin once; your IDE then gets updates from this server${owner !== "Unknown" && html` (${owner})`}.</p>
 <nav aria-label="IDEs">
 <a href="#vscode">VS Code</a>
 <a href="#intellij">JetBrains</a>
@@ -53,9 +52,9 @@ export function clientsPage(needs: PageNeeds): string {
 </header>
 <main>
 ${isEmpty && emptyNote()}
-${vscodeSection(needs)}
-${intellijSection(needs)}
-${eclipseSection(needs)}
+${vscodeSection(content)}
+${intellijSection(content)}
+${eclipseSection(content)}
 </main>
 </body>
 </html>
@@ -64,21 +63,21 @@ ${eclipseSection(needs)}
 
 function emptyNote(): Html {
   return html`<section class="note">
-<h2>No plugin is offered yet</h2>
-<p>Who runs this server puts plugin files into its clients folder (<code>CT_CLIENTS_DIR</code>):
+<h2>No plugins yet</h2>
+<p>To offer plugins, put their files into the server's clients folder (<code>CT_CLIENTS_DIR</code>):
 <code>vscode/*.vsix</code>, <code>intellij/*.zip</code>, and an Eclipse repository as <code>eclipse/</code>.
-They appear here within seconds. <code>ct-edge clients check</code> says why a file does not.</p>
+They appear here within seconds. If a file does not appear, run <code>ct-edge clients check</code> to see why.</p>
 </section>`;
 }
 
 function noneNote(folder: string): Html {
-  return html`<p class="none">Nothing is offered for these IDEs now (folder <code>${folder}</code>).</p>`;
+  return html`<p class="none">No plugins for these IDEs yet (folder <code>${folder}</code>).</p>`;
 }
 
-// --- VS Code and its kin ---
+// --- VS Code and compatible IDEs ---
 
-function vscodeSection(needs: PageNeeds): Html {
-  const { offer, baseUrl } = needs;
+function vscodeSection(content: PageContent): Html {
+  const { offer, baseUrl } = content;
   const serviceUrl = `${baseUrl}/clients/vscode/gallery`;
   const itemUrl = `${baseUrl}/clients`;
   const [first] = offer.vscode;
@@ -88,31 +87,31 @@ function vscodeSection(needs: PageNeeds): Html {
 <h2>VS Code, VSCodium, code-server</h2>
 <h3>VSCodium</h3>
 <ol>
-<li>Start it with these variables (or put the URLs into <code>extensionsGallery</code> of its product.json):
+<li>Set these environment variables, or put the URLs into <code>extensionsGallery</code> in product.json:
 <pre>VSCODE_GALLERY_SERVICE_URL=${serviceUrl}
 VSCODE_GALLERY_ITEM_URL=${itemUrl}</pre></li>
-<li>Install and update in the Extensions view, or <code>codium --install-extension ${id}</code>.</li>
+<li>Install and update in the Extensions view, or run <code>codium --install-extension ${id}</code>.</li>
 </ol>
 <h3>code-server</h3>
 <ol>
-<li>Start it with this variable:
+<li>Set this environment variable:
 <pre>EXTENSIONS_GALLERY='${JSON.stringify({ serviceUrl, itemUrl })}'</pre></li>
-<li><code>code-server --install-extension ${id}</code>, or the Extensions view.</li>
+<li>Install and update in the Extensions view, or run <code>code-server --install-extension ${id}</code>.</li>
 </ol>
-<h3>VS Code of Microsoft</h3>
+<h3>Microsoft VS Code</h3>
 <ol>
 <li>Download the .vsix file below.</li>
-<li><code>code --install-extension ${file}</code>, or <em>Extensions › … › Install from VSIX</em>.</li>
+<li>Run <code>code --install-extension ${file}</code>, or use <em>Extensions › … › Install from VSIX</em>.</li>
 </ol>
-<p class="needs">It takes updates from its own marketplace only, so repeat this for a new version. Where it refuses the
-file because of its signature, set <code>"extensions.verifySignature": false</code>. With HTTPS and a certificate of your
-company, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
-${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(needs)}
+<p class="requirements">Microsoft VS Code gets updates only from its own marketplace, so repeat this for each new version. If it
+rejects the file's signature, set <code>"extensions.verifySignature": false</code>. If this server's certificate comes from a
+private CA, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
+${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(content)}
 </section>`;
 }
 
-function extensions(needs: PageNeeds): readonly Html[] {
-  const groups = groupBy(needs.offer.vscode, (extension) => extensionId(extension).toLowerCase());
+function extensions(content: PageContent): readonly Html[] {
+  const groups = groupBy(content.offer.vscode, (extension) => extensionId(extension).toLowerCase());
   return groups
     .map((builds) => {
       const sorted = [...builds].sort(
@@ -122,7 +121,7 @@ function extensions(needs: PageNeeds): readonly Html[] {
       const newest = sorted.find(({ preRelease }) => !preRelease) ?? sorted[0];
       return (
         newest &&
-        card(needs, newest, {
+        card(content, newest, {
           title: newest.displayName,
           id: extensionId(newest),
           text: newest.description,
@@ -144,30 +143,30 @@ function extensions(needs: PageNeeds): readonly Html[] {
 
 // --- JetBrains ---
 
-function intellijSection(needs: PageNeeds): Html {
-  const { offer, baseUrl, basePath } = needs;
+function intellijSection(content: PageContent): Html {
+  const { offer, baseUrl, basePath } = content;
   const url = `${baseUrl}/clients/intellij/updatePlugins.xml`;
   return html`<section id="intellij">
 <h2>IntelliJ IDEA and other JetBrains IDEs</h2>
 <ol>
 <li>Open <em>Settings › Plugins › ⚙ › Manage Plugin Repositories</em> and add
 <pre><a href="${basePath}/clients/intellij/updatePlugins.xml">${url}</a></pre></li>
-<li>Install the plugin from <em>Marketplace</em>; updates come by themselves.</li>
+<li>Install the plugin from the <em>Marketplace</em> tab; the IDE then offers updates by itself.</li>
 </ol>
-<p class="needs">For many machines, the option <code>-Didea.plugin.hosts=${url}</code> sets it without a dialog. The IDE asks
-once about a plugin that is not signed; administrators can add its certificate under <em>Manage Plugin Certificates</em>.
-It expects HTTPS with a certificate that it trusts (<em>Settings › Tools › Server Certificates</em>).
-Or download the file below and use <em>Install Plugin from Disk</em>.</p>
-${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(needs)}
+<p class="requirements">To configure many machines, set the VM option <code>-Didea.plugin.hosts=${url}</code>. The IDE asks once
+before it installs an unsigned plugin; add the certificate of a signed one under <em>Manage Plugin Certificates</em>.
+The IDE needs HTTPS with a certificate that it trusts (<em>Settings › Tools › Server Certificates</em>).
+Without a repository, download the file below and use <em>Install Plugin from Disk</em>.</p>
+${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(content)}
 </section>`;
 }
 
-function plugins(needs: PageNeeds): readonly Html[] {
-  return groupBy(needs.offer.intellij, ({ id }) => id).flatMap((builds) => {
+function plugins(content: PageContent): readonly Html[] {
+  return groupBy(content.offer.intellij, ({ id }) => id).flatMap((builds) => {
     const sorted = [...builds].sort((a, b) => compareVersions(b.version, a.version));
     const [newest] = sorted;
     if (newest === undefined) return [];
-    const shown = card(needs, newest, {
+    const shown = card(content, newest, {
       title: newest.name,
       id: newest.id,
       text: newest.vendor.name === "" ? "" : `by ${newest.vendor.name}`,
@@ -190,20 +189,20 @@ function buildRange({ sinceBuild, untilBuild }: IntellijArtifact): string {
 
 // --- Eclipse ---
 
-function eclipseSection(needs: PageNeeds): Html {
-  const { offer, baseUrl } = needs;
+function eclipseSection(content: PageContent): Html {
+  const { offer, baseUrl } = content;
   const url = `${baseUrl}/clients/eclipse/`;
   return html`<section id="eclipse">
 <h2>Eclipse</h2>
 <ol>
-<li>Open <em>Help › Install New Software… › Add…</em> and give this location:
+<li>Open <em>Help › Install New Software… › Add…</em> and enter this location:
 <pre>${url}</pre></li>
-<li>Pick the feature and restart; <em>Help › Check for Updates</em> finds new versions.</li>
+<li>Select the feature, install it and restart; <em>Help › Check for Updates</em> finds new versions.</li>
 </ol>
-<p class="needs">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it turns every http:// address
-into https:// unless it was started with <code>-vmargs -Dp2.httpRule=allow</code>.${
+<p class="requirements">Eclipse needs <strong>HTTPS with a certificate that its Java trusts</strong>: it rewrites every http:// address
+to https:// unless it was started with <code>-vmargs -Dp2.httpRule=allow</code>.${
     baseUrl.startsWith("http://") &&
-    html` You see this page by plain HTTP: use the server's HTTPS address.`
+    html` This page was loaded over plain HTTP: use the server's HTTPS address.`
   }</p>
 ${offer.eclipse === undefined ? noneNote("eclipse/") : features(offer.eclipse.features)}
 </section>`;
@@ -211,7 +210,7 @@ ${offer.eclipse === undefined ? noneNote("eclipse/") : features(offer.eclipse.fe
 
 function features(all: readonly EclipseFeature[]): Html {
   if (all.length === 0) {
-    return html`<p class="none">The repository is here; it lists its features itself.</p>`;
+    return html`<p class="none">Eclipse lists the features of this repository when you add the location.</p>`;
   }
   const sorted = [...all].sort((a, b) =>
     a.id < b.id ? -1 : a.id > b.id ? 1 : compareOsgiVersions(b.version, a.version),
@@ -235,7 +234,7 @@ interface Row {
 }
 
 function card(
-  needs: PageNeeds,
+  content: PageContent,
   newest: VscodeArtifact | IntellijArtifact,
   shown: {
     readonly title: string;
@@ -247,7 +246,7 @@ function card(
   },
 ): Html {
   const { title, id, text, columns, rows, newestVersion } = shown;
-  const icon = needs.iconOf(newest);
+  const icon = content.iconOf(newest);
   const current = rows.filter(
     ({ version }) => version === newestVersion || version === newest.version,
   );
@@ -257,18 +256,18 @@ function card(
 ${icon === undefined ? html`<span class="icon"></span>` : html`<img class="icon" src="${icon}" alt="" width="48" height="48" loading="lazy">`}
 <div><h3>${title}</h3><p><code>${id}</code></p>${text !== "" && html`<p>${text}</p>`}</div>
 </div>
-${files(needs, newest.ide, columns, current)}
-${older.length > 0 && html`<details><summary>Older versions (${older.length})</summary>${files(needs, newest.ide, columns, older)}</details>`}
+${files(content, newest.ide, columns, current)}
+${older.length > 0 && html`<details><summary>Older versions (${older.length})</summary>${files(content, newest.ide, columns, older)}</details>`}
 </article>`;
 }
 
 function files(
-  needs: PageNeeds,
+  content: PageContent,
   ide: Exclude<Ide, "eclipse">,
   columns: readonly string[],
   rows: readonly Row[],
 ): Html {
-  const { basePath, digestOf } = needs;
+  const { basePath, digestOf } = content;
   return html`<div class="scroll"><table>
 <thead><tr>${columns.map((column) => html`<th>${column}</th>`)}<th>Size</th><th>File and SHA-256</th></tr></thead>
 <tbody>${rows.map(
@@ -277,7 +276,7 @@ function files(
       file,
     }) => html`<tr>${cells.map((cell) => html`<td>${cell}</td>`)}<td class="number">${size(file.bytes)}</td>
 <td><a href="${basePath}/clients/${ide}/${encodeURIComponent(file.name)}">${file.name}</a>
-<code class="digest">${digestOf(file) ?? "(is being worked out)"}</code></td></tr>
+<code class="digest">${digestOf(file) ?? "(computing…)"}</code></td></tr>
 `,
   )}</tbody>
 </table></div>`;

@@ -1,12 +1,11 @@
 /**
- * The paths below /clients: the page, the files, and what each family of IDEs asks for. Their layout is fixed: IDEs, and
- * scripts that count lines of access logs, know it (ARCHITECTURE.md).
+ * The routes below /clients: the page, the files, and the protocol of each family of IDEs. Paths must not change: IDEs and
+ * scripts that count downloads in access logs rely on them (ARCHITECTURE.md).
  */
-import { readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseJson } from "../../http/json-bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
-import { pageHeaders } from "../../http/pages.ts";
+import { pageHeaders, readStyle } from "../../http/pages.ts";
 import { type Refuse, textResponse } from "../../http/responses.ts";
 import { methodsOf } from "../../http/routes.ts";
 import type { RequireOperator } from "../../operators/require-operator.ts";
@@ -18,8 +17,8 @@ import { findInside } from "../formats/folder.ts";
 import { bundleOf, countsAsDownload } from "../formats/p2.ts";
 import type { Offer } from "../formats/scan.ts";
 import { readVsixAsset } from "../formats/vsix.ts";
-import { createFileSender, type SendFile, sendConfined, sendDocument, typeOf } from "./files.ts";
-import { createGallery, type Gallery, querySchema, type Surroundings } from "./gallery.ts";
+import { createFileSender, type SendFile, sendDocument, sendSandboxed, typeOf } from "./files.ts";
+import { type Context, createGallery, type Gallery, querySchema } from "./gallery.ts";
 import { clientsPage } from "./page.ts";
 import { createUpdateList, type UpdateList } from "./update-plugins.ts";
 
@@ -28,9 +27,9 @@ export interface ClientsArea {
   readonly downloads: Pick<Downloads, "count" | "read" | "totals">;
 }
 
-interface Needs {
+interface Deps {
   readonly app: FastifyInstance;
-  /** Undefined when the operator has turned the area off. */
+  /** Undefined when the area is turned off (CT_NOCLIENTS). */
   readonly clients: ClientsArea | undefined;
   readonly requireOperator: RequireOperator;
   readonly origins: Pick<Origins, "preflightFields">;
@@ -38,32 +37,29 @@ interface Needs {
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }
 
-type Area = Needs & { readonly clients: ClientsArea; readonly sendFile: SendFile };
+type Area = Deps & { readonly clients: ClientsArea; readonly sendFile: SendFile };
 
-const NOT_FOUND = textResponse(404, "There is no such plugin here");
-const TURNED_OFF = textResponse(
-  404,
-  "This server offers no plugins: the area is turned off (CT_NOCLIENTS)",
-);
-const STYLE = readFileSync(new URL("../../web/clients.css", import.meta.url), "utf8");
-/** A client that looks for updates of a thousand extensions sends 100 KiB. */
+const NOT_FOUND = textResponse(404, "No such plugin");
+const TURNED_OFF = textResponse(404, "This server does not offer plugins (CT_NOCLIENTS is set)");
+const STYLE = readStyle("clients.css");
+/** An update check for a thousand extensions sends 100 KiB. */
 const MAX_QUERY_BYTES = 1024 * 1024;
-/** Read-me files with pictures in them are the largest. */
+/** The largest are readme files with embedded images. */
 const MAX_ASSET_BYTES = 8 * 1024 * 1024;
 const ICON_ASSET = "Microsoft.VisualStudio.Services.Icons.Default";
 const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
 
-export function addClientsRoutes(needs: Needs): void {
-  const { clients } = needs;
+export function addClientsRoutes(deps: Deps): void {
+  const { clients } = deps;
   if (clients === undefined) {
     for (const path of ["/clients", "/clients/*"]) {
-      needs.app.all(path, (_request, reply) => needs.refuse(reply, "path", TURNED_OFF));
+      deps.app.all(path, (_request, reply) => deps.refuse(reply, "path", TURNED_OFF));
     }
     return;
   }
-  void needs.app.register(async (app) => {
+  void deps.app.register(async (app) => {
     app.addHook("onRequest", () => clients.catalog.ready());
-    const area = { ...needs, clients, app, sendFile: createFileSender() };
+    const area = { ...deps, clients, app, sendFile: createFileSender() };
     addPage(area);
     addDownloads(area);
     addVscode(area);
@@ -72,11 +68,11 @@ export function addClientsRoutes(needs: Needs): void {
   });
 }
 
-// --- for people ---
+// --- the page ---
 
 function addPage({ app, clients, settings }: Area): void {
   const { catalog } = clients;
-  const fields = pageHeaders(settings);
+  const headers = pageHeaders(settings);
 
   const page = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const { baseUrl, basePath } = placeOf(request.raw, settings.serverUrl);
@@ -88,11 +84,11 @@ function addPage({ app, clients, settings }: Area): void {
       digestOf: catalog.digestOf,
       iconOf: (artifact) => iconPath(artifact, basePath),
     });
-    return sendDocument(reply.headers(fields), { type: "text/html; charset=utf-8", body });
+    return sendDocument(reply.headers(headers), { type: "text/html; charset=utf-8", body });
   };
   app.get("/clients", page);
   app.get("/clients/clients.css", (_request, reply) =>
-    sendDocument(reply.headers(fields), { type: "text/css; charset=utf-8", body: STYLE }),
+    sendDocument(reply.headers(headers), { type: "text/css; charset=utf-8", body: STYLE }),
   );
 }
 
@@ -117,7 +113,7 @@ function addDownloads({ app, clients, requireOperator }: Area): void {
   });
 }
 
-// --- VS Code and its kin ---
+// --- VS Code and compatible IDEs ---
 
 interface VersionRoute {
   readonly Params: {
@@ -133,14 +129,14 @@ interface AssetRoute extends VersionRoute {
 }
 
 const GALLERY = "/clients/vscode/gallery";
-/** What IDEs in a browser send with their queries. */
-const GALLERY_FIELDS =
+/** Headers that browser-based IDEs send with their queries. */
+const GALLERY_HEADERS =
   "content-type, x-market-client-id, x-market-user-id, x-market-search-activity-id, x-client-name, x-client-version, x-client-commit, x-machine-id, vscode-sessionid";
 
 function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area): void {
   const { catalog } = clients;
-  const gallery = remembered<Gallery>(({ vscode }) => createGallery(vscode));
-  const around = (request: FastifyRequest): Surroundings => {
+  const gallery = memoize<Gallery>(({ vscode }) => createGallery(vscode));
+  const contextOf = (request: FastifyRequest): Context => {
     const { baseUrl } = placeOf(request.raw, settings.serverUrl);
     return {
       assetsUrl: (extension) => baseUrl + assetsPath(extension),
@@ -159,15 +155,15 @@ function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area):
     bodies.post(`${GALLERY}/extensionquery`, { bodyLimit: MAX_QUERY_BYTES }, (request, reply) => {
       const query = querySchema.safeParse(request.body);
       if (!query.success) {
-        return refuse(reply, "query", textResponse(400, "This is no query of a gallery"));
+        return refuse(reply, "query", textResponse(400, "Invalid gallery query"));
       }
-      return gallery(catalog.offer).query(query.data, around(request));
+      return gallery(catalog.offer).query(query.data, contextOf(request));
     });
   });
 
   app.get<VersionRoute>(`${GALLERY}/vscode/:publisher/:name/latest`, (request, reply) => {
     const { publisher, name } = request.params;
-    const latest = gallery(catalog.offer).latest(publisher, name, around(request));
+    const latest = gallery(catalog.offer).latest(publisher, name, contextOf(request));
     return latest ?? refuse(reply, "path", NOT_FOUND);
   });
 
@@ -188,26 +184,29 @@ function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area):
     const entry = Object.hasOwn(found.assets, type) ? found.assets[type] : undefined;
     const body = entry === undefined ? undefined : await readAsset(found.file.path, entry);
     if (entry === undefined || body === undefined) return refuse(reply, "path", NOT_FOUND);
-    return sendConfined(reply, { type: typeOf(entry), body });
+    return sendSandboxed(reply, { type: typeOf(entry), body });
   });
 
   app.options(`${GALLERY}/*`, (request, reply) => {
     const methods = methodsOf(request.raw.url ?? "");
     if (methods === undefined) return refuse(reply, "path", NOT_FOUND);
     reply.headers(origins.preflightFields(methods));
-    return reply.header("access-control-allow-headers", GALLERY_FIELDS).send();
+    return reply.header("access-control-allow-headers", GALLERY_HEADERS).send();
   });
 
-  // What clients tell of installations is not believed: downloads are counted where they happen.
-  const told = (_request: FastifyRequest, reply: FastifyReply) => reply.code(204).send();
-  app.post(`${GALLERY}/publishers/:publisher/extensions/:name/:version/stats`, told);
-  app.post(`${GALLERY}/itemName/:item/version/:version/statType/:type/vscodewebextension`, told);
+  // Installation statistics of clients are ignored: downloads are counted when they are served.
+  const ignoreStats = (_request: FastifyRequest, reply: FastifyReply) => reply.code(204).send();
+  app.post(`${GALLERY}/publishers/:publisher/extensions/:name/:version/stats`, ignoreStats);
+  app.post(
+    `${GALLERY}/itemName/:item/version/:version/statType/:type/vscodewebextension`,
+    ignoreStats,
+  );
 
   function sendPackage(reply: FastifyReply, extension: VscodeArtifact, saveAs: string) {
     const { path, name } = extension.file;
-    const onBegin = () =>
+    const onStart = () =>
       clients.downloads.count("vscode", extensionId(extension), extension.version);
-    return sendFile(reply, { path, type: typeOf(name), saveAs, onBegin });
+    return sendFile(reply, { path, type: typeOf(name), saveAs, onStart });
   }
 }
 
@@ -217,7 +216,7 @@ function packageName(extension: VscodeArtifact): string {
   return `${extensionId(extension)}-${version}${platform}.vsix`;
 }
 
-/** Undefined when it is not in the archive, or cannot be had from it. */
+/** Undefined when the archive does not have it, or it cannot be read. */
 async function readAsset(path: string, entry: string): Promise<Buffer | undefined> {
   try {
     return await readVsixAsset(path, entry, MAX_ASSET_BYTES);
@@ -240,7 +239,7 @@ interface ListRoute {
 
 function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   const { catalog, downloads } = clients;
-  const list = remembered<UpdateList>(({ intellij }) => createUpdateList(intellij));
+  const list = memoize<UpdateList>(({ intellij }) => createUpdateList(intellij));
 
   app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
     const { baseUrl } = placeOf(request.raw, settings.serverUrl);
@@ -254,8 +253,8 @@ function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
     const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
     if (plugin === undefined) return refuse(reply, "path", NOT_FOUND);
     const { path, name } = plugin.file;
-    const onBegin = () => downloads.count("intellij", plugin.id, plugin.version);
-    return sendFile(reply, { path, type: typeOf(name), saveAs: name, onBegin });
+    const onStart = () => downloads.count("intellij", plugin.id, plugin.version);
+    return sendFile(reply, { path, type: typeOf(name), saveAs: name, onStart });
   });
 
   app.get<{ Params: { file: string } }>("/clients/icons/:file", (request, reply) => {
@@ -263,7 +262,7 @@ function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
     const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
     return plugin?.icon === undefined
       ? refuse(reply, "path", NOT_FOUND)
-      : sendConfined(reply, { type: "image/svg+xml", body: plugin.icon });
+      : sendSandboxed(reply, { type: "image/svg+xml", body: plugin.icon });
   });
 }
 
@@ -279,21 +278,20 @@ function addEclipse({ app, clients, refuse, sendFile }: Area): void {
     if (eclipse === undefined || path === undefined) return refuse(reply, "path", NOT_FOUND);
     const bundle = bundleOf(name);
     const isCounted = bundle !== undefined && countsAsDownload(bundle.id, eclipse.bundles);
-    const onBegin = isCounted
+    const onStart = isCounted
       ? () => downloads.count("eclipse", bundle.id, bundle.version)
       : undefined;
-    return sendFile(reply, { path, type: typeOf(name), onBegin });
+    return sendFile(reply, { path, type: typeOf(name), onStart });
   });
 }
 
-// --- of a request ---
+// --- helpers ---
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** What `make` makes of an offer, made once for each. */
-function remembered<T>(make: (offer: Offer) => T): (offer: Offer) => T {
+function memoize<T>(make: (offer: Offer) => T): (offer: Offer) => T {
   let last: { readonly offer: Offer; readonly made: T } | undefined;
   return (offer) => {
     if (last?.offer !== offer) last = { offer, made: make(offer) };

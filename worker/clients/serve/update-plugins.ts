@@ -1,5 +1,5 @@
 /**
- * `updatePlugins.xml`: what JetBrains IDEs read of a plugin repository. Pure.
+ * `updatePlugins.xml`, the index of a plugin repository for JetBrains IDEs. Pure.
  */
 import { XMLBuilder } from "fast-xml-parser";
 import type { IntellijArtifact } from "../formats/artifact.ts";
@@ -7,22 +7,22 @@ import { compareVersions, fitsBuild, isBuild } from "../formats/versions.ts";
 
 export interface UpdateList {
   /**
-   * The list for an IDE of that build: of each plugin the newest that is for it. Without a build, or with one that is none,
-   * of each plugin the newest. `folderUrl`, absolute and with its last slash, is where the files are.
+   * The list for an IDE build: of each plugin the newest compatible version. Without a valid build, of each plugin the newest
+   * version. `folderUrl`: where the files are, absolute and with a trailing slash.
    */
   xml(build: string | undefined, folderUrl: string): string;
 }
 
-/** Clients reach a server by few names; entries for more are made anew. */
+/** Clients reach a server by few names; entries for further ones are not cached. */
 const MAX_FOLDER_URLS = 16;
 
 export function createUpdateList(plugins: readonly IntellijArtifact[]): UpdateList {
-  /** Entries as they stand in a list, by the URL that they begin with: every IDE asks for most of them. */
+  /** Rendered entries by `folderUrl`: most requests need most of them. */
   const entriesByUrl = new Map<string, Map<IntellijArtifact, string>>();
 
   function entriesOf(folderUrl: string): Map<IntellijArtifact, string> {
-    const known = entriesByUrl.get(folderUrl);
-    if (known !== undefined) return known;
+    const cached = entriesByUrl.get(folderUrl);
+    if (cached !== undefined) return cached;
     const entries = new Map<IntellijArtifact, string>();
     if (entriesByUrl.size < MAX_FOLDER_URLS) entriesByUrl.set(folderUrl, entries);
     return entries;
@@ -30,10 +30,10 @@ export function createUpdateList(plugins: readonly IntellijArtifact[]): UpdateLi
 
   return {
     xml(build, folderUrl) {
-      const known = entriesOf(folderUrl);
+      const cached = entriesOf(folderUrl);
       const entries = newestOfEach(plugins, build).map((plugin) => {
-        const entry = known.get(plugin) ?? describe(plugin, folderUrl);
-        known.set(plugin, entry);
+        const entry = cached.get(plugin) ?? describe(plugin, folderUrl);
+        cached.set(plugin, entry);
         return entry;
       });
       const list = entries.length === 0 ? "<plugins/>" : `<plugins>\n${entries.join("")}</plugins>`;
@@ -90,7 +90,7 @@ function newestOfEach(
   return [...newest.values()];
 }
 
-/** Without characters that no XML document may hold, not even escaped (XML 1.0 §2.2). */
+/** Removes characters that XML does not allow even as references (XML 1.0 §2.2). */
 function clean(text: string): string {
   return text.replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, "");
 }

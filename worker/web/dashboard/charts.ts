@@ -18,9 +18,9 @@ const CHARTS: readonly ChartOf[] = [
   { title: "Sessions hosted", column: "hosted" },
   { title: "Peak sessions", column: "peakSessions" },
 ];
-/** What the whole width stands for, however few samples there are yet. */
+/** The width of the charts, however few samples there are. */
 const SPANS_MS = { hour: 3_600_000, day: 86_400_000, month: 30 * 86_400_000 } as const;
-/** How times are written below the charts, in the time zone of whoever looks. */
+/** Labels of the time axis, in the browser's time zone. */
 const TIME: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit" };
 const LABELS = {
   hour: new Intl.DateTimeFormat("en-GB", TIME),
@@ -60,7 +60,7 @@ export function createCharts(place: HTMLElement): Charts {
         {
           width,
           height: HEIGHT_PX,
-          // The last label is as wide as the chart's edge leaves it.
+          // Leaves room for the last label of the time axis.
           padding: [8, 20, 0, 0],
           legend: { show: false },
           cursor: { y: false },

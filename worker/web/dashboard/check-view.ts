@@ -1,18 +1,18 @@
 /**
- * The checks: what the edge says of itself, and what only a browser can find out: whether its WebSockets get through, and
- * whether what belongs together comes to one worker, through all that lies between.
+ * The checks: those that the edge runs itself, and two that only a browser can run through all proxies in between: whether a
+ * WebSocket gets through, and whether requests with the same session key reach the same worker.
  */
 import type { CheckResponse, EchoResponse } from "../../dashboard/responses.ts";
 import { byId, fillTable } from "./elements.ts";
-import { ask } from "./feed.ts";
+import { getJson } from "./feed.ts";
 
 type Check = CheckResponse["checks"][number];
 
-const COLUMNS = ["Check", "Outcome", "Found"];
+const COLUMNS = ["Check", "Outcome", "Details"];
 const WEB_SOCKET_TIMEOUT_MS = 5000;
-/** As many keys and questions that chance finds the same worker for all of them once in a thousand times. */
+/** With two workers, random routing passes this check once in a thousand times. */
 const KEYS = 2;
-const QUESTIONS_PER_KEY = 6;
+const REQUESTS_PER_KEY = 6;
 
 export function createCheckView(): { run: () => void } {
   const table = byId("check-table", HTMLTableElement);
@@ -20,7 +20,7 @@ export function createCheckView(): { run: () => void } {
 
   async function run(): Promise<void> {
     button.disabled = true;
-    const [own, webSocket, stickiness] = await Promise.all([
+    const [edge, webSocket, stickiness] = await Promise.all([
       checkEdge(),
       checkWebSocket(),
       checkStickiness(),
@@ -28,7 +28,7 @@ export function createCheckView(): { run: () => void } {
     fillTable(
       table,
       COLUMNS,
-      [webSocket, stickiness, ...own].map(({ name, outcome, detail }) => ({
+      [webSocket, stickiness, ...edge].map(({ name, outcome, detail }) => ({
         key: `${name} ${detail}`,
         cells: [{ text: name }, { text: outcome, badge: outcome }, { text: detail }],
       })),
@@ -43,13 +43,13 @@ export function createCheckView(): { run: () => void } {
 
 async function checkEdge(): Promise<readonly Check[]> {
   try {
-    return (await ask<CheckResponse>("check")).checks;
+    return (await getJson<CheckResponse>("check")).checks;
   } catch (error) {
     return [{ name: "Edge", outcome: "bad", detail: String(error) }];
   }
 }
 
-/** Whether a WebSocket gets through from this browser: proxies and firewalls on the way may let only HTTP through. */
+/** Proxies and firewalls in between may pass only plain HTTP. */
 function checkWebSocket(): Promise<Check> {
   const name = "WebSocket from this browser";
   const base = new URL("..", location.href);
@@ -65,17 +65,16 @@ function checkWebSocket(): Promise<Check> {
       resolve({ name, outcome, detail });
     };
     const timer = setTimeout(
-      () => finish("bad", "no answer within 5 s; a proxy on the way may hold it"),
+      () => finish("bad", "no response within 5 s; a proxy in between may hold it back"),
       WEB_SOCKET_TIMEOUT_MS,
     );
     socket.onmessage = () =>
-      finish("good", `answered after ${Math.round(performance.now() - startedMs)} ms`);
+      finish("good", `responded in ${Math.round(performance.now() - startedMs)} ms`);
     socket.onclose = () =>
-      finish("bad", "refused; a proxy or firewall on the way may not pass WebSockets on");
+      finish("bad", "connection refused; a proxy or firewall in between may block WebSockets");
   });
 }
 
-/** Whether requests with the same session key come to the same worker. */
 async function checkStickiness(): Promise<Check> {
   const name = "Stickiness";
   try {
@@ -84,40 +83,40 @@ async function checkStickiness(): Promise<Check> {
       () => `check-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`,
     );
     const workersByKey = new Map<string, Set<string>>();
-    let known: number | null = null;
+    let workerCount: number | null = null;
     for (const key of keys) {
-      const answers = await Promise.all(
-        Array.from({ length: QUESTIONS_PER_KEY }, () =>
-          ask<EchoResponse>("echo", { ctstickiness: key }),
+      const responses = await Promise.all(
+        Array.from({ length: REQUESTS_PER_KEY }, () =>
+          getJson<EchoResponse>("echo", { ctstickiness: key }),
         ),
       );
-      workersByKey.set(key, new Set(answers.map(({ worker }) => worker)));
-      known = answers.at(-1)?.workers ?? null;
+      workersByKey.set(key, new Set(responses.map(({ worker }) => worker)));
+      workerCount = responses.at(-1)?.workers ?? null;
     }
-    return { name, ...judgeStickiness([...workersByKey.values()], known) };
+    return { name, ...judgeStickiness([...workersByKey.values()], workerCount) };
   } catch (error) {
     return { name, outcome: "unknown", detail: String(error) };
   }
 }
 
 function judgeStickiness(
-  workers: readonly ReadonlySet<string>[],
-  known: number | null,
+  workersOfKeys: readonly ReadonlySet<string>[],
+  workerCount: number | null,
 ): Omit<Check, "name"> {
-  const torn = workers.find((some) => some.size > 1);
-  if (torn !== undefined) {
-    const which = [...torn].join(" and ");
-    const detail = `requests with one key were answered by ${which}; a proxy on the way may take the field ctstickiness out`;
+  const split = workersOfKeys.find((workers) => workers.size > 1);
+  if (split !== undefined) {
+    const which = [...split].join(" and ");
+    const detail = `requests with the same key reached ${which}; a proxy in between may strip the ctstickiness header`;
     return { outcome: "bad", detail };
   }
-  if (known === null || known < 2) {
-    const detail =
-      known === null ? "the store does not say how many workers there are" : "there is one worker";
-    return { outcome: "unknown", detail: `${detail}: nothing can be told apart` };
+  if (workerCount === null || workerCount < 2) {
+    const reason =
+      workerCount === null ? "the number of workers is unknown" : "there is only one worker";
+    return { outcome: "unknown", detail: `cannot be checked: ${reason}` };
   }
-  const which = [...new Set(workers.flatMap((some) => [...some]))].join(" and ");
+  const which = [...new Set(workersOfKeys.flatMap((workers) => [...workers]))].join(" and ");
   return {
     outcome: "good",
-    detail: `${KEYS} keys, ${QUESTIONS_PER_KEY} requests with each: those of one key always at the same worker (${which})`,
+    detail: `requests with the same key reach the same worker: ${KEYS} keys, ${REQUESTS_PER_KEY} requests each (${which})`,
   };
 }

@@ -1,31 +1,31 @@
 /**
- * The downloads: of each version in all, and by day.
+ * The downloads: totals per version, and per day.
  */
 import type { DownloadsResponse } from "../../dashboard/responses.ts";
 import { byId, fillTable } from "./elements.ts";
-import { ask } from "./feed.ts";
+import { getJson } from "./feed.ts";
 import { formatCount } from "./format.ts";
 
 type Row = DownloadsResponse["rows"][number];
 
-/** Lines that are shown; the file has all. */
+/** Longer tables are cut; the CSV file is complete. */
 const MAX_LINES = 500;
-const NONE = "Nothing was downloaded yet.";
+const NONE = "No downloads yet.";
 
 export async function showDownloads(): Promise<void> {
   const total = byId("download-total", HTMLSpanElement);
-  let answer: DownloadsResponse;
+  let downloads: DownloadsResponse;
   try {
-    answer = await ask<DownloadsResponse>("downloads");
+    downloads = await getJson<DownloadsResponse>("downloads");
   } catch {
-    total.textContent = "Downloads cannot be read now.";
+    total.textContent = "Download counts are unavailable right now.";
     return;
   }
-  total.textContent = `${formatCount(answer.total)} in all${shares(answer.rows)}.`;
+  total.textContent = `${formatCount(downloads.total)} in total${shares(downloads.rows)}.`;
   fillTable(
     byId("download-versions", HTMLTableElement),
     ["IDE", "Plugin", "Version", "Downloads", "First", "Last"],
-    byVersion(answer.rows).map(({ ide, artifact, version, count, first, last }) => ({
+    byVersion(downloads.rows).map(({ ide, artifact, version, count, first, last }) => ({
       key: `${ide} ${artifact} ${version}`,
       cells: [
         { text: ide },
@@ -41,7 +41,7 @@ export async function showDownloads(): Promise<void> {
   fillTable(
     byId("download-days", HTMLTableElement),
     ["Day", "IDE", "Plugin", "Version", "Downloads"],
-    answer.rows.slice(0, MAX_LINES).map(({ day, ide, artifact, version, count }) => ({
+    downloads.rows.slice(0, MAX_LINES).map(({ day, ide, artifact, version, count }) => ({
       key: `${day} ${ide} ${artifact} ${version}`,
       cells: [
         { text: day },
@@ -65,7 +65,7 @@ function shares(rows: readonly Row[]): string {
   return shown.length === 0 ? "" : `: ${shown.join(", ")}`;
 }
 
-/** The most downloaded first. `rows`: the newest day first. */
+/** Most downloads first. `rows`: newest day first. */
 function byVersion(rows: readonly Row[]) {
   const versions = new Map<string, Row & { first: string; last: string }>();
   for (const row of rows) {

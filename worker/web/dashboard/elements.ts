@@ -1,15 +1,14 @@
 /**
- * Making parts of the page. Text is always set as text: names, log lines and reasons come from strangers.
+ * Creates elements and tables. Text is never set as HTML: names, log lines and reasons are untrusted.
  */
 
-/** The element with this id, which index.html has. Throws when it has not: then page and script are of two versions. */
+/** An element of index.html. Throws when it is missing: page and script are from different versions. */
 export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (found instanceof type) return found;
   throw new Error(`the page has no ${type.name} with id ${id}`);
 }
 
-/** A new element with text. */
 export function element(tag: string, text = "", className = ""): HTMLElement {
   const made = document.createElement(tag);
   made.textContent = text;
@@ -21,20 +20,20 @@ export interface Cell {
   readonly text: string;
   /** Shown as a badge of this kind. */
   readonly badge?: string;
-  /** Said when it is pointed at. */
+  /** Tooltip. */
   readonly title?: string;
   readonly isNumber?: boolean;
-  /** Made when it is shown first; `text` says what it is. */
+  /** Creates the contents; called again when `text` changes. */
   readonly content?: () => readonly HTMLElement[];
 }
 
 export interface Row {
-  /** The same over updates, so that a row is changed and not replaced: focus and selection stay. */
+  /** Stable over updates, so that a row is updated, not replaced: focus and selection stay. */
   readonly key: string;
   readonly cells: readonly Cell[];
 }
 
-/** Makes `table` show `rows`. Touches only what differs, so a thousand rows are little work when few change. */
+/** Shows `rows` in `table`. Updates only what differs, so a thousand rows are cheap when few change. */
 export function fillTable(
   table: HTMLTableElement,
   columns: readonly string[],
@@ -42,16 +41,16 @@ export function fillTable(
   none: string,
 ): void {
   const body = bodyOf(table, columns);
-  const known = new Map([...body.rows].map((row) => [row.dataset["key"] ?? "", row]));
+  const existing = new Map([...body.rows].map((row) => [row.dataset["key"] ?? "", row]));
   const wanted = new Set(rows.map(({ key }) => key));
-  for (const [key, row] of known) if (!wanted.has(key)) row.remove();
+  for (const [key, row] of existing) if (!wanted.has(key)) row.remove();
   const [first] = rows;
   for (const [index, cell] of [...(table.tHead?.rows[0]?.cells ?? [])].entries()) {
     cell.classList.toggle("number", first?.cells[index]?.isNumber === true);
   }
   let at: Element | null = body.firstElementChild;
   for (const row of rows) {
-    const shown = known.get(row.key) ?? document.createElement("tr");
+    const shown = existing.get(row.key) ?? document.createElement("tr");
     shown.dataset["key"] = row.key;
     fillRow(shown, row.cells);
     if (shown === at) at = at.nextElementSibling;
@@ -78,7 +77,7 @@ function bodyOf(table: HTMLTableElement, columns: readonly string[]): HTMLTableS
   return table.createTBody();
 }
 
-/** What a row shows, so that it is compared without being read back. */
+/** The cells that each row shows, to compare without reading the DOM. */
 const shownCells = new WeakMap<HTMLTableRowElement, readonly Cell[]>();
 
 function fillRow(row: HTMLTableRowElement, cells: readonly Cell[]): void {
@@ -98,7 +97,7 @@ function fillRow(row: HTMLTableRowElement, cells: readonly Cell[]): void {
   }
 }
 
-/** Of a cell with contents of its own the text says what they are. */
+/** `content` is compared by `text`. */
 function isSame(a: Cell, b: Cell): boolean {
   return a.text === b.text && a.badge === b.badge && a.title === b.title;
 }
@@ -111,7 +110,7 @@ function makeCell({ text, badge, title, isNumber, content }: Cell): HTMLElement 
   const made = element("td", "", isNumber ? "number" : "");
   if (content !== undefined) made.append(...content());
   else if (badge !== undefined) made.append(element("span", text, `badge ${badge}`));
-  // Also when it is empty, so that there is a text to be changed.
+  // A text node even when empty, so that an update only changes its value.
   else made.append(new Text(text));
   if (title !== undefined) made.title = title;
   return made;

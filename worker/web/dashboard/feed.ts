@@ -1,6 +1,6 @@
 /**
- * What the worker tells: answers to questions, and events as they come. The connection says itself when it is lost, because
- * old numbers that look new would be worse than none.
+ * The connection to the worker: JSON requests, commands, and server-sent events. Reports when the events stop, because old
+ * numbers that look current would be worse than none.
  */
 import type {
   CommandReply,
@@ -16,93 +16,94 @@ export interface Feed {
   close(): void;
 }
 
-/** What of the edge is looked at. */
-export interface Wanted {
+export interface Subscription {
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
 }
 
 export interface FeedListener {
-  /** The feed begins, perhaps again: all that it tells of the log follows. */
-  onBegin(): void;
-  onOverview(answer: OverviewResponse): void;
-  onWorkers(answer: WorkersResponse): void;
-  onSessions(answer: SessionsResponse): void;
+  /** The connection is open, perhaps again: log lines start over with the newest ones. */
+  onOpen(): void;
+  onOverview(overview: OverviewResponse): void;
+  onWorkers(workers: WorkersResponse): void;
+  onSessions(sessions: SessionsResponse): void;
   onLog(lines: LogLines): void;
   onState(state: "live" | "lost"): void;
 }
 
-/** Without an event for so long (the worker tells something every few seconds) what is shown is old. */
+/** Without an event for this long the data is stale: the worker sends one every 2 s. */
 const SILENCE_MS = 10_000;
-/** A worker that ends lets all pages go at once: they do not come back in one moment. */
+/** Plus jitter: a worker that stops closes all pages at once, and they must not reconnect in the same moment. */
 const RETRY_MS = 500;
 
-/** Follows the edge, over any worker, until it is closed. */
-export function openFeed(wanted: Wanted, listener: FeedListener): Feed {
+/** Receives events, reconnecting to any worker, until it is closed. */
+export function openFeed(wanted: Subscription, listener: FeedListener): Feed {
   const topics = `topics=${wanted.topics.join(",")}`;
   const url = `api/events?${topics}${wanted.log === undefined ? "" : `&log=${wanted.log}`}`;
   let source: EventSource | undefined;
   let silence = 0;
   let retry = 0;
 
-  /** Not left to EventSource, which gives up for good at an answer such as 502: a balancer's while workers change. */
+  /** Reconnects itself, because EventSource gives up after a response such as 502, which balancers send while workers restart. */
   function open(): void {
     const opened = new EventSource(url);
     source = opened;
-    opened.addEventListener("open", () => listener.onBegin());
+    opened.addEventListener("open", () => listener.onOpen());
     on(opened, "overview", (value) => listener.onOverview(value as OverviewResponse));
     on(opened, "workers", (value) => listener.onWorkers(value as WorkersResponse));
     on(opened, "sessions", (value) => listener.onSessions(value as SessionsResponse));
     on(opened, "log", (value) => listener.onLog(value as LogLines));
-    opened.addEventListener("error", lose);
-    awaitEvent();
+    opened.addEventListener("error", reconnect);
+    watchSilence();
   }
 
-  function on(opened: EventSource, name: string, take: (value: unknown) => void): void {
+  function on(opened: EventSource, name: string, handle: (value: unknown) => void): void {
     opened.addEventListener(name, (event) => {
-      awaitEvent();
+      watchSilence();
       listener.onState("live");
-      take(JSON.parse((event as MessageEvent<string>).data));
+      handle(JSON.parse((event as MessageEvent<string>).data));
     });
   }
 
-  function awaitEvent(): void {
+  function watchSilence(): void {
     clearTimeout(silence);
-    silence = window.setTimeout(lose, SILENCE_MS);
+    silence = window.setTimeout(reconnect, SILENCE_MS);
   }
 
-  function lose(): void {
+  function reconnect(): void {
     listener.onState("lost");
-    end();
+    close();
     retry = window.setTimeout(open, RETRY_MS * (1 + Math.random()));
   }
 
-  function end(): void {
+  function close(): void {
     clearTimeout(silence);
     clearTimeout(retry);
     source?.close();
   }
 
   open();
-  return { close: end };
+  return { close };
 }
 
-/** Asks for `api/PATH`. Rejects when the worker does not answer with what was asked for. */
-export async function ask<T>(
+/** Gets `api/PATH`. Rejects unless the response has a 2xx status. */
+export async function getJson<T>(
   path: string,
-  fields: Readonly<Record<string, string>> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<T> {
-  const answer = await fetch(`api/${path}`, { headers: { accept: "application/json", ...fields } });
-  if (!answer.ok) throw new Error(`the worker answered with status ${answer.status}`);
-  return (await answer.json()) as T;
+  const response = await fetch(`api/${path}`, {
+    headers: { accept: "application/json", ...headers },
+  });
+  if (!response.ok) throw new Error(`the worker responded with status ${response.status}`);
+  return (await response.json()) as T;
 }
 
-/** Asks for something to be done. The field shows that our own page asks: others cannot set it (a cross-site request). */
-export async function command(path: string): Promise<CommandReply> {
-  const answer = await fetch(`api/${path}`, {
+/** Posts a command. The header proves that our own page sends it: other sites cannot set it (CSRF). */
+export async function postCommand(path: string): Promise<CommandReply> {
+  const response = await fetch(`api/${path}`, {
     method: "POST",
     headers: { "x-dashboard-request": "1", accept: "application/json" },
   });
-  if (!answer.ok) return { outcome: "refused", message: await answer.text() };
-  return (await answer.json()) as CommandReply;
+  if (!response.ok) return { outcome: "refused", message: await response.text() };
+  return (await response.json()) as CommandReply;
 }

@@ -1,5 +1,5 @@
 /**
- * Numbers and times as people read them. What is not known is shown as a dash, never as 0. Pure.
+ * Formats numbers and times for people. Unknown values are shown as a dash, never as 0. Pure.
  */
 
 const UNKNOWN = "–";
@@ -25,7 +25,7 @@ export function formatBytes(bytes: number | null): string {
   return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit] ?? ""}`;
 }
 
-/** The two largest parts of a duration: `3 d 4 h`, `12 s`. */
+/** The two largest units of a duration: `3 d 4 h`, `12 s`. */
 export function formatDuration(ms: number | null): string {
   if (ms === null) return UNKNOWN;
   const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -44,14 +44,14 @@ export function formatDuration(ms: number | null): string {
     .join(" ");
 }
 
-/** A duration as exact as it matters: `12 s`, `12 min`, `3 h 4 min`. */
+/** A duration without seconds from one minute on: `12 s`, `12 min`, `3 h 4 min`. */
 export function formatAge(ms: number | null): string {
   return ms === null || ms < 60_000 || ms >= 3_600_000
     ? formatDuration(ms)
     : `${Math.floor(ms / 60_000)} min`;
 }
 
-/** In the time zone of whoever looks. */
+/** In the browser's time zone. */
 export function formatTime(atMs: number): string {
   return new Date(atMs).toLocaleTimeString("en-GB");
 }

@@ -1,23 +1,21 @@
 /**
- * The live tail of a log, filtered here.
+ * The live tail of a log, filtered in the browser.
  */
 import type { LogId, LogLines, LogsResponse } from "../../dashboard/responses.ts";
 import { byId, element } from "./elements.ts";
-import { ask } from "./feed.ts";
+import { getJson } from "./feed.ts";
 import { LEVELS, levelOf } from "./log-level.ts";
 
 export interface LogView {
-  /** Which log is looked at. */
-  readonly wanted: LogId;
-  /** The newest lines come again from the beginning. */
+  readonly selected: LogId;
   clear(): void;
-  take(lines: LogLines): void;
+  append(lines: LogLines): void;
 }
 
-/** Lines that are kept; older ones go, so that a page that is left open does not grow. */
+/** Older lines are removed, so that a page that is left open does not grow. */
 const MAX_LINES = 1000;
 
-/** `onChange`: another log is looked at. */
+/** `onChange`: another log was selected. */
 export function createLogView(onChange: () => void): LogView {
   const select = byId("log-id", HTMLSelectElement);
   const level = byId("log-level", HTMLSelectElement);
@@ -25,31 +23,32 @@ export function createLogView(onChange: () => void): LogView {
   const follow = byId("log-follow", HTMLInputElement);
   const download = byId("log-download", HTMLAnchorElement);
   const lines = byId("log-lines", HTMLDivElement);
-  let waiting: HTMLElement[] = [];
+  /** Lines that wait for the next frame. */
+  let pending: HTMLElement[] = [];
 
   function clear(): void {
     lines.replaceChildren();
-    waiting = [];
+    pending = [];
   }
 
-  function take({ lines: texts, skipped }: LogLines): void {
+  function append({ lines: texts, skipped }: LogLines): void {
     for (const text of texts) {
       const line = element("div", text, levelOf(text).toLowerCase());
       line.hidden = !isWanted(text);
-      waiting.push(line);
+      pending.push(line);
     }
     if (skipped > 0)
-      waiting.push(element("div", `… ${skipped} lines came too fast to be shown`, "skipped"));
-    // A page in the background has no frames: what nobody has seen yet must not pile up.
-    if (waiting.length > 2 * MAX_LINES) waiting = waiting.slice(-MAX_LINES);
-    if (waiting.length > 0) requestAnimationFrame(flush);
+      pending.push(element("div", `… ${skipped} lines skipped: they arrived too fast`, "skipped"));
+    // A page in the background gets no frames: its pending lines must not pile up.
+    if (pending.length > 2 * MAX_LINES) pending = pending.slice(-MAX_LINES);
+    if (pending.length > 0) requestAnimationFrame(flush);
   }
 
-  /** Once a frame, however many lines came. */
+  /** Runs once per frame, however many lines arrived. */
   function flush(): void {
-    if (waiting.length === 0) return;
-    const fresh = waiting.slice(-MAX_LINES);
-    waiting = [];
+    if (pending.length === 0) return;
+    const fresh = pending.slice(-MAX_LINES);
+    pending = [];
     lines.append(...fresh);
     while (lines.childElementCount > MAX_LINES) lines.firstElementChild?.remove();
     if (follow.checked) lines.scrollTop = lines.scrollHeight;
@@ -58,19 +57,19 @@ export function createLogView(onChange: () => void): LogView {
   function isWanted(text: string): boolean {
     const least = LEVELS.indexOf(level.value);
     const own = LEVELS.indexOf(levelOf(text));
-    // Lines without a level (the access log) have nothing to be left out by.
+    // Lines without a level (the access log) are always shown.
     if (least >= 0 && own >= 0 && own < least) return false;
     return text.toLowerCase().includes(filter.value.toLowerCase());
   }
 
-  function filterAgain(): void {
+  function applyFilter(): void {
     for (const line of lines.children) {
       if (line instanceof HTMLElement) line.hidden = !isWanted(line.textContent ?? "");
     }
   }
 
   async function listLogs(): Promise<void> {
-    const { logs } = await ask<LogsResponse>("logs");
+    const { logs } = await getJson<LogsResponse>("logs");
     const chosen = select.value;
     select.replaceChildren(
       ...logs.map(({ id, name }) => {
@@ -88,16 +87,16 @@ export function createLogView(onChange: () => void): LogView {
     clear();
     onChange();
   });
-  level.addEventListener("change", filterAgain);
-  filter.addEventListener("input", filterAgain);
-  // The page has the first one in its list; the others can be had when the edge can be asked.
+  level.addEventListener("change", applyFilter);
+  filter.addEventListener("input", applyFilter);
+  // After a failure, the list still has server.log from index.html.
   listLogs().catch(() => {});
 
   return {
-    get wanted() {
+    get selected() {
       return select.value as LogId;
     },
     clear,
-    take,
+    append,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The dashboard in the browser: one page, five views and a check, kept up to date by the worker's events.
+ * The dashboard in the browser: one page with six views, kept up to date by server-sent events.
  */
 import type {
   HistoryRange,
@@ -11,7 +11,7 @@ import { createCharts } from "./charts.ts";
 import { createCheckView } from "./check-view.ts";
 import { showDownloads } from "./download-view.ts";
 import { byId, element } from "./elements.ts";
-import { ask, type Feed, openFeed } from "./feed.ts";
+import { type Feed, getJson, openFeed } from "./feed.ts";
 import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
 import { createSessionView } from "./session-view.ts";
@@ -40,23 +40,23 @@ for (const [name, title] of TILES) {
   tileByName.set(name, value);
 }
 
-function showOverview(answer: OverviewResponse): void {
-  const { tiles: values, concerns, store } = answer;
-  byId("summary", HTMLParagraphElement).textContent = summarize(answer);
+function showOverview(overview: OverviewResponse): void {
+  const { tiles: values, concerns, store } = overview;
+  byId("summary", HTMLParagraphElement).textContent = summarize(overview);
   for (const [name] of TILES) {
     const value = values[name];
     const shown = name === "lagMs" ? formatMs(value) : formatCount(value);
     const tile = tileByName.get(name);
     if (tile !== undefined) {
       tile.textContent = shown;
-      tile.title = value === null ? "not known now" : "";
+      tile.title = value === null ? "currently unknown" : "";
     }
   }
   const list = byId("concerns", HTMLUListElement);
   const all =
     store.state === "away"
       ? [
-          `The store does not answer (${store.reason ?? "no reason given"}): what is shown may be old.`,
+          `The store does not answer (${store.reason ?? "no reason given"}). The data below may be stale.`,
           ...concerns,
         ]
       : concerns;
@@ -65,12 +65,16 @@ function showOverview(answer: OverviewResponse): void {
   list.replaceChildren(...all.map((concern) => element("li", concern)));
 }
 
-/** What the edge is made of, in a line. */
-function summarize({ workers, balancers, storeLatencyMs, version }: OverviewResponse): string {
-  const states = Object.entries(workers).filter(([, count]) => count > 0);
+/** The edge in one line. */
+function summarize({
+  workerStatuses,
+  balancers,
+  storeLatencyMs,
+  version,
+}: OverviewResponse): string {
+  const states = Object.entries(workerStatuses).filter(([, count]) => count > 0);
   const shown = states.map(([name, count]) => `${count} ${name}`).join(", ");
-  const store =
-    storeLatencyMs === null ? "no answer" : `answers within ${formatMs(storeLatencyMs)}`;
+  const store = storeLatencyMs === null ? "no response" : `responds in ${formatMs(storeLatencyMs)}`;
   return `Workers: ${shown || "none known"}. Balancers: ${balancers}. Store: ${store}. Version ${version}.`;
 }
 
@@ -79,9 +83,9 @@ let range: HistoryRange = "hour";
 
 async function showHistory(): Promise<void> {
   try {
-    charts.show(await ask<HistoryResponse>(`history?range=${range}`));
+    charts.show(await getJson<HistoryResponse>(`history?range=${range}`));
   } catch {
-    // The state of the connection says it; the old curves keep their times on their axis.
+    // The connection state shows the failure; the old curves stay, with their times on the axis.
   }
 }
 
@@ -105,44 +109,44 @@ type View = (typeof VIEWS)[number];
 
 const workers = createWorkerView();
 const sessions = createSessionView();
-const logs = createLogView(followEdge);
+const logs = createLogView(openFeedOfView);
 const checks = createCheckView();
-const state = byId("connection", HTMLParagraphElement);
+const connection = byId("connection", HTMLParagraphElement);
 let feed: Feed | undefined;
 
-function shownView(): View {
+function currentView(): View {
   return VIEWS.find((view) => location.hash === `#${view}`) ?? "overview";
 }
 
-/** Follows what is looked at, and no more: a thousand sessions are work for the worker and for this page. */
-function followEdge(): void {
-  const view = shownView();
+/** Subscribes only to the data of the current view: a list of a thousand sessions costs the worker and this page work. */
+function openFeedOfView(): void {
+  const view = currentView();
   feed?.close();
   feed = openFeed(
     {
       topics: view === "workers" || view === "sessions" ? [view] : [],
-      log: view === "logs" ? logs.wanted : undefined,
+      log: view === "logs" ? logs.selected : undefined,
     },
     {
-      onBegin: () => logs.clear(),
+      onOpen: () => logs.clear(),
       onOverview: showOverview,
       onWorkers: workers.show,
       onSessions: sessions.show,
-      onLog: (lines) => logs.take(lines),
-      onState: showState,
+      onLog: (lines) => logs.append(lines),
+      onState: showConnection,
     },
   );
 }
 
-function showState(now: "live" | "lost"): void {
-  if (document.body.dataset["state"] === now) return;
-  document.body.dataset["state"] = now;
-  state.dataset["state"] = now;
-  state.textContent = now === "live" ? "live" : "connection lost; what is shown is old";
+function showConnection(state: "live" | "lost"): void {
+  if (document.body.dataset["state"] === state) return;
+  document.body.dataset["state"] = state;
+  connection.dataset["state"] = state;
+  connection.textContent = state === "live" ? "live" : "connection lost; showing old data";
 }
 
 function showView(): void {
-  const view = shownView();
+  const view = currentView();
   for (const section of document.querySelectorAll<HTMLElement>("main > section")) {
     section.hidden = section.id !== view;
   }
@@ -150,7 +154,7 @@ function showView(): void {
     if (link.getAttribute("href") === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  followEdge();
+  openFeedOfView();
   if (view === "overview") void showHistory();
   if (view === "downloads") void showDownloads();
   if (view === "check") checks.run();
@@ -158,6 +162,6 @@ function showView(): void {
 
 window.addEventListener("hashchange", showView);
 setInterval(() => {
-  if (shownView() === "overview") void showHistory();
+  if (currentView() === "overview") void showHistory();
 }, HISTORY_PERIOD_MS);
 showView();

@@ -1,5 +1,5 @@
 /**
- * The sessions, the history of one, and the way to end it.
+ * The list of sessions, with the history of one and the command to end it.
  */
 import type {
   SessionEventsResponse,
@@ -7,35 +7,35 @@ import type {
   SessionsResponse,
 } from "../../dashboard/responses.ts";
 import { byId, element, fillTable, type Row } from "./elements.ts";
-import { ask, command } from "./feed.ts";
+import { getJson, postCommand } from "./feed.ts";
 import { formatAge, formatBytes, formatCount } from "./format.ts";
 
-const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle for", ""];
-const EVENT_COLUMNS = ["When", "What", "Worker", "Epoch", "Why"];
+const COLUMNS = ["Session", "Worker", "Epoch", "Host", "Guests", "Age", "Bytes", "Idle", ""];
+const EVENT_COLUMNS = ["Time", "Event", "Worker", "Epoch", "Cause"];
 
-export function createSessionView(): { show: (answer: SessionsResponse) => void } {
+export function createSessionView(): { show: (sessions: SessionsResponse) => void } {
   const table = byId("session-table", HTMLTableElement);
   const count = byId("session-count", HTMLParagraphElement);
-  const said = byId("session-said", HTMLParagraphElement);
+  const status = byId("session-status", HTMLParagraphElement);
   const history = byId("session-events", HTMLDivElement);
 
   function buttons({ id }: SessionLine): HTMLElement[] {
-    const look = element("button", "history");
-    look.addEventListener("click", () => void showHistory(id));
+    const showEvents = element("button", "history");
+    showEvents.addEventListener("click", () => void showHistory(id));
     const end = element("button", "end");
     end.addEventListener("click", () => void endSession(id));
-    for (const button of [look, end]) button.setAttribute("type", "button");
-    return [look, end];
+    for (const button of [showEvents, end]) button.setAttribute("type", "button");
+    return [showEvents, end];
   }
 
   async function endSession(id: string): Promise<void> {
-    if (!confirm(`End session ${id}… for everybody in it?`)) return;
-    const reply = await command(`sessions/${encodeURIComponent(id)}/end`);
-    said.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
+    if (!confirm(`End session ${id}… for all its participants?`)) return;
+    const reply = await postCommand(`sessions/${encodeURIComponent(id)}/end`);
+    status.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
   }
 
   async function showHistory(id: string): Promise<void> {
-    const { events } = await ask<SessionEventsResponse>(
+    const { events } = await getJson<SessionEventsResponse>(
       `sessions/${encodeURIComponent(id)}/events`,
     );
     const shown = document.createElement("table");
@@ -52,7 +52,7 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
           { text: event.cause },
         ],
       })),
-      "Nothing is remembered of this session.",
+      "No events are recorded for this session.",
     );
     const close = element("button", "close");
     close.setAttribute("type", "button");
@@ -60,7 +60,6 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
     const scroll = element("div", "", "scroll");
     scroll.append(shown);
     history.replaceChildren(element("h3", `History of ${id}…`), scroll, close);
-    // Above the list, which may be long.
     history.scrollIntoView({ block: "nearest" });
   }
 
@@ -87,9 +86,9 @@ export function createSessionView(): { show: (answer: SessionsResponse) => void 
     show({ sessions, total }) {
       count.textContent =
         total > sessions.length
-          ? `${formatCount(total)} sessions; ${formatCount(sessions.length)} of them are shown.`
+          ? `${formatCount(total)} sessions, of which ${formatCount(sessions.length)} are listed.`
           : `${formatCount(total)} ${total === 1 ? "session" : "sessions"}.`;
-      fillTable(table, COLUMNS, sessions.map(rowOf), "Nobody is in a session now.");
+      fillTable(table, COLUMNS, sessions.map(rowOf), "No active sessions.");
     },
   };
 }
@@ -98,7 +97,7 @@ function people({ peers }: SessionLine, host: boolean): string {
   return peers
     .filter((peer) => peer.host === host)
     .map(({ name, client, connected }) => {
-      const away = connected === false ? ", away" : "";
+      const away = connected === false ? ", disconnected" : "";
       return `${name} (${client}${away})`;
     })
     .join(", ");

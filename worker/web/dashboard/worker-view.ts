@@ -1,9 +1,9 @@
 /**
- * The workers and balancers, and what an operator may ask a worker to do.
+ * The lists of workers and balancers, with the commands for a worker.
  */
 import type { CommandReply, WorkerLine, WorkersResponse } from "../../dashboard/responses.ts";
 import { byId, element, fillTable } from "./elements.ts";
-import { command } from "./feed.ts";
+import { postCommand } from "./feed.ts";
 import { formatBytes, formatCount, formatDuration, formatMs, formatTime } from "./format.ts";
 
 const WORKER_COLUMNS = [
@@ -16,7 +16,7 @@ const WORKER_COLUMNS = [
   "Lag",
   "Memory",
   "Version",
-  "Up for",
+  "Uptime",
   "Restarts",
   "",
 ];
@@ -26,19 +26,19 @@ const BALANCER_COLUMNS = [
   "Tunnels",
   "Memory",
   "Version",
-  "Up for",
+  "Uptime",
   "Ring",
 ];
 
-export function createWorkerView(): { show: (answer: WorkersResponse) => void } {
+export function createWorkerView(): { show: (members: WorkersResponse) => void } {
   const workerTable = byId("worker-table", HTMLTableElement);
   const balancerTable = byId("balancer-table", HTMLTableElement);
-  const said = byId("command", HTMLParagraphElement);
+  const status = byId("worker-status", HTMLParagraphElement);
 
   function buttons(worker: WorkerLine): HTMLElement[] {
-    if (worker.state === "dead") return [];
+    if (worker.status === "down") return [];
     const actions =
-      worker.state === "suspended" || worker.state === "draining"
+      worker.status === "suspended" || worker.status === "draining"
         ? (["resume"] as const)
         : (["suspend", "drain"] as const);
     return actions.map((action) => {
@@ -51,11 +51,11 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
 
   async function run(id: string, action: string, button: HTMLElement): Promise<void> {
     button.setAttribute("disabled", "");
-    said.textContent = `${action} ${id}…`;
-    const reply: CommandReply = await command(`workers/${encodeURIComponent(id)}/${action}`).catch(
-      (error: unknown) => ({ outcome: "refused", message: String(error) }),
-    );
-    said.textContent = `${action} ${id}: ${reply.outcome}${reply.message === "" ? "" : `, ${reply.message}`}`;
+    status.textContent = `${action} ${id}…`;
+    const reply: CommandReply = await postCommand(
+      `workers/${encodeURIComponent(id)}/${action}`,
+    ).catch((error: unknown) => ({ outcome: "refused", message: String(error) }));
+    status.textContent = `${action} ${id}: ${reply.outcome}${reply.message === "" ? "" : `, ${reply.message}`}`;
     button.removeAttribute("disabled");
   }
 
@@ -68,7 +68,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
           key: worker.id,
           cells: [
             { text: worker.id, title: worker.url },
-            { text: worker.state, badge: worker.state },
+            { text: worker.status, badge: worker.status },
             { text: worker.reason },
             {
               text:
@@ -83,10 +83,10 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
             { text: worker.version },
             { text: formatDuration(worker.uptimeMs) },
             { text: formatCount(worker.restarts), isNumber: true },
-            { text: worker.state, content: () => buttons(worker) },
+            { text: worker.status, content: () => buttons(worker) },
           ],
         })),
-        "No worker is there: nobody can open a session.",
+        "No workers: sessions cannot be created.",
       );
       fillTable(
         balancerTable,
@@ -103,7 +103,7 @@ export function createWorkerView(): { show: (answer: WorkersResponse) => void } 
             balancer.ringDiffers ? { text: "differs", badge: "bad" } : { text: "same" },
           ],
         })),
-        "No balancer is known.",
+        "No balancers.",
       );
     },
   };

@@ -7,7 +7,7 @@ local head = held_head(id, ARGV[2], ARGV[3])
 if not head then return 'lost' end
 local now = time_ms()
 redis.call('DEL', peers_key(id), left_key(id))
-redis.call('HDEL', session_key(id), 'heir')
+clear_successor(id)
 redis.call('HSET', session_key(id), 'state', 'closed')
 redis.call('PEXPIREAT', session_key(id), till)
 if head.alias and aliased(head.alias) == id then redis.call('PEXPIREAT', alias_key(head.alias), till) end

@@ -1,6 +1,6 @@
 -- ARGV: session id, owner, epoch.
 -- Lets the session live on without a limit, if owner and epoch are still as the caller says. A released one stays so; its
--- heir is told that the host has come. Counts it, once. Works also when the memory is full.
+-- successor sees that the host has come. Counts it, once. Works also when the memory is full.
 local id = ARGV[1]
 local head = held_head(id, ARGV[2], ARGV[3])
 if not head then return 'lost' end

@@ -1,8 +1,8 @@
 -- Who may own a session: the decision alone, the same as shared/store/ownership.ts, to which a property test holds
--- it. `head`: owner, incarnation, state, heir. `claimant`: worker, incarnation, evidence, evidence_of. Leases: held, incarnation, age.
+-- it. `head`: owner, incarnation, state, successor. `claimant`: worker, incarnation, evidence, evidence_of. Leases: held, incarnation, age.
 
 local function holder_of(head)
-  if head.state == 'released' then return head.heir or head.owner end
+  if head.state == 'released' then return head.successor or head.owner end
   return head.owner
 end
 
@@ -12,13 +12,13 @@ end
 
 local function decide_take_over(head, claimant, holder)
   if not holder.held then return 'own', 'lease-gone', true end
-  -- The record names the incarnation of the owner; an heir may come in any.
+  -- The record names the incarnation of the owner; a successor may come in any.
   if head.state ~= 'released' and is_held_by_another(holder, head.incarnation) then
     return 'own', 'replaced', true
   end
   if claimant.evidence_of and claimant.evidence_of ~= holder.incarnation then return 'elsewhere' end
   if claimant.evidence == 'exited' then return 'own', 'exited', true end
-  if claimant.evidence == 'refused' and holder.age >= REFUSED_BEAT_AGE_MS then
+  if claimant.evidence == 'refused' and holder.age >= REFUSED_HEARTBEAT_AGE_MS then
     return 'own', 'refused', true
   end
   return 'elsewhere'
@@ -32,7 +32,7 @@ local function decide_resume(head, claimant, holder_lease, claimant_lease)
     if head.incarnation ~= claimant.incarnation then return 'own', 'restarted', true end
     if head.state ~= 'released' then return 'own', 'mine', false end
   end
-  if head.state == 'released' and (head.heir or claimant.worker) == claimant.worker then
+  if head.state == 'released' and (head.successor or claimant.worker) == claimant.worker then
     return 'own', 'handed', true
   end
   return decide_take_over(head, claimant, holder_lease)

@@ -1,4 +1,4 @@
--- Put before every script, after the constants of scripts.ts. Here stand the names of all keys, the store's time, and
+-- Put before every script, after the constants of load-scripts.ts. Here stand the names of all keys, the store's time, and
 -- what protects a script from values that somebody else has planted.
 --
 -- KEYS[1] is the prefix of all keys. It holds a hash tag, so that all of them live on one node of a cluster; names that
@@ -11,7 +11,8 @@ local VERSION = prefix .. 'version'     -- string: number of the last change tha
 local MEMBERS = prefix .. 'members'     -- zset: member ids by store time of their last beat
 local OWNERS = prefix .. 'owners'       -- zset: ids of workers that own sessions, by expiry of the last one
 local CLOSED = prefix .. 'closed'       -- zset: tombstones by the time at which they go
-local BURIED = prefix .. 'buried'       -- zset: token ids by the time at which they may go
+local REVOKED = prefix .. 'revoked'     -- zset: ids of revoked tokens, by expiry
+local OLD_REVOKED = prefix .. 'buried'  -- one version: its name before; both are written and read
 local COUNTERS = prefix .. 'counters'   -- hash: name to sum
 local EVENTS = prefix .. 'events'       -- stream
 local TURN = prefix .. 'turn'           -- string: number of the last ticket, for their order

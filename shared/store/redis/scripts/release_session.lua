@@ -1,9 +1,9 @@
--- ARGV: session id, owner, epoch, heir or ''.
+-- ARGV: session id, owner, epoch, successor or ''.
 -- Gives the session away only if owner and epoch are still as the caller says. Works also when the memory is full.
-local id, heir = ARGV[1], ARGV[4]
+local id, successor = ARGV[1], ARGV[4]
 if not held_head(id, ARGV[2], ARGV[3]) then return 'lost' end
-redis.call('HDEL', session_key(id), 'heir')
+clear_successor(id)
 redis.call('HSET', session_key(id), 'state', 'released')
-if heir ~= '' then redis.call('HSET', session_key(id), 'heir', heir) end
+if successor ~= '' then set_successor(id, successor) end
 tell('session ' .. id)
 return 'done'

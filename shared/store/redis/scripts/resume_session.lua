@@ -16,7 +16,7 @@ local verdict, cause, raise = decide_resume(
 if verdict == 'closed' then return { 'closed' } end
 if verdict == 'elsewhere' then return { 'elsewhere', holder, head.epoch } end
 if raise then
-  redis.call('HDEL', session_key(id), 'heir')
+  clear_successor(id)
   redis.call('HSET', session_key(id), 'owner', worker, 'incarnation', incarnation,
     'epoch', text(next_epoch(whole(head.epoch), now)), 'state', head.opened and 'open' or 'created')
   owner_remove(head.owner, id, now)

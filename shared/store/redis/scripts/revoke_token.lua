@@ -1,11 +1,13 @@
 -- ARGV: token id, for how many ms.
--- Remembers the token for at least that long, unless more than MAX_REVOKED are: then those go that would go soonest. One
--- that was buried for longer stays so.
+-- Keeps the token revoked for at least that long; a longer time that was set before stays. Of more than MAX_REVOKED, those
+-- that expire first go.
 local ttl = tonumber(ARGV[2])
 if ttl <= 0 then return 'ok' end
 local now = time_ms()
-claim(BURIED, 'zset')
-redis.call('ZADD', BURIED, 'GT', text(now + ttl), ARGV[1])
-index_tidy(BURIED, now)
-redis.call('ZREMRANGEBYRANK', BURIED, 0, -MAX_REVOKED - 1)
+for _, key in ipairs({ REVOKED, OLD_REVOKED }) do
+  claim(key, 'zset')
+  redis.call('ZADD', key, 'GT', text(now + ttl), ARGV[1])
+  index_tidy(key, now)
+  redis.call('ZREMRANGEBYRANK', key, 0, -MAX_REVOKED - 1)
+end
 return 'ok'

@@ -2,13 +2,34 @@
 -- the tokens of those who left. A session whose host never came expires as a whole, and so does a tombstone.
 
 local FIELDS = {
-  'owner', 'incarnation', 'epoch', 'state', 'heir', 'user', 'alias', 'clock', 'created', 'opened', 'turn',
+  'owner', 'incarnation', 'epoch', 'state', 'successor', 'user', 'alias', 'clock', 'created', 'opened', 'turn',
 }
+local SUCCESSOR = 5
+
+-- One version: the field `successor` was `heir`, which a process of the version before reads, writes and deletes without
+-- looking at the other. So both are written and deleted, and `heir` is right where they differ. A `successor` without it
+-- that names the owner is what was left when the owner, of the version before, took the session.
+local function successor_of(owner, successor, heir)
+  if heir then return heir end
+  return successor ~= owner and successor
+end
+
+local function clear_successor(id) redis.call('HDEL', session_key(id), 'successor', 'heir') end
+
+local function set_successor(id, worker) redis.call('HSET', session_key(id), 'successor', worker, 'heir', worker) end
+
+-- The values of FIELDS, false for one that is not there.
+local function head_values(id)
+  local values = redis.call('HMGET', session_key(id), 'heir', unpack(FIELDS))
+  local heir = table.remove(values, 1)
+  values[SUCCESSOR] = successor_of(values[1], values[SUCCESSOR], heir)
+  return values
+end
 
 -- The head of a session as fields; nil when there is none, or something that is no session of ours.
 local function read_head(id)
   if type_of(session_key(id)) ~= 'hash' then return nil end
-  local values = redis.call('HMGET', session_key(id), unpack(FIELDS))
+  local values = head_values(id)
   local head = {}
   for i, field in ipairs(FIELDS) do
     local value = values[i]
@@ -93,5 +114,5 @@ local function record_of(id, now)
   if type_of(left_key(id)) == 'zset' then
     left = redis.call('ZRANGEBYSCORE', left_key(id), '(' .. text(now), '+inf', 'LIMIT', 0, MAX_LEFT)
   end
-  return { id, redis.call('HMGET', session_key(id), unpack(FIELDS)), peers, left, ignored }
+  return { id, head_values(id), peers, left, ignored }
 end

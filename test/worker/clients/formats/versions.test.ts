@@ -1,4 +1,4 @@
-/** Which version is newer, and which builds a plugin is for. */
+/** Comparison of versions, and compatibility with IDE builds. */
 import { expect, test } from "vitest";
 import { bundleOf, countsAsDownload } from "../../../../worker/clients/formats/p2.ts";
 import {
@@ -8,7 +8,7 @@ import {
   isBuild,
 } from "../../../../worker/clients/formats/versions.ts";
 
-test("versions of plugins in order, numbers by value and words by rank", () => {
+test("plugin versions are ordered by the value of numbers and the rank of words", () => {
   const ordered = [
     "0.9",
     "1.0-SNAPSHOT",
@@ -43,7 +43,7 @@ test("versions of plugins in order, numbers by value and words by rank", () => {
   expect(compareVersions("1.0", "1.0.0")).toBe(0);
 });
 
-// As IntelliJ's VersionComparatorUtil says of the same pairs.
+// Results of IntelliJ's VersionComparatorUtil for the same pairs.
 test.each([
   ["1.2.3+build.5", "1.2.3", 1],
   ["1.2.3+build.5", "1.2.3+build.6", -1],
@@ -67,7 +67,7 @@ test.each([
   ["1.123456789012345678901", "1.123456789012345678902", -1],
   ["20200207-090000", "20200207-133700", -1],
   ["", "0", 0],
-])("a plugin's version %s against %s compares as in the IDE: %i", (a, b, expected) => {
+])("plugin version %s compares with %s as in the IDE: %i", (a, b, expected) => {
   expect(Math.sign(compareVersions(a, b))).toBe(expected);
   expect(Math.sign(compareVersions(b, a))).toBe(expected === 0 ? 0 : -expected);
 });
@@ -82,28 +82,31 @@ test.each([
   ["RD-242.SNAPSHOT", "242.100", "242.*", true],
   ["WS-251.5", undefined, undefined, true],
   ["IU-242.10", "242.9", "242.11", true],
-])("a plugin and the build %s, from %s until %s: %s", (build, sinceBuild, untilBuild, fits) => {
-  expect(
-    fitsBuild(build, {
-      ...(sinceBuild !== undefined && { sinceBuild }),
-      ...(untilBuild !== undefined && { untilBuild }),
-    }),
-  ).toBe(fits);
-});
+])(
+  "compatibility with build %s of a plugin from %s until %s: %s",
+  (build, sinceBuild, untilBuild, fits) => {
+    expect(
+      fitsBuild(build, {
+        ...(sinceBuild !== undefined && { sinceBuild }),
+        ...(untilBuild !== undefined && { untilBuild }),
+      }),
+    ).toBe(fits);
+  },
+);
 
-test("what is no build", () => {
+test("an invalid build number is recognized", () => {
   expect(["", "IU-", "x", "IU-242.x", "../242", "242..1"].map(isBuild)).toEqual(
     Array(6).fill(false),
   );
 });
 
-test("versions of Eclipse, the last part as text", () => {
+test("Eclipse versions compare their qualifier as text", () => {
   expect(compareOsgiVersions("1.10.0", "1.9.9")).toBeGreaterThan(0);
   expect(compareOsgiVersions("1.0.0.v2030", "1.0.0.v2029")).toBeGreaterThan(0);
   expect(compareOsgiVersions("1.0.0", "1.0.0")).toBe(0);
 });
 
-test("the bundle in a path, and which of them stands for a download", () => {
+test("the bundle is read from a path, and only some bundles count as a download", () => {
   expect(bundleOf("plugins/com.acme.core_1.2.3.v20300101-1200.jar")).toEqual({
     id: "com.acme.core",
     version: "1.2.3.v20300101-1200",

@@ -1,4 +1,4 @@
-/** The gallery's answers, as values. */
+/** The gallery's responses, as values. */
 import { describe, expect, test } from "vitest";
 import type { VscodeArtifact } from "../../../../worker/clients/formats/artifact.ts";
 import {
@@ -8,7 +8,7 @@ import {
   stableUuid,
 } from "../../../../worker/clients/serve/gallery.ts";
 
-const around = {
+const context = {
   downloads: new Map([["Acme.collab", 7]]),
   assetsUrl: ({ name, version, targetPlatform }: VscodeArtifact) =>
     `https://edge/${name}/${version}/${targetPlatform}`,
@@ -61,7 +61,7 @@ type Criterion = { filterType: number; value?: string };
 
 function ask(criteria: Criterion[], more: object = {}, flags = 950) {
   const query: Query = querySchema.parse({ filters: [{ criteria, ...more }], flags });
-  const { results } = gallery.query(query, around) as {
+  const { results } = gallery.query(query, context) as {
     results: { extensions: Shown[]; resultMetadata: unknown }[];
   };
   const [result] = results;
@@ -75,8 +75,8 @@ const versions = (flags: number): string[] =>
     ({ version, targetPlatform = "any" }) => `${version} ${targetPlatform}`,
   );
 
-describe("which extensions", () => {
-  test("by name, id, tag, category and text, in any case", () => {
+describe("queries", () => {
+  test("a query selects extensions by name, id, tag, category and text, ignoring case", () => {
     expect(names([{ filterType: 7, value: "aCmE.Collab" }])).toEqual(["collab"]);
     expect(names([{ filterType: 4, value: stableUuid("acme.paint").toUpperCase() }])).toEqual([
       "paint",
@@ -88,7 +88,7 @@ describe("which extensions", () => {
     expect(names([{ filterType: 9, value: "" }])).toEqual([]);
   });
 
-  test("alternatives add up, the target is a condition, what must be left out is passed over", () => {
+  test("a query combines criteria by OR, requires the target, and ignores unknown criteria", () => {
     const both = [
       { filterType: 7, value: "acme.collab" },
       { filterType: 4, value: stableUuid("acme.paint") },
@@ -101,7 +101,7 @@ describe("which extensions", () => {
     expect(names([])).toEqual(["paint", "collab"]);
   });
 
-  test("in pages, with the number of all", () => {
+  test("a query is answered in pages, with the total count", () => {
     expect(names([], { pageNumber: 1, pageSize: 1 })).toEqual(["paint"]);
     expect(names([], { pageNumber: 2, pageSize: 1 })).toEqual(["collab"]);
     expect(names([], { pageNumber: 3, pageSize: 1 })).toEqual([]);
@@ -111,7 +111,7 @@ describe("which extensions", () => {
     ]);
   });
 
-  test("sorted as asked", () => {
+  test("a query is answered in the requested order", () => {
     expect(names([], { sortBy: 2, sortOrder: 2 })).toEqual(["collab", "paint"]);
     expect(names([], { sortBy: 2, sortOrder: 1 })).toEqual(["paint", "collab"]);
     expect(names([], { sortBy: 4, sortOrder: 0 })).toEqual(["collab", "paint"]);
@@ -119,12 +119,12 @@ describe("which extensions", () => {
   });
 });
 
-describe("which versions", () => {
-  test("the newest of each platform; a trial counts, because the client asks again", () => {
+describe("versions", () => {
+  test("the versions of an extension are the newest of each platform, including pre-releases, because the client asks again", () => {
     expect(versions(950)).toEqual(["2.0.0-rc.1 linux-x64", "1.10.0 any"]);
   });
 
-  test("all of them, newest first by number", () => {
+  test("the versions of an extension are all of them, newest first, when the flags say so", () => {
     expect(versions(439)).toEqual([
       "2.0.0-rc.1 linux-x64",
       "1.10.0 linux-x64",
@@ -133,7 +133,7 @@ describe("which versions", () => {
     ]);
   });
 
-  test("the newest release and the newest trial of each platform", () => {
+  test("the versions of an extension are the newest release and the newest pre-release of each platform when the flags say so", () => {
     expect(versions(0x10000 | 0x80)).toEqual([
       "2.0.0-rc.1 linux-x64",
       "1.10.0 linux-x64",
@@ -141,7 +141,7 @@ describe("which versions", () => {
     ]);
   });
 
-  test("with what the flags ask for", () => {
+  test("a response has the details that the flags request", () => {
     const [all] = ask([{ filterType: 7, value: "acme.paint" }]).extensions;
     expect(all?.versions).toEqual([
       {
@@ -171,7 +171,7 @@ describe("which versions", () => {
     expect(bare).not.toHaveProperty("categories");
   });
 
-  test("one of them, by platform", () => {
+  test("one build is found by version and platform", () => {
     const wanted = { publisher: "acme", name: "COLLAB", version: "1.10.0" };
     expect(gallery.find(wanted)?.targetPlatform).toBe("universal");
     expect(gallery.find({ ...wanted, targetPlatform: "linux-x64" })?.targetPlatform).toBe(
@@ -183,25 +183,25 @@ describe("which versions", () => {
   });
 });
 
-describe("the version called latest", () => {
+describe("latest", () => {
   const latest = (artifacts: readonly VscodeArtifact[], targetPlatform?: string) => {
     const wanted = { publisher: "acme", name: "Collab", version: "latest", targetPlatform };
     const found = createGallery(artifacts).find(wanted);
     return found && `${found.version} ${found.targetPlatform}`;
   };
 
-  test("is the newest release, before a newer trial", () => {
+  test("latest is the newest release, even if there is a newer pre-release", () => {
     expect(latest(OFFER)).toBe("1.10.0 universal");
     expect(latest(OFFER, "linux-x64")).toBe("1.10.0 linux-x64");
     expect(latest(OFFER, "win32-x64")).toBe("1.10.0 universal");
   });
 
-  test("is a trial where there is nothing else, and nothing where there is nothing", () => {
+  test("latest is a pre-release if there is no release, and missing if there is neither", () => {
     expect(latest([build({ version: "2.0.0", preRelease: true })])).toBe("2.0.0 universal");
     expect(latest([])).toBeUndefined();
   });
 
-  test("is older where the newest has no build for all, or for the platform that is asked for", () => {
+  test("latest is older when the newest has no universal build and none for the requested platform", () => {
     const builds = [
       build({ version: "2.0.0", targetPlatform: "linux-x64" }),
       build({ version: "2.0.0", targetPlatform: "win32-x64" }),
@@ -213,19 +213,19 @@ describe("the version called latest", () => {
     expect(latest(builds.slice(0, 2), "darwin-arm64")).toBeUndefined();
   });
 
-  test("is the later build of two that semantic versions take for the same", () => {
+  test("latest is the one with the higher build metadata of two equal semantic versions", () => {
     const builds = [build({ version: "1.2.3+build.9" }), build({ version: "1.2.3+build.10" })];
     expect(latest(builds)).toBe("1.2.3+build.10 universal");
   });
 });
 
-test("an extension's id is a UUID that stays the same", () => {
+test("an extension's id is a stable UUID", () => {
   expect(stableUuid("acme.collab")).toBe(ID_OF_ACME_COLLAB);
   expect(stableUuid("acme.collab")).toMatch(
     /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
   );
 });
-/** Clients have stored it: another value here would make them lose the extension. */
+/** Clients store it: with another value they would lose the extension. */
 const ID_OF_ACME_COLLAB = "b45f7262-b4ae-88d0-96bc-955c0966919a";
 
 test.each([
@@ -235,6 +235,6 @@ test.each([
   {},
   { filters: [] },
   { filters: [{ criteria: [{ filterType: "7" }] }] },
-])("what is no query: %j", (body) => {
+])("an invalid query is refused: %j", (body) => {
   expect(querySchema.safeParse(body).success).toBe(false);
 });

@@ -1,4 +1,4 @@
-/** The paths below /clients, over HTTP. */
+/** The routes below /clients, over HTTP. */
 
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
@@ -19,13 +19,13 @@ beforeEach(() => {
   return () => rmSync(folder, { recursive: true, force: true });
 });
 
-/** A worker that offers what is in the folder: so many files. */
+/** A worker that offers the folder; waits until it offers this many files. */
 async function start(offered: number, options: WorkerOptions = {}): Promise<Worker> {
   const worker = await startWorker({ clientsDir: folder, ...options });
   await until("all is offered", async () => {
     const { body } = await worker.ask("GET", "/clients");
     const links = String(body).match(/class="digest"|<td><code>/g) ?? [];
-    return links.length === offered && !String(body).includes("is being worked out");
+    return links.length === offered && !String(body).includes("computing…");
   });
   return worker;
 }
@@ -54,7 +54,7 @@ async function get(
   return { status: answer.statusCode, headers: answer.headers, body };
 }
 
-/** What was counted, as the operator reads it, without the day. */
+/** The counts in the operator's CSV file, without the day. */
 async function downloads(worker: Worker): Promise<string[]> {
   const authorization = `Basic ${Buffer.from("ops:operator").toString("base64")}`;
   const { status, body } = await worker.ask("GET", "/clients/downloads.csv", {
@@ -66,8 +66,8 @@ async function downloads(worker: Worker): Promise<string[]> {
   return lines.map((line) => line.replace(/^\d{4}-\d\d-\d\d,/, ""));
 }
 
-describe("the page", () => {
-  test("tells each IDE's steps with absolute addresses, and lists the files", async () => {
+describe("page", () => {
+  test("the page shows the steps for each IDE with absolute URLs, and lists the files", async () => {
     put(folder, "vscode/a b&.vsix", await vsix({ displayName: "<script>alert(1)</script>" }));
     put(folder, "intellij/p.zip", await pluginZip({ name: `"><img src=x>`, icon: "<svg/>" }));
     await putRepository(join(folder, "eclipse"));
@@ -94,20 +94,24 @@ describe("the page", () => {
     }
     expect(text).not.toMatch(/<script>alert|<img src=x/);
     expect((await worker.ask("GET", "/clients/clients.css")).status).toBe(200);
+    for (const path of ["/clients/clients.css", "/home.css", "/login.css"]) {
+      // Defined in the base style sheet only.
+      expect(String((await worker.ask("GET", path)).body)).toContain("--accent: #");
+    }
     const icon = await worker.ask("GET", "/clients/icons/p.zip");
     expect(icon).toMatchObject({ status: 200, body: "<svg/>" });
     expect(icon.headers["content-security-policy"]).toMatch(/sandbox/);
   });
 
-  test("says so when nothing is offered, with a folder and without one", async () => {
+  test("the page says that there are no plugins, with an empty folder and without a folder", async () => {
     const worker = await startWorker({ clientsDir: join(folder, "missing") });
     const { status, body } = await worker.ask("GET", "/clients");
-    expect([status, String(body)]).toEqual([200, expect.stringContaining("No plugin is offered")]);
+    expect([status, String(body)]).toEqual([200, expect.stringContaining("No plugins yet")]);
     const { body: list } = await worker.ask("GET", "/clients/intellij/updatePlugins.xml");
     expect(list).toBe('<?xml version="1.0" encoding="UTF-8"?>\n<plugins/>\n');
   });
 
-  test("all of it is a clear 404 when it is turned off", async () => {
+  test("the whole area returns 404 with a reason when it is turned off", async () => {
     const worker = await startWorker();
     for (const path of ["/clients", "/clients/", "/clients/intellij/updatePlugins.xml"]) {
       const answer = await worker.ask("GET", path);
@@ -116,7 +120,7 @@ describe("the page", () => {
     expect((await worker.ask("POST", "/clients/vscode/gallery/extensionquery")).status).toBe(404);
   });
 
-  test("a host name that is none is not repeated", async () => {
+  test("an invalid Host header is not reflected", async () => {
     put(folder, "intellij/p.zip", await pluginZip());
     const worker = await start(1);
     const ask = (host: string) =>
@@ -139,8 +143,8 @@ describe("the page", () => {
   });
 });
 
-describe("a file", () => {
-  test("comes whole, in parts, or not at all when the client has it", async () => {
+describe("files", () => {
+  test("a file is sent whole, in ranges, or as 304 when the client has it", async () => {
     const bytes = await vsix({ entries: { "extension/data": Buffer.alloc(400_000, "ab") } });
     const path = put(folder, "vscode/codetogether-onpremises-1.vsix", bytes);
     const worker = await start(1);
@@ -194,7 +198,7 @@ describe("a file", () => {
     expect((await get(worker, url, { "if-match": '"other"' })).status).toBe(412);
   });
 
-  test("is counted once, when its first bytes are sent", async () => {
+  test("a download is counted once, when its first bytes are sent", async () => {
     put(folder, "vscode/v.vsix", await vsix({ version: "1.2.3" }));
     put(folder, "intellij/p.zip", await pluginZip({ version: "2.0" }));
     await putRepository(join(folder, "eclipse"));
@@ -248,7 +252,7 @@ describe("a file", () => {
     `/clients/eclipse/${"a".repeat(5000)}`,
     "/clients/icons/../clients.css",
     "/clients/secret.txt",
-  ])("%s is not there", async (path) => {
+  ])("the path %s returns 404 and no file", async (path) => {
     put(folder, "secret.txt", "secret");
     put(folder, "vscode/v.vsix", await vsix());
     put(folder, "vscode/.hidden.vsix", await vsix());
@@ -265,7 +269,7 @@ describe("a file", () => {
     expect(answer).not.toContain("secret\r\n");
   });
 
-  /** The path's bytes as they are. */
+  /** Sends the path without normalizing it. */
   async function raw(worker: Worker, path: string): Promise<string> {
     const socket = connect(worker.port, "127.0.0.1");
     let text = "";
@@ -278,10 +282,10 @@ describe("a file", () => {
   }
 });
 
-describe("the gallery", () => {
+describe("gallery", () => {
   const base = "/clients/vscode/gallery";
 
-  test("leads a client from its query to the package", async () => {
+  test("the gallery leads a client from its query to the package", async () => {
     const icon = Buffer.from("a picture");
     const old = await vsix({ version: "1.9.0" });
     const newest = await vsix({ version: "1.10.0", targetPlatform: "linux-x64", icon });
@@ -362,7 +366,7 @@ describe("the gallery", () => {
     ]);
   });
 
-  test("serves the newest package as latest, and assets whose paths are spelled in another way", async () => {
+  test("the gallery serves the newest package as latest, and assets whose paths are spelled differently", async () => {
     const manifest = (await manifestOf(await vsix({ version: "1.2.3+build.5" }))).replace(
       "extension/README.md",
       "\\Extension/Read%20me.md",
@@ -384,7 +388,7 @@ describe("the gallery", () => {
     expect([details.status, details.body]).toEqual([200, "# spelled"]);
   });
 
-  test("tells how often an extension was downloaded", async () => {
+  test("the gallery shows the number of downloads of an extension", async () => {
     put(folder, "vscode/1.vsix", await vsix());
     const worker = await start(1);
     await worker.store.addToCounters({
@@ -399,7 +403,7 @@ describe("the gallery", () => {
     });
   });
 
-  test("refuses what is no query, and lets pages of any origin ask", async () => {
+  test("the gallery refuses an invalid query, and allows queries from any origin", async () => {
     const worker = await startWorker({ clientsDir: folder });
     const ask = (body: string) =>
       worker.ask("POST", `${base}/extensionquery`, {
@@ -429,7 +433,7 @@ describe("the gallery", () => {
   });
 });
 
-test("the list for JetBrains has of each plugin the newest that fits the build", async () => {
+test("the list for JetBrains IDEs has the newest compatible version of each plugin", async () => {
   put(folder, "intellij/1.zip", await pluginZip({ version: "1.9", since: "231", until: "241.*" }));
   put(folder, "intellij/2.jar", await pluginJar({ version: "1.10", since: "242", until: "243.*" }));
   put(folder, "intellij/3.jar", await pluginJar({ id: "b", version: "1", name: 'A & "B"' }));
@@ -497,8 +501,8 @@ test("Eclipse finds a repository in its own order of requests", async () => {
   }
 });
 
-describe("what was downloaded", () => {
-  test("is for operators only", async () => {
+describe("download counts", () => {
+  test("download counts are for operators only", async () => {
     const worker = await startWorker({ clientsDir: folder });
     const ask = (authorization?: string) =>
       worker.ask("GET", "/clients/downloads.csv", {
@@ -515,7 +519,7 @@ describe("what was downloaded", () => {
     expect(await downloads(worker)).toEqual([]);
   });
 
-  test("waits while the store is away, and is then counted once", async () => {
+  test("download counts wait during a store outage, and are then written once", async () => {
     put(folder, "intellij/p.zip", await pluginZip());
     const worker = await start(1);
     await worker.storeFixture.stop();

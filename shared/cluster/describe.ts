@@ -1,0 +1,65 @@
+/**
+ * What a snapshot of the cluster says, as plain values: whether rings agree, how the owner of a session is, and what its
+ * worker reports of it. Pure. Commands and the dashboard build their answers from these, so that they agree.
+ */
+import type { SessionId } from "../base/ids.ts";
+import type { MemberRecord } from "../store/member.ts";
+import type { SessionRecord } from "../store/store.ts";
+import type { ClusterSnapshot } from "./read.ts";
+import type { ReportedSession } from "./status-reports.ts";
+
+// --- rings ---
+
+export interface RingAgreement {
+  /** The fingerprint that more members have than any other; undefined on a tie, and when no member has seen a ring. */
+  readonly majority: string | undefined;
+  /** Members with another ring than the majority, by id. On a tie that is every member with a ring. */
+  readonly differing: ReadonlySet<string>;
+}
+
+/** Members that have not seen a ring yet (an empty fingerprint) do not count. */
+export function compareRings(
+  members: readonly Pick<MemberRecord, "id" | "ringFingerprint">[],
+): RingAgreement {
+  const withRing = members.filter(({ ringFingerprint }) => ringFingerprint !== "");
+  const counts = new Map<string, number>();
+  for (const { ringFingerprint } of withRing) {
+    counts.set(ringFingerprint, (counts.get(ringFingerprint) ?? 0) + 1);
+  }
+  const [first, second] = [...counts].sort(([, a], [, b]) => b - a);
+  const majority = first?.[1] === second?.[1] ? undefined : first?.[0];
+  const differing = withRing.filter(({ ringFingerprint }) => ringFingerprint !== majority);
+  return { majority, differing: new Set(differing.map(({ id }) => id).sort()) };
+}
+
+// --- sessions ---
+
+/** `restarted`: the owner runs, but has not taken the session up again since its restart. */
+export type OwnerState = "lives" | "restarted" | "gone";
+
+/** The state of a session's owner, by its lease. */
+export function ownerStateOf(
+  { owner, incarnation }: Pick<SessionRecord, "owner" | "incarnation">,
+  members: readonly MemberRecord[],
+): OwnerState {
+  const member = members.find(({ id }) => id === owner);
+  if (member === undefined) return "gone";
+  return member.incarnation === incarnation ? "lives" : "restarted";
+}
+
+/** What the owner of each session reports of it; sessions that did not fit into its report are missing. */
+export function sessionReports({
+  views,
+  ownerById,
+}: Pick<ClusterSnapshot, "views" | "ownerById">): ReadonlyMap<string, ReportedSession> {
+  const reportById = new Map<string, ReportedSession>();
+  for (const { id, view } of views) {
+    if (view.role !== "worker") continue;
+    for (const session of view.sessions) {
+      // A session that was handed over may still be in the report of its former owner.
+      const owner: string | undefined = ownerById.get(session.id as SessionId);
+      if (owner === id) reportById.set(session.id, session);
+    }
+  }
+  return reportById;
+}

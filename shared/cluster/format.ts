@@ -1,0 +1,26 @@
+/**
+ * Sentences about the cluster that commands and the dashboard share. Pure; whoever prints them escapes them.
+ */
+import type { RingAgreement } from "./describe.ts";
+
+/** While a store is new or was flushed, members and sessions reappear with the next heartbeats. */
+export const STORE_NOT_SETTLED =
+  "The store is new or was just emptied: running processes and their sessions may be missing for a few seconds.";
+
+/** Undefined when all processes have the same ring. */
+export function ringProblem({ majority, differing }: RingAgreement): string | undefined {
+  if (differing.size === 0) return undefined;
+  const which =
+    majority === undefined
+      ? "Rings differ and none has a majority"
+      : `Ring differs from the majority: ${[...differing].join(", ")}`;
+  return `${which}; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.`;
+}
+
+/** `count` above 0. */
+export function unparsableRecords(
+  what: "Events" | "Member records" | "Session records",
+  count: number,
+): string {
+  return `${what} in the store that cannot be parsed and are not shown: ${count}; check what else writes to this store.`;
+}

@@ -1,0 +1,31 @@
+/** What the declaration of a metric consists of. The metrics themselves: metric-list.ts. */
+
+/** What a metric describes: one process of a role, any balancer or worker (`process`), or all of them together (`cluster`). */
+export type Scope = "cluster" | "balancer" | "worker" | "process" | "edge";
+
+export type Unit = "ms" | "bytes" | "events" | "requests" | "connections" | "messages" | "number";
+
+export interface Metric {
+  readonly scope: Scope;
+  /**
+   * `counter`: only rises, from the start of the process. `gauge`: the current value, never negative. `histogram`: how often
+   * a value fell into each of the buckets of `LATENCY_BUCKETS_MS`.
+   */
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly unit: Unit;
+  readonly meaning: string;
+  /** The name of its tag: a metric with a tag has one series per value of the tag. */
+  readonly tag?: string;
+  readonly values?: readonly string[];
+  /** The name of a second tag. A series' tag then holds both values, separated by a slash. */
+  readonly secondTag?: string;
+  /** Its name in Prometheus without prefix and unit, where it differs. */
+  readonly inPrometheus?: string;
+  /** Repeats another metric in a form that only one kind of publishing needs. */
+  readonly only?: "statsd";
+}
+
+/** Upper bounds: from an immediate response of a nearby worker to a request that its client gives up. */
+export const LATENCY_BUCKETS_MS: readonly number[] = [
+  1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000,
+];

@@ -1,0 +1,47 @@
+/**
+ * What the declaration of a setting consists of. The settings themselves: settings.ts.
+ */
+
+/** The programs that read a setting. `command`: the commands of `ct-edge` that inspect a running edge. */
+export type Role = "edge" | "balancer" | "worker" | "command";
+
+interface Common {
+  readonly env: `CT_${string}`;
+  /** For `--help` and the README: what it is and when to change it. */
+  readonly why: string;
+  readonly roles: readonly Role[];
+  /** Never shown in a log, a help text or an error. */
+  readonly secret?: true;
+}
+
+export type Setting = Common &
+  (
+    | {
+        readonly type: "text";
+        readonly default: string | undefined;
+        readonly pattern?: RegExp;
+        /** Completes "… is not allowed; use". */
+        readonly allowed?: string;
+        /** What is wrong with a value that matches the pattern, without repeating any of it; undefined if it is valid. */
+        readonly problemOf?: (value: string) => string | undefined;
+      }
+    | {
+        readonly type: "number";
+        readonly default: number | undefined;
+        readonly min: number;
+        readonly max: number;
+        readonly unit?: "ms" | "bytes";
+      }
+    | { readonly type: "flag"; readonly default: boolean }
+    | { readonly type: "choice"; readonly default: string; readonly choices: readonly string[] }
+    /** Comma-separated. */
+    | {
+        readonly type: "list";
+        readonly default: readonly string[];
+        readonly pattern?: RegExp;
+        readonly allowed?: string;
+      }
+  );
+
+export const ALL_PROCESSES: readonly Role[] = ["edge", "balancer", "worker"];
+export const MAX_PORT = 65_535;

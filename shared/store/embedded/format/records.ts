@@ -1,0 +1,245 @@
+/**
+ * The records that outlive the embedded store's process: how each is named and what it must look like when it is read
+ * back. Members are not among them (leases.ts).
+ */
+import { z } from "zod";
+import type { PeerId, SessionId, SessionKey } from "../../../base/ids.ts";
+import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../../base/ids.ts";
+import {
+  type EdgeEvent,
+  MAX_AGREED_CHARS,
+  MAX_STREAM_TEXT_CHARS,
+  type PeerRecord,
+  type SessionRecord,
+  STREAM_NAMES,
+  type StoredEvent,
+  type StreamName,
+  TICKET_KINDS,
+  type TicketKind,
+} from "../../store.ts";
+import { withNewEntryNames } from "./old-names.ts";
+
+/** Names of records. Ids and tokens come last, because they may hold slashes. */
+export const recordKey = {
+  session: (id: SessionId) => `session/${id}`,
+  peer: (id: SessionId, peer: PeerId) => `peer/${id}/${peer}`,
+  left: (id: SessionId, tokenId: string) => `left/${id}/${tokenId}`,
+  ticket: (kind: TicketKind, token: string) => `ticket/${kind}/${token}`,
+  revoked: (tokenId: string) => `revoked/${tokenId}`,
+  agreed: (name: string) => `agreed/${name}`,
+  counter: (name: string) => `counter/${name}`,
+  event: (ordinal: number) => `event/${ordinal}`,
+  stream: (stream: StreamName, ordinal: number) => `stream/${stream}/${ordinal}`,
+} as const;
+
+/** A session without its peers and buried tokens, which are records of their own: a join must not rewrite all others. */
+export interface SessionHead extends Omit<SessionRecord, "peers" | "revokedTokens"> {
+  /** Whether the host's socket has ever come: a released session does not say it by its state. */
+  readonly opened: boolean;
+  /** With `closed`: when the tombstone goes, in store time. */
+  readonly untilMs?: number;
+}
+
+export interface StoredTicket {
+  readonly question: unknown;
+  readonly group?: string;
+  readonly expiresMs: number;
+  /** A box, because an answer may be any JSON value. */
+  readonly answered?: { readonly answer: unknown };
+}
+
+// --- parts that requests on the socket share ---
+
+const text = z.string().max(65_536);
+/** Anything JSON has; `undefined` does not survive JSON and is kept as null. */
+export const jsonSchema = z.unknown().transform((value) => value ?? null);
+export const timeSchema = z.number().nonnegative();
+export const workerIdSchema = z.custom<WorkerId>(
+  (value) => typeof value === "string" && isWorkerId(value),
+);
+export const incarnationSchema = z.custom<Incarnation>(
+  (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
+);
+export const sessionIdSchema = z.custom<SessionId>(
+  (value) => typeof value === "string" && isSessionId(value),
+);
+export const peerIdSchema = z.custom<PeerId>(
+  (value) => typeof value === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(value),
+);
+export const sessionKeySchema = z.custom<SessionKey>(
+  (value) => typeof value === "string" && value.length > 0 && value.length <= 8192,
+);
+export const tokenSchema = z.string().min(1).max(4096);
+export const userIdSchema = z.string().min(1).max(4096);
+export const counterNameSchema = z.string().regex(/^[A-Za-z0-9._/-]{1,200}$/);
+export const agreedSchema = z.string().max(MAX_AGREED_CHARS);
+export const ticketKindSchema = z.enum(TICKET_KINDS);
+export const streamSchema = z.enum(STREAM_NAMES);
+export const streamTextSchema = z.string().max(MAX_STREAM_TEXT_CHARS);
+const ordinalSchema = z.number().int().nonnegative();
+
+export const peerSchema: z.ZodType<PeerRecord> = z.object({
+  id: peerIdSchema,
+  host: z.boolean(),
+  user: z.object({
+    id: text,
+    name: text,
+    email: text.exactOptional(),
+    authProvider: text.exactOptional(),
+  }),
+  publicKey: text,
+  client: text,
+  compression: z.array(z.string().max(64)).max(32),
+  tokenId: tokenSchema,
+  settled: z.boolean(),
+});
+
+const eventFields = {
+  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left", "returned"]),
+  sessionId: sessionIdSchema,
+  worker: workerIdSchema,
+  epoch: z.number(),
+  cause: z.string().max(1024),
+};
+export const eventSchema: z.ZodType<EdgeEvent> = z.object(eventFields);
+
+// --- records read back ---
+
+const headSchema: z.ZodType<SessionHead> = z.object({
+  id: sessionIdSchema,
+  owner: workerIdSchema,
+  incarnation: incarnationSchema,
+  epoch: z.number(),
+  state: z.enum(["created", "open", "released", "closed"]),
+  successor: workerIdSchema.exactOptional(),
+  userId: userIdSchema,
+  alias: sessionKeySchema.exactOptional(),
+  clock: z.number().int().nonnegative(),
+  createdMs: timeSchema,
+  opened: z.boolean(),
+  untilMs: timeSchema.exactOptional(),
+});
+
+const ticketSchema: z.ZodType<StoredTicket> = z.object({
+  question: jsonSchema,
+  group: text.exactOptional(),
+  expiresMs: timeSchema,
+  answered: z.object({ answer: jsonSchema }).exactOptional(),
+});
+
+const storedEventSchema: z.ZodType<StoredEvent> = z.object({ ...eventFields, atMs: timeSchema });
+
+/** One record as read back. */
+export type Restored =
+  | { readonly kind: "session"; readonly head: SessionHead }
+  | { readonly kind: "peer"; readonly sessionId: SessionId; readonly peer: PeerRecord }
+  | {
+      readonly kind: "left";
+      readonly sessionId: SessionId;
+      readonly tokenId: string;
+      readonly untilMs: number;
+    }
+  | {
+      readonly kind: "ticket";
+      readonly ticketKind: TicketKind;
+      readonly token: string;
+      readonly ticket: StoredTicket;
+    }
+  | { readonly kind: "revoked"; readonly tokenId: string; readonly untilMs: number }
+  | { readonly kind: "agreed"; readonly name: string; readonly text: string }
+  | { readonly kind: "counter"; readonly name: string; readonly count: number }
+  | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent }
+  | {
+      readonly kind: "stream";
+      readonly stream: StreamName;
+      readonly ordinal: number;
+      readonly text: string;
+    };
+
+/** A record read from the journal, checked; undefined when it is none: whoever can write the file may be hostile. */
+export function parseRecord(readKey: string, readValue: unknown): Restored | undefined {
+  const [key, value] = withNewEntryNames(readKey, readValue);
+  const [kind, rest] = splitFirst(key);
+  try {
+    const parsed = parseKind(kind, rest, value);
+    // A value that belongs under another name would be written back under that one, and the bad one never be deleted.
+    return parsed !== undefined && keyOf(parsed) === key ? parsed : undefined;
+  } catch (error) {
+    if (error instanceof z.ZodError) return undefined;
+    throw error;
+  }
+}
+
+function parseKind(kind: string, rest: string, value: unknown): Restored | undefined {
+  const [first, second] = splitFirst(rest);
+  switch (kind) {
+    case "session":
+      return { kind, head: headSchema.parse(value) };
+    case "peer":
+      return { kind, sessionId: sessionIdSchema.parse(first), peer: peerSchema.parse(value) };
+    case "left":
+      return {
+        kind,
+        sessionId: sessionIdSchema.parse(first),
+        tokenId: tokenSchema.parse(second),
+        untilMs: timeSchema.parse(value),
+      };
+    case "ticket":
+      return {
+        kind,
+        ticketKind: ticketKindSchema.parse(first),
+        token: tokenSchema.parse(second),
+        ticket: ticketSchema.parse(value),
+      };
+    case "revoked":
+      return { kind, tokenId: tokenSchema.parse(rest), untilMs: timeSchema.parse(value) };
+    case "agreed":
+      return { kind, name: counterNameSchema.parse(rest), text: agreedSchema.parse(value) };
+    case "counter":
+      return { kind, name: counterNameSchema.parse(rest), count: z.number().parse(value) };
+    case "event":
+      return {
+        kind,
+        ordinal: ordinalSchema.parse(Number(rest)),
+        event: storedEventSchema.parse(value),
+      };
+    case "stream":
+      return {
+        kind,
+        stream: streamSchema.parse(first),
+        ordinal: ordinalSchema.parse(Number(second)),
+        text: streamTextSchema.parse(value),
+      };
+    default:
+      return undefined;
+  }
+}
+
+function keyOf(record: Restored): string {
+  switch (record.kind) {
+    case "session":
+      return recordKey.session(record.head.id);
+    case "peer":
+      return recordKey.peer(record.sessionId, record.peer.id);
+    case "left":
+      return recordKey.left(record.sessionId, record.tokenId);
+    case "ticket":
+      return recordKey.ticket(record.ticketKind, record.token);
+    case "revoked":
+      return recordKey.revoked(record.tokenId);
+    case "agreed":
+      return recordKey.agreed(record.name);
+    case "counter":
+      return recordKey.counter(record.name);
+    case "event":
+      return recordKey.event(record.ordinal);
+    case "stream":
+      return recordKey.stream(record.stream, record.ordinal);
+  }
+}
+
+/** `text` before and after its first slash. */
+function splitFirst(text: string): [string, string] {
+  const at = text.indexOf("/");
+  return at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,122 @@
+/**
+ * The members of the embedded store, their leases and their roles. They live in memory only: after a restart of the store every member
+ * announces itself again, because its next renewal is answered with `expired`.
+ */
+import type { Incarnation, WorkerId } from "../../../base/ids.ts";
+import type { MemberRecord } from "../../member.ts";
+import type { Lease } from "../../ownership.ts";
+import { MEMBER_LEASE_MS, type Role, SETTLING_MS } from "../../store.ts";
+import type { Effects } from "./effects.ts";
+import type { Operations } from "./operations.ts";
+import type { StoreTime } from "./time.ts";
+
+export interface Leases
+  extends Pick<Operations, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
+  /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
+  leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease;
+  /** Takes out what has expired. */
+  sweep(now: StoreTime): void;
+}
+
+interface Held {
+  readonly member: MemberRecord;
+  readonly lastHeartbeatMs: number;
+}
+
+/** `startedMs`: the monotonic time at which the store started. */
+export function createLeases(effects: Effects, startedMs: number): Leases {
+  const heldById = new Map<WorkerId, Held>();
+  const leaders = new Map<Role, { readonly holder: WorkerId; readonly untilMs: number }>();
+  let settlesSinceMs = startedMs;
+  /** Of any member; without one there is nobody to wait for. */
+  let lastHeartbeatMs: number | undefined;
+
+  function find(now: StoreTime, id: WorkerId): Held | undefined {
+    const held = heldById.get(id);
+    return held !== undefined && !isExpired(held, now) ? held : undefined;
+  }
+
+  function hold(now: StoreTime, member: MemberRecord): void {
+    isSettling(now);
+    lastHeartbeatMs = now.nowMs;
+    heldById.set(member.id, { member, lastHeartbeatMs: now.nowMs });
+  }
+
+  /**
+   * A restart of the store must not look like the death of every worker; nor must a store that was stopped for so long
+   * that no beat came through.
+   */
+  function isSettling({ nowMs }: StoreTime): boolean {
+    if (nowMs - settlesSinceMs < SETTLING_MS) return true;
+    if (lastHeartbeatMs === undefined || nowMs - lastHeartbeatMs < MEMBER_LEASE_MS) return false;
+    settlesSinceMs = nowMs;
+    lastHeartbeatMs = undefined;
+    return true;
+  }
+
+  return {
+    announce(now, member) {
+      hold(now, member);
+      effects.change({ subject: "members" });
+    },
+    renew(now, member) {
+      const held = find(now, member.id);
+      if (held === undefined) return "expired";
+      if (held.member.incarnation !== member.incarnation) return "replaced";
+      hold(now, member);
+      if (differsVisibly(held.member, member)) effects.change({ subject: "members" });
+      return "renewed";
+    },
+    withdraw(_now, id, incarnation) {
+      if (heldById.get(id)?.member.incarnation !== incarnation) return;
+      heldById.delete(id);
+      effects.change({ subject: "members" });
+    },
+    members(now) {
+      const members: MemberRecord[] = [];
+      for (const held of heldById.values()) {
+        if (!isExpired(held, now)) members.push(held.member);
+      }
+      // Records are checked when they come in, so none is ever ignored here.
+      return { members, ignored: 0, booted: !isSettling(now) };
+    },
+    leaseOf(now, id, assumed) {
+      const held = find(now, id);
+      if (held !== undefined) {
+        const sinceLastHeartbeatMs = now.nowMs - held.lastHeartbeatMs;
+        return { state: "held", incarnation: held.member.incarnation, sinceLastHeartbeatMs };
+      }
+      return isSettling(now)
+        ? { state: "held", incarnation: assumed, sinceLastHeartbeatMs: now.nowMs - settlesSinceMs }
+        : { state: "gone" };
+    },
+    lead(now, role, holder, ttlMs) {
+      if (isSettling(now)) return "following";
+      const leader = leaders.get(role);
+      if (leader !== undefined && leader.holder !== holder && now.nowMs < leader.untilMs) {
+        return "following";
+      }
+      leaders.set(role, { holder, untilMs: now.nowMs + ttlMs });
+      return "leading";
+    },
+    resign(_now, role, holder) {
+      if (leaders.get(role)?.holder === holder) leaders.delete(role);
+    },
+    sweep(now) {
+      for (const [id, held] of heldById) {
+        if (!isExpired(held, now)) continue;
+        heldById.delete(id);
+        effects.change({ subject: "members" });
+      }
+    },
+  };
+}
+
+function isExpired(held: Held, now: StoreTime): boolean {
+  return now.nowMs - held.lastHeartbeatMs >= MEMBER_LEASE_MS;
+}
+
+/** The load changes with each beat; a hint for each would have everybody read the members all the time. */
+function differsVisibly(before: MemberRecord, after: MemberRecord): boolean {
+  return JSON.stringify({ ...before, load: 0 }) !== JSON.stringify({ ...after, load: 0 });
+}

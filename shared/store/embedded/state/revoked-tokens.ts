@@ -1,0 +1,53 @@
+/**
+ * The tokens that must not be used again, until they would have run out anyway.
+ */
+
+import { type Restored, recordKey } from "../format/records.ts";
+import type { Effects, Write } from "./effects.ts";
+import type { Operations } from "./operations.ts";
+import { createSweeper } from "./sweeper.ts";
+import type { StoreTime } from "./time.ts";
+
+/** With more, the one that was buried first is forgotten: whoever signs in and out all day must not fill the memory. */
+const MAX_REVOKED = 200_000;
+
+export interface RevokedTokens extends Pick<Operations, "revokeToken" | "isTokenRevoked"> {
+  /** Drops some of what has expired; call it again and again. */
+  sweep(now: StoreTime): void;
+  restore(record: Extract<Restored, { kind: "revoked" }>): void;
+  /** Every record as it stands in the journal. */
+  entries(): Iterable<Write>;
+}
+
+export function createRevokedTokens(effects: Effects): RevokedTokens {
+  const untilById = new Map<string, number>();
+  const sweeper = createSweeper(untilById);
+
+  function forget(tokenId: string): void {
+    untilById.delete(tokenId);
+    effects.write(recordKey.revoked(tokenId), undefined);
+  }
+
+  return {
+    revokeToken(_now, tokenId, untilMs) {
+      untilById.set(tokenId, untilMs);
+      effects.write(recordKey.revoked(tokenId), untilMs);
+      const [first] = untilById.keys();
+      if (untilById.size > MAX_REVOKED && first !== undefined) forget(first);
+    },
+    isTokenRevoked(now, tokenId) {
+      return now.wallMs < (untilById.get(tokenId) ?? 0);
+    },
+    sweep(now) {
+      sweeper.sweep((untilMs, tokenId) => {
+        if (now.wallMs >= untilMs) forget(tokenId);
+      });
+    },
+    restore({ tokenId, untilMs }) {
+      untilById.set(tokenId, untilMs);
+    },
+    *entries() {
+      for (const [tokenId, untilMs] of untilById) yield [recordKey.revoked(tokenId), untilMs];
+    },
+  };
+}

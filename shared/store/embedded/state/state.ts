@@ -1,0 +1,138 @@
+/**
+ * The embedded store without a process around it: every operation of the contract as a plain call that takes the store's
+ * time, answers, and notes what it changed. No clock, socket or file.
+ *
+ * What must outlive the process can be listed (`entries`) and taken back (`restore`); members cannot (leases.ts).
+ */
+
+import { HOSTED_COUNTER } from "../../store.ts";
+import type { Restored } from "../format/records.ts";
+import { createEffects, type Effects, type Write } from "./effects.ts";
+import { createHistory } from "./history.ts";
+import { createLeases } from "./leases.ts";
+import type { Operations } from "./operations.ts";
+import { createPutIfAbsent } from "./put-if-absent.ts";
+import { createReports } from "./reports.ts";
+import { createRevokedTokens } from "./revoked-tokens.ts";
+import { createSessions } from "./sessions.ts";
+import { createStreams } from "./streams.ts";
+import { createTickets } from "./tickets.ts";
+import type { StoreTime } from "./time.ts";
+
+export interface StoreState {
+  readonly operations: Operations;
+  /** Drops some of what has expired. Bounded work: call it every second or so. */
+  readonly sweep: (now: StoreTime) => void;
+  /** What was changed since the last call. */
+  readonly takeEffects: Effects["take"];
+  /** Takes records back, before the first operation; in any order. */
+  readonly restore: (records: Iterable<Restored>) => void;
+  /** Every record that must outlive the process. Going on after a change is allowed; the change may or may not be seen. */
+  readonly entries: () => Iterable<Write>;
+}
+
+/** An empty store that starts at `start`. */
+export function createStoreState(start: StoreTime): StoreState {
+  const effects = createEffects();
+  const leases = createLeases(effects, start.nowMs);
+  const tickets = createTickets(effects);
+  const revoked = createRevokedTokens(effects);
+  const agreements = createPutIfAbsent(effects);
+  const history = createHistory(effects);
+  const sessions = createSessions(effects, leases, (now) =>
+    history.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
+  );
+  const streams = createStreams(effects);
+  const reports = createReports();
+
+  function restoreOne(record: Restored): void {
+    switch (record.kind) {
+      case "session":
+      case "peer":
+      case "left":
+        sessions.restore(record);
+        break;
+      case "ticket":
+        tickets.restore(record);
+        break;
+      case "revoked":
+        revoked.restore(record);
+        break;
+      case "agreed":
+        agreements.restore(record);
+        break;
+      case "counter":
+      case "event":
+        history.restore(record);
+        break;
+      case "stream":
+        streams.restore(record);
+        break;
+    }
+  }
+
+  return {
+    operations: {
+      timeMs: (now) => now.wallMs,
+      announce: leases.announce,
+      renew: leases.renew,
+      withdraw: leases.withdraw,
+      members: leases.members,
+      lead: leases.lead,
+      resign: leases.resign,
+      createSession: sessions.createSession,
+      resumeSession: sessions.resumeSession,
+      reassertSession: sessions.reassertSession,
+      findSession: sessions.findSession,
+      sessionsOf: sessions.sessionsOf,
+      owners: sessions.owners,
+      releaseSession: sessions.releaseSession,
+      closeSession: sessions.closeSession,
+      openSession: sessions.openSession,
+      putPeer: sessions.putPeer,
+      removePeer: sessions.removePeer,
+      nextClock: sessions.nextClock,
+      putTicket: tickets.putTicket,
+      readTicket: tickets.readTicket,
+      answerTicket: tickets.answerTicket,
+      dropTicket: tickets.dropTicket,
+      ticketsOf: tickets.ticketsOf,
+      revokeToken: revoked.revokeToken,
+      isTokenRevoked: revoked.isTokenRevoked,
+      putIfAbsent: agreements.putIfAbsent,
+      addToCounters: history.addToCounters,
+      readCounters: history.readCounters,
+      appendEvent: history.appendEvent,
+      readEvents: history.readEvents,
+      appendToStream: streams.appendToStream,
+      readStream: streams.readStream,
+      report: reports.report,
+      readReports: reports.readReports,
+    },
+    sweep(now) {
+      leases.sweep(now);
+      sessions.sweep(now);
+      tickets.sweep(now);
+      revoked.sweep(now);
+      reports.sweep(now);
+    },
+    takeEffects: effects.take,
+    restore(records) {
+      const belonging: Restored[] = [];
+      for (const record of records) {
+        // What belongs to a session waits for it.
+        if (record.kind === "peer" || record.kind === "left") belonging.push(record);
+        else restoreOne(record);
+      }
+      for (const record of belonging) restoreOne(record);
+    },
+    *entries() {
+      yield* sessions.entries();
+      yield* tickets.entries();
+      yield* revoked.entries();
+      yield* agreements.entries();
+      yield* history.entries();
+      yield* streams.entries();
+    },
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * Members, their leases and their roles in Redis.
+ */
+import type { WorkerId } from "../../../base/ids.ts";
+import type { MemberRecord } from "../../member.ts";
+import type { Store } from "../../store.ts";
+import type { Connection } from "../connection/connection.ts";
+import { limited, toJson, toMs } from "../values/arguments.ts";
+import type { Ignored } from "../values/ignored.ts";
+import { MAX_VALUE_BYTES } from "../values/limits.ts";
+import { expectReply, expectWord, membersSchema, pairsOf, readMember } from "../values/replies.ts";
+
+/** Members that one process announces: itself. */
+const MAX_ANNOUNCED = 64;
+
+export function createMembers(
+  connection: Connection,
+  ignored: Ignored,
+): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
+  /** What others know of the members that this process announced. */
+  const announced = new Map<WorkerId, string>();
+
+  function remember(member: MemberRecord): void {
+    announced.set(member.id, visible(member));
+    const [oldest] = announced.keys();
+    if (announced.size > MAX_ANNOUNCED && oldest !== undefined) announced.delete(oldest);
+  }
+
+  return {
+    async announce(member) {
+      await connection.run(
+        "announce",
+        "announce",
+        member.id,
+        member.incarnation,
+        storedValue(member),
+      );
+      remember(member);
+    },
+    async renew(member) {
+      const isNews = announced.get(member.id) !== visible(member);
+      const reply = await connection.run(
+        "renew",
+        "renew",
+        member.id,
+        member.incarnation,
+        storedValue(member),
+        isNews ? "1" : "0",
+      );
+      const outcome = expectWord(reply, ["renewed", "replaced", "expired"]);
+      if (outcome === "renewed") remember(member);
+      return outcome;
+    },
+    async withdraw(id, incarnation) {
+      await connection.run("withdraw", "withdraw", id, incarnation);
+    },
+    async members() {
+      const reply = await connection.run("members", "members");
+      const [settled, unread, flat] = expectReply(membersSchema, reply);
+      const values = pairsOf(flat);
+      const members = values.flatMap(([id, value]) => readMember(id, value) ?? []);
+      const unreadable = unread + values.length - members.length;
+      ignored.count("member", unreadable);
+      return { members, ignored: unreadable, booted: settled === 1 };
+    },
+    async lead(role, holder, ttlMs) {
+      const reply = await connection.run("lead", "lead", role, holder, toMs(ttlMs));
+      return expectWord(reply, ["leading", "following"]);
+    },
+    async resign(role, holder) {
+      await connection.run("resign", "resign", role, holder);
+    },
+  };
+}
+
+function storedValue(member: MemberRecord): string {
+  return limited("a member's record", toJson(member), MAX_VALUE_BYTES - member.incarnation.length);
+}
+
+/** The load changes with each beat; a hint for each would have everybody read the members all the time. */
+function visible(member: MemberRecord): string {
+  return JSON.stringify({ ...member, load: undefined });
+}

@@ -1,0 +1,37 @@
+/**
+ * Reports, in Redis: what members tell of themselves for a while.
+ */
+import { isWorkerId } from "../../../base/ids.ts";
+import { MAX_REPORT_BYTES, type ReportKind, type Store } from "../../store.ts";
+import type { Connection } from "../connection/connection.ts";
+import { limited, toMs } from "../values/arguments.ts";
+import type { Ignored } from "../values/ignored.ts";
+import { expectReply, pairsOf, repliesSchema } from "../values/replies.ts";
+
+export function createReports(
+  connection: Connection,
+  ignored: Ignored,
+): Pick<Store, "report" | "readReports"> {
+  async function read(kind: ReportKind | "census"): Promise<Record<string, string>> {
+    const reply = await connection.run("readReports", "read_reports", kind);
+    const pairs = pairsOf(expectReply(repliesSchema, reply));
+    const reports = pairs.filter(([id, text]) => isWorkerId(id) && text !== "?");
+    ignored.count("report", pairs.length - reports.length);
+    return Object.fromEntries(reports);
+  }
+
+  return {
+    async report(kind, id, text, ttlMs) {
+      const checked = limited("a report", text, MAX_REPORT_BYTES);
+      await connection.run("report", "report", kind, id, checked, toMs(ttlMs));
+    },
+    async readReports(kind) {
+      // One version: workers of the version before report their usage under another name.
+      const [old, reports] = await Promise.all([
+        kind === "usage" ? read("census") : {},
+        read(kind),
+      ]);
+      return { ...old, ...reports };
+    },
+  };
+}

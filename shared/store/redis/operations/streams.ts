@@ -1,0 +1,37 @@
+/**
+ * Streams of texts, in Redis: what processes tell those who watch.
+ */
+import { MAX_STREAM_TEXT_CHARS, STREAMS, type Store } from "../../store.ts";
+import type { Connection } from "../connection/connection.ts";
+import { limited } from "../values/arguments.ts";
+import type { Ignored } from "../values/ignored.ts";
+import { expectReply, pairsOf, repliesSchema } from "../values/replies.ts";
+
+/** As Redis gives them. */
+const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
+
+/** UTF-8 has three bytes at most for each unit of UTF-16; readers take more (`MAX_VALUE_BYTES`). */
+const MAX_TEXT_BYTES = 3 * MAX_STREAM_TEXT_CHARS;
+
+export function createStreams(
+  connection: Connection,
+  ignored: Ignored,
+): Pick<Store, "appendToStream" | "readStream"> {
+  return {
+    async appendToStream(stream, texts) {
+      if (texts.length === 0) return;
+      const checked = texts.map((text) => limited("an entry", text, MAX_TEXT_BYTES));
+      const keep = String(STREAMS[stream].keep);
+      await connection.run("appendToStream", "append_to_stream", stream, keep, ...checked);
+    },
+    async readStream(stream, { after, limit }) {
+      if (limit <= 0 || (after !== undefined && !ENTRY_ID.test(after))) return [];
+      const wanted = String(Math.min(limit, STREAMS[stream].keep));
+      const reply = await connection.run("readStream", "read_stream", stream, after ?? "", wanted);
+      const pairs = pairsOf(expectReply(repliesSchema, reply));
+      const entries = pairs.filter(([id, text]) => ENTRY_ID.test(id) && text !== "");
+      ignored.count("entry", pairs.length - entries.length);
+      return entries.map(([id, text]) => ({ id, text }));
+    },
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * Tickets in Redis: questions that one process asks and another may answer, for a short time.
+ */
+import type { Store, Ticket } from "../../store.ts";
+import type { Connection } from "../connection/connection.ts";
+import { limited, toJson, toMs } from "../values/arguments.ts";
+import type { Ignored } from "../values/ignored.ts";
+import { MAX_TICKET_BYTES } from "../values/limits.ts";
+import { expectReply, expectWord, pairsOf, parseJson, repliesSchema } from "../values/replies.ts";
+
+type Tickets = Pick<
+  Store,
+  "putTicket" | "readTicket" | "answerTicket" | "dropTicket" | "ticketsOf"
+>;
+
+export function createTickets(connection: Connection, ignored: Ignored): Tickets {
+  /** A ticket that makes no sense is as good as not there. */
+  function toTicket(token: string, question: string, answer?: string): Ticket | undefined {
+    const asked = parseJson(question);
+    const given = answer === undefined ? undefined : parseJson(answer);
+    if (asked === undefined || (answer !== undefined && given === undefined)) {
+      ignored.count("ticket", 1);
+      return undefined;
+    }
+    return answer === undefined
+      ? { state: "waiting", token, question: asked }
+      : { state: "answered", token, question: asked, answer: given };
+  }
+
+  return {
+    async putTicket({ kind, token, question, group, ttlMs }) {
+      await connection.run(
+        "putTicket",
+        "put_ticket",
+        kind,
+        token,
+        limited("a ticket's question", toJson(question), MAX_TICKET_BYTES),
+        toMs(Math.max(1, ttlMs)),
+        group === undefined ? "" : toJson(group),
+      );
+    },
+    async readTicket(kind, token) {
+      const reply = await connection.run("readTicket", "read_ticket", kind, token);
+      const [question, answer] = expectReply(repliesSchema, reply);
+      return question === undefined ? undefined : toTicket(token, question, answer);
+    },
+    async answerTicket(kind, token, answer) {
+      const text = limited("a ticket's answer", toJson(answer), MAX_TICKET_BYTES);
+      const reply = await connection.run("answerTicket", "answer_ticket", kind, token, text);
+      return expectWord(reply, ["done", "gone", "answered"]);
+    },
+    async dropTicket(kind, token) {
+      await connection.run("dropTicket", "drop_ticket", kind, token);
+    },
+    async ticketsOf(kind, group) {
+      const reply = await connection.run("ticketsOf", "tickets_of", kind, toJson(group));
+      const waiting = pairsOf(expectReply(repliesSchema, reply));
+      return waiting.flatMap(([token, question]) => toTicket(token, question) ?? []);
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/**
+ * Tokens that must not be used again, in Redis.
+ */
+import type { Clock } from "../../../base/clock.ts";
+import type { Store } from "../../store.ts";
+import type { Connection } from "../connection/connection.ts";
+import { toMs } from "../values/arguments.ts";
+
+export function createTokens(
+  connection: Connection,
+  clock: Clock,
+): Pick<Store, "revokeToken" | "isTokenRevoked"> {
+  return {
+    async revokeToken(tokenId, untilMs) {
+      // `exp` is in this machine's time, so what is left is measured here: Redis's clock may stand an hour elsewhere.
+      const leftMs = untilMs - clock.wallMs();
+      if (leftMs > 0) await connection.run("revokeToken", "revoke_token", tokenId, toMs(leftMs));
+    },
+    async isTokenRevoked(tokenId) {
+      return (await connection.run("isTokenRevoked", "is_token_revoked", tokenId)) === 1;
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * The Lua scripts: which there are, what each is put together from, and how one is run. What a script guarantees stands
+ * in its file; all constants that both languages use come from here.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { REFUSED_HEARTBEAT_AGE_MS } from "../../ownership.ts";
+import {
+  HOSTED_COUNTER,
+  MAX_EVENTS,
+  MAX_REPORT_BYTES,
+  MAX_REPORTS,
+  MEMBER_LEASE_MS,
+  SETTLING_MS,
+  UNOPENED_SESSION_MS,
+} from "../../store.ts";
+import * as limits from "../values/limits.ts";
+
+/** The scripts that are run, each with what is put before it. */
+const SCRIPTS = {
+  greet: [],
+  announce: [],
+  renew: [],
+  withdraw: [],
+  members: [],
+  lead: [],
+  resign: [],
+  create_session: ["session"],
+  resume_session: ["session", "ownership"],
+  reassert_session: ["session", "ownership"],
+  find_session: ["session"],
+  sessions_of: [],
+  owners: [],
+  release_session: ["session"],
+  close_session: ["session"],
+  open_session: ["session"],
+  put_peer: ["session"],
+  remove_peer: ["session"],
+  next_clock: ["session"],
+  put_ticket: ["ticket"],
+  read_ticket: ["ticket"],
+  answer_ticket: ["ticket"],
+  drop_ticket: ["ticket"],
+  tickets_of: ["ticket"],
+  revoke_token: [],
+  is_token_revoked: [],
+  put_if_absent: [],
+  add_to_counters: [],
+  read_counters: [],
+  append_event: [],
+  read_events: [],
+  append_to_stream: [],
+  read_stream: [],
+  report: [],
+  read_reports: [],
+} as const satisfies Record<string, readonly string[]>;
+
+export type ScriptName = keyof typeof SCRIPTS;
+
+export interface Script {
+  readonly name: ScriptName;
+  readonly source: string;
+  /** What Redis calls it. */
+  readonly sha1: string;
+}
+
+/** Name of the channel of changes, after the prefix. */
+export const CHANNEL = "changes";
+
+/** Reads all scripts. They lie beside this file, in the sources and in what was built of them. */
+export function loadScripts(): Readonly<Record<ScriptName, Script>> {
+  const entries = (Object.keys(SCRIPTS) as ScriptName[]).map((name) => {
+    const source = composeLua(["prelude", ...SCRIPTS[name], name]);
+    const sha1 = createHash("sha1").update(source).digest("hex");
+    return [name, { name, source, sha1 }] as const;
+  });
+  return Object.fromEntries(entries) as Record<ScriptName, Script>;
+}
+
+/** The constants and the named files as one script. */
+export function composeLua(files: readonly string[]): string {
+  return [constantsInLua(), ...files.map(readLua)].join("\n");
+}
+
+function readLua(name: string): string {
+  return readFileSync(new URL(`${name}.lua`, import.meta.url), "utf8");
+}
+
+function constantsInLua(): string {
+  const constants = {
+    ...limits,
+    CHANNEL,
+    LEASE_MS: MEMBER_LEASE_MS,
+    SETTLING_MS,
+    UNOPENED_MS: UNOPENED_SESSION_MS,
+    HOSTED_COUNTER,
+    MAX_EVENTS,
+    MAX_REPORTS,
+    MAX_REPORT_BYTES,
+    REFUSED_HEARTBEAT_AGE_MS,
+  };
+  return Object.entries(constants)
+    .map(([name, value]) => `local ${name} = ${JSON.stringify(value)}`)
+    .join("\n");
+}

@@ -1,0 +1,206 @@
+/**
+ * What scripts answer, checked. Whoever can write to Redis may be hostile or just wrong: a value that makes no sense is
+ * left out and counted, never believed and never a reason to fail.
+ */
+import { z } from "zod";
+import {
+  type Incarnation,
+  isSessionId,
+  isWorkerId,
+  type PeerId,
+  type SessionId,
+  type SessionKey,
+  toSessionKey,
+  type WorkerId,
+} from "../../../base/ids.ts";
+import { type MemberRecord, parseMember } from "../../member.ts";
+import type { PeerRecord, SessionRecord, StoredEvent } from "../../store.ts";
+import { StoreReplyError } from "./errors.ts";
+
+export const repliesSchema = z.array(z.string());
+/** Members: whether the store is settled, how many records were ignored, id and value of each other one. */
+export const membersSchema = z.tuple([z.number(), z.number(), repliesSchema]);
+/** A session: id, fields of its head, peers by id, tokens of those who left, how many parts were ignored. */
+export const recordSchema = z.tuple([
+  z.string(),
+  z.array(z.string().nullable()),
+  repliesSchema,
+  repliesSchema,
+  z.number(),
+]);
+export type RecordReply = z.infer<typeof recordSchema>;
+
+/** The reply as `schema` wants it. Throws `StoreReplyError`. */
+export function expectReply<T>(schema: z.ZodType<T>, reply: unknown): T {
+  const parsed = schema.safeParse(reply);
+  if (!parsed.success) throw new StoreReplyError();
+  return parsed.data;
+}
+
+/** `reply` as one of `words`. Throws `StoreReplyError`. */
+export function expectWord<const Word extends string>(
+  reply: unknown,
+  words: readonly Word[],
+): Word {
+  const word = words.find((known) => known === reply);
+  if (word === undefined) throw new StoreReplyError();
+  return word;
+}
+
+/** A reply of several parts. Throws `StoreReplyError`. */
+export function expectArray(reply: unknown): readonly unknown[] {
+  if (!Array.isArray(reply)) throw new StoreReplyError();
+  return reply;
+}
+
+/** The pairs of a flat reply. */
+export function pairsOf(flat: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) pairs.push([flat[i] ?? "", flat[i + 1] ?? ""]);
+  return pairs;
+}
+
+// --- members ---
+
+const INCARNATION_CHARS = 16;
+
+/**
+ * A member's record; undefined unless it is one of that id. It stands in the store as its incarnation, which scripts
+ * compare, and the whole as JSON.
+ */
+export function readMember(id: string, value: string): MemberRecord | undefined {
+  const member = parseMember(parseJson(value.slice(INCARNATION_CHARS)));
+  const isItself = member?.id === id && value.startsWith(member.incarnation);
+  return isItself ? member : undefined;
+}
+
+// --- sessions ---
+
+const HEAD_FIELDS = [
+  "owner",
+  "incarnation",
+  "epoch",
+  "state",
+  "successor",
+  "user",
+  "alias",
+  "clock",
+  "created",
+] as const;
+
+const jsonText = z.string().transform((text) => parseJson(text));
+const whole = z
+  .string()
+  .regex(/^\d{1,15}$/)
+  .transform(Number);
+const sessionIdSchema = z.custom<SessionId>(
+  (value) => typeof value === "string" && isSessionId(value),
+);
+const workerIdSchema = z.custom<WorkerId>(
+  (value) => typeof value === "string" && isWorkerId(value),
+);
+const incarnationSchema = z.custom<Incarnation>(
+  (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
+);
+const peerIdSchema = z.custom<PeerId>(
+  (value) => typeof value === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(value),
+);
+const sessionKeySchema = z.custom<SessionKey>(
+  (value) => typeof value === "string" && toSessionKey(value) !== undefined,
+);
+
+const headSchema = z.object({
+  owner: workerIdSchema,
+  incarnation: incarnationSchema,
+  epoch: whole,
+  state: z.enum(["created", "open", "released", "closed"]),
+  successor: workerIdSchema.exactOptional(),
+  user: jsonText.pipe(z.string()),
+  alias: jsonText.pipe(sessionKeySchema).exactOptional(),
+  clock: whole,
+  created: whole,
+});
+
+const peerSchema: z.ZodType<PeerRecord> = z.object({
+  id: peerIdSchema,
+  host: z.boolean(),
+  user: z.object({
+    id: z.string(),
+    name: z.string(),
+    email: z.string().exactOptional(),
+    authProvider: z.string().exactOptional(),
+  }),
+  publicKey: z.string(),
+  client: z.string(),
+  compression: z.array(z.string()).max(32),
+  tokenId: z.string().min(1),
+  settled: z.boolean(),
+});
+
+/** A session's record; undefined when its head makes no sense. `ignored`: parts that made none and were left out. */
+export function readRecord(reply: RecordReply): {
+  readonly record: SessionRecord | undefined;
+  readonly ignored: number;
+} {
+  const [id, values, peers, left, ignored] = reply;
+  const fields = HEAD_FIELDS.flatMap((field, i) => {
+    const value = values[i];
+    return typeof value === "string" ? [[field, value]] : [];
+  });
+  const parsed = headSchema.safeParse(Object.fromEntries(fields));
+  if (!parsed.success || !isSessionId(id)) return { record: undefined, ignored: ignored + 1 };
+  const { user, created, successor, ...head } = parsed.data;
+  const known = readPeers(peers);
+  const revokedTokens = left.map(parseJson).filter((token) => typeof token === "string");
+  const record: SessionRecord = {
+    id,
+    ...head,
+    ...(successor !== undefined && head.state === "released" && { successor }),
+    userId: user,
+    peers: known.peers,
+    revokedTokens,
+    createdMs: created,
+  };
+  return { record, ignored: ignored + known.ignored + left.length - revokedTokens.length };
+}
+
+/** A peer stands in the store as its place in the order of coming, the id of its token, and the whole as JSON. */
+function readPeers(flat: readonly string[]): { peers: PeerRecord[]; ignored: number } {
+  const pairs = pairsOf(flat);
+  const placed = pairs.flatMap(([id, value]) => {
+    const found = /^(\d{1,15})\n[^\n]+\n([^\n]+)$/.exec(value);
+    const parsed = peerSchema.safeParse(parseJson(found?.[2] ?? ""));
+    return parsed.success && parsed.data.id === id
+      ? [{ turn: Number(found?.[1]), peer: parsed.data }]
+      : [];
+  });
+  placed.sort((a, b) => a.turn - b.turn);
+  return { peers: placed.map(({ peer }) => peer), ignored: pairs.length - placed.length };
+}
+
+// --- events ---
+
+const eventSchema = z.object({
+  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left", "returned"]),
+  sessionId: sessionIdSchema,
+  worker: workerIdSchema,
+  epoch: z.number(),
+  cause: z.string().max(1024),
+});
+
+/** An event under its id in the stream, which begins with the store's time. */
+export function readEvent(id: string, text: string): StoredEvent | undefined {
+  const parsed = eventSchema.safeParse(parseJson(text));
+  return parsed.success ? { ...parsed.data, atMs: Number(id.split("-")[0]) } : undefined;
+}
+
+// --- JSON ---
+
+/** The value of a JSON text without keys that reach into prototypes; undefined when it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text, (key, value: unknown) => (key === "__proto__" ? undefined : value));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * JSON of the version before (commit 6cbddef), literally, and what this version writes for it: reports in the store and the
+ * answers of `explain`.
+ */
+import { expect, test } from "vitest";
+import { parseView, writeView } from "../../shared/cluster/status-reports.ts";
+import { parseExplanation, writeExplanation } from "../../shared/control/explanation.ts";
+
+const FORMER_VIEW = {
+  role: "balancer",
+  uptimeMs: 5000,
+  rssBytes: 7,
+  connections: 1,
+  tunnels: 2,
+  workers: [
+    { id: "w1", health: "up" },
+    { id: "w2", health: "suspect", lastFailure: { reason: "no-answer", by: "probe", agoMs: 500 } },
+    { id: "w3", health: "dead", lastFailure: { reason: "lease-gone", by: "members", agoMs: 1 } },
+  ],
+};
+
+test("a balancer's report of the version before is read, with the present names of its workers' health", () => {
+  const view = parseView(JSON.stringify(FORMER_VIEW));
+  expect(view).toEqual({
+    ...FORMER_VIEW,
+    workers: [
+      { id: "w1", status: "healthy" },
+      {
+        id: "w2",
+        status: "unhealthy",
+        lastFailure: { reason: "no-answer", by: "probe", agoMs: 500 },
+      },
+      { id: "w3", status: "down", lastFailure: { reason: "lease-gone", by: "members", agoMs: 1 } },
+    ],
+  });
+});
+
+test("a report that is written now has the former names beside the present ones", () => {
+  const view = parseView(JSON.stringify(FORMER_VIEW));
+  if (view === undefined) throw new Error("the report was not read");
+  const written = JSON.parse(writeView(view)) as { workers: object[] };
+  expect(written).toMatchObject(FORMER_VIEW);
+  expect(parseView(JSON.stringify(written))).toEqual(view);
+});
+
+const FORMER_EXPLANATION = {
+  rule: "header",
+  worker: "w2",
+  reason: "ring",
+  found: "found",
+  notes: [
+    { worker: "w1", as: "owner", verdict: "suspect" },
+    { worker: "w2", as: "candidate", verdict: "fit" },
+    { worker: "w3", as: "candidate", verdict: "dead" },
+    { worker: "w4", as: "any", verdict: "capped", chance: 0 },
+  ],
+  more: 0,
+  workers: [
+    {
+      id: "w1",
+      state: "up",
+      health: "suspect",
+      sessions: 1,
+      connections: 2,
+      lagMs: 0.5,
+      weight: 1,
+      isFull: false,
+    },
+  ],
+  ring: "abc",
+  isPanicking: false,
+  store: "up",
+  isRecalled: false,
+};
+
+test("an explanation of the version before is read, with the present names", () => {
+  const explanation = parseExplanation(FORMER_EXPLANATION);
+  expect(explanation?.candidates).toEqual([
+    { worker: "w1", as: "owner", status: "unhealthy" },
+    { worker: "w2", as: "candidate", status: "available" },
+    { worker: "w3", as: "candidate", status: "down" },
+    { worker: "w4", as: "load", status: "capped", chance: 0 },
+  ]);
+  expect(explanation?.workers[0]).toMatchObject({ id: "w1", state: "up", status: "unhealthy" });
+});
+
+test("an explanation that is written now is complete for the version before", () => {
+  const explanation = parseExplanation(FORMER_EXPLANATION);
+  if (explanation === undefined) throw new Error("the explanation was not read");
+  const written = writeExplanation(explanation);
+  expect(written).toMatchObject(FORMER_EXPLANATION);
+  expect(parseExplanation(written)).toEqual(explanation);
+});

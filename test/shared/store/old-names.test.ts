@@ -1,0 +1,353 @@
+/**
+ * Records and requests of the version before the stores' names changed, written out: they still work, in Redis also while
+ * a process of that version runs beside a new one.
+ */
+import { once } from "node:events";
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { Incarnation, PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import { startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { worker } from "../../contract/store.ts";
+import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { openStore, settle, startRedis, type TestRedis } from "../../support/redis.ts";
+
+const SESSION = "R00MR00MR00MR00MR00MR00M" as SessionId;
+const W1 = worker("worker-1", "aaaaaaaaaaaaaaaa" as Incarnation);
+const W2 = worker("worker-2", "bbbbbbbbbbbbbbbb" as Incarnation);
+const W3 = worker("worker-3", "cccccccccccccccc" as Incarnation);
+const EPOCH = 1_764_140_000_000;
+const PEER = {
+  id: "peer-1" as PeerId,
+  host: true,
+  user: { id: "u1", name: "Ada" },
+  publicKey: "a2V5",
+  client: "ide/1",
+  compression: ["none"],
+  tokenId: "jti-1",
+  settled: true,
+};
+
+function resume(store: Store, claimant: typeof W1) {
+  const { id, incarnation } = claimant;
+  return store.resumeSession({ sessionId: SESSION, worker: id, incarnation });
+}
+
+describe("Redis with records of the version before", () => {
+  const HASH = `{ct}:session:${SESSION}`;
+  let redis: TestRedis;
+  let admin: Redis;
+  let store: Store;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    admin = redis.admin();
+  });
+
+  afterAll(() => redis.close());
+
+  beforeEach(async () => {
+    await admin.flushall();
+    await settle(admin);
+    ({ store } = openStore(redis.url));
+    onTestFinished(() => store.close());
+    for (const member of [W1, W2, W3]) await store.announce(member);
+  });
+
+  /** An open session of worker-1, command by command as the scripts of that version wrote it. */
+  async function oldCreate(): Promise<void> {
+    await admin.hset(
+      HASH,
+      ...["owner", "worker-1", "incarnation", W1.incarnation, "epoch", EPOCH, "state", "open"],
+      ...["user", '"u1"', "clock", 1, "created", EPOCH, "opened", 1, "turn", 1],
+    );
+    await admin.hset(`{ct}:peers:${SESSION}`, PEER.id, `1\n"jti-1"\n${JSON.stringify(PEER)}`);
+    await admin.zadd(`{ct}:left:${SESSION}`, EPOCH * 2, '"jti-0"');
+    await admin.zadd("{ct}:owner:worker-1", "+inf", SESSION);
+    await admin.zadd("{ct}:owners", "+inf", "worker-1");
+    await admin.zadd('{ct}:user:"u1"', "+inf", SESSION);
+  }
+
+  async function oldRelease(to: WorkerId | undefined): Promise<void> {
+    await admin.hdel(HASH, "heir");
+    await admin.hset(HASH, "state", "released");
+    if (to !== undefined) await admin.hset(HASH, "heir", to);
+  }
+
+  async function oldResume(by: typeof W1, epoch: number): Promise<void> {
+    await admin.hdel(HASH, "heir");
+    const { id, incarnation } = by;
+    await admin.hset(HASH, { owner: id, incarnation, epoch, state: "open" });
+  }
+
+  function hold(owner: WorkerId, epoch: number) {
+    return { sessionId: SESSION, owner, epoch };
+  }
+
+  it("gives a session that an older worker released to the `heir` in its hash only", async () => {
+    await oldCreate();
+    await oldRelease(W2.id);
+    expect(await store.findSession(SESSION)).toEqual({
+      id: SESSION,
+      owner: "worker-1",
+      incarnation: W1.incarnation,
+      epoch: EPOCH,
+      state: "released",
+      successor: "worker-2",
+      userId: "u1",
+      clock: 1,
+      peers: [PEER],
+      revokedTokens: ["jti-0"],
+      createdMs: EPOCH,
+    });
+    expect(await resume(store, W3)).toMatchObject({ outcome: "elsewhere", owner: "worker-2" });
+    expect(await resume(store, W2)).toMatchObject({ outcome: "owned", cause: "handed" });
+    expect(await admin.hmget(HASH, "heir", "successor")).toEqual([null, null]);
+  });
+
+  it("shows an older worker the successor that a new one names, under the name that it reads", async () => {
+    await oldCreate();
+    expect(await store.releaseSession(hold(W1.id, EPOCH), W2.id)).toBe("done");
+    expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual([
+      "released",
+      "worker-2",
+      "worker-2",
+    ]);
+    await store.releaseSession(hold(W1.id, EPOCH), undefined);
+    expect(await admin.hmget(HASH, "heir", "successor")).toEqual([null, null]);
+  });
+
+  it("removes both names when a session is closed", async () => {
+    await oldCreate();
+    await store.releaseSession(hold(W1.id, EPOCH), W2.id);
+    await store.closeSession(hold(W1.id, EPOCH), Date.now() + 60_000);
+    expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual(["closed", null, null]);
+  });
+
+  it("reads a hash that names the successor by its new name only", async () => {
+    await oldCreate();
+    await admin.hset(HASH, { state: "released", successor: "worker-2" });
+    expect(await store.findSession(SESSION)).toMatchObject({ successor: "worker-2" });
+    expect(await resume(store, W3)).toMatchObject({ outcome: "elsewhere", owner: "worker-2" });
+    expect(await resume(store, W2)).toMatchObject({ outcome: "owned", cause: "handed" });
+  });
+
+  it("follows a session from a new worker to an older one and on, whatever that one left in the hash", async () => {
+    await oldCreate();
+    await store.releaseSession(hold(W1.id, EPOCH), W2.id);
+    await oldResume(W2, EPOCH + 1);
+    expect(await store.findSession(SESSION)).not.toHaveProperty("successor");
+
+    await oldRelease(W3.id);
+    expect(await store.findSession(SESSION)).toMatchObject({ successor: "worker-3" });
+    expect(await resume(store, W1)).toMatchObject({ outcome: "elsewhere", owner: "worker-3" });
+
+    await oldRelease(undefined);
+    expect(await store.findSession(SESSION)).not.toHaveProperty("successor");
+    expect(await resume(store, W1)).toMatchObject({ outcome: "owned", cause: "handed" });
+  });
+
+  it("has a token revoked for new and older workers, whichever of them revoked it", async () => {
+    const untilMs = Date.now() + 60_000;
+    const isRevokedForOlder = async (tokenId: string) =>
+      Number(await admin.zscore("{ct}:buried", tokenId)) > Date.now();
+
+    await admin.zadd("{ct}:buried", "GT", untilMs, "by-older");
+    expect(await store.isTokenRevoked("by-older")).toBe(true);
+    expect(await isRevokedForOlder("by-older")).toBe(true);
+
+    await store.revokeToken("by-newer", untilMs);
+    expect(await store.isTokenRevoked("by-newer")).toBe(true);
+    expect(await isRevokedForOlder("by-newer")).toBe(true);
+    expect(await isRevokedForOlder("by-none")).toBe(false);
+
+    // Each of the two keys is enough by itself.
+    await admin.del("{ct}:buried");
+    expect(await store.isTokenRevoked("by-newer")).toBe(true);
+  });
+
+  it("keeps the later of two times until which older and new workers revoked a token", async () => {
+    const laterMs = Date.now() + 3_600_000;
+    await admin.zadd("{ct}:buried", "GT", laterMs, "token");
+    await store.revokeToken("token", Date.now() + 1000);
+    expect(Number(await admin.zscore("{ct}:buried", "token"))).toBe(laterMs);
+    await admin.zadd("{ct}:revoked", Date.now() - 1, "token");
+    expect(await store.isTokenRevoked("token")).toBe(true);
+  });
+
+  it("reads the usage that older workers report as `census`, and prefers what a worker reports under the new name", async () => {
+    const laterMs = Date.now() + 60_000;
+    await admin.zadd("{ct}:reports:census", laterMs, "worker-1", laterMs, "worker-2");
+    await admin.set("{ct}:report:census:worker-1", "old one", "PX", 60_000);
+    await admin.set("{ct}:report:census:worker-2", "old two", "PX", 60_000);
+    await store.report("usage", W2.id, "new two", 60_000);
+    expect(await store.readReports("usage")).toEqual({
+      "worker-1": "old one",
+      "worker-2": "new two",
+    });
+  });
+});
+
+describe("the embedded store after the version before", () => {
+  const HEAD = {
+    id: SESSION,
+    owner: "worker-1",
+    incarnation: W1.incarnation,
+    epoch: EPOCH,
+    userId: "u1",
+    clock: 1,
+    createdMs: EPOCH,
+    opened: true,
+  };
+
+  function dataDir(): string {
+    const folder = makeFolder();
+    onTestFinished(() => folder.remove());
+    return folder.path;
+  }
+
+  async function start(dir: string) {
+    const { log, lines } = createTestLog();
+    const server = await startStoreServer({ dataDir: dir, clock: systemClock, log });
+    onTestFinished(() => server.close());
+    return { socketPath: server.socketPath, lines };
+  }
+
+  async function connect(socketPath: string): Promise<Store> {
+    const store = await connectStore(socketPath);
+    onTestFinished(() => store.close());
+    return store;
+  }
+
+  it("reads its journal, with `heir` and `buried/`, without a warning, and writes today's names", async () => {
+    const dir = dataDir();
+    const file = path.join(dir, "store.journal");
+    const head = JSON.stringify({ ...HEAD, state: "released", heir: "worker-2" });
+    fs.writeFileSync(
+      file,
+      `[["session/${SESSION}",${head}]]
+[["peer/${SESSION}/peer-1",${JSON.stringify(PEER)}],["left/${SESSION}/jti-0",${EPOCH * 2}]]
+[["buried/jti-x",${EPOCH * 2}]]
+[["buried/jti-y",${EPOCH * 2}]]
+[["buried/jti-y"]]
+[["agreed/greeting","hello"]]
+`,
+    );
+    const { socketPath, lines } = await start(dir);
+    const store = await connect(socketPath);
+    expect(await store.findSession(SESSION)).toMatchObject({
+      state: "released",
+      successor: "worker-2",
+      peers: [PEER],
+      revokedTokens: ["jti-0"],
+    });
+    expect(await store.isTokenRevoked("jti-x")).toBe(true);
+    expect(await store.isTokenRevoked("jti-y")).toBe(false);
+    expect(await store.putIfAbsent("greeting", "another")).toBe("hello");
+    expect(lines).toEqual([]);
+    expect(fs.readdirSync(dir).filter((name) => name.includes(".bad-"))).toEqual([]);
+
+    const written = fs.readFileSync(file, "utf8");
+    expect(written).toContain('"successor":"worker-2"');
+    expect(written).toContain('"revoked/jti-x"');
+    expect(written).not.toMatch(/heir|buried/);
+  });
+
+  it("answers the requests of an older process in its words", async () => {
+    const { socketPath } = await start(dataDir());
+    const socket = net.connect(socketPath);
+    onTestFinished(() => void socket.destroy());
+    await once(socket, "connect");
+    const untilMs = EPOCH * 2;
+    const reassertion = { ...HEAD, state: "open", buriedTokens: ["jti-0"], untilMs };
+    const requests = [
+      { id: 1, op: "agree", args: ["greeting", "hello"] },
+      { id: 2, op: "buryToken", args: ["jti-x", untilMs] },
+      { id: 3, op: "isTokenBuried", args: ["jti-x"] },
+      { id: 4, op: "reassertSession", args: [reassertion] },
+      { id: 5, op: "report", args: ["census", "worker-1", "text", 60_000] },
+      { id: 6, op: "readReports", args: ["census"] },
+    ];
+    socket.write(requests.map((request) => `${JSON.stringify(request)}\n`).join(""));
+    let replies = "";
+    socket.on("data", (chunk) => {
+      replies += chunk.toString();
+    });
+    const answered = () =>
+      replies
+        .split("\n")
+        .filter((line) => line.startsWith('{"id"'))
+        .map((line) => JSON.parse(line));
+    await expect.poll(() => answered().length).toBe(6);
+    expect(answered()).toEqual([
+      { id: 1, value: "hello" },
+      { id: 2 },
+      { id: 3, value: true },
+      { id: 4, value: "written" },
+      { id: 5 },
+      { id: 6, value: { "worker-1": "text" } },
+    ]);
+
+    const store = await connect(socketPath);
+    expect(await store.isTokenRevoked("jti-x")).toBe(true);
+    expect(await store.readReports("usage")).toEqual({ "worker-1": "text" });
+    expect(await store.findSession(SESSION)).toMatchObject({ revokedTokens: ["jti-0"] });
+  });
+
+  it("is asked in its own words by a newer process, and its records are understood", async () => {
+    const untilMs = EPOCH * 2;
+    const requests: { op: string; args: unknown[] }[] = [];
+    const record = { ...HEAD, state: "released", heir: "worker-2", peers: [], buriedTokens: ["t"] };
+    const values: Record<string, unknown> = {
+      timeMs: EPOCH,
+      agree: "hello",
+      buryToken: undefined,
+      isTokenBuried: true,
+      findSession: record,
+      resumeSession: { outcome: "owned", cause: "handed", record },
+    };
+    const socketPath = path.join(dataDir(), "old.sock");
+    const server = net.createServer((socket) => {
+      socket.on("data", (chunk) => {
+        for (const line of chunk.toString().trim().split("\n")) {
+          const { id, op, args } = JSON.parse(line);
+          requests.push({ op, args });
+          const isKnown =
+            op in values ||
+            (op === "reassertSession" && "buriedTokens" in args[0]) ||
+            (["report", "readReports"].includes(op) && args[0] === "census");
+          const reply = isKnown ? { id, value: values[op] ?? null } : { id, error: "refused" };
+          socket.write(`${JSON.stringify(reply)}\n`);
+        }
+      });
+    });
+    server.listen(socketPath);
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const store = await connect(socketPath);
+
+    expect(await store.putIfAbsent("greeting", "hello")).toBe("hello");
+    await store.revokeToken("jti-x", untilMs);
+    expect(await store.isTokenRevoked("jti-x")).toBe(true);
+    const { opened: _opened, ...head } = HEAD;
+    const asserted = { ...head, owner: W1.id, revokedTokens: ["t"], untilMs };
+    await store.reassertSession({ ...asserted, state: "open" });
+    expect(requests.at(-1)).toEqual({
+      op: "reassertSession",
+      args: [{ ...head, buriedTokens: ["t"], untilMs, state: "open" }],
+    });
+    await store.report("usage", W1.id, "text", 1000);
+    expect(requests.at(-1)).toEqual({ op: "report", args: ["census", "worker-1", "text", 1000] });
+    const renamed = { successor: "worker-2", revokedTokens: ["t"] };
+    expect(await store.findSession(SESSION)).toMatchObject(renamed);
+    expect(await store.findSession(SESSION)).not.toHaveProperty("heir");
+    expect(await resume(store, W2)).toMatchObject({ outcome: "owned", record: renamed });
+    await expect(store.report("view", W1.id, "text", 1000)).rejects.toMatchObject({
+      code: "EDGE_STORE_REFUSED",
+    });
+  });
+});

@@ -1,0 +1,111 @@
+/**
+ * Caches chunks of files for all downloads: after a release, many clients fetch the same file at once. Keeps a bounded number
+ * of chunks, least recently used dropped first. A chunk that is being sent stays in memory beyond that, one per slow client.
+ */
+import type { FileHandle } from "node:fs/promises";
+
+export interface ChunkCache {
+  /** Bytes per chunk. */
+  readonly size: number;
+  /** Chunk `index` of a file, shorter at the end of the file, from memory or read by `handle`. Release it when it was sent. */
+  acquire(file: OpenFile, index: number): Promise<Chunk>;
+}
+
+export interface OpenFile {
+  /** Identifies one state of the file: a changed file has another key. */
+  readonly key: string;
+  readonly handle: FileHandle;
+}
+
+export interface Chunk {
+  readonly bytes: Buffer;
+  /** Allows the memory to be reused. Without this call it is left to the garbage collector. */
+  release(): void;
+}
+
+interface Entry {
+  readonly buffer: Buffer;
+  readonly loaded: Promise<number>;
+  users: number;
+}
+
+/** The best of five sizes (bench/downloads.ts): smaller chunks cost calls, larger ones miss the processor's caches. */
+const CHUNK_BYTES = 256 * 1024;
+/** 32 MiB: an ordinary plugin or two. */
+const MAX_CHUNKS = 128;
+/** Buffers kept for reuse: repeated allocation costs more than anything else here. */
+const MAX_FREE = 32;
+
+export function createChunkCache(
+  limits: { readonly size?: number; readonly maxChunks?: number } = {},
+): ChunkCache {
+  const size = limits.size ?? CHUNK_BYTES;
+  const maxChunks = limits.maxChunks ?? MAX_CHUNKS;
+  /** Least recently used first. */
+  const entries = new Map<string, Entry>();
+  const free: Buffer[] = [];
+
+  function recycle(entry: Entry): void {
+    if (entry.users === 0 && free.length < MAX_FREE) free.push(entry.buffer);
+  }
+
+  function evict(key: string, entry: Entry): void {
+    if (entries.get(key) !== entry) return;
+    entries.delete(key);
+    recycle(entry);
+  }
+
+  function load(key: string, read: (buffer: Buffer) => Promise<number>): Entry {
+    const cached = entries.get(key);
+    if (cached !== undefined) {
+      entries.delete(key);
+      entries.set(key, cached);
+      return cached;
+    }
+    const buffer = free.pop() ?? Buffer.allocUnsafeSlow(size);
+    const entry = { buffer, loaded: read(buffer), users: 0 };
+    entries.set(key, entry);
+    for (const [oldest, other] of entries) {
+      if (entries.size <= maxChunks) break;
+      evict(oldest, other);
+    }
+    return entry;
+  }
+
+  return {
+    size,
+    async acquire(file, index) {
+      const key = `${index} ${file.key}`;
+      const entry = load(key, (buffer) => fill(buffer, file.handle, index * size));
+      entry.users++;
+      const release = (): void => {
+        entry.users--;
+        if (entries.get(key) !== entry) recycle(entry);
+      };
+      try {
+        const bytes = await entry.loaded;
+        return { bytes: entry.buffer.subarray(0, bytes), release };
+      } catch (error) {
+        // So that the next download tries again.
+        entries.delete(key);
+        throw error;
+      }
+    },
+  };
+}
+
+/** Reads until the buffer is full or the file ends. */
+async function fill(buffer: Buffer, handle: FileHandle, start: number): Promise<number> {
+  let filled = 0;
+  while (filled < buffer.length) {
+    const { bytesRead } = await handle.read({
+      buffer,
+      offset: filled,
+      length: buffer.length - filled,
+      position: start + filled,
+    });
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return filled;
+}

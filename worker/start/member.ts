@@ -1,0 +1,116 @@
+/**
+ * This worker as a member of the edge: its record in the store with its lease, its status port, its status reports, the
+ * commands that operators send it, and the sessions that the leader removes.
+ */
+import { publishStatus } from "../../shared/cluster/status-reports.ts";
+import { listenForCommands } from "../../shared/control/command-listener.ts";
+import { createLease, type Lease } from "../../shared/membership/lease.ts";
+import { openPort } from "../../shared/process/program.ts";
+import { openStatusPort } from "../../shared/process/status-port.ts";
+import { StoreAwayError } from "../../shared/store/store.ts";
+import type { CommandHandler } from "../drain/command-handler.ts";
+import { startReaper } from "../sessions/reaper.ts";
+import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
+import type { Addresses } from "./addresses.ts";
+import type { PortOptions } from "./options.ts";
+import type { OperatorParts } from "./plugins-and-dashboard.ts";
+import type { WorkerProcess } from "./process.ts";
+import type { SessionParts } from "./sessions.ts";
+import type { Membership } from "./store-and-membership.ts";
+
+export interface Member {
+  readonly statusPort: number;
+  /** On this worker's record; `start` announces it. */
+  readonly lease: Lease;
+  /** Begins what a member does beside its sessions; call it when the record is announced. */
+  startDuties(): void;
+}
+
+interface Deps {
+  readonly membership: Membership;
+  readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
+  readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
+  readonly addresses: Addresses;
+  readonly commandHandler: CommandHandler;
+  readonly waitingPolls: () => number;
+}
+
+export async function openMember(
+  worker: WorkerProcess,
+  deps: Deps,
+  { statusBind, statusPort }: PortOptions,
+): Promise<Member> {
+  const vitals = describeVitals(worker, deps);
+  const status = await openPort("CT_STATUS_PORT", statusPort, () =>
+    openStatusPort({ host: statusBind, port: statusPort, source: statusOf(vitals) }),
+  );
+  worker.shutdown.add("status", () => status.close());
+  const lease = createWorkerLease(worker, deps, vitals);
+  worker.shutdown.add("lease", () => lease.close());
+  return {
+    statusPort: status.port,
+    lease,
+    startDuties: () => startDuties(worker, deps),
+  };
+}
+
+function describeVitals(worker: WorkerProcess, deps: Deps): Vitals {
+  const { registry } = deps.sessions;
+  const { measurements } = deps.operators;
+  const { store, view, verification } = deps.membership;
+  return {
+    self: worker.self,
+    urls: () => deps.addresses.urls,
+    refused: () => verification.refused,
+    phase: () => worker.phase,
+    store,
+    ring: () => view.ring,
+    state: () => deps.commandHandler.state,
+    load: () => ({ ...registry.load, lagMs: measurements.lag.meanMs }),
+    sessionIds: () => registry.sessionIds,
+    waitingPolls: deps.waitingPolls,
+    counters: worker.counters,
+    clusterSeries: measurements.clusterSeries,
+  };
+}
+
+function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): Lease {
+  const { clock, log } = worker;
+  const { registry, fence, tokens } = deps.sessions;
+  return createLease({
+    store: deps.membership.store,
+    clock,
+    log,
+    describe: () => describeWorker(vitals),
+    onHeartbeat(heartbeat) {
+      if (!fence.noteHeartbeat(heartbeat)) return;
+      void registry.confirm();
+      tokens.reassertRevoked().catch((error: unknown) => {
+        // The heartbeat after the store's return writes them.
+        if (!(error instanceof StoreAwayError))
+          log.error({ err: error }, "revoked tokens could not be written to the store again");
+      });
+    },
+    onReplaced: () => void worker.stop(1),
+  });
+}
+
+function startDuties(worker: WorkerProcess, deps: Deps): void {
+  const { clock, log, shutdown } = worker;
+  const { store } = deps.membership;
+  const { registry } = deps.sessions;
+  const { measurements, leadership } = deps.operators;
+  const common = { store, clock, log, self: worker.self.id };
+  const commands = listenForCommands({
+    ...common,
+    handleCommand: (command) => deps.commandHandler.handleCommand(command),
+  });
+  shutdown.add("commands", () => commands.close());
+  const reports = publishStatus({
+    ...common,
+    describe: () => describeView(registry, measurements.statsd),
+  });
+  shutdown.add("status reports", () => reports.close());
+  const reaper = startReaper({ ...common, registry, leadership });
+  shutdown.add("reaper", () => reaper.close());
+}

@@ -1,0 +1,151 @@
+/** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
+import { hostname } from "node:os";
+import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
+import { defaultBind } from "../../shared/membership/reach.ts";
+import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
+import { isStoreLocal } from "../../shared/process/connect-store.ts";
+import { required } from "../../shared/process/program.ts";
+import type { LicenseSettings } from "../../shared/settings/license-file.ts";
+import type { CredentialSettings } from "../../shared/settings/operator-credentials.ts";
+import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+
+export interface WorkerOptions {
+  readonly id: WorkerId;
+  readonly secret: string;
+  readonly log: Pick<Settings, "logLevel" | "logFormat">;
+  /** Whether the store belongs to the `ct-edge` that started this worker. */
+  readonly isStoreEmbedded: boolean;
+  readonly store: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
+  readonly membership: Pick<Settings, "workerNetworks">;
+  readonly sessions: Pick<
+    Settings,
+    | "maxSessionsPerUser"
+    | "maxPeersPerSession"
+    | "maxBufferBytes"
+    | "maxMessageBytes"
+    | "maxMessagesPerSecond"
+    | "maxAdmissionsPerSecond"
+  > & { readonly protocolVersions: readonly string[] };
+  readonly license: LicenseSettings;
+  readonly credentials: CredentialSettings;
+  readonly clients: Pick<Settings, "noClients" | "clientsDir" | "dataDir" | "storeSocket">;
+  readonly dashboard: Pick<Settings, "logDir" | "storeSocket">;
+  readonly metrics: PublisherSettings;
+  readonly http: HttpOptions;
+  readonly ports: PortOptions;
+  readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
+}
+
+export interface HttpOptions {
+  readonly serverUrl: URL | undefined;
+  readonly api: Pick<
+    Settings,
+    | "serverOwner"
+    | "serverUrl"
+    | "loginSimple"
+    | "loginApiKey"
+    | "loginUnverifiedEmail"
+    | "protocolVersion"
+  >;
+  readonly corsAllowedOrigins: readonly string[];
+  readonly maxHeadBytes: number;
+  readonly hasMetricsPage: boolean;
+}
+
+/** A port of 0: any free one. */
+export interface PortOptions {
+  readonly bind: string;
+  readonly port: number;
+  readonly statusBind: string;
+  readonly statusPort: number;
+  /** Where balancers reach this worker, when that is not the address of its port. */
+  readonly workerUrl: string | undefined;
+}
+
+const STATUS_PORT_DISTANCE = 1000;
+const MAX_PORT = 65_535;
+
+/** Throws `SettingError`. */
+export function readOptions(settings: Settings): WorkerOptions {
+  return {
+    id: chooseId(settings.workerId),
+    secret: required(settings.secret, "CT_SECRET", "worker"),
+    log: pick(settings, "logLevel", "logFormat"),
+    isStoreEmbedded: settings.storeSocket !== undefined,
+    store: pick(settings, "storeSocket", "redisUrl", "redisCa", "redisPrefix"),
+    membership: pick(settings, "workerNetworks"),
+    sessions: {
+      ...pick(settings, "maxSessionsPerUser", "maxPeersPerSession", "maxBufferBytes"),
+      ...pick(settings, "maxMessageBytes", "maxMessagesPerSecond", "maxAdmissionsPerSecond"),
+      protocolVersions: [settings.protocolVersion, ...settings.protocolAccepted],
+    },
+    license: {
+      ...pick(settings, "licensee", "licenseMaxConnections", "licenseExpiration"),
+      ...pick(settings, "licenseSignature", "licenseFile", "licensePublicKey"),
+    },
+    credentials: pick(settings, "dashboardUser", "dashboardPassword", "logsUser", "logsPassword"),
+    clients: pick(settings, "noClients", "clientsDir", "dataDir", "storeSocket"),
+    dashboard: pick(settings, "logDir", "storeSocket"),
+    metrics: {
+      ...pick(settings, "metricsStatsdHost", "metricsStatsdPort", "metricsStatsdProtocol"),
+      ...pick(settings, "metricsStatsdOptional", "metricsStatsdTags"),
+      ...pick(settings, "metricsPrefix", "metricsIntervalMs"),
+    },
+    http: readHttp(settings),
+    ports: readPorts(settings),
+    drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
+  };
+}
+
+function readHttp(settings: Settings): HttpOptions {
+  return {
+    serverUrl: readServerUrl(settings.serverUrl),
+    api: {
+      ...pick(settings, "serverOwner", "serverUrl", "protocolVersion"),
+      ...pick(settings, "loginSimple", "loginApiKey", "loginUnverifiedEmail"),
+    },
+    corsAllowedOrigins: settings.corsAllowedOrigins,
+    maxHeadBytes: settings.maxHeadBytes,
+    hasMetricsPage: settings.prometheusEnabled,
+  };
+}
+
+function readPorts(settings: Settings): PortOptions {
+  const bind = defaultBind(isStoreLocal(settings));
+  return {
+    bind: settings.workerBind ?? bind,
+    port: settings.workerPort,
+    statusBind: settings.statusBind ?? bind,
+    statusPort: settings.statusPort ?? defaultStatusPort(settings.workerPort),
+    workerUrl: settings.workerUrl,
+  };
+}
+
+function chooseId(workerId: string | undefined): WorkerId {
+  const id = workerId ?? hostname();
+  if (isWorkerId(id)) return id;
+  throw new SettingError(
+    `CT_WORKER_ID is not set, and the host name ${JSON.stringify(id)} is not a valid worker id; set CT_WORKER_ID to 1 to 64 of A-Z a-z 0-9 . _ -`,
+  );
+}
+
+function readServerUrl(text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined;
+  if (URL.canParse(text)) return new URL(text);
+  throw new SettingError(
+    `CT_SERVER_URL=${JSON.stringify(text)} is not allowed: its port is not a port number`,
+  );
+}
+
+function defaultStatusPort(workerPort: number): number {
+  const port = workerPort + STATUS_PORT_DISTANCE;
+  return workerPort === 0 || port > MAX_PORT ? 0 : port;
+}
+
+function pick<Name extends keyof Settings>(
+  settings: Settings,
+  ...names: readonly Name[]
+): Pick<Settings, Name> {
+  // The loop fills in every name.
+  return Object.fromEntries(names.map((name) => [name, settings[name]])) as Pick<Settings, Name>;
+}

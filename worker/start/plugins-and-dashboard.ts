@@ -1,0 +1,82 @@
+/** Opens the parts for operators and for users who set up their IDE: plugins, measurements, the dashboard and its password. */
+import {
+  createLeaderElection,
+  type LeaderElection,
+} from "../../shared/membership/leader-election.ts";
+import { type FoundLicense, findLicense, logLicense } from "../../shared/settings/license-file.ts";
+import { type Clients, openClients } from "../clients/clients.ts";
+import { type Dashboard, openDashboard } from "../dashboard/dashboard.ts";
+import { type Credentials, createCredentials } from "../operators/credentials.ts";
+import type { Registry } from "../sessions/registry.ts";
+import { type Measurements, measureWorker } from "../usage/measurements.ts";
+import type { WorkerOptions } from "./options.ts";
+import type { WorkerProcess } from "./process.ts";
+import type { Membership } from "./store-and-membership.ts";
+
+export interface OperatorParts {
+  readonly license: FoundLicense;
+  readonly credentials: Credentials;
+  readonly clients: Clients | undefined;
+  readonly measurements: Measurements;
+  /** The leader does the work that one worker does for all: the dashboard's history, removing abandoned sessions. */
+  readonly leadership: LeaderElection;
+  readonly dashboard: Dashboard;
+}
+
+export function openPluginsAndDashboard(
+  worker: WorkerProcess,
+  { store, view }: Membership,
+  registry: Registry,
+  options: Pick<
+    WorkerOptions,
+    "license" | "credentials" | "clients" | "dashboard" | "metrics" | "isStoreEmbedded"
+  >,
+): OperatorParts {
+  const { self, keys, clock, log, counters, shutdown } = worker;
+  const license = findLicense(options.license);
+  // An edge with an embedded store logs it once for all its workers.
+  if (!options.isStoreEmbedded) logLicense(license, worker.rootLog, clock.wallMs());
+  const credentials = createCredentials({
+    settings: options.credentials,
+    store,
+    clock,
+    log: worker.localLog,
+    counters,
+  });
+  const clients = openClients({
+    settings: options.clients,
+    id: self.id,
+    store,
+    clock,
+    log,
+    counters,
+  });
+  if (clients !== undefined) shutdown.add("clients", () => clients.close());
+  const measurements = measureWorker({
+    settings: options.metrics,
+    self,
+    store,
+    view,
+    registry,
+    peopleKey: keys.people,
+    counters,
+    clock,
+    log,
+  });
+  shutdown.add("metrics", () => measurements.close());
+  const leadership = createLeaderElection("reaper", { store, clock, log, holder: self.id });
+  shutdown.add("leadership", () => leadership.close());
+  const dashboard = openDashboard({
+    settings: options.dashboard,
+    self,
+    leadership,
+    store,
+    clusterSeries: measurements.clusterSeries,
+    downloads: clients?.downloads,
+    license,
+    clock,
+    log,
+  });
+  shutdown.add("dashboard", () => dashboard.close());
+  return { license, credentials, clients, measurements, leadership, dashboard };
+}

@@ -1,0 +1,118 @@
+/** Opens the worker's public port: the HTTP API, the sockets, and the requests of balancers and other workers. */
+import { workerTag } from "../../shared/base/tag.ts";
+import { openPort } from "../../shared/process/program.ts";
+import { createApi } from "../api/api.ts";
+import { createBalancerAuth } from "../balancers/balancer-auth.ts";
+import type { CommandHandler } from "../drain/command-handler.ts";
+import { createHandovers } from "../drain/handover.ts";
+import { createOrigins } from "../http/origins.ts";
+import { basePathOf } from "../http/routes.ts";
+import { createLicenseCheck } from "../login/license-check.ts";
+import { createWorkerServer } from "../server/server.ts";
+import type { Addresses } from "./addresses.ts";
+import type { HttpOptions, PortOptions } from "./options.ts";
+import type { OperatorParts } from "./plugins-and-dashboard.ts";
+import type { WorkerProcess } from "./process.ts";
+import type { SessionParts } from "./sessions.ts";
+import type { Membership } from "./store-and-membership.ts";
+
+export interface PublicServer {
+  readonly port: number;
+  readonly waitingPolls: () => number;
+  shortenPolls(): void;
+  close(): Promise<void>;
+}
+
+interface Deps {
+  readonly membership: Membership;
+  readonly sessions: SessionParts;
+  readonly operators: OperatorParts;
+  readonly addresses: Addresses;
+  /** Its state decides whether handovers are accepted. */
+  readonly commandHandler: Pick<CommandHandler, "state">;
+}
+
+/**
+ * Opens the port, because the worker's record names it. Requests that arrive before the sessions are recovered are served: a
+ * session that is asked for is resumed then.
+ */
+export async function startServer(
+  worker: WorkerProcess,
+  deps: Deps,
+  options: { readonly http: HttpOptions; readonly ports: PortOptions },
+): Promise<PublicServer> {
+  const { membership, sessions, operators, addresses } = deps;
+  const { self, keys, clock, log, counters } = worker;
+  const { store, view } = membership;
+  const { registry, sockets, tokens, fence } = sessions;
+  const { http, ports } = options;
+  const origins = createOrigins({
+    serverOrigin: http.serverUrl?.origin,
+    allowedOrigins: http.corsAllowedOrigins,
+  });
+  const balancerAuth = createBalancerAuth({
+    edgeKey: keys.edge,
+    self,
+    urlOf: (other) => (other === self.id ? addresses.urls.url : view.worker(other)?.url),
+  });
+  const connections = (): number =>
+    view.workers
+      .filter((other) => other.id !== self.id)
+      .reduce((sum, { load }) => sum + load.connections, registry.load.connections);
+  const api = await createApi({
+    nameOwner: balancerAuth.nameOwner,
+    store,
+    tokens,
+    registry,
+    origins,
+    credentials: operators.credentials,
+    clients: operators.clients,
+    metricsPage: http.hasMetricsPage ? operators.measurements.clusterPage : undefined,
+    dashboard: operators.dashboard,
+    clock,
+    log,
+    counters,
+    settings: http.api,
+    tag: workerTag(self.id, self.incarnation),
+    license: createLicenseCheck({ found: operators.license, connections, clock }),
+  });
+  counters.gauge("worker.polls.waiting", () => api.waitingPolls);
+  const server = createWorkerServer({
+    api,
+    sockets,
+    registry,
+    origins,
+    balancerAuth,
+    outageReports: sessions.outageReports,
+    members: { edgeKey: keys.edge, view, store },
+    fence,
+    handovers: createHandovers({
+      handoverInbox: sessions.handoverInbox,
+      registry,
+      isOpen: () => deps.commandHandler.state === "up",
+    }),
+    basePath: basePathOf(http.serverUrl),
+    maxHeadBytes: http.maxHeadBytes,
+    clock,
+    log,
+    counters,
+  });
+  const port = await openPort("CT_WORKER_PORT", ports.port, () =>
+    server.listen(ports.port, ports.bind),
+  );
+  return {
+    port,
+    waitingPolls: () => api.waitingPolls,
+    shortenPolls: () => api.shortenPolls(),
+    async close() {
+      // Open dashboard pages reconnect to another worker.
+      operators.dashboard.feed.close();
+      const stopped = server.close();
+      api.releasePolls();
+      await sockets.close();
+      await registry.close();
+      await stopped;
+      await api.close();
+    },
+  };
+}

@@ -1,0 +1,84 @@
+/** Opens the sessions of this worker: the fence, the owner probes, the registry, and the sockets of the peers. */
+import { workerTag } from "../../shared/base/tag.ts";
+import type { MembershipView } from "../../shared/membership/view.ts";
+import { onPeerExit } from "../../shared/process/program.ts";
+import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
+import { takeOverFrom } from "../drain/failover.ts";
+import { createTokens, type Tokens } from "../login/tokens.ts";
+import { createFence, type Fence } from "../sessions/fence.ts";
+import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";
+import { createHandoverInbox, type HandoverInbox } from "../sessions/pending-messages.ts";
+import { createRegistry, type Registry } from "../sessions/registry.ts";
+import { attachSockets, type Sockets } from "../sessions/transport/socket.ts";
+import { createVersionCheck } from "../sessions/wire/protocol.ts";
+import type { WorkerOptions } from "./options.ts";
+import type { WorkerProcess } from "./process.ts";
+import type { Membership } from "./store-and-membership.ts";
+
+export interface SessionParts {
+  readonly outageReports: OutageReports;
+  readonly fence: Fence;
+  readonly tokens: Tokens;
+  readonly handoverInbox: HandoverInbox;
+  readonly registry: Registry;
+  readonly sockets: Sockets;
+}
+
+/** Nothing is recovered yet: see `Registry.recover`. */
+export function openSessions(
+  worker: WorkerProcess,
+  { store, view }: Membership,
+  settings: WorkerOptions["sessions"],
+): SessionParts {
+  const { self, keys, clock, log, counters } = worker;
+  const outageReports = createOutageReports(clock);
+  const fence = createFence({
+    clock,
+    isStoreAwayForAll: () => outageReports.isStoreAwayForAll,
+    onShut: () => registry.fence(),
+  });
+  worker.shutdown.add("fence", () => fence.close());
+  const owners = createOwnerProbes({
+    clock,
+    worker: (other) => view.worker(other),
+    membersRead: () => (view.fresh ? undefined : nextChange(view)),
+    probe: createOwnerProbe({
+      self: self.id,
+      edgeKey: keys.edge,
+      storeHealth: () => store.health,
+    }),
+  });
+  const tokens = createTokens({ key: keys.token, clock, store });
+  const handoverInbox = createHandoverInbox({ clock });
+  const registry: Registry = createRegistry({
+    store,
+    clock,
+    log,
+    counters,
+    tokens,
+    relayKey: keys.relay,
+    settings,
+    acceptsVersion: createVersionCheck(settings.protocolVersions),
+    self,
+    ring: () => view.ring,
+    fence,
+    owners,
+    handoverInbox,
+  });
+  onPeerExit((workerId) => {
+    owners.noteExit(workerId);
+    void takeOverFrom(workerId, { self: self.id, store, registry, view, log });
+  });
+  const tag = workerTag(self.id, self.incarnation);
+  const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
+  return { outageReports, fence, tokens, handoverInbox, registry, sockets };
+}
+
+function nextChange(view: Pick<MembershipView, "onChange">): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = view.onChange(() => {
+      stop();
+      resolve();
+    });
+  });
+}
