@@ -1,7 +1,7 @@
 /**
- * How long are people away when a worker is killed, hangs, or the store is gone, and does anybody notice when workers join?
- * Real processes, a real Redis, unmodified clients that type and talk all the while, all on this machine. The limits are
- * those of the tests (test/e2e/ownership.test.ts), which do the same at a smaller size.
+ * How long are people disconnected when a worker is killed or hangs, or the store is away, and do they notice when workers
+ * join? Real processes, a real Redis and unmodified clients that type and talk throughout, all on this machine. The limits
+ * are those of test/e2e/ownership.test.ts, which does the same with less load.
  *
  * Size: CHURN_SESSIONS (300), CHURN_TEAMS (100, of three), CHURN_KILLS (20), CHURN_AWAY_MS (60000).
  */
@@ -20,23 +20,23 @@ const TEAMS = sizeOf("CHURN_TEAMS", 100);
 const KILLS = sizeOf("CHURN_KILLS", 20);
 const AWAY_MS = sizeOf("CHURN_AWAY_MS", 60_000);
 const STOP_MS = 20_000;
-/** Each message costs its receivers a decryption of about 5 ms: 300 people who type faster would measure themselves. */
+/** Each receiver needs about 5 ms to decrypt a message: with 300 people who type faster, the clients would be measured. */
 const TYPING_MS = 10_000;
 
 export async function run(): Promise<void> {
   await measureJoin();
   const churn = await startChurn({ teams: TEAMS, guests: 2, typingMs: TYPING_MS });
   try {
-    const known = whatTheyKnow(churn.all.clients);
+    const before = whatTheyKnow(churn.all.clients);
     churn.startTyping();
     await measureKills(churn);
     await measureStop(churn);
     await measureAway(churn);
     await churn.all.stopTyping();
     await equalAfter(churn.all.teams, performance.now(), 30_000);
-    const isSame = JSON.stringify(whatTheyKnow(churn.all.clients)) === JSON.stringify(known);
-    say(`people, roles and approvals as before: ${isSame ? "yes" : "NO"}`);
-    say(`messages heard twice: ${heardTwice(churn.all.clients).length}`);
+    const isSame = JSON.stringify(whatTheyKnow(churn.all.clients)) === JSON.stringify(before);
+    say(`people, roles and approvals unchanged: ${isSame ? "yes" : "NO"}`);
+    say(`messages received twice: ${heardTwice(churn.all.clients).length}`);
   } finally {
     await churn.close();
   }
@@ -83,11 +83,11 @@ async function measureAway(churn: Churn): Promise<void> {
   await cluster.redis.kill();
   const awayMs = performance.now();
   const isOver = () => performance.now() - awayMs > AWAY_MS;
-  await until("the time without a store has passed", isOver, AWAY_MS + 5000);
+  await until("the store has been away for long enough", isOver, AWAY_MS + 5000);
   await cluster.redis.start();
   const backMs = performance.now();
   await until(
-    "all sessions and peers are known again",
+    "all sessions and peers are in the store again",
     async () => {
       const counts = await Promise.all(
         all.teams.map(({ sessionId }) => admin.hlen(`{ct}:peers:${sessionId}`)),
@@ -97,14 +97,14 @@ async function measureAway(churn: Churn): Promise<void> {
     30_000,
   );
   say(
-    `the store is gone for ${AWAY_MS / 1000} s and comes back empty: ${churn.reconnects() - before} disconnects, ` +
-      `all is known again after ${Math.round(performance.now() - backMs)} ms`,
+    `the store is away for ${AWAY_MS / 1000} s and comes back empty: ${churn.reconnects() - before} disconnects, ` +
+      `complete again after ${Math.round(performance.now() - backMs)} ms`,
   );
 }
 
-function sizeOf(name: string, standard: number): number {
-  const given = Number(process.env[name]);
-  return Number.isInteger(given) && given > 0 ? given : standard;
+function sizeOf(name: string, fallback: number): number {
+  const size = Number(process.env[name]);
+  return Number.isInteger(size) && size > 0 ? size : fallback;
 }
 
 function say(text: string): void {

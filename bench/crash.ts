@@ -1,11 +1,12 @@
 /**
- * A worker with 500 sessions is killed on one machine: how soon are its people back, and where does the time go? The real
- * `ct-edge` with two workers, a host and a guest in each session (light clients: socket.io's own, in a process of their
- * own). First the control: all of them only lose their connections, and find everything as it was. What a client waits by
- * its own back-off (1 s ± 50 %, doubled up to 5 s) is in both; the difference is what the edge adds.
+ * A worker with 500 sessions is killed on one machine: how soon do its people reconnect, and what takes the time? The real
+ * `ct-edge` with two workers, a host and a guest in each session (light clients: socket.io's own, in a separate process). In
+ * the control, all clients only lose their connections, and no process ends. Both include the clients' own backoff (1 s ±
+ * 50 %, doubled up to 5 s); the difference is what the edge adds.
  *
- * Size: CRASH_SESSIONS (500), CRASH_ROUNDS (3), CRASH_TALK_MS (10000: everybody says something once in so long),
- * CRASH_STORE (embedded, or redis), CRASH_ADMISSIONS (CT_MAX_ADMISSIONS_PER_SECOND). CRASH_PROFILE=folder writes a CPU profile of each process there.
+ * Size: CRASH_SESSIONS (500), CRASH_ROUNDS (3), CRASH_TALK_MS (10000: period in which each person sends a message),
+ * CRASH_STORE (embedded, or redis), CRASH_ADMISSIONS (CT_MAX_ADMISSIONS_PER_SECOND). CRASH_PROFILE=folder writes a CPU
+ * profile of each process there.
  */
 import { readFileSync } from "node:fs";
 import { fetch } from "undici";
@@ -54,7 +55,7 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
       CT_LOGIN_SIMPLE: "on",
       ...(ADMISSIONS !== undefined && { CT_MAX_ADMISSIONS_PER_SECOND: ADMISSIONS }),
       ...shared,
-      ...(redis !== undefined && { CT_SECRET: "the secret of this benchmark and of nobody else" }),
+      ...(redis !== undefined && { CT_SECRET: "a secret used only in this benchmark" }),
       ...(PROFILES !== undefined && {
         NODE_OPTIONS: `--import ${PROFILER}`,
         PROFILE_DIR: PROFILES,
@@ -64,52 +65,51 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
   const crowd = startLightCrowd();
   try {
     const [victim, sibling] = edge.readFile().workers;
-    if (victim === undefined || sibling === undefined) throw new Error("there are no two workers");
-    // All sessions begin at the one that is killed.
-    const command = async (kind: "suspend" | "resume"): Promise<void> => {
-      const asked = await runCommand([kind, sibling.id], { CT_DATA_DIR: edge.dataDir, ...shared });
-      if (asked.status !== 0) throw new Error(asked.stderr);
+    if (victim === undefined || sibling === undefined)
+      throw new Error("the edge has fewer than two workers");
+    // All sessions are created at the worker that will be killed.
+    const runOnSibling = async (kind: "suspend" | "resume"): Promise<void> => {
+      const result = await runCommand([kind, sibling.id], { CT_DATA_DIR: edge.dataDir, ...shared });
+      if (result.status !== 0) throw new Error(result.stderr);
     };
-    await command("suspend");
+    await runOnSibling("suspend");
     await crowd.open(edge.httpUrl, SESSIONS);
-    await command("resume");
+    await runOnSibling("resume");
     await crowd.startTalking(TALK_MS);
     const control = await watch(edge, crowd, () => crowd.dropAll());
-    tell("connections only closed (control)", control);
+    printSeen("connections only closed (control)", control);
     const crash = await watch(edge, crowd, async () => {
       const atMs = Date.now();
       process.kill(victim.pid, "SIGKILL");
       return atMs;
     });
-    tell(`${victim.id} killed with ${SESSIONS} sessions`, crash);
+    printSeen(`${victim.id} killed with ${SESSIONS} sessions`, crash);
     await crowd.stopTalking();
     return { control, crash };
   } finally {
     await crowd.close().catch(() => {});
-    // Profiles are written by processes that end in order.
+    // Processes write their profiles on a graceful shutdown.
     if (PROFILES !== undefined) await edge.stop();
     await edge.dispose();
   }
 }
 
-// --- what is seen ---
+// --- measuring ---
 
 interface Seen {
   readonly sinceMs: number;
   readonly returns: readonly Return[];
-  /** What each process used of a core's time meanwhile, in ms. */
   readonly cpuMs: Readonly<Record<string, number>>;
-  /** The most that each process had in memory meanwhile. */
   readonly memoryMib: Readonly<Record<string, number>>;
   /** Loop lag p99 of the worst second, by process. */
   readonly lagMs: Readonly<Record<string, number>>;
-  /** Counters that rose, by process. */
+  /** Counters that increased, by process. */
   readonly counters: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-const LOOK_MS = 200;
+const SAMPLE_MS = 200;
 const LAG = /^codetogether_process_lag_p99_seconds(?:\{[^}]*\})? ([\d.e-]+)$/m;
-const TOLD =
+const SHOWN_COUNTERS =
   /^(worker\.(admissions|claims|sessions_(resumed|closed)|connects_refused|requests_misdirected|resume_ms)|balancer\.(held|retries|misdirected|lookups|routes|moved|outdated|errors|responses))/;
 
 async function watch(
@@ -122,39 +122,39 @@ async function watch(
   const memoryMib: Record<string, number> = {};
   const lagMs: Record<string, number> = {};
   const startCpuMs = new Map<string, number>();
-  const look = (): void => {
+  const sample = (): void => {
     for (const [name, pid] of processesOf(edge, crowd)) {
       const used = cpuOf(pid);
       const key = `${name} ${pid}`;
       if (used === undefined) continue;
-      if (!startCpuMs.has(key)) startCpuMs.set(key, name in cpuMs || isFirstLook ? used : 0);
+      if (!startCpuMs.has(key)) startCpuMs.set(key, name in cpuMs || isFirstSample ? used : 0);
       cpuMs[name] = (cpuMs[name] ?? 0) + used - (lastCpuMs.get(key) ?? startCpuMs.get(key) ?? used);
       lastCpuMs.set(key, used);
       memoryMib[name] = Math.max(memoryMib[name] ?? 0, residentMib(pid));
     }
   };
   const lastCpuMs = new Map<string, number>();
-  let isFirstLook = true;
-  look();
-  isFirstLook = false;
+  let isFirstSample = true;
+  sample();
+  isFirstSample = false;
   const sinceMs = await act();
   let isOver = false;
-  const looking = (async () => {
+  const sampling = (async () => {
     while (!isOver) {
-      look();
+      sample();
       await Promise.all(
         portsOf(edge).map(async ([name, port]) => {
           const lag = await lagOf(port).catch(() => 0);
           lagMs[name] = Math.max(lagMs[name] ?? 0, lag);
         }),
       );
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
     }
   })();
   const returns = await crowd.returns(sinceMs, BACK_TIMEOUT_MS);
   isOver = true;
-  await looking;
-  look();
+  await sampling;
+  sample();
   const after = await countersOf(edge);
   return { sinceMs, returns, cpuMs, memoryMib, lagMs, counters: difference(before, after) };
 }
@@ -182,27 +182,27 @@ type Counts = Record<string, Record<string, number>>;
 async function countersOf(edge: EdgeProcess): Promise<Counts> {
   const counts: Counts = {};
   for (const [name, port] of portsOf(edge)) {
-    counts[name] = await until("it answers", async () => {
-      const answer = await fetch(`http://127.0.0.1:${port}/view`);
-      return ((await answer.json()) as { counters: Record<string, number> }).counters;
+    counts[name] = await until("the status port responds", async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/view`);
+      return ((await response.json()) as { counters: Record<string, number> }).counters;
     });
   }
   return counts;
 }
 
 function difference(before: Counts, after: Counts): Counts {
-  const risen: Counts = {};
+  const increases: Counts = {};
   for (const [name, counters] of Object.entries(after)) {
-    const mine: Record<string, number> = {};
+    const increased: Record<string, number> = {};
     for (const [series, value] of Object.entries(counters)) {
       const old = before[name]?.[series] ?? 0;
-      // A process that was started anew counts from 0.
+      // A restarted process counts from 0.
       const rise = value >= old ? value - old : value;
-      if (rise > 0 && TOLD.test(series)) mine[series] = Math.round(rise);
+      if (rise > 0 && SHOWN_COUNTERS.test(series)) increased[series] = Math.round(rise);
     }
-    risen[name] = mine;
+    increases[name] = increased;
   }
-  return risen;
+  return increases;
 }
 
 async function lagOf(port: number): Promise<number> {
@@ -210,7 +210,7 @@ async function lagOf(port: number): Promise<number> {
   return Number(LAG.exec(page)?.[1] ?? 0) * 1000;
 }
 
-/** User and system time, in ms; undefined when the process is gone. */
+/** User and system time, in ms; undefined if the process is gone. */
 function cpuOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -230,13 +230,13 @@ function residentMib(pid: number): number {
   }
 }
 
-// --- what is told ---
+// --- printing ---
 
 function backOf({ returns, sinceMs }: Seen): number[] {
   return returns.map(({ servedMs }) => (servedMs ?? Number.POSITIVE_INFINITY) - sinceMs);
 }
 
-/** Where the time of the people went, one entry of each. */
+/** The parts of the time of each person until the connection was served again. */
 function parts({ returns, sinceMs }: Seen) {
   const noticed = returns.map(({ lostMs }) => lostMs - sinceMs);
   const waited = returns.map(({ lostMs, attempts }) => {
@@ -248,7 +248,7 @@ function parts({ returns, sinceMs }: Seen) {
     }
     return sum;
   });
-  const inVain = returns.map(({ attempts }) =>
+  const failedAttempts = returns.map(({ attempts }) =>
     attempts.reduce(
       (sum, { atMs, failedMs }) => sum + (failedMs === undefined ? 0 : failedMs - atMs),
       0,
@@ -263,17 +263,17 @@ function parts({ returns, sinceMs }: Seen) {
   );
   return {
     noticed,
-    "own back-off": waited,
-    "failed attempts": inVain,
+    "own backoff": waited,
+    "failed attempts": failedAttempts,
     handshake,
     CONNECT: connect,
   };
 }
 
-function tell(what: string, seen: Seen): void {
+function printSeen(what: string, seen: Seen): void {
   const back = backOf(seen);
   const away = back.filter((ms) => !Number.isFinite(ms)).length;
-  say(`${what}: ${back.length} people, ${away} not back; back after ${spread(back)}`);
+  say(`${what}: ${back.length} people, ${away} not reconnected; reconnected after ${spread(back)}`);
   for (const [name, values] of Object.entries(parts(seen))) {
     say(`  ${name.padEnd(16)} ${spread(values.filter(Number.isFinite))}`);
   }
@@ -317,15 +317,15 @@ function report(rounds: readonly Round[]): void {
       `control p99 ${list(controls.map((seen) => ms(p99(seen))))}`,
   );
   const added = rounds.map(({ control, crash }) => p99(crash) - p99(control));
-  say(`what the edge adds at p99: ${list(added.map(ms))}`);
+  say(`added by the edge at p99: ${list(added.map(ms))}`);
   writeResults(IS_SHARED ? "crash-redis" : "crash", [
     {
-      question: `${SESSIONS} sessions, worker killed: back, p50`,
+      question: `${SESSIONS} sessions, worker killed: reconnected, p50`,
       unit: "ms",
       figures: { killed: summarize(crashes.map(p50)), control: summarize(controls.map(p50)) },
     },
     {
-      question: `${SESSIONS} sessions, worker killed: back, p99`,
+      question: `${SESSIONS} sessions, worker killed: reconnected, p99`,
       unit: "ms",
       figures: { killed: summarize(crashes.map(p99)), control: summarize(controls.map(p99)) },
     },

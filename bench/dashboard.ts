@@ -1,10 +1,10 @@
 /**
- * What does the dashboard cost? (1) The first view: bytes as they come, and time until the numbers are there; limits 150 KB
- * and 1 s. (2) 1,000 sessions and 50 workers, as they move: long tasks of the page, limit 100 ms for 95 of 100. (3) The
- * worker's CPU with one page open against none, interleaved; limit 1 % of a core. (4) A live tail of 1,000 lines a second:
- * memory of the page and of the worker after 15 s and after 50 s; it must not grow.
+ * What does the dashboard cost? (1) The first view: transferred bytes, and time until its numbers are shown; limits 150 KB and
+ * 1 s. (2) 1,000 sessions and 50 workers that change constantly: long tasks of the page; limit 100 ms at p95. (3) CPU of the
+ * worker with one page open and with none, interleaved; limit 1 % of a core. (4) A live tail of 1,000 lines per second: memory
+ * of the page and of the worker after 15 s and after 50 s, which must not grow.
  *
- * The peer is what can be had without the page: an empty page in the same browser, the same worker that nobody looks at.
+ * For comparison: an almost empty page in the same browser, and the same worker without an open page.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Browser, CDPSession, Page } from "playwright-core";
@@ -17,7 +17,7 @@ import { type Result, writeResults } from "./support/results.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
-/** A part of the name of what is measured. */
+/** Runs only measurements whose name contains this. */
 const ONLY = process.env["BENCH_ONLY"] ?? "";
 const WORKERS = 50;
 const SESSIONS = 1000;
@@ -75,14 +75,14 @@ async function openPage(browser: Browser): Promise<Opened> {
   return { page, devTools, close: () => context.close() };
 }
 
-async function look(browser: Browser, crowd: Crowd, view: View): Promise<Opened> {
+async function openView(browser: Browser, crowd: Crowd, view: View): Promise<Opened> {
   const opened = await openPage(browser);
   await opened.page.goto(`${crowd.url}/dashboard/#${view}`);
   await opened.page.waitForSelector(SHOWN[view]);
   return opened;
 }
 
-/** There when the view has what it is for. */
+/** An element that appears once the view shows its data. */
 const SHOWN: Record<View, string> = {
   overview: '[data-tile="usersOnline"]:not(:text("–"))',
   workers: "#worker-table tbody tr",
@@ -92,15 +92,15 @@ const SHOWN: Record<View, string> = {
 
 // --- the first view ---
 
-/** As soon as the page has its numbers, it notes when that was: ms since the navigation began. */
+/** Records when the page shows its numbers, in ms since the start of the navigation. */
 const NOTE_SHOWN = `
   window.shownMs = undefined;
-  const look = () => {
+  const check = () => {
     const tile = document.querySelector('[data-tile="usersOnline"]');
     if (tile !== null && /\\\\d/.test(tile.textContent)) window.shownMs = performance.now();
-    else requestAnimationFrame(look);
+    else requestAnimationFrame(check);
   };
-  look();
+  check();
 `.replaceAll("\\\\", "\\");
 
 async function measureFirstView(browser: Browser, crowd: Crowd): Promise<Result[]> {
@@ -116,8 +116,8 @@ async function measureFirstView(browser: Browser, crowd: Crowd): Promise<Result[
     });
     await page.addInitScript(NOTE_SHOWN);
     await page.goto(`${crowd.url}/dashboard/`);
-    // Asked from outside: the page's policy lets nobody evaluate text in it.
-    await until("the numbers are there", () => page.evaluate("window.shownMs !== undefined"));
+    // Polled from outside, because the page's content security policy forbids evaluating strings.
+    await until("the numbers are shown", () => page.evaluate("window.shownMs !== undefined"));
     await page.waitForSelector("#charts canvas");
     ms.push(await page.evaluate<number>("window.shownMs"));
     bytes.push(received / 1000);
@@ -129,14 +129,14 @@ async function measureFirstView(browser: Browser, crowd: Crowd): Promise<Result[
   }
   return [
     {
-      question: "first view, bytes as they come (limit 150)",
+      question: "first view, transferred bytes (limit 150)",
       unit: "KB",
       figures: { dashboard: summarize(bytes) },
     },
     {
-      question: "first view, until the numbers are there (limit 1,000)",
+      question: "first view, until the numbers are shown (limit 1,000)",
       unit: "ms",
-      figures: { dashboard: summarize(ms), "a list of three links": summarize(emptyMs) },
+      figures: { dashboard: summarize(ms), "a page of three links": summarize(emptyMs) },
     },
   ];
 }
@@ -150,13 +150,13 @@ const NOTE_LONG_TASKS = `
   }).observe({ entryTypes: ["longtask"] });
 `;
 
-/** Tasks below 50 ms are not told by a browser: they count as 0. */
+/** Browsers report only tasks of 50 ms and more; shorter ones count as 0. */
 async function measureLongTasks(browser: Browser, crowd: Crowd): Promise<Result[]> {
   const figures: Record<string, Summary> = {};
   for (const view of ["workers", "sessions"] as const) {
-    const { page, close } = await look(browser, crowd, view);
+    const { page, close } = await openView(browser, crowd, view);
     const [table, least] = view === "workers" ? ["worker", WORKERS] : ["session", SESSIONS];
-    await until("all rows are there", async () => {
+    await until("all rows are shown", async () => {
       return (await page.locator(`#${table}-table tbody tr`).count()) >= least;
     });
     await page.evaluate(NOTE_LONG_TASKS);
@@ -167,7 +167,7 @@ async function measureLongTasks(browser: Browser, crowd: Crowd): Promise<Result[
     figures[`${view}: how many in ${WATCHED_MS / 1000} s`] = summarize([tasks.length]);
     await close();
   }
-  const question = `${SESSIONS} sessions and ${WORKERS} workers that move (limit: p95 100)`;
+  const question = `${SESSIONS} sessions and ${WORKERS} workers that change constantly (limit: p95 100)`;
   return [{ question, unit: "ms", figures }];
 }
 
@@ -179,36 +179,39 @@ function quantile(values: readonly number[], share: number): number {
 // --- the worker ---
 
 async function measureCpu(browser: Browser, crowd: Crowd): Promise<Result[]> {
-  const shares: Record<string, number[]> = { "nobody looks": [] };
+  const shares: Record<string, number[]> = { "no page is open": [] };
   const share = async (): Promise<number> => {
     const [before, sinceMs] = [crowd.worker.cpuNs(), performance.now()];
     await delay(WATCHED_MS / 2);
     return (crowd.worker.cpuNs() - before) / 1e4 / (performance.now() - sinceMs);
   };
-  // The first round runs code that was never run before: it warms up.
+  // The first round is a warm-up.
   for (let round = 0; round <= Math.min(3, ROUNDS); round++) {
-    const nobody = await share();
-    if (round > 0) shares["nobody looks"]?.push(nobody);
+    const idle = await share();
+    if (round > 0) shares["no page is open"]?.push(idle);
     for (const view of ["overview", "workers", "sessions"] as const) {
-      const { close } = await look(browser, crowd, view);
+      const { close } = await openView(browser, crowd, view);
       await delay(2000);
       const open = await share();
       await close();
       if (round === 0) continue;
-      shares[`${view} is open, more`] = [...(shares[`${view} is open, more`] ?? []), open - nobody];
+      shares[`${view} is open, in addition`] = [
+        ...(shares[`${view} is open, in addition`] ?? []),
+        open - idle,
+      ];
     }
   }
   const figures = Object.fromEntries(
     Object.entries(shares).map(([name, rounds]) => [name, summarize(rounds)]),
   );
-  return [{ question: "CPU of the worker (limit: 1 more)", unit: "% of a core", figures }];
+  return [{ question: "CPU of the worker (limit: 1 in addition)", unit: "% of a core", figures }];
 }
 
 // --- the tail ---
 
 async function measureTail(browser: Browser, crowd: Crowd): Promise<Result[]> {
   crowd.writeLines(["the first line"]);
-  const { page, devTools, close } = await look(browser, crowd, "logs");
+  const { page, devTools, close } = await openView(browser, crowd, "logs");
   let written = 0;
   const writing = setInterval(() => {
     const lines = Array.from({ length: LINES_PER_SECOND / WRITES_PER_SECOND }, () => {
@@ -220,7 +223,7 @@ async function measureTail(browser: Browser, crowd: Crowd): Promise<Result[]> {
   const memory = async () => {
     await devTools.send("HeapProfiler.enable");
     await devTools.send("HeapProfiler.collectGarbage");
-    // Garbage shall not be taken for growth.
+    // Collects garbage, which is not growth.
     process.kill(crowd.worker.pid, "SIGUSR2");
     await delay(2000);
     const { usedSize } = await devTools.send("Runtime.getHeapUsage");
@@ -238,7 +241,7 @@ async function measureTail(browser: Browser, crowd: Crowd): Promise<Result[]> {
   clearInterval(writing);
   const shown = await page.textContent("#log-lines div:last-child");
   await close();
-  process.stdout.write(`tail: ${written} lines were written; the last one shown: ${shown}\n`);
+  process.stdout.write(`tail: ${written} lines written; last line shown: ${shown}\n`);
   const one = (value: number): Summary => summarize([value]);
   return [
     {

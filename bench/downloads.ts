@@ -1,8 +1,8 @@
 /**
- * What does it cost a worker to hand out plugins? A 20 MiB file beside nginx without sendfile on the same core, in interleaved
- * rounds; memory with 200 downloads at a time; reading a folder of 500 plugins (5 GB); answers of the indexes over it.
+ * What do downloads of plugins cost a worker? A 20 MiB file compared with nginx without sendfile on the same core, in
+ * interleaved rounds; memory during 200 concurrent downloads; scanning a folder of 500 plugins (5 GB); requests to its indexes.
  *
- * `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter.
+ * `BENCH_ROUNDS` and `BENCH_SECONDS` reduce the duration.
  */
 import { once } from "node:events";
 import {
@@ -82,7 +82,7 @@ async function compareFiles(folder: string, worker: StartWorker): Promise<Result
   const servers: Server[] = [{ name: "ours", path: "/clients/vscode/large.vsix", ...ours }];
   const nginx = await startNginx(folder, join(clients, "nginx"));
   if (nginx === undefined)
-    process.stdout.write("nginx is not installed: nothing to compare with\n");
+    process.stdout.write("nginx is not installed, so there is no comparison\n");
   else servers.push(nginx);
   const results: Result[] = [];
   try {
@@ -110,7 +110,7 @@ async function compareFiles(folder: string, worker: StartWorker): Promise<Result
   return results;
 }
 
-/** Private memory of the worker: idle, and at its highest with 200 downloads of slow clients, several times over. */
+/** Private memory of the worker: idle, and the peak during 200 slow downloads, over several rounds. */
 async function memoryOfDownloads(worker: { port: number; program: Program }): Promise<Result> {
   const idle = worker.program.privateBytes() / MIB;
   const peaks: number[] = [];
@@ -132,7 +132,7 @@ async function memoryOfDownloads(worker: { port: number; program: Program }): Pr
   return report("memory of 200 slow downloads", "MiB", figures);
 }
 
-/** Reads some, then pauses for as long as it reads: the server must wait, not buffer. */
+/** Alternates between reading and pausing, so the server must wait rather than buffer. */
 function slowDownload(port: number): Socket {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -148,7 +148,7 @@ function slowDownload(port: number): Socket {
 
 async function readManyPlugins(folder: string, worker: StartWorker): Promise<Result[]> {
   const clients = join(folder, "many");
-  process.stdout.write(`making ${PLUGINS} plugins of ${PLUGIN_BYTES / 1e6} MB each…\n`);
+  process.stdout.write(`creating ${PLUGINS} plugins of ${PLUGIN_BYTES / 1e6} MB each…\n`);
   await makePlugins(clients);
   const cold: number[] = [];
   const warm: number[] = [];
@@ -176,30 +176,36 @@ async function readManyPlugins(folder: string, worker: StartWorker): Promise<Res
       60_000,
     );
     return [
-      report("500 plugins, read for the first time", "ms", new Map([["ours", cold]])),
-      report("500 plugins, looked at again", "ms", new Map([["ours", warm]])),
-      report("longest block of the loop meanwhile", "ms", new Map([["ours", blocked]])),
-      await answers(
+      report("500 plugins, first scan", "ms", new Map([["ours", cold]])),
+      report("500 plugins, scanned again", "ms", new Map([["ours", warm]])),
+      report("longest block of the event loop meanwhile", "ms", new Map([["ours", blocked]])),
+      await measureRequests(
         "updatePlugins.xml",
         port,
         "GET",
         "/clients/intellij/updatePlugins.xml?build=IU-242.1",
       ),
-      await answers("extensionquery", port, "POST", "/clients/vscode/gallery/extensionquery", {
-        filters: [
-          {
-            criteria: [
-              { filterType: 8, value: "Microsoft.VisualStudio.Code" },
-              { filterType: 10, value: "collab" },
-              { filterType: 12, value: "4096" },
-            ],
-            pageNumber: 1,
-            pageSize: 50,
-          },
-        ],
-        flags: 950,
-      }),
-      await answers("the page", port, "GET", "/clients"),
+      await measureRequests(
+        "extensionquery",
+        port,
+        "POST",
+        "/clients/vscode/gallery/extensionquery",
+        {
+          filters: [
+            {
+              criteria: [
+                { filterType: 8, value: "Microsoft.VisualStudio.Code" },
+                { filterType: 10, value: "collab" },
+                { filterType: 12, value: "4096" },
+              ],
+              pageNumber: 1,
+              pageSize: 50,
+            },
+          ],
+          flags: 950,
+        },
+      ),
+      await measureRequests("the page", port, "GET", "/clients"),
     ];
   } finally {
     await program.end();
@@ -208,11 +214,11 @@ async function readManyPlugins(folder: string, worker: StartWorker): Promise<Res
 
 async function expectAll(scanner: ReturnType<typeof createScanner>): Promise<void> {
   const { offer } = await scanner.scan();
-  const found = offer.vscode.length + offer.intellij.length;
-  if (found !== PLUGINS) throw new Error(`only ${found} are offered: ${offer.problems[0]?.reason}`);
+  const count = offer.vscode.length + offer.intellij.length;
+  if (count !== PLUGINS) throw new Error(`only ${count} are offered: ${offer.problems[0]?.reason}`);
 }
 
-/** Half of them extensions, half plugins; the bulk of each is a hole in the file, so that the disk is not filled. */
+/** Half of them are extensions and half plugins. Most of each file is a hole, so that the disk is not filled. */
 async function makePlugins(clients: string): Promise<void> {
   mkdirSync(join(clients, "vscode"), { recursive: true });
   mkdirSync(join(clients, "intellij"), { recursive: true });
@@ -237,13 +243,13 @@ function writeWithHoles(path: string, bytes: Buffer): void {
   const file = openSync(path, "w");
   ftruncateSync(file, bytes.length);
   for (let at = 0; at < bytes.length; at += 65_536) {
-    const piece = bytes.subarray(at, at + 65_536);
-    if (piece.some((byte) => byte !== 0)) writeSync(file, piece, 0, piece.length, at);
+    const chunk = bytes.subarray(at, at + 65_536);
+    if (chunk.some((byte) => byte !== 0)) writeSync(file, chunk, 0, chunk.length, at);
   }
   closeSync(file);
 }
 
-async function answers(
+async function measureRequests(
   what: string,
   port: number,
   method: "GET" | "POST",
@@ -256,7 +262,7 @@ async function answers(
     for (let i = 0; i < INDEX_REQUESTS; i++) {
       times.push(
         await timed(async () => {
-          const answer = await request(`http://127.0.0.1:${port}${path}`, {
+          const response = await request(`http://127.0.0.1:${port}${path}`, {
             method,
             dispatcher,
             ...(body !== undefined && {
@@ -264,8 +270,8 @@ async function answers(
               headers: { "content-type": "application/json" },
             }),
           });
-          if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode}`);
-          await answer.body.dump({ limit: 64 * MIB });
+          if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`);
+          await response.body.dump({ limit: 64 * MIB });
         }),
       );
     }
@@ -286,7 +292,7 @@ async function answers(
 
 // --- servers ---
 
-async function startWorker(needs: {
+async function startWorker(options: {
   folder: string;
   clientsDir: string;
   storeSocket: string;
@@ -297,10 +303,10 @@ async function startWorker(needs: {
     core: CORES?.measured,
     port,
     env: {
-      CT_STORE_SOCKET: needs.storeSocket,
+      CT_STORE_SOCKET: options.storeSocket,
       CT_SECRET: "a secret for the benchmark of downloads",
-      CT_DATA_DIR: needs.folder,
-      CT_CLIENTS_DIR: needs.clientsDir,
+      CT_DATA_DIR: options.folder,
+      CT_CLIENTS_DIR: options.clientsDir,
       CT_WORKER_ID: "worker-1",
       CT_WORKER_PORT: String(port),
       CT_STATUS_PORT: "0",
@@ -366,7 +372,7 @@ function report(
 ): Result {
   const figures: Record<string, Summary> = {};
   for (const [name, values] of rounds) figures[name] = summarize(values);
-  const shown = Object.entries(figures).map(
+  const texts = Object.entries(figures).map(
     ([name, { median, min, max }]) =>
       `${name} ${median.toFixed(1)} (${min.toFixed(1)}–${max.toFixed(1)})`,
   );
@@ -375,6 +381,6 @@ function report(
     compare && ours && nginx
       ? `; ours is ${compare(ours.median, nginx.median).toFixed(2)} × nginx`
       : "";
-  process.stdout.write(`${question} [${unit}]: ${shown.join(", ")}${ratio}\n`);
+  process.stdout.write(`${question} [${unit}]: ${texts.join(", ")}${ratio}\n`);
   return { question, unit, figures };
 }

@@ -1,11 +1,11 @@
 /**
- * How long does it take to empty a worker with 1,000 sessions, and does anybody suffer? Real processes, a real Redis, one
- * balancer, three workers, a host and a guest in each session who talk all the while, all on this machine. The limits are
- * those of a rolling upgrade: done within 60 s, no worker's event loop late by more than 100 ms (one sample in a hundred of
- * the worst second), and never more people admitted in a second than a worker may (CT_MAX_ADMISSIONS_PER_SECOND). Then one of
- * the others is killed: all of its people come back at once.
+ * How long does draining a worker with 1,000 sessions take, and do people notice? Real processes, a real Redis, one balancer,
+ * three workers, a host and a guest in each session who talk throughout, all on this machine. The limits are those of a rolling
+ * upgrade: drained within 60 s, event-loop delay of each worker below 100 ms (p99 of the worst second), and at most
+ * CT_MAX_ADMISSIONS_PER_SECOND people admitted per second and worker. Then one of the other workers is killed, and all of its
+ * people reconnect at the same time.
  *
- * Size: DRAIN_SESSIONS (1000), DRAIN_TALK_MS (10000: everybody says something once in so long), DRAIN_ADMISSIONS (200).
+ * Size: DRAIN_SESSIONS (1000), DRAIN_TALK_MS (10000: period in which each person sends a message), DRAIN_ADMISSIONS (200).
  */
 import { fetch } from "undici";
 import { systemClock } from "../shared/base/clock.ts";
@@ -24,10 +24,10 @@ import { summarize } from "./support/statistics.ts";
 
 const SESSIONS = Number(process.env["DRAIN_SESSIONS"] ?? 1000);
 const TALK_MS = Number(process.env["DRAIN_TALK_MS"] ?? 10_000);
-/** Of each worker; what it may admit per second. */
+/** Admissions per second and worker. */
 const CAP = Number(process.env["DRAIN_ADMISSIONS"] ?? 200);
-const LOOK_MS = 200;
-/** The gauge of a worker covers 10 s, and starting it is no calm time. */
+const SAMPLE_MS = 200;
+/** The gauge of a worker covers 10 s; without this wait it would include its start. */
 const IDLE_MS = 12_000;
 const LAG = /^codetogether_process_lag_p99_seconds(?:\{[^}]*\})? ([\d.e-]+)$/m;
 
@@ -54,7 +54,7 @@ async function measure(cluster: Cluster): Promise<void> {
   const openingMs = performance.now();
   const all = await openLightTeams(balancer.url, SESSIONS);
   say(`${SESSIONS} sessions of two opened in ${seconds(performance.now() - openingMs)}`);
-  // Live sessions stay where they are.
+  // Existing sessions stay at the first worker.
   const next = await cluster.addWorker();
   await cluster.addWorker();
   await sees(balancer, 3);
@@ -62,32 +62,34 @@ async function measure(cluster: Cluster): Promise<void> {
   const idle = await lagWhile(cluster.workers, new Promise((go) => setTimeout(go, IDLE_MS)));
   say(`before: loop lag p99 of the worst second ${idle.map(ms).join(", ")}`);
 
-  const drain = await happening(cluster, all, async () => {
+  const drain = await observe(cluster, all, async () => {
     const beganMs = performance.now();
     await askToDrain(cluster, old);
     const isEmpty = async () => (await sessionsOf(old)) === 0;
-    await until("it has no session", isEmpty, 120_000);
+    await until("the worker has no session", isEmpty, 120_000);
     return performance.now() - beganMs;
   });
   say(`drained in ${seconds(drain.tookMs)} (limit 60 s)`);
-  tell(drain);
+  printSeen(drain);
   all.stopTalking();
-  const isHeard = () => all.misheard().length === 0;
-  await until("everybody has heard everything", isHeard, 15_000).catch(() => {});
-  const said = all.peers.reduce((sum, { spoken }) => sum + spoken.length, 0);
-  say(`${said} messages, misheard by ${all.misheard().length} of ${all.peers.length} people`);
+  const isComplete = () => all.misheard().length === 0;
+  await until("all messages have arrived", isComplete, 15_000).catch(() => {});
+  const sentCount = all.peers.reduce((sum, { spoken }) => sum + spoken.length, 0);
+  say(
+    `${sentCount} messages; lost, duplicated or reordered for ${all.misheard().length} of ${all.peers.length} people`,
+  );
 
   const orphans = await sessionsOf(next);
   cluster.workers.splice(cluster.workers.indexOf(next), 1);
   all.startTalking(TALK_MS);
-  const storm = await happening(cluster, all, async () => {
+  const storm = await observe(cluster, all, async () => {
     const beganMs = performance.now();
     await next.kill();
-    await until("they have noticed", () => all.peers.some(({ peer }) => !peer.socket.connected));
+    await until("clients have noticed", () => all.peers.some(({ peer }) => !peer.socket.connected));
     return performance.now() - beganMs;
   });
   say(`then a worker with ${orphans} of the sessions is killed`);
-  tell(storm);
+  printSeen(storm);
   writeResults("drain", [
     figure(`${SESSIONS} sessions drained from one worker`, "s", [drain.tookMs / 1000]),
     figure("drain: loop lag p99 of the worst second, by worker", "ms", drain.lagMs),
@@ -101,17 +103,16 @@ async function measure(cluster: Cluster): Promise<void> {
 }
 
 interface Seen {
-  /** What `act` resolved with. */
   readonly tookMs: number;
-  /** The worst that was seen at each worker. */
+  /** The highest delay of each worker. */
   readonly lagMs: readonly number[];
   readonly pausesMs: readonly number[];
-  /** People let into sessions within one second, the most there were. */
+  /** Most people admitted to sessions within one second. */
   readonly busiest: number;
 }
 
-/** Does something, waits until everybody is back, and says how they and the workers fared. */
-async function happening(
+/** Runs `act`, waits until all clients are connected again, and measures clients and workers meanwhile. */
+async function observe(
   cluster: Cluster,
   all: LightTeams,
   act: () => Promise<number>,
@@ -121,7 +122,7 @@ async function happening(
   const over = act().then((ms) => {
     tookMs = ms;
     const isBack = () => all.peers.every(({ peer }) => peer.socket.connected);
-    return until("everybody is back", isBack, 60_000);
+    return until("all clients are connected", isBack, 60_000);
   });
   const lagMs = await lagWhile(cluster.workers, over);
   const pausesMs = all.peers.flatMap(({ lostMs, servedMs }) =>
@@ -144,16 +145,16 @@ async function askToDrain(cluster: Cluster, worker: Member): Promise<void> {
   });
   try {
     const command = { kind: "drain" } as const;
-    const answer = await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, command);
-    if (answer === "no answer" || answer.outcome !== "done") {
-      throw new Error(`the drain did not begin: ${JSON.stringify(answer)}`);
+    const result = await sendCommand({ store, clock: systemClock }, worker.id as WorkerId, command);
+    if (result === "no answer" || result.outcome !== "done") {
+      throw new Error(`the drain did not start: ${JSON.stringify(result)}`);
     }
   } finally {
     await store.close();
   }
 }
 
-function tell({ lagMs, pausesMs, busiest }: Seen): void {
+function printSeen({ lagMs, pausesMs, busiest }: Seen): void {
   const [p50, p99] = [quantile(pausesMs, 0.5), quantile(pausesMs, 0.99)];
   say(`  loop lag p99 of the worst second, by worker: ${lagMs.map(ms).join(", ")} (limit 100 ms)`);
   say(`  ${busiest} people admitted within the busiest second, by all workers (limit ${CAP} each)`);
@@ -162,7 +163,7 @@ function tell({ lagMs, pausesMs, busiest }: Seen): void {
   );
 }
 
-/** The worst that was seen at each worker until `over` resolves. */
+/** The highest delay of each worker until `over` resolves. */
 async function lagWhile(workers: readonly Member[], over: Promise<unknown>): Promise<number[]> {
   const worst = workers.map(() => 0);
   let isOver = false;
@@ -172,7 +173,7 @@ async function lagWhile(workers: readonly Member[], over: Promise<unknown>): Pro
   while (!isOver) {
     const seen = await Promise.all(workers.map(lagOf));
     for (const [index, value] of seen.entries()) worst[index] = Math.max(worst[index] ?? 0, value);
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
   }
   await ended;
   return worst;

@@ -1,9 +1,9 @@
 /**
- * What do clients notice when a worker is killed, stopped, refuses, vanishes, is slow, or when all are restarted one after
- * the other? 240 requests a second over 48 keys and 30 WebSockets over 3 workers, beside nginx and HAProxy with the same
- * workers. A fixed list: no store tells anybody who lives.
+ * What do clients notice when a worker is killed, stopped, refuses connections, disappears or is slow, or when all are
+ * restarted one by one? 240 requests per second with 48 keys and 30 WebSockets over 3 workers, compared with nginx and HAProxy
+ * in front of the same workers. The list of workers is fixed, so no proxy learns from a store which workers are alive.
  *
- * `FAULTS=kill,stop` takes some of the faults, `FAULTS_PHASE_MS` makes each longer or shorter.
+ * `FAULTS=kill,stop` selects faults, `FAULTS_PHASE_MS` sets the duration of each.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +31,7 @@ export async function run(): Promise<void> {
   try {
     for (const kind of FAULT_PROXIES) {
       if (kind.version() === undefined) {
-        process.stdout.write(`${kind.name} is not installed: no figures of it\n`);
+        process.stdout.write(`${kind.name} is not installed and is skipped\n`);
         continue;
       }
       const workers = await FaultWorkers.start();

@@ -1,9 +1,9 @@
 /**
- * What does a request, a message, a connection, a body and an idle WebSocket cost in the balancer, beside nginx and HAProxy
- * on the same core in the same minutes? CPU time per operation, in interleaved rounds: throughput moves with the
- * machine, CPU time hardly does. Logs, time limits, size limits and health checks are on for everybody.
+ * What does a request, a message, a connection, a body and an idle WebSocket cost in the balancer, compared with nginx and
+ * HAProxy on the same core at the same time? CPU time per operation, in interleaved rounds: throughput varies with the load of
+ * the machine, CPU time hardly does. Logs, timeouts, size limits and health checks are enabled in all of them.
  *
- * `BENCH_ROUNDS` and `BENCH_SECONDS` make it shorter, `BENCH_ONLY` takes one question.
+ * `BENCH_ROUNDS` and `BENCH_SECONDS` reduce the duration, `BENCH_ONLY` selects one question.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,13 +21,12 @@ import { type Summary, summarize } from "./support/statistics.ts";
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
 const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
 const IDLE_TUNNELS = 2000;
-/** Opened and closed before, so that what a program needs once is not counted. */
+/** Opened and closed first, so that one-time allocations are not counted. */
 const WARM_TUNNELS = 200;
 
 interface Question {
   readonly name: string;
   readonly unit: string;
-  /** One figure of one proxy that has been at work for a while. */
   measure(proxy: Contender, folder: string): Promise<number>;
 }
 
@@ -88,7 +87,7 @@ async function cpuPerOperation(proxy: Contender, load: () => Promise<number>): P
   return (proxy.program.cpuNs() - before) / 1000 / operations;
 }
 
-/** What an idle tunnel keeps in a proxy that has just been started: nothing of what was before hides it. */
+/** Memory of an idle tunnel, in a newly started proxy, where no earlier allocation hides it. */
 async function idleTunnel(stage: Stage): Promise<Record<string, Summary>> {
   const rounds: Record<string, number[]> = {};
   for (let round = 0; round < Math.min(ROUNDS, 3); round++) {
@@ -109,10 +108,9 @@ async function idleTunnel(stage: Stage): Promise<Record<string, Summary>> {
   );
 }
 
-/** What all questions share: the workers behind the proxies, and a folder for their files. */
+/** Shared by all questions: the workers behind the proxies, and a folder for files. */
 interface Stage {
   readonly folder: string;
-  /** Fresh ones, on ports of their own. */
   startProxies(): Promise<Contender[]>;
   close(): Promise<void>;
 }
@@ -173,7 +171,7 @@ export async function run(): Promise<void> {
   if (only === "") drawChart("bench-http", "CPU time and memory beside nginx and HAProxy", results);
 }
 
-/** One round of each in turn, so that what the machine does meanwhile concerns all alike. The first one warms up. */
+/** Alternates between the proxies, so that other load on the machine affects all of them. The first round is a warm-up. */
 async function interleave(
   question: Question,
   proxies: readonly Contender[],

@@ -1,8 +1,8 @@
 /**
- * What do metrics cost? (1) Each request on the data path: what is counted and timed of it; limit 1 µs; prom-client, which
- * does the same with its own counters and histograms, is the peer. (2) Publishing at 1,000 sessions with 3,000 people: CPU
- * of one worker that counts, reports, sums four workers up and sends to StatsD, with the store in the same process; limit
- * 0.5 % of a core at the default interval of 10 s. Five interleaved rounds each.
+ * What do metrics cost? (1) Counting and timing one request on the data path; limit 1 µs; compared with prom-client's own
+ * counters and histograms. (2) Publishing with 1,000 sessions and 3,000 people: CPU of one worker that counts, reports, sums
+ * the reports of four workers and sends to StatsD, with the store in the same process; limit 0.5 % of a core at the default
+ * interval of 10 s. Five interleaved rounds each.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -30,7 +30,7 @@ const REQUESTS = 1_000_000;
 const SESSIONS = 1000;
 const PEOPLE_PER_SESSION = 3;
 const WORKERS = 4;
-/** As in production; here one passes every 100 ms, and what an interval costs is related to this. */
+/** The default interval. The benchmark uses 100 ms, and scales the cost of one interval to this. */
 const INTERVAL_MS = 10_000;
 const BENCH_INTERVAL_MS = 100;
 const INTERVALS = 30;
@@ -42,16 +42,16 @@ export async function run(): Promise<void> {
   process.stdout.write(
     [
       "per request, µs (limit 1)      median   min      max",
-      `  ours                         ${shown(perRequest.ours)}`,
-      `  prom-client                  ${shown(perRequest.peer)}`,
-      `publishing, ms CPU/interval    ${shown(perInterval)}`,
-      `  % of a core (limit 0.5)      ${shown(share)}`,
+      `  ours                         ${formatSummary(perRequest.ours)}`,
+      `  prom-client                  ${formatSummary(perRequest.peer)}`,
+      `publishing, ms CPU/interval    ${formatSummary(perInterval)}`,
+      `  % of a core (limit 0.5)      ${formatSummary(share)}`,
       "",
     ].join("\n"),
   );
   writeResults("metrics", [
     {
-      question: "what is counted and timed of one request",
+      question: "counting and timing one request",
       unit: "µs",
       figures: { ours: perRequest.ours, "prom-client": perRequest.peer },
     },
@@ -111,13 +111,13 @@ function microsPerCall(call: () => void): number {
 
 // --- publishing ---
 
-/** ms of CPU for one interval: two reports, one sum, one batch; without what the idle process takes. */
+/** ms of CPU per interval: two reports, one sum, one batch; the CPU of the idle process is subtracted. */
 async function measurePublishing(): Promise<Summary> {
   const rounds: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const idle = await cpuMsOf(() => delay(INTERVALS * BENCH_INTERVAL_MS));
     const close = await publish();
-    // Code that was never run is compiled first, and people's hashes are made once.
+    // Warm-up: code is compiled, and people's hashes are computed once.
     await delay(5 * BENCH_INTERVAL_MS);
     const busy = await cpuMsOf(() => delay(INTERVALS * BENCH_INTERVAL_MS));
     await close();
@@ -198,7 +198,7 @@ function sessionOf(at: number) {
   return { isOpen: true, peers };
 }
 
-/** Every counter with every tag that is declared, as a worker has it that has seen everything. */
+/** Every counter with every declared tag, as in a worker where all of them have counted. */
 function countersWithEverything() {
   const counters = createCounters();
   for (const [name, metric] of Object.entries(METRICS)) {
@@ -224,6 +224,6 @@ function scale({ median, min, max }: Summary, by: number): Summary {
   return { median: median * by, min: min * by, max: max * by };
 }
 
-function shown({ median, min, max }: Summary): string {
+function formatSummary({ median, min, max }: Summary): string {
   return [median, min, max].map((value) => value.toFixed(3).padEnd(9)).join("");
 }

@@ -1,9 +1,8 @@
 /**
- * What does it cost a request that it is logged? CPU of what the balancer does for one line, with its share of the writing:
- * into access.log, into the store's stream for the dashboard, both, or none (the answer of a request that nobody logs, as
- * before there was a stream and no CT_LOG_DIR). At 500 requests/s every line reaches the store, at 20,000/s it is 1,000 of
- * them. Redis is a process of its own; what it takes is in bench/README.md. Limit: 2 µs at 20,000/s, 5 % of what
- * the fastest way through the balancer costs (bench/http.ts). Five interleaved rounds; the loop that paces is taken off.
+ * What does logging a request cost? CPU of the balancer for one line, including its share of the writes: to access.log, to the
+ * store's stream for the dashboard, to both, or to none. At 500 requests/s every line reaches the store, at 20,000/s 1,000 of
+ * them per second. Redis is a separate process; its cost is in bench/README.md. Limit: 2 µs at 20,000/s, which is 5 % of the
+ * cheapest request through the balancer (bench/http.ts). Five interleaved rounds; the cost of the pacing loop is subtracted.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -59,11 +58,11 @@ export async function run(): Promise<void> {
         figures[way] = summarize(rounds[way].map((micros) => micros - base));
       }
       const question = `a logged request at ${rate}/s`;
-      results.push({ question, unit: "µs CPU more than one that is not", figures });
-      process.stdout.write(`${question}, µs CPU more than one that is not\n`);
+      results.push({ question, unit: "µs CPU more than without logging", figures });
+      process.stdout.write(`${question}, µs CPU more than without logging\n`);
       for (const [way, { median, min, max }] of Object.entries(figures)) {
-        const shown = [median, min, max].map((value) => value.toFixed(2).padEnd(8)).join("");
-        process.stdout.write(`  ${way.padEnd(8)}${shown}\n`);
+        const numbers = [median, min, max].map((value) => value.toFixed(2).padEnd(8)).join("");
+        process.stdout.write(`  ${way.padEnd(8)}${numbers}\n`);
       }
     }
   } finally {
@@ -92,7 +91,7 @@ export async function run(): Promise<void> {
       counters,
     });
     const before = process.cpuUsage();
-    const served = await rateLimit(rate, () => requestLog.served(SERVED));
+    const served = await callAtRate(rate, () => requestLog.served(SERVED));
     const { user, system } = process.cpuUsage(before);
     requestLog.close();
     await Promise.all([streams.access?.close(), streams.error?.close()]);
@@ -101,8 +100,8 @@ export async function run(): Promise<void> {
   }
 }
 
-/** Calls so often a second for a round; resolves with how often it was. */
-function rateLimit(rate: number, call: () => void): Promise<number> {
+/** Calls `call` `rate` times per second for one round. Resolves with the number of calls. */
+function callAtRate(rate: number, call: () => void): Promise<number> {
   return new Promise((resolve) => {
     const begunMs = performance.now();
     let done = 0;

@@ -1,6 +1,6 @@
 /**
- * How evenly does the ring spread sessions, and what does a look-up cost? The peer is rendezvous hashing over the same
- * workers, with the same keyed hash.
+ * How evenly does the hash ring distribute sessions, and what does a lookup cost? Compared with rendezvous hashing over the
+ * same workers with the same keyed hash.
  */
 import { newSessionId, type SessionKey, type WorkerId } from "../shared/base/ids.ts";
 import { createRing } from "../shared/membership/ring.ts";
@@ -12,7 +12,7 @@ const ROUNDS = 5;
 export async function run(): Promise<void> {
   const ringKey = deriveKeys("a secret for the benchmark of the ring").ring;
   const keys = Array.from({ length: KEYS }, () => newSessionId());
-  process.stdout.write("workers  max/mean  rendezvous  µs/look-up (min–max)  rendezvous\n");
+  process.stdout.write("workers  max/mean  rendezvous  µs/lookup (min–max)   rendezvous\n");
   for (const count of [2, 3, 10, 50]) {
     const ids = Array.from({ length: count }, (_, i) => `worker-${i}` as WorkerId);
     const ring = createRing(
@@ -32,7 +32,7 @@ export async function run(): Promise<void> {
 }
 
 interface Measured {
-  /** Keys of the busiest worker against the mean. */
+  /** Keys of the busiest worker divided by the mean. */
   readonly spread: number;
   readonly medianUs: number;
   readonly minUs: number;

@@ -1,4 +1,4 @@
-/** `npm run bench`: runs every benchmark, or those named: `npm run bench -- ring`. One file per question. */
+/** `npm run bench` runs every benchmark, `npm run bench -- ring` the named ones. One file per benchmark. */
 import { readdirSync } from "node:fs";
 
 const folder = new URL(".", import.meta.url);
@@ -10,7 +10,7 @@ const names = process.argv.length > 2 ? process.argv.slice(2) : all;
 
 const unknown = names.find((name) => !all.includes(name));
 if (unknown !== undefined) {
-  process.stderr.write(`there is no benchmark "${unknown}"; there are: ${all.join(", ")}\n`);
+  process.stderr.write(`unknown benchmark "${unknown}"; use one of: ${all.join(", ")}\n`);
   process.exit(1);
 }
 for (const name of names) {

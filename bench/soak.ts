@@ -1,8 +1,8 @@
 /**
- * Does memory grow? Requests and WebSockets with churn for minutes, over a balancer with a fixed list of three workers:
- * memory in use behind a collection each minute, and what is open at the end against the start.
+ * Does memory grow? Requests and WebSockets with churn for minutes, through a balancer with a fixed list of three workers: memory
+ * after a garbage collection each minute, and open descriptors at the start and at the end.
  *
- * `SOAK_MINUTES` (10), `SOAK_REQUESTS` a second (1,000) and `SOAK_TUNNELS` (1,000) make it shorter or lighter.
+ * `SOAK_MINUTES` (10), `SOAK_REQUESTS` per second (1,000) and `SOAK_TUNNELS` (1,000) set duration and load.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +20,7 @@ import { start } from "./support/process.ts";
 const MINUTES = Number(process.env["SOAK_MINUTES"] ?? 10);
 const REQUESTS = Number(process.env["SOAK_REQUESTS"] ?? 1000);
 const TUNNELS = Number(process.env["SOAK_TUNNELS"] ?? 1000);
-/** Each second so many WebSockets are closed and opened again, and so many connections of requests. */
+/** WebSockets, and connections of requests, that are closed and reopened each second. */
 const CHURN = 20;
 const HANDSHAKE =
   "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -56,7 +56,7 @@ interface Balancer {
   readonly port: number;
 }
 
-/** With a collector that can be called (by SIGUSR2), so that garbage is not taken for growth. */
+/** SIGUSR2 makes the process collect garbage, which is not growth. */
 async function startBalancer(workers: readonly number[], folder: string): Promise<Balancer> {
   const port = await freePort();
   const child = fork(fileURLToPath(new URL("../dist/balancer/main.js", import.meta.url)), [], {
@@ -85,14 +85,14 @@ async function soak({ child, port }: Balancer): Promise<void> {
   const descriptorsAtStart = descriptorsOf(pid);
   const agent = new Agent({ connections: 100, pipelining: 1 });
   const tunnels: Socket[] = [];
-  let asked = 0;
+  let sent = 0;
   let failed = 0;
   let broken = 0;
 
-  function ask(): void {
-    // Some keep their connection and some do not.
-    const key = asked % 5000;
-    const reset = asked++ % Math.round(REQUESTS / CHURN) === 0;
+  function sendRequest(): void {
+    // Some requests close their connection.
+    const key = sent % 5000;
+    const reset = sent++ % Math.round(REQUESTS / CHURN) === 0;
     request(`http://127.0.0.1:${port}/small`, {
       dispatcher: agent,
       reset,
@@ -121,14 +121,14 @@ async function soak({ child, port }: Balancer): Promise<void> {
   let next = 0;
   const load = setInterval(() => {
     const due = ((performance.now() - startMs) / 1000) * REQUESTS;
-    while (asked < due) ask();
+    while (sent < due) sendRequest();
   }, 5);
   const churn = setInterval(() => {
     for (let i = 0; i < CHURN && TUNNELS > 0; i++) {
       const index = next++ % TUNNELS;
       const old = tunnels[index];
       open(index);
-      // Half of them go with a word, half without.
+      // Half of them close gracefully, half with a reset.
       if (i % 2 === 0) old?.end();
       else old?.resetAndDestroy();
     }
@@ -143,7 +143,7 @@ async function soak({ child, port }: Balancer): Promise<void> {
     await delay(500);
     memory.push(residentMib(pid));
     process.stdout.write(
-      `${String(minute).padEnd(8)}${(memory.at(-1) ?? 0).toFixed(1).padEnd(12)}${String(descriptorsOf(pid)).padEnd(13)}${String(asked).padEnd(10)}${String(failed).padEnd(8)}${broken}\n`,
+      `${String(minute).padEnd(8)}${(memory.at(-1) ?? 0).toFixed(1).padEnd(12)}${String(descriptorsOf(pid)).padEnd(13)}${String(sent).padEnd(10)}${String(failed).padEnd(8)}${broken}\n`,
     );
   }
   clearInterval(load);

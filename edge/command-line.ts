@@ -1,23 +1,23 @@
-/** The command line of `ct-edge`: without the name of a command it starts the edge. */
+/** The command line of `ct-edge`. Without a command it starts the edge. */
 import { Command, Option } from "commander";
 import { VERSION } from "../shared/process/version.ts";
 import { settingOptions } from "../shared/settings/read-settings.ts";
-import { checkCommand } from "./commands/check.ts";
-import { clientsCommand } from "./commands/clients.ts";
-import { eventsCommand } from "./commands/events.ts";
-import { explainCommand } from "./commands/explain.ts";
-import { licenseCommand } from "./commands/license.ts";
-import { listCommand } from "./commands/list.ts";
-import { logsCommand } from "./commands/logs.ts";
-import { processCommands } from "./commands/processes.ts";
-import { psCommand } from "./commands/ps.ts";
-import { rebalanceCommand } from "./commands/rebalance.ts";
-import { sessionsCommand } from "./commands/sessions.ts";
-import { simulateCommand } from "./commands/simulate.ts";
-import { topCommand } from "./commands/top.ts";
-import { workerCommand } from "./commands/worker-command.ts";
+import { eventsCommand } from "./commands/cluster/events.ts";
+import { explainCommand } from "./commands/cluster/explain.ts";
+import { listCommand } from "./commands/cluster/list.ts";
+import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
+import { sessionsCommand } from "./commands/cluster/sessions.ts";
+import { simulateCommand } from "./commands/cluster/simulate.ts";
+import { topCommand } from "./commands/cluster/top.ts";
+import { workerCommand } from "./commands/cluster/worker.ts";
+import { checkCommand } from "./commands/machine/check.ts";
+import { clientsCommand } from "./commands/machine/clients.ts";
+import { licenseCommand } from "./commands/machine/license.ts";
+import { logsCommand } from "./commands/machine/logs.ts";
+import { processCommands } from "./commands/machine/processes.ts";
+import { psCommand } from "./commands/machine/ps.ts";
 
-/** `start` gets the parsed flags, for `readSettings`. */
+/** `run` starts the edge with the parsed flags. */
 export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<void>): Command {
   const start = new Command("start")
     .description(
@@ -29,12 +29,14 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
   start.addOption(
     new Option(
       "--replace",
-      "End the edge that runs in the data directory first, instead of refusing.",
+      "Stop the running edge of the data directory first, instead of failing.",
     ),
   );
 
   const program = new Command("ct-edge")
-    .description("Starts an edge for live collaborative coding, and looks into one that runs.")
+    .description(
+      "Starts an edge for live collaborative coding, and inspects and controls a running one.",
+    )
     .version(VERSION)
     .addCommand(start, { isDefault: true })
     .addCommand(listCommand())
@@ -52,7 +54,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))
     .addCommand(rebalanceCommand())
-    .addHelpText("after", () => `\nWithout a command it starts:\n\n${start.helpInformation()}`);
+    .addHelpText("after", () => `\nThe default command is start:\n\n${start.helpInformation()}`);
   for (const command of processCommands()) program.addCommand(command);
   return program;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `ct-secret`: makes the secret in the data directory, or leaves the one that is there. For machines whose processes are
- * started one by one: run it once, and give the file to all of them as `CT_SECRET_FILE`.
+ * `ct-secret`: makes the secret in the data directory, or keeps the existing one. For machines whose processes are started one
+ * by one: run it once, and set `CT_SECRET_FILE` of all of them to the file.
  */
 import { join } from "node:path";
 import { fail } from "../shared/process/program.ts";

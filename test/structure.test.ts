@@ -1,5 +1,5 @@
 /**
- * How the sources hang together: imports point one way, between files and between folders, type imports included. The
+ * The import graph of the sources has no circles, between files and between folders, type imports included. The
  * linter's own rule does not see imports of types.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -20,15 +20,15 @@ const sources = ["balancer", "worker", "shared", "edge"].flatMap((top) =>
 
 const files = graphOf((file) => file);
 
-test("no file imports itself by way of others", () => {
+test("no file imports itself through other files", () => {
   expect(circleOf(files)).toEqual([]);
 });
 
-test("no folder imports itself by way of others", () => {
+test("no folder imports itself through other folders", () => {
   expect(circleOf(graphOf(dirname))).toEqual([]);
 });
 
-test("balancer and worker know nothing of each other, shared nothing of both, and none of them of edge", () => {
+test("balancer and worker do not import each other, shared imports neither, and none of them imports edge", () => {
   const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
     shared: ["balancer", "worker", "edge"],
     balancer: ["worker", "edge"],
@@ -42,7 +42,7 @@ test("balancer and worker know nothing of each other, shared nothing of both, an
   expect(wrong).toEqual([]);
 });
 
-/** Who imports whom; `place` says what stands for a file. */
+/** The imports between places; `place` maps a file to its place (itself or its folder). */
 function graphOf(place: (file: string) => string): Graph {
   const graph = new Map<string, Set<string>>();
   for (const file of sources) {
@@ -56,19 +56,19 @@ function graphOf(place: (file: string) => string): Graph {
   return graph;
 }
 
-/** The first circle that is found, as the places on it; empty when there is none. */
+/** The places on the first circle that is found; empty if there is none. */
 function circleOf(graph: Graph): string[] {
   const done = new Set<string>();
   const path: string[] = [];
 
-  function withStore(place: string): string[] | undefined {
+  function visit(place: string): string[] | undefined {
     const at = path.indexOf(place);
     if (at >= 0) return [...path.slice(at), place];
     if (done.has(place)) return undefined;
     path.push(place);
     for (const other of graph.get(place) ?? []) {
-      const hashRing = withStore(other);
-      if (hashRing !== undefined) return hashRing;
+      const circle = visit(other);
+      if (circle !== undefined) return circle;
     }
     path.pop();
     done.add(place);
@@ -76,8 +76,8 @@ function circleOf(graph: Graph): string[] {
   }
 
   for (const place of graph.keys()) {
-    const hashRing = withStore(place);
-    if (hashRing !== undefined) return hashRing;
+    const circle = visit(place);
+    if (circle !== undefined) return circle;
   }
   return [];
 }

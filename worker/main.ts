@@ -51,7 +51,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const parts = { membership, sessions, operators, addresses, commandHandler };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
-  const member = await openMember(worker, { ...parts, waitingPolls }, options.ports);
+  const { restarts, ports } = options;
+  const member = await openMember(worker, { ...parts, waitingPolls, restarts }, ports);
   const { statusPort } = member;
   // Closes before the lease: while peers are connected here, no other worker may take their sessions over.
   worker.shutdown.add("traffic", () => server.close());

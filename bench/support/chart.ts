@@ -1,4 +1,4 @@
-/** Results as a picture for the README: for each question a bar per program, short is good. */
+/** Draws results as a chart for the README: for each question one bar per program, shorter is better. */
 import { writeFileSync } from "node:fs";
 import type { Result } from "./results.ts";
 
@@ -8,14 +8,13 @@ const BAR = 16;
 const GAP = 4;
 const TITLE = 24;
 const BETWEEN = 14;
-/** Readable on a light page and on a dark one. */
+/** Readable on light and dark pages. */
 const COLOURS: Readonly<Record<string, string>> = {
   ours: "#2f81f7",
   nginx: "#3fa45b",
   HAProxy: "#8b949e",
 };
 
-/** Writes docs/`name`.svg. */
 export function drawChart(name: string, title: string, results: readonly Result[]): void {
   const parts: string[] = [`<title>${escaped(title)}</title>`];
   let y = TITLE + 4;

@@ -1,6 +1,6 @@
 /**
- * An edge that is full, as the store knows it: many workers that say of themselves what real ones do, and sessions with
- * people in them; and one real worker that tells of it. For what the dashboard costs, and for pictures of it.
+ * A full edge, for measurements and screenshots of the dashboard: a store with the records of many workers, which report like
+ * real ones, and of sessions with people; and one real worker that serves the dashboard.
  */
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,19 +18,18 @@ import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import { freePort } from "../../test/support/ports.ts";
 import { type Program, start } from "./process.ts";
 
-export const OPERATOR = { username: "ops", password: "only for this" };
+export const OPERATOR = { username: "ops", password: "for this benchmark only" };
 
 export interface Crowd {
-  /** Of the real worker; at SIGUSR2 it collects its garbage. */
+  /** URL of the real worker, which collects garbage on SIGUSR2. */
   readonly url: string;
   readonly worker: Program;
   readonly store: Store;
-  /** Writes lines into server.log. */
   writeLines(lines: readonly string[]): void;
   close(): Promise<void>;
 }
 
-const SECRET = "a secret of this crowd and of nobody else";
+const SECRET = "a secret used only by this benchmark";
 const BALANCERS = 2;
 const CLIENTS = ["vscode", "intellij", "eclipse", "browser"];
 const GUESTS = 2;
@@ -41,7 +40,6 @@ const TTL_MS = 15_000;
 export async function startCrowd(size: {
   readonly workers: number;
   readonly sessions: number;
-  /** Runs the real worker there. */
   readonly core?: string;
 }): Promise<Crowd> {
   const folder = mkdtempSync(join(tmpdir(), "edge-crowd-"));
@@ -90,7 +88,7 @@ export async function startCrowd(size: {
   };
 }
 
-/** Workers and their sessions; all of them live and move until `stop`. */
+/** Writes workers and their sessions; until `stop` they send heartbeats and changing reports. */
 async function fillStore(
   store: Store,
   size: { readonly workers: number; readonly sessions: number },
@@ -105,7 +103,7 @@ async function fillStore(
     if (owner !== undefined) sessions.push(await putSession(store, owner, i));
   }
   let round = 0;
-  const tell = (): void => {
+  const publish = (): void => {
     round++;
     for (const [i, { id }] of balancers.entries()) {
       const view = writeView({
@@ -120,14 +118,14 @@ async function fillStore(
       void store.report("view", id, view, TTL_MS);
     }
     for (const [i, member] of workers.entries()) {
-      void store.report("usage", member.id, writeReport(censusOf(member)), TTL_MS);
+      void store.report("usage", member.id, writeReport(usageOf(member)), TTL_MS);
       const own = sessions.filter(({ owner }) => owner === member.id);
       const view = writeView({
         role: "worker",
         uptimeMs: 86_400_000 * (i + 1) + round * VIEW_MS,
         rssBytes: (90 + ((i * 7 + round) % 60)) * 2 ** 20,
         restarts: i % 9 === 4 ? 1 : 0,
-        // Some of them are worked in, and one in five is left alone.
+        // One session in five is idle, the others are active.
         sessions: own.map(({ id, peers }, at) => ({
           id,
           bytes: (at + 1) * 40_000 + (at % 5 === 0 ? 0 : round * 1000),
@@ -138,11 +136,11 @@ async function fillStore(
       void store.report("view", member.id, view, TTL_MS);
     }
   };
-  tell();
+  publish();
   const heartbeat = setInterval(() => {
     for (const member of members) void store.renew(member);
   }, HEARTBEAT_MS);
-  const views = setInterval(tell, VIEW_MS);
+  const views = setInterval(publish, VIEW_MS);
   return {
     stop() {
       clearInterval(heartbeat);
@@ -184,7 +182,7 @@ function balancerOf(i: number): MemberRecord {
   };
 }
 
-function censusOf({ incarnation, id, load }: WorkerRecord): WorkerReport {
+function usageOf({ incarnation, id, load }: WorkerRecord): WorkerReport {
   const { sessions, connections, lagMs } = load;
   const users = Array.from({ length: connections }, (_, i) =>
     `${id}${i}`.slice(-11).padStart(11, "x"),
@@ -217,6 +215,6 @@ async function putSession(store: Store, owner: MemberRecord, i: number): Promise
     });
   }
   const record = await store.findSession(sessionId);
-  if (record === undefined) throw new Error("the session is not there");
+  if (record === undefined) throw new Error("the session was not stored");
   return record;
 }

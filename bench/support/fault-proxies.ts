@@ -1,6 +1,6 @@
 /**
- * nginx and HAProxy set up for workers that fail: short time limits towards workers, a second try elsewhere, checks each
- * second. Those of proxies.ts are set up for speed.
+ * nginx and HAProxy configured for failing workers: short upstream timeouts, a retry at another worker, health checks every
+ * second. Those in proxies.ts are configured for speed.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const startNginx: ContenderKind["start"] = async ({ port, workers, folder }) => 
   writeFileSync(
     file,
     `
-# One process, so that nothing is left when it is killed.
+# One process, so that none is left over after a kill.
 daemon off;
 master_process off;
 pid ${folder}/nginx.pid;
@@ -89,7 +89,7 @@ ${servers}
   return { name: "HAProxy", port, program: await start({ command, core: undefined, port }) };
 };
 
-/** Ours as everywhere else, the others as their manuals say for this. */
+/** Ours as in proxies.ts, the others as their manuals recommend for failing workers. */
 export const FAULT_PROXIES: readonly ContenderKind[] = PROXIES.map((kind) => {
   if (kind.name === "nginx") return { ...kind, start: startNginx };
   return kind.name === "HAProxy" ? { ...kind, start: startHaproxy } : kind;

@@ -1,20 +1,20 @@
 /**
- * A crowd of light people as a process of its own, so that their work is not done by the program that measures. Started by
- * `startLightCrowd`; every message is a question that it answers, and all times are on the machine's wall clock.
+ * A crowd of light clients in a separate process, so that their work does not disturb the measuring program.
+ * `startLightCrowd` starts it; it replies to every message. All times are on the machine's wall clock.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type LightTeams, openLightTeams } from "../../test/support/light-teams.ts";
 import { until } from "../../test/support/until.ts";
 
-/** What one person's client did until it was in its session again. All times in ms since the epoch. */
+/** What one client did until it was in its session again. All times in ms since the epoch. */
 export interface Return {
   readonly lostMs: number;
-  /** `connect` of socket.io; undefined while it is not back. */
+  /** `connect` of socket.io; undefined while it is not reconnected. */
   readonly servedMs: number | undefined;
-  /** Each attempt to connect: when it began, and what became of the engine.io handshake. */
+  /** Each attempt to connect: its start, and the result of the engine.io handshake. */
   readonly attempts: readonly Attempt[];
-  /** How often it was connected and lost its connection again before it was served, or afterwards. */
+  /** How often the client lost its connection, including losses after it had been served again. */
   readonly losses: number;
 }
 
@@ -28,22 +28,22 @@ export interface Attempt {
 export interface LightCrowd {
   readonly pid: number;
   open(url: string, sessions: number): Promise<void>;
-  /** Everybody's client drops its connection and comes back, as behind a proxy that was restarted. Resolves with when. */
+  /** All clients drop their connections and reconnect, as behind a restarted proxy. Resolves with the time. */
   dropAll(): Promise<number>;
   startTalking(periodMs: number): Promise<void>;
   stopTalking(): Promise<void>;
-  /** Waits until everybody is back who was lost since `sinceMs`, and says what they went through. */
+  /** Waits until all clients that lost their connection since `sinceMs` are back. Resolves with their attempts. */
   returns(sinceMs: number, timeoutMs: number): Promise<Return[]>;
   close(): Promise<void>;
 }
 
-type Question =
-  | { readonly ask: "open"; readonly url: string; readonly sessions: number }
-  | { readonly ask: "dropAll" }
-  | { readonly ask: "startTalking"; readonly periodMs: number }
-  | { readonly ask: "stopTalking" }
-  | { readonly ask: "returns"; readonly sinceMs: number; readonly timeoutMs: number }
-  | { readonly ask: "close" };
+type Request =
+  | { readonly kind: "open"; readonly url: string; readonly sessions: number }
+  | { readonly kind: "dropAll" }
+  | { readonly kind: "startTalking"; readonly periodMs: number }
+  | { readonly kind: "stopTalking" }
+  | { readonly kind: "returns"; readonly sinceMs: number; readonly timeoutMs: number }
+  | { readonly kind: "close" };
 
 interface Reply {
   readonly answer?: unknown;
@@ -55,33 +55,33 @@ export function startLightCrowd(execArgv: readonly string[] = []): LightCrowd {
     execArgv: [...process.execArgv, ...execArgv],
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
-  const ask = (question: Question): Promise<unknown> => askChild(child, question);
+  const call = (request: Request): Promise<unknown> => callChild(child, request);
   return {
     pid: child.pid ?? 0,
-    open: async (url, sessions) => void (await ask({ ask: "open", url, sessions })),
-    dropAll: async () => (await ask({ ask: "dropAll" })) as number,
-    startTalking: async (periodMs) => void (await ask({ ask: "startTalking", periodMs })),
-    stopTalking: async () => void (await ask({ ask: "stopTalking" })),
+    open: async (url, sessions) => void (await call({ kind: "open", url, sessions })),
+    dropAll: async () => (await call({ kind: "dropAll" })) as number,
+    startTalking: async (periodMs) => void (await call({ kind: "startTalking", periodMs })),
+    stopTalking: async () => void (await call({ kind: "stopTalking" })),
     returns: async (sinceMs, timeoutMs) =>
-      (await ask({ ask: "returns", sinceMs, timeoutMs })) as Return[],
+      (await call({ kind: "returns", sinceMs, timeoutMs })) as Return[],
     async close() {
-      await ask({ ask: "close" });
+      await call({ kind: "close" });
       child.disconnect();
     },
   };
 }
 
-/** One question at a time. */
-function askChild(child: ChildProcess, question: Question): Promise<unknown> {
+/** One request at a time. */
+function callChild(child: ChildProcess, request: Request): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onExit = (): void => reject(new Error("the crowd's process has ended"));
+    const onExit = (): void => reject(new Error("the crowd's process ended"));
     child.once("exit", onExit);
     child.once("message", ({ answer, error }: Reply) => {
       child.off("exit", onExit);
       if (error === undefined) resolve(answer);
       else reject(new Error(error));
     });
-    child.send(question);
+    child.send(request);
   });
 }
 
@@ -97,10 +97,10 @@ function serveCrowd(): void {
   let teams: LightTeams | undefined;
   let people: Person[] = [];
 
-  async function answer(question: Question): Promise<unknown> {
-    switch (question.ask) {
+  async function handle(request: Request): Promise<unknown> {
+    switch (request.kind) {
       case "open":
-        teams = await openLightTeams(question.url, question.sessions);
+        teams = await openLightTeams(request.url, request.sessions);
         people = teams.peers.map(({ peer }) => observe(peer.socket));
         return;
       case "dropAll": {
@@ -109,13 +109,13 @@ function serveCrowd(): void {
         return atMs;
       }
       case "startTalking":
-        teams?.startTalking(question.periodMs);
+        teams?.startTalking(request.periodMs);
         return;
       case "stopTalking":
         teams?.stopTalking();
         return;
       case "returns":
-        return returnsOf(question);
+        return returnsOf(request);
       case "close":
         await teams?.close();
     }
@@ -126,8 +126,8 @@ function serveCrowd(): void {
     const isBack = (): boolean =>
       sockets.every((socket) => socket.connected) &&
       people.some(({ losses }) => losses.some((ms) => ms >= sinceMs));
-    // Whoever is not back is told of all the same.
-    await until("everybody is back", isBack, timeoutMs).catch(() => {});
+    // Clients that are not back are reported too.
+    await until("all clients are connected", isBack, timeoutMs).catch(() => {});
     return people.flatMap((person) => {
       const lost = person.losses.filter((ms) => ms >= sinceMs);
       const [lostMs] = lost;
@@ -142,8 +142,8 @@ function serveCrowd(): void {
     });
   }
 
-  process.on("message", (question: Question) => {
-    answer(question).then(
+  process.on("message", (request: Request) => {
+    handle(request).then(
       (value) => process.send?.({ answer: value ?? null }),
       (error: unknown) => process.send?.({ error: String(error) }),
     );

@@ -1,6 +1,6 @@
 /**
- * Load on a proxy: wrk for HTTP, connections of our own for WebSockets (bytes behind the handshake: proxies do not look
- * at frames).
+ * Load on a proxy: wrk for HTTP, own connections for WebSockets (raw bytes after the handshake, because proxies do not parse
+ * frames).
  */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -8,26 +8,25 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { CORES } from "./process.ts";
 
-/** Sends requests for some seconds. Resolves with how many were answered; rejects when one failed. */
-export async function wrk(needs: {
+/** Sends requests for some seconds. Resolves with the number of responses; rejects if a request failed. */
+export async function wrk(options: {
   port: number;
   path: string;
   connections: number;
   seconds: number;
-  /** Sent with each request. */
   fields?: readonly string[];
-  /** Sends each request with one of a thousand keys in turn. */
+  /** Sends a thousand keys in turn; the folder is for the script of wrk. */
   keysIn?: string;
 }): Promise<number> {
-  const args = ["-t", "1", "-c", String(needs.connections), "-d", `${needs.seconds}s`];
-  for (const field of needs.fields ?? []) args.push("-H", field);
-  if (needs.keysIn !== undefined) args.push("-s", writeKeyScript(needs.keysIn));
-  args.push(`http://127.0.0.1:${needs.port}${needs.path}`);
+  const args = ["-t", "1", "-c", String(options.connections), "-d", `${options.seconds}s`];
+  for (const field of options.fields ?? []) args.push("-H", field);
+  if (options.keysIn !== undefined) args.push("-s", writeKeyScript(options.keysIn));
+  args.push(`http://127.0.0.1:${options.port}${options.path}`);
   const output = await run(["wrk", ...args]);
   const requests = Number(/(\d+) requests in/.exec(output)?.[1]);
-  // A connection that wrk itself has open at its end is no failure.
+  // A connection that wrk still has open at its end is not a failure.
   if (/Non-2xx|Socket errors: .*(connect|read|write) [1-9]/.test(output) || !(requests > 0)) {
-    throw new Error(`load on port ${needs.port} failed:\n${output}`);
+    throw new Error(`load on port ${options.port} failed:\n${output}`);
   }
   return requests;
 }
@@ -72,7 +71,6 @@ const HANDSHAKE =
   "GET /ws HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/** Opens tunnels, some at a time. */
 export async function openTunnels(port: number, count: number): Promise<Socket[]> {
   const sockets: Socket[] = [];
   while (sockets.length < count) {
@@ -85,25 +83,25 @@ export async function openTunnels(port: number, count: number): Promise<Socket[]
 function openTunnel(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-    let answer = "";
+    let response = "";
     socket.on("error", reject);
     socket.write(HANDSHAKE);
     const onData = (bytes: Buffer): void => {
-      answer += bytes.toString("latin1");
-      if (!answer.endsWith("\r\n\r\n")) return;
+      response += bytes.toString("latin1");
+      if (!response.endsWith("\r\n\r\n")) return;
       socket.off("data", onData);
-      if (answer.startsWith("HTTP/1.1 101 ")) resolve(socket);
-      else reject(new Error(answer));
+      if (response.startsWith("HTTP/1.1 101 ")) resolve(socket);
+      else reject(new Error(response));
     };
     socket.on("data", onData);
   });
 }
 
-/** Each tunnel sends 96 bytes, waits for them to come back, and sends again. Resolves with how many came back. */
+/** Each tunnel sends 96 bytes, waits for their echo, and repeats. Resolves with the number of echoes. */
 export async function echo(tunnels: readonly Socket[], seconds: number): Promise<number> {
   const message = Buffer.alloc(96, "m");
   let echoed = 0;
-  let over = false;
+  let isOver = false;
   const done = tunnels.map((socket) => {
     let missing = message.length;
     return new Promise<void>((resolve) => {
@@ -112,7 +110,7 @@ export async function echo(tunnels: readonly Socket[], seconds: number): Promise
         if (missing > 0) return;
         echoed++;
         missing = message.length;
-        if (!over) socket.write(message);
+        if (!isOver) socket.write(message);
         else {
           socket.off("data", onData);
           resolve();
@@ -123,7 +121,7 @@ export async function echo(tunnels: readonly Socket[], seconds: number): Promise
     });
   });
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  over = true;
+  isOver = true;
   await Promise.all(done);
   return echoed;
 }

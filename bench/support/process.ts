@@ -1,34 +1,36 @@
 /**
- * A program under measurement: started on one core, asked for its CPU time and memory, ended. Linux only (/proc).
+ * A measured program: started on one core, its CPU time and memory read, and stopped. Linux only (/proc).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 
-/** The core of the program that is measured, and the one of everything else. Null on a machine with one core. */
+/** The core of the measured program, and the one of everything else. Null without taskset. */
 export const CORES = existsSync("/usr/bin/taskset") ? { measured: "0", others: "1" } : null;
 
 export interface Program {
   readonly pid: number;
   /** CPU time of the process and its children since its start, in ns, from the scheduler. */
   cpuNs(): number;
-  /** Memory of its own: what would be free without it, in bytes. */
+  /** Private memory, which would be free without the program, in bytes. */
   privateBytes(): number;
   end(): Promise<void>;
 }
 
-/** Starts `command` on `core`; resolves when `port` accepts. Rejects with its output when it ends before. */
-export async function start(needs: {
+/** Starts `command` on `core`; resolves when `port` accepts connections. Rejects with its output if it exits before. */
+export async function start(options: {
   command: readonly string[];
   core: string | undefined;
   port: number;
   env?: Readonly<Record<string, string>>;
 }): Promise<Program> {
   const pinned =
-    needs.core === undefined ? needs.command : ["taskset", "-c", needs.core, ...needs.command];
+    options.core === undefined
+      ? options.command
+      : ["taskset", "-c", options.core, ...options.command];
   const [file = "", ...args] = pinned;
   const child = spawn(file, args, {
-    env: { ...process.env, ...needs.env },
+    env: { ...process.env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -38,12 +40,12 @@ export async function start(needs: {
     });
   }
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  await accepting(needs.port, child, () => output);
+  await accepting(options.port, child, () => output);
   const pid = child.pid ?? 0;
   return {
     pid,
-    cpuNs: () => sum(family(pid).flatMap(threadsOf).map(cpuOfThread)),
-    privateBytes: () => sum(family(pid).map(privateOf)),
+    cpuNs: () => sum(processTree(pid).flatMap(threadsOf).map(cpuOfThread)),
+    privateBytes: () => sum(processTree(pid).map(privateOf)),
     async end() {
       child.kill("SIGTERM");
       const kill = setTimeout(() => child.kill("SIGKILL"), 3000);
@@ -77,10 +79,10 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-/** The process and all below it (nginx's worker). */
-function family(pid: number): number[] {
+/** The process and its descendants (nginx's worker). */
+function processTree(pid: number): number[] {
   const children = read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
-  return [pid, ...children.flatMap(family)];
+  return [pid, ...children.flatMap(processTree)];
 }
 
 function threadsOf(pid: number): string[] {
@@ -102,7 +104,7 @@ function read(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    // The thread or process has just ended.
+    // The thread or process has ended.
     return "";
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The proxies that are compared, each with its access log, time limits, size limits and health checks on, and with one core:
- * ours, nginx and HAProxy. All of them lead a key (`ctstickiness`) to one worker and spread requests without one.
+ * The compared proxies, ours, nginx and HAProxy, each on one core with access log, timeouts, size limits and health checks.
+ * All of them route a key (`ctstickiness`) to one worker and distribute requests without a key.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, openSync, writeFileSync } from "node:fs";
@@ -14,12 +14,11 @@ export interface Contender {
   readonly program: Program;
 }
 
-/** How a proxy is started in front of these workers (ports of the loopback address), with `folder` for its files. */
+/** Starts a proxy in front of workers (ports on the loopback address), with `folder` for its files. */
 export interface ContenderKind {
   readonly name: string;
-  /** Undefined when it is not installed. */
   version(): string | undefined;
-  start(needs: { port: number; workers: readonly number[]; folder: string }): Promise<Contender>;
+  start(options: { port: number; workers: readonly number[]; folder: string }): Promise<Contender>;
 }
 
 export const PROXIES: readonly ContenderKind[] = [
@@ -61,7 +60,7 @@ export const PROXIES: readonly ContenderKind[] = [
     async start({ port, workers, folder }) {
       const file = join(folder, "haproxy.cfg");
       writeFileSync(file, haproxyConfig(port, workers));
-      // It logs to its standard output, which is a file here.
+      // HAProxy logs to standard output, which is a file here.
       const log = join(folder, "access.log");
       openSync(log, "a");
       const program = await start({
@@ -74,8 +73,8 @@ export const PROXIES: readonly ContenderKind[] = [
   },
 ];
 
-/** Starts each kind that is installed; says which one is not. */
-export async function startProxies(needs: {
+/** Starts each installed proxy; prints which ones are missing. */
+export async function startProxies(options: {
   ports: readonly number[];
   workers: readonly number[];
   folder: string;
@@ -84,13 +83,13 @@ export async function startProxies(needs: {
   for (const [index, kind] of PROXIES.entries()) {
     const version = kind.version();
     if (version === undefined) {
-      process.stdout.write(`${kind.name} is not installed: no figures of it\n`);
+      process.stdout.write(`${kind.name} is not installed and is skipped\n`);
       continue;
     }
-    const folder = join(needs.folder, kind.name);
+    const folder = join(options.folder, kind.name);
     mkdirSync(folder, { recursive: true });
     proxies.push(
-      await kind.start({ port: needs.ports[index] ?? 0, workers: needs.workers, folder }),
+      await kind.start({ port: options.ports[index] ?? 0, workers: options.workers, folder }),
     );
   }
   return proxies;

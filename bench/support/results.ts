@@ -1,4 +1,4 @@
-/** Results of a benchmark as a file: bench/results/<name>.json, with what they were measured on. */
+/** Writes the results of a benchmark to bench/results/<name>.json, with date and machine. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import type { Summary } from "./statistics.ts";

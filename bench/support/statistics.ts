@@ -1,4 +1,4 @@
-/** What several rounds of one measurement say. */
+/** Summarizes the rounds of one measurement. */
 export interface Summary {
   readonly median: number;
   readonly min: number;

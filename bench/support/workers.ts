@@ -1,6 +1,6 @@
 /**
- * Workers as fast as Node allows, so that the proxy in front is what is measured: a process of its own that listens on
- * the ports of its arguments. `GET /1m` gives 1 MiB, an upgrade becomes an echo, everything else a small answer.
+ * Workers as fast as Node allows, so that the proxy in front is the bottleneck: a process that listens on the ports in its
+ * arguments. `GET /1m` returns 1 MiB, an upgrade becomes an echo, any other request gets a small response.
  */
 import { createServer, type Socket } from "node:net";
 
@@ -14,7 +14,7 @@ const LARGE = Buffer.concat([
   ),
   BODY,
 ]);
-/** The accept of the one key that the bench uses (RFC 6455 §1.3). */
+/** The response to the one Sec-WebSocket-Key that the benchmark uses (RFC 6455 §1.3). */
 const SWITCH = Buffer.from(
   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",

@@ -1,6 +1,6 @@
 /**
- * What the commands that look into a running edge have in common: their options, how their answer is printed, and how
- * they end. What each asks of the store stands in its own file.
+ * What the commands of `ct-edge` have in common: their options, how they print, and how they end. Each command is in a file
+ * of its own: cluster/ for those that ask the store, machine/ for those about this machine.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { errorCode } from "../../shared/base/errors.ts";
@@ -8,81 +8,134 @@ import {
   flagOf,
   readSettings,
   SettingOption,
+  type Settings,
   settingOptions,
 } from "../../shared/settings/read-settings.ts";
-import { fail } from "../output/fail.ts";
+import { fail } from "../output/errors.ts";
 import { type StoreQuery, withStore } from "./with-store.ts";
 
-export interface Answer {
+export interface Output {
   /** For standard output, with its last line feed. */
   readonly out: string;
-  /** What has no place there, because a program reads it. */
-  readonly note?: string;
-  /** The exit status; 0 unless it is said. */
-  readonly status?: 1;
+  /** Lines for standard error: what must not mix with JSON. */
+  readonly notes?: readonly string[];
+  /** The exit status, 0 by default. */
+  readonly status?: 0 | 1;
 }
 
-/** What every such command is told by its options. */
 export interface CommonFlags {
-  /** For programs. */
   readonly json?: true;
-  /** Session keys whole. */
   readonly full?: true;
 }
 
-/**
- * A command that asks the store. It ends the process: with status 0 when all is printed, with 1 and one line on standard
- * error when the store cannot be reached, or when the answer is no.
- */
-export function createStoreCommand<Flags extends CommonFlags>(needs: {
+interface CommandSpec {
   readonly name: string;
   readonly description: string;
-  /** Options beyond `--json` and those that say where the store is. */
-  readonly options?: readonly Option[];
-  /** What it is about, when it takes one. */
+  /** `name` is in commander's form: `[process]` is optional, `<worker>` is not. */
   readonly argument?: { readonly name: string; readonly description: string };
-  /** `about` is the argument; empty when it may be left out and was. */
-  readonly ask: (withStore: StoreQuery, flags: Flags, about: string) => Promise<Answer>;
-}): Command {
-  const command = new Command(needs.name)
-    .description(needs.description)
+  readonly options?: readonly Option[];
+}
+
+/**
+ * Ends the process: with the status of its output once all of it is printed, or with 1 and one line on standard error when
+ * `run` rejects. `argument` is undefined when it was left out.
+ */
+export function createCommand<Flags extends object>(
+  spec: CommandSpec & {
+    readonly run: (flags: Flags, argument: string | undefined) => Promise<Output>;
+  },
+): Command {
+  const command = new Command(spec.name)
+    .description(spec.description)
     .allowExcessArguments(false)
-    // Commander gives the argument first, when there is one, then the flags.
-    .action(async (...given: readonly unknown[]) => {
-      const [first] = given;
-      const about = needs.argument !== undefined && typeof first === "string" ? first : "";
-      const flags = given[needs.argument === undefined ? 0 : 1] as Flags & Record<string, unknown>;
+    // Commander passes the argument, if the command has one, then the flags.
+    .action(async (...passed: readonly unknown[]) => {
+      const [argument, flags] = spec.argument === undefined ? [undefined, passed[0]] : passed;
       try {
-        const settings = readSettings({ role: "command", env: process.env, flags });
-        const answer = await withStore(settings, (withStore) => needs.ask(withStore, flags, about));
-        if (answer.note !== undefined) process.stderr.write(`ct-edge: ${answer.note}\n`);
-        await print(answer.out);
-        process.exit(answer.status ?? 0);
+        const output = await spec.run(
+          flags as Flags,
+          typeof argument === "string" ? argument : undefined,
+        );
+        for (const note of output.notes ?? []) process.stderr.write(`ct-edge: ${note}\n`);
+        await print(output.out);
+        process.exit(output.status ?? 0);
       } catch (error) {
         fail(error);
       }
     });
-  if (needs.argument !== undefined) {
-    command.argument(needs.argument.name, needs.argument.description);
-  }
-  for (const option of needs.options ?? []) command.addOption(option);
-  command.addOption(new Option("--json", "Print JSON, for programs."));
-  for (const option of storeOptions()) command.addOption(option);
+  if (spec.argument !== undefined) command.argument(spec.argument.name, spec.argument.description);
+  for (const option of spec.options ?? []) command.addOption(option);
   return command;
+}
+
+/** A command that asks the store. Fails when the store cannot be reached. `argument` is empty when it was left out. */
+export function createStoreCommand<Flags extends CommonFlags>(
+  spec: CommandSpec & {
+    readonly run: (query: StoreQuery, flags: Flags, argument: string) => Promise<Output>;
+  },
+): Command {
+  return createCommand<Flags>({
+    ...spec,
+    options: [...(spec.options ?? []), jsonOption(), ...storeOptions()],
+    run: (flags, argument = "") =>
+      withStore(commandSettings(flags), (query) => spec.run(query, flags, argument)),
+  });
+}
+
+/** A command that asks the supervisor of this machine's edge, which is found by its data directory. */
+export function createEdgeCommand<Flags extends object = object>(
+  spec: CommandSpec & {
+    readonly run: (
+      settings: Pick<Settings, "dataDir">,
+      flags: Flags,
+      argument: string | undefined,
+    ) => Promise<Output>;
+  },
+): Command {
+  return createCommand<Flags>({
+    ...spec,
+    options: [...(spec.options ?? []), ...commandOptions("dataDir")],
+    run: (flags, argument) => spec.run(commandSettings(flags), flags, argument),
+  });
+}
+
+/** Throws `SettingError`. */
+export function commandSettings(flags: object): Settings {
+  return readSettings({ role: "command", env: process.env, flags: { ...flags } });
+}
+
+// --- options ---
+
+export function jsonOption(): Option {
+  return new Option("--json", "Print JSON, for programs.");
 }
 
 /** `--limit`, from 1 to `max`. */
 export function limitOption(what: string, standard: number, max: number): Option {
-  return new Option("--limit <number>", what).default(standard).argParser((text: string) => {
-    const limit = Number(text);
-    if (/^\d+$/.test(text) && limit >= 1 && limit <= max) return limit;
-    throw new InvalidArgumentError(`It is a whole number from 1 to ${max}.`);
-  });
+  return new Option("--limit <number>", what).default(standard).argParser(wholeNumber(1, max));
+}
+
+/** A parser for commander. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
 }
 
 /** `--full`, for commands that show session keys. */
 export function fullOption(): Option {
-  return new Option("--full", "Show session keys whole; who has one can ask to join.");
+  return new Option(
+    "--full",
+    "Show session keys in full. With a key, anyone can ask to join the session.",
+  );
+}
+
+/** The options of these settings, and `--config`. */
+export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]): Option[] {
+  const flags = new Set<string>(["--config", ...names.map(flagOf)]);
+  return settingOptions("command").filter(({ long }) => flags.has(long ?? ""));
 }
 
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
@@ -95,7 +148,9 @@ function storeOptions(): Option[] {
   );
 }
 
-/** Resolves when all of it is written; whoever stops reading early (`head`) has seen enough. */
+// --- output ---
+
+/** Resolves when all is written. A reader that stops early (`head`) is no error. */
 export async function print(text: string): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {

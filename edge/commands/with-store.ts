@@ -1,6 +1,6 @@
 /**
- * One visit to the store of a running edge: the Redis that is named, or else the embedded store of the data directory. It
- * never waits long for a store that is away, and leaves nothing open.
+ * Connects to the store of a running edge for one command: to the configured Redis, or to the embedded store of the data
+ * directory. It does not wait long for a store that is away, and closes its connection.
  */
 import { resolve } from "node:path";
 import { systemClock } from "../../shared/base/clock.ts";
@@ -16,30 +16,30 @@ import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
 export interface StoreQuery {
   readonly store: Store;
-  /** Records that were read so far and left out, because they cannot be parsed. */
+  /** Records read so far that cannot be parsed and were skipped. */
   readonly ignored: (kind: "session" | "event") => number;
 }
 
 export type StoreLocation = Pick<Settings, "redisUrl" | "redisCa" | "redisPrefix" | "dataDir">;
 
-/** There is no store to ask. The message says where it was looked for and what to do. */
+/** The store cannot be reached. The message says where it was expected and what to do. */
 export class StoreUnreachableError extends EdgeError {
   readonly code = "EDGE_STORE_UNREACHABLE";
   readonly source = "store";
   readonly retryable = true;
 }
 
-/** A command waits for a store that is away for less than 3 s, its leave-taking and a busy machine included. */
-const FIRST_ANSWER_MS = 2000;
+/** Keeps a command below 3 s when the store is away, closing the connection and a busy machine included. */
+const FIRST_RESPONSE_MS = 2000;
 const MAX_REASON_CHARS = 500;
 
 /**
- * Asks the store and takes leave of it. Rejects with `StoreUnreachableError` when it does not answer, within about 2 s at
- * the beginning.
+ * Runs `use` with a connection to the store. Rejects with `StoreUnreachableError` when the store is away; when it does not
+ * answer the first request, after about 2 s.
  */
 export async function withStore<T>(
   storeLocation: StoreLocation,
-  ask: (withStore: StoreQuery) => Promise<T>,
+  use: (query: StoreQuery) => Promise<T>,
 ): Promise<T> {
   const place = findPlace(storeLocation);
   const counters = createCounters();
@@ -47,74 +47,74 @@ export async function withStore<T>(
     settings: { ...storeLocation, storeSocket: place.socket },
     name: "command",
     clock: systemClock,
-    // Nobody reads a log here: what went wrong becomes the one line at the end.
+    // A command has no log: a failure becomes its one line on standard error.
     log: createLog({ name: "command", level: "error", format: "text", sink: { write() {} } }),
     counters,
   });
-  // Timers of the clock keep no process alive; without this one it would end while it waits for an answer.
-  const alive = setInterval(() => {}, 1000);
+  // The clock's timers are unref'ed: without this one the process would end while it waits for a response.
+  const keepAlive = setInterval(() => {}, 1000);
   try {
-    await firstAnswer(store);
-    return await ask({ store, ignored: (kind) => counters.value("store.ignored", kind) });
+    await firstResponse(store);
+    return await use({ store, ignored: (kind) => counters.value("store.ignored", kind) });
   } catch (error) {
     if (!(error instanceof StoreAwayError)) throw error;
     const reason = error.cause instanceof Error ? error.cause.message : error.message;
     throw new StoreUnreachableError(place.explain(escapeForTerminal(reason, MAX_REASON_CHARS)));
   } finally {
-    clearInterval(alive);
+    clearInterval(keepAlive);
     await store.close();
   }
 }
 
-async function firstAnswer(store: Store): Promise<void> {
+async function firstResponse(store: Store): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
+  const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new StoreAwayError("timeMs", new Error(`no answer within ${FIRST_ANSWER_MS} ms`)));
-    }, FIRST_ANSWER_MS);
+      reject(new StoreAwayError("timeMs", new Error(`no answer within ${FIRST_RESPONSE_MS} ms`)));
+    }, FIRST_RESPONSE_MS);
   });
   try {
-    await Promise.race([store.timeMs(), late]);
+    await Promise.race([store.timeMs(), timeout]);
   } finally {
     clearTimeout(timer);
   }
 }
 
-// --- where it is ---
+// --- location ---
 
 interface Place {
-  /** Of the embedded store; undefined when Redis is named. */
+  /** Of the embedded store; undefined with Redis. */
   readonly socket: string | undefined;
-  /** One line for the operator: what was tried, what came of it, what to do. */
+  /** One line for the operator: what was tried, why it failed, what to do. */
   explain(reason: string): string;
 }
 
 function findPlace({ redisUrl, dataDir }: StoreLocation): Place {
-  return redisUrl === undefined ? findEmbedded(resolve(dataDir)) : nameRedis(redisUrl);
+  return redisUrl === undefined ? embeddedPlace(resolve(dataDir)) : redisPlace(redisUrl);
 }
 
-function nameRedis(redisUrl: string): Place {
-  // Never the URL itself: it may hold a password.
+function redisPlace(redisUrl: string): Place {
+  // Never the URL itself: it may contain a password.
   const where = `Redis at ${parseRedisUrl(redisUrl).label}`;
   return {
     socket: undefined,
     explain(reason) {
       const what = reason.startsWith(where) ? reason : `${where}: ${reason}`;
-      return `the store cannot be reached: ${what}; check that it runs, and CT_REDIS_URL (or --redis)`;
+      return `the store cannot be reached: ${what}; check that it runs, and check CT_REDIS_URL (or --redis)`;
     },
   };
 }
 
-function findEmbedded(dataDir: string): Place {
+function embeddedPlace(dataDir: string): Place {
   const socket = findStoreSocket(dataDir);
   if (socket === undefined) {
     throw new StoreUnreachableError(
-      `CT_DATA_DIR=${dataDir}: no edge of this user is found there; name the data directory of one that runs, or set CT_REDIS_URL (or --redis) for an edge of many machines`,
+      `CT_DATA_DIR=${dataDir}: no running edge of this user; set it to the data directory of a running edge, or set CT_REDIS_URL (or --redis) for an edge of many machines`,
     );
   }
   return {
     socket,
     explain: (reason) =>
-      `CT_DATA_DIR=${dataDir}: the store of its edge cannot be reached (${reason}); start the edge, or set CT_REDIS_URL (or --redis) for an edge of many machines`,
+      `CT_DATA_DIR=${dataDir}: the embedded store cannot be reached (${reason}); start the edge, or set CT_REDIS_URL (or --redis) for an edge of many machines`,
   };
 }

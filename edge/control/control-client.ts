@@ -1,5 +1,5 @@
 /**
- * Asks a running edge something over its control socket, and ends one that runs.
+ * Sends requests to the control socket of a running edge, and ends a running edge.
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -17,14 +17,14 @@ import {
 } from "./control.ts";
 import { type EdgeFile, readEdgeFile } from "./edge-file.ts";
 
-/** No edge runs there, or it does not answer. The message says where it was looked for. */
+/** No edge runs in the data directory, or it does not answer. The message names the directory. */
 export class EdgeUnreachableError extends EdgeError {
   readonly code = "EDGE_UNREACHABLE";
   readonly source = "internal";
   readonly retryable = true;
 }
 
-/** The edge was asked and could not do it; the message is its own. */
+/** The edge refused or failed; the message is its own. */
 export class EdgeRefusedError extends EdgeError {
   readonly code = "EDGE_REFUSED";
   readonly source = "internal";
@@ -32,26 +32,26 @@ export class EdgeRefusedError extends EdgeError {
 }
 
 const CONNECT_MS = 3000;
-/** How soon "how do you stand" is answered; an edge that is stopped or hangs never does. */
-const LOOK_MS = 3000;
-/** An edge of an older version does not say how a change proceeds: 65 processes, each with 30 s to become ready. */
+/** For requests that are answered at once; an edge that is suspended or hangs never answers. */
+const QUICK_MS = 3000;
+/** An edge of an older version sends no progress: 65 processes, each with 30 s to become ready. */
 const SILENT_CHANGE_MS = 65 * 35_000;
-/** One that does says so in each of `PROGRESS_PERIOD_MS`, or hangs. */
+/** An edge that sends progress does so every `PROGRESS_PERIOD_MS`, or hangs. */
 const PROGRESS_MS = 6 * PROGRESS_PERIOD_MS;
 /** An edge ends within 3 s. */
 const STOP_MS = 10_000;
 const POLL_MS = 50;
 
 /**
- * Calls `onProgress` with each line that says how a change proceeds, when the request asks for them. Rejects with
- * `EdgeUnreachableError` or `EdgeRefusedError`.
+ * Calls `onProgress` with each progress line, when the request asks for them. Rejects with `EdgeUnreachableError` or
+ * `EdgeRefusedError`.
  */
 export async function askEdge(
   dataDir: string,
   request: ControlRequest,
   onProgress: (line: string) => void = () => {},
 ): Promise<EdgeState> {
-  const { socket, file } = await openDoor(dataDir);
+  const { socket, file } = await openConnection(dataDir);
   try {
     const state = await exchange(socket, request, dataDir, onProgress);
     if (request.command === "stop") await ended(socket, file.pid);
@@ -61,9 +61,9 @@ export async function askEdge(
   }
 }
 
-async function openDoor(dataDir: string): Promise<{ socket: Socket; file: EdgeFile }> {
+async function openConnection(dataDir: string): Promise<{ socket: Socket; file: EdgeFile }> {
   const file = readEdgeFile(resolve(dataDir));
-  if (file === undefined) throw nobodyIn(dataDir, "there is no edge.json");
+  if (file === undefined) throw noEdgeIn(dataDir, "there is no edge.json");
   const socket = connect(file.controlSocket);
   socket.on("error", () => {});
   try {
@@ -71,13 +71,13 @@ async function openDoor(dataDir: string): Promise<{ socket: Socket; file: EdgeFi
     return { socket, file };
   } catch (error) {
     socket.destroy();
-    throw nobodyIn(dataDir, describeError(error));
+    throw noEdgeIn(dataDir, describeError(error));
   }
 }
 
-function nobodyIn(dataDir: string, reason: string): EdgeUnreachableError {
+function noEdgeIn(dataDir: string, reason: string): EdgeUnreachableError {
   return new EdgeUnreachableError(
-    `CT_DATA_DIR=${resolve(dataDir)}: no edge of this user runs there (${reason}); start it, or name the data directory of one that runs`,
+    `CT_DATA_DIR=${resolve(dataDir)}: no running edge of this user (${reason}); start it, or set CT_DATA_DIR to the data directory of a running edge`,
   );
 }
 
@@ -90,11 +90,11 @@ async function exchange(
   const isQuick = request.command === "ps" || request.command === "stop";
   const lines = createLineQueue(socket);
   socket.write(`${JSON.stringify(request)}\n`);
-  for (let withinMs = isQuick ? LOOK_MS : SILENT_CHANGE_MS; ; withinMs = PROGRESS_MS) {
+  for (let withinMs = isQuick ? QUICK_MS : SILENT_CHANGE_MS; ; withinMs = PROGRESS_MS) {
     const line = await lines.next(withinMs);
     if (line === undefined) {
       throw new EdgeUnreachableError(
-        `CT_DATA_DIR=${resolve(dataDir)}: its edge does not answer; it hangs, or it has just ended`,
+        `CT_DATA_DIR=${resolve(dataDir)}: its edge does not answer; it hangs or has just ended`,
       );
     }
     const message = parseJson(line);
@@ -108,7 +108,7 @@ function stateIn(message: unknown): EdgeState {
   const answer = answerSchema.safeParse(message).data;
   if (answer === undefined) {
     throw new EdgeRefusedError(
-      "the edge gives an answer that is not understood; use its own ct-edge",
+      "the response of the edge is not understood; use the ct-edge of its version",
     );
   }
   if (!answer.done) throw new EdgeRefusedError(answer.message);
@@ -128,7 +128,7 @@ interface LineQueue {
   next(withinMs: number): Promise<string | undefined>;
 }
 
-/** Lines that come together wait for whoever takes them one by one. */
+/** Buffers lines that arrive together. */
 function createLineQueue(socket: Socket): LineQueue {
   const waiting: string[] = [];
   const reader = createInterface({ input: socket });
@@ -152,18 +152,20 @@ function endOf(socket: Socket): AbortSignal {
   return abort.signal;
 }
 
-/** Resolves when the process is gone, of which the end of its connection is the sign. */
+/** Resolves when the process has ended, which closes its connection. */
 async function ended(socket: Socket, pid: number): Promise<void> {
   try {
     await once(socket, "close", { signal: AbortSignal.timeout(STOP_MS) });
   } catch {
-    throw new EdgeRefusedError(`the edge (pid ${pid}) has not ended within ${STOP_MS / 1000} s`);
+    throw new EdgeRefusedError(
+      `the edge (pid ${pid}) has not stopped within ${STOP_MS / 1000} s; see its log`,
+    );
   }
 }
 
 /**
- * Ends the edge of `dataDir`, if one runs. It is asked; one that does not answer is killed by its pid, when the system
- * says that it is still the process that wrote it down. Its processes end with it.
+ * Ends the edge of `dataDir`, if one runs. An edge that does not answer is killed by its pid, unless the pid belongs to
+ * another process by now. Its processes end with it.
  */
 export async function endRunningEdge(
   dataDir: string,
@@ -189,15 +191,15 @@ function isSameProcess({ pid, started }: EdgeFile): boolean {
   return stat !== undefined && stat.state !== "Z" && stat.started === started;
 }
 
-/** Resolves when the edge and its processes are gone, which hold the ports; they end by themselves when the edge does. */
+/** Resolves when the edge and its processes, which hold the ports, are gone; the processes end when the edge does. */
 async function gone(file: EdgeFile, clock: Clock): Promise<void> {
-  // Timers of the clock keep no process alive.
-  const alive = setInterval(() => {}, 1000);
+  // The clock's timers are unref'ed: without this one the process would end while it waits.
+  const keepAlive = setInterval(() => {}, 1000);
   const endMs = clock.nowMs() + STOP_MS;
   const children = [file.balancer, ...(file.workers ?? [])].map((child) => child?.pid);
   const isAnyLeft = (): boolean => isSameProcess(file) || children.some(isRunning);
   while (isAnyLeft() && clock.nowMs() < endMs) await sleep(clock, POLL_MS);
-  clearInterval(alive);
+  clearInterval(keepAlive);
 }
 
 function isRunning(pid: number | undefined): boolean {

@@ -1,7 +1,7 @@
 /**
- * The door to a running edge for programs of its own user on its own machine: a Unix socket (0600, in a folder 0700). One
- * request as a line of JSON, one answer as a line of JSON, then the end. Before the answer, a request that asks for it gets
- * lines that say how it proceeds. A change that has begun goes on when whoever asked for it is gone.
+ * The control socket of a running edge, for programs of the same user on the same machine: a Unix socket (0600, in a folder
+ * 0700). A client sends one request as a line of JSON and gets one response as a line of JSON, preceded by progress lines
+ * when it asks for them. A change that has begun continues when its client is gone.
  */
 import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
@@ -17,7 +17,7 @@ export const MAX_WORKERS = 64;
 
 const requestSchema = z.discriminatedUnion("command", [
   z.object({ command: z.literal("ps") }),
-  /** One process, or all of them in turn. */
+  /** One process, or without a name all of them in turn. */
   z.object({
     command: z.literal("restart"),
     name: z.string().optional(),
@@ -28,15 +28,15 @@ const requestSchema = z.discriminatedUnion("command", [
     workers: z.number().int().min(1).max(MAX_WORKERS),
     progress: z.boolean().optional(),
   }),
-  /** Certificates and logs. */
+  /** Reloads certificates and reopens logs. */
   z.object({ command: z.literal("reload") }),
-  /** The edge as a whole. The connection ends when it has ended. */
+  /** Stops the whole edge. The connection closes when the process has ended. */
   z.object({ command: z.literal("stop") }),
 ]);
 
 export type ControlRequest = z.infer<typeof requestSchema>;
 
-/** What is true after the request was done. */
+/** The state of the edge after the request. */
 const stateSchema = z.object({
   pid: z.number(),
   version: z.string(),
@@ -53,7 +53,7 @@ export const answerSchema = z.union([
 ]);
 export type ControlAnswer = z.infer<typeof answerSchema>;
 
-/** A line before the answer; null: the edge lives, and there is nothing new. */
+/** A line before the response; null is a keep-alive. */
 export const progressSchema = z.object({ progress: z.string().nullable() });
 
 export interface Control {
@@ -61,41 +61,40 @@ export interface Control {
   close(): void;
 }
 
-/** Who waits for a change is told this often that it is still under way. */
+/** Interval of keep-alive lines while a change is under way. */
 export const PROGRESS_PERIOD_MS = 5000;
-/** A request is a few words. */
 const MAX_REQUEST_CHARS = 4096;
 const MAX_CONNECTIONS = 64;
 
-interface ControlNeeds {
+interface ControlDeps {
   readonly dataDir: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Does what is asked and says how things stand then. What it throws is told to the caller. */
+  /** Does what is requested and returns the state then. The message of an error goes to the client. */
   readonly serve: (request: ControlRequest, progress: Progress) => Promise<EdgeState>;
 }
 
-export async function openControl(needs: ControlNeeds): Promise<Control> {
+export async function openControl(deps: ControlDeps): Promise<Control> {
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
     readLine(socket, (line) => {
-      const say: SayProgress = (progress) => {
+      const sendProgress: SendProgress = (progress) => {
         if (!socket.destroyed) socket.write(`${JSON.stringify({ progress })}\n`);
       };
-      void answerTo(line, needs, say).then((answer) => {
-        const text = `${JSON.stringify(answer.reply)}\n`;
-        // Whoever asked for the end waits for it: the connection closes with the process.
-        if (answer.keepOpen) socket.write(text);
+      void respondTo(line, deps, sendProgress).then((response) => {
+        const text = `${JSON.stringify(response.answer)}\n`;
+        // The client of a `stop` waits for the end of the process, which closes the connection.
+        if (response.keepOpen) socket.write(text);
         else socket.end(text);
       });
     });
   });
   server.maxConnections = MAX_CONNECTIONS;
-  const socketPath = await listenPrivately(server, needs.dataDir, "control");
+  const socketPath = await listenPrivately(server, deps.dataDir, "control");
   return {
     socketPath,
     close() {
-      // Whoever asked for the end goes on waiting for that of the process.
+      // Open connections stay: the client of a `stop` waits for the end of the process.
       server.close();
       removeSocket(socketPath);
     },
@@ -113,31 +112,34 @@ function readLine(socket: Socket, onLine: (line: string) => void): void {
   lines.once("line", onLine);
 }
 
-async function answerTo(
+async function respondTo(
   line: string,
-  needs: ControlNeeds,
-  say: SayProgress,
-): Promise<{ reply: ControlAnswer; keepOpen: boolean }> {
+  deps: ControlDeps,
+  sendProgress: SendProgress,
+): Promise<{ answer: ControlAnswer; keepOpen: boolean }> {
   const request = parseRequest(line);
   if (request === undefined) {
-    const message = "the edge does not know this request; it may be of another version";
-    return { reply: { done: false, message }, keepOpen: false };
+    const message = "the edge does not know this request; use the ct-edge of its version";
+    return { answer: { done: false, message }, keepOpen: false };
   }
-  if (request.command !== "ps") needs.log.info({ ...request }, "asked by an operator");
+  if (request.command !== "ps") deps.log.info({ ...request }, "request of an operator");
   const wantsProgress = "progress" in request && request.progress === true;
-  const alive = wantsProgress ? needs.clock.every(PROGRESS_PERIOD_MS, () => say(null)) : undefined;
+  const keepAlive = wantsProgress
+    ? deps.clock.every(PROGRESS_PERIOD_MS, () => sendProgress(null))
+    : undefined;
   try {
-    const edge = await needs.serve(request, wantsProgress ? say : ignoreProgress);
-    return { reply: { done: true, edge }, keepOpen: request.command === "stop" };
+    const edge = await deps.serve(request, wantsProgress ? sendProgress : ignoreProgress);
+    return { answer: { done: true, edge }, keepOpen: request.command === "stop" };
   } catch (error) {
-    if (!(error instanceof EdgeError)) needs.log.error({ err: error }, "a request failed");
-    return { reply: { done: false, message: describeError(error) }, keepOpen: false };
+    if (!(error instanceof EdgeError))
+      deps.log.error({ err: error }, "an operator's request failed");
+    return { answer: { done: false, message: describeError(error) }, keepOpen: false };
   } finally {
-    alive?.cancel();
+    keepAlive?.cancel();
   }
 }
 
-type SayProgress = (line: string | null) => void;
+type SendProgress = (line: string | null) => void;
 
 function parseRequest(line: string): ControlRequest | undefined {
   try {

@@ -1,6 +1,6 @@
 /**
- * What a running edge writes about itself into its data directory (edge.json, 0600): its pid, where it can be asked, its
- * processes and ports. Removed when it ends in order.
+ * edge.json (0600) in the data directory of a running edge: its pid, control socket, processes and ports. Removed on a
+ * graceful shutdown.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { z } from "zod";
 
 const schema = z.object({
   pid: z.number().int().positive(),
-  /** When the system started it, to tell a pid that is used again; missing where there is no /proc. */
+  /** The start time of the process, because pids are reused; missing where there is no /proc. */
   started: z.string().optional(),
   controlSocket: z.string(),
   balancer: z.object({ pid: z.number().optional() }).optional(),
@@ -21,14 +21,14 @@ function pathIn(dataDir: string): string {
   return join(dataDir, "edge.json");
 }
 
-/** Whoever reads the file sees all of it or what was there before. */
+/** Atomic: readers see the whole new file or the old one. */
 export function writeEdgeFile(dataDir: string, content: EdgeFile & Record<string, unknown>): void {
   const path = pathIn(dataDir);
   writeFileSync(`${path}.new`, JSON.stringify(content), { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
 
-/** Undefined when there is none, or it is not one. */
+/** Undefined when there is no such file, or it cannot be parsed. */
 export function readEdgeFile(dataDir: string): EdgeFile | undefined {
   try {
     return schema.safeParse(JSON.parse(readFileSync(pathIn(dataDir), "utf8"))).data;

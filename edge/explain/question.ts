@@ -8,7 +8,7 @@ import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
 import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
-import { CommandError } from "../output/command-error.ts";
+import { CommandError } from "../output/errors.ts";
 
 /** How a request says where it belongs: the rules of balancer/routing/session-key.ts, and a `create` without a key. */
 export const WAYS = [

@@ -1,8 +1,7 @@
 /**
- * Keys and ages as commands show them: session keys are as good as an invitation, so only their beginning is. Pure.
+ * Keys and times in the output of commands. With a session key anyone can ask to join, so only its beginning is shown. Pure.
  */
-
-/** Characters of a key that are shown: enough to tell one from another, too few to use it. */
+/** Characters of a key that are shown: enough to distinguish keys, too few to use one. */
 const SHOWN_KEY_CHARS = 6;
 
 /** The beginning of a session key, never more than half of it: `aB3xY9…`. */
@@ -11,7 +10,7 @@ export function shortKey(key: string): string {
   return `${key.slice(0, shown)}…`;
 }
 
-/** The key whole when the operator asked for that, else its beginning. */
+/** The whole key with `--full`, else its beginning. */
 export function formatKey(key: string, isFull: boolean): string {
   return isFull ? key : shortKey(key);
 }
@@ -34,7 +33,7 @@ export function formatAge(ms: number): string {
     .join(" ");
 }
 
-/** A time that no calendar has (whoever can write to the store may be hostile) is shown as it is. */
+/** A number that is not a valid time is shown as it is: a hostile writer of the store must not make a command fail. */
 export function isoTime(atMs: number): string {
   const date = new Date(atMs);
   return Number.isNaN(date.getTime()) ? String(atMs) : date.toISOString();

@@ -3,16 +3,15 @@
  */
 import { charsOf, escapeForTerminal } from "../../shared/logs/escape.ts";
 
-/** One column: its title, and how its cells stand. Numbers stand to the right. */
+/** Numbers are aligned to the right. */
 export interface Column {
   readonly title: string;
   readonly align?: "left" | "right";
 }
 
 /**
- * A line of titles and a line for each row, each with its line feed. Cells are made harmless here, so that nobody forgets
- * it; an empty one is a dash. Texts that strangers write belong into the last column, for they may be long, or of
- * characters that are two columns wide.
+ * A line of titles and a line for each row, each with its line feed. Cells are escaped here, so that no caller can forget it;
+ * an empty cell is a dash. Untrusted texts belong in the last column: they may be long or have characters of double width.
  */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => columns.map((_, i) => escapeForTerminal(row[i] ?? "") || "-"));

@@ -1,25 +1,25 @@
 /**
- * How long to wait before a process that ended is started again: longer each time, with chance in it so that processes
- * that failed together do not come back together. It never gives up. Pure.
+ * The delay before a process that ended is started again: exponential with jitter, so that processes that failed together do
+ * not restart together, and without a limit of attempts. Pure.
  */
 
 const FIRST_MS = 500;
 const MAX_MS = 30_000;
-/** A process that ran this long is well: the next delay is the first one again. */
+/** A process that ran this long is healthy: the next delay is the first one again. */
 export const STEADY_MS = 60_000;
-/** Up to this share of a delay is added or taken away. */
+/** Up to this share of a delay is added or subtracted. */
 const JITTER = 0.2;
-/** Ends in a row, none after a steady run, from which on a process is called failing. */
+/** A process is `failing` after this many ends in a row without a steady run. */
 const FAILING = 3;
 
 export interface BackOff {
-  /** Ends in a row without a steady run before. */
+  /** Ends in a row without a steady run. */
   readonly ends: number;
 }
 
 export const NO_BACK_OFF: BackOff = { ends: 0 };
 
-/** What comes of one more end, after the process ran for `ranMs` (0: it did not come up). `random`: 0 to below 1. */
+/** After one more end of a process that ran for `ranMs` (0: it was never ready). `random`: 0 to below 1. */
 export function afterEnd(
   before: BackOff,
   ranMs: number,

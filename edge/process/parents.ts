@@ -1,41 +1,40 @@
 /**
- * Watches the programs that started this one, for `npm start`: npm and its shell. When one of them dies without passing a
- * signal on (SIGKILL, a closed terminal), the edge would stay behind, unseen, on its ports.
+ * Watches npm and its shell, which start this process with `npm start`. When one of them dies without forwarding a signal
+ * (SIGKILL, a closed terminal), the edge would keep running unnoticed and keep its ports.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { readStat } from "./process-stat.ts";
 
-/** How soon a death is noticed. */
 const POLL_MS = 250;
 
 /**
- * Calls `onGone` once, when npm, or the shell between npm and this process, is gone. Returns the way to stop watching.
- * Under anything but npm nothing is watched: a program started from a shell may outlive it.
+ * Calls `onGone` once, when npm, or the shell between npm and this process, is gone. Returns a function that stops watching.
+ * Watches only under npm: a program started from a shell may outlive the shell.
  */
-export function watchParents(needs: {
+export function watchParents(deps: {
   clock: Clock;
   env: Readonly<Record<string, string | undefined>>;
   onGone: () => void;
 }): () => void {
-  if (needs.env["npm_lifecycle_event"] === undefined) return () => {};
+  if (deps.env["npm_lifecycle_event"] === undefined) return () => {};
   const parent = process.ppid;
   const parents = chainToNpm(parent);
-  const timer: Timer = needs.clock.every(POLL_MS, () => {
-    // `ppid` works everywhere; /proc, on Linux, also tells of npm behind a shell that lives on.
+  const timer: Timer = deps.clock.every(POLL_MS, () => {
+    // `ppid` works on every system; /proc, on Linux, also shows the death of npm behind a shell that still runs.
     if (process.ppid === parent && parents.every(isAlive)) return;
     timer.cancel();
-    needs.onGone();
+    deps.onGone();
   });
   return () => timer.cancel();
 }
 
-/** A process and when it started: pids are used again. */
+/** A process and its start time, because pids are reused. */
 interface Parent {
   readonly pid: number;
   readonly started: string;
 }
 
-/** The parent, and its parent when the first is only npm's shell. Empty where there is no /proc. */
+/** The parent, and npm when the parent is its shell. Empty where there is no /proc. */
 function chainToNpm(pid: number): Parent[] {
   const shell = readStat(pid);
   if (shell === undefined) return [];

@@ -1,6 +1,5 @@
 /**
- * The processes of this machine's edge as values: what `ct-edge ps` shows, and what programs read. Pure, but for the links
- * to their logs.
+ * The processes of this machine's edge as `ct-edge ps` and programs get them. Pure, except for the links to their logs.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
@@ -9,7 +8,7 @@ import { z } from "zod";
 import type { Child } from "./child.ts";
 
 export const listedProcessSchema = z.object({
-  /** Four characters that stand for its name, the same at every start. */
+  /** Four characters derived from its name, the same at every start. */
   uid: z.string(),
   id: z.string(),
   role: z.enum(["balancer", "worker"]),
@@ -18,7 +17,7 @@ export const listedProcessSchema = z.object({
   script: z.string(),
   /** Null while it does not run. */
   pid: z.number().nullable(),
-  /** Of the edge, which watches it. */
+  /** The pid of the edge. */
   supervisorPid: z.number(),
   logFile: z.string(),
   uptimeMs: z.number().nullable(),
@@ -29,13 +28,12 @@ export const listedProcessSchema = z.object({
   statusPort: z.number().nullable(),
 });
 
-/** One process. */
 export type ListedProcess = z.infer<typeof listedProcessSchema>;
 
 const UID_CHARS = 4;
 const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/** Stands for a process's name where four characters are expected. */
+/** Four characters that identify a process, as operators' scripts expect them. */
 export function uidOf(name: string): string {
   const digest = createHash("sha256").update(name).digest();
   return Array.from(digest.subarray(0, UID_CHARS), (byte) => ALPHANUMERICS[byte % 62]).join("");
@@ -63,8 +61,8 @@ export function listProcess(child: Child, logFolder: string): ListedProcess {
 }
 
 /**
- * Makes `folder` one of links `<uid>.log`, by which operators know the logs of processes: all lead to server.log, which has
- * the lines of all.
+ * Fills `folder` with links `<uid>.log`, the log paths that operators expect per process: all lead to server.log, which has
+ * the lines of all processes.
  */
 export function linkLogs(folder: string, logFile: string, names: readonly string[]): void {
   rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /**
- * One run of a process of the edge, from its start to its end. It is told to stop over its IPC channel, and ends by itself
- * when that channel closes, so that it never outlives the edge.
+ * One run of a process of the edge, from its start to its end. It is stopped by a message on its IPC channel, and ends by
+ * itself when that channel closes, so that it never outlives the edge.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { extname } from "node:path";
@@ -20,195 +20,235 @@ import {
 
 export type ChildRole = "balancer" | "worker";
 
-/** A process did not come up. The message is the process's own when it gave one. */
+/** A process did not become ready. The message is the process's own when it sent one. */
 export class ChildFailedError extends EdgeError {
   readonly code = "EDGE_CHILD_FAILED";
   readonly source = "internal";
   readonly retryable = false;
 }
 
-/** How a run ended. */
 export interface RunEnd {
   /** `SIGKILL`, `status 1`. */
   readonly how: string;
   readonly wasReady: boolean;
   /** It was asked to stop, or had asked for it (`stop-wanted`): its end is no failure. */
   readonly wasWanted: boolean;
+  /** It did not stop in time and was killed. */
+  readonly missedDeadline: boolean;
   readonly ranMs: number;
-}
-
-export interface ProcessRun {
-  readonly pid: number | undefined;
-  readonly uptimeMs: number;
-  /** The last report; undefined while the process starts. */
-  readonly ready: ReadyReport | undefined;
-  readonly isStopping: boolean;
-  /** Resolves when it can be used; rejects with `ChildFailedError` when it ends before that. */
-  readonly becameReady: Promise<void>;
-  readonly ended: Promise<RunEnd>;
-  /** Resolves with true when the process sends a message of this type, with false when it ends before that. */
-  heard(type: ProcessMessage["type"]): Promise<boolean>;
-  send(message: EdgeMessage): void;
-  kill(signal: NodeJS.Signals): void;
-  /**
-   * Asks it to end, and kills it `deadlineMs` later; with an earlier deadline when it was asked before. Resolves when it is
-   * gone.
-   */
-  stop(how: {
-    readonly scope: StopScope;
-    readonly siblings: readonly string[];
-    readonly ending: readonly string[];
-    readonly deadlineMs: number;
-  }): Promise<RunEnd>;
 }
 
 /** Time that a process has to become ready. */
 const START_MS = 30_000;
 /**
- * A process is asked this often whether its event loop turns, and replaced when it leaves so many questions in a row without
- * an answer: 30 s. Questions are counted, not time, because this process may have been stopped meanwhile itself.
+ * Pings check that the event loop of a process turns; a process that leaves this many in a row unanswered (30 s) is
+ * replaced. Pings are counted, not time, because this process may have been stopped itself.
  */
 const PING_MS = 5000;
 const MAX_UNANSWERED = 6;
-/** Lines of standard error that are kept while a process starts. */
-const MAX_HELD_LINES = 100;
+/** Lines of standard error kept while a process starts. */
+const MAX_BUFFERED_LINES = 100;
 
-export function startRun(needs: {
-  readonly role: ChildRole;
+export interface RunDeps {
   readonly name: string;
+  /** The file that it runs. */
+  readonly script: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Where its log lines go. */
+  /** Gets its log lines. */
   readonly lines: LineSink;
   /** Called with `stop-wanted`, `draining` and `drained`. */
   readonly onMessage: (message: ProcessMessage) => void;
-}): ProcessRun {
-  const { clock, log, name } = needs;
-  const startedMs = clock.nowMs();
-  const child = fork(scriptOf(needs.role), [], {
-    env: needs.env,
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-  });
-  let ready: ReadyReport | undefined;
-  let failure: string | undefined;
-  let isStopping = false;
-  let wantsStop = false;
-  const errors = holdErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
-  forwardLines(child.stdout, (line) => needs.lines.write(`${line}\n`));
-  const startDeadline = clock.after(START_MS, () => {
-    failure = `${name} did not become ready within ${START_MS / 1000} s`;
-    child.kill("SIGKILL");
-  });
-  let stopDeadline: Timer | undefined;
-  const pings = createPings(child, clock, () => {
-    log.error({ child: name, pid: child.pid }, "a process does not answer and is replaced");
-    child.kill("SIGKILL");
-  });
-  child.on("error", (error) => {
-    failure ??= error.message;
-  });
-
-  const ended = new Promise<RunEnd>((resolve) => {
-    child.once("close", (code, signal) => {
-      startDeadline.cancel();
-      stopDeadline?.cancel();
-      pings.stop();
-      if (failure === undefined) errors.release();
-      const how = signal ?? `status ${code}`;
-      const wasReady = ready !== undefined;
-      ready = undefined;
-      const ranMs = clock.nowMs() - startedMs;
-      resolve({ how, wasReady, wasWanted: isStopping || wantsStop, ranMs });
-    });
-  });
-  const becameReady = new Promise<void>((resolve, reject) => {
-    child.on("message", (received) => {
-      const message = parseProcessMessage(received);
-      if (message === undefined) return;
-      switch (message.type) {
-        case "pong":
-          pings.answered();
-          return;
-        case "failed":
-          failure = message.message;
-          return;
-        case "ready":
-          startDeadline.cancel();
-          errors.release();
-          ready = message;
-          pings.start();
-          resolve();
-          return;
-        case "stop-wanted":
-          wantsStop = true;
-          send({ type: "stop-queued" });
-          needs.onMessage(message);
-          return;
-        case "draining":
-        case "drained":
-          needs.onMessage(message);
-          return;
-        case "standby":
-        case "ports-released":
-        // Whoever waits for them hears them by `heard`.
-      }
-    });
-    void ended.then(({ how }) => {
-      const why = failure ?? `${name} ended at its start (${how}); see the log`;
-      reject(new ChildFailedError(why));
-    });
-  });
-  // Whoever does not wait for it hears of the end by `ended`.
-  becameReady.catch(() => {});
-
-  function send(message: EdgeMessage): void {
-    if (child.connected) child.send(message, () => {});
-  }
-
-  return {
-    get pid() {
-      return child.pid;
-    },
-    get uptimeMs() {
-      return clock.nowMs() - startedMs;
-    },
-    get ready() {
-      return ready;
-    },
-    get isStopping() {
-      return isStopping;
-    },
-    becameReady,
-    ended,
-    heard(type) {
-      const said = new Promise<true>((resolve) => {
-        child.on("message", (received) => {
-          if (parseProcessMessage(received)?.type === type) resolve(true);
-        });
-      });
-      return Promise.race([said, ended.then(() => false)]);
-    },
-    send,
-    kill(signal) {
-      child.kill(signal);
-    },
-    stop({ scope, siblings, ending, deadlineMs }) {
-      isStopping = true;
-      send({ type: "stop", scope, siblings: [...siblings], ending: [...ending] });
-      stopDeadline?.cancel();
-      stopDeadline = clock.after(deadlineMs, () => {
-        log.warn({ child: name }, "a process did not stop in time and is killed");
-        child.kill("SIGKILL");
-      });
-      return ended;
-    },
-  };
 }
 
-/** Asks a process whether its event loop turns, and calls `onHung` when it leaves too many questions without an answer. */
-function createPings(child: ChildProcess, clock: Clock, onHung: () => void) {
+export interface StopOrder {
+  readonly scope: StopScope;
+  /** Other workers that keep running. */
+  readonly siblings: readonly string[];
+  /** Other workers that end too. */
+  readonly ending: readonly string[];
+  /** It is killed after this. */
+  readonly deadlineMs: number;
+  /** Added to the deadline of a worker that is handing a session over when it is reached. */
+  readonly handoverMs: number;
+}
+
+/** Starts the process when it is made. */
+export class ProcessRun {
+  /** Resolves when it is ready; rejects with `ChildFailedError` when it ends before that. */
+  readonly becameReady: Promise<void>;
+  readonly ended: Promise<RunEnd>;
+  readonly #deps: RunDeps;
+  readonly #child: ChildProcess;
+  readonly #startedMs: number;
+  readonly #errors: { release(): void };
+  readonly #pings: Pings;
+  readonly #startDeadline: Timer;
+  #stopDeadline: Timer | undefined;
+  #ready: ReadyReport | undefined;
+  /** Why it did not become ready, in one sentence. */
+  #failure: string | undefined;
+  #isStopping = false;
+  #wantsStop = false;
+  #isHandingOver = false;
+  #hasEnded = false;
+  #missedDeadline = false;
+
+  constructor(deps: RunDeps) {
+    const { clock, log, name } = deps;
+    this.#deps = deps;
+    this.#startedMs = clock.nowMs();
+    const child = fork(deps.script, [], {
+      env: deps.env,
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+    });
+    this.#child = child;
+    this.#errors = bufferErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
+    forwardLines(child.stdout, (line) => deps.lines.write(`${line}\n`));
+    this.#startDeadline = clock.after(START_MS, () => {
+      this.#failure = `${name} did not become ready within ${START_MS / 1000} s`;
+      child.kill("SIGKILL");
+    });
+    this.#pings = createPings(child, clock, () => {
+      log.error({ child: name, pid: child.pid }, "a process does not respond and is replaced");
+      child.kill("SIGKILL");
+    });
+    child.on("error", (error) => {
+      this.#failure ??= error.message;
+    });
+    this.ended = new Promise((resolve) => {
+      child.once("close", (code, signal) => resolve(this.#onClose(signal ?? `status ${code}`)));
+    });
+    this.becameReady = new Promise((resolve, reject) => {
+      child.on("message", (received) => {
+        const message = parseProcessMessage(received);
+        if (message !== undefined) this.#onMessage(message, resolve);
+      });
+      void this.ended.then(({ how }) => {
+        const why = this.#failure ?? `${name} ended while it started (${how}); see the log`;
+        reject(new ChildFailedError(why));
+      });
+    });
+    // The end is also reported by `ended`, so a caller need not wait for this one.
+    this.becameReady.catch(() => {});
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get uptimeMs(): number {
+    return this.#deps.clock.nowMs() - this.#startedMs;
+  }
+
+  /** The last report; undefined while the process starts. */
+  get ready(): ReadyReport | undefined {
+    return this.#ready;
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  send(message: EdgeMessage): void {
+    if (this.#child.connected) this.#child.send(message, () => {});
+  }
+
+  /** Resolves with true when the process sends a message of this type, with false when it ends before that. */
+  received(type: ProcessMessage["type"]): Promise<boolean> {
+    const arrived = new Promise<true>((resolve) => {
+      this.#child.on("message", (message) => {
+        if (parseProcessMessage(message)?.type === type) resolve(true);
+      });
+    });
+    return Promise.race([arrived, this.ended.then(() => false)]);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /**
+   * Asks it to stop, and kills it after the deadline. A later call replaces the deadline. Resolves when the process is gone.
+   */
+  stop({ scope, siblings, ending, deadlineMs, handoverMs }: StopOrder): Promise<RunEnd> {
+    if (this.#hasEnded) return this.ended;
+    const { clock } = this.#deps;
+    this.#isStopping = true;
+    this.send({ type: "stop", scope, siblings: [...siblings], ending: [...ending] });
+    this.#stopDeadline?.cancel();
+    this.#stopDeadline = clock.after(deadlineMs, () => {
+      if (!this.#isHandingOver || handoverMs === 0) this.#killLate();
+      else this.#stopDeadline = clock.after(handoverMs, () => this.#killLate());
+    });
+    return this.ended;
+  }
+
+  #killLate(): void {
+    this.#missedDeadline = true;
+    this.#deps.log.warn({ child: this.#deps.name }, "a process did not stop in time and is killed");
+    this.#child.kill("SIGKILL");
+  }
+
+  #onMessage(message: ProcessMessage, becomeReady: () => void): void {
+    switch (message.type) {
+      case "pong":
+        this.#pings.answered();
+        return;
+      case "failed":
+        this.#failure = message.message;
+        return;
+      case "ready":
+        this.#startDeadline.cancel();
+        this.#errors.release();
+        this.#ready = message;
+        this.#pings.start();
+        becomeReady();
+        return;
+      case "stop-wanted":
+        this.#wantsStop = true;
+        this.send({ type: "stop-queued" });
+        this.#deps.onMessage(message);
+        return;
+      case "draining":
+      case "drained":
+        this.#isHandingOver = message.type === "draining";
+        this.#deps.onMessage(message);
+        return;
+      case "standby":
+      case "ports-released":
+      // `received` waits for these.
+    }
+  }
+
+  #onClose(how: string): RunEnd {
+    this.#hasEnded = true;
+    this.#startDeadline.cancel();
+    this.#stopDeadline?.cancel();
+    this.#pings.stop();
+    if (this.#failure === undefined) this.#errors.release();
+    const wasReady = this.#ready !== undefined;
+    this.#ready = undefined;
+    return {
+      how,
+      wasReady,
+      wasWanted: this.#isStopping || this.#wantsStop,
+      missedDeadline: this.#missedDeadline,
+      ranMs: this.uptimeMs,
+    };
+  }
+}
+
+interface Pings {
+  start(): void;
+  answered(): void;
+  stop(): void;
+}
+
+/** Pings a process, and calls `onHung` when too many pings in a row are unanswered. */
+function createPings(child: ChildProcess, clock: Clock, onHung: () => void): Pings {
   let unanswered = 0;
   let timer: Timer | undefined;
   return {
@@ -232,7 +272,7 @@ function createPings(child: ChildProcess, clock: Clock, onHung: () => void) {
   };
 }
 
-/** The same kind of file as this one: dist/*.js when built, *.ts under tsx. */
+/** The entry file of the role, of the same kind as this file: dist/*.js when built, *.ts under tsx. */
 export function scriptOf(role: ChildRole): string {
   const file = fileURLToPath(import.meta.url);
   return fileURLToPath(new URL(`../../${role}/main${extname(file)}`, import.meta.url));
@@ -244,19 +284,19 @@ function forwardLines(stream: Readable | null, write: (line: string) => void): v
 }
 
 /**
- * Standard error of a process that starts is held back: when it reports why it failed, that one sentence says it all,
- * and otherwise the lines are wanted.
+ * Buffers standard error while a process starts. When the process reports why it failed, that message replaces the lines;
+ * otherwise they are logged.
  */
-function holdErrors(child: ChildProcess, write: (line: string) => void): { release(): void } {
-  let held: string[] | undefined = [];
+function bufferErrors(child: ChildProcess, write: (line: string) => void): { release(): void } {
+  let buffered: string[] | undefined = [];
   forwardLines(child.stderr, (line) => {
-    if (held === undefined) write(line);
-    else if (held.length < MAX_HELD_LINES) held.push(line);
+    if (buffered === undefined) write(line);
+    else if (buffered.length < MAX_BUFFERED_LINES) buffered.push(line);
   });
   return {
     release() {
-      for (const line of held ?? []) write(line);
-      held = undefined;
+      for (const line of buffered ?? []) write(line);
+      buffered = undefined;
     },
   };
 }

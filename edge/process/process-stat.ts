@@ -1,12 +1,12 @@
-/** What the system says about a process (proc(5)). */
+/** The state of a process in /proc (proc(5)). */
 import { readFileSync } from "node:fs";
 
 export interface ProcessStat {
   readonly name: string;
-  /** `Z`: it has ended and nobody has asked how. */
+  /** `Z`: a zombie, which has ended and was not waited for. */
   readonly state: string;
   readonly parent: number;
-  /** Its start, in ticks since the system's: tells a pid that is used again. */
+  /** Its start, in ticks since the system's; differs when the pid was reused. */
   readonly started: string;
 }
 
@@ -18,7 +18,7 @@ export function readStat(pid: number): ProcessStat | undefined {
   } catch {
     return undefined;
   }
-  // The name stands in brackets and may hold anything, so fields are counted after the last one.
+  // The name is in parentheses and may contain any character, so fields are counted after the last parenthesis.
   const end = text.lastIndexOf(")");
   const fields = text.slice(end + 2).split(" ");
   const [state, parent] = fields;

@@ -1,12 +1,12 @@
 /**
- * Whether the edge really answers: a request of a client's kind, through the balancer, to a worker.
+ * Checks that the edge answers a client's request, through the balancer, from a worker.
  */
 
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 
-/** The edge did not answer in time after its processes had started. */
+/** The edge does not answer although its processes are ready. */
 export class NotReadyError extends EdgeError {
   readonly code = "EDGE_NOT_READY";
   readonly source = "internal";
@@ -17,14 +17,14 @@ const PROBE_PERIOD_MS = 50;
 const PROBE_TIMEOUT_MS = 2000;
 const DEADLINE_MS = 15_000;
 
-/** Resolves when `baseUrl` answers a client's first question; rejects with `NotReadyError` after 15 s. */
-export async function waitUntilAnswers(needs: { baseUrl: string; clock: Clock }): Promise<void> {
-  const { clock } = needs;
+/** Resolves when `baseUrl` answers a client's first request; rejects with `NotReadyError` after 15 s. */
+export async function waitUntilAnswers(deps: { baseUrl: string; clock: Clock }): Promise<void> {
+  const { clock } = deps;
   const endMs = clock.nowMs() + DEADLINE_MS;
   let last = "";
   while (clock.nowMs() < endMs) {
     try {
-      const { status } = await askProcess(`${needs.baseUrl}/api/meta`, {
+      const { status } = await askProcess(`${deps.baseUrl}/api/meta`, {
         headers: {},
         timeoutMs: PROBE_TIMEOUT_MS,
         keepConnection: false,
@@ -37,6 +37,6 @@ export async function waitUntilAnswers(needs: { baseUrl: string; clock: Clock })
     await sleep(clock, PROBE_PERIOD_MS);
   }
   throw new NotReadyError(
-    `the edge does not answer at ${needs.baseUrl} (${last}); see the log for what its processes say`,
+    `the edge does not answer at ${deps.baseUrl} (${last}); see the log of its processes`,
   );
 }

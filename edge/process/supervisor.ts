@@ -1,150 +1,220 @@
 /**
- * The processes of one machine's edge: one balancer and the workers, with the environment that each is started with.
+ * The processes of one machine's edge: one balancer and the workers, and the environment of each.
  */
-
 import { hostname } from "node:os";
-import type { Clock } from "../../shared/base/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
-import { type Child, createChild, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
-import type { ChildRole } from "./process-run.ts";
+import { Child, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
+import { type ChildRole, scriptOf } from "./process-run.ts";
 import { workerName } from "./worker-name.ts";
 
-export interface Supervisor {
-  readonly balancer: Child;
-  readonly workers: readonly Child[];
-  /** Resolves when every process is ready; rejects with the first failure. */
-  start(): Promise<void>;
-  /**
-   * Restarts one process, or without a name all of them: one worker after the other, each when the one before is ready
-   * again, and the balancer at last. Workers hand their sessions over first. Rejects when one does not come up, and leaves
-   * those after it alone.
-   */
-  restart(name: string | undefined, progress: Progress): Promise<void>;
-  /**
-   * Starts more workers, or ends the last ones, which hand their sessions over first, until there are so many. Rejects
-   * when a new one does not come up, which is then not kept.
-   */
-  scale(count: number, progress: Progress): Promise<void>;
-  /** SIGHUP for every process. */
-  reload(): void;
-  /** Resolves when every process is gone. */
-  stop(): Promise<void>;
-}
-
-/** There is no process of that name here. */
 export class UnknownProcessError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PROCESS";
   readonly source = "settings";
   readonly retryable = false;
 }
 
-/** Some processes were not restarted: one before them did not come up, or the edge stops. */
+/** Some processes were not restarted: one before them did not become ready, or the edge stops. */
 export class RestartCutShortError extends EdgeError {
   readonly code = "EDGE_RESTART_CUT_SHORT";
   readonly source = "internal";
   readonly retryable = true;
 }
 
-/** Status ports are this far from the traffic port. */
+/** Added to the traffic port. */
 const STATUS_PORT_DISTANCE = 1000;
 const BALANCER_STATUS_PORT = 1081;
 /**
- * Time that a process has to end when it has nothing to hand over, or has done so. An edge with a store of its own has 3 s
- * as a whole.
+ * Time for a process to end when it has nothing to hand over, or is done with it. An edge with an embedded store stops
+ * within 3 s as a whole.
  */
 const STOP_MS = 2000;
-/** How soon the balancer hears that another process is failing, or is not any more. */
+/**
+ * The longest hand-over of one session, which may begin at the end of a drain: 3 s for its clients to leave, 5 s to send its
+ * pending messages, 2 s for the store. A worker that is killed in the middle of it loses those messages.
+ */
+const HANDOVER_MS = 10_000;
+/** How soon the balancer is notified that a process is failing, or no longer is. */
 const NOT_READY_PERIOD_MS = 1000;
 
-export function createSupervisor(needs: {
-  /** With secret, certificate and data directory filled in. */
-  settings: Settings;
-  /** Undefined with a store that others share. */
-  storeSocket: string | undefined;
-  clock: Clock;
-  log: Log;
-  lines: LineSink;
-  counters: Counters;
-  /** Called whenever a process became ready, also after a restart. */
-  onReady: () => void;
-}): Supervisor {
-  const { settings } = needs;
-  const build = (role: ChildRole, name: string, own: Partial<Settings>): Child => {
-    const all: Partial<Settings> = { ...settings, storeSocket: needs.storeSocket, ...own };
-    const env = { ...inherited(process.env), ...environmentOf(all, role) };
-    // Others may take its sessions over at once. It takes up itself what nobody has taken when it is back: whichever is
-    // first brings the peers back sooner, and a worker that cannot start again keeps nobody waiting.
-    const onExit = (): void => {
-      if (role !== "worker") return;
-      for (const worker of workers) if (worker.name !== name) worker.tellExit(name);
-    };
-    const child: Child = createChild({
-      ...needs,
-      role,
-      name,
-      env,
-      onExit,
-      onStopWanted: () => restartAsSignalled(child),
-    });
-    return child;
-  };
-  const balancer = build("balancer", "balancer", {
-    statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
-  });
-  let workers = Array.from({ length: settings.workerCount }, (_, index) => buildWorker(index));
-  /** One change at a time: two that scale at once would start the same worker twice. */
-  let changing: Promise<unknown> = Promise.resolve();
-  /** Changes that are not done. */
-  let waiting = 0;
-  let isStopping = false;
+export interface SupervisorDeps {
+  /** Complete, with secret, certificate and data directory. */
+  readonly settings: Settings;
+  /** Undefined with a shared store. */
+  readonly storeSocket: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly lines: LineSink;
+  readonly counters: Counters;
+  /** Called whenever a process has become ready, also after a restart. */
+  readonly onReady: () => void;
+}
 
-  function buildWorker(index: number): Child {
-    const id = workerName(settings, hostname(), index);
-    return build("worker", id, { workerId: id, ...workerPorts(settings, index) });
+export class Supervisor {
+  readonly balancer: Child;
+  readonly #deps: SupervisorDeps;
+  readonly #notReadyTimer: Timer;
+  #workers: readonly Child[];
+  /** One change at a time: two concurrent `scale` calls would start the same worker twice. */
+  #lastChange: Promise<unknown> = Promise.resolve();
+  /** Changes that are queued or under way. */
+  #pendingChanges = 0;
+  #isStopping = false;
+
+  constructor(deps: SupervisorDeps) {
+    const { settings, clock } = deps;
+    this.#deps = deps;
+    this.balancer = this.#build("balancer", "balancer", {
+      statusPort: settings.statusPort ?? BALANCER_STATUS_PORT,
+    });
+    this.#workers = Array.from({ length: settings.workerCount }, (_, index) =>
+      this.#buildWorker(index),
+    );
+    // Repeated, because a restarted balancer has not received it.
+    this.#notReadyTimer = clock.every(NOT_READY_PERIOD_MS, () => this.#tellNotReady());
   }
 
-  async function inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
-    if (waiting > 0) progress("waiting until another change is done");
-    waiting++;
-    const turn = changing.then(change).finally(() => {
-      waiting--;
+  get workers(): readonly Child[] {
+    return this.#workers;
+  }
+
+  /** Resolves when every process is ready; rejects with the first failure. */
+  async start(): Promise<void> {
+    // Workers first: they take up the sessions of their last run before clients ask other workers for them.
+    await Promise.all(this.#workers.map((worker) => worker.start()));
+    await this.balancer.start();
+  }
+
+  /**
+   * Restarts one process, or without a name all of them in turn: each worker when the one before is ready again, the balancer
+   * last. Workers hand their sessions over first. Rejects when one does not become ready, and does not restart the rest.
+   */
+  async restart(name: string | undefined, progress: Progress): Promise<void> {
+    // An unknown name fails at once. It is looked up again later, because queued changes may add or remove processes.
+    this.#named(name);
+    await this.#inTurn(() => this.#restartAll(this.#named(name), progress), progress);
+  }
+
+  /**
+   * Starts or stops workers until there are `count`; those that stop, the last ones, hand their sessions over first. Rejects
+   * when a new worker does not become ready, and drops it.
+   */
+  scale(count: number, progress: Progress): Promise<void> {
+    return this.#inTurn(async () => {
+      while (this.#workers.length < count && !this.#isStopping) await this.#addWorker(progress);
+      if (!this.#isStopping) await this.#removeWorkers(this.#workers.slice(count), progress);
+      this.#deps.onReady();
+    }, progress);
+  }
+
+  /** Sends SIGHUP to every process. */
+  reload(): void {
+    for (const child of [this.balancer, ...this.#workers]) child.reload();
+  }
+
+  /** Resolves when every process is gone. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#notReadyTimer.cancel();
+    // All at once, also with a shared store: each drain takes its time, and a container has a limit for all of them.
+    const times = stopTimes(this.#deps.settings);
+    const all = [this.balancer, ...this.#workers];
+    await Promise.all(
+      all.map((child) => {
+        const plan = this.#stopPlan(all, child, ignoreProgress);
+        return child.stop({ ...plan, scope: "edge", ...times });
+      }),
+    );
+  }
+
+  // --- building processes ---
+
+  #buildWorker(index: number): Child {
+    const { settings } = this.#deps;
+    const id = workerName(settings, hostname(), index);
+    return this.#build("worker", id, { workerId: id, ...workerPorts(settings, index) });
+  }
+
+  #build(role: ChildRole, name: string, own: Partial<Settings>): Child {
+    const { settings, storeSocket } = this.#deps;
+    const env = {
+      ...inherited(process.env),
+      ...environmentOf({ ...settings, storeSocket, ...own }, role),
+    };
+    const child: Child = new Child({
+      ...this.#deps,
+      role,
+      name,
+      script: scriptOf(role),
+      env,
+      // The other workers may take its sessions over at once, and after its restart it takes up those that are left:
+      // whichever is first brings the peers back, and a worker that cannot start again does not keep them waiting.
+      onExit: () => {
+        if (role === "worker") this.#tellOthersOfExit(name);
+      },
+      onStopWanted: () => this.#restartAfterSignal(child),
     });
-    changing = turn.catch(() => {});
+    return child;
+  }
+
+  // --- messages ---
+
+  #tellOthersOfExit(name: string): void {
+    for (const worker of this.#workers) if (worker.name !== name) worker.tellExit(name);
+  }
+
+  #tellNotReady(): void {
+    const failing = this.#workers.filter(({ state }) => state === "failing");
+    this.balancer.tellNotReady(
+      failing.map(({ name, lastEnd }) => `${name} keeps failing (${lastEnd})`),
+    );
+  }
+
+  // --- changes ---
+
+  async #inTurn<T>(change: () => Promise<T>, progress: Progress): Promise<T> {
+    if (this.#pendingChanges > 0) progress("waiting until another change is done");
+    this.#pendingChanges++;
+    const turn = this.#lastChange.then(change).finally(() => {
+      this.#pendingChanges--;
+    });
+    this.#lastChange = turn.catch(() => {});
     return turn;
   }
 
-  /** Only `ending` end, among them `child`; all other workers go on. */
-  function stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
-    const others = workers.filter((worker) => worker !== child);
+  /** The processes of `ending` stop, among them `child`; all other workers keep running. */
+  #stopPlan(ending: readonly Child[], child: Child, progress: Progress): StopPlan {
+    const others = this.#workers.filter((worker) => worker !== child);
     const names = (isEnding: boolean): string[] =>
       others.filter((other) => ending.includes(other) === isEnding).map(({ name }) => name);
     return {
       scope: "process",
       siblings: names(false),
       ending: names(true),
-      deadlineMs: drainDeadlineMs(settings),
+      ...drainTimes(this.#deps.settings),
       progress,
     };
   }
 
-  function chosen(name: string | undefined): readonly Child[] {
-    const all = [...workers, balancer];
+  /** Throws `UnknownProcessError`. */
+  #named(name: string | undefined): readonly Child[] {
+    const all = [...this.#workers, this.balancer];
     if (name === undefined) return all;
-    const found = all.filter((child) => child.name === name);
-    if (found.length > 0) return found;
+    const matching = all.filter((child) => child.name === name);
+    if (matching.length > 0) return matching;
     const names = all.map((child) => child.name).join(", ");
-    throw new UnknownProcessError(`there is no process ${name}; there are ${names}`);
+    throw new UnknownProcessError(`there is no process ${name}; processes are ${names}`);
   }
 
-  async function restartAll(children: readonly Child[], progress: Progress): Promise<void> {
+  async #restartAll(children: readonly Child[], progress: Progress): Promise<void> {
     for (const [index, child] of children.entries()) {
       const left = children.slice(index + 1).map(({ name }) => name);
-      if (isStopping) throw cutShort("the edge stops", [child.name, ...left]);
+      if (this.#isStopping) throw cutShort("the edge stops", [child.name, ...left]);
       try {
-        await child.restart(stopPlan([child], child, progress));
+        await child.restart(this.#stopPlan([child], child, progress));
       } catch (error) {
         if (left.length === 0 || !(error instanceof EdgeError)) throw error;
         throw cutShort(`${child.name}: ${error.message}`, left);
@@ -152,111 +222,65 @@ export function createSupervisor(needs: {
     }
   }
 
-  /** A process that got SIGTERM is restarted as if an operator had asked for it, unless it has ended before its turn. */
-  function restartAsSignalled(child: Child): void {
+  /** Restarts a process that received SIGTERM as an operator's restart would, unless it has ended before its turn. */
+  #restartAfterSignal(child: Child): void {
     const { pid } = child;
-    needs.log.info({ child: child.name, pid }, "a process got SIGTERM and is restarted");
-    inTurn(async () => {
-      if (!isStopping && child.pid === pid)
-        await child.restart(stopPlan([child], child, ignoreProgress));
+    const { log } = this.#deps;
+    log.info({ child: child.name, pid }, "a process received SIGTERM and is restarted");
+    this.#inTurn(async () => {
+      if (this.#isStopping || child.pid !== pid) return;
+      await child.restart(this.#stopPlan([child], child, ignoreProgress));
     }, ignoreProgress).catch((error: unknown) =>
-      needs.log.error({ child: child.name, err: error }, "a process could not be restarted"),
+      log.error({ child: child.name, err: error }, "a process could not be restarted"),
     );
   }
 
-  async function addWorker(progress: Progress): Promise<void> {
-    const worker = buildWorker(workers.length);
-    workers = [...workers, worker];
+  async #addWorker(progress: Progress): Promise<void> {
+    const worker = this.#buildWorker(this.#workers.length);
+    this.#workers = [...this.#workers, worker];
     try {
       await worker.start();
       progress(`${worker.name}: started (pid ${worker.pid})`);
     } catch (error) {
-      workers = workers.filter((other) => other !== worker);
+      this.#workers = this.#workers.filter((other) => other !== worker);
       throw error;
     }
   }
 
-  /** All at once: none of them hands anything to another one that ends too. */
-  async function removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
+  /** All at once: none of them hands sessions to another one that stops too. */
+  async #removeWorkers(removed: readonly Child[], progress: Progress): Promise<void> {
     await Promise.all(
       removed.map(async (worker) => {
-        await worker.stop(stopPlan(removed, worker, progress));
-        workers = workers.filter((other) => other !== worker);
-        // It is gone for good: the others need not wait for its lease to run out.
-        for (const other of workers) other.tellExit(worker.name);
+        await worker.stop(this.#stopPlan(removed, worker, progress));
+        this.#workers = this.#workers.filter((other) => other !== worker);
+        // It does not come back, so the others need not wait until its lease expires.
+        this.#tellOthersOfExit(worker.name);
         progress(`${worker.name}: removed`);
       }),
     );
   }
-
-  /** Again and again, because a balancer that was started anew knows nothing. */
-  const telling = needs.clock.every(NOT_READY_PERIOD_MS, tellNotReady);
-
-  function tellNotReady(): void {
-    const failing = workers.filter(({ state }) => state === "failing");
-    balancer.tellNotReady(failing.map(({ name, lastEnd }) => `${name} keeps failing (${lastEnd})`));
-  }
-
-  return {
-    balancer,
-    get workers() {
-      return workers;
-    },
-    async start() {
-      // Workers first: they take up their sessions of the last run before a client asks another one for them.
-      await Promise.all(workers.map((worker) => worker.start()));
-      await balancer.start();
-    },
-    async restart(name, progress) {
-      // Who asks for one that is not there need not wait; which ones there are may change until it is its turn.
-      chosen(name);
-      await inTurn(() => restartAll(chosen(name), progress), progress);
-    },
-    scale: (count, progress) =>
-      inTurn(async () => {
-        while (workers.length < count && !isStopping) await addWorker(progress);
-        if (!isStopping) await removeWorkers(workers.slice(count), progress);
-        needs.onReady();
-      }, progress),
-    reload() {
-      for (const child of [balancer, ...workers]) child.reload();
-    },
-    async stop() {
-      isStopping = true;
-      telling.cancel();
-      // With a shared store all leave at once: each takes its time, and a container has a limit for all of it.
-      const deadlineMs = stopMsOf(settings);
-      const all = [balancer, ...workers];
-      await Promise.all(
-        all.map((child) => {
-          const plan = stopPlan(all, child, ignoreProgress);
-          return child.stop({ ...plan, scope: "edge", deadlineMs });
-        }),
-      );
-    },
-  };
 }
 
-type DrainTimes = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;
+type DrainSettings = Pick<Settings, "drainDelayMs" | "drainTimeoutMs">;
 
-/**
- * Time that a process has to end when the edge as a whole does: with a store that others share, it has somebody to leave
- * its clients to.
- */
-export function stopMsOf(settings: DrainTimes & Pick<Settings, "redisUrl">): number {
-  return settings.redisUrl === undefined ? STOP_MS : drainDeadlineMs(settings);
+type StopTimes = Pick<StopPlan, "deadlineMs" | "handoverMs">;
+
+/** Time for a process to end when the whole edge stops: with a shared store it drains to other machines first. */
+export function stopTimes(settings: DrainSettings & Pick<Settings, "redisUrl">): StopTimes {
+  return settings.redisUrl === undefined
+    ? { deadlineMs: STOP_MS, handoverMs: 0 }
+    : drainTimes(settings);
 }
 
-/** Time that a process has to hand over what it has, and to end then. */
-function drainDeadlineMs({ drainDelayMs, drainTimeoutMs }: DrainTimes): number {
-  return drainDelayMs + drainTimeoutMs + STOP_MS;
+function drainTimes({ drainDelayMs, drainTimeoutMs }: DrainSettings): StopTimes {
+  return { deadlineMs: drainDelayMs + drainTimeoutMs + STOP_MS, handoverMs: HANDOVER_MS };
 }
 
 function cutShort(why: string, left: readonly string[]): RestartCutShortError {
   return new RestartCutShortError(`${why}; not restarted: ${left.join(", ")}`);
 }
 
-/** Ports of the worker at `index`. When one port of a process is to be any free one, so is the other. */
+/** Ports of the worker at `index`. When either setting is 0, the status port is any free port too. */
 function workerPorts(
   settings: Settings,
   index: number,
@@ -268,8 +292,8 @@ function workerPorts(
 }
 
 /**
- * What a child gets of the edge's own environment: all but settings, which it gets checked, and npm's variables, by which
- * only the edge itself watches npm.
+ * The part of the edge's own environment that children inherit: not the settings, which they get in their checked form, and
+ * not npm's variables, with which only the edge itself watches npm.
  */
 function inherited(env: NodeJS.ProcessEnv): Record<string, string> {
   const kept: Record<string, string> = {};

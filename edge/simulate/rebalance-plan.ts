@@ -1,10 +1,9 @@
 /**
- * Which worker gives how many sessions to which other one, so that they have about the same number of them. Pure.
+ * How evenly sessions are spread over workers, and the moves that even them out. Pure.
  */
 import type { WorkerId } from "../../shared/base/ids.ts";
-import { maxToMean } from "./max-to-mean.ts";
 
-/** A worker that takes new sessions, and how many it has. */
+/** A worker that takes new sessions. */
 export interface Loaded {
   readonly id: WorkerId;
   readonly sessions: number;
@@ -16,17 +15,23 @@ export interface Move {
   readonly count: number;
 }
 
-/** More evenly than this nothing is moved: the cap for sessions without a key is the same. */
+/** Below this ratio nothing is moved. The load cap for sessions without a key is the same. */
 export const GOOD_RATIO = 1.25;
 
-/** Sessions of the fullest worker by the mean; 1 when there are none. */
+/** Sessions of the fullest worker to the mean: 1 when all have the same number, undefined without sessions. */
+export function maxToMean(sessions: readonly number[]): number | undefined {
+  const total = sessions.reduce((sum, count) => sum + count, 0);
+  return total === 0 ? undefined : (Math.max(...sessions) * sessions.length) / total;
+}
+
+/** `maxToMean` of the workers; 1 without sessions. */
 export function ratioOf(workers: readonly Loaded[]): number {
   return maxToMean(workers.map(({ sessions }) => sessions)) ?? 1;
 }
 
 /**
- * The fewest moves of single sessions, from the fullest to the emptiest, after which the fullest has at most `GOOD_RATIO` of
- * the mean, or as little as whole sessions allow. Empty when that is so already.
+ * The fewest moves of single sessions, from the fullest to the emptiest worker, after which the fullest has at most
+ * `GOOD_RATIO` times the mean, or as few as whole sessions allow. Empty when it has already.
  */
 export function planRebalance(workers: readonly Loaded[]): readonly Move[] {
   const counts = new Map(workers.map(({ id, sessions }) => [id, sessions]));

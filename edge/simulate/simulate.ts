@@ -10,7 +10,7 @@ import { createHashRing, type HashRing, type RingPlace } from "../../shared/memb
 import { sign } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { chooseSuccessor, paceMs } from "../../worker/drain/drain.ts";
-import { maxToMean } from "./max-to-mean.ts";
+import { maxToMean } from "./rebalance-plan.ts";
 
 export type Change =
   | { readonly kind: "add"; readonly count: number }

@@ -20,7 +20,7 @@ import type { RingPlace } from "../../shared/membership/ring.ts";
 import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
-import { CommandError } from "../output/command-error.ts";
+import { CommandError } from "../output/errors.ts";
 
 import type { KnownSession, Snapshot } from "./simulate.ts";
 

@@ -1,6 +1,5 @@
 /**
- * The certificate of an edge that was given none: self-signed, made once, kept in the data directory, and made anew
- * before it expires.
+ * The certificate of an edge without CT_TLS_CERT: self-signed, kept in the data directory, and renewed before it expires.
  */
 import { X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,12 +19,12 @@ export interface CertificateFiles {
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** The longest that Apple's TLS clients accept for a certificate that the user trusts by hand. */
 const LIFETIME_MS = 825 * DAY_MS;
-/** A certificate with less left than this is made anew at start. */
+/** A certificate with less time left is renewed at start. */
 const RENEW_BEFORE_MS = 14 * DAY_MS;
 
 /**
- * The self-signed certificate kept in `dataDir`, for this machine's names and `serverUrl`'s host; made now when there is
- * none, when it is about to expire, or when it does not name that host. Throws `SettingError` when it cannot be kept.
+ * The self-signed certificate in `dataDir`, for this machine's names and the host of `serverUrl`. Makes a new one when there
+ * is none, when it is about to expire, or when it does not name that host. Throws `SettingError` when it cannot be written.
  */
 export async function keepCertificate(from: {
   dataDir: string;
@@ -43,7 +42,7 @@ export async function keepCertificate(from: {
     writeFileSync(files.cert, made.cert, { mode: 0o644 });
   } catch (error) {
     throw new SettingError(
-      `the self-signed certificate in ${folder} cannot be made (${describeError(error)}); mend the folder, or set CT_TLS_CERT and CT_TLS_KEY`,
+      `the self-signed certificate in ${folder} cannot be written (${describeError(error)}); make the folder writable, or set CT_TLS_CERT and CT_TLS_KEY`,
     );
   }
   return files;
@@ -52,7 +51,7 @@ export async function keepCertificate(from: {
 function hostsOf(serverUrl: string | undefined): string[] {
   const hosts = ["localhost", hostname().toLowerCase(), "127.0.0.1", "::1"];
   if (serverUrl !== undefined) hosts.push(new URL(serverUrl).hostname.toLowerCase());
-  // A host name that is no DNS name (an underscore, an empty one) would make the whole certificate invalid.
+  // A host name that is not a DNS name (with an underscore, or empty) would make the whole certificate invalid.
   return [...new Set(hosts)].filter((host) => isIP(host) !== 0 || /^[a-z0-9.-]+$/.test(host));
 }
 
@@ -66,7 +65,7 @@ function isUsable(files: CertificateFiles, hosts: readonly string[], nowMs: numb
       hosts.every((host) => isIP(host) !== 0 || names.includes(`DNS:${host}`))
     );
   } catch {
-    // Not a certificate (a write that was cut, say): make a new one.
+    // Not a certificate (such as an incomplete write): make a new one.
     return false;
   }
 }
@@ -76,7 +75,7 @@ function makeCertificate(hosts: readonly string[], nowMs: number): ReturnType<ty
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
-    // An hour back, for clients whose clock is a little late.
+    // An hour back, for clients whose clock is slow.
     notBeforeDate: new Date(nowMs - DAY_MS / 24),
     notAfterDate: new Date(nowMs + LIFETIME_MS - DAY_MS),
     extensions: [

@@ -1,15 +1,14 @@
 /**
- * What the one-machine start makes of settings, and what is checked about several of them together. Pure.
+ * Defaults of the one-machine edge, and checks of several settings together. Pure.
  */
-
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { MAX_WORKERS } from "../control/control.ts";
 import { workerName } from "../process/worker-name.ts";
 
-/** People who try it on one machine can sign in without further set-up; the summary says so. */
+/** Sign-in works without further set-up on one machine; the summary says so. */
 export const EDGE_DEFAULTS: Partial<Settings> = { loginSimple: true };
 
-/** Status ports are this far from the traffic port. */
+/** Added to the traffic port. */
 const STATUS_PORT_DISTANCE = 1000;
 
 /** Throws `SettingError`. */
@@ -23,7 +22,7 @@ export function checkEdgeSettings(
   checkPorts(settings);
   if (settings.redisUrl !== undefined && settings.secret === undefined) {
     throw new SettingError(
-      "CT_REDIS_URL is set without CT_SECRET; all who share a Redis need the same, for example from `openssl rand -base64 48`",
+      "CT_REDIS_URL is set without CT_SECRET; all processes that share a Redis need the same secret, for example from `openssl rand -base64 48`",
     );
   }
   workerName(settings, hostName, MAX_WORKERS - 1);
@@ -31,11 +30,11 @@ export function checkEdgeSettings(
   const [set, missing] =
     settings.tlsCert.length === 0 ? ["CT_TLS_KEY", "CT_TLS_CERT"] : ["CT_TLS_CERT", "CT_TLS_KEY"];
   throw new SettingError(
-    `${set} is set without ${missing}; set both, or none for a self-signed one`,
+    `${set} is set without ${missing}; set both, or neither for a self-signed certificate`,
   );
 }
 
-/** Throws `SettingError` when there are no ports for so many workers. */
+/** Throws `SettingError` when the ports of all workers do not fit below 65536. */
 export function checkPorts(settings: Pick<Settings, "workerPort" | "workerCount">): void {
   const lastPort = settings.workerPort + settings.workerCount - 1 + STATUS_PORT_DISTANCE;
   if (lastPort <= 65_535) return;

@@ -1,5 +1,5 @@
 /**
- * The secret of an edge that was given none: made once, kept in the data directory, readable by its owner only.
+ * The secret of an edge without CT_SECRET: made once, kept in the data directory, readable by its owner only.
  */
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -9,11 +9,11 @@ import { SettingError } from "../../shared/settings/read-settings.ts";
 import { MIN_SECRET_BYTES } from "../../shared/settings/secret.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
 
-/** The secret kept in `dataDir`; made now when there is none. Throws `SettingError` when it cannot be used. */
+/** The secret in `dataDir`. Makes one when there is none. Throws `SettingError` when it cannot be used. */
 export function keepSecret(dataDir: string): string {
   const path = join(dataDir, "secret");
   try {
-    // "wx": of two programs that start at once, one makes it and the other reads it.
+    // "wx": when two programs start at once, one makes the secret and the other reads it.
     writeFileSync(path, `${randomBytes(48).toString("base64url")}\n`, { flag: "wx", mode: 0o600 });
   } catch (error) {
     if (errorCode(error) !== "EEXIST") throw unusable(path, describeError(error));
@@ -36,6 +36,6 @@ function readSecret(path: string): string {
 
 function unusable(path: string, problem: string): SettingError {
   return new SettingError(
-    `the secret in ${path} cannot be used (${problem}); mend or remove the file, or set CT_SECRET`,
+    `the secret in ${path} cannot be used (${problem}); repair or remove the file, or set CT_SECRET`,
   );
 }

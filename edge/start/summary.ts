@@ -1,4 +1,4 @@
-/** What a person reads when the edge is ready: where it is, how to sign in, how to stop. Pure. */
+/** The summary that is printed when the edge is ready: its addresses, how to sign in, how to stop. Pure. */
 import { isLoopback, isWildcard } from "../../shared/net/networks.ts";
 import { DEFAULT_USER } from "../../shared/settings/operator-credentials.ts";
 
@@ -8,7 +8,7 @@ export interface Running {
   readonly bind: string | undefined;
   readonly httpPort: number;
   readonly tlsPort: number;
-  /** Certificate file when it is self-signed. */
+  /** The certificate file when it is self-signed. */
   readonly selfSigned: string | undefined;
   readonly serverUrl: string | undefined;
   readonly workers: readonly { readonly id: string; readonly port: number }[];
@@ -27,7 +27,7 @@ export function summarize(running: Running): string {
   const host = hostOf(running.bind);
   const http = `http://${host}:${running.httpPort}`;
   const https = `https://${host}:${running.tlsPort}`;
-  // An IDE refuses a certificate that the user has not trusted yet; on this machine HTTP works at once.
+  // An IDE refuses a certificate that the user has not trusted; on this machine HTTP works without that.
   const url = running.serverUrl ?? (running.selfSigned === undefined ? https : http);
   const base = url.replace(/\/+$/, "");
   const place = running.isShared ? "port " : "127.0.0.1:";
@@ -44,15 +44,15 @@ export function summarize(running: Running): string {
     [
       "Stop",
       running.isShared
-        ? "Ctrl-C; sessions go to workers of other machines"
-        : "Ctrl-C; sessions go on when it is started again within 20 s",
+        ? "Ctrl-C; sessions move to workers of other machines"
+        : "Ctrl-C; sessions continue when it is started again within 20 s",
     ],
   ];
   const lines = rows.map(([name, value]) => `  ${name.padEnd(11)}${value}`);
   return `\nCodeTogether edge ${running.version} is ready\n\n${lines.join("\n")}\n\n`;
 }
 
-/** The name to reach the edge by on this machine: it listens on every address, or on loopback, or on one other address. */
+/** The host name for this machine; the edge listens on all addresses, on loopback, or on one other address. */
 function hostOf(bind: string | undefined): string {
   if (bind === undefined || isWildcard(bind) || isLoopback(bind)) return "localhost";
   return bind.includes(":") ? `[${bind}]` : bind;
@@ -63,12 +63,12 @@ function dashboardAccess({ dashboard, isShared, logFile }: Running): string {
     return `user ${dashboard.user}, password of ${dashboard.passwordSetting}`;
   }
   const where = isShared ? "in server.log of the edge that was started first" : `in ${logFile}`;
-  return `user ${DEFAULT_USER}, password ${where}; CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD choose others`;
+  return `user ${DEFAULT_USER}, password ${where}; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD for others`;
 }
 
 function signInWays(running: Running): string {
   const ways: string[] = [];
   if (running.loginSimple) ways.push("by name, unchecked (CT_LOGIN_SIMPLE=false turns it off)");
   if (running.loginApiKey) ways.push("with the API key (CT_LOGIN_API_KEY)");
-  return ways.join(", ") || "nobody can: set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY";
+  return ways.join(", ") || "disabled; set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY";
 }

@@ -1,9 +1,9 @@
 /**
- * Now and timers as a value, so that a test can step them. Wall time is for people and tokens; every interval is
- * measured on the monotonic clock, because wall clocks jump.
+ * Time and timers as a value, so that tests can control them. Wall time is for people and tokens; intervals are measured on
+ * the monotonic clock, because wall clocks jump.
  */
 
-/** A timer that can be cancelled. Timers never keep the process alive by themselves. */
+/** Timers do not keep the process alive. */
 export interface Timer {
   cancel(): void;
 }
@@ -13,13 +13,11 @@ export interface Clock {
   wallMs(): number;
   /** Monotonic time in ms from an arbitrary start; never goes back. */
   nowMs(): number;
-  /** Calls `action` once, `delayMs` from now. */
   after(delayMs: number, action: () => void): Timer;
   /** Calls `action` every `periodMs` until cancelled. */
   every(periodMs: number, action: () => void): Timer;
 }
 
-/** The machine's own clock. */
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   nowMs: () => performance.now(),
@@ -33,7 +31,6 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs` on `clock`. */
 export function sleep(clock: Clock, delayMs: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(delayMs, resolve);

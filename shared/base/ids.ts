@@ -1,5 +1,5 @@
 /**
- * The strings that must not be mixed up, branded, and how random ones are made.
+ * Branded types of ids, so that they cannot be confused, and the generation of random ids.
  */
 import { randomInt } from "node:crypto";
 
@@ -7,9 +7,9 @@ import { randomInt } from "node:crypto";
 export type SessionKey = string & { readonly brand: "SessionKey" };
 /** A session's id: 24 alphanumerics. The protocol calls it the room id. It is a session key too. */
 export type SessionId = SessionKey & { readonly kind: "SessionId" };
-/** A worker's name, stable over restarts: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+/** A worker's name, the same after restarts: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
 export type WorkerId = string & { readonly brand: "WorkerId" };
-/** One life of a worker: 16 alphanumerics, new at every start. */
+/** One run of a worker, from its start to its end: 16 alphanumerics, new at every start. */
 export type Incarnation = string & { readonly brand: "Incarnation" };
 /** A participant's id: 24 alphanumerics. */
 export type PeerId = string & { readonly brand: "PeerId" };
@@ -17,7 +17,7 @@ export type PeerId = string & { readonly brand: "PeerId" };
 const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const SESSION_ID = /^[A-Za-z0-9]{24}$/;
 const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
-/** `host:port` of a worker in a fixed list, where it stands for its id. An IPv6 address is in brackets. */
+/** `host:port` of a worker in a fixed list, where it is also its id. An IPv6 address is in brackets. */
 export const WORKER_ADDRESS =
   /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const MAX_SESSION_KEY_BYTES = 8192;
@@ -49,7 +49,7 @@ export function isWorkerId(text: string): text is WorkerId {
   return WORKER_ID.test(text);
 }
 
-/** Whether a worker may be called so by another one: by its id, or by its address in a fixed list. */
+/** Whether `text` may name a worker: an id, or an address in a fixed list. */
 export function isWorkerName(text: string): text is WorkerId {
   return isWorkerId(text) || WORKER_ADDRESS.test(text);
 }
@@ -60,8 +60,8 @@ export function toSessionKey(text: string): SessionKey | undefined {
 }
 
 /**
- * The text (latin1) on its own. One that was cut out of a head is a view of it to the engine, and would keep all of it:
- * 100,000 keys of heads of 16 KiB were 1.6 GB.
+ * A copy of a latin1 text. V8 represents a part of a request head as a view that keeps the whole head in memory: 100,000 keys
+ * from heads of 16 KiB took 1.6 GB.
  */
 export function copyOf<Text extends string>(text: Text): Text {
   return Buffer.from(text, "latin1").toString("latin1") as Text;

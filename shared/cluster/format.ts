@@ -1,6 +1,8 @@
 /**
- * Sentences about the cluster that commands and the dashboard share. Pure; whoever prints them escapes them.
+ * Sentences about the cluster that commands and the dashboard share. Pure. They are escaped by the code that prints them, or here where an
+ * operator's input is in them.
  */
+import { escapeForTerminal } from "../logs/escape.ts";
 import type { RingAgreement } from "./describe.ts";
 
 /** While a store is new or was flushed, members and sessions reappear with the next heartbeats. */
@@ -15,6 +17,12 @@ export function ringProblem({ majority, differing }: RingAgreement): string | un
       ? "Rings differ and none has a majority"
       : `Ring differs from the majority: ${[...differing].join(", ")}`;
   return `${which}; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.`;
+}
+
+/** For a worker id that matches no member. */
+export function unknownWorker(id: string, ids: readonly string[]): string {
+  const known = ids.length === 0 ? "there are no workers" : `workers are ${ids.join(", ")}`;
+  return `there is no worker ${escapeForTerminal(id)}; ${known}`;
 }
 
 /** `count` above 0. */

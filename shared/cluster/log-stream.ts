@@ -1,6 +1,6 @@
 /**
- * Log lines of a process on their way into the store, so that operators see the logs of all machines in one place. It never
- * blocks and never fails its callers; what comes too fast, or while the store is slow or away, is left out and counted.
+ * Copies a process's log lines to the store, so that operators see the logs of all machines in one place. It never blocks and
+ * never fails its callers; lines that come too fast, or while the store is slow or away, are left out and counted.
  */
 import type { Writable } from "node:stream";
 import type { Clock, Timer } from "../base/clock.ts";
@@ -9,11 +9,11 @@ import type { Counters } from "../metrics/metrics.ts";
 import { MAX_STREAM_TEXT_CHARS, type Store, type StreamName } from "../store/store.ts";
 
 export interface LogStream extends LineSink {
-  /** A line, with or without its line feed. */
+  /** Writes a line, with or without its line feed. */
   write(line: string): void;
-  /** Whether the next line would be taken. If not, it is counted as left out, and need not be made. */
+  /** Whether there is room for another line. If not, counts the line as left out, so that it need not be formatted. */
   hasRoom(): boolean;
-  /** Sends what waits. */
+  /** Sends pending lines. */
   close(): Promise<void>;
 }
 
@@ -21,24 +21,24 @@ export type LogStreamName = Extract<StreamName, `log-${string}`>;
 
 const LOG_NAMES = { "log-server": "server", "log-access": "access", "log-error": "error" } as const;
 
-/** Lines wait so long for others: two operations of the store a second at most. */
+/** How long a line waits for others; limits each stream to two store operations per second. */
 const GATHER_MS = 500;
-/** A thousand a second; more is nobody's to read, and would be the store's load: Redis takes 3 µs for each. */
+/** A thousand lines per second. Nobody reads more, and Redis needs 3 µs for each. */
 const MAX_LINES = 500;
-/** Between the process that speaks and its line. No line has one: control characters are escaped in all of them. */
+/** Separates the source from the line, which contains none because control characters are escaped. */
 const SEPARATOR = "\t";
 
 export function createLogStream(needs: {
   readonly store: Pick<Store, "appendToStream">;
   readonly stream: LogStreamName;
-  /** Who speaks: the member's id. */
+  /** The id of the process. */
   readonly source: string;
   readonly clock: Clock;
   readonly counters: Pick<Counters, "count">;
 }): LogStream {
   const { store, stream, source, clock, counters } = needs;
   let waiting: string[] = [];
-  /** Since the last line that said so. */
+  /** Lines left out since the last note about them. */
   let leftOut = 0;
   let timer: Timer | undefined;
   let sending: Promise<void> | undefined;
@@ -61,13 +61,13 @@ export function createLogStream(needs: {
         texts.map((line) => `${source}${SEPARATOR}${line}`.slice(0, MAX_STREAM_TEXT_CHARS)),
       );
     } catch {
-      // Files and standard output have them; the store's client says that it is away.
+      // The lines are in files and on standard output, and the store's client logs that the store is away.
       leftOut += told;
       leaveOut(lines.length);
     }
   }
 
-  /** One at a time, so that lines stay in order and a slow store is not asked ever more. */
+  /** One operation at a time, so that lines stay in order and a slow store does not get ever more of them. */
   function sendSoon(): void {
     if (sending !== undefined) return;
     timer ??= clock.after(GATHER_MS, () => {
@@ -101,13 +101,13 @@ export function createLogStream(needs: {
   };
 }
 
-/** A text of a log's stream as it was written. Of a stranger's text the source is empty. */
+/** Splits a text of the stream. The source is empty if the text is not from this code. */
 export function parseLogText(text: string): { readonly source: string; readonly line: string } {
   const at = text.indexOf(SEPARATOR);
   return { source: text.slice(0, Math.max(0, at)), line: text.slice(at + 1) };
 }
 
-/** Where a program's own log goes: to `own`, and also into the store once there is a stream. */
+/** The sink of a program's own log: writes to `own`, and also to the store once there is a stream. */
 export function createSharedSink(own: LineSink): SharedSink {
   let shared: LogStream | undefined;
   return {
@@ -121,12 +121,12 @@ export function createSharedSink(own: LineSink): SharedSink {
   };
 }
 
-/** Bytes that wait for whoever reads standard output, before lines are dropped there. */
+/** Most bytes buffered for the reader of standard output; further lines are dropped. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 
 /**
- * The same for a program whose own place is standard output. Lines that it does not take (its disk is full, whoever reads
- * it is gone or reads no more) are lost and counted.
+ * A shared sink whose own destination is standard output. Lines that `output` does not take, because its disk is full or its
+ * reader is gone or stopped reading, are lost and counted.
  */
 export function createProgramSink(output: Writable, counters: Pick<Counters, "count">): SharedSink {
   output.on("error", () => counters.count("log.lines_dropped"));

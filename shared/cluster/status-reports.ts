@@ -1,8 +1,8 @@
 /**
- * How each process sees the edge, told to the store every few seconds: so that the dashboard and `explain` can show what
- * balancers think of workers, and what workers know of their sessions, without a way to each of them.
+ * Status reports: each process writes its view of the edge to the store every few seconds, so that the dashboard and `explain`
+ * can show the state of workers as balancers see it, and of sessions as workers see it, without a connection to each process.
  *
- * Times are durations: clocks of two machines are never compared.
+ * Times are durations, because clocks of different machines are never compared.
  */
 import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
@@ -12,7 +12,7 @@ import type { SinkHealth } from "../metrics/statsd/sink.ts";
 import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "../store/store.ts";
 import { type HealthStatus, healthFields, withFormerHealth, withStatus } from "./former-health.ts";
 
-/** What a balancer sees. */
+/** The view of a balancer. */
 export interface BalancerView {
   readonly role: "balancer";
   readonly uptimeMs: number;
@@ -22,12 +22,12 @@ export interface BalancerView {
   readonly workers: readonly ReportedWorker[];
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
-  /** Of its HTTPS port; empty when it has none. */
+  /** Certificates of its HTTPS port; empty without one. */
   readonly certificates?: readonly ReportedCertificate[];
 }
 
 export interface ReportedCertificate {
-  /** Whom it is for. */
+  /** The host names that it covers. */
   readonly names: string;
   /** Negative when it has expired. */
   readonly expiresInMs: number;
@@ -39,25 +39,25 @@ export interface ReportedWorker {
   readonly lastFailure?: { readonly reason: string; readonly by: string; readonly agoMs: number };
 }
 
-/** What a worker knows of itself. */
+/** The view of a worker. */
 export interface WorkerView {
   readonly role: "worker";
   readonly uptimeMs: number;
   readonly rssBytes: number;
-  /** Times that its supervisor started it again; left out where it has none. */
+  /** How often its supervisor restarted it; left out without a supervisor. */
   readonly restarts?: number;
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
-  /** The most recently active ones, as many as fit. */
+  /** The most recently active sessions, as many as fit. */
   readonly sessions: readonly ReportedSession[];
 }
 
 export interface ReportedSession {
   readonly id: string;
-  /** Relayed since this worker has it. */
+  /** Bytes relayed since this worker took the session over. */
   readonly bytes: number;
   readonly idleMs: number;
-  /** Ids of the peers that have a connection now. */
+  /** Ids of the connected peers. */
   readonly connected: readonly string[];
 }
 
@@ -109,7 +109,7 @@ const workerSchema = z.object({
 
 const viewSchema = z.discriminatedUnion("role", [balancerSchema, workerSchema]);
 
-/** A view as read from the store, checked; undefined when it is none. */
+/** Parses a view from the store; undefined if it is invalid. */
 export function parseView(text: string): View | undefined {
   try {
     return viewSchema.safeParse(JSON.parse(text)).data;
@@ -118,7 +118,7 @@ export function parseView(text: string): View | undefined {
   }
 }
 
-/** The view as text, with as many sessions as the store takes: those that were active last. */
+/** The view as text. If it exceeds the size limit of the store, the sessions that were active last are kept. */
 export function writeView(view: View): string {
   if (view.role === "balancer") {
     return JSON.stringify({ ...view, workers: view.workers.map(withFormerHealth) });
@@ -133,10 +133,10 @@ export function writeView(view: View): string {
 }
 
 const PERIOD_MS = 5000;
-/** A process that is gone is seen by its lease; this only bounds what stays in the store. */
+/** Only bounds how long a report stays in the store; leases show which processes are gone. */
 const TTL_MS = 15_000;
 
-/** Tells the store `describe()` now and every 5 s. */
+/** Writes `describe()` to the store now and every 5 s. */
 export function publishStatus(needs: {
   readonly store: Pick<Store, "report">;
   readonly clock: Clock;

@@ -1,14 +1,14 @@
 /**
- * The numbers of the whole cluster, from what each worker reports of itself. Pure. People are added up as sets of hashes,
- * not as numbers, so that somebody at two workers counts once.
+ * Sums of the whole cluster, computed from the reports of its workers. Pure. Users are sets of hashes rather than numbers, so
+ * that a user with connections to two workers counts once.
  */
 import { z } from "zod";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 
-/** What one worker tells the others, in the store's reports of the kind `usage`. */
+/** The report of one worker to the others, of the kind `usage` in the store. */
 export interface WorkerReport {
   readonly incarnation: Incarnation;
-  /** Hashes of those who have an open connection. */
+  /** Hashes of the users with an open connection. */
   readonly users: ReadonlySet<string>;
   readonly sessions: number;
   readonly connections: number;
@@ -25,16 +25,16 @@ export interface ClusterSums {
   readonly worstLagMs: number;
 }
 
-/** Characters of a person's hash: 66 bits, so that of a million people two are taken for one once in 10^8 times. */
+/** Characters of a user's hash: 66 bits, so that a collision among a million users has a probability of 10^-8. */
 export const HASH_CHARS = 11;
-/** As many as a worker takes connections; a report of more stays within what the store takes. */
+/** As many as the connections of a worker; a report with this many is within the size limit of the store. */
 const MAX_USERS = 20_000;
 
 const reportSchema = z.object({
   incarnation: z.custom<Incarnation>(
     (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
   ),
-  /** All hashes in one text: as an array it would be a quarter longer. */
+  /** All hashes in one string; an array would be a quarter longer. */
   users: z
     .string()
     .max(MAX_USERS * HASH_CHARS)
@@ -49,7 +49,7 @@ export function writeReport(report: WorkerReport): string {
   return JSON.stringify({ ...report, users });
 }
 
-/** Undefined when it is none: whoever can write the store may be hostile. */
+/** Undefined if `text` is not a valid report; programs that can write to the store may be hostile. */
 export function parseReport(text: string): WorkerReport | undefined {
   let value: unknown;
   try {
@@ -64,8 +64,8 @@ export function parseReport(text: string): WorkerReport | undefined {
 }
 
 /**
- * The sums over the reports of workers that live, each in the incarnation that reported: what a worker said that has died
- * or started again since counts no more.
+ * The sums over the reports of live workers. A report of an earlier incarnation is ignored, so a worker that ended or
+ * restarted since its report does not count.
  */
 export function sumReports(
   reports: Readonly<Record<string, WorkerReport>>,

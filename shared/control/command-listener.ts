@@ -1,5 +1,5 @@
 /**
- * A member looks for what operators ask it to do, does it once, and answers.
+ * Reads operators' commands for this process from the store, runs each once, and stores the result.
  */
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
@@ -7,75 +7,79 @@ import type { Log } from "../logs/log.ts";
 import { type Store, StoreAwayError, type Ticket } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseCommand } from "./command.ts";
 
-/** Hints may be missed. Rarely: an idle process shall ask the store little. */
-const LOOK_PERIOD_MS = 5000;
-/** Tokens of commands that were begun: a command may be listed again before its answer is there. */
+/** Change notifications may be missed. The period is long, so that an idle process rarely queries the store. */
+const POLL_PERIOD_MS = 5000;
+/** Tokens of started commands: the store may list a command again before its result is stored. */
 const MAX_REMEMBERED = 1000;
 
 export interface CommandListener {
   close(): void;
 }
 
-export function listenForCommands(needs: {
+export function listenForCommands(deps: {
   readonly store: Pick<Store, "onChange" | "ticketsOf" | "answerTicket">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
-  /** Does it. Its answer is for people; what takes long is only begun. */
+  /** Runs the command. The message of the result is for people. A long operation is only started. */
   readonly handleCommand: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
 }): CommandListener {
-  const { store, log, self } = needs;
-  const begun = new Set<string>();
-  let looking: Promise<void> | undefined;
-  let lookAgain = false;
+  const { store, log, self } = deps;
+  const started = new Set<string>();
+  let polling: Promise<void> | undefined;
+  let isPollDue = false;
 
   async function runCommand(ticket: Ticket): Promise<void> {
-    if (begun.has(ticket.token)) return;
-    if (begun.size >= MAX_REMEMBERED) begun.clear();
-    begun.add(ticket.token);
+    if (started.has(ticket.token)) return;
+    if (started.size >= MAX_REMEMBERED) started.clear();
+    started.add(ticket.token);
     const command = parseCommand(ticket.question);
-    const answer = await answerTo(command);
-    const { outcome, message } = answer;
-    log.info({ command: command?.kind, outcome, message }, "an operator's command");
-    await store.answerTicket("command", ticket.token, answer);
+    const result = await resultOf(command);
+    const { outcome, message } = result;
+    log.info({ command: command?.kind, outcome, message }, "operator command handled");
+    await store.answerTicket("command", ticket.token, result);
   }
 
-  async function answerTo(command: EdgeCommand | undefined): Promise<CommandAnswer> {
+  async function resultOf(command: EdgeCommand | undefined): Promise<CommandAnswer> {
     if (command === undefined) {
-      return { outcome: "refused", message: "this version does not know the command" };
+      return {
+        outcome: "refused",
+        message: "this version does not support the command; upgrade it",
+      };
     }
     try {
-      return await needs.handleCommand(command);
+      return await deps.handleCommand(command);
     } catch (error) {
-      log.error({ err: error, command: command.kind }, "a command failed");
-      return { outcome: "refused", message: "it failed; see the log of this process" };
+      log.error({ err: error, command: command.kind }, "operator command failed");
+      return { outcome: "refused", message: "the command failed; see the log of this process" };
     }
   }
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     try {
       do {
-        lookAgain = false;
+        isPollDue = false;
         const waiting = await store.ticketsOf("command", self);
         for (const ticket of waiting) await runCommand(ticket);
-      } while (lookAgain);
+      } while (isPollDue);
     } catch (error) {
-      // It is looked for again; an answer that was lost leaves the operator without one.
-      if (!(error instanceof StoreAwayError)) log.error({ err: error }, "commands were not read");
+      // The next poll repeats the query. A result that was lost leaves the operator without one.
+      if (!(error instanceof StoreAwayError))
+        log.error({ err: error }, "operator commands could not be read");
     }
   }
 
-  function lookOnce(): void {
-    lookAgain = looking !== undefined;
-    looking ??= look().finally(() => {
-      looking = undefined;
+  function requestPoll(): void {
+    isPollDue = polling !== undefined;
+    polling ??= poll().finally(() => {
+      polling = undefined;
     });
   }
 
   const stop = store.onChange((change) => {
-    if (change.subject === "ticket" && change.kind === "command") lookOnce();
+    if (change.subject === "ticket" && change.kind === "command") requestPoll();
   });
-  const timer = needs.clock.every(LOOK_PERIOD_MS, lookOnce);
+  const timer = deps.clock.every(POLL_PERIOD_MS, requestPoll);
 
   return {
     close() {

@@ -1,6 +1,6 @@
 /**
- * What an operator may ask a member to do, and what comes of it. Commands go through the store, so whoever may write there
- * is obeyed, from any machine; each is a ticket that its member answers.
+ * Commands of operators to processes of the edge, and their results. Commands go through the store, from any machine, and any
+ * program that can write to the store can send them; each is a ticket that the addressed process answers.
  */
 import { z } from "zod";
 import {
@@ -13,11 +13,11 @@ import {
 } from "../base/ids.ts";
 
 export type EdgeCommand =
-  /** Keeps its sessions, gets no new ones. */
+  /** The worker keeps its sessions and gets no new ones. */
   | { readonly kind: "suspend" }
-  /** Takes new sessions again; a drain that is under way stops where it is. */
+  /** The worker accepts new sessions again; a drain in progress stops. */
   | { readonly kind: "resume" }
-  /** Hands its sessions over, one after the other, and gets no new ones. It goes on running. */
+  /** The worker hands over its sessions one by one and gets no new ones. It keeps running. */
   | { readonly kind: "drain" }
   /**
    * Moves up to `count` sessions to each of these workers, only sessions that have been idle for `idleMs`, and goes on taking
@@ -28,14 +28,14 @@ export type EdgeCommand =
       readonly moves: readonly { readonly worker: WorkerId; readonly count: number }[];
       readonly idleMs: number;
     }
-  /** Ends a session for good; its peers are told. */
+  /** Closes a session permanently and notifies its peers. */
   | { readonly kind: "end-session"; readonly sessionId: SessionId }
   /**
-   * To a balancer: where it would send the request with this head, and why. `holder`: whom a worker that does not have the
-   * session would name. The answer's `detail` is an `Explanation`.
+   * To a balancer: where it would send the request with this head, and why. `holder`: the owner that a worker without the
+   * session would name. The `detail` of the result is an `Explanation`.
    */
   | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId }
-  /** To a balancer: what stands for these keys on the ring (`Ring.place`), at most `MAX_PLACES`; the answer's `detail`. */
+  /** To a balancer: the ring positions of these keys (`Ring.place`), at most `MAX_PLACES`, as the `detail` of the result. */
   | { readonly kind: "places"; readonly keys: readonly SessionKey[] };
 
 /** Which sessions a worker is to move, and where to. */
@@ -44,14 +44,14 @@ export type MoveRequest = Extract<EdgeCommand, { kind: "migrate-idle" }>;
 /** Keys of one question; each place has 43 characters. */
 export const MAX_PLACES = 500;
 
-/** The head of a request that is only asked about. Texts are bytes as latin1. */
+/** The head of a hypothetical request. Strings are bytes as latin1. */
 export interface ExplainedHead {
   readonly method: string;
   readonly target: string;
   readonly fields: readonly { readonly name: string; readonly value: string }[];
 }
 
-/** What a member answers. `message` is for people, `detail` (any JSON) for the command that asked. */
+/** The result of a command. `message` is for people, `detail` (any JSON) for the program that sent it. */
 export interface CommandAnswer {
   readonly outcome: "done" | "refused";
   readonly message: string;
@@ -65,7 +65,7 @@ const sessionKey = z.custom<SessionKey>(
 );
 const workerName = z.custom<WorkerId>((value) => typeof value === "string" && isWorkerName(value));
 
-/** More than a session key and what is around it. */
+/** More than a session key with its header. */
 const MAX_HEAD_CHARS = 16_384;
 const text = z.string().max(MAX_HEAD_CHARS);
 
@@ -115,12 +115,12 @@ const answerSchema = z.object({
   detail: z.unknown().optional(),
 });
 
-/** A command as read from the store; undefined when it is none. */
+/** Parses a command from the store; undefined if it is invalid. */
 export function parseCommand(value: unknown): EdgeCommand | undefined {
   return commandSchema.safeParse(value).data;
 }
 
-/** An answer as read from the store; undefined when it is none. */
+/** Parses a result from the store; undefined if it is invalid. */
 export function parseAnswer(value: unknown): CommandAnswer | undefined {
   return answerSchema.safeParse(value).data;
 }

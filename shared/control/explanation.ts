@@ -1,7 +1,7 @@
 /**
  * A balancer's response to the command `explain`: where it would send a request, and why. It contains no session key.
  *
- * Times are durations: clocks of two machines are never compared.
+ * Times are durations, because clocks of different machines are never compared.
  */
 import { z } from "zod";
 import { healthFields, withFormerHealth, withStatus } from "../cluster/former-health.ts";

@@ -1,20 +1,20 @@
 /**
- * Asking a member to do something, and waiting until it says what came of it.
+ * Sends a command to a process of the edge through the store, and waits for its result.
  */
 import { type Clock, sleep } from "../base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../base/ids.ts";
 import type { Store } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseAnswer, writeCommand } from "./command.ts";
 
-/** A member looks for commands at each hint and every few seconds (5 s); one that lives answers in time. */
+/** Processes poll for commands on each change notification and every 5 s, so a running one answers in time. */
 const ANSWER_TIMEOUT_MS = 10_000;
-/** Hints may be missed. */
-const LOOK_PERIOD_MS = 500;
+/** Change notifications may be missed. */
+const POLL_PERIOD_MS = 500;
 const TOKEN_CHARS = 24;
 
 /**
- * Resolves with the member's answer; `no answer` when it gave none within `timeoutMs` (10 s): then it is gone or hangs, and
- * obeys no more, because the command is taken back. Rejects with `StoreAwayError`.
+ * Resolves with the result, or with `no answer` if there is none within `timeoutMs` (10 s): the process is gone or hangs, and
+ * will not run the command later, because the command is deleted. Rejects with `StoreAwayError`.
  */
 export async function sendCommand(
   { store, clock }: { readonly store: Store; readonly clock: Clock },
@@ -23,9 +23,9 @@ export async function sendCommand(
   timeoutMs: number = ANSWER_TIMEOUT_MS,
 ): Promise<CommandAnswer | "no answer"> {
   const token = randomAlphanumerics(TOKEN_CHARS);
-  let look = (): void => {};
+  let wake = (): void => {};
   const stop = store.onChange((change) => {
-    if (change.subject === "ticket" && change.token === token) look();
+    if (change.subject === "ticket" && change.token === token) wake();
   });
   try {
     await store.putTicket({
@@ -37,18 +37,18 @@ export async function sendCommand(
     });
     const untilMs = clock.nowMs() + timeoutMs;
     while (clock.nowMs() < untilMs) {
-      const hint = new Promise<void>((resolve) => {
-        look = resolve;
+      const change = new Promise<void>((resolve) => {
+        wake = resolve;
       });
       const ticket = await store.readTicket("command", token);
       if (ticket?.state === "answered") return parseAnswer(ticket.answer) ?? "no answer";
       if (ticket === undefined) break;
-      await Promise.race([hint, sleep(clock, LOOK_PERIOD_MS)]);
+      await Promise.race([change, sleep(clock, POLL_PERIOD_MS)]);
     }
     return "no answer";
   } finally {
     stop();
-    // A failure leaves it to its time, which is the same.
+    // If this fails, the ticket expires after `timeoutMs`, which has the same effect.
     await store.dropTicket("command", token).catch(() => {});
   }
 }

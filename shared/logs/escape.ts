@@ -1,36 +1,35 @@
 /**
- * What strangers wrote, made fit to be shown: names, causes, log lines and records from the store may hold what drives a
- * terminal or forges a line. Pure.
+ * Makes untrusted text safe to print: names, reasons, log lines and records from the store may contain characters that
+ * control a terminal or forge a line. Pure.
  */
 
 /**
- * What a terminal or a reader could take for something else: controls (C0, C1), separators of lines, marks that turn the
- * direction of writing or cannot be seen, halves of characters. The joiners of scripts and emoji (U+200C, U+200D) stay.
+ * Control characters (C0, C1), line separators, bidirectional and invisible marks, lone surrogates. The joiners of scripts
+ * and emoji (U+200C, U+200D) stay.
  */
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}/gu;
 
-/** `text` on one line, harmless; longer than `maxChars` it is cut. */
+/** `text` on one line without unsafe characters, cut to `maxChars`. */
 export function escapeForTerminal(text: string, maxChars = 200): string {
   return cut(text, maxChars).replace(UNSAFE, escapeChar);
 }
 
-/** The first `maxChars` characters of `text`, and an ellipsis when that is not all. */
+/** The first `maxChars` characters of `text`, with an ellipsis if it is longer. */
 export function cut(text: string, maxChars: number): string {
-  // A character has two units at most.
-  const begin = charsOf(text.slice(0, maxChars * 2))
+  // A character has at most two UTF-16 units.
+  const start = charsOf(text.slice(0, maxChars * 2))
     .slice(0, maxChars)
     .join("");
-  return begin.length < text.length ? `${begin}…` : text;
+  return start.length < text.length ? `${start}…` : text;
 }
 
-/** The characters of `text`: code points, not halves of them. */
 export function charsOf(text: string): string[] {
   return Array.from(text);
 }
 
-/** JSON of `value`; what JSON leaves as it is although a terminal would obey it is escaped. */
+/** JSON of `value` in which characters that JSON allows but a terminal would interpret are escaped too. */
 export function escapeJson(value: unknown, indent?: number): string {
-  // Line feeds are there only when JSON is laid out for reading; those of values are escaped already.
+  // Line feeds come only from indentation; JSON escapes those of values.
   return JSON.stringify(value, undefined, indent).replace(UNSAFE, (char) =>
     char === "\n" ? char : escapeChar(char),
   );

@@ -1,6 +1,6 @@
 /**
- * A file that lines are appended to, and that is rotated by size and day. It never blocks and never fails its callers: what
- * a full disk or a slow one does not take is dropped and counted, and memory stays bounded. A line is in one file, whole.
+ * A log file that is rotated by size and day. It never blocks and never fails its callers: lines that a full or slow disk
+ * does not take are dropped and counted, and memory is bounded. No line is split across files.
  */
 import { closeSync, fstat, fstatSync, openSync, type Stats, write, writeSync } from "node:fs";
 import type { Clock, Timer } from "../base/clock.ts";
@@ -8,130 +8,105 @@ import { dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend, startNewFile } f
 
 export interface LineFile {
   /**
-   * Appends to `path` what was written so far and what comes, instead of the file of before. Throws when it cannot be
-   * opened; then the file of before stays. Without limits it grows for ever.
+   * Appends pending and future lines to `path` instead of the current file. Throws if it cannot be opened; then the current
+   * file stays in use. Without limits the file is never rotated.
    */
   open(path: string, limits?: LogLimits): void;
-  /** A line with its line feed. Of a very long one only the beginning is kept. */
+  /** Writes a line, which ends with a line feed. Very long lines are cut. */
   write(line: string): void;
-  /** Lines that were lost since the last call; for a line that says so. */
+  /** Returns the number of lines dropped since the last call, so that the caller can log it. */
   takeDropped(): number;
-  /** What the system said last against a write or a rotation; undefined when it never did. */
+  /** The last error of a write or a rotation, if there was one. */
   lastProblem(): unknown;
-  /** Resolves when everything written so far is in the file, or was dropped. */
+  /** Resolves when every line written so far is in the file or was dropped. */
   flush(): Promise<void>;
-  /** Writes what still waits, synchronously, and closes the file. For an end of the process that cannot wait. */
+  /** Writes pending lines synchronously and closes the file, for the exit of the process. */
   close(): void;
 }
 
-/** Characters that wait for the disk, those it is taking included, before lines are dropped. */
-const MAX_WAITING_CHARS = 8 * 1024 * 1024;
-/** A longer line is cut: it would only hide the others. Shorter than any limit of a file, so that each one fits. */
+/** Most characters that wait for the disk, including those being written; further lines are dropped. */
+const MAX_PENDING_CHARS = 8 * 1024 * 1024;
+/** Longer lines are cut. Shorter than the smallest size limit of a file, so that each line fits into one. */
 const MAX_LINE_CHARS = 16 * 1024;
-/** Bytes of a character in UTF-8, at most, for each unit of UTF-16. */
+/** Most UTF-8 bytes per UTF-16 unit. */
 const MAX_BYTES_PER_CHAR = 3;
-/** A rotation that failed is tried again so much later. */
 const RETRY_MS = 10_000;
 
 interface OpenFile {
   readonly path: string;
   readonly descriptor: number;
   readonly inode: number;
-  /** Undefined: it is not rotated. */
+  /** Undefined: the file is not rotated. */
   readonly limits: LogLimits | undefined;
-  /**
-   * What it held before the last write: logrotate's copytruncate empties it, and earlier processes wrote to it too.
-   */
+  /** Its size before the last write. It is read from the system, because logrotate's copytruncate empties the file. */
   size: number;
-  /** When the day of its first lines ends, on the wall clock. */
+  /** Wall time at which the day of its first lines ends. */
   dayEndsMs: number;
-  /** Nobody can read what is written to it now. */
+  /** No program can read what is written to it any more. */
   isDeleted: boolean;
 }
 
+/** `checking`: reads the file's size, because other programs change the file too. Only one of these runs at a time. */
+type State = "idle" | "checking" | "writing" | "rotating";
+
 /**
- * `gatherMs`: lines wait so long for others, so that many cost one call of the system. Without it the first one is written
- * at once.
+ * `gatherMs`: how long a line waits for others, so that many lines cost one system call. Without it the first line is written
+ * immediately.
  */
-export function createLineFile(needs: { clock: Clock; gatherMs?: number }): LineFile {
-  const { clock, gatherMs } = needs;
+export function createLineFile(options: { clock: Clock; gatherMs?: number }): LineFile {
+  const { clock, gatherMs } = options;
   let file: OpenFile | undefined;
-  let closed = false;
-  let queue: string[] = [];
-  let queuedChars = 0;
-  /** Handed to the system. */
+  let state: State = "idle";
+  let isClosed = false;
+  const queue = new LineQueue();
   let writingChars = 0;
-  let isRotating = false;
-  let isLooking = false;
-  let rotateAgainMs = Number.NEGATIVE_INFINITY;
+  let retryRotationMs = Number.NEGATIVE_INFINITY;
   let gathering: Timer | undefined;
   let dropped = 0;
   let problem: unknown;
-  /** A failed write may have left half a line: the next one starts with a line feed. */
-  let torn = false;
-  let flushed: (() => void)[] = [];
-  /** Files that were replaced while a write to them was under way. */
+  let onFlushed: (() => void)[] = [];
+  /** Descriptors of files that were replaced during a write to them. */
   let outdated: number[] = [];
 
-  /** The next lines, as many as have room in `bytes`, but one at least. */
-  function takeBatch(bytes: number): { bytes: Buffer; chars: number; lines: number } {
-    const begin = torn ? "\n" : "";
-    let lines = queue.length;
-    if (queuedChars * MAX_BYTES_PER_CHAR + begin.length > bytes) {
-      let taken = begin.length;
-      lines = 0;
-      for (const line of queue) {
-        taken += Buffer.byteLength(line);
-        if (lines > 0 && taken > bytes) break;
-        lines++;
-      }
-    }
-    const text = (lines === queue.length ? queue : queue.slice(0, lines)).join("");
-    queue = lines === queue.length ? [] : queue.slice(lines);
-    queuedChars -= text.length;
-    torn = false;
-    return { bytes: Buffer.from(begin + text), chars: text.length, lines };
-  }
-
-  /** Writes what waits, unless that is under way: looks at the file first, because others change it too. */
+  /** Checks the file, then rotates it or writes the next batch, until the queue is empty. */
   function drain(): void {
-    if (writingChars > 0 || isRotating || isLooking) return;
+    if (state !== "idle") return;
     const target = file;
-    if (target === undefined || queue.length === 0) {
-      for (const resolve of flushed) resolve();
-      flushed = [];
+    if (target === undefined || queue.lines === 0) {
+      for (const resolve of onFlushed) resolve();
+      onFlushed = [];
       return;
     }
-    isLooking = true;
+    state = "checking";
     fstat(target.descriptor, (error, stats) => {
-      isLooking = false;
-      // It may have been closed, or opened anew, meanwhile.
+      state = "idle";
+      // The file may have been closed or reopened meanwhile.
       if (file !== target) {
         drain();
         return;
       }
-      if (error === null) take(target, stats);
-      goOn(target);
+      if (error === null) update(target, stats);
+      advance(target);
     });
   }
 
-  function take(target: OpenFile, stats: Stats): void {
-    // The first line of an emptied file is of today.
+  function update(target: OpenFile, stats: Stats): void {
+    // The first line of a truncated file is written today.
     if (stats.size === 0) target.dayEndsMs = dayEndMs(clock.wallMs());
     target.size = stats.size;
     target.isDeleted = stats.isFile() && stats.nlink === 0;
   }
 
-  function goOn(target: OpenFile): void {
-    const mayChange = clock.nowMs() >= rotateAgainMs;
-    if (target.isDeleted && mayChange) {
-      void change(target, openToAppend);
+  function advance(target: OpenFile): void {
+    const mayRotate = clock.nowMs() >= retryRotationMs;
+    if (target.isDeleted && mayRotate) {
+      void switchFile(target, openToAppend);
     } else if (!isDue(target)) {
       writeBatch(target);
-    } else if (mayChange) {
+    } else if (mayRotate) {
       void rotate(target);
     } else if (hasRoom(target)) {
-      // Only the day is over, and its file cannot be put aside.
+      // The day is over, but the file could not be renamed.
       writeBatch(target);
     } else {
       dropAll();
@@ -140,16 +115,18 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   }
 
   function writeBatch(target: OpenFile): void {
-    const { bytes, chars, lines } = takeBatch(roomOf(target));
+    const { bytes, chars, lines } = queue.takeBatch(roomOf(target));
+    state = "writing";
     writingChars = chars;
     writeAll(target.descriptor, bytes, 0, (error) => {
+      state = "idle";
       writingChars = 0;
       for (const old of outdated) closeQuietly(old);
       outdated = [];
       if (error !== null) {
         problem = error;
         dropped += lines;
-        torn = file === target;
+        queue.isTorn = file === target;
       }
       drain();
     });
@@ -162,9 +139,8 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
   }
 
   function hasRoom(target: OpenFile): boolean {
-    const [next = ""] = queue;
-    // One more for the line feed behind half a line.
-    return target.size === 0 || roomOf(target) > Buffer.byteLength(next);
+    // One byte more, for the line feed after a torn line.
+    return target.size === 0 || roomOf(target) > Buffer.byteLength(queue.first);
   }
 
   function isDue(target: OpenFile): boolean {
@@ -174,23 +150,26 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
 
   async function rotate(target: OpenFile): Promise<void> {
     const { inode, limits } = target;
-    if (limits !== undefined) await change(target, (path) => startNewFile(path, inode, limits));
+    if (limits !== undefined) await switchFile(target, (path) => startNewFile(path, inode, limits));
   }
 
-  /** Goes on with the file that `open` gives, by the same path. */
-  async function change(target: OpenFile, open: (path: string) => Promise<number>): Promise<void> {
-    isRotating = true;
+  /** Continues with the file that `open` opens at the same path. */
+  async function switchFile(
+    target: OpenFile,
+    open: (path: string) => Promise<number>,
+  ): Promise<void> {
+    state = "rotating";
     try {
       const { path, limits } = target;
       const descriptor = await open(path);
-      // It may have been closed, or opened anew, meanwhile. The same path, so the new file is the one to go on with.
-      if (closed) closeQuietly(descriptor);
+      // The file may have been reopened meanwhile, but at the same path, so this one is right too.
+      if (isClosed) closeQuietly(descriptor);
       else replace(openedFile(path, descriptor, limits));
     } catch (error) {
       problem = error;
-      rotateAgainMs = clock.nowMs() + RETRY_MS;
+      retryRotationMs = clock.nowMs() + RETRY_MS;
     } finally {
-      isRotating = false;
+      state = "idle";
     }
     drain();
   }
@@ -203,7 +182,7 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
       path,
       descriptor,
       inode: ino,
-      // A pipe or a device has nothing to be rotated.
+      // A pipe or a device cannot be rotated.
       limits: stats.isFile() && limits !== undefined && limits.maxFiles > 0 ? limits : undefined,
       size,
       dayEndsMs: dayEndMs(size > 0 ? Math.min(stats.mtimeMs, now) : now),
@@ -213,34 +192,32 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
 
   function replace(fresh: OpenFile): void {
     if (file !== undefined) {
-      if (writingChars > 0) outdated.push(file.descriptor);
+      if (state === "writing") outdated.push(file.descriptor);
       else closeQuietly(file.descriptor);
     }
     file = fresh;
-    torn = false;
+    queue.isTorn = false;
   }
 
   function dropAll(): void {
-    dropped += queue.length;
-    queue = [];
-    queuedChars = 0;
+    dropped += queue.lines;
+    queue.clear();
   }
 
   return {
     open(path, limits) {
       replace(openedFile(path, openSync(path, "a", LOG_FILE_MODE), limits));
-      rotateAgainMs = Number.NEGATIVE_INFINITY;
+      retryRotationMs = Number.NEGATIVE_INFINITY;
       drain();
     },
     write(given) {
-      if (closed) return;
+      if (isClosed) return;
       const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
-      if (queuedChars + writingChars + line.length > MAX_WAITING_CHARS) {
+      if (queue.chars + writingChars + line.length > MAX_PENDING_CHARS) {
         dropped++;
         return;
       }
       queue.push(line);
-      queuedChars += line.length;
       if (gatherMs === undefined) drain();
       else {
         gathering ??= clock.after(gatherMs, () => {
@@ -257,28 +234,80 @@ export function createLineFile(needs: { clock: Clock; gatherMs?: number }): Line
     lastProblem: () => problem,
     flush() {
       return new Promise((resolve) => {
-        flushed.push(resolve);
+        onFlushed.push(resolve);
         drain();
       });
     },
     close() {
-      closed = true;
+      isClosed = true;
       gathering?.cancel();
       if (file === undefined) return;
-      const { bytes, lines } = takeBatch(Number.POSITIVE_INFINITY);
+      const { bytes, lines } = queue.takeBatch(Number.POSITIVE_INFINITY);
       try {
         if (lines > 0) writeSync(file.descriptor, bytes);
       } catch {
         dropped += lines;
       }
-      // A write that is still under way owns the descriptor; the end of the process closes it.
-      if (writingChars === 0) closeQuietly(file.descriptor);
+      // A write in progress still uses the descriptor; the exit of the process closes it.
+      if (state !== "writing") closeQuietly(file.descriptor);
       file = undefined;
     },
   };
 }
 
-/** Writes all of `bytes` from `from` on; a short write goes on with the rest. */
+class LineQueue {
+  /** A failed write may have left a partial line, so the next batch starts with a line feed. */
+  isTorn = false;
+  #lines: string[] = [];
+  #chars = 0;
+
+  get lines(): number {
+    return this.#lines.length;
+  }
+
+  get chars(): number {
+    return this.#chars;
+  }
+
+  get first(): string {
+    return this.#lines[0] ?? "";
+  }
+
+  push(line: string): void {
+    this.#lines.push(line);
+    this.#chars += line.length;
+  }
+
+  clear(): void {
+    this.#lines = [];
+    this.#chars = 0;
+  }
+
+  /** Removes the next lines: as many as fit into `maxBytes`, but at least one. */
+  takeBatch(maxBytes: number): { bytes: Buffer; chars: number; lines: number } {
+    const start = this.isTorn ? "\n" : "";
+    const lines = this.#countFitting(maxBytes, start.length);
+    const text = this.#lines.slice(0, lines).join("");
+    this.#lines = this.#lines.slice(lines);
+    this.#chars -= text.length;
+    this.isTorn = false;
+    return { bytes: Buffer.from(start + text), chars: text.length, lines };
+  }
+
+  #countFitting(maxBytes: number, startBytes: number): number {
+    if (this.#chars * MAX_BYTES_PER_CHAR + startBytes <= maxBytes) return this.#lines.length;
+    let bytes = startBytes;
+    let lines = 0;
+    for (const line of this.#lines) {
+      bytes += Buffer.byteLength(line);
+      if (lines > 0 && bytes > maxBytes) break;
+      lines++;
+    }
+    return lines;
+  }
+}
+
+/** Writes all of `bytes` from `from` on, repeating after short writes. */
 function writeAll(
   file: number,
   bytes: Buffer,
@@ -295,6 +324,6 @@ function closeQuietly(file: number): void {
   try {
     closeSync(file);
   } catch {
-    // What could be lost with it was counted when it was written.
+    // Lost lines were counted when they were written.
   }
 }

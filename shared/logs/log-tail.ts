@@ -1,30 +1,29 @@
 /**
- * Reading the end of a log, and on from there, over its rotations: what was written to a file before it was renamed is
- * read too. Work and memory are bounded, however long the log or a line is.
+ * Reads the end of a log and follows it across rotations, including what was written to a file before it was renamed. Work
+ * and memory are bounded for any length of the log or of a line.
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { errorCode } from "../base/errors.ts";
 import { rotatedNumbers, rotatedPath } from "./rotation.ts";
 
-/** Up to where a reader has read: which file it was, by whatever name, and how many bytes of it. */
+/** How far a reader has read: the file, whatever its current name, and the offset in it. */
 export interface LogPosition {
   readonly inode: number;
   readonly offset: number;
-  /** The bytes before that place, as base64: a file that was emptied and has grown beyond it has others there. */
+  /** The bytes before the offset, as base64. They differ if the file was truncated and has grown beyond the offset since. */
   readonly before: string;
-  /** It is in the midst of a line that was too long to be read whole; the rest of that is passed over. */
+  /** The offset is within a line that was too long to be read; the rest of the line is skipped. */
   readonly isWithinLine: boolean;
 }
 
 export interface LogPiece {
-  /** The oldest first, without line feeds. */
+  /** Oldest first, without line feeds. */
   readonly lines: string[];
-  /** Lines that came before these, after the last position, and were too much to be read. */
+  /** Number of lines between the previous position and `lines` that were left out because of the limit. */
   readonly skipped: number;
   readonly next: LogPosition;
 }
 
-/** A part of one file. */
 interface Segment {
   readonly handle: FileHandle;
   readonly inode: number;
@@ -32,28 +31,28 @@ interface Segment {
   readonly to: number;
 }
 
-/** The last lines of the log at `path`, of `maxBytes` at most, with those of the file before; undefined: there is no log. */
+/** The last lines of the log at `path` and its previous file, at most `maxBytes`; undefined if there is no log. */
 export async function readLogEnd(path: string, maxBytes: number): Promise<LogPiece | undefined> {
   const opened: Segment[] = [];
   try {
-    for (const name of [path, rotatedPath(path, 1)]) await openPart(opened, name);
+    for (const name of [path, rotatedPath(path, 1)]) await openSegment(opened, name);
     if (opened.length === 0) return undefined;
     let room = maxBytes;
-    const ends = opened.map((part) => {
-      const from = Math.max(0, part.to - room);
-      room -= part.to - from;
-      return { ...part, from };
+    const ends = opened.map((segment) => {
+      const from = Math.max(0, segment.to - room);
+      room -= segment.to - from;
+      return { ...segment, from };
     });
     const isWithinLine = ends.some(({ from }) => from > 0);
-    return { ...(await readParts(ends.reverse(), maxBytes, isWithinLine)), skipped: 0 };
+    return { ...(await readSegments(ends.reverse(), maxBytes, isWithinLine)), skipped: 0 };
   } finally {
     await closeAll(opened);
   }
 }
 
 /**
- * What was written after `position`, of `maxBytes` at most, the newest. When the file of then is gone, the one at `path`
- * is read from its beginning. Undefined: there is none, or nothing new.
+ * The newest lines written after `position`, at most `maxBytes`. If the file of the position is gone, the one at `path` is
+ * read from its start. Undefined if there is no log or nothing new.
  */
 export async function readLogFrom(
   path: string,
@@ -65,27 +64,27 @@ export async function readLogFrom(
   if (now === undefined || (now.ino === inode && now.size === offset)) return undefined;
   const opened: Segment[] = [];
   try {
-    await openPart(opened, path);
-    let found = await isThere(opened, position);
-    // A file of the same name that was emptied is begun anew.
-    if (!found && now.ino !== inode) {
+    await openSegment(opened, path);
+    let isFound = await isAtPosition(opened, position);
+    // A file of the same name that was truncated is read from its start.
+    if (!isFound && now.ino !== inode) {
       for (const number of await rotatedNumbers(path)) {
-        await openPart(opened, rotatedPath(path, number));
-        found = await isThere(opened, position);
-        if (found) break;
+        await openSegment(opened, rotatedPath(path, number));
+        isFound = await isAtPosition(opened, position);
+        if (isFound) break;
       }
     }
-    const parts = found ? opened : opened.slice(0, 1);
-    const last = parts.at(-1);
+    const segments = isFound ? opened : opened.slice(0, 1);
+    const last = segments.at(-1);
     if (last === undefined) return undefined;
-    if (found) parts[parts.length - 1] = { ...last, from: offset };
-    return await readParts([...parts].reverse(), maxBytes, found && position.isWithinLine);
+    if (isFound) segments[segments.length - 1] = { ...last, from: offset };
+    return await readSegments([...segments].reverse(), maxBytes, isFound && position.isWithinLine);
   } finally {
     await closeAll(opened);
   }
 }
 
-async function isThere(
+async function isAtPosition(
   opened: readonly Segment[],
   { inode, offset, before }: LogPosition,
 ): Promise<boolean> {
@@ -110,8 +109,8 @@ async function statOf(path: string): Promise<{ ino: number; size: number } | und
   }
 }
 
-/** Opens the file unless it is not there, or was opened by another name already: a rotation may be under way. */
-async function openPart(opened: Segment[], path: string): Promise<void> {
+/** Opens the file if it exists and is not open under another name already, because of a rotation meanwhile. */
+async function openSegment(opened: Segment[], path: string): Promise<void> {
   let handle: FileHandle;
   try {
     handle = await open(path, "r");
@@ -130,37 +129,37 @@ async function closeAll(segments: readonly Segment[]): Promise<void> {
 
 const LINE_FEED = 0x0a;
 
-/** `parts`: one at least, the oldest first. */
-async function readParts(
-  parts: readonly Segment[],
+/** `segments`: at least one, the oldest first. */
+async function readSegments(
+  segments: readonly Segment[],
   maxBytes: number,
   isWithinLine: boolean,
 ): Promise<LogPiece> {
-  const total = parts.reduce((sum, { from, to }) => sum + to - from, 0);
-  let tooMuch = Math.max(0, total - maxBytes);
-  const isCut = tooMuch > 0;
+  const total = segments.reduce((sum, { from, to }) => sum + to - from, 0);
+  let excessBytes = Math.max(0, total - maxBytes);
+  const isCut = excessBytes > 0;
   let skipped = 0;
-  const read: Buffer[] = [];
-  const last = parts.at(-1) as Segment;
-  for (const { handle, from, to } of parts) {
-    const passed = Math.min(tooMuch, to - from);
-    tooMuch -= passed;
-    skipped += await countLines(handle, from, from + passed);
-    const bytes = await readBytes(handle, from + passed, to);
-    read.push(bytes);
-    // Half a line at the end of a file that was put aside will not go on in the next one.
+  const chunks: Buffer[] = [];
+  const last = segments.at(-1) as Segment;
+  for (const { handle, from, to } of segments) {
+    const skippedBytes = Math.min(excessBytes, to - from);
+    excessBytes -= skippedBytes;
+    skipped += await countLines(handle, from, from + skippedBytes);
+    const bytes = await readBytes(handle, from + skippedBytes, to);
+    chunks.push(bytes);
+    // A partial line at the end of a rotated file does not continue in the next one.
     if (handle !== last.handle && bytes.length > 0 && bytes.at(-1) !== LINE_FEED) {
-      read.push(Buffer.of(LINE_FEED));
+      chunks.push(Buffer.of(LINE_FEED));
     }
   }
-  const text = Buffer.concat(read);
+  const text = Buffer.concat(chunks);
   const end = text.lastIndexOf(LINE_FEED) + 1;
-  // A line that alone is more than may be read will not be whole the next time either.
+  // A line longer than the limit would not be complete on the next read either, so it is skipped.
   const isTooLong = end === 0 && text.length >= maxBytes;
-  const begin = isCut || isWithinLine ? text.indexOf(LINE_FEED) + 1 : 0;
-  // The one whose beginning was passed over, or that is too long.
-  if ((isCut && begin > 0) || (isTooLong && !isWithinLine)) skipped++;
-  const lines = end > begin ? text.toString("utf8", begin, end - 1).split("\n") : [];
+  const start = isCut || isWithinLine ? text.indexOf(LINE_FEED) + 1 : 0;
+  // Counts the line whose start was skipped, or that is too long.
+  if ((isCut && start > 0) || (isTooLong && !isWithinLine)) skipped++;
+  const lines = end > start ? text.toString("utf8", start, end - 1).split("\n") : [];
   const rest = Math.min(text.length - end, last.to - last.from);
   const offset = isTooLong ? last.to : last.to - rest;
   return {
@@ -175,12 +174,12 @@ async function readParts(
   };
 }
 
-const COUNTED_AT_ONCE = 1024 * 1024;
+const COUNT_CHUNK_BYTES = 1024 * 1024;
 
 async function countLines(handle: FileHandle, from: number, to: number): Promise<number> {
   let count = 0;
-  for (let at = from; at < to; at += COUNTED_AT_ONCE) {
-    const bytes = await readBytes(handle, at, Math.min(to, at + COUNTED_AT_ONCE));
+  for (let at = from; at < to; at += COUNT_CHUNK_BYTES) {
+    const bytes = await readBytes(handle, at, Math.min(to, at + COUNT_CHUNK_BYTES));
     for (let i = bytes.indexOf(LINE_FEED); i !== -1; i = bytes.indexOf(LINE_FEED, i + 1)) count++;
   }
   return count;

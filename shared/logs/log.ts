@@ -1,13 +1,13 @@
 /**
- * The logger: one line per event, a constant sentence and fields, on standard output. Never give it a whole session key,
- * a token, a cookie or a secret; fields with such names are masked all the same.
+ * The logger: one line per event, with a constant message and fields, on standard output. Never log a whole session key, a
+ * token, a cookie or a secret; as a safeguard, fields with such names are masked.
  */
 import { pino } from "pino";
 
 /** A process's logger: `log.warn({ workerId, err }, "lease lost")`. */
 export type Log = Pick<pino.Logger, "debug" | "info" | "warn" | "error">;
 
-/** Names of fields that are never printed, wherever they stand. */
+/** Names of fields whose values are never printed, at the top level and two levels below. */
 const MASKED = [
   "authorization",
   "cookie",
@@ -24,17 +24,16 @@ const MASKED = [
   "password",
 ];
 
-/** Characters after which a field is cut, so that one hostile value cannot fill a disk. */
+/** Longer fields are cut, so that one hostile value cannot fill a disk. */
 const MAX_FIELD_CHARS = 1024;
 
-/** Where lines go: one call for each, with the line feed. */
+/** Destination of log lines; each call passes one line with its line feed. */
 export interface LineSink {
   write(line: string): void;
 }
 
 /**
- * A logger that writes to `sink`. `name` is the part of the edge that speaks (`balancer`, `worker-1`; `root` is the edge
- * itself).
+ * A logger that writes to `sink`. `name` is the process that logs (`balancer`, `worker-1`; `root` is the edge itself).
  */
 export function createLog(options: {
   name: string;
@@ -45,7 +44,7 @@ export function createLog(options: {
   return pino(
     {
       level: options.level,
-      // Not "name", as pino's own is called: a field of that name would take its place.
+      // Not pino's usual "name", which a field of that name would replace.
       base: { process: options.name },
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
@@ -61,7 +60,7 @@ export function createLog(options: {
   );
 }
 
-/** An error as a field: what and why, without a stack unless it is a bug of ours (no code). */
+/** An error as a field. Only an error without a code is a bug of ours and needs its stack. */
 function describeErrorField(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const described: Record<string, unknown> = { message: error.message };
@@ -71,7 +70,7 @@ function describeErrorField(error: unknown): unknown {
   return described;
 }
 
-/** pino's JSON line with long fields cut; they are cut here, after pino has masked what must not be seen. */
+/** pino's JSON line with long fields cut. This happens after pino has masked secrets. */
 function toJson(line: string): string {
   if (line.length <= MAX_FIELD_CHARS) return escapeControls(line);
   const fields = Object.entries(JSON.parse(line) as Record<string, unknown>).map(([key, value]) => {
@@ -81,12 +80,12 @@ function toJson(line: string): string {
   return escapeControls(`${JSON.stringify(Object.fromEntries(fields))}\n`);
 }
 
-/** pino's JSON line as `time process LEVEL sentence field=value`. */
+/** Converts pino's JSON line to `time process LEVEL message field=value`. */
 function toText(line: string): string {
   const { level, time, process, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const shown = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
-  const sentence = typeof msg === "string" ? msg : "";
-  const text = `${String(time)} ${String(process)} ${String(level).toUpperCase()} ${sentence}${shown.join("")}`;
+  const fieldTexts = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
+  const message = typeof msg === "string" ? msg : "";
+  const text = `${String(time)} ${String(process)} ${String(level).toUpperCase()} ${message}${fieldTexts.join("")}`;
   return `${escapeControls(text)}\n`;
 }
 
@@ -101,8 +100,8 @@ function cut(text: string): string {
 }
 
 /**
- * Escapes what could forge a line or drive a terminal: C0 and C1 controls but the line feed that ends a JSON line, and
- * the line separators of Unicode.
+ * Escapes characters that could forge a line or control a terminal: C0 and C1 except the final line feed, and Unicode's line
+ * separators.
  */
 function escapeControls(text: string): string {
   const end = text.endsWith("\n") ? "\n" : "";

@@ -14,7 +14,6 @@ export interface LoopLag {
 }
 
 export interface LoopDelay {
-  /** Mean delay in ms. */
   readonly meanMs: number;
   /** 99th percentile of the delay in the worst second. */
   readonly p99Ms: number;

@@ -364,7 +364,6 @@ export type CounterName = NamesOf<"counter">;
 export type GaugeName = NamesOf<"gauge">;
 export type HistogramName = NamesOf<"histogram">;
 
-/** The values that the tag of this metric may have. */
 export type TagOf<Name extends MetricName> = (typeof METRICS)[Name] extends {
   values: readonly (infer Value extends string)[];
 }

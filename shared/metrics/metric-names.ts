@@ -39,7 +39,6 @@ export function labelsOf(metric: Metric, tag: string): Record<string, string> {
   return { [metric.tag]: tag.slice(0, slash), [metric.secondTag]: tag.slice(slash + 1) };
 }
 
-/** Converts a value to Prometheus's base unit. */
 export function inBaseUnit(metric: Metric, value: number): number {
   return metric.unit === "ms" ? value / 1000 : value;
 }

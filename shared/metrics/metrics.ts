@@ -27,7 +27,6 @@ export interface Counters {
   value<Name extends CounterName>(name: Name, tag?: TagOf<Name> | ""): number;
   /** All counters that have counted, as `name` or `name{tag}`, sorted. */
   snapshot(): Record<string, number>;
-  /** All series with their current values. */
   series(): Series[];
 }
 

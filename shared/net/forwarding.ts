@@ -1,26 +1,26 @@
 /**
- * The values of forwarding fields (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`), which each proxy writes in a way of its
- * own. Balancers and workers read them here, so that they never disagree about who a client is. Pure.
+ * Parses the values of forwarding headers (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`), whose spelling differs among proxies.
+ * Balancers and workers share this code so that they never disagree about a client's address. Pure.
  */
 import { isIPv4 } from "node:net";
 import { canonicalAddress } from "./networks.ts";
 
-/** RFC 7239 §6: what stands behind the colon, a number or an obfuscated port. */
+/** RFC 7239 §6: the part after the colon, a number or an obfuscated port. */
 const PORT = /^(?:\d{1,5}|_[A-Za-z0-9._-]+)$/;
-/** RFC 6874 §2: `%eth0`, and `%25eth0` where a URL was expected. */
+/** RFC 6874 §2: `%eth0`, or `%25eth0` as in a URL. */
 const ZONE = /^%[A-Za-z0-9._~-]+$/;
 
 /**
- * The address in one entry of X-Forwarded-For or in one `for=` of Forwarded, without its port, brackets, quotes and zone
- * id: `192.0.2.1:50718`, `"[2001:db8::1]:443"`, `fe80::1%eth0`. Undefined for what names no address (`unknown`,
- * `_hidden`, garbage).
+ * The address in one entry of X-Forwarded-For or in one `for=` of Forwarded, without port, brackets, quotes and zone id:
+ * `192.0.2.1:50718`, `"[2001:db8::1]:443"`, `fe80::1%eth0`. Undefined if it contains no address (`unknown`, `_hidden`,
+ * garbage).
  */
 export function nodeAddress(text: string): string | undefined {
   const node = unquoted(text.trim());
   if (node.startsWith("[")) {
     const end = node.indexOf("]");
-    const behind = node.slice(end + 1);
-    if (end < 0 || (behind !== "" && !isPort(behind))) return undefined;
+    const suffix = node.slice(end + 1);
+    if (end < 0 || (suffix !== "" && !isPort(suffix))) return undefined;
     return withoutZone(node.slice(1, end));
   }
   const colon = node.indexOf(":");
@@ -45,8 +45,8 @@ function withoutZone(text: string): string | undefined {
 }
 
 /**
- * Whether a client used TLS, as X-Forwarded-Proto or `proto=` says it. The first entry of a list is what the client itself
- * used; `wss` and `ws` are what Traefik writes for a WebSocket. Undefined for any other word.
+ * The scheme that the client used, from X-Forwarded-Proto or `proto=`. In a list the client's own scheme is the first entry.
+ * Traefik writes `wss` and `ws` for a WebSocket. Undefined for any other value.
  */
 export function forwardedScheme(text: string | undefined): "http" | "https" | undefined {
   return SCHEMES.get(text?.split(",", 1)[0]?.trim().toLowerCase() ?? "");

@@ -1,6 +1,6 @@
 /**
- * Node's own HTTP, the only door to it here. An `import` of `node:http` looks at each of its exports, and one of them loads
- * the whole of `fetch`, which nothing here uses: 2 MB of a process. Types may come from `node:http`.
+ * Node's HTTP module; all code here must use it through this file. An `import` of `node:http` evaluates each of its exports,
+ * and one of them loads `fetch`, which nothing here uses: 2 MB per process. Types may be imported from `node:http`.
  */
 const http = process.getBuiltinModule("node:http");
 

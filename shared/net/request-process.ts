@@ -1,23 +1,23 @@
 /**
- * A question of one process of the edge to another, over HTTP: whether it is well, or that it take something. What
- * the answer says is in its head, mostly. By Node's own HTTP, which every process has loaded anyway: a library for it is 13 MB of each.
+ * An HTTP request from one process of the edge to another, such as a probe or a handover. It uses Node's own HTTP, which
+ * every process has loaded; an HTTP library would take 13 MB per process.
  */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { errorCode } from "../base/errors.ts";
 import { Agent, request } from "./node-http.ts";
 
-export interface Question {
+export interface ProcessRequest {
   readonly method?: "GET" | "POST" | "PUT";
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Uint8Array;
-  /** From now to the end of the answer, in ms. */
+  /** From now to the end of the response, in ms. */
   readonly timeoutMs: number;
   /**
-   * False: over a connection of its own, because a kept one to a process that has ended would not say that its port refuses.
-   * A kept one is given up by the other side after 5 s without a question.
+   * Whether to reuse connections. False opens a new one, because a reused one does not show that the port of an ended process
+   * refuses connections. The other side closes a reused connection after 5 s without a request.
    */
   readonly keepConnection: boolean;
-  /** A longer body of the answer is a failure. Default: the body is thrown away, whatever its length. */
+  /** A response with a longer body rejects. Default: the body is discarded, whatever its length. */
   readonly maxBodyBytes?: number;
 }
 
@@ -28,65 +28,65 @@ export interface ProcessAnswer {
   readonly body: Buffer;
 }
 
-const kept = new Agent({ keepAlive: true });
-/** How a connection answers whose other side has closed it. */
-const STALE: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"]);
+const keepAliveAgent = new Agent({ keepAlive: true });
+/** Errors of a connection that the other side has closed. */
+const STALE_CODES: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE"]);
 
 /**
- * Resolves with the answer, when it is there as a whole. Rejects with the system's error, or with a
- * `TimeoutError`. A question that met the end of a kept connection is asked once more, so it must be harmless twice.
+ * Resolves with the complete response. Rejects with the system's error or a `TimeoutError`. If a reused connection was closed
+ * just before the request arrived, the request is sent once more, so it must be idempotent.
  */
-export async function askProcess(url: string, question: Question): Promise<ProcessAnswer> {
-  const endMs = performance.now() + question.timeoutMs;
+export async function askProcess(url: string, options: ProcessRequest): Promise<ProcessAnswer> {
+  const endMs = performance.now() + options.timeoutMs;
   try {
-    return await ask(url, question, question.keepConnection ? kept : undefined, endMs);
+    return await send(url, options, options.keepConnection ? keepAliveAgent : undefined, endMs);
   } catch (error) {
     if (!(error instanceof StaleConnectionError)) throw error;
-    return ask(url, question, undefined, endMs);
+    return send(url, options, undefined, endMs);
   }
 }
 
-/** The other side has closed a kept connection just before the question came. */
+/** The other side closed a reused connection just before the request arrived. */
 class StaleConnectionError extends Error {}
 
-function ask(
+function send(
   url: string,
-  { method = "GET", headers, body, maxBodyBytes }: Question,
+  { method = "GET", headers, body, maxBodyBytes }: ProcessRequest,
   agent: InstanceType<typeof Agent> | undefined,
   endMs: number,
 ): Promise<ProcessAnswer> {
   return new Promise((resolve, reject) => {
     const fields = body === undefined ? headers : { ...headers, "content-length": body.length };
-    const asked = request(url, { method, headers: fields, agent: agent ?? false });
+    const sent = request(url, { method, headers: fields, agent: agent ?? false });
     const leftMs = Math.max(endMs - performance.now(), 1);
     const limit = setTimeout(() => {
-      asked.destroy(new DOMException("no answer in time", "TimeoutError"));
+      sent.destroy(new DOMException("no response in time", "TimeoutError"));
     }, leftMs);
     const fail = (error: unknown): void => {
       clearTimeout(limit);
-      const isStale = asked.reusedSocket && STALE.has(errorCode(error) ?? "");
+      const isStale = sent.reusedSocket && STALE_CODES.has(errorCode(error) ?? "");
       reject(isStale ? new StaleConnectionError() : error);
     };
-    asked.on("error", fail);
-    asked.on("response", (answer) => {
-      answer.on("error", fail);
+    sent.on("error", fail);
+    sent.on("response", (response) => {
+      response.on("error", fail);
       const chunks: Buffer[] = [];
-      answer.on("end", () => {
+      response.on("end", () => {
         clearTimeout(limit);
-        const { statusCode = 0 } = answer;
-        resolve({ status: statusCode, headers: answer.headers, body: Buffer.concat(chunks) });
+        const { statusCode = 0 } = response;
+        resolve({ status: statusCode, headers: response.headers, body: Buffer.concat(chunks) });
       });
       if (maxBodyBytes === undefined) {
-        answer.resume();
+        response.resume();
         return;
       }
       let leftBytes = maxBodyBytes;
-      answer.on("data", (chunk: Buffer) => {
+      response.on("data", (chunk: Buffer) => {
         leftBytes -= chunk.length;
         if (leftBytes >= 0) chunks.push(chunk);
-        else asked.destroy(new Error(`the answer has more than ${maxBodyBytes} bytes`));
+        else sent.destroy(new Error(`the response has more than ${maxBodyBytes} bytes`));
       });
     });
-    asked.end(body);
+    sent.end(body);
   });
 }

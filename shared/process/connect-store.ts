@@ -1,5 +1,5 @@
 /**
- * Picks the store that the settings name, and connects to it.
+ * Connects to the store that the settings select.
  */
 import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
@@ -14,12 +14,12 @@ import { connectRedisStore } from "../store/redis/store.ts";
 import type { Store } from "../store/store.ts";
 
 /**
- * Connects to the embedded store when `storeSocket` is set, because whoever set it started this process for it; else to
- * Redis. Returns at once, connected or not. Throws `SettingError` when neither is set, or what is set is wrong.
+ * Connects to the embedded store if `storeSocket` is set, because only `ct-edge` sets it, else to Redis. Returns
+ * immediately, before it is connected. Throws `SettingError` if neither is set or a value is invalid.
  */
 export function connectStore(needs: {
   readonly settings: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
-  /** This process, as operators see it in Redis's list of clients: `worker-3`. */
+  /** Name of this process in Redis's CLIENT LIST, such as `worker-3`. */
   readonly name: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -31,7 +31,7 @@ export function connectStore(needs: {
   }
   if (settings.redisUrl === undefined) {
     throw new SettingError(
-      "no store is named: set CT_REDIS_URL, or start everything on one machine with `ct-edge`",
+      "no store is configured: set CT_REDIS_URL, or start everything on one machine with `ct-edge`",
     );
   }
   return connectRedisStore({
@@ -45,14 +45,14 @@ export function connectStore(needs: {
   });
 }
 
-/** Whether the settings say that the store is on this machine. One behind a name may be as well. */
+/** Whether the store is certainly on this machine. A Redis given by host name counts as remote. */
 export function isStoreLocal(settings: Pick<Settings, "storeSocket" | "redisUrl">): boolean {
   if (settings.storeSocket !== undefined || settings.redisUrl === undefined) return true;
   const { at } = parseRedisUrl(settings.redisUrl);
   return at.kind === "socket" || (at.kind === "server" && isLoopback(at.host));
 }
 
-/** Resolves when the store has answered for the first time. */
+/** Resolves when the store is reached for the first time. */
 export function storeReached(store: Pick<Store, "health" | "onHealth">): Promise<void> {
   if (store.health.state === "up") return Promise.resolve();
   return new Promise((resolve) => {
@@ -70,12 +70,14 @@ function readCa(path: string): string {
     pem = readTextFile(path);
   } catch (error) {
     throw new SettingError(
-      `CT_REDIS_CA=${path}: cannot be read (${describeError(error)}); name a PEM file`,
+      `CT_REDIS_CA=${path}: cannot be read (${describeError(error)}); name a readable PEM file`,
     );
   }
-  // Node takes anything for an authority and then trusts nobody, with an error that does not lead here.
+  // Node accepts any text as an authority and then rejects every certificate, with an error that does not name the cause.
   if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new SettingError(`CT_REDIS_CA=${path}: holds no certificate; name a PEM file`);
+    throw new SettingError(
+      `CT_REDIS_CA=${path}: contains no certificate; name a PEM file with the certificate of the authority`,
+    );
   }
   return pem;
 }

@@ -1,4 +1,4 @@
-/** What every balancer and worker measures of itself: its event loop, its memory, and whether it reaches the store. */
+/** Gauges of every balancer and worker: its event loop, its memory, and whether it reaches the store. */
 import type { LoopLag } from "../metrics/loop-lag.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import type { StoreHealth } from "../store/store.ts";
@@ -6,7 +6,6 @@ import type { StoreHealth } from "../store/store.ts";
 export function measureProcess(needs: {
   readonly counters: Pick<Counters, "gauge">;
   readonly lag: Pick<LoopLag, "recent">;
-  /** Undefined: there is no store. */
   readonly storeHealth: () => StoreHealth | undefined;
 }): void {
   const { counters, lag } = needs;

@@ -1,6 +1,6 @@
 /**
- * How a program of the edge ends: asked to, because the edge that started it is gone, or with one line for the operator
- * when it cannot start. The other end of the IPC channel is edge/process/process-run.ts.
+ * How a program of the edge stops: on request, because the edge that started it is gone, or with one line for the operator
+ * if it cannot start. The other end of the IPC channel is edge/process/process-run.ts.
  */
 
 import { describeError, EdgeError, errorCode } from "../base/errors.ts";
@@ -15,34 +15,32 @@ import {
   type StopScope,
 } from "./edge-channel.ts";
 
-/** The edge confirms within this that it will stop a process that got SIGTERM; else the process ends by itself. */
+/** If the edge does not confirm within this that it will stop a process that got SIGTERM, the process stops by itself. */
 const CONFIRM_MS = 2000;
 
-/** How a process is asked to end. */
 export interface StopRequest {
   /** For the log. */
   readonly why: string;
   readonly scope: StopScope;
-  /** Other workers of the edge that started it, which go on. */
+  /** Other workers of the edge that started it, which keep running. */
   readonly siblings: readonly WorkerId[];
-  /** Other workers of that edge, which end too: nothing is handed over to them. */
+  /** Other workers of that edge, which stop too, so that no session must be handed over to them. */
   readonly ending: readonly WorkerId[];
-  /** Whether an edge started this process, which starts it again unless it ends itself. */
+  /** Whether an edge started this process; it restarts the process unless the edge itself stops. */
   readonly isSupervised: boolean;
 }
 
-/** What may come after the first request to end. */
 export interface LaterRequests {
-  /** Resolves when the process is to end at once: a second signal. */
+  /** Resolves on a second signal, which forces an immediate stop. */
   readonly urgent: Promise<void>;
-  /** Resolves when the edge as a whole ends after it had asked for this process alone. */
+  /** Resolves when the whole edge stops after it had asked only this process to stop. */
   readonly edgeStops: Promise<StopRequest>;
 }
 
 /**
- * Calls `stop` once. A process that an edge started ends when the edge says so or is gone. SIGTERM to it is passed on to
- * the edge, which stops one process at a time; a second SIGTERM ends it at once. Ctrl-C reaches the whole process group,
- * and then it waits for the edge.
+ * Calls `stop` once. A process that an edge started stops when the edge asks it to or is gone. It forwards SIGTERM to the
+ * edge, which stops one process at a time; a second SIGTERM stops it immediately. Ctrl-C reaches the whole process group,
+ * so it is ignored here and the process waits for the edge.
  */
 export function stopOnRequest(
   stop: (request: StopRequest, later: LaterRequests) => Promise<void>,
@@ -52,8 +50,8 @@ export function stopOnRequest(
   const urgent = createLatch<void>();
   const edgeStops = createLatch<StopRequest>();
 
-  function begin(given: Pick<StopRequest, "why" | "scope"> & Partial<StopRequest>): void {
-    const request = { siblings: [], ending: [], isSupervised, ...given };
+  function begin(partial: Pick<StopRequest, "why" | "scope"> & Partial<StopRequest>): void {
+    const request = { siblings: [], ending: [], isSupervised, ...partial };
     if (state === "stopping") {
       if (request.scope === "edge") edgeStops.open(request);
       return;
@@ -77,7 +75,7 @@ export function stopOnRequest(
   process.on("SIGINT", (signal) => {
     if (!isSupervised) onSignal(signal);
   });
-  // Node's own answer to it is an end without order. It is for logs and certificates, unless a terminal has closed.
+  // By default SIGHUP would end Node. It reloads logs and certificates, except when a terminal was closed.
   process.on("SIGHUP", (signal) => {
     if (!isSupervised && process.stdin.isTTY) onSignal(signal);
   });
@@ -94,7 +92,6 @@ export function stopOnRequest(
   });
 }
 
-/** A promise that is resolved from outside. */
 function createLatch<T>(): { readonly opened: Promise<T>; readonly open: (value: T) => void } {
   let open: (value: T) => void = () => {};
   const opened = new Promise<T>((resolve) => {
@@ -103,16 +100,14 @@ function createLatch<T>(): { readonly opened: Promise<T>; readonly open: (value:
   return { opened, open };
 }
 
-/** Calls `onSilence` when the edge does not confirm in time. */
-function askEdgeToStop(onSilence: () => void): void {
-  const timer = setTimeout(onSilence, CONFIRM_MS);
+function askEdgeToStop(onTimeout: () => void): void {
+  const timer = setTimeout(onTimeout, CONFIRM_MS);
   onEdgeMessage(({ type }) => {
     if (type === "stop-queued" || type === "stop") clearTimeout(timer);
   });
   sendToEdge({ type: "stop-wanted" });
 }
 
-/** Calls `listener` for each message of the edge that started this process. */
 function onEdgeMessage(listener: (message: ReceivedEdgeMessage) => void): void {
   process.on("message", (received) => {
     const message = parseEdgeMessage(received);
@@ -120,12 +115,12 @@ function onEdgeMessage(listener: (message: ReceivedEdgeMessage) => void): void {
   });
 }
 
-/** Does nothing when no edge started this process, or it is gone: the end of the channel is reported by itself. */
+/** Does nothing if no edge started this process or the edge is gone; the end of the channel is reported separately. */
 export function sendToEdge(message: ProcessMessage): void {
   process.send?.(message, undefined, undefined, () => {});
 }
 
-/** Calls `listener` when the edge says that another worker's process on this machine has ended. */
+/** Calls `listener` when the edge reports that the process of another worker on this machine has ended. */
 export function onPeerExit(listener: (workerId: WorkerId) => void): void {
   onEdgeMessage((message) => {
     if (message.type === "exited" && isWorkerId(message.workerId)) listener(message.workerId);
@@ -133,8 +128,8 @@ export function onPeerExit(listener: (workerId: WorkerId) => void): void {
 }
 
 /**
- * What the edge that started this process says against traffic for it: another process that keeps failing. Empty while it
- * says nothing.
+ * Why the edge that started this process is not ready for traffic, such as another process that keeps failing. Empty while
+ * it is ready.
  */
 export function watchEdgeReadiness(): { readonly notReady: readonly string[] } {
   let notReady: readonly string[] = [];
@@ -148,7 +143,7 @@ export function watchEdgeReadiness(): { readonly notReady: readonly string[] } {
   };
 }
 
-/** Calls `release` when the successor of this process is about to open the same ports, and reports that they are free. */
+/** Calls `release` when the successor of this process is about to open the same ports, then reports that they are free. */
 export function releasePortsOnRequest(release: () => void): void {
   onEdgeMessage(({ type }) => {
     if (type !== "release-ports") return;
@@ -157,7 +152,7 @@ export function releasePortsOnRequest(release: () => void): void {
   });
 }
 
-/** Resolves when the ports may be opened: at once, unless this process is the successor of one that has them still. */
+/** Resolves when the ports may be opened: immediately, unless this process replaces one that still has them open. */
 export async function portsReleased(): Promise<void> {
   if (process.env[STANDBY_VARIABLE] !== "1") return;
   await new Promise<void>((resolve) => {
@@ -168,20 +163,20 @@ export async function portsReleased(): Promise<void> {
   });
 }
 
-/** Tells the edge, when it started this process, on which ports it can be used. */
+/** Reports to the edge that this process is ready, with its ports. */
 export function reportReady(ports: Omit<Extract<ProcessMessage, { type: "ready" }>, "type">): void {
   sendToEdge({ type: "ready", ...ports });
 }
 
-/** A bug anywhere may have left anything half done: the process ends, and the supervisor starts a fresh one. */
+/** Ends the process on an uncaught exception, after which its state is unknown; the supervisor restarts it. */
 export function endOnBugs(log: Log): void {
   process.on("uncaughtException", (error, origin) => {
-    log.error({ err: error, origin }, "the process ends because of a bug");
+    log.error({ err: error, origin }, "uncaught exception: the process exits");
     process.exit(1);
   });
 }
 
-/** Ends the process with status 1 and one line on standard error, which the edge gets too. */
+/** Ends the process with status 1 and one line on standard error, which is also sent to the edge. */
 export function fail(error: unknown): void {
   const message = error instanceof EdgeError ? error.message : describeBug(error);
   process.stderr.write(`${message}\n`);
@@ -190,15 +185,14 @@ export function fail(error: unknown): void {
   process.send({ type: "failed", message }, undefined, undefined, () => process.exit(1));
 }
 
-/** The setting's value, or a `SettingError` that says who gives it. */
+/** The setting's value; throws a `SettingError` that says how to set it if there is none. */
 export function required<T>(value: T | undefined, name: string, program: string): T {
   if (value !== undefined) return value;
   throw new SettingError(`${name} is not set; start the ${program} through ct-edge, or set it`);
 }
 
 /**
- * Opens a port by `open`. What the system says against it becomes a `SettingError` that names the setting, the value and
- * what to do.
+ * Opens a port with `open`. An error of the system becomes a `SettingError` with the setting, the value and the fix.
  */
 export async function openPort<T>(
   setting: string,
@@ -208,13 +202,13 @@ export async function openPort<T>(
   try {
     return await open();
   } catch (error) {
-    const remedy = PORT_REMEDIES.get(errorCode(error) ?? "");
-    if (remedy === undefined) throw error;
-    throw new SettingError(`${setting}=${port}: ${remedy(setting)}`);
+    const fix = PORT_FIXES.get(errorCode(error) ?? "");
+    if (fix === undefined) throw error;
+    throw new SettingError(`${setting}=${port}: ${fix(setting)}`);
   }
 }
 
-const PORT_REMEDIES: ReadonlyMap<string, (setting: string) => string> = new Map([
+const PORT_FIXES: ReadonlyMap<string, (setting: string) => string> = new Map([
   [
     "EADDRINUSE",
     (setting) => `already in use by another program; stop it or set ${setting} to another port`,
@@ -222,7 +216,7 @@ const PORT_REMEDIES: ReadonlyMap<string, (setting: string) => string> = new Map(
   ["EACCES", (setting) => `this user may not open it; set ${setting} to a port above 1023`],
 ]);
 
-/** An error that is not ours is a bug or the system's: its stack helps. */
+/** Errors that are not ours include their stack. */
 function describeBug(error: unknown): string {
   return error instanceof Error && error.stack !== undefined ? error.stack : describeError(error);
 }

@@ -5,11 +5,11 @@ import { type Clock, sleep } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
 
 export interface Shutdown {
-  /** Remembers a part that was started. Parts are closed last-in, first-out. */
+  /** Registers a part that was started. Parts are closed last in, first out. */
   add(name: string, close: () => Promise<void> | void): void;
   /**
    * Closes all parts once; later calls get the same promise. Resolves when all are closed or `deadlineMs` has passed;
-   * never rejects. A part that fails or is late is reported and does not keep the others open.
+   * never rejects. A part that fails or is late is reported and does not prevent the others from being closed.
    */
   run(deadlineMs: number): Promise<void>;
 }

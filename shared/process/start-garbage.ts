@@ -1,7 +1,6 @@
 /**
- * What a process needs to start, and never again: sources that were compiled, schemas that were built, modules that were
- * linked. V8 has grown its heap for it by then and keeps it: it collects again when the process works, and an idle one
- * does not.
+ * Frees the memory that only the start of a process needed: compiled sources, built schemas, linked modules. V8's heap has
+ * grown for them, and V8 does not collect it as long as the process is idle.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -9,16 +8,16 @@ import { runInNewContext } from "node:vm";
 interface CollectOptions {
   readonly type: "major";
   readonly execution: "sync";
-  /** Also gives back the pages that were emptied, which a usual collection keeps for later. */
+  /** Also returns emptied pages to the system, which an ordinary collection keeps. */
   readonly flavor: "last-resort";
 }
 
-/** The first Node whose V8 knows the options; before, giving any collects next to nothing (measured with 20.20). */
+/** The first Node whose V8 supports the options; with them an older one collects almost nothing (measured with 20.20). */
 const FIRST_WITH_OPTIONS = 22;
 
 /**
- * Gives it back to the system: 15 to 30 MB of a process, once, before it takes traffic. Takes 40 to 100 ms, in which
- * nothing else is done. Nothing is limited by it: under load the heap grows as it would have. On Node 20 a part stays.
+ * Collects garbage once, before the process accepts traffic, which returns 15 to 30 MB to the system (less on Node 20). Blocks
+ * the event loop for 40 to 100 ms. Does not limit the heap, which still grows under load.
  */
 export function releaseStartGarbage(): void {
   setFlagsFromString("--expose-gc");

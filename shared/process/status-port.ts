@@ -1,19 +1,18 @@
 /**
- * The private port that every process has: whether it lives, whether it wants traffic, and what it sees.
+ * The private status port of every process: health checks, its view of the edge, and its metrics.
  */
 import type { Server, ServerResponse } from "node:http";
 import { CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { createServer } from "../net/node-http.ts";
 
-/** What the port shows; asked at each request. */
+/** The content of the port; called for each request. */
 export interface StatusSource {
-  /** `notReady`: why it wants no traffic, empty when it does. `degraded`: what does not work although it does. */
+  /** `notReady`: why the process does not accept traffic; empty if it does. `degraded`: what does not work meanwhile. */
   readonly readiness: () => {
     readonly notReady: readonly string[];
     readonly degraded: readonly string[];
   };
   readonly view: () => unknown;
-  /** The page for Prometheus. */
   readonly metrics: () => Promise<string>;
 }
 
@@ -22,7 +21,6 @@ export interface StatusPort {
   close(): Promise<void>;
 }
 
-/** A request there is a line or two. */
 const HEAD_TIMEOUT_MS = 5000;
 const MAX_HEAD_BYTES = 8192;
 const CHECK_MS = 1000;
@@ -43,14 +41,14 @@ export async function openStatusPort(options: {
     (request, response) => {
       request.on("error", ignore);
       response.on("error", ignore);
-      // Whatever body was sent is of no interest.
+      // A body is discarded.
       request.resume();
       if (request.method !== "GET" && request.method !== "HEAD") {
         response.setHeader("allow", "GET, HEAD");
-        send(response, 405, { error: "only GET is answered here" });
+        send(response, 405, { error: "only GET and HEAD are allowed" });
         return;
       }
-      answer(request.url ?? "", response, options.source);
+      respond(request.url ?? "", response, options.source);
     },
   );
   server.on("clientError", (_error, socket) => socket.destroy());
@@ -66,14 +64,14 @@ export async function openStatusPort(options: {
   };
 }
 
-function answer(url: string, response: ServerResponse, source: StatusSource): void {
+function respond(url: string, response: ServerResponse, source: StatusSource): void {
   switch (url) {
     case "/health/live":
-      // Nothing else is asked: a process that answers lives, whatever it depends on (restarts would not mend that).
+      // A response is enough: a restart would not fix anything that the process depends on.
       send(response, 200, { status: "live" });
       break;
     case "/health/ready":
-    // What probes of the product that came before ask for.
+    // Paths for the probes of the previous product.
     case "/ct-health/":
     case "/ct-health": {
       const { notReady, degraded } = source.readiness();

@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 
 export const VERSION: string = readVersion(["../../package.json", "../../../package.json"]);
 
-function readVersion(places: readonly string[]): string {
-  for (const place of places) {
+function readVersion(paths: readonly string[]): string {
+  for (const path of paths) {
     try {
-      const text = readFileSync(new URL(place, import.meta.url), "utf8");
+      const text = readFileSync(new URL(path, import.meta.url), "utf8");
       const { version } = JSON.parse(text) as { version?: unknown };
       if (typeof version === "string") return version;
     } catch {
-      // Not here: the next place.
+      // Try the next path.
     }
   }
   return "0.0.0";

@@ -106,6 +106,16 @@ export const DEPLOYMENT_SETTINGS = {
     roles: ["balancer", "worker"],
     why: "Unix socket of the embedded store; `ct-edge` passes it to the processes that it starts.",
   },
+  restarts: {
+    env: "CT_RESTARTS",
+    type: "number",
+    default: undefined,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    internal: true,
+    roles: ["worker"],
+    why: "How often `ct-edge` has restarted this process after an unexpected end.",
+  },
 
   // --- the store shared by several machines ---
   redisUrl: {

@@ -57,7 +57,6 @@ function isSigned(license: License, key: KeyObject): boolean {
   return verify(null, Buffer.from(canonicalForm(license)), key, signature);
 }
 
-/** The first moment after the last day. */
 function endMs(expiration: string): number {
   const [, year, month, day] = EXPIRATION.exec(expiration) ?? [];
   return Date.UTC(Number(year), Number(month) - 1, Number(day)) + DAY_MS;
@@ -65,7 +64,6 @@ function endMs(expiration: string): number {
 
 // --- the license as operators write it ---
 
-/** The four values as written in variables or a file. */
 export interface WrittenLicense {
   readonly licensee: string | undefined;
   readonly maxConnections: string | undefined;

@@ -12,7 +12,6 @@ export type CredentialSettings = Pick<
 export interface ConfiguredCredentials {
   readonly user: string;
   readonly password: string;
-  /** The variable that holds the password. */
   readonly passwordSetting: string;
 }
 

@@ -49,15 +49,19 @@ export function settingOptions(role: Role): Option[] {
   return options;
 }
 
-/** The settings that a program reads, in the order of their declaration. */
+/** The settings that operators can give a program, in the order of their declaration. */
 export function settingsOf(role: Role): [SettingName, Setting][] {
+  return publicSettings().filter(([, setting]) => setting.roles.includes(role));
+}
+
+function publicSettings(): [SettingName, Setting][] {
   const entries = Object.entries(SETTINGS) as [SettingName, Setting][];
-  return entries.filter(([, setting]) => setting.roles.includes(role));
+  return entries.filter(([, setting]) => setting.internal !== true);
 }
 
 /** The settings as a Markdown table, for the README. */
 export function settingsTable(): string {
-  const rows = (Object.entries(SETTINGS) as [SettingName, Setting][]).map(
+  const rows = publicSettings().map(
     ([name, setting]) =>
       `| \`${setting.env}\` | \`${flagOf(name)}\` | ${formatDefault(setting) ?? ""} | ${setting.roles.join(", ")} | ${setting.why} |`,
   );
@@ -79,7 +83,6 @@ export function readSettings(from: SettingsSource): Settings {
   return settings;
 }
 
-/** Where settings come from. */
 export interface SettingsSource {
   readonly role: Role;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -143,7 +146,6 @@ export function unknownSettings(env: Readonly<Record<string, string | undefined>
 
 interface RawValue {
   readonly value: string;
-  /** The flag or variable that the operator used, for errors. */
   readonly origin: string;
 }
 

@@ -23,7 +23,6 @@ export interface EdgeKeys {
 /** Shortest secret that is accepted, in bytes; HS256 requires as many (RFC 7518 §3.2). */
 export const MIN_SECRET_BYTES = 32;
 
-/** Derives the edge's keys from its secret. */
 export function deriveKeys(secret: string): EdgeKeys {
   return {
     token: derive(secret, "token"),

@@ -12,6 +12,8 @@ interface Common {
   readonly roles: readonly Role[];
   /** Never shown in a log, a help text or an error. */
   readonly secret?: true;
+  /** Passed by `ct-edge` to its processes in the environment: without a flag, and not shown to operators. */
+  readonly internal?: true;
 }
 
 export type Setting = Common &

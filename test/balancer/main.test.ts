@@ -237,7 +237,7 @@ describe("the balancer as a program of its own", () => {
 
   test.each([
     ["no secret", { CT_SECRET: "" }, "CT_SECRET is not set"],
-    ["no store", { CT_STORE_SOCKET: "" }, "no store is named: set CT_REDIS_URL"],
+    ["no store", { CT_STORE_SOCKET: "" }, "no store is configured: set CT_REDIS_URL"],
     [
       "a missing certificate",
       { CT_TLS_CERT: "/nowhere/cert.pem", CT_TLS_KEY: "/nowhere/key.pem" },

@@ -1,53 +1,53 @@
 /**
- * One case of the conformance set: what goes in, and what each side has to see. The same cases are played to our balancer
- * and, by `npm run conformance -- --peers`, to nginx and HAProxy.
+ * One case of the conformance set: its input, and what each side must receive. The same cases are played against our balancer
+ * and, with `npm run conformance -- --peers`, against nginx and HAProxy.
  */
 import type { Stage } from "./stage.ts";
 
 /**
- * `rule`: an RFC or a known attack demands it of every proxy · `choice`: we are stricter than the RFC demands, or one of
- * several ways that it allows; peers that differ are told apart from those that fail · `own`: a promise of this product
- * alone, not asked of peers.
+ * `rule`: an RFC or a known attack requires it of every proxy · `choice`: stricter than the RFC requires, or one of several
+ * behaviors that it allows; a peer that differs does not fail · `own`: a promise of this product only, not played against
+ * peers.
  */
 export type Kind = "rule" | "choice" | "own";
 
 export interface Case {
-  /** What is tested; with the subject in front it reads as a claim. */
+  /** What is tested; follows the name of the subject. */
   readonly name: string;
   /** RFC section, CVE or bug class. */
   readonly source: string;
   readonly kind: Kind;
-  /** What the client writes, one part after the other, each in a segment of its own. */
+  /** What the client sends; each part is a separate segment. */
   readonly sends: string | readonly string[];
-  /** Methods of the requests in `sends`, where answers are framed by them. Default: the first word of `sends`. */
+  /** Methods of the requests in `sends`, which the framing of responses depends on. Default: the first word of `sends`. */
   readonly methods?: readonly string[];
-  /** Whether the client sends FIN behind it. */
+  /** Whether the client then sends FIN. */
   readonly ends?: true;
-  /** What the worker answers to its first, second … request; the last one is repeated. Default: `ok("fine")`. */
+  /** Responses of the worker to its first, second … request; the last one is repeated. Default: `ok("fine")`. */
   readonly answers?: readonly Answer[];
-  /** What reached the workers. Undefined: not looked at. */
+  /** Requests that reach the workers. Undefined: not checked. */
   readonly worker?: "nothing" | readonly SeenRequest[];
-  /** What reached the client, in order. Undefined: not looked at. */
+  /** Responses that reach the client, in order. Undefined: not checked. */
   readonly client?: readonly SeenAnswer[];
   /**
-   * Of the client's connection: `open`: a further request on it gets its own answer · `closed` · `cut`: the client can
-   * tell that its answer is not complete · `any`: not looked at.
+   * State of the client's connection: `open`: a further request gets its own response · `closed` · `cut`: the client can detect
+   * that its response is incomplete · `any`: not checked.
    */
   readonly leaves?: "open" | "closed" | "cut" | "any";
-  /** For what a table cannot say: several connections, aborts, order in time. Replaces all of the above but `sends`. */
+  /** For cases that a table cannot express: several connections, aborts, timing. Replaces all of the above except `sends`. */
   readonly play?: (stage: Stage) => Promise<void>;
 }
 
-/** Bytes of a worker, and what becomes of its connection. */
+/** Bytes that a worker sends, and how it closes its connection. */
 export interface Answer {
   readonly bytes: string;
   readonly closes?: "end" | "reset";
 }
 
-/** Only what is named is compared. */
+/** Only the given properties are compared. */
 export interface SeenRequest {
   readonly line?: string;
-  /** Field lines `Name: value`, the name in any case. */
+  /** Field lines `Name: value`; the case of the name is ignored. */
   readonly has?: readonly string[];
   /** Names of fields, in lower case. */
   readonly lacks?: readonly string[];
@@ -58,7 +58,7 @@ export interface SeenRequest {
 }
 
 export interface SeenAnswer {
-  /** Several: any of them is a correct answer. */
+  /** Any of several statuses is correct. */
   readonly status: number | readonly number[];
   readonly has?: readonly string[];
   readonly lacks?: readonly string[];
@@ -66,23 +66,23 @@ export interface SeenAnswer {
   readonly trailers?: readonly string[];
 }
 
-/** A set of cases with one subject, and what the balancer is set up with for it. */
+/** Cases of one subject, and the configuration of the balancer for them. */
 export interface Subject {
   readonly name: string;
   readonly cases: readonly Case[];
   /** Default: one. */
   readonly workers?: number;
-  /** Proxies in front whose forwarding fields are believed. Peers are not asked. */
+  /** Trusted proxies in front. Not used for peers. */
   readonly trusted?: readonly string[];
-  /** All time limits of clients and workers, in ms. */
+  /** All timeouts, in ms. */
   readonly timeoutMs?: number;
 }
 
-// --- the usual shapes ---
+// --- common kinds of cases ---
 
 type More = Partial<Omit<Case, "name" | "source" | "sends">>;
 
-/** Nothing reaches a worker, the client is told, and its connection is closed. */
+/** Nothing reaches a worker; the client gets an error, and its connection is closed. */
 export function refused(
   name: string,
   source: string,
@@ -102,7 +102,7 @@ export function refused(
   };
 }
 
-/** It reaches the worker so, is answered, and the client's connection goes on. */
+/** The request reaches the worker as `seen`, gets a response, and the client's connection stays open. */
 export function forwarded(
   name: string,
   source: string,
@@ -122,7 +122,7 @@ export function forwarded(
   };
 }
 
-/** What the client sees of a worker's answer to a plain GET. */
+/** The worker's response to a plain GET reaches the client as `seen`. */
 export function answered(
   name: string,
   source: string,
@@ -153,9 +153,9 @@ export function played(
   return { name, source, kind: "rule", sends: "", play, ...more };
 }
 
-// --- how bytes are written ---
+// --- bytes of messages ---
 
-/** Lines with CRLF, and the empty line behind them. */
+/** Lines with CRLF, and an empty line. */
 export function head(...lines: string[]): string {
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
@@ -168,17 +168,16 @@ export function post(body: string, ...fields: string[]): string {
   return `${head("POST / HTTP/1.1", "Host: h", ...fields)}${body}`;
 }
 
-/** A POST in chunks, given as their bytes. */
+/** A POST with a chunked `body`, given with its chunk sizes. */
 export function chunked(body: string, ...fields: string[]): string {
   return post(body, "Transfer-Encoding: chunked", ...fields);
 }
 
-/** An answer with a length. */
 export function ok(body: string, ...fields: string[]): string {
   return `${head("HTTP/1.1 200 OK", `Content-Length: ${body.length}`, ...fields)}${body}`;
 }
 
-/** RFC 6455 §1.3 has both as its example. */
+/** The example of RFC 6455 §1.3. */
 export const WEBSOCKET_KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 export const WEBSOCKET_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 

@@ -1,6 +1,6 @@
 /**
- * `npm run conformance`: plays the whole set to our balancer; with `--peers` to nginx and HAProxy too, so that an unfair
- * expectation shows. Prints what each passed, and each difference (`--quiet`: only the table).
+ * `npm run conformance` plays the whole set against our balancer, and with `--peers` also against nginx and HAProxy, which
+ * reveals unfair expectations. Prints a table of the results and each difference (`--quiet`: only the table).
  */
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -56,7 +56,7 @@ async function compare(certificate: PemPair & PeerFiles): Promise<void> {
   }
   const table: string[] = [];
   const byTarget = new Map<string, Result[]>();
-  // All at the same time: most of it is waiting for what a peer never does.
+  // In parallel, because most of the time is spent waiting for bytes that a peer never sends.
   const all = await Promise.all(
     targets.map(async ([name, start]) => [name, await playAll(name, start)] as const),
   );
@@ -116,9 +116,9 @@ function printDifferences(name: string, results: readonly Result[]): void {
   }
 }
 
-/** What no peer holds may be asked too much. */
+/** A rule that both peers fail may be an unfair expectation. */
 function printFailedByBoth(nginx: readonly Result[], haproxy: readonly Result[]): void {
-  process.stdout.write("\nrules that neither nginx nor HAProxy keeps:\n");
+  process.stdout.write("\nrules that both nginx and HAProxy break:\n");
   for (const [index, { subject, one, wrong }] of nginx.entries()) {
     const both = wrong.length > 0 && (haproxy[index]?.wrong.length ?? 0) > 0;
     if (both && one.kind === "rule") {
@@ -130,11 +130,13 @@ function printFailedByBoth(nginx: readonly Result[], haproxy: readonly Result[])
 function install(name: string): void {
   if (isInstalled(name)) return;
   if (process.getuid?.() !== 0) {
-    process.stderr.write(`${name} is not installed (sudo apt-get install ${name}); left out\n`);
+    process.stderr.write(
+      `${name} is not installed and is skipped; install it with sudo apt-get install ${name}\n`,
+    );
     return;
   }
   const args = ["install", "-y", "-q", "--no-install-recommends", name];
-  // RUNLEVEL=1: Debian's package would start a server of its own on the standard port.
+  // RUNLEVEL=1 keeps Debian's package from starting a server on the standard port.
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   spawnSync("apt-get", args, { stdio: ["ignore", 2, 2], env });
 }

@@ -1,12 +1,12 @@
 /**
- * Plays one case and says how what came differs from what had to come.
+ * Plays one case and compares the result with the expected one.
  */
 import type { RawSocket } from "../balancer/rig.ts";
 import type { Case, SeenAnswer, SeenRequest } from "./case.ts";
 import { type Message, nameOf, readAnswers, statusOf } from "./messages.ts";
 import { AFTER, Stage, soon, type Target, type Workers } from "./stage.ts";
 
-/** Plays `one` and gives back what was wrong: nothing, when it holds. */
+/** Plays `one` and returns the differences; empty if it passes. */
 export async function judge(
   one: Case,
   target: Target,
@@ -31,7 +31,7 @@ async function playTable(one: Case, stage: Stage): Promise<string[]> {
   const client = await stage.client();
   const parts = typeof one.sends === "string" ? [one.sends] : one.sends;
   for (const part of parts) {
-    // A refusal may come before all is said; then nobody reads the rest.
+    // The balancer may refuse before everything is sent; then it does not read the rest.
     if (client.closed) break;
     await new Promise<void>((resolve) => {
       client.socket.write(Buffer.from(part, "latin1"), () => resolve());
@@ -58,7 +58,7 @@ async function playTable(one: Case, stage: Stage): Promise<string[]> {
   return wrong;
 }
 
-/** Until the answers are there, or the connection has ended where it has to. */
+/** Resolves when all responses have arrived or, if the case requires it, the connection has ended. */
 async function waitForAnswers(one: Case, client: RawSocket, methods: readonly string[]) {
   const wanted = one.client?.length ?? 1;
   const over = () => client.ended || client.closed;
@@ -67,7 +67,7 @@ async function waitForAnswers(one: Case, client: RawSocket, methods: readonly st
   const mustEnd = one.leaves === "closed" || one.leaves === "cut";
   await soon(
     () => over() || (!mustEnd && complete() >= wanted),
-    `${mustEnd ? "the end of the connection" : `${wanted} answers`}; the client got ${show(client.text)}`,
+    `${mustEnd ? "the end of the connection" : `${wanted} responses`}; the client got ${show(client.text)}`,
   );
 }
 
@@ -75,10 +75,10 @@ function compareEnd(one: Case, client: RawSocket, methods: readonly string[]): s
   if (one.leaves !== "cut") return [];
   const last = readAnswers(client.text, methods, true).at(-1);
   const noticed = client.error !== undefined || last === undefined || !last.complete;
-  return noticed ? [] : [`a cut answer looks complete to the client: ${show(client.text)}`];
+  return noticed ? [] : [`a truncated response looks complete to the client: ${show(client.text)}`];
 }
 
-/** A further request gets its own answer, so nobody has lost count. */
+/** A further request gets its own response, so requests and responses are still in step. */
 async function checkInStep(client: RawSocket): Promise<string[]> {
   if (client.ended || client.closed) return ["the client's connection was closed"];
   client.text = "";
@@ -87,7 +87,7 @@ async function checkInStep(client: RawSocket): Promise<string[]> {
   try {
     await soon(() => client.closed || client.ended || answers()[0]?.complete === true, "");
   } catch {
-    return ["a further request got no answer"];
+    return ["a further request got no response"];
   }
   if (client.ended) return ["the client's connection was closed"];
   const [answer] = answers();
@@ -160,7 +160,7 @@ function compareFields(
   return wrong;
 }
 
-/** A field line with its name in lower case and one blank behind the colon. */
+/** A field line with its name in lower case and one space after the colon. */
 function normal(line: string): string {
   return `${nameOf(line)}: ${line.slice(line.indexOf(":") + 1).trim()}`;
 }

@@ -1,22 +1,22 @@
 /**
- * Reads what came on a connection, for the judge: small, and on purpose another reader than the balancer's own. Pure.
+ * Parses the messages on a connection: small, and deliberately independent of the balancer's own parser. Pure.
  */
 
 export interface Message {
   /** Request line or status line. */
   readonly line: string;
-  /** As they came, `Name: value`. */
+  /** As received, `Name: value`. */
   readonly fields: readonly string[];
-  /** Without its framing; what there is of it when it is not complete. */
+  /** Without framing; the received part if it is incomplete. */
   readonly body: string;
   readonly trailers: readonly string[];
-  /** Whether all of it came. */
+  /** Whether the message is complete. */
   readonly complete: boolean;
-  /** Bytes of it, its head included. */
+  /** Its length in bytes, including the head. */
   readonly length: number;
 }
 
-/** Every request in `text`; the last one may be incomplete. */
+/** All requests in `text`; the last one may be incomplete. */
 export function readRequests(text: string): Message[] {
   const requests: Message[] = [];
   for (let at = 0; at < text.length; ) {
@@ -29,7 +29,7 @@ export function readRequests(text: string): Message[] {
   return requests;
 }
 
-/** Every answer in `text`, interim ones too. `methods` of the requests that they answer, in order; the last is repeated. */
+/** All responses in `text`, including interim ones. `methods`: of their requests, in order; the last one is repeated. */
 export function readAnswers(text: string, methods: readonly string[], ended: boolean): Message[] {
   const answers: Message[] = [];
   let answered = 0;
@@ -51,7 +51,7 @@ export function statusOf(answer: Message): number {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer.line)?.[1] ?? Number.NaN);
 }
 
-/** The first field of that name, in lower case. */
+/** The value of the first field with the name `lower`. */
 export function valueFor(message: Message, lower: string): string | undefined {
   const line = message.fields.find((field) => nameOf(field) === lower);
   return line?.slice(line.indexOf(":") + 1).trim();
@@ -61,7 +61,7 @@ export function nameOf(field: string): string {
   return field.slice(0, field.indexOf(":")).toLowerCase();
 }
 
-/** Undefined when not even its head is complete. `isHead`: an answer to HEAD. */
+/** Undefined if not even the head is complete. `isHead`: a response to HEAD. */
 function readMessage(
   text: string,
   from: number,

@@ -1,6 +1,6 @@
 /**
- * Where a case is played: scripted workers behind the balancer under test, raw clients in front of it. Everything that a
- * case opened is closed behind it, and the next one begins with no connection to any worker.
+ * The environment of a case: scripted workers behind the tested balancer, raw clients in front of it. All connections are closed
+ * after a case, so the next one starts without a connection to any worker.
  */
 import { connect } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
@@ -8,7 +8,7 @@ import { RawSocket, type RawWorker, startRawWorker } from "../balancer/rig.ts";
 import { type Answer, ok } from "./case.ts";
 import { type Message, readAnswers, readRequests } from "./messages.ts";
 
-/** A balancer, ours or another. */
+/** The tested balancer, ours or a peer. */
 export interface Target {
   readonly name: string;
   readonly httpPort: number;
@@ -16,11 +16,11 @@ export interface Target {
   close(): Promise<void>;
 }
 
-/** The request that shows whether a connection is still in step. */
+/** A request that shows whether requests and responses on a connection are still in step. */
 export const AFTER = "GET /after HTTP/1.1\r\nHost: h\r\n\r\n";
 const AFTER_ANSWER = ok("after");
 
-/** How long anything may take; far more than it does, also on a loaded machine. Peers often meet it: shorter for them. */
+/** Longest wait for anything, enough for a loaded machine. Peers often reach it, so it can be shortened for them. */
 const WAIT_MS = Number(process.env["CONFORMANCE_WAIT_MS"] ?? 5000);
 
 export class Stage {
@@ -36,7 +36,6 @@ export class Stage {
     this.#workers = workers;
   }
 
-  /** A new connection of a client. */
   async client(): Promise<RawSocket> {
     const { httpPort, tlsPort } = this.#target;
     const socket = this.secure
@@ -51,22 +50,21 @@ export class Stage {
     return client;
   }
 
-  /** What the workers answer from now on, to their first, second … request. */
+  /** Sets the responses of the workers to their first, second … request. */
   answers(...answers: Answer[]): void {
     this.#workers.answers = answers;
   }
 
-  /** From now on the case itself answers, by `connection(i).write`. */
+  /** Lets the case itself respond, with `connection(i).write`. */
   answersByHand(): void {
     this.#workers.answers = undefined;
   }
 
-  /** Every request that reached a worker, in order of their connections. */
+  /** All requests that reached workers, in the order of their connections. */
   get requests(): Message[] {
     return this.#workers.connections.flatMap(({ all }) => readRequests(all));
   }
 
-  /** Everything that reached workers. */
   get workerBytes(): string {
     return this.#workers.connections.map(({ all }) => all).join("");
   }
@@ -79,13 +77,13 @@ export class Stage {
     return this.#workers.ports;
   }
 
-  /** The `index`-th connection to any worker, once it is there. */
+  /** Waits for the `index`-th connection to any worker. */
   async connection(index: number): Promise<WorkerConnection> {
     await soon(() => this.#workers.connections[index] !== undefined, `worker connection ${index}`);
     return this.#workers.connections[index] as WorkerConnection;
   }
 
-  /** Waits until so many requests are complete at the workers. */
+  /** Waits for `count` complete requests at the workers. */
   async requestsCome(count: number): Promise<Message[]> {
     await soon(
       () => this.requests.filter(({ complete }) => complete).length >= count,
@@ -94,17 +92,17 @@ export class Stage {
     return this.requests;
   }
 
-  /** Waits until the client has so many complete answers (interim ones too). */
+  /** Waits for `count` complete responses at the client, including interim ones. */
   async answersCome(client: RawSocket, count: number, methods = ["GET"]): Promise<Message[]> {
     const answers = () => readAnswers(client.text, methods, client.ended || client.closed);
     await soon(
       () => answers().filter(({ complete }) => complete).length >= count || client.closed,
-      `${count} answers; the client got ${JSON.stringify(client.text.slice(0, 500))}`,
+      `${count} responses; the client got ${JSON.stringify(client.text.slice(0, 500))}`,
     );
     return answers();
   }
 
-  /** Asserts in a played case. */
+  /** An assertion for cases with `play`. */
   check(claim: boolean, what: string): void {
     if (!claim) throw new Error(what);
   }
@@ -115,18 +113,18 @@ export class Stage {
   }
 }
 
-/** Waits until `condition` holds. Rejects with what did not come. */
+/** Waits until `condition` holds; rejects with `what` on timeout. */
 export async function soon(condition: () => boolean, what: string): Promise<void> {
   const endMs = performance.now() + WAIT_MS;
   while (!condition()) {
-    if (performance.now() > endMs) throw new Error(`did not come: ${what}`);
+    if (performance.now() > endMs) throw new Error(`timeout waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 
 // --- workers ---
 
-/** One connection to a worker, with everything that came on it. */
+/** One connection to a worker, with all bytes received on it. */
 export interface WorkerConnection {
   readonly raw: RawSocket;
   readonly all: string;
@@ -136,14 +134,14 @@ export interface WorkerConnection {
 export interface Workers {
   readonly ports: readonly number[];
   readonly connections: readonly WorkerConnection[];
-  /** Undefined: nobody answers. */
+  /** Undefined: the workers do not respond. */
   answers: readonly Answer[] | undefined;
   /** Closes all connections and waits until the balancer has closed its ends. */
   reset(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Workers that answer by script. The connections of all of them count as one list. */
+/** Starts scripted workers. `connections` lists the connections of all of them. */
 export async function startWorkers(count: number): Promise<Workers> {
   const connections: (WorkerConnection & { answered: number })[] = [];
   const byRaw = new Map<RawSocket, WorkerConnection & { answered: number }>();
@@ -209,9 +207,9 @@ function give(raw: RawSocket, answer: Answer | undefined): void {
   if (answer.closes === "reset") reset(raw);
 }
 
-/** Ends with RST. `resetAndDestroy` alone sends what waits and FIN before it, and the end then looks like an ordered one. */
+/** Closes with RST. `resetAndDestroy` alone may send pending bytes and FIN first, which looks like a normal end. */
 export function reset({ socket }: RawSocket): void {
-  // Node cannot reset what TLS stands on from outside; there the end without a word has to do.
+  // Node cannot reset the socket under TLS from outside; there a plain close must do.
   if (!(socket instanceof TLSSocket)) socket.resetAndDestroy();
   socket.destroy();
 }

@@ -1,4 +1,4 @@
-/** All cases, in the order in which they are read. */
+/** All subjects, in the order in which they are played. */
 import type { Subject } from "./case.ts";
 import { aborts } from "./cases/aborts.ts";
 import { answers } from "./cases/answers.ts";

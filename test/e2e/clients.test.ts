@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { ClientsAnswer } from "../../edge/commands/clients.ts";
+import type { ClientsAnswer } from "../../edge/commands/machine/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { pluginZip, put, putRepository, vsix } from "../support/plugins.ts";

@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { ListedEvent } from "../../edge/commands/events.ts";
-import type { ListAnswer } from "../../edge/commands/list.ts";
-import type { SessionsResponse } from "../../edge/commands/sessions.ts";
+import type { ListedEvent } from "../../edge/commands/cluster/events.ts";
+import type { ListAnswer } from "../../edge/commands/cluster/list.ts";
+import type { SessionsResponse } from "../../edge/commands/cluster/sessions.ts";
 import {
   newIncarnation,
   newSessionId,
@@ -138,9 +138,9 @@ describe("an edge on one machine", () => {
     const last = await run("events", "--json", "--session", begins, "--limit", "1");
     expect(last.stdout).toBe(`${whole.stdout.trimEnd().split("\n").at(-1)}\n`);
 
-    expectRefusal(await run("events", "--session", "000000"), "no session begins with 000000");
-    expectRefusal(await run("events", "--session", "../x"), "--session is the id of a session");
-    expect((await run("events", "--session", newSessionId())).stdout).toBe("No event.\n");
+    expectRefusal(await run("events", "--session", "000000"), "no session id begins with 000000");
+    expectRefusal(await run("events", "--session", "../x"), "--session must be the id of a session");
+    expect((await run("events", "--session", newSessionId())).stdout).toBe("No events.\n");
   });
 
   test("explains where a key, a room and a new session go, with one balancer", async () => {
@@ -297,10 +297,10 @@ describe("without a store", () => {
       expect(away.stderr).toContain("CT_REDIS_URL");
       expect(away.stderr).not.toContain("s3cret");
       const nobody = await runCommand([command, "--data-dir", dataDir]);
-      expectRefusal(nobody, `CT_DATA_DIR=${dataDir}: no edge of this user is found there; `);
+      expectRefusal(nobody, `CT_DATA_DIR=${dataDir}: no running edge of this user; `);
     }
     const missing = await runCommand(["list"], { CT_DATA_DIR: join(dataDir, "missing") });
-    expectRefusal(missing, "no edge of this user is found there");
+    expectRefusal(missing, "no running edge of this user");
   });
 
   test("a command gives up a Redis that hangs", async () => {
@@ -323,16 +323,10 @@ describe("without a store", () => {
     process.kill(edge.pid, "SIGSTOP");
     const hanging = await runCommand(["sessions"], env);
     process.kill(edge.pid, "SIGCONT");
-    expectRefusal(
-      hanging,
-      /the store of its edge cannot be reached \(no answer within 2000 ms\); /,
-    );
+    expectRefusal(hanging, /the embedded store cannot be reached \(no answer within 2000 ms\); /);
     await edge.stop();
     const stopped = await runCommand(["sessions"], env);
-    expectRefusal(
-      stopped,
-      /CT_DATA_DIR=.*: the store of its edge cannot be reached \(.*\); start /,
-    );
+    expectRefusal(stopped, /CT_DATA_DIR=.*: the embedded store cannot be reached \(.*\); start /);
   });
 });
 

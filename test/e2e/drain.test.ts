@@ -156,7 +156,7 @@ test("a drain of an unknown worker is refused, and the error lists the workers",
   const env = { CT_REDIS_URL: churn.cluster.redisUrl };
   const { status, stdout, stderr } = await runCommand(["drain", "no-such-worker"], env);
   expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
-  expect(stderr).toMatch(/^ct-edge: no worker is called no-such-worker; known are .*\n$/);
+  expect(stderr).toMatch(/^ct-edge: there is no worker no-such-worker; workers are .*\n$/);
   for (const { id } of churn.cluster.workers) expect(stderr).toContain(id);
 });
 

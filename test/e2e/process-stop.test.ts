@@ -274,7 +274,7 @@ test(
     await isStopping(edge, "worker-2");
     const restarted = askEdgeTo(edge, "restart", "worker-2");
     await until("the edge was asked for a restart", () =>
-      /asked by an operator.*restart/.test(edge.output()),
+      /request of an operator.*restart/.test(edge.output()),
     );
     process.kill(pid ?? 0, "SIGKILL");
     expect(await scaled).toMatchObject({ status: 0, stderr: "worker-2: removed\n" });
@@ -283,7 +283,7 @@ test(
       stdout: "",
       stderr:
         "waiting until another change is done\n" +
-        "ct-edge: there is no process worker-2; there are worker-1, balancer\n",
+        "ct-edge: there is no process worker-2; processes are worker-1, balancer\n",
     });
     expect(Object.keys(await pidsOf(edge))).toEqual(["balancer", "worker-1"]);
   },
@@ -306,7 +306,7 @@ test("a restart goes on when the command that asked for it is interrupted", SLOW
   command.kill("SIGINT");
   expect(await closed).toEqual([130, null]);
   expect(stderr).toBe(
-    "ct-edge: the edge goes on with the restart; `ct-edge ps` shows its processes\n",
+    "ct-edge: the edge continues with the restart; `ct-edge ps` shows its processes\n",
   );
   process.kill(pid ?? 0, "SIGKILL");
   await comesBack(edge, "worker-1", pid);

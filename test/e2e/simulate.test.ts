@@ -2,7 +2,7 @@
  * `ct-edge simulate`, and then what it said is done: with whole processes, unmodified clients and Redis.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { SimulateAnswer } from "../../edge/commands/simulate.ts";
+import type { SimulateAnswer } from "../../edge/commands/cluster/simulate.ts";
 import { runSimulation } from "../../edge/simulate/run-simulation.ts";
 import type { Change, Simulation } from "../../edge/simulate/simulate.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
@@ -141,6 +141,6 @@ test("--crash: exactly the sessions that were named move, to the workers that we
 test("what cannot be simulated is said in one line, with status 1", async () => {
   const args = ["simulate", "--crash", "worker-9", "--redis", cluster.redisUrl];
   const { status, stderr } = await runCommand(args);
-  expect(stderr).toMatch(/^ct-edge: no worker is called worker-9; known are worker-[^\n]*\n$/);
+  expect(stderr).toMatch(/^ct-edge: there is no worker worker-9; workers are worker-[^\n]*\n$/);
   expect(status).toBe(1);
 });

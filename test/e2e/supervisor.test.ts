@@ -103,7 +103,7 @@ test("a process is started anew, and all in turn, while a session goes on", SLOW
   expect(unknown).toEqual({
     status: 1,
     stdout: "",
-    stderr: "ct-edge: there is no process worker-9; there are worker-1, worker-2, balancer\n",
+    stderr: "ct-edge: there is no process worker-9; processes are worker-1, worker-2, balancer\n",
   });
 });
 
@@ -138,7 +138,7 @@ test("a process that hangs is replaced", SLOW, async () => {
     },
     60_000,
   );
-  expect(edge.output()).toContain("a process does not answer and is replaced");
+  expect(edge.output()).toContain("a process does not respond and is replaced");
   expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
 });
 
@@ -170,7 +170,7 @@ test("stop ends everything, and leaves nothing behind", async () => {
   const processes = edge.descendants();
   expect(await askEdgeTo(edge, "stop")).toEqual({
     status: 0,
-    stdout: `The edge (pid ${edge.pid}) has ended.\n`,
+    stdout: `The edge (pid ${edge.pid}) has stopped.\n`,
     stderr: "",
   });
   expect((await edge.ended()).status).toBe(0);
@@ -179,7 +179,7 @@ test("stop ends everything, and leaves nothing behind", async () => {
   const again = await askEdgeTo(edge, "ps");
   expect(again.status).toBe(1);
   expect(again.stderr).toMatch(
-    /^ct-edge: CT_DATA_DIR=\S+: no edge of this user runs there \(.*\); start it/,
+    /^ct-edge: CT_DATA_DIR=\S+: no running edge of this user \(.*\); start it/,
   );
 });
 
@@ -235,7 +235,7 @@ test("a process that keeps failing is seen in the edge's readiness and in the li
   });
   const { stdout } = await askEdgeTo(edge, "ps");
   expect(stdout).toMatch(
-    /\nwarn: {4}worker-2 keeps failing: started again \d times, the last time with SIGKILL\n$/,
+    /\nwarn: {4}worker-2 keeps failing: restarted \d times, last exit: SIGKILL\n$/,
   );
 
   expect(await askEdgeTo(edge, "restart", "worker-2")).toMatchObject({ status: 0 });

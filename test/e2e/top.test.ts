@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import type { TopAnswer } from "../../edge/commands/top.ts";
+import type { TopAnswer } from "../../edge/commands/cluster/top.ts";
 import { runCommand } from "../support/command.ts";
 import { hasProgram } from "../support/debian.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generate } from "selfsigned";
 import { expect, onTestFinished, test } from "vitest";
-import { check } from "../../edge/commands/check.ts";
+import { check } from "../../edge/commands/machine/check.ts";
 import { runCommand } from "../support/command.ts";
 
 const { cert: CERTIFICATE } = await generate([{ name: "commonName", value: "edge.example" }]);

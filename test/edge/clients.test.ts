@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
-import type { ClientsAnswer } from "../../edge/commands/clients.ts";
+import type { ClientsAnswer } from "../../edge/commands/machine/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { bomb, overlapping, pluginXml, put, zip } from "../support/plugins.ts";
 

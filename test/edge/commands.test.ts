@@ -1,12 +1,12 @@
 /** What the commands show of what they read, in values; the commands as processes: test/e2e/commands.test.ts. */
 import { describe, expect, test } from "vitest";
-import { describeEvent, eventsTable, pickSession } from "../../edge/commands/events.ts";
-import { describeMembers, listTable } from "../../edge/commands/list.ts";
+import { describeEvent, eventsTable, pickSession } from "../../edge/commands/cluster/events.ts";
+import { describeMembers, listTable } from "../../edge/commands/cluster/list.ts";
 import {
   describeSession,
   type SessionsResponse,
   sessionsTable,
-} from "../../edge/commands/sessions.ts";
+} from "../../edge/commands/cluster/sessions.ts";
 import { formatAge, shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
@@ -203,7 +203,7 @@ describe("the sessions", () => {
 
   test("leave out one that was closed meanwhile", () => {
     expect(describeIt({ state: "closed" })).toBeUndefined();
-    expect(tableOf({ state: "closed" })).toBe("No session.\n");
+    expect(tableOf({ state: "closed" })).toBe("No sessions.\n");
   });
 
   test("name a few people, whatever they call themselves", () => {
@@ -223,7 +223,7 @@ describe("the sessions", () => {
 
   test("say when not all are listed, and when records make no sense", () => {
     const text = sessionsTable(answerOf({ total: 12, ignored: 3, settled: false }));
-    expect(text).toContain("0 of 12 sessions are listed; --limit lists more.\n");
+    expect(text).toContain("0 of 12 sessions are listed; use --limit to list more.\n");
     expect(text).toMatch(
       /^! Session records in the store that cannot be parsed and are not shown: 3; /m,
     );
@@ -249,7 +249,7 @@ describe("the events", () => {
         "",
       ].join("\n"),
     );
-    expect(eventsTable([])).toBe("No event.\n");
+    expect(eventsTable([])).toBe("No events.\n");
   });
 
   test("show the key whole only when asked to, and times that are none as they are", () => {
@@ -261,9 +261,9 @@ describe("the events", () => {
     const ids = ["ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFzzzzzzzzzzzzzzzzzz"] as SessionId[];
     expect(pickSession("ABCDEFG", [...ids, ...ids])).toBe(ids[0]);
     expect(() => pickSession("ABCDEF", ids)).toThrow(
-      "2 sessions begin with ABCDEF: ABCDEFGHIJ…, ABCDEFzzzz…; give more of the id (--full shows it whole)",
+      "2 session ids begin with ABCDEF: ABCDEFGHIJ…, ABCDEFzzzz…; give more characters (--full shows whole ids)",
     );
-    expect(() => pickSession("x", ids)).toThrow("no session begins with x; ");
+    expect(() => pickSession("x", ids)).toThrow("no session id begins with x; ");
   });
 });
 

@@ -1,6 +1,6 @@
 /** The table of processes, to the letter. */
 import { expect, test } from "vitest";
-import { showProcesses, uptime } from "../../edge/commands/ps.ts";
+import { showProcesses, uptime } from "../../edge/commands/machine/ps.ts";
 import { type ListedProcess, uidOf } from "../../edge/process/process-list.ts";
 
 const WORKER: ListedProcess = {
@@ -46,7 +46,7 @@ test("says which process keeps failing, and how it ended", () => {
       .slice(-3),
   ).toEqual([
     expect.stringContaining("data:    [1] rqZd") as string,
-    "warn:    worker-1 keeps failing: started again 4 times, the last time with status 1",
+    "warn:    worker-1 keeps failing: restarted 4 times, last exit: status 1",
     "",
   ]);
 });

@@ -375,12 +375,16 @@ test("what cannot be simulated is said in one line", () => {
   const workers = [W1, { ...W2, state: "suspended" as const }];
   const check = (kind: "remove" | "crash", worker: string) => () =>
     checkChange({ kind, worker: worker as WorkerId }, { workers });
-  expect(check("crash", "w9")).toThrow(/^no worker is called w9; known are w1, w2$/);
-  expect(check("remove", "w1")).toThrow(/^no other worker than w1 takes sessions, so it would not/);
-  expect(check("crash", "w1")).toThrow(/^no other worker than w1 takes sessions: without it /);
+  expect(check("crash", "w9")).toThrow(/^there is no worker w9; workers are w1, w2$/);
+  expect(check("remove", "w1")).toThrow(
+    /^no worker but w1 takes sessions, so a drain would move none/,
+  );
+  expect(check("crash", "w1")).toThrow(
+    /^no worker but w1 takes sessions: after a crash its sessions wait/,
+  );
   expect(check("remove", "w2")).not.toThrow();
   expect(() => checkChange({ kind: "crash", worker: W1.id }, { workers: [] })).toThrow(
-    /^no worker is called w1; known are none$/,
+    /^there is no worker w1; there are no workers$/,
   );
 });
 

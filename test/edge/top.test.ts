@@ -1,6 +1,6 @@
 /** What `ct-edge top` shows, to the letter; as a process, and on a terminal: test/e2e/top.test.ts. */
 import { expect, test } from "vitest";
-import { type TopAnswer, topScreen } from "../../edge/commands/top.ts";
+import { type TopAnswer, topScreen } from "../../edge/commands/cluster/top.ts";
 
 const ANSWER: TopAnswer = {
   overview: {
@@ -66,7 +66,7 @@ const ANSWER: TopAnswer = {
   ],
 };
 
-test("what is known, what is not, and what needs a look", () => {
+test("the screen shows known and unknown numbers, and a line for each concern", () => {
   expect(topScreen(ANSWER)).toBe(
     `edge 0.1.0  2026-11-26T01:02:03Z  store up (0.4 ms)
 people 12  sessions 4  connections 13  lag 1.3 ms  hosted 88  downloads ?
@@ -81,12 +81,12 @@ worker    worker-2           unhealthy         ?            ?       ?        ?  
   );
 });
 
-test("nobody is there", () => {
+test("an edge without members and with its store away is shown as such", () => {
   const { overview } = ANSWER;
   const store = { state: "away", reason: "connect ECONNREFUSED" } as const;
   const away = { ...overview, atMs: null, store, storeLatencyMs: null, concerns: [] };
   const text = topScreen({ overview: away, workers: [], balancers: [] });
   expect(text).toContain("edge 0.1.0  ?  store away\n");
   expect(text).toContain("\n! The store is away: connect ECONNREFUSED\n");
-  expect(text).toContain("\nNobody has a lease.\n");
+  expect(text).toContain("\nNo balancer and no worker has a lease.\n");
 });

@@ -64,5 +64,5 @@ test("a data directory in which no edge runs is said to be none", async () => {
   const folder = makeFolder();
   onTestFinished(() => folder.remove());
   const nowhere = { ...at(""), redisUrl: undefined, dataDir: join(folder.path, "missing") };
-  await visitInVain(nowhere, "no edge of this user is found there");
+  await visitInVain(nowhere, "no running edge of this user");
 });

@@ -1,6 +1,6 @@
 /**
- * Plays random traffic of clients and workers against the data path in this process. A well-behaved client beside it must
- * always get its own answer, no handler may throw, and every connection must end.
+ * Plays random traffic of clients and workers against the data path in this process. A well-behaved concurrent client must
+ * always get its own response, no handler may throw, and every connection must end.
  */
 import { connect } from "node:tls";
 import { generate } from "selfsigned";
@@ -21,24 +21,23 @@ import { clientSpeech, type Speech, workerSpeech } from "./traffic.ts";
 
 export interface FuzzOptions {
   readonly seed: number;
-  /** First case; the seed and a case's number make its bytes. */
+  /** Number of the first case; the seed and the number determine its bytes. */
   readonly from: number;
-  /** Whether to go on with this case. */
-  readonly goesOn: (index: number) => boolean;
+  /** Whether to play this case. */
+  readonly mayContinue: (index: number) => boolean;
 }
 
 export interface FuzzResult {
-  /** How many cases were played. */
   readonly played: number;
-  /** What was wrong, with the seed and the case; empty when all is well. */
+  /** Failures, with the seed and the case. */
   readonly wrong: readonly string[];
 }
 
-/** Cases at a time: many of them wait for a time limit. */
+/** Concurrent cases; many of them wait for a timeout. */
 const LANES = 24;
-/** All time limits: short, because many cases meet one. */
+/** All timeouts; short, because many cases reach one. */
 const LIMIT_MS = 1500;
-/** Longest that a case is waited for: two limits one after the other, and what a loaded machine takes. */
+/** Longest duration of a case: two consecutive timeouts, on a loaded machine. */
 const CASE_MS = 20_000;
 
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
@@ -46,7 +45,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   const stage = await startStage();
   let index = options.from;
   async function lane(): Promise<void> {
-    while (wrong.length === 0 && options.goesOn(index)) {
+    while (wrong.length === 0 && options.mayContinue(index)) {
       const one = index++;
       try {
         await playCase(stage, createRandom(options.seed, one), one);
@@ -55,7 +54,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
       }
       if (stage.rig.bugs.length > 0) {
         wrong.push(
-          `seed ${options.seed}, case ${one} or one beside it: ${describe(stage.rig.bugs[0])}`,
+          `seed ${options.seed}, case ${one} or a concurrent one: ${describe(stage.rig.bugs[0])}`,
         );
       }
     }
@@ -64,7 +63,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
   try {
     await allEnds(stage.rig);
   } catch (error) {
-    wrong.push(`seed ${options.seed}, behind case ${index - 1}: ${String(error)}`);
+    wrong.push(`seed ${options.seed}, after case ${index - 1}: ${String(error)}`);
   }
   await stage.close();
   return { played: index - options.from, wrong };
@@ -72,10 +71,10 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
 
 interface FuzzStage {
   readonly rig: Rig;
-  /** Answers of the first worker to the requests that come, by turns. */
+  /** Scripts of the first worker for its next requests. */
   speeches: Speech[];
-  /** A key that leads to the second worker, which always behaves. */
-  readonly wellKey: string;
+  /** A key that is routed to the second worker, which always behaves. */
+  readonly goodKey: string;
   close(): Promise<void>;
 }
 
@@ -87,7 +86,7 @@ async function startStage(): Promise<FuzzStage> {
     const number = neighbourOf(request);
     const speech = number === undefined ? stage.speeches.shift() : undefined;
     if (number !== undefined) socket.write(ok(`neighbour ${number}`));
-    else if (speech !== undefined) void say(socket, speech);
+    else if (speech !== undefined) void send(socket, speech);
   });
   const well = await startRawWorker((socket) => {
     for (;;) {
@@ -116,7 +115,7 @@ async function startStage(): Promise<FuzzStage> {
   const stage: FuzzStage = {
     rig,
     speeches: [],
-    wellKey: `well-${key}`,
+    goodKey: `well-${key}`,
     async close() {
       await rig.close();
       for (const worker of workers) await worker.close();
@@ -125,7 +124,7 @@ async function startStage(): Promise<FuzzStage> {
   return stage;
 }
 
-/** The number of the well-behaved client's request: both workers answer it as it expects. */
+/** The number of a request of the well-behaved client, to which both workers respond correctly. */
 function neighbourOf(request: Message): string | undefined {
   return /^GET \/neighbour\/(\d+) /.exec(request.line)?.[1];
 }
@@ -134,9 +133,9 @@ async function playCase(stage: FuzzStage, random: Random, index: number): Promis
   const speech = clientSpeech(random);
   stage.speeches.push(workerSpeech(random));
   const client = await connectSomehow(stage.rig, random);
-  await say(client, speech);
+  await send(client, speech);
   await checkNeighbour(stage, index);
-  // Whatever it was, some limit or an end comes.
+  // Every case ends by itself or by a timeout.
   await within(
     CASE_MS,
     () => client.ended || client.closed,
@@ -145,7 +144,7 @@ async function playCase(stage: FuzzStage, random: Random, index: number): Promis
   client.socket.destroy();
 }
 
-/** Most cases over HTTP, some over HTTPS, and a few say to the HTTPS port what is no TLS. */
+/** Most cases use HTTP, some HTTPS, and a few send plain bytes to the HTTPS port. */
 async function connectSomehow(rig: Rig, random: Random): Promise<RawSocket> {
   const port = rig.path.listener.tlsPort ?? 0;
   if (random.chance(0.8)) return rig.client();
@@ -156,7 +155,7 @@ async function connectSomehow(rig: Rig, random: Random): Promise<RawSocket> {
   return client;
 }
 
-async function say(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
+async function send(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
   for (const part of parts) {
     if (socket.closed) return;
     socket.write(part);
@@ -168,14 +167,14 @@ async function say(socket: RawSocket, { parts, ends }: Speech): Promise<void> {
 
 async function checkNeighbour(stage: FuzzStage, index: number): Promise<void> {
   const text = await stage.rig.ask(
-    `GET /neighbour/${index} HTTP/1.1\r\nHost: h\r\nctstickiness: ${stage.wellKey}\r\nConnection: close\r\n\r\n`,
+    `GET /neighbour/${index} HTTP/1.1\r\nHost: h\r\nctstickiness: ${stage.goodKey}\r\nConnection: close\r\n\r\n`,
   );
   if (!/^HTTP\/1\.1 200 /.test(text) || !text.endsWith(`\r\n\r\nneighbour ${index}`)) {
-    throw new Error(`a client beside it got ${JSON.stringify(text.slice(0, 300))}`);
+    throw new Error(`a concurrent client got ${JSON.stringify(text.slice(0, 300))}`);
   }
 }
 
-/** Every connection and every request ends by itself. */
+/** Waits until all connections and requests have ended by themselves. */
 async function allEnds(rig: Rig): Promise<void> {
   await until(() => rig.path.listener.connections === 0, "the end of all connections of clients");
   await until(

@@ -1,13 +1,13 @@
-/** Random numbers that are the same for the same seed (mulberry32). */
+/** Reproducible random numbers (mulberry32). */
 export interface Random {
-  /** A whole number from 0 to below `limit`. */
+  /** An integer from 0 to `limit` - 1. */
   below(limit: number): number;
-  /** Whether something of this probability happens. */
+  /** True with this probability. */
   chance(probability: number): boolean;
   pick<T>(list: readonly T[]): T;
 }
 
-/** The numbers of the `index`-th case of a seed, so that one case can be played alone. */
+/** The random numbers of case `index` of a seed, so that one case can be replayed alone. */
 export function createRandom(seed: number, index: number): Random {
   let state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35);
   function next(): number {

@@ -1,6 +1,6 @@
 /**
- * `npm run fuzz -- --seconds 3600 --seed 7`: plays random traffic as long as it may. `--from 1234 --cases 1` plays one case of
- * a seed again. Ends with status 1 and the seed when something was wrong.
+ * `npm run fuzz -- --seconds 3600 --seed 7` plays random traffic for an hour. `--from 1234 --cases 1` replays one case of a
+ * seed. Exits with status 1 and the seed after a failure.
  */
 import { parseArgs } from "node:util";
 import { fuzz } from "./fuzzer.ts";
@@ -18,7 +18,7 @@ const from = Number(values.from);
 const endMs = performance.now() + Number(values.seconds) * 1000;
 const last = values.cases === undefined ? Number.POSITIVE_INFINITY : from + Number(values.cases);
 
-/** The test's own ends of all connections are kept until the stage closes. */
+/** Bounds memory: the test keeps its ends of all connections until the stage closes. */
 const CASES_OF_ONE_STAGE = 10_000;
 
 process.stdout.write(`seed ${seed}\n`);
@@ -30,20 +30,20 @@ for (const event of ["uncaughtException", "unhandledRejection"]) {
 }
 let played = 0;
 let wrong: readonly string[] = [];
-while (wrong.length === 0 && goesOn(from + played)) {
-  const begin = from + played;
+while (wrong.length === 0 && mayContinue(from + played)) {
+  const first = from + played;
   const result = await fuzz({
     seed,
-    from: begin,
-    goesOn: (index) => index < begin + CASES_OF_ONE_STAGE && goesOn(index),
+    from: first,
+    mayContinue: (index) => index < first + CASES_OF_ONE_STAGE && mayContinue(index),
   });
   played += result.played;
   wrong = result.wrong;
 }
 for (const line of wrong) process.stderr.write(`${line}\n`);
-process.stdout.write(`${played} cases, ${wrong.length} wrong\n`);
+process.stdout.write(`${played} cases, ${wrong.length} failures\n`);
 process.exit(wrong.length === 0 ? 0 : 1);
 
-function goesOn(index: number): boolean {
+function mayContinue(index: number): boolean {
   return index < last && performance.now() < endMs;
 }

@@ -1,11 +1,11 @@
 /**
- * Valid traffic of clients and workers, and what becomes of it when bytes are flipped, lost, doubled, moved and split. Pure:
- * everything follows from the random numbers.
+ * Valid traffic of clients and workers, mutated by changing, dropping, repeating, moving and splitting bytes. Pure: the random
+ * numbers determine everything.
  */
 import { chunked, get, head, ok, post, switching, upgrade } from "../conformance/case.ts";
 import type { Random } from "./random.ts";
 
-/** What one side says: parts in order, each in a segment of its own, and how it ends. */
+/** The bytes of one side, each part in a segment of its own, and how it ends. */
 export interface Speech {
   readonly parts: readonly string[];
   readonly ends: "open" | "end" | "reset";
@@ -164,7 +164,7 @@ function split(bytes: string, random: Random): string[] {
     const size = random.chance(0.3) ? 1 : 1 + random.below(200);
     parts.push(bytes.slice(at, at + size));
     at += size;
-    // What is left goes in one piece: thousands of segments test the machine, not the parser.
+    // The rest is one segment, because thousands of segments would test the machine rather than the parser.
     if (parts.length === 12) {
       parts.push(bytes.slice(at));
       break;

@@ -8,12 +8,12 @@ import { holdings } from "./memory.ts";
 
 const CYCLES = 10_000;
 const AT_A_TIME = 50;
-/** Until the parts that are made once are there, and the compiler has settled. */
+/** Cycles until one-time allocations are done and the code is compiled. */
 const WARM_UP = 2000;
 
 let rig: Rig;
 const open = new Set<Socket>();
-/** Keeps nothing, unlike the workers of other tests. */
+/** Stores nothing, unlike the workers of other tests. */
 const worker = createServer((socket) => {
   open.add(socket);
   socket.once("close", () => open.delete(socket));
@@ -36,8 +36,8 @@ afterAll(async () => {
   worker.close();
 });
 
-/** What clients say before they go: nothing, parts and wholes. */
-const SAID = [
+/** Bytes that clients send before they disconnect: none, parts and complete requests. */
+const INPUTS = [
   "",
   "GET / HTTP/1.1\r\nHo",
   get(),
@@ -51,10 +51,10 @@ async function cycle(index: number): Promise<void> {
   const socket = connect(rig.port, "127.0.0.1");
   socket.on("error", () => {});
   await once(socket, "connect");
-  const said = SAID[index % SAID.length] ?? "";
-  if (said !== "") await new Promise<void>((resolve) => socket.write(said, () => resolve()));
-  // Some wait for the first bytes of an answer, some do not; some go with a word, some without.
-  if (index % 3 === 0 && said.endsWith("\r\n\r\n")) await once(socket, "readable").catch(() => {});
+  const input = INPUTS[index % INPUTS.length] ?? "";
+  if (input !== "") await new Promise<void>((resolve) => socket.write(input, () => resolve()));
+  // Some wait for the first bytes of a response; some close gracefully, some with a reset.
+  if (index % 3 === 0 && input.endsWith("\r\n\r\n")) await once(socket, "readable").catch(() => {});
   if (index % 2 === 0) socket.resetAndDestroy();
   socket.destroy();
 }
@@ -69,15 +69,15 @@ async function cycles(count: number): Promise<void> {
   );
 }
 
-test("10,000 clients that come and go leave nothing behind", async () => {
+test("10,000 clients that connect and disconnect leak nothing", async () => {
   await cycles(WARM_UP);
   const before = holdings();
   await cycles(CYCLES);
   const after = holdings();
   expect(rig.bugs).toEqual([]);
-  // Connections to the worker that are kept for the next request come and go.
+  // The number of idle connections to the worker varies.
   expect(after.descriptors - before.descriptors).toBeLessThanOrEqual(AT_A_TIME);
   expect(after.handles - before.handles).toBeLessThanOrEqual(AT_A_TIME);
-  // Less than 300 bytes a cycle: one forgotten socket has some thousand.
+  // Less than 300 bytes per cycle: a leaked socket takes several thousand.
   expect(after.heap - before.heap).toBeLessThan(CYCLES * 300);
 }, 120_000);

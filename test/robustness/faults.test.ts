@@ -6,13 +6,13 @@ import { watchMachine } from "../support/machine.ts";
 
 const machine = watchMachine();
 
-/** A small form of `npm run bench -- faults`: with less load and less time, and no other balancer beside it. */
+/** A small version of `npm run bench -- faults`, with less load and without peers. */
 let workers: FaultWorkers;
 let balancer: Run;
 let reports: Map<Fault, FaultReport>;
 let beganMs: number;
-/** A balancer asks each second, and believes after 1.5 s without an answer. */
-const LEFT = { promisedMs: 3000, waitsMs: 2500 };
+/** A balancer probes every second, and a probe fails after 1.5 s. */
+const ROUTED_AWAY = { promisedMs: 3000, waitsMs: 2500 };
 
 beforeAll(async () => {
   await buildOnce();
@@ -35,7 +35,7 @@ afterAll(async () => {
 });
 
 test.each(["kill", "stop"] as const)(
-  "a worker that is broken by %s costs no idempotent request, no key and no WebSocket of others",
+  "a worker that fails by %s costs no idempotent request, moves no key and breaks no WebSocket of other workers",
   (fault) => {
     const report = reports.get(fault);
     expect(report?.requests).toBeGreaterThan(60);
@@ -43,6 +43,8 @@ test.each(["kill", "stop"] as const)(
   },
 );
 
-test("a worker that is stopped is left within 3 s", () => {
-  expect(reports.get("stop")?.routedAwayMs).toBeLessThanOrEqual(machine.limitMs(beganMs, LEFT));
+test("requests are routed away from a stopped worker within 3 s", () => {
+  expect(reports.get("stop")?.routedAwayMs).toBeLessThanOrEqual(
+    machine.limitMs(beganMs, ROUTED_AWAY),
+  );
 });

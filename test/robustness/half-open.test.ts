@@ -27,7 +27,7 @@ afterEach(async () => {
   expect(rig.bugs).toEqual([]);
 });
 
-test("a tunnel whose client has said all still brings it what the worker says", async () => {
+test("a tunnel whose client has sent FIN still forwards the bytes of the worker", async () => {
   await start();
   const client = await rig.client();
   client.write(upgrade());
@@ -46,7 +46,7 @@ test("a tunnel whose client has said all still brings it what the worker says", 
   await until(() => rig.path.tunnels.size === 0, "the end of the tunnel");
 });
 
-test("a client that only ends its own side does not stay for ever", async () => {
+test("a client that only ends its own side does not keep its connection open", async () => {
   await start();
   const client = await rig.client();
   client.write(get());
@@ -58,7 +58,7 @@ test("a client that only ends its own side does not stay for ever", async () => 
   await until(() => rig.path.listener.connections === 0, "the end of the connection");
 });
 
-test("a worker that ends its side within an answer costs its client no wait", async () => {
+test("a worker that ends its side within a response ends the client's connection immediately", async () => {
   await start();
   const client = await rig.client();
   client.write(get());
@@ -71,7 +71,7 @@ test("a worker that ends its side within an answer costs its client no wait", as
   await upstream.close();
 });
 
-test("a worker that ends its side while the request's body comes fails the request", async () => {
+test("a worker that ends its side during the request body fails the request", async () => {
   await start();
   const client = await rig.client();
   client.write(`${head("POST / HTTP/1.1", "Host: h", "Content-Length: 10")}half`);

@@ -1,4 +1,4 @@
-/** What this process, or another one, holds: for tests that nothing piles up. Linux only (/proc). */
+/** Resources of this process or another one, for tests of leaks. Linux only (/proc). */
 import { readdirSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -7,10 +7,10 @@ setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
 export interface Holdings {
-  /** Bytes in use behind a collection. */
+  /** Used bytes of the heap after a garbage collection. */
   readonly heap: number;
   readonly descriptors: number;
-  /** What keeps the process alive: sockets, timers. */
+  /** Resources that keep the process alive, except timers. */
   readonly handles: number;
 }
 
@@ -24,7 +24,7 @@ export function holdings(): Holdings {
   };
 }
 
-/** Memory of another process that is resident now, in bytes. */
+/** Resident memory of another process, in bytes. */
 export function residentBytes(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   return Number(line) * 1024;

@@ -13,10 +13,10 @@ import { head } from "../conformance/case.ts";
 let silent: RawWorker;
 let well: RawWorker;
 let rig: Rig;
-/** Whether the first worker answers probes. */
+/** Whether the first worker responds to probes. */
 let answersProbes = true;
 
-/** Two workers, of which one says nothing, and a key that leads to it. */
+/** Two workers, one of which is silent, and a key that is routed to it. */
 async function start(isLeased: boolean): Promise<string> {
   answersProbes = true;
   silent = await startRawWorker();
@@ -42,7 +42,7 @@ afterEach(async () => {
   expect(rig.bugs).toEqual([]);
 });
 
-test("a GET that waits for a worker that fell silent is answered by another one", async () => {
+test("a GET that waits for a silent worker is sent to another one", async () => {
   const key = await start(false);
   const client = await rig.client();
   client.write(head("GET /x HTTP/1.1", "Host: h", key));
@@ -52,7 +52,7 @@ test("a GET that waits for a worker that fell silent is answered by another one"
   await (await silent.connection(0)).end();
 });
 
-test("of many, not all are sent to others in one moment", async () => {
+test("many waiting GETs are not all sent to another worker at the same moment", async () => {
   const key = await start(false);
   const arrivedMs: number[] = [];
   const clients = await Promise.all(Array.from({ length: 60 }, () => rig.client()));
@@ -68,7 +68,7 @@ test("of many, not all are sent to others in one moment", async () => {
   expect(Math.max(...arrivedMs) - Math.min(...arrivedMs)).toBeGreaterThan(60);
 });
 
-test("a POST that waits there goes on waiting, and is not sent twice", async () => {
+test("a POST that waits for a silent worker keeps waiting, and is not sent twice", async () => {
   const key = await start(false);
   const client = await rig.client();
   client.write(head("POST /x HTTP/1.1", "Host: h", key, "Content-Length: 0"));
@@ -81,7 +81,7 @@ test("a POST that waits there goes on waiting, and is not sent twice", async () 
   expect(well.connections).toHaveLength(0);
 });
 
-test("where leases say who owns a session, a GET waits for its owner", async () => {
+test("with leases, a GET waits for the owner of its session", async () => {
   const key = await start(true);
   const client = await rig.client();
   client.write(head("GET /x HTTP/1.1", "Host: h", key));

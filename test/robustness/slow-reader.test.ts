@@ -1,6 +1,6 @@
 /**
- * Clients and workers that take bytes slowly, over HTTP and HTTPS: the limits of time end those that stop, and nobody else.
- * The system's buffers take megabytes at once, so from the balancer a slow reader looks for seconds like one that has stopped.
+ * Clients and workers that read slowly, over HTTP and HTTPS: timeouts only affect those that stop reading. The system's buffers
+ * take megabytes at once, so for seconds the balancer cannot distinguish a slow reader from one that has stopped.
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -20,7 +20,7 @@ import {
 
 const LIMIT_MS = 1000;
 const SIZE = 8 * 1024 * 1024;
-/** What one read takes, and how often: so the buffers of both systems hold more than five limits' worth. */
+/** Size and period of one read: the buffers of both systems then last for more than five timeouts. */
 const STEP_BYTES = 64 * 1024;
 const STEP_MS = 100;
 
@@ -49,7 +49,7 @@ async function start(): Promise<void> {
   });
 }
 
-/** A connection whose bytes nobody reads yet. */
+/** A connection that is not read yet. */
 async function open(scheme: string): Promise<Socket> {
   const { httpPort, tlsPort = 0 } = rig.path.listener;
   const socket =
@@ -62,7 +62,7 @@ async function open(scheme: string): Promise<Socket> {
   return socket;
 }
 
-/** Reads `socket` slowly but steadily until its end or `bytes` have come; resolves with how many came. */
+/** Reads `socket` slowly but steadily until its end or until `bytes` have arrived; resolves with the number of bytes. */
 async function readSlowly(socket: Socket, bytes: number): Promise<number> {
   let got = 0;
   let untilMs = performance.now();
@@ -80,7 +80,7 @@ async function readSlowly(socket: Socket, bytes: number): Promise<number> {
 }
 
 describe.each(["http", "https"])("over %s", (scheme) => {
-  test("a download is not cut while its client goes on reading, however slowly", async () => {
+  test("a download is not cut while its client keeps reading, however slowly", async () => {
     await start();
     const client = await open(scheme);
     client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
@@ -104,7 +104,7 @@ describe.each(["http", "https"])("over %s", (scheme) => {
   });
 });
 
-test("an upload is not given up while the worker goes on reading, however slowly", async () => {
+test("an upload is not aborted while the worker keeps reading, however slowly", async () => {
   await start();
   const client = await rig.client();
   client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${SIZE}\r\n\r\n`);
@@ -118,7 +118,7 @@ test("an upload is not given up while the worker goes on reading, however slowly
   await client.has("thanks");
 }, 60_000);
 
-test("an upload is given up when the worker stops reading", async () => {
+test("an upload is aborted when the worker stops reading", async () => {
   await start();
   const client = await rig.client();
   client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${4 * SIZE}\r\n\r\n`);

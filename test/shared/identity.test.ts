@@ -15,7 +15,7 @@ import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 const id = "worker-1" as WorkerId;
 const incarnation = "AAAABBBBCCCCDDDD" as Incarnation;
 
-test("random ids are alphanumeric, of the length asked for, and use the whole alphabet", () => {
+test("random ids are alphanumeric, have the requested length and use the whole alphabet", () => {
   expect(isSessionId(newSessionId())).toBe(true);
   const sample = randomAlphanumerics(10_000);
   expect(sample).toMatch(/^[A-Za-z0-9]{10000}$/);
@@ -29,14 +29,14 @@ test("a session key is any text of 1 to 8192 characters", () => {
   expect(toSessionKey("x".repeat(8193))).toBeUndefined();
 });
 
-test("a tag stands for one life of one worker and is found at the start of what it issued", () => {
+test("a tag identifies one incarnation of one worker and is found at the start of its ids", () => {
   const tag = workerTag(id, incarnation);
   expect(readTag(taggedId(tag))).toBe(tag);
   expect(workerTag(id, "AAAABBBBCCCCDDDE" as Incarnation)).not.toBe(tag);
   expect(workerTag("worker-2" as WorkerId, incarnation)).not.toBe(tag);
 });
 
-test("an id that nobody tagged has no tag", () => {
+test("an id without a tag has none", () => {
   expect(readTag("")).toBeUndefined();
   expect(readTag("0123456789abcde")).toBeUndefined();
   expect(readTag("ABCDEFabcdef012345678901")).toBeUndefined();
@@ -52,7 +52,7 @@ test("one secret gives four different keys, the same in every process", () => {
   expect(PUBLIC_RING_KEY).toHaveLength(32);
 });
 
-test("a proof holds for the worker and the incarnation that it was made for", () => {
+test("a proof is valid only for its worker and incarnation", () => {
   const { edge } = deriveKeys("a secret that is long enough for a test");
   const proof = edgeProof(edge, id, incarnation);
   expect(isSameProof(proof, edgeProof(edge, id, incarnation))).toBe(true);

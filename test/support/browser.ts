@@ -1,6 +1,5 @@
 /**
- * A real Chromium, of the system, with nothing in it that a page brought: one for a test file, a context of its own for each
- * who looks.
+ * The system's Chromium: one browser per test file, and a new context, without cookies or cache, for each page.
  */
 import { execFileSync } from "node:child_process";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
@@ -8,20 +7,19 @@ import { hasProgram } from "./debian.ts";
 
 export const hasChromium: boolean = hasProgram("chromium", ["chromium"], "tests in a browser");
 
-/** Close it when the tests are over. */
+/** The caller closes it after its tests. */
 export function launchChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath: execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim(),
-    // In containers and as root its sandbox cannot be had; it sees our own pages only.
+    // The sandbox does not work in containers and as root; the browser only opens our own pages.
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
   });
 }
 
-/** A page, and everything that it complained of. */
 export interface Looker {
   readonly context: BrowserContext;
   readonly page: Page;
-  /** Errors of its scripts and of its console: also what the content security policy has refused. */
+  /** Script errors and console errors and warnings, including violations of the content security policy. */
   readonly complaints: readonly string[];
 }
 

@@ -1,9 +1,9 @@
 /**
- * What tests of whole processes start: dist/, built from the sources as they are.
+ * Builds dist/, which tests of whole processes start.
  */
 let built: Promise<void> | undefined;
 
-/** Builds when dist/ is not what the sources say; `npm test` has done so before. */
+/** Builds dist/ if it is older than the sources; `npm test` has already done so. */
 export function buildOnce(): Promise<void> {
   built ??= import(new URL("../../edge/build.mjs", import.meta.url).href).then(
     (build: { buildWhenStale(): void }) => build.buildWhenStale(),

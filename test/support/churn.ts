@@ -1,6 +1,6 @@
 /**
- * An edge of many machines with teams that type and talk, behind one door, and what may happen to it. Each method does one
- * thing to it and says what became of the people; what is good enough is for the test or the benchmark to say.
+ * A cluster with teams that type and talk, behind one port, and operations that disturb it. Each operation measures how the
+ * clients recover; tests and benchmarks define the limits.
  */
 import type { Redis } from "ioredis";
 import type { Client } from "./clients.ts";
@@ -9,18 +9,16 @@ import { type Line, openLine } from "./cut.ts";
 import { backTimes, equalAfter, openTeams, type Team, type Teams } from "./teams.ts";
 import { until } from "./until.ts";
 
-/** A session's record, as it stands in Redis. */
+/** Fields of a session's record in Redis. */
 export interface Owned {
   readonly owner: string;
   readonly epoch: string;
   readonly state: string;
 }
 
-/** How people fared when their worker or balancer was gone. */
+/** How clients recovered after their worker or balancer was gone. */
 export interface Recovery {
-  /** For each of them, ms until they were in their session again. */
   readonly backMs: readonly number[];
-  /** Until the documents of all of them were equal, in ms. */
   readonly equalMs: number;
 }
 
@@ -28,44 +26,44 @@ export interface Churn {
   readonly cluster: Cluster;
   readonly admin: Redis;
   readonly all: Teams;
-  /** What clients call: it leads to the first balancer that lives, as a load balancer in front does. */
+  /** URL for clients; it forwards to the first live balancer, like a load balancer in front. */
   readonly url: string;
   startTyping(): void;
   recordOf(sessionId: string): Promise<Owned>;
   records(teams: readonly Team[]): Promise<Owned[]>;
-  /** The worker with the most teams, and they. */
+  /** The worker with the most teams, and its teams. */
   busiest(): Promise<{ worker: Member; teams: Team[] }>;
   teamsOf(worker: Member): Promise<Team[]>;
-  /** Waits for the people of `teams` (all of them typing) from `sinceMs` on; they are typing again afterwards. */
+  /** Waits until the clients of `teams`, which are typing, have recovered from an event at `sinceMs`; they type again afterwards. */
   recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery>;
-  /** Starts a worker in the place of each that has ended, under its name. */
+  /** Starts a worker with the same name for each worker that has ended. */
   replace(...workers: readonly Member[]): Promise<void>;
   /**
-   * Stops typing, and resolves with how many messages the worker has delivered when that does not change any more. For a
-   * few people: each lets the others know every 15 s that it is there.
+   * Stops typing and resolves with the number of messages that the worker has delivered, once it no longer changes. Works for
+   * few clients only, because each sends an awareness message every 15 s.
    */
   quietDeliveries(worker: Member): Promise<number>;
-  /** Stops the worker of `teams` for `forMs`, while people type, and lets it go on. */
+  /** Pauses the worker of `teams` for `forMs` (SIGSTOP) while clients type, then resumes it. */
   stopFor(worker: Member, teams: readonly Team[], forMs: number): Promise<Recovery>;
-  /** Reconnects of everybody so far. */
+  /** Reconnects of all clients so far. */
   reconnects(): number;
   close(): Promise<void>;
 }
 
-/** Whoever is not back by then hangs: clients give up after 30 s. */
+/** Longer than the 30 s after which clients give up. */
 const RECOVERY_TIMEOUT_MS = 60_000;
 const QUIET_MS = 300;
 
 export async function startChurn(options: {
   readonly teams: number;
   readonly guests: number;
-  /** Everybody types once in so long. */
+  /** The period in which each client types once. */
   readonly typingMs: number;
 }): Promise<Churn> {
   const cluster = await startCluster({ workers: 3, balancers: 2 });
   const admin = cluster.redis.admin();
-  const door: Line = await openLine(() => cluster.balancers.map(({ port }) => port));
-  const url = `http://127.0.0.1:${door.port}`;
+  const front: Line = await openLine(() => cluster.balancers.map(({ port }) => port));
+  const url = `http://127.0.0.1:${front.port}`;
   const all = await openTeams({ count: options.teams, guests: options.guests, url: () => url });
 
   async function recordOf(sessionId: string): Promise<Owned> {
@@ -85,10 +83,10 @@ export async function startChurn(options: {
   }
 
   async function busiest(): Promise<{ worker: Member; teams: Team[] }> {
-    const found = await Promise.all(
+    const loads = await Promise.all(
       cluster.workers.map(async (worker) => ({ worker, teams: await teamsOf(worker) })),
     );
-    const [first] = found.sort((a, b) => b.teams.length - a.teams.length);
+    const [first] = loads.sort((a, b) => b.teams.length - a.teams.length);
     if (first === undefined || first.teams.length === 0) throw new Error("no worker has a team");
     return first;
   }
@@ -108,7 +106,7 @@ export async function startChurn(options: {
   async function quietDeliveries(worker: Member): Promise<number> {
     await all.stopTyping();
     let before = -1;
-    const quiet = await until("it delivers nothing more", async () => {
+    const quiet = await until("the worker delivers no more messages", async () => {
       const delivered = (await countersOf(worker))["worker.messages_delivered"] ?? 0;
       const isQuiet = delivered === before;
       before = delivered;
@@ -139,11 +137,11 @@ export async function startChurn(options: {
       const stoppedMs = performance.now();
       worker.child.kill("SIGSTOP");
       try {
-        // What is typed now waits in the sockets of the stopped process.
+        // What clients type now waits in the sockets of the paused process.
         startTyping();
         const recovered = await recovery(teams, stoppedMs);
         const isOver = () => performance.now() - stoppedMs > forMs;
-        await until("the time of the stop has passed", isOver, forMs + 1000);
+        await until("the pause is over", isOver, forMs + 1000);
         return recovered;
       } finally {
         worker.child.kill("SIGCONT");
@@ -152,7 +150,7 @@ export async function startChurn(options: {
     reconnects: () => all.clients.reduce((sum, client) => sum + client.reconnectCount, 0),
     async close() {
       await all.close();
-      await door.close();
+      await front.close();
       await cluster.dispose();
     },
   };
@@ -166,13 +164,11 @@ export async function countersOf(member: Member): Promise<Record<string, number>
   return ((await member.view()) as { counters: Record<string, number> }).counters;
 }
 
-/** The value below which `share` (0 to 1) of `values` lie. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** One line of figures. */
 export function describeRecoveries(what: string, recoveries: readonly Recovery[]): string {
   const backMs = recoveries.flatMap((one) => one.backMs);
   const [p50, p99, worst, equal] = [

@@ -1,9 +1,9 @@
 /**
- * People with unmodified clients: the npm packages `open-collaboration-protocol` and `open-collaboration-yjs`, driven
- * through their public API only, in the way the IDE plugins do it (log in by the form that the server offers, host
- * initializes who joined, documents are synchronized again after each reconnect).
+ * Unmodified clients: the npm packages `open-collaboration-protocol` and `open-collaboration-yjs`, used through their public
+ * API in the way of the IDE plugins (sign in with the form that the server offers, the host initializes guests, documents
+ * synchronize again after each reconnect).
  *
- * The package decrypts concurrently, so handlers see messages in another order than the wire: nothing here promises one.
+ * The package decrypts concurrently, so handlers may see messages in another order than the wire.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type {
@@ -38,23 +38,22 @@ import { recordWire, type WireLog } from "./wire.ts";
 initializeProtocolWithPooledKeys();
 
 export interface ClientOptions {
-  /** Where the edge is; may have a path, as in `http://127.0.0.1:1080/k/KEY`. */
+  /** URL of the edge; may have a path, as in `http://127.0.0.1:1080/k/KEY`. */
   readonly baseUrl: string;
   readonly name: string;
-  /** Which published protocol package it has; default: the newest. */
+  /** The published protocol package; default: the newest. */
   readonly protocol?: ProtocolPackageName;
-  /** Sent with each request and handshake beside the package's own. */
+  /** Sent with each request and handshake, in addition to the package's own. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Asks again for so long when there is no answer, or 503; 0 (default, as the IDEs do) gives up at once. */
+  /** How long to retry requests without a response or with 503; default 0, no retries, as in the IDEs. */
   readonly retryRequestsMs?: number;
-  /** Awaited before the sign-in form is sent, like a person who types slowly. */
+  /** Awaited before the sign-in form is sent, to simulate a person who types slowly. */
   readonly beforeSignIn?: () => Promise<void>;
 }
 
-/** What a host does with somebody who wants to join. */
 export type Approval = "approve" | "reject" | "never answer";
 
-/** Something that was said to everybody (`direct: false`) or to one peer only. */
+/** A chat message to all peers (`direct: false`) or to one. */
 export interface Said {
   readonly from: string;
   readonly text: string;
@@ -65,43 +64,39 @@ const WORKSPACE: Workspace = { name: "demo", folders: ["src", "test"] };
 /** As in VS Code, IntelliJ and Eclipse. */
 const RESYNC_MS = 10_000;
 /**
- * As in the IDEs: time for the good-bye to be sent before the connection is closed. When both arrive in one piece,
- * socket.io drops the message, because its sender is gone.
+ * As in the IDEs: time between the leave message and closing the connection. If both arrive in one chunk, socket.io drops the
+ * message, because its sender is gone.
  */
 const LEAVE_GRACE_MS = 100;
 
-/** One person: signed in, then in at most one session, as host or as guest. Close it at the end. */
+/** One client, in at most one session, as host or as guest. Must be closed. */
 export class Client {
   readonly name: string;
   readonly document = new Y.Doc();
-  /** What the host answers to a join request. */
   decide: (user: User) => Approval | Promise<Approval> = () => "approve";
-  /** Everybody who asked to join, as the host was told. */
+  /** Users of the join requests that the host received. */
   readonly joinRequests: User[] = [];
-  /** Peers that came, in the order in which they were announced; also oneself for nobody. */
+  /** Peers in the order in which they were announced; never the client itself. */
   readonly joined: Peer[] = [];
   readonly left: Peer[] = [];
   readonly said: Said[] = [];
-  /** How often `peer/info` came: once, also over reconnects. */
+  /** Received `peer/info` messages: one, even after reconnects. */
   readonly infos: Peer[] = [];
   readonly inits: InitData[] = [];
-  /** How often the session was reported closed. */
   closedCount = 0;
   reconnectCount = 0;
   /**
-   * When a worker has let it into its session, each time, on `performance.now()`. The package reports a reconnect earlier,
-   * when there is a connection again: whoever waits then for a worker is not back yet.
+   * Each time at which a worker admitted the client to its session, on `performance.now()`. The package reports a reconnect
+   * earlier, when there is a connection, which may still wait for a worker.
    */
   readonly servedMs: number[] = [];
-  /** When it was cut off from its session, each time, on the same clock. */
+  /** Each time at which the client lost its connection, on the same clock. */
   readonly lostMs: number[] = [];
-  /** Whether it is in its session now. */
   isServed = false;
-  /** What it said to everybody, in order. */
+  /** Its broadcasts, in order. */
   readonly spoken: string[] = [];
-  /** The connection was given up for good. */
   disconnected = false;
-  /** Failures that the package let go: a document update for somebody who has just left. */
+  /** Failures that the package does not handle: document updates for a peer that has just left. */
   readonly syncFailures: unknown[] = [];
 
   readonly #options: ClientOptions;
@@ -131,41 +126,38 @@ export class Client {
     } satisfies ConnectionProviderOptions);
   }
 
-  /** The package's own object, for what only one test needs. */
   get provider(): ConnectionProvider {
     return this.#provider;
   }
 
   /** The connection to the session; throws before `host` or `join`. */
   get connection(): ProtocolBroadcastConnection {
-    if (this.#connection === undefined) throw new Error(`${this.name} is in no session`);
+    if (this.#connection === undefined) throw new Error(`${this.name} is not in a session`);
     return this.#connection;
   }
 
-  /** What it sends and receives, message by message; throws before `host` or `join`. */
+  /** Its messages on the wire; throws before `host` or `join`. */
   get wire(): WireLog {
-    if (this.#wire === undefined) throw new Error(`${this.name} is in no session`);
+    if (this.#wire === undefined) throw new Error(`${this.name} is not in a session`);
     return this.#wire;
   }
 
-  /** The own peer id; throws before the server has told it. */
+  /** The own peer id; throws before the server has sent it. */
   get id(): string {
     const info = this.infos[0];
-    if (info === undefined) throw new Error(`${this.name} was not told its peer id`);
+    if (info === undefined) throw new Error(`${this.name} has not received its peer id`);
     return info.id;
   }
 
-  /** The text that everybody edits. */
   get text(): string {
     return this.document.getText("src/main.ts").toJSON();
   }
 
-  /** Signs in with the name; the token stays inside. */
   async login(): Promise<void> {
     await this.#provider.login({});
   }
 
-  /** Creates a session (and signs in first when needed); resolves with its id when the server has accepted the host. */
+  /** Creates a session, after signing in if necessary; resolves with its id when the host is in it. */
   async host(): Promise<string> {
     if (this.#provider.authToken === undefined) await this.login();
     const { roomId, roomToken } = await this.#provider.createRoom({});
@@ -173,13 +165,13 @@ export class Client {
     return roomId;
   }
 
-  /** Enters a session that was created, as its host. */
+  /** Connects to an existing session as its host. */
   async enterAsHost(roomToken: string): Promise<void> {
     this.#enter(await this.#provider.connect(roomToken), "host");
-    await until(`${this.name} is told its peer id`, () => this.infos.length > 0);
+    await until(`${this.name} receives its peer id`, () => this.infos.length > 0);
   }
 
-  /** Asks for a session and enters it once the host has approved; resolves when the host's `peer/init` came. */
+  /** Joins a session after the host's approval; resolves when the host's `peer/init` has arrived. */
   async join(sessionId: string, abortSignal?: AbortSignal): Promise<void> {
     if (this.#provider.authToken === undefined) await this.login();
     const { roomToken, host } = await this.#provider.joinRoom({
@@ -189,39 +181,37 @@ export class Client {
     await this.enter(roomToken, host);
   }
 
-  /** Enters a session with a room token, as a guest. */
+  /** Connects to a session as a guest, with a room token. */
   async enter(roomToken: string, host: Peer): Promise<void> {
     this.#peers.set(host.id, host);
     this.#enter(await this.#provider.connect(roomToken, host), "guest");
-    await until(`${this.name} is told its peer id`, () => this.infos.length > 0);
+    await until(`${this.name} receives its peer id`, () => this.infos.length > 0);
     await until(`${this.name} is initialized by the host`, () => this.inits.length > 0);
   }
 
-  /** Says something to everybody in the session (an encrypted broadcast). */
+  /** Sends a chat message to all peers (an encrypted broadcast). */
   async say(text: string): Promise<void> {
     this.spoken.push(text);
     await chatOf(this.connection).sendMessage(text);
   }
 
-  /** Says something to one peer (an encrypted notification). */
+  /** Sends a chat message to one peer (an encrypted notification). */
   async tell(peerId: string, text: string): Promise<void> {
     await chatOf(this.connection).sendDirectMessage(peerId, text);
   }
 
-  /** Asks a peer for a file (an encrypted request); every client answers with its name and the path. */
+  /** Requests a file from a peer (an encrypted request); each client responds with its name and the path. */
   async read(peerId: string, path: string): Promise<string> {
     const file = await this.connection.fs.readFile(peerId, path);
     return new TextDecoder().decode(file.content);
   }
 
-  /** Adds a line to the text that everybody edits. */
   write(line: string): void {
     const text = this.document.getText("src/main.ts");
     text.insert(text.length, `${line}\n`);
   }
 
-  /** Leaves the session; a host that leaves ends it. The client stays signed in. */
-  /** How long it was cut off each time since `sinceMs`, in ms; of the last time only when it is back. */
+  /** The durations, in ms, for which the client was disconnected since `sinceMs`; a disconnection that lasts is left out. */
   pausesSince(sinceMs: number): number[] {
     return this.lostMs
       .filter((lost) => lost >= sinceMs)
@@ -231,13 +221,14 @@ export class Client {
       });
   }
 
+  /** Leaves the session; a host that leaves ends it. The client stays signed in. */
   async leave(): Promise<void> {
     await this.connection.room.leave();
     await delay(LEAVE_GRACE_MS);
     this.#connection?.dispose();
   }
 
-  /** Ends everything, in a session or not, as when the IDE is closed without a good-bye. */
+  /** Closes all connections without leaving the session, like an IDE that is killed. */
   async close(): Promise<void> {
     this.#connection?.dispose();
     this.document.destroy();
@@ -245,7 +236,7 @@ export class Client {
   }
 
   #watch(transport: MessageTransport): void {
-    // The package keeps it to itself.
+    // The field is private in the package.
     const socket = Reflect.get(transport, "socket") as Socket;
     this.#wire = recordWire(socket);
     socket.on("connect", () => {
@@ -258,7 +249,7 @@ export class Client {
     });
   }
 
-  // --- what the IDE does ---
+  // --- behavior of the IDE ---
 
   #enter(connection: ProtocolBroadcastConnection, role: "host" | "guest"): void {
     this.#connection = connection;
@@ -299,7 +290,7 @@ export class Client {
     connection.fs.onReadFile((_, path) => ({
       content: new TextEncoder().encode(`${this.name}:${path}`),
     }));
-    // What is still being decrypted when the connection is closed has no handler any more; the package would complain.
+    // Messages decrypted after the connection was closed have no other handler, and the package would log errors.
     connection.onBroadcast(() => {});
     connection.onNotification(() => {});
   }
@@ -313,11 +304,11 @@ export class Client {
     });
     connection.room.onJoin(async (_, peer) => {
       this.joined.push(peer);
-      const guests = [...this.#peers.values()].filter((known) => known.id !== peer.id);
+      const guests = [...this.#peers.values()].filter(({ id }) => id !== peer.id);
       this.#peers.set(peer.id, peer);
       await connection.peer.init(peer.id, {
         protocol: this.#protocol.VERSION,
-        host: await until("the host knows itself", () => this.infos[0]),
+        host: await until("the host has its peer id", () => this.infos[0]),
         guests,
         permissions: { readonly: false },
         capabilities: {},
@@ -337,7 +328,7 @@ export class Client {
     });
   }
 
-  /** Fills in the first form that asks for a user name, and sends it where the server says. */
+  /** Submits the first form with a user name to the endpoint that the server names. */
   async #signIn(token: string, metadata: AuthMetadata): Promise<boolean> {
     const form = metadata.providers.find(
       (provider) =>
@@ -346,12 +337,12 @@ export class Client {
     if (form === undefined) return false;
     await this.#options.beforeSignIn?.();
     const base = this.#options.baseUrl.replace(/\/$/, "");
-    const answer = await this.#fetch(base + form.endpoint, {
+    const response = await this.#fetch(base + form.endpoint, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ token, user: this.name }),
     });
-    return answer.ok;
+    return response.ok;
   }
 
   async #fetch(url: string, request: FetchRequestOptions = {}): Promise<FetchResponse> {
@@ -360,10 +351,10 @@ export class Client {
     const retryMs = this.#options.retryRequestsMs ?? 0;
     if (retryMs === 0) return send();
     return until(
-      `an answer to ${url}`,
+      `a response from ${url}`,
       async () => {
-        const answer = await send();
-        return answer.status === 503 ? undefined : answer;
+        const response = await send();
+        return response.status === 503 ? undefined : response;
       },
       retryMs,
     );
@@ -371,8 +362,8 @@ export class Client {
 }
 
 /**
- * The connection as the document provider sees it. The provider awaits none of its calls, so a failed one would be an
- * unhandled rejection, which IDEs write to a log and which ends a test run; here it goes to `report`.
+ * Wraps the connection for the document provider. The provider does not await its calls, so a failure would be an unhandled
+ * rejection, which IDEs log but which ends a test run; here it is passed to `report`.
  */
 function catchingSync(
   connection: ProtocolBroadcastConnection,
@@ -388,7 +379,7 @@ function catchingSync(
   return Object.create(connection, { sync: { value: sync } }) as ProtocolBroadcastConnection;
 }
 
-/** The package's own transport, with more headers: clients that let people configure some do the same. */
+/** The package's own transport with additional headers, as in clients with configurable headers. */
 function withHeaders(
   transport: MessageTransportProvider,
   headers: Readonly<Record<string, string>>,

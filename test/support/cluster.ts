@@ -1,6 +1,6 @@
 /**
- * An edge of many machines, all on this one: a real Redis, and balancers and workers as processes of their own, started
- * from dist/ on free ports. A program can also be started alone, to see how it fails.
+ * A cluster on one machine: a real Redis, and balancers and workers as separate processes, started from dist/ on free ports. A
+ * program can also be started alone, to test how it fails.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
@@ -19,28 +19,26 @@ export type Program = "balancer" | "worker";
 
 export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** How far its wall clock is from the machine's. */
+  /** The offset of its wall clock from the machine's. */
   readonly clockOffsetMs?: number;
-  /** How many descriptors it may have open. */
   readonly descriptors?: number;
 }
 
-/** One process. */
 export interface Member {
   readonly id: string;
-  /** Of its public HTTP port, or of the worker's traffic port. */
+  /** URL of the balancer's public HTTP port or the worker's traffic port. */
   readonly url: string;
   readonly port: number;
   readonly statusPort: number;
-  /** Of a balancer with a certificate, else 0. */
+  /** 0 without a certificate. */
   readonly tlsPort: number;
-  /** When it said that it is ready, on `performance.now()`. */
+  /** When it reported that it is ready, on `performance.now()`. */
   readonly readyMs: number;
   readonly child: ChildProcess;
   output(): string;
-  /** What it sees, from its status port. */
+  /** The view from its status port. */
   view(): Promise<Record<string, unknown>>;
-  /** Asks it to end and waits until it has. Resolves with when it had. */
+  /** Stops it gracefully. Resolves with the time of its end. */
   stop(): Promise<number>;
   kill(): Promise<void>;
 }
@@ -49,7 +47,7 @@ export interface Member {
 export interface Run {
   readonly child: ChildProcess;
   output(): string;
-  /** Resolves when it is ready; rejects when it ends before. */
+  /** Resolves when it is ready; rejects if it ends before. */
   ready(): Promise<Member>;
   /** Resolves with its exit status when it ends. */
   ended(): Promise<number | null>;
@@ -60,7 +58,7 @@ export interface Cluster {
   readonly redis: TestRedis;
   /** For `CT_REDIS_URL`, over loopback. */
   readonly redisUrl: string;
-  /** Those that were started, in that order; whoever ends one may take it out. */
+  /** The started workers, in that order; a test that ends one may remove it. */
   readonly workers: Member[];
   readonly balancers: Member[];
   /** Starts one more; it is named by its number. */
@@ -79,7 +77,7 @@ export async function startCluster(options: {
   readonly redis?: RedisOptions;
 }): Promise<Cluster> {
   const redis = await startRedis({ port: true, ...options.redis });
-  // A Redis that was empty a moment ago is not believed that somebody is gone.
+  // Processes do not consider a member gone while Redis was emptied recently.
   await settle(redis.admin());
   const redisUrl = `redis://127.0.0.1:${redis.port}`;
   const runs: Run[] = [];
@@ -127,7 +125,7 @@ export async function startCluster(options: {
   }
 }
 
-/** Resolves when the balancer sees so many workers. */
+/** Resolves when the balancer sees `workers` workers. */
 export async function sees(balancer: Member, workers: number): Promise<void> {
   await until(
     `${balancer.id} sees ${workers} workers`,
@@ -135,7 +133,7 @@ export async function sees(balancer: Member, workers: number): Promise<void> {
   );
 }
 
-/** Names of the workers that a balancer sees now, in order. */
+/** Names of the workers that a balancer sees, sorted. */
 export async function workersSeenBy(balancer: Member): Promise<string[]> {
   const { workers } = (await balancer.view()) as { workers: { id: string }[] };
   return workers.map(({ id }) => id).sort();
@@ -153,7 +151,7 @@ interface Ready {
   readonly statusPort: number;
 }
 
-/** Starts a program of dist/ on loopback and on free ports, as it would be by an edge. */
+/** Starts a program from dist/ on loopback and free ports, as `ct-edge` does. */
 export function launch(program: Program, options: ProcessOptions = {}): Run {
   const dataDir = mkdtempSync(join(tmpdir(), "ct-member-"));
   const child = fork(`${ROOT}dist/${program}/main.js`, [], {
@@ -161,7 +159,7 @@ export function launch(program: Program, options: ProcessOptions = {}): Run {
     env: environment({ CT_DATA_DIR: dataDir, ...options.env }),
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
-  // Tests that are cut short leave nothing behind.
+  // Interrupted tests leave no process behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.once("exit", killAtExit);
   let output = "";
@@ -190,7 +188,7 @@ export function launch(program: Program, options: ProcessOptions = {}): Run {
     output: () => output,
     async ready() {
       const { atMs, ...ports } = await until(`the ${program} is ready`, () => {
-        if (child.exitCode !== null) throw new Error(`it has ended: ${output}`);
+        if (child.exitCode !== null) throw new Error(`the process has ended: ${output}`);
         return ready;
       }).catch((error: unknown) => {
         throw new Error(`the ${program} did not start: ${output}`, { cause: error });
@@ -228,8 +226,8 @@ function asMember(
     child: run.child,
     output: () => run.output(),
     async view() {
-      const answer = await fetch(`http://127.0.0.1:${statusPort}/view`);
-      return (await answer.json()) as Record<string, unknown>;
+      const response = await fetch(`http://127.0.0.1:${statusPort}/view`);
+      return (await response.json()) as Record<string, unknown>;
     },
     async stop() {
       run.child.kill("SIGTERM");
@@ -252,7 +250,7 @@ function environment(settings: Readonly<Record<string, string>>): Record<string,
   };
 }
 
-/** Node itself, or Node through the program that sets its limits. */
+/** Node itself, or prlimit with Node as its command. */
 function startedBy({ clockOffsetMs, descriptors }: ProcessOptions): {
   execPath?: string;
   execArgv: string[];
@@ -263,7 +261,7 @@ function startedBy({ clockOffsetMs, descriptors }: ProcessOptions): {
   return { execPath: "prlimit", execArgv: [limit, process.execPath, ...execArgv] };
 }
 
-/** Replaces the process's `Date` before anything of it runs: what a machine with a wrong clock has. */
+/** Replaces `Date` before the program starts, to simulate a machine with a wrong clock. */
 function clockArguments(offsetMs = 0): string[] {
   if (offsetMs === 0) return [];
   const source = `const Real = Date;

@@ -1,5 +1,5 @@
 /**
- * `ct-edge COMMAND` as people run it: a process of its own, from dist/, whose output is a pipe.
+ * Runs `ct-edge COMMAND` from dist/ as a separate process with its output in pipes.
  */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -12,10 +12,10 @@ export interface CommandResult {
 }
 
 const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
-/** A command that hangs is a failed test, not one that never ends. */
+/** A command that hangs fails its test. */
 const KILL_MS = 20_000;
 
-/** Runs it to its end. Of this process's settings (`CT_…`) it gets none. */
+/** Runs the command to its end, without this process's settings (`CT_…`). */
 export async function runCommand(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},

@@ -1,26 +1,26 @@
 /**
- * A line between two processes that a test can cut: a TCP relay that stops carrying bytes, as a pulled cable does, without
- * an end of any connection, and that carries them on when it is mended.
+ * A TCP relay that a test can cut: like a pulled cable it stops forwarding bytes without closing a connection, and forwards
+ * them after it was mended.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Line {
   readonly port: number;
-  /** Nothing gets through in either direction; new connections are accepted by the system and hear nothing. */
+  /** Stops forwarding in both directions; new connections are accepted by the system but receive nothing. */
   cut(): void;
-  /** What was held back is delivered. */
+  /** Resumes forwarding, starting with the bytes that waited. */
   mend(): void;
   close(): Promise<void>;
 }
 
-/** A line to the first of `ports` of this machine that accepts a connection; asked for each connection. */
+/** A relay to the first of `ports` on this machine that accepts a connection; `ports` is called for each connection. */
 export async function openLine(ports: () => readonly number[]): Promise<Line> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let isCut = false;
   const waiting: Socket[] = [];
 
-  function carry(client: Socket): void {
+  function relay(client: Socket): void {
     client.on("error", () => client.destroy());
     if (isCut) {
       client.pause();
@@ -50,7 +50,7 @@ export async function openLine(ports: () => readonly number[]): Promise<Line> {
     });
   }
 
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, carry);
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, relay);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
 
@@ -65,7 +65,7 @@ export async function openLine(ports: () => readonly number[]): Promise<Line> {
       for (const pair of pairs) for (const socket of pair) socket.resume();
       for (const client of waiting.splice(0)) {
         client.resume();
-        carry(client);
+        relay(client);
       }
     },
     async close() {
@@ -76,7 +76,7 @@ export async function openLine(ports: () => readonly number[]): Promise<Line> {
   };
 }
 
-/** A connection to the first port that accepts one. */
+/** Connects to the first port that accepts a connection. */
 async function dial(ports: readonly number[]): Promise<Socket | undefined> {
   for (const port of ports) {
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });

@@ -1,12 +1,12 @@
 /**
- * Programs that some tests need and that only Debian's packages have. They are installed, once, where tests run as root
- * or in CI; elsewhere the tests that need them are not registered, and it is said how to get them.
+ * Programs from Debian packages that some tests need. They are installed once if tests run as root or in CI; otherwise the
+ * tests that need them are skipped with a message on how to install them.
  */
 import { spawnSync } from "node:child_process";
 
 /**
- * Whether `program` is there, installed if need be. When it is not and cannot be, what was left out and how to have it is
- * printed; under CI that is an error, because there a test that does not run is a test that fails.
+ * Whether `program` is available, after installing it if necessary. If it cannot be installed, prints the skipped tests and
+ * the fix; in CI throws instead, because a skipped test counts as a failure there.
  */
 export function hasProgram(program: string, packages: readonly string[], leftOut: string): boolean {
   if (isThere(program)) return true;
@@ -14,7 +14,7 @@ export function hasProgram(program: string, packages: readonly string[], leftOut
   const by = installer();
   if (by !== undefined && isThere("apt-get")) {
     process.stderr.write(`installing ${packages.join(", ")} with apt-get (once)…\n`);
-    // RUNLEVEL=1: the packages would start servers of their own.
+    // RUNLEVEL=1 keeps the packages from starting their servers.
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
     const wait = "-oDPkg::Lock::Timeout=300";
     const install = ["install", "-y", "-q", wait, "--no-install-recommends", ...packages];
@@ -24,13 +24,13 @@ export function hasProgram(program: string, packages: readonly string[], leftOut
     }
     if (isThere(program)) return true;
   }
-  const reason = `NOT RUN: ${leftOut}, because ${program} is not here; as root: ${command}`;
+  const reason = `SKIPPED: ${leftOut}, because ${program} is not installed; as root: ${command}`;
   if (process.env["CI"] !== undefined) throw new Error(reason);
   process.stderr.write(`${reason}\n`);
   return false;
 }
 
-/** What goes before apt-get; undefined: this user may not install. A developer's machine is never changed by sudo. */
+/** The prefix of apt-get; undefined if this user may not install. Outside CI, sudo is never used. */
 function installer(): readonly string[] | undefined {
   if (process.getuid?.() === 0) return [];
   const isCi = process.env["CI"] !== undefined;

@@ -1,5 +1,5 @@
 /**
- * A running edge asked by its own commands: what its processes do, and changes that take a while.
+ * Runs commands of `ct-edge` against a running edge.
  */
 import { expect } from "vitest";
 import type { EdgeState } from "../../edge/control/control.ts";
@@ -7,7 +7,6 @@ import type { ListedProcess } from "../../edge/process/process-list.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import type { EdgeProcess } from "./edge-process.ts";
 
-/** `ct-edge ARGS` for this edge. */
 export function askEdgeTo(edge: EdgeProcess, ...args: string[]): Promise<CommandResult> {
   return runCommand(args, { CT_DATA_DIR: edge.dataDir });
 }
@@ -18,10 +17,10 @@ export async function stateOf(edge: EdgeProcess): Promise<EdgeState> {
   return JSON.parse(stdout) as EdgeState;
 }
 
-/** One process of it, now. Throws when there is none of that name. */
+/** The current state of one process. Throws if there is none with that name. */
 export async function processOf(edge: EdgeProcess, id: string): Promise<ListedProcess> {
   const found = (await stateOf(edge)).processes.find((one) => one.id === id);
-  if (found === undefined) throw new Error(`there is no process ${id}`);
+  if (found === undefined) throw new Error(`no process ${id}`);
   return found;
 }
 

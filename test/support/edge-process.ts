@@ -1,6 +1,6 @@
 /**
- * The real one-machine edge as a child process: started from dist/ on free ports with a data directory of its own,
- * stopped, killed, started again.
+ * The real one-machine edge as a child process: started from dist/ on free ports with its own data directory, stopped, killed
+ * and restarted.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -15,16 +15,16 @@ import { until } from "./until.ts";
 export interface EdgeOptions {
   /** Default: a new one, removed when the edge is disposed of. */
   readonly dataDir?: string;
-  /** Settings beyond the free ports, the loopback address and the data directory. */
+  /** Settings in addition to the free ports, the loopback address and the data directory. */
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
-  /** How it is started: the program itself (default), or as people do it. */
+  /** How it is started; default: `node`. */
   readonly by?: "node" | "npm start";
-  /** Folder of the product that is started; default: the one that these tests belong to. */
+  /** Folder of the product to start; default: the one of these tests. */
   readonly root?: string;
-  /** Time until it must be available, in ms; default 30 s. */
+  /** How long the start may take, in ms; default 30 s. */
   readonly startTimeoutMs?: number;
-  /** The Node that it runs on; default: that of the tests. */
+  /** The Node executable; default: the one of the tests. */
   readonly node?: string;
 }
 
@@ -32,11 +32,11 @@ export interface EdgeOptions {
 export interface Exit {
   readonly status: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** From the request to end until the end, in ms. */
+  /** From the request to stop until the end, in ms. */
   readonly tookMs: number;
 }
 
-/** What the edge writes about its processes into its data directory. */
+/** The file about its processes that the edge writes to its data directory. */
 export interface EdgeFile {
   readonly pid: number;
   readonly httpPort: number;
@@ -52,7 +52,7 @@ export interface EdgeFile {
 }
 
 export interface EdgeProcess {
-  /** Of the process that was started: the edge itself, or npm. */
+  /** Pid of the started process: the edge itself, or npm. */
   readonly pid: number;
   readonly dataDir: string;
   readonly httpPort: number;
@@ -60,34 +60,33 @@ export interface EdgeProcess {
   /** `http://127.0.0.1:PORT` and `https://localhost:PORT`. */
   readonly httpUrl: string;
   readonly httpsUrl: string;
-  /** The certificate that it made itself. */
+  /** Its self-signed certificate. */
   readonly certificateFile: string;
-  /** Everything below it; once it has ended, everything that was below it when it was asked to. */
+  /** Its descendants; after its end, the descendants at the time when it was asked to stop. */
   descendants(): ProcessId[];
-  /** The edge's own account of its processes, read now. */
+  /** Reads the file about its processes. */
   readFile(): EdgeFile;
-  /** Asks it to end and waits until it has. */
+  /** Stops it gracefully. */
   stop(signal?: NodeJS.Signals): Promise<Exit>;
-  /** Sends SIGINT to the whole process group, as a terminal does, and waits until it has ended. */
+  /** Sends SIGINT to the whole process group, as a terminal does, and waits for the end. */
   pressCtrlC(): Promise<Exit>;
-  /** Kills it without a chance to tidy up, and waits until it has ended; its children may still run. */
+  /** Kills it and waits for its end; its children may still run. */
   kill(): Promise<Exit>;
-  /** Resolves when it ends, for whatever reason. */
   ended(): Promise<Exit>;
-  /** The last of what it printed, for the message of a failed test. */
+  /** The end of its output, for messages of failed tests. */
   output(): string;
-  /** Starts the same edge again: same data directory, same public ports. The first must have ended. */
+  /** Starts the edge again with the same data directory and public ports. The first run must have ended. */
   startAgain(): Promise<EdgeProcess>;
-  /** Makes sure that nothing of it is left, neither processes nor files. */
+  /** Ends all of its processes and removes its files. */
   dispose(): Promise<void>;
 }
 
-/** What came of a start that was expected to fail. */
+/** The result of a start that was expected to fail. */
 export interface FailedStart {
   readonly exit: Exit;
   readonly stdout: string;
   readonly stderr: string;
-  /** Processes that it had started and that still ran when it had ended. */
+  /** Processes started by the edge that were still running after its end. */
   readonly left: readonly ProcessId[];
 }
 
@@ -97,11 +96,11 @@ const AVAILABLE =
 const START_TIMEOUT_MS = 30_000;
 const MAX_KEPT_CHARS = 64 * 1024;
 
-/** Starts an edge and resolves when it says that it answers. */
+/** Starts an edge and resolves when it logs that it is available. */
 export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess> {
   await buildOnce();
   const dataDir = options.dataDir ?? makeDataDir();
-  // Of its own, so that it gets them again when it is started again.
+  // Chosen here, so that it can get the same ports after a restart.
   const ports = { CT_PORT: String(await freePort()), CT_TLS_PORT: String(await freePort()) };
   const run = launch({ ...options, env: { ...ports, ...options.env } }, dataDir);
   try {
@@ -120,7 +119,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess>
   }
 }
 
-/** Starts an edge that should refuse to, and resolves when it has ended. */
+/** Starts an edge that must refuse to start, and resolves when it has ended. */
 export async function startEdgeInVain(options: EdgeOptions = {}): Promise<FailedStart> {
   await buildOnce();
   const dataDir = options.dataDir ?? makeDataDir();
@@ -152,7 +151,7 @@ interface Run {
   ended(): Promise<Exit>;
   /** Sends a signal, to the process alone or to its whole group, and waits for the end. */
   end(signal: NodeJS.Signals, to?: "process" | "group"): Promise<Exit>;
-  /** Everything that was below it when it was last looked at: also what has lost its parent since. */
+  /** Its descendants at the last call before its end, including processes that have lost their parent since. */
   descendants(): ProcessId[];
 }
 
@@ -170,14 +169,14 @@ function launch(options: EdgeOptions, dataDir: string): Run {
     // A process group of its own, so that a signal to the group does not reach the tests.
     detached: options.by === "npm start",
   });
-  // Tests that are cut short leave nothing behind.
+  // Interrupted tests leave no process behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.once("exit", killAtExit);
   let stdout = "";
   let stderr = "";
   let exit: Exit | undefined;
   let askedMs = performance.now();
-  let known: ProcessId[] = [];
+  let lastSeen: ProcessId[] = [];
   child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     stdout = (stdout + text).slice(-MAX_KEPT_CHARS);
   });
@@ -216,13 +215,13 @@ function launch(options: EdgeOptions, dataDir: string): Run {
   };
 
   function descendants(): ProcessId[] {
-    if (child.pid === undefined || exit !== undefined) return known;
-    known = descendantsOf(child.pid);
-    return known;
+    if (child.pid === undefined || exit !== undefined) return lastSeen;
+    lastSeen = descendantsOf(child.pid);
+    return lastSeen;
   }
 }
 
-/** This process's environment, but for settings and for npm's variables: the edge ends with the npm that it names. */
+/** This process's environment without settings and npm's variables, because an edge stops together with its npm. */
 function environment(
   dataDir: string,
   settings: Readonly<Record<string, string>>,
@@ -282,8 +281,8 @@ async function disposeOf(run: Run, options: EdgeOptions, dataDir: string): Promi
   const left = run.descendants();
   if (run.exit === undefined) run.child.kill("SIGKILL");
   for (const { pid } of stillRunning(left)) kill(pid);
-  await until("nothing of the edge is left", () => stillRunning(left).length === 0);
-  // Given directories belong to whoever gave them.
+  await until("all processes of the edge have ended", () => stillRunning(left).length === 0);
+  // The caller removes a directory that it has passed.
   if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
 }
 
@@ -291,7 +290,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It has just ended by itself.
+    // It has already ended.
   }
 }
 

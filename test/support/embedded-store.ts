@@ -1,5 +1,5 @@
 /**
- * Embedded stores for tests: real ones, in folders and on sockets of their own, with a clock that a test may step.
+ * Real embedded stores for tests, each with its own folder and socket, and helpers for folders and logs.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,13 +9,13 @@ import { createLog, type Log } from "../../shared/logs/log.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import type { Store } from "../../shared/store/store.ts";
 
-/** A new folder that is gone after `remove`. */
+/** Creates a temporary folder; `remove` deletes it. */
 export function makeFolder(): { path: string; remove: () => void } {
   const folder = mkdtempSync(path.join(tmpdir(), "ct-test-"));
   return { path: folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** A log that keeps its lines. */
+/** A log that collects its lines. */
 export function createTestLog(): { log: Log; lines: string[] } {
   const lines: string[] = [];
   const log = createLog({
@@ -27,7 +27,7 @@ export function createTestLog(): { log: Log; lines: string[] } {
   return { log, lines };
 }
 
-/** A client that has had its first answer. */
+/** A client that has received its first response. */
 export async function connectStore(socketPath: string, log = createTestLog().log): Promise<Store> {
   const store = connectEmbeddedStore({ socketPath, clock: systemClock, log });
   await store.timeMs();

@@ -1,7 +1,7 @@
 /**
- * Faults of workers under load: three workers behind a balancer, requests for 48 keys at a steady rate, WebSockets with
- * the same keys; one worker is broken in one way or another, and what clients noticed is counted. Faults of one run stand
- * beside a time without any, of the same length, right before.
+ * Faults of workers under load: three workers behind a balancer, requests with 48 keys at a steady rate, WebSockets with the
+ * same keys. One worker fails in a defined way, and the effects on clients are counted and compared with a phase of the same
+ * length without a fault right before.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
@@ -20,34 +20,33 @@ export interface FaultLoad {
   readonly keys: number;
   readonly requestsPerSecond: number;
   readonly tunnels: number;
-  /** How long the fault lasts, and the time without one before it, in ms. */
+  /** Duration of the fault, and of the phase without a fault before it, in ms. */
   readonly phaseMs: number;
 }
 
-/** What clients noticed of one fault. */
+/** The effects of one fault on clients. */
 export interface FaultReport {
   readonly fault: Fault;
-  /** All are GET; one that got anything but 200 within 10 s. */
+  /** GET requests during the fault; `failed`: those without a 200 within 10 s. */
   readonly requests: number;
   readonly failed: number;
-  /** The longest that one was waited for. */
   readonly slowestMs: number;
-  /** Of the broken worker's keys: when the last request was sent that failed or took over a second, after the fault. */
+  /** Keys of the faulty worker: when the last request that failed or took over a second was sent, after the fault. */
   readonly routedAwayMs: number;
-  /** Requests of keys of healthy workers that another worker answered. */
+  /** Requests with keys of healthy workers to which another worker responded. */
   readonly moved: number;
   /** WebSockets to healthy workers that ended or stopped echoing. */
   readonly brokenTunnels: number;
-  /** Of keys of healthy workers, in ms: during the fault, and in the time before it. */
+  /** Keys of healthy workers, in ms: during the fault, and in the phase before it. */
   readonly p99Ms: number;
   readonly p99BeforeMs: number;
 }
 
 const TIMEOUT_MS = 10_000;
-/** Longer than a request may take that did not wait for a broken worker. */
+/** A request that takes longer has waited for a faulty worker. */
 const STUCK_MS = 1000;
 const NAMES = ["w1", "w2", "w3"] as const;
-/** How long a worker is left alone behind its restart, in which probes find it well. */
+/** Pause after the restart of a worker, in which probes find it healthy. */
 const SETTLE_MS = 1500;
 
 // --- workers ---
@@ -77,7 +76,7 @@ export class FaultWorkers {
     await once(child, "message");
   }
 
-  /** Breaks `victim`; resolves when it is broken. A rolling restart resolves when it is over. */
+  /** Makes `victim` fail; resolves when it does. A rolling restart resolves when it is over. */
   async begin(fault: Fault, victim: string): Promise<void> {
     const child = this.#child(victim);
     switch (fault) {
@@ -108,7 +107,6 @@ export class FaultWorkers {
     }
   }
 
-  /** Makes the worker well again. */
   async heal(fault: Fault, victim: string): Promise<void> {
     const child = this.#child(victim);
     if (fault === "stop") child.kill("SIGCONT");
@@ -138,11 +136,10 @@ interface Sample {
   readonly key: string;
   readonly sentMs: number;
   readonly tookMs: number;
-  /** Who answered; undefined when it failed. */
   readonly worker: string | undefined;
 }
 
-/** Requests at a steady rate, whatever becomes of the earlier ones. */
+/** Sends requests at a steady rate, independently of earlier responses. */
 class Requests {
   readonly samples: Sample[] = [];
   readonly #agent = new Agent({
@@ -151,7 +148,7 @@ class Requests {
     bodyTimeout: TIMEOUT_MS,
   });
   readonly #timer: NodeJS.Timeout;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #pending = new Set<Promise<void>>();
   #count = 0;
 
   constructor(port: number, load: FaultLoad) {
@@ -175,18 +172,18 @@ class Requests {
       .catch(() => undefined)
       .then((worker) => {
         this.samples.push({ key, sentMs, tookMs: performance.now() - sentMs, worker });
-        this.#underWay.delete(sending);
+        this.#pending.delete(sending);
       });
-    this.#underWay.add(sending);
+    this.#pending.add(sending);
   }
 
   between(fromMs: number, toMs: number): Sample[] {
     return this.samples.filter(({ sentMs }) => sentMs >= fromMs && sentMs < toMs);
   }
 
-  /** Until everything that was sent so far is answered or given up. */
+  /** Resolves when all requests sent so far have succeeded or failed. */
   async settled(): Promise<void> {
-    await Promise.all([...this.#underWay]);
+    await Promise.all([...this.#pending]);
   }
 
   async close(): Promise<void> {
@@ -196,7 +193,7 @@ class Requests {
   }
 }
 
-/** A WebSocket that sends a byte now and then and expects it back; opened again when it ends. */
+/** A WebSocket that sends a byte every 250 ms and expects its echo; reopened when it ends. */
 class EchoTunnel {
   readonly key: string;
   readonly #port: number;
@@ -206,7 +203,7 @@ class EchoTunnel {
   #sentMs = 0;
   #isWaiting = false;
   #closed = false;
-  /** When it ended or fell silent. */
+  /** Times at which it ended or stopped echoing. */
   readonly brokenMs: number[] = [];
 
   constructor(port: number, key: string) {
@@ -267,13 +264,13 @@ class EchoTunnel {
 // --- one balancer through all faults ---
 
 /** Runs the faults one after the other against the balancer on `port`. */
-export async function runFaults(needs: {
+export async function runFaults(options: {
   readonly port: number;
   readonly workers: FaultWorkers;
   readonly load: FaultLoad;
   readonly faults: readonly Fault[];
 }): Promise<FaultReport[]> {
-  const { port, load, workers } = needs;
+  const { port, load, workers } = options;
   const requests = new Requests(port, load);
   const tunnels = Array.from(
     { length: load.tunnels },
@@ -283,7 +280,7 @@ export async function runFaults(needs: {
     await until("all tunnels are open", () => tunnels.every(({ isOpen }) => isOpen));
     const homes = await findHomes(requests, load);
     const reports: FaultReport[] = [];
-    for (const fault of needs.faults) {
+    for (const fault of options.faults) {
       reports.push(await runOne(fault, { load, workers, requests, tunnels, homes }));
     }
     return reports;
@@ -305,7 +302,7 @@ async function runOne(
 ): Promise<FaultReport> {
   const { load, requests, homes, tunnels } = at;
   const victim = homes.get("key-0") ?? NAMES[0];
-  const calmMs = performance.now();
+  const beforeMs = performance.now();
   await delay(load.phaseMs);
   await requests.settled();
   const faultMs = performance.now();
@@ -321,7 +318,7 @@ async function runOne(
   const isHealthy = (key: string): boolean => fault !== "rolling" && homes.get(key) !== victim;
   const during = requests.between(faultMs, doneMs);
   const healthy = during.filter(({ key }) => isHealthy(key));
-  const before = requests.between(calmMs, faultMs).filter(({ key }) => homes.get(key) !== victim);
+  const before = requests.between(beforeMs, faultMs).filter(({ key }) => homes.get(key) !== victim);
   const late = requests
     .between(faultMs, healMs)
     .filter(({ worker, tookMs }) => worker === undefined || tookMs > STUCK_MS);
@@ -341,7 +338,7 @@ async function runOne(
   };
 }
 
-/** Which worker each key has, once all have answered. */
+/** The worker of each key, once every key has had a response. */
 async function findHomes(requests: Requests, load: FaultLoad): Promise<Map<string, string>> {
   const homes = new Map<string, string>();
   const fromMs = performance.now();
@@ -354,7 +351,7 @@ async function findHomes(requests: Requests, load: FaultLoad): Promise<Map<strin
   return homes;
 }
 
-/** Until every key is back at its own worker. */
+/** Resolves when every key is back at its own worker. */
 async function isHome(
   requests: Requests,
   load: FaultLoad,

@@ -1,14 +1,14 @@
 /**
- * A worker that can be broken, as a process of its own: answers every GET with its name (the first argument) on its port
- * (the second), echoes behind an upgrade, and does what its parent tells it over the IPC channel. SIGTERM ends it in order.
+ * A worker process with switchable faults: responds to every GET with its name (the first argument) on its port (the second),
+ * echoes after an upgrade, and switches faults on IPC messages of its parent. SIGTERM stops it gracefully.
  */
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 /**
- * `refuse`: its port is closed, and so is every connection · `swallow`: it takes everything and says nothing, as an address
- * does behind which nobody is · `slow`: each answer comes 400 ms later.
+ * `refuse`: its port and all connections are closed · `swallow`: it reads everything and sends nothing, like an unreachable
+ * address · `slow`: each response is delayed by 400 ms.
  */
 export type WorkerFault = "none" | "refuse" | "swallow" | "slow";
 
@@ -22,12 +22,12 @@ let fault: WorkerFault = "none";
 
 const server = createServer({ keepAliveTimeout: 70_000 }, (_request, response) => {
   if (fault === "swallow") return;
-  const answer = (): void => {
+  const respond = (): void => {
     response.setHeader("Content-Type", "text/plain");
     response.end(name);
   };
-  if (fault === "slow") setTimeout(answer, SLOW_MS);
-  else answer();
+  if (fault === "slow") setTimeout(respond, SLOW_MS);
+  else respond();
 });
 
 server.on("upgrade", (request: IncomingMessage, socket: Socket) => {
@@ -46,16 +46,16 @@ server.on("upgrade", (request: IncomingMessage, socket: Socket) => {
   });
 });
 
-process.on("message", (told: WorkerFault) => {
+process.on("message", (next: WorkerFault) => {
   const before = fault;
-  fault = told;
-  if (told === "refuse") {
+  fault = next;
+  if (next === "refuse") {
     server.close();
     server.closeAllConnections();
     for (const socket of tunnels) socket.destroy();
   }
   if (before === "refuse") server.listen(Number(port), "127.0.0.1");
-  // What it has swallowed is lost for good.
+  // Swallowed requests are lost.
   if (before === "swallow") server.closeAllConnections();
 });
 process.on("SIGTERM", () => {

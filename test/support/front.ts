@@ -1,16 +1,14 @@
 /**
- * A port that leads to another one, as the load balancer or the network in front of an edge does: it can be led elsewhere,
- * and be cut.
+ * A TCP forwarder, like a load balancer in front of an edge, whose target can be changed and which can be cut.
  */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Front {
   readonly port: number;
-  /** `http://127.0.0.1:PORT`. */
   readonly url: string;
-  /** Where new connections go from now on; those that are there stay where they are. */
+  /** Changes the target of new connections; existing connections stay. */
   leadTo(port: number): void;
-  /** Ends what is connected and refuses what comes, until `join`. */
+  /** Closes all connections and refuses new ones, until `join`. */
   cut(): void;
   join(): void;
   close(): Promise<void>;

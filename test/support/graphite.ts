@@ -1,6 +1,6 @@
 /**
- * The chain behind a real edge: StatsD (npm), carbon and graphite-web (Debian), with the settings of deploy/graphite as far
- * as a test of seconds allows: it flushes each second instead of each ten.
+ * StatsD (npm), carbon and graphite-web (Debian) with the settings of deploy/graphite, except that it flushes every second
+ * instead of every ten.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -17,10 +17,10 @@ import { until } from "./until.ts";
 export const FLUSH_MS = 1000;
 
 export interface Graphite {
-  /** Of StatsD, UDP and TCP. */
+  /** Port of StatsD, UDP and TCP. */
   readonly port: number;
   readonly url: string;
-  /** The points of each series that `target` names, over the last `fromS` seconds; without those that have no value. */
+  /** The points of each series that matches `target`, over the last `fromS` seconds; points without a value are left out. */
   render(target: string, fromS: number): Promise<readonly RenderedSeries[]>;
   close(): Promise<void>;
 }
@@ -31,10 +31,9 @@ export interface RenderedSeries {
   readonly points: readonly (readonly [value: number, atS: number])[];
 }
 
-/** Not the first python3 of the PATH: Debian's modules belong to Debian's. */
+/** Not the first python3 in PATH, because Debian's modules are installed for Debian's Python. */
 const PYTHON = "/usr/bin/python3";
 
-/** The settings of StatsD in deploy/graphite. */
 export function statsdSettings(): Record<string, unknown> {
   const text = readFileSync(new URL("../../deploy/graphite/statsd.conf", import.meta.url), "utf8");
   return runInNewContext(`(${text.replace(/^\s*\/\/.*$/gm, "")})`) as Record<string, unknown>;
@@ -127,7 +126,7 @@ export async function startGraphite(): Promise<Graphite> {
     ]);
     await until("StatsD listens", () => listens(port), 60_000);
     await until(
-      "graphite-web answers",
+      "graphite-web responds",
       async () => (await fetch(`${url}/render?format=json`)).ok,
       60_000,
     );
@@ -145,9 +144,9 @@ export async function startGraphite(): Promise<Graphite> {
         format: "json",
         noCache: "1",
       });
-      const answer = await fetch(`${url}/render?${query.toString()}`);
-      if (!answer.ok) throw new Error(`${target}: ${answer.status} ${await answer.text()}`);
-      const all = (await answer.json()) as {
+      const response = await fetch(`${url}/render?${query.toString()}`);
+      if (!response.ok) throw new Error(`${target}: ${response.status} ${await response.text()}`);
+      const all = (await response.json()) as {
         target: string;
         datapoints: [number | null, number][];
       }[];
@@ -173,12 +172,12 @@ function carbonSettings(
     `CONF_DIR = ${folder}/conf`,
     `LOG_DIR = ${folder}/log`,
     `PID_DIR = ${folder}`,
-    // Who runs the test.
+    // Empty: the user who runs the test.
     "USER =",
     "ENABLE_LOGROTATION = False",
     "MAX_CACHE_SIZE = inf",
     "MAX_UPDATES_PER_SECOND = inf",
-    // Debian's 50 would take minutes for a cluster's series.
+    // With Debian's 50, creating the series of a cluster would take minutes.
     "MAX_CREATES_PER_MINUTE = inf",
     "LINE_RECEIVER_INTERFACE = 127.0.0.1",
     `LINE_RECEIVER_PORT = ${ports.carbonPort}`,

@@ -1,6 +1,6 @@
 /**
- * Many teams of a host and a guest at a small price: socket.io's client with made-up contents instead of encrypted ones, so
- * that one process carries thousands of people and is not what is measured. They say numbered things to each other.
+ * Many teams of a host and a guest at low cost: socket.io's client with made-up contents instead of encrypted ones, so that one
+ * process can run thousands of clients without becoming the bottleneck. They send each other numbered messages.
  */
 import { Agent, request } from "undici";
 import { RawPeer } from "../worker/sessions/raw-peer.ts";
@@ -8,11 +8,9 @@ import { until } from "./until.ts";
 
 export interface LightPeer {
   readonly peer: RawPeer;
-  /** What it said, in order. */
   readonly spoken: string[];
-  /** When it was in its session, each time, on `performance.now()`. */
+  /** Each time at which it was admitted to its session, on `performance.now()`. */
   readonly servedMs: number[];
-  /** When it was cut off, each time. */
   readonly lostMs: number[];
 }
 
@@ -20,34 +18,36 @@ export interface LightTeam {
   readonly sessionId: string;
   readonly host: LightPeer;
   readonly guest: LightPeer;
-  /** Says the next number to the other one. */
+  /** Sends the next number to the other peer. */
   say(speaker: "host" | "guest"): void;
 }
 
 export interface LightTeams {
   readonly teams: readonly LightTeam[];
   readonly peers: readonly LightPeer[];
-  /** Everybody says something once in `periodMs`, one after the other. */
+  /** Each client sends a message once in `periodMs`, one after the other. */
   startTalking(periodMs: number): void;
   stopTalking(): void;
-  /** What went wrong with what was said: missing, heard twice, or in another order. */
+  /** Faults of the received messages: lost, duplicated or reordered. */
   misheard(): string[];
   close(): Promise<void>;
 }
 
-/** Teams opened at a time. */
 const AT_ONCE = 4;
 
-/** Opens them at the edge at `url`; each host approves its guest. */
+/** Opens the teams at the edge at `url`; each host approves its guest. */
 export async function openLightTeams(url: string, count: number): Promise<LightTeams> {
   const agent = new Agent();
   const teams: LightTeam[] = [];
   let opened = 0;
-  let said = 0;
+  let spokenCount = 0;
   const [hostJwt, guestJwt] = [await signIn("Host"), await signIn("Guest")];
 
-  async function ask<T>(path: string, { jwt, form }: { jwt?: string; form?: unknown }): Promise<T> {
-    const answer = await request(url + path, {
+  async function post<T>(
+    path: string,
+    { jwt, form }: { jwt?: string; form?: unknown },
+  ): Promise<T> {
+    const response = await request(url + path, {
       method: "POST",
       dispatcher: agent,
       headers: {
@@ -56,15 +56,15 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
       },
       ...(form !== undefined && { body: JSON.stringify(form) }),
     });
-    const text = await answer.body.text();
-    if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${text}`);
+    const text = await response.body.text();
+    if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode} ${text}`);
     return (text.startsWith("{") ? JSON.parse(text) : text) as T;
   }
 
   async function signIn(user: string): Promise<string> {
-    const { pollToken } = await ask<{ pollToken: string }>("/api/login/initial", {});
-    await ask("/api/login/simple", { form: { token: pollToken, user } });
-    return (await ask<{ loginToken: string }>(`/api/login/poll/${pollToken}`, {})).loginToken;
+    const { pollToken } = await post<{ pollToken: string }>("/api/login/initial", {});
+    await post("/api/login/simple", { form: { token: pollToken, user } });
+    return (await post<{ loginToken: string }>(`/api/login/poll/${pollToken}`, {})).loginToken;
   }
 
   async function enter(roomToken: string): Promise<LightPeer> {
@@ -77,16 +77,16 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
   }
 
   async function openTeam(): Promise<LightTeam> {
-    const created = await ask<{ roomId: string; roomToken: string }>("/api/session/create", {
+    const created = await post<{ roomId: string; roomToken: string }>("/api/session/create", {
       jwt: hostJwt,
     });
     const host = await enter(created.roomToken);
     host.peer.socket.on("message", () => {
-      const asked = host.peer.received.at(-1);
-      const { method } = (asked?.content ?? {}) as { method?: string };
-      if (asked?.kind === "request" && method === "peer/join") host.peer.decide(asked, true);
+      const message = host.peer.received.at(-1);
+      const { method } = (message?.content ?? {}) as { method?: string };
+      if (message?.kind === "request" && method === "peer/join") host.peer.decide(message, true);
     });
-    const { pollToken } = await ask<{ pollToken: string }>(`/api/session/join/${created.roomId}`, {
+    const { pollToken } = await post<{ pollToken: string }>(`/api/session/join/${created.roomId}`, {
       jwt: guestJwt,
     });
     const guest = await enter(await untilAccepted(pollToken));
@@ -96,7 +96,7 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
       guest,
       say(speaker) {
         const [from, to] = speaker === "host" ? [host, guest] : [guest, host];
-        const text = `#${said++}`;
+        const text = `#${spokenCount++}`;
         from.spoken.push(text);
         from.peer.broadcast(text, [to.peer.id]);
       },
@@ -105,11 +105,11 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
 
   async function untilAccepted(pollToken: string): Promise<string> {
     for (;;) {
-      // Until then it is told that the host is asked.
-      const answer = await ask<{ roomToken?: string }>(`/api/session/poll/${pollToken}`, {
+      // Until then each poll reports that the host was asked.
+      const status = await post<{ roomToken?: string }>(`/api/session/poll/${pollToken}`, {
         jwt: guestJwt,
       });
-      if (answer.roomToken !== undefined) return answer.roomToken;
+      if (status.roomToken !== undefined) return status.roomToken;
     }
   }
 
@@ -131,7 +131,7 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
     startTalking(periodMs) {
       talking = setInterval(
         () => {
-          // As many as are due: a timer fires once in a millisecond at most.
+          // Several at once if necessary, because a timer fires at most once per millisecond.
           for (let i = 0; i < Math.max(1, peers.length / periodMs); i++) {
             teams[Math.floor(turn / 2) % teams.length]?.say(turn % 2 === 0 ? "host" : "guest");
             turn++;
@@ -156,7 +156,9 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
     async close() {
       clearInterval(talking);
       for (const { peer } of peers) peer.close();
-      await until("all are gone", () => peers.every(({ peer }) => !peer.socket.connected));
+      await until("all clients are disconnected", () =>
+        peers.every(({ peer }) => !peer.socket.connected),
+      );
     },
   };
 }

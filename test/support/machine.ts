@@ -1,8 +1,7 @@
 /**
- * How slow the machine is while a test runs, so that limits of time judge the product and not what else runs here. A
- * process of its own does the same small piece of work four times a second and says how much longer than its time on the
- * CPU that took: 1 when it had a core to itself, 4 when it had a quarter of one. It uses nothing of the product, so a
- * product that gets slow does not make its own limits wider.
+ * Measures how slow the machine is during a test, so that time limits test the product rather than other load. A separate
+ * process does the same small piece of work four times a second and reports how much longer it took than its CPU time: 1 with a
+ * core of its own, 4 with a quarter of a core. It uses no code of the product, so a slow product does not widen its own limits.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,20 +9,19 @@ import { afterAll, beforeAll } from "vitest";
 import { until } from "./until.ts";
 
 export interface Machine {
-  /** How much longer than alone work has taken since `sinceMs` (`performance.now()`); never below 1. */
+  /** By which factor other load has slowed work down since `sinceMs` (`performance.now()`); at least 1. */
   stretchSince(sinceMs: number): number;
-  /** What is promised for a machine without other load, as a limit for what was done here since `sinceMs`. */
+  /** Converts a limit for a machine without other load to a limit for work done here since `sinceMs`. */
   limitMs(sinceMs: number, promised: Promised): number;
 }
 
 export interface Promised {
-  /** On a machine without other load. */
   readonly promisedMs: number;
-  /** The part of it that timers of the product and of clients take on any machine (leases, back-off): it does not stretch. */
+  /** The part of it that is spent in timers (leases, backoff) and does not depend on the machine. */
   readonly waitsMs?: number;
 }
 
-/** For the whole test file: called at its top level. */
+/** Measures during the whole test file; must be called at its top level. */
 export function watchMachine(): Machine {
   const pieces: { readonly atMs: number; readonly stretch: number }[] = [];
   let child: ChildProcess | undefined;
@@ -37,7 +35,7 @@ export function watchMachine(): Machine {
       pieces.push({ atMs: performance.now(), stretch });
       if (pieces.length > MAX_PIECES) pieces.shift();
     });
-    // A test that is cut short leaves nothing behind: it ends with its channel.
+    // If the test is interrupted, the process ends with its IPC channel.
     await until("the machine is measured", () => pieces.length > 0, START_TIMEOUT_MS);
   }, 2 * START_TIMEOUT_MS);
 
@@ -49,12 +47,12 @@ export function watchMachine(): Machine {
   });
 
   function stretchSince(sinceMs: number): number {
-    // A short time has few pieces or none: those just before speak for it too.
+    // A short period has few pieces of work, so those just before count too.
     const since = Math.min(sinceMs, performance.now() - SHORT_MS);
-    const seen = pieces.filter(({ atMs }) => atMs >= since);
-    // The median: one piece that was put off for long says little about all that was done.
-    const stretches = seen.map(({ stretch }) => stretch).sort((a, b) => a - b);
-    // No piece in so long: the process that does them did not get to run at all.
+    const recent = pieces.filter(({ atMs }) => atMs >= since);
+    // The median, because one delayed piece says little about the whole period.
+    const stretches = recent.map(({ stretch }) => stretch).sort((a, b) => a - b);
+    // Without a piece in this period, the measuring process has not run at all.
     return Math.max(1, stretches[Math.floor(stretches.length / 2)] ?? STARVED);
   }
 
@@ -66,7 +64,7 @@ export function watchMachine(): Machine {
 }
 
 const START_TIMEOUT_MS = 30_000;
-/** Of 20 minutes. */
+/** 20 minutes. */
 const MAX_PIECES = 4800;
 const SHORT_MS = 2000;
 const STARVED = 20;

@@ -1,15 +1,15 @@
 /**
- * Plays the main job against an edge that runs already, in containers or on other machines, a few sessions at once:
+ * Plays the main job against a running edge, in containers or on other machines, with a few concurrent sessions:
  *
  *     npx tsx test/support/main-job-at.ts URL [sessions] [guests]
  *
- * Ends with 0 when everybody saw all that they should, else with 1 and what was wrong.
+ * Exits with 0 if all clients saw everything they should, else with 1 and the differences.
  */
 import { deepStrictEqual } from "node:assert";
 import { type MainJobReport, playMainJob } from "./main-job.ts";
 
 const [url, sessions = "4", guests = "2"] = process.argv.slice(2);
-if (url === undefined) throw new Error("name the URL of the edge");
+if (url === undefined) throw new Error("usage: main-job-at.ts URL [sessions] [guests]");
 const at = { baseUrl: url.replace(/\/$/, "") };
 const guestCount = Number(guests);
 
@@ -28,11 +28,11 @@ process.stdout.write(summary, () => process.exit(failures.length === 0 ? 0 : 1))
 
 function expectEverything(report: MainJobReport, count: number): void {
   const names = Array.from({ length: count }, (_, index) => `Guest ${index + 1}`);
-  const everybody = ["Host", ...names];
-  const lines = everybody.flatMap((name) => [1, 2, 3].map((line) => `${name}, line ${line}`));
+  const allNames = ["Host", ...names];
+  const lines = allNames.flatMap((name) => [1, 2, 3].map((line) => `${name}, line ${line}`));
   const staying = count > 1 ? names.slice(1) : names;
   const leaving = count > 1 ? ["Guest 1"] : [];
-  const othersThan = (name: string): string[] => everybody.filter((other) => other !== name);
+  const othersThan = (name: string): string[] => allNames.filter((other) => other !== name);
   deepStrictEqual(report, {
     sessionId: report.sessionId,
     joinRequests: names,
@@ -48,14 +48,14 @@ function expectEverything(report: MainJobReport, count: number): void {
       ...Object.fromEntries(names.map((name) => [name, ["Host: for one guest only"]])),
     },
     heard: Object.fromEntries(
-      everybody.map((name) => [
+      allNames.map((name) => [
         name,
         othersThan(name)
           .map((other) => `${other}: for everybody`)
           .sort(),
       ]),
     ),
-    documents: Object.fromEntries(everybody.map((name) => [name, lines.toSorted()])),
+    documents: Object.fromEntries(allNames.map((name) => [name, lines.toSorted()])),
     documentsEqual: true,
     sawLeave: Object.fromEntries(["Host", ...staying].map((name) => [name, leaving])),
     sawClose: staying,

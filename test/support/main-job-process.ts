@@ -1,6 +1,6 @@
 /**
- * Plays the main job in a process of its own: certificates that Node shall trust (`NODE_EXTRA_CA_CERTS`) must be named
- * when a process starts. One argument, the job as JSON; the report comes out on standard output as JSON.
+ * Plays the main job in a separate process, because Node reads `NODE_EXTRA_CA_CERTS` only at its start. The argument is the
+ * job as JSON; the report is printed on standard output as JSON.
  */
 import { type MainJob, playMainJob } from "./main-job.ts";
 

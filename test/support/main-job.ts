@@ -1,7 +1,7 @@
 /**
- * The main job of the product, played through by unmodified clients: log in, create a session, be approved, join, talk in
- * encrypted requests, notifications and broadcasts, edit one document together, leave, close. What everybody saw comes
- * back as plain values, so that a test can compare them, also when the clients ran in another process.
+ * The main job of the product, played by unmodified clients: sign in, create a session, approve, join, exchange encrypted
+ * requests, notifications and broadcasts, edit a document together, leave, close. The result is plain values, so that a test
+ * can compare them even if the clients ran in another process.
  */
 import { Client, type ClientOptions } from "./clients.ts";
 import { until } from "./until.ts";
@@ -9,34 +9,31 @@ import { until } from "./until.ts";
 export interface MainJob {
   readonly host: Omit<ClientOptions, "name">;
   readonly guests: Omit<ClientOptions, "name">;
-  /** How many guests; of several, the first leaves before the host closes the session. */
+  /** If there are several guests, the first one leaves before the host closes the session. */
   readonly guestCount: number;
 }
 
-/** What each person saw, by name (`Host`, `Guest 1`, …); lists are sorted, because the package promises no order. */
+/** What each client saw, by name (`Host`, `Guest 1`, …). Lists are sorted, because the package guarantees no order. */
 export interface MainJobReport {
   readonly sessionId: string;
-  /** Names that the host was asked to approve. */
   readonly joinRequests: readonly string[];
-  /** Names that `peer/init` said are in the session, by guest. */
+  /** Names of the peers in `peer/init`, by guest. */
   readonly initialized: Readonly<Record<string, readonly string[]>>;
-  /** The answer to a request: guests ask the host, the host asks the first guest. */
+  /** Responses to requests: guests ask the host, the host asks the first guest. */
   readonly answers: Readonly<Record<string, string>>;
-  /** Direct messages, as `name: text`: guests tell the host, the host tells each guest. */
+  /** Direct messages, as `name: text`: from guests to the host, from the host to each guest. */
   readonly told: Readonly<Record<string, readonly string[]>>;
-  /** Broadcasts, as `name: text`: everybody says one thing. */
+  /** Broadcasts, as `name: text`: one from each client. */
   readonly heard: Readonly<Record<string, readonly string[]>>;
   /** The document at the end, by reader; its lines sorted. */
   readonly documents: Readonly<Record<string, readonly string[]>>;
-  /** Whether all documents are equal character by character. */
   readonly documentsEqual: boolean;
-  /** Names of who left before the session was closed, as the others saw it. */
+  /** Names of the clients that left before the session was closed, as seen by the others. */
   readonly sawLeave: Readonly<Record<string, readonly string[]>>;
-  /** Who was told that the session is closed. */
   readonly sawClose: readonly string[];
 }
 
-/** Plays it. Rejects when something does not happen at all; what came out wrong is for the test to find in the report. */
+/** Plays the job. Rejects if a step does not happen; wrong results are for the test to find in the report. */
 export async function playMainJob(job: MainJob): Promise<MainJobReport> {
   const host = new Client({ ...job.host, name: "Host" });
   const guests = Array.from(
@@ -53,28 +50,28 @@ export async function playMainJob(job: MainJob): Promise<MainJobReport> {
 async function play(host: Client, guests: readonly Client[]): Promise<MainJobReport> {
   const sessionId = await host.host();
   await Promise.all(guests.map((guest) => guest.login()));
-  // One after the other: then each guest is initialized with everybody who came before it.
+  // In sequence, so that each guest is initialized with all earlier ones.
   for (const guest of guests) await guest.join(sessionId);
-  const everybody = [host, ...guests];
-  await until("everybody knows everybody", () =>
-    everybody.every((client) => knownTo(client).size === everybody.length),
+  const clients = [host, ...guests];
+  await until("all clients know each other", () =>
+    clients.every((client) => knownTo(client).size === clients.length),
   );
-  const names = new Map(everybody.map((client) => [client.id, client.name]));
+  const names = new Map(clients.map((client) => [client.id, client.name]));
 
   const answers = await askAround(host, guests);
   await talk(host, guests);
-  await editTogether(everybody);
-  const documents = byName(everybody, (client) => client.text.trimEnd().split("\n").sort());
-  const documentsEqual = everybody.every((client) => client.text === host.text);
-  const { sawLeave, sawClose } = await sendMigrate(host, guests);
+  await editTogether(clients);
+  const documents = byName(clients, (client) => client.text.trimEnd().split("\n").sort());
+  const documentsEqual = clients.every((client) => client.text === host.text);
+  const { sawLeave, sawClose } = await leaveAndClose(host, guests);
 
   return {
     sessionId,
     joinRequests: host.joinRequests.map((user) => user.name),
     initialized: byName(guests, initializedWith),
     answers,
-    told: byName(everybody, (client) => saidTo(client, names, true)),
-    heard: byName(everybody, (client) => saidTo(client, names, false)),
+    told: byName(clients, (client) => saidTo(client, names, true)),
+    heard: byName(clients, (client) => saidTo(client, names, false)),
     documents,
     documentsEqual,
     sawLeave,
@@ -98,14 +95,14 @@ async function askAround(
 }
 
 async function talk(host: Client, guests: readonly Client[]): Promise<void> {
-  const everybody = [host, ...guests];
+  const clients = [host, ...guests];
   await Promise.all([
     ...guests.map((guest) => guest.tell(host.id, "for the host only")),
     ...guests.map((guest) => host.tell(guest.id, "for one guest only")),
-    ...everybody.map((client) => client.say("for everybody")),
+    ...clients.map((client) => client.say("for everybody")),
   ]);
-  await until("everybody got what was said", () =>
-    everybody.every((client) => {
+  await until("all messages have arrived", () =>
+    clients.every((client) => {
       const direct = client.said.filter((said) => said.direct).length;
       const broadcast = client.said.length - direct;
       return direct === (client === host ? guests.length : 1) && broadcast === guests.length;
@@ -113,30 +110,30 @@ async function talk(host: Client, guests: readonly Client[]): Promise<void> {
   );
 }
 
-async function editTogether(everybody: readonly Client[]): Promise<void> {
+async function editTogether(clients: readonly Client[]): Promise<void> {
   for (const line of [1, 2, 3]) {
-    for (const client of everybody) client.write(`${client.name}, line ${line}`);
+    for (const client of clients) client.write(`${client.name}, line ${line}`);
   }
   await until("all documents are complete and equal", () => {
-    const [first, ...others] = everybody.map((client) => client.text);
+    const [first, ...others] = clients.map((client) => client.text);
     const lines = first?.split("\n").length ?? 0;
-    return lines > everybody.length * 3 && others.every((text) => text === first);
+    return lines > clients.length * 3 && others.every((text) => text === first);
   });
 }
 
-async function sendMigrate(
+async function leaveAndClose(
   host: Client,
   guests: readonly Client[],
 ): Promise<Pick<MainJobReport, "sawLeave" | "sawClose">> {
   const staying = guests.length > 1 ? guests.slice(1) : guests;
   const leaving = guests.filter((guest) => !staying.includes(guest));
   await Promise.all(leaving.map((guest) => guest.leave()));
-  await until("everybody sees the guest leave", () =>
+  await until("the other clients see the guest leave", () =>
     [host, ...staying].every((client) => client.left.length >= leaving.length),
   );
   const sawLeave = byName([host, ...staying], (client) => client.left.map((peer) => peer.name));
   await host.leave();
-  await until("everybody sees the session end", () =>
+  await until("the guests see the session end", () =>
     staying.every((client) => client.closedCount > 0),
   );
   const sawClose = staying.filter((client) => client.closedCount === 1).map(({ name }) => name);
@@ -146,8 +143,12 @@ async function sendMigrate(
 // --- what people saw ---
 
 function knownTo(client: Client): Set<string> {
-  const told = client.inits.flatMap((init) => [init.host, ...init.guests]);
-  return new Set([client.id, ...told.map(({ id }) => id), ...client.joined.map(({ id }) => id)]);
+  const initialPeers = client.inits.flatMap((init) => [init.host, ...init.guests]);
+  return new Set([
+    client.id,
+    ...initialPeers.map(({ id }) => id),
+    ...client.joined.map(({ id }) => id),
+  ]);
 }
 
 function initializedWith(guest: Client): string[] {

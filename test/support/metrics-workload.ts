@@ -1,19 +1,17 @@
 /**
- * People whose number is known, for tests of what is counted of them: two sessions, five connections, four people, because
- * Ada is in both sessions.
+ * A known workload for tests of metrics: two sessions, five connections, and four people, because Ada is in both sessions.
  */
 import type { Client } from "./clients.ts";
 import { person } from "./people.ts";
 
 export interface Workload {
-  /** Everybody says good-bye: first guests, then hosts. */
   leave(): Promise<void>;
 }
 
-/** What must be seen while everybody is there. */
+/** Expected values while all clients are connected. */
 export const EXPECTED = { users: 4, sessions: 2, connections: 5, hosted: 2 } as const;
 
-/** `baseUrls`: of the balancers that people use in turn. */
+/** `baseUrls`: the balancers, which the clients use in turn. */
 export async function play(baseUrls: readonly string[]): Promise<Workload> {
   let turn = 0;
   const next = (name: string): Client =>

@@ -1,5 +1,5 @@
 /**
- * People for one test, who are gone when it ends.
+ * Clients for one test, which are closed at its end.
  */
 import { onTestFinished } from "vitest";
 import { Client, type ClientOptions } from "./clients.ts";
@@ -9,18 +9,17 @@ export interface OpenSession {
   readonly sessionId: string;
   readonly host: Client;
   readonly guests: readonly Client[];
-  /** Host and guests. */
   readonly everybody: readonly Client[];
 }
 
-/** Somebody who is closed when the running test ends. */
+/** A client that is closed when the running test ends. */
 export function person(options: ClientOptions): Client {
   const client = new Client(options);
   onTestFinished(() => client.close());
   return client;
 }
 
-/** A session with a host and guests who know each other. */
+/** A session with a host and guests who have all joined. */
 export async function openSession(options: {
   readonly baseUrl: string;
   readonly guestCount: number;
@@ -40,14 +39,14 @@ export async function openSession(options: {
   return { sessionId, host, guests, everybody: [host, ...guests] };
 }
 
-/** Resolves when all documents are equal and hold every one of `lines`. */
+/** Resolves when all documents are equal and contain `lines`. */
 export async function documentsEqual(
   clients: readonly Client[],
   lines: readonly string[],
   timeoutMs?: number,
 ): Promise<void> {
   await until(
-    `documents are equal and hold ${lines.join(", ")}`,
+    `documents are equal and contain ${lines.join(", ")}`,
     () => {
       const texts = new Set(clients.map((client) => client.text));
       const [text = ""] = texts;
@@ -57,14 +56,14 @@ export async function documentsEqual(
   );
 }
 
-/** Lets `speaker` say something to everybody, and resolves when all others got it, from the right peer id. */
+/** Sends a message from `speaker` to all, and resolves when the others have received it with the right peer id. */
 export async function everybodyHears(
   speaker: Client,
   others: readonly Client[],
   text: string,
 ): Promise<void> {
   await speaker.say(text);
-  await until(`everybody hears "${text}"`, () =>
+  await until(`all receive "${text}"`, () =>
     others.every((client) =>
       client.said.some((said) => said.text === text && said.from === speaker.id),
     ),

@@ -1,5 +1,5 @@
 /**
- * Plugins of all three families, real archives made on the spot, and the ways in which archives are bad.
+ * Creates plugins of all three IDE families, as real archives, and malformed archives.
  */
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ export async function zip(
   return buffer(file.outputStream);
 }
 
-/** Writes a file below `folder`, with the folders above it. */
+/** Writes a file below `folder` and creates missing folders. */
 export function put(folder: string, name: string, contents: string | Buffer): string {
   const path = join(folder, name);
   mkdirSync(dirname(path), { recursive: true });
@@ -45,13 +45,13 @@ export interface VsixOptions {
   readonly tags?: string;
   readonly categories?: string;
   readonly icon?: Buffer;
-  /** In place of or beside the usual entries. */
+  /** Replace or extend the usual entries. */
   readonly entries?: Entries;
-  /** More entries, not compressed. */
+  /** Additional entries, not compressed. */
   readonly stored?: Entries;
 }
 
-/** An extension of VS Code, as its packing tool makes it. */
+/** An extension of VS Code, as its packaging tool creates it. */
 export function vsix(options: VsixOptions = {}): Promise<Buffer> {
   const { publisher = "acme", name = "collab", version = "1.0.0" } = options;
   const { displayName = "Collab", description = "Works together", icon } = options;
@@ -99,7 +99,7 @@ export interface PluginOptions {
   readonly version?: string;
   readonly since?: string;
   readonly until?: string;
-  /** More of the descriptor. */
+  /** Additional elements of the descriptor. */
   readonly more?: string;
   readonly icon?: string;
 }
@@ -114,7 +114,6 @@ export function pluginXml(options: PluginOptions = {}): string {
 <depends>com.intellij.modules.platform</depends><depends optional="true">Git4Idea</depends>${options.more ?? ""}</idea-plugin>`;
 }
 
-/** A plugin as a plain jar. */
 export function pluginJar(options: PluginOptions = {}): Promise<Buffer> {
   return zip({
     "META-INF/MANIFEST.MF": "Manifest-Version: 1.0\n",
@@ -123,7 +122,7 @@ export function pluginJar(options: PluginOptions = {}): Promise<Buffer> {
   });
 }
 
-/** A plugin as its build makes it: one folder, the descriptor in one of several jars. */
+/** A plugin as its build creates it: one folder, with the descriptor in one of several jars. */
 export async function pluginZip(
   options: PluginOptions & { readonly compress?: boolean; readonly entries?: Entries } = {},
 ): Promise<Buffer> {
@@ -138,7 +137,6 @@ export async function pluginZip(
   );
 }
 
-/** A small p2 repository below `folder`. */
 export async function putRepository(
   folder: string,
   options: { readonly version?: string; readonly properties?: string } = {},
@@ -163,9 +161,9 @@ function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-// --- what is wrong with archives ---
+// --- malformed archives ---
 
-/** The same archive, saying that its entries are encrypted (bit 0 of the flags, in both heads of each). */
+/** The same archive with its entries marked as encrypted (bit 0 of the flags, in both headers of each). */
 export function encrypted(archive: Buffer): Buffer {
   const copy = Buffer.from(archive);
   for (const [signature, offset] of [
@@ -197,8 +195,8 @@ export async function bomb(bytes: number, name = "extension/zeros"): Promise<Buf
 }
 
 /**
- * The archive with `from` as `to` wherever it stands, above all in the names of entries: packing tools of others write names
- * that ours refuses to write. Both have the same number of bytes.
+ * The archive with every `from` replaced by `to`, mainly in names of entries, because our zip library refuses to write names
+ * that other tools write. Both have the same number of bytes.
  */
 export function respelled(archive: Buffer, from: string, to: string): Buffer {
   const copy = Buffer.from(archive);
@@ -210,7 +208,7 @@ export function respelled(archive: Buffer, from: string, to: string): Buffer {
   return copy;
 }
 
-/** An archive whose entries (`name(0)`, `name(1)` …) are all the same stored bytes: it is small, and has very much in it. */
+/** An archive whose entries (`name(0)`, `name(1)` …) share the same stored bytes: small, but with a very large content. */
 export function overlapping(count: number, name: (index: number) => string, bytes: Buffer): Buffer {
   const local = Buffer.alloc(30);
   local.writeUInt32LE(0x04034b50, 0);

@@ -1,18 +1,17 @@
 /**
- * Ports of the loopback address: free ones, and ones that somebody holds.
+ * Ports of the loopback address: free ones, and occupied ones.
  */
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 
-/** A program that listens on a port and never answers. */
+/** An occupied port, which accepts connections and never responds. */
 export interface HeldPort {
   readonly port: number;
   release(): Promise<void>;
 }
 
-/** Takes a free port and holds it. */
 export async function holdPort(): Promise<HeldPort> {
   const server = createServer((socket) => socket.on("error", () => {}));
   server.listen(0, "127.0.0.1");
@@ -20,13 +19,13 @@ export async function holdPort(): Promise<HeldPort> {
   return { port: portOf(server), release: () => close(server) };
 }
 
-/** Below the ports that systems give to connections and to those who ask for any port (RFC 6335 §6, Linux: 32768). */
+/** Below the ephemeral ports of the system (RFC 6335 §6, Linux: 32768). */
 const FIRST_PORT = 15_000;
 const LAST_PORT = 32_000;
 
 /**
- * A port that was free a moment ago, and that no connection of another process is given: what is started on it later, or
- * again after its end, gets it.
+ * A port that was free a moment ago and that the system does not assign as an ephemeral port, so a program can be started on
+ * it later, and again after its end.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -50,7 +49,7 @@ function close(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
-/** What `localhost` may be on this machine: 127.0.0.1 and, unless IPv6 is off, ::1. */
+/** Addresses of `localhost` on this machine: 127.0.0.1 and, unless IPv6 is off, ::1. */
 export function loopbacks(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
   return all.some(({ address }) => address === "::1") ? ["127.0.0.1", "::1"] : ["127.0.0.1"];

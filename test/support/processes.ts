@@ -1,16 +1,15 @@
 /**
- * What runs on this machine, read from /proc: for tests that no process stays behind.
+ * Running processes, read from /proc, for tests that no process is left behind.
  */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** A process and when it started: pids are used again. */
+/** A process and its start time, because pids are reused. */
 export interface ProcessId {
   readonly pid: number;
   readonly started: string;
   readonly name: string;
 }
 
-/** Every process below `pid`: children, their children, and so on. */
 export function descendantsOf(pid: number): ProcessId[] {
   const all = readdirSync("/proc").flatMap((entry) => {
     const stat = /^\d+$/.test(entry) ? readStat(Number(entry)) : undefined;
@@ -25,7 +24,7 @@ export function descendantsOf(pid: number): ProcessId[] {
   return found;
 }
 
-/** Those of `processes` that still run. A zombie has ended; only its parent has not asked yet. */
+/** The processes that still run. A zombie has ended, but its parent has not collected its status. */
 export function stillRunning(processes: readonly ProcessId[]): ProcessId[] {
   return processes.filter(({ pid, started }) => {
     const stat = readStat(pid);
@@ -38,7 +37,7 @@ interface Stat extends ProcessId {
   readonly state: string;
 }
 
-/** proc(5), /proc/pid/stat: the name stands in brackets and may hold anything, so fields are counted after the last. */
+/** proc(5), /proc/pid/stat: the name is in parentheses and may contain any character, so fields are counted after the last one. */
 function readStat(pid: number): Stat | undefined {
   let line: string;
   try {

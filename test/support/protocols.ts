@@ -1,5 +1,5 @@
 /**
- * The published protocol packages that clients in use have: Theia 1.75 ships 0.3.0, others 0.3.1 or the newest, 0.3.3.
+ * The published protocol packages that current clients use: Theia 1.75 ships 0.3.0, others 0.3.1 or the newest, 0.3.3.
  */
 import * as newest from "open-collaboration-protocol";
 import * as package030 from "open-collaboration-protocol-0.3.0";
@@ -8,7 +8,7 @@ import * as package031 from "open-collaboration-protocol-0.3.1";
 export const PROTOCOL_PACKAGES = ["0.3.0", "0.3.1", "0.3.3"] as const;
 export type ProtocolPackageName = (typeof PROTOCOL_PACKAGES)[number];
 
-/** What clients use of a package. */
+/** The part of a package that clients use. */
 export type ProtocolPackage = Pick<
   typeof newest,
   "ConnectionProvider" | "SocketIoTransportProvider" | "VERSION" | "initializeProtocol"
@@ -17,7 +17,7 @@ export type ProtocolPackage = Pick<
 const NEWEST = "0.3.3";
 
 const PACKAGES: Readonly<Record<ProtocolPackageName, ProtocolPackage>> = {
-  // Their classes are the same but for private members, and for the chat, which `chatOf` adds.
+  // Their classes differ only in private members and in the chat, which `chatOf` adds.
   "0.3.0": package030 as unknown as ProtocolPackage,
   "0.3.1": package031 as unknown as ProtocolPackage,
   [NEWEST]: newest,
@@ -29,14 +29,14 @@ export function protocolPackage(name: ProtocolPackageName = NEWEST): ProtocolPac
 
 type Chat = newest.ProtocolBroadcastConnection["chat"];
 
-/** The chat of a connection; in packages that do not have one yet, made of the same messages. */
+/** The chat of a connection; for packages without one, built from the same messages. */
 export function chatOf(connection: newest.ProtocolBroadcastConnection): Chat {
   return Reflect.has(connection, "chat") ? connection.chat : createChat(connection);
 }
 
-function createChat(made: newest.ProtocolBroadcastConnection): Chat {
-  // The interface lacks what its one implementation says of targets.
-  const connection = made as unknown as newest.AbstractBroadcastConnection;
+function createChat(original: newest.ProtocolBroadcastConnection): Chat {
+  // The interface lacks the methods with targets of its only implementation.
+  const connection = original as unknown as newest.AbstractBroadcastConnection;
   const { ChatMessage, DirectChatMessage, IsWriting } = newest.Messages.Chat;
   return {
     sendMessage: (text) => connection.sendBroadcast(ChatMessage, text),

@@ -1,5 +1,6 @@
 /**
- * A peer that says what it likes: socket.io and msgpack by hand, for what unmodified clients never send.
+ * A peer that sends arbitrary messages: socket.io and msgpack without the client package, for input that unmodified clients
+ * never send.
  */
 import {
   BroadcastMessage,
@@ -15,20 +16,17 @@ import { until } from "./until.ts";
 initializeProtocolWithPooledKeys();
 
 export interface RawPeer {
-  /** Its own peer, as the server told it. */
+  /** Its own peer, as received from the server. */
   readonly self: Peer;
-  /** Every message that came, decoded. */
   readonly messages: readonly Message[];
-  /** The reason of the last disconnect; undefined while connected. */
   readonly disconnectReason: string | undefined;
-  /** Sends any value as a message. */
   send(message: unknown): void;
-  /** Sends bytes that may be no message at all. */
+  /** Sends bytes that need not be a message. */
   sendBytes(bytes: Uint8Array): void;
   close(): void;
 }
 
-/** Connects with a room token and resolves when the server has told the peer who it is. */
+/** Connects with a room token and resolves when `peer/info` has arrived. */
 export async function connectRawPeer(options: {
   readonly baseUrl: string;
   readonly roomToken: string;
@@ -47,7 +45,7 @@ export async function connectRawPeer(options: {
     disconnectReason = reason;
   });
   try {
-    const self = await until("the raw peer is told who it is", () => findSelf(messages));
+    const self = await until("the raw peer receives peer/info", () => findSelf(messages));
     return {
       self,
       messages,
@@ -64,7 +62,7 @@ export async function connectRawPeer(options: {
   }
 }
 
-/** Connects with whatever headers; resolves with what the server makes of it. */
+/** Connects with the given headers; resolves with the reason of the refusal or disconnect. */
 export function tryHandshake(
   baseUrl: string,
   headers: Readonly<Record<string, string>>,
@@ -86,7 +84,7 @@ export function handshakeHeaders(roomToken: string, publicKey: string): Record<s
   };
 }
 
-/** A chat broadcast that pretends to come from `origin`, encrypted for `readers` only. */
+/** A chat broadcast with a forged `origin`, encrypted for `readers` only. */
 export function chatFor(readers: readonly Peer[], origin: string, text: string): Promise<Message> {
   const keys = readers.map(({ id, metadata }) => ({
     peerId: id,

@@ -1,5 +1,5 @@
 /**
- * Real Redis servers for tests: each with a Unix socket in a folder of its own, ready when it answers PING.
+ * Real Redis servers for tests, each with a Unix socket in its own folder, ready when it responds to PING.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -17,42 +17,39 @@ import { createTestLog } from "./embedded-store.ts";
 import { freePort } from "./ports.ts";
 
 export interface RedisOptions {
-  /** Of the default user. */
   readonly password?: string;
-  /** Lines of an ACL file. */
   readonly acl?: readonly string[];
-  /** Listens with TLS on a port too. */
+  /** Also listens on a port with TLS. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** Listens on a port too, or on this one. */
+  /** Also listens on a free port, or on this one. */
   readonly port?: true | number;
-  /** Other lines of redis.conf. */
+  /** Additional lines of redis.conf. */
   readonly lines?: readonly string[];
-  /** Runs it as a Sentinel, which has no Unix socket that is of use. */
+  /** Runs as a Sentinel, without a usable Unix socket. */
   readonly sentinel?: true;
 }
 
 export interface TestRedis {
-  /** For `CT_REDIS_URL`, by the Unix socket. */
+  /** Value for `CT_REDIS_URL`, with the Unix socket. */
   readonly url: string;
   urlFor(user: string, password: string): string;
-  /** 0 when it listens on none. */
+  /** 0 if it does not listen on a port. */
   readonly port: number;
   readonly tlsPort: number;
-  /** What it logged. */
   output(): string;
-  /** Stops at once, as a crash does; what was in memory is gone. Unlike after `close`, it can be started again. */
+  /** Kills it like a crash; data in memory is lost. Unlike after `close`, it can be started again. */
   kill(): Promise<void>;
   start(): Promise<void>;
   /** SIGSTOP and SIGCONT. */
   pause(): void;
   resume(): void;
-  /** A connection of the administrator, by the Unix socket. Closed by `close`. */
+  /** An administrator's connection over the Unix socket; `close` closes it. */
   admin(): Redis;
   close(): Promise<void>;
 }
 
 const READY_TIMEOUT_MS = 10_000;
-/** `TEST_REDIS_SERVER` names another one: a newer Redis, Valkey. */
+/** `TEST_REDIS_SERVER` selects another server, such as a newer Redis or Valkey. */
 const SERVER = process.env["TEST_REDIS_SERVER"] ?? "redis-server";
 
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
@@ -162,7 +159,7 @@ function configLines(
   return `${lines.join("\n")}\n`;
 }
 
-/** Whether it answers PING; an error reply (no password yet) is an answer too. LOADING is none. */
+/** Whether it replies to PING; an error reply (no password) counts, LOADING does not. */
 function answers(at: { path: string } | { host: string; port: number }): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(at);
@@ -177,21 +174,20 @@ function answers(at: { path: string } | { host: string; port: number }): Promise
   });
 }
 
-/** The users that docs/operators/redis.md shows, the least first, each as a line of an ACL file. */
+/** The users in docs/operators/redis.md as lines of an ACL file, the one with the fewest rights first. */
 export function documentedUsers(password: string): string[] {
   const page = readFileSync(new URL("../../docs/operators/redis.md", import.meta.url), "utf8");
   const rules = [...page.matchAll(/ACL SETUSER (ct on [^`]+)/g)].map(([, rule = ""]) => rule);
   return rules.map((rule) => `user ${rule.replace(/\s+/g, " ").replace("PASSWORD", password)}`);
 }
 
-/** The one that has no right beyond what is needed. */
 export function documentedUser(password: string): string {
   const [least] = documentedUsers(password);
   if (least === undefined) throw new Error("docs/operators/redis.md shows no user");
   return least;
 }
 
-// --- stores on it ---
+// --- stores ---
 
 export interface TestStore {
   readonly store: Store;
@@ -199,7 +195,7 @@ export interface TestStore {
   readonly counters: ReturnType<typeof createCounters>;
 }
 
-/** A store that connects to `url`; whether it gets there is the test's matter. */
+/** A store that connects to `url`, which may not be reachable. */
 export function openStore(
   url: string,
   more: { prefix?: string; ca?: string; name?: string } = {},
@@ -219,16 +215,15 @@ export function openStore(
 }
 
 /**
- * Makes a store that has settled: it has been known for long that it is empty, so a missing member is believed to be
- * gone.
+ * Makes the store appear to have been running for an hour, so that missing members are considered gone.
  */
 export async function settle(admin: Redis, prefix = "{ct}:"): Promise<void> {
   await admin.set(`${prefix}boot`, String(Date.now() - 3_600_000));
 }
 
 /**
- * Lets `ms` pass for everything below `prefix` that has a deadline or an age: moves every TTL back, and every time that
- * scripts keep as a score. What has no deadline is left alone; so is the time that Redis tells.
+ * Simulates that `ms` have passed for all keys below `prefix`: reduces every TTL and every time that scripts keep as a score.
+ * Keys without a TTL and the clock of Redis are not changed.
  */
 export async function age(admin: Redis, ms: number, prefix = "{ct}:"): Promise<void> {
   await admin.eval(AGE, 0, prefix, String(ms));

@@ -1,7 +1,7 @@
 /**
- * Key pairs for test clients. The package makes a 4096 bit RSA pair for each connection, about a second of a core; here
- * its own crypto hook hands out pairs from a pool, which is kept in a file of the system's temporary folder for the rest
- * of the day. The pairs protect nothing but the chatter of tests.
+ * Key pairs for test clients. The package generates a 4096-bit RSA pair per connection, which takes about a second of CPU;
+ * here its crypto hook returns pairs from a pool, which is cached in a file in the temporary folder for a day. The pairs protect
+ * only messages of tests.
  */
 import { webcrypto } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ type CryptoModule = Parameters<ProtocolPackage["initializeProtocol"]>[0]["crypto
 
 let nextPair = 0;
 
-/** Prepares the packages once per process: everything is Node's own crypto, but for the RSA pairs. */
+/** Initializes the packages with Node's crypto, except for the RSA pairs. */
 export function initializeProtocolWithPooledKeys(): void {
   const subtle = new Proxy(webcrypto.subtle, {
     get(target, name) {
@@ -47,7 +47,7 @@ function generateKey(
   return webcrypto.subtle.generateKey(algorithm as webcrypto.AesKeyGenParams, ...rest);
 }
 
-/** The next pair, round and round; made when the pool does not have it yet. */
+/** The next pair, round-robin; generated if it is not in the pool yet. */
 async function takePair(): Promise<webcrypto.CryptoKeyPair> {
   const index = nextPair++ % POOL_SIZE;
   const found = readPool()[index];
@@ -57,7 +57,7 @@ async function takePair(): Promise<webcrypto.CryptoKeyPair> {
 async function addPair(): Promise<webcrypto.CryptoKeyPair> {
   const pair = await webcrypto.subtle.generateKey(ALGORITHM, true, ["encrypt", "decrypt"]);
   const jwk = await webcrypto.subtle.exportKey("jwk", pair.privateKey);
-  // Another process may have added one meanwhile: read again, so that both stay.
+  // Another process may have added a pair meanwhile, so the pool is read again.
   const pool = readPool();
   if (pool.length < POOL_SIZE) writePool([...pool, jwk]);
   return pair;
@@ -81,7 +81,7 @@ function poolFile(): string {
   return join(tmpdir(), `ct-edge-test-keys-${userInfo().uid}-${day}.json`);
 }
 
-/** The pairs made so far; none when there is no file, or not one of ours. */
+/** The pairs generated so far; none without a valid file. */
 function readPool(): readonly Jwk[] {
   try {
     return JSON.parse(readFileSync(poolFile(), "utf8")) as Jwk[];
@@ -93,6 +93,6 @@ function readPool(): readonly Jwk[] {
 function writePool(pool: readonly Jwk[]): void {
   const fresh = `${poolFile()}.${process.pid}`;
   writeFileSync(fresh, JSON.stringify(pool), { mode: 0o600 });
-  // Renamed in one step: a reader sees the old pool or the new one, never half of it.
+  // Renaming is atomic: a reader sees the old pool or the new one, never a part.
   renameSync(fresh, poolFile());
 }

@@ -1,16 +1,12 @@
-/** A StatsD of a test: takes lines over UDP, keeps the last value of each gauge and the sum of each counter. */
+/** A StatsD server for tests: receives lines over UDP and keeps the last value of each gauge and the sum of each counter. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 
 export interface StatsdSink {
   readonly port: number;
-  /** By name, as it was last sent. */
   readonly gauges: ReadonlyMap<string, number>;
-  /** By name, all that was sent. */
   readonly counts: ReadonlyMap<string, number>;
-  /** Every value of one gauge, in the order of their arrival. */
   history(name: string): readonly number[];
-  /** Lines that were none. */
   readonly badLines: readonly string[];
   close(): void;
 }
@@ -24,7 +20,7 @@ export async function startStatsdSink(): Promise<StatsdSink> {
   const histories = new Map<string, number[]>();
   const badLines: string[] = [];
 
-  function take(text: string): void {
+  function record(text: string): void {
     const [, name = "", value = "", type] = LINE.exec(text) ?? [];
     if (type === "c") counts.set(name, (counts.get(name) ?? 0) + Number(value));
     else if (type === "g") {
@@ -36,7 +32,7 @@ export async function startStatsdSink(): Promise<StatsdSink> {
   }
 
   socket.on("message", (datagram) => {
-    for (const line of datagram.toString().split("\n")) take(line);
+    for (const line of datagram.toString().split("\n")) record(line);
   });
   socket.bind(0, "127.0.0.1");
   await once(socket, "listening");

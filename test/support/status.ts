@@ -1,12 +1,11 @@
 /**
- * What the processes of an edge say about themselves on their status ports.
+ * Reads the status ports of an edge's processes.
  */
 import { fetch } from "undici";
 import type { EdgeFile, EdgeProcess } from "./edge-process.ts";
 
 type RunningWorker = EdgeFile["workers"][number];
 
-/** What one worker does now. */
 export interface WorkerDuties {
   readonly id: string;
   readonly pid: number;
@@ -24,15 +23,14 @@ interface WorkerView extends View {
   readonly waitingPolls: number;
 }
 
-/** What each worker does now, in the order of their names. Rejects while one of them does not run. */
+/** The sessions and polls of each worker, ordered by name. Rejects while one of them does not run. */
 export function dutiesOf(edge: EdgeProcess): Promise<WorkerDuties[]> {
   return Promise.all(edge.readFile().workers.map(readDuties));
 }
 
-/** What one worker does now. */
 export function dutiesOfWorker(edge: EdgeProcess, id: string): Promise<WorkerDuties> {
   const worker = edge.readFile().workers.find((one) => one.id === id);
-  if (worker === undefined) throw new Error(`there is no worker ${id}`);
+  if (worker === undefined) throw new Error(`no worker ${id}`);
   return readDuties(worker);
 }
 
@@ -41,7 +39,7 @@ async function readDuties({ id, pid, statusPort }: RunningWorker): Promise<Worke
   return { id, pid, sessionIds: sessions.map((session) => session.id), waitingPolls };
 }
 
-/** A counter, summed over all processes and, without a tag, over all its series. */
+/** A counter, summed over all processes and, without `tag`, over all its series. */
 export async function countOf(edge: EdgeProcess, name: string, tag?: string): Promise<number> {
   const { statusPort, workers } = edge.readFile();
   const ports = [statusPort, ...workers.map((worker) => worker.statusPort)];
@@ -63,7 +61,7 @@ function seriesName(series: string): string {
 }
 
 async function readView(port: number): Promise<unknown> {
-  const answer = await fetch(`http://127.0.0.1:${port}/view`);
-  if (!answer.ok) throw new Error(`/view on port ${port} answers ${answer.status}`);
-  return answer.json();
+  const response = await fetch(`http://127.0.0.1:${port}/view`);
+  if (!response.ok) throw new Error(`/view on port ${port}: status ${response.status}`);
+  return response.json();
 }

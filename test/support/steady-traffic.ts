@@ -1,39 +1,39 @@
 /**
- * Requests that go on all the time at a steady pace, so that a fault that costs even one of them is seen.
+ * Sends requests at a steady rate, so that a fault that affects even one of them is noticed.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, fetch } from "undici";
 import { onTestFinished } from "vitest";
 
 export interface SteadyTraffic {
-  /** What was not answered 200, each with what came instead. */
+  /** Requests without a 200, each with its status or error. */
   readonly failures: readonly string[];
   readonly answered: number;
-  /** Waits for what is under way. */
+  /** Stops, and waits for pending requests. */
   stop(): Promise<void>;
 }
 
-/** Between two requests of one base URL. */
 const PACE_MS = 50;
-const ANSWER_MS = 20_000;
+const TIMEOUT_MS = 20_000;
 
-/** Asks each base URL for a small answer, with one of many keys each time, until it is stopped or the test ends. */
+/** Sends requests with varying keys to each base URL, until it is stopped or the test ends. */
 export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
   const failures: string[] = [];
   const agent = new Agent();
   let answered = 0;
   let isStopped = false;
 
-  async function ask(baseUrl: string, key: string): Promise<void> {
+  async function send(baseUrl: string, key: string): Promise<void> {
     const sentMs = performance.now();
     try {
-      const answer = await fetch(`${baseUrl}/api/meta`, {
+      const response = await fetch(`${baseUrl}/api/meta`, {
         dispatcher: agent,
         headers: { ctstickiness: key },
-        signal: AbortSignal.timeout(ANSWER_MS),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      const text = await answer.text();
-      if (answer.status !== 200) failures.push(`${key}: ${answer.status} ${text.slice(0, 200)}`);
+      const text = await response.text();
+      if (response.status !== 200)
+        failures.push(`${key}: ${response.status} ${text.slice(0, 200)}`);
       else answered++;
     } catch (error) {
       const tookMs = Math.round(performance.now() - sentMs);
@@ -42,13 +42,13 @@ export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
   }
 
   async function run(baseUrl: string): Promise<void> {
-    const underWay = new Set<Promise<void>>();
+    const pending = new Set<Promise<void>>();
     for (let i = 0; !isStopped; i++) {
-      const asked = ask(baseUrl, `team-${i % 100}`).finally(() => underWay.delete(asked));
-      underWay.add(asked);
+      const sent = send(baseUrl, `team-${i % 100}`).finally(() => pending.delete(sent));
+      pending.add(sent);
       await delay(PACE_MS);
     }
-    await Promise.all(underWay);
+    await Promise.all(pending);
   }
 
   const running = Promise.all(baseUrls.map(run));
@@ -69,7 +69,7 @@ export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
   };
 }
 
-/** What failed, and why: `fetch` says the first only. */
+/** The error with all of its causes, which `fetch` leaves out of its message. */
 function causes(error: unknown): string {
   const text = String(error);
   return error instanceof Error && error.cause !== undefined

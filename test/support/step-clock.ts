@@ -1,5 +1,5 @@
 /**
- * A clock that a test steps: time stands still until `advance`, which runs every timer that falls due, in order.
+ * A clock that tests control: time only passes in `advance`, which runs due timers in order.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 

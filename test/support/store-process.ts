@@ -1,6 +1,6 @@
 /**
- * An embedded store in a process of its own, for tests that kill it. Run as a program it serves the data directory that
- * it is given; imported it starts that program.
+ * An embedded store in a separate process, for tests that kill it. This file is both the program, which serves the data
+ * directory in its argument, and the module that starts it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,13 +15,11 @@ export interface StoreProcess {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly socketPath: string;
-  /** Lines of its log so far. */
   readonly lines: readonly string[];
-  /** Sends a signal and resolves when the process has ended. */
   end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
 }
 
-/** Starts a store. Rejects with its message when it does not start. */
+/** Starts a store. Rejects with its message if it does not start. */
 export async function startStoreProcess(dataDir: string): Promise<StoreProcess> {
   const child = spawn(
     process.execPath,
@@ -40,7 +38,7 @@ export async function startStoreProcess(dataDir: string): Promise<StoreProcess> 
       else if (word === "FAILED") reject(new Error(rest));
       else lines.push(line);
     });
-    output.on("close", () => reject(new Error("the store ended at its start")));
+    output.on("close", () => reject(new Error("the store exited during its start")));
   });
   return {
     child,

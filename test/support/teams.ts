@@ -1,7 +1,6 @@
 /**
- * Teams of unmodified clients that type and talk while something happens to the processes that carry them, and what became
- * of each of them: when it was back, what it was told, what it heard twice, whether the documents are equal. Used by
- * tests and by the benchmark of the same.
+ * Teams of unmodified clients that type and talk while processes of the edge fail, and the effects on each client: when it was
+ * connected again, what it received, what it received twice, and whether the documents are equal. For tests and benchmarks.
  */
 import { Client } from "./clients.ts";
 import { until } from "./until.ts";
@@ -9,27 +8,25 @@ import { until } from "./until.ts";
 export interface Team {
   readonly sessionId: string;
   readonly host: Client;
-  /** Host and guests. */
   readonly everybody: readonly Client[];
 }
 
 export interface Teams {
   readonly teams: readonly Team[];
   readonly clients: readonly Client[];
-  /** Everybody writes a line and says something, one after the other, each once in `periodMs`. */
+  /** Each client writes a line and sends a message once in `periodMs`, one after the other. */
   startTyping(periodMs: number): void;
-  /** Ends it; resolves when what was begun is sent. */
+  /** Stops typing; resolves when pending messages are sent. */
   stopTyping(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Teams opened at a time: each costs some signatures and round trips. */
+/** Concurrently opened teams; each needs some signatures and round trips. */
 const AT_ONCE = 4;
 
 export async function openTeams(options: {
   readonly count: number;
   readonly guests: number;
-  /** Base URL of each team, by its number. */
   readonly url: (team: number) => string;
 }): Promise<Teams> {
   const teams: Team[] = [];
@@ -54,7 +51,7 @@ export async function openTeams(options: {
         turn++;
         if (client === undefined || typing === undefined) return;
         client.write(text);
-        // While it is away the package keeps it; that it fails when somebody has just left is for the test to see.
+        // While a client is disconnected the package queues the message. Tests notice one that failed because a peer had left.
         typing.sending = Promise.all([typing.sending, client.say(text).catch(() => {})]);
       }, periodMs / clients.length);
       typing = { timer, sending: Promise.resolve() };
@@ -86,16 +83,16 @@ async function openTeam(baseUrl: string, number: number, guestCount: number): Pr
   return { sessionId, host, everybody: [host, ...guests] };
 }
 
-// --- what became of them ---
+// --- results ---
 
-/** For each of `clients`, how long after `sinceMs` (`performance.now()`) it was in its session again. */
+/** For each client, the time from `sinceMs` (`performance.now()`) until it was in its session again. */
 export async function backTimes(
   clients: readonly Client[],
   sinceMs: number,
   timeoutMs: number,
 ): Promise<number[]> {
   return until(
-    "everybody is in its session again",
+    "all clients are in their sessions again",
     () => {
       const times = clients.map((client) => (client.servedMs.at(-1) ?? 0) - sinceMs);
       return clients.every((client) => client.isServed) && times.every((ms) => ms > 0) && times;
@@ -104,7 +101,7 @@ export async function backTimes(
   );
 }
 
-/** Resolves when in each team all documents are equal, with how long after `sinceMs` that was. */
+/** Resolves when all documents of each team are equal, with the time since `sinceMs`. */
 export async function equalAfter(
   teams: readonly Team[],
   sinceMs: number,
@@ -119,7 +116,7 @@ export async function equalAfter(
   return performance.now() - sinceMs;
 }
 
-/** What must not change, whatever happens: who people are, who is there, who was asked. */
+/** State that no fault may change: identities, members of the session, join requests. */
 export function whatTheyKnow(clients: readonly Client[]): unknown {
   return clients.map((client) => ({
     name: client.name,
@@ -133,19 +130,18 @@ export function whatTheyKnow(clients: readonly Client[]): unknown {
   }));
 }
 
-/** Texts that somebody heard more than once, with who. */
 export function heardTwice(clients: readonly Client[]): string[] {
   return clients.flatMap((client) => {
     const texts = client.said.map((said) => said.text);
     return [...new Set(texts.filter((text, at) => texts.indexOf(text) !== at))].map(
-      (text) => `${client.name} heard "${text}" again`,
+      (text) => `${client.name} received "${text}" again`,
     );
   });
 }
 
 /**
- * What somebody has not heard that another one of the team said. Not in which order: the package decrypts side by side, so
- * that its handlers see what came together in any order.
+ * Messages that a client of the same team has not received. Their order is not compared, because the package decrypts
+ * concurrently.
  */
 export function missing(teams: readonly Team[]): string[] {
   return teams.flatMap(({ everybody }) =>
@@ -155,7 +151,7 @@ export function missing(teams: readonly Team[]): string[] {
         .filter(
           (speaker) => saidBy(speaker, hearer).sort().join() !== speaker.spoken.toSorted().join(),
         )
-        .map((speaker) => `${hearer.name} did not hear all of ${speaker.name}`),
+        .map((speaker) => `${hearer.name} did not receive all messages of ${speaker.name}`),
     ),
   );
 }

@@ -1,14 +1,14 @@
 /**
- * Waiting for something that is not an event here: asks again every few milliseconds, never sleeps for a fixed time.
- * Also works outside Vitest, in the processes that tests start.
+ * Polls a condition that has no event, instead of sleeping for a fixed time. Also works outside Vitest, in processes that tests
+ * start.
  */
 import { setTimeout as delay } from "node:timers/promises";
 
-const ASK_AGAIN_MS = 20;
+const POLL_MS = 20;
 
 /**
- * Resolves with the first value of `probe` that is neither undefined nor false. Rejects after `timeoutMs` with an error
- * that says `what` was awaited, and with the last failure of `probe` as its cause; until then failures only mean "not yet".
+ * Resolves with the first value of `probe` that is neither undefined nor false. Rejects after `timeoutMs` with an error that
+ * names `what` was awaited and has the last failure of `probe` as its cause; until then failures of `probe` are ignored.
  */
 export async function until<T>(
   what: string,
@@ -28,6 +28,6 @@ export async function until<T>(
     if (performance.now() >= deadline) {
       throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: failure });
     }
-    await delay(ASK_AGAIN_MS);
+    await delay(POLL_MS);
   }
 }

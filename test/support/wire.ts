@@ -1,36 +1,35 @@
 /**
- * What unmodified clients send and receive below the package's encryption, message by message in the order of the wire.
- * Handlers of the package see messages in another order (it decrypts concurrently), so only here can be told whether any
- * was lost, delivered twice or reordered. All encrypted broadcasts and notifications count: chats, edits, awareness.
+ * Records the encrypted messages of unmodified clients in the order of the wire. The package decrypts concurrently and changes
+ * the order, so only here lost, duplicated and reordered messages can be detected. All encrypted broadcasts and notifications
+ * count: chats, edits, awareness.
  */
 import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
 import type { Socket } from "socket.io-client";
 import { until } from "./until.ts";
 
-/** One client's messages since `startRecording`. */
 export interface WireLog {
-  /** Call it for all clients of a session in one turn of the event loop, else what one sends is missed at another. */
+  /** Must be called for all clients of a session in one turn of the event loop; otherwise messages in transit are missed. */
   startRecording(): void;
   readonly sent: readonly SentMessage[];
-  /** Digests of contents, by the peer id of the sender, in the order of their arrival. */
+  /** Digests of the contents received from a peer, in order of arrival. */
   receivedFrom(peerId: string): readonly string[];
 }
 
 export interface SentMessage {
-  /** Of the encrypted content, which is the same for all receivers. */
+  /** Digest of the encrypted content, which is the same for all receivers. */
   readonly digest: string;
   /** Undefined: to all. */
   readonly target: string | undefined;
 }
 
-/** Watches the client's socket for as long as it lives, over reconnections. */
+/** Watches the client's socket during its whole lifetime, including reconnects. */
 export function recordWire(socket: Socket): WireLog {
   let isRecording = false;
   const sent: SentMessage[] = [];
   const received = new Map<string, string[]>();
   const send = socket.send.bind(socket);
-  // Before the client has a connection messages wait in its socket, in this order.
+  // Without a connection, messages wait in the socket in this order.
   socket.send = (...args: unknown[]): Socket => {
     const message = isRecording ? readMessage(args[0]) : undefined;
     if (message !== undefined) sent.push({ digest: message.digest, target: message.target });
@@ -62,7 +61,7 @@ function readMessage(data: unknown): WireMessage | undefined {
   const message = decode(bytes) as Record<string, unknown>;
   const { kind, content, origin, target } = message;
   if (kind !== "broadcast" && kind !== "notification") return undefined;
-  // What the server says itself is not encrypted.
+  // The server's own messages are not encrypted.
   if (!(content instanceof Uint8Array)) return undefined;
   return {
     digest: createHash("sha256").update(content).digest("base64"),
@@ -71,9 +70,8 @@ function readMessage(data: unknown): WireMessage | undefined {
   };
 }
 
-// --- what became of them ---
+// --- comparison ---
 
-/** A client whose messages are recorded. */
 export interface Recorded {
   readonly name: string;
   readonly id: string;
@@ -91,8 +89,8 @@ export interface WireFigures {
 }
 
 /**
- * Compares what the clients of each team have sent each other until now with what has arrived. Waits for what is still
- * on its way, for up to `timeoutMs`.
+ * Compares the messages that the clients of each team have sent so far with those that have arrived. Waits up to `timeoutMs`
+ * for messages in transit.
  */
 export async function compareWire(
   teams: readonly (readonly Recorded[])[],
@@ -114,11 +112,11 @@ export async function compareWire(
   const compareAll = () =>
     pairs.map(({ from, to, sent }) => comparePair(from, to, sent, to.wire.receivedFrom(from.id)));
   await until(
-    "everything that was sent has arrived",
+    "all sent messages have arrived",
     () => compareAll().every(({ lost }) => lost === 0),
     timeoutMs,
   ).catch(() => {
-    // The figures say so.
+    // The figures show it.
   });
   const compared = compareAll();
   const sum = (key: "expected" | "lost" | "doubled" | "reordered") =>
@@ -139,7 +137,7 @@ function comparePair(
   received: readonly string[],
 ): WireFigures {
   const counted = new Set(sent);
-  // What was sent before the recording began may still arrive.
+  // Messages from before the recording may still arrive.
   const arrived = received.filter((digest) => counted.has(digest));
   const first = [...new Set(arrived)];
   const has = new Set(arrived);

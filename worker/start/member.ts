@@ -33,6 +33,7 @@ interface Deps {
   readonly addresses: Addresses;
   readonly commandHandler: CommandHandler;
   readonly waitingPolls: () => number;
+  readonly restarts: number | undefined;
 }
 
 export async function openMember(
@@ -108,7 +109,7 @@ function startDuties(worker: WorkerProcess, deps: Deps): void {
   shutdown.add("commands", () => commands.close());
   const reports = publishStatus({
     ...common,
-    describe: () => describeView(registry, measurements.statsd),
+    describe: () => describeView(registry, measurements.statsd, deps.restarts),
   });
   shutdown.add("status reports", () => reports.close());
   const reaper = startReaper({ ...common, registry, leadership });

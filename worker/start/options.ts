@@ -34,6 +34,8 @@ export interface WorkerOptions {
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
+  /** How often the supervisor has restarted this worker; undefined without one. */
+  readonly restarts: number | undefined;
 }
 
 export interface HttpOptions {
@@ -94,6 +96,7 @@ export function readOptions(settings: Settings): WorkerOptions {
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
+    restarts: settings.restarts,
   };
 }
 

@@ -81,6 +81,7 @@ export function statusOf(vitals: Vitals): StatusSource {
 export function describeView(
   registry: Pick<Registry, "sessions">,
   statsd: SinkHealth | undefined,
+  restarts: number | undefined,
 ): WorkerView {
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
@@ -88,12 +89,11 @@ export function describeView(
     idleMs: Math.max(0, Math.round(session.idleMs)),
     connected: [...session.peers].filter((peer) => peer.isConnected).map(({ id }) => id),
   }));
-  const restarts = process.env["CT_RESTARTS"];
   return {
     role: "worker",
     uptimeMs: Math.round(process.uptime() * 1000),
     rssBytes: process.memoryUsage.rss(),
-    ...(restarts !== undefined && /^\d+$/.test(restarts) && { restarts: Number(restarts) }),
+    ...(restarts !== undefined && { restarts }),
     ...(statsd !== undefined && { statsd }),
     sessions,
   };

@@ -20,7 +20,6 @@ export interface Line {
 /** `none`: dotted names only. `graphite`: `name;tag=value`. `dogstatsd`: `|#tag:value` after the value. */
 export type TagStyle = "none" | "dogstatsd" | "graphite";
 
-/** The process that the series belong to. */
 export interface Source {
   readonly role: "balancer" | "worker" | "edge";
   readonly id: string;

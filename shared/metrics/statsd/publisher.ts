@@ -8,7 +8,6 @@ import { createBatches, type Source } from "./batch.ts";
 import type { Sink, SinkHealth } from "./sink.ts";
 
 export interface Publisher {
-  /** Whether StatsD can be reached. */
   readonly health: SinkHealth;
   /** Sends the metrics one last time and closes the connection. */
   close(): Promise<void>;
@@ -28,7 +27,6 @@ export type PublisherSettings = Pick<
 /** Longest wait before a lost connection is retried. */
 const MAX_RETRY_MS = 5000;
 
-/** Undefined if no StatsD host is set. */
 export function startPublisher(deps: {
   readonly settings: PublisherSettings;
   readonly source: Source;

@@ -61,6 +61,6 @@ test("the error says why a worker does not migrate clients", async () => {
     "status 404",
   );
   await expect(migrate({ record: recordOf(silent), proof: "p" }, ["a"])).rejects.toThrow(
-    "no answer in time",
+    "no response in time",
   );
 });

@@ -1,10 +1,10 @@
-/** Aborts: what ends on one side ends on the other, and nobody else notices. */
+/** Aborts: a connection that ends on one side ends on the other, and other clients do not notice. */
 import { type Case, chunked, get, head, ok, played, post, type Subject } from "../case.ts";
 import { reset, soon } from "../stage.ts";
 
 const cases: Case[] = [
   played(
-    "a client that goes while the worker thinks",
+    "a client that disconnects while the worker is processing",
     "policy: aborts and backpressure",
     async (stage) => {
       stage.answersByHand();
@@ -18,7 +18,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   played(
-    "a client that goes within its body",
+    "a client that disconnects within its body",
     "policy: aborts and backpressure, RFC 9112 §8",
     async (stage) => {
       stage.answersByHand();
@@ -30,7 +30,7 @@ const cases: Case[] = [
       await worker.raw.end();
     },
   ),
-  played("a client that goes within a chunk", "RFC 9112 §8", async (stage) => {
+  played("a client that disconnects within a chunk", "RFC 9112 §8", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(chunked("a\r\nhalf"));
@@ -40,7 +40,7 @@ const cases: Case[] = [
     await worker.raw.end();
     stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
   }),
-  played("a client that ends within its body", "RFC 9112 §8", async (stage) => {
+  played("a client that sends FIN within its body", "RFC 9112 §8", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(post("half", "Content-Length: 10"));
@@ -51,7 +51,7 @@ const cases: Case[] = [
     stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
   }),
   played(
-    "a client that goes within the answer",
+    "a client that disconnects within the response",
     "policy: aborts and backpressure",
     async (stage) => {
       stage.answersByHand();
@@ -62,7 +62,7 @@ const cases: Case[] = [
       worker.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("4\r\nhalf\r\n"));
       await client.has("half");
       client.socket.destroy();
-      // A FIN alone may be a client that only has asked all; the next bytes tell.
+      // A FIN alone may be from a client that has sent all of its requests; only further bytes show the abort.
       await soon(() => {
         worker.write("4\r\nmore\r\n");
         return worker.raw.ended || worker.raw.closed;
@@ -70,7 +70,7 @@ const cases: Case[] = [
     },
   ),
   played(
-    "a client that goes in the middle of its head",
+    "a client that disconnects within its head",
     "policy: aborts and backpressure",
     async (stage) => {
       const client = await stage.client();
@@ -83,7 +83,7 @@ const cases: Case[] = [
     },
   ),
   played(
-    "a worker that ends before its answer: a POST gets 502",
+    "a worker that closes before its response: a POST gets 502",
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "end" });
@@ -95,7 +95,7 @@ const cases: Case[] = [
     },
   ),
   played(
-    "a worker that resets before its answer: a POST gets 502",
+    "a worker that resets before its response: a POST gets 502",
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "reset" });
@@ -106,19 +106,23 @@ const cases: Case[] = [
       stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
     },
   ),
-  played("a kept connection that ended is not noticed", "RFC 9112 §9.3.1", async (stage) => {
-    const client = await stage.client();
-    client.write(get());
-    await stage.answersCome(client, 1);
-    const worker = await stage.connection(0);
-    worker.raw.socket.end();
-    await worker.raw.close();
-    client.text = "";
-    client.write(get());
-    await stage.answersCome(client, 1);
-    stage.check(client.text.startsWith("HTTP/1.1 200 "), `got ${client.text}`);
-  }),
-  played("an answer before the body is there", "RFC 9110 §7.5", async (stage) => {
+  played(
+    "a closed keep-alive connection is not noticed by the client",
+    "RFC 9112 §9.3.1",
+    async (stage) => {
+      const client = await stage.client();
+      client.write(get());
+      await stage.answersCome(client, 1);
+      const worker = await stage.connection(0);
+      worker.raw.socket.end();
+      await worker.raw.close();
+      client.text = "";
+      client.write(get());
+      await stage.answersCome(client, 1);
+      stage.check(client.text.startsWith("HTTP/1.1 200 "), `got ${client.text}`);
+    },
+  ),
+  played("a response before the end of the request body", "RFC 9110 §7.5", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(post("half", "Content-Length: 1000000"));
@@ -128,7 +132,7 @@ const cases: Case[] = [
       head("HTTP/1.1 413 Too Large", "Content-Length: 3", "Connection: close").concat("big"),
     );
     await client.has("\r\n\r\nbig");
-    // What it still sends is the rest of the body, and never a request.
+    // Later bytes are the rest of the body, never a request.
     client.write("GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n");
     await client.end();
     stage.check(
@@ -137,7 +141,7 @@ const cases: Case[] = [
     );
   }),
   played(
-    "an answer that ends while the body comes, and the connection to the worker",
+    "a complete response and the end of the connection during the request body",
     "RFC 9112 §9.6",
     async (stage) => {
       stage.answersByHand();
@@ -152,13 +156,13 @@ const cases: Case[] = [
       other.write(get());
       await stage.answersCome(other, 1);
       stage.check(other.text.endsWith("fine"), `another client got ${other.text}`);
-      // The first worker connection waits for 96 bytes of a body: a request on it would be swallowed.
+      // The first worker connection waits for 96 bytes of a body, so a request on it would be lost.
       stage.check(!worker.all.includes("GET / "), "a request was sent into an unfinished body");
     },
   ),
   played(
     "other clients while one aborts a hundred times",
-    "policy: nobody else notices",
+    "policy: other clients do not notice",
     async (stage) => {
       for (let i = 0; i < 100; i++) {
         const rude = await stage.client();

@@ -1,9 +1,9 @@
-/** What workers answer: bad framing never reaches a client, a cut body never looks whole. */
+/** Responses of workers: bad framing never reaches a client, and a truncated body never looks complete. */
 import { type Answer, answered, type Case, get, head, ok, played, type Subject } from "../case.ts";
 import { readAnswers } from "../messages.ts";
 import { reset as resetConnection } from "../stage.ts";
 
-/** The client is told 502 instead. */
+/** The client gets 502 instead. */
 function bad(
   name: string,
   source: string,
@@ -13,7 +13,7 @@ function bad(
   return answered(name, source, answer, { status: 502 }, { leaves: "any", ...more });
 }
 
-/** The client notices that it has not got all. */
+/** The client can detect that the response is incomplete. */
 function cut(name: string, source: string, answer: Answer, more: Partial<Case> = {}): Case {
   const { client: _, ...one } = answered(name, source, answer, [], { leaves: "cut", ...more });
   return one;
@@ -26,8 +26,8 @@ const chunkedOk = (body: string, ...fields: string[]): string =>
   head("HTTP/1.1 200 OK", TE, ...fields) + body;
 
 const cases: Case[] = [
-  // --- heads that are none ---
-  bad("no HTTP at all", "RFC 9112 §4", end("hello\r\n\r\n")),
+  // --- invalid heads ---
+  bad("no HTTP", "RFC 9112 §4", end("hello\r\n\r\n")),
   bad("HTTP/0.9", "RFC 9112 §4", end("<html></html>")),
   bad("another protocol's name", "RFC 9112 §4", end("ICY 200 OK\r\n\r\n"), { kind: "choice" }),
   bad("HTTP/2.0", "RFC 9112 §2.3", end("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n")),
@@ -63,7 +63,7 @@ const cases: Case[] = [
     kind: "choice",
   }),
   bad(
-    "a blank before a colon",
+    "a space before a colon",
     "RFC 9112 §5.1: remove or refuse",
     end("HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nx"),
     {
@@ -97,13 +97,13 @@ const cases: Case[] = [
     end("HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: x=y\r\nContent-Length: 0\r\n\r\n"),
   ),
   bad(
-    "a head without end",
+    "a head without an end",
     "policy: limits",
     end(`HTTP/1.1 200 OK\r\n${"A: bbbbbbbbbbbbbbbb\r\n".repeat(4000)}`),
   ),
-  bad("a head that breaks off", "RFC 9112 §8", end("HTTP/1.1 200 OK\r\nContent-Le")),
-  bad("nothing, and the end", "RFC 9112 §8", end("")),
-  bad("nothing, and a reset", "RFC 9112 §8", reset("")),
+  bad("a truncated head", "RFC 9112 §8", end("HTTP/1.1 200 OK\r\nContent-Le")),
+  bad("nothing before the end", "RFC 9112 §8", end("")),
+  bad("nothing before a reset", "RFC 9112 §8", reset("")),
 
   // --- framing ---
   bad(
@@ -160,7 +160,7 @@ const cases: Case[] = [
     },
   ),
 
-  // --- bodies that are cut ---
+  // --- truncated bodies ---
   cut(
     "a body shorter than its length",
     "RFC 9112 §8",
@@ -172,30 +172,30 @@ const cases: Case[] = [
     reset(head("HTTP/1.1 200 OK", "Content-Length: 10").concat("half")),
   ),
   cut("chunks without the last one", "RFC 9112 §8", end(chunkedOk("4\r\nhalf\r\n"))),
-  cut("a chunk that breaks off", "RFC 9112 §8", end(chunkedOk("a\r\nhalf"))),
+  cut("a truncated chunk", "RFC 9112 §8", end(chunkedOk("a\r\nhalf"))),
   cut("a last chunk without the empty line", "RFC 9112 §8", end(chunkedOk("4\r\nhalf\r\n0\r\n"))),
-  cut("chunks that are reset", "RFC 9112 §8", reset(chunkedOk("4\r\nhalf\r\n"))),
+  cut("chunks before a reset", "RFC 9112 §8", reset(chunkedOk("4\r\nhalf\r\n"))),
   cut("chunks of garbage", "RFC 9112 §7.1", end(chunkedOk("4\r\nhalf\r\nzz\r\nmore"))),
   cut(
     "a signed chunk size",
     "RFC 9112 §7.1",
     end(chunkedOk("4\r\nhalf\r\n+4\r\nmore\r\n0\r\n\r\n")),
   ),
-  cut("a chunk longer than it says", "RFC 9112 §7.1", end(chunkedOk("4\r\nhalfx\r\n0\r\n\r\n"))),
+  cut("a chunk longer than its size", "RFC 9112 §7.1", end(chunkedOk("4\r\nhalfx\r\n0\r\n\r\n"))),
   cut(
-    "a chunk size beyond all numbers",
+    "a chunk size beyond 2^64",
     "RFC 9112 §7.1",
     end(chunkedOk("4\r\nhalf\r\nffffffffffffffffff\r\nx")),
   ),
   cut(
-    "a trailer that is no field",
+    "a malformed trailer",
     "RFC 9112 §7.1.2",
     end(chunkedOk("4\r\nhalf\r\n0\r\nno colon\r\n\r\n")),
     {
       kind: "choice",
     },
   ),
-  played("a reset where only the end ends the body", "RFC 9112 §8", async (stage) => {
+  played("a reset in a body that is framed by the end", "RFC 9112 §8", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(get());
@@ -209,7 +209,7 @@ const cases: Case[] = [
     stage.check(client.error !== undefined || answer?.complete === false, "it looks complete");
   }),
 
-  // --- what is right ---
+  // --- valid responses ---
   answered("a length", "RFC 9112 §6.2", ok("body"), {
     status: 200,
     body: "body",
@@ -227,7 +227,7 @@ const cases: Case[] = [
     { status: 200, body: "body" },
   ),
   answered(
-    "no length: the end is the end",
+    "a body framed by the end of the connection",
     "RFC 9112 §6.3 ¶8",
     end(head("HTTP/1.1 200 OK").concat("all")),
     { status: 200, body: "all" },
@@ -262,7 +262,7 @@ const cases: Case[] = [
     status: 200,
   }),
   answered(
-    "no blank behind the status",
+    "no space after the status",
     "RFC 9112 §4: robustness of clients",
     end("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"),
     { status: [200, 502] },
@@ -280,7 +280,7 @@ const cases: Case[] = [
     lacks: ["content-length", "transfer-encoding"],
   }),
   answered(
-    "204 with a length of nothing",
+    "204 with a length of 0",
     "RFC 9110 §8.6: must not be sent",
     end(head("HTTP/1.1 204 No Content", "Content-Length: 0")),
     { status: 204, lacks: ["content-length"] },
@@ -299,7 +299,7 @@ const cases: Case[] = [
     { status: 205 },
   ),
   answered(
-    "304 with the length of what it stands for",
+    "304 with the length of the full response",
     "RFC 9110 §15.4.5",
     head("HTTP/1.1 304 Not Modified", "Content-Length: 10", 'ETag: "e"'),
     { status: 304, has: ['ETag: "e"'] },
@@ -317,7 +317,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "HEAD with chunks announced",
+    "HEAD with announced chunks",
     "RFC 9112 §6.1",
     head("HTTP/1.1 200 OK", TE),
     { status: 200 },
@@ -335,7 +335,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "HEAD with a body against the rules",
+    "HEAD with a forbidden body",
     "RFC 9110 §9.3.2",
     end(ok("body")),
     { status: 200 },
@@ -344,7 +344,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "fields in their order, repeated ones too",
+    "fields, including repeated ones, in their order",
     "RFC 9110 §5.3",
     ok("", "Set-Cookie: a=1", "X: y", "Set-Cookie: b=2"),
     { status: 200, has: ["Set-Cookie: a=1", "Set-Cookie: b=2", "X: y"] },
@@ -367,7 +367,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "marks of workers do not reach clients",
+    "x-ct-* fields of workers do not reach clients",
     "policy: words between balancer and worker",
     ok("", "x-ct-session: s", "x-ct-epoch: 1", "x-ct-owner: w"),
     {
@@ -396,7 +396,7 @@ const cases: Case[] = [
       leaves: "closed",
     },
   ),
-  played("parts pass as they come", "policy: aborts and backpressure", async (stage) => {
+  played("parts are forwarded as they arrive", "policy: aborts and backpressure", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(get());
@@ -410,7 +410,7 @@ const cases: Case[] = [
     const [answer] = await stage.answersCome(client, 1);
     stage.check(answer?.body === "firstsecond", `got ${client.text}`);
   }),
-  played("an answer byte by byte", "RFC 9112 §2.2", async (stage) => {
+  played("a response byte by byte", "RFC 9112 §2.2", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(get());
@@ -425,4 +425,4 @@ const cases: Case[] = [
   }),
 ];
 
-export const answers: Subject = { name: "an answer:", cases };
+export const answers: Subject = { name: "a response:", cases };

@@ -1,7 +1,7 @@
-/** Chunks (RFC 9112 §7.1): sizes, extensions, ends. What is wrong behind the head ends the connection. */
+/** Chunks (RFC 9112 §7.1): sizes, extensions, ends. An error after the head ends the connection. */
 import { type Case, chunked, forwarded, type Subject } from "../case.ts";
 
-/** The body that `bytes` are not: whatever a worker got of it, it never gets its end, nor what was hidden behind. */
+/** `bytes` are not a valid body: the worker gets neither its end nor anything hidden after it. */
 function broken(name: string, source: string, bytes: string, more: Partial<Case> = {}): Case {
   return {
     name,
@@ -30,7 +30,7 @@ const cases: Case[] = [
   ...(
     [
       ["no size", `\r\nabc\r\n${END}`],
-      ["a size that is no number", `xyz\r\nabc\r\n${END}`],
+      ["a size that is not a number", `xyz\r\nabc\r\n${END}`],
       ["a signed size", `+3\r\nabc\r\n${END}`],
       ["a negative size", `-3\r\nabc\r\n${END}`],
       ["a size with 0x", `0x3\r\nabc\r\n${END}`],
@@ -42,24 +42,24 @@ const cases: Case[] = [
       ["a size with NUL", `3\x00\r\nabc\r\n${END}`],
       ["a size with a no-break space", `3\xa0\r\nabc\r\n${END}`],
       ["a size of 2^64 + 3", `10000000000000003\r\nabc\r\n${END}`],
-      ["more data than it says", `3\r\nabcd\r\n${END}`],
-      ["less data than it says", `5\r\nabc\r\n${END}`],
-      ["no CRLF behind the data", `3\r\nabc${END}`],
-      ["a bare CR behind the data", `3\r\nabc\r${END}`],
-      ["another pair of bytes behind the data", `3\r\nabcXY${END}`],
-      ["a bare CR behind the size", `3\rabc\r\n${END}`],
+      ["more data than its size", `3\r\nabcd\r\n${END}`],
+      ["less data than its size", `5\r\nabc\r\n${END}`],
+      ["no CRLF after the data", `3\r\nabc${END}`],
+      ["a bare CR after the data", `3\r\nabc\r${END}`],
+      ["another pair of bytes after the data", `3\r\nabcXY${END}`],
+      ["a bare CR after the size", `3\rabc\r\n${END}`],
       ["a size folded", `3\r\n abc\r\n${END}`],
     ] as const
   ).map(([name, bytes]) => broken(name, "RFC 9112 §7.1", bytes)),
-  broken("a blank behind the size", "RFC 9112 §7.1: BWS is for extensions", `3 \r\nabc\r\n${END}`, {
+  broken("a space after the size", "RFC 9112 §7.1: BWS is for extensions", `3 \r\nabc\r\n${END}`, {
     kind: "choice",
   }),
-  broken("a blank before the size", "RFC 9112 §7.1", ` 3\r\nabc\r\n${END}`),
-  broken("a tab behind the size", "RFC 9112 §7.1", `3\t\r\nabc\r\n${END}`, { kind: "choice" }),
-  broken("a bare LF behind the size", "CVE-2025-23167: line ends", `3\nabc\r\n${END}`, {
+  broken("a space before the size", "RFC 9112 §7.1", ` 3\r\nabc\r\n${END}`),
+  broken("a tab after the size", "RFC 9112 §7.1", `3\t\r\nabc\r\n${END}`, { kind: "choice" }),
+  broken("a bare LF after the size", "CVE-2025-23167: line ends", `3\nabc\r\n${END}`, {
     kind: "choice",
   }),
-  broken("a bare LF behind the data", "RFC 9112 §2.2", `3\r\nabc\n${END}`, { kind: "choice" }),
+  broken("a bare LF after the data", "RFC 9112 §2.2", `3\r\nabc\n${END}`, { kind: "choice" }),
   broken("bare LFs at the end", "RFC 9112 §7.1", "3\r\nabc\r\n0\n\n", { kind: "choice" }),
   broken("a bare LF in an extension", "bug class: chunk-ext smuggling", `3;a\nabc\r\n${END}`, {
     kind: "choice",
@@ -82,32 +82,32 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   broken(
-    "13 digits of size",
+    "a size of 13 digits",
     "CVE-2024-22019: sizes have limits",
     `0000000000003\r\nabc\r\n${END}`,
     {
       kind: "choice",
     },
   ),
-  broken("data behind a size of nothing", "RFC 9112 §7.1.2", "0\r\nabc\r\n\r\n"),
-  broken("a body that ends at once", "RFC 9112 §7.1", "GET /hidden HTTP/1.1\r\n\r\n"),
+  broken("data after a size of 0", "RFC 9112 §7.1.2", "0\r\nabc\r\n\r\n"),
+  broken("a body that ends immediately", "RFC 9112 §7.1", "GET /hidden HTTP/1.1\r\n\r\n"),
 
-  // --- what is right ---
+  // --- valid bodies ---
   forwarded("one chunk", "RFC 9112 §7.1", chunked(`3\r\nabc\r\n${END}`), { body: "abc" }),
   forwarded("no data", "RFC 9112 §7.1", chunked(END), { body: "" }),
   forwarded("several chunks", "RFC 9112 §7.1", chunked(`1\r\na\r\n2\r\nbc\r\n${END}`), {
     body: "abc",
   }),
-  forwarded("sizes in capitals", "RFC 9112 §7.1", chunked(`A\r\n0123456789\r\n${END}`), {
+  forwarded("sizes in upper case", "RFC 9112 §7.1", chunked(`A\r\n0123456789\r\n${END}`), {
     body: "0123456789",
   }),
-  forwarded("zeros before a size", "RFC 9112 §7.1", chunked("0003\r\nabc\r\n000\r\n\r\n"), {
+  forwarded("a size with leading zeros", "RFC 9112 §7.1", chunked("0003\r\nabc\r\n000\r\n\r\n"), {
     body: "abc",
   }),
   forwarded("CRLF as data", "RFC 9112 §7.1", chunked(`4\r\n\r\n\r\n\r\n${END}`), {
     body: "\r\n\r\n",
   }),
-  forwarded("an end as data", "RFC 9112 §7.1", chunked(`5\r\n0\r\n\r\n\r\n${END}`), {
+  forwarded("an end of body as data", "RFC 9112 §7.1", chunked(`5\r\n0\r\n\r\n\r\n${END}`), {
     body: "0\r\n\r\n",
   }),
   forwarded("an extension", "RFC 9112 §7.1.1: to be ignored", chunked(`3;a=b\r\nabc\r\n${END}`), {

@@ -4,7 +4,7 @@ import type { Stage } from "../stage.ts";
 
 const HIDDEN = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/** A neighbour asks and must get its own answer. */
+/** Another client sends a request and must get its own response. */
 async function neighbourIsFine(stage: Stage): Promise<void> {
   const other = await stage.client();
   other.write("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -13,7 +13,7 @@ async function neighbourIsFine(stage: Stage): Promise<void> {
   stage.check(!stage.workerBytes.includes("GET /hidden HTTP/1.1\r\nhost"), "a hidden request ran");
 }
 
-/** An attacker sends, then a neighbour asks. */
+/** An attacker sends bytes, then another client sends a request. */
 function attack(name: string, source: string, sends: string, more: Partial<Case> = {}): Case {
   return played(
     name,
@@ -29,7 +29,7 @@ function attack(name: string, source: string, sends: string, more: Partial<Case>
   );
 }
 
-/** A worker says more than it was asked, on a connection that is then idle; a neighbour must not get it. */
+/** A worker sends more than one response, on a connection that is idle afterwards; another client must not get it. */
 function poison(name: string, bytes: string, more: Partial<Case> = {}): Case {
   return played(
     name,
@@ -67,12 +67,12 @@ const cases: Case[] = [
     ),
   ),
   attack(
-    "TE.TE by a blank before the colon",
+    "TE.TE with a space before the colon",
     "RFC 9112 §11.2",
     post(`0\r\n\r\n${HIDDEN}`, "Transfer-Encoding: chunked", "Transfer-Encoding : x"),
   ),
   attack(
-    "TE.TE by a second coding",
+    "TE.TE with a second coding",
     "RFC 9112 §11.2",
     post(`0\r\n\r\n${HIDDEN}`, "Transfer-Encoding: chunked", "Transfer-Encoding: cow"),
   ),
@@ -83,7 +83,7 @@ const cases: Case[] = [
   ),
   attack("CL.0 with GET", "bug class: CL.0", `${get(`Content-Length: ${HIDDEN.length}`)}${HIDDEN}`),
   attack(
-    "chunk sizes that wrap",
+    "chunk sizes that overflow",
     "bug class: integer overflow",
     chunked(`1000000000000000f\r\n${HIDDEN}\r\n0\r\n\r\n`),
   ),
@@ -98,12 +98,12 @@ const cases: Case[] = [
     `GET / HTTP/1.1\r\nHost: h\r\nA: b\r\r\n${HIDDEN}`,
   ),
   attack(
-    "a forbidden upgrade and bytes behind it",
+    "a forbidden upgrade followed by bytes",
     "bug class: h2c smuggling",
     `${get("Connection: Upgrade", "Upgrade: h2c")}${"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}`,
   ),
   attack(
-    "Expect and no wait",
+    "Expect without waiting",
     "bug class: 0.CL by Expect",
     `${post("", "Expect: 100-continue", `Content-Length: ${HIDDEN.length}`)}${HIDDEN}`,
   ),
@@ -113,23 +113,19 @@ const cases: Case[] = [
     `${post("", "Expect: y 100-continue", `Content-Length: ${HIDDEN.length}`)}${HIDDEN}`,
   ),
 
-  poison("two answers in one segment", ok("poison")),
-  poison("an answer and a head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
-  poison("an answer and garbage", "\x00\x01garbage\r\n\r\n"),
-  played(
-    "an answer that nobody asked for on an idle connection",
-    "CVE-2026-48931",
-    async (stage) => {
-      const client = await stage.client();
-      client.write(get());
-      await stage.answersCome(client, 1);
-      const worker = await stage.connection(0);
-      worker.write(ok("poison"));
-      await worker.raw.end();
-      await neighbourIsFine(stage);
-    },
-  ),
-  played("a body behind 204", "RFC 9112 §6.3", async (stage) => {
+  poison("two responses in one segment", ok("poison")),
+  poison("a response followed by a head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
+  poison("a response followed by garbage", "\x00\x01garbage\r\n\r\n"),
+  played("an unsolicited response on an idle connection", "CVE-2026-48931", async (stage) => {
+    const client = await stage.client();
+    client.write(get());
+    await stage.answersCome(client, 1);
+    const worker = await stage.connection(0);
+    worker.write(ok("poison"));
+    await worker.raw.end();
+    await neighbourIsFine(stage);
+  }),
+  played("a body after 204", "RFC 9112 §6.3", async (stage) => {
     stage.answers({ bytes: `${head("HTTP/1.1 204 No Content", "Content-Length: 6")}poison` });
     const client = await stage.client();
     client.write(get());
@@ -137,7 +133,7 @@ const cases: Case[] = [
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
-  played("a body behind 304", "RFC 9112 §6.3", async (stage) => {
+  played("a body after 304", "RFC 9112 §6.3", async (stage) => {
     stage.answers({
       bytes: `${head("HTTP/1.1 304 Not Modified", "Content-Length: 6")}${ok("poison")}`,
     });
@@ -147,7 +143,7 @@ const cases: Case[] = [
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
-  played("a body behind HEAD", "RFC 9110 §9.3.2", async (stage) => {
+  played("a body after HEAD", "RFC 9110 §9.3.2", async (stage) => {
     stage.answers({ bytes: ok("poison") });
     const client = await stage.client();
     client.write(head("HEAD / HTTP/1.1", "Host: h"));
@@ -155,7 +151,7 @@ const cases: Case[] = [
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
-  played("bytes behind the last chunk", "RFC 9112 §7.1", async (stage) => {
+  played("bytes after the last chunk", "RFC 9112 §7.1", async (stage) => {
     stage.answers({
       bytes: `${head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")}1\r\nx\r\n0\r\n\r\n${ok("poison")}`,
     });
@@ -165,34 +161,42 @@ const cases: Case[] = [
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
-  played("fifty clients at once get their own answers", "policy: session key", async (stage) => {
-    stage.answersByHand();
-    const clients = await Promise.all(Array.from({ length: 50 }, () => stage.client()));
-    for (const [i, client] of clients.entries()) {
-      client.write(head(`GET /c${i} HTTP/1.1`, "Host: h"));
-    }
-    await stage.requestsCome(50);
-    // Answered in another order than they came.
-    for (const connection of [...stage.workerConnections].reverse()) {
-      const path = /^GET (\/c\d+) /.exec(connection.all)?.[1] ?? "";
-      connection.write(ok(path));
-    }
-    for (const [i, client] of clients.entries()) {
-      const [answer] = await stage.answersCome(client, 1);
-      stage.check(answer?.body === `/c${i}`, `client ${i} got ${client.text}`);
-    }
-  }),
-  played("a cut answer costs nobody else", "bug class: answers cut or doubled", async (stage) => {
-    stage.answers({
-      bytes: head("HTTP/1.1 200 OK", "Content-Length: 10").concat("half"),
-      closes: "reset",
-    });
-    const client = await stage.client();
-    client.write(get());
-    await client.end();
-    stage.answers({ bytes: ok("fine") });
-    await neighbourIsFine(stage);
-  }),
+  played(
+    "fifty concurrent clients get their own responses",
+    "policy: session key",
+    async (stage) => {
+      stage.answersByHand();
+      const clients = await Promise.all(Array.from({ length: 50 }, () => stage.client()));
+      for (const [i, client] of clients.entries()) {
+        client.write(head(`GET /c${i} HTTP/1.1`, "Host: h"));
+      }
+      await stage.requestsCome(50);
+      // The responses are sent in another order than the requests.
+      for (const connection of [...stage.workerConnections].reverse()) {
+        const path = /^GET (\/c\d+) /.exec(connection.all)?.[1] ?? "";
+        connection.write(ok(path));
+      }
+      for (const [i, client] of clients.entries()) {
+        const [answer] = await stage.answersCome(client, 1);
+        stage.check(answer?.body === `/c${i}`, `client ${i} got ${client.text}`);
+      }
+    },
+  ),
+  played(
+    "a truncated response does not affect other clients",
+    "bug class: answers cut or doubled",
+    async (stage) => {
+      stage.answers({
+        bytes: head("HTTP/1.1 200 OK", "Content-Length: 10").concat("half"),
+        closes: "reset",
+      });
+      const client = await stage.client();
+      client.write(get());
+      await client.end();
+      stage.answers({ bytes: ok("fine") });
+      await neighbourIsFine(stage);
+    },
+  ),
 ];
 
-export const desync: Subject = { name: "a neighbour:", cases };
+export const desync: Subject = { name: "isolation of clients:", cases };

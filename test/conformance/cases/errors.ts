@@ -1,8 +1,8 @@
-/** What we say ourselves: short, constant, nothing of the inside, framed right for everybody. */
+/** The balancer's own responses: short, constant, without internals, and framed correctly for every client. */
 import { type Case, get, head, played, refused, type Subject } from "../case.ts";
 import type { Stage } from "../stage.ts";
 
-/** Plays a request to a worker that ends without a word, and gives back the answer. */
+/** Plays a request to a worker that closes the connection without a response; resolves with the response of the balancer. */
 async function failure(stage: Stage, request: string): Promise<string> {
   stage.answers({ bytes: "", closes: "end" });
   const client = await stage.client();
@@ -13,7 +13,7 @@ async function failure(stage: Stage, request: string): Promise<string> {
 
 const cases: Case[] = [
   played(
-    "none where there is a worker: the health target says so",
+    "the health path reports a healthy worker without an error",
     "policy: own errors",
     async (stage) => {
       const client = await stage.client();
@@ -36,12 +36,12 @@ const cases: Case[] = [
     },
     { kind: "choice" },
   ),
-  played("502 says nothing of the inside", "policy: own errors", async (stage) => {
+  played("502 reveals no internals", "policy: own errors", async (stage) => {
     const text = await failure(stage, get());
     const inside = [...stage.workerPorts.map(String), "ECONN", "socket", ".ts", ".js:"];
     for (const word of inside) stage.check(!text.includes(word), `${word} is in ${text}`);
   }),
-  played("502 says nothing that the client sent", "bug class: reflection", async (stage) => {
+  played("502 repeats nothing that the client sent", "bug class: reflection", async (stage) => {
     const text = await failure(
       stage,
       head("GET /<script>alert(1)</script> HTTP/1.1", "Host: h", "X: <b>"),
@@ -62,7 +62,7 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  played("400 says nothing that the client sent", "bug class: reflection", async (stage) => {
+  played("400 repeats nothing that the client sent", "bug class: reflection", async (stage) => {
     const client = await stage.client();
     client.write(head("GET /<script>alert(1)</script> HTTP/1.1", "X: <b>"));
     await client.end();
@@ -71,12 +71,12 @@ const cases: Case[] = [
       `got ${client.text}`,
     );
   }),
-  refused("400 says that the connection closes", "RFC 9112 §9.6", "GET / HTTP/1.1\r\n\r\n", {
+  refused("400 announces that the connection closes", "RFC 9112 §9.6", "GET / HTTP/1.1\r\n\r\n", {
     client: [{ status: 400, has: ["Connection: close"] }],
   }),
-  refused("400 to HEAD may be framed by its end", "RFC 9112 §6.3", "HEAD / HTTP/1.1\r\n\r\n"),
+  refused("400 to HEAD may be framed by the end", "RFC 9112 §6.3", "HEAD / HTTP/1.1\r\n\r\n"),
   played(
-    "400 arrives though much more was sent",
+    "400 arrives although the client sent much more",
     "RFC 9112 §9.6: no reset over the answer",
     async (stage) => {
       const client = await stage.client();

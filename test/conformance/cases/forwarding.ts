@@ -1,7 +1,7 @@
-/** Who the client is: what a stranger says of himself is replaced or only kept in front of what we saw. */
+/** The identity of the client: claims of an untrusted client are replaced, or only kept before the address that we saw. */
 import { type Case, forwarded, get, type Kind, played, type Subject } from "../case.ts";
 
-/** All values of one field that a worker gets have to match, and there is one. */
+/** The worker must get the field exactly once, with a matching value. */
 function becomes(
   name: string,
   source: string,
@@ -40,7 +40,7 @@ const strangerCases: Case[] = [
     /^for=127\.0\.0\.1;host="h";proto=https?$/,
   ),
   forwarded(
-    "a made-up address stands before the true one",
+    "a forged address precedes the real one",
     "policy: who the client is",
     get("X-Forwarded-For: 1.2.3.4"),
     {
@@ -49,7 +49,7 @@ const strangerCases: Case[] = [
     { kind: "choice" },
   ),
   forwarded(
-    "made-up addresses in two fields stand before the true one",
+    "forged addresses in two fields precede the real one",
     "policy: who the client is",
     get("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2"),
     {
@@ -67,7 +67,7 @@ const strangerCases: Case[] = [
     { kind: "choice" },
   ),
   becomes(
-    "a made-up scheme is replaced",
+    "a forged scheme is replaced",
     "policy: who the client is",
     "X-Forwarded-Proto: gopher",
     "x-forwarded-proto",
@@ -75,7 +75,7 @@ const strangerCases: Case[] = [
     "rule",
   ),
   forwarded(
-    "a made-up host is replaced",
+    "a forged host is replaced",
     "policy: who the client is",
     get("X-Forwarded-Host: evil"),
     {
@@ -83,7 +83,7 @@ const strangerCases: Case[] = [
     },
   ),
   forwarded(
-    "a made-up real address is replaced",
+    "a forged X-Real-IP is replaced",
     "policy: who the client is",
     get("X-Real-IP: 1.2.3.4"),
     {
@@ -91,14 +91,14 @@ const strangerCases: Case[] = [
     },
   ),
   becomes(
-    "a made-up Forwarded is replaced",
+    "a forged Forwarded is replaced",
     "RFC 7239 §8.1",
     "Forwarded: for=1.2.3.4",
     "forwarded",
     /^for=127\.0\.0\.1;host="h";proto=https?$/,
   ),
   forwarded(
-    "a made-up proof is removed",
+    "a forged x-ct-edge is removed",
     "policy: words between balancer and worker",
     get("x-ct-edge: forged", "x-ct-session: s", "x-ct-anything: x"),
     {
@@ -107,7 +107,7 @@ const strangerCases: Case[] = [
     { kind: "own" },
   ),
   becomes(
-    "a made-up request id is replaced",
+    "a forged request id is replaced",
     "bug class: log injection",
     "x-request-id: forged",
     "x-request-id",
@@ -115,7 +115,7 @@ const strangerCases: Case[] = [
   ),
 ];
 
-export const strangers: Subject = { name: "of a stranger,", cases: strangerCases };
+export const strangers: Subject = { name: "an untrusted client:", cases: strangerCases };
 
 const trustedCases: Case[] = [
   forwarded(
@@ -128,7 +128,7 @@ const trustedCases: Case[] = [
     { kind: "own" },
   ),
   forwarded(
-    "the last address that is not trusted is the client's",
+    "the last untrusted address is the client's",
     "policy: who the client is",
     get("X-Forwarded-For: 6.6.6.6, 1.2.3.4, 127.0.0.1"),
     {
@@ -189,14 +189,14 @@ const trustedCases: Case[] = [
     { kind: "own" },
   ),
   becomes(
-    "a Forwarded with an open quote, which would hide ours, is not sent on",
+    "a Forwarded with an open quote, which would hide ours, is not forwarded",
     "RFC 7239 §8.1",
     'Forwarded: for="1.2.3.4',
     "forwarded",
     /^for=127\.0\.0\.1;host="h";proto=https?$/,
   ),
   forwarded(
-    "its X-Real-IP does not count beside X-Forwarded-For",
+    "its X-Real-IP is ignored if there is X-Forwarded-For",
     "bug class: fields that a proxy hands on as its client made them up",
     get("X-Real-IP: 6.6.6.6", "X-Forwarded-For: 1.2.3.4"),
     { has: ["X-Real-IP: 1.2.3.4"] },
@@ -228,7 +228,7 @@ const trustedCases: Case[] = [
 ];
 
 export const trustedProxies: Subject = {
-  name: "of a trusted proxy,",
+  name: "a trusted proxy:",
   trusted: ["127.0.0.1"],
   cases: trustedCases,
 };

@@ -1,26 +1,26 @@
-/** Where a request's body ends (RFC 9112 §6): whatever two servers could read differently is refused. */
+/** The end of a request's body (RFC 9112 §6): a request that two servers could parse differently is refused. */
 import { type Case, chunked, forwarded, get, head, post, refused, type Subject } from "../case.ts";
 
 const TE = "Transfer-Encoding: chunked";
-/** What a smuggler hides behind a body that we end too early. */
+/** A request that an attacker hides after a body that is ended too early. */
 const HIDDEN = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
 
 const lengths: [name: string, value: string][] = [
   ["signed", "+4"],
   ["negative", "-4"],
   ["hexadecimal", "0x4"],
-  ["octal by 0o", "0o4"],
+  ["octal with 0o", "0o4"],
   ["with a fraction", "4.0"],
   ["with an exponent", "4e0"],
   ["with an underscore", "1_0"],
-  ["with a blank within", "4 4"],
-  ["with letters behind", "4abc"],
-  ["with a comma behind", "4,"],
-  ["with a comma before", ",4"],
+  ["with a space inside", "4 4"],
+  ["followed by letters", "4abc"],
+  ["followed by a comma", "4,"],
+  ["after a comma", ",4"],
   ["a list", "4, 4"],
-  ["a list of different ones", "4, 5"],
+  ["a list of different values", "4, 5"],
   ["quoted", '"4"'],
-  ["beyond all numbers", "99999999999999999999"],
+  ["beyond 2^64", "99999999999999999999"],
   ["of 2^64 + 4", "18446744073709551620"],
   ["with NUL", "4\x00"],
   ["with a vertical tab", "\x0b4"],
@@ -35,18 +35,18 @@ const codings: [name: string, value: string][] = [
   ["chunked and gzip", "chunked, gzip"],
   ["chunked twice", "chunked, chunked"],
   ["an empty element before", ", chunked"],
-  ["an empty element behind", "chunked,"],
+  ["an empty element at the end", "chunked,"],
   ["a prefix", "xchunked"],
   ["a suffix", "chunkedx"],
   ["a parameter", "chunked;q=1"],
   ["quotes", '"chunked"'],
-  ["a blank within", "chun ked"],
+  ["a space inside", "chun ked"],
   ["a vertical tab before", "\x0bchunked"],
-  ["a form feed behind", "chunked\x0c"],
-  ["NUL behind", "chunked\x00"],
+  ["a form feed after it", "chunked\x0c"],
+  ["NUL after it", "chunked\x00"],
   ["a no-break space before", "\xa0chunked"],
   ["a Kelvin sign", "chun\xe2\x84\xaaed"],
-  ["a semicolon behind", "chunked;"],
+  ["a semicolon after it", "chunked;"],
   ["nothing", ""],
 ];
 
@@ -145,16 +145,21 @@ const cases: Case[] = [
     { status: [400, 501] },
   ),
 
-  // --- what is right ---
+  // --- valid framing ---
   forwarded("a length", "RFC 9112 §6.2", post("abcd", "Content-Length: 4"), { body: "abcd" }),
-  forwarded("a length of nothing", "RFC 9112 §6.2", post("", "Content-Length: 0"), { body: "" }),
-  forwarded("a length with zeros in front", "RFC 9110 §8.6", post("abcd", "Content-Length: 0004"), {
+  forwarded("a length of 0", "RFC 9112 §6.2", post("", "Content-Length: 0"), { body: "" }),
+  forwarded("a length with leading zeros", "RFC 9110 §8.6", post("abcd", "Content-Length: 0004"), {
     body: "abcd",
   }),
-  forwarded("a length in parts", "RFC 9112 §6.2", [post("a", "Content-Length: 4"), "b", "cd"], {
-    body: "abcd",
-  }),
-  forwarded("no length with POST", "RFC 9112 §6.3 ¶7: no body", post(""), { body: "" }),
+  forwarded(
+    "a body in several segments",
+    "RFC 9112 §6.2",
+    [post("a", "Content-Length: 4"), "b", "cd"],
+    {
+      body: "abcd",
+    },
+  ),
+  forwarded("POST without a length", "RFC 9112 §6.3 ¶7: no body", post(""), { body: "" }),
   forwarded("a body with GET", "RFC 9110 §9.3.1", `${get("Content-Length: 4")}abcd`, {
     body: "abcd",
   }),

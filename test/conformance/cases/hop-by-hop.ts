@@ -1,7 +1,7 @@
-/** Fields of one connection (RFC 9110 §7.6.1): removed in both directions, and no way to remove others by them. */
+/** Hop-by-hop fields (RFC 9110 §7.6.1): removed in both directions, and not usable to remove other fields. */
 import { answered, type Case, forwarded, get, head, ok, type Subject } from "../case.ts";
 
-/** Fields that `Connection: name` must not take away: the worker would see another key, host, address or user. */
+/** Fields that `Connection: name` must not remove: the worker would see another key, host, address or user. */
 const PROTECTED = [
   "Cookie: a=b",
   "Authorization: Basic eDp5",
@@ -75,7 +75,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   forwarded(
-    "h2c is no upgrade here",
+    "an upgrade to h2c is ignored",
     "bug class: h2c smuggling",
     get("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
     {
@@ -125,7 +125,7 @@ const cases: Case[] = [
     },
   ),
   forwarded(
-    "empty elements of Connection do no harm",
+    "empty elements of Connection are ignored",
     "RFC 9110 §5.6.1",
     get("Connection: , ,X-A,,", "X-A: 1"),
     {
@@ -133,20 +133,20 @@ const cases: Case[] = [
     },
   ),
   forwarded(
-    "keep-alive says nothing to the worker",
+    "keep-alive is not forwarded to the worker",
     "RFC 9110 §7.6.1",
     get("Connection: keep-alive"),
     {},
   ),
   forwarded(
-    "close is for this connection only",
+    "close applies to this connection only",
     "RFC 9112 §9.6",
     get("Connection: close"),
     {},
     { leaves: "closed" },
   ),
   forwarded(
-    "close among others",
+    "close in a list",
     "RFC 9112 §9.6",
     get("Connection: x, CLOSE"),
     {},
@@ -162,7 +162,7 @@ const cases: Case[] = [
     },
   ),
   forwarded(
-    "HTTP/1.0 keeps no connection by itself",
+    "HTTP/1.0 closes the connection by default",
     "RFC 9112 §9.3",
     head("GET / HTTP/1.0", "Host: h"),
     {},
@@ -171,7 +171,7 @@ const cases: Case[] = [
     },
   ),
   forwarded(
-    "HTTP/1.0 may ask to keep it",
+    "HTTP/1.0 may ask to keep the connection",
     "RFC 9112 §9.3",
     head("GET / HTTP/1.0", "Host: h", "Connection: keep-alive"),
     {},
@@ -201,36 +201,36 @@ const cases: Case[] = [
   ...PROTECTED.map((line) => {
     const name = line.slice(0, line.indexOf(":"));
     return forwarded(
-      `${name} cannot be taken away`,
+      `${name} cannot be removed`,
       "bug class: hop-by-hop abuse",
       get(`Connection: ${name}`, line),
       { has: [line] },
       { kind: "choice" },
     );
   }),
-  forwarded("Host cannot be taken away", "bug class: hop-by-hop abuse", get("Connection: Host"), {
+  forwarded("Host cannot be removed", "bug class: hop-by-hop abuse", get("Connection: Host"), {
     has: ["Host: h"],
   }),
   forwarded(
-    "Content-Length cannot be taken away",
+    "Content-Length cannot be removed",
     "bug class: hop-by-hop abuse",
     `${get("Connection: Content-Length", "Content-Length: 4")}abcd`,
     { body: "abcd" },
   ),
   forwarded(
-    "Transfer-Encoding cannot be taken away",
+    "Transfer-Encoding cannot be removed",
     "bug class: hop-by-hop abuse",
     `${get("Connection: Transfer-Encoding", "Transfer-Encoding: chunked")}2\r\nab\r\n0\r\n\r\n`,
     { body: "ab" },
   ),
   forwarded(
-    "X-Forwarded-For cannot be taken away",
+    "X-Forwarded-For cannot be removed",
     "bug class: hop-by-hop abuse",
     get("Connection: X-Forwarded-For, X-Forwarded-Proto, X-Real-IP"),
     { has: ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1"] },
   ),
 
-  // --- answers ---
+  // --- responses ---
   answered(
     "Keep-Alive of a worker is removed",
     "RFC 9110 §7.6.1",
@@ -262,7 +262,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   answered(
-    "what a worker's Connection lists is removed",
+    "fields that a worker's Connection lists are removed",
     "RFC 9110 §7.6.1",
     ok("x", "Connection: X-Hop", "X-Hop: 1", "X-Stay: 2"),
     {
@@ -281,7 +281,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "Set-Cookie of a worker cannot be taken away",
+    "Set-Cookie of a worker cannot be removed",
     "bug class: hop-by-hop abuse",
     ok("x", "Connection: Set-Cookie", "Set-Cookie: a=b"),
     {
@@ -292,4 +292,4 @@ const cases: Case[] = [
   ),
 ];
 
-export const hopByHop: Subject = { name: "a field of one hop:", cases };
+export const hopByHop: Subject = { name: "a hop-by-hop field:", cases };

@@ -1,4 +1,4 @@
-/** Host and the absolute form (RFC 9112 §3.2): one valid host, and the same one everywhere. */
+/** Host and the absolute form (RFC 9112 §3.2): exactly one valid host, the same in both. */
 import { type Case, forwarded, head, played, refused, type Subject } from "../case.ts";
 
 const lines = (...fields: string[]): string => head("GET / HTTP/1.1", ...fields);
@@ -10,7 +10,7 @@ const bad: [name: string, value: string, source: string][] = [
   ["a scheme", "http://h", "RFC 9110 §7.2"],
   ["a query", "h?x", "RFC 9110 §7.2"],
   ["a fragment", "h#x", "RFC 9110 §7.2"],
-  ["a blank", "a b", "RFC 9110 §7.2"],
+  ["a space", "a b", "RFC 9110 §7.2"],
   ["a tab", "a\tb", "RFC 9110 §7.2"],
   ["a list", "a, b", "RFC 9110 §7.2"],
   ["a quote", 'h"', "RFC 3986 §3.2.2"],
@@ -21,15 +21,15 @@ const bad: [name: string, value: string, source: string][] = [
   ["two ports", "h:80:80", "RFC 3986 §3.2.3"],
   ["a negative port", "h:-1", "RFC 3986 §3.2.3"],
   ["an open bracket", "[::1", "RFC 3986 §3.2.2"],
-  ["text behind the bracket", "[::1]x", "RFC 3986 §3.2.2"],
+  ["text after the bracket", "[::1]x", "RFC 3986 §3.2.2"],
   ["a name in brackets", "[h]", "RFC 3986 §3.2.2"],
   ["a high byte", "h\xe4", "RFC 3986 §3.2.2"],
   ["NUL", "h\x00", "RFC 9110 §5.5"],
 ];
 
 /**
- * An absolute target and a Host, with `S` and `P` for scheme and port of the connection and `OS` and `OP` for those of the
- * other one: whether a worker gets the request.
+ * An absolute target and a Host, in which `S` and `P` stand for scheme and port of the connection, `OS` and `OP` for those of
+ * the other listener; `isSame`: whether the worker gets the request.
  */
 function authorities(name: string, target: string, value: string, isSame: boolean): Case {
   return played(
@@ -51,7 +51,7 @@ function authorities(name: string, target: string, value: string, isSame: boolea
       const [answer] = await stage.answersCome(client, 1);
       const status = isSame ? " 200 " : " 400 ";
       stage.check(answer?.line.includes(status) === true, `got ${answer?.line}`);
-      // In which form it reaches a worker is another case.
+      // The form in which it reaches the worker is tested separately.
       const sent = stage.requests.map(({ line }) => line);
       stage.check(sent.length === (isSame ? 1 : 0), `sent ${sent.join(" | ")}`);
       if (!isSame) stage.check(stage.workerBytes === "", "a worker got bytes");
@@ -73,9 +73,9 @@ const cases: Case[] = [
   refused("an empty Host", "RFC 9110 §7.2: http has no empty host", lines("Host:"), {
     kind: "choice",
   }),
-  refused("a Host of blanks", "RFC 9110 §7.2", lines("Host:   "), { kind: "choice" }),
+  refused("a Host of spaces", "RFC 9110 §7.2", lines("Host:   "), { kind: "choice" }),
   refused("a folded Host", "RFC 9112 §5.2", lines("Host:", " h")),
-  refused("a blank before Host's colon", "RFC 9112 §5.1", lines("Host : h")),
+  refused("a space before Host's colon", "RFC 9112 §5.1", lines("Host : h")),
   ...bad.map(([name, value, source]) =>
     refused(`a Host with ${name}`, source, lines(`Host: ${value}`)),
   ),
@@ -93,7 +93,7 @@ const cases: Case[] = [
       has: [`Host: ${value}`],
     }),
   ),
-  forwarded("blanks around Host", "RFC 9112 §5.1", lines("Host: \t h \t"), { has: ["Host: h"] }),
+  forwarded("spaces around Host", "RFC 9112 §5.1", lines("Host: \t h \t"), { has: ["Host: h"] }),
 
   // --- absolute form ---
   forwarded(
@@ -179,10 +179,10 @@ const cases: Case[] = [
     "RFC 9110 §4.2.1",
     head("GET http:///x HTTP/1.1", "Host: h"),
   ),
-  refused("another scheme", "RFC 9110 §7.1", head("GET ftp://h/ HTTP/1.1", "Host: h"), {
+  refused("an unsupported scheme", "RFC 9110 §7.1", head("GET ftp://h/ HTTP/1.1", "Host: h"), {
     kind: "choice",
   }),
-  refused("a file", "bug class: SSRF", head("GET file:///etc/passwd HTTP/1.1", "Host: h")),
+  refused("a file URL", "bug class: SSRF", head("GET file:///etc/passwd HTTP/1.1", "Host: h")),
   refused("a scheme without slashes", "RFC 9112 §3.2.2", head("GET http:h/x HTTP/1.1", "Host: h")),
 ];
 

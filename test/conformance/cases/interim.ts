@@ -1,4 +1,4 @@
-/** Interim answers (RFC 9110 §15.2): passed on, never taken for the answer, not sent to HTTP/1.0. */
+/** Interim responses (RFC 9110 §15.2): forwarded, never treated as the final response, not sent to HTTP/1.0. */
 import { answered, type Case, head, ok, played, post, type Subject } from "../case.ts";
 
 const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -7,7 +7,7 @@ const OLD = "GET / HTTP/1.0\r\nHost: h\r\n\r\n";
 
 const cases: Case[] = [
   answered(
-    "103 before the answer",
+    "103 before the response",
     "RFC 8297 §2",
     HINTS + ok("x"),
     [
@@ -19,7 +19,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "102 before the answer",
+    "102 before the response",
     "RFC 9110 §15.2",
     head("HTTP/1.1 102 Processing") + ok("x"),
     [{ status: 102 }, { status: 200, body: "x" }],
@@ -28,14 +28,14 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "100 that nobody waits for",
+    "an unsolicited 100",
     "RFC 9110 §15.2.1",
     CONTINUE + ok("x"),
     [{ status: 100 }, { status: 200, body: "x" }],
     { kind: "choice" },
   ),
   answered(
-    "three of them",
+    "three interim responses",
     "RFC 9110 §15.2",
     CONTINUE + HINTS + HINTS + ok("x"),
     [{ status: 100 }, { status: 103 }, { status: 103 }, { status: 200, body: "x" }],
@@ -44,7 +44,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "none to HTTP/1.0",
+    "no interim response to HTTP/1.0",
     "RFC 9110 §15.2",
     HINTS + ok("x"),
     { status: 200, body: "x" },
@@ -58,7 +58,7 @@ const cases: Case[] = [
     { sends: OLD, leaves: "closed" },
   ),
   answered(
-    "one and the end is no answer",
+    "an interim response before the end is not a response",
     "RFC 9112 §8",
     { bytes: HINTS, closes: "end" },
     [{ status: 103 }, { status: 502 }],
@@ -69,7 +69,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "101 behind 100 without being asked",
+    "an unsolicited 101 after 100",
     "RFC 9110 §15.2.2",
     {
       bytes:
@@ -83,7 +83,7 @@ const cases: Case[] = [
     },
   ),
   played(
-    "100 lets a client go on that waits for it",
+    "a client that waits for 100 continues after it",
     "RFC 9110 §10.1.1",
     async (stage) => {
       stage.answersByHand();
@@ -91,7 +91,7 @@ const cases: Case[] = [
       client.write(post("", "Content-Length: 4", "Expect: 100-continue"));
       const worker = await Promise.race([
         stage.connection(0),
-        // Some answer 100 themselves and ask the worker when the body is there: right too.
+        // Some proxies send 100 themselves and contact the worker once they have the body, which is correct too.
         client.has("100 Continue").then(() => stage.connection(0)),
       ]);
       worker.write(CONTINUE);
@@ -127,7 +127,7 @@ const cases: Case[] = [
       await worker.raw.has("\r\n\r\n");
       worker.write(head("HTTP/1.1 413 Too Large", "Content-Length: 0"));
       await client.has("HTTP/1.1 413 ");
-      // Whether the body will come is not known: the connection must not be read on as if it would not.
+      // The body may still come, so the connection must not be parsed as if it would not.
       client.write("GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n");
       await client.end();
       stage.check(
@@ -137,7 +137,7 @@ const cases: Case[] = [
     },
     { kind: "choice" },
   ),
-  played("100 behind a complete body does no harm", "RFC 9110 §15.2.1", async (stage) => {
+  played("100 after a complete body is harmless", "RFC 9110 §15.2.1", async (stage) => {
     stage.answers({ bytes: CONTINUE + ok("x") });
     const client = await stage.client();
     client.write(post("abcd", "Content-Length: 4", "Expect: 100-continue"));
@@ -148,4 +148,4 @@ const cases: Case[] = [
   }),
 ];
 
-export const interim: Subject = { name: "an interim answer:", cases };
+export const interim: Subject = { name: "an interim response:", cases };

@@ -1,8 +1,8 @@
-/** The session key: the same key, however it is written, leads to the same worker; two keys are two. */
+/** The session key: the same key in any spelling is routed to the same worker; different keys are different. */
 import { type Case, head, played, type Subject } from "../case.ts";
 import type { Stage } from "../stage.ts";
 
-/** The worker's port that each request reached, asked one after the other. */
+/** The port of the worker that each request reached; the requests are sent in sequence. */
 async function placesOf(
   stage: Stage,
   requests: readonly string[],
@@ -23,7 +23,7 @@ function ask(index: number, ...fields: string[]): string {
   return head(`GET /n${index} HTTP/1.1`, "Host: h", ...fields);
 }
 
-/** That all of them, and a hundred of each, go to one worker; the keys are varied so that chance does not do it. */
+/** All requests of one key go to one worker, a hundred of each; the keys vary, so that this is not by chance. */
 function together(
   name: string,
   source: string,
@@ -53,7 +53,7 @@ function together(
 }
 
 const cases: Case[] = [
-  together("by the header, again and again", "policy: session key", (key) => [
+  together("a header routes repeatedly to the same worker", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`],
@@ -62,7 +62,7 @@ const cases: Case[] = [
     [`ctstickiness: ${key}`],
     [`CTSTICKINESS: ${key}`],
   ]),
-  together("by header or cookie", "policy: session key", (key) => [
+  together("header and cookie are equivalent", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`Cookie: ctstickiness=${key}`],
   ]),
@@ -80,13 +80,13 @@ const cases: Case[] = [
     (key) => [[`Cookie: ctstickiness=${key}`], [`Cookie: ctstickiness="${key}"`]],
     { kind: "choice" },
   ),
-  together("the header goes before the cookie", "policy: session key", (key) => [
+  together("the header takes precedence over the cookie", "policy: session key", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`, "Cookie: ctstickiness=other1"],
     ["Cookie: ctstickiness=other2", `ctstickiness: ${key}`],
   ]),
   together(
-    "the first of two cookies counts",
+    "the first of two cookies is used",
     "policy: session key",
     (key) => [
       [`Cookie: ctstickiness=${key}`],
@@ -96,7 +96,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   together(
-    "the first of two headers counts",
+    "the first of two headers is used",
     "policy: session key",
     (key) => [
       [`ctstickiness: ${key}`],
@@ -106,16 +106,16 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   together(
-    "an empty header is none",
+    "an empty header is ignored",
     "policy: session key",
     (key) => [[`Cookie: ctstickiness=${key}`], ["ctstickiness:", `Cookie: ctstickiness=${key}`]],
     { kind: "choice" },
   ),
-  together("blanks around it are not part of it", "RFC 9110 §5.5", (key) => [
+  together("spaces around the key are not part of it", "RFC 9110 §5.5", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness:   ${key}  `],
   ]),
-  together("a cookie of a longer name is another", "RFC 6265 §5.4", (key) => [
+  together("a cookie with a longer name is ignored", "RFC 6265 §5.4", (key) => [
     [`Cookie: ctstickiness=${key}`],
     [`Cookie: xctstickiness=other1; ctstickiness=${key}`],
     [`Cookie: ctstickinessx=other2; ctstickiness=${key}`],
@@ -124,20 +124,20 @@ const cases: Case[] = [
     const long = key.repeat(1200).slice(0, 6000);
     return [[`ctstickiness: ${long}`], [`ctstickiness: ${long}`]];
   }),
-  together("high bytes as they are", "policy: session key", (key) => [
+  together("high bytes unchanged", "policy: session key", (key) => [
     [`ctstickiness: \xe4${key}\xff`],
     [`Cookie: ctstickiness=\xe4${key}\xff`],
   ]),
-  together("Connection: ctstickiness does not hide it", "bug class: hop-by-hop abuse", (key) => [
+  together("Connection: ctstickiness does not remove it", "bug class: hop-by-hop abuse", (key) => [
     [`ctstickiness: ${key}`],
     [`ctstickiness: ${key}`, "Connection: ctstickiness"],
   ]),
-  together("a prefix of a cookie's value is not compared", "policy: session key", (key) => [
+  together("cookie values are compared as a whole", "policy: session key", (key) => [
     [`Cookie: ctstickiness=${key}==; a=b`],
     [`Cookie: ctstickiness=${key}==`],
   ]),
   played(
-    "by the path's prefix, which is stripped",
+    "a prefix of the path is the key and is removed",
     "policy: session key, rule 3",
     async (stage) => {
       for (const key of ["alpha", "beta", "gamma", "delta"]) {
@@ -154,21 +154,29 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  played("different keys spread over the workers", "policy: session key", async (stage) => {
-    const requests = Array.from({ length: 60 }, (_, i) => ask(i, `ctstickiness: key-${i}`));
-    const places = new Set(await placesOf(stage, requests));
-    stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
-  }),
-  played("keys that differ in their last byte spread too", "policy: session key", async (stage) => {
-    const prefix = "k".repeat(1000);
-    const requests = Array.from({ length: 60 }, (_, i) =>
-      ask(i, `ctstickiness: ${prefix}${String.fromCharCode(0x21 + i)}`),
-    );
-    const places = new Set(await placesOf(stage, requests));
-    stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
-  }),
-  played("the case of a key counts", "policy: session key: bytes as they are", async (stage) => {
-    // Of thirty pairs, some differ.
+  played(
+    "different keys are distributed over the workers",
+    "policy: session key",
+    async (stage) => {
+      const requests = Array.from({ length: 60 }, (_, i) => ask(i, `ctstickiness: key-${i}`));
+      const places = new Set(await placesOf(stage, requests));
+      stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
+    },
+  ),
+  played(
+    "keys that differ in their last byte are distributed too",
+    "policy: session key",
+    async (stage) => {
+      const prefix = "k".repeat(1000);
+      const requests = Array.from({ length: 60 }, (_, i) =>
+        ask(i, `ctstickiness: ${prefix}${String.fromCharCode(0x21 + i)}`),
+      );
+      const places = new Set(await placesOf(stage, requests));
+      stage.check(places.size === 3, `60 keys reached ${places.size} of 3 workers`);
+    },
+  ),
+  played("keys are case-sensitive", "policy: session key: bytes as they are", async (stage) => {
+    // At least some of thirty pairs differ.
     const requests = Array.from({ length: 60 }, (_, i) =>
       ask(i, `ctstickiness: ${i % 2 === 0 ? "KEY" : "key"}-${i >> 1}`),
     );
@@ -176,13 +184,13 @@ const cases: Case[] = [
     const differ = places.some((place, i) => i % 2 === 0 && place !== places[i + 1]);
     stage.check(differ, "30 pairs all led to the same worker");
   }),
-  played("requests without a key are spread", "policy: session key", async (stage) => {
+  played("requests without a key are distributed", "policy: session key", async (stage) => {
     const requests = Array.from({ length: 60 }, (_, i) => ask(i));
     const places = new Set(await placesOf(stage, requests));
     stage.check(places.size === 3, `60 requests reached ${places.size} of 3 workers`);
   }),
   played(
-    "each request of a connection goes by its own key",
+    "each request of a connection is routed by its own key",
     "policy: session key: per request",
     async (stage) => {
       const client = await stage.client();

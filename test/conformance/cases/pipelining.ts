@@ -1,11 +1,11 @@
-/** Several requests on one connection (RFC 9112 §9.3): answered in order, each by its own answer. */
+/** Several requests on one connection (RFC 9112 §9.3): each gets its own response, in order. */
 import { type Case, chunked, get, head, ok, played, post, type Subject } from "../case.ts";
 
 const ask = (path: string, ...fields: string[]): string =>
   head(`GET ${path} HTTP/1.1`, "Host: h", ...fields);
 const numbered = ["one", "two", "three", "four", "five"].map((body) => ({ bytes: ok(body) }));
 
-/** A pipeline; the bodies of its answers, and the request lines that workers saw. */
+/** A pipeline, with the bodies of its responses and the request lines at the workers. */
 function pipeline(
   name: string,
   source: string,
@@ -50,7 +50,7 @@ const cases: Case[] = [
     ["GET /1 HTTP/1.1", "GET /2 HTTP/1.1"],
   ),
   pipeline(
-    "behind a body",
+    "after a body",
     "RFC 9112 §6.2",
     post("abcd", "Content-Length: 4") + ask("/2"),
     ["one", "two"],
@@ -58,14 +58,14 @@ const cases: Case[] = [
     { methods: ["POST", "GET"] },
   ),
   pipeline(
-    "behind chunks",
+    "after chunks",
     "RFC 9112 §7.1",
     chunked("2\r\nab\r\n0\r\n\r\n") + ask("/2"),
     ["one", "two"],
     ["POST / HTTP/1.1", "GET /2 HTTP/1.1"],
   ),
   pipeline(
-    "behind chunks with trailers",
+    "after chunks with trailers",
     "RFC 9112 §7.1.2",
     chunked("2\r\nab\r\n0\r\nX: y\r\n\r\n") + ask("/2"),
     ["one", "two"],
@@ -79,7 +79,7 @@ const cases: Case[] = [
     ["POST / HTTP/1.1", "GET /2 HTTP/1.1"],
   ),
   pipeline(
-    "nothing behind close is read",
+    "requests after close are ignored",
     "RFC 9112 §9.6",
     ask("/1", "Connection: close") + ask("/2"),
     ["one"],
@@ -87,7 +87,7 @@ const cases: Case[] = [
     { leaves: "closed" },
   ),
   pipeline(
-    "nothing behind HTTP/1.0 is read",
+    "requests after HTTP/1.0 are ignored",
     "RFC 9112 §9.3",
     head("GET /1 HTTP/1.0", "Host: h") + ask("/2"),
     ["one"],
@@ -95,7 +95,7 @@ const cases: Case[] = [
     { leaves: "closed" },
   ),
   {
-    name: "a bad one behind a good one gets 400 behind the good answer",
+    name: "an invalid request after a valid one gets 400 after the valid response",
     source: "RFC 9112 §9.3.2",
     kind: "rule",
     sends: ask("/1") + head("GET /2 HTTP/1.1"),
@@ -105,7 +105,7 @@ const cases: Case[] = [
     leaves: "closed",
   },
   {
-    name: "nothing behind a bad one is read",
+    name: "requests after an invalid one are ignored",
     source: "RFC 9112 §11.2",
     kind: "rule",
     sends: head("GET /1 HTTP/1.1") + ask("/2"),
@@ -136,7 +136,7 @@ const cases: Case[] = [
     client: [{ status: 204 }, { status: 304 }, { status: 200, body: "three" }],
     leaves: "open",
   },
-  played("the first answer comes first, however slow", "RFC 9112 §9.3.2", async (stage) => {
+  played("the first response comes first, even if it is slow", "RFC 9112 §9.3.2", async (stage) => {
     stage.answersByHand();
     const client = await stage.client();
     client.write(ask("/1") + ask("/2"));
@@ -151,7 +151,7 @@ const cases: Case[] = [
     const answers = await stage.answersCome(client, 2);
     stage.check(answers.map(({ body }) => body).join() === "one,two", `got ${client.text}`);
   }),
-  played("a hundred one after the other", "RFC 9112 §9.3", async (stage) => {
+  played("a hundred requests in sequence", "RFC 9112 §9.3", async (stage) => {
     const client = await stage.client();
     for (let i = 0; i < 100; i++) {
       client.text = "";
@@ -161,7 +161,7 @@ const cases: Case[] = [
     }
   }),
   played(
-    "a client that sends FIN behind its request is still answered",
+    "a client that sends FIN after its request gets its response",
     "RFC 9112 §9.6",
     async (stage) => {
       const client = await stage.client();

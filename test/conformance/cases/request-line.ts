@@ -22,30 +22,30 @@ const cases: Case[] = [
   refused("no method", "RFC 9112 §3", line(" / HTTP/1.1")),
   refused("no target", "RFC 9112 §3", line("GET HTTP/1.1")),
   refused("an empty target", "RFC 9112 §3", line("GET  HTTP/1.1")),
-  refused("two blanks behind the method", "RFC 9112 §3: SP is one blank", line("GET  / HTTP/1.1"), {
+  refused("two spaces after the method", "RFC 9112 §3: SP is one space", line("GET  / HTTP/1.1"), {
     kind: "choice",
   }),
-  refused("two blanks before the version", "RFC 9112 §3", line("GET /  HTTP/1.1"), {
+  refused("two spaces before the version", "RFC 9112 §3", line("GET /  HTTP/1.1"), {
     kind: "choice",
   }),
-  refused("a blank behind the version", "RFC 9112 §3", line("GET / HTTP/1.1 "), { kind: "choice" }),
+  refused("a space after the version", "RFC 9112 §3", line("GET / HTTP/1.1 "), { kind: "choice" }),
   refused("a tab as separator", "RFC 9112 §3", line("GET\t/\tHTTP/1.1"), { kind: "choice" }),
-  refused("a blank within the target", "RFC 9112 §3.2", line("GET /a b HTTP/1.1")),
+  refused("a space within the target", "RFC 9112 §3.2", line("GET /a b HTTP/1.1")),
   refused("a second version", "RFC 9112 §3: request splitting", line("GET / HTTP/1.1 HTTP/1.1")),
-  refused("a blank in front", "RFC 9112 §2.2", line(" GET / HTTP/1.1")),
-  refused("a tab in front", "RFC 9112 §2.2", line("\tGET / HTTP/1.1")),
+  refused("a space before it", "RFC 9112 §2.2", line(" GET / HTTP/1.1")),
+  refused("a tab before it", "RFC 9112 §2.2", line("\tGET / HTTP/1.1")),
   refused("a bare LF at its end", "RFC 9112 §2.2", "GET / HTTP/1.1\nHost: h\r\n\r\n", {
     kind: "choice",
   }),
   refused("a bare CR at its end", "RFC 9112 §2.2", "GET / HTTP/1.1\rHost: h\r\n\r\n"),
   refused("CR CR LF at its end", "RFC 9112 §2.2", "GET / HTTP/1.1\r\r\nHost: h\r\n\r\n"),
   forwarded(
-    "an empty line in front",
+    "an empty line before it",
     "RFC 9112 §2.2: ignore at least one",
     `\r\n${line("GET /x HTTP/1.1")}`,
     { line: "GET /x HTTP/1.1" },
   ),
-  refused("two bytes of garbage in front", "RFC 9112 §3", `\x00\x01${line("GET / HTTP/1.1")}`),
+  refused("two bytes of garbage before it", "RFC 9112 §3", `\x00\x01${line("GET / HTTP/1.1")}`),
   refused(
     "a TLS handshake",
     "RFC 9112 §3",
@@ -193,16 +193,16 @@ const cases: Case[] = [
   // --- target ---
   ...(
     [
-      ["its bytes unchanged", "/a%2Fb/../c;d=e?f=g&h=%00"],
+      ["unchanged bytes", "/a%2Fb/../c;d=e?f=g&h=%00"],
       ["a double slash", "//a//b"],
       ["dots", "/a/./../b"],
       ["an empty query", "/x?"],
       ["a second question mark", "/x?a?b"],
       ["escaped CR and LF", "/x%0d%0aHost:%20evil"],
       ["a broken escape", "/x%zz%"],
-      ["what browsers leave unescaped", '/x"<>[]\\^`{|}'],
+      ["characters that browsers do not escape", '/x"<>[]\\^`{|}'],
       ["a colon and an at", "/http://evil@h:1/"],
-      ["a backslash in front", "/\\evil.example/x"],
+      ["a leading backslash", "/\\evil.example/x"],
     ] as const
   ).map(([name, target]) =>
     forwarded(

@@ -1,4 +1,4 @@
-/** Trailers (RFC 9110 §6.5): passed on where they are only information; nothing that frames, routes or authenticates. */
+/** Trailers (RFC 9110 §6.5): forwarded if they are informational, never if they frame, route or authenticate. */
 import { answered, type Case, chunked, forwarded, head, type Subject } from "../case.ts";
 
 const FORBIDDEN = [
@@ -29,7 +29,7 @@ function withTrailers(...lines: string[]): string {
 
 const cases: Case[] = [
   forwarded(
-    "of a request pass",
+    "of a request are forwarded",
     "RFC 9110 §6.5: may be dropped",
     withTrailers("X-Sum: 1", "x-other:2"),
     {
@@ -38,13 +38,13 @@ const cases: Case[] = [
     },
     { kind: "choice" },
   ),
-  forwarded("do not become fields", "RFC 9110 §6.5.1", withTrailers("X-Sum: 1"), {
+  forwarded("do not become header fields", "RFC 9110 §6.5.1", withTrailers("X-Sum: 1"), {
     body: "ab",
     lacks: ["x-sum"],
   }),
   ...FORBIDDEN.map((line) =>
     forwarded(
-      `${line.slice(0, line.indexOf(":"))} does not pass`,
+      `${line.slice(0, line.indexOf(":"))} is not forwarded`,
       "RFC 9110 §6.5.1",
       withTrailers(line),
       {
@@ -61,14 +61,14 @@ const cases: Case[] = [
     ),
   ),
   forwarded(
-    "x-ct-edge does not pass",
+    "x-ct-edge is not forwarded",
     "policy: words between balancer and worker",
     withTrailers("x-ct-edge: forged"),
     { trailers: [] },
     { kind: "own" },
   ),
   answered(
-    "of an answer pass",
+    "of a response are forwarded",
     "RFC 9110 §6.5",
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: X-Sum").concat(
       "2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n",
@@ -81,7 +81,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
   answered(
-    "Set-Cookie in an answer's trailers does not pass",
+    "Set-Cookie in a response's trailers is not forwarded",
     "RFC 9110 §6.5.1",
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat(
       "2\r\nab\r\n0\r\nSet-Cookie: a=b\r\n\r\n",
@@ -94,7 +94,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "Content-Length in an answer's trailers does not pass",
+    "Content-Length in a response's trailers is not forwarded",
     "RFC 9110 §6.5.1",
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat(
       "2\r\nab\r\n0\r\nContent-Length: 9\r\n\r\n",
@@ -106,7 +106,7 @@ const cases: Case[] = [
     },
   ),
   answered(
-    "are lost to HTTP/1.0",
+    "are dropped for HTTP/1.0",
     "RFC 9112 §7.1",
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("2\r\nab\r\n0\r\nX: y\r\n\r\n"),
     {

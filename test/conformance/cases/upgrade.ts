@@ -1,4 +1,4 @@
-/** WebSockets (RFC 6455 §4): a tunnel only for a valid handshake that the worker agreed to, and then bytes as they are. */
+/** WebSockets (RFC 6455 §4): a tunnel only after a valid handshake that the worker accepted, then unchanged bytes. */
 import {
   answered,
   type Case,
@@ -15,7 +15,7 @@ import {
 } from "../case.ts";
 import { reset, type Stage } from "../stage.ts";
 
-/** Plays the handshake and gives back both ends. */
+/** Plays the handshake; resolves with both ends of the tunnel. */
 async function open(stage: Stage, request = upgrade(), answer = switching()) {
   stage.answersByHand();
   const client = await stage.client();
@@ -31,18 +31,18 @@ async function open(stage: Stage, request = upgrade(), answer = switching()) {
     client,
     worker,
     got,
-    /** What the worker got behind the handshake. */
+    /** The bytes at the worker after the handshake. */
     toWorker: () => worker.all.slice(before),
   };
 }
 
-/** A request that looks like a handshake and is none: whatever a worker says, the client gets no tunnel. */
+/** A request that looks like a handshake but is invalid: the client gets no tunnel, whatever the worker sends. */
 function notOne(name: string, source: string, sends: string, more: Partial<Case> = {}): Case {
   return played(
     name,
     source,
     async (stage) => {
-      // The worker agrees to everything: an attacker may control one, or it may be fooled.
+      // The worker accepts everything: an attacker may control it, or it may be deceived.
       stage.answers({ bytes: switching() });
       const client = await stage.client();
       client.write(sends);
@@ -70,7 +70,7 @@ const lines = (over: Record<string, string | undefined>): string => {
   );
 };
 
-/** A worker's 101 that is no agreement to this handshake. */
+/** A worker's 101 that does not match the handshake. */
 function falseAgreement(name: string, answer: string, more: Partial<Case> = {}): Case {
   return answered(
     name,
@@ -83,7 +83,7 @@ function falseAgreement(name: string, answer: string, more: Partial<Case> = {}):
 
 const cases: Case[] = [
   // --- the handshake ---
-  played("a handshake reaches the worker whole", "RFC 6455 §4.1", async (stage) => {
+  played("a handshake reaches the worker complete", "RFC 6455 §4.1", async (stage) => {
     await open(
       stage,
       upgrade(
@@ -108,7 +108,7 @@ const cases: Case[] = [
       stage.check(fields.includes(line), `no ${line}`);
     }
   }),
-  played("a 101 reaches the client whole", "RFC 6455 §4.2.2", async (stage) => {
+  played("a 101 reaches the client complete", "RFC 6455 §4.2.2", async (stage) => {
     const { got } = await open(
       stage,
       upgrade(),
@@ -124,10 +124,10 @@ const cases: Case[] = [
       stage.check(got.toLowerCase().includes(`\r\n${line}`), `no ${line} in ${got}`);
     }
   }),
-  played("Connection may name more than the upgrade", "RFC 6455 §4.1", async (stage) => {
+  played("Connection may list more than upgrade", "RFC 6455 §4.1", async (stage) => {
     await open(stage, lines({ Connection: "keep-alive, Upgrade" }));
   }),
-  played("the words in any case", "RFC 6455 §4.1", async (stage) => {
+  played("the tokens in any case", "RFC 6455 §4.1", async (stage) => {
     await open(stage, lines({ Connection: "uPGRADE", Upgrade: "WebSocket" }));
   }),
   played("Content-Length: 0 is no body", "RFC 9110 §8.6", async (stage) => {
@@ -140,7 +140,7 @@ const cases: Case[] = [
     await worker.raw.has("early-late");
     stage.check(worker.all.endsWith("\r\n\r\nearly-late"), "got other bytes");
   }),
-  played("lists in several lines are one list", "RFC 9110 §5.3", async (stage) => {
+  played("a list in several lines is one list", "RFC 9110 §5.3", async (stage) => {
     await open(
       stage,
       get(
@@ -166,7 +166,7 @@ const cases: Case[] = [
     }
   }),
   played(
-    "a protocol that is named twice is one",
+    "a repeated protocol counts once",
     "RFC 9110 §5.3",
     async (stage) => {
       await open(stage, upgrade("Upgrade: WebSocket"));
@@ -175,17 +175,17 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  notOne("an Upgrade that is empty", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," }), {
+  notOne("an empty Upgrade", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," }), {
     kind: "choice",
   }),
   notOne(
-    "another protocol in front, in a line of its own",
+    "another protocol before websocket, in its own line",
     "bug class: tunnels as smuggling",
     get("Upgrade: h2c", ...upgrade().split("\r\n").slice(2, -2)),
     { kind: "choice" },
   ),
   notOne(
-    "two versions, one of them right",
+    "two versions, one of them valid",
     "RFC 6455 §11.3.5",
     upgrade("Sec-WebSocket-Version: 8"),
     { kind: "choice" },
@@ -216,7 +216,7 @@ const cases: Case[] = [
     kind: "choice",
   }),
   notOne(
-    "a key that is no base64",
+    "a key that is not base64",
     "RFC 6455 §4.2.1",
     lines({ "Sec-WebSocket-Key": "!".repeat(24) }),
     { kind: "choice" },
@@ -239,7 +239,7 @@ const cases: Case[] = [
     { kind: "choice" },
   ),
 
-  // --- the worker's word ---
+  // --- the response of the worker ---
   falseAgreement("a wrong accept", switching().replace(WEBSOCKET_ACCEPT, `${"A".repeat(27)}=`)),
   falseAgreement("no accept", switching().replace(/Sec-WebSocket-Accept.*\r\n/, "")),
   falseAgreement("two accepts", switching(`Sec-WebSocket-Accept: ${WEBSOCKET_ACCEPT}`)),
@@ -247,14 +247,14 @@ const cases: Case[] = [
   falseAgreement("no Upgrade", switching().replace("Upgrade: websocket\r\n", "")),
   falseAgreement("no Connection", switching().replace("Connection: Upgrade\r\n", "")),
   answered(
-    "a 101 that nobody asked for",
+    "an unsolicited 101",
     "RFC 9110 §15.2.2",
     switching(),
     { status: 502 },
     { leaves: "any" },
   ),
   answered(
-    "a refusal is a plain answer",
+    "a refusal is a plain response",
     "RFC 6455 §4.2.2",
     head("HTTP/1.1 403 Forbidden", "Content-Length: 2").concat("no"),
     {
@@ -265,14 +265,14 @@ const cases: Case[] = [
     { sends: upgrade() },
   ),
   answered(
-    "200 is a plain answer",
+    "200 is a plain response",
     "RFC 6455 §4.1",
     ok("plain"),
     { status: 200, body: "plain" },
     { sends: upgrade() },
   ),
   answered(
-    "426 says what is wanted",
+    "426 names the required version",
     "RFC 9110 §15.5.22",
     head("HTTP/1.1 426 Upgrade Required", "Sec-WebSocket-Version: 13", "Content-Length: 0"),
     {
@@ -283,7 +283,7 @@ const cases: Case[] = [
   ),
 
   // --- the tunnel ---
-  played("bytes pass in both directions as they are", "RFC 6455 §5", async (stage) => {
+  played("bytes pass unchanged in both directions", "RFC 6455 §5", async (stage) => {
     const { client, worker, toWorker } = await open(stage);
     const bytes = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).join("");
     client.write(bytes);
@@ -294,7 +294,7 @@ const cases: Case[] = [
     stage.check(toWorker() === bytes, "the worker got other bytes");
   }),
   played(
-    "what looks like a request is not read",
+    "bytes that look like a request are not parsed",
     "bug class: tunnels as smuggling",
     async (stage) => {
       const { client, toWorker, worker } = await open(stage);
@@ -304,12 +304,12 @@ const cases: Case[] = [
       stage.check(toWorker() === bytes, "the bytes were changed");
     },
   ),
-  played("bytes right behind the handshake are kept", "RFC 6455 §4.1", async (stage) => {
+  played("bytes immediately after the handshake are forwarded", "RFC 6455 §4.1", async (stage) => {
     const { toWorker, worker } = await open(stage, `${upgrade()}early`);
     await worker.raw.has("early");
     stage.check(toWorker().endsWith("early") || worker.all.endsWith("early"), "got other bytes");
   }),
-  played("bytes right behind the 101 are kept", "RFC 6455 §4.2.2", async (stage) => {
+  played("bytes immediately after the 101 are forwarded", "RFC 6455 §4.2.2", async (stage) => {
     const { client } = await open(stage, upgrade(), `${switching()}first`);
     await client.has("first");
   }),
@@ -348,7 +348,7 @@ const cases: Case[] = [
     },
   ),
   played(
-    "a worker that never answers gets no tunnel bytes answered",
+    "bytes after a handshake that the worker ignores are not answered",
     "RFC 6455 §4.1",
     async (stage) => {
       stage.answersByHand();
@@ -362,7 +362,7 @@ const cases: Case[] = [
     },
   ),
   forwarded(
-    "a plain request behind a refused handshake",
+    "a plain request after a refused handshake",
     "RFC 9112 §9.3",
     upgrade(),
     {},

@@ -1,6 +1,6 @@
 /**
- * HAProxy as a careful operator sets it up in front of such workers: kept connections, WebSockets, forwarding fields, the
- * key by consistent hash.
+ * HAProxy as a careful operator configures it for such workers: keep-alive, WebSockets, forwarding headers, the key by consistent
+ * hashing.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * nginx as a careful operator sets it up in front of such workers: kept connections, WebSockets, nothing buffered, the key
- * by consistent hash.
+ * nginx as a careful operator configures it for such workers: keep-alive, WebSockets, no buffering, the key by consistent
+ * hashing.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";

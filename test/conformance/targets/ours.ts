@@ -6,7 +6,7 @@ import type { Subject } from "../case.ts";
 import type { Target, Workers } from "../stage.ts";
 
 export interface OwnTarget extends Target {
-  /** Exceptions that came out of handlers: there may never be one. */
+  /** Exceptions thrown by handlers; must stay empty. */
   readonly bugs: readonly unknown[];
 }
 
@@ -26,9 +26,9 @@ export async function startOurs(
       keepaliveTimeoutMs: ms,
       upstreamTimeoutMs: ms,
     },
-    // The scripted workers have no status port; a failure of one case says nothing about the next.
+    // The scripted workers have no status port, and a failure in one case must not affect the next.
     probe: { async ask() {} },
-    // A fixed list, as the peers have: then / is no page of ours, which is answered without a worker when all fail.
+    // A fixed list, as for the peers; otherwise the balancer would serve its own page at / while all workers fail.
     isLeased: false,
   });
   return {

@@ -1,5 +1,5 @@
 /**
- * Another balancer as a child process: on free ports, in a folder of its own, ended with the test.
+ * A peer as a child process, on free ports and with its own folder.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { freePort } from "../../support/ports.ts";
 import { until } from "../../support/until.ts";
 import type { Target } from "../stage.ts";
 
-/** The certificate that it serves. */
+/** The certificate that it uses. */
 export interface PeerFiles {
   readonly certFile: string;
   readonly keyFile: string;
@@ -26,7 +26,7 @@ export function isInstalled(command: string): boolean {
   return spawnSync(command, ["-v"], { stdio: "ignore" }).status === 0;
 }
 
-/** Resolves when both ports accept. Rejects with what it printed when it ends before. */
+/** Resolves when both ports accept connections. Rejects with its output if it exits before. */
 export async function startPeer(
   name: string,
   files: PeerFiles,

@@ -51,6 +51,6 @@ test("a folder that cannot be made is an error that names it and what to do", as
   const file = join(dataDir, "file");
   writeFileSync(file, "");
   await expect(keepCertificate({ dataDir: file, serverUrl: undefined, nowMs })).rejects.toThrow(
-    /certificate in .*file\/tls cannot be made .*CT_TLS_CERT/,
+    /certificate in .*file\/tls cannot be written .*CT_TLS_CERT/,
   );
 });

@@ -25,14 +25,14 @@ test("the summary tells where the edge is, how to sign in and how to stop", () =
 CodeTogether edge 1.2.3 is ready
 
   Web page   http://localhost:1080/
-  Dashboard  http://localhost:1080/dashboard  (user ctuser, password in /data/logs/server.log; CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD choose others)
+  Dashboard  http://localhost:1080/dashboard  (user ctuser, password in /data/logs/server.log; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD for others)
   In the IDE set the server URL of Open Collaboration Tools to http://localhost:1080
   Sign in    by name, unchecked (CT_LOGIN_SIMPLE=false turns it off)
   HTTP       http://localhost:1080
   HTTPS      https://localhost:1443  (self-signed: /data/tls/cert.pem)
   Workers    worker-1 on 127.0.0.1:3001, worker-2 on 127.0.0.1:3002
   Data, log  /data, /data/logs/server.log
-  Stop       Ctrl-C; sessions go on when it is started again within 20 s
+  Stop       Ctrl-C; sessions continue when it is started again within 20 s
 
 `);
 });
@@ -40,7 +40,7 @@ CodeTogether edge 1.2.3 is ready
 test("one of several with a shared store has workers that others reach, and keeps no sessions", () => {
   const text = summarize({ ...running, isShared: true });
   expect(text).toContain("Workers    worker-1 on port 3001, worker-2 on port 3002\n");
-  expect(text).toContain("Ctrl-C; sessions go to workers of other machines\n");
+  expect(text).toContain("Ctrl-C; sessions move to workers of other machines\n");
 });
 
 test("with a certificate of one's own, the IDE is given HTTPS", () => {
@@ -51,7 +51,7 @@ test("with a certificate of one's own, the IDE is given HTTPS", () => {
 
 test("an edge that nobody can sign in to says so", () => {
   expect(summarize({ ...running, loginSimple: false })).toContain(
-    "nobody can: set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
+    "disabled; set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
   );
 });
 

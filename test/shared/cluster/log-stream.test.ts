@@ -1,4 +1,4 @@
-/** Log lines on their way into the store: in order, bounded, and counted when they are left out. */
+/** Log lines copied to the store: in order, bounded, and counted when they are left out. */
 import { Writable } from "node:stream";
 import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -57,7 +57,7 @@ describe.each([
   ["Redis", async () => (await openRedis()).store],
   ["embedded", openEmbedded],
 ] as const)("in the %s store", (_name, open) => {
-  test("lines of several processes arrive in their order, with who wrote them", async () => {
+  test("log lines of several processes arrive in order, with their source", async () => {
     const store = await open();
     const one = openStream(store, "balancer-1");
     const two = openStream(store, "balancer-2");
@@ -75,7 +75,7 @@ describe.each([
     }
   });
 
-  test("of a flood so much is left out as would be the store's load, and it is said how much", async () => {
+  test("a flood of log lines is cut to a bounded rate, and a note names the number of lines left out", async () => {
     const store = await open();
     const before = leftOut();
     const stream = openStream(store, "balancer-1");
@@ -89,7 +89,7 @@ describe.each([
     );
   });
 
-  test("a line of a megabyte is cut", async () => {
+  test("a log line of a megabyte is cut", async () => {
     const store = await open();
     const stream = openStream(store, "balancer-1");
     stream.write(`${"ä".repeat(1024 * 1024)}\n`);
@@ -100,7 +100,7 @@ describe.each([
   });
 });
 
-test("a store that hangs keeps nobody waiting; what it did not take is counted, and later it goes on", {
+test("a hanging store does not block the log; lost lines are counted, and later lines arrive", {
   timeout: 60_000,
 }, async () => {
   const { redis, store } = await openRedis();
@@ -110,7 +110,7 @@ test("a store that hangs keeps nobody waiting; what it did not take is counted, 
   closers.push(() => redis.resume());
   let written = 0;
   const gone = (): number => leftOut() - before;
-  // Until the first ones have been given up.
+  // Until the first operations have failed.
   await expect
     .poll(
       () => {
@@ -131,7 +131,7 @@ test("a store that hangs keeps nobody waiting; what it did not take is counted, 
   await stream.close();
 });
 
-test("a slow store is asked once at a time, however much comes", async () => {
+test("a slow store gets one operation at a time, however many lines come", async () => {
   const clock = createStepClock();
   const asked: number[] = [];
   let answer = (): void => {};
@@ -160,12 +160,12 @@ test("a slow store is asked once at a time, however much comes", async () => {
   answer();
 });
 
-test("what a stranger put into the store has no source", () => {
+test("a text of unknown origin has no source", () => {
   expect(parseLogText("no source")).toEqual({ source: "", line: "no source" });
   expect(parseLogText("b\tline\twith tabs")).toEqual({ source: "b", line: "line\twith tabs" });
 });
 
-test("of a program's lines that nobody reads 8 MiB wait; what comes then is dropped and counted", () => {
+test("a program buffers 8 MiB of unread lines, and drops and counts further ones", () => {
   const output = new Writable({ write() {} });
   const counted = createCounters();
   const sink = createProgramSink(output, counted);

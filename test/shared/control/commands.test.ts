@@ -50,7 +50,7 @@ function handleCommand(how: (command: EdgeCommand) => CommandAnswer): EdgeComman
 const send = (command: EdgeCommand, to = WORKER) =>
   sendCommand({ store: operator, clock: systemClock }, to, command);
 
-test("a member does what it is asked, once, and the operator gets its answer", async () => {
+test("a process runs a command once, and the operator gets its result", async () => {
   const seen = handleCommand(() => ({ outcome: "done", message: "suspended" }));
   expect(await send({ kind: "suspend" })).toEqual({ outcome: "done", message: "suspended" });
   expect(await send({ kind: "drain" })).toEqual({ outcome: "done", message: "suspended" });
@@ -58,17 +58,17 @@ test("a member does what it is asked, once, and the operator gets its answer", a
   expect(await member.ticketsOf("command", WORKER)).toEqual([]);
 });
 
-test("a command that fails is answered all the same", async () => {
+test("a command that fails has a result too", async () => {
   handleCommand(() => {
     throw new Error("no");
   });
   expect(await send({ kind: "resume" })).toEqual({
     outcome: "refused",
-    message: "it failed; see the log of this process",
+    message: "the command failed; see the log of this process",
   });
 });
 
-test("a command that this version does not know is refused, and those after it are obeyed", async () => {
+test("a command that this version does not support is refused, and later commands are run", async () => {
   const seen = handleCommand(() => ({ outcome: "done", message: "" }));
   const question = { kind: "dance" };
   await operator.putTicket({ kind: "command", token: "x", question, group: WORKER, ttlMs: 60_000 });
@@ -79,7 +79,7 @@ test("a command that this version does not know is refused, and those after it a
   expect(seen).toEqual([{ kind: "suspend" }]);
 });
 
-test("a command for another member is left alone", async () => {
+test("a command for another process is not run", async () => {
   const seen = handleCommand(() => ({ outcome: "done", message: "" }));
   const token = "for-another";
   const question = { kind: "drain" };

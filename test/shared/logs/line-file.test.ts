@@ -1,4 +1,4 @@
-/** A log on disk: what is kept of it, and that no line is lost or cut when it is rotated. */
+/** A log file: how much of it is kept, and that rotation neither loses nor splits a line. */
 import {
   appendFileSync,
   existsSync,
@@ -30,7 +30,7 @@ let file: LineFile;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "line-file-"));
   path = join(folder, "access.log");
-  // Noon of a day here, wherever that is.
+  // Noon in the local time zone.
   clock = createStepClock(new Date(2030, 4, 17, 12).getTime());
   file = createLineFile({ clock });
 });
@@ -49,8 +49,8 @@ async function write(...lines: string[]): Promise<void> {
   await file.flush();
 }
 
-describe("by size", () => {
-  test("ten times what is kept is written: never more is on the disk, and every line is whole", async () => {
+describe("rotation by size", () => {
+  test("the files never exceed their limit while ten times as much is written, and every line is complete", async () => {
     const limits = { maxBytes: 64 * KIB, maxFiles: 4 };
     const cap = limits.maxBytes * limits.maxFiles;
     file.open(path, limits);
@@ -67,7 +67,7 @@ describe("by size", () => {
       most = Math.max(most, bytesOnDisk());
     }
     expect(most).toBeLessThanOrEqual(cap);
-    // It is used, too.
+    // The limit is also used.
     expect(most).toBeGreaterThan(0.9 * cap);
     expect(names()).toEqual(["access.log", "access.log.1", "access.log.2", "access.log.3"]);
     const kept =
@@ -81,7 +81,7 @@ describe("by size", () => {
     expect(file.takeDropped()).toBe(0);
   });
 
-  test("what waits at once is spread over as many files as it needs", async () => {
+  test("lines that are pending at the same time fill as many files as they need", async () => {
     file.open(path, { maxBytes: 64 * KIB, maxFiles: 10 });
     const lines = Array.from({ length: 2000 }, (_, i) => `${i} ${"x".repeat(200)}`);
     await write(...lines);
@@ -90,7 +90,7 @@ describe("by size", () => {
     expect(all).toBe(lines.map((line) => `${line}\n`).join(""));
   });
 
-  test("what an earlier process wrote counts", async () => {
+  test("the size includes what an earlier process wrote", async () => {
     writeFileSync(path, `${"x".repeat(60 * KIB)}\n`);
     file.open(path, { maxBytes: 64 * KIB, maxFiles: 2 });
     await write("y".repeat(5 * KIB));
@@ -98,7 +98,7 @@ describe("by size", () => {
     expect(statSync(join(folder, "access.log.1")).size).toBe(60 * KIB + 1);
   });
 
-  test("files of a time with other limits go when they are too many or too large", async () => {
+  test("rotated files beyond lowered limits are deleted", async () => {
     for (const [number, kib] of [
       [1, 10],
       [2, 1000],
@@ -111,12 +111,12 @@ describe("by size", () => {
     writeFileSync(path, "x".repeat(64 * KIB));
     file.open(path, { maxBytes: 64 * KIB, maxFiles: 4 });
     await write("new");
-    // The megabyte is more than all of them may have.
+    // One megabyte is more than the limit of all files together.
     expect(names()).toEqual(["access.log", "access.log.1", "access.log.1.gz", "access.log.2"]);
     expect(bytesOnDisk()).toBe(74 * KIB + "not ours".length + "new\n".length);
   });
 
-  test("with one file only, it begins anew", async () => {
+  test("a log of a single file starts again from empty", async () => {
     file.open(path, { maxBytes: 64 * KIB, maxFiles: 1 });
     await write("x".repeat(40 * KIB), "y".repeat(40 * KIB), "last");
     // Lines are cut at 16 KiB.
@@ -131,7 +131,7 @@ describe("by size", () => {
     expect(read("access.log")).toBe(`${"x".repeat(16 * KIB)}…\nnext\n`);
   });
 
-  test("without limits, or with none of its own files, it is logrotate's", async () => {
+  test("without limits or with 0 files nothing is rotated, which leaves it to logrotate", async () => {
     file.open(path, { maxBytes: 64 * KIB, maxFiles: 0 });
     await write(...Array.from({ length: 10 }, () => "x".repeat(10 * KIB)));
     clock.advance(2 * DAY_MS);
@@ -140,10 +140,10 @@ describe("by size", () => {
   });
 });
 
-describe("by day", () => {
+describe("rotation by day", () => {
   const limits = { maxBytes: 1024 * KIB, maxFiles: 3 };
 
-  test("the first line of a day begins a file", async () => {
+  test("the first line of a day starts a new file", async () => {
     file.open(path, limits);
     await write("one");
     clock.setWall(new Date(2030, 4, 17, 23, 59, 59, 999).getTime());
@@ -163,7 +163,7 @@ describe("by day", () => {
     ]);
   });
 
-  test("also when an earlier process wrote the day before", async () => {
+  test("the first line of a day starts a new file even if an earlier process wrote the old one", async () => {
     writeFileSync(path, "yesterday\n");
     const yesterday = new Date(clock.wallMs() - DAY_MS);
     utimesSync(path, yesterday, yesterday);
@@ -173,14 +173,14 @@ describe("by day", () => {
     expect(read("access.log")).toBe("today\n");
   });
 
-  test("an empty file stays", async () => {
+  test("an empty file is not rotated", async () => {
     file.open(path, limits);
     clock.advance(3 * DAY_MS);
     await write("one");
     expect(names()).toEqual(["access.log"]);
   });
 
-  test("a wall clock that is set back rotates nothing", async () => {
+  test("setting the wall clock back rotates nothing", async () => {
     file.open(path, limits);
     await write("one");
     clock.setWall(clock.wallMs() - 3 * DAY_MS);
@@ -189,10 +189,10 @@ describe("by day", () => {
   });
 });
 
-describe("with others about", () => {
+describe("changes of the file by other programs", () => {
   const limits = { maxBytes: 64 * KIB, maxFiles: 3 };
 
-  test("a file that somebody renamed is opened anew, not rotated once more", async () => {
+  test("a file that another program renamed is reopened, not rotated again", async () => {
     file.open(path, limits);
     await write("one");
     renameSync(path, join(folder, "taken-away"));
@@ -204,7 +204,7 @@ describe("with others about", () => {
     expect(read("access.log")).toBe("another's\ntwo\n");
   });
 
-  test("SIGHUP in the midst of a rotation loses no line", async () => {
+  test("reopening during a rotation loses no line", async () => {
     file.open(path, limits);
     const lines = Array.from({ length: 60 }, (_, i) => `${i} ${"x".repeat(2 * KIB)}`);
     for (const line of lines) {
@@ -216,7 +216,7 @@ describe("with others about", () => {
     expect(names().reverse().map(read).join("")).toBe(lines.map((line) => `${line}\n`).join(""));
   });
 
-  test("a file that is copied and emptied is rotated by what it holds, and has no NUL in it", async () => {
+  test("a file that is copied and truncated is rotated by its actual size, and contains no NUL", async () => {
     file.open(path, limits);
     const line = (name: string): string => `${name} ${"x".repeat(1000)}`;
     for (let round = 0; round < 5; round++) {
@@ -232,7 +232,7 @@ describe("with others about", () => {
     expect(names().reverse().map(read).join("")).not.toContain("\0");
   });
 
-  test("a file that is emptied at midnight begins the day, and is not rotated as well", async () => {
+  test("a file that is truncated at midnight is not rotated as well", async () => {
     file.open(path, limits);
     await write("yesterday");
     clock.setWall(new Date(2030, 4, 18, 0, 0, 1).getTime());
@@ -245,7 +245,7 @@ describe("with others about", () => {
     expect(read("access.log.1")).toBe("one\ntwo\nthree\n");
   });
 
-  test("what others append counts", async () => {
+  test("the size includes what other programs append", async () => {
     file.open(path, limits);
     await write("one");
     appendFileSync(path, `${"x".repeat(63 * KIB)}\n`);
@@ -255,7 +255,7 @@ describe("with others about", () => {
   });
 
   test.each([limits, undefined])(
-    "a file that is deleted is begun anew, and no line is lost",
+    "a deleted log file is created again, and no line is lost",
     async (own) => {
       file.open(path, own);
       await write("one");
@@ -280,10 +280,10 @@ describe("with others about", () => {
   });
 });
 
-describe("when it cannot be done", () => {
+describe("when rotation fails", () => {
   const limits = { maxBytes: 64 * KIB, maxFiles: 3 };
 
-  test("no file grows beyond its limit: lines are dropped and counted until a rotation works again", async () => {
+  test("no file exceeds its limit: lines are dropped and counted until a rotation succeeds", async () => {
     file.open(path, limits);
     await write(...Array.from({ length: 6 }, () => "x".repeat(10 * KIB)));
     rmSync(folder, { recursive: true });

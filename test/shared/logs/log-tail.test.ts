@@ -1,4 +1,4 @@
-/** Reading a log while it is written and rotated, and what hostile or broken files do to a reader. */
+/** Reading a log while it is written and rotated, and reading hostile or broken files. */
 import {
   appendFileSync,
   mkdtempSync,
@@ -34,7 +34,7 @@ async function startAt(): Promise<LogPosition> {
   return end.next;
 }
 
-test("the last lines, of the file before too; half a line is not one yet", async () => {
+test("the end of a log includes the previous file and leaves out an incomplete line", async () => {
   writeFileSync(`${path}.1`, "one\ntwo\n");
   writeFileSync(path, "three\nhal");
   const end = await readLogEnd(path, MIB);
@@ -46,13 +46,13 @@ test("the last lines, of the file before too; half a line is not one yet", async
   expect(await readLogFrom(path, more?.next as LogPosition, MIB)).toBeUndefined();
 });
 
-test("no log, and an empty one", async () => {
+test("a missing log and an empty one are told apart", async () => {
   expect(await readLogEnd(path, MIB)).toBeUndefined();
   writeFileSync(path, "");
   expect((await readLogEnd(path, MIB))?.lines).toEqual([]);
 });
 
-test("a reader of a log that is rotated again and again misses no line and sees none twice", async () => {
+test("a reader of a log that is rotated repeatedly misses no line and sees none twice", async () => {
   const file = createLineFile({ clock: createStepClock() });
   file.open(path, { maxBytes: 64 * KIB, maxFiles: 5 });
   let position = await startAt();
@@ -76,7 +76,7 @@ test("a reader of a log that is rotated again and again misses no line and sees 
   expect(seen).toEqual(written);
 });
 
-test("of more than may be read the newest is, and the rest is counted", async () => {
+test("beyond the limit the newest lines are read, and the others are counted", async () => {
   writeFileSync(path, "first\n");
   const position = await startAt();
   appendFileSync(path, Array.from({ length: 1000 }, (_, i) => `line ${i}\n`).join(""));
@@ -88,7 +88,7 @@ test("of more than may be read the newest is, and the rest is counted", async ()
   expect(piece?.lines.join("\n").length).toBeLessThanOrEqual(KIB);
 });
 
-test("a file that was emptied, or took the place of one that is gone, is read from its beginning", async () => {
+test("a file that was truncated, or that replaced a missing one, is read from its start", async () => {
   writeFileSync(path, "a long first line\n");
   let position = await startAt();
   truncateSync(path);
@@ -105,11 +105,11 @@ test("a file that was emptied, or took the place of one that is gone, is read fr
   expect(await readLogFrom(path, piece?.next as LogPosition, MIB)).toBeUndefined();
 });
 
-test("a file that was emptied and has grown beyond the old place since is read from its beginning", async () => {
+test("a file that was truncated and has grown beyond the old position is read from its start", async () => {
   writeFileSync(path, "2030-01-01 the first line\n2030-01-01 the second line\n");
   let position = await startAt();
   for (let round = 0; round < 4; round++) {
-    // Lines of logs are much alike: they begin with the same date, and end with the same field.
+    // Log lines are similar: they start with the same date and end with the same field.
     const lines = Array.from(
       { length: 3 + round },
       (_, i) => `2030-01-01 round ${round} line ${i}`,
@@ -126,7 +126,7 @@ test("a file that was emptied and has grown beyond the old place since is read f
   }
 });
 
-test("a reader of a log that is copied and emptied while it is written misses none of its new lines", async () => {
+test("a reader of a log that is copied and truncated while it is written misses none of its new lines", async () => {
   const file = createLineFile({ clock: createStepClock() });
   file.open(path, { maxBytes: 64 * KIB, maxFiles: 5 });
   let position = await startAt();
@@ -142,7 +142,7 @@ test("a reader of a log that is copied and emptied while it is written misses no
   file.close();
 });
 
-test("a line that is longer than may be read is passed over, and what follows is read", async () => {
+test("a line longer than the limit is skipped, and the lines after it are read", async () => {
   writeFileSync(path, "first\n");
   let position = await startAt();
   const seen: string[] = [];
@@ -160,7 +160,7 @@ test("a line that is longer than may be read is passed over, and what follows is
   expect(skipped).toBe(1);
 });
 
-test("bytes that are no text become the sign for that", async () => {
+test("bytes that are not UTF-8 become replacement characters", async () => {
   writeFileSync(path, Buffer.from([0xff, 0xfe, 0x00, 0x80, 0x0a, 0xc3, 0x0a]));
   expect((await readLogEnd(path, MIB))?.lines).toEqual(["��\0�", "�"]);
 });

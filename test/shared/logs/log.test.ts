@@ -12,8 +12,8 @@ function textLine(fields: object, sentence: string): string {
   return lines.join("").replace(/^\S+ /, "");
 }
 
-describe("text lines", () => {
-  test("are a time, the part, the level, the sentence and the fields", () => {
+describe("a text log line", () => {
+  test("has the time, the process, the level, the message and the fields", () => {
     const lines: string[] = [];
     logTo(lines).warn({ workerId: "w1", lagMs: 3 }, "lease lost");
     expect(lines).toHaveLength(1);
@@ -22,18 +22,18 @@ describe("text lines", () => {
     );
   });
 
-  test("cannot be forged by line feeds, terminal sequences or Unicode's line separators", () => {
+  test("cannot be forged with line feeds, terminal sequences or Unicode's line separators", () => {
     const hostile = "x\r\n2026 root INFO fine\u001b[2J\u2028\u2029\u0085";
     expect(textLine({ hostile }, hostile)).not.toMatch(/[\p{Cc}\u2028\u2029](?!$)/u);
   });
 
-  test("are cut where one field is too long", () => {
+  test("has long fields cut", () => {
     expect(textLine({ name: "x".repeat(1_000_000) }, "long").length).toBeLessThan(1100);
   });
 });
 
-describe("json lines", () => {
-  test("are one object each", () => {
+describe("a JSON log line", () => {
+  test("is one object", () => {
     const lines: string[] = [];
     logTo(lines, "json").info({ text: "a\nb\u2028" }, "said");
     expect(lines).toHaveLength(1);
@@ -42,7 +42,7 @@ describe("json lines", () => {
     expect(parsed).toMatchObject({ level: "info", process: "worker-1", text: "a\nb\u2028" });
   });
 
-  test("are cut where one field is too long, after secrets were masked", () => {
+  test("has long fields cut after secrets were masked", () => {
     const lines: string[] = [];
     const headers = { cookie: "canary-4711", filler: "x".repeat(1_000_000) };
     logTo(lines, "json").info({ headers, short: 1 }, "long");
@@ -67,7 +67,7 @@ test.each([
   expect(line).toContain("(masked)");
 });
 
-test("an error of ours is told without a stack, an unexpected one with it", () => {
+test("an error with a code is logged without a stack, an unexpected one with it", () => {
   const known = Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
   expect(textLine({ err: known }, "x")).not.toContain("stack");
   expect(textLine({ err: new TypeError("bug") }, "x")).toContain("stack");

@@ -1,4 +1,4 @@
-/** The values of forwarding fields, as the proxies of the field write them. */
+/** The values of forwarding headers, as common proxies write them. */
 
 import { isIP } from "node:net";
 import fc from "fast-check";
@@ -23,7 +23,7 @@ test.each([
   ["::ffff:203.0.113.9", "203.0.113.9"],
   ["::FFFF:cb00:7109", "203.0.113.9"],
   ["[::ffff:203.0.113.9]:50718", "203.0.113.9"],
-  // Not told apart from an address, as with every reader of this form.
+  // Indistinguishable from an address, for every parser.
   ["2001:db8::1:443", "2001:db8::1:443"],
 ])("the node %s is the address %s", (text, address) => {
   expect(nodeAddress(text)).toBe(address);
@@ -50,11 +50,11 @@ test.each([
     "fe80::1%a%b",
     ":443",
   ],
-])("the node %o names no address", (text) => {
+])("the node %o contains no address", (text) => {
   expect(nodeAddress(text)).toBeUndefined();
 });
 
-test("whatever a node says, what is read from it is an address in its one spelling, or nothing", () => {
+test("a node of arbitrary text gives an address in canonical form or nothing", () => {
   const part = fc.constantFrom(
     "[",
     "]",

@@ -1,4 +1,4 @@
-/** Addresses that operators list, and what kind of address a text is. */
+/** The canonical form of addresses, lists of networks, and kinds of addresses. */
 import { describe, expect, test } from "vitest";
 import {
   canonicalAddress,
@@ -17,7 +17,7 @@ test.each([
   ["2001:db8::1", "2001:db8::1"],
   ["fe80::1%eth0", "fe80::1"],
   [undefined, ""],
-])("a socket's address %s is shown as %s", (address, plain) => {
+])("a socket's address %s is normalized to %s", (address, plain) => {
   expect(plainAddress(address)).toBe(plain);
 });
 
@@ -32,11 +32,11 @@ test.each([
   ["192.0.2", undefined],
   ["name", undefined],
   ["", undefined],
-])("the address %s is spelled %s", (text, canonical) => {
+])("the canonical form of the address %s is %s", (text, canonical) => {
   expect(canonicalAddress(text)).toBe(canonical);
 });
 
-test("an IPv4 network that is listed in its IPv6 form is that network", () => {
+test("an IPv4 network listed in IPv4-mapped form is the IPv4 network", () => {
   const networks = parseNetworks("CT_X", ["::ffff:10.0.0.0/104", "::ffff:192.0.2.7"]);
   for (const address of ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.7", "::ffff:c000:207"]) {
     expect(networks.has(address), address).toBe(true);
@@ -72,7 +72,7 @@ describe("a list of networks", () => {
   test.each([
     ...["10.0.0.0/33", "fd00::/129", "300.1.1.1", "name", ""],
     ...["10.0.0.0/", "::/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0.0/8.5", "10.0.0.0/1e1"],
-  ])("cannot hold %o", (entry) => {
+  ])("refuses the entry %o", (entry) => {
     expect(() => parseNetworks("CT_X", [entry])).toThrow(
       `CT_X=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
     );
@@ -87,7 +87,7 @@ test.each([
   ["localhost", true],
   ["10.0.0.1", false],
   ["localhost.example.com", false],
-])("%s leads to this machine itself: %s", (host, expected) => {
+])("%s is this machine: %s", (host, expected) => {
   expect(isLoopback(host)).toBe(expected);
 });
 
@@ -102,7 +102,7 @@ test.each([
   ["::ffff:169.254.169.254", true],
   ["10.0.0.1", false],
   ["2001:db8::1", false],
-])("%s is none to call: %s", (address, expected) => {
+])("%s is unusable as a destination: %s", (address, expected) => {
   expect(isUnusable(address)).toBe(expected);
 });
 
@@ -120,7 +120,7 @@ test.each([
   expect(PRIVATE_NETWORKS.has(address)).toBe(expected);
 });
 
-test("a wildcard is every address of the machine", () => {
+test("only 0.0.0.0 and :: are wildcards", () => {
   expect(["0.0.0.0", "::", "127.0.0.1", "::1"].filter(isWildcard)).toEqual(["0.0.0.0", "::"]);
 });
 
@@ -128,7 +128,7 @@ test.each([
   ["http://[fd00::1]:3001", "fd00::1"],
   ["http://10.0.0.1:3001", "10.0.0.1"],
   ["http://Worker-1.Example.COM:3001", "worker-1.example.com"],
-  // Other spellings of an address are read as a browser reads them.
+  // Other notations of an address are parsed as in a browser.
   ["http://2130706433:3001", "127.0.0.1"],
   ["http://0x7f.1:3001", "127.0.0.1"],
   ["http://[::ffff:10.0.0.1]:3001", "10.0.0.1"],

@@ -7,7 +7,7 @@ import { freePort } from "../../support/ports.ts";
 const LONG_MS = 10_000;
 const plain = { headers: {}, timeoutMs: LONG_MS, keepConnection: false };
 
-test("the head of the answer comes back, and what was asked arrives as it is", async () => {
+test("the request arrives unchanged, and the head of the response is returned", async () => {
   const seen: string[] = [];
   const { url } = await listen((req, res) => {
     let text = "";
@@ -20,31 +20,31 @@ test("the head of the answer comes back, and what was asked arrives as it is", a
     });
   });
   const body = Buffer.from("twelve bytes");
-  const answer = await askProcess(`${url}/b?c`, {
+  const response = await askProcess(`${url}/b?c`, {
     ...plain,
     method: "PUT",
     headers: { "x-a": "1" },
     body,
   });
-  expect(answer).toMatchObject({ status: 409, headers: { "x-b": "2" } });
+  expect(response).toMatchObject({ status: 409, headers: { "x-b": "2" } });
   expect(seen).toEqual(["PUT /b?c 1 twelve bytes"]);
 });
 
-test("the body of the answer comes back when it is wanted, up to a limit", async () => {
+test("the body of the response is returned if requested, up to a limit", async () => {
   const { url } = await listen((_req, res) => void res.end("x".repeat(100_000)));
   expect((await askProcess(url, plain)).body).toHaveLength(0);
   expect((await askProcess(url, { ...plain, maxBodyBytes: 100_000 })).body).toHaveLength(100_000);
   await expect(askProcess(url, { ...plain, maxBodyBytes: 99_999 })).rejects.toThrow();
 });
 
-test("a port that refuses rejects with the system's code", async () => {
+test("a request to a closed port rejects with the system's code", async () => {
   const port = await freePort();
   await expect(askProcess(`http://127.0.0.1:${port}/`, plain)).rejects.toMatchObject({
     code: "ECONNREFUSED",
   });
 });
 
-test("no answer, and an answer without an end, are out of time", async () => {
+test("a request without a response, or with an unfinished one, times out", async () => {
   const { url } = await listen((req, res) => {
     if (req.url === "/half") res.writeHead(200).write("h");
   });
@@ -55,42 +55,42 @@ test("no answer, and an answer without an end, are out of time", async () => {
   }
 });
 
-test("a kept connection serves the next question; without keeping each has its own", async () => {
+test("requests share a connection with keepConnection, and have their own without", async () => {
   const { url, sockets } = await listen((_req, res) => void res.writeHead(204).end());
   const kept = { ...plain, keepConnection: true };
-  for (const question of [kept, kept, plain, plain]) {
-    expect(await askProcess(url, question)).toMatchObject({ status: 204 });
+  for (const options of [kept, kept, plain, plain]) {
+    expect(await askProcess(url, options)).toMatchObject({ status: 204 });
   }
   expect(sockets).toHaveLength(3);
 });
 
-test("a question that meets the end of a kept connection is asked once more, on a new one", async () => {
-  let questions = 0;
+test("a request on a reused connection that is being closed is sent once more on a new one", async () => {
+  let requests = 0;
   const { url, sockets } = await listen((req, res) => {
-    questions++;
-    // The second one meets a connection that is being closed.
-    if (questions === 2) req.socket.resetAndDestroy();
+    requests++;
+    // The second request arrives on a connection that is being closed.
+    if (requests === 2) req.socket.resetAndDestroy();
     else res.writeHead(204).end();
   });
   const kept = { ...plain, keepConnection: true };
   expect(await askProcess(url, kept)).toMatchObject({ status: 204 });
   expect(await askProcess(url, kept)).toMatchObject({ status: 204 });
-  expect([questions, sockets.length]).toEqual([3, 2]);
+  expect([requests, sockets.length]).toEqual([3, 2]);
 });
 
-test("a server that resets each connection is not asked for ever", async () => {
-  let questions = 0;
+test("a request to a server that resets each connection is not repeated indefinitely", async () => {
+  let requests = 0;
   const { url } = await listen((req) => {
-    questions++;
+    requests++;
     req.socket.resetAndDestroy();
   });
   const asked = askProcess(url, { ...plain, keepConnection: true });
   await expect(asked).rejects.toMatchObject({ code: "ECONNRESET" });
-  expect(questions).toBe(1);
+  expect(requests).toBe(1);
 });
 
-async function listen(answer: RequestListener): Promise<{ url: string; sockets: Socket[] }> {
-  const server: Server = createServer(answer);
+async function listen(handle: RequestListener): Promise<{ url: string; sockets: Socket[] }> {
+  const server: Server = createServer(handle);
   const sockets: Socket[] = [];
   server.on("connection", (socket: Socket) => sockets.push(socket));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

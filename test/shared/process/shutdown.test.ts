@@ -12,7 +12,7 @@ test("parts are closed in the reverse order of their start, once", async () => {
   expect(closed).toEqual(["listener", "workers", "store"]);
 });
 
-test("a part that fails is reported and the others are closed all the same", async () => {
+test("a part that fails is reported, and the others are closed", async () => {
   const reports: string[] = [];
   let closed = false;
   const shutdown = createShutdown({
@@ -28,7 +28,7 @@ test("a part that fails is reported and the others are closed all the same", asy
   expect(closed).toBe(true);
 });
 
-test("the deadline ends the wait for a part that hangs", async () => {
+test("a shutdown does not wait for a hanging part longer than its deadline", async () => {
   const reports: string[] = [];
   const shutdown = createShutdown({ clock: systemClock, report: (part) => reports.push(part) });
   shutdown.add("hanging", () => new Promise(() => {}));

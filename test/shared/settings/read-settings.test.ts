@@ -182,6 +182,14 @@ test("no setting and no variable is declared twice", () => {
   expect(variables.size).toBe(names.length);
 });
 
+test("an internal setting is read from the environment, and has no flag and no row in the README", () => {
+  expect(readSettings({ role: "worker", env: { CT_RESTARTS: "3" } }).restarts).toBe(3);
+  expect(readSettings({ role: "worker", env: {} }).restarts).toBeUndefined();
+  expect(settingOptions("worker").some(({ long }) => long === "--restarts")).toBe(false);
+  expect(settingsTable()).not.toContain("CT_RESTARTS");
+  expect(unknownSettings({ CT_RESTARTS: "3" })).toEqual([]);
+});
+
 test("every setting of a program is a flag with its variable and default in --help", () => {
   const options = settingOptions("edge");
   const port = options.find((option) => option.long === "--port");

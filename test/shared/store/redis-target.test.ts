@@ -165,7 +165,7 @@ describe("the store that the settings name", () => {
   });
 
   it("must be named", () => {
-    expect(() => connect({})).toThrow(/no store is named: set CT_REDIS_URL/);
+    expect(() => connect({})).toThrow(/no store is configured: set CT_REDIS_URL/);
   });
 
   it("is refused with a bad URL, prefix or authority", () => {
@@ -178,7 +178,7 @@ describe("the store that the settings name", () => {
       [{ CT_REDIS_URL: "redis://:a:hunter2@h" }, /^CT_REDIS_URL=\(not shown\) is not allowed/],
       [{ CT_REDIS_URL: url, CT_REDIS_PREFIX: "ct:" }, /^CT_REDIS_PREFIX="ct:" is not allowed/],
       [{ CT_REDIS_URL: url, CT_REDIS_CA: "/nonexistent" }, /^CT_REDIS_CA=\/nonexistent: cannot be/],
-      [{ CT_REDIS_URL: url, CT_REDIS_CA: file }, /holds no certificate/],
+      [{ CT_REDIS_URL: url, CT_REDIS_CA: file }, /contains no certificate/],
     ] as const) {
       expect(() => connect(env)).toThrow(message);
       expect(() => connect(env)).not.toThrow(/hunter2/);

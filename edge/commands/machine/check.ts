@@ -1,13 +1,13 @@
 /**
- * `ct-edge check`: everything that is wrong with the settings, at once, without starting anything.
+ * `ct-edge check`: reports all problems of the settings at once, without starting anything.
  */
 import { hostname } from "node:os";
-import { Command, Option } from "commander";
-import { loadCertificates } from "../../balancer/server/certificates.ts";
-import { describeError } from "../../shared/base/errors.ts";
-import { parseWorkerNetworks } from "../../shared/membership/member-verification.ts";
-import { parseNetworks } from "../../shared/net/networks.ts";
-import { findLicense } from "../../shared/settings/license-file.ts";
+import { type Command, Option } from "commander";
+import { loadCertificates } from "../../../balancer/server/certificates.ts";
+import { describeError } from "../../../shared/base/errors.ts";
+import { parseWorkerNetworks } from "../../../shared/membership/member-verification.ts";
+import { parseNetworks } from "../../../shared/net/networks.ts";
+import { findLicense } from "../../../shared/settings/license-file.ts";
 import {
   collectSettings,
   formatValue,
@@ -15,34 +15,28 @@ import {
   settingOptions,
   settingsOf,
   unknownSettings,
-} from "../../shared/settings/read-settings.ts";
-import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
-import { fail } from "../output/fail.ts";
-import { checkEdgeSettings, EDGE_DEFAULTS } from "../start/edge-settings.ts";
-import { print } from "./command.ts";
+} from "../../../shared/settings/read-settings.ts";
+import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
+import { checkEdgeSettings, EDGE_DEFAULTS } from "../../start/edge-settings.ts";
+import { createCommand } from "../command.ts";
 
 const ROLES = ["edge", "balancer", "worker"] as const;
 type CheckedRole = (typeof ROLES)[number];
 
 export function checkCommand(): Command {
-  const command = new Command("check")
-    .description("Says all that is wrong with the settings, without starting anything.")
-    .allowExcessArguments(false)
-    .addOption(
-      new Option("--role <role>", "For which program they are.")
+  const command = createCommand<Record<string, unknown> & { readonly role: CheckedRole }>({
+    name: "check",
+    description: "Reports all problems of the settings, without starting anything.",
+    options: [
+      new Option("--role <role>", "The program that the settings are for.")
         .choices([...ROLES])
         .default("edge"),
-    )
-    .action(async (flags: Record<string, unknown> & { role: CheckedRole }) => {
-      try {
-        const { out, problems } = check(flags.role, process.env, flags);
-        await print(out);
-        for (const problem of problems) process.stderr.write(`ct-edge: ${problem}\n`);
-        process.exit(problems.length === 0 ? 0 : 1);
-      } catch (error) {
-        fail(error);
-      }
-    });
+    ],
+    async run(flags) {
+      const { out, problems } = check(flags.role, process.env, flags);
+      return { out, notes: problems, status: problems.length === 0 ? 0 : 1 };
+    },
+  });
   const known = new Set(command.options.map(({ long }) => long));
   for (const role of ROLES) {
     for (const option of settingOptions(role)) {
@@ -54,7 +48,7 @@ export function checkCommand(): Command {
   return command;
 }
 
-/** What would be used, and what a start would fail for. Secrets are not shown. */
+/** The settings that would be used, without secrets, and the problems that a start would fail with. */
 export function check(
   role: CheckedRole,
   env: Readonly<Record<string, string | undefined>>,
@@ -70,9 +64,9 @@ export function check(
   return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems };
 }
 
-/** What only shows when values are looked into, or at each other. */
+/** Problems that need a look into a value, or at several settings together. */
 function problemsOf(role: CheckedRole, settings: Settings): string[] {
-  const looks: (() => unknown)[] = [
+  const checks: (() => unknown)[] = [
     () => parseNetworks("CT_TRUSTED_PROXIES", settings.trustedProxies),
     () => parseWorkerNetworks(settings.workerNetworks),
     () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),
@@ -80,9 +74,9 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
     ...(role === "edge" ? [() => checkEdgeSettings(settings, hostname())] : []),
     ...(role === "worker" ? [] : [() => checkCertificates(settings)]),
   ];
-  return looks.flatMap((look) => {
+  return checks.flatMap((runCheck) => {
     try {
-      look();
+      runCheck();
       return [];
     } catch (error) {
       return [describeError(error)];
@@ -90,7 +84,7 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
   });
 }
 
-/** That one of the two is missing is said of the settings together. */
+/** `checkEdgeSettings` reports when only one of the two is set. */
 function checkCertificates({ tlsCert, tlsKey }: Settings): void {
   if (tlsCert.length > 0 && tlsKey.length > 0) loadCertificates({ cert: tlsCert, key: tlsKey });
 }

@@ -1,18 +1,17 @@
 /**
- * `ct-edge events`: the history of ownership, the newest last.
+ * `ct-edge events`: the ownership history of sessions, the newest event last.
  */
-
 import { type Command, Option } from "commander";
-import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
-import { unparsableRecords } from "../../shared/cluster/format.ts";
-import { sessionIds } from "../../shared/cluster/read.ts";
-import { escapeJson } from "../../shared/logs/escape.ts";
-import { MAX_EVENTS, type Store, type StoredEvent } from "../../shared/store/store.ts";
-import { CommandError } from "../output/command-error.ts";
-import { formatKey, isoTime } from "../output/format.ts";
-import { type Column, table } from "../output/table.ts";
-import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import type { StoreQuery } from "./with-store.ts";
+import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
+import { unparsableRecords } from "../../../shared/cluster/format.ts";
+import { sessionIds } from "../../../shared/cluster/read.ts";
+import { escapeJson } from "../../../shared/logs/escape.ts";
+import { MAX_EVENTS, type Store, type StoredEvent } from "../../../shared/store/store.ts";
+import { CommandError } from "../../output/errors.ts";
+import { formatKey, isoTime } from "../../output/format.ts";
+import { type Column, table } from "../../output/table.ts";
+import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "../command.ts";
+import type { StoreQuery } from "../with-store.ts";
 
 /** What `--json` prints in each line. Fields are added, never changed. */
 export interface ListedEvent {
@@ -33,7 +32,7 @@ interface Flags extends CommonFlags {
 }
 
 const STANDARD_LIMIT = 100;
-/** Ids that are named when several begin as the operator says, with this many more characters. */
+/** When several ids begin with the given prefix, this many are named, each with this many more characters. */
 const MAX_NAMED = 5;
 const NAMED_CHARS = 4;
 
@@ -41,27 +40,27 @@ export function eventsCommand(): Command {
   return createStoreCommand<Flags>({
     name: "events",
     description:
-      "Shows which worker got or lost a session, who came and left, and why; the newest last.",
+      "Shows which worker got or lost a session, who joined and left, and why; the newest last.",
     options: [
-      new Option("--session <id>", "Only of this session; the beginning of its id is enough."),
-      limitOption("Show this many events at most, the newest ones.", STANDARD_LIMIT, MAX_EVENTS),
+      new Option("--session <id>", "Show only this session; the beginning of its id is enough."),
+      limitOption("Show at most this many events, the newest.", STANDARD_LIMIT, MAX_EVENTS),
       fullOption(),
     ],
-    async ask(withStore, { json, full, limit, session }) {
-      const events = await readHistory(withStore, { limit, session });
+    async run(query, { json, full, limit, session }) {
+      const events = await readHistory(query, { limit, session });
       const listed = events.map((event) => describeEvent(event, full === true));
-      const ignored = withStore.ignored("event");
+      const ignored = query.ignored("event");
       const note = ignored === 0 ? undefined : `! ${unparsableRecords("Events", ignored)}`;
       if (!json) return { out: eventsTable(listed) + (note === undefined ? "" : `${note}\n`) };
       const out = listed.map((event) => `${escapeJson(event)}\n`).join("");
-      return { out, ...(note !== undefined && { note }) };
+      return { out, notes: note === undefined ? [] : [note] };
     },
   });
 }
 
-// --- what is known ---
+// --- reading ---
 
-/** The newest events. `session` is an id, or the beginning of one. Throws `CommandError` unless it means one session. */
+/** The newest events. `session` is an id or the beginning of one. Throws `CommandError` unless it matches one session. */
 async function readHistory(
   { store }: StoreQuery,
   { limit, session }: { limit: number; session: string | undefined },
@@ -71,7 +70,7 @@ async function readHistory(
   if (isSessionId(given)) return store.readEvents({ limit, sessionId: given });
   if (!/^[A-Za-z0-9]{1,23}$/.test(given)) {
     throw new CommandError(
-      "--session is the id of a session or its beginning: up to 24 letters and digits, as `ct-edge sessions` prints it",
+      "--session must be the id of a session or its beginning: up to 24 letters and digits, as `ct-edge sessions` prints it",
     );
   }
   const sessionId = await findSessionId(store, given);
@@ -79,22 +78,22 @@ async function readHistory(
 }
 
 /**
- * The session whose id begins with `given`, of those that there are and those that the history knows. Throws
- * `CommandError` unless it is one.
+ * The session whose id begins with `given`, of the current sessions and those in the history. Throws `CommandError` unless
+ * exactly one does.
  */
 export async function findSessionId(store: Store, given: string): Promise<SessionId> {
   const all = await store.readEvents({ limit: MAX_EVENTS });
-  const known = [...all.map(({ sessionId }) => sessionId), ...(await sessionIds(store))];
-  return pickSession(given, known);
+  const ids = [...all.map(({ sessionId }) => sessionId), ...(await sessionIds(store))];
+  return pickSession(given, ids);
 }
 
-/** The one of `known` that begins with `given`. Throws `CommandError` when there is none or there are several. Pure. */
-export function pickSession(given: string, known: readonly SessionId[]): SessionId {
-  const found = [...new Set(known)].filter((id) => id.startsWith(given));
+/** The one of `ids` that begins with `given`. Throws `CommandError` when none or several do. Pure. */
+export function pickSession(given: string, ids: readonly SessionId[]): SessionId {
+  const found = [...new Set(ids)].filter((id) => id.startsWith(given));
   const [only] = found;
   if (only === undefined) {
     throw new CommandError(
-      `no session begins with ${given}; \`ct-edge sessions\` and \`ct-edge events\` show which there are`,
+      `no session id begins with ${given}; \`ct-edge sessions\` and \`ct-edge events\` list sessions`,
     );
   }
   if (found.length === 1) return only;
@@ -102,7 +101,7 @@ export function pickSession(given: string, known: readonly SessionId[]): Session
   const names = found.slice(0, MAX_NAMED).map((id) => `${id.slice(0, chars)}…`);
   const more = found.length - names.length;
   throw new CommandError(
-    `${found.length} sessions begin with ${given}: ${names.join(", ")}${more > 0 ? ` and ${more} more` : ""}; give more of the id (--full shows it whole)`,
+    `${found.length} session ids begin with ${given}: ${names.join(", ")}${more > 0 ? ` and ${more} more` : ""}; give more characters (--full shows whole ids)`,
   );
 }
 
@@ -120,7 +119,7 @@ export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent 
   };
 }
 
-// --- as people read it ---
+// --- text ---
 
 const COLUMNS: readonly Column[] = [
   { title: "TIME" },
@@ -133,7 +132,7 @@ const COLUMNS: readonly Column[] = [
 
 /** Pure. */
 export function eventsTable(events: readonly ListedEvent[]): string {
-  if (events.length === 0) return "No event.\n";
+  if (events.length === 0) return "No events.\n";
   return table(
     COLUMNS,
     events.map(({ at, kind, session, worker, epoch, cause }) => [

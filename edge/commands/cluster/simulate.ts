@@ -1,22 +1,27 @@
 /**
- * `ct-edge simulate`: which sessions would move if workers were added, drained or lost, and how busy the others would be.
+ * `ct-edge simulate`: which sessions would move if workers were added, drained or lost, and the load of the others then.
  */
+import { type Command, Option } from "commander";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import { STORE_NOT_SETTLED } from "../../../shared/cluster/format.ts";
+import { escapeJson } from "../../../shared/logs/escape.ts";
+import { flagOf, readSettings, settingOptions } from "../../../shared/settings/read-settings.ts";
+import { SETTINGS } from "../../../shared/settings/settings.ts";
+import { CommandError } from "../../output/errors.ts";
+import { formatKey } from "../../output/format.ts";
+import { simulationText } from "../../simulate/format-simulation.ts";
+import { runSimulation } from "../../simulate/run-simulation.ts";
+import type { Change, Simulation } from "../../simulate/simulate.ts";
+import type { Seen } from "../../simulate/snapshot.ts";
+import {
+  type CommonFlags,
+  createStoreCommand,
+  fullOption,
+  limitOption,
+  wholeNumber,
+} from "../command.ts";
 
-import { type Command, InvalidArgumentError, Option } from "commander";
-import type { WorkerId } from "../../shared/base/ids.ts";
-import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
-import { escapeJson } from "../../shared/logs/escape.ts";
-import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
-import { SETTINGS } from "../../shared/settings/settings.ts";
-import { CommandError } from "../output/command-error.ts";
-import { formatKey } from "../output/format.ts";
-import { simulationText } from "../simulate/format-simulation.ts";
-import { runSimulation } from "../simulate/run-simulation.ts";
-import type { Change, Simulation } from "../simulate/simulate.ts";
-import type { Seen } from "../simulate/snapshot.ts";
-import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-
-/** What `--json` prints: the change, what comes of it, and what an operator should know. Fields are added, never changed. */
+/** What `--json` prints: the change, its outcome and notes for the operator. Fields are added, never changed. */
 export interface SimulateAnswer extends Simulation {
   readonly change: Change;
   readonly notes: readonly string[];
@@ -32,23 +37,23 @@ interface Flags extends CommonFlags {
 const STANDARD_LIMIT = 50;
 const MAX_LIMIT = 1_000_000;
 const MAX_ADDED = 1000;
-/** The pace of a drain depends on them; here they are assumed to be what the workers have. */
+/** The pace of a drain depends on these settings; they are assumed to be those of the workers. */
 const DRAIN_SETTINGS = ["drainDelayMs", "drainTimeoutMs"] as const;
 
 export function simulateCommand(): Command {
   return createStoreCommand<Flags>({
     name: "simulate",
     description:
-      "Says which sessions would move, and where to, if workers were added, drained or lost.",
+      "Shows which sessions would move, and where to, if workers were added, drained or lost.",
     options: [
-      new Option("--add <number>", "So many more workers.").argParser(parseCount),
-      new Option("--remove <worker>", "A worker is drained and ends."),
-      new Option("--crash <worker>", "A worker ends at once and is not started again."),
-      limitOption("Show this many sessions at most; JSON has all.", STANDARD_LIMIT, MAX_LIMIT),
+      new Option("--add <number>", "Add this many workers.").argParser(wholeNumber(1, MAX_ADDED)),
+      new Option("--remove <worker>", "Drain this worker and stop it."),
+      new Option("--crash <worker>", "This worker ends at once and is not started again."),
+      limitOption("Show at most this many sessions; JSON has all.", STANDARD_LIMIT, MAX_LIMIT),
       ...drainOptions(),
       fullOption(),
     ],
-    async ask({ store }, flags) {
+    async run({ store }, flags) {
       const change = changeOf(flags);
       const { seen, simulation } = await runSimulation(store, change, drainSettings(flags));
       const isFull = flags.full === true;
@@ -66,12 +71,6 @@ export function simulateCommand(): Command {
   });
 }
 
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (/^\d+$/.test(text) && count >= 1 && count <= MAX_ADDED) return count;
-  throw new InvalidArgumentError(`It is a whole number from 1 to ${MAX_ADDED}.`);
-}
-
 function changeOf({ add, remove, crash }: Flags): Change {
   const changes: Change[] = [];
   if (add !== undefined) changes.push({ kind: "add", count: add });
@@ -80,7 +79,7 @@ function changeOf({ add, remove, crash }: Flags): Change {
   const [change] = changes;
   if (change === undefined || changes.length > 1) {
     throw new CommandError(
-      "say one thing that is to happen: --add <number>, --remove <worker> or --crash <worker>",
+      "give exactly one change: --add <number>, --remove <worker> or --crash <worker>",
     );
   }
   return change;
@@ -90,12 +89,12 @@ function notesOn(change: Change, { settled }: Seen, { moves }: Simulation): read
   const notes: string[] = [];
   if (change.kind === "crash" && moves.length > 0) {
     notes.push(
-      "Of a worker that is started again at once, as an edge on one machine does, some sessions may find it back before another worker has them, and stay.",
+      "If the worker is restarted at once, as on an edge of one machine, some sessions may return to it before another worker has them.",
     );
   }
   if (moves.some(({ to }) => to.length > 1)) {
     notes.push(
-      "Where two workers are named, the key that the session was created with leads to another one than its id; whoever is asked first has it.",
+      "Where two workers are named, the key that the session was created with leads to another worker than its id; the worker that is asked first gets the session.",
     );
   }
   if (!settled) {
@@ -111,7 +110,7 @@ function drainOptions(): Option[] {
   return settingOptions("worker").filter(({ long }) => flags.some((flag) => flag === long));
 }
 
-/** Throws `SettingError`. Of the environment only they are read: a command has no business with a worker's other settings. */
+/** Throws `SettingError`. Other worker settings in the environment are not read: a command must not fail because of them. */
 function drainSettings(flags: Flags): { delayMs: number; timeoutMs: number } {
   const names = DRAIN_SETTINGS.map((name) => SETTINGS[name].env);
   const env = Object.fromEntries(names.map((name) => [name, process.env[name]]));

@@ -1,23 +1,23 @@
 /**
- * `ct-edge top`: the dashboard's overview and its workers in a terminal, from the same snapshot. On a terminal it is shown
- * anew every two seconds until Ctrl-C; otherwise, with `--once` or with `--json`, once.
+ * `ct-edge top`: the dashboard's overview and workers in a terminal, from the same snapshot. On a terminal it refreshes every
+ * two seconds until Ctrl-C; with `--once`, with `--json` and without a terminal it prints once.
  */
 import { type Command, Option } from "commander";
-import { sleep, systemClock } from "../../shared/base/clock.ts";
-import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
-import type { Store } from "../../shared/store/store.ts";
-import { describeMembers, describeOverview } from "../../worker/dashboard/describe.ts";
+import { sleep, systemClock } from "../../../shared/base/clock.ts";
+import { cut, escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { describeMembers, describeOverview } from "../../../worker/dashboard/describe.ts";
 import type {
   BalancerLine,
   OverviewResponse,
   WorkerLine,
   WorkersResponse,
-} from "../../worker/dashboard/responses.ts";
-import { createSnapshots } from "../../worker/dashboard/snapshot.ts";
-import { readClusterSeries } from "../../worker/usage/cluster.ts";
-import { formatAge } from "../output/format.ts";
-import { type Column, table } from "../output/table.ts";
-import { type CommonFlags, createStoreCommand } from "./command.ts";
+} from "../../../worker/dashboard/responses.ts";
+import { createSnapshots } from "../../../worker/dashboard/snapshot.ts";
+import { readClusterSeries } from "../../../worker/usage/cluster.ts";
+import { formatAge } from "../../output/format.ts";
+import { type Column, table } from "../../output/table.ts";
+import { type CommonFlags, createStoreCommand } from "../command.ts";
 
 /** What `--json` prints: the same as `/dashboard/api/overview` and `/dashboard/api/workers`. */
 export interface TopAnswer extends WorkersResponse {
@@ -28,21 +28,21 @@ interface Flags extends CommonFlags {
   readonly once?: true;
 }
 
-/** A little more than a snapshot stays fresh. */
+/** A little longer than a snapshot is cached. */
 const PERIOD_MS = 2100;
 
 export function topCommand(): Command {
   return createStoreCommand<Flags>({
     name: "top",
     description:
-      "Shows how the edge is: people, sessions, workers and balancers; on a terminal until Ctrl-C.",
-    options: [new Option("--once", "Show it once and end.")],
-    async ask({ store }, { json, once }) {
+      "Shows people, sessions, workers and balancers; on a terminal it refreshes until Ctrl-C.",
+    options: [new Option("--once", "Print once and exit.")],
+    async run({ store }, { json, once }) {
       const edge = watchEdge(store);
       try {
         if (json) return { out: `${escapeJson(await edge.read(), 2)}\n` };
         if (once || !process.stdout.isTTY) return { out: topScreen(await edge.read()) };
-        return await showOnAndOn(edge);
+        return await refreshUntilInterrupted(edge);
       } finally {
         edge.close();
       }
@@ -73,17 +73,17 @@ function watchEdge(store: Store): WatchedEdge {
 
 // --- on a terminal ---
 
-/** xterm's second screen, so that what was there before comes back, and no cursor on it. */
+/** xterm's alternate screen, so that the shell's content is restored at the end; without a cursor. */
 const ENTER = "\u001b[?1049h\u001b[?25l";
 const LEAVE = "\u001b[?25h\u001b[?1049l";
 const HOME = "\u001b[H";
 const TO_END_OF_LINE = "\u001b[K";
 const TO_END_OF_SCREEN = "\u001b[J";
 
-async function showOnAndOn(edge: WatchedEdge): Promise<never> {
+async function refreshUntilInterrupted(edge: WatchedEdge): Promise<never> {
   const { stdout } = process;
   process.once("exit", () => stdout.write(LEAVE));
-  // The terminal is gone.
+  // The terminal has closed.
   stdout.on("error", () => process.exit(0));
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => process.exit(0));
@@ -96,7 +96,7 @@ async function showOnAndOn(edge: WatchedEdge): Promise<never> {
   }
 }
 
-/** As many lines, and of each so much, as the terminal has. */
+/** The lines and columns that fit the terminal. */
 function crop(text: string, columns: number, rows: number): string[] {
   return text
     .trimEnd()
@@ -105,7 +105,7 @@ function crop(text: string, columns: number, rows: number): string[] {
     .map((line) => cut(line, columns - 1));
 }
 
-// --- as people read it ---
+// --- text ---
 
 const COLUMNS: readonly Column[] = [
   { title: "KIND" },
@@ -120,11 +120,11 @@ const COLUMNS: readonly Column[] = [
   { title: "VERSION" },
   { title: "WHY" },
 ];
-/** What is not known is not 0. */
+/** An unknown number is not 0. */
 const UNKNOWN = "?";
 const MIB = 1024 * 1024;
 
-/** What is shown, with a line for each concern. Pure. */
+/** The whole screen, with a line for each concern. Pure. */
 export function topScreen({ overview, workers, balancers }: TopAnswer): string {
   const { tiles, store, version, atMs } = overview;
   const time = atMs === null ? UNKNOWN : `${new Date(atMs).toISOString().slice(0, 19)}Z`;
@@ -140,7 +140,7 @@ export function topScreen({ overview, workers, balancers }: TopAnswer): string {
     head.push(`! The store is away: ${escapeForTerminal(store.reason, 500)}`);
   for (const concern of overview.concerns) head.push(`! ${escapeForTerminal(concern, 500)}`);
   const rows = [...balancers.map(balancerRow), ...workers.map(workerRow)];
-  return `${head.join("\n")}\n\n${rows.length === 0 ? "Nobody has a lease.\n" : table(COLUMNS, rows)}`;
+  return `${head.join("\n")}\n\n${rows.length === 0 ? "No balancer and no worker has a lease.\n" : table(COLUMNS, rows)}`;
 }
 
 function latency({ storeLatencyMs }: OverviewResponse): string {
@@ -158,15 +158,7 @@ function balancerRow(balancer: BalancerLine): string[] {
   const { id, version, ringDiffers } = balancer;
   const own = [mebibytes(balancer.rssBytes), age(balancer.uptimeMs), ""];
   const load = ["", count(balancer.connections), ""];
-  return [
-    "balancer",
-    id,
-    "",
-    ...load,
-    ...own,
-    version,
-    ringDiffers ? "its ring is another one" : "",
-  ];
+  return ["balancer", id, "", ...load, ...own, version, ringDiffers ? "its ring differs" : ""];
 }
 
 function count(value: number | null): string {

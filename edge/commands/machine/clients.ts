@@ -1,16 +1,20 @@
 /**
- * `ct-edge clients`: what would be offered of the clients folder, and why the other files are not. Needs no running edge.
+ * `ct-edge clients`: which files of the clients folder are offered, and why the others are not. Needs no running edge.
  */
-import { Command, Option } from "commander";
-import { systemClock } from "../../shared/base/clock.ts";
-import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
-import { flagOf, readSettings, settingOptions } from "../../shared/settings/read-settings.ts";
-import { clientsFolder } from "../../worker/clients/clients.ts";
-import { type Artifact, extensionId } from "../../worker/clients/formats/artifact.ts";
-import { createScanner, type Offer } from "../../worker/clients/formats/scan.ts";
-import { fail } from "../output/fail.ts";
-import { type Column, table } from "../output/table.ts";
-import { print } from "./command.ts";
+import { Command } from "commander";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { clientsFolder } from "../../../worker/clients/clients.ts";
+import { type Artifact, extensionId } from "../../../worker/clients/formats/artifact.ts";
+import { createScanner, type Offer } from "../../../worker/clients/formats/scan.ts";
+import { type Column, table } from "../../output/table.ts";
+import {
+  commandOptions,
+  commandSettings,
+  createCommand,
+  jsonOption,
+  type Output,
+} from "../command.ts";
 
 /** What `list --json` prints. Fields are added, never changed. */
 export interface ClientsAnswer {
@@ -23,7 +27,7 @@ interface OfferedFile {
   readonly ide: "vscode" | "intellij" | "eclipse";
   readonly id: string;
   readonly version: string;
-  /** Platform of an extension, builds of an IDE; empty for any. */
+  /** Platform of an extension, or build range of an IDE; empty for any. */
   readonly for: string;
   readonly bytes: number;
   /** Relative to the folder. */
@@ -32,18 +36,20 @@ interface OfferedFile {
 
 export function clientsCommand(): Command {
   return new Command("clients")
-    .description("Looks into the folder with the IDE plugins that /clients offers.")
+    .description("Inspects the folder of IDE plugins that /clients offers.")
     .addCommand(
-      folderCommand("list", "Lists what is offered.", (answer) => ({
+      folderCommand("list", "Lists the offered plugins.", (answer) => ({
         out: listText(answer),
-        status: 0,
       })),
     )
     .addCommand(
       folderCommand(
         "check",
-        "Says of each file that is not offered why; ends with status 1 when there is one.",
-        (answer) => ({ out: checkText(answer), status: answer.skipped.length === 0 ? 0 : 1 }),
+        "Explains why files are not offered; exits with status 1 when there are any.",
+        (answer) => ({
+          out: checkText(answer),
+          status: answer.skipped.length === 0 ? 0 : 1,
+        }),
       ),
     );
 }
@@ -51,34 +57,24 @@ export function clientsCommand(): Command {
 function folderCommand(
   name: string,
   description: string,
-  show: (answer: ClientsAnswer) => { readonly out: string; readonly status: number },
+  format: (answer: ClientsAnswer) => Output,
 ): Command {
-  const command = new Command(name)
-    .description(description)
-    .allowExcessArguments(false)
-    .action(async (flags: Record<string, unknown>) => {
-      try {
-        const settings = readSettings({ role: "command", env: process.env, flags });
-        const answer = await readFolder(clientsFolder(settings));
-        const { out, status } = show(answer);
-        await print(flags["json"] === true ? `${escapeJson(answer, 2)}\n` : out);
-        process.exit(status);
-      } catch (error) {
-        fail(error);
-      }
-    });
-  command.addOption(new Option("--json", "Print JSON, for programs."));
-  const own = [flagOf("clientsDir"), flagOf("dataDir"), "--config"];
-  for (const option of settingOptions("command")) {
-    if (own.includes(option.long ?? "")) command.addOption(option);
-  }
-  return command;
+  return createCommand<{ readonly json?: true }>({
+    name,
+    description,
+    options: [jsonOption(), ...commandOptions("clientsDir", "dataDir")],
+    async run(flags) {
+      const answer = await readFolder(clientsFolder(commandSettings(flags)));
+      const output = format(answer);
+      return flags.json ? { ...output, out: `${escapeJson(answer, 2)}\n` } : output;
+    },
+  });
 }
 
-// --- what is known ---
+// --- reading ---
 
 async function readFolder(folder: string): Promise<ClientsAnswer> {
-  // As if every file had lain there for long: an operator who asks wants to know now.
+  // The scanner waits until a file is old enough to be complete; this clock makes every file old enough.
   const clock = { wallMs: () => Number.MAX_SAFE_INTEGER, nowMs: () => systemClock.nowMs() };
   const { offer } = await createScanner({ folder, clock }).scan();
   return describeOffer(folder, offer);
@@ -113,7 +109,7 @@ function describeArtifact(artifact: Artifact): OfferedFile {
   }
 }
 
-// --- as people read it ---
+// --- text ---
 
 const COLUMNS: readonly Column[] = [
   { title: "IDE" },
@@ -137,9 +133,9 @@ export function listText(answer: ClientsAnswer): string {
   ]);
   const shown =
     rows.length === 0
-      ? `Nothing is offered. Plugins belong into ${escapeForTerminal(folder, 500)}: vscode/*.vsix, intellij/*.zip, eclipse/.\n`
+      ? `Nothing is offered. Put plugins into ${escapeForTerminal(folder, 500)}: vscode/*.vsix, intellij/*.zip, eclipse/.\n`
       : table(COLUMNS, rows);
-  const note = `! Not offered: ${skipped.length}; \`ct-edge clients check\` says why.\n`;
+  const note = `! Not offered: ${skipped.length}; run \`ct-edge clients check\` for the reasons.\n`;
   return skipped.length === 0 ? shown : shown + note;
 }
 

@@ -1,21 +1,21 @@
 /**
- * `ct-edge ps`: the processes of the edge on this machine, in the table that operators' scripts already read.
+ * `ct-edge ps`: the processes of the edge on this machine, in the table format that operators' scripts already parse.
  */
+import type { Command } from "commander";
+import { escapeJson } from "../../../shared/logs/escape.ts";
+import type { EdgeState } from "../../control/control.ts";
+import { askEdge } from "../../control/control-client.ts";
+import type { ListedProcess } from "../../process/process-list.ts";
+import { createEdgeCommand, jsonOption } from "../command.ts";
 
-import { escapeJson } from "../../shared/logs/escape.ts";
-import type { EdgeState } from "../control/control.ts";
-import { askEdge } from "../control/control-client.ts";
-import type { ListedProcess } from "../process/process-list.ts";
-import { createEdgeCommand } from "./edge-command.ts";
-
-export function psCommand() {
-  return createEdgeCommand({
+export function psCommand(): Command {
+  return createEdgeCommand<{ readonly json?: true }>({
     name: "ps",
     description: "Lists the processes of the edge on this machine.",
-    json: true,
-    async ask({ dataDir }, flags) {
+    options: [jsonOption()],
+    async run({ dataDir }, { json }) {
       const state = await askEdge(dataDir, { command: "ps" });
-      return flags.json ? `${escapeJson(state, 2)}\n` : showProcesses(state);
+      return { out: json ? `${escapeJson(state, 2)}\n` : showProcesses(state) };
     },
   });
 }
@@ -23,7 +23,7 @@ export function psCommand() {
 const TITLES = ["", "uid", "command", "script", "forever", "pid", "id", "logfile", "uptime"];
 
 /**
- * The table, and a line for each process that keeps failing. A process that does not run has `STOPPED` for its uptime. Pure.
+ * The table, and a line for each process that keeps failing. The uptime of a process that does not run is `STOPPED`. Pure.
  */
 export function showProcesses({ processes }: Pick<EdgeState, "processes">): string {
   if (processes.length === 0) return "info:    No forever processes running\n";
@@ -40,8 +40,8 @@ export function showProcesses({ processes }: Pick<EdgeState, "processes">): stri
 }
 
 function warnOf({ id, lastEnd, restarts }: ListedProcess): string {
-  const how = lastEnd === null ? "" : `, the last time with ${lastEnd}`;
-  return `warn:    ${id} keeps failing: started again ${restarts} times${how}`;
+  const how = lastEnd === null ? "" : `, last exit: ${lastEnd}`;
+  return `warn:    ${id} keeps failing: restarted ${restarts} times${how}`;
 }
 
 function cellsOf(one: ListedProcess, index: number): string[] {
@@ -58,7 +58,7 @@ function cellsOf(one: ListedProcess, index: number): string[] {
   ];
 }
 
-/** `93784005` ms is `1:2:3:4.5`: days, hours, minutes, seconds and milliseconds, as `forever` writes them. */
+/** `93784005` ms is `1:2:3:4.5`: days, hours, minutes, seconds and milliseconds, the format of `forever`. */
 export function uptime(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   const [days, hours] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24];

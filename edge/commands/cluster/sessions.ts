@@ -1,37 +1,37 @@
 /**
- * `ct-edge sessions`: every session that is not closed, also those whose owner is gone, with who is in it.
+ * `ct-edge sessions`: every session that is not closed, even without a living owner, and its peers.
  */
 import type { Command } from "commander";
-import { systemClock } from "../../shared/base/clock.ts";
-import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
-import { STORE_NOT_SETTLED, unparsableRecords } from "../../shared/cluster/format.ts";
-import { createClusterReader, readSessions } from "../../shared/cluster/read.ts";
-import { cut, escapeJson } from "../../shared/logs/escape.ts";
-import type { Membership, SessionRecord } from "../../shared/store/store.ts";
-import { formatAge, formatKey } from "../output/format.ts";
-import { type Column, table } from "../output/table.ts";
-import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "./command.ts";
-import type { StoreQuery } from "./with-store.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
+import { type OwnerState, ownerStateOf } from "../../../shared/cluster/describe.ts";
+import { STORE_NOT_SETTLED, unparsableRecords } from "../../../shared/cluster/format.ts";
+import { createClusterReader, readSessions } from "../../../shared/cluster/read.ts";
+import { cut, escapeJson } from "../../../shared/logs/escape.ts";
+import type { Membership, SessionRecord } from "../../../shared/store/store.ts";
+import { formatAge, formatKey } from "../../output/format.ts";
+import { type Column, table } from "../../output/table.ts";
+import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "../command.ts";
+import type { StoreQuery } from "../with-store.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
 export interface SessionsResponse {
-  /** By owner, the oldest first. */
+  /** Sorted by owner, then the oldest first. */
   readonly sessions: readonly ListedSession[];
-  /** How many there are, listed or not. */
+  /** All sessions, listed or not. */
   readonly total: number;
-  /** Sessions and parts of them that cannot be parsed. */
+  /** Records of sessions, or parts of them, that cannot be parsed. */
   readonly ignored: number;
-  /** False while the store is new or was emptied: an owner that is missing may just not have said yet that it is there. */
+  /** False while the store is new or was emptied: a missing owner may not have registered again. */
   readonly settled: boolean;
 }
 
 interface ListedSession {
-  /** The beginning of it, or all of it with `--full`. So is `alias`. */
+  /** Its beginning, or all of it with `--full`. So is `alias`. */
   readonly id: string;
   readonly state: Exclude<SessionRecord["state"], "closed">;
   readonly owner: string;
   readonly ownerState: OwnerState;
-  /** With `released`: who may take it. */
+  /** Of a `released` session: the successor that may take it. */
   readonly heir?: string;
   readonly epoch: number;
   readonly alias?: string;
@@ -51,21 +51,21 @@ const MAX_LIMIT = 1_000_000;
 export function sessionsCommand(): Command {
   return createStoreCommand<Flags>({
     name: "sessions",
-    description: "Lists the sessions that are not closed, and who is in them.",
+    description: "Lists the sessions that are not closed, and the people in them.",
     options: [
-      limitOption("List this many sessions at most.", STANDARD_LIMIT, MAX_LIMIT),
+      limitOption("List at most this many sessions.", STANDARD_LIMIT, MAX_LIMIT),
       fullOption(),
     ],
-    async ask(withStore, { json, full, limit }) {
-      const answer = await findSessions(withStore, { limit, isFull: full === true });
+    async run(query, { json, full, limit }) {
+      const answer = await findSessions(query, { limit, isFull: full === true });
       return { out: json ? `${escapeJson(answer, 2)}\n` : sessionsTable(answer) };
     },
   });
 }
 
-// --- what is known ---
+// --- reading ---
 
-/** Asks the store for up to `limit` sessions. Each is as it was at one moment; all of them were asked one after the other. */
+/** Reads up to `limit` sessions. Each is consistent in itself; they are not read at the same moment. */
 export async function findSessions(
   { store, ignored }: StoreQuery,
   how: { limit: number; isFull: boolean },
@@ -88,7 +88,7 @@ export async function findSessions(
   };
 }
 
-/** Undefined when it has been closed meanwhile. Pure. */
+/** Undefined when the session was closed since its id was read. Pure. */
 export function describeSession(
   record: SessionRecord,
   seen: { membership: Membership; nowMs: number; isFull: boolean },
@@ -114,7 +114,7 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-// --- as people read it ---
+// --- text ---
 
 const COLUMNS: readonly Column[] = [
   { title: "SESSION" },
@@ -127,17 +127,17 @@ const COLUMNS: readonly Column[] = [
   { title: "ALIAS" },
   { title: "NAMES" },
 ];
-/** Names in one line. */
+/** Names in one row. */
 const MAX_NAMES = 5;
 const MAX_NAME_CHARS = 40;
 
-/** The table, and a line for each thing that an operator should know. Pure. */
+/** The table, and a line for each thing that needs attention. Pure. */
 export function sessionsTable(answer: SessionsResponse): string {
   const { sessions, total, ignored, settled } = answer;
-  const shown = sessions.length === 0 ? "No session.\n" : table(COLUMNS, sessions.map(row));
+  const shown = sessions.length === 0 ? "No sessions.\n" : table(COLUMNS, sessions.map(row));
   const notes: string[] = [];
   if (total > sessions.length) {
-    notes.push(`${sessions.length} of ${total} sessions are listed; --limit lists more.`);
+    notes.push(`${sessions.length} of ${total} sessions are listed; use --limit to list more.`);
   }
   if (ignored > 0) notes.push(`! ${unparsableRecords("Session records", ignored)}`);
   if (!settled) notes.push(`! ${STORE_NOT_SETTLED}`);
@@ -160,7 +160,7 @@ function row(session: ListedSession): string[] {
   ];
 }
 
-/** The host comes first. A name is cut before others are, so that a long one hides nobody. */
+/** Hosts first. Each name is cut on its own, so that a long one does not hide the others. */
 function namesOf(peers: ListedSession["peers"]): string {
   const sorted = [...peers].sort((a, b) => Number(b.host) - Number(a.host));
   const names = sorted.slice(0, MAX_NAMES).map(({ name }) => cut(name, MAX_NAME_CHARS));

@@ -1,16 +1,20 @@
 /**
- * `ct-edge list`: the balancers and workers that have a lease, as their records say.
+ * `ct-edge list`: the balancers and workers that have a lease, from their records.
  */
 import type { Command } from "commander";
-import { sleep, systemClock } from "../../shared/base/clock.ts";
-import { compareRings } from "../../shared/cluster/describe.ts";
-import { ringProblem, STORE_NOT_SETTLED, unparsableRecords } from "../../shared/cluster/format.ts";
-import { readMembers } from "../../shared/cluster/read.ts";
-import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
-import type { MemberRecord, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
-import { HEARTBEAT_MS, type Membership, type Store } from "../../shared/store/store.ts";
-import { type Column, table } from "../output/table.ts";
-import { createStoreCommand } from "./command.ts";
+import { sleep, systemClock } from "../../../shared/base/clock.ts";
+import { compareRings } from "../../../shared/cluster/describe.ts";
+import {
+  ringProblem,
+  STORE_NOT_SETTLED,
+  unparsableRecords,
+} from "../../../shared/cluster/format.ts";
+import { readMembers } from "../../../shared/cluster/read.ts";
+import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import type { MemberRecord, WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
+import { HEARTBEAT_MS, type Membership, type Store } from "../../../shared/store/store.ts";
+import { type Column, table } from "../../output/table.ts";
+import { createStoreCommand } from "../command.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
 export interface ListAnswer {
@@ -29,7 +33,7 @@ interface ListedBalancer {
   readonly statusUrl: string;
   readonly version: string;
   readonly incarnation: string;
-  /** Empty before it has seen a ring. */
+  /** Empty until the process has seen a ring. */
   readonly ringFingerprint: string;
   /** Whether it has another ring than the majority; on a tie true for every process with a ring. */
   readonly ringDiffers: boolean;
@@ -49,7 +53,7 @@ export function listCommand(): Command {
   return createStoreCommand({
     name: "list",
     description: "Lists the workers and balancers that have a lease.",
-    async ask({ store }, { json }) {
+    async run({ store }, { json }) {
       const answer = await readList(store);
       return { out: json ? `${escapeJson(answer, 2)}\n` : listTable(answer) };
     },
@@ -73,7 +77,7 @@ async function readList(store: Pick<Store, "timeMs" | "members">): Promise<ListA
   }
 }
 
-/** Workers and balancers by name. Pure. */
+/** Workers and balancers, each sorted by id. Pure. */
 export function describeMembers({ members, ignored, booted }: Membership): ListAnswer {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const ring = compareRings(sorted);
@@ -112,10 +116,10 @@ const COLUMNS: readonly Column[] = [
   { title: "VERSION" },
   { title: "URL" },
 ];
-/** Enough to tell two lives of a worker, or two rings, from each other. */
+/** Enough to distinguish two incarnations of a worker, or two rings. */
 const SHOWN_CHARS = 8;
 
-/** The table, and a line for each thing that an operator should know. Pure. */
+/** The table, and a line for each thing that needs attention. Pure. */
 export function listTable(answer: ListAnswer): string {
   const { workers, balancers } = answer;
   const all = [...balancers, ...workers];

@@ -1,22 +1,22 @@
 /**
- * `ct-edge suspend`, `drain` and `resume`: what an operator asks a worker to do with its sessions.
+ * `ct-edge suspend`, `drain` and `resume`: change whether a worker takes new sessions and keeps those it has.
  */
-
 import type { Command } from "commander";
-import { sleep, systemClock } from "../../shared/base/clock.ts";
-import { sendCommand } from "../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
-import type { WorkerRecord } from "../../shared/store/member.ts";
-import type { Store } from "../../shared/store/store.ts";
-import { CommandError } from "../output/command-error.ts";
-import { createStoreCommand } from "./command.ts";
+import { sleep, systemClock } from "../../../shared/base/clock.ts";
+import { unknownWorker } from "../../../shared/cluster/format.ts";
+import { sendCommand } from "../../../shared/control/send.ts";
+import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import type { WorkerRecord } from "../../../shared/store/member.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { CommandError } from "../../output/errors.ts";
+import { createStoreCommand } from "../command.ts";
 
 type Kind = "suspend" | "drain" | "resume";
 
 const DESCRIPTIONS: Readonly<Record<Kind, string>> = {
-  suspend: "Lets a worker keep its sessions and get no new ones.",
-  drain: "Hands a worker's sessions over to others, and waits until it has none.",
-  resume: "Lets a worker take new sessions again; stops a drain.",
+  suspend: "Stops new sessions on a worker; it keeps those it has.",
+  drain: "Hands a worker's sessions over to other workers, and waits until it has none.",
+  resume: "Allows new sessions on a worker again; stops a drain.",
 };
 
 /** What `--json` prints. */
@@ -24,23 +24,23 @@ interface CommandOutcome {
   readonly worker: string;
   readonly outcome: "done" | "refused" | "no answer";
   readonly message: string;
-  /** Sessions that it still has, as its record says. */
+  /** Sessions left on the worker, from its record. */
   readonly sessions: number;
 }
 
-const WATCH_PERIOD_MS = 500;
+const POLL_MS = 500;
 
 export function workerCommand(kind: Kind): Command {
   return createStoreCommand({
     name: kind,
     description: DESCRIPTIONS[kind],
-    argument: { name: "<worker>", description: "Its id, as `ct-edge list` shows it." },
-    async ask({ store }, { json }, worker) {
+    argument: { name: "<worker>", description: "Its id in `ct-edge list`." },
+    async run({ store }, { json }, worker) {
       const record = await findWorker(store, worker);
       const answer = await sendCommand({ store, clock: systemClock }, record.id, { kind });
       const outcome = answer === "no answer" ? answer : answer.outcome;
       const message =
-        answer === "no answer" ? "it did not answer; it may hang or be gone" : answer.message;
+        answer === "no answer" ? "the worker hangs or has ended; see its log" : answer.message;
       if (outcome !== "done") {
         throw new CommandError(`${kind} ${record.id}: ${outcome}, ${escapeForTerminal(message)}`);
       }
@@ -48,7 +48,7 @@ export function workerCommand(kind: Kind): Command {
         kind === "drain" ? await waitUntilEmpty(store, record) : record.load.sessions;
       const result: CommandOutcome = { worker: record.id, outcome, message, sessions };
       if (json) return { out: `${escapeJson(result, 2)}\n` };
-      const left = kind === "drain" ? `; ${sessions} sessions are left` : "";
+      const left = kind === "drain" ? `; sessions left: ${sessions}` : "";
       return { out: `${kind} ${record.id}: ${escapeForTerminal(message)}${left}\n` };
     },
   });
@@ -58,19 +58,17 @@ async function findWorker(store: Pick<Store, "members">, id: string): Promise<Wo
   const { members } = await store.members();
   const found = members.find((member) => member.id === id);
   if (found?.kind === "worker") return found;
-  const known = members.filter(({ kind }) => kind === "worker").map((member) => member.id);
-  throw new CommandError(
-    `no worker is called ${escapeForTerminal(id)}; known are ${known.length === 0 ? "none" : known.join(", ")}`,
-  );
+  const ids = members.filter(({ kind }) => kind === "worker").map((member) => member.id);
+  throw new CommandError(unknownWorker(id, ids));
 }
 
-/** Watches the worker's record until it has no session, drains no more, or is gone. How many it had at last. */
+/** Polls the worker's record until it has no sessions, the drain has ended, or it is gone. Returns the sessions left. */
 async function waitUntilEmpty(
   store: Pick<Store, "members">,
   worker: WorkerRecord,
 ): Promise<number> {
   for (;;) {
-    await sleep(systemClock, WATCH_PERIOD_MS);
+    await sleep(systemClock, POLL_MS);
     const { members } = await store.members();
     const now = members.find(({ id }) => id === worker.id);
     if (now?.kind !== "worker" || now.incarnation !== worker.incarnation) return 0;

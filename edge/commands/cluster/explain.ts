@@ -1,0 +1,45 @@
+/**
+ * `ct-edge explain`: where a request goes, by which rule, and which workers were considered. The balancers answer, with the
+ * code that routes.
+ */
+import { type Command, Option } from "commander";
+import { escapeJson } from "../../../shared/logs/escape.ts";
+import { answerTo } from "../../explain/answer.ts";
+import { explainText, problemOf } from "../../explain/format-explanation.ts";
+import { askFor, guessWay, WAYS, type Way } from "../../explain/question.ts";
+import { type CommonFlags, createStoreCommand, fullOption } from "../command.ts";
+import { findSessionId } from "./events.ts";
+
+interface Flags extends CommonFlags {
+  readonly as?: Way;
+}
+
+export function explainCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "explain",
+    description: "Shows which worker a request goes to, by which rule, and why not to another.",
+    argument: {
+      name: "[about]",
+      description:
+        "A session key, a room (its beginning and … is enough) or a sid; a new session by default.",
+    },
+    options: [
+      new Option(
+        "--as <way>",
+        "How the request carries the key; guessed from the key by default.",
+      ).choices(WAYS),
+      fullOption(),
+    ],
+    async run({ store }, { json, full, as }, about) {
+      const beginning = /^([A-Za-z0-9]{1,23})(…|\.\.\.)$/.exec(about)?.[1];
+      const meant = beginning === undefined ? about : await findSessionId(store, beginning);
+      const question = askFor(meant, as ?? guessWay(meant));
+      const answer = await answerTo(question, store, full === true);
+      const problem = problemOf(answer);
+      return {
+        out: json ? `${escapeJson(answer, 2)}\n` : explainText(answer),
+        ...(problem !== undefined && { notes: [problem], status: 1 }),
+      };
+    },
+  });
+}
