@@ -3,10 +3,10 @@
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
-import { systemClock } from "../shared/base/clock.ts";
+import { type Clock, systemClock } from "../shared/base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/base/ids.ts";
 import { createProgramSink } from "../shared/cluster/log-stream.ts";
-import { createLog } from "../shared/logs/log.ts";
+import { createLog, type Log } from "../shared/logs/log.ts";
 import { defaultBind } from "../shared/membership/reach.ts";
 import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
 import { createCounters } from "../shared/metrics/metrics.ts";
@@ -24,9 +24,13 @@ import {
   stopOnRequest,
   watchEdgeReadiness,
 } from "../shared/process/program.ts";
-import { createShutdown } from "../shared/process/shutdown.ts";
+import { createShutdown, type Shutdown } from "../shared/process/shutdown.ts";
 import { releaseStartGarbage } from "../shared/process/start-garbage.ts";
-import { openStatusPort } from "../shared/process/status-port.ts";
+import {
+  openStatusPort,
+  type StatusPort,
+  type StatusSource,
+} from "../shared/process/status-port.ts";
 import { VERSION } from "../shared/process/version.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
 import { checkSettings } from "./admin/check.ts";
@@ -35,10 +39,18 @@ import { handleCommand } from "./admin/commands.ts";
 import { describeView, statusOf } from "./admin/status.ts";
 import { createDiscovery } from "./discovery/discovery.ts";
 import { createTrustedProxies } from "./http1/forwarding.ts";
-import { createRequestLog } from "./logs/request-log.ts";
-import { loadCertificates, warnOfExpiry, watchCertificates } from "./server/certificates.ts";
+import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
+import type { DownstreamLimits } from "./proxy/downstream.ts";
+import {
+  type Certificate,
+  type CertificateFiles,
+  loadCertificates,
+  warnOfExpiry,
+  watchCertificates,
+} from "./server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
-import { startDataPath } from "./server/data-path.ts";
+import { type DataPath, startDataPath } from "./server/data-path.ts";
+import type { Listener } from "./server/listener.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;
@@ -86,30 +98,13 @@ async function startBalancer(settings: Settings): Promise<void> {
   endOnBugs(log);
   const shutdown = createShutdown({
     clock,
-    report: (part, problem) => log.error({ part, problem }, "a part could not be stopped"),
+    report: (part, problem) => log.error({ part, problem }, "a part failed to stop"),
   });
-  /** Set when there may be clients. */
-  let leaveFirst: (() => Promise<void>) | undefined;
-  stopOnRequest(async (request, { urgent, edgeStops }) => {
-    log.info({ why: request.why }, "stopping");
-    // In an edge with a store of its own that stops as a whole no other balancer takes the clients.
-    const hasOthers = (scope: StopScope): boolean =>
-      scope === "process" || settings.storeSocket === undefined;
-    if (hasOthers(request.scope) && leaveFirst !== undefined) {
-      const cutShort = edgeStops.then(({ scope }) =>
-        hasOthers(scope) ? new Promise(() => {}) : scope,
-      );
-      await Promise.race([leaveFirst(), urgent, cutShort]);
-    }
-    await shutdown.run(STOP_DEADLINE_MS);
-    process.exit(0);
-  });
+  const clients: Clients = { drain: undefined, hasSuccessor: false };
+  drainBeforeStop({ clients, shutdown, storeSocket: settings.storeSocket, log });
 
-  const certificateFiles = { cert: settings.tlsCert, key: settings.tlsKey };
-  let certificates = loadCertificates(certificateFiles);
-  warnOfExpiry(certificates, clock.wallMs(), log);
+  const certificates = readCertificates(settings, { clock, log });
   const trusted = createTrustedProxies(settings.trustedProxies);
-
   const members = createDiscovery({ settings, id, clock, log, counters });
   shutdown.add("membership", () => members.close());
   const programStream = members.openLogStream("log-server");
@@ -125,21 +120,21 @@ async function startBalancer(settings: Settings): Promise<void> {
     log,
     counters,
   });
-  // A client that comes right after a start shall not be told that there is no worker.
+  // Before the ports open: a client that comes right after a start must not get "no worker".
   const knownOwners = await members.start();
-
-  const descriptors = readDescriptorLimit();
-  const maxConnections = connectionLimit(settings.maxConnections, descriptors);
-  if (maxConnections < (settings.maxConnections ?? 0)) {
-    log.warn({ maxConnections, descriptors }, "CT_MAX_CONNECTIONS is more than ulimit -n allows");
-  }
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
   releaseStartGarbage();
   const dataPath = await startDataPath({
-    ...settings,
-    maxConnections,
+    bind: settings.bind,
+    port: settings.port,
+    tlsPort: settings.tlsPort,
+    tlsHandshakeTimeoutMs: settings.tlsHandshakeTimeoutMs,
+    maxConnections: allowedConnections(settings.maxConnections, log),
+    maxRequestsPerWorker: settings.maxRequestsPerWorker,
+    connectTimeoutMs: settings.connectTimeoutMs,
+    limits: downstreamLimits(settings),
     knownOwners,
     portsReleased,
     transport: createNetTransport({ reportBug }),
@@ -150,57 +145,36 @@ async function startBalancer(settings: Settings): Promise<void> {
     counters,
     requestLog,
     trusted,
-    certificates,
-    limits: settings,
+    certificates: certificates.current,
   });
   shutdown.add("traffic", () => dataPath.close());
-  let hasSuccessor = false;
-  leaveFirst = () => {
-    // New clients reach the successor already: nobody must be given time to see that this process wants none.
-    const delayMs = hasSuccessor ? 0 : settings.drainDelayMs;
+  clients.drain = () => {
+    // New clients reach the successor already: this process must not announce that it wants none.
+    const delayMs = clients.hasSuccessor ? 0 : settings.drainDelayMs;
     return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
-  const certificateWatch = watchCertificates({
-    files: certificateFiles,
-    use(fresh) {
-      certificates = fresh;
-      dataPath.listener.useCertificates(fresh);
-    },
-    clock,
-    log,
-  });
-  shutdown.add("certificates", () => certificateWatch.close());
-  process.on("SIGHUP", () => {
-    log.info({}, "SIGHUP: the logs are opened anew");
-    requestLog.reopen();
-    if (certificates.length > 0) certificateWatch.reload();
-  });
-  // Workers that do not reach the store either go on as soon as they hear that it is away for all.
+  keepFilesCurrent({ certificates, dataPath, requestLog, shutdown, clock, log });
+  // Workers that do not reach the store either continue as soon as they hear that it is away for all.
   members.onStoreHealth(() => {
     for (const upstream of dataPath.directory.upstreams) upstream.askSoon();
   });
   members.keep(dataPath.directory);
   measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
-  // Not a part to be shut down: what the last requests have to say comes after the traffic has ended.
+  // Not a part of the shutdown: the last requests are logged after the traffic has ended.
   process.once("exit", () => {
     dataPath.tunnels.reportOpen();
     requestLog.close();
   });
 
-  const edge = watchEdgeReadiness();
-  const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
-  const status = await openPort("CT_STATUS_PORT", statusPort, () =>
-    openStatusPort({
-      host: statusBind,
-      port: statusPort,
-      source: statusOf({ dataPath, members, counters, clock, edge }),
-    }),
+  const status = await openStatus(
+    { host: statusBind, port: settings.statusPort ?? DEFAULT_STATUS_PORT },
+    statusOf({ dataPath, members, counters, clock, edge: watchEdgeReadiness() }),
   );
   shutdown.add("status", () => status.close());
   releasePortsOnRequest(() => {
-    log.info("the ports are released to the process that takes its place");
-    hasSuccessor = true;
+    log.info("ports released to the successor of this process");
+    clients.hasSuccessor = true;
     dataPath.listener.close();
     void status.close();
   });
@@ -218,28 +192,142 @@ async function startBalancer(settings: Settings): Promise<void> {
   members.announce({
     statusBind,
     statusPort: status.port,
-    describe: () => describeView(dataPath, { clock, certificates, publisher }),
+    describe: () =>
+      describeView(dataPath, { clock, certificates: certificates.current, publisher }),
     handleCommand: (command) =>
       handleCommand(command, { directory: dataPath.directory, members, clock }),
   });
+  reportListening(dataPath.listener, status.port, log);
+}
 
-  const { host, httpPort, tlsPort } = dataPath.listener;
-  const ports = {
-    httpPort,
-    ...(tlsPort !== undefined && { tlsPort }),
-    statusPort: status.port,
-  };
+/** What a graceful stop depends on; set while the balancer starts and runs. */
+interface Clients {
+  /** Undefined until there may be clients. */
+  drain: (() => Promise<void>) | undefined;
+  /** Whether another process has taken over the ports. */
+  hasSuccessor: boolean;
+}
+
+/** Drains the clients to other balancers before the parts stop, unless no other takes them or the stop is urgent. */
+function drainBeforeStop(deps: {
+  readonly clients: Readonly<Clients>;
+  readonly shutdown: Shutdown;
+  readonly storeSocket: string | undefined;
+  readonly log: Log;
+}): void {
+  // In an edge with a store of its own that stops as a whole no other balancer takes the clients.
+  const hasOthers = (scope: StopScope): boolean =>
+    scope === "process" || deps.storeSocket === undefined;
+  stopOnRequest(async (request, { urgent, edgeStops }) => {
+    deps.log.info({ why: request.why }, "stopping");
+    if (hasOthers(request.scope) && deps.clients.drain !== undefined) {
+      const cutShort = edgeStops.then(({ scope }) =>
+        hasOthers(scope) ? new Promise(() => {}) : scope,
+      );
+      await Promise.race([deps.clients.drain(), urgent, cutShort]);
+    }
+    await deps.shutdown.run(STOP_DEADLINE_MS);
+    process.exit(0);
+  });
+}
+
+// --- files that may change ---
+
+interface CurrentCertificates {
+  readonly files: CertificateFiles;
+  current: readonly Certificate[];
+}
+
+/** Throws `SettingError`. */
+function readCertificates(
+  { tlsCert, tlsKey }: Settings,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): CurrentCertificates {
+  const files = { cert: tlsCert, key: tlsKey };
+  const current = loadCertificates(files);
+  warnOfExpiry(current, clock.wallMs(), log);
+  return { files, current };
+}
+
+/** Follows changes of the certificates, and reopens the logs on SIGHUP. */
+function keepFilesCurrent(deps: {
+  readonly certificates: CurrentCertificates;
+  readonly dataPath: DataPath;
+  readonly requestLog: RequestLog;
+  readonly shutdown: Shutdown;
+  readonly clock: Clock;
+  readonly log: Log;
+}): void {
+  const { certificates, clock, log } = deps;
+  const watch = watchCertificates({
+    files: certificates.files,
+    use(fresh) {
+      certificates.current = fresh;
+      deps.dataPath.listener.useCertificates(fresh);
+    },
+    clock,
+    log,
+  });
+  deps.shutdown.add("certificates", () => watch.close());
+  process.on("SIGHUP", () => {
+    log.info({}, "SIGHUP: reopening the logs");
+    deps.requestLog.reopen();
+    if (certificates.current.length > 0) watch.reload();
+  });
+}
+
+// --- ports ---
+
+function openStatus(
+  at: { readonly host: string; readonly port: number },
+  source: StatusSource,
+): Promise<StatusPort> {
+  return openPort("CT_STATUS_PORT", at.port, () => openStatusPort({ ...at, source }));
+}
+
+function reportListening(listener: Listener, statusPort: number, log: Log): void {
+  const { host, httpPort, tlsPort } = listener;
+  const ports = { httpPort, ...(tlsPort !== undefined && { tlsPort }), statusPort };
   log.info({ host, ...ports }, "listening");
   reportReady(ports);
 }
 
-/** Where access.log and error.log go; alone, a balancer writes none unless it is told where. */
+// --- settings of the parts ---
+
+/** As many connections as CT_MAX_CONNECTIONS says, or as few as the descriptors of this process allow. */
+function allowedConnections(configured: number | undefined, log: Log): number {
+  const descriptors = readDescriptorLimit();
+  const maxConnections = connectionLimit(configured, descriptors);
+  if (maxConnections < (configured ?? 0)) {
+    log.warn(
+      { maxConnections, descriptors },
+      "CT_MAX_CONNECTIONS is more than ulimit -n allows; raise ulimit -n",
+    );
+  }
+  return maxConnections;
+}
+
+function downstreamLimits(settings: Settings): DownstreamLimits {
+  return {
+    maxHeadBytes: settings.maxHeadBytes,
+    maxTargetBytes: settings.maxTargetBytes,
+    maxFields: settings.maxFields,
+    maxChunkExtensionBytes: settings.maxChunkExtensionBytes,
+    maxTrailerBytes: settings.maxTrailerBytes,
+    headerTimeoutMs: settings.headerTimeoutMs,
+    bodyTimeoutMs: settings.bodyTimeoutMs,
+    keepaliveTimeoutMs: settings.keepaliveTimeoutMs,
+    upstreamTimeoutMs: settings.upstreamTimeoutMs,
+  };
+}
+
+/** Where access.log and error.log go; without CT_LOG_DIR there are none. */
 function logFiles({ logDir, logMaxBytes, logMaxFiles }: Settings) {
   if (logDir === undefined) return undefined;
   return { folder: logDir, limits: { maxBytes: logMaxBytes, maxFiles: logMaxFiles } };
 }
 
-/** Its name in metrics: the same after a restart, and another one for each balancer of a machine. */
+/** Name of this balancer in metrics: stable over restarts, unique among the balancers of a machine. */
 function balancerName(port: number): string {
   return port === DEFAULT_PORT ? hostname() : `${hostname()}-${port}`;
 }

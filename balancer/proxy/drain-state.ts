@@ -1,8 +1,8 @@
-/** How far a balancer is on its way to stop; one object that all parts of the data path look at. */
+/** How far the graceful shutdown of a balancer is; one object that all parts of the data path read. */
 export interface DrainState {
-  /** Health checks are answered with 503. */
+  /** Health checks get 503. */
   isAnnounced: boolean;
-  /** Nothing new is accepted, and each answer ends its connection. */
+  /** No new connections are accepted, and each response ends its connection. */
   hasBegun: boolean;
 }
 

@@ -1,8 +1,7 @@
 /**
- * What the balancer itself answers: one table from error to status, and the short constant text of each. Nothing of what
- * a client sent, and nothing of the inside, is in it. Pure.
+ * The balancer's own responses: one table from error to status, and a short constant text for each. They contain nothing
+ * that a client sent and nothing internal. Pure.
  */
-
 import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
@@ -10,73 +9,77 @@ import { serializeHead, statusLine } from "../http1/head.ts";
 import type { MovingReason } from "../routing/decision.ts";
 import { UpstreamError } from "../upstreams/connection.ts";
 
-/** No worker can take a request: none is known, or all are draining or failing. */
+/** No worker can take a request: there is none, or all are draining or unhealthy. */
 export class NoUpstreamError extends EdgeError {
   readonly code = "EDGE_NO_UPSTREAM";
   readonly source = "upstream";
   readonly retryable = true;
-  constructor(known: number) {
-    super(`no worker can take this request (${known} known); check that workers renew their lease`);
+  constructor(workers: number) {
+    super(
+      `no worker can take this request (${workers} in the cluster); check that workers run and renew their lease`,
+    );
   }
 }
 
-/** The worker of a request has as many requests as it may have (`CT_MAX_REQUESTS_PER_WORKER`). */
+/** The worker of a request is at its limit of concurrent requests (`CT_MAX_REQUESTS_PER_WORKER`). */
 export class BusyError extends EdgeError {
   readonly code = "EDGE_WORKER_BUSY";
   readonly source = "upstream";
   readonly retryable = true;
   constructor() {
-    super("the worker has as many requests as it may have; check its load, or add workers");
+    super(
+      "the worker is at CT_MAX_REQUESTS_PER_WORKER; check its load, add workers, or raise the limit",
+    );
   }
 }
 
-/** There are as many connections of clients as there may be (`CT_MAX_CONNECTIONS`). */
+/** The number of client connections is at its limit (`CT_MAX_CONNECTIONS`). */
 export class TooManyConnectionsError extends EdgeError {
   readonly code = "EDGE_TOO_MANY_CONNECTIONS";
   readonly source = "downstream";
   readonly retryable = true;
   constructor() {
-    super("there are as many connections as there may be; raise CT_MAX_CONNECTIONS or ulimit -n");
+    super("too many client connections; raise CT_MAX_CONNECTIONS or ulimit -n");
   }
 }
 
-/** A worker named another owner of the session, and the request could not be sent there: it soon can. */
+/** A worker named another owner of the session, and the request could not follow; it soon can. */
 export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
   readonly source = "upstream";
   readonly retryable = true;
   constructor(why: MovingReason) {
-    super(`the session is at another worker and the request could not follow (${why}); try again`);
+    super(`the session is at another worker and the request cannot follow it (${why}); try again`);
   }
 }
 
-/** A method that is refused for every target. */
+/** A method that is rejected for every target. */
 export class MethodNotAllowedError extends EdgeError {
   readonly code = "EDGE_METHOD_NOT_ALLOWED";
   readonly source: ErrorSource = "downstream";
   readonly retryable = false;
   constructor(method: "TRACE") {
-    super(`a client sent ${method}, which is refused with 405`);
+    super(`a client sent ${method}, which is rejected for every target`);
   }
 }
 
-/** A client was too slow with its request. */
+/** A client was too slow to send its request or to take its response. */
 export class ClientTimeoutError extends EdgeError {
   readonly code = "EDGE_CLIENT_TIMEOUT";
   readonly source: ErrorSource = "downstream";
   readonly retryable = true;
   constructor() {
-    super("a client did not send its request in time");
+    super("a client did not send its request or take its response in time");
   }
 }
 
-/** An answer of the balancer itself. */
+/** A response of the balancer itself. */
 export interface OwnResponse {
   readonly status: number;
-  /** Bytes on the wire. */
-  readonly text: string;
-  /** Of these, the head. */
-  readonly headBytes: number;
+  /** Latin1, as all text on the wire. */
+  readonly head: string;
+  /** Empty in the response to HEAD. */
+  readonly body: string;
 }
 
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -99,24 +102,24 @@ const MESSAGES: ReadonlyMap<number, string> = new Map([
   [414, "The request target is too long."],
   [431, "The request head is too large."],
   [500, "The request failed inside the edge."],
-  [502, "The worker did not give a valid answer."],
+  [502, "The worker did not send a valid response."],
   [503, "No worker can take this request now. Try again."],
-  [504, "The worker did not answer in time."],
+  [504, "The worker did not respond in time."],
 ]);
 
-/** What is said instead, where a status has several causes that a client can mend. */
+/** Used instead where a status has several causes that the user can fix. */
 const MESSAGES_BY_CODE: ReadonlyMap<string, string> = new Map([
   ["EDGE_PLAIN_HTTP", "This port speaks HTTPS. Use https:// in the URL."],
   ["EDGE_PROXY_PROTOCOL", "This port does not take the PROXY protocol."],
 ]);
 
-/** When a client may come again after a 503: by then a worker has come back or a session has moved. */
+/** After a 503: by then a worker is back or a session has moved. */
 const RETRY_AFTER_S = 1;
 
-/** RFC 9110 §15.5.6: what may be sent instead. Workers may know more methods. */
+/** RFC 9110 §15.5.6: the methods that are allowed. Workers may support more. */
 const ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/** The status that a client is told for an error. */
+/** The status that a client gets for an error. */
 export function statusOf(error: unknown): number {
   if (error instanceof HttpSyntaxError) {
     return error.source === "downstream" ? error.status : 502;
@@ -130,16 +133,18 @@ export function statusOf(error: unknown): number {
   return error instanceof ClientTimeoutError ? 408 : 500;
 }
 
-/** How an own answer is framed. */
+/** How a response is framed. */
 export interface ResponseContext {
   readonly requestId: string;
   readonly close: boolean;
   readonly minor: 0 | 1;
-  /** With HEAD the body is left out, its length is not. */
+  /** HEAD gets the length of the body, but no body. */
   readonly method: string;
 }
 
-/** The answer for an error; its body has the shape of the session protocol's errors, so that clients can show it. */
+export type MakeResponse = (context: ResponseContext) => OwnResponse;
+
+/** The body has the shape of the session protocol's errors, so that clients can show it. */
 export function errorResponse(error: unknown, context: ResponseContext): OwnResponse {
   const status = statusOf(error);
   const code = error instanceof EdgeError ? error.code : "EDGE_INTERNAL";
@@ -149,7 +154,7 @@ export function errorResponse(error: unknown, context: ResponseContext): OwnResp
     message: MESSAGES_BY_CODE.get(code) ?? MESSAGES.get(status) ?? "",
     requestId: context.requestId,
   };
-  return ownAnswer(status, body, fieldsFor(status), context);
+  return ownResponse(status, body, fieldsFor(status), context);
 }
 
 function fieldsFor(status: number): readonly Field[] {
@@ -157,15 +162,15 @@ function fieldsFor(status: number): readonly Field[] {
   return status === 503 ? [makeField("Retry-After", String(RETRY_AFTER_S))] : [];
 }
 
-/** The answer to `/ct-health/` on a public port. */
+/** For `/ct-health/` on a public port. */
 export function healthResponse(
   status: "ok" | "no worker" | "leaving",
   context: ResponseContext,
 ): OwnResponse {
-  return ownAnswer(status === "ok" ? 200 : 503, { status }, [], context);
+  return ownResponse(status === "ok" ? 200 : 503, { status }, [], context);
 }
 
-function ownAnswer(
+function ownResponse(
   status: number,
   body: unknown,
   extra: readonly Field[],
@@ -181,10 +186,9 @@ function ownAnswer(
   ];
   if (context.close) fields.push(makeField("Connection", "close"));
   else if (context.minor === 0) fields.push(makeField("Connection", "keep-alive"));
-  const head = serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields);
   return {
     status,
-    text: context.method === "HEAD" ? head : head + text,
-    headBytes: head.length,
+    head: serializeHead(statusLine(status, REASONS.get(status) ?? ""), fields),
+    body: context.method === "HEAD" ? "" : text,
   };
 }

@@ -1,41 +1,41 @@
 /**
- * Requests that are kept back until a worker can take them: how long, and how many at a time. Each keeps its body, and
- * strangers can cause some (they may sign in), so their number is limited.
+ * Requests that wait until a worker can take them. Each keeps its body, and unauthenticated clients can cause some (a
+ * sign-in waits), so their number is limited.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 
 export interface RetryQueue {
-  /** Calls `action` a little later; undefined when too many are kept back already. */
-  hold(action: () => void): Timer | undefined;
-  /** Requests that are kept back now. */
+  /** Calls `retry` a little later; undefined when the queue is full. */
+  hold(retry: () => void): Timer | undefined;
+  /** Requests that wait now. */
   readonly size: number;
 }
 
-/** Between two tries. */
-const STEP_MS = 250;
+/** Between two attempts. */
+const RETRY_MS = 250;
 /** With bodies of at most 64 KiB: 128 MiB. */
 const MAX_HELD = 2000;
 
-export function createRetryQueue(needs: { clock: Clock; maxHeld?: number }): RetryQueue {
-  const maxHeld = needs.maxHeld ?? MAX_HELD;
+export function createRetryQueue(deps: { clock: Clock; maxHeld?: number }): RetryQueue {
+  const maxHeld = deps.maxHeld ?? MAX_HELD;
   let held = 0;
   return {
-    hold(action) {
+    hold(retry) {
       if (held >= maxHeld) return undefined;
       held++;
       let isOver = false;
-      const shutDown = (): boolean => {
+      const leave = (): boolean => {
         if (isOver) return false;
         isOver = true;
         held--;
         return true;
       };
-      const timer = needs.clock.after(STEP_MS, () => {
-        if (shutDown()) action();
+      const timer = deps.clock.after(RETRY_MS, () => {
+        if (leave()) retry();
       });
       return {
         cancel() {
-          shutDown();
+          leave();
           timer.cancel();
         },
       };

@@ -1,151 +1,82 @@
 /**
- * The story of one upgraded connection: which requests may become one, whether the worker really agreed, and both halves
- * until their end. Bytes are copied, frames are not parsed.
+ * Upgraded connections: both halves of each until their end, and how many of them end together, when a worker dies, a
+ * session moves or the balancer shuts down. Bytes are copied, frames are not parsed.
  */
-import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Field } from "../http1/fields.ts";
-import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 import type { MigrateRequests } from "../upstreams/migrate.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { Detached } from "./downstream.ts";
-
-// --- the handshake (pure) ---
-
-/** 16 bytes as base64 (RFC 6455 §4.1). */
-const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/;
-/** RFC 6455 §1.3. */
-const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/**
- * The Sec-WebSocket-Key of a request that may become a tunnel, else undefined: then it is a plain request. Only a WebSocket
- * may: any other upgrade is a way to smuggle requests past us. `Content-Length: 0` says that there is no body, as its
- * absence does (RFC 9110 §8.6).
- */
-export function readWebSocketKey(head: RequestHead): string | undefined {
-  const { framing } = head;
-  const hasBody = framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0);
-  if (head.method !== "GET" || head.minor !== 1 || hasBody) return undefined;
-  if (!head.connection.includes("upgrade")) return undefined;
-  if (!namesOnlyWebSocket(head.fields)) return undefined;
-  if (onlyValue(head.fields, "sec-websocket-version") !== "13") return undefined;
-  const key = onlyValue(head.fields, "sec-websocket-key");
-  return key !== undefined && WEBSOCKET_KEY.test(key) ? key : undefined;
-}
-
-/** Whether a 101 is the worker's own answer to exactly this handshake (RFC 6455 §4.1). */
-export function isAccepted(head: ResponseHead, key: string): boolean {
-  const accept = createHash("sha1")
-    .update(key + WEBSOCKET_GUID)
-    .digest("base64");
-  return (
-    onlyValue(head.fields, "sec-websocket-accept") === accept &&
-    onlyValue(head.fields, "upgrade")?.toLowerCase() === "websocket" &&
-    head.connection.includes("upgrade")
-  );
-}
-
-/**
- * Whether Upgrade, in one line or several (RFC 9110 §5.3), asks for a WebSocket and nothing else: a worker could choose
- * another protocol of a list.
- */
-function namesOnlyWebSocket(fields: readonly Field[]): boolean {
-  let isNamed = false;
-  for (const { lower, value } of fields) {
-    if (lower !== "upgrade") continue;
-    for (const element of value.split(",")) {
-      const protocol = element.trim().toLowerCase();
-      if (protocol === "") continue;
-      if (protocol !== "websocket") return false;
-      isNamed = true;
-    }
-  }
-  return isNamed;
-}
-
-/** The value of a field that stands there exactly once. */
-function onlyValue(fields: readonly Field[], lower: string): string | undefined {
-  let value: string | undefined;
-  for (const field of fields) {
-    if (field.lower !== lower) continue;
-    if (value !== undefined) return undefined;
-    value = field.value;
-  }
-  return value;
-}
-
-// --- open tunnels ---
+import type { DetachedConnection } from "./contract.ts";
 
 export interface Tunnels {
-  /** Joins both sides. `answer` is the head that the client is sent, `rest` what the worker sent behind it. */
+  /** Joins both sides. `head` is the 101 for the client, `rest` what the worker sent behind its own. */
   open(tunnel: {
-    client: Detached;
+    client: DetachedConnection;
     worker: Connection;
     upstream: Upstream;
     /** Of the request that opened it. */
     requestId: string;
-    answer: string;
+    head: string;
     rest: Buffer;
     /** The session that the worker marked it with. */
     session: { readonly id: SessionKey; readonly epoch: number } | undefined;
   }): void;
   /**
-   * Ends the tunnels of a session that lives on in a higher epoch, but for those to `at`, which is where it lives now: that
-   * worker knows itself what becomes of them.
+   * Ends the tunnels of a session that continues in a higher epoch, except those to `at`, its present worker, which ends
+   * them itself where needed.
    */
   endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
   /** Ends all of them by FIN, at once. */
   endAll(): void;
   /**
-   * Ends all of them, one after the other within `spreadMs`. Workers are asked to let go of their clients; those that have
-   * not gone `graceMs` later, or whose worker does not do that, are ended by FIN, and what they still send is relayed.
+   * Ends all of them, spread over `spreadMs`. Workers are asked to migrate their clients; those that are still open `graceMs`
+   * later, or whose worker cannot migrate them, are ended by FIN, and what they still send is relayed.
    */
-  letAllGo(time: { readonly spreadMs: number; readonly graceMs: number }): void;
-  /** Writes the lines of those that are open into the access log: the process ends now. */
+  migrateAll(time: { readonly spreadMs: number; readonly graceMs: number }): void;
+  /** Writes access log entries of the open ones: the process exits now. */
   reportOpen(): void;
   readonly size: number;
 }
 
-/** Time for both sides to end after they were told to. */
+/** Time for both sides to close after our FIN. */
 const END_MS = 2000;
 /**
- * Of many tunnels that end at a time, some in each step: their clients come back together, and a worker that takes over
- * shall not meet them all in one moment. All have ended after `MAX_STEPS` steps, within a second.
+ * Many tunnels that end at a time end in steps: their clients reconnect at once, and a worker that takes over must not get
+ * all of them in one moment. All have ended after `MAX_STEPS` steps, within a second.
  */
 const STEP_MS = 50;
 const MIN_PER_STEP = 25;
 const MAX_STEPS = 20;
 
-export function createTunnels(needs: {
+export function createTunnels(deps: {
   clock: Clock;
   /** 0 to below 1. */
   random: () => number;
   migrateRequests: MigrateRequests;
   log: Log;
 }): Tunnels {
-  const { clock, log } = needs;
+  const { clock, log } = deps;
   const all = new Set<Tunnel>();
   const bySession = new Map<SessionKey, Set<Tunnel>>();
-  /** Told to end, those that have waited longest first. */
+  /** Due to end, oldest first. */
   let ending: Tunnel[] = [];
   let perStep = MIN_PER_STEP;
   let nextStep: Timer | undefined;
-  /** The balancer leaves. */
+  /** Set during a graceful shutdown. */
   let nextMigration: Timer | undefined;
-  /** Workers that did not take its word; said once of each. */
-  const deaf = new Set<Upstream>();
+  /** Workers without migrate support; each is logged once. */
+  const cannotMigrate = new Set<Upstream>();
 
-  function remember(tunnel: Tunnel): void {
+  function add(tunnel: Tunnel): void {
     all.add(tunnel);
     if (tunnel.session === undefined) return;
     const tunnels = bySession.get(tunnel.session.id) ?? new Set();
     bySession.set(tunnel.session.id, tunnels.add(tunnel));
   }
 
-  function forget(tunnel: Tunnel): void {
+  function remove(tunnel: Tunnel): void {
     all.delete(tunnel);
     if (tunnel.session === undefined) return;
     const tunnels = bySession.get(tunnel.session.id);
@@ -165,41 +96,36 @@ export function createTunnels(needs: {
     nextStep = ending.length === 0 ? undefined : clock.after(STEP_MS, step);
   }
 
-  /** Ends those whose turn it is, `ended` were before them; with the last ones all that were opened meanwhile. */
-  function requestMigration(leaving: readonly Tunnel[], ended: number, time: Spread): void {
+  /**
+   * Migrates those of `leaving` that are due; the first `done` were before. The last step takes all that were opened
+   * meanwhile.
+   */
+  function migrateDue(leaving: readonly Tunnel[], done: number, time: Spread): void {
     const share = time.spreadMs > 0 ? (clock.nowMs() - time.beganMs) / time.spreadMs : 1;
     const isLast = share >= 1;
     const due = Math.ceil(leaving.length * share);
-    letGo(isLast ? all : leaving.slice(ended, due), time.graceMs);
-    const nextMs = STEP_MS * (0.5 + needs.random());
-    nextMigration = clock.after(nextMs, () =>
-      requestMigration(leaving, isLast ? ended : due, time),
-    );
+    migrate(isLast ? all : leaving.slice(done, due), time.graceMs);
+    const nextMs = STEP_MS * (0.5 + deps.random());
+    nextMigration = clock.after(nextMs, () => migrateDue(leaving, isLast ? done : due, time));
   }
 
-  function letGo(tunnels: Iterable<Tunnel>, graceMs: number): void {
-    const byWorker = new Map<Upstream, Tunnel[]>();
-    for (const tunnel of tunnels) {
-      if (tunnel.isLetGo) continue;
-      tunnel.isLetGo = true;
-      const group = byWorker.get(tunnel.upstream);
-      if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
-      else group.push(tunnel);
-    }
-    for (const [upstream, group] of byWorker) {
+  function migrate(tunnels: Iterable<Tunnel>, graceMs: number): void {
+    const due = [...tunnels].filter((tunnel) => !tunnel.isMigrating);
+    for (const tunnel of due) tunnel.isMigrating = true;
+    for (const [upstream, group] of groupByWorker(due)) {
       const end = (): void => {
         for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
       };
       const ids = group.map(({ requestId }) => requestId);
-      needs.migrateRequests(upstream, ids).then(
+      deps.migrateRequests(upstream, ids).then(
         () => clock.after(graceMs, end),
         (error: unknown) => {
-          if (!deaf.has(upstream))
+          if (!cannotMigrate.has(upstream))
             log.info(
               { err: error, worker: upstream.id },
-              "it does not let go of its clients; they are ended by FIN",
+              "worker cannot migrate its clients; closing their connections",
             );
-          deaf.add(upstream);
+          cannotMigrate.add(upstream);
           end();
         },
       );
@@ -207,16 +133,16 @@ export function createTunnels(needs: {
   }
 
   return {
-    open({ client, worker, upstream, requestId, answer, rest, session }) {
+    open({ client, worker, upstream, requestId, head, rest, session }) {
       const tunnel = new Tunnel({ client, worker, upstream, requestId, session }, () => {
         upstream.inFlight--;
         stopWatching();
-        forget(tunnel);
+        remove(tunnel);
       });
       upstream.inFlight++;
       const stopWatching = upstream.onDead(() => endSoon(tunnel));
-      remember(tunnel);
-      tunnel.begin(answer, rest, client);
+      add(tunnel);
+      tunnel.begin(head, rest, client);
     },
     endMoved(session, epoch, at) {
       for (const tunnel of bySession.get(session) ?? []) {
@@ -224,8 +150,8 @@ export function createTunnels(needs: {
         endSoon(tunnel);
       }
     },
-    letAllGo(time) {
-      requestMigration([...all], 0, { beganMs: clock.nowMs(), ...time });
+    migrateAll(time) {
+      migrateDue([...all], 0, { beganMs: clock.nowMs(), ...time });
     },
     endAll() {
       nextMigration?.cancel();
@@ -242,7 +168,17 @@ export function createTunnels(needs: {
   };
 }
 
-/** A time over which many tunnels end. */
+function groupByWorker(tunnels: readonly Tunnel[]): ReadonlyMap<Upstream, readonly Tunnel[]> {
+  const byWorker = new Map<Upstream, Tunnel[]>();
+  for (const tunnel of tunnels) {
+    const group = byWorker.get(tunnel.upstream);
+    if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
+    else group.push(tunnel);
+  }
+  return byWorker;
+}
+
+/** The time over which many tunnels end. */
 interface Spread {
   readonly beganMs: number;
   readonly spreadMs: number;
@@ -253,8 +189,8 @@ class Tunnel {
   readonly upstream: Upstream;
   readonly requestId: string;
   readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
-  /** Whether it is its turn because the balancer leaves. */
-  isLetGo = false;
+  /** Whether its worker has been asked to migrate its client. */
+  isMigrating = false;
   readonly #client: Connection;
   readonly #worker: Connection;
   readonly #onOver: () => void;
@@ -266,7 +202,7 @@ class Tunnel {
 
   constructor(
     tunnel: Pick<Tunnel, "upstream" | "requestId" | "session"> & {
-      client: Detached;
+      client: DetachedConnection;
       worker: Connection;
     },
     onOver: () => void,
@@ -286,27 +222,27 @@ class Tunnel {
     });
   }
 
-  /** Sends what is there already. */
-  begin(answer: string, rest: Buffer, client: Detached): void {
+  /** Sends what both sides have sent so far. */
+  begin(head: string, rest: Buffer, client: DetachedConnection): void {
     this.#bytesToClient = rest.length;
-    const first: Piece[] = rest.length > 0 ? [answer, rest] : [answer];
+    const first: Piece[] = rest.length > 0 ? [head, rest] : [head];
     if (!this.#client.write(first)) this.#worker.pause();
-    const more = client.early.length === 0 || this.#worker.write(client.early);
+    const more = client.early.length === 0 || this.#worker.write([client.early]);
     if (client.ended) this.#worker.end();
-    // It may have been paused because much was held.
+    // The connection may be paused because much was buffered.
     if (more) this.#client.resume();
     else this.#client.pause();
   }
 
-  /** Tells both sides that it is over, and closes what is still open some time later. */
+  /** Sends FIN to both sides, and closes what is still open some time later. */
   end(clock: Clock): void {
     this.endAtClient(clock);
     this.#worker.end();
   }
 
   /**
-   * Tells the client that it is over. What it has sent before it hears of it is still relayed: the worker's side ends with
-   * the client's, or some time later.
+   * Sends FIN to the client. What it sends until it notices is still relayed: the worker's side ends with the client's, or
+   * some time later.
    */
   endAtClient(clock: Clock): void {
     if (this.#isEnding) return;
@@ -319,7 +255,7 @@ class Tunnel {
     });
   }
 
-  /** Its line in the access log: one, at its end. */
+  /** Writes its access log entry, once. */
   report(): void {
     if (this.#reported) return;
     this.#reported = true;
@@ -330,7 +266,7 @@ class Tunnel {
     return {
       onData: (bytes) => {
         count(bytes.length);
-        // After its end the client gets nothing more, but the end of the worker's side must be noticed.
+        // After the FIN the client gets nothing more, but a paused worker's side could not end.
         if (!to.write([bytes]) && !(this.#isEnding && to === this.#client)) from.pause();
       },
       onEnd: () => to.end(),

@@ -1,6 +1,6 @@
 /**
- * The certificates of the public HTTPS port: loaded and checked at start, so that a wrong file is one clear line and not a
- * failed handshake later, and again when they change.
+ * The certificates of the public HTTPS port: loaded and checked at start, so that a wrong file is one clear error and not a
+ * failed handshake later, and reloaded when they change.
  */
 import { X509Certificate } from "node:crypto";
 import { statSync } from "node:fs";
@@ -13,7 +13,7 @@ import { readTextFile } from "../../shared/settings/text-file.ts";
 import type { TlsCertificate } from "../transport/transport.ts";
 
 export interface Certificate extends TlsCertificate {
-  /** Host names and addresses that it is for, as in the certificate. */
+  /** Its host names and addresses, as in the certificate. */
   readonly names: string;
   /** Wall time in ms. */
   readonly expiresMs: number;
@@ -26,7 +26,7 @@ export interface CertificateFiles {
 }
 
 /**
- * The first is for clients that ask for no name or an unknown one. Empty when no file is named: then there is no HTTPS
+ * The first serves clients that send no SNI or an unknown name. Empty when no file is configured: then there is no HTTPS
  * port. Throws `SettingError`.
  */
 export function loadCertificates(files: CertificateFiles): readonly Certificate[] {
@@ -47,11 +47,11 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
   try {
     parsed = new X509Certificate(cert);
   } catch (error) {
-    throw unusable("CT_TLS_CERT", certPath, "it is no certificate in PEM form", error);
+    throw unusable("CT_TLS_CERT", certPath, "it is not a PEM certificate", error);
   }
   if (isEncrypted(key)) {
     throw new SettingError(
-      `CT_TLS_KEY=${keyPath}: it is protected by a passphrase, and nobody is asked for one here; write it without: openssl pkey -in ${shellWord(keyPath)} -out key.pem, and keep that readable by this user only`,
+      `CT_TLS_KEY=${keyPath}: it is protected by a passphrase, and there is no prompt for one; remove it with: openssl pkey -in ${shellWord(keyPath)} -out key.pem, and keep that readable by this user only`,
     );
   }
   try {
@@ -68,7 +68,7 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
   };
 }
 
-/** Whether the first private key in PEM text, the one that counts, is: as PKCS#8, or in the older form (RFC 1421 §4.6.1.1). */
+/** Whether the first private key of a PEM file, the one that is used, is encrypted: as PKCS#8, or as in RFC 1421 §4.6.1.1. */
 function isEncrypted(pem: string): boolean {
   const [, label, headers] =
     /-----BEGIN ((?:[A-Z0-9]+ )*)PRIVATE KEY-----\s+([\s\S]{0,200})/.exec(pem) ?? [];
@@ -80,7 +80,7 @@ function shellWord(text: string): string {
   return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** `name` is what a client says: anything. */
+/** `name` comes from the client and may be anything. */
 function isFor(certificate: X509Certificate, name: string): boolean {
   try {
     return certificate.checkHost(name) !== undefined;
@@ -107,9 +107,9 @@ function unusable(name: string, path: string, why: string, cause: unknown): Sett
   });
 }
 
-// --- when they change ---
+// --- reloading ---
 
-/** How often the files are looked at; notifications of the system do not tell of what mounts of containers replace. */
+/** How often the files are checked: file system events do not report what container mounts replace. */
 const WATCH_PERIOD_MS = 5000;
 const EXPIRES_SOON_MS = 14 * 24 * 3600 * 1000;
 
@@ -120,16 +120,16 @@ export interface CertificateWatch {
 }
 
 /**
- * Loads the certificates anew when one of their files changed, and gives them to `use`. Those that cannot be loaded are
- * told of once, and the ones of before stay in use; a key that follows its certificate a moment later is found by itself.
+ * Reloads the certificates when one of their files has changed, and passes them to `use`. When they cannot be loaded, logs
+ * that once and keeps the previous ones; a key that is replaced a moment after its certificate is a change of its own.
  */
-export function watchCertificates(needs: {
+export function watchCertificates(deps: {
   files: CertificateFiles;
   use: (certificates: readonly Certificate[]) => void;
   clock: Clock;
   log: Log;
 }): CertificateWatch {
-  const { files, clock, log } = needs;
+  const { files, clock, log } = deps;
   const paths = [...files.cert, ...files.key];
   let seen = signature(paths);
 
@@ -137,11 +137,11 @@ export function watchCertificates(needs: {
     seen = signature(paths);
     try {
       const certificates = loadCertificates(files);
-      needs.use(certificates);
-      log.info({ certificates: certificates.map(describe) }, "the certificates were loaded anew");
+      deps.use(certificates);
+      log.info({ certificates: certificates.map(describe) }, "certificates reloaded");
       warnOfExpiry(certificates, clock.wallMs(), log);
     } catch (err) {
-      log.error({ err }, "a new certificate cannot be used; the one of before stays in use");
+      log.error({ err }, "cannot load the new certificates; still using the previous ones");
     }
   }
 
@@ -151,27 +151,27 @@ export function watchCertificates(needs: {
   return { reload, close: () => timer.cancel() };
 }
 
-/** Says of each certificate that has run out, or soon will, that it does. */
+/** Logs each certificate that has expired or soon will. */
 export function warnOfExpiry(certificates: readonly Certificate[], nowMs: number, log: Log): void {
   for (const certificate of certificates) {
     if (!expiresSoon(certificate, nowMs)) continue;
-    const sentence =
-      certificate.expiresMs > nowMs ? "a certificate expires soon" : "a certificate has expired";
-    log.warn({ certificate: describe(certificate) }, sentence);
+    const message =
+      certificate.expiresMs > nowMs ? "certificate expires soon" : "certificate has expired";
+    log.warn({ certificate: describe(certificate) }, `${message}; renew it and replace the file`);
   }
 }
 
-/** Whether it has expired, or will within two weeks. */
+/** Whether it has expired or will within two weeks. */
 export function expiresSoon(certificate: Certificate, nowMs: number): boolean {
   return certificate.expiresMs - nowMs <= EXPIRES_SOON_MS;
 }
 
-/** For people: whom it is for, and until when. */
+/** For logs and pages: its names and its last day. */
 export function describe({ names, expiresMs }: Certificate): string {
   return `${names}, until ${new Date(expiresMs).toISOString().slice(0, 10)}`;
 }
 
-/** Differs when one of the files does. */
+/** Changes with any of the files. */
 function signature(paths: readonly string[]): string {
   return paths.map(signatureOf).join("\n");
 }

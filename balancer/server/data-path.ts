@@ -1,5 +1,5 @@
 /**
- * The parts between the public ports and the workers, put together: what `main.ts` starts and the tests start too.
+ * Builds the data path: the parts between the public ports and the workers. `main.ts` starts it, and so do tests.
  */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -10,9 +10,9 @@ import type { Members } from "../discovery/discovery.ts";
 import type { KnownOwner } from "../discovery/snapshot.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
+import { acceptRequest } from "../proxy/accept-request.ts";
 import type { DownstreamLimits } from "../proxy/downstream.ts";
 import { createDrainState, type DrainState } from "../proxy/drain-state.ts";
-import { createExchange } from "../proxy/exchange.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTunnels, type Tunnels } from "../proxy/tunnel.ts";
 import { createRouter, type Router } from "../routing/router.ts";
@@ -20,6 +20,7 @@ import { createDeadlines } from "../transport/deadlines.ts";
 import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import { Upstream } from "../upstreams/upstream.ts";
+import { type FormerStates, withFormerStates } from "./former-states.ts";
 import { type Listener, listen } from "./listener.ts";
 import { shutDown } from "./shutdown.ts";
 
@@ -27,25 +28,25 @@ export interface DataPath {
   readonly listener: Listener;
   readonly directory: Router;
   readonly tunnels: Tunnels;
-  /** How far `leave` is. */
+  /** How far `shutDown` is. */
   readonly drainState: Readonly<DrainState>;
-  /** Goes slowly: resolves when all connections of clients have ended, or the time is over. `close` follows. */
+  /** Graceful: resolves when all connections of clients have ended, or on the timeout. `close` must follow. */
   shutDown(time: { readonly delayMs: number; readonly timeoutMs: number }): Promise<void>;
-  /** Stops accepting, ends tunnels by FIN, closes the rest at once. */
+  /** Stops accepting, ends tunnels by FIN, closes all other connections at once. */
   close(): void;
 }
 
 /** Opens the public ports. Rejects with a `SettingError` when one cannot be opened. */
-export async function startDataPath(needs: {
+export async function startDataPath(deps: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
-  /** Awaited when all else is ready: resolves when no predecessor of this process has the ports any more. */
+  /** Awaited last: resolves when no predecessor of this process has the ports any more. */
   readonly portsReleased?: () => Promise<void>;
   readonly members: Pick<
     Members,
     "view" | "sessions" | "prove" | "probe" | "migrateRequests" | "onOtherIncarnation" | "isLeased"
   >;
-  /** Of sessions, from before this process started. */
+  /** Owners of sessions as an earlier process knew them. */
   readonly knownOwners: Iterable<KnownOwner>;
   readonly clock: Clock;
   readonly log: Log;
@@ -63,8 +64,8 @@ export async function startDataPath(needs: {
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;
 }): Promise<DataPath> {
-  const { clock, counters, transport, log, members } = needs;
-  const deadlines = createDeadlines({ clock, reportBug: needs.reportBug });
+  const { clock, counters, transport, log, members, reportBug } = deps;
+  const deadlines = createDeadlines({ clock, reportBug });
   const drainState = createDrainState();
   const tunnels = createTunnels({
     clock,
@@ -80,30 +81,51 @@ export async function startDataPath(needs: {
     counters,
     log,
     createUpstream: (record, onHealth) =>
-      new Upstream(record, { ...needs, ...members, deadlines, onHealth }),
+      new Upstream(record, {
+        transport,
+        clock,
+        log,
+        deadlines,
+        reportBug,
+        connectTimeoutMs: deps.connectTimeoutMs,
+        maxRequestsPerWorker: deps.maxRequestsPerWorker,
+        prove: members.prove,
+        probe: members.probe,
+        isLeased: members.isLeased,
+        onOtherIncarnation: members.onOtherIncarnation,
+        onHealth,
+      }),
     onEpoch: (key, epoch, at) => tunnels.endMoved(key, epoch, at),
     random: Math.random,
   });
-  for (const [key, { worker, epoch }] of needs.knownOwners) directory.learn(key, worker, epoch);
+  for (const [key, { worker, epoch }] of deps.knownOwners) directory.learn(key, worker, epoch);
   const retryQueue = createRetryQueue({ clock });
-  const exchangeNeeds = {
-    directory,
+  const exchangeDeps = {
+    router: directory,
     tunnels,
-    trusted: needs.trusted,
+    trusted: deps.trusted,
     counters,
     retryQueue,
     clock,
     drainState,
     isRootOurs: members.isLeased,
   };
-  await needs.portsReleased?.();
+  await deps.portsReleased?.();
   const listener = await listen({
-    ...needs,
     transport,
+    bind: deps.bind,
+    port: deps.port,
+    tlsPort: deps.tlsPort,
+    certificates: deps.certificates,
+    tlsHandshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
+    maxConnections: deps.maxConnections,
+    limits: deps.limits,
+    counters,
+    requestLog: deps.requestLog,
     deadlines,
     drainState,
     nextRequestId: createRequestIds(),
-    createExchange: (head, client) => createExchange(head, client, exchangeNeeds),
+    acceptRequest: (head, client) => acceptRequest(head, client, exchangeDeps),
   });
 
   counters.gauge("balancer.connections", () => listener.connections);
@@ -129,17 +151,16 @@ export async function startDataPath(needs: {
 
 function countStates(
   directory: Router,
-): Record<WorkerState | Exclude<WorkerStatus, "healthy"> | "suspect" | "dead", number> {
+): Record<WorkerState | Exclude<WorkerStatus, "healthy"> | keyof FormerStates, number> {
   const count = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0 };
   for (const upstream of directory.upstreams) {
     const status = directory.statusOfWorker(upstream);
     count[status === "healthy" ? upstream.record.state : status]++;
   }
-  // The names of the version before, for one version.
-  return { ...count, suspect: count.unhealthy, dead: count.down };
+  return withFormerStates(count);
 }
 
-/** Ids that are unique over processes and time, and cheap: a random prefix and a count. */
+/** Cheap ids that are unique over processes and time: a random prefix and a count. */
 function createRequestIds(): () => string {
   const prefix = randomBytes(6).toString("hex");
   let count = 0;

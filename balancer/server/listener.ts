@@ -1,10 +1,9 @@
 /**
- * The public server: its ports, how many connections they take, and who gets them.
+ * The public server: opens its ports, limits the number of connections, and serves each.
  */
-import type { Counters } from "../../shared/metrics/metrics.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { PlainHttpError } from "../http1/fields.ts";
-import { type DownstreamNeeds, type ServedClient, serveClient } from "../proxy/downstream.ts";
+import { type DownstreamDeps, type ServedClient, serveClient } from "../proxy/downstream.ts";
 import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
@@ -19,7 +18,7 @@ export interface Listener {
   readonly connections: number;
   /** For TLS handshakes from now on. */
   useCertificates(certificates: readonly TlsCertificate[]): void;
-  /** Stops accepting; connections end with what is being answered, those without a request soon. */
+  /** Stops accepting; connections end with the response under way, idle ones soon. */
   shutDown(): void;
   /** Stops accepting; open connections stay until `destroyAll`. */
   close(): void;
@@ -28,9 +27,8 @@ export interface Listener {
 
 /** Opens the ports. Rejects with a `SettingError` for the first that cannot be opened. */
 export async function listen(
-  needs: DownstreamNeeds & {
+  deps: DownstreamDeps & {
     transport: Transport;
-    counters: Counters;
     /** CT_BIND; undefined: every address of the machine. */
     bind: string | undefined;
     port: number;
@@ -41,13 +39,13 @@ export async function listen(
     maxConnections: number;
   },
 ): Promise<Listener> {
-  const { transport, counters, certificates } = needs;
+  const { transport, counters, certificates } = deps;
   const open = new Map<Connection, ServedClient>();
   let sockets = 0;
 
   const shared = {
     admit() {
-      if (sockets >= needs.maxConnections) {
+      if (sockets >= deps.maxConnections) {
         counters.count("balancer.refused", "too many connections");
         return false;
       }
@@ -55,40 +53,41 @@ export async function listen(
       return true;
     },
     refusal() {
-      const requestId = needs.nextRequestId();
+      const requestId = deps.nextRequestId();
       const context = { requestId, close: true, minor: 1, method: "GET" } as const;
-      return errorResponse(new TooManyConnectionsError(), context).text;
+      const { head, body } = errorResponse(new TooManyConnectionsError(), context);
+      return head + body;
     },
     onGone() {
       sockets--;
     },
-    onConnection: (connection: Connection) => serve(connection, needs),
+    onConnection: (connection: Connection) => serve(connection, deps),
   };
 
-  function serve(connection: Connection, how: DownstreamNeeds): void {
+  function serve(connection: Connection, serveDeps: DownstreamDeps): void {
     open.set(
       connection,
-      serveClient(connection, how, () => open.delete(connection)),
+      serveClient(connection, serveDeps, () => open.delete(connection)),
     );
   }
 
-  const { bind, port, tlsPort } = needs;
+  const { bind, port, tlsPort } = deps;
   let host = "";
   const listening: Listening[] = [
     await openPort("CT_PORT", port, () =>
-      openPublic(bind, (tried) => {
-        host = tried;
+      openPublic(bind, (address) => {
+        host = address;
         return transport.listen({ ...shared, host, port });
       }),
     ),
   ];
   if (certificates.length > 0) {
-    const plainNeeds = { ...needs, createExchange: refusePlainHttp };
+    const plainHttpDeps = { ...deps, acceptRequest: refusePlainHttp };
     const tls = {
       certificates,
-      handshakeTimeoutMs: needs.tlsHandshakeTimeoutMs,
+      handshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
       onHandshakeFailed: () => counters.count("balancer.refused", "tls handshake"),
-      onPlainConnection: (connection: Connection) => serve(connection, plainNeeds),
+      onPlainConnection: (connection: Connection) => serve(connection, plainHttpDeps),
     };
     listening.push(
       await openPort("CT_TLS_PORT", tlsPort, () =>
@@ -99,12 +98,12 @@ export async function listen(
   const [http, https] = listening;
 
   function close(): void {
-    for (const port of listening.splice(0)) port.close();
+    for (const one of listening.splice(0)) one.close();
   }
 
   return {
     host,
-    httpPort: http?.port ?? needs.port,
+    httpPort: http?.port ?? port,
     tlsPort: https?.port,
     get connections() {
       return sockets;
@@ -121,7 +120,7 @@ export async function listen(
   };
 }
 
-/** For the HTTPS port: a request that came without TLS is read like any other, so that its client gets the reason. */
+/** For the HTTPS port: a request without TLS is parsed like any other, so that its client gets a readable error. */
 function refusePlainHttp(): never {
   throw new PlainHttpError();
 }

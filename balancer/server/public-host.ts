@@ -9,9 +9,9 @@ import { SettingError } from "../../shared/settings/read-settings.ts";
 const ALL_ADDRESSES = "::";
 const ALL_IPV4_ADDRESSES = "0.0.0.0";
 
-/** What is wrong with the port then, not with the address. */
+/** Errors about the port, not the address. */
 const PORT_ERRORS: ReadonlySet<string> = new Set(["EADDRINUSE", "EACCES"]);
-/** What is wrong with an address that was named. */
+/** Errors about an address that was configured. */
 const ADDRESS_ERRORS: ReadonlySet<string> = new Set([
   "EADDRNOTAVAIL",
   "EAFNOSUPPORT",
@@ -20,8 +20,8 @@ const ADDRESS_ERRORS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Opens a port by `open` at `bind` (CT_BIND), or without one at every address of the machine. Rejects as `open` does, and
- * with a `SettingError` when the machine does not have the address.
+ * Calls `open` with the address to listen on: `bind` (CT_BIND), or every address of the machine. Rejects as `open` does,
+ * and with a `SettingError` when the machine does not have the address.
  */
 export async function openPublic<T>(
   bind: string | undefined,
@@ -41,8 +41,8 @@ export async function openPublic<T>(
 }
 
 /**
- * Opens a port at every address of the machine, because a start that says `http://localhost` must answer where that is
- * ::1. Where IPv6 is off (`EAFNOSUPPORT`, or what a sandbox says), at every IPv4 address.
+ * At every address of the machine, because `http://localhost`, which the start prints, must work where that is ::1. Where
+ * IPv6 is off (`EAFNOSUPPORT`, or another error in a sandbox), at every IPv4 address.
  */
 export async function openEverywhere<T>(open: (host: string) => Promise<T>): Promise<T> {
   try {

@@ -1,7 +1,7 @@
 /**
- * How a balancer goes, so that nobody notices more than a short pause: first it says that it wants no traffic, then it
- * accepts nothing more and lets what is open end, one after the other: answers by themselves, WebSockets by their workers
- * (migrate.ts). Others take its place; it hands nothing over.
+ * Graceful shutdown: fail the health check, stop accepting, then drain what is open such that clients notice no more than a
+ * short pause. Responses under way complete; WebSockets are migrated by their workers (migrate.ts), a few at a time. Other
+ * balancers take over; nothing is handed to them.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -9,49 +9,49 @@ import type { DrainState } from "../proxy/drain-state.ts";
 import type { Tunnels } from "../proxy/tunnel.ts";
 import type { Listener } from "./listener.ts";
 
-/** Tunnels that end within a second: their clients come back to the others at this rate. */
+/** Tunnels migrated per second: their clients reconnect to other balancers at this rate. */
 const PER_SECOND = 100;
-/** With so many that this pace takes longer, they are spread over this time. */
+/** Longest time over which they are spread: the rate is higher when there are more. */
 const MAX_SPREAD_MS = 30_000;
-/** Of the time there is: clients that do not end their side need some, and so do requests under way. */
+/** Share of the timeout: clients that do not close their side need the rest, and so do requests under way. */
 const USED_SHARE = 0.8;
-/** A client on a slow line or a busy machine parts from its worker within this, or within this share of the time. */
+/** Grace period for a migrated client to close, on a slow line or a busy machine; at most this share of the timeout. */
 const GRACE_MS = 3000;
 const GRACE_SHARE = 0.1;
-const LOOK_MS = 20;
+const POLL_MS = 20;
 
-/** Over how many ms so many tunnels are ended. Pure. */
+/** Over how many ms this many tunnels are migrated. Pure. */
 export function spreadMs(tunnels: number, timeoutMs: number): number {
   return Math.min((tunnels * 1000) / PER_SECOND, MAX_SPREAD_MS, timeoutMs * USED_SHARE);
 }
 
 /**
- * Leaves: resolves when every connection of a client has ended and what it said is on its way, or `timeoutMs` after the
- * `delayMs` in which whoever sends us clients sees that we want none.
+ * Resolves when every client connection has ended and what it sent is forwarded, or on a timeout: `timeoutMs` after the
+ * `delayMs` in which load balancers in front see the failing health check.
  */
-export async function shutDown(needs: {
+export async function shutDown(deps: {
   readonly drainState: DrainState;
   readonly listener: Pick<Listener, "shutDown" | "connections">;
-  readonly tunnels: Pick<Tunnels, "letAllGo" | "size">;
+  readonly tunnels: Pick<Tunnels, "migrateAll" | "size">;
   readonly clock: Clock;
   readonly log: Log;
   readonly delayMs: number;
   readonly timeoutMs: number;
 }): Promise<void> {
-  const { drainState, listener, tunnels, clock, log, timeoutMs } = needs;
+  const { drainState, listener, tunnels, clock, log, timeoutMs } = deps;
   drainState.isAnnounced = true;
-  await sleep(clock, needs.delayMs);
+  await sleep(clock, deps.delayMs);
   const untilMs = clock.nowMs() + timeoutMs;
-  log.info({ connections: listener.connections, tunnels: tunnels.size }, "leaving");
+  log.info({ connections: listener.connections, tunnels: tunnels.size }, "draining clients");
   drainState.hasBegun = true;
   listener.shutDown();
-  tunnels.letAllGo({
+  tunnels.migrateAll({
     spreadMs: spreadMs(tunnels.size, timeoutMs),
     graceMs: Math.min(GRACE_MS, timeoutMs * GRACE_SHARE),
   });
   const isBusy = (): boolean => listener.connections > 0 || tunnels.size > 0;
-  while (isBusy() && clock.nowMs() < untilMs) await sleep(clock, LOOK_MS);
+  while (isBusy() && clock.nowMs() < untilMs) await sleep(clock, POLL_MS);
   if (!isBusy()) return;
   const left = { connections: listener.connections, tunnels: tunnels.size };
-  log.warn(left, "the time to leave is over; the rest is cut off");
+  log.warn(left, "shutdown timeout: closing the remaining connections; see CT_DRAIN_TIMEOUT_MS");
 }

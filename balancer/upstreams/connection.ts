@@ -40,20 +40,18 @@ const FAILURES: Record<UpstreamFailure, string> = {
   "invalid-response": "the worker's answer is not valid HTTP/1.1",
 };
 
-/** What becomes of a request. Nothing is called after `onAnswerEnd`, `onSwitch` or `onUpstreamFailed`. */
+/** Who sends a request and gets its response. Nothing is called after the end, `onSwitch` or `onUpstreamFailed`. */
 export interface ResponseHandler {
-  /** 1xx but 101. */
-  onInterim(head: ResponseHead): void;
-  onAnswerHead(head: ResponseHead): void;
-  /** Part of the body; the bytes are valid until `onAnswerFlush` returns. */
-  onAnswerBody(pieces: Piece[]): void;
-  /** No more comes from this read: what was gathered can be sent. */
-  onAnswerFlush(): void;
-  onAnswerEnd(): void;
+  /** A connection that was dialled for it is open. */
+  onConnected(connection: UpstreamConnection): void;
+  /** Of an interim response (1xx but 101), or of the response. */
+  onResponseHead(head: ResponseHead): void;
+  /** All of the body that came in one read, possibly nothing; the bytes are valid until the call returns. */
+  onResponseBody(chunks: readonly Piece[], isEnd: boolean): void;
   /** 101: the connection belongs to the handler from now on; `rest` came behind the head. */
   onSwitch(head: ResponseHead, connection: Connection, rest: Buffer): void;
   onUpstreamFailed(error: UpstreamError): void;
-  /** The worker answers nobody any more; the connection still stands. */
+  /** The worker responds to no requests any more; the connection is still open. */
   onUpstreamSilent(): void;
   /** The worker takes more of the request. */
   onUpstreamDrain(): void;
@@ -172,16 +170,15 @@ export class UpstreamConnection implements ConnectionHandler {
     } catch (error) {
       if (!(error instanceof HttpSyntaxError)) throw error;
       this.#fail(new UpstreamError("invalid-response", error));
-      return;
     }
-    if (this.#handler === handler) handler.onAnswerFlush();
   }
 
   onEnd(): void {
     const handler = this.#handler;
     if (handler !== undefined && this.#body?.finish() === true) {
       this.#keepAlive = false;
-      this.#endAnswer(handler);
+      this.#handler = undefined;
+      handler.onResponseBody([], true);
       return;
     }
     this.#fail(new UpstreamError("closed"));
@@ -200,20 +197,22 @@ export class UpstreamConnection implements ConnectionHandler {
   #read(bytes: Buffer, handler: ResponseHandler): void {
     let at = 0;
     while (at < bytes.length && this.#handler === handler) {
-      if (this.#body === undefined) {
+      const isHead = this.#body === undefined;
+      if (isHead) {
         at = this.#collector.push(bytes, at);
         if (at < 0) return;
         this.#takeHead(this.#collector.take(), bytes, at, handler);
-      } else {
-        const pieces: Piece[] = [];
-        at = this.#body.read(bytes, at, pieces);
-        handler.onAnswerBody(pieces);
       }
-      if (this.#body?.done === true && this.#handler === handler) {
-        // More than one answer: nothing on this connection can be believed any more.
+      const body = this.#body;
+      if (body === undefined || this.#handler !== handler) continue;
+      const chunks: Piece[] = [];
+      if (!body.done) at = body.read(bytes, at, chunks);
+      if (body.done) {
+        // More than one response: nothing on this connection can be trusted any more.
         if (at < bytes.length) this.#keepAlive = false;
-        this.#endAnswer(handler);
+        this.#handler = undefined;
       }
+      if (isHead || chunks.length > 0 || body.done) handler.onResponseBody(chunks, body.done);
     }
   }
 
@@ -229,7 +228,7 @@ export class UpstreamConnection implements ConnectionHandler {
       return;
     }
     if (head.status < 200) {
-      handler.onInterim(head);
+      handler.onResponseHead(head);
       return;
     }
     this.#keepAlive = head.keepAlive && !hasBodyAgainstRules(head);
@@ -239,13 +238,7 @@ export class UpstreamConnection implements ConnectionHandler {
       keepChunks: request.keepChunks,
       mayPass: isForwardableTrailer,
     });
-    handler.onAnswerHead(head);
-  }
-
-  #endAnswer(handler: ResponseHandler): void {
-    this.#handler = undefined;
-    handler.onAnswerFlush();
-    handler.onAnswerEnd();
+    handler.onResponseHead(head);
   }
 
   #fail(error: UpstreamError): void {

@@ -9,7 +9,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Deadlines } from "../transport/deadlines.ts";
 import type { Address, BugReport, Connection, Dial, Transport } from "../transport/transport.ts";
-import { UpstreamConnection, UpstreamError } from "./connection.ts";
+import { type ResponseHandler, UpstreamConnection, UpstreamError } from "./connection.ts";
 import {
   type FailureReason,
   HEALTHY,
@@ -55,12 +55,6 @@ export interface UpstreamNeeds {
   readonly onHealth: () => void;
   /** Called when a worker has proved, in answer to a probe, that it lives another life than its record says. */
   readonly onOtherIncarnation: (id: WorkerId, life: Incarnation) => void;
-}
-
-/** What came of asking for a connection. */
-export interface Lease {
-  onConnection(connection: UpstreamConnection): void;
-  onFailed(error: UpstreamError): void;
 }
 
 export class Upstream {
@@ -181,25 +175,14 @@ export class Upstream {
 
   // --- connections ---
 
-  /**
-   * A connection for one request: a kept one at once (before this returns), unless `fresh`, else a new one. Returns the
-   * way to give up waiting.
-   */
-  acquire(lease: Lease, fresh: boolean): Dial {
-    const kept = fresh ? undefined : this.#takeIdle();
-    if (kept !== undefined) {
-      this.#busy.add(kept);
-      lease.onConnection(kept);
-      return { cancel() {} };
-    }
-    return this.#dial(lease);
-  }
-
-  /** The connection that was used last, unless its worker may be about to close it. */
-  #takeIdle(): UpstreamConnection | undefined {
+  /** The idle connection that was used last, unless its worker may be about to close it. */
+  takeIdle(): UpstreamConnection | undefined {
     const nowMs = this.#needs.clock.nowMs();
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (nowMs < idle.untilMs) return idle.connection;
+      if (nowMs < idle.untilMs) {
+        this.#busy.add(idle.connection);
+        return idle.connection;
+      }
       idle.connection.close();
     }
     return undefined;
@@ -223,22 +206,23 @@ export class Upstream {
     this.#idle.push({ connection, untilMs: this.#needs.clock.nowMs() + idleMs });
   }
 
-  #dial(lease: Lease): Dial {
+  /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
+  dial(handler: ResponseHandler): Dial {
     const { transport, deadlines, connectTimeoutMs } = this.#needs;
     const limit = deadlines.create(() => {
       dial.cancel();
       limit.close();
-      lease.onFailed(new UpstreamError("connect-timeout"));
+      handler.onUpstreamFailed(new UpstreamError("connect-timeout"));
     });
     limit.set(connectTimeoutMs);
     const dial = transport.dial(this.#address, {
       onOpen: (connection) => {
         limit.close();
-        lease.onConnection(this.#adopt(connection));
+        handler.onConnected(this.#adopt(connection));
       },
       onFail: (error) => {
         limit.close();
-        lease.onFailed(new UpstreamError("refused", error));
+        handler.onUpstreamFailed(new UpstreamError("refused", error));
       },
     });
     return {

@@ -1,5 +1,5 @@
 /**
- * A directory alone, with members and a store of the test, and workers that no probe reaches.
+ * A router alone, with members and a store of the test, and workers that are not probed.
  */
 
 import { createRouter, type Router } from "../../balancer/routing/router.ts";

@@ -1,6 +1,5 @@
 /**
- * How an exchange ends, over HTTP and HTTPS: an early response, a client that has finished asking, a worker that is
- * declared unhealthy meanwhile.
+ * How an exchange ends, over HTTP and HTTPS: an early response, and a client that has ended its side.
  */
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -42,7 +41,7 @@ interface Played {
   readonly client: () => Promise<RawSocket>;
 }
 
-/** One worker, whose bytes the test writes, and clients that speak `scheme` to its balancer. */
+/** One worker, whose bytes the test writes, and clients that use `scheme`. */
 async function play(
   scheme: Scheme,
   onHead?: (head: string, socket: RawSocket) => void,
@@ -94,7 +93,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       ["403 to a body in chunks", 403, "Transfer-Encoding: chunked\r\n", "4\r\nhalf\r\n"],
       ["200 to an expectation", 200, `${expect100}Content-Length: 30000\r\n`, ""],
     ])(
-      "says that the connection ends, and ends it in order: %s",
+      "an early response announces the end of the connection and closes it without a reset: %s",
       async (_, status, fields, body) => {
         const { client, worker } = await play(scheme, (_head, socket) =>
           socket.write(`HTTP/1.1 ${status} No\r\nContent-Length: 4\r\n\r\nstop`),
@@ -104,7 +103,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
         await one.has("\r\n\r\nstop");
         expect(one.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} No\r\n`));
         expect(one.text.match(/^connection: close\r$/gim)).toHaveLength(1);
-        // What was sent behind the head is the rest of the body, and never a request.
+        // What follows the head is the rest of the body, never a request.
         one.write(get("/hidden"));
         await one.end();
         expect(one.error).toBeUndefined();
@@ -115,7 +114,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       },
     );
 
-    test("keeps the connection when the whole body is there, and the next request is answered", async () => {
+    test("a response after the whole body keeps the connection for the next request", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.write(`POST / HTTP/1.1\r\nHost: h\r\n${expect100}Content-Length: 4\r\n\r\nbody`);
@@ -139,7 +138,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
         "8\r\nthe rest\r\n0\r\nX-Sum: 1\r\n\r\n",
       ],
     ])(
-      "keeps the connection when nothing was refused; the rest of a body with %s is thrown away",
+      "an early response that refuses nothing keeps the connection; the rest of a body with %s is discarded",
       async (_, fields, half, rest) => {
         const { client, worker } = await play(scheme);
         const one = await client();
@@ -161,7 +160,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       },
     );
 
-    test("ends the connection without another response when the rest of the body is no chunk", async () => {
+    test("an invalid chunk after an early response ends the connection without another response", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
@@ -176,7 +175,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       expect(worker.connections).toHaveLength(1);
     });
 
-    test("ends the connection when the rest of the body does not come in time", async () => {
+    test("the connection ends when the rest of a body does not come in time after an early response", async () => {
       const { client, worker } = await play(scheme, undefined, { limits: { bodyTimeoutMs: 200 } });
       const one = await client();
       one.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf");
@@ -188,7 +187,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       expect(one.error).toBeUndefined();
     });
 
-    test("may begin early and end late: both sides stream, and the connection stays", async () => {
+    test("a response may begin before the body and end after it: both sides stream, and the connection stays", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.write(`POST / HTTP/1.1\r\nHost: h\r\n${expect100}Transfer-Encoding: chunked\r\n\r\n`);
@@ -209,7 +208,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
   });
 
   describe("a client that has ended its side", () => {
-    test("gets the responses to all requests that it sent before, in order", async () => {
+    test("a client that has ended its side gets the responses to all its requests, in order", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.socket.end(`${get("/1")}${get("/ct-health/")}${get("/3")}`);
@@ -223,7 +222,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       expect(one.error).toBeUndefined();
     });
 
-    test("gets the response to a complete request, though the next one never will be", async () => {
+    test("a client that has ended its side gets the response to a complete request before an incomplete one", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.socket.end(`${get("/1")}GET /2 HTTP/1.1\r\nHo`);
@@ -235,7 +234,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       expect(one.text.endsWith("first")).toBe(true);
     });
 
-    test("ends a request at the worker whose body will never be complete", async () => {
+    test("an incomplete body of a client that has ended its side ends the request at the worker", async () => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.socket.end(`${get("/1")}POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf`);
@@ -246,7 +245,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       await upstream.end();
     });
 
-    test("is not waited for longer than a second by its second request", async () => {
+    test("the second request of a client that has ended its side waits for a second at most", async () => {
       const { client, worker } = await play(scheme, undefined, {
         limits: { upstreamTimeoutMs: 60_000, keepaliveTimeoutMs: 60_000 },
       });

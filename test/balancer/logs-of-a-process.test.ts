@@ -47,7 +47,7 @@ async function startBalancer(output: "ignore" | number = "ignore"): Promise<Star
       CT_PORT: "0",
       CT_STATUS_PORT: "0",
       CT_LOG_DIR: folder,
-      // It leaves at once.
+      // It stops at once.
       CT_DRAIN_DELAY_MS: "0",
       CT_DRAIN_TIMEOUT_MS: "0",
     },
@@ -73,7 +73,7 @@ async function ask(port: number, request: string, until: string): Promise<RawSoc
 
 const lines = (): Promise<string> => readFile(join(folder, "access.log"), "utf8");
 
-test("an end in order loses no line, also not that of a tunnel that is still open", async () => {
+test("a graceful stop loses no log line, not even that of an open tunnel", async () => {
   const { child, httpPort } = await startBalancer();
   await ask(
     httpPort,
@@ -89,7 +89,7 @@ test("an end in order loses no line, also not that of a tunnel that is still ope
   expect(await lines()).toMatch(/"GET \/ws HTTP\/1\.1" 101 5 /);
 });
 
-test("SIGHUP opens the files anew", async () => {
+test("SIGHUP reopens the log files", async () => {
   const { child, httpPort } = await startBalancer();
   await ask(httpPort, "GET /one HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
   await expect.poll(lines).toContain("GET /one ");
@@ -101,7 +101,7 @@ test("SIGHUP opens the files anew", async () => {
 });
 
 test.runIf(existsSync("/dev/full"))(
-  "a standard output whose disk is full costs lines, which are counted, and no request",
+  "a full disk behind standard output costs log lines, which are counted, but no request",
   async () => {
     const full = openSync("/dev/full", "w");
     closers.push(() => closeSync(full));

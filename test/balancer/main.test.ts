@@ -101,7 +101,7 @@ function watch(child: ChildProcess): Balancer {
     output += String(bytes);
   });
   child.on("message", (message) => messages.push(message));
-  // Not "close": it does not come after the channel was disconnected from this side.
+  // Not "close", which does not come after a disconnect from this side.
   const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const ended = [child.stdout, child.stderr].map(
     (stream) => new Promise<void>((resolve) => stream?.once("end", resolve)),
@@ -125,12 +125,12 @@ function watch(child: ChildProcess): Balancer {
 }
 
 async function getJson(url: string): Promise<{ status: number; body: Record<string, unknown> }> {
-  const answer = await fetch(url);
-  return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  const response = await fetch(url);
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
 describe("the balancer as a process of the edge", () => {
-  test("says when it listens, finds workers in the store, announces itself, and shows what it sees", async () => {
+  test("a balancer reports when it listens, finds workers in the store, announces itself, and shows its view", async () => {
     const worker = await startSimpleWorker(() => ok("from the worker"));
     closers.push(() => worker.close());
     const balancer = startChild();
@@ -154,8 +154,8 @@ describe("the balancer as a process of the edge", () => {
     await expect
       .poll(async () => (await getJson(`${status}/health/ready`)).status, { timeout: 5000 })
       .toBe(200);
-    const answer = await fetch(`http://127.0.0.1:${httpPort}/`);
-    expect(await answer.text()).toBe("from the worker");
+    const response = await fetch(`http://127.0.0.1:${httpPort}/`);
+    expect(await response.text()).toBe("from the worker");
 
     const { body } = await getJson(`${status}/view`);
     expect(body).toMatchObject({
@@ -183,7 +183,7 @@ describe("the balancer as a process of the edge", () => {
     expect(balancer.output()).not.toContain(SECRET);
   });
 
-  test("ends in order when it is told to, and takes its record out", async () => {
+  test("a balancer that the edge stops ends cleanly and removes its record", async () => {
     const balancer = startChild();
     await balancer.ready();
     await expect.poll(async () => (await store.members()).members.length).toBe(1);
@@ -196,14 +196,14 @@ describe("the balancer as a process of the edge", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
-  test("ends when the edge is gone", async () => {
+  test("a balancer ends when its edge is gone", async () => {
     const balancer = startChild();
     await balancer.ready();
     balancer.process.disconnect();
     expect(await balancer.exited).toBe(0);
   });
 
-  test("leaves Ctrl-C to the edge, and obeys SIGTERM", async () => {
+  test("a balancer of an edge ignores Ctrl-C and stops on SIGTERM", async () => {
     const balancer = startChild();
     const { statusPort } = await balancer.ready();
     balancer.process.kill("SIGINT");
@@ -212,7 +212,7 @@ describe("the balancer as a process of the edge", () => {
     expect(await balancer.exited).toBe(0);
   });
 
-  test("reports a port in use to the edge", async () => {
+  test("a balancer reports a port in use to the edge", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     closers.push(() => new Promise((resolve) => server.close(resolve)));
@@ -228,7 +228,7 @@ describe("the balancer as a process of the edge", () => {
 });
 
 describe("the balancer as a program of its own", () => {
-  test("ends at Ctrl-C", async () => {
+  test("a standalone balancer ends on Ctrl-C", async () => {
     const balancer = startAlone();
     await expect.poll(balancer.output, { timeout: 15_000 }).toContain("listening");
     balancer.process.kill("SIGINT");
@@ -249,14 +249,17 @@ describe("the balancer as a program of its own", () => {
       'CT_TRUSTED_PROXIES="10.0.0.0/99" is not allowed',
     ],
     ["a bad number", { CT_MAX_CONNECTIONS: "many" }, 'CT_MAX_CONNECTIONS="many" is not allowed'],
-  ])("does not start with %s, and says so in one line", async (_name, more, line) => {
-    const balancer = startAlone(more);
-    expect(await balancer.exited).toBe(1);
-    expect(balancer.output()).toContain(line);
-    expect(balancer.output().trim().split("\n")).toHaveLength(1);
-  });
+  ])(
+    "a standalone balancer does not start with %s, and prints one line",
+    async (_name, more, line) => {
+      const balancer = startAlone(more);
+      expect(await balancer.exited).toBe(1);
+      expect(balancer.output()).toContain(line);
+      expect(balancer.output().trim().split("\n")).toHaveLength(1);
+    },
+  );
 
-  test("explains its settings", async () => {
+  test("a standalone balancer prints its settings", async () => {
     const balancer = startAlone({}, ["--help"]);
     expect(await balancer.exited).toBe(0);
     expect(balancer.output()).toContain("--trusted-proxies");

@@ -1,6 +1,6 @@
 /**
  * A balancer's data path in this process, with workers that are raw TCP servers of the test, and raw clients: every byte
- * on both sides is the test's own.
+ * on both sides comes from the test.
  */
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -89,18 +89,18 @@ export function workerRecord(
 
 // --- workers ---
 
-/** A worker of the test: what it got on each connection, and whatever the test does with it. */
+/** A worker of the test, and what it got on each connection. */
 export interface RawWorker {
   readonly port: number;
   readonly connections: RawSocket[];
   /** The `index`-th connection, once it is there. */
   connection(index: number): Promise<RawSocket>;
-  /** Refuses new connections; those that are there stay. */
+  /** Refuses new connections; open ones stay. */
   stopListening(): void;
   close(): Promise<void>;
 }
 
-/** Starts a server that calls `onData` with the connection whenever it has got more. */
+/** Starts a server that calls `onData` whenever a connection has got more. */
 export async function startRawWorker(
   onData: (socket: RawSocket, server: RawWorker) => void = () => {},
   port = 0,
@@ -125,31 +125,31 @@ export async function startRawWorker(
   return worker;
 }
 
-/** A worker that answers each request without a body with what `answer` says of its head. */
+/** A worker that responds to each request without a body with what `response` returns for its head. */
 export function startSimpleWorker(
-  answer: (head: string, index: number) => string,
+  response: (head: string, index: number) => string,
 ): Promise<RawWorker> {
   let index = 0;
   return startRawWorker((socket) => {
     for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
-      socket.write(answer(head, index++));
+      socket.write(response(head, index++));
     }
   });
 }
 
 /**
- * Asks at `statusUrl`, so that the bytes on the traffic port are the test's own. A record that names none leaves its
- * worker as requests find it: neither well nor unwell.
+ * Probes `statusUrl`, so that the bytes on the traffic port are the test's. A record without one leaves its worker as
+ * requests find it.
  */
 export const quietProbe: Probe = {
   async ask({ statusUrl }) {
     if (statusUrl === NO_STATUS) return new Promise(() => {});
-    const answer = await request(statusUrl, { signal: AbortSignal.timeout(1000) });
-    await answer.body.dump();
+    const response = await request(statusUrl, { signal: AbortSignal.timeout(1000) });
+    await response.body.dump();
   },
 };
 
-/** A status port that answers 200 to everything. */
+/** A status port that responds 200 to everything. */
 export async function startLiveStatus(): Promise<{ url: string; close(): Promise<void> }> {
   const server = createHttpServer((_request, response) => response.end("{}"));
   await listening(server);
@@ -176,7 +176,7 @@ function closeServer(server: Server, connections: readonly RawSocket[]): Promise
 
 // --- sockets ---
 
-/** A socket that keeps what came, as latin1 text, and how it ended. */
+/** A socket that records what came, as latin1 text, and how it ended. */
 export class RawSocket {
   readonly socket: Socket;
   text = "";
@@ -236,7 +236,7 @@ export class RawSocket {
   }
 }
 
-/** Far more than anything here takes, also while other tests use the machine. */
+/** Far more than anything here takes, also on a loaded machine. */
 const WAIT_MS = 15_000;
 
 export async function until(
@@ -260,13 +260,13 @@ export interface Rig {
   readonly bugs: unknown[];
   readonly requestLog: RequestLog;
   readonly port: number;
-  /** Records that the store knows. */
+  /** Records in the store. */
   readonly records: Map<SessionKey, SessionRecord>;
-  /** How often the store was asked. */
+  /** Lookups in the store. */
   lookups: number;
   /** A raw connection to the HTTP port, or to another one, by IPv4 or by another address. */
   client(port?: number, host?: string): Promise<RawSocket>;
-  /** Sends `request` on a connection of its own and gives back all that came until its end. */
+  /** Sends `request` on a new connection and returns all that came until its end. */
   ask(request: string): Promise<string>;
   close(): Promise<void>;
 }
@@ -280,7 +280,7 @@ export interface RigOptions {
   /** The only one, for all names. */
   certificate?: PemPair;
   trusted?: readonly string[];
-  /** Default: 127.0.0.1; undefined as CT_BIND that is not set. */
+  /** Default: 127.0.0.1; undefined: as if CT_BIND were not set. */
   bind?: string | undefined;
   port?: number;
   transport?: Transport;
@@ -288,7 +288,7 @@ export interface RigOptions {
   /** Where access.log and error.log go; nowhere by default. */
   logDir?: string;
   probe?: Probe;
-  /** Default: workers do not know the word. */
+  /** Default: workers without migrate support. */
   migrateRequests?: MigrateRequests;
   /** Default: true, as with a store. */
   isLeased?: boolean;
@@ -344,8 +344,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
       migrateRequests:
-        options.migrateRequests ??
-        (() => Promise.reject(new Error("the worker does not know the word"))),
+        options.migrateRequests ?? (() => Promise.reject(new Error("the worker cannot migrate"))),
       onOtherIncarnation() {},
       isLeased: options.isLeased ?? true,
     },
@@ -397,7 +396,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   return rig;
 }
 
-/** A complete answer with this body. */
+/** A complete response with this body. */
 export function ok(body: string, fields = ""): string {
   return `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${fields}\r\n${body}`;
 }

@@ -21,7 +21,7 @@ const ENDS: Ends = {
 };
 
 describe("the system's table of connections", () => {
-  test("says what each connection has waiting to be sent", () => {
+  test("the system's connection table gives the unsent bytes of each connection", () => {
     expect([...parseTable(TABLE)]).toEqual([["0100007F:0438 0100007F:D2C4", 0x281000]]);
     expect(keyOf(ENDS)).toBe("0100007F:0438 0100007F:D2C4");
   });
@@ -31,11 +31,11 @@ describe("the system's table of connections", () => {
     ["::ffff:192.0.2.10", "0000000000000000FFFF00000A0200C0"],
     ["2001:db8:0:1::42", "B80D0120010000000000000042000000"],
     ["fe80::1:2%eth0", "000080FE000000000000000002000100"],
-  ])("names the address %s in words of the machine's order", (remoteAddress, hex) => {
+  ])("the address %s is written in words of the machine's byte order", (remoteAddress, hex) => {
     expect(keyOf({ ...ENDS, remoteAddress })).toBe(`0100007F:0438 ${hex}:D2C4`);
   });
 
-  test("is read once for all that ask at about the same time, and again later", async () => {
+  test("the system's connection table is read once for concurrent lookups, and again later", async () => {
     const read: string[] = [];
     const queues = createSendQueues(async (path) => {
       read.push(path);
@@ -53,7 +53,7 @@ describe("the system's table of connections", () => {
     expect(read).toEqual(["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/tcp"]);
   });
 
-  test("that cannot be read says nothing", async () => {
+  test("a connection table that cannot be read gives no number", async () => {
     const queues = createSendQueues(() => Promise.reject(new Error("no such file")));
     expect(await queues.bytesOf(ENDS)).toBeUndefined();
   });

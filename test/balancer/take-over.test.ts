@@ -1,6 +1,6 @@
 /**
- * What a balancer does while workers stop, die and are taken over, over real sockets: who gets requests, which tunnels
- * end, and that no client goes back to a lower epoch.
+ * What a balancer does while workers stop, die and are taken over, over real sockets: which worker gets requests, which
+ * tunnels end, and that no client returns to a lower epoch.
  */
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
@@ -47,7 +47,7 @@ async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {
   return rig;
 }
 
-/** A worker that answers probes, upgrades and other requests, until it is stopped: then it still accepts. */
+/** A worker that responds to probes, upgrades and other requests; once stopped it only accepts. */
 interface Stoppable {
   readonly raw: RawWorker;
   readonly record: WorkerRecord;
@@ -57,13 +57,13 @@ interface Stoppable {
 
 async function stoppable(
   id: string,
-  answer: (head: string) => string = () => ok(`from ${id}`),
+  response: (head: string) => string = () => ok(`from ${id}`),
 ): Promise<Stoppable> {
   let isStopped = false;
   const serve = (socket: RawSocket): void => {
     if (isStopped) return;
     for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
-      socket.write(head.startsWith("GET /ct-edge/probe ") ? NO_CONTENT : answer(head));
+      socket.write(head.startsWith("GET /ct-edge/probe ") ? NO_CONTENT : response(head));
     }
   };
   const raw = await startRawWorker(serve);
@@ -94,7 +94,7 @@ function upgrade(key: string, target = "/socket.io/?transport=websocket"): strin
   return `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\nctstickiness: ${key}\r\n\r\n`;
 }
 
-/** 101 with the marks of an epoch. */
+/** 101 with the headers of an epoch. */
 function accepted(epoch?: number): string {
   const accept = createHash("sha1")
     .update(`${KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
@@ -130,7 +130,7 @@ function keyFor(rig: Rig, worker: string): SessionKey {
 }
 
 describe("a worker that is stopped", () => {
-  test("is left within 3 s though it accepts, and comes back when it answers", async () => {
+  test("a stopped worker gets no requests after 3 s though it accepts, and gets some again when it responds", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -152,7 +152,7 @@ describe("a worker that is stopped", () => {
     expect(await rig.ask(get(key))).toContain("from a");
   });
 
-  test("keeps its tunnels until its lease is gone", async () => {
+  test("a stopped worker keeps its tunnels until its lease expires", async () => {
     const a = await stoppable("a", () => accepted(3));
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -167,7 +167,7 @@ describe("a worker that is stopped", () => {
     expect(rig.path.directory.gone).toMatchObject([{ id: "a" }]);
   });
 
-  test("leaves nobody waiting: when its lease is gone, what waits is asked again elsewhere", async () => {
+  test("requests at a stopped worker are sent elsewhere when its lease expires", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -186,8 +186,8 @@ describe("a worker that is stopped", () => {
   });
 });
 
-describe("most workers that do not answer probes", () => {
-  test("are believed to live while their leases do: it is the balancer that is ill", async () => {
+describe("most workers that fail probes", () => {
+  test("when most workers fail probes, those with a lease count as healthy: the balancer has the problem", async () => {
     const workers = await Promise.all(["a", "b", "c"].map((id) => stoppable(id)));
     let isIll = false;
     const rig = await rigWith(
@@ -210,7 +210,7 @@ describe("most workers that do not answer probes", () => {
     await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(false);
   });
 
-  test("but one that also fails a request is left", async () => {
+  test("when most workers fail probes, one that also fails a request gets no more", async () => {
     const workers = await Promise.all(["a", "b", "c"].map((id) => stoppable(id)));
     const rig = await rigWith(
       workers.map(({ record }) => record),
@@ -231,7 +231,7 @@ describe("most workers that do not answer probes", () => {
 });
 
 describe("a session whose owner is unhealthy", () => {
-  test("is asked for at the next candidate, and stays there once that has taken over", async () => {
+  test("a session of an unhealthy owner goes to the next candidate, and stays there once that has taken over", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b", () => ok("from b", marks(8)));
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -246,7 +246,7 @@ describe("a session whose owner is unhealthy", () => {
     expect(await rig.ask(get(ROOM))).toContain("from b");
   });
 
-  test("waits while the candidate names that owner, until it has taken over", async () => {
+  test("a session of an unhealthy owner waits while the candidate names that owner, until it has taken over", async () => {
     let hasTakenOver = false;
     const a = await stoppable("a");
     const b = await stoppable("b", () =>
@@ -267,7 +267,7 @@ describe("a session whose owner is unhealthy", () => {
     expect(rig.counters.value("balancer.held")).toBe(1);
   });
 
-  test("is not asked for at a draining worker", async () => {
+  test("a session of an unhealthy owner does not go to a draining worker", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const c = await stoppable("c");
@@ -281,7 +281,7 @@ describe("a session whose owner is unhealthy", () => {
   });
 });
 
-test("a session whose owner is gone is waited for while nobody takes new ones; what has no record is not", async () => {
+test("without workers that take new sessions, requests wait for a session whose owner is gone, but not for one without a record", async () => {
   const b = await stoppable("b");
   const rig = await rigWith([{ ...b.record, state: "draining" }]);
   rig.records.set(ROOM, record("a", 7));
@@ -293,7 +293,7 @@ test("a session whose owner is gone is waited for while nobody takes new ones; w
   expect(await waiting).toContain("from a");
 });
 
-test("a balancer that knows nothing but old owners: every request succeeds within two hops, and is right the next time", async () => {
+test("with a stale owner cache every request succeeds within two hops, and the next one goes to the owner directly", async () => {
   const rooms = Array.from({ length: 300 }, (_, i) => `room-${i}`.padEnd(24, "x"));
   const ids = ["a", "b", "c"];
   /** Session `i` was at worker `i` in epoch 1, then at the next one, and is now at the one after; some moved once only. */
@@ -305,7 +305,7 @@ test("a balancer that knows nothing but old owners: every request succeeds withi
         const room = /ctstickiness: (\S+)/.exec(head)?.[1] ?? "";
         const owner = at(room, movesOf(room));
         if (owner === id) return ok(`from ${id}`, `x-ct-session: ${room}\r\nx-ct-epoch: 9\r\n`);
-        // The first owner knows the second one only.
+        // The first owner names the second one only.
         const known = at(room, 0) === id ? at(room, 1) : owner;
         const epoch = known === owner ? 9 : 5;
         return `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: ${known}\r\nx-ct-epoch: ${epoch}\r\nx-ct-key: ${room}\r\nContent-Length: 0\r\n\r\n`;
@@ -336,7 +336,7 @@ test("a balancer that knows nothing but old owners: every request succeeds withi
 });
 
 describe("a worker that refuses and was taken over", () => {
-  test("is dead: its tunnels end, what waits for it is given up, and it may come back", async () => {
+  test("a worker that refuses connections and was taken over is down: its tunnels and requests end, and it may come back", async () => {
     const a = await stoppable("a", (head) =>
       head.includes("Upgrade: websocket") ? accepted(7) : "",
     );
@@ -370,8 +370,8 @@ describe("a worker that refuses and was taken over", () => {
 
 describe("a lower epoch", () => {
   /** Worker `a` does not know that `b` has taken the session over in epoch 8. */
-  async function stale(answer: (head: string) => string) {
-    const a = await stoppable("a", answer);
+  async function stale(response: (head: string) => string) {
+    const a = await stoppable("a", response);
     const b = await stoppable("b", (head) =>
       head.includes("Upgrade: websocket") ? accepted(8) : ok("from b", marks(8)),
     );
@@ -380,7 +380,7 @@ describe("a lower epoch", () => {
     return { a, b, rig };
   }
 
-  test("of a 101: the client gets a tunnel to the owner instead", async () => {
+  test("a 101 with a lower epoch gives the client a tunnel to the owner instead", async () => {
     const { rig } = await stale(() => accepted(7));
     const client = await rig.client();
     client.write(upgrade(keyFor(rig, "a")));
@@ -389,13 +389,13 @@ describe("a lower epoch", () => {
     expect(rig.counters.value("balancer.outdated")).toBe(1);
   });
 
-  test("of a handshake by polling: the client gets the owner's", async () => {
+  test("a polling handshake with a lower epoch gives the client the owner's response", async () => {
     const { rig } = await stale(() => ok("from a", marks(7)));
     expect(await rig.ask(get(keyFor(rig, "a")))).toContain("from b");
     expect(rig.counters.value("balancer.outdated")).toBe(1);
   });
 
-  test("of a connection that exists at that worker only: it is refused", async () => {
+  test("a response with a lower epoch on a connection that only that worker has is refused", async () => {
     const { a, rig } = await stale(() => accepted(7));
     const sid = taggedId(workerTag(a.record.id, a.record.incarnation));
     const client = await rig.client();
@@ -403,17 +403,17 @@ describe("a lower epoch", () => {
     expect(await client.head()).toContain("503 Service Unavailable");
   });
 
-  test("of an answer to a body that was not kept: it is refused", async () => {
+  test("a response with a lower epoch to a body that was not kept is refused", async () => {
     const { rig } = await stale(() => ok("from a", marks(7)));
     const body = "x".repeat(65_537);
-    const answer = await rig.ask(
+    const response = await rig.ask(
       `POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nctstickiness: ${keyFor(rig, "a")}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
-    expect(answer).toContain("503 Service Unavailable");
-    expect(answer).toContain("EDGE_SESSION_MOVING");
+    expect(response).toContain("503 Service Unavailable");
+    expect(response).toContain("EDGE_SESSION_MOVING");
   });
 
-  test("of a tunnel that is open: it ends, and one to the owner does not", async () => {
+  test("an open tunnel with a lower epoch ends, and one to the owner does not", async () => {
     const { b, rig } = await stale(() => accepted(9));
     const before = await rig.client();
     before.write(upgrade(keyFor(rig, "a")));
@@ -431,7 +431,7 @@ describe("a lower epoch", () => {
     expect(after.ended).toBe(false);
   });
 
-  test("at the same worker is that worker's own matter", async () => {
+  test("a lower epoch at the same worker ends nothing", async () => {
     const a = await stoppable("a", () => accepted(7));
     const rig = await rigWith([a.record]);
     const client = await rig.client();
@@ -443,14 +443,14 @@ describe("a lower epoch", () => {
       .poll(() => a.raw.connections.some(({ text }) => text === "still there"))
       .toBe(true);
     expect(client.ended).toBe(false);
-    // Another life of it is another worker.
+    // Another incarnation is another worker.
     const reborn = workerRecord("a", a.raw.port);
     rig.view.set([reborn]);
     await client.end();
   });
 });
 
-test("many tunnels to a dead worker end one after the other, all within a second and a little", async () => {
+test("many tunnels to a worker that is down end in steps, all within a little more than a second", async () => {
   const count = 200;
   const a = await stoppable("a", () => accepted());
   const rig = await rigWith([a.record]);

@@ -71,7 +71,7 @@ describe.each([
     ["TCP", false],
     ["TLS", true],
   ])("over %s", (_protocol, secure) => {
-    test("closes a connection that is reset while its end waits behind unsent bytes", async () => {
+    test("a reset closes a connection whose end waits behind unsent bytes", async () => {
       const { peer, connection, closed } = await open(create(), secure);
       connection.write([Buffer.alloc(16 * 1024 * 1024)]);
       expect(connection.pendingBytes).toBeGreaterThan(0);
@@ -82,7 +82,7 @@ describe.each([
       await until(() => peer.closed || peer.readableEnded, "the close at the other end");
     });
 
-    test("closes a connection that is reset right after its end", async () => {
+    test("a reset right after the end closes a connection", async () => {
       const { peer, connection, closed } = await open(create(), secure);
       connection.end();
       connection.reset();

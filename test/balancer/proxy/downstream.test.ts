@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
-import { type Client, type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
+import type { Client } from "../../../balancer/proxy/contract.ts";
+import { type ServedClient, serveClient } from "../../../balancer/proxy/downstream.ts";
 import { createDrainState, type DrainState } from "../../../balancer/proxy/drain-state.ts";
 import { createDeadlines } from "../../../balancer/transport/deadlines.ts";
 import type {
@@ -11,7 +12,7 @@ import type {
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
-/** A connection whose system buffers are full or not as the test says. */
+/** A connection whose buffers are as full as the test sets them. */
 class StubbornConnection implements Connection {
   readonly remoteAddress = "192.0.2.1";
   readonly secure = false;
@@ -55,9 +56,9 @@ let drainState: DrainState;
 let downstream: ServedClient;
 let ends: string[];
 let unsentToWorker: number;
-/** What an exchange does with a part of a body. */
+/** What the exchange does with a part of a body. */
 let takeBody: () => void;
-/** Whether the worker's connection says how much it has not taken. */
+/** Whether `measureBacklog` of the worker's connection calls back. */
 let isMeasured: boolean;
 
 beforeEach(() => {
@@ -100,12 +101,11 @@ function serve(): void {
       },
       nextRequestId: () => "id",
       drainState,
-      createExchange(_head, theClient) {
+      acceptRequest(_head, theClient) {
         client = theClient;
         return {
           start() {},
           onBody: () => takeBody(),
-          onBodyEnd() {},
           onDrain() {},
           measureBacklog(done) {
             if (isMeasured) done(unsentToWorker);
@@ -119,15 +119,21 @@ function serve(): void {
   );
 }
 
+/** Sends a whole response. */
+function respond(body: string, keepAlive: boolean): void {
+  client.beginResponse(200, "head", keepAlive);
+  client.send([body]);
+  client.finish();
+}
+
 function ask(more = ""): void {
   connection.handler.onData(Buffer.from(`GET / HTTP/1.1\r\nHost: h\r\n${more}\r\n`));
 }
 
-test("a connection without a request is ended 5 s after the balancer began to leave", () => {
+test("an idle connection is closed 5 s after a graceful shutdown began", () => {
   serve();
   ask();
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   clock.advance(30_000);
   drainState.hasBegun = true;
   downstream.shutDown();
@@ -137,29 +143,26 @@ test("a connection without a request is ended 5 s after the balancer began to le
   expect(connection.state).toBe("ended");
 });
 
-test("one that was kept open in good faith may be used for another 5 s", () => {
+test("a connection that was kept alive before a graceful shutdown may be reused for 5 s", () => {
   serve();
   ask();
   drainState.hasBegun = true;
   downstream.shutDown();
   clock.advance(10_000);
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   clock.advance(4000);
   expect(connection.state).toBe("open");
   ask();
-  expect(client.isLastAnswer).toBe(true);
-  client.send(["the end"]);
-  client.finish(false);
+  expect(client.isLastResponse).toBe(true);
+  respond("the end", false);
   expect(connection.state).toBe("ended");
 });
 
-test("a request is left alone until its client has taken the answer before it", () => {
+test("a pipelined request waits until its client has taken the response before it", () => {
   serve();
   ask();
   connection.pendingBytes = 100;
-  client.send(["much"]);
-  client.finish(true);
+  respond("much", true);
   ask();
   expect(client.requestId).toBe("");
   clock.advance(29_000);
@@ -171,12 +174,11 @@ test("a request is left alone until its client has taken the answer before it", 
   expect(client.requestId).toBe("id");
 });
 
-test("a client that takes nothing more of an answer, though it asks on, is given up", () => {
+test("a client that sends requests but takes no more of a response is disconnected", () => {
   serve();
   ask();
   connection.pendingBytes = 100;
-  client.send(["much"]);
-  client.finish(true);
+  respond("much", true);
   ask();
   clock.advance(29_000);
   expect(connection.state).toBe("open");
@@ -185,10 +187,9 @@ test("a client that takes nothing more of an answer, though it asks on, is given
   expect(ends).toEqual(["over"]);
 });
 
-test("a client that still takes the end of its answer is waited for, however slowly it takes it", () => {
+test("a client that still takes the end of its response is waited for, however slow it is", () => {
   connection.pendingBytes = 100;
-  client.send(["the end"]);
-  client.finish(false);
+  respond("the end", false);
   expect(connection.state).toBe("ended");
   for (let left = 90; left > 0; left -= 10) {
     clock.advance(20_000);
@@ -200,21 +201,21 @@ test("a client that still takes the end of its answer is waited for, however slo
   expect(connection.state).toBe("destroyed");
 });
 
-test("a client that takes nothing more of the end of its answer is given up", () => {
+test("a client that stops taking the end of its response is disconnected", () => {
   connection.pendingBytes = 100;
-  client.send(["the end"]);
-  client.finish(false);
+  respond("the end", false);
   clock.advance(29_000);
   expect(connection.state).toBe("ended");
   clock.advance(3000);
   expect(connection.state).toBe("destroyed");
 });
 
-test("a client that takes its answer from the system's buffers is waited for, however slowly it takes it", () => {
+test("a client that takes its response from the system's buffers is waited for, however slow it is", () => {
   serve();
   ask();
   connection.pendingBytes = 70_000;
   connection.systemBytes = 2_000_000;
+  client.beginResponse(200, "head", true);
   client.send(["much"]);
   for (let left = 1_950_000; left > 1_000_000; left -= 50_000) {
     clock.advance(20_000);
@@ -228,11 +229,12 @@ test("a client that takes its answer from the system's buffers is waited for, ho
   expect(ends).toEqual(["abort", "over"]);
 });
 
-test("a client that takes nothing of an answer is given up after the time for that, though the system holds all of it", () => {
+test("a client that takes nothing of a response is disconnected after the time limit, though the system holds all of it", () => {
   serve();
   ask();
   connection.pendingBytes = 70_000;
   connection.systemBytes = 2_000_000;
+  client.beginResponse(200, "head", true);
   client.send(["much"]);
   clock.advance(29_000);
   expect(ends).toEqual([]);
@@ -240,7 +242,7 @@ test("a client that takes nothing of an answer is given up after the time for th
   expect(ends).toEqual(["abort", "over"]);
 });
 
-test("a worker that takes a body slowly but steadily is not too slow, one that stops is", () => {
+test("a worker that takes a body slowly is waited for, one that stops times out", () => {
   serve();
   connection.handler.onData(
     Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\nsome"),
@@ -256,7 +258,7 @@ test("a worker that takes a body slowly but steadily is not too slow, one that s
   expect(ends).toEqual(["timeout"]);
 });
 
-test("a body that waited behind a request stops its client when its worker takes nothing", () => {
+test("a body behind a pipelined request pauses its client when its worker takes nothing", () => {
   serve();
   ask();
   const body = Buffer.alloc(100_000, "x");
@@ -264,14 +266,13 @@ test("a body that waited behind a request stops its client when its worker takes
   connection.handler.onData(Buffer.concat([Buffer.from(head), body]));
   expect(connection.isPaused).toBe(true);
   takeBody = () => client.pauseBody();
-  client.send(["the end"]);
-  client.finish(true);
+  respond("the end", true);
   expect(connection.isPaused).toBe(true);
   client.resumeBody();
   expect(connection.isPaused).toBe(false);
 });
 
-test("a worker that ends while it is measured leaves a time limit for the next one", () => {
+test("a worker that ends while its backlog is measured leaves a time limit for the next one", () => {
   serve();
   connection.handler.onData(
     Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
@@ -284,7 +285,7 @@ test("a worker that ends while it is measured leaves a time limit for the next o
   expect(ends).toEqual(["timeout"]);
 });
 
-test("a worker has its time to answer from when it has taken the whole request", () => {
+test("a worker has its time to respond from when it has taken the whole request", () => {
   serve();
   connection.handler.onData(
     Buffer.from("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
@@ -298,16 +299,15 @@ test("a worker has its time to answer from when it has taken the whole request",
   expect(ends).toEqual(["timeout"]);
 });
 
-test("a connection is given up two seconds after its last answer when the client does not end it", () => {
-  client.send(["the end"]);
-  client.finish(false);
+test("a connection is closed two seconds after its last response when the client does not close it", () => {
+  respond("the end", false);
   clock.advance(1750);
   expect(connection.state).toBe("ended");
   clock.advance(1000);
   expect(connection.state).toBe("destroyed");
 });
 
-test("a client that ended its side is waited for by a second, before its answer begins", () => {
+test("a client that ended its side waits for a second until its response begins", () => {
   connection.handler.onEnd();
   clock.advance(1000);
   expect(ends).toEqual([]);
@@ -315,23 +315,24 @@ test("a client that ended its side is waited for by a second, before its answer 
   expect(ends).toEqual(["abort", "over"]);
 });
 
-test("a client that ended its side gets an answer that has begun, however long that takes", () => {
+test("a client that ended its side gets all of a response that has begun, however long that takes", () => {
   connection.handler.onEnd();
+  client.beginResponse(200, "head", true);
   client.send(["a beginning"]);
   clock.advance(50_000);
   client.send(["the rest"]);
   clock.advance(50_000);
   expect(ends).toEqual([]);
-  client.finish(true);
+  client.finish();
   expect(connection.state).toBe("ended");
 });
 
-test("a worker's silence is the request's affair", () => {
+test("a silent worker ends with a timeout of the request", () => {
   clock.advance(61_000);
   expect(ends).toEqual(["timeout"]);
 });
 
-test("what is said to be over is over once", () => {
+test("a closed connection is reported as over once", () => {
   connection.handler.onClose(undefined);
   expect(ends).toEqual(["abort", "over"]);
   clock.advance(100_000);

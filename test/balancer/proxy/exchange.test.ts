@@ -89,12 +89,12 @@ function keyFor(rig: Rig, worker: string): SessionKey {
   }
 }
 
-function statusOf(answer: string): number {
-  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(answer)?.[1]);
+function statusOf(response: string): number {
+  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(response)?.[1]);
 }
 
 describe("what the worker sees", () => {
-  test("is one checked head with the fields of the hop", async () => {
+  test("a worker gets one checked head with the headers of the hop", async () => {
     const { worker, rig, record } = await single();
     const client = await rig.client();
     client.write(
@@ -109,7 +109,7 @@ describe("what the worker sees", () => {
     expect(head.filter((line) => /^(x-ct-edge|keep-alive|connection)/i.test(line))).toHaveLength(1);
   });
 
-  test("is HTTP/1.1 with a Host also for a client of HTTP/1.0", async () => {
+  test("a worker gets HTTP/1.1 with a Host also for an HTTP/1.0 client", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write("GET /x HTTP/1.0\r\n\r\n");
@@ -118,7 +118,7 @@ describe("what the worker sees", () => {
     expect(head).toContain(`Host: 127.0.0.1:${worker.port}\r\n`);
   });
 
-  test("is the key that the client chose, and the path without it", async () => {
+  test("a worker gets the key that the client chose, and the path without it", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(
@@ -137,21 +137,21 @@ describe("what the worker sees", () => {
     ["too long a target", `GET /${"a".repeat(9000)} HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
     ["too long a head", `GET / HTTP/1.1\r\nHost: h\r\nA: ${"b".repeat(40_000)}\r\n\r\n`, 431],
     ["too many fields", `GET / HTTP/1.1\r\nHost: h\r\n${"A: b\r\n".repeat(201)}\r\n`, 431],
-  ])("is nothing of %s", async (_name, bytes, status) => {
+  ])("a worker gets nothing of %s", async (_name, bytes, status) => {
     const { worker, rig } = await single();
-    const answer = await rig.ask(bytes);
-    expect(statusOf(answer)).toBe(status);
-    expect(answer).toContain("Connection: close\r\n");
-    expect(answer).toMatch(/"code":"EDGE_HTTP_SYNTAX".*"requestId":"[^"]+"/);
+    const response = await rig.ask(bytes);
+    expect(statusOf(response)).toBe(status);
+    expect(response).toContain("Connection: close\r\n");
+    expect(response).toMatch(/"code":"EDGE_HTTP_SYNTAX".*"requestId":"[^"]+"/);
     expect(worker.connections).toHaveLength(0);
   });
 
-  test("is nothing of what a client hid behind a bad chunk", async () => {
+  test("a worker gets nothing of what a client hid behind a bad chunk", async () => {
     const { worker, rig } = await single();
-    const answer = await rig.ask(
+    const response = await rig.ask(
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",
     );
-    expect(statusOf(answer)).toBe(400);
+    expect(statusOf(response)).toBe(400);
     await until(
       () => worker.connections.every((connection) => connection.closed),
       "the worker's connection ends",
@@ -163,14 +163,14 @@ describe("what the worker sees", () => {
 });
 
 describe("a connection to the worker", () => {
-  test("is used again, by other clients too", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+  test("a connection to a worker is reused, also for other clients", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
-    for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`answer ${i}`);
+    for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`response ${i}`);
     expect(worker.connections).toHaveLength(1);
   });
 
-  test("is not used again when the worker says so", async () => {
+  test("a connection to a worker is not reused after Connection: close", async () => {
     const worker = await closing(startSimpleWorker(() => ok("x", "Connection: close\r\n")));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
@@ -178,63 +178,63 @@ describe("a connection to the worker", () => {
     expect(worker.connections).toHaveLength(2);
   });
 
-  test("is dropped when bytes come that nobody asked for", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+  test("an idle connection to a worker is closed when unexpected bytes come", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
     first.write(ok("poison"));
     await first.end();
-    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("response 1");
     expect(worker.connections).toHaveLength(2);
   });
 
-  test("is dropped when more than the answer came with it", async () => {
+  test("a connection to a worker is closed when more than the response came", async () => {
     const worker = await closing(
       startSimpleWorker(
-        (_head, index) => ok(`answer ${index}`) + (index === 0 ? ok("poison") : ""),
+        (_head, index) => ok(`response ${index}`) + (index === 0 ? ok("poison") : ""),
       ),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const first = await rig.ask(GET_AND_CLOSE);
-    expect(first).toContain("answer 0");
+    expect(first).toContain("response 0");
     expect(first).not.toContain("poison");
-    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 1");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("response 1");
   });
 
-  test("that was closed while idle is not noticed by anybody", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+  test("clients do not notice that a worker closed an idle connection", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
     first.socket.end();
     await first.close();
-    expect(await rig.ask(post("x", "Connection: close\r\n"))).toContain("answer 1");
+    expect(await rig.ask(post("x", "Connection: close\r\n"))).toContain("response 1");
   });
 
-  test("is not used again after the idle time that the worker announced, whatever the request", async () => {
+  test("a connection to a worker is not reused after the idle time that the worker announced, whatever the request", async () => {
     const clock = createStepClock();
     const worker = await closing(
-      startSimpleWorker((_head, index) => ok(`answer ${index}`, "Keep-Alive: timeout=5\r\n")),
+      startSimpleWorker((_head, index) => ok(`response ${index}`, "Keep-Alive: timeout=5\r\n")),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
     const ask = () => rig.ask(post("x", "Connection: close\r\n"));
-    expect(await ask()).toContain("answer 0");
+    expect(await ask()).toContain("response 0");
     clock.advance(3900);
-    expect(await ask()).toContain("answer 1");
+    expect(await ask()).toContain("response 1");
     expect(worker.connections).toHaveLength(1);
-    // The time runs anew with each request.
+    // The time restarts with each request.
     clock.advance(4000);
-    expect(await ask()).toContain("answer 2");
+    expect(await ask()).toContain("response 2");
     expect(worker.connections).toHaveLength(2);
     await (await worker.connection(0)).end();
-    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 3");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("response 3");
     clock.advance(4000);
-    expect(await rig.ask(GET_AND_CLOSE)).toContain("answer 4");
+    expect(await rig.ask(GET_AND_CLOSE)).toContain("response 4");
     expect(worker.connections).toHaveLength(3);
   });
 
-  test("is closed when nobody uses it within the announced time", async () => {
+  test("a connection to a worker is closed when it is not reused within the announced time", async () => {
     const clock = createStepClock();
     const worker = await closing(startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n")));
     const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
@@ -243,7 +243,7 @@ describe("a connection to the worker", () => {
     await (await worker.connection(0)).end();
   });
 
-  test("is not kept at all when the worker announces no time or no further request", async () => {
+  test("a connection to a worker is not kept when the worker announces no idle time or no further request", async () => {
     const hints = ["timeout=0", "timeout=5, max=0", "timeout=5, max=1"];
     const worker = await closing(
       startSimpleWorker((_head, index) => ok("fine", `Keep-Alive: ${hints[index]}\r\n`)),
@@ -254,7 +254,7 @@ describe("a connection to the worker", () => {
     expect(worker.connections[2]?.ended).toBe(false);
   });
 
-  test("is not kept when its worker was found unhealthy before the response came", async () => {
+  test("a connection to a worker is not kept when the worker became unhealthy before the response came", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(GET);
@@ -274,8 +274,8 @@ describe("a connection to the worker", () => {
     await client.has("fresh");
   });
 
-  test("that ends as a request arrives costs a GET a retry, and a POST a 502", async () => {
-    // Answers the first request of each connection and closes at the second.
+  test("a connection that a worker closes as a request arrives costs a GET a retry and a POST a 502", async () => {
+    // Responds to the first request of each connection and closes at the second.
     const served = new Set<RawSocket>();
     const { rig } = await single((socket) => {
       if (socket.takeHead() === undefined) return;
@@ -292,13 +292,13 @@ describe("a connection to the worker", () => {
 });
 
 describe("bodies", () => {
-  test("pass in both directions as they come", async () => {
+  test("bodies are forwarded in both directions as they come", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     const upstream = await worker.connection(0);
     await upstream.has("\r\n\r\n3\r\nabc\r\n");
-    // The worker answers before it has all.
+    // The worker responds before it has the whole body.
     upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n");
     await client.has("2\r\nhi\r\n");
     client.write("1;ext\r\nd\r\n0\r\nX-Sum: 1\r\nHost: evil\r\n\r\n");
@@ -311,12 +311,12 @@ describe("bodies", () => {
     expect(worker.connections).toHaveLength(1);
   });
 
-  test("of many MiB arrive whole, in both directions", async () => {
+  test("bodies of many MiB arrive complete in both directions", async () => {
     const size = 20 * 1024 * 1024;
     const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
     const worker = await closing(
       startRawWorker((socket) => {
-        // Looking into the text at each piece would copy all of it each time.
+        // Searching the text at each chunk would copy all of it each time.
         if (socket.socket.bytesRead < size) return;
         const at = socket.text.indexOf("\r\n\r\n");
         if (socket.text.length < at + 4 + size) return;
@@ -332,13 +332,13 @@ describe("bodies", () => {
       `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
     );
     client.socket.write(block);
-    await until(() => client.ended, "the end of the answer");
+    await until(() => client.ended, "the end of the response");
     const at = client.text.indexOf("\r\n\r\n");
     expect(client.text.slice(0, at)).toContain("X-Same: true");
     expect(Buffer.from(client.text.slice(at + 4), "latin1").equals(block)).toBe(true);
   });
 
-  test("in the smallest of chunks are kept at no more than a few times their size", async () => {
+  test("bodies in one-byte chunks are buffered at no more than a few times their size", async () => {
     const { worker, rig } = await single();
     const chunks = "1\r\nx\r\n".repeat(8000);
     const before = usedBytes();
@@ -352,7 +352,7 @@ describe("bodies", () => {
     expect(usedBytes() - before).toBeLessThan(count * chunks.length * 6);
   });
 
-  test("stop at the worker when the client does not read, and go on when it does", async () => {
+  test("a response body pauses at the worker while the client does not read", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.socket.pause();
@@ -362,7 +362,7 @@ describe("bodies", () => {
     const size = 64 * 1024 * 1024;
     upstream.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
     upstream.socket.write(Buffer.alloc(size, "x"));
-    // It stops long before all is taken: sockets' buffers hold some MiB.
+    // It stops long before the end: socket buffers hold some MiB.
     let before = -1;
     await until(() => {
       const now = upstream.socket.bytesWritten - upstream.socket.writableLength;
@@ -380,7 +380,7 @@ describe("bodies", () => {
     expect(client.text.length - client.text.indexOf("\r\n\r\n") - 4).toBe(size);
   }, 20_000);
 
-  test("stop at the client when the worker does not read", async () => {
+  test("a request body pauses at the client while the worker does not read", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     const size = 64 * 1024 * 1024;
@@ -402,8 +402,8 @@ describe("bodies", () => {
   }, 20_000);
 });
 
-describe("an answer", () => {
-  test("without a body is complete at its head", async () => {
+describe("a response", () => {
+  test("a response without a body is complete at its head", async () => {
     const worker = await closing(
       startSimpleWorker((head) => {
         if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
@@ -422,7 +422,7 @@ describe("an answer", () => {
     expect(worker.connections).toHaveLength(1);
   });
 
-  test("in chunks is plain for a client of HTTP/1.0, and ends with the connection", async () => {
+  test("an HTTP/1.0 client gets a chunked response without chunks, ended by the connection", async () => {
     const worker = await closing(
       startSimpleWorker(
         () =>
@@ -430,36 +430,36 @@ describe("an answer", () => {
       ),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const answer = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    expect(answer).not.toMatch(/transfer-encoding/i);
-    expect(answer).toContain("Connection: close\r\n");
-    expect(answer.endsWith("\r\n\r\nabcde")).toBe(true);
+    const response = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(response).not.toMatch(/transfer-encoding/i);
+    expect(response).toContain("Connection: close\r\n");
+    expect(response.endsWith("\r\n\r\nabcde")).toBe(true);
   });
 
-  test("with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`answer ${index}`)));
+  test("a response with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
+    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    await client.has("answer 0");
+    await client.has("response 0");
     expect(client.text).toContain("Connection: keep-alive\r\n");
     client.write("GET / HTTP/1.0\r\n\r\n");
-    await client.has("answer 1");
+    await client.has("response 1");
     await client.end();
   });
 
-  test("of HTTP/1.0 without a length ends when the worker closes", async () => {
+  test("an HTTP/1.0 response without a length ends when the worker closes", async () => {
     const { rig } = await single((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.socket.end("HTTP/1.0 200 OK\r\nTrailer: x\r\n\r\nall of it");
     });
-    const answer = await rig.ask(GET);
-    expect(answer).toContain("HTTP/1.1 200 OK\r\n");
-    expect(answer).toContain("Connection: close\r\n");
-    expect(answer.endsWith("\r\n\r\nall of it")).toBe(true);
+    const response = await rig.ask(GET);
+    expect(response).toContain("HTTP/1.1 200 OK\r\n");
+    expect(response).toContain("Connection: close\r\n");
+    expect(response.endsWith("\r\n\r\nall of it")).toBe(true);
   });
 
-  test("may be preceded by others (1xx), but not for HTTP/1.0", async () => {
+  test("interim responses (1xx) are relayed, but not to HTTP/1.0 clients", async () => {
     const worker = await closing(
       startSimpleWorker(
         () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
@@ -472,7 +472,7 @@ describe("an answer", () => {
     expect(await rig.ask("GET / HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1.1 200 OK/);
   });
 
-  test("100 lets a client go on that waits for it", async () => {
+  test("a 100 reaches a client that waits for it, and its body the worker", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
@@ -486,7 +486,7 @@ describe("an answer", () => {
     await client.has("thanks");
   });
 
-  test("that comes before the body has arrived ends the connection in order", async () => {
+  test("an early error response ends the connection without a reset", async () => {
     const { worker, rig } = await single((socket) => {
       if (socket.takeHead() !== undefined)
         socket.write("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nbig");
@@ -495,14 +495,14 @@ describe("an answer", () => {
     client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
     await client.has("big");
     await client.end();
-    // What the client still sends does no harm to the answer.
+    // What the client still sends does not damage the response.
     client.write("more".repeat(1000));
     expect(statusOf(client.text)).toBe(413);
     await (await worker.connection(0)).close();
   });
 
   test.each([
-    ["is no HTTP", "hello\r\n\r\n"],
+    ["is not HTTP", "hello\r\n\r\n"],
     ["has two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"],
     [
       "has a length and chunks",
@@ -514,23 +514,23 @@ describe("an answer", () => {
       "switches protocols without being asked",
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ],
-  ])("that %s becomes a 502", async (_name, bytes) => {
+  ])("a response that %s becomes a 502", async (_name, bytes) => {
     const { worker, rig } = await single((socket) => {
       if (socket.takeHead() !== undefined) socket.write(bytes);
     });
-    const answer = await rig.ask(GET_AND_CLOSE);
-    expect(statusOf(answer)).toBe(502);
-    expect(answer).toContain('"code":"EDGE_UPSTREAM"');
+    const response = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(response)).toBe(502);
+    expect(response).toContain('"code":"EDGE_UPSTREAM"');
     await (await worker.connection(0)).end();
   });
 });
 
-describe("an answer that is cut", () => {
+describe("a response that is cut", () => {
   test.each([
     ["with a length", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"],
     ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"],
     ["within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"],
-  ])("%s is cut for the client too", async (_name, bytes) => {
+  ])("a response cut %s is cut for the client too", async (_name, bytes) => {
     const { rig } = await single((socket) => {
       if (socket.takeHead() !== undefined) socket.socket.end(bytes);
     });
@@ -541,7 +541,7 @@ describe("an answer that is cut", () => {
     expect(client.error).toBe("ECONNRESET");
   });
 
-  test("without a length is reset for the client when it was reset by the worker", async () => {
+  test("a response without a length is reset for the client when the worker reset it", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(GET);
@@ -554,7 +554,7 @@ describe("an answer that is cut", () => {
     expect(client.error).toBe("ECONNRESET");
   });
 
-  test("by a chunk that is none is cut for the client", async () => {
+  test("a response with an invalid chunk is cut for the client", async () => {
     const { rig } = await single((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
@@ -569,7 +569,7 @@ describe("an answer that is cut", () => {
 });
 
 describe("a client that gives up", () => {
-  test("while it waits ends the worker's work within two seconds", async () => {
+  test("a client that gives up while it waits ends the request at the worker within two seconds", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(GET);
@@ -579,7 +579,7 @@ describe("a client that gives up", () => {
     await upstream.close();
   });
 
-  test("by a reset ends it at once", async () => {
+  test("a client that resets its connection ends the request at the worker at once", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(GET);
@@ -593,7 +593,7 @@ describe("a client that gives up", () => {
     );
   });
 
-  test("within its body ends the request at the worker", async () => {
+  test("a client that gives up within its body ends the request at the worker", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
@@ -604,7 +604,7 @@ describe("a client that gives up", () => {
     expect(upstream.error).toBe("ECONNRESET");
   });
 
-  test("within a long answer ends it", async () => {
+  test("a client that gives up within a long response ends it at the worker", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(GET);
@@ -617,7 +617,7 @@ describe("a client that gives up", () => {
     await upstream.close().finally(() => clearInterval(ticking));
   });
 
-  test("that only ends its side still gets its answer", async () => {
+  test("a client that only ends its side still gets its response", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.socket.end(GET);
@@ -639,7 +639,7 @@ describe("a worker that fails", () => {
     return { rig, good, key: keyFor(rig, "bad") };
   }
 
-  test("to accept is left for another one, whatever the method", async () => {
+  test("a worker that refuses the connection is left for another one, whatever the method", async () => {
     const { rig, key } = await withRefused();
     expect(await rig.ask(post("body", `ctstickiness: ${key}\r\nConnection: close\r\n`))).toContain(
       "from the good one",
@@ -647,7 +647,7 @@ describe("a worker that fails", () => {
     expect(rig.counters.value("balancer.retries")).toBe(1);
   });
 
-  test("is unhealthy and gets nothing new", async () => {
+  test("a worker that refuses the connection is unhealthy and gets no new requests", async () => {
     const { rig, key } = await withRefused();
     for (let i = 0; i < 5; i++)
       await rig.ask(
@@ -657,7 +657,7 @@ describe("a worker that fails", () => {
     expect(rig.path.directory.usable).toBe(1);
   });
 
-  test("comes back when it answers a probe", async () => {
+  test("a failed worker gets requests again after it passes a probe", async () => {
     const status = await closing(startLiveStatus());
     const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
@@ -665,7 +665,7 @@ describe("a worker that fails", () => {
     await expect.poll(() => rig.path.directory.usable).toBe(1);
   });
 
-  test("to answer costs a POST a 502, and a GET goes to another one", async () => {
+  test("a worker that closes instead of responding costs a POST a 502, and a GET goes to another worker", async () => {
     const bad = await closing(startRawWorker((socket) => socket.socket.destroy()));
     const good = await closing(startSimpleWorker(() => ok("good")));
     const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
@@ -683,18 +683,18 @@ describe("a worker that fails", () => {
     ).toContain("good");
   });
 
-  test("after the first byte of its answer is not left for another one", async () => {
+  test("a request is not retried after the first byte of a response", async () => {
     const bad = await closing(startRawWorker((socket) => socket.socket.end("HTTP/1.1 2")));
     const good = await closing(startSimpleWorker(() => ok("good")));
     const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
-    const answer = await rig.ask(
+    const response = await rig.ask(
       `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "bad")}\r\nConnection: close\r\n\r\n`,
     );
-    expect(statusOf(answer)).toBe(502);
+    expect(statusOf(response)).toBe(502);
     expect(good.connections).toHaveLength(0);
   });
 
-  test("when it is the only one: 502, at once", async () => {
+  test("a request gets 502 at once when its only worker fails", async () => {
     const rig = await rigWith([workerRecord("w1", await refusedPort())]);
     const startedMs = performance.now();
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
@@ -703,7 +703,7 @@ describe("a worker that fails", () => {
     );
   });
 
-  test("when there is none at all: 503, and the connection stays", async () => {
+  test("a request gets 503 and keeps its connection when there are no workers", async () => {
     const rig = await rigWith([]);
     const client = await rig.client();
     client.write(GET);
@@ -714,14 +714,14 @@ describe("a worker that fails", () => {
     await client.has("EDGE_NO_UPSTREAM");
   });
 
-  test("to answer in time: 504", async () => {
+  test("a worker that does not respond in time costs a 504", async () => {
     const { worker, rig } = await single(undefined, { limits: { upstreamTimeoutMs: 200 } });
-    const answer = await rig.ask(GET_AND_CLOSE);
-    expect(statusOf(answer)).toBe(504);
+    const response = await rig.ask(GET_AND_CLOSE);
+    expect(statusOf(response)).toBe(504);
     await (await worker.connection(0)).close();
   });
 
-  test("to go on with its answer in time is cut", async () => {
+  test("a response that stops half way is cut after the time limit", async () => {
     const { rig } = await single(
       (socket) => {
         if (socket.takeHead() !== undefined)
@@ -743,7 +743,7 @@ describe("421", () => {
     return `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: ${owner}\r\nx-ct-epoch: 7\r\n${more}Content-Length: 0\r\n\r\n`;
   }
 
-  /** Worker `a` sends everything to `b`, which answers with what it got. */
+  /** Worker `a` sends everything to `b`, which echoes what it got. */
   async function pair(options: { fromA?: string; fromB?: string | (() => string) } = {}) {
     const a = await closing(startSimpleWorker(() => options.fromA ?? misdirected("b")));
     const b = await closing(
@@ -765,7 +765,7 @@ describe("421", () => {
     return { a, b, rig, key, send, recordA };
   }
 
-  test("is followed to the owner, body and all, and is remembered", async () => {
+  test("a 421 is followed to the owner with the whole body, and the owner is cached", async () => {
     const { rig, a, send } = await pair();
     expect(await send("hello")).toContain("b got 5");
     expect(await send("hello")).toContain("b got 5");
@@ -773,17 +773,17 @@ describe("421", () => {
     expect(a.connections).toHaveLength(1);
   });
 
-  test("is followed with a body of 64 KiB, but not of more", async () => {
+  test("a 421 is followed with a body of 64 KiB, but not with a longer one", async () => {
     const { send } = await pair();
     expect(await send("x".repeat(65_536))).toContain("b got 65536");
     const other = await pair();
-    const answer = await other.send("x".repeat(65_537));
-    expect(statusOf(answer)).toBe(503);
-    expect(answer).toContain("Retry-After: 1\r\n");
-    expect(answer).toContain("EDGE_SESSION_MOVING");
+    const response = await other.send("x".repeat(65_537));
+    expect(statusOf(response)).toBe(503);
+    expect(response).toContain("Retry-After: 1\r\n");
+    expect(response).toContain("EDGE_SESSION_MOVING");
   });
 
-  test("is followed while the body still comes", async () => {
+  test("a 421 is followed while the body is still arriving", async () => {
     const { rig, key, b } = await pair();
     const client = await rig.client();
     client.write(
@@ -795,11 +795,11 @@ describe("421", () => {
     await client.has("b got 10");
   });
 
-  test("that speaks of another key is remembered for that one only", async () => {
+  test("a 421 for another key caches the owner for that key only", async () => {
     const { rig, send } = await pair({ fromA: misdirected("b", `x-ct-key: ${ROOM}\r\n`) });
     await send("x");
     await send("x");
-    // The alias is asked for again each time; the room is known.
+    // The alias is looked up each time; the owner of the room is cached.
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
     const known = await rig.path.directory.choose(
       {
@@ -815,18 +815,18 @@ describe("421", () => {
     expect(known).toMatchObject({ upstream: { id: "b" }, reason: "record" });
   });
 
-  test("is followed twice, not three times", async () => {
+  test("a 421 is followed twice, not three times", async () => {
     const { rig, send } = await pair({ fromB: misdirected("a") });
-    const answer = await send("x");
-    expect(statusOf(answer)).toBe(503);
+    const response = await send("x");
+    expect(statusOf(response)).toBe(503);
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
   });
 
-  test("to itself is a 503", async () => {
+  test("a 421 that names its sender becomes a 503", async () => {
     expect(statusOf(await (await pair({ fromA: misdirected("a") })).send("x"))).toBe(503);
   });
 
-  test("to a worker that is not known yet waits for it", async () => {
+  test("a 421 that names an unknown worker waits for it", async () => {
     const { rig, send } = await pair({ fromA: misdirected("late") });
     const answered = send("hello");
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
@@ -835,18 +835,18 @@ describe("421", () => {
     expect(await answered).toContain("here I am");
   });
 
-  test("of a request with a worker's socket id is passed on, without its marks", async () => {
+  test("a 421 to a request with an engine.io id is passed to the client without internal headers", async () => {
     const { rig, recordA, b } = await pair();
     const sid = taggedId(workerTag(recordA.id, recordA.incarnation));
-    const answer = await rig.ask(
+    const response = await rig.ask(
       `GET /socket.io/?sid=${sid} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
     );
-    expect(statusOf(answer)).toBe(421);
-    expect(answer).not.toMatch(/x-ct-/i);
+    expect(statusOf(response)).toBe(421);
+    expect(response).not.toMatch(/x-ct-/i);
     expect(b.connections).toHaveLength(0);
   });
 
-  test("without an owner means that another worker was meant: one more is tried", async () => {
+  test("after a 421 without an owner one more worker is tried", async () => {
     const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
     const one = await pair({ fromA: plain });
     expect(await one.send("hello")).toContain("b got 5");
@@ -854,7 +854,7 @@ describe("421", () => {
     expect(statusOf(await both.send("hello"))).toBe(421);
   });
 
-  test("without an owner, of a session that has one, waits until a worker knows better", async () => {
+  test("a session with an owner waits while workers send a 421 without one", async () => {
     const plain = "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n";
     let isThere = false;
     const { rig, key, send } = await pair({
@@ -884,7 +884,7 @@ describe("a session whose owner cannot be reached", () => {
     return { port, rig, b };
   }
 
-  test("has its requests kept back until the owner is there again", async () => {
+  test("requests for a session wait until its owner is back", async () => {
     let isBack = false;
     const { port, rig } = await orphan({
       probe: {
@@ -904,7 +904,7 @@ describe("a session whose owner cannot be reached", () => {
     expect(rig.counters.value("balancer.held")).toBe(1);
   });
 
-  test("or until another worker owns it", async () => {
+  test("requests for a session wait until another worker owns it", async () => {
     const { rig, b } = await orphan();
     const client = await rig.client();
     client.write(POLL);
@@ -916,7 +916,7 @@ describe("a session whose owner cannot be reached", () => {
     expect(b.connections.length).toBeGreaterThan(0);
   });
 
-  test("but not longer than 8 s", async () => {
+  test("requests for a session wait for its owner for no longer than 8 s", async () => {
     const clock = createStepClock();
     const { rig } = await orphan({
       clock,
@@ -931,7 +931,7 @@ describe("a session whose owner cannot be reached", () => {
     expect(clock.nowMs()).toBeGreaterThan(8000);
   });
 
-  test("is like a sign-in when no worker is there: it waits too", async () => {
+  test("a sign-in waits while there is no worker", async () => {
     const port = await refusedPort();
     const rig = await rigWith([workerRecord("a", port)]);
     const client = await rig.client();
@@ -943,7 +943,7 @@ describe("a session whose owner cannot be reached", () => {
     await client.has("Ok!");
   });
 
-  test("is not waited for by a request that is new to the edge", async () => {
+  test("a request for a new session does not wait while there is no worker", async () => {
     const rig = await rigWith([workerRecord("a", await refusedPort())]);
     expect(
       statusOf(
@@ -984,32 +984,32 @@ test("a poll goes to another worker when its own is killed, though it is a POST"
   const record = workerRecord("a", dying.port);
   const rig = await rigWith([record, workerRecord("b", other.port)]);
   const token = taggedId(workerTag(record.id, record.incarnation));
-  const answer = await rig.ask(
+  const response = await rig.ask(
     `POST /api/login/poll/${token} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`,
   );
-  expect(answer).toContain("answered");
+  expect(response).toContain("answered");
 });
 
-describe("marks on answers", () => {
+describe("session headers of responses", () => {
   const ROOM = "S".repeat(24) as SessionId;
 
-  test("are learnt and kept from the client", async () => {
+  test("session headers of a response are cached and hidden from the client", async () => {
     const worker = await closing(
       startSimpleWorker(() => ok("x", `x-ct-session: ${ROOM}\r\nX-CT-Epoch: 12\r\n`)),
     );
     const other = await closing(startSimpleWorker(() => ok("other")));
     const rig = await rigWith([workerRecord("w1", worker.port), workerRecord("w2", other.port)]);
-    const answer = await rig.ask(
+    const response = await rig.ask(
       `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "w1")}\r\nConnection: close\r\n\r\n`,
     );
-    expect(answer).not.toMatch(/x-ct-/i);
+    expect(response).not.toMatch(/x-ct-/i);
     const asked = rig.lookups;
     await rig.ask(`GET /api/session/join/${ROOM} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
     expect(rig.lookups).toBe(asked);
     expect(other.connections).toHaveLength(0);
   });
 
-  test("with a bad epoch or id are ignored", async () => {
+  test("session headers with an invalid epoch or id are ignored", async () => {
     const worker = await closing(
       startSimpleWorker((_head, index) =>
         ok(
@@ -1054,7 +1054,7 @@ describe("marks on answers", () => {
 });
 
 describe("a request with a tag of a worker that was replaced", () => {
-  test("goes to the worker that is there now", async () => {
+  test("a request with the tag of a replaced worker goes to its replacement", async () => {
     const worker = await closing(startSimpleWorker(() => ok("new one")));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
@@ -1071,7 +1071,7 @@ function usedBytes(): number {
   return heapUsed + external;
 }
 
-/** Waits until `read` has given the same for a while. */
+/** Waits until `read` has returned the same for a while. */
 async function settled(read: () => number): Promise<void> {
   let value = read();
   let sinceMs = performance.now();
@@ -1084,7 +1084,7 @@ async function settled(read: () => number): Promise<void> {
 }
 
 describe("pipelined requests", () => {
-  test("are sent one at a time and answered in order", async () => {
+  test("pipelined requests are sent one at a time, and their responses come in order", async () => {
     const { worker, rig } = await single();
     const client = await rig.client();
     client.write(
@@ -1102,15 +1102,15 @@ describe("pipelined requests", () => {
     expect(upstream.text).not.toContain("GET /4");
   });
 
-  test("of which one is bad: the ones before it are answered", async () => {
+  test("pipelined requests before an invalid one get their responses", async () => {
     const worker = await closing(startSimpleWorker(() => ok("fine")));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const answer = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
-    expect(answer).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
-    expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(2);
+    const response = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
+    expect(response).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
+    expect(response.match(/HTTP\/1.1 /g)).toHaveLength(2);
   });
 
-  test("by the thousand are all answered", async () => {
+  test("a thousand pipelined requests all get a response", async () => {
     const worker = await closing(startSimpleWorker((_head, index) => ok(`<${index}>`)));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
@@ -1118,7 +1118,7 @@ describe("pipelined requests", () => {
     await client.has("<2999>");
   });
 
-  test("are not sent on while the client does not take the answers", async () => {
+  test("pipelined requests are not forwarded while the client does not take the responses", async () => {
     let asked = 0;
     const body = "x".repeat(60_000);
     const worker = await closing(
@@ -1130,9 +1130,9 @@ describe("pipelined requests", () => {
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.socket.pause();
-    // The last one ends the connection, so that its end is the end of all answers.
+    // The last one ends the connection, so that its end is the end of all responses.
     client.write(GET.repeat(999) + GET_AND_CLOSE);
-    // Sockets' buffers hold some MiB.
+    // Socket buffers hold some MiB.
     await settled(() => asked);
     expect(asked).toBeLessThan(500);
     client.socket.resume();
@@ -1141,7 +1141,7 @@ describe("pipelined requests", () => {
   });
 });
 
-describe("a worker that has as many requests as it may have", () => {
+describe("a worker at its request limit", () => {
   async function busy() {
     const workers = [await startRawWorker(), await startRawWorker()];
     for (const worker of workers) closers.push(() => worker.close());
@@ -1161,7 +1161,7 @@ describe("a worker that has as many requests as it may have", () => {
     return { rig, first, taken: taken as RawWorker, free: free as RawWorker };
   }
 
-  test("gets no more: 503 for its keys, at once, and it is not unhealthy", async () => {
+  test("a worker at its limit gets no more requests: its keys get 503 at once, and it stays healthy", async () => {
     const { rig, first, taken } = await busy();
     const refused = await rig.ask(
       "GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\nConnection: close\r\n\r\n",
@@ -1176,7 +1176,7 @@ describe("a worker that has as many requests as it may have", () => {
     await (await taken.connection(0)).has("ctstickiness: one");
   });
 
-  test("is left for another one by a request without a key", async () => {
+  test("a request without a key avoids a worker at its limit", async () => {
     const { rig, free } = await busy();
     const client = await rig.client();
     client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -1188,7 +1188,7 @@ describe("a worker that has as many requests as it may have", () => {
     await client.has("elsewhere");
   });
 
-  test("still gets what continues an engine.io connection, up to twice as many requests", async () => {
+  test("a worker at its limit still gets requests of existing engine.io connections, up to twice the limit", async () => {
     const worker = await startRawWorker();
     closers.push(() => worker.close());
     const record = workerRecord("w0", worker.port);
@@ -1209,7 +1209,7 @@ describe("a worker that has as many requests as it may have", () => {
   });
 });
 
-test("the health of the edge is answered by the balancer itself", async () => {
+test("the balancer responds to health checks itself", async () => {
   const { worker, rig, record } = await single();
   const ask = (method: string) =>
     rig.ask(`${method} /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
@@ -1221,7 +1221,7 @@ test("the health of the edge is answered by the balancer itself", async () => {
 });
 
 test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
-  "the health of the edge is answered at %s",
+  "the balancer responds to a health check at %s",
   async (target) => {
     const { worker, rig } = await single();
     expect(await rig.ask(`GET ${target} HTTP/1.0\r\n\r\n`)).toMatch(/"status":"ok"}$/);
@@ -1230,7 +1230,7 @@ test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
 );
 
 test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
-  "the worker is asked for %s, which is no health check",
+  "%s is not a health check and goes to a worker",
   async (target) => {
     const worker = await closing(startSimpleWorker(() => ok("of the worker")));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
@@ -1243,26 +1243,26 @@ test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
 describe("the page at /", () => {
   const requests = ["GET / HTTP/1.0", "HEAD /?from=lb HTTP/1.0", "OPTIONS / HTTP/1.0"];
 
-  test.each(requests)("comes from a worker: %s without a Host", async (line) => {
+  test.each(requests)("the page at / comes from a worker: %s without a Host", async (line) => {
     const worker = await closing(startSimpleWorker(() => ok("")));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(statusOf(await rig.ask(`${line}\r\n\r\n`))).toBe(200);
   });
 
   test.each(requests)(
-    "is a 503 at once while no worker is healthy: %s without a Host",
+    "the page at / is a 503 at once while no worker is healthy: %s without a Host",
     async (line) => {
-      // It accepts, and says nothing.
+      // It accepts and never responds.
       const { worker, rig } = await single();
       rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
-      const answer = await rig.ask(`${line}\r\n\r\n`);
-      expect(answer).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
-      expect(answer.includes("EDGE_NO_UPSTREAM")).toBe(!line.startsWith("HEAD"));
+      const response = await rig.ask(`${line}\r\n\r\n`);
+      expect(response).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
+      expect(response.includes("EDGE_NO_UPSTREAM")).toBe(!line.startsWith("HEAD"));
       expect(worker.connections).toHaveLength(0);
     },
   );
 
-  test("is asked of the owner by a request that has a session", async () => {
+  test("a request for / with a session goes to its owner", async () => {
     const { worker, rig } = await single();
     rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
     const client = await rig.client();
@@ -1270,7 +1270,7 @@ describe("the page at /", () => {
     await (await worker.connection(0)).has("ctstickiness: one");
   });
 
-  test("is that of the server where workers are a fixed list, also while it is unhealthy", async () => {
+  test("with a fixed list of workers the page at / comes from a server, also while it is unhealthy", async () => {
     const { worker, rig } = await single(undefined, { isLeased: false });
     rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
     const client = await rig.client();

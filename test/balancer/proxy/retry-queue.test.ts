@@ -5,7 +5,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 const wait = (retryQueue: ReturnType<typeof createRetryQueue>) =>
   new Promise<void>((resolve) => retryQueue.hold(resolve));
 
-test("one more than may wait is refused, and there is room again when one goes on or is given up", async () => {
+test("a full retry queue accepts no request until one is retried or cancelled", async () => {
   const retryQueue = createRetryQueue({ clock: systemClock, maxHeld: 2 });
   const first = wait(retryQueue);
   const second = retryQueue.hold(() => expect.unreachable("it was given up"));

@@ -63,7 +63,7 @@ async function open(more = "") {
 }
 
 describe("a handshake", () => {
-  test("reaches the worker with its fields, and the 101 comes back without marks", async () => {
+  test("a handshake reaches the worker with its headers, and the 101 comes back without internal ones", async () => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(
@@ -82,13 +82,13 @@ describe("a handshake", () => {
     upstream.write(
       accepted(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\nSec-WebSocket-Protocol: p\r\n`),
     );
-    const answer = await client.head();
-    expect(answer).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n/);
-    expect(answer).toContain(`Sec-WebSocket-Accept: ${ACCEPT}`);
-    expect(answer).toContain("Sec-WebSocket-Protocol: p");
-    expect(answer).not.toMatch(/x-ct-/i);
+    const response = await client.head();
+    expect(response).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n/);
+    expect(response).toContain(`Sec-WebSocket-Accept: ${ACCEPT}`);
+    expect(response).toContain("Sec-WebSocket-Protocol: p");
+    expect(response).not.toMatch(/x-ct-/i);
     const [id] = /^x-request-id: .+$/im.exec(head) ?? [];
-    expect(answer.toLowerCase()).toContain(String(id).toLowerCase());
+    expect(response.toLowerCase()).toContain(String(id).toLowerCase());
     expect(rig.counters.value("balancer.upgrades")).toBe(1);
   });
 
@@ -104,13 +104,13 @@ describe("a handshake", () => {
     ["another method", upgrade().replace("GET", "POST")],
     ["HTTP/1.0", upgrade().replace("HTTP/1.1", "HTTP/1.0")],
     ["a body", upgrade("Content-Length: 1\r\n").concat("x")],
-  ])("with %s is a plain request", async (_name, bytes) => {
+  ])("a handshake with %s is a plain request", async (_name, bytes) => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(bytes);
     const upstream = await worker.connection(0);
     expect(await upstream.head()).not.toMatch(/\r\n(Upgrade|Connection):/i);
-    // And a 101 to it is no agreement.
+    // A 101 in response to it is invalid.
     upstream.write(accepted());
     await client.has("HTTP/1.1 502 ");
     await upstream.end();
@@ -122,7 +122,7 @@ describe("a handshake", () => {
     ["two accepts", accepted(`Sec-WebSocket-Accept: ${ACCEPT}\r\n`)],
     ["another protocol", accepted().replace("Upgrade: websocket", "Upgrade: h2c")],
     ["no Connection option", accepted().replace("Connection: Upgrade\r\n", "")],
-  ])("that is answered with %s fails", async (_name, bytes) => {
+  ])("a handshake that gets %s fails", async (_name, bytes) => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(upgrade());
@@ -134,7 +134,7 @@ describe("a handshake", () => {
     expect(rig.path.tunnels.size).toBe(0);
   });
 
-  test("that the worker refuses is a plain answer, and the connection goes on", async () => {
+  test("a worker's refusal of a handshake is a plain response, and the connection stays open", async () => {
     const worker = await startSimpleWorker((head) =>
       head.includes("Upgrade")
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
@@ -150,7 +150,7 @@ describe("a handshake", () => {
     expect(worker.connections).toHaveLength(1);
   });
 
-  test("with early bytes: they are held until the worker agrees", async () => {
+  test("bytes behind a handshake are held until the worker agrees", async () => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(`${upgrade()}early`);
@@ -164,7 +164,7 @@ describe("a handshake", () => {
     await client.has("\r\n\r\nhello");
   });
 
-  test("with many early bytes: not more than some are held, and none is lost", async () => {
+  test("a limited number of bytes behind a handshake is held, and none is lost", async () => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(upgrade());
@@ -184,7 +184,7 @@ describe("a handshake", () => {
     await until(() => upstream.text.length === size, "all early bytes");
   });
 
-  test("with early bytes that is refused: they are the next request", async () => {
+  test("bytes behind a refused handshake are the next request", async () => {
     const worker = await startSimpleWorker((head) =>
       head.includes("Upgrade")
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
@@ -197,7 +197,7 @@ describe("a handshake", () => {
     await client.has("next");
   });
 
-  test("is retried at another worker when the first refuses to be reached", async () => {
+  test("a handshake is retried at another worker when the first refuses the connection", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(accepted());
     });
@@ -231,7 +231,7 @@ describe("421 to a handshake", () => {
     return { a, b, rig, recordA };
   }
 
-  test("is followed to the owner, early bytes and all", async () => {
+  test("a 421 to a handshake is followed to the owner, with the bytes behind it", async () => {
     const { rig, b } = await pair();
     let key = 0;
     while (rig.view.ring.first(`k${key}` as SessionKey) !== "a") key++;
@@ -241,7 +241,7 @@ describe("421 to a handshake", () => {
     await (await b.connection(0)).has("early");
   });
 
-  test("with a socket id is passed on", async () => {
+  test("a 421 to a handshake with an engine.io id is passed to the client", async () => {
     const { rig, b, recordA } = await pair();
     const sid = taggedId(workerTag(recordA.id as WorkerId, recordA.incarnation));
     const client = await rig.client();
@@ -252,7 +252,7 @@ describe("421 to a handshake", () => {
 });
 
 describe("an open tunnel", () => {
-  test("copies any bytes both ways, in order", async () => {
+  test("a tunnel copies any bytes both ways, in order", async () => {
     const { client, upstream } = await open();
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
     client.write(bytes);
@@ -261,7 +261,7 @@ describe("an open tunnel", () => {
     await until(() => client.text === bytes.toString("latin1"), "all bytes at the client");
   });
 
-  test("copies 20 MiB each way at a time", async () => {
+  test("a tunnel copies 20 MiB each way at the same time", async () => {
     const { client, upstream } = await open();
     const size = 20 * 1024 * 1024;
     const block = Buffer.alloc(size);
@@ -274,7 +274,7 @@ describe("an open tunnel", () => {
     expect(digest(Buffer.from(client.text, "latin1"))).toBe(digest(block));
   }, 20_000);
 
-  test("holds the worker back when the client does not read", async () => {
+  test("a tunnel pauses the worker while the client does not read", async () => {
     const { client, upstream } = await open();
     client.socket.pause();
     const size = 64 * 1024 * 1024;
@@ -291,21 +291,21 @@ describe("an open tunnel", () => {
     await until(() => client.text.length === size, "all of it");
   }, 20_000);
 
-  test("passes the end of one side on and leaves the other open", async () => {
+  test("a tunnel forwards the end of one side and leaves the other open", async () => {
     const { client, upstream, rig } = await open();
     client.socket.end("last words");
     await upstream.has("last words");
     await upstream.end();
-    upstream.write("answer");
-    await client.has("answer");
-    upstream.socket.end("goodbye");
-    await client.has("answergoodbye");
+    upstream.write("response");
+    await client.has("response");
+    upstream.socket.end(" the end");
+    await client.has("response the end");
     await client.close();
     await expect.poll(() => rig.path.tunnels.size).toBe(0);
     expect(client.error).toBeUndefined();
   });
 
-  test("passes a reset on, in both directions", async () => {
+  test("a tunnel forwards a reset in both directions", async () => {
     const one = await open();
     one.client.socket.resetAndDestroy();
     await one.upstream.close();
@@ -316,7 +316,7 @@ describe("an open tunnel", () => {
     expect(other.client.error).toBe("ECONNRESET");
   });
 
-  test("outlives every time limit", async () => {
+  test("a tunnel outlives every time limit", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(accepted());
     });
@@ -334,23 +334,23 @@ describe("an open tunnel", () => {
     const client = await rig.client();
     client.write(upgrade());
     await client.head();
-    // Connections that are idle meanwhile are closed: the limits are at work.
+    // Idle connections are closed meanwhile: the limits work.
     for (let i = 0; i < 2; i++) await (await rig.client()).end();
     client.write("still here");
     await (await worker.connection(0)).has("still here");
     expect(client.ended).toBe(false);
   });
 
-  test("ends when its worker is gone from membership", async () => {
+  test("a tunnel ends when its worker has left the membership", async () => {
     const { client, upstream, rig } = await open();
     rig.view.set([]);
     await client.end();
     await upstream.end();
-    // Neither side ends by itself here: then both are closed.
+    // Neither side ends by itself here, so both are closed.
     await expect.poll(() => rig.path.tunnels.size, { timeout: 5000 }).toBe(0);
   });
 
-  test("ends at once when its worker agreed after it was gone from membership", async () => {
+  test("a tunnel ends at once when its worker agreed after it left the membership", async () => {
     const { worker, rig } = await setUp();
     const client = await rig.client();
     client.write(upgrade());
@@ -362,7 +362,7 @@ describe("an open tunnel", () => {
     await client.end();
   });
 
-  test("ends when its session lives on under a higher epoch", async () => {
+  test("a tunnel ends when its session continues in a higher epoch", async () => {
     const { client, rig } = await open(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\n`);
     rig.path.directory.learn(SESSION, "w2" as WorkerId, 2);
     expect(client.ended).toBe(false);
@@ -370,7 +370,7 @@ describe("an open tunnel", () => {
     await client.end();
   });
 
-  test("counts as load of its worker until it ends", async () => {
+  test("a tunnel counts as load of its worker until it ends", async () => {
     const { client, upstream, rig } = await open();
     expect(rig.path.directory.upstreams[0]?.inFlight).toBe(1);
     client.socket.destroy();

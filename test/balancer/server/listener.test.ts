@@ -75,8 +75,8 @@ async function rigWith(options: RigOptions): Promise<Rig> {
   return rig;
 }
 
-async function simple(options: RigOptions = {}, answer = (): string => ok("fine")): Promise<Rig> {
-  const worker = await startSimpleWorker(answer);
+async function simple(options: RigOptions = {}, response = (): string => ok("fine")): Promise<Rig> {
+  const worker = await startSimpleWorker(response);
   closers.push(() => worker.close());
   return rigWith({ ...options, workers: [workerRecord("w1", worker.port)] });
 }
@@ -105,7 +105,7 @@ async function tlsClient(
 }
 
 describe("the HTTPS port", () => {
-  test("answers over TLS 1.2 and 1.3, and says https to the worker", async () => {
+  test("the HTTPS port accepts TLS 1.2 and 1.3, and forwards the scheme https to the worker", async () => {
     const worker = await startSimpleWorker((head) =>
       ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
     );
@@ -119,7 +119,7 @@ describe("the HTTPS port", () => {
     }
   });
 
-  test("refuses TLS 1.1", async () => {
+  test("the HTTPS port refuses TLS 1.1", async () => {
     const rig = await simple({ certificates });
     await expect(
       tlsClient(rig, { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "ALL:@SECLEVEL=0" }),
@@ -127,7 +127,7 @@ describe("the HTTPS port", () => {
     await expect.poll(() => rig.counters.value("balancer.refused", "tls handshake")).toBe(1);
   });
 
-  test("gives up garbage, half a handshake, and a client that says nothing, in time, and lives", async () => {
+  test("the HTTPS port closes garbage, half a handshake and a silent client in time, and goes on", async () => {
     const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 200 } });
     const port = rig.path.listener.tlsPort ?? 0;
     const starts = [
@@ -156,7 +156,7 @@ describe("the HTTPS port", () => {
     await raw.has("fine");
   });
 
-  test("gives a handshake one time limit, however its bytes come", async () => {
+  test("a TLS handshake has one time limit, however its bytes come", async () => {
     const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 400 } });
     const client = await rig.client(rig.path.listener.tlsPort);
     const startedMs = performance.now();
@@ -169,7 +169,7 @@ describe("the HTTPS port", () => {
     expect(silentFromMs - startedMs).toBeLessThan(1.6 * (performance.now() - silentFromMs));
   });
 
-  test("takes a handshake that comes byte by byte, and keeps its time limit off the request", async () => {
+  test("a TLS handshake may come byte by byte, and its time limit does not count for the request", async () => {
     const rig = await simple({ certificates, limits: { tlsHandshakeTimeoutMs: 3000 } });
     const slow = createNetServer((socket) => {
       const onward = connectTcp(rig.path.listener.tlsPort ?? 0, "127.0.0.1");
@@ -189,7 +189,7 @@ describe("the HTTPS port", () => {
     await raw.has("fine");
   });
 
-  test("tells a client that speaks plain HTTP what is wrong, and error.log too", async () => {
+  test("a plain HTTP request to the HTTPS port gets an explanation, and error.log too", async () => {
     const logDir = await mkdtemp(join(folder, "plain-"));
     const worker = await startRawWorker();
     closers.push(() => worker.close());
@@ -221,7 +221,7 @@ describe("the HTTPS port", () => {
       .toContain('"OPTIONS /x HTTP/1.0" 400 ');
   });
 
-  test("refuses bad plain HTTP as the HTTP port does, and counts its clients", async () => {
+  test("the HTTPS port refuses invalid plain HTTP as the HTTP port does, and counts its clients", async () => {
     const rig = await simple({
       certificates,
       maxConnections: 2,
@@ -255,9 +255,9 @@ describe("the HTTPS port", () => {
     await expect.poll(() => rig.path.listener.connections).toBe(0);
   });
 
-  test("serves a client that was reset and is back from the same port at once", async () => {
+  test("the HTTPS port serves a client that reconnects from the same port right after a reset", async () => {
     const rig = await simple({ certificates });
-    // An address of its own: at 127.0.0.1 another process could be given the port in between.
+    // Not 127.0.0.1, where another process could get the port in between.
     const localAddress = "127.0.0.2";
     const port = rig.path.listener.tlsPort ?? 0;
     const socket = connectTcp({ port, host: "127.0.0.1", localAddress });
@@ -269,7 +269,7 @@ describe("the HTTPS port", () => {
     await raw.has("fine");
   });
 
-  test("cuts an answer such that the client notices", async () => {
+  test("the HTTPS port cuts a response such that the client notices", async () => {
     const worker = await startRawWorker();
     closers.push(() => worker.close());
     const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
@@ -277,7 +277,7 @@ describe("the HTTPS port", () => {
     raw.write(GET);
     const upstream = await worker.connection(0);
     await upstream.head();
-    // Only the end of the connection says where this one ends.
+    // This response has no length: it ends with the connection.
     upstream.write("HTTP/1.1 200 OK\r\n\r\nhalf");
     await raw.has("half");
     upstream.socket.resetAndDestroy();
@@ -286,7 +286,7 @@ describe("the HTTPS port", () => {
     expect(raw.ended).toBe(false);
   });
 
-  test("moves 8 MiB each way through a tunnel", async () => {
+  test("a tunnel over the HTTPS port moves 8 MiB each way", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) {
         socket.write(
@@ -331,7 +331,7 @@ describe("a PROXY protocol header", () => {
     ["of version 1, within TLS", "TLS", [V1 + GET]],
     ["of version 2, within TLS", "TLS", [V2 + GET]],
   ] as const)(
-    "%s on the %s port is refused, and error.log names it",
+    "a PROXY protocol header %s on the %s port is refused, and error.log names it",
     async (_name, kind, parts) => {
       const logDir = await mkdtemp(join(folder, "proxy-"));
       const worker = await startRawWorker();
@@ -359,7 +359,7 @@ describe("a PROXY protocol header", () => {
     },
   );
 
-  test("is not what a request of a method PROXY has, nor what two empty lines are", async () => {
+  test("a request with the method PROXY and two empty lines are not a PROXY protocol header", async () => {
     const rig = await simple();
     expect(await rig.ask("PROXY /TCP4 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
       "fine",
@@ -385,13 +385,13 @@ describe("certificates", () => {
     return path;
   }
 
-  test("are loaded from PEM files; without any there is no HTTPS port", async () => {
+  test("certificates are loaded from PEM files; without any there is no HTTPS port", async () => {
     const rig = await simple({ certificates: loadCertificates({ cert: [], key: [] }) });
     expect(rig.path.listener.tlsPort).toBeUndefined();
     expect(new X509Certificate(certificates[0]?.cert ?? "").subject).toBe("CN=localhost");
   });
 
-  test("that cannot be used stop the start with the setting, the value and what to do", async () => {
+  test("an unusable certificate fails the start with the setting, the value and the fix", async () => {
     const { cert, key } = await writePair("good", await makeFor("good.example"));
     const text = await file("text.pem", "no certificate");
     const other = await writePair("other", await makeFor("other.example"));
@@ -401,9 +401,7 @@ describe("certificates", () => {
     expect(load([missing], key)).toThrow(
       /^CT_TLS_CERT=.*missing.pem: it cannot be read \(ENOENT.*; name a PEM file/,
     );
-    expect(load([text], key)).toThrow(
-      /^CT_TLS_CERT=.*text.pem: it is no certificate in PEM form; /,
-    );
+    expect(load([text], key)).toThrow(/^CT_TLS_CERT=.*text.pem: it is not a PEM certificate; /);
     expect(load(cert, [text])).toThrow(
       /^CT_TLS_KEY=.*text.pem: it is not the private key of CT_TLS_CERT; /,
     );
@@ -418,19 +416,22 @@ describe("certificates", () => {
   test.each([
     { form: "PKCS#8", type: "pkcs8" },
     { form: "the older form of OpenSSL", type: "pkcs1" },
-  ] as const)("with a passphrase ($form) are called that, with what to do", async ({ type }) => {
-    const encrypted = lockedKey(type);
-    const { cert } = await writePair("locked", await makeFor("locked.example"));
-    const crlf = `Bag Attributes\r\n${encrypted.replaceAll("\n", "\r\n")}`;
-    for (const text of [encrypted, `\ufeff${encrypted}`, crlf]) {
-      const key = await file("lo'cked.pem", text);
-      expect(() => loadCertificates({ cert, key: [key] })).toThrow(
-        /^CT_TLS_KEY=.*lo'cked\.pem: it is protected by a passphrase, .*: openssl pkey -in '.*lo'\\''cked\.pem' -out key\.pem/,
-      );
-    }
-  });
+  ] as const)(
+    "a key with a passphrase ($form) is an error that names the fix",
+    async ({ type }) => {
+      const encrypted = lockedKey(type);
+      const { cert } = await writePair("locked", await makeFor("locked.example"));
+      const crlf = `Bag Attributes\r\n${encrypted.replaceAll("\n", "\r\n")}`;
+      for (const text of [encrypted, `\ufeff${encrypted}`, crlf]) {
+        const key = await file("lo'cked.pem", text);
+        expect(() => loadCertificates({ cert, key: [key] })).toThrow(
+          /^CT_TLS_KEY=.*lo'cked\.pem: it is protected by a passphrase, .*: openssl pkey -in '.*lo'\\''cked\.pem' -out key\.pem/,
+        );
+      }
+    },
+  );
 
-  test("with a byte order mark, as some editors save them, are loaded", async () => {
+  test("certificates with a byte order mark, as some editors save them, are loaded", async () => {
     const made = await makeFor("marked.example");
     const cert = await file("marked.pem", `\ufeff${made.cert}`);
     const key = await file("marked.key.pem", `\ufeff${made.private}`);
@@ -438,13 +439,13 @@ describe("certificates", () => {
     expect(await shownTo(rig)).toBe("DNS:marked.example");
   });
 
-  /** The names that the balancer shows to a client that asks for `servername`. */
+  /** The names of the certificate that a client gets for `servername`. */
   async function shownTo(rig: Rig, servername?: string): Promise<string | undefined> {
     const { tls } = await tlsClient(rig, servername === undefined ? {} : { servername });
     return tls.getPeerX509Certificate()?.subjectAltName;
   }
 
-  test("are chosen by the name that a client asks for", async () => {
+  test("certificates are chosen by the client's SNI", async () => {
     const one = await writePair("one", await makeFor("one.example"));
     const two = await writePair("two", await makeFor("two.example", "*.two.example"));
     const rig = await simple({
@@ -463,7 +464,7 @@ describe("certificates", () => {
     }
   });
 
-  test("are replaced when their files change; connections stay, and a broken one is not taken", async () => {
+  test("certificates are reloaded when their files change; connections stay, and a broken one is ignored", async () => {
     const files = await writePair("changing", await makeFor("before.example"));
     const rig = await simple({ certificates: loadCertificates(files) });
     const lines: string[] = [];
@@ -495,13 +496,13 @@ describe("certificates", () => {
     clock.advance(5000);
     clock.advance(5000);
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain("a new certificate cannot be used; the one of before stays in use");
+    expect(lines[0]).toContain("cannot load the new certificates; still using the previous ones");
     expect(await shownTo(rig)).toBe("DNS:before.example");
     await ask();
 
     await writeFile(files.key[0] ?? "", after.private);
     clock.advance(5000);
-    expect(lines[1]).toContain("the certificates were loaded anew");
+    expect(lines[1]).toContain("certificates reloaded");
     expect(lines[1]).toContain("DNS:after.example, until ");
     expect(await shownTo(rig)).toBe("DNS:after.example");
     expect(await shownTo(rig, "after.example")).toBe("DNS:after.example");
@@ -511,13 +512,13 @@ describe("certificates", () => {
     await writeFile(files.key[0] ?? "", lockedKey());
     clock.advance(5000);
     expect(lines.at(-1)).toContain(
-      "a new certificate cannot be used; the one of before stays in use",
+      "cannot load the new certificates; still using the previous ones",
     );
     expect(lines.at(-1)).toContain("it is protected by a passphrase");
     expect(await shownTo(rig)).toBe("DNS:after.example");
   });
 
-  test("renegotiation is refused, and tickets resume a session", async () => {
+  test("TLS renegotiation is refused, and tickets resume a session", async () => {
     const rig = await simple({ certificates });
     const { tls } = await tlsClient(rig, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" });
     const session = tls.getSession();
@@ -533,14 +534,14 @@ describe("certificates", () => {
 });
 
 describe("time limits", () => {
-  test("a connection that says nothing is closed", async () => {
+  test("a silent connection is closed", async () => {
     const rig = await simple({ limits: { headerTimeoutMs: 150 } });
     const client = await rig.client();
     await client.end();
     expect(client.text).toBe("");
   });
 
-  test("a head that does not end gets 408, however slowly it drips", async () => {
+  test("a head that never ends gets 408, however slowly it comes", async () => {
     const rig = await simple({ limits: { headerTimeoutMs: 300 } });
     const client = await rig.client();
     client.write("GET / HTTP/1.1\r\nHost: h\r\n");
@@ -550,7 +551,7 @@ describe("time limits", () => {
     expect(client.text).toContain("Connection: close\r\n");
   });
 
-  test("a body that does not go on gets 408, and the worker is told", async () => {
+  test("a body that stops gets 408, and ends at the worker", async () => {
     const worker = await startRawWorker();
     closers.push(() => worker.close());
     const rig = await rigWith({
@@ -564,7 +565,7 @@ describe("time limits", () => {
     await (await worker.connection(0)).close();
   });
 
-  test("a body that goes on slowly is waited for", async () => {
+  test("a slow body is waited for", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
     });
@@ -582,7 +583,7 @@ describe("time limits", () => {
     await client.has("got it").finally(() => clearInterval(dripping));
   });
 
-  test("a client that does not take its answer is cut off", async () => {
+  test("a client that does not take its response is disconnected", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
@@ -600,7 +601,7 @@ describe("time limits", () => {
     await expect.poll(() => rig.path.listener.connections).toBe(0);
   });
 
-  test("a connection that is idle between two requests is closed", async () => {
+  test("a connection that is idle between requests is closed", async () => {
     const rig = await simple({ limits: { keepaliveTimeoutMs: 150 } });
     const client = await rig.client();
     client.write(GET);
@@ -609,7 +610,7 @@ describe("time limits", () => {
     expect(client.error).toBeUndefined();
   });
 
-  test("a hundred slow connections do not keep others waiting, and all end", async () => {
+  test("a hundred slow connections do not delay others, and all end", async () => {
     const rig = await simple({ limits: { headerTimeoutMs: 300 } });
     const slow = await Promise.all(Array.from({ length: 100 }, () => rig.client()));
     for (const client of slow) client.write("GET / HTTP/1.1\r\n");
@@ -625,7 +626,7 @@ describe("time limits", () => {
 });
 
 describe("the number of connections", () => {
-  test("is limited, over both ports; one that ends makes room", async () => {
+  test("the number of connections is limited over both ports; one that ends makes room", async () => {
     const rig = await simple({ certificates, maxConnections: 2 });
     const first = await rig.client();
     first.write(GET);
@@ -672,13 +673,16 @@ describe("the size of a request", () => {
       400,
     ],
     ["trailers", { maxTrailerBytes: 10 }, `${POST}0\r\nX: 12345678\r\n\r\n`, 400],
-  ])("is limited as the setting says: %s", async (_what, limits, request, status) => {
-    const rig = await simple({ limits });
-    expect(await rig.ask(request)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-  });
+  ])(
+    "the size of a request is limited by the setting for %s",
+    async (_what, limits, request, status) => {
+      const rig = await simple({ limits });
+      expect(await rig.ask(request)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    },
+  );
 });
 
-test("connections are as many as the setting says, and as there are descriptors for", () => {
+test("the connection limit is the setting, capped by the descriptors", () => {
   expect(connectionLimit(undefined, undefined)).toBe(20_000);
   expect(connectionLimit(undefined, 1_048_576)).toBe(20_000);
   expect(connectionLimit(undefined, 20_000)).toBe(9968);
@@ -688,7 +692,7 @@ test("connections are as many as the setting says, and as there are descriptors 
   expect(connectionLimit(undefined, 64)).toBe(8);
 });
 
-test("a port that somebody has is an error that names the setting", async () => {
+test("a port in use is an error that names the setting", async () => {
   const server = createNetServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   closers.push(() => new Promise((resolve) => server.close(() => resolve())));
@@ -696,7 +700,7 @@ test("a port that somebody has is an error that names the setting", async () => 
   await expect(startRig({ port })).rejects.toThrow(`CT_PORT=${port}: already in use`);
 });
 
-test("closing ends idle and busy connections", async () => {
+test("closing the data path ends idle and busy connections", async () => {
   const worker = await startRawWorker();
   closers.push(() => worker.close());
   const rig = await rigWith({ workers: [workerRecord("w1", worker.port)] });

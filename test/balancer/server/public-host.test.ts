@@ -1,4 +1,4 @@
-/** Where the public ports listen, and how IPv4 clients look that come in by IPv6 sockets. */
+/** Where the public ports listen, and how IPv4 clients of IPv6 sockets are seen. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ beforeAll(async () => {
   certificate = { cert: made.cert, key: made.private };
 });
 
-/** A balancer whose worker answers with X-Real-IP and X-Forwarded-For. */
+/** A balancer whose worker responds with X-Real-IP and X-Forwarded-For. */
 async function start(options: RigOptions): Promise<Rig> {
   const worker = await startSimpleWorker((head) => {
     const value = (name: string): string =>
@@ -76,7 +76,7 @@ function without(host: string, code: string): { transport: Transport; tried: str
 }
 
 describe("without CT_BIND", () => {
-  test("both ports answer on every loopback address, and name clients as these write theirs", async () => {
+  test("without CT_BIND both ports listen on every loopback address, and log IPv4 clients as IPv4", async () => {
     const rig = await start({ bind: undefined });
     for (const host of loopbacks()) {
       for (const secure of [false, true]) {
@@ -85,7 +85,7 @@ describe("without CT_BIND", () => {
     }
   });
 
-  test("IPv4 clients are IPv4 to trust decisions and in logs", async () => {
+  test("without CT_BIND IPv4 clients are IPv4 in trust decisions and in logs", async () => {
     const logDir = await mkdtemp(join(tmpdir(), "ct-bind-"));
     onTestFinished(() => rm(logDir, { recursive: true }));
     const rig = await start({ bind: undefined, trusted: ["127.0.0.1"], logDir });
@@ -100,7 +100,7 @@ describe("without CT_BIND", () => {
   });
 
   test.each(["EAFNOSUPPORT", "EADDRNOTAVAIL", "EINVAL", "EPERM"])(
-    "where IPv6 is off (%s), both ports answer on IPv4",
+    "without CT_BIND, where IPv6 is off (%s), both ports listen on IPv4",
     async (code) => {
       const { transport, tried } = without("::", code);
       const rig = await start({ bind: undefined, transport });
@@ -113,7 +113,7 @@ describe("without CT_BIND", () => {
   );
 
   test.each(["127.0.0.1", "0.0.0.0"])(
-    "a port that another process has at %s is an error, not a reason to try IPv4",
+    "a port in use at %s is an error, not a reason to try IPv4",
     async (host) => {
       const other = createServer();
       await new Promise<void>((resolve) => other.listen(0, host, resolve));
@@ -125,7 +125,7 @@ describe("without CT_BIND", () => {
     },
   );
 
-  test("several balancers that each pick free ports serve all of them", async () => {
+  test("several balancers that pick free ports serve all of them", async () => {
     const rigs = await Promise.all(Array.from({ length: 4 }, () => start({ bind: undefined })));
     const ports = rigs.flatMap((rig) => [rig.port, rig.path.listener.tlsPort]);
     expect(new Set(ports).size).toBe(8);
@@ -136,7 +136,7 @@ describe("without CT_BIND", () => {
   });
 });
 
-test("CT_BIND=0.0.0.0 takes IPv4 only, on both ports", async () => {
+test("CT_BIND=0.0.0.0 listens on IPv4 only, on both ports", async () => {
   const rig = await start({ bind: "0.0.0.0" });
   expect(await ask(rig, "127.0.0.1", true)).toBe("127.0.0.1 of 127.0.0.1");
   for (const port of [rig.port, rig.path.listener.tlsPort]) {
@@ -149,7 +149,7 @@ test.each([
   ["::", "EAFNOSUPPORT"],
   ["203.0.113.1", "EADDRNOTAVAIL"],
 ])(
-  "CT_BIND=%s is the only address that is tried, and named when the machine has none (%s)",
+  "CT_BIND=%s is the only address that is tried; the error names it when the machine does not have it (%s)",
   async (bind, code) => {
     const { transport, tried } = without(bind, code);
     await expect(startRig({ bind, transport })).rejects.toThrow(
@@ -159,7 +159,7 @@ test.each([
   },
 );
 
-test("a port that may not be opened is not tried at another address", async () => {
+test("a port without permission is not tried at another address", async () => {
   const problem = Object.assign(new Error("no permission"), { code: "EACCES" });
   const tried: string[] = [];
   const open = (host: string): Promise<void> => {

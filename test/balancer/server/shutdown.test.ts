@@ -70,7 +70,7 @@ function isRefused(port: number): Promise<boolean> {
   });
 }
 
-test("100 tunnels end within a second, all of them within 30 s and within the time there is", () => {
+test("tunnels migrate at 100 a second, in at most 30 s and within the timeout", () => {
   expect(spreadMs(0, 60_000)).toBe(0);
   expect(spreadMs(100, 60_000)).toBe(1000);
   expect(spreadMs(3000, 60_000)).toBe(30_000);
@@ -79,14 +79,14 @@ test("100 tunnels end within a second, all of them within 30 s and within the ti
   expect(spreadMs(3000, 0)).toBe(0);
 });
 
-test("before it leaves it says so to health checks, and serves on", async () => {
+test("a graceful shutdown first fails health checks and still serves requests", async () => {
   const rig = await rigOver(await startSimpleWorker(() => ok("served")));
   const health = "GET /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
   expect(await rig.ask(health)).toMatch(/^HTTP\/1.1 200 /);
   void rig.path.shutDown({ delayMs: 60_000, timeoutMs: 60_000 });
-  const answer = await rig.ask(health);
-  expect(answer).toMatch(/^HTTP\/1.1 503 /);
-  expect(answer).toContain('{"status":"leaving"}');
+  const response = await rig.ask(health);
+  expect(response).toMatch(/^HTTP\/1.1 503 /);
+  expect(response).toContain('{"status":"leaving"}');
   expect(rig.path.drainState).toEqual({ isAnnounced: true, hasBegun: false });
   const client = await rig.client();
   for (let i = 0; i < 2; i++) {
@@ -99,7 +99,7 @@ test("before it leaves it says so to health checks, and serves on", async () => 
   }
 });
 
-test("a request on a kept connection is answered, and the answer says that it was the last", async () => {
+test("during a graceful shutdown a request on a kept connection gets a response that closes it", async () => {
   const rig = await rigOver(await startSimpleWorker(() => ok("served")));
   const client = await rig.client();
   client.write(GET);
@@ -118,11 +118,11 @@ test("a request on a kept connection is answered, and the answer says that it wa
   await left;
 });
 
-test("what was asked before is answered, however long it takes, also when its answer has begun", async () => {
+test("requests under way at a graceful shutdown get their responses, however long they take", async () => {
   const asked: RawSocket[] = [];
   const worker = await startRawWorker((socket) => {
     while (socket.takeHead() !== undefined) {
-      // The first two are answered by the test.
+      // The test responds to the first two.
       if (asked.push(socket) > 2) socket.write(ok("more"));
     }
   });
@@ -145,7 +145,7 @@ test("what was asked before is answered, however long it takes, also when its an
   await waiting.end();
   waiting.socket.end();
 
-  // Its answer had promised that the connection goes on.
+  // Its response did not announce the end of the connection.
   reading.text = "";
   reading.write(GET);
   await reading.has("more");
@@ -155,13 +155,13 @@ test("what was asked before is answered, however long it takes, also when its an
   await left;
 });
 
-test("tunnels end one after the other by FIN, and what clients still send is relayed", async () => {
+test("without migrate support tunnels end one after the other by FIN, and what clients still send is relayed", async () => {
   const { rig, worker, clients } = await tunnels(20);
   const [first] = clients as [RawSocket];
   const beganMs = performance.now();
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
   await first.end();
-  // Not all at once: 20 take 200 ms, and the last one has its turn when 19 parts of 20 of that are over.
+  // Not all at once: 20 take 200 ms, and the last one is due after 19/20 of that.
   first.write("the tail");
   const upstream = await worker.connection(0);
   await upstream.has("the tail");
@@ -182,7 +182,7 @@ test("tunnels end one after the other by FIN, and what clients still send is rel
   expect(rig.path.tunnels.size).toBe(0);
 });
 
-test("workers are asked to let go of their clients, one after the other, and what both still say is relayed", async () => {
+test("workers are asked to migrate their clients, one after the other, and what both still send is relayed", async () => {
   const asked: { worker: string; which: readonly string[]; ms: number }[] = [];
   const { rig, worker, clients, ids } = await tunnels(20, async ({ record }, which) => {
     asked.push({ worker: record.id, which, ms: performance.now() });
@@ -196,10 +196,10 @@ test("workers are asked to let go of their clients, one after the other, and wha
   expect(new Set(asked.map((one) => one.worker))).toEqual(new Set(["w1"]));
 
   for (const [index, client] of clients.entries()) {
-    // The worker has let go of them, and each says its last word before its end.
+    // The worker has migrated them; each side sends something before its end.
     const upstream = await worker.connection(index);
-    upstream.write("good-bye");
-    await client.has("good-bye");
+    upstream.write("last frame");
+    await client.has("last frame");
     client.write("the tail");
     client.socket.end();
     await upstream.has("the tail");
@@ -210,11 +210,11 @@ test("workers are asked to let go of their clients, one after the other, and wha
   expect(rig.path.tunnels.size).toBe(0);
 });
 
-test("whom the worker does not let go of in time is ended by FIN", async () => {
+test("a client that its worker does not migrate in time is ended by FIN", async () => {
   const { rig, worker, clients } = await tunnels(1, async () => {});
   const [client] = clients as [RawSocket];
   const beganMs = performance.now();
-  // A tenth of the time is for that.
+  // The grace period is a tenth of the timeout.
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 5000 });
   await client.end();
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(490);
@@ -225,7 +225,7 @@ test("whom the worker does not let go of in time is ended by FIN", async () => {
   await left;
 });
 
-test("a worker that talks on does not keep a tunnel open whose client has gone", async () => {
+test("a worker that keeps sending does not keep a tunnel open whose client has gone", async () => {
   const { rig, worker, clients } = await tunnels(1);
   const [client] = clients as [RawSocket];
   const upstream = await worker.connection(0);
@@ -239,7 +239,7 @@ test("a worker that talks on does not keep a tunnel open whose client has gone",
   await left;
 });
 
-test("it waits for nobody longer than it may", async () => {
+test("a graceful shutdown takes no longer than its timeout", async () => {
   const worker = await startRawWorker();
   const rig = await rigOver(worker);
   const client = await rig.client();

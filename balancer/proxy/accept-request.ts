@@ -1,0 +1,60 @@
+/**
+ * The first decision about a request: whether the balancer responds itself, or a worker does.
+ */
+import type { RequestHead } from "../http1/head.ts";
+import { findRoute, type Route } from "../routing/session-key.ts";
+import type { Client, Exchange } from "./contract.ts";
+import type { DrainState } from "./drain-state.ts";
+import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
+import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "./responses.ts";
+
+interface AcceptDeps extends ExchangeDeps {
+  readonly drainState: Pick<DrainState, "isAnnounced">;
+  /** Whether `/` is a page of our workers; foreign servers of a fixed list have one of their own. */
+  readonly isRootOurs: boolean;
+}
+
+/** Returns the exchange with a worker, which is not started yet; undefined when the response has been sent here. */
+export function acceptRequest(
+  head: RequestHead,
+  client: Client,
+  deps: AcceptDeps,
+): Exchange | undefined {
+  // TRACE would send a request back as it arrived: with the headers that proxies added and, to a script in a browser, with
+  // cookies that it must not read (RFC 9110 §9.3.8).
+  if (head.method === "TRACE") {
+    client.fail(new MethodNotAllowedError(head.method), undefined);
+    return undefined;
+  }
+  if (isHealthTarget(head.target)) {
+    const status = deps.router.usable > 0 ? "ok" : "no worker";
+    client.respond((context) =>
+      healthResponse(deps.drainState.isAnnounced ? "leaving" : status, context),
+    );
+    return undefined;
+  }
+  const route = findRoute(head);
+  const { router } = deps;
+  // At once: trying workers that may not respond would take long and find out no more.
+  if (deps.isRootOurs && isRoot(route) && router.usable === 0) {
+    client.fail(new NoUpstreamError(router.upstreams.length), undefined);
+    return undefined;
+  }
+  return new ProxyExchange(head, route, client, deps);
+}
+
+/** The health check of the public ports; a query is ignored. */
+function isHealthTarget(target: string): boolean {
+  return target.startsWith("/ct-health") && HEALTH_TARGET.test(target);
+}
+
+const HEALTH_TARGET = /^\/ct-health\/?(?:\?|$)/;
+
+/**
+ * Whether it is for the page of the edge itself, for which any worker will do. Load balancers of clouds ask for it until
+ * they are given another path.
+ */
+function isRoot({ key, tag, target }: Route): boolean {
+  if (key !== undefined || tag !== undefined) return false;
+  return target === "/" || target.startsWith("/?");
+}
