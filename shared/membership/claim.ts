@@ -1,33 +1,33 @@
 /**
- * What a worker does with somebody who comes for a session that it does not serve. Pure.
+ * Decides what a worker does with a client that connects for a session which the worker does not serve. Pure.
  *
- * To send a client away costs it a step of its back-off (up to 5 s), so one whose session is about to be taken over waits
- * here: its handshake is accepted, and its CONNECT is answered when it is clear who has the session.
+ * Refusing a client costs it a step of its back-off (up to 5 s). So a client whose session is about to be taken over waits
+ * here: its handshake is accepted, and its CONNECT is answered once the owner is known.
  */
 import type { ResumeOutcome } from "../store/store.ts";
 
-/** What came of asking the owner's own port. `silent`: no answer in time, as from a stopped or cut-off process. */
+/** The result of probing the owner's port. `silent`: no response in time, as from a stopped or isolated process. */
 export type ObservedOwner = "answers" | "refuses" | "silent";
 
-/** `away`: the store did not answer. */
+/** `away`: the store is unavailable. */
 export type ClaimOutcome = ResumeOutcome["outcome"] | "away";
 
 export type ClaimStep =
-  /** This worker has it. */
+  /** This worker owns it. */
   | "serve"
-  /** Another one has it and lives: the client is sent there. */
+  /** Another worker owns it and is alive: send the client there. */
   | "redirect"
-  /** Ask the store again, with the owner's refusal as evidence; when that does not help, wait. */
+  /** Resume again with the refused connection as evidence; if that fails, wait. */
   | "insist"
-  /** Ask again a little later, up to `PARK_MS`. */
+  /** Retry a little later, up to `PARK_MS`. */
   | "wait"
-  /** For good. */
+  /** Refuse permanently. */
   | "refuse";
 
-/** Somebody who comes waits so long for a take-over to be decided. Longer than any lease and recovery window. */
+/** How long a client waits for a take-over. Longer than any lease and recovery window. */
 export const PARK_MS = 40_000;
 
-/** `owner` is only looked at when the session is `elsewhere`. */
+/** `owner` matters only when the session is `elsewhere`. */
 export function decideClaim(outcome: ClaimOutcome, owner: ObservedOwner): ClaimStep {
   switch (outcome) {
     case "owned":

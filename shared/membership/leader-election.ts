@@ -1,67 +1,67 @@
 /**
- * A member that stands for a role (`Store.lead`), so that of all members one at a time does what is to be done once. Two
- * may lead for a moment only if one was stopped in the middle of its work: that work must bear it.
+ * Leader election for a role (`Store.lead`), so that one member at a time does its job. Two may lead for a moment, if one
+ * was stopped in the middle of its work: the job must tolerate that.
  */
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
 import { type Role, type Store, StoreAwayError } from "../store/store.ts";
 
-/** A leader that has died leads nobody so much later; another one finds out within `FOLLOW_MS` more. */
+/** The role of a dead leader expires after this long; another member takes it within `FOLLOW_MS` more. */
 export const LEADERSHIP_MS = 5000;
-/** A leader asks for more time so often, */
+/** Interval at which a leader renews its role. */
 const RENEW_MS = 1500;
-/** and the others whether they may lead: every process of a cluster asks, so they shall not be a load when nothing happens. */
+/** Interval at which followers try to lead: rare, because every process of a cluster does so. */
 const FOLLOW_MS = 4500;
-/** A leader stops a second before its time is over. */
+/** A leader stops this long before its role expires. */
 const MARGIN_MS = 1000;
 
 export interface LeaderElection {
-  /** Whether this member leads now; look before each piece of work. */
+  /** Whether this member leads now; check before each job. */
   readonly isLeading: boolean;
-  /** Stands no more, and gives the role back. Never rejects. */
+  /** Leaves the election and releases the role. Never rejects. */
   close(): Promise<void>;
 }
 
 export function createLeaderElection(
   role: Role,
-  needs: {
+  deps: {
     readonly store: Pick<Store, "lead" | "resign">;
     readonly clock: Clock;
     readonly log: Log;
     readonly holder: WorkerId;
   },
 ): LeaderElection {
-  const { store, clock, holder } = needs;
+  const { store, clock, holder } = deps;
   let leadsUntilMs = Number.NEGATIVE_INFINITY;
-  let asking: Promise<void> | undefined;
+  let running: Promise<void> | undefined;
   let isClosed = false;
 
-  async function ask(): Promise<void> {
-    // Measured from the sending: the store counts from its receipt, which is later.
+  async function campaign(): Promise<void> {
+    // Counted from the sending: the store counts from the receipt, which is later.
     const sentMs = clock.nowMs();
     try {
-      const answer = await store.lead(role, holder, LEADERSHIP_MS);
+      const outcome = await store.lead(role, holder, LEADERSHIP_MS);
       leadsUntilMs =
-        answer === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
+        outcome === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        needs.log.error({ role, err: error }, "leader election failed");
+        deps.log.error({ role, err: error }, "leader election failed");
       }
     }
   }
 
   let ticks = 0;
-  function askInTime(): void {
+  function campaignIfDue(): void {
     const isDue = ticks++ % (FOLLOW_MS / RENEW_MS) === 0 || leadsUntilMs > clock.nowMs();
     if (!isDue) return;
-    asking ??= ask().finally(() => {
-      asking = undefined;
+    running ??= campaign().finally(() => {
+      running = undefined;
     });
   }
 
-  askInTime();
-  const timer = clock.every(RENEW_MS, askInTime);
+  campaignIfDue();
+  const timer = clock.every(RENEW_MS, campaignIfDue);
 
   return {
     get isLeading() {
@@ -70,11 +70,11 @@ export function createLeaderElection(
     async close() {
       isClosed = true;
       timer.cancel();
-      await asking;
+      await running;
       try {
         await store.resign(role, holder);
       } catch (error) {
-        needs.log.debug({ role, err: error }, "role not released; it expires by itself");
+        deps.log.debug({ role, err: error }, "role not released; it expires by itself");
       }
     },
   };

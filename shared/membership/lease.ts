@@ -1,57 +1,57 @@
 /**
- * A process keeps its record in the store: announces itself, renews its lease with every beat, and takes the record out
- * when it ends. When the store is away it goes on trying; when it comes back, the next beat comes at once.
+ * Keeps the record of this process in the store: announces it, renews its lease with every heartbeat, and removes it at
+ * shutdown. While the store is away it keeps trying; when the store is back, the next heartbeat follows at once.
  */
 import { type Clock, sleep, type Timer } from "../base/clock.ts";
 import type { Log } from "../logs/log.ts";
 import type { MemberRecord } from "../store/member.ts";
 import { HEARTBEAT_MS, type Store, StoreAwayError } from "../store/store.ts";
 
-/** How long `close` waits for the store to take the record out; the lease ends anyway. */
+/** How long `close` waits for the store to remove the record; the lease expires anyway. */
 const WITHDRAW_TIMEOUT_MS = 1000;
 
 export interface Lease {
   /**
-   * Announces the member and keeps its lease from then on. Resolves when it is announced for the first time, which may
-   * take as long as the store is away, or when the lease is closed.
+   * Announces the member and renews its lease from then on. Resolves after the first announcement, which waits for the
+   * store, or when the lease is closed.
    */
   start(): Promise<void>;
   /**
-   * Renews at once, because the record has changed. Resolves after a renewal that began after this call; with the store
-   * away it resolves as well, and the record goes out with a later beat.
+   * Renews at once, after a change of the record. Resolves after a renewal that began after this call; while the store is
+   * away it resolves too, and a later heartbeat sends the record.
    */
   refresh(): Promise<void>;
-  /** Stops renewing and takes the record out. Bounded in time, never rejects. */
+  /** Stops renewing and removes the record. Bounded in time, never rejects. */
   close(): Promise<void>;
   /**
-   * When the last beat that succeeded was sent, on the monotonic clock; -Infinity before the first. The lease holds at
-   * least until `MEMBER_LEASE_MS` after it.
+   * When the last successful heartbeat was sent, on the monotonic clock; -Infinity before the first. The lease holds until
+   * at least `MEMBER_LEASE_MS` after it.
    */
   readonly lastRenewalSentMs: number;
 }
 
-export function createLease(needs: {
+export function createLease(deps: {
   readonly store: Pick<Store, "announce" | "renew" | "withdraw" | "onHealth">;
   readonly clock: Clock;
   readonly log: Log;
-  /** The record as of now. Its id and incarnation never change. */
+  /** The present record. Its id and incarnation never change. */
   readonly describe: () => MemberRecord;
   /**
-   * Called when a beat has succeeded, before `lastRenewalSentMs` is the time of that beat. `expired`: the lease had run out
-   * before it, so others may have acted on that.
+   * Called after a successful heartbeat, before `lastRenewalSentMs` changes. `expired`: the lease had expired before, so
+   * other workers may have taken over sessions.
    */
   readonly onHeartbeat?: (heartbeat: {
     readonly sentMs: number;
     readonly expired: boolean;
   }) => void;
-  /** Called once when another incarnation of the same id has announced itself: this process is no member any more. */
+  /** Called once when another incarnation has announced the same id: this process is no longer a member. */
   readonly onReplaced: () => void;
 }): Lease {
-  const { store, clock, log } = needs;
+  const { store, clock, log } = deps;
   let state: "new" | "announcing" | "held" | "replaced" | "closed" = "new";
   let lastRenewalSentMs = Number.NEGATIVE_INFINITY;
   let isFailing = false;
-  /** The beat under way, and the one that must follow it because the record changed meanwhile. */
+  /** The running heartbeat, and the one that must follow because the record has changed meanwhile. */
   let running: Promise<void> | undefined;
   let following: Promise<void> | undefined;
   let nextHeartbeat: Timer | undefined;
@@ -61,7 +61,7 @@ export function createLease(needs: {
     markStarted = resolve;
   });
 
-  /** One beat after the one under way, however many ask for it: beats never overlap. */
+  /** Heartbeats never overlap: all calls during one share the next. */
   function heartbeat(): Promise<void> {
     if (running === undefined) {
       running = runHeartbeat().finally(() => {
@@ -77,7 +77,7 @@ export function createLease(needs: {
   }
 
   async function runHeartbeat(): Promise<void> {
-    if (isOver()) return;
+    if (hasEnded()) return;
     nextHeartbeat?.cancel();
     const sentMs = clock.nowMs();
     try {
@@ -88,23 +88,23 @@ export function createLease(needs: {
       if (!isFailing) reportFailure(error);
       isFailing = true;
     }
-    if (isOver()) return;
+    if (hasEnded()) return;
     const restMs = Math.max(0, sentMs + HEARTBEAT_MS - clock.nowMs());
     nextHeartbeat = clock.after(restMs, heartbeatUnwatched);
     if (state === "held") markStarted();
   }
 
   async function sendHeartbeat(sentMs: number): Promise<void> {
-    const member = needs.describe();
+    const member = deps.describe();
     const outcome = state === "announcing" ? "expired" : await store.renew(member);
-    if (isOver()) return;
+    if (hasEnded()) return;
     if (outcome === "replaced") {
       end("replaced");
       log.error(
         { memberId: member.id, incarnation: member.incarnation },
         "another process has announced itself under the same id; this process exits. To run both, give each its own CT_WORKER_ID",
       );
-      needs.onReplaced();
+      deps.onReplaced();
       return;
     }
     if (outcome === "expired") {
@@ -113,7 +113,7 @@ export function createLease(needs: {
       if (state === "announcing") state = "held";
     }
     const expired = outcome === "expired" && lastRenewalSentMs !== Number.NEGATIVE_INFINITY;
-    needs.onHeartbeat?.({ sentMs, expired });
+    deps.onHeartbeat?.({ sentMs, expired });
     lastRenewalSentMs = sentMs;
   }
 
@@ -127,7 +127,7 @@ export function createLease(needs: {
     else log.error({ err: error }, "cannot renew the lease");
   }
 
-  function isOver(): boolean {
+  function hasEnded(): boolean {
     return state === "replaced" || state === "closed";
   }
 
@@ -153,20 +153,20 @@ export function createLease(needs: {
       await started;
     },
     async refresh() {
-      if (state !== "new" && !isOver()) await heartbeat();
+      if (state !== "new" && !hasEnded()) await heartbeat();
     },
     async close() {
       const wasMember = state === "announcing" || state === "held";
       if (state !== "replaced") end("closed");
       if (!wasMember) return;
-      const { id, incarnation } = needs.describe();
-      const gone = async (): Promise<void> => {
-        // A beat under way could put the record back after it was taken out.
+      const { id, incarnation } = deps.describe();
+      const withdraw = async (): Promise<void> => {
+        // A running heartbeat could write the record again after its removal.
         await running;
         await store.withdraw(id, incarnation);
       };
       await Promise.race([
-        gone().catch((error: unknown) => {
+        withdraw().catch((error: unknown) => {
           log.debug({ err: error }, "record not removed; its lease will expire");
         }),
         sleep(clock, WITHDRAW_TIMEOUT_MS),

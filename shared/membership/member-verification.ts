@@ -1,8 +1,8 @@
 /**
- * Which members are believed. Whoever can write to the store could otherwise send clients, and our probes, to any address
- * that a balancer reaches; and a process with another secret would only refuse what it is sent.
+ * Verifies members. Otherwise any program that can write to the store could send clients, and our probes, to any address
+ * that a balancer reaches; and a process with another secret would refuse all requests.
  *
- * Balancers and workers use the same rules, because their rings must be the same.
+ * Balancers and workers apply the same rules, because their rings must be the same.
  */
 import { isIP } from "node:net";
 import type { WorkerId } from "../base/ids.ts";
@@ -19,9 +19,9 @@ import {
 import type { MemberRecord } from "../store/member.ts";
 
 export interface MemberVerification {
-  /** Those that are believed. Each other one is counted and named in the log once. */
+  /** The verified members. Counts each other one, and logs it once. */
   admit<Member extends MemberRecord>(members: readonly Member[]): readonly Member[];
-  /** Who was left out the last time, and why. */
+  /** The members that the last call left out. */
   readonly refused: readonly RefusedMember[];
 }
 
@@ -37,36 +37,36 @@ export type RefusalReason =
   | "its address is not allowed, see CT_WORKER_NETWORKS"
   | "its address is loopback, and the store is on another machine";
 
-/** Refusals that are remembered as told. Whoever can write to the store can make up any number of names. */
-const MAX_TOLD = 1000;
+/** Refusals that are logged. A program that can write to the store can invent any number of names. */
+const MAX_LOGGED = 1000;
 
-export function createMemberVerification(needs: {
+export function createMemberVerification(deps: {
   /** `CT_WORKER_NETWORKS`. */
   readonly networks: readonly string[];
-  /** Of this process's own secret. */
+  /** Of this process. */
   readonly secretFingerprint: string;
-  /** This machine's address on its way to the store; undefined: the store is on this machine. */
+  /** The local address of the connection to the store; undefined: the store is on this machine. */
   readonly store: { readonly localAddress: string | undefined };
   readonly counters: Pick<Counters, "count">;
   readonly log: Log;
 }): MemberVerification {
-  const { counters, log, store } = needs;
-  const allowed = parseWorkerNetworks(needs.networks);
-  const told = new Set<string>();
+  const { counters, log, store } = deps;
+  const allowed = parseWorkerNetworks(deps.networks);
+  const logged = new Set<string>();
   let refused: readonly RefusedMember[] = [];
 
-  function judge(member: MemberRecord): RefusalReason | undefined {
-    if (member.secretFingerprint !== needs.secretFingerprint) return "its CT_SECRET is another one";
-    // Nobody calls a balancer: where its status port is, is shown to people.
+  function verify(member: MemberRecord): RefusalReason | undefined {
+    if (member.secretFingerprint !== deps.secretFingerprint) return "its CT_SECRET is another one";
+    // No process calls a balancer; its status port is only displayed.
     if (member.kind === "balancer") return undefined;
     const isLocal = isOnThisMachine(store.localAddress);
     return judgeUrl(member.url, allowed, isLocal) ?? judgeUrl(member.statusUrl, allowed, isLocal);
   }
 
-  function tell(member: MemberRecord, reason: RefusalReason): void {
+  function reportOnce(member: MemberRecord, reason: RefusalReason): void {
     const key = `${member.id}\n${reason}`;
-    if (told.has(key) || told.size >= MAX_TOLD) return;
-    told.add(key);
+    if (logged.has(key) || logged.size >= MAX_LOGGED) return;
+    logged.add(key);
     counters.count("store.ignored", "member");
     const url = member.kind === "worker" ? { url: member.url } : {};
     log.error({ memberId: member.id, reason, ...url }, "ignoring a member");
@@ -76,10 +76,10 @@ export function createMemberVerification(needs: {
     admit(members) {
       const left: RefusedMember[] = [];
       const admitted = members.filter((member) => {
-        const reason = judge(member);
+        const reason = verify(member);
         if (reason === undefined) return true;
         left.push({ id: member.id, reason });
-        tell(member, reason);
+        reportOnce(member, reason);
         return false;
       });
       refused = left;
@@ -91,17 +91,17 @@ export function createMemberVerification(needs: {
   };
 }
 
-/** Whether a process whose end of the connection to the store is `localAddress` is on the store's machine. */
+/** Whether the store is on this machine; `localAddress` is that of the connection to it. */
 export function isOnThisMachine(localAddress: string | undefined): boolean {
   return localAddress === undefined || isLoopback(localAddress);
 }
 
-/** Ports below are of the system's services, and no worker is one. */
+/** Lower ports belong to system services. */
 export const FIRST_WORKER_PORT = 1024;
 
 /**
- * What speaks against calling a member at `url`. `isStoreLocal`: the store is on this machine, so members on loopback are
- * on it too.
+ * Why a member at `url` must not be called, if so. `isStoreLocal`: the store is on this machine, and so are members with a
+ * loopback address.
  */
 export function judgeUrl(
   url: string,
@@ -110,7 +110,7 @@ export function judgeUrl(
 ): RefusalReason | undefined {
   if (!URL.canParse(url)) return "its url is none";
   const parsed = new URL(url);
-  // URL leaves the scheme's own port out, and a 0 in.
+  // URL omits the default port of the scheme, and keeps 0.
   if (Number(parsed.port) < FIRST_WORKER_PORT) return "its port is below 1024";
   const host = hostOf(parsed);
   if (isLoopback(host)) {
@@ -124,15 +124,15 @@ export function judgeUrl(
   return undefined;
 }
 
-/** Hosts that workers may have. */
+/** The hosts where workers may be. */
 export interface WorkerNetworks {
   has(host: string): boolean;
 }
 
 /**
  * The hosts of `CT_WORKER_NETWORKS`: addresses and ranges, names (`worker-1.example.com`), and all names below one
- * (`.workers.svc`). An empty list stands for the private networks: what a name leads to is not asked, so none is allowed
- * that is not listed. Throws `SettingError`.
+ * (`.workers.svc`). An empty list means the private networks. Names are not resolved, so only listed ones are allowed.
+ * Throws `SettingError`.
  */
 export function parseWorkerNetworks(list: readonly string[]): WorkerNetworks {
   if (list.length === 0) return PRIVATE_NETWORKS;
@@ -149,7 +149,7 @@ export function parseWorkerNetworks(list: readonly string[]): WorkerNetworks {
   };
 }
 
-/** What has a colon, a slash, or digits and dots only, is or should be an address. */
+/** An entry with a colon or a slash, or of digits and dots, is meant as an address. */
 function isName(entry: string): boolean {
   return !/[:/]/.test(entry) && !/^[\d.]+$/.test(entry);
 }

@@ -1,5 +1,5 @@
 /**
- * Under which address others reach this process, when it was not told: the one by which it reaches the store itself. Pure.
+ * The address at which others reach this process: a setting, or the local address of its connection to the store. Pure.
  */
 import { isIPv6 } from "node:net";
 import { hostOf, isLoopback, isUnusable, isWildcard } from "../net/networks.ts";
@@ -8,40 +8,36 @@ import { FIRST_WORKER_PORT, isOnThisMachine } from "./member-verification.ts";
 
 const LOOPBACK = "127.0.0.1";
 
-/** What a process listens on. `localAddress`: this end of its connection to the store (see `Store`). */
+/** Where a process listens. `localAddress`: see `Store`. */
 export interface Place {
   readonly bind: string;
   readonly port: number;
   readonly localAddress: string | undefined;
 }
 
-/** What a process listens on when no setting says it: with a store on another machine, its peers are there too. */
+/** The default bind address: with a store on another machine, other processes are on other machines too. */
 export function defaultBind(isStoreLocal: boolean): string {
   return isStoreLocal ? LOOPBACK : "0.0.0.0";
 }
 
-/** The URL at which others reach what listens there. */
+/** The URL at which others reach `place`. */
 export function reachableUrl({ bind, port, localAddress }: Place): string {
   const host = isWildcard(bind) ? (localAddress ?? LOOPBACK) : bind;
   return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
-/**
- * Where balancers reach this worker. Throws `SettingError` when that is a place where those who read its record cannot
- * call it, or would not.
- */
+/** The worker's URL for balancers. Throws `SettingError` when balancers could not call it, or would refuse to. */
 export function workerUrl(place: Place & { readonly workerUrl: string | undefined }): string {
   if (place.workerUrl === undefined) return checkedUrl("CT_WORKER_BIND", place);
   const setting = `CT_WORKER_URL=${place.workerUrl}`;
   return checkHost(setting, checkPort(setting, place.workerUrl), place);
 }
 
-/** Where balancers ask whether this worker lives. Throws `SettingError` as `workerUrl` does. */
+/** The URL for health probes. Throws `SettingError` as `workerUrl` does. */
 export function workerStatusUrl(place: Place): string {
   return checkedUrl("CT_STATUS_BIND", place);
 }
 
-/** The URL of a place that a setting named or left to us. */
 function checkedUrl(name: "CT_WORKER_BIND" | "CT_STATUS_BIND", place: Place): string {
   const setting = `${name}=${place.bind}`;
   const url = checkHost(setting, checkPort(setting, reachableUrl(place)), place);

@@ -1,19 +1,19 @@
 /**
- * Which sessions nobody looks after: those whose owner is gone and that no client has brought to another worker. One
- * elected worker takes them over, gives their peers the usual 30 s, and so closes what nobody comes back to. Pure.
+ * Finds abandoned sessions: their owner is gone, and no client has made another worker take over. One elected worker takes
+ * them over, waits the usual 30 s for their peers, and closes those to which none returns. Pure.
  */
 import type { WorkerId } from "../base/ids.ts";
 
 /**
- * An owner is missing for so long before its sessions are taken over by the reaper. Clients that live bring their sessions
- * to the ring's next worker within that time; the reaper would gather all of them on itself.
+ * How long an owner is missing before the reaper takes its sessions over. Meanwhile connected clients move theirs to the
+ * next workers of the ring; the reaper would gather all of them on itself.
  */
 export const REAP_AFTER_MS = 10_000;
 
-/** Since when owners of sessions have been missing, on the observer's monotonic clock. */
+/** Since when each owner has been missing, on the monotonic clock. */
 export type MissingOwners = ReadonlyMap<WorkerId, number>;
 
-/** What is known of missing owners after a look at the store. An unsettled store says nothing about who is gone. */
+/** Updates the missing owners. While the store settles, none counts as missing. */
 export function recordMissing(
   before: MissingOwners,
   seen: {
@@ -28,7 +28,7 @@ export function recordMissing(
   return new Map(missing.map((owner) => [owner, before.get(owner) ?? seen.nowMs]));
 }
 
-/** Owners whose sessions are to be taken over now. */
+/** The owners whose sessions to take over now. */
 export function ownersToReap(missing: MissingOwners, nowMs: number): WorkerId[] {
   return [...missing]
     .filter(([, sinceMs]) => nowMs - sinceMs >= REAP_AFTER_MS)

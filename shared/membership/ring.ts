@@ -1,42 +1,38 @@
 /**
- * Members to ring, key to candidates. Balancers and workers use the same one; it decides where a session without a
- * record goes, and nothing else.
+ * The hash ring: maps a key to candidate workers. Balancers and workers use the same one; it decides only where a session
+ * without a record goes.
  *
- * The ring is consistent hashing (Karger et al., 1997) by the `consistent-hash` package, with explicit control points:
- * its own points are random, so two balancers would disagree. It is never changed; a changed membership builds a new one.
+ * Consistent hashing (Karger et al., 1997) by the `consistent-hash` package, with explicit control points: the package's own
+ * points are random, so two balancers would disagree. A ring is immutable; changed members need a new one.
  */
 import { createHash } from "node:crypto";
 import ConsistentHash from "consistent-hash";
 import { copyOf, type SessionKey, type WorkerId } from "../base/ids.ts";
 import { sign } from "../settings/secret.ts";
 
-/** What a ring needs to know of a worker. */
 export interface RingMember {
   readonly id: WorkerId;
-  /** Share of new sessions relative to others; 1 is the norm. */
+  /** Share of new sessions relative to other workers; 1 by default. */
   readonly weight: number;
 }
 
 export interface Ring {
   /** Ids of the members, in name order. */
   readonly members: readonly WorkerId[];
-  /** Hash over the control points: two processes with the same fingerprint route alike. 16 hexadecimal digits. */
+  /** Hash over the control points, 16 hexadecimal digits: processes with the same fingerprint route alike. */
   readonly fingerprint: string;
-  /** The first candidate for `key`, or undefined when the ring is empty. */
+  /** The first candidate for `key`; undefined when the ring is empty. */
   first(key: SessionKey): WorkerId | undefined;
-  /**
-   * All workers that may serve `key`, best first, each once. Empty when the ring is empty. The order depends on the
-   * members only, not on their health: callers skip the unhealthy.
-   */
+  /** All workers, best for `key` first. The order does not depend on their health: callers skip the unhealthy. */
   candidates(key: SessionKey): readonly WorkerId[];
-  /** What stands for `key` on every ring of this edge: its keyed hash, which tells nobody the ring's key. */
+  /** The keyed hash of `key`, by which every ring of this edge looks it up. Does not reveal the ring's key. */
   place(key: SessionKey): RingPlace;
 }
 
-/** A key as rings look it up. */
+/** A hashed key. */
 export type RingPlace = string & { readonly brand: "RingPlace" };
 
-/** A ring without its key: for those who know the places of keys only. */
+/** A ring without its key, for hashed keys. */
 export interface HashRing {
   readonly members: readonly WorkerId[];
   readonly fingerprint: string;
@@ -49,49 +45,46 @@ export interface HashRing {
  */
 const POINTS_PER_WORKER = 2000;
 
-/**
- * Exactly the range that the package's key hash reaches (24 bits, shifted left by 5); with a larger one, most of the
- * circle is never hit.
- */
+/** The exact range of the package's key hash (24 bits, shifted left by 5); most of a larger ring is never hit. */
 const RANGE = 2 ** 29;
 
 /**
- * Keys whose candidates are remembered: a keyed hash and two searches cost a fifth of a request (bench/http). Strangers
- * choose keys, so there are not many, and long ones are not kept.
+ * Keys whose candidates are cached: a keyed hash and two searches cost a fifth of a request (bench/http). Clients choose
+ * the keys, so the cache is small and holds no long ones.
  */
-const MAX_REMEMBERED = 4096;
-const MAX_REMEMBERED_CHARS = 128;
+const MAX_CACHED = 4096;
+const MAX_CACHED_CHARS = 128;
 
 /** 32-bit numbers in one SHA-256 digest. */
 const POINTS_PER_DIGEST = 8;
 
 /**
- * Builds the ring of `members`. The result does not depend on their order. `ringKey` is derived from the edge's secret:
- * keys are hashed with it before they are looked up, so that nobody outside can aim keys at one worker.
+ * Builds the ring of `members`, in any order. `ringKey` is derived from the edge's secret: keys are hashed with it, so that
+ * outsiders cannot aim keys at one worker.
  */
 export function createRing(members: readonly RingMember[], ringKey: Buffer): Ring {
   const hashRing = createHashRing(members);
   const place = (key: SessionKey): RingPlace => sign(ringKey, key) as RingPlace;
-  const remembered = new Map<SessionKey, readonly WorkerId[]>();
+  const cache = new Map<SessionKey, readonly WorkerId[]>();
   return {
     members: hashRing.members,
     fingerprint: hashRing.fingerprint,
     first: (key) => hashRing.first(place(key)),
     candidates(key) {
-      const known = remembered.get(key);
-      if (known !== undefined) return known;
-      const found = hashRing.candidates(place(key));
-      if (key.length <= MAX_REMEMBERED_CHARS) {
-        if (remembered.size >= MAX_REMEMBERED) remembered.clear();
-        remembered.set(copyOf(key), found);
+      const cached = cache.get(key);
+      if (cached !== undefined) return cached;
+      const candidates = hashRing.candidates(place(key));
+      if (key.length <= MAX_CACHED_CHARS) {
+        if (cache.size >= MAX_CACHED) cache.clear();
+        cache.set(copyOf(key), candidates);
       }
-      return found;
+      return candidates;
     },
     place,
   };
 }
 
-/** The ring of `members` for those who have the places of keys from `Ring.place`. */
+/** The ring of `members` for hashed keys of `Ring.place`. */
 export function createHashRing(members: readonly RingMember[]): HashRing {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const hashRing = new ConsistentHash({ range: RANGE });
@@ -112,8 +105,8 @@ export function createHashRing(members: readonly RingMember[]): HashRing {
 }
 
 /**
- * The points of one worker. A point that another worker already has is skipped, so that the owner of each point does
- * not depend on the order in which the workers joined; workers are added in name order.
+ * The control points of one worker, without those that another already has. Workers are added in name order, so the owner
+ * of a point does not depend on the order of joining.
  */
 function controlPoints(member: RingMember, taken: Set<number>): number[] {
   const count = Math.max(1, Math.round(POINTS_PER_WORKER * member.weight));

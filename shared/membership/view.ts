@@ -1,7 +1,6 @@
 /**
- * Who the members are, as this process sees it: read from the store every second and soon after a hint, turned into a
- * ring, and swapped in as a whole. While the store is away, what was read last rules.
- * What is believed of what was read: belief.ts.
+ * The members as this process sees them: read from the store every second and soon after a hint, reconciled with the last
+ * snapshot (reconcile.ts), turned into a ring, and swapped in as a whole. While the store is away the last snapshot counts.
  */
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
@@ -13,57 +12,52 @@ import type { MemberVerification } from "./member-verification.ts";
 import { type Members, reconcile } from "./reconcile.ts";
 import { createRing, type Ring } from "./ring.ts";
 
-/** Hints may be missed; a snapshot is never older than this while the store answers. */
+/** Hints may be missed; while the store is up, a snapshot is never older than this. */
 const POLL_PERIOD_MS = 1000;
-/**
- * Fingerprints may differ while a change of the members goes round: a poll and a beat each, and some slowness.
- */
+/** How long fingerprints may differ after a change of the members: a poll and a heartbeat each, and some delay. */
 const FINGERPRINT_PATIENCE_MS = 5000;
 
 export interface MembershipView {
-  /** Reads the first snapshot. With the store away it resolves at once and goes on trying. */
+  /** Reads the first snapshot. Resolves also when the store is away, and keeps trying. */
   start(): Promise<void>;
   close(): void;
-  /** In name order. A new array for each snapshot that differs; it is never changed. */
+  /** In name order. Immutable: a changed snapshot has a new array. */
   readonly workers: readonly WorkerRecord[];
   readonly balancers: readonly BalancerRecord[];
-  /** Of all workers, whatever their state. */
+  /** Of all workers, in any state. */
   readonly ring: Ring;
-  /** Whether a snapshot has been read from the store at all. */
+  /** Whether a snapshot has been read from the store. */
   readonly fresh: boolean;
-  /**
-   * Holds true what was read in an earlier life of this process, until the store says more. Does nothing after a snapshot
-   * was read.
-   */
+  /** Uses workers that a previous incarnation of this process saved, until the first snapshot is read. */
   recall(workers: readonly WorkerRecord[]): void;
   /**
-   * A worker has proved that it lives another life than its record says. Held true until the store says more: with the
-   * store away there is nobody else to learn it from. It is taken for one that has just started.
+   * A worker has proved a newer incarnation than its record has, while the store is away. Counts until the next snapshot;
+   * the worker is treated as just started.
    */
   hear(id: WorkerId, incarnation: Incarnation): void;
   /**
-   * A worker that reaches the store has read there that these are there, while this process does not. Held true until the
-   * store says more; that somebody is missing among them says nothing.
+   * Members that a worker has read from the store, while this process cannot. They count until the next snapshot; members
+   * missing among them stay.
    */
   hearMembers(workers: readonly WorkerRecord[]): void;
   worker(id: WorkerId): WorkerRecord | undefined;
   byTag(tag: WorkerTag): WorkerRecord | undefined;
-  /** Calls `listener` after each snapshot that differs from the one before. Returns the way to stop. */
+  /** Calls `listener` after each changed snapshot. Returns the function that unsubscribes. */
   onChange(listener: () => void): () => void;
 }
 
-export function createMembershipView(needs: {
+export function createMembershipView(deps: {
   readonly store: Pick<Store, "members" | "onChange" | "onHealth">;
   readonly clock: Clock;
   readonly log: Log;
   readonly ringKey: Buffer;
-  /** Who is believed; everybody by default. */
+  /** Verifies members; by default all are accepted. */
   readonly admission?: Pick<MemberVerification, "admit">;
 }): MembershipView {
-  const { store, clock, log } = needs;
+  const { store, clock, log } = deps;
   const listeners = new Set<() => void>();
   let snapshot = takeSnapshot({ workers: [], balancers: [] });
-  let ring = createRing([], needs.ringKey);
+  let ring = createRing([], deps.ringKey);
   let fresh = false;
   let isClosed = false;
   let reading: Promise<void> | undefined;
@@ -72,7 +66,7 @@ export function createMembershipView(needs: {
   const stops: (() => void)[] = [];
   const fingerprints = createFingerprintWatch(clock, log);
 
-  /** Reads once more after a read under way, however many ask meanwhile. */
+  /** Calls during a read share one more read after it. */
   function read(): Promise<void> {
     readAgain = reading !== undefined;
     reading ??= readUntilQuiet();
@@ -84,7 +78,7 @@ export function createMembershipView(needs: {
       readAgain = false;
       await readOnce();
     } while (readAgain && !isClosed);
-    // In the same step as the last look at `readAgain`: a call in between would be neither served nor begin a read.
+    // Synchronously after the check of `readAgain`: a call in between would be lost.
     reading = undefined;
   }
 
@@ -92,9 +86,9 @@ export function createMembershipView(needs: {
     try {
       const seen = await store.members();
       if (isClosed) return;
-      accept({ ...seen, members: needs.admission?.admit(seen.members) ?? seen.members });
+      accept({ ...seen, members: deps.admission?.admit(seen.members) ?? seen.members });
     } catch (error) {
-      // The store's client says when it is away; the last snapshot rules.
+      // The store's client logs that it is away; the last snapshot counts.
       if (!(error instanceof StoreAwayError)) {
         log.error({ err: error }, "cannot read the members");
       }
@@ -105,25 +99,25 @@ export function createMembershipView(needs: {
     const wasFresh = fresh;
     fresh = true;
     swap(takeSnapshot(reconcile(snapshot, seen), snapshot), !wasFresh);
-    // Until then the snapshot holds some who may be gone, with the rings that they saw at last.
+    // While the store settles, the snapshot may hold members that are gone, with old fingerprints.
     if (seen.booted)
-      fingerprints.look(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
+      fingerprints.check(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
   }
 
-  function swap(next: Snapshot, isNews: boolean): void {
+  function swap(next: Snapshot, isFirst: boolean): void {
     const before = snapshot;
-    if (next.text === before.text && !isNews) return;
+    if (next.text === before.text && !isFirst) return;
     snapshot = next;
     if (next.ringText !== before.ringText) swapRing(next);
-    for (const listener of listeners) tell(listener);
+    for (const listener of listeners) notify(listener);
   }
 
   function swapRing(next: Snapshot): void {
-    ring = createRing(next.workers, needs.ringKey);
+    ring = createRing(next.workers, deps.ringKey);
     log.info({ workers: next.workers.length, ring: ring.fingerprint }, "ring changed");
   }
 
-  function tell(listener: () => void): void {
+  function notify(listener: () => void): void {
     try {
       listener();
     } catch (error) {
@@ -175,15 +169,17 @@ export function createMembershipView(needs: {
       const { workers, balancers } = snapshot;
       if (snapshot.byId.get(id)?.incarnation === incarnation) return;
       log.warn({ workerId: id }, "a worker restarted while the store is unavailable");
-      const anew = { incarnation, state: "up" as const };
-      const heard = workers.map((worker) => (worker.id === id ? { ...worker, ...anew } : worker));
-      swap(takeSnapshot({ workers: heard, balancers }), false);
+      const restarted = { incarnation, state: "up" as const };
+      const updated = workers.map((worker) =>
+        worker.id === id ? { ...worker, ...restarted } : worker,
+      );
+      swap(takeSnapshot({ workers: updated, balancers }), false);
     },
     hearMembers(workers) {
       for (const { id, url } of workers) {
-        const known = snapshot.byId.get(id);
-        if (known?.url === url) continue;
-        const what = known === undefined ? "new worker found" : "worker found at another address";
+        const before = snapshot.byId.get(id);
+        if (before?.url === url) continue;
+        const what = before === undefined ? "new worker found" : "worker found at another address";
         log.warn({ workerId: id, url }, `${what} while the store is unavailable`);
       }
       swap(takeSnapshot(reconcile(snapshot, { members: workers, booted: false }), snapshot), false);
@@ -203,12 +199,12 @@ export function createMembershipView(needs: {
 interface Snapshot extends Members {
   readonly byId: ReadonlyMap<WorkerId, WorkerRecord>;
   readonly byTag: ReadonlyMap<WorkerTag, WorkerRecord>;
-  /** All of it, to see whether anything has changed; and what the ring depends on. */
+  /** All of it, to detect changes; and the part that the ring depends on. */
   readonly text: string;
   readonly ringText: string;
 }
 
-/** `before` itself when nothing differs from it, as in most polls: then no tags are computed again. */
+/** Returns `before` when nothing has changed, as in most polls, to save computing the tags. */
 function takeSnapshot({ workers, balancers }: Members, before?: Snapshot): Snapshot {
   const sortedWorkers = [...workers].sort(byName);
   const sortedBalancers = [...balancers].sort(byName);
@@ -233,8 +229,8 @@ function byName(a: MemberRecord, b: MemberRecord): number {
 // --- fingerprints ---
 
 /**
- * Says when processes that should see the same members go on having different rings: they would send the same key to
- * different workers. Once for each way in which they differ.
+ * Logs when the rings of processes keep differing, because they would send the same key to different workers. Once for
+ * each set of differences.
  */
 function createFingerprintWatch(clock: Clock, log: Log) {
   let seen = "";
@@ -242,12 +238,12 @@ function createFingerprintWatch(clock: Clock, log: Log) {
   let isReported = false;
 
   return {
-    look(own: string, members: readonly MemberRecord[]): void {
+    check(own: string, members: readonly MemberRecord[]): void {
       const others = members.filter(
         ({ ringFingerprint }) => ringFingerprint !== "" && ringFingerprint !== own,
       );
-      const found = [own, ...others.map(({ id, ringFingerprint }) => `${id} ${ringFingerprint}`)];
-      const text = found.join("\n");
+      const rings = [own, ...others.map(({ id, ringFingerprint }) => `${id} ${ringFingerprint}`)];
+      const text = rings.join("\n");
       if (text !== seen) {
         seen = text;
         sinceMs = clock.nowMs();

@@ -1,47 +1,42 @@
 /**
- * One process's record in the store, as others see it, and the check of what was read.
+ * The record of a balancer or worker in the store, and its validation.
  */
 import { z } from "zod";
 import { type Incarnation, isWorkerId, type WorkerId } from "../base/ids.ts";
 
-/**
- * What a worker does with new sessions. `suspended`: keeps its sessions, gets no new ones. `draining`: hands its sessions
- * over and ends.
- */
+/** `suspended`: keeps its sessions, gets no new ones. `draining`: hands its sessions over and exits. */
 export type WorkerState = "up" | "suspended" | "draining";
 
-/** How busy a worker is, as it says itself once a beat. */
+/** A worker's load, updated with each heartbeat. */
 export interface WorkerLoad {
-  /** Sessions that it hosts. */
   readonly sessions: number;
-  /** Open sockets of peers. */
+  /** Open connections of peers. */
   readonly connections: number;
-  /** Mean delay of its event loop since the last beat, in ms. */
+  /** Mean event-loop lag since the last heartbeat, in ms. */
   readonly lagMs: number;
 }
 
-/** A worker's record. Its lease is kept beside it by the store. */
 export interface WorkerRecord {
   readonly kind: "worker";
   readonly id: WorkerId;
   readonly incarnation: Incarnation;
-  /** Where balancers reach it: `http://host:port`, no path. */
+  /** Traffic from balancers: `http://host:port`, no path. */
   readonly url: string;
-  /** Where its status port answers: `http://host:port`. */
+  /** The status port: `http://host:port`. */
   readonly statusUrl: string;
   readonly version: string;
   readonly zone: string;
-  /** Share of new sessions relative to others; 1 is the norm. */
+  /** Share of new sessions relative to other workers; 1 by default. */
   readonly weight: number;
   readonly state: WorkerState;
   readonly load: WorkerLoad;
-  /** Fingerprint of the ring as this worker sees it; empty before it has seen one. */
+  /** Of the ring that this worker uses; empty before the first. */
   readonly ringFingerprint: string;
-  /** Of its `CT_SECRET` (shared/settings/secret.ts): processes with different ones are no use to each other. */
+  /** Of its `CT_SECRET` (shared/settings/secret.ts): processes with different secrets cannot work together. */
   readonly secretFingerprint: string;
 }
 
-/** A balancer's record: for views, commands and counts. */
+/** Used for status views, commands and counts only. */
 export interface BalancerRecord {
   readonly kind: "balancer";
   readonly id: WorkerId;
@@ -96,7 +91,7 @@ const balancerSchema = z.object({
 
 const memberSchema = z.discriminatedUnion("kind", [workerSchema, balancerSchema]);
 
-/** A record read from the store, checked; undefined when it is not one (whoever can write the store may be hostile). */
+/** Validates a record from the store, which other programs may have written; undefined when invalid. */
 export function parseMember(value: unknown): MemberRecord | undefined {
   const parsed = memberSchema.safeParse(value);
   return parsed.success ? parsed.data : undefined;

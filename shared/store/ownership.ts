@@ -1,11 +1,11 @@
 /**
- * Who may own a session: the decision alone, without clock or store. The embedded store runs it as it is; the Redis
- * script says the same in Lua and is held to it by the contract suite.
+ * Decides who may own a session. Pure. The embedded store calls these functions; scripts/ownership.lua repeats them for
+ * Redis, and a property test compares the two.
  */
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 import type { Reassertion, ResumeCause, SessionRecord } from "./store.ts";
 
-/** What the store knows of a worker's lease at the moment of the question. */
+/** A worker's lease at the time of the request. */
 export type Lease =
   | { readonly state: "gone" }
   | {
@@ -15,12 +15,12 @@ export type Lease =
     };
 
 export type ResumeDecision =
-  /** The claimant is the owner. `raise`: the epoch goes up, because the incarnation or the owner changes. */
+  /** The claimant becomes or stays the owner. `raise`: the epoch rises, because owner or incarnation changes. */
   | { readonly verdict: "own"; readonly cause: ResumeCause; readonly raise: boolean }
   | { readonly verdict: "elsewhere" }
   | { readonly verdict: "closed" };
 
-/** Last beat at least this old before a refused connection counts as the owner's death. */
+/** A refused connection counts as the owner's death only when its last heartbeat is at least this old. */
 export const REFUSED_HEARTBEAT_AGE_MS = 2500;
 
 type Ownership = Pick<SessionRecord, "owner" | "incarnation" | "state" | "successor">;
@@ -33,16 +33,16 @@ interface Claimant {
 }
 
 /**
- * Who has to do with the session until somebody else takes it over: the successor of a released one, else the owner. Its
- * lease is what a take-over depends on, and its id is what a worker that may not have the session answers.
+ * The worker to send clients to: the successor of a released session, else the owner. A take-over depends on its lease, and
+ * a worker that may not have the session responds 421 with its id.
  */
 export function holderOf(record: Ownership): WorkerId {
   return record.state === "released" ? (record.successor ?? record.owner) : record.owner;
 }
 
 /**
- * Whether `claimant` may own the session of `record`, and why. `leases.holder` is the lease of `holderOf(record)`,
- * `leases.claimant` that of the claimant's own id.
+ * Whether `claimant` may own the session, and why. `leases.holder` is the lease of `holderOf(record)`, `leases.claimant`
+ * that of the claimant's id.
  */
 export function decideResume(
   record: Ownership,
@@ -50,13 +50,13 @@ export function decideResume(
   leases: { readonly holder: Lease; readonly claimant: Lease },
 ): ResumeDecision {
   if (record.state === "closed") return { verdict: "closed" };
-  // A process whose id was taken over by a newer incarnation has ended as a member: it must not win its sessions back.
+  // A newer incarnation has taken the claimant's id: this process is no member any more and must not regain its sessions.
   if (isHeldByAnother(leases.claimant, claimant.incarnation)) return { verdict: "elsewhere" };
   if (record.owner === claimant.worker) {
     if (record.incarnation !== claimant.incarnation) {
       return { verdict: "own", cause: "restarted", raise: true };
     }
-    // A worker that released a session and is asked for it again takes it back only when nobody else is meant.
+    // The worker that released the session may take it back only when no other worker is its successor.
     if (record.state !== "released") return { verdict: "own", cause: "mine", raise: false };
   }
   if (record.state === "released" && (record.successor ?? claimant.worker) === claimant.worker) {
@@ -66,30 +66,30 @@ export function decideResume(
 }
 
 /**
- * What becomes of an owner's word about its session (`Store.reassertSession`): the higher epoch is right. `known` is the
- * store's record, if it has one; `lease` that of the owner's id.
+ * The outcome of `Store.reassertSession`: the higher epoch wins. `stored` is the store's record, if any; `lease` that of the
+ * asserting owner's id.
  */
 export function decideReassert(
-  known: Pick<SessionRecord, "owner" | "incarnation" | "epoch" | "state"> | undefined,
+  stored: Pick<SessionRecord, "owner" | "incarnation" | "epoch" | "state"> | undefined,
   asserted: Pick<Reassertion, "owner" | "incarnation" | "epoch" | "state">,
   lease: Lease,
 ): "written" | "kept" | "lost" {
   if (isHeldByAnother(lease, asserted.incarnation)) return "lost";
-  if (known === undefined || known.epoch < asserted.epoch) return "written";
-  if (known.epoch > asserted.epoch || known.owner !== asserted.owner) return "lost";
-  if (known.state === "closed") return asserted.state === "closed" ? "kept" : "lost";
+  if (stored === undefined || stored.epoch < asserted.epoch) return "written";
+  if (stored.epoch > asserted.epoch || stored.owner !== asserted.owner) return "lost";
+  if (stored.state === "closed") return asserted.state === "closed" ? "kept" : "lost";
   if (asserted.state === "closed") return "written";
-  return known.incarnation === asserted.incarnation ? "kept" : "lost";
+  return stored.incarnation === asserted.incarnation ? "kept" : "lost";
 }
 
-/** The epoch after `previous`, at store time `nowMs`: it always rises, and survives a flush of the store. */
+/** The epoch after `previous`, at store time `nowMs`. It rises over a flush of the store too. */
 export function nextEpoch(previous: number, nowMs: number): number {
   return Math.max(previous + 1, nowMs);
 }
 
 function decideTakeOver(record: Ownership, claimant: Claimant, holder: Lease): ResumeDecision {
   if (holder.state === "gone") return { verdict: "own", cause: "lease-gone", raise: true };
-  // The record names the incarnation of the owner; a successor may come in any.
+  // The record's incarnation is the owner's; a successor may have any.
   if (record.state !== "released" && isHeldByAnother(holder, record.incarnation)) {
     return { verdict: "own", cause: "replaced", raise: true };
   }

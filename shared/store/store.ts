@@ -1,10 +1,10 @@
 /**
- * The contract of the store: what balancers and workers remember together. Two implementations fulfil it, Redis and an
- * embedded one for one machine; no code outside this folder knows which one it talks to, and one contract suite runs
+ * The contract of the store: the state that balancers and workers share. Two implementations fulfil it, Redis and an
+ * embedded one for one machine; code outside this folder does not know which one it uses, and one contract suite runs
  * against both (test/contract/store.ts).
  *
- * Every operation is atomic. Times inside the store are the store's own; processes never compare their clocks. An
- * operation rejects with `StoreAwayError` when the store cannot be reached in time; it may then have been done or not.
+ * Every operation is atomic. Times are the store's own; processes never compare their clocks. An operation rejects with
+ * `StoreAwayError` when the store is unavailable; it may have been applied or not.
  */
 import { EdgeError } from "../base/errors.ts";
 import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
@@ -13,103 +13,94 @@ import type { MemberRecord } from "./member.ts";
 export interface Store {
   readonly health: StoreHealth;
   /**
-   * This end's address of the last connection that worked: others reach this machine by it. Undefined before there was
-   * one, and for a store that is reached without a network (a Unix socket), which is on this machine.
+   * The local address of the last working connection, at which others reach this machine. Undefined before the first
+   * connection, and for a store on this machine that is reached by a Unix socket.
    */
   readonly localAddress: string | undefined;
-  /** Calls `listener` at each change between up and away. Returns the way to stop. */
+  /** Calls `listener` when the store becomes available or unavailable. Returns the function that unsubscribes. */
   onHealth(listener: (health: StoreHealth) => void): () => void;
   /**
-   * Calls `listener` soon after something changed. A hint, not a promise: changes may be missed or reported twice, so
-   * whoever relies on one also asks at an interval. Returns the way to stop.
+   * Calls `listener` soon after a change. A hint only: changes may be missed or reported twice, so callers also poll.
+   * Returns the function that unsubscribes.
    */
   onChange(listener: (change: Change) => void): () => void;
-  /** The store's time, in ms since the epoch. Also the probe that tells whether the store answers. */
+  /** The store's time, in ms since the epoch. Also serves as a probe of the store. */
   timeMs(): Promise<number>;
   close(): Promise<void>;
 
   // --- membership ---
 
   /**
-   * Puts a member's record and starts its lease of `MEMBER_LEASE_MS`. Another incarnation of the same id is replaced at
-   * once; its next renewal fails.
+   * Writes a member's record and starts its lease of `MEMBER_LEASE_MS`. Replaces another incarnation of the same id at
+   * once; the next renewal of that one fails.
    */
   announce(member: MemberRecord): Promise<void>;
   /**
    * Extends the lease and replaces the record, only for the incarnation that holds it. `replaced`: another incarnation
-   * has announced itself. `expired`: the lease ran out before; announce again.
+   * has announced itself. `expired`: the lease has expired; announce again.
    */
   renew(member: MemberRecord): Promise<"renewed" | "replaced" | "expired">;
-  /** Takes the record out at once, if `incarnation` still holds it. */
+  /** Removes the record at once, if `incarnation` still holds it. */
   withdraw(id: WorkerId, incarnation: Incarnation): Promise<void>;
-  /** Every member with a lease. Records that cannot be parsed are left out and counted in `ignored`. */
+  /** All members with a lease. Invalid records are omitted and counted in `ignored`. */
   members(): Promise<Membership>;
   /**
-   * Elects one of all who ask for a role: the first one leads, and goes on with each call that comes within `ttlMs` of its
-   * last one. A store that is not settled (see `Membership.booted`) elects nobody: it does not know who led before.
+   * Elects a leader: the first caller leads, and keeps the role with each call within `ttlMs` of its last one. A store that
+   * is still settling (see `Membership.booted`) elects none: it does not know the leader before.
    */
   lead(role: Role, holder: WorkerId, ttlMs: number): Promise<"leading" | "following">;
-  /** Gives the role back at once, if `holder` has it. */
+  /** Releases the role at once, if `holder` has it. */
   resign(role: Role, holder: WorkerId): Promise<void>;
 
   // --- sessions ---
 
   /**
-   * Records a new session for its owner. `quota`: the user already has `maxPerUser` sessions that are not closed, or the
-   * store is full. `exists`: the id was used before, or the alias belongs to another session (an alias is written once:
-   * it stays with its session until that is closed or gone).
+   * Creates a session for its owner. `quota`: the user already has `maxPerUser` sessions that are not closed, or the store
+   * is full. `exists`: the id is in use, or the alias belongs to another session (an alias is written once and stays with
+   * its session until that is closed or gone).
    */
   createSession(create: CreateSession): Promise<CreateOutcome>;
-  /**
-   * Asks for a session that this worker was asked for. Rules: shared/store/ownership.ts. A take-over raises the
-   * epoch. Never creates a record.
-   */
+  /** Claims a session for this worker. Rules: ownership.ts. A take-over raises the epoch. Never creates a record. */
   resumeSession(resume: ResumeSession): Promise<ResumeOutcome>;
   /**
-   * Tells the store what the owner of a session knows of it, after the owner's lease had run out: so a store that was
-   * flushed, or that came back with an old copy, knows it again. Rules: shared/store/ownership.ts. `kept`: the store
-   * knew it as it is. `written`: it did not; the peers follow with `putPeer`. `lost`: another one owns it, or it is closed.
-   * An alias that belongs to another open session by now is left out.
+   * Writes the owner's copy of a session after the owner's lease expired, to restore it in a store that was flushed or
+   * restored from an old copy. Rules: ownership.ts. `kept`: the store has the same. `written`: the store had none or an
+   * older one; the caller writes the peers next, with `putPeer`. `lost`: another worker owns it, or it is closed. Omits an
+   * alias that belongs to another open session by now.
    */
   reassertSession(reassertion: Reassertion): Promise<"kept" | "written" | "lost">;
-  /** The record of a session by its id or by its alias, also of a closed one while its tombstone stands. */
+  /** The record of a session by its id or by its alias, or the tombstone of a closed one. */
   findSession(key: SessionKey): Promise<SessionRecord | undefined>;
-  /** Ids of the sessions whose record names this worker as owner; closed ones are left out. */
+  /** Ids of the sessions of this owner that are not closed. */
   sessionsOf(owner: WorkerId): Promise<readonly SessionId[]>;
-  /**
-   * The workers for which `sessionsOf` lists something, whether they live or not: so that sessions whose owner is gone
-   * can be found.
-   */
+  /** The workers that own sessions, with or without a lease: finds sessions whose owner is gone. */
   owners(): Promise<readonly WorkerId[]>;
   /**
-   * Gives a session away, to `to` (which may then resume it) or to whoever asks first. `lost`, here and below: the
-   * session is gone or closed, or owner or epoch are no longer what `holder` says; nothing was changed. Until somebody
-   * resumes it, the one who released it still holds it: what its peers do meanwhile is recorded.
+   * Releases a session to the successor `to`, or to the first worker that resumes it. `lost`, here and below: the session is
+   * gone or closed, or its owner or epoch differs from `holder`; nothing was changed. Until it is resumed, the releasing
+   * worker still holds it and may record changes of its peers.
    */
   releaseSession(holder: Holder, to: WorkerId | undefined): Promise<"done" | "lost">;
-  /** Ends a session for good: the record becomes a tombstone until `untilMs` (store time). */
+  /** Closes a session: its record becomes a tombstone until `untilMs` (store time). */
   closeSession(holder: Holder, untilMs: number): Promise<"done" | "lost">;
-  /**
-   * Records that the host's socket came: from now on the session outlives its owner. The first time it is counted in
-   * `HOSTED_COUNTER`.
-   */
+  /** Records that the host has connected: from then on the session outlives its owner. Counts once in `HOSTED_COUNTER`. */
   openSession(holder: Holder): Promise<"done" | "lost">;
-  /** Adds or replaces a peer. Written when a peer joins, and once more when it is settled; never for messages. */
+  /** Adds or replaces a peer. Called when a peer joins and when it is settled, never for messages. */
   putPeer(holder: Holder, peer: PeerRecord): Promise<"done" | "lost">;
-  /** Takes a peer out and buries its token until `untilMs` (store time), so that it cannot come back with it. */
+  /** Removes a peer and revokes its token until `untilMs` (store time), so that it cannot rejoin with it. */
   removePeer(holder: Holder, peer: PeerId, untilMs: number): Promise<"done" | "lost">;
-  /** The next value of the session's clock (1, 2, …): distinguishes the tokens of one user who joins twice. */
+  /** The next value of the session's clock (1, 2, …), which distinguishes the tokens of a user who joins twice. */
   nextClock(holder: Holder): Promise<number | "lost">;
 
-  // --- tickets: sign-ins and join requests that one process asks for and another may answer ---
+  // --- tickets: sign-ins, join requests and commands that one process asks and another may answer ---
 
   /**
-   * Puts a waiting ticket that lives `ttlMs`. `group` (a session id) makes it findable with `ticketsOf`. A ticket that is
-   * there already stays as it is, so a put may be repeated. In a flood the oldest tickets may go early.
+   * Adds a waiting ticket for `ttlMs`. `group` (a session id) makes it findable with `ticketsOf`. An existing ticket stays
+   * as it is, so the call may be repeated. In a flood the oldest tickets may be dropped early.
    */
   putTicket(ticket: NewTicket): Promise<void>;
   readTicket(kind: TicketKind, token: string): Promise<Ticket | undefined>;
-  /** Answers a waiting ticket. `gone`: unknown or expired. `answered`: somebody was faster; the first answer stays. */
+  /** Answers a waiting ticket. `gone`: unknown or expired. `answered`: it has an answer already, which stays. */
   answerTicket(
     kind: TicketKind,
     token: string,
@@ -119,17 +110,17 @@ export interface Store {
   /** The waiting tickets of a group, oldest first. */
   ticketsOf(kind: TicketKind, group: string): Promise<readonly Ticket[]>;
 
-  // --- tokens that must not be used again ---
+  // --- revoked tokens ---
 
-  /** Remembers a token id until `untilMs` (wall time of the token's `exp`, in ms). */
+  /** Revokes a token id until `untilMs` (the token's `exp` as wall time in ms). */
   revokeToken(tokenId: string, untilMs: number): Promise<void>;
   isTokenRevoked(tokenId: string): Promise<boolean>;
 
-  // --- what the edge agrees on ---
+  // --- values that are written once ---
 
   /**
-   * Keeps `proposal` under `name` unless something is kept there already, for good. Resolves with what is kept: the same
-   * for everybody. Names are as those of counters; a text has at most `MAX_AGREED_CHARS` characters.
+   * Stores `proposal` under `name`, without expiry, unless a value is stored there. Resolves with the stored value, the same
+   * for all callers. Names are like those of counters; a value has at most `MAX_AGREED_CHARS` characters.
    */
   putIfAbsent(name: string, proposal: string): Promise<string>;
 
@@ -139,51 +130,51 @@ export interface Store {
   addToCounters(increments: Readonly<Record<string, number>>): Promise<void>;
   /** All counters whose name starts with `prefix`. */
   readCounters(prefix: string): Promise<Record<string, number>>;
-  /** Appends to the history of ownership, of which the newest `MAX_EVENTS` are kept. */
+  /** Appends to the history of ownership, which keeps the newest `MAX_EVENTS`. */
   appendEvent(event: EdgeEvent): Promise<void>;
   /** The newest `limit` events, oldest first; of one session when `sessionId` is given. */
   readEvents(query: { limit: number; sessionId?: SessionId }): Promise<readonly StoredEvent[]>;
 
-  // --- what members tell those who watch ---
+  // --- streams and reports of members ---
 
-  /** Appends texts to a stream, of which the newest are kept (`STREAMS`). */
+  /** Appends texts to a stream, which keeps the newest (`STREAMS`). */
   appendToStream(stream: StreamName, texts: readonly string[]): Promise<void>;
   /**
-   * Entries after the one with the id `after`, or else the newest; at most `limit`, oldest first. Ids make sense to the
-   * store that gave them only; after an unknown one comes what is newer, if anything.
+   * Entries after the id `after`, or else the newest; at most `limit`, oldest first. Ids belong to the store that issued
+   * them; an unknown `after` yields the newer entries.
    */
   readStream(
     stream: StreamName,
     query: { after?: string; limit: number },
   ): Promise<readonly StreamEntry[]>;
-  /** Keeps what a member says of itself for `ttlMs`, in place of what it said before. */
+  /** Replaces a member's report of this kind; it expires after `ttlMs`. */
   report(kind: ReportKind, id: WorkerId, text: string, ttlMs: number): Promise<void>;
-  /** What members have said, by id, each as long as it is kept. */
+  /** The reports that have not expired, by member id. */
   readReports(kind: ReportKind): Promise<Readonly<Record<string, string>>>;
 }
 
-/** Lease of a member: gone this long after its last renewal. */
+/** A member's lease expires this long after its last renewal. */
 export const MEMBER_LEASE_MS = 5000;
-/** How often a member renews its lease. */
+/** Interval of lease renewals. */
 export const HEARTBEAT_MS = 1000;
 /**
- * For this long after the store was first seen empty, or was heard of again after nobody had beaten for a whole lease,
- * nothing that is missing from it is believed to be gone: its members have had no time to say what is true.
+ * For this long after the store was first seen empty, or came back after a whole lease without any heartbeat, missing
+ * records do not count as gone: members have had no time to write them again.
  */
 export const SETTLING_MS = 8000;
-/** A session whose host's socket has not come this long after its creation is dropped. */
+/** A session whose host has not connected this long after its creation is dropped. */
 export const UNOPENED_SESSION_MS = 60_000;
-/** Characters of a text that the edge agrees on. */
+/** Characters of a value of `putIfAbsent`. */
 export const MAX_AGREED_CHARS = 4096;
-/** Counts sessions whose host has come: raised in the same moment in which the store hears of it, so never twice. */
+/** Counts sessions whose host has connected. Raised atomically with `openSession`, so never twice. */
 export const HOSTED_COUNTER = "sessions.hosted";
-/** Events kept in the history. */
+/** Events that the history keeps. */
 export const MAX_EVENTS = 10_000;
-/** Characters of one text of a stream: a log line is cut before, a sample of the history is far shorter. */
+/** Characters of one text of a stream. Log lines are cut to this length; samples of the history are far shorter. */
 export const MAX_STREAM_TEXT_CHARS = 4096;
 /**
- * Streams, and how many texts each keeps. `lasting`: kept over a restart of the embedded store. Logs: the newest lines of
- * all processes; history: an hour, a day, 30 days at falling resolution (DESIGN: control).
+ * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
+ * all processes. History: an hour, a day, 30 days at falling resolution.
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -195,14 +186,14 @@ export const STREAMS = {
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
-/** `view`: how a process sees the edge now, for people who ask why. `usage`: who and what is on a worker. */
+/** `view`: how a process sees the edge, for `ct-edge explain`. `usage`: a worker's people, sessions and connections. */
 export const REPORT_KINDS = ["view", "usage"] as const;
 export type ReportKind = (typeof REPORT_KINDS)[number];
 export const MAX_REPORT_BYTES = 256 * 1024;
-/** Reports of one kind; as many as there may be members. */
+/** Reports of one kind; as many as the largest number of members. */
 export const MAX_REPORTS = 1000;
 
-/** The store could not be reached, or did not answer in time. */
+/** The store is unreachable, or did not respond in time. */
 export class StoreAwayError extends EdgeError {
   readonly code = "EDGE_STORE_AWAY";
   readonly source = "store";
@@ -218,10 +209,10 @@ export class StoreAwayError extends EdgeError {
 
 export type StoreHealth =
   | { readonly state: "up" }
-  /** `reason` is for people: what was tried and what came of it. */
+  /** `reason` is for operators: what was tried, and the result. */
   | { readonly state: "away"; readonly reason: string };
 
-/** What changed. `session`: its record; `ticket`: it was answered or dropped, or it is a command; `members`: who is there, or their records. */
+/** `session`: its record changed. `ticket`: it was answered or dropped, or it is a command. `members`: the set or a record. */
 export type Change =
   | { readonly subject: "members" }
   | { readonly subject: "session"; readonly sessionId: SessionId }
@@ -229,60 +220,57 @@ export type Change =
 
 export interface Membership {
   readonly members: readonly MemberRecord[];
-  /** Records that were left out because they could not be parsed. */
+  /** Invalid records, which were omitted. */
   readonly ignored: number;
-  /**
-   * False while the store settles (`SETTLING_MS`): it is new, was flushed, or was away for everybody, so nothing that is
-   * missing from it is believed to be gone.
-   */
+  /** False while the store settles (`SETTLING_MS`): missing members do not count as gone. */
   readonly booted: boolean;
 }
 
-/** Who says that it owns a session: every change of a record compares owner *and* epoch. */
+/** The claim to own a session: every change of a record compares owner *and* epoch. */
 export interface Holder {
   readonly sessionId: SessionId;
   readonly owner: WorkerId;
   readonly epoch: number;
 }
 
-/** A session as the store remembers it: enough to go on elsewhere. Nothing of documents: they are encrypted. */
+/** A session in the store: enough for another worker to take over. Documents are not stored; they are encrypted. */
 export interface SessionRecord {
   readonly id: SessionId;
   readonly owner: WorkerId;
   readonly incarnation: Incarnation;
-  /** Rises with each change of owner or incarnation; at least the store's time in ms, so that it survives a flush. */
+  /** Rises with each change of owner or incarnation. At least the store's time in ms, so that it rises over a flush too. */
   readonly epoch: number;
   /**
-   * `created`: the host's socket has not come yet. `open`: live. `released`: between two owners. `closed`: a tombstone.
+   * `created`: the host has not connected yet. `open`: live. `released`: between two owners. `closed`: a tombstone.
    */
   readonly state: "created" | "open" | "released" | "closed";
-  /** With `released`: who may resume it; undefined: anybody. */
+  /** With `released`: the worker that may resume it; undefined: any worker. */
   readonly successor?: WorkerId;
-  /** Id of the user who created it, for the quota. */
+  /** The user who created it, for the quota. */
   readonly userId: string;
-  /** The key that the create came with, when there was one. */
+  /** The session key of the create request, if it had one. */
   readonly alias?: SessionKey;
   readonly clock: number;
   readonly peers: readonly PeerRecord[];
-  /** Ids of the tokens of peers who left; they cannot come back with them. */
+  /** Token ids of peers who left, who cannot rejoin with them. */
   readonly revokedTokens: readonly string[];
   /** Store time in ms. */
   readonly createdMs: number;
 }
 
-/** What of a peer must survive its worker. */
+/** The part of a peer that outlives its worker. */
 export interface PeerRecord {
   readonly id: PeerId;
   readonly host: boolean;
   readonly user: UserRecord;
   /** Base64 SPKI, as the client sent it. */
   readonly publicKey: string;
-  /** What the client calls itself. */
+  /** Name and version of the client program. */
   readonly client: string;
   readonly compression: readonly string[];
   /** `jti` of its room token. */
   readonly tokenId: string;
-  /** Whether it has sent a message: then its arrival need not be announced again after a take-over. */
+  /** Whether it has sent a message: then a take-over does not announce it again. */
   readonly settled: boolean;
 }
 
@@ -307,11 +295,11 @@ export type CreateOutcome =
   | { readonly outcome: "quota" }
   | { readonly outcome: "exists" };
 
-/** What an owner says of its session; see `reassertSession`. Peers are told one by one. */
+/** An owner's copy of its session; see `reassertSession`. Peers are written one by one. */
 export interface Reassertion extends Omit<SessionRecord, "peers" | "state" | "successor"> {
-  /** `closed`: only the tombstone is put back. */
+  /** `closed`: restores only the tombstone. */
   readonly state: "created" | "open" | "closed";
-  /** Until when the tokens of peers who left stay buried, and the tombstone of a closed session stands; store time. */
+  /** Expiry of the revoked tokens, and of the tombstone of a closed session; store time. */
   readonly untilMs: number;
 }
 
@@ -319,33 +307,30 @@ export interface ResumeSession {
   readonly sessionId: SessionId;
   readonly worker: WorkerId;
   readonly incarnation: Incarnation;
-  /**
-   * What the claimant knows of the owner beyond the store: its port refused a connection, or the supervisor saw its
-   * process end.
-   */
+  /** What the claimant has seen of the owner: its port refused a connection, or its process exited. */
   readonly evidence?: "refused" | "exited";
-  /** Which life of the owner that is about; without it, whichever lives now. It says nothing about a later one. */
+  /** The owner's incarnation that the evidence is about; by default the present one. Does not count against a later one. */
   readonly evidenceOf?: Incarnation;
 }
 
 export type ResumeOutcome =
-  /** This worker owns it now, under `record.epoch`. `cause` says why it may. */
+  /** This worker owns it now, under `record.epoch`. */
   | {
       readonly outcome: "owned";
       readonly cause: ResumeCause;
       readonly record: SessionRecord;
     }
-  /** Another worker owns it, or is its successor: answer 421 with this. */
+  /** Another worker owns it or is its successor: respond 421 with this. */
   | { readonly outcome: "elsewhere"; readonly owner: WorkerId; readonly epoch: number }
   | { readonly outcome: "closed" }
   | { readonly outcome: "unknown" }
-  /** It is not known, but the store settles and may have lost it: its owner may still say that it is there. Ask again. */
+  /** Not found, but the store is settling and may have lost it: its owner may still restore it. Retry. */
   | { readonly outcome: "unsettled" };
 
 /**
- * `mine`: the same incarnation owned it all the time. `restarted`: the same worker in a new incarnation. `handed`: it was
- * released to this worker or to anybody. The others are take-overs: the owner's lease is gone, it lives in another
- * incarnation, its process ended, or it refuses connections and its last beat is old.
+ * `mine`: this incarnation owned it already. `restarted`: the same worker in a new incarnation. `handed`: it was released to
+ * this worker or to any. The others are take-overs: the owner's lease is gone, its id has a new incarnation, its process
+ * exited, or it refuses connections and its last heartbeat is old.
  */
 export type ResumeCause =
   | "mine"
@@ -356,20 +341,17 @@ export type ResumeCause =
   | "exited"
   | "refused";
 
-/**
- * What one member at a time does for all: takes over sessions that nobody resumes, and writes the history; sends the
- * cluster's metrics.
- */
+/** Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. */
 export type Role = "reaper" | "statsd";
 
-/** `command`: what an operator asks a member to do (its group is the member's id). */
+/** `command`: an operator's command to a member, whose id is the group. */
 export const TICKET_KINDS = ["login", "join", "command"] as const;
 export type TicketKind = (typeof TICKET_KINDS)[number];
 
 export interface NewTicket {
   readonly kind: TicketKind;
   readonly token: string;
-  /** JSON value that belongs to the question (who asks, for what); may be null. */
+  /** Any JSON value: who asks, for what. */
   readonly question: unknown;
   readonly group?: string;
   readonly ttlMs: number;
@@ -395,7 +377,7 @@ export interface EdgeEvent {
   readonly sessionId: SessionId;
   readonly worker: WorkerId;
   readonly epoch: number;
-  /** Why, in one of the field's words (`lease-gone`, `host left`, …). */
+  /** The reason: `lease-gone`, `host left`, … */
   readonly cause: string;
 }
 

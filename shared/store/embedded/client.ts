@@ -1,8 +1,8 @@
 /**
- * The embedded store as its client processes see it: the contract, asked over the Unix socket of `startStoreServer`.
+ * The client of the embedded store: the contract over the Unix socket of `startStoreServer`.
  *
- * Questions are pipelined; what is asked in one go is written in one go. While the store is away every operation fails at
- * once, so nothing piles up, and the connection is tried again and again.
+ * Requests are pipelined, and those of one tick are written together. While the store is unavailable every operation fails
+ * at once, so nothing piles up, and the client keeps reconnecting.
  */
 import { connect, type Socket } from "node:net";
 import type { Clock, Timer } from "../../base/clock.ts";
@@ -23,18 +23,18 @@ import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./forma
 import type { Operation } from "./state/operations.ts";
 import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
 
-/** An answer takes a fraction of a millisecond; this long means that the store hangs. */
-const ANSWER_TIMEOUT_MS = 2000;
+/** A response takes a fraction of a millisecond; after this long the store hangs. */
+const RESPONSE_TIMEOUT_MS = 2000;
 const FIRST_RETRY_MS = 20;
 const MAX_RETRY_MS = 1000;
-/** Questions that wait for their answer; one more fails, because the store must have stopped. */
-const MAX_WAITING = 10_000;
+/** Requests without a response; one more fails, because the store must have stopped. */
+const MAX_PENDING = 10_000;
 const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
 const MAX_REPLY_BYTES = 256 * 1024 * 1024;
-/** How long `close` waits for answers that are under way. */
+/** How long `close` waits for pending responses. */
 const CLOSE_TIMEOUT_MS = 500;
 
-/** The store will not do what it was asked, however often: a bug of the asker, or a value that is too large. */
+/** The store rejects the request, and would again: a bug in the caller, or a value that is too large. */
 export class StoreRefusedError extends EdgeError {
   readonly code = "EDGE_STORE_REFUSED";
   readonly source = "internal";
@@ -45,16 +45,16 @@ export class StoreRefusedError extends EdgeError {
 }
 
 /**
- * A client of the store that listens on `socketPath`. It connects at once and stays at it; what is asked before the first
- * connection stands waits for it. Health is `away` until the store has answered for the first time.
+ * Connects to the store at `socketPath`, and reconnects until closed. Requests before the first connection wait for it.
+ * Health is `away` until the first response.
  */
-export function connectEmbeddedStore(needs: {
+export function connectEmbeddedStore(deps: {
   readonly socketPath: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters?: Pick<Counters, "count" | "observe">;
 }): Store {
-  const { clock, log, counters } = needs;
+  const { clock, log, counters } = deps;
   const healthListeners = new Set<(health: StoreHealth) => void>();
   const changeListeners = new Set<(change: Change) => void>();
   let health: StoreHealth = { state: "away", reason: "not connected yet" };
@@ -70,7 +70,7 @@ export function connectEmbeddedStore(needs: {
     if (!isChange) return;
     if (next.state === "away") log.warn({ reason: next.reason }, "store unavailable");
     else if (wasTried) log.info("store available again");
-    tell(healthListeners, next, log);
+    notify(healthListeners, next, log);
   }
 
   // --- connecting ---
@@ -78,22 +78,22 @@ export function connectEmbeddedStore(needs: {
   function open(): void {
     retry = undefined;
     const opened = createConnection({
-      socketPath: needs.socketPath,
+      socketPath: deps.socketPath,
       clock,
       onChanges(changes) {
-        for (const change of changes) tell(changeListeners, change, log);
+        for (const change of changes) notify(changeListeners, change, log);
       },
       onLost: (reason) => lose(reason),
     });
     connection = opened;
-    // A connection proves little: a stopped process is connected to as well. Only an answer counts.
-    opened.ask("timeMs", []).then(
+    // A stopped process accepts connections too: only a response proves that the store works.
+    opened.send("timeMs", []).then(
       () => {
         setHealth({ state: "up" });
         failures = 0;
       },
       () => {
-        // `onLost` says it.
+        // `onLost` reports it.
       },
     );
   }
@@ -105,25 +105,25 @@ export function connectEmbeddedStore(needs: {
     failures++;
     setHealth({ state: "away", reason });
     const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
-    // Jitter, because all processes lose the store at the same moment.
+    // Jitter, because all processes lose the store at once.
     retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
   }
 
-  /** Whether questions are put: to a store that is up, or that is connected to for the first time. */
-  function isAsked(): boolean {
+  /** Whether to send requests: the store is up, or this is the first connection. */
+  function isUsable(): boolean {
     return !isClosed && (health.state === "up" || failures === 0);
   }
 
-  async function ask<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
-    const askedMs = clock.nowMs();
+  async function request<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
+    const sentMs = clock.nowMs();
     try {
-      if (connection === undefined || !isAsked()) {
+      if (connection === undefined || !isUsable()) {
         const reason = health.state === "away" ? health.reason : "closed";
         throw new StoreAwayError(op, new Error(reason));
       }
       const value = await sendToAnyVersion(connection, op, args);
-      counters?.observe("store.latency_ms", clock.nowMs() - askedMs);
-      // The server checks every argument, so the value is what the contract promises.
+      counters?.observe("store.latency_ms", clock.nowMs() - sentMs);
+      // The server validates every argument, so the value has the type of the contract.
       return value as T;
     } catch (error) {
       counters?.count("store.failures", op);
@@ -141,105 +141,105 @@ export function connectEmbeddedStore(needs: {
     onHealth: (listener) => addListener(healthListeners, listener),
     onChange: (listener) => addListener(changeListeners, listener),
     async close() {
-      const mayAnswer = isAsked();
+      const mayRespond = isUsable();
       isClosed = true;
       retry?.cancel();
-      await connection?.close(mayAnswer ? CLOSE_TIMEOUT_MS : 0);
+      await connection?.close(mayRespond ? CLOSE_TIMEOUT_MS : 0);
     },
 
-    timeMs: () => ask("timeMs"),
-    announce: (member) => ask("announce", member),
-    renew: (member) => ask("renew", member),
-    withdraw: (id, incarnation) => ask("withdraw", id, incarnation),
-    members: () => ask("members"),
-    lead: (role, holder, ttlMs) => ask("lead", role, holder, ttlMs),
-    resign: (role, holder) => ask("resign", role, holder),
+    timeMs: () => request("timeMs"),
+    announce: (member) => request("announce", member),
+    renew: (member) => request("renew", member),
+    withdraw: (id, incarnation) => request("withdraw", id, incarnation),
+    members: () => request("members"),
+    lead: (role, holder, ttlMs) => request("lead", role, holder, ttlMs),
+    resign: (role, holder) => request("resign", role, holder),
 
     createSession: async (create) =>
-      withNewReplyNames(await ask<CreateOutcome>("createSession", create)),
+      withNewReplyNames(await request<CreateOutcome>("createSession", create)),
     resumeSession: async (resume) =>
-      withNewReplyNames(await ask<ResumeOutcome>("resumeSession", resume)),
-    reassertSession: (reassertion) => ask("reassertSession", reassertion),
+      withNewReplyNames(await request<ResumeOutcome>("resumeSession", resume)),
+    reassertSession: (reassertion) => request("reassertSession", reassertion),
     findSession: async (key) =>
-      withNewRecordNames(await ask<SessionRecord | undefined>("findSession", key)),
-    sessionsOf: (owner) => ask("sessionsOf", owner),
-    owners: () => ask("owners"),
-    releaseSession: (holder, to) => ask("releaseSession", holder, to),
-    closeSession: (holder, untilMs) => ask("closeSession", holder, untilMs),
-    openSession: (holder) => ask("openSession", holder),
-    putPeer: (holder, peer) => ask("putPeer", holder, peer),
-    removePeer: (holder, peer, untilMs) => ask("removePeer", holder, peer, untilMs),
-    nextClock: (holder) => ask("nextClock", holder),
+      withNewRecordNames(await request<SessionRecord | undefined>("findSession", key)),
+    sessionsOf: (owner) => request("sessionsOf", owner),
+    owners: () => request("owners"),
+    releaseSession: (holder, to) => request("releaseSession", holder, to),
+    closeSession: (holder, untilMs) => request("closeSession", holder, untilMs),
+    openSession: (holder) => request("openSession", holder),
+    putPeer: (holder, peer) => request("putPeer", holder, peer),
+    removePeer: (holder, peer, untilMs) => request("removePeer", holder, peer, untilMs),
+    nextClock: (holder) => request("nextClock", holder),
 
-    putTicket: (ticket) => ask("putTicket", ticket),
-    readTicket: (kind, token) => ask("readTicket", kind, token),
-    answerTicket: (kind, token, answer) => ask("answerTicket", kind, token, answer),
-    dropTicket: (kind, token) => ask("dropTicket", kind, token),
-    ticketsOf: (kind, group) => ask("ticketsOf", kind, group),
+    putTicket: (ticket) => request("putTicket", ticket),
+    readTicket: (kind, token) => request("readTicket", kind, token),
+    answerTicket: (kind, token, answer) => request("answerTicket", kind, token, answer),
+    dropTicket: (kind, token) => request("dropTicket", kind, token),
+    ticketsOf: (kind, group) => request("ticketsOf", kind, group),
 
-    revokeToken: (tokenId, untilMs) => ask("revokeToken", tokenId, untilMs),
-    isTokenRevoked: (tokenId) => ask("isTokenRevoked", tokenId),
+    revokeToken: (tokenId, untilMs) => request("revokeToken", tokenId, untilMs),
+    isTokenRevoked: (tokenId) => request("isTokenRevoked", tokenId),
 
-    putIfAbsent: (name, proposal) => ask("putIfAbsent", name, proposal),
+    putIfAbsent: (name, proposal) => request("putIfAbsent", name, proposal),
 
-    addToCounters: (increments) => ask("addToCounters", increments),
-    readCounters: (prefix) => ask("readCounters", prefix),
-    appendEvent: (event) => ask("appendEvent", event),
-    readEvents: (query) => ask("readEvents", query),
-    appendToStream: (stream, texts) => ask("appendToStream", stream, texts),
-    readStream: (stream, query) => ask("readStream", stream, query),
-    report: (kind, id, text, ttlMs) => ask("report", kind, id, text, ttlMs),
-    readReports: (kind) => ask("readReports", kind),
+    addToCounters: (increments) => request("addToCounters", increments),
+    readCounters: (prefix) => request("readCounters", prefix),
+    appendEvent: (event) => request("appendEvent", event),
+    readEvents: (query) => request("readEvents", query),
+    appendToStream: (stream, texts) => request("appendToStream", stream, texts),
+    readStream: (stream, query) => request("readStream", stream, query),
+    report: (kind, id, text, ttlMs) => request("report", kind, id, text, ttlMs),
+    readReports: (kind) => request("readReports", kind),
   };
 }
 
-// --- one connection, from its birth to its loss ---
+// --- one connection ---
 
 interface Connection {
-  /** Rejects with `StoreAwayError` when the connection is lost first, or no answer came in time. */
-  ask(op: string, args: readonly unknown[]): Promise<unknown>;
-  /** Waits up to `patienceMs` for answers that are under way, then ends. */
-  close(patienceMs: number): Promise<void>;
+  /** Rejects with `StoreAwayError` when the connection is lost before the response, or no response comes in time. */
+  send(op: string, args: readonly unknown[]): Promise<unknown>;
+  /** Waits up to `timeoutMs` for pending responses, then closes. */
+  close(timeoutMs: number): Promise<void>;
 }
 
-/** One version: a store that refuses a call under its name of today gets it under the name before. */
+/** One version: repeats a call that the store refused under the name of the version before. */
 async function sendToAnyVersion(
   connection: Connection,
   op: Operation,
   args: readonly unknown[],
 ): Promise<unknown> {
   try {
-    return await connection.ask(op, args);
+    return await connection.send(op, args);
   } catch (refusal) {
     const old = refusal instanceof StoreRefusedError ? withOldCallNames({ op, args }) : undefined;
     if (old === undefined) throw refusal;
-    return await connection.ask(old.op, old.args).catch((error: unknown) => {
+    return await connection.send(old.op, old.args).catch((error: unknown) => {
       throw error instanceof StoreRefusedError ? refusal : error;
     });
   }
 }
 
-interface Waiting {
+interface PendingRequest {
   readonly op: string;
   readonly sentMs: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
-function createConnection(needs: {
+function createConnection(deps: {
   readonly socketPath: string;
   readonly clock: Clock;
   readonly onChanges: (changes: readonly Change[]) => void;
-  /** Called once, also when it was closed. */
+  /** Called once, also after `close`. */
   readonly onLost: (reason: string) => void;
 }): Connection {
-  const { clock } = needs;
-  const socket: Socket = connect(needs.socketPath);
-  /** In the order of asking, which is the order of answers. */
-  const waitingById = new Map<number, Waiting>();
+  const { clock } = deps;
+  const socket: Socket = connect(deps.socketPath);
+  /** In the order of requests, which is the order of responses. */
+  const pendingById = new Map<number, PendingRequest>();
   let lastId = 0;
   let unsent = "";
-  let watch: Timer | undefined;
+  let timeout: Timer | undefined;
   let isLost = false;
   let onIdle: (() => void) | undefined;
 
@@ -247,7 +247,7 @@ function createConnection(needs: {
   socket.on("close", () => lose("connection closed"));
   const reader = createLineReader(MAX_REPLY_BYTES, (line) => {
     const reply = parseReply(line);
-    if (reply !== undefined) take(reply);
+    if (reply !== undefined) handleReply(reply);
     return reply !== undefined;
   });
   socket.on("data", (chunk) => {
@@ -257,35 +257,35 @@ function createConnection(needs: {
   function lose(reason: string): void {
     if (isLost) return;
     isLost = true;
-    watch?.cancel();
+    timeout?.cancel();
     socket.destroy();
-    needs.onLost(reason);
+    deps.onLost(reason);
     const cause = new Error(reason);
-    for (const { op, reject } of waitingById.values()) reject(new StoreAwayError(op, cause));
-    waitingById.clear();
+    for (const { op, reject } of pendingById.values()) reject(new StoreAwayError(op, cause));
+    pendingById.clear();
     onIdle?.();
   }
 
-  function take(reply: Reply): void {
+  function handleReply(reply: Reply): void {
     if ("changes" in reply) {
-      needs.onChanges(reply.changes);
+      deps.onChanges(reply.changes);
       return;
     }
-    const waiting = waitingById.get(reply.id);
-    waitingById.delete(reply.id);
-    if ("error" in reply) waiting?.reject(new StoreRefusedError(waiting.op, reply.error));
-    else waiting?.resolve(reply.value);
-    if (waitingById.size === 0) onIdle?.();
+    const pending = pendingById.get(reply.id);
+    pendingById.delete(reply.id);
+    if ("error" in reply) pending?.reject(new StoreRefusedError(pending.op, reply.error));
+    else pending?.resolve(reply.value);
+    if (pendingById.size === 0) onIdle?.();
   }
 
-  /** One timer for all: answers come in order, so only the oldest question can be late. */
-  function watchOldest(): void {
-    watch = undefined;
-    const [oldest] = waitingById.values();
+  /** One timer for all: responses come in order, so only the oldest request can be late. */
+  function checkOldest(): void {
+    timeout = undefined;
+    const [oldest] = pendingById.values();
     if (oldest === undefined || isLost) return;
-    const leftMs = oldest.sentMs + ANSWER_TIMEOUT_MS - clock.nowMs();
-    if (leftMs <= 0) lose(`no response within ${ANSWER_TIMEOUT_MS} ms`);
-    else watch = clock.after(leftMs, watchOldest);
+    const leftMs = oldest.sentMs + RESPONSE_TIMEOUT_MS - clock.nowMs();
+    if (leftMs <= 0) lose(`no response within ${RESPONSE_TIMEOUT_MS} ms`);
+    else timeout = clock.after(leftMs, checkOldest);
   }
 
   function flush(): void {
@@ -294,8 +294,8 @@ function createConnection(needs: {
   }
 
   return {
-    ask(op, args) {
-      if (isLost || waitingById.size >= MAX_WAITING || socket.writableLength > MAX_UNSENT_BYTES) {
+    send(op, args) {
+      if (isLost || pendingById.size >= MAX_PENDING || socket.writableLength > MAX_UNSENT_BYTES) {
         return Promise.reject(new StoreAwayError(op, new Error("too many pending requests")));
       }
       const id = ++lastId;
@@ -303,20 +303,20 @@ function createConnection(needs: {
       if (isTooLong(line)) {
         return Promise.reject(new StoreRefusedError(op, "arguments too large"));
       }
-      // After the current piece of work, so that whatever it asks goes out in one write.
+      // In the next tick, so that all requests of this one go out in one write.
       if (unsent === "") process.nextTick(flush);
       unsent += line;
       return new Promise((resolve, reject) => {
-        waitingById.set(id, { op, sentMs: clock.nowMs(), resolve, reject });
-        watch ??= clock.after(ANSWER_TIMEOUT_MS, watchOldest);
+        pendingById.set(id, { op, sentMs: clock.nowMs(), resolve, reject });
+        timeout ??= clock.after(RESPONSE_TIMEOUT_MS, checkOldest);
       });
     },
 
-    async close(patienceMs) {
-      if (waitingById.size > 0 && patienceMs > 0) {
+    async close(timeoutMs) {
+      if (pendingById.size > 0 && timeoutMs > 0) {
         await new Promise<void>((resolve) => {
           onIdle = resolve;
-          clock.after(patienceMs, resolve);
+          clock.after(timeoutMs, resolve);
         });
       }
       lose("closed");
@@ -324,7 +324,7 @@ function createConnection(needs: {
   };
 }
 
-/** A character has 3 bytes at most in UTF-8 (one outside the basic plane is two characters here). */
+/** A UTF-16 unit takes at most 3 bytes in UTF-8. */
 function isTooLong(line: string): boolean {
   return line.length * 3 > MAX_REQUEST_BYTES && Buffer.byteLength(line) > MAX_REQUEST_BYTES;
 }
@@ -335,14 +335,14 @@ function addListener<T>(
   listeners: Set<(value: T) => void>,
   listener: (value: T) => void,
 ): () => void {
-  // A function of its own, so that adding the same listener twice means two calls.
+  // A wrapper, so that a listener that is added twice is called twice.
   const own = (value: T): void => listener(value);
   listeners.add(own);
   return () => listeners.delete(own);
 }
 
-/** A listener that throws must not end the process, nor keep the news from the others. */
-function tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log): void {
+/** A listener that throws must not end the process, nor keep the others from being called. */
+function notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log): void {
   for (const listener of listeners) {
     try {
       listener(value);

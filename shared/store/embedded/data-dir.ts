@@ -1,12 +1,12 @@
 /**
- * The data directory of the embedded store: that it can be used, and that one store at a time uses it.
+ * The data directory of the embedded store: prepares it, and makes sure that one store at a time uses it.
  *
  * A running store listens on a Unix socket in a private folder with a random name, and holds a claim: a symbolic link
- * `store.owner.<n>` to that socket. The link is made after the socket listens, so whoever finds a claim can tell with
- * certainty, by connecting, whether its holder lives; a stale process id proves nothing. Only the highest claim counts,
- * and a new one is one higher. Making a link that exists fails, so of two stores that start together one gets the number
- * and the other looks again. Nobody ever removes the highest claim, for a starter that has just judged it would otherwise
- * not be noticed by the next: it is left behind, its socket gone.
+ * `store.owner.<n>` to that socket. It makes the link after the socket listens, so another process can tell by connecting
+ * whether the holder is alive; a stale process id proves nothing. Only the highest claim counts, and a new one is one
+ * higher. Creating a link that exists fails, so of two stores that start together one gets the number and the other checks
+ * again. The highest claim is never removed, also after its socket is gone: a process that has just checked it would go
+ * unnoticed by the next.
  */
 import { once } from "node:events";
 import fs from "node:fs";
@@ -15,16 +15,15 @@ import os from "node:os";
 import path from "node:path";
 import { describeError, EdgeError, errorCode } from "../../base/errors.ts";
 
-/** A socket's path may have 107 bytes on Linux and 103 on macOS; a longer one would be cut off silently. */
+/** A socket path may have 107 bytes on Linux and 103 on macOS; a longer one is truncated silently. */
 const MAX_SOCKET_PATH_BYTES = 100;
 const CLAIM = /^store\.owner\.(\d{1,15})$/;
 const SOCKET_FOLDER = /^(?:ct-edge-)?(store|control)-[A-Za-z0-9]{6}$/;
-/** Of a connection, and of a claim that is no link (EINVAL) or was cleared away. */
-const NOBODY_LISTENS = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK", "ENOTDIR", "EINVAL"]);
-/** Somebody who is busy may need this long to be noticed; a live socket is connected to at once by the system. */
+/** Errors of a connection without a listener, and of a claim that is not a link (EINVAL) or was removed. */
+const NOT_LISTENING = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK", "ENOTDIR", "EINVAL"]);
+/** The system connects to a live socket at once; this long leaves time for a busy machine. */
 const CONNECT_TIMEOUT_MS = 2000;
 
-/** The data directory cannot be used. */
 export class DataDirError extends EdgeError {
   readonly code = "EDGE_DATA_DIR";
   readonly source = "settings";
@@ -37,7 +36,6 @@ export class DataDirError extends EdgeError {
   }
 }
 
-/** Another store lives in the data directory. */
 export class StoreInUseError extends EdgeError {
   readonly code = "EDGE_STORE_IN_USE";
   readonly source = "settings";
@@ -49,11 +47,11 @@ export class StoreInUseError extends EdgeError {
   }
 }
 
-/** Makes the directory when it is missing (mode 0700) and returns its absolute path. Throws `DataDirError`. */
+/** Creates the directory if missing (mode 0700) and returns its absolute path. Throws `DataDirError`. */
 export function prepareDataDir(dataDir: string): string {
   const absolute = path.resolve(dataDir);
   try {
-    // Recursive only where it is needed: in /proc, where nothing can be made, Node's recursive form never returns.
+    // Recursive only where needed: in /proc, where nothing can be created, Node's recursive form never returns.
     const recursive = !fs.existsSync(path.dirname(absolute));
     if (!fs.existsSync(absolute)) fs.mkdirSync(absolute, { recursive, mode: 0o700 });
     fs.accessSync(absolute, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
@@ -64,8 +62,8 @@ export function prepareDataDir(dataDir: string): string {
 }
 
 /**
- * Has `server` listen on a socket of its own, mode 0600, and returns its path: in the data directory, or in the system's
- * folder for temporary files when the path would be too long or the directory's file system knows no sockets.
+ * Makes `server` listen on a private socket (mode 0600) and returns its path: in the data directory, or in the system's
+ * temporary folder when the path would be too long or the file system has no sockets.
  */
 export async function listenPrivately(
   server: net.Server,
@@ -90,7 +88,7 @@ async function listenIn(
   server: net.Server,
   name: SocketName,
 ): Promise<string> {
-  // The folder is private (0700) from birth: between the bind and the chmod nobody else can reach the socket.
+  // The folder is created private (0700): no other user can reach the socket between bind and chmod.
   const socketPath = path.join(fs.mkdtempSync(folderPrefix), `${name}.sock`);
   try {
     server.listen(socketPath);
@@ -114,8 +112,8 @@ export function removeSocket(socketPath: string): void {
 }
 
 /**
- * Claims the directory for the store that listens on `socketPath`. Throws `StoreInUseError` when another one lives, which
- * also answers for every start that comes at the same time. The claim ends when nobody listens on the socket any more.
+ * Claims the directory for the store that listens on `socketPath`, until that socket closes. Throws `StoreInUseError` when
+ * another store is alive or starts at the same time.
  */
 export async function claimDataDir(dataDir: string, socketPath: string): Promise<void> {
   // Relative where possible: a container may see the same directory under another path.
@@ -131,16 +129,16 @@ export async function claimDataDir(dataDir: string, socketPath: string): Promise
       if (errorCode(error) === "EEXIST") continue;
       throw error;
     }
-    // A starter that slept since it looked may have taken a number that was in use and has been cleared away.
+    // A process that slept after its check may have taken a number that was in use and has been removed since.
     if (highestClaim(dataDir) === own) {
-      clearAway(dataDir, own);
+      removeOldClaims(dataDir, own);
       return;
     }
     fs.rmSync(claimPath(dataDir, own), { force: true });
   }
 }
 
-/** The socket of the store that uses or last used `dataDir`, for programs that are not its children. */
+/** The socket of the store that uses or last used `dataDir`, for programs that the store did not start. */
 export function findStoreSocket(dataDir: string): string | undefined {
   try {
     const highest = highestClaim(dataDir);
@@ -150,7 +148,7 @@ export function findStoreSocket(dataDir: string): string | undefined {
   }
 }
 
-/** Where the holder of a claim listens, or did. Throws when the claim is no link. */
+/** The socket path of a claim. Throws when the claim is not a link. */
 function claimedSocket(dataDir: string, number: number): string {
   return path.resolve(dataDir, fs.readlinkSync(claimPath(dataDir, number)));
 }
@@ -171,8 +169,8 @@ function highestClaim(dataDir: string): number {
 }
 
 /**
- * Whether the holder of a claim lives. Only a refusal and a missing socket say no: a stopped process, or one with a full
- * queue, holds its claim.
+ * Whether the holder of a claim is alive. Only a refused connection and a missing socket mean no: a stopped process, or one
+ * with a full queue, keeps its claim.
  */
 async function isClaimed(dataDir: string, number: number): Promise<boolean> {
   const socket = new net.Socket();
@@ -182,22 +180,22 @@ async function isClaimed(dataDir: string, number: number): Promise<boolean> {
     await once(socket, "connect", { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS) });
     return true;
   } catch (error) {
-    return !NOBODY_LISTENS.has(errorCode(error) ?? "");
+    return !NOT_LISTENING.has(errorCode(error) ?? "");
   } finally {
     socket.destroy();
   }
 }
 
-/** Removes older claims but the last one, and what is left of their sockets. */
-function clearAway(dataDir: string, own: number): void {
+/** Removes older claims except the last one, and their sockets. */
+function removeOldClaims(dataDir: string, own: number): void {
   for (const number of claimNumbers(dataDir)) {
     if (number >= own) continue;
     try {
       removeSocket(claimedSocket(dataDir, number));
-      // The one before stays, so that a directory listing made meanwhile cannot miss both.
+      // The previous one stays, so that a concurrent directory listing cannot miss both.
       if (number < own - 1) fs.rmSync(claimPath(dataDir, number), { force: true });
     } catch {
-      // Somebody else's file under our name; it harms nobody.
+      // A foreign file with a claim's name; harmless.
     }
   }
 }

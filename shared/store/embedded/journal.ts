@@ -1,13 +1,12 @@
 /**
- * The embedded store's memory beyond its process: an append-only file of lines `[[key, value], …]`, one for each operation
- * that changed records; an entry without a value deletes. The last entry of a key counts.
+ * The journal of the embedded store: an append-only file of lines `[[key, value], …]`, one for each operation that changed
+ * records. An entry without a value deletes; the last entry of a key counts.
  *
- * A change is written before its answer is sent, so it survives the death of the process (SIGKILL). It is not synced
- * each time: a crash of the whole machine may lose the last seconds, which epochs made of store time allow for. The file
- * is synced when it is compacted and when it is closed.
+ * A change is written before its response is sent, so it survives SIGKILL. It is not synced each time: a crash of the
+ * machine may lose the last seconds, which epochs made of store time allow for. Compaction and `close` sync the file.
  *
- * When the file has grown well beyond what lives in it, a new one is written beside it, a slice at a time, and takes its
- * place. The same heals a full disk: the store goes on in memory, and writes a new file as soon as that works.
+ * When the file has grown well beyond its live records, a new one is written beside it, a slice at a time, and replaces it.
+ * That also recovers from a full disk: the store continues in memory, and writes a new file as soon as that works.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -20,19 +19,19 @@ import type { Write } from "./state/effects.ts";
 
 /** A smaller file is never compacted. */
 const MIN_COMPACTION_BYTES = 4 * 1024 * 1024;
-/** The file may be this many times as large as after its last compaction. */
+/** The file may grow to this many times its size after the last compaction. */
 const MAX_GROWTH = 4;
-/** How often it is looked whether the file has grown too much, or has to be tried again after a failure. */
+/** How often to check whether the file deps compaction, or a retry after a failure. */
 const CHECK_PERIOD_MS = 3000;
-/** Written in one go while compacting: about a millisecond. */
+/** One synchronous write of a compaction: about a millisecond. */
 const SLICE_CHARS = 256 * 1024;
 const READ_BYTES = 1024 * 1024;
 
-/** The disk is full or fails: no reason to stop a store that can do without it for a while. */
-const DISK_TROUBLE = new Set(["ENOSPC", "EDQUOT", "EIO", "EFBIG"]);
+/** The disk is full or fails: the store can continue in memory. */
+const DISK_ERRORS = new Set(["ENOSPC", "EDQUOT", "EIO", "EFBIG"]);
 
 export interface Journal {
-  /** Writes the changes of one operation before it returns. Never throws: what fails is made good later. */
+  /** Writes the changes of one operation before it returns. Never throws: a later compaction makes up for a failure. */
   append(writes: readonly Write[]): void;
   /** Syncs and closes the file. Never throws. */
   close(): void;
@@ -41,12 +40,11 @@ export interface Journal {
 // --- reading ---
 
 /**
- * What `file` holds, by key, in the order of first appearance; empty when there is no file. `parse` checks each value and
- * returns undefined for one that makes no sense. A torn last line is passed over; when other lines make no sense, the
- * whole file is kept aside under another name, with a warning, and the rest is used. Throws what the system throws when
- * the file cannot be read or kept.
+ * The records in `file` by key, in order of first appearance; empty when there is no file. `parse` returns undefined for an
+ * invalid value. Skips a torn last line; when other lines are invalid, backs the file up under another name, logs a warning
+ * and returns the valid records. Throws the system's error when the file cannot be read or backed up.
  */
-export function readJournal<T>(needs: {
+export function readJournal<T>(deps: {
   readonly file: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -55,7 +53,7 @@ export function readJournal<T>(needs: {
   const records = new Map<string, T>();
   let badLines = 0;
 
-  function take(line: Buffer): void {
+  function readLine(line: Buffer): void {
     const entries = parseLine(line);
     let isBad = entries === undefined;
     for (const [key, ...value] of entries ?? []) {
@@ -63,20 +61,20 @@ export function readJournal<T>(needs: {
         records.delete(key);
         continue;
       }
-      const record = needs.parse(key, value[0]);
+      const record = deps.parse(key, value[0]);
       if (record === undefined) isBad = true;
       else records.set(key, record);
     }
     if (isBad) badLines++;
   }
 
-  const rest = readLines(needs.file, take);
-  // What has no line feed was torn when the process died, unless only the line feed is missing.
-  if (parseLine(rest) !== undefined) take(rest);
+  const rest = readLines(deps.file, readLine);
+  // A last line without its line feed was torn when the process died, unless only the line feed is missing.
+  if (parseLine(rest) !== undefined) readLine(rest);
   if (badLines > 0) {
-    const backup = backUp(needs.file, needs.clock);
-    needs.log.warn(
-      { file: needs.file, badLines },
+    const backup = backUp(deps.file, deps.clock);
+    deps.log.warn(
+      { file: deps.file, badLines },
       `corrupt journal: backed up to ${backup}, valid records restored`,
     );
   }
@@ -98,7 +96,7 @@ function isEntry(value: unknown): value is Entry {
   return Array.isArray(value) && typeof value[0] === "string" && value.length <= 2;
 }
 
-/** Calls `onLine` for each line and returns what follows the last line feed. */
+/** Calls `onLine` for each line and returns the bytes after the last line feed. */
 function readLines(file: string, onLine: (line: Buffer) => void): Buffer {
   let descriptor: number;
   try {
@@ -107,7 +105,7 @@ function readLines(file: string, onLine: (line: Buffer) => void): Buffer {
     if (errorCode(error) === "ENOENT") return Buffer.alloc(0);
     throw error;
   }
-  // However long a line is, only that one makes no sense; what comes after it must not be lost with it.
+  // No limit: an oversized line is invalid, but the lines after it must not be lost.
   const reader = createLineReader(Number.POSITIVE_INFINITY, (line) => {
     onLine(line);
     return true;
@@ -124,43 +122,43 @@ function readLines(file: string, onLine: (line: Buffer) => void): Buffer {
   }
 }
 
-/** Keeps a copy of the damaged file; as a second name for it, where that is possible, because the disk may be full. */
+/** Backs the corrupt file up; by a hard link if possible, because the disk may be full. */
 function backUp(file: string, clock: Clock): string {
   const time = new Date(clock.wallMs()).toISOString().replaceAll(":", "-");
-  const aside = `${file}.bad-${time}`;
+  const backup = `${file}.bad-${time}`;
   try {
-    fs.linkSync(file, aside);
+    fs.linkSync(file, backup);
   } catch (error) {
-    if (errorCode(error) === "EEXIST") return aside;
-    fs.copyFileSync(file, aside);
+    if (errorCode(error) === "EEXIST") return backup;
+    fs.copyFileSync(file, backup);
   }
-  return aside;
+  return backup;
 }
 
 // --- writing ---
 
 /**
- * Opens the journal for the changes to come. It begins with a new file that holds `entries`, so whatever was wrong with
- * the old one ends here. Throws what the system throws when the file cannot be made, unless the disk is full or fails.
+ * Opens the journal for writing. Starts with a new file of `entries`, so damage to the old one ends here. Throws the
+ * system's error when the file cannot be created, unless the disk is full or fails.
  */
-export function openJournal(needs: {
+export function openJournal(deps: {
   readonly file: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters?: Pick<Counters, "count">;
-  /** Every record that lives now. */
+  /** All live records. */
   readonly entries: () => Iterable<Write>;
 }): Journal {
-  const { file, clock, log } = needs;
-  /** Undefined while nothing can be written. */
+  const { file, clock, log } = deps;
+  /** Undefined while writing fails. */
   let current: OpenFile | undefined;
   let compactedBytes = 0;
   let rewrite: Rewrite | undefined;
-  /** From the first failure until a new file holds everything. */
+  /** From the first failure until a new file holds all records. */
   let isFailing = false;
 
   function countFailure(): void {
-    needs.counters?.count("store.failures", "journal");
+    deps.counters?.count("store.failures", "journal");
   }
 
   function loseCurrent(error: unknown): void {
@@ -179,11 +177,11 @@ export function openJournal(needs: {
     if (rewrite === undefined && (current === undefined || current.bytes > limit)) startRewrite();
   }
 
-  // --- a new file takes the old one's place ---
+  // --- compaction ---
 
   function startRewrite(): void {
     try {
-      const job = beginRewrite(file, needs.entries());
+      const job = beginRewrite(file, deps.entries());
       rewrite = job;
       setImmediate(() => continueRewrite(job));
     } catch (error) {
@@ -191,7 +189,7 @@ export function openJournal(needs: {
     }
   }
 
-  /** Slice after slice with the store's work in between, then a sync that does not hold it up either. */
+  /** Writes slice by slice with other work in between, then syncs without blocking. */
   function continueRewrite(job: Rewrite): void {
     if (job.isOver) return;
     try {
@@ -234,10 +232,10 @@ export function openJournal(needs: {
     current = job.target;
     compactedBytes = current.bytes;
     rewrite = undefined;
-    syncRouter(path.dirname(file));
+    syncFolder(path.dirname(file));
   }
 
-  /** Gives a rewrite up. A file that is being synced is left to the end of that. */
+  /** Abandons a rewrite. `finishRewrite` discards a file that is being synced. */
   function endRewrite(job: Rewrite): void {
     job.isOver = true;
     rewrite = undefined;
@@ -246,13 +244,13 @@ export function openJournal(needs: {
 
   function reportRewrite(error: unknown): void {
     countFailure();
-    // That nothing can be written has been said already.
+    // The failure to write has been logged already.
     if (!isFailing) log.warn({ file, err: error }, "cannot compact the journal");
   }
 
-  /** All at once: at the start and at the end nobody waits for the store. */
+  /** Synchronous: at start and at shutdown no client is waiting. */
   function rewriteNow(): void {
-    const job = beginRewrite(file, needs.entries());
+    const job = beginRewrite(file, deps.entries());
     try {
       while (!job.isDumped) writeSlice(job);
       fs.fsyncSync(job.target.descriptor);
@@ -266,7 +264,7 @@ export function openJournal(needs: {
   try {
     rewriteNow();
   } catch (error) {
-    if (!DISK_TROUBLE.has(errorCode(error) ?? "")) throw error;
+    if (!DISK_ERRORS.has(errorCode(error) ?? "")) throw error;
     loseCurrent(error);
   }
   const checks = clock.every(CHECK_PERIOD_MS, check);
@@ -312,12 +310,12 @@ export function openJournal(needs: {
 interface Rewrite {
   readonly target: OpenFile;
   readonly entries: Iterator<Write>;
-  /** Lines of changes since the beginning: they come after what is being dumped, which may be older or newer. */
+  /** Lines of changes since the start: they come after the dump, which may have older or newer values. */
   tail: string[];
-  /** Everything is in the new file; changes go straight there now. */
+  /** All records are in the new file; changes are written to it directly. */
   isDumped: boolean;
   isSyncing: boolean;
-  /** Given up. */
+  /** Abandoned. */
   isOver: boolean;
 }
 
@@ -357,7 +355,7 @@ function toLine(writes: readonly Write[]): string {
 interface OpenFile {
   readonly path: string;
   readonly descriptor: number;
-  /** Its length: all of it whole lines. */
+  /** Its length: complete lines only. */
   bytes: number;
 }
 
@@ -366,7 +364,7 @@ function create(file: string): OpenFile {
   return { path: file, descriptor: fs.openSync(file, "ax", 0o600), bytes: 0 };
 }
 
-/** Appends all of `text`, or throws and leaves the file as it was, as far as the disk allows. */
+/** Appends all of `text`, or throws and truncates the file to its former length, as far as the disk allows. */
 function write(file: OpenFile, text: string): void {
   const bytes = Buffer.from(text);
   let written = 0;
@@ -388,8 +386,8 @@ function discard(file: OpenFile): void {
   ignoreFailure(() => fs.rmSync(file.path, { force: true }));
 }
 
-/** Makes a rename last. Not every system can sync a folder; the file itself is synced anyway. */
-function syncRouter(directory: string): void {
+/** Makes a rename durable. Not every system can sync a folder; the file itself is synced anyway. */
+function syncFolder(directory: string): void {
   ignoreFailure(() => {
     const descriptor = fs.openSync(directory, "r");
     try {
@@ -400,7 +398,7 @@ function syncRouter(directory: string): void {
   });
 }
 
-/** For what is done as well as possible while another failure is being dealt with, or is not needed for correctness. */
+/** For best-effort steps: cleanup after another failure, or not needed for correctness. */
 function ignoreFailure(action: () => void): void {
   try {
     action();

@@ -1,6 +1,6 @@
 /**
- * Serves the embedded store to the processes of one machine over a Unix socket: the state, its journal, and who is told
- * what. One process per data directory does so (data-dir.ts).
+ * The server of the embedded store: serves the state over a Unix socket to the processes of one machine, journals changes,
+ * and notifies clients. One process per data directory (data-dir.ts).
  */
 import net from "node:net";
 import path from "node:path";
@@ -26,14 +26,14 @@ import { MAX_REQUEST_BYTES, parseRequest, type Reply, type Request, toLine } fro
 export { DataDirError, StoreInUseError } from "./data-dir.ts";
 
 export interface StoreServer {
-  /** Absolute; give it to `connectEmbeddedStore`. */
+  /** Absolute; for `connectEmbeddedStore`. */
   readonly socketPath: string;
-  /** Ends all connections, syncs the journal and removes the socket. Later calls do nothing. Never rejects. */
+  /** Closes all connections, syncs the journal and removes the socket. Idempotent. Never rejects. */
   close(): Promise<void>;
 }
 
-interface Needs {
-  /** Made when it is missing, with mode 0700. */
+interface Deps {
+  /** Created if missing, with mode 0700. */
   readonly dataDir: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -44,31 +44,31 @@ const JOURNAL_NAME = "store.journal";
 const SWEEP_PERIOD_MS = 500;
 /** Far more processes than one machine runs. */
 const MAX_CONNECTIONS = 1024;
-/** A client that has not read this much of what it was sent is cut off; the largest answers have some megabytes. */
+/** A client with this many unread bytes is disconnected; the largest responses have some megabytes. */
 const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
 
 /**
- * Starts the store of `dataDir` with what its journal remembers. Throws `DataDirError` when the directory cannot be used
+ * Starts the store of `dataDir` with the records of its journal. Throws `DataDirError` when the directory cannot be used,
  * and `StoreInUseError` when another store uses it.
  */
-export function startStoreServer(needs: Needs): Promise<StoreServer> {
-  return claim(needs, openStore);
+export function startStoreServer(deps: Deps): Promise<StoreServer> {
+  return claim(deps, openStore);
 }
 
-/** Claims `dataDir` as a store does, for an edge whose store is elsewhere: one edge at a time uses a data directory. */
-export function holdDataDir(needs: Needs): Promise<StoreServer> {
-  return claim(needs, () => ({ serve: (socket) => void socket.destroy(), close() {} }));
+/** Claims `dataDir` for an edge whose store is elsewhere: one edge at a time uses a data directory. */
+export function holdDataDir(deps: Deps): Promise<StoreServer> {
+  return claim(deps, () => ({ serve: (socket) => void socket.destroy(), close() {} }));
 }
 
-async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer> {
-  const dataDir = prepareDataDir(needs.dataDir);
+async function claim(deps: Deps, open: typeof openStore): Promise<StoreServer> {
+  const dataDir = prepareDataDir(deps.dataDir);
   const clients = new Set<net.Socket>();
   let serve: ((socket: net.Socket) => void) | undefined;
   const server = net.createServer((socket) => {
     socket.on("error", () => socket.destroy());
     clients.add(socket);
     socket.on("close", () => clients.delete(socket));
-    // Before the start and after the end only those come who look whether somebody listens.
+    // Before the start and after the shutdown, connections only check the claim.
     if (serve === undefined) socket.destroy();
     else serve(socket);
   });
@@ -77,9 +77,9 @@ async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer>
   let socketPath: string | undefined;
   try {
     socketPath = await listenPrivately(server, dataDir);
-    server.on("error", (error) => needs.log.error({ err: error }, "store socket failed"));
+    server.on("error", (error) => deps.log.error({ err: error }, "store socket failed"));
     await claimDataDir(dataDir, socketPath);
-    const part = open(needs, dataDir, clients);
+    const part = open(deps, dataDir, clients);
     serve = part.serve;
     return {
       socketPath,
@@ -87,13 +87,13 @@ async function claim(needs: Needs, open: typeof openStore): Promise<StoreServer>
         serve = undefined;
         for (const client of clients) client.destroy();
         part.close();
-        // Last, because who finds nobody listening may start at once and read the journal.
+        // Last: once the socket is closed, another store may start and read the journal.
         await stopListening(server, socketPath);
       }),
     };
   } catch (error) {
     await stopListening(server, socketPath);
-    throw error instanceof EdgeError ? error : new DataDirError(needs.dataDir, error);
+    throw error instanceof EdgeError ? error : new DataDirError(deps.dataDir, error);
   }
 }
 
@@ -102,7 +102,7 @@ async function stopListening(server: net.Server, socketPath: string | undefined)
   try {
     if (socketPath !== undefined) removeSocket(socketPath);
   } catch {
-    // The next start removes it.
+    // The next start removes the socket.
   }
 }
 
@@ -121,16 +121,16 @@ interface OpenStore {
   readonly close: () => void;
 }
 
-function openStore(needs: Needs, dataDir: string, clients: ReadonlySet<net.Socket>): OpenStore {
-  const { clock } = needs;
+function openStore(deps: Deps, dataDir: string, clients: ReadonlySet<net.Socket>): OpenStore {
+  const { clock } = deps;
   const state = createStoreState(readTime(clock));
   const file = path.join(dataDir, JOURNAL_NAME);
-  state.restore(readJournal({ ...needs, file, parse: parseRecord }).values());
-  const journal = openJournal({ ...needs, file, entries: state.entries });
+  state.restore(readJournal({ ...deps, file, parse: parseRecord }).values());
+  const journal = openJournal({ ...deps, file, entries: state.entries });
   const feed = createFeed(clients);
 
-  /** Writes down and tells what was changed. */
-  function settle(): void {
+  /** Journals the changes and notifies clients. */
+  function commit(): void {
     const { writes, changes } = state.takeEffects();
     if (writes.length > 0) journal.append(writes);
     if (changes.length > 0) feed.publish(changes);
@@ -138,14 +138,14 @@ function openStore(needs: Needs, dataDir: string, clients: ReadonlySet<net.Socke
 
   const sweeps = clock.every(SWEEP_PERIOD_MS, () => {
     state.sweep(readTime(clock));
-    settle();
+    commit();
   });
 
   return {
     serve(socket) {
       serveClient(socket, (request) => {
         const value = runOperation(state, readTime(clock), request);
-        settle();
+        commit();
         return value;
       });
     },
@@ -157,7 +157,7 @@ function openStore(needs: Needs, dataDir: string, clients: ReadonlySet<net.Socke
   };
 }
 
-/** The operation that `request` names, with arguments that its schema has checked. */
+/** `parseRequest` has validated the arguments. */
 function runOperation(state: StoreState, now: StoreTime, request: Request): unknown {
   const operation = state.operations[request.op] as (
     now: StoreTime,
@@ -168,54 +168,54 @@ function runOperation(state: StoreState, now: StoreTime, request: Request): unkn
 
 // --- connections ---
 
-/** Answers the requests of one client, in their order. `run` gives the value of each. */
+/** Responds to the requests of one client, in order. */
 function serveClient(socket: net.Socket, run: (request: Request) => unknown): void {
-  let answers = "";
+  let replies = "";
 
-  function answer(line: Buffer): boolean {
+  function handleLine(line: Buffer): boolean {
     const request = parseRequest(line);
     if (request === undefined) return false;
-    answers += toLine(
+    replies += toLine(
       "refused" in request
         ? { id: request.id, error: request.refused }
         : { id: request.id, value: run(request) },
     );
-    return answers.length <= MAX_UNREAD_BYTES;
+    return replies.length <= MAX_UNREAD_BYTES;
   }
 
-  const reader = createLineReader(MAX_REQUEST_BYTES, answer);
+  const reader = createLineReader(MAX_REQUEST_BYTES, handleLine);
   socket.on("data", (chunk) => {
-    const isSane = reader.push(chunk);
-    // One write for all answers to what came together.
-    if (answers !== "") send(socket, answers);
-    answers = "";
-    // Garbage, a line without end, or more questions than anybody can read answers to.
-    if (!isSane) socket.destroy();
+    const isValid = reader.push(chunk);
+    // One write for all replies to one chunk.
+    if (replies !== "") send(socket, replies);
+    replies = "";
+    // An invalid line, an endless one, or more replies than the client reads.
+    if (!isValid) socket.destroy();
   });
 }
 
-/** Writes to a client, and cuts it off when it has stopped reading. */
+/** Writes to a client, and disconnects one that has stopped reading. */
 function send(socket: net.Socket, text: string): void {
   socket.write(text);
   if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy();
 }
 
-/** Tells all clients what changed; what changes in one go is told together, and once. */
+/** Sends changes to all clients: those of one turn together, and each once. */
 function createFeed(clients: ReadonlySet<net.Socket>) {
-  const waiting = new Map<string, Change>();
+  const pending = new Map<string, Change>();
   let scheduled: NodeJS.Immediate | undefined;
 
   function flush(): void {
     scheduled = undefined;
-    const reply: Reply = { changes: [...waiting.values()] };
-    waiting.clear();
+    const reply: Reply = { changes: [...pending.values()] };
+    pending.clear();
     const line = toLine(reply);
     for (const client of clients) send(client, line);
   }
 
   return {
     publish(changes: readonly Change[]): void {
-      for (const change of changes) waiting.set(JSON.stringify(change), change);
+      for (const change of changes) pending.set(JSON.stringify(change), change);
       scheduled ??= setImmediate(flush);
     },
     close(): void {

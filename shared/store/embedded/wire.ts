@@ -1,6 +1,6 @@
 /**
- * What goes over the socket of the embedded store: one JSON value per line. A client asks `{id, op, args}` and gets
- * `{id, value}` or `{id, error}`, in the order of its questions; everybody is told `{changes}`.
+ * The protocol on the socket of the embedded store: one JSON value per line. A client sends `{id, op, args}` and gets
+ * `{id, value}` or `{id, error}`, in the order of its requests; all clients get `{changes}`.
  */
 import { z } from "zod";
 import type { MemberRecord } from "../member.ts";
@@ -27,7 +27,7 @@ import {
 } from "./format/records.ts";
 import type { Operation } from "./state/operations.ts";
 
-/** Longest line that the server takes. Answers may be longer. */
+/** The longest request line. Replies may be longer. */
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 
 export interface Request<Name extends string = Operation> {
@@ -38,14 +38,11 @@ export interface Request<Name extends string = Operation> {
 
 export type Reply =
   | { readonly id: number; readonly value?: unknown }
-  /** The request makes no sense; nothing was done. */
+  /** The request is invalid; nothing was done. */
   | { readonly id: number; readonly error: string }
   | { readonly changes: readonly Change[] };
 
-/**
- * The request in a line; `refused` when it has an id but makes no sense, so that the asker can be told; undefined when it
- * is not from a client of ours.
- */
+/** `refused`: an invalid request with an id, so that the client gets an error. Undefined: not from one of our clients. */
 export function parseRequest(
   line: Buffer,
 ): Request | { readonly id: number; readonly refused: string } | undefined {
@@ -60,7 +57,7 @@ export function parseRequest(
   return { id, op: operation, args: parsed.data };
 }
 
-/** A line of the server, as its client reads it; undefined when it is none. */
+/** Parses a line of the server; undefined when invalid. */
 export function parseReply(line: Buffer): Reply | undefined {
   try {
     const value: unknown = JSON.parse(line.toString("utf8"));
@@ -91,7 +88,7 @@ function parseEnvelope(line: Buffer): z.infer<typeof envelopeSchema> | undefined
   }
 }
 
-/** Where the first problem is, without the value: it may be a token. */
+/** The place of the first problem, without the value, which may be a token. */
 function describeIssue(error: z.ZodError): string {
   const issue = error.issues[0];
   return issue === undefined ? "invalid" : `${issue.code} at args.${issue.path.join(".")}`;
@@ -165,7 +162,7 @@ const streamQuerySchema = z.object({
 
 const reportKindSchema = z.enum(REPORT_KINDS);
 
-/** JSON has no undefined: an argument that is not given arrives as null. */
+/** JSON has no undefined: an omitted argument arrives as null. */
 const successorSchema = workerIdSchema.nullable().transform((to) => to ?? undefined);
 
 const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {

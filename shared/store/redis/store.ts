@@ -1,13 +1,10 @@
 /**
- * The Redis store: the contract for many machines. Every operation is one script (scripts/*.lua), so it is atomic and one
- * round trip; times are Redis's own. What is read is checked (replies.ts); how a connection is kept and what its failures
- * mean: connection.ts, link.ts, faults.ts.
+ * The Redis store, for many machines. Every operation is one script (scripts/*.lua), so it is atomic and takes one round
+ * trip; times are Redis's own. Replies are validated (values/replies.ts). Connections and their failures: connection/.
  *
- * The rights that the user in Redis needs, and which settings of Redis matter: docs/operators/redis.md. `ZADD … GT` and
- * rights on channels are what a Redis before 6.2 lacks.
- *
- * `maxmemory-policy` must be `noeviction`: records that Redis throws away are sessions that cannot go on. With replicas,
- * `min-replicas-to-write 1` keeps a primary that was cut off from taking writes that a fail-over would lose.
+ * Permissions and settings that Redis deps: docs/operators/redis.md. Redis before 6.2 lacks `ZADD … GT` and channel
+ * permissions. `maxmemory-policy` must be `noeviction`: an evicted record is a session that cannot continue. With replicas,
+ * `min-replicas-to-write 1` keeps an isolated primary from accepting writes that a fail-over would lose.
  */
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
@@ -27,25 +24,25 @@ import { createTokens } from "./operations/tokens.ts";
 import { createIgnored } from "./values/ignored.ts";
 
 /**
- * Connects to Redis, and stays at it. What is asked at once waits for the first connection, for as long as an answer may
- * take; `health` is away until then.
+ * Connects to Redis, and reconnects until closed. Operations before the first connection wait for it, up to the command
+ * timeout; `health` is `away` until then.
  */
-export function connectRedisStore(needs: {
+export function connectRedisStore(deps: {
   readonly target: RedisTarget;
-  /** PEM of the authority of Redis's certificate; without it the system's are believed. */
+  /** PEM of the CA of Redis's certificate; by default the system's CAs. */
   readonly ca?: string | undefined;
-  /** Begins every key and channel, and holds the hash tag that keeps them on one node of a cluster. */
+  /** Prefix of all keys and channels, with the hash tag that keeps them on one node of a cluster. */
   readonly prefix: string;
-  /** What operators see in `CLIENT LIST`. */
+  /** Name in `CLIENT LIST`. */
   readonly name: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
 }): Store {
-  const to = { ...needs, ca: needs.ca };
-  const connection = openConnection(to);
-  const feed = openFeed(to);
-  const ignored = createIgnored(needs);
+  const target = { ...deps, ca: deps.ca };
+  const connection = openConnection(target);
+  const feed = openFeed(target);
+  const ignored = createIgnored(deps);
 
   return {
     get health() {
@@ -63,7 +60,7 @@ export function connectRedisStore(needs: {
     ...createMembers(connection, ignored),
     ...createSessions(connection, ignored),
     ...createTickets(connection, ignored),
-    ...createTokens(connection, needs.clock),
+    ...createTokens(connection, deps.clock),
     ...createPutIfAbsent(connection),
     ...createHistory(connection, ignored),
     ...createStreams(connection, ignored),

@@ -1,13 +1,13 @@
 /**
- * Bytes to lines: the framing of the store's socket and of its journal (NDJSON, one JSON value and a line feed).
+ * Splits bytes into lines: the framing of the socket and of the journal (NDJSON, one JSON value per line).
  */
 
 const LINE_FEED = 10;
 
 export interface LineReader {
   /**
-   * Takes the next bytes and calls `onLine` for each line that is complete, without its line feed. Returns false as soon
-   * as a line is longer than the limit or `onLine` has returned false; nothing more must be pushed then.
+   * Calls `onLine` for each complete line, without its line feed. Returns false when a line exceeds the limit or `onLine`
+   * returned false; do not push more then.
    */
   push(chunk: Buffer): boolean;
   /** The bytes after the last line feed. */
@@ -21,7 +21,7 @@ export function createLineReader(
   let parts: Buffer[] = [];
   let partBytes = 0;
 
-  function completed(lastPart: Buffer): Buffer {
+  function joinWith(lastPart: Buffer): Buffer {
     if (parts.length === 0) return lastPart;
     const line = Buffer.concat([...parts, lastPart]);
     parts = [];
@@ -36,7 +36,7 @@ export function createLineReader(
         const end = chunk.indexOf(LINE_FEED, start);
         if (end === -1) break;
         if (partBytes + end - start > maxLineBytes) return false;
-        if (!onLine(completed(chunk.subarray(start, end)))) return false;
+        if (!onLine(joinWith(chunk.subarray(start, end)))) return false;
         start = end + 1;
       }
       if (start < chunk.length) {

@@ -1,6 +1,6 @@
 /**
- * One version: names that the journal and the socket of the embedded store had before. A journal of the version before is
- * read; a process may be older or newer than the store that it talks to, because an upgrade on disk does not end the edge.
+ * One version: accepts the names of the previous version in the journal and on the socket of the embedded store. After an
+ * upgrade on disk, a process may be newer than the store that it connects to, or older.
  */
 import type { SessionRecord } from "../../store.ts";
 
@@ -24,13 +24,13 @@ interface Call {
   readonly args: readonly unknown[];
 }
 
-/** An entry of the journal under the names of today. */
+/** A journal entry with its present names. */
 export function withNewEntryNames(key: string, value: unknown): [key: string, value: unknown] {
   if (key.startsWith("buried/")) return [key.replace("buried/", "revoked/"), value];
   return [key, key.startsWith("session/") ? withNewRecordNames(value) : value];
 }
 
-/** A request of an older process under the names of today. */
+/** A request with its present names. */
 export function withNewCallNames({ op, args }: Call): Call {
   const name = NEW_OPERATIONS.get(op) ?? op;
   const [first, ...others] = args;
@@ -39,7 +39,7 @@ export function withNewCallNames({ op, args }: Call): Call {
   return { op: name, args: isOldReport ? ["usage", ...others] : args };
 }
 
-/** The same call in the words of an older store; undefined when it has no other words for it. */
+/** The call with its names of the previous version; undefined when those are the same. */
 export function withOldCallNames({ op, args }: Call): Call | undefined {
   const [first, ...others] = args;
   if (Object.hasOwn(OLD_OPERATIONS, op)) return { op: OLD_OPERATIONS[op] ?? op, args };
@@ -51,12 +51,12 @@ export function withOldCallNames({ op, args }: Call): Call | undefined {
   return isUsage ? { op, args: ["census", ...others] } : undefined;
 }
 
-/** A session's record, or a part of it, under the names of today; another value as it is. */
+/** A session record, or a part of it, with its present names; other values as they are. */
 export function withNewRecordNames<T>(value: T): T {
   return withKeys(value, (key) => NEW_RECORD_FIELDS.get(key) ?? key);
 }
 
-/** The record of a reply, of an older store too. */
+/** A reply whose record has its present names. */
 export function withNewReplyNames<T extends { readonly record: SessionRecord } | object>(
   reply: T,
 ): T {

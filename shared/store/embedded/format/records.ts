@@ -1,6 +1,6 @@
 /**
- * The records that outlive the embedded store's process: how each is named and what it must look like when it is read
- * back. Members are not among them (leases.ts).
+ * The records in the journal of the embedded store: their keys, and their schemas for reading. Members are not journalled
+ * (state/leases.ts).
  */
 import { z } from "zod";
 import type { PeerId, SessionId, SessionKey } from "../../../base/ids.ts";
@@ -19,7 +19,7 @@ import {
 } from "../../store.ts";
 import { withNewEntryNames } from "./old-names.ts";
 
-/** Names of records. Ids and tokens come last, because they may hold slashes. */
+/** Ids and tokens come last, because they may contain slashes. */
 export const recordKey = {
   session: (id: SessionId) => `session/${id}`,
   peer: (id: SessionId, peer: PeerId) => `peer/${id}/${peer}`,
@@ -32,11 +32,11 @@ export const recordKey = {
   stream: (stream: StreamName, ordinal: number) => `stream/${stream}/${ordinal}`,
 } as const;
 
-/** A session without its peers and buried tokens, which are records of their own: a join must not rewrite all others. */
+/** A session without its peers and revoked tokens, which have records of their own so that a join writes one. */
 export interface SessionHead extends Omit<SessionRecord, "peers" | "revokedTokens"> {
-  /** Whether the host's socket has ever come: a released session does not say it by its state. */
+  /** Whether the host has ever connected; the state of a released session does not show it. */
   readonly opened: boolean;
-  /** With `closed`: when the tombstone goes, in store time. */
+  /** With `closed`: expiry of the tombstone, in store time. */
   readonly untilMs?: number;
 }
 
@@ -44,14 +44,14 @@ export interface StoredTicket {
   readonly question: unknown;
   readonly group?: string;
   readonly expiresMs: number;
-  /** A box, because an answer may be any JSON value. */
+  /** An object, because an answer may be any JSON value. */
   readonly answered?: { readonly answer: unknown };
 }
 
-// --- parts that requests on the socket share ---
+// --- schemas that requests share ---
 
 const text = z.string().max(65_536);
-/** Anything JSON has; `undefined` does not survive JSON and is kept as null. */
+/** Any JSON value; `undefined` becomes null. */
 export const jsonSchema = z.unknown().transform((value) => value ?? null);
 export const timeSchema = z.number().nonnegative();
 export const workerIdSchema = z.custom<WorkerId>(
@@ -129,7 +129,7 @@ const ticketSchema: z.ZodType<StoredTicket> = z.object({
 
 const storedEventSchema: z.ZodType<StoredEvent> = z.object({ ...eventFields, atMs: timeSchema });
 
-/** One record as read back. */
+/** A record read from the journal. */
 export type Restored =
   | { readonly kind: "session"; readonly head: SessionHead }
   | { readonly kind: "peer"; readonly sessionId: SessionId; readonly peer: PeerRecord }
@@ -156,13 +156,13 @@ export type Restored =
       readonly text: string;
     };
 
-/** A record read from the journal, checked; undefined when it is none: whoever can write the file may be hostile. */
+/** Validates a record of the journal, which other programs may have written; undefined when invalid. */
 export function parseRecord(readKey: string, readValue: unknown): Restored | undefined {
   const [key, value] = withNewEntryNames(readKey, readValue);
   const [kind, rest] = splitFirst(key);
   try {
     const parsed = parseKind(kind, rest, value);
-    // A value that belongs under another name would be written back under that one, and the bad one never be deleted.
+    // A value that belongs under another key would be written under that one, and the bad one never deleted.
     return parsed !== undefined && keyOf(parsed) === key ? parsed : undefined;
   } catch (error) {
     if (error instanceof z.ZodError) return undefined;

@@ -1,16 +1,15 @@
 /**
- * What an operation did beyond its answer: the records that it changed, for the journal, and what it tells others, for
- * the change feed.
+ * The effects of an operation besides its result: changed records for the journal, and changes for the feed.
  */
 import type { Change } from "../../store.ts";
 
-/** One record's new value, as JSON, or undefined when it is gone. Keys: records.ts. */
+/** A record's new value, or undefined when it is deleted. Keys: format/records.ts. */
 export type Write = readonly [key: string, value: unknown];
 
 export interface Effects {
   readonly write: (key: string, value: unknown) => void;
   readonly change: (change: Change) => void;
-  /** Everything since the last call. */
+  /** All effects since the last call. */
   readonly take: () => { readonly writes: readonly Write[]; readonly changes: readonly Change[] };
 }
 

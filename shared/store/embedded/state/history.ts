@@ -1,25 +1,28 @@
+/**
+ * Counters and the history of ownership, in the embedded store.
+ */
 import { MAX_EVENTS, type StoredEvent } from "../../store.ts";
 import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
 import type { Operations } from "./operations.ts";
 
-/** Names beyond this many are not counted: some are made of what clients say (a version, a page). */
+/** More names are not counted: some contain client input (a version, a page). */
 const MAX_COUNTERS = 10_000;
 
 export interface History
   extends Pick<Operations, "addToCounters" | "readCounters" | "appendEvent" | "readEvents"> {
   restore(record: Extract<Restored, { kind: "counter" | "event" }>): void;
-  /** Every record as it stands in the journal. */
+  /** All records, as journalled. */
   entries(): Iterable<Write>;
 }
 
 export function createHistory(effects: Effects): History {
   const counters = new Map<string, number>();
-  /** By ordinal, oldest first. The journal is not told when the oldest goes: reading it back drops it again. */
+  /** By ordinal, oldest first. Dropping the oldest is not journalled: reading the journal drops it again. */
   const events = new Map<number, StoredEvent>();
   let nextOrdinal = 0;
 
-  function keep(ordinal: number, event: StoredEvent): void {
+  function add(ordinal: number, event: StoredEvent): void {
     events.set(ordinal, event);
     nextOrdinal = Math.max(nextOrdinal, ordinal + 1);
     const [oldest] = events.keys();
@@ -41,7 +44,7 @@ export function createHistory(effects: Effects): History {
     appendEvent(now, event) {
       const stored = { ...event, atMs: now.wallMs };
       const ordinal = nextOrdinal;
-      keep(ordinal, stored);
+      add(ordinal, stored);
       effects.write(recordKey.event(ordinal), stored);
     },
     readEvents(_now, { limit, sessionId }) {
@@ -53,7 +56,7 @@ export function createHistory(effects: Effects): History {
     },
     restore(record) {
       if (record.kind === "counter") counters.set(record.name, record.count);
-      else keep(record.ordinal, record.event);
+      else add(record.ordinal, record.event);
     },
     *entries() {
       for (const [name, count] of counters) yield [recordKey.counter(name), count];

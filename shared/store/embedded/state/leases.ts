@@ -1,6 +1,6 @@
 /**
- * The members of the embedded store, their leases and their roles. They live in memory only: after a restart of the store every member
- * announces itself again, because its next renewal is answered with `expired`.
+ * Members, leases and roles in the embedded store. They are kept in memory only: after a restart of the store the next
+ * renewal gets `expired`, and the member announces itself again.
  */
 import type { Incarnation, WorkerId } from "../../../base/ids.ts";
 import type { MemberRecord } from "../../member.ts";
@@ -14,7 +14,7 @@ export interface Leases
   extends Pick<Operations, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
   /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
   leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease;
-  /** Takes out what has expired. */
+  /** Removes expired members. */
   sweep(now: StoreTime): void;
 }
 
@@ -28,7 +28,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
   const heldById = new Map<WorkerId, Held>();
   const leaders = new Map<Role, { readonly holder: WorkerId; readonly untilMs: number }>();
   let settlesSinceMs = startedMs;
-  /** Of any member; without one there is nobody to wait for. */
+  /** Of any member; undefined when there is none to wait for. */
   let lastHeartbeatMs: number | undefined;
 
   function find(now: StoreTime, id: WorkerId): Held | undefined {
@@ -36,16 +36,13 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
     return held !== undefined && !isExpired(held, now) ? held : undefined;
   }
 
-  function hold(now: StoreTime, member: MemberRecord): void {
+  function renewLease(now: StoreTime, member: MemberRecord): void {
     isSettling(now);
     lastHeartbeatMs = now.nowMs;
     heldById.set(member.id, { member, lastHeartbeatMs: now.nowMs });
   }
 
-  /**
-   * A restart of the store must not look like the death of every worker; nor must a store that was stopped for so long
-   * that no beat came through.
-   */
+  /** A restart of the store, or a pause in which no heartbeat came through, must not look like the death of all workers. */
   function isSettling({ nowMs }: StoreTime): boolean {
     if (nowMs - settlesSinceMs < SETTLING_MS) return true;
     if (lastHeartbeatMs === undefined || nowMs - lastHeartbeatMs < MEMBER_LEASE_MS) return false;
@@ -56,14 +53,14 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
 
   return {
     announce(now, member) {
-      hold(now, member);
+      renewLease(now, member);
       effects.change({ subject: "members" });
     },
     renew(now, member) {
       const held = find(now, member.id);
       if (held === undefined) return "expired";
       if (held.member.incarnation !== member.incarnation) return "replaced";
-      hold(now, member);
+      renewLease(now, member);
       if (differsVisibly(held.member, member)) effects.change({ subject: "members" });
       return "renewed";
     },
@@ -77,7 +74,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
       for (const held of heldById.values()) {
         if (!isExpired(held, now)) members.push(held.member);
       }
-      // Records are checked when they come in, so none is ever ignored here.
+      // `parseRequest` validates records, so none is ignored here.
       return { members, ignored: 0, booted: !isSettling(now) };
     },
     leaseOf(now, id, assumed) {
@@ -116,7 +113,7 @@ function isExpired(held: Held, now: StoreTime): boolean {
   return now.nowMs - held.lastHeartbeatMs >= MEMBER_LEASE_MS;
 }
 
-/** The load changes with each beat; a hint for each would have everybody read the members all the time. */
+/** The load changes with each heartbeat; a hint for each would make all processes read the members all the time. */
 function differsVisibly(before: MemberRecord, after: MemberRecord): boolean {
   return JSON.stringify({ ...before, load: 0 }) !== JSON.stringify({ ...after, load: 0 });
 }

@@ -1,16 +1,15 @@
 /**
- * The operations of the store's contract, as the embedded store's parts fulfil them.
+ * The operations of the store's contract, as the parts of the embedded store implement them.
  */
 import type { Store } from "../../store.ts";
 import type { StoreTime } from "./time.ts";
 
-/** Names of the operations. */
 export type Operation = Exclude<
   keyof Store,
   "health" | "localAddress" | "onHealth" | "onChange" | "close"
 >;
 
-/** The operations with the store's time as their first argument, answered at once. */
+/** Synchronous, with the store's time as first argument. */
 export type Operations = {
   readonly [Name in Operation]: (
     now: StoreTime,

@@ -1,5 +1,5 @@
 /**
- * What the edge agrees on, in the embedded store: texts that are kept under a name once and for good.
+ * Values that are written once, in the embedded store.
  */
 
 import { type Restored, recordKey } from "../format/records.ts";
@@ -8,27 +8,27 @@ import type { Operations } from "./operations.ts";
 
 export interface PutIfAbsent extends Pick<Operations, "putIfAbsent"> {
   restore(record: Extract<Restored, { kind: "agreed" }>): void;
-  /** Every record as it stands in the journal. */
+  /** All records, as journalled. */
   entries(): Iterable<Write>;
 }
 
-/** All names are ours, so there are few. */
+/** Without a limit: only our own code chooses the names. */
 export function createPutIfAbsent(effects: Effects): PutIfAbsent {
-  const texts = new Map<string, string>();
+  const values = new Map<string, string>();
 
   return {
     putIfAbsent(_now, name, proposal) {
-      const kept = texts.get(name);
-      if (kept !== undefined) return kept;
-      texts.set(name, proposal);
+      const stored = values.get(name);
+      if (stored !== undefined) return stored;
+      values.set(name, proposal);
       effects.write(recordKey.agreed(name), proposal);
       return proposal;
     },
     restore({ name, text }) {
-      texts.set(name, text);
+      values.set(name, text);
     },
     *entries() {
-      for (const [name, text] of texts) yield [recordKey.agreed(name), text];
+      for (const [name, text] of values) yield [recordKey.agreed(name), text];
     },
   };
 }

@@ -1,6 +1,5 @@
 /**
- * Reports, in the embedded store: what members tell of themselves for a while. They are gone with their time, and with the
- * store's process: whoever still lives tells anew.
+ * Reports of members, in the embedded store. They are kept in memory only: after a restart members report again.
  */
 import { MAX_REPORTS, type ReportKind } from "../../store.ts";
 import type { Operations } from "./operations.ts";
@@ -12,7 +11,7 @@ export interface Reports extends Pick<Operations, "report" | "readReports"> {
 
 interface Report {
   readonly text: string;
-  /** On the store's own clock, which does not jump. */
+  /** On the monotonic clock. */
   readonly untilMs: number;
 }
 
@@ -25,7 +24,7 @@ export function createReports(): Reports {
     return found;
   }
 
-  function dropOld({ nowMs }: StoreTime): void {
+  function dropExpired({ nowMs }: StoreTime): void {
     for (const byId of reports.values()) {
       for (const [id, { untilMs }] of byId) if (untilMs <= nowMs) byId.delete(id);
     }
@@ -34,14 +33,14 @@ export function createReports(): Reports {
   return {
     report(now, kind, id, text, ttlMs) {
       const byId = reportsOf(kind);
-      if (!byId.has(id) && byId.size >= MAX_REPORTS) dropOld(now);
+      if (!byId.has(id) && byId.size >= MAX_REPORTS) dropExpired(now);
       if (!byId.has(id) && byId.size >= MAX_REPORTS) return;
       byId.set(id, { text, untilMs: now.nowMs + ttlMs });
     },
     readReports(now, kind) {
-      dropOld(now);
+      dropExpired(now);
       return Object.fromEntries([...reportsOf(kind)].map(([id, { text }]) => [id, text]));
     },
-    sweep: dropOld,
+    sweep: dropExpired,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The tokens that must not be used again, until they would have run out anyway.
+ * Revoked tokens, until they expire.
  */
 
 import { type Restored, recordKey } from "../format/records.ts";
@@ -8,14 +8,14 @@ import type { Operations } from "./operations.ts";
 import { createSweeper } from "./sweeper.ts";
 import type { StoreTime } from "./time.ts";
 
-/** With more, the one that was buried first is forgotten: whoever signs in and out all day must not fill the memory. */
+/** Beyond it the oldest is dropped: signing in and out all day must not fill the memory. */
 const MAX_REVOKED = 200_000;
 
 export interface RevokedTokens extends Pick<Operations, "revokeToken" | "isTokenRevoked"> {
-  /** Drops some of what has expired; call it again and again. */
+  /** Drops some expired tokens; call it periodically. */
   sweep(now: StoreTime): void;
   restore(record: Extract<Restored, { kind: "revoked" }>): void;
-  /** Every record as it stands in the journal. */
+  /** All records, as journalled. */
   entries(): Iterable<Write>;
 }
 
@@ -23,7 +23,7 @@ export function createRevokedTokens(effects: Effects): RevokedTokens {
   const untilById = new Map<string, number>();
   const sweeper = createSweeper(untilById);
 
-  function forget(tokenId: string): void {
+  function drop(tokenId: string): void {
     untilById.delete(tokenId);
     effects.write(recordKey.revoked(tokenId), undefined);
   }
@@ -33,14 +33,14 @@ export function createRevokedTokens(effects: Effects): RevokedTokens {
       untilById.set(tokenId, untilMs);
       effects.write(recordKey.revoked(tokenId), untilMs);
       const [first] = untilById.keys();
-      if (untilById.size > MAX_REVOKED && first !== undefined) forget(first);
+      if (untilById.size > MAX_REVOKED && first !== undefined) drop(first);
     },
     isTokenRevoked(now, tokenId) {
       return now.wallMs < (untilById.get(tokenId) ?? 0);
     },
     sweep(now) {
       sweeper.sweep((untilMs, tokenId) => {
-        if (now.wallMs >= untilMs) forget(tokenId);
+        if (now.wallMs >= untilMs) drop(tokenId);
       });
     },
     restore({ tokenId, untilMs }) {

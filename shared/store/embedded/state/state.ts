@@ -1,10 +1,10 @@
 /**
- * The embedded store without a process around it: every operation of the contract as a plain call that takes the store's
- * time, answers, and notes what it changed. No clock, socket or file.
+ * The state of the embedded store, without clock, socket or file: every operation of the contract as a function of the
+ * store's time, which records its effects.
  *
- * What must outlive the process can be listed (`entries`) and taken back (`restore`); members cannot (leases.ts).
+ * `entries` lists the records that outlive the process, and `restore` reads them back; members are not among them
+ * (leases.ts).
  */
-
 import { HOSTED_COUNTER } from "../../store.ts";
 import type { Restored } from "../format/records.ts";
 import { createEffects, type Effects, type Write } from "./effects.ts";
@@ -21,23 +21,22 @@ import type { StoreTime } from "./time.ts";
 
 export interface StoreState {
   readonly operations: Operations;
-  /** Drops some of what has expired. Bounded work: call it every second or so. */
+  /** Drops some expired entries, in bounded time; call it about every second. */
   readonly sweep: (now: StoreTime) => void;
-  /** What was changed since the last call. */
+  /** Effects since the last call. */
   readonly takeEffects: Effects["take"];
-  /** Takes records back, before the first operation; in any order. */
+  /** Restores records in any order, before the first operation. */
   readonly restore: (records: Iterable<Restored>) => void;
-  /** Every record that must outlive the process. Going on after a change is allowed; the change may or may not be seen. */
+  /** All journalled records. Changes during the iteration are allowed, and may or may not be seen. */
   readonly entries: () => Iterable<Write>;
 }
 
-/** An empty store that starts at `start`. */
 export function createStoreState(start: StoreTime): StoreState {
   const effects = createEffects();
   const leases = createLeases(effects, start.nowMs);
   const tickets = createTickets(effects);
   const revoked = createRevokedTokens(effects);
-  const agreements = createPutIfAbsent(effects);
+  const putIfAbsent = createPutIfAbsent(effects);
   const history = createHistory(effects);
   const sessions = createSessions(effects, leases, (now) =>
     history.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
@@ -59,7 +58,7 @@ export function createStoreState(start: StoreTime): StoreState {
         revoked.restore(record);
         break;
       case "agreed":
-        agreements.restore(record);
+        putIfAbsent.restore(record);
         break;
       case "counter":
       case "event":
@@ -99,7 +98,7 @@ export function createStoreState(start: StoreTime): StoreState {
       ticketsOf: tickets.ticketsOf,
       revokeToken: revoked.revokeToken,
       isTokenRevoked: revoked.isTokenRevoked,
-      putIfAbsent: agreements.putIfAbsent,
+      putIfAbsent: putIfAbsent.putIfAbsent,
       addToCounters: history.addToCounters,
       readCounters: history.readCounters,
       appendEvent: history.appendEvent,
@@ -118,19 +117,19 @@ export function createStoreState(start: StoreTime): StoreState {
     },
     takeEffects: effects.take,
     restore(records) {
-      const belonging: Restored[] = [];
+      const parts: Restored[] = [];
       for (const record of records) {
-        // What belongs to a session waits for it.
-        if (record.kind === "peer" || record.kind === "left") belonging.push(record);
+        // The parts of a session come after the session.
+        if (record.kind === "peer" || record.kind === "left") parts.push(record);
         else restoreOne(record);
       }
-      for (const record of belonging) restoreOne(record);
+      for (const record of parts) restoreOne(record);
     },
     *entries() {
       yield* sessions.entries();
       yield* tickets.entries();
       yield* revoked.entries();
-      yield* agreements.entries();
+      yield* putIfAbsent.entries();
       yield* history.entries();
       yield* streams.entries();
     },

@@ -1,6 +1,5 @@
 /**
- * Streams of texts, in the embedded store: what processes tell those who watch. Only those whose history counts are
- * journalled; log lines are in files on this machine anyway.
+ * Streams of texts, in the embedded store. Only the history is journalled; log lines are in files on this machine anyway.
  */
 import { STREAMS, type StreamEntry, type StreamName } from "../../store.ts";
 import { type Restored, recordKey } from "../format/records.ts";
@@ -9,44 +8,44 @@ import type { Operations } from "./operations.ts";
 
 export interface Streams extends Pick<Operations, "appendToStream" | "readStream"> {
   restore(record: Extract<Restored, { kind: "stream" }>): void;
-  /** Every record as it stands in the journal. */
+  /** All records, as journalled. */
   entries(): Iterable<Write>;
 }
 
-interface Kept {
-  /** By ordinal, oldest first. The journal is not told when the oldest goes: reading it back drops it again. */
+interface Stream {
+  /** By ordinal, oldest first. Dropping the oldest is not journalled: reading the journal drops it again. */
   readonly texts: Map<number, string>;
   next: number;
 }
 
 export function createStreams(effects: Effects): Streams {
-  const streams = new Map<StreamName, Kept>();
+  const streams = new Map<StreamName, Stream>();
 
-  function keptOf(stream: StreamName): Kept {
-    const kept = streams.get(stream) ?? { texts: new Map<number, string>(), next: 1 };
-    streams.set(stream, kept);
-    return kept;
+  function streamOf(name: StreamName): Stream {
+    const stream = streams.get(name) ?? { texts: new Map<number, string>(), next: 1 };
+    streams.set(name, stream);
+    return stream;
   }
 
-  function keep(stream: StreamName, ordinal: number, text: string): void {
-    const kept = keptOf(stream);
-    kept.texts.set(ordinal, text);
-    kept.next = Math.max(kept.next, ordinal + 1);
-    const [oldest] = kept.texts.keys();
-    if (kept.texts.size > STREAMS[stream].keep && oldest !== undefined) kept.texts.delete(oldest);
+  function add(name: StreamName, ordinal: number, text: string): void {
+    const stream = streamOf(name);
+    stream.texts.set(ordinal, text);
+    stream.next = Math.max(stream.next, ordinal + 1);
+    const [oldest] = stream.texts.keys();
+    if (stream.texts.size > STREAMS[name].keep && oldest !== undefined) stream.texts.delete(oldest);
   }
 
   return {
     appendToStream(_now, stream, texts) {
       for (const text of texts) {
-        const ordinal = keptOf(stream).next;
-        keep(stream, ordinal, text);
+        const ordinal = streamOf(stream).next;
+        add(stream, ordinal, text);
         if (STREAMS[stream].lasting) effects.write(recordKey.stream(stream, ordinal), text);
       }
     },
     readStream(_now, stream, { after, limit }) {
       if (limit <= 0) return [];
-      const { texts } = keptOf(stream);
+      const { texts } = streamOf(stream);
       const entries: StreamEntry[] = [];
       const from = after === undefined ? Number.NEGATIVE_INFINITY : Number(after);
       for (const [ordinal, text] of texts) {
@@ -55,7 +54,7 @@ export function createStreams(effects: Effects): Streams {
       return after === undefined ? entries.slice(-limit) : entries.slice(0, limit);
     },
     restore({ stream, ordinal, text }) {
-      keep(stream, ordinal, text);
+      add(stream, ordinal, text);
     },
     *entries() {
       for (const [stream, { texts }] of streams) {

@@ -1,5 +1,5 @@
 /**
- * The tickets of the embedded store: questions that one process asks and another may answer, for a short time.
+ * Tickets in the embedded store: short-lived questions that one process asks and another may answer.
  */
 import type { Ticket, TicketKind } from "../../store.ts";
 import { type Restored, recordKey, type StoredTicket } from "../format/records.ts";
@@ -9,8 +9,8 @@ import { createSweeper } from "./sweeper.ts";
 import type { StoreTime } from "./time.ts";
 
 /**
- * Limits of one kind. Anybody may begin to sign in, so a flood must not fill the memory: with more, the oldest tickets
- * go. Kinds have their own limits, so that a flood of sign-ins loses nobody's request to join.
+ * Limits of one kind; beyond them the oldest tickets are dropped. Strangers may start sign-ins, so a flood must not fill the
+ * memory, and with a limit for each kind it does not drop requests to join.
  */
 const MAX_TICKETS = 50_000;
 const MAX_TICKET_CHARS = 32 * 1024 * 1024;
@@ -20,10 +20,10 @@ export interface Tickets
     Operations,
     "putTicket" | "readTicket" | "answerTicket" | "dropTicket" | "ticketsOf"
   > {
-  /** Drops some of what has expired; call it again and again. */
+  /** Drops some expired tickets; call it periodically. */
   sweep(now: StoreTime): void;
   restore(record: Extract<Restored, { kind: "ticket" }>): void;
-  /** Every record as it stands in the journal. */
+  /** All records, as journalled. */
   entries(): Iterable<Write>;
 }
 
@@ -36,15 +36,15 @@ export function createTickets(effects: Effects): Tickets {
 
   return {
     putTicket(now, { kind, token, ttlMs, ...asked }) {
-      // A put that is repeated because its answer was lost must not undo what happened since.
+      // A repeated call, after a lost response, must not undo later changes.
       if (tables[kind].find(now, token) !== undefined) return;
       tables[kind].add(token, { ...asked, expiresMs: now.wallMs + ttlMs });
-      // Sign-ins and joins are put by whoever also answers them or looks again; the one who is commanded must be woken.
+      // Sign-ins and joins are polled; the member that a command is for has to be notified.
       if (kind === "command") effects.change({ subject: "ticket", kind, token });
     },
     readTicket(now, kind, token) {
       const ticket = tables[kind].find(now, token);
-      return ticket && shown(token, ticket);
+      return ticket && toTicket(token, ticket);
     },
     answerTicket(now, kind, token, answer) {
       const ticket = tables[kind].find(now, token);
@@ -72,7 +72,7 @@ export function createTickets(effects: Effects): Tickets {
   };
 }
 
-function shown(token: string, ticket: StoredTicket): Ticket {
+function toTicket(token: string, ticket: StoredTicket): Ticket {
   const { question, answered } = ticket;
   return answered === undefined
     ? { state: "waiting", token, question }
@@ -117,7 +117,7 @@ function createTable(kind: TicketKind, effects: Effects) {
 
   function replace(token: string, ticket: StoredTicket): void {
     set(token, ticket);
-    effects.write(recordKey.ticket(kind, token), record(ticket));
+    effects.write(recordKey.ticket(kind, token), toStored(ticket));
   }
 
   return {
@@ -126,7 +126,7 @@ function createTable(kind: TicketKind, effects: Effects) {
     replace,
     restore: set,
     add(token: string, ticket: StoredTicket): void {
-      // An expired one of the same token must not leave its place in the order to the new one.
+      // An expired one with the same token must not pass its place in the order on.
       drop(token);
       replace(token, ticket);
       for (const oldest of tickets.keys()) {
@@ -138,7 +138,7 @@ function createTable(kind: TicketKind, effects: Effects) {
       const waiting: Ticket[] = [];
       for (const token of tokensByGroup.get(group) ?? []) {
         const ticket = find(now, token);
-        if (ticket?.answered === undefined && ticket) waiting.push(shown(token, ticket));
+        if (ticket?.answered === undefined && ticket) waiting.push(toTicket(token, ticket));
       }
       return waiting;
     },
@@ -148,13 +148,14 @@ function createTable(kind: TicketKind, effects: Effects) {
       });
     },
     *entries(): Iterable<Write> {
-      for (const [token, ticket] of tickets) yield [recordKey.ticket(kind, token), record(ticket)];
+      for (const [token, ticket] of tickets)
+        yield [recordKey.ticket(kind, token), toStored(ticket)];
     },
   };
 }
 
-/** The ticket as it stands in the journal. */
-function record({ question, group, expiresMs, answered }: StoredTicket): StoredTicket {
+/** The ticket as journalled. */
+function toStored({ question, group, expiresMs, answered }: StoredTicket): StoredTicket {
   return {
     question,
     ...(group !== undefined && { group }),

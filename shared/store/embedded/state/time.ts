@@ -1,12 +1,12 @@
 /**
- * The embedded store's time: two readings, because they answer different questions.
+ * The time of the embedded store, on two clocks.
  */
 import type { Clock } from "../../../base/clock.ts";
 
 export interface StoreTime {
-  /** What the store calls its time: stamps, epochs and everything that must outlive a restart of the store. */
+  /** The store's time: timestamps, epochs and all that outlives a restart of the store. */
   readonly wallMs: number;
-  /** For leases, which end with the process anyway: a wall clock that is set forward must not end them all at once. */
+  /** Monotonic, for leases: setting the wall clock forward must not end them all at once. */
   readonly nowMs: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The connection on which scripts run, and what is known of the store's health. Up means: a script has just run there with
- * our rights and could write. While it is away every operation fails at once, so nothing piles up.
+ * The connection that runs the scripts, and the health of the store. Up means: a script has run with our permissions and
+ * could write. While the store is away every operation fails at once, so nothing piles up.
  */
 import { type Clock, sleep, type Timer } from "../../../base/clock.ts";
 import type { Log } from "../../../logs/log.ts";
@@ -12,10 +12,10 @@ import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } f
 import { COMMAND_TIMEOUT_MS, createLink } from "./link.ts";
 import type { RedisTarget } from "./target.ts";
 
-/** Operations that wait for their answer; one more fails, because Redis must have stopped. */
-const MAX_WAITING = 10_000;
+/** Operations without a reply; one more fails, because Redis must have stopped. */
+const MAX_PENDING = 10_000;
 
-/** What a server replies to every command for now, INFO among them. */
+/** Errors that a server replies to every command for now, INFO included. */
 const UNREADY_KINDS: ReadonlySet<FaultKind> = new Set(["password", "loading", "replica", "busy"]);
 
 export interface Connection {
@@ -24,15 +24,15 @@ export interface Connection {
   readonly localAddress: string | undefined;
   onHealth(listener: (health: StoreHealth) => void): () => void;
   /**
-   * Runs a script: all of it or, when it rejects, maybe all of it and maybe nothing. `operation` is what the caller was
-   * asked for, for errors and counts.
+   * Runs a script. When it rejects, the script may have run completely or not at all. `operation` names the store's
+   * operation in errors and counters.
    */
   run(operation: string, script: ScriptName, ...args: readonly string[]): Promise<unknown>;
   timeMs(): Promise<number>;
   close(): Promise<void>;
 }
 
-export interface ConnectionNeeds {
+export interface ConnectionDeps {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
   readonly prefix: string;
@@ -42,17 +42,17 @@ export interface ConnectionNeeds {
   readonly counters: Counters;
 }
 
-export function openConnection(needs: ConnectionNeeds): Connection {
-  const { clock, counters, prefix } = needs;
+export function openConnection(deps: ConnectionDeps): Connection {
+  const { clock, counters, prefix } = deps;
   const scripts = loadScripts();
-  const report = createReport(needs);
+  const report = createReport(deps);
   const listeners = new Set<(health: StoreHealth) => void>();
   let health: StoreHealth = { state: "away", reason: "not connected yet" };
   let isClosed = false;
-  let waiting = 0;
+  let pending = 0;
   let greetAgain: Timer | undefined;
 
-  // What is asked at the very start waits for the first word from Redis, or of its absence.
+  // Operations at the start wait until the first connection has succeeded or failed.
   let isDecided = false;
   let decide = (): void => {};
   const first = new Promise<void>((resolve) => {
@@ -63,10 +63,10 @@ export function openConnection(needs: ConnectionNeeds): Connection {
   });
 
   const link = createLink({
-    target: needs.target,
-    ca: needs.ca,
+    target: deps.target,
+    ca: deps.ca,
     prefix,
-    name: needs.name,
+    name: deps.name,
     clock,
     onConnected: () => void greet(),
     onFault: becomeAway,
@@ -76,7 +76,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
 
   function becomeAway(fault: Fault): void {
     if (isClosed) return;
-    const reason = `Redis at ${needs.target.label}: ${fault.reason}`;
+    const reason = `Redis at ${deps.target.label}: ${fault.reason}`;
     setHealth({ state: "away", reason });
     report.away(fault.kind, reason);
   }
@@ -90,12 +90,12 @@ export function openConnection(needs: ConnectionNeeds): Connection {
       try {
         listener(next);
       } catch (error) {
-        needs.log.error({ err: error }, "store health listener failed");
+        deps.log.error({ err: error }, "store health listener failed");
       }
     }
   }
 
-  // --- greeting a new connection ---
+  // --- checking a new connection ---
 
   async function greet(): Promise<void> {
     greetAgain?.cancel();
@@ -114,7 +114,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     }
   }
 
-  /** INFO only tells the version. Where it is renamed or denied, whatever the wording, the version is not checked. */
+  /** INFO is needed for the version only: where it is renamed or denied, in any wording, the version is not checked. */
   function ignoreRefusal(error: unknown): string {
     const isReply = error instanceof Error && error.name === "ReplyError";
     if (isReply && !UNREADY_KINDS.has(link.explain(error).kind)) return "";
@@ -127,7 +127,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     const delayMs = link.nextDelayMs(fault);
     greetAgain = clock.after(delayMs, () => {
       if (link.redis.status !== "ready") return;
-      // An address may lead to another node the next time; the answer of this one to a greeting will change by itself.
+      // Reconnecting may reach another node; otherwise this node's reply to `greet` changes by itself.
       if (fault.reconnect || fault.slow) link.reconnect();
       else void greet();
     });
@@ -140,7 +140,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     try {
       return await link.redis.evalsha(sha1, 1, prefix, ...args);
     } catch (error) {
-      // A Redis that was restarted, or another one after a fail-over, does not know the script; it did nothing.
+      // A restarted Redis, or another node after a fail-over, does not have the script; it did nothing.
       if (!(error instanceof Error && error.message.includes("NOSCRIPT"))) throw error;
       return await link.redis.eval(source, 1, prefix, ...args);
     }
@@ -151,7 +151,7 @@ export function openConnection(needs: ConnectionNeeds): Connection {
     try {
       if (isClosed) throw new StoreAwayError(operation, new Error("closed"));
       if (health.state === "away") throw new StoreAwayError(operation, new Error(health.reason));
-      if (waiting >= MAX_WAITING) {
+      if (pending >= MAX_PENDING) {
         throw new StoreAwayError(operation, new Error("too many pending operations"));
       }
       return await attempt(operation, action);
@@ -162,22 +162,22 @@ export function openConnection(needs: ConnectionNeeds): Connection {
   }
 
   async function attempt<T>(operation: string, action: () => Promise<T>): Promise<T> {
-    waiting++;
-    const askedMs = clock.nowMs();
+    pending++;
+    const sentMs = clock.nowMs();
     try {
       const result = await action();
-      counters.observe("store.latency_ms", clock.nowMs() - askedMs);
+      counters.observe("store.latency_ms", clock.nowMs() - sentMs);
       report.done(operation);
       return result;
     } catch (error) {
-      throw judge(operation, link.explain(error));
+      throw handleFault(operation, link.explain(error));
     } finally {
-      waiting--;
+      pending--;
     }
   }
 
-  /** What a failed operation means for the store, and for its caller. */
-  function judge(operation: string, fault: Fault): Error {
+  /** Updates the health after a failed operation, and returns the error for the caller. */
+  function handleFault(operation: string, fault: Fault): Error {
     if (fault.kind === "full") {
       report.full(operation);
       return new StoreFullError(operation);
@@ -224,10 +224,10 @@ export function openConnection(needs: ConnectionNeeds): Connection {
   };
 }
 
-// --- what operators are told ---
+// --- logs ---
 
-/** Redis just is not there. */
-const PLAIN_KINDS: ReadonlySet<FaultKind> = new Set([
+/** Redis is unreachable, whatever the symptom. */
+const UNREACHABLE_KINDS: ReadonlySet<FaultKind> = new Set([
   "lost",
   "unanswered",
   "refused",
@@ -235,39 +235,39 @@ const PLAIN_KINDS: ReadonlySet<FaultKind> = new Set([
   "slow",
 ]);
 
-/** One line for each change of state; for a store that stays away, one for each new reason. */
-function createReport(needs: ConnectionNeeds) {
-  const { clock, log } = needs;
-  const redis = needs.target.label;
-  const toldKinds = new Set<FaultKind>();
+/** Logs one line for each change of health, and for each new reason while the store is away. */
+function createReport(deps: ConnectionDeps) {
+  const { clock, log } = deps;
+  const redis = deps.target.label;
+  const loggedKinds = new Set<FaultKind>();
   const refusedOperations = new Set<string>();
   const fullOperations = new Set<string>();
   let awaySinceMs: number | undefined;
-  let toldPolicy: string | undefined;
+  let loggedPolicy: string | undefined;
 
   return {
     away(kind: FaultKind, reason: string): void {
       awaySinceMs ??= clock.nowMs();
-      // A connection that was lost is refused, and times out, while Redis is restarted or moved: one story.
-      const isPlain = PLAIN_KINDS.has(kind);
-      if (toldKinds.has(kind) || (isPlain && toldKinds.size > 0)) return;
-      toldKinds.add(kind);
+      // While Redis restarts or moves, connections are lost, refused and time out: one line for all.
+      const isUnreachable = UNREACHABLE_KINDS.has(kind);
+      if (loggedKinds.has(kind) || (isUnreachable && loggedKinds.size > 0)) return;
+      loggedKinds.add(kind);
       log.warn({ reason }, "store unavailable");
     },
     up(version: string, policy: string | undefined): void {
       const awayMs =
         awaySinceMs === undefined ? undefined : Math.round(clock.nowMs() - awaySinceMs);
       awaySinceMs = undefined;
-      toldKinds.clear();
+      loggedKinds.clear();
       if (awayMs === undefined) log.info({ redis, version }, "connected to the store");
       else log.info({ redis, version, awayMs }, "store available again");
-      if (policy !== undefined && policy !== "noeviction" && policy !== toldPolicy) {
+      if (policy !== undefined && policy !== "noeviction" && policy !== loggedPolicy) {
         log.warn(
           { policy },
           "Redis may evict records when its memory is full; set maxmemory-policy noeviction",
         );
       }
-      toldPolicy = policy;
+      loggedPolicy = policy;
     },
     full(operation: string): void {
       if (fullOperations.size === 0) {
@@ -291,7 +291,7 @@ function createReport(needs: ConnectionNeeds) {
   };
 }
 
-/** The fields of INFO, as far as they are `name:value`; none when the reply is no text. */
+/** The `name:value` fields of INFO; none when the reply is not text. */
 function parseInfo(text: unknown): Record<string, string> {
   if (typeof text !== "string") return {};
   return Object.fromEntries(

@@ -1,9 +1,8 @@
 /**
- * How a socket to Redis comes about: a server, a Unix socket, or the primary that Sentinels name; with TLS or without.
+ * Opens sockets to Redis: to a server, a Unix socket, or the primary that Sentinels name; with TLS or without.
  *
- * ioredis has connectors of its own, but they listen for one error of a socket only. A TLS socket can have a second one
- * (our end refuses the certificate, then the other end complains), which would end the process; so every socket here has
- * a listener from birth to end.
+ * The connectors of ioredis listen for one error of a socket only. A TLS socket can emit a second one (our end rejects the
+ * certificate, then the peer reports an error), which would end the process; so every socket here keeps a listener.
  */
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -11,14 +10,14 @@ import { AbstractConnector, Redis, type RedisOptions } from "ioredis";
 import { describeError } from "../../../base/errors.ts";
 import type { RedisTarget } from "./target.ts";
 
-/** How long a connection that was given up may take to close: a stopped Redis never does. */
+/** How long a dropped connection may take to close: a stopped Redis never does. */
 export const DISCONNECT_TIMEOUT_MS = 100;
-/** For each step with a Sentinel. One that is gone must not cost much when the next one answers. */
+/** For each step with a Sentinel: an unreachable one must not delay the next one much. */
 const SENTINEL_TIMEOUT_MS = 1000;
 
 type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** What ioredis connects with. `undefined` as `ca`: the system's authorities are believed. */
+/** A connector for ioredis. Without `ca` the system's CAs count. */
 export function connectorTo(
   target: RedisTarget,
   ca: string | undefined,
@@ -27,10 +26,10 @@ export function connectorTo(
   return connectorOf(createLocator(target, open), open);
 }
 
-/** No Sentinel named the primary; the message says what each one did. */
+/** The message gives the result of each Sentinel. */
 export class NoPrimaryError extends Error {
-  constructor(answers: readonly string[]) {
-    super(`no Sentinel names the primary: ${answers.join("; ")}`);
+  constructor(results: readonly string[]) {
+    super(`no Sentinel names the primary: ${results.join("; ")}`);
   }
 }
 
@@ -64,7 +63,7 @@ function createOpener(tls: boolean, ca: string | undefined): Opener {
     tls ? connectTls({ ...address, ...(ca !== undefined && { ca }) }) : connectPlain(address);
 }
 
-// --- where to connect to ---
+// --- locating the server ---
 
 function createLocator({ at }: RedisTarget, open: Opener): () => Promise<Address> {
   switch (at.kind) {
@@ -73,28 +72,28 @@ function createLocator({ at }: RedisTarget, open: Opener): () => Promise<Address
     case "socket":
       return async () => ({ path: at.path });
     case "sentinels":
-      return () => askSentinels(at, open);
+      return () => querySentinels(at, open);
   }
 }
 
 type Sentinels = Extract<RedisTarget["at"], { kind: "sentinels" }>;
 
-/** One after the other, until one knows. Rejects with `NoPrimaryError`. */
-async function askSentinels(at: Sentinels, open: Opener): Promise<Address> {
-  const answers: string[] = [];
+/** Queries one Sentinel after the other. Rejects with `NoPrimaryError`. */
+async function querySentinels(at: Sentinels, open: Opener): Promise<Address> {
+  const results: string[] = [];
   for (const sentinel of at.sentinels) {
     try {
-      const address = toAddress(await askSentinel(at, sentinel, open));
+      const address = toAddress(await querySentinel(at, sentinel, open));
       if (address !== undefined) return address;
-      answers.push(`${sentinel.host}:${sentinel.port} does not know ${at.primary}`);
+      results.push(`${sentinel.host}:${sentinel.port} does not know ${at.primary}`);
     } catch (error) {
-      answers.push(`${sentinel.host}:${sentinel.port} ${describeError(error)}`);
+      results.push(`${sentinel.host}:${sentinel.port} ${describeError(error)}`);
     }
   }
-  throw new NoPrimaryError(answers);
+  throw new NoPrimaryError(results);
 }
 
-async function askSentinel(at: Sentinels, sentinel: Address, open: Opener): Promise<unknown> {
+async function querySentinel(at: Sentinels, sentinel: Address, open: Opener): Promise<unknown> {
   const options: RedisOptions & { replyMapping: "legacy" } = {
     Connector: connectorOf(async () => sentinel, open),
     username: at.login.user,
@@ -115,7 +114,7 @@ async function askSentinel(at: Sentinels, sentinel: Address, open: Opener): Prom
   try {
     return await redis.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", at.primary);
   } catch (error) {
-    // The command only knows that the connection ended.
+    // The error of the command only says that the connection ended.
     throw firstError ?? error;
   } finally {
     redis.disconnect();

@@ -1,6 +1,5 @@
 /**
- * What can be wrong with Redis, told from an error's text: a kind, a sentence for operators, and what helps. Decides
- * only.
+ * Classifies errors of Redis by their text: a kind, a sentence for operators, and the cure. Pure.
  */
 
 export type FaultKind =
@@ -29,37 +28,36 @@ export type FaultKind =
 
 export interface Fault {
   readonly kind: FaultKind;
-  /** For people. Holds nothing of what was sent. */
+  /** For operators. Contains nothing that was sent. */
   readonly reason: string;
-  /** Whether the store as a whole is away, and not just this operation refused. */
+  /** Whether the whole store is unavailable, not just this operation refused. */
   readonly away: boolean;
-  /** Whether another connection may end elsewhere: at the new primary, or at a node that is well. */
+  /** Whether another connection may reach the new primary or a healthy node. */
   readonly reconnect: boolean;
-  /** Nothing but an operator can help: trying often would only fill Redis's log. */
+  /** Only an operator can help: frequent retries would fill Redis's log. */
   readonly slow: boolean;
 }
 
-/** The oldest Redis with all commands and arguments that the scripts use (ZADD GT, channel rights). */
+/** The oldest Redis with all features that the scripts use (ZADD GT, channel permissions). */
 export const OLDEST_REDIS = [6, 2] as const;
 
-/** What answers does not answer as Redis does. */
+/** The server does not reply as Redis does. */
 export class NotRedisError extends Error {
   constructor() {
     super("a reply that Redis never sends");
   }
 }
 
-/** What is known of the connection on which something failed. */
+/** The connection of the error. */
 export interface FaultContext {
-  /** Taken out of what is quoted. */
+  /** Masked in quotations. */
   readonly secrets: readonly string[];
-  /** Whether we speak TLS (`rediss://`). */
+  /** Whether we use TLS (`rediss://`). */
   readonly tls: boolean;
-  /** The command that gives our user its rights; see `aclRule`. */
+  /** See `aclRule`. */
   readonly aclRule: string;
 }
 
-/** What `error` says about Redis. */
 export function describeFault(error: unknown, context: FaultContext): Fault {
   const code = codeOf(error);
   const text = scrub(error instanceof Error ? error.message : String(error), context.secrets);
@@ -67,7 +65,7 @@ export function describeFault(error: unknown, context: FaultContext): Fault {
   return rule === undefined ? commandFault(text) : toFault(rule, text, context);
 }
 
-/** What a lost connection means on which Redis has never answered. */
+/** The fault of a connection that was lost before Redis replied at all. */
 export function unansweredFault(lost: Fault, { tls }: Pick<FaultContext, "tls">): Fault {
   const reason = `it closed the connection before responding; ${schemeHint(tls)}`;
   return { ...lost, kind: "unanswered", reason };
@@ -80,8 +78,8 @@ function schemeHint(tls: boolean): string {
 }
 
 /**
- * The command by which an administrator gives our user the rights that the store needs for `prefix`. It takes nothing away.
- * Without a user the connection is the default user's, which others may use as well: then it is a user of its own.
+ * The command that grants our user the permissions for `prefix`, and revokes none. Without a user we are the default user,
+ * which others may use too: then the command creates a separate one.
  */
 export function aclRule(user: string | undefined, prefix: string): string {
   const rights = `~${prefix}* &${prefix}* +@all -@admin -@dangerous`;
@@ -90,7 +88,6 @@ export function aclRule(user: string | undefined, prefix: string): string {
     : `ACL SETUSER ${user} ${rights}`;
 }
 
-/** Redis is older than `OLDEST_REDIS`. */
 export function tooOldFault(version: string): Fault {
   return {
     kind: "old",
@@ -101,11 +98,11 @@ export function tooOldFault(version: string): Fault {
   };
 }
 
-/** Whether a version like `7.0.15` is new enough; an unknown one is given the benefit of the doubt. */
+/** Whether a version like `7.0.15` is new enough; an unknown format counts as new enough. */
 export function isNewEnough(version: string): boolean {
-  const found = /^(\d+)\.(\d+)/.exec(version);
-  if (found === null) return true;
-  const [major, minor] = [Number(found[1]), Number(found[2])];
+  const match = /^(\d+)\.(\d+)/.exec(version);
+  if (match === null) return true;
+  const [major, minor] = [Number(match[1]), Number(match[2])];
   return major > OLDEST_REDIS[0] || (major === OLDEST_REDIS[0] && minor >= OLDEST_REDIS[1]);
 }
 
@@ -113,15 +110,15 @@ export function isNewEnough(version: string): boolean {
 
 interface Rule {
   readonly kind: FaultKind;
-  /** Against the code and the message. Replies begin with an upper-case word, or have it inside a script's error. */
+  /** Tested against code and message. Replies start with an upper-case word, or have it inside a script's error. */
   readonly match: RegExp;
   readonly reason: string;
   readonly away?: false;
   readonly reconnect?: true;
   readonly slow?: true;
-  /** Whether Redis's own words tell more. */
+  /** Whether to quote Redis's message. */
   readonly quote?: true;
-  /** What helps, where it depends on the connection. */
+  /** The cure, where it depends on the connection. */
   readonly cure?: (context: FaultContext) => string;
 }
 
@@ -147,7 +144,7 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: "rights",
-    // As a reply, and as the error of a script by Redis 6.2 and 7.0, and by 7.2, 8 and Valkey.
+    // As a reply, and as a script error of Redis 6.2 and 7.0, and of 7.2, 8 and Valkey.
     match: /\bNOPERM\b|user executing the script can't|ACL failure in script/i,
     reason: "the Redis user lacks a permission",
     cure: (context) => `as an administrator run: ${context.aclRule}`,
@@ -281,7 +278,7 @@ function toFault(rule: Rule, text: string, context: FaultContext): Fault {
   };
 }
 
-/** An error reply that only concerns what was asked. */
+/** An error reply that concerns this operation only. */
 function commandFault(text: string): Fault {
   return { kind: "command", reason: text, away: false, reconnect: false, slow: false };
 }
@@ -290,7 +287,7 @@ function commandFault(text: string): Fault {
 
 const MAX_QUOTED_CHARS = 200;
 
-/** Redis repeats the arguments of a command that it does not know, and `HELLO … AUTH` has the password among them. */
+/** Redis repeats the arguments of an unknown command, and `HELLO … AUTH` contains the password. */
 function scrub(text: string, secrets: readonly string[]): string {
   let clean = text.replace(/, with args beginning with:.*$/s, "");
   for (const secret of secrets) clean = clean.replaceAll(secret, "(masked)");

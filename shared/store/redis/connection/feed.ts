@@ -1,6 +1,6 @@
 /**
- * The change feed: what the scripts publish, on a connection of its own, because a flood of hints must not delay answers.
- * Only hints go missing when it fails, so it keeps no health; it is tried again quietly.
+ * The change feed: subscribes to what the scripts publish, on a separate connection, so that a flood of hints does not delay
+ * replies. A failure loses hints only, so it has no health and reconnects silently.
  */
 import type { Clock, Timer } from "../../../base/clock.ts";
 import { isSessionId } from "../../../base/ids.ts";
@@ -11,7 +11,7 @@ import { NotRedisError } from "./faults.ts";
 import { createLink } from "./link.ts";
 import type { RedisTarget } from "./target.ts";
 
-/** A connection that only listens would never see that the other end is gone. */
+/** A connection that only receives does not notice that its peer is gone. */
 const PING_PERIOD_MS = 15_000;
 
 export interface Feed {
@@ -19,7 +19,7 @@ export interface Feed {
   close(): Promise<void>;
 }
 
-export function openFeed(needs: {
+export function openFeed(deps: {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
   readonly prefix: string;
@@ -27,69 +27,69 @@ export function openFeed(needs: {
   readonly clock: Clock;
   readonly log: Log;
 }): Feed {
-  const { clock, log } = needs;
-  const channel = needs.prefix + CHANNEL;
+  const { clock, log } = deps;
+  const channel = deps.prefix + CHANNEL;
   const listeners = new Set<(change: Change) => void>();
   let lastVersion: number | undefined;
-  let isRightsTold = false;
-  let wasHeard = false;
-  let again: Timer | undefined;
+  let isDenialLogged = false;
+  let wasSubscribed = false;
+  let retry: Timer | undefined;
 
   const link = createLink({
-    target: needs.target,
-    ca: needs.ca,
-    prefix: needs.prefix,
-    name: `${needs.name}-changes`,
+    target: deps.target,
+    ca: deps.ca,
+    prefix: deps.prefix,
+    name: `${deps.name}-changes`,
     clock,
     onConnected: () => void subscribe(),
     onFault: () => {
-      // The connection for scripts meets the same and says so.
+      // The connection for scripts has the same fault and logs it.
     },
   });
   link.redis.on("message", (from: string, message: string) => {
-    if (from === channel) take(message);
+    if (from === channel) handleMessage(message);
   });
-  const ping = clock.every(PING_PERIOD_MS, () => void probe());
+  const ping = clock.every(PING_PERIOD_MS, () => void checkConnection());
 
   async function subscribe(): Promise<void> {
-    again?.cancel();
+    retry?.cancel();
     try {
-      // ioredis throws where nobody can catch it when the answer to SUBSCRIBE has another form than Redis gives it.
+      // First a PING: an invalid reply to SUBSCRIBE makes ioredis throw where it cannot be caught.
       if ((await link.redis.ping()) !== "PONG") throw new NotRedisError();
       await link.redis.subscribe(channel);
       link.succeeded();
-      // Whatever changed while nobody listened.
-      if (wasHeard) tell({ subject: "members" });
-      wasHeard = true;
+      // There may have been changes meanwhile.
+      if (wasSubscribed) notify({ subject: "members" });
+      wasSubscribed = true;
     } catch (error) {
       const fault = link.explain(error);
-      if (fault.kind === "rights" && !isRightsTold) {
-        isRightsTold = true;
+      if (fault.kind === "rights" && !isDenialLogged) {
+        isDenialLogged = true;
         log.warn(
           { reason: fault.reason },
           "no change notifications, polling once a second instead",
         );
       }
       if (link.redis.status !== "ready") return;
-      again = clock.after(link.nextDelayMs(fault), () => link.reconnect());
+      retry = clock.after(link.nextDelayMs(fault), () => link.reconnect());
     }
   }
 
-  async function probe(): Promise<void> {
+  async function checkConnection(): Promise<void> {
     if (link.redis.status !== "ready") return;
     await link.redis.ping().catch(() => link.reconnect());
   }
 
-  function take(message: string): void {
+  function handleMessage(message: string): void {
     const parsed = parseMessage(message);
     if (parsed === undefined) return;
     const isGap = lastVersion !== undefined && parsed.version !== lastVersion + 1;
     lastVersion = parsed.version;
-    if (isGap && parsed.change.subject !== "members") tell({ subject: "members" });
-    tell(parsed.change);
+    if (isGap && parsed.change.subject !== "members") notify({ subject: "members" });
+    notify(parsed.change);
   }
 
-  function tell(change: Change): void {
+  function notify(change: Change): void {
     for (const listener of listeners) {
       try {
         listener(change);
@@ -107,18 +107,18 @@ export function openFeed(needs: {
     },
     async close() {
       ping.cancel();
-      again?.cancel();
+      retry?.cancel();
       listeners.clear();
       await link.close();
     },
   };
 }
 
-/** `17 session abc…`, `18 ticket join token`, `19 members`; undefined for anything else. */
+/** Parses `17 session abc…`, `18 ticket join token`, `19 members`; undefined when invalid. */
 export function parseMessage(message: string): { version: number; change: Change } | undefined {
-  const found = /^(\d{1,15}) (members|session|ticket)(?: (.{1,4200}))?$/s.exec(message);
-  if (found === null) return undefined;
-  const [, version, subject, rest = ""] = found;
+  const match = /^(\d{1,15}) (members|session|ticket)(?: (.{1,4200}))?$/s.exec(message);
+  if (match === null) return undefined;
+  const [, version, subject, rest = ""] = match;
   const change = parseChange(subject ?? "", rest);
   return change === undefined ? undefined : { version: Number(version), change };
 }

@@ -1,6 +1,6 @@
 /**
- * One connection to Redis that is kept up for as long as the process lives: ioredis with everything it would do on its own
- * account turned off (queues, retries of commands, console output), and tried again when ioredis gives up.
+ * A persistent connection to Redis: ioredis without its own queues, command retries and console output, reconnected also
+ * when ioredis gives up.
  */
 import { Redis, type RedisOptions } from "ioredis";
 import { type Clock, sleep } from "../../../base/clock.ts";
@@ -15,93 +15,91 @@ import {
 } from "./faults.ts";
 import type { RedisTarget } from "./target.ts";
 
-/** An answer takes a fraction of a millisecond; this long means that Redis hangs, or the way to it does. */
+/** A reply takes a fraction of a millisecond; after this long Redis or the network hangs. */
 export const COMMAND_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 2000;
 const FIRST_RETRY_MS = 50;
-/** With connecting and greeting, Redis is used again well within a second of its return. */
+/** With connecting and `greet`, Redis is in use again well within a second of its return. */
 const MAX_RETRY_MS = 500;
-/** Between two tries that only an operator can help: a wrong password fills the log of Redis. */
+/** When only an operator can help: frequent retries with a wrong password fill the log of Redis. */
 const SLOW_RETRY_MS = 5000;
 
 export interface Link {
   readonly redis: Redis;
-  /** This end's address of the last connection; undefined before the first and on a Unix socket. */
+  /** Local address of the last connection; undefined before the first and on a Unix socket. */
   readonly localAddress: string | undefined;
-  /** What an error of `redis` means. */
   explain(error: unknown): Fault;
-  /** How long to wait before the next try. Grows with each call until `succeeded`. */
+  /** Delay before the next attempt. Grows with each call until `succeeded`. */
   nextDelayMs(fault: Fault | undefined): number;
-  /** The connection is of use: the next loss is followed by a quick try. */
+  /** The connection works: resets the delay. */
   succeeded(): void;
-  /** Gives this connection up for another one. */
+  /** Drops this connection and opens another. */
   reconnect(): void;
-  /** Ends it for good. */
   close(): Promise<void>;
 }
 
-export function createLink(needs: {
+export function createLink(deps: {
   readonly target: RedisTarget;
-  /** PEM; without it the system's authorities are believed. */
+  /** PEM; by default the system's CAs. */
   readonly ca: string | undefined;
-  /** What all keys and channels begin with. */
+  /** Prefix of all keys and channels. */
   readonly prefix: string;
-  /** What operators see in `CLIENT LIST`. */
+  /** Name in `CLIENT LIST`. */
   readonly name: string;
   readonly clock: Clock;
-  /** Redis takes commands on a new connection. */
+  /** A new connection accepts commands. */
   readonly onConnected: () => void;
   /** The connection failed or was lost. */
   readonly onFault: (fault: Fault) => void;
 }): Link {
-  const { clock, target } = needs;
+  const { clock, target } = deps;
   const context: FaultContext = {
     secrets: secretsOf(target),
     tls: target.tls,
-    aclRule: aclRule(target.login.user, needs.prefix),
+    aclRule: aclRule(target.login.user, deps.prefix),
   };
   let failures = 0;
   let isClosed = false;
-  let isOfUse = false;
-  let isGivenUp = false;
+  let hasSucceeded = false;
+  let isDropped = false;
   let lastFault: Fault | undefined;
   let localAddress: string | undefined;
 
-  const options = optionsOf(needs);
+  const options = optionsOf(deps);
   options.retryStrategy = () => nextDelayMs(lastFault);
   const redis = new Redis(options);
   redis.on("error", fail);
   redis.on("close", () => {
-    // The end of a connection follows every other failure of it, and our own giving up.
-    if (lastFault === undefined && !isGivenUp) fail(new Error("connection closed"));
+    // `close` follows every other failure of a connection, and our own reconnect.
+    if (lastFault === undefined && !isDropped) fail(new Error("connection closed"));
   });
   redis.on("connect", () => {
-    isOfUse = false;
-    isGivenUp = false;
+    hasSucceeded = false;
+    isDropped = false;
   });
   redis.on("ready", () => {
     lastFault = undefined;
     localAddress = addressOf(redis);
-    if (!isClosed) needs.onConnected();
+    if (!isClosed) deps.onConnected();
   });
-  // ioredis ends for good when no address was found to connect to.
+  // ioredis stops retrying when it found no address to connect to.
   redis.on("end", () => {
     if (!isClosed) clock.after(nextDelayMs(lastFault), connect);
   });
 
   function connect(): void {
     if (isClosed || redis.status === "connecting" || redis.status === "ready") return;
-    // What fails is told by the events above.
+    // The events above report failures.
     redis.connect().catch(() => {});
   }
 
   function fail(error: unknown): void {
     if (isClosed) return;
     const explained = explain(error);
-    const isEarly = explained.kind === "lost" && !isOfUse;
+    const isEarly = explained.kind === "lost" && !hasSucceeded;
     const fault = isEarly ? unansweredFault(explained, context) : explained;
     lastFault = fault;
-    needs.onFault(fault);
+    deps.onFault(fault);
   }
 
   function explain(error: unknown): Fault {
@@ -114,7 +112,7 @@ export function createLink(needs: {
         ? SLOW_RETRY_MS
         : Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
     failures++;
-    // Jitter, because all processes lose Redis at the same moment.
+    // Jitter, because all processes lose Redis at once.
     return delayMs * (0.5 + Math.random() / 2);
   }
 
@@ -129,11 +127,11 @@ export function createLink(needs: {
     nextDelayMs,
     succeeded() {
       failures = 0;
-      isOfUse = true;
+      hasSucceeded = true;
     },
     reconnect() {
       if (redis.status !== "ready" && redis.status !== "connect") return;
-      isGivenUp = true;
+      isDropped = true;
       redis.disconnect(true);
     },
     async close() {
@@ -147,37 +145,37 @@ export function createLink(needs: {
   };
 }
 
-function optionsOf(needs: {
+function optionsOf(deps: {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
   readonly name: string;
 }): RedisOptions & { replyMapping: "legacy" } {
-  const { login, db, tls } = needs.target;
+  const { login, db, tls } = deps.target;
   return {
-    Connector: connectorTo(needs.target, needs.ca),
+    Connector: connectorTo(deps.target, deps.ca),
     username: login.user,
     password: login.password,
     db,
-    // Only says which event of the socket to wait for; the connector does the rest.
+    // Only selects the socket event to wait for; the connector opens TLS.
     tls: tls ? {} : undefined,
-    connectionName: needs.name,
+    connectionName: deps.name,
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
-    // Nothing waits for a Redis that is away, and nothing is sent twice: a script may have run before its answer was lost.
+    // Nothing is queued while Redis is away, and nothing is sent twice: a script may have run before its reply was lost.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     autoResubscribe: false,
-    // We greet every new connection ourselves; ioredis would sleep for as long as Redis thinks that loading takes.
+    // We check new connections with `greet`; ioredis would sleep for the loading time that Redis estimates.
     enableReadyCheck: false,
     disableClientInfo: true,
-    // Answers have the shape of RESP2, whichever protocol was agreed on.
+    // Replies in the shape of RESP2, whichever protocol was negotiated.
     replyMapping: "legacy",
   };
 }
 
-/** IPv4 addresses in their own form, also on a socket that speaks IPv6 as well. */
+/** IPv4 addresses in plain form, also on a dual-stack socket. */
 function addressOf({ stream }: Redis): string | undefined {
   const address = "localAddress" in stream ? stream.localAddress : undefined;
   return address === undefined ? undefined : plainAddress(address);

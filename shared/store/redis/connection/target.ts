@@ -1,6 +1,5 @@
 /**
- * Where Redis is: the value of `CT_REDIS_URL`, checked. It may hold passwords, so neither the value nor a part of it that
- * could be one is ever shown.
+ * Parses `CT_REDIS_URL`. It may contain passwords, so messages show neither the value nor parts of it.
  *
  *     redis://user:password@host:6379/0                     one server
  *     rediss://…                                            the same with TLS
@@ -9,7 +8,7 @@
  *     redis+sentinel://user:password@host:26379,host/name?db=0&sentinel-user=…&sentinel-password=…
  *     rediss+sentinel://…                                   the same, Sentinels and servers with TLS
  *
- * User and password are percent-encoded. A default user is left out: `redis://:password@host`.
+ * User and password are percent-encoded. Omit the default user: `redis://:password@host`.
  */
 import { SettingError } from "../../../settings/read-settings.ts";
 
@@ -20,14 +19,14 @@ export interface RedisTarget {
     | {
         readonly kind: "sentinels";
         readonly sentinels: readonly { readonly host: string; readonly port: number }[];
-        /** What the Sentinels call the primary. */
+        /** The Sentinels' name of the primary. */
         readonly primary: string;
         readonly login: Login;
       };
   readonly login: Login;
   readonly db: number;
   readonly tls: boolean;
-  /** For people: where it is, without user and password. */
+  /** For logs: the address without user and password. */
   readonly label: string;
 }
 
@@ -43,11 +42,11 @@ const ALLOWED =
   "redis://user:password@host:6379, rediss:// for TLS, redis+sentinel://user:password@host:26379,host:26379/name " +
   "or unix:///path, with user and password percent-encoded (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F)";
 
-/** Parts of the URL: scheme, user and password, hosts, path, query. No part may hold what begins the next one. */
+/** Scheme, user and password, hosts, path, query. No part may contain the separator of the next one. */
 const URL_PARTS =
   /^(redis|rediss|valkey|valkeys|redis\+sentinel|rediss\+sentinel|unix):\/\/(?:([^/@?#\s]*)@)?([^/@?#\s]*)(\/[^?#\s]*)?(?:\?([^#\s]*))?$/;
 
-/** Checks `CT_REDIS_URL`. Throws `SettingError`, which does not show the value. */
+/** Throws `SettingError`, which does not show the value. */
 export function parseRedisUrl(url: string): RedisTarget {
   const parts = URL_PARTS.exec(url);
   if (parts === null) throw refuse(whyNoUrl(url));
@@ -126,9 +125,9 @@ function parseLogin(credentials: string): Login {
 }
 
 function parseHost(text: string, defaultPort: number): { host: string; port: number } {
-  const found = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text);
-  const host = found?.[1] ?? found?.[2];
-  const port = Number(found?.[3] ?? defaultPort);
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3] ?? defaultPort);
   if (host === undefined || port < 1 || port > 65_535) throw refuse("write a host as host:port");
   return { host, port };
 }

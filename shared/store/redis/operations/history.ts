@@ -8,7 +8,7 @@ import type { Ignored } from "../values/ignored.ts";
 import { MAX_VALUE_BYTES } from "../values/limits.ts";
 import { expectReply, pairsOf, readEvent, repliesSchema } from "../values/replies.ts";
 
-/** Events read in one go: about a millisecond of Redis's time. */
+/** A page takes Redis about a millisecond. */
 const EVENTS_PER_PAGE = 1000;
 const COUNTER_NAME = /^[A-Za-z0-9._/-]{1,200}$/;
 
@@ -16,7 +16,7 @@ export function createHistory(
   connection: Connection,
   ignored: Ignored,
 ): Pick<Store, "addToCounters" | "readCounters" | "appendEvent" | "readEvents"> {
-  /** One page of the stream, newest first: ids, and the events that make sense. */
+  /** One page of the stream, newest first, without invalid events. */
   async function readPage(before: string, count: number) {
     const reply = await connection.run("readEvents", "read_events", before, String(count));
     const entries = pairsOf(expectReply(repliesSchema, reply));

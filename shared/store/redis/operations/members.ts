@@ -10,14 +10,14 @@ import type { Ignored } from "../values/ignored.ts";
 import { MAX_VALUE_BYTES } from "../values/limits.ts";
 import { expectReply, expectWord, membersSchema, pairsOf, readMember } from "../values/replies.ts";
 
-/** Members that one process announces: itself. */
+/** Ample: a process announces itself only. */
 const MAX_ANNOUNCED = 64;
 
 export function createMembers(
   connection: Connection,
   ignored: Ignored,
 ): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
-  /** What others know of the members that this process announced. */
+  /** The visible parts of the members that this process announced. */
   const announced = new Map<WorkerId, string>();
 
   function remember(member: MemberRecord): void {
@@ -38,14 +38,14 @@ export function createMembers(
       remember(member);
     },
     async renew(member) {
-      const isNews = announced.get(member.id) !== visible(member);
+      const isChange = announced.get(member.id) !== visible(member);
       const reply = await connection.run(
         "renew",
         "renew",
         member.id,
         member.incarnation,
         storedValue(member),
-        isNews ? "1" : "0",
+        isChange ? "1" : "0",
       );
       const outcome = expectWord(reply, ["renewed", "replaced", "expired"]);
       if (outcome === "renewed") remember(member);
@@ -77,7 +77,7 @@ function storedValue(member: MemberRecord): string {
   return limited("a member's record", toJson(member), MAX_VALUE_BYTES - member.incarnation.length);
 }
 
-/** The load changes with each beat; a hint for each would have everybody read the members all the time. */
+/** The load changes with each heartbeat; a hint for each would make all processes read the members all the time. */
 function visible(member: MemberRecord): string {
   return JSON.stringify({ ...member, load: undefined });
 }

@@ -1,5 +1,5 @@
 /**
- * What the edge agrees on, in Redis: texts that are kept under a name once and for good.
+ * Values that are written once, in Redis.
  */
 import { z } from "zod";
 import { MAX_AGREED_CHARS, type Store } from "../../store.ts";

@@ -1,5 +1,5 @@
 /**
- * Reports, in Redis: what members tell of themselves for a while.
+ * Reports of members, in Redis.
  */
 import { isWorkerId } from "../../../base/ids.ts";
 import { MAX_REPORT_BYTES, type ReportKind, type Store } from "../../store.ts";
@@ -26,7 +26,7 @@ export function createReports(
       await connection.run("report", "report", kind, id, checked, toMs(ttlMs));
     },
     async readReports(kind) {
-      // One version: workers of the version before report their usage under another name.
+      // One version: workers of the previous version report their usage as `census`.
       const [old, reports] = await Promise.all([
         kind === "usage" ? read("census") : {},
         read(kind),

@@ -1,5 +1,5 @@
 /**
- * Sessions in Redis. What may happen to them is decided in scripts/ownership.lua.
+ * The session operations in Redis. scripts/ownership.lua decides who may own a session.
  */
 import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../../base/ids.ts";
 import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../../store.ts";
@@ -18,7 +18,7 @@ import {
   repliesSchema,
 } from "../values/replies.ts";
 
-/** What stands beside a peer's record in its place: its id and its turn. */
+/** Stored beside a peer's record: its id and its place in the order of joining. */
 const PEER_MARGIN_BYTES = 256;
 
 const RESUME_CAUSES = [
@@ -48,7 +48,7 @@ type Sessions = Pick<
 >;
 
 export function createSessions(connection: Connection, ignored: Ignored): Sessions {
-  /** Runs a script that answers whether the holder still holds the session. */
+  /** Runs a script that changes the session only if the holder still holds it. */
   async function runHeld(
     operation: string,
     script: ScriptName,
@@ -65,7 +65,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
     return read.record;
   }
 
-  /** What makes no sense is as good as not there. */
+  /** Treats an invalid record as missing. */
   function toResumed([outcome, second, third]: readonly unknown[]): ResumeOutcome {
     switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"])) {
       case "owned": {
@@ -119,21 +119,21 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       );
       return toResumed(expectArray(reply));
     },
-    async reassertSession(told) {
+    async reassertSession(asserted) {
       const reply = await connection.run(
         "reassertSession",
         "reassert_session",
-        told.id,
-        told.owner,
-        told.incarnation,
-        String(told.epoch),
-        told.state,
-        limited("a user's id", toJson(told.userId), MAX_VALUE_BYTES),
-        String(told.clock),
-        toMs(told.createdMs),
-        ...aliasArgs(told.alias),
-        toMs(told.untilMs),
-        ...told.revokedTokens.slice(-MAX_LEFT).map(toJson),
+        asserted.id,
+        asserted.owner,
+        asserted.incarnation,
+        String(asserted.epoch),
+        asserted.state,
+        limited("a user's id", toJson(asserted.userId), MAX_VALUE_BYTES),
+        String(asserted.clock),
+        toMs(asserted.createdMs),
+        ...aliasArgs(asserted.alias),
+        toMs(asserted.untilMs),
+        ...asserted.revokedTokens.slice(-MAX_LEFT).map(toJson),
       );
       return expectWord(reply, ["kept", "written", "lost"]);
     },
@@ -157,7 +157,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       runHeld("closeSession", "close_session", holder, toMs(untilMs)),
     openSession: (holder) => runHeld("openSession", "open_session", holder),
     async putPeer(holder, peer) {
-      // The token's id stands before the record, because Lua must not have to understand what clients wrote into it.
+      // The token id comes before the record, so that Lua need not parse what clients wrote into it.
       const token = toJson(peer.tokenId);
       const record = toJson(peer);
       limited("a peer's record", token + record, MAX_PEER_BYTES - PEER_MARGIN_BYTES);
@@ -172,7 +172,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
   };
 }
 
-/** The alias as it is kept, and once more when it could be a session's id; both empty without one. */
+/** The alias as stored, and again if it could be a session id; empty strings without one. */
 function aliasArgs(alias: SessionKey | undefined): [string, string] {
   if (alias === undefined) return ["", ""];
   const text = limited("a session key", toJson(alias), MAX_VALUE_BYTES);

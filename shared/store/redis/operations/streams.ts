@@ -1,5 +1,5 @@
 /**
- * Streams of texts, in Redis: what processes tell those who watch.
+ * Streams of texts, in Redis.
  */
 import { MAX_STREAM_TEXT_CHARS, STREAMS, type Store } from "../../store.ts";
 import type { Connection } from "../connection/connection.ts";
@@ -7,10 +7,9 @@ import { limited } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { expectReply, pairsOf, repliesSchema } from "../values/replies.ts";
 
-/** As Redis gives them. */
 const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
 
-/** UTF-8 has three bytes at most for each unit of UTF-16; readers take more (`MAX_VALUE_BYTES`). */
+/** A UTF-16 unit takes at most three bytes in UTF-8; readers accept more (`MAX_VALUE_BYTES`). */
 const MAX_TEXT_BYTES = 3 * MAX_STREAM_TEXT_CHARS;
 
 export function createStreams(

@@ -1,5 +1,5 @@
 /**
- * Tickets in Redis: questions that one process asks and another may answer, for a short time.
+ * Tickets in Redis: short-lived questions that one process asks and another may answer.
  */
 import type { Store, Ticket } from "../../store.ts";
 import type { Connection } from "../connection/connection.ts";
@@ -14,7 +14,7 @@ type Tickets = Pick<
 >;
 
 export function createTickets(connection: Connection, ignored: Ignored): Tickets {
-  /** A ticket that makes no sense is as good as not there. */
+  /** Treats an invalid ticket as missing. */
   function toTicket(token: string, question: string, answer?: string): Ticket | undefined {
     const asked = parseJson(question);
     const given = answer === undefined ? undefined : parseJson(answer);

@@ -1,5 +1,5 @@
 /**
- * Tokens that must not be used again, in Redis.
+ * Revoked tokens, in Redis.
  */
 import type { Clock } from "../../../base/clock.ts";
 import type { Store } from "../../store.ts";
@@ -12,7 +12,7 @@ export function createTokens(
 ): Pick<Store, "revokeToken" | "isTokenRevoked"> {
   return {
     async revokeToken(tokenId, untilMs) {
-      // `exp` is in this machine's time, so what is left is measured here: Redis's clock may stand an hour elsewhere.
+      // `exp` is in this machine's time, so the rest is measured here: Redis's clock may differ.
       const leftMs = untilMs - clock.wallMs();
       if (leftMs > 0) await connection.run("revokeToken", "revoke_token", tokenId, toMs(leftMs));
     },

@@ -1,6 +1,6 @@
 /**
- * The Lua scripts: which there are, what each is put together from, and how one is run. What a script guarantees stands
- * in its file; all constants that both languages use come from here.
+ * Loads the Lua scripts: each is composed of constants, shared files and its own. Its guarantees are in its file; constants
+ * of both languages come from here.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ import {
 } from "../../store.ts";
 import * as limits from "../values/limits.ts";
 
-/** The scripts that are run, each with what is put before it. */
+/** The scripts, each with the shared files that it needs. */
 const SCRIPTS = {
   greet: [],
   announce: [],
@@ -60,14 +60,14 @@ export type ScriptName = keyof typeof SCRIPTS;
 export interface Script {
   readonly name: ScriptName;
   readonly source: string;
-  /** What Redis calls it. */
+  /** For EVALSHA. */
   readonly sha1: string;
 }
 
 /** Name of the channel of changes, after the prefix. */
 export const CHANNEL = "changes";
 
-/** Reads all scripts. They lie beside this file, in the sources and in what was built of them. */
+/** Reads all scripts, which lie beside this file in the sources and in the build. */
 export function loadScripts(): Readonly<Record<ScriptName, Script>> {
   const entries = (Object.keys(SCRIPTS) as ScriptName[]).map((name) => {
     const source = composeLua(["prelude", ...SCRIPTS[name], name]);
@@ -77,7 +77,6 @@ export function loadScripts(): Readonly<Record<ScriptName, Script>> {
   return Object.fromEntries(entries) as Record<ScriptName, Script>;
 }
 
-/** The constants and the named files as one script. */
 export function composeLua(files: readonly string[]): string {
   return [constantsInLua(), ...files.map(readLua)].join("\n");
 }

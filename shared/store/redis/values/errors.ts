@@ -1,13 +1,13 @@
 /**
- * How the Redis store fails beyond being away. A cause never holds what was sent: ioredis keeps the arguments of a command
- * at its errors, the password's among them.
+ * Errors of the Redis store. A cause never contains what was sent: ioredis attaches the arguments of a command to its
+ * errors, passwords included.
  */
 import { EdgeError } from "../../../base/errors.ts";
 import { StoreAwayError } from "../../store.ts";
 
 /**
- * The store takes no new records, because its memory is full. What needs no room goes on: leases, take-overs, releases,
- * ends. For the caller it is the same as a store that is away.
+ * The store accepts no new records, because its memory is full. Operations that need no memory still work: leases,
+ * take-overs, releases, closes. Callers treat it like a store that is away.
  */
 export class StoreFullError extends StoreAwayError {
   constructor(operation: string) {
@@ -16,7 +16,7 @@ export class StoreFullError extends StoreAwayError {
   }
 }
 
-/** Redis refused an operation for a reason that lies in it: missing rights, or a bug. Nothing was changed. */
+/** Redis refused this operation: a missing permission, or a bug. Nothing was changed. */
 export class StoreRefusedError extends EdgeError {
   readonly code = "EDGE_STORE_REFUSED";
   readonly source = "store";
@@ -26,7 +26,7 @@ export class StoreRefusedError extends EdgeError {
   }
 }
 
-/** A value is larger than the store takes, so that no reader would take it either. Nothing was changed. */
+/** A value exceeds the limit that readers apply. Nothing was changed. */
 export class StoreValueError extends EdgeError {
   readonly code = "EDGE_STORE_VALUE";
   readonly source = "internal";
@@ -36,7 +36,7 @@ export class StoreValueError extends EdgeError {
   }
 }
 
-/** A script answered what it never answers: scripts and sources are not of one version, or a bug. */
+/** A script returned an invalid reply: scripts and sources are of different versions, or a bug. */
 export class StoreReplyError extends EdgeError {
   readonly code = "EDGE_STORE_REPLY";
   readonly source = "internal";

@@ -1,6 +1,6 @@
 /**
- * What was read from the store and made no sense: counted, and said once a minute at most, because a planted record is
- * read again and again.
+ * Counts invalid records in the store, and logs each kind at most once a minute, because a planted record is read
+ * repeatedly.
  */
 import type { Clock } from "../../../base/clock.ts";
 import type { Log } from "../../../logs/log.ts";
@@ -18,26 +18,26 @@ export type IgnoredKind =
   | "report";
 
 export interface Ignored {
-  /** Nothing happens for 0. */
+  /** Does nothing for 0. */
   count(kind: IgnoredKind, number: number): void;
 }
 
-export function createIgnored(needs: {
+export function createIgnored(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
 }): Ignored {
-  const { clock, counters, log } = needs;
-  const toldMsByKind = new Map<IgnoredKind, number>();
+  const { clock, counters, log } = deps;
+  const loggedMsByKind = new Map<IgnoredKind, number>();
 
   return {
     count(kind, number) {
       if (number === 0) return;
       counters.count("store.ignored", kind, number);
       const nowMs = clock.nowMs();
-      const toldMs = toldMsByKind.get(kind);
-      if (toldMs !== undefined && nowMs - toldMs < PERIOD_MS) return;
-      toldMsByKind.set(kind, nowMs);
+      const loggedMs = loggedMsByKind.get(kind);
+      if (loggedMs !== undefined && nowMs - loggedMs < PERIOD_MS) return;
+      loggedMsByKind.set(kind, nowMs);
       log.warn(
         { kind, number },
         "ignored invalid records in the store; check what else writes to this Redis",

@@ -1,6 +1,6 @@
 /**
- * What scripts answer, checked. Whoever can write to Redis may be hostile or just wrong: a value that makes no sense is
- * left out and counted, never believed and never a reason to fail.
+ * Validates replies of scripts. Other programs may write to Redis, so an invalid value is omitted and counted; it is never
+ * used, and never makes an operation fail.
  */
 import { z } from "zod";
 import {
@@ -30,7 +30,7 @@ export const recordSchema = z.tuple([
 ]);
 export type RecordReply = z.infer<typeof recordSchema>;
 
-/** The reply as `schema` wants it. Throws `StoreReplyError`. */
+/** The reply parsed by `schema`. Throws `StoreReplyError`. */
 export function expectReply<T>(schema: z.ZodType<T>, reply: unknown): T {
   const parsed = schema.safeParse(reply);
   if (!parsed.success) throw new StoreReplyError();
@@ -42,12 +42,12 @@ export function expectWord<const Word extends string>(
   reply: unknown,
   words: readonly Word[],
 ): Word {
-  const word = words.find((known) => known === reply);
+  const word = words.find((one) => one === reply);
   if (word === undefined) throw new StoreReplyError();
   return word;
 }
 
-/** A reply of several parts. Throws `StoreReplyError`. */
+/** An array reply. Throws `StoreReplyError`. */
 export function expectArray(reply: unknown): readonly unknown[] {
   if (!Array.isArray(reply)) throw new StoreReplyError();
   return reply;
@@ -64,14 +64,11 @@ export function pairsOf(flat: readonly string[]): [string, string][] {
 
 const INCARNATION_CHARS = 16;
 
-/**
- * A member's record; undefined unless it is one of that id. It stands in the store as its incarnation, which scripts
- * compare, and the whole as JSON.
- */
+/** Stored as the incarnation, which scripts compare, followed by the record as JSON. Undefined unless it has that id. */
 export function readMember(id: string, value: string): MemberRecord | undefined {
   const member = parseMember(parseJson(value.slice(INCARNATION_CHARS)));
-  const isItself = member?.id === id && value.startsWith(member.incarnation);
-  return isItself ? member : undefined;
+  const isValid = member?.id === id && value.startsWith(member.incarnation);
+  return isValid ? member : undefined;
 }
 
 // --- sessions ---
@@ -137,7 +134,7 @@ const peerSchema: z.ZodType<PeerRecord> = z.object({
   settled: z.boolean(),
 });
 
-/** A session's record; undefined when its head makes no sense. `ignored`: parts that made none and were left out. */
+/** Undefined when the head is invalid. `ignored`: invalid parts, which were omitted. */
 export function readRecord(reply: RecordReply): {
   readonly record: SessionRecord | undefined;
   readonly ignored: number;
@@ -150,28 +147,28 @@ export function readRecord(reply: RecordReply): {
   const parsed = headSchema.safeParse(Object.fromEntries(fields));
   if (!parsed.success || !isSessionId(id)) return { record: undefined, ignored: ignored + 1 };
   const { user, created, successor, ...head } = parsed.data;
-  const known = readPeers(peers);
+  const parsedPeers = readPeers(peers);
   const revokedTokens = left.map(parseJson).filter((token) => typeof token === "string");
   const record: SessionRecord = {
     id,
     ...head,
     ...(successor !== undefined && head.state === "released" && { successor }),
     userId: user,
-    peers: known.peers,
+    peers: parsedPeers.peers,
     revokedTokens,
     createdMs: created,
   };
-  return { record, ignored: ignored + known.ignored + left.length - revokedTokens.length };
+  return { record, ignored: ignored + parsedPeers.ignored + left.length - revokedTokens.length };
 }
 
-/** A peer stands in the store as its place in the order of coming, the id of its token, and the whole as JSON. */
+/** Stored as its place in the order of joining, its token id, and the record as JSON, on a line each. */
 function readPeers(flat: readonly string[]): { peers: PeerRecord[]; ignored: number } {
   const pairs = pairsOf(flat);
   const placed = pairs.flatMap(([id, value]) => {
-    const found = /^(\d{1,15})\n[^\n]+\n([^\n]+)$/.exec(value);
-    const parsed = peerSchema.safeParse(parseJson(found?.[2] ?? ""));
+    const match = /^(\d{1,15})\n[^\n]+\n([^\n]+)$/.exec(value);
+    const parsed = peerSchema.safeParse(parseJson(match?.[2] ?? ""));
     return parsed.success && parsed.data.id === id
-      ? [{ turn: Number(found?.[1]), peer: parsed.data }]
+      ? [{ turn: Number(match?.[1]), peer: parsed.data }]
       : [];
   });
   placed.sort((a, b) => a.turn - b.turn);
@@ -188,7 +185,7 @@ const eventSchema = z.object({
   cause: z.string().max(1024),
 });
 
-/** An event under its id in the stream, which begins with the store's time. */
+/** The id in the stream begins with the store's time. */
 export function readEvent(id: string, text: string): StoredEvent | undefined {
   const parsed = eventSchema.safeParse(parseJson(text));
   return parsed.success ? { ...parsed.data, atMs: Number(id.split("-")[0]) } : undefined;
@@ -196,7 +193,7 @@ export function readEvent(id: string, text: string): StoredEvent | undefined {
 
 // --- JSON ---
 
-/** The value of a JSON text without keys that reach into prototypes; undefined when it is none. */
+/** Without `__proto__` keys; undefined when invalid. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text, (key, value: unknown) => (key === "__proto__" ? undefined : value));
