@@ -1,6 +1,6 @@
 -- ARGV: name, increment, name, increment …
--- Adds all of them in one moment. A counter that holds no number starts again; new names beyond MAX_COUNTERS are not
--- counted. Returns how many were not.
+-- Adds to all counters atomically. A counter that is not a number restarts; new names beyond MAX_COUNTERS are skipped.
+-- Returns how many were skipped.
 local skipped = 0
 claim(COUNTERS, 'hash')
 for i = 1, #ARGV, 2 do

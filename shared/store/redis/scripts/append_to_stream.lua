@@ -1,5 +1,5 @@
 -- ARGV: stream, how many entries it keeps, texts.
--- Appends them, all or none, and keeps the newest, exactly.
+-- Appends all texts or none, and keeps exactly the newest.
 local key = stream_key(ARGV[1])
 claim(key, 'stream')
 for i = 3, #ARGV do redis.call('XADD', key, 'MAXLEN', ARGV[2], '*', 'text', ARGV[i]) end

@@ -1,7 +1,6 @@
--- ARGV: session id, owner, epoch, store time at which the tombstone goes.
--- Ends the session only if owner and epoch are still as the caller says. It can never be resumed again, its id not be
--- used before the tombstone goes. Of more than MAX_TOMBSTONES, those go first that would go soonest. Works also when the
--- memory is full.
+-- ARGV: session id, owner, epoch, expiry of the tombstone in store time.
+-- Closes the session only if owner and epoch match. It can never be resumed, and its id not be reused until the tombstone
+-- expires. Beyond MAX_TOMBSTONES, those that expire first are dropped. Works also when the memory is full.
 local id, till = ARGV[1], ARGV[4]
 local head = held_head(id, ARGV[2], ARGV[3])
 if not head then return 'lost' end
@@ -15,5 +14,5 @@ owner_remove(head.owner, id, now)
 index_remove(user_key(head.user), id, now)
 index_add(CLOSED, till, id, now)
 for _, gone in ipairs(index_trim(CLOSED, MAX_TOMBSTONES)) do redis.call('DEL', session_key(gone)) end
-tell('session ' .. id)
+publish('session ' .. id)
 return 'done'

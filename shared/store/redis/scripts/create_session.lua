@@ -1,6 +1,6 @@
--- ARGV: session id, owner, incarnation, user id as JSON, most sessions of a user, alias as JSON or '', the alias itself
--- when it could be a session's id or ''.
--- Records a new session, or nothing at all. Guarantees: an id is used once, an alias belongs to one session that is not
+-- ARGV: session id, owner, incarnation, user id as JSON, maximum of sessions per user, alias as JSON or '', the alias
+-- itself if it could be a session id or ''.
+-- Creates the session, or changes nothing. Guarantees: an id is used once, an alias belongs to one session that is not
 -- closed, a user has at most that many sessions that are not closed. Refused when the memory is full: the first write is
 -- one that Redis refuses then.
 local id, owner, incarnation, user, most, alias, alias_id =
@@ -23,12 +23,12 @@ redis.call('HSET', session_key(id), 'owner', owner, 'incarnation', incarnation, 
 redis.call('PEXPIRE', session_key(id), UNOPENED_MS)
 redis.call('DEL', peers_key(id), left_key(id))
 if alias ~= '' then
-  -- A tombstone gives its alias up.
+  -- A tombstone loses its alias.
   if before then redis.call('HDEL', session_key(before), 'alias') end
   redis.call('HSET', session_key(id), 'alias', alias)
   redis.call('SET', alias_key(alias), id, 'PX', UNOPENED_MS)
 end
 owner_add(owner, text(now + UNOPENED_MS), id, now)
 index_add(user_key(user), text(now + UNOPENED_MS), id, now)
-tell('session ' .. id)
+publish('session ' .. id)
 return { 'created', record_of(id, now) }

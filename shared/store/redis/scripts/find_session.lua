@@ -1,5 +1,5 @@
--- ARGV: the key when it could be a session's id or '', the key as JSON (an alias).
--- The record as it is at one moment, by id or else by alias; {} when there is none; {1} when there is something else.
+-- ARGV: the key if it could be a session id or '', the key as JSON (an alias).
+-- {0, record} by id or else by alias; {} when there is none; {1} when the key holds something else.
 local id, alias = ARGV[1], ARGV[2]
 local now = time_ms()
 if id ~= '' and read_head(id) then return { 0, record_of(id, now) } end

@@ -1,6 +1,6 @@
 -- ARGV: role, member id, TTL in ms.
--- Of all who ask, one is told 'leading' until its TTL has passed without another call of it. Works also when the memory is
--- full (see announce.lua).
+-- One caller gets 'leading', until its TTL has passed without another call. Works also when the memory is full (see
+-- announce.lua).
 local key, holder = role_key(ARGV[1]), ARGV[2]
 if settled_ms(time_ms()) < SETTLING_MS then return 'following' end
 local leader = read_string(key)

@@ -1,6 +1,5 @@
--- Every record whose lease has not run out, as they are at one moment: {1 when settled, how many were ignored, {id, value,
--- id, value …}}.
--- Reads at most MAX_MEMBERS and cleans up at most as many, so planted entries cost little and go away by themselves.
+-- All records with a lease: {1 when settled, number of ignored records, {id, value, id, value …}}.
+-- Reads at most MAX_MEMBERS and removes at most as many stale ones, so planted entries cost little and disappear.
 local now = time_ms()
 local settled = settled_ms(now) >= SETTLING_MS and 1 or 0
 local records, ignored = {}, 0
@@ -8,8 +7,8 @@ local found = type_of(MEMBERS)
 if found == 'none' then return { settled, 0, records } end
 if found ~= 'zset' then return { settled, 1, records } end
 
--- Who beats has a time within one lease of now. Others are out of the way of those who do, wherever the clock of this
--- node stands after a fail-over.
+-- Live members have a score within one lease of now. Others must not displace them, whatever the clock of this node after a
+-- fail-over.
 local ids = redis.call(
   'ZREVRANGEBYSCORE', MEMBERS, text(now + LEASE_MS), text(now - LEASE_MS), 'LIMIT', 0, MAX_MEMBERS
 )

@@ -1,6 +1,6 @@
 -- ARGV: session id, owner, epoch.
--- Lets the session live on without a limit, if owner and epoch are still as the caller says. A released one stays so; its
--- successor sees that the host has come. Counts it, once. Works also when the memory is full.
+-- Removes the expiry of the session, only if owner and epoch match. A released session stays so; `opened` tells its
+-- successor that the host has connected. Counts the session once. Works also when the memory is full.
 local id = ARGV[1]
 local head = held_head(id, ARGV[2], ARGV[3])
 if not head then return 'lost' end
@@ -15,5 +15,5 @@ owner_add(head.owner, '+inf', id, now)
 index_add(user_key(head.user), '+inf', id, now)
 claim(COUNTERS, 'hash')
 if redis.pcall('HINCRBYFLOAT', COUNTERS, HOSTED_COUNTER, '1').err then redis.call('HSET', COUNTERS, HOSTED_COUNTER, '1') end
-tell('session ' .. id)
+publish('session ' .. id)
 return 'done'

@@ -1,4 +1,4 @@
--- Ids of the workers that own sessions, at most MAX_OWNERS.
+-- Ids of workers that own sessions, at most MAX_OWNERS.
 local owners = {}
 if type_of(OWNERS) ~= 'zset' then return owners end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', OWNERS, '(' .. text(time_ms()), '+inf', 'LIMIT', 0, MAX_OWNERS)) do

@@ -1,25 +1,25 @@
--- Put before every script, after the constants of load-scripts.ts. Here stand the names of all keys, the store's time, and
--- what protects a script from values that somebody else has planted.
+-- Precedes every script, after the constants of load-scripts.ts: the names of all keys, the store's time, and protection
+-- from values that other programs have planted.
 --
--- KEYS[1] is the prefix of all keys. It holds a hash tag, so that all of them live on one node of a cluster; names that
--- depend on values read before cannot be declared, and need not be there.
+-- KEYS[1] is the prefix of all keys, with a hash tag that keeps them on one node of a cluster. Keys whose names depend on
+-- values read before cannot be declared, and need not be.
 
 local prefix = KEYS[1]
 
 local BOOT = prefix .. 'boot'           -- string: store time at which an empty store was first seen
-local VERSION = prefix .. 'version'     -- string: number of the last change that was told
-local MEMBERS = prefix .. 'members'     -- zset: member ids by store time of their last beat
+local VERSION = prefix .. 'version'     -- string: number of the last published change
+local MEMBERS = prefix .. 'members'     -- zset: member ids by store time of their last heartbeat
 local OWNERS = prefix .. 'owners'       -- zset: ids of workers that own sessions, by expiry of the last one
-local CLOSED = prefix .. 'closed'       -- zset: tombstones by the time at which they go
+local CLOSED = prefix .. 'closed'       -- zset: tombstones by expiry
 local REVOKED = prefix .. 'revoked'     -- zset: ids of revoked tokens, by expiry
-local OLD_REVOKED = prefix .. 'buried'  -- one version: its name before; both are written and read
+local OLD_REVOKED = prefix .. 'buried'  -- one version: the previous name; both are written and read
 local COUNTERS = prefix .. 'counters'   -- hash: name to sum
 local EVENTS = prefix .. 'events'       -- stream
 local TURN = prefix .. 'turn'           -- string: number of the last ticket, for their order
 
 local function member_key(id) return prefix .. 'member:' .. id end        -- string with TTL: incarnation, then JSON
 local function agreed_key(name) return prefix .. 'agreed:' .. name end    -- string
-local function role_key(role) return prefix .. 'role:' .. role end        -- string with TTL: id of the member that leads
+local function role_key(role) return prefix .. 'role:' .. role end        -- string with TTL: id of the leader
 local function report_key(kind, id) return prefix .. 'report:' .. kind .. ':' .. id end  -- string with TTL
 local function reports_key(kind) return prefix .. 'reports:' .. kind end  -- zset: member ids by expiry of their report
 local function stream_key(name) return prefix .. 'stream:' .. name end    -- stream
@@ -36,13 +36,13 @@ local function group_key(kind, group) return prefix .. 'group:' .. kind .. ':' .
 -- Whole numbers as text: Lua would write 1.7e+12.
 local function text(number) return string.format('%.0f', number) end
 
--- The store's time in ms. It stands still within a script.
+-- The store's time in ms. It does not advance within a script.
 local function time_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- A number that was read, if it is a whole one that a double holds exactly; else nil.
+-- A stored number if it is a whole one that a double holds exactly; else nil.
 local function whole(value)
   if type(value) ~= 'string' or not string.find(value, '^%d+$') or #value > 15 then return nil end
   return tonumber(value)
@@ -52,13 +52,13 @@ end
 
 local function type_of(key) return redis.call('TYPE', key).ok end
 
--- Makes room for a value of ours where another type was planted. Costs nothing else.
+-- Removes a planted value of another type.
 local function claim(key, wanted)
   local found = type_of(key)
   if found ~= wanted and found ~= 'none' then redis.call('DEL', key) end
 end
 
--- A string of at most MAX_VALUE_BYTES; nil when there is none, or another thing.
+-- A string of at most MAX_VALUE_BYTES; nil when there is none, or another type.
 local function read_string(key)
   local value = redis.pcall('GETRANGE', key, 0, MAX_VALUE_BYTES)
   if type(value) ~= 'string' or value == '' or #value > MAX_VALUE_BYTES then return nil end
@@ -67,8 +67,8 @@ end
 
 -- --- indexes: members with an expiry as score, '+inf' for never ---
 
--- Takes out what has expired, and lets the whole key expire with its last member. A write that Redis does also when its
--- memory is full: in a script that must be refused then, another write comes first.
+-- Removes expired members, and lets the key expire with its last member. Redis does these writes also when its memory is
+-- full: a script that must be refused then does another write first.
 local function index_tidy(key, now)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now))
   local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
@@ -91,7 +91,7 @@ local function index_remove(key, member, now)
   index_tidy(key, now)
 end
 
--- Takes out those that expire first of more than `most`, a few at a time, and returns them.
+-- Removes the members beyond `most` that expire first, a few at a time, and returns them.
 local function index_trim(key, most)
   local over = math.min(redis.call('ZCARD', key) - most, 10)
   local gone = {}
@@ -103,8 +103,8 @@ end
 
 -- --- changes ---
 
--- Tells everybody what changed, numbered, so that a listener sees that it missed one. Comes after the change itself.
-local function tell(change)
+-- Publishes a change, after the change itself. Numbered, so that a listener notices a missed one.
+local function publish(change)
   local version = redis.pcall('INCR', VERSION)
   if type(version) ~= 'number' then
     redis.call('SET', VERSION, '1')
@@ -115,23 +115,22 @@ end
 
 -- --- leases ---
 
--- Whether somebody has beaten within a lease, as far as is known. Nobody has after the store was away for everybody: then
--- all leases have run out although their members live. Without any member there is nobody to wait for.
-local function is_beating(now)
+-- Whether any member has sent a heartbeat within a lease. None has after an outage of the store: then all leases have
+-- expired although their members live. Without members there is none to wait for.
+local function has_heartbeats(now)
   if type_of(MEMBERS) ~= 'zset' then return true end
   local last = redis.call('ZRANGE', MEMBERS, -1, -1, 'WITHSCORES')
   return not last[2] or tonumber(last[2]) > now - LEASE_MS
 end
 
--- For how long the store has been known to be neither empty nor deserted. A store without the key is new or was flushed;
--- one where nobody beats was away. From now on it has one, and for SETTLING_MS nothing that is missing is believed to be
--- gone.
+-- How long the store has been in use without interruption. A store without the boot key is new or was flushed; one without
+-- heartbeats was unavailable. Then this sets the key, and for SETTLING_MS missing records do not count as gone.
 local function settled_ms(now)
   local boot = whole(read_string(BOOT))
-  if boot and boot <= now and is_beating(now) then return now - boot end
-  -- While it settles nobody beats at first: that is no reason to begin again and again.
+  if boot and boot <= now and has_heartbeats(now) then return now - boot end
+  -- While settling there are no heartbeats at first: do not start over.
   if boot and boot <= now and now - boot < SETTLING_MS then return now - boot end
-  -- First a write that is allowed when the memory is full.
+  -- First a write that Redis allows when the memory is full.
   redis.call('DEL', BOOT)
   redis.call('SET', BOOT, text(now))
   return 0

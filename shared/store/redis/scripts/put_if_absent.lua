@@ -1,6 +1,6 @@
--- ARGV: name, proposal. Keeps the proposal unless a text is kept already; returns what is kept.
+-- ARGV: name, proposal. Stores the proposal unless there is a value; returns the stored value.
 local key = agreed_key(ARGV[1])
-local kept = read_string(key)
-if kept then return kept end
+local stored = read_string(key)
+if stored then return stored end
 redis.call('SET', key, ARGV[2])
 return ARGV[2]

@@ -1,6 +1,6 @@
 -- ARGV: kind, token, question as JSON, TTL in ms, group as JSON or ''.
--- Puts the ticket unless it is there: a put that is repeated because its answer was lost must not undo what happened
--- since. Of more than MAX_TICKETS of a kind, those go first that would go soonest. Refused when the memory is full.
+-- Adds the ticket unless it exists: a repeated call, after a lost reply, must not undo later changes. Beyond MAX_TICKETS of
+-- a kind, those that expire first are dropped. Refused when the memory is full.
 local kind, token, question, ttl, group = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if read_ticket(kind, token) then return 'ok' end
 local now = time_ms()
@@ -22,6 +22,6 @@ if group ~= '' then
   redis.call('ZADD', group_key(kind, group), text(turn), token)
   redis.call('PEXPIRE', group_key(kind, group), math.max(left, ttl))
 end
--- Sign-ins and joins are put by whoever looks again by itself; the one who is commanded must be woken.
-if kind == 'command' then tell('ticket ' .. kind .. ' ' .. token) end
+-- Sign-ins and joins are polled; the member that a command is for has to be notified.
+if kind == 'command' then publish('ticket ' .. kind .. ' ' .. token) end
 return 'ok'

@@ -1,5 +1,5 @@
--- ARGV: prefix. Name, sum, name, sum … of all counters that start with it.
--- Reads about twice MAX_COUNTERS at most, however many somebody has planted.
+-- ARGV: prefix. {name, sum, name, sum …} of all counters with it.
+-- Reads at most about twice MAX_COUNTERS, however many were planted.
 local start, found = ARGV[1], {}
 if type_of(COUNTERS) ~= 'hash' then return found end
 local all

@@ -1,5 +1,5 @@
 -- ARGV: id before which to read ('+' for the newest), how many at most.
--- {id, event, id, event …}, newest first. A page, so that a long history does not hold others up.
+-- {id, event, id, event …}, newest first. Paged, so that a long history does not block Redis.
 local page = {}
 if type_of(EVENTS) ~= 'stream' then return page end
 for _, entry in ipairs(redis.call('XREVRANGE', EVENTS, ARGV[1], '-', 'COUNT', ARGV[2])) do

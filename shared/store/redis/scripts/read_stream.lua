@@ -1,5 +1,5 @@
 -- ARGV: stream, id after which to read ('' for the newest), how many at most.
--- {id, text, id, text …}, oldest first. A text that makes no sense is ''.
+-- {id, text, id, text …}, oldest first. '' for an invalid text.
 local key = stream_key(ARGV[1])
 local page = {}
 if type_of(key) ~= 'stream' then return page end

@@ -1,8 +1,8 @@
 -- ARGV: session id, owner, incarnation, epoch, state, user id as JSON, clock, store time of its creation, alias as JSON or
--- '', the alias itself when it could be a session's id or '', store time until which what is buried stays so, then the
--- tokens of those who left as JSON.
--- Writes the session's head as its owner knows it, unless the store knows better (ownership.lua). Peers are put by the
--- owner afterwards. Works also when the memory is full (see announce.lua): a session that runs must be known.
+-- '', the alias itself if it could be a session id or '', expiry of revoked tokens in store time, then the revoked tokens as
+-- JSON.
+-- Writes the head of the session from its owner's copy, if ownership.lua says so. The owner writes the peers afterwards.
+-- Works also when the memory is full (see announce.lua): a live session must be in the store.
 local id, owner, incarnation, epoch, state, user = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local alias, alias_id, till = ARGV[9], ARGV[10], ARGV[11]
 local now = time_ms()
@@ -48,5 +48,5 @@ else
   owner_add(owner, '+inf', id, now)
   index_add(user_key(user), '+inf', id, now)
 end
-tell('session ' .. id)
+publish('session ' .. id)
 return 'written'

@@ -1,9 +1,9 @@
 -- ARGV: session id, owner, epoch, successor or ''.
--- Gives the session away only if owner and epoch are still as the caller says. Works also when the memory is full.
+-- Releases the session, only if owner and epoch match. Works also when the memory is full.
 local id, successor = ARGV[1], ARGV[4]
 if not held_head(id, ARGV[2], ARGV[3]) then return 'lost' end
 clear_successor(id)
 redis.call('HSET', session_key(id), 'state', 'released')
 if successor ~= '' then set_successor(id, successor) end
-tell('session ' .. id)
+publish('session ' .. id)
 return 'done'

@@ -1,6 +1,6 @@
--- ARGV: session id, owner, epoch, peer id, store time until which its token stays buried.
--- Takes the peer out and buries its token in the same moment, if owner and epoch are still as the caller says. Of more
--- than MAX_LEFT tokens, those go first that would go soonest. Works also when the memory is full.
+-- ARGV: session id, owner, epoch, peer id, expiry of its revoked token in store time.
+-- Removes the peer and revokes its token atomically, only if owner and epoch match. Beyond MAX_LEFT tokens, those that
+-- expire first are dropped. Works also when the memory is full.
 local id, peer = ARGV[1], ARGV[4]
 if not held_head(id, ARGV[2], ARGV[3]) then return 'lost' end
 local record = type_of(peers_key(id)) == 'hash' and redis.call('HGET', peers_key(id), peer)
@@ -15,5 +15,5 @@ if token then
   redis.call('ZREMRANGEBYRANK', left_key(id), 0, -MAX_LEFT - 1)
   expire_with_head(id, left_key(id))
 end
-tell('session ' .. id)
+publish('session ' .. id)
 return 'done'

@@ -1,6 +1,5 @@
--- ARGV: kind, member id, text, for how long in ms.
--- Keeps the text for that long. Beyond MAX_REPORTS reports of a kind a new one is not kept; those of members who have
--- gone make room.
+-- ARGV: kind, member id, text, TTL in ms.
+-- Stores the report. Beyond MAX_REPORTS of a kind a new one is dropped; expired ones make room.
 local kind, id = ARGV[1], ARGV[2]
 local now = time_ms()
 local index = reports_key(kind)

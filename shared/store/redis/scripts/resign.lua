@@ -1,4 +1,4 @@
 -- ARGV: role, member id.
--- Gives the role back if this member has it.
+-- Releases the role if this member has it.
 if read_string(role_key(ARGV[1])) == ARGV[2] then redis.call('DEL', role_key(ARGV[1])) end
 return 'ok'

@@ -1,6 +1,6 @@
 -- ARGV: session id, worker, incarnation, evidence or '', the incarnation of the holder that it is about or ''.
--- Decides by ownership.lua and records the decision in the same moment: of all who claim a session at once, one gets it,
--- and no two owners ever have the same epoch. Works also when the memory is full (see announce.lua).
+-- Decides by ownership.lua and applies the decision atomically: one of several concurrent claimants gets the session, and no
+-- two owners ever have the same epoch. Works also when the memory is full (see announce.lua).
 local id, worker, incarnation = ARGV[1], ARGV[2], ARGV[3]
 local now = time_ms()
 local head = read_head(id)
@@ -21,6 +21,6 @@ if raise then
     'epoch', text(next_epoch(whole(head.epoch), now)), 'state', head.opened and 'open' or 'created')
   owner_remove(head.owner, id, now)
   owner_add(worker, expiry_of(session_key(id), now), id, now)
-  tell('session ' .. id)
+  publish('session ' .. id)
 end
 return { 'owned', cause, record_of(id, now) }

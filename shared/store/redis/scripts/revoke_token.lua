@@ -1,6 +1,5 @@
--- ARGV: token id, for how many ms.
--- Keeps the token revoked for at least that long; a longer time that was set before stays. Of more than MAX_REVOKED, those
--- that expire first go.
+-- ARGV: token id, TTL in ms.
+-- Revokes the token; a later expiry that was set before stays. Beyond MAX_REVOKED, those that expire first are dropped.
 local ttl = tonumber(ARGV[2])
 if ttl <= 0 then return 'ok' end
 local now = time_ms()

@@ -1,14 +1,14 @@
--- Put before the scripts that touch sessions. A session is a hash (its head, FIELDS below), a hash of peers and a zset of
--- the tokens of those who left. A session whose host never came expires as a whole, and so does a tombstone.
+-- Precedes the scripts for sessions. A session is a hash (its head, FIELDS below), a hash of peers and a zset of revoked
+-- tokens. A session whose host never connects expires as a whole, and so does a tombstone.
 
 local FIELDS = {
   'owner', 'incarnation', 'epoch', 'state', 'successor', 'user', 'alias', 'clock', 'created', 'opened', 'turn',
 }
 local SUCCESSOR = 5
 
--- One version: the field `successor` was `heir`, which a process of the version before reads, writes and deletes without
--- looking at the other. So both are written and deleted, and `heir` is right where they differ. A `successor` without it
--- that names the owner is what was left when the owner, of the version before, took the session.
+-- One version: the previous version reads, writes and deletes the field `heir` and does not touch `successor`. So both are
+-- written and deleted, and `heir` counts where they differ. A `successor` that names the owner, without `heir`, is left over
+-- from when that owner, of the previous version, resumed the session.
 local function successor_of(owner, successor, heir)
   if heir then return heir end
   return successor ~= owner and successor
@@ -18,7 +18,7 @@ local function clear_successor(id) redis.call('HDEL', session_key(id), 'successo
 
 local function set_successor(id, worker) redis.call('HSET', session_key(id), 'successor', worker, 'heir', worker) end
 
--- The values of FIELDS, false for one that is not there.
+-- The values of FIELDS, false for a missing one.
 local function head_values(id)
   local values = redis.call('HMGET', session_key(id), 'heir', unpack(FIELDS))
   local heir = table.remove(values, 1)
@@ -26,7 +26,7 @@ local function head_values(id)
   return values
 end
 
--- The head of a session as fields; nil when there is none, or something that is no session of ours.
+-- The head of a session; nil when there is none or it is invalid.
 local function read_head(id)
   if type_of(session_key(id)) ~= 'hash' then return nil end
   local values = head_values(id)
@@ -41,7 +41,7 @@ local function read_head(id)
   return complete and head or nil
 end
 
--- The head if it is still as the caller believes who says that it holds the session; else nil.
+-- The head if the session is open and owner and epoch match; else nil.
 local function held_head(id, owner, epoch)
   local head = read_head(id)
   if not head or head.state == 'closed' or head.owner ~= owner or head.epoch ~= epoch then return nil end
@@ -53,7 +53,7 @@ local function is_open(id)
   return head ~= nil and head.state ~= 'closed'
 end
 
--- The session that an alias (as JSON) was given to, if it still has it.
+-- The session that has an alias (as JSON).
 local function aliased(alias)
   local id = read_string(alias_key(alias))
   if not id or #id ~= 24 then return nil end
@@ -61,13 +61,13 @@ local function aliased(alias)
   return head and head.alias == alias and id or nil
 end
 
--- When the key goes, as a score.
+-- The expiry of a key, as a score.
 local function expiry_of(key, now)
   local ttl = redis.call('PTTL', key)
   return ttl < 0 and '+inf' or text(now + ttl)
 end
 
--- Lists a worker among the owners for as long as it has sessions.
+-- Lists a worker among the owners while it has sessions.
 local function list_owner(worker, now)
   local key = owner_key(worker)
   if type_of(key) ~= 'zset' then return index_remove(OWNERS, worker, now) end
@@ -85,14 +85,14 @@ local function owner_remove(worker, id, now)
   list_owner(worker, now)
 end
 
--- Lets a part of the session expire when its head does.
+-- Lets a part of the session expire with its head.
 local function expire_with_head(id, key)
   local ttl = redis.call('PTTL', session_key(id))
   if ttl > 0 then redis.call('PEXPIRE', key, ttl) end
 end
 
--- The record as it goes to the asker: head, peers, tokens of those who left, and how many parts were too large or of a
--- wrong type and left out. Bounded, whatever somebody has planted.
+-- The record as a reply: head, peers, revoked tokens, and how many parts were too large or of a wrong type and omitted.
+-- Bounded, whatever was planted.
 local function record_of(id, now)
   local peers, left, ignored, bytes = {}, {}, 0, 0
   local found = type_of(peers_key(id))

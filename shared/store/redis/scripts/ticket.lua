@@ -1,7 +1,7 @@
--- Put before the scripts that touch tickets. A ticket is a hash with TTL (question, answer, group); its kind has an index
--- of all tokens, for the limit, and one of each group's.
+-- Precedes the scripts for tickets. A ticket is a hash with TTL (question, answer, group); each kind has an index of all
+-- tokens, for the limit, and one for each group.
 
--- Question and answer (false when it waits); nil when there is no such ticket, or something else or too large.
+-- Question and answer (false while waiting); nil when there is no ticket, or an invalid one.
 local function read_ticket(kind, token)
   local key = ticket_key(kind, token)
   if type_of(key) ~= 'hash' then return nil end

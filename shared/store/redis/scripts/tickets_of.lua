@@ -1,6 +1,6 @@
 -- ARGV: kind, group as JSON.
--- The waiting tickets of the group as they are at one moment, oldest first: token, question, token, question … At most
--- MAX_GROUP; what has expired leaves the group.
+-- The waiting tickets of the group, oldest first: {token, question, token, question …}, at most MAX_GROUP. Removes expired
+-- ones from the group.
 local kind, key = ARGV[1], group_key(ARGV[1], ARGV[2])
 local waiting = {}
 if type_of(key) ~= 'zset' then return waiting end
