@@ -87,14 +87,14 @@ test("a balancer that hangs is shown as one that did not answer", async () => {
   const text = explainText(answer);
   expect(text).toMatch(/^balancer-\w{8} +\? +\? +no answer within 6 s: /m);
   expect(text).toMatch(/^balancer-\w{8} +(worker-\d|one of 2) +.* less loaded of two$/m);
-  expect(text).toMatch(/^! balancer-\w{8}: what it does with the request is not known\.$/m);
+  expect(text).toMatch(/^! balancer-\w{8}: did not explain what it does with the request\.$/m);
   expect(problemOf(answer)).toBeUndefined();
 });
 
 test("a missing session is reported in one line, with status 1", async () => {
   const args = ["explain", "unknown-key", "--redis", cluster.redisUrl];
   const { status, stdout, stderr } = await runCommand(args);
-  expect(stdout).toMatch(/^Session +none that the store knows$/m);
+  expect(stdout).toMatch(/^Session +not in the store$/m);
   expect(stderr).toMatch(
     /^ct-edge: no session has this key: .*; `ct-edge sessions --full` lists sessions\n$/,
   );

@@ -30,7 +30,7 @@ test("a rebalance moves idle sessions to new workers until they have their share
 
   const refused = await runCommand(["rebalance"], env);
   expect(refused).toMatchObject({ status: 1, stdout: "" });
-  expect(refused.stderr).toContain("say --idle");
+  expect(refused.stderr).toContain("set --idle");
   expect(await sessionsOf(first)).toHaveLength(8);
 
   const { status, stdout, stderr } = await runCommand(["rebalance", "--idle", "1", "--json"], env);
