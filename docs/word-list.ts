@@ -7,32 +7,38 @@ interface Row {
   /** Matched in each line. Several words of a phrase may be on two lines: those are not found. */
   readonly words: RegExp;
   readonly instead: string;
-  /** Files that need the words: names of an older version, quotations. */
-  readonly except?: RegExp;
+  /** A name of the version before: allowed where that is what the place is about. */
+  readonly isFormer?: true;
 }
 
-/** Where names of the version before are read or written, and the tests of that. */
-const FORMER = /former|edge-headers\.ts$|migrate\.test\.ts$|explanation\.ts$|CHANGELOG\.md$/;
+/**
+ * Names of the version before are needed where they are still read or written. Such a place says so: in its own line or the
+ * few before it, or the whole file by its name.
+ */
+const SAYS_FORMER =
+  /\bformer|\bone version\b|\bversion before\b|\bolder (?:version|worker|store|balancer)/i;
+const CONTEXT_LINES = 4;
+const FORMER_FILES = /former|old-names|renamed|CHANGELOG\.md$/;
 
 const ROWS: readonly Row[] = [
   // --- coined names, also as part of identifiers ---
-  { words: /farewell|good-?bye/i, instead: "migrate (clients)", except: FORMER },
-  { words: /\bheirs?\b|[a-z]Heir|\bheir[A-Z_]|_heir/, instead: "successor", except: FORMER },
+  { words: /farewell|good-?bye/i, instead: "migrate (clients)", isFormer: true },
+  { words: /\bheirs?\b|[a-z]Heir|\bheir[A-Z_]|_heir/, instead: "successor", isFormer: true },
   { words: /baggage|luggage/i, instead: "pending messages, handover inbox" },
   {
     words: /\b[Pp]arcels?\b|[a-z]Parcel|\bparcel[A-Z]/,
     instead: "outbound message, frame",
-    except: FORMER,
+    isFormer: true,
   },
   { words: /turnstile/i, instead: "admission limiter" },
   { words: /hearsay/i, instead: "store-outage reports" },
   { words: /\b[Ll]edgers?\b|[a-z]Ledger\b/, instead: "write queue" },
-  { words: /\b[Cc]ensus\b|[a-z]Census\b/, instead: "usage, people counter", except: FORMER },
+  { words: /\b[Cc]ensus\b|[a-z]Census\b/, instead: "usage, people counter", isFormer: true },
   { words: /\bobey|obedien/i, instead: "handle a command, command listener; follow" },
   {
     words: /\b[Bb]ur(?:y|ied|ies)\b|[a-z]Bur(?:y|ied)\b|\bbur(?:y|ied)[A-Z_]|_buried/,
     instead: "revoke, revoked",
-    except: FORMER,
+    isFormer: true,
   },
   { words: /foresee|foreseen/i, instead: "simulate" },
   { words: /whereabouts/i, instead: "store location" },
@@ -40,10 +46,10 @@ const ROWS: readonly Row[] = [
   {
     words: /\bnot-meant\b|\bnotMeant\b|\bbroken-off\b|\bbrokenOff\b|\bunwell\b/,
     instead: "misrouted, connection-closed, probe-failed",
-    except: FORMER,
+    isFormer: true,
   },
-  { words: /\b[Hh]and-overs?\b|\bhandOver/, instead: "handover", except: FORMER },
-  { words: /x-ct-life\b/, instead: "x-ct-incarnation", except: FORMER },
+  { words: /\b[Hh]and-overs?\b/, instead: "handover", isFormer: true },
+  { words: /x-ct-life\b/, instead: "x-ct-incarnation", isFormer: true },
   { words: /\bself-?same\b|\bthereupon\b|\bhenceforth\b|\bhitherto\b/i, instead: "plain English" },
   // --- phrases ---
   { words: /\banew\b/i, instead: "again, re-" },
@@ -58,7 +64,7 @@ const ROWS: readonly Row[] = [
   {
     words: /\bis well again\b|\bwhether (?:it|one|a worker) is well\b|\bsuspect\b.*\bdead\b/i,
     instead: "healthy, unhealthy, down",
-    except: FORMER,
+    isFormer: true,
   },
   { words: /\blets? go of\b|\btakes? leave of\b/i, instead: "migrate, release, close" },
   { words: /\b(?:says?|said|speaks?|spoke) against\b/i, instead: "why not, the reason" },
@@ -77,11 +83,17 @@ export interface Finding {
 
 /** The listed words in one file; `file` is its path from the project's root. */
 export function findWords(file: string, text: string): readonly Finding[] {
-  const rows = ROWS.filter(({ except }) => except?.test(file) !== true);
-  return text.split("\n").flatMap((content, index) =>
-    rows.flatMap(({ words, instead }) => {
+  const lines = text.split("\n");
+  const isAboutFormer = (index: number): boolean =>
+    FORMER_FILES.test(file) ||
+    lines
+      .slice(Math.max(0, index - CONTEXT_LINES), index + 1)
+      .some((line) => SAYS_FORMER.test(line));
+  return lines.flatMap((content, index) =>
+    ROWS.flatMap(({ words, instead, isFormer }) => {
       const found = words.exec(content)?.[0];
-      return found === undefined ? [] : [{ line: index + 1, words: found, instead }];
+      if (found === undefined || (isFormer === true && isAboutFormer(index))) return [];
+      return [{ line: index + 1, words: found, instead }];
     }),
   );
 }

@@ -45,6 +45,8 @@ export interface ExplainedSession {
   readonly owner: string;
   readonly ownerState: OwnerState;
   /** Of a `released` session: the successor that may take it. */
+  readonly successor?: string;
+  /** `successor` under its former name. */
   readonly heir?: string;
   readonly epoch: number;
   readonly ageMs: number;
@@ -148,7 +150,8 @@ function describe(
     state,
     owner,
     ownerState: ownerStateOf(record, seen.members),
-    ...(successor !== undefined && { heir: successor }),
+    // `heir`: the former name, for one version.
+    ...(successor !== undefined && { successor, heir: successor }),
     epoch,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.length,

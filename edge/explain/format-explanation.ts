@@ -100,9 +100,9 @@ function ruleText(as: Way, rules: readonly string[]): string {
 
 function sessionText(session: ExplainedSession | null): string {
   if (session === null) return "not in the store";
-  const { id, alias, state, owner, ownerState, heir, epoch, ageMs, peers } = session;
+  const { id, alias, state, owner, ownerState, successor, epoch, ageMs, peers } = session;
   const shown = alias === undefined ? id : `${id} (alias ${alias})`;
-  const to = heir === undefined ? "" : ` to ${heir}`;
+  const to = successor === undefined ? "" : ` to ${successor}`;
   return escapeForTerminal(
     `${shown}, ${state}${to}, owner ${owner} (${ownerState}), epoch ${epoch}, ${peers} peers, ${formatAge(ageMs)} old`,
   );

@@ -2,9 +2,11 @@
  * `ct-edge explain`: where a request goes, by which rule, and which workers were considered. The balancers answer, with the
  * code that routes.
  */
+
 import { type Command, Option } from "commander";
+import { writeExplanation } from "../../../shared/control/explanation.ts";
 import { escapeJson } from "../../../shared/logs/escape.ts";
-import { answerTo } from "../../explain/answer.ts";
+import { answerTo, type ExplainAnswer } from "../../explain/answer.ts";
 import { explainText, problemOf } from "../../explain/format-explanation.ts";
 import { askFor, guessWay, WAYS, type Way } from "../../explain/question.ts";
 import { type CommonFlags, createStoreCommand, fullOption } from "../command.ts";
@@ -37,9 +39,19 @@ export function explainCommand(): Command {
       const answer = await answerTo(question, store, full === true);
       const problem = problemOf(answer);
       return {
-        out: json ? `${escapeJson(answer, 2)}\n` : explainText(answer),
+        out: json ? `${escapeJson(withFormerNames(answer), 2)}\n` : explainText(answer),
         ...(problem !== undefined && { notes: [problem], status: 1 }),
       };
     },
   });
+}
+
+/** As `--json` prints it: explanations with the names of the version before beside the present ones. */
+function withFormerNames(answer: ExplainAnswer): unknown {
+  const balancers = answer.balancers.map((balancer) =>
+    balancer.outcome === "explained"
+      ? { ...balancer, explanation: writeExplanation(balancer.explanation) }
+      : balancer,
+  );
+  return { ...answer, balancers };
 }

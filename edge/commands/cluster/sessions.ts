@@ -32,6 +32,8 @@ interface ListedSession {
   readonly owner: string;
   readonly ownerState: OwnerState;
   /** Of a `released` session: the successor that may take it. */
+  readonly successor?: string;
+  /** `successor` under its former name. */
   readonly heir?: string;
   readonly epoch: number;
   readonly alias?: string;
@@ -100,7 +102,8 @@ export function describeSession(
     state,
     owner,
     ownerState: ownerStateOf(record, seen.membership.members),
-    ...(successor !== undefined && { heir: successor }),
+    // `heir`: the former name, for one version.
+    ...(successor !== undefined && { successor, heir: successor }),
     epoch,
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,
@@ -145,11 +148,11 @@ export function sessionsTable(answer: SessionsResponse): string {
 }
 
 function row(session: ListedSession): string[] {
-  const { id, state, heir, owner, ownerState, epoch, ageMs, alias, peers } = session;
+  const { id, state, successor, owner, ownerState, epoch, ageMs, alias, peers } = session;
   const hosts = peers.filter(({ host }) => host);
   return [
     id,
-    heir === undefined ? state : `${state} to ${heir}`,
+    successor === undefined ? state : `${state} to ${successor}`,
     ownerState === "lives" ? owner : `${owner} (${ownerState})`,
     String(epoch),
     formatAge(ageMs),
