@@ -12,12 +12,12 @@ interface Row {
 }
 
 /**
- * Names of the version before are needed where they are still read or written. Such a place says so: in its own line or the
- * few before it, or the whole file by its name.
+ * Names of the version before are needed where they are still read or written. Such a place says so: in its own line or a
+ * few lines before, or the whole file by its name.
  */
 const SAYS_FORMER =
-  /\bformer|\bone version\b|\bversion before\b|\bolder (?:version|worker|store|balancer)/i;
-const CONTEXT_LINES = 4;
+  /\bformer|\bprevious|\bone version\b|\bversion before\b|\bolder (?:version|worker|store|balancer)/i;
+const CONTEXT_LINES = 16;
 const FORMER_FILES = /former|old-names|renamed|CHANGELOG\.md$/;
 
 const ROWS: readonly Row[] = [
@@ -62,7 +62,7 @@ const ROWS: readonly Row[] = [
   },
   { words: /\bwhoever\b|\bwhosoever\b/i, instead: "any client that, the first to" },
   {
-    words: /\bis well again\b|\bwhether (?:it|one|a worker) is well\b|\bsuspect\b.*\bdead\b/i,
+    words: /\bis well again\b|\bwhether (?:it|one|a worker) is well\b/i,
     instead: "healthy, unhealthy, down",
     isFormer: true,
   },
@@ -71,7 +71,7 @@ const ROWS: readonly Row[] = [
   { words: /\bword to the contrary\b|\bthe word of (?:a|the) \w+\b/i, instead: "the message" },
   { words: /\bfor so long\b|\bso long as\b/i, instead: "for that long, as long as" },
   { words: /\bas good as not there\b/i, instead: "treated as missing" },
-  { words: /\blicence[sd]?\b/i, instead: "license" },
+  { words: /\blicence[sd]?\b/i, instead: "license", isFormer: true },
 ];
 
 export interface Finding {

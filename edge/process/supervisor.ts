@@ -33,7 +33,7 @@ const BALANCER_STATUS_PORT = 1081;
  */
 const STOP_MS = 2000;
 /**
- * The longest hand-over of one session, which may begin at the end of a drain: 3 s for its clients to leave, 5 s to send its
+ * The longest handover of one session, which may begin at the end of a drain: 3 s for its clients to leave, 5 s to send its
  * pending messages, 2 s for the store. A worker that is killed in the middle of it loses those messages.
  */
 const HANDOVER_MS = 10_000;

@@ -31,8 +31,8 @@ export interface RefusedMember {
 }
 
 export type RefusalReason =
-  | "its CT_SECRET is another one"
-  | "its url is none"
+  | "its CT_SECRET differs"
+  | "its URL is invalid"
   | "its port is below 1024"
   | "its address is not allowed, see CT_WORKER_NETWORKS"
   | "its address is loopback, and the store is on another machine";
@@ -56,7 +56,7 @@ export function createMemberVerification(deps: {
   let refused: readonly RefusedMember[] = [];
 
   function verify(member: MemberRecord): RefusalReason | undefined {
-    if (member.secretFingerprint !== deps.secretFingerprint) return "its CT_SECRET is another one";
+    if (member.secretFingerprint !== deps.secretFingerprint) return "its CT_SECRET differs";
     // No process calls a balancer; its status port is only displayed.
     if (member.kind === "balancer") return undefined;
     const isLocal = isOnThisMachine(store.localAddress);
@@ -108,7 +108,7 @@ export function judgeUrl(
   allowed: WorkerNetworks,
   isStoreLocal: boolean,
 ): RefusalReason | undefined {
-  if (!URL.canParse(url)) return "its url is none";
+  if (!URL.canParse(url)) return "its URL is invalid";
   const parsed = new URL(url);
   // URL omits the default port of the scheme, and keeps 0.
   if (Number(parsed.port) < FIRST_WORKER_PORT) return "its port is below 1024";

@@ -134,9 +134,9 @@ test("processes with another secret are named in the logs of both sides, and get
     .launch("worker", { env: { CT_WORKER_ID: "stranger", CT_SECRET: "y".repeat(40) } })
     .ready();
   onTestFinished(() => stranger.kill());
-  await allSay("ignoring a member", "stranger", "its CT_SECRET is another one");
+  await allSay("ignoring a member", "stranger", "its CT_SECRET differs");
   await until("the stranger says so too", () =>
-    stranger.output().includes("its CT_SECRET is another one"),
+    stranger.output().includes("its CT_SECRET differs"),
   );
   expect(await workersSeenBy(balancer)).toEqual(["worker-1", "worker-2"]);
   expect(balancer.output()).not.toContain("different rings");

@@ -4,7 +4,7 @@ import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-pro
 
 /**
  * `keepsEmail`: whether the unverified email is shown to hosts. VS Code's `oct.joinAcceptMode=allowlist` admits a guest by it
- * without asking the host, whoever entered it.
+ * without asking the host, and anyone can enter any email.
  */
 export function createSimpleLogin({ keepsEmail }: { readonly keepsEmail: boolean }): SignInWay {
   return {

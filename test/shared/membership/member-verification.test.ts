@@ -43,8 +43,8 @@ describe("a URL", () => {
     ["http://10.1.2.3", [], false, PORT],
     ["http://10.1.2.3:80", [], false, PORT],
     ["http://10.1.2.3:0", [], false, PORT],
-    ["http://10.1.2.3:99999", [], false, "its url is none"],
-    ["http://[fd00::1:3001", [], false, "its url is none"],
+    ["http://10.1.2.3:99999", [], false, "its URL is invalid"],
+    ["http://[fd00::1:3001", [], false, "its URL is invalid"],
     // --- what is listed, and nothing else ---
     ["http://203.0.113.9:3001", ["203.0.113.0/24"], false, undefined],
     ["http://[::ffff:203.0.113.9]:3001", ["203.0.113.0/24"], false, undefined],
@@ -106,7 +106,7 @@ describe("members", () => {
     const stranger = at("w1", "http://10.0.0.2:3001", { secretFingerprint: "ffffffff" });
     const front = { ...balancer("b"), secretFingerprint: "ffffffff" };
     for (let i = 0; i < 3; i++) expect(admission.admit([stranger, front])).toEqual([]);
-    const reason = "its CT_SECRET is another one";
+    const reason = "its CT_SECRET differs";
     expect(admission.refused).toEqual([
       { id: "w1", reason },
       { id: "b", reason },
