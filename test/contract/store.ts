@@ -140,14 +140,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     }
 
     describe("time and health", () => {
-      it("tells its time in ms since the epoch, and is up", async () => {
+      it("returns its time in ms since the epoch, and is up", async () => {
         const timeMs = await store.timeMs();
         expect(timeMs).toBeGreaterThan(Date.UTC(2020, 0, 1));
         expect(Number.isInteger(timeMs)).toBe(true);
         expect(store.health).toEqual({ state: "up" });
       });
 
-      it("answers nothing after it was closed, and says so as away", async () => {
+      it("rejects every operation as away after it was closed", async () => {
         const other = await edge.store();
         await other.close();
         await expect(other.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
@@ -156,7 +156,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("membership", () => {
-      it("lists members that announced themselves, with their records", async () => {
+      it("lists announced members with their records", async () => {
         const one = await join("worker-1");
         const two = balancer("balancer-1");
         await store.announce(two);
@@ -166,7 +166,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(booted).toBe(true);
       });
 
-      it("renews a lease and takes the new record with it", async () => {
+      it("renews a lease together with the record", async () => {
         const member = await join("worker-1");
         const busy = { ...member, load: { sessions: 3, connections: 9, lagMs: 1.5 } };
         await pass(MEMBER_LEASE_MS - 1000, [busy]);
@@ -174,7 +174,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.members()).members).toEqual([{ ...busy, state: "draining" }]);
       });
 
-      it("lets a lease run out that is not renewed, and takes the member back when it announces itself", async () => {
+      it("expires a lease that is not renewed, and accepts the member when it announces itself again", async () => {
         const member = await join("worker-1");
         await edge.advance(MEMBER_LEASE_MS);
         expect((await store.members()).members).toEqual([]);
@@ -184,12 +184,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.members()).members).toEqual([member]);
       });
 
-      it("renews nobody who never announced itself", async () => {
+      it("does not renew a member that was never announced", async () => {
         expect(await store.renew(worker("worker-1"))).toBe("expired");
         expect((await store.members()).members).toEqual([]);
       });
 
-      it("replaces an incarnation by the next one at once, and tells the old one at its renewal", async () => {
+      it("replaces an incarnation by the next at once, and the old one learns it at its renewal", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         expect(await store.renew({ ...old, url: "http://127.0.0.1:9" })).toBe("replaced");
@@ -197,7 +197,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.renew(young)).toBe("renewed");
       });
 
-      it("takes a record out at once, but only for the incarnation that holds it", async () => {
+      it("removes a record at once, but only for the incarnation that holds it", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         await store.withdraw(old.id, old.incarnation);
@@ -212,7 +212,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     describe("roles", () => {
       const lead = (holder: string, by = store) => by.lead("reaper", holder as WorkerId, 5000);
 
-      it("elects the first who asks, for as long as it goes on asking", async () => {
+      it("elects the first caller, for as long as it renews the role", async () => {
         await join("worker-1");
         expect(await lead("worker-1")).toBe("leading");
         expect(await lead("worker-2", await edge.store())).toBe("following");
@@ -222,7 +222,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-2")).toBe("following");
       });
 
-      it("elects another one when the leader has not asked in time", async () => {
+      it("elects another member when the leader has not renewed the role in time", async () => {
         const member = await join("worker-1");
         expect(await lead("worker-1")).toBe("leading");
         await pass(5000, [member]);
@@ -230,7 +230,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-1")).toBe("following");
       });
 
-      it("elects another one at once when the leader resigns, and only then", async () => {
+      it("elects another member at once when the leader resigns, and only then", async () => {
         expect(await lead("worker-1")).toBe("leading");
         await store.resign("reaper", "worker-2" as WorkerId);
         expect(await lead("worker-2")).toBe("following");
@@ -238,28 +238,28 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-2")).toBe("leading");
       });
 
-      it("knows each role by itself", async () => {
+      it("keeps roles independent of each other", async () => {
         expect(await lead("worker-1")).toBe("leading");
         expect(await store.lead("statsd", "worker-2" as WorkerId, 5000)).toBe("leading");
         await store.resign("statsd", "worker-2" as WorkerId);
         expect(await lead("worker-2")).toBe("following");
       });
 
-      it("elects one of many who ask at the same time", async () => {
+      it("elects one of many concurrent callers", async () => {
         const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
         const answers = await Promise.all(clients.map((client, i) => lead(`worker-${i}`, client)));
         expect(answers.filter((answer) => answer === "leading")).toHaveLength(1);
       });
     });
 
-    describe("a store that was away for everybody", () => {
+    describe("a store that was unavailable for all members", () => {
       /** Nobody could beat for a whole lease. */
       async function comeBack(): Promise<void> {
         await edge.advance(MEMBER_LEASE_MS);
         expect((await store.members()).booted).toBe(false);
       }
 
-      it("believes nobody to be gone before it has settled", async () => {
+      it("counts no member as gone before it has settled", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await comeBack();
@@ -273,7 +273,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("does not say that it does not know a session, creates new ones, and elects nobody", async () => {
+      it("reports missing sessions as unsettled, creates new ones, and elects no leader", async () => {
         const owner = await join("worker-1");
         await comeBack();
         const outcome = edge.mayForget ? "unsettled" : "unknown";
@@ -287,7 +287,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.lead("reaper", owner.id, 5000)).toBe("leading");
       });
 
-      it("settles once, not again and again, and not while somebody beats", async () => {
+      it("settles once, not repeatedly, and not while a member sends heartbeats", async () => {
         await join("worker-1");
         await comeBack();
         const other = await join("worker-2");
@@ -326,7 +326,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         };
       }
 
-      it("knows again what it had lost: record, alias, clock, epoch, buried tokens, then peers", async () => {
+      it("restores what it had lost: record, alias, clock, epoch, revoked tokens, then peers", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, {
           alias: "team-a" as SessionKey,
@@ -350,7 +350,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(record.epoch).toBeGreaterThan(told.epoch);
       });
 
-      it("keeps a record that is as its owner says", async () => {
+      it("keeps a record that equals the owner's copy", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.putPeer(holderOf(record), peer());
@@ -359,7 +359,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(before);
       });
 
-      it("replaces an old copy, its peers too", async () => {
+      it("replaces an old copy and its peers", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.putPeer(holderOf(record), peer());
@@ -376,7 +376,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(other.id)).toEqual([record.id]);
       });
 
-      it("tells an owner whose session was taken over, or was closed, that it has lost it", async () => {
+      it("reports a session as lost to an owner when it was taken over or closed", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         const other = await join("worker-2");
@@ -388,7 +388,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).state).toBe("closed");
       });
 
-      it("believes nothing of a process that was replaced", async () => {
+      it("ignores a process whose incarnation was replaced", async () => {
         const old = await join("worker-1");
         await join("worker-1");
         const told = lostRecord(old);
@@ -396,7 +396,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(told.id)).toBeUndefined();
       });
 
-      it("remembers again that a session is closed, for as long as is said, and against a lower epoch", async () => {
+      it("restores the tombstone of a closed session until its expiry, and against a lower epoch", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, { alias: "team-a" as SessionKey });
         const untilMs = await later(4000);
@@ -411,7 +411,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(told.id)).toBeUndefined();
       });
 
-      it("leaves an alias to the open session that has it by now", async () => {
+      it("leaves an alias with the open session that has it by now", async () => {
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const has = await createOpen(owner, { alias });
@@ -421,7 +421,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(told.id)).not.toHaveProperty("alias");
       });
 
-      it("still waits for the host of one that was not opened", async () => {
+      it("still waits for the host of a session that was not opened", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, { state: "created", createdMs: await store.timeMs() });
         expect(await store.reassertSession(reassertionOf(told))).toBe("written");
@@ -433,7 +433,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("creating sessions", () => {
-      it("records a new session for its owner", async () => {
+      it("creates a session for its owner", async () => {
         const owner = await join("worker-1");
         const beforeMs = await store.timeMs();
         const record = await create(owner, { userId: "user-1" });
@@ -498,7 +498,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.createSession(second)).toEqual({ outcome: "exists" });
       });
 
-      it("gives an alias to one of many who ask at the same time", async () => {
+      it("gives an alias to one of many concurrent callers", async () => {
         const owner = await join("worker-1");
         const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
         const alias = "race" as SessionKey;
@@ -512,7 +512,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         ]);
       });
 
-      it("refuses a user who has as many sessions as allowed, until one is closed", async () => {
+      it("refuses a user at the session quota, until one is closed", async () => {
         const owner = await join("worker-1");
         const user = { userId: "busy", maxPerUser: 2 };
         const first = await create(owner, user);
@@ -525,7 +525,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
       });
 
-      it("drops a session whose host never came, with its alias and its place in the quota", async () => {
+      it("drops a session whose host never connected, with its alias and its place in the quota", async () => {
         const owner = await join("worker-1");
         const user = { userId: "busy", maxPerUser: 1 };
         const alias = "team-a" as SessionKey;
@@ -539,7 +539,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await create(owner, { ...user, alias });
       });
 
-      it("keeps a session whose host came, however long", async () => {
+      it("keeps a session whose host connected without a time limit", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         expect(record.state).toBe("open");
@@ -569,7 +569,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(two.id)).toContain(released.id);
       });
 
-      it("lists the owners of sessions, also those whose lease is gone, for as long as they own one", async () => {
+      it("lists owners while they own a session, also without a lease", async () => {
         const one = await join("worker-1");
         const two = await join("worker-2");
         await join("worker-3");
@@ -592,7 +592,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.owners()).toEqual([]);
       });
 
-      it("lists no owner whose only session was never opened in time", async () => {
+      it("does not list an owner whose only session was not opened in time", async () => {
         await create(await join("worker-1"));
         expect(await store.owners()).toEqual(["worker-1"]);
         await edge.advance(UNOPENED_SESSION_MS);
@@ -601,7 +601,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("resuming sessions", () => {
-      it("knows nothing of a session that was never created, and does not create it", async () => {
+      it("reports a session that was never created as unknown, and does not create it", async () => {
         const owner = await join("worker-1");
         const id = newSessionId();
         expect(await resume(id, owner)).toEqual({ outcome: "unknown" });
@@ -609,20 +609,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(owner.id)).toEqual([]);
       });
 
-      it("gives the owner its own session under the same epoch", async () => {
+      it("lets the owner resume its session under the same epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         expect(await resume(record.id, owner)).toEqual({ outcome: "owned", cause: "mine", record });
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("gives a restarted worker its sessions again, under a higher epoch", async () => {
+      it("lets a restarted worker resume its sessions under a higher epoch", async () => {
         const record = await createOpen(await join("worker-1"));
         const restarted = await join("worker-1");
         expect((await takeOver(record, restarted)).cause).toBe("restarted");
       });
 
-      it("does not let a replaced process win its session back", async () => {
+      it("does not let a replaced process regain its session", async () => {
         const old = await join("worker-1");
         const record = await createOpen(old);
         const young = await join("worker-1");
@@ -634,7 +634,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("names the owner to a worker that has no reason to take over", async () => {
+      it("returns the owner to a worker that has no reason to take over", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -646,7 +646,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("lets anybody take over when the owner's lease is gone", async () => {
+      it("lets any worker take over when the owner's lease has expired", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -654,7 +654,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("lets anybody take over when the owner has taken its record out", async () => {
+      it("lets any worker take over when the owner has withdrawn its record", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -662,20 +662,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("lets anybody take over when the owner lives in another incarnation", async () => {
+      it("lets any worker take over when the owner has another incarnation", async () => {
         const record = await createOpen(await join("worker-1"));
         await join("worker-1");
         const other = await join("worker-2");
         expect((await takeOver(record, other)).cause).toBe("replaced");
       });
 
-      it("lets a claimant take over whose supervisor saw the owner end", async () => {
+      it("lets a claimant take over with the evidence that the owner's process exited", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await join("worker-2");
         expect((await takeOver(record, other, "exited")).cause).toBe("exited");
       });
 
-      it("believes nothing about a life of the owner that is over", async () => {
+      it("ignores evidence about a former incarnation of the owner", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         const record = await createOpen(young);
@@ -688,7 +688,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         );
       });
 
-      it("believes a refused connection only when the owner's last beat is old", async () => {
+      it("accepts a refused connection as evidence only when the owner's last heartbeat is old", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -703,7 +703,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other, "refused")).cause).toBe("refused");
       });
 
-      it("gives a session released to a worker to that one, and names it to all others", async () => {
+      it("gives a released session to its successor, and returns the successor to all others", async () => {
         const [owner, successor, other] = [
           await join("worker-1"),
           await join("worker-2"),
@@ -726,7 +726,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await resume(record.id, owner)).toMatchObject({ outcome: "elsewhere" });
       });
 
-      it("gives a session released to nobody to whoever asks first", async () => {
+      it("gives a session that was released without a successor to the first claimant", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -741,14 +741,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("gives a session released to nobody back to the one who released it, under a higher epoch", async () => {
+      it("gives a session that was released without a successor back to its owner under a higher epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.releaseSession(holderOf(record), undefined);
         expect((await takeOver(record, owner)).cause).toBe("handed");
       });
 
-      it("lets anybody take over a released session whose successor is gone", async () => {
+      it("lets any worker take over a released session whose successor is gone", async () => {
         const owner = await join("worker-1");
         const successor = await join("worker-2");
         const other = await join("worker-3");
@@ -758,7 +758,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("keeps a released session for its successor when the one who released it is gone", async () => {
+      it("keeps a released session for its successor when the former owner is gone", async () => {
         const owner = await join("worker-1");
         const successor = await join("worker-2");
         const other = await join("worker-3");
@@ -772,7 +772,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, successor)).cause).toBe("handed");
       });
 
-      it("gives a closed session to nobody", async () => {
+      it("lets no worker resume a closed session", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.closeSession(holderOf(record), await later(LONG_MS));
@@ -783,7 +783,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("still waits for the host of a session that was taken over before the host came", async () => {
+      it("still waits for the host of a session that was taken over before the host connected", async () => {
         const record = await create(await join("worker-1"));
         const restarted = await join("worker-1");
         const { record: resumed } = await takeOver(record, restarted);
@@ -795,7 +795,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(record.id)).toBeUndefined();
       });
 
-      it("raises the epoch with every change of hands, and takes peers, clock and buried tokens along", async () => {
+      it("raises the epoch with every change of owner, and keeps peers, clock and revoked tokens", async () => {
         let owner = await join("worker-1");
         let record = await createOpen(owner, { alias: "team-a" as SessionKey });
         const [stays, leaves] = [peer({ host: true }), peer()];
@@ -817,7 +817,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.nextClock(holderOf(record))).toBe(2);
       });
 
-      it("gives a session to one of many who claim it at the same time", async () => {
+      it("gives a session to one of many concurrent claimants", async () => {
         const record = await createOpen(await join("worker-0"));
         const claimants = await Promise.all(
           ["worker-1", "worker-2", "worker-3"].map((id) => join(id)),
@@ -851,7 +851,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       };
 
       for (const [operation, run] of Object.entries(operations)) {
-        it(`${operation} changes nothing for whoever is not the holder`, async () => {
+        it(`${operation} changes nothing for a worker that is not the holder`, async () => {
           const record = await createOpen(await join("worker-1"));
           const holder = holderOf(record);
           expect(await run({ ...holder, owner: "worker-2" as WorkerId })).toBe("lost");
@@ -877,7 +877,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       }
 
-      it("records and replaces peers, in the order in which they came", async () => {
+      it("adds and replaces peers, in the order of joining", async () => {
         const record = await createOpen(await join("worker-1"));
         const holder = holderOf(record);
         const host = peer({ host: true, settled: true });
@@ -891,7 +891,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).peers).toEqual([{ ...host, client: "other" }, guest]);
       });
 
-      it("buries the token of a peer who leaves, until it would have run out", async () => {
+      it("revokes the token of a peer who leaves, until it expires", async () => {
         const record = await createOpen(await join("worker-1"));
         const holder = holderOf(record);
         const [first, second] = [peer(), peer()];
@@ -906,7 +906,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).revokedTokens).toEqual([second.tokenId]);
       });
 
-      it("removes a peer that is not there without burying anything", async () => {
+      it("removes a missing peer without revoking a token", async () => {
         const record = await createOpen(await join("worker-1"));
         expect(await store.removePeer(holderOf(record), newPeerId(), await later(LONG_MS))).toBe(
           "done",
@@ -914,7 +914,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("counts the clock of a session up from 1", async () => {
+      it("counts the clock of a session from 1", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await edge.store();
         expect(await store.nextClock(holderOf(record))).toBe(1);
@@ -922,7 +922,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).clock).toBe(2);
       });
 
-      it("still records for the one who released a session what happens before it is resumed", async () => {
+      it("records changes by the former owner of a released session until it is resumed", async () => {
         const record = await create(await join("worker-1"));
         const successor = await join("worker-2");
         const holder = holderOf(record);
@@ -936,14 +936,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
       });
 
-      it("may be released again, to somebody else", async () => {
+      it("may be released again to another worker", async () => {
         const record = await createOpen(await join("worker-1"));
         await store.releaseSession(holderOf(record), "worker-2" as WorkerId);
         expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
       });
 
-      it("leaves a tombstone where a session was closed, until its time is over", async () => {
+      it("leaves a tombstone for a closed session until it expires", async () => {
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const record = await createOpen(owner, { alias });
@@ -959,7 +959,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
       });
 
-      it("closes a released session for the one who released it", async () => {
+      it("lets the former owner close a released session", async () => {
         const record = await createOpen(await join("worker-1"));
         const successor = await join("worker-2");
         await store.releaseSession(holderOf(record), successor.id);
@@ -971,7 +971,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     describe("tickets", () => {
       const question = { who: "guest", nested: [1, null, { "ü/é": true }] };
 
-      it("keeps a question until somebody answers it, and the answer until it is dropped", async () => {
+      it("keeps a question until it is answered, and the answer until it is dropped", async () => {
         const other = await edge.store();
         await store.putTicket({ kind: "login", token: "t-1", question, ttlMs: LONG_MS });
         expect(await other.readTicket("login", "t-1")).toEqual({
@@ -988,7 +988,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await other.dropTicket("login", "t-1");
       });
 
-      it("takes any JSON value for question and answer", async () => {
+      it("accepts any JSON value as question and answer", async () => {
         for (const [i, value] of [null, false, 0, "", [], {}, "ü\u0000\n"].entries()) {
           const token = `t-${i}`;
           await store.putTicket({ kind: "join", token, question: value, ttlMs: LONG_MS });
@@ -1022,7 +1022,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readTicket("login", "t-1")).toMatchObject({ question: 1 });
       });
 
-      it("forgets a ticket when its time is over, answered or not", async () => {
+      it("drops an expired ticket, answered or not", async () => {
         for (const token of ["t-1", "t-2"]) {
           await store.putTicket({ kind: "join", token, question, group: "g", ttlMs: 4000 });
         }
@@ -1034,12 +1034,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.ticketsOf("join", "g")).toEqual([]);
       });
 
-      it("answers no ticket that never was", async () => {
+      it("does not answer a ticket that never existed", async () => {
         expect(await store.readTicket("login", "nobody")).toBeUndefined();
         expect(await store.answerTicket("login", "nobody", true)).toBe("gone");
       });
 
-      it("leaves a ticket alone that is put again", async () => {
+      it("does not change a ticket that is put again", async () => {
         const ticket = { kind: "login", token: "t-1", question: 1, ttlMs: LONG_MS } as const;
         await store.putTicket(ticket);
         await store.answerTicket("login", "t-1", "first");
@@ -1073,8 +1073,8 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
     });
 
-    describe("buried tokens", () => {
-      it("remembers a token until it would have run out", async () => {
+    describe("revoked tokens", () => {
+      it("keeps a token revoked until it expires", async () => {
         expect(await store.isTokenRevoked("token-1")).toBe(false);
         await store.revokeToken("token-1", await later(4000));
         await store.revokeToken("token-2", await later(LONG_MS));
@@ -1084,14 +1084,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.isTokenRevoked("token-2")).toBe(true);
       });
 
-      it("does not keep a token that has run out already", async () => {
+      it("does not store a token that has expired already", async () => {
         await store.revokeToken("token-1", await later(-1000));
         expect(await store.isTokenRevoked("token-1")).toBe(false);
       });
     });
 
-    describe("agreements", () => {
-      it("keeps the first of several proposals, for everybody", async () => {
+    describe("values that are written once", () => {
+      it("keeps the first of several proposals for all callers", async () => {
         const other = await edge.store();
         const kept = await Promise.all([
           store.putIfAbsent("greeting", "hello"),
@@ -1106,7 +1106,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("counters and history", () => {
-      it("adds to counters, whoever counts", async () => {
+      it("adds up the counts of all clients", async () => {
         const other = await edge.store();
         await store.addToCounters({ "downloads/vscode/1.0": 1, "downloads/vscode/2.0": 2 });
         await Promise.all([
@@ -1126,7 +1126,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readCounters("none")).toEqual({});
       });
 
-      it("counts a session once when its host comes, whoever takes it up later", async () => {
+      it("counts a session once when its host connects, whatever worker takes it over later", async () => {
         const hosted = async () => (await store.readCounters(HOSTED_COUNTER))[HOSTED_COUNTER] ?? 0;
         const before = await hosted();
         const owner = await join("worker-1");
@@ -1152,7 +1152,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readCounters("[a]")).toEqual({});
       });
 
-      it("tells the newest events, oldest first, also of one session only", async () => {
+      it("returns the newest events, oldest first, also of one session only", async () => {
         const [one, two] = [newSessionId(), newSessionId()];
         const beforeMs = await store.timeMs();
         for (const [sessionId, cause] of [
@@ -1195,7 +1195,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("streams", () => {
-      it("keeps the newest texts, and tells what came after one that was read", async () => {
+      it("keeps the newest texts, and returns those after a given one", async () => {
         const other = await edge.store();
         await store.appendToStream("log-access", ["one", "two"]);
         await other.appendToStream("log-access", ["three\n\u0000\u2028 {}"]);
@@ -1212,7 +1212,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readStream("log-server", { limit: 9 })).toEqual([]);
       });
 
-      it("takes texts of any characters up to their length", async () => {
+      it("accepts texts of any characters up to the limit", async () => {
         const text = "\u{1f600}\u2028\u0000".repeat(MAX_STREAM_TEXT_CHARS / 4);
         await store.appendToStream("log-server", [text, "short"]);
         const kept = await store.readStream("log-server", { limit: 9 });
@@ -1232,7 +1232,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(kept.at(-1)?.text).toBe(`${keep + 4}`);
       });
 
-      it("has nothing after an id that is none of its own and is later", async () => {
+      it("returns nothing after a later id of another store", async () => {
         await store.appendToStream("log-error", ["one"]);
         const after = "99999999999999-0";
         expect(await store.readStream("log-error", { after, limit: 9 })).toEqual([]);
@@ -1240,7 +1240,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("reports", () => {
-      it("keeps what each member said last, for as long as it was to be kept", async () => {
+      it("keeps the last report of each member until it expires", async () => {
         const other = await edge.store();
         const [one, two] = ["w1" as WorkerId, "w2" as WorkerId];
         await store.report("view", one, "first", 60_000);
@@ -1264,7 +1264,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         return { heard, stop };
       }
 
-      it("tells other clients, and the one who made it, that the members changed", async () => {
+      it("notifies all clients, its author included, of a change of the members", async () => {
         const { heard } = await listen();
         const own: Change[] = [];
         store.onChange((change) => own.push(change));
@@ -1279,7 +1279,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await expect.poll(() => heard).toContainEqual({ subject: "members" });
       });
 
-      it("tells other clients which session changed", async () => {
+      it("notifies other clients which session changed", async () => {
         const { heard } = await listen();
         const owner = await join("worker-1");
         const record = await create(owner);
@@ -1302,7 +1302,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         }
       });
 
-      it("tells other clients that a ticket was answered, or dropped", async () => {
+      it("notifies other clients of a ticket that was answered or dropped", async () => {
         const { heard } = await listen();
         const told = { subject: "ticket", kind: "join", token: "t-1" };
         await store.putTicket({ kind: "join", token: "t-1", question: 1, ttlMs: LONG_MS });
@@ -1313,14 +1313,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await expect.poll(() => heard).toContainEqual(told);
       });
 
-      it("tells the one who is commanded that there is a command", async () => {
+      it("notifies a member of a command", async () => {
         const { heard } = await listen();
         const command = { kind: "command", token: "c-1" } as const;
         await store.putTicket({ ...command, question: 1, group: "worker-1", ttlMs: LONG_MS });
         await expect.poll(() => heard).toContainEqual({ subject: "ticket", ...command });
       });
 
-      it("tells nothing more to a listener that has stopped", async () => {
+      it("does not call a listener that has unsubscribed", async () => {
         const stopped = await listen();
         const other = await listen();
         stopped.stop();

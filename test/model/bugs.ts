@@ -12,16 +12,16 @@ import type { Invariant } from "./watch.ts";
 /** Each bug, and the invariants by which it may be found. */
 export const BUGS = {
   "a restarted worker keeps the epoch of its sessions": ["robbed", "two owners"],
-  "a session is taken over half a lease after the last beat": ["robbed"],
-  "an owner's word counts although a higher epoch is known": [
+  "a session is taken over half a lease after the last heartbeat": ["robbed"],
+  "a reassertion counts although a higher epoch is stored": [
     "older owner",
     "epoch fell",
     "not served",
   ],
   "a renewal compares the id only": ["two lives"],
-  "a worker looks at its fence by a timer only": ["older owner"],
-  "nobody is elected to look after sessions without an owner": ["left behind"],
-  "tombstones stay for ever": ["left behind"],
+  "a worker checks its fence by a timer only": ["older owner"],
+  "no reaper is elected for abandoned sessions": ["left behind"],
+  "tombstones never expire": ["left behind"],
 } as const satisfies Record<string, readonly Invariant[]>;
 
 export type Bug = keyof typeof BUGS;
@@ -53,7 +53,7 @@ export function ownershipWithBugs(real: typeof Ownership): typeof Ownership {
         return { ...decision, raise: false };
       }
       if (
-        current === "a session is taken over half a lease after the last beat" &&
+        current === "a session is taken over half a lease after the last heartbeat" &&
         decision.verdict === "elsewhere" &&
         leases.holder.state === "held" &&
         leases.holder.sinceLastHeartbeatMs >= real.REFUSED_HEARTBEAT_AGE_MS
@@ -63,7 +63,7 @@ export function ownershipWithBugs(real: typeof Ownership): typeof Ownership {
       return decision;
     },
     decideReassert(known, asserted, lease) {
-      return current === "an owner's word counts although a higher epoch is known"
+      return current === "a reassertion counts although a higher epoch is stored"
         ? "written"
         : real.decideReassert(known, asserted, lease);
     },
@@ -83,7 +83,7 @@ export function leasesWithBugs(real: typeof Leases): typeof Leases {
           return outcome === "replaced" ? "renewed" : outcome;
         },
         lead(now, role, holder, ttlMs) {
-          if (current === "nobody is elected to look after sessions without an owner") {
+          if (current === "no reaper is elected for abandoned sessions") {
             return "following";
           }
           return leases.lead(now, role, holder, ttlMs);
@@ -101,7 +101,7 @@ export function sessionsWithBugs(real: typeof Sessions): typeof Sessions {
       return {
         ...sessions,
         closeSession(now, holder, untilMs) {
-          const isEndless = current === "tombstones stay for ever";
+          const isEndless = current === "tombstones never expire";
           return sessions.closeSession(now, holder, isEndless ? Number.MAX_SAFE_INTEGER : untilMs);
         },
       };
@@ -121,7 +121,7 @@ export function fenceWithBugs(real: typeof FenceModule): typeof FenceModule {
       return {
         ...fence,
         look: () =>
-          current === "a worker looks at its fence by a timer only" ? state : fence.look(),
+          current === "a worker checks its fence by a timer only" ? state : fence.look(),
         noteHeartbeat(heartbeat) {
           state = "open";
           return fence.noteHeartbeat(heartbeat);

@@ -33,7 +33,7 @@ const WORD_MS = 3000;
 const FORGET_MS = 75_000;
 /** That takes longer than all the rest of a run, so it is looked at in some runs only. */
 const FORGET_ONE_IN = 8;
-/** Tombstones and buried tokens live about as long as a token, a day. */
+/** Tombstones and revoked tokens live about as long as a token, a day. */
 const TOMBSTONES_MS = 25 * 3600 * 1000;
 /**
  * What a worker was told by its balancers may be so old: a balancer notices after 2 s that its store does not answer, and

@@ -11,11 +11,11 @@ it("a worker relays for 4 s after it sent its last renewal, a second less than i
   expect(mayRelay({ ...sent, nowMs: 14_000, isStoreAwayForAll: false })).toBe(false);
 });
 
-it("it relays for longer while the store is away for every balancer too", () => {
+it("a worker relays for longer while the store is away for every balancer too", () => {
   expect(mayRelay({ ...sent, nowMs: 99_000, isStoreAwayForAll: true })).toBe(true);
 });
 
-it("it does not relay before its first renewal", () => {
+it("a worker does not relay before its first renewal", () => {
   const never = { lastRenewalSentMs: Number.NEGATIVE_INFINITY, nowMs: 0 };
   expect(mayRelay({ ...never, isStoreAwayForAll: false })).toBe(false);
 });

@@ -19,7 +19,7 @@ function electing(answer: () => Promise<"leading" | "following">) {
   return { store, resigned };
 }
 
-it("leads from the answer on, goes on while it is told so, and gives the role back at its end", async () => {
+it("leads once elected, keeps the role while it renews it, and releases it on close", async () => {
   const clock = createStepClock();
   const { store, resigned } = electing(async () => "leading");
   const leadership = createLeaderElection("reaper", { store, clock, log, holder });
@@ -35,7 +35,7 @@ it("leads from the answer on, goes on while it is told so, and gives the role ba
   expect(resigned).toEqual([holder]);
 });
 
-it("stops a second before its time is over when the store does not answer", async () => {
+it("stops leading a second before the role expires when the store does not respond", async () => {
   const clock = createStepClock();
   let away = false;
   const { store } = electing(async () => {
@@ -52,7 +52,7 @@ it("stops a second before its time is over when the store does not answer", asyn
   await leadership.close();
 });
 
-it("asks seldom while another one leads", async () => {
+it("tries rarely while another member leads", async () => {
   const clock = createStepClock();
   let asked = 0;
   const { store } = electing(async () => {
@@ -68,7 +68,7 @@ it("asks seldom while another one leads", async () => {
   await leadership.close();
 });
 
-it("follows as soon as it is told that another one leads", async () => {
+it("follows as soon as another member leads", async () => {
   const clock = createStepClock();
   let leads = true;
   const { store } = electing(async () => (leads ? "leading" : "following"));

@@ -76,7 +76,7 @@ describe("a lease", () => {
     return { seen, through };
   }
 
-  it("announces the member, renews it with every beat and takes it out at the end", async () => {
+  it("announces the member, renews it with every heartbeat and withdraws it on close", async () => {
     const { seen, through } = watched();
     const member = worker("worker-1");
     const own = lease(member, { through });
@@ -97,7 +97,7 @@ describe("a lease", () => {
     expect(lines).toEqual([]);
   });
 
-  it("says at every beat what is true then", async () => {
+  it("sends the present record with every heartbeat", async () => {
     let member = worker("worker-1");
     const own = createLease({
       store,
@@ -116,7 +116,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([member]);
   });
 
-  it("never has two renewals under way, however many ask for one, and begins one after the last who asked", async () => {
+  it("never overlaps renewals, and starts one after the last call of refresh", async () => {
     const { seen, through } = watched();
     const own = lease(worker("worker-1"), { through });
     await own.start();
@@ -127,7 +127,7 @@ describe("a lease", () => {
     expect(seen.renewals).toBe(4);
   });
 
-  it("announces the member again when its lease had run out", async () => {
+  it("announces the member again when its lease has expired", async () => {
     const member = worker("worker-1");
     const own = lease(member, {});
     await own.start();
@@ -138,7 +138,7 @@ describe("a lease", () => {
     expect(lines.join("")).toContain("lease expired, announcing again");
   });
 
-  it("ends when another incarnation has taken the id, and says so once", async () => {
+  it("ends when another incarnation has taken the id, and logs it once", async () => {
     const { seen, through } = watched();
     const onReplaced = vi.fn();
     const own = lease(worker("worker-1"), { through, onReplaced });
@@ -157,7 +157,7 @@ describe("a lease", () => {
     expect(onReplaced).toHaveBeenCalledTimes(1);
   });
 
-  it("goes on trying while the store is away, starts when it is back, and logs it once", async () => {
+  it("keeps trying while the store is away, starts when it is back, and logs it once", async () => {
     let isAway = true;
     const own = lease(worker("worker-1"), {
       through: {
@@ -183,7 +183,7 @@ describe("a lease", () => {
     expect(lines.filter((line) => line.includes("renewed again"))).toHaveLength(1);
   });
 
-  it("beats at once when the store is back, without waiting for the next beat", async () => {
+  it("sends a heartbeat at once when the store is back", async () => {
     const listeners: Parameters<Store["onHealth"]>[0][] = [];
     const { seen, through } = watched();
     const own = lease(worker("worker-1"), {
@@ -200,7 +200,7 @@ describe("a lease", () => {
     await expect.poll(() => seen.renewals).toBe(1);
   });
 
-  it("does not count a renewal that failed, nor the time of its answer", async () => {
+  it("counts neither a failed renewal nor the time until a response", async () => {
     let answer = () => {};
     const own = lease(worker("worker-1"), {
       through: {
@@ -243,7 +243,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
-  it("takes the record out after an announcement that is under way", async () => {
+  it("withdraws the record after a pending announcement", async () => {
     let goOn = () => {};
     const member = worker("worker-1");
     const own = lease(member, {
@@ -262,7 +262,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
-  it("does not put the record back after it was taken out", async () => {
+  it("does not announce the record again after it was withdrawn", async () => {
     let answer = () => {};
     const member = worker("worker-1");
     const own = lease(member, {

@@ -62,7 +62,7 @@ describe("a URL", () => {
     expect(judgeUrl(url, parseWorkerNetworks(list), isLocal)).toBe(reason);
   });
 
-  test("a range that is none stops the start", () => {
+  test("an invalid range is a settings error", () => {
     expect(() => parseWorkerNetworks(["10.0.0.0/64"])).toThrow(
       'CT_WORKER_NETWORKS="10.0.0.0/64" is not allowed',
     );
@@ -88,7 +88,7 @@ function at(id: string, url: string, more: Partial<WorkerRecord> = {}): WorkerRe
 }
 
 describe("members", () => {
-  test("who are well are believed, in the same order", () => {
+  test("that are valid are accepted in the same order", () => {
     const { admission, lines } = open();
     const members = [
       at("w2", "http://10.0.0.2:3001"),
@@ -101,7 +101,7 @@ describe("members", () => {
     expect(lines).toEqual([]);
   });
 
-  test("with another secret are named once, and told apart by who they are and why", () => {
+  test("with another secret are logged once for each id and reason", () => {
     const { admission, lines, counters } = open();
     const stranger = at("w1", "http://10.0.0.2:3001", { secretFingerprint: "ffffffff" });
     const front = { ...balancer("b"), secretFingerprint: "ffffffff" };
@@ -122,7 +122,7 @@ describe("members", () => {
     expect(counters.value("store.ignored", "member")).toBe(3);
   });
 
-  test("are judged by both of their URLs", () => {
+  test("are verified by both of their URLs", () => {
     const { admission } = open();
     admission.admit([
       at("w1", "http://10.0.0.2:3001", { statusUrl: "http://10.0.0.2:22" }),
@@ -134,7 +134,7 @@ describe("members", () => {
     ]);
   });
 
-  test("on loopback are believed while the store is on this machine, also when it moves", () => {
+  test("on loopback are accepted while the store is on this machine, also when it moves", () => {
     const { admission, store } = open("127.0.0.1");
     const local = at("w1", "http://127.0.0.1:3001");
     expect(admission.admit([local])).toEqual([local]);
@@ -144,7 +144,7 @@ describe("members", () => {
     expect(admission.admit([local])).toEqual([local]);
   });
 
-  test("in any number cost a bounded memory and a bounded log", () => {
+  test("in any number use bounded memory and log", () => {
     const { admission, lines } = open();
     const hostile = Array.from({ length: 5000 }, (_, i) => at(`evil-${i}`, "http://8.8.8.8:3001"));
     const good = at("w1", "http://10.0.0.2:3001");
@@ -155,7 +155,7 @@ describe("members", () => {
     expect(lines).toHaveLength(1000);
   });
 
-  test("who are gone are no longer shown as refused", () => {
+  test("that are gone are no longer listed as refused", () => {
     const { admission } = open();
     admission.admit([at("w1", "http://8.8.8.8:3001")]);
     expect(admission.refused.map(({ id }) => id)).toEqual(["w1" as WorkerId]);

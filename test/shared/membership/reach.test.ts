@@ -10,7 +10,7 @@ import {
 
 const FAR = "10.0.0.7";
 
-test("what listens by default is reached from where the store is", () => {
+test("the default bind address is reachable from the store's machine", () => {
   expect(defaultBind(true)).toBe("127.0.0.1");
   expect(defaultBind(false)).toBe("0.0.0.0");
 });
@@ -30,7 +30,7 @@ describe("a worker", () => {
   const told = (url: string | undefined, place: Partial<Place> = {}) =>
     workerUrl({ workerUrl: url, bind: "0.0.0.0", port: 3001, localAddress: FAR, ...place });
 
-  test("says what it was told to say", () => {
+  test("announces the configured URL", () => {
     expect(told("http://worker-1.example.com:3001")).toBe("http://worker-1.example.com:3001");
     expect(told("http://[fd00::1]:3001")).toBe("http://[fd00::1]:3001");
     expect(told("http://127.0.0.1:3001", { localAddress: "127.0.0.1" })).toBe(
@@ -38,7 +38,7 @@ describe("a worker", () => {
     );
   });
 
-  test("says how it reaches the store when it was told nothing", () => {
+  test("announces its local address towards the store by default", () => {
     expect(told(undefined)).toBe(`http://${FAR}:3001`);
   });
 
@@ -70,7 +70,7 @@ describe("a worker", () => {
     expect(() => told(url, place)).toThrow(expect.objectContaining({ code: "EDGE_SETTING" }));
   });
 
-  test("has its status port where balancers reach it", () => {
+  test("announces a status port that balancers reach", () => {
     expect(workerStatusUrl({ bind: "0.0.0.0", port: 4001, localAddress: FAR })).toBe(
       `http://${FAR}:4001`,
     );

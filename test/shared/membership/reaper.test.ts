@@ -14,7 +14,7 @@ it("takes over from owners that have been missing for 10 s, and from no other", 
   expect(ownersToReap(second, 16_000)).toEqual([B, C]);
 });
 
-it("an owner that came back for a moment is counted from anew", () => {
+it("an owner that returned for a moment is counted from the start", () => {
   const seen = { owners: [B], booted: true };
   const first = recordMissing(NOBODY, { ...seen, alive: new Set(), nowMs: 0 });
   const back = recordMissing(first, { ...seen, alive: new Set([B]), nowMs: 5000 });
@@ -23,7 +23,7 @@ it("an owner that came back for a moment is counted from anew", () => {
   expect(ownersToReap(again, 19_000)).toEqual([B]);
 });
 
-it("a store that settles says of nobody that he is gone", () => {
+it("no owner counts as missing while the store settles", () => {
   const first = recordMissing(NOBODY, { owners: [B], alive: new Set(), booted: true, nowMs: 0 });
   const flushed = recordMissing(first, {
     owners: [B],

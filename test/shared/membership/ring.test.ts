@@ -91,7 +91,7 @@ test("candidates are all workers, each once, the first one first", () => {
   }
 });
 
-test("another secret gives another order, so nobody outside can aim keys at a worker", () => {
+test("another secret gives another order, so outsiders cannot aim keys at a worker", () => {
   const ring = createRing(members(5), ringKey);
   const other = createRing(members(5), deriveKeys("another secret, long enough for a test").ring);
   const same = keys.filter((key) => ring.first(key) === other.first(key)).length;

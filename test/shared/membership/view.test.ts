@@ -73,7 +73,7 @@ describe("the view of the members", () => {
     return view.workers.map(({ id }) => id);
   }
 
-  it("has the members after its start, each to be found by id and tag", async () => {
+  it("has the members after its start, each by id and tag", async () => {
     const [two, one, front] = [worker("worker-2"), worker("worker-1"), balancer("balancer-1")];
     for (const member of [two, one, front]) await store.announce(member);
     const { view } = open();
@@ -92,7 +92,7 @@ describe("the view of the members", () => {
     expect(view.ring.fingerprint).toBe(createRing([two, one], ringKey).fingerprint);
   });
 
-  it("follows the members soon after a hint, and tells its listeners", async () => {
+  it("follows the members soon after a hint, and notifies its listeners", async () => {
     const { view } = open();
     await view.start();
     const onChange = vi.fn();
@@ -192,7 +192,7 @@ describe("the view of the members", () => {
     expect(view.ring.fingerprint).toBe(heavier.fingerprint);
   });
 
-  it("does not believe that all workers went at once", async () => {
+  it("keeps the workers when all disappear at once", async () => {
     const [one, front] = [worker("worker-1"), balancer("balancer-1")];
     const { view, show } = await openOver({ members: [one, front] });
     await show({ members: [] });
@@ -203,7 +203,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([two]);
   });
 
-  it("believes a store without a boot key who is there, and not who is missing", async () => {
+  it("accepts the members of a settling store, and keeps those missing from it", async () => {
     const [one, two, front] = [worker("worker-1"), worker("worker-2"), balancer("balancer-1")];
     const { view, show } = await openOver({ members: [one, two, front] });
     const restarted = worker("worker-1");
@@ -219,13 +219,13 @@ describe("the view of the members", () => {
     expect(view.balancers).toEqual([]);
   });
 
-  it("takes the first snapshot of a new store as it is", async () => {
+  it("accepts the first snapshot of a new store as it is", async () => {
     const { view } = await openOver({ members: [worker("worker-1")], booted: false });
     expect(ids(view)).toEqual(["worker-1"]);
     expect(view.fresh).toBe(true);
   });
 
-  it("recalls who was there in an earlier life until the store says more", async () => {
+  it("uses the workers of a previous incarnation until it reads the store", async () => {
     const old = worker("worker-1");
     const { view } = open({
       members: async () => {
@@ -242,7 +242,7 @@ describe("the view of the members", () => {
     expect(told).toBe(1);
   });
 
-  it("keeps whom it recalled when the store comes back without a boot key, not when it is settled", async () => {
+  it("keeps recalled workers when the store comes back settling, not when it is settled", async () => {
     const gone = worker("worker-1");
     const here = worker("worker-2");
     const { view, show } = await openOver(new StoreAwayError("members"));
@@ -255,7 +255,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([here]);
   });
 
-  it("hears of another life of a worker, until the store says more", async () => {
+  it("accepts a newer incarnation of a worker until it reads the store", async () => {
     const old: WorkerRecord = { ...worker("worker-1"), state: "draining" };
     const { view, show, lines } = await openOver({ members: [old, worker("worker-2")] });
     const life = newIncarnation();
@@ -274,7 +274,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([old]);
   });
 
-  it("hears from a worker who is there, and where, until the store says more", async () => {
+  it("accepts members from a worker until it reads the store", async () => {
     const [one, two] = [worker("worker-1"), worker("worker-2")];
     const { view, show, lines } = await openOver({ members: [one, two] });
     await show(new StoreAwayError("members"));
@@ -290,7 +290,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([two]);
   });
 
-  it("tells listeners of differences only, also when one of them throws, until they stop", async () => {
+  it("notifies listeners of differences only, also when one throws, until they unsubscribe", async () => {
     const one = worker("worker-1");
     const { view, show, lines } = await openOver({ members: [one] });
     const heard = vi.fn();
@@ -308,7 +308,7 @@ describe("the view of the members", () => {
     expect(heard).toHaveBeenCalledTimes(1);
   });
 
-  it("says once that rings differ for longer than a change takes to go round", async () => {
+  it("logs once that rings differ for longer than a change takes to spread", async () => {
     const odd = { ...worker("worker-2"), ringFingerprint: "0123456789abcdef" };
     const unknown = worker("worker-1");
     const members: MemberRecord[] = [unknown, odd];
@@ -331,7 +331,7 @@ describe("the view of the members", () => {
     expect(errors()).toHaveLength(2);
   });
 
-  it("reads nothing more after it was closed", async () => {
+  it("does not read after it was closed", async () => {
     const members = vi.fn(() => store.members());
     const { view } = open({ members });
     await view.start();

@@ -67,7 +67,7 @@ describe("the embedded store's client", () => {
     return { socketPath, sockets, close };
   }
 
-  it("asks the first questions as soon as it is connected, and is up then", async () => {
+  it("sends the first requests once it is connected, and is up then", async () => {
     const { socketPath } = await start();
     const { store, health, lines } = connect(socketPath);
     expect(store.health.state).toBe("away");
@@ -76,7 +76,7 @@ describe("the embedded store's client", () => {
     expect(lines).toEqual([]);
   });
 
-  it("answers many questions that were asked together, each with its own answer", async () => {
+  it("matches many pipelined requests with their responses", async () => {
     const { store } = connect((await start()).socketPath);
     const names = Array.from({ length: 2000 }, (_, i) => `n${i}`);
     await Promise.all(names.map((name, i) => store.addToCounters({ [name]: i })));
@@ -84,7 +84,7 @@ describe("the embedded store's client", () => {
     for (const [i, name] of names.entries()) expect(counts[i]?.[name]).toBe(i);
   });
 
-  it("fails at once while the store is away, and is back soon after the store", async () => {
+  it("fails at once while the store is away, and recovers soon after it", async () => {
     const server = await start();
     const { store, health, lines } = connect(server.socketPath);
     await store.timeMs();
@@ -99,7 +99,7 @@ describe("the embedded store's client", () => {
     expect(lines.filter((line) => line.includes("store unavailable"))).toHaveLength(1);
   });
 
-  it("finds the store again at the same path, and hears of changes again", async () => {
+  it("reconnects to a new store at the same path, and is notified of changes again", async () => {
     // The path is the edge's choice, and new at each start; a link gives both starts the same.
     let current = await listen(() => {});
     await current.close();
@@ -131,7 +131,7 @@ describe("the embedded store's client", () => {
     expect(health.map(({ state }) => state)).toEqual(["up", "away", "up"]);
   });
 
-  it("rejects what is under way when the connection is lost", async () => {
+  it("rejects pending requests when the connection is lost", async () => {
     const { socketPath, sockets } = await listen(() => {});
     const { store } = connect(socketPath);
     const asked = [store.timeMs(), store.members(), store.findSession("k" as SessionKey)];
@@ -142,7 +142,7 @@ describe("the embedded store's client", () => {
     }
   });
 
-  it("gives up a store that does not answer within two seconds, and asks nothing more of it until it does", async () => {
+  it("drops a store that does not respond within two seconds, and sends nothing to it until it does", async () => {
     const clock = createStepClock();
     const { socketPath, sockets } = await listen((socket) => socket.resume());
     const { store } = connect(socketPath, clock);
@@ -167,7 +167,7 @@ describe("the embedded store's client", () => {
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
   });
 
-  it("tries again at most a second apart, however long the store is away", async () => {
+  it("reconnects at least once a second, however long the store is away", async () => {
     const clock = createStepClock();
     const delays: number[] = [];
     const noted = {
@@ -195,7 +195,7 @@ describe("the embedded store's client", () => {
     expect(retries.at(-1)).toBeGreaterThanOrEqual(500);
   });
 
-  it("leaves a server that answers with something else", async () => {
+  it("disconnects from a server with invalid responses", async () => {
     for (const nonsense of ["HTTP/1.1 400 Bad Request\r\n", "[]\n", '{"id":"x"}\n', "null\n"]) {
       const { socketPath, close } = await listen((socket) => socket.write(nonsense));
       const { store } = connect(socketPath);
@@ -218,7 +218,7 @@ describe("the embedded store's client", () => {
     expect(await store.timeMs()).toBeGreaterThan(0);
   });
 
-  it("refuses what the store refuses or could not take, and stays connected", async () => {
+  it("rejects requests that the store refuses or that are too large, and stays connected", async () => {
     const { store, health } = connect((await start()).socketPath);
     const refused = { code: "EDGE_STORE_REFUSED", retryable: false };
     await expect(store.addToCounters({ "a b": 1 })).rejects.toMatchObject(refused);
@@ -232,7 +232,7 @@ describe("the embedded store's client", () => {
     expect(health).toEqual([{ state: "up" }]);
   });
 
-  it("does not pile up questions that nobody answers", async () => {
+  it("limits the number of pending requests", async () => {
     const { socketPath } = await listen((socket) => socket.pause());
     const { store } = connect(socketPath);
     const outcomes: string[] = [];
@@ -243,7 +243,7 @@ describe("the embedded store's client", () => {
     expect(outcomes.slice(0, 50).every((text) => text.includes("too many"))).toBe(true);
   });
 
-  it("waits in close for answers that are under way, and for no others", async () => {
+  it("waits in close for pending responses only", async () => {
     const { socketPath } = await start();
     const other: Store = await connectStore(socketPath);
     closers.push(() => other.close());
@@ -263,7 +263,7 @@ describe("the embedded store's client", () => {
     );
   });
 
-  it("lets the process end after close, whether the store is there or not", async () => {
+  it("lets the process exit after close, with or without a store", async () => {
     const { socketPath } = await start();
     for (const to of [socketPath, path.join(folder.path, "nobody.sock")]) {
       const program = `

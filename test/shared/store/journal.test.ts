@@ -60,20 +60,20 @@ describe("the journal", () => {
     expect(read()).toEqual({ a: 2, c: null });
   });
 
-  it("begins with a new file of what lives", () => {
+  it("starts with a new file of the live records", () => {
     fs.writeFileSync(file, '[["a",1]]\n[["a",2]]\n[["a",3]]\n');
     openWith(new Map([["a", 3]])).close();
     expect(fs.readFileSync(file, "utf8")).toBe('[["a",3]]\n');
   });
 
-  it("passes over a torn last line without a word", () => {
+  it("skips a torn last line silently", () => {
     fs.writeFileSync(file, '[["a",1]]\n[["b",2],["c","thr');
     expect(read()).toEqual({ a: 1 });
     expect(lines).toEqual([]);
     expect(asideFiles()).toEqual([]);
   });
 
-  it("passes over zeros that a crash of the machine left at the end", () => {
+  it("skips zeros that a crash of the machine left at the end", () => {
     fs.writeFileSync(file, Buffer.concat([Buffer.from('[["a",1]]\n'), Buffer.alloc(8192)]));
     expect(read()).toEqual({ a: 1 });
     expect(asideFiles()).toEqual([]);
@@ -84,7 +84,7 @@ describe("the journal", () => {
     expect(read()).toEqual({ a: 1, b: 2 });
   });
 
-  it("keeps a file with bad lines aside as it was, says so, and uses the rest", () => {
+  it("backs up a file with corrupt lines, logs it, and restores the valid records", () => {
     const content = Buffer.concat([
       Buffer.from('[["a",1]]\nnonsense\n[["b",2],["c","bad"]]\n{"d":4}\n[["e"],["a"]]\n'),
       Buffer.from([0xff, 0xfe, 0x00, 0x0a]),
@@ -106,7 +106,7 @@ describe("the journal", () => {
     expect(asideFiles()).toHaveLength(1);
   });
 
-  it("loses nothing after a line that is longer than any other", () => {
+  it("loses nothing after an oversized line", () => {
     fs.writeFileSync(file, `[["a",1]]\n${"x".repeat(20 * 1024 * 1024)}\n[["b",2]]\n`);
     expect(read()).toEqual({ a: 1, b: 2 });
   });
@@ -116,12 +116,12 @@ describe("the journal", () => {
     expect(() => read()).toThrow(/EISDIR/);
   });
 
-  it("throws when it cannot be opened for another reason than the disk's state", () => {
+  it("throws when it cannot be opened, unless the disk is full or fails", () => {
     file = path.join(folder.path, "missing", "store.journal");
     expect(() => openWith(new Map())).toThrow(/ENOENT/);
   });
 
-  it("is compacted when it has grown to more than 4 MiB and four times what lives, while changes go on", async () => {
+  it("is compacted beyond 4 MiB and four times its live records, while changes continue", async () => {
     const live = new Map<string, unknown>();
     const journal = openWith(live);
     const set = (key: string, value: unknown) => {
@@ -159,7 +159,7 @@ describe("the journal", () => {
     expect(lines).toEqual([]);
   });
 
-  it("is not compacted for being large when what lives is large", async () => {
+  it("is not compacted when its live records are large", async () => {
     const live = new Map<string, unknown>();
     for (let i = 0; i < 3000; i++) live.set(`key-${i}`, "x".repeat(1000));
     const journal = openWith(live);
@@ -171,7 +171,7 @@ describe("the journal", () => {
     journal.close();
   });
 
-  it("gives up a compaction under way when it is closed, and loses nothing", () => {
+  it("abandons a running compaction when it is closed, and loses nothing", () => {
     const live = new Map<string, unknown>();
     const journal = openWith(live);
     for (let i = 0; i < 5000; i++) {
@@ -185,7 +185,7 @@ describe("the journal", () => {
     expect(fs.readdirSync(folder.path)).toEqual(["store.journal"]);
   });
 
-  it("goes on with the grown file when it cannot be compacted, counts it, and tries again", async () => {
+  it("continues with the grown file when compaction fails, counts the failure, and retries", async () => {
     const counters = createCounters();
     const live: Write[] = [["a", 1]];
     const journal = openJournal({ file, clock, log, counters, entries: () => live });

@@ -24,7 +24,7 @@ const open = { owner: A, incarnation: OLD, state: "open" } as const;
 const released = { owner: A, incarnation: OLD, state: "released" } as const;
 
 describe("the decision about a resume", () => {
-  it("lets a claimant own its session although its own lease has run out", () => {
+  it("lets a claimant own its session although its own lease has expired", () => {
     const claimant = { worker: A, incarnation: OLD };
     const leases = { holder: GONE, claimant: GONE };
     expect(decideResume(open, claimant, leases)).toEqual({
@@ -34,7 +34,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("lets a released session go to its successor in whatever incarnation", () => {
+  it("gives a released session to its successor in any incarnation", () => {
     const leases = { holder: held(NEW), claimant: held(NEW) };
     const claimant = { worker: B, incarnation: NEW };
     expect(decideResume({ ...released, successor: B }, claimant, leases)).toEqual({
@@ -52,7 +52,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("takes the evidence of a claimant for the successor that it was sent to", () => {
+  it("applies the evidence of a claimant to the successor that it was sent to", () => {
     const record = { ...released, successor: B };
     const claimant = { worker: A, incarnation: OLD };
     const young = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS - 1), claimant: held(OLD) };
@@ -67,7 +67,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("gives nothing to a process whose id was taken over, whatever it knows", () => {
+  it("gives nothing to a process whose id has a newer incarnation, whatever its evidence", () => {
     for (const record of [open, released, { ...released, successor: A }]) {
       const claimant = { worker: A, incarnation: OLD, evidence: "exited" as const };
       const leases = { holder: held(NEW), claimant: held(NEW) };

@@ -7,8 +7,8 @@ import { worker } from "../../contract/store.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { documentedUser, openStore, startRedis } from "../../support/redis.ts";
 
-describe("a process that idles", () => {
-  it("asks Redis at most three times a second", async () => {
+describe("an idle process", () => {
+  it("sends at most three commands to Redis a second", async () => {
     const redis = await startRedis();
     const { store } = openStore(redis.url);
     const { log } = createTestLog();
@@ -37,8 +37,8 @@ describe("a process that idles", () => {
   });
 });
 
-describe("the rights that the documentation lists", () => {
-  it("are for commands that the oldest Redis has", async () => {
+describe("the permissions in the documentation", () => {
+  it("are for commands of the oldest supported Redis", async () => {
     const redis = await startRedis();
     const commands = [...documentedUser("x").matchAll(/\+([a-z|]+)/g)].map(
       ([, name]) => name ?? "",

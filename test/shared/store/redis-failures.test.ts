@@ -88,8 +88,8 @@ function newSession(owner: { id: WorkerId; incarnation: ReturnType<typeof newInc
   };
 }
 
-describe("a Redis that ends or hangs", () => {
-  it("is away at once when it was killed, and back within a second of its return", async () => {
+describe("a Redis that exits or hangs", () => {
+  it("is away at once when it is killed, and up within a second of its return", async () => {
     const { redis, store, lines } = await startUp();
     const heard: StoreHealth["state"][] = [];
     store.onHealth(({ state }) => heard.push(state));
@@ -114,7 +114,7 @@ describe("a Redis that ends or hangs", () => {
     expect(lines).toHaveLength(3);
   });
 
-  it("hears changes again after a restart", async () => {
+  it("is notified of changes again after a restart", async () => {
     const { redis, store } = await startUp();
     const heard: string[] = [];
     store.onChange(({ subject }) => heard.push(subject));
@@ -132,7 +132,7 @@ describe("a Redis that ends or hangs", () => {
       .toContain("session");
   });
 
-  it("rejects what is under way when it is stopped, and goes on when it is continued", async () => {
+  it("rejects pending operations when it is stopped, and recovers when it is continued", async () => {
     const { redis, store, lines } = await startUp();
     await store.announce(worker("worker-1"));
     redis.pause();
@@ -151,7 +151,7 @@ describe("a Redis that ends or hangs", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("need not be there at the start", async () => {
+  it("may be absent at the start", async () => {
     const redis = await start();
     await redis.kill();
     const { store, lines } = open(redis.url);
@@ -162,7 +162,7 @@ describe("a Redis that ends or hangs", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("takes a bounded number of questions while it hangs", async () => {
+  it("limits the number of pending operations while it hangs", async () => {
     const { redis, store } = await startUp();
     redis.pause();
     const asked = Array.from({ length: 10_001 }, () => store.isTokenRevoked("t"));
@@ -172,7 +172,7 @@ describe("a Redis that ends or hangs", () => {
     expect(await Promise.all(asked)).not.toContain(true);
   });
 
-  it("is closed without waiting for it", async () => {
+  it("does not delay close", async () => {
     const { redis, store } = await startUp();
     redis.pause();
     const waiting = store.members();
@@ -186,7 +186,7 @@ describe("a Redis that ends or hangs", () => {
     redis.resume();
   });
 
-  it("runs its scripts on a Redis that has forgotten them", async () => {
+  it("runs its scripts on a Redis that has lost them", async () => {
     const { redis, store } = await startUp();
     await store.announce(worker("worker-1"));
     await redis.admin().script("FLUSH");
@@ -200,8 +200,8 @@ describe("a Redis that ends or hangs", () => {
   });
 });
 
-describe("a Redis that was emptied", () => {
-  it("believes nobody to be gone for a while, and epochs rise all the same", async () => {
+describe("a Redis that was flushed", () => {
+  it("counts no member as gone while it settles, and epochs keep rising", async () => {
     const { redis, store } = await startUp();
     const admin = redis.admin();
     await settle(admin);
@@ -232,7 +232,7 @@ describe("a Redis that was emptied", () => {
 });
 
 describe("rights", () => {
-  it("says once that the password is wrong, never shows it, and comes up when it is right", async () => {
+  it("logs a wrong password once without showing it, and comes up when it is right", async () => {
     const redis = await start({
       acl: ["user default on nopass ~* &* +@all", documentedUser("new")],
     });
@@ -258,7 +258,7 @@ describe("rights", () => {
     expect(store.health).toEqual({ state: "up" });
   });
 
-  it("works as each user that the documentation shows", async () => {
+  it("works as each user of the documentation", async () => {
     for (const user of documentedUsers(PASSWORD)) {
       const redis = await start({ acl: ["user default on nopass ~* &* +@all", user] });
       const { store, lines } = open(redis.urlFor("ct", PASSWORD));
@@ -270,7 +270,7 @@ describe("rights", () => {
     expect(documentedUsers(PASSWORD)).toHaveLength(2);
   });
 
-  it("names the rule that grants a right which a script lacks", async () => {
+  it("names the ACL rule that grants a missing permission", async () => {
     const redis = await start({
       acl: [
         "user default on nopass ~* &* +@all",
@@ -287,7 +287,7 @@ describe("rights", () => {
     await store.announce(worker("worker-1"));
   });
 
-  it("says what the user may not do", async () => {
+  it("logs which permission the user lacks", async () => {
     const redis = await start({
       acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~other:* &* +@all"],
     });
@@ -304,7 +304,7 @@ describe("rights", () => {
     });
   });
 
-  it("goes on without hints when the user may not listen to them", async () => {
+  it("continues without hints when the user may not subscribe", async () => {
     const redis = await start({
       acl: [
         "user default on nopass ~* &* +@all",
@@ -321,7 +321,7 @@ describe("rights", () => {
 });
 
 describe("TLS", () => {
-  it("checks the certificate against its authority and name", async () => {
+  it("verifies the certificate's authority and name", async () => {
     const [own, foreign] = await Promise.all([certificate(), certificate()]);
     const redis = await start({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
@@ -340,7 +340,7 @@ describe("TLS", () => {
     expect(linesWith(misnamed.lines, "certificate is for another host name")).toHaveLength(1);
   });
 
-  it("outlives a socket that fails twice: here for its certificate, and there for our refusal", async () => {
+  it("survives a socket with two errors: our rejected certificate, and the peer's alert", async () => {
     const own = await certificate();
     const redis = await start({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
@@ -351,7 +351,7 @@ describe("TLS", () => {
     }
   });
 
-  it("says so when one end speaks TLS and the other does not", async () => {
+  it("logs that only one end uses TLS", async () => {
     const { cert, private: key } = await certificate();
     const redis = await start({ port: true, tls: { cert, key } });
     for (const [url, cure] of [
@@ -378,7 +378,7 @@ describe("TLS", () => {
 });
 
 describe("a Redis that refuses writes", () => {
-  it("takes no new records when its memory is full, but leases and take-overs go on", async () => {
+  it("accepts no new records when its memory is full, but leases and take-overs continue", async () => {
     const { redis, store, lines } = await startUp({ lines: ["maxmemory-policy noeviction"] });
     const admin = redis.admin();
     await settle(admin);
@@ -426,12 +426,12 @@ describe("a Redis that refuses writes", () => {
     expect(lines).toHaveLength(3);
   });
 
-  it("warns of a policy that throws records away", async () => {
+  it("warns of a policy that evicts records", async () => {
     const { lines } = await startUp({ lines: ["maxmemory-policy allkeys-lru"] });
     expect(linesWith(lines, "set maxmemory-policy noeviction")).toHaveLength(1);
   });
 
-  it("waits at a replica until it is the primary", async () => {
+  it("waits on a replica until it is the primary", async () => {
     const primary = await start({ port: true });
     const redis = await start({ lines: [`replicaof 127.0.0.1 ${primary.port}`] });
     const { store, lines } = open(redis.url);
@@ -442,7 +442,7 @@ describe("a Redis that refuses writes", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("is away when it becomes a replica under way", async () => {
+  it("is away when it becomes a replica", async () => {
     const { redis, store, lines } = await startUp();
     await redis.admin().replicaof("127.0.0.1", await freePort());
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
@@ -452,7 +452,7 @@ describe("a Redis that refuses writes", () => {
     expect(linesWith(lines, "read-only replica")).toHaveLength(1);
   });
 
-  it("is away while it cannot save and therefore refuses writes", async () => {
+  it("is away while it refuses writes because it cannot save", async () => {
     const { redis, store, lines } = await startUp({ lines: ["min-replicas-to-write 0"] });
     await redis.admin().config("SET", "min-replicas-to-write", "1");
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
@@ -462,7 +462,7 @@ describe("a Redis that refuses writes", () => {
   });
 });
 
-describe("something else than the Redis that is needed", () => {
+describe("an unsupported server", () => {
   const peers: Server[] = [];
 
   afterEach(() => {
@@ -484,7 +484,7 @@ describe("something else than the Redis that is needed", () => {
     return (server.address() as AddressInfo).port;
   }
 
-  it("says that it is too old, and shows no password that it repeats", async () => {
+  it("logs that it is too old, without a password that it repeats", async () => {
     const info = "redis_version:5.0.14\r\n";
     const port = await startPeer((command) => {
       if (command === "info") return `$${info.length}\r\n${info}\r\n`;
@@ -517,7 +517,7 @@ describe("something else than the Redis that is needed", () => {
     await timeUntil(() => store.health.state === "up");
   });
 
-  it("says how Dragonfly lets scripts use their keys", async () => {
+  it("logs how to let scripts use their keys on Dragonfly", async () => {
     const port = await startPeer((command) => {
       if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
       if (command === "evalsha") return "-NOSCRIPT No matching script. Please use EVAL.\r\n";
@@ -583,7 +583,7 @@ describe("many clients at once", () => {
 });
 
 describe("a lease", () => {
-  it("runs out by Redis's own time", async () => {
+  it("expires by Redis's own time", async () => {
     const { store } = await startUp();
     await store.announce(worker("worker-1"));
     expect((await store.members()).members).toHaveLength(1);

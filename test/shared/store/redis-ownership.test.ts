@@ -114,7 +114,7 @@ describe("the decision in Lua", () => {
 
   afterAll(() => redis.close());
 
-  it("agrees with the one in TypeScript, whatever the question", async () => {
+  it("equals the one in TypeScript for any resume", async () => {
     const source = `${composeLua(["prelude", "ownership"])}\n${ASK_ALL}`;
     const causes = new Set<string>();
     const batch = fc.array(question, { minLength: 500, maxLength: 500 });
@@ -143,7 +143,7 @@ describe("the decision in Lua", () => {
     ]);
   });
 
-  it("agrees with the one in TypeScript about an owner's word, whatever it is", async () => {
+  it("equals the one in TypeScript for any reassertion", async () => {
     const source = `${composeLua(["prelude", "ownership"])}\n${REASSERT_ALL}`;
     const verdicts = new Set<string>();
     const batch = fc.array(word, { minLength: 500, maxLength: 500 });

@@ -55,7 +55,7 @@ async function startTrio() {
 }
 
 describe("behind Sentinels", () => {
-  it("goes on at the new primary when the old one dies", async () => {
+  it("continues on the new primary when the old one dies", async () => {
     const { primary, replica, sentinel } = await startTrio();
     const dead = await freePort();
     const { store, lines } = open(
@@ -78,7 +78,7 @@ describe("behind Sentinels", () => {
     expect(lines.join("")).not.toMatch(/data@|watch/);
   });
 
-  it("follows a fail-over that an operator asked for", async () => {
+  it("follows a manual fail-over", async () => {
     const { replica, sentinel } = await startTrio();
     const { store } = open(
       `redis+sentinel://:data@127.0.0.1:${sentinel.port}/edge?sentinel-password=watch`,
@@ -95,7 +95,7 @@ describe("behind Sentinels", () => {
     );
   });
 
-  it("says once that no Sentinel answers, that one wants a password, or does not know the name", async () => {
+  it("logs once that no Sentinel responds, requires a password, or does not know the name", async () => {
     const sentinel = await start({ sentinel: true, port: await freePort(), password: "watch" });
     const dead = await freePort();
     for (const [url, reason] of [

@@ -51,7 +51,7 @@ describe("the URL of Redis", () => {
     });
   });
 
-  it("names Sentinels, and what they call the primary", () => {
+  it("names Sentinels and the primary", () => {
     const url =
       "rediss+sentinel://ct:pw@s1:26380,s2,[::1]/edge?db=1&sentinel-user=u&sentinel-password=p%26w";
     expect(parseRedisUrl(url)).toEqual({
@@ -72,7 +72,7 @@ describe("the URL of Redis", () => {
     });
   });
 
-  it("may begin with valkey:// as well", () => {
+  it("may begin with valkey://", () => {
     const { label: _, ...plain } = parseRedisUrl("redis://ct:pw@host/2");
     expect(parseRedisUrl("valkey://ct:pw@host/2")).toMatchObject(plain);
     expect(parseRedisUrl("valkeys://host")).toMatchObject({ tls: true });
@@ -89,7 +89,7 @@ describe("the URL of Redis", () => {
     expect(() => parseRedisUrl(url)).not.toThrow("hunter2");
   });
 
-  it("is refused when it is wrong, and never shown", () => {
+  it("is rejected when invalid, and never shown", () => {
     const secret = "hunter2";
     for (const url of [
       "",
@@ -130,7 +130,7 @@ describe("the URL of Redis", () => {
   });
 });
 
-describe("the store that the settings name", () => {
+describe("the configured store", () => {
   const needs = { name: "worker-1", clock: systemClock, counters: createCounters() };
   const log = createTestLog().log;
 
@@ -138,7 +138,7 @@ describe("the store that the settings name", () => {
     return connectStore({ ...needs, log, settings: readSettings({ role: "worker", env }) });
   }
 
-  it("is Redis with CT_REDIS_URL, under the prefix and the name that were given", async () => {
+  it("is Redis with CT_REDIS_URL, with the given prefix and name", async () => {
     const redis = await startRedis();
     const store = connect({ CT_REDIS_URL: redis.url, CT_REDIS_PREFIX: "team-a:{edge}:" });
     await store.addToCounters({ a: 1 });
@@ -164,11 +164,11 @@ describe("the store that the settings name", () => {
     await store.close();
   });
 
-  it("must be named", () => {
+  it("must be configured", () => {
     expect(() => connect({})).toThrow(/no store is configured: set CT_REDIS_URL/);
   });
 
-  it("is refused with a bad URL, prefix or authority", () => {
+  it("is rejected with an invalid URL, prefix or authority", () => {
     const folder = mkdtempSync(path.join(tmpdir(), "ct-test-"));
     const file = path.join(folder, "ca.pem");
     writeFileSync(file, "not a certificate");
@@ -189,7 +189,7 @@ describe("the store that the settings name", () => {
 
 const CONTEXT: FaultContext = { secrets: [], tls: false, aclRule: aclRule("ct", "{ct}:") };
 
-describe("what an error of Redis means", () => {
+describe("the fault of an error of Redis", () => {
   it.each([
     ["WRONGPASS invalid username-password pair or user is disabled.", "password", true],
     ["NOAUTH HELLO must be called with the client already authenticated", "password", true],
@@ -261,7 +261,7 @@ describe("what an error of Redis means", () => {
     expect(describeFault(new Error(message), CONTEXT)).toMatchObject({ kind, away });
   });
 
-  it("advises no change of the default user, which others may use too", () => {
+  it("suggests no change of the default user, which others may use too", () => {
     const { reason } = describeFault(new Error("NOPERM no"), {
       ...CONTEXT,
       aclRule: aclRule(undefined, "{ct}:"),
@@ -289,7 +289,7 @@ describe("what an error of Redis means", () => {
     ).toBe("ERR odd (masked)");
   });
 
-  it("knows which versions are too old", () => {
+  it("detects versions that are too old", () => {
     for (const version of ["6.2.0", "6.2.14", "7.0.15", "8.0.1", "10.1.0", "unknown"]) {
       expect(isNewEnough(version), version).toBe(true);
     }

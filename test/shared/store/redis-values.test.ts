@@ -74,7 +74,7 @@ const GARBAGE: Record<string, (key: string) => Promise<unknown>> = {
   "a stream": (key) => admin.xadd(key, "*", "event", "nonsense"),
 };
 
-describe("garbage in place of a record", () => {
+describe("an invalid value in place of a record", () => {
   for (const [what, plant] of Object.entries(GARBAGE)) {
     it(`${what} at every key breaks no operation`, async () => {
       const record = await create({ alias: "team-a" as SessionKey });
@@ -147,7 +147,7 @@ describe("garbage in place of a record", () => {
     });
   }
 
-  it("is counted, and said once", async () => {
+  it("is counted, and logged once", async () => {
     await store.announce(one);
     await store.announce(balancer("balancer-1"));
     for (const value of [
@@ -168,7 +168,7 @@ describe("garbage in place of a record", () => {
     expect(opened.lines.filter((line) => line.includes("ignored invalid records"))).toHaveLength(1);
   });
 
-  it("in one peer leaves the others", async () => {
+  it("in one peer does not affect the others", async () => {
     const record = await create();
     const holder = holderOf(record);
     await store.openSession(holder);
@@ -203,7 +203,7 @@ describe("garbage in place of a record", () => {
     expect(Object.getPrototypeOf(await store.readCounters(""))).toBe(Object.prototype);
   });
 
-  it("on the channel of changes is passed over", async () => {
+  it("on the channel of changes is ignored", async () => {
     const heard: unknown[] = [];
     store.onChange((change) => heard.push(change));
     await expect.poll(async () => (await admin.pubsub("NUMSUB", "{ct}:changes"))[1]).toBe(1);
@@ -232,8 +232,8 @@ describe("garbage in place of a record", () => {
   });
 });
 
-describe("more than anybody needs", () => {
-  it("100,000 stale and 100,000 false members hide nobody, and go away", async () => {
+describe("an excessive number of records", () => {
+  it("100,000 stale and 100,000 false members hide no member, and are removed", async () => {
     const nowMs = Date.now();
     await fill(100_000, (pipeline, i) => {
       pipeline.zadd("{ct}:members", nowMs - 60_000 - i, `stale-${i}`);
@@ -265,7 +265,7 @@ describe("more than anybody needs", () => {
     );
   });
 
-  it("100,000 of a user's sessions that never opened cost the next one nothing", async () => {
+  it("100,000 unopened sessions of a user do not slow the next one down", async () => {
     await fill(100_000, (pipeline, i) => {
       pipeline.zadd('{ct}:user:"user"', Date.now() - 1000 - i, `s${i}`);
       pipeline.zadd("{ct}:owner:worker-1", Date.now() - 1000 - i, `s${i}`);
@@ -275,7 +275,7 @@ describe("more than anybody needs", () => {
     expect(await admin.zcard('{ct}:user:"user"')).toBe(1);
   });
 
-  it("keeps a limited number of tickets, the oldest going first", async () => {
+  it("keeps a limited number of tickets, dropping the oldest first", async () => {
     await fill(50_000, (pipeline, i) => {
       pipeline.zadd("{ct}:tickets:login", Date.now() + 60_000 + i, `old-${i}`);
     });
@@ -307,7 +307,7 @@ describe("more than anybody needs", () => {
     expect(await store.readCounters("c1")).toMatchObject({ c1: 2 });
   });
 
-  it("refuses a value that no reader would take, and says what it is", async () => {
+  it("rejects a value that readers would reject, and names it", async () => {
     const record = await create();
     const huge = "x".repeat(100_000);
     const refusals = [
@@ -323,7 +323,7 @@ describe("more than anybody needs", () => {
     expect((await store.findSession(record.id))?.peers).toHaveLength(1);
   });
 
-  it("leaves no key behind when sessions and tickets are over", async () => {
+  it("leaves no key behind when sessions and tickets have expired", async () => {
     const record = await create({ alias: "team-a" as SessionKey });
     await store.openSession(holderOf(record));
     const guest = peer();

@@ -86,8 +86,8 @@ describe("the embedded store's server", () => {
     return record;
   }
 
-  describe("its memory", () => {
-    it("has everything that was answered after the process was killed", async () => {
+  describe("its journal", () => {
+    it("has every acknowledged change after the process was killed", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const record = await createSession(store);
@@ -113,7 +113,7 @@ describe("the embedded store's server", () => {
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
     });
 
-    it("loses nothing that was answered when it is killed amid work", async () => {
+    it("loses no acknowledged change when it is killed under load", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const { id, epoch } = await createSession(store);
@@ -170,7 +170,7 @@ describe("the embedded store's server", () => {
       expect(others).toEqual(records.slice(1));
     });
 
-    it("remembers what its journal can still tell when lines of it were damaged", async () => {
+    it("restores the valid records of a corrupt journal", async () => {
       const server = await start();
       const store = await connect(server.socketPath);
       const [one, two] = [await createSession(store), await createSession(store)];
@@ -196,7 +196,7 @@ describe("the embedded store's server", () => {
       expect(fs.readFileSync(path.join(dataDir, aside[0] ?? ""), "utf8")).toBe(damaged);
     });
 
-    it("goes on in memory when the disk takes no more, says so once, and writes all of it when it can", async () => {
+    it("continues in memory while the disk is full, logs it once, and writes all records when it can", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const before = await createSession(store);
@@ -253,14 +253,14 @@ describe("the embedded store's server", () => {
       expect(await found(await connect(again.socketPath), record.id)).toEqual(record);
     });
 
-    it("is still in use when the process that uses it was stopped", async () => {
+    it("is still in use when its process is stopped (SIGSTOP)", async () => {
       const { child } = await startProcess();
       child.kill("SIGSTOP");
       await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
       child.kill("SIGCONT");
     });
 
-    it("is won by exactly one of many that start together, again and again", async () => {
+    it("is claimed by exactly one of many stores that start together, repeatedly", async () => {
       for (let round = 0; round < 10; round++) {
         const starts = await Promise.allSettled(Array.from({ length: 6 }, () => start()));
         const won = starts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
@@ -277,7 +277,7 @@ describe("the embedded store's server", () => {
       expect(fs.readdirSync(dataDir).length).toBeLessThan(5);
     });
 
-    it("is won by one of several processes that start after one was killed", async () => {
+    it("is claimed by one of several processes that start after one was killed", async () => {
       const killed = await startProcess();
       await killed.end("SIGKILL");
       expect(fs.existsSync(killed.socketPath)).toBe(true);
@@ -303,7 +303,7 @@ describe("the embedded store's server", () => {
       expect(fs.existsSync(path.dirname(killed.socketPath))).toBe(false);
     });
 
-    it("may hold other people's files under the names of ours", async () => {
+    it("may contain foreign files with our names", async () => {
       fs.mkdirSync(dataDir);
       fs.writeFileSync(path.join(dataDir, "store.owner.7"), "not a link");
       fs.symlinkSync("/nowhere/store-abcdef/store.sock", path.join(dataDir, "store.owner.5"));
@@ -313,7 +313,7 @@ describe("the embedded store's server", () => {
       expect(fs.readFileSync(path.join(dataDir, "precious"), "utf8")).toBe("keep");
     });
 
-    it("is refused in one line when it cannot be used", async () => {
+    it("is rejected with a one-line error when it cannot be used", async () => {
       const file = path.join(folder.path, "file");
       fs.writeFileSync(file, "");
       // /proc: Linux's answer there once sent us into an endless loop. Elsewhere it cannot be made either.
@@ -356,7 +356,7 @@ describe("the embedded store's server", () => {
       });
     }
 
-    it("tells what is wrong with a request, changes nothing and goes on", async () => {
+    it("describes what is wrong with a request, changes nothing and continues", async () => {
       const { socketPath } = await start();
       const socket = await connectRaw(socketPath);
       socket.setEncoding("utf8");
@@ -384,7 +384,7 @@ describe("the embedded store's server", () => {
       expect(JSON.parse(answer)).toEqual({ id: 6, value: {} });
     });
 
-    it("understands requests in whatever pieces they come, and answers in their order", async () => {
+    it("parses requests split into any chunks, and responds in order", async () => {
       const { socketPath } = await start();
       const socket = await connectRaw(socketPath);
       const lines: string[] = [];
@@ -405,7 +405,7 @@ describe("the embedded store's server", () => {
       );
     });
 
-    it("cuts off a client that asks and does not read, and serves the others", async () => {
+    it("disconnects a client that sends requests and does not read, and serves the others", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       await store.putTicket({
@@ -427,7 +427,7 @@ describe("the embedded store's server", () => {
         .toBe(true);
     });
 
-    it("cuts off a client that does not read the changes", async () => {
+    it("disconnects a client that does not read the changes", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       const deaf = await connectRaw(socketPath);
@@ -456,7 +456,7 @@ describe("the embedded store's server", () => {
       expect(await store.timeMs()).toBeGreaterThan(0);
     });
 
-    it("tells a change to all once, however often it happened in one go", async () => {
+    it("sends a change to all clients once, however often it happened in one turn", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       const { id, epoch } = await createSession(store);

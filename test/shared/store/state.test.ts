@@ -22,7 +22,7 @@ import { createStepClock } from "../../support/step-clock.ts";
 type Step = (state: StoreState, now: StoreTime) => void;
 
 describe("the state of the embedded store", () => {
-  it("is the same when it is read back from the journal, whatever happened", () => {
+  it("is the same when it is restored from the journal, whatever happened", () => {
     const folder = makeFolder();
     const { log, lines } = createTestLog();
     let run = 0;
@@ -87,7 +87,7 @@ describe("the state of the embedded store", () => {
     );
   });
 
-  it("is empty again when everything in it is over and swept", () => {
+  it("is empty when everything in it has expired and was swept", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const state = createStoreState(now());
@@ -129,7 +129,7 @@ describe("the state of the embedded store", () => {
     expect(sweeps).toBeGreaterThan(2);
   });
 
-  it("answers as if everything that is over were gone, although nothing was swept", () => {
+  it("does not return expired records that were not swept", () => {
     const { operations } = createStoreState(NOW);
     const later = { wallMs: NOW.wallMs + 60_000, nowMs: NOW.nowMs + 60_000 };
     const create = {
@@ -154,7 +154,7 @@ describe("the state of the embedded store", () => {
     expect(waiting.map(({ token }) => token)).toEqual(["b", "a"]);
   });
 
-  it("believes nobody to be gone in the first seconds after its start", () => {
+  it("counts no member as gone in the first seconds after its start", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const first = createStoreState(now());
@@ -186,7 +186,7 @@ describe("the state of the embedded store", () => {
     });
   });
 
-  it("ends no lease because the wall clock was set", () => {
+  it("does not expire leases when the wall clock is set", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const state = createStoreState(now());
@@ -199,7 +199,7 @@ describe("the state of the embedded store", () => {
     expect(state.operations.members(now()).members).toEqual([]);
   });
 
-  it("gives no hint when only the load of a member changes, which it does with every beat", () => {
+  it("sends no hint when only the load of a member changes, as with every heartbeat", () => {
     const state = createStoreState(NOW);
     const member = worker("worker-1");
     state.operations.announce(NOW, member);
@@ -212,7 +212,7 @@ describe("the state of the embedded store", () => {
     expect(state.takeEffects().changes).toEqual([{ subject: "members" }]);
   });
 
-  it("bounds the buried tokens of one session, and forgets the oldest first", () => {
+  it("limits the revoked tokens of one session, dropping the oldest first", () => {
     const { operations } = createStoreState(NOW);
     const created = operations.createSession(NOW, {
       sessionId: SESSION,
@@ -234,7 +234,7 @@ describe("the state of the embedded store", () => {
     expect(revokedTokens.at(-1)).toBe("1009");
   });
 
-  it("lets the oldest tickets of a kind go in a flood, and none of the other kind", () => {
+  it("drops the oldest tickets of a kind in a flood, and none of another kind", () => {
     const state = createStoreState(NOW);
     const { operations } = state;
     operations.putTicket(NOW, { kind: "join", token: "join", question: 1, ttlMs: 1e6 });
@@ -246,7 +246,7 @@ describe("the state of the embedded store", () => {
     expect(operations.readTicket(NOW, "join", "join")).toBeDefined();
   });
 
-  it("bounds the memory that tickets take, not only their number", () => {
+  it("limits the memory of tickets, not only their number", () => {
     const { operations } = createStoreState(NOW);
     const question = "x".repeat(1024 * 1024);
     for (let i = 0; i < 40; i++) {
@@ -269,7 +269,7 @@ function everythingAsked({ operations }: StoreState, now: StoreTime): unknown {
     login: TOKENS.map((token) => operations.readTicket(now, "login", token)),
     join: TOKENS.map((token) => operations.readTicket(now, "join", token)),
     groups: SESSIONS.map((group) => operations.ticketsOf(now, "join", group)),
-    buried: TOKENS.map((token) => operations.isTokenRevoked(now, token)),
+    revoked: TOKENS.map((token) => operations.isTokenRevoked(now, token)),
     counters: operations.readCounters(now, ""),
     events: operations.readEvents(now, { limit: 1000 }),
     // Says whether the quota and the alias are remembered alike: the outcome is compared, not the record.
@@ -403,7 +403,7 @@ function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
     plain("drop", fc.tuple(kind, token), ([of, name]) => (state, now) => {
       state.operations.dropTicket(now, of, name);
     }),
-    plain("bury", fc.tuple(token, untilMs), ([name, ms]) => (state, now) => {
+    plain("revoke", fc.tuple(token, untilMs), ([name, ms]) => (state, now) => {
       state.operations.revokeToken(now, name, now.wallMs + Math.max(0, ms));
     }),
     plain("count", fc.constantFrom("a", "b.c/d", "__proto__"), (name) => (state, now) => {
