@@ -51,9 +51,6 @@ export function createLease(deps: {
   let state: "new" | "announcing" | "held" | "replaced" | "closed" = "new";
   let lastRenewalSentMs = Number.NEGATIVE_INFINITY;
   let isFailing = false;
-  /** The running heartbeat, and the one that must follow because the record has changed meanwhile. */
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
   let nextHeartbeat: Timer | undefined;
   let stopListening: (() => void) | undefined;
   let markStarted = (): void => {};
@@ -61,20 +58,7 @@ export function createLease(deps: {
     markStarted = resolve;
   });
 
-  /** Heartbeats never overlap: all calls during one share the next. */
-  function heartbeat(): Promise<void> {
-    if (running === undefined) {
-      running = runHeartbeat().finally(() => {
-        running = undefined;
-      });
-      return running;
-    }
-    following ??= running.then(() => {
-      following = undefined;
-      return heartbeat();
-    });
-    return following;
-  }
+  const heartbeats = createSerialTask(runHeartbeat);
 
   async function runHeartbeat(): Promise<void> {
     if (hasEnded()) return;
@@ -85,7 +69,7 @@ export function createLease(deps: {
       if (isFailing) log.info("lease renewed again");
       isFailing = false;
     } catch (error) {
-      if (!isFailing) reportFailure(error);
+      if (!isFailing) reportFailure(log, error);
       isFailing = true;
     }
     if (hasEnded()) return;
@@ -100,10 +84,7 @@ export function createLease(deps: {
     if (hasEnded()) return;
     if (outcome === "replaced") {
       end("replaced");
-      log.error(
-        { memberId: member.id, incarnation: member.incarnation },
-        "another process has announced itself under the same id; this process exits. To run both, give each its own CT_WORKER_ID",
-      );
+      reportReplaced(log, member);
       deps.onReplaced();
       return;
     }
@@ -119,12 +100,7 @@ export function createLease(deps: {
 
   /** For timers and listeners; `runHeartbeat` reports its failures itself. */
   function heartbeatUnwatched(): void {
-    void heartbeat();
-  }
-
-  function reportFailure(error: unknown): void {
-    if (error instanceof StoreAwayError) log.warn({ err: error }, "cannot renew the lease");
-    else log.error({ err: error }, "cannot renew the lease");
+    void heartbeats.run();
   }
 
   function hasEnded(): boolean {
@@ -153,7 +129,7 @@ export function createLease(deps: {
       await started;
     },
     async refresh() {
-      if (state !== "new" && !hasEnded()) await heartbeat();
+      if (state !== "new" && !hasEnded()) await heartbeats.run();
     },
     async close() {
       const wasMember = state === "announcing" || state === "held";
@@ -162,7 +138,7 @@ export function createLease(deps: {
       const { id, incarnation } = deps.describe();
       const withdraw = async (): Promise<void> => {
         // A running heartbeat could write the record again after its removal.
-        await running;
+        await heartbeats.running;
         await store.withdraw(id, incarnation);
       };
       await Promise.race([
@@ -171,6 +147,45 @@ export function createLease(deps: {
         }),
         sleep(clock, WITHDRAW_TIMEOUT_MS),
       ]);
+    },
+  };
+}
+
+function reportFailure(log: Log, error: unknown): void {
+  if (error instanceof StoreAwayError) log.warn({ err: error }, "cannot renew the lease");
+  else log.error({ err: error }, "cannot renew the lease");
+}
+
+function reportReplaced(log: Log, { id, incarnation }: MemberRecord): void {
+  log.error(
+    { memberId: id, incarnation },
+    "another process has announced itself under the same id; this process exits. To run both, give each its own CT_WORKER_ID",
+  );
+}
+
+/** Runs `task` without overlap: all calls during a run share the next one. */
+function createSerialTask(task: () => Promise<void>) {
+  let running: Promise<void> | undefined;
+  let following: Promise<void> | undefined;
+
+  function run(): Promise<void> {
+    if (running === undefined) {
+      running = task().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    following ??= running.then(() => {
+      following = undefined;
+      return run();
+    });
+    return following;
+  }
+
+  return {
+    run,
+    get running() {
+      return running;
     },
   };
 }

@@ -6,6 +6,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 import { type WorkerTag, workerTag } from "../base/tag.ts";
 import type { Log } from "../logs/log.ts";
+import { createListeners } from "../store/listeners.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
 import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
 import type { MemberVerification } from "./member-verification.ts";
@@ -55,7 +56,7 @@ export function createMembershipView(deps: {
   readonly admission?: Pick<MemberVerification, "admit">;
 }): MembershipView {
   const { store, clock, log } = deps;
-  const listeners = new Set<() => void>();
+  const listeners = createListeners<void>("membership", log);
   let snapshot = takeSnapshot({ workers: [], balancers: [] });
   let ring = createRing([], deps.ringKey);
   let fresh = false;
@@ -100,35 +101,22 @@ export function createMembershipView(deps: {
     fresh = true;
     swap(takeSnapshot(reconcile(snapshot, seen), snapshot), !wasFresh);
     // While the store settles, the snapshot may hold members that are gone, with old fingerprints.
-    if (seen.booted)
-      fingerprints.check(ring.fingerprint, [...snapshot.workers, ...snapshot.balancers]);
+    if (seen.booted) fingerprints.check(ring.fingerprint, snapshot);
   }
 
   function swap(next: Snapshot, isFirst: boolean): void {
     const before = snapshot;
     if (next.text === before.text && !isFirst) return;
     snapshot = next;
-    if (next.ringText !== before.ringText) swapRing(next);
-    for (const listener of listeners) notify(listener);
-  }
-
-  function swapRing(next: Snapshot): void {
-    ring = createRing(next.workers, deps.ringKey);
-    log.info({ workers: next.workers.length, ring: ring.fingerprint }, "ring changed");
-  }
-
-  function notify(listener: () => void): void {
-    try {
-      listener();
-    } catch (error) {
-      log.error({ err: error }, "membership listener failed");
+    if (next.ringText !== before.ringText) {
+      ring = createRing(next.workers, deps.ringKey);
+      log.info({ workers: next.workers.length, ring: ring.fingerprint }, "ring changed");
     }
+    listeners.notify();
   }
 
   /** For timers and hints; `readOnce` reports its failures itself. */
-  function readUnwatched(): void {
-    void read();
-  }
+  const readUnwatched = (): void => void read();
 
   return {
     async start() {
@@ -166,31 +154,17 @@ export function createMembershipView(deps: {
       if (!fresh) swap(takeSnapshot({ workers, balancers: [] }), false);
     },
     hear(id, incarnation) {
-      const { workers, balancers } = snapshot;
       if (snapshot.byId.get(id)?.incarnation === incarnation) return;
       log.warn({ workerId: id }, "a worker restarted while the store is unavailable");
-      const restarted = { incarnation, state: "up" as const };
-      const updated = workers.map((worker) =>
-        worker.id === id ? { ...worker, ...restarted } : worker,
-      );
-      swap(takeSnapshot({ workers: updated, balancers }), false);
+      swap(takeSnapshot(withRestarted(snapshot, id, incarnation)), false);
     },
     hearMembers(workers) {
-      for (const { id, url } of workers) {
-        const before = snapshot.byId.get(id);
-        if (before?.url === url) continue;
-        const what = before === undefined ? "new worker found" : "worker found at another address";
-        log.warn({ workerId: id, url }, `${what} while the store is unavailable`);
-      }
+      logFound(snapshot, workers, log);
       swap(takeSnapshot(reconcile(snapshot, { members: workers, booted: false }), snapshot), false);
     },
     worker: (id) => snapshot.byId.get(id),
     byTag: (tag) => snapshot.byTag.get(tag),
-    onChange(listener) {
-      const own = (): void => listener();
-      listeners.add(own);
-      return () => listeners.delete(own);
-    },
+    onChange: listeners.add,
   };
 }
 
@@ -222,6 +196,27 @@ function takeSnapshot({ workers, balancers }: Members, before?: Snapshot): Snaps
   };
 }
 
+function withRestarted(
+  { workers, balancers }: Members,
+  id: WorkerId,
+  incarnation: Incarnation,
+): Members {
+  const restarted = { incarnation, state: "up" as const };
+  return {
+    workers: workers.map((worker) => (worker.id === id ? { ...worker, ...restarted } : worker)),
+    balancers,
+  };
+}
+
+function logFound(before: Snapshot, workers: readonly WorkerRecord[], log: Log): void {
+  for (const { id, url } of workers) {
+    const known = before.byId.get(id);
+    if (known?.url === url) continue;
+    const what = known === undefined ? "new worker found" : "worker found at another address";
+    log.warn({ workerId: id, url }, `${what} while the store is unavailable`);
+  }
+}
+
 function byName(a: MemberRecord, b: MemberRecord): number {
   return a.id < b.id ? -1 : 1;
 }
@@ -238,8 +233,8 @@ function createFingerprintWatch(clock: Clock, log: Log) {
   let isReported = false;
 
   return {
-    check(own: string, members: readonly MemberRecord[]): void {
-      const others = members.filter(
+    check(own: string, { workers, balancers }: Members): void {
+      const others = [...workers, ...balancers].filter(
         ({ ringFingerprint }) => ringFingerprint !== "" && ringFingerprint !== own,
       );
       const rings = [own, ...others.map(({ id, ringFingerprint }) => `${id} ${ringFingerprint}`)];

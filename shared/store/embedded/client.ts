@@ -9,6 +9,7 @@ import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError, EdgeError } from "../../base/errors.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
+import { createListeners } from "../listeners.ts";
 import {
   type Change,
   type CreateOutcome,
@@ -55,8 +56,8 @@ export function connectEmbeddedStore(deps: {
   readonly counters?: Pick<Counters, "count" | "observe">;
 }): Store {
   const { clock, log, counters } = deps;
-  const healthListeners = new Set<(health: StoreHealth) => void>();
-  const changeListeners = new Set<(change: Change) => void>();
+  const healthListeners = createListeners<StoreHealth>("store health", log);
+  const changeListeners = createListeners<Change>("store change", log);
   let health: StoreHealth = { state: "away", reason: "not connected yet" };
   let connection: Connection | undefined;
   let retry: Timer | undefined;
@@ -70,7 +71,7 @@ export function connectEmbeddedStore(deps: {
     if (!isChange) return;
     if (next.state === "away") log.warn({ reason: next.reason }, "store unavailable");
     else if (wasTried) log.info("store available again");
-    notify(healthListeners, next, log);
+    healthListeners.notify(next);
   }
 
   // --- connecting ---
@@ -81,7 +82,7 @@ export function connectEmbeddedStore(deps: {
       socketPath: deps.socketPath,
       clock,
       onChanges(changes) {
-        for (const change of changes) notify(changeListeners, change, log);
+        for (const change of changes) changeListeners.notify(change);
       },
       onLost: (reason) => lose(reason),
     });
@@ -138,8 +139,8 @@ export function connectEmbeddedStore(deps: {
       return health;
     },
     localAddress: undefined,
-    onHealth: (listener) => addListener(healthListeners, listener),
-    onChange: (listener) => addListener(changeListeners, listener),
+    onHealth: healthListeners.add,
+    onChange: changeListeners.add,
     async close() {
       const mayRespond = isUsable();
       isClosed = true;
@@ -147,6 +148,15 @@ export function connectEmbeddedStore(deps: {
       await connection?.close(mayRespond ? CLOSE_TIMEOUT_MS : 0);
     },
 
+    ...createOperations(request),
+  };
+}
+
+type Request = <T>(op: Operation, ...args: readonly unknown[]) => Promise<T>;
+
+/** The operations of the contract, as requests. */
+function createOperations(request: Request): Pick<Store, Operation> {
+  return {
     timeMs: () => request("timeMs"),
     announce: (member) => request("announce", member),
     renew: (member) => request("renew", member),
@@ -154,7 +164,6 @@ export function connectEmbeddedStore(deps: {
     members: () => request("members"),
     lead: (role, holder, ttlMs) => request("lead", role, holder, ttlMs),
     resign: (role, holder) => request("resign", role, holder),
-
     createSession: async (create) =>
       withNewReplyNames(await request<CreateOutcome>("createSession", create)),
     resumeSession: async (resume) =>
@@ -170,18 +179,14 @@ export function connectEmbeddedStore(deps: {
     putPeer: (holder, peer) => request("putPeer", holder, peer),
     removePeer: (holder, peer, untilMs) => request("removePeer", holder, peer, untilMs),
     nextClock: (holder) => request("nextClock", holder),
-
     putTicket: (ticket) => request("putTicket", ticket),
     readTicket: (kind, token) => request("readTicket", kind, token),
     answerTicket: (kind, token, answer) => request("answerTicket", kind, token, answer),
     dropTicket: (kind, token) => request("dropTicket", kind, token),
     ticketsOf: (kind, group) => request("ticketsOf", kind, group),
-
     revokeToken: (tokenId, untilMs) => request("revokeToken", tokenId, untilMs),
     isTokenRevoked: (tokenId) => request("isTokenRevoked", tokenId),
-
     putIfAbsent: (name, proposal) => request("putIfAbsent", name, proposal),
-
     addToCounters: (increments) => request("addToCounters", increments),
     readCounters: (prefix) => request("readCounters", prefix),
     appendEvent: (event) => request("appendEvent", event),
@@ -327,27 +332,4 @@ function createConnection(deps: {
 /** A UTF-16 unit takes at most 3 bytes in UTF-8. */
 function isTooLong(line: string): boolean {
   return line.length * 3 > MAX_REQUEST_BYTES && Buffer.byteLength(line) > MAX_REQUEST_BYTES;
-}
-
-// --- listeners ---
-
-function addListener<T>(
-  listeners: Set<(value: T) => void>,
-  listener: (value: T) => void,
-): () => void {
-  // A wrapper, so that a listener that is added twice is called twice.
-  const own = (value: T): void => listener(value);
-  listeners.add(own);
-  return () => listeners.delete(own);
-}
-
-/** A listener that throws must not end the process, nor keep the others from being called. */
-function notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T, log: Log): void {
-  for (const listener of listeners) {
-    try {
-      listener(value);
-    } catch (error) {
-      log.error({ err: error }, "store listener failed");
-    }
-  }
 }

@@ -18,7 +18,7 @@ import {
 } from "./data-dir.ts";
 import { createLineReader } from "./format/lines.ts";
 import { parseRecord } from "./format/records.ts";
-import { openJournal, readJournal } from "./journal.ts";
+import { openJournal, readJournal } from "./journal/journal.ts";
 import { createStoreState, type StoreState } from "./state/state.ts";
 import { readTime, type StoreTime } from "./state/time.ts";
 import { MAX_REQUEST_BYTES, parseRequest, type Reply, type Request, toLine } from "./wire.ts";

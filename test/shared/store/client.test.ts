@@ -214,7 +214,7 @@ describe("the embedded store's client", () => {
     store.onChange((change) => heard.push(change));
     await store.announce(worker("worker-1"));
     await expect.poll(() => heard).toHaveLength(1);
-    expect(lines.join("")).toContain("store listener failed");
+    expect(lines.join("")).toContain("store change listener failed");
     expect(await store.timeMs()).toBeGreaterThan(0);
   });
 

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
-import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
+import { openJournal, readJournal } from "../../../shared/store/embedded/journal/journal.ts";
 import type { Write } from "../../../shared/store/embedded/state/effects.ts";
 import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";

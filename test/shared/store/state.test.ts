@@ -11,7 +11,7 @@ import type {
   WorkerId,
 } from "../../../shared/base/ids.ts";
 import { parseRecord } from "../../../shared/store/embedded/format/records.ts";
-import { openJournal, readJournal } from "../../../shared/store/embedded/journal.ts";
+import { openJournal, readJournal } from "../../../shared/store/embedded/journal/journal.ts";
 import { createStoreState, type StoreState } from "../../../shared/store/embedded/state/state.ts";
 import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
 import type { Holder, PeerRecord } from "../../../shared/store/store.ts";

@@ -32,8 +32,6 @@ export interface SessionTable {
   countOpen(now: StoreTime, userId: string): number;
   /** Whether one more session fits; drops a tombstone for it if need be. */
   makeRoom(): boolean;
-  /** Whether another open session has `alias`: it belongs to its first session until that is closed. */
-  isAliasTaken(now: StoreTime, alias: SessionKey | undefined, by: SessionId): boolean;
   /** Takes `alias` from the session that has it, unless that is `by`. */
   freeAlias(alias: SessionKey | undefined, by: SessionId): void;
   /** Adds a session, or replaces its head; peers and tokens stay. */
@@ -93,31 +91,16 @@ export function createSessionTable(effects: Effects): SessionTable {
   function drop(id: SessionId): void {
     const session = sessions.get(id);
     if (session === undefined) return;
-    clear(session);
+    clearParts(session, effects);
     indexes.remove(session.head);
     sessions.delete(id);
     effects.write(recordKey.session(id), undefined);
     effects.change({ subject: "session", sessionId: id });
   }
 
-  function clear({ head: { id }, peers, left }: Session): void {
-    for (const peer of peers.keys()) effects.write(recordKey.peer(id, peer), undefined);
-    for (const token of left.keys()) effects.write(recordKey.left(id, token), undefined);
-    peers.clear();
-    left.clear();
-  }
-
   function revoke({ head, left }: Session, tokenId: string, untilMs: number): void {
     left.set(tokenId, untilMs);
     effects.write(recordKey.left(head.id, tokenId), untilMs);
-  }
-
-  function dropExpiredTokens({ head, left }: Session, now: StoreTime): void {
-    for (const [token, untilMs] of left) {
-      if (now.wallMs < untilMs && left.size <= MAX_REVOKED_PER_SESSION) continue;
-      left.delete(token);
-      effects.write(recordKey.left(head.id, token), undefined);
-    }
   }
 
   return {
@@ -142,10 +125,6 @@ export function createSessionTable(effects: Effects): SessionTable {
       drop(oldest);
       return true;
     },
-    isAliasTaken(now, alias, by) {
-      const session = alias === undefined ? undefined : findByKey(now, alias);
-      return session !== undefined && session.head.state !== "closed" && session.head.id !== by;
-    },
     freeAlias(alias, by) {
       const id = alias === undefined ? undefined : indexes.byAlias.get(alias);
       const session = id === undefined || id === by ? undefined : sessions.get(id);
@@ -165,39 +144,52 @@ export function createSessionTable(effects: Effects): SessionTable {
       session.peers.delete(peer.id);
       effects.write(recordKey.peer(id, peer.id), undefined);
       revoke(session, peer.tokenId, untilMs);
-      dropExpiredTokens(session, now);
+      dropExpiredTokens(session, now, effects);
       effects.change({ subject: "session", sessionId: id });
     },
     revoke,
-    clear,
+    clear: (session) => clearParts(session, effects),
     sweep(now) {
       sweeper.sweep((session) => {
         if (isExpired(session.head, now)) drop(session.head.id);
-        else dropExpiredTokens(session, now);
+        else dropExpiredTokens(session, now, effects);
       });
     },
     restore(record) {
-      switch (record.kind) {
-        case "session":
-          add(record.head);
-          break;
-        // Without its session, after a corrupt line, a part is of no use.
-        case "peer":
-          sessions.get(record.sessionId)?.peers.set(record.peer.id, record.peer);
-          break;
-        case "left":
-          sessions.get(record.sessionId)?.left.set(record.tokenId, record.untilMs);
-          break;
+      if (record.kind === "session") {
+        add(record.head);
+        return;
       }
+      // Missing after a corrupt line: then its parts are of no use.
+      const session = sessions.get(record.sessionId);
+      if (record.kind === "peer") session?.peers.set(record.peer.id, record.peer);
+      else session?.left.set(record.tokenId, record.untilMs);
     },
     *entries() {
-      for (const { head, peers, left } of sessions.values()) {
-        yield [recordKey.session(head.id), head];
-        for (const peer of peers.values()) yield [recordKey.peer(head.id, peer.id), peer];
-        for (const [token, untilMs] of left) yield [recordKey.left(head.id, token), untilMs];
-      }
+      for (const session of sessions.values()) yield* entriesOf(session);
     },
   };
+}
+
+function* entriesOf({ head, peers, left }: Session): Iterable<Write> {
+  yield [recordKey.session(head.id), head];
+  for (const peer of peers.values()) yield [recordKey.peer(head.id, peer.id), peer];
+  for (const [token, untilMs] of left) yield [recordKey.left(head.id, token), untilMs];
+}
+
+function clearParts({ head: { id }, peers, left }: Session, effects: Effects): void {
+  for (const peer of peers.keys()) effects.write(recordKey.peer(id, peer), undefined);
+  for (const token of left.keys()) effects.write(recordKey.left(id, token), undefined);
+  peers.clear();
+  left.clear();
+}
+
+function dropExpiredTokens({ head, left }: Session, now: StoreTime, effects: Effects): void {
+  for (const [token, untilMs] of left) {
+    if (now.wallMs < untilMs && left.size <= MAX_REVOKED_PER_SESSION) continue;
+    left.delete(token);
+    effects.write(recordKey.left(head.id, token), undefined);
+  }
 }
 
 function isExpired(head: SessionHead, now: StoreTime): boolean {

@@ -1,9 +1,15 @@
 /**
  * The session operations of the embedded store. ownership.ts decides who may own a session; session-table.ts holds them.
  */
-import type { SessionKey } from "../../../base/ids.ts";
+import type { SessionId, SessionKey } from "../../../base/ids.ts";
 import { decideReassert, decideResume, holderOf, nextEpoch } from "../../ownership.ts";
-import type { CreateSession, Reassertion, ResumeSession, SessionRecord } from "../../store.ts";
+import type {
+  CreateSession,
+  Holder,
+  Reassertion,
+  ResumeSession,
+  SessionRecord,
+} from "../../store.ts";
 import type { SessionHead } from "../format/records.ts";
 import type { Effects } from "./effects.ts";
 import type { Leases } from "./leases.ts";
@@ -37,10 +43,22 @@ export function createSessions(
 ): Sessions {
   const table = createSessionTable(effects);
 
+  /** Changes the session only if `holder` still holds it. */
+  function changeHeld(
+    now: StoreTime,
+    holder: Holder,
+    change: (session: Session) => void,
+  ): "done" | "lost" {
+    const session = table.findHeld(now, holder);
+    if (session === undefined) return "lost";
+    change(session);
+    return "done";
+  }
+
   return {
     createSession(now, create) {
       const { sessionId: id, alias } = create;
-      if (table.find(now, id) !== undefined || table.isAliasTaken(now, alias, id)) {
+      if (table.find(now, id) !== undefined || isAliasTaken(table, now, alias, id)) {
         return { outcome: "exists" };
       }
       if (table.countOpen(now, create.userId) >= create.maxPerUser || !table.makeRoom()) {
@@ -74,19 +92,11 @@ export function createSessions(
     },
 
     reassertSession(now, asserted) {
-      const { id } = asserted;
-      const stored = table.find(now, id)?.head;
+      const stored = table.find(now, asserted.id)?.head;
       const lease = leases.leaseOf(now, asserted.owner, asserted.incarnation);
-      const verdict = decideReassert(stored, asserted, lease);
-      if (verdict !== "written") return verdict;
-      const isSame = stored?.owner === asserted.owner && stored.epoch === asserted.epoch;
-      if (!isSame || asserted.state === "closed") table.drop(id);
-      const alias = table.isAliasTaken(now, asserted.alias, id) ? undefined : asserted.alias;
-      table.freeAlias(alias, id);
-      const session = table.put(reassertedHead(asserted, alias));
-      if (asserted.state === "closed") return "written";
-      for (const token of asserted.revokedTokens) table.revoke(session, token, asserted.untilMs);
-      return "written";
+      const outcome = decideReassert(stored, asserted, lease);
+      if (outcome === "written") reassert(table, now, asserted, stored);
+      return outcome;
     },
 
     findSession(now, key) {
@@ -98,47 +108,39 @@ export function createSessions(
     owners: table.owners,
 
     releaseSession(now, holder, to) {
-      const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      const { successor: _successor, ...head } = session.head;
-      table.put({ ...head, state: "released", ...(to !== undefined && { successor: to }) });
-      return "done";
+      return changeHeld(now, holder, (session) => {
+        const { successor: _successor, ...head } = session.head;
+        table.put({ ...head, state: "released", ...(to !== undefined && { successor: to }) });
+      });
     },
 
     closeSession(now, holder, untilMs) {
-      const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      table.clear(session);
-      const { successor: _successor, ...head } = session.head;
-      table.put({ ...head, state: "closed", untilMs });
-      return "done";
+      return changeHeld(now, holder, (session) => {
+        table.clear(session);
+        const { successor: _successor, ...head } = session.head;
+        table.put({ ...head, state: "closed", untilMs });
+      });
     },
 
     openSession(now, holder) {
-      const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      const { head } = session;
-      if (head.opened) return "done";
-      // A released one stays so: `opened` tells its successor that the host has connected.
-      const state = head.state === "created" ? "open" : head.state;
-      table.put({ ...head, state, opened: true });
-      onOpened(now);
-      return "done";
+      return changeHeld(now, holder, ({ head }) => {
+        if (head.opened) return;
+        // A released one stays so: `opened` tells its successor that the host has connected.
+        const state = head.state === "created" ? "open" : head.state;
+        table.put({ ...head, state, opened: true });
+        onOpened(now);
+      });
     },
 
     putPeer(now, holder, peer) {
-      const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      table.putPeer(session, peer);
-      return "done";
+      return changeHeld(now, holder, (session) => table.putPeer(session, peer));
     },
 
     removePeer(now, holder, peerId, untilMs) {
-      const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      const peer = session.peers.get(peerId);
-      if (peer !== undefined) table.removePeer(session, peer, now, untilMs);
-      return "done";
+      return changeHeld(now, holder, (session) => {
+        const peer = session.peers.get(peerId);
+        if (peer !== undefined) table.removePeer(session, peer, now, untilMs);
+      });
     },
 
     nextClock(now, holder) {
@@ -153,6 +155,34 @@ export function createSessions(
     restore: table.restore,
     entries: table.entries,
   };
+}
+
+/** Another open session has the alias: it belongs to its first session until that is closed. */
+function isAliasTaken(
+  table: SessionTable,
+  now: StoreTime,
+  alias: SessionKey | undefined,
+  by: SessionId,
+): boolean {
+  const head = alias === undefined ? undefined : table.findByKey(now, alias)?.head;
+  return head !== undefined && head.state !== "closed" && head.id !== by;
+}
+
+/** Replaces what the store has by the owner's copy. Peers stay only when owner and epoch are the same. */
+function reassert(
+  table: SessionTable,
+  now: StoreTime,
+  asserted: Reassertion,
+  stored: SessionHead | undefined,
+): void {
+  const { id, state, untilMs } = asserted;
+  const isSame = stored?.owner === asserted.owner && stored.epoch === asserted.epoch;
+  if (!isSame || state === "closed") table.drop(id);
+  const alias = isAliasTaken(table, now, asserted.alias, id) ? undefined : asserted.alias;
+  table.freeAlias(alias, id);
+  const session = table.put(reassertedHead(asserted, alias));
+  if (state === "closed") return;
+  for (const token of asserted.revokedTokens) table.revoke(session, token, untilMs);
 }
 
 // --- heads: values in, values out ---

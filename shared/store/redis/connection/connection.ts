@@ -5,11 +5,12 @@
 import { type Clock, sleep, type Timer } from "../../../base/clock.ts";
 import type { Log } from "../../../logs/log.ts";
 import type { Counters } from "../../../metrics/metrics.ts";
+import { createListeners } from "../../listeners.ts";
 import { StoreAwayError, type StoreHealth } from "../../store.ts";
-import { loadScripts, type ScriptName } from "../scripts/load-scripts.ts";
+import { loadScripts, type Script, type ScriptName } from "../scripts/load-scripts.ts";
 import { StoreFullError, StoreRefusedError } from "../values/errors.ts";
 import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } from "./faults.ts";
-import { COMMAND_TIMEOUT_MS, createLink } from "./link.ts";
+import { COMMAND_TIMEOUT_MS, createLink, type Link } from "./link.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** Operations without a reply; one more fails, because Redis must have stopped. */
@@ -43,82 +44,37 @@ export interface ConnectionDeps {
 }
 
 export function openConnection(deps: ConnectionDeps): Connection {
-  const { clock, counters, prefix } = deps;
+  const { clock, counters } = deps;
   const scripts = loadScripts();
   const report = createReport(deps);
-  const listeners = new Set<(health: StoreHealth) => void>();
-  let health: StoreHealth = { state: "away", reason: "not connected yet" };
+  const health = createHealth(deps.log);
   let isClosed = false;
   let pending = 0;
   let greetAgain: Timer | undefined;
 
-  // Operations at the start wait until the first connection has succeeded or failed.
-  let isDecided = false;
-  let decide = (): void => {};
-  const first = new Promise<void>((resolve) => {
-    decide = () => {
-      isDecided = true;
-      resolve();
-    };
-  });
-
-  const link = createLink({
-    target: deps.target,
-    ca: deps.ca,
-    prefix,
-    name: deps.name,
-    clock,
-    onConnected: () => void greet(),
-    onFault: becomeAway,
-  });
-
-  // --- health ---
+  const link = createLink({ ...deps, onConnected: () => void greet(), onFault: becomeAway });
 
   function becomeAway(fault: Fault): void {
     if (isClosed) return;
     const reason = `Redis at ${deps.target.label}: ${fault.reason}`;
-    setHealth({ state: "away", reason });
+    health.set({ state: "away", reason });
     report.away(fault.kind, reason);
   }
-
-  function setHealth(next: StoreHealth): void {
-    const isChange = next.state !== health.state;
-    health = next;
-    decide();
-    if (!isChange) return;
-    for (const listener of listeners) {
-      try {
-        listener(next);
-      } catch (error) {
-        deps.log.error({ err: error }, "store health listener failed");
-      }
-    }
-  }
-
-  // --- checking a new connection ---
 
   async function greet(): Promise<void> {
     greetAgain?.cancel();
     const { redis } = link;
     try {
-      const info = parseInfo(await redis.info().catch(ignoreRefusal));
-      const version = info["redis_version"] ?? "unknown";
+      const { version, policy } = await readInfo(link);
       if (!isNewEnough(version)) return refuse(tooOldFault(version));
       if ((await evaluate("greet", [])) !== "ok") throw new NotRedisError();
-      if (isClosed || redis.status !== "ready" || health.state === "up") return;
+      if (isClosed || redis.status !== "ready" || health.current.state === "up") return;
       link.succeeded();
-      setHealth({ state: "up" });
-      report.up(version, info["maxmemory_policy"]);
+      health.set({ state: "up" });
+      report.up(version, policy);
     } catch (error) {
       refuse(link.explain(error));
     }
-  }
-
-  /** INFO is needed for the version only: where it is renamed or denied, in any wording, the version is not checked. */
-  function ignoreRefusal(error: unknown): string {
-    const isReply = error instanceof Error && error.name === "ReplyError";
-    if (isReply && !UNREADY_KINDS.has(link.explain(error).kind)) return "";
-    throw error;
   }
 
   function refuse(fault: Fault): void {
@@ -133,27 +89,19 @@ export function openConnection(deps: ConnectionDeps): Connection {
     });
   }
 
-  // --- running ---
+  const evaluate = (name: ScriptName, args: readonly string[]): Promise<unknown> =>
+    evaluateScript(link.redis, scripts[name], deps.prefix, args);
 
-  async function evaluate(name: ScriptName, args: readonly string[]): Promise<unknown> {
-    const { sha1, source } = scripts[name];
-    try {
-      return await link.redis.evalsha(sha1, 1, prefix, ...args);
-    } catch (error) {
-      // A restarted Redis, or another node after a fail-over, does not have the script; it did nothing.
-      if (!(error instanceof Error && error.message.includes("NOSCRIPT"))) throw error;
-      return await link.redis.eval(source, 1, prefix, ...args);
-    }
+  function reasonToFail(): string | undefined {
+    if (health.current.state === "away") return health.current.reason;
+    return pending >= MAX_PENDING ? "too many pending operations" : undefined;
   }
 
   async function perform<T>(operation: string, action: () => Promise<T>): Promise<T> {
-    if (!isDecided) await Promise.race([first, sleep(clock, COMMAND_TIMEOUT_MS)]);
+    if (!health.isKnown) await Promise.race([health.known, sleep(clock, COMMAND_TIMEOUT_MS)]);
     try {
-      if (isClosed) throw new StoreAwayError(operation, new Error("closed"));
-      if (health.state === "away") throw new StoreAwayError(operation, new Error(health.reason));
-      if (pending >= MAX_PENDING) {
-        throw new StoreAwayError(operation, new Error("too many pending operations"));
-      }
+      const reason = reasonToFail();
+      if (reason !== undefined) throw new StoreAwayError(operation, new Error(reason));
       return await attempt(operation, action);
     } catch (error) {
       counters.count("store.failures", operation);
@@ -186,7 +134,7 @@ export function openConnection(deps: ConnectionDeps): Connection {
       report.refused(operation, fault.reason);
       return new StoreRefusedError(operation, fault.reason);
     }
-    if (health.state === "up") {
+    if (health.current.state === "up") {
       becomeAway(fault);
       if (fault.reconnect) link.reconnect();
       else refuse(fault);
@@ -196,30 +144,85 @@ export function openConnection(deps: ConnectionDeps): Connection {
 
   return {
     get health() {
-      return health;
+      return health.current;
     },
     get localAddress() {
       return link.localAddress;
     },
-    onHealth(listener) {
-      const own = (next: StoreHealth): void => listener(next);
-      listeners.add(own);
-      return () => listeners.delete(own);
-    },
+    onHealth: health.listeners.add,
     run: (operation, script, ...args) => perform(operation, () => evaluate(script, args)),
-    timeMs: () =>
-      perform("timeMs", async () => {
-        const [seconds, micros] = await link.redis.time();
-        return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-      }),
+    timeMs: () => perform("timeMs", () => readTimeMs(link.redis)),
     async close() {
       if (isClosed) return;
       isClosed = true;
-      health = { state: "away", reason: "closed" };
-      decide();
       greetAgain?.cancel();
-      listeners.clear();
+      health.listeners.clear();
+      health.set({ state: "away", reason: "closed" });
       await link.close();
+    },
+  };
+}
+
+async function evaluateScript(
+  redis: Link["redis"],
+  { sha1, source }: Script,
+  prefix: string,
+  args: readonly string[],
+): Promise<unknown> {
+  try {
+    return await redis.evalsha(sha1, 1, prefix, ...args);
+  } catch (error) {
+    // A restarted Redis, or another node after a fail-over, does not have the script; it did nothing.
+    if (!(error instanceof Error && error.message.includes("NOSCRIPT"))) throw error;
+    return await redis.eval(source, 1, prefix, ...args);
+  }
+}
+
+async function readTimeMs(redis: Link["redis"]): Promise<number> {
+  const [seconds, micros] = await redis.time();
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
+/** INFO is needed for the version only: where it is renamed or denied, in any wording, the version is not checked. */
+async function readInfo(
+  link: Link,
+): Promise<{ readonly version: string; readonly policy: string | undefined }> {
+  const text = await link.redis.info().catch((error: unknown) => {
+    const isReply = error instanceof Error && error.name === "ReplyError";
+    if (isReply && !UNREADY_KINDS.has(link.explain(error).kind)) return "";
+    throw error;
+  });
+  const info = parseInfo(text);
+  return { version: info["redis_version"] ?? "unknown", policy: info["maxmemory_policy"] };
+}
+
+// --- health ---
+
+function createHealth(log: Log) {
+  const listeners = createListeners<StoreHealth>("store health", log);
+  let current: StoreHealth = { state: "away", reason: "not connected yet" };
+  let isKnown = false;
+  let markKnown = (): void => {};
+  const known = new Promise<void>((resolve) => {
+    markKnown = resolve;
+  });
+
+  return {
+    listeners,
+    get current() {
+      return current;
+    },
+    /** Whether the first connection has succeeded or failed: operations at the start wait for it. */
+    get isKnown() {
+      return isKnown;
+    },
+    known,
+    set(next: StoreHealth): void {
+      const isChange = next.state !== current.state;
+      current = next;
+      isKnown = true;
+      markKnown();
+      if (isChange) listeners.notify(next);
     },
   };
 }

@@ -5,6 +5,7 @@
 import type { Clock, Timer } from "../../../base/clock.ts";
 import { isSessionId } from "../../../base/ids.ts";
 import type { Log } from "../../../logs/log.ts";
+import { createListeners } from "../../listeners.ts";
 import { type Change, TICKET_KINDS, type TicketKind } from "../../store.ts";
 import { CHANNEL } from "../scripts/load-scripts.ts";
 import { NotRedisError } from "./faults.ts";
@@ -29,7 +30,7 @@ export function openFeed(deps: {
 }): Feed {
   const { clock, log } = deps;
   const channel = deps.prefix + CHANNEL;
-  const listeners = new Set<(change: Change) => void>();
+  const listeners = createListeners<Change>("store change", log);
   let lastVersion: number | undefined;
   let isDenialLogged = false;
   let wasSubscribed = false;
@@ -59,7 +60,7 @@ export function openFeed(deps: {
       await link.redis.subscribe(channel);
       link.succeeded();
       // There may have been changes meanwhile.
-      if (wasSubscribed) notify({ subject: "members" });
+      if (wasSubscribed) listeners.notify({ subject: "members" });
       wasSubscribed = true;
     } catch (error) {
       const fault = link.explain(error);
@@ -85,26 +86,12 @@ export function openFeed(deps: {
     if (parsed === undefined) return;
     const isGap = lastVersion !== undefined && parsed.version !== lastVersion + 1;
     lastVersion = parsed.version;
-    if (isGap && parsed.change.subject !== "members") notify({ subject: "members" });
-    notify(parsed.change);
-  }
-
-  function notify(change: Change): void {
-    for (const listener of listeners) {
-      try {
-        listener(change);
-      } catch (error) {
-        log.error({ err: error }, "change listener failed");
-      }
-    }
+    if (isGap && parsed.change.subject !== "members") listeners.notify({ subject: "members" });
+    listeners.notify(parsed.change);
   }
 
   return {
-    onChange(listener) {
-      const own = (change: Change): void => listener(change);
-      listeners.add(own);
-      return () => listeners.delete(own);
-    },
+    onChange: listeners.add,
     async close() {
       ping.cancel();
       retry?.cancel();

@@ -65,29 +65,6 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
     return read.record;
   }
 
-  /** Treats an invalid record as missing. */
-  function toResumed([outcome, second, third]: readonly unknown[]): ResumeOutcome {
-    switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"])) {
-      case "owned": {
-        const record = toRecord(third);
-        if (record === undefined) return { outcome: "unknown" };
-        return { outcome: "owned", cause: expectWord(second, RESUME_CAUSES), record };
-      }
-      case "elsewhere": {
-        const isReadable = typeof second === "string" && isWorkerId(second);
-        if (isReadable) return { outcome: "elsewhere", owner: second, epoch: Number(third) };
-        ignored.count("session", 1);
-        return { outcome: "unknown" };
-      }
-      case "closed":
-        return { outcome: "closed" };
-      case "unknown":
-        return { outcome: "unknown" };
-      case "unsettled":
-        return { outcome: "unsettled" };
-    }
-  }
-
   return {
     async createSession({ sessionId, owner, incarnation, userId, maxPerUser, alias }) {
       const reply = await connection.run(
@@ -117,7 +94,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         evidence ?? "",
         evidenceOf ?? "",
       );
-      return toResumed(expectArray(reply));
+      return toResumed(expectArray(reply), toRecord, ignored);
     },
     async reassertSession(asserted) {
       const reply = await connection.run(
@@ -170,6 +147,33 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
       return typeof reply === "number" ? reply : expectWord(reply, ["lost"]);
     },
   };
+}
+
+/** Treats an invalid record as missing. */
+function toResumed(
+  [outcome, second, third]: readonly unknown[],
+  toRecord: (reply: unknown) => SessionRecord | undefined,
+  ignored: Ignored,
+): ResumeOutcome {
+  switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"])) {
+    case "owned": {
+      const record = toRecord(third);
+      if (record === undefined) return { outcome: "unknown" };
+      return { outcome: "owned", cause: expectWord(second, RESUME_CAUSES), record };
+    }
+    case "elsewhere": {
+      const isReadable = typeof second === "string" && isWorkerId(second);
+      if (isReadable) return { outcome: "elsewhere", owner: second, epoch: Number(third) };
+      ignored.count("session", 1);
+      return { outcome: "unknown" };
+    }
+    case "closed":
+      return { outcome: "closed" };
+    case "unknown":
+      return { outcome: "unknown" };
+    case "unsettled":
+      return { outcome: "unsettled" };
+  }
 }
 
 /** The alias as stored, and again if it could be a session id; empty strings without one. */

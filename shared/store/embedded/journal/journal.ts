@@ -10,12 +10,14 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Clock } from "../../base/clock.ts";
-import { errorCode } from "../../base/errors.ts";
-import type { Log } from "../../logs/log.ts";
-import type { Counters } from "../../metrics/metrics.ts";
-import { createLineReader } from "./format/lines.ts";
-import type { Write } from "./state/effects.ts";
+import type { Clock } from "../../../base/clock.ts";
+import { errorCode } from "../../../base/errors.ts";
+import type { Log } from "../../../logs/log.ts";
+import type { Counters } from "../../../metrics/metrics.ts";
+import { createLineReader } from "../format/lines.ts";
+import type { Write } from "../state/effects.ts";
+import { type AppendFile, appendTo, closeFile, syncFolder, toLine } from "./append-file.ts";
+import { type Rewrite, rewriteNow, startRewrite } from "./rewrite.ts";
 
 /** A smaller file is never compacted. */
 const MIN_COMPACTION_BYTES = 4 * 1024 * 1024;
@@ -23,8 +25,6 @@ const MIN_COMPACTION_BYTES = 4 * 1024 * 1024;
 const MAX_GROWTH = 4;
 /** How often to check whether the file deps compaction, or a retry after a failure. */
 const CHECK_PERIOD_MS = 3000;
-/** One synchronous write of a compaction: about a millisecond. */
-const SLICE_CHARS = 256 * 1024;
 const READ_BYTES = 1024 * 1024;
 
 /** The disk is full or fails: the store can continue in memory. */
@@ -151,7 +151,7 @@ export function openJournal(deps: {
 }): Journal {
   const { file, clock, log } = deps;
   /** Undefined while writing fails. */
-  let current: OpenFile | undefined;
+  let current: AppendFile | undefined;
   let compactedBytes = 0;
   let rewrite: Rewrite | undefined;
   /** From the first failure until a new file holds all records. */
@@ -168,101 +168,48 @@ export function openJournal(deps: {
       { file, err: error },
       "cannot write the journal; continuing in memory and retrying, but a restart now would lose changes: check the disk",
     );
-    if (current !== undefined) close(current);
+    if (current !== undefined) closeFile(current);
     current = undefined;
   }
 
   function check(): void {
     const limit = Math.max(MIN_COMPACTION_BYTES, MAX_GROWTH * compactedBytes);
-    if (rewrite === undefined && (current === undefined || current.bytes > limit)) startRewrite();
+    if (rewrite === undefined && (current === undefined || current.bytes > limit))
+      startCompaction();
   }
 
-  // --- compaction ---
-
-  function startRewrite(): void {
+  function startCompaction(): void {
     try {
-      const job = beginRewrite(file, deps.entries());
-      rewrite = job;
-      setImmediate(() => continueRewrite(job));
+      rewrite = startRewrite({ file, entries: deps.entries(), onReady: replaceCurrent, onFailed });
     } catch (error) {
-      reportRewrite(error);
+      onFailed(error);
     }
   }
 
-  /** Writes slice by slice with other work in between, then syncs without blocking. */
-  function continueRewrite(job: Rewrite): void {
-    if (job.isOver) return;
-    try {
-      writeSlice(job);
-    } catch (error) {
-      endRewrite(job);
-      reportRewrite(error);
-      return;
-    }
-    if (!job.isDumped) {
-      setImmediate(() => continueRewrite(job));
-      return;
-    }
-    job.isSyncing = true;
-    fs.fsync(job.target.descriptor, (error) => {
-      job.isSyncing = false;
-      finishRewrite(job, error);
-    });
-  }
-
-  function finishRewrite(job: Rewrite, syncError: Error | null): void {
-    if (job.isOver) {
-      discard(job.target);
-      return;
-    }
-    try {
-      if (syncError !== null) throw syncError;
-      replaceCurrent(job);
-    } catch (error) {
-      endRewrite(job);
-      reportRewrite(error);
-    }
-  }
-
-  function replaceCurrent(job: Rewrite): void {
-    fs.renameSync(job.target.path, file);
-    if (isFailing) log.info({ file }, "journal writable again, no changes lost");
-    isFailing = false;
-    if (current !== undefined) close(current);
-    current = job.target;
-    compactedBytes = current.bytes;
+  function onFailed(error: unknown): void {
     rewrite = undefined;
-    syncFolder(path.dirname(file));
-  }
-
-  /** Abandons a rewrite. `finishRewrite` discards a file that is being synced. */
-  function endRewrite(job: Rewrite): void {
-    job.isOver = true;
-    rewrite = undefined;
-    if (!job.isSyncing) discard(job.target);
-  }
-
-  function reportRewrite(error: unknown): void {
     countFailure();
     // The failure to write has been logged already.
     if (!isFailing) log.warn({ file, err: error }, "cannot compact the journal");
   }
 
-  /** Synchronous: at start and at shutdown no client is waiting. */
-  function rewriteNow(): void {
-    const job = beginRewrite(file, deps.entries());
-    try {
-      while (!job.isDumped) writeSlice(job);
-      fs.fsyncSync(job.target.descriptor);
-      replaceCurrent(job);
-    } catch (error) {
-      endRewrite(job);
-      throw error;
-    }
+  function replaceCurrent(next: AppendFile): void {
+    fs.renameSync(next.path, file);
+    if (isFailing) log.info({ file }, "journal writable again, no changes lost");
+    isFailing = false;
+    if (current !== undefined) closeFile(current);
+    current = next;
+    compactedBytes = next.bytes;
+    rewrite = undefined;
+    syncFolder(path.dirname(file));
+  }
+
+  function writeAll(): void {
+    rewriteNow({ file, entries: deps.entries(), onReady: replaceCurrent });
   }
 
   try {
-    rewriteNow();
+    writeAll();
   } catch (error) {
     if (!DISK_ERRORS.has(errorCode(error) ?? "")) throw error;
     loseCurrent(error);
@@ -273,24 +220,24 @@ export function openJournal(deps: {
     append(writes) {
       const line = toLine(writes);
       try {
-        if (current !== undefined) write(current, line);
+        if (current !== undefined) appendTo(current, line);
       } catch (error) {
         loseCurrent(error);
       }
       if (rewrite === undefined) return;
       try {
-        if (rewrite.isDumped) write(rewrite.target, line);
-        else rewrite.tail.push(line);
+        rewrite.append(line);
       } catch (error) {
-        endRewrite(rewrite);
-        reportRewrite(error);
+        rewrite.abandon();
+        onFailed(error);
       }
     },
     close() {
       checks.cancel();
-      if (rewrite !== undefined) endRewrite(rewrite);
+      rewrite?.abandon();
+      rewrite = undefined;
       try {
-        if (current === undefined) rewriteNow();
+        if (current === undefined) writeAll();
         else fs.fsyncSync(current.descriptor);
       } catch (error) {
         countFailure();
@@ -299,108 +246,8 @@ export function openJournal(deps: {
           "cannot complete the journal, recent changes are lost; check the disk",
         );
       }
-      if (current !== undefined) close(current);
+      if (current !== undefined) closeFile(current);
       current = undefined;
     },
   };
-}
-
-// --- the steps of a rewrite ---
-
-interface Rewrite {
-  readonly target: OpenFile;
-  readonly entries: Iterator<Write>;
-  /** Lines of changes since the start: they come after the dump, which may have older or newer values. */
-  tail: string[];
-  /** All records are in the new file; changes are written to it directly. */
-  isDumped: boolean;
-  isSyncing: boolean;
-  /** Abandoned. */
-  isOver: boolean;
-}
-
-function beginRewrite(file: string, entries: Iterable<Write>): Rewrite {
-  return {
-    target: create(`${file}.new`),
-    entries: entries[Symbol.iterator](),
-    tail: [],
-    isDumped: false,
-    isSyncing: false,
-    isOver: false,
-  };
-}
-
-function writeSlice(job: Rewrite): void {
-  let slice = "";
-  while (slice.length < SLICE_CHARS && !job.isDumped) {
-    const next = job.entries.next();
-    if (next.done === true) {
-      slice += job.tail.join("");
-      job.tail = [];
-      job.isDumped = true;
-    } else {
-      slice += toLine([next.value]);
-    }
-  }
-  write(job.target, slice);
-}
-
-function toLine(writes: readonly Write[]): string {
-  const entries = writes.map(([key, value]) => (value === undefined ? [key] : [key, value]));
-  return `${JSON.stringify(entries)}\n`;
-}
-
-// --- files ---
-
-interface OpenFile {
-  readonly path: string;
-  readonly descriptor: number;
-  /** Its length: complete lines only. */
-  bytes: number;
-}
-
-function create(file: string): OpenFile {
-  fs.rmSync(file, { force: true });
-  return { path: file, descriptor: fs.openSync(file, "ax", 0o600), bytes: 0 };
-}
-
-/** Appends all of `text`, or throws and truncates the file to its former length, as far as the disk allows. */
-function write(file: OpenFile, text: string): void {
-  const bytes = Buffer.from(text);
-  let written = 0;
-  try {
-    while (written < bytes.length) written += fs.writeSync(file.descriptor, bytes, written);
-  } catch (error) {
-    ignoreFailure(() => fs.ftruncateSync(file.descriptor, file.bytes));
-    throw error;
-  }
-  file.bytes += bytes.length;
-}
-
-function close(file: OpenFile): void {
-  ignoreFailure(() => fs.closeSync(file.descriptor));
-}
-
-function discard(file: OpenFile): void {
-  close(file);
-  ignoreFailure(() => fs.rmSync(file.path, { force: true }));
-}
-
-/** Makes a rename durable. Not every system can sync a folder; the file itself is synced anyway. */
-function syncFolder(directory: string): void {
-  ignoreFailure(() => {
-    const descriptor = fs.openSync(directory, "r");
-    try {
-      fs.fsyncSync(descriptor);
-    } finally {
-      fs.closeSync(descriptor);
-    }
-  });
-}
-
-/** For best-effort steps: cleanup after another failure, or not needed for correctness. */
-function ignoreFailure(action: () => void): void {
-  try {
-    action();
-  } catch {}
 }
