@@ -5,9 +5,9 @@ import type { Log } from "../logs/log.ts";
 
 export interface Listeners<T> {
   /** Returns the function that unsubscribes. A listener that is added twice is called twice. */
-  add(listener: (value: T) => void): () => void;
-  notify(value: T): void;
-  clear(): void;
+  readonly add: (listener: (value: T) => void) => () => void;
+  readonly notify: (value: T) => void;
+  readonly clear: () => void;
 }
 
 /** `name` begins the log line of a listener that throws. */

@@ -22,34 +22,39 @@ export interface Session {
 }
 
 export interface SessionTable {
-  find(now: StoreTime, id: SessionId): Session | undefined;
+  readonly find: (now: StoreTime, id: SessionId) => Session | undefined;
   /** By id, else by alias. */
-  findByKey(now: StoreTime, key: SessionKey): Session | undefined;
+  readonly findByKey: (now: StoreTime, key: SessionKey) => Session | undefined;
   /** The session, if it is open and owner and epoch are those of `holder`. */
-  findHeld(now: StoreTime, holder: Holder): Session | undefined;
-  openIdsOf(now: StoreTime, owner: WorkerId): SessionId[];
-  owners(now: StoreTime): WorkerId[];
-  countOpen(now: StoreTime, userId: string): number;
+  readonly findHeld: (now: StoreTime, holder: Holder) => Session | undefined;
+  readonly openIdsOf: (now: StoreTime, owner: WorkerId) => SessionId[];
+  readonly owners: (now: StoreTime) => WorkerId[];
+  readonly countOpen: (now: StoreTime, userId: string) => number;
   /** Whether one more session fits; drops a tombstone for it if need be. */
-  makeRoom(): boolean;
+  readonly makeRoom: () => boolean;
   /** Takes `alias` from the session that has it, unless that is `by`. */
-  freeAlias(alias: SessionKey | undefined, by: SessionId): void;
+  readonly freeAlias: (alias: SessionKey | undefined, by: SessionId) => void;
   /** Adds a session, or replaces its head; peers and tokens stay. */
-  put(head: SessionHead): Session;
+  readonly put: (head: SessionHead) => Session;
   /** Removes a session, also an expired one, with its peers and tokens. */
-  drop(id: SessionId): void;
-  putPeer(session: Session, peer: PeerRecord): void;
+  readonly drop: (id: SessionId) => void;
+  readonly putPeer: (session: Session, peer: PeerRecord) => void;
   /** Removes a peer and revokes its token. */
-  removePeer(session: Session, peer: PeerRecord, now: StoreTime, untilMs: number): void;
-  revoke(session: Session, tokenId: string, untilMs: number): void;
+  readonly removePeer: (
+    session: Session,
+    peer: PeerRecord,
+    now: StoreTime,
+    untilMs: number,
+  ) => void;
+  readonly revoke: (session: Session, tokenId: string, untilMs: number) => void;
   /** Removes all peers and revoked tokens. */
-  clear(session: Session): void;
+  readonly clear: (session: Session) => void;
   /** Drops some expired sessions and tokens; call it periodically. */
-  sweep(now: StoreTime): void;
+  readonly sweep: (now: StoreTime) => void;
   /** Restores a record of the journal. A session comes before its peers and tokens. */
-  restore(record: Extract<Restored, { kind: "session" | "peer" | "left" }>): void;
+  readonly restore: (record: Extract<Restored, { kind: "session" | "peer" | "left" }>) => void;
   /** All records, as journalled, each session before its peers and tokens. */
-  entries(): Iterable<Write>;
+  readonly entries: () => Iterable<Write>;
 }
 
 export function createSessionTable(effects: Effects): SessionTable {
