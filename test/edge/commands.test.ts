@@ -186,6 +186,8 @@ describe("ct-edge sessions", () => {
       state: "released",
       owner: "worker-1",
       ownerState: "lives",
+      successor: "worker-2",
+      // The name of the version before.
       heir: "worker-2",
       epoch: 7,
       createdMs: CREATED_MS,
