@@ -1,7 +1,7 @@
 /**
- * Whether this worker may act for its sessions now (shared/membership/fence.ts), asked before each batch of input and
- * output. Once it may not, it stays so until the next beat: others may have taken its sessions over in between, and each
- * is asked for again.
+ * Whether this worker may act for its sessions now (shared/membership/fence.ts), checked before each batch of input and
+ * output. Once shut, the fence stays shut until the next heartbeat: other workers may have taken sessions over in between,
+ * so each must be confirmed.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { mayRelay } from "../../shared/membership/fence.ts";
@@ -9,72 +9,72 @@ import { REFUSED_HEARTBEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
 
 /**
- * `open`: relay. `undecided`: relay nothing yet, because balancers may just be finding out that the store is away for all;
- * nobody can take over so long. `shut`: relay nothing, and close all connections.
+ * `open`: relay. `undecided`: relay nothing yet, because balancers may be about to report that the store is away for all;
+ * until then no other worker can take over. `shut`: relay nothing, and close all connections.
  */
 export type FenceState = "open" | "undecided" | "shut";
 
 export interface Fence {
-  /** Looks at the time now. When it finds that it must shut, `onShut` is called before this returns. */
+  /** The state now. When the fence has to shut, `onShut` is called before this returns. */
   look(): FenceState;
-  /** Keeps something while `undecided`: it is done, in order, when the fence is open again, or refused when it shuts. */
-  hold(held: Held): void;
+  /** Keeps work while `undecided`: it runs, in order, once the fence is open again, or is refused when it shuts. */
+  hold(work: HeldWork): void;
   /**
-   * A beat has succeeded that was sent at `sentMs`; `expired`: after the lease had run out. True: sessions may have been
-   * taken over since the beat before, so each must be asked for.
+   * A heartbeat that was sent at `sentMs` has succeeded; `expired`: after the lease had run out. True: sessions may have
+   * been taken over since the previous heartbeat, so each must be confirmed.
    */
   noteHeartbeat(heartbeat: { readonly sentMs: number; readonly expired: boolean }): boolean;
   close(): void;
 }
 
-export interface Held {
+export interface HeldWork {
   readonly run: () => void;
   readonly refuse: () => void;
 }
 
-/** When it is decided at the latest: a store that hangs is noticed by balancers some time after the last beat got through. */
+/** Latest end of `undecided`: balancers notice a hung store some time after the last successful heartbeat. */
 const DECIDED_AFTER_MS = MEMBER_LEASE_MS - 250;
-/** Also without any input it is found out soon: connections are closed, so that clients go where their session is. */
+/** How often the fence checks itself without input: when it shuts, clients must reconnect to their session's owner. */
 const PERIOD_MS = 250;
 /**
- * A gap between two beats in which another worker may have been refused by our port and believed. A second less than
- * that takes, because the beat before may have arrived long after it was sent.
+ * A gap between two heartbeats in which another worker may have found our port closed and taken over. A second less than
+ * that takes, because the previous heartbeat may have arrived long after it was sent.
  */
 const SUSPICIOUS_GAP_MS = REFUSED_HEARTBEAT_AGE_MS - 1000;
 
 /**
- * When the store is back after it was away for all, balancers may say so before this worker's next beat has got through. A
- * store that nobody reached for a lease believes nobody to be gone for longer than this.
+ * When the store is back after it was away for all, balancers may report that before this worker's next heartbeat succeeds.
+ * A store that no worker reached for a lease considers none gone for longer than this.
  */
 const RETURN_GRACE_MS = 3000;
 
-export function createFence(needs: {
+export function createFence(deps: {
   readonly clock: Clock;
   readonly isStoreAwayForAll: () => boolean;
-  /** Called each time when it shuts. */
+  /** Called each time the fence shuts. */
   readonly onShut: () => void;
 }): Fence {
-  const { clock } = needs;
+  const { clock } = deps;
   let lastRenewalSentMs: number | undefined;
   let isShut = false;
   let awayForAllMs = Number.NEGATIVE_INFINITY;
-  let held: Held[] = [];
+  let held: HeldWork[] = [];
 
   function look(): FenceState {
     if (isShut) return "shut";
-    // Who never had a lease has nothing that others could take from him.
+    // Without a lease there is nothing that other workers could take over.
     if (lastRenewalSentMs === undefined) return "open";
     const nowMs = clock.nowMs();
     const facts = { nowMs, lastRenewalSentMs };
-    // Hearsay is asked only when it matters: this runs for each message.
+    // Store-outage reports are read only when they matter: this runs for each message.
     if (mayRelay({ ...facts, isStoreAwayForAll: false })) return release();
-    if (needs.isStoreAwayForAll()) awayForAllMs = nowMs;
+    if (deps.isStoreAwayForAll()) awayForAllMs = nowMs;
     const isStoreAwayForAll = nowMs - awayForAllMs < RETURN_GRACE_MS;
     if (mayRelay({ ...facts, isStoreAwayForAll })) return release();
     if (nowMs - lastRenewalSentMs < DECIDED_AFTER_MS) return "undecided";
     isShut = true;
     for (const { refuse } of takeHeld()) refuse();
-    needs.onShut();
+    deps.onShut();
     return "shut";
   }
 
@@ -83,7 +83,7 @@ export function createFence(needs: {
     return "open";
   }
 
-  function takeHeld(): Held[] {
+  function takeHeld(): HeldWork[] {
     const taken = held;
     held = [];
     return taken;
@@ -93,17 +93,19 @@ export function createFence(needs: {
 
   return {
     look,
-    hold(one) {
-      held.push(one);
+    hold(work) {
+      held.push(work);
     },
     noteHeartbeat({ sentMs, expired }) {
-      const before = lastRenewalSentMs;
-      // After a stop the beat may come before any other timer: what happened in between must not be overlooked.
+      const previousMs = lastRenewalSentMs;
+      // After this process was stopped (SIGSTOP) a heartbeat may come before the timer: the gap must not be missed.
       const wasShut = look() === "shut";
       lastRenewalSentMs = sentMs;
       isShut = false;
       look();
-      return wasShut || expired || (before !== undefined && sentMs - before >= SUSPICIOUS_GAP_MS);
+      return (
+        wasShut || expired || (previousMs !== undefined && sentMs - previousMs >= SUSPICIOUS_GAP_MS)
+      );
     },
     close: () => timer.cancel(),
   };

@@ -1,6 +1,6 @@
 /**
- * What goes with a session that is handed over, as bytes on the way from one worker to another, and what has arrived for
- * sessions that are not here yet.
+ * The undelivered messages of a session that is handed over: as bytes on the way from one worker to another, and the inbox
+ * of those that arrive before their session.
  */
 import { decode, encode } from "@msgpack/msgpack";
 import { z } from "zod";
@@ -8,9 +8,9 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import type { OutboundMessage } from "./wire/outbound.ts";
 
-/** Usually a few messages of the last milliseconds; a peer that was away for long may have megabytes. */
+/** Usually a few messages of the last milliseconds; those of a peer that was away for long may be megabytes. */
 export const MAX_PENDING_BYTES = 64 * 1024 * 1024;
-/** The session follows at once; what nobody takes up in time belongs to a hand-over that did not come about. */
+/** The session follows at once; messages that are not taken in time belong to a handover that failed. */
 const KEPT_MS = 15_000;
 const MAX_KEPT_BYTES = 256 * 1024 * 1024;
 
@@ -43,8 +43,8 @@ const pendingMessagesSchema = z.object({
 });
 
 /**
- * At most `MAX_PENDING_BYTES`: of peers who have more waiting than fits, the largest are left out, whole. `key`: what a
- * peer's messages are called; `parcels` for a worker of the version before (one version).
+ * At most `MAX_PENDING_BYTES`: if not all fit, the peers with the most bytes are left out, each with all its messages. `key`:
+ * the name of a peer's messages in the body; a worker of the version before expects `parcels` (for one version).
  */
 export function packPendingMessages(
   { epoch, waiting }: PendingMessages,
@@ -68,7 +68,7 @@ export function packPendingMessages(
   });
 }
 
-/** Undefined when it is none. */
+/** Undefined when the bytes are invalid. */
 export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | undefined {
   let value: unknown;
   try {
@@ -97,15 +97,15 @@ function bytesOf(parcels: readonly OutboundMessage[]): number {
   return parcels.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
-/** Baggage that came before its session. */
+/** Pending messages that arrived before their session. */
 export interface HandoverInbox {
   put(id: SessionId, pendingMessages: PendingMessages): void;
-  /** What has arrived for the session that is taken up now under `epoch`, if anything; it is gone from here then. */
+  /** Removes and returns the messages of the session that is resumed now under `epoch`, if any arrived. */
   take(id: SessionId, epoch: number): PendingMessages | undefined;
 }
 
-export function createHandoverInbox(needs: { readonly clock: Clock }): HandoverInbox {
-  const { clock } = needs;
+export function createHandoverInbox(deps: { readonly clock: Clock }): HandoverInbox {
+  const { clock } = deps;
   const kept = new Map<
     SessionId,
     { pendingMessages: PendingMessages; bytes: number; untilMs: number }
@@ -131,7 +131,7 @@ export function createHandoverInbox(needs: { readonly clock: Clock }): HandoverI
       if (found === undefined) return undefined;
       drop(id);
       const isFresh = clock.nowMs() < found.untilMs;
-      // Baggage of an owner of long ago would repeat what its peers have heard since.
+      // Messages of an old handover would repeat what the peers have received since.
       return isFresh && found.pendingMessages.epoch < epoch ? found.pendingMessages : undefined;
     },
   };

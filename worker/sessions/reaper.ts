@@ -1,7 +1,7 @@
 /**
- * Looks after sessions that nobody looks after, so that no record stays for ever: those of this worker that it does not
- * know of (it was told that they are its own, and the answer was lost), and, as the elected reaper, those of owners who
- * are gone and whom no client has brought to another worker. Taken over, they are closed when nobody comes back in 30 s.
+ * Takes over abandoned sessions, so that no record stays indefinitely: those that the store assigned to this worker in a
+ * response that was lost, and, on the elected reaper, those of owners that are gone and that no client has claimed from
+ * another worker. A session that is taken over closes when no peer comes back within 30 s.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
@@ -16,29 +16,31 @@ export interface Reaper {
 }
 
 const PERIOD_MS = 2000;
-/** A worker with many sessions should not list them all the time. */
-const ROUNDS_PER_OWN_LOOK = 5;
-/** Sessions taken over in one go: each asks the store a few times, and others must get through. */
+/** A worker with many sessions should not list them in every round. */
+const ROUNDS_PER_OWN_SESSIONS = 5;
+/** Sessions taken over in one round: each costs the store a few calls, and other work must get through. */
 const BATCH = 100;
-const AT_ONCE = 8;
+const CONCURRENCY = 8;
 
-export function startReaper(needs: {
+export function startReaper(deps: {
   readonly store: Pick<Store, "owners" | "members" | "sessionsOf">;
-  /** Of the role `reaper`. */
+  /** The election for the role `reaper`. */
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
   readonly registry: Pick<Registry, "claim" | "knows">;
 }): Reaper {
-  const { store, clock, log, registry, leadership } = needs;
+  const { store, clock, log, registry, leadership } = deps;
   let missing: MissingOwners = new Map();
-  let isLooking = false;
+  let isRunning = false;
   let isClosed = false;
   let rounds = 0;
 
-  async function look(): Promise<void> {
-    if (rounds++ % ROUNDS_PER_OWN_LOOK === 0) await takeUp(await store.sessionsOf(needs.self));
+  async function runRound(): Promise<void> {
+    if (rounds++ % ROUNDS_PER_OWN_SESSIONS === 0) {
+      await takeOver(await store.sessionsOf(deps.self));
+    }
     if (!leadership.isLeading) {
       missing = new Map();
       return;
@@ -49,34 +51,38 @@ export function startReaper(needs: {
     for (const owner of ownersToReap(missing, clock.nowMs())) {
       const ids = await store.sessionsOf(owner);
       if (!leadership.isLeading) return;
-      log.warn({ owner, sessions: ids.length }, "sessions of a worker that is gone are taken over");
-      await takeUp(ids);
+      log.warn(
+        { owner, sessions: ids.length },
+        "taking over the sessions of a worker that is gone",
+      );
+      await takeOver(ids);
     }
   }
 
-  async function takeUp(ids: readonly SessionId[]): Promise<void> {
+  async function takeOver(ids: readonly SessionId[]): Promise<void> {
     const left = ids.filter((id) => !registry.knows(id)).slice(0, BATCH);
     async function next(): Promise<void> {
       for (let id = left.pop(); id !== undefined && !isClosed; id = left.pop()) {
         await registry.claim(id);
       }
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    await Promise.all(Array.from({ length: CONCURRENCY }, next));
   }
 
-  function lookOnce(): void {
-    if (isLooking) return;
-    isLooking = true;
-    look()
+  function startRound(): void {
+    if (isRunning) return;
+    isRunning = true;
+    runRound()
       .catch((error: unknown) => {
-        if (!(error instanceof StoreAwayError)) log.error({ err: error }, "the reaper failed");
+        if (!(error instanceof StoreAwayError))
+          log.error({ err: error }, "taking over abandoned sessions failed");
       })
       .finally(() => {
-        isLooking = false;
+        isRunning = false;
       });
   }
 
-  const timer = clock.every(PERIOD_MS, lookOnce);
+  const timer = clock.every(PERIOD_MS, startRound);
 
   return {
     close() {

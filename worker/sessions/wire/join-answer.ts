@@ -1,6 +1,6 @@
 /**
- * What a host's decision about a join request looks like in the request's ticket: written by the worker that owns the
- * session, read by whichever worker the waiting guest asks.
+ * A host's decision about a join request, as it is stored in the request's ticket: written by the worker that owns the
+ * session, read by any worker that gets the guest's poll.
  */
 import { z } from "zod";
 import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
@@ -19,7 +19,7 @@ const wirePeer = z.object({
   }),
 });
 
-/** What the host shares, in its own words: shown to the guest, never interpreted. */
+/** What the host shares: shown to the guest, never interpreted. */
 export const workspaceSchema = z.object({
   name: text,
   folders: z.array(text).max(1000),

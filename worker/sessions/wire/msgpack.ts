@@ -1,7 +1,7 @@
 /**
- * MessagePack as bytes: finds where values begin and end without decoding them, and writes the few headers that are
- * needed to put known pieces together again. A relayed message is mostly keys and contents that nobody here may read, so
- * they are cut and spliced, never decoded; whatever a client's library has put into them stays as it is.
+ * MessagePack as bytes: finds where values begin and end without decoding them, and writes the few headers needed to
+ * splice values into a new message. A relayed message is mostly keys and contents that a worker cannot read, so they are
+ * never decoded, and whatever a client's library has put into them stays as it is.
  *
  * Format: https://github.com/msgpack/msgpack/blob/master/spec.md
  */
@@ -9,7 +9,7 @@
 /** The bytes are not MessagePack, end too early, or hold what a message never needs. */
 export class MalformedError extends Error {}
 
-/** A value's place in the bytes. */
+/** A value's range in the bytes. */
 export interface Span {
   readonly start: number;
   readonly end: number;
@@ -20,11 +20,11 @@ export interface Span {
  * overflow its stack.
  */
 const MAX_DEPTH = 32;
-/** Extension types that may stand in a message: `undefined` as msgpackr writes it, and the timestamp of the format. */
+/** Extension types that are allowed: `undefined` as msgpackr writes it, and the format's own timestamp. */
 const UNDEFINED_EXTENSION = 0;
 const TIMESTAMP_EXTENSION = -1;
 
-/** Reads `bytes` from the front. Every method throws `MalformedError` when the next value is not what it is asked for. */
+/** Reads `bytes` from the front. Every method throws `MalformedError` when the next value is of another type. */
 export class Cursor {
   readonly bytes: Buffer;
   at = 0;
@@ -33,7 +33,7 @@ export class Cursor {
     this.bytes = bytes;
   }
 
-  /** Number of entries of the map that comes next. */
+  /** Reads the header of a map: its number of entries. */
   mapSize(): number {
     const type = this.#byte();
     if (type >= 0x80 && type <= 0x8f) return type & 0x0f;
@@ -42,7 +42,7 @@ export class Cursor {
     throw new MalformedError("not a map");
   }
 
-  /** Number of items of the array that comes next. */
+  /** Reads the header of an array: its number of items. */
   arraySize(): number {
     const type = this.#byte();
     if (type >= 0x90 && type <= 0x9f) return type & 0x0f;
@@ -51,34 +51,34 @@ export class Cursor {
     throw new MalformedError("not an array");
   }
 
-  /** The string that comes next, of at most `maxBytes`, byte for byte (latin1): for names and ids, which are ASCII. */
+  /** Reads a string of at most `maxBytes`, byte for byte (latin1): for names and ids, which are ASCII. */
   text(maxBytes: number): string {
     const size = this.#textSize();
-    if (size > maxBytes) throw new MalformedError("too long a string");
+    if (size > maxBytes) throw new MalformedError("a string that is too long");
     const start = this.at;
     this.#pass(size);
     return this.bytes.toString("latin1", start, this.at);
   }
 
-  /** Whether a string comes next. */
+  /** Whether the next value is a string. */
   isText(): boolean {
     const type = this.#peek();
     return (type >= 0xa0 && type <= 0xbf) || (type >= 0xd9 && type <= 0xdb);
   }
 
-  /** Whether bytes come next. */
+  /** Whether the next value is bytes. */
   isBinary(): boolean {
     const type = this.#peek();
     return type >= 0xc4 && type <= 0xc6;
   }
 
-  /** Whether a number comes next. */
+  /** Whether the next value is a number. */
   isNumber(): boolean {
     const type = this.#peek();
     return type <= 0x7f || type >= 0xe0 || (type >= 0xca && type <= 0xd3);
   }
 
-  /** Passes over the value that comes next and says where it was. */
+  /** Skips the next value and returns its range. */
   skip(): Span {
     const start = this.at;
     this.#skip(0);
@@ -96,7 +96,7 @@ export class Cursor {
   }
 
   #skipLayout(layout: Layout | undefined, depth: number): void {
-    if (layout === undefined) throw new MalformedError("not a type of MessagePack");
+    if (layout === undefined) throw new MalformedError("not a MessagePack type");
     switch (layout.of) {
       case "fixed":
         this.#pass(layout.size);
@@ -114,14 +114,11 @@ export class Cursor {
   }
 
   #skipItems(count: number, depth: number): void {
-    // Each item has a byte at least, so a count that lies ends with the bytes.
+    // Each item has at least one byte, so a false count ends with the bytes.
     for (let i = 0; i < count; i++) this.#skip(depth + 1);
   }
 
-  /**
-   * msgpackr gives some extension types a meaning that changes how it reads what follows (records); nobody gets those
-   * from a peer in plain text.
-   */
+  /** Some of msgpackr's extension types (records) change how it reads what follows: no peer may send those to another. */
   #skipExtension(size: number): void {
     const type = (this.#byte() << 24) >> 24;
     if (type !== UNDEFINED_EXTENSION && type !== TIMESTAMP_EXTENSION) {
@@ -174,7 +171,7 @@ export class Cursor {
   }
 }
 
-// --- what follows the type's byte, for those that do not say it within ---
+// --- layouts: what follows a type byte that does not contain the size ---
 
 type Layout =
   | { readonly of: "fixed"; readonly size: number }

@@ -1,6 +1,6 @@
 /**
- * What is sent to peers: their messages passed on, and the few that a worker says itself. Passing on splices the pieces
- * of the sender's bytes; a content is never copied more often than it must be.
+ * Messages to peers: relayed ones, spliced from the sender's bytes with as few copies of the content as possible, and the
+ * worker's own.
  */
 import { encode } from "@msgpack/msgpack";
 import type { PeerId } from "../../../shared/base/ids.ts";
@@ -9,23 +9,23 @@ import type { WirePeer } from "./join-answer.ts";
 import { mapHeader, type Span, textValue } from "./msgpack.ts";
 import { type Message, PROTOCOL_VERSION, type WrappedKey } from "./protocol.ts";
 
-/** One message as bytes: `head`, then `content` when it is large enough to be shared between receivers. */
+/** One message as bytes: `head`, then `content` if that is large enough to be shared between receivers. */
 export interface OutboundMessage {
   readonly head: Buffer;
   readonly content: Buffer | undefined;
   readonly byteLength: number;
-  /** Said by the worker itself (who came, who left): never dropped for lack of room. */
+  /** The worker's own (a peer joined or left): never dropped for lack of space. */
   readonly own: boolean;
 }
 
-/** Contents from this size on are shared by all receivers of a broadcast instead of copied for each. */
+/** From this size on, all receivers of a broadcast share its content instead of each getting a copy. */
 const SHARED_CONTENT_BYTES = 16 * 1024;
 
-// --- passing on ---
+// --- relayed messages ---
 
 /**
- * Prepares a broadcast: the function makes the parcel for one receiver, with that receiver's key alone, because clients
- * demand exactly one. `origin` is who really sent it.
+ * Prepares a broadcast: the returned function makes one receiver's message, with that receiver's key alone, because
+ * clients require exactly one. `origin` is the peer that sent it, whatever the message claims.
  */
 export function forwardBroadcast(
   message: Message,
@@ -34,32 +34,32 @@ export function forwardBroadcast(
   const { metadata, bytes } = message;
   const before = Buffer.concat([
     mapHeader(message.others.length + 3),
-    ...cut(bytes, message.others),
+    ...slices(bytes, message.others),
     NAME.origin,
     textValue(origin),
     NAME.metadata,
     mapHeader(metadata.others.length + 1),
-    ...cut(bytes, metadata.others),
+    ...slices(bytes, metadata.others),
     NAME.encryption,
     mapHeader(metadata.encryptionOthers.length + 1),
-    ...cut(bytes, metadata.encryptionOthers),
+    ...slices(bytes, metadata.encryptionOthers),
     NAME.keys,
     ONE_ITEM,
   ]);
-  const content = piece(bytes, message.content);
-  return (key) => seal([before, piece(bytes, key.span), NAME.content], content);
+  const content = slice(bytes, message.content);
+  return (key) => join([before, slice(bytes, key.span), NAME.content], content);
 }
 
 export function forwardNotification(message: Message, origin: PeerId): OutboundMessage {
   return forward(message, [NAME.origin, textValue(origin)], 1);
 }
 
-/** A request under the id by which its answer is known again. */
+/** A request under `id`, by which its response is routed back. */
 export function forwardRequest(message: Message, origin: PeerId, id: string): OutboundMessage {
   return forward(message, [NAME.id, textValue(id), NAME.origin, textValue(origin)], 2);
 }
 
-/** An answer under the id that the asker gave its request, byte for byte. */
+/** A response under the id that the requester gave its request, byte for byte. */
 export function forwardResponse(message: Message, id: Buffer): OutboundMessage {
   return forward(message, [NAME.id, id], 1);
 }
@@ -70,22 +70,22 @@ function forward(
   replacedCount: number,
 ): OutboundMessage {
   const { bytes, others, metadata, content } = message;
-  return seal(
+  return join(
     [
       mapHeader(others.length + replacedCount + 2),
-      ...cut(bytes, others),
+      ...slices(bytes, others),
       ...replaced,
       NAME.metadata,
-      piece(bytes, metadata.span),
+      slice(bytes, metadata.span),
       NAME.content,
     ],
-    piece(bytes, content),
+    slice(bytes, content),
   );
 }
 
-function seal(parts: Buffer[], content: Buffer): OutboundMessage {
+function join(parts: Buffer[], content: Buffer): OutboundMessage {
   if (content.length < SHARED_CONTENT_BYTES) {
-    // Copied, so that a small message in a buffer does not keep the whole chunk alive that it came in.
+    // Copied, so that a small message does not keep the whole chunk of input alive.
     parts.push(content);
     const head = Buffer.concat(parts);
     return { head, content: undefined, byteLength: head.length, own: false };
@@ -94,11 +94,11 @@ function seal(parts: Buffer[], content: Buffer): OutboundMessage {
   return { head, content, byteLength: head.length + content.length, own: false };
 }
 
-function cut(bytes: Buffer, spans: readonly Span[]): Buffer[] {
-  return spans.map((span) => piece(bytes, span));
+function slices(bytes: Buffer, spans: readonly Span[]): Buffer[] {
+  return spans.map((span) => slice(bytes, span));
 }
 
-function piece(bytes: Buffer, { start, end }: Span): Buffer {
+function slice(bytes: Buffer, { start, end }: Span): Buffer {
   return bytes.subarray(start, end);
 }
 
@@ -112,9 +112,9 @@ const NAME = {
 };
 const ONE_ITEM = Buffer.from([0x91]);
 
-// --- the worker's own ---
+// --- the worker's own messages ---
 
-/** A peer as clients know it. IntelliJ shows "Name (null)" of one without an email, and "Name" when that is empty. */
+/** A peer as clients know it. IntelliJ shows "Name (null)" without an email, and "Name" with an empty one. */
 export function toWirePeer(peer: PeerRecord): WirePeer {
   return {
     id: peer.id,
@@ -142,18 +142,18 @@ export function roomLeft(peer: PeerRecord): OutboundMessage {
   return announcement("room/left", peer.id, [toWirePeer(peer)]);
 }
 
-/** `host`: empty when it was never known. */
+/** `host`: empty when the session has none. */
 export function roomClosed(host: PeerId | ""): OutboundMessage {
   return announcement("room/closed", host, []);
 }
 
-/** Asks the host whether `user` may come in. */
+/** Asks the host whether `user` may join. */
 export function joinRequest(id: string, host: PeerId, user: UserRecord): OutboundMessage {
   const content = { method: "peer/join", params: [{ ...user, email: user.email ?? "" }] };
   return own({ kind: "request", id, origin: "", target: host, content });
 }
 
-/** Answers a request for which no answer came. `id`: as the asker wrote it. */
+/** An error response for a request that got none. `id`: the requester's own, byte for byte. */
 export function requestFailure(id: Buffer): OutboundMessage {
   const head = Buffer.concat([FAILURE, NAME.id, id]);
   return { head, content: undefined, byteLength: head.length, own: true };
@@ -173,8 +173,8 @@ const ENVELOPE = {
   metadata: { encryption: { keys: [] }, compression: { algorithm: "none" } },
 };
 
-/** All of a failure but its id, as a map that is one entry larger. */
-const FAILURE: Buffer = withRoomForOneMore(
+/** An error response without its id, which follows as the map's last entry. */
+const FAILURE: Buffer = withOneMoreEntry(
   Buffer.from(
     encode({
       ...ENVELOPE,
@@ -184,7 +184,7 @@ const FAILURE: Buffer = withRoomForOneMore(
   ),
 );
 
-function withRoomForOneMore(map: Buffer): Buffer {
+function withOneMoreEntry(map: Buffer): Buffer {
   map.writeUInt8(map.readUInt8(0) + 1, 0);
   return map;
 }

@@ -1,39 +1,39 @@
 /**
- * The border: bytes of a peer become a checked message, or nothing. Only what a worker reads is looked at; contents and
- * wrapped keys are places in the bytes. The protocol calls a session "room"; only here and in outbound.ts that word stands.
+ * Parses a peer's bytes into a checked message. Only what a worker needs is read; contents and wrapped keys stay ranges in
+ * the bytes. The protocol calls a session "room"; only this file and outbound.ts use that word.
  */
 import { decode } from "@msgpack/msgpack";
 import { parse as parseVersion } from "semver";
 import { Cursor, MalformedError, type Span } from "./msgpack.ts";
 
 /**
- * The version in which the worker's own messages are written. Clients do not check it: what they compare with their own
- * is what `/api/meta` says, which is a setting.
+ * The version of the worker's own messages. Clients do not check it: they compare their own with the one in `/api/meta`,
+ * which is a setting.
  */
 export const PROTOCOL_VERSION = "0.3.1";
 
 export type Kind = "request" | "response" | "response-error" | "notification" | "broadcast";
 
-/** A message of a peer, checked. The places are those in `bytes`. */
+/** A peer's message, checked. Spans are ranges in `bytes`. */
 export interface Message {
   readonly bytes: Buffer;
   readonly kind: Kind;
   /** Whether the content is bytes: the protocol's only test for "encrypted". */
   readonly encrypted: boolean;
-  /** Requests and notifications: for whom; `""` is the worker itself. */
+  /** The receiver of a request or notification; `""` is the worker itself. */
   readonly target: string | undefined;
-  /** Requests and responses: the id, a number or a string. */
+  /** The id of a request or response: a number or a string. */
   readonly id: Span | undefined;
   readonly content: Span;
   readonly metadata: Metadata;
-  /** Name and value of the entries that are passed on as they are. */
+  /** Entries (name and value) that are relayed as they are. */
   readonly others: readonly Span[];
 }
 
 export interface Metadata {
   /** The whole map. */
   readonly span: Span;
-  /** The content's key, wrapped for each receiver. */
+  /** The content's key, encrypted for each receiver. */
   readonly keys: readonly WrappedKey[];
   /** Entries of the map beside `encryption`. */
   readonly others: readonly Span[];
@@ -47,20 +47,20 @@ export interface WrappedKey {
   readonly span: Span;
 }
 
-/** Why bytes are no message. */
+/** Why bytes are not a valid message. */
 export type Refusal = "malformed" | "version" | "kind";
 
-/** Names and ids are shorter than this; longer ones are nobody's. */
+/** Valid names and ids are shorter. */
 const MAX_NAME_BYTES = 64;
 const MAX_ID_BYTES = 128;
 /** Entries of a message's own maps: the protocol has at most 8. */
 const MAX_ENTRIES = 32;
 /** As many as a session may have peers. */
 const MAX_KEYS = 10_000;
-/** A plain content is a join answer or a good-bye. */
+/** A plain content is a response to a join request, or `room/leave`. */
 const MAX_PLAIN_BYTES = 256 * 1024;
 
-/** The message in `bytes`, or why there is none. Never throws, whatever the bytes are. */
+/** The message in `bytes`, or why it is invalid. Never throws, whatever the bytes are. */
 export function parseMessage(bytes: Buffer, acceptsVersion: VersionCheck): Message | Refusal {
   try {
     const cursor = new Cursor(bytes);
@@ -72,7 +72,7 @@ export function parseMessage(bytes: Buffer, acceptsVersion: VersionCheck): Messa
   }
 }
 
-/** The id of a response as text, or undefined when it is not a string: ours all are. */
+/** The id of a response as text; undefined when it is not a string, as all ids that we give are. */
 export function idText(message: Message): string | undefined {
   if (message.id === undefined) return undefined;
   const cursor = new Cursor(message.bytes);
@@ -87,7 +87,7 @@ export function plainContent(message: Message): unknown {
   try {
     return decode(message.bytes.subarray(start, end));
   } catch {
-    // What the walk allows and the decoder does not, such as `__proto__` as a name.
+    // The cursor allows what the decoder does not, such as the name `__proto__`.
     return undefined;
   }
 }
@@ -120,8 +120,8 @@ function readMessage(cursor: Cursor, acceptsVersion: VersionCheck): Message | Re
 }
 
 /**
- * One name and value. A name that stands twice is refused: the worker would judge by one value and the receiver see the
- * other. Names that are not strings are refused too, because decoders turn them into strings.
+ * One name and value. A duplicate name is refused: the worker would check one value and the receiver use the other. Names
+ * that are not strings are refused too, because decoders turn them into strings.
  */
 function readEntry(cursor: Cursor, draft: Draft): void {
   const start = cursor.at;
@@ -137,7 +137,7 @@ function readEntry(cursor: Cursor, draft: Draft): void {
       break;
     case "target":
       once(draft.target);
-      // A broadcast of msgpackr may carry an undefined target.
+      // In a broadcast encoded by msgpackr the target may be undefined.
       if (cursor.isText()) draft.target = cursor.text(MAX_ID_BYTES);
       else cursor.skip();
       break;
@@ -148,7 +148,7 @@ function readEntry(cursor: Cursor, draft: Draft): void {
     case "origin":
       once(draft.hasOrigin || undefined);
       draft.hasOrigin = true;
-      // Overwritten in any case: what it claims does not matter.
+      // Replaced by the sender's id, whatever it claims.
       cursor.skip();
       return;
     case "metadata":
@@ -167,10 +167,10 @@ function readEntry(cursor: Cursor, draft: Draft): void {
 }
 
 function readId(cursor: Cursor): Span {
-  if (!cursor.isText() && !cursor.isNumber()) throw new MalformedError("an id of no known type");
+  if (!cursor.isText() && !cursor.isNumber()) throw new MalformedError("an id of an unknown type");
   const span = cursor.skip();
-  // Our own ids carry a peer's id within, so they are longer than any that a client makes.
-  if (span.end - span.start > MAX_ID_BYTES * 4) throw new MalformedError("too long an id");
+  // Our own ids contain a peer's id, so they are longer than those of clients.
+  if (span.end - span.start > MAX_ID_BYTES * 4) throw new MalformedError("an id that is too long");
   return span;
 }
 
@@ -234,12 +234,12 @@ function readKey(cursor: Cursor): WrappedKey {
       cursor.skip();
     }
   }
-  if (target === undefined) throw new MalformedError("a key for nobody");
+  if (target === undefined) throw new MalformedError("a key without a target");
   return { target, span: { start, end: cursor.at } };
 }
 
 function once(seen: unknown): void {
-  if (seen !== undefined) throw new MalformedError("the same name twice");
+  if (seen !== undefined) throw new MalformedError("a duplicate name");
 }
 
 function isKind(kind: string): kind is Kind {
@@ -261,12 +261,12 @@ function needsId(kind: Kind): boolean {
 /** Whether messages of a version are relayed. */
 export type VersionCheck = (version: string) => boolean;
 
-/** Verdicts that are remembered; few, because every message of a client carries the same version. */
-const MAX_VERDICTS = 64;
+/** Cached results; few, because all messages of a client have the same version. */
+const MAX_CACHED = 64;
 
 /**
- * Accepts every version that is compatible with one of `versions`, which may be written in full (`0.3.1`) or as far as it
- * matters (`0.3`, `1`): 0.x needs the same minor version; from 1 on it is the same major version.
+ * Accepts every version that is compatible with one of `versions`, which may be complete (`0.3.1`) or shortened (`0.3`,
+ * `1`): 0.x requires the same minor version, 1 and later the same major version.
  */
 export function createVersionCheck(versions: readonly string[]): VersionCheck {
   const accepted = new Set(
@@ -275,14 +275,14 @@ export function createVersionCheck(versions: readonly string[]): VersionCheck {
       return compatibilityOf(major, minor);
     }),
   );
-  const verdicts = new Map<string, boolean>();
+  const cache = new Map<string, boolean>();
   return (version) => {
-    const known = verdicts.get(version);
-    if (known !== undefined) return known;
+    const cached = cache.get(version);
+    if (cached !== undefined) return cached;
     const parsed = parseVersion(version);
-    const verdict = parsed !== null && accepted.has(compatibilityOf(parsed.major, parsed.minor));
-    if (verdicts.size < MAX_VERDICTS) verdicts.set(version, verdict);
-    return verdict;
+    const isAccepted = parsed !== null && accepted.has(compatibilityOf(parsed.major, parsed.minor));
+    if (cache.size < MAX_CACHED) cache.set(version, isAccepted);
+    return isAccepted;
   };
 }
 

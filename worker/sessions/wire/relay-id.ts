@@ -1,8 +1,7 @@
 /**
- * Ids of relayed requests, which say themselves where the answer goes: any worker that has the session can pass it on,
- * also one that never saw the request. An HMAC keeps peers from making up their own.
+ * Ids of relayed requests. An id contains where the response goes, so the session's next owner can relay it without having
+ * seen the request. An HMAC keeps peers from forging ids.
  */
-
 import type { PeerId, SessionId } from "../../../shared/base/ids.ts";
 import { isSameProof } from "../../../shared/net/edge-headers.ts";
 import { sign } from "../../../shared/settings/secret.ts";
@@ -10,41 +9,41 @@ import { sign } from "../../../shared/settings/secret.ts";
 export interface RelayIds {
   /** The id under which `responder` gets a request of `requester`, whose own id is `id` (MessagePack bytes). */
   forRequest(request: RelayedRequest, responder: PeerId): string;
-  /** What an answer of `responder` with this id belongs to; undefined when the id was not made for this peer. */
+  /** The request that a response of `responder` belongs to; undefined when the id was not made for this peer. */
   readRequest(id: string, responder: PeerId): RelayedRequest | undefined;
-  /** The id under which the host gets a join request; the same whenever it is asked again. */
+  /** The id under which the host gets a join request; the same each time it is asked. */
   forJoin(pollToken: string, host: PeerId): string;
   readJoin(id: string, host: PeerId): string | undefined;
 }
 
 export interface RelayedRequest {
   readonly requester: PeerId;
-  /** The requester's own id, as it wrote it. */
+  /** The requester's own id, byte for byte. */
   readonly id: Buffer;
-  /** Of the session when the request was passed on: tells whether this worker knows it. */
+  /** The session's epoch when the request was relayed: tells whether this worker did it. */
   readonly epoch: number;
 }
 
 /** 132 bits of the HMAC. */
 const PROOF_CHARS = 22;
 
-/** `key` authenticates; the ids are good in this session only. */
+/** `key` authenticates the ids, which are valid in this session only. */
 export function createRelayIds(key: Buffer, sessionId: SessionId): RelayIds {
-  function prove(text: string, receiver: PeerId): string {
+  function proofOf(text: string, receiver: PeerId): string {
     return sign(key, `${sessionId}\n${receiver}\n${text}`).slice(0, PROOF_CHARS);
   }
 
-  /** The fields of an id that was made for `receiver`. */
+  /** The parts of an id that was made for `receiver`. */
   function read(id: string, receiver: PeerId): readonly string[] | undefined {
     const end = id.lastIndexOf(".");
     const text = id.slice(0, end);
-    return isSameProof(id.slice(end + 1), prove(text, receiver)) ? text.split(".") : undefined;
+    return isSameProof(id.slice(end + 1), proofOf(text, receiver)) ? text.split(".") : undefined;
   }
 
   return {
     forRequest({ requester, id, epoch }, responder) {
       const text = `r.${requester}.${epoch.toString(36)}.${id.toString("base64url")}`;
-      return `${text}.${prove(text, responder)}`;
+      return `${text}.${proofOf(text, responder)}`;
     },
     readRequest(id, responder) {
       const [type, requester, epoch, ownId] = read(id, responder) ?? [];
@@ -57,7 +56,7 @@ export function createRelayIds(key: Buffer, sessionId: SessionId): RelayIds {
     },
     forJoin(pollToken, host) {
       const text = `j.${pollToken}`;
-      return `${text}.${prove(text, host)}`;
+      return `${text}.${proofOf(text, host)}`;
     },
     readJoin(id, host) {
       const [type, pollToken] = read(id, host) ?? [];
