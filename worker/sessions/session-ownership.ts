@@ -131,7 +131,8 @@ export class SessionOwnership {
 
   /** The record of a session that is closed; undefined for any other. */
   tombstone(untilMs: number): Reassertion | undefined {
-    return this.#session.state() === "closed" ? this.#reassertion(untilMs) : undefined;
+    const state = this.#session.state();
+    return state === "closed" ? this.#reassertion(state, untilMs) : undefined;
   }
 
   async #reassert(): Promise<"held" | "lost"> {
@@ -148,8 +149,10 @@ export class SessionOwnership {
     }
     const fences = this.#fences;
     const untilMs = await this.tombstoneEndMs();
-    const outcome = await this.#deps.store.reassertSession(this.#reassertion(untilMs));
-    // The session may have ended while the store was asked.
+    // The session may have ended while the store was asked, here and below. One that was lost must not be written.
+    const state = this.#session.state();
+    if (state === "lost") return "lost";
+    const outcome = await this.#deps.store.reassertSession(this.#reassertion(state, untilMs));
     if (this.#isLost()) return "lost";
     if (outcome === "lost") {
       this.#yieldToOwner();
@@ -169,15 +172,14 @@ export class SessionOwnership {
     return "held";
   }
 
-  #reassertion(untilMs: number): Reassertion {
+  #reassertion(state: Reassertion["state"], untilMs: number): Reassertion {
     const { self } = this.#deps;
-    const state = this.#session.state();
     return {
       ...this.#origin,
       owner: self.id,
       incarnation: self.incarnation,
       epoch: this.#epoch,
-      state: state === "lost" ? "closed" : state,
+      state,
       clock: this.#clock,
       revokedTokens: [...this.#session.revokedTokens()],
       untilMs,

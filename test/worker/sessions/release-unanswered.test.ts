@@ -92,3 +92,25 @@ it("a host's answer to a request to join goes with the session, also when it was
   expect((await heir.registry.claim(sessionId)).outcome).toBe("here");
   expect(await joinAnswer(heir.store, pollToken)).toMatchObject({ accepted: true });
 });
+
+it("a worker that stops while it confirms a session does not close the session in the store", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  const session = worker.registry.live(sessionId);
+  await session?.settled();
+  const timeMs = worker.store.timeMs.bind(worker.store);
+  let respond = (): void => {};
+  const responded = new Promise<void>((resolve) => {
+    respond = resolve;
+  });
+  vi.spyOn(worker.store, "timeMs").mockImplementationOnce(async () => {
+    await responded;
+    return timeMs();
+  });
+
+  const confirmed = session?.confirm();
+  session?.lose();
+  respond();
+  expect(await confirmed).toBe("lost");
+  expect(await worker.store.findSession(sessionId)).toMatchObject({ state: "open" });
+});
