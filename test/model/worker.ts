@@ -36,7 +36,7 @@ import {
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createFence } from "../../worker/sessions/fence.ts";
 import { createOwnerProbes } from "../../worker/sessions/owner-probe.ts";
-import type { Connection, ConnectionEvents } from "../../worker/sessions/peer.ts";
+import type { Connection, ConnectionEvents } from "../../worker/sessions/peers/peer.ts";
 import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { startReaper } from "../../worker/sessions/reaper.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";

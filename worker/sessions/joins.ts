@@ -8,7 +8,7 @@ import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/bas
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer } from "./peers/peer.ts";
 import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-answer.ts";
 import { joinRequest, toWirePeer } from "./wire/outbound.ts";
 import { type Message, plainContent } from "./wire/protocol.ts";

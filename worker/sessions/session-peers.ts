@@ -1,6 +1,6 @@
 /**
  * The peers of one session: who is admitted, when the others hear of it, and when a peer counts as gone. A peer that
- * loses its connection has 30 s to come back; meanwhile its messages wait (peer.ts).
+ * loses its connection has 30 s to come back; meanwhile its messages wait (peers/peer.ts).
  */
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
@@ -9,9 +9,9 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
-import { type Connection, Peer } from "./peer.ts";
+import { type Connection, Peer } from "./peers/peer.ts";
+import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
-import { createReconnectLog, type ReconnectLog } from "./reconnect-log.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
 import { type OutboundMessage, peerInfo, roomJoined, roomLeft } from "./wire/outbound.ts";
 

@@ -1,7 +1,7 @@
 /**
  * One session on this worker. It is `created` until its host connects, then `open`, and ends `closed` (final) or `lost`
  * (another worker owns it, or this one stops). Three parts do the work: its peers (session-peers.ts), the relay between
- * them (relay.ts) and its ownership (session-ownership.ts).
+ * them (peers/relay.ts) and its ownership (session-ownership.ts).
  */
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
@@ -21,10 +21,10 @@ import type { RoomToken, Tokens } from "../login/tokens.ts";
 import type { Fence } from "./fence.ts";
 import { createIdleTracker, type IdleTracker } from "./idle.ts";
 import { Joins } from "./joins.ts";
-import type { Connection, Peer } from "./peer.ts";
+import type { Connection, Peer } from "./peers/peer.ts";
+import { createPendingRequests, type PendingRequests } from "./peers/pending-requests.ts";
+import { createRelay, type Relay } from "./peers/relay.ts";
 import type { PendingMessages } from "./pending-messages.ts";
-import { createPendingRequests, type PendingRequests } from "./pending-requests.ts";
-import { createRelay, type Relay } from "./relay.ts";
 import {
   type HandoverCause,
   type HandoverOutcome,
@@ -265,7 +265,7 @@ export class Session {
     this.#peers.attach(peer, connection);
   }
 
-  /** Called for each message: keep it short. The path of a message is drawn in relay.ts. */
+  /** Called for each message: keep it short. The path of a message is drawn in peers/relay.ts. */
   #receive(peer: Peer, bytes: Buffer): void {
     this.#relayedBytes += bytes.length;
     this.#lastActivityMs = this.#deps.clock.nowMs();

@@ -5,7 +5,7 @@
 import { createHmac } from "node:crypto";
 import { HASH_CHARS } from "../../shared/cluster/sums.ts";
 import type { UserRecord } from "../../shared/store/store.ts";
-import type { Peer } from "../sessions/peer.ts";
+import type { Peer } from "../sessions/peers/peer.ts";
 import type { Session } from "../sessions/session.ts";
 
 export interface PeopleCounter {

@@ -5,7 +5,7 @@ import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
 import {
   createPendingRequests,
   type WaitingRequest,
-} from "../../../worker/sessions/pending-requests.ts";
+} from "../../../worker/sessions/peers/pending-requests.ts";
 import { createRateLimit } from "../../../worker/sessions/transport/rate-limit.ts";
 import { createRelayIds } from "../../../worker/sessions/wire/relay-id.ts";
 import { createWriteQueue } from "../../../worker/sessions/write-queue.ts";

@@ -3,7 +3,11 @@ import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../../shared/store/store.ts";
-import { type Connection, type ConnectionEvents, Peer } from "../../../worker/sessions/peer.ts";
+import {
+  type Connection,
+  type ConnectionEvents,
+  Peer,
+} from "../../../worker/sessions/peers/peer.ts";
 import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 
 const KIB = 1024;

@@ -1,7 +1,7 @@
 import { encode } from "@msgpack/msgpack";
 import { describe, expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
-import { route } from "../../../worker/sessions/relay.ts";
+import { route } from "../../../worker/sessions/peers/relay.ts";
 import { type Message, parseMessage } from "../../../worker/sessions/wire/protocol.ts";
 
 const PEERS = ["host", "a", "b"] as PeerId[];

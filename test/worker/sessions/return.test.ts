@@ -1,7 +1,7 @@
 /** Peers that go away and come back, and those that must not. */
 import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
-import { createReconnectLog } from "../../../worker/sessions/reconnect-log.ts";
+import { createReconnectLog } from "../../../worker/sessions/peers/reconnect-log.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";

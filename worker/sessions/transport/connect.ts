@@ -9,7 +9,7 @@ import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { RoomToken } from "../../login/tokens.ts";
-import type { Peer } from "../peer.ts";
+import type { Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
 import type { Session } from "../session.ts";
 import { createAdmissionLimiter, MAX_WAIT_MS } from "./admission-limiter.ts";

@@ -4,7 +4,7 @@
  */
 import type { Socket } from "socket.io";
 import type { Fence } from "../fence.ts";
-import type { Connection, ConnectionEvents } from "../peer.ts";
+import type { Connection, ConnectionEvents } from "../peers/peer.ts";
 import type { OutboundMessage } from "../wire/outbound.ts";
 import {
   closeConnection,

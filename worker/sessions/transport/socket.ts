@@ -18,7 +18,7 @@ import {
 import type { Settings } from "../../../shared/settings/read-settings.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
-import type { Connection } from "../peer.ts";
+import type { Connection } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
 import { createTokenReader, headerOf, sidOf } from "./client-request.ts";
 import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";

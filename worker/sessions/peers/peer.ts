@@ -1,10 +1,10 @@
 /**
  * One participant of a session: its connection, and the messages that wait while it is away or reads too slowly.
  */
-import type { PeerId } from "../../shared/base/ids.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { PeerRecord } from "../../shared/store/store.ts";
-import type { OutboundMessage } from "./wire/outbound.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
+import type { PeerRecord } from "../../../shared/store/store.ts";
+import type { OutboundMessage } from "../wire/outbound.ts";
 
 /** A peer's connection, as the peer uses it. */
 export interface Connection {

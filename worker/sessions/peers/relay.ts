@@ -18,17 +18,15 @@
  *     │
  *   receiver's client
  */
-import type { PeerId } from "../../shared/base/ids.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { Peer } from "./peer.ts";
-import type { PendingRequests } from "./pending-requests.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
 import {
   forwardBroadcast,
   forwardNotification,
   forwardRequest,
   forwardResponse,
   requestFailure,
-} from "./wire/outbound.ts";
+} from "../wire/outbound.ts";
 import {
   idText,
   type Message,
@@ -36,8 +34,10 @@ import {
   plainContent,
   type VersionCheck,
   type WrappedKey,
-} from "./wire/protocol.ts";
-import type { RelayIds } from "./wire/relay-id.ts";
+} from "../wire/protocol.ts";
+import type { RelayIds } from "../wire/relay-id.ts";
+import type { Peer } from "./peer.ts";
+import type { PendingRequests } from "./pending-requests.ts";
 
 export interface Relay {
   /** Handles bytes from `sender`. Never throws, whatever the bytes are. */

@@ -2,9 +2,9 @@
  * Records in a session's history which peer reconnected and after how long: operators look it up for users who were
  * disconnected. A peer that does not return has left, which is recorded elsewhere.
  */
-import type { Clock } from "../../shared/base/clock.ts";
-import type { PeerId } from "../../shared/base/ids.ts";
-import type { PeerRecord } from "../../shared/store/store.ts";
+import type { Clock } from "../../../shared/base/clock.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
+import type { PeerRecord } from "../../../shared/store/store.ts";
 
 export interface ReconnectLog {
   /** Its connection was lost. */

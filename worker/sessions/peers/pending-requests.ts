@@ -1,8 +1,8 @@
 /**
  * Relayed requests that wait for their response: each ends with one response, or with a failure after 30 s.
  */
-import type { Clock, Timer } from "../../shared/base/clock.ts";
-import type { PeerId } from "../../shared/base/ids.ts";
+import type { Clock, Timer } from "../../../shared/base/clock.ts";
+import type { PeerId } from "../../../shared/base/ids.ts";
 
 export interface PendingRequests {
   /** Adds a request under its relayed id. `false`: the requester has too many pending. */
