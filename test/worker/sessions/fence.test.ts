@@ -17,7 +17,7 @@ function setUp() {
   return { clock, seen, fence, heartbeat };
 }
 
-it("is open before the first beat, and for 4 s after each", () => {
+it("the fence is open before the first heartbeat and for 4 s after each one", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   clock.advance(60_000);
   expect(fence.look()).toBe("open");
@@ -27,7 +27,7 @@ it("is open before the first beat, and for 4 s after each", () => {
   expect(seen.shut).toBe(0);
 });
 
-it("relays nothing from 4 s after the last beat on, shuts by itself before the lease can be over, and stays so until the next beat", () => {
+it("the fence relays nothing from 4 s after the last heartbeat, shuts by itself before the lease ends, and stays shut until the next heartbeat", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   heartbeat();
   clock.advance(4000);
@@ -42,12 +42,12 @@ it("relays nothing from 4 s after the last beat on, shuts by itself before the l
   expect(fence.look()).toBe("shut");
   clock.advance(10_000);
   expect(seen.shut).toBe(1);
-  // Others may have acted meanwhile.
+  // Other workers may have taken over in the meantime.
   expect(heartbeat()).toBe(true);
   expect(fence.look()).toBe("open");
 });
 
-it("does what was held, in order, when balancers find out in time that the store is away for all, and refuses it otherwise", () => {
+it("held work runs in order when balancers report in time that the store is away for all, and is refused otherwise", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   const done: string[] = [];
   const hold = (what: string) =>
@@ -68,7 +68,7 @@ it("does what was held, in order, when balancers find out in time that the store
   expect(seen.shut).toBe(1);
 });
 
-it("stays open while every balancer says that the store is away, and asks for each session when the lease had expired", () => {
+it("the fence stays open while every balancer reports that the store is away, and each session is confirmed when the lease had expired", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   heartbeat();
   seen.isStoreAwayForAll = true;
@@ -78,7 +78,7 @@ it("stays open while every balancer says that the store is away, and asks for ea
   expect(seen.shut).toBe(0);
 });
 
-it("stays open for 3 s after the balancers have heard of the store again, so that the next beat gets through", () => {
+it("the fence stays open for 3 s after balancers reach the store again, so that the next heartbeat succeeds", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   heartbeat();
   seen.isStoreAwayForAll = true;
@@ -91,7 +91,7 @@ it("stays open for 3 s after the balancers have heard of the store again, so tha
   expect(seen.shut).toBe(1);
 });
 
-it("a beat that comes first after a long stop does not hide the stop", () => {
+it("a heartbeat that comes first after a stopped process resumes does not hide the gap", () => {
   let nowMs = 0;
   const shut: number[] = [];
   const fence = createFence({
@@ -105,7 +105,7 @@ it("a beat that comes first after a long stop does not hide the stop", () => {
   expect(shut).toEqual([20_000]);
 });
 
-it("asks for each session after a gap in which a refusal of our port may have been believed", () => {
+it("each session is confirmed after a gap in which a refused connection to this worker may have counted as evidence", () => {
   const { clock, seen, heartbeat } = setUp();
   heartbeat();
   clock.advance(1400);

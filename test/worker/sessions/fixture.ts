@@ -43,20 +43,20 @@ export const GUEST_USER: UserRecord = { id: "user-guest", name: "Guest" };
 export interface StoreFixture {
   /** Another client of the same store. */
   connect(): Store;
-  /** Ends the store; `start` brings it back with what its journal remembers. */
+  /** Stops the store; `start` brings it back with the data of its journal. */
   stop(): Promise<void>;
   start(): Promise<void>;
-  /** Ends it, throws away what it remembered, and starts it. */
+  /** Stops it, deletes its data, and starts it. */
   wipe(): Promise<void>;
 }
 
-/** A real embedded store, gone when the test ends. */
+/** A real embedded store, stopped when the test ends. */
 export async function startStore(clock: Clock = systemClock): Promise<StoreFixture> {
   const folder = mkdtempSync(join(tmpdir(), "ct-sessions-"));
   const dataDir = join(folder, "data");
   const log = silentLog();
   let server = await startStoreServer({ dataDir, clock, log });
-  // Each start of the store listens at another place; its clients are told one for good.
+  // Each start of the store listens on another socket; its clients get one path that stays.
   const socketPath = join(folder, "store.sock");
   const door = createNetServer((client) => pipeBoth(client, connect(server.socketPath)));
   await new Promise<void>((resolve) => door.listen(socketPath, resolve));
@@ -101,12 +101,12 @@ export interface WorkerOptions {
   readonly id?: string;
   readonly clock?: Clock;
   readonly settings?: Partial<Limits>;
-  /** Whose messages are relayed; by default those of 0.3. */
+  /** Protocol versions whose messages are relayed; by default 0.3. */
   readonly protocolVersions?: readonly string[];
   readonly ring?: () => Ring;
   /** Whether it may relay now; by default always. */
   readonly fence?: () => boolean;
-  /** What the port of another worker says; by default each answers. */
+  /** The state of another worker's port; by default each responds. */
   readonly owners?: OwnerProbe["look"];
 }
 
@@ -135,32 +135,32 @@ export interface WorkerFixture {
   readonly storeFixture: StoreFixture;
   readonly tokens: Tokens;
   readonly registry: Registry;
-  /** What came ahead of sessions that are handed to it. */
+  /** Messages that arrived before the sessions that are handed over to it. */
   readonly handoverInbox: HandoverInbox;
   readonly sockets: Sockets;
   readonly tag: WorkerTag;
   readonly counters: Counters;
   /** TCP connections that became WebSockets and are still open. */
   readonly webSockets: ReadonlySet<Duplex>;
-  /** Somebody who is gone when the test ends. */
+  /** A client that is closed when the test ends. */
   peer(roomToken: string, options?: Partial<RawPeerOptions>): RawPeer;
   /** A session whose host is connected. */
   openSession(): Promise<{ sessionId: SessionId; hostToken: string; host: RawPeer }>;
   /** Asks for a session and lets the host accept; the guest's room token. */
   invite(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<string>;
-  /** A guest who is connected. */
+  /** A connected guest. */
   joinSession(sessionId: SessionId, host: RawPeer, user?: UserRecord): Promise<RawPeer>;
-  /** Its record is put into the store, and its lease begins. */
+  /** Writes its record to the store: its lease begins. */
   announce(): Promise<void>;
   /** Renews its lease. */
   heartbeat(): Promise<void>;
-  /** Ends it as a process does: connections closed so that clients come back, records stay. */
+  /** Stops it as a process stops: connections are closed so that clients reconnect, records stay. */
   stop(): Promise<void>;
-  /** Ends it as SIGKILL does, as far as peers and the store see it. */
+  /** Stops it as SIGKILL does, as far as clients and the store can see. */
   kill(): Promise<void>;
 }
 
-/** A worker's sessions, listening. With `port`, in place of one that ended. */
+/** A worker's sessions, listening. With `port`, it replaces one that was stopped. */
 export async function startWorker(
   options: WorkerOptions & { port?: number } = {},
 ): Promise<WorkerFixture> {
@@ -269,7 +269,7 @@ export async function startWorker(
   return worker;
 }
 
-/** Somebody who is gone when the test ends. */
+/** A client that is closed when the test ends. */
 export function rawPeer(options: RawPeerOptions): RawPeer {
   const peer = new RawPeer(options);
   onTestFinished(() => peer.close());

@@ -1,6 +1,6 @@
 /**
- * Keys and tokens by which somebody tries to get a session that is not his, or that is over, also at a worker that has just
- * taken it over: nothing is created or stolen, and each try is counted.
+ * Clients try to get into a session that is not theirs or that is over, also on a worker that has just taken it over: nothing
+ * is created or stolen, and each attempt is counted.
  */
 import { generateKeyPairSync } from "node:crypto";
 import { expect, it } from "vitest";
@@ -9,7 +9,7 @@ import { until } from "../../support/until.ts";
 import { HOST_USER, rawPeer, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
-/** A second worker that takes over from the first, whose lease is gone, when it is asked. */
+/** A second worker that takes over from the first, whose lease has expired, when a client asks for the session. */
 async function successorOf(worker: WorkerFixture, clock: ReturnType<typeof createSkipClock>) {
   await worker.kill();
   const next = await startWorker({ store: worker.storeFixture, id: "worker-2", clock });
@@ -30,12 +30,12 @@ async function firstWorker() {
 async function expectSentAway(worker: WorkerFixture, token: string, reason: string): Promise<void> {
   const before = worker.counters.value("worker.connects_refused", reason);
   const peer = worker.peer(token);
-  await until("it is sent away", () => peer.disconnects.length === 1);
+  await until("it is disconnected", () => peer.disconnects.length === 1);
   expect(peer.disconnects).toEqual(["io server disconnect"]);
   expect(worker.counters.value("worker.connects_refused", reason)).toBe(before + 1);
 }
 
-it("a good signature for a session that never was creates none", async () => {
+it("a valid signature for a session that never existed creates none", async () => {
   const { worker } = await firstWorker();
   const sessionId = newSessionId();
   const claims = { sessionId, clock: 0, peerId: newPeerId(), user: HOST_USER, host: true };
@@ -44,7 +44,7 @@ it("a good signature for a session that never was creates none", async () => {
   expect(await worker.store.owners()).toEqual([]);
 });
 
-it("who left stays out, and who closed a session does not open it again, at whichever worker", async () => {
+it("a guest that left cannot come back and a host cannot reopen a closed session, on any worker", async () => {
   const { clock, worker } = await firstWorker();
   const { host, sessionId } = await worker.openSession();
   const leaversToken = await worker.invite(sessionId, host);
@@ -69,7 +69,7 @@ it("who left stays out, and who closed a session does not open it again, at whic
   expect((await next.store.findSession(sessionId))?.peers).toHaveLength(1);
 });
 
-it("a second token for a peer, and a second host, are no way in", async () => {
+it("a second token for a peer and a second host are refused", async () => {
   const { clock, worker } = await firstWorker();
   const { host, sessionId } = await worker.openSession();
   const claims = { sessionId, clock: 0, user: HOST_USER, host: true };
@@ -96,13 +96,13 @@ it("a peer's token with another key does not take the peer's place", async () =>
     roomToken: hostToken,
     headers: { "x-oct-public-key": otherKey },
   });
-  await until("it is sent away", () => thief.disconnects.length === 1);
+  await until("it is disconnected", () => thief.disconnects.length === 1);
   expect(thief.disconnects).toEqual(["io server disconnect"]);
   expect(worker.counters.value("worker.connects_refused", "other key")).toBe(1);
   expect(host.disconnects).toEqual([]);
 });
 
-it("a claim on a session of a worker that lives changes nothing, however often it is made", async () => {
+it("claims on a session of a live worker change nothing, however many there are", async () => {
   const { clock, worker } = await firstWorker();
   const { sessionId, hostToken } = await worker.openSession();
   const before = await worker.store.findSession(sessionId);

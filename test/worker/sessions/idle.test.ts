@@ -2,11 +2,11 @@ import { expect, test } from "vitest";
 import { createIdleTracker } from "../../../worker/sessions/idle.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-/** What three clients that are only open say in ten seconds: each asks, and each answers each. */
+/** The messages of three idle clients in ten seconds: each asks, and each responds to each. */
 const IDLE_MESSAGES = 9;
 const PEERS = 3;
 
-test("a session in which clients only compare their documents becomes calmer and calmer", () => {
+test("the idle time of a session rises while clients only compare their documents", () => {
   const clock = createStepClock();
   const idle = createIdleTracker(clock);
   for (let round = 0; round < 6; round++) {
@@ -16,7 +16,7 @@ test("a session in which clients only compare their documents becomes calmer and
   expect(idle.ms).toBe(60_000);
 });
 
-test("somebody who types ends the calm, until some time after the last word", () => {
+test("typing resets the idle time, which rises again some time after the last message", () => {
   const clock = createStepClock();
   const idle = createIdleTracker(clock);
   clock.advance(30_000);
@@ -29,7 +29,7 @@ test("somebody who types ends the calm, until some time after the last word", ()
   expect(idle.ms).toBe(5000);
 });
 
-test("a session in which nobody is heard is calm", () => {
+test("a session without messages is idle", () => {
   const clock = createStepClock();
   const idle = createIdleTracker(clock);
   expect(idle.ms).toBe(0);

@@ -1,4 +1,4 @@
-/** Who sends too much, too large, too fast, or reads too slowly: the others do not notice. */
+/** Peers that send too much, too large or too fast, or read too slowly, do not affect the others. */
 import { randomBytes } from "node:crypto";
 import { encode } from "@msgpack/msgpack";
 import { expect, it } from "vitest";
@@ -35,7 +35,7 @@ it("a message of just under 16 MiB passes, by WebSocket and by polling", {
   expect([host, guest, polling].flatMap((peer) => peer.disconnects)).toEqual([]);
 });
 
-it("a message beyond the limit costs its sender the connection, not its place", async () => {
+it("a message beyond the limit closes its sender's connection, but the peer may come back", async () => {
   const worker = await startWorker({ settings: { maxMessageBytes: 100_000 } });
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -46,12 +46,12 @@ it("a message beyond the limit costs its sender the connection, not its place", 
   guest.broadcast("x".repeat(200_000), [host.id]);
   await until("the guest is back", () => guest.connects === 2);
   guest.broadcast("smaller", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  await until("the host gets it", () => host.contents("broadcast").length === 1);
   expect(host.plain("room/left")).toEqual([]);
   expect(worker.counters.value("worker.messages_dropped", "oversized")).toBe(1);
 });
 
-it("a flood is slowed down to the rate, completely delivered, and others are served meanwhile", async () => {
+it("a flood is slowed down to the rate limit and completely delivered, and other peers are served meanwhile", async () => {
   const worker = await startWorker({ settings: { maxMessagesPerSecond: 200 } });
   const { host, sessionId } = await worker.openSession();
   const flooder = await worker.joinSession(sessionId, host);
@@ -70,7 +70,7 @@ it("a flood is slowed down to the rate, completely delivered, and others are ser
     Array.from({ length: 5 }, async (_, n) => {
       const askedMs = performance.now();
       other.notify(hostId, `hello ${n}`);
-      await until("the host hears it", () => host.contents("notification").includes(`hello ${n}`));
+      await until("the host gets it", () => host.contents("notification").includes(`hello ${n}`));
       return performance.now() - askedMs;
     }),
   );
@@ -81,7 +81,7 @@ it("a flood is slowed down to the rate, completely delivered, and others are ser
   expect(flooder.disconnects).toEqual([]);
 });
 
-it("a flood by polling is slowed down too", async () => {
+it("a flood over polling is slowed down too", async () => {
   const worker = await startWorker({ settings: { maxMessagesPerSecond: 100 } });
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -96,7 +96,7 @@ it("a flood by polling is slowed down too", async () => {
   expect(flooder.disconnects).toEqual([]);
 });
 
-it("what waits for an absent peer is bounded; what the worker itself said is kept", async () => {
+it("messages that wait for an absent peer are bounded, except the worker's own", async () => {
   const worker = await startWorker({ settings: { maxBufferBytes: 1 * MIB } });
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -112,7 +112,7 @@ it("what waits for an absent peer is bounded; what the worker itself said is kep
   await expect.poll(() => worker.counters.value("worker.messages_relayed", "broadcast")).toBe(30);
 
   const back = worker.peer(token);
-  await until("it hears of the other", () => back.plain("room/left").length === 1);
+  await until("it gets room/left", () => back.plain("room/left").length === 1);
   await until("and gets the newest", () =>
     back.contents("broadcast").some((text) => text.startsWith("29 ")),
   );
@@ -123,7 +123,7 @@ it("what waits for an absent peer is bounded; what the worker itself said is kep
   );
 });
 
-it("a peer that does not read is disconnected, comes back by itself, and holds up nobody", async () => {
+it("a peer that does not read is disconnected, reconnects by itself, and delays no other peer", async () => {
   const worker = await startWorker({ settings: { maxBufferBytes: 4 * MIB } });
   const { host, sessionId } = await worker.openSession();
   const slow = await worker.joinSession(sessionId, host);
@@ -135,13 +135,13 @@ it("a peer that does not read is disconnected, comes back by itself, and holds u
   const [slowId, otherId] = [slow.id, other.id];
   for (let n = 0; n < 200; n++) {
     host.broadcast(`${n} ${"x".repeat(100_000)}`, [slowId, otherId]);
-    // In pieces that the other has time to read, in this one process.
+    // In chunks that the other has time to read, as both are in this process.
     if (n % 10 === 9) {
       await until("the other gets it", () => other.contents("broadcast").length === n + 1);
     }
   }
   expect(worker.counters.value("worker.buffer_overflows", "slow")).toBeGreaterThan(0);
-  // Cut off, not asked to close: it would not read the question.
+  // Destroyed, not closed by a handshake: it would not read the close frame.
   await until("its connection is gone", () => worker.webSockets.size === 2);
   tcpOf(slow).resume();
   await until("the slow one is back", () => slow.connects === 2);
@@ -150,7 +150,7 @@ it("a peer that does not read is disconnected, comes back by itself, and holds u
   expect(other.plain("room/left")).toEqual([]);
 });
 
-it("a full session takes nobody else in", async () => {
+it("a full session admits no further peer", async () => {
   const worker = await startWorker({ settings: { maxPeersPerSession: 2 } });
   const { host, sessionId } = await worker.openSession();
   const spare = await worker.invite(sessionId, host, { id: "user-s", name: "S" });
@@ -159,12 +159,12 @@ it("a full session takes nobody else in", async () => {
     outcome: "full",
   });
   const late = worker.peer(spare);
-  await until("it is sent away", () => late.disconnects.length === 1);
+  await until("it is disconnected", () => late.disconnects.length === 1);
   expect(worker.counters.value("worker.connects_refused", "full")).toBe(1);
   expect((await worker.store.findSession(sessionId))?.peers).toHaveLength(2);
 });
 
-it("one user cannot take all places among those who wait for the host", async () => {
+it("one user cannot take all places of waiting join requests", async () => {
   const worker = await startWorker();
   const { sessionId } = await worker.openSession();
   const session = worker.registry.live(sessionId);
@@ -194,7 +194,7 @@ it("garbage is dropped and counted, and the session goes on", async () => {
   guest.socket.emit("other", Buffer.from("x"));
   await expect.poll(() => worker.counters.value("worker.messages_dropped")).toBe(before + 12);
   guest.broadcast("and on", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("and on"));
+  await until("the host gets it", () => host.contents("broadcast").includes("and on"));
   expect(host.contents("broadcast")).toEqual(["and on"]);
   expect(host.plain("room/closed")).toEqual([]);
   expect(host.plain("peer/info")).toHaveLength(1);
@@ -207,7 +207,7 @@ it("a peer for whom a broadcast has no key gets nothing", async () => {
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   host.broadcast("for a", [a.id]);
   host.broadcast("for both", [a.id, b.id]);
-  await until("both got what is theirs", () => b.contents("broadcast").length === 1);
+  await until("both got their messages", () => b.contents("broadcast").length === 1);
   expect(a.contents("broadcast")).toEqual(["for a", "for both"]);
   expect(b.contents("broadcast")).toEqual(["for both"]);
   expect(worker.counters.value("worker.messages_dropped", "no key")).toBe(1);

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { until } from "../../support/until.ts";
 import { GUEST_USER, isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
 
-it("a host is told who it is when its connection comes", async () => {
+it("a host gets its own peer info when it connects", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   expect(host.plain("peer/info")).toEqual([
@@ -23,18 +23,18 @@ it("a host is told who it is when its connection comes", async () => {
   expect((await worker.store.findSession(sessionId))?.state).toBe("open");
 });
 
-it("a guest who was let in is announced to the others and told who it is", async () => {
+it("an accepted guest is announced to the others and gets its own peer info", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
-  await until("the host hears of the guest", () => host.plain("room/joined").length === 1);
+  await until("the host gets the announcement", () => host.plain("room/joined").length === 1);
   expect(host.plain("room/joined")[0]).toEqual(guest.plain("peer/info")[0]);
   // Without an email its host shows "Guest (null)" in IntelliJ.
   expect(guest.plain("peer/info")[0]?.[0]).toMatchObject({ host: false, name: "Guest", email: "" });
   expect(guest.plain("room/joined")).toEqual([]);
 });
 
-it("nobody hears of a guest before it is stored", async () => {
+it("a guest is stored before it is announced", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -51,16 +51,16 @@ it("nobody hears of a guest before it is stored", async () => {
   };
   const guest = worker.peer(token);
   await until("the store is asked", () => asked);
-  // Whatever was on its way to the guest has had time to get there when the host's next message has gone round.
+  // Messages under way to the guest have arrived once the host's next message has made the round trip.
   host.request(host.id, 1, "to myself");
   await until("it has gone round", () => host.contents("request").length === 1);
   expect([guest.connects, host.plain("room/joined").length]).toEqual([0, 0]);
   open();
   await guest.ready();
-  await until("the host hears of it", () => host.plain("room/joined").length === 1);
+  await until("the host gets the announcement", () => host.plain("room/joined").length === 1);
 });
 
-it("the host is asked with the claims of the guest, and its answer reaches the ticket", async () => {
+it("the host is asked with the guest's user, and its answer is written to the ticket", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const pollToken = await requestJoin(worker.registry, sessionId);
@@ -79,7 +79,7 @@ it("the host is asked with the claims of the guest, and its answer reaches the t
   });
 });
 
-it("broadcasts, notifications, requests and answers reach whom they are for, under the sender's real id", async () => {
+it("broadcasts, notifications, requests and responses reach their receivers under the sender's real id", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const a = await worker.joinSession(sessionId, host);
@@ -111,13 +111,13 @@ it("broadcasts, notifications, requests and answers reach whom they are for, und
   expect(a.received.find(({ kind }) => kind === "response")?.id).toBe(17);
 });
 
-it("a guest's good-bye is told to the others and ends its connection for good", async () => {
+it("a guest's room/leave is announced to the others and ends its connection for good", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   const guestId = guest.id;
   guest.leave();
-  await until("the host hears of it", () => host.plain("room/left").length === 1);
+  await until("the host gets the announcement", () => host.plain("room/left").length === 1);
   expect(host.plain("room/left")[0]?.[0]).toMatchObject({ id: guestId, name: "Guest" });
   await until("the guest is disconnected", () => guest.disconnects.length === 1);
   expect(guest.disconnects).toEqual(["io server disconnect"]);
@@ -126,7 +126,7 @@ it("a guest's good-bye is told to the others and ends its connection for good", 
     .toEqual([host.id]);
 });
 
-it("a host's good-bye closes the session for everybody", async () => {
+it("a host's room/leave closes the session for all peers", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);

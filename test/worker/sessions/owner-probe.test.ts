@@ -1,4 +1,4 @@
-/** What another worker's port says, from real ports: one that answers, refuses, is silent, or is not the worker's. */
+/** Probes of real ports: one that responds, refuses, is silent, or is another process's. */
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Server } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
@@ -46,7 +46,7 @@ function answering(listener: RequestListener): Promise<string> {
   return listening(createServer(listener));
 }
 
-it("says that a worker answers which is asked by its id and incarnation", async () => {
+it("a worker that is probed by its id and incarnation is seen to answer", async () => {
   const asked: unknown[] = [];
   const url = await answering((req, res) => {
     asked.push([req.url, req.headers["x-ct-edge"], req.headers["x-ct-balancer"]]);
@@ -62,7 +62,7 @@ it("says that a worker answers which is asked by its id and incarnation", async 
   expect(asked).toEqual([["/ct-edge/probe", proof, "worker-2"]]);
 });
 
-it("waits for the first look at the members, because a worker that has just started knows nobody", async () => {
+it("a probe waits for the first read of the members, because a worker that has just started has none", async () => {
   const url = await answering((_req, res) => res.writeHead(204).end());
   let read = (): void => {};
   const { owners } = setUp(
@@ -76,7 +76,7 @@ it("waits for the first look at the members, because a worker that has just star
   expect(await looked).toMatchObject({ seen: "answers" });
 });
 
-it("does not wait for the members for longer than a look may take", async () => {
+it("a probe does not wait for the members longer than its own timeout", async () => {
   const { clock, owners } = setUp(worker("worker-1"), new Promise(() => {}));
   const looked = owners.look("worker-1" as WorkerId);
   clock.advance(OWNER_TIMEOUT_MS);
@@ -92,7 +92,7 @@ it.each([
   expect((await owners.look("worker-1" as WorkerId)).seen).toBe("silent");
 });
 
-it("tells a port that refuses from one that is silent", async () => {
+it("a port that refuses connections is distinguished from one that is silent", async () => {
   const closed = createNetServer();
   const refusing = await listening(closed);
   await new Promise((resolve) => closed.close(resolve));
@@ -110,7 +110,7 @@ it("tells a port that refuses from one that is silent", async () => {
   });
 });
 
-it("believes the supervisor about the life that it saw end, and asks nobody", async () => {
+it("an exit that the supervisor saw counts for that incarnation without a probe", async () => {
   const record = { ...worker("worker-1"), url: "http://127.0.0.1:9" };
   const { owners } = setUp(record);
   owners.noteExit(record.id);
@@ -121,11 +121,11 @@ it("believes the supervisor about the life that it saw end, and asks nobody", as
   });
 });
 
-it("knows nothing of who is no member", async () => {
+it("an owner that is no member is reported as silent", async () => {
   expect(await setUp(undefined).owners.look("worker-1" as WorkerId)).toEqual({ seen: "silent" });
 });
 
-it("asks once for many who want to know, and again a little later", async () => {
+it("concurrent calls share one probe, and a later call probes again", async () => {
   let asked = 0;
   const url = await answering((_req, res) => {
     asked++;

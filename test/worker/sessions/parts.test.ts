@@ -1,4 +1,4 @@
-/** The small parts of a session, each alone: ids of requests, waiting requests, pace, what is written. */
+/** Small parts of a session, each alone: relay ids, pending requests, the rate limit, the write queue. */
 import { describe, expect, it } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
@@ -18,12 +18,12 @@ const [A, B, C] = ["peer-a", "peer-b", "peer-c"] as [PeerId, PeerId, PeerId];
 describe("the id of a relayed request", () => {
   const request = { requester: A, id: Buffer.from([0xcd, 1, 2]), epoch: 1_900_000_000_000 };
 
-  it("says whose answer it brings, to any worker with the key", () => {
+  it("a relayed request's id contains where its response goes, for any worker with the key", () => {
     const id = createRelayIds(KEY, SESSION).forRequest(request, B);
     expect(createRelayIds(KEY, SESSION).readRequest(id, B)).toEqual(request);
   });
 
-  it("is good only from the peer that was asked, in this session, unchanged", () => {
+  it("a relayed request's id is valid only unchanged, in its session, and from the peer that got the request", () => {
     const ids = createRelayIds(KEY, SESSION);
     const id = ids.forRequest(request, B);
     expect(ids.readRequest(id, C)).toBeUndefined();
@@ -36,7 +36,7 @@ describe("the id of a relayed request", () => {
     }
   });
 
-  it("of a join request is the same whenever the host is asked", () => {
+  it("a join request's id is the same each time the host is asked", () => {
     const ids = createRelayIds(KEY, SESSION);
     expect(ids.forJoin("token", A)).toBe(ids.forJoin("token", A));
     expect(ids.readJoin(ids.forJoin("token", A), A)).toBe("token");
@@ -44,7 +44,7 @@ describe("the id of a relayed request", () => {
   });
 });
 
-describe("waiting requests", () => {
+describe("pending requests", () => {
   function setUp() {
     const clock = createStepClock();
     const failed: WaitingRequest[] = [];
@@ -54,7 +54,7 @@ describe("waiting requests", () => {
     return { clock, failed, requests, add, ids: () => failed.map(({ id }) => id.toString()) };
   }
 
-  it("fail after 30 s, each in its time", () => {
+  it("pending requests fail after 30 s, each at its own time", () => {
     const { clock, add, ids } = setUp();
     add("first");
     clock.advance(10_000);
@@ -67,7 +67,7 @@ describe("waiting requests", () => {
     expect(ids()).toEqual(["first", "second"]);
   });
 
-  it("are answered once", () => {
+  it("a pending request gets one response", () => {
     const { clock, add, requests, ids } = setUp();
     add("one");
     expect(requests.take("one")).toBe(true);
@@ -76,7 +76,7 @@ describe("waiting requests", () => {
     expect(ids()).toEqual([]);
   });
 
-  it("fail at once when who should answer is gone, and are forgotten when the asker is", () => {
+  it("pending requests fail at once when their responder leaves, and are dropped when their requester leaves", () => {
     const { add, requests, ids } = setUp();
     add("of a to b", A, B);
     add("of b to a", B, A);
@@ -86,7 +86,7 @@ describe("waiting requests", () => {
     expect(requests.take("of b to a")).toBe(false);
   });
 
-  it("are bounded for each asker", () => {
+  it("pending requests are bounded for each requester", () => {
     const { add, requests } = setUp();
     const added = Array.from({ length: 4097 }, (_, n) => add(`request ${n}`));
     expect(added.filter(Boolean)).toHaveLength(4096);
@@ -96,8 +96,8 @@ describe("waiting requests", () => {
   });
 });
 
-describe("pace", () => {
-  it("lets two seconds' worth through at once, then asks for pauses that keep the average", () => {
+describe("the rate limit", () => {
+  it("the rate limit allows a burst of two seconds, then asks for pauses that keep the average", () => {
     const clock = createStepClock();
     const rateLimit = createRateLimit({ clock, perSecond: 100 });
     const pauses = Array.from({ length: 210 }, () => rateLimit.spend());
@@ -108,14 +108,14 @@ describe("pace", () => {
     expect(rateLimit.spend()).toBe(10);
   });
 
-  it("never asks for more than five seconds", () => {
+  it("the rate limit never asks for a pause of more than five seconds", () => {
     const rateLimit = createRateLimit({ clock: createStepClock(), perSecond: 10 });
     const pauses = Array.from({ length: 1000 }, () => rateLimit.spend());
     expect(pauses.at(-1)).toBe(5000);
   });
 });
 
-describe("the ledger", () => {
+describe("the write queue", () => {
   const holder: Holder = { sessionId: SESSION, owner: "worker-1" as WorkerId, epoch: 1 };
 
   function setUp() {
@@ -145,7 +145,7 @@ describe("the ledger", () => {
     };
   }
 
-  it("writes in order, one after the other", async () => {
+  it("the write queue writes in order, one after the other", async () => {
     const { writeQueue, events } = setUp();
     const slow = writeQueue.write(async () => {
       await new Promise((resolve) => setImmediate(resolve));
@@ -160,7 +160,7 @@ describe("the ledger", () => {
     expect(events).toEqual(["slow", "fast"]);
   });
 
-  it("keeps what cannot be written, makes nobody wait for it, and writes it later in order", async () => {
+  it("the write queue keeps what cannot be written, delays no caller, and writes it later in order", async () => {
     const { clock, writeQueue, events, setAway, write } = setUp();
     setAway(true);
     expect(await write("first")).toBe("later");
@@ -176,7 +176,7 @@ describe("the ledger", () => {
     expect(writeQueue.pending).toBe(0);
   });
 
-  it("stops when the session is lost", async () => {
+  it("the write queue stops when the session is lost", async () => {
     const { writeQueue, events, write } = setUp();
     const results = Promise.all([write("one", "lost"), write("two")]);
     expect(await results).toEqual(["lost", "lost"]);
@@ -185,7 +185,7 @@ describe("the ledger", () => {
     expect(writeQueue.pending).toBe(0);
   });
 
-  it("leaves out a write that can never succeed", async () => {
+  it("the write queue skips a write that can never succeed", async () => {
     const { writeQueue, events, write } = setUp();
     const bad = writeQueue.write(() => Promise.reject(new Error("a bug")));
     expect(await Promise.all([bad, write("next")])).toEqual(["done", "done"]);

@@ -1,4 +1,4 @@
-/** What waits for a peer, and in which order it gets it; over connections that a test holds in its hand. */
+/** What waits for a peer, and in which order it gets it; over connections that the test controls. */
 import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
@@ -91,7 +91,7 @@ function setUp(maxBufferBytes = 1024 * KIB) {
   return { counters, peer, attach, awayCount: () => awayCount };
 }
 
-it("what a connection did not send goes first over the next one, before what came later", () => {
+it("messages that a connection did not send go first over the next one, before later ones", () => {
   const { peer, attach, awayCount } = setUp();
   const first = new HeldConnection(1);
   attach(first);
@@ -110,7 +110,7 @@ it("what a connection did not send goes first over the next one, before what cam
   expect(second.sent).toEqual(["held 1", "held 2", "while away", "after"]);
 });
 
-it("a newer connection takes over what the older one held, and its owner was never away", () => {
+it("a newer connection takes over the unsent messages of the older one, and the peer was never away", () => {
   const { peer, attach, awayCount } = setUp();
   const [older, newer] = [new HeldConnection(1), new HeldConnection(2)];
   attach(older);
@@ -134,7 +134,7 @@ it("a connection that was slow to get here does not replace a newer one", () => 
   expect(newer.sent).toEqual(["for the newer"]);
 });
 
-it("a connection gets a mebibyte at a time, and the rest in order when it has room", () => {
+it("a connection gets a mebibyte at a time, and the rest in order when it has room again", () => {
   const { peer, attach } = setUp(64 * 1024 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);
@@ -144,7 +144,7 @@ it("a connection gets a mebibyte at a time, and the rest in order when it has ro
   expect(connection.sent).toEqual(Array.from({ length: 40 }, (_, n) => `${n}`));
 });
 
-it("beyond the limit an absent peer loses what others said, not what the worker said", () => {
+it("beyond the limit an absent peer loses the messages of other peers, not those of the worker", () => {
   const { counters, peer, attach } = setUp(64 * KIB);
   peer.send(outbound("joined", 100, true));
   for (let n = 0; n < 7; n++) peer.send(outbound(`${n}`, 10 * KIB));
@@ -157,13 +157,13 @@ it("beyond the limit an absent peer loses what others said, not what the worker 
   expect(counters.value("worker.messages_dropped", "buffer")).toBe(7);
 });
 
-it("many small messages count for what they cost, not only for their bytes", () => {
+it("many small messages count with their overhead, not only with their bytes", () => {
   const { counters, peer } = setUp(64 * KIB);
   for (let n = 0; n < 300; n++) peer.send(outbound("x", 1));
   expect(counters.value("worker.buffer_overflows")).toBe(1);
 });
 
-it("a peer that is there but reads too slowly is disconnected beyond the limit", () => {
+it("a connected peer that reads too slowly is disconnected beyond the limit", () => {
   const { counters, peer, attach, awayCount } = setUp(64 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);
@@ -173,7 +173,7 @@ it("a peer that is there but reads too slowly is disconnected beyond the limit",
   expect(counters.value("worker.buffer_overflows", "slow")).toBe(1);
 });
 
-it("a single message that is larger than the limit gets through", () => {
+it("a single message beyond the limit is delivered", () => {
   const { counters, peer, attach } = setUp(64 * KIB);
   peer.send(outbound("large", 1024 * KIB));
   const connection = new HeldConnection(1);
@@ -183,7 +183,7 @@ it("a single message that is larger than the limit gets through", () => {
   expect(counters.value("worker.buffer_overflows")).toBe(0);
 });
 
-it("at its end a peer gets everything that waits for it", () => {
+it("a peer gets everything that waits for it before its connection ends for good", () => {
   const { peer, attach, awayCount } = setUp(64 * 1024 * KIB);
   const connection = new HeldConnection(1);
   attach(connection);

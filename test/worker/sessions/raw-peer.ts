@@ -1,6 +1,6 @@
 /**
  * A participant that speaks the protocol by hand over a real socket.io client: for what unmodified clients never do
- * (garbage, lies, floods), and for looking at messages as they stand on the wire. Contents are made-up bytes: a worker
+ * (garbage, false claims, floods), and for checking messages as they are on the wire. Contents are made-up bytes: a worker
  * cannot tell them from encrypted ones.
  */
 import { generateKeyPairSync } from "node:crypto";
@@ -33,7 +33,7 @@ export interface RawPeerOptions {
 
 let publicKey: string | undefined;
 
-/** A good public key, base64 SPKI; the same for all raw peers. */
+/** A valid public key, base64 SPKI; the same for all raw peers. */
 export function rawPublicKey(): string {
   publicKey ??= generateKeyPairSync("rsa", { modulusLength: 2048 })
     .publicKey.export({ format: "der", type: "spki" })
@@ -72,15 +72,15 @@ export class RawPeer {
     });
   }
 
-  /** The own peer id, as the worker told it. */
+  /** Its own peer id, from the worker's peer info. */
   get id(): string {
     const [peer] = this.plain("peer/info")[0] as [{ id: string }];
     return peer.id;
   }
 
-  /** Resolves when the worker has told the peer who it is. */
+  /** Resolves when the peer has its peer info. */
   async ready(): Promise<this> {
-    await until("the raw peer is told who it is", () => this.plain("peer/info").length > 0);
+    await until("the raw peer gets its peer info", () => this.plain("peer/info").length > 0);
     return this;
   }
 
@@ -101,7 +101,7 @@ export class RawPeer {
     );
   }
 
-  /** Sends any message; what is not given is as a good client would have it. */
+  /** Sends any message; missing fields get valid values. */
   send(message: Record<string, unknown>): void {
     this.sendBytes(
       encode({
@@ -128,12 +128,12 @@ export class RawPeer {
     this.send({ kind: "request", id, origin: "", target, ...sealed(text, [target]) });
   }
 
-  /** Answers a request that came. */
+  /** Responds to a request. */
   respond(request: WireMessage, text: string): void {
     this.send({ kind: "response", id: request.id, ...sealed(text, [request.origin ?? ""]) });
   }
 
-  /** As a host: lets the guest in who is asked for in `request`, or not. */
+  /** As a host: accepts or rejects the guest of `request`. */
   decide(request: WireMessage, accept: boolean): void {
     const response = accept ? { workspace: { name: "demo", folders: ["src"] } } : null;
     this.send({ kind: "response", id: request.id, content: { response } });

@@ -1,4 +1,4 @@
-/** A worker that ends and starts again under its id: its sessions go on. */
+/** A worker that restarts under its id: its sessions go on. */
 import { expect, it } from "vitest";
 import { until } from "../../support/until.ts";
 import {
@@ -25,13 +25,13 @@ async function restart(
   return next;
 }
 
-it("after a restart the peers come back as who they were, and nobody is told", async () => {
+it("after a worker's restart its peers come back as the same peers, without an announcement", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
-  // Both have sent something: they know that they are in.
+  // Both have sent something, which proves that they know they are in.
   guest.broadcast("before", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("before"));
+  await until("the host gets it", () => host.contents("broadcast").includes("before"));
   const epoch = worker.registry.live(sessionId)?.epoch ?? 0;
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.peers.map((p) => p.settled))
@@ -41,7 +41,7 @@ it("after a restart the peers come back as who they were, and nobody is told", a
   expect(next.registry.live(sessionId)?.epoch).toBeGreaterThan(epoch);
   await until("both are back", () => host.connects === 2 && guest.connects === 2);
   guest.broadcast("after", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("after"));
+  await until("the host gets it", () => host.contents("broadcast").includes("after"));
   expect(host.received.at(-1)?.origin).toBe(guest.id);
   expect(host.plain("peer/info")).toHaveLength(1);
   expect(guest.plain("peer/info")).toHaveLength(1);
@@ -52,65 +52,65 @@ it("after a restart the peers come back as who they were, and nobody is told", a
     const all = await next.store.readEvents({ limit: 10, sessionId });
     return all.length >= 6 && all;
   });
-  const told = events.map(({ kind, cause }) => `${kind}: ${cause.replace(/\d+\.\d/, "N")}`);
-  expect(told.slice(0, 4)).toEqual([
+  const entries = events.map(({ kind, cause }) => `${kind}: ${cause.replace(/\d+\.\d/, "N")}`);
+  expect(entries.slice(0, 4)).toEqual([
     "created: create",
     "joined: host",
     "joined: guest",
     "resumed: restarted",
   ]);
-  expect(new Set(told.slice(4))).toEqual(
+  expect(new Set(entries.slice(4))).toEqual(
     new Set(["returned: host Host, after N s", "returned: guest Guest, after N s"]),
   );
 });
 
-it("a guest is served before the host is back, and the host gets what was said meanwhile", async () => {
+it("after a restart a guest is served before the host is back, and the host gets what it missed", async () => {
   const worker = await startWorker();
   const { host, hostToken, sessionId } = await worker.openSession();
   const a = await worker.joinSession(sessionId, host);
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   const hostId = host.id;
   for (const peer of [a, b]) peer.broadcast("I am here", [hostId]);
-  await until("the host hears both", () => host.contents("broadcast").length === 2);
+  await until("the host gets both", () => host.contents("broadcast").length === 2);
   host.close();
 
   await restart(worker);
   await until("both guests are back", () => a.connects === 2 && b.connects === 2);
   a.broadcast("without the host", [hostId, b.id]);
-  await until("b hears it", () => b.contents("broadcast").includes("without the host"));
+  await until("b gets it", () => b.contents("broadcast").includes("without the host"));
 
   const back = rawPeer({ url: worker.url, roomToken: hostToken });
-  await until("the host hears it", () => back.contents("broadcast").includes("without the host"));
+  await until("the host gets it", () => back.contents("broadcast").includes("without the host"));
   expect(back.received.map(({ kind }) => kind)).toEqual(["broadcast"]);
 });
 
-it("a peer that had not said anything yet is announced again", async () => {
+it("a peer that had not sent anything before the restart is announced again", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   await restart(worker);
-  await until("the guest is told again who it is", () => guest.plain("peer/info").length === 2);
-  await until("the host hears of it again", () => host.plain("room/joined").length === 2);
+  await until("the guest gets its peer info again", () => guest.plain("peer/info").length === 2);
+  await until("the host gets it again", () => host.plain("room/joined").length === 2);
   expect(guest.plain("peer/info")[1]).toEqual(guest.plain("peer/info")[0]);
-  // The host has said something: it let the guest in.
+  // The host has sent something: its response to the join request.
   expect(host.plain("peer/info")).toHaveLength(1);
 });
 
-it("whoever does not come back within 30 s of the recovery has left", async () => {
+it("a peer that does not come back within 30 s of the recovery has left", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   guest.broadcast("settled", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  await until("the host gets it", () => host.contents("broadcast").length === 1);
   guest.close();
   const clock = createSkipClock();
   await restart(worker, { clock });
   await until("the host is back", () => host.connects === 2);
   clock.skip(30_000);
-  await until("the host hears that the guest left", () => host.plain("room/left").length === 1);
+  await until("the host gets room/left", () => host.plain("room/left").length === 1);
 });
 
-it("a session whose host does not come back is closed, and its guests are told", async () => {
+it("a session whose host does not come back is closed, and its guests are informed", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -119,10 +119,10 @@ it("a session whose host does not come back is closed, and its guests are told",
   await restart(worker, { clock });
   await until("the guest is back", () => guest.connects === 2);
   clock.skip(30_000);
-  await until("the guest is told", () => guest.plain("room/closed").length === 1);
+  await until("the guest gets room/closed", () => guest.plain("room/closed").length === 1);
 });
 
-it("who left before the restart stays out after it", async () => {
+it("a guest that left before the restart cannot come back after it", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -133,7 +133,7 @@ it("who left before the restart stays out after it", async () => {
     .toBe(1);
   const next = await restart(worker);
   const again = next.peer(token);
-  await until("it is sent away", () => again.disconnects.length === 1);
+  await until("it is disconnected", () => again.disconnects.length === 1);
   expect(next.counters.value("worker.connects_refused", "left")).toBe(1);
 });
 
@@ -144,11 +144,11 @@ it("a closed session stays closed after a restart", async () => {
   await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
   const next = await restart(worker);
   const again = next.peer(hostToken);
-  await until("it is sent away", () => again.disconnects.length === 1);
+  await until("it is disconnected", () => again.disconnects.length === 1);
   expect(next.counters.value("worker.connects_refused", "closed")).toBe(1);
 });
 
-it("a join request that waits is put to the host again, and the guest gets its answer", async () => {
+it("a join request that waits during a restart is sent to the host again, and the guest gets its answer", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const pollToken = await requestJoin(worker.registry, sessionId);
@@ -156,7 +156,7 @@ it("a join request that waits is put to the host again, and the guest gets its a
   const next = await restart(worker);
   await until("the host is asked again", () => host.received.filter(isJoinRequest).length === 2);
   expect(host.received.filter(isJoinRequest)[1]?.id).toBe(first.id);
-  // The answer to the first question is as good.
+  // A response to the first request counts too.
   host.decide(first, true);
   const answer = await joinAnswer(next.store, pollToken);
   if (!answer.accepted) throw new Error(answer.code);
@@ -164,7 +164,7 @@ it("a join request that waits is put to the host again, and the guest gets its a
   expect(guest.plain("peer/info")[0]?.[0]).toMatchObject({ name: GUEST_USER.name });
 });
 
-it("a session that was created but not opened yet waits on for its host", async () => {
+it("a session that was not opened before the restart still waits for its host", async () => {
   const worker = await startWorker();
   const created = await worker.registry.create(HOST_USER);
   if (created.outcome !== "created") throw new Error(created.outcome);
@@ -176,7 +176,7 @@ it("a session that was created but not opened yet waits on for its host", async 
   expect(host.plain("peer/info")).toHaveLength(1);
 });
 
-it("an answer to a request that the worker before passed on still reaches the asker", async () => {
+it("a response to a request that was relayed before the restart still reaches its requester", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -191,7 +191,7 @@ it("an answer to a request that the worker before passed on still reaches the as
   expect(guest.received.find(({ kind }) => kind === "response")?.id).toBe(4711);
 });
 
-it("a session of another worker that lives is not taken, and its owner is named", async () => {
+it("a session of another live worker is not taken over, and its owner is named", async () => {
   const store = await startStore();
   const owner = await startWorker({ store, id: "worker-1" });
   const other = await startWorker({ store, id: "worker-2" });
@@ -206,7 +206,7 @@ it("a session of another worker that lives is not taken, and its owner is named"
   expect(stray.received).toEqual([]);
 });
 
-it("a worker that lost a session sends its peers away in a way that makes them come back", async () => {
+it("a worker that lost a session disconnects its peers so that they reconnect", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const record = await worker.store.findSession(sessionId);

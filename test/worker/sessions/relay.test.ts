@@ -26,8 +26,8 @@ function routeOf(fields: Record<string, unknown>, targets?: readonly string[]) {
 
 const PLAIN = { content: { method: "fileSystem/readFile", params: [] } };
 
-describe("a broadcast", () => {
-  it("goes to all others for whom it has a key, never to its sender", () => {
+describe("route: a broadcast", () => {
+  it("a broadcast goes to all other peers for which it has a key, never to its sender", () => {
     const routed = routeOf({ kind: "broadcast" }, ["a", "b", "host", "a stranger"]);
     if (routed.action !== "broadcast") throw new Error(routed.action);
     expect(routed.to.map(({ peer, key }) => [peer, key.target])).toEqual([
@@ -37,7 +37,7 @@ describe("a broadcast", () => {
     expect(routed.keyless).toBe(0);
   });
 
-  it("leaves out those for whom it has no key", () => {
+  it("a broadcast skips peers for which it has no key", () => {
     const routed = routeOf({ kind: "broadcast" }, ["b"]);
     expect(routed).toMatchObject({ action: "broadcast", to: [{ peer: "b" }], keyless: 1 });
   });
@@ -47,23 +47,23 @@ describe("a broadcast", () => {
   });
 });
 
-describe("a notification", () => {
-  it("goes to its target", () => {
+describe("route: a notification", () => {
+  it("a notification goes to its target", () => {
     expect(routeOf({ kind: "notification", target: "b" })).toEqual({ action: "notify", to: "b" });
   });
 
-  it("without a target is for the worker", () => {
+  it("a notification without a target is for the worker", () => {
     expect(routeOf({ kind: "notification", target: "", ...PLAIN })).toEqual({ action: "control" });
   });
 
-  it("to nobody in the session is dropped", () => {
+  it("a notification to a peer that is not in the session is dropped", () => {
     for (const target of ["stranger", undefined]) {
       const fields = { kind: "notification", ...(target !== undefined && { target }) };
       expect(routeOf(fields)).toEqual({ action: "drop", reason: "target" });
     }
   });
 
-  it("between peers is dropped in plain text", () => {
+  it("a notification between peers is dropped in plain text", () => {
     expect(routeOf({ kind: "notification", target: "b", ...PLAIN })).toEqual({
       action: "drop",
       reason: "plain",
@@ -71,8 +71,8 @@ describe("a notification", () => {
   });
 });
 
-describe("a request", () => {
-  it("is asked of its target, also of the sender itself", () => {
+describe("route: a request", () => {
+  it("a request goes to its target, also if that is the sender", () => {
     expect(routeOf({ kind: "request", id: 1, target: "b" })).toEqual({
       action: "request",
       to: "b",
@@ -83,7 +83,7 @@ describe("a request", () => {
     });
   });
 
-  it("to nobody fails", () => {
+  it("a request to a peer that is not in the session fails", () => {
     expect(routeOf({ kind: "request", id: 1, target: "stranger" })).toEqual({ action: "fail" });
     expect(routeOf({ kind: "request", id: 1, target: "" })).toEqual({ action: "fail" });
   });
@@ -96,7 +96,7 @@ describe("a request", () => {
   });
 });
 
-it("an answer is one, encrypted or not", () => {
+it("a response is routed by its id, encrypted or not", () => {
   expect(routeOf({ kind: "response", id: "x" })).toEqual({ action: "respond" });
   expect(routeOf({ kind: "response-error", id: "x", content: { message: "no" } })).toEqual({
     action: "respond",

@@ -1,58 +1,58 @@
-/** A session is handed over while the store does not answer as it should. */
+/** Handovers while the store does not respond, and stops while it is asked. */
 import { expect, it, vi } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest, joinAnswer, requestJoin, startStore, startWorker } from "./fixture.ts";
 
-const HEIR = "worker-2" as WorkerId;
+const SUCCESSOR = "worker-2" as WorkerId;
 
-it("a session whose release got no answer is not served here until the store has said whose it is", async () => {
+it("a session whose release got no response is not served here until the store names its owner", async () => {
   const store = await startStore();
   const worker = await startWorker({ store });
-  const heir = await startWorker({ store, id: HEIR });
+  const successor = await startWorker({ store, id: SUCCESSOR });
   const { host, sessionId } = await worker.openSession();
   const release = worker.store.releaseSession.bind(worker.store);
-  // Done, but its answer is lost on the way.
+  // Applied, but the response is lost.
   vi.spyOn(worker.store, "releaseSession").mockImplementationOnce(async (...args) => {
     await release(...args);
     throw new StoreAwayError("releaseSession");
   });
 
   const session = worker.registry.live(sessionId);
-  expect(await session?.handOver(HEIR, async () => {}, "drain")).toBe("kept");
+  expect(await session?.handOver(SUCCESSOR, async () => {}, "drain")).toBe("kept");
   expect(worker.registry.live(sessionId)).toBeUndefined();
-  expect(await heir.registry.claim(sessionId)).toMatchObject({ outcome: "here" });
+  expect(await successor.registry.claim(sessionId)).toMatchObject({ outcome: "here" });
   await until("the first one knows", () => !worker.registry.knows(sessionId));
-  expect(heir.registry.live(sessionId)).toBeDefined();
+  expect(successor.registry.live(sessionId)).toBeDefined();
   host.close();
 });
 
-it("a release that did not get through is made good when the store answers, before anybody is let in", async () => {
+it("a release that failed is repeated when the store responds, before any client is admitted", async () => {
   const store = await startStore();
   const worker = await startWorker({ store });
-  await startWorker({ store, id: HEIR });
+  await startWorker({ store, id: SUCCESSOR });
   const { sessionId } = await worker.openSession();
   vi.spyOn(worker.store, "releaseSession").mockRejectedValueOnce(
     new StoreAwayError("releaseSession"),
   );
   const session = worker.registry.live(sessionId);
-  expect(await session?.handOver(HEIR, async () => {}, "drain")).toBe("kept");
+  expect(await session?.handOver(SUCCESSOR, async () => {}, "drain")).toBe("kept");
   expect(await worker.registry.claim(sessionId)).toEqual({
     outcome: "elsewhere",
-    owner: HEIR,
+    owner: SUCCESSOR,
     epoch: session?.epoch,
   });
 });
 
-it("with the store away nobody is asked to go, and nothing is released when it is back", async () => {
+it("while the store is away no client is migrated, and nothing is released when it is back", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   await worker.storeFixture.stop();
   await until("the worker notices", () => worker.store.health.state === "away");
   const session = worker.registry.live(sessionId);
   const deliver = vi.fn(async () => {});
-  expect(await session?.handOver(HEIR, deliver, "drain")).toBe("kept");
+  expect(await session?.handOver(SUCCESSOR, deliver, "drain")).toBe("kept");
   expect(deliver).not.toHaveBeenCalled();
   expect(session?.connections).toBe(1);
   expect(host.connects).toBe(1);
@@ -62,10 +62,10 @@ it("with the store away nobody is asked to go, and nothing is released when it i
   expect((await worker.store.findSession(sessionId))?.state).toBe("open");
 });
 
-it("a host's answer to a request to join goes with the session, also when it was the last thing said", async () => {
+it("a host's answer to a join request survives a handover, even as its last message", async () => {
   const store = await startStore();
   const worker = await startWorker({ store });
-  const heir = await startWorker({ store, id: HEIR });
+  const successor = await startWorker({ store, id: SUCCESSOR });
   const { host, sessionId } = await worker.openSession();
   const pollToken = await requestJoin(worker.registry, sessionId);
   const request = await until("the host is asked", () => host.received.find(isJoinRequest));
@@ -85,12 +85,12 @@ it("a host's answer to a request to join goes with the session, also when it was
   });
   host.decide(request, true);
   await counting;
-  const handed = worker.registry.live(sessionId)?.handOver(HEIR, async () => {}, "drain");
+  const handed = worker.registry.live(sessionId)?.handOver(SUCCESSOR, async () => {}, "drain");
   await until("the host was asked to go", () => host.disconnects.length > 0);
   setImmediate(goOn);
   expect(await handed).toBe("handed");
-  expect((await heir.registry.claim(sessionId)).outcome).toBe("here");
-  expect(await joinAnswer(heir.store, pollToken)).toMatchObject({ accepted: true });
+  expect((await successor.registry.claim(sessionId)).outcome).toBe("here");
+  expect(await joinAnswer(successor.store, pollToken)).toMatchObject({ accepted: true });
 });
 
 it("a worker that stops while it confirms a session does not close the session in the store", async () => {

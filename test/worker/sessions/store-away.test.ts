@@ -1,10 +1,10 @@
-/** The store is away: what runs goes on, and the store hears of it later. */
+/** The store is away: running sessions go on and are recorded later. */
 import { expect, it } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker } from "./fixture.ts";
 
-it("a running session goes on, and peers leave and come back", async () => {
+it("while the store is away a running session goes on, and its peers leave and come back", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const a = await worker.joinSession(sessionId, host);
@@ -12,12 +12,12 @@ it("a running session goes on, and peers leave and come back", async () => {
   await worker.storeFixture.stop();
 
   a.broadcast("still here", [host.id, b.id]);
-  await until("b hears it", () => b.contents("broadcast").includes("still here"));
+  await until("b gets it", () => b.contents("broadcast").includes("still here"));
   a.socket.io.engine.close();
   await until("a is back", () => a.connects === 2);
   const bId = b.id;
   b.leave();
-  await until("the host hears that b left", () => host.plain("room/left").length === 1);
+  await until("the host gets room/left", () => host.plain("room/left").length === 1);
 
   await worker.storeFixture.start();
   await expect
@@ -29,14 +29,14 @@ it("a running session goes on, and peers leave and come back", async () => {
   expect(bId).toMatch(/^\w{24}$/);
 });
 
-it("a guest with a good token is let in, and stored when the store is back", async () => {
+it("a guest with a valid token is admitted while the store is away, and stored when it is back", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
   await worker.storeFixture.stop();
   const guest = await worker.peer(token).ready();
   guest.broadcast("hello", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("hello"));
+  await until("the host gets it", () => host.contents("broadcast").includes("hello"));
   await worker.storeFixture.start();
   await expect
     .poll(
@@ -50,7 +50,7 @@ it("a guest with a good token is let in, and stored when the store is back", asy
     ]);
 });
 
-it("a new session starts, and is recorded when the store is back", async () => {
+it("a new session starts while the store is away, and is recorded when it is back", async () => {
   const worker = await startWorker();
   await worker.storeFixture.stop();
   await until("the worker notices", () => worker.store.health.state === "away");
@@ -67,14 +67,14 @@ it("a new session starts, and is recorded when the store is back", async () => {
   expect(guest.id).not.toBe(host.id);
 });
 
-it("the epoch of a session that began without the store never falls, whatever the worker's clock says", async () => {
+it("the epoch of a session that was created without the store never falls, whatever the worker's clock is", async () => {
   const clock: Clock = { ...systemClock, wallMs: () => systemClock.wallMs() + 60_000 };
   const store = await startStore();
   const worker = await startWorker({ store, clock });
   await store.stop();
   await until("the worker notices", () => worker.store.health.state === "away");
   const { host, sessionId } = await worker.openSession();
-  const told = worker.registry.live(sessionId)?.epoch ?? 0;
+  const epochBefore = worker.registry.live(sessionId)?.epoch ?? 0;
   await store.start();
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id), {
@@ -83,19 +83,19 @@ it("the epoch of a session that began without the store never falls, whatever th
     .toEqual([host.id]);
   await worker.registry.live(sessionId)?.settled();
   const record = await worker.store.findSession(sessionId);
-  expect(worker.registry.live(sessionId)?.epoch).toBeGreaterThanOrEqual(told);
+  expect(worker.registry.live(sessionId)?.epoch).toBeGreaterThanOrEqual(epochBefore);
   expect(record?.epoch).toBe(worker.registry.live(sessionId)?.epoch);
   expect(record?.state).toBe("open");
 });
 
-it("a session that was closed meanwhile does not come back with the store", async () => {
+it("a session that was closed while the store was away does not come back with it", async () => {
   const worker = await startWorker();
   const { host, hostToken, sessionId } = await worker.openSession();
   await worker.storeFixture.stop();
   host.leave();
   await until("the host has left", () => host.disconnects.length === 1);
   const again = worker.peer(hostToken);
-  await until("it is sent away", () => again.disconnects.length === 1);
+  await until("it is disconnected", () => again.disconnects.length === 1);
   await worker.storeFixture.start();
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.state, { timeout: 10_000 })
@@ -103,7 +103,7 @@ it("a session that was closed meanwhile does not come back with the store", asyn
   await expect.poll(() => worker.registry.load.sessions, { timeout: 10_000 }).toBe(0);
 });
 
-it("a connection for a session that only the store knows waits until it is back", async () => {
+it("a client of a session that is not here waits until the store is back", async () => {
   const store = await startStore();
   const before = await startWorker({ store });
   const { host, hostToken, sessionId } = await before.openSession();
@@ -118,12 +118,12 @@ it("a connection for a session that only the store knows waits until it is back"
   await expect.poll(() => worker.sockets.connections).toBe(1);
   expect(back.connects).toBe(0);
   await store.start();
-  await until("it is let in", () => back.connects === 1);
+  await until("it is admitted", () => back.connects === 1);
   expect(back.disconnects).toEqual([]);
   expect(worker.registry.live(sessionId)).toBeDefined();
 });
 
-it("the quota of a user holds", async () => {
+it("a user's quota applies while the store is away", async () => {
   const worker = await startWorker({ settings: { maxSessionsPerUser: 2 } });
   const outcomes = [];
   for (let i = 0; i < 3; i++) outcomes.push((await worker.registry.create(HOST_USER)).outcome);

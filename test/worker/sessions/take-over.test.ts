@@ -1,4 +1,4 @@
-/** A worker takes sessions over from one that is gone, and lets go of those that were taken from it. */
+/** A worker takes sessions over from one that is gone, and gives up those that were taken over from it. */
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { createLeaderElection } from "../../../shared/membership/leader-election.ts";
@@ -20,7 +20,7 @@ import {
 } from "./fixture.ts";
 import { createSkipClock, type SkipClock } from "./skip-clock.ts";
 
-/** Moves on, with `workers` alive and all others not. */
+/** Advances time; only `workers` send heartbeats. */
 async function pass(
   clock: SkipClock,
   ms: number,
@@ -32,21 +32,21 @@ async function pass(
   }
 }
 
-/** A store that has settled. */
+/** A store that has been up long enough to judge leases. */
 async function settledStore(clock: SkipClock): Promise<StoreFixture> {
   const store = await startStore(clock);
   clock.skip(8000);
   return store;
 }
 
-/** An owner with a session of a host and a guest, who both have said something; then it is killed. */
+/** An owner with a session of a host and a guest, which both have sent something; then it is killed. */
 async function killedOwner(store: StoreFixture, clock: SkipClock) {
   const owner = await startWorker({ store, id: "worker-1", clock });
   const { host, hostToken, sessionId } = await owner.openSession();
   const guestToken = await owner.invite(sessionId, host);
   const guest = await owner.peer(guestToken).ready();
   guest.broadcast("settled", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  await until("the host gets it", () => host.contents("broadcast").length === 1);
   await expect
     .poll(async () => (await owner.store.findSession(sessionId))?.peers.every((p) => p.settled))
     .toBe(true);
@@ -56,13 +56,13 @@ async function killedOwner(store: StoreFixture, clock: SkipClock) {
   return { sessionId, hostToken, guestToken, hostId: host.id, guestId: guest.id, incarnation };
 }
 
-/** What the port of an owner says, until a test says otherwise. */
+/** State of an owner's port, until a test changes it. */
 function port(seen: OwnerReport["seen"]) {
   const report: { now: OwnerReport } = { now: { seen } };
   return { report, look: async () => report.now };
 }
 
-it("who comes while the owner does not answer waits, and is let in by another worker when its lease is gone", async () => {
+it("a client waits while its session's owner does not respond, and is admitted by another worker once the owner's lease has expired", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const gone = await killedOwner(store, clock);
@@ -78,7 +78,7 @@ it("who comes while the owner does not answer waits, and is let in by another wo
   const host = worker.peer(gone.hostToken);
   await until("the host is in", () => host.connects === 1);
   guest.broadcast("on the other side", [gone.hostId]);
-  await until("the host hears it", () => host.contents("broadcast").includes("on the other side"));
+  await until("the host gets it", () => host.contents("broadcast").includes("on the other side"));
   expect(host.received.find(({ kind }) => kind === "broadcast")?.origin).toBe(gone.guestId);
   expect(host.plain("room/joined")).toEqual([]);
   expect([...guest.plain("peer/info"), ...host.plain("peer/info")]).toEqual([]);
@@ -90,7 +90,7 @@ it("who comes while the owner does not answer waits, and is let in by another wo
   ]);
 });
 
-it("an owner that refuses connections is believed dead when its last beat is 2.5 s old, long before its lease ends", async () => {
+it("an owner that refuses connections counts as gone when its last heartbeat is 2.5 s old, long before its lease ends", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const { sessionId, incarnation } = await killedOwner(store, clock);
@@ -103,7 +103,7 @@ it("an owner that refuses connections is believed dead when its last beat is 2.5
   expect(worker.counters.value("worker.sessions_resumed", "refused")).toBe(1);
 });
 
-it("an owner whose exit was reported is taken over from at once, but not in its next life", async () => {
+it("an owner whose exit was reported is replaced at once, but not in its next incarnation", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const { sessionId, incarnation } = await killedOwner(store, clock);
@@ -126,7 +126,7 @@ it("an owner whose exit was reported is taken over from at once, but not in its 
   expect(third.counters.value("worker.sessions_resumed", "exited")).toBe(1);
 });
 
-it("who waits is sent on when the owner answers again", async () => {
+it("a waiting client is redirected when the owner responds again", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const owner = await startWorker({ store, id: "worker-1", clock });
@@ -141,7 +141,7 @@ it("who waits is sent on when the owner answers again", async () => {
   expect(owner.registry.live(sessionId)).toBeDefined();
 });
 
-it("a request to join that waits for the host is answered after the take-over", async () => {
+it("a join request that waits for the host is answered after the take-over", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const owner = await startWorker({ store, id: "worker-1", clock });
@@ -163,7 +163,7 @@ it("a request to join that waits for the host is answered after the take-over", 
 
 // --- the fence ---
 
-it("a worker that may not act relays nothing, sends everybody away so that they come back, and goes on when it still holds the session", async () => {
+it("a fenced worker relays nothing, disconnects all clients so that they reconnect, and goes on if it still owns the session", async () => {
   let isOpen = true;
   const worker = await startWorker({ fence: () => isOpen });
   const { host, sessionId } = await worker.openSession();
@@ -172,7 +172,7 @@ it("a worker that may not act relays nothing, sends everybody away so that they 
   guest.broadcast("too late", [host.id]);
   await expect.poll(() => worker.counters.value("worker.messages_dropped", "fenced")).toBe(1);
   worker.registry.fence();
-  await until("both are sent away", () =>
+  await until("both are disconnected", () =>
     [host, guest].every((peer) => peer.disconnects[0] === "transport close"),
   );
   expect(worker.registry.live(sessionId)).toBeUndefined();
@@ -181,12 +181,12 @@ it("a worker that may not act relays nothing, sends everybody away so that they 
   await worker.registry.confirm();
   await until("both are back", () => host.connects === 2 && guest.connects === 2);
   guest.broadcast("in time", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("in time"));
+  await until("the host gets it", () => host.contents("broadcast").includes("in time"));
   expect(host.contents("broadcast")).not.toContain("too late");
   expect(host.plain("room/left")).toEqual([]);
 });
 
-it("a worker whose session was taken over meanwhile lets go of it, and delivers nothing of it any more", async () => {
+it("a worker whose session was taken over gives it up and delivers no more of its messages", async () => {
   const worker = await startWorker({ id: "worker-1" });
   const { host, sessionId } = await worker.openSession();
   worker.registry.fence();
@@ -201,27 +201,28 @@ it("a worker whose session was taken over meanwhile lets go of it, and delivers 
   await worker.registry.confirm();
   expect(worker.registry.knows(sessionId)).toBe(false);
   expect(worker.counters.value("worker.sessions_closed", "lost")).toBe(1);
-  await until("the host is sent away", () => host.disconnects.length > 0);
+  await until("the host is disconnected", () => host.disconnects.length > 0);
   expect(host.disconnects[0]).toBe("transport close");
 });
 
-it("a session that the store refuses to confirm keeps no other from being confirmed, and stays closed to everybody", async () => {
+it("a session that the store refuses to confirm does not keep others from being confirmed, and admits no client", async () => {
   const worker = await startWorker();
   const first = await worker.openSession();
   const second = await worker.openSession();
   worker.registry.fence();
   const { store } = worker;
   const reassert = store.reassertSession.bind(store);
-  vi.spyOn(store, "reassertSession").mockImplementation(async (told) => {
-    if (told.id === first.sessionId) throw new StoreRefusedError("reassertSession", "a test");
-    return reassert(told);
+  vi.spyOn(store, "reassertSession").mockImplementation(async (reassertion) => {
+    if (reassertion.id === first.sessionId)
+      throw new StoreRefusedError("reassertSession", "a test");
+    return reassert(reassertion);
   });
   await worker.registry.confirm();
   expect(worker.registry.live(first.sessionId)).toBeUndefined();
   expect(worker.registry.live(second.sessionId)).toBeDefined();
 });
 
-it("a session whose guests have come and gone a thousand times is known again to a store that has lost it", async () => {
+it("a session whose guests have come and gone a thousand times is restored in a store that has lost it", async () => {
   const clock = createSkipClock();
   const store = await startStore(clock);
   const worker = await startWorker({ store, clock });
@@ -250,7 +251,7 @@ it("a session whose guests have come and gone a thousand times is known again to
   expect(known?.revokedTokens).not.toContain("token-0");
 });
 
-it("an answer of the store from before the fence shut once more lets nobody in", async () => {
+it("a store response from before the fence shut again does not confirm the session", async () => {
   const store = await startStore();
   const worker = await startWorker({ store, id: "worker-1" });
   const thief = await startWorker({ store, id: "worker-2" });
@@ -259,11 +260,11 @@ it("an answer of the store from before the fence shut once more lets nobody in",
   worker.registry.fence();
   const { store: own } = worker;
   const reassert = own.reassertSession.bind(own);
-  vi.spyOn(own, "reassertSession").mockImplementationOnce(async (told) => {
-    const answer = await reassert(told);
-    // Here this process is stopped, for so long that another one takes the session.
+  vi.spyOn(own, "reassertSession").mockImplementationOnce(async (reassertion) => {
+    const answer = await reassert(reassertion);
+    // As if this process were stopped for long enough that another one takes the session over.
     worker.registry.fence();
-    const { owner, epoch } = told;
+    const { owner, epoch } = reassertion;
     await own.releaseSession({ sessionId, owner, epoch }, undefined);
     expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
     return answer;
@@ -278,18 +279,18 @@ async function loseEverything(worker: WorkerFixture): Promise<void> {
   await worker.storeFixture.stop();
   await until("the worker notices", () => worker.store.health.state === "away");
   await worker.storeFixture.wipe();
-  await until("the store answers again", () => worker.store.health.state === "up");
+  await until("the store responds again", () => worker.store.health.state === "up");
   await worker.announce();
 }
 
-it("after the store has lost everything, running sessions are known to it again as they were, and go on", async () => {
+it("running sessions are restored in a store that has lost everything, and go on", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   const leaver = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   leaver.leave();
   guest.broadcast("before", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("before"));
+  await until("the host gets it", () => host.contents("broadcast").includes("before"));
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.peers.map((p) => p.settled))
     .toEqual([true, true]);
@@ -304,22 +305,22 @@ it("after the store has lost everything, running sessions are known to it again 
   expect([host, guest].map(({ disconnects }) => disconnects)).toEqual([[], []]);
 });
 
-it("a write that finds the store empty is no reason to give a session up", async () => {
+it("a write that finds the store empty does not end the session", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
   await loseEverything(worker);
-  // Being let in is written.
+  // The admission is a write.
   const guest = await worker.peer(token).ready();
   guest.broadcast("hello", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("hello"));
+  await until("the host gets it", () => host.contents("broadcast").includes("hello"));
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.peers.map(({ id }) => id))
     .toEqual(expect.arrayContaining([host.id, guest.id]));
   expect(host.disconnects).toEqual([]);
 });
 
-it("a request to join that waits is known again, and is answered", async () => {
+it("a waiting join request is restored in a store that has lost everything, and is answered", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const pollToken = await requestJoin(worker.registry, sessionId);
@@ -331,7 +332,7 @@ it("a request to join that waits is known again, and is answered", async () => {
   expect((await joinAnswer(worker.store, pollToken)).accepted).toBe(true);
 });
 
-it("what was closed stays closed when the store has lost everything", async () => {
+it("a closed session stays closed when the store has lost everything", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   host.leave();
@@ -341,7 +342,7 @@ it("what was closed stays closed when the store has lost everything", async () =
   await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
 });
 
-// --- nobody looks after it ---
+// --- abandoned sessions ---
 
 function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
   const part = { store: worker.store, clock, log: silentLog() };
@@ -354,7 +355,7 @@ function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
   });
 }
 
-it("sessions of a worker that is gone and to which nobody comes back are closed", async () => {
+it("sessions of a worker that is gone are closed when no client comes back", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const { sessionId } = await killedOwner(store, clock);
@@ -365,7 +366,7 @@ it("sessions of a worker that is gone and to which nobody comes back are closed"
   expect(await worker.store.owners()).toEqual([]);
 });
 
-it("a session of which its own worker does not know is closed", async () => {
+it("a session that the store assigned to a worker without its knowledge is closed", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const worker = await startWorker({ store, id: "worker-1", clock });
@@ -373,18 +374,18 @@ it("a session of which its own worker does not know is closed", async () => {
   if (created.outcome !== "created") throw new Error(created.outcome);
   const record = await worker.store.findSession(created.sessionId);
   if (record === undefined) throw new Error("no record");
-  // As when the answer to a take-over was lost on its way.
+  // As when the response to a take-over is lost.
   const { owner, incarnation } = record;
   const sessionId = "S".repeat(24) as SessionId;
-  const told = { sessionId, owner, incarnation, userId: "u", maxPerUser: 9 };
-  const other = await worker.store.createSession(told);
+  const request = { sessionId, owner, incarnation, userId: "u", maxPerUser: 9 };
+  const other = await worker.store.createSession(request);
   if (other.outcome !== "created") throw new Error(other.outcome);
   await worker.store.openSession({ sessionId, owner, epoch: other.record.epoch });
   reap(worker, clock, "worker-1");
   await untilClosed(worker, clock, sessionId);
 });
 
-/** Time goes by until the session is closed; at most two minutes. */
+/** Advances time until the session is closed; at most two minutes. */
 async function untilClosed(worker: WorkerFixture, clock: SkipClock, id: SessionId): Promise<void> {
   for (let seconds = 0; seconds < 120; seconds++) {
     await pass(clock, 1000, [worker]);

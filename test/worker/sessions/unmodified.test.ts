@@ -22,7 +22,7 @@ interface Person {
   readonly infos: Peer[];
   readonly joined: Peer[];
   readonly left: Peer[];
-  readonly said: string[];
+  readonly notices: string[];
   reconnects: number;
 }
 
@@ -30,7 +30,7 @@ async function enter(url: string, roomToken: string, host?: Peer): Promise<Perso
   const provider = new ConnectionProvider({
     url,
     client: "test@1.0.0",
-    // All that it asks by HTTP here is /api/meta, which is another room's.
+    // Its only HTTP request here is /api/meta, which another part of the worker serves.
     fetch: () =>
       Promise.resolve(
         Response.json({ owner: "test", version: VERSION, transports: ["socket.io"] }),
@@ -46,7 +46,7 @@ async function enter(url: string, roomToken: string, host?: Peer): Promise<Perso
     infos: [],
     joined: [],
     left: [],
-    said: [],
+    notices: [],
     reconnects: 0,
   };
   onTestFinished(() => {
@@ -60,7 +60,7 @@ async function enter(url: string, roomToken: string, host?: Peer): Promise<Perso
     person.left.push(peer);
   });
   connection.chat.onMessage((_, text) => {
-    person.said.push(text);
+    person.notices.push(text);
   });
   if (host === undefined) listenAsHost(person);
   else connection.peer.onInit(() => {});
@@ -76,7 +76,7 @@ async function enter(url: string, roomToken: string, host?: Peer): Promise<Perso
     person.reconnects++;
     sync.connect();
   });
-  await until("the client is told who it is", () => person.infos.length === 1);
+  await until("the client gets its peer info", () => person.infos.length === 1);
   return person;
 }
 
@@ -118,19 +118,19 @@ async function guestOf(
   return enter(worker.url, answer.roomToken, answer.host as Peer);
 }
 
-it("they ask, tell and edit, and go on after the worker was killed in the midst of it", async () => {
+it("unmodified clients request, notify and edit, and go on after their worker was killed", async () => {
   const worker = await startWorker();
   const { sessionId, host } = await hostOf(worker);
   const a = await guestOf(worker, sessionId, 1);
   await until("the host knows a", () => host.joined.length === 1);
   const b = await guestOf(worker, sessionId, 2);
   await until("a knows b", () => a.joined.length === 1);
-  const everybody = [host, a, b];
+  const all = [host, a, b];
   const edit = (person: Person, line: string) => {
     const text = person.document.getText("file");
     text.insert(text.length, `${line}\n`);
   };
-  const texts = () => everybody.map(({ document }) => document.getText("file").toJSON());
+  const texts = () => all.map(({ document }) => document.getText("file").toJSON());
   const documentsHold = (lines: readonly string[]) =>
     until("the documents are equal", () => {
       const [first = "", ...others] = texts();
@@ -138,8 +138,10 @@ it("they ask, tell and edit, and go on after the worker was killed in the midst 
     });
 
   await a.connection.chat.sendMessage("hello");
-  await until("all others hear a", () => [host, b].every(({ said }) => said.includes("hello")));
-  for (const [n, person] of everybody.entries()) edit(person, `line of ${n}`);
+  await until("all others get a's message", () =>
+    [host, b].every(({ notices }) => notices.includes("hello")),
+  );
+  for (const [n, person] of all.entries()) edit(person, `line of ${n}`);
   await documentsHold(["line of 0", "line of 1", "line of 2"]);
 
   let answer: (() => void) | undefined;
@@ -154,14 +156,14 @@ it("they ask, tell and edit, and go on after the worker was killed in the midst 
   const answerNow = await until("the host is asked", () => answer);
 
   await worker.kill();
-  for (const [n, person] of everybody.entries()) edit(person, `offline line of ${n}`);
+  for (const [n, person] of all.entries()) edit(person, `offline line of ${n}`);
   const next = await startWorker({ store: worker.storeFixture, port: worker.port });
   await next.registry.recover();
-  await until("all are back", () => everybody.every(({ reconnects }) => reconnects === 1));
+  await until("all are back", () => all.every(({ reconnects }) => reconnects === 1));
   await documentsHold(["offline line of 0", "offline line of 1", "offline line of 2"]);
   answerNow();
   expect(new TextDecoder().decode((await file).content)).toBe("the file");
-  expect(everybody.map(({ infos, left }) => [infos.length, left.length])).toEqual([
+  expect(all.map(({ infos, left }) => [infos.length, left.length])).toEqual([
     [1, 0],
     [1, 0],
     [1, 0],

@@ -1,4 +1,4 @@
-/** Which versions of the protocol a worker takes: an operator can follow a new one by a setting. */
+/** Which protocol versions a worker relays: an operator can allow a new one by a setting. */
 import { expect, it } from "vitest";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { until } from "../../support/until.ts";
@@ -27,11 +27,11 @@ it.each([
   const accepts = createVersionCheck(versions);
   expect(accepted.map(accepts)).toEqual(accepted.map(() => true));
   expect(refused.map(accepts)).toEqual(refused.map(() => false));
-  // Once more, from memory.
+  // Again, from the cache.
   expect([...accepted, ...refused].filter(accepts)).toEqual(accepted);
 });
 
-it("any number of versions is judged rightly, although only some are remembered", () => {
+it("any number of versions is checked correctly, although only some results are cached", () => {
   const accepts = createVersionCheck(["0.3"]);
   for (let patch = 0; patch < 1000; patch++) {
     expect(accepts(`0.3.${patch}`)).toBe(true);

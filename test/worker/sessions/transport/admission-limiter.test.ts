@@ -4,7 +4,7 @@ import { createStepClock } from "../../../support/step-clock.ts";
 import { until } from "../../../support/until.ts";
 import { GUEST_USER, startWorker } from "../fixture.ts";
 
-test("as many as pass in a second may pass at once, the others at the rate, in order", () => {
+test("as many clients as the rate allows in a second are admitted at once, the others at the rate and in order", () => {
   const clock = createStepClock();
   const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 10 });
   const waits = Array.from({ length: 30 }, () => admissionLimiter.join());
@@ -13,7 +13,7 @@ test("as many as pass in a second may pass at once, the others at the rate, in o
   expect(Math.round(waits[29] ?? 0)).toBe(2000);
 });
 
-test("in no second do more than twice the rate pass, however they come", () => {
+test("no second admits more than twice the rate, however the clients arrive", () => {
   const clock = createStepClock();
   const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 50 });
   const passed: number[] = [];
@@ -27,7 +27,7 @@ test("in no second do more than twice the rate pass, however they come", () => {
   }
 });
 
-test("nobody waits longer than 10 s, so that nobody is taken to have left", () => {
+test("no client waits longer than 10 s, so that none counts as gone", () => {
   const clock = createStepClock();
   const admissionLimiter = createAdmissionLimiter({ clock, perSecond: 10 });
   const waits = Array.from({ length: 1000 }, () => admissionLimiter.join());
@@ -38,7 +38,7 @@ test("nobody waits longer than 10 s, so that nobody is taken to have left", () =
   expect(admissionLimiter.join()).toBe(0);
 });
 
-test("people who all come at once are let in one after the other, and nobody is lost", async () => {
+test("clients that connect at the same time are admitted one after the other, and none is lost", async () => {
   const worker = await startWorker({ settings: { maxAdmissionsPerSecond: 4 } });
   const { host, sessionId } = await worker.openSession();
   const tokens: string[] = [];
@@ -46,9 +46,9 @@ test("people who all come at once are let in one after the other, and nobody is 
   const beganMs = performance.now();
   const guests = tokens.map((token) => worker.peer(token));
   await Promise.all(guests.map((guest) => guest.ready()));
-  // The host was one of the first four, some time before; of the eight at least four wait, a quarter of a second each.
+  // The host was one of the first four, some time ago; of the eight guests at least four wait, a quarter of a second each.
   expect(performance.now() - beganMs).toBeGreaterThanOrEqual(900);
   expect(worker.counters.value("worker.admissions_delayed")).toBeGreaterThanOrEqual(4);
   expect(guests.flatMap((guest) => guest.disconnects)).toEqual([]);
-  await until("the host knows all", () => host.plain("room/joined").length === 8);
+  await until("the host got all announcements", () => host.plain("room/joined").length === 8);
 });

@@ -1,4 +1,4 @@
-/** How a connection is closed, over engine.io itself: the close relies on what engine.io keeps to itself. */
+/** Closes connections of engine.io itself: the code relies on its internals. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { attach, type Socket } from "engine.io";
@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { closeConnection } from "../../../../worker/sessions/transport/engine-internals.ts";
 import { until } from "../../../support/until.ts";
 
-/** A connection of a client that polls once and then never again, so that what is written stays where it is. */
+/** A connection whose client polls once and never again, so that output stays in the buffer. */
 async function connection(): Promise<Socket> {
   const http = createServer();
   const engine = attach(http, {});
@@ -30,7 +30,7 @@ test("a connection is closed at once when no upgrade is under way", async () => 
   expect(socket.readyState).toBe("closed");
 });
 
-test("a connection that upgrades is closed at its end, and what it had not sent is never sent", async () => {
+test("a connection is closed after its upgrade, and its unsent output is never sent", async () => {
   const socket = await connection();
   socket.write("went back to the peer");
   expect(Reflect.get(socket, "writeBuffer")).toHaveLength(1);

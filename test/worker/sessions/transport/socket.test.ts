@@ -1,4 +1,4 @@
-/** The door: marks, ids, namespaces, CONNECTs that are refused. */
+/** The `/socket.io/` endpoint: session headers, ids, namespaces, refused CONNECTs. */
 import { request } from "node:http";
 import { connect } from "node:net";
 import { expect, it } from "vitest";
@@ -49,7 +49,7 @@ function upgradeHeaders(more: Record<string, string> = {}): Record<string, strin
 const POLL = "/socket.io/?EIO=4&transport=polling";
 const SOCKET = "/socket.io/?EIO=4&transport=websocket";
 
-it("answers to handshakes and upgrades carry session and epoch, also when the upgrade has only a sid", async () => {
+it("responses to handshakes and upgrades carry session and epoch, also when the upgrade has only a sid", async () => {
   const worker = await startWorker();
   const { sessionId, hostToken } = await worker.openSession();
   const marks = {
@@ -68,7 +68,7 @@ it("answers to handshakes and upgrades carry session and epoch, also when the up
   expect(stranger.headers).not.toHaveProperty("x-ct-session");
 });
 
-it("ids of connections start with the worker's tag", async () => {
+it("connection ids start with the worker's tag", async () => {
   const worker = await startWorker();
   const { body } = await get(worker, POLL);
   const { sid, maxPayload } = JSON.parse(body.slice(1)) as { sid: string; maxPayload: number };
@@ -90,12 +90,12 @@ it("a connection is served under any base path", async () => {
   await host.ready();
   const guest = await worker.joinSession(created.sessionId, host);
   guest.broadcast("hello", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").includes("hello"));
+  await until("the host gets it", () => host.contents("broadcast").includes("hello"));
   host.broadcast("hello back", [guest.id]);
-  await until("the guest hears it", () => guest.contents("broadcast").includes("hello back"));
+  await until("the guest gets it", () => guest.contents("broadcast").includes("hello back"));
 });
 
-it("one connection enters one namespace", async () => {
+it("a connection can enter only one namespace", async () => {
   const worker = await startWorker();
   const { host } = await worker.openSession();
   const errors: string[] = [];
@@ -122,26 +122,26 @@ it.each([
   async (_, token, headers, reason) => {
     const worker = await startWorker();
     const peer = worker.peer(await token(worker), { headers });
-    await until("it is sent away", () => peer.disconnects.length === 1);
+    await until("it is disconnected", () => peer.disconnects.length === 1);
     expect(peer.disconnects).toEqual(["io server disconnect"]);
     expect(worker.counters.value("worker.connects_refused", reason)).toBe(1);
     await expect.poll(() => worker.sockets.connections).toBe(0);
   },
 );
 
-it("a guest does not come in before the host, whatever its token says", async () => {
+it("a guest is not admitted before the host, even with a valid token", async () => {
   const worker = await startWorker();
   const created = await worker.registry.create(HOST_USER);
   if (created.outcome !== "created") throw new Error(created.outcome);
   const guest = worker.peer(await roomToken(worker, { sessionId: created.sessionId, host: false }));
-  await until("it is sent away", () => guest.disconnects.length === 1);
+  await until("it is disconnected", () => guest.disconnects.length === 1);
   const second = worker.peer(await roomToken(worker, { sessionId: created.sessionId, host: true }));
   await second.ready();
   const third = worker.peer(created.roomToken);
-  await until("a second host is sent away", () => third.disconnects.length === 1);
+  await until("a second host is disconnected", () => third.disconnects.length === 1);
 });
 
-it("floods of unknown sessions reach the store once a second", async () => {
+it("a flood of requests for an unknown session reaches the store once a second", async () => {
   const worker = await startWorker();
   const sessionId = newSessionId();
   let asked = 0;
@@ -158,7 +158,7 @@ it("floods of unknown sessions reach the store once a second", async () => {
   expect(asked).toBe(1);
 });
 
-it("malformed requests harm nobody", async () => {
+it("malformed requests do not affect the session", async () => {
   const worker = await startWorker();
   const { host } = await worker.openSession();
   const statuses = [];
@@ -189,7 +189,7 @@ it("malformed requests harm nobody", async () => {
   expect(host.disconnects).toEqual([]);
 });
 
-it("events with several parts are not kept", async () => {
+it("an event with several binary parts is not buffered and closes its connection", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -199,7 +199,7 @@ it("events with several parts are not kept", async () => {
   await until("it comes back", () => guest.connects === 2);
 });
 
-it("a worker that stops closes its connections in a way that makes clients come back", async () => {
+it("a worker that stops closes its connections so that clients reconnect", async () => {
   const worker = await startWorker();
   const { host } = await worker.openSession();
   await worker.stop();

@@ -58,7 +58,7 @@ function parsed(bytes: Buffer): Message {
 }
 
 function read(outbound: OutboundMessage | undefined): unknown {
-  if (outbound === undefined) throw new Error("no parcel");
+  if (outbound === undefined) throw new Error("no message");
   const { head, content } = outbound;
   const bytes = content === undefined ? head : Buffer.concat([head, content]);
   expect(bytes).toHaveLength(outbound.byteLength);
@@ -66,11 +66,11 @@ function read(outbound: OutboundMessage | undefined): unknown {
   return Encoding.decode(bytes);
 }
 
-describe("what is passed on", () => {
+describe("relayed messages", () => {
   it("a broadcast keeps everything but has one key and the true origin", () => {
     const message = parsed(bytesOf(broadcast));
-    const parcels = message.metadata.keys.map(forwardBroadcast(message, SENDER));
-    expect(read(parcels[1])).toEqual({
+    const outbounds = message.metadata.keys.map(forwardBroadcast(message, SENDER));
+    expect(read(outbounds[1])).toEqual({
       ...broadcast,
       origin: SENDER,
       metadata: {
@@ -80,7 +80,7 @@ describe("what is passed on", () => {
     });
   });
 
-  it("a large content is shared by all parcels, not copied", () => {
+  it("a large content is shared by all receivers' messages, not copied", () => {
     const message = parsed(bytesOf({ ...broadcast, content: Buffer.alloc(100_000, "x") }));
     const [a, b] = message.metadata.keys.map(forwardBroadcast(message, SENDER));
     expect(a?.content?.buffer).toBe(b?.content?.buffer);
@@ -98,7 +98,7 @@ describe("what is passed on", () => {
     });
   });
 
-  it("a request gets another id, and its answer the first one back, number or text", () => {
+  it("a request gets another id, and its response the original one, number or text", () => {
     for (const id of [1, 70_000, 2 ** 40, -5, 1.5, "text"]) {
       const request = parsed(bytesOf({ ...broadcast, kind: "request", id, target: "b" }));
       expect(read(forwardRequest(request, SENDER, "r.x"))).toMatchObject({
@@ -120,7 +120,7 @@ describe("what is passed on", () => {
     }
   });
 
-  it("undefined, as msgpackr writes it, and unknown entries come through", () => {
+  it("undefined, as msgpackr writes it, and unknown entries are relayed", () => {
     const message = {
       ...broadcast,
       extra: { deep: [undefined, null] },
@@ -141,7 +141,7 @@ describe("what is passed on", () => {
     });
   });
 
-  it("what the npm package encodes is understood, whatever it holds", () => {
+  it("whatever the npm package encodes is parsed", () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 70_000 }),
@@ -164,8 +164,8 @@ describe("what is passed on", () => {
   });
 });
 
-describe("what is refused", () => {
-  it("never throws, whatever the bytes are", () => {
+describe("invalid messages", () => {
+  it("parsing never throws, whatever the bytes are", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         expect(typeof parseMessage(Buffer.from(bytes))).toBe("string");
@@ -174,7 +174,7 @@ describe("what is refused", () => {
     );
   });
 
-  it("never throws for a good message of which some bytes were changed", () => {
+  it("parsing never throws for a valid message of which some bytes were changed", () => {
     const good = bytesOf({ ...broadcast, id: "id", target: "b", kind: "request" });
     fc.assert(
       fc.property(
@@ -193,7 +193,7 @@ describe("what is refused", () => {
     );
   });
 
-  it("every cut of a good message is malformed", () => {
+  it("every truncated message is malformed", () => {
     const good = bytesOf(broadcast);
     for (let length = 0; length < good.length; length++) {
       expect(parseMessage(good.subarray(0, length))).toBe("malformed");
@@ -201,7 +201,7 @@ describe("what is refused", () => {
     expect(parseMessage(Buffer.concat([good, Buffer.from([0])]))).toBe("malformed");
   });
 
-  it("a name that stands twice, so that nobody judges by one value and reads another", () => {
+  it("a duplicate name is refused, because worker and receiver could use different values", () => {
     const twice = (name: string, value: unknown): Buffer => {
       const bytes = Buffer.from(encode(broadcast));
       bytes.writeUInt8(bytes.readUInt8(0) + 1, 0);
@@ -219,7 +219,7 @@ describe("what is refused", () => {
     expect(typeof parseMessage(twice("other", 1))).toBe("object");
   });
 
-  it("names that are no strings, because decoders make strings of them", () => {
+  it("a name that is not a string is refused, because decoders make a string of it", () => {
     const bytes = Buffer.from(encode(broadcast));
     bytes.writeUInt8(bytes.readUInt8(0) + 1, 0);
     for (const name of [encode(1), encode(["origin"]), encode(Buffer.from("origin"))]) {
@@ -227,13 +227,13 @@ describe("what is refused", () => {
     }
   });
 
-  it("other versions than compatible ones", () => {
+  it("incompatible versions are refused", () => {
     const verdict = (version: string) => {
       const message = parseMessage(bytesOf({ ...broadcast, version }));
       return typeof message === "string" ? message : "accepted";
     };
     expect(PROTOCOL_VERSION).toBe(VERSION);
-    // What /api/meta says unless an operator has set it, in a folder that does not know this one.
+    // The default of /api/meta, in a folder that does not import this one.
     expect(SETTINGS.protocolVersion.default).toBe(PROTOCOL_VERSION);
     expect(["0.3.0", "0.3.1", "0.3.99"].map(verdict)).toEqual(["accepted", "accepted", "accepted"]);
     expect(["0.2.1", "0.4.0", "1.3.1", "", "three", "0.3"].map(verdict)).toEqual(
@@ -244,7 +244,10 @@ describe("what is refused", () => {
   it.each([
     ["no metadata", { ...broadcast, metadata: undefined }],
     ["keys that are no list", { ...broadcast, metadata: { encryption: { keys: "all" } } }],
-    ["a key for nobody", { ...broadcast, metadata: { encryption: { keys: [{ key: "x" }] } } }],
+    [
+      "a key without a target",
+      { ...broadcast, metadata: { encryption: { keys: [{ key: "x" }] } } },
+    ],
     ["a request without an id", { ...broadcast, kind: "request", target: "b" }],
     ["an id that is a map", { ...broadcast, kind: "request", target: "b", id: {} }],
     ["an id that is too long", { ...broadcast, kind: "request", target: "b", id: "x".repeat(999) }],
@@ -255,14 +258,14 @@ describe("what is refused", () => {
     expect(parseMessage(bytesOf(message))).toBe("malformed");
   });
 
-  it("content that is nested so deep that a receiver's decoder could overflow", () => {
+  it("content nested so deep that a receiver's decoder could overflow is refused", () => {
     const nested = Buffer.concat([Buffer.alloc(10_000, 0x91), Buffer.from([1])]);
     const bytes = Buffer.from(encode({ ...broadcast, content: null }));
     // The content is the last value and one byte long.
     expect(parseMessage(Buffer.concat([bytes.subarray(0, -1), nested]))).toBe("malformed");
   });
 
-  it("lists that say they are longer than the bytes there are", () => {
+  it("a list that claims more items than there are bytes is refused", () => {
     const bytes = Buffer.from(encode({ ...broadcast, content: null }));
     for (const header of [
       [0xdd, 0xff, 0xff, 0xff, 0xff],
@@ -277,14 +280,14 @@ describe("what is refused", () => {
     }
   });
 
-  it("extension types that make msgpackr read differently what follows", () => {
+  it("extension types that change how msgpackr reads what follows are refused", () => {
     const bytes = Buffer.from(encode({ ...broadcast, content: null }));
     const record = Buffer.from([0xd4, 0x72, 0x40]);
     expect(parseMessage(Buffer.concat([bytes.subarray(0, -1), record]))).toBe("malformed");
   });
 });
 
-it("a plain content is read, an encrypted one is not", () => {
+it("a plain content is decoded, an encrypted one is not", () => {
   const leave = {
     ...broadcast,
     kind: "notification",

@@ -1,4 +1,4 @@
-/** Peers that go away and come back, and those that must not. */
+/** Peers that lose their connection and come back, and those that must not. */
 import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
 import { createReconnectLog } from "../../../worker/sessions/peers/reconnect-log.ts";
@@ -8,26 +8,26 @@ import { startWorker } from "./fixture.ts";
 import { type RawPeer, rawPublicKey } from "./raw-peer.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
-/** Cuts the connection as a network does; the client comes back by itself. */
+/** Breaks the connection as a network does; the client reconnects by itself. */
 function cut(peer: RawPeer): void {
   peer.socket.io.engine.close();
 }
 
-it("a peer that comes back is told nothing, announced to nobody, and gets what was said meanwhile, in order", async () => {
+it("a peer that reconnects is not announced again, and gets the messages it missed in order", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   guest.broadcast("I am here", [host.id]);
-  await until("the host hears the guest", () => host.contents("broadcast").length === 1);
+  await until("the host gets the guest's message", () => host.contents("broadcast").length === 1);
   cut(guest);
   await expect.poll(() => worker.registry.load.connections).toBe(1);
 
-  const said = Array.from({ length: 150 }, (_, n) => `message ${n}`);
-  for (const text of said) host.broadcast(text, [guest.id]);
+  const sent = Array.from({ length: 150 }, (_, n) => `message ${n}`);
+  for (const text of sent) host.broadcast(text, [guest.id]);
 
   await until("the guest is back", () => guest.connects === 2);
-  await until("the guest got all", () => guest.contents("broadcast").length === said.length);
-  expect(guest.contents("broadcast")).toEqual(said);
+  await until("the guest got all", () => guest.contents("broadcast").length === sent.length);
+  expect(guest.contents("broadcast")).toEqual(sent);
   expect(guest.plain("peer/info")).toHaveLength(1);
   expect(host.plain("room/joined")).toHaveLength(1);
   expect(host.plain("room/left")).toEqual([]);
@@ -38,7 +38,7 @@ it("a peer that comes back is told nothing, announced to nobody, and gets what w
   expect(events.at(-1)?.cause).toMatch(/^guest Guest.*, after \d+\.\d s$/);
 });
 
-it("of a client that flaps the history has so many returns within a minute and no more", () => {
+it("the history records a bounded number of a flapping client's returns per minute", () => {
   const clock = createStepClock();
   const notes: string[] = [];
   const reconnectLog = createReconnectLog({ clock, note: (cause) => void notes.push(cause) });
@@ -66,7 +66,7 @@ it("of a client that flaps the history has so many returns within a minute and n
   expect(notes).toHaveLength(61);
 });
 
-it("a peer that is cut off before it has said anything is not announced again by the same worker", async () => {
+it("a peer that loses its connection before it has sent anything is not announced again by the same worker", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -75,30 +75,30 @@ it("a peer that is cut off before it has said anything is not announced again by
     cut(guest);
     await until("it is back", () => guest.connects === connects);
   }
-  // What comes first shows what did not come before it.
+  // The first message that arrives shows that none came before it.
   guest.broadcast("back again", [host.id, other.id]);
   host.notify(guest.id, "welcome back");
-  await until("everybody has heard it", () =>
+  await until("every peer has got it", () =>
     [host, other].every((peer) => peer.contents("broadcast").length === 1),
   );
-  await until("it hears the host", () => guest.contents("notification").length === 1);
+  await until("it gets the host's message", () => guest.contents("notification").length === 1);
   expect(guest.plain("peer/info")).toHaveLength(1);
   const announced = host.plain("room/joined").map(([peer]) => (peer as { id: string }).id);
   expect(announced).toEqual([guest.id, other.id]);
   expect(other.plain("room/joined")).toEqual([]);
 });
 
-it("a host that is cut off before it has said anything is not told again who it is", async () => {
+it("a host that loses its connection before it has sent anything does not get its peer info again", async () => {
   const worker = await startWorker();
   const { host } = await worker.openSession();
   cut(host);
   await until("it is back", () => host.connects === 2);
   host.notify(host.id, "to myself");
-  await until("it hears itself", () => host.contents("notification").length === 1);
+  await until("it gets itself", () => host.contents("notification").length === 1);
   expect(host.plain("peer/info")).toHaveLength(1);
 });
 
-it("a peer whose connection ends before it was told who it is, is told by its next one", async () => {
+it("a peer whose connection ends before its peer info was sent gets it over the next one", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -108,48 +108,48 @@ it("a peer whose connection ends before it was told who it is, is told by its ne
   let isCut = false;
   session.attach = (peer, connection) => {
     attach(peer, connection);
-    // In the same turn: what the worker says to it is not written yet.
+    // In the same turn: the worker's messages to it are not written yet.
     if (!isCut) connection.close();
     isCut = true;
   };
   const guest = await worker.peer(token).ready();
   guest.broadcast("here I am", [host.id]);
-  await until("the host hears it", () => host.contents("broadcast").length === 1);
+  await until("the host gets it", () => host.contents("broadcast").length === 1);
   expect(guest.plain("peer/info")).toHaveLength(1);
   expect(host.plain("room/joined")).toHaveLength(1);
 });
 
-it("what a client did not fetch any more goes to its next connection", async () => {
+it("messages that a polling client did not fetch go to its next connection", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
   const guest = await worker.peer(token).ready();
   guest.broadcast("I am here", [host.id]);
-  await until("the host hears the guest", () => host.contents("broadcast").length === 1);
+  await until("the host gets the guest's message", () => host.contents("broadcast").length === 1);
   guest.close();
-  // By hand, because this client polls once and then never again.
+  // By hand, because this client must poll once and never again.
   const poll = `${worker.url}/socket.io/?EIO=4&transport=polling`;
   const headers = { "x-oct-jwt": token, "x-oct-public-key": rawPublicKey() };
   const handshake = await (await fetch(poll, { headers })).text();
   const { sid } = JSON.parse(handshake.slice(1)) as { sid: string };
   await fetch(`${poll}&sid=${sid}`, { method: "POST", body: "40" });
   expect(await (await fetch(`${poll}&sid=${sid}`)).text()).toMatch(/^40/);
-  const said = ["one", "two", "three"];
-  for (const text of said) host.broadcast(text, [guest.id]);
+  const sent = ["one", "two", "three"];
+  for (const text of sent) host.broadcast(text, [guest.id]);
   await expect.poll(() => worker.counters.value("worker.messages_delivered")).toBe(4);
 
   const back = worker.peer(token);
   await until("it gets all", () => back.contents("broadcast").length === 3);
-  expect(back.contents("broadcast")).toEqual(said);
+  expect(back.contents("broadcast")).toEqual(sent);
 });
 
-it("what a peer sends right after it came back is not lost", async () => {
+it("a message that a peer sends right after it reconnected is not lost", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   guest.socket.on("connect", () => guest.broadcast("first words", [host.id]));
   cut(guest);
-  await until("the host hears it", () => host.contents("broadcast").includes("first words"));
+  await until("the host gets it", () => host.contents("broadcast").includes("first words"));
 });
 
 it("a guest that stays away for 30 s has left", async () => {
@@ -162,7 +162,7 @@ it("a guest that stays away for 30 s has left", async () => {
   clock.skip(29_000);
   expect(host.plain("room/left")).toEqual([]);
   clock.skip(1000);
-  await until("the host hears of it", () => host.plain("room/left").length === 1);
+  await until("the host gets the announcement", () => host.plain("room/left").length === 1);
 });
 
 it("a host that stays away for 30 s ends the session", async () => {
@@ -173,13 +173,13 @@ it("a host that stays away for 30 s ends the session", async () => {
   host.close();
   await expect.poll(() => worker.registry.load.connections).toBe(1);
   clock.skip(30_000);
-  await until("the guest is told", () => guest.plain("room/closed").length === 1);
+  await until("the guest gets room/closed", () => guest.plain("room/closed").length === 1);
   await until("and sent away", () => guest.disconnects.length === 1);
   expect(guest.disconnects).toEqual(["io server disconnect"]);
   expect(worker.counters.value("worker.sessions_closed", "host away")).toBe(1);
 });
 
-it("a session whose host never comes is forgotten after 60 s", async () => {
+it("a session whose host never comes expires after 60 s", async () => {
   const clock = createSkipClock();
   const worker = await startWorker({ clock });
   const created = await worker.registry.create({ id: "u", name: "U" });
@@ -188,7 +188,7 @@ it("a session whose host never comes is forgotten after 60 s", async () => {
   clock.skip(60_000);
   expect(worker.registry.load.sessions).toBe(0);
   const late = worker.peer(created.roomToken);
-  await until("the late host is sent away", () => late.disconnects.length === 1);
+  await until("the late host is disconnected", () => late.disconnects.length === 1);
   expect(late.disconnects).toEqual(["io server disconnect"]);
 });
 
@@ -201,7 +201,7 @@ it("a guest that left cannot come back with its token", async () => {
   await until("it has left", () => guest.disconnects.length === 1);
 
   const again = worker.peer(token);
-  await until("it is sent away", () => again.disconnects.length === 1);
+  await until("it is disconnected", () => again.disconnects.length === 1);
   expect(again.disconnects).toEqual(["io server disconnect"]);
   expect(again.received).toEqual([]);
   expect(host.plain("room/joined")).toHaveLength(1);
@@ -215,21 +215,21 @@ it("a host cannot open its closed session again", async () => {
   await until("it has left", () => host.disconnects.length === 1);
 
   const again = worker.peer(hostToken);
-  await until("it is sent away", () => again.disconnects.length === 1);
+  await until("it is disconnected", () => again.disconnects.length === 1);
   expect(again.disconnects).toEqual(["io server disconnect"]);
   expect(worker.counters.value("worker.connects_refused", "closed")).toBe(1);
 });
 
-it("a good-bye that arrives together with the end of the connection counts", async () => {
+it("a room/leave that arrives together with the end of the connection counts", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
   guest.leave();
   guest.close();
-  await until("the host hears of it", () => host.plain("room/left").length === 1);
+  await until("the host gets the announcement", () => host.plain("room/left").length === 1);
 });
 
-it("a second connection with the same token takes the place of the first", async () => {
+it("a second connection with the same token replaces the first", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
@@ -237,21 +237,21 @@ it("a second connection with the same token takes the place of the first", async
   const second = worker.peer(token);
   await until("the first is disconnected", () => first.disconnects.length === 1);
   expect(first.disconnects).toEqual(["transport close"]);
-  host.notify(first.id, "to whoever it is now");
+  host.notify(first.id, "to its current connection");
   await until("the second gets it", () => second.contents("notification").length === 1);
   expect(first.contents("notification")).toEqual([]);
   second.broadcast("hello", [host.id]);
-  await until("the second speaks as the first", () => host.contents("broadcast").length === 1);
+  await until("the second sends as the first", () => host.contents("broadcast").length === 1);
   expect(host.received.at(-1)?.origin).toBe(first.id);
 });
 
-it("two connections at once with one fresh token become one peer", async () => {
+it("two concurrent connections with one new token become one peer", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
   const options = { options: { reconnection: false } };
   const both = [worker.peer(token, options), worker.peer(token, options)];
-  await until("one is told who it is", () => both.some((peer) => peer.plain("peer/info").length));
+  await until("one gets its peer info", () => both.some((peer) => peer.plain("peer/info").length));
   await until("the other's connection has ended", () => worker.sockets.connections === 2);
   expect(new Set(host.plain("room/joined").map(([peer]) => (peer as { id: string }).id)).size).toBe(
     1,
@@ -259,7 +259,7 @@ it("two connections at once with one fresh token become one peer", async () => {
   expect((await worker.store.findSession(sessionId))?.peers).toHaveLength(2);
 });
 
-it("a peer comes back with a token that has expired meanwhile; a stranger does not come in with one", async () => {
+it("a peer comes back with a token that has expired since, but a new peer is refused with one", async () => {
   const clock = createSkipClock();
   const worker = await startWorker({ clock });
   const { host, sessionId } = await worker.openSession();
@@ -273,11 +273,11 @@ it("a peer comes back with a token that has expired meanwhile; a stranger does n
   await until("it is the same peer", () => guest.contents("notification").length === 1);
 
   const late = worker.peer(unused);
-  await until("the other is sent away", () => late.disconnects.length === 1);
+  await until("the other is disconnected", () => late.disconnects.length === 1);
   expect(worker.counters.value("worker.connects_refused", "expired")).toBe(1);
 });
 
-it("a peer that asks and goes away gets its answer when it is back", async () => {
+it("a peer that sends a request and loses its connection gets the response when it is back", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const guest = await worker.joinSession(sessionId, host);
@@ -292,28 +292,28 @@ it("a peer that asks and goes away gets its answer when it is back", async () =>
   expect(guest.received.find(({ kind }) => kind === "response")?.id).toBe("my own id");
 });
 
-it("a request without an answer fails after 30 s, and one to somebody who leaves fails at once", async () => {
+it("a request without a response fails after 30 s, and at once when its responder leaves", async () => {
   const clock = createSkipClock();
   const worker = await startWorker({ clock });
   const { host, sessionId } = await worker.openSession();
   const a = await worker.joinSession(sessionId, host);
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   const failures = () => host.received.filter(({ kind }) => kind === "response-error");
-  host.request(a.id, 1, "to one who is silent");
+  host.request(a.id, 1, "to a silent peer");
   await until("a is asked", () => a.contents("request").length === 1);
   clock.skip(30_000);
-  await until("the host is told", () => failures().length === 1);
+  await until("the host gets a failure", () => failures().length === 1);
   expect(failures()[0]).toMatchObject({
     id: 1,
     content: { message: "Failed to retrieve the requested data." },
   });
 
-  host.request(b.id, "two", "to one who leaves");
+  host.request(b.id, "two", "to a peer that leaves");
   await until("b is asked", () => b.contents("request").length === 1);
   b.leave();
-  await until("the host is told", () => failures().length === 2);
+  await until("the host gets a failure", () => failures().length === 2);
   expect(failures()[1]?.id).toBe("two");
 
-  host.request("nobody", 3, "to nobody");
-  await until("the host is told", () => failures().length === 3);
+  host.request("unknown", 3, "to an unknown peer");
+  await until("the host gets a failure", () => failures().length === 3);
 });

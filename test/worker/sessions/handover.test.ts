@@ -1,6 +1,5 @@
 /**
- * What becomes of what people say around a hand-over, byte for byte on the wire: unmodified clients decrypt side by side,
- * so they cannot tell the order.
+ * Messages around a handover, on the wire: unmodified clients decrypt concurrently, so they cannot show the order.
  */
 import { decode, encode } from "@msgpack/msgpack";
 import { Agent, request, WebSocket } from "undici";
@@ -15,31 +14,31 @@ import { type RawPeer, rawPublicKey, sealed, type WireMessage } from "./raw-peer
 
 interface Pair {
   readonly old: WorkerFixture;
-  readonly heir: WorkerFixture;
-  /** Where clients connect: to the old worker until `lead` is called. */
+  readonly successor: WorkerFixture;
+  /** Clients connect to the old worker until `lead` is called. */
   readonly url: string;
-  /** New connections go to the heir. */
+  /** New connections go to the successor. */
   lead(): void;
 }
 
 async function startPair(): Promise<Pair> {
   const store = await startStore();
   const old = await startWorker({ store, id: "old" });
-  const heir = await startWorker({ store, id: "heir" });
+  const successor = await startWorker({ store, id: "successor" });
   let port = old.port;
   const line = await openLine(() => [port]);
   onTestFinished(() => line.close());
   return {
     old,
-    heir,
+    successor,
     url: `http://127.0.0.1:${line.port}`,
     lead() {
-      port = heir.port;
+      port = successor.port;
     },
   };
 }
 
-/** A session at the old worker whose people connect through the line, and come back through it. */
+/** A session on the old worker whose clients connect, and reconnect, through the line. */
 async function openSession({ old, url }: Pair) {
   const created = await old.registry.create(HOST_USER);
   if (created.outcome !== "created") throw new Error(created.outcome);
@@ -48,18 +47,18 @@ async function openSession({ old, url }: Pair) {
   return { sessionId, host, guestToken: await old.invite(sessionId, host) };
 }
 
-/** Hands it to the heir; `look` sees what goes with it, before it is released. */
-async function handOver(
+/** Hands the session over; `look` gets the pending messages before it is released. */
+async function startHandover(
   pair: Pair,
   sessionId: SessionId,
   look: (pendingMessages: PendingMessages) => void = () => {},
 ): Promise<string | undefined> {
-  const { old, heir } = pair;
+  const { old, successor } = pair;
   const outcome = await old.registry.live(sessionId)?.handOver(
-    "heir" as WorkerId,
+    "successor" as WorkerId,
     async (pendingMessages) => {
       look(pendingMessages);
-      heir.handoverInbox.put(sessionId, pendingMessages);
+      successor.handoverInbox.put(sessionId, pendingMessages);
     },
     "drain",
   );
@@ -67,7 +66,7 @@ async function handOver(
   return outcome;
 }
 
-/** What waits in it for a peer, as texts. */
+/** The pending messages for one peer, as text. */
 function textsFor(pendingMessages: PendingMessages, id: string): string[] {
   const waiting = pendingMessages.waiting.find((peer) => peer.id === (id as PeerId));
   return (waiting?.parcels ?? []).flatMap(textOf);
@@ -87,7 +86,7 @@ function isUpgraded(peer: RawPeer): boolean {
   return peer.socket.io.engine.transport.name === "websocket";
 }
 
-test("what clients sent before they heard of it goes with the session, and is heard in order, once", async () => {
+test("messages that clients sent before they were migrated are delivered once and in order by the successor", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
   const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
@@ -96,11 +95,11 @@ test("what clients sent before they heard of it goes with the session, and is he
 
   let heardBefore: string[] = [];
   let underWay: string[] = [];
-  const handed = handOver(pair, sessionId, (pendingMessages) => {
+  const handed = startHandover(pair, sessionId, (pendingMessages) => {
     heardBefore = host.contents("broadcast");
     underWay = textsFor(pendingMessages, host.id);
   });
-  // The good-bye is on its way; the guest does not know it yet.
+  // The migrate packet is on its way; the guest has not read it yet.
   for (const text of numbers(20, 60)) guest.broadcast(text, [host.id]);
   expect(await handed).toBe("handed");
   expect(underWay.length).toBeGreaterThan(0);
@@ -109,72 +108,74 @@ test("what clients sent before they heard of it goes with the session, and is he
 
   for (const text of numbers(60, 80)) guest.broadcast(text, [host.id]);
   await until("the host is back", () => host.connects === 2);
-  await until("it has heard the last", () => host.contents("broadcast").includes("79"));
+  await until("it has got the last message", () => host.contents("broadcast").includes("79"));
   expect(host.contents("broadcast")).toEqual(numbers(0, 80));
-  expect(pair.heir.registry.live(sessionId)).toBeDefined();
+  expect(pair.successor.registry.live(sessionId)).toBeDefined();
   expect(host.plain("room/left")).toEqual([]);
 });
 
-test("what a polling client posts while it is said good-bye to goes with the session", async () => {
+test("messages that a polling client posts while it is migrated are not lost", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
   await until("the host has a WebSocket", () => isUpgraded(host));
   const guest = await startPolling(pair.old.url, guestToken);
   await guest.post([texting("first", host.id)]);
-  await until("the host hears it", () => host.contents("broadcast").includes("first"));
+  await until("the host gets it", () => host.contents("broadcast").includes("first"));
 
   let underWay: string[] = [];
-  const handed = handOver(pair, sessionId, (pendingMessages) => {
+  const handed = startHandover(pair, sessionId, (pendingMessages) => {
     underWay = textsFor(pendingMessages, host.id);
   });
-  // No poll waits, so the good-bye has to.
+  // No poll is open, so the close packet has to wait.
   await guest.post([texting("second", host.id), texting("third", host.id)]);
   expect(await guest.poll()).toContain("1");
   expect(await handed).toBe("handed");
   expect(underWay).toEqual(["second", "third"]);
-  await until("the host has heard all", () => host.contents("broadcast").length === 3);
+  await until("the host has got all messages", () => host.contents("broadcast").length === 3);
   expect(host.contents("broadcast")).toEqual(["first", "second", "third"]);
 });
 
-test("what a client says in the very moment of the good-bye is not lost", async () => {
+test("a message that a client sends in the moment of the migrate packet is not lost", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
   const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
   await until("both have WebSockets", () => isUpgraded(host) && isUpgraded(guest));
-  /** Below what a client may send in a second. */
+  /** Below the rate limit of a client. */
   const MOST = 400;
-  let said = 0;
-  let isTalking = true;
-  // In each turn of the event loop, so that none is left in which a message could get lost.
-  function talk(): void {
-    guest.broadcast(`${said++}`, [host.id]);
-    if (isTalking && said < MOST) setImmediate(talk);
+  let sent = 0;
+  let isSending = true;
+  // In each turn of the event loop, so that every moment is tested.
+  function sendNext(): void {
+    guest.broadcast(`${sent++}`, [host.id]);
+    if (isSending && sent < MOST) setImmediate(sendNext);
   }
-  const handed = handOver(pair, sessionId);
-  talk();
+  const handed = startHandover(pair, sessionId);
+  sendNext();
   expect(await handed).toBe("handed");
   await until("the guest is away", () => guest.disconnects.length === 1);
-  isTalking = false;
+  isSending = false;
   await until("the guest is back", () => guest.connects === 2);
   guest.broadcast("last", [host.id]);
-  await until("the host has heard the last", () => host.contents("broadcast").includes("last"));
-  expect(host.contents("broadcast")).toEqual([...numbers(0, said), "last"]);
+  await until("the host has got the last message", () =>
+    host.contents("broadcast").includes("last"),
+  );
+  expect(host.contents("broadcast")).toEqual([...numbers(0, sent), "last"]);
 });
 
-test("a package that overlooks the good-bye is heard until the connection ends", async () => {
+test("a client that ignores the migrate packet is read until its connection ends", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
   const guest = await startWebSocket(pair.old.url, guestToken);
   await until("the host knows it", () => host.plain("room/joined").length === 1);
-  const handed = handOver(pair, sessionId);
-  await until("it is said good-bye to", () => guest.packets.includes("9"));
-  guest.say(texting("still here", host.id));
+  const handed = startHandover(pair, sessionId);
+  await until("it gets the migrate packet", () => guest.packets.includes("9"));
+  guest.sendEvent(texting("still here", host.id));
   expect(await handed).toBe("handed");
-  await until("the host has heard it", () => host.contents("broadcast").length === 1);
+  await until("the host has got it", () => host.contents("broadcast").length === 1);
   expect(guest.webSocket.readyState).toBe(WebSocket.CLOSED);
 }, 30_000);
 
-test("a session whose heir dies in the middle stays where it is, with all that was said", async () => {
+test("a session whose successor dies during the handover stays where it is, with all its messages", async () => {
   const pair = await startPair();
   const { sessionId, host, guestToken } = await openSession(pair);
   const guest = await pair.old.peer(guestToken, { url: pair.url }).ready();
@@ -182,9 +183,9 @@ test("a session whose heir dies in the middle stays where it is, with all that w
   const session = pair.old.registry.live(sessionId);
 
   const handed = session?.handOver(
-    "heir" as WorkerId,
+    "successor" as WorkerId,
     async () => {
-      throw new Error("the heir does not answer");
+      throw new Error("the successor does not respond");
     },
     "drain",
   );
@@ -192,21 +193,21 @@ test("a session whose heir dies in the middle stays where it is, with all that w
   expect(await handed).toBe("kept");
 
   for (const text of numbers(20, 30)) guest.broadcast(text, [host.id]);
-  await until("all is heard", () => host.contents("broadcast").length === 30);
+  await until("all messages are delivered", () => host.contents("broadcast").length === 30);
   expect(host.contents("broadcast")).toEqual(numbers(0, 30));
   expect(pair.old.registry.live(sessionId)).toBe(session);
-  expect(pair.heir.registry.live(sessionId)).toBeUndefined();
+  expect(pair.successor.registry.live(sessionId)).toBeUndefined();
   expect(host.plain("room/left")).toEqual([]);
 });
 
-test("a session is handed over by one drain at a time", async () => {
+test("two handovers of one session do not run at the same time", async () => {
   const pair = await startPair();
   const { sessionId } = await openSession(pair);
   const session = pair.old.registry.live(sessionId);
-  const first = handOver(pair, sessionId);
-  expect(await session?.handOver("heir" as WorkerId, async () => {}, "drain")).toBe("kept");
+  const first = startHandover(pair, sessionId);
+  expect(await session?.handOver("successor" as WorkerId, async () => {}, "drain")).toBe("kept");
   expect(await first).toBe("handed");
-  expect(await session?.handOver("heir" as WorkerId, async () => {}, "drain")).toBe("gone");
+  expect(await session?.handOver("successor" as WorkerId, async () => {}, "drain")).toBe("gone");
 });
 
 // --- engine.io's transports by hand ---
@@ -216,7 +217,7 @@ interface ByWebSocket {
   /** Text frames that came. */
   readonly packets: readonly string[];
   /** Sends an event, as socket.io does: an announcement and its binary part. */
-  say(event: Buffer): void;
+  sendEvent(event: Buffer): void;
 }
 
 async function startWebSocket(url: string, roomToken: string): Promise<ByWebSocket> {
@@ -229,11 +230,11 @@ async function startWebSocket(url: string, roomToken: string): Promise<ByWebSock
   });
   await until("it is open", () => packets.some((packet) => packet.startsWith("0")));
   webSocket.send("40");
-  await until("it is let in", () => packets.some((packet) => packet.startsWith("40")));
+  await until("it is admitted", () => packets.some((packet) => packet.startsWith("40")));
   return {
     webSocket,
     packets,
-    say(event) {
+    sendEvent(event) {
       webSocket.send(`4${ANNOUNCEMENT}`);
       webSocket.send(event);
     },
@@ -252,7 +253,7 @@ function headersOf(roomToken: string) {
 }
 
 interface Polling {
-  /** Waits for what the worker has to say. */
+  /** Polls once and waits for the response. */
   poll(): Promise<string[]>;
   /** Sends events, as socket.io does: an announcement and its binary part. */
   post(events: readonly Buffer[]): Promise<void>;
@@ -279,7 +280,7 @@ async function startPolling(url: string, roomToken: string): Promise<Polling> {
   const [open = ""] = await ask("GET");
   target += `&sid=${(JSON.parse(open.slice(1)) as { sid: string }).sid}`;
   await ask("POST", ["40"]);
-  // Its connection is let in, and it is told who it is.
+  // It is admitted and gets its peer info.
   while (!(await ask("GET")).some((packet) => packet.startsWith("b")));
   return {
     poll: () => ask("GET"),
