@@ -17,7 +17,7 @@ interface Row {
  */
 const SAYS_FORMER =
   /\bformer|\bprevious|\bone version\b|\bversion before\b|\bolder (?:version|worker|store|balancer)/i;
-const CONTEXT_LINES = 16;
+const CONTEXT_LINES = 20;
 const FORMER_FILES = /former|old-names|renamed|CHANGELOG\.md$/;
 
 const ROWS: readonly Row[] = [

@@ -1101,7 +1101,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(new Set(kept).size).toBe(1);
         expect(["hello", "good day", "hi"]).toContain(kept[0]);
         expect(await other.putIfAbsent("greeting", "another")).toBe(kept[0]);
-        expect(await store.putIfAbsent("farewell", "bye")).toBe("bye");
+        expect(await store.putIfAbsent("another", "bye")).toBe("bye");
       });
     });
 

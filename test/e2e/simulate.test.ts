@@ -65,9 +65,9 @@ async function busy(): Promise<Member> {
 
 /** All clients are connected, and the owner of each session has reported it. */
 async function settled(): Promise<void> {
-  await until("everybody is back", () => all.clients.every((client) => client.isServed), 30_000);
+  await until("all clients are back", () => all.clients.every((client) => client.isServed), 30_000);
   await until(
-    "owners tell of everybody",
+    "owners report all clients",
     async () => {
       const [reports, owned] = await Promise.all([store.readReports("view"), owners()]);
       return all.teams.every(({ sessionId, everybody }) => {

@@ -1,5 +1,5 @@
 /**
- * How the edge ends, and how it refuses to start: nothing stays behind, and whoever reads the terminal knows what to do.
+ * How the edge stops, and how it refuses to start: nothing stays behind, and the terminal says what to do.
  */
 import { createPrivateKey } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

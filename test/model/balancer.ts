@@ -60,7 +60,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
-        migrateRequests: () => Promise.reject(new Error("nobody leaves here")),
+        migrateRequests: () => Promise.reject(new Error("no balancer shuts down here")),
         onOtherIncarnation(worker, life) {
           if (store.health.state !== "up") view.hear(worker, life);
         },
@@ -95,9 +95,9 @@ export function startBalancer(place: Place, needs: Surroundings): void {
 /** Throws what a real probe does. */
 function judge(answer: Extract<ProbeAnswer, string>): void {
   switch (answer) {
-    case "well":
+    case "healthy":
       return;
-    case "unwell":
+    case "unhealthy":
       throw new ProbeError(503);
     case "refused":
       throw Object.assign(new Error(answer), { code: "ECONNREFUSED" });

@@ -26,7 +26,7 @@ const MAX_BACK_OFF_MS = 5000;
 const ATTEMPT_TIMEOUT_MS = 20_000;
 /** Its heartbeat: the worker's ping interval and timeout. */
 const SILENCE_MS = 45_000;
-/** Clients dispose of a connection that has been away for so long. */
+/** Clients give up a connection that has been lost for this long. */
 export const GIVE_UP_MS = 30_000;
 const CREATE_RETRY_MS = 1000;
 const CHAT_MS = [800, 3000] as const;
@@ -48,7 +48,7 @@ export interface Client {
   say(text: string): void;
   /** Its connection is cut; it comes back. */
   drop(): void;
-  /** Says good-bye, or just ends. */
+  /** Sends the leave message, or just ends. */
   leave(how: "politely" | "silently"): void;
 }
 

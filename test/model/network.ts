@@ -58,11 +58,11 @@ export interface Question {
 }
 
 export type ProbeAnswer =
-  | "well"
-  | "unwell"
+  | "healthy"
+  | "unhealthy"
   | "refused"
   | "silent"
-  /** With `x-ct-life`. */
+  /** With `x-ct-incarnation`. */
   | { readonly misrouted: string };
 
 interface Link {

@@ -1,7 +1,7 @@
 /**
- * What is done to an edge in one run: how large it is, and what happens to it when. Drawn from a seed, printed for people,
- * and made smaller while it still shows the same failure. Steps that make no sense when their time comes (an end of
- * something that has ended) are left out by the world, so any subset of a plan is a plan.
+ * The plan of one run: the size of the edge, and the faults with their times. Drawn from a seed, printed, and shrunk while it
+ * still shows the same failure. The world skips steps that do not apply (an end of something that has ended), so any subset
+ * of a plan is a plan.
  */
 import { createRandom, type Random } from "./random.ts";
 

@@ -46,7 +46,7 @@ export interface StoreHost {
 /** Told of each operation after it was applied. */
 export interface StoreWatch {
   applied(name: Operation, args: readonly unknown[], outcome: unknown, before: Before): void;
-  /** Members could not renew: the store began anew. */
+  /** Members could not renew: the store started empty. */
   began(): void;
 }
 

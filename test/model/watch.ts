@@ -80,10 +80,10 @@ export interface Watch extends StoreWatch {
   hasHeard(client: Client, text: string): boolean;
 }
 
-/** A host or guest whose connection is away for so long may be taken for gone by its worker, which gives it 30 s. */
+/** A host or guest without a connection for this long may be considered gone by its worker, which waits 30 s. */
 const MAY_BE_GONE_MS = 25_000;
 
-/** A beat, and the time that it may take. */
+/** A heartbeat, and the time that it may take. */
 const REPLACED_MS = 3000;
 
 interface Relay {

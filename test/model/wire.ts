@@ -108,7 +108,7 @@ export function chat(text: string, to: readonly string[]): Buffer {
   return pack("broadcast", { content: Buffer.from(text), keys });
 }
 
-/** Good-bye for good, said to the worker itself. */
+/** The leave message, for the worker itself. */
 export function leaving(): Buffer {
   return pack("notification", {
     target: "",

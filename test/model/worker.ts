@@ -1,7 +1,7 @@
 /**
- * A simulated worker: the real registry, sessions, lease, view and hearsay, put together as `worker/main.ts` does it, over
- * the simulated network, store and clock. In place of HTTP and socket.io it speaks wire.ts; what `worker/server/server.ts` and
- * `worker/sessions/transport/socket.ts` decide on the way is said again here, in their order.
+ * A simulated worker: the real registry, sessions, lease, view and outage reports, assembled as in `worker/start/`, over the
+ * simulated network, store and clock. In place of HTTP and socket.io it uses wire.ts; the decisions of
+ * `worker/server/server.ts` and `worker/sessions/transport/socket.ts` are repeated here, in their order.
  */
 import type { IncomingMessage } from "node:http";
 import type { Connection as Stream } from "../../balancer/transport/transport.ts";
@@ -166,7 +166,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       if (balancerAuth.judge(request) === "other")
         return { misrouted: balancerAuth.incarnationProof(request) };
       outageReports.note(asker, seen);
-      return fence.look() === "shut" ? "unwell" : "well";
+      return fence.look() === "shut" ? "unhealthy" : "healthy";
     });
     await lease.start();
     await view.start();
@@ -183,7 +183,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     };
     const address = owner.url.slice("http://".length);
     const answer = await network.ask(place, address, question, OWNER_TIMEOUT_MS);
-    if (answer === "well") return "answers";
+    if (answer === "healthy") return "answers";
     return answer === "refused" ? "refuses" : "silent";
   }
 
@@ -303,9 +303,9 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       const state = fence.look();
       if (state === "undecided") fence.hold({ run: () => writeUnsent(session), refuse() {} });
       if (state !== "open") return;
-      const parcels = unsent;
+      const messages = unsent;
       unsent = [];
-      for (const { head, content } of parcels) {
+      for (const { head, content } of messages) {
         watch.relayed(life, session.id, session.epoch);
         const bytes = content === undefined ? head : Buffer.concat([head, content]);
         stream.write([writeFrame("message", bytes, session.epoch)]);

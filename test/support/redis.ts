@@ -229,6 +229,7 @@ export async function age(admin: Redis, ms: number, prefix = "{ct}:"): Promise<v
   await admin.eval(AGE, 0, prefix, String(ms));
 }
 
+/** With the name `buried` of the version before. */
 const AGE = `
 local prefix, ms = ARGV[1], tonumber(ARGV[2])
 local function starts(key, name) return string.sub(key, 1, #prefix + #name) == prefix .. name end

@@ -23,21 +23,21 @@ const DAY_MS = 24 * 3600 * 1000;
 
 function setUp(key = KEY) {
   const clock = createStepClock();
-  const buried = new Map<string, number>();
+  const revoked = new Map<string, number>();
   let away = false;
   const store = {
     async isTokenRevoked(tokenId: string) {
       if (away) throw new StoreAwayError("isTokenRevoked");
-      return buried.has(tokenId);
+      return revoked.has(tokenId);
     },
     async revokeToken(tokenId: string, untilMs: number) {
-      buried.set(tokenId, untilMs);
+      revoked.set(tokenId, untilMs);
     },
   };
   const tokens = createTokens({ key, clock, store });
   return {
     clock,
-    buried,
+    revoked,
     tokens,
     /** Of another worker. */
     otherTokens: createTokens({ key, clock, store }),
@@ -72,13 +72,13 @@ describe("a user token", () => {
   });
 
   it("is refused after it was revoked, except by other workers while the store is away", async () => {
-    const { buried, tokens, otherTokens, setAway } = setUp();
+    const { revoked, tokens, otherTokens, setAway } = setUp();
     const token = await tokens.signUser(USER);
     const verified = await tokens.verifyUser(token);
     if (verified === undefined) throw new Error("not verified");
     await tokens.revokeUser(verified);
     expect(await tokens.verifyUser(token)).toBeUndefined();
-    expect(buried.get(verified.tokenId)).toBeGreaterThanOrEqual(verified.expMs);
+    expect(revoked.get(verified.tokenId)).toBeGreaterThanOrEqual(verified.expMs);
     setAway();
     expect(await tokens.verifyUser(token)).toBeUndefined();
     expect(await otherTokens.verifyUser(token)).toBeDefined();
@@ -113,9 +113,9 @@ describe("a room token", () => {
   });
 
   it("is refused when it was revoked", async () => {
-    const { buried, tokens } = setUp();
+    const { revoked, tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
-    buried.set(String(claimsOf(token)["jti"]), 0);
+    revoked.set(String(claimsOf(token)["jti"]), 0);
     expect(await tokens.verifyRoom(token)).toBeUndefined();
   });
 });

@@ -69,6 +69,7 @@ export async function sendResume(edgeKey: Buffer, to: WorkerRecord, id: SessionI
   await sendHandover(edgeKey, to, id, undefined);
 }
 
+/** `pack` makes the body, with the name of the version before for a worker that answers 404. */
 async function sendHandover(
   edgeKey: Buffer,
   to: WorkerRecord,

@@ -21,7 +21,7 @@ export interface PendingMessages {
   /** Oldest first. */
   readonly waiting: readonly {
     readonly id: PeerId;
-    readonly parcels: readonly OutboundMessage[];
+    readonly messages: readonly OutboundMessage[];
   }[];
 }
 
@@ -36,6 +36,7 @@ const pendingMessagesSchema = z.object({
       .object({
         id: z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
         messages: messagesSchema.exactOptional(),
+        // The name in the version before.
         parcels: messagesSchema.exactOptional(),
       })
       .refine(({ messages, parcels }) => (messages ?? parcels) !== undefined),
@@ -50,17 +51,17 @@ export function packPendingMessages(
   { epoch, waiting }: PendingMessages,
   key: "messages" | "parcels" = "messages",
 ): Uint8Array {
-  const bySize = [...waiting].sort((a, b) => bytesOf(a.parcels) - bytesOf(b.parcels));
+  const bySize = [...waiting].sort((a, b) => bytesOf(a.messages) - bytesOf(b.messages));
   let room = MAX_PENDING_BYTES / 2;
-  const fitting = bySize.filter(({ parcels }) => {
-    room -= bytesOf(parcels);
+  const fitting = bySize.filter(({ messages }) => {
+    room -= bytesOf(messages);
     return room >= 0;
   });
   return encode({
     epoch,
-    waiting: fitting.map(({ id, parcels }) => ({
+    waiting: fitting.map(({ id, messages }) => ({
       id,
-      [key]: parcels.map(({ own, head, content }) => ({
+      [key]: messages.map(({ own, head, content }) => ({
         own,
         bytes: content === undefined ? head : Buffer.concat([head, content]),
       })),
@@ -81,9 +82,10 @@ export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | unde
   const { epoch, waiting } = parsed.data;
   return {
     epoch,
+    // `parcels`: the name in the version before.
     waiting: waiting.map(({ id, messages, parcels }) => ({
       id,
-      parcels: (messages ?? parcels ?? []).map(({ own, bytes: text }) => toOutbound(own, text)),
+      messages: (messages ?? parcels ?? []).map(({ own, bytes: text }) => toOutbound(own, text)),
     })),
   };
 }
@@ -93,8 +95,8 @@ function toOutbound(own: boolean, bytes: Uint8Array): OutboundMessage {
   return { head, content: undefined, byteLength: head.length, own };
 }
 
-function bytesOf(parcels: readonly OutboundMessage[]): number {
-  return parcels.reduce((sum, { byteLength }) => sum + byteLength, 0);
+function bytesOf(messages: readonly OutboundMessage[]): number {
+  return messages.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Pending messages that arrived before their session. */
@@ -121,7 +123,10 @@ export function createHandoverInbox(deps: { readonly clock: Clock }): HandoverIn
     put(id, pendingMessages) {
       drop(id);
       for (const [old, { untilMs }] of kept) if (untilMs <= clock.nowMs()) drop(old);
-      const bytes = pendingMessages.waiting.reduce((sum, { parcels }) => sum + bytesOf(parcels), 0);
+      const bytes = pendingMessages.waiting.reduce(
+        (sum, { messages }) => sum + bytesOf(messages),
+        0,
+      );
       if (keptBytes + bytes > MAX_KEPT_BYTES) return;
       keptBytes += bytes;
       kept.set(id, { pendingMessages, bytes, untilMs: clock.nowMs() + KEPT_MS });

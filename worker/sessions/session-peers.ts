@@ -303,13 +303,13 @@ export class SessionPeers {
   }
 
   pendingMessages(epoch: number): PendingMessages {
-    const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, parcels: waiting }));
-    return { epoch, waiting: waiting.filter(({ parcels }) => parcels.length > 0) };
+    const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, messages: waiting }));
+    return { epoch, waiting: waiting.filter(({ messages }) => messages.length > 0) };
   }
 
   /** Queues what a previous owner could not deliver, before everything else. */
   preload({ waiting }: PendingMessages): void {
-    for (const { id, parcels } of waiting) this.#peers.get(id)?.preload(parcels);
+    for (const { id, messages } of waiting) this.#peers.get(id)?.preload(messages);
   }
 
   /** Writes every peer again, after the store has lost them. */

@@ -66,7 +66,7 @@ test("a worker that hangs when it is stopped is killed at the deadline", async (
   expect(progress).toEqual(["worker: did not stop in time and was killed"]);
 });
 
-test("a worker in the middle of a hand-over at the deadline may finish it", async () => {
+test("a worker in the middle of a handover at the deadline may finish it", async () => {
   const { child, clock, plan, logLines, progress } = await startedChild("worker", { DRAIN: "1" });
   const stopped = child.stop(plan);
   await until("it hands over", () => progress.includes("worker: handing over 1 session"));
@@ -77,7 +77,7 @@ test("a worker in the middle of a hand-over at the deadline may finish it", asyn
   expect(logLines.join("")).not.toContain("did not stop in time");
 });
 
-test("a worker whose hand-over never ends is killed when the time for it has passed too", async () => {
+test("a worker whose handover never ends is killed when the time for it has passed too", async () => {
   const { child, clock, plan, progress } = await startedChild("worker", { DRAIN: "1" });
   const stopped = child.stop(plan);
   await until("it hands over", () => progress.length > 0);

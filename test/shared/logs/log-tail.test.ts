@@ -92,9 +92,9 @@ test("a file that was truncated, or that replaced a missing one, is read from it
   writeFileSync(path, "a long first line\n");
   let position = await startAt();
   truncateSync(path);
-  appendFileSync(path, "anew\n");
+  appendFileSync(path, "again\n");
   let piece = await readLogFrom(path, position, MIB);
-  expect(piece?.lines).toEqual(["anew"]);
+  expect(piece?.lines).toEqual(["again"]);
   position = piece?.next as LogPosition;
   renameSync(path, join(folder, "elsewhere"));
   expect(await readLogFrom(path, position, MIB)).toBeUndefined();

@@ -294,7 +294,7 @@ describe("rights", () => {
     const { store, lines } = open(redis.urlFor("ct", "pass"));
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "lacks a permission")).toHaveLength(1);
-    // It goes on saying so, and being tried, for whoever looks later.
+    // It keeps retrying and keeps reporting the reason.
     const connections = async () =>
       Number(/total_connections_received:(\d+)/.exec(await redis.admin().info("stats"))?.[1]);
     const before = await connections();

@@ -220,7 +220,7 @@ describe("an invalid value in place of a record", () => {
     const id = newSessionId();
     await admin.publish("{ct}:changes", `7 session ${id}`);
     await expect.poll(() => heard).toEqual([{ subject: "session", sessionId: id }]);
-    // One was missed: whoever follows the members asks again.
+    // One was missed: followers of the members read them again.
     await admin.publish("{ct}:changes", `9 session ${id}`);
     await expect
       .poll(() => heard)

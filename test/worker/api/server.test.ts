@@ -146,7 +146,7 @@ test("reports on the store are accepted from balancers only", async () => {
 /** The id of the request that opens a WebSocket. */
 const OPENING = "b1-17";
 
-test("a balancer that leaves has its clients let go of, nobody else has", async () => {
+test("a migrate request of a balancer migrates its own clients only", async () => {
   const worker = await startWorker();
   const created = await worker.ask("POST", "/api/session/create", {
     headers: { "x-oct-jwt": await worker.signIn("Host") },
@@ -156,7 +156,7 @@ test("a balancer that leaves has its clients let go of, nobody else has", async 
   const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
   await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
   const migrateRequests = async (headers: Record<string, string>, body: string) =>
-    (await worker.ask("POST", "/ct-edge/farewell", { headers, body })).status;
+    (await worker.ask("POST", "/ct-edge/migrate", { headers, body })).status;
   const balancer = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
   expect(await migrateRequests({}, OPENING)).toBe(404);
   expect(await migrateRequests({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);

@@ -301,17 +301,17 @@ describe("the pending messages of a session", () => {
   const pendingMessages = {
     epoch: 7,
     waiting: [
-      { id: "peer-1" as never, parcels: [outbound("one"), outbound("two", true)] },
-      { id: "peer-2" as never, parcels: [{ ...outbound("he"), content: Buffer.from("ad") }] },
+      { id: "peer-1" as never, messages: [outbound("one"), outbound("two", true)] },
+      { id: "peer-2" as never, messages: [{ ...outbound("he"), content: Buffer.from("ad") }] },
     ],
   };
 
   test("arrive unchanged and in order", () => {
     const arrived = unpackPendingMessages(packPendingMessages(pendingMessages));
     expect(arrived?.epoch).toBe(7);
-    const texts = arrived?.waiting.map(({ id, parcels }) => [
+    const texts = arrived?.waiting.map(({ id, messages }) => [
       id,
-      parcels.map(({ head, own }) => [head.toString(), own]),
+      messages.map(({ head, own }) => [head.toString(), own]),
     ]);
     expect(texts).toEqual(
       expect.arrayContaining([

@@ -23,7 +23,7 @@ const PENDING = {
   waiting: [
     {
       id: "peer-1",
-      parcels: [{ head: HELLO, content: undefined, byteLength: HELLO.length, own: true }],
+      messages: [{ head: HELLO, content: undefined, byteLength: HELLO.length, own: true }],
     },
   ],
 } as unknown as PendingMessages;
@@ -113,6 +113,7 @@ test("a worker that knows neither path has refused the session", async () => {
 
 test.each([
   ["/ct-edge/handover/", "messages"],
+  // The names of the version before.
   ["/ct-edge/hand-over/", "parcels"],
   ["/ct-edge/handover/", "parcels"],
 ])("a worker receives a session at %s with the key %s", async (path, key) => {

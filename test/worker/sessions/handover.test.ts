@@ -69,7 +69,7 @@ async function startHandover(
 /** The pending messages for one peer, as text. */
 function textsFor(pendingMessages: PendingMessages, id: string): string[] {
   const waiting = pendingMessages.waiting.find((peer) => peer.id === (id as PeerId));
-  return (waiting?.parcels ?? []).flatMap(textOf);
+  return (waiting?.messages ?? []).flatMap(textOf);
 }
 
 function textOf({ head, content }: OutboundMessage): string[] {

@@ -12,6 +12,7 @@ export function createReports(
   connection: Connection,
   ignored: Ignored,
 ): Pick<Store, "report" | "readReports"> {
+  /** `census`: the name of `usage` in the version before. */
   async function read(kind: ReportKind | "census"): Promise<Record<string, string>> {
     const reply = await connection.run("readReports", "read_reports", kind);
     const pairs = pairsOf(expectReply(repliesSchema, reply));
