@@ -269,7 +269,7 @@ test("a balancer with a frozen view learns of a worker's restart from the worker
   // Before another worker takes over, so that most of its sessions continue under its name.
   await restartVictim();
   await allAreBack(orphans.flatMap(({ everybody }) => everybody));
-  await until("it is well", async () => (await seenAs(frozen, victim.id)) === "up");
+  await until("it is healthy", async () => (await seenAs(frozen, victim.id)) === "healthy");
 
   for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
   await openSession({ baseUrl: frozen.url, guestCount: 1 });
@@ -289,9 +289,9 @@ test("a balancer with a frozen view finds a worker that returns at another addre
   expect(restarted.port).not.toBe(victim.port);
   await allAreBack(orphans.flatMap(({ everybody }) => everybody));
   await until("it is found", async () => (await urlSeenAs(frozen, victim.id)) === restarted.url);
-  await until("it is well", async () => (await seenAs(frozen, victim.id)) === "up");
+  await until("it is healthy", async () => (await seenAs(frozen, victim.id)) === "healthy");
   const added = await cluster.addWorker();
-  await until("the new one is well", async () => (await seenAs(frozen, added.id)) === "up");
+  await until("the new one is healthy", async () => (await seenAs(frozen, added.id)) === "healthy");
 
   for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
   await openSession({ baseUrl: frozen.url, guestCount: 1 });
@@ -318,7 +318,7 @@ test("a balancer that starts without its store finds a worker that has moved sin
 
   const balancer = await cluster.addBalancer({ env });
   await until("it is found", async () => (await urlSeenAs(balancer, victim.id)) === restarted.url);
-  await until("it is well", async () => (await seenAs(balancer, victim.id)) === "up");
+  await until("it is healthy", async () => (await seenAs(balancer, victim.id)) === "healthy");
   await openSession({ baseUrl: balancer.url, guestCount: 1 });
 }, 60_000);
 
@@ -370,10 +370,10 @@ test("while a worker is paused, continues and is killed, no request fails and ot
   await until("it is avoided", async () => (await seenAs(balancer, victim.id)) === "unhealthy");
   await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
   victim.child.kill("SIGCONT");
-  await until("it is back", async () => (await seenAs(balancer, victim.id)) === "up");
+  await until("it is back", async () => (await seenAs(balancer, victim.id)) === "healthy");
 
   await victim.kill();
-  await until("it is left", async () => (await seenAs(balancer, victim.id)) !== "up");
+  await until("it is avoided", async () => (await seenAs(balancer, victim.id)) !== "healthy");
   await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
   for (const { host, guests } of idle) await everybodyHears(host, guests, "still here");
   expect(idle.flatMap(({ everybody }) => everybody.map((one) => one.reconnectCount))).toEqual([
