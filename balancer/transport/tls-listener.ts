@@ -1,0 +1,191 @@
+/**
+ * The HTTPS port: each accepted socket is handed to TLS when it begins with a handshake, and to the plain handler when it
+ * begins with text, so that the client gets a response it can read. Certificates are chosen by name and exchanged in use.
+ */
+import { constants, randomBytes } from "node:crypto";
+import { createServer, type Server, type Socket } from "node:net";
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type SecureContext,
+  type SecureContextOptions,
+} from "node:tls";
+import type { TlsCertificate, TlsOptions } from "./transport.ts";
+
+/**
+ * How long a session ticket key is used. An attacker that obtains one can decrypt the TLS 1.2 connections resumed in that
+ * time; a ticket of the previous key costs its client one full handshake.
+ */
+const TICKET_KEY_MS = 12 * 3600 * 1000;
+/** What `setTicketKeys` takes. */
+const TICKET_KEY_BYTES = 48;
+
+export interface TlsListener {
+  /** Not listening yet. */
+  readonly server: Server;
+  /** For handshakes from now on. Throws on bad ones, and then keeps the old ones. */
+  useCertificates(certificates: readonly TlsCertificate[]): void;
+  /** Ends the rotation of ticket keys; the server is closed by its owner. */
+  close(): void;
+}
+
+/** What is done with the accepted sockets. */
+export interface TlsListenerDeps {
+  /** False: the socket is closed. */
+  admit(socket: Socket): boolean;
+  /** After the handshake; `tcp` is the socket below `socket`. */
+  serveTls(socket: Socket, tcp: Socket): void;
+  servePlain(socket: Socket): void;
+}
+
+/** A client of the HTTPS port until its socket closes. */
+interface PendingHandshake {
+  readonly tcp: Socket;
+  /** Runs until the handshake is over. */
+  readonly timeout: NodeJS.Timeout;
+}
+
+export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): TlsListener {
+  let contexts = contextsOf(options.certificates);
+  // By peer, because a TLS socket does not expose the TCP socket below it.
+  const pending = new Map<string, PendingHandshake>();
+  const secure = createTlsServer(
+    {
+      ...secureOptions(options.certificates[0]),
+      // Called only when the client sends a server name. An exception here would end the process (CVE-2026-21637).
+      SNICallback: (name, done) => done(null, pickContext(contexts, name)),
+      ALPNProtocols: ["http/1.1"],
+      // The timeout below ends a handshake: it counts from the accept.
+      handshakeTimeout: options.handshakeTimeoutMs + 1000,
+    },
+    (socket) => {
+      const handshake = pending.get(peerOf(socket));
+      // Closed between its handshake and now.
+      if (handshake === undefined) socket.destroy();
+      else {
+        clearTimeout(handshake.timeout);
+        deps.serveTls(socket, handshake.tcp);
+      }
+    },
+  );
+  secure.on("tlsClientError", (_error, socket) => {
+    options.onHandshakeFailed();
+    socket.destroy();
+  });
+  // A TLS server of its own would hand each socket to TLS at once, and bytes that are no handshake would be lost.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (!deps.admit(socket)) {
+      socket.destroy();
+      return;
+    }
+    const peer = peerOf(socket);
+    const handshake = {
+      tcp: socket,
+      timeout: setTimeout(() => socket.destroy(), options.handshakeTimeoutMs),
+    };
+    pending.set(peer, handshake);
+    socket.once("close", () => {
+      clearTimeout(handshake.timeout);
+      // A client that was reset may have reconnected from the same port before this event.
+      if (pending.get(peer) === handshake) pending.delete(peer);
+    });
+    peekFirstByte(socket, {
+      onByte(first) {
+        if (first === TLS_HANDSHAKE) {
+          secure.emit("connection", socket);
+        } else if (isText(first)) {
+          clearTimeout(handshake.timeout);
+          deps.servePlain(socket);
+          // The "readable" listener has stopped the flow.
+          socket.resume();
+        } else {
+          options.onHandshakeFailed();
+          socket.destroy();
+        }
+      },
+      onNothing: options.onHandshakeFailed,
+    });
+  });
+  const rotation = setInterval(() => {
+    secure.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
+  }, TICKET_KEY_MS).unref();
+  return {
+    server,
+    useCertificates(certificates) {
+      const fresh = contextsOf(certificates);
+      secure.setSecureContext(secureOptions(certificates[0]));
+      contexts = fresh;
+    },
+    close: () => clearInterval(rotation),
+  };
+}
+
+/** The remote address and port: unique among the connections of one of our ports. */
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
+
+// --- the first byte ---
+
+/** The type of the record with which every TLS client begins (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 0x16;
+
+/** Whether a first byte begins a line of text, or an empty one: HTTP, or a PROXY protocol header. */
+function isText(byte: number): boolean {
+  return byte === 0x0d || (byte >= 0x21 && byte <= 0x7e);
+}
+
+/** Reports the first byte of a connection and leaves it unread. `onNothing`: the connection closed without any. */
+function peekFirstByte(
+  socket: Socket,
+  handlers: { onByte: (first: number) => void; onNothing: () => void },
+): void {
+  const stop = (): void => {
+    socket.off("readable", onReadable).off("end", onEnd).off("close", onClose);
+  };
+  const onReadable = (): void => {
+    const bytes: Buffer | null = socket.read();
+    const first = bytes?.[0];
+    if (bytes === null || first === undefined) return;
+    stop();
+    socket.unshift(bytes);
+    handlers.onByte(first);
+  };
+  const onEnd = (): void => {
+    socket.destroy();
+  };
+  const onClose = (): void => {
+    stop();
+    handlers.onNothing();
+  };
+  socket.on("readable", onReadable).on("end", onEnd).on("close", onClose);
+}
+
+// --- certificates ---
+
+interface NamedContext {
+  readonly certificate: TlsCertificate;
+  readonly context: SecureContext;
+}
+
+function contextsOf(certificates: readonly TlsCertificate[]): readonly NamedContext[] {
+  return certificates.map((certificate) => ({
+    certificate,
+    context: createSecureContext(secureOptions(certificate)),
+  }));
+}
+
+/** Undefined selects the server's own context, which is that of the first certificate. */
+function pickContext(contexts: readonly NamedContext[], name: string): SecureContext | undefined {
+  return contexts.find(({ certificate }) => certificate.isFor(name))?.context;
+}
+
+function secureOptions(certificate: TlsCertificate | undefined): SecureContextOptions {
+  return {
+    cert: certificate?.cert,
+    key: certificate?.key,
+    minVersion: "TLSv1.2",
+    honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  };
+}
