@@ -12,7 +12,7 @@
 import { forwardedScheme, nodeAddress } from "../../shared/net/forwarding.ts";
 import { parseNetworks } from "../../shared/net/networks.ts";
 import { checkedField, type Field } from "./fields.ts";
-import { isHost } from "./head.ts";
+import { isHost } from "./request-head.ts";
 
 /** The fields that `pushForwarding` writes, and that are read here. */
 export const FORWARDING: ReadonlySet<string> = new Set([

@@ -1,19 +1,21 @@
 /**
- * How much of HTTP one message may use. The settings bound what clients send; what workers send is bounded by the defaults.
+ * Size limits of one HTTP message. Settings bound what clients send; the defaults bound what workers send.
  */
 
 export interface HttpLimits {
-  /** Whole head, start line and blank line included. */
+  /** Of the whole head, start line and blank line included. */
   readonly maxHeadBytes: number;
-  /** Of a request. */
+  /** Of a request line's target. */
   readonly maxTargetBytes: number;
-  /** Lines of a head. */
+  /** Field lines of a head. */
   readonly maxFields: number;
-  /** Extensions of all chunks of one body together (CVE-2024-22019); they are dropped. */
+  /** Of the extensions of all chunks of one body together (CVE-2024-22019); they are dropped. */
   readonly maxChunkExtensionBytes: number;
-  /** Trailer section of one body. */
+  /** Of the trailer section of one body. */
   readonly maxTrailerBytes: number;
 }
+
+export const MAX_METHOD_BYTES = 32;
 
 export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxHeadBytes: 32_768,

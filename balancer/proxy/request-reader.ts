@@ -3,9 +3,11 @@
  * is served (pipelining).
  */
 import { BodyReader } from "../http1/framing.ts";
-import { HeadCollector, parseRequestHead, type RequestHead } from "../http1/head.ts";
+import type { RequestHead } from "../http1/head.ts";
+import { HeadCollector } from "../http1/head-collector.ts";
 import { isForwardableTrailer } from "../http1/headers.ts";
 import type { HttpLimits } from "../http1/limits.ts";
+import { parseRequestHead } from "../http1/request-head.ts";
 import type { Connection, Piece } from "../transport/transport.ts";
 
 export class RequestReader {

@@ -7,7 +7,7 @@ import {
   pushForwarding,
   type TrustedProxies,
 } from "../../../balancer/http1/forwarding.ts";
-import { parseRequestHead } from "../../../balancer/http1/head.ts";
+import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { accessLine } from "../../../balancer/logs/access-log.ts";
 
 const NONE = createTrustedProxies([]);

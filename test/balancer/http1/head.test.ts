@@ -2,15 +2,15 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HttpSyntaxError } from "../../../balancer/http1/fields.ts";
 import {
-  HeadCollector,
-  parseRequestHead,
-  parseResponseHead,
   type RequestHead,
   requestLine,
   serializeHead,
   statusLine,
 } from "../../../balancer/http1/head.ts";
+import { HeadCollector } from "../../../balancer/http1/head-collector.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
+import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
+import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
 import { watchMachine } from "../../support/machine.ts";
 
 const machine = watchMachine();

@@ -1,13 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
-import { parseRequestHead, parseResponseHead } from "../../../balancer/http1/head.ts";
 import {
   type Hop,
   isForwardableTrailer,
   requestHeaders,
   responseHeaders,
 } from "../../../balancer/http1/headers.ts";
+import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
+import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
 
 const NOBODY = createTrustedProxies([]);

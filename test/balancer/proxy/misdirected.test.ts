@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { parseResponseHead } from "../../../balancer/http1/head.ts";
+import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
 import { type Redirection, redirect } from "../../../balancer/proxy/misdirected.ts";
 import { NO_RETRIES, type RetryHistory } from "../../../balancer/proxy/retry-policy.ts";
 import type { Router } from "../../../balancer/routing/router.ts";
