@@ -1,31 +1,31 @@
 /**
- * Time limits by the thousand: one coarse timer looks through all of them, and setting one costs an assignment. A timer
- * per request would cost more than the request's head.
+ * Thousands of deadlines on one coarse timer, so that setting one costs an assignment. A timer per request would cost more
+ * than parsing the request's head.
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { BugReport } from "./transport.ts";
 
 export interface Deadlines {
-  /** A limit that is not set yet; `onPassed` is called when it passes. */
+  /** A deadline that is not set yet; `onPassed` is called when it passes. */
   create(onPassed: () => void): Deadline;
   close(): void;
 }
 
 export interface Deadline {
-  /** Passes `delayMs` from now, up to two periods later. Replaces what was set. */
+  /** Passes `delayMs` from now, up to two periods late. Replaces the previous delay. */
   set(delayMs: number): void;
   clear(): void;
-  /** Gives it back; it never passes again. */
+  /** Removes it; it never passes again. */
   close(): void;
 }
 
-/** How often all limits are looked at. */
+/** How often the deadlines are checked. */
 const PERIOD_MS = 250;
 
-export function createDeadlines(needs: { clock: Clock; reportBug: BugReport }): Deadlines {
-  const { clock } = needs;
+export function createDeadlines(deps: { clock: Clock; reportBug: BugReport }): Deadlines {
+  const { clock } = deps;
   const all = new Set<Entry>();
-  // Coarse, so that setting a limit need not ask the system for the time.
+  // Coarse, so that `set` need not read the clock.
   let nowMs = clock.nowMs();
   const timer = clock.every(PERIOD_MS, () => {
     nowMs = clock.nowMs();
@@ -35,8 +35,8 @@ export function createDeadlines(needs: { clock: Clock; reportBug: BugReport }): 
       try {
         entry.onPassed();
       } catch (error) {
-        // One connection's trouble must not be that of all others.
-        needs.reportBug(error);
+        // A bug on one connection must not disturb the others.
+        deps.reportBug(error);
       }
     }
   });

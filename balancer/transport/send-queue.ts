@@ -1,13 +1,12 @@
 /**
- * How much of what was written to a TCP connection the other side has not acknowledged yet, as the system knows it. The
- * system's buffers hold megabytes and let a writer go on only when a third of them is free, so a slow reader looks from
- * here, for a minute and longer, like one that has stopped. Linux tells the difference in /proc/net/tcp; where that is
- * missing, nothing is known.
+ * The unacknowledged bytes in the kernel's send queue of a TCP connection. The kernel buffers megabytes and reports a
+ * socket writable only when a third of that is free, so from here a slow reader looks for a minute and longer like one that
+ * has stopped. On Linux /proc/net/tcp tells them apart; elsewhere the number is unknown.
  */
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
 
-/** Both ends of a connection, as its socket names them. */
+/** Both ends of a connection, as `node:net` writes them. */
 export interface Ends {
   readonly localAddress: string;
   readonly localPort: number;
@@ -16,30 +15,30 @@ export interface Ends {
 }
 
 export interface SendQueues {
-  /** Bytes that were handed to the system and not acknowledged; undefined when the system does not tell. Never rejects. */
+  /** Bytes handed to the kernel and not acknowledged; undefined where the table cannot be read. Never rejects. */
   bytesOf(ends: Ends): Promise<number | undefined>;
 }
 
 type Table = ReadonlyMap<string, number>;
 
-/** A table that took long to read is good for longer: reading takes a tenth of the time at most. */
-const KEPT_SHARE = 10;
+/** A table is cached for this many times as long as reading it took, so that reading takes a tenth of the time at most. */
+const CACHE_FACTOR = 10;
 
-/** Reads the system's table once for all that ask at about the same time: with 20,000 connections it has 3 MB. */
+/** Lookups at about the same time share one read of the table: with 20,000 connections it is 3 MB. */
 export function createSendQueues(read: (path: string) => Promise<string> = readText): SendQueues {
-  const reading = new Map<string, Promise<Table | undefined>>();
+  const cached = new Map<string, Promise<Table | undefined>>();
 
   function tableOf(path: string): Promise<Table | undefined> {
-    const running = reading.get(path);
-    if (running !== undefined) return running;
+    const current = cached.get(path);
+    if (current !== undefined) return current;
     const startedMs = performance.now();
     const table = read(path)
       .then(parseTable, () => undefined)
       .finally(() => {
-        const keptMs = KEPT_SHARE * (performance.now() - startedMs);
-        setTimeout(() => reading.delete(path), keptMs).unref();
+        const cacheMs = CACHE_FACTOR * (performance.now() - startedMs);
+        setTimeout(() => cached.delete(path), cacheMs).unref();
       });
-    reading.set(path, table);
+    cached.set(path, table);
     return table;
   }
 
@@ -47,7 +46,7 @@ export function createSendQueues(read: (path: string) => Promise<string> = readT
     async bytesOf(ends) {
       const path = ends.localAddress.includes(":") ? "/proc/net/tcp6" : "/proc/net/tcp";
       const table = await tableOf(path);
-      // A connection that the table lacks has nothing waiting.
+      // The map has only connections with unacknowledged bytes.
       return table === undefined ? undefined : (table.get(keyOf(ends)) ?? 0);
     },
   };
@@ -59,10 +58,10 @@ function readText(path: string): Promise<string> {
 
 // --- the table (pure) ---
 
-/** `  12: 0100007F:0438 0100007F:D2C4 01 00281000:00000000 …`: both ends, the state, the queue to send in hexadecimal. */
+/** `  12: 0100007F:0438 0100007F:D2C4 01 00281000:00000000 …`: both ends, the state, the send queue in hexadecimal. */
 const LINE = /^\s*\d+: ([0-9A-F]+:[0-9A-F]{4} [0-9A-F]+:[0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):/gm;
 
-/** The queue to send of each connection by its `keyOf`; those with an empty one are left out. */
+/** The send queue of each connection by `keyOf`; empty ones are left out. */
 export function parseTable(text: string): Table {
   const table = new Map<string, number>();
   for (const [, key, queue] of text.matchAll(LINE)) {
@@ -72,7 +71,7 @@ export function parseTable(text: string): Table {
   return table;
 }
 
-/** How the table names a connection. */
+/** A connection as the table writes it. */
 export function keyOf({ localAddress, localPort, remoteAddress, remotePort }: Ends): string {
   return `${hexOf(localAddress)}:${portOf(localPort)} ${hexOf(remoteAddress)}:${portOf(remotePort)}`;
 }
@@ -81,7 +80,7 @@ function portOf(port: number): string {
   return port.toString(16).toUpperCase().padStart(4, "0");
 }
 
-/** The address as words of 32 bits in the machine's own order. */
+/** The address as 32-bit words in the machine's byte order. */
 function hexOf(address: string): string {
   const bytes = Buffer.from(address.includes(":") ? bytesOfIPv6(address) : bytesOfIPv4(address));
   if (endianness() === "LE") bytes.swap32();

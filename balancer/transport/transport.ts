@@ -1,62 +1,61 @@
 /**
- * The contract between the data path and the sockets under it: a connection is bytes in, bytes out, backpressure, an
- * ordered end and an abrupt one. One file per implementation stands beside this one; the data path knows none of them.
+ * The contract between the data path and the sockets below it: a connection is bytes in, bytes out, backpressure, a
+ * graceful end and an abrupt one. Implementations are in this folder; the data path imports none of them.
  */
 
-/** What is sent: bytes, or latin1 text (heads are kept as text until the last moment). */
+/** A chunk to send: bytes, or latin1 text (heads stay text until they are written). */
 export type Piece = Buffer | string;
 
 export interface Connection {
-  /** The other side's address, without port; IPv4 addresses are never written as IPv6. */
+  /** The peer's address, without port; IPv4 addresses are never in IPv6 form. */
   readonly remoteAddress: string;
-  /** Whether it is TLS. */
   readonly secure: boolean;
-  /** Who is told what happens. May be exchanged at any time; the next event goes to the new one. */
+  /** Receives the events. May be replaced at any time; the next event goes to the new one. */
   handler: ConnectionHandler;
   /**
-   * Sends the pieces in order, in as few system calls as possible. Pieces that came from `onData` may be given: the
-   * transport sees to it that they stay intact. False: more than `MAX_PENDING_BYTES` wait, stop until `onDrain`. What is
-   * written after an end is dropped.
+   * Sends the chunks in order, in as few system calls as possible. Slices of what `onData` delivered are allowed: the
+   * transport copies them where it must. False: more than `MAX_PENDING_BYTES` are queued, stop until `onDrain`. Writes
+   * after `end` are dropped.
    */
-  write(pieces: readonly Piece[]): boolean;
-  /** What was written and not yet handed to the system. */
+  write(chunks: readonly Piece[]): boolean;
+  /** Bytes written and not yet handed to the kernel. */
   readonly pendingBytes: number;
   /**
-   * Calls `done` with the bytes that the other side has not taken yet: those that wait here, and those that the system
-   * holds for it, as far as it tells. Costs much more than `pendingBytes`: for who has waited for long. `done` is not called
-   * any more when the connection is closed.
+   * Calls `done` with the bytes that the peer has not acknowledged: those queued here, plus those in the kernel's send
+   * queue where it can be read. Much more expensive than `pendingBytes`: only for a connection that has stalled. `done` is
+   * not called once the connection is closed.
    */
   measureBacklog(done: (bytes: number) => void): void;
-  /** Stops `onData` (one more call may come). Neither an end nor a reset of the other side is noticed meanwhile. */
+  /** Stops `onData` (one more call may come). A FIN or RST of the peer goes unnoticed while paused. */
   pause(): void;
   resume(): void;
-  /** Sends what waits, then FIN. Reading goes on. */
+  /** Sends what is queued, then FIN. Reading continues. */
   end(): void;
-  /** Closes at once; what waits is dropped. `onClose` follows. */
+  /** Closes immediately and drops what is queued. `onClose` follows. */
   destroy(): void;
-  /** As `destroy`, and tells the other side by RST that something was cut. */
+  /** As `destroy`, with RST, so that the peer sees that the data is incomplete. */
   reset(): void;
 }
 
 export interface ConnectionHandler {
-  /** `bytes` are valid until the call returns: who keeps them copies them. */
+  /** `bytes` are valid until the call returns: copy what is kept. */
   onData(bytes: Buffer): void;
-  /** The other side sent FIN. */
+  /** The peer sent FIN. */
   onEnd(): void;
-  /** Everything was handed to the system. May come without need. */
+  /** Everything was handed to the kernel. May be called when nothing was queued. */
   onDrain(): void;
-  /** Exactly once, and the last call. `error` when it did not end in order. */
+  /** Called exactly once, last. `error`: why it was not a graceful close. */
   onClose(error: Error | undefined): void;
 }
 
-/** A connection that is being made. */
+/** A connection attempt in progress. */
 export interface Dial {
-  /** Neither `onOpen` nor `onFail` is called any more. */
+  /** After this neither `onOpen` nor `onFail` is called. */
   cancel(): void;
 }
 
 export interface DialOutcome {
-  /** The connection's handler must be set before the call returns. */
+  /** Must set the connection's handler before it returns. */
   onOpen(connection: Connection): void;
   onFail(error: Error): void;
 }
@@ -67,13 +66,13 @@ export interface Address {
 }
 
 export interface ListenOptions extends Address {
-  /** Without it the port speaks plain TCP. */
+  /** Without it the port is plain TCP. */
   readonly tls?: TlsOptions;
-  /** The connection's handler must be set before the call returns. */
+  /** Must set the connection's handler before it returns. */
   readonly onConnection: (connection: Connection) => void;
   /**
-   * Asked at each accept, before any TLS. A true is followed by exactly one call of `onGone`, when that socket is gone; after
-   * a false the socket is sent what `refusal` says, where it is no TLS, and closed.
+   * Called at each accept, before TLS. After true, `onGone` is called exactly once, when that socket closes. After false,
+   * the socket is closed; on a plain TCP port it is sent the response of `refusal` first.
    */
   readonly admit: () => boolean;
   readonly refusal: () => string;
@@ -81,15 +80,15 @@ export interface ListenOptions extends Address {
 }
 
 export interface TlsOptions {
-  /** At least one. The first is for clients that ask for no name or an unknown one. */
+  /** At least one. The first serves clients that send no server name or an unknown one. */
   readonly certificates: readonly TlsCertificate[];
   /** From the accept to the end of the handshake. */
   readonly handshakeTimeoutMs: number;
-  /** Handshakes that failed, for counters. */
+  /** Called for each failed handshake, for counters. */
   readonly onHandshakeFailed: () => void;
   /**
-   * A client that begins with text instead of a handshake: it speaks another protocol, and can be told so. The
-   * connection's handler must be set before the call returns.
+   * A client that begins with text instead of a handshake, such as plain HTTP; it can be sent a response that explains it.
+   * Must set the connection's handler before it returns.
    */
   readonly onPlainConnection: (connection: Connection) => void;
 }
@@ -99,15 +98,15 @@ export interface TlsCertificate {
   readonly cert: string;
   /** PEM. */
   readonly key: string;
-  /** Whether it is for this host name. Never throws. */
+  /** Whether the certificate covers this host name. Never throws. */
   isFor(name: string): boolean;
 }
 
 export interface Listening {
   readonly port: number;
-  /** For handshakes from now on; open connections stay as they are. Not for a port without TLS. Throws on bad ones. */
+  /** Used for new handshakes; open connections keep theirs. No effect on a port without TLS. Throws on invalid ones. */
   useCertificates(certificates: readonly TlsCertificate[]): void;
-  /** Stops accepting. Open connections stay. */
+  /** Stops accepting. Open connections stay open. */
   close(): void;
 }
 
@@ -117,8 +116,8 @@ export interface Transport {
   listen(options: ListenOptions): Promise<Listening>;
 }
 
-/** Bytes that may wait in a connection before its writer must stop. */
+/** Bytes that may be queued in a connection before its writer must stop. */
 export const MAX_PENDING_BYTES = 65_536;
 
-/** Told of an exception in a handler: a bug of ours. The connection it happened on is closed, the process goes on. */
+/** Called with an exception thrown by a handler: a bug in the balancer. Its connection is closed, the process continues. */
 export type BugReport = (error: unknown) => void;

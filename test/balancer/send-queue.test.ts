@@ -20,8 +20,8 @@ const ENDS: Ends = {
   remotePort: 53_956,
 };
 
-describe("the system's table of connections", () => {
-  test("the system's connection table gives the unsent bytes of each connection", () => {
+describe("the send queue of a connection", () => {
+  test("the kernel's connection table gives the unacknowledged bytes of each connection", () => {
     expect([...parseTable(TABLE)]).toEqual([["0100007F:0438 0100007F:D2C4", 0x281000]]);
     expect(keyOf(ENDS)).toBe("0100007F:0438 0100007F:D2C4");
   });
@@ -31,11 +31,14 @@ describe("the system's table of connections", () => {
     ["::ffff:192.0.2.10", "0000000000000000FFFF00000A0200C0"],
     ["2001:db8:0:1::42", "B80D0120010000000000000042000000"],
     ["fe80::1:2%eth0", "000080FE000000000000000002000100"],
-  ])("the address %s is written in words of the machine's byte order", (remoteAddress, hex) => {
-    expect(keyOf({ ...ENDS, remoteAddress })).toBe(`0100007F:0438 ${hex}:D2C4`);
-  });
+  ])(
+    "the kernel's table writes the address %s as words in the machine's byte order",
+    (remoteAddress, hex) => {
+      expect(keyOf({ ...ENDS, remoteAddress })).toBe(`0100007F:0438 ${hex}:D2C4`);
+    },
+  );
 
-  test("the system's connection table is read once for concurrent lookups, and again later", async () => {
+  test("concurrent lookups share one read of the connection table, and later ones read it again", async () => {
     const read: string[] = [];
     const queues = createSendQueues(async (path) => {
       read.push(path);
@@ -45,7 +48,7 @@ describe("the system's table of connections", () => {
     expect(await Promise.all([queues.bytesOf(ENDS), queues.bytesOf(other)])).toEqual([0x281000, 0]);
     await queues.bytesOf({ ...ENDS, localAddress: "::1", remoteAddress: "::1" });
     expect(read).toEqual(["/proc/net/tcp", "/proc/net/tcp6"]);
-    // It is kept for ten times as long as reading it took.
+    // It is cached for ten times as long as reading it took.
     await until("it is read again", async () => {
       await queues.bytesOf(ENDS);
       return read.length === 3;
@@ -53,7 +56,7 @@ describe("the system's table of connections", () => {
     expect(read).toEqual(["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/tcp"]);
   });
 
-  test("a connection table that cannot be read gives no number", async () => {
+  test("the send queue is unknown when the connection table cannot be read", async () => {
     const queues = createSendQueues(() => Promise.reject(new Error("no such file")));
     expect(await queues.bytesOf(ENDS)).toBeUndefined();
   });

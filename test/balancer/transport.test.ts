@@ -17,7 +17,7 @@ beforeAll(async () => {
   certificate = { cert: made.cert, key: made.private };
 });
 
-/** An accepted connection and the socket at its other end, which reads nothing until it is resumed. */
+/** An accepted connection and its client socket, which reads nothing until it is resumed. */
 async function open(transport: Transport, secure: boolean) {
   const accepted: Connection[] = [];
   const closed: (Error | undefined)[] = [];
@@ -71,7 +71,7 @@ describe.each([
     ["TCP", false],
     ["TLS", true],
   ])("over %s", (_protocol, secure) => {
-    test("a reset closes a connection whose end waits behind unsent bytes", async () => {
+    test("a reset closes a connection that has ended but still has unsent bytes", async () => {
       const { peer, connection, closed } = await open(create(), secure);
       connection.write([Buffer.alloc(16 * 1024 * 1024)]);
       expect(connection.pendingBytes).toBeGreaterThan(0);
@@ -82,7 +82,7 @@ describe.each([
       await until(() => peer.closed || peer.readableEnded, "the close at the other end");
     });
 
-    test("a reset right after the end closes a connection", async () => {
+    test("a reset right after the end closes the connection", async () => {
       const { peer, connection, closed } = await open(create(), secure);
       connection.end();
       connection.reset();
