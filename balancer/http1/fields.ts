@@ -1,21 +1,21 @@
 /**
- * One field line of a head or of a trailer section: its grammar, and the check of what we write ourselves. Pure.
+ * One field line of a head or of a trailer section: parsing it, and making one that cannot forge another. Pure.
  */
 import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 
-/** A field as it was received. There is no map of fields: order, repetition and `__proto__` mean nothing special here. */
+/** A field as received. Fields are a list, not a map: it keeps order and repetition, and `__proto__` is a name like others. */
 export interface Field {
-  /** As it was written. */
+  /** As received. */
   readonly name: string;
-  /** For comparisons. */
+  /** In lower case, for comparisons. */
   readonly lower: string;
-  /** Without blanks around it; bytes as latin1. */
+  /** Without surrounding whitespace; bytes as latin1. */
   readonly value: string;
 }
 
 /**
- * Bytes that are not HTTP/1.x, or more of them than we take. `status` is what a client is told; when a worker sent them
- * (`source` upstream), a client is told 502 whatever it says.
+ * Bytes that are not HTTP/1.x, or beyond a limit. The client gets `status`; when a worker sent the bytes (`source`
+ * upstream), the client gets 502 instead.
  */
 export class HttpSyntaxError extends EdgeError {
   readonly code: string = "EDGE_HTTP_SYNTAX";
@@ -38,7 +38,7 @@ export class HttpSyntaxError extends EdgeError {
   }
 }
 
-/** A TCP balancer in front says by a header of its own who the client is. */
+/** A TCP load balancer in front sends its PROXY protocol header, which names the client. */
 export class ProxyProtocolError extends HttpSyntaxError {
   override readonly code = "EDGE_PROXY_PROTOCOL";
   constructor() {
@@ -52,7 +52,7 @@ export class ProxyProtocolError extends HttpSyntaxError {
   }
 }
 
-/** A client speaks HTTP without TLS to the HTTPS port. */
+/** A client sends HTTP without TLS to the HTTPS port. */
 export class PlainHttpError extends HttpSyntaxError {
   override readonly code = "EDGE_PLAIN_HTTP";
   constructor() {
@@ -65,39 +65,39 @@ export class PlainHttpError extends HttpSyntaxError {
   }
 }
 
-/** Who sent the bytes: decides what an error says. */
+/** Who sent the bytes; the error names it as its source. */
 export type Sender = "downstream" | "upstream";
 
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** RFC 9110 §5.5: no control byte but the tab, so neither CR, LF nor NUL can stand in a value. */
+/** RFC 9110 §5.5: no control byte but tab, so a value cannot contain CR, LF or NUL. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 export function isToken(text: string): boolean {
   return TOKEN.test(text);
 }
 
-/** Whether `text` can be written as a field's value and is read back the same. */
+/** Whether `text` written as a field's value is parsed back unchanged. */
 export function isFieldValue(text: string): boolean {
   return VALUE.test(text) && trimBlanks(text, 0, text.length) === text;
 }
 
-/** A field of our own. Throws when it could not be read back: that is a bug, or an attempt to forge a line. */
+/** A field that the balancer adds. Throws when it would not be parsed back unchanged: a bug, or an attempt to forge a line. */
 export function makeField(name: string, value: string): Field {
   if (!isToken(name) || !isFieldValue(value)) throw new TypeError(`bad value for field ${name}`);
   return { name, lower: name.toLowerCase(), value };
 }
 
-/** As `makeField`, for a name and a value that are made of checked parts only: nothing is checked again. */
+/** As `makeField`, unchecked: for a name and a value made only of checked parts. */
 export function checkedField(name: string, lower: string, value: string): Field {
   return { name, lower, value };
 }
 
 /**
- * Names that most requests and answers carry, in the spellings of clients, with their lower case. Found here, a name needs no
- * check, and one string stands for all of its occurrences, which makes every later comparison cheap.
+ * Common names in the spellings of clients, with their lower case. A name found here needs no check, and all of its
+ * occurrences share one string, which makes later comparisons cheap.
  */
-const KNOWN_NAMES: ReadonlyMap<string, string> = new Map(
+const COMMON_NAMES: ReadonlyMap<string, string> = new Map(
   [
     ...["Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control"],
     ...["Connection", "Content-Length", "Content-Type", "Cookie", "Date", "ETag", "Host"],
@@ -117,7 +117,7 @@ const KNOWN_NAMES: ReadonlyMap<string, string> = new Map(
 );
 
 /**
- * Reads one line without its CRLF. Strict (RFC 9112 §5.1, §5.2): no blank before the colon, no folding. Throws
+ * Parses one line without its CRLF. Strict (RFC 9112 §5.1, §5.2): no whitespace before the colon, no folding. Throws
  * `HttpSyntaxError`.
  */
 export function parseFieldLine(line: string, sender: Sender): Field {
@@ -126,17 +126,17 @@ export function parseFieldLine(line: string, sender: Sender): Field {
   const colon = line.indexOf(":");
   if (colon < 0) throw bad(sender, "field without colon");
   const name = line.slice(0, colon);
-  const known = KNOWN_NAMES.get(name);
-  if (known === undefined && !TOKEN.test(name)) throw bad(sender, "field name");
+  const lower = COMMON_NAMES.get(name);
+  if (lower === undefined && !TOKEN.test(name)) throw bad(sender, "field name");
   const value = trimBlanks(line, colon + 1, line.length);
   if (!VALUE.test(value)) throw bad(sender, "field value");
-  return { name, lower: known ?? name.toLowerCase(), value };
+  return { name, lower: lower ?? name.toLowerCase(), value };
 }
 
 const SPACE = 0x20;
 const TAB = 0x09;
 
-/** By hand: a regular expression with blanks at both ends takes quadratic time on a line of blanks. */
+/** By hand: a regular expression that trims both ends takes quadratic time on a line of blanks. */
 function trimBlanks(text: string, from: number, to: number): string {
   let start = from;
   let end = to;

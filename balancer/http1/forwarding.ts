@@ -1,20 +1,20 @@
 /**
- * Who the client of a request is, and what a worker is told about it. A proxy is believed when its address is listed in
- * CT_TRUSTED_PROXIES; of any other peer only the address of the connection counts. Pure.
+ * The client of a request, and the forwarding fields that describe it to the worker. Forwarding fields are trusted from
+ * peers listed in CT_TRUSTED_PROXIES; for any other peer the client is the address of the connection. Pure.
  *
- * What of a trusted proxy's fields counts, when several say something:
+ * Precedence among a trusted proxy's fields:
  * - the client's address: X-Forwarded-For, else Forwarded, else X-Real-IP
  * - its scheme: X-Forwarded-Proto, else Forwarded; its host: X-Forwarded-Host, else Forwarded
  *
- * X-Forwarded-For comes first because nearly every proxy appends to it, while many hand on a Forwarded or an X-Real-IP that
- * their client made up.
+ * X-Forwarded-For comes first because nearly every proxy appends to it, while many pass on a Forwarded or an X-Real-IP that
+ * their client forged.
  */
 import { forwardedScheme, nodeAddress } from "../../shared/net/forwarding.ts";
 import { parseNetworks } from "../../shared/net/networks.ts";
 import { checkedField, type Field } from "./fields.ts";
 import { isHost } from "./request-head.ts";
 
-/** The fields that `pushForwarding` writes, and that are read here. */
+/** The fields that this file reads and `pushForwarding` writes. */
 export const FORWARDING: ReadonlySet<string> = new Set([
   "forwarded",
   "x-forwarded-for",
@@ -23,17 +23,17 @@ export const FORWARDING: ReadonlySet<string> = new Set([
   "x-real-ip",
 ]);
 
-/** The proxies in front of us whose fields about their clients are believed. */
+/** The proxies in front of the balancer whose forwarding fields are trusted. */
 export interface TrustedProxies {
   has(address: string): boolean;
 }
 
-/** Reads `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
+/** Parses `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
 export function createTrustedProxies(list: readonly string[]): TrustedProxies {
   return parseNetworks("CT_TRUSTED_PROXIES", list);
 }
 
-/** The client of a request whose connection comes from `peerAddress`, as far as trusted proxies vouch for it. */
+/** The address of the client of a request from `peerAddress`: the last one that trusted proxies vouch for. */
 export function clientAddress(
   fields: readonly Field[],
   peerAddress: string,
@@ -44,7 +44,7 @@ export function clientAddress(
   return lastUntrusted(chainOf(fields, elements), peerAddress, trusted);
 }
 
-/** Appends the forwarding fields of a request that came from `peerAddress`. `host`: of the request itself. */
+/** Appends the forwarding fields of a request that was received from `hop.peerAddress`. */
 export function pushForwarding(
   fields: Field[],
   head: { readonly fields: readonly Field[]; readonly host: string | undefined },
@@ -55,43 +55,43 @@ export function pushForwarding(
   },
 ): void {
   const { host } = head;
-  // The system knows no address of a client that is gone already.
+  // A socket that has closed has no remote address.
   const peerAddress = hop.peerAddress || "unknown";
   const proto = hop.secure ? "https" : "http";
-  const said = hop.trusted.has(peerAddress)
+  const report = hop.trusted.has(peerAddress)
     ? readProxy(head.fields, peerAddress, hop.trusted)
     : undefined;
-  // Always kept: a reader counts from its end, and only what trusted proxies appended counts.
-  const before = joinValues(head.fields, "x-forwarded-for") ?? said?.chain;
-  const seen = describeHop(peerAddress, proto, host ?? "");
+  // Kept from untrusted peers too: a reader goes from the end of the list and stops at the first address it does not trust.
+  const before = joinValues(head.fields, "x-forwarded-for") ?? report?.chain;
+  const element = describeHop(peerAddress, proto, host ?? "");
   fields.push(
     checkedField(
       "X-Forwarded-For",
       "x-forwarded-for",
       before === undefined ? peerAddress : `${before}, ${peerAddress}`,
     ),
-    checkedField("X-Forwarded-Proto", "x-forwarded-proto", said?.proto ?? proto),
-    checkedField("X-Real-IP", "x-real-ip", said?.address ?? peerAddress),
+    checkedField("X-Forwarded-Proto", "x-forwarded-proto", report?.proto ?? proto),
+    checkedField("X-Real-IP", "x-real-ip", report?.address ?? peerAddress),
     checkedField(
       "Forwarded",
       "forwarded",
-      said?.forwarded === undefined ? seen : `${said.forwarded}, ${seen}`,
+      report?.forwarded === undefined ? element : `${report.forwarded}, ${element}`,
     ),
   );
-  const forwardedHost = said?.host ?? host;
+  const forwardedHost = report?.host ?? host;
   if (forwardedHost !== undefined) {
     fields.push(checkedField("X-Forwarded-Host", "x-forwarded-host", forwardedHost));
   }
 }
 
-/** What a trusted proxy says. */
+/** What a trusted proxy's fields say about the client. */
 interface ProxyReport {
   readonly address: string;
   readonly proto: "http" | "https" | undefined;
   readonly host: string | undefined;
-  /** Its Forwarded fields as one list; undefined when there is none, or one that cannot be read. */
+  /** Its Forwarded fields as one list; undefined when there is none or one is malformed. */
   readonly forwarded: string | undefined;
-  /** The addresses of Forwarded, for a worker that reads X-Forwarded-For only. */
+  /** The addresses of Forwarded, for a worker that reads only X-Forwarded-For. */
   readonly chain: string | undefined;
 }
 
@@ -102,14 +102,14 @@ function readProxy(
 ): ProxyReport {
   const elements = readForwarded(fields);
   const client = clientElement(elements, trusted);
-  const isReadable = !elements.includes(UNREADABLE);
+  const isWellFormed = !elements.includes(MALFORMED);
   return {
     address: lastUntrusted(chainOf(fields, elements), peerAddress, trusted),
     proto:
       forwardedScheme(joinValues(fields, "x-forwarded-proto")) ?? forwardedScheme(client?.proto),
     host: joinValues(fields, "x-forwarded-host") ?? hostOf(client),
-    // Appending to a list with an open quote would hide what we add.
-    forwarded: isReadable ? joinValues(fields, "forwarded") : undefined,
+    // Appended to a list with an open quote, our own element would be hidden.
+    forwarded: isWellFormed ? joinValues(fields, "forwarded") : undefined,
     chain:
       elements.length === 0
         ? undefined
@@ -117,7 +117,7 @@ function readProxy(
   };
 }
 
-/** The entries that name the clients of proxies, the nearest proxy's last. */
+/** The client as each proxy on the way names it; the nearest proxy's entry is the last. */
 function chainOf(
   fields: readonly Field[],
   elements: readonly ForwardedElement[],
@@ -130,8 +130,8 @@ function chainOf(
 }
 
 /**
- * From the end of the chain on, the first address that is no trusted proxy: what stands before it, the client may have made
- * up. Where an entry names no address, the proxy that wrote it is all that is known.
+ * The first address from the end of the chain that is not a trusted proxy: the client may have forged the entries before
+ * it. At an entry without an address, the address of the proxy that wrote it.
  */
 function lastUntrusted(
   chain: readonly string[],
@@ -141,7 +141,7 @@ function lastUntrusted(
   let address = peerAddress;
   for (let at = chain.length - 1; at >= 0; at--) {
     const entry = chain[at]?.trim() ?? "";
-    // RFC 9110 §5.6.1.2: empty elements of a list do not count.
+    // RFC 9110 §5.6.1.2: empty list elements are ignored.
     if (entry === "") continue;
     const named = nodeAddress(entry);
     if (named === undefined) return address;
@@ -151,7 +151,7 @@ function lastUntrusted(
   return address;
 }
 
-/** All fields of a name as one list; undefined when there is none or nothing in it. */
+/** All fields of a name as one list; undefined when all are missing or empty. */
 function joinValues(fields: readonly Field[], lower: string): string | undefined {
   let joined: string | undefined;
   for (const field of fields) {
@@ -163,7 +163,7 @@ function joinValues(fields: readonly Field[], lower: string): string | undefined
 
 // --- Forwarded (RFC 7239 §4) ---
 
-/** What one proxy says of its client. */
+/** What one proxy says about its client. */
 interface ForwardedElement {
   /** Its `for`. */
   readonly node: string | undefined;
@@ -171,46 +171,46 @@ interface ForwardedElement {
   readonly host: string | undefined;
 }
 
-/** Stands for a field that cannot be read: nothing in front of it may count. */
-const UNREADABLE: ForwardedElement = { node: undefined, proto: undefined, host: undefined };
+/** Stands for a malformed field: nothing before it is trusted. */
+const MALFORMED: ForwardedElement = { node: undefined, proto: undefined, host: undefined };
 
 /**
- * The elements of all Forwarded fields, in order. Each field is read by itself: an open quote in the one that a client made
- * up must not swallow the one that a proxy added.
+ * The elements of all Forwarded fields, in order. Each field is parsed alone: an open quote in one that the client forged
+ * must not swallow the one that a proxy added.
  */
 function readForwarded(fields: readonly Field[]): readonly ForwardedElement[] {
   const elements: ForwardedElement[] = [];
   for (const { lower, value } of fields) {
-    if (lower === "forwarded") elements.push(...(parseForwarded(value) ?? [UNREADABLE]));
+    if (lower === "forwarded") elements.push(...(parseForwarded(value) ?? [MALFORMED]));
   }
   return elements;
 }
 
 /**
- * One `name=value` and what ends it. Addresses with colons and brackets have to be quoted, but often are not. Each position
- * is tried once and no part can match in two ways, so it takes linear time.
+ * One `name=value` and its delimiter. Addresses with colons and brackets must be quoted, but often are not. Each position
+ * is tried once and no part can match in two ways, so matching takes linear time.
  */
 const PAIR =
   /[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;= \t]*))[ \t]*(;|,|$)/y;
-/** RFC 7239 §4 lets pairs, and RFC 9110 §5.6.1.2 elements, be empty. */
-const NOTHING = /[ \t]*(;|,|$)/y;
+/** RFC 7239 §4 allows empty pairs, and RFC 9110 §5.6.1.2 empty elements. */
+const EMPTY = /[ \t]*(;|,|$)/y;
 
-/** The elements of one field; undefined when it cannot be read as a list of them. */
+/** The elements of one field; undefined when it is malformed. */
 function parseForwarded(value: string): readonly ForwardedElement[] | undefined {
   const elements: ForwardedElement[] = [];
   let pairs = new Map<string, string>();
   let at = 0;
   while (at < value.length) {
     PAIR.lastIndex = at;
-    NOTHING.lastIndex = at;
+    EMPTY.lastIndex = at;
     const pair = PAIR.exec(value);
-    const [text, end] = pair === null ? (NOTHING.exec(value) ?? []) : [pair[0], pair[4]];
+    const [text, end] = pair === null ? (EMPTY.exec(value) ?? []) : [pair[0], pair[4]];
     if (text === undefined) return undefined;
     at += text.length;
     const [, name, quoted, plain = ""] = pair ?? [];
     if (name !== undefined) {
       const lower = name.toLowerCase();
-      // Each parameter stands there once (RFC 7239 §4), or two readers could take different ones.
+      // Each parameter occurs once (RFC 7239 §4), or two readers could take different ones.
       if (pairs.has(lower)) return undefined;
       pairs.set(lower, quoted === undefined ? plain : quoted.replace(/\\(.)/g, "$1"));
     }
@@ -226,7 +226,7 @@ function elementOf(pairs: ReadonlyMap<string, string>): ForwardedElement {
   return { node: pairs.get("for"), proto: pairs.get("proto"), host: pairs.get("host") };
 }
 
-/** The element that speaks of the client: that of the first trusted proxy on its way. */
+/** The element that describes the client: that of the trusted proxy nearest to it. */
 function clientElement(
   elements: readonly ForwardedElement[],
   trusted: TrustedProxies,

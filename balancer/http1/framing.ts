@@ -1,6 +1,6 @@
 /**
- * Where a message's body ends (RFC 9112 §6, §7): an incremental reader for all four ways, the same for requests and
- * answers. Pure: the same bytes give the same result however they are split.
+ * Where a message's body ends (RFC 9112 §6, §7): an incremental reader for all four framings of requests and responses.
+ * Pure: the result does not depend on how the bytes are split.
  */
 import type { Piece } from "../transport/transport.ts";
 import { type Field, HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
@@ -12,10 +12,10 @@ export type Framing =
   | { readonly kind: "chunked" }
   | { readonly kind: "until-close" };
 
-/** Longest line of a chunk's size with its extensions. */
+/** Limit of the extensions in one chunk-size line. */
 const MAX_CHUNK_LINE_BYTES = 1024;
 const MAX_TRAILER_FIELDS = 64;
-/** Hexadecimal digits of a chunk's size: 2^48 bytes are more than anybody sends, and exact as a number. */
+/** Hexadecimal digits of a chunk's size: 2^48 bytes is beyond any real chunk, and exact as a number. */
 const MAX_SIZE_DIGITS = 12;
 
 const CR = 0x0d;
@@ -34,7 +34,7 @@ type State =
   | "trailer-lf"
   | "done";
 
-/** Reads one body. */
+/** Reads one body: bytes in, chunks to forward out. */
 export class BodyReader {
   readonly #framing: Framing;
   readonly #sender: Sender;
@@ -42,7 +42,7 @@ export class BodyReader {
   readonly #mayPass: (trailer: Field) => boolean;
   readonly #limits: HttpLimits;
   #state: State;
-  /** Bytes of data still to come in the chunk, or in the body when it has a length. */
+  /** Bytes of data that remain in the chunk, or in the body when it has a length. */
   #left: number;
   #digits = 0;
   #lineBytes = 0;
@@ -53,8 +53,8 @@ export class BodyReader {
   #trailers = "";
 
   /**
-   * `keepChunks`: chunks leave as chunks with the same boundaries, extensions dropped, and the trailer fields that
-   * `mayPass`; otherwise only data leaves.
+   * `keepChunks`: the output is chunked with the same boundaries, without extensions, and with the trailer fields that
+   * `mayPass` accepts; otherwise it is the data alone.
    */
   constructor(
     framing: Framing,
@@ -79,8 +79,8 @@ export class BodyReader {
   }
 
   /**
-   * Takes bytes from `from`, appends what is to be sent on to `out` (slices of `bytes`, and text), and returns the offset
-   * after the last byte it took: less than the length only when it is done. Throws `HttpSyntaxError`.
+   * Consumes bytes from `from`, appends what is to be forwarded to `out` (slices of `bytes`, and text), and returns the
+   * offset after the last consumed byte: less than the length only when the body is complete. Throws `HttpSyntaxError`.
    */
   read(bytes: Buffer, from: number, out: Piece[]): number {
     let at = from;
@@ -91,7 +91,7 @@ export class BodyReader {
     return at;
   }
 
-  /** The sender ended its side. True when the body is complete by that. */
+  /** The sender closed its side. Returns whether the body is complete. */
   finish(): boolean {
     if (this.#framing.kind === "until-close") this.#state = "done";
     return this.done;
@@ -159,7 +159,7 @@ export class BodyReader {
       this.#left = this.#left * 16 + digit;
       return;
     }
-    // No blanks here: others read a size with blanks differently.
+    // No whitespace here: parsers disagree about a size with whitespace.
     if (this.#digits === 0) throw this.#bad("chunk size");
     if (byte === CR) this.#state = "size-lf";
     else if (byte === SEMICOLON) this.#state = "extension";

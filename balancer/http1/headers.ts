@@ -1,8 +1,7 @@
 /**
- * The fields that go to the other side: hop-by-hop ones removed, forwarding ones by policy, ours added, the words between
- * balancers and workers kept from clients. Pure; new lists, nothing is edited in place.
+ * The fields of a forwarded message: hop-by-hop ones removed, forwarding ones by policy, the balancer's own added, those
+ * between balancers and workers hidden from clients. Pure; returns new lists.
  */
-
 import type { SessionKey } from "../../shared/base/ids.ts";
 import {
   EDGE_HEADER,
@@ -19,18 +18,18 @@ import type { RequestHead, ResponseHead } from "./head.ts";
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",
   "keep-alive",
-  // No field of HTTP, but CGI programs take it for a setting of their own (CVE-2016-5385).
+  // Not an HTTP field, but CGI programs read it as their HTTP_PROXY setting (CVE-2016-5385).
   "proxy",
   "te",
   "transfer-encoding",
   "upgrade",
-  // Written anew from what the head's parser understood.
+  // Rewritten from what the head's parser understood.
   "content-length",
   "host",
 ]);
 
 /**
- * Fields that `Connection: name` cannot take away: a client could otherwise make a balancer and a worker see different
+ * Fields that `Connection: name` cannot remove: otherwise a client could make a balancer and a worker see different
  * keys, hosts or addresses.
  */
 const PROTECTED: ReadonlySet<string> = new Set([
@@ -48,7 +47,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
   REQUEST_ID_HEADER,
 ]);
 
-/** Fields that mean nothing to a proxy: a short way past the questions below, for most fields of most messages. */
+/** Fields with no meaning to a proxy: they skip the checks below, and are most fields of most messages. */
 const PLAIN: ReadonlySet<string> = new Set([
   ...["accept", "accept-encoding", "accept-language", "authorization", "cache-control"],
   ...["content-type", "cookie", "ctstickiness", "date", "etag", "last-modified", "location"],
@@ -57,30 +56,30 @@ const PLAIN: ReadonlySet<string> = new Set([
 
 // --- requests ---
 
-/** How a request reaches the worker. */
+/** What the balancer adds to a request for one worker. */
 export interface Hop {
-  /** The client's address as the socket says it. */
+  /** The remote address of the client's socket. */
   readonly peerAddress: string;
   readonly secure: boolean;
   readonly trusted: TrustedProxies;
   readonly requestId: string;
-  /** The worker's own `host:port`, for a client of HTTP/1.0 that named no host. */
+  /** The worker's `host:port`, for an HTTP/1.0 request without Host. */
   readonly workerHost: string;
-  /** `x-ct-edge` of the worker that is meant; undefined without a secret. */
+  /** `x-ct-edge` for this worker; undefined without a secret. */
   readonly edgeProof: string | undefined;
-  /** The key that the client chose by header or path. */
+  /** The key that the client sent by header or path. */
   readonly key: SessionKey | undefined;
-  /** Whether it asks for a WebSocket. */
+  /** Whether the request is a WebSocket handshake. */
   readonly upgrade: boolean;
 }
 
-/** The fields of a request as a worker gets it. */
+/** The fields of a request to a worker. */
 export function requestHeaders(head: RequestHead, hop: Hop): Field[] {
   const fields: Field[] = [checkedField("Host", "host", head.host ?? hop.workerHost)];
   for (const field of head.fields) {
     if (isKeptOfRequest(field, head)) fields.push(field);
   }
-  // A handshake has no body; one that says so by `Content-Length: 0` is one without it to every worker.
+  // A WebSocket handshake has no body, so `Content-Length: 0` is dropped.
   if (!hop.upgrade) pushFraming(fields, head.framing);
   pushForwarding(fields, head, hop);
   fields.push(checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, hop.requestId));
@@ -104,33 +103,33 @@ function isKeptOfRequest(field: Field, head: RequestHead): boolean {
   if (isDisguised(lower)) return false;
   if (isPrivate(lower) || FORWARDING.has(lower) || lower === REQUEST_ID_HEADER) return false;
   if (isHopByHop(lower, head.connection)) return false;
-  // A trailer section is only where there are chunks.
+  // Only a chunked body has a trailer section.
   if (lower === "trailer") return head.framing.kind === "chunked";
-  // RFC 9110 §10.1.1: an expectation of an HTTP/1.0 client is ignored.
+  // RFC 9110 §10.1.1: Expect from an HTTP/1.0 client is ignored.
   return lower !== "expect" || head.minor === 1;
 }
 
-/** What a name has that programs with a narrower notion of names replace. */
+/** Characters of a field name that CGI, WSGI and PHP replace. */
 const OTHER_CHARACTER = /[^a-z0-9-]/;
 const OTHER_CHARACTERS = /[^a-z0-9-]/g;
 
 /**
- * Whether programs that make names of variables out of fields (CGI, WSGI, PHP) take it for one that frames, routes or says
- * who the client is, because `_`, or any character but letters and digits, and `-` are the same to them:
+ * Whether programs that turn field names into variable names (CGI, WSGI, PHP) read `lower` as a field that frames, routes
+ * or identifies the client. To them `-`, `_` and any other character but letters and digits are the same:
  * `X_Forwarded_For`, `Transfer_Encoding`.
  */
 function isDisguised(lower: string): boolean {
   if (!OTHER_CHARACTER.test(lower)) return false;
-  const read = readNarrowly(lower);
-  if (isPrivate(read) || read.startsWith("x-forwarded-") || read.startsWith("proxy-")) return true;
-  return HOP_BY_HOP.has(read) || PROTECTED.has(read) || FORWARDING.has(read);
+  const normalized = normalizeName(lower);
+  if (isPrivate(normalized) || /^(?:x-forwarded|proxy)-/.test(normalized)) return true;
+  return HOP_BY_HOP.has(normalized) || PROTECTED.has(normalized) || FORWARDING.has(normalized);
 }
 
-function readNarrowly(lower: string): string {
+function normalizeName(lower: string): string {
   return lower.replace(OTHER_CHARACTERS, "-");
 }
 
-/** What only balancers and workers say to each other: a client can neither send nor see it. */
+/** Whether a field is between balancers and workers only: it is not forwarded from or to clients. */
 function isPrivate(lower: string): boolean {
   return lower.startsWith(EDGE_HEADER_PREFIX);
 }
@@ -159,37 +158,37 @@ function lengthField(length: number): Field {
   return checkedField("Content-Length", "content-length", String(length));
 }
 
-// --- answers ---
+// --- responses ---
 
-/** How an answer reaches the client. */
+/** What the balancer adds to a response. */
 export interface ResponseHop {
   readonly requestId: string;
-  /** How its body is sent; `none` also with HEAD. */
+  /** Of the body as it is sent; `none` for HEAD too. */
   readonly framing: Framing;
-  /** Whether the connection is closed behind it. */
+  /** Whether the connection is closed after the response. */
   readonly close: boolean;
-  /** The client's minor version: 1.0 has to be told that the connection stays. */
+  /** The client's minor version: HTTP/1.0 needs `Connection: keep-alive`. */
   readonly minor: 0 | 1;
 }
 
-/** The fields of an answer as a client gets it. */
+/** The fields of a response to a client. */
 export function responseHeaders(head: ResponseHead, hop: ResponseHop): Field[] {
-  const fields = keptOfAnswer(head, hop.framing.kind === "chunked");
-  pushAnswerFraming(fields, head, hop.framing);
+  const fields = keptOfResponse(head, hop.framing.kind === "chunked");
+  pushResponseFraming(fields, head, hop.framing);
   fields.push(checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, hop.requestId));
   if (hop.close) fields.push(CONNECTION_CLOSE);
   else if (hop.minor === 0) fields.push(CONNECTION_KEEP_ALIVE);
   return fields;
 }
 
-/** The fields of an interim answer (1xx). */
+/** The fields of an interim response (1xx). */
 export function interimHeaders(head: ResponseHead): Field[] {
-  return keptOfAnswer(head, false);
+  return keptOfResponse(head, false);
 }
 
-/** The fields of the answer that turns a connection into a tunnel. */
+/** The fields of the 101 response that turns a connection into a tunnel. */
 export function switchingHeaders(head: ResponseHead, requestId: string): Field[] {
-  const fields = keptOfAnswer(head, false);
+  const fields = keptOfResponse(head, false);
   fields.push(
     checkedField(REQUEST_ID_HEADER, REQUEST_ID_HEADER, requestId),
     CONNECTION_UPGRADE,
@@ -198,7 +197,7 @@ export function switchingHeaders(head: ResponseHead, requestId: string): Field[]
   return fields;
 }
 
-function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
+function keptOfResponse(head: ResponseHead, chunked: boolean): Field[] {
   const fields: Field[] = [];
   for (const field of head.fields) {
     const { lower } = field;
@@ -213,23 +212,23 @@ function keptOfAnswer(head: ResponseHead, chunked: boolean): Field[] {
   return fields;
 }
 
-/** An answer without a body may still say how long it would be (HEAD, 304), but not 1xx and 204 (RFC 9110 §8.6). */
-function pushAnswerFraming(fields: Field[], head: ResponseHead, framing: Framing): void {
+/** A response to HEAD and a 304 keep their Content-Length without a body; 1xx and 204 may not (RFC 9110 §8.6). */
+function pushResponseFraming(fields: Field[], head: ResponseHead, framing: Framing): void {
   if (framing.kind !== "none") pushFraming(fields, framing);
   else if (head.length !== undefined && head.status !== 204) fields.push(lengthField(head.length));
 }
 
 /**
- * Whether a trailer field may pass: nothing that frames, routes, authenticates or steers the message (RFC 9110 §6.5.1).
+ * Whether a trailer field is forwarded: none that frames, routes, authenticates or controls the message (RFC 9110 §6.5.1).
  */
 export function isForwardableTrailer(field: Field): boolean {
-  const lower = readNarrowly(field.lower);
+  const lower = normalizeName(field.lower);
   if (isPrivate(lower) || HOP_BY_HOP.has(lower) || PROTECTED.has(lower)) return false;
-  if (FORWARDING.has(lower) || NOT_IN_TRAILERS.has(lower)) return false;
+  if (FORWARDING.has(lower) || FORBIDDEN_IN_TRAILERS.has(lower)) return false;
   return !/^(?:proxy-|content-|x-forwarded-|if-|access-control-)/.test(lower);
 }
 
-const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+const FORBIDDEN_IN_TRAILERS: ReadonlySet<string> = new Set([
   "age",
   "cache-control",
   "date",

@@ -1,13 +1,13 @@
 /**
- * What a server announces about its idle connections (`Keep-Alive: timeout=5, max=100`; RFC 2068 §19.7.1, since then in use
- * without a standard). Pure.
+ * A server's limits on its idle connections (`Keep-Alive: timeout=5, max=100`; RFC 2068 §19.7.1, used without a standard
+ * since). Pure.
  */
 import type { Field } from "./fields.ts";
 
 export interface KeepAliveHint {
-  /** The server closes the connection when it has been idle for so long; Infinity when it does not say. */
+  /** The idle time after which the server closes the connection; Infinity when it sends none. */
   readonly timeoutMs: number;
-  /** How many more requests it takes on the connection; Infinity when it does not say. */
+  /** How many more requests it accepts on the connection; Infinity when it sends none. */
   readonly max: number;
 }
 
@@ -18,20 +18,20 @@ export const NO_HINT: KeepAliveHint = {
 
 const PARAMETER = /(?:^|[,;\s])(timeout|max)\s*=\s*"?(\d{1,9})/gi;
 
-/** The least that the Keep-Alive fields of a response promise. What cannot be read promises nothing and forbids nothing. */
+/** The smallest limits in the Keep-Alive fields of a response. Malformed parameters are ignored. */
 export function readKeepAlive(fields: readonly Field[]): KeepAliveHint {
   let hint = NO_HINT;
   for (const field of fields) {
     if (field.lower !== "keep-alive") continue;
-    hint = hint === NO_HINT ? readAgain(field.value) : atMost(hint, field.value);
+    hint = hint === NO_HINT ? readCached(field.value) : atMost(hint, field.value);
   }
   return hint;
 }
 
-/** A server says the same with each response, so the text read last is nearly always the one to read. */
+/** A server sends the same value with each response, so a cache of one entry nearly always hits. */
 let last = { value: "", hint: NO_HINT };
 
-function readAgain(value: string): KeepAliveHint {
+function readCached(value: string): KeepAliveHint {
   if (value !== last.value) last = { value, hint: atMost(NO_HINT, value) };
   return last.hint;
 }
@@ -44,12 +44,12 @@ function atMost({ timeoutMs, max }: KeepAliveHint, value: string): KeepAliveHint
   return { timeoutMs, max };
 }
 
-/** Time that an announced limit may differ from what is true by the time that a request arrives. */
+/** Allows for the time between here and the server, at most. */
 const MARGIN_MS = 1000;
 
 /**
- * How long a connection is kept for the next request. The server began to count before its response arrived here, and the
- * next request needs time to arrive there, so the margin is a second, or half of a shorter limit.
+ * How long a connection can be reused. The server starts counting before its response arrives here, and the next request
+ * takes time to arrive there, so the margin is a second, or half of a shorter limit.
  */
 export function usableIdleMs(timeoutMs: number): number {
   return timeoutMs - Math.min(MARGIN_MS, timeoutMs / 2);
