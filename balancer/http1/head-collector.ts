@@ -11,7 +11,7 @@ const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 const CR = 0x0d;
 const LF = 0x0a;
 
-/** Collects the bytes of one head after the other. The result does not depend on how the bytes are split. */
+/** Collects the bytes of one head after the other. However they are split, the same heads are accepted. */
 export class HeadCollector {
   readonly #sender: Sender;
   readonly #limits: HttpLimits;
@@ -165,7 +165,7 @@ const PROXY_V1 = /^PROXY (?:TCP4|TCP6|UNKNOWN)[ \r]/;
 const LETTER_P = 0x50;
 /** The signature of version 2. */
 const PROXY_V2 = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
-/** Two empty lines and NUL: shorter input may still be a request after stray empty lines. */
+/** Two empty lines and NUL. A read that ends exactly after the two empty lines is refused as an empty line instead. */
 const MIN_PROXY_V2_BYTES = 5;
 
 /** Whether `bytes` agree with the signature of version 2, as far as they were received. */

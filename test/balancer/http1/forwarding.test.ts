@@ -1,4 +1,4 @@
-/** Who the client of a request is, and what a worker is told about it. */
+/** The client of a request, and the forwarding fields that describe it to the worker. */
 import { describe, expect, test } from "vitest";
 import type { Field } from "../../../balancer/http1/fields.ts";
 import {
@@ -12,7 +12,7 @@ import { accessLine } from "../../../balancer/logs/access-log.ts";
 
 const NONE = createTrustedProxies([]);
 const PEER = "192.0.2.1";
-/** The connection's own proxy, and one in front of it. */
+/** The peer, and the proxies in front of it. */
 const PROXIES = createTrustedProxies([PEER, "10.0.0.0/8"]);
 
 interface Sent {
@@ -23,7 +23,7 @@ interface Sent {
   readonly forwarded: string | undefined;
 }
 
-/** What a worker gets for a request with these field lines. */
+/** The forwarding fields sent to a worker for a request with these field lines. */
 function sent(
   lines: readonly string[],
   hop: { peerAddress?: string; secure?: boolean; trusted?: TrustedProxies } = {},
@@ -47,8 +47,8 @@ function sent(
 
 const fromProxy = (...lines: string[]): Sent => sent(lines, { trusted: PROXIES });
 
-describe("a stranger", () => {
-  test("is named by its connection, whatever it says; only its chain is kept, in front of that", () => {
+describe("an untrusted peer", () => {
+  test("forwarding fields of an untrusted peer are replaced; only its X-Forwarded-For is kept, before its own address", () => {
     expect(
       sent([
         "X-Forwarded-For: 1.1.1.1",
@@ -67,19 +67,19 @@ describe("a stranger", () => {
     });
   });
 
-  test("with an IPv6 address over TLS is written as RFC 7239 wants it", () => {
+  test("an IPv6 peer over TLS is written in the form of RFC 7239", () => {
     const { proto, forwarded } = sent([], { secure: true, peerAddress: "2001:db8::1" });
     expect(proto).toBe("https");
     expect(forwarded).toBe('for="[2001:db8::1]";host="h";proto=https');
   });
 
-  test("that has gone is unknown", () => {
+  test("a peer that has disconnected is forwarded as unknown", () => {
     expect(sent([], { peerAddress: "" })).toMatchObject({ for: "unknown", realIp: "unknown" });
   });
 });
 
 describe("a trusted proxy", () => {
-  test("is believed, and its address appended", () => {
+  test("forwarding fields of a trusted proxy are kept, and its address is appended", () => {
     expect(
       fromProxy(
         "X-Forwarded-For: 9.9.9.9, 198.51.100.7",
@@ -105,17 +105,17 @@ describe("a trusted proxy", () => {
     ['"[2001:DB8::9]:443", 10.0.0.4', "2001:db8::9"],
     ["fe80::9%eth0", "fe80::9"],
     ["6.6.6.6, 203.0.113.9, 10.0.0.4, ", "203.0.113.9"],
-    // Every entry is a trusted proxy: then the first one is the client.
+    // Every entry is a trusted proxy: the first one is the client.
     ["10.0.0.5, 10.0.0.4", "10.0.0.5"],
-    // No trusted proxy vouches for what stands in front of an entry that cannot be read.
+    // No trusted proxy vouches for the entries before a malformed one.
     ["6.6.6.6, unknown, 10.0.0.4", "10.0.0.4"],
     ['6.6.6.6, x" 200', PEER],
     ["unknown", PEER],
   ])(
-    "says by X-Forwarded-For: %s that the client is %s, here and in access.log",
-    (said, client) => {
-      expect(fromProxy(`X-Forwarded-For: ${said}`).realIp).toBe(client);
-      const fields = [{ name: "X-Forwarded-For", lower: "x-forwarded-for", value: said }];
+    "X-Forwarded-For: %s of a trusted proxy names the client %s, to the worker and in access.log",
+    (text, client) => {
+      expect(fromProxy(`X-Forwarded-For: ${text}`).realIp).toBe(client);
+      const fields = [{ name: "X-Forwarded-For", lower: "x-forwarded-for", value: text }];
       expect(clientAddress(fields, PEER, PROXIES)).toBe(client);
       const served = {
         peerAddress: PEER,
@@ -137,9 +137,9 @@ describe("a trusted proxy", () => {
       "edge.example:8443",
     ],
     ['for="[2001:db8::9]:443";proto=wss', "2001:db8::9", "https", "h"],
-    // Not quoted, as several proxies write it.
+    // Unquoted, as several proxies write it.
     ["for=[2001:db8::9]:443;proto=https", "2001:db8::9", "https", "h"],
-    // The element that speaks of the client counts, not the one about our own proxy, nor one that the client made up.
+    // The element about the client counts, not the one about the proxy, nor one that the client forged.
     [
       "for=6.6.6.6;proto=http;host=evil, for=203.0.113.9;proto=https;host=edge.example, for=10.0.0.4;proto=http;host=inner",
       "203.0.113.9",
@@ -153,18 +153,18 @@ describe("a trusted proxy", () => {
     ['for="203.0.113.\\9";by=10.0.0.4;secret=x', "203.0.113.9", "http", "h"],
     ['for=203.0.113.9;proto=gopher;host="a b"', "203.0.113.9", "http", "h"],
   ])(
-    "says by Forwarded: %s that the client is %s, over %s, at %s",
-    (said, address, proto, host) => {
-      expect(fromProxy(`Forwarded: ${said}`)).toMatchObject({
+    "Forwarded: %s of a trusted proxy names the client %s, its scheme %s and its host %s",
+    (text, address, proto, host) => {
+      expect(fromProxy(`Forwarded: ${text}`)).toMatchObject({
         realIp: address,
         proto,
         host,
-        forwarded: `${said}, for=192.0.2.1;host="h";proto=http`,
+        forwarded: `${text}, for=192.0.2.1;host="h";proto=http`,
       });
     },
   );
 
-  test("that writes only Forwarded reaches workers that read only X-Forwarded-For", () => {
+  test("the addresses in Forwarded of a trusted proxy are sent in X-Forwarded-For too", () => {
     const { for: chain } = fromProxy(
       'Forwarded: for="[2001:db8::9]:443", for=unknown, for=10.0.0.4:80',
     );
@@ -181,9 +181,9 @@ describe("a trusted proxy", () => {
     'for="a"b',
     `for="${"\\".repeat(5)}`,
   ])(
-    "with the Forwarded that cannot be read %s is itself the client, and nothing of it is sent on",
-    (said) => {
-      expect(fromProxy(`Forwarded: ${said}`)).toEqual({
+    "a trusted proxy with the malformed Forwarded %s is itself the client, and the field is dropped",
+    (text) => {
+      expect(fromProxy(`Forwarded: ${text}`)).toEqual({
         for: "unknown, 192.0.2.1",
         realIp: PEER,
         proto: "http",
@@ -193,14 +193,14 @@ describe("a trusted proxy", () => {
     },
   );
 
-  test("is read also behind a Forwarded that its client broke on purpose", () => {
+  test("Forwarded of a trusted proxy is read after a malformed one of its client", () => {
     expect(
       fromProxy('Forwarded: for="6.6.6.6', "Forwarded: for=203.0.113.9;proto=https"),
     ).toMatchObject({ realIp: "203.0.113.9", proto: "https" });
     expect(fromProxy('Forwarded: for="6.6.6.6, for=203.0.113.9').realIp).toBe(PEER);
   });
 
-  test("counts by X-Forwarded-* where it says something by Forwarded and X-Real-IP too", () => {
+  test("X-Forwarded-* of a trusted proxy takes precedence over Forwarded, and Forwarded over X-Real-IP", () => {
     expect(
       fromProxy(
         "X-Real-IP: 6.6.6.6",
@@ -221,12 +221,12 @@ describe("a trusted proxy", () => {
     ["wss", "https"],
     ["ws", "http"],
     ["gopher", "http"],
-  ])("says by X-Forwarded-Proto: %s that the client used %s", (said, proto) => {
-    expect(fromProxy(`X-Forwarded-Proto: ${said}`).proto).toBe(proto);
+  ])("X-Forwarded-Proto: %s of a trusted proxy means the scheme %s", (text, proto) => {
+    expect(fromProxy(`X-Forwarded-Proto: ${text}`).proto).toBe(proto);
   });
 
-  test("writes a Forwarded of 30,000 bytes that is read in linear time", () => {
-    /** The best of several: whatever else the machine does only makes one slower. */
+  test("a Forwarded of 30,000 bytes is parsed in linear time", () => {
+    /** The best of several runs: other load on the machine only makes a run slower. */
     const time = (text: string): number => {
       const took = Array.from({ length: 7 }, () => {
         const startedMs = performance.now();
@@ -245,7 +245,7 @@ describe("a trusted proxy", () => {
   });
 });
 
-test("proxies are listed by address or range, of both families", () => {
+test("trusted proxies are listed by address or range, IPv4 and IPv6", () => {
   const trusted = createTrustedProxies(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"]);
   for (const address of ["10.1.2.3", "192.0.2.7", "2001:db8::5", "::1", "::ffff:10.1.2.3"]) {
     expect(trusted.has(address), address).toBe(true);
@@ -256,7 +256,7 @@ test("proxies are listed by address or range, of both families", () => {
 });
 
 test.each(["10.0.0.0/33", "::/129", "10.0.0", "1.2.3.4:80"])(
-  "a proxy %s that is no network stops the start",
+  "CT_TRUSTED_PROXIES refuses %s, which is not a network",
   (entry) => {
     expect(() => createTrustedProxies([entry])).toThrow(
       `CT_TRUSTED_PROXIES="${entry}" is not allowed`,

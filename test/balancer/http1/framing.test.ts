@@ -7,16 +7,16 @@ import type { Piece } from "../../../balancer/transport/transport.ts";
 interface Result {
   readonly out: string;
   readonly done: boolean;
-  /** What was not taken. */
+  /** The bytes after the body. */
   readonly rest: string;
 }
 
 const any = (_field: Field) => true;
 
-/** Reads a body that comes in pieces. */
+/** Reads a body that arrives in parts. */
 function read(
   framing: Framing,
-  pieces: readonly string[],
+  parts: readonly string[],
   options: { keepChunks?: boolean; mayPass?: (field: Field) => boolean } = {},
 ): Result | string {
   const reader = new BodyReader(framing, {
@@ -27,11 +27,12 @@ function read(
   let out = "";
   let rest = "";
   try {
-    for (const piece of pieces) {
-      const bytes = Buffer.from(piece, "latin1");
-      const sent: Piece[] = [];
-      const end = reader.read(bytes, 0, sent);
-      for (const part of sent) out += typeof part === "string" ? part : part.toString("latin1");
+    for (const part of parts) {
+      const bytes = Buffer.from(part, "latin1");
+      const chunks: Piece[] = [];
+      const end = reader.read(bytes, 0, chunks);
+      for (const chunk of chunks)
+        out += typeof chunk === "string" ? chunk : chunk.toString("latin1");
       rest += bytes.toString("latin1", end);
     }
   } catch (error) {
@@ -43,20 +44,20 @@ function read(
 
 const CHUNKED: Framing = { kind: "chunked" };
 
-describe("a body with a length", () => {
-  test("ends after so many bytes, and leaves the rest", () => {
+describe("the body reader with a Content-Length", () => {
+  test("a body with a length ends after that many bytes, and the rest is left to the next reader", () => {
     const framing: Framing = { kind: "length", length: 5 };
     expect(read(framing, ["hel", "lo", "GET"])).toEqual({ out: "hello", done: true, rest: "GET" });
     expect(read(framing, ["helloGET"])).toEqual({ out: "hello", done: true, rest: "GET" });
     expect(read(framing, ["hell"])).toEqual({ out: "hell", done: false, rest: "" });
   });
 
-  test("of nothing is done at once", () => {
+  test("a body of no bytes is complete immediately", () => {
     expect(read({ kind: "length", length: 0 }, ["x"])).toEqual({ out: "", done: true, rest: "x" });
     expect(read({ kind: "none" }, ["x"])).toEqual({ out: "", done: true, rest: "x" });
   });
 
-  test("is not complete when the sender ends early", () => {
+  test("a body with a length is incomplete when the sender closes early", () => {
     const reader = new BodyReader(
       { kind: "length", length: 2 },
       { sender: "upstream", keepChunks: true, mayPass: any },
@@ -76,34 +77,38 @@ test("a body without a length ends with the connection", () => {
   expect(reader.finish()).toBe(true);
 });
 
-describe("a chunked body", () => {
+describe("the body reader with chunks", () => {
   test.each<[name: string, bytes: string, out: string]>([
-    ["keeps its chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"],
     [
-      "gets sizes in one form",
+      "keeps its chunk boundaries",
+      "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+      "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+    ],
+    [
+      "has its chunk sizes normalized",
       "003\r\nabc\r\nA\r\n0123456789\r\n000\r\n\r\n",
       "3\r\nabc\r\na\r\n0123456789\r\n0\r\n\r\n",
     ],
-    ["loses its extensions", '1;a=b;c="d e"\r\nx\r\n0;last\r\n\r\n', "1\r\nx\r\n0\r\n\r\n"],
+    ["loses its chunk extensions", '1;a=b;c="d e"\r\nx\r\n0;last\r\n\r\n', "1\r\nx\r\n0\r\n\r\n"],
     ["may be empty", "0\r\n\r\n", "0\r\n\r\n"],
     [
       "keeps its trailers",
       "0\r\nX-Sum: 1\r\nX-Other:2\r\n\r\n",
       "0\r\nX-Sum: 1\r\nX-Other: 2\r\n\r\n",
     ],
-    ["may hold CRLF as data", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "4\r\n\r\n\r\n\r\n0\r\n\r\n"],
-  ])("%s", (_name, bytes, out) => {
+    ["may contain CRLF as data", "4\r\n\r\n\r\n\r\n0\r\n\r\n", "4\r\n\r\n\r\n\r\n0\r\n\r\n"],
+  ])("a chunked body %s", (_name, bytes, out) => {
     expect(read(CHUNKED, [`${bytes}GET`])).toEqual({ out, done: true, rest: "GET" });
     expect(read(CHUNKED, [...bytes.split(""), "GET"])).toEqual({ out, done: true, rest: "GET" });
   });
 
-  test("becomes plain data for HTTP/1.0", () => {
+  test("a chunked body is decoded for HTTP/1.0", () => {
     const bytes = "3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: u\r\n\r\n";
     const plain = { out: "abcde", done: true, rest: "" };
     expect(read(CHUNKED, [bytes], { keepChunks: false })).toEqual(plain);
   });
 
-  test("loses the trailers that may not pass", () => {
+  test("trailers that may not pass are removed from a chunked body", () => {
     const mayPass = (field: Field) => field.lower !== "host";
     const result = read(CHUNKED, ["0\r\nHost: evil\r\nA: b\r\n\r\n"], { mayPass });
     expect(result).toMatchObject({ out: "0\r\nA: b\r\n\r\n" });
@@ -114,12 +119,12 @@ describe("a chunked body", () => {
     ["a signed size", "+3\r\nabc", "chunk size"],
     ["a negative size", "-3\r\nabc", "chunk size"],
     ["a size with 0x", "0x3\r\nabc", "chunk size"],
-    ["a blank behind the size", "3 \r\nabc", "chunk size"],
-    ["a blank before the size", " 3\r\nabc", "chunk size"],
-    ["a size beyond all numbers", "fffffffffffff\r\n", "chunk size"],
-    ["a long row of zeros", "0000000000001\r\n", "chunk size"],
-    ["a bare LF behind the size", "3\nabc", "chunk size"],
-    ["a bare CR behind the size", "3\rabc", "chunk size"],
+    ["a space after the size", "3 \r\nabc", "chunk size"],
+    ["a space before the size", " 3\r\nabc", "chunk size"],
+    ["a size of 13 digits", "fffffffffffff\r\n", "chunk size"],
+    ["a size of 13 digits that are zeros", "0000000000001\r\n", "chunk size"],
+    ["a bare LF after the size", "3\nabc", "chunk size"],
+    ["a bare CR after the size", "3\rabc", "chunk size"],
     ["a bare LF in an extension", "3;a\nabc\r\n", "chunk extension"],
     ["NUL in an extension", "3;\0\r\n", "chunk extension"],
     ["an extension of more than 1 KiB", `3;${"a".repeat(1024)}\r\n`, "chunk extensions too long"],
@@ -128,21 +133,21 @@ describe("a chunked body", () => {
       `1;${"a".repeat(1000)}\r\nx\r\n`.repeat(17),
       "chunk extensions too long",
     ],
-    ["more data than said", "3\r\nabcd\r\n", "end of chunk"],
-    ["less data than said", "3\r\nab\r\n0\r\n\r\n", "end of chunk"],
-    ["a bare LF behind the data", "3\r\nabc\n0\r\n\r\n", "end of chunk"],
+    ["more data than its size", "3\r\nabcd\r\n", "end of chunk"],
+    ["less data than its size", "3\r\nab\r\n0\r\n\r\n", "end of chunk"],
+    ["a bare LF after the data", "3\r\nabc\n0\r\n\r\n", "end of chunk"],
     ["a bare LF in a trailer", "0\r\nA: b\n\r\n", "trailer"],
     ["a folded trailer", "0\r\nA: b\r\n c\r\n\r\n", "folded field"],
     ["a trailer without colon", "0\r\nabc\r\n\r\n", "field without colon"],
     ["trailers of more than 8 KiB", `0\r\nA: ${"b".repeat(8192)}\r\n\r\n`, "trailers too long"],
     ["more than 64 trailers", `0\r\n${"A: b\r\n".repeat(65)}\r\n`, "too many trailers"],
-  ])("is refused with %s", (_name, bytes, reason) => {
+  ])("a chunked body is refused with %s", (_name, bytes, reason) => {
     expect(read(CHUNKED, [bytes])).toBe(reason);
     expect(read(CHUNKED, bytes.split(""))).toBe(reason);
   });
 });
 
-test("any split gives the same bytes, and decoding gives the data back", () => {
+test("a chunked body gives the same output however its bytes are split, and decodes to its data", () => {
   fc.assert(
     fc.property(
       fc.array(fc.string({ minLength: 1, maxLength: 40 }), { maxLength: 8 }),
@@ -165,7 +170,7 @@ test("any split gives the same bytes, and decoding gives the data back", () => {
         expect(whole).toMatchObject({ done: true, rest: "NEXT" });
         const plain = read(CHUNKED, parts, { keepChunks: false });
         expect(plain).toEqual({ out: data.join(""), done: true, rest: "NEXT" });
-        // Reading what was written changes nothing.
+        // Reading the output again changes nothing.
         const written = (whole as Result).out;
         expect(read(CHUNKED, [written])).toEqual({ out: written, done: true, rest: "" });
       },

@@ -15,12 +15,12 @@ import { watchMachine } from "../../support/machine.ts";
 
 const machine = watchMachine();
 
-/** Collects and checks a request's head that comes in pieces. */
-function readRequest(...pieces: string[]): RequestHead | string {
+/** Collects and parses a request's head that arrives in parts. */
+function readRequest(...parts: string[]): RequestHead | string {
   const collector = new HeadCollector("downstream");
   try {
-    for (const piece of pieces) {
-      const bytes = Buffer.from(piece, "latin1");
+    for (const part of parts) {
+      const bytes = Buffer.from(part, "latin1");
       if (collector.push(bytes, 0) >= 0) return parseRequestHead(collector.take());
     }
     return "incomplete";
@@ -30,7 +30,7 @@ function readRequest(...pieces: string[]): RequestHead | string {
   }
 }
 
-function readAnswer(text: string, method = "GET") {
+function readResponse(text: string, method = "GET") {
   try {
     return parseResponseHead(text, method);
   } catch (error) {
@@ -41,8 +41,8 @@ function readAnswer(text: string, method = "GET") {
 
 const H = "Host: h\r\n";
 
-describe("a request head that is refused", () => {
-  test.each<[name: string, bytes: string, verdict: string]>([
+describe("a refused request head", () => {
+  test.each<[name: string, bytes: string, expected: string]>([
     [
       "length and chunks",
       `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`,
@@ -81,12 +81,12 @@ describe("a request head that is refused", () => {
     ],
     ["an empty length", `POST / HTTP/1.1\r\n${H}Content-Length:\r\n\r\n`, "400 Content-Length"],
     [
-      "a length with a blank within",
+      "a length with a space inside",
       `POST / HTTP/1.1\r\n${H}Content-Length: 1 1\r\n\r\n`,
       "400 Content-Length",
     ],
     [
-      "a length beyond all numbers",
+      "a length of 16 digits",
       `POST / HTTP/1.1\r\n${H}Content-Length: 9999999999999999\r\n\r\n`,
       "400 Content-Length",
     ],
@@ -142,11 +142,11 @@ describe("a request head that is refused", () => {
     ],
     ["a folded field", `GET / HTTP/1.1\r\n${H}A: b\r\n c\r\n\r\n`, "400 folded field"],
     ["a folded first field", `GET / HTTP/1.1\r\n A: b\r\n${H}\r\n`, "400 folded field"],
-    ["a blank before the colon", `GET / HTTP/1.1\r\nHost : h\r\n\r\n`, "400 field name"],
+    ["a space before the colon", `GET / HTTP/1.1\r\nHost : h\r\n\r\n`, "400 field name"],
     ["a field without colon", `GET / HTTP/1.1\r\n${H}A\r\n\r\n`, "400 field without colon"],
     ["a field without name", `GET / HTTP/1.1\r\n${H}: a\r\n\r\n`, "400 field name"],
     ["a bare LF after a field", `GET / HTTP/1.1\r\nHost: h\nA: b\r\n\r\n`, "400 bare LF"],
-    ["a bare LF as end", `GET / HTTP/1.1\r\n${H}\n`, "400 bare LF"],
+    ["a bare LF as blank line", `GET / HTTP/1.1\r\n${H}\n`, "400 bare LF"],
     ["bare LFs only", "GET / HTTP/1.1\nHost: h\n\n", "400 bare LF"],
     ["a bare CR in a value", `GET / HTTP/1.1\r\n${H}A: b\rC: d\r\n\r\n`, "400 field value"],
     ["a bare CR in the request line", `GET /\r HTTP/1.1\r\n${H}\r\n`, "400 target"],
@@ -168,10 +168,10 @@ describe("a request head that is refused", () => {
     ["a list of Hosts", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400 Host field"],
     ["a Host with a bad port", "GET / HTTP/1.1\r\nHost: h:x\r\n\r\n", "400 Host field"],
     ["a Host with a quote", 'GET / HTTP/1.1\r\nHost: h"\r\n\r\n', "400 Host field"],
-    ["a blank in the target", `GET /a b HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["two blanks after the method", `GET  / HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a space in the target", `GET /a b HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["two spaces after the method", `GET  / HTTP/1.1\r\n${H}\r\n`, "400 target"],
     ["a tab as separator", `GET\t/ HTTP/1.1\r\n${H}\r\n`, "400 request line"],
-    ["a blank in front", ` GET / HTTP/1.1\r\n${H}\r\n`, "400 method"],
+    ["a leading space", ` GET / HTTP/1.1\r\n${H}\r\n`, "400 method"],
     ["a fragment", `GET /a#b HTTP/1.1\r\n${H}\r\n`, "400 target"],
     ["a high byte in the target", `GET /\xe4 HTTP/1.1\r\n${H}\r\n`, "400 target"],
     ["a target without slash", `GET a HTTP/1.1\r\n${H}\r\n`, "400 target"],
@@ -184,10 +184,10 @@ describe("a request head that is refused", () => {
       "400 Host differs from the target",
     ],
     ["an absolute target with a user", `GET http://u@h/ HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["an absolute target without host", `GET http:///x HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["an absolute target without a host", `GET http:///x HTTP/1.1\r\n${H}\r\n`, "400 target"],
     ["a method with a separator", `G(T / HTTP/1.1\r\n${H}\r\n`, "400 method"],
     ["a method of 33 bytes", `${"A".repeat(33)} / HTTP/1.1\r\n${H}\r\n`, "400 method"],
-    ["two empty lines in front", `\r\n\r\nGET / HTTP/1.1\r\n${H}\r\n`, "400 empty line"],
+    ["two leading empty lines", `\r\n\r\nGET / HTTP/1.1\r\n${H}\r\n`, "400 empty line"],
     [
       "a target of 8193 bytes",
       `GET /${"a".repeat(8192)} HTTP/1.1\r\n${H}\r\n`,
@@ -210,17 +210,17 @@ describe("a request head that is refused", () => {
       "431 head too long",
     ],
     ["a TLS handshake", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400 request line"],
-  ])("%s", (_name, bytes, verdict) => {
-    expect(readRequest(bytes)).toBe(verdict);
-    // The verdict does not depend on how the bytes are split.
-    expect(readRequest(...bytes.split(""))).toBe(verdict);
+  ])("a request head is refused with %s", (_name, bytes, expected) => {
+    expect(readRequest(bytes)).toBe(expected);
+    // The result does not depend on how the bytes are split.
+    expect(readRequest(...bytes.split(""))).toBe(expected);
   });
 });
 
-describe("a request head that is taken", () => {
+describe("an accepted request head", () => {
   test.each<[name: string, bytes: string, expected: Partial<RequestHead>]>([
     [
-      "the least",
+      "only the required parts",
       "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
       {
         method: "GET",
@@ -231,9 +231,9 @@ describe("a request head that is taken", () => {
         keepAlive: true,
       },
     ],
-    ["one empty line in front", `\r\nGET / HTTP/1.1\r\n${H}\r\n`, { method: "GET", target: "/" }],
+    ["one leading empty line", `\r\nGET / HTTP/1.1\r\n${H}\r\n`, { method: "GET", target: "/" }],
     [
-      "a target with everything that browsers leave unescaped",
+      "all characters in the target that browsers leave unescaped",
       `GET //a/../b|c^{d}"<>\`\\?e=[f]&&g HTTP/1.1\r\n${H}\r\n`,
       { target: '//a/../b|c^{d}"<>`\\?e=[f]&&g' },
     ],
@@ -257,12 +257,12 @@ describe("a request head that is taken", () => {
       { minor: 0, host: undefined, keepAlive: false },
     ],
     [
-      "HTTP/1.0 that stays",
+      "HTTP/1.0 and keep-alive",
       `GET / HTTP/1.0\r\n${H}Connection: Keep-Alive\r\n\r\n`,
       { keepAlive: true },
     ],
     [
-      "an end of the connection",
+      "Connection: close",
       `GET / HTTP/1.1\r\n${H}Connection: x, Close\r\n\r\n`,
       { keepAlive: false, connection: ["x", "close"] },
     ],
@@ -272,7 +272,7 @@ describe("a request head that is taken", () => {
       { framing: { kind: "length", length: 7 } },
     ],
     [
-      "no bytes of body",
+      "a length of 0",
       `POST / HTTP/1.1\r\n${H}Content-Length: 0\r\n\r\n`,
       { framing: { kind: "length", length: 0 } },
     ],
@@ -284,12 +284,12 @@ describe("a request head that is taken", () => {
     ["an IPv6 host", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", { host: "[::1]:80" }],
     ["a Host with an empty port", "GET / HTTP/1.1\r\nHost: h:\r\n\r\n", { host: "h:" }],
     ["8192 bytes of target", `GET /${"a".repeat(8191)} HTTP/1.1\r\n${H}\r\n`, { method: "GET" }],
-  ])("%s", (_name, bytes, expected) => {
+  ])("a request head is accepted with %s", (_name, bytes, expected) => {
     expect(readRequest(bytes)).toMatchObject(expected);
     expect(readRequest(...bytes.split(""))).toEqual(readRequest(bytes));
   });
 
-  test("fields keep their names, order, repetition and bytes", () => {
+  test("parsed fields keep their names, order, repetition and bytes", () => {
     const head = readRequest(
       `GET / HTTP/1.1\r\n${H}__proto__: a\r\nX-Y:\t b c \t\r\nx-y: \xe4\xff\r\nEmpty:\r\nconstructor: z\r\n\r\n`,
     ) as RequestHead;
@@ -303,7 +303,7 @@ describe("a request head that is taken", () => {
     ]);
   });
 
-  test("what stands behind a head is left to the next reader", () => {
+  test("bytes after a head are left to the next reader", () => {
     const collector = new HeadCollector("downstream");
     const bytes = Buffer.from(`GET /1 HTTP/1.1\r\n${H}\r\nGET /2 HTTP/1.1\r\n${H}\r\nrest`);
     const first = collector.push(bytes, 0);
@@ -313,7 +313,7 @@ describe("a request head that is taken", () => {
     expect(bytes.subarray(second).toString()).toBe("rest");
   });
 
-  test("a line of 32 KiB of blanks costs no time worth speaking of", () => {
+  test("a field of 32 KiB of spaces is parsed within 50 ms", () => {
     const startedMs = performance.now();
     readRequest(`GET / HTTP/1.1\r\n${H}A: b${" ".repeat(32_000)}c\r\n\r\n`);
     expect(performance.now() - startedMs).toBeLessThan(
@@ -322,14 +322,14 @@ describe("a request head that is taken", () => {
   });
 });
 
-describe("an answer's head", () => {
+describe("a response head", () => {
   test.each<[name: string, text: string, reason: string]>([
     ["no version", "200 OK", "status line"],
     ["another protocol", "ICY 200 OK", "status line"],
     ["HTTP/2", "HTTP/2 200 OK", "status line"],
     ["two digits", "HTTP/1.1 20 OK", "status line"],
     ["status 600", "HTTP/1.1 600 No", "status line"],
-    ["no blank after the status", "HTTP/1.1 200", "status line"],
+    ["no space after the status", "HTTP/1.1 200", "status line"],
     ["a control byte in the reason", "HTTP/1.1 200 O\x01K", "status line"],
     ["two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1", "Content-Length"],
     [
@@ -340,9 +340,9 @@ describe("an answer's head", () => {
     ["two codings", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", "Transfer-Encoding"],
     ["chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", "Transfer-Encoding"],
     ["a folded field", "HTTP/1.1 200 OK\r\nA: b\r\n c", "folded field"],
-    ["a blank before a colon", "HTTP/1.1 200 OK\r\nA : b", "field name"],
-  ])("is refused with %s", (_name, text, reason) => {
-    expect(readAnswer(text)).toBe(reason);
+    ["a space before a colon", "HTTP/1.1 200 OK\r\nA : b", "field name"],
+  ])("a response head is refused with %s", (_name, text, reason) => {
+    expect(readResponse(text)).toBe(reason);
   });
 
   test.each<[name: string, text: string, method: string, framing: unknown]>([
@@ -354,14 +354,14 @@ describe("an answer's head", () => {
     ["204", "HTTP/1.1 204 No Content\r\nContent-Length: 3", "GET", { kind: "none" }],
     ["304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 3", "GET", { kind: "none" }],
     ["100", "HTTP/1.1 100 Continue", "GET", { kind: "none" }],
-  ])("says where the body ends: %s", (_name, text, method, framing) => {
-    expect(readAnswer(text, method)).toMatchObject({ framing });
+  ])("a response head gives the framing of its body: %s", (_name, text, method, framing) => {
+    expect(readResponse(text, method)).toMatchObject({ framing });
   });
 
-  test("a connection whose end is the body's end is not kept", () => {
-    expect(readAnswer("HTTP/1.1 200 OK")).toMatchObject({ keepAlive: false });
-    expect(readAnswer("HTTP/1.1 204 No Content")).toMatchObject({ keepAlive: true });
-    expect(readAnswer("HTTP/1.0 204 No Content")).toMatchObject({ keepAlive: false });
+  test("a connection is not kept after a response whose body ends with it", () => {
+    expect(readResponse("HTTP/1.1 200 OK")).toMatchObject({ keepAlive: false });
+    expect(readResponse("HTTP/1.1 204 No Content")).toMatchObject({ keepAlive: true });
+    expect(readResponse("HTTP/1.0 204 No Content")).toMatchObject({ keepAlive: false });
   });
 });
 
@@ -375,7 +375,7 @@ const plainField = fc
   .tuple(token, value)
   .filter(([name]) => !/^(host|connection|content-length|transfer-encoding)$/i.test(name));
 
-test("reading what was written gives the same request back", () => {
+test("parsing a serialized request gives the same request", () => {
   fc.assert(
     fc.property(
       fc.stringMatching(/^[A-Z]{1,32}$/).filter((method) => method !== "CONNECT"),
@@ -394,7 +394,7 @@ test("reading what was written gives the same request back", () => {
   );
 });
 
-test("reading what was written gives the same answer back", () => {
+test("parsing a serialized response gives the same response", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 200, max: 599 }),
@@ -419,8 +419,8 @@ test("reading what was written gives the same answer back", () => {
   );
 });
 
-test("any split of any bytes gives the same verdict", () => {
-  const piece = fc.oneof(
+test("any bytes give the same result however they are split", () => {
+  const snippet = fc.oneof(
     fc.constantFrom(
       "\r\n",
       "\r",
@@ -437,10 +437,10 @@ test("any split of any bytes gives the same verdict", () => {
   );
   fc.assert(
     fc.property(
-      fc.array(piece, { maxLength: 20 }),
+      fc.array(snippet, { maxLength: 20 }),
       fc.array(fc.nat(60), { maxLength: 5 }),
-      (pieces, cuts) => {
-        const bytes = pieces.join("");
+      (snippets, cuts) => {
+        const bytes = snippets.join("");
         const parts: string[] = [];
         let at = 0;
         for (const cut of cuts) {

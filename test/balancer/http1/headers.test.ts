@@ -11,9 +11,9 @@ import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
 
-const NOBODY = createTrustedProxies([]);
+const NO_PROXIES = createTrustedProxies([]);
 
-/** A request's fields as the worker gets them, as `name: value` in lower case. */
+/** The fields of a forwarded request, as `name: value` with the name in lower case. */
 function forward(
   lines: readonly string[],
   hop: Partial<Hop> = {},
@@ -23,7 +23,7 @@ function forward(
   const fields = requestHeaders(head, {
     peerAddress: "192.0.2.1",
     secure: false,
-    trusted: NOBODY,
+    trusted: NO_PROXIES,
     requestId: "id-1",
     workerHost: "w:1",
     edgeProof: "proof",
@@ -51,7 +51,7 @@ function relay(lines: readonly string[], status = "200 OK", method = "GET"): str
   return fields.map(({ name, value }) => `${name.toLowerCase()}: ${value}`);
 }
 
-describe("fields of one connection", () => {
+describe("hop-by-hop fields", () => {
   test.each([
     "Connection: x",
     "Keep-Alive: 5",
@@ -61,26 +61,26 @@ describe("fields of one connection", () => {
     "Proxy-Connection: keep-alive",
     "Proxy-Anything: a",
     "Trailer: x",
-  ])("%s goes no further", (line) => {
+  ])("the field %s is not forwarded", (line) => {
     const name = line.split(":")[0]?.toLowerCase() ?? "";
     expect(values(forward([line]), name)).toEqual([]);
   });
 
-  test("what Connection lists goes no further", () => {
+  test("a field that Connection lists is not forwarded", () => {
     const fields = forward(["Connection: close, X-Secret", "X-Secret: 1", "X-Other: 2"]);
     expect(values(fields, "x-secret")).toEqual([]);
     expect(values(fields, "x-other")).toEqual(["2"]);
   });
 
   test.each(["ctstickiness", "Cookie", "Authorization", "X-Oct-Jwt", "Origin"])(
-    "Connection cannot take away %s",
+    "Connection cannot remove %s",
     (name) => {
       const fields = forward([`Connection: ${name}`, `${name}: kept`]);
       expect(values(fields, name.toLowerCase())).toEqual(["kept"]);
     },
   );
 
-  test("Connection cannot take away Host, framing and the client's address", () => {
+  test("Connection cannot remove Host, the framing and the client's address", () => {
     const fields = forward(
       [
         "Connection: host, content-length, x-forwarded-for, forwarded, x-ct-edge, x-request-id",
@@ -95,7 +95,7 @@ describe("fields of one connection", () => {
     expect(values(fields, "x-ct-edge")).toEqual(["proof"]);
   });
 
-  test("Trailer and TE of a chunked body", () => {
+  test("a chunked body keeps Trailer and loses TE", () => {
     const fields = forward(
       ["Transfer-Encoding: chunked", "Trailer: X-Sum", "TE: trailers"],
       {},
@@ -106,19 +106,19 @@ describe("fields of one connection", () => {
     expect(values(fields, "te")).toEqual([]);
   });
 
-  test("everything else stays, in order, with its repetitions", () => {
+  test("all other fields are forwarded in order, with their repetitions", () => {
     const fields = forward(["A: 1", "__proto__: 2", "a: 3", "Accept: */*"]);
     expect(fields.slice(1, 5)).toEqual(["a: 1", "__proto__: 2", "a: 3", "accept: */*"]);
   });
 
-  test("an expectation of an HTTP/1.0 client is dropped", () => {
+  test("Expect is forwarded, but not from an HTTP/1.0 client", () => {
     expect(values(forward(["Expect: 100-continue"]), "expect")).toEqual(["100-continue"]);
     expect(values(forward(["Expect: 100-continue"], {}, "GET / HTTP/1.0"), "expect")).toEqual([]);
   });
 });
 
-describe("words between balancers and workers", () => {
-  test("of a client never reach a worker", () => {
+describe("fields between balancers and workers", () => {
+  test("a client cannot send x-ct-* fields or a request id to a worker", () => {
     const fields = forward([
       "X-Ct-Edge: forged",
       "X-CT-Key: forged",
@@ -131,11 +131,11 @@ describe("words between balancers and workers", () => {
     expect(values(fields, "x-ct-key")).toEqual([]);
   });
 
-  test("the key goes along when the client chose it", () => {
+  test("the session key that the client sent is forwarded to the worker", () => {
     expect(values(forward([], { key: "a b" as SessionKey }), "x-ct-key")).toEqual(["a b"]);
   });
 
-  test("of a worker never reach a client", () => {
+  test("a client does not see x-ct-* fields or the request id of a worker", () => {
     const fields = relay([
       "X-Ct-Session: s",
       "x-ct-epoch: 1",
@@ -148,19 +148,19 @@ describe("words between balancers and workers", () => {
   });
 });
 
-describe("an answer's framing", () => {
-  test("is written once, from what was understood", () => {
+describe("the framing of a response", () => {
+  test("the framing of a response is rewritten from what was parsed", () => {
     expect(relay(["Content-Length: 3"])).toContain("content-length: 3");
     expect(relay(["Transfer-Encoding: CHUNKED"])).toContain("transfer-encoding: chunked");
   });
 
-  test("HEAD and 304 say the length that there would be, 204 does not", () => {
+  test("a response to HEAD and a 304 keep Content-Length, a 204 does not", () => {
     expect(relay(["Content-Length: 3"], "200 OK", "HEAD")).toContain("content-length: 3");
     expect(relay(["Content-Length: 3"], "304 Not Modified")).toContain("content-length: 3");
     expect(values(relay(["Content-Length: 3"], "204 No Content"), "content-length")).toEqual([]);
   });
 
-  test("fields of the connection between us and the worker stay there", () => {
+  test("hop-by-hop fields of the worker's connection are not forwarded to the client", () => {
     const fields = relay([
       "Connection: close, X-A",
       "Keep-Alive: timeout=5",
@@ -191,11 +191,11 @@ test.each([
   ["trailer", false],
   ["if-match", false],
   ["proxy-authenticate", false],
-])("a trailer %s passes: %s", (lower, passes) => {
+])("the trailer %s is forwarded: %s", (lower, passes) => {
   expect(isForwardableTrailer({ name: lower, lower, value: "" })).toBe(passes);
 });
 
-describe("whatever Connection lists", () => {
+describe("any list of Connection options", () => {
   const lists = fc.array(
     fc.oneof(
       fc.constantFrom(
@@ -221,11 +221,11 @@ describe("whatever Connection lists", () => {
     ),
     { maxLength: 12 },
   );
-  const blanks = fc.constantFrom("", " ", "\t", " \t ");
+  const paddings = fc.constantFrom("", " ", "\t", " \t ");
 
-  test("no protected field of a request is lost, and what it lists of others is", () => {
+  test("no list of Connection options removes a protected field of a request, and listed other fields are removed", () => {
     fc.assert(
-      fc.property(lists, blanks, (options, blank) => {
+      fc.property(lists, paddings, (options, padding) => {
         const kept = [
           "ctstickiness: key",
           "cookie: a=b",
@@ -235,12 +235,12 @@ describe("whatever Connection lists", () => {
           "content-length: 4",
         ];
         const fields = forward([
-          `Connection: ${options.join(`${blank},${blank}`)}`,
+          `Connection: ${options.join(`${padding},${padding}`)}`,
           "X-Hop: 1",
           ...kept,
         ]);
-        const ours = ["host: h", "x-forwarded-for: 192.0.2.1", "x-real-ip: 192.0.2.1"];
-        for (const field of [...kept, ...ours, "x-request-id: id-1", "x-ct-edge: proof"]) {
+        const added = ["host: h", "x-forwarded-for: 192.0.2.1", "x-real-ip: 192.0.2.1"];
+        for (const field of [...kept, ...added, "x-request-id: id-1", "x-ct-edge: proof"]) {
           expect(fields.filter((other) => other === field)).toEqual([field]);
         }
         const isListed = options.some((option) => option.toLowerCase() === "x-hop");
@@ -250,7 +250,7 @@ describe("whatever Connection lists", () => {
     );
   });
 
-  test("no cookie of an answer is lost", () => {
+  test("no list of Connection options removes a cookie of a response", () => {
     fc.assert(
       fc.property(lists, (options) => {
         const fields = relay([`Connection: ${options.join(",")}`, "Set-Cookie: a=b"]);
@@ -260,7 +260,7 @@ describe("whatever Connection lists", () => {
   });
 });
 
-test("a client that is gone before its address was asked for has none", () => {
+test("a client whose connection closed before its address was read is forwarded as unknown", () => {
   const fields = forward(["X-Forwarded-For: 198.51.100.1"], { peerAddress: "" });
   expect(values(fields, "x-forwarded-for")).toEqual(["198.51.100.1, unknown"]);
   expect(values(fields, "forwarded")).toEqual(['for=unknown;host="h";proto=http']);

@@ -4,7 +4,7 @@ import { readKeepAlive, usableIdleMs } from "../../../balancer/http1/keep-alive.
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-describe("a Keep-Alive field", () => {
+describe("the Keep-Alive fields of a response", () => {
   test.each([
     ["timeout=5", 5000, NEVER],
     ["timeout=5, max=100", 5000, 100],
@@ -18,17 +18,17 @@ describe("a Keep-Alive field", () => {
     ["timeout=-1", NEVER, NEVER],
     ["mytimeout=1", NEVER, NEVER],
     ["300", NEVER, NEVER],
-  ])("that says %j promises that much", (value, timeoutMs, max) => {
+  ])("the value %j gives a timeout of %s ms and %s more requests", (value, timeoutMs, max) => {
     expect(readKeepAlive([makeField("Keep-Alive", value)])).toEqual({ timeoutMs, max });
   });
 
-  test("counts with all others of the same response: the least is believed", () => {
+  test("the smallest limit of several Keep-Alive fields counts", () => {
     const fields = [makeField("Keep-Alive", "timeout=9"), makeField("keep-alive", "timeout=4")];
     expect(readKeepAlive(fields)).toEqual({ timeoutMs: 4000, max: NEVER });
     expect(readKeepAlive([makeField("Server", "timeout=1")]).timeoutMs).toBe(NEVER);
   });
 });
 
-test("a connection is used again until a second, or half the time, before its announced end", () => {
+test("a connection is reused until a second, or half of a shorter limit, before its announced end", () => {
   expect([5000, 2000, 1000, 0, NEVER].map(usableIdleMs)).toEqual([4000, 1000, 500, 0, NEVER]);
 });
