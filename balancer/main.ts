@@ -105,15 +105,15 @@ async function startBalancer(settings: Settings): Promise<void> {
 
   const certificates = readCertificates(settings, { clock, log });
   const trusted = createTrustedProxies(settings.trustedProxies);
-  const members = createDiscovery({ settings, id, clock, log, counters });
-  shutdown.add("membership", () => members.close());
-  const programStream = members.openLogStream("log-server");
+  const discovery = createDiscovery({ settings, id, clock, log, counters });
+  shutdown.add("membership", () => discovery.close());
+  const programStream = discovery.openLogStream("log-server");
   if (programStream !== undefined) sink.shareWith(programStream);
   const requestLog = createRequestLog({
     files: logFiles(settings),
     streams: {
-      access: members.openLogStream("log-access"),
-      error: members.openLogStream("log-error"),
+      access: discovery.openLogStream("log-access"),
+      error: discovery.openLogStream("log-error"),
     },
     trusted,
     clock,
@@ -121,7 +121,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     counters,
   });
   // Before the ports open: a client that comes right after a start must not get "no worker".
-  const knownOwners = await members.start();
+  const savedOwners = await discovery.start();
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
@@ -135,11 +135,11 @@ async function startBalancer(settings: Settings): Promise<void> {
     maxRequestsPerWorker: settings.maxRequestsPerWorker,
     connectTimeoutMs: settings.connectTimeoutMs,
     limits: downstreamLimits(settings),
-    knownOwners,
+    savedOwners,
     portsReleased,
     transport: createNetTransport({ reportBug }),
     reportBug,
-    members,
+    discovery,
     clock,
     log,
     counters,
@@ -155,11 +155,15 @@ async function startBalancer(settings: Settings): Promise<void> {
   };
   keepFilesCurrent({ certificates, dataPath, requestLog, shutdown, clock, log });
   // Workers that do not reach the store either continue as soon as they hear that it is away for all.
-  members.onStoreHealth(() => {
-    for (const upstream of dataPath.directory.upstreams) upstream.askSoon();
+  discovery.onStoreHealth(() => {
+    for (const upstream of dataPath.router.upstreams) upstream.probeSoon();
   });
-  members.keep(dataPath.directory);
-  measureProcess({ counters, lag: watchLoopLag(clock), storeHealth: () => members.storeHealth() });
+  discovery.keep(dataPath.router);
+  measureProcess({
+    counters,
+    lag: watchLoopLag(clock),
+    storeHealth: () => discovery.storeHealth(),
+  });
   // Not a part of the shutdown: the last requests are logged after the traffic has ended.
   process.once("exit", () => {
     dataPath.tunnels.reportOpen();
@@ -169,7 +173,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   const status = await openStatus(
     { host: statusBind, port: settings.statusPort ?? DEFAULT_STATUS_PORT },
-    statusOf({ dataPath, members, counters, clock, edge: watchEdgeReadiness() }),
+    statusOf({ dataPath, discovery, counters, clock, edge: watchEdgeReadiness() }),
   );
   shutdown.add("status", () => status.close());
   releasePortsOnRequest(() => {
@@ -189,13 +193,13 @@ async function startBalancer(settings: Settings): Promise<void> {
   });
   if (publisher !== undefined) shutdown.add("metrics", () => publisher.close());
 
-  members.announce({
+  discovery.announce({
     statusBind,
     statusPort: status.port,
     describe: () =>
       describeView(dataPath, { clock, certificates: certificates.current, publisher }),
     handleCommand: (command) =>
-      handleCommand(command, { directory: dataPath.directory, members, clock }),
+      handleCommand(command, { router: dataPath.router, discovery, clock }),
   });
   reportListening(dataPath.listener, status.port, log);
 }

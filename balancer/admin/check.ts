@@ -35,7 +35,7 @@ export interface CheckReport {
 /** Never rejects: whatever is wrong is in the report. */
 export async function checkSettings(
   settings: Settings,
-  needs: { env: Readonly<Record<string, string | undefined>>; nowMs: number; statusPort: number },
+  deps: { env: Readonly<Record<string, string | undefined>>; nowMs: number; statusPort: number },
 ): Promise<CheckReport> {
   const lines: string[] = [];
   const warnings: string[] = [];
@@ -66,7 +66,7 @@ export async function checkSettings(
     );
   }
   attempt(() => createTrustedProxies(settings.trustedProxies));
-  attempt(() => checkCertificates(settings, needs.nowMs, say, warnings));
+  attempt(() => checkCertificates(settings, deps.nowMs, say, warnings));
   attempt(() => checkMembers(settings, say));
   attempt(() => checkLogDir(settings.logDir, say));
   const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
@@ -75,7 +75,7 @@ export async function checkSettings(
   attempt(() => {
     statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   });
-  ports.push(["CT_STATUS_PORT", statusBind, needs.statusPort]);
+  ports.push(["CT_STATUS_PORT", statusBind, deps.statusPort]);
   for (const [at, [name, bind, port]] of ports.entries()) {
     const same = ports.slice(0, at).find((other) => collide(other, [name, bind, port]));
     if (same !== undefined) {
@@ -86,7 +86,7 @@ export async function checkSettings(
     if (found.isUsable) say(`${name} ${authority(found.host, port)}`, found.text);
     else problems.push(`${name}=${port}: ${found.text}`);
   }
-  for (const name of unknownSettings(needs.env)) {
+  for (const name of unknownSettings(deps.env)) {
     warnings.push(`${name} is not a setting of this program`);
   }
   return { lines, warnings, problems };

@@ -4,15 +4,15 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
 import { writeExplanation } from "../../shared/control/explanation.ts";
-import type { Members } from "../discovery/discovery.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import type { Router } from "../routing/router.ts";
 import { explainHead } from "./explain.ts";
 
 export async function handleCommand(
   command: EdgeCommand,
   parts: {
-    readonly directory: Router;
-    readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
+    readonly router: Router;
+    readonly discovery: Pick<Discovery, "view" | "storeHealth" | "isRecalled">;
     readonly clock: Clock;
   },
 ): Promise<CommandAnswer> {
@@ -22,7 +22,7 @@ export async function handleCommand(
       return { outcome: "done", message: "explained", detail };
     }
     case "places": {
-      const detail = command.keys.map((key) => parts.members.view.ring.place(key));
+      const detail = command.keys.map((key) => parts.discovery.view.ring.place(key));
       return { outcome: "done", message: "looked up", detail };
     }
     case "suspend":

@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
 import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
-import type { Members } from "../discovery/discovery.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import type { CandidateTrace } from "../routing/candidates.ts";
 import { obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
@@ -22,18 +22,18 @@ export async function explainHead(
   { method, target, fields }: ExplainedHead,
   holder: WorkerId | undefined,
   parts: {
-    readonly directory: Router;
-    readonly members: Pick<Members, "view" | "storeHealth" | "isRecalled">;
+    readonly router: Router;
+    readonly discovery: Pick<Discovery, "view" | "storeHealth" | "isRecalled">;
     readonly clock: Clock;
   },
 ): Promise<Explanation> {
-  const { directory, members, clock } = parts;
+  const { router, discovery, clock } = parts;
   const route = findRoute({
     method,
     target,
     fields: fields.map(({ name, value }) => ({ name, lower: name.toLowerCase(), value })),
   });
-  const { decided, trace, cached, found } = await directory.explain(route);
+  const { decided, trace, cached, found } = await router.explain(route);
   const { worker, rule, reason } = decided;
   const shown = mostLikely(trace);
   const isNamed = holder !== undefined && worker !== undefined && holder !== worker;
@@ -47,28 +47,28 @@ export async function explainHead(
     candidates: shown.map(describeCandidate),
     more: trace.length - shown.length,
     workers: workersOf(shown).map(describeWorker),
-    ring: members.view.ring.fingerprint,
-    isPanicking: directory.isPanicking,
-    store: members.storeHealth()?.state ?? "up",
-    isRecalled: members.isRecalled,
+    ring: discovery.view.ring.fingerprint,
+    isPanicking: router.isPanicking,
+    store: discovery.storeHealth()?.state ?? "up",
+    isRecalled: discovery.isRecalled,
   };
 
   function afterMisdirected(named: WorkerId): string {
-    const upstream = directory.byId(named);
-    const status = upstream === undefined ? undefined : directory.statusOfWorker(upstream);
+    const upstream = router.byId(named);
+    const status = upstream === undefined ? undefined : router.statusOfWorker(upstream);
     return obstacleToReplay({ status, isSender: false, hops: 0, isKept: true }) ?? "replay";
   }
 
   function workersOf(list: readonly CandidateTrace[]): Upstream[] {
     const ids = new Set(list.flatMap(({ worker: id }) => (id === undefined ? [] : [id])));
-    return [...ids].flatMap((id) => directory.byId(id) ?? []);
+    return [...ids].flatMap((id) => router.byId(id) ?? []);
   }
 
   function describeWorker(upstream: Upstream): Explanation["workers"][number] {
     const { id, record, sessions, isFull } = upstream;
     const { status, lastFailure } = describeHealth(
       upstream.health,
-      directory.statusOfWorker(upstream),
+      router.statusOfWorker(upstream),
       clock.nowMs(),
     );
     return {

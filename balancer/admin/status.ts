@@ -10,34 +10,34 @@ import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import type { Publisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
-import type { Members } from "../discovery/discovery.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import type { Certificate } from "../server/certificates.ts";
 import type { DataPath } from "../server/data-path.ts";
 import type { Health, WorkerStatus } from "../upstreams/health.ts";
 
 export function statusOf(parts: {
-  dataPath: Pick<DataPath, "listener" | "directory" | "tunnels" | "drainState">;
+  dataPath: Pick<DataPath, "listener" | "router" | "tunnels" | "drainState">;
   clock: Clock;
-  members: Pick<Members, "view" | "storeHealth" | "refused" | "isRecalled">;
+  discovery: Pick<Discovery, "view" | "storeHealth" | "refused" | "isRecalled">;
   counters: Counters;
   /** The `ct-edge` that started this balancer, if any. */
   edge: { readonly notReady: readonly string[] };
 }): StatusSource {
-  const { listener, directory, tunnels, drainState } = parts.dataPath;
-  const { members, clock } = parts;
+  const { listener, router, tunnels, drainState } = parts.dataPath;
+  const { discovery, clock } = parts;
   return {
     readiness() {
-      const store = members.storeHealth();
+      const store = discovery.storeHealth();
       return {
         notReady: [
           ...(drainState.isAnnounced ? ["this balancer is shutting down"] : []),
-          ...(directory.usable > 0 ? [] : ["no worker takes new sessions"]),
+          ...(router.usable > 0 ? [] : ["no worker takes new sessions"]),
           ...parts.edge.notReady,
         ],
         // The last view of the workers stays in use.
         degraded: [
           ...(store?.state === "away" ? [`store: ${store.reason}`] : []),
-          ...(members.isRecalled ? ["the workers are those of the last snapshot"] : []),
+          ...(discovery.isRecalled ? ["the workers are those of the last snapshot"] : []),
         ],
       };
     },
@@ -45,24 +45,24 @@ export function statusOf(parts: {
       role: "balancer",
       version: VERSION,
       // Left out with a fixed list of workers.
-      store: members.storeHealth(),
-      refused: members.refused(),
-      ring: members.view.ring.fingerprint,
+      store: discovery.storeHealth(),
+      refused: discovery.refused(),
+      ring: discovery.view.ring.fingerprint,
       connections: listener.connections,
       tunnels: tunnels.size,
-      workers: directory.upstreams.map((upstream) => ({
+      workers: router.upstreams.map((upstream) => ({
         ...upstream.record,
         ...withFormerNames(
-          describeHealth(upstream.health, directory.statusOfWorker(upstream), clock.nowMs()),
+          describeHealth(upstream.health, router.statusOfWorker(upstream), clock.nowMs()),
         ),
         inFlight: upstream.inFlight,
       })),
-      gone: directory.gone.map(({ id, incarnation, atMs }) => ({
+      gone: router.gone.map(({ id, incarnation, atMs }) => ({
         id,
         incarnation,
         agoMs: Math.round(clock.nowMs() - atMs),
       })),
-      probesBelieved: !directory.isPanicking,
+      probesBelieved: !router.isPanicking,
       counters: parts.counters.snapshot(),
     }),
     metrics: () => writeExposition(parts.counters.series(), ["balancer", "process"]),
@@ -74,7 +74,7 @@ const MAX_NAMES_CHARS = 200;
 
 /** This balancer's status report, for the dashboard and the commands. */
 export function describeView(
-  { listener, directory, tunnels }: Pick<DataPath, "listener" | "directory" | "tunnels">,
+  { listener, router, tunnels }: Pick<DataPath, "listener" | "router" | "tunnels">,
   parts: {
     readonly clock: Clock;
     readonly certificates: readonly Pick<Certificate, "names" | "expiresMs">[];
@@ -89,10 +89,10 @@ export function describeView(
     connections: listener.connections,
     tunnels: tunnels.size,
     workers: [
-      ...directory.upstreams.map((upstream) => {
+      ...router.upstreams.map((upstream) => {
         const { status, lastFailure } = describeHealth(
           upstream.health,
-          directory.statusOfWorker(upstream),
+          router.statusOfWorker(upstream),
           clock.nowMs(),
         );
         return { id: upstream.id, status, ...(lastFailure !== undefined && { lastFailure }) };

@@ -34,15 +34,15 @@ import { createEdgeProbe, type Probe, trafficProbe } from "../upstreams/probe.ts
 import { askWorkersForMembers } from "./members-from-workers.ts";
 import {
   createSnapshotFile,
-  type KnownOwner,
-  keepSnapshot,
   MAX_KEPT_OWNERS,
+  type SavedOwner,
   type SnapshotFile,
   type SnapshotKeeper,
+  startSnapshotKeeper,
 } from "./snapshot.ts";
 import { createStaticDiscovery } from "./static-discovery.ts";
 
-export interface Members {
+export interface Discovery {
   readonly view: MembershipView;
   readonly sessions: Pick<Store, "findSession">;
   /** `x-ct-edge` for a worker; undefined without a secret. */
@@ -67,7 +67,7 @@ export interface Members {
    * Reads who is there: from the store, or, when that does not say it within `FIRST_VIEW_MS`, from the snapshot of an
    * earlier life. Resolves with the owners of sessions that the snapshot knows.
    */
-  start(): Promise<Iterable<KnownOwner>>;
+  start(): Promise<Iterable<SavedOwner>>;
   /** Whether the members are those of a snapshot, because the store has not been reached yet. */
   readonly isRecalled: boolean;
   /** Keeps the snapshot up to date from now on, until `close`. */
@@ -87,7 +87,7 @@ export interface Members {
 /** How long the ports stay closed for the first look at who is there. */
 const FIRST_VIEW_MS = 1000;
 
-interface Needs {
+interface Deps {
   readonly settings: Settings;
   readonly id: WorkerId;
   readonly clock: Clock;
@@ -96,14 +96,14 @@ interface Needs {
 }
 
 /** Throws `SettingError`. */
-export function createDiscovery(needs: Needs): Members {
-  return needs.settings.workers.length > 0 ? fixedMembers(needs) : storedMembers(needs);
+export function createDiscovery(deps: Deps): Discovery {
+  return deps.settings.workers.length > 0 ? createListDiscovery(deps) : createStoreDiscovery(deps);
 }
 
 // --- from the store ---
 
-function storedMembers(needs: Needs): Members {
-  const { settings, id, clock, log, counters } = needs;
+function createStoreDiscovery(deps: Deps): Discovery {
+  const { settings, id, clock, log, counters } = deps;
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
   const store = connectStore({ settings, name: id, clock, log, counters });
   const admission = createMemberVerification({
@@ -186,7 +186,7 @@ function storedMembers(needs: Needs): Members {
     },
     keep(owners) {
       if (snapshot === undefined) return;
-      keeper = keepSnapshot({
+      keeper = startSnapshotKeeper({
         file: snapshot,
         clock,
         source: {
@@ -227,7 +227,7 @@ function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
 
 // --- from a list ---
 
-function fixedMembers({ settings, id, log }: Needs): Members {
+function createListDiscovery({ settings, id, log }: Deps): Discovery {
   if (settings.storeSocket !== undefined || settings.redisUrl !== undefined) {
     const store = settings.storeSocket === undefined ? "CT_REDIS_URL" : "CT_STORE_SOCKET";
     throw new SettingError(

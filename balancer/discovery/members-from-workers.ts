@@ -29,7 +29,7 @@ export interface MembersFromWorkers {
   close(): void;
 }
 
-export function askWorkersForMembers(needs: {
+export function askWorkersForMembers(deps: {
   readonly self: WorkerId;
   readonly clock: Clock;
   readonly edgeKey: Buffer;
@@ -41,7 +41,7 @@ export function askWorkersForMembers(needs: {
   /** Told of each answer. */
   readonly onMembers: (workers: readonly WorkerRecord[], from: WorkerId) => void;
 }): MembersFromWorkers {
-  const { clock, edgeKey, isAway } = needs;
+  const { clock, edgeKey, isAway } = deps;
   let isAsking = false;
   /** Each second another one begins, so that one that is slow to fail is not asked first each time. */
   let turn = 0;
@@ -54,14 +54,14 @@ export function askWorkersForMembers(needs: {
   });
 
   async function askInTurn(): Promise<void> {
-    const workers = needs.workers();
+    const workers = deps.workers();
     const first = turn++ % Math.max(1, workers.length);
     for (const worker of [...workers.slice(first), ...workers.slice(0, first)]) {
       const members = await ask(worker).catch(() => undefined);
       // The store says more, and all that counts.
       if (!isAway()) return;
       if (members === undefined) continue;
-      needs.onMembers(members, worker.id);
+      deps.onMembers(members, worker.id);
       return;
     }
   }
@@ -71,8 +71,8 @@ export function askWorkersForMembers(needs: {
     const nonce = newNonce();
     const { status, headers, body } = await askProcess(`${worker.url}${MEMBERS_PATH}`, {
       headers: {
-        [EDGE_HEADER]: needs.prove(worker),
-        [BALANCER_HEADER]: needs.self,
+        [EDGE_HEADER]: deps.prove(worker),
+        [BALANCER_HEADER]: deps.self,
         [NONCE_HEADER]: nonce,
       },
       timeoutMs: TIMEOUT_MS,

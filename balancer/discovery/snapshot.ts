@@ -20,10 +20,10 @@ import { parseMember, type WorkerRecord } from "../../shared/store/member.ts";
 
 export interface Snapshot {
   readonly workers: readonly WorkerRecord[];
-  readonly owners: Iterable<KnownOwner>;
+  readonly owners: Iterable<SavedOwner>;
 }
 
-export type KnownOwner = readonly [
+export type SavedOwner = readonly [
   SessionKey,
   { readonly worker: WorkerId; readonly epoch: number },
 ];
@@ -82,7 +82,7 @@ export function decodeSnapshot(text: string): Snapshot | undefined {
     if (member?.kind !== "worker") return undefined;
     workers.push(member);
   }
-  const owners: KnownOwner[] = [];
+  const owners: SavedOwner[] = [];
   for (const line of lines.slice(1 + workerCount, 1 + workerCount + ownerCount)) {
     const owner = ownerSchema.safeParse(readJson(line));
     const key = owner.success ? toSessionKey(owner.data[0]) : undefined;
@@ -113,18 +113,18 @@ export interface SnapshotFile {
  * `storeName`: whatever tells this edge's store from others, such as its URL: edges that share a data directory keep
  * their own files.
  */
-export function createSnapshotFile(needs: {
+export function createSnapshotFile(deps: {
   readonly dataDir: string;
   readonly storeName: string;
   readonly log: Log;
 }): SnapshotFile {
-  const { log } = needs;
-  const digest = createHash("sha256").update(needs.storeName).digest("hex").slice(0, 8);
+  const { log } = deps;
+  const digest = createHash("sha256").update(deps.storeName).digest("hex").slice(0, 8);
   const name = `balancer-${digest}.snapshot`;
   let isFailing = false;
 
   async function replaceFile(snapshot: Snapshot): Promise<void> {
-    const path = join(prepareDataDir(needs.dataDir), name);
+    const path = join(prepareDataDir(deps.dataDir), name);
     const draft = `${path}.${randomBytes(4).toString("hex")}`;
     const file = await open(draft, "wx", 0o600);
     try {
@@ -142,7 +142,7 @@ export function createSnapshotFile(needs: {
 
   return {
     async read() {
-      const path = join(needs.dataDir, name);
+      const path = join(deps.dataDir, name);
       try {
         const { size } = await stat(path);
         const text = size > MAX_FILE_BYTES ? "" : await readFile(path, "utf8");
@@ -186,17 +186,17 @@ export interface SnapshotKeeper {
 }
 
 /** Writes `source` whenever it has changed, as long as there is a worker in it. */
-export function keepSnapshot(needs: {
+export function startSnapshotKeeper(deps: {
   readonly file: Pick<SnapshotFile, "write">;
   readonly clock: Clock;
   readonly source: {
     workers(): readonly WorkerRecord[];
-    owners(): Iterable<KnownOwner>;
+    owners(): Iterable<SavedOwner>;
     /** Changes with every change of the owners. */
     ownersRevision(): number;
   };
 }): SnapshotKeeper {
-  const { clock, file, source } = needs;
+  const { clock, file, source } = deps;
   let writtenText = "";
   let writtenRevision = source.ownersRevision();
   let writtenMs = Number.NEGATIVE_INFINITY;

@@ -24,23 +24,23 @@ export class RequestRecord {
   #isTold = false;
 
   /** `head` is undefined when it could not be read; `line` is the request line, as far as it came. */
-  constructor(needs: {
+  constructor(deps: {
     requestId: string;
     log: RequestLog;
     peerAddress: string;
     head: RequestHead | undefined;
     line: string;
   }) {
-    this.requestId = needs.requestId;
-    this.#log = needs.log;
-    this.#peerAddress = needs.peerAddress;
-    this.#host = needs.head?.host;
-    this.#fields = needs.head?.fields ?? [];
-    this.#line = needs.line;
+    this.requestId = deps.requestId;
+    this.#log = deps.log;
+    this.#peerAddress = deps.peerAddress;
+    this.#host = deps.head?.host;
+    this.#fields = deps.head?.fields ?? [];
+    this.#line = deps.line;
   }
 
   /** What the answer is that is sent next, and how many bytes its head has. */
-  beginAnswer(status: number, headBytes: number): void {
+  beginResponse(status: number, headBytes: number): void {
     this.#status = status;
     this.#headBytes = headBytes;
   }

@@ -37,7 +37,7 @@ const TELL_PERIOD_MS = 10_000;
 const MAX_TOLD_PER_SECOND = 10;
 
 /** Throws `SettingError` when a file cannot be opened. */
-export function createRequestLog(needs: {
+export function createRequestLog(deps: {
   /** CT_LOG_DIR, and what of each log is kept there; undefined: there are no files. */
   files: { readonly folder: string; readonly limits: LogLimits } | undefined;
   streams?: { readonly access: LogStream | undefined; readonly error: LogStream | undefined };
@@ -46,9 +46,9 @@ export function createRequestLog(needs: {
   log: Log;
   counters: Counters;
 }): RequestLog {
-  const { clock, log, trusted } = needs;
-  const files = needs.files && openFiles(resolve(needs.files.folder), needs.files.limits, needs);
-  const { access: accessStream, error: errorStream } = needs.streams ?? {};
+  const { clock, log, trusted } = deps;
+  const files = deps.files && openFiles(resolve(deps.files.folder), deps.files.limits, deps);
+  const { access: accessStream, error: errorStream } = deps.streams ?? {};
   const told = createLimit(clock);
   let second = 0;
   let time = "";

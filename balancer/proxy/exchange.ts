@@ -202,13 +202,13 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       return;
     }
     const reached = state.state === "sent" ? reachedBy(state.connection) : "nothing";
-    if (reached !== "stale") upstream.suspect(error);
+    if (reached !== "stale") upstream.reportFailure(error);
     this.#run(this.#planner.afterFailure(upstream, reached, error));
   }
 
   onUpstreamSilent(): void {
     const state = this.#state;
-    if (state.state !== "sent" || state.connection.isAnswered) return;
+    if (state.state !== "sent" || state.connection.hasResponse) return;
     const next = this.#planner.afterSilence(state.upstream);
     if (next !== undefined) this.#moveOn(next);
   }
@@ -337,7 +337,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 
   onTimeout(): void {
     const error = new UpstreamError("timeout");
-    if ("upstream" in this.#state) this.#state.upstream.suspect(error);
+    if ("upstream" in this.#state) this.#state.upstream.reportFailure(error);
     this.#dropAttempt();
     this.#fail(error);
   }
@@ -392,7 +392,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 
 /** How far an attempt over this connection came when it failed before the head of a response. */
 function reachedBy(connection: UpstreamConnection): Reached {
-  if (connection.isAnswered) return "response";
+  if (connection.hasResponse) return "response";
   return connection.isReused ? "stale" : "sent";
 }
 

@@ -91,7 +91,7 @@ function decide(head: ResponseHead, request: Misdirected, router: Owners): Redir
 /** A worker that names no owner is not the one that was meant: its address was given to another. */
 function afterMisrouted({ upstream, history, hasOwner, isReplayable }: Misdirected): Redirection {
   // It may be another incarnation of the one that was meant, and proves that in its response to a probe.
-  upstream.askSoon();
+  upstream.probeSoon();
   if (history.hasLeftMisrouted && hasOwner) {
     return { action: "give-up", why: "owner not reached" };
   }

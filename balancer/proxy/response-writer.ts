@@ -59,7 +59,7 @@ export class ResponseWriter {
     this.#isBegun = true;
     this.#keepAlive = keepAlive;
     this.#unsentHead = head;
-    this.#record?.beginAnswer(status, head.length);
+    this.#record?.beginResponse(status, head.length);
   }
 
   /** False: stop until the connection has drained. */

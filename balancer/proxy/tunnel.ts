@@ -140,7 +140,7 @@ export function createTunnels(deps: {
         remove(tunnel);
       });
       upstream.inFlight++;
-      const stopWatching = upstream.onDead(() => endSoon(tunnel));
+      const stopWatching = upstream.onDown(() => endSoon(tunnel));
       add(tunnel);
       tunnel.begin(head, rest, client);
     },

@@ -103,7 +103,7 @@ const MAX_LOOKUPS = 1000;
 /** Entries of `gone`. */
 const MAX_GONE = 50;
 
-export function createRouter(needs: {
+export function createRouter(deps: {
   view: MembershipView;
   store: { findSession(key: SessionKey): Promise<SessionRecord | undefined> };
   clock: Clock;
@@ -121,14 +121,14 @@ export function createRouter(needs: {
   /** 0 to below 1. */
   random: () => number;
 }): Router {
-  const { view, clock, counters } = needs;
+  const { view, clock, counters } = deps;
   const upstreamsById = new Map<WorkerId, Upstream>();
   /** Counts returns of workers in another incarnation; `changeOf` has the count at each worker's last return. */
   let changes = 0;
   const changeOf = new Map<WorkerId, number>();
   const owners = createOwnerCache(
     (key, from, to, epoch) => {
-      needs.onEpoch(key, epoch, upstreamsById.get(to));
+      deps.onEpoch(key, epoch, upstreamsById.get(to));
       if (from === undefined || from === to) return;
       counters.count("balancer.moved");
       upstreamsById.get(from)?.noteTakenOver();
@@ -157,7 +157,7 @@ export function createRouter(needs: {
       if (before !== undefined && before !== record.incarnation) changeOf.set(record.id, ++changes);
       gone.delete(record.id);
       upstream?.retire();
-      upstreamsById.set(record.id, needs.createUpstream(record, updatePanic));
+      upstreamsById.set(record.id, deps.createUpstream(record, updatePanic));
     }
     for (const [id, upstream] of upstreamsById) {
       if (present.has(id)) continue;
@@ -177,15 +177,15 @@ export function createRouter(needs: {
   function updatePanic(): void {
     const before = panic;
     panic =
-      needs.isLeased && isPanic([...upstreamsById.values()].map((upstream) => upstream.health));
+      deps.isLeased && isPanic([...upstreamsById.values()].map((upstream) => upstream.health));
     if (panic === before) return;
     const workers = upstreamsById.size;
     if (panic)
-      needs.log.error(
+      deps.log.error(
         { workers },
         "most workers fail probes while their leases are valid: ignoring probes, check this balancer's network",
       );
-    else needs.log.info({ workers }, "workers respond to probes again: no longer ignoring them");
+    else deps.log.info({ workers }, "workers respond to probes again: no longer ignoring them");
   }
 
   function statusOf(upstream: Upstream): WorkerStatus {
@@ -215,7 +215,7 @@ export function createRouter(needs: {
 
   function toDecision(route: Route, { worker, rule, reason, hasOwner }: Decided): Decision {
     const upstream = worker === undefined ? undefined : upstreamsById.get(worker);
-    if (reason === "load" && route.isCreate && needs.isLeased) upstream?.noteCreate();
+    if (reason === "load" && route.isCreate && deps.isLeased) upstream?.noteCreate();
     return { upstream, rule, reason, hasOwner };
   }
 
@@ -239,8 +239,8 @@ export function createRouter(needs: {
       isAbsent,
       candidates: (key) => view.ring.candidates(key),
       workers: () => [...upstreamsById.values()],
-      isLeased: needs.isLeased,
-      random: needs.random,
+      isLeased: deps.isLeased,
+      random: deps.random,
     };
   }
 
@@ -277,7 +277,7 @@ export function createRouter(needs: {
   async function findOwner(key: SessionKey): Promise<Found> {
     let record: SessionRecord | undefined;
     try {
-      record = await needs.store.findSession(key);
+      record = await deps.store.findSession(key);
     } catch {
       // The store logs its own outage; here the ring takes over.
       counters.count("balancer.lookups", "away");

@@ -6,8 +6,8 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
-import type { Members } from "../discovery/discovery.ts";
-import type { KnownOwner } from "../discovery/snapshot.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import type { SavedOwner } from "../discovery/snapshot.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest } from "../proxy/accept-request.ts";
@@ -26,7 +26,7 @@ import { shutDown } from "./shutdown.ts";
 
 export interface DataPath {
   readonly listener: Listener;
-  readonly directory: Router;
+  readonly router: Router;
   readonly tunnels: Tunnels;
   /** How far `shutDown` is. */
   readonly drainState: Readonly<DrainState>;
@@ -42,12 +42,12 @@ export async function startDataPath(deps: {
   readonly reportBug: BugReport;
   /** Awaited last: resolves when no predecessor of this process has the ports any more. */
   readonly portsReleased?: () => Promise<void>;
-  readonly members: Pick<
-    Members,
+  readonly discovery: Pick<
+    Discovery,
     "view" | "sessions" | "prove" | "probe" | "migrateRequests" | "onOtherIncarnation" | "isLeased"
   >;
   /** Owners of sessions as an earlier process knew them. */
-  readonly knownOwners: Iterable<KnownOwner>;
+  readonly savedOwners: Iterable<SavedOwner>;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -64,19 +64,19 @@ export async function startDataPath(deps: {
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;
 }): Promise<DataPath> {
-  const { clock, counters, transport, log, members, reportBug } = deps;
+  const { clock, counters, transport, log, discovery, reportBug } = deps;
   const deadlines = createDeadlines({ clock, reportBug });
   const drainState = createDrainState();
   const tunnels = createTunnels({
     clock,
     random: Math.random,
-    migrateRequests: members.migrateRequests,
+    migrateRequests: discovery.migrateRequests,
     log,
   });
-  const directory = createRouter({
-    view: members.view,
-    store: members.sessions,
-    isLeased: members.isLeased,
+  const router = createRouter({
+    view: discovery.view,
+    store: discovery.sessions,
+    isLeased: discovery.isLeased,
     clock,
     counters,
     log,
@@ -89,26 +89,26 @@ export async function startDataPath(deps: {
         reportBug,
         connectTimeoutMs: deps.connectTimeoutMs,
         maxRequestsPerWorker: deps.maxRequestsPerWorker,
-        prove: members.prove,
-        probe: members.probe,
-        isLeased: members.isLeased,
-        onOtherIncarnation: members.onOtherIncarnation,
+        prove: discovery.prove,
+        probe: discovery.probe,
+        isLeased: discovery.isLeased,
+        onOtherIncarnation: discovery.onOtherIncarnation,
         onHealth,
       }),
     onEpoch: (key, epoch, at) => tunnels.endMoved(key, epoch, at),
     random: Math.random,
   });
-  for (const [key, { worker, epoch }] of deps.knownOwners) directory.learn(key, worker, epoch);
+  for (const [key, { worker, epoch }] of deps.savedOwners) router.learn(key, worker, epoch);
   const retryQueue = createRetryQueue({ clock });
   const exchangeDeps = {
-    router: directory,
+    router,
     tunnels,
     trusted: deps.trusted,
     counters,
     retryQueue,
     clock,
     drainState,
-    isRootOurs: members.isLeased,
+    isRootOurs: discovery.isLeased,
   };
   await deps.portsReleased?.();
   const listener = await listen({
@@ -131,11 +131,11 @@ export async function startDataPath(deps: {
   counters.gauge("balancer.connections", () => listener.connections);
   counters.gauge("balancer.tunnels", () => tunnels.size);
   counters.gauge("balancer.holding", () => retryQueue.size);
-  counters.gauge("balancer.workers", () => countStates(directory));
+  counters.gauge("balancer.workers", () => countStates(router));
 
   return {
     listener,
-    directory,
+    router,
     tunnels,
     drainState,
     shutDown: (time) => shutDown({ drainState, listener, tunnels, clock, log, ...time }),
@@ -143,18 +143,18 @@ export async function startDataPath(deps: {
       listener.close();
       tunnels.endAll();
       listener.destroyAll();
-      directory.close();
+      router.close();
       deadlines.close();
     },
   };
 }
 
 function countStates(
-  directory: Router,
+  router: Router,
 ): Record<WorkerState | Exclude<WorkerStatus, "healthy"> | keyof FormerStates, number> {
   const count = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0 };
-  for (const upstream of directory.upstreams) {
-    const status = directory.statusOfWorker(upstream);
+  for (const upstream of router.upstreams) {
+    const status = router.statusOfWorker(upstream);
     count[status === "healthy" ? upstream.record.state : status]++;
   }
   return withFormerStates(count);

@@ -93,7 +93,7 @@ export class UpstreamConnection implements ConnectionHandler {
   }
 
   /** Whether any byte of an answer to the present request has come. */
-  get isAnswered(): boolean {
+  get hasResponse(): boolean {
     return this.#answered;
   }
 
@@ -147,7 +147,7 @@ export class UpstreamConnection implements ConnectionHandler {
   }
 
   /** The worker answers nobody any more: a request that may go elsewhere need not wait for it. */
-  tellSilent(): void {
+  reportSilent(): void {
     this.#handler?.onUpstreamSilent();
   }
 

@@ -37,7 +37,7 @@ const RETIRED_GRACE_MS = 1000;
 const SPREAD_STEPS = 100;
 const SPREAD_STEP_MS = 2;
 
-export interface UpstreamNeeds {
+export interface UpstreamDeps {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly log: Log;
@@ -64,16 +64,16 @@ export class Upstream {
   /** `host:port`. */
   readonly host: string;
   readonly #address: Address;
-  readonly #needs: UpstreamNeeds;
+  readonly #deps: UpstreamDeps;
   readonly #idle: Idle[] = [];
   readonly #pruning: Timer;
   /** Connections that a request is under way on. */
   readonly #busy = new Set<UpstreamConnection>();
-  readonly #onDead = new Set<() => void>();
+  readonly #onDown = new Set<() => void>();
   #record: WorkerRecord;
   #health: Health = HEALTHY;
   /** When the last probe was sent. */
-  #askedMs = 0;
+  #probedMs = 0;
   #nextProbe: Timer | undefined;
   #retired = false;
   /** Requests and tunnels that are under way. */
@@ -83,19 +83,19 @@ export class Upstream {
   /** Keyless creates sent since the worker last said how many sessions it has. */
   #sentCreates = 0;
 
-  constructor(record: WorkerRecord, needs: UpstreamNeeds) {
-    this.#needs = needs;
+  constructor(record: WorkerRecord, deps: UpstreamDeps) {
+    this.#deps = deps;
     this.#record = record;
     this.id = record.id;
-    this.proof = needs.prove(record);
+    this.proof = deps.prove(record);
     this.#address = parseAddress(record.url);
     this.host = new URL(record.url).host;
-    this.#pruning = needs.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
+    this.#pruning = deps.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
     this.#probeAfter(0);
   }
 
   /** Asks at once, because there is something that it must hear: a probe tells it how the store is. */
-  askSoon(): void {
+  probeSoon(): void {
     if (!this.#retired) this.#probeAfter(0);
   }
 
@@ -103,14 +103,14 @@ export class Upstream {
     return this.#record;
   }
 
-  /** What its failures and answers say of it; what that means for routing, the directory decides. */
+  /** What its failures and answers say of it; what that means for routing, the router decides. */
   get health(): Health {
     return this.#health;
   }
 
   /** Whether it has as many requests as it may have: one more is refused, never kept waiting. */
   get isFull(): boolean {
-    return this.requests >= this.#needs.maxRequestsPerWorker;
+    return this.requests >= this.#deps.maxRequestsPerWorker;
   }
 
   /**
@@ -119,7 +119,7 @@ export class Upstream {
    * more work for a worker that has too much already.
    */
   get isOverfull(): boolean {
-    return this.requests >= 2 * this.#needs.maxRequestsPerWorker;
+    return this.requests >= 2 * this.#deps.maxRequestsPerWorker;
   }
 
   /** Sessions, with those that are on their way to it. */
@@ -154,8 +154,8 @@ export class Upstream {
     this.#retired = true;
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
-    this.#apply({ event: "lease-expired", atMs: this.#needs.clock.nowMs() });
-    this.#needs.clock.after(RETIRED_GRACE_MS, () => this.#giveUpRequests());
+    this.#apply({ event: "lease-expired", atMs: this.#deps.clock.nowMs() });
+    this.#deps.clock.after(RETIRED_GRACE_MS, () => this.#giveUpRequests());
   }
 
   /** Gives everything up without a word: this process ends. */
@@ -167,17 +167,17 @@ export class Upstream {
   }
 
   /** Calls `action` when it dies; at once, when it is dead by now. Returns the way to forget that. */
-  onDead(action: () => void): () => void {
+  onDown(action: () => void): () => void {
     if (this.#health.state === "down") action();
-    this.#onDead.add(action);
-    return () => this.#onDead.delete(action);
+    this.#onDown.add(action);
+    return () => this.#onDown.delete(action);
   }
 
   // --- connections ---
 
   /** The idle connection that was used last, unless its worker may be about to close it. */
   takeIdle(): UpstreamConnection | undefined {
-    const nowMs = this.#needs.clock.nowMs();
+    const nowMs = this.#deps.clock.nowMs();
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       if (nowMs < idle.untilMs) {
         this.#busy.add(idle.connection);
@@ -203,12 +203,12 @@ export class Upstream {
     }
     // It may have been paused for a client that took its answer slowly.
     connection.resume();
-    this.#idle.push({ connection, untilMs: this.#needs.clock.nowMs() + idleMs });
+    this.#idle.push({ connection, untilMs: this.#deps.clock.nowMs() + idleMs });
   }
 
   /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
   dial(handler: ResponseHandler): Dial {
-    const { transport, deadlines, connectTimeoutMs } = this.#needs;
+    const { transport, deadlines, connectTimeoutMs } = this.#deps;
     const limit = deadlines.create(() => {
       dial.cancel();
       limit.close();
@@ -252,7 +252,7 @@ export class Upstream {
    * moment would keep everybody else waiting for as long as that takes.
    */
   #eachBusy(action: (connection: UpstreamConnection) => void): void {
-    const { clock } = this.#needs;
+    const { clock } = this.#deps;
     const left = [...this.#busy];
     const perStep = Math.ceil(left.length / SPREAD_STEPS);
     const next = (): void => {
@@ -269,7 +269,7 @@ export class Upstream {
   }
 
   #prune(): void {
-    const nowMs = this.#needs.clock.nowMs();
+    const nowMs = this.#deps.clock.nowMs();
     for (const idle of this.#idle.filter(({ untilMs }) => untilMs <= nowMs))
       idle.connection.close();
   }
@@ -277,25 +277,25 @@ export class Upstream {
   // --- health ---
 
   /** A request failed in a way that speaks against the worker itself. */
-  suspect(error: UpstreamError): void {
-    const atMs = this.#needs.clock.nowMs();
+  reportFailure(error: UpstreamError): void {
+    const atMs = this.#deps.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "request", atMs } });
   }
 
   /** One of its sessions was seen at another worker in a higher epoch. */
   noteTakenOver(): void {
-    this.#apply({ event: "taken-over", atMs: this.#needs.clock.nowMs() });
+    this.#apply({ event: "taken-over", atMs: this.#deps.clock.nowMs() });
   }
 
   #apply(event: HealthEvent): void {
     const before = this.#health;
     this.#health = nextHealth(before, event);
     if (this.#health.state !== before.state) this.#changed(before);
-    if (this.#health !== before) this.#needs.onHealth();
+    if (this.#health !== before) this.#deps.onHealth();
   }
 
   #changed(before: Health): void {
-    const { log } = this.#needs;
+    const { log } = this.#deps;
     const health = this.#health;
     const workerId = this.id;
     switch (health.state) {
@@ -310,8 +310,8 @@ export class Upstream {
         this.#closeIdle();
         if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
         // Another worker could not answer for an owner; without owners any other can.
-        if (!this.#needs.isLeased && (reason === "no-response" || reason === "unreachable")) {
-          this.#eachBusy((connection) => connection.tellSilent());
+        if (!this.#deps.isLeased && (reason === "no-response" || reason === "unreachable")) {
+          this.#eachBusy((connection) => connection.reportSilent());
         }
         return;
       }
@@ -321,20 +321,20 @@ export class Upstream {
         else log.warn({ workerId, why: health.why }, "worker is down");
         this.#closeIdle();
         if (health.why === "taken-over") this.#giveUpRequests();
-        for (const action of [...this.#onDead]) action();
+        for (const action of [...this.#onDown]) action();
         return;
     }
   }
 
   #probeAfter(delayMs: number): void {
     this.#nextProbe?.cancel();
-    this.#nextProbe = this.#needs.clock.after(delayMs, () => this.#askNow());
+    this.#nextProbe = this.#deps.clock.after(delayMs, () => this.#probeNow());
   }
 
-  #askNow(): void {
-    const { clock, probe, reportBug } = this.#needs;
+  #probeNow(): void {
+    const { clock, probe, reportBug } = this.#deps;
     const askedMs = clock.nowMs();
-    this.#askedMs = askedMs;
+    this.#probedMs = askedMs;
     probe
       .ask(this.#record, this.proof)
       .then(
@@ -346,8 +346,8 @@ export class Upstream {
 
   /** The next question, unless a later one than that of `askedMs` has been asked, which then sees to it. */
   #probeAgain(askedMs: number): void {
-    if (askedMs !== this.#askedMs) return;
-    this.#probeAfter(Math.max(0, askedMs + PROBE_PERIOD_MS - this.#needs.clock.nowMs()));
+    if (askedMs !== this.#probedMs) return;
+    this.#probeAfter(Math.max(0, askedMs + PROBE_PERIOD_MS - this.#deps.clock.nowMs()));
   }
 
   #noteWell(askedMs: number): void {
@@ -359,10 +359,10 @@ export class Upstream {
   #noteProbeFailed(error: unknown, askedMs: number): void {
     if (this.#retired) return;
     this.#probeAgain(askedMs);
-    const atMs = this.#needs.clock.nowMs();
+    const atMs = this.#deps.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
     if (error instanceof ProofRefusedError && error.incarnation !== undefined) {
-      this.#needs.onOtherIncarnation(this.id, error.incarnation);
+      this.#deps.onOtherIncarnation(this.id, error.incarnation);
     }
   }
 }

@@ -5,7 +5,7 @@
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { request } from "undici";
-import type { KnownOwner } from "../../balancer/discovery/snapshot.ts";
+import type { SavedOwner } from "../../balancer/discovery/snapshot.ts";
 import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/logs/request-log.ts";
@@ -292,7 +292,7 @@ export interface RigOptions {
   migrateRequests?: MigrateRequests;
   /** Default: true, as with a store. */
   isLeased?: boolean;
-  knownOwners?: readonly KnownOwner[];
+  savedOwners?: readonly SavedOwner[];
 }
 
 const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
@@ -333,7 +333,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const path = await startDataPath({
     transport: options.transport ?? createNetTransport({ reportBug: (error) => bugs.push(error) }),
     reportBug: (error) => bugs.push(error),
-    members: {
+    discovery: {
       view,
       sessions: {
         async findSession(key) {
@@ -348,7 +348,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       onOtherIncarnation() {},
       isLeased: options.isLeased ?? true,
     },
-    knownOwners: options.knownOwners ?? [],
+    savedOwners: options.savedOwners ?? [],
     clock,
     log,
     counters,

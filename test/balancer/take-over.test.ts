@@ -82,8 +82,8 @@ async function stoppable(
 }
 
 function statusOf(rig: Rig, id: string): string | undefined {
-  const upstream = rig.path.directory.byId(id as WorkerId);
-  return upstream && rig.path.directory.statusOfWorker(upstream);
+  const upstream = rig.path.router.byId(id as WorkerId);
+  return upstream && rig.path.router.statusOfWorker(upstream);
 }
 
 function get(key: string): string {
@@ -143,7 +143,7 @@ describe("a worker that is stopped", () => {
       machine.limitMs(stoppedMs, { promisedMs: 3000, waitsMs: 2500 }),
     );
     expect(await rig.ask(get(key))).toContain("from b");
-    expect(rig.path.directory.byId(a.record.id)?.health).toMatchObject({
+    expect(rig.path.router.byId(a.record.id)?.health).toMatchObject({
       lastFailure: { reason: "no-response", by: "probe" },
     });
 
@@ -164,7 +164,7 @@ describe("a worker that is stopped", () => {
     expect(client.ended).toBe(false);
     rig.view.set([b.record]);
     await client.end();
-    expect(rig.path.directory.gone).toMatchObject([{ id: "a" }]);
+    expect(rig.path.router.gone).toMatchObject([{ id: "a" }]);
   });
 
   test("requests at a stopped worker are sent elsewhere when its lease expires", async () => {
@@ -201,13 +201,13 @@ describe("most workers that fail probes", () => {
       },
     );
     isIll = true;
-    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(true);
-    expect(rig.path.directory.usable).toBe(3);
+    await expect.poll(() => rig.path.router.isPanicking, { timeout: 5000 }).toBe(true);
+    expect(rig.path.router.usable).toBe(3);
     for (const id of ["a", "b", "c"]) {
       expect(await rig.ask(get(keyFor(rig, id)))).toContain(`from ${id}`);
     }
     isIll = false;
-    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(false);
+    await expect.poll(() => rig.path.router.isPanicking, { timeout: 5000 }).toBe(false);
   });
 
   test("when most workers fail probes, one that also fails a request gets no more", async () => {
@@ -222,7 +222,7 @@ describe("most workers that fail probes", () => {
         },
       },
     );
-    await expect.poll(() => rig.path.directory.isPanicking, { timeout: 5000 }).toBe(true);
+    await expect.poll(() => rig.path.router.isPanicking, { timeout: 5000 }).toBe(true);
     await workers[1]?.raw.close();
     const key = keyFor(rig, "b");
     expect(await rig.ask(get(key))).not.toContain("from b");
@@ -315,7 +315,7 @@ test("with a stale owner cache every request succeeds within two hops, and the n
   const rig = await rigWith(
     workers.map((worker) => worker.record),
     {
-      knownOwners: rooms.map((room) => [
+      savedOwners: rooms.map((room) => [
         room as SessionKey,
         { worker: at(room, 0) as WorkerId, epoch: 1 },
       ]),
@@ -347,7 +347,7 @@ describe("a worker that refuses and was taken over", () => {
     tunnel.write(upgrade(key));
     expect(await tunnel.head()).toContain("101");
     const waiting = rig.ask(get(key));
-    await expect.poll(() => rig.path.directory.byId(a.record.id)?.requests).toBe(1);
+    await expect.poll(() => rig.path.router.byId(a.record.id)?.requests).toBe(1);
     // Its port is closed; what is connected stays, as when only its kernel lives.
     const port = a.raw.port;
     a.raw.stopListening();
@@ -355,7 +355,7 @@ describe("a worker that refuses and was taken over", () => {
     await expect.poll(() => statusOf(rig, "a")).toBe("unhealthy");
     expect(tunnel.ended).toBe(false);
 
-    rig.path.directory.learn(ROOM, b.record.id, 8);
+    rig.path.router.learn(ROOM, b.record.id, 8);
     expect(statusOf(rig, "a")).toBe("down");
     await tunnel.end();
     expect(await waiting).toContain("from b");
@@ -376,7 +376,7 @@ describe("a lower epoch", () => {
       head.includes("Upgrade: websocket") ? accepted(8) : ok("from b", marks(8)),
     );
     const rig = await rigWith([a.record, b.record]);
-    rig.path.directory.learn(ROOM, b.record.id, 8);
+    rig.path.router.learn(ROOM, b.record.id, 8);
     return { a, b, rig };
   }
 
@@ -385,7 +385,7 @@ describe("a lower epoch", () => {
     const client = await rig.client();
     client.write(upgrade(keyFor(rig, "a")));
     expect(await client.head()).toContain("101");
-    await expect.poll(() => rig.path.directory.byId("b" as WorkerId)?.inFlight).toBe(1);
+    await expect.poll(() => rig.path.router.byId("b" as WorkerId)?.inFlight).toBe(1);
     expect(rig.counters.value("balancer.outdated")).toBe(1);
   });
 
@@ -418,12 +418,12 @@ describe("a lower epoch", () => {
     const before = await rig.client();
     before.write(upgrade(keyFor(rig, "a")));
     expect(await before.head()).toContain("101");
-    rig.path.directory.learn(ROOM, b.record.id, 10);
+    rig.path.router.learn(ROOM, b.record.id, 10);
     await before.end();
     const after = await rig.client();
     after.write(upgrade(ROOM));
     expect(await after.head()).toContain("101");
-    rig.path.directory.learn(ROOM, b.record.id, 11);
+    rig.path.router.learn(ROOM, b.record.id, 11);
     after.write("still there");
     await expect
       .poll(() => b.raw.connections.some(({ text }) => text === "still there"))
@@ -437,7 +437,7 @@ describe("a lower epoch", () => {
     const client = await rig.client();
     client.write(upgrade(ROOM));
     expect(await client.head()).toContain("101");
-    rig.path.directory.learn(ROOM, a.record.id, 8);
+    rig.path.router.learn(ROOM, a.record.id, 8);
     client.write("still there");
     await expect
       .poll(() => a.raw.connections.some(({ text }) => text === "still there"))

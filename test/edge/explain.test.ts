@@ -20,8 +20,8 @@ import { workerTag } from "../../shared/base/tag.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
-import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, workerRecord } from "../balancer/rig.ts";
+import { openRouter } from "../balancer/router-rig.ts";
 import { peer } from "../contract/store.ts";
 import { createStepClock } from "../support/step-clock.ts";
 
@@ -71,7 +71,7 @@ interface Scene {
   readonly record?: SessionRecord;
   readonly isStoreAway?: boolean;
   /** Earlier events at the balancer. */
-  readonly before?: (directory: Router) => void;
+  readonly before?: (router: Router) => void;
   readonly about: string;
   readonly as?: Way;
   readonly history?: readonly OwnershipEvent[];
@@ -89,7 +89,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
   const workers = scene.workers ?? [W1, W2, W3];
   const clock = createStepClock();
   const view = createView(workers);
-  const directory = openRouter({
+  const router = openRouter({
     view,
     clock,
     random: () => 0,
@@ -98,18 +98,18 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
         ? Promise.reject(new StoreAwayError("find"))
         : Promise.resolve(scene.record),
   });
-  closers.push(() => directory.close());
-  scene.before?.(directory);
+  closers.push(() => router.close());
+  scene.before?.(router);
   clock.advance(2000);
   const question = askFor(scene.about, scene.as ?? guessWay(scene.about));
   const holder = scene.record === undefined ? undefined : holderOf(scene.record);
   const isAway = scene.isStoreAway === true;
-  const members = {
+  const discovery = {
     view,
     storeHealth: () => (isAway ? { state: "away" as const, reason: "" } : { state: "up" as const }),
     isRecalled: false,
   };
-  const explanation = await explainHead(question.head, holder, { directory, members, clock });
+  const explanation = await explainHead(question.head, holder, { router, discovery, clock });
   const balancers: BalancerAnswer[] = [
     {
       id: "balancer-1",
@@ -132,8 +132,8 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
 
 const fail =
   (id: string, kind: "refused" | "timeout" | "closed") =>
-  (directory: Router): void =>
-    directory.byId(id as WorkerId)?.suspect(new UpstreamError(kind, refusal(kind)));
+  (router: Router): void =>
+    router.byId(id as WorkerId)?.reportFailure(new UpstreamError(kind, refusal(kind)));
 
 function refusal(kind: string): Error | undefined {
   return kind === "refused" ? Object.assign(new Error(), { code: "ECONNREFUSED" }) : undefined;
@@ -328,7 +328,7 @@ describe("ct-edge explain", () => {
     const { text } = await explain({
       about: ROOM,
       record: record(W2, { epoch: EPOCH + 5 }),
-      before: (directory) => directory.learn(ROOM, W1.id, EPOCH),
+      before: (router) => router.learn(ROOM, W1.id, EPOCH),
     });
     expect(text).toMatchInlineSnapshot(`
       "Request   a join of the session: R00MR0…
@@ -400,8 +400,8 @@ describe("ct-edge explain, beyond the rules", () => {
     const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
-      before(directory) {
-        const owner = directory.byId(W2.id);
+      before(router) {
+        const owner = router.byId(W2.id);
         if (owner !== undefined) owner.requests = 1000;
       },
     });
@@ -428,7 +428,7 @@ describe("ct-edge explain, beyond the rules", () => {
     const { balancers } = await explained({
       about: ROOM,
       record: record(W2),
-      before: (directory) => directory.learn(ROOM, W1.id, EPOCH),
+      before: (router) => router.learn(ROOM, W1.id, EPOCH),
     });
     const others: BalancerAnswer[] = [
       ...balancers.map((one) => ({ ...one, id: "balancer-2" })),

@@ -33,8 +33,8 @@ import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type DrainDeps, startDrain } from "../../worker/drain/drain.ts";
-import { openRouter } from "../balancer/directory-rig.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
+import { openRouter } from "../balancer/router-rig.ts";
 import { balancer } from "../contract/store.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
 import { connectStore, createTestLog, makeFolder } from "../support/embedded-store.ts";
@@ -101,20 +101,20 @@ async function routesAfter(
   members: readonly WorkerRecord[],
 ): Promise<Map<SessionId, (WorkerId | undefined)[]>> {
   const view = createView(edge.workers);
-  const directory = openRouter({ view, findSession: async () => undefined });
-  closers.push(() => directory.close());
+  const router = openRouter({ view, findSession: async () => undefined });
+  closers.push(() => router.close());
   for (const { id, alias, holder } of edge.sessions) {
-    directory.learn(id, holder, 1);
-    if (alias !== undefined) directory.learn(alias, holder, 1);
+    router.learn(id, holder, 1);
+    if (alias !== undefined) router.learn(alias, holder, 1);
   }
   view.set(members);
-  for (const id of edge.sick) directory.byId(id)?.suspect(new UpstreamError("invalid-response"));
+  for (const id of edge.sick) router.byId(id)?.reportFailure(new UpstreamError("invalid-response"));
   const routes = new Map<SessionId, (WorkerId | undefined)[]>();
   for (const { id, alias } of edge.sessions) {
     const keys = alias === undefined ? [id] : [id, alias];
     const chosen: (WorkerId | undefined)[] = [];
     for (const key of keys) {
-      chosen.push((await directory.choose(routeOf(key), NOBODY)).upstream?.id);
+      chosen.push((await router.choose(routeOf(key), NOBODY)).upstream?.id);
     }
     routes.set(id, chosen);
   }
@@ -408,8 +408,8 @@ describe("the places of keys on the ring", () => {
     const { operator, member } = await openStores();
     const record = balancer("balancer-1");
     const view = createView([W1, W2, W3]);
-    const directory = openRouter({ view, findSession: async () => undefined });
-    closers.push(() => directory.close());
+    const router = openRouter({ view, findSession: async () => undefined });
+    closers.push(() => router.close());
     const commandListener = listenForCommands({
       store: member,
       clock: systemClock,
@@ -417,8 +417,8 @@ describe("the places of keys on the ring", () => {
       self: record.id,
       handleCommand: (command) =>
         handleCommand(command, {
-          directory,
-          members: { view, storeHealth: () => undefined, isRecalled: false },
+          router,
+          discovery: { view, storeHealth: () => undefined, isRecalled: false },
           clock: systemClock,
         }),
     });

@@ -178,7 +178,7 @@ async function checkNeighbour(stage: FuzzStage, index: number): Promise<void> {
 async function allEnds(rig: Rig): Promise<void> {
   await until(() => rig.path.listener.connections === 0, "the end of all connections of clients");
   await until(
-    () => rig.path.directory.upstreams.every(({ inFlight }) => inFlight === 0),
+    () => rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
     "the end of all requests",
   );
 }

@@ -55,7 +55,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
       bind: id,
       transport: network.transport(place),
       reportBug: watch.bug,
-      members: {
+      discovery: {
         view,
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
@@ -82,7 +82,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
       counters,
       trusted: TRUSTED,
       certificates: [],
-      knownOwners: [],
+      savedOwners: [],
       requestLog: createRequestLog({ files: undefined, trusted: TRUSTED, clock, log, counters }),
       limits: SETTINGS,
     });

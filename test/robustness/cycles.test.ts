@@ -65,7 +65,7 @@ async function cycles(count: number): Promise<void> {
   }
   await until("all connections have ended", () => rig.path.listener.connections === 0);
   await until("all requests have ended", () =>
-    rig.path.directory.upstreams.every(({ inFlight }) => inFlight === 0),
+    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
   );
 }
 

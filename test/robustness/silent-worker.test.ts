@@ -75,7 +75,7 @@ test("a POST that waits for a silent worker keeps waiting, and is not sent twice
   const upstream = await silent.connection(0);
   await upstream.head();
   answersProbes = false;
-  await expect.poll(() => rig.path.directory.upstreams[0]?.health.state).toBe("unhealthy");
+  await expect.poll(() => rig.path.router.upstreams[0]?.health.state).toBe("unhealthy");
   upstream.write(ok("late"));
   await client.has("late");
   expect(well.connections).toHaveLength(0);
@@ -88,7 +88,7 @@ test("with leases, a GET waits for the owner of its session", async () => {
   const upstream = await silent.connection(0);
   await upstream.head();
   answersProbes = false;
-  await expect.poll(() => rig.path.directory.upstreams[0]?.health.state).toBe("unhealthy");
+  await expect.poll(() => rig.path.router.upstreams[0]?.health.state).toBe("unhealthy");
   upstream.write(ok("late"));
   await client.has("late");
   expect(well.connections).toHaveLength(0);

@@ -23,7 +23,6 @@ import { type Explanation, parseExplanation } from "../../../shared/control/expl
 import type { WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { createRandom, type Random } from "../../fuzz/random.ts";
-import { openRouter } from "../directory-rig.ts";
 import {
   createView,
   type FakeView,
@@ -32,6 +31,7 @@ import {
   startSimpleWorker,
   workerRecord,
 } from "../rig.ts";
+import { openRouter } from "../router-rig.ts";
 
 const NOBODY: ReadonlySet<Upstream> = new Set();
 const closers: (() => unknown)[] = [];
@@ -45,13 +45,9 @@ function routeOf(head: ExplainedHead): Route {
 }
 
 /** As it arrives at the operator's. */
-async function explain(
-  directory: Router,
-  view: FakeView,
-  head: ExplainedHead,
-): Promise<Explanation> {
-  const members = { view, storeHealth: () => ({ state: "up" }) as const, isRecalled: false };
-  const told = await explainHead(head, undefined, { directory, members, clock: systemClock });
+async function explain(router: Router, view: FakeView, head: ExplainedHead): Promise<Explanation> {
+  const discovery = { view, storeHealth: () => ({ state: "up" }) as const, isRecalled: false };
+  const told = await explainHead(head, undefined, { router, discovery, clock: systemClock });
   const parsed = parseExplanation(JSON.parse(JSON.stringify(told)));
   if (parsed === undefined) throw new Error(`no explanation: ${JSON.stringify(told)}`);
   return parsed;
@@ -62,7 +58,7 @@ async function explain(
 const FAILURES = ["refused", "connect-timeout", "timeout", "closed", "invalid-response"] as const;
 
 interface RandomEdge {
-  readonly directory: Router;
+  readonly router: Router;
   readonly view: FakeView;
   readonly heads: readonly ExplainedHead[];
 }
@@ -78,7 +74,7 @@ function randomWorkers(random: Random): WorkerRecord[] {
 }
 
 /**
- * Members of which some are sick, dead, gone or alive again; sessions that are remembered as they are, remembered wrongly,
+ * Discovery of which some are sick, dead, gone or alive again; sessions that are remembered as they are, remembered wrongly,
  * known to the store only, or to nobody; a store that sometimes is away or (`mayBeLate`) does not answer.
  */
 function randomEdge(random: Random, requests: number, mayBeLate: boolean): RandomEdge {
@@ -86,7 +82,7 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
   const view = createView(workers);
   const records = new Map<SessionKey, SessionRecord>();
   const storeIs = random.pick(mayBeLate ? ["up", "away", "late"] : ["up", "up", "up", "away"]);
-  const directory = openRouter({
+  const router = openRouter({
     view,
     findSession(key) {
       if (storeIs === "late") return new Promise(() => {});
@@ -94,16 +90,16 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
       return Promise.resolve(records.get(key));
     },
   });
-  closers.push(() => directory.close());
+  closers.push(() => router.close());
   const keys = Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? newSessionId() : `team ${i}`));
   for (const key of keys as SessionKey[]) {
     const owner = random.pick([...workers.map(({ id }) => id), "elsewhere" as WorkerId]);
     if (random.chance(0.6)) records.set(key, record(key, owner));
-    if (random.chance(0.5)) directory.learn(key, random.chance(0.8) ? owner : w0(workers), 10);
+    if (random.chance(0.5)) router.learn(key, random.chance(0.8) ? owner : w0(workers), 10);
   }
   for (const { id } of workers) {
-    const upstream = directory.byId(id);
-    if (random.chance(0.3)) upstream?.suspect(new UpstreamError(random.pick(FAILURES)));
+    const upstream = router.byId(id);
+    if (random.chance(0.3)) upstream?.reportFailure(new UpstreamError(random.pick(FAILURES)));
     if (random.chance(0.1)) upstream?.noteTakenOver();
   }
   const old = workers.map(({ id, incarnation }) => workerTag(id, incarnation));
@@ -111,7 +107,7 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
   if (random.chance(0.3)) view.set([...view.workers.slice(0, -1), workerRecord("new", 2000)]);
   const sids = [...old, "0123456789abcdef" as (typeof old)[number]].map(taggedId);
   const heads = Array.from({ length: requests }, () => randomHead(random, keys, sids));
-  return { directory, view, heads };
+  return { router, view, heads };
 }
 
 function w0([first]: readonly WorkerRecord[]): WorkerId {
@@ -164,10 +160,10 @@ function tokenOf(room: string): string {
 // --- at the level of the decision ---
 
 async function compare(edge: RandomEdge, head: ExplainedHead): Promise<string> {
-  const { directory, view } = edge;
+  const { router, view } = edge;
   const route = routeOf(head);
-  const told = await explain(directory, view, head);
-  const taken = await directory.choose(route, NOBODY);
+  const told = await explain(router, view, head);
+  const taken = await router.choose(route, NOBODY);
   expect({ rule: told.rule, reason: told.reason }).toEqual({
     rule: taken.rule,
     reason: taken.reason,
@@ -193,7 +189,7 @@ test("10,000 random requests go where the balancer says, by the rule that it nam
       const what = await compare(edge, head);
       seen.set(what, (seen.get(what) ?? 0) + 1);
     }
-    edge.directory.close();
+    edge.router.close();
   }
   expect([...seen.values()].reduce((a, b) => a + b, 0)).toBe(10_000);
   // Every rule and every reason came up, so none of them was compared with nothing.
@@ -281,13 +277,14 @@ test("300 random requests over HTTP are answered by whom the balancer said befor
     ...records.map(sidOf),
     taggedId("0123456789abcdef" as ReturnType<typeof workerTag>),
   ];
-  const { directory } = rig.path;
+  const { router } = rig.path;
   let drawn = 0;
   for (let i = 0; i < 300; i++) {
-    if (i === 100) directory.byId("w1" as WorkerId)?.suspect(new UpstreamError("invalid-response"));
+    if (i === 100)
+      router.byId("w1" as WorkerId)?.reportFailure(new UpstreamError("invalid-response"));
     if (i === 200) rig.view.set(records.slice(1));
     const head = randomHead(random, keys, sids);
-    const told = await explain(directory, rig.view, head);
+    const told = await explain(router, rig.view, head);
     const answer = await request(`http://127.0.0.1:${rig.port}${head.target}`, {
       method: head.method as "GET" | "POST",
       headers: head.fields.flatMap(({ name, value }) => [name, value]),

@@ -15,10 +15,10 @@ import {
   createSnapshotFile,
   decodeSnapshot,
   encodeSnapshot,
-  type KnownOwner,
-  keepSnapshot,
   MAX_KEPT_OWNERS,
+  type SavedOwner,
   type Snapshot,
+  startSnapshotKeeper,
 } from "../../../balancer/discovery/snapshot.ts";
 import type { SessionKey, WorkerId } from "../../../shared/base/ids.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
@@ -28,7 +28,7 @@ import { workerRecord } from "../rig.ts";
 const A = workerRecord("a", 3001);
 const B = workerRecord("b", 3002, { state: "draining" });
 
-function owner(key: string, worker: string, epoch: number): KnownOwner {
+function owner(key: string, worker: string, epoch: number): SavedOwner {
   return [key as SessionKey, { worker: worker as WorkerId, epoch }];
 }
 
@@ -155,8 +155,8 @@ describe("keeping it up to date", () => {
   function keep() {
     const clock = createStepClock();
     const written: Snapshot[] = [];
-    const seen = { workers: [A], owners: [] as KnownOwner[], revision: 0 };
-    const keeper = keepSnapshot({
+    const seen = { workers: [A], owners: [] as SavedOwner[], revision: 0 };
+    const keeper = startSnapshotKeeper({
       clock,
       file: {
         async write(snapshot) {

@@ -35,10 +35,10 @@ describe("a fixed list", () => {
   });
 
   test("has no tags: workers know other names of themselves", () => {
-    const members = createStaticDiscovery(["10.0.0.1:3001"], RING_KEY);
-    const [worker] = members.workers;
+    const view = createStaticDiscovery(["10.0.0.1:3001"], RING_KEY);
+    const [worker] = view.workers;
     const tag = workerTag(worker?.id ?? ("" as WorkerId), worker?.incarnation ?? ("" as never));
-    expect(members.byTag(tag)).toBeUndefined();
+    expect(view.byTag(tag)).toBeUndefined();
   });
 
   test("that names a worker twice stops the start", () => {
@@ -53,33 +53,33 @@ describe("a balancer's members", () => {
     const { log, lines } = createTestLog();
     const settings = readSettings({ role: "balancer", env });
     const id = "balancer-x" as WorkerId;
-    const members = createDiscovery({
+    const discovery = createDiscovery({
       settings,
       id,
       clock: systemClock,
       log,
       counters: createCounters(),
     });
-    return { members, lines };
+    return { discovery, lines };
   }
   const CT_WORKERS = "10.0.0.1:3001,10.0.0.2:3001";
 
   test("of a list need no secret, and the start says what that means", () => {
-    const { members, lines } = open({ CT_WORKERS });
-    const [first] = members.view.workers;
-    expect(first && members.prove(first)).toBeUndefined();
-    expect(members.storeHealth()).toBeUndefined();
+    const { discovery, lines } = open({ CT_WORKERS });
+    const [first] = discovery.view.workers;
+    expect(first && discovery.prove(first)).toBeUndefined();
+    expect(discovery.storeHealth()).toBeUndefined();
     expect(lines.filter((line) => line.includes("CT_SECRET is not set"))).toHaveLength(1);
   });
 
   test("of a list are proven by their address; without a secret the ring is another, but the same everywhere", () => {
-    const proven = open({ CT_WORKERS, CT_SECRET: SECRET }).members;
+    const proven = open({ CT_WORKERS, CT_SECRET: SECRET }).discovery;
     const [first] = proven.view.workers;
     expect(first && proven.prove(first)).toBe(
       addressProof(deriveKeys(SECRET).edge, "10.0.0.1:3001"),
     );
-    const bare = open({ CT_WORKERS }).members;
-    const again = open({ CT_WORKERS }).members;
+    const bare = open({ CT_WORKERS }).discovery;
+    const again = open({ CT_WORKERS }).discovery;
     expect(bare.view.ring.fingerprint).toBe(again.view.ring.fingerprint);
     const keys = Array.from({ length: 200 }, () => newSessionId());
     expect(keys.map((key) => bare.view.ring.first(key))).toEqual(

@@ -263,7 +263,7 @@ describe("a connection to the worker", () => {
     const failing = rig.ask(post("x", "Connection: close\r\n"));
     (await worker.connection(1)).socket.destroy();
     expect(statusOf(await failing)).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("unhealthy");
+    expect(rig.path.router.upstreams[0]?.health.state).toBe("unhealthy");
     slow.write(ok("late"));
     await client.has("late");
     await slow.end();
@@ -287,7 +287,7 @@ describe("a connection to the worker", () => {
     expect(await rig.ask(GET_AND_CLOSE)).toContain("fine");
     expect(rig.counters.value("balancer.retries")).toBe(1);
     expect(statusOf(await rig.ask(post("", "Connection: close\r\n")))).toBe(502);
-    expect(rig.path.directory.upstreams[0]?.health.state).toBe("healthy");
+    expect(rig.path.router.upstreams[0]?.health.state).toBe("healthy");
   });
 });
 
@@ -654,15 +654,15 @@ describe("a worker that fails", () => {
         `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
       );
     expect(rig.counters.value("balancer.retries")).toBe(1);
-    expect(rig.path.directory.usable).toBe(1);
+    expect(rig.path.router.usable).toBe(1);
   });
 
   test("a failed worker gets requests again after it passes a probe", async () => {
     const status = await closing(startLiveStatus());
     const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
-    expect(rig.path.directory.usable).toBe(0);
-    await expect.poll(() => rig.path.directory.usable).toBe(1);
+    expect(rig.path.router.usable).toBe(0);
+    await expect.poll(() => rig.path.router.usable).toBe(1);
   });
 
   test("a worker that closes instead of responding costs a POST a 502, and a GET goes to another worker", async () => {
@@ -801,7 +801,7 @@ describe("421", () => {
     await send("x");
     // The alias is looked up each time; the owner of the room is cached.
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
-    const known = await rig.path.directory.choose(
+    const known = await rig.path.router.choose(
       {
         tag: undefined,
         key: { rule: "claim", key: ROOM },
@@ -861,7 +861,7 @@ describe("421", () => {
       fromA: plain,
       fromB: () => (isThere ? ok("here") : plain),
     });
-    rig.path.directory.learn(key, "a" as WorkerId, 7);
+    rig.path.router.learn(key, "a" as WorkerId, 7);
     const answered = send("hello");
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     isThere = true;
@@ -880,7 +880,7 @@ describe("a session whose owner cannot be reached", () => {
     const port = await refusedPort();
     const b = await closing(startSimpleWorker(() => TO_A));
     const rig = await rigWith([workerRecord("a", port), workerRecord("b", b.port)], options);
-    rig.path.directory.learn(ROOM, "a" as WorkerId, 7);
+    rig.path.router.learn(ROOM, "a" as WorkerId, 7);
     return { port, rig, b };
   }
 
@@ -911,7 +911,7 @@ describe("a session whose owner cannot be reached", () => {
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     const c = await closing(startSimpleWorker(() => ok("taken over")));
     rig.view.set([...rig.view.workers.filter(({ id }) => id !== "a"), workerRecord("c", c.port)]);
-    rig.path.directory.learn(ROOM, "c" as WorkerId, 8);
+    rig.path.router.learn(ROOM, "c" as WorkerId, 8);
     await client.has("taken over");
     expect(b.connections.length).toBeGreaterThan(0);
   });
@@ -1023,7 +1023,7 @@ describe("session headers of responses", () => {
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
-    const known = rig.path.directory.choose(
+    const known = rig.path.router.choose(
       {
         tag: undefined,
         key: { rule: "claim", key: ROOM },
@@ -1168,7 +1168,7 @@ describe("a worker at its request limit", () => {
     );
     expect(refused).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
     expect(refused).toContain('"code":"EDGE_WORKER_BUSY"');
-    expect(rig.path.directory.usable).toBe(2);
+    expect(rig.path.router.usable).toBe(2);
     expect(taken.connections.length).toBe(1);
     (await taken.connection(0)).write(ok("late"));
     await first.has("late");
@@ -1254,7 +1254,7 @@ describe("the page at /", () => {
     async (line) => {
       // It accepts and never responds.
       const { worker, rig } = await single();
-      rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+      rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
       const response = await rig.ask(`${line}\r\n\r\n`);
       expect(response).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
       expect(response.includes("EDGE_NO_UPSTREAM")).toBe(!line.startsWith("HEAD"));
@@ -1264,7 +1264,7 @@ describe("the page at /", () => {
 
   test("a request for / with a session goes to its owner", async () => {
     const { worker, rig } = await single();
-    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
     const client = await rig.client();
     client.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
     await (await worker.connection(0)).has("ctstickiness: one");
@@ -1272,7 +1272,7 @@ describe("the page at /", () => {
 
   test("with a fixed list of workers the page at / comes from a server, also while it is unhealthy", async () => {
     const { worker, rig } = await single(undefined, { isLeased: false });
-    rig.path.directory.upstreams[0]?.suspect(new UpstreamError("timeout"));
+    rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
     const client = await rig.client();
     client.write(GET);
     await (await worker.connection(0)).head();

@@ -7,8 +7,8 @@ import type { Route } from "../../../balancer/routing/session-key.ts";
 import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
 import type { SessionKey, WorkerId } from "../../../shared/base/ids.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
-import { openRouter } from "../directory-rig.ts";
 import { createView, workerRecord } from "../rig.ts";
+import { openRouter } from "../router-rig.ts";
 
 const KEY = "key" as SessionKey;
 const ROUTE: Route = {

@@ -364,18 +364,18 @@ describe("an open tunnel", () => {
 
   test("a tunnel ends when its session continues in a higher epoch", async () => {
     const { client, rig } = await open(`x-ct-session: ${SESSION}\r\nx-ct-epoch: 3\r\n`);
-    rig.path.directory.learn(SESSION, "w2" as WorkerId, 2);
+    rig.path.router.learn(SESSION, "w2" as WorkerId, 2);
     expect(client.ended).toBe(false);
-    rig.path.directory.learn(SESSION, "w2" as WorkerId, 4);
+    rig.path.router.learn(SESSION, "w2" as WorkerId, 4);
     await client.end();
   });
 
   test("a tunnel counts as load of its worker until it ends", async () => {
     const { client, upstream, rig } = await open();
-    expect(rig.path.directory.upstreams[0]?.inFlight).toBe(1);
+    expect(rig.path.router.upstreams[0]?.inFlight).toBe(1);
     client.socket.destroy();
     await upstream.end();
     upstream.socket.destroy();
-    await expect.poll(() => rig.path.directory.upstreams[0]?.inFlight).toBe(0);
+    await expect.poll(() => rig.path.router.upstreams[0]?.inFlight).toBe(0);
   });
 });

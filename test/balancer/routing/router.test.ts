@@ -11,8 +11,8 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { watchMachine } from "../../support/machine.ts";
-import { openRouter } from "../directory-rig.ts";
 import { createView, type FakeView, workerRecord } from "../rig.ts";
+import { openRouter } from "../router-rig.ts";
 
 const machine = watchMachine();
 
@@ -20,7 +20,7 @@ const NOBODY: ReadonlySet<Upstream> = new Set();
 const KEY = "key" as SessionKey;
 const ROOM = "R".repeat(24) as SessionId;
 
-let directory: Router;
+let router: Router;
 let view: FakeView;
 let lookups: SessionKey[];
 let moved: [SessionKey, number][];
@@ -33,7 +33,7 @@ function start(workers: readonly WorkerRecord[]): void {
   lookups = [];
   moved = [];
   findSession = async () => undefined;
-  directory = openRouter({
+  router = openRouter({
     view,
     counters,
     findSession(key) {
@@ -44,7 +44,7 @@ function start(workers: readonly WorkerRecord[]): void {
   });
 }
 
-afterEach(() => directory.close());
+afterEach(() => router.close());
 
 function keyed(key: SessionKey = KEY, rule: "header" | "claim" = "header"): Route {
   return {
@@ -80,7 +80,7 @@ const FREE: Route = {
 const CREATE: Route = { ...FREE, isCreate: true };
 
 async function where(route: Route, exclude = NOBODY): Promise<string> {
-  const { upstream, rule, reason }: Decision = await directory.choose(route, exclude);
+  const { upstream, rule, reason }: Decision = await router.choose(route, exclude);
   return `${upstream?.id ?? "-"} ${rule} ${reason}`;
 }
 
@@ -103,8 +103,8 @@ const A = workerRecord("a", 1001);
 const B = workerRecord("b", 1002);
 const C = workerRecord("c", 1003);
 /** Any one of them by name. */
-const upstream = (id: string): Upstream => directory.byId(id as WorkerId) as Upstream;
-const sick = (id: string): void => upstream(id).suspect(new UpstreamError("refused"));
+const upstream = (id: string): Upstream => router.byId(id as WorkerId) as Upstream;
+const sick = (id: string): void => upstream(id).reportFailure(new UpstreamError("refused"));
 
 describe("a request with a worker's tag", () => {
   test("goes to that worker while it lives, in whatever state, without a look-up", async () => {
@@ -126,14 +126,14 @@ describe("a request with a worker's tag", () => {
 
   test("does not count when the session is known to be elsewhere, and the store says so too", async () => {
     start([A, B]);
-    directory.learn(ROOM, B.id, 7);
+    router.learn(ROOM, B.id, 7);
     findSession = async () => record("b", 7);
     expect(await where(tagged(A, ROOM))).toBe("b claim record");
   });
 
   test("counts when what is remembered of the session was older than the tag", async () => {
     start([A, B]);
-    directory.learn(ROOM, B.id, 7);
+    router.learn(ROOM, B.id, 7);
     findSession = async () => record("a", 8);
     expect(await where(tagged(A, ROOM))).toBe("a sid tag");
     expect(await where(tagged(A, ROOM))).toBe("a sid tag");
@@ -146,7 +146,7 @@ describe("a request with a key", () => {
     start([A, B, C]);
     findSession = async () => record("b", 5);
     expect(await where(keyed())).toBe("b header record");
-    expect(directory.choose(keyed(), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(), NOBODY)).not.toBeInstanceOf(Promise);
     expect(await where(keyed(ROOM, "claim"))).toBe("b claim record");
     expect(lookups).toEqual([KEY]);
   });
@@ -172,10 +172,10 @@ describe("a request with a key", () => {
   test("is asked for again once it is forgotten or learnt", async () => {
     start([A, B, C]);
     await where(keyed());
-    directory.forget(KEY);
+    router.forget(KEY);
     await where(keyed());
     expect(lookups).toHaveLength(2);
-    directory.learn(KEY, C.id, 1);
+    router.learn(KEY, C.id, 1);
     expect(await where(keyed())).toBe("c header record");
   });
 
@@ -225,40 +225,40 @@ describe("a request with a key", () => {
 
   test("keeps its owner though the store has lost the record, and asks it once a second at most", async () => {
     start([A, B, C]);
-    directory.learn(ROOM, "gone" as WorkerId, 7);
+    router.learn(ROOM, "gone" as WorkerId, 7);
     for (let i = 0; i < 5; i++) {
-      expect(await directory.choose(keyed(ROOM), NOBODY)).toMatchObject({ hasOwner: true });
+      expect(await router.choose(keyed(ROOM), NOBODY)).toMatchObject({ hasOwner: true });
     }
     expect(lookups).toHaveLength(1);
-    directory.learn(ROOM, B.id, 8);
+    router.learn(ROOM, B.id, 8);
     expect(await where(keyed(ROOM))).toBe("b header record");
   });
 
   test("of an owner that was started again is looked up once: another worker may have taken it over", async () => {
     start([A, B]);
-    directory.learn(ROOM, A.id, 5);
-    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    router.learn(ROOM, A.id, 5);
+    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
     findSession = async () => record("b", 6);
     view.set([workerRecord("a", 1001), B]);
     expect(await where(keyed(ROOM))).toBe("b header record");
-    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
     expect(lookups).toEqual([ROOM]);
   });
 
   test("of an owner that was gone for a while and took its sessions up again is looked up once", async () => {
     start([A, B]);
-    directory.learn(ROOM, A.id, 5);
+    router.learn(ROOM, A.id, 5);
     view.set([B]);
     view.set([workerRecord("a", 1001), B]);
     findSession = async () => record("a", 5);
     expect(await where(keyed(ROOM))).toBe("a header record");
-    expect(directory.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
     expect(lookups).toEqual([ROOM]);
   });
 
   test("of an owner that was started again stays with it while the store does not say otherwise", async () => {
     start([A, B]);
-    directory.learn(ROOM, A.id, 5);
+    router.learn(ROOM, A.id, 5);
     view.set([workerRecord("a", 1001), B]);
     findSession = () => Promise.reject(new Error("away"));
     expect(await where(keyed(ROOM))).toBe("a header record");
@@ -300,10 +300,10 @@ describe("a request with a key", () => {
 describe("what is learnt", () => {
   test("never replaces a higher epoch by a lower one", async () => {
     start([A, B]);
-    directory.learn(ROOM, A.id, 10);
-    directory.learn(ROOM, B.id, 9);
+    router.learn(ROOM, A.id, 10);
+    router.learn(ROOM, B.id, 9);
     expect(await where(keyed(ROOM))).toBe("a header record");
-    directory.learn(ROOM, B.id, 11);
+    router.learn(ROOM, B.id, 11);
     expect(await where(keyed(ROOM))).toBe("b header record");
     expect(moved).toEqual([
       [ROOM, 10],
@@ -316,7 +316,7 @@ describe("what is learnt", () => {
     let answer: (found: SessionRecord | undefined) => void = () => {};
     findSession = () => new Promise((resolve) => (answer = resolve));
     const asked = where(keyed(ROOM));
-    directory.learn(ROOM, B.id, 11);
+    router.learn(ROOM, B.id, 11);
     answer(record("a", 10));
     await asked;
     expect(await where(keyed(ROOM))).toBe("b header record");
@@ -324,10 +324,10 @@ describe("what is learnt", () => {
 
   test("is bounded: the oldest of 100,000 keys is forgotten", async () => {
     start([A, B]);
-    directory.learn(KEY, A.id, 1);
-    for (let i = 0; i < 100_000; i++) directory.learn(`k${i}` as SessionKey, B.id, 1);
-    expect(directory.choose(keyed(), NOBODY)).toBeInstanceOf(Promise);
-    expect(directory.choose(keyed("k99999" as SessionKey), NOBODY)).not.toBeInstanceOf(Promise);
+    router.learn(KEY, A.id, 1);
+    for (let i = 0; i < 100_000; i++) router.learn(`k${i}` as SessionKey, B.id, 1);
+    expect(router.choose(keyed(), NOBODY)).toBeInstanceOf(Promise);
+    expect(router.choose(keyed("k99999" as SessionKey), NOBODY)).not.toBeInstanceOf(Promise);
   });
 });
 
@@ -354,7 +354,7 @@ describe("a request without a key", () => {
     start([A, B, C]);
     const counts = new Map<string, number>();
     for (let i = 0; i < 90; i++) {
-      const { upstream: chosen } = await directory.choose(CREATE, NOBODY);
+      const { upstream: chosen } = await router.choose(CREATE, NOBODY);
       counts.set(chosen?.id ?? "", (counts.get(chosen?.id ?? "") ?? 0) + 1);
     }
     expect(Math.max(...counts.values())).toBeLessThanOrEqual(38);
@@ -367,7 +367,7 @@ describe("membership", () => {
     start([A, B]);
     const before = upstream("a");
     let retired = false;
-    before.onDead(() => {
+    before.onDown(() => {
       retired = true;
     });
     view.set([{ ...A, load: { sessions: 3, connections: 0, lagMs: 0 } }, B]);
@@ -381,8 +381,8 @@ describe("membership", () => {
   test("a worker that leaves is retired and not chosen", async () => {
     start([A, B]);
     view.set([B]);
-    expect(directory.byId(A.id)).toBeUndefined();
-    expect(directory.usable).toBe(1);
+    expect(router.byId(A.id)).toBeUndefined();
+    expect(router.usable).toBe(1);
     for (let i = 0; i < 10; i++) expect(await where(FREE)).toBe("b none load");
   });
 });
@@ -394,7 +394,7 @@ test("a key that is remembered does not keep the request that it was cut out of"
     const head = Buffer.from(`key-${i}`.padEnd(24, "k").padEnd(16_384, "x"), "latin1").toString(
       "latin1",
     );
-    directory.learn(head.slice(0, 24) as SessionKey, A.id, 1);
+    router.learn(head.slice(0, 24) as SessionKey, A.id, 1);
   }
   // The test's own notes have the keys as they came.
   moved = [];
