@@ -1,6 +1,6 @@
 /**
- * One connection to a worker: sends one request at a time, hands on its checked answer, and knows whether it can be used
- * again.
+ * One connection to a worker: sends one request at a time, passes on the validated response, and decides whether the
+ * connection can be reused.
  */
 import { EdgeError } from "../../shared/base/errors.ts";
 import { HttpSyntaxError } from "../http1/fields.ts";
@@ -12,7 +12,7 @@ import { type KeepAliveHint, NO_HINT, readKeepAlive, usableIdleMs } from "../htt
 import { parseResponseHead } from "../http1/response-head.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 
-/** A worker could not be reached, or broke off before its answer was complete. */
+/** A worker could not be reached, or failed before its response was complete. */
 export class UpstreamError extends EdgeError {
   readonly code = "EDGE_UPSTREAM";
   readonly source = "upstream";
@@ -26,7 +26,7 @@ export class UpstreamError extends EdgeError {
   }
 }
 
-/** `closed`: the connection ended too early. `garbage`: what came is no HTTP answer. */
+/** `closed`: the connection ended before the response was complete. */
 export type UpstreamFailure =
   | "refused"
   | "connect-timeout"
@@ -37,39 +37,40 @@ export type UpstreamFailure =
 const FAILURES: Record<UpstreamFailure, string> = {
   refused: "the worker cannot be reached; check that it runs and listens where its record says",
   "connect-timeout": "the worker did not accept the connection in time; check its load",
-  timeout: "the worker did not answer in time; check its load",
-  closed: "the worker closed the connection before its answer was complete; see its log",
-  "invalid-response": "the worker's answer is not valid HTTP/1.1",
+  timeout: "the worker did not respond in time; check its load",
+  closed: "the worker closed the connection before its response was complete; see its log",
+  "invalid-response":
+    "the worker's response is not valid HTTP/1.1; check what listens at its address",
 };
 
-/** Who sends a request and gets its response. Nothing is called after the end, `onSwitch` or `onUpstreamFailed`. */
+/** Receives the response to one request. Nothing is called after the end, `onSwitch` or `onUpstreamFailed`. */
 export interface ResponseHandler {
-  /** A connection that was dialled for it is open. */
+  /** The connection dialled for this request is open. */
   onConnected(connection: UpstreamConnection): void;
-  /** Of an interim response (1xx but 101), or of the response. */
+  /** The head of an interim response (1xx except 101) or of the response. */
   onResponseHead(head: ResponseHead): void;
-  /** All of the body that came in one read, possibly nothing; the bytes are valid until the call returns. */
+  /** All body bytes of one read, possibly none; they are valid until the call returns. */
   onResponseBody(chunks: readonly Piece[], isEnd: boolean): void;
-  /** 101: the connection belongs to the handler from now on; `rest` came behind the head. */
+  /** 101: the handler owns the connection from now on; `rest` is what followed the head. */
   onSwitch(head: ResponseHead, connection: Connection, rest: Buffer): void;
   onUpstreamFailed(error: UpstreamError): void;
-  /** The worker responds to no requests any more; the connection is still open. */
+  /** The worker has stopped responding; the connection is still open. */
   onUpstreamSilent(): void;
-  /** The worker takes more of the request. */
+  /** More of the request can be written. */
   onUpstreamDrain(): void;
 }
 
 export interface Request {
   readonly method: string;
-  /** Whether the client can be sent chunks (HTTP/1.1). */
+  /** Whether the client understands chunked encoding (HTTP/1.1). */
   readonly keepChunks: boolean;
-  /** Whether 101 may come. */
+  /** Whether a 101 response is allowed. */
   readonly upgrade: boolean;
 }
 
 export class UpstreamConnection implements ConnectionHandler {
   readonly #connection: Connection;
-  /** Called once, when it cannot be used any more. */
+  /** Called once, when the connection can no longer be used. */
   readonly #onGone: () => void;
   readonly #collector = new HeadCollector("upstream");
   #handler: ResponseHandler | undefined;
@@ -77,7 +78,7 @@ export class UpstreamConnection implements ConnectionHandler {
   #body: BodyReader | undefined;
   #keepAlive = true;
   #hint: KeepAliveHint = NO_HINT;
-  #answered = false;
+  #hasResponse = false;
   #served = 0;
   #open = true;
 
@@ -87,31 +88,31 @@ export class UpstreamConnection implements ConnectionHandler {
     connection.handler = this;
   }
 
-  /** Whether it served a request before: then its end without an answer may just be an idle limit of the worker. */
+  /** Whether it served an earlier request: closing without a response may then be the worker's idle timeout. */
   get isReused(): boolean {
     return this.#served > 1;
   }
 
-  /** Whether any byte of an answer to the present request has come. */
+  /** Whether any byte of the response to the current request has arrived. */
   get hasResponse(): boolean {
-    return this.#answered;
+    return this.#hasResponse;
   }
 
-  /** Begins a request; its bytes are then given to `write`. */
+  /** Begins a request; its bytes follow through `write`. */
   start(request: Request, handler: ResponseHandler): void {
     this.#request = request;
     this.#handler = handler;
     this.#body = undefined;
-    this.#answered = false;
+    this.#hasResponse = false;
     this.#served++;
   }
 
   /** False: stop until `onDrain`. */
-  write(pieces: readonly Piece[]): boolean {
-    return this.#connection.write(pieces);
+  write(chunks: readonly Piece[]): boolean {
+    return this.#connection.write(chunks);
   }
 
-  /** Bytes of the request that the worker has not taken yet (`Connection.measureBacklog`). */
+  /** Bytes of the request that are still unsent (`Connection.measureBacklog`). */
   measureBacklog(done: (bytes: number) => void): void {
     this.#connection.measureBacklog(done);
   }
@@ -124,36 +125,36 @@ export class UpstreamConnection implements ConnectionHandler {
     this.#connection.resume();
   }
 
-  /** Whether it can take another request now that the answer has ended. */
+  /** Whether it can carry another request after the response has ended. */
   get isReusable(): boolean {
     return this.#open && this.#keepAlive && this.#hint.max > 0 && this.#handler === undefined;
   }
 
-  /** How long it may be idle before the next request, as the worker announced it. */
+  /** The idle timeout that the worker announced. */
   get maxIdleMs(): number {
     return usableIdleMs(this.#hint.timeoutMs);
   }
 
-  /** Gives the request up, and the connection with it; the handler is not called any more. */
+  /** Cancels the request and resets the connection; the handler is not called again. */
   abort(): void {
     this.#handler = undefined;
-    this.#leave();
+    this.#markClosed();
     this.#connection.reset();
   }
 
-  /** The worker is taken for dead: what is under way has failed. */
-  giveUp(): void {
+  /** Fails the request in flight, because its worker is down. */
+  fail(): void {
     this.#fail(new UpstreamError("closed"));
   }
 
-  /** The worker answers nobody any more: a request that may go elsewhere need not wait for it. */
+  /** The worker has stopped responding: a request that another worker can serve need not wait for it. */
   reportSilent(): void {
     this.#handler?.onUpstreamSilent();
   }
 
-  /** Closes it in order, between requests. */
+  /** Closes it cleanly, between requests. */
   close(): void {
-    this.#leave();
+    this.#markClosed();
     this.#connection.destroy();
   }
 
@@ -162,11 +163,11 @@ export class UpstreamConnection implements ConnectionHandler {
   onData(bytes: Buffer): void {
     const handler = this.#handler;
     if (handler === undefined) {
-      // Bytes that no request asked for would be taken as the answer to the next one.
+      // Unsolicited bytes would be read as the response to the next request.
       this.close();
       return;
     }
-    this.#answered = true;
+    this.#hasResponse = true;
     try {
       this.#read(bytes, handler);
     } catch (error) {
@@ -194,7 +195,7 @@ export class UpstreamConnection implements ConnectionHandler {
     this.#fail(new UpstreamError("closed", error));
   }
 
-  // --- reading an answer ---
+  // --- reading a response ---
 
   #read(bytes: Buffer, handler: ResponseHandler): void {
     let at = 0;
@@ -203,14 +204,14 @@ export class UpstreamConnection implements ConnectionHandler {
       if (isHead) {
         at = this.#collector.push(bytes, at);
         if (at < 0) return;
-        this.#takeHead(this.#collector.take(), bytes, at, handler);
+        this.#onHead(this.#collector.take(), bytes, at, handler);
       }
       const body = this.#body;
       if (body === undefined || this.#handler !== handler) continue;
       const chunks: Piece[] = [];
       if (!body.done) at = body.read(bytes, at, chunks);
       if (body.done) {
-        // More than one response: nothing on this connection can be trusted any more.
+        // Bytes behind the response: the connection is out of sync.
         if (at < bytes.length) this.#keepAlive = false;
         this.#handler = undefined;
       }
@@ -218,14 +219,15 @@ export class UpstreamConnection implements ConnectionHandler {
     }
   }
 
-  #takeHead(text: string, bytes: Buffer, at: number, handler: ResponseHandler): void {
+  #onHead(text: string, bytes: Buffer, at: number, handler: ResponseHandler): void {
     const request = this.#request;
     if (request === undefined) return;
     const head = parseResponseHead(text, request.method);
     if (head.status === 101) {
-      if (!request.upgrade) throw new HttpSyntaxError("upstream", 400, "101 without being asked");
+      if (!request.upgrade)
+        throw new HttpSyntaxError("upstream", 400, "101 without an Upgrade request");
       this.#handler = undefined;
-      this.#leave();
+      this.#markClosed();
       handler.onSwitch(head, this.#connection, bytes.subarray(at));
       return;
     }
@@ -247,19 +249,19 @@ export class UpstreamConnection implements ConnectionHandler {
     const handler = this.#handler;
     this.#handler = undefined;
     if (!this.#open) return;
-    this.#leave();
+    this.#markClosed();
     this.#connection.destroy();
     handler?.onUpstreamFailed(error);
   }
 
-  #leave(): void {
+  #markClosed(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#onGone();
   }
 }
 
-/** A 204 that announces a body may send one: its bytes would be read as the next answer. */
+/** A 204 that announces a body may send one: its bytes would be read as the next response. */
 function hasBodyAgainstRules(head: ResponseHead): boolean {
   return head.status === 204 && head.fields.some(isFraming);
 }

@@ -1,5 +1,5 @@
 /**
- * What workers say of sessions in the heads of their answers; clients do not see it (headers.ts takes it away).
+ * The session headers of worker responses (`x-ct-*`). Clients never see them: headers.ts removes them.
  */
 
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
@@ -10,7 +10,7 @@ export function fieldValue(head: ResponseHead, lower: string): string | undefine
   return head.fields.find((field) => field.lower === lower)?.value;
 }
 
-/** The session that a connection belongs to, as its worker says. */
+/** The session that a connection belongs to, as reported by its worker. */
 export interface Mark {
   readonly id: SessionKey;
   readonly epoch: number;

@@ -1,6 +1,6 @@
 /**
- * One worker as the balancer sees it: its address (only ever from membership), whether it is well, how busy it is, and
- * the connections that are kept to it.
+ * One worker as the balancer sees it: its address (which comes from membership only), health, load and pooled
+ * connections.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
@@ -19,21 +19,21 @@ import {
 } from "./health.ts";
 import { type Probe, ProbeError, ProofRefusedError } from "./probe.ts";
 
-/** Idle connections kept to one worker. */
+/** Idle connections pooled per worker. */
 const MAX_IDLE = 256;
 /**
- * How long one is kept at most: less than the 70 s of our workers, so that a request hardly ever meets the end of it. A
- * worker that announces a shorter time (`Keep-Alive: timeout=`) is believed.
+ * Maximum idle time of a pooled connection. Below the workers' own 70 s, so that a request rarely races with the worker's
+ * close. A shorter `Keep-Alive: timeout=` takes precedence.
  */
 const MAX_IDLE_MS = 60_000;
-/** Each worker is asked so often, from question to question. */
+/** Time from one probe of a worker to the next. */
 const PROBE_PERIOD_MS = 1000;
-/** First look at a worker that failed. */
+/** Delay of the first probe after a failure. */
 const FIRST_PROBE_MS = 200;
-/** A worker that takes its record out may still answer what it has; whatever is under way after this is given up. */
+/** How long a worker that has removed its record may finish its responses; requests in flight then fail. */
 const RETIRED_GRACE_MS = 1000;
 
-/** What waits for a worker that fell silent or died is sent elsewhere over 200 ms, in so many steps. */
+/** The requests that wait for a worker that is unresponsive or down are rerouted over 200 ms, in this many steps. */
 const SPREAD_STEPS = 100;
 const SPREAD_STEP_MS = 2;
 
@@ -43,18 +43,18 @@ export interface UpstreamDeps {
   readonly log: Log;
   readonly deadlines: Deadlines;
   readonly connectTimeoutMs: number;
-  /** Requests that one worker may have at a time. */
+  /** Maximum concurrent requests per worker. */
   readonly maxRequestsPerWorker: number;
-  /** Makes `x-ct-edge`, if there is one. */
+  /** Makes `x-ct-edge`; undefined without a secret. */
   readonly prove: (record: WorkerRecord) => string | undefined;
   readonly probe: Probe;
-  /** Whether a lease says for how long a silent worker still owns its sessions. */
+  /** Whether a lease determines how long an unresponsive worker still owns its sessions. */
   readonly isLeased: boolean;
   readonly reportBug: BugReport;
-  /** Called after each change of its health. */
+  /** Called after each health change. */
   readonly onHealth: () => void;
-  /** Called when a worker has proved, in answer to a probe, that it lives another life than its record says. */
-  readonly onOtherIncarnation: (id: WorkerId, life: Incarnation) => void;
+  /** Called when a worker has proved, in its response to a probe, that it is another incarnation than its record says. */
+  readonly onOtherIncarnation: (id: WorkerId, incarnation: Incarnation) => void;
 }
 
 export class Upstream {
@@ -67,7 +67,7 @@ export class Upstream {
   readonly #deps: UpstreamDeps;
   readonly #idle: Idle[] = [];
   readonly #pruning: Timer;
-  /** Connections that a request is under way on. */
+  /** Connections with a request in flight. */
   readonly #busy = new Set<UpstreamConnection>();
   readonly #onDown = new Set<() => void>();
   #record: WorkerRecord;
@@ -76,11 +76,11 @@ export class Upstream {
   #probedMs = 0;
   #nextProbe: Timer | undefined;
   #retired = false;
-  /** Requests and tunnels that are under way. */
+  /** Requests and tunnels in flight. */
   inFlight = 0;
-  /** Requests that are under way: those of `inFlight` that are no tunnels. */
+  /** Requests in flight, without tunnels. */
   requests = 0;
-  /** Keyless creates sent since the worker last said how many sessions it has. */
+  /** Keyless creates sent since the worker last reported its session count. */
   #sentCreates = 0;
 
   constructor(record: WorkerRecord, deps: UpstreamDeps) {
@@ -94,7 +94,7 @@ export class Upstream {
     this.#probeAfter(0);
   }
 
-  /** Asks at once, because there is something that it must hear: a probe tells it how the store is. */
+  /** Probes at once: a probe also tells the worker the state of the store, which has just changed. */
   probeSoon(): void {
     if (!this.#retired) this.#probeAfter(0);
   }
@@ -103,26 +103,26 @@ export class Upstream {
     return this.#record;
   }
 
-  /** What its failures and answers say of it; what that means for routing, the router decides. */
+  /** Derived from its failures and responses; the router decides what it means for routing. */
   get health(): Health {
     return this.#health;
   }
 
-  /** Whether it has as many requests as it may have: one more is refused, never kept waiting. */
+  /** Whether it is at its request limit: another request is refused, never queued. */
   get isFull(): boolean {
     return this.requests >= this.#deps.maxRequestsPerWorker;
   }
 
   /**
-   * Whether it has too many also for a request that continues an engine.io connection. Twice as many may be there: it only
-   * finishes what the worker has let begin, and a client whose handshake breaks off in the middle begins anew, which is
-   * more work for a worker that has too much already.
+   * Whether it is also full for requests that continue an engine.io connection. Their limit is twice as high: they finish
+   * a handshake that the worker has accepted, and a client that fails in the middle starts over, which costs an overloaded
+   * worker more.
    */
   get isOverfull(): boolean {
     return this.requests >= 2 * this.#deps.maxRequestsPerWorker;
   }
 
-  /** Sessions, with those that are on their way to it. */
+  /** Sessions, including creates in flight. */
   get sessions(): number {
     return this.#record.load.sessions + this.#sentCreates;
   }
@@ -131,13 +131,13 @@ export class Upstream {
     this.#sentCreates++;
   }
 
-  /** A new beat of the same incarnation at the same address. */
+  /** Takes the record of a new heartbeat; incarnation and address are the same. */
   update(record: WorkerRecord): void {
     if (record.load !== this.#record.load) this.#sentCreates = 0;
     this.#record = record;
   }
 
-  /** Whether `record` is the same life of the same worker at the same place. */
+  /** Whether `record` has the same incarnation and addresses. */
   isSame(record: WorkerRecord): boolean {
     return (
       record.incarnation === this.#record.incarnation &&
@@ -147,18 +147,18 @@ export class Upstream {
   }
 
   /**
-   * Its lease is gone, or another life of it has begun: it is not asked any more, and tunnels end. Requests under way may
-   * finish, for a moment.
+   * Its lease has expired or another incarnation has started: probing stops and tunnels end. Requests in flight may finish
+   * within `RETIRED_GRACE_MS`.
    */
   retire(): void {
     this.#retired = true;
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
     this.#apply({ event: "lease-expired", atMs: this.#deps.clock.nowMs() });
-    this.#deps.clock.after(RETIRED_GRACE_MS, () => this.#giveUpRequests());
+    this.#deps.clock.after(RETIRED_GRACE_MS, () => this.#failRequests());
   }
 
-  /** Gives everything up without a word: this process ends. */
+  /** Stops timers and closes idle connections: this process ends. */
   close(): void {
     this.#retired = true;
     this.#pruning.cancel();
@@ -166,7 +166,7 @@ export class Upstream {
     this.#closeIdle();
   }
 
-  /** Calls `action` when it dies; at once, when it is dead by now. Returns the way to forget that. */
+  /** Calls `action` when the worker goes down, at once if it is down. Returns the unsubscribe function. */
   onDown(action: () => void): () => void {
     if (this.#health.state === "down") action();
     this.#onDown.add(action);
@@ -175,7 +175,7 @@ export class Upstream {
 
   // --- connections ---
 
-  /** The idle connection that was used last, unless its worker may be about to close it. */
+  /** The most recently used idle connection that its worker is not about to close. */
   takeIdle(): UpstreamConnection | undefined {
     const nowMs = this.#deps.clock.nowMs();
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
@@ -189,19 +189,19 @@ export class Upstream {
   }
 
   /**
-   * Gives a connection back after its answer; it is kept when it can be used again. Not when its worker was found
-   * unhealthy meanwhile: a response that was on its way says nothing about the next one.
+   * Returns a connection to the pool, if it is reusable. Not while its worker is unhealthy: a response that was already on
+   * its way says nothing about the next one.
    */
   release(connection: UpstreamConnection): void {
     this.#busy.delete(connection);
-    const isWanted =
+    const mayPool =
       !this.#retired && this.#health.state === "healthy" && this.#idle.length < MAX_IDLE;
     const idleMs = Math.min(connection.maxIdleMs, MAX_IDLE_MS);
-    if (!connection.isReusable || !isWanted || idleMs <= 0) {
+    if (!connection.isReusable || !mayPool || idleMs <= 0) {
       connection.close();
       return;
     }
-    // It may have been paused for a client that took its answer slowly.
+    // It may have been paused for a client that read its response slowly.
     connection.resume();
     this.#idle.push({ connection, untilMs: this.#deps.clock.nowMs() + idleMs });
   }
@@ -209,25 +209,25 @@ export class Upstream {
   /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
   dial(handler: ResponseHandler): Dial {
     const { transport, deadlines, connectTimeoutMs } = this.#deps;
-    const limit = deadlines.create(() => {
+    const deadline = deadlines.create(() => {
       dial.cancel();
-      limit.close();
+      deadline.close();
       handler.onUpstreamFailed(new UpstreamError("connect-timeout"));
     });
-    limit.set(connectTimeoutMs);
+    deadline.set(connectTimeoutMs);
     const dial = transport.dial(this.#address, {
       onOpen: (connection) => {
-        limit.close();
+        deadline.close();
         handler.onConnected(this.#adopt(connection));
       },
       onFail: (error) => {
-        limit.close();
+        deadline.close();
         handler.onUpstreamFailed(new UpstreamError("refused", error));
       },
     });
     return {
       cancel() {
-        limit.close();
+        deadline.close();
         dial.cancel();
       },
     };
@@ -236,20 +236,20 @@ export class Upstream {
   #adopt(connection: Connection): UpstreamConnection {
     const adopted: UpstreamConnection = new UpstreamConnection(connection, () => {
       this.#busy.delete(adopted);
-      const at = this.#idle.findIndex((idle) => idle.connection === adopted);
-      if (at >= 0) this.#idle.splice(at, 1);
+      const index = this.#idle.findIndex((idle) => idle.connection === adopted);
+      if (index >= 0) this.#idle.splice(index, 1);
     });
     this.#busy.add(adopted);
     return adopted;
   }
 
-  #giveUpRequests(): void {
-    this.#eachBusy((connection) => connection.giveUp());
+  #failRequests(): void {
+    this.#eachBusy((connection) => connection.fail());
   }
 
   /**
-   * Does `action` with all that requests are under way on, a few at a time: each is sent elsewhere then, and hundreds in one
-   * moment would keep everybody else waiting for as long as that takes.
+   * Calls `action` for each busy connection, a few at a time: each request is then rerouted, and hundreds at once would
+   * block the event loop for all others.
    */
   #eachBusy(action: (connection: UpstreamConnection) => void): void {
     const { clock } = this.#deps;
@@ -276,13 +276,13 @@ export class Upstream {
 
   // --- health ---
 
-  /** A request failed in a way that speaks against the worker itself. */
+  /** A request failed for a reason that lies with the worker. */
   reportFailure(error: UpstreamError): void {
     const atMs = this.#deps.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "request", atMs } });
   }
 
-  /** One of its sessions was seen at another worker in a higher epoch. */
+  /** Another worker has reported one of its sessions with a higher epoch. */
   noteTakenOver(): void {
     this.#apply({ event: "taken-over", atMs: this.#deps.clock.nowMs() });
   }
@@ -290,11 +290,11 @@ export class Upstream {
   #apply(event: HealthEvent): void {
     const before = this.#health;
     this.#health = nextHealth(before, event);
-    if (this.#health.state !== before.state) this.#changed(before);
+    if (this.#health.state !== before.state) this.#onStateChange(before);
     if (this.#health !== before) this.#deps.onHealth();
   }
 
-  #changed(before: Health): void {
+  #onStateChange(before: Health): void {
     const { log } = this.#deps;
     const health = this.#health;
     const workerId = this.id;
@@ -306,10 +306,10 @@ export class Upstream {
         const { reason, by } = health.lastFailure;
         if (reason === "misrouted") log.error({ workerId }, MISROUTED);
         else log.warn({ workerId, reason, by }, "worker is unhealthy");
-        // What stopped may never answer on them, and what lives makes new ones cheaply.
+        // A stopped worker may never respond on them; a healthy one accepts new connections cheaply.
         this.#closeIdle();
         if (!this.#retired) this.#probeAfter(FIRST_PROBE_MS);
-        // Another worker could not answer for an owner; without owners any other can.
+        // With leases only the owner can respond; without them any other worker can.
         if (!this.#deps.isLeased && (reason === "no-response" || reason === "unreachable")) {
           this.#eachBusy((connection) => connection.reportSilent());
         }
@@ -317,10 +317,10 @@ export class Upstream {
       }
       case "down":
         // A worker that was healthy until then has most likely shut down gracefully.
-        if (before.state === "healthy") log.info({ workerId }, "worker is gone");
+        if (before.state === "healthy") log.info({ workerId }, "worker has left");
         else log.warn({ workerId, why: health.why }, "worker is down");
         this.#closeIdle();
-        if (health.why === "taken-over") this.#giveUpRequests();
+        if (health.why === "taken-over") this.#failRequests();
         for (const action of [...this.#onDown]) action();
         return;
     }
@@ -333,32 +333,32 @@ export class Upstream {
 
   #probeNow(): void {
     const { clock, probe, reportBug } = this.#deps;
-    const askedMs = clock.nowMs();
-    this.#probedMs = askedMs;
+    const probedMs = clock.nowMs();
+    this.#probedMs = probedMs;
     probe
       .ask(this.#record, this.proof)
       .then(
-        () => this.#noteWell(askedMs),
-        (error: unknown) => this.#noteProbeFailed(error, askedMs),
+        () => this.#onProbeSucceeded(probedMs),
+        (error: unknown) => this.#onProbeFailed(error, probedMs),
       )
       .catch(reportBug);
   }
 
-  /** The next question, unless a later one than that of `askedMs` has been asked, which then sees to it. */
-  #probeAgain(askedMs: number): void {
-    if (askedMs !== this.#probedMs) return;
-    this.#probeAfter(Math.max(0, askedMs + PROBE_PERIOD_MS - this.#deps.clock.nowMs()));
+  /** Schedules the next probe, unless a probe later than `probedMs` has been sent, which then does so. */
+  #probeAgain(probedMs: number): void {
+    if (probedMs !== this.#probedMs) return;
+    this.#probeAfter(Math.max(0, probedMs + PROBE_PERIOD_MS - this.#deps.clock.nowMs()));
   }
 
-  #noteWell(askedMs: number): void {
+  #onProbeSucceeded(probedMs: number): void {
     if (this.#retired) return;
-    this.#probeAgain(askedMs);
-    this.#apply({ event: "answered", askedMs });
+    this.#probeAgain(probedMs);
+    this.#apply({ event: "answered", askedMs: probedMs });
   }
 
-  #noteProbeFailed(error: unknown, askedMs: number): void {
+  #onProbeFailed(error: unknown, probedMs: number): void {
     if (this.#retired) return;
-    this.#probeAgain(askedMs);
+    this.#probeAgain(probedMs);
     const atMs = this.#deps.clock.nowMs();
     this.#apply({ event: "failed", failure: { reason: reasonOf(error), by: "probe", atMs } });
     if (error instanceof ProofRefusedError && error.incarnation !== undefined) {
@@ -370,7 +370,7 @@ export class Upstream {
 const MISROUTED =
   "worker rejects this balancer: its address now belongs to another worker, its CT_SECRET differs, or its CT_WORKER_URL differs from the address in CT_WORKERS";
 
-/** What a failed request or probe says of the worker. */
+/** The failure reason that a failed request or probe stands for. */
 function reasonOf(error: unknown): FailureReason {
   if (error instanceof ProofRefusedError) return "misrouted";
   if (error instanceof ProbeError) return "probe-failed";
@@ -389,7 +389,7 @@ function reasonOf(error: unknown): FailureReason {
   }
 }
 
-/** Of an error of the system or of a probe. Others than a refusal may be our own trouble: descriptors, a route. */
+/** For system and probe errors. Codes other than these may be caused on this side: no descriptors, no route. */
 function reasonOfCode(error: unknown): FailureReason {
   if (error instanceof Error && error.name === "TimeoutError") return "no-response";
   const code = errorCode(error);
@@ -400,7 +400,7 @@ function reasonOfCode(error: unknown): FailureReason {
 
 interface Idle {
   readonly connection: UpstreamConnection;
-  /** Used again only before this time. */
+  /** Not reused from this time on. */
   readonly untilMs: number;
 }
 

@@ -24,28 +24,28 @@ function failed(reason: FailureReason, by: FailureSource = "request", atMs = 10)
 }
 
 const TAKEN_OVER: HealthEvent = { event: "taken-over", atMs: 20 };
-const LEASE_GONE: HealthEvent = { event: "lease-expired", atMs: 20 };
+const LEASE_EXPIRED: HealthEvent = { event: "lease-expired", atMs: 20 };
 const answered = (askedMs: number): HealthEvent => ({ event: "answered", askedMs });
 
 function healthAfter(...events: HealthEvent[]): Health {
   return events.reduce(nextHealth, HEALTHY);
 }
 
-describe("the table", () => {
+describe("events of a worker and the state that follows", () => {
   test.each<[string, HealthEvent[], Health["state"]]>([
     ["nothing", [], "healthy"],
-    ["an answer", [answered(5)], "healthy"],
+    ["a response", [answered(5)], "healthy"],
     ["a session handed over", [TAKEN_OVER], "healthy"],
     ["a refused request", [failed("refused")], "unhealthy"],
-    ["a connection that never came about", [failed("unreachable")], "unhealthy"],
-    ["a request that was broken off", [failed("connection-closed")], "unhealthy"],
-    ["a first byte that did not come in time", [failed("no-response")], "unhealthy"],
-    ["a probe without an answer", [failed("no-response", "probe")], "unhealthy"],
+    ["a connection that was never established", [failed("unreachable")], "unhealthy"],
+    ["a request whose connection closed early", [failed("connection-closed")], "unhealthy"],
+    ["a first byte that was too late", [failed("no-response")], "unhealthy"],
+    ["a probe without a response", [failed("no-response", "probe")], "unhealthy"],
     ["a refused probe", [failed("refused", "probe")], "unhealthy"],
-    ["an answer to an earlier question", [failed("refused"), answered(9)], "unhealthy"],
-    ["an answer to a later question", [failed("refused"), answered(10)], "healthy"],
-    ["silence, and a session seen elsewhere", [failed("no-response"), TAKEN_OVER], "unhealthy"],
-    ["a refusal, and a session seen elsewhere", [failed("refused"), TAKEN_OVER], "down"],
+    ["a response to an earlier probe", [failed("refused"), answered(9)], "unhealthy"],
+    ["a response to a later probe", [failed("refused"), answered(10)], "healthy"],
+    ["no response, and a session taken over", [failed("no-response"), TAKEN_OVER], "unhealthy"],
+    ["a refusal, and a session taken over", [failed("refused"), TAKEN_OVER], "down"],
     [
       "a refused probe, and a session seen elsewhere",
       [failed("refused", "probe"), TAKEN_OVER],
@@ -61,56 +61,70 @@ describe("the table", () => {
       [failed("refused"), answered(11), failed("no-response", "probe", 12), TAKEN_OVER],
       "unhealthy",
     ],
-    ["taken over, and it answers again", [failed("refused"), TAKEN_OVER, answered(21)], "healthy"],
-    ["taken over, and it fails again", [failed("refused"), TAKEN_OVER, failed("refused")], "down"],
-    ["its lease gone", [LEASE_GONE], "down"],
-    ["its lease gone while suspect", [failed("no-response"), LEASE_GONE], "down"],
-    ["its lease gone, and it answers", [LEASE_GONE, answered(30)], "down"],
-    ["its lease gone, and it fails", [LEASE_GONE, failed("refused", "probe", 30)], "down"],
-  ])("%s", (_name, events, state) => {
+    ["a takeover, then a response", [failed("refused"), TAKEN_OVER, answered(21)], "healthy"],
+    [
+      "a takeover, then another failure",
+      [failed("refused"), TAKEN_OVER, failed("refused")],
+      "down",
+    ],
+    ["an expired lease", [LEASE_EXPIRED], "down"],
+    ["an expired lease while unhealthy", [failed("no-response"), LEASE_EXPIRED], "down"],
+    ["an expired lease, then a response", [LEASE_EXPIRED, answered(30)], "down"],
+    ["an expired lease, then a failure", [LEASE_EXPIRED, failed("refused", "probe", 30)], "down"],
+  ])("after %s the worker is in the expected state", (_name, events, state) => {
     expect(healthAfter(...events).state).toBe(state);
   });
 
-  test("the reason and the time of the last failure are kept, also when it is well again", () => {
+  test("a worker that is healthy again keeps the reason and the time of its last failure", () => {
     const known = failure("connection-closed", "request", 10);
     expect(
       healthAfter(failed("refused", "probe", 8), failed("connection-closed")).lastFailure,
     ).toEqual(known);
     expect(healthAfter(failed("connection-closed"), answered(11)).lastFailure).toEqual(known);
-    expect(healthAfter(failed("connection-closed"), LEASE_GONE).lastFailure).toEqual(
+    expect(healthAfter(failed("connection-closed"), LEASE_EXPIRED).lastFailure).toEqual(
       failure("lease-expired", "members", 20),
     );
   });
 
-  test("since when it is suspect does not change with more failures", () => {
+  test("more failures do not change since when a worker is unhealthy", () => {
     expect(healthAfter(failed("refused"), failed("no-response", "probe", 30))).toMatchObject({
       sinceMs: 10,
     });
   });
 });
 
-describe("what a state means", () => {
+describe("the status for routing", () => {
   test.each<[string, HealthEvent[], string, string]>([
     ["healthy", [], "healthy", "healthy"],
     ["failed a request", [failed("no-response")], "unhealthy", "unhealthy"],
     ["refused a probe", [failed("refused", "probe")], "unhealthy", "unhealthy"],
-    ["left a probe without an answer", [failed("no-response", "probe")], "unhealthy", "healthy"],
-    ["got no probe through", [failed("unreachable", "probe")], "unhealthy", "healthy"],
-    ["answered a probe with an error", [failed("probe-failed", "probe")], "unhealthy", "unhealthy"],
-    ["says that another was meant", [failed("misrouted", "probe")], "unhealthy", "unhealthy"],
+    ["left a probe without a response", [failed("no-response", "probe")], "unhealthy", "healthy"],
+    ["cannot be reached by a probe", [failed("unreachable", "probe")], "unhealthy", "healthy"],
     [
-      "left a probe without an answer and a request too",
+      "responded to a probe with an error",
+      [failed("probe-failed", "probe")],
+      "unhealthy",
+      "unhealthy",
+    ],
+    [
+      "says that the request was misrouted",
+      [failed("misrouted", "probe")],
+      "unhealthy",
+      "unhealthy",
+    ],
+    [
+      "left a probe without a response and a request too",
       [failed("no-response", "probe"), failed("no-response")],
       "unhealthy",
       "unhealthy",
     ],
-    ["down", [LEASE_GONE], "down", "down"],
-  ])("%s", (_name, events, normally, inPanic) => {
+    ["down", [LEASE_EXPIRED], "down", "down"],
+  ])("%s: the status without and with panic", (_name, events, normally, inPanic) => {
     expect(statusOfWorker(healthAfter(...events), false)).toBe(normally);
     expect(statusOfWorker(healthAfter(...events), true)).toBe(inPanic);
   });
 
-  test("panic is when more than half fail only by probes", () => {
+  test("the balancer panics when more than half of the workers fail by probes only", () => {
     const silent = healthAfter(failed("no-response", "probe"));
     const refusing = healthAfter(failed("refused", "probe"));
     expect(isPanic([])).toBe(false);
@@ -142,7 +156,7 @@ describe("laws", () => {
     fc.record({ event: fc.constant("lease-expired" as const) }),
   );
 
-  /** Events in time, one each ms; an answer belongs to a question of up to 5 ms before. */
+  /** Events in order of time, one per ms; a response belongs to a probe sent up to 5 ms before. */
   const story = fc.array(event, { maxLength: 30 }).map((events) => events.map(timed));
 
   function timed(
@@ -160,7 +174,7 @@ describe("laws", () => {
     }
   }
 
-  test("it is well only before its first failure, or by an answer to what was asked after its last one", () => {
+  test("a worker is healthy only before its first failure, or by a response to a probe sent after its last one", () => {
     fc.assert(
       fc.property(story, (events) => {
         const last = events.reduce<number>(
@@ -175,15 +189,15 @@ describe("laws", () => {
     );
   });
 
-  test("one whose lease is gone stays dead", () => {
+  test("a worker whose lease has expired stays down", () => {
     fc.assert(
       fc.property(story, story, (before, later) => {
-        expect(healthAfter(...before, LEASE_GONE, ...later).state).toBe("down");
+        expect(healthAfter(...before, LEASE_EXPIRED, ...later).state).toBe("down");
       }),
     );
   });
 
-  test("probes alone, unless they are refused, make nobody dead", () => {
+  test("failed probes alone, unless they are refused, take no worker down", () => {
     fc.assert(
       fc.property(story, (events) => {
         const doubts = events.filter(
@@ -197,7 +211,7 @@ describe("laws", () => {
     );
   });
 
-  test("nothing new goes to one that failed last, but in panic", () => {
+  test("no new request goes to a worker whose last event is a failure, except in panic", () => {
     fc.assert(
       fc.property(story, fc.constantFrom(...reasons), (events, reason) => {
         const health = healthAfter(...events, failed(reason, "request", 100));

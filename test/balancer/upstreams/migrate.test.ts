@@ -34,7 +34,7 @@ test.each(["by its id", "by its address, as with a fixed list"])(
   },
 );
 
-test("a worker of the version before gets the request under its former path", async () => {
+test("a worker of the previous version gets the migrate request under its former path", async () => {
   const requests: string[] = [];
   const worker = await startSimpleWorker((head) => {
     const path = head.split(" ")[1] ?? "";
@@ -47,7 +47,7 @@ test("a worker of the version before gets the request under its former path", as
   expect(requests).toEqual(["/ct-edge/migrate", "/ct-edge/farewell"]);
 });
 
-test("the error says why a worker does not migrate clients", async () => {
+test("the error of a failed migrate request says why the worker did not migrate clients", async () => {
   const older = await startSimpleWorker(
     () => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
   );

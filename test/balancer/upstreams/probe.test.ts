@@ -1,5 +1,5 @@
 /**
- * Probes over real sockets, and what a stopped worker looks like to them.
+ * Probes over real sockets, including one to a stopped worker.
  */
 import { afterEach, expect, test } from "vitest";
 import {
@@ -36,7 +36,7 @@ function probeFrom(health: StoreHealth) {
   });
 }
 
-test("asks on the traffic port, says who asks and whether it reaches the store", async () => {
+test("a probe goes to the traffic port and names the balancer and the state of its store", async () => {
   const heads: string[] = [];
   const worker = await closing(
     startSimpleWorker((head) => {
@@ -55,32 +55,35 @@ test("asks on the traffic port, says who asks and whether it reaches the store",
   expect(heads[1]).not.toContain("x-ct-edge");
 });
 
-test("a worker that accepts and does not answer is not well", async () => {
+test("a probe of a worker that accepts connections and does not respond fails with a timeout", async () => {
   const worker = await closing(startRawWorker());
   const startedMs = performance.now();
-  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
-  await expect(asked).rejects.toMatchObject({ name: "TimeoutError" });
+  const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  await expect(probed).rejects.toMatchObject({ name: "TimeoutError" });
   expect(performance.now() - startedMs).toBeGreaterThan(PROBE_TIMEOUT_MS - 50);
   expect(worker.connections).toHaveLength(1);
 });
 
 test.each([
   ["204", NO_CONTENT, true],
-  ["404, as of one that knows no probes", "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", true],
+  ["404, from a worker without probes", "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n", true],
   ["500", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", false],
   ["503", "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", false],
   ["no HTTP", "hello\r\n\r\n", false],
-])("an answer %s", async (_name, answer, isWell) => {
-  const worker = await closing(startSimpleWorker(() => answer));
-  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
-  if (isWell) await asked;
-  else await expect(asked).rejects.toThrow();
-});
+])(
+  "a probe with the response %s succeeds or fails as expected",
+  async (_name, response, isSuccess) => {
+    const worker = await closing(startSimpleWorker(() => response));
+    const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+    if (isSuccess) await probed;
+    else await expect(probed).rejects.toThrow();
+  },
+);
 
-test("a worker that was not meant is told apart", async () => {
+test("a worker that rejects the proof fails the probe with ProofRefusedError", async () => {
   const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
-  const asked = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
-  await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+  const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
+  await expect(probed).rejects.toBeInstanceOf(ProofRefusedError);
 });
 
 test.each(["x-ct-incarnation", "x-ct-life"])(
@@ -91,7 +94,7 @@ test.each(["x-ct-incarnation", "x-ct-life"])(
     const other = Buffer.alloc(32, 2);
     const claims = [
       [incarnationProof(EDGE_KEY, { id, incarnation: current }, "p"), current],
-      [incarnationProof(EDGE_KEY, { id, incarnation: current }, "another question"), undefined],
+      [incarnationProof(EDGE_KEY, { id, incarnation: current }, "another proof"), undefined],
       [incarnationProof(EDGE_KEY, { id: "w2" as WorkerId, incarnation: current }, "p"), undefined],
       [incarnationProof(other, { id, incarnation: current }, "p"), undefined],
       [
@@ -108,13 +111,13 @@ test.each(["x-ct-incarnation", "x-ct-life"])(
       ),
     );
     for (const [, incarnation] of claims) {
-      const asked = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
-      await expect(asked).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", incarnation });
+      const probed = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
+      await expect(probed).rejects.toMatchObject({ code: "EDGE_PROOF_REFUSED", incarnation });
     }
   },
 );
 
-test("a worker of a list may be any server: it is asked for a page, and its answer below 500 is enough", async () => {
+test("a probe of a worker of a fixed list requests a page, and any status below 500 is a success", async () => {
   const heads: string[] = [];
   const statuses = ["200 OK", "302 Found", "401 Unauthorized", "404 Not Found", "503 Away"];
   const worker = await closing(
@@ -131,8 +134,8 @@ test("a worker of a list may be any server: it is asked for a page, and its answ
   expect(heads.slice(1).join()).not.toContain("x-ct-");
 });
 
-test("a worker of a list that refuses the proof is told apart", async () => {
+test("a worker of a fixed list that rejects the proof fails the probe with ProofRefusedError", async () => {
   const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
-  const asked = trafficProbe.ask(workerRecord("w1", worker.port), "p");
-  await expect(asked).rejects.toBeInstanceOf(ProofRefusedError);
+  const probed = trafficProbe.ask(workerRecord("w1", worker.port), "p");
+  await expect(probed).rejects.toBeInstanceOf(ProofRefusedError);
 });
