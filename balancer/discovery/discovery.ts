@@ -1,5 +1,5 @@
 /**
- * Where a balancer has its workers from: the store, which also knows whose a session is, or a fixed list and nothing else.
+ * Where a balancer gets its workers: from the store, which also names the owners of sessions, or from a fixed list.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { type Incarnation, newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
@@ -49,42 +49,42 @@ export interface Discovery {
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
   readonly migrateRequests: MigrateRequests;
-  /** A worker has proved that it lives another life than its record says. */
-  readonly onOtherIncarnation: (id: WorkerId, life: Incarnation) => void;
-  /** Whether workers have leases, and say in their records how busy they are. */
+  /** Called when a worker has proved that it is another incarnation than its record says. */
+  readonly onOtherIncarnation: (id: WorkerId, incarnation: Incarnation) => void;
+  /** Whether workers have leases, and records that carry their load. */
   readonly isLeased: boolean;
-  /** Undefined: there is none. */
+  /** Undefined without a store. */
   readonly storeHealth: () => StoreHealth | undefined;
-  /** Calls `listener` when the store is away or back. */
+  /** Calls `listener` when the store goes away or comes back. */
   readonly onStoreHealth: (listener: () => void) => void;
   readonly refused: () => readonly RefusedMember[];
   /**
-   * A way for lines of this balancer to operators elsewhere. Undefined where there is no store, or one of this machine:
-   * its dashboard reads the files.
+   * Streams log lines of this balancer to operators on other machines. Undefined without a store, and with one of this
+   * machine, whose dashboard reads the files.
    */
   openLogStream(stream: LogStreamName): LogStream | undefined;
   /**
-   * Reads who is there: from the store, or, when that does not say it within `FIRST_VIEW_MS`, from the snapshot of an
-   * earlier life. Resolves with the owners of sessions that the snapshot knows.
+   * Reads the members from the store, or, if it does not respond within `FIRST_VIEW_MS`, from the snapshot of an earlier
+   * run. Resolves with the session owners of that snapshot.
    */
   start(): Promise<Iterable<SavedOwner>>;
-  /** Whether the members are those of a snapshot, because the store has not been reached yet. */
+  /** Whether the members come from a snapshot, because the store has not been reached yet. */
   readonly isRecalled: boolean;
-  /** Keeps the snapshot up to date from now on, until `close`. */
+  /** Keeps the snapshot up to date until `close`. */
   keep(owners: Pick<Router, "newestOwners" | "ownersRevision">): void;
-  /** Makes this balancer a member, as soon as there is a store, until `close`. */
+  /** Makes this balancer a member, as soon as the store is reached, until `close`. */
   announce(at: {
     readonly statusBind: string;
     readonly statusPort: number;
-    /** How it sees the edge, asked every few seconds. */
+    /** Its view of the edge, called every few seconds. */
     readonly describe: () => View;
-    /** Does what an operator asks of it. */
+    /** Executes an operator's command. */
     readonly handleCommand: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
   }): void;
   close(): Promise<void>;
 }
 
-/** How long the ports stay closed for the first look at who is there. */
+/** How long the ports stay closed while the members are read for the first time. */
 const FIRST_VIEW_MS = 1000;
 
 interface Deps {
@@ -97,7 +97,7 @@ interface Deps {
 
 /** Throws `SettingError`. */
 export function createDiscovery(deps: Deps): Discovery {
-  return deps.settings.workers.length > 0 ? createListDiscovery(deps) : createStoreDiscovery(deps);
+  return deps.settings.workers.length > 0 ? createFixedDiscovery(deps) : createStoreDiscovery(deps);
 }
 
 // --- from the store ---
@@ -106,15 +106,21 @@ function createStoreDiscovery(deps: Deps): Discovery {
   const { settings, id, clock, log, counters } = deps;
   const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
   const store = connectStore({ settings, name: id, clock, log, counters });
-  const admission = createMemberVerification({
+  const verification = createMemberVerification({
     networks: settings.workerNetworks,
     secretFingerprint: keys.fingerprint,
     store,
     counters,
     log,
   });
-  const view = createMembershipView({ store, clock, log, ringKey: keys.ring, admission });
-  const snapshot = snapshotFile(settings, log);
+  const view = createMembershipView({
+    store,
+    clock,
+    log,
+    ringKey: keys.ring,
+    admission: verification,
+  });
+  const file = snapshotFile(settings, log);
   let keeper: SnapshotKeeper | undefined;
   const prove = (worker: WorkerRecord): string =>
     edgeProof(keys.edge, worker.id, worker.incarnation);
@@ -125,11 +131,11 @@ function createStoreDiscovery(deps: Deps): Discovery {
     isAway: () => store.health.state !== "up",
     workers: () => view.workers,
     prove,
-    onMembers: (workers) => view.hearMembers(admission.admit(workers)),
+    onMembers: (workers) => view.hearMembers(verification.admit(workers)),
   });
   const incarnation = newIncarnation();
   let statusUrl = "";
-  let told: { close(): void } | undefined;
+  let statusReports: { close(): void } | undefined;
   const logStreams: LogStream[] = [];
   let commandListener: CommandListener | undefined;
   const lease = createLease({
@@ -145,7 +151,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
       ringFingerprint: view.ring.fingerprint,
       secretFingerprint: keys.fingerprint,
     }),
-    // Its name is random, so nobody can have the same.
+    // Its name is random, so no other process can have it.
     onReplaced: () => {},
   });
 
@@ -155,14 +161,14 @@ function createStoreDiscovery(deps: Deps): Discovery {
     sessions: store,
     prove,
     probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
-    onOtherIncarnation(worker, life) {
-      // A store that is there says so itself within a second, with all that is in the new record.
-      if (store.health.state !== "up") view.hear(worker, life);
+    onOtherIncarnation(worker, other) {
+      // While the store is up, it delivers the complete new record within a second.
+      if (store.health.state !== "up") view.hear(worker, other);
     },
     isLeased: true,
     storeHealth: () => store.health,
     onStoreHealth: (listener) => void store.onHealth(listener),
-    refused: () => admission.refused,
+    refused: () => verification.refused,
     openLogStream(stream) {
       if (settings.storeSocket !== undefined) return undefined;
       const opened = createLogStream({ store, stream, source: id, clock, counters });
@@ -172,22 +178,22 @@ function createStoreDiscovery(deps: Deps): Discovery {
     async start() {
       await Promise.race([view.start(), sleep(clock, FIRST_VIEW_MS)]);
       if (view.fresh) return [];
-      const recalled = await snapshot?.read();
-      if (recalled === undefined || view.fresh) return [];
-      view.recall(admission.admit(recalled.workers));
+      const saved = await file?.read();
+      if (saved === undefined || view.fresh) return [];
+      view.recall(verification.admit(saved.workers));
       log.warn(
         { workers: view.workers.length },
-        "the store is away; the members are those that were seen last",
+        "the store is away; starting with the workers of the last snapshot",
       );
-      return recalled.owners;
+      return saved.owners;
     },
     get isRecalled() {
       return !view.fresh && view.workers.length > 0;
     },
     keep(owners) {
-      if (snapshot === undefined) return;
+      if (file === undefined) return;
       keeper = startSnapshotKeeper({
-        file: snapshot,
+        file,
         clock,
         source: {
           workers: () => view.workers,
@@ -197,18 +203,18 @@ function createStoreDiscovery(deps: Deps): Discovery {
       });
     },
     announce({ statusBind, statusPort, describe, handleCommand }) {
-      // It keeps no traffic waiting: with the store away it goes on trying.
+      // Traffic does not wait for this: while the store is away, it keeps trying.
       void storeReached(store).then(() => {
         const { localAddress } = store;
         statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
-        told = publishStatus({ store, clock, log, self: id, describe });
+        statusReports = publishStatus({ store, clock, log, self: id, describe });
         commandListener = listenForCommands({ store, clock, log, self: id, handleCommand });
         return lease.start();
       });
     },
     async close() {
       await Promise.all([lease.close(), keeper?.close()]);
-      told?.close();
+      statusReports?.close();
       commandListener?.close();
       fromWorkers.close();
       view.close();
@@ -218,7 +224,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
   };
 }
 
-/** An embedded store lives and ends with the workers, so it is never away alone. */
+/** Undefined with an embedded store: it runs and stops with the workers, so it is never away alone. */
 function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
   const { redisUrl, redisPrefix, storeSocket, dataDir } = settings;
   if (storeSocket !== undefined || redisUrl === undefined) return undefined;
@@ -227,20 +233,23 @@ function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
 
 // --- from a list ---
 
-function createListDiscovery({ settings, id, log }: Deps): Discovery {
+function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
   if (settings.storeSocket !== undefined || settings.redisUrl !== undefined) {
     const store = settings.storeSocket === undefined ? "CT_REDIS_URL" : "CT_STORE_SOCKET";
     throw new SettingError(
-      `CT_WORKERS and ${store} are both set; a balancer has its workers from one of them, take the other away`,
+      `CT_WORKERS and ${store} are both set; a balancer gets its workers from one of them, unset the other`,
     );
   }
   const keys = settings.secret === undefined ? undefined : deriveKeys(settings.secret);
   const view = createStaticDiscovery(settings.workers, keys?.ring ?? PUBLIC_RING_KEY);
-  log.info({ workers: view.workers.length, ring: view.ring.fingerprint }, "the workers are fixed");
+  log.info(
+    { workers: view.workers.length, ring: view.ring.fingerprint },
+    "workers are a fixed list",
+  );
   if (keys === undefined) {
     log.warn(
       {},
-      "CT_SECRET is not set: workers are not told that a balancer vouches for a request, and anybody can tell which worker a key leads to",
+      "CT_SECRET is not set: workers cannot verify that a request came through this balancer, and any client can predict which worker a key leads to; set CT_SECRET, as on the workers",
     );
   }
   return {

@@ -1,8 +1,8 @@
 /**
- * While a balancer does not reach the store, the workers that do tell it who is there: otherwise one that comes back at
- * another address, or is new, could not be reached through this balancer before the store is back. Each second one of the
- * known workers is asked, and when it cannot say, the next. Only an answer that proves `CT_SECRET` counts, to this very
- * question, and only for whom it names: that somebody is missing in it says nothing.
+ * While a balancer cannot reach the store, it asks workers that can for the members: otherwise a worker that is new, or
+ * comes back at another address, would get no requests until the store is back. Each second one known worker is asked,
+ * and the next one if it has no list. A response counts only with a proof of `CT_SECRET` over this request's nonce, and
+ * only for the workers it lists: a worker that is missing in it is not removed.
  */
 
 import type { Clock, Timer } from "../../shared/base/clock.ts";
@@ -33,32 +33,31 @@ export function askWorkersForMembers(deps: {
   readonly self: WorkerId;
   readonly clock: Clock;
   readonly edgeKey: Buffer;
-  /** Whether the store cannot be asked. */
+  /** Whether the store cannot be reached. */
   readonly isAway: () => boolean;
-  /** Who is known. */
   readonly workers: () => readonly WorkerRecord[];
   readonly prove: (worker: WorkerRecord) => string;
-  /** Told of each answer. */
+  /** Called with each valid response. */
   readonly onMembers: (workers: readonly WorkerRecord[], from: WorkerId) => void;
 }): MembersFromWorkers {
   const { clock, edgeKey, isAway } = deps;
-  let isAsking = false;
-  /** Each second another one begins, so that one that is slow to fail is not asked first each time. */
-  let turn = 0;
+  let isRunning = false;
+  /** Rotates the first worker asked, so that one that is slow to fail does not delay each round. */
+  let round = 0;
   const timer: Timer = clock.every(PERIOD_MS, () => {
-    if (isAsking || !isAway()) return;
-    isAsking = true;
-    void askInTurn().finally(() => {
-      isAsking = false;
+    if (isRunning || !isAway()) return;
+    isRunning = true;
+    void askInOrder().finally(() => {
+      isRunning = false;
     });
   });
 
-  async function askInTurn(): Promise<void> {
+  async function askInOrder(): Promise<void> {
     const workers = deps.workers();
-    const first = turn++ % Math.max(1, workers.length);
+    const first = round++ % Math.max(1, workers.length);
     for (const worker of [...workers.slice(first), ...workers.slice(0, first)]) {
-      const members = await ask(worker).catch(() => undefined);
-      // The store says more, and all that counts.
+      const members = await fetchMembers(worker).catch(() => undefined);
+      // The store is back, and has the complete list.
       if (!isAway()) return;
       if (members === undefined) continue;
       deps.onMembers(members, worker.id);
@@ -66,8 +65,8 @@ export function askWorkersForMembers(deps: {
     }
   }
 
-  /** Undefined when the worker cannot say. Rejects when it cannot be reached. */
-  async function ask(worker: WorkerRecord): Promise<readonly WorkerRecord[] | undefined> {
+  /** Undefined when the worker has no list or the proof is wrong. Rejects when it cannot be reached. */
+  async function fetchMembers(worker: WorkerRecord): Promise<readonly WorkerRecord[] | undefined> {
     const nonce = newNonce();
     const { status, headers, body } = await askProcess(`${worker.url}${MEMBERS_PATH}`, {
       headers: {
@@ -87,7 +86,7 @@ export function askWorkersForMembers(deps: {
   return { close: () => timer.cancel() };
 }
 
-/** Those of the records that are well-formed ones of workers; undefined when it is no list. */
+/** The well-formed worker records; undefined when the body is not a list. */
 function readWorkers(body: Buffer): readonly WorkerRecord[] | undefined {
   const value: unknown = JSON.parse(body.toString());
   if (!Array.isArray(value)) return undefined;

@@ -1,11 +1,10 @@
 /**
- * What a balancer needs to route when it starts and its store is away: the members and the owners of sessions that it saw
- * last, in a file of the data directory. `encodeSnapshot` and `decodeSnapshot` are pure; the rest reads, and writes such
- * that a reader finds the old file or the new one, never a part.
+ * A file in the data directory with the members and session owners that a balancer saw last, so that it can route when it
+ * starts while its store is away. `encodeSnapshot` and `decodeSnapshot` are pure. The file is replaced atomically: a
+ * reader finds the old one or the new one.
  *
- * The file is JSON, one value a line: a head, the workers, the owners, an end that counts them. Whoever may write it may
- * send clients elsewhere, so it is readable and writable by its owner only, and what is read is checked like what comes
- * from the store.
+ * Format: JSON, one value per line: a head, the workers, the owners, and an end with their counts. A process that can
+ * write the file can redirect clients, so only its owner has access, and its content is validated like the store's.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
@@ -28,19 +27,19 @@ export type SavedOwner = readonly [
   { readonly worker: WorkerId; readonly epoch: number },
 ];
 
-/** Owners that are kept, those learnt last: for the others the ring leads back to where most sessions began. */
+/** Maximum saved owners, the newest ones. For the others the ring leads to where most sessions were created. */
 export const MAX_KEPT_OWNERS = 20_000;
-/** Longer keys are left out: they would make the file large, and nothing but a stranger makes them. */
+/** Longer keys are left out: they would make the file large, and no regular client uses them. */
 const MAX_KEY_CHARS = 256;
 const MAX_WORKERS = 10_000;
-/** Far more than the largest that is written. */
+/** Far more than the largest file written. */
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
-/** Lines that are made without letting anything else run: about a millisecond. */
-const LINES_PER_PIECE = 1000;
+/** Lines encoded before the event loop runs again: about a millisecond. */
+const LINES_PER_CHUNK = 1000;
 
 // --- the file's text (pure) ---
 
-/** The text, in pieces. */
+/** The text, in chunks. */
 export function* encodeSnapshot({ workers, owners }: Snapshot): Generator<string> {
   let count = 0;
   let lines = [JSON.stringify({ format: 1 }), ...workers.map((worker) => JSON.stringify(worker))];
@@ -48,7 +47,7 @@ export function* encodeSnapshot({ workers, owners }: Snapshot): Generator<string
     if (key.length > MAX_KEY_CHARS) continue;
     count++;
     lines.push(JSON.stringify([key, worker, epoch]));
-    if (lines.length < LINES_PER_PIECE) continue;
+    if (lines.length < LINES_PER_CHUNK) continue;
     yield `${lines.join("\n")}\n`;
     lines = [];
   }
@@ -67,7 +66,7 @@ const endSchema = z.object({
   owners: z.number().int().max(MAX_KEPT_OWNERS),
 });
 
-/** Undefined when it is no snapshot, or not all of one. */
+/** Undefined when `text` is not a complete snapshot. */
 export function decodeSnapshot(text: string): Snapshot | undefined {
   const lines = text.split("\n");
   const end = endSchema.safeParse(readJson(lines.at(-2)));
@@ -103,15 +102,14 @@ function readJson(line: string | undefined): unknown {
 // --- the file ---
 
 export interface SnapshotFile {
-  /** What was written last. Undefined when there is nothing, or nothing of use: then a line in the log says so. */
+  /** The last snapshot. Undefined when there is no file, or it is unusable, which is logged. */
   read(): Promise<Snapshot | undefined>;
-  /** Never rejects; a failure is a line in the log, one until it works again. */
+  /** Never rejects. The first of several failures is logged. */
   write(snapshot: Snapshot): Promise<void>;
 }
 
 /**
- * `storeName`: whatever tells this edge's store from others, such as its URL: edges that share a data directory keep
- * their own files.
+ * `storeName` identifies this edge's store, for example its URL: edges that share a data directory have separate files.
  */
 export function createSnapshotFile(deps: {
   readonly dataDir: string;
@@ -125,17 +123,17 @@ export function createSnapshotFile(deps: {
 
   async function replaceFile(snapshot: Snapshot): Promise<void> {
     const path = join(prepareDataDir(deps.dataDir), name);
-    const draft = `${path}.${randomBytes(4).toString("hex")}`;
-    const file = await open(draft, "wx", 0o600);
+    const temporary = `${path}.${randomBytes(4).toString("hex")}`;
+    const file = await open(temporary, "wx", 0o600);
     try {
-      for (const piece of encodeSnapshot(snapshot)) await file.writeFile(piece);
-      // Else a power cut may leave the new name with nothing behind it.
+      for (const chunk of encodeSnapshot(snapshot)) await file.writeFile(chunk);
+      // Without it, a power cut may leave the new name on an empty file.
       await file.sync();
       await file.close();
-      await rename(draft, path);
+      await rename(temporary, path);
     } catch (error) {
       await file.close().catch(() => {});
-      await rm(draft, { force: true });
+      await rm(temporary, { force: true });
       throw error;
     }
   }
@@ -147,11 +145,15 @@ export function createSnapshotFile(deps: {
         const { size } = await stat(path);
         const text = size > MAX_FILE_BYTES ? "" : await readFile(path, "utf8");
         const snapshot = decodeSnapshot(text);
-        if (snapshot === undefined) log.error({ path }, "the snapshot of the members is damaged");
+        if (snapshot === undefined)
+          log.error({ path }, "the snapshot of the workers is damaged and is ignored");
         return snapshot;
       } catch (error) {
         if (errorCode(error) !== "ENOENT") {
-          log.error({ path, cause: describeError(error) }, "the snapshot cannot be read");
+          log.error(
+            { path, cause: describeError(error) },
+            "the snapshot of the workers cannot be read; check its permissions",
+          );
         }
         return undefined;
       }
@@ -164,7 +166,7 @@ export function createSnapshotFile(deps: {
         if (!isFailing) {
           log.warn(
             { cause: describeError(error) },
-            "the snapshot of the members cannot be written; a balancer that starts while the store is away will know nobody",
+            "the snapshot of the workers cannot be written, so a balancer that starts while the store is away has none to route to; check CT_DATA_DIR and its disk",
           );
         }
         isFailing = true;
@@ -175,17 +177,17 @@ export function createSnapshotFile(deps: {
 
 // --- keeping it up to date ---
 
-/** How often it is looked whether something has changed. */
-const LOOK_MS = 1000;
-/** Owners change all the time; workers that come or go are written with the next look. */
+/** How often it checks for changes. */
+const CHECK_PERIOD_MS = 1000;
+/** Owners change all the time; a change of the workers is written by the next check. */
 const OWNERS_PERIOD_MS = 10_000;
 
 export interface SnapshotKeeper {
-  /** Writes once more what has changed. */
+  /** Writes pending changes. */
   close(): Promise<void>;
 }
 
-/** Writes `source` whenever it has changed, as long as there is a worker in it. */
+/** Writes `source` when it has changed, unless it has no workers: the last snapshot is then better. */
 export function startSnapshotKeeper(deps: {
   readonly file: Pick<SnapshotFile, "write">;
   readonly clock: Clock;
@@ -201,12 +203,12 @@ export function startSnapshotKeeper(deps: {
   let writtenRevision = source.ownersRevision();
   let writtenMs = Number.NEGATIVE_INFINITY;
   let running: Promise<void> | undefined;
-  const timer: Timer = clock.every(LOOK_MS, () => void look(OWNERS_PERIOD_MS));
+  const timer: Timer = clock.every(CHECK_PERIOD_MS, () => void writeChanges(OWNERS_PERIOD_MS));
 
-  async function look(ownersPeriodMs: number): Promise<void> {
+  async function writeChanges(ownersPeriodMs: number): Promise<void> {
     const workers = source.workers();
     if (running !== undefined || workers.length === 0) return;
-    // The load changes with each beat, and is of no use later.
+    // The load changes with each heartbeat, and is useless later.
     const text = JSON.stringify(workers.map((worker) => ({ ...worker, load: 0 })));
     const revision = source.ownersRevision();
     const areOwnersDue = clock.nowMs() - writtenMs >= ownersPeriodMs;
@@ -224,7 +226,7 @@ export function startSnapshotKeeper(deps: {
     async close() {
       timer.cancel();
       await running;
-      await look(0);
+      await writeChanges(0);
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The workers of a fixed list (`CT_WORKERS`), as the membership of a balancer that has no store: always the same ones, all
- * alike. Whether they are well, probes tell (upstream.ts).
+ * The membership of a balancer without a store: the workers of a fixed list (`CT_WORKERS`), all with equal weight.
+ * Probes determine their health (upstream.ts).
  */
 
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
@@ -9,23 +9,23 @@ import { SettingError } from "../../shared/settings/read-settings.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { MembershipView } from "../routing/router.ts";
 
-/** Nobody says it: a restart of a worker is not seen. */
+/** Unknown without a store: restarts of a worker are not detected. */
 const NO_INCARNATION = "0".repeat(16) as Incarnation;
 
 /**
- * Each worker's id is its text in the list, so balancers with the same list and the same secret have the same ring,
- * whatever its order. Throws `SettingError` when one is named twice.
+ * A worker's id is its entry in the list, so balancers with the same list, in any order, and the same secret have the
+ * same ring. Throws `SettingError` for a duplicate.
  */
 export function createStaticDiscovery(list: readonly string[], ringKey: Buffer): MembershipView {
   const workers = [...list].sort().map((address) => toRecord(address));
-  const twice = list.find((address, index) => list.indexOf(address) !== index);
-  if (twice !== undefined) {
-    throw new SettingError(`CT_WORKERS names ${twice} twice; name each worker once`);
+  const duplicate = list.find((address, index) => list.indexOf(address) !== index);
+  if (duplicate !== undefined) {
+    throw new SettingError(`CT_WORKERS names ${duplicate} twice; name each worker once`);
   }
   return {
     workers,
     ring: createRing(workers, ringKey),
-    // What workers put into ids is made of names that this balancer does not know.
+    // Tags are derived from the workers' own names, which this balancer does not know.
     byTag: () => undefined,
     onChange: () => () => {},
   };

@@ -1,4 +1,4 @@
-/** What a balancer that does not reach its store believes of what workers say to its question who is there. */
+/** Which member lists of workers a balancer accepts while its store is away. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
@@ -12,7 +12,7 @@ import { EDGE_KEY, workerRecord } from "../rig.ts";
 
 const SELF = "balancer-1" as WorkerId;
 
-/** A worker that answers a question as the test says; what it was asked, head by head. */
+/** A worker that responds as the test says, and the request heads that it received. */
 async function startWorker(
   id: string,
   answer: (nonce: string, res: ServerResponse) => void,
@@ -37,10 +37,10 @@ function says(workers: readonly unknown[]): (nonce: string, res: ServerResponse)
   };
 }
 
-/** A balancer that knows these workers; `told` has what it believes of the answers. */
+/** A balancer with these workers; `accepted` has the member lists that it accepted. */
 function startAsking(known: readonly WorkerRecord[]) {
   const clock = createStepClock();
-  const told: { ids: string[]; from: string }[] = [];
+  const accepted: { ids: string[]; from: string }[] = [];
   let isAway = true;
   let looks = 0;
   const asking = askWorkersForMembers({
@@ -53,50 +53,50 @@ function startAsking(known: readonly WorkerRecord[]) {
     },
     workers: () => known,
     prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
-    onMembers: (workers, from) => told.push({ ids: workers.map(({ id }) => id), from }),
+    onMembers: (workers, from) => accepted.push({ ids: workers.map(({ id }) => id), from }),
   });
   onTestFinished(() => asking.close());
   return {
-    told,
+    accepted,
     setAway: (value: boolean): void => {
       isAway = value;
     },
-    /** How often it looked whether the store is away. */
+    /** How often it checked whether the store is away. */
     looks: () => looks,
-    /** The next time that it asks. */
+    /** Triggers the next round of requests. */
     next: () => clock.advance(1000),
   };
 }
 
-test("a worker that knows is believed, and the question proves who asks", async () => {
+test("the member list of a worker that proves the secret is accepted, and the request proves the balancer", async () => {
   const found = workerRecord("w9", 4009);
   const worker = await startWorker("w1", says([found]));
-  const { next, told } = startAsking([worker.record]);
+  const { next, accepted } = startAsking([worker.record]);
   next();
-  await until("an answer", () => told.length === 1);
-  expect(told).toEqual([{ ids: ["w9"], from: "w1" }]);
+  await until("a response", () => accepted.length === 1);
+  expect(accepted).toEqual([{ ids: ["w9"], from: "w1" }]);
   expect(worker.asked[0]?.headers).toMatchObject({
     "x-ct-edge": edgeProof(EDGE_KEY, worker.record.id, worker.record.incarnation),
     "x-ct-balancer": SELF,
   });
 });
 
-test("a worker that cannot say is followed by the next one, and nobody is asked twice in a second", async () => {
+test("after a worker without a list the next one is asked, and none is asked twice in a second", async () => {
   const away = await startWorker("w1", (_nonce, res) => void res.writeHead(503).end());
   const gone = workerRecord("w2", 1);
   const knows = await startWorker("w3", says([]));
-  const { next, told } = startAsking([away.record, gone, knows.record]);
+  const { next, accepted } = startAsking([away.record, gone, knows.record]);
   next();
-  await until("an answer", () => told.length === 1);
-  expect(told[0]?.from).toBe("w3");
+  await until("a response", () => accepted.length === 1);
+  expect(accepted[0]?.from).toBe("w3");
   expect([away.asked.length, knows.asked.length]).toEqual([1, 1]);
 });
 
 test.each<[string, (nonce: string, res: ServerResponse) => void]>([
   ["has no proof", (_nonce, res) => void res.end("[]")],
-  ["has the proof of another question", (_nonce, res) => says([])("another", res)],
+  ["has the proof of another nonce", (_nonce, res) => says([])("another", res)],
   [
-    "was changed on its way",
+    "was changed in transit",
     (nonce, res) => {
       res.setHeader("x-ct-members", membersProof(EDGE_KEY, nonce, Buffer.from("[]")));
       res.end("[ ]");
@@ -110,63 +110,63 @@ test.each<[string, (nonce: string, res: ServerResponse) => void]>([
     },
   ],
   [
-    "is no JSON",
+    "is not JSON",
     (nonce, res) => {
       const body = Buffer.from("[");
       res.setHeader("x-ct-members", membersProof(EDGE_KEY, nonce, body)).end(body);
     },
   ],
   [
-    "is no list",
+    "is not a list",
     (nonce, res) => {
       const body = Buffer.from('{"length":1}');
       res.setHeader("x-ct-members", membersProof(EDGE_KEY, nonce, body)).end(body);
     },
   ],
   ["is longer than any list of workers", (_nonce, res) => void res.end(Buffer.alloc(9_000_000))],
-  ["is broken off", (_nonce, res) => res.destroy()],
-])("an answer that %s is none", async (_, answer) => {
-  const bad = await startWorker("w1", answer);
+  ["is closed early", (_nonce, res) => res.destroy()],
+])("a response that %s is ignored, and the next worker is asked", async (_, respond) => {
+  const bad = await startWorker("w1", respond);
   const good = await startWorker("w2", says([]));
-  const { next, told } = startAsking([bad.record, good.record]);
+  const { next, accepted } = startAsking([bad.record, good.record]);
   next();
-  await until("an answer", () => told.length === 1);
-  expect([bad.asked.length, told[0]?.from]).toEqual([1, "w2"]);
+  await until("a response", () => accepted.length === 1);
+  expect([bad.asked.length, accepted[0]?.from]).toEqual([1, "w2"]);
 });
 
-test("of an answer only well-formed records of workers are believed", async () => {
+test("only well-formed worker records of a list are accepted", async () => {
   const record = workerRecord("w9", 4009);
-  const strange = [null, 1, {}, { ...record, url: "file:///etc" }, { ...record, kind: "balancer" }];
-  const worker = await startWorker("w1", says([...strange, record]));
-  const { next, told } = startAsking([worker.record]);
+  const invalid = [null, 1, {}, { ...record, url: "file:///etc" }, { ...record, kind: "balancer" }];
+  const worker = await startWorker("w1", says([...invalid, record]));
+  const { next, accepted } = startAsking([worker.record]);
   next();
-  await until("an answer", () => told.length === 1);
-  expect(told[0]?.ids).toEqual(["w9"]);
+  await until("a response", () => accepted.length === 1);
+  expect(accepted[0]?.ids).toEqual(["w9"]);
 });
 
-test("nobody is asked while the store is reached", async () => {
+test("no worker is asked while the store is reachable", async () => {
   const worker = await startWorker("w1", says([]));
-  const { next, told, setAway } = startAsking([worker.record]);
+  const { next, accepted, setAway } = startAsking([worker.record]);
   setAway(false);
   next();
   next();
   setAway(true);
   next();
-  await until("an answer", () => told.length === 1);
+  await until("a response", () => accepted.length === 1);
   expect(worker.asked).toHaveLength(1);
 });
 
-test("an answer that comes when the store is back is not needed", async () => {
+test("a response that arrives after the store is back is ignored", async () => {
   let give = (): void => {};
   const worker = await startWorker("w1", (nonce, res) => {
     give = () => says([])(nonce, res);
   });
-  const { next, told, setAway, looks } = startAsking([worker.record]);
+  const { next, accepted, setAway, looks } = startAsking([worker.record]);
   next();
   await until("a question", () => worker.asked.length === 1);
   setAway(false);
   const before = looks();
   give();
   await until("the answer was judged", () => looks() > before);
-  expect(told).toEqual([]);
+  expect(accepted).toEqual([]);
 });

@@ -37,7 +37,7 @@ function encode(snapshot: Snapshot): string {
 }
 
 describe("the text of a snapshot", () => {
-  test("is read as it was written, whatever bytes keys have", () => {
+  test("a snapshot is decoded as it was encoded, whatever bytes the keys have", () => {
     const key = fc.string({ minLength: 1, maxLength: 256, unit: "binary" });
     const owners = fc.array(fc.tuple(key, fc.constantFrom("a", "b"), fc.nat()));
     fc.assert(
@@ -48,7 +48,7 @@ describe("the text of a snapshot", () => {
     );
   });
 
-  test("of as many owners as are kept is read again, and the workers' pieces are small", () => {
+  test("a snapshot with the maximum of owners can be decoded, and is encoded in small chunks", () => {
     const owners = Array.from({ length: MAX_KEPT_OWNERS }, (_, i) => owner(`key-${i}`, "a", i));
     const pieces = [...encodeSnapshot({ workers: [A], owners })];
     expect(pieces.length).toBeGreaterThan(MAX_KEPT_OWNERS / 1001);
@@ -56,14 +56,14 @@ describe("the text of a snapshot", () => {
     expect([...(read?.owners ?? [])]).toHaveLength(MAX_KEPT_OWNERS);
   });
 
-  test("leaves very long keys out", () => {
+  test("a snapshot leaves out very long keys", () => {
     const owners = [owner("x".repeat(257), "a", 1), owner("short", "a", 2)];
     expect(decodeSnapshot(encode({ workers: [A], owners }))?.owners).toEqual([
       owner("short", "a", 2),
     ]);
   });
 
-  test("that is not complete, or was changed, is none", () => {
+  test("a snapshot that is incomplete or was changed is not decoded", () => {
     const text = encode({ workers: [A, B], owners: [owner("k", "a", 1)] });
     expect(decodeSnapshot(text)).toBeDefined();
     for (let end = 0; end < text.length; end++) {
@@ -87,7 +87,7 @@ describe("the text of a snapshot", () => {
     }
   });
 
-  test("of any bytes is read without an exception", () => {
+  test("decoding arbitrary bytes never throws", () => {
     fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => void decodeSnapshot(text)));
   });
 });
@@ -105,7 +105,7 @@ describe("the file", () => {
     return { file: createSnapshotFile({ dataDir: folder, storeName, log }), lines };
   }
 
-  test("is replaced as a whole, for its owner's eyes only, and nothing is left beside it", async () => {
+  test("the snapshot file is replaced atomically, only its owner can read it, and no temporary file is left", async () => {
     const { file, lines } = open();
     expect(await file.read()).toBeUndefined();
     await file.write({ workers: [A], owners: [] });
@@ -117,12 +117,12 @@ describe("the file", () => {
     expect(lines).toEqual([]);
   });
 
-  test("of one edge is not read by another one in the same folder", async () => {
+  test("the snapshot file of one edge is not read by another edge with the same data directory", async () => {
     await open().file.write({ workers: [A], owners: [] });
     expect(await open("redis://other").file.read()).toBeUndefined();
   });
 
-  test("that is damaged or far too large is left, with one line", async () => {
+  test("a snapshot file that is damaged or far too large is ignored with one log line", async () => {
     await open().file.write({ workers: [A], owners: [] });
     const path = join(dataDir, readdirSync(dataDir)[0] ?? "");
     const text = readFileSync(path, "utf8");
@@ -139,7 +139,7 @@ describe("the file", () => {
     }
   });
 
-  test("that cannot be written costs one line, and one more after it could", async () => {
+  test("a snapshot file that cannot be written is logged once, and once more after a success", async () => {
     writeFileSync(join(dataDir, "file"), "");
     const { file, lines } = open("x", join(dataDir, "file", "below"));
     await file.write({ workers: [A], owners: [] });
@@ -178,7 +178,7 @@ describe("keeping it up to date", () => {
     return { written, seen, keeper, pass };
   }
 
-  test("workers are written within a second of a change, loads are no change", async () => {
+  test("a change of the workers is written within a second, a change of their load is not", async () => {
     const { written, seen, pass } = keep();
     await pass(3000);
     expect(written).toHaveLength(1);
@@ -190,7 +190,7 @@ describe("keeping it up to date", () => {
     expect(written).toHaveLength(2);
   });
 
-  test("owners are written every ten seconds, and once more at the end", async () => {
+  test("changed owners are written every ten seconds, and at the end", async () => {
     const { written, seen, keeper, pass } = keep();
     await pass(1000);
     for (let i = 0; i < 20; i++) {
@@ -207,7 +207,7 @@ describe("keeping it up to date", () => {
     expect(again.written).toHaveLength(2);
   });
 
-  test("nothing is written while nobody is known: what is there is better", async () => {
+  test("no snapshot is written without workers: the last one is better", async () => {
     const { written, seen, keeper, pass } = keep();
     seen.workers = [];
     await pass(3000);

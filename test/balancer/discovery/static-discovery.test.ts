@@ -1,4 +1,4 @@
-/** A fixed list of workers as the membership of a balancer, and the balancer's choice between list and store. */
+/** The fixed list of workers as a balancer's membership, and how a balancer chooses between list and store. */
 import { describe, expect, test } from "vitest";
 import { createDiscovery } from "../../../balancer/discovery/discovery.ts";
 import { createStaticDiscovery } from "../../../balancer/discovery/static-discovery.ts";
@@ -15,7 +15,7 @@ const RING_KEY = Buffer.alloc(32, 1);
 const SECRET = "a secret of thirty-two characters";
 
 describe("a fixed list", () => {
-  test("gives a worker for each address, named by it, whatever the order", () => {
+  test("a fixed list has a worker for each address, with the address as its id, in any order", () => {
     const one = createStaticDiscovery(
       ["10.0.0.2:3001", "10.0.0.1:3001", "[fd00::1]:3001"],
       RING_KEY,
@@ -34,21 +34,21 @@ describe("a fixed list", () => {
     expect(keys.map((key) => two.ring.first(key))).toEqual(keys.map((key) => one.ring.first(key)));
   });
 
-  test("has no tags: workers know other names of themselves", () => {
+  test("a fixed list resolves no tags: they are derived from the workers' own names", () => {
     const view = createStaticDiscovery(["10.0.0.1:3001"], RING_KEY);
     const [worker] = view.workers;
     const tag = workerTag(worker?.id ?? ("" as WorkerId), worker?.incarnation ?? ("" as never));
     expect(view.byTag(tag)).toBeUndefined();
   });
 
-  test("that names a worker twice stops the start", () => {
+  test("a fixed list with a duplicate is refused", () => {
     expect(() => createStaticDiscovery(["10.0.0.1:3001", "10.0.0.1:3001"], RING_KEY)).toThrow(
       "CT_WORKERS names 10.0.0.1:3001 twice; name each worker once",
     );
   });
 });
 
-describe("a balancer's members", () => {
+describe("a balancer with a fixed list", () => {
   function open(env: Record<string, string>) {
     const { log, lines } = createTestLog();
     const settings = readSettings({ role: "balancer", env });
@@ -64,7 +64,7 @@ describe("a balancer's members", () => {
   }
   const CT_WORKERS = "10.0.0.1:3001,10.0.0.2:3001";
 
-  test("of a list need no secret, and the start says what that means", () => {
+  test("a fixed list needs no secret, and a warning says what that means", () => {
     const { discovery, lines } = open({ CT_WORKERS });
     const [first] = discovery.view.workers;
     expect(first && discovery.prove(first)).toBeUndefined();
@@ -72,7 +72,7 @@ describe("a balancer's members", () => {
     expect(lines.filter((line) => line.includes("CT_SECRET is not set"))).toHaveLength(1);
   });
 
-  test("of a list are proven by their address; without a secret the ring is another, but the same everywhere", () => {
+  test("workers of a fixed list are proved by address; without a secret the ring differs, but is the same on every balancer", () => {
     const proven = open({ CT_WORKERS, CT_SECRET: SECRET }).discovery;
     const [first] = proven.view.workers;
     expect(first && proven.prove(first)).toBe(
@@ -90,9 +90,9 @@ describe("a balancer's members", () => {
     );
   });
 
-  test("come from one place: a list and a store together stop the start", () => {
+  test("a list and a store together are refused", () => {
     expect(() => open({ CT_WORKERS, CT_REDIS_URL: "redis://:pass@10.0.0.9" })).toThrow(
-      "CT_WORKERS and CT_REDIS_URL are both set; a balancer has its workers from one of them, take the other away",
+      "CT_WORKERS and CT_REDIS_URL are both set; a balancer gets its workers from one of them, unset the other",
     );
     expect(() => open({ CT_WORKERS, CT_STORE_SOCKET: "/run/store.sock" })).toThrow(
       "CT_WORKERS and CT_STORE_SOCKET are both set",
@@ -106,7 +106,7 @@ describe("a balancer's members", () => {
     ["10.0.0.1:65536", '"10.0.0.1:65536"'],
     ["http://10.0.0.1:3001", '"http://10.0.0.1:3001"'],
     ["10.0.0.1:3001,user@10.0.0.2:3001", '"user@10.0.0.2:3001"'],
-  ])("of the list %s are refused by name", (list, shown) => {
+  ])("the fixed list %s is refused, and the error names the invalid entry", (list, shown) => {
     expect(() => open({ CT_WORKERS: list })).toThrow(
       `CT_WORKERS=${shown} is not allowed; use host:port,host:port`,
     );
