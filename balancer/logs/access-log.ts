@@ -3,30 +3,30 @@
  *
  *     address - user [time] "request line" status bytes "referer" "user agent"
  *
- * Whatever a client sends, it is exactly one line of ASCII: `"`, `\` and what is not printable are written as `\xHH`. What
- * gives access (keys, tokens, ids) is shown by its beginning only. Pure.
+ * Always exactly one line of ASCII, whatever a client sends: `"`, `\` and unprintable bytes are written as `\xHH`. Only the
+ * first characters of credentials (keys, tokens, ids) are shown. Pure.
  */
 
 import type { Field } from "../http1/fields.ts";
 import { clientAddress, FORWARDING, type TrustedProxies } from "../http1/forwarding.ts";
 
-/** What is known of a request when its answer is over. */
+/** A finished request. */
 export interface Served {
-  /** The address of the other side of its connection. */
+  /** The remote address of its connection. */
   readonly peerAddress: string;
-  /** As it was received, as far as it was; empty when nothing of it was. */
+  /** As received, possibly incomplete or empty. */
   readonly requestLine: string;
-  /** None when the head could not be read. */
+  /** Empty when the head could not be parsed. */
   readonly fields: readonly Field[];
   readonly status: number;
-  /** What was handed to the system of the answer behind its head. */
+  /** Bytes of the response body that were handed to the operating system. */
   readonly bodyBytes: number;
 }
 
-/** Characters after which a part is cut, so that one hostile request cannot fill a disk. */
+/** Longer parts are cut, so that one hostile request cannot fill a disk. */
 const MAX_PART_CHARS = 1024;
 
-/** The line, with its line feed. `time` comes from `logTime`. */
+/** The line with its line feed. `time` comes from `logTime`. */
 export function accessLine(served: Served, trusted: TrustedProxies, time: string): string {
   let referer = "-";
   let userAgent = "-";
@@ -34,17 +34,17 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
   for (const { lower, value } of served.fields) {
     switch (lower) {
       case "referer":
-        referer = shown(maskSecrets(value));
+        referer = formatPart(maskSecrets(value));
         break;
       case "user-agent":
-        userAgent = shown(value);
+        userAgent = formatPart(value);
         break;
       case "authorization":
         user = basicUser(value);
         break;
     }
   }
-  const request = shown(maskSecrets(served.requestLine));
+  const request = formatPart(maskSecrets(served.requestLine));
   const address = clientAddress(served.fields, served.peerAddress, trusted) || "-";
   return `${address} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
 }
@@ -53,55 +53,55 @@ const LOGGED: ReadonlySet<string> = new Set([
   "authorization",
   "referer",
   "user-agent",
-  // What `clientAddress` may read.
+  // Read by `clientAddress`.
   ...FORWARDING,
 ]);
 
-/** Whether a line is made of this field too. */
+/** Whether this field is needed for the line. */
 export function isLogged(lower: string): boolean {
   return LOGGED.has(lower);
 }
 
-/** The name that Basic sends along (RFC 7617); whether the password was right, only the worker knows. */
+/** The user name of Basic authentication (RFC 7617); only the worker verifies the password. */
 function basicUser(authorization: string): string {
   if (!/^basic /i.test(authorization)) return "-";
   const decoded = Buffer.from(authorization.slice(6), "base64").toString("latin1");
   const colon = decoded.indexOf(":");
-  // Fields are told apart by blanks, and this is the only one without a frame of its own.
-  return colon > 0 ? shown(decoded.slice(0, colon)).replaceAll(" ", "\\x20") : "-";
+  // Spaces separate the parts, and this is the only part from a client without quotes or brackets.
+  return colon > 0 ? formatPart(decoded.slice(0, colon)).replaceAll(" ", "\\x20") : "-";
 }
 
-// --- what may be shown ---
+// --- escaping and masking ---
 
-/** Anything but printable ASCII, and what frames a part. */
+/** Anything but printable ASCII, and the characters that delimit or escape a part. */
 const UNSAFE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/;
 const ALL_UNSAFE = new RegExp(UNSAFE, "g");
 
-function shown(text: string): string {
+function formatPart(text: string): string {
   if (text === "") return "-";
   const cut = text.length > MAX_PART_CHARS ? `${text.slice(0, MAX_PART_CHARS)}...` : text;
   return UNSAFE.test(cut) ? escapeUnsafe(cut) : cut;
 }
 
-/** `\xHH` for each byte that could end a part or a line, or drive a terminal. */
+/** `\xHH` for each byte that could end a part or a line, or control a terminal. */
 export function escapeUnsafe(text: string): string {
   return text.replace(ALL_UNSAFE, (char) => {
-    // Text of clients is latin1; anything else is ours, and then its low byte would lie.
+    // Text from clients is latin1; other characters are the balancer's own, and their low byte would be misleading.
     const code = char.charCodeAt(0);
     return code > 0xff ? "?" : `\\x${code.toString(16).toUpperCase().padStart(2, "0")}`;
   });
 }
 
 const MAY_HOLD_SECRET = /\/k\/|\/api\/|=/;
-/** Characters of a key that help to tell sessions apart, and do not give access. */
+/** Enough characters of a key to distinguish sessions, too few to give access. */
 const SHOWN_CHARS = 4;
-/** Slashes may be doubled: workers take them for one. */
+/** Slashes may be doubled: workers merge them. */
 const PATH_SECRETS =
   /((?:^|[ /])(?:k|api\/+session\/+join|api\/+session\/+poll|api\/+login\/+poll|dashboard\/+api\/+sessions)\/+)([^/?# ]*)/g;
 const QUERY_SECRETS =
   /([?&](?:sid|token|state|code|room|key|jwt|oct-jwt|access_token|id_token|api_key|password)=)[^&# ]+/gi;
 
-/** A request line or a URL in which what gives access is cut off: session keys, poll tokens, socket ids, OAuth's words. */
+/** A request line or URL with its credentials cut: session keys, poll tokens, socket ids, OAuth parameters. */
 export function maskSecrets(text: string): string {
   if (!MAY_HOLD_SECRET.test(text)) return text;
   return text
@@ -109,7 +109,7 @@ export function maskSecrets(text: string): string {
     .replace(QUERY_SECRETS, "$1*");
 }
 
-/** Never more than half of it: a client may choose a key of one character. */
+/** At most half of it: a client may choose a key of one character. */
 function beginningOf(secret: string): string {
   return `${secret.slice(0, Math.min(SHOWN_CHARS, Math.floor(secret.length / 2)))}*`;
 }

@@ -9,10 +9,10 @@
 import { describeError } from "../../shared/base/errors.ts";
 import { escapeUnsafe, maskSecrets } from "./access-log.ts";
 
-/** What is known of a request that failed. */
+/** A failed request. */
 export interface Failed {
   readonly error: unknown;
-  /** What the client was told; 0 when it could not be told anything any more. */
+  /** Status of the response to the client; 0 when none could be sent. */
   readonly status: number;
   readonly peerAddress: string;
   readonly requestId: string;
@@ -24,7 +24,7 @@ export interface Failed {
 
 const MAX_PART_CHARS = 1024;
 
-/** The line, with its line feed. */
+/** The line with its line feed. */
 export function errorLine(failed: Failed, wallMs: number, pid: number): string {
   const parts = [
     `${sentence(failed)}`,
@@ -38,7 +38,7 @@ export function errorLine(failed: Failed, wallMs: number, pid: number): string {
   return `${time(wallMs)} [${levelOf(failed)}] ${pid}#0: *${numberOf(failed.requestId)} ${parts.join(", ")}\n`;
 }
 
-/** What a client did wrong is no concern of the operator's, as with nginx. */
+/** Client errors do not concern the operator; nginx logs them at the same level. */
 export function levelOf(failed: Failed): "info" | "error" {
   return failed.status >= 400 && failed.status < 500 ? "info" : "error";
 }
@@ -53,7 +53,7 @@ function part(text: string): string {
   return escapeUnsafe(text.length > MAX_PART_CHARS ? `${text.slice(0, MAX_PART_CHARS)}...` : text);
 }
 
-/** The count in a request's id, which is nginx's place for a number. */
+/** The count in a request's id, in the place where nginx writes the connection number. */
 function numberOf(requestId: string): number {
   return Number.parseInt(requestId.slice(requestId.lastIndexOf("-") + 1), 36) || 0;
 }

@@ -1,5 +1,5 @@
 /**
- * What is to be told of one request: gathered while it is served, and told once, whichever way it ends.
+ * The log record of one request: collected while it is served, written once, however it ends.
  */
 import { copyOf } from "../../shared/base/ids.ts";
 import { checkedField, type Field } from "../http1/fields.ts";
@@ -8,7 +8,7 @@ import { isLogged } from "./access-log.ts";
 import type { RequestLog } from "./request-log.ts";
 
 const SWITCHING_PROTOCOLS = 101;
-/** nginx's word in its log for a client that went away before it was answered. */
+/** nginx's status for a client that disconnected before it got a response. */
 const CLIENT_CLOSED_REQUEST = 499;
 
 export class RequestRecord {
@@ -21,9 +21,9 @@ export class RequestRecord {
   #status = 0;
   #headBytes = 0;
   #sentBytes = 0;
-  #isTold = false;
+  #isWritten = false;
 
-  /** `head` is undefined when it could not be read; `line` is the request line, as far as it came. */
+  /** `head` is undefined when it could not be parsed; `line` is the request line as far as it was received. */
   constructor(deps: {
     requestId: string;
     log: RequestLog;
@@ -39,7 +39,7 @@ export class RequestRecord {
     this.#line = deps.line;
   }
 
-  /** What the answer is that is sent next, and how many bytes its head has. */
+  /** The next response: its status, and the size of its head. */
   beginResponse(status: number, headBytes: number): void {
     this.#status = status;
     this.#headBytes = headBytes;
@@ -49,24 +49,24 @@ export class RequestRecord {
     this.#sentBytes += bytes;
   }
 
-  /** The answer is complete. */
+  /** The response is complete. */
   onFinished(): void {
-    this.#tell(this.#status, 0);
+    this.#write(this.#status, 0);
   }
 
-  /** It was cut after `unsentBytes` less than were written; `status` counts when nothing was. */
+  /** The response was cut with `unsentBytes` still unsent; `status` is logged if no response had begun. */
   onCut(status: number, unsentBytes: number): void {
-    this.#tell(this.#sentBytes > 0 ? this.#status : status, unsentBytes);
+    this.#write(this.#sentBytes > 0 ? this.#status : status, unsentBytes);
   }
 
-  /** The client went away. */
+  /** The client disconnected. */
   onClientGone(unsentBytes: number): void {
     this.onCut(CLIENT_CLOSED_REQUEST, unsentBytes);
   }
 
   /**
-   * It becomes a tunnel, which may stay for days: only what its line will need is kept, and not as views of the head,
-   * which would keep all of it.
+   * The request becomes a tunnel, which may stay open for days: only what its line needs is kept, copied, because slices
+   * of the head would keep the whole head in memory.
    */
   onTunnel(): void {
     this.#line = copyOf(this.#line);
@@ -76,14 +76,14 @@ export class RequestRecord {
       .map(({ name, lower, value }) => checkedField(name, lower, copyOf(value)));
   }
 
-  /** The tunnel is over. */
+  /** The tunnel has ended. */
   onTunnelOver(bytesToClient: number): void {
     this.#headBytes = 0;
     this.#sentBytes = bytesToClient;
-    this.#tell(SWITCHING_PROTOCOLS, 0);
+    this.#write(SWITCHING_PROTOCOLS, 0);
   }
 
-  /** For error.log; the request's line in access.log follows. `status`: what the client is told, 0 for nothing. */
+  /** Writes to error.log; the line in access.log follows. `status`: that of the response to the client, 0 if none is sent. */
   onFailed(error: unknown, status: number, worker: string | undefined): void {
     this.#log.failed({
       error,
@@ -96,9 +96,9 @@ export class RequestRecord {
     });
   }
 
-  #tell(status: number, unsentBytes: number): void {
-    if (this.#isTold) return;
-    this.#isTold = true;
+  #write(status: number, unsentBytes: number): void {
+    if (this.#isWritten) return;
+    this.#isWritten = true;
     this.#log.served({
       peerAddress: this.#peerAddress,
       requestLine: this.#line,

@@ -1,7 +1,7 @@
 /**
- * Where it is told what became of each request: access.log and error.log in CT_LOG_DIR, the store's streams for operators
- * elsewhere, and the program's own log for what the operator should look at. Never blocks, never fails: see
- * shared/logs/line-file.ts and log-stream.ts.
+ * Logs finished and failed requests: to access.log and error.log in CT_LOG_DIR, to the store's streams for operators on
+ * other machines, and failures also to the program's own log. Never blocks, never throws: see shared/logs/line-file.ts
+ * and log-stream.ts.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -18,27 +18,27 @@ import { accessLine, logTime, type Served } from "./access-log.ts";
 import { errorLine, type Failed, levelOf } from "./error-log.ts";
 
 export interface RequestLog {
-  /** An answer is over; called once for each request that was answered or given up. */
+  /** A request is finished; called once for each, with or without a complete response. */
   served(served: Served): void;
   /** A request failed in the balancer or at a worker; `served` is called for it too. */
   failed(failed: Failed): void;
-  /** Opens the files anew, after they were renamed. */
+  /** Reopens the files after they were renamed. */
   reopen(): void;
-  /** Writes what waits, and closes the files. */
+  /** Writes pending lines and closes the files. */
   close(): void;
 }
 
-/** Lines wait so long for others. */
+/** Lines are collected for this long and written together. */
 const GATHER_MS = 100;
-/** How often lost lines are counted, and how often they are told of at most. */
+/** How often dropped lines are counted, and the minimum time between two warnings about them. */
 const COUNT_PERIOD_MS = 1000;
-const TELL_PERIOD_MS = 10_000;
-/** Failed requests that are told of in the program's log within a second; all are in error.log. */
-const MAX_TOLD_PER_SECOND = 10;
+const WARN_PERIOD_MS = 10_000;
+/** Maximum failed requests per second in the program's log; error.log has all of them. */
+const MAX_WARNINGS_PER_SECOND = 10;
 
 /** Throws `SettingError` when a file cannot be opened. */
 export function createRequestLog(deps: {
-  /** CT_LOG_DIR, and what of each log is kept there; undefined: there are no files. */
+  /** CT_LOG_DIR and the rotation limits; undefined: no files. */
   files: { readonly folder: string; readonly limits: LogLimits } | undefined;
   streams?: { readonly access: LogStream | undefined; readonly error: LogStream | undefined };
   trusted: TrustedProxies;
@@ -49,13 +49,13 @@ export function createRequestLog(deps: {
   const { clock, log, trusted } = deps;
   const files = deps.files && openFiles(resolve(deps.files.folder), deps.files.limits, deps);
   const { access: accessStream, error: errorStream } = deps.streams ?? {};
-  const told = createLimit(clock);
+  const warnings = createWarningLimit(clock);
   let second = 0;
   let time = "";
 
   return {
     served(served) {
-      // A line that nobody gets is not made.
+      // Lines without a destination are not formatted.
       const isShared = accessStream?.hasRoom() ?? false;
       if (files === undefined && !isShared) return;
       const now = clock.wallMs();
@@ -74,7 +74,7 @@ export function createRequestLog(deps: {
         files?.error.write(line);
         if (isShared) errorStream?.write(line);
       }
-      if (levelOf(failed) !== "error" || !told.take()) return;
+      if (levelOf(failed) !== "error" || !warnings.allow()) return;
       const { error: err, status, requestId, worker } = failed;
       if (err instanceof EdgeError)
         log.warn({ status, requestId, worker, err }, "a request failed");
@@ -110,7 +110,7 @@ function openFiles(
     [join(folder, "error.log"), error],
   ];
   try {
-    // Not its parents: Node tries to make those for ever where none can be made (/proc).
+    // Not recursively: Node retries indefinitely where no folder can be made (/proc).
     if (!existsSync(folder)) mkdirSync(folder);
     for (const [path, file] of files) file.open(path, limits);
   } catch (problem) {
@@ -119,18 +119,18 @@ function openFiles(
     );
   }
 
-  let untold = 0;
-  let toldMs = Number.NEGATIVE_INFINITY;
+  let unreported = 0;
+  let warnedMs = Number.NEGATIVE_INFINITY;
   function countDropped(): void {
     let dropped = 0;
     for (const [, file] of files) dropped += file.takeDropped();
-    untold += dropped;
+    unreported += dropped;
     if (dropped > 0) counters.count("log.lines_dropped", "", dropped);
-    if (untold === 0 || clock.nowMs() - toldMs < TELL_PERIOD_MS) return;
+    if (unreported === 0 || clock.nowMs() - warnedMs < WARN_PERIOD_MS) return;
     const err = files.map(([, file]) => file.lastProblem()).find((one) => one !== undefined);
-    log.warn({ dropped: untold, folder, err }, "log lines were dropped; check its disk");
-    untold = 0;
-    toldMs = clock.nowMs();
+    log.warn({ dropped: unreported, folder, err }, "log lines were dropped; check its disk");
+    unreported = 0;
+    warnedMs = clock.nowMs();
   }
   const reporting = clock.every(COUNT_PERIOD_MS, countDropped);
 
@@ -142,7 +142,10 @@ function openFiles(
         try {
           file.open(path, limits);
         } catch (err) {
-          log.error({ file: path, err }, "a log cannot be opened anew; the file of before is used");
+          log.error(
+            { file: path, err },
+            "a log file cannot be reopened; the old one stays in use; check CT_LOG_DIR",
+          );
         }
       }
     },
@@ -154,18 +157,17 @@ function openFiles(
   };
 }
 
-/** So many in a second, and no more. */
-function createLimit(clock: Clock): { take(): boolean } {
+function createWarningLimit(clock: Clock): { allow(): boolean } {
   let sinceMs = Number.NEGATIVE_INFINITY;
-  let taken = 0;
+  let used = 0;
   return {
-    take() {
+    allow() {
       const now = clock.nowMs();
       if (now - sinceMs >= 1000) {
         sinceMs = now;
-        taken = 0;
+        used = 0;
       }
-      return ++taken <= MAX_TOLD_PER_SECOND;
+      return ++used <= MAX_WARNINGS_PER_SECOND;
     },
   };
 }

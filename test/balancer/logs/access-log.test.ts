@@ -30,7 +30,7 @@ function line(more: Partial<Served> & { with?: Record<string, string> }, trusted
 }
 
 describe("a line of access.log", () => {
-  test("has nginx's combined form", () => {
+  test("a line of access.log has nginx's combined format", () => {
     expect(
       line({ with: { Referer: "https://e.example/x", "User-Agent": "Mozilla/5.0 (X11)" } }),
     ).toBe(
@@ -38,7 +38,7 @@ describe("a line of access.log", () => {
     );
   });
 
-  test("names the user of Basic, whoever it is", () => {
+  test("a line of access.log names the user of Basic authentication, verified or not", () => {
     const named = (user: string): string =>
       line({ with: { Authorization: `Basic ${Buffer.from(user).toString("base64")}` } });
     expect(named("ada:secret")).toMatch(/^192\.0\.2\.7 - ada \[/);
@@ -47,20 +47,20 @@ describe("a line of access.log", () => {
     expect(line({ with: { Authorization: "Bearer abc" } })).toMatch(/^192\.0\.2\.7 - - \[/);
   });
 
-  test("escapes what could end a part or a line, or drive a terminal", () => {
+  test("a line of access.log escapes what could end a part or a line, or control a terminal", () => {
     expect(
       line({ requestLine: 'GET /"\\ HTTP/1.1', with: { "User-Agent": "a\tb\x1b[31m\x7f\xe4" } }),
     ).toContain('"GET /\\x22\\x5C HTTP/1.1" 200 512 "-" "a\\x09b\\x1B[31m\\x7F\\xE4"\n');
     expect(line({ requestLine: "GET /\r\n1.2.3.4 - -" })).toContain('"GET /\\x0D\\x0A1.2.3.4 - -"');
   });
 
-  test("cuts what is too long", () => {
+  test("a line of access.log cuts long parts", () => {
     const long = line({ with: { "User-Agent": "x".repeat(5000), Referer: '"'.repeat(5000) } });
     expect(long).toContain(`"${"x".repeat(1024)}..."`);
     expect(long).toContain(`"${"\\x22".repeat(1024)}..."`);
   });
 
-  test("says who asked behind a proxy that is trusted, and nobody else's word for it", () => {
+  test("a line of access.log has the client address that a trusted proxy reports, and ignores others", () => {
     const trusted = createTrustedProxies(["10.0.0.0/8"]);
     const forwarded = { "X-Forwarded-For": "203.0.113.9, 198.51.100.4" };
     expect(line({ peerAddress: "10.1.2.3", with: forwarded }, trusted)).toMatch(
@@ -71,7 +71,7 @@ describe("a line of access.log", () => {
     expect(line({ peerAddress: "10.1.2.3", with: forged }, trusted)).toMatch(/^10\.1\.2\.3 /);
   });
 
-  test("shows only the beginning of what gives access", () => {
+  test("a line of access.log shows only the first characters of credentials", () => {
     const shown = (target: string): string => maskSecrets(`GET ${target} HTTP/1.1`);
     expect(shown("/k/abcdefgh/api/meta")).toBe("GET /k/abcd*/api/meta HTTP/1.1");
     expect(shown("/k/abcdefgh")).toBe("GET /k/abcd* HTTP/1.1");
@@ -129,7 +129,7 @@ describe("a line of access.log", () => {
     },
   );
 
-  test("has the local time with its offset", () => {
+  test("a line of access.log has the local time with its offset", () => {
     const zone = process.env["TZ"];
     try {
       process.env["TZ"] = "Asia/Kolkata";
@@ -154,7 +154,7 @@ describe("a line of error.log", () => {
     worker: "10.0.0.5:3001",
   };
 
-  test("has nginx's form, and the request's id", () => {
+  test("a line of error.log has nginx's format, and the request id", () => {
     expect(errorLine(failed, new Date(2026, 10, 25, 9, 3, 8).getTime(), 77)).toBe(
       "2026/11/25 09:03:08 [error] 77#0: *100 the worker cannot be reached; check that it runs and listens where its record says " +
         '(connect ECONNREFUSED 10.0.0.5:3001), client: 192.0.2.7, server: -, request: "GET /k/abcd*/ HTTP/1.1", ' +
@@ -162,7 +162,7 @@ describe("a line of error.log", () => {
     );
   });
 
-  test("of what a client did wrong is information", () => {
+  test("a client error is logged at level info", () => {
     const late = { ...failed, error: new ClientTimeoutError(), status: 408, worker: undefined };
     expect(errorLine(late, 0, 1)).toContain(" [info] ");
     expect(errorLine(late, 0, 1)).not.toContain("upstream:");

@@ -54,7 +54,7 @@ function errors(): string {
 }
 
 describe("each request has exactly one line", () => {
-  test("also those that come at once on one connection", async () => {
+  test("pipelined requests on one connection have one line each", async () => {
     const rig = await rigWith(await startSimpleWorker((_head, index) => ok("x".repeat(index))));
     await rig.ask(
       "GET /0 HTTP/1.1\r\nHost: h\r\n\r\n" +
@@ -70,7 +70,7 @@ describe("each request has exactly one line", () => {
       ]);
   });
 
-  test("with the bytes of the body, however it came", async () => {
+  test("a line has the bytes of the response body, for any framing", async () => {
     const rig = await rigWith(
       await startSimpleWorker((head) =>
         head.includes("/chunks")
@@ -91,7 +91,7 @@ describe("each request has exactly one line", () => {
       ]);
   });
 
-  test("also one that cannot be read", async () => {
+  test("a request that cannot be parsed has a line", async () => {
     const rig = await rigWith(await startSimpleWorker(() => ok("")));
     await rig.ask('GET /a"b HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n');
     await rig.ask("\x16\x03\x01\n");
@@ -106,7 +106,7 @@ describe("each request has exactly one line", () => {
       .toMatch(/ \[info\] .*two Host fields, client: 127\.0\.0\.1, .*\n.* \[info\] /);
   });
 
-  test("also one that is too slow, and none is of a connection that asks nothing", async () => {
+  test("a request that is too slow has a line, and a connection without a request has none", async () => {
     const rig = await rigWith(await startSimpleWorker(() => ok("")), {
       limits: { headerTimeoutMs: 150 },
     });
@@ -118,7 +118,7 @@ describe("each request has exactly one line", () => {
     await expect.poll(logged).toEqual([expect.stringMatching(/^"GET \/slow HTTP\/1\.1" 408 \d+$/)]);
   });
 
-  test("that its client gave up: 499 before the answer, what was sent after", async () => {
+  test("a request whose client disconnects has status 499 before the response, and the sent bytes after", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.text.includes("/half")) {
         socket.text = "";
@@ -138,7 +138,7 @@ describe("each request has exactly one line", () => {
     await expect.poll(logged).toContain('"GET /half HTTP/1.1" 200 4');
   });
 
-  test("that its worker failed", async () => {
+  test("a request that its worker fails has a line in both logs", async () => {
     const worker = await startRawWorker((socket) => {
       const half = socket.text.includes("/half");
       socket.text = "";
@@ -164,7 +164,7 @@ describe("each request has exactly one line", () => {
     expect(errors()).toContain(`upstream: "http://127.0.0.1:${worker.port}/"`);
   });
 
-  test("that became a tunnel: at its end, with what its client was sent", async () => {
+  test("a tunnel has a line at its end, with the bytes sent to the client", async () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.write(
@@ -188,7 +188,7 @@ describe("each request has exactly one line", () => {
   });
 });
 
-test("files that were renamed are opened anew", async () => {
+test("reopen creates new files after they were renamed", async () => {
   const rig = await rigWith(await startSimpleWorker(() => ok("")));
   const get = (path: string): Promise<string> =>
     rig.ask(`GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
@@ -216,7 +216,7 @@ test.runIf(existsSync("/dev/full"))(
   },
 );
 
-test("a folder that cannot be written stops the start", () => {
+test("a log folder that cannot be written is a SettingError", () => {
   const limits = { maxBytes: 65_536, maxFiles: 2 };
   const needs = {
     trusted: createTrustedProxies([]),
