@@ -17,9 +17,11 @@ export function balancerProgram(actions: {
     .action(actions.run);
   const check = program
     .command("check")
-    .description("Says whether a balancer would start with these settings, and what it would use.")
+    .description(
+      "Checks whether a balancer would start with these settings, and shows what it would use.",
+    )
     .allowExcessArguments(false)
-    // Flags before the name of the command are the program's.
+    // Flags before the command name belong to the program.
     .action((flags: Record<string, unknown>) => actions.check({ ...program.opts(), ...flags }));
   for (const command of [program, check]) {
     for (const option of settingOptions("balancer")) command.addOption(option);

@@ -30,6 +30,6 @@ export async function handleCommand(
     case "drain":
     case "migrate-idle":
     case "end-session":
-      return { outcome: "refused", message: "workers do that, not balancers" };
+      return { outcome: "refused", message: "this command is for workers, not balancers" };
   }
 }

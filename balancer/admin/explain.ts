@@ -14,10 +14,10 @@ import { findRoute } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { describeHealth } from "./status.ts";
 
-/** More candidates would not fit into an answer, which has them under two names (shared/control/explanation.ts). */
+/** More would not fit into a command answer, which has candidates under two names (shared/control/explanation.ts). */
 const MAX_CANDIDATES = 80;
 
-/** `holder`: the owner that a 421 of a worker without the session would name. */
+/** `holder`: the owner that a worker without the session would name in its 421 response. */
 export async function explainHead(
   { method, target, fields }: ExplainedHead,
   holder: WorkerId | undefined,

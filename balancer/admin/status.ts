@@ -34,7 +34,7 @@ export function statusOf(parts: {
           ...(router.usable > 0 ? [] : ["no worker takes new sessions"]),
           ...parts.edge.notReady,
         ],
-        // The last view of the workers stays in use.
+        // Routing continues with the last known workers.
         degraded: [
           ...(store?.state === "away" ? [`store: ${store.reason}`] : []),
           ...(discovery.isRecalled ? ["the workers are those of the last snapshot"] : []),
@@ -125,7 +125,7 @@ export function describeHealth(health: Health, forRouting: WorkerStatus, nowMs: 
   };
 }
 
-/** With `health` and `suspect`, as the version before called them; both are shown for one version. */
+/** With `health` and `suspect`, the names of the previous version, for one version. */
 function withFormerNames(described: ReturnType<typeof describeHealth>) {
   return { ...withFormerHealth(described), suspect: described.isAvoided };
 }

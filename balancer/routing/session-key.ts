@@ -1,10 +1,10 @@
 /**
- * Request head to session key, and the rule that found it. Pure; the same on every balancer, for HTTP and WebSocket
- * alike, decided per request. Paths are read with duplicate slashes merged and without one at the end, as workers route
- * them; what is forwarded keeps its bytes.
+ * Finds the session key in a request head, and the rule that found it. Pure, per request, the same on every balancer and
+ * for HTTP and WebSocket. Paths are read as workers route them, with duplicate slashes merged and without a trailing one;
+ * the forwarded target keeps its bytes.
  *
  * The rules, first hit wins: 1 `sid`: the worker's tag in an engine.io id · 2 `header`: `ctstickiness` · 3 `path`:
- * `/k/<key>/` in front, stripped · 4 `room`: the room id in `/api/session/join/<room>` and in join poll tokens ·
+ * the prefix `/k/<key>/`, which is stripped · 4 `room`: the room id in `/api/session/join/<room>` and in join poll tokens ·
  * 5 `token`: the tag in login poll tokens and OAuth states · 6 `claim`: `room` of `x-oct-jwt` or `oct-jwt` ·
  * 7 `cookie`: `ctstickiness` · 8 `none`.
  */
@@ -17,24 +17,24 @@ export type TagRule = "sid" | "token";
 export type KeyRule = "header" | "path" | "room" | "claim" | "cookie";
 export type Rule = TagRule | KeyRule | "none";
 
-/** What a request's head says about its worker. */
+/** What a request head determines about routing. */
 export interface Route {
   /**
-   * Goes before `key`, but counts only while the worker that it names lives; then `key` is what the later rules found.
+   * Takes precedence over `key`, but only while its worker is a member; otherwise `key`, found by the later rules, counts.
    */
   readonly tag: { readonly rule: TagRule; readonly tag: WorkerTag } | undefined;
   readonly key: { readonly rule: KeyRule; readonly key: SessionKey } | undefined;
-  /** The target as it is forwarded: without the prefix of rule 3. */
+  /** The forwarded target: without the prefix of rule 3. */
   readonly target: string;
-  /** Whether it opens a new session. */
+  /** Whether it creates a session. */
   readonly isCreate: boolean;
-  /** Whether it is a step of signing in: a client takes any error there for the end of it. */
+  /** Whether it is a sign-in step: clients abort the sign-in on any error. */
   readonly isSignIn: boolean;
-  /** Whether sending it twice has the effect of sending it once. */
+  /** Whether sending it twice has the same effect as once. */
   readonly isRepeatable: boolean;
 }
 
-/** Longest token that is looked into: a room token has about 500 characters. */
+/** Longer tokens are ignored: a room token has about 500 characters. */
 const MAX_JWT_CHARS = 8192;
 
 export function findRoute(request: {
@@ -68,17 +68,17 @@ export function findRoute(request: {
     isRepeatable:
       isSignIn ||
       IDEMPOTENT.has(request.method) ||
-      // It only asks; a client whose poll fails gives its join up.
+      // A poll changes nothing, and a client whose poll fails abandons its join.
       (request.method === "POST" && lastSegment(path, JOIN_POLL) !== undefined),
   };
 }
 
-/** RFC 9110 §9.2.2; TRACE never gets this far. */
+/** RFC 9110 §9.2.2; TRACE is refused earlier. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /**
- * Each of these may be sent twice: a poll and a check only ask, a sign-in counts once (the first answer to it stays), and
- * a second beginning is a ticket that nobody uses and that runs out.
+ * All of these may be sent twice: a poll and a check change nothing, only the first completion of a sign-in counts, and a
+ * second start creates an unused ticket that expires.
  */
 function isSignInPath(path: string): boolean {
   return lastSegment(path, LOGIN) !== undefined || lastSegment(path, LOGIN_POLL) !== undefined;
@@ -101,15 +101,15 @@ function findEarlyKey(
 function findLateKey(fields: readonly Field[], isCreate: boolean): Route["key"] {
   const claim = findClaim(fields);
   if (claim !== undefined) return { rule: "claim", key: claim };
-  // A cookie stays behind from an earlier session: a new one must not be tied to it.
+  // The cookie may be left over from an earlier session; a new one must not follow it.
   if (isCreate) return undefined;
   const cookie = firstCookie(fields, "ctstickiness", toKey);
   return cookie === undefined ? undefined : { rule: "cookie", key: cookie };
 }
 
 /**
- * A key as somebody wrote it: quotes around it are removed, the rest is kept byte by byte (nothing is decoded here). It
- * must be such that a header, a cookie and a path could all say it, because it is sent on as a header.
+ * The key in `text`, without surrounding quotes; nothing is decoded. Only a valid field value is a key, because it is
+ * forwarded as a header.
  */
 function toKey(text: string): SessionKey | undefined {
   const quoted = text.length >= 2 && text.startsWith('"') && text.endsWith('"');
@@ -130,13 +130,13 @@ function firstHeaderKey(fields: readonly Field[]): SessionKey | undefined {
 
 // --- rule 3: path prefix ---
 
-/** Sticky, so that it is tried at the start only and takes time linear in the slashes. */
+/** Sticky: it matches at the start only, in time linear in the slashes. */
 const PREFIX = /\/+k\/+/y;
 
 /**
- * `/k/<key>` in front of a path, with any number of slashes between. The key is the segment's bytes with each `%XX`
- * decoded once. A segment that is no key (empty, too long, a broken escape, control bytes) is no prefix: the request goes
- * on with its path as it came.
+ * `/k/<key>` at the start of a path, with any number of slashes between. The key is the segment with each `%XX` decoded
+ * once. A segment that is not a key (empty, too long, an invalid escape, control bytes) is not a prefix: the path stays
+ * unchanged.
  */
 function readPrefix(target: string): { key: SessionKey; rest: string } | undefined {
   PREFIX.lastIndex = 0;
@@ -152,7 +152,7 @@ function readPrefix(target: string): { key: SessionKey; rest: string } | undefin
   return { key, rest: rest.startsWith("/") ? rest : `/${rest}` };
 }
 
-/** Each `%XX` as the byte it stands for (as latin1); undefined when one is broken. */
+/** Decodes each `%XX` to its byte (as latin1); undefined if an escape is invalid. */
 function decodePercent(text: string): string | undefined {
   if (!text.includes("%")) return text;
   if (/%(?![0-9A-Fa-f]{2})/.test(text)) return undefined;
@@ -168,7 +168,7 @@ const JOIN_POLL = "/api/session/poll/";
 const SESSION_ID_CHARS = 24;
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 
-/** Also behind a base path, so the last occurrence counts. */
+/** The path may have a base path in front, so the last occurrence counts. */
 function findRoom(path: string): SessionKey | undefined {
   const room = lastSegment(path, JOIN);
   if (room !== undefined) return isSessionId(room) ? room : undefined;
@@ -177,7 +177,7 @@ function findRoom(path: string): SessionKey | undefined {
   return toSessionKey(token.slice(0, SESSION_ID_CHARS));
 }
 
-/** What follows `route` at the end of `path`, when that is one segment. */
+/** The last segment of `path`, if `route` precedes it. */
 function lastSegment(path: string, route: string): string | undefined {
   const at = path.lastIndexOf("/") + 1;
   return path.slice(0, at).endsWith(route) ? path.slice(at) : undefined;
@@ -196,12 +196,12 @@ const LOGIN_POLL = "/api/login/poll/";
 function findTokenTag(path: string, query: string): WorkerTag | undefined {
   const polled = lastSegment(path, LOGIN_POLL);
   if (polled !== undefined) return readTag(polled);
-  // `/api/login/<provider>?token=` sends to the provider, `/api/login/<provider>-callback?state=` comes back.
+  // `/api/login/<provider>?token=` redirects to the provider, which redirects to `/api/login/<provider>-callback?state=`.
   if (lastSegment(path, LOGIN) === undefined) return undefined;
   return firstTag(query, "state") ?? firstTag(query, "token");
 }
 
-/** The tag of the first parameter `name` that has one. */
+/** The tag in the first parameter `name` that has one. */
 function firstTag(query: string, name: string): WorkerTag | undefined {
   const wanted = `${name}=`;
   let start = 0;
@@ -228,7 +228,7 @@ function findClaim(fields: readonly Field[]): SessionKey | undefined {
   return firstCookie(fields, "oct-jwt", readRoomClaim);
 }
 
-/** The `room` claim, unverified: a hint where to go, the worker verifies. A user's token has none. */
+/** The `room` claim, unverified: it only decides the route, the worker verifies the token. A user token has none. */
 function readRoomClaim(token: string): SessionKey | undefined {
   if (token.length > MAX_JWT_CHARS) return undefined;
   const first = token.indexOf(".");
@@ -249,7 +249,7 @@ function readRoomClaim(token: string): SessionKey | undefined {
 
 // --- rule 7: cookies ---
 
-/** The first cookie `name` whose value `read` accepts, over all Cookie fields in order. */
+/** The first accepted value of the cookie `name`, over all Cookie fields in order. */
 function firstCookie<Value>(
   fields: readonly Field[],
   name: string,
@@ -257,7 +257,7 @@ function firstCookie<Value>(
 ): Value | undefined {
   for (const field of fields) {
     if (field.lower !== "cookie") continue;
-    // By hand, pair by pair: splitting would make an array of thousands out of a hostile field.
+    // Pair by pair: split() would allocate thousands of strings for a hostile field.
     let start = 0;
     while (start < field.value.length) {
       let end = field.value.indexOf(";", start);

@@ -43,7 +43,7 @@ async function certificateFor(days: number): Promise<{ CT_TLS_CERT: string; CT_T
   return files;
 }
 
-test("what would be used is shown, secrets are not", async () => {
+test("check shows the effective settings, without secrets", async () => {
   const secret = "canary-0123456789-0123456789-0123456789";
   const { lines, problems, warnings } = await check({ CT_SECRET: secret, CT_LOG_DIR: folder });
   const text = lines.join("\n");
@@ -52,12 +52,12 @@ test("what would be used is shown, secrets are not", async () => {
   expect(text).toMatch(/CT_WORKERS +127\.0\.0\.1:3001,127\.0\.0\.1:3002/);
   expect(text).toMatch(/CT_SECRET +\(set\)/);
   expect(text).toMatch(/workers +2, fixed; ring [0-9a-f]{16}/);
-  expect(text).toMatch(/connections of clients +\d+ \(\d+ descriptors\)/);
+  expect(text).toMatch(/client connections +\d+ \(\d+ descriptors\)/);
   expect(text).toContain(folder);
   expect(text).not.toContain("canary");
 });
 
-test("a key with a passphrase is a problem that is called that", async () => {
+test("check reports a TLS key with a passphrase as such", async () => {
   const files = await certificateFor(100);
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
@@ -66,7 +66,7 @@ test("a key with a passphrase is a problem that is called that", async () => {
   expect(problems).toEqual([expect.stringMatching(/^CT_TLS_KEY=.*protected by a passphrase/)]);
 });
 
-test("certificates are shown with their names and how long they last", async () => {
+test("check shows certificates with their names and their expiry", async () => {
   const good = await check(await certificateFor(100));
   expect(good.lines.join("\n")).toMatch(/cert\.pem +DNS:edge\.example, until .* \(\d+ days\)/);
   expect(good.warnings).toEqual([]);
@@ -77,7 +77,7 @@ test("certificates are shown with their names and how long they last", async () 
   expect(late.problems).toEqual([]);
 });
 
-test("two ports that are the same are a problem", async () => {
+test("check reports two settings with the same port", async () => {
   const port = await freePort();
   const env = { ...(await certificateFor(100)), CT_PORT: `${port}`, CT_TLS_PORT: `${port}` };
   expect((await check(env)).problems).toEqual([
@@ -85,14 +85,14 @@ test("two ports that are the same are a problem", async () => {
   ]);
 });
 
-test("the status port is shown where it will be: behind a store elsewhere on every address", async () => {
+test("check shows that the status port is on every address when the store is on another machine", async () => {
   const { CT_WORKERS: _, ...base } = BASE;
   const env = { CT_SECRET: "s".repeat(32), CT_REDIS_URL: "redis://store.example:6379" };
   expect((await check(env, base)).lines.join("\n")).toContain("CT_STATUS_PORT 0.0.0.0:0");
   expect((await check({})).lines.join("\n")).toContain("CT_STATUS_PORT 127.0.0.1:0");
 });
 
-test("public ports are shown where a start would open them", async () => {
+test("check shows the addresses on which a start would open the public ports", async () => {
   const { CT_BIND: _, ...base } = BASE;
   const everywhere = loopbacks().length > 1 ? "[::]" : "0.0.0.0";
   const shown = async (env: Record<string, string>) => (await check(env, base)).lines.join("\n");
@@ -106,7 +106,7 @@ test("public ports are shown where a start would open them", async () => {
   ]);
 });
 
-test("all problems are told of, each with its setting", async () => {
+test("check reports all problems, each with its setting", async () => {
   const { problems } = await check({
     CT_WORKERS: "127.0.0.1:3001,127.0.0.1:3001",
     CT_TLS_CERT: join(folder, "missing.pem"),
@@ -125,7 +125,7 @@ test("all problems are told of, each with its setting", async () => {
   ]);
 });
 
-test("a port in use may be the running balancer's own", async () => {
+test("check accepts a port in use: it may be the running balancer's own", async () => {
   const held = await holdPort();
   try {
     const { lines, problems } = await check({ CT_PORT: String(held.port) });
@@ -137,12 +137,12 @@ test("a port in use may be the running balancer's own", async () => {
   }
 });
 
-test("a balancer needs workers, and a name that is no setting is told of", async () => {
-  const nobody = await check({ CT_SECRET: "x".repeat(32), CT_NONSENSE: "1" }, {});
-  expect(nobody.problems).toContain(
+test("check reports missing workers and unknown settings", async () => {
+  const noWorkers = await check({ CT_SECRET: "x".repeat(32), CT_NONSENSE: "1" }, {});
+  expect(noWorkers.problems).toContain(
     "neither CT_WORKERS nor CT_REDIS_URL is set; a balancer needs one of them",
   );
-  expect(nobody.warnings).toEqual(["CT_NONSENSE is not a setting of this program"]);
+  expect(noWorkers.warnings).toEqual(["CT_NONSENSE is not a setting of this program"]);
 });
 
 const PROGRAM = fileURLToPath(new URL("../../../balancer/main.ts", import.meta.url));
@@ -161,7 +161,7 @@ function run(args: readonly string[]): Promise<{ status: number; out: string; er
   });
 }
 
-test("as a command it ends with 0, or with 1 and a line for each problem", async () => {
+test("the check command exits with 0, or with 1 and a line for each problem", async () => {
   const good = await run(["check", "--trusted-proxies", "10.0.0.0/8"]);
   expect(good).toMatchObject({ status: 0, err: "" });
   expect(good.out).toMatch(/^ct-balancer [\d.]+ would use\n/);

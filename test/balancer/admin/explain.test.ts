@@ -1,6 +1,6 @@
 /**
- * What a balancer says of a request's way is the way that the request then goes: at the level of the decision over random
- * members, healths and records, and over HTTP with workers that say who they are.
+ * A balancer's explanation of a request agrees with where the request then goes: for decisions over random workers, health
+ * states and records, and over HTTP with workers that name themselves.
  */
 import { request } from "undici";
 import { afterEach, expect, onTestFinished, test } from "vitest";
@@ -33,7 +33,7 @@ import {
 } from "../rig.ts";
 import { openRouter } from "../router-rig.ts";
 
-const NOBODY: ReadonlySet<Upstream> = new Set();
+const NONE: ReadonlySet<Upstream> = new Set();
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
@@ -44,12 +44,12 @@ function routeOf(head: ExplainedHead): Route {
   return findRoute({ ...head, fields });
 }
 
-/** As it arrives at the operator's. */
+/** As the operator's command receives it. */
 async function explain(router: Router, view: FakeView, head: ExplainedHead): Promise<Explanation> {
   const discovery = { view, storeHealth: () => ({ state: "up" }) as const, isRecalled: false };
-  const told = await explainHead(head, undefined, { router, discovery, clock: systemClock });
-  const parsed = parseExplanation(JSON.parse(JSON.stringify(told)));
-  if (parsed === undefined) throw new Error(`no explanation: ${JSON.stringify(told)}`);
+  const explanation = await explainHead(head, undefined, { router, discovery, clock: systemClock });
+  const parsed = parseExplanation(JSON.parse(JSON.stringify(explanation)));
+  if (parsed === undefined) throw new Error(`no explanation: ${JSON.stringify(explanation)}`);
   return parsed;
 }
 
@@ -74,8 +74,8 @@ function randomWorkers(random: Random): WorkerRecord[] {
 }
 
 /**
- * Discovery of which some are sick, dead, gone or alive again; sessions that are remembered as they are, remembered wrongly,
- * known to the store only, or to nobody; a store that sometimes is away or (`mayBeLate`) does not answer.
+ * Workers of which some are unhealthy, down, removed or back; sessions that the router has cached correctly or wrongly, that
+ * only the store has, or that have no record; a store that is sometimes away or (`mayBeLate`) does not respond.
  */
 function randomEdge(random: Random, requests: number, mayBeLate: boolean): RandomEdge {
   const workers = randomWorkers(random);
@@ -129,7 +129,7 @@ function record(key: SessionKey, owner: WorkerId): SessionRecord {
   };
 }
 
-/** Any rule, alone and over others that it goes before. */
+/** Each rule, alone and together with rules of lower precedence. */
 function randomHead(
   random: Random,
   keys: readonly string[],
@@ -157,19 +157,19 @@ function tokenOf(room: string): string {
   return `h.${Buffer.from(JSON.stringify({ room })).toString("base64url")}.s`;
 }
 
-// --- at the level of the decision ---
+// --- decisions ---
 
 async function compare(edge: RandomEdge, head: ExplainedHead): Promise<string> {
   const { router, view } = edge;
   const route = routeOf(head);
   const told = await explain(router, view, head);
-  const taken = await router.choose(route, NOBODY);
+  const taken = await router.choose(route, NONE);
   expect({ rule: told.rule, reason: told.reason }).toEqual({
     rule: taken.rule,
     reason: taken.reason,
   });
   if (told.reason === "load") {
-    // Each draws anew; who has no chance is never drawn.
+    // Both pick at random; a candidate without a chance is never picked.
     const drawn = told.candidates.find(({ worker }) => worker === taken.upstream?.id);
     expect(drawn?.chance).toBeGreaterThan(0);
     const chances = told.candidates.reduce((sum, { chance }) => sum + (chance ?? 0), 0);
@@ -180,7 +180,7 @@ async function compare(edge: RandomEdge, head: ExplainedHead): Promise<string> {
   return `${told.rule} ${told.reason}`;
 }
 
-test("10,000 random requests go where the balancer says, by the rule that it names", async () => {
+test("10,000 random requests go where the explanation says, by the rule that it names", async () => {
   const seed = 20_260_101;
   const seen = new Map<string, number>();
   for (let edgeIndex = 0; edgeIndex < 100; edgeIndex++) {
@@ -192,7 +192,7 @@ test("10,000 random requests go where the balancer says, by the rule that it nam
     edge.router.close();
   }
   expect([...seen.values()].reduce((a, b) => a + b, 0)).toBe(10_000);
-  // Every rule and every reason came up, so none of them was compared with nothing.
+  // Every rule and every reason occurred, so all were compared.
   const words = new Set([...seen.keys()].flatMap((what) => what.split(" ")));
   for (const word of ["sid", "header", "path", "room", "token", "claim", "cookie", "none"]) {
     expect(words).toContain(word);
@@ -200,7 +200,7 @@ test("10,000 random requests go where the balancer says, by the rule that it nam
   for (const word of ["tag", "record", "ring", "load", "nobody"]) expect(words).toContain(word);
 }, 60_000);
 
-test("requests go where the balancer says while the store does not answer in time", async () => {
+test("requests go where the explanation says while the store does not respond in time", async () => {
   const random = createRandom(7, 0);
   const edges = Array.from({ length: 8 }, () => randomEdge(random, 10, true));
   await Promise.all(
@@ -210,7 +210,7 @@ test("requests go where the balancer says while the store does not answer in tim
   );
 }, 60_000);
 
-test("to note what is thought of each worker changes no decision", () => {
+test("tracing the candidates changes no decision", () => {
   const random = createRandom(11, 0);
   for (let round = 0; round < 2000; round++) {
     const workers = randomWorkers(random);
@@ -253,7 +253,7 @@ function loadOf(worker: WorkerRecord) {
 
 // --- over HTTP ---
 
-test("300 random requests over HTTP are answered by whom the balancer said before", async () => {
+test("300 random requests over HTTP get their response from the worker that the explanation named", async () => {
   const random = createRandom(3, 0);
   const names = ["w0", "w1", "w2", "w3", "w4"];
   const workers = await Promise.all(names.map((name) => startSimpleWorker(() => ok(name))));

@@ -218,13 +218,13 @@ test.runIf(existsSync("/dev/full"))(
 
 test("a log folder that cannot be written is a SettingError", () => {
   const limits = { maxBytes: 65_536, maxFiles: 2 };
-  const needs = {
+  const deps = {
     trusted: createTrustedProxies([]),
     clock: systemClock,
     log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
     counters: createCounters(),
   };
-  expect(() => createRequestLog({ ...needs, files: { folder: "/proc/nowhere", limits } })).toThrow(
+  expect(() => createRequestLog({ ...deps, files: { folder: "/proc/nowhere", limits } })).toThrow(
     "CT_LOG_DIR=/proc/nowhere: access.log and error.log cannot be written there",
   );
 });
