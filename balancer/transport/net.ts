@@ -2,7 +2,7 @@
  * The transport on `node:net` and `node:tls`, public API only: dials workers, accepts clients.
  */
 import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { KEEP_ALIVE_MS, NetConnection, READ_BUFFER } from "./connection.ts";
+import { KEEP_ALIVE_MS, NetConnection, READ_BUFFER } from "./net-connection.ts";
 import { createTlsListener } from "./tls-listener.ts";
 import type {
   Address,
