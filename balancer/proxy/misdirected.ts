@@ -10,6 +10,7 @@ import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import { fieldValue, readEpoch } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import { countMisdirected } from "./former-outcome.ts";
 import type { RetryHistory } from "./retry-policy.ts";
 
 /** The request that a worker refused. */
@@ -44,7 +45,7 @@ export function redirect(
   deps: { readonly router: Owners; readonly counters: Counters },
 ): Redirection {
   const redirection = decide(head, request, deps.router);
-  deps.counters.count("balancer.misdirected", outcomeOf(redirection));
+  countMisdirected(deps.counters, outcomeOf(redirection));
   return redirection;
 }
 
@@ -54,7 +55,7 @@ function outcomeOf(redirection: Redirection): string {
     case "pass":
       return "passed";
     case "reroute":
-      return "not-meant";
+      return "misrouted";
     case "follow":
       return "replayed";
     case "give-up":

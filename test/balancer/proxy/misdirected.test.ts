@@ -75,6 +75,7 @@ test.each([
 
 test("a 421 without an owner sends a request to another worker once; then the client gets it", () => {
   expect(refuse("x: y")).toEqual({ action: "reroute" });
+  expect(counters.value("balancer.misdirected", "misrouted")).toBe(1);
   const again = { history: { hasLeftMisrouted: true } };
   expect(refuse("x: y", again)).toEqual({ action: "pass" });
   expect(refuse("x: y", { isReplayable: false })).toEqual({ action: "pass" });
