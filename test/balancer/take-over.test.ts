@@ -1,6 +1,6 @@
 /**
- * What a balancer does while workers stop, die and are taken over, over real sockets: which worker gets requests, which
- * tunnels end, and that no client returns to a lower epoch.
+ * A balancer while workers stop, fail and are taken over, over real sockets: which worker gets requests, which tunnels
+ * end, and that no client returns to a lower epoch.
  */
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
@@ -130,7 +130,7 @@ function keyFor(rig: Rig, worker: string): SessionKey {
 }
 
 describe("a worker that is stopped", () => {
-  test("a stopped worker gets no requests after 3 s though it accepts, and gets some again when it responds", async () => {
+  test("a stopped worker gets no requests after 3 s though it accepts, and gets requests again once it responds", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -167,7 +167,7 @@ describe("a worker that is stopped", () => {
     expect(rig.path.router.gone).toMatchObject([{ id: "a" }]);
   });
 
-  test("requests at a stopped worker are sent elsewhere when its lease expires", async () => {
+  test("requests at a stopped worker go to other workers when its lease expires", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
@@ -348,7 +348,7 @@ describe("a worker that refuses and was taken over", () => {
     expect(await tunnel.head()).toContain("101");
     const waiting = rig.ask(get(key));
     await expect.poll(() => rig.path.router.byId(a.record.id)?.requests).toBe(1);
-    // Its port is closed; what is connected stays, as when only its kernel lives.
+    // Its port is closed and its connections stay open, as when only its kernel still runs.
     const port = a.raw.port;
     a.raw.stopListening();
     await rig.ask(get(key));
@@ -395,7 +395,7 @@ describe("a lower epoch", () => {
     expect(rig.counters.value("balancer.outdated")).toBe(1);
   });
 
-  test("a response with a lower epoch on a connection that only that worker has is refused", async () => {
+  test("a response with a lower epoch to a request that only its worker can serve is refused", async () => {
     const { a, rig } = await stale(() => accepted(7));
     const sid = taggedId(workerTag(a.record.id, a.record.incarnation));
     const client = await rig.client();
@@ -403,7 +403,7 @@ describe("a lower epoch", () => {
     expect(await client.head()).toContain("503 Service Unavailable");
   });
 
-  test("a response with a lower epoch to a body that was not kept is refused", async () => {
+  test("a response with a lower epoch to a request whose body is not in the replay buffer is refused", async () => {
     const { rig } = await stale(() => ok("from a", marks(7)));
     const body = "x".repeat(65_537);
     const response = await rig.ask(

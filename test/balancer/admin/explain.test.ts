@@ -162,22 +162,22 @@ function tokenOf(room: string): string {
 async function compare(edge: RandomEdge, head: ExplainedHead): Promise<string> {
   const { router, view } = edge;
   const route = routeOf(head);
-  const told = await explain(router, view, head);
+  const explained = await explain(router, view, head);
   const taken = await router.choose(route, NONE);
-  expect({ rule: told.rule, reason: told.reason }).toEqual({
+  expect({ rule: explained.rule, reason: explained.reason }).toEqual({
     rule: taken.rule,
     reason: taken.reason,
   });
-  if (told.reason === "load") {
+  if (explained.reason === "load") {
     // Both pick at random; a candidate without a chance is never picked.
-    const drawn = told.candidates.find(({ worker }) => worker === taken.upstream?.id);
+    const drawn = explained.candidates.find(({ worker }) => worker === taken.upstream?.id);
     expect(drawn?.chance).toBeGreaterThan(0);
-    const chances = told.candidates.reduce((sum, { chance }) => sum + (chance ?? 0), 0);
+    const chances = explained.candidates.reduce((sum, { chance }) => sum + (chance ?? 0), 0);
     expect(chances).toBeCloseTo(1, 6);
   } else {
-    expect(told.worker).toBe(taken.upstream?.id);
+    expect(explained.worker).toBe(taken.upstream?.id);
   }
-  return `${told.rule} ${told.reason}`;
+  return `${explained.rule} ${explained.reason}`;
 }
 
 test("10,000 random requests go where the explanation says, by the rule that it names", async () => {
@@ -284,17 +284,17 @@ test("300 random requests over HTTP get their response from the worker that the 
       router.byId("w1" as WorkerId)?.reportFailure(new UpstreamError("invalid-response"));
     if (i === 200) rig.view.set(records.slice(1));
     const head = randomHead(random, keys, sids);
-    const told = await explain(router, rig.view, head);
+    const explained = await explain(router, rig.view, head);
     const answer = await request(`http://127.0.0.1:${rig.port}${head.target}`, {
       method: head.method as "GET" | "POST",
       headers: head.fields.flatMap(({ name, value }) => [name, value]),
     });
     const name = await answer.body.text();
-    if (told.reason === "load") {
+    if (explained.reason === "load") {
       drawn++;
-      expect(told.candidates.find(({ worker }) => worker === name)?.chance).toBeGreaterThan(0);
+      expect(explained.candidates.find(({ worker }) => worker === name)?.chance).toBeGreaterThan(0);
     } else {
-      expect(`${told.rule}: ${name}`).toBe(`${told.rule}: ${told.worker}`);
+      expect(`${explained.rule}: ${name}`).toBe(`${explained.rule}: ${explained.worker}`);
     }
   }
   expect(drawn).toBeGreaterThan(10);

@@ -10,9 +10,12 @@ import { errorLine, type Failed } from "../../../balancer/logs/error-log.ts";
 import { ClientTimeoutError } from "../../../balancer/proxy/responses.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 
-const NOBODY = createTrustedProxies([]);
+const NO_PROXIES = createTrustedProxies([]);
 
-function line(more: Partial<Served> & { with?: Record<string, string> }, trusted = NOBODY): string {
+function line(
+  more: Partial<Served> & { with?: Record<string, string> },
+  trusted = NO_PROXIES,
+): string {
   const fields = Object.entries(more.with ?? {}).map(([name, value]) => ({
     name,
     lower: name.toLowerCase(),

@@ -62,12 +62,15 @@ describe("a record names an owner", () => {
     },
   );
 
-  test.each(["down", "unknown"])("that is %s, and nobody is up: nobody", (owner) => {
-    const gone: Workers = owner === "down" ? { a: "up down" } : {};
-    expect(choose("a", { ...gone, b: "draining healthy", c: "suspended healthy" })).toBe(
-      "- nobody",
-    );
-  });
+  test.each(["down", "unknown"])(
+    "an owner that is %s, when no worker is up: no candidate",
+    (owner) => {
+      const gone: Workers = owner === "down" ? { a: "up down" } : {};
+      expect(choose("a", { ...gone, b: "draining healthy", c: "suspended healthy" })).toBe(
+        "- nobody",
+      );
+    },
+  );
 });
 
 describe("there is no record", () => {

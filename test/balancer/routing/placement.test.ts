@@ -15,7 +15,7 @@ function loaded(
   return { sessions, inFlight, record: { weight, load: { connections, lagMs } } };
 }
 
-test("nobody is picked from nobody, and the only one is picked", () => {
+test("none is picked from no workers, and a single worker is picked", () => {
   expect(pickLeastLoaded([], Math.random)).toBeUndefined();
   const only = loaded(9);
   expect(pickLeastLoaded([only], () => 0.999)).toBe(only);
@@ -36,12 +36,12 @@ test("of two, the one with fewer sessions, connections, lag or requests under wa
   }
 });
 
-test("a worker of twice the weight may have twice the sessions", () => {
+test("a worker of twice the weight gets up to twice the sessions", () => {
   const strong = loaded(15, { weight: 2 });
   expect(pickLeastLoaded([strong, loaded(10)], () => 0)).toBe(strong);
 });
 
-test("two are compared that differ", () => {
+test("the two compared workers are different ones", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 2, max: 9 }),
@@ -51,14 +51,14 @@ test("two are compared that differ", () => {
         const workers = Array.from({ length: count }, (_, index) => loaded(index));
         const randoms = [a, b];
         const picked = pickLeastLoaded(workers, () => randoms.shift() ?? 0);
-        // The most loaded one loses against whomever.
+        // The most loaded worker loses every comparison.
         expect(picked).not.toBe(workers[count - 1]);
       },
     ),
   );
 });
 
-test("the cap leaves somebody, and nobody who is a quarter above the mean", () => {
+test("the cap leaves at least one worker, and none that is a quarter above the mean", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(1000), { minLength: 1, maxLength: 10 }), (sessions) => {
       const workers = sessions.map((count) => loaded(count));
@@ -71,7 +71,7 @@ test("the cap leaves somebody, and nobody who is a quarter above the mean", () =
   );
 });
 
-test("how likely each is to be picked is how often it is picked", () => {
+test("the chance of each worker is the frequency with which it is picked", () => {
   const workers = [loaded(1), loaded(2), loaded(2), loaded(7)];
   const [least, one, other, most] = workers;
   // Of 12 ordered pairs the least loaded is in 6, and wins them all; the equal ones win against the last, and each half of

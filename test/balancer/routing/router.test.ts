@@ -16,7 +16,7 @@ import { openRouter } from "../router-rig.ts";
 
 const machine = watchMachine();
 
-const NOBODY: ReadonlySet<Upstream> = new Set();
+const NONE: ReadonlySet<Upstream> = new Set();
 const KEY = "key" as SessionKey;
 const ROOM = "R".repeat(24) as SessionId;
 
@@ -24,7 +24,7 @@ let router: Router;
 let view: FakeView;
 let lookups: SessionKey[];
 let moved: [SessionKey, number][];
-/** What the store says; replaced by the test. */
+/** The store's lookup; replaced by the test. */
 let findSession: (key: SessionKey) => Promise<SessionRecord | undefined>;
 const counters = createCounters();
 
@@ -79,7 +79,7 @@ const FREE: Route = {
 };
 const CREATE: Route = { ...FREE, isCreate: true };
 
-async function where(route: Route, exclude = NOBODY): Promise<string> {
+async function where(route: Route, exclude = NONE): Promise<string> {
   const { upstream, rule, reason }: Decision = await router.choose(route, exclude);
   return `${upstream?.id ?? "-"} ${rule} ${reason}`;
 }
@@ -102,12 +102,12 @@ function record(owner: string, epoch: number, id = ROOM): SessionRecord {
 const A = workerRecord("a", 1001);
 const B = workerRecord("b", 1002);
 const C = workerRecord("c", 1003);
-/** Any one of them by name. */
+/** An upstream by its worker's id. */
 const upstream = (id: string): Upstream => router.byId(id as WorkerId) as Upstream;
 const sick = (id: string): void => upstream(id).reportFailure(new UpstreamError("refused"));
 
 describe("a request with a worker's tag", () => {
-  test("goes to that worker while it lives, in whatever state, without a look-up", async () => {
+  test("a request with a tag goes to its worker in any state, without a store lookup", async () => {
     start([A, { ...B, state: "draining" }]);
     expect(await where(tagged(A))).toBe("a sid tag");
     expect(await where(tagged(B))).toBe("b sid tag");
@@ -116,7 +116,7 @@ describe("a request with a worker's tag", () => {
     expect(lookups).toEqual([]);
   });
 
-  test("of an incarnation that is gone goes on with the next rule", async () => {
+  test("a tag of a removed incarnation is ignored, and the next rule decides", async () => {
     start([A]);
     findSession = async () => record("a", 1);
     const old = workerRecord("a", 1001);
@@ -124,14 +124,14 @@ describe("a request with a worker's tag", () => {
     expect(await where(tagged(old))).toBe("a none load");
   });
 
-  test("does not count when the session is known to be elsewhere, and the store says so too", async () => {
+  test("a tag is ignored when the cache and the store name another owner of the session", async () => {
     start([A, B]);
     router.learn(ROOM, B.id, 7);
     findSession = async () => record("b", 7);
     expect(await where(tagged(A, ROOM))).toBe("b claim record");
   });
 
-  test("counts when what is remembered of the session was older than the tag", async () => {
+  test("a tag takes precedence over an older cached owner", async () => {
     start([A, B]);
     router.learn(ROOM, B.id, 7);
     findSession = async () => record("a", 8);
@@ -142,16 +142,16 @@ describe("a request with a worker's tag", () => {
 });
 
 describe("a request with a key", () => {
-  test("goes to the owner that the store names, and the store is asked once", async () => {
+  test("a request with a key goes to the owner that the store names, with one lookup", async () => {
     start([A, B, C]);
     findSession = async () => record("b", 5);
     expect(await where(keyed())).toBe("b header record");
-    expect(router.choose(keyed(), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(), NONE)).not.toBeInstanceOf(Promise);
     expect(await where(keyed(ROOM, "claim"))).toBe("b claim record");
     expect(lookups).toEqual([KEY]);
   });
 
-  test("is looked up once by many at a time", async () => {
+  test("concurrent requests with the same key share one lookup", async () => {
     start([A, B]);
     let answer: (found: SessionRecord | undefined) => void = () => {};
     findSession = () => new Promise((resolve) => (answer = resolve));
@@ -161,7 +161,7 @@ describe("a request with a key", () => {
     expect(lookups).toHaveLength(1);
   });
 
-  test("without a record follows the ring, and the store is not asked again within a second", async () => {
+  test("a key without a record follows the ring, without another lookup within a second", async () => {
     start([A, B, C]);
     const first = view.ring.first(KEY);
     expect(await where(keyed())).toBe(`${first} header ring`);
@@ -169,7 +169,7 @@ describe("a request with a key", () => {
     expect(lookups).toHaveLength(1);
   });
 
-  test("is asked for again once it is forgotten or learnt", async () => {
+  test("a key without a record is looked up again after forget and after learn", async () => {
     start([A, B, C]);
     await where(keyed());
     router.forget(KEY);
@@ -179,7 +179,7 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe("c header record");
   });
 
-  test("follows the ring when the store is too slow, and learns what comes late", async () => {
+  test("a key follows the ring when the store is too slow, and the late result is cached", async () => {
     start([A, B]);
     let answer: (found: SessionRecord | undefined) => void = () => {};
     findSession = () => new Promise((resolve) => (answer = resolve));
@@ -196,7 +196,7 @@ describe("a request with a key", () => {
     await expect.poll(() => where(keyed())).toBe(`${other} header record`);
   });
 
-  test("follows the ring when the store is away", async () => {
+  test("a key follows the ring while the store is away", async () => {
     start([A, B]);
     findSession = async () => {
       throw new StoreAwayError("findSession");
@@ -204,7 +204,7 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe(`${view.ring.first(KEY)} header ring`);
   });
 
-  test("without a record skips workers that take nothing new", async () => {
+  test("a key without a record skips workers that accept no new sessions", async () => {
     start([A, B, C]);
     const order = [...view.ring.candidates(KEY)];
     view.set(
@@ -217,46 +217,46 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe(`${order[2]} header ring`);
   });
 
-  test("goes to its owner though that takes nothing new", async () => {
+  test("a request goes to the owner of its session although that accepts no new sessions", async () => {
     start([{ ...A, state: "draining" }, B]);
     findSession = async () => record("a", 5);
     expect(await where(keyed())).toBe("a header record");
   });
 
-  test("keeps its owner though the store has lost the record, and asks it once a second at most", async () => {
+  test("a session keeps its cached owner after the store has lost the record, with at most one lookup per second", async () => {
     start([A, B, C]);
     router.learn(ROOM, "gone" as WorkerId, 7);
     for (let i = 0; i < 5; i++) {
-      expect(await router.choose(keyed(ROOM), NOBODY)).toMatchObject({ hasOwner: true });
+      expect(await router.choose(keyed(ROOM), NONE)).toMatchObject({ hasOwner: true });
     }
     expect(lookups).toHaveLength(1);
     router.learn(ROOM, B.id, 8);
     expect(await where(keyed(ROOM))).toBe("b header record");
   });
 
-  test("of an owner that was started again is looked up once: another worker may have taken it over", async () => {
+  test("a session of a restarted owner is looked up once: another worker may have taken it over", async () => {
     start([A, B]);
     router.learn(ROOM, A.id, 5);
-    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(ROOM), NONE)).not.toBeInstanceOf(Promise);
     findSession = async () => record("b", 6);
     view.set([workerRecord("a", 1001), B]);
     expect(await where(keyed(ROOM))).toBe("b header record");
-    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(ROOM), NONE)).not.toBeInstanceOf(Promise);
     expect(lookups).toEqual([ROOM]);
   });
 
-  test("of an owner that was gone for a while and took its sessions up again is looked up once", async () => {
+  test("a session of an owner that was removed and is back is looked up once", async () => {
     start([A, B]);
     router.learn(ROOM, A.id, 5);
     view.set([B]);
     view.set([workerRecord("a", 1001), B]);
     findSession = async () => record("a", 5);
     expect(await where(keyed(ROOM))).toBe("a header record");
-    expect(router.choose(keyed(ROOM), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(ROOM), NONE)).not.toBeInstanceOf(Promise);
     expect(lookups).toEqual([ROOM]);
   });
 
-  test("of an owner that was started again stays with it while the store does not say otherwise", async () => {
+  test("a session of a restarted owner stays with it unless the store names another", async () => {
     start([A, B]);
     router.learn(ROOM, A.id, 5);
     view.set([workerRecord("a", 1001), B]);
@@ -264,7 +264,7 @@ describe("a request with a key", () => {
     expect(await where(keyed(ROOM))).toBe("a header record");
   });
 
-  test("avoids an owner that is unhealthy, gone or excluded", async () => {
+  test("a request avoids an owner that is unhealthy, removed or excluded", async () => {
     start([A, B]);
     findSession = async () => record("a", 5);
     expect(await where(keyed(), new Set([upstream("a")]))).toBe("b header ring");
@@ -274,21 +274,21 @@ describe("a request with a key", () => {
     expect(await where(keyed())).toBe("b header ring");
   });
 
-  test("tries the first candidate when all are unhealthy", async () => {
+  test("a request with a key goes to the first candidate when all are unhealthy", async () => {
     start([A, B]);
     sick("a");
     sick("b");
     expect(await where(keyed())).toBe(`${view.ring.first(KEY)} header ring`);
   });
 
-  test("has nowhere to go when there is nobody, or nobody who takes new ones", async () => {
+  test("a request with a key has no route without workers, or without one that accepts new sessions", async () => {
     start([]);
     expect(await where(keyed())).toBe("- header nobody");
     view.set([{ ...A, state: "draining" }]);
     expect(await where(keyed("other" as SessionKey))).toBe("- header nobody");
   });
 
-  test("may go to a draining worker while the store does not say whether the session is new", async () => {
+  test("a request with a key may go to a draining worker while the store cannot say whether its session is new", async () => {
     start([{ ...A, state: "draining" }]);
     findSession = async () => {
       throw new StoreAwayError("findSession");
@@ -297,8 +297,8 @@ describe("a request with a key", () => {
   });
 });
 
-describe("what is learnt", () => {
-  test("never replaces a higher epoch by a lower one", async () => {
+describe("the owner cache", () => {
+  test("the owner cache never replaces a higher epoch by a lower one", async () => {
     start([A, B]);
     router.learn(ROOM, A.id, 10);
     router.learn(ROOM, B.id, 9);
@@ -311,7 +311,7 @@ describe("what is learnt", () => {
     ]);
   });
 
-  test("of a late answer of the store is not believed when an answer of a worker was newer", async () => {
+  test("the owner cache ignores a late lookup result that is older than a worker's response", async () => {
     start([A, B]);
     let answer: (found: SessionRecord | undefined) => void = () => {};
     findSession = () => new Promise((resolve) => (answer = resolve));
@@ -322,39 +322,39 @@ describe("what is learnt", () => {
     expect(await where(keyed(ROOM))).toBe("b header record");
   });
 
-  test("is bounded: the oldest of 100,000 keys is forgotten", async () => {
+  test("the owner cache is bounded: the oldest of 100,000 keys is evicted", async () => {
     start([A, B]);
     router.learn(KEY, A.id, 1);
     for (let i = 0; i < 100_000; i++) router.learn(`k${i}` as SessionKey, B.id, 1);
-    expect(router.choose(keyed(), NOBODY)).toBeInstanceOf(Promise);
-    expect(router.choose(keyed("k99999" as SessionKey), NOBODY)).not.toBeInstanceOf(Promise);
+    expect(router.choose(keyed(), NONE)).toBeInstanceOf(Promise);
+    expect(router.choose(keyed("k99999" as SessionKey), NONE)).not.toBeInstanceOf(Promise);
   });
 });
 
 describe("a request without a key", () => {
-  test("goes to the less loaded worker", async () => {
+  test("a request without a key goes to the less loaded worker", async () => {
     const load = { sessions: 50, connections: 200, lagMs: 1 };
     start([{ ...A, load }, B]);
     for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("b none load");
   });
 
-  test("never goes to a suspended, draining or unhealthy worker", async () => {
+  test("a request without a key never goes to a suspended, draining or unhealthy worker", async () => {
     start([{ ...A, state: "suspended" }, { ...B, state: "draining" }, C, workerRecord("d", 1004)]);
     sick("d");
     for (let i = 0; i < 20; i++) expect(await where(FREE)).toBe("c none load");
   });
 
-  test("goes to an unhealthy worker when all are", async () => {
+  test("a request without a key goes to an unhealthy worker when all are unhealthy", async () => {
     start([A]);
     sick("a");
     expect(await where(FREE)).toBe("a none load");
   });
 
-  test("that creates a session keeps the workers even between two beats", async () => {
+  test("creates are spread evenly between two heartbeats", async () => {
     start([A, B, C]);
     const counts = new Map<string, number>();
     for (let i = 0; i < 90; i++) {
-      const { upstream: chosen } = await router.choose(CREATE, NOBODY);
+      const { upstream: chosen } = await router.choose(CREATE, NONE);
       counts.set(chosen?.id ?? "", (counts.get(chosen?.id ?? "") ?? 0) + 1);
     }
     expect(Math.max(...counts.values())).toBeLessThanOrEqual(38);
@@ -363,7 +363,7 @@ describe("a request without a key", () => {
 });
 
 describe("membership", () => {
-  test("a beat of the same incarnation keeps the upstream, a new incarnation replaces it", () => {
+  test("a heartbeat of the same incarnation keeps the upstream, a new incarnation replaces it", () => {
     start([A, B]);
     const before = upstream("a");
     let retired = false;
@@ -378,7 +378,7 @@ describe("membership", () => {
     expect(retired).toBe(true);
   });
 
-  test("a worker that leaves is retired and not chosen", async () => {
+  test("a removed worker is retired and not chosen", async () => {
     start([A, B]);
     view.set([B]);
     expect(router.byId(A.id)).toBeUndefined();
@@ -387,7 +387,7 @@ describe("membership", () => {
   });
 });
 
-test("a key that is remembered does not keep the request that it was cut out of", () => {
+test("a cached key does not keep the request head in memory that it was sliced from", () => {
   start([A]);
   const before = usedBytes();
   for (let i = 0; i < 5000; i++) {
@@ -396,7 +396,7 @@ test("a key that is remembered does not keep the request that it was cut out of"
     );
     router.learn(head.slice(0, 24) as SessionKey, A.id, 1);
   }
-  // The test's own notes have the keys as they came.
+  // The test's own arrays hold the keys as they were received.
   moved = [];
   expect(usedBytes() - before).toBeLessThan(5000 * 1000);
 });

@@ -17,7 +17,7 @@ function route(target: string, fields: readonly [string, string][] = [], method 
   });
 }
 
-/** What was found, in one word. */
+/** The rule and key found, as `rule:key`. */
 function found(target: string, fields: readonly [string, string][] = [], method = "GET"): string {
   const { tag, key } = route(target, fields, method);
   const words: string[] = [];
@@ -56,7 +56,7 @@ describe("each rule finds its key", () => {
   });
 });
 
-describe("duplicate slashes and one at the end lead where the plain path leads, and are forwarded as they came", () => {
+describe("paths with duplicate or trailing slashes are routed like the plain path and forwarded unchanged", () => {
   test.each<[target: string, expected: string]>([
     [`//socket.io/?sid=${SID}`, "sid:TAG"],
     [`/base//socket.io//?sid=${SID}`, "sid:TAG"],
@@ -71,7 +71,7 @@ describe("duplicate slashes and one at the end lead where the plain path leads, 
     expect(route(target).target).toBe(target);
   });
 
-  test("what is created, repeated and signed in with is recognised too", () => {
+  test("creates, repeatable requests and sign-ins are recognised with extra slashes", () => {
     const post = (target: string) => route(target, [], "POST");
     expect(post("//api/session/create/").isCreate).toBe(true);
     expect(post("//api/login/simple").isSignIn).toBe(true);
@@ -80,7 +80,7 @@ describe("duplicate slashes and one at the end lead where the plain path leads, 
     expect(post("/api/login%2fsimple").isSignIn).toBe(false);
   });
 
-  test("a target of slashes alone takes no longer than one of letters", () => {
+  test("a target of slashes only takes no longer than one of letters", () => {
     const time = (target: string): number => {
       const start = performance.now();
       for (let count = 0; count < 100; count++) route(target);
@@ -98,25 +98,25 @@ describe("the first rule wins", () => {
   ];
   const header: [string, string] = ["ctstickiness", "header"];
 
-  test("a sid goes before all, and the key of the later rules stands by", () => {
+  test("a sid takes precedence over all rules, and the key of the later rules is the fallback", () => {
     expect(found(`/k/path/socket.io/?sid=${SID}`, [header, ...all])).toBe("sid:TAG header:header");
     expect(found(`/k/path/socket.io/?sid=${SID}`, all)).toBe("sid:TAG path:path");
     expect(found(`/socket.io/?sid=${SID}`, all)).toBe(`sid:TAG claim:${OTHER_ROOM}`);
   });
 
-  test("header, then path, then room", () => {
+  test("header takes precedence over path, and path over room", () => {
     expect(found(`/k/path/api/session/join/${ROOM}`, [header, ...all])).toBe("header:header");
     expect(found(`/k/path/api/session/join/${ROOM}`, all)).toBe("path:path");
     expect(found(`/api/session/join/${ROOM}`, all)).toBe(`room:${ROOM}`);
   });
 
-  test("a login token goes before claim and cookie, but behind header and path", () => {
+  test("a login token takes precedence over claim and cookie, but not over header and path", () => {
     expect(found(`/api/login/poll/${SID}`, all)).toBe(`token:TAG claim:${OTHER_ROOM}`);
     expect(found(`/api/login/poll/${SID}`, [header])).toBe("header:header");
     expect(found(`/k/path/api/login/poll/${SID}`)).toBe("path:path");
   });
 
-  test("the claim goes before the cookie, the token's header before its cookie", () => {
+  test("the claim takes precedence over the cookie, and the token's header over its cookie", () => {
     expect(found("/", all)).toBe(`claim:${OTHER_ROOM}`);
     const both: [string, string][] = [
       ["Cookie", `oct-jwt=${ROOM_TOKEN}`],
@@ -145,7 +145,7 @@ describe("a key's bytes", () => {
     expect(found("/", [["ctstickiness", value]])).toBe(expected);
   });
 
-  test("the first header that is a key counts", () => {
+  test("the first header with a valid key counts", () => {
     expect(
       found("/", [
         ["ctstickiness", ""],
@@ -168,12 +168,12 @@ describe("the path prefix", () => {
     ["/k/a%2520/x", "path:a%20", "/x"],
     ["/k/%22q%22/x", "path:q", "/x"],
     ["/k/K/k/L/x", "path:K", "/k/L/x"],
-    // Clients join a base URL and a path with too many slashes.
+    // Clients join a base URL and a path with superfluous slashes.
     ["//k/K/a", "path:K", "/a"],
     ["/k//K//a//b/?c=//d", "path:K", "//a//b/?c=//d"],
     ["///k///K", "path:K", "/"],
     ["/k//x", "path:x", "/"],
-    // No prefix: the path stays as it came.
+    // Not a prefix: the path is unchanged.
     ["/k/", "none", "/k/"],
     ["/k//", "none", "/k//"],
     ["//k", "none", "//k"],
@@ -195,17 +195,17 @@ describe("the path prefix", () => {
     expect(route(target).target).toBe(forwarded);
   });
 
-  test("is stripped even when a header says the key", () => {
+  test("the path prefix is stripped even when a header has the key", () => {
     expect(route("/k/K/x", [["ctstickiness", "h"]]).target).toBe("/x");
   });
 
-  test("is stripped before the other rules look at the path", () => {
+  test("the path prefix is stripped before the other rules read the path", () => {
     expect(found(`/k/%00/api/session/join/${ROOM}`)).toBe(`room:${ROOM}`);
     expect(found(`/k/K/socket.io/?sid=${SID}`)).toBe("sid:TAG path:K");
   });
 });
 
-describe("ids and tokens that are none", () => {
+describe("invalid ids and tokens are ignored", () => {
   test.each<[name: string, target: string]>([
     ["a sid without tag", "/socket.io/?sid=abcdefghijklmnopqrst"],
     ["a sid on another path", `/api/meta?sid=${SID}`],
@@ -232,7 +232,7 @@ describe("ids and tokens that are none", () => {
   });
 });
 
-describe("claims that are none", () => {
+describe("invalid claims are ignored", () => {
   const bare = (payload: string) => `e30.${Buffer.from(payload).toString("base64url")}.x`;
   test.each<[name: string, token: string]>([
     ["no JWT", "abc"],
@@ -277,7 +277,7 @@ describe("cookies", () => {
     ).toBe(expected);
   });
 
-  test("do not count for a create, but a header and a path do", () => {
+  test("a create ignores the cookie, but not a header or a path", () => {
     const cookie: [string, string] = ["Cookie", "ctstickiness=old"];
     expect(found("/api/session/create", [cookie], "POST")).toBe("none");
     expect(found("/api/session/create", [cookie], "GET")).toBe("cookie:old");
@@ -290,7 +290,7 @@ describe("cookies", () => {
   });
 });
 
-test("no target and no field makes it throw", () => {
+test("no target and no field value makes findRoute throw", () => {
   const field = fc.tuple(
     fc.constantFrom("ctstickiness", "cookie", "x-oct-jwt", "__proto__"),
     fc.oneof(fc.string(), fc.constantFrom("ctstickiness=", "oct-jwt=a.b.c", ";;;=;", ROOM_TOKEN)),

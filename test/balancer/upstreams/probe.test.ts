@@ -13,7 +13,7 @@ import { incarnationProof } from "../../../shared/net/edge-headers.ts";
 import type { StoreHealth } from "../../../shared/store/store.ts";
 import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
-const AWAY: StoreHealth = { state: "away", reason: "nobody answers" };
+const AWAY: StoreHealth = { state: "away", reason: "no response" };
 const EDGE_KEY = Buffer.alloc(32, 1);
 const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
 const closers: (() => Promise<void>)[] = [];
