@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import type { LogStream } from "../../shared/cluster/log-stream.ts";
-import { createLineFile, type LineFile } from "../../shared/logs/line-file.ts";
+import { LineFile } from "../../shared/logs/line-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LogLimits } from "../../shared/logs/rotation.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -103,8 +103,8 @@ function openFiles(
   limits: LogLimits,
   { clock, log, counters }: { clock: Clock; log: Log; counters: Counters },
 ): Files {
-  const access = createLineFile({ clock, gatherMs: GATHER_MS });
-  const error = createLineFile({ clock, gatherMs: GATHER_MS });
+  const access = new LineFile({ clock, gatherMs: GATHER_MS });
+  const error = new LineFile({ clock, gatherMs: GATHER_MS });
   const files: readonly [string, LineFile][] = [
     [join(folder, "access.log"), access],
     [join(folder, "error.log"), error],

@@ -4,12 +4,7 @@
  * dropped and counted, and memory stays bounded.
  */
 import type { Clock } from "../../shared/base/clock.ts";
-import { createLineFile, type LineFile } from "../../shared/logs/line-file.ts";
-
-export interface LineWriter extends LineFile {
-  /** Writes to both; `takeDropped` counts the lines that are not in the file. */
-  write(line: string): void;
-}
+import { LineFile } from "../../shared/logs/line-file.ts";
 
 /** Bytes queued for standard output before lines are dropped there. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
@@ -22,13 +17,21 @@ export interface Terminal {
 }
 
 export function createLineWriter(deps: { terminal: Terminal; clock: Clock }): LineWriter {
-  const file = createLineFile({ clock: deps.clock });
-  return {
-    ...file,
-    write(line) {
-      const { terminal } = deps;
-      if (!terminal.destroyed && terminal.writableLength < MAX_QUEUED_BYTES) terminal.write(line);
-      file.write(line);
-    },
-  };
+  return new LineWriter(deps);
+}
+
+export class LineWriter extends LineFile {
+  readonly #terminal: Terminal;
+
+  constructor({ terminal, clock }: { terminal: Terminal; clock: Clock }) {
+    super({ clock });
+    this.#terminal = terminal;
+  }
+
+  /** Writes to both; `takeDropped` counts the lines that are not in the file. */
+  override write(line: string): void {
+    const terminal = this.#terminal;
+    if (!terminal.destroyed && terminal.writableLength < MAX_QUEUED_BYTES) terminal.write(line);
+    super.write(line);
+  }
 }

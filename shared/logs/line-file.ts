@@ -4,33 +4,213 @@
  */
 import { closeSync, fstat, fstatSync, openSync, type Stats, write, writeSync } from "node:fs";
 import type { Clock, Timer } from "../base/clock.ts";
+import { LineQueue } from "./line-queue.ts";
 import { dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend, startNewFile } from "./rotation.ts";
-
-export interface LineFile {
-  /**
-   * Appends pending and future lines to `path` instead of the current file. Throws if it cannot be opened; then the current
-   * file stays in use. Without limits the file is never rotated.
-   */
-  open(path: string, limits?: LogLimits): void;
-  /** Writes a line, which ends with a line feed. Very long lines are cut. */
-  write(line: string): void;
-  /** Returns the number of lines dropped since the last call, so that the caller can log it. */
-  takeDropped(): number;
-  /** The last error of a write or a rotation, if there was one. */
-  lastProblem(): unknown;
-  /** Resolves when every line written so far is in the file or was dropped. */
-  flush(): Promise<void>;
-  /** Writes pending lines synchronously and closes the file, for the exit of the process. */
-  close(): void;
-}
 
 /** Most characters that wait for the disk, including those being written; further lines are dropped. */
 const MAX_PENDING_CHARS = 8 * 1024 * 1024;
 /** Longer lines are cut. Shorter than the smallest size limit of a file, so that each line fits into one. */
 const MAX_LINE_CHARS = 16 * 1024;
-/** Most UTF-8 bytes per UTF-16 unit. */
-const MAX_BYTES_PER_CHAR = 3;
 const RETRY_MS = 10_000;
+
+/** `checking`: reads the file's size, because other programs change the file too. Only one of these runs at a time. */
+type State = "idle" | "checking" | "writing" | "rotating";
+
+export class LineFile {
+  readonly #clock: Clock;
+  readonly #gatherMs: number | undefined;
+  readonly #queue = new LineQueue();
+  #file: OpenFile | undefined;
+  #state: State = "idle";
+  #isClosed = false;
+  #writingChars = 0;
+  #retryRotationMs = Number.NEGATIVE_INFINITY;
+  #gathering: Timer | undefined;
+  #dropped = 0;
+  #problem: unknown;
+  #onFlushed: (() => void)[] = [];
+  /** Descriptors of files that were replaced during a write to them. */
+  #outdated: number[] = [];
+
+  /**
+   * `gatherMs`: how long a line waits for others, so that many lines cost one system call. Without it the first line is
+   * written immediately.
+   */
+  constructor({ clock, gatherMs }: { clock: Clock; gatherMs?: number }) {
+    this.#clock = clock;
+    this.#gatherMs = gatherMs;
+  }
+
+  /**
+   * Appends pending and future lines to `path` instead of the current file. Throws if it cannot be opened; then the current
+   * file stays in use. Without limits the file is never rotated.
+   */
+  open(path: string, limits?: LogLimits): void {
+    this.#replace(openedFile(path, openSync(path, "a", LOG_FILE_MODE), limits, this.#clock));
+    this.#retryRotationMs = Number.NEGATIVE_INFINITY;
+    this.#drain();
+  }
+
+  /** Writes a line, which ends with a line feed. Very long lines are cut. */
+  write(given: string): void {
+    if (this.#isClosed) return;
+    const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
+    if (this.#queue.chars + this.#writingChars + line.length > MAX_PENDING_CHARS) {
+      this.#dropped++;
+      return;
+    }
+    this.#queue.push(line);
+    if (this.#gatherMs === undefined) this.#drain();
+    else {
+      this.#gathering ??= this.#clock.after(this.#gatherMs, () => {
+        this.#gathering = undefined;
+        this.#drain();
+      });
+    }
+  }
+
+  /** Returns the number of lines dropped since the last call, so that the caller can log it. */
+  takeDropped(): number {
+    const count = this.#dropped;
+    this.#dropped = 0;
+    return count;
+  }
+
+  /** The last error of a write or a rotation, if there was one. */
+  lastProblem(): unknown {
+    return this.#problem;
+  }
+
+  /** Resolves when every line written so far is in the file or was dropped. */
+  flush(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFlushed.push(resolve);
+      this.#drain();
+    });
+  }
+
+  /** Writes pending lines synchronously and closes the file, for the exit of the process. */
+  close(): void {
+    this.#isClosed = true;
+    this.#gathering?.cancel();
+    if (this.#file === undefined) return;
+    const { bytes, lines } = this.#queue.takeBatch(Number.POSITIVE_INFINITY);
+    try {
+      if (lines > 0) writeSync(this.#file.descriptor, bytes);
+    } catch {
+      this.#dropped += lines;
+    }
+    // A write in progress still uses the descriptor; the exit of the process closes it.
+    if (this.#state !== "writing") closeQuietly(this.#file.descriptor);
+    this.#file = undefined;
+  }
+
+  // --- writing ---
+
+  /** Checks the file, then rotates it or writes the next batch, until the queue is empty. */
+  #drain(): void {
+    if (this.#state !== "idle") return;
+    const target = this.#file;
+    if (target === undefined || this.#queue.lines === 0) {
+      for (const resolve of this.#onFlushed) resolve();
+      this.#onFlushed = [];
+      return;
+    }
+    this.#state = "checking";
+    fstat(target.descriptor, (error, stats) => {
+      this.#state = "idle";
+      // The file may have been closed or reopened meanwhile.
+      if (this.#file !== target) {
+        this.#drain();
+        return;
+      }
+      if (error === null) update(target, stats, this.#clock);
+      this.#advance(target);
+    });
+  }
+
+  #advance(target: OpenFile): void {
+    const mayRotate = this.#clock.nowMs() >= this.#retryRotationMs;
+    if (target.isDeleted && mayRotate) {
+      void this.#switchFile(target, openToAppend);
+    } else if (!this.#isDue(target)) {
+      this.#writeBatch(target);
+    } else if (mayRotate) {
+      void this.#rotate(target);
+    } else if (hasRoom(target, this.#queue.first)) {
+      // The day is over, but the file could not be renamed.
+      this.#writeBatch(target);
+    } else {
+      this.#dropAll();
+      this.#drain();
+    }
+  }
+
+  #writeBatch(target: OpenFile): void {
+    const { bytes, chars, lines } = this.#queue.takeBatch(roomOf(target));
+    this.#state = "writing";
+    this.#writingChars = chars;
+    writeAll(target.descriptor, bytes, 0, (error) => {
+      this.#state = "idle";
+      this.#writingChars = 0;
+      for (const old of this.#outdated) closeQuietly(old);
+      this.#outdated = [];
+      if (error !== null) {
+        this.#problem = error;
+        this.#dropped += lines;
+        this.#queue.isTorn = this.#file === target;
+      }
+      this.#drain();
+    });
+  }
+
+  #dropAll(): void {
+    this.#dropped += this.#queue.lines;
+    this.#queue.clear();
+  }
+
+  // --- rotation ---
+
+  #isDue(target: OpenFile): boolean {
+    if (target.limits === undefined || target.size === 0) return false;
+    return this.#clock.wallMs() >= target.dayEndsMs || !hasRoom(target, this.#queue.first);
+  }
+
+  async #rotate(target: OpenFile): Promise<void> {
+    const { inode, limits } = target;
+    if (limits === undefined) return;
+    await this.#switchFile(target, (path) => startNewFile(path, inode, limits));
+  }
+
+  /** Continues with the file that `open` opens at the same path. */
+  async #switchFile(target: OpenFile, open: (path: string) => Promise<number>): Promise<void> {
+    this.#state = "rotating";
+    try {
+      const { path, limits } = target;
+      const descriptor = await open(path);
+      // The file may have been reopened meanwhile, but at the same path, so this one is right too.
+      if (this.#isClosed) closeQuietly(descriptor);
+      else this.#replace(openedFile(path, descriptor, limits, this.#clock));
+    } catch (error) {
+      this.#problem = error;
+      this.#retryRotationMs = this.#clock.nowMs() + RETRY_MS;
+    } finally {
+      this.#state = "idle";
+    }
+    this.#drain();
+  }
+
+  #replace(fresh: OpenFile): void {
+    if (this.#file !== undefined) {
+      if (this.#state === "writing") this.#outdated.push(this.#file.descriptor);
+      else closeQuietly(this.#file.descriptor);
+    }
+    this.#file = fresh;
+    this.#queue.isTorn = false;
+  }
+}
+
+// --- the open file ---
 
 interface OpenFile {
   readonly path: string;
@@ -46,265 +226,41 @@ interface OpenFile {
   isDeleted: boolean;
 }
 
-/** `checking`: reads the file's size, because other programs change the file too. Only one of these runs at a time. */
-type State = "idle" | "checking" | "writing" | "rotating";
-
-/**
- * `gatherMs`: how long a line waits for others, so that many lines cost one system call. Without it the first line is written
- * immediately.
- */
-export function createLineFile(options: { clock: Clock; gatherMs?: number }): LineFile {
-  const { clock, gatherMs } = options;
-  let file: OpenFile | undefined;
-  let state: State = "idle";
-  let isClosed = false;
-  const queue = new LineQueue();
-  let writingChars = 0;
-  let retryRotationMs = Number.NEGATIVE_INFINITY;
-  let gathering: Timer | undefined;
-  let dropped = 0;
-  let problem: unknown;
-  let onFlushed: (() => void)[] = [];
-  /** Descriptors of files that were replaced during a write to them. */
-  let outdated: number[] = [];
-
-  /** Checks the file, then rotates it or writes the next batch, until the queue is empty. */
-  function drain(): void {
-    if (state !== "idle") return;
-    const target = file;
-    if (target === undefined || queue.lines === 0) {
-      for (const resolve of onFlushed) resolve();
-      onFlushed = [];
-      return;
-    }
-    state = "checking";
-    fstat(target.descriptor, (error, stats) => {
-      state = "idle";
-      // The file may have been closed or reopened meanwhile.
-      if (file !== target) {
-        drain();
-        return;
-      }
-      if (error === null) update(target, stats);
-      advance(target);
-    });
-  }
-
-  function update(target: OpenFile, stats: Stats): void {
-    // The first line of a truncated file is written today.
-    if (stats.size === 0) target.dayEndsMs = dayEndMs(clock.wallMs());
-    target.size = stats.size;
-    target.isDeleted = stats.isFile() && stats.nlink === 0;
-  }
-
-  function advance(target: OpenFile): void {
-    const mayRotate = clock.nowMs() >= retryRotationMs;
-    if (target.isDeleted && mayRotate) {
-      void switchFile(target, openToAppend);
-    } else if (!isDue(target)) {
-      writeBatch(target);
-    } else if (mayRotate) {
-      void rotate(target);
-    } else if (hasRoom(target)) {
-      // The day is over, but the file could not be renamed.
-      writeBatch(target);
-    } else {
-      dropAll();
-      drain();
-    }
-  }
-
-  function writeBatch(target: OpenFile): void {
-    const { bytes, chars, lines } = queue.takeBatch(roomOf(target));
-    state = "writing";
-    writingChars = chars;
-    writeAll(target.descriptor, bytes, 0, (error) => {
-      state = "idle";
-      writingChars = 0;
-      for (const old of outdated) closeQuietly(old);
-      outdated = [];
-      if (error !== null) {
-        problem = error;
-        dropped += lines;
-        queue.isTorn = file === target;
-      }
-      drain();
-    });
-  }
-
-  // --- rotation ---
-
-  function roomOf({ limits, size }: OpenFile): number {
-    return limits === undefined ? Number.POSITIVE_INFINITY : limits.maxBytes - size;
-  }
-
-  function hasRoom(target: OpenFile): boolean {
-    // One byte more, for the line feed after a torn line.
-    return target.size === 0 || roomOf(target) > Buffer.byteLength(queue.first);
-  }
-
-  function isDue(target: OpenFile): boolean {
-    if (target.limits === undefined || target.size === 0) return false;
-    return clock.wallMs() >= target.dayEndsMs || !hasRoom(target);
-  }
-
-  async function rotate(target: OpenFile): Promise<void> {
-    const { inode, limits } = target;
-    if (limits !== undefined) await switchFile(target, (path) => startNewFile(path, inode, limits));
-  }
-
-  /** Continues with the file that `open` opens at the same path. */
-  async function switchFile(
-    target: OpenFile,
-    open: (path: string) => Promise<number>,
-  ): Promise<void> {
-    state = "rotating";
-    try {
-      const { path, limits } = target;
-      const descriptor = await open(path);
-      // The file may have been reopened meanwhile, but at the same path, so this one is right too.
-      if (isClosed) closeQuietly(descriptor);
-      else replace(openedFile(path, descriptor, limits));
-    } catch (error) {
-      problem = error;
-      retryRotationMs = clock.nowMs() + RETRY_MS;
-    } finally {
-      state = "idle";
-    }
-    drain();
-  }
-
-  function openedFile(path: string, descriptor: number, limits: LogLimits | undefined): OpenFile {
-    const stats = fstatSync(descriptor);
-    const { size, ino } = stats;
-    const now = clock.wallMs();
-    return {
-      path,
-      descriptor,
-      inode: ino,
-      // A pipe or a device cannot be rotated.
-      limits: stats.isFile() && limits !== undefined && limits.maxFiles > 0 ? limits : undefined,
-      size,
-      dayEndsMs: dayEndMs(size > 0 ? Math.min(stats.mtimeMs, now) : now),
-      isDeleted: false,
-    };
-  }
-
-  function replace(fresh: OpenFile): void {
-    if (file !== undefined) {
-      if (state === "writing") outdated.push(file.descriptor);
-      else closeQuietly(file.descriptor);
-    }
-    file = fresh;
-    queue.isTorn = false;
-  }
-
-  function dropAll(): void {
-    dropped += queue.lines;
-    queue.clear();
-  }
-
+function openedFile(
+  path: string,
+  descriptor: number,
+  limits: LogLimits | undefined,
+  clock: Clock,
+): OpenFile {
+  const stats = fstatSync(descriptor);
+  const { size, ino } = stats;
+  const now = clock.wallMs();
   return {
-    open(path, limits) {
-      replace(openedFile(path, openSync(path, "a", LOG_FILE_MODE), limits));
-      retryRotationMs = Number.NEGATIVE_INFINITY;
-      drain();
-    },
-    write(given) {
-      if (isClosed) return;
-      const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
-      if (queue.chars + writingChars + line.length > MAX_PENDING_CHARS) {
-        dropped++;
-        return;
-      }
-      queue.push(line);
-      if (gatherMs === undefined) drain();
-      else {
-        gathering ??= clock.after(gatherMs, () => {
-          gathering = undefined;
-          drain();
-        });
-      }
-    },
-    takeDropped() {
-      const count = dropped;
-      dropped = 0;
-      return count;
-    },
-    lastProblem: () => problem,
-    flush() {
-      return new Promise((resolve) => {
-        onFlushed.push(resolve);
-        drain();
-      });
-    },
-    close() {
-      isClosed = true;
-      gathering?.cancel();
-      if (file === undefined) return;
-      const { bytes, lines } = queue.takeBatch(Number.POSITIVE_INFINITY);
-      try {
-        if (lines > 0) writeSync(file.descriptor, bytes);
-      } catch {
-        dropped += lines;
-      }
-      // A write in progress still uses the descriptor; the exit of the process closes it.
-      if (state !== "writing") closeQuietly(file.descriptor);
-      file = undefined;
-    },
+    path,
+    descriptor,
+    inode: ino,
+    // A pipe or a device cannot be rotated.
+    limits: stats.isFile() && limits !== undefined && limits.maxFiles > 0 ? limits : undefined,
+    size,
+    dayEndsMs: dayEndMs(size > 0 ? Math.min(stats.mtimeMs, now) : now),
+    isDeleted: false,
   };
 }
 
-class LineQueue {
-  /** A failed write may have left a partial line, so the next batch starts with a line feed. */
-  isTorn = false;
-  #lines: string[] = [];
-  #chars = 0;
+function update(file: OpenFile, stats: Stats, clock: Clock): void {
+  // The first line of a truncated file is written today.
+  if (stats.size === 0) file.dayEndsMs = dayEndMs(clock.wallMs());
+  file.size = stats.size;
+  file.isDeleted = stats.isFile() && stats.nlink === 0;
+}
 
-  get lines(): number {
-    return this.#lines.length;
-  }
+function roomOf({ limits, size }: OpenFile): number {
+  return limits === undefined ? Number.POSITIVE_INFINITY : limits.maxBytes - size;
+}
 
-  get chars(): number {
-    return this.#chars;
-  }
-
-  get first(): string {
-    return this.#lines[0] ?? "";
-  }
-
-  push(line: string): void {
-    this.#lines.push(line);
-    this.#chars += line.length;
-  }
-
-  clear(): void {
-    this.#lines = [];
-    this.#chars = 0;
-  }
-
-  /** Removes the next lines: as many as fit into `maxBytes`, but at least one. */
-  takeBatch(maxBytes: number): { bytes: Buffer; chars: number; lines: number } {
-    const start = this.isTorn ? "\n" : "";
-    const lines = this.#countFitting(maxBytes, start.length);
-    const text = this.#lines.slice(0, lines).join("");
-    this.#lines = this.#lines.slice(lines);
-    this.#chars -= text.length;
-    this.isTorn = false;
-    return { bytes: Buffer.from(start + text), chars: text.length, lines };
-  }
-
-  #countFitting(maxBytes: number, startBytes: number): number {
-    if (this.#chars * MAX_BYTES_PER_CHAR + startBytes <= maxBytes) return this.#lines.length;
-    let bytes = startBytes;
-    let lines = 0;
-    for (const line of this.#lines) {
-      bytes += Buffer.byteLength(line);
-      if (lines > 0 && bytes > maxBytes) break;
-      lines++;
-    }
-    return lines;
-  }
+function hasRoom(file: OpenFile, line: string): boolean {
+  // One byte more, for the line feed after a torn line.
+  return file.size === 0 || roomOf(file) > Buffer.byteLength(line);
 }
 
 /** Writes all of `bytes` from `from` on, repeating after short writes. */

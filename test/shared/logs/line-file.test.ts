@@ -17,7 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createLineFile, type LineFile } from "../../../shared/logs/line-file.ts";
+import { LineFile } from "../../../shared/logs/line-file.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 const KIB = 1024;
@@ -32,7 +32,7 @@ beforeEach(() => {
   path = join(folder, "access.log");
   // Noon in the local time zone.
   clock = createStepClock(new Date(2030, 4, 17, 12).getTime());
-  file = createLineFile({ clock });
+  file = new LineFile({ clock });
 });
 afterEach(() => {
   file.close();

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createLineFile } from "../../../shared/logs/line-file.ts";
+import { LineFile } from "../../../shared/logs/line-file.ts";
 import { type LogPosition, readLogEnd, readLogFrom } from "../../../shared/logs/log-tail.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -53,7 +53,7 @@ test("a missing log and an empty one are told apart", async () => {
 });
 
 test("a reader of a log that is rotated repeatedly misses no line and sees none twice", async () => {
-  const file = createLineFile({ clock: createStepClock() });
+  const file = new LineFile({ clock: createStepClock() });
   file.open(path, { maxBytes: 64 * KIB, maxFiles: 5 });
   let position = await startAt();
   const seen: string[] = [];
@@ -127,7 +127,7 @@ test("a file that was truncated and has grown beyond the old position is read fr
 });
 
 test("a reader of a log that is copied and truncated while it is written misses none of its new lines", async () => {
-  const file = createLineFile({ clock: createStepClock() });
+  const file = new LineFile({ clock: createStepClock() });
   file.open(path, { maxBytes: 64 * KIB, maxFiles: 5 });
   let position = await startAt();
   for (let round = 0; round < 30; round++) {
