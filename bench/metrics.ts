@@ -20,7 +20,7 @@ import { createCounters } from "../shared/metrics/metrics.ts";
 import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
 import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
 import { startStoreServer } from "../shared/store/embedded/server.ts";
-import { createCluster } from "../worker/usage/cluster.ts";
+import { Cluster } from "../worker/usage/cluster.ts";
 import { createPeopleCounter } from "../worker/usage/people.ts";
 import { writeResults } from "./support/results.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
@@ -150,7 +150,7 @@ async function publish(): Promise<() => Promise<void>> {
     await store.report("usage", `worker-${other}` as WorkerId, writeReport(report), 600_000);
   }
   const counters = countersWithEverything();
-  const cluster = createCluster({
+  const cluster = new Cluster({
     store,
     view: { worker: () => self },
     self,

@@ -2,7 +2,7 @@
  * Metrics of the whole cluster: each worker writes a usage report to the store periodically, and sums are made from all
  * reports.
  */
-import type { Clock } from "../../shared/base/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import {
   type ClusterSums,
@@ -20,17 +20,7 @@ import type { WorkerRecord } from "../../shared/store/member.ts";
 import { HOSTED_COUNTER, type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { readVersionTotals, TOTAL_DOWNLOADS } from "../clients/downloads.ts";
 import type { PeopleCounter } from "./people.ts";
-
-export interface Cluster {
-  /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
-  series(): Promise<readonly Series[]>;
-  /**
-   * The series that the leader sends to StatsD: gauges, and of each total what no worker has sent yet. Call `sent` when they
-   * were sent. Empty unless this worker leads.
-   */
-  toSend(): Promise<{ readonly series: readonly Series[]; readonly sent: () => void }>;
-  close(): void;
-}
+import { type StoreTotal, UnsentTotals } from "./unsent-totals.ts";
 
 /** The store's counters of the cluster's totals. */
 const TOTALS = [
@@ -38,24 +28,19 @@ const TOTALS = [
   { name: "downloads", counter: TOTAL_DOWNLOADS, gauge: "downloads_total" },
 ] as const satisfies readonly { name: MetricName; counter: string; gauge: MetricName }[];
 
-interface Total {
+interface Total extends StoreTotal {
   readonly name: (typeof TOTALS)[number]["name"] | "downloads_by";
-  readonly tag: string;
-  readonly counter: string;
   /** The gauge that shows the value; undefined: none. */
   readonly gauge: (typeof TOTALS)[number]["gauge"] | undefined;
-  readonly total: number;
 }
 
-/** Prefix of the counters of how much of each total was sent to StatsD. */
-const SENT_PREFIX = "metrics.sent.";
 /** A dead worker is left out when its lease has expired; this only bounds what stays in the store. */
 const REPORT_TTL_MS = 60_000;
 const MAX_PERIOD_MS = 5000;
 /** Within this, callers share one result. */
 const FRESH_MS = 1000;
 
-export function createCluster(deps: {
+interface ClusterDeps {
   readonly store: Pick<Store, "report" | "readReports" | "readCounters" | "addToCounters">;
   readonly view: { worker(id: WorkerId): Pick<WorkerRecord, "incarnation"> | undefined };
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
@@ -66,24 +51,59 @@ export function createCluster(deps: {
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly log: Log;
-}): Cluster {
-  const { store, view, self, clock, log } = deps;
-  let cached: { readonly usage: Promise<Usage>; readonly sinceMs: number } | undefined;
-  let isReporting = false;
-  /** What this process has sent to StatsD of each total since its start, and up to which value. */
-  const sentByCounter = new Map<string, { readonly count: number; readonly upTo: number }>();
+}
 
-  function ownReport(): WorkerReport {
-    const { users, sessions, connections } = deps.peopleCounter();
-    const { incarnation } = self;
-    return { incarnation, users, sessions, connections, lagMs: deps.lag.recent.meanMs };
+/** Writes this worker's reports from its construction on, until `close`. */
+export class Cluster {
+  readonly #deps: ClusterDeps;
+  readonly #unsentTotals: UnsentTotals;
+  readonly #timer: Timer;
+  #cached: { readonly usage: Promise<Usage>; readonly sinceMs: number } | undefined;
+  #isReporting = false;
+
+  constructor(deps: ClusterDeps) {
+    this.#deps = deps;
+    this.#unsentTotals = new UnsentTotals(deps);
+    void this.#report();
+    const periodMs = Math.min(MAX_PERIOD_MS, deps.intervalMs / 2);
+    this.#timer = deps.clock.every(periodMs, () => void this.#report());
   }
 
-  async function report(): Promise<void> {
-    if (isReporting) return;
-    isReporting = true;
+  /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
+  async series(): Promise<readonly Series[]> {
+    const usage = await this.#unlessAway(() => this.#readCached());
+    return usage === undefined ? [] : usageAsSeries(usage);
+  }
+
+  /**
+   * The series that the leader sends to StatsD: gauges, and of each total what no worker has sent yet. Call `sent` when they
+   * were sent. Empty unless this worker leads.
+   */
+  async toSend(): Promise<{ readonly series: readonly Series[]; readonly sent: () => void }> {
+    const nothing = { series: [], sent: () => {} };
+    if (this.#deps.leadership?.isLeading !== true) return nothing;
+    const usage = await this.#unlessAway(() => this.#read());
+    if (usage === undefined) return nothing;
     try {
-      await store.report("usage", self.id, writeReport(ownReport()), REPORT_TTL_MS);
+      const { series, sent } = await this.#unsentTotals.count(usage.totals);
+      const gauges = [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "gauge", "gauge")];
+      return { series: [...gauges, ...series], sent };
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      return nothing;
+    }
+  }
+
+  close(): void {
+    this.#timer.cancel();
+  }
+
+  async #report(): Promise<void> {
+    const { store, self, log } = this.#deps;
+    if (this.#isReporting) return;
+    this.#isReporting = true;
+    try {
+      await store.report("usage", self.id, writeReport(this.#ownReport()), REPORT_TTL_MS);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
         log.error(
@@ -92,14 +112,30 @@ export function createCluster(deps: {
         );
       }
     } finally {
-      isReporting = false;
+      this.#isReporting = false;
     }
   }
 
-  async function read(): Promise<Usage> {
+  #ownReport(): WorkerReport {
+    const { self, peopleCounter, lag } = this.#deps;
+    const { users, sessions, connections } = peopleCounter();
+    const { incarnation } = self;
+    return { incarnation, users, sessions, connections, lagMs: lag.recent.meanMs };
+  }
+
+  #readCached(): Promise<Usage> {
+    const nowMs = this.#deps.clock.nowMs();
+    if (this.#cached === undefined || nowMs - this.#cached.sinceMs >= FRESH_MS) {
+      this.#cached = { usage: this.#read(), sinceMs: nowMs };
+    }
+    return this.#cached.usage;
+  }
+
+  async #read(): Promise<Usage> {
+    const { store, view, self } = this.#deps;
     const { reports, totals } = await readReports(store);
     // More current than the report that this worker wrote.
-    reports[self.id] = ownReport();
+    reports[self.id] = this.#ownReport();
     const sums = sumReports(
       reports,
       (id, incarnation) => id === self.id || view.worker(id)?.incarnation === incarnation,
@@ -107,80 +143,20 @@ export function createCluster(deps: {
     return { sums, totals };
   }
 
-  function readCached(): Promise<Usage> {
-    const nowMs = clock.nowMs();
-    if (cached === undefined || nowMs - cached.sinceMs >= FRESH_MS) {
-      cached = { usage: read(), sinceMs: nowMs };
-    }
-    return cached.usage;
-  }
-
   /** Undefined while the store is away. */
-  async function unlessAway(readUsage: () => Promise<Usage>): Promise<Usage | undefined> {
+  async #unlessAway(readUsage: () => Promise<Usage>): Promise<Usage | undefined> {
     try {
       return await readUsage();
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "the cluster's metrics could not be read from the store");
+        this.#deps.log.error(
+          { err: error },
+          "the cluster's metrics could not be read from the store",
+        );
       }
       return undefined;
     }
   }
-
-  /** Counters of what no worker has sent yet of each total. */
-  async function countUnsent({ totals }: Usage): Promise<{ series: Series[]; sent: () => void }> {
-    const marks = await store.readCounters(SENT_PREFIX);
-    const unsent = totals.map(({ name, tag, counter, total }) => {
-      const mark = marks[SENT_PREFIX + counter] ?? 0;
-      const before = sentByCounter.get(counter) ?? { count: 0, upTo: 0 };
-      // A store that was flushed counts from 0 again.
-      const from = total < before.upTo ? mark : Math.max(mark, before.upTo);
-      return { name, tag, counter, total, mark, count: before.count + Math.max(0, total - from) };
-    });
-    return {
-      series: unsent.map(({ name, tag, count }) => ({ name, tag, kind: "counter", value: count })),
-      sent() {
-        const raises: Record<string, number> = {};
-        for (const { counter, total, mark, count } of unsent) {
-          sentByCounter.set(counter, { count, upTo: total });
-          if (total > mark) raises[SENT_PREFIX + counter] = total - mark;
-        }
-        if (Object.keys(raises).length === 0) return;
-        // If the store is away, the next call raises the marks; another leader meanwhile would send this part again.
-        store.addToCounters(raises).catch((error: unknown) => {
-          log.debug(
-            { err: error },
-            "the marks of what was sent of the totals could not be written",
-          );
-        });
-      },
-    };
-  }
-
-  void report();
-  const timer = clock.every(Math.min(MAX_PERIOD_MS, deps.intervalMs / 2), () => void report());
-
-  return {
-    async series() {
-      const usage = await unlessAway(readCached);
-      return usage === undefined ? [] : usageAsSeries(usage);
-    },
-    async toSend() {
-      const nothing = { series: [], sent: () => {} };
-      if (deps.leadership?.isLeading !== true) return nothing;
-      const usage = await unlessAway(read);
-      if (usage === undefined) return nothing;
-      try {
-        const { series, sent } = await countUnsent(usage);
-        const gauges = [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "gauge", "gauge")];
-        return { series: [...gauges, ...series], sent };
-      } catch (error) {
-        if (!(error instanceof StoreAwayError)) throw error;
-        return nothing;
-      }
-    },
-    close: () => timer.cancel(),
-  };
 }
 
 /**

@@ -12,7 +12,7 @@ import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
 import { measureProcess } from "../../shared/process/process-metrics.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
-import { type Cluster, createCluster } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 import { createPeopleCounter, type PeopleCounter } from "./people.ts";
 
 export interface Measurements {
@@ -52,7 +52,7 @@ export function measureWorker(deps: {
     ? createLeaderElection("statsd", { store, clock, log, holder: self.id })
     : undefined;
   const intervalMs = settings.metricsIntervalMs;
-  const cluster = createCluster({ ...deps, peopleCounter, lag, leadership, intervalMs });
+  const cluster = new Cluster({ ...deps, peopleCounter, lag, leadership, intervalMs });
   const publisher = startPublisher({
     settings,
     source: { role: "worker", id: self.id },

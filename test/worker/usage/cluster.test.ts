@@ -7,7 +7,7 @@ import { parseReport, sumReports, writeReport } from "../../../shared/cluster/su
 import type { Series } from "../../../shared/metrics/metrics.ts";
 import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
-import { createCluster } from "../../../worker/usage/cluster.ts";
+import { Cluster } from "../../../worker/usage/cluster.ts";
 import { createPeopleCounter } from "../../../worker/usage/people.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -266,7 +266,7 @@ function worker(
 ) {
   const clock = createStepClock();
   const lateness = { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0 };
-  const cluster = createCluster({
+  const cluster = new Cluster({
     store,
     view: { worker: () => ({ incarnation: INCARNATION }) },
     self: { id: id as WorkerId, incarnation: INCARNATION },
