@@ -113,13 +113,8 @@ function createStoreDiscovery(deps: Deps): Discovery {
     counters,
     log,
   });
-  const view = createMembershipView({
-    store,
-    clock,
-    log,
-    ringKey: keys.ring,
-    admission: verification,
-  });
+  const ring = { ringKey: keys.ring, admission: verification };
+  const view = createMembershipView({ store, clock, log, ...ring });
   const file = snapshotFile(settings, log);
   let keeper: SnapshotKeeper | undefined;
   const prove = (worker: WorkerRecord): string =>

@@ -86,6 +86,7 @@ test("a worker that rejects the proof fails the probe with ProofRefusedError", a
   await expect(probed).rejects.toBeInstanceOf(ProofRefusedError);
 });
 
+// With the name of the version before, too.
 test.each(["x-ct-incarnation", "x-ct-life"])(
   "a restarted worker proves in %s, present or former, that it is the intended one",
   async (header) => {
