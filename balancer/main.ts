@@ -7,12 +7,13 @@ import { type Clock, systemClock } from "../shared/base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/base/ids.ts";
 import { createProgramSink } from "../shared/cluster/log-stream.ts";
 import { createLog, type Log } from "../shared/logs/log.ts";
-import { defaultBind } from "../shared/membership/reach.ts";
+import { defaultBind } from "../shared/membership/worker-address.ts";
 import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
 import { createCounters } from "../shared/metrics/metrics.ts";
 import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../shared/process/connect-store.ts";
 import type { StopScope } from "../shared/process/edge-channel.ts";
+import { releaseStartGarbage } from "../shared/process/free-start-memory.ts";
 import { measureProcess } from "../shared/process/process-metrics.ts";
 import {
   endOnBugs,
@@ -25,7 +26,6 @@ import {
   watchEdgeReadiness,
 } from "../shared/process/program.ts";
 import { createShutdown, type Shutdown } from "../shared/process/shutdown.ts";
-import { releaseStartGarbage } from "../shared/process/start-garbage.ts";
 import {
   openStatusPort,
   type StatusPort,

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 import { storeReached } from "../shared/process/connect-store.ts";
-import { fail, reportReady } from "../shared/process/program.ts";
 /**
  * `ct-worker`: reads the settings, opens the parts (start/) in the order in which they need each other, and announces the
  * worker. The parts close in the reverse order.
  */
-import { releaseStartGarbage } from "../shared/process/start-garbage.ts";
+import { releaseStartGarbage } from "../shared/process/free-start-memory.ts";
+import { fail, reportReady } from "../shared/process/program.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
 import { workerProgram } from "./command-line.ts";
 import { createAddresses } from "./start/addresses.ts";

@@ -6,7 +6,7 @@ import { accessSync, constants, existsSync } from "node:fs";
 import { createServer, isIPv6 } from "node:net";
 import { dirname, resolve } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
-import { defaultBind } from "../../shared/membership/reach.ts";
+import { defaultBind } from "../../shared/membership/worker-address.ts";
 import { isWildcard } from "../../shared/net/networks.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import {

@@ -2,7 +2,7 @@
  * The balancer's status port: readiness, and its view of the workers and the ring.
  */
 import type { Clock } from "../../shared/base/clock.ts";
-import { withFormerHealth } from "../../shared/cluster/former-health.ts";
+import { withFormerHealth } from "../../shared/cluster/former-health-names.ts";
 import type { BalancerView } from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";

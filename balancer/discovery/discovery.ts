@@ -17,8 +17,8 @@ import {
   createMemberVerification,
   type RefusedMember,
 } from "../../shared/membership/member-verification.ts";
-import { reachableUrl } from "../../shared/membership/reach.ts";
 import { createMembershipView } from "../../shared/membership/view.ts";
+import { reachableUrl } from "../../shared/membership/worker-address.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { addressProof, edgeProof } from "../../shared/net/edge-headers.ts";
 import { connectStore, storeReached } from "../../shared/process/connect-store.ts";
@@ -29,7 +29,7 @@ import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import type { MembershipView, Router } from "../routing/router.ts";
-import { createMigrateRequests, type MigrateRequests } from "../upstreams/migrate.ts";
+import { createMigrateRequests, type MigrateRequests } from "../upstreams/migrate-clients.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "../upstreams/probe.ts";
 import { askWorkersForMembers } from "./members-from-workers.ts";
 import {

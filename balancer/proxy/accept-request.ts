@@ -3,9 +3,9 @@
  */
 import type { RequestHead } from "../http1/head.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
-import type { Client, Exchange } from "./contract.ts";
 import type { DrainState } from "./drain-state.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
+import type { Client, Exchange } from "./exchange-contract.ts";
 import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "./responses.ts";
 
 interface AcceptDeps extends ExchangeDeps {

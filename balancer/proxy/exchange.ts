@@ -25,7 +25,7 @@ import {
 import { type Mark, readMark } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { AttemptPlanner, CHOOSE, type Step } from "./attempt-planner.ts";
-import type { Client, Exchange } from "./contract.ts";
+import type { Client, Exchange } from "./exchange-contract.ts";
 import { forwardedHead, interimHead, relayedHead, switchingHead } from "./heads.ts";
 import { RequestBody } from "./request-body.ts";
 import { BusyError } from "./responses.ts";

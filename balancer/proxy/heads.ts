@@ -18,7 +18,7 @@ import {
 } from "../http1/headers.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { Client } from "./contract.ts";
+import type { Client } from "./exchange-contract.ts";
 
 /** As `upstream` gets it. */
 export function forwardedHead(

@@ -10,7 +10,7 @@ import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import { fieldValue, readEpoch } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { countMisdirected } from "./former-outcome.ts";
+import { countMisdirected } from "./former-outcome-name.ts";
 import type { RetryHistory } from "./retry-policy.ts";
 
 /** The request that a worker refused. */

@@ -4,7 +4,7 @@
  * key's record and the ring: candidates.ts; the load of workers: placement.ts.
  */
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import type { WorkerTag } from "../../shared/base/tag.ts";
+import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import {
   type Candidate,

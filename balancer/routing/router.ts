@@ -4,7 +4,7 @@
  * health.ts, placement.ts.
  */
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import type { WorkerTag } from "../../shared/base/tag.ts";
+import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";

@@ -9,7 +9,7 @@
  * 7 `cookie`: `ctstickiness` · 8 `none`.
  */
 import { isSessionId, type SessionKey, toSessionKey } from "../../shared/base/ids.ts";
-import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
+import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 import { type Field, isFieldValue } from "../http1/fields.ts";
 

@@ -20,7 +20,7 @@ import { createDeadlines } from "../transport/deadlines.ts";
 import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import { Upstream } from "../upstreams/upstream.ts";
-import { type FormerStates, withFormerStates } from "./former-states.ts";
+import { type FormerStates, withFormerStates } from "./former-state-names.ts";
 import { type Listener, listen } from "./listener.ts";
 import { shutDown } from "./shutdown.ts";
 

@@ -4,7 +4,7 @@
  */
 import { systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
-import { workerTag } from "../../shared/base/tag.ts";
+import { workerTag } from "../../shared/base/worker-tag.ts";
 import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
 import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";

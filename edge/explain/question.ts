@@ -3,7 +3,7 @@
  */
 import { findRoute } from "../../balancer/routing/session-key.ts";
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
-import { readTag, type WorkerTag } from "../../shared/base/tag.ts";
+import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { CommandError } from "../output/errors.ts";

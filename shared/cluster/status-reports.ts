@@ -10,7 +10,12 @@ import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
 import type { SinkHealth } from "../metrics/statsd/sink.ts";
 import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "../store/store.ts";
-import { type HealthStatus, healthFields, withFormerHealth, withStatus } from "./former-health.ts";
+import {
+  type HealthStatus,
+  healthFields,
+  withFormerHealth,
+  withStatus,
+} from "./former-health-names.ts";
 
 /** The view of a balancer. */
 export interface BalancerView {

@@ -4,7 +4,7 @@
  * Times are durations, because clocks of different machines are never compared.
  */
 import { z } from "zod";
-import { healthFields, withFormerHealth, withStatus } from "../cluster/former-health.ts";
+import { healthFields, withFormerHealth, withStatus } from "../cluster/former-health-names.ts";
 
 const word = z.string().max(256);
 const count = z.number().nonnegative();

@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
-import { type WorkerTag, workerTag } from "../base/tag.ts";
+import { type WorkerTag, workerTag } from "../base/worker-tag.ts";
 import type { Log } from "../logs/log.ts";
 import { createListeners } from "../store/listeners.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";

@@ -13,7 +13,7 @@ import type { DownstreamLimits } from "../../balancer/proxy/downstream.ts";
 import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
-import type { MigrateRequests } from "../../balancer/upstreams/migrate.ts";
+import type { MigrateRequests } from "../../balancer/upstreams/migrate-clients.ts";
 import type { Probe } from "../../balancer/upstreams/probe.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import {
@@ -22,7 +22,7 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
-import { type WorkerTag, workerTag } from "../../shared/base/tag.ts";
+import { type WorkerTag, workerTag } from "../../shared/base/worker-tag.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createRing, type Ring } from "../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";

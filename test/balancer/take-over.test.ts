@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createEdgeProbe } from "../../balancer/upstreams/probe.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../shared/base/worker-tag.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import { watchMachine } from "../support/machine.ts";

@@ -7,7 +7,7 @@ import { answerTo, type BalancerAnswer, type ExplainAnswer } from "../../edge/ex
 import { explainText, problemOf } from "../../edge/explain/format-explanation.ts";
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
 import type { SessionId } from "../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../shared/base/worker-tag.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";

@@ -16,7 +16,7 @@ import {
 import { explainText, problemOf } from "../../edge/explain/format-explanation.ts";
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
-import { workerTag } from "../../shared/base/tag.ts";
+import { workerTag } from "../../shared/base/worker-tag.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";

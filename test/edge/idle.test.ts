@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { getHeapStatistics } from "node:v8";
 import { expect, test } from "vitest";
-import { releaseStartGarbage } from "../../shared/process/start-garbage.ts";
+import { releaseStartGarbage } from "../../shared/process/free-start-memory.ts";
 import { buildOnce } from "../support/build.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

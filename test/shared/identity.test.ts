@@ -8,7 +8,7 @@ import {
   toSessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
-import { readTag, taggedId, workerTag } from "../../shared/base/tag.ts";
+import { readTag, taggedId, workerTag } from "../../shared/base/worker-tag.ts";
 import { edgeProof, isSameProof } from "../../shared/net/edge-headers.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 

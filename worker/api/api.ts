@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
-import type { WorkerTag } from "../../shared/base/tag.ts";
+import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
@@ -35,8 +35,8 @@ import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addHomePage } from "./home.ts";
 import { addLoginRoutes } from "./login.ts";
+import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
-import { createPolls } from "./polls.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 
 export interface Api {

@@ -17,7 +17,7 @@ import { isSignInToken, type SignInWay } from "../login/form-provider.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Authentication } from "./authentication.ts";
-import type { Polls } from "./polls.ts";
+import type { Polls } from "./long-polls.ts";
 
 interface Deps {
   readonly app: FastifyInstance;

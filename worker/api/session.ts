@@ -27,8 +27,8 @@ import type { UserToken } from "../login/tokens.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
 import type { Authentication } from "./authentication.ts";
-import { createOnce, type Once } from "./once.ts";
-import type { Poll, Polls } from "./polls.ts";
+import type { Poll, Polls } from "./long-polls.ts";
+import { createOnce, type Once } from "./once-per-name.ts";
 
 interface Deps {
   readonly app: FastifyInstance;

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
-import { taggedId, type WorkerTag } from "../../shared/base/tag.ts";
+import { taggedId, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import type { SignInForm, SignInWay } from "./form-provider.ts";
 

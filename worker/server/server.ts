@@ -26,7 +26,7 @@ import {
 } from "../balancers/members-question.ts";
 import type { OutageReports } from "../balancers/outage-reports.ts";
 import { type Handovers, isHandover } from "../drain/handover.ts";
-import { handleMigrateRequest, isMigrateRequest } from "../drain/migrate.ts";
+import { handleMigrateRequest, isMigrateRequest } from "../drain/migrate-clients.ts";
 import type { Origins } from "../http/origins.ts";
 import {
   type HttpResponse,

@@ -1,10 +1,10 @@
 /**
- * Whether this worker may act for its sessions now (shared/membership/fence.ts), checked before each batch of input and
+ * Whether this worker may act for its sessions now (shared/membership/fence-rule.ts), checked before each batch of input and
  * output. Once shut, the fence stays shut until the next heartbeat: other workers may have taken sessions over in between,
  * so each must be confirmed.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
-import { mayRelay } from "../../shared/membership/fence.ts";
+import { mayRelay } from "../../shared/membership/fence-rule.ts";
 import { REFUSED_HEARTBEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
 

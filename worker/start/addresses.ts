@@ -1,5 +1,5 @@
 /** Where others reach this worker: known when its ports are open and the store, whose connection has our address, was reached. */
-import { workerStatusUrl, workerUrl } from "../../shared/membership/reach.ts";
+import { workerStatusUrl, workerUrl } from "../../shared/membership/worker-address.ts";
 import type { PortOptions } from "./options.ts";
 
 export interface Addresses {

@@ -9,7 +9,7 @@ import { openPort } from "../../shared/process/program.ts";
 import { openStatusPort } from "../../shared/process/status-port.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
 import type { CommandHandler } from "../drain/command-handler.ts";
-import { startReaper } from "../sessions/reaper.ts";
+import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
 import type { Addresses } from "./addresses.ts";
 import type { PortOptions } from "./options.ts";

@@ -1,7 +1,7 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
 import { hostname } from "node:os";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
-import { defaultBind } from "../../shared/membership/reach.ts";
+import { defaultBind } from "../../shared/membership/worker-address.ts";
 import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";

@@ -1,5 +1,5 @@
 /** Opens the worker's public port: the HTTP API, the sockets, and the requests of balancers and other workers. */
-import { workerTag } from "../../shared/base/tag.ts";
+import { workerTag } from "../../shared/base/worker-tag.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { createApi } from "../api/api.ts";
 import { createBalancerAuth } from "../balancers/balancer-auth.ts";

@@ -1,9 +1,9 @@
 /** Opens the sessions of this worker: the fence, the owner probes, the registry, and the sockets of the peers. */
-import { workerTag } from "../../shared/base/tag.ts";
+import { workerTag } from "../../shared/base/worker-tag.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { onPeerExit } from "../../shared/process/program.ts";
 import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
-import { takeOverFrom } from "../drain/failover.ts";
+import { takeOverFrom } from "../drain/take-over.ts";
 import { createTokens, type Tokens } from "../login/tokens.ts";
 import { createFence, type Fence } from "../sessions/fence.ts";
 import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";

@@ -17,7 +17,7 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import type { ExplainedHead } from "../../../shared/control/command.ts";
 import { type Explanation, parseExplanation } from "../../../shared/control/explanation.ts";
 import type { WorkerRecord, WorkerState } from "../../../shared/store/member.ts";

@@ -4,7 +4,7 @@ import { createDiscovery } from "../../../balancer/discovery/discovery.ts";
 import { createStaticDiscovery } from "../../../balancer/discovery/static-discovery.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type WorkerId } from "../../../shared/base/ids.ts";
-import { workerTag } from "../../../shared/base/tag.ts";
+import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";

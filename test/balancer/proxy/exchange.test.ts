@@ -9,7 +9,7 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { watchMachine } from "../../support/machine.ts";

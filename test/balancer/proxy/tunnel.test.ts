@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import {
   ok,

@@ -6,7 +6,7 @@ import type { Route } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
-import { workerTag } from "../../../shared/base/tag.ts";
+import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
-import { taggedId, workerTag } from "../../../shared/base/tag.ts";
+import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 
 const ROOM = "aB3dE5fG7hJ9kL1mN3pQ5rS7";
 const OTHER_ROOM = "ZZZZZZZZZZZZZZZZZZZZZZZZ";

@@ -1,7 +1,7 @@
 import { createConnection } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { spreadMs } from "../../../balancer/server/shutdown.ts";
-import type { MigrateRequests } from "../../../balancer/upstreams/migrate.ts";
+import type { MigrateRequests } from "../../../balancer/upstreams/migrate-clients.ts";
 import {
   ok,
   type RawSocket,

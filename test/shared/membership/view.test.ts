@@ -1,7 +1,7 @@
 /** Who the members are as one process sees them: against a real embedded store whose time is stepped. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/base/ids.ts";
-import { workerTag } from "../../../shared/base/tag.ts";
+import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";

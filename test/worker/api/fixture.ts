@@ -6,7 +6,7 @@ import { Agent, request } from "undici";
 import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
-import { type WorkerTag, workerTag } from "../../../shared/base/tag.ts";
+import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";

@@ -11,7 +11,7 @@ import type { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { newIncarnation, type SessionId, type WorkerId } from "../../../shared/base/ids.ts";
-import { type WorkerTag, workerTag } from "../../../shared/base/tag.ts";
+import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
 import { createLog, type Log } from "../../../shared/logs/log.ts";
 import { createRing, type Ring } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";

@@ -4,7 +4,7 @@ import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { createLeaderElection } from "../../../shared/membership/leader-election.ts";
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
-import { startReaper } from "../../../worker/sessions/reaper.ts";
+import { startReaper } from "../../../worker/sessions/session-reaper.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,

@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { Server as EngineServer, type Socket as EngineSocket } from "engine.io";
 import { type Socket, Server as SocketServer } from "socket.io";
 import { type Clock, sleep } from "../../../shared/base/clock.ts";
-import { taggedId, type WorkerTag } from "../../../shared/base/tag.ts";
+import { taggedId, type WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import {

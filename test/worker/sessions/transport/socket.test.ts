@@ -3,7 +3,7 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { expect, it } from "vitest";
 import { newPeerId, newSessionId } from "../../../../shared/base/ids.ts";
-import { readTag } from "../../../../shared/base/tag.ts";
+import { readTag } from "../../../../shared/base/worker-tag.ts";
 import { until } from "../../../support/until.ts";
 import { HOST_USER, startWorker, type WorkerFixture } from "../fixture.ts";
 

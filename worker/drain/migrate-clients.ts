@@ -1,5 +1,5 @@
 /**
- * Handles a balancer's migrate request (balancer/upstreams/migrate.ts): clients whose WebSockets lead through that balancer
+ * Handles a balancer's migrate request (balancer/upstreams/migrate-clients.ts): clients whose WebSockets lead through that balancer
  * reconnect through another one.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";

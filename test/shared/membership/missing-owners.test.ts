@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { ownersToReap, recordMissing } from "../../../shared/membership/reaper.ts";
+import { ownersToReap, recordMissing } from "../../../shared/membership/missing-owners.ts";
 
 const [A, B, C] = ["a", "b", "c"] as WorkerId[] as [WorkerId, WorkerId, WorkerId];
 const NOBODY: ReadonlyMap<WorkerId, number> = new Map();

@@ -8,7 +8,7 @@ import {
   type Ticket,
   type TicketKind,
 } from "../../../shared/store/store.ts";
-import { createPolls, type Poll } from "../../../worker/api/polls.ts";
+import { createPolls, type Poll } from "../../../worker/api/long-polls.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const NEVER = new AbortController().signal;

@@ -6,7 +6,7 @@ import {
   reachableUrl,
   workerStatusUrl,
   workerUrl,
-} from "../../../shared/membership/reach.ts";
+} from "../../../shared/membership/worker-address.ts";
 
 const FAR = "10.0.0.7";
 

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { FENCE_MS, mayRelay } from "../../../shared/membership/fence.ts";
+import { FENCE_MS, mayRelay } from "../../../shared/membership/fence-rule.ts";
 import { MEMBER_LEASE_MS } from "../../../shared/store/store.ts";
 
 const sent = { lastRenewalSentMs: 10_000 };

@@ -7,7 +7,11 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { type MissingOwners, ownersToReap, recordMissing } from "../../shared/membership/reaper.ts";
+import {
+  type MissingOwners,
+  ownersToReap,
+  recordMissing,
+} from "../../shared/membership/missing-owners.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 

@@ -2,7 +2,7 @@
  * Migrate requests of a balancer, to a real worker and to other servers.
  */
 import { expect, onTestFinished, test } from "vitest";
-import { createMigrateRequests } from "../../../balancer/upstreams/migrate.ts";
+import { createMigrateRequests } from "../../../balancer/upstreams/migrate-clients.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
 import { until } from "../../support/until.ts";
