@@ -326,7 +326,7 @@ describe("without a store", () => {
     process.kill(edge.pid, "SIGSTOP");
     const hanging = await runCommand(["sessions"], env);
     process.kill(edge.pid, "SIGCONT");
-    expectRefusal(hanging, /the embedded store cannot be reached \(no answer within 2000 ms\); /);
+    expectRefusal(hanging, /the embedded store cannot be reached \(no response within 2000 ms\); /);
     await edge.stop();
     const stopped = await runCommand(["sessions"], env);
     expectRefusal(stopped, /CT_DATA_DIR=.*: the embedded store cannot be reached \(.*\); start /);

@@ -19,7 +19,7 @@ const NOTE_DELAYS = `
   var delays = [];
   new MutationObserver((changes) => {
     for (const line of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (!line.textContent.includes("operator command")) continue;
+      if (!line.textContent.includes("operator command received")) continue;
       delays.push(Date.now() - Date.parse(/\\d{4}-\\d\\d-\\d\\dT\\S+Z/.exec(line.textContent)[0]));
     }
   }).observe(document.querySelector("#log-lines"), { childList: true });

@@ -94,7 +94,7 @@ describe("over workers of an edge", () => {
   test("a balancer with another secret is refused and logs it; one without a secret is served and logs what that means", async () => {
     const other = await balance(addresses, { CT_SECRET: "x".repeat(40) }).ready();
     await until("the refusal is logged", () =>
-      other.output().includes("a worker refuses this balancer"),
+      other.output().includes("worker rejects this balancer"),
     );
     expect(other.output()).toContain("its CT_SECRET differs");
     const status = `http://127.0.0.1:${other.statusPort}/health/ready`;
