@@ -283,7 +283,10 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
   ): Promise<CommandReply> {
     const operator = escapeForTerminal(request.getDecorator<string>("operator"));
     const address = addressOf(request.raw);
-    log.warn({ command: command.kind, workerId: to, operator, address }, "operator command received");
+    log.warn(
+      { command: command.kind, workerId: to, operator, address },
+      "operator command received",
+    );
     const reply = await sendCommand({ store, clock }, to, command);
     if (reply !== "no answer") return reply;
     return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
