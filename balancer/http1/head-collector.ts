@@ -91,8 +91,6 @@ export class HeadCollector {
       const complete = lf >= 0 && lf < end;
       this.#checkLength((complete ? lf + 1 : end) - origin);
       if (!complete) return -1;
-      // Whatever the reads are, the same bytes decide: two empty lines may be the beginning of a PROXY protocol header.
-      if (this.#headStart !== origin && end - origin < PROXY_V2.length) return -1;
       if (this.#lineStart === this.#headStart) this.#checkProxyProtocol(bytes, end, origin);
       if (lf === this.#lineStart || bytes[lf - 1] !== CR) throw this.#bad(400, "bare LF");
       if (lf - 1 === this.#lineStart) {
@@ -165,12 +163,13 @@ export class HeadCollector {
 /** `PROXY TCP4 …`. A request whose method is PROXY has a target in the second place. */
 const PROXY_V1 = /^PROXY (?:TCP4|TCP6|UNKNOWN)[ \r]/;
 const LETTER_P = 0x50;
-/** How version 2 begins: no request may have two empty lines before it, and none has NUL. */
-const PROXY_V2 = Buffer.from("\r\n\r\n\0", "latin1");
+/** The signature of version 2. */
+const PROXY_V2 = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
+/** Two empty lines and NUL. A read that ends exactly after the two empty lines is refused as an empty line instead. */
+const MIN_PROXY_V2_BYTES = 5;
 
+/** Whether `bytes` agree with the signature of version 2, as far as they were received. */
 function isProxyV2(bytes: Buffer): boolean {
-  return (
-    bytes.length >= PROXY_V2.length &&
-    bytes.compare(PROXY_V2, 0, PROXY_V2.length, 0, PROXY_V2.length) === 0
-  );
+  const received = Math.min(bytes.length, PROXY_V2.length);
+  return received >= MIN_PROXY_V2_BYTES && bytes.compare(PROXY_V2, 0, received, 0, received) === 0;
 }

@@ -30,6 +30,9 @@ function readRequest(...parts: string[]): RequestHead | string {
   }
 }
 
+const isBadRequest = (outcome: RequestHead | string): boolean =>
+  typeof outcome === "string" && outcome.startsWith("400 ");
+
 function readResponse(text: string, method = "GET") {
   try {
     return parseResponseHead(text, method);
@@ -448,9 +451,13 @@ test("any bytes give the same result however they are split", () => {
           at += cut;
         }
         parts.push(bytes.slice(at));
-        expect(readRequest(...parts.filter((part) => part !== ""))).toEqual(
-          bytes === "" ? "incomplete" : readRequest(bytes),
-        );
+        const whole = bytes === "" ? "incomplete" : readRequest(bytes);
+        const inParts = readRequest(...parts.filter((part) => part !== ""));
+        // Two empty lines are refused at once. That they begin a PROXY protocol header is seen only if more was read with
+        // them, so the reason in the log may differ, nothing else.
+        const isRefusedEither = bytes.startsWith("\r\n\r\n");
+        if (isRefusedEither) expect([inParts, whole].every(isBadRequest)).toBe(true);
+        else expect(inParts).toEqual(whole);
       },
     ),
     { numRuns: 500 },
