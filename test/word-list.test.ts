@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { findWords } from "../docs/word-list.ts";
 
 test("a coined name is found in prose and inside identifiers, with its line and the standard term", () => {
-  expect(findWords("worker/drain/drain.ts", "const a = 1;\nconst chooseHeir = pick;\n")).toEqual([
-    { line: 2, words: "eHeir", instead: "successor" },
-  ]);
+  expect(
+    findWords("worker/session-moves/drain.ts", "const a = 1;\nconst chooseHeir = pick;\n"),
+  ).toEqual([{ line: 2, words: "eHeir", instead: "successor" }]);
   expect(findWords("README.md", "The heir takes over.").map(({ line }) => line)).toEqual([1]);
 });
 

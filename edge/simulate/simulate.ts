@@ -9,7 +9,7 @@ import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { createHashRing, type HashRing, type RingPlace } from "../../shared/membership/ring.ts";
 import { sign } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { chooseSuccessor, paceMs } from "../../worker/drain/drain.ts";
+import { chooseSuccessor, paceMs } from "../../worker/session-moves/drain.ts";
 import { maxToMean } from "./rebalance-plan.ts";
 
 export type Change =

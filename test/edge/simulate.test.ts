@@ -32,7 +32,7 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type DrainDeps, startDrain } from "../../worker/drain/drain.ts";
+import { type DrainDeps, startDrain } from "../../worker/session-moves/drain.ts";
 import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { openRouter } from "../balancer/router-rig.ts";
 import { balancer } from "../contract/store.ts";

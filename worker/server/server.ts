@@ -25,8 +25,6 @@ import {
   type MembersQuestion,
 } from "../balancers/members-question.ts";
 import type { OutageReports } from "../balancers/outage-reports.ts";
-import { type Handovers, isHandover } from "../drain/handover.ts";
-import { handleMigrateRequest, isMigrateRequest } from "../drain/migrate-clients.ts";
 import type { Origins } from "../http/origins.ts";
 import {
   type HttpResponse,
@@ -37,6 +35,8 @@ import {
   wrongWorkerResponse,
 } from "../http/responses.ts";
 import { isSocketPath, methodsOf, normalTarget, pathOf } from "../http/routes.ts";
+import { type Handovers, isHandover } from "../session-moves/handover.ts";
+import { handleMigrateRequest, isMigrateRequest } from "../session-moves/migrate-clients.ts";
 import type { Fence } from "../sessions/fence.ts";
 import { OWNER_TIMEOUT_MS } from "../sessions/owner-probe.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";

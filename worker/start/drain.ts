@@ -2,10 +2,10 @@
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendToEdge } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { type CommandHandler, createCommandHandler } from "../drain/command-handler.ts";
-import { type DrainDeps, drainsFirst, startDrain } from "../drain/drain.ts";
-import { sendPendingMessages, sendResume } from "../drain/handover.ts";
-import { countIdle, migrateIdleSessions } from "../drain/move-idle.ts";
+import { type CommandHandler, createCommandHandler } from "../session-moves/command-handler.ts";
+import { type DrainDeps, drainsFirst, startDrain } from "../session-moves/drain.ts";
+import { sendPendingMessages, sendResume } from "../session-moves/handover.ts";
+import { countIdle, migrateIdleSessions } from "../session-moves/move-idle.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { DrainBeforeStop, WorkerProcess } from "./process.ts";

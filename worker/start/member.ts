@@ -8,7 +8,7 @@ import { createLease, type Lease } from "../../shared/membership/lease.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { openStatusPort } from "../../shared/process/status-port.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import type { CommandHandler } from "../drain/command-handler.ts";
+import type { CommandHandler } from "../session-moves/command-handler.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
 import type { Addresses } from "./addresses.ts";

@@ -21,12 +21,12 @@ import {
 } from "../../../worker/balancers/outage-reports.ts";
 import { openClients } from "../../../worker/clients/clients.ts";
 import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
-import { createHandovers } from "../../../worker/drain/handover.ts";
 import { createOrigins } from "../../../worker/http/origins.ts";
 import { basePathOf } from "../../../worker/http/routes.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createCredentials } from "../../../worker/operators/credentials.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
+import { createHandovers } from "../../../worker/session-moves/handover.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
 import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";

@@ -1,7 +1,7 @@
 /** What a worker does with a command that arrives during a drain. */
 import { expect, it } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
-import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
+import { createCommandHandler } from "../../../worker/session-moves/command-handler.ts";
 
 function setUp() {
   let stopped = false;

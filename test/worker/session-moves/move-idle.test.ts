@@ -5,8 +5,8 @@ import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
-import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
-import { countIdle, migrateIdleSessions } from "../../../worker/drain/move-idle.ts";
+import { createCommandHandler } from "../../../worker/session-moves/command-handler.ts";
+import { countIdle, migrateIdleSessions } from "../../../worker/session-moves/move-idle.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
 import { until } from "../../support/until.ts";
 

@@ -3,7 +3,7 @@ import { newSessionId, type SessionId, type WorkerId } from "../../../shared/bas
 import { createRing } from "../../../shared/membership/ring.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
-import { takeOverFrom } from "../../../worker/drain/take-over.ts";
+import { takeOverFrom } from "../../../worker/session-moves/take-over.ts";
 import type { Claim } from "../../../worker/sessions/registry.ts";
 import { silentLog } from "../sessions/fixture.ts";
 

@@ -5,14 +5,14 @@ import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
-import { createCommandHandler } from "../../../worker/drain/command-handler.ts";
+import { createCommandHandler } from "../../../worker/session-moves/command-handler.ts";
 import {
   chooseSuccessor,
   type Drain,
   drainsFirst,
   paceMs,
   startDrain,
-} from "../../../worker/drain/drain.ts";
+} from "../../../worker/session-moves/drain.ts";
 import {
   createHandoverInbox,
   packPendingMessages,

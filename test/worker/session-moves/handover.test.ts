@@ -12,7 +12,7 @@ import {
   isHandover,
   sendPendingMessages,
   sendResume,
-} from "../../../worker/drain/handover.ts";
+} from "../../../worker/session-moves/handover.ts";
 import type { PendingMessages } from "../../../worker/sessions/session.ts";
 
 const SESSION = "a".repeat(24) as SessionId;
