@@ -1,6 +1,6 @@
 /**
- * Does memory grow? Requests and WebSockets with churn for minutes, through a balancer with a fixed list of three workers: memory
- * after a garbage collection each minute, and open descriptors at the start and at the end.
+ * Does memory grow? Requests and WebSockets with churn for minutes, through a balancer with a fixed list of three workers:
+ * memory after a garbage collection each minute, and open descriptors at the start and at the end.
  *
  * `SOAK_MINUTES` (10), `SOAK_REQUESTS` per second (1,000) and `SOAK_TUNNELS` (1,000) set duration and load.
  */

@@ -16,7 +16,7 @@ interface Row {
  * few lines before, or the whole file by its name.
  */
 const SAYS_FORMER =
-  /\bformer|\bprevious|\bone version\b|\bversion before\b|\bolder (?:version|worker|store|balancer)/i;
+  /\bformer (?:name|path)|\bformerly|\bone version\b|\bversion before\b|\b(?:older|previous) version\b|\bPREVIOUS_|\bFORMER/i;
 const CONTEXT_LINES = 20;
 const FORMER_FILES = /former|old-names|renamed|CHANGELOG\.md$/;
 

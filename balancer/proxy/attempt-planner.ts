@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { EdgeError } from "../../shared/base/errors.ts";
+import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResponseHead } from "../http1/head.ts";
 import type { Decision, Router } from "../routing/router.ts";
@@ -175,9 +176,7 @@ export class AttemptPlanner {
 
   #followOwner(upstream: Upstream): Step {
     const rule = this.#decision?.rule ?? "none";
-    // `told`: the name of the version before, for one version.
-    this.#deps.counters.count("balancer.routes", "told");
-    this.#deps.counters.count("balancer.routes", "misdirected");
+    countRenamed(this.#deps.counters, "balancer.routes", "misdirected");
     this.#hasOwner = true;
     this.#history = { ...this.#history, hops: this.#history.hops + 1 };
     this.#decision = { upstream, rule, reason: "misdirected", hasOwner: true };

@@ -14,7 +14,10 @@ export interface ClientTimeouts {
   readonly upstreamTimeoutMs: number;
 }
 
-/** What is waited for: that the client sends its request or takes its response, that the worker takes the one or sends the other. */
+/**
+ * What is waited for: that the client sends its request or takes its response, that the worker takes the one or sends the
+ * other.
+ */
 export type Turn = "client sends" | "client takes" | "worker takes" | "worker responds";
 
 /**

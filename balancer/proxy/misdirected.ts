@@ -2,6 +2,7 @@
  * What is done about a worker's 421: it names the owner of the session, or it is not the worker that was meant.
  */
 import { isWorkerName, toSessionKey } from "../../shared/base/ids.ts";
+import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { KEY_HEADER, OWNER_HEADER } from "../../shared/net/edge-headers.ts";
 import type { ResponseHead } from "../http1/head.ts";
@@ -10,7 +11,6 @@ import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import { fieldValue, readEpoch } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { countMisdirected } from "./former-outcome-name.ts";
 import type { RetryHistory } from "./retry-policy.ts";
 
 /** The request that a worker refused. */
@@ -45,7 +45,7 @@ export function redirect(
   deps: { readonly router: Owners; readonly counters: Counters },
 ): Redirection {
   const redirection = decide(head, request, deps.router);
-  countMisdirected(deps.counters, outcomeOf(redirection));
+  countRenamed(deps.counters, "balancer.misdirected", outcomeOf(redirection));
   return redirection;
 }
 

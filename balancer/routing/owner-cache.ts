@@ -26,8 +26,8 @@ export interface OwnerCache {
 const MAX_OWNERS = 100_000;
 
 /**
- * `onMoved`: a session was seen in a higher epoch than before; `from` is undefined if it was not cached. `changes`: the count of
- * worker changes so far, stored with each entry.
+ * `onMoved`: a session was seen in a higher epoch than before; `from` is undefined if it was not cached. `changes`: the
+ * count of worker changes so far, stored with each entry.
  */
 export function createOwnerCache(
   onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,

@@ -148,7 +148,10 @@ export class Router {
 
   // --- owners ---
 
-  /** Caches that `worker` owns the session `key` in `epoch`, as a worker reported. A lower epoch never replaces a higher one. */
+  /**
+   * Caches that `worker` owns the session `key` in `epoch`, as a worker reported. A lower epoch never replaces a higher
+   * one.
+   */
   learn(key: SessionKey, worker: WorkerId, epoch: number): void {
     this.#lookups.forgetAbsent(key);
     this.#owners.set(key, worker, epoch);

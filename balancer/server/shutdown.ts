@@ -1,7 +1,7 @@
 /**
  * Graceful shutdown: fail the health check, stop accepting, then drain what is open such that clients notice no more than a
- * short pause. Responses under way complete; WebSockets are migrated by their workers (migrate-clients.ts), a few at a time. Other
- * balancers take over; nothing is handed to them.
+ * short pause. Responses under way complete; WebSockets are migrated by their workers (migrate-clients.ts), a few at a
+ * time. Other balancers take over; nothing is handed to them.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";

@@ -124,7 +124,10 @@ function admit(socket: Socket, options: ListenOptions): boolean {
 
 let refusals = 0;
 
-/** Sends a refusal. The client's bytes are read and dropped: with unread bytes the close is a RST, which discards the response. */
+/**
+ * Sends a refusal. The client's bytes are read and dropped: with unread bytes the close is a RST, which discards the
+ * response.
+ */
 function refuse(socket: Socket, response: string): void {
   if (refusals >= MAX_REFUSALS) {
     socket.destroy();

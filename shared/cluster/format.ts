@@ -1,6 +1,6 @@
 /**
- * Sentences about the cluster that commands and the dashboard share. Pure. They are escaped by the code that prints them, or here where an
- * operator's input is in them.
+ * Sentences about the cluster that commands and the dashboard share. Pure. They are escaped by the code that prints them,
+ * or here where an operator's input is in them.
  */
 import { escapeForTerminal } from "../logs/escape.ts";
 import type { RingAgreement } from "./describe.ts";

@@ -13,7 +13,10 @@ export interface FenceFacts {
   readonly nowMs: number;
   /** When the last successful renewal was sent; -Infinity before the first. */
   readonly lastRenewalSentMs: number;
-  /** Whether all balancers that reported lately have lost the store too: then no worker can take over. False without reports. */
+  /**
+   * Whether all balancers that reported lately have lost the store too: then no worker can take over. False without
+   * reports.
+   */
   readonly isStoreAwayForAll: boolean;
 }
 

@@ -26,7 +26,7 @@ const RESUME_CAUSES = [
   "restarted",
   "handed",
   "lease-expired",
-  // One version: the same as `lease-expired` (renamed-worker-tags.ts).
+  // One version: the same as `lease-expired` (former-tags.ts).
   "lease-gone",
   "replaced",
   "exited",
@@ -260,7 +260,7 @@ export const METRICS = {
     unit: "events",
     meaning: "sessions that a drain had to hand over, by outcome",
     tag: "outcome",
-    // One version: `nobody` is the same as `none` (renamed-worker-tags.ts).
+    // One version: `nobody` is the same as `none` (former-tags.ts).
     values: ["handed", "kept", "gone", "none", "nobody"],
   },
   "worker.sessions_closed": {

@@ -1,4 +1,7 @@
-/** `npm run test:code-server`: a real code-server, which it installs itself; minutes and a network, so not part of `npm test`. */
+/**
+ * `npm run test:code-server`: a real code-server, which it installs itself; minutes and a network, so not part of `npm
+ * test`.
+ */
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({

@@ -1,6 +1,6 @@
 /**
- * The environment of a case: scripted workers behind the tested balancer, raw clients in front of it. All connections are closed
- * after a case, so the next one starts without a connection to any worker.
+ * The environment of a case: scripted workers behind the tested balancer, raw clients in front of it. All connections are
+ * closed after a case, so the next one starts without a connection to any worker.
  */
 import { connect } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";

@@ -68,7 +68,10 @@ async function hostOf(cluster: Cluster, sessionId: string): Promise<string | und
   return undefined;
 }
 
-/** Back in their sessions. The package reports a reconnect as soon as a worker accepts the connection, even if it still waits. */
+/**
+ * Back in their sessions. The package reports a reconnect as soon as a worker accepts the connection, even if it still
+ * waits.
+ */
 async function allAreBack(clients: readonly Client[]): Promise<void> {
   await until(
     "everybody is served again",

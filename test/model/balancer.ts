@@ -1,6 +1,6 @@
 /**
- * A simulated balancer: the real data path, view and lease, put together as `balancer/main.ts` and `balancer/discovery/discovery.ts`
- * do it, over the simulated network, store and clock.
+ * A simulated balancer: the real data path, view and lease, put together as `balancer/main.ts` and
+ * `balancer/discovery/discovery.ts` do it, over the simulated network, store and clock.
  */
 
 import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";

@@ -50,7 +50,10 @@ export interface Network {
   listensAt(address: string): boolean;
 }
 
-/** What a worker is asked on its traffic port, by balancers each second (balancer/upstreams/probe.ts, worker/sessions/owner-probe.ts). */
+/**
+ * What a worker is asked on its traffic port, by balancers each second (balancer/upstreams/probe.ts,
+ * worker/sessions/owner-probe.ts).
+ */
 export interface Question {
   readonly proof: string;
   readonly asker: WorkerId;

@@ -20,8 +20,9 @@ export type Step = { readonly atMs: number } & Action;
 /**
  * Machines are `w1`…, `b1`…, `store`, and clients `r1c1`… (room, client). `kill`: SIGKILL. `stop`, `go on`: SIGSTOP and
  * SIGCONT. `terminate`: SIGTERM. `start`: again under the same id, or another one; `at`: at the address of another worker,
- * when that is free. `replace`: another process under the same id, while the first one runs, hangs or is cut off. `cut`, `heal`: one direction between two machines. `store`: `kept` and `lost` start it again with what
- * it knew, or empty. `drop`: the connection of a client ends.
+ * when that is free. `replace`: another process under the same id, while the first one runs, hangs or is cut off. `cut`,
+ * `heal`: one direction between two machines. `store`: `kept` and `lost` start it again with what it knew, or empty.
+ * `drop`: the connection of a client ends.
  */
 export type Action =
   | { readonly act: "kill" | "stop" | "go on" | "terminate" | "replace"; readonly machine: string }

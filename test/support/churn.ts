@@ -34,7 +34,10 @@ export interface Churn {
   /** The worker with the most teams, and its teams. */
   busiest(): Promise<{ worker: Member; teams: Team[] }>;
   teamsOf(worker: Member): Promise<Team[]>;
-  /** Waits until the clients of `teams`, which are typing, have recovered from an event at `sinceMs`; they type again afterwards. */
+  /**
+   * Waits until the clients of `teams`, which are typing, have recovered from an event at `sinceMs`; they type again
+   * afterwards.
+   */
   recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery>;
   /** Starts a worker with the same name for each worker that has ended. */
   replace(...workers: readonly Member[]): Promise<void>;

@@ -37,7 +37,10 @@ interface Stat extends ProcessId {
   readonly state: string;
 }
 
-/** proc(5), /proc/pid/stat: the name is in parentheses and may contain any character, so fields are counted after the last one. */
+/**
+ * proc(5), /proc/pid/stat: the name is in parentheses and may contain any character, so fields are counted after the last
+ * one.
+ */
 function readStat(pid: number): Stat | undefined {
   let line: string;
   try {

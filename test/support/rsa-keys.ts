@@ -1,7 +1,7 @@
 /**
  * Key pairs for test clients. The package generates a 4096-bit RSA pair per connection, which takes about a second of CPU;
- * here its crypto hook returns pairs from a pool, which is cached in a file in the temporary folder for a day. The pairs protect
- * only messages of tests.
+ * here its crypto hook returns pairs from a pool, which is cached in a file in the temporary folder for a day. The pairs
+ * protect only messages of tests.
  */
 import { webcrypto } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";

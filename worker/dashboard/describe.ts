@@ -1,6 +1,6 @@
 /**
- * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its health
- * is never shown as healthy.
+ * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its
+ * health is never shown as healthy.
  */
 import { compareRings, ownerStateOf, sessionReports } from "../../shared/cluster/describe.ts";
 import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";

@@ -7,8 +7,8 @@ import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
+import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { countNoSuccessor } from "../../shared/metrics/renamed-worker-tags.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
@@ -156,7 +156,7 @@ export function startDrain(deps: DrainDeps): Drain {
       tried.add(session.id);
       const successor = chooseSuccessor(session.id, avoided(), deps.view);
       if (successor === undefined) {
-        countNoSuccessor(counters);
+        countRenamed(counters, "worker.sessions_drained", "none");
         continue;
       }
       await handOverTo(successor, session, { ...deps, sendPendingMessages: deliver }, "drain");

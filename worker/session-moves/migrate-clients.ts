@@ -1,6 +1,6 @@
 /**
- * Handles a balancer's migrate request (balancer/upstreams/migrate-clients.ts): clients whose WebSockets lead through that balancer
- * reconnect through another one.
+ * Handles a balancer's migrate request (balancer/upstreams/migrate-clients.ts): clients whose WebSockets lead through that
+ * balancer reconnect through another one.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isWorkerId } from "../../shared/base/ids.ts";

@@ -7,8 +7,8 @@ import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { type ClaimStep, decideClaim } from "../../shared/membership/claim.ts";
+import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { countResumed } from "../../shared/metrics/renamed-worker-tags.ts";
 import {
   type ResumeOutcome,
   type SessionRecord,
@@ -131,7 +131,8 @@ export function createClaims(deps: ClaimsDeps): Claims {
     const pendingMessages = deps.handoverInbox.take(id, record.epoch);
     if (pendingMessages !== undefined && cause === "handed") session.unpack(pendingMessages);
     await session.restoreJoins();
-    countResumed(counters, cause);
+    const tag = cause === "lease-gone" ? "lease-expired" : cause;
+    countRenamed(counters, "worker.sessions_resumed", tag);
     counters.observe("worker.resume_ms", clock.nowMs() - startMs);
     log.info({ session: shortId(id), cause, peers: record.peers.length }, "session resumed");
     session.note("resumed", cause);

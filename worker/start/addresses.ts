@@ -1,4 +1,7 @@
-/** Where others reach this worker: known when its ports are open and the store, whose connection has our address, was reached. */
+/**
+ * Where others reach this worker: known when its ports are open and the store, whose connection has our address, was
+ * reached.
+ */
 import { workerStatusUrl, workerUrl } from "../../shared/membership/worker-address.ts";
 import type { PortOptions } from "./options.ts";
 

@@ -1,6 +1,6 @@
 /**
- * HAProxy as a careful operator configures it for such workers: keep-alive, WebSockets, forwarding headers, the key by consistent
- * hashing.
+ * HAProxy as a careful operator configures it for such workers: keep-alive, WebSockets, forwarding headers, the key by
+ * consistent hashing.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
 /**
- * The machine's clock, which can skip time: sockets and stores work in real time, and a test that would wait for 30 s skips them.
+ * The machine's clock, which can skip time: sockets and stores work in real time, and a test that would wait for 30 s skips
+ * them.
  */
 import { type Clock, systemClock, type Timer } from "../../../shared/base/clock.ts";
 

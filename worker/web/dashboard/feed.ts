@@ -44,7 +44,10 @@ export function openFeed(wanted: Subscription, listener: FeedListener): Feed {
   let silence = 0;
   let retry = 0;
 
-  /** Reconnects itself, because EventSource gives up after a response such as 502, which balancers send while workers restart. */
+  /**
+   * Reconnects itself, because EventSource gives up after a response such as 502, which balancers send while workers
+   * restart.
+   */
   function open(): void {
     const opened = new EventSource(url);
     source = opened;
