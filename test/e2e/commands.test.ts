@@ -166,6 +166,21 @@ describe("an edge on one machine", () => {
     const free = await run("explain");
     expect(free).toMatchObject({ status: 0, stderr: "" });
     expect(free.stdout).toMatch(/^Rule +none$/m);
+
+    const { stdout } = await run("explain", "team-explained", "--json");
+    const { balancers } = JSON.parse(stdout) as { balancers: readonly unknown[] };
+    expect(balancers).toMatchObject([
+      {
+        explanation: {
+          candidates: expect.arrayContaining([{ worker: owner, as: "owner", status: "available" }]),
+          // With the names of the version before.
+          notes: expect.arrayContaining([{ worker: owner, as: "owner", verdict: "fit" }]),
+          workers: expect.arrayContaining([
+            expect.objectContaining({ id: owner, status: "healthy", health: "up" }),
+          ]),
+        },
+      },
+    ]);
   });
 
   test("shows a session whose owner is gone, and escapes names that would control the terminal", async () => {

@@ -25,6 +25,9 @@ test("a request for the worker that had this address before gets a 421 that name
     );
     expect(refused).toMatchObject({ status: 421, body: { code: "Misdirected" }, counted: 1 });
     expect(refused.headers).not.toHaveProperty("x-ct-owner");
+    // Its incarnation, also under the name of the version before.
+    expect(refused.headers["x-ct-incarnation"]).toMatch(/^[A-Za-z0-9]{16}\./);
+    expect(refused.headers["x-ct-life"]).toBe(refused.headers["x-ct-incarnation"]);
     expect(await upgrade(worker, { "x-ct-edge": proof })).toMatch(/^HTTP\/1.1 421 /);
   }
 });
@@ -141,34 +144,38 @@ test("reports on the store are accepted from balancers only", async () => {
   expect(worker.outageReports.isStoreAwayForAll).toBe(false);
 });
 
-// --- farewells of balancers ---
+// --- migrate requests of balancers ---
 
 /** The id of the request that opens a WebSocket. */
 const OPENING = "b1-17";
 
-test("a migrate request of a balancer migrates its own clients only", async () => {
-  const worker = await startWorker();
-  const created = await worker.ask("POST", "/api/session/create", {
-    headers: { "x-oct-jwt": await worker.signIn("Host") },
-  });
-  const { roomToken } = created.body as { roomToken: string };
-  const headers = { "x-request-id": OPENING };
-  const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
-  await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
-  const migrateRequests = async (headers: Record<string, string>, body: string) =>
-    (await worker.ask("POST", "/ct-edge/migrate", { headers, body })).status;
-  const balancer = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
-  expect(await migrateRequests({}, OPENING)).toBe(404);
-  expect(await migrateRequests({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);
-  // As a client's request arrives.
-  expect(await migrateRequests({ "x-ct-edge": worker.proof }, OPENING)).toBe(404);
-  expect(await migrateRequests(balancer, "x".repeat(300_000))).toBe(413);
-  expect(await migrateRequests(balancer, "nobody\n\n")).toBe(204);
-  expect(host.disconnects).toEqual([]);
+// The second path is that of the version before.
+test.each(["/ct-edge/migrate", "/ct-edge/farewell"])(
+  "a balancer's request to %s migrates the clients that it names, and no others",
+  async (path) => {
+    const worker = await startWorker();
+    const created = await worker.ask("POST", "/api/session/create", {
+      headers: { "x-oct-jwt": await worker.signIn("Host") },
+    });
+    const { roomToken } = created.body as { roomToken: string };
+    const headers = { "x-request-id": OPENING };
+    const host = await rawPeer({ url: worker.url, roomToken, headers }).ready();
+    await until("it has a WebSocket", () => host.socket.io.engine.transport.name === "websocket");
+    const migrateRequests = async (headers: Record<string, string>, body: string) =>
+      (await worker.ask("POST", path, { headers, body })).status;
+    const balancer = { "x-ct-edge": worker.proof, "x-ct-balancer": "b-1" };
+    expect(await migrateRequests({}, OPENING)).toBe(404);
+    expect(await migrateRequests({ "x-ct-balancer": "b-1" }, OPENING)).toBe(404);
+    // As a client's request arrives.
+    expect(await migrateRequests({ "x-ct-edge": worker.proof }, OPENING)).toBe(404);
+    expect(await migrateRequests(balancer, "x".repeat(300_000))).toBe(413);
+    expect(await migrateRequests(balancer, "nobody\n\n")).toBe(204);
+    expect(host.disconnects).toEqual([]);
 
-  expect(await migrateRequests(balancer, `nobody\n${OPENING}`)).toBe(204);
-  await until("the host is back", () => host.connects === 2);
-});
+    expect(await migrateRequests(balancer, `nobody\n${OPENING}`)).toBe(204);
+    await until("the host is back", () => host.connects === 2);
+  },
+);
 
 // --- CORS ---
 

@@ -193,6 +193,20 @@ describe("the overview", () => {
     expect(workers).toMatchObject({ up: 0, unknown: 1 });
   });
 
+  test("counts workers by status, also under the names of the version before", () => {
+    const { workerStatuses, workers } = describeOverview(
+      snapshot({
+        members: [worker("w1"), worker("w2"), balancer("b1")],
+        views: {
+          b1: balancerView({ id: "w2", status: "unhealthy" }, { id: "w3", status: "down" }),
+        },
+      }),
+      UP,
+    );
+    expect(workerStatuses).toMatchObject({ up: 1, unhealthy: 1, down: 1, unknown: 0 });
+    expect(workers).toMatchObject({ up: 1, suspect: 1, dead: 1, unknown: 0 });
+  });
+
   test("names a worker that is down, sessions that nobody has, rings that differ and nonsense", () => {
     expect(
       concerns({
