@@ -40,7 +40,7 @@ export async function run(): Promise<void> {
   const bytes = (usedBytes() - before) / RECORDS;
 
   const routes = keys.map(routeOf);
-  const excluded = new Set<Upstream>();
+  const excluded = new Set<WorkerId>();
   const ours = measure((i) => {
     const decision = router.choose(routes[i] as Route, excluded);
     if (decision instanceof Promise) throw new Error("the router queried the store");

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { EdgeError } from "../../shared/base/errors.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResponseHead } from "../http1/head.ts";
@@ -45,8 +46,11 @@ export class AttemptPlanner {
   readonly #body: RequestBody;
   readonly #deps: PlannerDeps;
   #decision: Decision | undefined;
-  /** Workers that failed this request or said that they are not the one meant. */
-  #excluded: ReadonlySet<Upstream> = NONE;
+  /**
+   * Workers that failed this request or said that they are not the one meant. By id: one that comes back as another
+   * incarnation meanwhile may fail again, and a request survives only few failures.
+   */
+  #excluded: ReadonlySet<WorkerId> = NONE;
   #history: RetryHistory = NO_RETRIES;
   /** Whether a record or a worker has named the owner of the session. */
   #hasOwner = false;
@@ -101,7 +105,7 @@ export class AttemptPlanner {
   afterBusy(upstream: Upstream): Step {
     const error = new BusyError();
     const { key, tag } = this.#route;
-    if (key !== undefined || tag !== undefined || this.#excluded.has(upstream)) {
+    if (key !== undefined || tag !== undefined || this.#excluded.has(upstream.id)) {
       return { step: "fail", error };
     }
     this.#exclude(upstream);
@@ -220,7 +224,7 @@ export class AttemptPlanner {
   }
 
   #exclude(upstream: Upstream): void {
-    this.#excluded = new Set(this.#excluded).add(upstream);
+    this.#excluded = new Set(this.#excluded).add(upstream.id);
   }
 
   get #retryable(): Retryable {
@@ -229,4 +233,4 @@ export class AttemptPlanner {
 }
 
 /** Most requests exclude no worker, and a set costs more than all that is asked of it. */
-const NONE: ReadonlySet<Upstream> = new Set();
+const NONE: ReadonlySet<WorkerId> = new Set();

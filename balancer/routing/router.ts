@@ -87,7 +87,7 @@ export class Router {
    * The worker for a request, never one in `exclude`. A promise only when the store has to be asked (for at most
    * `LOOKUP_BUDGET_MS`); it never rejects.
    */
-  choose(route: Route, exclude: ReadonlySet<Upstream>): Decision | Promise<Decision> {
+  choose(route: Route, exclude: ReadonlySet<WorkerId>): Decision | Promise<Decision> {
     const view = exclude.size === 0 ? this.#everything : this.#viewWithout(exclude);
     const decided = decide(route, view, undefined);
     if (decided !== "ask") return this.#toDecision(route, decided);
@@ -121,7 +121,7 @@ export class Router {
   }
 
   /** The view that a decision is made by. */
-  #viewWithout(exclude: ReadonlySet<Upstream>): View {
+  #viewWithout(exclude: ReadonlySet<WorkerId>): View {
     const { view, isLeased, random } = this.#deps;
     const workers = this.#workers;
     const owners = this.#owners;
@@ -129,8 +129,8 @@ export class Router {
     return {
       byTag: (tag) => view.byTag(tag)?.id,
       see(id) {
-        const upstream = workers.byId(id);
-        if (upstream === undefined || exclude.has(upstream)) return undefined;
+        const upstream = exclude.has(id) ? undefined : workers.byId(id);
+        if (upstream === undefined) return undefined;
         return { status: workers.statusOf(upstream), state: upstream.record.state };
       },
       ownerOf: (key) => owners.get(key)?.worker,

@@ -167,6 +167,20 @@ describe("a worker that is stopped", () => {
     expect(rig.path.router.gone).toMatchObject([{ id: "a" }]);
   });
 
+  test("a request that a worker's earlier incarnation lost is not sent to its next one, which may be lost too", async () => {
+    const silent = await startRawWorker();
+    closers.push(() => silent.close());
+    const failing = await startRawWorker(({ socket }) => socket.destroy());
+    closers.push(() => failing.close());
+    const b = await stoppable("b");
+    const rig = await rigWith([workerRecord("a", silent.port), b.record]);
+    const asked = rig.ask(get(keyFor(rig, "a")));
+    await (await silent.connection(0)).has("GET / ");
+    rig.view.set([workerRecord("a", failing.port), b.record]);
+    expect(await asked).toContain("from b");
+    expect(failing.connections).toEqual([]);
+  });
+
   test("requests at a stopped worker go to other workers when its lease expires", async () => {
     const a = await stoppable("a");
     const b = await stoppable("b");

@@ -6,7 +6,6 @@ import { afterEach, describe, expect, test } from "vitest";
 import { handleCommand } from "../../balancer/admin/commands.ts";
 import type { Route } from "../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
-import type { Upstream } from "../../balancer/upstreams/upstream.ts";
 import { simulationText } from "../../edge/simulate/format-simulation.ts";
 import { checkChange } from "../../edge/simulate/run-simulation.ts";
 import {
@@ -40,7 +39,7 @@ import { createRandom, type Random } from "../fuzz/random.ts";
 import { connectStore, createTestLog, makeFolder } from "../support/embedded-store.ts";
 import { createStepClock } from "../support/step-clock.ts";
 
-const NOBODY: ReadonlySet<Upstream> = new Set();
+const NOBODY: ReadonlySet<WorkerId> = new Set();
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0)) await close();

@@ -9,7 +9,6 @@ import { decide, type Found, type View } from "../../../balancer/routing/decisio
 import type { Router } from "../../../balancer/routing/router.ts";
 import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
-import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   newSessionId,
@@ -33,7 +32,7 @@ import {
 } from "../rig.ts";
 import { openRouter } from "../router-rig.ts";
 
-const NONE: ReadonlySet<Upstream> = new Set();
+const NONE: ReadonlySet<WorkerId> = new Set();
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();

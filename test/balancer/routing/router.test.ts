@@ -16,7 +16,7 @@ import { openRouter } from "../router-rig.ts";
 
 const machine = watchMachine();
 
-const NONE: ReadonlySet<Upstream> = new Set();
+const NONE: ReadonlySet<WorkerId> = new Set();
 const KEY = "key" as SessionKey;
 const ROOM = "R".repeat(24) as SessionId;
 
@@ -267,7 +267,7 @@ describe("a request with a key", () => {
   test("a request avoids an owner that is unhealthy, removed or excluded", async () => {
     start([A, B]);
     findSession = async () => record("a", 5);
-    expect(await where(keyed(), new Set([upstream("a")]))).toBe("b header ring");
+    expect(await where(keyed(), new Set([A.id]))).toBe("b header ring");
     sick("a");
     expect(await where(keyed())).toBe("b header ring");
     view.set([B]);
