@@ -51,6 +51,7 @@ import {
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
 import { type DataPath, startDataPath } from "./server/data-path.ts";
 import type { Listener } from "./server/listener.ts";
+import { type DirectReads, findDirectReads } from "./transport/accepted-reads.ts";
 import { createNetTransport } from "./transport/net.ts";
 
 const DEFAULT_STATUS_PORT = 1081;
@@ -137,7 +138,10 @@ async function startBalancer(settings: Settings): Promise<void> {
     limits: downstreamLimits(settings),
     savedOwners,
     portsReleased,
-    transport: createNetTransport({ reportBug }),
+    transport: createNetTransport({
+      reportBug,
+      directReads: settings.fastReads ? await chooseReads(log) : undefined,
+    }),
     reportBug,
     discovery,
     clock,
@@ -287,6 +291,16 @@ function openStatus(
   source: StatusSource,
 ): Promise<StatusPort> {
   return openPort("CT_STATUS_PORT", at.port, () => openStatusPort({ ...at, source }));
+}
+
+/** Undefined: by `data` events, which every Node has. */
+async function chooseReads(log: Log): Promise<DirectReads | undefined> {
+  try {
+    return await findDirectReads();
+  } catch (err) {
+    log.info({ node: process.version, err }, "CT_FAST_READS does not work here; reading as usual");
+    return undefined;
+  }
 }
 
 function reportListening(listener: Listener, statusPort: number, log: Log): void {

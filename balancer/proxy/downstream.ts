@@ -262,7 +262,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     const isBodyComplete = this.#state === "response";
     this.#exchange = undefined;
     if (!keepAlive || (!isBodyComplete && this.#hasEnded)) {
-      this.#linger();
+      if (this.#isAllTaken) this.#connection.destroy();
+      else this.#linger();
       return;
     }
     this.resumeBody();
@@ -272,6 +273,17 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
       this.#state = "discard";
       this.#awaitTurn();
     }
+  }
+
+  /**
+   * Whether closing at once loses nothing: the client announced that it sends nothing more, and the system has the whole
+   * response. Not with TLS, which ends with a message of its own, nor behind a body, after which some clients send CRLF.
+   */
+  get #isAllTaken(): boolean {
+    const { head, hasBody } = this.#reader;
+    if (this.secure || hasBody || head?.keepAlive !== false || this.#state !== "response")
+      return false;
+    return this.#pipelined.isEmpty && this.#connection.pendingBytes === 0;
   }
 
   /** Both the request and its response are complete. */

@@ -226,6 +226,8 @@ class Tunnel {
   begin(head: string, rest: Buffer, client: DetachedConnection): void {
     this.#bytesToClient = rest.length;
     const first: Piece[] = rest.length > 0 ? [head, rest] : [head];
+    // It may stay open for days and never write again.
+    this.#client.setOptions();
     if (!this.#client.write(first)) this.#worker.pause();
     const more = client.early.length === 0 || this.#worker.write([client.early]);
     if (client.ended) this.#worker.end();

@@ -5,6 +5,8 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { plainAddress } from "../../shared/net/networks.ts";
+import type { ReadTarget } from "./accepted-reads.ts";
+import { lend, SocketReads } from "./read-buffers.ts";
 import { createSendQueues } from "./send-queue.ts";
 import {
   type BugReport,
@@ -14,44 +16,77 @@ import {
   type Piece,
 } from "./transport.ts";
 
-/**
- * All bytes from workers are read into this one buffer (`onread`), which saves an allocation of 64 KiB per read. The next
- * read of any connection overwrites it, so a write never keeps a slice of it: see `ownBytes`.
- */
-export const READ_BUFFER = Buffer.allocUnsafeSlow(65_536);
-
 /** Finds peers that vanished without FIN or RST; an open tunnel has no timeout of its own. */
 export const KEEP_ALIVE_MS = 30_000;
 
-/** Chunks up to this total are copied into one buffer: one system call, and cheaper than a gathered write. */
-const GATHER_BYTES = 16_384;
-/** More chunks than this are copied too, whatever their size: each queued one costs a hundred bytes. */
+/**
+ * Chunks up to this total leave as one latin1 string: Node writes it from the stack, without a buffer of its own. It is also
+ * the longest for which Node does so.
+ */
+const MAX_TEXT_BYTES = 16_384;
+/** More chunks than this are copied into one buffer, whatever their size: each queued one costs a hundred bytes. */
 const MAX_SEPARATE_CHUNKS = 64;
 
 const sendQueues = createSendQueues();
 
-export class NetConnection implements Connection {
-  readonly remoteAddress: string;
+/** What a connection is made of. */
+export interface Sockets {
+  readonly socket: Socket;
+  /** The TCP socket: `socket` itself, or the one below its TLS. */
+  readonly tcp: Socket;
+  /** Of a socket whose reads began before its connection. */
+  readonly reads?: SocketReads;
+  readonly options: SocketOptions;
+}
+
+/** Whether TCP_NODELAY and keep-alive probes are set, or which write is the next. */
+type SocketOptions = "first write" | "second write" | "set";
+
+export class NetConnection implements Connection, ReadTarget {
   readonly secure: boolean;
   handler: ConnectionHandler = NO_HANDLER;
   readonly #socket: Socket;
-  /** The TCP socket: `#socket` itself, or the one below its TLS. */
   readonly #tcp: Socket;
+  readonly #reads: SocketReads;
   readonly #reportBug: BugReport;
+  #remoteAddress: string | undefined;
   #error: Error | undefined;
+  #options: SocketOptions;
 
-  constructor(socket: Socket, tcp: Socket, reportBug: BugReport) {
+  constructor(sockets: Sockets, reportBug: BugReport) {
+    const { socket } = sockets;
     this.#socket = socket;
-    this.#tcp = tcp;
+    this.#tcp = sockets.tcp;
+    this.#reads = sockets.reads ?? new SocketReads();
+    this.#options = sockets.options;
     this.#reportBug = reportBug;
     this.secure = socket instanceof TLSSocket;
-    this.remoteAddress = plainAddress(socket.remoteAddress);
     socket.on("error", (error) => {
       this.#error ??= error;
     });
     socket.on("end", () => this.#guard(() => this.handler.onEnd()));
     socket.on("drain", () => this.#guard(() => this.handler.onDrain()));
-    socket.on("close", () => this.#guard(() => this.handler.onClose(this.#error)));
+    socket.on("close", () => {
+      this.#reads.close();
+      this.#guard(() => this.handler.onClose(this.#error));
+    });
+  }
+
+  /** Read when it is first asked for, because it costs a system call. A closed socket has none. */
+  get remoteAddress(): string {
+    this.#remoteAddress ??= plainAddress(this.#socket.remoteAddress);
+    return this.#remoteAddress;
+  }
+
+  /** Where the next read goes. */
+  get buffer(): Buffer {
+    return this.#reads.buffer;
+  }
+
+  /** Passes on the bytes of a read into `buffer`. */
+  onRead(length: number): void {
+    this.receive(this.#reads.begin(length));
+    this.#reads.end(length);
   }
 
   /** Passes received bytes to the handler. */
@@ -86,16 +121,33 @@ export class NetConnection implements Connection {
     if (!socket.writable) return false;
     const first = chunks[0];
     if (first === undefined) return true;
+    if (this.#options !== "set") this.#beforeWrite();
     const bytes = sizeOf(chunks);
-    if (bytes <= GATHER_BYTES || chunks.length > MAX_SEPARATE_CHUNKS) {
-      if (chunks.length === 1 && typeof first === "string") socket.write(first, "latin1");
-      else socket.write(gather(chunks, bytes));
+    if (bytes <= MAX_TEXT_BYTES) {
+      socket.write(textOf(chunks), "latin1");
+    } else if (chunks.length === 1) {
+      writeChunk(socket, first);
+    } else if (chunks.length > MAX_SEPARATE_CHUNKS) {
+      socket.write(gather(chunks, bytes));
     } else {
       socket.cork();
       for (const chunk of chunks) writeChunk(socket, chunk);
       socket.uncork();
     }
     return socket.writableLength < MAX_PENDING_BYTES;
+  }
+
+  /** The first write needs no options: without unacknowledged bytes the kernel sends it at once. */
+  #beforeWrite(): void {
+    if (this.#options === "first write") this.#options = "second write";
+    else this.setOptions();
+  }
+
+  setOptions(): void {
+    if (this.#options === "set") return;
+    this.#options = "set";
+    this.#tcp.setNoDelay(true);
+    this.#tcp.setKeepAlive(true, KEEP_ALIVE_MS);
   }
 
   pause(): void {
@@ -149,19 +201,24 @@ const NO_HANDLER: ConnectionHandler = {
 };
 
 function writeChunk(socket: Socket, chunk: Piece): void {
-  if (typeof chunk === "string") socket.write(chunk, "latin1");
-  else socket.write(ownBytes(chunk));
-}
-
-/** Copies `bytes` out of the shared read buffer: an unfinished write would otherwise send what the next read puts there. */
-function ownBytes(bytes: Buffer): Buffer {
-  return bytes.buffer === READ_BUFFER.buffer ? Buffer.from(bytes) : bytes;
+  if (typeof chunk === "string") {
+    socket.write(chunk, "latin1");
+    return;
+  }
+  const lent = lend(chunk);
+  socket.write(lent.chunk, lent.release);
 }
 
 function sizeOf(chunks: readonly Piece[]): number {
   let size = 0;
   for (const chunk of chunks) size += chunk.length;
   return size;
+}
+
+function textOf(chunks: readonly Piece[]): string {
+  let text = "";
+  for (const chunk of chunks) text += typeof chunk === "string" ? chunk : chunk.toString("latin1");
+  return text;
 }
 
 function gather(chunks: readonly Piece[], size: number): Buffer {

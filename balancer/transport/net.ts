@@ -2,7 +2,9 @@
  * The transport on `node:net` and `node:tls`, public API only: dials workers, accepts clients.
  */
 import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { KEEP_ALIVE_MS, NetConnection, READ_BUFFER } from "./net-connection.ts";
+import type { DirectReads } from "./accepted-reads.ts";
+import { KEEP_ALIVE_MS, NetConnection, type Sockets } from "./net-connection.ts";
+import { SocketReads } from "./read-buffers.ts";
 import { createTlsListener } from "./tls-listener.ts";
 import type {
   Address,
@@ -25,10 +27,14 @@ const MAX_REFUSALS = 16;
 /** Time for a refused client to read its response. */
 const REFUSAL_MS = 1000;
 
-export function createNetTransport(deps: { reportBug: BugReport }): Transport {
+export function createNetTransport(deps: {
+  readonly reportBug: BugReport;
+  /** How accepted sockets are read; without it by their `data` events. */
+  readonly directReads?: DirectReads | undefined;
+}): Transport {
   return {
     dial: (address, outcome) => dial(address, outcome, deps.reportBug),
-    listen: (options) => listen(options, deps.reportBug),
+    listen: (options) => listen(options, deps.reportBug, deps.directReads),
   };
 }
 
@@ -37,6 +43,7 @@ export function createNetTransport(deps: { reportBug: BugReport }): Transport {
 function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dial {
   let state: "dialing" | "open" | "over" = "dialing";
   let connection: NetConnection | undefined;
+  const reads = new SocketReads();
   const socket = createConnection({
     host: address.host,
     port: address.port,
@@ -45,9 +52,9 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
     onread: {
-      buffer: READ_BUFFER,
+      buffer: () => reads.buffer,
       callback(length) {
-        connection?.receive(READ_BUFFER.subarray(0, length));
+        connection?.onRead(length);
         return true;
       },
     },
@@ -60,7 +67,7 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
   socket.once("connect", () => {
     if (state !== "dialing") return;
     state = "open";
-    connection = new NetConnection(socket, socket, reportBug);
+    connection = new NetConnection({ socket, tcp: socket, reads, options: "set" }, reportBug);
     // The stream buffers nothing, but it must flow to report the end.
     socket.resume();
     try {
@@ -81,24 +88,46 @@ function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dia
 
 // --- from clients ---
 
-async function listen(options: ListenOptions, reportBug: BugReport): Promise<Listening> {
-  const serve = (socket: Socket, tcp: Socket, onConnection: ListenOptions["onConnection"]) => {
-    const connection = new NetConnection(socket, tcp, reportBug);
+async function listen(
+  options: ListenOptions,
+  reportBug: BugReport,
+  directReads: DirectReads | undefined,
+): Promise<Listening> {
+  const serve = (sockets: Sockets, onConnection: ListenOptions["onConnection"]) => {
+    const connection = new NetConnection(sockets, reportBug);
     onConnection(connection);
+    return connection;
+  };
+  const serveByData = (
+    socket: Socket,
+    tcp: Socket,
+    onConnection: ListenOptions["onConnection"],
+  ) => {
+    const connection = serve({ socket, tcp, options: "set" }, onConnection);
     socket.on("data", (bytes: Buffer) => connection.receive(bytes));
+  };
+  const servePlain = (socket: Socket) => {
+    const connection = serve({ socket, tcp: socket, options: "first write" }, options.onConnection);
+    if (directReads === undefined) {
+      socket.on("data", (bytes: Buffer) => connection.receive(bytes));
+      return;
+    }
+    directReads(socket, connection);
+    // The stream buffers nothing, but it must flow to report the end.
+    socket.resume();
   };
   const tlsOptions = options.tls;
   const tls =
     tlsOptions &&
     createTlsListener(tlsOptions, {
       admit: (socket) => admit(socket, options),
-      serveTls: (socket, tcp) => serve(socket, tcp, options.onConnection),
-      servePlain: (socket) => serve(socket, socket, tlsOptions.onPlainConnection),
+      serveTls: (socket, tcp) => serveByData(socket, tcp, options.onConnection),
+      servePlain: (socket) => serveByData(socket, socket, tlsOptions.onPlainConnection),
     });
   const server =
     tls?.server ??
-    createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      if (admit(socket, options)) serve(socket, socket, options.onConnection);
+    createServer({ allowHalfOpen: true }, (socket) => {
+      if (admit(socket, options)) servePlain(socket);
       else refuse(socket, options.refusal());
     });
   await bound(server, options);
@@ -117,7 +146,6 @@ async function listen(options: ListenOptions, reportBug: BugReport): Promise<Lis
 function admit(socket: Socket, options: ListenOptions): boolean {
   socket.on("error", ignore);
   if (!options.admit()) return false;
-  socket.setKeepAlive(true, KEEP_ALIVE_MS);
   socket.once("close", options.onGone);
   return true;
 }

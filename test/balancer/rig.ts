@@ -11,6 +11,7 @@ import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/logs/request-log.ts";
 import type { DownstreamLimits } from "../../balancer/proxy/downstream.ts";
 import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
+import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
 import type { MigrateRequests } from "../../balancer/upstreams/migrate-clients.ts";
@@ -295,6 +296,9 @@ export interface RigOptions {
   savedOwners?: readonly SavedOwner[];
 }
 
+/** As the product reads; `TEST_READS=data` is its fallback. */
+const DIRECT_READS = process.env["TEST_READS"] === "data" ? undefined : await findDirectReads();
+
 const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
 
 export type PemPair = Pick<TlsCertificate, "cert" | "key">;
@@ -331,7 +335,9 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     counters,
   });
   const path = await startDataPath({
-    transport: options.transport ?? createNetTransport({ reportBug: (error) => bugs.push(error) }),
+    transport:
+      options.transport ??
+      createNetTransport({ reportBug: (error) => bugs.push(error), directReads: DIRECT_READS }),
     reportBug: (error) => bugs.push(error),
     discovery: {
       view,

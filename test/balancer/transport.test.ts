@@ -6,6 +6,7 @@ import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { generate } from "selfsigned";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { Connection, Transport } from "../../balancer/transport/transport.ts";
 import { type PemPair, until } from "./rig.ts";
@@ -61,11 +62,12 @@ async function open(transport: Transport, secure: boolean) {
   return { peer, connection: accepted[0] as Connection, closed };
 }
 
+const reportBug = (error: unknown): void => expect(error).toBeUndefined();
+const directReads = await findDirectReads();
+
 describe.each([
-  [
-    "net",
-    (): Transport => createNetTransport({ reportBug: (error) => expect(error).toBeUndefined() }),
-  ],
+  ["with data events", (): Transport => createNetTransport({ reportBug })],
+  ["with direct reads", (): Transport => createNetTransport({ reportBug, directReads })],
 ])("the transport %s", (_, create) => {
   describe.each([
     ["TCP", false],

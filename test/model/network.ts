@@ -223,6 +223,7 @@ class End implements Connection {
   readonly remoteAddress = "192.0.2.1";
   readonly secure = false;
   readonly pendingBytes = 0;
+  setOptions(): void {}
   measureBacklog(done: (bytes: number) => void): void {
     done(0);
   }

@@ -22,6 +22,7 @@ class StubbornConnection implements Connection {
   systemBytes = 0;
   written = "";
   state: "open" | "ended" | "destroyed" = "open";
+  setOptions(): void {}
   write(pieces: readonly Piece[]): boolean {
     this.written += pieces.map((piece) => piece.toString("latin1")).join("");
     return this.pendingBytes === 0;
@@ -299,7 +300,21 @@ test("a worker has its time to respond from when it has taken the whole request"
   expect(ends).toEqual(["timeout"]);
 });
 
+test("a connection is closed at once when its client announced that it sends nothing more, and the system has the response", () => {
+  respond("the end", false);
+  expect(connection.state).toBe("destroyed");
+  expect(served).toEqual([200]);
+});
+
+test("a connection whose client does not take the last response yet stays open until it does", () => {
+  connection.pendingBytes = 10;
+  respond("the end", false);
+  expect(connection.state).toBe("ended");
+});
+
 test("a connection is closed two seconds after its last response when the client does not close it", () => {
+  serve();
+  ask();
   respond("the end", false);
   clock.advance(1750);
   expect(connection.state).toBe("ended");
