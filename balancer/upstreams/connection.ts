@@ -79,6 +79,8 @@ export class UpstreamConnection implements ConnectionHandler {
   #keepAlive = true;
   #hint: KeepAliveHint = NO_HINT;
   #hasResponse = false;
+  /** In the pool it is not reused from this time on (monotonic). */
+  idleUntilMs = 0;
   #served = 0;
   #open = true;
 
@@ -86,6 +88,11 @@ export class UpstreamConnection implements ConnectionHandler {
     this.#connection = connection;
     this.#onGone = onGone;
     connection.handler = this;
+  }
+
+  /** Whether a request is in flight. */
+  get isBusy(): boolean {
+    return this.#handler !== undefined;
   }
 
   /** Whether it served an earlier request: closing without a response may then be the worker's idle timeout. */

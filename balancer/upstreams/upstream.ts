@@ -65,10 +65,10 @@ export class Upstream {
   readonly host: string;
   readonly #address: Address;
   readonly #deps: UpstreamDeps;
-  readonly #idle: Idle[] = [];
+  readonly #idle: UpstreamConnection[] = [];
   readonly #pruning: Timer;
-  /** Connections with a request in flight. */
-  readonly #busy = new Set<UpstreamConnection>();
+  /** All that are open and not a tunnel's. */
+  readonly #connections = new Set<UpstreamConnection>();
   readonly #onDown = new Set<() => void>();
   #record: WorkerRecord;
   #health: Health = HEALTHY;
@@ -179,11 +179,8 @@ export class Upstream {
   takeIdle(): UpstreamConnection | undefined {
     const nowMs = this.#deps.clock.nowMs();
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (nowMs < idle.untilMs) {
-        this.#busy.add(idle.connection);
-        return idle.connection;
-      }
-      idle.connection.close();
+      if (nowMs < idle.idleUntilMs) return idle;
+      idle.close();
     }
     return undefined;
   }
@@ -193,7 +190,6 @@ export class Upstream {
    * its way says nothing about the next one.
    */
   release(connection: UpstreamConnection): void {
-    this.#busy.delete(connection);
     const mayPool =
       !this.#retired && this.#health.state === "healthy" && this.#idle.length < MAX_IDLE;
     const idleMs = Math.min(connection.maxIdleMs, MAX_IDLE_MS);
@@ -203,7 +199,8 @@ export class Upstream {
     }
     // It may have been paused for a client that read its response slowly.
     connection.resume();
-    this.#idle.push({ connection, untilMs: this.#deps.clock.nowMs() + idleMs });
+    connection.idleUntilMs = this.#deps.clock.nowMs() + idleMs;
+    this.#idle.push(connection);
   }
 
   /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
@@ -235,11 +232,11 @@ export class Upstream {
 
   #adopt(connection: Connection): UpstreamConnection {
     const adopted: UpstreamConnection = new UpstreamConnection(connection, () => {
-      this.#busy.delete(adopted);
-      const index = this.#idle.findIndex((idle) => idle.connection === adopted);
+      this.#connections.delete(adopted);
+      const index = this.#idle.indexOf(adopted);
       if (index >= 0) this.#idle.splice(index, 1);
     });
-    this.#busy.add(adopted);
+    this.#connections.add(adopted);
     return adopted;
   }
 
@@ -248,16 +245,16 @@ export class Upstream {
   }
 
   /**
-   * Calls `action` for each busy connection, a few at a time: each request is then rerouted, and hundreds at once would
+   * Calls `action` for each connection with a request in flight, a few at a time: each request is then rerouted, and hundreds at once would
    * block the event loop for all others.
    */
   #eachBusy(action: (connection: UpstreamConnection) => void): void {
     const { clock } = this.#deps;
-    const left = [...this.#busy];
+    const left = [...this.#connections].filter(({ isBusy }) => isBusy);
     const perStep = Math.ceil(left.length / SPREAD_STEPS);
     const next = (): void => {
       for (const connection of left.splice(0, perStep)) {
-        if (this.#busy.has(connection)) action(connection);
+        if (connection.isBusy) action(connection);
       }
       if (left.length > 0) clock.after(SPREAD_STEP_MS, next);
     };
@@ -265,13 +262,13 @@ export class Upstream {
   }
 
   #closeIdle(): void {
-    for (const { connection } of this.#idle.splice(0)) connection.close();
+    for (const connection of this.#idle.splice(0)) connection.close();
   }
 
   #prune(): void {
     const nowMs = this.#deps.clock.nowMs();
-    for (const idle of this.#idle.filter(({ untilMs }) => untilMs <= nowMs))
-      idle.connection.close();
+    const isExpired = ({ idleUntilMs }: UpstreamConnection): boolean => idleUntilMs <= nowMs;
+    for (const connection of this.#idle.filter(isExpired)) connection.close();
   }
 
   // --- health ---
@@ -396,12 +393,6 @@ function reasonOfCode(error: unknown): FailureReason {
   if (code === "ECONNREFUSED") return "refused";
   if (code === "ECONNRESET" || code === "EPIPE") return "connection-closed";
   return "unreachable";
-}
-
-interface Idle {
-  readonly connection: UpstreamConnection;
-  /** Not reused from this time on. */
-  readonly untilMs: number;
 }
 
 /** The host and port of a record's `http://host:port`. */

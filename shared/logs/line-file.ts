@@ -7,8 +7,8 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { LineQueue } from "./line-queue.ts";
 import { dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend, startNewFile } from "./rotation.ts";
 
-/** Most characters that wait for the disk, including those being written; further lines are dropped. */
-const MAX_PENDING_CHARS = 8 * 1024 * 1024;
+/** Most bytes that wait for the disk, including those being written; further lines are dropped. */
+const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 /** Longer lines are cut. Shorter than the smallest size limit of a file, so that each line fits into one. */
 const MAX_LINE_CHARS = 16 * 1024;
 const RETRY_MS = 10_000;
@@ -23,7 +23,7 @@ export class LineFile {
   #file: OpenFile | undefined;
   #state: State = "idle";
   #isClosed = false;
-  #writingChars = 0;
+  #writingBytes = 0;
   #retryRotationMs = Number.NEGATIVE_INFINITY;
   #gathering: Timer | undefined;
   #dropped = 0;
@@ -55,7 +55,7 @@ export class LineFile {
   write(given: string): void {
     if (this.#isClosed) return;
     const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
-    if (this.#queue.chars + this.#writingChars + line.length > MAX_PENDING_CHARS) {
+    if (this.#queue.bytes + this.#writingBytes + line.length > MAX_PENDING_BYTES) {
       this.#dropped++;
       return;
     }
@@ -137,7 +137,7 @@ export class LineFile {
       this.#writeBatch(target);
     } else if (mayRotate) {
       void this.#rotate(target);
-    } else if (hasRoom(target, this.#queue.first)) {
+    } else if (hasRoom(target, this.#queue.firstBytes)) {
       // The day is over, but the file could not be renamed.
       this.#writeBatch(target);
     } else {
@@ -147,12 +147,12 @@ export class LineFile {
   }
 
   #writeBatch(target: OpenFile): void {
-    const { bytes, chars, lines } = this.#queue.takeBatch(roomOf(target));
+    const { bytes, lines } = this.#queue.takeBatch(roomOf(target));
     this.#state = "writing";
-    this.#writingChars = chars;
+    this.#writingBytes = bytes.length;
     writeAll(target.descriptor, bytes, 0, (error) => {
       this.#state = "idle";
-      this.#writingChars = 0;
+      this.#writingBytes = 0;
       for (const old of this.#outdated) closeQuietly(old);
       this.#outdated = [];
       if (error !== null) {
@@ -173,7 +173,7 @@ export class LineFile {
 
   #isDue(target: OpenFile): boolean {
     if (target.limits === undefined || target.size === 0) return false;
-    return this.#clock.wallMs() >= target.dayEndsMs || !hasRoom(target, this.#queue.first);
+    return this.#clock.wallMs() >= target.dayEndsMs || !hasRoom(target, this.#queue.firstBytes);
   }
 
   async #rotate(target: OpenFile): Promise<void> {
@@ -258,9 +258,9 @@ function roomOf({ limits, size }: OpenFile): number {
   return limits === undefined ? Number.POSITIVE_INFINITY : limits.maxBytes - size;
 }
 
-function hasRoom(file: OpenFile, line: string): boolean {
+function hasRoom(file: OpenFile, lineBytes: number): boolean {
   // One byte more, for the line feed after a torn line.
-  return file.size === 0 || roomOf(file) > Buffer.byteLength(line);
+  return file.size === 0 || roomOf(file) > lineBytes;
 }
 
 /** Writes all of `bytes` from `from` on, repeating after short writes. */

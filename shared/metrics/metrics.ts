@@ -16,6 +16,10 @@ import {
 export interface Counters {
   /** Adds `by` (default 1) to a counter, in the series of `tag` when the counter has one. */
   count<Name extends CounterName>(name: Name, tag?: TagOf<Name> | "", by?: number): void;
+  /** The counter itself, for what is counted on every request: its look-up by name is done once. */
+  counter<Name extends CounterName>(name: Name): Counter<TagOf<Name>>;
+  /** As `counter`. */
+  histogram(name: HistogramName): Pick<Histogram, "add">;
   /** Adds a value to a histogram. Negative values (from a clock that was set back) and NaN are ignored. */
   observe(name: HistogramName, value: number): void;
   /**
@@ -28,6 +32,10 @@ export interface Counters {
   /** All counters that have counted, as `name` or `name{tag}`, sorted. */
   snapshot(): Record<string, number>;
   series(): Series[];
+}
+
+export interface Counter<Tag extends string> {
+  count(tag?: Tag | "", by?: number): void;
 }
 
 export type GaugeValue<Name extends GaugeName> =
@@ -50,12 +58,27 @@ export interface Distribution {
 const MAX_TAGS = 64;
 
 export function createCounters(): Counters {
-  const seriesByName = new Map<CounterName, Map<string, number>>();
+  const tallies = new Map<CounterName, Tally>();
   const histograms = new Map<HistogramName, Histogram>();
   const gauges = new Map<GaugeName, () => unknown>();
   for (const [name, metric] of Object.entries(METRICS) as [MetricName, Metric][]) {
     // Histograms exist from the start, so that they are published before their first value.
     if (metric.kind === "histogram") histograms.set(name as HistogramName, new Histogram());
+  }
+
+  function tallyOf(name: CounterName): Tally {
+    let tally = tallies.get(name);
+    if (tally === undefined) {
+      tally = new Tally();
+      tallies.set(name, tally);
+    }
+    return tally;
+  }
+
+  function histogramOf(name: HistogramName): Histogram {
+    const histogram = histograms.get(name);
+    if (histogram === undefined) throw new TypeError(`${name} is not a histogram`);
+    return histogram;
   }
 
   function* readGauge(name: GaugeName, read: () => unknown): Generator<Series> {
@@ -68,41 +91,38 @@ export function createCounters(): Counters {
   }
 
   return {
-    count(name, tag = "", by = 1) {
-      let series = seriesByName.get(name);
-      if (series === undefined) {
-        series = new Map();
-        seriesByName.set(name, series);
-      }
-      const key = series.has(tag) || series.size < MAX_TAGS ? tag : "other";
-      series.set(key, (series.get(key) ?? 0) + by);
+    count(name, tag, by) {
+      tallyOf(name).count(tag, by);
     },
+    counter: tallyOf,
+    histogram: histogramOf,
     observe(name, value) {
-      histograms.get(name)?.add(value);
+      histogramOf(name).add(value);
     },
     gauge(name, read) {
       gauges.set(name, read);
     },
     value(name, tag) {
-      const series = seriesByName.get(name);
-      if (series === undefined) return 0;
-      if (tag !== undefined) return series.get(tag) ?? 0;
+      const tally = tallies.get(name);
+      if (tally === undefined) return 0;
       let sum = 0;
-      for (const count of series.values()) sum += count;
+      for (const [counted, value] of tally.series()) {
+        if (tag === undefined || counted === tag) sum += value;
+      }
       return sum;
     },
     snapshot() {
       const lines: [string, number][] = [];
-      for (const [name, series] of seriesByName) {
-        for (const [tag, count] of series)
+      for (const [name, tally] of tallies) {
+        for (const [tag, count] of tally.series())
           lines.push([tag === "" ? name : `${name}{${tag}}`, count]);
       }
       return Object.fromEntries(lines.sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     series() {
       const all: Series[] = [];
-      for (const [name, series] of seriesByName) {
-        for (const [tag, value] of series) all.push({ name, tag, kind: "counter", value });
+      for (const [name, tally] of tallies) {
+        for (const [tag, value] of tally.series()) all.push({ name, tag, kind: "counter", value });
       }
       for (const [name, read] of gauges) all.push(...readGauge(name, read));
       for (const [name, histogram] of histograms) {
@@ -112,6 +132,27 @@ export function createCounters(): Counters {
       return all;
     },
   };
+}
+
+/** The series of one counter: a slot for each tag. */
+class Tally implements Counter<string> {
+  readonly #slots = new Map<string, { value: number }>();
+
+  count(tag = "", by = 1): void {
+    const slot = this.#slots.get(tag) ?? this.#add(tag);
+    slot.value += by;
+  }
+
+  #add(tag: string): { value: number } {
+    const key = this.#slots.size < MAX_TAGS ? tag : "other";
+    const slot = this.#slots.get(key) ?? { value: 0 };
+    this.#slots.set(key, slot);
+    return slot;
+  }
+
+  *series(): Generator<readonly [tag: string, value: number]> {
+    for (const [tag, { value }] of this.#slots) yield [tag, value];
+  }
 }
 
 class Histogram {
