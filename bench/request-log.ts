@@ -7,8 +7,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkedField } from "../balancer/http1/fields.ts";
 import { createTrustedProxies } from "../balancer/http1/forwarding.ts";
+import { parseRequestHead } from "../balancer/http1/request-head.ts";
 import { createRequestLog } from "../balancer/logs/request-log.ts";
 import { systemClock } from "../shared/base/clock.ts";
 import { createLogStream } from "../shared/cluster/log-stream.ts";
@@ -28,15 +28,14 @@ type Way = (typeof WAYS)[number];
 const SERVED = {
   peerAddress: "192.0.2.17",
   requestLine: "GET /api/session/poll/aB3xY9aB3xY9aB3xY9aB3xY9?timeout=30 HTTP/1.1",
-  fields: [
-    checkedField("Host", "host", "edge.example.com"),
-    checkedField(
-      "User-Agent",
-      "user-agent",
-      "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
-    ),
-    checkedField("Accept", "accept", "application/json"),
-  ],
+  head: parseRequestHead(
+    [
+      "GET / HTTP/1.1",
+      "Host: edge.example.com",
+      "User-Agent: node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
+      "Accept: application/json",
+    ].join("\r\n"),
+  ),
   status: 200,
   bodyBytes: 117,
 };

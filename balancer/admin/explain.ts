@@ -10,7 +10,7 @@ import type { Discovery } from "../discovery/discovery.ts";
 import type { CandidateTrace } from "../routing/candidates.ts";
 import { obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
-import { findRoute } from "../routing/session-key.ts";
+import { findRoute, routedRequest } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { describeHealth } from "./status.ts";
 
@@ -28,11 +28,7 @@ export async function explainHead(
   },
 ): Promise<Explanation> {
   const { router, discovery, clock } = parts;
-  const route = findRoute({
-    method,
-    target,
-    fields: fields.map(({ name, value }) => ({ name, lower: name.toLowerCase(), value })),
-  });
+  const route = findRoute(routedRequest(method, target, fields));
   const { decided, trace, cached, found } = await router.explain(route);
   const { worker, rule, reason } = decided;
   const shown = mostLikely(trace);

@@ -94,29 +94,6 @@ export function checkedField(name: string, lower: string, value: string): Field 
 }
 
 /**
- * Common names in the spellings of clients, with their lower case. A name found here needs no check, and all of its
- * occurrences share one string, which makes later comparisons cheap.
- */
-const COMMON_NAMES: ReadonlyMap<string, string> = new Map(
-  [
-    ...["Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control"],
-    ...["Connection", "Content-Length", "Content-Type", "Cookie", "Date", "ETag", "Host"],
-    ...["Keep-Alive", "Last-Modified", "Location", "Origin", "Pragma", "Referer", "Server"],
-    ...["Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-WebSocket-Accept"],
-    ...["Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Set-Cookie"],
-    ...["Transfer-Encoding", "Upgrade", "User-Agent", "Vary", "X-Forwarded-For"],
-    ...["X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "X-Request-ID"],
-    ...["ctstickiness", "x-oct-jwt", "x-ct-epoch", "x-ct-session"],
-  ].flatMap((name): [string, string][] => {
-    const lower = name.toLowerCase();
-    return [
-      [name, lower],
-      [lower, lower],
-    ];
-  }),
-);
-
-/**
  * Parses one line without its CRLF. Strict (RFC 9112 §5.1, §5.2): no whitespace before the colon, no folding. Throws
  * `HttpSyntaxError`.
  */
@@ -126,11 +103,10 @@ export function parseFieldLine(line: string, sender: Sender): Field {
   const colon = line.indexOf(":");
   if (colon < 0) throw bad(sender, "field without colon");
   const name = line.slice(0, colon);
-  const lower = COMMON_NAMES.get(name);
-  if (lower === undefined && !TOKEN.test(name)) throw bad(sender, "field name");
+  if (!TOKEN.test(name)) throw bad(sender, "field name");
   const value = trimBlanks(line, colon + 1, line.length);
   if (!VALUE.test(value)) throw bad(sender, "field value");
-  return { name, lower: lower ?? name.toLowerCase(), value };
+  return { name, lower: name.toLowerCase(), value };
 }
 
 const SPACE = 0x20;

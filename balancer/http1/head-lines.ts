@@ -4,16 +4,18 @@
  * is how requests are smuggled. Pure.
  */
 import { type Field, HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
+import { isUsualOption } from "./headers.ts";
 
-export function parseLines(
-  text: string,
-  sender: Sender,
-  maxFields: number,
-): { startLine: string; fields: readonly Field[] } {
+/** Where the start line ends. */
+export function endOfStartLine(text: string): number {
+  const end = text.indexOf("\r\n");
+  return end < 0 ? text.length : end;
+}
+
+/** The fields of a head as a list. Throws `HttpSyntaxError`. */
+export function readFields(text: string, sender: Sender, maxFields: number): readonly Field[] {
   const fields: Field[] = [];
-  let end = text.indexOf("\r\n");
-  if (end < 0) return { startLine: text, fields };
-  const startLine = text.slice(0, end);
+  let end = endOfStartLine(text);
   while (end < text.length) {
     const start = end + 2;
     end = text.indexOf("\r\n", start);
@@ -21,7 +23,7 @@ export function parseLines(
     if (fields.length === maxFields) throw new HttpSyntaxError(sender, 431, "too many fields");
     fields.push(parseFieldLine(text.slice(start, end), sender));
   }
-  return { startLine, fields };
+  return fields;
 }
 
 export function parseVersion(version: string, sender: Sender): 0 | 1 {
@@ -30,54 +32,68 @@ export function parseVersion(version: string, sender: Sender): 0 | 1 {
   throw new HttpSyntaxError(sender, 400, "version");
 }
 
-/** The fields that say where the message and the connection end. */
-export interface MessageFields {
-  readonly chunked: boolean;
-  readonly length: number | undefined;
-  readonly connection: readonly string[];
-}
-
 /** Decimal digits, few enough to be exact as a number. */
 const CONTENT_LENGTH = /^\d{1,15}$/;
 
-export function readMessageFields(
-  fields: readonly Field[],
-  minor: 0 | 1,
-  sender: Sender,
-): MessageFields {
-  let chunked = false;
-  let length: number | undefined;
-  let connection: string[] | undefined;
-  for (const field of fields) {
-    switch (field.lower) {
-      case "transfer-encoding":
-        // Exactly one coding, once, and never in HTTP/1.0 (RFC 9112 §6.1): anything else allows smuggling.
-        if (chunked || minor === 0 || field.value.toLowerCase() !== "chunked") {
-          throw new HttpSyntaxError(sender, 400, "Transfer-Encoding");
-        }
-        chunked = true;
-        break;
-      case "content-length":
-        if (length !== undefined || !CONTENT_LENGTH.test(field.value)) {
-          throw new HttpSyntaxError(sender, 400, "Content-Length");
-        }
-        length = Number(field.value);
-        break;
-      case "connection":
-        connection ??= [];
-        for (const option of field.value.split(",")) connection.push(option.trim().toLowerCase());
-        break;
+/** The fields that say where the message and the connection end, added in the order of the head. */
+export class MessageFields {
+  isChunked = false;
+  length: number | undefined = undefined;
+  /** The options of all Connection fields, in lower case. */
+  connection: readonly string[] = NO_OPTIONS;
+  /** Whether no Connection option removes a field (`isUsualOption`). */
+  isUsual = true;
+  /** The first fault; reported by `check`, because faults of the start line come first. */
+  #fault: string | undefined = undefined;
+  /** Whether the fault in HTTP/1.0 is that there is a Transfer-Encoding. */
+  #beginsWithCoding = false;
+
+  addTransferEncoding(value: string): void {
+    if (this.#fault !== undefined) return;
+    this.#beginsWithCoding = true;
+    // Exactly one coding, once (RFC 9112 §6.1): anything else allows smuggling.
+    if (this.isChunked || (value !== "chunked" && value.toLowerCase() !== "chunked")) {
+      this.#fault = "Transfer-Encoding";
+    }
+    this.isChunked = true;
+  }
+
+  addContentLength(value: string): void {
+    if (this.#fault !== undefined) return;
+    if (this.length !== undefined || !CONTENT_LENGTH.test(value)) this.#fault = "Content-Length";
+    else this.length = Number(value);
+  }
+
+  addConnection(value: string): void {
+    const options = optionsOf(value);
+    this.connection = this.connection === NO_OPTIONS ? options : [...this.connection, ...options];
+    this.isUsual = this.isUsual && (options === KEEP_ALIVE || options.every(isUsualOption));
+  }
+
+  /** Throws `HttpSyntaxError` unless it is certain where the message ends. */
+  check(minor: 0 | 1, sender: Sender): void {
+    // Never in HTTP/1.0 (RFC 9112 §6.1).
+    const fault = minor === 0 && this.#beginsWithCoding ? "Transfer-Encoding" : this.#fault;
+    if (fault !== undefined) throw new HttpSyntaxError(sender, 400, fault);
+    if (this.isChunked && this.length !== undefined) {
+      throw new HttpSyntaxError(sender, 400, "Content-Length with Transfer-Encoding");
     }
   }
-  if (chunked && length !== undefined) {
-    throw new HttpSyntaxError(sender, 400, "Content-Length with Transfer-Encoding");
+
+  wantsKeepAlive(minor: 0 | 1): boolean {
+    const { connection } = this;
+    if (connection === NO_OPTIONS || connection === KEEP_ALIVE) {
+      return minor === 1 || connection === KEEP_ALIVE;
+    }
+    if (connection.includes("close")) return false;
+    return minor === 1 || connection.includes("keep-alive");
   }
-  return { chunked, length, connection: connection ?? NO_OPTIONS };
 }
 
 const NO_OPTIONS: readonly string[] = [];
+const KEEP_ALIVE: readonly string[] = ["keep-alive"];
 
-export function wantsKeepAlive(connection: readonly string[], minor: 0 | 1): boolean {
-  if (connection.includes("close")) return false;
-  return minor === 1 || connection.includes("keep-alive");
+function optionsOf(value: string): readonly string[] {
+  if (value === "keep-alive") return KEEP_ALIVE;
+  return value.split(",").map((option) => option.trim().toLowerCase());
 }

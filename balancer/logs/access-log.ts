@@ -6,9 +6,8 @@
  * Always exactly one line of ASCII, whatever a client sends: `"`, `\` and unprintable bytes are written as `\xHH`. Only the
  * first characters of credentials (keys, tokens, ids) are shown. Pure.
  */
-
-import type { Field } from "../http1/fields.ts";
-import { clientAddress, FORWARDING, type TrustedProxies } from "../http1/forwarding.ts";
+import { clientAddress, type TrustedProxies } from "../http1/forwarding.ts";
+import type { RequestHead, RequestValues } from "../http1/head.ts";
 
 /** A finished request. */
 export interface Served {
@@ -16,11 +15,18 @@ export interface Served {
   readonly peerAddress: string;
   /** As received, possibly incomplete or empty. */
   readonly requestLine: string;
-  /** Empty when the head could not be parsed. */
-  readonly fields: readonly Field[];
+  /** Undefined when it could not be parsed. */
+  readonly head: LoggedHead | undefined;
   readonly status: number;
   /** Bytes of the response body that were handed to the operating system. */
   readonly bodyBytes: number;
+}
+
+/** What is logged of a head. */
+export interface LoggedHead {
+  readonly values: Pick<RequestValues, "referer" | "userAgent" | "authorization">;
+  /** Only the forwarding fields are read, and only those of a trusted proxy. */
+  readonly fields: RequestHead["fields"];
 }
 
 /** Longer parts are cut, so that one hostile request cannot fill a disk. */
@@ -28,38 +34,15 @@ const MAX_PART_CHARS = 1024;
 
 /** The line with its line feed. `time` comes from `logTime`. */
 export function accessLine(served: Served, trusted: TrustedProxies, time: string): string {
-  let referer = "-";
-  let userAgent = "-";
-  let user = "-";
-  for (const { lower, value } of served.fields) {
-    switch (lower) {
-      case "referer":
-        referer = formatPart(maskSecrets(value));
-        break;
-      case "user-agent":
-        userAgent = formatPart(value);
-        break;
-      case "authorization":
-        user = basicUser(value);
-        break;
-    }
-  }
+  const { head, peerAddress } = served;
+  const { referer, userAgent, authorization } = head?.values ?? {};
   const request = formatPart(maskSecrets(served.requestLine));
-  const address = clientAddress(served.fields, served.peerAddress, trusted) || "-";
-  return `${address} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
-}
-
-const LOGGED: ReadonlySet<string> = new Set([
-  "authorization",
-  "referer",
-  "user-agent",
-  // Read by `clientAddress`.
-  ...FORWARDING,
-]);
-
-/** Whether this field is needed for the line. */
-export function isLogged(lower: string): boolean {
-  return LOGGED.has(lower);
+  const from = referer === undefined ? "-" : formatPart(maskSecrets(referer));
+  const by = userAgent === undefined ? "-" : formatPart(userAgent);
+  const user = authorization === undefined ? "-" : basicUser(authorization);
+  const isProxied = head !== undefined && trusted.has(peerAddress);
+  const address = isProxied ? clientAddress(head.fields, peerAddress, trusted) : peerAddress;
+  return `${address || "-"} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${from}" "${by}"\n`;
 }
 
 /** The user name of Basic authentication (RFC 7617); only the worker verifies the password. */

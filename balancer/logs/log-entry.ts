@@ -2,9 +2,10 @@
  * The log record of one request: collected while it is served, written once, however it ends.
  */
 import { copyOf } from "../../shared/base/ids.ts";
-import { checkedField, type Field } from "../http1/fields.ts";
+import { checkedField } from "../http1/fields.ts";
 import type { RequestHead } from "../http1/head.ts";
-import { isLogged } from "./access-log.ts";
+import { FORWARDING } from "../http1/headers.ts";
+import type { LoggedHead } from "./access-log.ts";
 import type { RequestLog } from "./request-log.ts";
 
 const SWITCHING_PROTOCOLS = 101;
@@ -16,7 +17,7 @@ export class RequestRecord {
   readonly #log: RequestLog;
   readonly #peerAddress: string;
   #host: string | undefined;
-  #fields: readonly Field[];
+  #head: LoggedHead | undefined;
   #line: string;
   #status = 0;
   #headBytes = 0;
@@ -35,7 +36,7 @@ export class RequestRecord {
     this.#log = deps.log;
     this.#peerAddress = deps.peerAddress;
     this.#host = deps.head?.host;
-    this.#fields = deps.head?.fields ?? [];
+    this.#head = deps.head;
     this.#line = deps.line;
   }
 
@@ -71,9 +72,7 @@ export class RequestRecord {
   onTunnel(): void {
     this.#line = copyOf(this.#line);
     this.#host = undefined;
-    this.#fields = this.#fields
-      .filter(({ lower }) => isLogged(lower))
-      .map(({ name, lower, value }) => checkedField(name, lower, copyOf(value)));
+    if (this.#head !== undefined) this.#head = copyOfLogged(this.#head);
   }
 
   /** The tunnel has ended. */
@@ -102,9 +101,23 @@ export class RequestRecord {
     this.#log.served({
       peerAddress: this.#peerAddress,
       requestLine: this.#line,
-      fields: this.#fields,
+      head: this.#head,
       status,
       bodyBytes: Math.max(0, this.#sentBytes - this.#headBytes - unsentBytes),
     });
   }
+}
+
+function copyOfLogged({ values, fields }: LoggedHead): LoggedHead {
+  const { referer, userAgent, authorization } = values;
+  return {
+    values: {
+      referer: referer && copyOf(referer),
+      userAgent: userAgent && copyOf(userAgent),
+      authorization: authorization && copyOf(authorization),
+    },
+    fields: fields
+      .filter(({ lower }) => FORWARDING.has(lower))
+      .map(({ name, lower, value }) => checkedField(name, lower, copyOf(value))),
+  };
 }

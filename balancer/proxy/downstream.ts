@@ -11,6 +11,7 @@
  */
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { HttpSyntaxError } from "../http1/fields.ts";
+import { ForwardingFields } from "../http1/forwarding.ts";
 import type { HttpLimits } from "../http1/limits.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import type { Deadlines } from "../transport/deadlines.ts";
@@ -55,8 +56,7 @@ export function serveClient(
 }
 
 class Downstream implements ConnectionHandler, Client, ServedClient {
-  readonly remoteAddress: string;
-  readonly secure: boolean;
+  readonly forwarding: ForwardingFields;
   readonly #connection: Connection;
   readonly #deps: DownstreamDeps;
   readonly #onOver: () => void;
@@ -80,8 +80,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#reader = new RequestReader(deps.limits, connection.secure);
     this.#response = new ResponseWriter(connection, deps);
     this.#pipelined = new PipelinedBytes(connection);
-    this.remoteAddress = connection.remoteAddress;
-    this.secure = connection.secure;
+    this.forwarding = new ForwardingFields(connection.remoteAddress, connection.secure);
     this.#deadline = new ClientDeadline(deps.deadlines, deps.limits, () => this.#onDeadline());
     this.#deadline.awaitHead();
   }

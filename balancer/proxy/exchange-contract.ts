@@ -2,6 +2,7 @@
  * The contract between a client's connection (downstream.ts) and a request that was read from it (exchange.ts): what each
  * calls on the other.
  */
+import type { ForwardingFields } from "../http1/forwarding.ts";
 import type { RequestHead } from "../http1/head.ts";
 import type { Connection, Piece } from "../transport/transport.ts";
 import type { MakeResponse } from "./responses.ts";
@@ -28,8 +29,7 @@ export interface Exchange {
 /** The client, as a request sees it. A response is `beginResponse`, `send` any number of times, `finish`. */
 export interface Client {
   readonly requestId: string;
-  readonly remoteAddress: string;
-  readonly secure: boolean;
+  readonly forwarding: ForwardingFields;
   /** Whether the connection must end with the next response, because this balancer shuts down. */
   readonly isLastResponse: boolean;
   /** Sends the head of an interim response (1xx). */

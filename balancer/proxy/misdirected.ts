@@ -4,12 +4,11 @@
 import { isWorkerName, toSessionKey } from "../../shared/base/ids.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { KEY_HEADER, OWNER_HEADER } from "../../shared/net/edge-headers.ts";
 import type { ResponseHead } from "../http1/head.ts";
 import { type MovingReason, obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
-import { fieldValue, readEpoch } from "../upstreams/session-marks.ts";
+import { readEpoch } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import type { RetryHistory } from "./retry-policy.ts";
 
@@ -66,10 +65,10 @@ function outcomeOf(redirection: Redirection): string {
 function decide(head: ResponseHead, request: Misdirected, router: Owners): Redirection {
   const { route, upstream, history, isReplayable } = request;
   if (route.tag?.rule === "sid") return { action: "pass" };
-  const owner = fieldValue(head, OWNER_HEADER);
+  const owner = head.values.owner;
   if (owner === undefined || !isWorkerName(owner)) return afterMisrouted(request);
 
-  const key = toSessionKey(fieldValue(head, KEY_HEADER) ?? "") ?? route.key?.key;
+  const key = toSessionKey(head.values.key ?? "") ?? route.key?.key;
   const epoch = readEpoch(head);
   if (key !== undefined && epoch !== undefined) router.learn(key, owner, epoch);
   // The worker went by another key, the session that this one stands for: what is cached for this one was wrong.

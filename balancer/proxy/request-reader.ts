@@ -46,7 +46,8 @@ export class RequestReader {
   readHead(bytes: Buffer, at: number): number {
     const end = this.#collector.push(bytes, at);
     if (end < 0) return end;
-    const head = parseRequestHead(this.#collector.take(), this.#limits, this.#secure);
+    const collector = this.#collector;
+    const head = parseRequestHead(collector.take(), this.#limits, this.#secure, collector.isClean);
     this.#head = head;
     this.#body = head.framing.kind === "none" ? undefined : this.#bodyReader(head);
     return end;

@@ -12,6 +12,7 @@ import { isSessionId, type SessionKey, toSessionKey } from "../../shared/base/id
 import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 import { type Field, isFieldValue } from "../http1/fields.ts";
+import type { RequestHead, RequestValues } from "../http1/head.ts";
 
 export type TagRule = "sid" | "token";
 export type KeyRule = "header" | "path" | "room" | "claim" | "cookie";
@@ -37,23 +38,26 @@ export interface Route {
 /** Longer tokens are ignored: a room token has about 500 characters. */
 const MAX_JWT_CHARS = 8192;
 
-export function findRoute(request: {
-  readonly method: string;
-  readonly target: string;
-  readonly fields: readonly Field[];
-}): Route {
-  const { fields } = request;
-  const prefix = readPrefix(request.target);
-  const target = prefix?.rest ?? request.target;
+/** The parts of a request head that determine its route. */
+export interface RoutedRequest extends Pick<RequestHead, "method" | "target"> {
+  readonly values: Pick<RequestValues, "cookies" | "keys" | "tokens">;
+}
+
+export function findRoute({ method, target: received, values }: RoutedRequest): Route {
+  const prefix = readPrefix(received);
+  const target = prefix?.rest ?? received;
   const question = target.indexOf("?");
-  const path = dropTrailingSlash(mergeSlashes(question < 0 ? target : target.slice(0, question)));
+  const path = plainPath(question < 0 ? target : target.slice(0, question));
   const query = question < 0 ? "" : target.slice(question + 1);
 
-  const isCreate = request.method === "POST" && path.endsWith("/api/session/create");
-  const isSignIn = request.method === "POST" && isSignInPath(path);
+  const isPost = method === "POST";
+  const isCreate = isPost && path.endsWith("/api/session/create");
+  const segment = findSegment(path);
+  const isSignIn = isPost && segment !== undefined && isSignInRoute(segment.route);
   const sid = isSocketPath(path) ? firstTag(query, "sid") : undefined;
-  const early = findEarlyKey(fields, prefix?.key, path);
-  const token = sid === undefined && early === undefined ? findTokenTag(path, query) : undefined;
+  const early = findEarlyKey(values.keys, prefix?.key, segment);
+  const isTagged = sid === undefined && early === undefined && segment !== undefined;
+  const token = isTagged ? findTokenTag(segment, query) : undefined;
   return {
     tag:
       sid !== undefined
@@ -61,49 +65,81 @@ export function findRoute(request: {
         : token !== undefined
           ? { rule: "token", tag: token }
           : undefined,
-    key: early ?? findLateKey(fields, isCreate),
+    key: early ?? findLateKey(values, isCreate),
     target,
     isCreate,
     isSignIn,
     isRepeatable:
       isSignIn ||
-      IDEMPOTENT.has(request.method) ||
+      isIdempotent(method) ||
       // A poll changes nothing, and a client whose poll fails abandons its join.
-      (request.method === "POST" && lastSegment(path, JOIN_POLL) !== undefined),
+      (isPost && segment?.route === JOIN_POLL),
   };
 }
 
+/** The request whose head has these fields. */
+export function routedRequest(
+  method: string,
+  target: string,
+  fields: readonly Pick<Field, "name" | "value">[],
+): RoutedRequest {
+  const valuesOf = (lower: string): string[] =>
+    fields.filter(({ name }) => name.toLowerCase() === lower).map(({ value }) => value);
+  return {
+    method,
+    target,
+    values: {
+      cookies: valuesOf("cookie").join(";"),
+      keys: valuesOf("ctstickiness"),
+      tokens: valuesOf("x-oct-jwt"),
+    },
+  };
+}
+
+/** As workers route it. */
+function plainPath(path: string): string {
+  const merged = path.includes("//") ? mergeSlashes(path) : path;
+  return merged.length > 1 && merged.endsWith("/") ? dropTrailingSlash(merged) : merged;
+}
+
 /** RFC 9110 §9.2.2; TRACE is refused earlier. */
+function isIdempotent(method: string): boolean {
+  return method === "GET" || IDEMPOTENT.has(method);
+}
+
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /**
  * All of these may be sent twice: a poll and a check change nothing, only the first completion of a sign-in counts, and a
  * second start creates an unused ticket that expires.
  */
-function isSignInPath(path: string): boolean {
-  return lastSegment(path, LOGIN) !== undefined || lastSegment(path, LOGIN_POLL) !== undefined;
+function isSignInRoute(route: SegmentRoute): boolean {
+  return route === LOGIN || route === LOGIN_POLL;
 }
 
 /** Rules 2 to 4. */
 function findEarlyKey(
-  fields: readonly Field[],
+  keys: RequestValues["keys"],
   prefixKey: SessionKey | undefined,
-  path: string,
+  segment: Segment | undefined,
 ): Route["key"] {
-  const header = firstHeaderKey(fields);
+  const header = keys.length === 0 ? undefined : firstKey(keys);
   if (header !== undefined) return { rule: "header", key: header };
   if (prefixKey !== undefined) return { rule: "path", key: prefixKey };
-  const room = findRoom(path);
+  const room = segment === undefined ? undefined : findRoom(segment);
   return room === undefined ? undefined : { rule: "room", key: room };
 }
 
 /** Rules 6 and 7. */
-function findLateKey(fields: readonly Field[], isCreate: boolean): Route["key"] {
-  const claim = findClaim(fields);
+function findLateKey(
+  { tokens, cookies }: RoutedRequest["values"],
+  isCreate: boolean,
+): Route["key"] {
+  const claim = findClaim(tokens, cookies);
   if (claim !== undefined) return { rule: "claim", key: claim };
   // The cookie may be left over from an earlier session; a new one must not follow it.
   if (isCreate) return undefined;
-  const cookie = firstCookie(fields, "ctstickiness", toKey);
+  const cookie = firstCookie(cookies, "ctstickiness", toKey);
   return cookie === undefined ? undefined : { rule: "cookie", key: cookie };
 }
 
@@ -119,10 +155,9 @@ function toKey(text: string): SessionKey | undefined {
 
 // --- rule 2: header ---
 
-function firstHeaderKey(fields: readonly Field[]): SessionKey | undefined {
-  for (const field of fields) {
-    if (field.lower !== "ctstickiness") continue;
-    const key = toKey(field.value);
+function firstKey(values: readonly string[]): SessionKey | undefined {
+  for (const value of values) {
+    const key = toKey(value);
     if (key !== undefined) return key;
   }
   return undefined;
@@ -130,6 +165,8 @@ function firstHeaderKey(fields: readonly Field[]): SessionKey | undefined {
 
 // --- rule 3: path prefix ---
 
+const LOWER_K = 0x6b;
+const SLASH = 0x2f;
 /** Sticky: it matches at the start only, in time linear in the slashes. */
 const PREFIX = /\/+k\/+/y;
 
@@ -139,6 +176,8 @@ const PREFIX = /\/+k\/+/y;
  * unchanged.
  */
 function readPrefix(target: string): { key: SessionKey; rest: string } | undefined {
+  const second = target.charCodeAt(1);
+  if (second !== LOWER_K && second !== SLASH) return undefined;
   PREFIX.lastIndex = 0;
   if (!PREFIX.test(target)) return undefined;
   const start = PREFIX.lastIndex;
@@ -161,26 +200,49 @@ function decodePercent(text: string): string | undefined {
   );
 }
 
-// --- rule 4: room ids in paths (the protocol's word for a session) ---
+// --- rules 4 and 5: ids and tokens in paths ---
 
 const JOIN = "/api/session/join/";
 const JOIN_POLL = "/api/session/poll/";
+const LOGIN = "/api/login/";
+const LOGIN_POLL = "/api/login/poll/";
+
+type SegmentRoute = typeof JOIN | typeof JOIN_POLL | typeof LOGIN | typeof LOGIN_POLL;
+
+/** The last segment of a path, and the route that precedes it. */
+interface Segment {
+  readonly route: SegmentRoute;
+  readonly text: string;
+}
+
+const LOWER_N = 0x6e;
+const LOWER_L = 0x6c;
+
+/** The path may have a base path in front, so the last occurrence of a route counts. */
+function findSegment(path: string): Segment | undefined {
+  const at = path.lastIndexOf("/") + 1;
+  // Most paths have no such route: the routes end with `join/`, `login/` or `poll/`.
+  const last = path.charCodeAt(at - 2);
+  if (last !== LOWER_N && last !== LOWER_L) return undefined;
+  const route = routeBefore(path.slice(0, at));
+  return route === undefined ? undefined : { route, text: path.slice(at) };
+}
+
+function routeBefore(folder: string): SegmentRoute | undefined {
+  if (folder.endsWith(JOIN)) return JOIN;
+  if (folder.endsWith(JOIN_POLL)) return JOIN_POLL;
+  if (folder.endsWith(LOGIN_POLL)) return LOGIN_POLL;
+  return folder.endsWith(LOGIN) ? LOGIN : undefined;
+}
+
 const SESSION_ID_CHARS = 24;
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 
-/** The path may have a base path in front, so the last occurrence counts. */
-function findRoom(path: string): SessionKey | undefined {
-  const room = lastSegment(path, JOIN);
-  if (room !== undefined) return isSessionId(room) ? room : undefined;
-  const token = lastSegment(path, JOIN_POLL);
-  if (token === undefined || !POLL_TOKEN.test(token)) return undefined;
-  return toSessionKey(token.slice(0, SESSION_ID_CHARS));
-}
-
-/** The last segment of `path`, if `route` precedes it. */
-function lastSegment(path: string, route: string): string | undefined {
-  const at = path.lastIndexOf("/") + 1;
-  return path.slice(0, at).endsWith(route) ? path.slice(at) : undefined;
+/** The room is the protocol's word for a session. */
+function findRoom({ route, text }: Segment): SessionKey | undefined {
+  if (route === JOIN) return isSessionId(text) ? text : undefined;
+  if (route !== JOIN_POLL || !POLL_TOKEN.test(text)) return undefined;
+  return toSessionKey(text.slice(0, SESSION_ID_CHARS));
 }
 
 // --- rules 1 and 5: tags ---
@@ -190,14 +252,10 @@ function isSocketPath(path: string): boolean {
   return path.endsWith("/socket.io");
 }
 
-const LOGIN = "/api/login/";
-const LOGIN_POLL = "/api/login/poll/";
-
-function findTokenTag(path: string, query: string): WorkerTag | undefined {
-  const polled = lastSegment(path, LOGIN_POLL);
-  if (polled !== undefined) return readTag(polled);
+function findTokenTag({ route, text }: Segment, query: string): WorkerTag | undefined {
+  if (route === LOGIN_POLL) return readTag(text);
   // `/api/login/<provider>?token=` redirects to the provider, which redirects to `/api/login/<provider>-callback?state=`.
-  if (lastSegment(path, LOGIN) === undefined) return undefined;
+  if (route !== LOGIN) return undefined;
   return firstTag(query, "state") ?? firstTag(query, "token");
 }
 
@@ -219,13 +277,15 @@ function firstTag(query: string, name: string): WorkerTag | undefined {
 
 // --- rule 6: claim ---
 
-function findClaim(fields: readonly Field[]): SessionKey | undefined {
-  for (const field of fields) {
-    if (field.lower !== "x-oct-jwt") continue;
-    const room = readRoomClaim(field.value);
+function findClaim(
+  tokens: RequestValues["tokens"],
+  cookies: RequestValues["cookies"],
+): SessionKey | undefined {
+  for (const token of tokens) {
+    const room = readRoomClaim(token);
     if (room !== undefined) return room;
   }
-  return firstCookie(fields, "oct-jwt", readRoomClaim);
+  return firstCookie(cookies, "oct-jwt", readRoomClaim);
 }
 
 /** The `room` claim, unverified: it only decides the route, the worker verifies the token. A user token has none. */
@@ -249,24 +309,22 @@ function readRoomClaim(token: string): SessionKey | undefined {
 
 // --- rule 7: cookies ---
 
-/** The first accepted value of the cookie `name`, over all Cookie fields in order. */
+/** The first accepted value of the cookie `name`. */
 function firstCookie<Value>(
-  fields: readonly Field[],
+  cookies: RequestValues["cookies"],
   name: string,
   read: (value: string) => Value | undefined,
 ): Value | undefined {
-  for (const field of fields) {
-    if (field.lower !== "cookie") continue;
-    // Pair by pair: split() would allocate thousands of strings for a hostile field.
-    let start = 0;
-    while (start < field.value.length) {
-      let end = field.value.indexOf(";", start);
-      if (end < 0) end = field.value.length;
-      const value = cookieValue(field.value.slice(start, end).trim(), name);
-      const found = value === undefined ? undefined : read(value);
-      if (found !== undefined) return found;
-      start = end + 1;
-    }
+  if (!cookies.includes(name)) return undefined;
+  // Pair by pair: split() would allocate thousands of strings for a hostile field.
+  let start = 0;
+  while (start < cookies.length) {
+    let end = cookies.indexOf(";", start);
+    if (end < 0) end = cookies.length;
+    const value = cookieValue(cookies.slice(start, end).trim(), name);
+    const found = value === undefined ? undefined : read(value);
+    if (found !== undefined) return found;
+    start = end + 1;
   }
   return undefined;
 }

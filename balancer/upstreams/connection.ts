@@ -229,7 +229,7 @@ export class UpstreamConnection implements ConnectionHandler {
   #onHead(text: string, bytes: Buffer, at: number, handler: ResponseHandler): void {
     const request = this.#request;
     if (request === undefined) return;
-    const head = parseResponseHead(text, request.method);
+    const head = parseResponseHead(text, request.method, this.#collector.isClean);
     if (head.status === 101) {
       if (!request.upgrade)
         throw new HttpSyntaxError("upstream", 400, "101 without an Upgrade request");
@@ -243,7 +243,7 @@ export class UpstreamConnection implements ConnectionHandler {
       return;
     }
     this.#keepAlive = head.keepAlive && !hasBodyAgainstRules(head);
-    this.#hint = readKeepAlive(head.fields);
+    this.#hint = readKeepAlive(head.values.keepAlive);
     this.#body = new BodyReader(head.framing, {
       sender: "upstream",
       keepChunks: request.keepChunks,
@@ -270,9 +270,5 @@ export class UpstreamConnection implements ConnectionHandler {
 
 /** A 204 that announces a body may send one: its bytes would be read as the next response. */
 function hasBodyAgainstRules(head: ResponseHead): boolean {
-  return head.status === 204 && head.fields.some(isFraming);
-}
-
-function isFraming(field: { readonly lower: string }): boolean {
-  return field.lower === "content-length" || field.lower === "transfer-encoding";
+  return head.status === 204 && (head.length !== undefined || head.isChunked);
 }

@@ -3,12 +3,7 @@
  */
 
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
-import { EPOCH_HEADER, SESSION_HEADER } from "../../shared/net/edge-headers.ts";
 import type { ResponseHead } from "../http1/head.ts";
-
-export function fieldValue(head: ResponseHead, lower: string): string | undefined {
-  return head.fields.find((field) => field.lower === lower)?.value;
-}
 
 /** The session that a connection belongs to, as reported by its worker. */
 export interface Mark {
@@ -17,12 +12,13 @@ export interface Mark {
 }
 
 export function readMark(head: ResponseHead): Mark | undefined {
-  const id = fieldValue(head, SESSION_HEADER);
+  const id = head.values.session;
+  if (id === undefined) return undefined;
   const epoch = readEpoch(head);
-  return id !== undefined && epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
+  return epoch !== undefined && isSessionId(id) ? { id, epoch } : undefined;
 }
 
 export function readEpoch(head: ResponseHead): number | undefined {
-  const text = fieldValue(head, EPOCH_HEADER);
+  const text = head.values.epoch;
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }

@@ -1,7 +1,7 @@
 /**
  * Turns an operator's question into the head of a request, so that balancers answer with the rules that they route by. Pure.
  */
-import { findRoute } from "../../balancer/routing/session-key.ts";
+import { findRoute, routedRequest } from "../../balancer/routing/session-key.ts";
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
 import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
@@ -54,10 +54,7 @@ export function askFor(about: string, way: Way): Question {
   // A terminal sends UTF-8; keys are bytes.
   const bytes = Buffer.from(about, "utf8").toString("latin1");
   const head = headOf(bytes, way);
-  const route = findRoute({
-    ...head,
-    fields: head.fields.map((field) => ({ ...field, lower: field.name.toLowerCase() })),
-  });
+  const route = findRoute(routedRequest(head.method, head.target, head.fields));
   const isTag = way === "sid" || way === "token";
   const tag = route.tag?.rule === way ? route.tag.tag : undefined;
   const key = route.key?.rule === way ? route.key.key : undefined;

@@ -7,7 +7,7 @@ import { afterEach, expect, onTestFinished, test } from "vitest";
 import { explainHead } from "../../../balancer/admin/explain.ts";
 import { decide, type Found, type View } from "../../../balancer/routing/decision.ts";
 import type { Router } from "../../../balancer/routing/router.ts";
-import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
+import { findRoute, type Route, routedRequest } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
@@ -39,8 +39,7 @@ afterEach(async () => {
 });
 
 function routeOf(head: ExplainedHead): Route {
-  const fields = head.fields.map((field) => ({ ...field, lower: field.name.toLowerCase() }));
-  return findRoute({ ...head, fields });
+  return findRoute(routedRequest(head.method, head.target, head.fields));
 }
 
 /** As the operator's command receives it. */

@@ -1,12 +1,12 @@
 /** The client of a request, and the forwarding fields that describe it to the worker. */
 import { describe, expect, test } from "vitest";
-import type { Field } from "../../../balancer/http1/fields.ts";
 import {
   clientAddress,
   createTrustedProxies,
-  pushForwarding,
+  ForwardingFields,
   type TrustedProxies,
 } from "../../../balancer/http1/forwarding.ts";
+import { readFields } from "../../../balancer/http1/head-lines.ts";
 import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { accessLine } from "../../../balancer/logs/access-log.ts";
 
@@ -29,8 +29,9 @@ function sent(
   hop: { peerAddress?: string; secure?: boolean; trusted?: TrustedProxies } = {},
 ): Sent {
   const head = parseRequestHead(["GET / HTTP/1.1", "Host: h", ...lines].join("\r\n"));
-  const fields: Field[] = [];
-  pushForwarding(fields, head, { peerAddress: PEER, secure: false, trusted: NONE, ...hop });
+  const { peerAddress = PEER, secure = false, trusted = NONE } = hop;
+  const text = new ForwardingFields(peerAddress, secure).linesFor(head, trusted);
+  const fields = readFields(`\r\n${text.slice(0, -2)}`, "downstream", 5);
   const only = (lower: string): string | undefined => {
     const values = fields.filter((field) => field.lower === lower).map(({ value }) => value);
     expect(values.length).toBeLessThanOrEqual(1);
@@ -78,6 +79,18 @@ describe("an untrusted peer", () => {
   });
 });
 
+test("the forwarding fields of each request of a connection name the Host of that request", () => {
+  const forwarding = new ForwardingFields(PEER, false);
+  const forwardedHost = (...lines: string[]): string | undefined => {
+    const head = parseRequestHead(["GET / HTTP/1.0", ...lines].join("\r\n"));
+    return /X-Forwarded-Host: (.*)\r\n/.exec(forwarding.linesFor(head, NONE))?.[1];
+  };
+  expect(forwardedHost("Host: a")).toBe("a");
+  expect(forwardedHost("Host: b", "X-Forwarded-For: 1.1.1.1")).toBe("b");
+  expect(forwardedHost()).toBe(undefined);
+  expect(forwardedHost("Host: a")).toBe("a");
+});
+
 describe("a trusted proxy", () => {
   test("forwarding fields of a trusted proxy are kept, and its address is appended", () => {
     expect(
@@ -115,15 +128,15 @@ describe("a trusted proxy", () => {
     "X-Forwarded-For: %s of a trusted proxy names the client %s, to the worker and in access.log",
     (text, client) => {
       expect(fromProxy(`X-Forwarded-For: ${text}`).realIp).toBe(client);
-      const fields = [{ name: "X-Forwarded-For", lower: "x-forwarded-for", value: text }];
-      expect(clientAddress(fields, PEER, PROXIES)).toBe(client);
+      const head = parseRequestHead(`GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: ${text}`);
+      expect(clientAddress(head.fields, PEER, PROXIES)).toBe(client);
       const served = {
         peerAddress: PEER,
         requestLine: "GET / HTTP/1.1",
         status: 200,
         bodyBytes: 0,
       };
-      expect(accessLine({ ...served, fields }, PROXIES, "now")).toMatch(`${client} - - [now]`);
+      expect(accessLine({ ...served, head }, PROXIES, "now")).toMatch(`${client} - - [now]`);
     },
   );
 

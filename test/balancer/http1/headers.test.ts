@@ -1,14 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
-import {
-  type Hop,
-  isForwardableTrailer,
-  requestHeaders,
-  responseHeaders,
-} from "../../../balancer/http1/headers.ts";
+import { createTrustedProxies, ForwardingFields } from "../../../balancer/http1/forwarding.ts";
+import { isForwardableTrailer } from "../../../balancer/http1/headers.ts";
 import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
+import { forwardedHead, relayedHead } from "../../../balancer/proxy/heads.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
 
 const NO_PROXIES = createTrustedProxies([]);
@@ -16,22 +12,24 @@ const NO_PROXIES = createTrustedProxies([]);
 /** The fields of a forwarded request, as `name: value` with the name in lower case. */
 function forward(
   lines: readonly string[],
-  hop: Partial<Hop> = {},
+  { peerAddress = "192.0.2.1", key }: { peerAddress?: string; key?: SessionKey } = {},
   start = "GET / HTTP/1.1",
 ): string[] {
   const head = parseRequestHead([start, "Host: h", ...lines].join("\r\n"));
-  const fields = requestHeaders(head, {
-    peerAddress: "192.0.2.1",
-    secure: false,
+  const text = forwardedHead(head, {
+    client: { forwarding: new ForwardingFields(peerAddress, false), requestId: "id-1" },
+    route: { key: key === undefined ? undefined : { rule: "header", key }, target: head.target },
+    upstream: { host: "w:1", proof: "proof" },
     trusted: NO_PROXIES,
-    requestId: "id-1",
-    workerHost: "w:1",
-    edgeProof: "proof",
-    key: undefined,
-    upgrade: false,
-    ...hop,
+    isUpgrade: false,
   });
-  return fields.map(({ name, value }) => `${name.toLowerCase()}: ${value}`);
+  return fieldsOf(text);
+}
+
+function fieldsOf(head: string): string[] {
+  expect(head.endsWith("\r\n\r\n")).toBe(true);
+  const [, ...lines] = head.slice(0, -4).split("\r\n");
+  return lines.map((line) => line.replace(/^[^:]*/, (name) => name.toLowerCase()));
 }
 
 function values(fields: readonly string[], name: string): string[] {
@@ -42,13 +40,13 @@ function values(fields: readonly string[], name: string): string[] {
 
 function relay(lines: readonly string[], status = "200 OK", method = "GET"): string[] {
   const head = parseResponseHead([`HTTP/1.1 ${status}`, ...lines].join("\r\n"), method);
-  const fields = responseHeaders(head, {
-    requestId: "id-1",
-    framing: head.framing,
-    close: false,
-    minor: 1,
+  const { text } = relayedHead(head, {
+    client: { isLastResponse: false, requestId: "id-1" },
+    request: parseRequestHead(`${method} / HTTP/1.1\r\nHost: h`),
+    isBodyComplete: true,
+    isContinued: false,
   });
-  return fields.map(({ name, value }) => `${name.toLowerCase()}: ${value}`);
+  return fieldsOf(text);
 }
 
 describe("hop-by-hop fields", () => {

@@ -1,8 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { makeField } from "../../../balancer/http1/fields.ts";
-import { readKeepAlive, usableIdleMs } from "../../../balancer/http1/keep-alive.ts";
+import {
+  type KeepAliveHint,
+  readKeepAlive,
+  usableIdleMs,
+} from "../../../balancer/http1/keep-alive.ts";
+import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
+
+function hintOf(...lines: string[]): KeepAliveHint {
+  const head = parseResponseHead(["HTTP/1.1 200 OK", ...lines].join("\r\n"), "GET");
+  return readKeepAlive(head.values.keepAlive);
+}
 
 describe("the Keep-Alive fields of a response", () => {
   test.each([
@@ -19,13 +28,13 @@ describe("the Keep-Alive fields of a response", () => {
     ["mytimeout=1", NEVER, NEVER],
     ["300", NEVER, NEVER],
   ])("the value %j gives a timeout of %s ms and %s more requests", (value, timeoutMs, max) => {
-    expect(readKeepAlive([makeField("Keep-Alive", value)])).toEqual({ timeoutMs, max });
+    expect(hintOf(`Keep-Alive: ${value}`)).toEqual({ timeoutMs, max });
   });
 
   test("the smallest limit of several Keep-Alive fields counts", () => {
-    const fields = [makeField("Keep-Alive", "timeout=9"), makeField("keep-alive", "timeout=4")];
-    expect(readKeepAlive(fields)).toEqual({ timeoutMs: 4000, max: NEVER });
-    expect(readKeepAlive([makeField("Server", "timeout=1")]).timeoutMs).toBe(NEVER);
+    const hint = hintOf("Keep-Alive: timeout=9", "keep-alive: timeout=4");
+    expect(hint).toEqual({ timeoutMs: 4000, max: NEVER });
+    expect(hintOf("Server: timeout=1").timeoutMs).toBe(NEVER);
   });
 });
 

@@ -21,13 +21,19 @@ function line(
     lower: name.toLowerCase(),
     value,
   }));
+  const valueBy = (lower: string) => fields.find((field) => field.lower === lower)?.value;
+  const values = {
+    referer: valueBy("referer"),
+    userAgent: valueBy("user-agent"),
+    authorization: valueBy("authorization"),
+  };
   const served = {
     peerAddress: "192.0.2.7",
     requestLine: "GET /clients/site.xml?a=b HTTP/1.1",
     status: 200,
     bodyBytes: 512,
     ...more,
-    fields,
+    head: { values, fields },
   };
   return accessLine(served, trusted, "25/Nov/2026:19:23:28 +0000");
 }

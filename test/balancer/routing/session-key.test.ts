@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findRoute, type Route } from "../../../balancer/routing/session-key.ts";
+import { findRoute, type Route, routedRequest } from "../../../balancer/routing/session-key.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 
@@ -10,11 +10,8 @@ const TAG = workerTag("w1" as WorkerId, newIncarnation());
 const SID = taggedId(TAG);
 
 function route(target: string, fields: readonly [string, string][] = [], method = "GET"): Route {
-  return findRoute({
-    method,
-    target,
-    fields: fields.map(([name, value]) => ({ name, lower: name.toLowerCase(), value })),
-  });
+  const pairs = fields.map(([name, value]) => ({ name, value }));
+  return findRoute(routedRequest(method, target, pairs));
 }
 
 /** The rule and key found, as `rule:key`. */

@@ -1,0 +1,138 @@
+/**
+ * Reads the field lines of a head one after the other, checks them, and collects those that are forwarded as text: the usual
+ * head needs no object per field. A line that is refused is parsed again by `parseFieldLine`, which names the reason.
+ */
+import { type FieldName, findFieldName } from "./field-names.ts";
+import { HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
+import type { Handling } from "./headers.ts";
+
+const TAB = 0x09;
+const LF = 0x0a;
+const SPACE = 0x20;
+
+/** Text that has a byte which no field value may contain, apart from line ends. */
+const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]|(?<!\r)\n/;
+
+/** Whether `text` has control characters other than tabs, CR and the LF of a line end. */
+export function hasControl(text: string): boolean {
+  return CONTROL.test(text);
+}
+
+export class FieldScanner {
+  readonly #sender: Sender;
+  #text = "";
+  #maxFields = 0;
+  #count = 0;
+  #start = 0;
+  #colon = 0;
+  #valueStart = 0;
+  #valueEnd = 0;
+  #lineEnd = 0;
+  /** Where the forwarded lines begin that are not in `#kept` yet; -1 for none. */
+  #runStart = -1;
+  #kept = "";
+  /** Whether the rules for lists decide what is forwarded. */
+  #needsList = false;
+
+  constructor(sender: Sender) {
+    this.#sender = sender;
+  }
+
+  /** Begins with the line after `lineEnd`, the end of the start line. `text` passes `hasControl`. */
+  begin(text: string, lineEnd: number, maxFields: number): void {
+    this.#text = text;
+    this.#lineEnd = lineEnd;
+    this.#maxFields = maxFields;
+    this.#count = 0;
+    this.#runStart = -1;
+    this.#kept = "";
+    this.#needsList = false;
+  }
+
+  /** The name of the next field; undefined behind the last one. Throws `HttpSyntaxError`. */
+  next(): FieldName | undefined {
+    const text = this.#text;
+    if (this.#lineEnd >= text.length) return undefined;
+    const start = this.#lineEnd + 2;
+    if (this.#count++ === this.#maxFields) {
+      throw new HttpSyntaxError(this.#sender, 431, "too many fields");
+    }
+    const colon = text.indexOf(":", start);
+    const name = colon < 0 ? undefined : findFieldName(text, start, colon);
+    if (name === undefined) throw this.#errorIn(start);
+    let end = text.indexOf("\r", colon);
+    if (end < 0) end = text.length;
+    else if (text.charCodeAt(end + 1) !== LF) throw this.#errorIn(start);
+    this.#start = start;
+    this.#colon = colon;
+    this.#lineEnd = end;
+    this.#trim(colon + 1, end);
+    return name;
+  }
+
+  /** Without surrounding whitespace. */
+  get value(): string {
+    return this.#text.slice(this.#valueStart, this.#valueEnd);
+  }
+
+  /** Decides about the present field. To be called for each. */
+  handle(handling: Handling): void {
+    if (handling === "keep") this.#keep();
+    else {
+      this.#endRun(this.#start);
+      if (handling === "list") this.#needsList = true;
+    }
+  }
+
+  /** The kept fields as they are sent; undefined when the rules for lists decide. */
+  finish(): string | undefined {
+    const text = this.#text;
+    if (this.#runStart >= 0) {
+      // The last line of a head comes without its end.
+      this.#kept += `${text.slice(this.#runStart)}\r\n`;
+      this.#runStart = -1;
+    }
+    this.#text = "";
+    return this.#needsList ? undefined : this.#kept;
+  }
+
+  #keep(): void {
+    const isAsSent =
+      this.#valueStart === this.#colon + 2 &&
+      this.#valueEnd === this.#lineEnd &&
+      this.#text.charCodeAt(this.#colon + 1) === SPACE;
+    if (isAsSent) {
+      if (this.#runStart < 0) this.#runStart = this.#start;
+      return;
+    }
+    this.#endRun(this.#start);
+    this.#kept += `${this.#text.slice(this.#start, this.#colon)}: ${this.value}\r\n`;
+  }
+
+  #endRun(end: number): void {
+    if (this.#runStart < 0) return;
+    this.#kept += this.#text.slice(this.#runStart, end);
+    this.#runStart = -1;
+  }
+
+  #trim(from: number, to: number): void {
+    const text = this.#text;
+    let start = from;
+    let end = to;
+    while (start < end && isBlank(text.charCodeAt(start))) start++;
+    while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+    this.#valueStart = start;
+    this.#valueEnd = end;
+  }
+
+  #errorIn(start: number): HttpSyntaxError {
+    const end = this.#text.indexOf("\r\n", start);
+    const line = end < 0 ? this.#text.slice(start) : this.#text.slice(start, end);
+    parseFieldLine(line, this.#sender);
+    return new HttpSyntaxError(this.#sender, 400, "field value");
+  }
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
