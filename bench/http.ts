@@ -1,199 +1,189 @@
 /**
- * What does a request, a message, a connection, a body and an idle WebSocket cost in the balancer, compared with nginx and
- * HAProxy on the same core at the same time? CPU time per operation, in interleaved rounds: throughput varies with the load of
- * the machine, CPU time hardly does. Logs, timeouts, size limits and health checks are enabled in all of them.
+ * What does a request, a message, a connection, a body and an idle WebSocket cost in the balancer, compared with other proxies
+ * on the same core at the same time? CPU time per operation, in interleaved rounds: throughput varies with the load of the
+ * machine, CPU time hardly does. Logs, timeouts, size limits and health checks are enabled in all of them.
  *
- * `BENCH_ROUNDS` and `BENCH_SECONDS` reduce the duration, `BENCH_ONLY` selects one question.
+ * `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS` set the duration; `BENCH_ONLY` (parts of questions' names) and
+ * `BENCH_PEERS` (names of peers), both separated by `|`, select; `BENCH_NODE` is another Node binary for the balancer.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type CertificateFiles, keepCertificate } from "../edge/start/certificate.ts";
 import { buildOnce } from "../test/support/build.ts";
 import { freePort } from "../test/support/ports.ts";
 import { drawChart } from "./support/chart.ts";
-import { echo, openTunnels, wrk } from "./support/load.ts";
-import { CORES, start } from "./support/process.ts";
-import { type Contender, startProxies } from "./support/proxies.ts";
+import { type Figures, QUESTIONS, type Question } from "./support/http-questions.ts";
+import { CORES, leaveMeasuredCore, type Program, start } from "./support/process.ts";
+import {
+  type Contender,
+  type ContenderKind,
+  DIRECT,
+  installed,
+  OURS,
+  PROXIES,
+  startProxy,
+} from "./support/proxies.ts";
 import { type Result, writeResults } from "./support/results.ts";
-import { type Summary, summarize } from "./support/statistics.ts";
+import { type Summary, summarize, summarizeRatios } from "./support/statistics.ts";
 
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
 const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
-const IDLE_TUNNELS = 2000;
-/** Opened and closed first, so that one-time allocations are not counted. */
-const WARM_TUNNELS = 200;
+const WARM_SECONDS = Number(process.env["BENCH_WARM_SECONDS"] ?? 5);
+const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
+const PEERS = process.env["BENCH_PEERS"]?.toLowerCase().split("|");
 
-interface Question {
-  readonly name: string;
-  readonly unit: string;
-  measure(proxy: Contender, folder: string): Promise<number>;
-}
-
-const QUESTIONS: readonly Question[] = [
-  {
-    name: "small GET, keep-alive",
-    unit: "µs CPU per request",
-    measure: (proxy) =>
-      cpuPerOperation(proxy, () =>
-        wrk({ port: proxy.port, path: "/small", connections: 64, seconds: SECONDS }),
-      ),
-  },
-  {
-    name: "small GET with a key",
-    unit: "µs CPU per request",
-    measure: (proxy, folder) =>
-      cpuPerOperation(proxy, () =>
-        wrk({ port: proxy.port, path: "/", connections: 64, seconds: SECONDS, keysIn: folder }),
-      ),
-  },
-  {
-    name: "new connection",
-    unit: "µs CPU per connection",
-    measure: (proxy) =>
-      cpuPerOperation(proxy, () =>
-        wrk({
-          port: proxy.port,
-          path: "/small",
-          connections: 16,
-          seconds: SECONDS,
-          fields: ["Connection: close"],
-        }),
-      ),
-  },
-  {
-    name: "1 MiB body",
-    unit: "µs CPU per MiB",
-    measure: (proxy) =>
-      cpuPerOperation(proxy, () =>
-        wrk({ port: proxy.port, path: "/1m", connections: 8, seconds: SECONDS }),
-      ),
-  },
-  {
-    name: "WebSocket echo, 96 bytes, 100 connections",
-    unit: "µs CPU per message and back",
-    async measure(proxy) {
-      const tunnels = await openTunnels(proxy.port, 100);
-      const figure = await cpuPerOperation(proxy, () => echo(tunnels, SECONDS));
-      for (const tunnel of tunnels) tunnel.destroy();
-      return figure;
-    },
-  },
-];
-
-async function cpuPerOperation(proxy: Contender, load: () => Promise<number>): Promise<number> {
-  const before = proxy.program.cpuNs();
-  const operations = await load();
-  return (proxy.program.cpuNs() - before) / 1000 / operations;
-}
-
-/** Memory of an idle tunnel, in a newly started proxy, where no earlier allocation hides it. */
-async function idleTunnel(stage: Stage): Promise<Record<string, Summary>> {
-  const rounds: Record<string, number[]> = {};
-  for (let round = 0; round < Math.min(ROUNDS, 3); round++) {
-    const proxies = await stage.startProxies();
-    for (const proxy of proxies) {
-      for (const tunnel of await openTunnels(proxy.port, WARM_TUNNELS)) tunnel.destroy();
-      const before = proxy.program.privateBytes();
-      const tunnels = await openTunnels(proxy.port, IDLE_TUNNELS);
-      const after = proxy.program.privateBytes();
-      for (const tunnel of tunnels) tunnel.destroy();
-      rounds[proxy.name] ??= [];
-      rounds[proxy.name]?.push((after - before) / 1024 / IDLE_TUNNELS);
-      await proxy.program.end();
+export async function run(): Promise<void> {
+  leaveMeasuredCore();
+  const questions = QUESTIONS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
+  const kinds = installed(PROXIES.filter((kind) => kind === OURS || isSelected(kind)));
+  const stage = await openStage();
+  const results: Result[] = [];
+  const ask = async (question: Question, start: StartForRound): Promise<void> => {
+    const peers = kinds.filter((kind) => kind !== DIRECT || question.isLatency === true);
+    const rounds = await interleave(question, peers, start);
+    const answers = resultsOf(question.name, rounds);
+    results.push(...answers);
+    print(question.name, answers);
+  };
+  try {
+    for (const question of questions.filter(({ isFresh }) => isFresh === true)) {
+      await ask(question, stage.startFresh);
     }
+    for (const question of questions.filter(({ isFresh }) => isFresh !== true)) {
+      await ask(question, stage.startOnce);
+    }
+  } finally {
+    await stage.close();
   }
-  return Object.fromEntries(
-    Object.entries(rounds).map(([name, figures]) => [name, summarize(figures)]),
-  );
+  // A part of the questions or peers would replace the results of all.
+  if (questions.length < QUESTIONS.length || PEERS !== undefined) return;
+  writeResults("http", results);
+  drawChart("bench-http", "CPU time and memory beside other proxies", results);
 }
 
-/** Shared by all questions: the workers behind the proxies, and a folder for files. */
+function isSelected({ name }: ContenderKind): boolean {
+  return PEERS === undefined || PEERS.includes(name.toLowerCase());
+}
+
+// --- workers and proxies ---
+
+/** A started proxy, and what to do after its round. */
+type StartForRound = (
+  kind: ContenderKind,
+) => Promise<{ readonly proxy: Contender; readonly afterRound: () => Promise<void> }>;
+
 interface Stage {
-  readonly folder: string;
-  startProxies(): Promise<Contender[]>;
+  /** A new process for each round. */
+  readonly startFresh: StartForRound;
+  /** The same process for all rounds and questions. */
+  readonly startOnce: StartForRound;
   close(): Promise<void>;
 }
 
 async function openStage(): Promise<Stage> {
   await buildOnce();
   const folder = mkdtempSync(join(tmpdir(), "ct-bench-"));
-  const ports = await freePorts(3);
-  const workers = await start({
-    command: [
-      process.execPath,
-      "--import",
-      "tsx",
-      fileURLToPath(new URL("support/workers.ts", import.meta.url)),
-      ...ports.map(String),
-    ],
-    core: CORES?.others,
-    port: ports[2] ?? 0,
+  const certificate = await keepCertificate({
+    dataDir: folder,
+    serverUrl: undefined,
+    nowMs: Date.now(),
   });
-  return {
+  const { ports, program } = await startWorkers();
+  const options: { workers: number[]; folder: string; certificate: CertificateFiles } = {
+    workers: ports,
     folder,
-    startProxies: async () => startProxies({ ports: await freePorts(3), workers: ports, folder }),
+    certificate,
+  };
+  const running = new Map<ContenderKind, Contender>();
+  return {
+    async startFresh(kind) {
+      const proxy = await startProxy(kind, options);
+      return { proxy, afterRound: () => proxy.program.end() };
+    },
+    async startOnce(kind) {
+      const proxy = running.get(kind) ?? (await startProxy(kind, options));
+      running.set(kind, proxy);
+      return { proxy, afterRound: async () => {} };
+    },
     async close() {
-      await workers.end();
+      for (const proxy of running.values()) await proxy.program.end();
+      await program.end();
       rmSync(folder, { recursive: true });
     },
   };
 }
 
-async function freePorts(count: number): Promise<number[]> {
-  const ports: number[] = [];
-  while (ports.length < count) ports.push(await freePort());
-  return ports;
+async function startWorkers(): Promise<{ ports: number[]; program: Program }> {
+  const ports = [await freePort(), await freePort(), await freePort()];
+  const file = fileURLToPath(new URL("support/workers.ts", import.meta.url));
+  const program = await start({
+    command: [process.execPath, "--import", "tsx", file, ...ports.map(String)],
+    core: CORES?.others,
+    port: ports[2] ?? 0,
+  });
+  return { ports, program };
 }
 
-export async function run(): Promise<void> {
-  const only = process.env["BENCH_ONLY"] ?? "";
-  const stage = await openStage();
-  const results: Result[] = [];
-  const add = (question: string, unit: string, figures: Record<string, Summary>): void => {
-    results.push({ question, unit, figures });
-    print(question, unit, figures);
-  };
-  const proxies = await stage.startProxies();
-  try {
-    for (const question of QUESTIONS) {
-      if (!question.name.includes(only)) continue;
-      add(question.name, question.unit, await interleave(question, proxies, stage.folder));
-    }
-    if ("idle WebSocket".includes(only)) {
-      add("idle WebSocket", "KiB of memory", await idleTunnel(stage));
-    }
-  } finally {
-    for (const proxy of proxies) await proxy.program.end();
-    await stage.close();
-  }
-  writeResults("http", results);
-  if (only === "") drawChart("bench-http", "CPU time and memory beside nginx and HAProxy", results);
-}
+// --- rounds ---
 
-/** Alternates between the proxies, so that other load on the machine affects all of them. The first round is a warm-up. */
+type Rounds = ReadonlyMap<string, readonly Figures[]>;
+
+/** Alternates between the proxies, so that other load on the machine affects all of them. Each is warmed up first. */
 async function interleave(
   question: Question,
-  proxies: readonly Contender[],
-  folder: string,
-): Promise<Record<string, Summary>> {
-  const rounds = new Map<string, number[]>(proxies.map(({ name }) => [name, []]));
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (const proxy of proxies) {
-      const figure = await question.measure(proxy, folder);
-      if (round > 0) rounds.get(proxy.name)?.push(figure);
+  kinds: readonly ContenderKind[],
+  startForRound: StartForRound,
+): Promise<Rounds> {
+  const rounds = new Map<string, Figures[]>(kinds.map(({ name }) => [name, []]));
+  const warmUp = question.warmUp ?? question.measure;
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const kind of kinds) {
+      const { proxy, afterRound } = await startForRound(kind);
+      try {
+        if (round === 0 && question.isFresh !== true) await warmUp(proxy, WARM_SECONDS);
+        rounds.get(kind.name)?.push(await question.measure(proxy, SECONDS));
+      } finally {
+        await afterRound();
+      }
     }
   }
-  return Object.fromEntries([...rounds].map(([name, figures]) => [name, summarize(figures)]));
+  return rounds;
 }
 
-function print(question: string, unit: string, figures: Readonly<Record<string, Summary>>): void {
-  process.stdout.write(`${question} (${unit})\n`);
-  const ours = figures["ours"]?.median ?? Number.NaN;
-  for (const [name, { median, min, max }] of Object.entries(figures)) {
-    const ratio = name === "ours" ? "" : `  ours/${name} ${(ours / median).toFixed(2)}`;
-    process.stdout.write(
-      `  ${name.padEnd(8)} ${median.toFixed(1).padStart(7)}  (${min.toFixed(1)}–${max.toFixed(1)})${ratio}\n`,
-    );
+/** One result for each unit; a proxy without a figure in a unit is left out. */
+function resultsOf(question: string, rounds: Rounds): Result[] {
+  const ours = rounds.get(OURS.name) ?? [];
+  return Object.keys(ours[0] ?? {}).map((unit) => {
+    const figures: Record<string, Summary> = {};
+    const ratios: Record<string, Summary> = {};
+    for (const [name, all] of rounds) {
+      const values = all.map((figure) => figure[unit] ?? Number.NaN);
+      if (values.some(Number.isNaN)) continue;
+      figures[name] = summarize(values);
+      if (name === OURS.name) continue;
+      ratios[name] = summarizeRatios(
+        ours.map((figure) => figure[unit] ?? Number.NaN),
+        values,
+      );
+    }
+    return { question, unit, figures, ratios };
+  });
+}
+
+function print(question: string, results: readonly Result[]): void {
+  process.stdout.write(`\n${question}\n`);
+  for (const { unit, figures, ratios = {} } of results) {
+    process.stdout.write(`  ${unit}\n`);
+    for (const [name, summary] of Object.entries(figures)) {
+      const ratio = ratios[name];
+      const beside = ratio === undefined ? "" : `   ours/${name} ${spread(ratio, 2)}`;
+      process.stdout.write(`    ${name.padEnd(12)}${spread(summary, 1).padEnd(26)}${beside}\n`);
+    }
   }
+}
+
+function spread({ median, min, max }: Summary, digits: number): string {
+  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }

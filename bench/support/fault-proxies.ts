@@ -5,7 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { start } from "./process.ts";
-import { type ContenderKind, PROXIES } from "./proxies.ts";
+import { type ContenderKind, HAPROXY, NGINX, OURS } from "./proxies.ts";
 
 const startNginx: ContenderKind["start"] = async ({ port, workers, folder }) => {
   const file = join(folder, "nginx-faults.conf");
@@ -48,7 +48,12 @@ http {
 `,
   );
   const command = ["nginx", "-e", join(folder, "error.log"), "-c", file];
-  return { name: "nginx", port, program: await start({ command, core: undefined, port }) };
+  return {
+    name: "nginx",
+    port,
+    tlsPort: 0,
+    program: await start({ command, core: undefined, port }),
+  };
 };
 
 const startHaproxy: ContenderKind["start"] = async ({ port, workers, folder }) => {
@@ -86,11 +91,17 @@ ${servers}
 `,
   );
   const command = ["haproxy", "-db", "-q", "-f", file];
-  return { name: "HAProxy", port, program: await start({ command, core: undefined, port }) };
+  return {
+    name: "HAProxy",
+    port,
+    tlsPort: 0,
+    program: await start({ command, core: undefined, port }),
+  };
 };
 
 /** Ours as in proxies.ts, the others as their manuals recommend for failing workers. */
-export const FAULT_PROXIES: readonly ContenderKind[] = PROXIES.map((kind) => {
-  if (kind.name === "nginx") return { ...kind, start: startNginx };
-  return kind.name === "HAProxy" ? { ...kind, start: startHaproxy } : kind;
-});
+export const FAULT_PROXIES: readonly ContenderKind[] = [
+  OURS,
+  { ...NGINX, start: startNginx },
+  { ...HAPROXY, start: startHaproxy },
+];

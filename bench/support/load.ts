@@ -3,8 +3,9 @@
  * frames).
  */
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CORES } from "./process.ts";
 
@@ -15,14 +16,18 @@ export async function wrk(options: {
   connections: number;
   seconds: number;
   fields?: readonly string[];
-  /** Sends a thousand keys in turn; the folder is for the script of wrk. */
-  keysIn?: string;
+  /** Text of a Lua script for wrk. */
+  script?: string;
+  tls?: boolean;
 }): Promise<number> {
-  const args = ["-t", "1", "-c", String(options.connections), "-d", `${options.seconds}s`];
+  const seconds = Math.ceil(options.seconds);
+  const args = ["-t", "1", "-c", String(options.connections), "-d", `${seconds}s`];
   for (const field of options.fields ?? []) args.push("-H", field);
-  if (options.keysIn !== undefined) args.push("-s", writeKeyScript(options.keysIn));
-  args.push(`http://127.0.0.1:${options.port}${options.path}`);
-  const output = await run(["wrk", ...args]);
+  const scheme = options.tls === true ? "https" : "http";
+  const target = `${scheme}://127.0.0.1:${options.port}${options.path}`;
+  const output = await withScript(options.script, (flags) =>
+    run(["wrk", ...args, ...flags, target]),
+  );
   const requests = Number(/(\d+) requests in/.exec(output)?.[1]);
   // A connection that wrk still has open at its end is not a failure.
   if (/Non-2xx|Socket errors: .*(connect|read|write) [1-9]/.test(output) || !(requests > 0)) {
@@ -31,11 +36,8 @@ export async function wrk(options: {
   return requests;
 }
 
-function writeKeyScript(folder: string): string {
-  const file = join(folder, "keys.lua");
-  writeFileSync(
-    file,
-    `local requests, n = {}, 0
+/** Sends a thousand keys in turn. */
+export const KEYS_SCRIPT = `local requests, n = {}, 0
 init = function()
   for i = 1, 1000 do
     wrk.headers["ctstickiness"] = "key" .. i
@@ -46,9 +48,26 @@ request = function()
   n = n % 1000 + 1
   return requests[n]
 end
-`,
-  );
-  return file;
+`;
+
+/** Uploads 1 MiB with each request. */
+export const UPLOAD_SCRIPT = `wrk.method = "POST"
+wrk.body = string.rep("x", 1048576)
+`;
+
+async function withScript<T>(
+  script: string | undefined,
+  load: (flags: readonly string[]) => Promise<T>,
+): Promise<T> {
+  if (script === undefined) return await load([]);
+  const folder = mkdtempSync(join(tmpdir(), "ct-bench-wrk-"));
+  try {
+    const file = join(folder, "script.lua");
+    writeFileSync(file, script);
+    return await load(["-s", file]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function run(command: readonly string[]): Promise<string> {

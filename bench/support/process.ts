@@ -1,12 +1,17 @@
 /**
  * A measured program: started on one core, its CPU time and memory read, and stopped. Linux only (/proc).
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 
 /** The core of the measured program, and the one of everything else. Null without taskset. */
 export const CORES = existsSync("/usr/bin/taskset") ? { measured: "0", others: "1" } : null;
+
+/** Moves this process, with its threads, to the core of everything else. */
+export function leaveMeasuredCore(): void {
+  if (CORES !== null) spawnSync("taskset", ["-a", "-c", "-p", CORES.others, String(process.pid)]);
+}
 
 export interface Program {
   readonly pid: number;
@@ -86,7 +91,12 @@ function processTree(pid: number): number[] {
 }
 
 function threadsOf(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}`);
+  } catch {
+    // A child process has ended.
+    return [];
+  }
 }
 
 /** Field 1 of schedstat: time on the CPU in ns. */

@@ -1,191 +1,199 @@
 /**
- * The compared proxies, ours, nginx and HAProxy, each on one core with access log, timeouts, size limits and health checks.
- * All of them route a key (`ctstickiness`) to one worker and distribute requests without a key.
+ * The compared proxies, each on one core with access log, timeouts, size limits and health checks. All of them route a key
+ * (`ctstickiness`) to one worker and distribute requests without a key.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, openSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { CertificateFiles } from "../../edge/start/certificate.ts";
+import { freePort } from "../../test/support/ports.ts";
+import { newestProgram } from "./newest.ts";
 import { CORES, type Program, start } from "./process.ts";
+import { caddyConfig, haproxyConfig, nginxConfig, type ProxySetup } from "./proxy-configs.ts";
 
 export interface Contender {
   readonly name: string;
   readonly port: number;
+  /** Zero when it was started without a certificate. */
+  readonly tlsPort: number;
   readonly program: Program;
 }
 
-/** Starts a proxy in front of workers (ports on the loopback address), with `folder` for its files. */
 export interface ContenderKind {
   readonly name: string;
+  /** What to do when `version` returns undefined, which means that the proxy is not installed. */
+  readonly install: string;
   version(): string | undefined;
-  start(options: { port: number; workers: readonly number[]; folder: string }): Promise<Contender>;
+  start(options: ProxySetup): Promise<Contender>;
 }
 
+/** Another binary of Node for our balancer. */
+const NODE = process.env["BENCH_NODE"] ?? process.execPath;
+
+export const OURS: ContenderKind = {
+  name: "ours",
+  install: "BENCH_NODE must name a Node binary",
+  version: () => versionOf(NODE, "--version"),
+  start: (options) => startOurs(options),
+};
+
+export const NGINX = nginxKind("nginx", "nginx", "apt-get install nginx-light");
+export const HAPROXY = haproxyKind("HAProxy", "haproxy", "apt-get install haproxy");
+
+/** The worker itself: what the load, the kernel and the worker take without a proxy. */
+export const DIRECT: ContenderKind = {
+  name: "direct",
+  install: "",
+  version: () => "no proxy",
+  start: async ({ workers }) => ({
+    name: "direct",
+    port: workers[0] ?? 0,
+    tlsPort: 0,
+    program: {
+      pid: 0,
+      cpuNs: () => Number.NaN,
+      privateBytes: () => Number.NaN,
+      end: async () => {},
+    },
+  }),
+};
+
+const NEWEST = "run `npx tsx bench/support/newest.ts`";
+
 export const PROXIES: readonly ContenderKind[] = [
+  OURS,
+  NGINX,
+  nginxKind("nginx-new", newestProgram("nginx"), NEWEST),
+  HAPROXY,
+  haproxyKind("HAProxy-new", newestProgram("haproxy"), NEWEST),
   {
-    name: "ours",
-    version: () => `Node ${process.version}`,
-    async start({ port, workers, folder }) {
-      const program = await start({
-        command: [
-          process.execPath,
-          fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url)),
-          ...["--port", String(port), "--bind", "127.0.0.1", "--status-port", "0"],
-          ...["--workers", workers.map((worker) => `127.0.0.1:${worker}`).join(",")],
-          ...["--log-dir", folder],
-        ],
-        core: CORES?.measured,
-        port,
-      });
-      return { name: "ours", port, program };
-    },
+    name: "Caddy",
+    install: "RUNLEVEL=1 apt-get install --no-install-recommends caddy",
+    version: () => versionOf("caddy", "version"),
+    start: (options) => startCaddy(options),
   },
   {
-    name: "nginx",
-    version: () => versionOf("nginx", "-v"),
-    async start({ port, workers, folder }) {
-      const file = join(folder, "nginx.conf");
-      writeFileSync(file, nginxConfig(port, workers, folder));
-      const program = await start({
-        command: ["nginx", "-e", join(folder, "error.log"), "-c", file],
-        core: CORES?.measured,
-        port,
-      });
-      return { name: "nginx", port, program };
-    },
+    name: "http-proxy",
+    install: "npm ci",
+    version: () => "1.18.1",
+    start: (options) => startHttpProxy(options),
   },
-  {
-    name: "HAProxy",
-    version: () => versionOf("haproxy", "-v"),
-    async start({ port, workers, folder }) {
-      const file = join(folder, "haproxy.cfg");
-      writeFileSync(file, haproxyConfig(port, workers));
-      // HAProxy logs to standard output, which is a file here.
-      const log = join(folder, "access.log");
-      openSync(log, "a");
-      const program = await start({
-        command: ["sh", "-c", `exec haproxy -f ${file} >>${log} 2>&1`],
-        core: CORES?.measured,
-        port,
-      });
-      return { name: "HAProxy", port, program };
-    },
-  },
+  DIRECT,
 ];
 
-/** Starts each installed proxy; prints which ones are missing. */
-export async function startProxies(options: {
-  ports: readonly number[];
-  workers: readonly number[];
-  folder: string;
-}): Promise<Contender[]> {
-  const proxies: Contender[] = [];
-  for (const [index, kind] of PROXIES.entries()) {
+/** The installed ones among `kinds`; prints which ones are missing. */
+export function installed(kinds: readonly ContenderKind[]): ContenderKind[] {
+  return kinds.filter((kind) => {
     const version = kind.version();
-    if (version === undefined) {
-      process.stdout.write(`${kind.name} is not installed and is skipped\n`);
-      continue;
-    }
-    const folder = join(options.folder, kind.name);
-    mkdirSync(folder, { recursive: true });
-    proxies.push(
-      await kind.start({ port: options.ports[index] ?? 0, workers: options.workers, folder }),
-    );
-  }
-  return proxies;
+    if (version !== undefined) process.stdout.write(`${kind.name}: ${version}\n`);
+    else process.stdout.write(`${kind.name} is skipped: ${kind.install}\n`);
+    return version !== undefined;
+  });
+}
+
+/** Starts a proxy on free ports, with its files in a folder of its own below `folder`. */
+export async function startProxy(
+  kind: ContenderKind,
+  options: {
+    readonly workers: readonly number[];
+    readonly folder: string;
+    readonly certificate: CertificateFiles;
+  },
+): Promise<Contender> {
+  const folder = join(options.folder, kind.name);
+  mkdirSync(folder, { recursive: true });
+  const tls = { port: await freePort(), certificate: options.certificate };
+  return await kind.start({ port: await freePort(), workers: options.workers, folder, tls });
+}
+
+async function startOurs(options: ProxySetup): Promise<Contender> {
+  const { port, workers, folder, tls } = options;
+  const command = [
+    NODE,
+    fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url)),
+    ...["--port", String(port), "--bind", "127.0.0.1", "--status-port", "0"],
+    ...["--workers", workers.map((worker) => `127.0.0.1:${worker}`).join(",")],
+    ...["--log-dir", folder],
+  ];
+  const env =
+    tls === undefined
+      ? {}
+      : {
+          CT_TLS_PORT: String(tls.port),
+          CT_TLS_CERT: tls.certificate.cert,
+          CT_TLS_KEY: tls.certificate.key,
+        };
+  return await startMeasured("ours", command, options, env);
+}
+
+function nginxKind(name: string, binary: string, install: string): ContenderKind {
+  return {
+    name,
+    install,
+    version: () => versionOf(binary, "-v"),
+    async start(options) {
+      const file = join(options.folder, "nginx.conf");
+      writeFileSync(file, nginxConfig(options));
+      const command = [binary, "-e", join(options.folder, "error.log"), "-c", file];
+      return await startMeasured(name, command, options);
+    },
+  };
+}
+
+function haproxyKind(name: string, binary: string, install: string): ContenderKind {
+  return {
+    name,
+    install,
+    version: () => versionOf(binary, "-v"),
+    async start(options) {
+      const file = join(options.folder, "haproxy.cfg");
+      const pem = join(options.folder, "certificate.pem");
+      if (options.tls !== undefined) writePem(pem, options.tls.certificate);
+      writeFileSync(file, haproxyConfig(options, pem));
+      // HAProxy logs to standard output, which is a file here.
+      const log = join(options.folder, "access.log");
+      openSync(log, "a");
+      const command = ["sh", "-c", `exec ${binary} -f ${file} >>${log} 2>&1`];
+      return await startMeasured(name, command, options);
+    },
+  };
+}
+
+/** HAProxy wants the certificate and its key in one file. */
+function writePem(file: string, { cert, key }: CertificateFiles): void {
+  writeFileSync(file, `${readFileSync(cert, "utf8")}\n${readFileSync(key, "utf8")}`);
+}
+
+async function startCaddy(options: ProxySetup): Promise<Contender> {
+  const file = join(options.folder, "Caddyfile");
+  writeFileSync(file, caddyConfig(options));
+  return await startMeasured(
+    "Caddy",
+    ["caddy", "run", "--config", file, "--adapter", "caddyfile"],
+    options,
+    { HOME: options.folder },
+  );
+}
+
+async function startHttpProxy(options: ProxySetup): Promise<Contender> {
+  const program = fileURLToPath(new URL("http-proxy.mjs", import.meta.url));
+  const command = [process.execPath, program, JSON.stringify(options)];
+  return await startMeasured("http-proxy", command, options);
+}
+
+async function startMeasured(
+  name: string,
+  command: readonly string[],
+  { port, tls }: ProxySetup,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Contender> {
+  const program = await start({ command, core: CORES?.measured, port, env });
+  return { name, port, tlsPort: tls?.port ?? 0, program };
 }
 
 function versionOf(program: string, flag: string): string | undefined {
   const { error, stdout, stderr } = spawnSync(program, [flag], { encoding: "utf8" });
   if (error !== undefined) return undefined;
   return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0];
-}
-
-function nginxConfig(port: number, workers: readonly number[], folder: string): string {
-  const servers = workers
-    .map((worker) => `server 127.0.0.1:${worker} max_fails=3 fail_timeout=1s;`)
-    .join("\n    ");
-  return `
-worker_processes 1;
-worker_rlimit_nofile 20000;
-daemon off;
-pid ${folder}/nginx.pid;
-error_log ${folder}/error.log;
-events { worker_connections 20000; }
-http {
-  access_log ${folder}/access.log combined;
-  client_body_temp_path ${folder}/body;
-  proxy_temp_path ${folder}/proxy;
-  fastcgi_temp_path ${folder}/fastcgi;
-  uwsgi_temp_path ${folder}/uwsgi;
-  scgi_temp_path ${folder}/scgi;
-  keepalive_requests 1000000000;
-  keepalive_timeout 65s;
-  client_header_timeout 10s;
-  client_body_timeout 30s;
-  proxy_connect_timeout 1s;
-  proxy_read_timeout 60s;
-  large_client_header_buffers 4 8k;
-  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-  upstream keyed { hash $http_ctstickiness consistent; ${servers} keepalive 256; keepalive_requests 1000000000; }
-  upstream spread { ${servers} keepalive 256; keepalive_requests 1000000000; }
-  map $http_ctstickiness $workers { default keyed; '' spread; }
-  server {
-    listen 127.0.0.1:${port} backlog=1024;
-    location / {
-      proxy_pass http://$workers;
-      proxy_http_version 1.1;
-      proxy_set_header Host $host;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $host;
-      proxy_set_header X-Real-IP $remote_addr;
-      proxy_set_header X-Request-ID $request_id;
-    }
-  }
-}
-`;
-}
-
-function haproxyConfig(port: number, workers: readonly number[]): string {
-  const servers = workers
-    .map((worker, index) => `  server w${index} 127.0.0.1:${worker} check inter 1s`)
-    .join("\n");
-  const backend = `
-  option httpchk GET /api/meta
-  http-reuse always
-  http-request set-header X-Forwarded-Proto http
-  http-request set-header X-Forwarded-Host %[req.hdr(host)]
-  http-request set-header X-Real-IP %[src]
-${servers}`;
-  return `
-global
-  nbthread 1
-  maxconn 9500
-  log stdout format raw local0
-defaults
-  mode http
-  log global
-  option httplog
-  option forwardfor
-  unique-id-format %{+X}o\\ %pid-%rt-%Ts
-  unique-id-header X-Request-ID
-  timeout connect 1s
-  timeout client 65s
-  timeout server 60s
-  timeout http-request 10s
-  timeout http-keep-alive 65s
-  timeout tunnel 1h
-frontend public
-  bind 127.0.0.1:${port} backlog 1024
-  use_backend keyed if { req.hdr(ctstickiness) -m found }
-  default_backend spread
-backend keyed
-  balance hdr(ctstickiness)
-  hash-type consistent${backend}
-backend spread
-  balance roundrobin${backend}
-`;
 }

@@ -7,6 +7,8 @@ export interface Result {
   readonly question: string;
   readonly unit: string;
   readonly figures: Readonly<Record<string, Summary>>;
+  /** Ours divided by the other's, of each round, by the name of the other. */
+  readonly ratios?: Readonly<Record<string, Summary>>;
 }
 
 const FOLDER = new URL("../results/", import.meta.url);

@@ -13,3 +13,17 @@ export function summarize(rounds: readonly number[]): Summary {
     max: sorted.at(-1) ?? Number.NaN,
   };
 }
+
+/**
+ * `ours` / `theirs` of each round, summarized. Both were measured shortly after each other in the same round, so that other
+ * load on the machine changes their ratio less than the figures.
+ */
+export function summarizeRatios(ours: readonly number[], theirs: readonly number[]): Summary {
+  return summarize(ours.map((figure, round) => figure / (theirs[round] ?? Number.NaN)));
+}
+
+/** The smallest of `values` that at least `share` (0 to 1) of them do not exceed; NaN without values. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}

@@ -1,0 +1,161 @@
+/**
+ * What http.ts measures at each proxy. A measurement returns figures by their units, CPU time of the proxy first.
+ */
+import { echo, KEYS_SCRIPT, openTunnels, UPLOAD_SCRIPT, wrk } from "./load.ts";
+import { pacedLoad } from "./paced-load.ts";
+import type { Contender } from "./proxies.ts";
+
+export interface Question {
+  readonly name: string;
+  /** Each round starts the proxy anew, without a warm-up. */
+  readonly isFresh?: true;
+  /** The worker is measured without a proxy as well. */
+  readonly isLatency?: true;
+  readonly measure: Measurement;
+  /** Other load than the measured one before the first round. */
+  readonly warmUp?: Measurement;
+}
+
+/** Loads the proxy for about `seconds`. */
+type Measurement = (proxy: Contender, seconds: number) => Promise<Figures>;
+
+export type Figures = Readonly<Record<string, number>>;
+
+const IDLE_TUNNELS = 2000;
+/** Opened and closed first, so that one-time allocations are not counted. */
+const WARM_TUNNELS = 200;
+const PACED_CONNECTIONS = 64;
+/** As much as one core can send to the slowest proxies and still leave some for the workers. */
+const STEADY = 6000;
+
+export const QUESTIONS: readonly Question[] = [
+  {
+    name: "small GET, first second after the start, 6,000/s",
+    isFresh: true,
+    measure: async (proxy) => cpuOnly(await paced(proxy, STEADY, 1)),
+  },
+  {
+    name: "idle WebSocket",
+    isFresh: true,
+    measure: idleTunnel,
+  },
+  {
+    name: "small GET, 1,000/s",
+    isLatency: true,
+    measure: (proxy, seconds) => paced(proxy, 1000, seconds),
+    // At 1,000/s a program would still be warming up long after the warm-up.
+    warmUp: (proxy, seconds) => paced(proxy, STEADY, seconds),
+  },
+  {
+    name: "small GET, 6,000/s",
+    isLatency: true,
+    measure: (proxy, seconds) => paced(proxy, STEADY, seconds),
+  },
+  saturated("small GET, saturated", "request", { path: "/small", connections: 64 }),
+  saturated("small GET with a key, saturated", "request", {
+    path: "/small",
+    connections: 64,
+    script: KEYS_SCRIPT,
+  }),
+  saturated("small GET over TLS, saturated", "request", {
+    path: "/small",
+    connections: 64,
+    tls: true,
+  }),
+  saturated("new connection", "connection", {
+    path: "/small",
+    connections: 16,
+    fields: ["Connection: close"],
+  }),
+  saturated("new connection with TLS", "connection", {
+    path: "/small",
+    connections: 16,
+    fields: ["Connection: close"],
+    tls: true,
+  }),
+  saturated("1 MiB body", "MiB", { path: "/1m", connections: 8 }),
+  saturated("1 MiB body over TLS", "MiB", { path: "/1m", connections: 8, tls: true }),
+  saturated("20 MiB body", "body", { path: "/20m", connections: 4 }),
+  saturated("1 MiB upload", "MiB", { path: "/upload", connections: 8, script: UPLOAD_SCRIPT }),
+  webSocketEcho(100),
+  webSocketEcho(1000),
+];
+
+/** The same load on each proxy, which takes as much of it as it can. */
+function saturated(
+  name: string,
+  operation: string,
+  load: Omit<Parameters<typeof wrk>[0], "port" | "seconds">,
+): Question {
+  return {
+    name,
+    measure: (proxy, seconds) =>
+      cpuPerOperation(proxy, operation, () =>
+        wrk({ ...load, port: load.tls === true ? proxy.tlsPort : proxy.port, seconds }),
+      ),
+  };
+}
+
+function webSocketEcho(connections: number): Question {
+  return {
+    name: `WebSocket echo, 96 bytes, ${connections.toLocaleString("en")} connections`,
+    async measure(proxy, seconds) {
+      const tunnels = await openTunnels(proxy.port, connections);
+      const figures = await cpuPerOperation(proxy, "message and back", () =>
+        echo(tunnels, seconds),
+      );
+      for (const tunnel of tunnels) tunnel.destroy();
+      return figures;
+    },
+  };
+}
+
+async function cpuPerOperation(
+  proxy: Contender,
+  operation: string,
+  load: () => Promise<number>,
+): Promise<Figures> {
+  const before = proxy.program.cpuNs();
+  const startMs = performance.now();
+  const operations = await load();
+  const cpuUs = (proxy.program.cpuNs() - before) / 1000;
+  return {
+    [`µs CPU per ${operation}`]: cpuUs / operations,
+    "per second": (operations * 1000) / (performance.now() - startMs),
+  };
+}
+
+/** Small GETs at a fixed rate. */
+async function paced(proxy: Contender, perSecond: number, seconds: number): Promise<Figures> {
+  let before = 0;
+  const outcome = await pacedLoad(
+    { port: proxy.port, perSecond, seconds, connections: PACED_CONNECTIONS },
+    () => {
+      before = proxy.program.cpuNs();
+    },
+  );
+  const cpuUs = (proxy.program.cpuNs() - before) / 1000;
+  return {
+    "µs CPU per request": cpuUs / outcome.operations,
+    "µs p50": outcome.p50Us,
+    "µs p99": outcome.p99Us,
+    "per second": outcome.operations / outcome.seconds,
+  };
+}
+
+/** Latency in the first second is that of the starting program, and of the load's own process. */
+function cpuOnly(figures: Figures): Figures {
+  return Object.fromEntries(
+    Object.entries(figures).filter(([unit]) => unit.includes("CPU") || unit === "per second"),
+  );
+}
+
+/** What each idle WebSocket adds to the private memory of a newly started proxy, where no earlier allocation hides it. */
+async function idleTunnel(proxy: Contender): Promise<Figures> {
+  for (const tunnel of await openTunnels(proxy.port, WARM_TUNNELS)) tunnel.destroy();
+  const before = proxy.program.privateBytes();
+  const tunnels = await openTunnels(proxy.port, IDLE_TUNNELS);
+  const after = proxy.program.privateBytes();
+  for (const tunnel of tunnels) tunnel.destroy();
+  return { "KiB of memory": (after - before) / 1024 / IDLE_TUNNELS };
+}

@@ -1,0 +1,87 @@
+/**
+ * The thread that writes the requests of paced-sender.ts: sleeps until one is due, and writes it to a connection without an
+ * open request. It is a thread because the timers of an event loop are too coarse (1 ms) for 6,000 requests a second.
+ */
+import { readlinkSync, writeFileSync, writeSync } from "node:fs";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { evenSchedule } from "./schedule.ts";
+
+/** What both threads see. */
+export interface Shared {
+  readonly fds: readonly number[];
+  readonly perSecond: number;
+  readonly seconds: number;
+  /** One element: 1 when the thread may start. */
+  readonly start: Int32Array;
+  /** One per connection: 1 while a request is open. */
+  readonly isOpen: Int32Array;
+  /** One per connection: when its open request was due, on the clock of `nowMs`. */
+  readonly dueAtMs: Float64Array;
+}
+
+/** Times are those of `nowMs`. */
+export interface SenderOutcome {
+  readonly sent: number;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+/** The same clock in both threads, unlike `performance.now()`. */
+export function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+const REQUEST = Buffer.from("GET /small HTTP/1.1\r\nHost: bench.example.com\r\n\r\n");
+/** Pause before another look for a free connection, when all of them wait for a response. */
+const BUSY_PAUSE_MS = 0.2;
+/** Never notified: a wait for it is a sleep. */
+const SLEEP = new Int32Array(new SharedArrayBuffer(4));
+
+if (!isMainThread) sendAll(workerData as Shared);
+
+function sendAll(shared: Shared): void {
+  wakePrecisely();
+  const schedule = evenSchedule(shared.perSecond, shared.seconds);
+  parentPort?.postMessage("ready");
+  Atomics.wait(shared.start, 0, 0);
+  const startMs = nowMs();
+  const endMs = startMs + shared.seconds * 1000;
+  let sent = 0;
+  while (sent < schedule.count) {
+    const dueMs = startMs + schedule.dueMs(sent);
+    sleepUntil(dueMs);
+    const index = freeConnection(shared.isOpen, sent, endMs);
+    if (index === undefined) break;
+    shared.dueAtMs[index] = dueMs;
+    Atomics.store(shared.isOpen, index, 1);
+    writeSync(shared.fds[index] ?? -1, REQUEST);
+    sent++;
+  }
+  parentPort?.postMessage({ sent, startMs, endMs: nowMs() } satisfies SenderOutcome);
+}
+
+/** By default Linux lets a thread sleep up to 50 µs too long. */
+function wakePrecisely(): void {
+  const thread = readlinkSync("/proc/thread-self").split("/").at(-1);
+  writeFileSync(`/proc/${thread}/timerslack_ns`, "1");
+}
+
+function sleepUntil(timeMs: number): void {
+  for (;;) {
+    const waitMs = timeMs - nowMs();
+    if (waitMs <= 0) return;
+    Atomics.wait(SLEEP, 0, 0, waitMs);
+  }
+}
+
+/** The next connection in turn that has no open request. Waits for one until `endMs`. */
+function freeConnection(isOpen: Int32Array, from: number, endMs: number): number | undefined {
+  for (;;) {
+    for (let i = 0; i < isOpen.length; i++) {
+      const index = (from + i) % isOpen.length;
+      if (Atomics.load(isOpen, index) === 0) return index;
+    }
+    if (nowMs() > endMs) return undefined;
+    Atomics.wait(SLEEP, 0, 0, BUSY_PAUSE_MS);
+  }
+}
