@@ -280,7 +280,12 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
    */
   get #isAllTaken(): boolean {
     const { head, hasBody } = this.#reader;
-    if (this.secure || hasBody || head?.keepAlive !== false || this.#state !== "response")
+    if (
+      this.#connection.secure ||
+      hasBody ||
+      head?.keepAlive !== false ||
+      this.#state !== "response"
+    )
       return false;
     return this.#pipelined.isEmpty && this.#connection.pendingBytes === 0;
   }
