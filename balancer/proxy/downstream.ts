@@ -15,6 +15,7 @@ import { ForwardingFields } from "../http1/forwarding.ts";
 import type { HttpLimits } from "../http1/limits.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import type { Deadlines } from "../transport/deadlines.ts";
+import type { Listed } from "../transport/open-list.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 import { ClientDeadline, type ClientTimeouts, type Turn } from "./client-deadline.ts";
 import type { DrainState } from "./drain-state.ts";
@@ -37,9 +38,11 @@ export interface DownstreamDeps {
 }
 
 /** A connection whose requests are served. */
-export interface ServedClient {
+export interface ServedClient extends Listed {
   /** The balancer shuts down: an idle connection ends soon, any other with its response. */
   shutDown(): void;
+  /** Closes its connection at once. */
+  destroy(): void;
 }
 
 type State = "head" | "body" | "response" | "discard" | "flush" | "lingering" | "closed";
@@ -48,7 +51,7 @@ type State = "head" | "body" | "response" | "discard" | "flush" | "lingering" | 
 export function serveClient(
   connection: Connection,
   deps: DownstreamDeps,
-  onOver: () => void,
+  onOver: (client: ServedClient) => void,
 ): ServedClient {
   const client = new Downstream(connection, deps, onOver);
   connection.handler = client;
@@ -59,7 +62,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   readonly forwarding: ForwardingFields;
   readonly #connection: Connection;
   readonly #deps: DownstreamDeps;
-  readonly #onOver: () => void;
+  readonly #onOver: (client: ServedClient) => void;
+  place = -1;
   readonly #deadline: ClientDeadline;
   readonly #reader: RequestReader;
   readonly #response: ResponseWriter;
@@ -73,7 +77,11 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   /** Whether the client has ended its side. */
   #hasEnded = false;
 
-  constructor(connection: Connection, deps: DownstreamDeps, onOver: () => void) {
+  constructor(
+    connection: Connection,
+    deps: DownstreamDeps,
+    onOver: (client: ServedClient) => void,
+  ) {
     this.#connection = connection;
     this.#deps = deps;
     this.#onOver = onOver;
@@ -343,6 +351,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     }
   }
 
+  destroy(): void {
+    this.#connection.destroy();
+  }
+
   /** A request that cannot be parsed: where the next one would begin is unknown, so the connection ends. */
   #refuse(error: HttpSyntaxError): void {
     this.#deps.counters.count("balancer.refused", error.reason);
@@ -382,7 +394,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#response.onClosed();
     this.#state = "closed";
     this.#deadline.close();
-    this.#onOver();
+    this.#onOver(this);
   }
 
   #linger(): void {

@@ -5,6 +5,7 @@ import { openPort } from "../../shared/process/program.ts";
 import { PlainHttpError } from "../http1/fields.ts";
 import { type DownstreamDeps, type ServedClient, serveClient } from "../proxy/downstream.ts";
 import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
+import { OpenList } from "../transport/open-list.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
 
@@ -40,7 +41,7 @@ export async function listen(
   },
 ): Promise<Listener> {
   const { transport, counters, certificates } = deps;
-  const open = new Map<Connection, ServedClient>();
+  const open = new OpenList<ServedClient>();
   let sockets = 0;
 
   const shared = {
@@ -65,10 +66,7 @@ export async function listen(
   };
 
   function serve(connection: Connection, serveDeps: DownstreamDeps): void {
-    open.set(
-      connection,
-      serveClient(connection, serveDeps, () => open.delete(connection)),
-    );
+    open.add(serveClient(connection, serveDeps, (client) => open.delete(client)));
   }
 
   const { bind, port, tlsPort } = deps;
@@ -111,11 +109,11 @@ export async function listen(
     useCertificates: (fresh) => https?.useCertificates(fresh),
     shutDown() {
       close();
-      for (const client of open.values()) client.shutDown();
+      for (const client of open.all()) client.shutDown();
     },
     close,
     destroyAll() {
-      for (const connection of open.keys()) connection.destroy();
+      for (const client of open.all()) client.destroy();
     },
   };
 }

@@ -3,6 +3,7 @@
  * than parsing the request's head.
  */
 import type { Clock } from "../../shared/base/clock.ts";
+import { type Listed, OpenList } from "./open-list.ts";
 import type { BugReport } from "./transport.ts";
 
 export interface Deadlines {
@@ -24,16 +25,15 @@ const PERIOD_MS = 250;
 
 export function createDeadlines(deps: { clock: Clock; reportBug: BugReport }): Deadlines {
   const { clock } = deps;
-  const all = new Set<Entry>();
-  // Coarse, so that `set` need not read the clock.
-  let nowMs = clock.nowMs();
+  const all = new OpenList<CoarseDeadline>();
+  const time: CoarseTime = { nowMs: clock.nowMs() };
   const timer = clock.every(PERIOD_MS, () => {
-    nowMs = clock.nowMs();
-    for (const entry of all) {
-      if (entry.atMs > nowMs) continue;
-      entry.atMs = Number.POSITIVE_INFINITY;
+    time.nowMs = clock.nowMs();
+    for (const deadline of all.all()) {
+      if (deadline.atMs > time.nowMs || deadline.place < 0) continue;
+      deadline.clear();
       try {
-        entry.onPassed();
+        deadline.onPassed();
       } catch (error) {
         // A bug on one connection must not disturb the others.
         deps.reportBug(error);
@@ -43,19 +43,9 @@ export function createDeadlines(deps: { clock: Clock; reportBug: BugReport }): D
 
   return {
     create(onPassed) {
-      const entry: Entry = { atMs: Number.POSITIVE_INFINITY, onPassed };
-      all.add(entry);
-      return {
-        set(delayMs) {
-          entry.atMs = nowMs + PERIOD_MS + delayMs;
-        },
-        clear() {
-          entry.atMs = Number.POSITIVE_INFINITY;
-        },
-        close() {
-          all.delete(entry);
-        },
-      };
+      const deadline = new CoarseDeadline(onPassed, time, all);
+      all.add(deadline);
+      return deadline;
     },
     close() {
       timer.cancel();
@@ -64,7 +54,33 @@ export function createDeadlines(deps: { clock: Clock; reportBug: BugReport }): D
   };
 }
 
-interface Entry {
-  atMs: number;
+/** The time of the last check, so that setting a deadline need not read the clock. */
+interface CoarseTime {
+  nowMs: number;
+}
+
+class CoarseDeadline implements Deadline, Listed {
+  place = -1;
+  atMs = Number.POSITIVE_INFINITY;
   readonly onPassed: () => void;
+  readonly #time: CoarseTime;
+  readonly #all: OpenList<CoarseDeadline>;
+
+  constructor(onPassed: () => void, time: CoarseTime, all: OpenList<CoarseDeadline>) {
+    this.onPassed = onPassed;
+    this.#time = time;
+    this.#all = all;
+  }
+
+  set(delayMs: number): void {
+    this.atMs = this.#time.nowMs + PERIOD_MS + delayMs;
+  }
+
+  clear(): void {
+    this.atMs = Number.POSITIVE_INFINITY;
+  }
+
+  close(): void {
+    this.#all.delete(this);
+  }
 }

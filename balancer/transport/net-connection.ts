@@ -52,6 +52,7 @@ export class NetConnection implements Connection, ReadTarget {
   #remoteAddress: string | undefined;
   #error: Error | undefined;
   #options: SocketOptions;
+  #isDrainAwaited = false;
 
   constructor(sockets: Sockets, reportBug: BugReport) {
     const { socket } = sockets;
@@ -64,12 +65,8 @@ export class NetConnection implements Connection, ReadTarget {
     socket.on("error", (error) => {
       this.#error ??= error;
     });
-    socket.on("end", () => this.#guard(() => this.handler.onEnd()));
-    socket.on("drain", () => this.#guard(() => this.handler.onDrain()));
-    socket.on("close", () => {
-      this.#reads.close();
-      this.#guard(() => this.handler.onClose(this.#error));
-    });
+    socket.on("end", () => this.#onEnd());
+    socket.on("close", () => this.#onClose());
   }
 
   /** Read when it is first asked for, because it costs a system call. A closed socket has none. */
@@ -91,9 +88,36 @@ export class NetConnection implements Connection, ReadTarget {
 
   /** Passes received bytes to the handler. */
   receive(bytes: Buffer): void {
-    // The hottest call: no closure here.
     try {
       this.handler.onData(bytes);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #onEnd(): void {
+    try {
+      this.handler.onEnd();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #onDrain(): void {
+    try {
+      this.handler.onDrain();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #onClose(): void {
+    this.#reads.close();
+    const { handler } = this;
+    // Node's garbage collection keeps a closed socket for a while: all that served it need not stay with it.
+    this.handler = NO_HANDLER;
+    try {
+      handler.onClose(this.#error);
     } catch (error) {
       this.#fail(error);
     }
@@ -112,7 +136,7 @@ export class NetConnection implements Connection, ReadTarget {
     void sendQueues
       .bytesOf({ localAddress, localPort, remoteAddress, remotePort })
       .then((bytes = 0) => {
-        if (!this.#socket.destroyed) this.#guard(() => done(this.pendingBytes + bytes));
+        if (!this.#socket.destroyed) this.#report(done, this.pendingBytes + bytes);
       });
   }
 
@@ -134,7 +158,16 @@ export class NetConnection implements Connection, ReadTarget {
       for (const chunk of chunks) writeChunk(socket, chunk);
       socket.uncork();
     }
-    return socket.writableLength < MAX_PENDING_BYTES;
+    if (socket.writableLength < MAX_PENDING_BYTES) return true;
+    this.#awaitDrain();
+    return false;
+  }
+
+  /** Most connections never stall. */
+  #awaitDrain(): void {
+    if (this.#isDrainAwaited) return;
+    this.#isDrainAwaited = true;
+    this.#socket.on("drain", () => this.#onDrain());
   }
 
   /** The first write needs no options: without unacknowledged bytes the kernel sends it at once. */
@@ -178,9 +211,9 @@ export class NetConnection implements Connection, ReadTarget {
     this.#socket.destroy();
   }
 
-  #guard(call: () => void): void {
+  #report(done: (bytes: number) => void, bytes: number): void {
     try {
-      call();
+      done(bytes);
     } catch (error) {
       this.#fail(error);
     }

@@ -144,9 +144,8 @@ async function listen(
 
 /** Applies the caller's limit to a new socket, before it costs anything. */
 function admit(socket: Socket, options: ListenOptions): boolean {
-  socket.on("error", ignore);
   if (!options.admit()) return false;
-  socket.once("close", options.onGone);
+  socket.on("close", options.onGone);
   return true;
 }
 
@@ -157,6 +156,7 @@ let refusals = 0;
  * response.
  */
 function refuse(socket: Socket, response: string): void {
+  socket.on("error", ignore);
   if (refusals >= MAX_REFUSALS) {
     socket.destroy();
     return;

@@ -77,6 +77,7 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
   // The options are set at once: a handshake is several writes, and costs far more than they do.
   const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
   const server = createServer({ allowHalfOpen: true, ...socketOptions }, (socket) => {
+    socket.on("error", ignore);
     if (!deps.admit(socket)) {
       socket.destroy();
       return;
@@ -122,6 +123,8 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
     close: () => clearInterval(rotation),
   };
 }
+
+function ignore(): void {}
 
 /** The remote address and port: unique among the connections of one of our ports. */
 function peerOf(socket: Socket): string {
