@@ -128,7 +128,7 @@ const WORDS = [
   "a".repeat(9000),
 ] as const;
 
-function mutate(text: string, random: Random): string {
+export function mutate(text: string, random: Random): string {
   let bytes = text;
   for (let i = random.below(4); i >= 0; i--) bytes = mutateOnce(bytes, random);
   return bytes;
@@ -157,7 +157,7 @@ function mutateOnce(bytes: string, random: Random): string {
   }
 }
 
-function split(bytes: string, random: Random): string[] {
+export function split(bytes: string, random: Random): string[] {
   if (random.chance(0.4)) return [bytes];
   const parts: string[] = [];
   for (let at = 0; at < bytes.length; ) {
