@@ -216,10 +216,8 @@ class Tunnel {
     this.requestId = tunnel.requestId;
     this.session = tunnel.session;
     this.#onOver = onOver;
-    client.handler = this.#copy(client, worker, () => {});
-    worker.handler = this.#copy(worker, client, (bytes) => {
-      this.#bytesToClient += bytes;
-    });
+    client.handler = new Half(this, client, worker);
+    worker.handler = new Half(this, worker, client);
   }
 
   /** Sends what both sides have sent so far. */
@@ -264,23 +262,49 @@ class Tunnel {
     this.#onServed(this.#bytesToClient);
   }
 
-  #copy(from: Connection, to: Connection, count: (bytes: number) => void): ConnectionHandler {
-    return {
-      onData: (bytes) => {
-        count(bytes.length);
-        // After the FIN the client gets nothing more, but a paused worker's side could not end.
-        if (!to.write([bytes]) && !(this.#isEnding && to === this.#client)) from.pause();
-      },
-      onEnd: () => to.end(),
-      onDrain: () => to.resume(),
-      onClose: (error) => {
-        if (error === undefined) to.end();
-        else to.reset();
-        this.#openSides--;
-        if (this.#openSides > 0) return;
-        this.report();
-        this.#onOver();
-      },
-    };
+  /** Bytes of one side have come for the other one. */
+  relay(bytes: Buffer, from: Connection, to: Connection): void {
+    const isForClient = to === this.#client;
+    if (isForClient) this.#bytesToClient += bytes.length;
+    // After the FIN the client gets nothing more, but a paused worker's side could not end.
+    if (!to.write([bytes]) && !(this.#isEnding && isForClient)) from.pause();
+  }
+
+  onSideClosed(): void {
+    this.#openSides--;
+    if (this.#openSides > 0) return;
+    this.report();
+    this.#onOver();
+  }
+}
+
+/** One direction of a tunnel. */
+class Half implements ConnectionHandler {
+  readonly #tunnel: Tunnel;
+  readonly #from: Connection;
+  readonly #to: Connection;
+
+  constructor(tunnel: Tunnel, from: Connection, to: Connection) {
+    this.#tunnel = tunnel;
+    this.#from = from;
+    this.#to = to;
+  }
+
+  onData(bytes: Buffer): void {
+    this.#tunnel.relay(bytes, this.#from, this.#to);
+  }
+
+  onEnd(): void {
+    this.#to.end();
+  }
+
+  onDrain(): void {
+    this.#to.resume();
+  }
+
+  onClose(error: Error | undefined): void {
+    if (error === undefined) this.#to.end();
+    else this.#to.reset();
+    this.#tunnel.onSideClosed();
   }
 }

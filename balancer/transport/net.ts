@@ -33,57 +33,72 @@ export function createNetTransport(deps: {
   readonly directReads?: DirectReads | undefined;
 }): Transport {
   return {
-    dial: (address, outcome) => dial(address, outcome, deps.reportBug),
+    dial: (address, outcome) => new Dialing(address, outcome, deps.reportBug),
     listen: (options) => listen(options, deps.reportBug, deps.directReads),
   };
 }
 
 // --- to a worker ---
 
-function dial(address: Address, outcome: DialOutcome, reportBug: BugReport): Dial {
-  let state: "dialing" | "open" | "over" = "dialing";
-  let connection: NetConnection | undefined;
-  const reads = new SocketReads();
-  const socket = createConnection({
-    host: address.host,
-    port: address.port,
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_MS,
-    onread: {
-      buffer: () => reads.buffer,
-      callback(length) {
-        connection?.onRead(length);
-        return true;
+/** An attempt to connect. Once it is over only the socket's reads go through it: tunnels last for days. */
+class Dialing implements Dial {
+  readonly #reportBug: BugReport;
+  readonly #reads = new SocketReads();
+  readonly #socket: Socket;
+  /** Undefined when the attempt is over. */
+  #outcome: DialOutcome | undefined;
+  #connection: NetConnection | undefined;
+
+  constructor(address: Address, outcome: DialOutcome, reportBug: BugReport) {
+    this.#outcome = outcome;
+    this.#reportBug = reportBug;
+    this.#socket = createConnection({
+      host: address.host,
+      port: address.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      onread: {
+        buffer: () => this.#reads.buffer,
+        callback: (length) => {
+          this.#connection?.onRead(length);
+          return true;
+        },
       },
-    },
-  });
-  socket.on("error", (error) => {
-    if (state !== "dialing") return;
-    state = "over";
-    outcome.onFail(error);
-  });
-  socket.once("connect", () => {
-    if (state !== "dialing") return;
-    state = "open";
-    connection = new NetConnection({ socket, tcp: socket, reads, options: "set" }, reportBug);
+    });
+    const onError = (error: Error): void => this.#takeOutcome()?.onFail(error);
+    this.#socket.on("error", onError).once("connect", () => {
+      this.#onConnect();
+      this.#socket.off("error", onError);
+    });
+  }
+
+  #onConnect(): void {
+    const outcome = this.#takeOutcome();
+    if (outcome === undefined) return;
+    const socket = this.#socket;
+    const sockets: Sockets = { socket, tcp: socket, reads: this.#reads, options: "set" };
+    this.#connection = new NetConnection(sockets, this.#reportBug);
     // The stream buffers nothing, but it must flow to report the end.
     socket.resume();
     try {
-      outcome.onOpen(connection);
+      outcome.onOpen(this.#connection);
     } catch (error) {
-      reportBug(error);
+      this.#reportBug(error);
       socket.destroy();
     }
-  });
-  return {
-    cancel() {
-      if (state !== "dialing") return;
-      state = "over";
-      socket.destroy();
-    },
-  };
+  }
+
+  #takeOutcome(): DialOutcome | undefined {
+    const outcome = this.#outcome;
+    this.#outcome = undefined;
+    return outcome;
+  }
+
+  cancel(): void {
+    if (this.#takeOutcome() !== undefined) this.#socket.destroy();
+  }
 }
 
 // --- from clients ---
