@@ -78,7 +78,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     this.#deps = deps;
     this.#route = route;
     this.#webSocketKey = readWebSocketKey(head);
-    this.#body = new RequestBody(!hasBody(head));
+    this.#body = hasBody(head) ? new RequestBody() : RequestBody.NONE;
     this.#planner = new AttemptPlanner(route, this.#body, deps);
     this.#begunMs = deps.clock.nowMs();
   }

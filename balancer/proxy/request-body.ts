@@ -6,6 +6,8 @@ import type { Piece } from "../transport/transport.ts";
 /** Longest body that is kept once it has been sent. */
 const MAX_REPLAY_BYTES = 65_536;
 
+const NOTHING: Buffer = Buffer.alloc(0);
+
 export class RequestBody {
   /** All of it in one buffer, whatever chunks it came in: a chunk of a few bytes would cost a hundred. */
   #bytes: Buffer = NOTHING;
@@ -14,7 +16,10 @@ export class RequestBody {
   /** Whether all of it has come. */
   isComplete: boolean;
 
-  constructor(isComplete: boolean) {
+  /** That of all requests without a body. */
+  static readonly NONE = new RequestBody(true);
+
+  constructor(isComplete = false) {
     this.isComplete = isComplete;
   }
 
@@ -29,7 +34,7 @@ export class RequestBody {
 
   /** What has come so far; stays as it is when more comes. */
   get bytes(): Buffer {
-    return this.#bytes.subarray(0, this.#length);
+    return this.#length === 0 ? NOTHING : this.#bytes.subarray(0, this.#length);
   }
 
   /** Copies the chunks. `isSent`: they are sent at the same time, and need not stay when they are too many. */
@@ -64,5 +69,3 @@ export class RequestBody {
     this.#length = 0;
   }
 }
-
-const NOTHING = Buffer.alloc(0);

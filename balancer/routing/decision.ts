@@ -8,6 +8,7 @@ import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import {
   type Candidate,
+  type CandidateStatus,
   type CandidateTrace,
   candidateStatus,
   chooseByKey,
@@ -152,21 +153,13 @@ function knownRecord(owner: WorkerId | undefined, found: Found | undefined): Kno
 
 function decideByLoad(isCreate: boolean, view: View, trace: CandidateTrace[] | undefined): Decided {
   const workers = view.workers();
-  const available: (typeof workers)[number][] = [];
-  const unhealthy: (typeof workers)[number][] = [];
-  const statuses = workers.map((worker) => {
-    const status = candidateStatus(view.see(worker.id));
-    if (status === "available") available.push(worker);
-    if (status === "unhealthy") unhealthy.push(worker);
-    return status;
-  });
-  const usable = available.length > 0 ? available : unhealthy;
+  const usable = usableOf(workers, view);
   const pool = isCreate && view.isLeased ? withinLoadCap(usable) : usable;
   if (trace !== undefined) {
     const chances = chancesOf(pool);
-    for (const [i, worker] of workers.entries()) {
+    for (const worker of workers) {
       const isCapped = usable.includes(worker) && !pool.includes(worker);
-      const status = isCapped ? "capped" : (statuses[i] ?? "unknown");
+      const status = isCapped ? "capped" : candidateStatus(view.see(worker.id));
       trace.push({ worker: worker.id, as: "load", status, chance: chances.get(worker) ?? 0 });
     }
   }
@@ -177,6 +170,20 @@ function decideByLoad(isCreate: boolean, view: View, trace: CandidateTrace[] | u
     reason: worker === undefined ? "nobody" : "load",
     hasOwner: false,
   };
+}
+
+type Workers = ReturnType<View["workers"]>;
+
+/** The available workers, which are nearly always all; without any the unhealthy ones. */
+function usableOf(workers: Workers, view: View): Workers {
+  const having = (status: CandidateStatus): Workers =>
+    workers.filter(({ id }) => candidateStatus(view.see(id)) === status);
+  for (const { id } of workers) {
+    if (candidateStatus(view.see(id)) === "available") continue;
+    const available = having("available");
+    return available.length > 0 ? available : having("unhealthy");
+  }
+  return workers;
 }
 
 // --- after a worker answered 421 ---

@@ -40,6 +40,8 @@ const MAX_GONE = 50;
 export class Workers {
   readonly #deps: WorkersDeps;
   readonly #upstreamsById = new Map<WorkerId, Upstream>();
+  /** The same as a list, made when it is first asked for after a change. */
+  #upstreams: readonly Upstream[] | undefined;
   readonly #gone = new Map<WorkerId, Gone>();
   readonly #changesById = new Map<WorkerId, number>();
   readonly #stopFollowing: () => void;
@@ -57,7 +59,8 @@ export class Workers {
   }
 
   get upstreams(): readonly Upstream[] {
-    return [...this.#upstreamsById.values()];
+    this.#upstreams ??= [...this.#upstreamsById.values()];
+    return this.#upstreams;
   }
 
   /** Number of workers that can take new sessions. */
@@ -97,6 +100,7 @@ export class Workers {
     this.#stopFollowing();
     for (const upstream of this.#upstreamsById.values()) upstream.close();
     this.#upstreamsById.clear();
+    this.#upstreams = undefined;
   }
 
   /** Makes the upstreams match the membership. */
@@ -111,6 +115,7 @@ export class Workers {
     for (const [id, upstream] of this.#upstreamsById) {
       if (present.has(id)) continue;
       this.#upstreamsById.delete(id);
+      this.#upstreams = undefined;
       this.#noteGone(upstream);
       upstream.retire();
     }
@@ -127,6 +132,7 @@ export class Workers {
       id,
       this.#deps.createUpstream(record, () => this.#updatePanic()),
     );
+    this.#upstreams = undefined;
   }
 
   #noteGone({ id, record }: Upstream): void {
