@@ -53,38 +53,34 @@ for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghi
   KIND[char.charCodeAt(0)] = /[A-Za-z0-9-]/.test(char) ? LETTER_OR_DIGIT : OTHER_CHARACTER;
 }
 
-/** The name from `start` to `end` of `text`, in any letter case; undefined if it is not a token. */
-export function findFieldName(text: string, start: number, end: number): FieldName | undefined {
-  const first = LOWER[text.charCodeAt(start)] ?? 0;
-  const last = LOWER[text.charCodeAt(end - 1)] ?? 0;
-  const known = KNOWN[slotOf(end - start, first, last)];
+/** The kind of a character, one bit; 0 for one that no name contains, and behind the end of `text`. */
+export function kindAt(text: string, at: number): number {
+  return (KIND[text.charCodeAt(at)] as number) | 0;
+}
+
+function lowerAt(text: string, at: number): number {
+  return (LOWER[text.charCodeAt(at)] as number) | 0;
+}
+
+/** The name from `start` to `end` of `text`, in any letter case, with characters of these kinds. */
+export function findFieldName(text: string, start: number, end: number, kinds: number): FieldName {
+  const first = lowerAt(text, start);
+  const known = KNOWN[slotOf(end - start, first, lowerAt(text, end - 1))];
   if (known !== undefined && known.lower.length === end - start && isAt(text, start, known.lower)) {
     return known;
   }
-  return classifyOther(text, start, end);
-}
-
-/** Whether `lower` is at `start`, in any letter case. */
-function isAt(text: string, start: number, lower: string): boolean {
-  for (let at = 0; at < lower.length; at++) {
-    if (LOWER[text.charCodeAt(start + at)] !== lower.charCodeAt(at)) return false;
-  }
-  return true;
+  if (first === LOWER_X && isAt(text, start, EDGE_HEADER_PREFIX)) return PRIVATE;
+  if (first === LOWER_P && isAt(text, start, "proxy-")) return PRIVATE;
+  return kinds === LETTER_OR_DIGIT ? OTHER : AMBIGUOUS;
 }
 
 const LOWER_P = 0x70;
 const LOWER_X = 0x78;
 
-function classifyOther(text: string, start: number, end: number): FieldName | undefined {
-  let kinds = 0;
-  for (let at = start; at < end; at++) {
-    const kind = KIND[text.charCodeAt(at)] ?? 0;
-    if (kind === 0) return undefined;
-    kinds |= kind;
+/** Whether `lower` is at `start`, in any letter case. */
+function isAt(text: string, start: number, lower: string): boolean {
+  for (let at = 0; at < lower.length; at++) {
+    if (lowerAt(text, start + at) !== lower.charCodeAt(at)) return false;
   }
-  if (kinds === 0) return undefined;
-  const first = LOWER[text.charCodeAt(start)];
-  if (first === LOWER_X && isAt(text, start, EDGE_HEADER_PREFIX)) return PRIVATE;
-  if (first === LOWER_P && isAt(text, start, "proxy-")) return PRIVATE;
-  return kinds === LETTER_OR_DIGIT ? OTHER : AMBIGUOUS;
+  return true;
 }

@@ -2,13 +2,14 @@
  * Reads the field lines of a head one after the other, checks them, and collects those that are forwarded as text: the usual
  * head needs no object per field. A line that is refused is parsed again by `parseFieldLine`, which names the reason.
  */
-import { type FieldName, findFieldName } from "./field-names.ts";
+import { type FieldName, findFieldName, kindAt } from "./field-names.ts";
 import { HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
 import type { Handling } from "./headers.ts";
 
 const TAB = 0x09;
 const LF = 0x0a;
 const SPACE = 0x20;
+const COLON = 0x3a;
 
 /** Text that has a byte which no field value may contain, apart from line ends. */
 const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]|(?<!\r)\n/;
@@ -57,9 +58,13 @@ export class FieldScanner {
     if (this.#count++ === this.#maxFields) {
       throw new HttpSyntaxError(this.#sender, 431, "too many fields");
     }
-    const colon = text.indexOf(":", start);
-    const name = colon < 0 ? undefined : findFieldName(text, start, colon);
-    if (name === undefined) throw this.#errorIn(start);
+    let colon = start;
+    let kinds = 0;
+    for (let kind = kindAt(text, colon); kind !== 0; kind = kindAt(text, colon)) {
+      kinds |= kind;
+      colon++;
+    }
+    if (kinds === 0 || text.charCodeAt(colon) !== COLON) throw this.#errorIn(start);
     let end = text.indexOf("\r", colon);
     if (end < 0) end = text.length;
     else if (text.charCodeAt(end + 1) !== LF) throw this.#errorIn(start);
@@ -67,7 +72,7 @@ export class FieldScanner {
     this.#colon = colon;
     this.#lineEnd = end;
     this.#trim(colon + 1, end);
-    return name;
+    return findFieldName(text, start, colon, kinds);
   }
 
   /** Without surrounding whitespace. */

@@ -175,22 +175,19 @@ for (let byte = 0; byte < 256; byte++) {
 }
 
 /** Four bytes at a time and without a branch for each: half the time of the plain loop. */
-function hasControlByte(bytes: Buffer, start: number, end: number): boolean {
+function hasControlByte(bytes: Uint8Array, start: number, end: number): boolean {
+  const table = IS_CONTROL;
   let found = 0;
   let at = start;
   for (; at + 3 < end; at += 4) {
     found |=
-      isControl(bytes, at) |
-      isControl(bytes, at + 1) |
-      isControl(bytes, at + 2) |
-      isControl(bytes, at + 3);
+      (table[bytes[at] as number] as number) |
+      (table[bytes[at + 1] as number] as number) |
+      (table[bytes[at + 2] as number] as number) |
+      (table[bytes[at + 3] as number] as number);
   }
-  for (; at < end; at++) found |= isControl(bytes, at);
+  for (; at < end; at++) found |= table[bytes[at] as number] as number;
   return found !== 0;
-}
-
-function isControl(bytes: Buffer, at: number): number {
-  return IS_CONTROL[bytes[at] ?? 0] ?? 0;
 }
 
 // --- the PROXY protocol ---

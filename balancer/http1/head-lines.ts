@@ -6,9 +6,12 @@
 import { type Field, HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
 import { isUsualOption } from "./headers.ts";
 
+const LF = 0x0a;
+
 /** Where the start line ends. */
 export function endOfStartLine(text: string): number {
-  const end = text.indexOf("\r\n");
+  let end = text.indexOf("\r");
+  if (end >= 0 && text.charCodeAt(end + 1) !== LF) end = text.indexOf("\r\n", end);
   return end < 0 ? text.length : end;
 }
 

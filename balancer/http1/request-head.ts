@@ -24,6 +24,9 @@ export function parseRequestHead(
   return new ParsedRequest(text, limits, secure);
 }
 
+/** With the space before it. */
+const HTTP_11 = " HTTP/1.1";
+
 /** Its constructor's steps are in the order in which faults are reported. */
 class ParsedRequest implements RequestHead {
   readonly line: string;
@@ -48,7 +51,8 @@ class ParsedRequest implements RequestHead {
     const { message } = read;
 
     const first = line.indexOf(" ");
-    const last = line.lastIndexOf(" ");
+    const isHttp11 = line.endsWith(HTTP_11);
+    const last = isHttp11 ? line.length - HTTP_11.length : line.lastIndexOf(" ");
     if (first < 0 || first === last) throw badRequest("request line");
     this.line = line;
     this.method = parseMethod(line.slice(0, first));
@@ -56,7 +60,7 @@ class ParsedRequest implements RequestHead {
     if (raw.length > limits.maxTargetBytes) {
       throw new HttpSyntaxError("downstream", 414, "target too long");
     }
-    this.minor = parseVersion(line.slice(last + 1), "downstream");
+    this.minor = isHttp11 ? 1 : parseVersion(line.slice(last + 1), "downstream");
     message.check(this.minor, "downstream");
     const authority = parseTarget(this.method, raw);
     this.target = authority?.target ?? raw;
@@ -168,6 +172,7 @@ function parseMethod(method: string): string {
 
 /** Printable ASCII without space and `#`: browsers leave some characters unescaped that RFC 3986 would escape. */
 const TARGET = /^[\x21\x22\x24-\x7e]+$/;
+const SLASH = 0x2f;
 const ABSOLUTE = /^(https?):\/\/([^/?]*)(.*)$/i;
 
 /** The parts of an absolute-form. */
@@ -182,7 +187,7 @@ interface Absolute {
 /** RFC 9112 §3.2. Undefined for a target that is not absolute. CONNECT is refused: this is not a forward proxy. */
 function parseTarget(method: string, raw: string): Absolute | undefined {
   if (!TARGET.test(raw) || method === "CONNECT") throw badRequest("target");
-  if (raw.startsWith("/") || (raw === "*" && method === "OPTIONS")) return undefined;
+  if (raw.charCodeAt(0) === SLASH || (raw === "*" && method === "OPTIONS")) return undefined;
   const absolute = ABSOLUTE.exec(raw);
   const [, scheme, text, rest] = absolute ?? [];
   if (scheme === undefined || text === undefined || rest === undefined || !isHost(text)) {
