@@ -24,6 +24,13 @@ export function holdings(): Holdings {
   };
 }
 
+/** Bytes of the buffers of this process, after a garbage collection. */
+export function bufferBytes(): number {
+  collectGarbage();
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
+}
+
 /** Resident memory of another process, in bytes. */
 export function residentBytes(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
