@@ -51,6 +51,7 @@ import {
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
 import { type DataPath, startDataPath } from "./server/data-path.ts";
 import type { Listener } from "./server/listener.ts";
+import { warmUp } from "./server/warm-up.ts";
 import { type DirectReads, findDirectReads } from "./transport/accepted-reads.ts";
 import { createNetTransport } from "./transport/net.ts";
 
@@ -127,6 +128,9 @@ async function startBalancer(settings: Settings): Promise<void> {
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
   releaseStartGarbage();
+  const directReads = settings.fastReads ? await chooseReads(log) : undefined;
+  const transport = createNetTransport({ reportBug, directReads });
+  const limits = downstreamLimits(settings);
   const dataPath = await startDataPath({
     bind: settings.bind,
     port: settings.port,
@@ -135,13 +139,15 @@ async function startBalancer(settings: Settings): Promise<void> {
     maxConnections: allowedConnections(settings.maxConnections, log),
     maxRequestsPerWorker: settings.maxRequestsPerWorker,
     connectTimeoutMs: settings.connectTimeoutMs,
-    limits: downstreamLimits(settings),
+    limits,
     savedOwners,
-    portsReleased,
-    transport: createNetTransport({
-      reportBug,
-      directReads: settings.fastReads ? await chooseReads(log) : undefined,
-    }),
+    async beforePortsOpen() {
+      const { isLeased } = discovery;
+      const timeMs = settings.warmUpMs;
+      await warmUp({ transport, reportBug, isLeased, trusted, limits, timeMs, clock, log });
+      await portsReleased();
+    },
+    transport,
     reportBug,
     discovery,
     clock,

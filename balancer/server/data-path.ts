@@ -40,8 +40,8 @@ export interface DataPath {
 export async function startDataPath(deps: {
   readonly transport: Transport;
   readonly reportBug: BugReport;
-  /** Awaited last: resolves when no predecessor of this process has the ports any more. */
-  readonly portsReleased?: () => Promise<void>;
+  /** Awaited last, before the ports open. */
+  readonly beforePortsOpen?: () => Promise<void>;
   readonly discovery: Pick<
     Discovery,
     "view" | "sessions" | "prove" | "probe" | "migrateRequests" | "onOtherIncarnation" | "isLeased"
@@ -110,7 +110,7 @@ export async function startDataPath(deps: {
     drainState,
     isRootOurs: discovery.isLeased,
   };
-  await deps.portsReleased?.();
+  await deps.beforePortsOpen?.();
   const listener = await listen({
     transport,
     bind: deps.bind,

@@ -28,6 +28,9 @@ export interface StopPlan extends StopOrder {
   readonly progress: Progress;
 }
 
+/** For a balancer whose clients wait for its ports: it opens them without a warm-up. */
+const WITHOUT_WARM_UP = { [SETTINGS.warmUpMs.env]: "0" };
+
 /** A balancer that has not released its ports within this hangs, and is killed. */
 const RELEASE_MS = 2000;
 
@@ -149,9 +152,12 @@ export class Child {
 
   // --- start, and restart after an end that was not requested ---
 
-  /** Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. */
-  start(): Promise<void> {
-    return this.#launch();
+  /**
+   * Resolves when it is ready; rejects with `ChildFailedError` when the first start fails. `hasClients`: whether clients of an
+   * earlier edge are about to return, so that a balancer must open its ports as soon as it can.
+   */
+  start({ hasClients = false } = {}): Promise<void> {
+    return this.#launch(hasClients ? WITHOUT_WARM_UP : {});
   }
 
   #begin(env: Readonly<Record<string, string>> = {}): ProcessRun {
@@ -169,9 +175,9 @@ export class Child {
   }
 
   /** Resolves when a run is ready; rejects when it ends or hangs before that. */
-  async #launch(): Promise<void> {
+  async #launch(env: Readonly<Record<string, string>> = {}): Promise<void> {
     for (;;) {
-      const run = this.#begin();
+      const run = this.#begin(env);
       this.#current = run;
       try {
         await run.becameReady;
@@ -222,7 +228,7 @@ export class Child {
 
   #startAgain(): void {
     const startedIn = this.#generation;
-    this.#launch().catch((error: unknown) => {
+    this.#launch(WITHOUT_WARM_UP).catch((error: unknown) => {
       if (startedIn !== this.#generation) return;
       const fields = { child: this.name, err: error };
       this.#deps.log.error(fields, "a process could not be started again");

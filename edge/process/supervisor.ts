@@ -81,11 +81,14 @@ export class Supervisor {
     return this.#workers;
   }
 
-  /** Resolves when every process is ready; rejects with the first failure. */
-  async start(): Promise<void> {
+  /**
+   * Resolves when every process is ready; rejects with the first failure. `hasClients`: whether clients of an earlier edge are
+   * about to return.
+   */
+  async start(clients: { readonly hasClients: boolean }): Promise<void> {
     // Workers first: they take up the sessions of their last run before clients ask other workers for them.
     await Promise.all(this.#workers.map((worker) => worker.start()));
-    await this.balancer.start();
+    await this.balancer.start(clients);
   }
 
   /**

@@ -113,6 +113,8 @@ async function startEdge(
   );
 
   const dataDir = resolve(given.dataDir);
+  // The file of an edge that runs, or ended without a graceful stop.
+  const hasClients = readEdgeFile(dataDir) !== undefined;
   if (replacesRunning) await endRunningEdge(dataDir, clock);
   const leftBehind = readEdgeFile(dataDir);
   const claimDataDir = given.redisUrl === undefined ? startStoreServer : holdDataDir;
@@ -165,7 +167,7 @@ async function startEdge(
     supervisor.reload();
   };
   try {
-    await supervisor.start();
+    await supervisor.start({ hasClients });
     const selfSigned = given.tlsCert.length === 0 ? settings.tlsCert[0] : undefined;
     const running = describeRunning(settings, supervisor, { selfSigned, logFile });
     await waitUntilAnswers({ baseUrl: localUrl(settings.bind, running.httpPort), clock });

@@ -149,4 +149,14 @@ export const PROXY_SETTINGS = {
     roles: ["edge", "balancer"],
     why: "How long a client may take to finish the TLS handshake.",
   },
+  warmUpMs: {
+    env: "CT_WARM_UP_MS",
+    type: "number",
+    default: 1000,
+    min: 0,
+    max: 10_000,
+    unit: "ms",
+    roles: ["edge", "balancer"],
+    why: "Longest time that a balancer warms up before it opens its ports, by sending requests to itself on the loopback address, so that the first clients do not wait for its code to be compiled; 0 turns it off.",
+  },
 } as const satisfies Record<string, Setting>;

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -226,6 +226,54 @@ describe("the balancer as a process of the edge", () => {
     }
   });
 });
+
+describe("the warm-up before the ports open", () => {
+  const DEBUG = { CT_LOG_LEVEL: "debug" };
+  const WARM = " DEBUG warmed up ";
+
+  test("nothing of a warm-up shows in the counters, the view, access.log, the store or the descriptors", async () => {
+    const logDir = await mkdtemp(join(tmpdir(), "ct-balancer-logs-"));
+    closers.push(() => rm(logDir, { recursive: true }));
+    const cold = startChild({ CT_WARM_UP_MS: "0" });
+    await cold.ready();
+    const warm = startChild({ ...DEBUG, CT_LOG_DIR: logDir });
+    const { statusPort } = await warm.ready();
+    expect(warm.output().split(WARM)).toHaveLength(2);
+    expect(warm.output().indexOf(WARM)).toBeLessThan(warm.output().indexOf(" listening "));
+
+    const { body } = await getJson(`http://127.0.0.1:${statusPort}/view`);
+    expect(body).toMatchObject({ workers: [], gone: [], tunnels: 0, connections: 0 });
+    expect(body["counters"]).toEqual({});
+    expect(await readFile(join(logDir, "access.log"), "utf8")).toBe("");
+    expect(await readFile(join(logDir, "error.log"), "utf8")).toBe("");
+    await expect
+      .poll(async () => (await store.members()).members.map(({ kind }) => kind))
+      .toEqual(["balancer", "balancer"]);
+    await expect
+      .poll(() => socketsOf(warm.process), { timeout: 15_000 })
+      .toBe(await socketsOf(cold.process));
+  });
+
+  test("a balancer that replaces another one warms up before it asks for the ports", async () => {
+    const balancer = startChild({ ...DEBUG, CT_STANDBY: "1" });
+    await expect
+      .poll(() => balancer.messages, { timeout: 15_000 })
+      .toContainEqual({ type: "standby" });
+    await expect.poll(balancer.output).toContain(WARM);
+    expect(balancer.output()).not.toContain(" listening ");
+    balancer.process.send({ type: "open-ports" });
+    await balancer.ready();
+  });
+});
+
+/** The number of open sockets of a process. */
+async function socketsOf({ pid }: ChildProcess): Promise<number> {
+  const folder = `/proc/${pid}/fd`;
+  const targets = await Promise.all(
+    (await readdir(folder)).map((name) => readlink(join(folder, name)).catch(() => "")),
+  );
+  return targets.filter((target) => target.startsWith("socket:")).length;
+}
 
 describe("the balancer as a program of its own", () => {
   test("a standalone balancer ends on Ctrl-C", async () => {

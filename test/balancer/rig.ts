@@ -294,6 +294,7 @@ export interface RigOptions {
   /** Default: true, as with a store. */
   isLeased?: boolean;
   savedOwners?: readonly SavedOwner[];
+  beforePortsOpen?: () => Promise<void>;
 }
 
 /** As the product reads; `TEST_READS=data` is its fallback. */
@@ -355,6 +356,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       isLeased: options.isLeased ?? true,
     },
     savedOwners: options.savedOwners ?? [],
+    ...(options.beforePortsOpen && { beforePortsOpen: options.beforePortsOpen }),
     clock,
     log,
     counters,

@@ -77,7 +77,11 @@ describe.each(STORES)("with %s", (store) => {
 // --- arrangements ---
 
 async function edgeWith(store: (typeof STORES)[number]): Promise<EdgeProcess> {
-  const env: Record<string, string> = { CT_WORKER_COUNT: String(WORKERS.length) };
+  const env: Record<string, string> = {
+    CT_WORKER_COUNT: String(WORKERS.length),
+    // As by default: the replacement of the balancer warms up while the old one serves.
+    CT_WARM_UP_MS: "1000",
+  };
   if (store === "Redis") {
     const redis = await startRedis({ port: true });
     onTestFinished(() => redis.close());

@@ -237,6 +237,8 @@ function environment(
     CT_TLS_PORT: "0",
     CT_WORKER_PORT: "0",
     CT_STATUS_PORT: "0",
+    // A test starts many balancers, and the requests that it sends are few.
+    CT_WARM_UP_MS: "0",
     CT_DATA_DIR: dataDir,
     ...settings,
   };

@@ -12,7 +12,11 @@ const SCRIPT = fileURLToPath(new URL("../../support/scripted-process.mjs", impor
 const DEADLINE_MS = 2000;
 const HANDOVER_MS = 10_000;
 
-async function startedChild(role: ChildRole, env: Record<string, string>) {
+async function startedChild(
+  role: ChildRole,
+  env: Record<string, string>,
+  clients?: { readonly hasClients: boolean },
+) {
   const clock = createStepClock();
   const logLines: string[] = [];
   const progress: string[] = [];
@@ -38,7 +42,7 @@ async function startedChild(role: ChildRole, env: Record<string, string>) {
     handoverMs: HANDOVER_MS,
     progress: (line) => void progress.push(line),
   };
-  await child.start();
+  await child.start(clients);
   onTestFinished(() => {
     if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
   });
@@ -85,4 +89,26 @@ test("a worker whose handover never ends is killed when the time for it has pass
   await stopped;
   expect(child.lastEnd).toBe("SIGKILL");
   expect(progress.at(-1)).toBe("worker: did not stop in time and was killed");
+});
+
+test("a balancer that crashed opens its ports without a warm-up, and its replacement warms up before", async () => {
+  const { child, clock, plan, logLines } = await startedChild("balancer", {
+    CT_WARM_UP_MS: "700",
+    DIE_ON_RELEASE: "1",
+  });
+  const warmUps = (): (string | undefined)[] => logLines.join("").match(/(?<=warm-up: )\w+/g) ?? [];
+  await until("it printed its time", () => warmUps().length === 1);
+  if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
+  await until("it ended", () => child.state === "waiting");
+  clock.advance(10_000);
+  await until("it started again", () => child.state === "up" && warmUps().length === 2);
+  await child.restart(plan);
+  await until("its replacement printed its time", () => warmUps().length === 3);
+  expect(warmUps()).toEqual(["700", "0", "700"]);
+});
+
+test("the balancer of an edge whose clients wait for it opens its ports without a warm-up", async () => {
+  const env = { CT_WARM_UP_MS: "700" };
+  const { logLines } = await startedChild("balancer", env, { hasClients: true });
+  await until("it printed its time", () => logLines.join("").includes("warm-up: 0"));
 });
