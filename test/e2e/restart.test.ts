@@ -52,6 +52,16 @@ test.each([
   60_000,
 );
 
+test("an edge warms its balancer up, but not when people of an edge that was killed are waiting", async () => {
+  const edge = await edgeForThisTest({ CT_WARM_UP_MS: "300", CT_LOG_LEVEL: "debug" });
+  const line = "balancer DEBUG warmed up";
+  expect(edge.output()).toContain(line);
+  await edge.kill();
+  const again = await edge.startAgain();
+  expect(again.output()).toContain("balancer INFO listening");
+  expect(again.output()).not.toContain(line);
+});
+
 test("after a restart the session can be joined, left and closed as before", async () => {
   const edge = await edgeForThisTest();
   const { sessionId, host, guests, everybody } = await openSession({
@@ -171,8 +181,8 @@ test("a pending sign-in and a pending join finish after a restart of the edge, w
 
 // --- arrangements ---
 
-async function edgeForThisTest(): Promise<EdgeProcess> {
-  const edge = await startEdge();
+async function edgeForThisTest(env: Readonly<Record<string, string>> = {}): Promise<EdgeProcess> {
+  const edge = await startEdge({ env });
   onTestFinished(() => edge.dispose());
   return edge;
 }
