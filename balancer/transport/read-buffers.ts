@@ -9,6 +9,9 @@
  */
 const SHARED = Buffer.allocUnsafeSlow(65_536);
 
+/** Its first bytes, by their number: most reads are of few sizes, and a view costs as much as reading a line of a head. */
+const BEGINNINGS: (Buffer | undefined)[] = new Array<Buffer | undefined>(2048).fill(undefined);
+
 /** Of a buffer that is given away. Twice as much as one read of Node's own: half the system calls for a large body. */
 const POOLED_BYTES = 131_072;
 /** A read of at least this many bytes is given away; the copy of a smaller one is cheaper than a buffer held for it. */
@@ -74,6 +77,14 @@ export function bufferUse(): { readonly held: number; readonly free: number } {
   return { held, free: free.length };
 }
 
+function beginningOfShared(length: number): Buffer {
+  const cached = BEGINNINGS[length];
+  if (cached !== undefined) return cached;
+  const bytes = SHARED.subarray(0, length);
+  if (length < BEGINNINGS.length) BEGINNINGS[length] = bytes;
+  return bytes;
+}
+
 /** The reads of one socket. It begins with the shared buffer and gets its own while its reads are large. */
 export class SocketReads {
   #own: PooledBuffer | undefined;
@@ -85,8 +96,9 @@ export class SocketReads {
 
   /** The first `length` bytes of the buffer, to be delivered now; `end` follows. */
   begin(length: number): Buffer {
-    delivering = this.#own;
-    return this.buffer.subarray(0, length);
+    const own = this.#own;
+    delivering = own;
+    return own === undefined ? beginningOfShared(length) : own.bytes.subarray(0, length);
   }
 
   /** The delivery of `length` bytes is over: decides where the next read goes. */
