@@ -160,7 +160,10 @@ test.each(["EMFILE", "EADDRNOTAVAIL", "ERR_ACCESS_DENIED"])(
 test("a warm-up that cannot connect is logged once, and closes what it has opened", async () => {
   const before = socketsAndServers().length;
   const transport = createNetTransport({ reportBug() {} });
-  const { lines } = await run({ transport: { ...transport, dial: unusable("EMFILE").dial } });
+  const broken = unusable("EMFILE");
+  const { lines } = await run({
+    transport: { ...transport, dial: (address, outcome) => broken.dial(address, outcome) },
+  });
   expect(lines).toEqual([expect.stringContaining(" INFO could not warm up; ")]);
   await until(() => socketsAndServers().length <= before, "the end of all sockets");
 });
@@ -192,8 +195,8 @@ function unusable(code: string): Transport {
   const problem = Object.assign(new Error(`${code}: refused`), { code });
   return {
     listen: () => Promise.reject(problem),
-    dial(_address, { onFail }) {
-      queueMicrotask(() => onFail(problem));
+    dial(_address, outcome) {
+      queueMicrotask(() => outcome.onFail(problem));
       return { cancel() {} };
     },
   };
