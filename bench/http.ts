@@ -13,16 +13,16 @@ import { fileURLToPath } from "node:url";
 import { type CertificateFiles, keepCertificate } from "../edge/start/certificate.ts";
 import { buildOnce } from "../test/support/build.ts";
 import { freePort } from "../test/support/ports.ts";
-import { drawChart } from "./support/chart.ts";
-import { type Figures, QUESTIONS, type Question } from "./support/http-questions.ts";
+import { type DrawnProgram, drawChart } from "./support/chart.ts";
+import { type Figures, OTHER_LOAD, QUESTIONS, type Question } from "./support/http-questions.ts";
 import { CORES, leaveMeasuredCore, type Program, start } from "./support/process.ts";
 import {
   type Contender,
   type ContenderKind,
   DIRECT,
-  installed,
   OURS,
   PROXIES,
+  readVersions,
   startProxy,
 } from "./support/proxies.ts";
 import { type Result, writeResults } from "./support/results.ts";
@@ -33,11 +33,14 @@ const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
 const WARM_SECONDS = Number(process.env["BENCH_WARM_SECONDS"] ?? 5);
 const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
 const PEERS = process.env["BENCH_PEERS"]?.toLowerCase().split("|");
+const NOT_DRAWN = ["small GET, 1,000/s", "small GET with a key, saturated", "20 MiB body"];
 
 export async function run(): Promise<void> {
   leaveMeasuredCore();
   const questions = QUESTIONS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
-  const kinds = installed(PROXIES.filter((kind) => kind === OURS || isSelected(kind)));
+  if (questions.length === 0) throw new Error(`no question's name contains ${ONLY.join(" or ")}`);
+  const versions = readVersions(PROXIES.filter((kind) => kind === OURS || isSelected(kind)));
+  const kinds = [...versions.keys()];
   const stage = await openStage();
   const results: Result[] = [];
   const ask = async (question: Question, start: StartForRound): Promise<void> => {
@@ -48,19 +51,40 @@ export async function run(): Promise<void> {
     print(question.name, answers);
   };
   try {
-    for (const question of questions.filter(({ isFresh }) => isFresh === true)) {
-      await ask(question, stage.startFresh);
-    }
-    for (const question of questions.filter(({ isFresh }) => isFresh !== true)) {
-      await ask(question, stage.startOnce);
+    for (const question of questions) {
+      await ask(question, question.isFresh === true ? stage.startFresh : stage.startOnce);
     }
   } finally {
     await stage.close();
   }
   // A part of the questions or peers would replace the results of all.
   if (questions.length < QUESTIONS.length || PEERS !== undefined) return;
-  writeResults("http", results);
-  drawChart("bench-http", "CPU time and memory beside other proxies", results);
+  const named = Object.fromEntries([...versions].map(([{ name }, version]) => [name, version]));
+  writeResults("http", results, named);
+  drawChart("bench-http", "Cost and latency of traffic; shorter is better", drawn(results), [
+    { name: OURS.name, label: "this balancer", colour: "#2f81f7" },
+    newer("nginx", named, "#3fa45b"),
+    newer("HAProxy", named, "#a371f7"),
+    { name: "Caddy", label: `Caddy ${named["Caddy"]}`, colour: "#d29922" },
+    { name: "http-proxy", label: "http-proxy", colour: "#db6d6d" },
+  ]);
+}
+
+function drawn(results: readonly Result[]): Result[] {
+  return results.filter(
+    ({ question, unit }) =>
+      !NOT_DRAWN.includes(question) && unit !== "per second" && unit !== OTHER_LOAD,
+  );
+}
+
+/** Of the two versions of a peer the newer one, if it was measured. */
+function newer(
+  peer: string,
+  versions: Readonly<Record<string, string>>,
+  colour: string,
+): DrawnProgram {
+  const name = `${peer}-new` in versions ? `${peer}-new` : peer;
+  return { name, label: `${peer} ${versions[name]}`, colour };
 }
 
 function isSelected({ name }: ContenderKind): boolean {
@@ -178,7 +202,8 @@ function print(question: string, results: readonly Result[]): void {
     process.stdout.write(`  ${unit}\n`);
     for (const [name, summary] of Object.entries(figures)) {
       const ratio = ratios[name];
-      const beside = ratio === undefined ? "" : `   ours/${name} ${spread(ratio, 2)}`;
+      const beside =
+        ratio === undefined || unit === OTHER_LOAD ? "" : `   ours/${name} ${spread(ratio, 2)}`;
       process.stdout.write(`    ${name.padEnd(12)}${spread(summary, 1).padEnd(26)}${beside}\n`);
     }
   }

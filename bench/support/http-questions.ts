@@ -1,13 +1,14 @@
 /**
  * What http.ts measures at each proxy. A measurement returns figures by their units, CPU time of the proxy first.
  */
-import { echo, KEYS_SCRIPT, openTunnels, UPLOAD_SCRIPT, wrk } from "./load.ts";
-import { pacedLoad } from "./paced-load.ts";
+import { echo, handshakes, KEYS_SCRIPT, openTunnels, UPLOAD_SCRIPT, wrk } from "./load.ts";
+import { openPacedLoad, type PacedOutcome } from "./paced-load.ts";
+import { measuredCoreBusyNs } from "./process.ts";
 import type { Contender } from "./proxies.ts";
 
 export interface Question {
   readonly name: string;
-  /** Each round starts the proxy anew, without a warm-up. */
+  /** Each round starts a new process of the proxy, without a warm-up. */
   readonly isFresh?: true;
   /** The worker is measured without a proxy as well. */
   readonly isLatency?: true;
@@ -21,6 +22,12 @@ type Measurement = (proxy: Contender, seconds: number) => Promise<Figures>;
 
 export type Figures = Readonly<Record<string, number>>;
 
+/**
+ * Share of the proxy's core that other programs took meanwhile. Above a few percent, latencies say more about the machine than
+ * about the proxy.
+ */
+export const OTHER_LOAD = "% other load on the core";
+
 const IDLE_TUNNELS = 2000;
 /** Opened and closed first, so that one-time allocations are not counted. */
 const WARM_TUNNELS = 200;
@@ -33,11 +40,6 @@ export const QUESTIONS: readonly Question[] = [
     name: "small GET, first second after the start, 6,000/s",
     isFresh: true,
     measure: async (proxy) => cpuOnly(await paced(proxy, STEADY, 1)),
-  },
-  {
-    name: "idle WebSocket",
-    isFresh: true,
-    measure: idleTunnel,
   },
   {
     name: "small GET, 1,000/s",
@@ -67,18 +69,23 @@ export const QUESTIONS: readonly Question[] = [
     connections: 16,
     fields: ["Connection: close"],
   }),
-  saturated("new connection with TLS", "connection", {
-    path: "/small",
-    connections: 16,
-    fields: ["Connection: close"],
-    tls: true,
-  }),
+  {
+    name: "new connection with a full TLS handshake",
+    // wrk resumes the session of an earlier connection, which leaves out most of the handshake.
+    measure: (proxy, seconds) =>
+      cpuPerOperation(proxy, "connection", () => handshakes(proxy.tlsPort, seconds)),
+  },
   saturated("1 MiB body", "MiB", { path: "/1m", connections: 8 }),
   saturated("1 MiB body over TLS", "MiB", { path: "/1m", connections: 8, tls: true }),
   saturated("20 MiB body", "body", { path: "/20m", connections: 4 }),
   saturated("1 MiB upload", "MiB", { path: "/upload", connections: 8, script: UPLOAD_SCRIPT }),
   webSocketEcho(100),
   webSocketEcho(1000),
+  {
+    name: "idle WebSocket",
+    isFresh: true,
+    measure: idleTunnel,
+  },
 ];
 
 /** The same load on each proxy, which takes as much of it as it can. */
@@ -115,39 +122,49 @@ async function cpuPerOperation(
   operation: string,
   load: () => Promise<number>,
 ): Promise<Figures> {
-  const before = proxy.program.cpuNs();
-  const startMs = performance.now();
-  const operations = await load();
-  const cpuUs = (proxy.program.cpuNs() - before) / 1000;
+  const { outcome: operations, seconds, cpuUs, otherLoad } = await measureCpu(proxy, load);
   return {
     [`µs CPU per ${operation}`]: cpuUs / operations,
-    "per second": (operations * 1000) / (performance.now() - startMs),
+    "per second": operations / seconds,
+    [OTHER_LOAD]: otherLoad,
   };
 }
 
 /** Small GETs at a fixed rate. */
 async function paced(proxy: Contender, perSecond: number, seconds: number): Promise<Figures> {
-  let before = 0;
-  const outcome = await pacedLoad(
-    { port: proxy.port, perSecond, seconds, connections: PACED_CONNECTIONS },
-    () => {
-      before = proxy.program.cpuNs();
-    },
-  );
-  const cpuUs = (proxy.program.cpuNs() - before) / 1000;
+  const load = await openPacedLoad({
+    port: proxy.port,
+    perSecond,
+    seconds,
+    connections: PACED_CONNECTIONS,
+  });
+  const { outcome, cpuUs, otherLoad } = await measureCpu<PacedOutcome>(proxy, load);
   return {
     "µs CPU per request": cpuUs / outcome.operations,
-    "µs p50": outcome.p50Us,
-    "µs p99": outcome.p99Us,
+    "µs latency, p50": outcome.p50Us,
+    "µs latency, p99": outcome.p99Us,
     "per second": outcome.operations / outcome.seconds,
+    [OTHER_LOAD]: otherLoad,
   };
+}
+
+async function measureCpu<T>(
+  { program }: Contender,
+  load: () => Promise<T>,
+): Promise<{ outcome: T; seconds: number; cpuUs: number; otherLoad: number }> {
+  const busyBefore = measuredCoreBusyNs();
+  const cpuBefore = program.cpuNs();
+  const startMs = performance.now();
+  const outcome = await load();
+  const seconds = (performance.now() - startMs) / 1000;
+  const cpuNs = program.cpuNs() - cpuBefore;
+  const otherNs = measuredCoreBusyNs() - busyBefore - cpuNs;
+  return { outcome, seconds, cpuUs: cpuNs / 1000, otherLoad: otherNs / 1e7 / seconds };
 }
 
 /** Latency in the first second is that of the starting program, and of the load's own process. */
 function cpuOnly(figures: Figures): Figures {
-  return Object.fromEntries(
-    Object.entries(figures).filter(([unit]) => unit.includes("CPU") || unit === "per second"),
-  );
+  return Object.fromEntries(Object.entries(figures).filter(([unit]) => !unit.includes("latency")));
 }
 
 /** What each idle WebSocket adds to the private memory of a newly started proxy, where no earlier allocation hides it. */

@@ -1,12 +1,13 @@
 /**
- * Load on a proxy: wrk for HTTP, own connections for WebSockets (raw bytes after the handshake, because proxies do not parse
- * frames).
+ * Load on a proxy that takes as much as it can: wrk for HTTP, own connections for TLS handshakes and for WebSockets (raw bytes
+ * after the handshake, because proxies do not parse frames). At a fixed rate: paced-load.ts.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { CORES } from "./process.ts";
 
 /** Sends requests for some seconds. Resolves with the number of responses; rejects if a request failed. */
@@ -83,6 +84,41 @@ function run(command: readonly string[]): Promise<string> {
     }
     child.once("error", reject);
     child.once("close", () => resolve(output));
+  });
+}
+
+const CLOSED_REQUEST =
+  "GET /small HTTP/1.1\r\nHost: bench.example.com\r\nConnection: close\r\n\r\n";
+const HANDSHAKES_AT_A_TIME = 16;
+
+/** Connects with a full TLS handshake, sends one request, and repeats. Resolves with the number of connections. */
+export async function handshakes(port: number, seconds: number): Promise<number> {
+  const endMs = performance.now() + seconds * 1000;
+  let count = 0;
+  const connectRepeatedly = async (): Promise<void> => {
+    while (performance.now() < endMs) {
+      await requestOverTls(port);
+      count++;
+    }
+  };
+  await Promise.all(Array.from({ length: HANDSHAKES_AT_A_TIME }, connectRepeatedly));
+  return count;
+}
+
+function requestOverTls(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let response = "";
+    const socket = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false }, () =>
+      socket.write(CLOSED_REQUEST),
+    );
+    socket.on("data", (bytes: Buffer) => {
+      response += bytes.toString("latin1");
+    });
+    socket.on("error", reject);
+    socket.on("end", () => {
+      if (response.startsWith("HTTP/1.1 200 ") && !socket.isSessionReused()) resolve();
+      else reject(new Error(`no full handshake or no response: ${response}`));
+    });
   });
 }
 

@@ -27,26 +27,24 @@ const PROGRAM = fileURLToPath(new URL("paced-sender.ts", import.meta.url));
 const KILL_AFTER_MS = 10_000;
 
 /**
- * Opens the connections, calls `onStart`, and sends requests for `seconds`. A proxy that does not keep up gets fewer requests,
- * and the wait of the others counts as latency. Rejects when a request fails.
+ * Opens the connections. The function that it resolves with sends requests for `seconds`, once, and rejects when one fails. A
+ * proxy that does not keep up gets fewer requests, and the wait of the others counts as latency.
  */
-export async function pacedLoad(options: PacedOptions, onStart: () => void): Promise<PacedOutcome> {
+export async function openPacedLoad(options: PacedOptions): Promise<() => Promise<PacedOutcome>> {
   const command = [process.execPath, "--import", "tsx", PROGRAM];
   const pinned = CORES === null ? command : ["taskset", "-c", CORES.others, ...command];
   const [file = "", ...args] = pinned;
   const child = spawn(file, args, { stdio: ["ignore", "inherit", "pipe", "ipc"] });
   const kill = setTimeout(() => child.kill("SIGKILL"), options.seconds * 1000 + KILL_AFTER_MS);
-  try {
-    const failed = failure(child);
-    child.send(options);
-    await Promise.race([failed, once(child, "message")]);
-    onStart();
+  child.once("close", () => clearTimeout(kill));
+  const failed = failure(child);
+  child.send(options);
+  await Promise.race([failed, once(child, "message")]);
+  return async () => {
     child.send("go");
     const [outcome] = (await Promise.race([failed, once(child, "message")])) as [PacedOutcome];
     return outcome;
-  } finally {
-    clearTimeout(kill);
-  }
+  };
 }
 
 /** Rejects with what the child wrote when it ends with an error. */

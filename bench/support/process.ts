@@ -8,6 +8,14 @@ import { connect } from "node:net";
 /** The core of the measured program, and the one of everything else. Null without taskset. */
 export const CORES = existsSync("/usr/bin/taskset") ? { measured: "0", others: "1" } : null;
 
+/** How long the measured core has been busy since the machine's start, in ns, in steps of 10 ms. */
+export function measuredCoreBusyNs(): number {
+  const [, counters = ""] =
+    new RegExp(`^cpu${CORES?.measured ?? ""} +(.*)$`, "m").exec(read("/proc/stat")) ?? [];
+  const [user, nice, system, , , irq, softirq, steal] = counters.split(" ").map(Number);
+  return sum([user, nice, system, irq, softirq, steal].map((ticks) => ticks ?? 0)) * 10_000_000;
+}
+
 /** Moves this process, with its threads, to the core of everything else. */
 export function leaveMeasuredCore(): void {
   if (CORES !== null) spawnSync("taskset", ["-a", "-c", "-p", CORES.others, String(process.pid)]);

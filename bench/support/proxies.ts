@@ -33,13 +33,21 @@ const NODE = process.env["BENCH_NODE"] ?? process.execPath;
 
 export const OURS: ContenderKind = {
   name: "ours",
-  install: "BENCH_NODE must name a Node binary",
+  install: "let BENCH_NODE name a Node binary",
   version: () => versionOf(NODE, "--version"),
   start: (options) => startOurs(options),
 };
 
-export const NGINX = nginxKind("nginx", "nginx", "apt-get install nginx-light");
-export const HAPROXY = haproxyKind("HAProxy", "haproxy", "apt-get install haproxy");
+export const NGINX = nginxKind(
+  "nginx",
+  "nginx",
+  "apt-get install --no-install-recommends nginx-light",
+);
+export const HAPROXY = haproxyKind(
+  "HAProxy",
+  "haproxy",
+  "apt-get install --no-install-recommends haproxy",
+);
 
 /** The worker itself: what the load, the kernel and the worker take without a proxy. */
 export const DIRECT: ContenderKind = {
@@ -59,7 +67,7 @@ export const DIRECT: ContenderKind = {
   }),
 };
 
-const NEWEST = "run `npx tsx bench/support/newest.ts`";
+const NEWEST = "npx tsx bench/support/newest.ts";
 
 export const PROXIES: readonly ContenderKind[] = [
   OURS,
@@ -76,20 +84,25 @@ export const PROXIES: readonly ContenderKind[] = [
   {
     name: "http-proxy",
     install: "npm ci",
-    version: () => "1.18.1",
+    version: () => versionOf(process.execPath, "-p", "require('http-proxy/package.json').version"),
     start: (options) => startHttpProxy(options),
   },
   DIRECT,
 ];
 
-/** The installed ones among `kinds`; prints which ones are missing. */
-export function installed(kinds: readonly ContenderKind[]): ContenderKind[] {
-  return kinds.filter((kind) => {
+/** Versions of the installed ones among `kinds`; prints them, and how to install the missing ones. */
+export function readVersions(kinds: readonly ContenderKind[]): Map<ContenderKind, string> {
+  const versions = new Map<ContenderKind, string>();
+  for (const kind of kinds) {
     const version = kind.version();
-    if (version !== undefined) process.stdout.write(`${kind.name}: ${version}\n`);
-    else process.stdout.write(`${kind.name} is skipped: ${kind.install}\n`);
-    return version !== undefined;
-  });
+    if (version !== undefined) versions.set(kind, version);
+    process.stdout.write(
+      version === undefined
+        ? `${kind.name} is skipped; to include it: ${kind.install}\n`
+        : `${kind.name}: ${version}\n`,
+    );
+  }
+  return versions;
 }
 
 /** Starts a proxy on free ports, with its files in a folder of its own below `folder`. */
@@ -192,8 +205,7 @@ async function startMeasured(
   return { name, port, tlsPort: tls?.port ?? 0, program };
 }
 
-function versionOf(program: string, flag: string): string | undefined {
-  const { error, stdout, stderr } = spawnSync(program, [flag], { encoding: "utf8" });
-  if (error !== undefined) return undefined;
-  return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0];
+function versionOf(program: string, ...args: readonly string[]): string | undefined {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+  return status === 0 ? /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] : undefined;
 }

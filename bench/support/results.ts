@@ -13,12 +13,17 @@ export interface Result {
 
 const FOLDER = new URL("../results/", import.meta.url);
 
-export function writeResults(name: string, results: readonly Result[]): void {
+/** `versions` are those of the compared programs. */
+export function writeResults(
+  name: string,
+  results: readonly Result[],
+  versions?: Readonly<Record<string, string>>,
+): void {
   const machine = `${cpus().length} cores, ${cpus()[0]?.model.trim()}`;
   const measured = new Date().toISOString().slice(0, 10);
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(
     new URL(`${name}.json`, FOLDER),
-    `${JSON.stringify({ measured, machine, node: process.version, results }, undefined, 2)}\n`,
+    `${JSON.stringify({ measured, machine, node: process.version, versions, results }, undefined, 2)}\n`,
   );
 }

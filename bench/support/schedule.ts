@@ -6,7 +6,7 @@ export interface Schedule {
   /** Number of requests. */
   readonly count: number;
   /** Time from the start until request `index` (from 0) is due, in ms. */
-  dueMs(index: number): number;
+  readonly dueMs: (index: number) => number;
 }
 
 /** Requests at even distances: `perSecond` of them in each of `seconds`. */

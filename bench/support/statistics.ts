@@ -7,8 +7,10 @@ export interface Summary {
 
 export function summarize(rounds: readonly number[]): Summary {
   const sorted = [...rounds].sort((a, b) => a - b);
+  const lower = sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
+  const upper = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
   return {
-    median: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN,
+    median: (lower + upper) / 2,
     min: sorted[0] ?? Number.NaN,
     max: sorted.at(-1) ?? Number.NaN,
   };
