@@ -32,7 +32,7 @@ const IDLE_TUNNELS = 2000;
 /** Opened and closed first, so that one-time allocations are not counted. */
 const WARM_TUNNELS = 200;
 const PACED_CONNECTIONS = 64;
-/** As much as one core can send to the slowest proxies and still leave some for the workers. */
+/** Requests a second that every proxy reaches on one core when it is warm, while load and workers share the other core. */
 const STEADY = 6000;
 
 export const QUESTIONS: readonly Question[] = [

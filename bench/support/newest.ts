@@ -18,12 +18,13 @@ const PROGRAMS = {
 type ProgramName = keyof typeof PROGRAMS;
 
 const CACHE = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "ct-edge-bench");
+const BIN = join(CACHE, "bin");
 const SUITE = "sid";
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /** Path of the newest `name`; it does not exist before the download. */
 export function newestProgram(name: ProgramName): string {
-  return process.env[PROGRAMS[name].env] ?? join(CACHE, "bin", name);
+  return process.env[PROGRAMS[name].env] ?? join(BIN, name);
 }
 
 function download(): void {
@@ -55,20 +56,26 @@ function download(): void {
   for (const file of readdirSync(archives).filter((name) => name.endsWith(".deb"))) {
     execute("dpkg-deb", ["--extract", join(archives, file), root]);
   }
-  mkdirSync(join(CACHE, "bin"));
+  mkdirSync(BIN);
   for (const name of names) writeStarter(name, root);
   rmSync(apt, { recursive: true });
 }
 
 /** A script that runs the program with the downloaded libraries, which are newer than the system's. */
 function writeStarter(name: ProgramName, root: string): void {
-  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
-  const linker = join(libraries, "ld-linux-x86-64.so.2");
+  const libraries = join(root, "usr/lib", find(join(root, "usr/lib"), /-linux-gnu$/));
+  const linker = join(libraries, find(libraries, /^ld-linux.*\.so\.\d$/));
   const program = join(root, PROGRAMS[name].path);
-  const starter = newestProgram(name);
+  const starter = join(BIN, name);
   writeFileSync(starter, `#!/bin/sh\nexec ${linker} --library-path ${libraries} ${program} "$@"\n`);
   chmodSync(starter, 0o755);
   execute(starter, ["-v"]);
+}
+
+function find(folder: string, pattern: RegExp): string {
+  const name = readdirSync(folder).find((entry) => pattern.test(entry));
+  if (name === undefined) throw new Error(`${folder} has no ${pattern}`);
+  return name;
 }
 
 function execute(program: string, args: readonly string[]): void {

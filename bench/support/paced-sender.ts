@@ -54,9 +54,9 @@ async function main(): Promise<void> {
   const [outcome] = (await once(sender, "message")) as [SenderOutcome];
   await closed(shared.isOpen);
   report(latenciesMs, options, outcome);
-  process.exit();
 }
 
+/** Sends the outcome to the parent and ends the process. */
 function report(
   latenciesMs: readonly number[],
   options: PacedOptions,
@@ -64,12 +64,13 @@ function report(
 ): void {
   const schedule = evenSchedule(options.perSecond, options.seconds);
   const all = withUnsent(latenciesMs, schedule, sent, endMs - startMs);
-  process.send?.({
+  const outcome: PacedOutcome = {
     operations: latenciesMs.length,
     seconds: (nowMs() - startMs) / 1000,
     p50Us: percentile(all, 0.5) * 1000,
     p99Us: percentile(all, 0.99) * 1000,
-  } satisfies PacedOutcome);
+  };
+  process.send?.(outcome, undefined, undefined, () => process.exit());
 }
 
 async function parentMessage<T>(): Promise<T> {

@@ -1,7 +1,7 @@
 /** The pure parts of the benchmarks: a wrong percentile or schedule would not be noticed in their figures. */
 import { expect, test } from "vitest";
-import { evenSchedule, withUnsent } from "../bench/support/schedule.ts";
-import { percentile, summarize, summarizeRatios } from "../bench/support/statistics.ts";
+import { evenSchedule, withUnsent } from "../../bench/support/schedule.ts";
+import { percentile, summarize, summarizeRatios } from "../../bench/support/statistics.ts";
 
 test("a summary of rounds has their median, smallest and largest", () => {
   expect(summarize([5, 1, 3])).toEqual({ median: 3, min: 1, max: 5 });
