@@ -61,13 +61,18 @@ export async function run(): Promise<void> {
   if (questions.length < QUESTIONS.length || PEERS !== undefined) return;
   const named = Object.fromEntries([...versions].map(([{ name }, version]) => [name, version]));
   writeResults("http", results, named);
-  drawChart("bench-http", "Cost and latency of traffic; shorter is better", drawn(results), [
-    { name: OURS.name, label: "this balancer", colour: "#2f81f7" },
-    newer("nginx", named, "#3fa45b"),
-    newer("HAProxy", named, "#a371f7"),
-    { name: "Caddy", label: `Caddy ${named["Caddy"]}`, colour: "#d29922" },
-    { name: "http-proxy", label: "http-proxy", colour: "#db6d6d" },
-  ]);
+  drawChart(
+    "bench-http",
+    "Cost and latency of traffic: median and range of the rounds; shorter is better",
+    drawn(results),
+    [
+      { name: OURS.name, label: "this balancer", colour: "#2f81f7" },
+      newer("nginx", named, "#3fa45b"),
+      newer("HAProxy", named, "#a371f7"),
+      { name: "Caddy", label: `Caddy ${named["Caddy"]}`, colour: "#d29922" },
+      { name: "http-proxy", label: "http-proxy", colour: "#db6d6d" },
+    ],
+  );
 }
 
 function drawn(results: readonly Result[]): Result[] {
