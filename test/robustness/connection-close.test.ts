@@ -34,8 +34,9 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  // Responds to each head at once, whether or not a body follows.
+  // Responds to each head at once, whether or not a body follows; for `/held` the test does.
   worker = await startRawWorker((socket) => {
+    if (socket.text.includes("/held")) return;
     for (let got = socket.takeHead(); got !== undefined; got = socket.takeHead()) {
       const size = got.includes("/small") ? 5 : SIZE;
       socket.write(head("HTTP/1.1 200 OK", `Content-Length: ${size}`));
@@ -148,6 +149,30 @@ describe.each(REQUESTS)("a response to %s", (_name, request) => {
     await closeCleanly(client);
   });
 });
+
+test.each([
+  ["with a length", "Content-Length: 1000\r\n", "half"],
+  ["in chunks", "Transfer-Encoding: chunked\r\n", "4\r\nhalf\r\n"],
+  ["without a length", "", "half"],
+])(
+  "a response to HTTP/1.0 that its worker resets, %s, ends by a reset",
+  async (_name, framing, body) => {
+    const client = await open();
+    client.socket.write(head("GET /held HTTP/1.0", "Host: h"));
+    const upstream = await worker.connection(0);
+    await until("the request", () => upstream.text.includes("/held"));
+    upstream.write(`HTTP/1.1 200 OK\r\n${framing}\r\n${body}`);
+    // Node reports a reset that comes together with data as an end.
+    let text = "";
+    client.socket.on("data", (bytes: Buffer) => {
+      text += bytes.toString();
+    });
+    await until("half of the response", () => text.endsWith("half"));
+    upstream.socket.resetAndDestroy();
+    await until("the connection has closed", () => client.socket.closed);
+    expect(client.log).toEqual(["ECONNRESET"]);
+  },
+);
 
 describe("a response that is complete before the request's body", () => {
   const BODY_BYTES = 300_000;

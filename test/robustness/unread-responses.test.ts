@@ -135,9 +135,6 @@ test.each([1, CLIENTS])(
     // The second round uses the memory of the first.
     expect(second).toBeLessThan(first + BASE_BYTES);
     expect(residentBytes(pid) - before).toBeLessThan(limit);
-    process.stderr.write(
-      `DBG ${count} ${grown.map((x) => Math.round(x / 1024))} ${Math.round((residentBytes(pid) - before) / 1024)}\n`,
-    );
   },
   60_000,
 );

@@ -1,0 +1,187 @@
+/**
+ * FIN in every state: a client or a worker that ends its side before, within and behind each part of a message. What is
+ * complete is delivered, what is not is never passed off as complete, and no connection stays open.
+ */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  type RawSocket,
+  type RawWorker,
+  type Rig,
+  startRawWorker,
+  startRig,
+  until,
+  workerRecord,
+} from "../balancer/rig.ts";
+import { get, head, ok, switching, upgrade } from "../conformance/case.ts";
+
+let worker: RawWorker;
+let rig: Rig;
+/** What the worker does with each request. */
+let respond: (socket: RawSocket) => void;
+
+beforeEach(async () => {
+  respond = (socket) => socket.write(ok("fine"));
+  worker = await startRawWorker((socket) => {
+    while (socket.takeHead() !== undefined) respond(socket);
+  });
+  rig = await startRig({
+    workers: [workerRecord("w1", worker.port)],
+    probe: { async ask() {} },
+  });
+});
+
+afterEach(async () => {
+  await until(() => rig.path.listener.connections === 0, "the end of the client's connection");
+  await until(
+    () => rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
+    "the end of all requests",
+  );
+  expect(rig.path.tunnels.size).toBe(0);
+  await rig.close();
+  await worker.close();
+  expect(rig.bugs).toEqual([]);
+});
+
+/** The statuses of the responses in `text`. */
+function statuses(text: string): string[] {
+  return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status = ""]) => status);
+}
+
+describe("a client that sends FIN", () => {
+  const postHead = head("POST / HTTP/1.1", "Host: h", "Content-Length: 10");
+  const chunkedHead = head("POST / HTTP/1.1", "Host: h", "Transfer-Encoding: chunked");
+  test.each<[string, string, string[]]>([
+    ["before its first byte", "", []],
+    ["within a request line", "GET / HT", []],
+    ["within a head", "GET / HTTP/1.1\r\nHost: h\r\n", []],
+    ["behind a request", get(), ["200"]],
+    ["behind three pipelined requests", get() + get() + get(), ["200", "200", "200"]],
+    ["within the head of a pipelined request", `${get()}GET / HT`, ["200"]],
+    ["behind a complete body", `${postHead}0123456789`, ["200"]],
+    ["behind the last chunk", `${chunkedHead}4\r\nbody\r\n0\r\n\r\n`, ["200"]],
+  ])(
+    "%s gets the responses to its complete requests, and the end",
+    async (_name, bytes, expected) => {
+      const client = await rig.client();
+      client.socket.end(Buffer.from(bytes, "latin1"));
+      await client.end();
+      expect(statuses(client.text)).toEqual(expected);
+      expect(client.error).toBeUndefined();
+    },
+  );
+
+  test.each([
+    ["before an announced body", postHead],
+    ["within a body", `${postHead}01234`],
+    ["within a chunk", `${chunkedHead}4\r\nbo`],
+    ["between two chunks", `${chunkedHead}4\r\nbody\r\n`],
+    ["within the last chunk", `${chunkedHead}4\r\nbody\r\n0\r\n`],
+  ])("%s is disconnected, and its worker too", async (_name, bytes) => {
+    respond = () => {};
+    const client = await rig.client();
+    client.write(bytes);
+    const upstream = await worker.connection(0);
+    client.socket.end();
+    await client.end();
+    // A worker that took the end for the end of the body would act on half of it.
+    await until(() => upstream.closed || upstream.ended, "the end at the worker");
+    expect(statuses(client.text)).toEqual([]);
+    expect(upstream.text).not.toContain("0\r\n\r\n");
+  });
+
+  test("within a response gets all of it", async () => {
+    respond = (socket) => socket.write(`${head("HTTP/1.1 200 OK", "Content-Length: 8")}half`);
+    const client = await rig.client();
+    client.write(get());
+    await client.has("half");
+    client.socket.end();
+    const upstream = await worker.connection(0);
+    upstream.write("rest");
+    await client.end();
+    expect(client.text.endsWith("\r\n\r\nhalfrest")).toBe(true);
+  });
+
+  test("behind a handshake gets what the worker sends through its tunnel", async () => {
+    respond = (socket) => socket.write(`${switching()}first`);
+    const client = await rig.client();
+    client.socket.end(upgrade());
+    const upstream = await worker.connection(0);
+    await upstream.end();
+    await client.has("first");
+    upstream.socket.end("last");
+    await client.end();
+    expect(client.text.endsWith("firstlast")).toBe(true);
+  });
+});
+
+describe("a worker that sends FIN", () => {
+  const chunkedHead = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked");
+
+  test.each([
+    ["before its response", ""],
+    ["within the head of its response", "HTTP/1.1 200 OK\r\nContent-Le"],
+    ["behind an interim response", head("HTTP/1.1 103 Early Hints")],
+  ])("%s causes a 502", async (_name, bytes) => {
+    respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
+    const client = await rig.client();
+    client.write(head("POST / HTTP/1.1", "Host: h", "Content-Length: 0"));
+    await client.has("HTTP/1.1 502 ");
+    client.socket.end();
+    await client.end();
+  });
+
+  test.each([
+    ["within a body", `${head("HTTP/1.1 200 OK", "Content-Length: 10")}half`],
+    ["before a body", head("HTTP/1.1 200 OK", "Content-Length: 10")],
+    ["within a chunk", `${chunkedHead}4\r\nha`],
+    ["between two chunks", `${chunkedHead}4\r\nhalf\r\n`],
+    ["within the last chunk", `${chunkedHead}4\r\nhalf\r\n0\r\n`],
+  ])("%s never makes an incomplete response look complete", async (_name, bytes) => {
+    respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
+    const client = await rig.client();
+    client.write(get());
+    await client.end();
+    expect(client.text).not.toMatch(/0\r\n\r\n$/);
+    expect(statuses(client.text).length).toBeLessThanOrEqual(1);
+    client.socket.end();
+    await client.close();
+  });
+
+  test("at the end of a response without a length completes it", async () => {
+    respond = (socket) =>
+      socket.socket.end(Buffer.from(`${head("HTTP/1.1 200 OK")}until the end`, "latin1"));
+    const client = await rig.client();
+    client.write(get());
+    await client.has("until the end");
+    client.socket.end();
+    await client.end();
+    expect(client.error).toBeUndefined();
+  });
+
+  test("behind a complete response costs the next request nothing", async () => {
+    respond = (socket) => socket.socket.end(Buffer.from(ok("fine"), "latin1"));
+    const client = await rig.client();
+    for (let request = 1; request <= 20; request++) {
+      client.write(get());
+      await until(() => statuses(client.text).length === request, "the next response");
+    }
+    expect(new Set(statuses(client.text))).toEqual(new Set(["200"]));
+    client.socket.end();
+    await client.end();
+  });
+
+  test("in a tunnel leaves the other way open", async () => {
+    respond = (socket) => {
+      socket.write(switching());
+      socket.socket.end("last");
+    };
+    const client = await rig.client();
+    client.write(upgrade());
+    await client.has("last");
+    await client.end();
+    client.socket.end("more");
+    const upstream = await worker.connection(0);
+    await upstream.has("more");
+    await upstream.end();
+  });
+});
