@@ -87,8 +87,9 @@ type Read = (bytes: Buffer) => number;
 const requestCollector = new HeadCollector("downstream");
 const readRequest: Read = (bytes) => {
   requestCollector.push(bytes, 0);
-  const { isClean } = requestCollector;
-  const head = parseRequestHead(requestCollector.take(), DEFAULT_HTTP_LIMITS, false, isClean);
+  const { textStart } = requestCollector;
+  const text = requestCollector.take();
+  const head = parseRequestHead(text, DEFAULT_HTTP_LIMITS, false, bytes, textStart);
   const route = findRoute(head);
   const isUpgrade = readWebSocketKey(head) !== undefined;
   const hop = { client: CLIENT, route, upstream: UPSTREAM, trusted: TRUSTED, isUpgrade };
@@ -108,7 +109,8 @@ const REQUEST = parseRequestHead("GET / HTTP/1.1\r\nHost: h");
 const responseCollector = new HeadCollector("upstream");
 const readResponse: Read = (bytes) => {
   responseCollector.push(bytes, 0);
-  const head = parseResponseHead(responseCollector.take(), "GET", responseCollector.isClean);
+  const { textStart } = responseCollector;
+  const head = parseResponseHead(responseCollector.take(), "GET", bytes, textStart);
   const max = readKeepAlive(head.values.keepAlive).max;
   const epoch = readMark(head)?.epoch ?? 0;
   const to = { client: CLIENT, request: REQUEST, isBodyComplete: true, isContinued: false };

@@ -53,24 +53,33 @@ for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghi
   KIND[char.charCodeAt(0)] = /[A-Za-z0-9-]/.test(char) ? LETTER_OR_DIGIT : OTHER_CHARACTER;
 }
 
-/** The kind of a character, one bit; 0 for one that no name contains, and behind the end of `text`. */
-export function kindAt(text: string, at: number): number {
-  return (KIND[text.charCodeAt(at)] as number) | 0;
+/** The kind of a byte, one bit; 0 for one that no name contains, and behind the end. */
+export function kindAt(bytes: Uint8Array, at: number): number {
+  return (KIND[bytes[at] as number] as number) | 0;
 }
 
-function lowerAt(text: string, at: number): number {
-  return (LOWER[text.charCodeAt(at)] as number) | 0;
+function lowerAt(bytes: Uint8Array, at: number): number {
+  return (LOWER[bytes[at] as number] as number) | 0;
 }
 
-/** The name from `start` to `end` of `text`, in any letter case, with characters of these kinds. */
-export function findFieldName(text: string, start: number, end: number, kinds: number): FieldName {
-  const first = lowerAt(text, start);
-  const known = KNOWN[slotOf(end - start, first, lowerAt(text, end - 1))];
-  if (known !== undefined && known.lower.length === end - start && isAt(text, start, known.lower)) {
+/** The name from `start` to `end`, in any letter case, with bytes of these kinds. */
+export function findFieldName(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  kinds: number,
+): FieldName {
+  const first = lowerAt(bytes, start);
+  const known = KNOWN[slotOf(end - start, first, lowerAt(bytes, end - 1))];
+  if (
+    known !== undefined &&
+    known.lower.length === end - start &&
+    isAt(bytes, start, known.lower)
+  ) {
     return known;
   }
-  if (first === LOWER_X && isAt(text, start, EDGE_HEADER_PREFIX)) return PRIVATE;
-  if (first === LOWER_P && isAt(text, start, "proxy-")) return PRIVATE;
+  if (first === LOWER_X && isAt(bytes, start, EDGE_HEADER_PREFIX)) return PRIVATE;
+  if (first === LOWER_P && isAt(bytes, start, "proxy-")) return PRIVATE;
   return kinds === LETTER_OR_DIGIT ? OTHER : AMBIGUOUS;
 }
 
@@ -78,9 +87,9 @@ const LOWER_P = 0x70;
 const LOWER_X = 0x78;
 
 /** Whether `lower` is at `start`, in any letter case. */
-function isAt(text: string, start: number, lower: string): boolean {
+function isAt(bytes: Uint8Array, start: number, lower: string): boolean {
   for (let at = 0; at < lower.length; at++) {
-    if (lowerAt(text, start + at) !== lower.charCodeAt(at)) return false;
+    if (lowerAt(bytes, start + at) !== lower.charCodeAt(at)) return false;
   }
   return true;
 }

@@ -4,24 +4,25 @@
  */
 import { type FieldName, findFieldName, kindAt } from "./field-names.ts";
 import { HttpSyntaxError, parseFieldLine, type Sender } from "./fields.ts";
+import { readFields } from "./head-lines.ts";
 import type { Handling } from "./headers.ts";
 
 const TAB = 0x09;
 const LF = 0x0a;
+const CR = 0x0d;
 const SPACE = 0x20;
 const COLON = 0x3a;
+const DEL = 0x7f;
 
-/** Text that has a byte which no field value may contain, apart from line ends. */
-const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]|(?<!\r)\n/;
-
-/** Whether `text` has control characters other than tabs, CR and the LF of a line end. */
-export function hasControl(text: string): boolean {
-  return CONTROL.test(text);
-}
+const NO_BYTES = Buffer.alloc(0);
 
 export class FieldScanner {
   readonly #sender: Sender;
   #text = "";
+  /** The same text; faster to look at one by one. */
+  #bytes: Buffer = NO_BYTES;
+  /** Where the text begins in `#bytes`. */
+  #offset = 0;
   #maxFields = 0;
   #count = 0;
   #start = 0;
@@ -39,15 +40,24 @@ export class FieldScanner {
     this.#sender = sender;
   }
 
-  /** Begins with the line after `lineEnd`, the end of the start line. `text` passes `hasControl`. */
-  begin(text: string, lineEnd: number, maxFields: number): void {
+  /**
+   * Begins with the line after `lineEnd`, the end of the start line. The text is also in `bytes`, at `start`; -1: it is not.
+   * Throws `HttpSyntaxError` when a field has a control character.
+   */
+  begin(text: string, lineEnd: number, maxFields: number, bytes: Buffer, start: number): void {
     this.#text = text;
+    this.#bytes = start < 0 ? Buffer.from(text, "latin1") : bytes;
+    this.#offset = Math.max(0, start);
     this.#lineEnd = lineEnd;
     this.#maxFields = maxFields;
     this.#count = 0;
     this.#runStart = -1;
     this.#kept = "";
     this.#needsList = false;
+    const first = this.#offset + lineEnd;
+    // Names the first line at fault.
+    if (hasControl(this.#bytes, first, this.#offset + text.length))
+      readFields(text, this.#sender, maxFields);
   }
 
   /** The name of the next field; undefined behind the last one. Throws `HttpSyntaxError`. */
@@ -58,13 +68,16 @@ export class FieldScanner {
     if (this.#count++ === this.#maxFields) {
       throw new HttpSyntaxError(this.#sender, 431, "too many fields");
     }
-    let colon = start;
+    const bytes = this.#bytes;
+    const nameStart = this.#offset + start;
+    let nameEnd = nameStart;
     let kinds = 0;
-    for (let kind = kindAt(text, colon); kind !== 0; kind = kindAt(text, colon)) {
+    for (let kind = kindAt(bytes, nameEnd); kind !== 0; kind = kindAt(bytes, nameEnd)) {
       kinds |= kind;
-      colon++;
+      nameEnd++;
     }
-    if (kinds === 0 || text.charCodeAt(colon) !== COLON) throw this.#errorIn(start);
+    const colon = nameEnd - this.#offset;
+    if (kinds === 0 || bytes[nameEnd] !== COLON) throw this.#errorIn(start);
     let end = text.indexOf("\r", colon);
     if (end < 0) end = text.length;
     else if (text.charCodeAt(end + 1) !== LF) throw this.#errorIn(start);
@@ -72,7 +85,7 @@ export class FieldScanner {
     this.#colon = colon;
     this.#lineEnd = end;
     this.#trim(colon + 1, end);
-    return findFieldName(text, start, colon, kinds);
+    return findFieldName(bytes, nameStart, nameEnd, kinds);
   }
 
   /** Without surrounding whitespace. */
@@ -98,6 +111,7 @@ export class FieldScanner {
       this.#runStart = -1;
     }
     this.#text = "";
+    this.#bytes = NO_BYTES;
     return this.#needsList ? undefined : this.#kept;
   }
 
@@ -140,4 +154,27 @@ export class FieldScanner {
 
 function isBlank(code: number): boolean {
   return code === SPACE || code === TAB;
+}
+
+/** Of each byte: whether it is a control character other than tab, CR and LF. */
+const IS_CONTROL = new Uint8Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  const isAllowed = byte === TAB || byte === CR || byte === LF;
+  if ((byte < 0x20 && !isAllowed) || byte === DEL) IS_CONTROL[byte] = 1;
+}
+
+/** Four bytes at a time and without a branch for each: half the time of the plain loop. */
+function hasControl(bytes: Uint8Array, start: number, end: number): boolean {
+  const table = IS_CONTROL;
+  let found = 0;
+  let at = start;
+  for (; at + 3 < end; at += 4) {
+    found |=
+      (table[bytes[at] as number] as number) |
+      (table[bytes[at + 1] as number] as number) |
+      (table[bytes[at + 2] as number] as number) |
+      (table[bytes[at + 3] as number] as number);
+  }
+  for (; at < end; at++) found |= table[bytes[at] as number] as number;
+  return found !== 0;
 }

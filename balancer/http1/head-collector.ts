@@ -8,10 +8,8 @@ const MAX_LOGGED_LINE_BYTES = 2048;
 /** Method, two spaces, version, CRLF: a request line without its target. */
 const MAX_AROUND_TARGET_BYTES = MAX_METHOD_BYTES + 12;
 
-const TAB = 0x09;
-const LF = 0x0a;
 const CR = 0x0d;
-const DEL = 0x7f;
+const LF = 0x0a;
 
 /** Collects the bytes of one head after the other. However they are split, the same heads are accepted. */
 export class HeadCollector {
@@ -25,7 +23,7 @@ export class HeadCollector {
   /** Offset of the incomplete line. */
   #lineStart = 0;
   #text = "";
-  #isClean = true;
+  #textStart = -1;
 
   constructor(sender: Sender, limits: HttpLimits = DEFAULT_HTTP_LIMITS) {
     this.#sender = sender;
@@ -47,10 +45,12 @@ export class HeadCollector {
       this.#headStart = start;
       this.#lineStart = start;
       const end = this.#scan(bytes, bytes.length, start);
+      this.#textStart = this.#headStart;
       if (end >= 0) return end;
       this.#hold(bytes, start);
       return -1;
     }
+    this.#textStart = -1;
     const before = this.#heldBytes;
     this.#append(bytes, from);
     const end = this.#scan(this.#held, this.#heldBytes, 0);
@@ -64,9 +64,9 @@ export class HeadCollector {
     return this.#text;
   }
 
-  /** Whether the complete head passes `hasControl`. */
-  get isClean(): boolean {
-    return this.#isClean;
+  /** Where `take` begins in the bytes that completed the head; -1 when a part of it came earlier. */
+  get textStart(): number {
+    return this.#textStart;
   }
 
   /**
@@ -103,7 +103,6 @@ export class HeadCollector {
       if (lf === this.#lineStart || bytes[lf - 1] !== CR) throw this.#bad(400, "bare LF");
       if (lf - 1 === this.#lineStart) {
         if (this.#lineStart !== this.#headStart) {
-          this.#isClean = !hasControlByte(bytes, this.#headStart, this.#lineStart);
           this.#text = bytes.toString("latin1", this.#headStart, this.#lineStart - 2);
           return lf + 1;
         }
@@ -165,29 +164,6 @@ export class HeadCollector {
   #bad(status: 400 | 414 | 431, reason: string): HttpSyntaxError {
     return new HttpSyntaxError(this.#sender, status, reason);
   }
-}
-
-/** Of each byte: whether it is a control character other than tab, CR and LF. */
-const IS_CONTROL = new Uint8Array(256);
-for (let byte = 0; byte < 256; byte++) {
-  const isAllowed = byte === TAB || byte === CR || byte === LF;
-  if ((byte < 0x20 && !isAllowed) || byte === DEL) IS_CONTROL[byte] = 1;
-}
-
-/** Four bytes at a time and without a branch for each: half the time of the plain loop. */
-function hasControlByte(bytes: Uint8Array, start: number, end: number): boolean {
-  const table = IS_CONTROL;
-  let found = 0;
-  let at = start;
-  for (; at + 3 < end; at += 4) {
-    found |=
-      (table[bytes[at] as number] as number) |
-      (table[bytes[at + 1] as number] as number) |
-      (table[bytes[at + 2] as number] as number) |
-      (table[bytes[at + 3] as number] as number);
-  }
-  for (; at < end; at++) found |= table[bytes[at] as number] as number;
-  return found !== 0;
 }
 
 // --- the PROXY protocol ---

@@ -2,7 +2,7 @@
  * The text of a request's head, checked (RFC 9112 §3): request line, target, Host, framing. Strict: see `head-lines.ts`.
  * Pure.
  */
-import { FieldScanner, hasControl } from "./field-scanner.ts";
+import { FieldScanner } from "./field-scanner.ts";
 import { type Field, HttpSyntaxError, isToken } from "./fields.ts";
 import { CHUNKED, type Framing, NO_BODY } from "./framing.ts";
 import type { RequestHead, RequestValues } from "./head.ts";
@@ -10,19 +10,20 @@ import { endOfStartLine, MessageFields, parseVersion, readFields } from "./head-
 import { DEFAULT_HTTP_LIMITS, type HttpLimits, MAX_METHOD_BYTES } from "./limits.ts";
 
 /**
- * Parses the text of a request's head (from `HeadCollector.take`). `secure`: received over TLS. `isClean`: the text passes
- * `hasControl`. Throws `HttpSyntaxError`.
+ * Parses the text of a request's head (from `HeadCollector.take`). `secure`: received over TLS. The text is also in `bytes`, at
+ * `start` (`HeadCollector.textStart`). Throws `HttpSyntaxError`.
  */
 export function parseRequestHead(
   text: string,
   limits: HttpLimits = DEFAULT_HTTP_LIMITS,
   secure = false,
-  isClean: boolean = !hasControl(text),
+  bytes: Buffer = NO_BYTES,
+  start = -1,
 ): RequestHead {
-  // Names the first line at fault; none is when only the start line has a control character.
-  if (!isClean) readFields(text, "downstream", limits.maxFields);
-  return new ParsedRequest(text, limits, secure);
+  return new ParsedRequest(text, limits, secure, bytes, start);
 }
+
+const NO_BYTES = Buffer.alloc(0);
 
 /** With the space before it. */
 const HTTP_11 = " HTTP/1.1";
@@ -42,12 +43,13 @@ class ParsedRequest implements RequestHead {
   readonly #text: string;
   #fields: readonly Field[] | undefined = undefined;
 
-  constructor(text: string, limits: HttpLimits, secure: boolean) {
+  constructor(text: string, limits: HttpLimits, secure: boolean, bytes: Buffer, start: number) {
     this.#text = text;
     const lineEnd = endOfStartLine(text);
     const line = text.slice(0, lineEnd);
     const read = new RequestFields();
-    const kept = read.readAll(text, lineEnd, limits.maxFields);
+    scanner.begin(text, lineEnd, limits.maxFields, bytes, start);
+    const kept = read.readAll();
     const { message } = read;
 
     const first = line.indexOf(" ");
@@ -99,8 +101,7 @@ class RequestFields implements RequestValues {
   hasExpect = false;
 
   /** Returns what `FieldScanner.finish` does. */
-  readAll(text: string, lineEnd: number, maxFields: number): string | undefined {
-    scanner.begin(text, lineEnd, maxFields);
+  readAll(): string | undefined {
     for (let name = scanner.next(); name !== undefined; name = scanner.next()) {
       if (name.lower !== "") this.#read(name.lower);
       scanner.handle(name.inRequest);

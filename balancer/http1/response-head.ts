@@ -2,7 +2,7 @@
  * The text of a response's head, checked (RFC 9112 §4): status line, and where the body ends. Strict: see `head-lines.ts`.
  * Pure.
  */
-import { FieldScanner, hasControl } from "./field-scanner.ts";
+import { FieldScanner } from "./field-scanner.ts";
 import { type Field, HttpSyntaxError } from "./fields.ts";
 import { CHUNKED, type Framing, NO_BODY, UNTIL_CLOSE } from "./framing.ts";
 import type { ResponseHead, ResponseValues } from "./head.ts";
@@ -10,18 +10,19 @@ import { endOfStartLine, MessageFields, parseVersion, readFields } from "./head-
 import { DEFAULT_HTTP_LIMITS } from "./limits.ts";
 
 /**
- * Parses the text of a response's head. `requestMethod` decides whether it has a body (RFC 9112 §6.3). `isClean`: the text
- * passes `hasControl`. Throws `HttpSyntaxError`.
+ * Parses the text of a response's head. `requestMethod` decides whether it has a body (RFC 9112 §6.3). The text is also in
+ * `bytes`, at `start` (`HeadCollector.textStart`). Throws `HttpSyntaxError`.
  */
 export function parseResponseHead(
   text: string,
   requestMethod: string,
-  isClean: boolean = !hasControl(text),
+  bytes: Buffer = NO_BYTES,
+  start = -1,
 ): ResponseHead {
-  // As for requests.
-  if (!isClean) readFields(text, "upstream", DEFAULT_HTTP_LIMITS.maxFields);
-  return new ParsedResponse(text, requestMethod);
+  return new ParsedResponse(text, requestMethod, bytes, start);
 }
+
+const NO_BYTES = Buffer.alloc(0);
 
 /** Its constructor's steps are in the order in which faults are reported. */
 class ParsedResponse implements ResponseHead {
@@ -38,11 +39,12 @@ class ParsedResponse implements ResponseHead {
   readonly #text: string;
   #fields: readonly Field[] | undefined = undefined;
 
-  constructor(text: string, requestMethod: string) {
+  constructor(text: string, requestMethod: string, bytes: Buffer, start: number) {
     this.#text = text;
     const lineEnd = endOfStartLine(text);
     const read = new ResponseFields();
-    const kept = read.readAll(text, lineEnd);
+    scanner.begin(text, lineEnd, DEFAULT_HTTP_LIMITS.maxFields, bytes, start);
+    const kept = read.readAll();
     const { message } = read;
     const { status, reason, minor } = statusOf(text.slice(0, lineEnd));
     message.check(minor, "upstream");
@@ -77,8 +79,7 @@ class ResponseFields implements ResponseValues {
   keepAlive = "";
 
   /** Returns what `FieldScanner.finish` does. */
-  readAll(text: string, lineEnd: number): string | undefined {
-    scanner.begin(text, lineEnd, DEFAULT_HTTP_LIMITS.maxFields);
+  readAll(): string | undefined {
     for (let name = scanner.next(); name !== undefined; name = scanner.next()) {
       if (name.lower !== "") this.#read(name.lower);
       scanner.handle(name.inResponse);

@@ -47,7 +47,13 @@ export class RequestReader {
     const end = this.#collector.push(bytes, at);
     if (end < 0) return end;
     const collector = this.#collector;
-    const head = parseRequestHead(collector.take(), this.#limits, this.#secure, collector.isClean);
+    const head = parseRequestHead(
+      collector.take(),
+      this.#limits,
+      this.#secure,
+      bytes,
+      collector.textStart,
+    );
     this.#head = head;
     this.#body = head.framing.kind === "none" ? undefined : this.#bodyReader(head);
     return end;

@@ -229,7 +229,7 @@ export class UpstreamConnection implements ConnectionHandler {
   #onHead(text: string, bytes: Buffer, at: number, handler: ResponseHandler): void {
     const request = this.#request;
     if (request === undefined) return;
-    const head = parseResponseHead(text, request.method, this.#collector.isClean);
+    const head = parseResponseHead(text, request.method, bytes, this.#collector.textStart);
     if (head.status === 101) {
       if (!request.upgrade)
         throw new HttpSyntaxError("upstream", 400, "101 without an Upgrade request");

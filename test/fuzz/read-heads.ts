@@ -51,8 +51,9 @@ const TIME = "25/Nov/2026:19:23:28 +0000";
 
 export function readRequest(input: RandomHead): unknown {
   const collector = new HeadCollector("downstream", input.limits);
-  return outcomeOf(input, collector, (text) => {
-    const head = parseRequestHead(text, input.limits, false, collector.isClean);
+  return outcomeOf(input, collector, (text, bytes) => {
+    const { textStart } = collector;
+    const head = parseRequestHead(text, input.limits, false, bytes, textStart);
     return [describe(head), findRoute(head), readWebSocketKey(head), forwardings(head)];
   });
 }
@@ -123,9 +124,9 @@ const CLIENTS = [
 
 export function readResponse(input: RandomHead): unknown {
   const collector = new HeadCollector("upstream", input.limits);
-  return outcomeOf(input, collector, (text) =>
+  return outcomeOf(input, collector, (text, bytes) =>
     METHODS.map((method) => {
-      const head = parseResponseHead(text, method, collector.isClean);
+      const head = parseResponseHead(text, method, bytes, collector.textStart);
       const isMisframed = head.length !== undefined || head.isChunked;
       return [describeResponse(head), isMisframed, marksOf(head), relays(head)];
     }),
@@ -185,17 +186,21 @@ const CLIENT = { isLastResponse: false, requestId: REQUEST_ID };
 
 // --- both ---
 
+const BEFORE = "before\r\n";
+
 /** What `parse` returns for the complete head and how much of the bytes it takes, or how it is refused. */
 function outcomeOf(
   { parts }: RandomHead,
   collector: Pick<HeadCollector, "push" | "take" | "firstLine" | "started">,
-  parse: (text: string) => unknown,
+  parse: (text: string, bytes: Buffer) => unknown,
 ): unknown {
   let read = 0;
   try {
     for (const part of parts) {
-      const end = collector.push(Buffer.from(part, "latin1"), 0);
-      if (end >= 0) return { end: read + end, head: parse(collector.take()) };
+      // The head of a later request begins within a read.
+      const bytes = Buffer.from(`${BEFORE}${part}`, "latin1");
+      const end = collector.push(bytes, BEFORE.length);
+      if (end >= 0) return { end: read + end, head: parse(collector.take(), bytes) };
       read += part.length;
     }
     return { isIncomplete: collector.started, line: collector.firstLine() };
