@@ -11,9 +11,11 @@ const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
+const DIGIT_0 = 0x30;
 const COLON = 0x3a;
 const DEL = 0x7f;
 
+const MAX_DIGITS = 15;
 const NO_BYTES = Buffer.alloc(0);
 
 export class FieldScanner {
@@ -91,6 +93,19 @@ export class FieldScanner {
   /** Without surrounding whitespace. */
   get value(): string {
     return this.#text.slice(this.#valueStart, this.#valueEnd);
+  }
+
+  /** The value as a number of decimal digits, few enough to be exact; -1 for any other value. */
+  get number(): number {
+    const digits = this.#valueEnd - this.#valueStart;
+    if (digits === 0 || digits > MAX_DIGITS) return -1;
+    let number = 0;
+    for (let at = this.#valueStart; at < this.#valueEnd; at++) {
+      const digit = this.#text.charCodeAt(at) - DIGIT_0;
+      if (digit < 0 || digit > 9) return -1;
+      number = number * 10 + digit;
+    }
+    return number;
   }
 
   /** Decides about the present field. To be called for each. */

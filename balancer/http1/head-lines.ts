@@ -35,9 +35,6 @@ export function parseVersion(version: string, sender: Sender): 0 | 1 {
   throw new HttpSyntaxError(sender, 400, "version");
 }
 
-/** Decimal digits, few enough to be exact as a number. */
-const CONTENT_LENGTH = /^\d{1,15}$/;
-
 /** The fields that say where the message and the connection end, added in the order of the head. */
 export class MessageFields {
   isChunked = false;
@@ -61,10 +58,11 @@ export class MessageFields {
     this.isChunked = true;
   }
 
-  addContentLength(value: string): void {
+  /** `length`: -1 when the value is not one number. */
+  addContentLength(length: number): void {
     if (this.#fault !== undefined) return;
-    if (this.length !== undefined || !CONTENT_LENGTH.test(value)) this.#fault = "Content-Length";
-    else this.length = Number(value);
+    if (this.length !== undefined || length < 0) this.#fault = "Content-Length";
+    else this.length = length;
   }
 
   addConnection(value: string): void {

@@ -128,7 +128,7 @@ class RequestFields implements RequestValues {
         this.referer = scanner.value;
         break;
       case "content-length":
-        this.message.addContentLength(scanner.value);
+        this.message.addContentLength(scanner.number);
         break;
       case "transfer-encoding":
         this.message.addTransferEncoding(scanner.value);

@@ -90,7 +90,7 @@ class ResponseFields implements ResponseValues {
   #read(lower: string): void {
     switch (lower) {
       case "content-length":
-        this.message.addContentLength(scanner.value);
+        this.message.addContentLength(scanner.number);
         break;
       case "connection":
         this.message.addConnection(scanner.value);
