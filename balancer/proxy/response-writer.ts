@@ -4,7 +4,7 @@
 import type { RequestHead } from "../http1/head.ts";
 import { RequestRecord } from "../logs/log-entry.ts";
 import type { RequestLog } from "../logs/request-log.ts";
-import type { Connection, Piece } from "../transport/transport.ts";
+import { type Connection, type Piece, sizeOf } from "../transport/transport.ts";
 import { type MakeResponse, statusOf } from "./responses.ts";
 
 interface WriterDeps {
@@ -67,7 +67,7 @@ export class ResponseWriter {
     const head = this.#unsentHead;
     this.#unsentHead = undefined;
     const all = head === undefined ? chunks : [head, ...chunks];
-    for (const chunk of all) this.#record?.addSent(chunk.length);
+    this.#record?.addSent(sizeOf(all));
     const hasRoom = this.#connection.write(all);
     this.#isStalled = !hasRoom;
     return hasRoom;

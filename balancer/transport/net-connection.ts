@@ -14,6 +14,7 @@ import {
   type ConnectionHandler,
   MAX_PENDING_BYTES,
   type Piece,
+  sizeOf,
 } from "./transport.ts";
 
 /** Finds peers that vanished without FIN or RST; an open tunnel has no timeout of its own. */
@@ -53,6 +54,7 @@ export class NetConnection implements Connection, ReadTarget {
   #error: Error | undefined;
   #options: SocketOptions;
   #isDrainAwaited = false;
+  #isPaused = false;
 
   constructor(sockets: Sockets, reportBug: BugReport) {
     const { socket } = sockets;
@@ -184,10 +186,13 @@ export class NetConnection implements Connection, ReadTarget {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
     this.#socket.resume();
   }
 
@@ -240,12 +245,6 @@ function writeChunk(socket: Socket, chunk: Piece): void {
   }
   const lent = lend(chunk);
   socket.write(lent.chunk, lent.release);
-}
-
-function sizeOf(chunks: readonly Piece[]): number {
-  let size = 0;
-  for (const chunk of chunks) size += chunk.length;
-  return size;
 }
 
 function textOf(chunks: readonly Piece[]): string {
