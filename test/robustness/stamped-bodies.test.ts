@@ -1,6 +1,6 @@
 /**
  * Many connections at once through one balancer, with bodies and tunnels of which every byte is checked: none may be lost,
- * doubled, or appear in another connection, whatever sizes are written, whoever reads slowly, and whoever resets.
+ * doubled, or appear in another connection, whatever sizes are written, and with slow readers and resets at either end.
  */
 import { createHash, randomInt } from "node:crypto";
 import { generate } from "selfsigned";

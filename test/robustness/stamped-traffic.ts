@@ -66,7 +66,7 @@ export class StampedTraffic {
   #over = 0;
   #planned = 0;
 
-  /** How many exchanges will be run, so that nobody waits for more. */
+  /** How many exchanges will be run, so that no reader waits for more. */
   expect(exchanges: number): void {
     this.#planned += exchanges;
   }
