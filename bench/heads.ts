@@ -1,7 +1,8 @@
 /**
  * What does a head cost? CPU of a request's head that is read, routed and forwarded, and of a response's head that is read and
  * relayed, each time a head whose bytes differ from the one before. The peer is the former reader
- * (test/support/former-http1), which made a list of the fields of each head. Limit: half of its time. Interleaved rounds.
+ * (test/support/former-http1), which made a list of the fields of each head. Limit: half of its time for a
+ * browser's request and a worker's response; shorter heads are shown beside them. Interleaved rounds.
  */
 import { createTrustedProxies, ForwardingFields } from "../balancer/http1/forwarding.ts";
 import { HeadCollector } from "../balancer/http1/head-collector.ts";

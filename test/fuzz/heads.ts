@@ -217,7 +217,7 @@ function nearly(name: string, random: Random): string {
   }
   const at = random.below(name.length);
   const char = random.chance(0.7)
-    ? random.pick([..."_-.xX0"])
+    ? random.pick(["_", "-", ".", "x", "X", "0"])
     : String.fromCharCode(random.below(256));
   return name.slice(0, at) + char + name.slice(at + random.below(2));
 }
