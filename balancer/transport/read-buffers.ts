@@ -1,5 +1,5 @@
 /**
- * The buffers that sockets are read into. A read of one buffer that is used again and again saves an allocation; a large one
+ * The buffers that sockets are read into. Reading into one buffer repeatedly saves an allocation; a large read
  * goes on to another socket without a copy, and its buffer is used again when the last write of it is done.
  */
 
