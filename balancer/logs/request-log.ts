@@ -5,7 +5,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Clock } from "../../shared/base/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import type { LogStream } from "../../shared/cluster/log-stream.ts";
 import { LineFile } from "../../shared/logs/line-file.ts";
@@ -30,6 +30,11 @@ export interface RequestLog {
 
 /** Lines are collected for this long and written together. */
 const GATHER_MS = 100;
+/**
+ * As many requests at most wait to be formatted, for the same time. Formatting one after each response costs twice as much:
+ * what runs in between drives its code out of the processor's caches.
+ */
+const BATCH = 64;
 /** How often dropped lines are counted, and the minimum time between two warnings about them. */
 const COUNT_PERIOD_MS = 1000;
 const WARN_PERIOD_MS = 10_000;
@@ -50,22 +55,43 @@ export function createRequestLog(deps: {
   const files = deps.files && openFiles(resolve(deps.files.folder), deps.files.limits, deps);
   const { access: accessStream, error: errorStream } = deps.streams ?? {};
   const warnings = createWarningLimit(clock);
+  let pending: Served[] = [];
+  let pendingTimes: number[] = [];
+  let formatting: Timer | undefined;
   let second = 0;
   let time = "";
+
+  /** Formats the requests that wait. */
+  function formatPending(): void {
+    const [requests, times] = [pending, pendingTimes];
+    pending = [];
+    pendingTimes = [];
+    for (const [i, request] of requests.entries()) format(request, times[i] ?? 0);
+  }
+
+  function onGathered(): void {
+    formatting = undefined;
+    formatPending();
+  }
+
+  function format(request: Served, wallMs: number): void {
+    if (wallMs - second >= 1000 || wallMs < second) {
+      second = wallMs - (wallMs % 1000);
+      time = logTime(wallMs);
+    }
+    const line = accessLine(request, trusted, time);
+    files?.access.write(line);
+    if (accessStream?.hasRoom() === true) accessStream.write(line);
+  }
 
   return {
     served(served) {
       // Lines without a destination are not formatted.
-      const isShared = accessStream?.hasRoom() ?? false;
-      if (files === undefined && !isShared) return;
-      const now = clock.wallMs();
-      if (now - second >= 1000 || now < second) {
-        second = now - (now % 1000);
-        time = logTime(now);
-      }
-      const line = accessLine(served, trusted, time);
-      files?.access.write(line);
-      if (isShared) accessStream?.write(line);
+      if (files === undefined && accessStream?.hasRoom() !== true) return;
+      pending.push(served);
+      pendingTimes.push(clock.wallMs());
+      if (pending.length >= BATCH) formatPending();
+      else formatting ??= clock.after(GATHER_MS, onGathered);
     },
     failed(failed) {
       const isShared = errorStream?.hasRoom() ?? false;
@@ -83,9 +109,12 @@ export function createRequestLog(deps: {
       }
     },
     reopen() {
+      formatPending();
       files?.reopen();
     },
     close() {
+      formatting?.cancel();
+      formatPending();
       files?.close();
     },
   };
