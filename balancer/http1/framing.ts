@@ -40,9 +40,9 @@ type State =
 
 /** Reads one body: bytes in, chunks to forward out. */
 export class BodyReader {
-  readonly #framing: Framing;
+  #framing: Framing;
   readonly #sender: Sender;
-  readonly #keepChunks: boolean;
+  #keepChunks: boolean;
   readonly #mayPass: (trailer: Field) => boolean;
   readonly #limits: HttpLimits;
   #state: State;
@@ -75,6 +75,21 @@ export class BodyReader {
     this.#mayPass = options.mayPass;
     this.#limits = options.limits ?? DEFAULT_HTTP_LIMITS;
     this.#left = framing.kind === "length" ? framing.length : 0;
+    this.#state = startOf(framing);
+  }
+
+  /** Begins another body, of the same sender. The one before is complete. */
+  begin(framing: Framing, keepChunks: boolean): void {
+    this.#framing = framing;
+    this.#keepChunks = keepChunks;
+    this.#left = framing.kind === "length" ? framing.length : 0;
+    this.#digits = 0;
+    this.#lineBytes = 0;
+    this.#extensionBytes = 0;
+    this.#trailerBytes = 0;
+    this.#trailerLine = "";
+    this.#trailerFields = 0;
+    this.#trailers = "";
     this.#state = startOf(framing);
   }
 

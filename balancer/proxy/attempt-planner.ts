@@ -25,6 +25,7 @@ import {
   type Retryable,
   type RetryHistory,
 } from "./retry-policy.ts";
+import type { TrafficCounters } from "./traffic-counters.ts";
 
 /** `orElse`: what the request fails with when no worker is left. `hold`: wait in the retry queue, or fail when it is full. */
 export type Step =
@@ -38,6 +39,7 @@ export const CHOOSE: Step = { step: "choose", orElse: undefined };
 interface PlannerDeps {
   readonly router: Router;
   readonly counters: Counters;
+  readonly traffic: Pick<TrafficCounters, "requests" | "routes">;
   readonly clock: Clock;
 }
 
@@ -80,13 +82,13 @@ export class AttemptPlanner {
 
   afterChoice(decision: Decision, orElse: UpstreamError | BusyError | undefined): Step {
     const { upstream, rule, reason, hasOwner } = decision;
-    const { counters, router } = this.#deps;
+    const { traffic, router } = this.#deps;
     // A busy worker is there: its request does not wait for another one.
     if (upstream === undefined && orElse instanceof BusyError) {
       return { step: "fail", error: orElse };
     }
-    if (this.#decision === undefined) counters.count("balancer.requests", rule);
-    counters.count("balancer.routes", reason);
+    if (this.#decision === undefined) traffic.requests.count(rule);
+    traffic.routes.count(reason);
     this.#decision = decision;
     if (hasOwner) this.#hasOwner = true;
     if (upstream !== undefined) return { step: "attempt", upstream, isFresh: false };

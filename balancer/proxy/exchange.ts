@@ -11,7 +11,7 @@
  * the client goes away, the worker is too slow, or nothing more can be tried.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { Counters, Histogram } from "../../shared/metrics/metrics.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Router } from "../routing/router.ts";
@@ -31,6 +31,7 @@ import { RequestBody } from "./request-body.ts";
 import { BusyError } from "./responses.ts";
 import type { Reached } from "./retry-policy.ts";
 import type { RetryQueue } from "./retry-queue.ts";
+import { statusClass, type TrafficCounters } from "./traffic-counters.ts";
 import type { Tunnels } from "./tunnel.ts";
 import { hasBody, isAccepted, readWebSocketKey } from "./websocket-handshake.ts";
 
@@ -39,6 +40,7 @@ export interface ExchangeDeps {
   readonly tunnels: Tunnels;
   readonly trusted: TrustedProxies;
   readonly counters: Counters;
+  readonly traffic: TrafficCounters;
   readonly retryQueue: RetryQueue;
   readonly clock: Clock;
 }
@@ -235,8 +237,8 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       return;
     }
     this.#state = { state: "responding", upstream, connection };
-    this.#deps.counters.count("balancer.answers", statusClass(head.status));
-    this.#time("balancer.first_byte_ms");
+    this.#deps.traffic.answers.count(statusClass(head.status));
+    this.#time(this.#deps.traffic.firstByteMs);
     const { text, keepAlive } = relayedHead(head, {
       client: this.#client,
       request: this.#head,
@@ -267,7 +269,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     // The rest of a body that is no longer wanted would be read as the next request.
     if (this.#body.isComplete) upstream.release(connection);
     else connection.abort();
-    this.#time("balancer.latency_ms");
+    this.#time(this.#deps.traffic.latencyMs);
     this.#client.finish();
   }
 
@@ -295,7 +297,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     this.#endAttempt();
     this.#state = OVER;
     this.#deps.counters.count("balancer.upgrades");
-    this.#deps.counters.count("balancer.answers", "1xx");
+    this.#deps.traffic.answers.count("1xx");
     // Before `detach`: afterwards the client has no request.
     const { requestId } = this.#client;
     this.#deps.tunnels.open({
@@ -322,10 +324,9 @@ export class ProxyExchange implements Exchange, ResponseHandler {
   }
 
   /** Polls are left out: they wait until there is something to report. */
-  #time(histogram: "balancer.first_byte_ms" | "balancer.latency_ms"): void {
+  #time(histogram: Histogram): void {
     if (this.#planner.isTied || (this.#route.isRepeatable && this.#head.method === "POST")) return;
-    const { clock, counters } = this.#deps;
-    counters.observe(histogram, clock.nowMs() - this.#begunMs);
+    histogram.add(this.#deps.clock.nowMs() - this.#begunMs);
   }
 
   // --- ends ---
@@ -394,12 +395,6 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 function reachedBy(connection: UpstreamConnection): Reached {
   if (connection.hasResponse) return "response";
   return connection.isReused ? "stale" : "sent";
-}
-
-const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
-
-function statusClass(status: number): (typeof STATUS_CLASSES)[number] {
-  return STATUS_CLASSES[Math.floor(status / 100) - 1] ?? "5xx";
 }
 
 /** Closes a connection that had become a tunnel's. */

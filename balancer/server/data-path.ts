@@ -14,6 +14,7 @@ import { acceptRequest } from "../proxy/accept-request.ts";
 import type { DownstreamLimits } from "../proxy/downstream.ts";
 import { createDrainState, type DrainState } from "../proxy/drain-state.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
+import { createTrafficCounters } from "../proxy/traffic-counters.ts";
 import { createTunnels, type Tunnels } from "../proxy/tunnel.ts";
 import { createRouter, type Router } from "../routing/router.ts";
 import { createDeadlines } from "../transport/deadlines.ts";
@@ -105,6 +106,7 @@ export async function startDataPath(deps: {
     tunnels,
     trusted: deps.trusted,
     counters,
+    traffic: createTrafficCounters(counters),
     retryQueue,
     clock,
     drainState,

@@ -4,7 +4,7 @@
  */
 import { EdgeError } from "../../shared/base/errors.ts";
 import { HttpSyntaxError } from "../http1/fields.ts";
-import { BodyReader } from "../http1/framing.ts";
+import { BodyReader, type Framing } from "../http1/framing.ts";
 import type { ResponseHead } from "../http1/head.ts";
 import { HeadCollector } from "../http1/head-collector.ts";
 import { isForwardableTrailer } from "../http1/headers.ts";
@@ -75,7 +75,10 @@ export class UpstreamConnection implements ConnectionHandler {
   readonly #collector = new HeadCollector("upstream");
   #handler: ResponseHandler | undefined;
   #request: Request | undefined;
+  /** Of the present response, once its head is read. */
   #body: BodyReader | undefined;
+  /** The same for all responses. */
+  #bodyReader: BodyReader | undefined;
   #keepAlive = true;
   #hint: KeepAliveHint = NO_HINT;
   #hasResponse = false;
@@ -244,12 +247,18 @@ export class UpstreamConnection implements ConnectionHandler {
     }
     this.#keepAlive = head.keepAlive && !hasBodyAgainstRules(head);
     this.#hint = readKeepAlive(head.values.keepAlive);
-    this.#body = new BodyReader(head.framing, {
-      sender: "upstream",
-      keepChunks: request.keepChunks,
-      mayPass: isForwardableTrailer,
-    });
+    this.#body = this.#readerFor(head.framing, request.keepChunks);
     handler.onResponseHead(head);
+  }
+
+  #readerFor(framing: Framing, keepChunks: boolean): BodyReader {
+    if (this.#bodyReader === undefined) {
+      const mayPass = isForwardableTrailer;
+      this.#bodyReader = new BodyReader(framing, { sender: "upstream", keepChunks, mayPass });
+    } else {
+      this.#bodyReader.begin(framing, keepChunks);
+    }
+    return this.#bodyReader;
   }
 
   #fail(error: UpstreamError): void {

@@ -19,7 +19,7 @@ export interface Counters {
   /** The counter itself, for what is counted on every request: its look-up by name is done once. */
   counter<Name extends CounterName>(name: Name): Counter<TagOf<Name>>;
   /** As `counter`. */
-  histogram(name: HistogramName): Pick<Histogram, "add">;
+  histogram(name: HistogramName): Histogram;
   /** Adds a value to a histogram. Negative values (from a clock that was set back) and NaN are ignored. */
   observe(name: HistogramName, value: number): void;
   /**
@@ -34,8 +34,13 @@ export interface Counters {
   series(): Series[];
 }
 
+/** A counter of one name. */
 export interface Counter<Tag extends string> {
   count(tag?: Tag | "", by?: number): void;
+}
+
+export interface Histogram {
+  add(value: number): void;
 }
 
 export type GaugeValue<Name extends GaugeName> =
@@ -59,11 +64,11 @@ const MAX_TAGS = 64;
 
 export function createCounters(): Counters {
   const tallies = new Map<CounterName, Tally>();
-  const histograms = new Map<HistogramName, Histogram>();
+  const histograms = new Map<HistogramName, Buckets>();
   const gauges = new Map<GaugeName, () => unknown>();
   for (const [name, metric] of Object.entries(METRICS) as [MetricName, Metric][]) {
     // Histograms exist from the start, so that they are published before their first value.
-    if (metric.kind === "histogram") histograms.set(name as HistogramName, new Histogram());
+    if (metric.kind === "histogram") histograms.set(name as HistogramName, new Buckets());
   }
 
   function tallyOf(name: CounterName): Tally {
@@ -75,7 +80,7 @@ export function createCounters(): Counters {
     return tally;
   }
 
-  function histogramOf(name: HistogramName): Histogram {
+  function histogramOf(name: HistogramName): Buckets {
     const histogram = histograms.get(name);
     if (histogram === undefined) throw new TypeError(`${name} is not a histogram`);
     return histogram;
@@ -155,7 +160,7 @@ class Tally implements Counter<string> {
   }
 }
 
-class Histogram {
+class Buckets implements Histogram {
   readonly counts: number[] = new Array<number>(LATENCY_BUCKETS_MS.length + 1).fill(0);
   sum = 0;
 
