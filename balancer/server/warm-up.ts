@@ -83,7 +83,7 @@ export async function warmUp(deps: WarmUpDeps): Promise<void> {
   }
 }
 
-function startWarmUpDataPath(
+async function startWarmUpDataPath(
   workers: readonly WarmUpWorker[],
   { transport, reportBug, isLeased, trusted, limits, clock }: WarmUpDeps,
 ): Promise<DataPath> {
@@ -98,7 +98,7 @@ function startWarmUpDataPath(
     counters,
   });
   const list = workers.map(({ port }) => `${LOOPBACK}:${port}`);
-  return startDataPath({
+  const dataPath = await startDataPath({
     transport,
     reportBug,
     discovery: {
@@ -126,6 +126,13 @@ function startWarmUpDataPath(
     tlsHandshakeTimeoutMs: CONNECT_TIMEOUT_MS,
     limits,
   });
+  return {
+    ...dataPath,
+    close() {
+      dataPath.close();
+      requestLog.close();
+    },
+  };
 }
 
 const NO_STREAM = { write() {}, hasRoom: () => true, async close() {} };
