@@ -40,7 +40,7 @@ import { describeView, statusOf } from "./admin/status.ts";
 import { createDiscovery } from "./discovery/discovery.ts";
 import { createTrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
-import type { DownstreamLimits } from "./proxy/downstream.ts";
+import type { DownstreamLimits } from "./proxy/served-client.ts";
 import {
   type Certificate,
   type CertificateFiles,

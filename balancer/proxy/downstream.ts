@@ -9,41 +9,15 @@
  *     any ──► lingering ──► closed    the last response is complete: FIN, and reading on for a while; directly to
  *                                     closed: reset, gone, or handed over to a tunnel
  */
-import type { Counters } from "../../shared/metrics/metrics.ts";
 import { HttpSyntaxError } from "../http1/fields.ts";
 import { ForwardingFields } from "../http1/forwarding.ts";
-import type { HttpLimits } from "../http1/limits.ts";
-import type { RequestLog } from "../logs/request-log.ts";
-import type { Deadlines } from "../transport/deadlines.ts";
-import type { Listed } from "../transport/open-list.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
-import { ClientDeadline, type ClientTimeouts, type Turn } from "./client-deadline.ts";
-import type { DrainState } from "./drain-state.ts";
-import type { AcceptRequest, Client, DetachedConnection, Exchange } from "./exchange-contract.ts";
+import { ClientDeadline, type Turn } from "./client-deadline.ts";
+import type { Client, DetachedConnection, Exchange } from "./exchange-contract.ts";
 import { PipelinedBytes, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { ClientTimeoutError, errorResponse, type MakeResponse, statusOf } from "./responses.ts";
-
-/** What a client may send, and its time limits. */
-export interface DownstreamLimits extends HttpLimits, ClientTimeouts {}
-
-export interface DownstreamDeps {
-  readonly deadlines: Deadlines;
-  readonly limits: DownstreamLimits;
-  readonly counters: Counters;
-  readonly requestLog: RequestLog;
-  readonly nextRequestId: () => string;
-  readonly acceptRequest: AcceptRequest;
-  readonly drainState: Readonly<DrainState>;
-}
-
-/** A connection whose requests are served. */
-export interface ServedClient extends Listed {
-  /** The balancer shuts down: an idle connection ends soon, any other with its response. */
-  shutDown(): void;
-  /** Closes its connection at once. */
-  destroy(): void;
-}
+import type { DownstreamDeps, ServedClient } from "./served-client.ts";
 
 type State = "head" | "body" | "response" | "discard" | "flush" | "lingering" | "closed";
 

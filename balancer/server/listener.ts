@@ -3,8 +3,9 @@
  */
 import { openPort } from "../../shared/process/program.ts";
 import { PlainHttpError } from "../http1/fields.ts";
-import { type DownstreamDeps, type ServedClient, serveClient } from "../proxy/downstream.ts";
+import { serveClient } from "../proxy/downstream.ts";
 import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
+import type { DownstreamDeps, ServedClient } from "../proxy/served-client.ts";
 import { OpenList } from "../transport/open-list.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";

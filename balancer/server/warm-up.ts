@@ -10,7 +10,7 @@ import { PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import { createRequestLog } from "../logs/request-log.ts";
-import type { DownstreamLimits } from "../proxy/downstream.ts";
+import type { DownstreamLimits } from "../proxy/served-client.ts";
 import type { BugReport, Transport } from "../transport/transport.ts";
 import { trafficProbe } from "../upstreams/probe.ts";
 import { type DataPath, startDataPath } from "./data-path.ts";

@@ -9,7 +9,7 @@ import type { SavedOwner } from "../../balancer/discovery/snapshot.ts";
 import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/logs/request-log.ts";
-import type { DownstreamLimits } from "../../balancer/proxy/downstream.ts";
+import type { DownstreamLimits } from "../../balancer/proxy/served-client.ts";
 import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
 import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
