@@ -44,7 +44,9 @@ import type { DownstreamLimits } from "./proxy/served-client.ts";
 import {
   type Certificate,
   type CertificateFiles,
+  type CertificateWatch,
   loadCertificates,
+  signatureOf,
   warnOfExpiry,
   watchCertificates,
 } from "./server/certificates.ts";
@@ -122,6 +124,9 @@ async function startBalancer(settings: Settings): Promise<void> {
     log,
     counters,
   });
+  // Runs before the part "membership", which closes the streams.
+  shutdown.add("access log", () => requestLog.flush());
+  reopenOnHangUp(requestLog, certificates, log);
   // Before the ports open: a client that comes right after a start must not get "no worker".
   const savedOwners = await discovery.start();
 
@@ -163,7 +168,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     const delayMs = clients.hasSuccessor ? 0 : settings.drainDelayMs;
     return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
-  keepFilesCurrent({ certificates, dataPath, requestLog, shutdown, clock, log });
+  followCertificates({ certificates, dataPath, shutdown, clock, log });
   // Workers that do not reach the store either continue as soon as they hear that it is away for all.
   discovery.onStoreHealth(() => {
     for (const upstream of dataPath.router.upstreams) upstream.probeSoon();
@@ -249,7 +254,11 @@ function drainBeforeStop(deps: {
 
 interface CurrentCertificates {
   readonly files: CertificateFiles;
+  /** Of the files as they were before `current` was loaded. */
+  readonly signature: string;
   current: readonly Certificate[];
+  /** Set once there are ports that use them. */
+  watch: CertificateWatch | undefined;
 }
 
 /** Throws `SettingError`. */
@@ -258,16 +267,25 @@ function readCertificates(
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): CurrentCertificates {
   const files = { cert: tlsCert, key: tlsKey };
+  const signature = signatureOf(files);
   const current = loadCertificates(files);
   warnOfExpiry(current, clock.wallMs(), log);
-  return { files, current };
+  return { files, signature, current, watch: undefined };
 }
 
-/** Follows changes of the certificates, and reopens the logs on SIGHUP. */
-function keepFilesCurrent(deps: {
+/** From the moment on at which the logs are open: a rotation does not wait for the start. */
+function reopenOnHangUp(requestLog: RequestLog, certificates: CurrentCertificates, log: Log): void {
+  process.on("SIGHUP", () => {
+    log.info({}, "SIGHUP: reopening the logs");
+    requestLog.reopen();
+    if (certificates.current.length > 0) certificates.watch?.reload();
+  });
+}
+
+/** Follows changes of the certificates since they were read. */
+function followCertificates(deps: {
   readonly certificates: CurrentCertificates;
   readonly dataPath: DataPath;
-  readonly requestLog: RequestLog;
   readonly shutdown: Shutdown;
   readonly clock: Clock;
   readonly log: Log;
@@ -275,6 +293,7 @@ function keepFilesCurrent(deps: {
   const { certificates, clock, log } = deps;
   const watch = watchCertificates({
     files: certificates.files,
+    signature: certificates.signature,
     use(fresh) {
       certificates.current = fresh;
       deps.dataPath.listener.useCertificates(fresh);
@@ -282,12 +301,8 @@ function keepFilesCurrent(deps: {
     clock,
     log,
   });
+  certificates.watch = watch;
   deps.shutdown.add("certificates", () => watch.close());
-  process.on("SIGHUP", () => {
-    log.info({}, "SIGHUP: reopening the logs");
-    deps.requestLog.reopen();
-    if (certificates.current.length > 0) watch.reload();
-  });
 }
 
 // --- ports ---

@@ -22,6 +22,8 @@ export interface RequestLog {
   served(served: Served): void;
   /** A request failed in the balancer or at a worker; `served` is called for it too. */
   failed(failed: Failed): void;
+  /** Formats what waits, so that it is in the store's streams before they close. */
+  flush(): void;
   /** Reopens the files after they were renamed. */
   reopen(): void;
   /** Writes pending lines and closes the files. */
@@ -108,6 +110,7 @@ export function createRequestLog(deps: {
         log.error({ status, requestId, worker, err }, "a request failed inside the balancer");
       }
     },
+    flush: formatPending,
     reopen() {
       formatPending();
       files?.reopen();

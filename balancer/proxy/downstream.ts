@@ -7,7 +7,7 @@
  *                └──► discard ──► head or flush         the response is complete before the body is
  *
  *     any ──► lingering ──► closed    the last response is complete: FIN, and reading on for a while; directly to
- *                                     closed: reset, gone, or handed over to a tunnel
+ *                                     closed: nothing can follow, reset, gone, or handed over to a tunnel
  */
 import { HttpSyntaxError } from "../http1/fields.ts";
 import { ForwardingFields } from "../http1/forwarding.ts";
@@ -18,6 +18,9 @@ import { PipelinedBytes, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { ClientTimeoutError, errorResponse, type MakeResponse, statusOf } from "./responses.ts";
 import type { DownstreamDeps, ServedClient } from "./served-client.ts";
+
+/** A response that every client has room for. */
+const MAX_CLOSED_AT_ONCE_BYTES = 16_384;
 
 type State = "head" | "body" | "response" | "discard" | "flush" | "lingering" | "closed";
 
@@ -243,7 +246,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     const isBodyComplete = this.#state === "response";
     this.#exchange = undefined;
     if (!keepAlive || (!isBodyComplete && this.#hasEnded)) {
-      if (this.#isAllTaken) this.#connection.destroy();
+      if (this.#mayCloseNow) this.#close();
       else this.#linger();
       return;
     }
@@ -257,18 +260,15 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   /**
-   * Whether closing at once loses nothing: the client announced that it sends nothing more, and the system has the whole
-   * response. Not with TLS, which ends with a message of its own, nor behind a body, after which some clients send CRLF.
+   * Whether the connection may be closed at once: the client announced that it sends nothing more, and the system has the
+   * whole response. If bytes come all the same, the system answers them with a reset and drops what the client has not taken
+   * yet, so this is not done after a large response, nor behind a body, after which some clients send CRLF; nor with TLS,
+   * which ends with a message of its own.
    */
-  get #isAllTaken(): boolean {
+  get #mayCloseNow(): boolean {
     const { head, hasBody } = this.#reader;
-    if (
-      this.#connection.secure ||
-      hasBody ||
-      head?.keepAlive !== false ||
-      this.#state !== "response"
-    )
-      return false;
+    if (head?.keepAlive !== false || hasBody || this.#state !== "response") return false;
+    if (this.#connection.secure || this.#response.bytes > MAX_CLOSED_AT_ONCE_BYTES) return false;
     return this.#pipelined.isEmpty && this.#connection.pendingBytes === 0;
   }
 
@@ -369,6 +369,11 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#state = "closed";
     this.#deadline.close();
     this.#onOver(this);
+  }
+
+  #close(): void {
+    this.#state = "closed";
+    this.#connection.destroy();
   }
 
   #linger(): void {

@@ -24,6 +24,8 @@ export class ResponseWriter {
   #unsentHead: string | undefined;
   /** Whether the client does not take the response as fast as it comes. */
   #isStalled = false;
+  /** Bytes of the present response. */
+  #bytes = 0;
 
   constructor(connection: Connection, deps: WriterDeps) {
     this.#connection = connection;
@@ -43,9 +45,15 @@ export class ResponseWriter {
     return this.#isStalled;
   }
 
+  /** Of the present response, so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** A request has been read, or could not be (`head` undefined): it gets one response and one line in the log. */
   expect(head: RequestHead | undefined, line: string): void {
     this.#isBegun = false;
+    this.#bytes = 0;
     this.#record = new RequestRecord({
       requestId: this.#deps.nextRequestId(),
       log: this.#deps.requestLog,
@@ -67,7 +75,9 @@ export class ResponseWriter {
     const head = this.#unsentHead;
     this.#unsentHead = undefined;
     const all = head === undefined ? chunks : [head, ...chunks];
-    this.#record?.addSent(sizeOf(all));
+    const bytes = sizeOf(all);
+    this.#bytes += bytes;
+    this.#record?.addSent(bytes);
     const hasRoom = this.#connection.write(all);
     this.#isStalled = !hasRoom;
     return hasRoom;

@@ -125,16 +125,17 @@ export interface CertificateWatch {
  */
 export function watchCertificates(deps: {
   files: CertificateFiles;
+  /** `signatureOf` the files before the present certificates were loaded. */
+  signature: string;
   use: (certificates: readonly Certificate[]) => void;
   clock: Clock;
   log: Log;
 }): CertificateWatch {
   const { files, clock, log } = deps;
-  const paths = [...files.cert, ...files.key];
-  let seen = signature(paths);
+  let seen = deps.signature;
 
   function reload(): void {
-    seen = signature(paths);
+    seen = signatureOf(files);
     try {
       const certificates = loadCertificates(files);
       deps.use(certificates);
@@ -146,7 +147,7 @@ export function watchCertificates(deps: {
   }
 
   const timer: Timer = clock.every(WATCH_PERIOD_MS, () => {
-    if (signature(paths) !== seen) reload();
+    if (signatureOf(files) !== seen) reload();
   });
   return { reload, close: () => timer.cancel() };
 }
@@ -172,11 +173,11 @@ export function describe({ names, expiresMs }: Certificate): string {
 }
 
 /** Changes with any of the files. */
-function signature(paths: readonly string[]): string {
-  return paths.map(signatureOf).join("\n");
+export function signatureOf({ cert, key }: CertificateFiles): string {
+  return [...cert, ...key].map(signatureOfFile).join("\n");
 }
 
-function signatureOf(path: string): string {
+function signatureOfFile(path: string): string {
   try {
     const { ino, size, mtimeMs } = statSync(path);
     return `${ino} ${size} ${mtimeMs}`;

@@ -56,7 +56,7 @@ export async function startWarmUpWorker(transport: Transport): Promise<WarmUpWor
     port: listening.port,
     close() {
       listening.close();
-      for (const connection of open) connection.destroy();
+      for (const connection of open) connection.reset();
     },
   };
 }
@@ -235,7 +235,8 @@ class Clients {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#timeout.cancel();
-    for (const connection of this.#open) connection.destroy();
+    // By reset: a close would keep the port for a minute, and it may be one that this machine's programs listen on.
+    for (const connection of this.#open) connection.reset();
     this.#onEnd(error);
   }
 }

@@ -3,6 +3,7 @@
  * option for a server's sockets, so this uses what the option sets, found on a socket at start, and tests that it works:
  * docs/adr/0013-reads-of-accepted-sockets.md. Where it does not, sockets are read by their `data` events.
  */
+import { once } from "node:events";
 import { type AddressInfo, connect, createServer, Socket } from "node:net";
 
 /** Receives the reads of a socket. */
@@ -70,70 +71,72 @@ function directBy({ buffer, callback, generator }: Slots): DirectReads {
 
 // --- the test at start ---
 
-const TEST_BYTES = 200_000;
+const SENT = Buffer.alloc(200_000, "the reads of accepted sockets ");
 /** Far more than it takes: a hanging test must not keep the ports closed. */
 const TEST_MS = 2000;
 
 /**
- * Sends bytes over the loopback address in three parts: they must arrive in the buffers that the target names, in order, with
- * no `data` event, stop while the socket is paused, and be followed by the end. Rejects if anything differs.
+ * Sends bytes over the loopback address: they must arrive in the buffers that the target names, in order, with no `data`
+ * event, stop while the socket is paused, and be followed by the end. Rejects if anything differs.
  */
 async function selfTest(direct: DirectReads): Promise<void> {
-  const sent = Buffer.alloc(TEST_BYTES, "the reads of accepted sockets ");
-  const received: Buffer[] = [];
-  const buffers = [Buffer.alloc(4096), Buffer.alloc(65_536)] as const;
   const server = createServer({ allowHalfOpen: true });
   const sockets: Socket[] = [];
+  let deadline: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
-      const deadline = setTimeout(() => reject(new Error("no end in time")), TEST_MS);
-      const check = (isRight: boolean, what: string): void => {
-        if (isRight) return;
-        clearTimeout(deadline);
-        reject(new Error(what));
-      };
+      deadline = setTimeout(() => reject(new Error("no end in time")), TEST_MS);
       server.once("error", reject);
-      server.once("connection", (socket) => {
-        sockets.push(socket);
-        let reads = 0;
-        let isPaused = false;
-        const target = {
-          get buffer() {
-            return buffers[reads % 2] ?? buffers[0];
-          },
-          onRead(length: number) {
-            check(!isPaused, "a read while paused");
-            received.push(Buffer.from(this.buffer.subarray(0, length)));
-            reads++;
-            if (reads !== 2) return;
-            isPaused = true;
-            socket.pause();
-            setImmediate(() => {
-              isPaused = false;
-              socket.resume();
-            });
-          },
-        };
-        socket.once("error", reject);
-        socket.on("data", () => check(false, "a data event"));
-        direct(socket, target);
-        socket.resume();
-        socket.once("end", () => {
-          clearTimeout(deadline);
-          check(Buffer.concat(received).equals(sent), "other bytes than were sent");
-          check(reads > 2, "fewer reads than buffers");
-          resolve();
-        });
-      });
       server.listen(0, "127.0.0.1", () => {
         const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
         sockets.push(client);
         client.once("error", reject);
-        client.end(sent);
+        client.once("connect", () => client.end(SENT));
+        server.on("connection", (socket) => {
+          sockets.push(socket);
+          socket.on("error", reject);
+          // Any program may connect to any port.
+          if (socket.remotePort !== client.localPort) socket.destroy();
+          else receive(socket, direct).then(resolve, reject);
+        });
       });
     });
   } finally {
+    clearTimeout(deadline);
     server.close();
     for (const socket of sockets) socket.destroy();
   }
+}
+
+/** Resolves at the end of `socket` when it has brought what was sent. */
+async function receive(socket: Socket, direct: DirectReads): Promise<void> {
+  const buffers = [Buffer.alloc(4096), Buffer.alloc(65_536)] as const;
+  const received: Buffer[] = [];
+  let problem: string | undefined;
+  let isPaused = false;
+  const target = {
+    get buffer() {
+      return buffers[received.length % 2] ?? buffers[0];
+    },
+    onRead(length: number) {
+      if (isPaused) problem = "a read while paused";
+      received.push(Buffer.from(this.buffer.subarray(0, length)));
+      if (received.length !== 2) return;
+      isPaused = true;
+      socket.pause();
+      setImmediate(() => {
+        isPaused = false;
+        socket.resume();
+      });
+    },
+  };
+  socket.on("data", () => {
+    problem = "a data event";
+  });
+  direct(socket, target);
+  socket.resume();
+  await once(socket, "end");
+  if (!Buffer.concat(received).equals(SENT)) problem ??= "other bytes than were sent";
+  if (received.length <= 2) problem ??= "fewer reads than buffers";
+  if (problem !== undefined) throw new Error(problem);
 }

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { plainAddress } from "../../shared/net/networks.ts";
 import type { ReadTarget } from "./accepted-reads.ts";
-import { lend, SocketReads } from "./read-buffers.ts";
+import { retain, SocketReads } from "./read-buffers.ts";
 import { createSendQueues } from "./send-queue.ts";
 import {
   type BugReport,
@@ -243,8 +243,8 @@ function writeChunk(socket: Socket, chunk: Piece): void {
     socket.write(chunk, "latin1");
     return;
   }
-  const lent = lend(chunk);
-  socket.write(lent.chunk, lent.release);
+  const retained = retain(chunk);
+  socket.write(retained.chunk, retained.release);
 }
 
 function textOf(chunks: readonly Piece[]): string {

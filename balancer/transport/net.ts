@@ -1,5 +1,5 @@
 /**
- * The transport on `node:net` and `node:tls`, public API only: dials workers, accepts clients.
+ * The transport on `node:net` and `node:tls`: dials workers, accepts clients. Public API only, but for accepted-reads.ts.
  */
 import { createConnection, createServer, type Server, type Socket } from "node:net";
 import type { DirectReads } from "./accepted-reads.ts";
@@ -127,6 +127,8 @@ async function listen(
       socket.on("data", (bytes: Buffer) => connection.receive(bytes));
       return;
     }
+    // `onConnection` may have closed it.
+    if (socket.destroyed) return;
     directReads(socket, connection);
     // The stream buffers nothing, but it must flow to report the end.
     socket.resume();

@@ -5,17 +5,17 @@
 
 /**
  * Shared by all sockets: the next read of any of them overwrites it, so whatever is kept of it is copied. Reads that do not
- * fill it are small, and copying them costs less than giving their buffer away.
+ * fill it are small, and copying them costs less than retaining their buffer.
  */
 const SHARED = Buffer.allocUnsafeSlow(65_536);
 
 /** Its first bytes, by their number: most reads are of few sizes, and a view costs as much as reading a line of a head. */
 const BEGINNINGS: (Buffer | undefined)[] = new Array<Buffer | undefined>(2048).fill(undefined);
 
-/** Of a buffer that is given away. Twice as much as one read of Node's own: half the system calls for a large body. */
+/** Of a pooled buffer. Twice as much as one read of Node's own: half the system calls for a large body. */
 const POOLED_BYTES = 131_072;
-/** A read of at least this many bytes is given away; the copy of a smaller one is cheaper than a buffer held for it. */
-export const MIN_LENT_BYTES = 16_384;
+/** A read of at least this many bytes is retained; the copy of a smaller one is cheaper than a buffer held for it. */
+export const MIN_RETAINED_BYTES = 16_384;
 /**
  * Buffers that sockets and unfinished writes may hold at one time (32 MiB). Beyond that, because hundreds of readers are
  * slow, reads are copied: then memory grows with what is unsent, and not with buffers that are filled in part.
@@ -50,8 +50,8 @@ function takeBuffer(): PooledBuffer | undefined {
   return buffer;
 }
 
-/** Holds the buffer of a chunk for a write; the caller calls `release` when the write is over, whether it succeeded or not. */
-export interface Lent {
+/** A chunk that a write may keep; `release` is to be called when the write is over, whether it succeeded or not. */
+export interface Retained {
   readonly chunk: Buffer;
   /** Undefined: nothing has to be given back. */
   readonly release: (() => void) | undefined;
@@ -60,10 +60,10 @@ export interface Lent {
 /**
  * What a write may keep of `chunk`: the chunk itself where its buffer is not read into before the write is over, else a copy.
  */
-export function lend(chunk: Buffer): Lent {
+export function retain(chunk: Buffer): Retained {
   const { buffer } = chunk;
   if (delivering !== undefined && buffer === delivering.bytes.buffer) {
-    if (chunk.length >= MIN_LENT_BYTES) {
+    if (chunk.length >= MIN_RETAINED_BYTES) {
       delivering.holders++;
       return { chunk, release: delivering.release };
     }
@@ -109,7 +109,7 @@ export class SocketReads {
       if (length === SHARED.length) this.#own = takeBuffer();
       return;
     }
-    const isLarge = length >= MIN_LENT_BYTES;
+    const isLarge = length >= MIN_RETAINED_BYTES;
     // No write holds it.
     if (isLarge && own.holders === 1) return;
     own.release();

@@ -245,8 +245,8 @@ export class Upstream {
   }
 
   /**
-   * Calls `action` for each connection with a request in flight, a few at a time: each request is then rerouted, and hundreds at once would
-   * block the event loop for all others.
+   * Calls `action` for each connection with a request in flight, a few at a time: each request is then rerouted, and
+   * hundreds at once would block the event loop for all others.
    */
   #eachBusy(action: (connection: UpstreamConnection) => void): void {
     const { clock } = this.#deps;

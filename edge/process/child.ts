@@ -133,8 +133,11 @@ export class Child {
 
   /** Sends SIGHUP: it reloads its certificates and reopens its logs. */
   reload(): void {
-    // A run that is not ready may have no SIGHUP handler yet, and would end.
-    for (const run of this.#alive) if (run.ready !== undefined) run.kill("SIGHUP");
+    for (const run of this.#alive) {
+      if (run.ready !== undefined) run.kill("SIGHUP");
+      // Before it is ready it may have no SIGHUP handler yet, and would end.
+      else run.becameReady.then(() => run.kill("SIGHUP")).catch(() => {});
+    }
   }
 
   #onMessage(run: ProcessRun, message: ProcessMessage): void {
@@ -281,7 +284,8 @@ export class Child {
     this.#backOff = NO_BACK_OFF;
     const startedIn = this.#generation;
     try {
-      await this.#launch();
+      // Its clients wait: the ports are closed.
+      await this.#launch(WITHOUT_WARM_UP);
     } catch (error) {
       if (startedIn === this.#generation) this.#startAfterDelay(0);
       throw error;

@@ -7,6 +7,7 @@ import { createRequestLog } from "../../../balancer/logs/request-log.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { createStepClock } from "../../support/step-clock.ts";
 import {
   ok,
   type RawWorker,
@@ -226,5 +227,39 @@ test("a log folder that cannot be written is a SettingError", () => {
   };
   expect(() => createRequestLog({ ...deps, files: { folder: "/proc/nowhere", limits } })).toThrow(
     "CT_LOG_DIR=/proc/nowhere: access.log and error.log cannot be written there",
+  );
+});
+
+test("a flush passes the lines that wait to the store's stream, in order", () => {
+  const lines: string[] = [];
+  const clock = createStepClock();
+  const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+  const requestLog = createRequestLog({
+    files: undefined,
+    streams: {
+      access: { hasRoom: () => true, write: (line) => lines.push(line), async close() {} },
+      error: undefined,
+    },
+    trusted: createTrustedProxies([]),
+    clock,
+    log,
+    counters: createCounters(),
+  });
+  closers.push(() => requestLog.close());
+  const serve = (bodyBytes: number): void =>
+    requestLog.served({
+      peerAddress: "192.0.2.1",
+      requestLine: "GET / HTTP/1.1",
+      head: undefined,
+      status: 200,
+      bodyBytes,
+    });
+  for (let i = 0; i < 70; i++) serve(i);
+  expect(lines).toHaveLength(64);
+  requestLog.flush();
+  serve(70);
+  clock.advance(100);
+  expect(lines.map((line) => Number(/ 200 (\d+) /.exec(line)?.[1]))).toEqual(
+    Array.from({ length: 71 }, (_, i) => i),
   );
 });

@@ -98,6 +98,7 @@ function serve(): void {
       requestLog: {
         served: ({ status }) => served.push(status),
         failed() {},
+        flush() {},
         reopen() {},
         close() {},
       },
@@ -305,6 +306,11 @@ test("a connection is closed at once when its client announced that it sends not
   respond("the end", false);
   expect(connection.state).toBe("destroyed");
   expect(served).toEqual([200]);
+});
+
+test("a connection is not closed at once after a large response, which a late byte of its client would cut off", () => {
+  respond("x".repeat(20_000), false);
+  expect(connection.state).toBe("ended");
 });
 
 test("a connection whose client does not take the last response yet stays open until it does", () => {

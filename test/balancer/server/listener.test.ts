@@ -10,6 +10,7 @@ import {
   type Certificate,
   type CertificateFiles,
   loadCertificates,
+  signatureOf,
   watchCertificates,
 } from "../../../balancer/server/certificates.ts";
 import { connectionLimit } from "../../../balancer/server/connection-limit.ts";
@@ -471,6 +472,7 @@ describe("certificates", () => {
     const clock = createStepClock();
     const watch = watchCertificates({
       files,
+      signature: signatureOf(files),
       use: (fresh) => rig.path.listener.useCertificates(fresh),
       clock,
       log: createLog({
@@ -516,6 +518,26 @@ describe("certificates", () => {
     );
     expect(lines.at(-1)).toContain("it is protected by a passphrase");
     expect(await shownTo(rig)).toBe("DNS:after.example");
+  });
+
+  test("certificates that were replaced between their first reading and the start of the watch are loaded", async () => {
+    const files = await writePair("early", await makeFor("before.example"));
+    const signature = signatureOf(files);
+    const after = await makeFor("after.example");
+    await writeFile(files.cert[0] ?? "", after.cert);
+    await writeFile(files.key[0] ?? "", after.private);
+    const clock = createStepClock();
+    const used: string[] = [];
+    const watch = watchCertificates({
+      files,
+      signature,
+      use: ([certificate]) => used.push(certificate?.names ?? ""),
+      clock,
+      log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    });
+    closers.push(async () => watch.close());
+    clock.advance(5000);
+    expect(used).toEqual(["DNS:after.example"]);
   });
 
   test("TLS renegotiation is refused, and tickets resume a session", async () => {

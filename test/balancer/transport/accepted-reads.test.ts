@@ -1,6 +1,6 @@
 /** The reads of accepted sockets without a documented option of Node: what they do, and how they are refused. */
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { findDirectReads } from "../../../balancer/transport/accepted-reads.ts";
 
@@ -43,4 +43,23 @@ test("a version of Node that ignores the buffer is refused", async () => {
   const fake = ["kBuffer", "kBufferCb", "kBufferGen"].map((name) => Symbol(name));
   vi.spyOn(Object, "getOwnPropertySymbols").mockReturnValue(fake);
   await expect(findDirectReads()).rejects.toThrow();
+});
+
+test("a version of Node whose handles take no buffer is refused", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  const [socket] = (await once(server, "connection")) as [Socket];
+  const handle = (socket as unknown as { _handle: object })._handle;
+  let owner: object = handle;
+  while (!Object.hasOwn(owner, "useUserBuffer")) owner = Object.getPrototypeOf(owner) as object;
+  const before = Object.getOwnPropertyDescriptor(owner, "useUserBuffer") as PropertyDescriptor;
+  onTestFinished(() => {
+    Object.defineProperty(owner, "useUserBuffer", before);
+    client.destroy();
+    socket.destroy();
+    server.close();
+  });
+  Object.defineProperty(owner, "useUserBuffer", { ...before, value: undefined });
+  await expect(findDirectReads()).rejects.toThrow("takes no read buffer");
 });

@@ -2,7 +2,7 @@
  * Who may read into a buffer while others still write from it. The same over real sockets: test/robustness.
  */
 import { expect, onTestFinished, test } from "vitest";
-import { bufferUse, lend, SocketReads } from "../../../balancer/transport/read-buffers.ts";
+import { bufferUse, retain, SocketReads } from "../../../balancer/transport/read-buffers.ts";
 
 const SHARED_BYTES = 65_536;
 
@@ -25,7 +25,7 @@ test("small reads of all sockets go into one buffer, and what a write keeps of i
   expect(one.buffer).toBe(other.buffer);
   const bytes = one.begin(3);
   bytes.write("abc");
-  const { chunk, release } = lend(bytes);
+  const { chunk, release } = retain(bytes);
   one.end(3);
   other.begin(3).write("xyz");
   other.end(3);
@@ -37,7 +37,7 @@ test("a buffer that a write holds is not read into until the write is over", () 
   const reads = readsOfLargeBody();
   const before = bufferUse().held;
   const bytes = reads.begin(50_000);
-  const { chunk, release } = lend(bytes.subarray(10));
+  const { chunk, release } = retain(bytes.subarray(10));
   reads.end(50_000);
   expect(chunk.buffer).toBe(bytes.buffer);
   expect(reads.buffer.buffer).not.toBe(bytes.buffer);
@@ -52,8 +52,8 @@ test("a buffer that a write holds is not read into until the write is over", () 
 test("a buffer that two writes hold comes back with the later one", () => {
   const reads = readsOfLargeBody();
   const bytes = reads.begin(100_000);
-  const first = lend(bytes.subarray(0, 50_000));
-  const second = lend(bytes.subarray(50_000));
+  const first = retain(bytes.subarray(0, 50_000));
+  const second = retain(bytes.subarray(50_000));
   reads.end(100_000);
   first.release?.();
   expect(readsOfLargeBody().buffer.buffer).not.toBe(bytes.buffer);
@@ -64,7 +64,7 @@ test("a buffer that two writes hold comes back with the later one", () => {
 test("a socket reads on into its buffer when its writes were over at once", () => {
   const reads = readsOfLargeBody();
   const bytes = reads.begin(100_000);
-  lend(bytes).release?.();
+  retain(bytes).release?.();
   reads.end(100_000);
   expect(reads.buffer.buffer).toBe(bytes.buffer);
 });
@@ -73,7 +73,7 @@ test("a small part of a large read is copied: it would hold the whole buffer", (
   const reads = readsOfLargeBody();
   const bytes = reads.begin(100_000);
   bytes.write("abc");
-  const { chunk, release } = lend(bytes.subarray(0, 3));
+  const { chunk, release } = retain(bytes.subarray(0, 3));
   reads.end(100_000);
   reads.begin(3).write("xyz");
   reads.end(3);
@@ -96,13 +96,13 @@ test("bytes that are written after their read was delivered do not hold a buffer
   const reads = readsOfLargeBody();
   const bytes = reads.begin(50_000);
   reads.end(50_000);
-  expect(lend(Buffer.from(bytes)).release).toBeUndefined();
+  expect(retain(Buffer.from(bytes)).release).toBeUndefined();
 });
 
 test("when hundreds of writes hold buffers further reads are copied, and unused buffers are few", () => {
   const held = Array.from({ length: 400 }, () => {
     const reads = readsOfLargeBody();
-    const { release } = lend(reads.begin(50_000));
+    const { release } = retain(reads.begin(50_000));
     reads.end(50_000);
     return { reads, release };
   });

@@ -16,6 +16,7 @@ async function startedChild(
   role: ChildRole,
   env: Record<string, string>,
   clients?: { readonly hasClients: boolean },
+  reloadsAtStart = false,
 ) {
   const clock = createStepClock();
   const logLines: string[] = [];
@@ -42,10 +43,12 @@ async function startedChild(
     handoverMs: HANDOVER_MS,
     progress: (line) => void progress.push(line),
   };
-  await child.start(clients);
+  const started = child.start(clients);
   onTestFinished(() => {
     if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
   });
+  if (reloadsAtStart) child.reload();
+  await started;
   return { child, clock, plan, logLines, progress };
 }
 
@@ -111,4 +114,10 @@ test("the balancer of an edge whose clients wait for it opens its ports without 
   const env = { CT_WARM_UP_MS: "700" };
   const { logLines } = await startedChild("balancer", env, { hasClients: true });
   await until("it printed its time", () => logLines.join("").includes("warm-up: 0"));
+});
+
+test("a process that is asked to reload before it is ready does so when it is", async () => {
+  const { child, logLines } = await startedChild("balancer", {}, undefined, true);
+  await until("it reloads", () => logLines.join("").includes("SIGHUP"));
+  expect(child.state).toBe("up");
 });
