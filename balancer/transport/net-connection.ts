@@ -85,7 +85,7 @@ export class NetConnection implements Connection, ReadTarget {
   /** Passes on the bytes of a read into `buffer`. */
   onRead(length: number): void {
     this.receive(this.#reads.begin(length));
-    this.#reads.end(length);
+    this.#reads.end(length, this.#isPaused);
   }
 
   /** Passes received bytes to the handler. */

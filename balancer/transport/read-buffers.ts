@@ -101,19 +101,22 @@ export class SocketReads {
     return own === undefined ? beginningOfShared(length) : own.bytes.subarray(0, length);
   }
 
-  /** The delivery of `length` bytes is over: decides where the next read goes. */
-  end(length: number): void {
+  /**
+   * The delivery of `length` bytes is over: decides where the next read goes. `isPaused`: it may be long until then, so no
+   * buffer is taken for it.
+   */
+  end(length: number, isPaused: boolean): void {
     const own = this.#own;
     delivering = undefined;
     if (own === undefined) {
-      if (length === SHARED.length) this.#own = takeBuffer();
+      if (length === SHARED.length && !isPaused) this.#own = takeBuffer();
       return;
     }
-    const isLarge = length >= MIN_RETAINED_BYTES;
+    const needsBuffer = length >= MIN_RETAINED_BYTES && !isPaused;
     // No write holds it.
-    if (isLarge && own.holders === 1) return;
+    if (needsBuffer && own.holders === 1) return;
     own.release();
-    this.#own = isLarge ? takeBuffer() : undefined;
+    this.#own = needsBuffer ? takeBuffer() : undefined;
   }
 
   /** The socket is closed: nothing is read any more. */

@@ -22,14 +22,20 @@ export async function holdPort(): Promise<HeldPort> {
 /** Below the ephemeral ports of the system (RFC 6335 §6, Linux: 32768). */
 const FIRST_PORT = 15_000;
 const LAST_PORT = 32_000;
+/** Test files that run at the same time take their ports from different ranges: a port is free until its program starts. */
+const RANGES = 8;
+const RANGE_PORTS = Math.floor((LAST_PORT - FIRST_PORT) / RANGES);
+const range = Number(process.env["VITEST_POOL_ID"] ?? randomInt(RANGES)) % RANGES;
+let next = randomInt(RANGE_PORTS);
 
 /**
  * A port that was free a moment ago and that the system does not assign as an ephemeral port, so a program can be started on
- * it later, and again after its end.
+ * it later, and again after its end. Never one that was returned shortly before.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(FIRST_PORT, LAST_PORT);
+    next = (next + 1) % RANGE_PORTS;
+    const port = FIRST_PORT + range * RANGE_PORTS + next;
     const server = createServer().listen(port, "127.0.0.1");
     const isFree = await once(server, "listening").then(
       () => true,
