@@ -26,6 +26,8 @@ const LAST_PORT = 32_000;
 const RANGES = 8;
 const RANGE_PORTS = Math.floor((LAST_PORT - FIRST_PORT) / RANGES);
 const range = Number(process.env["VITEST_POOL_ID"] ?? randomInt(RANGES)) % RANGES;
+/** Apart from each other, because some programs take the ports after theirs too. Prime to the number of ports. */
+const STEP = 101;
 let next = randomInt(RANGE_PORTS);
 
 /**
@@ -34,7 +36,7 @@ let next = randomInt(RANGE_PORTS);
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    next = (next + 1) % RANGE_PORTS;
+    next = (next + STEP) % RANGE_PORTS;
     const port = FIRST_PORT + range * RANGE_PORTS + next;
     const server = createServer().listen(port, "127.0.0.1");
     const isFree = await once(server, "listening").then(
