@@ -57,8 +57,8 @@ export async function run(): Promise<void> {
   } finally {
     await stage.close();
   }
-  // A part of the questions or peers would replace the results of all.
-  if (questions.length < QUESTIONS.length || PEERS !== undefined) return;
+  // A part of the questions would replace the results of all.
+  if (questions.length < QUESTIONS.length) return;
   const named = Object.fromEntries([...versions].map(([{ name }, version]) => [name, version]));
   writeResults("http", results, named);
   drawChart(
@@ -71,7 +71,7 @@ export async function run(): Promise<void> {
       newer("HAProxy", named, "#a371f7"),
       { name: "Caddy", label: `Caddy ${named["Caddy"]}`, colour: "#d29922" },
       { name: "http-proxy", label: "http-proxy", colour: "#db6d6d" },
-    ],
+    ].filter(({ name }) => name in named),
   );
 }
 

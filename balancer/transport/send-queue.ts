@@ -21,35 +21,63 @@ export interface SendQueues {
 
 type Table = ReadonlyMap<string, number>;
 
-/** A table is cached for this many times as long as reading it took, so that reading takes a tenth of the time at most. */
-const CACHE_FACTOR = 10;
+/** After a read the next one waits for this many times as long as it took, so that reading takes a tenth of the time at most. */
+const PAUSE_FACTOR = 10;
 
-/** Lookups at about the same time share one read of the table: with 20,000 connections it is 3 MB. */
+/**
+ * Lookups share one read of the table: with 20,000 connections it is 3 MB. None gets a table that was read before it: a
+ * stalled client is looked up several times, and must not seem to have stopped because the table is the same.
+ */
 export function createSendQueues(read: (path: string) => Promise<string> = readText): SendQueues {
-  const cached = new Map<string, Promise<Table | undefined>>();
+  const readers = new Map<string, TableReader>();
 
-  function tableOf(path: string): Promise<Table | undefined> {
-    const current = cached.get(path);
-    if (current !== undefined) return current;
-    const startedMs = performance.now();
-    const table = read(path)
-      .then(parseTable, () => undefined)
-      .finally(() => {
-        const cacheMs = CACHE_FACTOR * (performance.now() - startedMs);
-        setTimeout(() => cached.delete(path), cacheMs).unref();
-      });
-    cached.set(path, table);
-    return table;
+  function readerOf(path: string): TableReader {
+    let reader = readers.get(path);
+    if (reader === undefined) {
+      reader = new TableReader(() => read(path));
+      readers.set(path, reader);
+    }
+    return reader;
   }
 
   return {
     async bytesOf(ends) {
       const path = ends.localAddress.includes(":") ? "/proc/net/tcp6" : "/proc/net/tcp";
-      const table = await tableOf(path);
+      const table = await readerOf(path).readNext();
       // The map has only connections with unacknowledged bytes.
       return table === undefined ? undefined : (table.get(keyOf(ends)) ?? 0);
     },
   };
+}
+
+class TableReader {
+  readonly #read: () => Promise<string>;
+  /** Resolves when the next read may begin. */
+  #pause: Promise<void> = Promise.resolve();
+  /** The next read, until it begins. */
+  #next: Promise<Table | undefined> | undefined;
+
+  constructor(read: () => Promise<string>) {
+    this.#read = read;
+  }
+
+  /** The table of a read that begins after this call; undefined when it fails. */
+  readNext(): Promise<Table | undefined> {
+    this.#next ??= this.#readAfterPause();
+    return this.#next;
+  }
+
+  async #readAfterPause(): Promise<Table | undefined> {
+    await this.#pause;
+    this.#next = undefined;
+    const startedMs = performance.now();
+    const reading = this.#read().then(parseTable, () => undefined);
+    this.#pause = reading.then(() => {
+      const pauseMs = PAUSE_FACTOR * (performance.now() - startedMs);
+      return new Promise((resolve) => void setTimeout(resolve, pauseMs).unref());
+    });
+    return reading;
+  }
 }
 
 function readText(path: string): Promise<string> {

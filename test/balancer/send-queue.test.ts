@@ -38,7 +38,7 @@ describe("the send queue of a connection", () => {
     },
   );
 
-  test("concurrent lookups share one read of the connection table, and later ones read it again", async () => {
+  test("concurrent lookups share one read of the connection table", async () => {
     const read: string[] = [];
     const queues = createSendQueues(async (path) => {
       read.push(path);
@@ -48,12 +48,27 @@ describe("the send queue of a connection", () => {
     expect(await Promise.all([queues.bytesOf(ENDS), queues.bytesOf(other)])).toEqual([0x281000, 0]);
     await queues.bytesOf({ ...ENDS, localAddress: "::1", remoteAddress: "::1" });
     expect(read).toEqual(["/proc/net/tcp", "/proc/net/tcp6"]);
-    // It is cached for ten times as long as reading it took.
-    await until("it is read again", async () => {
-      await queues.bytesOf(ENDS);
-      return read.length === 3;
-    });
+    await queues.bytesOf(ENDS);
     expect(read).toEqual(["/proc/net/tcp", "/proc/net/tcp6", "/proc/net/tcp"]);
+  });
+
+  test("a lookup during a read gets the table of the next one, which begins a while later", async () => {
+    const endOfRead: ((bytes: string) => void)[] = [];
+    const queues = createSendQueues(
+      () =>
+        new Promise((resolve) => {
+          endOfRead.push((bytes) => resolve(TABLE.replace("00281000", bytes)));
+        }),
+    );
+    const first = queues.bytesOf(ENDS);
+    await until("the first read has begun", () => endOfRead.length === 1);
+    const [second, third] = [queues.bytesOf(ENDS), queues.bytesOf(ENDS)];
+    endOfRead[0]?.("00000007");
+    expect(await first).toBe(7);
+    expect(endOfRead).toHaveLength(1);
+    await until("the second read has begun", () => endOfRead.length === 2);
+    endOfRead[1]?.("00000005");
+    expect(await Promise.all([second, third])).toEqual([5, 5]);
   });
 
   test("the send queue is unknown when the connection table cannot be read", async () => {

@@ -15,7 +15,7 @@ import {
   startEdgeInVain,
 } from "../support/edge-process.ts";
 import { openSession, person } from "../support/people.ts";
-import { holdPort } from "../support/ports.ts";
+import { freePort, holdPort } from "../support/ports.ts";
 import { type ProcessId, stillRunning } from "../support/processes.ts";
 import { until } from "../support/until.ts";
 
@@ -126,9 +126,10 @@ describe("an edge that cannot start says so in one line and ends", () => {
   );
 
   test("when the port of the second worker belongs to another program", async () => {
-    const held = await holdPort();
+    const first = await freePort();
+    const held = await holdPort(first + 1);
     onTestFinished(() => held.release());
-    const env = { CT_WORKER_PORT: String(held.port - 1), CT_WORKER_COUNT: "2" };
+    const env = { CT_WORKER_PORT: String(first), CT_WORKER_COUNT: "2" };
 
     const failed = await startEdgeInVain({ env });
 

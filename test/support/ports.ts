@@ -12,9 +12,10 @@ export interface HeldPort {
   release(): Promise<void>;
 }
 
-export async function holdPort(): Promise<HeldPort> {
+/** `at`: a port that is free; default: any. */
+export async function holdPort(at = 0): Promise<HeldPort> {
   const server = createServer((socket) => socket.on("error", () => {}));
-  server.listen(0, "127.0.0.1");
+  server.listen(at, "127.0.0.1");
   await once(server, "listening");
   return { port: portOf(server), release: () => close(server) };
 }
