@@ -21,7 +21,6 @@ import { parseRequestHead as formerParseRequest } from "../test/support/former-h
 import { parseResponseHead as formerParseResponse } from "../test/support/former-http1/response-head.ts";
 import { findRoute as formerRoute } from "../test/support/former-http1/session-key.ts";
 import { readMark as formerMark } from "../test/support/former-http1/session-marks.ts";
-import { readWebSocketKey as formerKey } from "../test/support/former-http1/websocket-handshake.ts";
 import { writeResults } from "./support/results.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
@@ -101,7 +100,7 @@ const readRequestFormerly: Read = (bytes) => {
   formerRequestCollector.push(bytes, 0);
   const head = formerParseRequest(formerRequestCollector.take(), DEFAULT_HTTP_LIMITS, false);
   const route = formerRoute(head);
-  const isUpgrade = formerKey(head) !== undefined;
+  const isUpgrade = readWebSocketKey(head) !== undefined;
   const hop = { client: CLIENT, route, upstream: UPSTREAM, trusted: TRUSTED, isUpgrade };
   return flat(formerHeads.forwardedHead(head, hop));
 };

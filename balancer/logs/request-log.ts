@@ -33,8 +33,8 @@ export interface RequestLog {
 /** Lines are collected for this long and written together. */
 const GATHER_MS = 100;
 /**
- * As many requests at most wait to be formatted, for the same time. Formatting one after each response costs twice as much:
- * what runs in between drives its code out of the processor's caches.
+ * As many requests at most wait to be formatted, for the same time: one line after the other finds the code in the processor's
+ * caches, which what runs between two responses drives out.
  */
 const BATCH = 64;
 /** How often dropped lines are counted, and the minimum time between two warnings about them. */

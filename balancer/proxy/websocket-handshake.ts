@@ -14,7 +14,9 @@ const WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
  * The Sec-WebSocket-Key of a request that may become a tunnel; undefined for a plain request. No other upgrade is forwarded:
  * it would be a way to smuggle requests past the balancer.
  */
-export function readWebSocketKey(head: RequestHead): string | undefined {
+export function readWebSocketKey(
+  head: Pick<RequestHead, "method" | "minor" | "framing" | "connection" | "fields">,
+): string | undefined {
   if (head.method !== "GET" || head.minor !== 1 || hasBody(head)) return undefined;
   if (!head.connection.includes("upgrade")) return undefined;
   if (!namesOnlyWebSocket(head.fields)) return undefined;
@@ -24,12 +26,15 @@ export function readWebSocketKey(head: RequestHead): string | undefined {
 }
 
 /** Whether bytes of a body follow. `Content-Length: 0` says that there is none, as its absence does (RFC 9110 §8.6). */
-export function hasBody({ framing }: RequestHead): boolean {
+export function hasBody({ framing }: Pick<RequestHead, "framing">): boolean {
   return framing.kind === "chunked" || (framing.kind === "length" && framing.length > 0);
 }
 
 /** Whether a 101 is the worker's response to exactly this handshake (RFC 6455 §4.1). */
-export function isAccepted(head: ResponseHead, key: string): boolean {
+export function isAccepted(
+  head: Pick<ResponseHead, "connection" | "fields">,
+  key: string,
+): boolean {
   const accept = createHash("sha1")
     .update(key + WEBSOCKET_GUID)
     .digest("base64");

@@ -67,7 +67,7 @@ export class NetConnection implements Connection, ReadTarget {
     socket.on("error", (error) => {
       this.#error ??= error;
     });
-    socket.on("end", () => this.#onEnd());
+    socket.on("end", () => this.#guard(() => this.handler.onEnd()));
     socket.on("close", () => this.#onClose());
   }
 
@@ -90,24 +90,9 @@ export class NetConnection implements Connection, ReadTarget {
 
   /** Passes received bytes to the handler. */
   receive(bytes: Buffer): void {
+    // The hottest call: no closure here.
     try {
       this.handler.onData(bytes);
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #onEnd(): void {
-    try {
-      this.handler.onEnd();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #onDrain(): void {
-    try {
-      this.handler.onDrain();
     } catch (error) {
       this.#fail(error);
     }
@@ -118,11 +103,7 @@ export class NetConnection implements Connection, ReadTarget {
     const { handler } = this;
     // Node's garbage collection keeps a closed socket for a while: all that served it need not stay with it.
     this.handler = NO_HANDLER;
-    try {
-      handler.onClose(this.#error);
-    } catch (error) {
-      this.#fail(error);
-    }
+    this.#guard(() => handler.onClose(this.#error));
   }
 
   get pendingBytes(): number {
@@ -138,7 +119,7 @@ export class NetConnection implements Connection, ReadTarget {
     void sendQueues
       .bytesOf({ localAddress, localPort, remoteAddress, remotePort })
       .then((bytes = 0) => {
-        if (!this.#socket.destroyed) this.#report(done, this.pendingBytes + bytes);
+        if (!this.#socket.destroyed) this.#guard(() => done(this.pendingBytes + bytes));
       });
   }
 
@@ -169,7 +150,7 @@ export class NetConnection implements Connection, ReadTarget {
   #awaitDrain(): void {
     if (this.#isDrainAwaited) return;
     this.#isDrainAwaited = true;
-    this.#socket.on("drain", () => this.#onDrain());
+    this.#socket.on("drain", () => this.#guard(() => this.handler.onDrain()));
   }
 
   /** The first write needs no options: without unacknowledged bytes the kernel sends it at once. */
@@ -216,9 +197,9 @@ export class NetConnection implements Connection, ReadTarget {
     this.#socket.destroy();
   }
 
-  #report(done: (bytes: number) => void, bytes: number): void {
+  #guard(call: () => void): void {
     try {
-      done(bytes);
+      call();
     } catch (error) {
       this.#fail(error);
     }

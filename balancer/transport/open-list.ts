@@ -1,7 +1,7 @@
 /**
  * What is open now: added and removed with every connection. A `Set` would do the same, but each time it grows it leaves its
- * old table behind, which refers to the next one: once such a table is old, the young generation's collections keep it, and
- * thousands of closed connections in it, until the next full collection.
+ * old table behind, which refers to the next one: once such a table is old, the young generation's collections keep it and
+ * the closed connections in it until the next full collection.
  */
 
 /** A member of an `OpenList`. */

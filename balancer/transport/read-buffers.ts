@@ -39,7 +39,7 @@ class PooledBuffer {
 const free: PooledBuffer[] = [];
 let held = 0;
 
-/** The pooled buffer whose bytes are being delivered now. Writes happen during the delivery, or they copy. */
+/** The pooled buffer whose bytes are being delivered now: only what is written until that returns can be retained. */
 let delivering: PooledBuffer | undefined;
 
 function takeBuffer(): PooledBuffer | undefined {

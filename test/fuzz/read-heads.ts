@@ -32,7 +32,6 @@ import { parseRequestHead as formerParseRequest } from "../support/former-http1/
 import { parseResponseHead as formerParseResponse } from "../support/former-http1/response-head.ts";
 import { findRoute as formerRoute } from "../support/former-http1/session-key.ts";
 import * as formerMarks from "../support/former-http1/session-marks.ts";
-import * as formerHandshake from "../support/former-http1/websocket-handshake.ts";
 import type { RandomHead } from "./heads.ts";
 
 /** The hops of a request: the same connections for all heads, as in a process. */
@@ -61,7 +60,7 @@ export function readRequest(input: RandomHead): unknown {
 export function readFormerRequest(input: RandomHead): unknown {
   return outcomeOf(input, new FormerCollector("downstream", input.limits), (text) => {
     const head = formerParseRequest(text, input.limits, false);
-    const key = formerHandshake.readWebSocketKey(head);
+    const key = readWebSocketKey(head);
     return [describe(head), formerRoute(head), key, formerForwardings(head)];
   });
 }
@@ -92,7 +91,7 @@ function forwardings(head: RequestHead): unknown {
 
 function formerForwardings(head: FormerRequest): unknown {
   const route = formerRoute(head);
-  const isUpgrade = formerHandshake.readWebSocketKey(head) !== undefined;
+  const isUpgrade = readWebSocketKey(head) !== undefined;
   return HOPS.map(({ peerAddress, secure, proof }) => [
     formerHeads.forwardedHead(head, {
       client: { remoteAddress: peerAddress, secure, requestId: REQUEST_ID },
@@ -158,7 +157,7 @@ function marksOf(head: ResponseHead): unknown {
 
 function formerMarksOf(head: FormerResponse): unknown {
   const [owner, key] = ["x-ct-owner", "x-ct-key"].map((name) => formerMarks.fieldValue(head, name));
-  const isSwitching = formerHandshake.isAccepted(head, WEBSOCKET_KEY);
+  const isSwitching = isAccepted(head, WEBSOCKET_KEY);
   const hint = formerKeepAlive(head.fields);
   return [formerMarks.readMark(head), formerMarks.readEpoch(head), owner, key, hint, isSwitching];
 }
