@@ -3,7 +3,7 @@
  * change are signals.
  */
 import type { ReadonlySignal } from "@preact/signals";
-import type { Text } from "yjs";
+import type { Text, UndoManager } from "yjs";
 import type { Entry, Files } from "./files.ts";
 
 export interface Person {
@@ -63,6 +63,34 @@ export type EndReason =
 export interface SharedText {
   readonly path: string;
   readonly text: Text;
+  readonly undo: UndoManager;
+  readonly cursors: Cursors;
+}
+
+/** Where people are in one text. Offsets count UTF-16 units. */
+export interface Cursors {
+  /** Of the others. */
+  readonly remote: readonly RemoteCursor[];
+  /** Calls `listener` when `remote` has changed. Returns a function that ends it. */
+  onChange(listener: () => void): () => void;
+  /** Shows the others where this user is; undefined: nowhere in this text. */
+  setLocal(place: LocalPlace | undefined): void;
+}
+
+export interface RemoteCursor {
+  readonly person: Person;
+  readonly ranges: readonly SelectedRange[];
+}
+
+export interface SelectedRange {
+  readonly anchor: number;
+  readonly head: number;
+}
+
+export interface LocalPlace {
+  readonly ranges: readonly SelectedRange[];
+  /** First and last visible line, from 0. */
+  readonly visibleLines: { readonly first: number; readonly last: number };
 }
 
 export type OpenFile =

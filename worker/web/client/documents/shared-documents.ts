@@ -1,0 +1,119 @@
+/**
+ * The texts of a session: one Yjs document for all of them, as in the IDEs; each file is a text under its path. It outlives
+ * connections, and is kept in the browser so that it outlives the page.
+ */
+import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
+import { Awareness, removeAwarenessStates } from "y-protocols/awareness";
+import * as Y from "yjs";
+import type { Person, SharedText } from "../model/session.ts";
+import { createPresence, type Presence } from "./cursors.ts";
+import { createSyncRelay } from "./sync-relay.ts";
+
+export interface SharedDocuments {
+  readonly presence: Presence;
+  has(path: string): boolean;
+  /** The text of `path`, empty when nobody has shared it. */
+  text(path: string): SharedText;
+  /** All texts that are not empty. */
+  all(): readonly { readonly path: string; readonly text: string }[];
+  /** Changes the text of `path` to `content`, touching only what differs. Not part of anyone's undo. */
+  replace(path: string, content: string): void;
+  /** Sends and receives through `connection` from now on. */
+  attach(connection: ProtocolBroadcastConnection | undefined): void;
+  /** After each reconnect: compares the documents with the others'. */
+  resync(): void;
+  setSelf(peerId: string): void;
+  /** Removes the caret of a peer that has left. */
+  removePeer(peerId: string): void;
+  destroy(): void;
+}
+
+/** As in the IDEs: what was lost on the way is repaired after this time. */
+const RESYNC_MS = 10_000;
+/** Yjs origin of updates that are not the user's own. */
+const LOADED = Symbol("loaded");
+
+export function createSharedDocuments(deps: {
+  readonly personOf: (peerId: string) => Person | undefined;
+  /** Updates that were kept, in any order. */
+  readonly kept: readonly Uint8Array[];
+  readonly keep: (update: Uint8Array) => void;
+}): SharedDocuments {
+  const doc = new Y.Doc();
+  Y.transact(doc, () => {
+    for (const update of deps.kept) Y.applyUpdate(doc, update, LOADED);
+  });
+  doc.on("update", (update: Uint8Array, origin: unknown) => {
+    if (origin !== LOADED) deps.keep(update);
+  });
+  const awareness = new Awareness(doc);
+  const relay = createSyncRelay();
+  // The provider uses only `sync` of a connection.
+  const connection = relay.connection as ProtocolBroadcastConnection;
+  const provider = new OpenCollaborationYjsProvider(connection, doc, awareness, {
+    resyncTimer: RESYNC_MS,
+  });
+  const presence = createPresence({ doc, awareness, personOf: deps.personOf });
+  const texts = new Map<string, SharedText>();
+
+  return {
+    presence,
+    has: (path) => doc.share.has(path) && doc.getText(path).length > 0,
+    text(path) {
+      let shared = texts.get(path);
+      if (shared === undefined) {
+        const text = doc.getText(path);
+        const undo = new Y.UndoManager(text, { trackedOrigins: new Set() });
+        shared = { path, text, undo, cursors: presence.cursorsIn(text, path) };
+        texts.set(path, shared);
+      }
+      return shared;
+    },
+    all: () =>
+      [...doc.share.keys()]
+        .map((path) => ({ path, text: doc.getText(path).toString() }))
+        .filter(({ text }) => text !== ""),
+    replace(path, content) {
+      const text = doc.getText(path);
+      const { start, end, insert } = difference(text.toString(), content);
+      doc.transact(() => {
+        if (end > start) text.delete(start, end - start);
+        if (insert !== "") text.insert(start, insert);
+      });
+    },
+    attach: (next) => relay.attach(next),
+    resync: () => provider.connect(),
+    setSelf: (peerId) => awareness.setLocalStateField("peer", peerId),
+    removePeer(peerId) {
+      const states = [...awareness.getStates()];
+      const gone = states.filter(([, state]) => state["peer"] === peerId).map(([id]) => id);
+      removeAwarenessStates(awareness, gone, LOADED);
+    },
+    destroy() {
+      relay.attach(undefined);
+      awareness.destroy();
+      doc.destroy();
+    },
+  };
+}
+
+/** The part of `before` that differs from `after`, and what is there instead. */
+function difference(
+  before: string,
+  after: string,
+): { readonly start: number; readonly end: number; readonly insert: string } {
+  const shorter = Math.min(before.length, after.length);
+  let start = 0;
+  while (start < shorter && before[start] === after[start]) start++;
+  let kept = 0;
+  while (kept < shorter - start && before.at(-1 - kept) === after.at(-1 - kept)) kept++;
+  // Not between the two halves of a character outside the basic plane.
+  if (start > 0 && /[\ud800-\udbff]/.test(before[start - 1] ?? "")) start--;
+  if (kept > 0 && /[\udc00-\udfff]/.test(before.at(-kept) ?? "")) kept--;
+  return {
+    start,
+    end: before.length - kept,
+    insert: after.slice(start, after.length - kept),
+  };
+}

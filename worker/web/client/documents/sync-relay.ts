@@ -1,0 +1,65 @@
+/**
+ * The protocol's document messages over connections that follow each other: a guest that was away too long enters its session
+ * again with a new connection, and its documents stay. The Yjs provider of the protocol package belongs to one connection for
+ * its lifetime, so it gets this one.
+ */
+import type { MessageTarget, ProtocolBroadcastConnection } from "open-collaboration-protocol";
+
+type Sync = ProtocolBroadcastConnection["sync"];
+type DataHandler = Parameters<Sync["onDataUpdate"]>[0];
+type QueryHandler = Parameters<Sync["onAwarenessQuery"]>[0];
+
+export interface SyncRelay {
+  /** For `OpenCollaborationYjsProvider`, which uses nothing else of a connection. */
+  readonly connection: Pick<ProtocolBroadcastConnection, "sync">;
+  /** Uses `connection` from now on. What is sent without one is dropped: documents are compared after each reconnect. */
+  attach(connection: Pick<ProtocolBroadcastConnection, "sync"> | undefined): void;
+}
+
+export function createSyncRelay(): SyncRelay {
+  let current: Sync | undefined;
+  const dataHandlers: DataHandler[] = [];
+  const awarenessHandlers: DataHandler[] = [];
+  const queryHandlers: QueryHandler[] = [];
+
+  /** A peer may leave while a message for it is encrypted: nobody misses that message. */
+  async function send(sending: Promise<void> | undefined): Promise<void> {
+    await sending?.catch((error: unknown) =>
+      console.debug("a document message was not sent", error),
+    );
+  }
+
+  /** The package's functions are overloaded: `(data)` is for all, `(peer, data)` for one. */
+  function sender(of: (sync: Sync) => Sync["dataUpdate"]) {
+    return (first: MessageTarget | Uint8Array, data?: Uint8Array): Promise<void> => {
+      if (current === undefined) return Promise.resolve();
+      if (typeof first === "object") return send(of(current)(first));
+      return send(data === undefined ? undefined : of(current)(first, data));
+    };
+  }
+
+  return {
+    connection: {
+      sync: {
+        onDataUpdate: (handler) => void dataHandlers.push(handler),
+        onAwarenessUpdate: (handler) => void awarenessHandlers.push(handler),
+        onAwarenessQuery: (handler) => void queryHandlers.push(handler),
+        dataUpdate: sender((sync) => sync.dataUpdate),
+        awarenessUpdate: sender((sync) => sync.awarenessUpdate),
+        awarenessQuery: () => send(current?.awarenessQuery()),
+      },
+    },
+    attach(connection) {
+      current = connection?.sync;
+      current?.onDataUpdate((origin, data) => {
+        for (const handler of dataHandlers) void handler(origin, data);
+      });
+      current?.onAwarenessUpdate((origin, data) => {
+        for (const handler of awarenessHandlers) void handler(origin, data);
+      });
+      current?.onAwarenessQuery((origin) => {
+        for (const handler of queryHandlers) void handler(origin);
+      });
+    },
+  };
+}

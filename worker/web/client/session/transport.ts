@@ -1,0 +1,96 @@
+/**
+ * The protocol package's transport over socket.io, like the package's own, with three differences. The page sees each
+ * interruption at once. The transport never gives up: after a long absence the server decides whether the peer may return,
+ * and a refusal is final. The credentials are also in socket.io's CONNECT packet, because a browser cannot add headers to a
+ * WebSocket, so `websocket` alone works where polling does not.
+ */
+import { type ReadonlySignal, signal } from "@preact/signals";
+import { Emitter, type MessageTransport } from "open-collaboration-protocol";
+import { io } from "socket.io-client";
+
+export interface EdgeTransport extends MessageTransport {
+  readonly status: ReadonlySignal<TransportStatus>;
+  /** Delivers messages as if they had arrived, in order. */
+  inject(messages: readonly Uint8Array[]): void;
+}
+
+export type TransportStatus =
+  | "connecting"
+  | "open"
+  /** Reconnects by itself. */
+  | "interrupted"
+  /** The server does not accept this peer, or no longer. */
+  | "refused";
+
+export type TransportNames = readonly ("polling" | "websocket")[];
+
+/** Of `baseUrl`: with WebSocket alone, the path names the session for the balancer, because there is no header to do it. */
+function socketUrl(baseUrl: string, roomId: string, transports: TransportNames): URL {
+  const url = new URL(baseUrl);
+  const isRouted = transports.includes("polling") || /^\/k\//.test(url.pathname);
+  const path = url.pathname.replace(/\/$/, "");
+  url.pathname = isRouted ? `${path}/socket.io` : `${path}/k/${roomId}/socket.io`;
+  return url;
+}
+
+export function createTransport(options: {
+  readonly baseUrl: string;
+  readonly roomId: string;
+  readonly roomToken: string;
+  readonly publicKey: string;
+  readonly transports: TransportNames;
+}): EdgeTransport {
+  const credentials = {
+    "x-oct-jwt": options.roomToken,
+    "x-oct-public-key": options.publicKey,
+    "x-oct-client": "CodeTogether edge web client",
+    "x-oct-compression": "gzip",
+  };
+  const url = socketUrl(options.baseUrl, options.roomId, options.transports);
+  const socket = io(url.origin, {
+    path: url.pathname,
+    transports: [...options.transports],
+    extraHeaders: credentials,
+    auth: credentials,
+    forceNew: true,
+    // Not a page that is being unloaded: it closes its connection itself, and the server waits for its return.
+    closeOnBeforeunload: false,
+  });
+  const status = signal<TransportStatus>("connecting");
+  const reconnected = new Emitter<void>();
+  const disconnected = new Emitter<void>();
+  const failed = new Emitter<string>();
+  let receive: ((data: Uint8Array) => void) | undefined;
+
+  socket.on("connect", () => {
+    const isReturn = status.peek() !== "connecting";
+    status.value = "open";
+    if (isReturn) reconnected.fire();
+  });
+  socket.on("disconnect", (reason) => {
+    status.value = reason === "io server disconnect" ? "refused" : "interrupted";
+  });
+  socket.on("message", (data: ArrayBuffer | Uint8Array) => receive?.(new Uint8Array(data)));
+
+  return {
+    id: "socket.io",
+    status,
+    onReconnect: reconnected.event,
+    onDisconnect: disconnected.event,
+    onError: failed.event,
+    // socket.io keeps what is sent while the connection is interrupted.
+    async write(data) {
+      socket.send(data);
+    },
+    read(callback) {
+      receive = callback;
+    },
+    inject(messages) {
+      for (const message of messages) receive?.(message);
+    },
+    dispose() {
+      disconnected.dispose();
+      socket.close();
+    },
+  };
+}
