@@ -26,6 +26,8 @@ export interface SharedDocuments {
   setSelf(peerId: string): void;
   /** Removes the caret of a peer that has left. */
   removePeer(peerId: string): void;
+  /** All of it, as one update. */
+  encode(): Uint8Array;
   destroy(): void;
 }
 
@@ -90,6 +92,7 @@ export function createSharedDocuments(deps: {
       const gone = states.filter(([, state]) => state["peer"] === peerId).map(([id]) => id);
       removeAwarenessStates(awareness, gone, LOADED);
     },
+    encode: () => Y.encodeStateAsUpdate(doc),
     destroy() {
       relay.attach(undefined);
       awareness.destroy();

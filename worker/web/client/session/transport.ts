@@ -39,6 +39,8 @@ export function createTransport(options: {
   readonly roomToken: string;
   readonly publicKey: string;
   readonly transports: TransportNames;
+  /** Sees each message before it is handled. */
+  readonly tap?: ((message: Uint8Array) => void) | undefined;
 }): EdgeTransport {
   const credentials = {
     "x-oct-jwt": options.roomToken,
@@ -53,6 +55,8 @@ export function createTransport(options: {
     extraHeaders: credentials,
     auth: credentials,
     forceNew: true,
+    // The first attempt comes soon, because the worker that takes a session over is ready within a second.
+    reconnectionDelay: 300,
     // Not a page that is being unloaded: it closes its connection itself, and the server waits for its return.
     closeOnBeforeunload: false,
   });
@@ -70,7 +74,12 @@ export function createTransport(options: {
   socket.on("disconnect", (reason) => {
     status.value = reason === "io server disconnect" ? "refused" : "interrupted";
   });
-  socket.on("message", (data: ArrayBuffer | Uint8Array) => receive?.(new Uint8Array(data)));
+  socket.on("message", (data: ArrayBuffer | Uint8Array) => deliver(new Uint8Array(data)));
+
+  function deliver(message: Uint8Array): void {
+    options.tap?.(message);
+    receive?.(message);
+  }
 
   return {
     id: "socket.io",
@@ -86,7 +95,7 @@ export function createTransport(options: {
       receive = callback;
     },
     inject(messages) {
-      for (const message of messages) receive?.(message);
+      for (const message of messages) deliver(message);
     },
     dispose() {
       disconnected.dispose();

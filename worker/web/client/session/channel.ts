@@ -1,0 +1,73 @@
+/** One connection to one session, as one peer. */
+import {
+  BroadcastMessage,
+  createConnection,
+  Encoding,
+  type InitData,
+  Messages,
+  NotificationMessage,
+  type Peer,
+  type ProtocolBroadcastConnection,
+} from "open-collaboration-protocol";
+import { type Keys, privateKeyHandle } from "./keys.ts";
+import { createTransport, type EdgeTransport, type TransportNames } from "./transport.ts";
+
+export interface Channel {
+  readonly connection: ProtocolBroadcastConnection;
+  readonly transport: EdgeTransport;
+  /** Restores what the connection knew before the page was reloaded: the server does not announce it again. */
+  restore(known: KnownPeers): void;
+  close(): void;
+}
+
+export interface KnownPeers {
+  readonly self: Peer;
+  readonly others: readonly Peer[];
+  /** Of a guest: what its host sent. */
+  readonly init: InitData | undefined;
+  /** Of a host: messages of the server that it has not answered. */
+  readonly unanswered: readonly Uint8Array[];
+}
+
+export function openChannel(options: {
+  readonly baseUrl: string;
+  readonly roomId: string;
+  readonly roomToken: string;
+  readonly keys: Keys;
+  /** Of a guest. */
+  readonly host: Peer | undefined;
+  readonly transports: TransportNames;
+  readonly tap?: ((message: Uint8Array) => void) | undefined;
+}): Channel {
+  const transport = createTransport({ ...options, publicKey: options.keys.publicKey });
+  const connection = createConnection({
+    privateKey: privateKeyHandle(options.keys),
+    transport,
+    ...(options.host && { host: options.host }),
+  });
+  // What other clients send and this one does not know is no error.
+  connection.onBroadcast(() => {});
+  connection.onNotification(() => {});
+  connection.onRequest((_origin, method) => {
+    throw new Error(`this client does not support ${method}`);
+  });
+  return {
+    connection,
+    transport,
+    restore({ self, others, init, unanswered }) {
+      const joined = others.map((peer) =>
+        Encoding.encode(BroadcastMessage.create(Messages.Room.Joined, peer.id, [peer])),
+      );
+      const sent =
+        init === undefined
+          ? []
+          : [
+              Encoding.encode(
+                NotificationMessage.create(Messages.Peer.Init, init.host.id, self.id, [init]),
+              ),
+            ];
+      transport.inject([...joined, ...sent, ...unanswered]);
+    },
+    close: () => connection.dispose(),
+  };
+}

@@ -1,0 +1,202 @@
+/**
+ * A guest's session. A guest that was away too long, so that the server gave its place up, asks the host again by itself; its
+ * documents stay, and what was typed meanwhile is merged.
+ */
+import { signal } from "@preact/signals";
+import type { InitData, JoinRoomResponse, Peer } from "open-collaboration-protocol";
+import { createGuestOpener } from "../documents/guest-opener.ts";
+import { createTabList } from "../documents/tab-list.ts";
+import { createRemoteFiles } from "../files/remote-files.ts";
+import type { EndReason, Session } from "../model/session.ts";
+import { type Channel, type KnownPeers, openChannel } from "./channel.ts";
+import { createCurrentFiles } from "./current-files.ts";
+import { JoinError } from "./entry.ts";
+import { followFiles } from "./file-changes.ts";
+import type { Keys } from "./keys.ts";
+import { createLiveSession, type SessionEnvironment } from "./live-session.ts";
+import { sleep, withinTime } from "./timing.ts";
+import type { TransportNames } from "./transport.ts";
+
+export interface GuestEntry {
+  readonly roomToken: string;
+  readonly host: Peer;
+  readonly workspace: JoinRoomResponse["workspace"];
+}
+
+/** What a guest needs after a reload. */
+export interface GuestState {
+  readonly entry: GuestEntry;
+  readonly known: KnownPeers;
+}
+
+export interface GuestSession extends Session {
+  /** Undefined until the host has sent the workspace. */
+  readonly state: GuestState | undefined;
+  /** For the first time in the session: goes to where the host is. */
+  begin(): void;
+  /** Ends it here, and leaves the place to another tab. */
+  moveAway(): void;
+}
+
+/** Of asking the host again: the first one is immediate. */
+const RETRY_MS = [0, 1000, 2000, 5000] as const;
+const LEAVE_MS = 1000;
+/** As in the IDEs: a connection that is closed in the same moment takes its last message with it. */
+const LEAVE_GRACE_MS = 100;
+
+export function startGuestSession(
+  options: {
+    readonly baseUrl: string;
+    readonly roomId: string;
+    readonly invitation: string;
+    readonly meetingUrl: string | undefined;
+    readonly keys: Keys;
+    readonly entry: GuestEntry;
+    /** After a reload. */
+    readonly restored: KnownPeers | undefined;
+    readonly transports: TransportNames;
+    /** Asks the host again. Rejects with `JoinError`. */
+    readonly askAgain: (signal: AbortSignal) => Promise<GuestEntry>;
+    readonly onReady: () => void;
+  } & SessionEnvironment,
+): GuestSession {
+  const live = createLiveSession(options);
+  const { people, documents } = live;
+  const left = new AbortController();
+  const workspace = signal(options.entry.workspace);
+  let { entry } = options;
+  let init: InitData | undefined;
+  let channel: Channel;
+
+  const files = createCurrentFiles();
+  const opener = createGuestOpener({
+    documents,
+    files,
+    askHost: (path) => {
+      channel.connection.editor.open(entry.host.id, path).catch(() => {});
+    },
+  });
+  const tabs = createTabList({
+    opener,
+    isReadOnly: live.isReadOnly,
+    onChosen: () => live.follow(undefined),
+  });
+  live.setTabs(tabs);
+  const stopFiles = followFiles(files, tabs);
+
+  function enter(restored: KnownPeers | undefined): void {
+    channel = openChannel({ ...options, roomToken: entry.roomToken, host: entry.host });
+    const { connection } = channel;
+    connection.peer.onInfo((_origin, peer) => setSelf(peer));
+    connection.peer.onInit((_origin, data) => setInit(data));
+    connection.room.onJoin((_origin, peer) => {
+      if (people.add(peer)) live.notify("info", `${people.personOf(peer.id)?.name} has joined`);
+      options.remember();
+    });
+    connection.room.onLeave((_origin, peer) => {
+      const gone = people.remove(peer.id);
+      documents.removePeer(peer.id);
+      if (gone !== undefined) live.notify("info", `${gone.name} has left`);
+      options.remember();
+    });
+    connection.room.onPermissions((_origin, permissions) => {
+      live.isReadOnly.value = permissions.readonly === true;
+      options.remember();
+    });
+    connection.room.onClose(() => close("closed"));
+    files.use(createRemoteFiles(connection, entry.host.id));
+    live.use(channel, () => void rejoin());
+    if (restored === undefined) return;
+    setSelf(restored.self);
+    channel.restore(restored);
+  }
+
+  function setSelf(peer: Peer): void {
+    people.setSelf(peer);
+    documents.setSelf(peer.id);
+  }
+
+  function setInit(data: InitData): void {
+    init = data;
+    people.replace([data.host, ...data.guests]);
+    workspace.value = data.workspace;
+    live.isReadOnly.value = data.permissions.readonly === true;
+    documents.resync();
+    options.remember();
+    options.onReady();
+  }
+
+  /** The server has given this guest's place up. */
+  async function rejoin(): Promise<void> {
+    live.connection.value = { state: "rejoining", isWaitingForHost: false };
+    for (let attempt = 0; !left.signal.aborted; attempt++) {
+      await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0);
+      try {
+        live.connection.value = { state: "rejoining", isWaitingForHost: true };
+        entry = await options.askAgain(left.signal);
+        if (!left.signal.aborted) enter(undefined);
+        return;
+      } catch (error) {
+        if (left.signal.aborted) return;
+        const reason = error instanceof JoinError ? error.reason : "unreachable";
+        if (reason === "not-found") return close("closed");
+        if (reason === "rejected" || reason === "forbidden") return close("rejected");
+        live.connection.value = { state: "rejoining", isWaitingForHost: false };
+      }
+    }
+  }
+
+  async function leave(): Promise<void> {
+    left.abort();
+    await withinTime(
+      channel.connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
+      LEAVE_MS,
+    );
+    close("left");
+  }
+
+  function close(reason: EndReason): void {
+    left.abort();
+    stopFiles();
+    live.end(reason);
+  }
+
+  enter(options.restored);
+  return {
+    roomId: options.roomId,
+    invitation: options.invitation,
+    meetingUrl: options.meetingUrl,
+    isHost: false,
+    workspace,
+    connection: live.connection,
+    self: people.self,
+    people: people.others,
+    writing: live.chat.writing,
+    joinRequests: signal([]),
+    isReadOnly: live.isReadOnly,
+    chat: live.chat.lines,
+    files,
+    tabs,
+    following: live.following,
+    notices: live.notices,
+    follow: live.follow,
+    say: live.chat.say,
+    noteWriting: live.chat.noteWriting,
+    dismiss: live.dismiss,
+    async setReadOnly() {},
+    leave,
+    texts: () => documents.all(),
+    get state() {
+      const self = people.ownPeer;
+      if (self === undefined || init === undefined) return undefined;
+      const guests = people.otherPeers.filter(({ host }) => !host);
+      const permissions = { ...init.permissions, readonly: live.isReadOnly.peek() };
+      return {
+        entry,
+        known: { self, others: [], init: { ...init, guests, permissions }, unanswered: [] },
+      };
+    },
+    begin: () => live.follow(entry.host.id),
+    moveAway: () => close("moved"),
+  };
+}

@@ -1,0 +1,281 @@
+/** A host's session: its files are the session's files, and it decides who joins. */
+import { type Signal, signal } from "@preact/signals";
+import { type Peer, type User, VERSION, type Workspace } from "open-collaboration-protocol";
+import { createHostOpener } from "../documents/host-opener.ts";
+import { createTabList } from "../documents/tab-list.ts";
+import { serveFiles } from "../files/serve-files.ts";
+import type { Files } from "../model/files.ts";
+import type { EndReason, JoinRequest, Session } from "../model/session.ts";
+import { type KnownPeers, openChannel } from "./channel.ts";
+import { followFiles } from "./file-changes.ts";
+import type { Keys } from "./keys.ts";
+import { createLiveSession, type SessionEnvironment } from "./live-session.ts";
+import { sleep, withinTime } from "./timing.ts";
+import type { TransportNames } from "./transport.ts";
+
+/** What a host needs after a reload. */
+export interface HostState {
+  readonly known: KnownPeers;
+  readonly isReadOnly: boolean;
+}
+
+export interface HostSession extends Session {
+  /** Undefined until the server has sent the host's own description. */
+  readonly state: HostState | undefined;
+  readonly isSaved: boolean;
+  /** For the first time in the session: opens the file that explains the workspace. */
+  begin(): void;
+  /** Ends it here, and leaves the place to another tab. */
+  moveAway(): void;
+}
+
+/** The server answers a guest for a host that does not decide within this time. */
+const DECISION_MS = 300_000;
+const LEAVE_MS = 1000;
+const LEAVE_GRACE_MS = 100;
+/** Requests to join are small; larger messages are not searched for one. */
+const MAX_REQUEST_BYTES = 8192;
+const MAX_REQUESTS = 100;
+
+export function startHostSession(
+  options: {
+    readonly baseUrl: string;
+    readonly roomId: string;
+    readonly roomToken: string;
+    readonly invitation: string;
+    readonly meetingUrl: string | undefined;
+    readonly keys: Keys;
+    readonly workspace: Workspace;
+    /** `watched`: the open files and the listed folders, for files that others can change only where they are looked at. */
+    readonly openFiles: (watched: () => Iterable<string>) => Files & { close(): void };
+    /** After a reload. */
+    readonly restored: HostState | undefined;
+    readonly transports: TransportNames;
+    readonly onReady: () => void;
+  } & SessionEnvironment,
+): HostSession {
+  const live = createLiveSession(options);
+  const { people, documents } = live;
+  live.isReadOnly.value = options.restored?.isReadOnly ?? false;
+  const requests = createJoinRequests(options.workspace, options.remember);
+  const channel = openChannel({ ...options, host: undefined, tap: requests.tap });
+  const { connection } = channel;
+  const listed = new Set<string>();
+  const sources = options.openFiles(() => [
+    ...tabs.tabs.peek().map(({ path }) => path),
+    ...listed,
+    ...server.listedFolders(),
+  ]);
+  const server = serveFiles({
+    connection,
+    files: sources,
+    isReadOnly: () => live.isReadOnly.peek(),
+    onWritten: (path, content) => opener.write(path, content),
+  });
+  const files: Files = {
+    ...server.files,
+    list(folder) {
+      listed.add(folder);
+      return server.files.list(folder);
+    },
+  };
+  const opener = createHostOpener({ documents, files });
+  // Read-only is for guests.
+  const isNeverReadOnly = signal(false);
+  const tabs = createTabList({
+    opener,
+    isReadOnly: isNeverReadOnly,
+    onChosen: () => live.follow(undefined),
+  });
+  live.setTabs(tabs);
+  const stopFiles = followFiles(files, tabs, (path, change) => {
+    if (change === "deleted") opener.onDeleted(path);
+    else opener.onChanged(path).catch(() => {});
+  });
+
+  connection.peer.onInfo((_origin, peer) => {
+    setSelf(peer);
+    options.remember();
+    options.onReady();
+  });
+  connection.peer.onJoinRequest((_origin, user) => requests.ask(user));
+  connection.room.onJoin(async (_origin, peer) => {
+    // After a reload the guests are known, and have been initialized.
+    const isRestored = options.restored?.known.others.some(({ id }) => id === peer.id) === true;
+    const others = people.otherPeers.filter(({ id }) => id !== peer.id);
+    const isNew = people.add(peer);
+    if (isRestored && isNew) return;
+    await initialize(peer, others);
+    if (isNew) live.notify("info", `${people.personOf(peer.id)?.name} has joined`);
+    options.remember();
+  });
+  connection.room.onLeave((_origin, peer) => {
+    const gone = people.remove(peer.id);
+    documents.removePeer(peer.id);
+    if (gone !== undefined) live.notify("info", `${gone.name} has left`);
+    options.remember();
+  });
+  connection.room.onClose(() => close("lost"));
+  connection.editor.onOpen((_origin, path) => {
+    if (typeof path === "string") opener.share(path).catch(() => {});
+  });
+  live.use(channel, () => close("lost"));
+  if (options.restored !== undefined) {
+    setSelf(options.restored.known.self);
+    channel.restore(options.restored.known);
+    options.onReady();
+  }
+
+  function setSelf(peer: Peer): void {
+    people.setSelf(peer);
+    documents.setSelf(peer.id);
+  }
+
+  async function initialize(peer: Peer, guests: readonly Peer[]): Promise<void> {
+    const host = people.ownPeer;
+    if (host === undefined) return;
+    await connection.peer.init(peer.id, {
+      protocol: VERSION,
+      host,
+      guests: [...guests],
+      capabilities: {},
+      permissions: { readonly: live.isReadOnly.peek() },
+      workspace: options.workspace,
+    });
+  }
+
+  function close(reason: EndReason): void {
+    stopFiles();
+    server.close();
+    void opener.flush().then(() => {
+      opener.close();
+      sources.close();
+    });
+    live.end(reason);
+  }
+
+  return {
+    roomId: options.roomId,
+    invitation: options.invitation,
+    meetingUrl: options.meetingUrl,
+    isHost: true,
+    workspace: signal(options.workspace),
+    connection: live.connection,
+    self: people.self,
+    people: people.others,
+    writing: live.chat.writing,
+    joinRequests: requests.open,
+    isReadOnly: live.isReadOnly,
+    chat: live.chat.lines,
+    files,
+    tabs,
+    following: live.following,
+    notices: live.notices,
+    follow: live.follow,
+    say: live.chat.say,
+    noteWriting: live.chat.noteWriting,
+    dismiss: live.dismiss,
+    async setReadOnly(isReadOnly) {
+      live.isReadOnly.value = isReadOnly;
+      options.remember();
+      await connection.room.updatePermissions({ readonly: isReadOnly });
+    },
+    async leave() {
+      await withinTime(opener.flush(), LEAVE_MS);
+      await withinTime(
+        connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
+        LEAVE_MS,
+      );
+      close("left");
+    },
+    texts: () => documents.all(),
+    get state() {
+      const self = people.ownPeer;
+      if (self === undefined) return undefined;
+      const known = { self, others: people.otherPeers, init: undefined };
+      return {
+        known: { ...known, unanswered: requests.unanswered },
+        isReadOnly: live.isReadOnly.peek(),
+      };
+    },
+    get isSaved() {
+      return opener.isSaved;
+    },
+    begin() {
+      const [folder = ""] = options.workspace.folders;
+      files.list(folder).then(
+        (entries) => {
+          const readme = entries.find(({ name }) => /^readme\b/i.test(name));
+          if (readme !== undefined) tabs.open(`${folder}/${readme.name}`);
+        },
+        () => {},
+      );
+    },
+    moveAway: () => close("moved"),
+  };
+}
+
+// --- requests to join ---
+
+interface JoinRequests {
+  readonly open: Signal<readonly JoinRequest[]>;
+  /** The server's messages that are not answered yet. */
+  readonly unanswered: readonly Uint8Array[];
+  tap(message: Uint8Array): void;
+  ask(user: User): Promise<{ readonly workspace: Workspace } | undefined>;
+}
+
+/**
+ * The server sends each request once, so the messages are kept: after a reload they are handled again. They are in plain text
+ * and are handled in the order in which they arrive.
+ */
+function createJoinRequests(workspace: Workspace, remember: () => void): JoinRequests {
+  const open: Signal<readonly JoinRequest[]> = signal([]);
+  const arrived: Uint8Array[] = [];
+  const unanswered = new Map<string, Uint8Array>();
+  let lastId = 0;
+
+  return {
+    open,
+    get unanswered() {
+      return [...unanswered.values()];
+    },
+    tap(message) {
+      if (message.length <= MAX_REQUEST_BYTES && isJoinRequest(message)) arrived.push(message);
+    },
+    ask(user) {
+      const id = String(++lastId);
+      const message = arrived.shift();
+      if (open.peek().length >= MAX_REQUESTS) return Promise.resolve(undefined);
+      if (message !== undefined) unanswered.set(id, message);
+      remember();
+      return new Promise((resolve) => {
+        const decide = (isAccepted: boolean): void => {
+          clearTimeout(timer);
+          unanswered.delete(id);
+          open.value = open.peek().filter((request) => request.id !== id);
+          remember();
+          resolve(isAccepted ? { workspace } : undefined);
+        };
+        const timer = setTimeout(() => decide(false), DECISION_MS);
+        const request = { id, ...describeUser(user), decide };
+        open.value = [...open.peek(), request];
+      });
+    },
+  };
+}
+
+const JOIN_METHOD = "peer/join";
+
+function isJoinRequest(message: Uint8Array): boolean {
+  return new TextDecoder("latin1").decode(message).includes(JOIN_METHOD);
+}
+
+function describeUser({ name, email, authProvider }: User) {
+  const short = (text: string): string => text.slice(0, 100);
+  return {
+    name: short(String(name)),
+    email: email === undefined || email === "" ? undefined : short(String(email)),
+    signedInBy: authProvider === undefined ? undefined : short(String(authProvider)),
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * What a guest's and a host's session have in common: people, documents, chat, following, and the state of the connection.
+ * guest-session.ts and host-session.ts build on it.
+ */
+import { effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { createSharedDocuments, type SharedDocuments } from "../documents/shared-documents.ts";
+import type { TabList } from "../documents/tab-list.ts";
+import type { Connection, EndReason, Notice } from "../model/session.ts";
+import type { Channel } from "./channel.ts";
+import { type Chat, createChat } from "./chat.ts";
+import { createPeople, type People } from "./people.ts";
+import type { TransportStatus } from "./transport.ts";
+
+/** What happens outside the session. */
+export interface SessionEnvironment {
+  /** Updates of the documents that were kept in the browser. */
+  readonly kept: readonly Uint8Array[];
+  /** `encode`: all of the documents, as one update. */
+  readonly keep: (update: Uint8Array, encode: () => Uint8Array) => void;
+  /** The people or the settings of the session have changed: to be kept for a reload. */
+  readonly remember: () => void;
+  readonly onEnded: (reason: EndReason) => void;
+}
+
+export interface LiveSession {
+  readonly people: People;
+  readonly documents: SharedDocuments;
+  readonly chat: Chat;
+  readonly connection: Signal<Connection>;
+  readonly isReadOnly: Signal<boolean>;
+  readonly notices: Signal<readonly Notice[]>;
+  readonly following: ReadonlySignal<string | undefined>;
+  follow(personId: string | undefined): void;
+  notify(kind: Notice["kind"], text: string): void;
+  dismiss(notice: Notice): void;
+  /** Follows people into their files. */
+  setTabs(tabs: Pick<TabList, "show">): void;
+  /** Uses `channel` from now on, and the one before no more. */
+  use(channel: Channel, onRefused: () => void): void;
+  end(reason: EndReason): void;
+}
+
+/** As long as the server keeps the place of a peer that is away. */
+const AWAY_MS = 30_000;
+
+function away(): Connection {
+  return { state: "reconnecting", untilMs: performance.now() + AWAY_MS };
+}
+
+export function createLiveSession(environment: SessionEnvironment): LiveSession {
+  const people = createPeople();
+  const { personOf } = people;
+  const documents: SharedDocuments = createSharedDocuments({
+    personOf,
+    kept: environment.kept,
+    keep: (update) => environment.keep(update, () => documents.encode()),
+  });
+  const chat = createChat(personOf);
+  const connection = signal<Connection>(away());
+  const notices = signal<readonly Notice[]>([]);
+  const following = signal<string | undefined>(undefined);
+  let lastNotice = 0;
+  let tabs: Pick<TabList, "show"> | undefined;
+  let channel: Channel | undefined;
+  let stopStatus = (): void => {};
+
+  function goToFollowed(): void {
+    const followed = following.peek();
+    if (followed === undefined) return;
+    const path = documents.presence.pathOf(followed);
+    if (path !== undefined) tabs?.show(path);
+  }
+
+  const stopPresence = documents.presence.onChange(() => {
+    people.setPaths((id) => documents.presence.pathOf(id));
+    goToFollowed();
+  });
+
+  function onStatus(status: TransportStatus, current: Channel, onRefused: () => void): void {
+    switch (status) {
+      case "connecting":
+        return;
+      case "open":
+        connection.value = { state: "live" };
+        chat.setLive(current.connection);
+        documents.resync();
+        return;
+      case "interrupted":
+        chat.setAway(false);
+        connection.value = away();
+        return;
+      case "refused":
+        chat.setAway(true);
+        onRefused();
+        return;
+    }
+  }
+
+  function dropChannel(): void {
+    stopStatus();
+    chat.setAway(false);
+    documents.attach(undefined);
+    channel?.close();
+    channel = undefined;
+  }
+
+  return {
+    people,
+    documents,
+    chat,
+    connection,
+    isReadOnly: signal(false),
+    notices,
+    following,
+    follow(personId) {
+      following.value = personId;
+      goToFollowed();
+    },
+    notify(kind, text) {
+      notices.value = [...notices.peek(), { id: ++lastNotice, kind, text }];
+    },
+    dismiss(notice) {
+      notices.value = notices.peek().filter(({ id }) => id !== notice.id);
+    },
+    setTabs(list) {
+      tabs = list;
+    },
+    use(next, onRefused) {
+      dropChannel();
+      channel = next;
+      documents.attach(next.connection);
+      chat.attach(next.connection);
+      stopStatus = effect(() => {
+        const status = next.transport.status.value;
+        // Reads no other signal, so that nothing else runs this again.
+        queueMicrotask(() => {
+          if (channel === next) onStatus(status, next, onRefused);
+        });
+      });
+    },
+    end(reason) {
+      if (connection.peek().state === "ended") return;
+      dropChannel();
+      stopPresence();
+      connection.value = { state: "ended", reason };
+      environment.onEnded(reason);
+    },
+  };
+}
