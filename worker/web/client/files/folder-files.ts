@@ -1,0 +1,258 @@
+/**
+ * Files of a folder on the user's disk, which other programs read and change at the same time.
+ */
+import { type Entry, FileError, type FileInfo, type Files } from "../model/files.ts";
+import { storageError } from "./folder-errors.ts";
+import { createFolderWatch, type FolderWatch } from "./folder-watch.ts";
+import { isWithin, nameOf, partsOf, sortEntries } from "./paths.ts";
+
+/** Larger files are not read into the page. */
+const MAX_READ_BYTES = 256 * 1024 * 1024;
+
+/** Moving is missing in some browsers, and for folders in most. */
+interface Movable {
+  move?(parent: FileSystemDirectoryHandle, name: string): Promise<void>;
+}
+
+export interface FolderFiles extends Files {
+  /** Ends the watch. */
+  close(): void;
+}
+
+/**
+ * `name` is the first part of all paths. Needs a granted permission, else functions reject as denied. `watched` returns the
+ * open files and the listed folders: where the browser cannot observe a folder, only these are looked at for changes.
+ */
+export function createFolderFiles(
+  handle: FileSystemDirectoryHandle,
+  name: string,
+  options: { readonly watched?: () => Iterable<string>; readonly pollMs?: number } = {},
+): FolderFiles {
+  const tree = createTree(handle, name);
+  const { watched = () => [], pollMs = 2_000 } = options;
+  const look = (path: string): Promise<string | undefined> => tree.fingerprint(path);
+  const watch = createFolderWatch({ handle, name, watched, pollMs, look });
+  return { ...operationsOf(tree, watch), watch: watch.listen, close: watch.close };
+}
+
+// --- finding ---
+
+interface Tree {
+  readonly name: string;
+  folder(parts: readonly string[], isMade?: boolean): Promise<FileSystemDirectoryHandle>;
+  file(parts: readonly string[]): Promise<FileSystemFileHandle>;
+  /** A file or a folder. */
+  find(parts: readonly string[]): Promise<FileSystemFileHandle | FileSystemDirectoryHandle>;
+  exists(parts: readonly string[]): Promise<boolean>;
+  /** A value that changes with a file's content or a folder's names; undefined if there is none. */
+  fingerprint(path: string): Promise<string | undefined>;
+}
+
+function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
+  async function folder(parts: readonly string[], isMade = false) {
+    const [first, ...rest] = parts;
+    if (first !== name) throw new DOMException("not a folder of this workspace", "NotFoundError");
+    let at = root;
+    for (const part of rest) at = await at.getDirectoryHandle(part, { create: isMade });
+    return at;
+  }
+
+  async function file(parts: readonly string[]) {
+    const parent = await folder(parts.slice(0, -1));
+    return parent.getFileHandle(parts.at(-1) ?? "");
+  }
+
+  async function find(parts: readonly string[]) {
+    if (parts.length === 1) return folder(parts);
+    const parent = await folder(parts.slice(0, -1));
+    const last = parts.at(-1) ?? "";
+    try {
+      return await parent.getFileHandle(last);
+    } catch (error) {
+      if (!isNamed(error, "TypeMismatchError")) throw error;
+      return parent.getDirectoryHandle(last);
+    }
+  }
+
+  return {
+    name,
+    folder,
+    file,
+    find,
+    async exists(parts) {
+      try {
+        await find(parts);
+        return true;
+      } catch (error) {
+        if (isNamed(error, "NotFoundError")) return false;
+        throw error;
+      }
+    },
+    async fingerprint(path) {
+      try {
+        const found = await find(partsOf(path));
+        if (found.kind === "file") {
+          const { lastModified, size } = await found.getFile();
+          return `${lastModified} ${size}`;
+        }
+        const names: string[] = [];
+        for await (const child of found.keys()) names.push(child);
+        return names.sort().join("/");
+      } catch (error) {
+        // Also while another program replaces the file.
+        if (isNamed(error, "NotFoundError", "NotReadableError")) return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+// --- changing ---
+
+function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
+  return {
+    list: (path) =>
+      guard(path, async () => {
+        if (path === "") return [{ name: tree.name, kind: "folder" }];
+        const folder = await tree.folder(partsOf(path));
+        const entries: Entry[] = [];
+        for await (const [name, { kind }] of folder.entries()) {
+          entries.push({ name, kind: kind === "file" ? "file" : "folder" });
+        }
+        return sortEntries(entries);
+      }),
+    info: (path) =>
+      guard(path, async (): Promise<FileInfo> => {
+        const found = await tree.find(partsOf(path));
+        if (found.kind === "directory") return { kind: "folder", bytes: 0, modifiedMs: 0 };
+        const { size, lastModified } = await found.getFile();
+        return { kind: "file", bytes: size, modifiedMs: lastModified };
+      }),
+    read: (path) =>
+      guard(path, async () => {
+        const handle = await tree.file(partsOf(path));
+        try {
+          return await readFile(handle);
+        } catch (error) {
+          // Another program changed the file in between.
+          if (!isNamed(error, "NotReadableError")) throw error;
+          return await readFile(handle);
+        }
+      }),
+    write: (path, content) =>
+      guard(path, async () => {
+        const parts = partsOf(path);
+        const parent = await tree.folder(parts.slice(0, -1));
+        await watch.changing([path], async () => {
+          const file = await parent.getFileHandle(parts.at(-1) ?? "", { create: true });
+          await writeFile(file, content);
+        });
+      }),
+    makeFolder: (path) =>
+      guard(path, async () => {
+        await watch.changing([path], () => tree.folder(partsOf(path), true));
+      }),
+    remove: (path) =>
+      guard(path, async () => {
+        const parts = inWorkspace(path);
+        const parent = await tree.folder(parts.slice(0, -1));
+        await watch.changing([path], () =>
+          parent.removeEntry(parts.at(-1) ?? "", { recursive: true }),
+        );
+      }),
+    rename: (from, to) =>
+      guard(from, async () => {
+        const [source, target] = [inWorkspace(from), inWorkspace(to)];
+        if (isWithin(to, from))
+          throw new FileError("name", "A folder cannot be moved into itself.");
+        // Also finds the file itself under a name that differs in capitals only, which copying would destroy.
+        if (await tree.exists(target)) {
+          throw new FileError("name", `The name “${nameOf(to)}” is taken. Choose another one.`);
+        }
+        await watch.changing([from, to], () => move(tree, source, target));
+      }),
+  };
+}
+
+async function move(
+  tree: Tree,
+  source: readonly string[],
+  target: readonly string[],
+): Promise<void> {
+  const [parent, newParent] = [
+    await tree.folder(source.slice(0, -1)),
+    await tree.folder(target.slice(0, -1)),
+  ];
+  const [name, newName] = [source.at(-1) ?? "", target.at(-1) ?? ""];
+  const found = await tree.find(source);
+  const movable: typeof found & Movable = found;
+  try {
+    if (movable.move !== undefined) return await movable.move(newParent, newName);
+  } catch (error) {
+    if (
+      !isNamed(error, "NotSupportedError", "InvalidModificationError", "AbortError", "TypeError")
+    ) {
+      throw error;
+    }
+  }
+  try {
+    await copy(found, newParent, newName);
+  } catch (error) {
+    // Half a copy must not look like the file; the original is untouched.
+    await newParent.removeEntry(newName, { recursive: true }).catch(() => undefined);
+    throw error;
+  }
+  await parent.removeEntry(name, { recursive: true });
+}
+
+async function copy(
+  source: FileSystemFileHandle | FileSystemDirectoryHandle,
+  parent: FileSystemDirectoryHandle,
+  name: string,
+): Promise<void> {
+  if (source.kind === "file") {
+    const target = await parent.getFileHandle(name, { create: true });
+    return writeFile(target, await source.getFile());
+  }
+  const target = await parent.getDirectoryHandle(name, { create: true });
+  for await (const [childName, child] of source.entries()) await copy(child, target, childName);
+}
+
+async function readFile(handle: FileSystemFileHandle): Promise<Uint8Array> {
+  const file = await handle.getFile();
+  if (file.size > MAX_READ_BYTES) {
+    throw new FileError("too-large", `“${file.name}” is too large to open here.`);
+  }
+  return new Uint8Array(await file.arrayBuffer());
+}
+
+/** The browser writes to a second file and swaps the two at the end: other programs see the old content or the new one. */
+async function writeFile(handle: FileSystemFileHandle, content: Uint8Array | Blob): Promise<void> {
+  const stream = await handle.createWritable();
+  try {
+    await stream.write(content as Uint8Array<ArrayBuffer> | Blob);
+  } catch (error) {
+    await stream.abort().catch(() => undefined);
+    throw error;
+  }
+  await stream.close();
+}
+
+/** The workspace's own folder is neither removed nor renamed. */
+function inWorkspace(path: string): readonly string[] {
+  const parts = partsOf(path);
+  if (parts.length === 1) throw new FileError("denied", "The workspace’s own folder stays.");
+  return parts;
+}
+
+async function guard<T>(path: string, operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw storageError(error, path);
+  }
+}
+
+function isNamed(error: unknown, ...names: readonly string[]): boolean {
+  return error instanceof Error && names.includes(error.name);
+}

@@ -1,0 +1,204 @@
+/**
+ * Files of a workspace that is kept in the browser. Other tabs that have it open are told about changes.
+ */
+import {
+  type Entry,
+  type FileChange,
+  FileError,
+  type FileInfo,
+  type Files,
+} from "../model/files.ts";
+import type { Database } from "../storage/database.ts";
+import type { ScratchChange, ScratchEntry, ScratchStore } from "../storage/scratch-store.ts";
+import { folderOf, isWithin, nameOf, partsOf, sortEntries } from "./paths.ts";
+import { STARTER_FILES } from "./starter-files.ts";
+
+/** The one folder of every scratch workspace. */
+export const SCRATCH_FOLDER = "scratch";
+
+export interface ScratchFiles extends Files {
+  /** Ends the exchange with other tabs. */
+  close(): void;
+}
+
+/** Makes a workspace with a few files to start with; resolves with its id. Rejects with a `FileError`. */
+export async function createScratchWorkspace(database: Database): Promise<string> {
+  const id = crypto.randomUUID();
+  const encoder = new TextEncoder();
+  await storing(async () => {
+    await database.scratch.touch(id);
+    await database.scratch.change(id, [
+      { put: entryOf(SCRATCH_FOLDER, "folder", 0) },
+      ...STARTER_FILES.map(({ name, text }): ScratchChange => {
+        const content = encoder.encode(text);
+        return { put: entryOf(`${SCRATCH_FOLDER}/${name}`, "file", content.length), content };
+      }),
+    ]);
+  });
+  return id;
+}
+
+export function createScratchFiles(database: Database, workspaceId: string): ScratchFiles {
+  const store = database.scratch;
+  const others = new BroadcastChannel(`ct-scratch-${workspaceId}`);
+  const listeners = new Set<(path: string, change: FileChange) => void>();
+  others.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
+    // From this same origin, but perhaps from another version of the page.
+    if (!isChange(data)) return;
+    for (const listener of listeners) listener(data.path, data.change);
+  });
+
+  async function change(
+    changes: readonly ScratchChange[],
+    told: readonly { readonly path: string; readonly change: FileChange }[],
+  ): Promise<void> {
+    await store.change(workspaceId, changes);
+    for (const message of told) others.postMessage(message);
+  }
+
+  const files = operationsOf(store, workspaceId, change);
+  return {
+    list: (folder) => storing(() => files.list(folder)),
+    info: (path) => storing(() => files.info(path)),
+    read: (path) => storing(() => files.read(path)),
+    write: (path, content) => storing(() => files.write(path, content)),
+    makeFolder: (path) => storing(() => files.makeFolder(path)),
+    remove: (path) => storing(() => files.remove(path)),
+    rename: (from, to) => storing(() => files.rename(from, to)),
+    watch(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close: () => others.close(),
+  };
+}
+
+function operationsOf(
+  store: ScratchStore,
+  id: string,
+  change: (
+    changes: readonly ScratchChange[],
+    told: readonly { readonly path: string; readonly change: FileChange }[],
+  ) => Promise<void>,
+): Omit<Files, "watch"> {
+  async function existing(path: string): Promise<ScratchEntry> {
+    partsOf(path);
+    const entry = await store.entry(id, path);
+    if (entry === undefined) throw missing(path);
+    return entry;
+  }
+
+  async function needFolder(path: string): Promise<void> {
+    const entry = await existing(path);
+    if (entry.kind !== "folder") throw new FileError("name", `“${nameOf(path)}” is not a folder.`);
+  }
+
+  return {
+    async list(folder): Promise<readonly Entry[]> {
+      if (folder !== "") await needFolder(folder);
+      const below = await store.below(id, folder);
+      const children = below.filter(({ path }) => folderOf(path) === folder);
+      return sortEntries(children.map(({ path, kind }) => ({ name: nameOf(path), kind })));
+    },
+    async info(path): Promise<FileInfo> {
+      const { kind, bytes, modifiedMs } = await existing(path);
+      return { kind, bytes, modifiedMs };
+    },
+    async read(path) {
+      const content = await store.content(id, path);
+      if (content !== undefined) return content;
+      await existing(path);
+      throw new FileError("name", `“${nameOf(path)}” is a folder.`);
+    },
+    async write(path, content) {
+      partsOf(path);
+      await needFolder(folderOf(path));
+      const old = await store.entry(id, path);
+      if (old?.kind === "folder") throw taken(path);
+      await change(
+        [{ put: entryOf(path, "file", content.length), content }],
+        [{ path, change: old === undefined ? "created" : "changed" }],
+      );
+    },
+    async makeFolder(path) {
+      const parts = partsOf(path);
+      const made: ScratchEntry[] = [];
+      for (let count = 1; count <= parts.length; count++) {
+        const at = parts.slice(0, count).join("/");
+        const old = await store.entry(id, at);
+        if (old?.kind === "file") throw taken(at);
+        if (old === undefined && count === 1) throw missing(at);
+        if (old === undefined) made.push(entryOf(at, "folder", 0));
+      }
+      await change(
+        made.map((entry) => ({ put: entry })),
+        made.map((entry) => ({ path: entry.path, change: "created" })),
+      );
+    },
+    async remove(path) {
+      await existing(path);
+      if (folderOf(path) === "") throw new FileError("denied", "The workspace’s own folder stays.");
+      const below = await store.below(id, path);
+      await change(
+        [{ remove: path }, ...below.map((entry) => ({ remove: entry.path }))],
+        [{ path, change: "deleted" }],
+      );
+    },
+    async rename(from, to) {
+      const entry = await existing(from);
+      partsOf(to);
+      if (folderOf(from) === "") throw new FileError("denied", "The workspace’s own folder stays.");
+      if (isWithin(to, from)) throw new FileError("name", "A folder cannot be moved into itself.");
+      if ((await store.entry(id, to)) !== undefined) throw taken(to);
+      await needFolder(folderOf(to));
+      const moved = [entry, ...(await store.below(id, from))];
+      const changes = await Promise.all(
+        moved.map(async (old): Promise<ScratchChange[]> => {
+          const put = { ...old, path: to + old.path.slice(from.length) };
+          const content = await store.content(id, old.path);
+          return [{ remove: old.path }, content === undefined ? { put } : { put, content }];
+        }),
+      );
+      await change(changes.flat(), [
+        { path: from, change: "deleted" },
+        { path: to, change: "created" },
+      ]);
+    },
+  };
+}
+
+function entryOf(path: string, kind: "file" | "folder", bytes: number): ScratchEntry {
+  return { path, kind, bytes, modifiedMs: Date.now() };
+}
+
+function missing(path: string): FileError {
+  return new FileError("missing", `“${nameOf(path)}” does not exist any more.`);
+}
+
+function taken(path: string): FileError {
+  return new FileError("name", `The name “${nameOf(path)}” is taken. Choose another one.`);
+}
+
+/** The database's own errors as file errors. */
+async function storing<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    if (error instanceof Error && error.name === "QuotaExceededError") {
+      const text = "This browser has no space left. Free some disk space, then save again.";
+      throw new FileError("full", text, { cause: error });
+    }
+    const text = "The browser’s storage failed. Reload the page, or download your files first.";
+    throw new FileError("failed", text, { cause: error });
+  }
+}
+
+function isChange(data: unknown): data is { readonly path: string; readonly change: FileChange } {
+  if (typeof data !== "object" || data === null) return false;
+  const { path, change } = data as { readonly path?: unknown; readonly change?: unknown };
+  return (
+    typeof path === "string" &&
+    (change === "created" || change === "changed" || change === "deleted")
+  );
+}

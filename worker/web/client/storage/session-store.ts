@@ -1,0 +1,109 @@
+/** The sessions of this browser: with them a reloaded or reopened page is the same person again. */
+import type { Backend } from "./backend.ts";
+import type { ProblemReport } from "./problem.ts";
+
+/** As long as a session's room token is of use. */
+const KEPT_MS = 24 * 60 * 60 * 1000;
+
+export interface SessionRecord {
+  readonly roomId: string;
+  readonly isHost: boolean;
+  readonly roomToken: string;
+  /** Base64 SPKI, as the protocol sends it. */
+  readonly publicKey: string;
+  /** The private key cannot be exported: scripts can use it in this browser, but not take it away. */
+  readonly keys: CryptoKeyPair;
+  /** Own peer, other peers and init data, as the protocol sent them; to be checked by the reader. */
+  readonly self: unknown;
+  readonly peers: unknown;
+  readonly init: unknown;
+  readonly workspace:
+    | { readonly kind: "scratch"; readonly id: string }
+    | { readonly kind: "folder"; readonly handle: FileSystemDirectoryHandle }
+    | { readonly kind: "remote" };
+  readonly workspaceName: string;
+  /** Wall time in ms. */
+  readonly lastUsedMs: number;
+}
+
+/** No function rejects: a failure is reported, and nothing is found. */
+export interface SessionStore {
+  get(roomId: string): Promise<SessionRecord | undefined>;
+  put(session: SessionRecord): Promise<void>;
+  /** With its updates. */
+  delete(roomId: string): Promise<void>;
+  /** Newest first. */
+  list(): Promise<readonly SessionRecord[]>;
+}
+
+export function createSessionStore(deps: {
+  readonly backend: Backend;
+  readonly report: ProblemReport;
+  readonly now: () => number;
+  readonly onDelete: (roomId: string) => void;
+}): SessionStore {
+  const { backend, report, now, onDelete } = deps;
+  const isUsable = (value: unknown): value is SessionRecord =>
+    isRecord(value) && value.lastUsedMs > now() - KEPT_MS;
+
+  return {
+    async get(roomId) {
+      const value = await report.read(backend.get("sessions", roomId));
+      return isUsable(value) ? value : undefined;
+    },
+    async put(session) {
+      const change = { store: "sessions", put: session.roomId, value: session } as const;
+      await report.write(backend.write([change]));
+    },
+    async delete(roomId) {
+      onDelete(roomId);
+      await report.write(backend.write(removal(roomId)));
+    },
+    async list() {
+      const values = (await report.read(backend.values("sessions"))) ?? [];
+      return values.filter(isUsable).sort((a, b) => b.lastUsedMs - a.lastUsedMs);
+    },
+  };
+}
+
+/** Also removes updates without a session, which a tab leaves behind that writes after another one has deleted its session. */
+export async function removeOldSessions(backend: Backend, now: () => number): Promise<void> {
+  // Read before the sessions: a session that another tab is starting has its record before its first update.
+  const updates = await backend.keys("updates");
+  const kept = new Set<string>();
+  const old: string[] = [];
+  const roomIds = await backend.keys("sessions");
+  for (const roomId of roomIds) {
+    const value = await backend.get("sessions", roomId);
+    if (isRecord(value) && value.lastUsedMs > now() - KEPT_MS) kept.add(roomId);
+    else old.push(roomId);
+  }
+  const orphans = updates
+    .map((key) => key.slice(0, key.indexOf("/")))
+    .filter((roomId) => !kept.has(roomId));
+  await backend.write([...new Set([...old, ...orphans])].flatMap(removal));
+}
+
+function removal(roomId: string) {
+  return [
+    { store: "sessions", remove: roomId },
+    { store: "updates", removeAll: `${roomId}/` },
+  ] as const;
+}
+
+/** Another version of this page may have written it. */
+function isRecord(value: unknown): value is SessionRecord {
+  if (typeof value !== "object" || value === null) return false;
+  const { roomId, roomToken, publicKey, keys, workspace, lastUsedMs } = value as Record<
+    keyof SessionRecord,
+    unknown
+  >;
+  return (
+    typeof roomId === "string" &&
+    typeof roomToken === "string" &&
+    typeof publicKey === "string" &&
+    typeof keys === "object" &&
+    typeof workspace === "object" &&
+    typeof lastUsedMs === "number"
+  );
+}

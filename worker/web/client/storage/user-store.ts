@@ -1,0 +1,43 @@
+/** Who is signed in, for each edge that this page was loaded from: edges below different paths share the browser's storage. */
+import type { Backend } from "./backend.ts";
+import type { ProblemReport } from "./problem.ts";
+
+export interface User {
+  readonly name: string;
+  /** The protocol's user token. */
+  readonly token: string;
+}
+
+/** No function rejects: a failure is reported, and nothing is found. */
+export interface UserStore {
+  get(baseUrl: string): Promise<User | undefined>;
+  put(baseUrl: string, user: User): Promise<void>;
+  delete(baseUrl: string): Promise<void>;
+}
+
+export function createUserStore(deps: {
+  readonly backend: Backend;
+  readonly report: ProblemReport;
+}): UserStore {
+  const { backend, report } = deps;
+  return {
+    async get(baseUrl) {
+      const value = await report.read(backend.get("users", baseUrl));
+      return isUser(value) ? value : undefined;
+    },
+    async put(baseUrl, user) {
+      const change = { store: "users", put: baseUrl, value: user } as const;
+      await report.write(backend.write([change]));
+    },
+    async delete(baseUrl) {
+      const change = { store: "users", remove: baseUrl } as const;
+      await report.write(backend.write([change]));
+    },
+  };
+}
+
+function isUser(value: unknown): value is User {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, token } = value as Record<keyof User, unknown>;
+  return typeof name === "string" && typeof token === "string";
+}
