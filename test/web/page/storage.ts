@@ -174,7 +174,7 @@ export async function workWhenFull(name: string) {
 
 export async function storeAValueThatCannotBeStored(name: string) {
   const database = await openDatabase({ name });
-  const session = { ...(await sessionOf("room")), init: { onClose: () => undefined } };
+  const session = { ...(await sessionOf("room")), state: { onClose: () => undefined } };
   await database.sessions.put(session);
   const problem = database.problem.value;
   const found = await database.sessions.get("room");
@@ -215,9 +215,7 @@ async function sessionOf(roomId: string, lastUsedMs = Date.now()): Promise<Sessi
     roomToken: "token",
     publicKey: "key",
     keys: await crypto.subtle.generateKey(curve, false, ["sign", "verify"]),
-    self: { id: "me" },
-    peers: [],
-    init: undefined,
+    state: { self: { id: "me" } },
     workspace: { kind: "folder", handle: await navigator.storage.getDirectory() },
     workspaceName: "work",
     lastUsedMs,

@@ -13,10 +13,8 @@ export interface SessionRecord {
   readonly publicKey: string;
   /** The private key cannot be exported: scripts can use it in this browser, but not take it away. */
   readonly keys: CryptoKeyPair;
-  /** Own peer, other peers and init data, as the protocol sent them; to be checked by the reader. */
-  readonly self: unknown;
-  readonly peers: unknown;
-  readonly init: unknown;
+  /** What the session keeps for itself; `workspace` says of which kind it is. */
+  readonly state: unknown;
   readonly workspace:
     | { readonly kind: "scratch"; readonly id: string }
     | { readonly kind: "folder"; readonly handle: FileSystemDirectoryHandle }
