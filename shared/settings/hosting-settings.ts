@@ -73,6 +73,14 @@ export const HOSTING_SETTINGS = {
     roles: ["edge", "worker"],
     why: "Who runs this server, as shown to clients.",
   },
+  meetingUrl: {
+    env: "CT_MEETING_URL",
+    type: "text",
+    default: undefined,
+    problemOf: problemOfMeetingUrl,
+    roles: ["edge", "worker"],
+    why: "A meeting for each session, shown in the browser client, like https://meet.example.com/{room}: `{room}` is a name made from the session's id that does not reveal it.",
+  },
   clientsDir: {
     env: "CT_CLIENTS_DIR",
     type: "text",
@@ -187,3 +195,14 @@ export const HOSTING_SETTINGS = {
     why: "People that a worker admits to sessions per second; when more reconnect at once, they wait for up to 10 s.",
   },
 } as const satisfies Record<string, Setting>;
+
+/** The link is shown to everyone in a session, and a click opens it. */
+function problemOfMeetingUrl(value: string): string | undefined {
+  const example = value.replaceAll("{room}", "room");
+  const url = URL.canParse(example) ? new URL(example) : undefined;
+  if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:")) {
+    return "it must be a URL that starts with https:// or http://";
+  }
+  if (url.username !== "" || url.password !== "") return "it must not contain a user or password";
+  return /[{}]/.test(example) ? "{room} is the only placeholder" : undefined;
+}

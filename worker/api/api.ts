@@ -33,7 +33,8 @@ import type { Credentials } from "../operators/credentials.ts";
 import { createRequireOperator } from "../operators/require-operator.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
-import { addHomePage } from "./home.ts";
+import { addClientAssets } from "./client-assets.ts";
+import { addClientPage } from "./client-page.ts";
 import { addLoginRoutes } from "./login.ts";
 import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
@@ -70,6 +71,7 @@ interface Deps {
     Settings,
     | "serverOwner"
     | "serverUrl"
+    | "meetingUrl"
     | "loginSimple"
     | "loginApiKey"
     | "loginUnverifiedEmail"
@@ -141,7 +143,8 @@ export async function createApi(deps: Deps): Promise<Api> {
   addLoginRoutes({ ...parts, signIns });
   addSessionRoutes(parts);
   addPages(parts);
-  addHomePage({ ...parts, offersPlugins: deps.clients !== undefined });
+  const assets = addClientAssets(parts);
+  addClientPage({ ...parts, assets, offersPlugins: deps.clients !== undefined });
   const requireOperator = createRequireOperator(parts);
   addClientsRoutes({ ...parts, requireOperator });
   addMetricsRoute({ ...parts, requireOperator });

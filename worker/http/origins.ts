@@ -15,6 +15,8 @@ export interface Origins {
    * because such a page could act in the user's name without reading the response (CSRF).
    */
   trustsCookiesOf(req: Head): boolean;
+  /** Whether the client reached this server by HTTPS. */
+  isSecure(req: Head): boolean;
 }
 
 /** Forwarding headers must have been stripped unless a balancer authenticated the request. */
@@ -62,6 +64,7 @@ export function createOrigins(settings: {
       const site = req.headers["sec-fetch-site"];
       return site === undefined || site === "same-origin" || site === "none";
     },
+    isSecure: (req) => ownScheme(req) === "https",
   };
 }
 
@@ -94,8 +97,11 @@ export function placeOf(
 function ownOrigin(req: Head): string | undefined {
   const host = firstOf(req.headers["x-forwarded-host"]) ?? req.headers.host;
   if (host === undefined) return undefined;
-  const proto = forwardedScheme(firstOf(req.headers["x-forwarded-proto"])) ?? "http";
-  return `${proto}://${host}`.toLowerCase();
+  return `${ownScheme(req)}://${host}`.toLowerCase();
+}
+
+function ownScheme(req: Head): string {
+  return forwardedScheme(firstOf(req.headers["x-forwarded-proto"])) ?? "http";
 }
 
 function firstOf(value: string | string[] | undefined): string | undefined {

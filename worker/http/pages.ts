@@ -1,6 +1,6 @@
 /**
- * Static files: the sign-in page, and what belongs to it and to the page at `/`. Read once at start, and served with a strict
- * content security policy.
+ * Static files: the sign-in page and what belongs to it. Read once at start, and served with a strict content security
+ * policy.
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
@@ -14,8 +14,6 @@ const FOLDER = new URL("../web/", import.meta.url);
  * token.
  */
 const PAGE_HEADERS = {
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
   "referrer-policy": "no-referrer",
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",
@@ -23,11 +21,14 @@ const PAGE_HEADERS = {
 /** Two years, as the browsers' preload lists require. */
 const HSTS = "max-age=63072000";
 
-/** Headers of our pages and of the files that belong to them. */
-export function pageHeaders(settings: {
-  readonly serverUrl: string | undefined;
-}): Record<string, string> {
+/** Headers of our pages and of the files that belong to them. `styleNonce` admits style elements of the page's script. */
+export function pageHeaders(
+  settings: { readonly serverUrl: string | undefined },
+  styleNonce?: string,
+): Record<string, string> {
+  const styles = styleNonce === undefined ? "'self'" : `'self' 'nonce-${styleNonce}'`;
   return {
+    "content-security-policy": `default-src 'none'; script-src 'self'; style-src ${styles}; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'`,
     ...PAGE_HEADERS,
     // Only when the operator has set the HTTPS URL: HSTS also applies to plain ports of the same host.
     ...(settings.serverUrl !== undefined && { "strict-transport-security": HSTS }),
@@ -48,8 +49,6 @@ export function addPages(deps: {
   if (settings.loginUnverifiedEmail === "keep") active.add("email");
   const files = [
     { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
-    { path: "/home.js", type: "text/javascript", text: readPage("home.js") },
-    { path: "/home.css", type: "text/css", text: readStyle("home.css") },
     { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
     { path: "/login.css", type: "text/css", text: readStyle("login.css") },
     { path: "/login.svg", type: "image/svg+xml", text: readPage("login.svg") },

@@ -44,6 +44,7 @@ export interface HttpOptions {
     Settings,
     | "serverOwner"
     | "serverUrl"
+    | "meetingUrl"
     | "loginSimple"
     | "loginApiKey"
     | "loginUnverifiedEmail"
@@ -104,7 +105,7 @@ function readHttp(settings: Settings): HttpOptions {
   return {
     serverUrl: readServerUrl(settings.serverUrl),
     api: {
-      ...pick(settings, "serverOwner", "serverUrl", "protocolVersion"),
+      ...pick(settings, "serverOwner", "serverUrl", "meetingUrl", "protocolVersion"),
       ...pick(settings, "loginSimple", "loginApiKey", "loginUnverifiedEmail"),
     },
     corsAllowedOrigins: settings.corsAllowedOrigins,

@@ -84,6 +84,9 @@ describe("a line of access.log", () => {
     const shown = (target: string): string => maskSecrets(`GET ${target} HTTP/1.1`);
     expect(shown("/k/abcdefgh/api/meta")).toBe("GET /k/abcd*/api/meta HTTP/1.1");
     expect(shown("/k/abcdefgh")).toBe("GET /k/abcd* HTTP/1.1");
+    expect(shown("/join/abcdefgh")).toBe("GET /join/abcd* HTTP/1.1");
+    expect(shown("/base//join/abcdefgh?x")).toBe("GET /base//join/abcd*?x HTTP/1.1");
+    expect(shown("/?room=abcdefgh")).toBe("GET /?room=* HTTP/1.1");
     expect(shown("/base/api/session/join/abcdefgh")).toBe(
       "GET /base/api/session/join/abcd* HTTP/1.1",
     );

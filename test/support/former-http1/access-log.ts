@@ -92,12 +92,12 @@ export function escapeUnsafe(text: string): string {
   });
 }
 
-const MAY_HOLD_SECRET = /\/k\/|\/api\/|=/;
+const MAY_HOLD_SECRET = /\/k\/|\/api\/|\/join\/|=/;
 /** Enough characters of a key to distinguish sessions, too few to give access. */
 const SHOWN_CHARS = 4;
 /** Slashes may be doubled: workers merge them. */
 const PATH_SECRETS =
-  /((?:^|[ /])(?:k|api\/+session\/+join|api\/+session\/+poll|api\/+login\/+poll|dashboard\/+api\/+sessions)\/+)([^/?# ]*)/g;
+  /((?:^|[ /])(?:k|join|api\/+session\/+join|api\/+session\/+poll|api\/+login\/+poll|dashboard\/+api\/+sessions)\/+)([^/?# ]*)/g;
 const QUERY_SECRETS =
   /([?&](?:sid|token|state|code|room|key|jwt|oct-jwt|access_token|id_token|api_key|password)=)[^&# ]+/gi;
 

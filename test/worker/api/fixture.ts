@@ -47,6 +47,7 @@ export interface WorkerOptions {
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly serverUrl?: string;
+  readonly meetingUrl?: string;
   readonly protocolVersion?: string;
   readonly corsAllowedOrigins?: readonly string[];
   readonly maxSessionsPerUser?: number;
@@ -202,6 +203,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
       loginUnverifiedEmail: options.loginUnverifiedEmail ?? "drop",
       protocolVersion: options.protocolVersion ?? "0.3.1",
       serverUrl: options.serverUrl,
+      meetingUrl: options.meetingUrl,
       loginSimple: options.loginSimple ?? true,
       loginApiKey: "loginApiKey" in options ? options.loginApiKey : API_KEY,
     },

@@ -1,0 +1,181 @@
+/**
+ * The browser client through a balancer and two workers, as people use it: each in a browser of their own, over HTTP on this
+ * machine and over TLS.
+ */
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { hasChromium, launchChromium } from "../support/browser.ts";
+import { askEdgeTo, pidsOf } from "../support/edge-commands.ts";
+import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { until } from "../support/until.ts";
+import { pairOf, type WebPerson } from "../support/web-client.ts";
+
+/** Of the self-signed certificate. */
+const TRUSTING = { ignoreHTTPSErrors: true };
+/** Longest pause of a drain that people may see. */
+const DRAIN_PAUSE_MS = 2000;
+
+describe.runIf(hasChromium)("in browsers", () => {
+  let edge: EdgeProcess;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    [edge, browser] = await Promise.all([startEdge(), launchChromium()]);
+  }, 120_000);
+
+  afterEach(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await edge?.dispose();
+  });
+
+  test.each(["http", "https"] as const)(
+    "two people type into the same line and see each other's carets, over %s",
+    async (scheme) => {
+      const url = scheme === "http" ? edge.httpUrl : edge.httpsUrl;
+      const { host, guest } = await pairOf(browser, url, TRUSTING);
+      await Promise.all([host.type("left "), guest.type("right ")]);
+      await Promise.all([host.sees("left "), guest.sees("right ")]);
+      await equal(host, guest);
+      await host.page.locator(".remote-caret", { hasText: "Ben" }).waitFor();
+      await guest.page.locator(".remote-caret", { hasText: "Anna" }).waitFor();
+      expect([...host.complaints, ...guest.complaints]).toEqual([]);
+    },
+    90_000,
+  );
+
+  test("both pages go on by themselves when their worker is killed, and nothing typed is lost", async () => {
+    const { host, guest, link } = await pairOf(browser, edge.httpUrl);
+    const typing = typeUntilStopped([host, guest]);
+    await typing.reached(10);
+    const owner = await ownerOf(edge, link);
+    process.kill((await pidsOf(edge))[owner] ?? 0, "SIGKILL");
+    await typing.reached(40);
+    const words = await typing.stop();
+    await everyWordOnce(host, guest, words);
+  }, 120_000);
+
+  test("no key is lost or doubled when their worker is drained, and the pause is short", async () => {
+    const { host, guest, link } = await pairOf(browser, edge.httpUrl);
+    const pause = await watchPauses(host);
+    const typing = typeUntilStopped([guest]);
+    await typing.reached(10);
+    const control = await pause.longest();
+    const owner = await ownerOf(edge, link);
+    expect(await askEdgeTo(edge, "drain", owner)).toMatchObject({ status: 0 });
+    await typing.reached(60);
+    const words = await typing.stop();
+    await everyWordOnce(host, guest, words);
+    expect((await pause.longest()) - control).toBeLessThan(DRAIN_PAUSE_MS);
+    expect(await askEdgeTo(edge, "resume", owner)).toMatchObject({ status: 0 });
+  }, 120_000);
+
+  test("a reloaded guest and a reloaded host are the same people, without being asked again", async () => {
+    const { host, guest } = await pairOf(browser, edge.httpUrl);
+    await guest.type("before ");
+    await host.sees("before ");
+    await guest.page.reload();
+    await guest.isLive();
+    await guest.type("between ");
+    await host.sees("between ");
+    await host.page.reload();
+    await host.isLive();
+    await host.type("after ");
+    await guest.sees("after ");
+    await equal(host, guest);
+    expect(await host.page.locator(".people .person").count()).toBe(2);
+    expect(await host.page.locator(".join-request").count()).toBe(0);
+  }, 120_000);
+});
+
+// --- what people have ---
+
+async function equal(...people: readonly WebPerson[]): Promise<void> {
+  await until(
+    "all have the same text",
+    async () => new Set(await Promise.all(people.map((person) => person.text()))).size === 1,
+  );
+}
+
+async function everyWordOnce(
+  host: WebPerson,
+  guest: WebPerson,
+  words: readonly string[],
+): Promise<void> {
+  await equal(host, guest);
+  const text = await host.text();
+  expect(words.filter((word) => text.split(word).length !== 2)).toEqual([]);
+}
+
+async function ownerOf(edge: EdgeProcess, link: string): Promise<string> {
+  const room = new URL(link).hash.slice(1);
+  const { stdout } = await askEdgeTo(edge, "sessions", "--json", "--full");
+  const { sessions } = JSON.parse(stdout) as {
+    readonly sessions: readonly { readonly id: string; readonly owner: string }[];
+  };
+  const found = sessions.find(({ id }) => id === room);
+  if (found === undefined) throw new Error(`no session ${room}`);
+  return found.owner;
+}
+
+// --- typing ---
+
+interface Typing {
+  /** Resolves when each has typed so many words. */
+  reached(count: number): Promise<void>;
+  /** Resolves with all words. */
+  stop(): Promise<readonly string[]>;
+}
+
+/** Each types numbered words, one key after the other, where the caret is. */
+function typeUntilStopped(people: readonly WebPerson[]): Typing {
+  const words: string[] = [];
+  const counts = new Map<WebPerson, number>(people.map((person) => [person, 0]));
+  let isStopped = false;
+
+  async function type(person: WebPerson): Promise<void> {
+    await person.editor.click();
+    await person.page.keyboard.press("Control+End");
+    for (let count = 1; !isStopped; count++) {
+      const word = `[${person.name}${count}]`;
+      words.push(word);
+      await person.page.keyboard.type(word);
+      counts.set(person, count);
+    }
+  }
+
+  const all = Promise.all(people.map(type));
+  return {
+    reached: (count) =>
+      until(
+        `all have typed ${count} words`,
+        () => [...counts.values()].every((typed) => typed >= count),
+        60_000,
+      ).then(() => {}),
+    async stop() {
+      isStopped = true;
+      await all;
+      return words;
+    },
+  };
+}
+
+/** Notes the longest time in which the text of the page did not change. */
+const NOTE_PAUSES = `
+  var pauses = { lastMs: performance.now(), longestMs: 0 };
+  new MutationObserver(() => {
+    const nowMs = performance.now();
+    pauses.longestMs = Math.max(pauses.longestMs, nowMs - pauses.lastMs);
+    pauses.lastMs = nowMs;
+  }).observe(document.querySelector(".cm-content"), {
+    childList: true, subtree: true, characterData: true,
+  });
+`;
+
+async function watchPauses({ page }: WebPerson): Promise<{ longest(): Promise<number> }> {
+  await page.evaluate(NOTE_PAUSES);
+  return { longest: () => page.evaluate<number>("pauses.longestMs") };
+}
