@@ -26,6 +26,7 @@ import {
 } from "../../shared/settings/read-settings.ts";
 import { removeSocket } from "../../shared/store/embedded/data-dir.ts";
 import { holdDataDir, startStoreServer } from "../../shared/store/embedded/server.ts";
+import { clientsFolder } from "../../worker/clients/clients.ts";
 import { type ControlRequest, type EdgeState, openControl } from "../control/control.ts";
 import { endRunningEdge } from "../control/control-client.ts";
 import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "../control/edge-file.ts";
@@ -40,6 +41,7 @@ import { keepCertificate } from "./certificate.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
 import { createLineWriter, type LineWriter } from "./line-writer.ts";
 import { openLogFile } from "./log-file.ts";
+import { findPluginSources } from "./plugin-sources.ts";
 import { keepSecret } from "./secret-file.ts";
 import { type Running, summarize } from "./summary.ts";
 
@@ -166,10 +168,15 @@ async function startEdge(
     }
     supervisor.reload();
   };
+  const pluginSources = findPluginSources(settings, clock);
   try {
     await supervisor.start({ hasClients });
     const selfSigned = given.tlsCert.length === 0 ? settings.tlsCert[0] : undefined;
-    const running = describeRunning(settings, supervisor, { selfSigned, logFile });
+    const running = describeRunning(settings, supervisor, {
+      selfSigned,
+      logFile,
+      pluginSources: await pluginSources,
+    });
     await waitUntilAnswers({ baseUrl: localUrl(settings.bind, running.httpPort), clock });
     // Operators' scripts wait for exactly this line.
     log.info(
@@ -328,7 +335,7 @@ async function completeSettings(
 function describeRunning(
   settings: Settings,
   { balancer, workers }: Supervisor,
-  more: Pick<Running, "selfSigned" | "logFile">,
+  more: Pick<Running, "selfSigned" | "logFile" | "pluginSources">,
 ): Running {
   return {
     version: VERSION,
@@ -341,6 +348,7 @@ function describeRunning(
     loginSimple: settings.loginSimple,
     loginApiKey: settings.loginApiKey !== undefined,
     dashboard: configuredCredentials(settings),
+    clientsDir: clientsFolder(settings),
     dataDir: settings.dataDir,
     ...more,
   };

@@ -18,6 +18,9 @@ export interface Running {
   readonly loginApiKey: boolean;
   /** The dashboard's user and the variable that holds its password; undefined: the password was generated and logged. */
   readonly dashboard: { readonly user: string; readonly passwordSetting: string } | undefined;
+  /** Where to get Open Collaboration Tools for each IDE for which it is not offered; empty with CT_NOCLIENTS. */
+  readonly pluginSources: readonly string[];
+  readonly clientsDir: string;
   readonly dataDir: string;
   readonly logFile: string;
 }
@@ -36,6 +39,7 @@ export function summarize(running: Running): string {
     ["Web page", `${base}/`],
     ["Dashboard", `${base}/dashboard  (${dashboardAccess(running)})`],
     ["In the IDE", `set the server URL of Open Collaboration Tools to ${url}`],
+    ...pluginRows(running),
     ["Sign in", signInWays(running)],
     ["HTTP", http],
     ["HTTPS", running.selfSigned ? `${https}  (self-signed: ${running.selfSigned})` : https],
@@ -50,6 +54,13 @@ export function summarize(running: Running): string {
   ];
   const lines = rows.map(([name, value]) => `  ${name.padEnd(11)}${value}`);
   return `\nCodeTogether edge ${running.version} is ready\n\n${lines.join("\n")}\n\n`;
+}
+
+/** A row for each IDE, and one for the folder. */
+function pluginRows({ pluginSources, clientsDir }: Running): [string, string][] {
+  if (pluginSources.length === 0) return [];
+  const folder = `put the files into ${clientsDir} to offer them at /clients`;
+  return [...pluginSources, folder].map((text, index) => [index === 0 ? "Plugins" : "", text]);
 }
 
 /** The host name for this machine; the edge listens on all addresses, on loopback, or on one other address. */

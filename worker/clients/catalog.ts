@@ -1,9 +1,12 @@
 /**
- * The plugins that are offered now: scans the clients folder repeatedly, and logs each problem once.
+ * The plugins that are offered now: scans the clients folder repeatedly, adds the companion extension, and logs each problem
+ * once.
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import type { Companion } from "./companion/companion.ts";
+import { withCompanion } from "./companion/package.ts";
 import { createDigests, type Digests, digestKey } from "./digests.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan.ts";
@@ -31,12 +34,14 @@ export function createCatalog(deps: {
   readonly folder: string;
   /** Where the index is kept between two runs; undefined: it is not. */
   readonly indexFile?: string | undefined;
+  /** Undefined: none is offered. */
+  readonly companion?: Pick<Companion, "state" | "refresh">;
   /** Whether problems are logged; of several workers that share a folder and a log, one does. */
   readonly logsProblems: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }): Catalog {
-  const { folder, indexFile, clock, log } = deps;
+  const { folder, indexFile, companion, clock, log } = deps;
   const logProblems = createProblemLog(deps);
   let offer = NOTHING;
   let signature = "";
@@ -78,6 +83,9 @@ export function createCatalog(deps: {
     try {
       const result = await scanner.scan();
       publish(result.offer);
+      // Not awaited, because the store may be away. While files are being copied, the extension that the companion configures
+      // may be among them.
+      if (result.pending === 0) void addCompanion(result.offer);
       const restMs = (clock.nowMs() - startMs) * REST_FACTOR;
       return Math.max(result.pending > 0 ? PENDING_INTERVAL_MS : SCAN_INTERVAL_MS, restMs);
     } catch (error) {
@@ -86,7 +94,15 @@ export function createCatalog(deps: {
     }
   }
 
-  function publish(found: Offer): void {
+  async function addCompanion(scanned: Offer): Promise<void> {
+    const before = companion?.state;
+    await companion?.refresh(scanned.vscode);
+    if (companion?.state !== before && !isClosed) publish(scanned);
+  }
+
+  function publish(scanned: Offer): void {
+    const state = companion?.state;
+    const found = withCompanion(scanned, state?.state === "ready" ? state.artifact : undefined);
     logProblems(new Map(found.problems.map(({ file, reason }) => [file, reason])));
     const next = signatureOf(found);
     if (next === signature) return;

@@ -1,5 +1,5 @@
 /**
- * The clients area of a worker: the catalog of plugins in its folder, and the download counts.
+ * The clients area of a worker: the catalog of plugins in its folder, the companion extension, and the download counts.
  */
 import { join, resolve } from "node:path";
 import type { Clock } from "../../shared/base/clock.ts";
@@ -9,31 +9,46 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
+import { type Companion, createCompanion } from "./companion/companion.ts";
 import { createDownloads, type Downloads } from "./downloads.ts";
 
 export interface Clients {
   readonly catalog: Catalog;
+  readonly companion: Pick<Companion, "state">;
   readonly downloads: Downloads;
   close(): Promise<void>;
 }
 
 /** In the data directory: what was read from the archives. */
-const INDEX_FILE = "clients-index.json";
+export const INDEX_FILE = "clients-index.json";
+/** In the data directory: the generated extension. */
+const COMPANION_FOLDER = "companion";
 /** The workers of a one-machine edge share a folder and a log: this one logs the problems. */
 const LOGGING_WORKER = "worker-1";
 
 /** Undefined when the area is turned off (CT_NOCLIENTS). */
 export function openClients(deps: {
-  readonly settings: Pick<Settings, "noClients" | "clientsDir" | "dataDir" | "storeSocket">;
+  readonly settings: Pick<
+    Settings,
+    "noClients" | "clientsDir" | "dataDir" | "storeSocket" | "serverUrl"
+  >;
   readonly id: WorkerId;
-  readonly store: Pick<Store, "addToCounters" | "readCounters">;
+  readonly store: Pick<Store, "addToCounters" | "readCounters" | "putIfAbsent" | "timeMs">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
 }): Clients | undefined {
   const { settings, clock, log } = deps;
   if (settings.noClients) return undefined;
+  const companion = createCompanion({
+    serverUrl: settings.serverUrl,
+    folder: resolve(settings.dataDir, COMPANION_FOLDER),
+    store: deps.store,
+    clock,
+    log,
+  });
   const catalog = createCatalog({
+    companion,
     folder: clientsFolder(settings),
     indexFile: resolve(settings.dataDir, INDEX_FILE),
     logsProblems: settings.storeSocket === undefined || deps.id === LOGGING_WORKER,
@@ -43,9 +58,10 @@ export function openClients(deps: {
   const downloads = createDownloads(deps);
   return {
     catalog,
+    companion,
     downloads,
     async close() {
-      await Promise.all([catalog.close(), downloads.close()]);
+      await Promise.all([catalog.close(), companion.close(), downloads.close()]);
     },
   };
 }

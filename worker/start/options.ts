@@ -28,7 +28,10 @@ export interface WorkerOptions {
   > & { readonly protocolVersions: readonly string[] };
   readonly license: LicenseSettings;
   readonly credentials: CredentialSettings;
-  readonly clients: Pick<Settings, "noClients" | "clientsDir" | "dataDir" | "storeSocket">;
+  readonly clients: Pick<
+    Settings,
+    "noClients" | "clientsDir" | "dataDir" | "storeSocket" | "serverUrl"
+  >;
   readonly dashboard: Pick<Settings, "logDir" | "storeSocket">;
   readonly metrics: PublisherSettings;
   readonly http: HttpOptions;
@@ -87,7 +90,7 @@ export function readOptions(settings: Settings): WorkerOptions {
       ...pick(settings, "licenseSignature", "licenseFile", "licensePublicKey"),
     },
     credentials: pick(settings, "dashboardUser", "dashboardPassword", "logsUser", "logsPassword"),
-    clients: pick(settings, "noClients", "clientsDir", "dataDir", "storeSocket"),
+    clients: pick(settings, "noClients", "clientsDir", "dataDir", "storeSocket", "serverUrl"),
     dashboard: pick(settings, "logDir", "storeSocket"),
     metrics: {
       ...pick(settings, "metricsStatsdHost", "metricsStatsdPort", "metricsStatsdProtocol"),

@@ -5,8 +5,10 @@ import { Command } from "commander";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
 import { clientsFolder } from "../../../worker/clients/clients.ts";
+import { withCompanion } from "../../../worker/clients/companion/package.ts";
 import { type Artifact, extensionId } from "../../../worker/clients/formats/artifact.ts";
 import { createScanner, type Offer } from "../../../worker/clients/formats/scan.ts";
+import { describeSource, missingPlugins } from "../../../worker/clients/plugin-sources.ts";
 import { type Column, table } from "../../output/table.ts";
 import {
   commandOptions,
@@ -21,6 +23,8 @@ export interface ClientsAnswer {
   readonly folder: string;
   readonly offered: readonly OfferedFile[];
   readonly skipped: readonly { readonly file: string; readonly reason: string }[];
+  /** Where to get Open Collaboration Tools for each IDE for which it is not offered. */
+  readonly sources: readonly { readonly ide: string; readonly text: string }[];
 }
 
 interface OfferedFile {
@@ -77,7 +81,7 @@ async function readFolder(folder: string): Promise<ClientsAnswer> {
   // The scanner waits until a file is old enough to be complete; this clock makes every file old enough.
   const clock = { wallMs: () => Number.MAX_SAFE_INTEGER, nowMs: () => systemClock.nowMs() };
   const { offer } = await createScanner({ folder, clock }).scan();
-  return describeOffer(folder, offer);
+  return describeOffer(folder, withCompanion(offer, undefined));
 }
 
 /** Pure. */
@@ -87,6 +91,10 @@ export function describeOffer(folder: string, offer: Offer): ClientsAnswer {
     folder,
     offered: [...offer.vscode, ...offer.intellij, ...features].map(describeArtifact),
     skipped: [...offer.problems].sort((a, b) => (a.file < b.file ? -1 : 1)),
+    sources: missingPlugins(offer).map((source) => ({
+      ide: source.ide,
+      text: describeSource(source),
+    })),
   };
 }
 
@@ -140,10 +148,12 @@ export function listText(answer: ClientsAnswer): string {
 }
 
 /** Pure. */
-export function checkText({ folder, offered, skipped }: ClientsAnswer): string {
+export function checkText({ folder, offered, skipped, sources }: ClientsAnswer): string {
   const lines = skipped.map(
     ({ file, reason }) => `${escapeForTerminal(file, 500)}: ${escapeForTerminal(reason, 1000)}\n`,
   );
   const sum = `${offered.length} offered, ${skipped.length} not, in ${escapeForTerminal(folder, 500)}\n`;
-  return lines.join("") + sum;
+  if (sources.length === 0) return lines.join("") + sum;
+  const from = sources.map(({ text }) => `  ${text}\n`).join("");
+  return `${lines.join("")}${sum}\nOpen Collaboration Tools is not offered for every IDE. Where to get it:\n${from}`;
 }

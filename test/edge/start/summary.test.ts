@@ -16,6 +16,8 @@ const running: Running = {
   loginSimple: true,
   loginApiKey: false,
   dashboard: undefined,
+  pluginSources: [],
+  clientsDir: "/data/clients",
   dataDir: "/data",
   logFile: "/data/logs/server.log",
 };
@@ -34,6 +36,15 @@ CodeTogether edge 1.2.3 is ready
   Data, log  /data, /data/logs/server.log
   Stop       Ctrl-C; sessions continue when it is started again within 20 s
 
+`);
+});
+
+test("the summary says where to get each plugin that is not offered, and in which folder it belongs", () => {
+  const pluginSources = ["VS Code: from the Marketplace", "Theia: built in"];
+  expect(summarize({ ...running, pluginSources })).toContain(`
+  Plugins    VS Code: from the Marketplace
+             Theia: built in
+             put the files into /data/clients to offer them at /clients
 `);
 });
 

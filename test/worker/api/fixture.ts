@@ -59,6 +59,8 @@ export interface WorkerOptions {
   readonly logDir?: string;
   /** Folder with plugins; without it none are offered. */
   readonly clientsDir?: string;
+  /** Default: a folder below the one with plugins. */
+  readonly dataDir?: string;
   /** The password of the operator `ops`. */
   readonly operatorPassword?: string;
   /** Serves `/metrics` on the public port. */
@@ -164,8 +166,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
           settings: {
             noClients: false,
             clientsDir: options.clientsDir,
-            dataDir: `${options.clientsDir}/no-such-folder`,
+            dataDir: options.dataDir ?? `${options.clientsDir}/no-such-folder`,
             storeSocket: undefined,
+            serverUrl: options.serverUrl,
           },
         });
   const credentials = createCredentials({

@@ -2,35 +2,30 @@
  * The page at /clients: how to install and update plugins in each IDE, and the list of offered plugins. Pure.
  */
 import semver from "semver";
-import type {
-  ArtifactFile,
-  EclipseFeature,
-  Ide,
-  IntellijArtifact,
-  VscodeArtifact,
-} from "../formats/artifact.ts";
+import type { CompanionState } from "../companion/companion.ts";
+import { isCompanion } from "../companion/package.ts";
+import type { EclipseFeature, IntellijArtifact, VscodeArtifact } from "../formats/artifact.ts";
 import { extensionId } from "../formats/artifact.ts";
 import type { Offer } from "../formats/scan.ts";
 import { compareOsgiVersions, compareVersions } from "../formats/versions.ts";
+import { missingPlugins, type PluginSource } from "../plugin-sources.ts";
+import { companionSection } from "./companion-section.ts";
 import { type Html, html } from "./html.ts";
+import { type CardContext, pluginCard } from "./plugin-card.ts";
 
-export interface PageContent {
+export interface PageContent extends CardContext {
   readonly offer: Offer;
+  readonly companion: CompanionState;
   /** The URL of this server as the browser reaches it, without a trailing slash. */
   readonly baseUrl: string;
-  /** The path of `baseUrl`, for links within the page. */
-  readonly basePath: string;
   readonly owner: string;
-  /** Undefined until it is computed. */
-  readonly digestOf: (file: ArtifactFile) => string | undefined;
-  /** Path of an extension's icon; undefined when it has none. */
-  readonly iconOf: (artifact: VscodeArtifact | IntellijArtifact) => string | undefined;
 }
 
 export function clientsPage(content: PageContent): string {
   const { offer, basePath, owner } = content;
   const isEmpty =
-    offer.vscode.length === 0 && offer.intellij.length === 0 && offer.eclipse === undefined;
+    offer.vscode.every(isCompanion) && offer.intellij.length === 0 && offer.eclipse === undefined;
+  const missing = missingPlugins(offer);
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -48,13 +43,16 @@ export function clientsPage(content: PageContent): string {
 <a href="#vscode">VS Code</a>
 <a href="#intellij">JetBrains</a>
 <a href="#eclipse">Eclipse</a>
+<a href="#companion">Companion</a>
 </nav>
 </header>
 <main>
 ${isEmpty && emptyNote()}
+${missing.length > 0 && sourcesSection(missing)}
 ${vscodeSection(content)}
 ${intellijSection(content)}
 ${eclipseSection(content)}
+${companionSection(content)}
 </main>
 </body>
 </html>
@@ -70,6 +68,20 @@ They appear here within seconds. If a file does not appear, run <code>ct-edge cl
 </section>`;
 }
 
+/** Where the plugins that are not offered here come from. */
+function sourcesSection(missing: readonly PluginSource[]): Html {
+  return html`<section id="sources">
+<h2>Where to get Open Collaboration Tools</h2>
+<p>This server does not offer the plugin for these IDEs:</p>
+<dl>${missing.map(
+    ({ name, where, links, file, note }) => html`<dt>${name}</dt>
+<dd>${where}${links.map(({ title, url }) => html` <a href="${url}" rel="noreferrer">${title}</a>`)}${note !== undefined && html`. ${note}`}
+${file !== undefined && html`<span class="none">To offer it here, put its file into the clients folder as <code>${file}</code>.</span>`}</dd>
+`,
+  )}</dl>
+</section>`;
+}
+
 function noneNote(folder: string): Html {
   return html`<p class="none">No plugins for these IDEs yet (folder <code>${folder}</code>).</p>`;
 }
@@ -80,7 +92,8 @@ function vscodeSection(content: PageContent): Html {
   const { offer, baseUrl } = content;
   const serviceUrl = `${baseUrl}/clients/vscode/gallery`;
   const itemUrl = `${baseUrl}/clients`;
-  const [first] = offer.vscode;
+  const own = offer.vscode.filter((extension) => !isCompanion(extension));
+  const [first] = own;
   const id = first === undefined ? "publisher.name" : extensionId(first);
   const file = first?.file.name ?? "file.vsix";
   return html`<section id="vscode">
@@ -106,12 +119,12 @@ VSCODE_GALLERY_ITEM_URL=${itemUrl}</pre></li>
 <p class="requirements">Microsoft VS Code gets updates only from its own marketplace, so repeat this for each new version. If it
 rejects the file's signature, set <code>"extensions.verifySignature": false</code>. If this server's certificate comes from a
 private CA, code-server needs <code>NODE_EXTRA_CA_CERTS</code>.</p>
-${offer.vscode.length === 0 ? noneNote("vscode/") : extensions(content)}
+${own.length === 0 ? noneNote("vscode/") : extensions(content, own)}
 </section>`;
 }
 
-function extensions(content: PageContent): readonly Html[] {
-  const groups = groupBy(content.offer.vscode, (extension) => extensionId(extension).toLowerCase());
+function extensions(content: PageContent, offered: readonly VscodeArtifact[]): readonly Html[] {
+  const groups = groupBy(offered, (extension) => extensionId(extension).toLowerCase());
   return groups
     .map((builds) => {
       const sorted = [...builds].sort(
@@ -121,7 +134,7 @@ function extensions(content: PageContent): readonly Html[] {
       const newest = sorted.find(({ preRelease }) => !preRelease) ?? sorted[0];
       return (
         newest &&
-        card(content, newest, {
+        pluginCard(content, newest, {
           title: newest.displayName,
           id: extensionId(newest),
           text: newest.description,
@@ -166,7 +179,7 @@ function plugins(content: PageContent): readonly Html[] {
     const sorted = [...builds].sort((a, b) => compareVersions(b.version, a.version));
     const [newest] = sorted;
     if (newest === undefined) return [];
-    const shown = card(content, newest, {
+    const shown = pluginCard(content, newest, {
       title: newest.name,
       id: newest.id,
       text: newest.vendor.name === "" ? "" : `by ${newest.vendor.name}`,
@@ -223,70 +236,6 @@ function features(all: readonly EclipseFeature[]): Html {
 `,
   )}</tbody>
 </table></div></article>`;
-}
-
-// --- one plugin ---
-
-interface Row {
-  readonly version: string;
-  readonly cells: readonly (string | Html)[];
-  readonly file: ArtifactFile;
-}
-
-function card(
-  content: PageContent,
-  newest: VscodeArtifact | IntellijArtifact,
-  shown: {
-    readonly title: string;
-    readonly id: string;
-    readonly text: string;
-    readonly columns: readonly string[];
-    readonly newestVersion: string | undefined;
-    readonly rows: readonly Row[];
-  },
-): Html {
-  const { title, id, text, columns, rows, newestVersion } = shown;
-  const icon = content.iconOf(newest);
-  const current = rows.filter(
-    ({ version }) => version === newestVersion || version === newest.version,
-  );
-  const older = rows.filter((row) => !current.includes(row));
-  return html`<article>
-<div class="about">
-${icon === undefined ? html`<span class="icon"></span>` : html`<img class="icon" src="${icon}" alt="" width="48" height="48" loading="lazy">`}
-<div><h3>${title}</h3><p><code>${id}</code></p>${text !== "" && html`<p>${text}</p>`}</div>
-</div>
-${files(content, newest.ide, columns, current)}
-${older.length > 0 && html`<details><summary>Older versions (${older.length})</summary>${files(content, newest.ide, columns, older)}</details>`}
-</article>`;
-}
-
-function files(
-  content: PageContent,
-  ide: Exclude<Ide, "eclipse">,
-  columns: readonly string[],
-  rows: readonly Row[],
-): Html {
-  const { basePath, digestOf } = content;
-  return html`<div class="scroll"><table>
-<thead><tr>${columns.map((column) => html`<th>${column}</th>`)}<th>Size</th><th>File and SHA-256</th></tr></thead>
-<tbody>${rows.map(
-    ({
-      cells,
-      file,
-    }) => html`<tr>${cells.map((cell) => html`<td>${cell}</td>`)}<td class="number">${size(file.bytes)}</td>
-<td><a href="${basePath}/clients/${ide}/${encodeURIComponent(file.name)}">${file.name}</a>
-<code class="digest">${digestOf(file) ?? "(computing…)"}</code></td></tr>
-`,
-  )}</tbody>
-</table></div>`;
-}
-
-/** `20971520` is `20.0 MiB`. */
-function size(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  const [unit, divisor] = bytes < 1024 ** 2 ? ["KiB", 1024] : ["MiB", 1024 ** 2];
-  return `${(bytes / Number(divisor)).toFixed(1)} ${unit}`;
 }
 
 function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {

@@ -10,6 +10,7 @@ import { type Refuse, textResponse } from "../../http/responses.ts";
 import { methodsOf } from "../../http/routes.ts";
 import type { RequireOperator } from "../../operators/require-operator.ts";
 import type { Catalog } from "../catalog.ts";
+import type { Companion } from "../companion/companion.ts";
 import { type Downloads, downloadsCsv } from "../downloads.ts";
 import { ArchiveError } from "../formats/archive.ts";
 import { extensionId, type IntellijArtifact, type VscodeArtifact } from "../formats/artifact.ts";
@@ -24,6 +25,7 @@ import { createUpdateList, type UpdateList } from "./update-plugins.ts";
 
 export interface ClientsArea {
   readonly catalog: Pick<Catalog, "offer" | "ready" | "digestOf">;
+  readonly companion: Pick<Companion, "state">;
   readonly downloads: Pick<Downloads, "count" | "read" | "totals">;
 }
 
@@ -78,6 +80,7 @@ function addPage({ app, clients, settings }: Area): void {
     const { baseUrl, basePath } = placeOf(request.raw, settings.serverUrl);
     const body = clientsPage({
       offer: catalog.offer,
+      companion: clients.companion.state,
       baseUrl,
       basePath,
       owner: settings.serverOwner,

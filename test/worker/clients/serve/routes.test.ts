@@ -71,7 +71,8 @@ describe("page", () => {
     put(folder, "vscode/a b&.vsix", await vsix({ displayName: "<script>alert(1)</script>" }));
     put(folder, "intellij/p.zip", await pluginZip({ name: `"><img src=x>`, icon: "<svg/>" }));
     await putRepository(join(folder, "eclipse"));
-    const worker = await start(3, { serverUrl: "https://edge.example.com/base" });
+    // With the companion extension.
+    const worker = await start(4, { serverUrl: "https://edge.example.com/base" });
     const { status, headers, body } = await worker.ask("GET", "/clients/");
     expect(status).toBe(200);
     expect(headers["content-type"]).toBe("text/html; charset=utf-8");

@@ -1,0 +1,136 @@
+/**
+ * Keeps the companion extension up to date: its version in the store, and its file in the data directory, from which it is
+ * served like the operator's plugins.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { describeError } from "../../../shared/base/errors.ts";
+import type { Log } from "../../../shared/logs/log.ts";
+import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import type { VscodeArtifact } from "../formats/artifact.ts";
+import { readVsix } from "../formats/vsix.ts";
+import {
+  type CompanionContent,
+  companionFileName,
+  companionVsix,
+  dependencyOf,
+} from "./package.ts";
+import { agreeOnTime, versionAt } from "./version.ts";
+
+export type CompanionState =
+  /** CT_SERVER_URL is not set. */
+  | { readonly state: "unconfigured" }
+  /** The store was not available yet. */
+  | { readonly state: "preparing" }
+  | { readonly state: "failed"; readonly reason: string }
+  | { readonly state: "ready"; readonly artifact: VscodeArtifact };
+
+export interface Companion {
+  readonly state: CompanionState;
+  /** Brings it up to date for the offered extensions. Cheap when nothing changed; never rejects. */
+  refresh(extensions: readonly VscodeArtifact[]): Promise<void>;
+  /** Resolves when no file is being written any more. */
+  close(): Promise<void>;
+}
+
+/** How soon a worker adopts the version that another one agreed on meanwhile, and writes a file that was deleted. */
+const REFRESH_MS = 60_000;
+
+export function createCompanion(deps: {
+  /** `CT_SERVER_URL`. */
+  readonly serverUrl: string | undefined;
+  /** Where its file is kept; created when it is missing. */
+  readonly folder: string;
+  readonly store: Pick<Store, "putIfAbsent" | "addToCounters" | "readCounters" | "timeMs">;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly log: Log;
+}): Companion {
+  const { folder, store, clock, log } = deps;
+  const serverUrl = deps.serverUrl?.replace(/\/+$/, "");
+  let state: CompanionState = { state: serverUrl === undefined ? "unconfigured" : "preparing" };
+  let current: { readonly dependency: string; readonly untilMs: number } | undefined;
+  let refreshing: Promise<void> | undefined;
+  let writing: Promise<unknown> = Promise.resolve();
+  let isClosed = false;
+
+  async function update(content: CompanionContent): Promise<void> {
+    const { dependency } = content;
+    try {
+      const isNew = dependency !== current?.dependency;
+      const atMs = await agreeOnTime(store, content, { isNew });
+      if (isClosed) return;
+      const written = writeCompanion(folder, content, atMs);
+      writing = written.catch(() => {});
+      state = { state: "ready", artifact: await written };
+      current = { dependency, untilMs: clock.nowMs() + REFRESH_MS };
+    } catch (error) {
+      // The catalog refreshes again with its next scan.
+      if (error instanceof StoreAwayError) return;
+      const reason = describeError(error);
+      if (state.state !== "failed" || state.reason !== reason) {
+        log.warn(
+          { folder, reason },
+          "cannot write the companion extension, so it is not offered; make the data directory writable",
+        );
+      }
+      state = { state: "failed", reason };
+    }
+  }
+
+  return {
+    get state() {
+      return state;
+    },
+    async refresh(extensions) {
+      if (serverUrl === undefined || isClosed) return;
+      const dependency = dependencyOf(extensions);
+      const isCurrent = current?.dependency === dependency && clock.nowMs() < current.untilMs;
+      if (isCurrent) return;
+      refreshing ??= update({ serverUrl, dependency }).finally(() => {
+        refreshing = undefined;
+      });
+      await refreshing;
+    },
+    async close() {
+      isClosed = true;
+      await writing;
+    },
+  };
+}
+
+/** Writes the file unless it is there. Name, bytes and time of change are the same on every worker, and so is its ETag. */
+async function writeCompanion(
+  folder: string,
+  content: CompanionContent,
+  atMs: number,
+): Promise<VscodeArtifact> {
+  const version = versionAt(atMs);
+  const bytes = companionVsix(content, version);
+  const name = companionFileName(version);
+  const path = join(folder, name);
+  if (!(await isWritten(path, bytes, atMs))) {
+    await mkdir(folder, { recursive: true });
+    const fresh = `${path}.${randomBytes(6).toString("hex")}`;
+    try {
+      await writeFile(fresh, bytes);
+      await utimes(fresh, atMs / 1000, atMs / 1000);
+      // Several workers may write it.
+      await rename(fresh, path);
+    } catch (error) {
+      await rm(fresh, { force: true });
+      throw error;
+    }
+  }
+  const file = { name, path, bytes: bytes.length, mtimeMs: atMs };
+  return { ...(await readVsix(path)), file };
+}
+
+async function isWritten(path: string, bytes: Buffer, atMs: number): Promise<boolean> {
+  try {
+    return (await stat(path)).mtimeMs === atMs && (await readFile(path)).equals(bytes);
+  } catch {
+    return false;
+  }
+}
