@@ -1,11 +1,13 @@
-/** `ct-edge clients check` over a folder of archives that are made to exhaust memory or time. */
+/**
+ * `ct-edge clients check`: over a folder of archives that are made to exhaust memory or time, and without plugins.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
-import type { ClientsAnswer } from "../../edge/commands/machine/clients.ts";
+import { type ClientsAnswer, checkText } from "../../edge/commands/machine/clients.ts";
 import { runCommand } from "../support/command.ts";
-import { bomb, overlapping, pluginXml, put, zip } from "../support/plugins.ts";
+import { bomb, overlapping, pluginJar, pluginXml, put, vsix, zip } from "../support/plugins.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -75,4 +77,28 @@ test("archive bombs of every kind are reported with their reasons, within bounde
     "intellij/long-names.jar": expect.stringMatching(/list of entries is too large/),
   });
   expect(bad.ms).toBeLessThan(good.ms * 4);
+});
+
+test("the check says where to get the plugins that are not offered, and nothing of this when both are", async () => {
+  const check = async (): Promise<ClientsAnswer> => {
+    const args = ["clients", "check", "--json", "--clients-dir", folder];
+    return JSON.parse((await runCommand(args)).stdout) as ClientsAnswer;
+  };
+  const before = await check();
+  expect(before.sources.map(({ ide }) => ide)).toEqual(["vscode", "intellij", "theia", "eclipse"]);
+  const text = checkText(before);
+  for (const part of [
+    "typefox.open-collaboration-tools in the Marketplace or at Open VSX; offer it as vscode/*.vsix",
+    "plugin 32650, Open Collaboration Tools by TypeFox, in JetBrains Marketplace",
+    "Theia: built in (@theia/collaboration)",
+    "Eclipse: there is no plugin yet",
+  ]) {
+    expect(text).toContain(part);
+  }
+  put(folder, "vscode/oct.vsix", await vsix({ name: "open-collaboration-tools" }));
+  const id = "org.typefox.open-collaboration-intelliJ";
+  put(folder, "intellij/oct.jar", await pluginJar({ id }));
+  const after = await check();
+  expect(after.sources).toEqual([]);
+  expect(checkText(after)).toBe(`2 offered, 0 not, in ${folder}\n`);
 });
