@@ -54,6 +54,28 @@ test("an edited line of a text with mixed line ends leaves the line ends of the 
   );
 });
 
+test("editing one line of a text, or adding one, changes the bytes of no other line", () => {
+  const line = fc.constantFrom("", "a", "b", "let x;");
+  const lines = fc.array(fc.tuple(line, fc.constantFrom("\n", "\r\n", "\r")), { minLength: 1 });
+  fc.assert(
+    fc.property(lines, fc.nat(), (pairs, choice) => {
+      const at = choice % pairs.length;
+      const raw = pairs.map((pair) => pair.join(""));
+      const { text, form } = decodeText(raw.join(""));
+      const texts = text.split("\n");
+      // `\r` before an empty line that ends in `\n` is one line end.
+      fc.pre(texts.length === raw.length + 1);
+      const edited = replaceAt(texts, at, 1, "edited").join("\n");
+      const expected = replaceAt(raw, at, 1, `edited${pairs[at]?.[1]}`).join("");
+      expect(encodeText(edited, form)).toBe(expected);
+      const saved = encodeText(replaceAt(texts, at, 0, "added").join("\n"), form);
+      expect(saved.startsWith(raw.slice(0, at).join(""))).toBe(true);
+      expect(saved.endsWith(raw.slice(at).join(""))).toBe(true);
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test("a new line gets the line end that the file has", () => {
   const { text, form } = decodeText("one\r\ntwo\r\n");
   expect(encodeText(`${text}three\n`, form)).toBe("one\r\ntwo\r\nthree\r\n");
@@ -106,6 +128,10 @@ test("a text of 8 MiB opens, a larger one is too large", () => {
 test("an empty file is a text", () => {
   expect(decode(new Uint8Array())).toEqual({ kind: "text", text: "", form: NEW_TEXT_FORM });
 });
+
+function replaceAt(items: readonly string[], at: number, count: number, item: string): string[] {
+  return [...items.slice(0, at), item, ...items.slice(at + count)];
+}
 
 function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);

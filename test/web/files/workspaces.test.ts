@@ -126,6 +126,10 @@ describe.runIf(hasChromium)("the files of a workspace", () => {
     expect(await page.call("permissionOfOwnFolder")).toBe("granted");
   });
 
+  test("a workspace has the name of its folder, also when that has none", async () => {
+    expect(await page.call("namesOfWorkspaces")).toEqual(["my work", "folder"]);
+  });
+
   test("a folder that was deleted is missing", async () => {
     expect(await page.call("useAVanishedFolder")).toBe("missing");
   });

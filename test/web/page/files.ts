@@ -1,5 +1,8 @@
 /** Runs in a page: scratch workspaces, and folders in the browser's own file system, whose handles are those of a disk. */
-import { folderPermission } from "../../../worker/web/client/files/folder-access.ts";
+import {
+  folderPermission,
+  workspaceNameOf,
+} from "../../../worker/web/client/files/folder-access.ts";
 import { createFolderFiles } from "../../../worker/web/client/files/folder-files.ts";
 import {
   createScratchFiles,
@@ -188,6 +191,12 @@ export async function listManyFiles(count: number) {
 
 export async function permissionOfOwnFolder() {
   return folderPermission(await newFolder());
+}
+
+export async function namesOfWorkspaces() {
+  const root = await navigator.storage.getDirectory();
+  const folder = await root.getDirectoryHandle("my work", { create: true });
+  return [workspaceNameOf(folder), workspaceNameOf(root)];
 }
 
 /** A handle to a folder that was deleted. */

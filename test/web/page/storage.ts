@@ -119,6 +119,12 @@ export async function workWithoutStorage() {
   }
 }
 
+/** As browsers do whose storage is damaged. */
+export async function workWithStorageThatNeverOpens() {
+  replace(IDBFactory.prototype, "open", { value: () => new EventTarget() });
+  return exercise(await openDatabase({ name: "hanging" }));
+}
+
 export async function workBesideANewerVersion(name: string) {
   const newer = await openRaw(name, 99);
   newer.close();

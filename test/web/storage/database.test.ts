@@ -1,6 +1,7 @@
 /** What the browser client keeps, in a real browser. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { hasChromium } from "../../support/browser.ts";
+import { until } from "../../support/until.ts";
 import { openScriptedPage, type ScriptedPage } from "../support/page-script.ts";
 
 describe.runIf(hasChromium)("the browser client's database", () => {
@@ -82,6 +83,22 @@ describe.runIf(hasChromium)("the browser client's database", () => {
       problem: "denied",
       isForgetful: true,
     });
+  });
+
+  test("a database that never opens is given up after some seconds", async () => {
+    const tab = await page.openTab();
+    onTestFinished(() => tab.close());
+    await tab.page.clock.install();
+    let result: unknown;
+    const work = tab.call("workWithStorageThatNeverOpens").then((value) => {
+      result = value;
+    });
+    await until("the page gives up", async () => {
+      await tab.page.clock.runFor(1_000);
+      return result !== undefined;
+    });
+    await work;
+    expect(result).toEqual({ ...WORKS, problem: "denied", isForgetful: true });
   });
 
   test("beside a tab with a newer version of the page everything works in memory", async () => {

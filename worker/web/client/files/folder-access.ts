@@ -2,6 +2,7 @@
  * Folders of the user's disk (File System Access API): whether this browser has them, choosing one, and its permission. The
  * browser forgets a permission with the page; it is asked for again after a click.
  */
+import { isSafeName } from "./paths.ts";
 
 /** Parts of the API that are not in every browser, or not in TypeScript's library. */
 interface FolderApi {
@@ -30,6 +31,11 @@ export async function chooseFolder(): Promise<FileSystemDirectoryHandle | undefi
     if (error instanceof DOMException) return undefined;
     throw error;
   }
+}
+
+/** The workspace's name, which is the first part of its paths. The root of a disk has none that could be. */
+export function workspaceNameOf(handle: FileSystemDirectoryHandle): string {
+  return isSafeName(handle.name) ? handle.name : "folder";
 }
 
 /** Without asking the user. */

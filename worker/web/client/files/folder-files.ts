@@ -4,7 +4,7 @@
 import { type Entry, FileError, type FileInfo, type Files } from "../model/files.ts";
 import { storageError } from "./folder-errors.ts";
 import { createFolderWatch, type FolderWatch } from "./folder-watch.ts";
-import { isWithin, nameOf, partsOf, sortEntries } from "./paths.ts";
+import { nameOf, partsOf, sortEntries } from "./paths.ts";
 
 /** Larger files are not read into the page. */
 const MAX_READ_BYTES = 256 * 1024 * 1024;
@@ -163,10 +163,13 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
     rename: (from, to) =>
       guard(from, async () => {
         const [source, target] = [inWorkspace(from), inWorkspace(to)];
-        if (isWithin(to, from))
-          throw new FileError("name", "A folder cannot be moved into itself.");
-        // Also finds the file itself under a name that differs in capitals only, which copying would destroy.
-        if (await tree.exists(target)) {
+        if (isInto(to, from)) throw new FileError("name", "A folder cannot be moved into itself.");
+        const isTaken = await guard(to, async () => {
+          await tree.folder(target.slice(0, -1));
+          // Also finds the file itself under a name that differs in capitals only, which copying would destroy.
+          return tree.exists(target);
+        });
+        if (isTaken) {
           throw new FileError("name", `The name “${nameOf(to)}” is taken. Choose another one.`);
         }
         await watch.changing([from, to], () => move(tree, source, target));
@@ -236,6 +239,11 @@ async function writeFile(handle: FileSystemFileHandle, content: Uint8Array | Blo
     throw error;
   }
   await stream.close();
+}
+
+/** In any capitals: on many disks `A/b` is in `a`, and copying it there would not end. */
+function isInto(to: string, from: string): boolean {
+  return to === from || to.toLowerCase().startsWith(`${from.toLowerCase()}/`);
 }
 
 /** The workspace's own folder is neither removed nor renamed. */

@@ -22,7 +22,7 @@ const MAX_CHANGES = 5_000;
  */
 export function createRemoteFiles(connection: ProtocolBroadcastConnection, hostId: string): Files {
   const listeners = new Set<(path: string, change: FileChange) => void>();
-  const lost = lossOf(connection);
+  const untilLost = createLossGuard(connection);
 
   connection.fs.onChange((origin, event: unknown) => {
     if (origin !== hostId) return;
@@ -39,7 +39,7 @@ export function createRemoteFiles(connection: ProtocolBroadcastConnection, hostI
   ): Promise<T> {
     partsOf(path);
     try {
-      return read(await Promise.race([request(), lost]));
+      return read(await untilLost(request()));
     } catch (error) {
       throw errorFromHost(error, nameOf(path));
     }
@@ -69,16 +69,26 @@ export function createRemoteFiles(connection: ProtocolBroadcastConnection, hostI
   };
 }
 
-/** Rejects when the connection is given up: the package leaves open requests to their time limit then. */
-function lossOf(connection: ProtocolBroadcastConnection): Promise<never> {
-  const lost = new Promise<never>((_resolve, reject) => {
-    connection.onDisconnect(() => {
-      reject(new FileError("unreachable", "The connection to the session has ended."));
-    });
+/**
+ * Returns a function that rejects when the connection is given up before its promise is settled: the package leaves open
+ * requests to their time limit then. (`Promise.race` with one lasting promise would keep all responses in memory.)
+ */
+function createLossGuard(
+  connection: ProtocolBroadcastConnection,
+): (response: Promise<unknown>) => Promise<unknown> {
+  const waiting = new Set<(error: FileError) => void>();
+  let loss: FileError | undefined;
+  connection.onDisconnect(() => {
+    loss = new FileError("unreachable", "The connection to the session has ended.");
+    for (const reject of waiting) reject(loss);
+    waiting.clear();
   });
-  // Nobody may be waiting.
-  lost.catch(ignore);
-  return lost;
+  return (response) =>
+    new Promise((resolve, reject) => {
+      if (loss !== undefined) reject(loss);
+      waiting.add(reject);
+      response.then(resolve, reject).finally(() => waiting.delete(reject));
+    });
 }
 
 // --- responses ---

@@ -48,23 +48,21 @@ export function createScratchFiles(database: Database, workspaceId: string): Scr
     for (const listener of listeners) listener(data.path, data.change);
   });
 
-  async function change(
-    changes: readonly ScratchChange[],
-    told: readonly { readonly path: string; readonly change: FileChange }[],
-  ): Promise<void> {
+  async function change(changes: readonly ScratchChange[], told: readonly Told[]): Promise<void> {
     await store.change(workspaceId, changes);
     for (const message of told) others.postMessage(message);
   }
 
-  const files = operationsOf(store, workspaceId, change);
+  const reads = readsOf(store, workspaceId);
+  const writes = writesOf(store, workspaceId, change);
   return {
-    list: (folder) => storing(() => files.list(folder)),
-    info: (path) => storing(() => files.info(path)),
-    read: (path) => storing(() => files.read(path)),
-    write: (path, content) => storing(() => files.write(path, content)),
-    makeFolder: (path) => storing(() => files.makeFolder(path)),
-    remove: (path) => storing(() => files.remove(path)),
-    rename: (from, to) => storing(() => files.rename(from, to)),
+    list: (folder) => storing(() => reads.list(folder)),
+    info: (path) => storing(() => reads.info(path)),
+    read: (path) => storing(() => reads.read(path)),
+    write: (path, content) => storing(() => writes.write(path, content)),
+    makeFolder: (path) => storing(() => writes.makeFolder(path)),
+    remove: (path) => storing(() => writes.remove(path)),
+    rename: (from, to) => storing(() => writes.rename(from, to)),
     watch(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -73,46 +71,42 @@ export function createScratchFiles(database: Database, workspaceId: string): Scr
   };
 }
 
-function operationsOf(
-  store: ScratchStore,
-  id: string,
-  change: (
-    changes: readonly ScratchChange[],
-    told: readonly { readonly path: string; readonly change: FileChange }[],
-  ) => Promise<void>,
-): Omit<Files, "watch"> {
-  async function existing(path: string): Promise<ScratchEntry> {
-    partsOf(path);
-    const entry = await store.entry(id, path);
-    if (entry === undefined) throw missing(path);
-    return entry;
-  }
+/** What other tabs are told. */
+interface Told {
+  readonly path: string;
+  readonly change: FileChange;
+}
 
-  async function needFolder(path: string): Promise<void> {
-    const entry = await existing(path);
-    if (entry.kind !== "folder") throw new FileError("name", `“${nameOf(path)}” is not a folder.`);
-  }
-
+function readsOf(store: ScratchStore, id: string): Pick<Files, "list" | "info" | "read"> {
   return {
     async list(folder): Promise<readonly Entry[]> {
-      if (folder !== "") await needFolder(folder);
+      if (folder !== "") await needFolder(store, id, folder);
       const below = await store.below(id, folder);
       const children = below.filter(({ path }) => folderOf(path) === folder);
       return sortEntries(children.map(({ path, kind }) => ({ name: nameOf(path), kind })));
     },
     async info(path): Promise<FileInfo> {
-      const { kind, bytes, modifiedMs } = await existing(path);
+      const { kind, bytes, modifiedMs } = await needEntry(store, id, path);
       return { kind, bytes, modifiedMs };
     },
     async read(path) {
       const content = await store.content(id, path);
       if (content !== undefined) return content;
-      await existing(path);
+      await needEntry(store, id, path);
       throw new FileError("name", `“${nameOf(path)}” is a folder.`);
     },
+  };
+}
+
+function writesOf(
+  store: ScratchStore,
+  id: string,
+  change: (changes: readonly ScratchChange[], told: readonly Told[]) => Promise<void>,
+): Pick<Files, "write" | "makeFolder" | "remove" | "rename"> {
+  return {
     async write(path, content) {
       partsOf(path);
-      await needFolder(folderOf(path));
+      await needFolder(store, id, folderOf(path));
       const old = await store.entry(id, path);
       if (old?.kind === "folder") throw taken(path);
       await change(
@@ -136,8 +130,8 @@ function operationsOf(
       );
     },
     async remove(path) {
-      await existing(path);
-      if (folderOf(path) === "") throw new FileError("denied", "The workspace’s own folder stays.");
+      await needEntry(store, id, path);
+      refuseTop(path);
       const below = await store.below(id, path);
       await change(
         [{ remove: path }, ...below.map((entry) => ({ remove: entry.path }))],
@@ -145,12 +139,12 @@ function operationsOf(
       );
     },
     async rename(from, to) {
-      const entry = await existing(from);
+      const entry = await needEntry(store, id, from);
       partsOf(to);
-      if (folderOf(from) === "") throw new FileError("denied", "The workspace’s own folder stays.");
+      refuseTop(from);
       if (isWithin(to, from)) throw new FileError("name", "A folder cannot be moved into itself.");
       if ((await store.entry(id, to)) !== undefined) throw taken(to);
-      await needFolder(folderOf(to));
+      await needFolder(store, id, folderOf(to));
       const moved = [entry, ...(await store.below(id, from))];
       const changes = await Promise.all(
         moved.map(async (old): Promise<ScratchChange[]> => {
@@ -165,6 +159,24 @@ function operationsOf(
       ]);
     },
   };
+}
+
+// --- refusals ---
+
+async function needEntry(store: ScratchStore, id: string, path: string): Promise<ScratchEntry> {
+  partsOf(path);
+  const entry = await store.entry(id, path);
+  if (entry === undefined) throw missing(path);
+  return entry;
+}
+
+async function needFolder(store: ScratchStore, id: string, path: string): Promise<void> {
+  const entry = await needEntry(store, id, path);
+  if (entry.kind !== "folder") throw new FileError("name", `“${nameOf(path)}” is not a folder.`);
+}
+
+function refuseTop(path: string): void {
+  if (folderOf(path) === "") throw new FileError("denied", "The workspace’s own folder stays.");
 }
 
 function entryOf(path: string, kind: "file" | "folder", bytes: number): ScratchEntry {

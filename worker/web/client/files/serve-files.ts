@@ -21,15 +21,20 @@ export interface FileServer {
 
 const MAX_LISTED = 200;
 
-export function serveFiles(deps: {
+/** What guests can do. */
+type Operations = Omit<Files, "watch">;
+
+interface ServeDeps {
   readonly connection: ProtocolBroadcastConnection;
   readonly files: Files;
   /** Whether guests may only read. */
   readonly isReadOnly: () => boolean;
   /** A guest saves a file. True: it is open, and its shared text has been brought up to date, so that nothing is left to write. */
   readonly onWritten: (path: string, content: Uint8Array) => Promise<boolean>;
-}): FileServer {
-  const { connection, files, isReadOnly, onWritten } = deps;
+}
+
+export function serveFiles(deps: ServeDeps): FileServer {
+  const { connection, files } = deps;
   const announcer = announceChanges((changes) => connection.fs.change({ changes }));
   const listeners = new Set<(path: string, change: FileChange) => void>();
   const listed = new Set<string>();
@@ -42,59 +47,16 @@ export function serveFiles(deps: {
     for (const listener of listeners) listener(path, change);
   });
 
-  function noteListed(folder: string): void {
-    listed.delete(folder);
-    listed.add(folder);
-    const [oldest] = listed;
-    if (listed.size > MAX_LISTED && oldest !== undefined) listed.delete(oldest);
-  }
-
-  /** Answers one request; `path` is what the guest sent. */
-  async function answer<T>(
-    paths: readonly unknown[],
-    isChange: boolean,
-    operation: (...paths: string[]) => Promise<T>,
-  ): Promise<T> {
-    const checked = paths.map((path) => (typeof path === "string" ? path : ""));
-    try {
-      if (isClosed) throw new FileError("unreachable", "the session has ended");
-      for (const path of checked) partsOf(path);
-      if (checked.some(isExcluded)) throw new FileError("missing", "excluded");
-      if (isChange && isReadOnly()) throw new FileError("read-only", "the session is read-only");
-      return await operation(...checked);
-    } catch (error) {
-      throw errorForGuest(error, checked.join(", "));
-    }
-  }
-
-  const { fs } = connection;
-  fs.onStat((_origin, path: unknown) => answer([path], false, (at) => stat(files, at)));
-  fs.onReaddir((_origin, path: unknown) =>
-    answer([path], false, async (at) => {
-      noteListed(at);
-      return readdir(files, at);
-    }),
-  );
-  fs.onReadFile((_origin, path: unknown) =>
-    answer([path], false, async (at) => ({ content: await readBounded(files, at) })),
-  );
-  fs.onWriteFile((_origin, path: unknown, data: unknown) =>
-    answer([path], true, async (at) => {
-      const content = contentOf(data);
-      if (!(await onWritten(at, content))) await guestFiles.write(at, content);
-    }),
-  );
-  fs.onMkdir((_origin, path: unknown) => answer([path], true, (at) => guestFiles.makeFolder(at)));
-  fs.onDelete((_origin, path: unknown) =>
-    answer([path], true, (at) => refuseHidden(files, at, () => guestFiles.remove(at))),
-  );
-  fs.onRename((_origin, from: unknown, to: unknown) =>
-    answer([from, to], true, (source, target) =>
-      refuseHidden(files, source, () => guestFiles.rename(source, target)),
-    ),
-  );
-  // Only the host knows what has changed; without a handler the package writes each message to the console.
-  fs.onChange(() => undefined);
+  answerRequests(deps, {
+    files: guestFiles,
+    isClosed: () => isClosed,
+    onListed(folder) {
+      listed.delete(folder);
+      listed.add(folder);
+      const [oldest] = listed;
+      if (listed.size > MAX_LISTED && oldest !== undefined) listed.delete(oldest);
+    },
+  });
 
   return {
     files: {
@@ -117,14 +79,72 @@ export function serveFiles(deps: {
   };
 }
 
+function answerRequests(
+  { connection: { fs }, isReadOnly, onWritten }: ServeDeps,
+  server: {
+    readonly files: Operations;
+    readonly isClosed: () => boolean;
+    readonly onListed: (folder: string) => void;
+  },
+): void {
+  const { files } = server;
+
+  /** Answers one request about `paths`, which a guest sent. */
+  async function answer<T>(
+    paths: readonly unknown[],
+    isChange: boolean,
+    operation: (...paths: string[]) => Promise<T>,
+  ): Promise<T> {
+    const checked = paths.map((path) => (typeof path === "string" ? path : ""));
+    try {
+      if (server.isClosed()) throw new FileError("unreachable", "the session has ended");
+      for (const path of checked) partsOf(path);
+      if (checked.some(isExcluded)) throw new FileError("missing", "excluded");
+      if (isChange && isReadOnly()) throw new FileError("read-only", "the session is read-only");
+      return await operation(...checked);
+    } catch (error) {
+      throw errorForGuest(error, checked.join(", "));
+    }
+  }
+
+  fs.onStat((_origin, path: unknown) => answer([path], false, (at) => stat(files, at)));
+  fs.onReaddir((_origin, path: unknown) =>
+    answer([path], false, async (at) => {
+      const names = await readdir(files, at);
+      server.onListed(at);
+      return names;
+    }),
+  );
+  fs.onReadFile((_origin, path: unknown) =>
+    answer([path], false, async (at) => ({ content: await readBounded(files, at) })),
+  );
+  fs.onWriteFile((_origin, path: unknown, data: unknown) =>
+    answer([path], true, async (at) => {
+      const content = contentOf(data);
+      if (!(await onWritten(at, content))) await files.write(at, content);
+    }),
+  );
+  fs.onMkdir((_origin, path: unknown) => answer([path], true, (at) => files.makeFolder(at)));
+  fs.onDelete((_origin, path: unknown) =>
+    answer([path], true, (at) => refuseHidden(files, at, () => files.remove(at))),
+  );
+  fs.onRename((_origin, from: unknown, to: unknown) =>
+    answer([from, to], true, (source, target) =>
+      refuseHidden(files, source, () => files.rename(source, target)),
+    ),
+  );
+  // Only the host knows what has changed; without a handler the package writes each message to the console.
+  fs.onChange(() => undefined);
+}
+
 // --- responses ---
 
-async function stat(files: Files, path: string) {
+async function stat(files: Operations, path: string) {
   const { kind, bytes, modifiedMs } = await files.info(path);
   return { type: typeOf(kind), size: bytes, mtime: modifiedMs, ctime: modifiedMs };
 }
 
-async function readdir(files: Files, path: string): Promise<Record<string, number>> {
+async function readdir(files: Operations, path: string): Promise<Record<string, number>> {
   const entries = await files.list(path);
   return Object.fromEntries(
     entries
@@ -134,7 +154,7 @@ async function readdir(files: Files, path: string): Promise<Record<string, numbe
 }
 
 /** The size is known before the file is read, but the file may grow meanwhile. */
-async function readBounded(files: Files, path: string): Promise<Uint8Array> {
+async function readBounded(files: Operations, path: string): Promise<Uint8Array> {
   const { bytes } = await files.info(path);
   const content = bytes > MAX_CONTENT_BYTES ? undefined : await files.read(path);
   if (content === undefined || content.length > MAX_CONTENT_BYTES) {
@@ -153,7 +173,7 @@ function contentOf(data: unknown): Uint8Array {
 
 /** A folder with an excluded file in it is neither removed nor moved by a guest, who does not see what is in it. */
 async function refuseHidden(
-  files: Files,
+  files: Operations,
   path: string,
   operation: () => Promise<void>,
 ): Promise<void> {
@@ -164,7 +184,7 @@ async function refuseHidden(
   await operation();
 }
 
-async function holdsExcluded(files: Files, folder: string): Promise<boolean> {
+async function holdsExcluded(files: Operations, folder: string): Promise<boolean> {
   for (const { name, kind } of await files.list(folder)) {
     const path = `${folder}/${name}`;
     if (isExcluded(path) || (kind === "folder" && (await holdsExcluded(files, path)))) return true;
@@ -173,10 +193,7 @@ async function holdsExcluded(files: Files, folder: string): Promise<boolean> {
 }
 
 /** The same files; `tell` is told what is changed through them. */
-function announced(
-  files: Files,
-  tell: (path: string, change: FileChange) => void,
-): Omit<Files, "watch"> {
+function announced(files: Files, tell: (path: string, change: FileChange) => void): Operations {
   async function exists(path: string): Promise<boolean> {
     return files.info(path).then(
       () => true,

@@ -35,9 +35,10 @@ export type FileContent =
   | { readonly kind: "binary" };
 
 export function decode(bytes: Uint8Array): FileContent {
-  const encoding = guessEncoding(bytes);
+  const isTooLarge = bytes.length > MAX_TEXT_BYTES;
+  const encoding = guessEncoding(isTooLarge ? bytes.subarray(0, SAMPLE_BYTES) : bytes);
   if (encoding === undefined) return { kind: "binary" };
-  if (bytes.length > MAX_TEXT_BYTES) return { kind: "too-large" };
+  if (isTooLarge) return { kind: "too-large" };
   const text = decodeAs(encoding, bytes);
   if (text === undefined) return { kind: "binary" };
   if (encoding !== "utf-8") return { kind: "foreign-text", text: unify(text), encoding };
