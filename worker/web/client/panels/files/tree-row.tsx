@@ -1,0 +1,93 @@
+/** One line of the file tree. */
+import type { JSX } from "preact";
+import { Icon, type IconName } from "../controls/icon.tsx";
+import type { EntryRow, Row } from "./tree-rows.ts";
+
+interface Props {
+  readonly row: Row;
+  readonly id: string | undefined;
+  /** In pixels, from the top of the tree. */
+  readonly top: number;
+  readonly isSelected: boolean;
+  /** Colors of the people who look at the file. */
+  readonly people: readonly number[] | undefined;
+  readonly onActivate: (row: EntryRow, focus: boolean) => void;
+  readonly onMenu: (row: EntryRow, anchor: DOMRect) => void;
+  readonly onRetry: (folder: string) => void;
+}
+
+const MOST_DOTS = 3;
+
+export function TreeRow({ row, top, ...props }: Props): JSX.Element {
+  const style = { transform: `translateY(${top}px)`, "--level": String(row.level) };
+  if (row.type === "note") {
+    return (
+      <div class="tree-row note" style={style} role="none">
+        <span class="name">{row.text}</span>
+        {row.isFailure && (
+          <button type="button" class="link-button" onClick={() => props.onRetry(row.folder)}>
+            Try again
+          </button>
+        )}
+      </div>
+    );
+  }
+  const { id, isSelected, people, onActivate, onMenu } = props;
+  return (
+    // The tree itself has the focus and handles the keys.
+    <div
+      id={id}
+      class={isSelected ? "tree-row selected" : "tree-row"}
+      style={style}
+      role="treeitem"
+      title={row.path}
+      aria-label={row.name}
+      aria-level={row.level}
+      aria-posinset={row.position}
+      aria-setsize={row.setSize}
+      aria-selected={isSelected}
+      aria-expanded={row.isExpanded}
+      onClick={() => onActivate(row, false)}
+      onDblClick={() => row.isExpanded === undefined && onActivate(row, true)}
+      onContextMenu={(event) => {
+        event.preventDefault();
+        onMenu(row, new DOMRect(event.clientX, event.clientY, 0, 0));
+      }}
+    >
+      <span class="twist">
+        {row.isExpanded !== undefined && (
+          <Icon name={row.isExpanded ? "chevron-down" : "chevron-right"} />
+        )}
+      </span>
+      <Icon name={iconOf(row)} />
+      <span class="name">{row.name}</span>
+      {people?.slice(0, MOST_DOTS).map((color, index) => (
+        <span key={index} class={`dot caret-${color}`} />
+      ))}
+      <button
+        type="button"
+        class="icon-button row-menu"
+        tabIndex={-1}
+        aria-label={`Actions for ${row.name}`}
+        onClick={(event) => {
+          event.stopPropagation();
+          onMenu(row, event.currentTarget.getBoundingClientRect());
+        }}
+      >
+        <Icon name="more" />
+      </button>
+    </div>
+  );
+}
+
+function iconOf(row: EntryRow): IconName {
+  switch (row.kind) {
+    case "folder":
+      return row.isExpanded === true ? "folder-open" : "folder";
+    case "link":
+      return "link";
+    case "file":
+    case "unknown":
+      return "file";
+  }
+}

@@ -1,0 +1,59 @@
+/** Those who ask to join, shown to the host above all else: someone waits for an answer. */
+import type { JSX } from "preact";
+import type { JoinRequest, Session } from "../model/session.ts";
+import { Icon } from "./controls/icon.tsx";
+
+export function JoinRequests({ session }: { session: Session }): JSX.Element {
+  const requests = session.joinRequests.value;
+  return (
+    <section class="join-requests" aria-label="Requests to join" aria-live="polite">
+      {requests.map((request) => (
+        <Request key={request.id} request={request} />
+      ))}
+    </section>
+  );
+}
+
+function Request({ request }: { request: JoinRequest }): JSX.Element {
+  const { name } = request;
+  return (
+    <div class="join-request" role="group" aria-label={`${name} asks to join`}>
+      <span class="request-icon">
+        <Icon name="enter" />
+      </span>
+      <div class="request-text">
+        <p>
+          <strong>
+            <bdi>{name}</bdi>
+          </strong>{" "}
+          asks to join
+        </p>
+        <p class="muted">{identityOf(request)}</p>
+      </div>
+      <div class="buttons">
+        <button
+          type="button"
+          class="button"
+          aria-label={`Refuse ${name}`}
+          onClick={() => request.decide(false)}
+        >
+          Refuse
+        </button>
+        <button
+          type="button"
+          class="button primary"
+          aria-label={`Allow ${name}`}
+          onClick={() => request.decide(true)}
+        >
+          Allow
+        </button>
+      </div>
+    </div>
+  );
+}
+
+/** What the host can base the decision on: a name alone is only what its owner entered. */
+function identityOf({ email, signedInBy }: JoinRequest): string {
+  const parts = [email, signedInBy && `signed in by ${signedInBy}`].filter(Boolean);
+  return parts.length > 0 ? parts.join(", ") : "The name is as they entered it.";
+}

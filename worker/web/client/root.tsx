@@ -1,0 +1,52 @@
+/** The page's content: the screen that the app shows. */
+import type { JSX } from "preact";
+import type { App } from "./model/app.ts";
+import { invitationLink } from "./model/place.ts";
+import { Ended } from "./screens/ended.tsx";
+import { Failed } from "./screens/failed.tsx";
+import { Home } from "./screens/home.tsx";
+import { type IdeInvitation, SignIn } from "./screens/sign-in.tsx";
+import { FolderPermission, OtherTab, Starting, Unsupported } from "./screens/stops.tsx";
+import { Waiting } from "./screens/waiting.tsx";
+import { Workspace } from "./screens/workspace.tsx";
+
+/** `inviteToIde` turns an invitation into links that open IDEs. */
+export function Root(props: {
+  app: App;
+  inviteToIde?: (invitation: string) => IdeInvitation;
+}): JSX.Element {
+  const { app, inviteToIde } = props;
+  const screen = app.screen.value;
+  const goHome = (): void => app.showHome();
+  switch (screen.at) {
+    case "starting":
+      return <Starting />;
+    case "home":
+      return <Home app={app} />;
+    case "unsupported":
+      return <Unsupported screen={screen} secureUrl={location.href.replace(/^http:/, "https:")} />;
+    case "sign-in": {
+      const { roomId } = screen;
+      const ide = roomId && inviteToIde?.(invitationLink(app.edge.serverUrl, roomId));
+      return <SignIn screen={screen} ide={ide || undefined} onSignOut={() => app.signOut()} />;
+    }
+    case "waiting":
+      return <Waiting screen={screen} />;
+    case "workspace":
+      return (
+        <Workspace
+          key={screen.session.roomId}
+          session={screen.session}
+          isForgetful={app.isForgetful.value}
+        />
+      );
+    case "ended":
+      return <Ended screen={screen} onHome={goHome} />;
+    case "failed":
+      return <Failed screen={screen} onHome={goHome} />;
+    case "other-tab":
+      return <OtherTab screen={screen} />;
+    case "folder-permission":
+      return <FolderPermission screen={screen} />;
+  }
+}
