@@ -4,7 +4,7 @@
 import { type Entry, FileError, type FileInfo, type Files } from "../model/files.ts";
 import { storageError } from "./folder-errors.ts";
 import { createFolderWatch, type FolderWatch } from "./folder-watch.ts";
-import { nameOf, partsOf, sortEntries } from "./paths.ts";
+import { isSwapFile, nameOf, partsOf, sortEntries } from "./paths.ts";
 
 /** Larger files are not read into the page. */
 const MAX_READ_BYTES = 256 * 1024 * 1024;
@@ -96,7 +96,7 @@ function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
           return `${lastModified} ${size}`;
         }
         const names: string[] = [];
-        for await (const child of found.keys()) names.push(child);
+        for await (const child of found.keys()) if (!isSwapFile(child)) names.push(child);
         return names.sort().join("/");
       } catch (error) {
         // Also while another program replaces the file.
@@ -117,6 +117,7 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
         const folder = await tree.folder(partsOf(path));
         const entries: Entry[] = [];
         for await (const [name, { kind }] of folder.entries()) {
+          if (isSwapFile(name)) continue;
           entries.push({ name, kind: kind === "file" ? "file" : "folder" });
         }
         return sortEntries(entries);

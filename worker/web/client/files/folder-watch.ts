@@ -3,7 +3,7 @@
  * that the page shows, while it is visible.
  */
 import type { FileChange } from "../model/files.ts";
-import { folderOf, isSafeName } from "./paths.ts";
+import { folderOf, isSafeName, isSwapFile } from "./paths.ts";
 
 export interface FolderWatch {
   readonly listen: (listener: Listener) => () => void;
@@ -213,9 +213,6 @@ const CHANGES: Readonly<Partial<Record<ObserverRecord["type"], FileChange>>> = {
   moved: "created",
 };
 
-/** The browser's own files while it writes. */
-const SWAP_FILE = /\.crswap$/;
-
 /** Resolves with a function that ends it; undefined when the browser has no observer. Rejects when it cannot observe this folder. */
 async function observe(
   { handle, name }: WatchOptions,
@@ -227,8 +224,7 @@ async function observe(
   if (FileSystemObserver === undefined) return undefined;
 
   async function tell(parts: readonly string[], change: FileChange): Promise<void> {
-    if (parts.length === 0 || !parts.every(isSafeName) || SWAP_FILE.test(parts.at(-1) ?? ""))
-      return;
+    if (parts.length === 0 || !parts.every(isSafeName) || isSwapFile(parts.at(-1) ?? "")) return;
     const path = [name, ...parts].join("/");
     // Thousands of files may change at once: only those that this page has changed are looked at.
     if (!known.has(path)) return report(path, change);

@@ -30,6 +30,11 @@ export function isSafeName(name: string): boolean {
   );
 }
 
+/** Chrome's own file beside one that it writes; it is gone when the file is written. */
+export function isSwapFile(name: string): boolean {
+  return name.endsWith(".crswap");
+}
+
 /** The parts of a path; throws a `FileError` when one of them is empty, `..`, or not a valid name. */
 export function partsOf(path: string): readonly [string, ...string[]] {
   const [first = "", ...rest] = path.split("/");
