@@ -10,11 +10,11 @@ import { expect, test } from "vitest";
 type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const IMPORT = /(?:from|import)\s*\(?\s*"(\.[^"]+\.ts)"/g;
+const IMPORT = /(?:from|import)\s*\(?\s*"(\.[^"]+\.tsx?)"/g;
 
 const sources = ["balancer", "worker", "shared", "edge"].flatMap((top) =>
   readdirSync(join(root, top), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join(top, name)),
 );
 

@@ -1,6 +1,6 @@
 /** A session with sample data, also hostile, for the tests of panels. Runs in the page. */
 import { type Signal, signal } from "@preact/signals";
-import { Doc } from "yjs";
+import { Doc, UndoManager } from "yjs";
 import { type Entry, FileError, type Files } from "../../worker/web/client/model/files.ts";
 import type {
   ChatLine,
@@ -108,7 +108,12 @@ export function addJoinRequest(
 export function textFile(path: string, content: string, isReadOnly = false): OpenFile {
   const text = new Doc().getText(path);
   text.insert(0, content);
-  return { state: "text", shared: { path, text }, isReadOnly };
+  const cursors = { remote: [], onChange: () => () => {}, setLocal() {} };
+  return {
+    state: "text",
+    shared: { path, text, undo: new UndoManager(text), cursors },
+    isReadOnly,
+  };
 }
 
 function createFakeTabs(onCall: (call: string) => void): Pick<FakeSession, "tabs" | "openAs"> {

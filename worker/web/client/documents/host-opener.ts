@@ -182,7 +182,10 @@ export function createHostOpener(deps: {
     },
     async onChanged(path) {
       const opened = texts.get(path);
-      if (opened === undefined || opened.timer !== undefined) return;
+      if (opened === undefined) return;
+      // Programs that save a file by replacing it delete the one before.
+      opened.isDeleted = false;
+      if (opened.timer !== undefined) return;
       await opened.writing;
       const file = decode(await files.read(path));
       if (file.kind !== "text" || file.text === opened.fileText) return;

@@ -6,7 +6,7 @@ import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
 import { Awareness, removeAwarenessStates } from "y-protocols/awareness";
 import * as Y from "yjs";
-import type { Person, SharedText } from "../model/session.ts";
+import type { Cursors, Person, SharedText } from "../model/session.ts";
 import { createPresence, type Presence } from "./cursors.ts";
 import { createSyncRelay } from "./sync-relay.ts";
 
@@ -36,8 +36,14 @@ const RESYNC_MS = 10_000;
 /** Yjs origin of updates that are not the user's own. */
 const LOADED = Symbol("loaded");
 
+const NO_CURSORS: Cursors = { remote: [], onChange: () => () => {}, setLocal() {} };
+
 export function createSharedDocuments(deps: {
   readonly personOf: (peerId: string) => Person | undefined;
+  /** Whether the text of `path` stays in this page: what a host keeps from its guests. */
+  readonly isPrivate: (path: string) => boolean;
+  /** Whether a peer may change the texts now. */
+  readonly mayChange: (peerId: string) => boolean;
   /** Updates that were kept, in any order. */
   readonly kept: readonly Uint8Array[];
   readonly keep: (update: Uint8Array) => void;
@@ -49,8 +55,10 @@ export function createSharedDocuments(deps: {
   doc.on("update", (update: Uint8Array, origin: unknown) => {
     if (origin !== LOADED) deps.keep(update);
   });
+  const privateDoc = new Y.Doc();
+  const textOf = (path: string): Y.Text => (deps.isPrivate(path) ? privateDoc : doc).getText(path);
   const awareness = new Awareness(doc);
-  const relay = createSyncRelay();
+  const relay = createSyncRelay(deps.mayChange);
   // The provider uses only `sync` of a connection.
   const connection = relay.connection as ProtocolBroadcastConnection;
   const provider = new OpenCollaborationYjsProvider(connection, doc, awareness, {
@@ -61,13 +69,14 @@ export function createSharedDocuments(deps: {
 
   return {
     presence,
-    has: (path) => doc.share.has(path) && doc.getText(path).length > 0,
+    has: (path) => doc.share.has(path) && textOf(path).length > 0,
     text(path) {
       let shared = texts.get(path);
       if (shared === undefined) {
-        const text = doc.getText(path);
+        const text = textOf(path);
         const undo = new Y.UndoManager(text, { trackedOrigins: new Set() });
-        shared = { path, text, undo, cursors: presence.cursorsIn(text, path) };
+        const cursors = deps.isPrivate(path) ? NO_CURSORS : presence.cursorsIn(text, path);
+        shared = { path, text, undo, cursors };
         texts.set(path, shared);
       }
       return shared;
@@ -77,9 +86,9 @@ export function createSharedDocuments(deps: {
         .map((path) => ({ path, text: doc.getText(path).toString() }))
         .filter(({ text }) => text !== ""),
     replace(path, content) {
-      const text = doc.getText(path);
+      const text = textOf(path);
       const { start, end, insert } = difference(text.toString(), content);
-      doc.transact(() => {
+      text.doc?.transact(() => {
         if (end > start) text.delete(start, end - start);
         if (insert !== "") text.insert(start, insert);
       });
@@ -97,6 +106,7 @@ export function createSharedDocuments(deps: {
       relay.attach(undefined);
       awareness.destroy();
       doc.destroy();
+      privateDoc.destroy();
     },
   };
 }

@@ -16,7 +16,11 @@ export interface SyncRelay {
   attach(connection: Pick<ProtocolBroadcastConnection, "sync"> | undefined): void;
 }
 
-export function createSyncRelay(): SyncRelay {
+/** The kind of a document message is its first byte (y-protocols/sync): this one only asks what is missing. */
+const SYNC_STEP_1 = 0;
+
+/** `mayChange`: whether a peer may change the documents now; its changes are dropped otherwise. */
+export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRelay {
   let current: Sync | undefined;
   const dataHandlers: DataHandler[] = [];
   const awarenessHandlers: DataHandler[] = [];
@@ -52,6 +56,7 @@ export function createSyncRelay(): SyncRelay {
     attach(connection) {
       current = connection?.sync;
       current?.onDataUpdate((origin, data) => {
+        if (data[0] !== SYNC_STEP_1 && !mayChange(origin)) return;
         for (const handler of dataHandlers) void handler(origin, data);
       });
       current?.onAwarenessUpdate((origin, data) => {

@@ -60,7 +60,10 @@ export function startGuestSession(
     readonly onReady: () => void;
   } & SessionEnvironment,
 ): GuestSession {
-  const live = createLiveSession(options);
+  const live = createLiveSession(options, () => ({
+    isPrivate: () => false,
+    mayChange: () => true,
+  }));
   const { people, documents } = live;
   const left = new AbortController();
   const workspace = signal(options.entry.workspace);

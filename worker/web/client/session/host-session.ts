@@ -3,6 +3,7 @@ import { type Signal, signal } from "@preact/signals";
 import { type Peer, type User, VERSION, type Workspace } from "open-collaboration-protocol";
 import { createHostOpener } from "../documents/host-opener.ts";
 import { createTabList } from "../documents/tab-list.ts";
+import { isExcluded, partsOf } from "../files/paths.ts";
 import { serveFiles } from "../files/serve-files.ts";
 import type { Files } from "../model/files.ts";
 import type { EndReason, JoinRequest, Session } from "../model/session.ts";
@@ -54,7 +55,11 @@ export function startHostSession(
     readonly onReady: () => void;
   } & SessionEnvironment,
 ): HostSession {
-  const live = createLiveSession(options);
+  const live = createLiveSession(options, (isReadOnly) => ({
+    isPrivate: isExcluded,
+    // Other clients can ignore that the session is read-only: their changes must not reach the host's files.
+    mayChange: () => !isReadOnly.peek(),
+  }));
   const { people, documents } = live;
   live.isReadOnly.value = options.restored?.isReadOnly ?? false;
   const requests = createJoinRequests(options.workspace, options.remember);
@@ -117,7 +122,7 @@ export function startHostSession(
   });
   connection.room.onClose(() => close("lost"));
   connection.editor.onOpen((_origin, path) => {
-    if (typeof path === "string") opener.share(path).catch(() => {});
+    if (typeof path === "string" && isServed(path)) opener.share(path).catch(() => {});
   });
   live.use(channel, () => close("lost"));
   if (options.restored !== undefined) {
@@ -213,6 +218,16 @@ export function startHostSession(
     },
     moveAway: () => close("moved"),
   };
+}
+
+/** Whether guests may have the text of `path`. */
+function isServed(path: string): boolean {
+  try {
+    partsOf(path);
+    return !isExcluded(path);
+  } catch {
+    return false;
+  }
 }
 
 // --- requests to join ---

@@ -22,6 +22,12 @@ export interface SessionEnvironment {
   readonly onEnded: (reason: EndReason) => void;
 }
 
+/** What a host decides about its documents; a guest accepts what the others send. */
+export type DocumentRules = Pick<
+  Parameters<typeof createSharedDocuments>[0],
+  "isPrivate" | "mayChange"
+>;
+
 export interface LiveSession {
   readonly people: People;
   readonly documents: SharedDocuments;
@@ -47,10 +53,15 @@ function away(): Connection {
   return { state: "reconnecting", untilMs: performance.now() + AWAY_MS };
 }
 
-export function createLiveSession(environment: SessionEnvironment): LiveSession {
+export function createLiveSession(
+  environment: SessionEnvironment,
+  rules: (isReadOnly: ReadonlySignal<boolean>) => DocumentRules,
+): LiveSession {
+  const isReadOnly = signal(false);
   const people = createPeople();
   const { personOf } = people;
   const documents: SharedDocuments = createSharedDocuments({
+    ...rules(isReadOnly),
     personOf,
     kept: environment.kept,
     keep: (update) => environment.keep(update, () => documents.encode()),
@@ -109,7 +120,7 @@ export function createLiveSession(environment: SessionEnvironment): LiveSession 
     documents,
     chat,
     connection,
-    isReadOnly: signal(false),
+    isReadOnly,
     notices,
     following,
     follow(personId) {
