@@ -4,6 +4,7 @@
  */
 import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
 import { type Looker, openLooker } from "./browser.ts";
+import type { Client } from "./clients.ts";
 import { until } from "./until.ts";
 
 export type ContextOptions = Parameters<Browser["newContext"]>[0];
@@ -69,10 +70,9 @@ export class WebPerson {
     await this.page.locator(".workspace").waitFor({ timeout: ENTER_MS });
   }
 
-  async openFile(name: string): Promise<void> {
-    await this.page.getByRole("treeitem", { name, exact: false }).first().click();
-    await this.page.getByRole("tab", { name: new RegExp(name) }).waitFor();
-    await this.editor.waitFor();
+  /** Clicks a file or a folder in the tree. */
+  async choose(name: string): Promise<void> {
+    await this.page.getByRole("treeitem", { name }).first().click();
   }
 
   /** Types at the end of the text. */
@@ -115,6 +115,32 @@ export class WebPerson {
   close(): Promise<void> {
     return this.context.close();
   }
+}
+
+/** Shares these files as an IDE's plugin does: it lists them, and shares the text of a file that a guest opens. */
+export function serveFiles(
+  host: Client,
+  files: Readonly<Record<string, string | Uint8Array>>,
+): void {
+  const { fs, editor } = host.connection;
+  const bytesOf = (path: string): Uint8Array => {
+    const content = Object.hasOwn(files, path) ? files[path] : undefined;
+    if (content === undefined) throw new Error(`ENOENT: ${path}`);
+    return typeof content === "string" ? new TextEncoder().encode(content) : content;
+  };
+  fs.onReaddir((_, folder) => {
+    const names = Object.keys(files)
+      .filter((path) => path.startsWith(`${folder}/`))
+      .map((path) => path.slice(folder.length + 1).split("/"));
+    return Object.fromEntries(names.map(([name, ...rest]) => [name, rest.length > 0 ? 2 : 1]));
+  });
+  fs.onStat((_, path) => ({ type: 1, mtime: 0, ctime: 0, size: bytesOf(path).length }));
+  fs.onReadFile((_, path) => ({ content: bytesOf(path) }));
+  editor.onOpen((_, path) => {
+    const content = files[path];
+    const text = host.document.getText(path);
+    if (typeof content === "string" && text.length === 0) text.insert(0, content);
+  });
 }
 
 /** Where CodeMirror keeps the view of its content element. */

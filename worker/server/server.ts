@@ -6,12 +6,13 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
-import { isWorkerId, type SessionId } from "../../shared/base/ids.ts";
+import { isSessionId, isWorkerId, type SessionId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
   BALANCER_HEADER,
   EDGE_HEADER_PREFIX,
+  KEY_HEADER,
   PROBE_PATH,
   STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
@@ -297,18 +298,28 @@ async function serveSocketRequest(
 async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResponse | undefined> {
   if (hasSid(req.url ?? "")) return undefined;
   const token = await deps.sockets.identify(req);
-  if (token === undefined) return undefined;
+  const sessionId = token?.sessionId ?? sessionInPath(req);
+  if (sessionId === undefined) return undefined;
   try {
-    const claim = await claimInTime(deps, token.sessionId);
+    const claim = await claimInTime(deps, sessionId);
     if (claim?.outcome !== "elsewhere") return undefined;
     deps.counters.count("worker.requests_misdirected");
     const owner = deps.balancerAuth.nameOwner(req, claim.owner);
-    return misdirectedResponse({ sessionId: token.sessionId, owner, epoch: claim.epoch });
+    return misdirectedResponse({ sessionId, owner, epoch: claim.epoch });
   } catch (error) {
     // The owner cannot be looked up now: the socket is accepted and waits.
     if (error instanceof StoreAwayError) return undefined;
     throw error;
   }
+}
+
+/**
+ * The session of a WebSocket that carries no token, because a browser cannot add one: its client names the session by the path
+ * `/k/<session>/socket.io`, and the balancer passes that on.
+ */
+function sessionInPath({ headers }: IncomingMessage): SessionId | undefined {
+  const key = headers.upgrade === undefined ? undefined : headers[KEY_HEADER];
+  return typeof key === "string" && isSessionId(key) ? key : undefined;
 }
 
 async function claimInTime(

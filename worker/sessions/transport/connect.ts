@@ -13,7 +13,7 @@ import type { Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
 import type { Session } from "../session.ts";
 import { createAdmissionLimiter, MAX_WAIT_MS } from "./admission-limiter.ts";
-import { introductionOf, isPublicKey } from "./client-request.ts";
+import { type Auth, introductionOf, isPublicKey } from "./client-request.ts";
 import { closeConnection } from "./engine-internals.ts";
 
 export interface AdmittedPeer {
@@ -27,7 +27,7 @@ export interface ConnectDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly settings: { readonly maxAdmissionsPerSecond: number };
-  readonly identify: (req: IncomingMessage) => Promise<RoomToken | undefined>;
+  readonly identify: (req: IncomingMessage, auth: Auth) => Promise<RoomToken | undefined>;
   /**
    * Attaches an admitted peer to its socket, in the turn in which socket.io reports it: later, messages are lost. `false`:
    * the connection is gone.
@@ -81,9 +81,10 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
   }
 
   async function decide(socket: Socket): Promise<Decision> {
-    const token = await deps.identify(socket.request);
+    const auth: Auth = socket.handshake.auth;
+    const token = await deps.identify(socket.request, auth);
     if (token === undefined) return { state: "refused", reason: "token" };
-    const introduction = introductionOf(socket.request);
+    const introduction = introductionOf(socket.request, auth);
     if (introduction === undefined) return { state: "refused", reason: "key" };
     const { conn } = socket;
     await waitForAdmission();

@@ -98,7 +98,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     connectTimeout: CONNECT_TIMEOUT_MS,
   });
   io.bind(engine);
-  handleConnects(io, { ...deps, identify: tokenReader.identify, attach });
+  handleConnects(io, { ...deps, identify: tokenReader.identifyConnect, attach });
 
   /**
    * Passes a request to engine.io, which throws on some malformed URLs. A handshake waits until its token is verified, so

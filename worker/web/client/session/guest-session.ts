@@ -106,7 +106,7 @@ export function startGuestSession(
       live.isReadOnly.value = permissions.readonly === true;
       options.remember();
     });
-    connection.room.onClose(() => close("closed"));
+    connection.room.onClose(() => close(left.signal.aborted ? "left" : "closed"));
     files.use(createRemoteFiles(connection, entry.host.id));
     live.use(channel, () => void rejoin());
     if (restored === undefined) return;
@@ -131,6 +131,7 @@ export function startGuestSession(
 
   /** The server has given this guest's place up. */
   async function rejoin(): Promise<void> {
+    if (left.signal.aborted) return;
     live.connection.value = { state: "rejoining", isWaitingForHost: false };
     for (let attempt = 0; !left.signal.aborted; attempt++) {
       await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0);

@@ -62,6 +62,7 @@ export function startHostSession(
   }));
   const { people, documents } = live;
   live.isReadOnly.value = options.restored?.isReadOnly ?? false;
+  let isLeaving = false;
   const requests = createJoinRequests(options.workspace, options.remember);
   const channel = openChannel({ ...options, host: undefined, tap: requests.tap });
   const { connection } = channel;
@@ -120,11 +121,11 @@ export function startHostSession(
     if (gone !== undefined) live.notify("info", `${gone.name} has left`);
     options.remember();
   });
-  connection.room.onClose(() => close("lost"));
+  connection.room.onClose(() => close(isLeaving ? "left" : "lost"));
   connection.editor.onOpen((_origin, path) => {
     if (typeof path === "string" && isServed(path)) opener.share(path).catch(() => {});
   });
-  live.use(channel, () => close("lost"));
+  live.use(channel, () => close(isLeaving ? "left" : "lost"));
   if (options.restored !== undefined) {
     setSelf(options.restored.known.self);
     channel.restore(options.restored.known);
@@ -186,6 +187,7 @@ export function startHostSession(
       await connection.room.updatePermissions({ readonly: isReadOnly });
     },
     async leave() {
+      isLeaving = true;
       await withinTime(opener.flush(), LEAVE_MS);
       await withinTime(
         connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),

@@ -40,7 +40,7 @@ export interface LiveSession {
   notify(kind: Notice["kind"], text: string): void;
   dismiss(notice: Notice): void;
   /** Follows people into their files. */
-  setTabs(tabs: Pick<TabList, "show">): void;
+  setTabs(tabs: Pick<TabList, "show" | "active">): void;
   /** Uses `channel` from now on, and the one before no more. */
   use(channel: Channel, onRefused: () => void): void;
   end(reason: EndReason): void;
@@ -72,6 +72,7 @@ export function createLiveSession(
   const following = signal<string | undefined>(undefined);
   let lastNotice = 0;
   let tabs: Pick<TabList, "show"> | undefined;
+  let stopTabs = (): void => {};
   let channel: Channel | undefined;
   let stopStatus = (): void => {};
 
@@ -135,6 +136,7 @@ export function createLiveSession(
     },
     setTabs(list) {
       tabs = list;
+      stopTabs = effect(() => people.setOwnPath(list.active.value?.path));
     },
     use(next, onRefused) {
       dropChannel();
@@ -153,6 +155,7 @@ export function createLiveSession(
       if (connection.peek().state === "ended") return;
       dropChannel();
       stopPresence();
+      stopTabs();
       connection.value = { state: "ended", reason };
       environment.onEnded(reason);
     },

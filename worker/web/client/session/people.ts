@@ -11,6 +11,8 @@ export interface People {
   readonly ownPeer: Peer | undefined;
   readonly otherPeers: readonly Peer[];
   setSelf(peer: Peer): void;
+  /** The file that this page shows. */
+  setOwnPath(path: string | undefined): void;
   /** Returns false for a peer that is known already. */
   add(peer: Peer): boolean;
   remove(peerId: string): Peer | undefined;
@@ -29,8 +31,9 @@ interface Known {
 }
 
 export function createPeople(): People {
-  const self: Signal<Person | undefined> = signal(undefined);
-  let ownPeer: Peer | undefined;
+  const own: Signal<Peer | undefined> = signal(undefined);
+  const ownPath: Signal<string | undefined> = signal(undefined);
+  const self = computed(() => own.value && describe(own.value, 0, ownPath.value));
   const known = signal<ReadonlyMap<string, Known>>(new Map());
   const paths = signal<ReadonlyMap<string, string>>(new Map());
   const others = computed(() =>
@@ -43,17 +46,19 @@ export function createPeople(): People {
     self,
     others,
     get ownPeer() {
-      return ownPeer;
+      return own.peek();
     },
     get otherPeers() {
       return [...known.peek().values()].map(({ peer }) => peer);
     },
     setSelf(peer) {
-      ownPeer = peer;
-      self.value = describe(peer, 0, undefined);
+      own.value = peer;
+    },
+    setOwnPath(path) {
+      ownPath.value = path;
     },
     add(peer) {
-      if (peer.id === ownPeer?.id) return false;
+      if (peer.id === own.peek()?.id) return false;
       const before = known.peek().get(peer.id);
       const color = before?.color ?? freeColor(known.peek());
       known.value = new Map(known.peek()).set(peer.id, { peer, color });
@@ -68,7 +73,7 @@ export function createPeople(): People {
     replace(peers) {
       const next = new Map<string, Known>();
       for (const peer of peers) {
-        if (peer.id === ownPeer?.id) continue;
+        if (peer.id === own.peek()?.id) continue;
         const color = known.peek().get(peer.id)?.color ?? freeColor(next);
         next.set(peer.id, { peer, color });
       }
