@@ -1,6 +1,8 @@
 /** Serves the client's screens with sample data (fake-app.ts), under the content security policy of the product's pages. */
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { pageHeaders } from "../../worker/http/pages.ts";
@@ -23,8 +25,14 @@ const SCRIPT = `
 
 const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>CodeTogether edge</title>
-<link rel="stylesheet" href="/page.css"><script type="module" src="/page.js"></script>
+<link rel="icon" href="/login.svg"><link rel="stylesheet" href="/page.css"><script type="module" src="/page.js"></script>
 </head><body><div id="app"></div></body></html>`;
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".css": "text/css",
+  ".js": "text/javascript",
+  ".svg": "image/svg+xml",
+};
 
 export async function serveScreens(): Promise<{ url: string; close: () => void }> {
   const { outputFiles } = await build({
@@ -40,12 +48,13 @@ export async function serveScreens(): Promise<{ url: string; close: () => void }
     logLevel: "warning",
   });
   const bodies = new Map(outputFiles.map((file) => [file.path, file.text]));
+  bodies.set("/login.svg", readFileSync(`${ROOT}worker/web/login.svg`, "utf8"));
+  bodies.set("/", HTML);
   const headers = pageHeaders({ serverUrl: undefined });
   const server = createServer(({ url = "" }, response) => {
-    const body = url === "/" ? HTML : bodies.get(url);
-    const type = /\.(?:js|css)$/.exec(url)?.[0] === ".js" ? "text/javascript" : "text/css";
-    const contentType = url === "/" ? "text/html" : type;
-    response.writeHead(body === undefined ? 404 : 200, { ...headers, "content-type": contentType });
+    const body = bodies.get(url);
+    const type = TYPES[extname(url)] ?? "text/html";
+    response.writeHead(body === undefined ? 404 : 200, { ...headers, "content-type": type });
     response.end(body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -35,7 +35,8 @@ export function Root(props: {
     case "workspace":
       return (
         <Workspace
-          key={screen.session.roomId}
+          // Another session, also of the same room, starts with its own state.
+          key={screen.session}
           session={screen.session}
           isForgetful={app.isForgetful.value}
         />

@@ -87,7 +87,6 @@ function Mounted(props: {
   const parent = useRef<HTMLDivElement>(null);
   const latest = useRef(mount);
   latest.current = mount;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `content` is what the editor was made for
   useLayoutEffect(() => {
     if (!parent.current) return undefined;
     const mounted = latest.current(parent.current);

@@ -17,7 +17,7 @@ export function JoinRequests({ session }: { session: Session }): JSX.Element {
 function Request({ request }: { request: JoinRequest }): JSX.Element {
   const { name } = request;
   return (
-    <div class="join-request" role="group" aria-label={`${name} asks to join`}>
+    <div class="join-request">
       <span class="request-icon">
         <Icon name="enter" />
       </span>
@@ -55,5 +55,5 @@ function Request({ request }: { request: JoinRequest }): JSX.Element {
 /** What the host can base the decision on: a name alone is only what its owner entered. */
 function identityOf({ email, signedInBy }: JoinRequest): string {
   const parts = [email, signedInBy && `signed in by ${signedInBy}`].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : "The name is as they entered it.";
+  return parts.length > 0 ? parts.join(", ") : "Not signed in: anyone can enter this name.";
 }

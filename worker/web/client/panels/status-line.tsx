@@ -22,7 +22,7 @@ export function StatusLine(props: { session: Session; isForgetful: boolean }): J
 
 function ConnectionState({ connection }: { connection: Connection }): JSX.Element {
   const texts: Readonly<Record<Connection["state"], string>> = {
-    live: "Connected, end-to-end encrypted",
+    live: "Connected",
     reconnecting: "Reconnecting…",
     rejoining: "Returning…",
     ended: "Session over",
@@ -31,6 +31,7 @@ function ConnectionState({ connection }: { connection: Connection }): JSX.Elemen
     <span class={`connection ${connection.state}`}>
       <span class="dot" />
       {texts[connection.state]}
+      {connection.state === "live" && <span class="wide-only">· End-to-end encrypted</span>}
     </span>
   );
 }

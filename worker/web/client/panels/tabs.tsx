@@ -52,7 +52,7 @@ function TabItem(props: {
   const mark = markOf(tab);
   useLayoutEffect(() => {
     if (isActive) item.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  }, [isActive]);
+  }, [isActive, mark]);
   return (
     <li
       ref={item}

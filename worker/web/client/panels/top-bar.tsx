@@ -20,6 +20,7 @@ export interface TopBarProps {
 export function TopBar({ session, isTreeOpen, isSideOpen, unread }: TopBarProps): JSX.Element {
   const { name } = session.workspace.value;
   const { isHost } = session;
+  const requests = session.joinRequests.value;
   return (
     <header class="top-bar">
       <Toggle isOpen={isTreeOpen} icon="files" label="Files" badge={0} />
@@ -52,7 +53,12 @@ export function TopBar({ session, isTreeOpen, isSideOpen, unread }: TopBarProps)
         </a>
       )}
       <InviteButton session={session} />
-      <Toggle isOpen={isSideOpen} icon="people" label="People and chat" badge={unread} />
+      <Toggle
+        isOpen={isSideOpen}
+        icon="people"
+        label="People and chat"
+        badge={unread + requests.length}
+      />
       <LeaveButton session={session} />
     </header>
   );
@@ -80,7 +86,7 @@ function Toggle(props: {
       {badge > 0 && (
         <span class="badge">
           {badge > 99 ? "99+" : badge}
-          <span class="for-readers"> unread</span>
+          <span class="for-readers"> new</span>
         </span>
       )}
     </button>

@@ -41,7 +41,7 @@ export function Ended({
             ))}
             {texts.length > MOST_PATHS && <li>and {texts.length - MOST_PATHS} more</li>}
           </ul>
-          <button type="button" class="button" onClick={screen.download}>
+          <button type="button" class="button" onClick={() => screen.download()}>
             <Icon name="download" />
             Download as zip
           </button>

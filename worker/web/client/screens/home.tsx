@@ -30,7 +30,7 @@ export function Home({ app }: { app: App }): JSX.Element {
         </Way>
         <Way icon="code" title="Use your IDE">
           <p class="muted">Install the plugin, and enter this server’s URL in its settings.</p>
-          <CopyField label="Server URL" text={edge.serverUrl} />
+          <CopyField label="Server URL" text={edge.serverUrl} isCompact />
           <p>
             <a href={`${place.baseUrl}/clients`}>
               {edge.offersPlugins ? "Get the plugin for your IDE" : "Where to get the plugin"}

@@ -42,7 +42,7 @@ export function SignIn(props: {
       <Ways screen={screen} onSignOut={onSignOut} />
       {isJoin && ide && <OpenInIde ide={ide} />}
       <footer class="page-foot">
-        <button type="button" class="link-button" onClick={screen.cancel}>
+        <button type="button" class="link-button" onClick={() => screen.cancel()}>
           Back
         </button>
       </footer>
@@ -59,9 +59,11 @@ function Ways({ screen, onSignOut }: { screen: SignInScreen; onSignOut: () => vo
           type="button"
           class="button primary full"
           disabled={isBusy.value}
-          onClick={screen.proceed}
+          onClick={() => screen.proceed()}
         >
-          Continue as <bdi>{signedInAs.value}</bdi>
+          <span>
+            Continue as <bdi>{signedInAs.value}</bdi>
+          </span>
         </button>
         <button type="button" class="link-button" disabled={isBusy.value} onClick={onSignOut}>
           Use another name
@@ -75,7 +77,7 @@ function Ways({ screen, onSignOut }: { screen: SignInScreen; onSignOut: () => vo
         Loading…
       </p>
     ) : (
-      <button type="button" class="button primary" onClick={screen.retry}>
+      <button type="button" class="button primary" onClick={() => screen.retry()}>
         Try again
       </button>
     );
@@ -105,7 +107,7 @@ function Ways({ screen, onSignOut }: { screen: SignInScreen; onSignOut: () => vo
           type="button"
           class={forms.length === 0 ? "button primary full" : "button full"}
           disabled={isBusy.value}
-          onClick={way.open}
+          onClick={() => way.open()}
         >
           {way.label}
         </button>

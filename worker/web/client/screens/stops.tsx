@@ -42,10 +42,10 @@ export function OtherTab({ screen }: { screen: At<"other-tab"> }): JSX.Element {
       lead="Another tab of this browser has it open, as the same person."
     >
       <div class="buttons start">
-        <button type="button" class="button primary" onClick={screen.takeOver}>
+        <button type="button" class="button primary" onClick={() => screen.takeOver()}>
           Use it here
         </button>
-        <button type="button" class="button" onClick={screen.joinAgain}>
+        <button type="button" class="button" onClick={() => screen.joinAgain()}>
           Join as one more person
         </button>
       </div>
@@ -65,10 +65,10 @@ export function FolderPermission({ screen }: { screen: At<"folder-permission"> }
       }
     >
       <div class="buttons start">
-        <button type="button" class="button primary" onClick={screen.allow}>
+        <button type="button" class="button primary" onClick={() => screen.allow()}>
           Open the folder
         </button>
-        <button type="button" class="button" onClick={screen.cancel}>
+        <button type="button" class="button" onClick={() => screen.cancel()}>
           Not now
         </button>
       </div>

@@ -32,7 +32,7 @@ export function Waiting({ screen }: { screen: WaitingScreen }): JSX.Element {
         <p class="muted">{next}</p>
       </div>
       <div class="buttons start">
-        <button type="button" class="button" onClick={screen.cancel}>
+        <button type="button" class="button" onClick={() => screen.cancel()}>
           Cancel
         </button>
       </div>

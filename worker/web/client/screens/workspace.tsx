@@ -28,6 +28,10 @@ export function Workspace(props: { session: Session; isForgetful: boolean }): JS
   const wantsFocus = useRef(true);
   const active = session.tabs.active.value;
   useTitle(session, unread);
+  useLayoutEffect(() => {
+    isTreeOpen.value = !isNarrow.value;
+    isSideOpen.value = !isNarrow.value;
+  }, [isNarrow.value, isTreeOpen, isSideOpen]);
   const page = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     if (document.activeElement === document.body) page.current?.querySelector("h1")?.focus();

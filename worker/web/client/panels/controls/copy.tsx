@@ -6,16 +6,18 @@ import { Icon } from "./icon.tsx";
 
 const DONE_MS = 2_000;
 
+/** `isCompact`: the button has no text, so that more of the field is in view. */
 export function CopyField(props: {
   label: string;
   text: string;
   isPrimary?: boolean;
+  isCompact?: boolean;
 }): JSX.Element {
-  const { label, text, isPrimary = false } = props;
+  const { label, text, isPrimary = false, isCompact = false } = props;
   const id = useId();
   const field = useRef<HTMLInputElement>(null);
   return (
-    <div class="copy-field">
+    <div class={isCompact ? "copy-field compact" : "copy-field"}>
       <label for={id}>{label}</label>
       <div class="field-row">
         <input

@@ -5,8 +5,7 @@ import { Problem } from "./problem.tsx";
 import { useAction } from "./use-action.ts";
 
 /**
- * Asks before `act` runs, and closes after it succeeded. The safe answer has the focus when the other one destroys
- * something, unless `children` contains a field with `autofocus`.
+ * Asks before `act` runs, and closes after it succeeded. The first field has the focus; without one, the safe answer.
  */
 export function Dialog(props: {
   title: string;
@@ -17,6 +16,7 @@ export function Dialog(props: {
   act: () => Promise<unknown>;
   /** Also after success. */
   onClose: () => void;
+  onDone?: () => void;
 }): JSX.Element {
   const {
     title,
@@ -26,26 +26,28 @@ export function Dialog(props: {
     isDangerous = false,
     act,
     onClose,
+    onDone,
   } = props;
   const id = useId();
   const dialog = useRef<HTMLDialogElement>(null);
   const action = useAction();
   useLayoutEffect(() => {
     const element = dialog.current;
-    // Gives the focus back to the control that opened it.
-    const before = document.activeElement;
     element?.showModal();
-    return () => {
-      element?.close();
-      if (before instanceof HTMLElement) before.focus();
-    };
+    // Gives the focus back to the control that opened it.
+    return () => element?.close();
   }, []);
   return (
     <dialog ref={dialog} class="dialog" aria-labelledby={id} onCancel={onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          action.run(act, onClose);
+          action.run(act, () => {
+            // Closed before `onDone`, which may give the focus to what is inert behind a modal dialog.
+            dialog.current?.close();
+            onClose();
+            onDone?.();
+          });
         }}
       >
         <h2 id={id}>{title}</h2>

@@ -63,7 +63,8 @@ export function Menu(props: {
 
 function moveFocus(event: TargetedKeyboardEvent<HTMLDivElement>): void {
   const items = [...event.currentTarget.querySelectorAll("button")];
-  const at = items.findIndex((item) => item === document.activeElement);
+  const { activeElement } = document;
+  const at = activeElement instanceof HTMLButtonElement ? items.indexOf(activeElement) : -1;
   const targets: Readonly<Record<string, number>> = {
     ArrowDown: (at + 1) % items.length,
     ArrowUp: (at - 1 + items.length) % items.length,

@@ -34,6 +34,7 @@ export function EntryDialog(props: Props & { task: EntryTask }): JSX.Element {
 function NewEntry(props: Props & { folder: string; isFolder: boolean }): JSX.Element {
   const { session, tree, folder, isFolder, onOpen, onClose } = props;
   const name = useRef("");
+  const created = useRef<string | undefined>(undefined);
 
   async function create(): Promise<void> {
     const path = `${folder}/${checkName(name.current)}`;
@@ -44,7 +45,7 @@ function NewEntry(props: Props & { folder: string; isFolder: boolean }): JSX.Ele
     else await session.files.write(path, new Uint8Array());
     await tree.load(folder);
     await tree.reveal(path);
-    if (!isFolder) onOpen(path);
+    created.current = path;
   }
 
   return (
@@ -53,6 +54,9 @@ function NewEntry(props: Props & { folder: string; isFolder: boolean }): JSX.Ele
       actLabel="Create"
       act={create}
       onClose={onClose}
+      onDone={() => {
+        if (!isFolder && created.current !== undefined) onOpen(created.current);
+      }}
     >
       <NameField label={`Name, in ${folder}`} value="" onInput={(text) => (name.current = text)} />
     </Dialog>
@@ -112,7 +116,6 @@ function NameField(props: {
         id={id}
         type="text"
         required
-        autoFocus
         autocomplete="off"
         autocapitalize="off"
         spellcheck={false}

@@ -121,7 +121,10 @@ function TreeView({ session, tree, onOpen, task, canChange }: TreeProps): JSX.El
     else if (event.key.length === 1 && event.key !== " ") {
       const found = rowForText(rows, selectedIndex, typed(event.key));
       if (found) tree.select(found.path);
+      event.preventDefault();
+      return;
     } else if (!HORIZONTAL.has(event.key)) return;
+    typeAhead.current = { text: "", atMs: 0 };
     event.preventDefault();
   }
 

@@ -34,7 +34,8 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
   }
   const { id, isSelected, people, onActivate, onMenu } = props;
   return (
-    // The tree itself has the focus and handles the keys.
+    // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus, by aria-activedescendant
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys
     <div
       id={id}
       class={isSelected ? "tree-row selected" : "tree-row"}
