@@ -24,7 +24,7 @@ export function Root(props: {
     case "home":
       return <Home app={app} />;
     case "unsupported":
-      return <Unsupported screen={screen} secureUrl={location.href.replace(/^http:/, "https:")} />;
+      return <Unsupported screen={screen} secureUrl={secureUrlOf(app)} />;
     case "sign-in": {
       const { roomId } = screen;
       const ide = roomId && inviteToIde?.(invitationLink(app.edge.serverUrl, roomId));
@@ -50,4 +50,11 @@ export function Root(props: {
     case "folder-permission":
       return <FolderPermission screen={screen} />;
   }
+}
+
+/** This page by https, where the operator says it is; else a guess. */
+function secureUrlOf({ edge, place }: App): string {
+  const { serverUrl } = edge;
+  if (!serverUrl.startsWith("https:")) return location.href.replace(/^http:/, "https:");
+  return place.roomId === undefined ? serverUrl : invitationLink(serverUrl, place.roomId);
 }

@@ -60,8 +60,8 @@ function FileBody({ session, tab, takeFocus, file }: Props & { file: OpenFile })
       return (
         <Instead icon="file" title={`${nameOf(path)} is too large`}>
           <p class="muted">
-            It has {formatBytes(file.bytes)}, more than the browser can edit with others. Ask the
-            host for a smaller part of it.
+            It is {formatBytes(file.bytes)}, more than can be edited together in a browser.{" "}
+            {session.isHost ? "Open it in your own editor." : "Ask the host for the part you need."}
           </p>
         </Instead>
       );

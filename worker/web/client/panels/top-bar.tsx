@@ -33,9 +33,9 @@ export function TopBar({ session, isTreeOpen, isSideOpen, unread }: TopBarProps)
         </div>
       ) : (
         session.isReadOnly.value && (
-          <span class="tag with-icon">
+          <span class="tag with-icon" title="The host lets guests read only">
             <Icon name="lock" />
-            Read-only
+            <span class="label">Read-only</span>
           </span>
         )
       )}

@@ -52,7 +52,7 @@ export function Workspace(props: { session: Session; isForgetful: boolean }): JS
         <Drawer className="side files" label="Files" isOpen={isTreeOpen} isNarrow={isNarrow.value}>
           <FilesPanel session={session} onOpen={open} />
         </Drawer>
-        <main class="center">
+        <main class="center" inert={isNarrow.value && (isTreeOpen.value || isSideOpen.value)}>
           <TabList session={session} onOpen={(path) => open(path, true)} />
           {active ? (
             <FileView
@@ -98,7 +98,14 @@ function Drawer(props: {
   const drawer = useRef<HTMLElement>(null);
   const isShown = isOpen.value;
   useLayoutEffect(() => {
-    if (isNarrow && isShown) drawer.current?.focus();
+    const element = drawer.current;
+    if (!isNarrow || !element) return undefined;
+    const before = document.activeElement;
+    element.focus();
+    return () => {
+      // The body has it when the element that had it is gone with the sheet.
+      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
+    };
   }, [isNarrow, isShown]);
   if (!isShown) return null;
   const close = (): void => {

@@ -36,7 +36,7 @@ export function PopoverButton(props: {
         onToggle={(event) => {
           if (event.newState !== "open" || !button.current) return;
           placeBelow(event.currentTarget, button.current.getBoundingClientRect());
-          event.currentTarget.querySelector<HTMLElement>("input, button")?.focus();
+          event.currentTarget.querySelector("button")?.focus();
         }}
       >
         <h2>{title}</h2>

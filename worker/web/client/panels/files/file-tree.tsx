@@ -146,32 +146,34 @@ function TreeView({ session, tree, onOpen, task, canChange }: TreeProps): JSX.El
   const active =
     selectedIndex >= first && selectedIndex < last ? rowId(id, selectedPath ?? "") : undefined;
   return (
-    <div
-      ref={view}
-      class="tree"
-      role="tree"
-      aria-label="Files of the workspace"
-      tabIndex={0}
-      aria-activedescendant={active}
-      onKeyDown={onKeyDown}
-      onFocus={() => {
-        if (selectedIndex < 0) tree.select(rowForKey(rows, 0, "Home", 0)?.path);
-      }}
-    >
-      <div class="tree-space" role="none" style={{ height: `${rows.length * rowHeight}px` }}>
-        {rows.slice(first, last).map((row, index) => (
-          <TreeRow
-            key={row.type === "entry" ? row.path : `${row.folder}/`}
-            row={row}
-            id={row.type === "entry" ? rowId(id, row.path) : undefined}
-            top={(first + index) * rowHeight}
-            isSelected={row.type === "entry" && row.path === selectedPath}
-            people={row.type === "entry" ? places.value.get(row.path) : undefined}
-            onActivate={activate}
-            onMenu={openMenu}
-            onRetry={(folder) => void tree.load(folder)}
-          />
-        ))}
+    <>
+      <div
+        ref={view}
+        class="tree"
+        role="tree"
+        aria-label="Files of the workspace"
+        tabIndex={0}
+        aria-activedescendant={active}
+        onKeyDown={onKeyDown}
+        onFocus={() => {
+          if (selectedIndex < 0) tree.select(rowForKey(rows, 0, "Home", 0)?.path);
+        }}
+      >
+        <div class="tree-space" role="none" style={{ height: `${rows.length * rowHeight}px` }}>
+          {rows.slice(first, last).map((row, index) => (
+            <TreeRow
+              key={row.type === "entry" ? row.path : `${row.folder}/`}
+              row={row}
+              id={row.type === "entry" ? rowId(id, row.path) : undefined}
+              top={(first + index) * rowHeight}
+              isSelected={row.type === "entry" && row.path === selectedPath}
+              people={row.type === "entry" ? places.value.get(row.path) : undefined}
+              onActivate={activate}
+              onMenu={openMenu}
+              onRetry={(folder) => void tree.load(folder)}
+            />
+          ))}
+        </div>
       </div>
       {menu.value && (
         <Menu
@@ -181,7 +183,7 @@ function TreeView({ session, tree, onOpen, task, canChange }: TreeProps): JSX.El
           onClose={() => (menu.value = undefined)}
         />
       )}
-    </div>
+    </>
   );
 }
 

@@ -23,7 +23,9 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
   if (row.type === "note") {
     return (
       <div class="tree-row note" style={style} role="none">
-        <span class="name">{row.text}</span>
+        <span class="name" title={row.text}>
+          {row.text}
+        </span>
         {row.isFailure && (
           <button type="button" class="link-button" onClick={() => props.onRetry(row.folder)}>
             Try again
