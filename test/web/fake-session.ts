@@ -169,7 +169,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
     "api/",
     "currency.ts",
     "invoice.ts",
-    "ledger-export-for-the-yearly-report.ts",
+    "account-export-for-the-yearly-report.ts",
     "main.ts",
   ],
   "payment-service/src/api": ["main.ts", "routes.ts"],

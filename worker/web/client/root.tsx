@@ -10,10 +10,17 @@ import { FolderPermission, OtherTab, Starting, Unsupported } from "./screens/sto
 import { Waiting } from "./screens/waiting.tsx";
 import { Workspace } from "./screens/workspace.tsx";
 
-/** `inviteToIde` turns an invitation into links that open IDEs. */
+/** A session to join, for links that open it in an IDE. */
+interface SharedSession {
+  readonly invitation: string;
+  readonly roomId: string;
+  readonly serverUrl: string;
+}
+
+/** Without `inviteToIde`, the page to join offers no IDEs. */
 export function Root(props: {
   app: App;
-  inviteToIde?: (invitation: string) => IdeInvitation;
+  inviteToIde?: (session: SharedSession) => IdeInvitation;
 }): JSX.Element {
   const { app, inviteToIde } = props;
   const screen = app.screen.value;
@@ -27,8 +34,12 @@ export function Root(props: {
       return <Unsupported screen={screen} secureUrl={secureUrlOf(app)} />;
     case "sign-in": {
       const { roomId } = screen;
-      const ide = roomId && inviteToIde?.(invitationLink(app.edge.serverUrl, roomId));
-      return <SignIn screen={screen} ide={ide || undefined} onSignOut={() => app.signOut()} />;
+      const { serverUrl } = app.edge;
+      const ide =
+        roomId === undefined
+          ? undefined
+          : inviteToIde?.({ invitation: invitationLink(serverUrl, roomId), roomId, serverUrl });
+      return <SignIn screen={screen} ide={ide} onSignOut={() => app.signOut()} />;
     }
     case "waiting":
       return <Waiting screen={screen} />;

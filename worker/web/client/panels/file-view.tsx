@@ -1,7 +1,8 @@
 /** The open file: its text in the editor, or what there is instead. */
+import { type Signal, useSignalEffect } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { mountEditor, mountPreview } from "../editor/editor.ts";
+import { type MountedEditor, mountEditor, mountPreview } from "../editor/editor.ts";
 import type { OpenFile, Session, Tab } from "../model/session.ts";
 import { downloadBytes } from "./controls/download.ts";
 import { formatBytes, nameOf } from "./controls/format.ts";
@@ -12,8 +13,8 @@ import { useAction } from "./controls/use-action.ts";
 interface Props {
   readonly session: Session;
   readonly tab: Tab;
-  /** Whether the user asked for this file, so that the caret belongs into it. Reading it resets it. */
-  readonly takeFocus: () => boolean;
+  /** Set when the user asked for the file: the editor takes the focus as soon as there is one, and resets it. */
+  readonly focusWish: Signal<boolean>;
 }
 
 export function FileView(props: Props): JSX.Element {
@@ -27,7 +28,7 @@ export function FileView(props: Props): JSX.Element {
   );
 }
 
-function FileBody({ session, tab, takeFocus, file }: Props & { file: OpenFile }): JSX.Element {
+function FileBody({ session, tab, focusWish, file }: Props & { file: OpenFile }): JSX.Element {
   const { path } = tab;
   switch (file.state) {
     case "loading":
@@ -37,7 +38,7 @@ function FileBody({ session, tab, takeFocus, file }: Props & { file: OpenFile })
         <Mounted
           content={file.shared}
           mount={(parent) => mountEditor(parent, { session, tab })}
-          takeFocus={takeFocus}
+          focusWish={focusWish}
         />
       );
     case "preview":
@@ -46,7 +47,7 @@ function FileBody({ session, tab, takeFocus, file }: Props & { file: OpenFile })
         <Mounted
           content={file.text}
           mount={(parent) => mountPreview(parent, { path, text: file.text })}
-          takeFocus={takeFocus}
+          focusWish={focusWish}
         />
       );
     case "binary":
@@ -80,20 +81,39 @@ function FileBody({ session, tab, takeFocus, file }: Props & { file: OpenFile })
 function Mounted(props: {
   /** Another value is another editor. */
   content: unknown;
-  mount: (parent: HTMLElement) => { focus(): void; destroy(): void };
-  takeFocus: () => boolean;
+  mount: (parent: HTMLElement) => MountedEditor;
+  focusWish: Signal<boolean>;
 }): JSX.Element {
-  const { content, mount, takeFocus } = props;
+  const { content, mount, focusWish } = props;
   const parent = useRef<HTMLDivElement>(null);
+  const mounted = useRef<MountedEditor | undefined>(undefined);
   const latest = useRef(mount);
   latest.current = mount;
+
+  function grantFocus(): void {
+    if (!focusWish.value || !mounted.current) return;
+    focusWish.value = false;
+    if (!isTyping()) mounted.current.focus();
+  }
+
   useLayoutEffect(() => {
     if (!parent.current) return undefined;
-    const mounted = latest.current(parent.current);
-    if (takeFocus()) mounted.focus();
-    return () => mounted.destroy();
+    const editor = latest.current(parent.current);
+    mounted.current = editor;
+    grantFocus();
+    return () => {
+      mounted.current = undefined;
+      editor.destroy();
+    };
   }, [content]);
+  useSignalEffect(grantFocus);
   return <div ref={parent} class="editor-place" />;
+}
+
+/** Whether the user is writing elsewhere, as in the chat: the focus stays there. */
+function isTyping(): boolean {
+  const { activeElement } = document;
+  return activeElement instanceof HTMLTextAreaElement || activeElement instanceof HTMLInputElement;
 }
 
 function Banners({ session, tab, file }: Props & { file: OpenFile }): JSX.Element | null {

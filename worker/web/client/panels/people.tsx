@@ -1,6 +1,7 @@
 /** The people of a session: who they are, which file they look at, and a click follows them. */
 import type { JSX } from "preact";
 import type { Person, Session } from "../model/session.ts";
+import { CopyButton } from "./controls/copy.tsx";
 import { initialsOf, nameOf } from "./controls/format.ts";
 import { Icon } from "./controls/icon.tsx";
 import { EditSwitch } from "./edit-switch.tsx";
@@ -41,7 +42,14 @@ export function PeoplePanel({ session }: { session: Session }): JSX.Element {
           <EditSwitch session={session} />
         </div>
       )}
-      {people.length === 0 && <p class="muted hint">Nobody else is here yet.</p>}
+      {people.length === 0 && (
+        <div class="hint">
+          <p class="muted">Nobody else is here yet.</p>
+          {session.tabs.active.value && (
+            <CopyButton label="Copy the invitation" text={session.invitation} />
+          )}
+        </div>
+      )}
     </section>
   );
 }

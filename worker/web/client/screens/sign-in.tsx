@@ -6,15 +6,16 @@ import { CopyField } from "../panels/controls/copy.tsx";
 import { Problem } from "../panels/controls/problem.tsx";
 import { Page } from "./page.tsx";
 
-/** Opens the same session in an IDE. */
+/** How the same session is joined from an IDE. */
 export interface IdeInvitation {
-  readonly ideLinks: readonly {
+  readonly links: readonly { readonly label: string; readonly href: string }[];
+  readonly linkNote: string;
+  /** What to paste into IDEs that no link opens. */
+  readonly copies: readonly {
     readonly label: string;
-    readonly href: string;
+    readonly text: string;
     readonly note: string;
   }[];
-  /** To paste where no link leads to. */
-  readonly copyText: string;
 }
 
 const SECRET = { type: "password" } as const;
@@ -182,22 +183,29 @@ function autocompleteOf(field: FormWay["fields"][number]): string {
 
 function OpenInIde({ ide }: { ide: IdeInvitation }): JSX.Element {
   const id = useId();
+  const { links, linkNote, copies } = ide;
   return (
     <section class="open-in-ide" aria-labelledby={id}>
       <h2 id={id}>Or open it in your IDE</h2>
-      {ide.ideLinks.length > 0 && (
-        <ul>
-          {ide.ideLinks.map(({ label, href, note }) => (
-            <li key={href}>
-              <a class="button" href={href}>
-                {label}
-              </a>
-              <span class="muted small">{note}</span>
-            </li>
-          ))}
-        </ul>
-      )}
-      <CopyField label="For other IDEs, copy the invitation" text={ide.copyText} />
+      <ul>
+        {links.map(({ label, href }) => (
+          <li key={href}>
+            <a class="button" href={href}>
+              {label}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <p class="muted small">{linkNote}</p>
+      <details>
+        <summary>Other IDEs and older versions</summary>
+        {copies.map(({ label, text, note }) => (
+          <div key={label} class="ide-copy">
+            <CopyField label={label} text={text} />
+            <p class="muted small">{note}</p>
+          </div>
+        ))}
+      </details>
     </section>
   );
 }

@@ -25,7 +25,8 @@ export function Workspace(props: { session: Session; isForgetful: boolean }): JS
   const isTreeOpen = useSignal(!isNarrow.value);
   const isSideOpen = useSignal(!isNarrow.value);
   const unread = useUnread(session, isSideOpen);
-  const wantsFocus = useRef(true);
+  // At first too: who enters a session can type at once.
+  const focusWish = useSignal(true);
   const active = session.tabs.active.value;
   useTitle(session, unread);
   useLayoutEffect(() => {
@@ -38,7 +39,7 @@ export function Workspace(props: { session: Session; isForgetful: boolean }): JS
   }, []);
 
   function open(path: string, focus: boolean): void {
-    wantsFocus.current = focus;
+    focusWish.value = focus;
     session.tabs.open(path);
     if (isNarrow.peek()) isTreeOpen.value = false;
   }
@@ -55,16 +56,7 @@ export function Workspace(props: { session: Session; isForgetful: boolean }): JS
         <main class="center" inert={isNarrow.value && (isTreeOpen.value || isSideOpen.value)}>
           <TabList session={session} onOpen={(path) => open(path, true)} />
           {active ? (
-            <FileView
-              key={active.path}
-              session={session}
-              tab={active}
-              takeFocus={() => {
-                const wants = wantsFocus.current;
-                wantsFocus.current = false;
-                return wants && !isTyping();
-              }}
-            />
+            <FileView key={active.path} session={session} tab={active} focusWish={focusWish} />
           ) : (
             <NoFile session={session} isTreeOpen={isTreeOpen} />
           )}
@@ -166,12 +158,6 @@ function NoFile(props: { session: Session; isTreeOpen: Signal<boolean> }): JSX.E
       </div>
     </div>
   );
-}
-
-/** Whether the user is writing elsewhere, as in the chat: the focus stays there. */
-function isTyping(): boolean {
-  const { activeElement } = document;
-  return activeElement instanceof HTMLTextAreaElement || activeElement instanceof HTMLInputElement;
 }
 
 /** The number of messages since the chat was in view last. */

@@ -5,13 +5,13 @@ import type { EntryRow, Row } from "./tree-rows.ts";
 
 interface Props {
   readonly row: Row;
-  readonly id: string | undefined;
+  readonly id: string;
   /** In pixels, from the top of the tree. */
   readonly top: number;
   readonly isSelected: boolean;
   /** Colors of the people who look at the file. */
   readonly people: readonly number[] | undefined;
-  readonly onActivate: (row: EntryRow, focus: boolean) => void;
+  readonly onOpen: (row: EntryRow, focus: boolean) => void;
   readonly onMenu: (row: EntryRow, anchor: DOMRect) => void;
   readonly onRetry: (folder: string) => void;
 }
@@ -34,7 +34,7 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
       </div>
     );
   }
-  const { id, isSelected, people, onActivate, onMenu } = props;
+  const { id, isSelected, people, onOpen, onMenu } = props;
   return (
     // biome-ignore lint/a11y/useFocusableInteractive: the tree has the focus, by aria-activedescendant
     // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys
@@ -50,8 +50,8 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
       aria-setsize={row.setSize}
       aria-selected={isSelected}
       aria-expanded={row.isExpanded}
-      onClick={() => onActivate(row, false)}
-      onDblClick={() => row.isExpanded === undefined && onActivate(row, true)}
+      onClick={() => onOpen(row, false)}
+      onDblClick={() => row.isExpanded === undefined && onOpen(row, true)}
       onContextMenu={(event) => {
         event.preventDefault();
         onMenu(row, new DOMRect(event.clientX, event.clientY, 0, 0));

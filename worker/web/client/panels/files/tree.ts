@@ -7,7 +7,8 @@ import { type FolderState, type Row, rowsOf } from "./tree-rows.ts";
 
 export interface FileTree {
   readonly rows: ReadonlySignal<readonly Row[]>;
-  readonly selected: ReadonlySignal<string | undefined>;
+  /** Into `rows`; -1 when the selected entry is not shown. */
+  readonly selectedIndex: ReadonlySignal<number>;
   select(path: string | undefined): void;
   expand(folder: string): void;
   collapse(folder: string): void;
@@ -38,6 +39,9 @@ export function createFileTree({
       folders: folders.value,
       expanded: expanded.value,
     }),
+  );
+  const selectedIndex = computed(() =>
+    rows.value.findIndex((row) => row.type === "entry" && row.path === selected.value),
   );
   const timers = new Map<string, ReturnType<typeof setTimeout>>();
 
@@ -91,7 +95,7 @@ export function createFileTree({
 
   return {
     rows,
-    selected,
+    selectedIndex,
     select: (path) => {
       selected.value = path;
     },
@@ -110,7 +114,7 @@ export function createFileTree({
     },
     reveal,
     targetFolder: () => {
-      const row = rows.peek().find((one) => one.type === "entry" && one.path === selected.peek());
+      const row = rows.peek()[selectedIndex.peek()];
       if (row?.type !== "entry") return workspace.peek().folders[0];
       return row.kind === "folder" ? row.path : folderOf(row.path);
     },
