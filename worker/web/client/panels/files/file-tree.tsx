@@ -130,9 +130,7 @@ function TreeView({ session, tree, onOpen, task, canChange }: TreeProps): JSX.El
         onKeyDown={(event) =>
           onKey(event, Math.floor(event.currentTarget.clientHeight / rowHeight) - 1, actions)
         }
-        onFocus={() => {
-          if (selected < 0) tree.select(rowForKey(rows, 0, "Home", 0)?.path);
-        }}
+        onFocus={() => selected < 0 && tree.select(rowForKey(rows, 0, "Home", 0)?.path)}
       >
         <div class="tree-space" role="none" style={{ height: `${rows.length * rowHeight}px` }}>
           {rows.slice(first, last).map((row, index) => (
