@@ -59,7 +59,7 @@ export function summarize(running: Running): string {
 /** A row for each IDE, and one for the folder. */
 function pluginRows({ pluginSources, clientsDir }: Running): [string, string][] {
   if (pluginSources.length === 0) return [];
-  const folder = `put the files into ${clientsDir} to offer them at /clients`;
+  const folder = `to offer them at /clients, put the files into ${clientsDir}`;
   return [...pluginSources, folder].map((text, index) => [index === 0 ? "Plugins" : "", text]);
 }
 

@@ -1,16 +1,30 @@
 /**
- * An unmodified code-server installs and updates extensions from an edge, through its balancer. VS Code's own tool packs the
- * extensions.
+ * An unmodified code-server installs and updates extensions from an edge, through its balancer, and its extension host sees
+ * what the companion extension sets. VS Code's own tool packs the extensions.
  */
-import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import semver from "semver";
 import { request } from "undici";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { COMPANION_ID } from "../../worker/clients/companion/package.ts";
+import { launchChromium } from "../support/browser.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { put } from "../support/plugins.ts";
+import { freePort } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
@@ -58,33 +72,37 @@ async function installCodeServer(): Promise<void> {
 
 async function packExtensions(): Promise<void> {
   mkdirSync(join(folder, "clients/vscode"), { recursive: true });
-  await pack("collab-sample", "1.9.0");
-  await pack("collab-sample", "1.10.0");
-  await pack("native-sample", "1.0.0", "--target", PLATFORM);
-  await pack("native-sample", "1.0.0", "--target", "win32-arm64");
-  await pack("trial-sample", "1.0.0");
-  await pack("trial-sample", "2.0.0", "--pre-release");
+  await pack({ name: "collab-sample", version: "1.9.0" });
+  await pack({ name: "collab-sample", version: "1.10.0" });
+  await pack({ name: "native-sample" }, ["--target", PLATFORM]);
+  await pack({ name: "native-sample" }, ["--target", "win32-arm64"]);
+  await pack({ name: "trial-sample" });
+  await pack({ name: "trial-sample", version: "2.0.0" }, ["--pre-release"]);
 }
 
 let packed = 0;
 
-async function pack(name: string, version: string, ...options: string[]): Promise<void> {
+/** `about`: what its package.json has beside the usual. */
+async function pack(
+  about: { readonly name: string; readonly version?: string; readonly [field: string]: unknown },
+  options: readonly string[] = [],
+  { clients = "clients", code = "exports.activate = () => {};\n" } = {},
+): Promise<void> {
   const source = join(folder, `source-${++packed}`);
-  const about = {
-    name,
-    version,
+  const usual = {
+    version: "1.0.0",
     publisher: "acme-labs",
-    displayName: name,
+    displayName: about.name,
     engines: { vscode: "^1.80.0" },
     main: "./main.js",
     activationEvents: ["onStartupFinished"],
   };
-  put(source, "package.json", JSON.stringify(about));
-  put(source, "main.js", "exports.activate = () => {};\n");
-  put(source, "README.md", `# ${name}\n`);
+  put(source, "package.json", JSON.stringify({ ...usual, ...about }));
+  put(source, "main.js", code);
+  put(source, "README.md", `# ${about.name}\n`);
   put(source, "LICENSE", "MIT\n");
   put(source, `for-${options[1] ?? "any"}.txt`, "x");
-  const out = join(folder, "clients/vscode", `${packed}.vsix`);
+  const out = join(folder, clients, "vscode", `${packed}.vsix`);
   const always = ["--allow-missing-repository", "--no-dependencies", "--out", out];
   await inFolder(source, "npx", "--yes", PACKER, "package", ...always, ...options);
 }
@@ -102,22 +120,26 @@ async function inFolder(cwd: string, command: string, ...args: string[]): Promis
   return stdout;
 }
 
-async function codeServer(...args: string[]): Promise<string> {
+/** The command of code-server, and its environment with the gallery of an edge. */
+function commandLine(base: string, data: string, args: readonly string[]) {
   const home = join(folder, "code-server");
-  const gallery = {
-    serviceUrl: `${edge.httpUrl}/clients/vscode/gallery`,
-    itemUrl: `${edge.httpUrl}/clients`,
-  };
-  const { stdout, stderr } = await run(
-    process.execPath,
-    [
+  const gallery = { serviceUrl: `${base}/clients/vscode/gallery`, itemUrl: `${base}/clients` };
+  return {
+    args: [
       join(home, "node_modules/code-server/out/node/entry.js"),
-      ...["--config", join(home, "config.yaml")],
-      ...["--user-data-dir", join(home, "data"), "--extensions-dir", join(home, "extensions")],
-      ...args,
+      ...["--config", join(home, "config.yaml"), "--user-data-dir", join(home, data)],
+      ...["--extensions-dir", join(home, data, "extensions"), ...args],
     ],
-    { cwd: home, env: { ...process.env, EXTENSIONS_GALLERY: JSON.stringify(gallery) } },
-  );
+    options: {
+      cwd: home,
+      env: { ...process.env, EXTENSIONS_GALLERY: JSON.stringify(gallery) },
+    },
+  };
+}
+
+async function codeServer(...args: string[]): Promise<string> {
+  const command = commandLine(edge.httpUrl, "data", args);
+  const { stdout, stderr } = await run(process.execPath, command.args, command.options);
   return stdout + stderr;
 }
 
@@ -136,7 +158,7 @@ test("installs the version that is asked for, and updates to the newest by numbe
 test("takes the package for its platform", async () => {
   await codeServer("--install-extension", "acme-labs.native-sample");
   expect(await installed()).toContain("acme-labs.native-sample@1.0.0");
-  const extensions = join(folder, "code-server/extensions");
+  const extensions = join(folder, "code-server/data/extensions");
   const home = readdirSync(extensions).find((name) => name.startsWith("acme-labs.native-sample"));
   expect(readdirSync(join(extensions, String(home)))).toContain(`for-${PLATFORM}.txt`);
 });
@@ -165,3 +187,98 @@ test("every installation was counted", async () => {
     "vscode,acme-labs.trial-sample,1.0.0,1",
   ]);
 });
+
+// --- the companion ---
+
+/** The settings that Open Collaboration Tools declares. With OCT_VSIX, the extension of that file is used instead. */
+const OCT = {
+  name: "open-collaboration-tools",
+  publisher: "typefox",
+  contributes: {
+    configuration: {
+      properties: {
+        "oct.serverUrl": { type: "string", default: "https://public.example.com/" },
+        "oct.webClientUrl": { type: "string", default: "https://public.example.com/?room=1" },
+      },
+    },
+  },
+};
+/** Writes the settings that its extension host sees. */
+const READER = `const { workspace } = require("vscode");
+exports.activate = () => {
+  const oct = workspace.getConfiguration("oct");
+  const seen = { serverUrl: oct.get("serverUrl"), webClientUrl: oct.get("webClientUrl") };
+  require("node:fs").writeFileSync(process.env.SEEN_FILE, JSON.stringify(seen));
+};
+`;
+
+test("the companion is installed with the extension that it configures, sets its URLs, and is updated when the edge's URL changes", async () => {
+  mkdirSync(join(folder, "with-oct/vscode"), { recursive: true });
+  const real = process.env["OCT_VSIX"];
+  if (real === undefined) await pack(OCT, [], { clients: "with-oct" });
+  else copyFileSync(real, join(folder, "with-oct/vscode/oct.vsix"));
+  await pack({ name: "reader" }, [], { clients: "with-oct", code: READER });
+  const port = await freePort();
+  const first = await installAndSee(`https://localhost:${port}`, port);
+  const second = await installAndSee(`https://localhost:${port}/k/blue`, port);
+  expect(semver.gt(second, first)).toBe(true);
+});
+
+/** Starts an edge with this URL, installs from it, and expects the settings to have it. Resolves with the version. */
+async function installAndSee(serverUrl: string, port: number): Promise<string> {
+  const dataDir = join(folder, "with-oct-data");
+  const other = await startEdge({
+    dataDir,
+    env: {
+      CT_CLIENTS_DIR: join(folder, "with-oct"),
+      CT_SERVER_URL: serverUrl,
+      CT_TLS_PORT: String(port),
+    },
+  });
+  onTestFinished(() => other.dispose());
+  await until("the companion is offered", async () => {
+    const { body } = await request(`${other.httpUrl}/clients`);
+    return (await body.text()).includes(`code --install-extension codetogether-edge-companion-`);
+  });
+  const trust = { NODE_EXTRA_CA_CERTS: join(dataDir, "tls/cert.pem") };
+  const edgeCodeServer = async (...args: string[]): Promise<string> => {
+    const { args: all, options } = commandLine(serverUrl, "oct", args);
+    const env = { ...options.env, ...trust };
+    return (await run(process.execPath, all, { ...options, env })).stdout;
+  };
+  await edgeCodeServer("--install-extension", COMPANION_ID, "--force");
+  await edgeCodeServer("--install-extension", "acme-labs.reader", "--force");
+  const list = await edgeCodeServer("--list-extensions", "--show-versions");
+  expect(list).toMatch(/^typefox\.open-collaboration-tools@/m);
+  expect(await seenSettings(serverUrl)).toEqual({
+    serverUrl,
+    webClientUrl: `${serverUrl}/?room=\${roomId}`,
+  });
+  await other.stop();
+  return /^codetogether-edge\.companion@(\S+)/m.exec(list)?.[1] ?? "";
+}
+
+/** Opens code-server in a browser, which starts its extension host. */
+async function seenSettings(serverUrl: string): Promise<unknown> {
+  const file = join(folder, "seen.json");
+  rmSync(file, { force: true });
+  const { args, options } = commandLine(serverUrl, "oct", ["--disable-workspace-trust"]);
+  const env = { ...options.env, SEEN_FILE: file };
+  const server = spawn(process.execPath, args, { ...options, env });
+  const ended = once(server, "exit");
+  const browser = await launchChromium();
+  try {
+    let output = "";
+    server.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    const url = await until("it listens", () => /listening on (\S+)/.exec(output)?.[1], 60_000);
+    await (await browser.newPage()).goto(url);
+    await until("the extension host has started", () => existsSync(file), 60_000);
+    return JSON.parse(readFileSync(file, "utf8"));
+  } finally {
+    await browser.close();
+    server.kill();
+    await ended;
+  }
+}

@@ -88,10 +88,10 @@ test("the check says where to get the plugins that are not offered, and nothing 
   expect(before.sources.map(({ ide }) => ide)).toEqual(["vscode", "intellij", "theia", "eclipse"]);
   const text = checkText(before);
   for (const part of [
-    "typefox.open-collaboration-tools in the Marketplace or at Open VSX; offer it as vscode/*.vsix",
-    "plugin 32650, Open Collaboration Tools by TypeFox, in JetBrains Marketplace",
-    "Theia: built in (@theia/collaboration)",
-    "Eclipse: there is no plugin yet",
+    "extension typefox.open-collaboration-tools (Marketplace, Open VSX); belongs in vscode/*.vsix",
+    "plugin 32650, for build 252.28539 (2025.2) and later (JetBrains Marketplace); belongs in",
+    "Theia: built in (@theia/collaboration); set COLLABORATION_SERVER_URL",
+    "Eclipse: no plugin yet",
   ]) {
     expect(text).toContain(part);
   }

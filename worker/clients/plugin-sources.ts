@@ -9,8 +9,8 @@ export interface PluginSource {
   /** Names of the IDEs. */
   readonly name: string;
   readonly where: string;
+  /** Pages to download it from. */
   readonly links: readonly { readonly title: string; readonly url: string }[];
-  readonly note?: string;
   /** Where in the clients folder its file belongs; undefined when there is nothing to put there. */
   readonly file?: string;
 }
@@ -18,14 +18,14 @@ export interface PluginSource {
 const VSCODE: PluginSource = {
   ide: "vscode",
   name: "VS Code and compatible IDEs",
-  where: "typefox.open-collaboration-tools",
+  where: "extension typefox.open-collaboration-tools",
   links: [
     {
-      title: "in the Marketplace",
+      title: "Marketplace",
       url: "https://marketplace.visualstudio.com/items?itemName=typefox.open-collaboration-tools",
     },
     {
-      title: "at Open VSX",
+      title: "Open VSX",
       url: "https://open-vsx.org/extension/typefox/open-collaboration-tools",
     },
   ],
@@ -35,24 +35,22 @@ const VSCODE: PluginSource = {
 const INTELLIJ: PluginSource = {
   ide: "intellij",
   name: "JetBrains IDEs",
-  where: "plugin 32650, Open Collaboration Tools by TypeFox,",
-  links: [{ title: "in JetBrains Marketplace", url: "https://plugins.jetbrains.com/plugin/32650" }],
-  note: "It needs build 252.28539 (2025.2) or later",
+  where: "plugin 32650, for build 252.28539 (2025.2) and later",
+  links: [{ title: "JetBrains Marketplace", url: "https://plugins.jetbrains.com/plugin/32650" }],
   file: "intellij/*.zip",
 };
 
 const THEIA: PluginSource = {
   ide: "theia",
   name: "Theia",
-  where: "built in (@theia/collaboration)",
+  where: "built in (@theia/collaboration); set COLLABORATION_SERVER_URL to the URL of this server",
   links: [],
-  note: "Set its environment variable COLLABORATION_SERVER_URL to the URL of this server",
 };
 
 const ECLIPSE: PluginSource = {
   ide: "eclipse",
   name: "Eclipse",
-  where: "there is no plugin yet; use the browser",
+  where: "no plugin yet; people join in the browser",
   links: [],
 };
 
@@ -67,9 +65,8 @@ export function missingPlugins({ vscode, intellij, eclipse }: Offer): readonly P
 }
 
 /** A line of plain text for terminals. */
-export function describeSource({ name, where, links, note, file }: PluginSource): string {
-  const titles = links.map(({ title }) => title).join(" or ");
-  const place = titles === "" ? where : `${where} ${titles}`;
-  const then = file === undefined ? "" : `; offer it as ${file}`;
-  return `${name}: ${place}${note === undefined ? "" : `. ${note}`}${then}`;
+export function describeSource({ name, where, links, file }: PluginSource): string {
+  const titles = links.map(({ title }) => title).join(", ");
+  const place = titles === "" ? where : `${where} (${titles})`;
+  return `${name}: ${place}${file === undefined ? "" : `; belongs in ${file}`}`;
 }

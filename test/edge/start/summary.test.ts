@@ -44,7 +44,7 @@ test("the summary says where to get each plugin that is not offered, and in whic
   expect(summarize({ ...running, pluginSources })).toContain(`
   Plugins    VS Code: from the Marketplace
              Theia: built in
-             put the files into /data/clients to offer them at /clients
+             to offer them at /clients, put the files into /data/clients
 `);
 });
 

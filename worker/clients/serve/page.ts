@@ -74,9 +74,9 @@ function sourcesSection(missing: readonly PluginSource[]): Html {
 <h2>Where to get Open Collaboration Tools</h2>
 <p>This server does not offer the plugin for these IDEs:</p>
 <dl>${missing.map(
-    ({ name, where, links, file, note }) => html`<dt>${name}</dt>
-<dd>${where}${links.map(({ title, url }) => html` <a href="${url}" rel="noreferrer">${title}</a>`)}${note !== undefined && html`. ${note}`}
-${file !== undefined && html`<span class="none">To offer it here, put its file into the clients folder as <code>${file}</code>.</span>`}</dd>
+    ({ name, where, links, file }) => html`<dt>${name}</dt>
+<dd>${where}${links.map(({ title, url }) => html` · <a href="${url}">${title}</a>`)}
+${file !== undefined && html`<span class="none">To offer it here, put it into the clients folder as <code>${file}</code>.</span>`}</dd>
 `,
   )}</dl>
 </section>`;
