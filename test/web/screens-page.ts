@@ -16,18 +16,7 @@ const SCRIPT = `
   import { createFakeApp } from "./test/web/fake-app.ts";
   import "./worker/web/client/client.css";
   globalThis.fake = createFakeApp();
-  const inviteToIde = ({ invitation, roomId }) => ({
-    links: ["VS Code", "VS Code Insiders", "VSCodium", "Cursor", "Windsurf"].map((label) => ({
-      label,
-      href: label.replaceAll(" ", "-").toLowerCase() + "://example/join?room=" + encodeURIComponent(invitation),
-    })),
-    linkNote: "Needs the extension 0.3.9 or later. If nothing opens, copy the invitation below.",
-    copies: [
-      { label: "VS Code, also with an older extension", text: invitation, note: "Paste the invitation." },
-      { label: "JetBrains IDEs", text: roomId, note: "Choose Tools › Join Session and paste the code." },
-    ],
-  });
-  render(h(Root, { app: fake.app, inviteToIde }), document.getElementById("app"));
+  render(h(Root, { app: fake.app }), document.getElementById("app"));
 `;
 
 const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8">

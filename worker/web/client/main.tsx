@@ -2,10 +2,8 @@
 import { render } from "preact";
 import { createApp } from "./app/app.ts";
 import { findProblem, unsupportedApp } from "./app/unsupported.ts";
-import { IDE_LINK_NOTE, ideLinks } from "./model/ide-links.ts";
 import { type EdgeInfo, readPlace } from "./model/place.ts";
 import { Root } from "./root.tsx";
-import type { IdeInvitation } from "./screens/sign-in.tsx";
 import { initializeCrypto } from "./session/keys.ts";
 import type { TransportNames } from "./session/transport.ts";
 import { openDatabase } from "./storage/database.ts";
@@ -24,12 +22,7 @@ async function start(parent: HTMLElement): Promise<void> {
   const transports = transportsOf(new URL(location.href));
   const app = createApp({ place, edge, database, transports });
   app.start();
-  render(<Root app={app} inviteToIde={inviteToIde} />, parent);
-}
-
-function inviteToIde(invitation: string): IdeInvitation {
-  const links = ideLinks(invitation).map((link) => ({ ...link, note: IDE_LINK_NOTE }));
-  return { ideLinks: links, copyText: invitation };
+  render(<Root app={app} />, parent);
 }
 
 function readEdgeInfo(): EdgeInfo {

@@ -1,28 +1,17 @@
 /** The page's content: the screen that the app shows. */
 import type { JSX } from "preact";
 import type { App } from "./model/app.ts";
+import type { SharedSession } from "./model/ide-links.ts";
 import { invitationLink } from "./model/place.ts";
 import { Ended } from "./screens/ended.tsx";
 import { Failed } from "./screens/failed.tsx";
 import { Home } from "./screens/home.tsx";
-import { type IdeInvitation, SignIn } from "./screens/sign-in.tsx";
+import { SignIn } from "./screens/sign-in.tsx";
 import { FolderPermission, OtherTab, Starting, Unsupported } from "./screens/stops.tsx";
 import { Waiting } from "./screens/waiting.tsx";
 import { Workspace } from "./screens/workspace.tsx";
 
-/** A session to join, for links that open it in an IDE. */
-interface SharedSession {
-  readonly invitation: string;
-  readonly roomId: string;
-  readonly serverUrl: string;
-}
-
-/** Without `inviteToIde`, the page to join offers no IDEs. */
-export function Root(props: {
-  app: App;
-  inviteToIde?: (session: SharedSession) => IdeInvitation;
-}): JSX.Element {
-  const { app, inviteToIde } = props;
+export function Root({ app }: { app: App }): JSX.Element {
   const screen = app.screen.value;
   const goHome = (): void => app.showHome();
   switch (screen.at) {
@@ -33,13 +22,8 @@ export function Root(props: {
     case "unsupported":
       return <Unsupported screen={screen} secureUrl={secureUrlOf(app)} />;
     case "sign-in": {
-      const { roomId } = screen;
-      const { serverUrl } = app.edge;
-      const ide =
-        roomId === undefined
-          ? undefined
-          : inviteToIde?.({ invitation: invitationLink(serverUrl, roomId), roomId, serverUrl });
-      return <SignIn screen={screen} ide={ide} onSignOut={() => app.signOut()} />;
+      const session = sharedSession(app.edge.serverUrl, screen.roomId);
+      return <SignIn screen={screen} session={session} onSignOut={() => app.signOut()} />;
     }
     case "waiting":
       return <Waiting screen={screen} />;
@@ -68,4 +52,10 @@ function secureUrlOf({ edge, place }: App): string {
   const { serverUrl } = edge;
   if (!serverUrl.startsWith("https:")) return location.href.replace(/^http:/, "https:");
   return place.roomId === undefined ? serverUrl : invitationLink(serverUrl, place.roomId);
+}
+
+function sharedSession(serverUrl: string, roomId: string | undefined): SharedSession | undefined {
+  return roomId === undefined
+    ? undefined
+    : { invitation: invitationLink(serverUrl, roomId), roomId, serverUrl };
 }

@@ -1,5 +1,14 @@
 /** How a session is joined from an IDE: links that open it there, and what to copy for IDEs without such links. Pure. */
 
+/** A session as its invitation describes it. */
+export interface SharedSession {
+  /** The link with the server's URL and the session's id. */
+  readonly invitation: string;
+  readonly roomId: string;
+  /** Without a trailing slash. */
+  readonly serverUrl: string;
+}
+
 /** Opens the session in an IDE that has the Open Collaboration Tools extension. */
 export interface IdeLink {
   readonly label: string;
@@ -16,7 +25,7 @@ export interface IdeCopy {
 
 /** Shown with the links: older versions of the extension do not react to them. */
 export const IDE_LINK_NOTE =
-  "Needs the extension Open Collaboration Tools 0.3.9 or later. Nothing happens? Copy the invitation below.";
+  "Needs the extension Open Collaboration Tools 0.3.9 or later. If nothing opens, copy the invitation below.";
 
 /** The URL scheme of each product is `urlProtocol` in its product.json. */
 const PRODUCTS = [
@@ -29,7 +38,6 @@ const PRODUCTS = [
 
 const EXTENSION = "typefox.open-collaboration-tools";
 
-/** `invitation`: the link with the server's URL and the session's id, as VS Code's extension reads it. */
 export function ideLinks(invitation: string): readonly IdeLink[] {
   const room = encodeURIComponent(invitation);
   return PRODUCTS.map(({ label, scheme }) => ({
@@ -39,12 +47,7 @@ export function ideLinks(invitation: string): readonly IdeLink[] {
 }
 
 /** IntelliJ and Theia read only the session's code, and use the server of their settings. */
-export function ideCopies(session: {
-  readonly invitation: string;
-  readonly roomId: string;
-  /** Without a trailing slash. */
-  readonly serverUrl: string;
-}): readonly IdeCopy[] {
+export function ideCopies(session: SharedSession): readonly IdeCopy[] {
   const { invitation, roomId, serverUrl } = session;
   return [
     {

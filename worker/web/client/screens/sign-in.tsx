@@ -2,21 +2,10 @@
 import type { JSX } from "preact";
 import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import type { SignInScreen, SignInWay } from "../model/app.ts";
-import { CopyField } from "../panels/controls/copy.tsx";
+import type { SharedSession } from "../model/ide-links.ts";
 import { Problem } from "../panels/controls/problem.tsx";
+import { OpenInIde } from "./open-in-ide.tsx";
 import { Page } from "./page.tsx";
-
-/** How the same session is joined from an IDE. */
-export interface IdeInvitation {
-  readonly links: readonly { readonly label: string; readonly href: string }[];
-  readonly linkNote: string;
-  /** What to paste into IDEs that no link opens. */
-  readonly copies: readonly {
-    readonly label: string;
-    readonly text: string;
-    readonly note: string;
-  }[];
-}
 
 const SECRET = { type: "password" } as const;
 const PLAIN = { type: "text" } as const;
@@ -25,10 +14,11 @@ type FormWay = Extract<SignInWay, { kind: "form" }>;
 
 export function SignIn(props: {
   screen: SignInScreen;
-  ide: IdeInvitation | undefined;
+  /** The session to join; undefined before one is started. */
+  session: SharedSession | undefined;
   onSignOut: () => void;
 }): JSX.Element {
-  const { screen, ide, onSignOut } = props;
+  const { screen, session, onSignOut } = props;
   const isJoin = screen.purpose === "join";
   return (
     <Page
@@ -41,7 +31,7 @@ export function SignIn(props: {
     >
       <Problem text={screen.problem.value} />
       <Ways screen={screen} onSignOut={onSignOut} />
-      {isJoin && ide && <OpenInIde ide={ide} />}
+      {isJoin && session && <OpenInIde session={session} />}
       <footer class="page-foot">
         <button type="button" class="link-button" onClick={() => screen.cancel()}>
           Back
@@ -179,33 +169,4 @@ function autocompleteOf(field: FormWay["fields"][number]): string {
     [/user|name/i, "name"],
   ] as const;
   return names.find(([pattern]) => pattern.test(field.name))?.[1] ?? "on";
-}
-
-function OpenInIde({ ide }: { ide: IdeInvitation }): JSX.Element {
-  const id = useId();
-  const { links, linkNote, copies } = ide;
-  return (
-    <section class="open-in-ide" aria-labelledby={id}>
-      <h2 id={id}>Or open it in your IDE</h2>
-      <ul>
-        {links.map(({ label, href }) => (
-          <li key={href}>
-            <a class="button" href={href}>
-              {label}
-            </a>
-          </li>
-        ))}
-      </ul>
-      <p class="muted small">{linkNote}</p>
-      <details>
-        <summary>Other IDEs and older versions</summary>
-        {copies.map(({ label, text, note }) => (
-          <div key={label} class="ide-copy">
-            <CopyField label={label} text={text} />
-            <p class="muted small">{note}</p>
-          </div>
-        ))}
-      </details>
-    </section>
-  );
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { ideCopies, ideLinks } from "../../../../worker/web/client/model/ide-links.ts";
-import { invitationLink } from "../../../../worker/web/client/model/place.ts";
+import { ideCopies, ideLinks } from "../../../worker/web/client/model/ide-links.ts";
+import { invitationLink } from "../../../worker/web/client/model/place.ts";
 
 const SERVER_URL = "https://edge.example.com:8443/k/team-blue";
 const ROOM = "vXw4Hf9gTQ2LrK8s";
