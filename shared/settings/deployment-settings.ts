@@ -53,7 +53,7 @@ export const DEPLOYMENT_SETTINGS = {
     pattern: /^https:\/\/[A-Za-z0-9.-]+(:\d{1,5})?(\/[^?#\s]*)?$/,
     allowed: "an https URL with a host name, like https://edge.example.com",
     roles: ALL_PROCESSES,
-    why: "External HTTPS URL that clients are given; set it when the edge is behind another proxy.",
+    why: "External HTTPS URL that clients are given; set it when the edge is behind another proxy. With it, /clients offers an extension that sets this URL in VS Code.",
   },
   statusPort: {
     env: "CT_STATUS_PORT",
