@@ -43,6 +43,8 @@ export function createCatalog(deps: {
 }): Catalog {
   const { folder, indexFile, companion, clock, log } = deps;
   const logProblems = createProblemLog(deps);
+  /** As scanned last, without the companion. */
+  let scanned = NOTHING;
   let offer = NOTHING;
   let signature = "";
   let digests: Digests | undefined;
@@ -82,10 +84,11 @@ export function createCatalog(deps: {
     const startMs = clock.nowMs();
     try {
       const result = await scanner.scan();
-      publish(result.offer);
+      scanned = result.offer;
+      publish();
       // Not awaited, because the store may be away. While files are being copied, the extension that the companion configures
       // may be among them.
-      if (result.pending === 0) void addCompanion(result.offer);
+      if (result.pending === 0) void addCompanion();
       const restMs = (clock.nowMs() - startMs) * REST_FACTOR;
       return Math.max(result.pending > 0 ? PENDING_INTERVAL_MS : SCAN_INTERVAL_MS, restMs);
     } catch (error) {
@@ -94,13 +97,13 @@ export function createCatalog(deps: {
     }
   }
 
-  async function addCompanion(scanned: Offer): Promise<void> {
+  async function addCompanion(): Promise<void> {
     const before = companion?.state;
     await companion?.refresh(scanned.vscode);
-    if (companion?.state !== before && !isClosed) publish(scanned);
+    if (companion?.state !== before && !isClosed) publish();
   }
 
-  function publish(scanned: Offer): void {
+  function publish(): void {
     const state = companion?.state;
     const found = withCompanion(scanned, state?.state === "ready" ? state.artifact : undefined);
     logProblems(new Map(found.problems.map(({ file, reason }) => [file, reason])));
