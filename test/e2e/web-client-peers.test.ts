@@ -87,7 +87,7 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
       await host.sees(`from ${protocol}\n`);
       await until("the host has saved it", async () => {
         const { content } = await fs.readFile(hostId, path);
-        return new TextDecoder().decode(content) === text.toString();
+        return new TextDecoder().decode(content) === text.toJSON();
       });
     }
     await host.type("from the browser");

@@ -21,7 +21,7 @@ const SCRIPT = `
 
 const HTML = `<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>CodeTogether edge</title>
-<link rel="icon" href="/login.svg"><link rel="stylesheet" href="/page.css"><script type="module" src="/page.js"></script>
+<link rel="icon" href="/login.svg"><link rel="stylesheet" href="/page.css"><script type="module" nonce="c3R5bGVz" src="/page.js"></script>
 </head><body><div id="app"></div></body></html>`;
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -46,7 +46,7 @@ export async function serveScreens(): Promise<{ url: string; close: () => void }
   const bodies = new Map(outputFiles.map((file) => [file.path, file.text]));
   bodies.set("/login.svg", readFileSync(`${ROOT}worker/web/login.svg`, "utf8"));
   bodies.set("/", HTML);
-  const headers = pageHeaders({ serverUrl: undefined });
+  const headers = pageHeaders({ serverUrl: undefined }, "c3R5bGVz");
   const server = createServer(({ url = "" }, response) => {
     const body = bodies.get(url);
     const type = TYPES[extname(url)] ?? "text/html";

@@ -50,11 +50,11 @@ export function createGuestOpener(deps: {
       };
     },
     async save(path) {
-      await files.write(path, new TextEncoder().encode(documents.text(path).text.toString()));
+      await files.write(path, new TextEncoder().encode(documents.text(path).text.toJSON()));
     },
     async content(path) {
       if (!documents.has(path)) return files.read(path);
-      return new TextEncoder().encode(documents.text(path).text.toString());
+      return new TextEncoder().encode(documents.text(path).text.toJSON());
     },
   };
 }

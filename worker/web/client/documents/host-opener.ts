@@ -60,7 +60,7 @@ export function createHostOpener(deps: {
     return state;
   }
 
-  const textOf = (path: string): string => documents.text(path).text.toString();
+  const textOf = (path: string): string => documents.text(path).text.toJSON();
 
   /** Reads the file once, also for several who open it at the same time. */
   function open(path: string): Promise<FoundFile> {

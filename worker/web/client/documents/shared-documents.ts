@@ -83,11 +83,11 @@ export function createSharedDocuments(deps: {
     },
     all: () =>
       [...doc.share.keys()]
-        .map((path) => ({ path, text: doc.getText(path).toString() }))
+        .map((path) => ({ path, text: doc.getText(path).toJSON() }))
         .filter(({ text }) => text !== ""),
     replace(path, content) {
       const text = textOf(path);
-      const { start, end, insert } = difference(text.toString(), content);
+      const { start, end, insert } = difference(text.toJSON(), content);
       text.doc?.transact(() => {
         if (end > start) text.delete(start, end - start);
         if (insert !== "") text.insert(start, insert);

@@ -34,11 +34,11 @@ export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRel
   }
 
   /** The package's functions are overloaded: `(data)` is for all, `(peer, data)` for one. */
-  function sender(of: (sync: Sync) => Sync["dataUpdate"]) {
+  function sender(name: "dataUpdate" | "awarenessUpdate") {
     return (first: MessageTarget | Uint8Array, data?: Uint8Array): Promise<void> => {
       if (current === undefined) return Promise.resolve();
-      if (typeof first === "object") return send(of(current)(first));
-      return send(data === undefined ? undefined : of(current)(first, data));
+      if (typeof first === "object") return send(current[name](first));
+      return send(data === undefined ? undefined : current[name](first, data));
     };
   }
 
@@ -48,8 +48,8 @@ export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRel
         onDataUpdate: (handler) => void dataHandlers.push(handler),
         onAwarenessUpdate: (handler) => void awarenessHandlers.push(handler),
         onAwarenessQuery: (handler) => void queryHandlers.push(handler),
-        dataUpdate: sender((sync) => sync.dataUpdate),
-        awarenessUpdate: sender((sync) => sync.awarenessUpdate),
+        dataUpdate: sender("dataUpdate"),
+        awarenessUpdate: sender("awarenessUpdate"),
         awarenessQuery: () => send(current?.awarenessQuery()),
       },
     },

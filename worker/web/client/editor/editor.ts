@@ -50,7 +50,7 @@ export function mountEditor(
   const view = new EditorView({
     parent,
     state: EditorState.create({
-      doc: shared.text.toString(),
+      doc: shared.text.toJSON(),
       extensions: [
         appearance(tab.path),
         access.of(readOnly(file.isReadOnly)),

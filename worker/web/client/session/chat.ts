@@ -6,8 +6,8 @@ import type { ChatLine, Person } from "../model/session.ts";
 export interface Chat {
   readonly lines: ReadonlySignal<readonly ChatLine[]>;
   readonly writing: ReadonlySignal<readonly string[]>;
-  say(text: string): Promise<void>;
-  noteWriting(): void;
+  readonly say: (text: string) => Promise<void>;
+  readonly noteWriting: () => void;
   /** Receives from `connection`. */
   attach(connection: ProtocolBroadcastConnection): void;
   /** Sends through `connection` from now on. */

@@ -238,7 +238,7 @@ interface JoinRequests {
   readonly open: Signal<readonly JoinRequest[]>;
   /** The server's messages that are not answered yet. */
   readonly unanswered: readonly Uint8Array[];
-  tap(message: Uint8Array): void;
+  readonly tap: (message: Uint8Array) => void;
   ask(user: User): Promise<{ readonly workspace: Workspace } | undefined>;
 }
 

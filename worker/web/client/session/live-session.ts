@@ -36,9 +36,9 @@ export interface LiveSession {
   readonly isReadOnly: Signal<boolean>;
   readonly notices: Signal<readonly Notice[]>;
   readonly following: ReadonlySignal<string | undefined>;
-  follow(personId: string | undefined): void;
+  readonly follow: (personId: string | undefined) => void;
   notify(kind: Notice["kind"], text: string): void;
-  dismiss(notice: Notice): void;
+  readonly dismiss: (notice: Notice) => void;
   /** Follows people into their files. */
   setTabs(tabs: Pick<TabList, "show" | "active">): void;
   /** Uses `channel` from now on, and the one before no more. */

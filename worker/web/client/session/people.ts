@@ -18,7 +18,7 @@ export interface People {
   remove(peerId: string): Peer | undefined;
   /** Only these are there. */
   replace(peers: readonly Peer[]): void;
-  personOf(peerId: string): Person | undefined;
+  readonly personOf: (peerId: string) => Person | undefined;
   setPaths(pathOf: (peerId: string) => string | undefined): void;
 }
 
