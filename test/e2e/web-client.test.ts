@@ -130,7 +130,7 @@ interface Typing {
   stop(): Promise<readonly string[]>;
 }
 
-/** Each types numbered words, one key after the other, where the caret is. */
+/** Each types numbered words, one key after the other: the first at the end of the text, others at its beginning. */
 function typeUntilStopped(people: readonly WebPerson[]): Typing {
   const words: string[] = [];
   const counts = new Map<WebPerson, number>(people.map((person) => [person, 0]));
@@ -138,7 +138,7 @@ function typeUntilStopped(people: readonly WebPerson[]): Typing {
 
   async function type(person: WebPerson): Promise<void> {
     await person.editor.click();
-    await person.page.keyboard.press("Control+End");
+    await person.page.keyboard.press(person === people[0] ? "Control+End" : "Control+Home");
     for (let count = 1; !isStopped; count++) {
       const word = `[${person.name}${count}]`;
       words.push(word);

@@ -20,6 +20,7 @@ interface Deps {
     readonly serverUrl: string | undefined;
     readonly serverOwner: string;
     readonly meetingUrl: string | undefined;
+    readonly loginUnverifiedEmail: "drop" | "keep";
   };
 }
 
@@ -70,11 +71,12 @@ function clientPage(
   { assets, offersPlugins, settings }: Deps,
   { serverUrl, basePath, nonce }: ClientPage,
 ): string {
-  const { serverOwner, meetingUrl } = settings;
+  const { serverOwner, meetingUrl, loginUnverifiedEmail } = settings;
   const edge = JSON.stringify({
     serverUrl,
     owner: serverOwner,
     offersPlugins,
+    ...(loginUnverifiedEmail === "keep" && { asksEmail: true }),
     ...(meetingUrl !== undefined && { meetingTemplate: meetingUrl }),
   });
   const { script, style } = assets;

@@ -1,6 +1,6 @@
 /** The sign-in screen: the methods that the server offers, until one of them has signed the user in. */
 import { type Signal, signal } from "@preact/signals";
-import type { AuthMetadata } from "open-collaboration-protocol";
+import type { AuthMetadata, FormAuthProviderField } from "open-collaboration-protocol";
 import type { SignInScreen, SignInWay } from "../model/app.ts";
 import { createEntrance, type Entrance, JoinError } from "../session/entry.ts";
 import type { Database } from "../storage/database.ts";
@@ -23,6 +23,8 @@ export function startSignIn(options: {
   readonly users: Database["users"];
   readonly purpose: "join" | "host";
   readonly roomId: string | undefined;
+  /** Whether an email that nobody verifies is of any use. */
+  readonly asksEmail: boolean;
   readonly onCancel: () => void;
 }): SignIn {
   const { baseUrl, users } = options;
@@ -82,7 +84,7 @@ export function startSignIn(options: {
         name,
         label: label.message,
         details: details?.message,
-        fields: provider.fields.map((field) => ({
+        fields: provider.fields.filter(isUseful).map((field) => ({
           name: field.name,
           label: field.label.message,
           placeholder: field.placeHolder?.message,
@@ -93,6 +95,10 @@ export function startSignIn(options: {
       };
     });
     return true;
+  }
+
+  function isUseful({ name, required }: FormAuthProviderField): boolean {
+    return required || name !== "email" || options.asksEmail;
   }
 
   async function submit(url: string, form: Readonly<Record<string, string>>): Promise<void> {

@@ -16,6 +16,7 @@ import {
   EditorView,
   highlightActiveLine,
   highlightActiveLineGutter,
+  type KeyBinding,
   keymap,
   lineNumbers,
   type ViewUpdate,
@@ -54,7 +55,8 @@ export function mountEditor(
       extensions: [
         appearance(tab.path),
         access.of(readOnly(file.isReadOnly)),
-        keymap.of([...yUndoManagerKeymap, ...closeBracketsKeymap, ...searchKeymap]),
+        keymap.of([saveKey(session, tab), ...yUndoManagerKeymap, ...closeBracketsKeymap]),
+        keymap.of(searchKeymap),
         keymap.of([...foldKeymap, indentWithTab, ...defaultKeymap]),
         [closeBrackets(), indentOnInput(), dropCursor(), highlightActiveLine()],
         yCollab(shared.text, null, { undoManager: shared.undo }),
@@ -100,6 +102,18 @@ export function mountPreview(
   });
   loadLanguage(view, path);
   return { focus: () => view.focus(), destroy: () => view.destroy() };
+}
+
+/** A host's files are saved anyway; for guests, it saves the file where the host's IDE has it open. */
+function saveKey(session: Session, tab: Tab): KeyBinding {
+  return {
+    key: "Mod-s",
+    preventDefault: true,
+    run({ state }) {
+      if (!state.readOnly) session.tabs.restore(tab.path).catch(() => {});
+      return true;
+    },
+  };
 }
 
 // --- extensions ---

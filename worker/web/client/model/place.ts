@@ -12,6 +12,8 @@ export interface EdgeInfo {
   readonly serverUrl: string;
   readonly owner: string;
   readonly offersPlugins: boolean;
+  /** Whether hosts see the email that people enter who sign in by name. */
+  readonly asksEmail?: boolean;
   /** `CT_MEETING_URL`: `{room}` stands for a name that the people of a session share. */
   readonly meetingTemplate?: string;
 }

@@ -52,8 +52,13 @@ function Request({ request }: { request: JoinRequest }): JSX.Element {
   );
 }
 
+/** As servers call a sign-in by a name that nobody checks. */
+const UNVERIFIED = "Unverified";
+
 /** What the host can base the decision on: a name alone is only what its owner entered. */
 function identityOf({ email, signedInBy }: JoinRequest): string {
-  const parts = [email, signedInBy && `signed in by ${signedInBy}`].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : "Not signed in: anyone can enter this name.";
+  const isVerified = signedInBy !== undefined && signedInBy !== UNVERIFIED;
+  if (!isVerified) return "Anyone can enter this name: nobody has verified it.";
+  const parts = [email, `signed in by ${signedInBy}`].filter(Boolean);
+  return parts.join(", ");
 }

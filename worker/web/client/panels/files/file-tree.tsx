@@ -2,10 +2,14 @@
 import { type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { zipFiles } from "../../files/zip.ts";
 import type { Session } from "../../model/session.ts";
+import { saveFile } from "../controls/download.ts";
 import { folderOf } from "../controls/format.ts";
 import { Icon } from "../controls/icon.tsx";
 import { Menu, type MenuItem } from "../controls/menu.tsx";
+import { Problem } from "../controls/problem.tsx";
+import { useAction } from "../controls/use-action.ts";
 import { EntryDialog, type EntryTask } from "./entry-dialogs.tsx";
 import { scrollToRow, useRowWindow } from "./row-window.ts";
 import { createFileTree, type FileTree } from "./tree.ts";
@@ -22,6 +26,7 @@ interface Props {
 export function FilesPanel({ session, onOpen }: Props): JSX.Element {
   const tree = useMemo(() => createFileTree(session), [session]);
   const task = useSignal<EntryTask | undefined>(undefined);
+  const download = useAction();
   const canChange = session.isHost || !session.isReadOnly.value;
   useEffect(() => () => tree.dispose(), [tree]);
   useEffect(() => revealActive(session, tree), [session, tree]);
@@ -41,8 +46,16 @@ export function FilesPanel({ session, onOpen }: Props): JSX.Element {
             <IconButton icon="new-folder" label="New folder" onClick={() => create("new-folder")} />
           </>
         )}
+        {session.isHost && (
+          <IconButton
+            icon="download"
+            label="Download all as zip"
+            onClick={() => download.run(() => downloadAll(session))}
+          />
+        )}
         <IconButton icon="refresh" label="Refresh" onClick={() => void tree.refresh()} />
       </div>
+      <Problem text={download.problem.value} />
       <TreeView {...{ session, tree, onOpen, task, canChange }} />
       {task.value && (
         <EntryDialog
@@ -56,6 +69,13 @@ export function FilesPanel({ session, onOpen }: Props): JSX.Element {
   );
 }
 
+async function downloadAll({ files, workspace }: Session): Promise<void> {
+  const { name, folders } = workspace.peek();
+  const { blob, skipped } = await zipFiles(files, folders);
+  saveFile(`${name}.zip`, blob);
+  if (skipped.length > 0) throw new Error(`Not in the zip: ${skipped.slice(0, 5).join(", ")}`);
+}
+
 function revealActive(session: Session, tree: FileTree): () => void {
   return session.tabs.active.subscribe((tab) => {
     if (tab) void tree.reveal(tab.path);
@@ -63,7 +83,7 @@ function revealActive(session: Session, tree: FileTree): () => void {
 }
 
 function IconButton(props: {
-  icon: "new-file" | "new-folder" | "refresh";
+  icon: "download" | "new-file" | "new-folder" | "refresh";
   label: string;
   onClick: () => void;
 }): JSX.Element {

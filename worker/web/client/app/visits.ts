@@ -1,0 +1,223 @@
+/**
+ * The ways into a session and out of it, as guests and hosts have them in common: each way is a visit, which shows its
+ * screens until the user goes elsewhere; what an abandoned visit still does is ignored.
+ */
+import { type Signal, signal } from "@preact/signals";
+import { zipTexts } from "../files/zip.ts";
+import type { Screen, WaitingStep } from "../model/app.ts";
+import { type EdgeInfo, invitationLink, type Place } from "../model/place.ts";
+import type { EndReason } from "../model/session.ts";
+import { saveFile } from "../panels/controls/download.ts";
+import { type Entrance, JoinError } from "../session/entry.ts";
+import type { GuestSession } from "../session/guest-session.ts";
+import type { HostSession } from "../session/host-session.ts";
+import type { Keys } from "../session/keys.ts";
+import type { TransportNames } from "../session/transport.ts";
+import type { Database } from "../storage/database.ts";
+import type { Entering } from "./enter.ts";
+import { createKeySupply, type KeySupply } from "./key-supply.ts";
+import { meetingUrl } from "./meeting.ts";
+import { keepOpenTabs } from "./open-tabs.ts";
+import { setPageUrl } from "./page-url.ts";
+import { startSignIn } from "./sign-in.ts";
+import { lockSession, type TabLock } from "./tab-lock.ts";
+
+export type Purpose = "join" | "host";
+export type EnteredSession = GuestSession | HostSession;
+
+/** One way into a session. */
+export interface Visit {
+  readonly isCurrent: () => boolean;
+  /** Aborted when the user goes elsewhere. */
+  readonly signal: AbortSignal;
+}
+
+export interface VisitDeps {
+  readonly place: Place;
+  readonly edge: EdgeInfo;
+  readonly database: Database;
+  readonly transports: TransportNames;
+}
+
+export interface Visits {
+  readonly screen: Signal<Screen>;
+  readonly keys: KeySupply;
+  /** The session that the page is in, or enters. */
+  readonly session: EnteredSession | undefined;
+  showHome(): void;
+  /** Starts a visit; a failure is shown, and `again` tries once more. */
+  begin(purpose: Purpose, again: () => void, work: (visit: Visit) => Promise<void>): void;
+  /** Resolves with false when another tab is in the session as the same person. */
+  lock(roomId: string, visit: Visit): Promise<boolean>;
+  signIn(purpose: Purpose, roomId: string | undefined): Promise<Entrance>;
+  showWaiting(purpose: Purpose): Signal<WaitingStep>;
+  /**
+   * Enters a session, and shows it when it is ready. `isFirst`: the user has not been in it before. `again`: how the user
+   * returns after its end, if there is a way.
+   */
+  enter(
+    options: {
+      readonly roomId: string;
+      readonly keys: Keys;
+      readonly isFirst: boolean;
+      readonly again: (reason: EndReason) => (() => void) | undefined;
+    },
+    visit: Visit,
+    start: (entering: Entering) => Promise<EnteredSession>,
+  ): Promise<void>;
+}
+
+export function createVisits(deps: VisitDeps): Visits {
+  const { place, edge, database } = deps;
+  const { baseUrl } = place;
+  const screen: Signal<Screen> = signal({ at: "starting" });
+  const keys = createKeySupply();
+  let abandon = new AbortController();
+  let lock: TabLock | undefined;
+  let session: EnteredSession | undefined;
+  let stopKeepingTabs = (): void => {};
+
+  /** Ends the visit before. */
+  function startVisit(): Visit {
+    abandon.abort();
+    abandon = new AbortController();
+    lock?.release();
+    lock = undefined;
+    const { signal: own } = abandon;
+    return { isCurrent: () => !own.aborted, signal: own };
+  }
+
+  function showHome(): void {
+    startVisit();
+    setPageUrl(baseUrl, undefined);
+    screen.value = { at: "home" };
+  }
+
+  function showFailure(error: unknown, purpose: Purpose, again: () => void): void {
+    startVisit();
+    const reason = error instanceof JoinError ? error.reason : "failed";
+    if (!(error instanceof JoinError)) console.error(error);
+    screen.value = {
+      at: "failed",
+      reason,
+      message: reason === "failed" && error instanceof Error ? error.message : undefined,
+      purpose,
+      retry: reason === "not-found" ? undefined : again,
+    };
+  }
+
+  function showEnd(
+    { roomId, again }: Parameters<Visits["enter"]>[0],
+    ended: EnteredSession,
+    reason: EndReason,
+  ): void {
+    stopKeepingTabs();
+    session = undefined;
+    startVisit();
+    const { isHost } = ended;
+    const workspaceName = ended.workspace.peek().name;
+    // A host's texts are in its files; a guest who leaves knows that they stay with the others.
+    const isKept = "isSaved" in ended ? ended.isSaved : reason === "left";
+    const texts = isKept ? [] : ended.texts();
+    const rejoin = again(reason);
+    setPageUrl(baseUrl, rejoin !== undefined && !isHost ? roomId : undefined);
+    screen.value = {
+      at: "ended",
+      reason,
+      isHost,
+      workspaceName,
+      texts,
+      download: () => void zipTexts(texts).then((zip) => saveFile(`${workspaceName}.zip`, zip)),
+      rejoin,
+    };
+  }
+
+  return {
+    screen,
+    keys,
+    get session() {
+      return session;
+    },
+    showHome,
+    begin(purpose, again, work) {
+      const visit = startVisit();
+      work(visit).catch((error: unknown) => {
+        if (visit.isCurrent()) showFailure(error, purpose, again);
+      });
+    },
+    async lock(roomId, { isCurrent }) {
+      const taken = await lockSession(roomId, () => session?.moveAway());
+      if (isCurrent()) lock = taken;
+      else taken?.release();
+      return taken !== undefined;
+    },
+    async signIn(purpose, roomId) {
+      keys.prepare();
+      const signIn = startSignIn({
+        baseUrl,
+        users: database.users,
+        purpose,
+        roomId,
+        asksEmail: edge.asksEmail === true,
+        onCancel: showHome,
+      });
+      screen.value = signIn.screen;
+      const { entrance } = await signIn.done;
+      return entrance;
+    },
+    showWaiting(purpose) {
+      const step: Signal<WaitingStep> = signal("server");
+      screen.value = { at: "waiting", purpose, step, cancel: showHome };
+      return step;
+    },
+    async enter(options, visit, start) {
+      const { roomId } = options;
+      let isReady = false;
+      let entered: EnteredSession | undefined;
+      // The session may be ready before `start` resolves.
+      const show = (): void => {
+        isReady = true;
+        if (entered === undefined || session !== entered) return;
+        if (screen.peek().at === "workspace") return;
+        screen.value = { at: "workspace", session: entered };
+        stopKeepingTabs = keepOpenTabs(roomId, entered.tabs);
+        if (options.isFirst) entered.begin();
+      };
+      entered = await start({
+        baseUrl,
+        roomId,
+        invitation: invitationLink(publicUrl(deps), roomId),
+        meetingUrl: await meetingOf(edge, roomId),
+        keys: options.keys,
+        transports: deps.transports,
+        database,
+        onReady: show,
+        onEnded: (reason) => {
+          if (entered !== undefined && session === entered) showEnd(options, entered, reason);
+        },
+      });
+      const own = entered;
+      if (!visit.isCurrent()) return own.leave();
+      visit.signal.addEventListener("abort", () => {
+        if (own.connection.peek().state !== "ended") void own.leave();
+      });
+      session = own;
+      const connection = own.connection.peek();
+      if (connection.state === "ended") showEnd(options, own, connection.reason);
+      else if (isReady) show();
+    },
+  };
+}
+
+/** The URL for guests: as the operator has set it, with the key in this page's path. */
+function publicUrl({ edge, place }: VisitDeps): string {
+  const key = /\/k\/[^/]+$/.exec(place.baseUrl)?.[0] ?? "";
+  return edge.serverUrl.endsWith(key) ? edge.serverUrl : edge.serverUrl + key;
+}
+
+async function meetingOf(
+  { meetingTemplate }: EdgeInfo,
+  roomId: string,
+): Promise<string | undefined> {
+  return meetingTemplate === undefined ? undefined : meetingUrl(meetingTemplate, roomId);
+}
