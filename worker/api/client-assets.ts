@@ -29,15 +29,17 @@ export function addClientAssets(deps: {
   readonly app: FastifyInstance;
   readonly refuse: Refuse;
   readonly settings: { readonly serverUrl: string | undefined };
+  /** Default: the folder of this build. */
+  readonly folder?: URL;
 }): ClientAssets {
-  const { app, refuse } = deps;
-  const names = new Set(listFolder());
+  const { app, refuse, folder = FOLDER } = deps;
+  const names = new Set(listFolder(folder));
   const entries = {
     script: [...names].find((name) => /^main-[A-Z0-9]+\.js$/.test(name)),
     style: [...names].find((name) => /^client-[A-Z0-9]+\.css$/.test(name)),
   };
   const headers = pageHeaders(deps.settings);
-  const read = createReader();
+  const read = createReader(folder);
 
   app.get<{ Params: { file: string } }>("/app/:file", (request, reply) => {
     const { file } = request.params;
@@ -65,19 +67,19 @@ export function addClientAssets(deps: {
   return entries;
 }
 
-function listFolder(): readonly string[] {
+function listFolder(folder: URL): readonly string[] {
   try {
-    return readdirSync(FOLDER);
+    return readdirSync(folder);
   } catch {
     return [];
   }
 }
 
 /** Each file is read at its first request. */
-function createReader(): (file: string) => Buffer {
+function createReader(folder: URL): (file: string) => Buffer {
   const read = new Map<string, Buffer>();
   return (file) => {
-    const content = read.get(file) ?? readFileSync(new URL(file, FOLDER));
+    const content = read.get(file) ?? readFileSync(new URL(file, folder));
     read.set(file, content);
     return content;
   };

@@ -4,8 +4,11 @@
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { beforeAll, expect, test } from "vitest";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import Fastify, { type FastifyInstance } from "fastify";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { addClientAssets } from "../../../worker/api/client-assets.ts";
+import { replyWith } from "../../../worker/http/responses.ts";
 import { buildOnce } from "../../support/build.ts";
 import { startWorker } from "./fixture.ts";
 
@@ -151,4 +154,46 @@ test("the first load of the built client is small", () => {
   }
   const bytes = [...chunks].reduce((sum, name) => sum + sizeOf(name), 0);
   expect(bytes).toBeLessThan(MAX_FIRST_LOAD_BYTES);
+});
+
+/** A server of the built files alone. */
+async function builtFiles(): Promise<FastifyInstance> {
+  const app = Fastify();
+  addClientAssets({
+    app,
+    refuse: (reply, _reason, response) => replyWith(reply, response),
+    settings: { serverUrl: undefined },
+    folder: pathToFileURL(FOLDER),
+  });
+  await app.ready();
+  onTestFinished(() => app.close());
+  return app;
+}
+
+test("a file is compressed as the browser accepts it, and kept for a year", async () => {
+  const app = await builtFiles();
+  const url = `/app/${readdirSync(FOLDER).find((name) => /^main-\w+\.js$/.test(name))}`;
+  const ask = async (accepted: string) => {
+    const headers = { "accept-encoding": accepted };
+    return (await app.inject({ method: "HEAD", url, headers })).headers;
+  };
+  expect(await ask("gzip, deflate, br")).toMatchObject({
+    "content-encoding": "br",
+    "content-type": "text/javascript; charset=utf-8",
+    "cache-control": "public, max-age=31536000, immutable",
+    vary: "Origin, Accept-Encoding",
+  });
+  expect((await ask("br;q=0, gzip;q=0.5"))["content-encoding"]).toBe("gzip");
+  expect((await ask("identity"))["content-encoding"]).toBeUndefined();
+});
+
+test("the page of another version gets this version's entry, which is not kept; other names are not found", async () => {
+  const app = await builtFiles();
+  const script = readdirSync(FOLDER).find((name) => /^main-\w+\.js$/.test(name)) ?? "";
+  const other = await app.inject("/app/main-OTHER123.js");
+  expect(other).toMatchObject({ statusCode: 200, headers: { "cache-control": "no-store" } });
+  expect(other.body).toBe(readFileSync(FOLDER + script, "utf8"));
+  for (const name of ["chunk-OTHER123.js", "main.js", "..%2f..%2fmain.js", "%00", `${script}.br`]) {
+    expect([name, (await app.inject(`/app/${name}`)).statusCode]).toEqual([name, 404]);
+  }
 });

@@ -15,7 +15,7 @@ export interface SharedDocuments {
   has(path: string): boolean;
   /** The text of `path`, empty when nobody has shared it. */
   text(path: string): SharedText;
-  /** All texts that are not empty. */
+  /** All texts that are not empty, by path. */
   all(): readonly { readonly path: string; readonly text: string }[];
   /** Changes the text of `path` to `content`, touching only what differs. Not part of anyone's undo. */
   replace(path: string, content: string): void;
@@ -83,6 +83,7 @@ export function createSharedDocuments(deps: {
     },
     all: () =>
       [...doc.share.keys()]
+        .sort()
         .map((path) => ({ path, text: doc.getText(path).toJSON() }))
         .filter(({ text }) => text !== ""),
     replace(path, content) {
