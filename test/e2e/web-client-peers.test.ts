@@ -119,7 +119,7 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
     async (transport) => {
       const [one, two] = await sessionsOfTwoWorkers();
       const looker = await openLooker(browser);
-      const other = new WebPerson("Two", { ...looker, page: await looker.context.newPage() });
+      const other = await WebPerson.inContext(looker.context, "Two");
       const tabs = [new WebPerson("One", looker), other] as const;
       for (const [tab, own, foreign] of [
         [tabs[0], one, two] as const,

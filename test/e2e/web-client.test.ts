@@ -8,7 +8,7 @@ import { hasChromium, launchChromium } from "../support/browser.ts";
 import { askEdgeTo, pidsOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { until } from "../support/until.ts";
-import { pairOf, type WebPerson } from "../support/web-client.ts";
+import { pairOf, WebPerson } from "../support/web-client.ts";
 
 /** Of the self-signed certificate. */
 const TRUSTING = { ignoreHTTPSErrors: true };
@@ -23,73 +23,129 @@ describe.runIf(hasChromium)("in browsers", () => {
     [edge, browser] = await Promise.all([startEdge(), launchChromium()]);
   }, 120_000);
 
-  afterEach(async () => {
-    await Promise.all(browser.contexts().map((context) => context.close()));
-  });
-
   afterAll(async () => {
     await browser?.close();
     await edge?.dispose();
   });
 
-  test.each(["http", "https"] as const)(
-    "two people type into the same line and see each other's carets, over %s",
-    async (scheme) => {
-      const url = scheme === "http" ? edge.httpUrl : edge.httpsUrl;
-      const { host, guest } = await pairOf(browser, url, TRUSTING);
-      await Promise.all([host.type("left "), guest.type("right ")]);
-      await Promise.all([host.sees("left "), guest.sees("right ")]);
-      await equal(host, guest);
-      await host.page.locator(".remote-caret", { hasText: "Ben" }).waitFor();
-      await guest.page.locator(".remote-caret", { hasText: "Anna" }).waitFor();
+  test("two people type into the same line and see each other's carets, over TLS and below a key", async () => {
+    const url = `${edge.httpsUrl}/k/team/`;
+    const { host, guest, link } = await pairOf(browser, url, TRUSTING);
+    expect(link.startsWith(`${url}#`)).toBe(true);
+    await typeTogether(host, guest);
+    await Promise.all([host.close(), guest.close()]);
+  }, 90_000);
+
+  /** One after the other, in one session: making keys takes seconds. */
+  describe("in one session", () => {
+    let host: WebPerson;
+    let guest: WebPerson;
+    let link: string;
+
+    beforeAll(async () => {
+      ({ host, guest, link } = await pairOf(browser, edge.httpUrl));
+    }, 120_000);
+
+    afterEach(() => {
       expect([...host.complaints, ...guest.complaints]).toEqual([]);
-    },
-    90_000,
-  );
+    });
 
-  test("both pages go on by themselves when their worker is killed, and nothing typed is lost", async () => {
-    const { host, guest, link } = await pairOf(browser, edge.httpUrl);
-    const typing = typeUntilStopped([host, guest]);
-    await typing.reached(10);
-    const owner = await ownerOf(edge, link);
-    process.kill((await pidsOf(edge))[owner] ?? 0, "SIGKILL");
-    await typing.reached(40);
-    const words = await typing.stop();
-    await everyWordOnce(host, guest, words);
-  }, 120_000);
+    async function twoPeople(): Promise<void> {
+      await equal(host, guest);
+      expect(await host.page.locator(".people .person").count()).toBe(2);
+      expect(await host.page.locator(".join-request").count()).toBe(0);
+    }
 
-  test("no key is lost or doubled when their worker is drained, and the pause is short", async () => {
-    const { host, guest, link } = await pairOf(browser, edge.httpUrl);
-    const pause = await watchPauses(host);
-    const typing = typeUntilStopped([guest]);
-    await typing.reached(10);
-    const control = await pause.longest();
-    const owner = await ownerOf(edge, link);
-    expect(await askEdgeTo(edge, "drain", owner)).toMatchObject({ status: 0 });
-    await typing.reached(60);
-    const words = await typing.stop();
-    await everyWordOnce(host, guest, words);
-    expect((await pause.longest()) - control).toBeLessThan(DRAIN_PAUSE_MS);
-    expect(await askEdgeTo(edge, "resume", owner)).toMatchObject({ status: 0 });
-  }, 120_000);
+    test("two people type into the same line and see each other's carets", async () => {
+      await typeTogether(host, guest);
+    });
 
-  test("a reloaded guest and a reloaded host are the same people, without being asked again", async () => {
-    const { host, guest } = await pairOf(browser, edge.httpUrl);
-    await guest.type("before ");
-    await host.sees("before ");
-    await guest.page.reload();
-    await guest.isLive();
-    await guest.type("between ");
-    await host.sees("between ");
-    await host.page.reload();
-    await host.isLive();
-    await host.type("after ");
-    await guest.sees("after ");
-    await equal(host, guest);
-    expect(await host.page.locator(".people .person").count()).toBe(2);
-    expect(await host.page.locator(".join-request").count()).toBe(0);
-  }, 120_000);
+    test("guests cannot type while the host has made the session read-only", async () => {
+      const before = await guest.text();
+      const edits = host.page.getByRole("switch", { name: "Guests can edit" });
+      await edits.click();
+      await guest.page.getByText("Read-only").first().waitFor();
+      await guest.type("not allowed");
+      expect(await guest.text()).toBe(before);
+      await edits.click();
+      await guest.page.locator('.cm-content[aria-readonly="false"]').waitFor();
+      await guest.type("allowed");
+      await host.sees("allowed");
+      expect(await host.text()).not.toContain("not allowed");
+    });
+
+    test("a reloaded guest and a reloaded host are the same people, without being asked again", async () => {
+      await guest.type("before ");
+      await host.sees("before ");
+      await guest.page.reload();
+      await guest.isLive();
+      await guest.type("between ");
+      await host.sees("between ");
+      await host.page.reload();
+      await host.isLive();
+      await host.type("after ");
+      await guest.sees("after ");
+      await twoPeople();
+    }, 60_000);
+
+    test("a guest whose tab was closed returns by the same link as the same person, and a second tab asks first", async () => {
+      const { context } = guest;
+      await guest.page.close();
+      guest = await WebPerson.inContext(context, guest.name);
+      await guest.page.goto(link);
+      await guest.isLive();
+      await guest.type("closed and back ");
+      await host.sees("closed and back ");
+      await twoPeople();
+      const second = await WebPerson.inContext(context, guest.name);
+      await second.page.goto(link);
+      await second.button("Use it here").click();
+      await second.isLive();
+      await guest.shows("The session is open in another tab");
+      await guest.page.close();
+      guest = second;
+      await guest.type("in the second tab ");
+      await host.sees("in the second tab ");
+      await twoPeople();
+    }, 90_000);
+
+    test("no key is lost or doubled when their worker is drained, and the pause is short", async () => {
+      const pause = await watchPauses(host);
+      const typing = typeUntilStopped([guest]);
+      await typing.reached(10);
+      const control = await pause.longest();
+      const owner = await ownerOf(edge, link);
+      expect(await askEdgeTo(edge, "drain", owner)).toMatchObject({ status: 0 });
+      await typing.reached(60);
+      const words = await typing.stop();
+      await everyWordOnce(host, guest, words);
+      expect((await pause.longest()) - control).toBeLessThan(DRAIN_PAUSE_MS);
+      expect(await askEdgeTo(edge, "resume", owner)).toMatchObject({ status: 0 });
+    }, 120_000);
+
+    test("both pages go on by themselves when their worker is killed, and nothing typed is lost", async () => {
+      const typing = typeUntilStopped([host, guest]);
+      await typing.reached(10);
+      const owner = await ownerOf(edge, link);
+      process.kill((await pidsOf(edge))[owner] ?? 0, "SIGKILL");
+      await typing.reached(40);
+      const words = await typing.stop();
+      await everyWordOnce(host, guest, words);
+      await twoPeople();
+    }, 120_000);
+  });
 });
+
+async function typeTogether(host: WebPerson, guest: WebPerson): Promise<void> {
+  // Both carets are at the same place before the first key: then each one's keys stay together, whichever come first.
+  await Promise.all([host.goToEnd(), guest.goToEnd()]);
+  await Promise.all([host.page.keyboard.type("left "), guest.page.keyboard.type("right ")]);
+  await Promise.all([host.sees("right "), guest.sees("left ")]);
+  await equal(host, guest);
+  await host.page.locator(".remote-caret", { hasText: guest.name }).waitFor();
+  await guest.page.locator(".remote-caret", { hasText: host.name }).waitFor();
+  expect([...host.complaints, ...guest.complaints]).toEqual([]);
+}
 
 // --- what people have ---
 
@@ -130,17 +186,20 @@ interface Typing {
   stop(): Promise<readonly string[]>;
 }
 
+let runs = 0;
+
 /** Each types numbered words, one key after the other: the first at the end of the text, others at its beginning. */
 function typeUntilStopped(people: readonly WebPerson[]): Typing {
   const words: string[] = [];
   const counts = new Map<WebPerson, number>(people.map((person) => [person, 0]));
+  const run = ++runs;
   let isStopped = false;
 
   async function type(person: WebPerson): Promise<void> {
     await person.editor.click();
     await person.page.keyboard.press(person === people[0] ? "Control+End" : "Control+Home");
     for (let count = 1; !isStopped; count++) {
-      const word = `[${person.name}${count}]`;
+      const word = `[${person.name}${run}.${count}]`;
       words.push(word);
       await person.page.keyboard.type(word);
       counts.set(person, count);

@@ -27,7 +27,10 @@ export async function openLooker(
   browser: Browser,
   options: Parameters<Browser["newContext"]>[0] = {},
 ): Promise<Looker> {
-  const context = await browser.newContext(options);
+  return openTab(await browser.newContext(options));
+}
+
+export async function openTab(context: BrowserContext): Promise<Looker> {
   const page = await context.newPage();
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(error.message));

@@ -3,7 +3,7 @@
  * and the text in the editor.
  */
 import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
-import { type Looker, openLooker } from "./browser.ts";
+import { type Looker, openLooker, openTab } from "./browser.ts";
 import type { Client } from "./clients.ts";
 import { until } from "./until.ts";
 
@@ -29,6 +29,11 @@ export class WebPerson {
 
   static async open(browser: Browser, name: string, options?: ContextOptions): Promise<WebPerson> {
     return new WebPerson(name, await openLooker(browser, options));
+  }
+
+  /** One more tab of a browser. */
+  static async inContext(context: BrowserContext, name: string): Promise<WebPerson> {
+    return new WebPerson(name, await openTab(context));
   }
 
   button(name: string | RegExp): Locator {
@@ -75,10 +80,14 @@ export class WebPerson {
     await this.page.getByRole("treeitem", { name }).first().click();
   }
 
-  /** Types at the end of the text. */
-  async type(text: string): Promise<void> {
+  async goToEnd(): Promise<void> {
     await this.editor.click();
     await this.page.keyboard.press("Control+End");
+  }
+
+  /** Types at the end of the text. */
+  async type(text: string): Promise<void> {
+    await this.goToEnd();
     await this.page.keyboard.type(text);
   }
 
@@ -92,15 +101,15 @@ export class WebPerson {
     });
   }
 
-  async sees(text: string | RegExp): Promise<void> {
-    await until(
-      `${this.name} sees ${text}`,
-      async () => {
-        const seen = await this.text();
-        return typeof text === "string" ? seen.includes(text) : text.test(seen);
-      },
-      SEE_MS,
-    );
+  async sees(text: string): Promise<void> {
+    let seen = "";
+    const isSeen = async (): Promise<boolean> => {
+      seen = await this.text();
+      return seen.includes(text);
+    };
+    await until(`${this.name} sees ${text}`, isSeen, SEE_MS).catch((error: unknown) => {
+      throw new Error(`${this.name} does not see "${text}" but "${seen}"`, { cause: error });
+    });
   }
 
   /** Resolves when the connection is up. */

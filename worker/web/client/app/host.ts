@@ -62,12 +62,11 @@ export function createHosting(
   }
 
   const enter: Hosting["enter"] = async (options, visit) => {
-    const { roomId, keys, files, restored } = options;
+    const { roomId, keys, files } = options;
     await visits.enter(
       {
         roomId,
         keys,
-        isFirst: restored === undefined,
         // A session that is over is not opened again; its files are shared in a new one.
         again: (reason) => () => (reason === "moved" ? deps.showSession(roomId) : host(files)),
       },

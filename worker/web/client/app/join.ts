@@ -106,12 +106,11 @@ export function createJoining(
     },
     visit: Visit,
   ): Promise<void> {
-    const { roomId, keys, entrance, restored } = options;
+    const { roomId, keys, entrance } = options;
     await visits.enter(
       {
         roomId,
         keys,
-        isFirst: restored === undefined,
         again: (reason) => (reason === "closed" ? undefined : () => show(roomId)),
       },
       visit,

@@ -52,14 +52,12 @@ export interface Visits {
   signIn(purpose: Purpose, roomId: string | undefined): Promise<Entrance>;
   showWaiting(purpose: Purpose): Signal<WaitingStep>;
   /**
-   * Enters a session, and shows it when it is ready. `isFirst`: the user has not been in it before. `again`: how the user
-   * returns after its end, if there is a way.
+   * Enters a session, and shows it when it is ready. `again`: how the user returns after its end, if there is a way.
    */
   enter(
     options: {
       readonly roomId: string;
       readonly keys: Keys;
-      readonly isFirst: boolean;
       readonly again: (reason: EndReason) => (() => void) | undefined;
     },
     visit: Visit,
@@ -181,7 +179,7 @@ export function createVisits(deps: VisitDeps): Visits {
         if (screen.peek().at === "workspace") return;
         screen.value = { at: "workspace", session: entered };
         stopKeepingTabs = keepOpenTabs(roomId, entered.tabs);
-        if (options.isFirst) entered.begin();
+        if (entered.tabs.tabs.peek().length === 0) entered.begin();
       };
       entered = await start({
         baseUrl,

@@ -32,7 +32,7 @@ export interface GuestState {
 export interface GuestSession extends Session {
   /** Undefined until the host has sent the workspace. */
   readonly state: GuestState | undefined;
-  /** For the first time in the session: goes to where the host is. */
+  /** With no file open: goes to where the host is. */
   begin(): void;
   /** Ends it here, and leaves the place to another tab. */
   moveAway(): void;

@@ -24,7 +24,7 @@ export interface HostSession extends Session {
   /** Undefined until the server has sent the host's own description. */
   readonly state: HostState | undefined;
   readonly isSaved: boolean;
-  /** For the first time in the session: opens the file that explains the workspace. */
+  /** With no file open: opens the one that explains the workspace. */
   begin(): void;
   /** Ends it here, and leaves the place to another tab. */
   moveAway(): void;
