@@ -23,6 +23,8 @@ export interface SharedDocuments {
   attach(connection: ProtocolBroadcastConnection | undefined): void;
   /** After each reconnect: compares the documents with the others'. */
   resync(): void;
+  /** Sends all texts to one peer. */
+  sendAll(peerId: string): void;
   setSelf(peerId: string): void;
   /** Removes the caret of a peer that has left. */
   removePeer(peerId: string): void;
@@ -96,6 +98,7 @@ export function createSharedDocuments(deps: {
     },
     attach: (next) => relay.attach(next),
     resync: () => provider.connect(),
+    sendAll: (peerId) => relay.sendAll(peerId),
     setSelf: (peerId) => awareness.setLocalStateField("peer", peerId),
     removePeer(peerId) {
       const states = [...awareness.getStates()];

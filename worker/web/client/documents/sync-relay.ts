@@ -14,10 +14,14 @@ export interface SyncRelay {
   readonly connection: Pick<ProtocolBroadcastConnection, "sync">;
   /** Uses `connection` from now on. What is sent without one is dropped: documents are compared after each reconnect. */
   attach(connection: Pick<ProtocolBroadcastConnection, "sync"> | undefined): void;
+  /** Sends all texts to one peer, as if it had asked for them. */
+  sendAll(peerId: string): void;
 }
 
 /** The kind of a document message is its first byte (y-protocols/sync): this one only asks what is missing. */
 const SYNC_STEP_1 = 0;
+/** The question of a peer that has nothing: an empty state vector, of one byte. */
+const ASK_FOR_ALL = Uint8Array.of(SYNC_STEP_1, 1, 0);
 
 /** `mayChange`: whether a peer may change the documents now; its changes are dropped otherwise. */
 export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRelay {
@@ -52,6 +56,9 @@ export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRel
         awarenessUpdate: sender("awarenessUpdate"),
         awarenessQuery: () => send(current?.awarenessQuery()),
       },
+    },
+    sendAll(peerId) {
+      for (const handler of dataHandlers) void handler(peerId, ASK_FOR_ALL);
     },
     attach(connection) {
       current = connection?.sync;

@@ -63,6 +63,7 @@ export function startHostSession(
   const { people, documents } = live;
   live.isReadOnly.value = options.restored?.isReadOnly ?? false;
   let isLeaving = false;
+  const updated = new Set<string>();
   const requests = createJoinRequests(options.workspace, options.remember);
   const channel = openChannel({ ...options, host: undefined, tap: requests.tap });
   const { connection } = channel;
@@ -117,19 +118,35 @@ export function startHostSession(
   });
   connection.room.onLeave((_origin, peer) => {
     const gone = people.remove(peer.id);
+    updated.delete(peer.id);
     documents.removePeer(peer.id);
     if (gone !== undefined) live.notify("info", `${gone.name} has left`);
     options.remember();
   });
   connection.room.onClose(() => close(isLeaving ? "left" : "lost"));
-  connection.editor.onOpen((_origin, path) => {
-    if (typeof path === "string" && isServed(path)) opener.share(path).catch(() => {});
+  connection.editor.onOpen((origin, path) => {
+    if (typeof path === "string" && isServed(path)) {
+      opener.share(path).then(
+        () => sendFirst(origin),
+        () => {},
+      );
+    }
   });
   live.use(channel, () => close(isLeaving ? "left" : "lost"));
   if (options.restored !== undefined) {
     setSelf(options.restored.known.self);
     channel.restore(options.restored.known);
     options.onReady();
+  }
+
+  /**
+   * A guest that opens its first file gets all texts: the service process of IntelliJ asks for them before it knows anybody
+   * to ask, and again only after 10 s.
+   */
+  function sendFirst(peerId: string): void {
+    if (updated.has(peerId)) return;
+    updated.add(peerId);
+    documents.sendAll(peerId);
   }
 
   function setSelf(peer: Peer): void {
