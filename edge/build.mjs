@@ -13,6 +13,7 @@ import {
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { buildSync } from "esbuild";
+import { licensesOf } from "./bundle-licenses.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
@@ -71,33 +72,36 @@ const PAGE_OPTIONS = {
   minify: true,
   format: "esm",
   target: "es2022",
+  // All license texts are in one file.
   legalComments: "none",
+  metafile: true,
   logLevel: "warning",
 };
 
 function bundlePages(folder) {
-  bundleDashboard(folder);
-  bundleClient(folder);
+  const app = `${folder}/worker/web/client/app`;
+  const metafiles = [bundleDashboard(folder), bundleClient(app)];
+  writeFileSync(`${app}/licenses.txt`, licensesOf(root, metafiles));
+  for (const name of readdirSync(app)) compressFile(`${app}/${name}`);
 }
 
 /** One script and one style sheet. */
 function bundleDashboard(folder) {
   const page = "worker/web/dashboard";
-  buildSync({
+  return buildSync({
     ...PAGE_OPTIONS,
     entryPoints: [
       { in: `${page}/main.ts`, out: "dashboard" },
       { in: `${page}/dashboard.css`, out: "dashboard" },
     ],
     outdir: `${folder}/${page}`,
-  });
+  }).metafile;
 }
 
 /** Two entries, and a chunk for each language of the editor. Names have a hash, so that browsers keep the files. */
-function bundleClient(folder) {
+function bundleClient(outdir) {
   const page = "worker/web/client";
-  const outdir = `${folder}/${page}/app`;
-  buildSync({
+  return buildSync({
     ...PAGE_OPTIONS,
     entryPoints: [`${page}/main.tsx`, `${page}/client.css`],
     entryNames: "[name]-[hash]",
@@ -106,8 +110,7 @@ function bundleClient(folder) {
     jsx: "automatic",
     jsxImportSource: "preact",
     outdir,
-  });
-  for (const name of readdirSync(outdir)) compressFile(`${outdir}/${name}`);
+  }).metafile;
 }
 
 /** Beside the plain file. Brotli at 9 of 11: the rest would take ten times as long for 4 %. */

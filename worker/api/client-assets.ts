@@ -1,6 +1,6 @@
 /**
  * The scripts and styles of the browser client, as edge/build.mjs has bundled them: with a hash in each name, so that browsers
- * keep them, and compressed. A page of another version of this server, as during a rolling upgrade, gets this version's entry.
+ * keep them, and compressed. Beside them, the licenses of the packages in them. A page of another version of this server, as during a rolling upgrade, gets this version's entry.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply } from "fastify";
@@ -14,10 +14,13 @@ export interface ClientAssets {
 }
 
 const FOLDER = new URL("../web/client/app/", import.meta.url);
+/** Names that change with the content. */
+const HASHED = /-[A-Z0-9]{8}\.\w+$/;
 const FOR_EVER = "public, max-age=31536000, immutable";
 const TYPES: ReadonlyMap<string, string> = new Map([
   ["js", "text/javascript; charset=utf-8"],
   ["css", "text/css; charset=utf-8"],
+  ["txt", "text/plain; charset=utf-8"],
 ]);
 /** In order of preference; the suffix is that of the file beside the plain one. */
 const ENCODINGS = [
@@ -49,7 +52,7 @@ export function addClientAssets(deps: {
     reply.headers({
       ...headers,
       "content-type": TYPES.get(extensionOf(served)),
-      "cache-control": isOurs ? FOR_EVER : "no-store",
+      "cache-control": isOurs && HASHED.test(file) ? FOR_EVER : "no-store",
       vary: "Origin, Accept-Encoding",
     });
     return send(reply, served, request.headers["accept-encoding"] ?? "");

@@ -197,3 +197,19 @@ test("the page of another version gets this version's entry, which is not kept; 
     expect([name, (await app.inject(`/app/${name}`)).statusCode]).toEqual([name, 404]);
   }
 });
+
+test("the licenses of all packages in the built pages are served; browsers keep only files with a hash in the name", async () => {
+  const app = await builtFiles();
+  const { headers, body } = await app.inject("/app/licenses.txt");
+  expect(headers).toMatchObject({
+    "content-type": "text/plain; charset=utf-8",
+    "cache-control": "no-store",
+  });
+  const sections = body.split(/\n-{72}\n/);
+  expect(sections.filter((section) => !/Permission (?:is|to use)/.test(section))).toEqual([]);
+  for (const name of ["@codemirror/view", "open-collaboration-protocol", "uplot", "yjs"]) {
+    expect(body).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+$`, "m"));
+  }
+  const script = readdirSync(FOLDER).find((name) => /^main-\w+\.js$/.test(name));
+  expect((await app.inject(`/app/${script}`)).headers["cache-control"]).toContain("immutable");
+});

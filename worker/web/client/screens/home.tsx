@@ -47,6 +47,7 @@ export function Home({ app }: { app: App }): JSX.Element {
       <footer class="page-foot">
         {edge.owner !== UNNAMED_OWNER && edge.owner !== "" && <span>Hosted by {edge.owner}</span>}
         <a href={`${place.baseUrl}/dashboard/`}>Dashboard for operators</a>
+        <a href={`${place.baseUrl}/app/licenses.txt`}>Licenses of this page</a>
       </footer>
     </Page>
   );
