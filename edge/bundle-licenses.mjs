@@ -12,7 +12,7 @@ const LICENSE_FILE = /^(?:licen[cs]e|copying|notice)/i;
 export function licensesOf(root, metafiles) {
   const packages = new Set(metafiles.flatMap(usedPackages));
   const names = new Map();
-  for (const folder of [...packages].sort()) {
+  for (const folder of [...packages].sort((a, b) => (a < b ? -1 : 1))) {
     const text = licenseText(root + folder);
     names.set(text, [...(names.get(text) ?? []), nameOf(root + folder)]);
   }
@@ -36,7 +36,7 @@ function nameOf(folder) {
 /** The license's name for a package without the text. */
 function licenseText(folder) {
   const files = readdirSync(folder).filter((file) => LICENSE_FILE.test(file));
-  const texts = files.sort().map((file) => readFileSync(`${folder}/${file}`, "utf8").trim());
+  const texts = files.map((file) => readFileSync(`${folder}/${file}`, "utf8").trim());
   return texts.join("\n\n") || `License: ${readManifest(folder).license}`;
 }
 
