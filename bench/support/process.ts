@@ -112,7 +112,8 @@ function cpuOfThread(path: string): number {
   return Number(read(`${path}/schedstat`).split(" ")[0] ?? 0);
 }
 
-function privateOf(pid: number): number {
+/** Private memory of one process, in bytes. */
+export function privateOf(pid: number): number {
   const rollup = read(`/proc/${pid}/smaps_rollup`);
   const kilobytes = [...rollup.matchAll(/^Private_(?:Clean|Dirty): +(\d+)/gm)];
   return sum(kilobytes.map(([, value]) => Number(value))) * 1024;
