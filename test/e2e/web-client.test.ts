@@ -36,6 +36,21 @@ describe.runIf(hasChromium)("in browsers", () => {
     await Promise.all([host.close(), guest.close()]);
   }, 90_000);
 
+  test("a second tab of the same browser joins as one more person, under another name", async () => {
+    const host = await WebPerson.open(browser, "Anna");
+    const link = await host.startSession(edge.httpUrl);
+    const guest = await WebPerson.inContext(host.context, "Ben");
+    await guest.page.goto(link);
+    await guest.button("Join as one more person").click();
+    await guest.button("Use another name").click();
+    await guest.signIn("Ask to join");
+    await host.allow("Ben");
+    await guest.entered();
+    await guest.type("from the second tab");
+    await host.sees("from the second tab");
+    await host.close();
+  }, 90_000);
+
   /** One after the other, in one session: making keys takes seconds. */
   describe("in one session", () => {
     let host: WebPerson;

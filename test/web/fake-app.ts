@@ -167,6 +167,7 @@ function signIn(detail: string, call: Call): SignInScreen {
     isBusy: signal(detail === "busy"),
     problem: signal(detail === "problem" ? "Enter a name with 64 characters at most." : undefined),
     proceed: () => call("proceed"),
+    signOut: () => call("signOut"),
     retry: () => call("retry"),
     cancel: () => call("cancel"),
   };

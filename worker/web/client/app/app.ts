@@ -63,11 +63,7 @@ export function createApp(deps: VisitDeps): StartedApp {
     },
     signOut() {
       const shown = visits.screen.peek();
-      void database.users.delete(baseUrl).then(() => {
-        if (shown.at !== "sign-in") return;
-        if (shown.roomId === undefined) showHome();
-        else joining.show(shown.roomId);
-      });
+      if (shown.at === "sign-in") shown.signOut();
     },
     start() {
       window.addEventListener("popstate", showPlace);

@@ -108,15 +108,22 @@ export function startSignIn(options: {
     if (problem.value !== undefined) isBusy.value = false;
   }
 
-  function begin(): void {
-    start().catch((error: unknown) => {
+  async function signOut(): Promise<void> {
+    known = undefined;
+    signedInAs.value = undefined;
+    await users.delete(baseUrl);
+    await askUntilSignedIn();
+  }
+
+  function begin(work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
       const isKnown = error instanceof JoinError && error.reason !== "unreachable";
       problem.value = isKnown ? error.message : UNREACHABLE;
       isBusy.value = false;
     });
   }
 
-  begin();
+  begin(start);
   return {
     done,
     screen: {
@@ -130,7 +137,8 @@ export function startSignIn(options: {
       proceed() {
         if (known !== undefined) resolve(known);
       },
-      retry: begin,
+      signOut: () => begin(signOut),
+      retry: () => begin(start),
       cancel() {
         cancelled.abort();
         options.onCancel();

@@ -72,6 +72,8 @@ export interface SignInScreen {
   readonly isBusy: ReadonlySignal<boolean>;
   readonly problem: ReadonlySignal<string | undefined>;
   proceed(): void;
+  /** Forgets who is signed in, and offers the ways to sign in. */
+  signOut(): void;
   retry(): void;
   cancel(): void;
 }
