@@ -45,8 +45,12 @@ const SAVED: SaveState = { state: "saved" };
 export function createHostOpener(deps: {
   readonly documents: SharedDocuments;
   readonly files: Files;
+  /** What each file held last, as far as this host knows: a mark of its text, by path. Kept for a reload. */
+  readonly saved: Map<string, string>;
+  /** `saved` has changed. */
+  readonly onSaved: () => void;
 }): HostOpener {
-  const { documents, files } = deps;
+  const { documents, files, saved } = deps;
   const texts = new Map<string, OpenText>();
   const opening = new Map<string, Promise<FoundFile>>();
   const saveStates = new Map<string, Signal<SaveState>>();
@@ -89,8 +93,15 @@ export function createHostOpener(deps: {
     }
   }
 
+  function noteFileText(opened: OpenText, text: string): void {
+    opened.fileText = text;
+    saved.set(opened.path, markOf(text));
+    deps.onSaved();
+  }
+
   function track(path: string, file: { readonly text: string; readonly form: TextForm }): void {
     const { text } = documents.text(path);
+    const mark = saved.get(path);
     const observer = (): void => scheduleSave(opened);
     const opened: OpenText = {
       path,
@@ -102,10 +113,16 @@ export function createHostOpener(deps: {
       stop: () => text.unobserve(observer),
     };
     texts.set(path, opened);
+    noteFileText(opened, file.text);
     text.observe(observer);
+    const here = textOf(path);
+    if (here === file.text) return;
+    // What others wrote while the page was away: nothing was typed here since the last save.
+    if (text.length === 0 || markOf(here) === mark) documents.replace(path, file.text);
+    // What guests typed before this host shared the file: it must not take the file's place.
+    else if (mark === undefined) text.insert(0, file.text);
     // After a reload the document is what was typed last, and the file may be behind it.
-    if (text.length === 0) documents.replace(path, file.text);
-    else if (textOf(path) !== file.text) scheduleSave(opened);
+    if (textOf(path) !== file.text) scheduleSave(opened);
   }
 
   function scheduleSave(opened: OpenText): void {
@@ -128,7 +145,7 @@ export function createHostOpener(deps: {
     const text = textOf(path);
     try {
       if (text !== opened.fileText) await files.write(path, encode(text, opened.form));
-      opened.fileText = text;
+      if (text !== opened.fileText) noteFileText(opened, text);
       const isBehind = opened.timer !== undefined;
       if (!isBehind) stateOf(path).value = SAVED;
     } catch (error) {
@@ -187,10 +204,13 @@ export function createHostOpener(deps: {
       opened.isDeleted = false;
       if (opened.timer !== undefined) return;
       await opened.writing;
+      const known = opened.fileText;
       const file = decode(await files.read(path));
+      // Saved meanwhile: what was read is older.
+      if (opened.fileText !== known) return;
       if (file.kind !== "text" || file.text === opened.fileText) return;
       const isUntouched = textOf(path) === opened.fileText;
-      opened.fileText = file.text;
+      noteFileText(opened, file.text);
       // What people typed here wins over another program; the next save writes it.
       if (isUntouched) documents.replace(path, file.text);
       else scheduleSave(opened);
@@ -218,4 +238,16 @@ export function createHostOpener(deps: {
       texts.clear();
     },
   };
+}
+
+/** Tells texts apart, not against intent: 64 bits of two multiplicative hashes, and the length. */
+function markOf(text: string): string {
+  let low = 0xdeadbeef;
+  let high = 0x41c6ce57;
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index);
+    low = Math.imul(low ^ unit, 2654435761);
+    high = Math.imul(high ^ unit, 1597334677);
+  }
+  return `${text.length}-${(low >>> 0).toString(36)}-${(high >>> 0).toString(36)}`;
 }

@@ -18,6 +18,8 @@ import type { TransportNames } from "./transport.ts";
 export interface HostState {
   readonly known: KnownPeers;
   readonly isReadOnly: boolean;
+  /** Marks of what the files held last, by path. */
+  readonly saved: ReadonlyMap<string, string>;
 }
 
 export interface HostSession extends Session {
@@ -86,7 +88,8 @@ export function startHostSession(
       return server.files.list(folder);
     },
   };
-  const opener = createHostOpener({ documents, files });
+  const saved = new Map(options.restored?.saved);
+  const opener = createHostOpener({ documents, files, saved, onSaved: options.remember });
   // Read-only is for guests.
   const isNeverReadOnly = signal(false);
   const tabs = createTabList({
@@ -220,6 +223,7 @@ export function startHostSession(
       return {
         known: { ...known, unanswered: requests.unanswered },
         isReadOnly: live.isReadOnly.peek(),
+        saved: new Map(saved),
       };
     },
     get isSaved() {
