@@ -88,7 +88,7 @@ test("three additional workers take new sessions, and no live session moves", as
   expect(await churn.records(all.teams)).toEqual(before);
   expect(churn.reconnects()).toBe(reconnects);
   for (const host of hosts) await host.leave();
-  for (const worker of cluster.workers.splice(3)) await worker.stop();
+  await Promise.all(cluster.workers.splice(3).map((worker) => worker.stop()));
   for (const balancer of cluster.balancers) await sees(balancer, 3);
 }, 300_000);
 

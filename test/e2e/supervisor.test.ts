@@ -8,7 +8,7 @@ import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import { readEdgeFile } from "../../edge/control/edge-file.ts";
 import type { Client } from "../support/clients.ts";
-import { askEdgeTo, pidsOf, stateOf } from "../support/edge-commands.ts";
+import { askEdgeTo, pidsOf, processOf, stateOf } from "../support/edge-commands.ts";
 import { type EdgeOptions, type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
@@ -140,9 +140,8 @@ test("a process that hangs is replaced", SLOW, async () => {
   await until(
     "another process has its place",
     async () => {
-      const { processes } = await stateOf(edge);
-      const worker = processes.find(({ id }) => id === "worker-1");
-      return worker?.state === "up" && worker.pid !== hung && worker.lastEnd === "SIGKILL";
+      const worker = await processOf(edge, "worker-1");
+      return worker.state === "up" && worker.pid !== hung && worker.lastEnd === "SIGKILL";
     },
     60_000,
   );
@@ -232,8 +231,8 @@ test("a process that keeps failing is shown by the edge's readiness and by ps un
 
   for (const restarts of [0, 1, 2]) {
     const pid = await until("worker-2 runs", async () => {
-      const two = (await stateOf(edge)).processes.find(({ id }) => id === "worker-2");
-      return two?.state === "up" && two.restarts === restarts ? (two.pid ?? undefined) : undefined;
+      const two = await processOf(edge, "worker-2");
+      return two.state === "up" && two.restarts === restarts ? (two.pid ?? undefined) : undefined;
     });
     process.kill(pid, "SIGKILL");
   }

@@ -115,8 +115,15 @@ export async function startCluster(options: {
   };
   await buildOnce();
   try {
-    for (let i = 0; i < options.workers; i++) await cluster.addWorker();
-    for (let i = 0; i < options.balancers; i++) await cluster.addBalancer();
+    // Together, because a process that starts waits for its store and its disk too.
+    const started = await Promise.all(
+      Array.from({ length: options.workers }, (_, index) => {
+        const env = { CT_WORKER_ID: `worker-${index + 1}` };
+        return launchHere("worker", { env }).ready();
+      }),
+    );
+    workers.push(...started);
+    await Promise.all(Array.from({ length: options.balancers }, () => cluster.addBalancer()));
     for (const balancer of balancers) await sees(balancer, options.workers);
     return cluster;
   } catch (error) {

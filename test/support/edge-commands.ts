@@ -1,8 +1,9 @@
 /**
- * Runs commands of `ct-edge` against a running edge.
+ * Runs commands of `ct-edge` against a running edge, and reads its state.
  */
 import { expect } from "vitest";
 import type { EdgeState } from "../../edge/control/control.ts";
+import { askEdge } from "../../edge/control/control-client.ts";
 import type { ListedProcess } from "../../edge/process/process-list.ts";
 import { type CommandResult, runCommand } from "./command.ts";
 import type { EdgeProcess } from "./edge-process.ts";
@@ -11,15 +12,24 @@ export function askEdgeTo(edge: EdgeProcess, ...args: string[]): Promise<Command
   return runCommand(args, { CT_DATA_DIR: edge.dataDir });
 }
 
+/** What `ct-edge ps` prints for programs. */
 export async function stateOf(edge: EdgeProcess): Promise<EdgeState> {
   const { status, stdout, stderr } = await askEdgeTo(edge, "ps", "--json");
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return JSON.parse(stdout) as EdgeState;
 }
 
+/**
+ * The same without a command, which takes half a second of CPU: for conditions that are polled, and so as not to miss a state
+ * that lasts no longer.
+ */
+export function readState({ dataDir }: EdgeProcess): Promise<EdgeState> {
+  return askEdge(dataDir, { command: "ps" });
+}
+
 /** The current state of one process. Throws if there is none with that name. */
 export async function processOf(edge: EdgeProcess, id: string): Promise<ListedProcess> {
-  const found = (await stateOf(edge)).processes.find((one) => one.id === id);
+  const found = (await readState(edge)).processes.find((one) => one.id === id);
   if (found === undefined) throw new Error(`no process ${id}`);
   return found;
 }
