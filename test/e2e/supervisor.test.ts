@@ -5,7 +5,7 @@ import { renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { readEdgeFile } from "../../edge/control/edge-file.ts";
 import type { Client } from "../support/clients.ts";
 import { askEdgeTo, pidsOf, processOf, stateOf } from "../support/edge-commands.ts";
@@ -17,6 +17,16 @@ import { until } from "../support/until.ts";
 
 /** Many processes start one after the other. */
 const SLOW = { timeout: 120_000 };
+
+/** An edge with a worker that hangs. It is replaced after half a minute, in which the other tests run. */
+let hanging: { readonly edge: EdgeProcess; readonly before: Record<string, number | null> };
+
+beforeAll(async () => {
+  const edge = await startEdge();
+  hanging = { edge, before: await pidsOf(edge) };
+  process.kill(hanging.before["worker-1"] ?? 0, "SIGSTOP");
+});
+afterAll(() => hanging?.edge.dispose());
 
 async function edgeForThisTest(options: EdgeOptions = {}): Promise<EdgeProcess> {
   const edge = await startEdge(options);
@@ -132,23 +142,6 @@ test(
   },
 );
 
-test("a process that hangs is replaced", SLOW, async () => {
-  const edge = await edgeForThisTest();
-  const before = await pidsOf(edge);
-  const hung = before["worker-1"] ?? 0;
-  process.kill(hung, "SIGSTOP");
-  await until(
-    "another process has its place",
-    async () => {
-      const worker = await processOf(edge, "worker-1");
-      return worker.state === "up" && worker.pid !== hung && worker.lastEnd === "SIGKILL";
-    },
-    60_000,
-  );
-  expect(edge.output()).toContain("a process does not respond and is replaced");
-  expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
-});
-
 test("SIGHUP reopens the log without a restart", async () => {
   const edge = await edgeForThisTest();
   const before = await pidsOf(edge);
@@ -249,3 +242,18 @@ test("a process that keeps failing is shown by the edge's readiness and by ps un
   await until("the edge wants traffic again", async () => (await readiness()).status === 200);
   expect((await askEdgeTo(edge, "ps")).stdout).not.toContain("warn:");
 }, 60_000);
+
+test("a process that hangs is replaced", SLOW, async () => {
+  const { edge, before } = hanging;
+  const hung = before["worker-1"] ?? 0;
+  await until(
+    "another process has its place",
+    async () => {
+      const worker = await processOf(edge, "worker-1");
+      return worker.state === "up" && worker.pid !== hung && worker.lastEnd === "SIGKILL";
+    },
+    60_000,
+  );
+  expect(edge.output()).toContain("a process does not respond and is replaced");
+  expect((await pidsOf(edge))["worker-2"]).toBe(before["worker-2"]);
+});
