@@ -43,22 +43,6 @@ describe("an edge on one machine", () => {
 
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
 
-  test("lists its processes in a table", async () => {
-    // A store that has just started reports for a few seconds that it is not settled.
-    const { stdout } = await until("the store has settled", async () => {
-      const result = await run("list");
-      expect(result).toMatchObject({ status: 0, stderr: "" });
-      return !result.stdout.includes("!") && result;
-    });
-    const [titles, ...rows] = stdout.trimEnd().split("\n");
-    expect(titles).toMatch(/^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +INCARNATION +RING /);
-    expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(" "))).toEqual([
-      expect.stringMatching(/^balancer balancer-\w{8} -$/) as string,
-      "worker worker-1 up",
-      "worker worker-2 up",
-    ]);
-  });
-
   test("lists its processes as JSON", async () => {
     const { status, stdout } = await run("list", "--json");
     const answer = JSON.parse(stdout) as ListAnswer;
@@ -93,12 +77,12 @@ describe("an edge on one machine", () => {
     );
 
     for (const args of [["sessions"], ["sessions", "--json"], ["events"], ["events", "--json"]]) {
-      const { status, stdout } = await run(...args);
+      const [{ status, stdout }, full] = await Promise.all([run(...args), run(...args, "--full")]);
       expect(status).toBe(0);
       expect(stdout).toContain(shown);
       expect(stdout).not.toContain(sessionId);
       expect(stdout).not.toContain(alias);
-      expect((await run(...args, "--full")).stdout).toContain(sessionId);
+      expect(full.stdout).toContain(sessionId);
     }
     const { stdout } = await run("sessions", "--json", "--full");
     const { sessions } = JSON.parse(stdout) as SessionsResponse;
@@ -183,6 +167,22 @@ describe("an edge on one machine", () => {
     ]);
   });
 
+  test("lists its processes in a table", async () => {
+    // A store that has just started reports for a few seconds that it is not settled; the tests above take about as long.
+    const { stdout } = await until("the store has settled", async () => {
+      const result = await run("list");
+      expect(result).toMatchObject({ status: 0, stderr: "" });
+      return !result.stdout.includes("!") && result;
+    });
+    const [titles, ...rows] = stdout.trimEnd().split("\n");
+    expect(titles).toMatch(/^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +INCARNATION +RING /);
+    expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(" "))).toEqual([
+      expect.stringMatching(/^balancer balancer-\w{8} -$/) as string,
+      "worker worker-1 up",
+      "worker worker-2 up",
+    ]);
+  });
+
   test("shows a session whose owner is gone, and escapes names that would control the terminal", async () => {
     const store = await connectStore(findStoreSocket(edge.dataDir) ?? "");
     onTestFinished(() => store.close());
@@ -197,9 +197,8 @@ describe("an edge on one machine", () => {
   });
 
   test("is listed without an error when the reader of the output stops early", async () => {
-    for (const command of COMMANDS) {
-      expect((await run(command)).status).toBe(0);
-    }
+    const results = await Promise.all(COMMANDS.map((command) => run(command)));
+    for (const { status } of results) expect(status).toBe(0);
     const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
     const shell = spawnSync(
       "bash",
@@ -231,13 +230,13 @@ describe("an edge of many machines", () => {
 
   test("is found by a flag, a variable, a file of the value, and a file of settings", async () => {
     const url = cluster.redisUrl;
-    const results = [
-      await runCommand(["list", "--redis", url, "--json"]),
-      await runCommand(["list", "--redis-url", url, "--json"]),
-      await runCommand(["list", "--json"], { CT_REDIS_URL: url }),
-      await runCommand(["list", "--json"], { CT_REDIS_URL_FILE: file("url", `${url}\n`) }),
-      await runCommand(["list", "--json", "--config", file("env", `CT_REDIS_URL=${url}\n`)]),
-    ];
+    const results = await Promise.all([
+      runCommand(["list", "--redis", url, "--json"]),
+      runCommand(["list", "--redis-url", url, "--json"]),
+      runCommand(["list", "--json"], { CT_REDIS_URL: url }),
+      runCommand(["list", "--json"], { CT_REDIS_URL_FILE: file("url", `${url}\n`) }),
+      runCommand(["list", "--json", "--config", file("env", `CT_REDIS_URL=${url}\n`)]),
+    ]);
     for (const { status, stdout, stderr } of results) {
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       const { workers, balancers } = JSON.parse(stdout) as ListAnswer;
@@ -310,11 +309,13 @@ describe("without a store", () => {
     const dataDir = mkdtempSync(join(tmpdir(), "ct-nobody-"));
     onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
     for (const command of COMMANDS) {
-      const away = await runCommand([command], { CT_REDIS_URL: url });
+      const [away, nobody] = await Promise.all([
+        runCommand([command], { CT_REDIS_URL: url }),
+        runCommand([command, "--data-dir", dataDir]),
+      ]);
       expectRefusal(away, /the store cannot be reached: Redis at .*: the connection was refused; /);
       expect(away.stderr).toContain("CT_REDIS_URL");
       expect(away.stderr).not.toContain("s3cret");
-      const nobody = await runCommand([command, "--data-dir", dataDir]);
       expectRefusal(nobody, `CT_DATA_DIR=${dataDir}: no running edge of this user; `);
     }
     const missing = await runCommand(["list"], { CT_DATA_DIR: join(dataDir, "missing") });

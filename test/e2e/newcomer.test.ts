@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, type TestContext, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -22,14 +22,17 @@ const NPM_CACHE = { npm_config_prefer_offline: "true" };
 /** A test file that needs neither services nor processes. */
 const ONE_TEST_FILE = "test/edge/start/summary.test.ts";
 
-test("npm test, then npm start, work in a fresh clone", { timeout: TEST_MS }, async () => {
-  const clone = freshClone();
+/** Two clones have nothing in common, and installations wait for the disk and the network. */
+const CONCURRENT = { timeout: TEST_MS, concurrent: true };
+
+test("npm test, then npm start, work in a fresh clone", CONCURRENT, async ({ onTestFinished }) => {
+  const clone = freshClone(onTestFinished);
   await expectTestsToPass(clone);
   await expectToStart(clone);
 });
 
-test("npm start, then npm test, work in a fresh clone", { timeout: TEST_MS }, async () => {
-  const clone = freshClone();
+test("npm start, then npm test, work in a fresh clone", CONCURRENT, async ({ onTestFinished }) => {
+  const clone = freshClone(onTestFinished);
   await expectToStart(clone);
   await expectTestsToPass(clone);
 });
@@ -42,7 +45,7 @@ test("CI runs the README's test command first", () => {
 });
 
 /** A copy of exactly the files that a commit of the working tree would contain. Removed after the test. */
-function freshClone(): string {
+function freshClone(onTestFinished: TestContext["onTestFinished"]): string {
   const folder = mkdtempSync(join(tmpdir(), "ct-clone-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];

@@ -32,6 +32,8 @@ async function installNode(version: string): Promise<string> {
 // Other systems only have the Node that runs these tests.
 describe.runIf(process.platform === "linux" && process.arch === "x64").each(VERSIONS)(
   "on Node %s",
+  // Each has an edge of its own, and starts wait for one process after the other.
+  { concurrent: true },
   (version) => {
     test("people share a session through the edge, and return after its restart", async () => {
       const node = await installNode(version);

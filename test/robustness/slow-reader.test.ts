@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { generate } from "selfsigned";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import {
   ok,
   type PemPair,
@@ -24,8 +24,6 @@ const SIZE = 8 * 1024 * 1024;
 const STEP_BYTES = 64 * 1024;
 const STEP_MS = 100;
 
-let worker: RawWorker;
-let rig: Rig;
 let certificate: PemPair;
 
 beforeAll(async () => {
@@ -33,24 +31,28 @@ beforeAll(async () => {
   certificate = { cert: made.cert, key: made.private };
 });
 
-afterEach(async () => {
-  await rig.close();
-  await worker.close();
-  expect(rig.bugs).toEqual([]);
-});
-
-async function start(): Promise<void> {
-  worker = await startRawWorker();
-  rig = await startRig({
-    certificate,
-    workers: [workerRecord("w1", worker.port)],
-    limits: { bodyTimeoutMs: LIMIT_MS, upstreamTimeoutMs: LIMIT_MS },
-    probe: { async ask() {} },
+/** A test with a balancer and a worker of its own. The tests wait most of the time, so they run concurrently. */
+function testBalancer(title: string, run: (worker: RawWorker, rig: Rig) => Promise<void>): void {
+  test.concurrent(title, { timeout: 60_000 }, async () => {
+    const worker = await startRawWorker();
+    const rig = await startRig({
+      certificate,
+      workers: [workerRecord("w1", worker.port)],
+      limits: { bodyTimeoutMs: LIMIT_MS, upstreamTimeoutMs: LIMIT_MS },
+      probe: { async ask() {} },
+    });
+    try {
+      await run(worker, rig);
+    } finally {
+      await rig.close();
+      await worker.close();
+    }
+    expect(rig.bugs).toEqual([]);
   });
 }
 
 /** A connection that is not read yet. */
-async function open(scheme: string): Promise<Socket> {
+async function open(scheme: string, rig: Rig): Promise<Socket> {
   const { httpPort, tlsPort = 0 } = rig.path.listener;
   const socket =
     scheme === "http"
@@ -79,21 +81,22 @@ async function readSlowly(socket: Socket, bytes: number): Promise<number> {
   return got;
 }
 
-describe.each(["http", "https"])("over %s", (scheme) => {
-  test("a download is not cut while its client keeps reading, however slowly", async () => {
-    await start();
-    const client = await open(scheme);
-    client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    const upstream = await worker.connection(0);
-    await upstream.head();
-    upstream.write(ok("x".repeat(SIZE)));
-    expect(await readSlowly(client, SIZE)).toBeGreaterThanOrEqual(SIZE);
-    client.destroy();
-  }, 60_000);
+describe.concurrent.each(["http", "https"])("over %s", (scheme) => {
+  testBalancer(
+    "a download is not cut while its client keeps reading, however slowly",
+    async (worker, rig) => {
+      const client = await open(scheme, rig);
+      client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+      const upstream = await worker.connection(0);
+      await upstream.head();
+      upstream.write(ok("x".repeat(SIZE)));
+      expect(await readSlowly(client, SIZE)).toBeGreaterThanOrEqual(SIZE);
+      client.destroy();
+    },
+  );
 
-  test("a download whose client stops reading is cut", async () => {
-    await start();
-    const client = await open(scheme);
+  testBalancer("a download whose client stops reading is cut", async (worker, rig) => {
+    const client = await open(scheme, rig);
     client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     const upstream = await worker.connection(0);
     await upstream.head();
@@ -104,22 +107,23 @@ describe.each(["http", "https"])("over %s", (scheme) => {
   });
 });
 
-test("an upload is not aborted while the worker keeps reading, however slowly", async () => {
-  await start();
-  const client = await rig.client();
-  client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${SIZE}\r\n\r\n`);
-  const upstream = await worker.connection(0);
-  await upstream.head();
-  upstream.socket.removeAllListeners("data");
-  upstream.socket.pause();
-  client.write(Buffer.alloc(SIZE));
-  expect(await readSlowly(upstream.socket, SIZE)).toBeGreaterThanOrEqual(SIZE);
-  upstream.write(ok("thanks"));
-  await client.has("thanks");
-}, 60_000);
+testBalancer(
+  "an upload is not aborted while the worker keeps reading, however slowly",
+  async (worker, rig) => {
+    const client = await rig.client();
+    client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${SIZE}\r\n\r\n`);
+    const upstream = await worker.connection(0);
+    await upstream.head();
+    upstream.socket.removeAllListeners("data");
+    upstream.socket.pause();
+    client.write(Buffer.alloc(SIZE));
+    expect(await readSlowly(upstream.socket, SIZE)).toBeGreaterThanOrEqual(SIZE);
+    upstream.write(ok("thanks"));
+    await client.has("thanks");
+  },
+);
 
-test("an upload is aborted when the worker stops reading", async () => {
-  await start();
+testBalancer("an upload is aborted when the worker stops reading", async (worker, rig) => {
   const client = await rig.client();
   client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${4 * SIZE}\r\n\r\n`);
   const upstream = await worker.connection(0);
