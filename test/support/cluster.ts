@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
+import type { EdgeMessage } from "../../shared/process/edge-channel.ts";
 import { buildOnce } from "./build.ts";
 import { type RedisOptions, settle, startRedis, type TestRedis } from "./redis.ts";
 import { until } from "./until.ts";
@@ -182,6 +183,10 @@ export function launch(program: Program, options: ProcessOptions = {}): Run {
   child.on("message", (message: { type?: string }) => {
     if (message.type === "ready") {
       ready = { ...(message as unknown as Ready), atMs: performance.now() };
+    }
+    // Without a reply, as from an edge that hangs, it would stop 2 s after SIGTERM.
+    if (message.type === "stop-wanted") {
+      child.send({ type: "stop", scope: "process" } satisfies EdgeMessage, () => {});
     }
   });
   const exited = once(child, "exit").then(() => {
