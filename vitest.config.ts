@@ -1,12 +1,14 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** End-to-end files take longest whatever their size: begun at the end, the last one would run alone. */
-class EndToEndFirst extends BaseSequencer {
+/** Files that take longest whatever their size: begun at the end, the last one would run alone. */
+const LONG = /\/test\/(e2e|model)\//;
+
+class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isEndToEnd = ({ moduleId }: TestSpecification): boolean => moduleId.includes("/e2e/");
-    return [...sorted.filter(isEndToEnd), ...sorted.filter((file) => !isEndToEnd(file))];
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.test(moduleId);
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
   }
 }
 
@@ -18,7 +20,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     // End-to-end files start five processes each, which wait for more than a quarter of their time.
     maxWorkers: 3,
-    sequence: { sequencer: EndToEndFirst },
+    sequence: { sequencer: LongFirst },
     restoreMocks: true,
   },
 });
