@@ -124,3 +124,16 @@ test("a replaced text is what was asked for, whatever it was before", () => {
     }),
   );
 });
+
+test("a guest that has asked nobody gets all texts when the host sends them", () => {
+  const host = documentsOf();
+  const guest = documentsOf();
+  host.replace("a", "one");
+  host.replace("b", "two");
+  connect(host, guest);
+  host.sendAll("peer 1");
+  expect(guest.all()).toEqual([
+    { path: "a", text: "one" },
+    { path: "b", text: "two" },
+  ]);
+});
