@@ -1,4 +1,5 @@
 /** The paths of the worker's HTTP API and their methods, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). Pure. */
+import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 
 const METHODS_BY_PATH = {
@@ -75,15 +76,32 @@ export function isSocketPath(path: string): boolean {
 const FOLDERS: ReadonlySet<string> = new Set(["/dashboard/", "/logs/"]);
 
 /**
- * The canonical form of a request target, which is routed, authorized and logged: without `basePath`, with duplicate slashes
- * merged, and without a trailing slash. Clients join a base URL and a path in many ways.
+ * The canonical form of a request target, which is routed, authorized and logged: without `basePath`, without a prefix
+ * `/k/<session id>`, with duplicate slashes merged, and without a trailing slash. Clients join a base URL and a path in many
+ * ways.
+ *
+ * Balancers strip a key only at the start of a path. It is also found behind `basePath`, if the proxy in front does not
+ * strip that, and behind another key: a page at `/k/KEY/` connects to `/k/KEY/k/<session id>/socket.io`.
  */
-export function normalTarget(url: string, basePath: string): string {
+export function readTarget(
+  url: string,
+  basePath: string,
+): { readonly target: string; readonly sessionId: SessionId | undefined } {
   const below = withoutBasePath(mergeSlashes(url), basePath);
-  return FOLDERS.has(pathOf(below)) ? below : dropTrailingSlash(below);
+  const [prefix = "", key] = KEY_PREFIX.exec(below) ?? [];
+  const sessionId = key !== undefined && isSessionId(key) ? key : undefined;
+  const rest = below.slice(prefix.length);
+  const target = rest.startsWith("/") ? rest : `/${rest}`;
+  return {
+    target: FOLDERS.has(pathOf(target)) ? target : dropTrailingSlash(target),
+    sessionId,
+  };
 }
 
-/** The path of `CT_SERVER_URL` as `normalTarget` takes it. */
+/** The last of several counts. */
+const KEY_PREFIX = /^(?:\/k\/([A-Za-z0-9]{24})(?=[/?]|$))+/;
+
+/** The path of `CT_SERVER_URL` as `readTarget` takes it. */
 export function basePathOf(serverUrl: URL | undefined): string {
   return mergeSlashes(serverUrl?.pathname ?? "").replace(/\/$/, "");
 }

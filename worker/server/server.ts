@@ -6,7 +6,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
-import { isSessionId, isWorkerId, type SessionId } from "../../shared/base/ids.ts";
+import { isWorkerId, type SessionId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
@@ -35,7 +35,7 @@ import {
   textResponse,
   wrongWorkerResponse,
 } from "../http/responses.ts";
-import { isSocketPath, methodsOf, normalTarget, pathOf } from "../http/routes.ts";
+import { isSocketPath, methodsOf, pathOf, readTarget } from "../http/routes.ts";
 import { type Handovers, isHandover } from "../session-moves/handover.ts";
 import { handleMigrateRequest, isMigrateRequest } from "../session-moves/migrate-clients.ts";
 import type { Fence } from "../sessions/fence.ts";
@@ -52,7 +52,7 @@ export interface WorkerServer {
 
 interface Deps {
   readonly api: Pick<Api, "handle">;
-  readonly sockets: Pick<Sockets, "identify" | "handleRequest" | "handleUpgrade" | "letGo">;
+  readonly sockets: Pick<Sockets, "sessionOf" | "handleRequest" | "handleUpgrade" | "letGo">;
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
   readonly balancerAuth: BalancerAuth;
@@ -224,7 +224,12 @@ function checkHead(deps: Deps, req: IncomingMessage): Refusal | undefined {
       response: wrongWorkerResponse(deps.balancerAuth.incarnationProof(req)),
     };
   // Once, before any other code reads it: two readings of one path could be authorized differently.
-  req.url = normalTarget(url, deps.basePath);
+  const { target, sessionId } = readTarget(url, deps.basePath);
+  req.url = target;
+  // As balancers do with a key in the path; the client's own header comes before it.
+  if (sessionId !== undefined && headers["ctstickiness"] === undefined) {
+    headers[KEY_HEADER] = sessionId;
+  }
   return undefined;
 }
 
@@ -297,8 +302,7 @@ async function serveSocketRequest(
  */
 async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResponse | undefined> {
   if (hasSid(req.url ?? "")) return undefined;
-  const token = await deps.sockets.identify(req);
-  const sessionId = token?.sessionId ?? sessionInPath(req);
+  const sessionId = await deps.sockets.sessionOf(req);
   if (sessionId === undefined) return undefined;
   try {
     const claim = await claimInTime(deps, sessionId);
@@ -311,15 +315,6 @@ async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResp
     if (error instanceof StoreAwayError) return undefined;
     throw error;
   }
-}
-
-/**
- * The session of a WebSocket that carries no token, because a browser cannot add one: its client names the session by the path
- * `/k/<session>/socket.io`, and the balancer passes that on.
- */
-function sessionInPath({ headers }: IncomingMessage): SessionId | undefined {
-  const key = headers.upgrade === undefined ? undefined : headers[KEY_HEADER];
-  return typeof key === "string" && isSessionId(key) ? key : undefined;
 }
 
 async function claimInTime(

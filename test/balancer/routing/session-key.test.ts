@@ -213,6 +213,8 @@ describe("invalid ids and tokens are ignored", () => {
     ["a room with a bad character", `/api/session/join/${ROOM.slice(1)}-`],
     ["a room with something behind", `/api/session/join/${ROOM}/x`],
     ["a room on another path", `/api/session/leave/${ROOM}`],
+    ["a room in an invitation, whose page any worker serves", `/join/${ROOM}`],
+    ["a room in an invitation's query", `/?room=${ROOM}`],
     ["a poll token that is only a room", `/api/session/poll/${ROOM}`],
     ["a poll token that is too long", `/api/session/poll/${ROOM}${"x".repeat(300)}`],
     ["a login token without tag", "/api/login/poll/abcdefghijklmnopqrstuvwx"],

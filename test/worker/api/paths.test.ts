@@ -10,9 +10,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mergeSlashes } from "../../../shared/net/request-path.ts";
-import { normalTarget } from "../../../worker/http/routes.ts";
+import { readTarget } from "../../../worker/http/routes.ts";
 import { type Answer, startWorker, type Worker } from "./fixture.ts";
 
+const ROOM = "aB3dE5fG7hJ9kL1mN3pQ5rS7";
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
 
 /** `path` with duplicate slashes, in every position. */
@@ -188,7 +189,21 @@ describe("with a path in CT_SERVER_URL", () => {
     ["///", "/"],
     ["/base/%2f/", "/%2f"],
   ])("the target %s is routed as %s", (url, expected) => {
-    expect(normalTarget(url, "/base")).toBe(expected);
+    expect(readTarget(url, "/base").target).toBe(expected);
+  });
+
+  test.each([
+    [`/base/k/${ROOM}/socket.io/?a=b`, "/socket.io?a=b", ROOM],
+    [`/k/${ROOM}/socket.io`, "/socket.io", ROOM],
+    [`//base//k//${ROOM}//api/meta`, "/api/meta", ROOM],
+    [`/k/${"x".repeat(24)}/k/${ROOM}/dashboard/`, "/dashboard/", ROOM],
+    [`/k/${ROOM}`, "/", ROOM],
+    [`/base/k/${ROOM}?a=/`, "/?a=/", ROOM],
+    ["/base/k/team/api/meta", "/k/team/api/meta", undefined],
+    [`/k/${ROOM}x/api/meta`, `/k/${ROOM}x/api/meta`, undefined],
+    [`/api/k/${ROOM}/meta`, `/api/k/${ROOM}/meta`, undefined],
+  ])("in the target %s the worker finds a session's id in front of %s", (url, target, id) => {
+    expect(readTarget(url, "/base")).toEqual({ target, sessionId: id });
   });
 
   test("duplicate slashes in CT_SERVER_URL itself are merged", async () => {
@@ -203,13 +218,29 @@ test("only the path's slashes are merged, not those of the query", () => {
 
 test("the canonical form of any target has no duplicate slashes, and is its own canonical form", () => {
   const target = fc
-    .array(fc.constantFrom("/", "//", "a", ".", "..", "%2f", "?", "base", "dashboard", "\\", ";"))
+    .array(
+      fc.constantFrom(
+        "/",
+        "//",
+        "/k/",
+        ROOM,
+        "a",
+        ".",
+        "..",
+        "%2f",
+        "?",
+        "base",
+        "dashboard",
+        "\\",
+        ";",
+      ),
+    )
     .map((parts) => `/${parts.join("")}`);
   fc.assert(
     fc.property(target, fc.constantFrom("", "/base"), (url, basePath) => {
-      const once = normalTarget(url, basePath);
+      const once = readTarget(url, basePath).target;
       expect(once.split("?")[0]).toMatch(/^\/(?!\/)(?:[^/]+\/)*[^/]*$/);
-      expect(normalTarget(once, "")).toBe(once);
+      expect(readTarget(once, "").target).toBe(once);
       // The query is the client's own.
       expect(once.split("?").slice(1)).toEqual(url.split("?").slice(1));
     }),

@@ -284,6 +284,32 @@ test("a handshake for another worker's session gets a 421 that names the owner, 
   expect((await rawPeer({ url: here.url, roomToken }).ready()).connects).toBe(1);
 });
 
+test("an upgrade without a token, as browsers send it, gets a 421 by the session that routed it", async () => {
+  const [here, there] = await startTwoWorkers();
+  const { sessionId } = await here.openSession();
+  const balanced = { "x-ct-edge": there.proof, "x-ct-key": sessionId };
+  const upgraded = await upgrade(there, balanced);
+  expect(upgraded).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
+  expect(upgraded).toContain("\r\nx-ct-owner: worker-1\r\n");
+  // A key in front of the path that balancers leave there, behind another one.
+  const behind = await upgrade(there, { ...balanced, "x-ct-key": "team" }, socketAt(sessionId));
+  expect(behind).toContain("\r\nx-ct-owner: worker-1\r\n");
+  expect(await upgrade(here, {}, socketAt(sessionId))).toMatch(/^HTTP\/1.1 101 /);
+});
+
+test("an upgrade without a token is accepted when no session has its key, and CONNECT decides", async () => {
+  const worker = await startWorker();
+  for (const key of ["team", "aB3dE5fG7hJ9kL1mN3pQ5rS7"]) {
+    const headers = { "x-ct-edge": worker.proof, "x-ct-key": key };
+    expect(await upgrade(worker, headers)).toMatch(/^HTTP\/1.1 101 /);
+  }
+  expect(await worker.store.sessionsOf(worker.id)).toEqual([]);
+});
+
+function socketAt(sessionId: string): string {
+  return `/k/${sessionId}/socket.io/?EIO=4&transport=websocket`;
+}
+
 test("a handshake with an invalid token connects and is then disconnected, so that its client gives up", async () => {
   const worker = await startWorker();
   const peer = rawPeer({ url: worker.url, roomToken: "garbage" });
@@ -409,6 +435,8 @@ async function upgrade(
   let received = "";
   socket.setEncoding("latin1").on("data", (text: string) => {
     received += text;
+    // A connection that is accepted stays open.
+    if (received.startsWith("HTTP/1.1 101 ")) socket.destroy();
   });
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.write(

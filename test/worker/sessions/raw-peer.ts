@@ -27,6 +27,8 @@ export interface RawPeerOptions {
   readonly url: string;
   readonly roomToken: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Sent in the CONNECT instead of the token and the other headers of the handshake, as by a browser's WebSocket. */
+  readonly payload?: Readonly<Record<string, unknown>>;
   readonly transports?: readonly ("polling" | "websocket")[];
   readonly options?: Partial<ManagerOptions & SocketOptions>;
 }
@@ -49,19 +51,21 @@ export class RawPeer {
   readonly disconnects: string[] = [];
   connects = 0;
 
-  constructor({ url, roomToken, headers, transports, options }: RawPeerOptions) {
+  constructor({ url, roomToken, headers, payload, transports, options }: RawPeerOptions) {
     const base = new URL(url);
     const path = `${base.pathname.replace(/\/$/, "")}/socket.io`;
+    const introduction = {
+      "x-oct-jwt": roomToken,
+      "x-oct-public-key": rawPublicKey(),
+      "x-oct-client": "raw@1.0.0",
+      "x-oct-compression": "gzip",
+    };
     this.socket = io(url, {
       path,
       forceNew: true,
-      extraHeaders: {
-        "x-oct-jwt": roomToken,
-        "x-oct-public-key": rawPublicKey(),
-        "x-oct-client": "raw@1.0.0",
-        "x-oct-compression": "gzip",
-        ...headers,
-      },
+      ...(payload === undefined
+        ? { extraHeaders: { ...introduction, ...headers } }
+        : { auth: { ...introduction, ...payload }, extraHeaders: { ...headers } }),
       ...(transports && { transports: [...transports] }),
       ...options,
     });

@@ -1,42 +1,39 @@
 /**
- * What a client's HTTP request to `/socket.io/` carries: its room token, its public key, and the id of its engine.io
- * connection. A browser cannot add headers to a WebSocket, so a client that begins with one sends them in its CONNECT packet.
+ * What a client says about itself when it connects to `/socket.io/`: its room token, its public key, its name. By headers of
+ * the handshake, or, because a WebSocket of a browser has none of its own, in the payload of socket.io's CONNECT (`auth`
+ * of its client), under the same names. Never in the query, which logs and proxies see.
  */
 import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "socket.io";
+import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
+import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
 import type { Introduction } from "../session-peers.ts";
 
 export interface TokenReader {
-  /** See `Sockets.identify`. */
+  /** The valid room token in a request: header `x-oct-jwt`, else cookie `oct-jwt`. Verified once per request object. */
   readonly identify: (req: IncomingMessage) => Promise<RoomToken | undefined>;
-  /** The same for a CONNECT packet with this `auth`, which counts if the request has no token header. */
-  readonly identifyConnect: (req: IncomingMessage, auth: Auth) => Promise<RoomToken | undefined>;
   /** The token, if `identify` has found it already: for what cannot wait. */
   readonly identified: (req: IncomingMessage) => RoomToken | undefined;
+  /** The valid room token of a client that sends CONNECT: of the header, else of the payload, else of the cookie. */
+  readonly identifyClient: (socket: ConnectingSocket) => Promise<RoomToken | undefined>;
 }
 
-/** `auth` of a CONNECT packet: named as the headers, untrusted. */
-export type Auth = Readonly<Record<string, unknown>>;
+/** `handshake.auth` is the payload of the CONNECT, any JSON object. */
+export type ConnectingSocket = Pick<Socket, "request" | "handshake">;
 
-const TOKEN = "x-oct-jwt";
 const MAX_KEY_CHARS = 4096;
 const MAX_CLIENT_CHARS = 256;
 const MAX_COMPRESSIONS = 8;
 const MAX_COMPRESSION_CHARS = 32;
 
-export function createTokenReader(tokens: Tokens): TokenReader {
+export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">): TokenReader {
   const reads = new WeakMap<IncomingMessage, Promise<RoomToken | undefined>>();
   const verified = new WeakMap<IncomingMessage, RoomToken>();
 
   async function verify(req: IncomingMessage): Promise<RoomToken | undefined> {
-    return verifyText(req, headerOf(req, TOKEN) ?? cookieOf(req, "oct-jwt"));
-  }
-
-  async function verifyText(
-    req: IncomingMessage,
-    text: string | undefined,
-  ): Promise<RoomToken | undefined> {
+    const text = headerOf(req, "x-oct-jwt") ?? cookieOf(req, "oct-jwt");
     const token = text === undefined ? undefined : await tokens.verifyRoom(text);
     if (token !== undefined) verified.set(req, token);
     return token;
@@ -53,26 +50,38 @@ export function createTokenReader(tokens: Tokens): TokenReader {
 
   return {
     identify,
-    identifyConnect(req, auth) {
-      const text = headerOf(req, TOKEN) === undefined ? textOf(auth, TOKEN) : undefined;
-      return text === undefined ? identify(req) : verifyText(req, text);
-    },
     identified: (req) => verified.get(req),
+    identifyClient({ request, handshake }) {
+      const text = payloadOf(handshake.auth, "x-oct-jwt");
+      return text === undefined || headerOf(request, "x-oct-jwt") !== undefined
+        ? identify(request)
+        : tokens.verifyRoom(text);
+    },
   };
 }
 
+/**
+ * The session that balancers routed a request by, when its key is the id of one. It proves nothing, but it leads a client
+ * whose token is not known before its CONNECT to the right worker.
+ */
+export function routedSession(req: IncomingMessage): SessionId | undefined {
+  const key = headerOf(req, KEY_HEADER);
+  return key !== undefined && isSessionId(key) ? key : undefined;
+}
+
 /** Undefined without a public key, or with one that is too long to be valid. */
-export function introductionOf(req: IncomingMessage, auth: Auth): Introduction | undefined {
-  const read = (name: string): string | undefined => headerOf(req, name) ?? textOf(auth, name);
-  const publicKey = read("x-oct-public-key");
+export function introductionOf({ request, handshake }: ConnectingSocket): Introduction | undefined {
+  const fieldOf = (name: string): string | undefined =>
+    headerOf(request, name) ?? payloadOf(handshake.auth, name);
+  const publicKey = fieldOf("x-oct-public-key");
   if (publicKey === undefined || publicKey.length > MAX_KEY_CHARS) return undefined;
-  const compression = (read("x-oct-compression") ?? "none")
+  const compression = (fieldOf("x-oct-compression") ?? "none")
     .split(",", MAX_COMPRESSIONS)
     .map((name) => name.trim().slice(0, MAX_COMPRESSION_CHARS))
     .filter((name) => name !== "");
   return {
     publicKey,
-    client: (read("x-oct-client") ?? "unknown").slice(0, MAX_CLIENT_CHARS),
+    client: (fieldOf("x-oct-client") ?? "unknown").slice(0, MAX_CLIENT_CHARS),
     compression: compression.length > 0 ? compression : ["none"],
   };
 }
@@ -100,8 +109,8 @@ export function headerOf(req: IncomingMessage, name: string): string | undefined
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-function textOf(auth: Auth, name: string): string | undefined {
-  const value = Object.hasOwn(auth, name) ? auth[name] : undefined;
+function payloadOf(payload: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const value = payload[name];
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 

@@ -2,18 +2,16 @@
  * socket.io's CONNECT: decides which clients become peers. A CONNECT is held until the decision is made; a refused client
  * is connected first and disconnected then, because only that tells it not to come back.
  */
-import type { IncomingMessage } from "node:http";
 import type { Socket, Server as SocketServer } from "socket.io";
 import { type Clock, sleep } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
-import type { RoomToken } from "../../login/tokens.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
 import type { Session } from "../session.ts";
 import { createAdmissionLimiter, MAX_WAIT_MS } from "./admission-limiter.ts";
-import { type Auth, introductionOf, isPublicKey } from "./client-request.ts";
+import { introductionOf, isPublicKey, type TokenReader } from "./client-request.ts";
 import { closeConnection } from "./engine-internals.ts";
 
 export interface AdmittedPeer {
@@ -27,7 +25,7 @@ export interface ConnectDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly settings: { readonly maxAdmissionsPerSecond: number };
-  readonly identify: (req: IncomingMessage, auth: Auth) => Promise<RoomToken | undefined>;
+  readonly identifyClient: TokenReader["identifyClient"];
   /**
    * Attaches an admitted peer to its socket, in the turn in which socket.io reports it: later, messages are lost. `false`:
    * the connection is gone.
@@ -81,10 +79,9 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
   }
 
   async function decide(socket: Socket): Promise<Decision> {
-    const auth: Auth = socket.handshake.auth;
-    const token = await deps.identify(socket.request, auth);
+    const token = await deps.identifyClient(socket);
     if (token === undefined) return { state: "refused", reason: "token" };
-    const introduction = introductionOf(socket.request, auth);
+    const introduction = introductionOf(socket);
     if (introduction === undefined) return { state: "refused", reason: "key" };
     const { conn } = socket;
     await waitForAdmission();

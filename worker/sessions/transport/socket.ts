@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { Server as EngineServer, type Socket as EngineSocket } from "engine.io";
 import { type Socket, Server as SocketServer } from "socket.io";
 import { type Clock, sleep } from "../../../shared/base/clock.ts";
+import type { SessionId } from "../../../shared/base/ids.ts";
 import { taggedId, type WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
@@ -16,21 +17,21 @@ import {
   SESSION_HEADER,
 } from "../../../shared/net/edge-headers.ts";
 import type { Settings } from "../../../shared/settings/read-settings.ts";
-import type { RoomToken, Tokens } from "../../login/tokens.ts";
+import type { Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
 import type { Connection } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
-import { createTokenReader, headerOf, sidOf } from "./client-request.ts";
+import { createTokenReader, headerOf, routedSession, sidOf } from "./client-request.ts";
 import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";
 import { SocketConnection } from "./connection.ts";
 import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
 
 export interface Sockets {
   /**
-   * The valid room token of a request to `/socket.io/` (header `x-oct-jwt`, else cookie `oct-jwt`), if it has one. Verified
-   * once per request object.
+   * The session that a handshake is for: of its valid room token, else the one by which it was routed, because a browser's
+   * WebSocket sends its token later, with CONNECT. Undefined: the socket itself decides.
    */
-  identify(req: IncomingMessage): Promise<RoomToken | undefined>;
+  sessionOf(req: IncomingMessage): Promise<SessionId | undefined>;
   /** Handles a request to `/socket.io/`. Headers already set on `res` (CORS) are sent with the response. */
   handleRequest(req: IncomingMessage, res: ServerResponse): void;
   /** Handles an upgrade to `/socket.io/`. Adds the socket's error listener. */
@@ -98,7 +99,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     connectTimeout: CONNECT_TIMEOUT_MS,
   });
   io.bind(engine);
-  handleConnects(io, { ...deps, identify: tokenReader.identifyConnect, attach });
+  handleConnects(io, { ...deps, identifyClient: tokenReader.identifyClient, attach });
 
   /**
    * Passes a request to engine.io, which throws on some malformed URLs. A handshake waits until its token is verified, so
@@ -135,7 +136,8 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     // A browser's upgrade carries only the sid, so the token is that of its handshake.
     const handshake = sid === undefined ? req : entries.get(sid)?.conn.request;
     const token = handshake && tokenReader.identified(handshake);
-    const session = token && registry.live(token.sessionId);
+    const sessionId = token?.sessionId ?? (handshake && routedSession(handshake));
+    const session = sessionId && registry.live(sessionId);
     if (session === undefined) return;
     headers[SESSION_HEADER] = session.id;
     headers[EPOCH_HEADER] = String(session.epoch);
@@ -158,7 +160,9 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   }
 
   return {
-    identify: tokenReader.identify,
+    async sessionOf(req) {
+      return (await tokenReader.identify(req))?.sessionId ?? routedSession(req);
+    },
     handleRequest(req, res) {
       const handle = (): unknown => engine.handleRequest(req as EngineRequest, res);
       pass(req, handle, () => refuse(res));

@@ -6,6 +6,7 @@ import { newPeerId, newSessionId } from "../../../../shared/base/ids.ts";
 import { readTag } from "../../../../shared/base/worker-tag.ts";
 import { until } from "../../../support/until.ts";
 import { HOST_USER, startWorker, type WorkerFixture } from "../fixture.ts";
+import { rawPublicKey } from "../raw-peer.ts";
 
 interface Head {
   readonly status: number;
@@ -128,6 +129,73 @@ it.each([
     await expect.poll(() => worker.sockets.connections).toBe(0);
   },
 );
+
+// --- what a browser's WebSocket sends in its CONNECT ---
+
+const WEBSOCKET_ONLY = ["websocket"] as const;
+
+it("a client without headers is admitted by what its CONNECT contains", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const roomToken = await worker.invite(sessionId, host);
+  const guest = worker.peer(roomToken, { payload: {}, transports: WEBSOCKET_ONLY });
+  await guest.ready();
+  guest.broadcast("hello", [host.id]);
+  await until("the host gets it", () => host.contents("broadcast").includes("hello"));
+  const [[joined] = []] = host.plain("room/joined");
+  expect(joined).toMatchObject({
+    metadata: {
+      encryption: { publicKey: rawPublicKey() },
+      compression: { supported: ["gzip"] },
+    },
+  });
+});
+
+it("headers come before what the CONNECT contains, and that before the cookie, which all tabs share", async () => {
+  const worker = await startWorker();
+  const { sessionId, host } = await worker.openSession();
+  const [first, second] = [
+    await worker.invite(sessionId, host, { id: "user-1", name: "First" }),
+    await worker.invite(sessionId, host, { id: "user-2", name: "Second" }),
+  ];
+  const names = (): unknown[] =>
+    host.plain("room/joined").map(([peer]) => (peer as { name: string }).name);
+  const headers = { "x-oct-jwt": first, "x-oct-public-key": rawPublicKey() };
+  const junk = { "x-oct-jwt": "junk", "x-oct-public-key": "junk" };
+  await worker.peer("junk", { headers, payload: junk }).ready();
+  expect(names()).toEqual(["First"]);
+  await worker.peer(second, { headers: { cookie: `oct-jwt=${first}` }, payload: {} }).ready();
+  expect(names()).toEqual(["First", "Second"]);
+});
+
+it.each([
+  ["no token", { "x-oct-jwt": undefined }, "token"],
+  ["a token that is no text", { "x-oct-jwt": { toString: "x" } }, "token"],
+  ["a token that is too long", { "x-oct-jwt": "x".repeat(60_000) }, "token"],
+  ["no public key", { "x-oct-public-key": null }, "key"],
+  ["a public key that is none", { "x-oct-public-key": "MIIBnonsense" }, "key"],
+  ["a public key that is too long", { "x-oct-public-key": "M".repeat(5000) }, "key"],
+])("a client whose CONNECT contains %s is sent away for good", async (_, payload, reason) => {
+  const worker = await startWorker();
+  const peer = worker.peer(await hostToken(worker), { payload });
+  await until("it is disconnected", () => peer.disconnects.length === 1);
+  expect(peer.disconnects).toEqual(["io server disconnect"]);
+  expect(worker.counters.value("worker.connects_refused", reason)).toBe(1);
+});
+
+it("the response to a browser's upgrade carries the session by which it was routed, if it is here", async () => {
+  const worker = await startWorker();
+  const { sessionId } = await worker.openSession();
+  const upgrade = (key: string): Promise<Head> =>
+    get(worker, SOCKET, upgradeHeaders({ "x-ct-key": key }));
+  expect(await upgrade(sessionId)).toMatchObject({
+    status: 101,
+    headers: { "x-ct-session": sessionId },
+  });
+  for (const key of [newSessionId(), "team"]) {
+    expect((await upgrade(key)).headers).not.toHaveProperty("x-ct-session");
+  }
+});
 
 it("a guest is not admitted before the host, even with a valid token", async () => {
   const worker = await startWorker();
