@@ -4,6 +4,7 @@
  */
 
 import { parseApiKeys } from "./api-keys.ts";
+import { meetingUrlProblem } from "./meeting-url.ts";
 import { ALL_PROCESSES, type Setting } from "./setting.ts";
 
 /** RFC 7617 §2: a colon would end the name. */
@@ -77,9 +78,9 @@ export const HOSTING_SETTINGS = {
     env: "CT_MEETING_URL",
     type: "text",
     default: undefined,
-    problemOf: problemOfMeetingUrl,
+    problemOf: meetingUrlProblem,
     roles: ["edge", "worker"],
-    why: "A meeting for each session, shown in the browser client, like https://meet.example.com/{room}: `{room}` is a name made from the session's id that does not reveal it.",
+    why: "Link to a meeting that the browser client shows in a session and beside its invitation, like https://meet.example.com/{room}; {room} is replaced by a name that only the people of the session can compute. Anyone who opens the page can read it.",
   },
   clientsDir: {
     env: "CT_CLIENTS_DIR",
@@ -195,14 +196,3 @@ export const HOSTING_SETTINGS = {
     why: "People that a worker admits to sessions per second; when more reconnect at once, they wait for up to 10 s.",
   },
 } as const satisfies Record<string, Setting>;
-
-/** The link is shown to everyone in a session, and a click opens it. */
-function problemOfMeetingUrl(value: string): string | undefined {
-  const example = value.replaceAll("{room}", "room");
-  const url = URL.canParse(example) ? new URL(example) : undefined;
-  if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:")) {
-    return "it must be a URL that starts with https:// or http://";
-  }
-  if (url.username !== "" || url.password !== "") return "it must not contain a user or password";
-  return /[{}]/.test(example) ? "{room} is the only placeholder" : undefined;
-}

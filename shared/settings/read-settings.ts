@@ -267,7 +267,8 @@ function refuse(setting: Setting, value: string, origin: string, allowed: string
 }
 
 function shownInError(setting: Setting, value: string): string {
-  return setting.secret ? "(not shown)" : JSON.stringify(value);
+  // A password in a URL is none of the log's business.
+  return setting.secret ? "(not shown)" : JSON.stringify(value.replace(/:\/\/[^/?#]*@/, "://***@"));
 }
 
 // --- formatting ---

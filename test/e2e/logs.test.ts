@@ -244,9 +244,21 @@ describe("of many machines", () => {
       guests: { baseUrl: second.url },
       guestCount: 1,
     });
-    await until("its requests are there", async () =>
-      (await view("access")).includes("/api/session/join/"),
-    );
+    const links = [
+      `/join/${sessionId}`,
+      `//base//join/${sessionId}/`,
+      `/k/${sessionId}/join/${sessionId}`,
+      `/?room=${sessionId}`,
+    ];
+    for (const link of links) {
+      await get(second.url + link, { referer: second.url + link });
+      // A failed request is in error.log too.
+      await get(second.url + link, { "x-long": "x".repeat(100_000) }).catch(() => {});
+    }
+    await until("its requests are there", async () => {
+      const [access, error] = [await view("access"), await view("error")];
+      return access.includes("/api/session/join/") && /\/\?room=.*\/\?room=/s.test(access + error);
+    });
     const admin = cluster.redis.admin();
     const streams = (await admin.keys("*")).filter((key) => key.includes("stream:log-"));
     expect(streams).toHaveLength(3);

@@ -4,6 +4,7 @@ import {
   invitationLink,
   readInvitation,
   readPlace,
+  serverUrlWithKey,
 } from "../../../worker/web/client/model/place.ts";
 
 const ROOM = "aB3dE5fG7hJ9kL1mN3pQ5rS7";
@@ -71,4 +72,15 @@ test("the invitation of an edge with a path keeps the path", () => {
   const link = invitationLink(`${EDGE}/k/KEY`, ROOM);
   expect(link).toBe(`${EDGE}/k/KEY/#${ROOM}`);
   expect(readPlace(link)).toEqual({ baseUrl: `${EDGE}/k/KEY`, roomId: ROOM });
+});
+
+test.each([
+  ["http://edge:1080", "http://edge:1080", "http://edge:1080"],
+  ["http://edge:1080", "http://edge:1080/k/a%20key", "http://edge:1080/k/a%20key"],
+  ["https://e.example/base", "https://e.example/base/k/KEY", "https://e.example/base/k/KEY"],
+  // A proxy in front adds or strips the path.
+  ["https://e.example/base", "http://10.0.0.1/k/KEY", "https://e.example/base/k/KEY"],
+  ["https://e.example/base", "https://e.example/baseless", "https://e.example/base/baseless"],
+])("the server URL %s of a page at %s is shown as %s", (serverUrl, baseUrl, shown) => {
+  expect(serverUrlWithKey(serverUrl, baseUrl)).toBe(shown);
 });

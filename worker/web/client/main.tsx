@@ -2,7 +2,7 @@
 import { render } from "preact";
 import { createApp } from "./app/app.ts";
 import { findProblem, unsupportedApp } from "./app/unsupported.ts";
-import { type EdgeInfo, readPlace } from "./model/place.ts";
+import { type EdgeInfo, type Place, readPlace, serverUrlWithKey } from "./model/place.ts";
 import { Root } from "./root.tsx";
 import { initializeCrypto } from "./session/keys.ts";
 import type { TransportNames } from "./session/transport.ts";
@@ -10,7 +10,7 @@ import { openDatabase } from "./storage/database.ts";
 
 async function start(parent: HTMLElement): Promise<void> {
   const place = readPlace(location.href);
-  const edge = readEdgeInfo();
+  const edge = readEdgeInfo(place);
   const problem = findProblem();
   parent.replaceChildren();
   if (problem !== undefined) {
@@ -25,10 +25,11 @@ async function start(parent: HTMLElement): Promise<void> {
   render(<Root app={app} />, parent);
 }
 
-function readEdgeInfo(): EdgeInfo {
+function readEdgeInfo({ baseUrl }: Place): EdgeInfo {
   const meta = document.querySelector<HTMLMetaElement>('meta[name="ct-edge"]');
   // Written by the server that serves this script.
-  return JSON.parse(meta?.content ?? "{}") as EdgeInfo;
+  const edge = JSON.parse(meta?.content ?? "{}") as EdgeInfo;
+  return { ...edge, serverUrl: serverUrlWithKey(edge.serverUrl, baseUrl) };
 }
 
 /** `?transport=websocket` or `polling`: for networks in which only one of them works. */

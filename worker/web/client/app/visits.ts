@@ -184,7 +184,7 @@ export function createVisits(deps: VisitDeps): Visits {
       entered = await start({
         baseUrl,
         roomId,
-        invitation: invitationLink(publicUrl(deps), roomId),
+        invitation: invitationLink(edge.serverUrl, roomId),
         meetingUrl: await meetingOf(edge, roomId),
         keys: options.keys,
         transports: deps.transports,
@@ -205,12 +205,6 @@ export function createVisits(deps: VisitDeps): Visits {
       else if (isReady) show();
     },
   };
-}
-
-/** The URL for guests: as the operator has set it, with the key in this page's path. */
-function publicUrl({ edge, place }: VisitDeps): string {
-  const key = /\/k\/[^/]+$/.exec(place.baseUrl)?.[0] ?? "";
-  return edge.serverUrl.endsWith(key) ? edge.serverUrl : edge.serverUrl + key;
 }
 
 async function meetingOf(

@@ -8,7 +8,10 @@ export interface Place {
 
 /** What the server says about itself in the page's `<meta name="ct-edge">`, as JSON. */
 export interface EdgeInfo {
-  /** `CT_SERVER_URL`, else the URL by which the page was requested; without a trailing slash. */
+  /**
+   * `CT_SERVER_URL`, else the URL by which the page was requested; without a trailing slash. The page adds the key of its own
+   * URL, which the server does not see.
+   */
   readonly serverUrl: string;
   readonly owner: string;
   readonly offersPlugins: boolean;
@@ -57,4 +60,19 @@ export function readInvitation(text: string, baseUrl: string): Invitation {
 /** The link that guests open in a browser, and IDEs accept as well. */
 export function invitationLink(serverUrl: string, roomId: string): string {
   return `${serverUrl}/#${roomId}`;
+}
+
+/**
+ * The server URL for IDEs and invitations. A key in the path (`https://edge/k/KEY`) is part of it, and only the page sees the
+ * key: balancers strip it.
+ */
+export function serverUrlWithKey(serverUrl: string, baseUrl: string): string {
+  const path = pathOf(baseUrl);
+  const serverPath = pathOf(serverUrl);
+  const isBelow = path === serverPath || path.startsWith(`${serverPath}/`);
+  return serverUrl + (isBelow ? path.slice(serverPath.length) : path);
+}
+
+function pathOf(url: string): string {
+  return new URL(url).pathname.replace(/\/+$/, "");
 }
