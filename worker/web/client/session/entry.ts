@@ -9,23 +9,12 @@ import {
   type JoinRoomResponse,
   ServerError,
 } from "open-collaboration-protocol";
+import type { FailureReason } from "../model/app.ts";
 import { sleep } from "./timing.ts";
 
-export type JoinErrorReason =
-  | "not-found"
-  | "rejected"
-  | "timeout"
-  | "full"
-  | "quota"
-  | "license"
-  | "forbidden"
-  | "unreachable"
-  | "incompatible"
-  | "failed";
-
 export class JoinError extends Error {
-  readonly reason: JoinErrorReason;
-  constructor(reason: JoinErrorReason, message: string, options?: ErrorOptions) {
+  readonly reason: FailureReason;
+  constructor(reason: FailureReason, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "JoinError";
     this.reason = reason;
@@ -113,7 +102,7 @@ async function checkReachable(baseUrl: string): Promise<void> {
   if (!response.ok) throw new TypeError(`the server responded with status ${response.status}`);
 }
 
-const REASONS: Readonly<Record<string, JoinErrorReason>> = {
+const REASONS: Readonly<Record<string, FailureReason>> = {
   RoomNotFound: "not-found",
   JoinRequestNotFound: "timeout",
   JoinRejected: "rejected",
