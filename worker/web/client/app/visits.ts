@@ -144,7 +144,10 @@ export function createVisits(deps: VisitDeps): Visits {
       });
     },
     async lock(roomId, { isCurrent }) {
-      const taken = await lockSession(roomId, () => session?.moveAway());
+      const taken = await lockSession(roomId, () => {
+        if (session === undefined) showHome();
+        else session.moveAway();
+      });
       if (isCurrent()) lock = taken;
       else taken?.release();
       return taken !== undefined;
@@ -197,7 +200,10 @@ export function createVisits(deps: VisitDeps): Visits {
       const own = entered;
       if (!visit.isCurrent()) return own.leave();
       visit.signal.addEventListener("abort", () => {
-        if (own.connection.peek().state !== "ended") void own.leave();
+        if (own.connection.peek().state === "ended") return;
+        // The user is elsewhere: its end is not shown.
+        session = undefined;
+        void own.leave();
       });
       session = own;
       const connection = own.connection.peek();

@@ -55,10 +55,11 @@ export function mountEditor(
       extensions: [
         appearance(tab.path),
         access.of(readOnly(file.isReadOnly)),
-        keymap.of([saveKey(session, tab), ...yUndoManagerKeymap, ...closeBracketsKeymap]),
+        keymap.of([saveKey(session, tab), ...UNDO_KEYS, ...closeBracketsKeymap]),
         keymap.of(searchKeymap),
         keymap.of([...foldKeymap, indentWithTab, ...defaultKeymap]),
         [closeBrackets(), indentOnInput(), dropCursor(), highlightActiveLine()],
+        undoGuard,
         yCollab(shared.text, null, { undoManager: shared.undo }),
         remoteCarets(shared.cursors),
         EditorView.updateListener.of((update) => onUpdate(update, session, shared)),
@@ -115,6 +116,18 @@ function saveKey(session: Session, tab: Tab): KeyBinding {
     },
   };
 }
+
+// --- undo: it changes the shared text, without asking the editor whether it may ---
+
+const UNDO_KEYS: readonly KeyBinding[] = yUndoManagerKeymap.map((binding) => ({
+  ...binding,
+  run: (view) => view.state.readOnly || binding.run?.(view) === true,
+}));
+
+/** The browser's own menu. */
+const undoGuard = EditorView.domEventHandlers({
+  beforeinput: ({ inputType }, { state }) => state.readOnly && /^history/.test(inputType),
+});
 
 // --- extensions ---
 
