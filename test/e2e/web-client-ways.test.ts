@@ -58,6 +58,23 @@ describe.runIf(hasChromium)("in the middle of a way", () => {
     await second.entered();
   }, 90_000);
 
+  test("who asks to join is still asked about after the host's page was reloaded, whatever guests are called", async () => {
+    const [host, guest, asking] = await Promise.all([
+      WebPerson.open(browser, "Anna"),
+      WebPerson.open(browser, "peer/join"),
+      WebPerson.open(browser, "Cleo"),
+    ]);
+    const link = await host.startSession(edge.httpUrl);
+    await guest.knock(link);
+    await host.allow(guest.name);
+    await guest.entered();
+    await asking.knock(link);
+    await host.button("Allow Cleo").waitFor();
+    await host.page.reload();
+    await host.allow("Cleo");
+    await asking.entered();
+  }, 90_000);
+
   test("a guest who may only read cannot undo what it wrote before", async () => {
     const { host, guest } = await pairOf(browser, edge.httpUrl);
     await guest.type("written");

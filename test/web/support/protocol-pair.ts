@@ -8,6 +8,7 @@ import {
   Emitter,
   Encoding,
   Encryption,
+  type Message,
   Messages,
   type MessageTransport,
   NotificationMessage,
@@ -34,8 +35,8 @@ export async function connectPair(): Promise<ProtocolPair> {
   const guestPeer = peerOf(GUEST_ID, guestKeys.publicKey);
   const hostEnd = createEnd();
   const guestEnd = createEnd();
-  hostEnd.deliver = (data) => guestEnd.receive(withOrigin(data, HOST_ID));
-  guestEnd.deliver = (data) => hostEnd.receive(withOrigin(data, GUEST_ID));
+  hostEnd.deliver = (data) => guestEnd.receive(relayed(data, HOST_ID, GUEST_ID));
+  guestEnd.deliver = (data) => hostEnd.receive(relayed(data, GUEST_ID, HOST_ID));
   const host = createConnection({ privateKey: hostKeys.privateKey, transport: hostEnd.transport });
   const guest = createConnection({
     privateKey: guestKeys.privateKey,
@@ -90,9 +91,12 @@ function createEnd(): End {
   return end;
 }
 
-/** A server writes the sender's id into every message. */
-function withOrigin(data: Uint8Array, origin: string): Uint8Array {
-  return Encoding.encode({ ...(Encoding.decode(data) as object), origin });
+/** A server writes the sender's id into every message, and leaves the receiver's own keys in it. */
+function relayed(data: Uint8Array, origin: string, target: string): Uint8Array {
+  const message = Encoding.decode(data) as Message;
+  const { metadata } = message;
+  const keys = metadata.encryption.keys.filter((key) => key.target === target);
+  return Encoding.encode({ ...message, origin, metadata: { ...metadata, encryption: { keys } } });
 }
 
 function peerOf(id: string, publicKey: string): Peer {

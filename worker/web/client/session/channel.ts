@@ -10,6 +10,7 @@ import {
   type ProtocolBroadcastConnection,
 } from "open-collaboration-protocol";
 import { type Keys, privateKeyHandle } from "./keys.ts";
+import { checkSenders } from "./senders.ts";
 import { createTransport, type EdgeTransport, type TransportNames } from "./transport.ts";
 
 export interface Channel {
@@ -36,6 +37,7 @@ export function openChannel(options: {
   readonly keys: Keys;
   /** Of a guest. */
   readonly host: Peer | undefined;
+  readonly hostId: () => string | undefined;
   readonly transports: TransportNames;
   readonly tap?: ((message: Uint8Array) => void) | undefined;
 }): Channel {
@@ -45,6 +47,7 @@ export function openChannel(options: {
     transport,
     ...(options.host && { host: options.host }),
   });
+  checkSenders(connection, options.hostId);
   // What other clients send and this one does not know is no error.
   connection.onBroadcast(() => {});
   connection.onNotification(() => {});

@@ -88,7 +88,8 @@ export function startGuestSession(
   const stopFiles = followFiles(files, tabs);
 
   function enter(restored: KnownPeers | undefined): void {
-    channel = openChannel({ ...options, roomToken: entry.roomToken, host: entry.host });
+    const { roomToken, host } = entry;
+    channel = openChannel({ ...options, roomToken, host, hostId: () => host.id });
     const { connection } = channel;
     connection.peer.onInfo((_origin, peer) => setSelf(peer));
     connection.peer.onInit((_origin, data) => setInit(data));

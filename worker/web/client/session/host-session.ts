@@ -1,6 +1,13 @@
 /** A host's session: its files are the session's files, and it decides who joins. */
 import { type Signal, signal } from "@preact/signals";
-import { type Peer, type User, VERSION, type Workspace } from "open-collaboration-protocol";
+import {
+  Encoding,
+  type Peer,
+  RequestMessage,
+  type User,
+  VERSION,
+  type Workspace,
+} from "open-collaboration-protocol";
 import { createHostOpener } from "../documents/host-opener.ts";
 import { createTabList } from "../documents/tab-list.ts";
 import { isExcluded, partsOf } from "../files/paths.ts";
@@ -67,7 +74,12 @@ export function startHostSession(
   let isLeaving = false;
   const updated = new Set<string>();
   const requests = createJoinRequests(options.workspace, options.remember);
-  const channel = openChannel({ ...options, host: undefined, tap: requests.tap });
+  const channel = openChannel({
+    ...options,
+    host: undefined,
+    hostId: () => people.ownPeer?.id,
+    tap: requests.tap,
+  });
   const { connection } = channel;
   const listed = new Set<string>();
   const sources = options.openFiles(() => [
@@ -305,8 +317,17 @@ function createJoinRequests(workspace: Workspace, remember: () => void): JoinReq
 
 const JOIN_METHOD = "peer/join";
 
+/** The method's name may also be the name of a guest: only then is the message decoded in vain. */
 function isJoinRequest(message: Uint8Array): boolean {
-  return new TextDecoder("latin1").decode(message).includes(JOIN_METHOD);
+  if (!new TextDecoder("latin1").decode(message).includes(JOIN_METHOD)) return false;
+  try {
+    const decoded: unknown = Encoding.decode(message);
+    return (
+      RequestMessage.is(decoded) && decoded.origin === "" && decoded.content.method === JOIN_METHOD
+    );
+  } catch {
+    return false;
+  }
 }
 
 function describeUser({ name, email, authProvider }: User) {
