@@ -12,12 +12,12 @@ test("a guest cannot close the session, nor speak for the server or for other pe
   const { host, guest } = await connectPair();
   checkSenders(host, () => HOST_ID);
   const heard = listen(host);
-  await guest.sendBroadcast(Messages.Room.Closed);
-  await guest.sendBroadcast(Messages.Room.Left, OTHER);
-  await guest.sendBroadcast(Messages.Room.Joined, OTHER);
-  await guest.sendBroadcast(Messages.Room.PermissionsUpdated, { readonly: true });
-  await guest.sendNotification(Messages.Peer.Info.method, HOST_ID, OTHER);
-  await guest.sendNotification(Messages.Peer.Init.method, HOST_ID, initOf(OTHER));
+  guest.sendBroadcast(Messages.Room.Closed);
+  guest.sendBroadcast(Messages.Room.Left, OTHER);
+  guest.sendBroadcast(Messages.Room.Joined, OTHER);
+  guest.sendBroadcast(Messages.Room.PermissionsUpdated, { readonly: true });
+  guest.sendNotification(Messages.Peer.Info.method, HOST_ID, OTHER);
+  guest.sendNotification(Messages.Peer.Init.method, HOST_ID, initOf(OTHER));
   await guest.chat.sendMessage("last");
   await until("the host has all of it", () => heard.includes("chat"));
   expect(heard).toEqual(["chat"]);

@@ -8,6 +8,7 @@ import { Awareness, removeAwarenessStates } from "y-protocols/awareness";
 import * as Y from "yjs";
 import type { Cursors, Person, SharedText } from "../model/session.ts";
 import { createPresence, type Presence } from "./cursors.ts";
+import { keepPlain } from "./plain-text.ts";
 import { createSyncRelay } from "./sync-relay.ts";
 
 export interface SharedDocuments {
@@ -76,6 +77,7 @@ export function createSharedDocuments(deps: {
       let shared = texts.get(path);
       if (shared === undefined) {
         const text = textOf(path);
+        keepPlain(text);
         const undo = new Y.UndoManager(text, { trackedOrigins: new Set() });
         const cursors = deps.isPrivate(path) ? NO_CURSORS : presence.cursorsIn(text, path);
         shared = { path, text, undo, cursors };
