@@ -76,6 +76,20 @@ test("a file that is read slowly does not undo what is typed and saved meanwhile
   expect(disk.content.get(PATH)).toBe("old text");
 });
 
+test("a text whose folder was deleted is not saved, and counts as deleted", async () => {
+  const disk = createMemoryFiles({ [PATH]: "old" });
+  const { opener, type } = host(disk);
+  await opener.share(PATH);
+  await opener.flush();
+  await disk.remove("work");
+  opener.onDeleted("work");
+  type(" text");
+  await opener.flush();
+  expect(opener.saveStateOf(PATH).peek()).toEqual({ state: "saved" });
+  expect(opener.isSaved).toBe(true);
+  expect(disk.content.has(PATH)).toBe(false);
+});
+
 interface Host {
   readonly opener: HostOpener;
   readonly documents: SharedDocuments;

@@ -3,6 +3,7 @@
  * change, so guests' changes are in the host's files without anyone's doing.
  */
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { isWithin } from "../files/paths.ts";
 import { decode, encode, type TextForm } from "../files/text-file.ts";
 import { FileError, type Files } from "../model/files.ts";
 import type { SaveState } from "../model/session.ts";
@@ -16,7 +17,7 @@ export interface HostOpener extends Opener {
   write(path: string, content: Uint8Array): Promise<boolean>;
   /** Another program changed or deleted the file. */
   onChanged(path: string): Promise<void>;
-  /** The file is not saved any more until `save`. */
+  /** The file, or each one in the folder, is not saved any more until `save`. */
   onDeleted(path: string): void;
   /** Whether every change is in the files. */
   readonly isSaved: boolean;
@@ -216,11 +217,12 @@ export function createHostOpener(deps: {
       else scheduleSave(opened);
     },
     onDeleted(path) {
-      const opened = texts.get(path);
-      if (opened === undefined) return;
-      opened.isDeleted = true;
-      clearTimeout(opened.timer);
-      opened.timer = undefined;
+      for (const opened of texts.values()) {
+        if (!isWithin(opened.path, path)) continue;
+        opened.isDeleted = true;
+        clearTimeout(opened.timer);
+        opened.timer = undefined;
+      }
     },
     get isSaved() {
       return [...texts.values()].every(
