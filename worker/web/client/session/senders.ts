@@ -1,7 +1,7 @@
 /**
  * Who may send what. The server writes the sender into each message, but it cannot read what peers encrypt, and the protocol
- * package handles a method whoever names it: a guest could close the session for everybody, or say that somebody has left, so
- * that nothing is encrypted for that person any more.
+ * package handles a method from any peer that names it: a guest could close the session for everybody, or say that somebody
+ * has left, so that nothing is encrypted for that person any more.
  */
 import { Messages, type ProtocolBroadcastConnection } from "open-collaboration-protocol";
 
