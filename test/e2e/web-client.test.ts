@@ -51,7 +51,7 @@ describe.runIf(hasChromium)("in browsers", () => {
     await host.close();
   }, 90_000);
 
-  /** One after the other, in one session: making keys takes seconds. */
+  /** One after the other, in one session. */
   describe("in one session", () => {
     let host: WebPerson;
     let guest: WebPerson;
@@ -214,7 +214,7 @@ function typeUntilStopped(people: readonly WebPerson[]): Typing {
     await person.editor.click();
     await person.page.keyboard.press(person === people[0] ? "Control+End" : "Control+Home");
     for (let count = 1; !isStopped; count++) {
-      const word = `[${person.name}${run}.${count}]`;
+      const word = `[${person.name[0]}${run}.${count}]`;
       words.push(word);
       await person.page.keyboard.type(word);
       counts.set(person, count);

@@ -12,7 +12,7 @@ export function launchChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath: execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim(),
     // The sandbox does not work in containers and as root; the browser only opens our own pages.
-    args: ["--no-sandbox", "--disable-dev-shm-usage"],
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
   });
 }
 

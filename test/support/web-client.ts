@@ -9,9 +9,16 @@ import { until } from "./until.ts";
 
 export type ContextOptions = Parameters<Browser["newContext"]>[0];
 
-/** Making a key pair of 4,096 bits takes seconds, and several browsers may do it at once. */
+/** Several browsers may enter at once, on a busy machine. */
 const ENTER_MS = 60_000;
 const SEE_MS = 30_000;
+
+/** A pair of 4,096 bits takes seconds of CPU, and a test has many people. It protects only texts of tests. */
+const SMALL_KEYS = `
+  const generate = crypto.subtle?.generateKey.bind(crypto.subtle);
+  if (generate) crypto.subtle.generateKey = (algorithm, ...rest) =>
+    generate({ ...algorithm, ...(algorithm.modulusLength && { modulusLength: 2048 }) }, ...rest);
+`;
 
 export class WebPerson {
   readonly name: string;
@@ -28,7 +35,9 @@ export class WebPerson {
   }
 
   static async open(browser: Browser, name: string, options?: ContextOptions): Promise<WebPerson> {
-    return new WebPerson(name, await openLooker(browser, options));
+    const looker = await openLooker(browser, options);
+    await looker.context.addInitScript(SMALL_KEYS);
+    return new WebPerson(name, looker);
   }
 
   /** One more tab of a browser. */
