@@ -4,7 +4,7 @@
  */
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { hasChromium, launchChromium, openLooker } from "../support/browser.ts";
+import { hasChromium, launchChromium } from "../support/browser.ts";
 import type { Client } from "../support/clients.ts";
 import { askEdgeTo } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
@@ -118,15 +118,15 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
     "two tabs of one browser in two sessions both work by %s alone, with the cookie of the other session",
     async (transport) => {
       const [one, two] = await sessionsOfTwoWorkers();
-      const looker = await openLooker(browser);
-      const other = await WebPerson.inContext(looker.context, "Two");
-      const tabs = [new WebPerson("One", looker), other] as const;
+      const first = await WebPerson.open(browser, "One");
+      const { context } = first;
+      const tabs = [first, await WebPerson.inContext(context, "Two")] as const;
       for (const [tab, own, foreign] of [
         [tabs[0], one, two] as const,
         [tabs[1], two, one] as const,
       ]) {
         const cookie = { name: "ctstickiness", value: foreign.room, url: edge.httpUrl };
-        await looker.context.addCookies([cookie]);
+        await context.addCookies([cookie]);
         await tab.page.goto(`${edge.httpUrl}/?transport=${transport}#${own.room}`);
         const known = tab.button(/Continue as/);
         const form = tab.page.locator(".sign-in-form");

@@ -1,7 +1,7 @@
 /** Ways into sessions and out of them that people take in the middle: cancelling, and going on in another tab. */
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { hasChromium, launchChromium, openLooker } from "../support/browser.ts";
+import { hasChromium, launchChromium } from "../support/browser.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { person } from "../support/people.ts";
 import { pairOf, serveFiles, WebPerson } from "../support/web-client.ts";
@@ -46,12 +46,11 @@ describe.runIf(hasChromium)("in the middle of a way", () => {
   }, 90_000);
 
   test("a tab that has not entered a session yet leaves it to another one that wants it", async () => {
-    const looker = await openLooker(browser);
+    const first = await WebPerson.open(browser, "Ben");
     const link = await ideSession();
-    const first = new WebPerson("Ben", looker);
     await first.page.goto(link);
     await first.page.locator(".sign-in-form").first().waitFor();
-    const second = new WebPerson("Ben", { ...looker, page: await looker.context.newPage() });
+    const second = await WebPerson.inContext(first.context, "Ben");
     await second.page.goto(link);
     await second.button("Use it here").click();
     await second.signIn("Ask to join");

@@ -81,5 +81,7 @@ export function createApp(deps: VisitDeps): StartedApp {
 /** Whether closing the page now may lose what somebody typed. */
 function mayLose(session: EnteredSession, database: Database): boolean {
   if ("isSaved" in session && !session.isSaved) return true;
-  return session.connection.peek().state !== "live" && database.isForgetful.peek();
+  const isRemembered = !("isRemembered" in session) || session.isRemembered;
+  const isKept = isRemembered && !database.isForgetful.peek();
+  return session.connection.peek().state !== "live" && !isKept;
 }

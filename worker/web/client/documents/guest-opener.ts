@@ -7,7 +7,7 @@ import { decode } from "../files/text-file.ts";
 import type { Files } from "../model/files.ts";
 import type { SaveState } from "../model/session.ts";
 import type { SharedDocuments } from "./shared-documents.ts";
-import { type FoundFile, failure, type Opener, onceFilled } from "./tab-list.ts";
+import { type FoundFile, failure, type Opener, onceFilled, uneditable } from "./tab-list.ts";
 
 /** The host saves. */
 const SAVED = signal<SaveState>({ state: "saved" });
@@ -65,14 +65,6 @@ async function read(
 ): Promise<Exclude<FoundFile, { readonly state: "text" }>> {
   const content = await files.read(path);
   const file = decode(content);
-  switch (file.kind) {
-    case "text":
-      return { state: "preview", text: file.text };
-    case "foreign-text":
-      return { state: "foreign-text", text: file.text, content };
-    case "binary":
-      return { state: "binary", bytes: content.length, content };
-    case "too-large":
-      return { state: "too-large", bytes: content.length };
-  }
+  if (file.kind === "text") return { state: "preview", text: file.text };
+  return uneditable(content, file);
 }

@@ -8,7 +8,7 @@ import { decode, encode, type TextForm } from "../files/text-file.ts";
 import { FileError, type Files } from "../model/files.ts";
 import type { SaveState } from "../model/session.ts";
 import type { SharedDocuments } from "./shared-documents.ts";
-import { type FoundFile, failure, type Opener } from "./tab-list.ts";
+import { type FoundFile, failure, type Opener, uneditable } from "./tab-list.ts";
 
 export interface HostOpener extends Opener {
   /** Shares the text of `path` for a guest. A file that is not text stays as it is: guests read it. */
@@ -81,17 +81,9 @@ export function createHostOpener(deps: {
   async function read(path: string): Promise<FoundFile> {
     const content = await files.read(path);
     const file = decode(content);
-    switch (file.kind) {
-      case "text":
-        track(path, file);
-        return { state: "text", shared: documents.text(path) };
-      case "foreign-text":
-        return { state: "foreign-text", text: file.text, content };
-      case "binary":
-        return { state: "binary", bytes: content.length, content };
-      case "too-large":
-        return { state: "too-large", bytes: content.length };
-    }
+    if (file.kind !== "text") return uneditable(content, file);
+    track(path, file);
+    return { state: "text", shared: documents.text(path) };
   }
 
   function noteFileText(opened: OpenText, text: string): void {

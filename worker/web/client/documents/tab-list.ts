@@ -1,5 +1,6 @@
 /** The open tabs. What is in a file is found out by an opener: a guest asks the host, the host reads its own files. */
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { FileContent } from "../files/text-file.ts";
 import { FileError } from "../model/files.ts";
 import type { OpenFile, SaveState, SharedText, Tab, Tabs } from "../model/session.ts";
 
@@ -127,6 +128,21 @@ function createTab(
     save: opener.saveStateOf(path),
     stop: () => {},
   };
+}
+
+/** What a tab shows of a file whose content is not a text that can be edited. */
+export function uneditable(
+  content: Uint8Array,
+  file: Exclude<FileContent, { readonly kind: "text" }>,
+): Exclude<FoundFile, { readonly state: "text" }> {
+  switch (file.kind) {
+    case "foreign-text":
+      return { state: "foreign-text", text: file.text, content };
+    case "binary":
+      return { state: "binary", bytes: content.length, content };
+    case "too-large":
+      return { state: "too-large", bytes: content.length };
+  }
 }
 
 /** What a tab shows when its file cannot be read. */

@@ -13,7 +13,7 @@ import { createCurrentFiles } from "./current-files.ts";
 import { JoinError } from "./entry.ts";
 import { followFiles } from "./file-changes.ts";
 import type { Keys } from "./keys.ts";
-import { createLiveSession, type SessionEnvironment } from "./live-session.ts";
+import { createLiveSession, pagePart, type SessionEnvironment } from "./live-session.ts";
 import { sleep, withinTime } from "./timing.ts";
 import type { TransportNames } from "./transport.ts";
 
@@ -30,6 +30,8 @@ export interface GuestState {
 }
 
 export interface GuestSession extends Session {
+  /** Whether a reload brings the same person back, with what was typed. */
+  readonly isRemembered: boolean;
   /** Undefined until the host has sent the workspace. */
   readonly state: GuestState | undefined;
   /** With no file open: goes to where the host is. */
@@ -54,6 +56,7 @@ export function startGuestSession(
     readonly entry: GuestEntry;
     /** After a reload. */
     readonly restored: KnownPeers | undefined;
+    readonly isRemembered: boolean;
     readonly transports: TransportNames;
     /** Asks the host again. Rejects with `JoinError`. */
     readonly askAgain: (signal: AbortSignal) => Promise<GuestEntry>;
@@ -168,29 +171,18 @@ export function startGuestSession(
 
   enter(options.restored);
   return {
+    ...pagePart(live),
     roomId: options.roomId,
     invitation: options.invitation,
     meetingUrl: options.meetingUrl,
     isHost: false,
+    isRemembered: options.isRemembered,
     workspace,
-    connection: live.connection,
-    self: people.self,
-    people: people.others,
-    writing: live.chat.writing,
     joinRequests: signal([]),
-    isReadOnly: live.isReadOnly,
-    chat: live.chat.lines,
     files,
     tabs,
-    following: live.following,
-    notices: live.notices,
-    follow: live.follow,
-    say: live.chat.say,
-    noteWriting: live.chat.noteWriting,
-    dismiss: live.dismiss,
     async setReadOnly() {},
     leave,
-    texts: () => documents.all(),
     get state() {
       const self = people.ownPeer;
       if (self === undefined || init === undefined) return undefined;

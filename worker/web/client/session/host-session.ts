@@ -17,7 +17,7 @@ import type { EndReason, JoinRequest, Session } from "../model/session.ts";
 import { type KnownPeers, openChannel } from "./channel.ts";
 import { followFiles } from "./file-changes.ts";
 import type { Keys } from "./keys.ts";
-import { createLiveSession, type SessionEnvironment } from "./live-session.ts";
+import { createLiveSession, pagePart, type SessionEnvironment } from "./live-session.ts";
 import { sleep, withinTime } from "./timing.ts";
 import type { TransportNames } from "./transport.ts";
 
@@ -193,26 +193,15 @@ export function startHostSession(
   }
 
   return {
+    ...pagePart(live),
     roomId: options.roomId,
     invitation: options.invitation,
     meetingUrl: options.meetingUrl,
     isHost: true,
     workspace: signal(options.workspace),
-    connection: live.connection,
-    self: people.self,
-    people: people.others,
-    writing: live.chat.writing,
     joinRequests: requests.open,
-    isReadOnly: live.isReadOnly,
-    chat: live.chat.lines,
     files,
     tabs,
-    following: live.following,
-    notices: live.notices,
-    follow: live.follow,
-    say: live.chat.say,
-    noteWriting: live.chat.noteWriting,
-    dismiss: live.dismiss,
     async setReadOnly(isReadOnly) {
       live.isReadOnly.value = isReadOnly;
       options.remember();
@@ -227,7 +216,6 @@ export function startHostSession(
       );
       close("left");
     },
-    texts: () => documents.all(),
     get state() {
       const self = people.ownPeer;
       if (self === undefined) return undefined;

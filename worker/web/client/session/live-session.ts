@@ -5,7 +5,7 @@
 import { effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { createSharedDocuments, type SharedDocuments } from "../documents/shared-documents.ts";
 import type { TabList } from "../documents/tab-list.ts";
-import type { Connection, EndReason, Notice } from "../model/session.ts";
+import type { Connection, EndReason, Notice, Session } from "../model/session.ts";
 import type { Channel } from "./channel.ts";
 import { type Chat, createChat } from "./chat.ts";
 import { createPeople, type People } from "./people.ts";
@@ -160,4 +160,23 @@ export function createLiveSession(
       environment.onEnded(reason);
     },
   };
+}
+
+/** What the page sees of a guest's and of a host's session alike. */
+export function pagePart({ people, documents, chat, ...live }: LiveSession) {
+  return {
+    connection: live.connection,
+    self: people.self,
+    people: people.others,
+    isReadOnly: live.isReadOnly,
+    chat: chat.lines,
+    writing: chat.writing,
+    say: chat.say,
+    noteWriting: chat.noteWriting,
+    following: live.following,
+    follow: live.follow,
+    notices: live.notices,
+    dismiss: live.dismiss,
+    texts: () => documents.all(),
+  } satisfies Partial<Session>;
 }
