@@ -55,7 +55,7 @@ function documentsOf(
 const textIn = (documents: SharedDocuments, path: string): string =>
   documents.text(path).text.toJSON();
 
-test("a private text never leaves the page, whoever has it open", () => {
+test("a private text never leaves the page", () => {
   const kept: Uint8Array[] = [];
   const host = documentsOf({
     isPrivate: (path) => path.endsWith(".env"),
