@@ -40,7 +40,7 @@ export function createHosting(
       "host",
       () => host(files),
       async (visit) => {
-        const entrance = await visits.signIn("host", undefined);
+        const entrance = await visits.signIn("host", undefined, visit);
         if (!visit.isCurrent()) return;
         const step = visits.showWaiting("host");
         const { roomId, roomToken } = await entrance.create(visit.signal);

@@ -49,7 +49,7 @@ export function createJoining(
   }
 
   async function join(roomId: string, visit: Visit, isRemembered: boolean): Promise<void> {
-    const entrance = await visits.signIn("join", roomId);
+    const entrance = await visits.signIn("join", roomId, visit);
     if (!visit.isCurrent()) return;
     const step = visits.showWaiting("join");
     const entry = await entrance.join(roomId, visit.signal, () => {

@@ -12,7 +12,7 @@ export interface SignedIn {
 
 export interface SignIn {
   readonly screen: SignInScreen;
-  /** Resolves when the user is signed in and wants to go on; never when the user cancels. */
+  /** Resolves when the user is signed in and wants to go on; never when the user goes elsewhere. */
   readonly done: Promise<SignedIn>;
 }
 
@@ -25,6 +25,8 @@ export function startSignIn(options: {
   readonly roomId: string | undefined;
   /** Whether an email that nobody verifies is of any use. */
   readonly asksEmail: boolean;
+  /** Aborted when the user goes elsewhere; nothing is asked of the server then. */
+  readonly signal: AbortSignal;
   readonly onCancel: () => void;
 }): SignIn {
   const { baseUrl, users } = options;
@@ -32,7 +34,6 @@ export function startSignIn(options: {
   const signedInAs = signal<string | undefined>(undefined);
   const isBusy = signal(false);
   const problem = signal<string | undefined>(undefined);
-  const cancelled = new AbortController();
   let resolve: (signedIn: SignedIn) => void = () => {};
   const done = new Promise<SignedIn>((settle) => {
     resolve = settle;
@@ -58,14 +59,14 @@ export function startSignIn(options: {
       try {
         const token = await entrance.signIn(
           (ticket, metadata) => show(ticket, metadata),
-          cancelled.signal,
+          options.signal,
         );
         const name = nameIn(token);
         await users.put(baseUrl, { name, token });
         resolve({ name, entrance });
         return;
       } catch (error) {
-        if (cancelled.signal.aborted) return;
+        if (options.signal.aborted) return;
         if (!(error instanceof JoinError && error.reason === "timeout")) throw error;
       }
     }
@@ -139,10 +140,7 @@ export function startSignIn(options: {
       },
       signOut: () => begin(signOut),
       retry: () => begin(start),
-      cancel() {
-        cancelled.abort();
-        options.onCancel();
-      },
+      cancel: options.onCancel,
     },
   };
 }

@@ -49,7 +49,7 @@ export interface Visits {
   begin(purpose: Purpose, again: () => void, work: (visit: Visit) => Promise<void>): void;
   /** Resolves with false when another tab is in the session as the same person. */
   lock(roomId: string, visit: Visit): Promise<boolean>;
-  signIn(purpose: Purpose, roomId: string | undefined): Promise<Entrance>;
+  signIn(purpose: Purpose, roomId: string | undefined, visit: Visit): Promise<Entrance>;
   showWaiting(purpose: Purpose): Signal<WaitingStep>;
   /**
    * Enters a session, and shows it when it is ready. `again`: how the user returns after its end, if there is a way.
@@ -152,7 +152,7 @@ export function createVisits(deps: VisitDeps): Visits {
       else taken?.release();
       return taken !== undefined;
     },
-    async signIn(purpose, roomId) {
+    async signIn(purpose, roomId, visit) {
       keys.prepare();
       const signIn = startSignIn({
         baseUrl,
@@ -160,6 +160,7 @@ export function createVisits(deps: VisitDeps): Visits {
         purpose,
         roomId,
         asksEmail: edge.asksEmail === true,
+        signal: visit.signal,
         onCancel: showHome,
       });
       screen.value = signIn.screen;
