@@ -2,11 +2,11 @@
  * The browser client among others: unmodified clients of the protocol as hosts and guests, several browsers, several sessions
  * in one browser, and hosts that send what no browser can edit.
  */
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
 import type { Client } from "../support/clients.ts";
-import { askEdgeTo } from "../support/edge-commands.ts";
+import { ownerOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { person } from "../support/people.ts";
 import { until } from "../support/until.ts";
@@ -127,6 +127,7 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
       ]) {
         const cookie = { name: "ctstickiness", value: foreign.room, url: edge.httpUrl };
         await context.addCookies([cookie]);
+        const used = transportsOf(tab.page);
         await tab.page.goto(`${edge.httpUrl}/?transport=${transport}#${own.room}`);
         const known = tab.button(/Continue as/);
         const form = tab.page.locator(".sign-in-form");
@@ -137,6 +138,7 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
         await tab.choose("main.ts");
         await tab.type(`by ${tab.name}`);
         await until("its host has it", () => own.host.text.includes(`by ${tab.name}`));
+        expect(used).toEqual(new Set([transport]));
       }
       one.host.write("one again");
       two.host.write("two again");
@@ -151,18 +153,10 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
     const first = await ideSession({ [FILE]: "first\n" });
     for (;;) {
       const second = await ideSession({ [FILE]: "second\n" });
-      if ((await ownerOf(first.room)) !== (await ownerOf(second.room)))
+      if ((await ownerOf(edge, first.room)) !== (await ownerOf(edge, second.room)))
         return [first, second] as const;
       await second.host.leave();
     }
-  }
-
-  async function ownerOf(room: string): Promise<string | undefined> {
-    const { stdout } = await askEdgeTo(edge, "sessions", "--json", "--full");
-    const { sessions } = JSON.parse(stdout) as {
-      readonly sessions: readonly { readonly id: string; readonly owner: string }[];
-    };
-    return sessions.find(({ id }) => id === room)?.owner;
   }
 
   test("a guest that is refused, a session that does not exist and a link of another edge are explained", async () => {
@@ -211,3 +205,13 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
     expect(guest.complaints).toEqual([]);
   }, 60_000);
 });
+
+/** The transports that a page's connections to a session use, from now on. */
+function transportsOf(page: Page): ReadonlySet<string> {
+  const used = new Set<string>();
+  page.on("request", (request) => {
+    if (request.url().includes("transport=polling")) used.add("polling");
+  });
+  page.on("websocket", () => used.add("websocket"));
+  return used;
+}

@@ -5,7 +5,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
-import { askEdgeTo, pidsOf } from "../support/edge-commands.ts";
+import { askEdgeTo, ownerOf, pidsOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { until } from "../support/until.ts";
 import { pairOf, WebPerson } from "../support/web-client.ts";
@@ -132,19 +132,20 @@ describe.runIf(hasChromium)("in browsers", () => {
       const typing = typeUntilStopped([guest]);
       await typing.reached(10);
       const control = await pause.longest();
-      const owner = await ownerOf(edge, link);
+      const owner = await ownerOf(edge, roomOf(link));
       expect(await askEdgeTo(edge, "drain", owner)).toMatchObject({ status: 0 });
       await typing.reached(40);
       const words = await typing.stop();
       await everyWordOnce(host, guest, words);
       expect((await pause.longest()) - control).toBeLessThan(DRAIN_PAUSE_MS);
+      expect(await ownerOf(edge, roomOf(link))).not.toBe(owner);
       expect(await askEdgeTo(edge, "resume", owner)).toMatchObject({ status: 0 });
     }, 120_000);
 
     test("both pages go on by themselves when their worker is killed, and nothing typed is lost", async () => {
       const typing = typeUntilStopped([host, guest]);
       await typing.reached(10);
-      const owner = await ownerOf(edge, link);
+      const owner = await ownerOf(edge, roomOf(link));
       process.kill((await pidsOf(edge))[owner] ?? 0, "SIGKILL");
       await typing.reached(30);
       const words = await typing.stop();
@@ -153,6 +154,10 @@ describe.runIf(hasChromium)("in browsers", () => {
     }, 120_000);
   });
 });
+
+function roomOf(link: string): string {
+  return new URL(link).hash.slice(1);
+}
 
 async function typeTogether(host: WebPerson, guest: WebPerson): Promise<void> {
   // Both carets are at the same place before the first key: then each one's keys stay together, whichever come first.
@@ -182,17 +187,6 @@ async function everyWordOnce(
   await equal(host, guest);
   const text = await host.text();
   expect(words.filter((word) => text.split(word).length !== 2)).toEqual([]);
-}
-
-async function ownerOf(edge: EdgeProcess, link: string): Promise<string> {
-  const room = new URL(link).hash.slice(1);
-  const { stdout } = await askEdgeTo(edge, "sessions", "--json", "--full");
-  const { sessions } = JSON.parse(stdout) as {
-    readonly sessions: readonly { readonly id: string; readonly owner: string }[];
-  };
-  const found = sessions.find(({ id }) => id === room);
-  if (found === undefined) throw new Error(`no session ${room}`);
-  return found.owner;
 }
 
 // --- typing ---

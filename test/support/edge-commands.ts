@@ -37,3 +37,14 @@ export async function processOf(edge: EdgeProcess, id: string): Promise<ListedPr
 export async function pidsOf(edge: EdgeProcess): Promise<Record<string, number | null>> {
   return Object.fromEntries((await stateOf(edge)).processes.map(({ id, pid }) => [id, pid]));
 }
+
+/** The worker that hosts a session. Throws when there is no such session. */
+export async function ownerOf(edge: EdgeProcess, room: string): Promise<string> {
+  const { stdout } = await askEdgeTo(edge, "sessions", "--json", "--full");
+  const { sessions } = JSON.parse(stdout) as {
+    readonly sessions: readonly { readonly id: string; readonly owner: string }[];
+  };
+  const found = sessions.find(({ id }) => id === room);
+  if (found === undefined) throw new Error(`no session ${room}`);
+  return found.owner;
+}
