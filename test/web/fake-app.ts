@@ -56,7 +56,6 @@ export function createFakeApp(): FakeApp {
     startSession: (workspace) => call(`startSession ${workspace}`),
     enterAgain: ({ roomId }) => call(`enterAgain ${roomId}`),
     forget: ({ roomId }) => call(`forget ${roomId}`),
-    signOut: () => call("signOut"),
   };
   const fake: FakeApp = {
     app,

@@ -1,6 +1,7 @@
 /**
  * The scripts and styles of the browser client, as edge/build.mjs has bundled them: with a hash in each name, so that browsers
- * keep them, and compressed. Beside them, the licenses of the packages in them. A page of another version of this server, as during a rolling upgrade, gets this version's entry.
+ * keep them, and compressed. Beside them, the licenses of the packages in them. A page of another version of this server, as
+ * during a rolling upgrade, gets this version's entry.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply } from "fastify";

@@ -23,7 +23,7 @@ export function Root({ app }: { app: App }): JSX.Element {
       return <Unsupported screen={screen} secureUrl={secureUrlOf(app)} />;
     case "sign-in": {
       const session = sharedSession(app.edge.serverUrl, screen.roomId);
-      return <SignIn screen={screen} session={session} onSignOut={() => app.signOut()} />;
+      return <SignIn screen={screen} session={session} />;
     }
     case "waiting":
       return <Waiting screen={screen} />;

@@ -61,10 +61,6 @@ export function createApp(deps: VisitDeps): StartedApp {
     forget({ roomId }) {
       void database.sessions.delete(roomId).then(listRemembered);
     },
-    signOut() {
-      const shown = visits.screen.peek();
-      if (shown.at === "sign-in") shown.signOut();
-    },
     start() {
       window.addEventListener("popstate", showPlace);
       window.addEventListener("beforeunload", (event) => {

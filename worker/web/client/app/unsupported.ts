@@ -27,6 +27,5 @@ export function unsupportedApp(place: Place, edge: EdgeInfo, problem: Problem): 
     startSession() {},
     enterAgain() {},
     forget() {},
-    signOut() {},
   };
 }

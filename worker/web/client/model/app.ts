@@ -23,7 +23,6 @@ export interface App {
   startSession(workspace: "scratch" | "folder"): void;
   enterAgain(session: RememberedSession): void;
   forget(session: RememberedSession): void;
-  signOut(): void;
 }
 
 export interface RememberedSession {

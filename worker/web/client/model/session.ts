@@ -4,7 +4,7 @@
  */
 import type { ReadonlySignal } from "@preact/signals";
 import type { Text, UndoManager } from "yjs";
-import type { Entry, Files } from "./files.ts";
+import type { Files } from "./files.ts";
 
 export interface Person {
   /** The peer id: of one connection to one session. */
@@ -177,5 +177,3 @@ export interface Notice {
   readonly kind: "info" | "problem";
   readonly text: string;
 }
-
-export type { Entry };

@@ -16,9 +16,8 @@ export function SignIn(props: {
   screen: SignInScreen;
   /** The session to join; undefined before one is started. */
   session: SharedSession | undefined;
-  onSignOut: () => void;
 }): JSX.Element {
-  const { screen, session, onSignOut } = props;
+  const { screen, session } = props;
   const isJoin = screen.purpose === "join";
   return (
     <Page
@@ -30,7 +29,7 @@ export function SignIn(props: {
       }
     >
       <Problem text={screen.problem.value} />
-      <Ways screen={screen} onSignOut={onSignOut} />
+      <Ways screen={screen} />
       {isJoin && session && <OpenInIde session={session} />}
       <footer class="page-foot">
         <button type="button" class="link-button" onClick={() => screen.cancel()}>
@@ -41,7 +40,7 @@ export function SignIn(props: {
   );
 }
 
-function Ways({ screen, onSignOut }: { screen: SignInScreen; onSignOut: () => void }): JSX.Element {
+function Ways({ screen }: { screen: SignInScreen }): JSX.Element {
   const { ways, signedInAs, isBusy } = screen;
   if (signedInAs.value !== undefined) {
     return (
@@ -56,7 +55,12 @@ function Ways({ screen, onSignOut }: { screen: SignInScreen; onSignOut: () => vo
             Continue as <bdi>{signedInAs.value}</bdi>
           </span>
         </button>
-        <button type="button" class="link-button" disabled={isBusy.value} onClick={onSignOut}>
+        <button
+          type="button"
+          class="link-button"
+          disabled={isBusy.value}
+          onClick={() => screen.signOut()}
+        >
           Use another name
         </button>
       </div>

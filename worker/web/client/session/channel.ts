@@ -11,13 +11,20 @@ import {
 } from "open-collaboration-protocol";
 import { type Keys, privateKeyHandle } from "./keys.ts";
 import { checkSenders } from "./senders.ts";
+import { sleep, withinTime } from "./timing.ts";
 import { createTransport, type EdgeTransport, type TransportNames } from "./transport.ts";
+
+const LEAVE_MS = 1000;
+/** As in the IDEs: a connection that is closed in the same moment takes its last message with it. */
+const LEAVE_GRACE_MS = 100;
 
 export interface Channel {
   readonly connection: ProtocolBroadcastConnection;
   readonly transport: EdgeTransport;
   /** Restores what the connection knew before the page was reloaded: the server does not announce it again. */
   restore(known: KnownPeers): void;
+  /** Tells the others, who then do not wait for this peer. Resolves within a second, whether they could be told or not. */
+  leave(): Promise<void>;
   close(): void;
 }
 
@@ -71,6 +78,11 @@ export function openChannel(options: {
             ];
       transport.inject([...joined, ...sent, ...unanswered]);
     },
+    leave: () =>
+      withinTime(
+        connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
+        LEAVE_MS,
+      ),
     close: () => connection.dispose(),
   };
 }

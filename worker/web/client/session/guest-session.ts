@@ -14,7 +14,7 @@ import { JoinError } from "./entry.ts";
 import { followFiles } from "./file-changes.ts";
 import type { Keys } from "./keys.ts";
 import { createLiveSession, pagePart, type SessionEnvironment } from "./live-session.ts";
-import { sleep, withinTime } from "./timing.ts";
+import { sleep } from "./timing.ts";
 import type { TransportNames } from "./transport.ts";
 
 export interface GuestEntry {
@@ -42,9 +42,6 @@ export interface GuestSession extends Session {
 
 /** Of asking the host again: the first one is immediate. */
 const RETRY_MS = [0, 1000, 2000, 5000] as const;
-const LEAVE_MS = 1000;
-/** As in the IDEs: a connection that is closed in the same moment takes its last message with it. */
-const LEAVE_GRACE_MS = 100;
 
 export function startGuestSession(
   options: {
@@ -156,10 +153,7 @@ export function startGuestSession(
 
   async function leave(): Promise<void> {
     left.abort();
-    await withinTime(
-      channel.connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
-      LEAVE_MS,
-    );
+    await channel.leave();
     close("left");
   }
 

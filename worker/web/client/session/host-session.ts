@@ -18,7 +18,7 @@ import { type KnownPeers, openChannel } from "./channel.ts";
 import { followFiles } from "./file-changes.ts";
 import type { Keys } from "./keys.ts";
 import { createLiveSession, pagePart, type SessionEnvironment } from "./live-session.ts";
-import { sleep, withinTime } from "./timing.ts";
+import { withinTime } from "./timing.ts";
 import type { TransportNames } from "./transport.ts";
 
 /** What a host needs after a reload. */
@@ -41,8 +41,7 @@ export interface HostSession extends Session {
 
 /** The server answers a guest for a host that does not decide within this time. */
 const DECISION_MS = 300_000;
-const LEAVE_MS = 1000;
-const LEAVE_GRACE_MS = 100;
+const FLUSH_MS = 1000;
 /** Requests to join are small; larger messages are not searched for one. */
 const MAX_REQUEST_BYTES = 8192;
 const MAX_REQUESTS = 100;
@@ -209,11 +208,8 @@ export function startHostSession(
     },
     async leave() {
       isLeaving = true;
-      await withinTime(opener.flush(), LEAVE_MS);
-      await withinTime(
-        connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
-        LEAVE_MS,
-      );
+      await withinTime(opener.flush(), FLUSH_MS);
+      await channel.leave();
       close("left");
     },
     get state() {
