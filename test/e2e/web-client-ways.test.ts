@@ -7,6 +7,7 @@ import { person } from "../support/people.ts";
 import { pairOf, serveFiles, WebPerson } from "../support/web-client.ts";
 
 const FILE = "src/main.ts";
+const POLL = /\/poll\//;
 
 describe.runIf(hasChromium)("in the middle of a way", () => {
   let edge: EdgeProcess;
@@ -44,6 +45,18 @@ describe.runIf(hasChromium)("in the middle of a way", () => {
     await guest.entered();
     await guest.editor.waitFor();
   }, 90_000);
+
+  test("a sign-in that the user leaves by going back stops asking the server", async () => {
+    const { page } = await WebPerson.open(browser, "Ben");
+    await page.goto(edge.httpUrl);
+    const asked = page.waitForRequest(POLL);
+    const link = await ideSession();
+    await page.goto(`${edge.httpUrl}/#${link.split("/").at(-1)}`);
+    await asked;
+    const stopped = page.waitForEvent("requestfailed", (request) => POLL.test(request.url()));
+    await page.goBack();
+    await stopped;
+  }, 60_000);
 
   test("a tab that has not entered a session yet leaves it to another one that wants it", async () => {
     const first = await WebPerson.open(browser, "Ben");
