@@ -3,19 +3,14 @@
 # docker build --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
 ARG NODE_IMAGE=node:24-bookworm-slim
 
-# --- packages that run ---
-FROM ${NODE_IMAGE} AS packages
+# --- the programs, with the packages that they use ---
+FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Not `npm ci`, and no install scripts: docs/adr/0003. What is optional there is compiled, and not used.
-RUN --mount=type=cache,target=/root/.npm \
-    npm install --no-save --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund --loglevel=error
-
-# --- what tsc makes of the sources ---
-FROM packages AS build
+# Not `npm ci`, and no install scripts: docs/adr/0003.
 RUN --mount=type=cache,target=/root/.npm \
     npm install --no-save --ignore-scripts --include=dev --no-audit --no-fund --loglevel=error
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY shared ./shared
 COPY balancer ./balancer
 COPY worker ./worker
@@ -39,7 +34,6 @@ RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
 COPY deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/
 COPY deploy/image/forever /usr/local/bin/forever
 COPY package.json LICENSE ./
-COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY deploy/healthy.mjs ./deploy/healthy.mjs
 # Every program has its status port at one place here, so that one health check serves all.

@@ -17,7 +17,7 @@ export function licensesOf(root, metafiles) {
     names.set(text, [...(names.get(text) ?? []), nameOf(root + folder)]);
   }
   const sections = [...names].map(([text, [...users]]) => `${users.join("\n")}\n\n${text}`);
-  return `The pages of this server contain these packages.\n\n${sections.join(`\n\n${"-".repeat(72)}\n\n`)}\n`;
+  return `This product contains these packages.\n\n${sections.join(`\n\n${"-".repeat(72)}\n\n`)}\n`;
 }
 
 function usedPackages({ outputs }) {

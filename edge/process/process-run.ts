@@ -3,7 +3,6 @@
  * itself when that channel closes, so that it never outlives the edge.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -17,6 +16,7 @@ import {
   type ReadyReport,
   type StopScope,
 } from "../../shared/process/edge-channel.ts";
+import { IS_SOURCE, productFile } from "../../shared/process/product-files.ts";
 
 export type ChildRole = "balancer" | "worker";
 
@@ -272,10 +272,9 @@ function createPings(child: ChildProcess, clock: Clock, onHung: () => void): Pin
   };
 }
 
-/** The entry file of the role, of the same kind as this file: dist/*.js when built, *.ts under tsx. */
+/** The entry file of the role, of the same kind as this program: built, or a source under tsx. */
 export function scriptOf(role: ChildRole): string {
-  const file = fileURLToPath(import.meta.url);
-  return fileURLToPath(new URL(`../../${role}/main${extname(file)}`, import.meta.url));
+  return fileURLToPath(productFile(`${role}/main.${IS_SOURCE ? "ts" : "js"}`));
 }
 
 function forwardLines(stream: Readable | null, write: (line: string) => void): void {

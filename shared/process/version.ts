@@ -1,12 +1,13 @@
-/** The version of this product, from package.json, which is two folders up in the sources and three in dist/. */
+/** The version of this product, from package.json, which is at the top of the sources and beside dist/. */
 import { readFileSync } from "node:fs";
+import { productFile } from "./product-files.ts";
 
-export const VERSION: string = readVersion(["../../package.json", "../../../package.json"]);
+export const VERSION: string = readVersion(["package.json", "../package.json"]);
 
 function readVersion(paths: readonly string[]): string {
   for (const path of paths) {
     try {
-      const text = readFileSync(new URL(path, import.meta.url), "utf8");
+      const text = readFileSync(productFile(path), "utf8");
       const { version } = JSON.parse(text) as { version?: unknown };
       if (typeof version === "string") return version;
     } catch {

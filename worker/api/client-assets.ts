@@ -5,6 +5,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { productFile } from "../../shared/process/product-files.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
 
@@ -14,7 +15,7 @@ export interface ClientAssets {
   readonly style: string | undefined;
 }
 
-const FOLDER = new URL("../web/client/app/", import.meta.url);
+const FOLDER = productFile("worker/web/client/app/");
 /** Names that change with the content. */
 const HASHED = /-[A-Z0-9]{8}\.\w+$/;
 const FOR_EVER = "public, max-age=31536000, immutable";

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
+import { productFile } from "../../shared/process/product-files.ts";
 
 export interface PageFile {
   /** Below `/dashboard/`. */
@@ -19,7 +20,7 @@ export const PAGE_FILES: readonly PageFile[] = [
   pageFile("dashboard.css", "text/css; charset=utf-8"),
 ];
 
-const FOLDER = new URL("../web/dashboard/", import.meta.url);
+const FOLDER = productFile("worker/web/dashboard/");
 
 function pageFile(path: string, type: string, file = path): PageFile {
   let content: ReturnType<PageFile["read"]>;

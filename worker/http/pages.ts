@@ -4,10 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
+import { productFile } from "../../shared/process/product-files.ts";
 import type { SignInWay } from "../login/form-provider.ts";
 
-/** In the sources and in dist/ alike (edge/build.mjs copies it). */
-const FOLDER = new URL("../web/", import.meta.url);
+const FOLDER = productFile("worker/web/");
 
 /**
  * Only our own files, no framing, no form to another origin; no referrer, because the URL of the sign-in page contains a

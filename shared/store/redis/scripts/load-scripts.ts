@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { productFile } from "../../../process/product-files.ts";
 import { REFUSED_HEARTBEAT_AGE_MS } from "../../ownership.ts";
 import {
   HOSTED_COUNTER,
@@ -67,7 +68,7 @@ export interface Script {
 /** Name of the channel of changes, after the prefix. */
 export const CHANNEL = "changes";
 
-/** Reads all scripts, which lie beside this file in the sources and in the build. */
+/** Reads all scripts. */
 export function loadScripts(): Readonly<Record<ScriptName, Script>> {
   const entries = (Object.keys(SCRIPTS) as ScriptName[]).map((name) => {
     const source = composeLua(["prelude", ...SCRIPTS[name], name]);
@@ -82,7 +83,7 @@ export function composeLua(files: readonly string[]): string {
 }
 
 function readLua(name: string): string {
-  return readFileSync(new URL(`${name}.lua`, import.meta.url), "utf8");
+  return readFileSync(productFile(`shared/store/redis/scripts/${name}.lua`), "utf8");
 }
 
 function constantsInLua(): string {
