@@ -8,6 +8,7 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
+import { IS_SOURCE, productFile } from "../../shared/base/product-files.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import {
   type EdgeMessage,
@@ -16,7 +17,6 @@ import {
   type ReadyReport,
   type StopScope,
 } from "../../shared/process/edge-channel.ts";
-import { IS_SOURCE, productFile } from "../../shared/process/product-files.ts";
 
 export type ChildRole = "balancer" | "worker";
 

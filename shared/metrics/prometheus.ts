@@ -20,7 +20,8 @@ export async function writeExposition(
   scopes: readonly Scope[],
 ): Promise<string> {
   // Loaded for the first scrape only, so that processes without Prometheus do not pay for it.
-  const { Registry } = await import("prom-client");
+  // Not by its names: a bundle has none of a CommonJS package.
+  const { Registry } = (await import("prom-client")).default;
   const registry = new Registry();
   const included = series.filter((one) => isIncluded(METRICS[one.name], scopes) && hasValue(one));
   for (const [name, all] of groupByName([...included, ...zeros(included, scopes)])) {

@@ -1,6 +1,6 @@
 /** The version of this product, from package.json, which is at the top of the sources and beside dist/. */
 import { readFileSync } from "node:fs";
-import { productFile } from "./product-files.ts";
+import { productFile } from "../base/product-files.ts";
 
 export const VERSION: string = readVersion(["package.json", "../package.json"]);
 

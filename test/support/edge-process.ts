@@ -22,7 +22,7 @@ export interface EdgeOptions {
   readonly by?: "node" | "npm start";
   /** Folder of the product to start; default: the one of these tests. */
   readonly root?: string;
-  /** How long the start may take, in ms; default 30 s. */
+  /** How long the start may take, in ms; default 25 s. */
   readonly startTimeoutMs?: number;
   /** The Node executable; default: the one of the tests. */
   readonly node?: string;
@@ -93,7 +93,8 @@ export interface FailedStart {
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const AVAILABLE =
   /root INFO CodeTogether On-Premises services now available on port (\d+) \(HTTP\) and (\d+) \(SSL\)/;
-const START_TIMEOUT_MS = 30_000;
+/** Less than the time limit of a test: a start or stop that hangs fails with its output. */
+const START_TIMEOUT_MS = 25_000;
 const MAX_KEPT_CHARS = 64 * 1024;
 
 /** Starts an edge and resolves when it logs that it is available. */

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import type { FastifyInstance, FastifyReply } from "fastify";
-import { productFile } from "../../shared/process/product-files.ts";
+import { productFile } from "../../shared/base/product-files.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
-import { productFile } from "../../shared/process/product-files.ts";
+import { productFile } from "../../shared/base/product-files.ts";
 
 export interface PageFile {
   /** Below `/dashboard/`. */

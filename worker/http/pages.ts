@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
-import { productFile } from "../../shared/process/product-files.ts";
+import { productFile } from "../../shared/base/product-files.ts";
 import type { SignInWay } from "../login/form-provider.ts";
 
 const FOLDER = productFile("worker/web/");

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { productFile } from "../../../process/product-files.ts";
+import { productFile } from "../../../base/product-files.ts";
 import { REFUSED_HEARTBEAT_AGE_MS } from "../../ownership.ts";
 import {
   HOSTED_COUNTER,
