@@ -38,9 +38,9 @@ import { balancerProgram } from "./admin/command-line.ts";
 import { handleCommand } from "./admin/commands.ts";
 import { describeView, statusOf } from "./admin/status.ts";
 import { createDiscovery } from "./discovery/discovery.ts";
+import type { DownstreamLimits } from "./downstream/served-client.ts";
 import { createTrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
-import type { DownstreamLimits } from "./proxy/served-client.ts";
 import {
   type Certificate,
   type CertificateFiles,
