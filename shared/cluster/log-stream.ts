@@ -28,7 +28,7 @@ const MAX_LINES = 500;
 /** Separates the source from the line, which contains none because control characters are escaped. */
 const SEPARATOR = "\t";
 
-export function createLogStream(needs: {
+export function createLogStream(deps: {
   readonly store: Pick<Store, "appendToStream">;
   readonly stream: LogStreamName;
   /** The id of the process. */
@@ -36,7 +36,7 @@ export function createLogStream(needs: {
   readonly clock: Clock;
   readonly counters: Pick<Counters, "count">;
 }): LogStream {
-  const { store, stream, source, clock, counters } = needs;
+  const { store, stream, source, clock, counters } = deps;
   let waiting: string[] = [];
   /** Lines left out since the last note about them. */
   let leftOut = 0;
