@@ -51,10 +51,10 @@ export function createLogStream(deps: {
   async function send(): Promise<void> {
     const lines = waiting;
     waiting = [];
-    const told = leftOut;
+    const reported = leftOut;
     leftOut = 0;
-    const note = `… ${told} lines are left out here: they came too fast, or the store was away`;
-    const texts = told === 0 ? lines : [...lines, note];
+    const note = `… ${reported} lines are left out here: they came too fast, or the store was away`;
+    const texts = reported === 0 ? lines : [...lines, note];
     try {
       await store.appendToStream(
         stream,
@@ -62,7 +62,7 @@ export function createLogStream(deps: {
       );
     } catch {
       // The lines are in files and on standard output, and the store's client logs that the store is away.
-      leftOut += told;
+      leftOut += reported;
       leaveOut(lines.length);
     }
   }

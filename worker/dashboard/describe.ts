@@ -90,7 +90,7 @@ function concernsOf(
 export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const { membership, views } = snapshot;
   const seenById = whatBalancersSee(views);
-  const ownById = new Map(views.map((told) => [told.id, told]));
+  const ownById = new Map(views.map((view) => [view.id, view]));
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
   const speaking = views.filter(({ view }) => view.role === "balancer").length;
