@@ -191,20 +191,25 @@ function presentInit(init: InitData, { people, isReadOnly }: LiveSession): InitD
   return { ...init, guests, permissions: { ...init.permissions, readonly: isReadOnly.peek() } };
 }
 
-/** Resolves when `ask` has succeeded or the guest has left; else with why it cannot return. */
-async function askUntilAdmitted(deps: {
+interface Asking {
   readonly left: AbortSignal;
   readonly show: (isWaitingForHost: boolean) => void;
   readonly ask: () => Promise<void>;
-}): Promise<"closed" | "rejected" | undefined> {
-  const { left, show } = deps;
+}
+
+/** Resolves when `ask` has succeeded or the guest has left; else with why it cannot return. */
+async function askUntilAdmitted({
+  left,
+  show,
+  ask,
+}: Asking): Promise<"closed" | "rejected" | undefined> {
   if (left.aborted) return undefined;
   show(false);
   for (let attempt = 0; !left.aborted; attempt++) {
     await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0);
     try {
       show(true);
-      await deps.ask();
+      await ask();
       return undefined;
     } catch (error) {
       if (left.aborted) return undefined;
