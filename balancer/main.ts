@@ -9,7 +9,7 @@ import { createProgramSink } from "../shared/cluster/log-stream.ts";
 import { createLog, type Log } from "../shared/logs/log.ts";
 import { defaultBind } from "../shared/membership/worker-address.ts";
 import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
-import { createCounters } from "../shared/metrics/metrics.ts";
+import { type Counters, createCounters } from "../shared/metrics/metrics.ts";
 import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../shared/process/connect-store.ts";
 import type { StopScope } from "../shared/process/edge-channel.ts";
@@ -37,10 +37,10 @@ import { checkSettings } from "./admin/check.ts";
 import { balancerProgram } from "./admin/command-line.ts";
 import { handleCommand } from "./admin/commands.ts";
 import { describeView, statusOf } from "./admin/status.ts";
-import { createDiscovery } from "./discovery/discovery.ts";
-import { createTrustedProxies } from "./http1/forwarding.ts";
+import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
+import type { DownstreamLimits } from "./downstream/served-client.ts";
+import { createTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
-import type { DownstreamLimits } from "./proxy/served-client.ts";
 import {
   type Certificate,
   type CertificateFiles,
@@ -113,17 +113,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   shutdown.add("membership", () => discovery.close());
   const programStream = discovery.openLogStream("log-server");
   if (programStream !== undefined) sink.shareWith(programStream);
-  const requestLog = createRequestLog({
-    files: logFiles(settings),
-    streams: {
-      access: discovery.openLogStream("log-access"),
-      error: discovery.openLogStream("log-error"),
-    },
-    trusted,
-    clock,
-    log,
-    counters,
-  });
+  const requestLog = openRequestLog(settings, { discovery, trusted, clock, log, counters });
   // Runs before the part "membership", which closes the streams.
   shutdown.add("access log", () => requestLog.flush());
   reopenOnHangUp(requestLog, certificates, log);
@@ -251,6 +241,28 @@ function drainBeforeStop(deps: {
 }
 
 // --- files that may change ---
+
+/** access.log and error.log, in files, in the store, or both. */
+function openRequestLog(
+  settings: Settings,
+  deps: {
+    readonly discovery: Pick<Discovery, "openLogStream">;
+    readonly trusted: TrustedProxies;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly counters: Counters;
+  },
+): RequestLog {
+  const { discovery, ...rest } = deps;
+  return createRequestLog({
+    files: logFiles(settings),
+    streams: {
+      access: discovery.openLogStream("log-access"),
+      error: discovery.openLogStream("log-error"),
+    },
+    ...rest,
+  });
+}
 
 interface CurrentCertificates {
   readonly files: CertificateFiles;

@@ -42,6 +42,7 @@ const ROWS: readonly Row[] = [
   },
   { words: /foresee|foreseen/i, instead: "simulate" },
   { words: /whereabouts/i, instead: "store location" },
+  { words: /\bcalmMs\b/, instead: "idleMs", isFormer: true },
   { words: /\bstandFor\b|\bgiveAway\b|\btellView\b/, instead: "the term of docs/word-list.ts" },
   {
     words: /\bnot-meant\b|\bnotMeant\b|\bbroken-off\b|\bbrokenOff\b|\bunwell\b/,

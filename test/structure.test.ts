@@ -1,6 +1,6 @@
 /**
  * The import graph of the sources has no circles, between files and between folders, type imports included. The
- * linter's own rule does not see imports of types.
+ * linter's own rule does not see imports of types. No file and no stack of folders grows beyond what a newcomer can read.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -42,6 +42,18 @@ test("balancer and worker do not import each other, shared imports neither, and 
   expect(wrong).toEqual([]);
 });
 
+test("the folders of balancer/ are at most 7 layers of imports", () => {
+  const inside = [...graphOf(dirname)].filter(([folder]) => folder.startsWith("balancer/"));
+  expect(layersOf(new Map(inside))).toBeLessThanOrEqual(7);
+});
+
+test("no source file has more than 450 lines", () => {
+  const long = sources
+    .map((file) => ({ file, lines: readFileSync(join(root, file), "utf8").split("\n").length - 1 }))
+    .filter(({ lines }) => lines > 450);
+  expect(long).toEqual([]);
+});
+
 /** The imports between places; `place` maps a file to its place (itself or its folder). */
 function graphOf(place: (file: string) => string): Graph {
   const graph = new Map<string, Set<string>>();
@@ -80,6 +92,22 @@ function circleOf(graph: Graph): string[] {
     if (circle !== undefined) return circle;
   }
   return [];
+}
+
+/** Places on the longest chain of imports. Places outside the graph do not count; it has no circles. */
+function layersOf(graph: Graph): number {
+  const depths = new Map<string, number>();
+
+  function depthOf(place: string): number {
+    const known = depths.get(place);
+    if (known !== undefined) return known;
+    const below = [...(graph.get(place) ?? [])].filter((other) => graph.has(other)).map(depthOf);
+    const depth = 1 + Math.max(0, ...below);
+    depths.set(place, depth);
+    return depth;
+  }
+
+  return Math.max(...[...graph.keys()].map(depthOf));
 }
 
 function topOf(file: string): string {

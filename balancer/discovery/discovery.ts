@@ -87,8 +87,21 @@ export interface Discovery {
 /** How long the ports stay closed while the members are read for the first time. */
 const FIRST_VIEW_MS = 1000;
 
+/** Where the workers come from, and whom to trust. */
+type DiscoverySettings = Pick<
+  Settings,
+  | "workers"
+  | "workerNetworks"
+  | "secret"
+  | "storeSocket"
+  | "redisUrl"
+  | "redisCa"
+  | "redisPrefix"
+  | "dataDir"
+>;
+
 interface Deps {
-  readonly settings: Settings;
+  readonly settings: DiscoverySettings;
   readonly id: WorkerId;
   readonly clock: Clock;
   readonly log: Log;
@@ -220,7 +233,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
 }
 
 /** Undefined with an embedded store: it runs and stops with the workers, so it is never away alone. */
-function snapshotFile(settings: Settings, log: Log): SnapshotFile | undefined {
+function snapshotFile(settings: DiscoverySettings, log: Log): SnapshotFile | undefined {
   const { redisUrl, redisPrefix, storeSocket, dataDir } = settings;
   if (storeSocket !== undefined || redisUrl === undefined) return undefined;
   return createSnapshotFile({ dataDir, storeName: `${redisUrl}\n${redisPrefix}`, log });

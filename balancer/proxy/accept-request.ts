@@ -1,12 +1,13 @@
 /**
  * The first decision about a request: whether the balancer responds itself, or a worker does.
  */
+
+import type { DrainState } from "../downstream/drain-state.ts";
+import type { Client, Exchange } from "../downstream/exchange-contract.ts";
+import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downstream/responses.ts";
 import type { RequestHead } from "../http1/head.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
-import type { DrainState } from "./drain-state.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
-import type { Client, Exchange } from "./exchange-contract.ts";
-import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "./responses.ts";
 
 interface AcceptDeps extends ExchangeDeps {
   readonly drainState: Pick<DrainState, "isAnnounced">;

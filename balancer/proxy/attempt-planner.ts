@@ -7,6 +7,7 @@ import type { EdgeError } from "../../shared/base/errors.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { BusyError, MovingError, NoUpstreamError } from "../downstream/responses.ts";
 import type { ResponseHead } from "../http1/head.ts";
 import type { Decision, Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
@@ -14,7 +15,6 @@ import type { UpstreamError } from "../upstreams/connection.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { redirect } from "./misdirected.ts";
 import type { RequestBody } from "./request-body.ts";
-import { BusyError, MovingError, NoUpstreamError } from "./responses.ts";
 import {
   afterFailure,
   afterHold,

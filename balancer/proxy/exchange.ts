@@ -12,6 +12,8 @@
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { Counters, Histogram } from "../../shared/metrics/metrics.ts";
+import type { Client, Exchange } from "../downstream/exchange-contract.ts";
+import { BusyError } from "../downstream/responses.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, ResponseHead } from "../http1/head.ts";
 import type { Router } from "../routing/router.ts";
@@ -25,10 +27,8 @@ import {
 import { type Mark, readMark } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { AttemptPlanner, CHOOSE, type Step } from "./attempt-planner.ts";
-import type { Client, Exchange } from "./exchange-contract.ts";
 import { forwardedHead, interimHead, relayedHead, switchingHead } from "./heads.ts";
 import { RequestBody } from "./request-body.ts";
-import { BusyError } from "./responses.ts";
 import type { Reached } from "./retry-policy.ts";
 import type { RetryQueue } from "./retry-queue.ts";
 import { statusClass, type TrafficCounters } from "./traffic-counters.ts";

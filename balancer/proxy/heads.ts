@@ -2,6 +2,7 @@
  * The heads that an exchange writes: that of the request for the worker, and those of responses for the client. Pure.
  */
 import { EDGE_HEADER, KEY_HEADER, REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
+import type { Client } from "../downstream/exchange-contract.ts";
 import { makeField } from "../http1/fields.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import { type Framing, UNTIL_CLOSE } from "../http1/framing.ts";
@@ -9,7 +10,6 @@ import { type RequestHead, type ResponseHead, requestLine, statusLine } from "..
 import { keptOfRequest, keptOfResponse } from "../http1/headers.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { Client } from "./exchange-contract.ts";
 
 const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 

@@ -5,10 +5,10 @@
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import type { DetachedConnection } from "../downstream/exchange-contract.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 import type { MigrateRequests } from "../upstreams/migrate-clients.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import type { DetachedConnection } from "./exchange-contract.ts";
 
 export interface Tunnels {
   /** Joins both sides. `head` is the 101 for the client, `rest` what the worker sent behind its own. */

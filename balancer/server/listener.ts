@@ -2,10 +2,10 @@
  * The public server: opens its ports, limits the number of connections, and serves each.
  */
 import { openPort } from "../../shared/process/program.ts";
+import { serveClient } from "../downstream/downstream.ts";
+import { errorResponse, TooManyConnectionsError } from "../downstream/responses.ts";
+import type { DownstreamDeps, ServedClient } from "../downstream/served-client.ts";
 import { PlainHttpError } from "../http1/fields.ts";
-import { serveClient } from "../proxy/downstream.ts";
-import { errorResponse, TooManyConnectionsError } from "../proxy/responses.ts";
-import type { DownstreamDeps, ServedClient } from "../proxy/served-client.ts";
 import { OpenList } from "../transport/open-list.ts";
 import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";

@@ -5,7 +5,7 @@
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { DrainState } from "../proxy/drain-state.ts";
+import type { DrainState } from "../downstream/drain-state.ts";
 import type { Tunnels } from "../proxy/tunnel.ts";
 import type { Listener } from "./listener.ts";
 

@@ -178,11 +178,7 @@ async function startEdge(
       pluginSources: await pluginSources,
     });
     await waitUntilAnswers({ baseUrl: localUrl(settings.bind, running.httpPort), clock });
-    // Operators' scripts wait for exactly this line.
-    log.info(
-      `CodeTogether On-Premises services now available on port ${running.httpPort} (HTTP) and ${running.tlsPort} (SSL)`,
-    );
-    process.stdout.write(summarize(running));
+    reportAvailable(running, log);
   } catch (error) {
     // A stop during the start makes the start fail; then the stop ends the process.
     if (isStopping) return;
@@ -352,6 +348,14 @@ function describeRunning(
     dataDir: settings.dataDir,
     ...more,
   };
+}
+
+function reportAvailable(running: Running, log: Log): void {
+  // Operators' scripts wait for exactly this line.
+  log.info(
+    `CodeTogether On-Premises services now available on port ${running.httpPort} (HTTP) and ${running.tlsPort} (SSL)`,
+  );
+  process.stdout.write(summarize(running));
 }
 
 /** For programs: pids and ports. */

@@ -28,7 +28,7 @@ const MAX_LINES = 500;
 /** Separates the source from the line, which contains none because control characters are escaped. */
 const SEPARATOR = "\t";
 
-export function createLogStream(needs: {
+export function createLogStream(deps: {
   readonly store: Pick<Store, "appendToStream">;
   readonly stream: LogStreamName;
   /** The id of the process. */
@@ -36,7 +36,7 @@ export function createLogStream(needs: {
   readonly clock: Clock;
   readonly counters: Pick<Counters, "count">;
 }): LogStream {
-  const { store, stream, source, clock, counters } = needs;
+  const { store, stream, source, clock, counters } = deps;
   let waiting: string[] = [];
   /** Lines left out since the last note about them. */
   let leftOut = 0;
@@ -51,10 +51,10 @@ export function createLogStream(needs: {
   async function send(): Promise<void> {
     const lines = waiting;
     waiting = [];
-    const told = leftOut;
+    const reported = leftOut;
     leftOut = 0;
-    const note = `… ${told} lines are left out here: they came too fast, or the store was away`;
-    const texts = told === 0 ? lines : [...lines, note];
+    const note = `… ${reported} lines are left out here: they came too fast, or the store was away`;
+    const texts = reported === 0 ? lines : [...lines, note];
     try {
       await store.appendToStream(
         stream,
@@ -62,7 +62,7 @@ export function createLogStream(needs: {
       );
     } catch {
       // The lines are in files and on standard output, and the store's client logs that the store is away.
-      leftOut += told;
+      leftOut += reported;
       leaveOut(lines.length);
     }
   }

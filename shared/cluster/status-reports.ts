@@ -142,30 +142,30 @@ const PERIOD_MS = 5000;
 const TTL_MS = 15_000;
 
 /** Writes `describe()` to the store now and every 5 s. */
-export function publishStatus(needs: {
+export function publishStatus(deps: {
   readonly store: Pick<Store, "report">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
   readonly describe: () => View;
 }): { close(): void } {
-  let isTelling = false;
+  let isPublishing = false;
 
-  async function tell(): Promise<void> {
-    if (isTelling) return;
-    isTelling = true;
+  async function publish(): Promise<void> {
+    if (isPublishing) return;
+    isPublishing = true;
     try {
-      await needs.store.report("view", needs.self, writeView(needs.describe()), TTL_MS);
+      await deps.store.report("view", deps.self, writeView(deps.describe()), TTL_MS);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
-        needs.log.error({ err: error }, "what this process sees could not be told");
+        deps.log.error({ err: error }, "the status report could not be written to the store");
       }
     } finally {
-      isTelling = false;
+      isPublishing = false;
     }
   }
 
-  void tell();
-  const timer = needs.clock.every(PERIOD_MS, () => void tell());
+  void publish();
+  const timer = deps.clock.every(PERIOD_MS, () => void publish());
   return { close: () => timer.cancel() };
 }

@@ -17,7 +17,7 @@ import type { Store } from "../store/store.ts";
  * Connects to the embedded store if `storeSocket` is set, because only `ct-edge` sets it, else to Redis. Returns
  * immediately, before it is connected. Throws `SettingError` if neither is set or a value is invalid.
  */
-export function connectStore(needs: {
+export function connectStore(deps: {
   readonly settings: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
   /** Name of this process in Redis's CLIENT LIST, such as `worker-3`. */
   readonly name: string;
@@ -25,7 +25,7 @@ export function connectStore(needs: {
   readonly log: Log;
   readonly counters: Counters;
 }): Store {
-  const { settings, name, clock, log, counters } = needs;
+  const { settings, name, clock, log, counters } = deps;
   if (settings.storeSocket !== undefined) {
     return connectEmbeddedStore({ socketPath: settings.storeSocket, clock, log, counters });
   }

@@ -14,7 +14,7 @@ export interface Shutdown {
   run(deadlineMs: number): Promise<void>;
 }
 
-export function createShutdown(needs: {
+export function createShutdown(deps: {
   clock: Clock;
   report: (part: string, problem: string) => void;
 }): Shutdown {
@@ -26,7 +26,7 @@ export function createShutdown(needs: {
       try {
         await part.close();
       } catch (error) {
-        needs.report(part.name, describeError(error));
+        deps.report(part.name, describeError(error));
       }
     }
   }
@@ -38,8 +38,8 @@ export function createShutdown(needs: {
     run(deadlineMs) {
       running ??= Promise.race([
         closeAll(),
-        sleep(needs.clock, deadlineMs).then(() => {
-          needs.report("shutdown", `not all parts were closed within ${deadlineMs} ms`);
+        sleep(deps.clock, deadlineMs).then(() => {
+          deps.report("shutdown", `not all parts were closed within ${deadlineMs} ms`);
         }),
       ]);
       return running;

@@ -1,8 +1,12 @@
 /**
- * JSON of the version before (commit 6cbddef), literally, and what this version writes for it: reports in the store and the
- * answers of `explain`.
+ * JSON of the version before (commit 6cbddef), literally, and what this version writes for it: reports in the store, the
+ * answers of `explain`, and the gauge of workers.
  */
 import { expect, test } from "vitest";
+import { withFormerStates } from "../../balancer/server/former-state-names.ts";
+import { describeAnswer } from "../../edge/explain/answer.ts";
+import { askFor } from "../../edge/explain/question.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { parseView, writeView } from "../../shared/cluster/status-reports.ts";
 import { parseExplanation, writeExplanation } from "../../shared/control/explanation.ts";
 
@@ -90,4 +94,29 @@ test("an explanation that is written now is complete for the version before", ()
   const written = writeExplanation(explanation);
   expect(written).toMatchObject(FORMER_EXPLANATION);
   expect(parseExplanation(written)).toEqual(explanation);
+});
+
+test("explain --json names the successor of a released session by both names", () => {
+  const id = "R00MR00MR00MR00MR00MR00M" as SessionId;
+  const record = {
+    id,
+    owner: "w1" as WorkerId,
+    incarnation: "aaaaaaaaaaaaaaaa" as Incarnation,
+    epoch: 1,
+    state: "released",
+    successor: "w2" as WorkerId,
+    userId: "u",
+    clock: 1,
+    peers: [],
+    revokedTokens: [],
+    createdMs: 0,
+  } as const;
+  const seen = { members: [], booted: true, nowMs: 1, balancers: [], history: [], isFull: false };
+  const { session } = describeAnswer(askFor(id, "room"), { ...seen, record });
+  expect(session).toMatchObject({ successor: "w2", heir: "w2" });
+});
+
+test("the gauge of workers has the former states beside the present ones", () => {
+  const count = { up: 3, unhealthy: 2, down: 1 };
+  expect(withFormerStates(count)).toEqual({ up: 3, unhealthy: 2, down: 1, suspect: 2, dead: 1 });
 });

@@ -10,7 +10,7 @@ import { withCompanion } from "./companion/package.ts";
 import { createDigests, type Digests, digestKey } from "./digests.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan.ts";
-import { readIndexFile, writeIndexFile } from "./index-file.ts";
+import { type ClientsIndex, readIndexFile, writeIndexFile } from "./index-file.ts";
 
 export interface Catalog {
   /** The same object until the next change. */
@@ -54,10 +54,7 @@ export function createCatalog(deps: {
   const opened = open();
 
   async function open(): Promise<void> {
-    const index =
-      indexFile === undefined
-        ? { cached: new Map(), digests: new Map() }
-        : await readIndexFile(indexFile);
+    const index = await savedIndex(indexFile);
     if (isClosed) return;
     const scanner = createScanner({ folder, clock, cached: index.cached });
     digests = createDigests({
@@ -111,8 +108,7 @@ export function createCatalog(deps: {
     if (next === signature) return;
     signature = next;
     offer = found;
-    const files = [...found.vscode, ...found.intellij].map(({ file }) => file);
-    digests?.setFiles(files);
+    digests?.setFiles(downloadsOf(found));
     log[deps.logsProblems ? "info" : "debug"](
       {
         vscode: found.vscode.length,
@@ -126,7 +122,7 @@ export function createCatalog(deps: {
 
   async function saveIndex({ cached }: Scanner): Promise<void> {
     if (indexFile === undefined) return;
-    const digestEntries = [...offer.vscode, ...offer.intellij].flatMap(({ file }) => {
+    const digestEntries = downloadsOf(offer).flatMap((file) => {
       const digest = digests?.of(file);
       return digest === undefined ? [] : [[digestKey(file), digest] as const];
     });
@@ -152,6 +148,17 @@ export function createCatalog(deps: {
       await saving;
     },
   };
+}
+
+/** What a run before this one found; empty without a file. */
+async function savedIndex(indexFile: string | undefined): Promise<ClientsIndex> {
+  if (indexFile === undefined) return { cached: new Map(), digests: new Map() };
+  return readIndexFile(indexFile);
+}
+
+/** The files that have a digest. */
+function downloadsOf({ vscode, intellij }: Offer): readonly ArtifactFile[] {
+  return [...vscode, ...intellij].map(({ file }) => file);
 }
 
 /** Logs each problem once, and again if it comes back after it was solved. A problem of the folder itself has the file "". */

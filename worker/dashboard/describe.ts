@@ -90,7 +90,7 @@ function concernsOf(
 export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const { membership, views } = snapshot;
   const seenById = whatBalancersSee(views);
-  const ownById = new Map(views.map((told) => [told.id, told]));
+  const ownById = new Map(views.map((view) => [view.id, view]));
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
   const speaking = views.filter(({ view }) => view.role === "balancer").length;
@@ -103,13 +103,15 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
     ...[...seenById].filter(([id]) => !known.has(id)).map(([id, seen]) => describeGone(id, seen)),
   ];
   return {
-    workers: workers
-      .map((line) => (snapshot.isCurrent ? line : notKnownNow(line)))
-      .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    workers: workers.map((line) => (snapshot.isCurrent ? line : notKnownNow(line))).sort(byId),
     balancers: [...balancers]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .sort(byId)
       .map((record) => describeBalancer(record, ownById.get(record.id)?.view, differing)),
   };
+}
+
+function byId(a: { readonly id: string }, b: { readonly id: string }): number {
+  return a.id < b.id ? -1 : 1;
 }
 
 /** A balancer's view of a worker, with the store time of its report. */

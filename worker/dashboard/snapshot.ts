@@ -50,7 +50,7 @@ const NOTHING: Snapshot = {
   ownerById: new Map(),
 };
 
-export function createSnapshots(needs: {
+export function createSnapshots(deps: {
   readonly store: Pick<
     Store,
     "timeMs" | "members" | "readReports" | "owners" | "sessionsOf" | "findSession" | "onChange"
@@ -58,7 +58,7 @@ export function createSnapshots(needs: {
   readonly clock: Clock;
   readonly cluster: () => Promise<readonly Series[]>;
 }): Snapshots {
-  const { store, clock } = needs;
+  const { store, clock } = deps;
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
   const reader = createClusterReader({ store, clock });
   let last = NOTHING;
@@ -69,7 +69,7 @@ export function createSnapshots(needs: {
   });
 
   async function readAll(): Promise<Snapshot> {
-    const [snapshot, cluster] = await Promise.all([reader.read(), needs.cluster()]);
+    const [snapshot, cluster] = await Promise.all([reader.read(), deps.cluster()]);
     return { ...snapshot, isCurrent: true, cluster };
   }
 

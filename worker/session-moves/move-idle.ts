@@ -10,7 +10,7 @@ import { type DrainDeps, handOverTo } from "./drain.ts";
 const GAP_MS = 100;
 
 export function countIdle(registry: DrainDeps["registry"], idleMs: number): number {
-  return [...registry.sessions()].filter((one) => one.isOpen && one.calmMs >= idleMs).length;
+  return [...registry.sessions()].filter((one) => one.isOpen && one.idleMs >= idleMs).length;
 }
 
 /**
@@ -28,8 +28,8 @@ export async function migrateIdleSessions(
       const successor = deps.view.worker(worker);
       // The session that has been idle for longest is the likeliest to stay idle.
       const [session] = [...deps.registry.sessions()]
-        .filter((one) => one.isOpen && one.calmMs >= idleMs)
-        .sort((a, b) => b.calmMs - a.calmMs);
+        .filter((one) => one.isOpen && one.idleMs >= idleMs)
+        .sort((a, b) => b.idleMs - a.idleMs);
       if (successor?.state !== "up" || session === undefined) break;
       if ((await handOverTo(successor, session, deps, "rebalance")) !== "handed") break;
       moved++;

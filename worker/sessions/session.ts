@@ -168,12 +168,12 @@ export class Session {
   }
 
   /** Time since the last message, in ms. */
-  get idleMs(): number {
+  get silentMs(): number {
     return this.#deps.clock.nowMs() - this.#lastActivityMs;
   }
 
   /** Time since anyone worked in it, in ms: open clients exchange messages even when nobody types. */
-  get calmMs(): number {
+  get idleMs(): number {
     return this.#idle.ms;
   }
 

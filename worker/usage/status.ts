@@ -86,7 +86,7 @@ export function describeView(
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
     bytes: session.relayedBytes,
-    idleMs: Math.max(0, Math.round(session.idleMs)),
+    idleMs: Math.max(0, Math.round(session.silentMs)),
     connected: [...session.peers].filter((peer) => peer.isConnected).map(({ id }) => id),
   }));
   return {

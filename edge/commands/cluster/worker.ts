@@ -29,6 +29,10 @@ interface CommandOutcome {
 }
 
 const POLL_MS = 500;
+const NO_ANSWER = {
+  outcome: "no answer",
+  message: "the worker hangs or has ended; see its log",
+} as const;
 
 export function workerCommand(kind: Kind): Command {
   return createStoreCommand({
@@ -38,9 +42,7 @@ export function workerCommand(kind: Kind): Command {
     async run({ store }, { json }, worker) {
       const record = await findWorker(store, worker);
       const answer = await sendCommand({ store, clock: systemClock }, record.id, { kind });
-      const outcome = answer === "no answer" ? answer : answer.outcome;
-      const message =
-        answer === "no answer" ? "the worker hangs or has ended; see its log" : answer.message;
+      const { outcome, message } = answer === "no answer" ? NO_ANSWER : answer;
       if (outcome !== "done") {
         throw new CommandError(`${kind} ${record.id}: ${outcome}, ${escapeForTerminal(message)}`);
       }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { ClientTimeoutError } from "../../../balancer/downstream/responses.ts";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import {
   accessLine,
@@ -7,7 +8,6 @@ import {
   type Served,
 } from "../../../balancer/logs/access-log.ts";
 import { errorLine, type Failed } from "../../../balancer/logs/error-log.ts";
-import { ClientTimeoutError } from "../../../balancer/proxy/responses.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 
 const NO_PROXIES = createTrustedProxies([]);

@@ -2,8 +2,8 @@
  * The heads that an exchange writes: that of the request for the worker, and those of responses for the client. Pure.
  */
 
+import type { Client } from "../../../balancer/downstream/exchange-contract.ts";
 import type { Framing } from "../../../balancer/http1/framing.ts";
-import type { Client } from "../../../balancer/proxy/exchange-contract.ts";
 import type { Upstream } from "../../../balancer/upstreams/upstream.ts";
 import type { TrustedProxies } from "./forwarding.ts";
 import {

@@ -20,7 +20,7 @@ function sessionsIdleFor(...seconds: readonly number[]) {
     const session = {
       id: `${idleS}`,
       isOpen: true,
-      calmMs: idleS * 1000,
+      idleMs: idleS * 1000,
       async handOver(successor: WorkerId) {
         gone.push(`${idleS} to ${successor}`);
         session.isOpen = false;

@@ -74,24 +74,19 @@ export function startSignIn(options: {
 
   async function show(ticket: string, { providers }: AuthMetadata): Promise<boolean> {
     ways.value = providers.map((provider): SignInWay => {
-      const { name, label, details } = provider;
+      const { name } = provider;
+      const label = provider.label.message;
       const url = `${baseUrl}${provider.endpoint}`;
       if (provider.type === "web") {
         const href = `${url}?token=${encodeURIComponent(ticket)}`;
-        return { kind: "web", name, label: label.message, open: () => void window.open(href) };
+        return { kind: "web", name, label, open: () => void window.open(href) };
       }
       return {
         kind: "form",
         name,
-        label: label.message,
-        details: details?.message,
-        fields: provider.fields.filter(isUseful).map((field) => ({
-          name: field.name,
-          label: field.label.message,
-          placeholder: field.placeHolder?.message,
-          isRequired: field.required,
-          isSecret: /key|password|secret/i.test(field.name),
-        })),
+        label,
+        details: provider.details?.message,
+        fields: provider.fields.filter(isUseful).map(describeField),
         submit: (values) => void submit(url, { ...values, token: ticket }),
       };
     });
@@ -118,8 +113,7 @@ export function startSignIn(options: {
 
   function begin(work: () => Promise<void>): void {
     work().catch((error: unknown) => {
-      const isKnown = error instanceof JoinError && error.reason !== "unreachable";
-      problem.value = isKnown ? error.message : UNREACHABLE;
+      problem.value = messageOf(error);
       isBusy.value = false;
     });
   }
@@ -143,6 +137,21 @@ export function startSignIn(options: {
       cancel: options.onCancel,
     },
   };
+}
+
+function describeField({ name, label, placeHolder, required }: FormAuthProviderField) {
+  return {
+    name,
+    label: label.message,
+    placeholder: placeHolder?.message,
+    isRequired: required,
+    isSecret: /key|password|secret/i.test(name),
+  };
+}
+
+function messageOf(error: unknown): string {
+  const isKnown = error instanceof JoinError && error.reason !== "unreachable";
+  return isKnown ? error.message : UNREACHABLE;
 }
 
 /** Resolves with undefined, or with what to tell the user. */

@@ -55,14 +55,16 @@ export interface Visits {
    * Enters a session, and shows it when it is ready. `again`: how the user returns after its end, if there is a way.
    */
   enter(
-    options: {
-      readonly roomId: string;
-      readonly keys: Keys;
-      readonly again: (reason: EndReason) => (() => void) | undefined;
-    },
+    options: EnterOptions,
     visit: Visit,
     start: (entering: Entering) => Promise<EnteredSession>,
   ): Promise<void>;
+}
+
+interface EnterOptions {
+  readonly roomId: string;
+  readonly keys: Keys;
+  readonly again: (reason: EndReason) => (() => void) | undefined;
 }
 
 export function createVisits(deps: VisitDeps): Visits {
@@ -93,41 +95,17 @@ export function createVisits(deps: VisitDeps): Visits {
 
   function showFailure(error: unknown, purpose: Purpose, again: () => void): void {
     startVisit();
-    const reason = error instanceof JoinError ? error.reason : "failed";
     if (!(error instanceof JoinError)) console.error(error);
-    screen.value = {
-      at: "failed",
-      reason,
-      message: reason === "failed" && error instanceof Error ? error.message : undefined,
-      purpose,
-      retry: reason === "not-found" ? undefined : again,
-    };
+    screen.value = failedScreen(error, purpose, again);
   }
 
-  function showEnd(
-    { roomId, again }: Parameters<Visits["enter"]>[0],
-    ended: EnteredSession,
-    reason: EndReason,
-  ): void {
+  function showEnd(options: EnterOptions, ended: EnteredSession, reason: EndReason): void {
     stopKeepingTabs();
     session = undefined;
     startVisit();
-    const { isHost } = ended;
-    const workspaceName = ended.workspace.peek().name;
-    // A host's texts are in its files; a guest who leaves knows that they stay with the others.
-    const isKept = "isSaved" in ended ? ended.isSaved : reason === "left";
-    const texts = isKept ? [] : ended.texts();
-    const rejoin = again(reason);
-    setPageUrl(baseUrl, rejoin !== undefined && !isHost ? roomId : undefined);
-    screen.value = {
-      at: "ended",
-      reason,
-      isHost,
-      workspaceName,
-      texts,
-      download: () => void zipTexts(texts).then((zip) => saveFile(`${workspaceName}.zip`, zip)),
-      rejoin,
-    };
+    const rejoin = options.again(reason);
+    setPageUrl(baseUrl, rejoin !== undefined && !ended.isHost ? options.roomId : undefined);
+    screen.value = endedScreen(ended, reason, rejoin);
   }
 
   return {
@@ -173,7 +151,6 @@ export function createVisits(deps: VisitDeps): Visits {
       return step;
     },
     async enter(options, visit, start) {
-      const { roomId } = options;
       let isReady = false;
       let entered: EnteredSession | undefined;
       // The session may be ready before `start` resolves.
@@ -182,17 +159,11 @@ export function createVisits(deps: VisitDeps): Visits {
         if (entered === undefined || session !== entered) return;
         if (screen.peek().at === "workspace") return;
         screen.value = { at: "workspace", session: entered };
-        stopKeepingTabs = keepOpenTabs(roomId, entered.tabs);
+        stopKeepingTabs = keepOpenTabs(options.roomId, entered.tabs);
         if (entered.tabs.tabs.peek().length === 0) entered.begin();
       };
       entered = await start({
-        baseUrl,
-        roomId,
-        invitation: invitationLink(edge.serverUrl, roomId),
-        meetingUrl: await meetingOf(edge, roomId),
-        keys: options.keys,
-        transports: deps.transports,
-        database,
+        ...(await surroundings(deps, options)),
         onReady: show,
         onEnded: (reason) => {
           if (entered !== undefined && session === entered) showEnd(options, entered, reason);
@@ -211,6 +182,53 @@ export function createVisits(deps: VisitDeps): Visits {
       if (connection.state === "ended") showEnd(options, own, connection.reason);
       else if (isReady) show();
     },
+  };
+}
+
+function failedScreen(error: unknown, purpose: Purpose, again: () => void): Screen {
+  const reason = error instanceof JoinError ? error.reason : "failed";
+  return {
+    at: "failed",
+    reason,
+    message: reason === "failed" && error instanceof Error ? error.message : undefined,
+    purpose,
+    retry: reason === "not-found" ? undefined : again,
+  };
+}
+
+function endedScreen(
+  ended: EnteredSession,
+  reason: EndReason,
+  rejoin: (() => void) | undefined,
+): Screen {
+  const workspaceName = ended.workspace.peek().name;
+  // A host's texts are in its files; a guest who leaves knows that they stay with the others.
+  const isKept = "isSaved" in ended ? ended.isSaved : reason === "left";
+  const texts = isKept ? [] : ended.texts();
+  return {
+    at: "ended",
+    reason,
+    isHost: ended.isHost,
+    workspaceName,
+    texts,
+    download: () => void zipTexts(texts).then((zip) => saveFile(`${workspaceName}.zip`, zip)),
+    rejoin,
+  };
+}
+
+/** What a session needs of the page. */
+async function surroundings(
+  { place, edge, transports, database }: VisitDeps,
+  { roomId, keys }: EnterOptions,
+): Promise<Omit<Entering, "onReady" | "onEnded">> {
+  return {
+    baseUrl: place.baseUrl,
+    roomId,
+    invitation: invitationLink(edge.serverUrl, roomId),
+    meetingUrl: await meetingOf(edge, roomId),
+    keys,
+    transports,
+    database,
   };
 }
 

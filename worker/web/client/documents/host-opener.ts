@@ -1,12 +1,13 @@
 /**
  * Opens, shares and saves the host's files. A text is shared when the host or a guest opens it, and saved shortly after each
- * change, so guests' changes are in the host's files without anyone's doing.
+ * change (saved-text.ts), so guests' changes are in the host's files without anyone's doing.
  */
-import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { ReadonlySignal, Signal } from "@preact/signals";
 import { isWithin } from "../files/paths.ts";
-import { decode, encode, type TextForm } from "../files/text-file.ts";
-import { FileError, type Files } from "../model/files.ts";
+import { decode } from "../files/text-file.ts";
+import type { Files } from "../model/files.ts";
 import type { SaveState } from "../model/session.ts";
+import { SavedText, type SavedTextDeps, savedState } from "./saved-text.ts";
 import type { SharedDocuments } from "./shared-documents.ts";
 import { type FoundFile, failure, type Opener, uneditable } from "./tab-list.ts";
 
@@ -26,46 +27,22 @@ export interface HostOpener extends Opener {
   close(): void;
 }
 
-/** One write for what is typed in a row. */
-const SAVE_AFTER_MS = 400;
-
-interface OpenText {
-  readonly path: string;
-  readonly form: TextForm;
-  /** What is in the file, as far as known; undefined after it was deleted. */
-  fileText: string | undefined;
-  isDeleted: boolean;
-  timer: ReturnType<typeof setTimeout> | undefined;
-  /** Writes of one file follow each other. */
-  writing: Promise<void>;
-  stop: () => void;
-}
-
-const SAVED: SaveState = { state: "saved" };
-
-export function createHostOpener(deps: {
-  readonly documents: SharedDocuments;
-  readonly files: Files;
-  /** What each file held last, as far as this host knows: a mark of its text, by path. Kept for a reload. */
-  readonly saved: Map<string, string>;
-  /** `saved` has changed. */
-  readonly onSaved: () => void;
-}): HostOpener {
-  const { documents, files, saved } = deps;
-  const texts = new Map<string, OpenText>();
+export function createHostOpener(
+  deps: SavedTextDeps & { readonly documents: SharedDocuments; readonly files: Files },
+): HostOpener {
+  const { documents, files } = deps;
+  const texts = new Map<string, SavedText>();
   const opening = new Map<string, Promise<FoundFile>>();
   const saveStates = new Map<string, Signal<SaveState>>();
 
   function stateOf(path: string): Signal<SaveState> {
     let state = saveStates.get(path);
     if (state === undefined) {
-      state = signal(SAVED);
+      state = savedState();
       saveStates.set(path, state);
     }
     return state;
   }
-
-  const textOf = (path: string): string => documents.text(path).text.toJSON();
 
   /** Reads the file once, also for several who open it at the same time. */
   function open(path: string): Promise<FoundFile> {
@@ -82,79 +59,10 @@ export function createHostOpener(deps: {
     const content = await files.read(path);
     const file = decode(content);
     if (file.kind !== "text") return uneditable(content, file);
-    track(path, file);
-    return { state: "text", shared: documents.text(path) };
-  }
-
-  function noteFileText(opened: OpenText, text: string): void {
-    opened.fileText = text;
-    saved.set(opened.path, markOf(text));
-    deps.onSaved();
-  }
-
-  function track(path: string, file: { readonly text: string; readonly form: TextForm }): void {
-    const { text } = documents.text(path);
-    const mark = saved.get(path);
-    const observer = (): void => scheduleSave(opened);
-    const opened: OpenText = {
-      path,
-      form: file.form,
-      fileText: file.text,
-      isDeleted: false,
-      timer: undefined,
-      writing: Promise.resolve(),
-      stop: () => text.unobserve(observer),
-    };
+    const opened = new SavedText(path, file.form, stateOf(path), deps);
     texts.set(path, opened);
-    noteFileText(opened, file.text);
-    text.observe(observer);
-    const here = textOf(path);
-    if (here === file.text) return;
-    // What others wrote while the page was away: nothing was typed here since the last save.
-    if (text.length === 0 || markOf(here) === mark) documents.replace(path, file.text);
-    // What guests typed before this host shared the file: it must not take the file's place.
-    else if (mark === undefined) text.insert(0, file.text);
-    // After a reload the document is what was typed last, and the file may be behind it.
-    if (textOf(path) !== file.text) scheduleSave(opened);
-  }
-
-  function scheduleSave(opened: OpenText): void {
-    if (opened.isDeleted) return;
-    stateOf(opened.path).value = { state: "saving" };
-    clearTimeout(opened.timer);
-    opened.timer = setTimeout(() => void saveNow(opened), SAVE_AFTER_MS);
-  }
-
-  function saveNow(opened: OpenText): Promise<void> {
-    clearTimeout(opened.timer);
-    opened.timer = undefined;
-    opened.writing = opened.writing.then(() => write(opened));
-    return opened.writing;
-  }
-
-  /** Never rejects: the failure is shown, and the next change tries again. */
-  async function write(opened: OpenText): Promise<void> {
-    const { path } = opened;
-    const text = textOf(path);
-    try {
-      if (text !== opened.fileText) await files.write(path, encode(text, opened.form));
-      if (text !== opened.fileText) noteFileText(opened, text);
-      const isBehind = opened.timer !== undefined;
-      if (!isBehind) stateOf(path).value = SAVED;
-    } catch (error) {
-      const message = error instanceof FileError ? error.message : "The file could not be saved.";
-      stateOf(path).value = { state: "failed", message };
-    }
-  }
-
-  async function save(path: string): Promise<void> {
-    const opened = texts.get(path);
-    if (opened === undefined) return;
-    if (opened.isDeleted) opened.fileText = undefined;
-    opened.isDeleted = false;
-    await saveNow(opened);
-    const state = stateOf(path).peek();
-    if (state.state === "failed") throw new FileError("failed", state.message);
+    opened.begin(file.text);
+    return { state: "text", shared: documents.text(path) };
   }
 
   return {
@@ -176,10 +84,11 @@ export function createHostOpener(deps: {
     async share(path) {
       await open(path);
     },
-    save,
+    async save(path) {
+      await texts.get(path)?.save();
+    },
     async content(path) {
-      const opened = texts.get(path);
-      return opened === undefined ? files.read(path) : encode(textOf(path), opened.form);
+      return texts.get(path)?.content ?? files.read(path);
     },
     async write(path, content) {
       const opened = texts.get(path);
@@ -187,61 +96,26 @@ export function createHostOpener(deps: {
       const file = decode(content);
       if (file.kind !== "text") return false;
       documents.replace(path, file.text);
-      await save(path);
+      await opened.save();
       return true;
     },
     async onChanged(path) {
-      const opened = texts.get(path);
-      if (opened === undefined) return;
-      // Programs that save a file by replacing it delete the one before.
-      opened.isDeleted = false;
-      if (opened.timer !== undefined) return;
-      await opened.writing;
-      const known = opened.fileText;
-      const file = decode(await files.read(path));
-      // Saved meanwhile: what was read is older.
-      if (opened.fileText !== known) return;
-      if (file.kind !== "text" || file.text === opened.fileText) return;
-      const isUntouched = textOf(path) === opened.fileText;
-      noteFileText(opened, file.text);
-      // What people typed here wins over another program; the next save writes it.
-      if (isUntouched) documents.replace(path, file.text);
-      else scheduleSave(opened);
+      await texts.get(path)?.onChanged();
     },
     onDeleted(path) {
       for (const opened of texts.values()) {
-        if (!isWithin(opened.path, path)) continue;
-        opened.isDeleted = true;
-        clearTimeout(opened.timer);
-        opened.timer = undefined;
+        if (isWithin(opened.path, path)) opened.onDeleted();
       }
     },
     get isSaved() {
-      return [...texts.values()].every(
-        ({ path, fileText, isDeleted }) => isDeleted || textOf(path) === fileText,
-      );
+      return [...texts.values()].every((opened) => opened.isSaved);
     },
     async flush() {
-      await Promise.all([...texts.values()].filter(({ isDeleted }) => !isDeleted).map(saveNow));
+      await Promise.all([...texts.values()].map((opened) => opened.flush()));
     },
     close() {
-      for (const { stop, timer } of texts.values()) {
-        clearTimeout(timer);
-        stop();
-      }
+      for (const opened of texts.values()) opened.close();
       texts.clear();
     },
   };
-}
-
-/** Tells texts apart, not against intent: 64 bits of two multiplicative hashes, and the length. */
-function markOf(text: string): string {
-  let low = 0xdeadbeef;
-  let high = 0x41c6ce57;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    low = Math.imul(low ^ unit, 2654435761);
-    high = Math.imul(high ^ unit, 1597334677);
-  }
-  return `${text.length}-${(low >>> 0).toString(36)}-${(high >>> 0).toString(36)}`;
 }

@@ -13,7 +13,12 @@ import { createCurrentFiles } from "./current-files.ts";
 import { JoinError } from "./entry.ts";
 import { followFiles } from "./file-changes.ts";
 import type { Keys } from "./keys.ts";
-import { createLiveSession, pagePart, type SessionEnvironment } from "./live-session.ts";
+import {
+  createLiveSession,
+  type LiveSession,
+  pagePart,
+  type SessionEnvironment,
+} from "./live-session.ts";
 import { sleep } from "./timing.ts";
 import type { TransportNames } from "./transport.ts";
 
@@ -43,23 +48,23 @@ export interface GuestSession extends Session {
 /** Of asking the host again: the first one is immediate. */
 const RETRY_MS = [0, 1000, 2000, 5000] as const;
 
-export function startGuestSession(
-  options: {
-    readonly baseUrl: string;
-    readonly roomId: string;
-    readonly invitation: string;
-    readonly meetingUrl: string | undefined;
-    readonly keys: Keys;
-    readonly entry: GuestEntry;
-    /** After a reload. */
-    readonly restored: KnownPeers | undefined;
-    readonly isRemembered: boolean;
-    readonly transports: TransportNames;
-    /** Asks the host again. Rejects with `JoinError`. */
-    readonly askAgain: (signal: AbortSignal) => Promise<GuestEntry>;
-    readonly onReady: () => void;
-  } & SessionEnvironment,
-): GuestSession {
+interface GuestOptions extends SessionEnvironment {
+  readonly baseUrl: string;
+  readonly roomId: string;
+  readonly invitation: string;
+  readonly meetingUrl: string | undefined;
+  readonly keys: Keys;
+  readonly entry: GuestEntry;
+  /** After a reload. */
+  readonly restored: KnownPeers | undefined;
+  readonly isRemembered: boolean;
+  readonly transports: TransportNames;
+  /** Asks the host again. Rejects with `JoinError`. */
+  readonly askAgain: (signal: AbortSignal) => Promise<GuestEntry>;
+  readonly onReady: () => void;
+}
+
+export function startGuestSession(options: GuestOptions): GuestSession {
   const live = createLiveSession(options, () => ({
     isPrivate: () => false,
     mayChange: () => true,
@@ -98,9 +103,7 @@ export function startGuestSession(
       options.remember();
     });
     connection.room.onLeave((_origin, peer) => {
-      const gone = people.remove(peer.id);
-      documents.removePeer(peer.id);
-      if (gone !== undefined) live.notify("info", `${gone.name} has left`);
+      live.removePeer(peer.id);
       options.remember();
     });
     connection.room.onPermissions((_origin, permissions) => {
@@ -132,23 +135,17 @@ export function startGuestSession(
 
   /** The server has given this guest's place up. */
   async function rejoin(): Promise<void> {
-    if (left.signal.aborted) return;
-    live.connection.value = { state: "rejoining", isWaitingForHost: false };
-    for (let attempt = 0; !left.signal.aborted; attempt++) {
-      await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0);
-      try {
-        live.connection.value = { state: "rejoining", isWaitingForHost: true };
+    const refusal = await askUntilAdmitted({
+      left: left.signal,
+      show: (isWaitingForHost) => {
+        live.connection.value = { state: "rejoining", isWaitingForHost };
+      },
+      async ask() {
         entry = await options.askAgain(left.signal);
         if (!left.signal.aborted) enter(undefined);
-        return;
-      } catch (error) {
-        if (left.signal.aborted) return;
-        const reason = error instanceof JoinError ? error.reason : "unreachable";
-        if (reason === "not-found") return close("closed");
-        if (reason === "rejected" || reason === "forbidden") return close("rejected");
-        live.connection.value = { state: "rejoining", isWaitingForHost: false };
-      }
-    }
+      },
+    });
+    if (refusal !== undefined) close(refusal);
   }
 
   async function leave(): Promise<void> {
@@ -180,14 +177,47 @@ export function startGuestSession(
     get state() {
       const self = people.ownPeer;
       if (self === undefined || init === undefined) return undefined;
-      const guests = people.otherPeers.filter(({ host }) => !host);
-      const permissions = { ...init.permissions, readonly: live.isReadOnly.peek() };
-      return {
-        entry,
-        known: { self, others: [], init: { ...init, guests, permissions }, unanswered: [] },
-      };
+      const known = { self, others: [], init: presentInit(init, live), unanswered: [] };
+      return { entry, known };
     },
     begin: () => live.follow(entry.host.id),
     moveAway: () => close("moved"),
   };
+}
+
+/** What the host would send now. */
+function presentInit(init: InitData, { people, isReadOnly }: LiveSession): InitData {
+  const guests = people.otherPeers.filter(({ host }) => !host);
+  return { ...init, guests, permissions: { ...init.permissions, readonly: isReadOnly.peek() } };
+}
+
+interface Asking {
+  readonly left: AbortSignal;
+  readonly show: (isWaitingForHost: boolean) => void;
+  readonly ask: () => Promise<void>;
+}
+
+/** Resolves when `ask` has succeeded or the guest has left; else with why it cannot return. */
+async function askUntilAdmitted({
+  left,
+  show,
+  ask,
+}: Asking): Promise<"closed" | "rejected" | undefined> {
+  if (left.aborted) return undefined;
+  show(false);
+  for (let attempt = 0; !left.aborted; attempt++) {
+    await sleep(RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] ?? 0);
+    try {
+      show(true);
+      await ask();
+      return undefined;
+    } catch (error) {
+      if (left.aborted) return undefined;
+      const reason = error instanceof JoinError ? error.reason : "unreachable";
+      if (reason === "not-found") return "closed";
+      if (reason === "rejected" || reason === "forbidden") return "rejected";
+      show(false);
+    }
+  }
+  return undefined;
 }

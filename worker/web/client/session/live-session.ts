@@ -39,6 +39,8 @@ export interface LiveSession {
   readonly follow: (personId: string | undefined) => void;
   notify(kind: Notice["kind"], text: string): void;
   readonly dismiss: (notice: Notice) => void;
+  /** A peer has left. */
+  removePeer(id: string): void;
   /** Follows people into their files. */
   setTabs(tabs: Pick<TabList, "show" | "active">): void;
   /** Uses `channel` from now on, and the one before no more. */
@@ -116,6 +118,10 @@ export function createLiveSession(
     channel = undefined;
   }
 
+  function notify(kind: Notice["kind"], text: string): void {
+    notices.value = [...notices.peek(), { id: ++lastNotice, kind, text }];
+  }
+
   return {
     people,
     documents,
@@ -128,11 +134,14 @@ export function createLiveSession(
       following.value = personId;
       goToFollowed();
     },
-    notify(kind, text) {
-      notices.value = [...notices.peek(), { id: ++lastNotice, kind, text }];
-    },
+    notify,
     dismiss(notice) {
       notices.value = notices.peek().filter(({ id }) => id !== notice.id);
+    },
+    removePeer(id) {
+      const gone = people.remove(id);
+      documents.removePeer(id);
+      if (gone !== undefined) notify("info", `${gone.name} has left`);
     },
     setTabs(list) {
       tabs = list;

@@ -6,7 +6,6 @@ import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
 import { serializeHead, statusLine } from "../http1/head.ts";
-import type { MovingReason } from "../routing/decision.ts";
 import { UpstreamError } from "../upstreams/connection.ts";
 
 /** No worker can take a request: there is none, or all are draining or unhealthy. */
@@ -48,7 +47,8 @@ export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
   readonly source = "upstream";
   readonly retryable = true;
-  constructor(why: MovingReason) {
+  /** `why`: a `MovingReason` of routing/, which this folder does not import. */
+  constructor(why: string) {
     super(`the session is at another worker and the request cannot follow it (${why}); try again`);
   }
 }

@@ -19,9 +19,6 @@ import { ResponseWriter } from "./response-writer.ts";
 import { ClientTimeoutError, errorResponse, type MakeResponse, statusOf } from "./responses.ts";
 import type { DownstreamDeps, ServedClient } from "./served-client.ts";
 
-/** A response that every client has room for. */
-const MAX_CLOSED_AT_ONCE_BYTES = 16_384;
-
 type State = "head" | "body" | "response" | "discard" | "flush" | "lingering" | "closed";
 
 /** Serves the requests of `connection` until it closes or becomes a tunnel; then `onOver` is called, once. */
@@ -30,9 +27,7 @@ export function serveClient(
   deps: DownstreamDeps,
   onOver: (client: ServedClient) => void,
 ): ServedClient {
-  const client = new Downstream(connection, deps, onOver);
-  connection.handler = client;
-  return client;
+  return new Downstream(connection, deps, onOver);
 }
 
 class Downstream implements ConnectionHandler, Client, ServedClient {
@@ -68,6 +63,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.forwarding = new ForwardingFields(connection.remoteAddress, connection.secure);
     this.#deadline = new ClientDeadline(deps.deadlines, deps.limits, () => this.#onDeadline());
     this.#deadline.awaitHead();
+    connection.handler = this;
   }
 
   // --- events of the connection ---
@@ -260,16 +256,13 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   /**
-   * Whether the connection may be closed at once: the client announced that it sends nothing more, and the system has the
-   * whole response. If bytes come all the same, the system answers them with a reset and drops what the client has not taken
-   * yet, so this is not done after a large response, nor behind a body, after which some clients send CRLF; nor with TLS,
-   * which ends with a message of its own.
+   * Whether the connection may be closed at once: the client announced that it sends nothing more, and has room for the whole
+   * response. Not behind a body, after which some clients send CRLF.
    */
   get #mayCloseNow(): boolean {
     const { head, hasBody } = this.#reader;
     if (head?.keepAlive !== false || hasBody || this.#state !== "response") return false;
-    if (this.#connection.secure || this.#response.bytes > MAX_CLOSED_AT_ONCE_BYTES) return false;
-    return this.#pipelined.isEmpty && this.#connection.pendingBytes === 0;
+    return this.#response.isSafeFromReset && this.#pipelined.isEmpty;
   }
 
   /** Both the request and its response are complete. */

@@ -12,6 +12,9 @@ interface WriterDeps {
   readonly nextRequestId: () => string;
 }
 
+/** A response that every client has room for. */
+const MAX_TAKEN_AT_ONCE_BYTES = 16_384;
+
 export class ResponseWriter {
   readonly #connection: Connection;
   readonly #deps: WriterDeps;
@@ -45,9 +48,15 @@ export class ResponseWriter {
     return this.#isStalled;
   }
 
-  /** Of the present response, so far. */
-  get bytes(): number {
-    return this.#bytes;
+  /**
+   * Whether closing the connection loses nothing of the response even if the client still sends something: the system answers
+   * that with a reset and drops what the client has not taken yet. So the system must have all of the response, which must be
+   * small; and TLS ends with a message of its own.
+   */
+  get isSafeFromReset(): boolean {
+    const connection = this.#connection;
+    if (connection.secure || this.#bytes > MAX_TAKEN_AT_ONCE_BYTES) return false;
+    return connection.pendingBytes === 0;
   }
 
   /** A request has been read, or could not be (`head` undefined): it gets one response and one line in the log. */

@@ -1,9 +1,9 @@
 import { beforeEach, expect, test } from "vitest";
+import { serveClient } from "../../../balancer/downstream/downstream.ts";
+import { createDrainState, type DrainState } from "../../../balancer/downstream/drain-state.ts";
+import type { Client } from "../../../balancer/downstream/exchange-contract.ts";
+import type { ServedClient } from "../../../balancer/downstream/served-client.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
-import { serveClient } from "../../../balancer/proxy/downstream.ts";
-import { createDrainState, type DrainState } from "../../../balancer/proxy/drain-state.ts";
-import type { Client } from "../../../balancer/proxy/exchange-contract.ts";
-import type { ServedClient } from "../../../balancer/proxy/served-client.ts";
 import { createDeadlines } from "../../../balancer/transport/deadlines.ts";
 import type {
   Connection,
