@@ -4,6 +4,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { noLinks } from "../balancer/links/worker-links.ts";
 import { createRouter } from "../balancer/routing/router.ts";
 import type { Route } from "../balancer/routing/session-key.ts";
 import { createDeadlines } from "../balancer/transport/deadlines.ts";
@@ -98,6 +99,7 @@ function open(onLookup: () => void) {
     connectTimeoutMs: 1000,
     maxRequestsPerWorker: 1000,
     prove: () => undefined,
+    linksTo: () => noLinks("unsupported"),
     probe: trafficProbe,
     reportBug,
   };

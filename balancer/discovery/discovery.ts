@@ -28,6 +28,7 @@ import { SettingError, type Settings } from "../../shared/settings/read-settings
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
+import { createLinkTargets, type LinkTargets } from "../links/link-target.ts";
 import type { MembershipView, Router } from "../routing/router.ts";
 import { createMigrateRequests, type MigrateRequests } from "../upstreams/migrate-clients.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "../upstreams/probe.ts";
@@ -49,6 +50,7 @@ export interface Discovery {
   readonly prove: (worker: WorkerRecord) => string | undefined;
   readonly probe: Probe;
   readonly migrateRequests: MigrateRequests;
+  readonly linkTarget: LinkTargets;
   /** Called when a worker has proved that it is another incarnation than its record says. */
   readonly onOtherIncarnation: (id: WorkerId, incarnation: Incarnation) => void;
   /** Whether workers have leases, and records that carry their load. */
@@ -168,6 +170,12 @@ function createStoreDiscovery(deps: Deps): Discovery {
     migrateRequests: createMigrateRequests(id),
     sessions: store,
     prove,
+    linkTarget: createLinkTargets({
+      isOn: settings.link,
+      edgeKey: keys.edge,
+      self: { id, incarnation },
+      prove,
+    }),
     probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
     onOtherIncarnation(worker, other) {
       // While the store is up, it delivers the complete new record within a second.
@@ -265,6 +273,7 @@ function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
     migrateRequests: createMigrateRequests(id),
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
+    linkTarget: () => "unsupported",
     probe: trafficProbe,
     onOtherIncarnation() {},
     isLeased: false,

@@ -16,6 +16,7 @@ import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { BusyError } from "../downstream/responses.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, ResponseHead } from "../http1/head.ts";
+import { fitsLink } from "../links/link-policy.ts";
 import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Connection, Dial, Piece } from "../transport/transport.ts";
@@ -67,6 +68,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
   readonly #deps: ExchangeDeps;
   readonly #route: Route;
   readonly #webSocketKey: string | undefined;
+  readonly #mayUseLink: boolean;
   readonly #body: RequestBody;
   readonly #planner: AttemptPlanner;
   readonly #begunMs: number;
@@ -80,6 +82,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     this.#deps = deps;
     this.#route = route;
     this.#webSocketKey = readWebSocketKey(head);
+    this.#mayUseLink = fitsLink(route.target, head.framing);
     this.#body = hasBody(head) ? new RequestBody() : RequestBody.NONE;
     this.#planner = new AttemptPlanner(route, this.#body, deps);
     this.#begunMs = deps.clock.nowMs();
@@ -125,9 +128,13 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     if (this.#planner.isTooBusy(upstream)) return this.#planner.afterBusy(upstream);
     upstream.inFlight++;
     upstream.requests++;
-    const idle = isFresh ? undefined : upstream.takeIdle();
-    if (idle !== undefined) this.#send(upstream, idle);
-    else this.#state = { state: "connecting", upstream, dial: upstream.dial(this) };
+    const idle = isFresh ? undefined : upstream.takeIdle(this.#mayUseLink);
+    if (idle !== undefined) {
+      this.#send(upstream, idle);
+      return undefined;
+    }
+    const dial = upstream.dial(this, this.#mayUseLink);
+    this.#state = { state: "connecting", upstream, dial };
     return undefined;
   }
 

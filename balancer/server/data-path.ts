@@ -11,6 +11,7 @@ import type { SavedOwner } from "../discovery/snapshot.ts";
 import { createDrainState, type DrainState } from "../downstream/drain-state.ts";
 import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
+import { noLinks, openLinks } from "../links/worker-links.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest } from "../proxy/accept-request.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
@@ -45,7 +46,14 @@ export async function startDataPath(deps: {
   readonly beforePortsOpen?: () => Promise<void>;
   readonly discovery: Pick<
     Discovery,
-    "view" | "sessions" | "prove" | "probe" | "migrateRequests" | "onOtherIncarnation" | "isLeased"
+    | "view"
+    | "sessions"
+    | "prove"
+    | "probe"
+    | "migrateRequests"
+    | "linkTarget"
+    | "onOtherIncarnation"
+    | "isLeased"
   >;
   /** Owners of sessions as an earlier process knew them. */
   readonly savedOwners: Iterable<SavedOwner>;
@@ -91,6 +99,11 @@ export async function startDataPath(deps: {
         connectTimeoutMs: deps.connectTimeoutMs,
         maxRequestsPerWorker: deps.maxRequestsPerWorker,
         prove: discovery.prove,
+        linksTo: (worker, address) => {
+          const target = discovery.linkTarget(worker, address);
+          if (typeof target === "string") return noLinks(target);
+          return openLinks(target, { transport, clock, log, reportBug, random: Math.random });
+        },
         probe: discovery.probe,
         isLeased: discovery.isLeased,
         onOtherIncarnation: discovery.onOtherIncarnation,

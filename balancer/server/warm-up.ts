@@ -107,6 +107,7 @@ async function startWarmUpDataPath(
       prove: () => "warm-up",
       probe: trafficProbe,
       migrateRequests: async () => {},
+      linkTarget: () => "unsupported",
       onOtherIncarnation() {},
       isLeased,
     },

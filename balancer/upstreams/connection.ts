@@ -70,6 +70,8 @@ export interface Request {
 
 export class UpstreamConnection implements ConnectionHandler {
   readonly #connection: Connection;
+  /** Whether it is a stream of a link. */
+  readonly isStream: boolean;
   /** Called once, when the connection can no longer be used. */
   readonly #onGone: () => void;
   readonly #collector = new HeadCollector("upstream");
@@ -87,8 +89,9 @@ export class UpstreamConnection implements ConnectionHandler {
   #served = 0;
   #open = true;
 
-  constructor(connection: Connection, onGone: () => void) {
+  constructor(connection: Connection, isStream: boolean, onGone: () => void) {
     this.#connection = connection;
+    this.isStream = isStream;
     this.#onGone = onGone;
     connection.handler = this;
   }

@@ -1,12 +1,14 @@
 /**
- * One worker as the balancer sees it: its address (which comes from membership only), health, load and pooled
+ * One worker as the balancer sees it: its address (which comes from membership only), health, load, links, and pooled
  * connections.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
+import type { LinkStream } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
+import type { WorkerLinks } from "../links/worker-links.ts";
 import type { Deadlines } from "../transport/deadlines.ts";
 import type { Address, BugReport, Connection, Dial, Transport } from "../transport/transport.ts";
 import { type ResponseHandler, UpstreamConnection, UpstreamError } from "./connection.ts";
@@ -19,7 +21,7 @@ import {
 } from "./health.ts";
 import { type Probe, ProbeError, ProofRefusedError } from "./probe.ts";
 
-/** Idle connections pooled per worker. */
+/** Idle connections pooled per worker, and as many idle streams of links. */
 const MAX_IDLE = 256;
 /**
  * Maximum idle time of a pooled connection. Below the workers' own 70 s, so that a request rarely races with the worker's
@@ -51,6 +53,8 @@ export interface UpstreamDeps {
   /** Whether a lease determines how long an unresponsive worker still owns its sessions. */
   readonly isLeased: boolean;
   readonly reportBug: BugReport;
+  /** Opens the links to a worker. */
+  readonly linksTo: (record: WorkerRecord, address: Address) => WorkerLinks;
   /** Called after each health change. */
   readonly onHealth: () => void;
   /** Called when a worker has proved, in its response to a probe, that it is another incarnation than its record says. */
@@ -63,9 +67,11 @@ export class Upstream {
   readonly proof: string | undefined;
   /** `host:port`. */
   readonly host: string;
+  readonly links: WorkerLinks;
   readonly #address: Address;
   readonly #deps: UpstreamDeps;
   readonly #idle: UpstreamConnection[] = [];
+  readonly #idleStreams: UpstreamConnection[] = [];
   readonly #pruning: Timer;
   /** All that are open and not a tunnel's. */
   readonly #connections = new Set<UpstreamConnection>();
@@ -90,6 +96,7 @@ export class Upstream {
     this.proof = deps.prove(record);
     this.#address = parseAddress(record.url);
     this.host = new URL(record.url).host;
+    this.links = deps.linksTo(record, this.#address);
     this.#pruning = deps.clock.every(MAX_IDLE_MS / 4, () => this.#prune());
     this.#probeAfter(0);
   }
@@ -154,6 +161,7 @@ export class Upstream {
     this.#retired = true;
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
+    this.links.retire();
     this.#apply({ event: "lease-expired", atMs: this.#deps.clock.nowMs() });
     this.#deps.clock.after(RETIRED_GRACE_MS, () => this.#failRequests());
   }
@@ -164,6 +172,7 @@ export class Upstream {
     this.#pruning.cancel();
     this.#nextProbe?.cancel();
     this.#closeIdle();
+    this.links.close();
   }
 
   /** Calls `action` when the worker goes down, at once if it is down. Returns the unsubscribe function. */
@@ -175,10 +184,11 @@ export class Upstream {
 
   // --- connections ---
 
-  /** The most recently used idle connection that its worker is not about to close. */
-  takeIdle(): UpstreamConnection | undefined {
+  /** The most recently used idle connection that its worker is not about to close. `mayUseLink`: see link-policy.ts. */
+  takeIdle(mayUseLink: boolean): UpstreamConnection | undefined {
     const nowMs = this.#deps.clock.nowMs();
-    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+    const pool = mayUseLink && this.links.state === "open" ? this.#idleStreams : this.#idle;
+    for (let idle = pool.pop(); idle !== undefined; idle = pool.pop()) {
       if (nowMs < idle.idleUntilMs) return idle;
       idle.close();
     }
@@ -190,8 +200,8 @@ export class Upstream {
    * its way says nothing about the next one.
    */
   release(connection: UpstreamConnection): void {
-    const mayPool =
-      !this.#retired && this.#health.state === "healthy" && this.#idle.length < MAX_IDLE;
+    const pool = connection.isStream ? this.#idleStreams : this.#idle;
+    const mayPool = !this.#retired && this.#health.state === "healthy" && pool.length < MAX_IDLE;
     const idleMs = Math.min(connection.maxIdleMs, MAX_IDLE_MS);
     if (!connection.isReusable || !mayPool || idleMs <= 0) {
       connection.close();
@@ -200,11 +210,35 @@ export class Upstream {
     // It may have been paused for a client that read its response slowly.
     connection.resume();
     connection.idleUntilMs = this.#deps.clock.nowMs() + idleMs;
-    this.#idle.push(connection);
+    pool.push(connection);
   }
 
   /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
-  dial(handler: ResponseHandler): Dial {
+  dial(handler: ResponseHandler, mayUseLink: boolean): Dial {
+    const stream = mayUseLink ? this.links.open() : undefined;
+    return stream === undefined ? this.#connect(handler) : this.#useStream(stream, handler);
+  }
+
+  #useStream(stream: LinkStream, handler: ResponseHandler): Dial {
+    let isCancelled = false;
+    queueMicrotask(() => {
+      if (isCancelled) return;
+      try {
+        handler.onConnected(this.#adopt(stream, true));
+      } catch (error) {
+        this.#deps.reportBug(error);
+        stream.reset();
+      }
+    });
+    return {
+      cancel() {
+        isCancelled = true;
+        stream.destroy();
+      },
+    };
+  }
+
+  #connect(handler: ResponseHandler): Dial {
     const { transport, deadlines, connectTimeoutMs } = this.#deps;
     const deadline = deadlines.create(() => {
       dial.cancel();
@@ -215,7 +249,7 @@ export class Upstream {
     const dial = transport.dial(this.#address, {
       onOpen: (connection) => {
         deadline.close();
-        handler.onConnected(this.#adopt(connection));
+        handler.onConnected(this.#adopt(connection, false));
       },
       onFail: (error) => {
         deadline.close();
@@ -230,11 +264,12 @@ export class Upstream {
     };
   }
 
-  #adopt(connection: Connection): UpstreamConnection {
-    const adopted: UpstreamConnection = new UpstreamConnection(connection, () => {
+  #adopt(connection: Connection, isStream: boolean): UpstreamConnection {
+    const pool = isStream ? this.#idleStreams : this.#idle;
+    const adopted: UpstreamConnection = new UpstreamConnection(connection, isStream, () => {
       this.#connections.delete(adopted);
-      const index = this.#idle.indexOf(adopted);
-      if (index >= 0) this.#idle.splice(index, 1);
+      const index = pool.indexOf(adopted);
+      if (index >= 0) pool.splice(index, 1);
     });
     this.#connections.add(adopted);
     return adopted;
@@ -262,13 +297,17 @@ export class Upstream {
   }
 
   #closeIdle(): void {
-    for (const connection of this.#idle.splice(0)) connection.close();
+    for (const pool of [this.#idle, this.#idleStreams]) {
+      for (const connection of pool.splice(0)) connection.close();
+    }
   }
 
   #prune(): void {
     const nowMs = this.#deps.clock.nowMs();
     const isExpired = ({ idleUntilMs }: UpstreamConnection): boolean => idleUntilMs <= nowMs;
-    for (const connection of this.#idle.filter(isExpired)) connection.close();
+    for (const pool of [this.#idle, this.#idleStreams]) {
+      for (const connection of pool.filter(isExpired)) connection.close();
+    }
   }
 
   // --- health ---

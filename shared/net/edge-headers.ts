@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
+import { LINK_VERSION } from "../link/frames.ts";
 import { sign } from "../settings/secret.ts";
 
 /** Prefix of all of them. */
@@ -48,12 +49,18 @@ export const FORMER_MIGRATE_PATH = "/ct-edge/farewell";
  * and `x-ct-members` over it, or 503 when the worker cannot tell either.
  */
 export const MEMBERS_PATH = "/ct-edge/members";
+/** A balancer opens a link (shared/link) here, by an upgrade to `LINK_PROTOCOL`. The 101 response has
+ * `x-ct-incarnation`, by which the balancer knows that it talks to the worker that it means. */
+export const LINK_PATH = "/ct-edge/link";
+export const LINK_PROTOCOL = `ct-link/${LINK_VERSION}`;
 /** Balancer to worker, with a request for the members: a nonce that the response's proof covers. */
 export const NONCE_HEADER = "x-ct-nonce";
 /** Worker to balancer, with the members: `membersProof`. */
 export const MEMBERS_PROOF_HEADER = "x-ct-members";
-/** Balancer to worker, with a probe or a migrate request: the balancer's id. */
+/** Balancer to worker, with a probe, a migrate request or the request for a link: the balancer's id. */
 export const BALANCER_HEADER = "x-ct-balancer";
+/** Balancer to worker, with the request for a link: the balancer's incarnation. */
+export const BALANCER_INCARNATION_HEADER = "x-ct-balancer-incarnation";
 /** Balancer to worker, with a probe: whether the balancer reaches the store, `up` or `away`. */
 export const STORE_HEADER = "x-ct-store";
 /** In every request and its response, so that log lines of several processes can be matched. */

@@ -34,6 +34,8 @@ export interface WorkerRecord {
   readonly ringFingerprint: string;
   /** Of its `CT_SECRET` (shared/settings/secret.ts): processes with different secrets cannot work together. */
   readonly secretFingerprint: string;
+  /** Version of the links (shared/link) that it accepts; missing: none. */
+  readonly linkVersion?: number | undefined;
 }
 
 /** Used for status views, commands and counts only. */
@@ -77,6 +79,7 @@ const workerSchema = z.object({
   }),
   ringFingerprint: z.string().max(64),
   secretFingerprint,
+  linkVersion: z.number().int().nonnegative().optional(),
 });
 
 const balancerSchema = z.object({

@@ -352,6 +352,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       probe: options.probe ?? quietProbe,
       migrateRequests:
         options.migrateRequests ?? (() => Promise.reject(new Error("the worker cannot migrate"))),
+      linkTarget: () => "unsupported",
       onOtherIncarnation() {},
       isLeased: options.isLeased ?? true,
     },

@@ -2,6 +2,7 @@
  * A router alone, with members and a store of the test, and workers that are not probed.
  */
 
+import { noLinks } from "../../balancer/links/worker-links.ts";
 import { createRouter, type Router } from "../../balancer/routing/router.ts";
 import { createDeadlines } from "../../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
@@ -41,6 +42,7 @@ export function openRouter(needs: {
         deadlines,
         connectTimeoutMs: 1000,
         maxRequestsPerWorker: 1000,
+        linksTo: () => noLinks("unsupported"),
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
         probe: quietProbe,
         isLeased: true,

@@ -60,6 +60,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
         sessions: store,
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
+        linkTarget: () => "unsupported",
         migrateRequests: () => Promise.reject(new Error("no balancer shuts down here")),
         onOtherIncarnation(worker, life) {
           if (store.health.state !== "up") view.hear(worker, life);

@@ -41,7 +41,7 @@ import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
 import { startReaper } from "../../worker/sessions/session-reaper.ts";
-import type { OutboundMessage } from "../../worker/sessions/wire/outbound.ts";
+import { joined, type OutboundMessage } from "../../worker/sessions/wire/outbound.ts";
 import { createVersionCheck } from "../../worker/sessions/wire/protocol.ts";
 import type { Place } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
@@ -305,10 +305,9 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       if (state !== "open") return;
       const messages = unsent;
       unsent = [];
-      for (const { head, content } of messages) {
+      for (const message of messages) {
         watch.relayed(life, session.id, session.epoch);
-        const bytes = content === undefined ? head : Buffer.concat([head, content]);
-        stream.write([writeFrame("message", bytes, session.epoch)]);
+        stream.write([writeFrame("message", joined(message), session.epoch)]);
       }
     }
 

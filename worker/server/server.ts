@@ -36,6 +36,7 @@ import {
   wrongWorkerResponse,
 } from "../http/responses.ts";
 import { isSocketPath, methodsOf, pathOf, readTarget } from "../http/routes.ts";
+import { createLinkServer, isLinkRequest, type LinkServer } from "../links/link-server.ts";
 import { type Handovers, isHandover } from "../session-moves/handover.ts";
 import { handleMigrateRequest, isMigrateRequest } from "../session-moves/migrate-clients.ts";
 import type { Fence } from "../sessions/fence.ts";
@@ -46,8 +47,13 @@ import type { Sockets } from "../sessions/transport/socket.ts";
 export interface WorkerServer {
   /** Opens the port and resolves with it. Rejects with the system's error. */
   listen(port: number, host: string): Promise<number>;
-  /** Stops accepting, gives responses under way a moment to complete, and closes the other connections. */
+  /**
+   * Stops accepting, gives responses under way a moment to complete, and closes the other connections. Resolves when all
+   * have ended, those of links too.
+   */
   close(): Promise<void>;
+  /** Ends the links, and what is still open on them. */
+  closeLinks(): void;
 }
 
 interface Deps {
@@ -65,6 +71,8 @@ interface Deps {
   readonly log: Log;
   readonly counters: Counters;
   readonly handovers: Handovers;
+  /** Whether balancers may open links (CT_LINK). */
+  readonly hasLinks: boolean;
   /** Of a client's request; balancers add to it. */
   readonly maxHeadBytes: number;
   /** Time limit for a request's head; default 10 s. */
@@ -111,6 +119,9 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   server.maxHeadersCount = 0;
   server.maxConnections = MAX_CONNECTIONS;
 
+  const links = deps.hasLinks
+    ? createLinkServer({ ...deps, serve: (socket) => server.emit("connection", socket) })
+    : undefined;
   const openResponses = new Set<ServerResponse>();
   let isClosing = false;
 
@@ -128,7 +139,7 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   });
   server.on("upgrade", (req, socket, head) => {
     socket.on("error", () => socket.destroy());
-    handleUpgrade(deps, req, socket, head).catch((error: unknown) => {
+    handleUpgrade(deps, links, { req, socket, head }).catch((error: unknown) => {
       log.error({ err: error }, "an upgrade failed");
       socket.destroy();
     });
@@ -156,11 +167,17 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       for (const res of openResponses) res.shouldKeepAlive = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      await Promise.race([closed, sleep(deps.clock, CLOSE_GRACE_MS)]);
+      await Promise.race([noneOf(openResponses), sleep(deps.clock, CLOSE_GRACE_MS)]);
       server.closeAllConnections();
       await closed;
     },
+    closeLinks: () => links?.close(),
   };
+}
+
+/** Resolves when all of them are closed. */
+async function noneOf(responses: ReadonlySet<ServerResponse>): Promise<void> {
+  for (const res of responses) await new Promise((resolve) => res.once("close", resolve));
 }
 
 async function handleRequest(deps: Deps, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -186,11 +203,15 @@ async function handleRequest(deps: Deps, req: IncomingMessage, res: ServerRespon
 
 async function handleUpgrade(
   deps: Deps,
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
+  links: LinkServer | undefined,
+  { req, socket, head }: { req: IncomingMessage; socket: Duplex; head: Buffer },
 ): Promise<void> {
-  const refusal = checkHead(deps, req) ?? checkUpgrade(req);
+  const misdirected = checkHead(deps, req);
+  if (misdirected === undefined && links !== undefined && isLinkRequest(req)) {
+    links.accept(req, socket, head);
+    return;
+  }
+  const refusal = misdirected ?? checkUpgrade(req);
   if (refusal !== undefined) {
     deps.counters.count("worker.requests_refused", refusal.reason);
     refuseUpgrade(socket, refusal.response);

@@ -6,7 +6,7 @@ import { decode, encode } from "@msgpack/msgpack";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
-import type { OutboundMessage } from "./wire/outbound.ts";
+import { joined, type OutboundMessage } from "./wire/outbound.ts";
 
 /** Usually a few messages of the last milliseconds; those of a peer that was away for long may be megabytes. */
 export const MAX_PENDING_BYTES = 64 * 1024 * 1024;
@@ -61,10 +61,7 @@ export function packPendingMessages(
     epoch,
     waiting: fitting.map(({ id, messages }) => ({
       id,
-      [key]: messages.map(({ own, head, content }) => ({
-        own,
-        bytes: content === undefined ? head : Buffer.concat([head, content]),
-      })),
+      [key]: messages.map((message) => ({ own: message.own, bytes: joined(message) })),
     })),
   });
 }
@@ -91,8 +88,8 @@ export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | unde
 }
 
 function toOutbound(own: boolean, bytes: Uint8Array): OutboundMessage {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { head, content: undefined, byteLength: head.length, own };
+  const { buffer, byteOffset, byteLength } = bytes;
+  return { parts: [Buffer.from(buffer, byteOffset, byteLength)], byteLength, own };
 }
 
 function bytesOf(messages: readonly OutboundMessage[]): number {

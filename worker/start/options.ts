@@ -56,6 +56,7 @@ export interface HttpOptions {
   readonly corsAllowedOrigins: readonly string[];
   readonly maxHeadBytes: number;
   readonly hasMetricsPage: boolean;
+  readonly hasLinks: boolean;
 }
 
 /** A port of 0: any free one. */
@@ -114,6 +115,7 @@ function readHttp(settings: Settings): HttpOptions {
     corsAllowedOrigins: settings.corsAllowedOrigins,
     maxHeadBytes: settings.maxHeadBytes,
     hasMetricsPage: settings.prometheusEnabled,
+    hasLinks: settings.link,
   };
 }
 

@@ -9,6 +9,7 @@
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import { type Incarnation, newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { createProgramSink, type SharedSink } from "../../shared/cluster/log-stream.ts";
+import { LINK_VERSION } from "../../shared/link/frames.ts";
 import { createLog, type Log } from "../../shared/logs/log.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { endOnBugs, type StopRequest, stopOnRequest } from "../../shared/process/program.ts";
@@ -21,6 +22,7 @@ export interface WorkerProcess {
     readonly id: WorkerId;
     readonly incarnation: Incarnation;
     readonly secretFingerprint: string;
+    readonly linkVersion: number | undefined;
   };
   readonly keys: EdgeKeys;
   readonly clock: Clock;
@@ -56,7 +58,9 @@ type State =
 /** The edge kills a process that has not ended 2 s after it was asked to. */
 const STOP_DEADLINE_MS = 1700;
 
-export function openProcess(options: Pick<WorkerOptions, "id" | "secret" | "log">): WorkerProcess {
+export function openProcess(
+  options: Pick<WorkerOptions, "id" | "secret" | "log" | "http">,
+): WorkerProcess {
   const { id } = options;
   const clock = systemClock;
   const counters = createCounters();
@@ -91,7 +95,12 @@ export function openProcess(options: Pick<WorkerOptions, "id" | "secret" | "log"
 
   const keys = deriveKeys(options.secret);
   return {
-    self: { id, incarnation: newIncarnation(), secretFingerprint: keys.fingerprint },
+    self: {
+      id,
+      incarnation: newIncarnation(),
+      secretFingerprint: keys.fingerprint,
+      linkVersion: options.http.hasLinks ? LINK_VERSION : undefined,
+    },
     keys,
     clock,
     counters,

@@ -93,6 +93,7 @@ export async function startServer(
     }),
     basePath: basePathOf(http.serverUrl),
     maxHeadBytes: http.maxHeadBytes,
+    hasLinks: http.hasLinks,
     clock,
     log,
     counters,
@@ -110,6 +111,7 @@ export async function startServer(
       const stopped = server.close();
       api.releasePolls();
       await sockets.close();
+      server.closeLinks();
       await registry.close();
       await stopped;
       await api.close();

@@ -227,6 +227,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     origins,
     balancerAuth,
     basePath: basePathOf(serverUrl),
+    hasLinks: true,
     maxHeadBytes: options.maxHeadBytes ?? 32_768,
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
   });

@@ -19,7 +19,7 @@ import {
   unpackPendingMessages,
 } from "../../../worker/sessions/pending-messages.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
-import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
+import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -42,7 +42,7 @@ function viewOf(states: Partial<Record<string, WorkerRecord["state"]>>) {
 
 function outbound(text: string, own = false): OutboundMessage {
   const head = Buffer.from(text);
-  return { head, content: undefined, byteLength: head.length, own };
+  return { parts: [head], byteLength: head.length, own };
 }
 
 function only(id: string | undefined): ReadonlySet<WorkerId> {
@@ -298,11 +298,12 @@ function handlerOf(drain: () => Drain, sessions: readonly Session[], hasSuccesso
 }
 
 describe("the pending messages of a session", () => {
+  const HEAD_IN_PARTS = [Buffer.from("he"), Buffer.from("ad")];
   const pendingMessages = {
     epoch: 7,
     waiting: [
       { id: "peer-1" as never, messages: [outbound("one"), outbound("two", true)] },
-      { id: "peer-2" as never, messages: [{ ...outbound("he"), content: Buffer.from("ad") }] },
+      { id: "peer-2" as never, messages: [{ ...outbound("head"), parts: HEAD_IN_PARTS }] },
     ],
   };
 
@@ -311,7 +312,7 @@ describe("the pending messages of a session", () => {
     expect(arrived?.epoch).toBe(7);
     const texts = arrived?.waiting.map(({ id, messages }) => [
       id,
-      messages.map(({ head, own }) => [head.toString(), own]),
+      messages.map((message) => [joined(message).toString(), message.own]),
     ]);
     expect(texts).toEqual(
       expect.arrayContaining([

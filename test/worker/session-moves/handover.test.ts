@@ -23,7 +23,7 @@ const PENDING = {
   waiting: [
     {
       id: "peer-1",
-      messages: [{ head: HELLO, content: undefined, byteLength: HELLO.length, own: true }],
+      messages: [{ parts: [HELLO], byteLength: HELLO.length, own: true }],
     },
   ],
 } as unknown as PendingMessages;

@@ -6,7 +6,7 @@ import { Agent, request, WebSocket } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { PendingMessages } from "../../../worker/sessions/session.ts";
-import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
+import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { openLine } from "../../support/cut.ts";
 import { until } from "../../support/until.ts";
 import { HOST_USER, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
@@ -72,9 +72,8 @@ function textsFor(pendingMessages: PendingMessages, id: string): string[] {
   return (waiting?.messages ?? []).flatMap(textOf);
 }
 
-function textOf({ head, content }: OutboundMessage): string[] {
-  const bytes = content === undefined ? head : Buffer.concat([head, content]);
-  const message = decode(bytes) as WireMessage;
+function textOf(outbound: OutboundMessage): string[] {
+  const message = decode(joined(outbound)) as WireMessage;
   return message.content instanceof Uint8Array ? [Buffer.from(message.content).toString()] : [];
 }
 

@@ -8,7 +8,7 @@ import {
   type ConnectionEvents,
   Peer,
 } from "../../../worker/sessions/peers/peer.ts";
-import type { OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
+import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 
 const KIB = 1024;
 const RECORD: PeerRecord = {
@@ -70,11 +70,11 @@ class HeldConnection implements Connection {
 }
 
 function outbound(name: string, byteLength = 100, own = false): OutboundMessage {
-  return { head: Buffer.from(name), content: undefined, byteLength, own };
+  return { parts: [Buffer.from(name)], byteLength, own };
 }
 
-function nameOf({ head }: OutboundMessage): string {
-  return head.toString();
+function nameOf(outbound: OutboundMessage): string {
+  return joined(outbound).toString();
 }
 
 function setUp(maxBufferBytes = 1024 * KIB) {

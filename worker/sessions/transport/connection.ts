@@ -3,11 +3,14 @@
  * (polling or WebSocket).
  */
 import type { Socket } from "socket.io";
+import { atTurnEnd, type TurnWork } from "../../../shared/base/turn.ts";
+import { MAX_PAYLOAD_BYTES } from "../../../shared/link/frames.ts";
 import type { Fence } from "../fence.ts";
 import type { Connection, ConnectionEvents } from "../peers/peer.ts";
-import type { OutboundMessage } from "../wire/outbound.ts";
+import { joined, type OutboundMessage } from "../wire/outbound.ts";
 import {
   closeConnection,
+  idleLinkOf,
   preEncoded,
   streamOf,
   UPGRADE_POLL_MS,
@@ -25,11 +28,12 @@ const UNKNOWN_PACKET = "9";
 const CLOSE_GRACE_MS = 1000;
 /** The event as socket.io writes it: its argument follows in a message of its own. */
 const EVENT = '["message",{"_placeholder":true,"num":0}]';
+const NO_MESSAGE: OutboundMessage = { parts: [], byteLength: 0, own: true };
 /** Received in place of what is not a message of the protocol: dropped and counted like any other malformed one. */
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /** The fence is checked before each write: output of a worker that lost its sessions must not be sent. */
-export class SocketConnection implements Connection {
+export class SocketConnection implements Connection, TurnWork {
   /** See `Connection`. */
   readonly ordinal: number;
   readonly #socket: Socket;
@@ -92,7 +96,7 @@ export class SocketConnection implements Connection {
 
   send(outbound: OutboundMessage): void {
     if (this.#state === "ended") return;
-    if (this.#batch.length === 0) setImmediate(this.#writeBatch);
+    if (this.#batch.length === 0) atTurnEnd("fill", this);
     this.#batch.push(outbound);
     this.#batchBytes += outbound.byteLength;
   }
@@ -136,6 +140,10 @@ export class SocketConnection implements Connection {
    * Most of a relay's cost is the system call of each write, so the messages of one turn are written together. The end of
    * the turn is less than a millisecond away.
    */
+  onTurnEnd(): void {
+    this.#writeBatch();
+  }
+
   readonly #writeBatch = (): void => {
     if (this.#batch.length === 0) return;
     const state = this.#fence.look();
@@ -145,9 +153,53 @@ export class SocketConnection implements Connection {
     const batch = this.#batch;
     this.#batch = [];
     this.#batchBytes = 0;
-    if (this.#conn.transport.name === "websocket") this.#writeFrames(batch);
-    else this.#writePackets(batch);
+    if (this.#conn.transport.name !== "websocket") {
+      this.#writePackets(batch);
+      return;
+    }
+    const done = this.#writeDirectly(batch);
+    if (done < batch.length) this.#writeFrames(done === 0 ? batch : batch.slice(done));
   };
+
+  /**
+   * Writes messages straight into the link to the client's balancer, as many as fit into frames of the link while nothing
+   * else is under way. Returns how many.
+   */
+  #writeDirectly(batch: readonly OutboundMessage[]): number {
+    const link = idleLinkOf(this.#conn);
+    if (link === undefined) return 0;
+    let done = 0;
+    while (done < batch.length) {
+      const { end, bytes } = this.#fittingFrom(batch, done);
+      const at = bytes === 0 ? -1 : link.reserve(bytes);
+      if (at < 0) break;
+      this.#writeInto(link.out, at, batch.slice(done, end));
+      done = end;
+    }
+    return done;
+  }
+
+  /** Which messages fit into one frame of a link, from `first` on. */
+  #fittingFrom(batch: readonly OutboundMessage[], first: number) {
+    let bytes = 0;
+    let end = first;
+    for (; end < batch.length; end++) {
+      const { byteLength } = batch[end] ?? NO_MESSAGE;
+      const more = this.#eventFrame.length + headerBytes(byteLength) + byteLength;
+      if (bytes + more > MAX_PAYLOAD_BYTES) break;
+      bytes += more;
+    }
+    return { end, bytes };
+  }
+
+  #writeInto(to: Buffer, start: number, messages: readonly OutboundMessage[]): void {
+    let at = start;
+    for (const { parts, byteLength } of messages) {
+      at += this.#eventFrame.copy(to, at);
+      at = writeHeader(to, at, 0x82, byteLength);
+      for (const part of parts) at += part.copy(to, at);
+    }
+  }
 
   #writeFrames(batch: readonly OutboundMessage[]): void {
     for (const chunk of chunksOf(batch)) {
@@ -220,19 +272,23 @@ export class SocketConnection implements Connection {
   }
 }
 
-function joined({ head, content }: OutboundMessage): Buffer {
-  return content === undefined ? head : Buffer.concat([head, content]);
-}
-
 // --- WebSocket frames ---
 
-/** Splits a batch into chunks of one write each: a content that is shared, not copied, ends its chunk. */
+/** From this size on, the last part of a message is given to the WebSocket as it is, not copied. */
+const SHARED_BYTES = 16 * 1024;
+
+function sharedPart({ parts }: OutboundMessage): Buffer | undefined {
+  const last = parts.at(-1);
+  return last !== undefined && last.length >= SHARED_BYTES ? last : undefined;
+}
+
+/** Splits a batch into chunks of one write each: a part that is shared ends its chunk. */
 function chunksOf(batch: readonly OutboundMessage[]): OutboundMessage[][] {
   const chunks: OutboundMessage[][] = [];
   let chunk: OutboundMessage[] = [];
   for (const outbound of batch) {
     chunk.push(outbound);
-    if (outbound.content === undefined) continue;
+    if (sharedPart(outbound) === undefined) continue;
     chunks.push(chunk);
     chunk = [];
   }
@@ -242,27 +298,47 @@ function chunksOf(batch: readonly OutboundMessage[]): OutboundMessage[][] {
 
 /** A chunk's events as frames: engine.io would write the two messages of each event one by one. */
 function encodeFrames(eventFrame: Buffer, chunk: readonly OutboundMessage[]): Buffer[] {
-  const parts: Buffer[] = [];
-  for (const { head, byteLength } of chunk) {
-    parts.push(eventFrame, frameHeader(0x82, byteLength), head);
+  const all: Buffer[] = [];
+  for (const { parts, byteLength } of chunk) {
+    const header = Buffer.allocUnsafe(headerBytes(byteLength));
+    writeHeader(header, 0, 0x82, byteLength);
+    all.push(eventFrame, header, ...parts);
   }
-  const first = Buffer.concat(parts);
-  const content = chunk.at(-1)?.content;
-  return content === undefined ? [first] : [first, content];
+  const last = chunk.at(-1);
+  const shared = last && sharedPart(last);
+  if (shared === undefined) return [Buffer.concat(all)];
+  all.pop();
+  return [Buffer.concat(all), shared];
 }
 
 function textFrame(text: string): Buffer {
   const payload = Buffer.from(text, "utf8");
-  return Buffer.concat([frameHeader(0x81, payload.length), payload]);
+  const header = Buffer.allocUnsafe(headerBytes(payload.length));
+  writeHeader(header, 0, 0x81, payload.length);
+  return Buffer.concat([header, payload]);
 }
 
-/** Header of an unfragmented, unmasked frame (RFC 6455 §5.2). */
-function frameHeader(finAndOpcode: number, length: number): Buffer {
-  if (length < 126) return Buffer.from([finAndOpcode, length]);
-  if (length < 65_536) return Buffer.from([finAndOpcode, 126, length >> 8, length & 0xff]);
-  const header = Buffer.alloc(10);
-  header[0] = finAndOpcode;
-  header[1] = 127;
-  header.writeUIntBE(length, 4, 6);
-  return header;
+/** Length of the header of an unfragmented, unmasked frame (RFC 6455 §5.2) with a payload of `length` bytes. */
+function headerBytes(length: number): number {
+  if (length < 126) return 2;
+  return length < 65_536 ? 4 : 10;
+}
+
+/** Writes that header; returns where the payload goes. */
+function writeHeader(to: Buffer, at: number, finAndOpcode: number, length: number): number {
+  to[at] = finAndOpcode;
+  if (length < 126) {
+    to[at + 1] = length;
+    return at + 2;
+  }
+  if (length < 65_536) {
+    to[at + 1] = 126;
+    to[at + 2] = length >> 8;
+    to[at + 3] = length & 0xff;
+    return at + 4;
+  }
+  to[at + 1] = 127;
+  to.writeUIntBE(0, at + 2, 2);
+  to.writeUIntBE(length, at + 4, 6);
+  return at + 10;
 }

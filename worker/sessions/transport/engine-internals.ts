@@ -4,6 +4,7 @@
  */
 import { Duplex } from "node:stream";
 import type { Socket as EngineSocket } from "engine.io";
+import { LinkSocket } from "../../links/link-socket.ts";
 
 /** What is used of the `ws` package's object behind a transport. */
 export interface WebSocketControl {
@@ -76,4 +77,20 @@ export function isTooLarge(error: unknown): boolean {
  */
 export function preEncoded(frames: readonly Buffer[]): { compress: boolean } {
   return { compress: false, wsPreEncodedFrame: frames } as { compress: boolean };
+}
+
+/**
+ * The stream of a link that carries a connection's WebSocket, if everything written so far has left for it: what is written
+ * to it directly then follows that. Undefined for a TCP connection.
+ */
+export function idleLinkOf(conn: EngineSocket): LinkSocket | undefined {
+  if (conn.readyState !== "open" || conn.upgrading || !conn.transport.writable) return undefined;
+  const waiting: unknown = Reflect.get(conn, "writeBuffer");
+  if (!Array.isArray(waiting) || waiting.length > 0) return undefined;
+  const webSocket: unknown = Reflect.get(conn.transport, "socket");
+  if (typeof webSocket !== "object" || webSocket === null) return undefined;
+  const stream: unknown = Reflect.get(webSocket, "_socket");
+  if (!(stream instanceof LinkSocket)) return undefined;
+  // Of the `ws` package: what it and the stream have not passed on yet.
+  return Reflect.get(webSocket, "bufferedAmount") === 0 ? stream : undefined;
 }

@@ -9,17 +9,13 @@ import type { WirePeer } from "./join-answer.ts";
 import { mapHeader, type Span, textValue } from "./msgpack.ts";
 import { type Message, PROTOCOL_VERSION, type WrappedKey } from "./protocol.ts";
 
-/** One message as bytes: `head`, then `content` if that is large enough to be shared between receivers. */
+/** One message: its bytes are those of all parts, which receivers share. */
 export interface OutboundMessage {
-  readonly head: Buffer;
-  readonly content: Buffer | undefined;
+  readonly parts: readonly Buffer[];
   readonly byteLength: number;
   /** The worker's own (a peer joined or left): never dropped for lack of space. */
   readonly own: boolean;
 }
-
-/** From this size on, all receivers of a broadcast share its content instead of each getting a copy. */
-const SHARED_CONTENT_BYTES = 16 * 1024;
 
 // --- relayed messages ---
 
@@ -47,7 +43,7 @@ export function forwardBroadcast(
     ONE_ITEM,
   ]);
   const content = slice(bytes, message.content);
-  return (key) => join([before, slice(bytes, key.span), NAME.content], content);
+  return (key) => relayed([before, slice(bytes, key.span), NAME.content, content]);
 }
 
 export function forwardNotification(message: Message, origin: PeerId): OutboundMessage {
@@ -70,28 +66,27 @@ function forward(
   replacedCount: number,
 ): OutboundMessage {
   const { bytes, others, metadata, content } = message;
-  return join(
-    [
-      mapHeader(others.length + replacedCount + 2),
-      ...slices(bytes, others),
-      ...replaced,
-      NAME.metadata,
-      slice(bytes, metadata.span),
-      NAME.content,
-    ],
+  return relayed([
+    mapHeader(others.length + replacedCount + 2),
+    ...slices(bytes, others),
+    ...replaced,
+    NAME.metadata,
+    slice(bytes, metadata.span),
+    NAME.content,
     slice(bytes, content),
-  );
+  ]);
 }
 
-function join(parts: Buffer[], content: Buffer): OutboundMessage {
-  if (content.length < SHARED_CONTENT_BYTES) {
-    // Copied, so that a small message does not keep the whole chunk of input alive.
-    parts.push(content);
-    const head = Buffer.concat(parts);
-    return { head, content: undefined, byteLength: head.length, own: false };
-  }
-  const head = Buffer.concat(parts);
-  return { head, content, byteLength: head.length + content.length, own: false };
+function relayed(parts: readonly Buffer[]): OutboundMessage {
+  let byteLength = 0;
+  for (const part of parts) byteLength += part.length;
+  return { parts, byteLength, own: false };
+}
+
+/** The bytes of a message as one buffer. */
+export function joined({ parts }: OutboundMessage): Buffer {
+  const [only] = parts;
+  return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
 }
 
 function slices(bytes: Buffer, spans: readonly Span[]): Buffer[] {
@@ -155,8 +150,8 @@ export function joinRequest(id: string, host: PeerId, user: UserRecord): Outboun
 
 /** An error response for a request that got none. `id`: the requester's own, byte for byte. */
 export function requestFailure(id: Buffer): OutboundMessage {
-  const head = Buffer.concat([FAILURE, NAME.id, id]);
-  return { head, content: undefined, byteLength: head.length, own: true };
+  const bytes = Buffer.concat([FAILURE, NAME.id, id]);
+  return { parts: [bytes], byteLength: bytes.length, own: true };
 }
 
 function announcement(method: string, origin: PeerId | "", params: unknown[]): OutboundMessage {
@@ -164,8 +159,8 @@ function announcement(method: string, origin: PeerId | "", params: unknown[]): O
 }
 
 function own(message: Record<string, unknown>): OutboundMessage {
-  const head = Buffer.from(encode({ ...ENVELOPE, ...message }));
-  return { head, content: undefined, byteLength: head.length, own: true };
+  const bytes = Buffer.from(encode({ ...ENVELOPE, ...message }));
+  return { parts: [bytes], byteLength: bytes.length, own: true };
 }
 
 const ENVELOPE = {

@@ -1,0 +1,163 @@
+/**
+ * The worker's side of links: a balancer asks for one by an upgrade of `LINK_PATH`, and each stream that it opens on it is
+ * served like a connection of its own.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { isWorkerId } from "../../shared/base/ids.ts";
+import { LINK_VERSION } from "../../shared/link/frames.ts";
+import {
+  BEAT_MS,
+  Link,
+  type LinkCounts,
+  MAX_COPIED_BYTES,
+  newLinkCounts,
+  type Wire,
+} from "../../shared/link/link.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import {
+  BALANCER_HEADER,
+  INCARNATION_HEADER,
+  LINK_PATH,
+  LINK_PROTOCOL,
+} from "../../shared/net/edge-headers.ts";
+import { plainAddress } from "../../shared/net/networks.ts";
+import type { BalancerAuth } from "../balancers/balancer-auth.ts";
+import { refuseUpgrade, textResponse } from "../http/responses.ts";
+import { LinkSocket } from "./link-socket.ts";
+
+export interface LinkServer {
+  /** Answers an upgrade of `LINK_PATH`. */
+  accept(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Open links. */
+  readonly links: number;
+  /** Open streams. */
+  readonly streams: number;
+  readonly counts: Readonly<LinkCounts>;
+  /** Ends all of them. */
+  close(): void;
+}
+
+/** Of one worker: more than enough for any number of balancers. */
+const MAX_LINKS = 256;
+
+export function isLinkRequest({ method, url }: IncomingMessage): boolean {
+  return method === "GET" && url === LINK_PATH;
+}
+
+export function createLinkServer(deps: {
+  readonly balancerAuth: Pick<BalancerAuth, "judge" | "incarnationProof">;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Serves a stream. */
+  readonly serve: (socket: LinkSocket) => void;
+}): LinkServer {
+  const { balancerAuth, clock, log } = deps;
+  const links = new Set<Link>();
+  const counts = newLinkCounts();
+
+  /** Why the request is refused; undefined: it is not. */
+  function refusalOf(req: IncomingMessage): ReturnType<typeof textResponse> | undefined {
+    // Only a balancer that knows this worker by its id: one with a fixed list takes plain connections.
+    if (balancerAuth.judge(req) !== "id") return textResponse(404, "Not found");
+    if (req.headers.upgrade !== LINK_PROTOCOL) {
+      return textResponse(426, `This worker speaks version ${LINK_VERSION} of the link`);
+    }
+    if (links.size >= MAX_LINKS) return textResponse(503, "Too many links");
+    return undefined;
+  }
+
+  function open(socket: Socket, balancer: string): Link {
+    const wire = new SocketWire(socket);
+    const ends = {
+      remoteAddress: socket.remoteAddress,
+      remotePort: socket.remotePort,
+      localAddress: socket.localAddress,
+      localPort: socket.localPort,
+    };
+    const link = new Link(wire, {
+      counts,
+      onStream: (stream) => deps.serve(new LinkSocket(stream, ends)),
+      onClosed(why) {
+        links.delete(link);
+        beats.cancel();
+        log.info({ balancer, err: why }, "a link to a balancer has ended");
+      },
+      reportBug: (error) => log.error({ err: error }, "a stream failed inside the worker"),
+    });
+    const beats: Timer = clock.every(BEAT_MS, () => link.beat());
+    links.add(link);
+    socket.on("data", (bytes: Buffer) => link.receive(bytes));
+    socket.on("drain", () => link.onDrain());
+    socket.on("end", () => link.onWireClosed(undefined));
+    socket.on("close", () => link.onWireClosed(undefined));
+    socket.on("error", (error) => link.onWireClosed(error));
+    return link;
+  }
+
+  return {
+    accept(req, socket, head) {
+      const refusal = refusalOf(req);
+      // Never for our server, whose sockets are TCP; a link within a link would be a stranger's idea.
+      if (refusal !== undefined || !isSocket(socket)) {
+        refuseUpgrade(socket, refusal ?? textResponse(404, "Not found"));
+        return;
+      }
+      const balancer = req.headers[BALANCER_HEADER];
+      socket.setTimeout(0);
+      socket.setNoDelay(true);
+      socket.removeAllListeners("error");
+      const proof = balancerAuth.incarnationProof(req);
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${INCARNATION_HEADER}: ${proof}\r\n\r\n`,
+        "latin1",
+      );
+      const name = typeof balancer === "string" && isWorkerId(balancer) ? balancer : "unknown";
+      const link = open(socket, name);
+      log.info({ balancer: name }, "a balancer has opened a link");
+      if (head.length > 0) link.receive(head);
+    },
+    get links() {
+      return links.size;
+    },
+    get streams() {
+      let sum = 0;
+      for (const link of links) sum += link.size;
+      return sum;
+    },
+    counts,
+    close() {
+      for (const link of [...links]) link.close();
+    },
+  };
+}
+
+function isSocket(socket: Duplex): socket is Socket {
+  return "setNoDelay" in socket;
+}
+
+class SocketWire implements Wire {
+  readonly remoteAddress: string;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.remoteAddress = plainAddress(socket.remoteAddress);
+  }
+
+  write(bytes: Buffer): void {
+    // As text, Node copies it before it returns, and makes no buffer for it.
+    if (bytes.length <= MAX_COPIED_BYTES) this.#socket.write(bytes.toString("latin1"), "latin1");
+    else this.#socket.write(bytes);
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * A stream of a link as the socket that the HTTP server takes for a client's connection.
+ */
+import { Duplex } from "node:stream";
+import type { LinkStream, StreamHandler } from "../../shared/link/stream.ts";
+
+/** Both ends of the link's own connection, as `node:net` writes them. */
+export interface Ends {
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
+  readonly localAddress: string | undefined;
+  readonly localPort: number | undefined;
+}
+
+type Callback = (error?: Error | null) => void;
+
+interface Waiting {
+  readonly chunk: Buffer | string;
+  readonly encoding: BufferEncoding;
+}
+
+export class LinkSocket extends Duplex implements StreamHandler {
+  readonly remoteAddress: string | undefined;
+  readonly remotePort: number | undefined;
+  readonly localAddress: string | undefined;
+  readonly localPort: number | undefined;
+  readonly #stream: LinkStream;
+  /** Of a write that the stream has queued. */
+  #written: Callback | undefined;
+
+  constructor(stream: LinkStream, ends: Ends) {
+    super({ decodeStrings: false });
+    this.remoteAddress = ends.remoteAddress;
+    this.remotePort = ends.remotePort;
+    this.localAddress = ends.localAddress;
+    this.localPort = ends.localPort;
+    this.#stream = stream;
+    stream.handler = this;
+  }
+
+  /**
+   * Begins a write of `size` bytes that leaves at once, behind all earlier ones: they go to `out` at the index that this
+   * returns. -1: it cannot leave now; write it as usual.
+   */
+  reserve(size: number): number {
+    if (this.writableLength > 0 || this.writableEnded || this.destroyed) return -1;
+    return this.#stream.reserve(size);
+  }
+
+  get out(): Buffer {
+    return this.#stream.out;
+  }
+
+  // --- Duplex ---
+
+  override _read(): void {
+    this.#stream.resume();
+  }
+
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
+    this.#send([asChunk({ chunk, encoding })], callback);
+  }
+
+  override _writev(waiting: Waiting[], callback: Callback): void {
+    this.#send(waiting.map(asChunk), callback);
+  }
+
+  #send(chunks: readonly (Buffer | string)[], callback: Callback): void {
+    if (this.#stream.write(chunks)) callback();
+    else this.#written = callback;
+  }
+
+  override _final(callback: Callback): void {
+    this.#stream.end();
+    callback();
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    if (error === null) this.#stream.destroy();
+    else this.#stream.reset();
+    this.#written = undefined;
+    callback(error);
+  }
+
+  // --- StreamHandler ---
+
+  onData(bytes: Buffer): void {
+    // A copy, because the link's read is used again, and parts of a message are kept for long.
+    if (!this.push(Buffer.from(bytes))) this.#stream.pause();
+  }
+
+  onEnd(): void {
+    this.push(null);
+  }
+
+  onDrain(): void {
+    const callback = this.#written;
+    this.#written = undefined;
+    callback?.();
+  }
+
+  onClose(error: Error | undefined): void {
+    this.destroy(error);
+  }
+}
+
+/** Latin1 text stays text: it is copied into the link's buffer either way. */
+function asChunk({ chunk, encoding }: Waiting): Buffer | string {
+  if (typeof chunk !== "string") return chunk;
+  return encoding === "latin1" || encoding === "binary" ? chunk : Buffer.from(chunk, encoding);
+}
