@@ -193,7 +193,7 @@ export class FrameReader {
       case FRAME.control:
         this.#receiver.onControl(payload[0] ?? 0);
         return;
-      default:
+      case undefined:
         return;
     }
   }

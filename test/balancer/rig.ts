@@ -30,6 +30,7 @@ import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
+import { createLinkedTransport } from "../support/linked-transport.ts";
 
 export const RING_KEY = Buffer.alloc(32, 1);
 export const EDGE_KEY = Buffer.alloc(32, 2);
@@ -285,6 +286,8 @@ export interface RigOptions {
   bind?: string | undefined;
   port?: number;
   transport?: Transport;
+  /** Whether all connections to workers are streams of links; `TEST_LINK=on` makes it the default. */
+  isLinked?: boolean;
   clock?: Clock;
   /** Where access.log and error.log go; nowhere by default. */
   logDir?: string;
@@ -299,6 +302,8 @@ export interface RigOptions {
 
 /** As the product reads; `TEST_READS=data` is its fallback. */
 const DIRECT_READS = process.env["TEST_READS"] === "data" ? undefined : await findDirectReads();
+
+const LINKED = process.env["TEST_LINK"] === "on";
 
 const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
 
@@ -335,11 +340,12 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     log,
     counters,
   });
+  const reportBug = (error: unknown): void => void bugs.push(error);
+  const net = options.transport ?? createNetTransport({ reportBug, directReads: DIRECT_READS });
+  const linked = (options.isLinked ?? LINKED) ? createLinkedTransport(net, reportBug) : undefined;
   const path = await startDataPath({
-    transport:
-      options.transport ??
-      createNetTransport({ reportBug: (error) => bugs.push(error), directReads: DIRECT_READS }),
-    reportBug: (error) => bugs.push(error),
+    transport: linked ?? net,
+    reportBug,
     discovery: {
       view,
       sessions: {
@@ -399,6 +405,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     async close() {
       for (const client of clients) client.socket.destroy();
       path.close();
+      linked?.close();
       requestLog.close();
     },
   };

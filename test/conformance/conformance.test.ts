@@ -14,16 +14,17 @@ beforeAll(async () => {
 });
 
 describe.each([
-  ["HTTP", false],
-  ["HTTPS", true],
-] as const)("over %s", (_name, secure) => {
+  ["HTTP", false, false],
+  ["HTTPS", true, false],
+  ["HTTP, with links to the workers", false, true],
+] as const)("over %s", (_name, secure, isLinked) => {
   describe.each(SUBJECTS)("$name", (subject) => {
     let workers: Workers;
     let target: OwnTarget;
 
     beforeAll(async () => {
       workers = await startWorkers(subject.workers ?? 1);
-      target = await startOurs(subject, workers, certificate);
+      target = await startOurs(subject, workers, certificate, isLinked);
     });
 
     afterAll(async () => {

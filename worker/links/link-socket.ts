@@ -6,10 +6,10 @@ import type { LinkStream, StreamHandler } from "../../shared/link/stream.ts";
 
 /** Both ends of the link's own connection, as `node:net` writes them. */
 export interface Ends {
-  readonly remoteAddress: string | undefined;
-  readonly remotePort: number | undefined;
-  readonly localAddress: string | undefined;
-  readonly localPort: number | undefined;
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
 }
 
 type Callback = (error?: Error | null) => void;

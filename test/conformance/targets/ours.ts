@@ -14,11 +14,13 @@ export async function startOurs(
   subject: Subject,
   workers: Workers,
   certificate: PemPair,
+  isLinked = false,
 ): Promise<OwnTarget> {
   const ms = subject.timeoutMs ?? 4000;
   const rig = await startRig({
     workers: workers.ports.map((port, index) => workerRecord(`w${index + 1}`, port)),
     certificate,
+    isLinked,
     trusted: subject.trusted ?? [],
     limits: {
       headerTimeoutMs: ms,

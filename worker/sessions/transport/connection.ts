@@ -3,9 +3,7 @@
  * (polling or WebSocket).
  */
 import type { Socket } from "socket.io";
-import { atTurnEnd, type TurnWork } from "../../../shared/base/turn.ts";
 import { MAX_PAYLOAD_BYTES } from "../../../shared/link/frames.ts";
-import type { Fence } from "../fence.ts";
 import type { Connection, ConnectionEvents } from "../peers/peer.ts";
 import { joined, type OutboundMessage } from "../wire/outbound.ts";
 import {
@@ -16,6 +14,7 @@ import {
   UPGRADE_POLL_MS,
   webSocketOf,
 } from "./engine-internals.ts";
+import type { FanOut, Output } from "./fan-out.ts";
 
 /**
  * An engine.io packet type that does not exist. The clients of VS Code and the browser close the connection the moment
@@ -32,13 +31,12 @@ const NO_MESSAGE: OutboundMessage = { parts: [], byteLength: 0, own: true };
 /** Received in place of what is not a message of the protocol: dropped and counted like any other malformed one. */
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** The fence is checked before each write: output of a worker that lost its sessions must not be sent. */
-export class SocketConnection implements Connection, TurnWork {
+export class SocketConnection implements Connection, Output {
   /** See `Connection`. */
   readonly ordinal: number;
   readonly #socket: Socket;
   readonly #conn: Socket["conn"];
-  readonly #fence: Pick<Fence, "look" | "hold">;
+  readonly #fanOut: FanOut;
   /** The event's header, which precedes each message. */
   readonly #eventPacket: string;
   readonly #eventFrame: Buffer;
@@ -56,11 +54,11 @@ export class SocketConnection implements Connection, TurnWork {
   #inFlightBytes = 0;
 
   /** Create it in the turn in which socket.io reports the socket, or messages are lost. */
-  constructor(socket: Socket, ordinal: number, fence: Pick<Fence, "look" | "hold">) {
+  constructor(socket: Socket, ordinal: number, fanOut: FanOut) {
     this.ordinal = ordinal;
     this.#socket = socket;
     this.#conn = socket.conn;
-    this.#fence = fence;
+    this.#fanOut = fanOut;
     const namespace = socket.nsp.name === "/" ? "" : `${socket.nsp.name},`;
     this.#eventPacket = `51-${namespace}${EVENT}`;
     // "4": engine.io's packet type "message", which text frames carry and binary ones do not.
@@ -96,7 +94,7 @@ export class SocketConnection implements Connection, TurnWork {
 
   send(outbound: OutboundMessage): void {
     if (this.#state === "ended") return;
-    if (this.#batch.length === 0) atTurnEnd("fill", this);
+    if (this.#batch.length === 0) this.#fanOut.add(this);
     this.#batch.push(outbound);
     this.#batchBytes += outbound.byteLength;
   }
@@ -104,7 +102,7 @@ export class SocketConnection implements Connection, TurnWork {
   migrate(): void {
     if (this.#state !== "open") return;
     this.#state = "migrating";
-    this.#writeBatch();
+    this.#fanOut.write([this]);
     this.#sendMigrate();
   }
 
@@ -121,7 +119,7 @@ export class SocketConnection implements Connection, TurnWork {
     if (this.#state === "ended") return;
     this.#state = "ended";
     this.#socket.offAny();
-    this.#writeBatch();
+    this.#fanOut.write([this]);
     this.#socket.disconnect(true);
   }
 
@@ -136,21 +134,9 @@ export class SocketConnection implements Connection, TurnWork {
 
   // --- writing ---
 
-  /**
-   * Most of a relay's cost is the system call of each write, so the messages of one turn are written together. The end of
-   * the turn is less than a millisecond away.
-   */
-  onTurnEnd(): void {
-    this.#writeBatch();
-  }
-
-  readonly #writeBatch = (): void => {
-    if (this.#batch.length === 0) return;
-    const state = this.#fence.look();
-    if (state === "undecided") this.#fence.hold({ run: this.#writeBatch, refuse() {} });
-    // A fence that shuts closes all connections, and the batch goes back to the peer.
-    if (state !== "open") return;
+  writeBatch(): void {
     const batch = this.#batch;
+    if (batch.length === 0) return;
     this.#batch = [];
     this.#batchBytes = 0;
     if (this.#conn.transport.name !== "websocket") {
@@ -159,7 +145,7 @@ export class SocketConnection implements Connection, TurnWork {
     }
     const done = this.#writeDirectly(batch);
     if (done < batch.length) this.#writeFrames(done === 0 ? batch : batch.slice(done));
-  };
+  }
 
   /**
    * Writes messages straight into the link to the client's balancer, as many as fit into frames of the link while nothing

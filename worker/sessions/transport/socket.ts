@@ -24,6 +24,7 @@ import type { Registry } from "../registry.ts";
 import { createTokenReader, headerOf, routedSession, sidOf } from "./client-request.ts";
 import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";
 import { SocketConnection } from "./connection.ts";
+import { FanOut } from "./fan-out.ts";
 import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
 
 export interface Sockets {
@@ -91,6 +92,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   /** Open WebSockets, with the requests that opened them. */
   const upgraded = new Map<Duplex, IncomingMessage>();
 
+  const fanOut = new FanOut(deps.fence);
   const engine = createEngine(deps, ids, entries);
   engine.on("headers", addSessionHeaders);
   const io = new SocketServer({
@@ -147,7 +149,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     const entry = entries.get(ids.get(socket.request) ?? "");
     if (entry === undefined) return false;
     entry.limits.admit();
-    const connection = new SocketConnection(socket, entry.limits.ordinal, deps.fence);
+    const connection = new SocketConnection(socket, entry.limits.ordinal, fanOut);
     session.attach(peer, connection);
     entry.connection = connection;
     if (entry.mustMigrate) migrate(connection);
