@@ -61,6 +61,7 @@ export class LinkStream {
   #queuedBytes = 0;
   #isDrainAwaited = false;
   #isStalled = false;
+  #onSent: (() => void) | undefined;
   /** `ending`: when the queue is empty. */
   #output: "open" | "ending" | "ended" = "open";
 
@@ -175,6 +176,7 @@ export class LinkStream {
       return;
     }
     if (this.#output === "ending") this.#sendFin();
+    this.#tellSent();
     if (this.#isDrainAwaited) {
       this.#isDrainAwaited = false;
       queueMicrotask(() => {
@@ -200,6 +202,18 @@ export class LinkStream {
     if (this.#output !== "open") return;
     if (this.#queuedBytes > 0) this.#output = "ending";
     else this.#sendFin();
+  }
+
+  /** Calls `done` when everything written has left for the link, or cannot any more. */
+  whenSent(done: () => void): void {
+    if (this.#queuedBytes === 0) done();
+    else this.#onSent = done;
+  }
+
+  #tellSent(): void {
+    const done = this.#onSent;
+    this.#onSent = undefined;
+    done?.();
   }
 
   #sendFin(): void {
@@ -361,6 +375,7 @@ export class LinkStream {
     this.#read = undefined;
     this.#readMore = undefined;
     this.#link.remove(this);
+    this.#tellSent();
     queueMicrotask(() => {
       const { handler } = this;
       this.handler = NO_HANDLER;

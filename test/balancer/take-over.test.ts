@@ -355,7 +355,7 @@ describe("a worker that refuses and was taken over", () => {
       head.includes("Upgrade: websocket") ? accepted(7) : "",
     );
     const b = await stoppable("b");
-    const rig = await rigWith([a.record, b.record], { probe: PROBE });
+    const rig = await rigWith([a.record, b.record], { probe: PROBE, isLinked: false });
     const key = keyFor(rig, "a");
     const tunnel = await rig.client();
     tunnel.write(upgrade(key));

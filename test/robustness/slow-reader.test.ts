@@ -42,6 +42,8 @@ function testBalancer(title: string, run: (worker: RawWorker, rig: Rig) => Promi
       workers: [workerRecord("w1", worker.port)],
       limits: { bodyTimeoutMs: LIMIT_MS, upstreamTimeoutMs: LIMIT_MS },
       probe: { async ask() {} },
+      // The far end of a link would read what the worker does not.
+      isLinked: false,
     });
     try {
       await run(worker, rig);

@@ -136,8 +136,7 @@ function passOn(stream: LinkSocket, address: Address): void {
   worker.pipe(stream);
   worker.on("error", (error) => stream.destroy(error));
   stream.on("error", () => worker.resetAndDestroy());
-  worker.on("close", () => stream.destroy());
-  stream.on("close", () => worker.destroy());
+  stream.on("close", () => worker.destroySoon());
 }
 
 function portOf(server: Server): number {

@@ -72,7 +72,8 @@ export class LinkSocket extends Duplex implements StreamHandler {
 
   override _final(callback: Callback): void {
     this.#stream.end();
-    callback();
+    // Afterwards this socket may be destroyed, and what is queued with it.
+    this.#stream.whenSent(callback);
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {

@@ -632,10 +632,9 @@ describe("a client that gives up", () => {
 describe("a worker that fails", () => {
   async function withRefused(): Promise<{ rig: Rig; good: RawWorker; key: SessionKey }> {
     const good = await closing(startSimpleWorker(() => ok("from the good one")));
-    const rig = await rigWith([
-      workerRecord("bad", await refusedPort()),
-      workerRecord("good", good.port),
-    ]);
+    const workers = [workerRecord("bad", await refusedPort()), workerRecord("good", good.port)];
+    // What refuses is the worker, not the far end of a link.
+    const rig = await rigWith(workers, { isLinked: false });
     return { rig, good, key: keyFor(rig, "bad") };
   }
 
