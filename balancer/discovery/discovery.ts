@@ -100,6 +100,7 @@ type DiscoverySettings = Pick<
   | "redisCa"
   | "redisPrefix"
   | "dataDir"
+  | "link"
 >;
 
 interface Deps {

@@ -135,8 +135,12 @@ function passOn(stream: LinkSocket, address: Address): void {
   stream.pipe(worker);
   worker.pipe(stream);
   worker.on("error", (error) => stream.destroy(error));
-  stream.on("error", () => worker.resetAndDestroy());
-  stream.on("close", () => worker.destroySoon());
+  stream.on("error", () => {});
+  stream.on("close", () => {
+    // The kernel refuses a reset behind a FIN, and Node then never closes the socket.
+    if (stream.errored === null || worker.writableEnded) worker.destroySoon();
+    else worker.resetAndDestroy();
+  });
 }
 
 function portOf(server: Server): number {
