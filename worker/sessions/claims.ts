@@ -128,6 +128,8 @@ export function createClaims(deps: ClaimsDeps): Claims {
     const { record, cause } = resumed;
     negatives.delete(id);
     const session = deps.add(record);
+    // At once: peers may return while the rest is restored, and their entries follow this one.
+    session.note("resumed", cause);
     const pendingMessages = deps.handoverInbox.take(id, record.epoch);
     if (pendingMessages !== undefined && cause === "handed") session.unpack(pendingMessages);
     await session.restoreJoins();
@@ -135,7 +137,6 @@ export function createClaims(deps: ClaimsDeps): Claims {
     countRenamed(counters, "worker.sessions_resumed", tag);
     counters.observe("worker.resume_ms", clock.nowMs() - startMs);
     log.info({ session: shortId(id), cause, peers: record.peers.length }, "session resumed");
-    session.note("resumed", cause);
     return session;
   }
 
