@@ -30,6 +30,7 @@ import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
+import { IS_LINKED } from "../support/link-mode.ts";
 import { createLinkedTransport } from "../support/linked-transport.ts";
 
 export const RING_KEY = Buffer.alloc(32, 1);
@@ -303,8 +304,6 @@ export interface RigOptions {
 /** As the product reads; `TEST_READS=data` is its fallback. */
 const DIRECT_READS = process.env["TEST_READS"] === "data" ? undefined : await findDirectReads();
 
-const LINKED = process.env["TEST_LINK"] === "on";
-
 const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
 
 export type PemPair = Pick<TlsCertificate, "cert" | "key">;
@@ -342,7 +341,8 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   });
   const reportBug = (error: unknown): void => void bugs.push(error);
   const net = options.transport ?? createNetTransport({ reportBug, directReads: DIRECT_READS });
-  const linked = (options.isLinked ?? LINKED) ? createLinkedTransport(net, reportBug) : undefined;
+  const linked =
+    (options.isLinked ?? IS_LINKED) ? createLinkedTransport(net, reportBug) : undefined;
   const path = await startDataPath({
     transport: linked ?? net,
     reportBug,

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import type { EdgeMessage } from "../../shared/process/edge-channel.ts";
 import { buildOnce } from "./build.ts";
+import { LINK_ENV } from "./link-mode.ts";
 import { type RedisOptions, settle, startRedis, type TestRedis } from "./redis.ts";
 import { until } from "./until.ts";
 
@@ -260,6 +261,7 @@ function environment(settings: Readonly<Record<string, string>>): Record<string,
     CT_STATUS_PORT: "0",
     // A test starts many balancers, and the requests that it sends are few.
     CT_WARM_UP_MS: "0",
+    ...LINK_ENV,
     ...settings,
   };
 }

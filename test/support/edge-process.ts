@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildOnce } from "./build.ts";
+import { LINK_ENV } from "./link-mode.ts";
 import { freePort } from "./ports.ts";
 import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
 import { until } from "./until.ts";
@@ -241,6 +242,7 @@ function environment(
     // A test starts many balancers, and the requests that it sends are few.
     CT_WARM_UP_MS: "0",
     CT_DATA_DIR: dataDir,
+    ...LINK_ENV,
     ...settings,
   };
 }

@@ -24,8 +24,8 @@ import type { Registry } from "../registry.ts";
 import { createTokenReader, headerOf, routedSession, sidOf } from "./client-request.ts";
 import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";
 import { SocketConnection } from "./connection.ts";
-import { FanOut } from "./fan-out.ts";
 import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
+import { FanOut } from "./fan-out.ts";
 
 export interface Sockets {
   /**
