@@ -33,6 +33,8 @@ export interface WorkerLinks {
   readonly links: number;
   readonly streams: number;
   readonly counts: Readonly<LinkCounts>;
+  /** Whether none is open and none will be. */
+  readonly isOver: boolean;
   /** Opens a stream on the least used link; undefined when there is none. */
   open(): LinkStream | undefined;
   /** Opens no more links; those that are open end with their last stream. */
@@ -65,6 +67,7 @@ export function noLinks(state: "unsupported" | "off"): WorkerLinks {
     links: 0,
     streams: 0,
     counts: newLinkCounts(),
+    isOver: true,
     open: () => undefined,
     retire() {},
     close() {},
@@ -103,6 +106,10 @@ class OpenedLinks implements WorkerLinks {
 
   get links(): number {
     return this.#links.length;
+  }
+
+  get isOver(): boolean {
+    return !this.#mayOpen && this.#links.length === 0;
   }
 
   get streams(): number {

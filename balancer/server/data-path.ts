@@ -11,7 +11,8 @@ import type { SavedOwner } from "../discovery/snapshot.ts";
 import { createDrainState, type DrainState } from "../downstream/drain-state.ts";
 import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
-import { noLinks, openLinks } from "../links/worker-links.ts";
+import { measureLinks } from "../links/link-metrics.ts";
+import { noLinks, openLinks, type WorkerLinks } from "../links/worker-links.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest } from "../proxy/accept-request.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
@@ -82,6 +83,7 @@ export async function startDataPath(deps: {
     migrateRequests: discovery.migrateRequests,
     log,
   });
+  const addToMetrics = measureLinks(counters);
   const router = createRouter({
     view: discovery.view,
     store: discovery.sessions,
@@ -102,7 +104,10 @@ export async function startDataPath(deps: {
         linksTo: (worker, address) => {
           const target = discovery.linkTarget(worker, address);
           if (typeof target === "string") return noLinks(target);
-          return openLinks(target, { transport, clock, log, reportBug, random: Math.random });
+          const parts = { transport, clock, log, reportBug, random: Math.random };
+          const links = openLinks(target, parts);
+          addToMetrics(worker.id, links);
+          return links;
         },
         probe: discovery.probe,
         isLeased: discovery.isLeased,
@@ -147,6 +152,8 @@ export async function startDataPath(deps: {
   counters.gauge("balancer.tunnels", () => tunnels.size);
   counters.gauge("balancer.holding", () => retryQueue.size);
   counters.gauge("balancer.workers", () => countStates(router));
+  counters.gauge("balancer.links", () => byWorker(router, ({ links }) => links));
+  counters.gauge("balancer.link.streams", () => byWorker(router, ({ streams }) => streams));
 
   return {
     listener,
@@ -173,6 +180,10 @@ function countStates(
     count[status === "healthy" ? upstream.record.state : status]++;
   }
   return withFormerStates(count);
+}
+
+function byWorker(router: Router, pick: (links: WorkerLinks) => number): Record<string, number> {
+  return Object.fromEntries(router.upstreams.map(({ id, links }) => [id, pick(links)]));
 }
 
 /** Cheap ids that are unique over processes and time: a random prefix and a count. */

@@ -2,11 +2,12 @@
  * All metrics of the product, each declared once: its kind, unit, meaning, and the values of its tag. An undeclared name does
  * not compile; docs/metrics.md is generated from here. How a name appears in StatsD and in Prometheus: metric-names.ts.
  *
- * Names carry their unit when it is not a plain number. Tags have few values, never an id. A tag without `values` takes
+ * Names carry their unit when it is not a plain number. Tags have few values; the only ids are those of workers. A tag without `values` takes
  * them from the code that counts (reasons, versions); metrics.ts bounds their number.
  */
 import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { COMMON_METRICS } from "./common-metrics.ts";
+import { LINK_METRICS } from "./link-metrics.ts";
 import type { Metric } from "./metric.ts";
 
 const RULES = ["sid", "token", "header", "path", "room", "claim", "cookie", "none"] as const;
@@ -346,6 +347,7 @@ export const METRICS = {
       "times that reading from a client was paused because it exceeded CT_MAX_MESSAGES_PER_SECOND",
   },
 
+  ...LINK_METRICS,
   ...COMMON_METRICS,
 } as const satisfies Record<string, Metric>;
 

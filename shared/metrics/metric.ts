@@ -3,7 +3,15 @@
 /** What a metric describes: one process of a role, any balancer or worker (`process`), or all of them together (`cluster`). */
 export type Scope = "cluster" | "balancer" | "worker" | "process" | "edge";
 
-export type Unit = "ms" | "bytes" | "events" | "requests" | "connections" | "messages" | "number";
+export type Unit =
+  | "ms"
+  | "bytes"
+  | "events"
+  | "requests"
+  | "connections"
+  | "messages"
+  | "frames"
+  | "number";
 
 export interface Metric {
   readonly scope: Scope;

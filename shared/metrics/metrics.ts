@@ -27,6 +27,8 @@ export interface Counters {
    * series. A series whose value is undefined is not published.
    */
   gauge<Name extends GaugeName>(name: Name, read: () => GaugeValue<Name>): void;
+  /** Calls `collect` before each read of the values, to count what is kept elsewhere as plain numbers. */
+  beforeRead(collect: () => void): void;
   /** The value of one series of a counter; 0 if it was not counted yet. Without `tag`: the sum of all its series. */
   value<Name extends CounterName>(name: Name, tag?: TagOf<Name> | ""): number;
   /** All counters that have counted, as `name` or `name{tag}`, sorted. */
@@ -66,6 +68,7 @@ export function createCounters(): Counters {
   const tallies = new Map<CounterName, Tally>();
   const histograms = new Map<HistogramName, Buckets>();
   const gauges = new Map<GaugeName, () => unknown>();
+  const collectors: (() => void)[] = [];
   for (const [name, metric] of Object.entries(METRICS) as [MetricName, Metric][]) {
     // Histograms exist from the start, so that they are published before their first value.
     if (metric.kind === "histogram") histograms.set(name as HistogramName, new Buckets());
@@ -84,6 +87,10 @@ export function createCounters(): Counters {
     const histogram = histograms.get(name);
     if (histogram === undefined) throw new TypeError(`${name} is not a histogram`);
     return histogram;
+  }
+
+  function collectAll(): void {
+    for (const collect of collectors) collect();
   }
 
   function* readGauge(name: GaugeName, read: () => unknown): Generator<Series> {
@@ -107,7 +114,11 @@ export function createCounters(): Counters {
     gauge(name, read) {
       gauges.set(name, read);
     },
+    beforeRead(collect) {
+      collectors.push(collect);
+    },
     value(name, tag) {
+      collectAll();
       const tally = tallies.get(name);
       if (tally === undefined) return 0;
       let sum = 0;
@@ -117,14 +128,17 @@ export function createCounters(): Counters {
       return sum;
     },
     snapshot() {
+      collectAll();
       const lines: [string, number][] = [];
       for (const [name, tally] of tallies) {
-        for (const [tag, count] of tally.series())
-          lines.push([tag === "" ? name : `${name}{${tag}}`, count]);
+        for (const [tag, count] of tally.series()) {
+          if (count > 0) lines.push([tag === "" ? name : `${name}{${tag}}`, count]);
+        }
       }
       return Object.fromEntries(lines.sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     series() {
+      collectAll();
       const all: Series[] = [];
       for (const [name, tally] of tallies) {
         for (const [tag, value] of tally.series()) all.push({ name, tag, kind: "counter", value });

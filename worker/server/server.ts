@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import { isWorkerId, type SessionId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import { countWorkerLinks } from "../../shared/metrics/link-counters.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
   BALANCER_HEADER,
@@ -122,6 +123,9 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   const links = deps.hasLinks
     ? createLinkServer({ ...deps, serve: (socket) => server.emit("connection", socket) })
     : undefined;
+  if (links !== undefined) countWorkerLinks(deps.counters, links.counts);
+  deps.counters.gauge("worker.links", () => links?.links ?? 0);
+  deps.counters.gauge("worker.link.streams", () => links?.streams ?? 0);
   const openResponses = new Set<ServerResponse>();
   let isClosing = false;
 
