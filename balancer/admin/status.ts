@@ -3,7 +3,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { withFormerHealth } from "../../shared/cluster/former-health-names.ts";
-import type { BalancerView } from "../../shared/cluster/status-reports.ts";
+import type { BalancerView, ReportedLinks } from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../shared/metrics/prometheus.ts";
@@ -11,6 +11,7 @@ import type { Publisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import type { WorkerLinks } from "../links/worker-links.ts";
 import type { Certificate } from "../server/certificates.ts";
 import type { DataPath } from "../server/data-path.ts";
 import type { Health, WorkerStatus } from "../upstreams/health.ts";
@@ -56,6 +57,7 @@ export function statusOf(parts: {
           describeHealth(upstream.health, router.statusOfWorker(upstream), clock.nowMs()),
         ),
         inFlight: upstream.inFlight,
+        link: describeLinks(upstream.links),
       })),
       gone: router.gone.map(({ id, incarnation, atMs }) => ({
         id,
@@ -95,7 +97,12 @@ export function describeView(
           router.statusOfWorker(upstream),
           clock.nowMs(),
         );
-        return { id: upstream.id, status, ...(lastFailure !== undefined && { lastFailure }) };
+        return {
+          id: upstream.id,
+          status,
+          ...(lastFailure !== undefined && { lastFailure }),
+          link: describeLinks(upstream.links),
+        };
       }),
     ],
     ...(publisher !== undefined && { statsd: publisher.health }),
@@ -122,6 +129,22 @@ export function describeHealth(health: Health, forRouting: WorkerStatus, nowMs: 
         agoMs: Math.round(nowMs - lastFailure.atMs),
       },
     }),
+  };
+}
+
+function describeLinks({ state, links, streams, counts }: WorkerLinks): ReportedLinks {
+  const { framesIn, framesOut, bytesIn, bytesOut, stalls, resets, errors } = counts;
+  return {
+    state,
+    links,
+    streams,
+    framesIn,
+    framesOut,
+    bytesIn,
+    bytesOut,
+    stalls,
+    resets,
+    errors,
   };
 }
 

@@ -5,8 +5,8 @@
 import type { SessionId } from "../base/ids.ts";
 import type { MemberRecord } from "../store/member.ts";
 import type { SessionRecord } from "../store/store.ts";
-import type { ClusterSnapshot } from "./read.ts";
-import type { ReportedSession } from "./status-reports.ts";
+import type { ClusterSnapshot, PublishedView } from "./read.ts";
+import type { LinkState, ReportedLinks, ReportedSession } from "./status-reports.ts";
 
 // --- rings ---
 
@@ -62,4 +62,51 @@ export function sessionReports({
     }
   }
   return reportById;
+}
+
+// --- links ---
+
+/** The links of all balancers to one worker; numbers are sums. */
+export interface LinkSummary extends ReportedLinks {
+  /** The state at the balancer where it is worst. */
+  readonly state: LinkState;
+  /** Balancers that report links to the worker, and those of them that have an open one. */
+  readonly balancers: number;
+  readonly open: number;
+}
+
+const WORST_FIRST = ["connecting", "unsupported", "off", "open"] as const;
+
+/** By worker. Workers of which no balancer reports links are missing: balancers of the version before report none. */
+export function summarizeLinks(
+  views: readonly Pick<PublishedView, "view">[],
+): ReadonlyMap<string, LinkSummary> {
+  const byWorker = new Map<string, LinkSummary>();
+  for (const { view } of views) {
+    if (view.role !== "balancer") continue;
+    for (const { id, link } of view.workers) {
+      if (link !== undefined) byWorker.set(id, addLinks(byWorker.get(id), link));
+    }
+  }
+  return byWorker;
+}
+
+function addLinks(before: LinkSummary | undefined, link: ReportedLinks): LinkSummary {
+  const open = link.state === "open" ? 1 : 0;
+  if (before === undefined) return { ...link, balancers: 1, open };
+  const states = [before.state, link.state];
+  return {
+    state: WORST_FIRST.find((state) => states.includes(state)) ?? link.state,
+    balancers: before.balancers + 1,
+    open: before.open + open,
+    links: before.links + link.links,
+    streams: before.streams + link.streams,
+    framesIn: before.framesIn + link.framesIn,
+    framesOut: before.framesOut + link.framesOut,
+    bytesIn: before.bytesIn + link.bytesIn,
+    bytesOut: before.bytesOut + link.bytesOut,
+    stalls: before.stalls + link.stalls,
+    resets: before.resets + link.resets,
+    errors: before.errors + link.errors,
+  };
 }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { SessionId, WorkerId } from "../base/ids.ts";
+import type { MemberRecord } from "../store/member.ts";
 import type { Membership, SessionRecord, Store } from "../store/store.ts";
 import { parseView, type View } from "./status-reports.ts";
 
@@ -35,6 +36,18 @@ export async function readMembers(
 ): Promise<MembersSnapshot> {
   const [membership, nowMs] = await Promise.all([store.members(), store.timeMs()]);
   return { nowMs, membership };
+}
+
+/** The latest report of each of `members`, parsed. */
+export async function readViews(
+  store: Pick<Store, "readReports">,
+  members: readonly Pick<MemberRecord, "id">[],
+): Promise<readonly { readonly id: string; readonly view: View }[]> {
+  const reports = await store.readReports("view");
+  return members.flatMap(({ id }) => {
+    const view = parseView(reports[id] ?? "");
+    return view === undefined ? [] : { id, view };
+  });
 }
 
 export interface ClusterReader {

@@ -42,7 +42,28 @@ export interface ReportedWorker {
   readonly id: string;
   readonly status: HealthStatus;
   readonly lastFailure?: { readonly reason: string; readonly by: string; readonly agoMs: number };
+  /** Left out by balancers of the version before. */
+  readonly link?: ReportedLinks;
 }
+
+/** The links of a balancer to a worker, and what they have done since the worker's start. */
+export interface ReportedLinks {
+  readonly state: LinkState;
+  /** Open links, and their open streams. */
+  readonly links: number;
+  readonly streams: number;
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly stalls: number;
+  readonly resets: number;
+  readonly errors: number;
+}
+
+/** `connecting`: there is none now. `unsupported`: the worker accepts none. `off`: CT_LINK=off at the balancer. */
+const LINK_STATES = ["open", "connecting", "unsupported", "off"] as const;
+export type LinkState = (typeof LINK_STATES)[number];
 
 /** The view of a worker. */
 export interface WorkerView {
@@ -76,6 +97,19 @@ const statsdSchema = z.object({
   lastError: z.object({ reason: z.string().max(1000), agoMs: count }).exactOptional(),
 });
 
+const linkSchema = z.object({
+  state: z.enum(LINK_STATES),
+  links: count,
+  streams: count,
+  framesIn: count,
+  framesOut: count,
+  bytesIn: count,
+  bytesOut: count,
+  stalls: count,
+  resets: count,
+  errors: count,
+});
+
 const balancerSchema = z.object({
   role: z.literal("balancer"),
   uptimeMs: count,
@@ -88,6 +122,7 @@ const balancerSchema = z.object({
         id: word,
         ...healthFields,
         lastFailure: z.object({ reason: word, by: word, agoMs: count }).exactOptional(),
+        link: linkSchema.exactOptional(),
       }),
     )
     .max(1000)
@@ -123,10 +158,19 @@ export function parseView(text: string): View | undefined {
   }
 }
 
-/** The view as text. If it exceeds the size limit of the store, the sessions that were active last are kept. */
+/**
+ * The view as text. If it exceeds the size limit of the store, a balancer's is written without links, and of a worker's
+ * sessions those that were active last are kept.
+ */
 export function writeView(view: View): string {
   if (view.role === "balancer") {
-    return JSON.stringify({ ...view, workers: view.workers.map(withFormerHealth) });
+    const workers = view.workers.map(withFormerHealth);
+    const whole = JSON.stringify({ ...view, workers });
+    if (Buffer.byteLength(whole) <= MAX_REPORT_BYTES) return whole;
+    return JSON.stringify({
+      ...view,
+      workers: workers.map((worker) => ({ ...worker, link: undefined })),
+    });
   }
   let sessions = [...view.sessions].sort((a, b) => a.idleMs - b.idleMs);
   let text = JSON.stringify({ ...view, sessions });

@@ -5,6 +5,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import { watchMachine } from "../support/machine.ts";
 import { everybodyHears, openSession } from "../support/people.ts";
 import { until } from "../support/until.ts";
@@ -107,6 +108,14 @@ describe.runIf(hasChromium)("in a browser", () => {
     const workerOf = async (name: string) =>
       (await rows("worker-table")).find(([first]) => first === name);
     await expect.poll(async () => (await workerOf(owner))?.[4]).toBe("1");
+    const linkOf = async (name: string) =>
+      (await rows("link-table")).find(([first]) => first === name);
+    await expect
+      .poll(async () => (await linkOf(owner))?.[1], { timeout: 15_000 })
+      .toBe(HAS_LINKS ? "open" : "off");
+    await expect
+      .poll(async () => Number((await linkOf(owner))?.[3]), { timeout: 15_000 })
+      .toBeGreaterThanOrEqual(HAS_LINKS ? 2 : 0);
     await press("worker-table", owner, "drain");
     await expect
       .poll(async () => (await workerOf(owner))?.slice(1, 3), { timeout: 20_000 })

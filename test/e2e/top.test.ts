@@ -7,6 +7,7 @@ import type { TopAnswer } from "../../edge/commands/cluster/top.ts";
 import { runCommand } from "../support/command.ts";
 import { hasProgram } from "../support/debian.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import { openSession } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
@@ -32,16 +33,20 @@ test("ct-edge top shows a session, and the restart of a worker", { timeout: 90_0
   expect(before.overview.tiles).toMatchObject({ usersOnline: 0, sessionsActive: 0 });
   await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   await until(
-    "the session is counted",
+    "the session and its streams are counted",
     async () => {
-      const { overview } = await top();
-      return overview.tiles.sessionsActive === 1 && overview.tiles.usersOnline === 2;
+      const { overview, workers } = await top();
+      const { sessionsActive, usersOnline } = overview.tiles;
+      const streams = HAS_LINKS ? 2 : 0;
+      return (
+        sessionsActive === 1 && usersOnline === 2 && (workers[0]?.link?.streams ?? 0) >= streams
+      );
     },
     30_000,
   );
   const shown = await run("top");
   expect(shown.stdout).toMatch(/^edge \S+ {2}\S+Z {2}store up \(.* ms\)\npeople 2 {2}sessions 1 /);
-  expect(shown.stdout).toMatch(/^worker +worker-1 +up +1 +2 /m);
+  expect(shown.stdout).toMatch(/^worker +worker-1 +up +1 +2 +\S+ ms {2}(open|off) +\d+ /m);
 
   process.kill(edge.readFile().workers[0]?.pid ?? 0, "SIGKILL");
   await until("it says so", async () => (await top()).workers[0]?.restarts === 1, 30_000);

@@ -10,6 +10,8 @@ import {
 import { formatAge, shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import { summarizeLinks } from "../../shared/cluster/describe.ts";
+import type { ReportedLinks } from "../../shared/cluster/status-reports.ts";
 import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
 import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";
@@ -96,15 +98,45 @@ test("a table may have a million rows", () => {
 
 describe("ct-edge list", () => {
   test("shows each balancer and worker with the values of its record", () => {
-    expect(listTable(listOf([busy("worker-2"), busy("worker-1"), balancerWith("r1")]))).toBe(
+    const members = [busy("worker-2"), busy("worker-1"), balancerWith("r1")];
+    const text = listTable(listOf(members, { links: [{ "worker-1": OPEN }] }));
+    expect(text).toBe(
       [
-        "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  INCARNATION  RING  VERSION  URL",
-        "balancer  balancer-1  -             -            -       -  AAAABBBB     r1    1.2.3    -",
-        "worker    worker-1    up            3           12  1.5 ms  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
-        "worker    worker-2    up            3           12  1.5 ms  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  LINK  STREAMS  INCARNATION  RING  VERSION  URL",
+        "balancer  balancer-1  -             -            -       -  -           -  AAAABBBB     r1    1.2.3    -",
+        "worker    worker-1    up            3           12  1.5 ms  open       13  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "worker    worker-2    up            3           12  1.5 ms  -           -  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
         "",
       ].join("\n"),
     );
+    // On a narrow terminal, what follows is on the next line.
+    expect(text.indexOf("INCARNATION")).toBeLessThan(80);
+  });
+
+  test("has the links of all balancers to a worker, the state where it is worst", () => {
+    const connecting: ReportedLinks = { ...OPEN, state: "connecting", links: 0, streams: 0 };
+    const answer = listOf([busy("worker-1"), busy("worker-2"), busy("worker-3")], {
+      links: [
+        { "worker-1": OPEN, "worker-2": connecting, "worker-3": { ...connecting, state: "off" } },
+        { "worker-1": OPEN, "worker-2": OPEN, "worker-3": { ...connecting, state: "off" } },
+      ],
+    });
+    expect(answer.workers.map(({ link }) => link)).toMatchObject([
+      { state: "open", open: 2, balancers: 2, links: 2, streams: 26, framesIn: 200, resets: 4 },
+      { state: "connecting", open: 1, balancers: 2, links: 1, streams: 13 },
+      { state: "off", open: 0, balancers: 2, links: 0, streams: 0 },
+    ]);
+    const cells = listTable(answer).match(/(?<=ms {2})\w.*?(?= +AAAA)/g);
+    expect(cells?.map((cell) => cell.replace(/ +/g, " "))).toEqual([
+      "open 26",
+      "connecting (1 of 2 open) 13",
+      "off 0",
+    ]);
+  });
+
+  test("has no links where no balancer reports them, as in the version before", () => {
+    expect(listOf([busy("worker-1")]).workers[0]?.link).toBeNull();
+    expect(listOf([busy("worker-1")], { links: [{}] }).workers[0]?.link).toBeNull();
   });
 
   test("says that no member has a lease", () => {
@@ -280,8 +312,43 @@ function balancerWith(ringFingerprint: string): MemberRecord {
   return { ...balancer("balancer-1"), incarnation: INCARNATION, ringFingerprint };
 }
 
-function listOf(members: MemberRecord[], more: Partial<Membership> = {}) {
-  return describeMembers({ members, ignored: 0, booted: true, ...more });
+const OPEN: ReportedLinks = {
+  state: "open",
+  links: 1,
+  streams: 13,
+  framesIn: 100,
+  framesOut: 90,
+  bytesIn: 5000,
+  bytesOut: 4000,
+  stalls: 1,
+  resets: 2,
+  errors: 0,
+};
+
+/** `links`: what each balancer reports, by worker. */
+function listOf(
+  members: MemberRecord[],
+  more: Partial<Membership> & { links?: readonly Record<string, ReportedLinks>[] } = {},
+) {
+  const { links = [], ...membership } = more;
+  const views = links.map((byWorker) => ({
+    view: {
+      role: "balancer" as const,
+      uptimeMs: 1,
+      rssBytes: 1,
+      connections: 1,
+      tunnels: 1,
+      workers: ["worker-1", "worker-2", "worker-3"].map((id) => ({
+        id,
+        status: "healthy" as const,
+        ...(byWorker[id] !== undefined && { link: byWorker[id] }),
+      })),
+    },
+  }));
+  return describeMembers(
+    { members, ignored: 0, booted: true, ...membership },
+    summarizeLinks(views),
+  );
 }
 
 function session(more: Partial<SessionRecord>): SessionRecord {

@@ -31,6 +31,20 @@ const ANSWER: TopAnswer = {
       sessions: 4,
       connections: 13,
       lagMs: 1.25,
+      link: {
+        state: "open",
+        balancers: 1,
+        open: 1,
+        links: 1,
+        streams: 14,
+        framesIn: 1000,
+        framesOut: 900,
+        bytesIn: 50_000,
+        bytesOut: 40_000,
+        stalls: 3,
+        resets: 2,
+        errors: 0,
+      },
       rssBytes: 120 * 1024 * 1024,
       version: "0.1.0",
       uptimeMs: 90_061_000,
@@ -46,6 +60,7 @@ const ANSWER: TopAnswer = {
       sessions: null,
       connections: null,
       lagMs: null,
+      link: null,
       rssBytes: null,
       version: "0.1.0",
       uptimeMs: null,
@@ -73,10 +88,10 @@ people 12  sessions 4  connections 13  lag 1.3 ms  hosted 88  downloads ?
 workers 1 up, 1 unhealthy  balancers 1
 ! Worker worker-2 is unhealthy: no-response.
 
-KIND      ID                 STATE      SESSIONS  CONNECTIONS     LAG   MEMORY  UPTIME  RESTARTS  VERSION  WHY
-balancer  balancer-abcd1234  -                 -           20       -   80 MiB      5s         -  0.1.0    -
-worker    worker-1           up                4           13  1.3 ms  120 MiB   1d 1h         2  0.1.0    -
-worker    worker-2           unhealthy         ?            ?       ?        ?       ?         ?  0.1.0    no-response \\u001b[2J(seen by 1 of 1 balancers)
+KIND      ID                 STATE      SESSIONS  CONNECTIONS     LAG  LINK  STREAMS   MEMORY  UPTIME  RESTARTS  STALLS  RESETS  LINK ERRORS  VERSION  WHY
+balancer  balancer-abcd1234  -                 -           20       -  -           -   80 MiB      5s         -       -       -            -  0.1.0    -
+worker    worker-1           up                4           13  1.3 ms  open       14  120 MiB   1d 1h         2       3       2            0  0.1.0    -
+worker    worker-2           unhealthy         ?            ?       ?  -           -        ?       ?         ?       -       -            -  0.1.0    no-response \\u001b[2J(seen by 1 of 1 balancers)
 `,
   );
 });

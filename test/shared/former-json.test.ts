@@ -7,7 +7,7 @@ import { withFormerStates } from "../../balancer/server/former-state-names.ts";
 import { describeAnswer } from "../../edge/explain/answer.ts";
 import { askFor } from "../../edge/explain/question.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
-import { parseView, writeView } from "../../shared/cluster/status-reports.ts";
+import { type BalancerView, parseView, writeView } from "../../shared/cluster/status-reports.ts";
 import { parseExplanation, writeExplanation } from "../../shared/control/explanation.ts";
 
 const FORMER_VIEW = {
@@ -46,6 +46,60 @@ test("a report that is written now has the former names beside the present ones"
   expect(written).toMatchObject(FORMER_VIEW);
   expect(parseView(JSON.stringify(written))).toEqual(view);
 });
+
+test("a report with links is read again as it was written, and one that would be too long leaves them out", () => {
+  const link = {
+    state: "open",
+    links: 1,
+    streams: 2,
+    framesIn: 3,
+    framesOut: 4,
+    bytesIn: 5,
+    bytesOut: 6,
+    stalls: 7,
+    resets: 8,
+    errors: 9,
+  } as const;
+  const viewOf = (count: number): BalancerView => ({
+    role: "balancer",
+    uptimeMs: 5000,
+    rssBytes: 7,
+    connections: 1,
+    tunnels: 2,
+    workers: Array.from({ length: count }, (_, i) => ({
+      id: `w${i}${"x".repeat(200)}`,
+      status: "healthy",
+      link,
+    })),
+  });
+  expect(parseView(writeView(viewOf(3)))).toEqual(viewOf(3));
+  const long = parseView(writeView(viewOf(900)));
+  if (long?.role !== "balancer") throw new Error("the report was not read");
+  expect(long.workers).toHaveLength(900);
+  expect(long.workers.every((worker) => worker.link === undefined)).toBe(true);
+});
+
+test.each([{ state: "resting" }, { streams: -1 }, { bytesIn: "5" }])(
+  "a report with links that cannot be parsed is refused: %j",
+  (wrong) => {
+    const valid = {
+      state: "off",
+      links: 0,
+      streams: 0,
+      framesIn: 0,
+      framesOut: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      stalls: 0,
+      resets: 0,
+      errors: 0,
+    };
+    const textOf = (link: object): string =>
+      JSON.stringify({ ...FORMER_VIEW, workers: [{ id: "w1", status: "healthy", link }] });
+    expect(parseView(textOf(valid))).toBeDefined();
+    expect(parseView(textOf({ ...valid, ...wrong }))).toBeUndefined();
+  },
+);
 
 const FORMER_EXPLANATION = {
   rule: "header",

@@ -2,7 +2,13 @@
  * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its
  * health is never shown as healthy.
  */
-import { compareRings, ownerStateOf, sessionReports } from "../../shared/cluster/describe.ts";
+import {
+  compareRings,
+  type LinkSummary,
+  ownerStateOf,
+  sessionReports,
+  summarizeLinks,
+} from "../../shared/cluster/describe.ts";
 import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";
 import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
@@ -90,6 +96,7 @@ function concernsOf(
 export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const { membership, views } = snapshot;
   const seenById = whatBalancersSee(views);
+  const linksById = summarizeLinks(views);
   const ownById = new Map(views.map((view) => [view.id, view]));
   const records = membership.members.filter((member) => member.kind === "worker");
   const balancers = membership.members.filter((member) => member.kind === "balancer");
@@ -98,7 +105,12 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
   const known = new Set<string>(records.map(({ id }) => id));
   const workers = [
     ...records.map((record) =>
-      describeWorker(record, seenById.get(record.id) ?? [], speaking, ownById.get(record.id)?.view),
+      describeWorker(record, {
+        seen: seenById.get(record.id) ?? [],
+        speaking,
+        own: ownById.get(record.id)?.view,
+        link: linksById.get(record.id),
+      }),
     ),
     ...[...seenById].filter(([id]) => !known.has(id)).map(([id, seen]) => describeGone(id, seen)),
   ];
@@ -139,6 +151,7 @@ function notKnownNow(line: WorkerLine): WorkerLine {
     sessions: null,
     connections: null,
     lagMs: null,
+    link: null,
     rssBytes: null,
     uptimeMs: null,
   };
@@ -161,23 +174,28 @@ function named(status: WorkerStatus): Pick<WorkerLine, "status" | "state"> {
   return { status, state: FORMER_STATE[status] };
 }
 
-/** `speaking`: number of balancers that report. */
 function describeWorker(
   record: WorkerRecord,
-  seen: readonly Seen[],
-  speaking: number,
-  own: View | undefined,
+  reports: {
+    readonly seen: readonly Seen[];
+    /** Number of balancers that report. */
+    readonly speaking: number;
+    readonly own: View | undefined;
+    readonly link: LinkSummary | undefined;
+  },
 ): WorkerLine {
+  const { seen, own } = reports;
   const worst = WORST_FIRST.find((status) => seen.some((one) => one.status === status));
   const view = own?.role === "worker" ? own : undefined;
   return {
     id: record.id,
     ...named(worst ?? record.state),
-    reason: reasonOf(record, worst, seen, speaking),
+    reason: reasonOf(record, worst, seen, reports.speaking),
     lastFailure: lastFailure(seen),
     sessions: record.load.sessions,
     connections: record.load.connections,
     lagMs: record.load.lagMs,
+    link: reports.link ?? null,
     rssBytes: view?.rssBytes ?? null,
     version: record.version,
     uptimeMs: view?.uptimeMs ?? null,
@@ -223,6 +241,7 @@ function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
     sessions: null,
     connections: null,
     lagMs: null,
+    link: null,
     rssBytes: null,
     version: "",
     uptimeMs: null,

@@ -68,12 +68,33 @@ export interface WorkerLine {
   readonly sessions: number | null;
   readonly connections: number | null;
   readonly lagMs: number | null;
+  /** The links of all balancers to it; null when none reports them. */
+  readonly link: LinkLine | null;
   readonly rssBytes: number | null;
   readonly version: string;
   readonly uptimeMs: number | null;
   /** Restarts by its supervisor; null without one. */
   readonly restarts: number | null;
   readonly url: string;
+}
+
+/** Numbers are sums over the balancers, counts since the start of the worker. */
+export interface LinkLine {
+  /** At the balancer where it is worst. `connecting`: there is none now. `unsupported`: the worker accepts none. */
+  readonly state: "open" | "connecting" | "unsupported" | "off";
+  /** Balancers that report links to it, and those of them that have an open one. */
+  readonly balancers: number;
+  readonly open: number;
+  readonly links: number;
+  readonly streams: number;
+  /** `In`: from the worker. */
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly stalls: number;
+  readonly resets: number;
+  readonly errors: number;
 }
 
 export interface BalancerLine {

@@ -1,15 +1,20 @@
 /**
- * `ct-edge list`: the balancers and workers that have a lease, from their records.
+ * `ct-edge list`: the balancers and workers that have a lease, from their records, and the links that balancers report.
  */
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
-import { compareRings } from "../../../shared/cluster/describe.ts";
+import {
+  compareRings,
+  type LinkSummary,
+  summarizeLinks,
+} from "../../../shared/cluster/describe.ts";
 import {
   ringProblem,
   STORE_NOT_SETTLED,
   unparsableRecords,
 } from "../../../shared/cluster/format.ts";
-import { readMembers } from "../../../shared/cluster/read.ts";
+import { linkStateText } from "../../../shared/cluster/link-state.ts";
+import { readMembers, readViews } from "../../../shared/cluster/read.ts";
 import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
 import type { MemberRecord, WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Membership, type Store } from "../../../shared/store/store.ts";
@@ -45,6 +50,8 @@ interface ListedWorker extends ListedBalancer {
   readonly sessions: number;
   readonly connections: number;
   readonly lagMs: number;
+  /** The links of all balancers to it, as they reported in the last seconds; null when none has. */
+  readonly link: LinkSummary | null;
   readonly zone: string;
   readonly weight: number;
 }
@@ -66,10 +73,14 @@ export function listCommand(): Command {
 const RING_PATIENCE_MS = 1.5 * HEARTBEAT_MS;
 const POLL_MS = 200;
 
-async function readList(store: Pick<Store, "timeMs" | "members">): Promise<ListAnswer> {
+async function readList(
+  store: Pick<Store, "timeMs" | "members" | "readReports">,
+): Promise<ListAnswer> {
   const endMs = systemClock.nowMs() + RING_PATIENCE_MS;
   for (;;) {
-    const answer = describeMembers((await readMembers(store)).membership);
+    const { membership } = await readMembers(store);
+    const views = await readViews(store, membership.members);
+    const answer = describeMembers(membership, summarizeLinks(views));
     const { workers, balancers } = answer;
     const isAgreed = [...workers, ...balancers].every(({ ringDiffers }) => !ringDiffers);
     if (isAgreed || systemClock.nowMs() >= endMs) return answer;
@@ -78,7 +89,10 @@ async function readList(store: Pick<Store, "timeMs" | "members">): Promise<ListA
 }
 
 /** Workers and balancers, each sorted by id. Pure. */
-export function describeMembers({ members, ignored, booted }: Membership): ListAnswer {
+export function describeMembers(
+  { members, ignored, booted }: Membership,
+  linksById: ReadonlyMap<string, LinkSummary>,
+): ListAnswer {
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const ring = compareRings(sorted);
   return {
@@ -92,7 +106,9 @@ export function describeMembers({ members, ignored, booted }: Membership): ListA
   function describeWorker(worker: WorkerRecord): ListedWorker {
     const { url, state, zone, weight, load } = worker;
     const { sessions, connections, lagMs } = load;
-    return { ...describeProcess(worker), url, state, sessions, connections, lagMs, zone, weight };
+    const link = linksById.get(worker.id) ?? null;
+    const own = { sessions, connections, lagMs, link, zone, weight };
+    return { ...describeProcess(worker), url, state, ...own };
   }
 
   function describeProcess(member: MemberRecord): ListedBalancer {
@@ -111,6 +127,8 @@ const COLUMNS: readonly Column[] = [
   { title: "SESSIONS", align: "right" },
   { title: "CONNECTIONS", align: "right" },
   { title: "LAG", align: "right" },
+  { title: "LINK" },
+  { title: "STREAMS", align: "right" },
   { title: "INCARNATION" },
   { title: "RING" },
   { title: "VERSION" },
@@ -132,13 +150,14 @@ export function listTable(answer: ListAnswer): string {
 }
 
 function balancerRow(balancer: ListedBalancer): string[] {
-  return ["balancer", balancer.id, "", "", "", "", ...lastCells(balancer), ""];
+  return ["balancer", balancer.id, "", "", "", "", "", "", ...lastCells(balancer), ""];
 }
 
 function workerRow(worker: ListedWorker): string[] {
-  const { id, state, sessions, connections, lagMs, url } = worker;
+  const { id, state, sessions, connections, lagMs, link, url } = worker;
   const load = [String(sessions), String(connections), `${lagMs.toFixed(1)} ms`];
-  return ["worker", id, state, ...load, ...lastCells(worker), url];
+  const links = link === null ? ["", ""] : [linkStateText(link), String(link.streams)];
+  return ["worker", id, state, ...load, ...links, ...lastCells(worker), url];
 }
 
 function lastCells({ incarnation, ringFingerprint, ringDiffers, version }: ListedBalancer) {

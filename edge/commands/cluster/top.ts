@@ -4,6 +4,7 @@
  */
 import { type Command, Option } from "commander";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
+import { linkStateText } from "../../../shared/cluster/link-state.ts";
 import { cut, escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { describeMembers, describeOverview } from "../../../worker/dashboard/describe.ts";
@@ -114,9 +115,14 @@ const COLUMNS: readonly Column[] = [
   { title: "SESSIONS", align: "right" },
   { title: "CONNECTIONS", align: "right" },
   { title: "LAG", align: "right" },
+  { title: "LINK" },
+  { title: "STREAMS", align: "right" },
   { title: "MEMORY", align: "right" },
   { title: "UPTIME", align: "right" },
   { title: "RESTARTS", align: "right" },
+  { title: "STALLS", align: "right" },
+  { title: "RESETS", align: "right" },
+  { title: "LINK ERRORS", align: "right" },
   { title: "VERSION" },
   { title: "WHY" },
 ];
@@ -148,17 +154,21 @@ function latency({ storeLatencyMs }: OverviewResponse): string {
 }
 
 function workerRow(worker: WorkerLine): string[] {
-  const { id, status, version, reason, lastFailure } = worker;
+  const { id, status, link, version, reason, lastFailure } = worker;
   const load = [count(worker.sessions), count(worker.connections), ms(worker.lagMs)];
+  const links = link === null ? ["", ""] : [linkStateText(link), count(link.streams)];
   const own = [mebibytes(worker.rssBytes), age(worker.uptimeMs), count(worker.restarts)];
-  return ["worker", id, status, ...load, ...own, version, reason || (lastFailure?.reason ?? "")];
+  const faults = [link?.stalls, link?.resets, link?.errors].map((value) => value?.toString() ?? "");
+  const why = reason || (lastFailure?.reason ?? "");
+  return ["worker", id, status, ...load, ...links, ...own, ...faults, version, why];
 }
 
 function balancerRow(balancer: BalancerLine): string[] {
   const { id, version, ringDiffers } = balancer;
   const own = [mebibytes(balancer.rssBytes), age(balancer.uptimeMs), ""];
-  const load = ["", count(balancer.connections), ""];
-  return ["balancer", id, "", ...load, ...own, version, ringDiffers ? "its ring differs" : ""];
+  const load = ["", count(balancer.connections), "", "", ""];
+  const why = ringDiffers ? "its ring differs" : "";
+  return ["balancer", id, "", ...load, ...own, "", "", "", version, why];
 }
 
 function count(value: number | null): string {

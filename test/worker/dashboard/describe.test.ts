@@ -118,6 +118,7 @@ describe("a worker", () => {
         sessions: null,
         connections: null,
         lagMs: null,
+        link: null,
         rssBytes: null,
         version: "",
         uptimeMs: null,
@@ -150,6 +151,58 @@ describe("a worker", () => {
       [6000, 8, null],
       [null, null, null],
     ]);
+  });
+});
+
+describe("the links to a worker", () => {
+  const link = {
+    state: "open",
+    links: 1,
+    streams: 4,
+    framesIn: 10,
+    framesOut: 20,
+    bytesIn: 300,
+    bytesOut: 400,
+    stalls: 1,
+    resets: 2,
+    errors: 3,
+  } as const;
+  const healthy = { id: "w1", status: "healthy" } as const;
+
+  test("are the sums of what balancers report, and the state is the worst", () => {
+    const views = {
+      b1: balancerView({ ...healthy, link }),
+      b2: balancerView({
+        ...healthy,
+        link: { ...link, state: "connecting", links: 0, streams: 0 },
+      }),
+      // Of the version before.
+      b3: balancerView(healthy),
+    };
+    const { workers } = describeMembers(snapshot({ members: [worker("w1")], views }));
+    expect(workers[0]?.link).toEqual({
+      state: "connecting",
+      balancers: 2,
+      open: 1,
+      links: 1,
+      streams: 4,
+      framesIn: 20,
+      framesOut: 40,
+      bytesIn: 600,
+      bytesOut: 800,
+      stalls: 2,
+      resets: 4,
+      errors: 6,
+    });
+  });
+
+  test("are null while no balancer reports them, and while the store is away", () => {
+    const members = [worker("w1")];
+    const former = { b1: balancerView(healthy) };
+    expect(describeMembers(snapshot({ members, views: former })).workers[0]?.link).toBeNull();
+    const views = { b1: balancerView({ ...healthy, link }) };
+    const away = describeMembers(snapshot({ members, views, isCurrent: false }));
+    expect(away.workers[0]?.link).toBeNull();
   });
 });
 

@@ -1,8 +1,14 @@
 /**
- * The lists of workers and balancers, with the commands for a worker.
+ * The lists of workers, links and balancers, with the commands for a worker.
  */
-import type { CommandReply, WorkerLine, WorkersResponse } from "../../dashboard/responses.ts";
-import { byId, element, fillTable } from "./elements.ts";
+import { linkStateText } from "../../../shared/cluster/link-state.ts";
+import type {
+  CommandReply,
+  LinkLine,
+  WorkerLine,
+  WorkersResponse,
+} from "../../dashboard/responses.ts";
+import { byId, type Cell, element, fillTable } from "./elements.ts";
 import { postCommand } from "./feed.ts";
 import { formatBytes, formatCount, formatDuration, formatMs, formatTime } from "./format.ts";
 
@@ -20,6 +26,20 @@ const WORKER_COLUMNS = [
   "Restarts",
   "",
 ];
+/** `In`: from the worker to balancers. */
+const LINK_COLUMNS = [
+  "Worker",
+  "State",
+  "Links",
+  "Streams",
+  "Frames in",
+  "Frames out",
+  "Bytes in",
+  "Bytes out",
+  "Stalls",
+  "Resets",
+  "Errors",
+];
 const BALANCER_COLUMNS = [
   "Balancer",
   "Connections",
@@ -32,6 +52,7 @@ const BALANCER_COLUMNS = [
 
 export function createWorkerView(): { show: (members: WorkersResponse) => void } {
   const workerTable = byId("worker-table", HTMLTableElement);
+  const linkTable = byId("link-table", HTMLTableElement);
   const balancerTable = byId("balancer-table", HTMLTableElement);
   const status = byId("worker-status", HTMLParagraphElement);
 
@@ -89,6 +110,14 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
         "No workers: sessions cannot be created.",
       );
       fillTable(
+        linkTable,
+        LINK_COLUMNS,
+        workers
+          .filter(({ status }) => status !== "down")
+          .map(({ id, link }) => ({ key: id, cells: [{ text: id }, ...linkCells(link)] })),
+        "No workers.",
+      );
+      fillTable(
         balancerTable,
         BALANCER_COLUMNS,
         balancers.map((balancer) => ({
@@ -107,4 +136,20 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
       );
     },
   };
+}
+
+function linkCells(link: LinkLine | null): Cell[] {
+  const number = (text: string): Cell => ({ text, isNumber: true });
+  return [
+    link === null ? { text: formatCount(null) } : { text: linkStateText(link), badge: link.state },
+    number(formatCount(link?.links ?? null)),
+    number(formatCount(link?.streams ?? null)),
+    number(formatCount(link?.framesIn ?? null)),
+    number(formatCount(link?.framesOut ?? null)),
+    number(formatBytes(link?.bytesIn ?? null)),
+    number(formatBytes(link?.bytesOut ?? null)),
+    number(formatCount(link?.stalls ?? null)),
+    number(formatCount(link?.resets ?? null)),
+    number(formatCount(link?.errors ?? null)),
+  ];
 }
