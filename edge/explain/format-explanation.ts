@@ -2,7 +2,11 @@
  * The text of `ct-edge explain`: where a request goes, and why. Pure; untrusted texts are escaped.
  */
 import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
-import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
+import type {
+  ExplainedCandidate,
+  ExplainedConnection,
+  Explanation,
+} from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { formatAge, isoTime } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
@@ -127,7 +131,8 @@ function balancersTable({ as, balancers }: ExplainAnswer): string {
       const isDrawn = explanation.reason === "load";
       const drawn = explanation.candidates.filter(({ chance }) => (chance ?? 0) > 0);
       const one = isDrawn && drawn.length > 1 ? `one of ${drawn.length}` : undefined;
-      const why = [whyText(as, explanation), ...thenText(balancer)].join("; ");
+      const over = explanation.connection && [connectionText(explanation.connection)];
+      const why = [whyText(as, explanation), ...(over ?? []), ...thenText(balancer)].join("; ");
       return [id, one ?? explanation.worker ?? "none", one ?? servedBy ?? "", why];
     }),
   );
@@ -177,6 +182,22 @@ function absenceText({ found }: Explanation): string {
 function againstOwner({ status }: Candidate): string {
   return status === "unknown" ? "gone" : status;
 }
+
+function connectionText(connection: ExplainedConnection): string {
+  return connection.over === "link"
+    ? "over the link"
+    : `over a connection of its own: ${WHY_OWN[connection.why]}`;
+}
+
+type WhyOwn = Extract<ExplainedConnection, { over: "own" }>["why"];
+
+const WHY_OWN: Readonly<Record<WhyOwn, string>> = {
+  path: "requests of this path may have large bodies",
+  body: "its body is over 64 KiB, or of unknown length",
+  connecting: "there is no link now",
+  unsupported: "the worker accepts no link (an earlier version, or CT_LINK=off there)",
+  off: "CT_LINK=off",
+};
 
 /** What the worker does with it. */
 function thenText({ explanation, workerSays: says }: Explained): string[] {

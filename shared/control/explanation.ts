@@ -90,6 +90,20 @@ const worker = z.object({
   isFull: z.boolean(),
 });
 
+const connectionSchema = z.discriminatedUnion("over", [
+  z.object({ over: z.literal("link") }),
+  z.object({
+    /** A connection of its own. */
+    over: z.literal("own"),
+    /**
+     * `path`: requests of this path may have large bodies. `body`: it is over 64 KiB, or of unknown length. `connecting`:
+     * there is no link now. `unsupported`: the worker accepts none. `off`: CT_LINK=off at the balancer.
+     */
+    why: z.enum(["path", "body", "connecting", "unsupported", "off"]),
+  }),
+]);
+export type ExplainedConnection = z.infer<typeof connectionSchema>;
+
 const explanationSchema = z
   .object({
     /** The rule that decided (balancer/routing/session-key.ts). */
@@ -97,6 +111,8 @@ const explanationSchema = z
     /** Where it would go; undefined: no worker can take it. Without a key it is one of those that have a chance. */
     worker: word.exactOptional(),
     reason: z.enum(["tag", "record", "ring", "load", "nobody"]),
+    /** Over what it would be sent to `worker`; missing without one, and in the version before. */
+    connection: connectionSchema.exactOptional(),
     /** The session's owner in the balancer's cache. */
     remembered: z.object({ worker: word, epoch: count }).exactOptional(),
     /** The outcome of the look-up in the store; missing when the cached owner was enough. */

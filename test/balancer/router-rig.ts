@@ -2,7 +2,7 @@
  * A router alone, with members and a store of the test, and workers that are not probed.
  */
 
-import { noLinks } from "../../balancer/links/worker-links.ts";
+import { noLinks, type WorkerLinks } from "../../balancer/links/worker-links.ts";
 import { createRouter, type Router } from "../../balancer/routing/router.ts";
 import { createDeadlines } from "../../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
@@ -22,6 +22,8 @@ export function openRouter(needs: {
   readonly onEpoch?: (key: SessionKey, epoch: number) => void;
   readonly random?: () => number;
   readonly clock?: Clock;
+  /** To each worker; none by default. */
+  readonly links?: WorkerLinks;
 }): Router {
   const { clock = systemClock } = needs;
   const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
@@ -42,7 +44,7 @@ export function openRouter(needs: {
         deadlines,
         connectTimeoutMs: 1000,
         maxRequestsPerWorker: 1000,
-        linksTo: () => noLinks("unsupported"),
+        linksTo: () => needs.links ?? noLinks("unsupported"),
         prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
         probe: quietProbe,
         isLeased: true,

@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { explainHead } from "../../balancer/admin/explain.ts";
+import { type LinkState, noLinks } from "../../balancer/links/worker-links.ts";
 import type { Router } from "../../balancer/routing/router.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
 import {
@@ -70,6 +71,8 @@ interface Scene {
   /** The session in the store. */
   readonly record?: SessionRecord;
   readonly isStoreAway?: boolean;
+  /** Of the links to all workers; `open` by default. */
+  readonly links?: LinkState;
   /** Earlier events at the balancer. */
   readonly before?: (router: Router) => void;
   readonly about: string;
@@ -92,6 +95,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
   const router = openRouter({
     view,
     clock,
+    links: { ...noLinks("off"), state: scene.links ?? "open" },
     random: () => 0,
     findSession: () =>
       scene.isStoreAway === true
@@ -148,7 +152,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w2         it owns the session, as the store says now
+      balancer-1  w2        w2         it owns the session, as the store says now; over the link
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -173,7 +177,7 @@ describe("ct-edge explain", () => {
       Session   not in the store
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w2         first of the ring that can take it; no session has the key
+      balancer-1  w2        w2         first of the ring that can take it; no session has the key; over a connection of its own: requests of this path may have large bodies
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -192,7 +196,7 @@ describe("ct-edge explain", () => {
       Rule      none
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        w1         the less loaded of two of those below the cap
+      balancer-1  w1        w1         the less loaded of two of those below the cap; over the link
 
       Workers as balancer-1 sees them
       WORKER  AS  STATUS                               STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -211,7 +215,7 @@ describe("ct-edge explain", () => {
       Rule      none
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  one of 2  one of 2   the less loaded of two
+      balancer-1  one of 2  one of 2   the less loaded of two; over a connection of its own: requests of this path may have large bodies
 
       Workers as balancer-1 sees them
       WORKER  AS  STATUS                      STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -231,7 +235,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w2         it owns the session, as the store says now
+      balancer-1  w2        w2         it owns the session, as the store says now; over the link
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE     HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -248,7 +252,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w1         it owns the session, as the store says now; it answers 421, and the request is sent to w1, which has it
+      balancer-1  w2        w1         it owns the session, as the store says now; over the link; it answers 421, and the request is sent to w1, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE     HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -269,7 +273,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; it takes the session over (lease-gone)
+      balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; over the link; it takes the session over (lease-gone)
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -293,7 +297,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; it takes the session over once w2 refuses or loses its lease, and waits until then (421: owner not reached)
+      balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; over the link; it takes the session over once w2 refuses or loses its lease, and waits until then (421: owner not reached)
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -314,7 +318,7 @@ describe("ct-edge explain", () => {
       Issued by w3
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w3        w3         it issued the id and is up
+      balancer-1  w3        w3         it issued the id and is up; over the link
 
       Workers as balancer-1 sees them
       WORKER  AS             STATUS                   STATE  HEALTH     SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -336,7 +340,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w1        w2         it is cached as the owner, in epoch 1893456000000; it answers 421, and the request is sent to w2, which has it
+      balancer-1  w1        w2         it is cached as the owner, in epoch 1893456000000; over the link; it answers 421, and the request is sent to w2, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                     STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -356,7 +360,7 @@ describe("ct-edge explain", () => {
       Session   R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w3         first of the ring that can take it; the store is away, so the owner is unknown; it answers 421, and the request is sent to w3, which has it
+      balancer-1  w2        w3         first of the ring that can take it; the store is away, so the owner is unknown; over the link; it answers 421, and the request is sent to w3, which has it
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                        STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -395,6 +399,37 @@ describe("ct-edge explain", () => {
   });
 });
 
+describe("ct-edge explain, on the way to the worker", () => {
+  test.each<[LinkState, string]>([
+    ["open", "over the link"],
+    ["connecting", "over a connection of its own: there is no link now"],
+    [
+      "unsupported",
+      "over a connection of its own: the worker accepts no link (an earlier version, or CT_LINK=off there)",
+    ],
+    ["off", "over a connection of its own: CT_LINK=off"],
+  ])("names the connection of a join while links are %s", async (links, text) => {
+    const answer = await explain({ about: ROOM, record: record(W2), links });
+    expect(answer.text).toContain(` it owns the session, as the store says now; ${text}\n`);
+  });
+
+  test("says that a page takes a connection of its own", async () => {
+    const { text } = await explain({ about: "team-a" });
+    expect(text).toContain(
+      "; over a connection of its own: requests of this path may have large bodies\n",
+    );
+  });
+
+  test("says nothing of a balancer of the version before, which does not report it", async () => {
+    const answer = await explained({ about: ROOM, record: record(W2) });
+    const [balancer] = answer.balancers;
+    if (balancer?.outcome !== "explained") throw new Error("not explained");
+    const { connection: _, ...explanation } = balancer.explanation;
+    const text = explainText({ ...answer, balancers: [{ ...balancer, explanation }] });
+    expect(text).toContain(" it owns the session, as the store says now\n");
+  });
+});
+
 describe("ct-edge explain, beyond the rules", () => {
   test("shows that the owner has reached its request limit", async () => {
     const { text, problem } = await explain({
@@ -411,7 +446,7 @@ describe("ct-edge explain, beyond the rules", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        -          it owns the session, as the store says now; it has reached its request limit: 503
+      balancer-1  w2        -          it owns the session, as the store says now; over the link; it has reached its request limit: 503
 
       Workers as balancer-1 sees them
       WORKER  AS           STATUS                           STATE  HEALTH   SESSIONS  CONNECTIONS     LAG  LAST FAILURE
@@ -441,8 +476,8 @@ describe("ct-edge explain, beyond the rules", () => {
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
-      balancer-1  w2        w2         it owns the session, as the store says now
-      balancer-2  w1        w2         it is cached as the owner, in epoch 1893456000000; it answers 421, and the request is sent to w2, which has it
+      balancer-1  w2        w2         it owns the session, as the store says now; over the link
+      balancer-2  w1        w2         it is cached as the owner, in epoch 1893456000000; over the link; it answers 421, and the request is sent to w2, which has it
       balancer-3  ?         ?          no answer within 6 s: it hangs
 
       Workers as balancer-1 sees them

@@ -1,0 +1,27 @@
+/** Explains over what a balancer would send a request to a worker: the link, or a connection of its own. */
+import type { ExplainedHead } from "../../shared/control/command.ts";
+import type { ExplainedConnection } from "../../shared/control/explanation.ts";
+import { CHUNKED, type Framing, NO_BODY } from "../http1/framing.ts";
+import { fitsLink } from "../links/link-policy.ts";
+import type { WorkerLinks } from "../links/worker-links.ts";
+
+/** `target`: as the worker gets it. */
+export function explainConnection(
+  target: string,
+  fields: ExplainedHead["fields"],
+  { state }: Pick<WorkerLinks, "state">,
+): ExplainedConnection {
+  const framing = framingOf(fields);
+  if (!fitsLink(target, NO_BODY)) return { over: "own", why: "path" };
+  if (!fitsLink(target, framing)) return { over: "own", why: "body" };
+  return state === "open" ? { over: "link" } : { over: "own", why: state };
+}
+
+/** Of a head that no client has sent, so that nothing is to be checked. */
+function framingOf(fields: ExplainedHead["fields"]): Framing {
+  const find = (wanted: string): string | undefined =>
+    fields.find(({ name }) => name.toLowerCase() === wanted)?.value;
+  if (find("transfer-encoding") !== undefined) return CHUNKED;
+  const length = find("content-length");
+  return length === undefined ? NO_BODY : { kind: "length", length: Number(length) };
+}
