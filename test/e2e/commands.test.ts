@@ -24,6 +24,7 @@ import { type Cluster, startCluster } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { connectStore } from "../support/embedded-store.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import { openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
@@ -62,6 +63,26 @@ describe("an edge on one machine", () => {
     const rings = [...answer.workers, ...answer.balancers].map((one) => one.ringFingerprint);
     expect(new Set(rings)).toEqual(new Set([answer.ringFingerprint]));
   });
+
+  test.runIf(HAS_LINKS)(
+    "lists an open link to each worker, with a stream for each person, and explain names it",
+    async () => {
+      const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
+      const owner = await until("the people's streams are listed", async () => {
+        const { workers } = JSON.parse((await run("list", "--json")).stdout) as ListAnswer;
+        const isOpen = workers.every(({ link }) => link?.state === "open" && link.links > 0);
+        return isOpen && workers.find(({ link }) => (link?.streams ?? 0) >= 3);
+      });
+      expect(owner.link).toMatchObject({ balancers: 1, open: 1, errors: 0 });
+      expect(owner.link?.framesIn).toBeGreaterThan(10);
+      expect(owner.link?.bytesOut).toBeGreaterThan(1000);
+      const { stdout } = await run("list");
+      expect(stdout).toMatch(/^KIND .* LAG {2}LINK {2}STREAMS /m);
+      expect(stdout).toMatch(new RegExp(`^worker +${owner.id} .* ms {2}open +\\d+ `, "m"));
+      const explained = await run("explain", sessionId);
+      expect(explained.stdout).toMatch(/^balancer-\w{8} +worker-\d .*; over the link$/m);
+    },
+  );
 
   test("shows a session with its people, and only the beginning of its key", async () => {
     const alias = "a key that is as good as an invitation";
@@ -175,7 +196,9 @@ describe("an edge on one machine", () => {
       return !result.stdout.includes("!") && result;
     });
     const [titles, ...rows] = stdout.trimEnd().split("\n");
-    expect(titles).toMatch(/^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +INCARNATION +RING /);
+    expect(titles).toMatch(
+      /^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +LINK +STREAMS +INCARNATION +RING /,
+    );
     expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(" "))).toEqual([
       expect.stringMatching(/^balancer balancer-\w{8} -$/) as string,
       "worker worker-1 up",
@@ -207,6 +230,20 @@ describe("an edge on one machine", () => {
     );
     expect(shell).toMatchObject({ stdout: "fine\n", stderr: "" });
   });
+});
+
+test("with CT_LINK=off people join over connections of their own, and list and explain say so", async () => {
+  const edge = await startEdge({ env: { CT_LINK: "off" } });
+  onTestFinished(() => edge.dispose());
+  const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
+  const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+  await until("the links are reported", async () => {
+    const { workers } = JSON.parse((await run("list", "--json")).stdout) as ListAnswer;
+    return workers.every(({ link }) => link?.state === "off" && link.links + link.streams === 0);
+  });
+  expect((await run("list")).stdout).toMatch(/^worker +worker-1 .* ms {2}off +0 /m);
+  const { stdout } = await run("explain", sessionId);
+  expect(stdout).toMatch(/; over a connection of its own: CT_LINK=off$/m);
 });
 
 describe("an edge of many machines", () => {

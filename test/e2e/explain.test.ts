@@ -11,6 +11,7 @@ import { taggedId, workerTag } from "../../shared/base/worker-tag.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import { openSession } from "../support/people.ts";
 import { openStore } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -44,9 +45,9 @@ test("each balancer sends a request for a session to the owner that it explained
     const found = await store.findSession(sessionId as SessionId);
     return found?.peers.length === 2 && found;
   });
-  for (const [about, rule] of [
-    [sessionId, "room"],
-    ["team-a", "header"],
+  for (const [about, rule, connection] of [
+    [sessionId, "room", HAS_LINKS ? { over: "link" } : { over: "own", why: "off" }],
+    ["team-a", "header", { over: "own", why: "path" }],
   ] as const) {
     const answer = await explain(about);
     expect(answer.session).toMatchObject({ owner: record.owner, ownerState: "lives", peers: 2 });
@@ -54,7 +55,7 @@ test("each balancer sends a request for a session to the owner that it explained
     for (const balancer of answer.balancers) {
       expect(balancer).toMatchObject({
         outcome: "explained",
-        explanation: { rule, worker: record.owner, reason: "record" },
+        explanation: { rule, worker: record.owner, reason: "record", connection },
         servedBy: record.owner,
       });
     }
@@ -86,7 +87,7 @@ test("a balancer that hangs is shown as one that did not answer", async () => {
   const answer = await explain("", "none");
   const text = explainText(answer);
   expect(text).toMatch(/^balancer-\w{8} +\? +\? +no answer within 6 s: /m);
-  expect(text).toMatch(/^balancer-\w{8} +(worker-\d|one of 2) +.* less loaded of two$/m);
+  expect(text).toMatch(/^balancer-\w{8} +(worker-\d|one of 2) +.* less loaded of two; over /m);
   expect(text).toMatch(/^! balancer-\w{8}: did not explain what it does with the request\.$/m);
   expect(problemOf(answer)).toBeUndefined();
 });

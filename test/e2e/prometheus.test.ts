@@ -6,6 +6,7 @@ import { fetch } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import { openSession } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
@@ -59,6 +60,24 @@ test("a worker exposes its people, sessions and connections, a balancer its requ
     const left = await samplesOf(worker);
     return left.get("codetogether_worker_users_online") === 1;
   });
+});
+
+test.runIf(HAS_LINKS)("both expose the links, a balancer those to each worker", async () => {
+  await openSession({ baseUrl: balancer.url, guestCount: 2 });
+  const ofWorker = await samplesOf(worker);
+  expect(ofWorker.get("codetogether_worker_links")).toBeGreaterThan(0);
+  expect(ofWorker.get("codetogether_worker_link_streams")).toBeGreaterThanOrEqual(3);
+  expect(ofWorker.get("codetogether_worker_link_received_frames_total")).toBeGreaterThan(10);
+  expect(ofWorker.get("codetogether_worker_link_errors_total")).toBe(0);
+
+  const ofBalancer = await samplesOf(balancer);
+  const link = (name: string) =>
+    ofBalancer.get(`codetogether_balancer_${name}{worker="${worker.id}"}`);
+  expect(link("links")).toBeGreaterThan(0);
+  expect(link("link_streams")).toBeGreaterThanOrEqual(3);
+  expect(link("link_sent_bytes_total")).toBeGreaterThan(1000);
+  expect(link("link_received_frames_total")).toBeGreaterThan(10);
+  expect(link("link_errors_total")).toBe(0);
 });
 
 test("the public port exposes the cluster's metrics, to operators only", async () => {

@@ -72,6 +72,8 @@ test("a balancer sends its own metrics: requests, tunnels, and its view of the w
     "tunnels",
     "connections",
     "workers.up",
+    "links.worker-1",
+    "link.streams.worker-2",
     "latency_ms.p99",
     "rss_bytes",
     "lag.max",
