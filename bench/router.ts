@@ -4,13 +4,13 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { noLinks } from "../balancer/links/worker-links.ts";
 import { createRouter } from "../balancer/routing/router.ts";
 import type { Route } from "../balancer/routing/session-key.ts";
 import { createDeadlines } from "../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../balancer/transport/net.ts";
 import { trafficProbe } from "../balancer/upstreams/probe.ts";
 import { Upstream } from "../balancer/upstreams/upstream.ts";
+import { noLinks } from "../balancer/upstreams/worker-links.ts";
 import { systemClock } from "../shared/base/clock.ts";
 import {
   type Incarnation,

@@ -2,8 +2,8 @@
 import type { ExplainedHead } from "../../shared/control/command.ts";
 import type { ExplainedConnection } from "../../shared/control/explanation.ts";
 import { CHUNKED, type Framing, NO_BODY } from "../http1/framing.ts";
-import { fitsLink } from "../links/link-policy.ts";
-import type { WorkerLinks } from "../links/worker-links.ts";
+import { fitsLink } from "../upstreams/link-policy.ts";
+import type { WorkerLinks } from "../upstreams/worker-links.ts";
 
 /** `target`: as the worker gets it. */
 export function explainConnection(

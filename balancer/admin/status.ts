@@ -11,10 +11,10 @@ import type { Publisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import type { WorkerLinks } from "../links/worker-links.ts";
 import type { Certificate } from "../server/certificates.ts";
 import type { DataPath } from "../server/data-path.ts";
 import type { Health, WorkerStatus } from "../upstreams/health.ts";
+import type { WorkerLinks } from "../upstreams/worker-links.ts";
 
 export function statusOf(parts: {
   dataPath: Pick<DataPath, "listener" | "router" | "tunnels" | "drainState">;

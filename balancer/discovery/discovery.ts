@@ -28,8 +28,8 @@ import { SettingError, type Settings } from "../../shared/settings/read-settings
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
-import { createLinkTargets, type LinkTargets } from "../links/link-target.ts";
 import type { MembershipView, Router } from "../routing/router.ts";
+import { createLinkTargets, type LinkTargets } from "../upstreams/link-target.ts";
 import { createMigrateRequests, type MigrateRequests } from "../upstreams/migrate-clients.ts";
 import { createEdgeProbe, type Probe, trafficProbe } from "../upstreams/probe.ts";
 import { askWorkersForMembers } from "./members-from-workers.ts";

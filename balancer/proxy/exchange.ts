@@ -16,7 +16,6 @@ import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { BusyError } from "../downstream/responses.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, ResponseHead } from "../http1/head.ts";
-import { fitsLink } from "../links/link-policy.ts";
 import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Connection, Dial, Piece } from "../transport/transport.ts";
@@ -25,6 +24,7 @@ import {
   type UpstreamConnection,
   UpstreamError,
 } from "../upstreams/connection.ts";
+import { fitsLink } from "../upstreams/link-policy.ts";
 import { type Mark, readMark } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { AttemptPlanner, CHOOSE, type Step } from "./attempt-planner.ts";

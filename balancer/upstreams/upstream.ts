@@ -8,7 +8,6 @@ import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { LinkStream } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import type { WorkerLinks } from "../links/worker-links.ts";
 import type { Deadlines } from "../transport/deadlines.ts";
 import type { Address, BugReport, Connection, Dial, Transport } from "../transport/transport.ts";
 import { type ResponseHandler, UpstreamConnection, UpstreamError } from "./connection.ts";
@@ -20,6 +19,7 @@ import {
   nextHealth,
 } from "./health.ts";
 import { type Probe, ProbeError, ProofRefusedError } from "./probe.ts";
+import type { WorkerLinks } from "./worker-links.ts";
 
 /** Idle connections pooled per worker, and as many idle streams of links. */
 const MAX_IDLE = 256;

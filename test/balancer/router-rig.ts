@@ -2,11 +2,11 @@
  * A router alone, with members and a store of the test, and workers that are not probed.
  */
 
-import { noLinks, type WorkerLinks } from "../../balancer/links/worker-links.ts";
 import { createRouter, type Router } from "../../balancer/routing/router.ts";
 import { createDeadlines } from "../../balancer/transport/deadlines.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { Upstream } from "../../balancer/upstreams/upstream.ts";
+import { noLinks, type WorkerLinks } from "../../balancer/upstreams/worker-links.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import { createLog } from "../../shared/logs/log.ts";

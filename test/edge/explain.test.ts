@@ -4,9 +4,9 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { explainHead } from "../../balancer/admin/explain.ts";
-import { type LinkState, noLinks } from "../../balancer/links/worker-links.ts";
 import type { Router } from "../../balancer/routing/router.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
+import { type LinkState, noLinks } from "../../balancer/upstreams/worker-links.ts";
 import {
   type BalancerAnswer,
   describeAnswer,

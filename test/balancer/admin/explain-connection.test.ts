@@ -1,7 +1,7 @@
 /** Over what a request goes to its worker, as `explain` names it: by the same rule that sends it. */
 import { expect, test } from "vitest";
 import { explainConnection } from "../../../balancer/admin/explain-connection.ts";
-import type { LinkState } from "../../../balancer/links/worker-links.ts";
+import type { LinkState } from "../../../balancer/upstreams/worker-links.ts";
 
 const SOCKET = "/socket.io/?EIO=4&transport=websocket";
 

@@ -1,7 +1,7 @@
 /** What links count as plain numbers becomes metrics when they are read. */
 import { expect, test } from "vitest";
-import { measureLinks } from "../../../balancer/links/link-metrics.ts";
-import { noLinks, openLinks } from "../../../balancer/links/worker-links.ts";
+import { measureLinks } from "../../../balancer/upstreams/link-metrics.ts";
+import { noLinks, openLinks } from "../../../balancer/upstreams/worker-links.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { type LinkCounts, newLinkCounts } from "../../../shared/link/link.ts";
 import { createLog } from "../../../shared/logs/log.ts";
