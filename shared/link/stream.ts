@@ -290,10 +290,10 @@ export class LinkStream {
 
   // --- called by the link ---
 
-  /** Bytes of the read that is being handled; `deliverRead` follows. False: the peer has exceeded the window. */
+  /** Bytes of the read that is being handled; `deliverRead` follows. False: more than the window, or behind the end. */
   onBytes(bytes: Buffer): boolean {
     this.#window -= bytes.length;
-    if (this.#window < 0) return false;
+    if (this.#window < 0 || this.#input !== "open") return false;
     if (this.#read === undefined) this.#read = bytes;
     else if (this.#readMore === undefined) this.#readMore = [bytes];
     else this.#readMore.push(bytes);

@@ -348,6 +348,18 @@ test("frames for a stream that was never opened are answered with a reset, and c
   expect(worker.counts.errors).toBe(3);
 });
 
+test("data behind the end of a half resets its stream alone, and is not delivered", async () => {
+  const worker = createEnd(true);
+  worker.receive(open(1), open(2), data(1, "all"), fin(1));
+  worker.receive(data(1, "more"), data(2, "fine"));
+  await turnEnd();
+  expect(worker.accepted.map(({ events }) => events)).toEqual([
+    ["data 3", "end", "close"],
+    ["data 4"],
+  ]);
+  expect(worker.counts).toMatchObject({ errors: 1, resets: 1 });
+});
+
 test("a second end of a half is ignored", () => {
   const worker = createEnd(true);
   worker.receive(open(1), fin(1), fin(1));
