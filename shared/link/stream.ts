@@ -112,9 +112,10 @@ export class LinkStream {
     });
   }
 
-  /** False: stop until `onDrain`. Writes after `end` are dropped. */
+  /** False: stop until `onDrain`. Writes after `end`, and to a peer that is gone, are dropped. */
   write(chunks: readonly Chunk[]): boolean {
-    if (this.#output !== "open") return false;
+    // No `onDrain` would follow.
+    if (this.#output !== "open") return true;
     let size = 0;
     for (const chunk of chunks) size += chunk.length;
     const at = this.reserve(size);
@@ -176,13 +177,16 @@ export class LinkStream {
       return;
     }
     if (this.#output === "ending") this.#sendFin();
+    this.#releaseWriter();
+  }
+
+  #releaseWriter(): void {
     this.#tellSent();
-    if (this.#isDrainAwaited) {
-      this.#isDrainAwaited = false;
-      queueMicrotask(() => {
-        if (!this.#isClosed) this.#guard(() => this.handler.onDrain());
-      });
-    }
+    if (!this.#isDrainAwaited) return;
+    this.#isDrainAwaited = false;
+    queueMicrotask(() => {
+      if (!this.#isClosed) this.#guard(() => this.handler.onDrain());
+    });
   }
 
   /** One frame of the queue's first chunk. */
@@ -331,8 +335,7 @@ export class LinkStream {
       return;
     }
     // Nothing more is accepted; what came before is still delivered.
-    this.#output = "ended";
-    this.#dropQueue();
+    this.#closeOutput();
     if (this.#input === "ended") {
       this.#finish(undefined);
       return;
@@ -356,8 +359,7 @@ export class LinkStream {
       this.#finish(error);
       return;
     }
-    this.#output = "ended";
-    this.#dropQueue();
+    this.#closeOutput();
     this.#input = "lost";
     this.#lostBy = error;
     this.#deliverEnd();
@@ -385,6 +387,13 @@ export class LinkStream {
         this.#link.reportBug(bug);
       }
     });
+  }
+
+  /** Nothing more can be sent. A writer that waits goes on: it may read again only when its output is written. */
+  #closeOutput(): void {
+    this.#output = "ended";
+    this.#dropQueue();
+    this.#releaseWriter();
   }
 
   #dropQueue(): void {

@@ -76,6 +76,14 @@ test("a half that has ended leaves the other one open", async () => {
   expect(balancer.counts.resets + worker.counts.resets).toBe(0);
 });
 
+test("what is written after the end of a half is dropped, and does not ask its writer to wait", async () => {
+  const { settle, near, far } = await pairWithStream();
+  near.stream.end();
+  expect(near.stream.write(["late"])).toBe(true);
+  await settle();
+  expect(far.events).toEqual(["end"]);
+});
+
 test("a stream that is destroyed delivers what has left, then its end, and closes at both ends", async () => {
   const { settle, near, far, balancer, worker } = await pairWithStream();
   near.stream.write(["whole"]);
@@ -190,6 +198,24 @@ test("a paused stream that its peer closes in order delivers everything once it 
   far.stream.resume();
   await settle();
   expect(far.events).toEqual(["data 9", "end", "close"]);
+  expect(worker.link.size).toBe(0);
+});
+
+test("a paused stream whose writer waits when its peer closes it lets the writer go on, and can end", async () => {
+  const { settle, near, far, worker } = await pairWithStream();
+  far.stream.pause();
+  near.stream.pause();
+  near.stream.write(["question"]);
+  // As a server that reads its next request when its response has left.
+  expect(far.stream.write([text(WINDOW_BYTES + MAX_QUEUED_BYTES)])).toBe(false);
+  await settle();
+  near.stream.destroy();
+  await settle();
+  expect(far.events).toEqual(["drain"]);
+  expect(far.stream.write(["more"])).toBe(true);
+  far.stream.resume();
+  await settle();
+  expect(far.events).toEqual(["drain", "data 8", "end", "close"]);
   expect(worker.link.size).toBe(0);
 });
 
@@ -634,6 +660,18 @@ test("a link that is lost delivers what came before, also to paused streams", as
   await turnEnd();
   expect(far.text).toBe("first second");
   expect(far.events.at(-1)).toBe("close the cable is out");
+});
+
+test("a writer that waits when its link is lost is not left waiting", async () => {
+  const { worker, settle, near, far } = await pairWithStream();
+  far.stream.pause();
+  near.stream.pause();
+  near.stream.write(["question"]);
+  far.stream.write([text(WINDOW_BYTES + MAX_QUEUED_BYTES)]);
+  await settle();
+  worker.link.onWireClosed(new Error("lost"));
+  await turnEnd();
+  expect(far.events).toEqual(["drain"]);
 });
 
 test("a link that is closed in order has sent what its streams wrote", async () => {
