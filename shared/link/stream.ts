@@ -284,12 +284,9 @@ export class LinkStream {
     if (this.#isClosed || this.#inbox.length > 0 || this.#isPaused) return;
     if (input === "open" || input === "ended") return;
     this.#input = "ended";
-    if (input === "lost") {
-      this.#finish(this.#lostBy);
-      return;
-    }
-    this.#guard(() => this.handler.onEnd());
-    if (input === "closing" || this.#output === "ended") this.#finish(undefined);
+    if (input !== "lost") this.#guard(() => this.handler.onEnd());
+    if (input === "closing") this.#finish(undefined);
+    else if (this.#output === "ended") this.#finish(this.#lostBy);
   }
 
   // --- called by the link ---
@@ -353,14 +350,16 @@ export class LinkStream {
     return true;
   }
 
-  /** The link is gone; what came before is still delivered. */
+  /** The link is gone; what came before is still delivered, and the end with it. */
   onLost(error: Error): void {
-    if (this.#input === "ended" || this.#inbox.length === 0) {
+    // Closed in order: nothing is missing.
+    if (this.#input === "closing") return;
+    if (this.#input === "ended" || (this.#input === "open" && this.#inbox.length === 0)) {
       this.#finish(error);
       return;
     }
     this.#closeOutput();
-    this.#input = "lost";
+    if (this.#input === "open") this.#input = "lost";
     this.#lostBy = error;
     this.#deliverEnd();
   }

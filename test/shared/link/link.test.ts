@@ -662,6 +662,30 @@ test("a link that is lost delivers what came before, also to paused streams", as
   expect(far.events.at(-1)).toBe("close the cable is out");
 });
 
+test("a link that is lost does not take back the end that a paused stream has got", async () => {
+  const { worker, settle, near, far } = await pairWithStream();
+  far.stream.pause();
+  near.stream.write(["all"]);
+  near.stream.end();
+  await settle();
+  worker.link.onWireClosed(new Error("lost"));
+  far.stream.resume();
+  await turnEnd();
+  expect(far.events).toEqual(["data 3", "end", "close lost"]);
+});
+
+test("a link that is lost is no error for a paused stream that was closed in order", async () => {
+  const { worker, settle, near, far } = await pairWithStream();
+  far.stream.pause();
+  near.stream.write(["all"]);
+  near.stream.destroy();
+  await settle();
+  worker.link.onWireClosed(new Error("lost"));
+  far.stream.resume();
+  await turnEnd();
+  expect(far.events).toEqual(["data 3", "end", "close"]);
+});
+
 test("a writer that waits when its link is lost is not left waiting", async () => {
   const { worker, settle, near, far } = await pairWithStream();
   far.stream.pause();
