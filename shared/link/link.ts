@@ -228,6 +228,8 @@ export class Link implements FrameReceiver, StreamLink {
   }
 
   onOpen(id: number): void {
+    // By a handler, within this read.
+    if (this.#isClosed) return;
     const { onStream } = this.#options;
     if (onStream === undefined || id <= this.#lastId) {
       throw new LinkFramingError(`stream ${id} cannot be opened`);

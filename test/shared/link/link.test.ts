@@ -709,3 +709,12 @@ test("a link that is closed in order has sent what its streams wrote", async () 
   expect(far.events).toEqual(["close the link was closed"]);
   expect(worker.closed).toEqual([undefined]);
 });
+
+test("a link that a handler closes opens no stream that follows in the same read", () => {
+  const worker = createEnd(true, (stream) => {
+    if (stream.id === 1) worker.link.close();
+  });
+  worker.receive(open(1), open(2), data(2, "x"));
+  expect(worker.accepted).toHaveLength(1);
+  expect(worker.link.size).toBe(0);
+});
