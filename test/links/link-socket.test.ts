@@ -83,6 +83,16 @@ test("a response that waits for its reader arrives whole when both halves have e
   await until("the socket is closed", () => socket.closed);
 });
 
+test("what came before its peer closed it in order can still be read", async () => {
+  const { near, socket, settle, errors } = await openSocket();
+  near.stream.write(["all of it"]);
+  near.stream.destroy();
+  await settle();
+  expect(await textOf(socket)).toBe("all of it");
+  await until("the socket is closed", () => socket.closed);
+  expect(errors).toEqual([]);
+});
+
 test("a stream that its peer aborts is an error of the socket, as a reset connection is", async () => {
   const { near, socket, settle, errors } = await openSocket();
   socket.resume();

@@ -101,7 +101,9 @@ export class LinkSocket extends Duplex implements StreamHandler {
   }
 
   onClose(error: Error | undefined): void {
-    this.destroy(error);
+    // As with a connection: what came before an orderly end is read first.
+    if (error === undefined && this.readableLength > 0) this.once("end", () => this.destroy());
+    else this.destroy(error);
   }
 }
 
