@@ -14,6 +14,7 @@ import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts
 import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { TlsCertificate, Transport } from "../../balancer/transport/transport.ts";
+import type { LinkTargets } from "../../balancer/upstreams/link-target.ts";
 import type { MigrateRequests } from "../../balancer/upstreams/migrate-clients.ts";
 import type { Probe } from "../../balancer/upstreams/probe.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
@@ -287,7 +288,7 @@ export interface RigOptions {
   bind?: string | undefined;
   port?: number;
   transport?: Transport;
-  /** Whether all connections to workers are streams of links; `TEST_LINK=on` makes it the default. */
+  /** Whether all connections to workers are streams of links; `TEST_LINK=on` makes it the default without `linkTarget`. */
   isLinked?: boolean;
   clock?: Clock;
   /** Where access.log and error.log go; nowhere by default. */
@@ -295,6 +296,10 @@ export interface RigOptions {
   probe?: Probe;
   /** Default: workers without migrate support. */
   migrateRequests?: MigrateRequests;
+  /** Default: no links. */
+  linkTarget?: LinkTargets;
+  /** Default: `EDGE_KEY`. */
+  edgeKey?: Buffer;
   /** Default: true, as with a store. */
   isLeased?: boolean;
   savedOwners?: readonly SavedOwner[];
@@ -342,7 +347,9 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const reportBug = (error: unknown): void => void bugs.push(error);
   const net = options.transport ?? createNetTransport({ reportBug, directReads: DIRECT_READS });
   const linked =
-    (options.isLinked ?? IS_LINKED) ? createLinkedTransport(net, reportBug) : undefined;
+    (options.isLinked ?? (IS_LINKED && options.linkTarget === undefined))
+      ? createLinkedTransport(net, reportBug)
+      : undefined;
   const path = await startDataPath({
     transport: linked ?? net,
     reportBug,
@@ -354,11 +361,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
           return records.get(key);
         },
       },
-      prove: ({ id, incarnation }) => edgeProof(EDGE_KEY, id, incarnation),
+      prove: ({ id, incarnation }) => edgeProof(options.edgeKey ?? EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
       migrateRequests:
         options.migrateRequests ?? (() => Promise.reject(new Error("the worker cannot migrate"))),
-      linkTarget: () => "unsupported",
+      linkTarget: options.linkTarget ?? (() => "unsupported"),
       onOtherIncarnation() {},
       isLeased: options.isLeased ?? true,
     },

@@ -9,13 +9,15 @@ import {
   createServer,
   type IncomingMessage,
   request as requestHttp,
+  type Server,
   type ServerResponse,
 } from "node:http";
 import { request as requestHttps, Agent as SecureAgent } from "node:https";
-import { type AddressInfo, connect, type Socket } from "node:net";
-import type { Readable } from "node:stream";
+import { type AddressInfo, connect, Socket } from "node:net";
+import type { Duplex, Readable } from "node:stream";
 import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls, TLSSocket } from "node:tls";
+import { isLinkRequest } from "../../worker/links/link-server.ts";
 import { WEBSOCKET_ACCEPT, WEBSOCKET_KEY } from "../conformance/case.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
 import { newSending, type Sending, StampChecker, sendStamps } from "../support/stamps.ts";
@@ -60,11 +62,17 @@ export interface StampedWorker {
 
 export class StampedTraffic {
   readonly exchanges: Exchange[] = [];
+  /** What the paths of requests begin with; the exchange's number follows. */
+  readonly path: string;
   /** First bytes that were wrong, at any end. */
   readonly faults: string[] = [];
   /** Exchanges that are over. A reader that stops goes on when some of the others have proceeded. */
   #over = 0;
   #planned = 0;
+
+  constructor(path = "/") {
+    this.path = path;
+  }
 
   /** How many exchanges will be run, so that no reader waits for more. */
   expect(exchanges: number): void {
@@ -143,18 +151,25 @@ function newReceiving(id: number): Receiving {
   return { checker: new StampChecker(id), sending: newSending(), isComplete: false };
 }
 
-function resetSocket(socket: Socket): void {
+function resetSocket(socket: Socket | Duplex): void {
+  if (!(socket instanceof Socket)) socket.destroy(new Error("reset by the test"));
   // Over TLS: with unread bytes, which there are, this is a reset too.
-  if (socket instanceof TLSSocket) socket.destroy();
+  else if (socket instanceof TLSSocket) socket.destroy();
   else socket.resetAndDestroy();
 }
 
 // --- the worker ---
 
-export async function startStampedWorker(traffic: StampedTraffic): Promise<StampedWorker> {
+/** `acceptLinks`: serves streams of links too. */
+export async function startStampedWorker(
+  traffic: StampedTraffic,
+  acceptLinks: (server: Server) => void = () => {},
+): Promise<StampedWorker> {
   const sockets = new Set<Socket>();
   const planOf = ({ url = "" }: IncomingMessage): Exchange => {
-    const found = traffic.exchanges.find(({ id }) => id === Number(url.slice(1)));
+    const found = traffic.exchanges.find(
+      ({ id }) => id === Number(url.slice(url.lastIndexOf("/") + 1)),
+    );
     if (found === undefined) throw new Error(`no exchange for ${url}`);
     return found;
   };
@@ -167,7 +182,9 @@ export async function startStampedWorker(traffic: StampedTraffic): Promise<Stamp
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => {});
   });
-  server.on("upgrade", (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
+  acceptLinks(server);
+  server.on("upgrade", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (isLinkRequest(incoming)) return;
     socket.write(
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${WEBSOCKET_ACCEPT}\r\n\r\n`,
     );
@@ -220,7 +237,7 @@ async function respond(
 async function useTunnel(
   traffic: StampedTraffic,
   exchange: Exchange,
-  socket: Socket,
+  socket: Duplex,
   end: { readonly side: "client" | "worker"; readonly from: AsyncIterable<Buffer> },
 ): Promise<void> {
   const { side, from } = end;
@@ -289,7 +306,7 @@ export class StampedClient {
     const options = {
       host: "127.0.0.1",
       port: this.#port,
-      path: `/${exchange.id}`,
+      path: `${this.#traffic.path}${exchange.id}`,
       agent: this.#agent,
       headers: more,
       rejectUnauthorized: false,
@@ -333,7 +350,7 @@ export class StampedClient {
     const socket = await this.#connect();
     const length = bytesUp > 0 ? `Content-Length: ${bytesUp}\r\n` : "";
     socket.write(
-      `${bytesUp > 0 ? "POST" : "GET"} /${exchange.id} HTTP/1.0\r\nHost: h\r\n${length}\r\n`,
+      `${bytesUp > 0 ? "POST" : "GET"} ${this.#traffic.path}${exchange.id} HTTP/1.0\r\nHost: h\r\n${length}\r\n`,
     );
     await sendStamps(socket, { id: exchange.id, bytes: bytesUp }, random, atWorker.sending);
     const { head, rest } = await readHead(socket);
@@ -359,7 +376,7 @@ export class StampedClient {
   async #tunnel(exchange: Exchange): Promise<void> {
     const socket = await this.#connect();
     socket.write(
-      `GET /${exchange.id} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${WEBSOCKET_KEY}\r\n\r\n`,
+      `GET ${this.#traffic.path}${exchange.id} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${WEBSOCKET_KEY}\r\n\r\n`,
     );
     const { head, rest } = await readHead(socket);
     exchange.status = Number(head.slice(9, 12));
