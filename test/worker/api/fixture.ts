@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
 import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
+import { LINK_VERSION } from "../../../shared/link/frames.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
@@ -63,6 +64,8 @@ export interface WorkerOptions {
   readonly dataDir?: string;
   /** The password of the operator `ops`. */
   readonly operatorPassword?: string;
+  /** Whether balancers may open links; default true. */
+  readonly hasLinks?: boolean;
   /** Serves `/metrics` on the public port. */
   readonly metricsPage?: () => Promise<string>;
 }
@@ -227,7 +230,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     origins,
     balancerAuth,
     basePath: basePathOf(serverUrl),
-    hasLinks: true,
+    hasLinks: options.hasLinks ?? true,
     maxHeadBytes: options.maxHeadBytes ?? 32_768,
     ...(options.headTimeoutMs !== undefined && { headTimeoutMs: options.headTimeoutMs }),
   });
@@ -245,6 +248,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     load: { sessions: 0, connections: 0, lagMs: 0 },
     ringFingerprint: "",
     secretFingerprint: "00000000",
+    linkVersion: options.hasLinks === false ? undefined : LINK_VERSION,
   };
   known.push(record);
   await store.announce(record);
@@ -256,6 +260,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     const closed = server.close();
     api.releasePolls();
     await sockets.close();
+    server.closeLinks();
     await registry.close();
     await closed;
     await api.close();

@@ -1,0 +1,84 @@
+/** A worker of the test that accepts links and tells by which way each request came. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { onTestFinished } from "vitest";
+import type { Clock } from "../../shared/base/clock.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
+import { isLinkRequest, type LinkServer } from "../../worker/links/link-server.ts";
+import { LinkSocket } from "../../worker/links/link-socket.ts";
+import { switching } from "../conformance/case.ts";
+import { acceptLinks } from "./accept-links.ts";
+
+export interface LinkedWorker {
+  readonly port: number;
+  readonly links: LinkServer;
+  /** Its record, as of a worker that listens at `port` (default: its own). */
+  record(port?: number): WorkerRecord;
+  /** Open upgraded streams and connections. */
+  readonly tunnels: ReadonlySet<Duplex>;
+  /** Responses to `GET …?hold`, which the test sends. */
+  readonly held: ServerResponse[];
+  /** Log entries about bugs. */
+  readonly bugs: readonly string[];
+}
+
+/**
+ * Responds to `GET …?bytes=N` with N bytes, to a POST with its body; the header `way` is `link` or `plain`. An upgraded
+ * connection sends back what it gets.
+ */
+export async function startLinkedWorker(
+  options: { id?: string; clock?: Clock; hasLinks?: boolean } = {},
+): Promise<LinkedWorker> {
+  const held: ServerResponse[] = [];
+  const tunnels = new Set<Duplex>();
+  const sockets = new Set<Duplex>();
+  const server = createServer({ keepAliveTimeout: 0 }, (req, res) => {
+    req.on("error", () => {});
+    res.setHeader("way", req.socket instanceof LinkSocket ? "link" : "plain");
+    if (req.url?.endsWith("?hold")) held.push(res);
+    else respond(req, res).catch(() => res.destroy());
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.once("close", () => sockets.delete(socket));
+  });
+  const accepted = acceptLinks(server, options);
+  if (options.hasLinks === false) server.removeAllListeners("upgrade");
+  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (isLinkRequest(req)) {
+      if (options.hasLinks === false) socket.end("HTTP/1.1 404 Not Found\r\n\r\n");
+      return;
+    }
+    tunnels.add(socket);
+    socket.once("close", () => tunnels.delete(socket));
+    socket.write(switching());
+    socket.write(head);
+    socket.pipe(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  onTestFinished(async () => {
+    accepted.links.close();
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return {
+    port,
+    links: accepted.links,
+    record: (at = port) => accepted.record(at),
+    tunnels,
+    held,
+    bugs: accepted.bugs,
+  };
+}
+
+async function respond(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { searchParams } = new URL(req.url ?? "/", "http://worker");
+  const body = await buffer(req);
+  res.end(req.method === "POST" ? body : "x".repeat(Number(searchParams.get("bytes") ?? 0)));
+}
