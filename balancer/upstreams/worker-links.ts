@@ -143,6 +143,11 @@ class OpenedLinks implements WorkerLinks {
     this.#mayOpen = false;
     this.#attempt?.cancel();
     this.#attempt = undefined;
+    this.#stopBeatsIfOver();
+  }
+
+  #stopBeatsIfOver(): void {
+    if (!this.#mayOpen && this.#links.length === 0) this.#beats.cancel();
   }
 
   #closeIfIdle(link: Link): void {
@@ -187,6 +192,7 @@ class OpenedLinks implements WorkerLinks {
     if (error instanceof LinkRefusedError && error.isFinal) {
       this.#isUnsupported = true;
       this.#mayOpen = false;
+      this.#stopBeatsIfOver();
       log.info({ workerId: id, err: error }, "worker accepts no link; using plain connections");
       return;
     }
@@ -212,7 +218,7 @@ class OpenedLinks implements WorkerLinks {
       onClosed: (why) => {
         this.#links = this.#links.filter((other) => other !== link);
         if (!this.#mayOpen) {
-          if (this.#links.length === 0) this.#beats.cancel();
+          this.#stopBeatsIfOver();
           return;
         }
         log.info({ workerId: id, err: why, code: errorCode(why) }, "link to a worker has ended");
