@@ -6,8 +6,14 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { LINK_PATH } from "../../shared/net/edge-headers.ts";
+import { framesIn } from "../shared/link/frame-bytes.ts";
 
 export type Direction = "toWorker" | "toBalancer";
+
+/** After so many bytes in one direction, or after so many bytes of the first frame of a kind. */
+export type Cut = { readonly direction: Direction; readonly bytes: number } & {
+  readonly kind?: string;
+};
 
 export interface RelayedLink {
   /** What was forwarded. */
@@ -22,8 +28,8 @@ export interface LinkProxy {
   readonly links: readonly RelayedLink[];
   /** Plain connections so far. */
   readonly plain: number;
-  /** The next link ends after as many bytes in this direction. */
-  cutNext(direction: Direction, atByte: number): void;
+  /** The next link ends there. */
+  cutNext(cut: Cut): void;
   /** Open links forward nothing more, and are not closed, as after a network cut. */
   freeze(): void;
   /** Whether new links are refused. */
@@ -36,14 +42,14 @@ interface Relay {
   isLink: boolean;
   isOver: boolean;
   isFrozen: boolean;
-  cut: { readonly direction: Direction; readonly atByte: number } | undefined;
+  cut: Cut | undefined;
   toWorker: Buffer;
   toBalancer: Buffer;
 }
 
 export async function startLinkProxy(workerPort: number): Promise<LinkProxy> {
   const relays: Relay[] = [];
-  let nextCut: Relay["cut"];
+  let nextCut: Cut | undefined;
 
   function begin(client: Socket): void {
     const upstream = connect({ port: workerPort, host: "127.0.0.1", allowHalfOpen: true });
@@ -91,7 +97,10 @@ export async function startLinkProxy(workerPort: number): Promise<LinkProxy> {
     { bytes, from, to }: { bytes: Buffer; from: Socket; to: Socket },
   ): void {
     if (relay.isFrozen || relay.isOver) return;
-    const limit = relay.cut?.direction === direction ? relay.cut.atByte : Infinity;
+    const limit =
+      relay.cut?.direction === direction
+        ? limitOf(relay.cut, Buffer.concat([relay[direction], bytes]))
+        : Number.POSITIVE_INFINITY;
     const part = bytes.subarray(0, Math.max(0, limit - relay[direction].length));
     if (relay.isLink) relay[direction] = Buffer.concat([relay[direction], part]);
     to.write(part);
@@ -121,8 +130,8 @@ export async function startLinkProxy(workerPort: number): Promise<LinkProxy> {
     get plain() {
       return relays.filter(({ isLink }) => !isLink).length;
     },
-    cutNext(direction, atByte) {
-      nextCut = { direction, atByte };
+    cutNext(cut) {
+      nextCut = cut;
     },
     freeze() {
       for (const relay of relays) relay.isFrozen ||= relay.isLink;
@@ -130,4 +139,19 @@ export async function startLinkProxy(workerPort: number): Promise<LinkProxy> {
     isRefusing: false,
   };
   return proxy;
+}
+
+/** How much of what a link carries in one direction is forwarded. */
+function limitOf({ kind, bytes }: Cut, carried: Buffer): number {
+  if (kind === undefined) return bytes;
+  const start = endOfHead(carried);
+  const found =
+    start < 0 ? undefined : framesIn(carried.subarray(start)).find((frame) => frame.kind === kind);
+  return found === undefined ? Number.POSITIVE_INFINITY : start + found.at + bytes;
+}
+
+/** Where the frames of a link begin; -1 before that. */
+export function endOfHead(carried: Buffer): number {
+  const end = carried.indexOf("\r\n\r\n");
+  return end < 0 ? -1 : end + 4;
 }

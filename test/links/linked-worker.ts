@@ -25,6 +25,9 @@ export interface LinkedWorker {
   readonly bugs: readonly string[];
 }
 
+/** An upgraded connection that gets this is destroyed. */
+export const CLOSE_ME = "close me";
+
 /**
  * Responds to `GET …?bytes=N` with N bytes, to a POST with its body; the header `way` is `link` or `plain`. An upgraded
  * connection sends back what it gets.
@@ -57,6 +60,9 @@ export async function startLinkedWorker(
     socket.once("close", () => tunnels.delete(socket));
     socket.write(switching());
     socket.write(head);
+    socket.on("data", (bytes) => {
+      if (String(bytes) === CLOSE_ME) socket.destroy();
+    });
     socket.pipe(socket);
   });
   server.listen(0, "127.0.0.1");
