@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
 import {
   addressProof,
+  BALANCER_HEADER,
   EDGE_HEADER,
   edgeProof,
   INCARNATION_HEADER,
@@ -13,7 +14,9 @@ import {
   readIncarnation,
 } from "../../shared/net/edge-headers.ts";
 import { deriveKeys } from "../../shared/settings/secret.ts";
-import { RawSocket } from "../balancer/rig.ts";
+import { RawSocket, startRig } from "../balancer/rig.ts";
+import { head, upgrade } from "../conformance/case.ts";
+import { until } from "../support/until.ts";
 import { KEYS, startWorker, type Worker } from "../worker/api/fixture.ts";
 
 const OTHER_KEYS = deriveKeys("another secret for tests, and for tests only");
@@ -24,8 +27,9 @@ async function askForLink(
   {
     proof,
     protocol = LINK_PROTOCOL,
+    balancer = "balancer-1",
     path = LINK_PATH,
-  }: { proof?: string; protocol?: string; path?: string },
+  }: { proof?: string; protocol?: string; balancer?: string; path?: string },
 ): Promise<{ head: string; status: number; socket: RawSocket }> {
   const socket = new RawSocket(connect({ port: worker.port, host: "127.0.0.1" }));
   onTestFinished(() => void socket.socket.destroy());
@@ -34,10 +38,11 @@ async function askForLink(
     "Connection: Upgrade",
     `Upgrade: ${protocol}`,
     ...(proof === undefined ? [] : [`${EDGE_HEADER}: ${proof}`]),
+    ...(balancer === "" ? [] : [`${BALANCER_HEADER}: ${balancer}`]),
   ];
   socket.write(`GET ${path} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`);
-  const head = await socket.head();
-  return { head, status: Number(head.slice(9, 12)), socket };
+  const response = await socket.head();
+  return { head: response, status: Number(response.slice(9, 12)), socket };
 }
 
 test.each<[who: string, status: number, ask: (worker: Worker) => Parameters<typeof askForLink>[1]]>(
@@ -68,6 +73,11 @@ test.each<[who: string, status: number, ask: (worker: Worker) => Parameters<type
       426,
       ({ proof }) => ({ proof, protocol: "websocket" }),
     ],
+    [
+      "a client whose request a balancer has forwarded",
+      404,
+      ({ proof }) => ({ proof, balancer: "" }),
+    ],
     ["a balancer that asks with a query", 404, ({ proof }) => ({ proof, path: `${LINK_PATH}?x` })],
   ],
 )("%s gets no link, and the worker goes on", async (_who, status, ask) => {
@@ -89,8 +99,8 @@ test("a worker whose links are off responds 404 to a balancer that asks for one"
 
 test("a worker proves to the balancer who it is when it accepts a link", async () => {
   const worker = await startWorker();
-  const { head } = await askForLink(worker, { proof: worker.proof });
-  const field = new RegExp(`^${INCARNATION_HEADER}: (.*)$`, "im").exec(head)?.[1]?.trim();
+  const accepted = await askForLink(worker, { proof: worker.proof });
+  const field = new RegExp(`^${INCARNATION_HEADER}: (.*)$`, "im").exec(accepted.head)?.[1]?.trim();
   const { id, incarnation } = worker.record;
   const claim = { field, id, refusedProof: worker.proof };
   expect(readIncarnation(KEYS.edge, claim)).toBe(incarnation);
@@ -100,7 +110,7 @@ test("a worker proves to the balancer who it is when it accepts a link", async (
 test("a link that is asked for within a link is refused, and the link goes on", async () => {
   const worker = await startWorker();
   const { socket } = await askForLink(worker, { proof: worker.proof });
-  const asked = `GET ${LINK_PATH} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${EDGE_HEADER}: ${worker.proof}\r\n\r\n`;
+  const asked = `GET ${LINK_PATH} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${EDGE_HEADER}: ${worker.proof}\r\n${BALANCER_HEADER}: balancer-1\r\n\r\n`;
   const plain = "GET /api/meta HTTP/1.1\r\nHost: h\r\n\r\n";
   for (const [stream, text] of [
     [1, asked],
@@ -121,4 +131,55 @@ test("a worker that stops ends its links", async () => {
   const { socket } = await askForLink(worker, { proof: worker.proof });
   await worker.stop();
   await socket.close();
+});
+
+test("a client cannot open a link through a balancer, whichever headers it sends", async () => {
+  const worker = await startWorker();
+  const rig = await startRig({
+    workers: [worker.record],
+    edgeKey: KEYS.edge,
+    probe: { async ask() {} },
+  });
+  onTestFinished(() => rig.close());
+  const claims = [`${EDGE_HEADER}: ${worker.proof}`, `${BALANCER_HEADER}: balancer-1`];
+  for (const request of [
+    head(
+      `GET ${LINK_PATH} HTTP/1.1`,
+      "Host: h",
+      "Connection: Upgrade",
+      `Upgrade: ${LINK_PROTOCOL}`,
+    ),
+    head(
+      `GET ${LINK_PATH} HTTP/1.1`,
+      "Host: h",
+      "Connection: Upgrade",
+      `Upgrade: ${LINK_PROTOCOL}`,
+      ...claims,
+    ),
+    upgrade(...claims).replace(" / ", ` ${LINK_PATH} `),
+    upgrade(`Upgrade: ${LINK_PROTOCOL}`, ...claims).replace(" / ", ` ${LINK_PATH} `),
+  ]) {
+    const client = await rig.client();
+    client.write(request);
+    expect(await client.head()).toMatch(/^HTTP\/1\.1 404 /);
+  }
+});
+
+test("a worker has a limited number of links, and refuses more until one ends", async () => {
+  const worker = await startWorker();
+  const open: RawSocket[] = [];
+  for (;;) {
+    const { status, socket } = await askForLink(worker, { proof: worker.proof });
+    if (status !== 101) {
+      expect(status).toBe(503);
+      break;
+    }
+    open.push(socket);
+  }
+  expect(open).toHaveLength(256);
+  open[0]?.socket.destroy();
+  await until(
+    "another one is accepted",
+    async () => (await askForLink(worker, { proof: worker.proof })).status === 101,
+  );
 });

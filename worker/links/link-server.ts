@@ -61,7 +61,10 @@ export function createLinkServer(deps: {
   /** Why the request is refused; undefined: it is not. */
   function refusalOf(req: IncomingMessage): ReturnType<typeof textResponse> | undefined {
     // Only a balancer that knows this worker by its id: one with a fixed list takes plain connections.
-    if (balancerAuth.judge(req) !== "id") return textResponse(404, "Not found");
+    // A client's request, which a balancer forwards with its own proof, has no balancer's id: balancers strip it.
+    if (balancerAuth.judge(req) !== "id" || balancerOf(req) === undefined) {
+      return textResponse(404, "Not found");
+    }
     if (req.headers.upgrade !== LINK_PROTOCOL) {
       return textResponse(426, `This worker speaks version ${LINK_VERSION} of the link`);
     }
@@ -105,7 +108,6 @@ export function createLinkServer(deps: {
         refuseUpgrade(socket, refusal ?? textResponse(404, "Not found"));
         return;
       }
-      const balancer = req.headers[BALANCER_HEADER];
       socket.setTimeout(0);
       socket.setNoDelay(true);
       socket.removeAllListeners("error");
@@ -114,7 +116,7 @@ export function createLinkServer(deps: {
         `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${INCARNATION_HEADER}: ${proof}\r\n\r\n`,
         "latin1",
       );
-      const name = typeof balancer === "string" && isWorkerId(balancer) ? balancer : "unknown";
+      const name = balancerOf(req) ?? "unknown";
       const link = open(socket, name);
       log.info({ balancer: name }, "a balancer has opened a link");
       if (head.length > 0) link.receive(head);
@@ -132,6 +134,12 @@ export function createLinkServer(deps: {
       for (const link of [...links]) link.close();
     },
   };
+}
+
+/** The id of the balancer that has sent the request. */
+function balancerOf({ headers }: IncomingMessage): string | undefined {
+  const id = headers[BALANCER_HEADER];
+  return typeof id === "string" && isWorkerId(id) ? id : undefined;
 }
 
 function isSocket(socket: Duplex): socket is Socket {
