@@ -22,9 +22,9 @@ export type LinkState =
   | "open"
   /** Being opened, or waiting to be opened again. */
   | "connecting"
-  /** The worker has none: it is of an earlier version, or of a fixed list. */
+  /** The worker has none: it is of an earlier version or of a fixed list, or has CT_LINK=off. */
   | "unsupported"
-  /** CT_LINK=off, here or at the worker. */
+  /** CT_LINK=off here. */
   | "off";
 
 export interface WorkerLinks {

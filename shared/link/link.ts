@@ -37,7 +37,7 @@ export interface LinkCounts {
   streamsOpened: number;
   /** A stream had something to send and no credit. */
   stalls: number;
-  /** Streams that were aborted by either side. */
+  /** Streams that were aborted by either side, or that ended with their link. */
   resets: number;
   /** Violations of the protocol by the peer. */
   errors: number;
@@ -162,6 +162,7 @@ export class Link implements FrameReceiver, StreamLink {
     if (this.#isClosed) return;
     this.#flush();
     this.#isClosed = true;
+    if (why !== undefined) this.counts.resets += this.#streams.size;
     this.#options.onClosed(why);
     this.#wire.destroy();
     const error = why ?? new StreamClosedError("the link was closed");

@@ -58,7 +58,7 @@ export const LINK_METRICS = {
     scope: "balancer",
     kind: "counter",
     unit: "events",
-    meaning: "streams that either side aborted, by worker",
+    meaning: "streams that either side aborted, or that ended with their link, by worker",
     tag: "worker",
   },
   "balancer.link.errors": {
@@ -117,7 +117,7 @@ export const LINK_METRICS = {
     scope: "worker",
     kind: "counter",
     unit: "events",
-    meaning: "streams that either side aborted",
+    meaning: "streams that either side aborted, or that ended with their link",
   },
   "worker.link.errors": {
     scope: "worker",
