@@ -11,6 +11,7 @@
  * the client goes away, the worker is too slow, or nothing more can be tried.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { LinkLostError } from "../../shared/link/stream.ts";
 import type { Counters, Histogram } from "../../shared/metrics/metrics.ts";
 import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { BusyError } from "../downstream/responses.ts";
@@ -210,8 +211,9 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       this.#client.fail(error, upstream.host);
       return;
     }
-    const reached = state.state === "sent" ? reachedBy(state.connection) : "nothing";
-    if (reached !== "stale") upstream.reportFailure(error);
+    const reached = state.state === "sent" ? reachedBy(state.connection, error) : "nothing";
+    // Neither tells anything about the worker; the next attempt does.
+    if (reached !== "stale" && reached !== "link-lost") upstream.reportFailure(error);
     this.#run(this.#planner.afterFailure(upstream, reached, error));
   }
 
@@ -399,8 +401,9 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 }
 
 /** How far an attempt over this connection came when it failed before the head of a response. */
-function reachedBy(connection: UpstreamConnection): Reached {
+function reachedBy(connection: UpstreamConnection, { cause }: UpstreamError): Reached {
   if (connection.hasResponse) return "response";
+  if (cause instanceof LinkLostError) return "link-lost";
   return connection.isReused ? "stale" : "sent";
 }
 

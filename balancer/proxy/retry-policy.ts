@@ -2,8 +2,8 @@
  * Whether a request is sent again after a failed attempt, and where. Pure.
  *
  * - At once: to another worker, once after one that could not be reached and once after one that took it and failed; and to
- *   the same worker over a new connection whenever an idle one turns out to have ended. A worker that is killed shows all
- *   three within a millisecond.
+ *   the same worker over a new connection when an idle one turns out to have ended, or the link broke that carried it. A
+ *   worker that is killed shows all of them within a millisecond.
  * - Later, by the retry queue: while its session has an owner, or while a user signs in, because clients take any error for
  *   the end of either.
  * - Never: when a byte of a response came, when its body is not kept, when it was sent and may not be repeated, or when it
@@ -50,9 +50,10 @@ export interface Retryable {
 
 /**
  * How far an attempt came. `stale`: a reused connection ended before a byte of a response, which tells nothing about its
- * worker. `response`: some bytes of a response came, but not its head.
+ * worker. `link-lost`: it was sent, and the link broke that carried it and all others. `response`: some bytes of a response
+ * came, but not its head.
  */
-export type Reached = "nothing" | "stale" | "sent" | "response";
+export type Reached = "nothing" | "stale" | "sent" | "link-lost" | "response";
 
 export interface Verdict {
   readonly history: RetryHistory;
@@ -64,7 +65,7 @@ export function afterFailure(
   reached: Reached,
   { isReplayable, isRepeatable }: Retryable,
 ): Verdict {
-  const isLost = reached === "sent" || reached === "response";
+  const isLost = reached !== "nothing" && reached !== "stale";
   const history = isLost ? { ...before, lost: before.lost + 1 } : before;
   if (!isReplayable) return { history, next: "fail" };
   if (reached === "nothing") {
@@ -74,7 +75,9 @@ export function afterFailure(
   if (reached === "response" || !isRepeatable || history.lost > MAX_LOST) {
     return { history, next: "fail" };
   }
-  if (reached === "stale") return { history, next: "reconnect" };
+  if (reached === "stale" || (reached === "link-lost" && history.lost === 1)) {
+    return { history, next: "reconnect" };
+  }
   return { history, next: history.lost === 1 ? "elsewhere" : "hold" };
 }
 

@@ -16,7 +16,7 @@ import {
   RESET,
   writeUint32,
 } from "./frames.ts";
-import { LinkStream, StreamClosedError, type StreamLink } from "./stream.ts";
+import { LinkLostError, LinkStream, type StreamLink } from "./stream.ts";
 
 /** The TCP connection of a link. */
 export interface Wire {
@@ -150,7 +150,7 @@ export class Link implements FrameReceiver, StreamLink {
     if (this.#isClosed) return;
     this.#silentBeats++;
     if (this.#silentBeats > MAX_SILENT_BEATS) {
-      this.close(new StreamClosedError("the link's peer is silent"));
+      this.close(new LinkLostError("the link's peer is silent"));
       return;
     }
     const at = this.#begin(0, FRAME.control, 1);
@@ -165,7 +165,7 @@ export class Link implements FrameReceiver, StreamLink {
     if (why !== undefined) this.counts.resets += this.#streams.size;
     this.#options.onClosed(why);
     this.#wire.destroy();
-    const error = why ?? new StreamClosedError("the link was closed");
+    const error = new LinkLostError(why?.message ?? "the link was closed", { cause: why });
     for (const stream of [...this.#streams.values()]) stream.onLost(error);
     this.#streams.clear();
     this.#waiting.clear();
@@ -212,7 +212,7 @@ export class Link implements FrameReceiver, StreamLink {
   }
 
   onWireClosed(error: Error | undefined): void {
-    this.close(error ?? new StreamClosedError("the link has ended"));
+    this.close(error ?? new LinkLostError("the link has ended"));
   }
 
   // --- frames of the peer ---

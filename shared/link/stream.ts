@@ -39,10 +39,16 @@ export interface StreamLink {
 /** Bytes that may be queued in a stream before its writer must stop. */
 export const MAX_QUEUED_BYTES = 65_536;
 
-/** The link has broken, or the peer has aborted the stream. Its code is that of a connection that was reset. */
+/** The peer has aborted the stream. */
 export class StreamClosedError extends Error {
-  override readonly name = "StreamClosedError";
+  override readonly name: string = "StreamClosedError";
+  /** As of a connection that was reset. */
   readonly code = "ECONNRESET";
+}
+
+/** The link has broken that carried the stream. */
+export class LinkLostError extends StreamClosedError {
+  override readonly name = "LinkLostError";
 }
 
 const NO_HANDLER: StreamHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };

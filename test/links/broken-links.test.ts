@@ -242,14 +242,10 @@ test("a link that has become silent is given up within its heartbeats, its strea
   await until("both ends have given it up", () => !isOpen() && worker.links.links === 0);
   await socket.close();
   await until("the worker's tunnel has ended", () => worker.tunnels.size === 0);
-  // It was sent on a fresh stream, and reading it again is safe.
-  await passing(
-    clock,
-    "an answer or a second attempt",
-    () => isFailed(waiting) || worker.held.length > 1,
-  );
+  // It may be repeated, and the worker is there.
+  await passing(clock, "a second attempt", () => worker.held.length > 1);
   worker.held[1]?.end("answered");
-  await passing(clock, "an answer", () => isFailed(waiting) || waiting.text.endsWith("answered"));
+  await passing(clock, "an answer", () => waiting.text.endsWith("answered"));
   const client = await rig.client();
   client.write(SMALL_GET);
   await passing(clock, "an answer", () => isAnswered(100)(client));

@@ -50,6 +50,13 @@ describe("a failed attempt", () => {
       ["sent", "stale", "nothing"],
       ["elsewhere", "reconnect", "elsewhere"],
     ],
+    [
+      "a request whose link broke is sent to the same worker once more, and then elsewhere if that is gone",
+      REPEATABLE,
+      ["link-lost", "nothing", "sent"],
+      ["reconnect", "elsewhere", "hold"],
+    ],
+    ["a request whose link broke and may not be repeated fails", ONCE, ["link-lost"], ["fail"]],
     ["a request that was sent and may not be repeated fails", ONCE, ["sent"], ["fail"]],
     [
       "a request that may not be repeated fails on an idle connection that had ended too",
