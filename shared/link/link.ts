@@ -16,7 +16,7 @@ import {
   RESET,
   writeUint32,
 } from "./frames.ts";
-import { LinkLostError, LinkStream, type StreamLink } from "./stream.ts";
+import { LinkLostError, LinkStream, StreamClosedError, type StreamLink } from "./stream.ts";
 
 /** The TCP connection of a link. */
 export interface Wire {
@@ -150,7 +150,9 @@ export class Link implements FrameReceiver, StreamLink {
     if (this.#isClosed) return;
     this.#silentBeats++;
     if (this.#silentBeats > MAX_SILENT_BEATS) {
-      this.close(new LinkLostError("the link's peer is silent"));
+      // Not a broken link: what waits for this peer must not be sent to it again.
+      const silence = new StreamClosedError("the link's peer is silent");
+      this.#finish(silence, silence);
       return;
     }
     const at = this.#begin(0, FRAME.control, 1);
@@ -159,14 +161,17 @@ export class Link implements FrameReceiver, StreamLink {
 
   /** Ends it and all of its streams. */
   close(why?: Error): void {
+    this.#finish(why, new LinkLostError(why?.message ?? "the link was closed", { cause: why }));
+  }
+
+  #finish(why: Error | undefined, forStreams: StreamClosedError): void {
     if (this.#isClosed) return;
     this.#flush();
     this.#isClosed = true;
     if (why !== undefined) this.counts.resets += this.#streams.size;
     this.#options.onClosed(why);
     this.#wire.destroy();
-    const error = new LinkLostError(why?.message ?? "the link was closed", { cause: why });
-    for (const stream of [...this.#streams.values()]) stream.onLost(error);
+    for (const stream of [...this.#streams.values()]) stream.onLost(forStreams);
     this.#streams.clear();
     this.#waiting.clear();
   }

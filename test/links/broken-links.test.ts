@@ -242,10 +242,14 @@ test("a link that has become silent is given up within its heartbeats, its strea
   await until("both ends have given it up", () => !isOpen() && worker.links.links === 0);
   await socket.close();
   await until("the worker's tunnel has ended", () => worker.tunnels.size === 0);
-  // It may be repeated, and the worker is there.
-  await passing(clock, "a second attempt", () => worker.held.length > 1);
+  // It may be repeated, but not at a worker that is silent.
+  await passing(
+    clock,
+    "an answer or a second attempt",
+    () => isFailed(waiting) || worker.held.length > 1,
+  );
   worker.held[1]?.end("answered");
-  await passing(clock, "an answer", () => waiting.text.endsWith("answered"));
+  await passing(clock, "an answer", () => isFailed(waiting) || waiting.text.endsWith("answered"));
   const client = await rig.client();
   client.write(SMALL_GET);
   await passing(clock, "an answer", () => isAnswered(100)(client));
@@ -258,4 +262,21 @@ test("a link that has become silent is given up within its heartbeats, its strea
   await passing(clock, "an answer", () => isAnswered(100)(next));
   expect(next.text).toMatch(/^way: link/m);
   expect([...rig.bugs, ...worker.bugs]).toEqual([]);
+});
+
+test("a request that may be repeated goes to the same worker over a connection of its own when its link breaks", async () => {
+  const { rig, clock, worker, proxy, isOpen } = await start();
+  const repeatable = await rig.client();
+  repeatable.write(at("/api/session/poll/x?hold", get()));
+  const once = await rig.client();
+  once.write(at("/api/session/create?hold", post("", "Content-Length: 0")));
+  await until("the requests wait", () => worker.held.length === 2);
+  proxy.isRefusing = true;
+  worker.links.close();
+  await until("the link has broken", () => !isOpen());
+  await passing(clock, "a second attempt", () => worker.held.length === 3);
+  worker.held[2]?.end("answered");
+  await passing(clock, "an answer", () => repeatable.text.endsWith("answered"));
+  await passing(clock, "an error", () => isFailed(once));
+  expect(rig.bugs).toEqual([]);
 });
