@@ -11,7 +11,7 @@
  * the client goes away, the worker is too slow, or nothing more can be tried.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
-import { LinkLostError } from "../../shared/link/stream.ts";
+import { LinkLostError, StreamRefusedError } from "../../shared/link/stream.ts";
 import type { Counters, Histogram } from "../../shared/metrics/metrics.ts";
 import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { BusyError } from "../downstream/responses.ts";
@@ -134,7 +134,8 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       this.#send(upstream, idle);
       return undefined;
     }
-    const dial = upstream.dial(this, this.#mayUseLink);
+    // A fresh one may follow a link that broke, and the others of its worker break together.
+    const dial = upstream.dial(this, this.#mayUseLink && !isFresh);
     this.#state = { state: "connecting", upstream, dial };
     return undefined;
   }
@@ -212,8 +213,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       return;
     }
     const reached = state.state === "sent" ? reachedBy(state.connection, error) : "nothing";
-    // Neither tells anything about the worker; the next attempt does.
-    if (reached !== "stale" && reached !== "link-lost") upstream.reportFailure(error);
+    if (tellsOfWorker(reached, error)) upstream.reportFailure(error);
     this.#run(this.#planner.afterFailure(upstream, reached, error));
   }
 
@@ -403,8 +403,14 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 /** How far an attempt over this connection came when it failed before the head of a response. */
 function reachedBy(connection: UpstreamConnection, { cause }: UpstreamError): Reached {
   if (connection.hasResponse) return "response";
+  if (cause instanceof StreamRefusedError) return "nothing";
   if (cause instanceof LinkLostError) return "link-lost";
   return connection.isReused ? "stale" : "sent";
+}
+
+/** Whether a failed attempt is a sign that the worker itself has failed. Otherwise the next attempt tells. */
+function tellsOfWorker(reached: Reached, { cause }: UpstreamError): boolean {
+  return reached !== "stale" && reached !== "link-lost" && !(cause instanceof StreamRefusedError);
 }
 
 /** Closes a connection that had become a tunnel's. */

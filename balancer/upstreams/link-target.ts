@@ -39,12 +39,12 @@ export function createLinkTargets(deps: {
     if (!deps.isOn) return "off";
     // An earlier version, or CT_LINK=off at the worker.
     if (worker.linkVersion !== LINK_VERSION) return "unsupported";
-    const refusedProof = deps.prove(worker);
+    const proof = deps.prove(worker);
     const fields = [
       `Host: ${new URL(worker.url).host}`,
       "Connection: Upgrade",
       `Upgrade: ${LINK_PROTOCOL}`,
-      `${EDGE_HEADER}: ${refusedProof}`,
+      `${EDGE_HEADER}: ${proof}`,
       `${BALANCER_HEADER}: ${self.id}`,
       `${BALANCER_INCARNATION_HEADER}: ${self.incarnation}`,
     ];
@@ -53,7 +53,8 @@ export function createLinkTargets(deps: {
       address,
       request: `GET ${LINK_PATH} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`,
       isProof: (field) =>
-        readIncarnation(edgeKey, { field, id: worker.id, refusedProof }) === worker.incarnation,
+        readIncarnation(edgeKey, { field, id: worker.id, refusedProof: proof }) ===
+        worker.incarnation,
     };
   };
 }

@@ -8,6 +8,7 @@ import {
   BEAT_MS,
   Link,
   type LinkCounts,
+  MAX_COPIED_BYTES,
   newLinkCounts,
   type Wire,
 } from "../../shared/link/link.ts";
@@ -59,6 +60,8 @@ const STREAMS_PER_LINK = 256;
 const OPEN_TIMEOUT_MS = 3000;
 const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 15_000;
+/** Time for a worker to close a link that we have ended. */
+const END_MS = 1000;
 
 /** No link to this worker, ever. */
 export function noLinks(state: "unsupported" | "off"): WorkerLinks {
@@ -94,6 +97,8 @@ class OpenedLinks implements WorkerLinks {
     this.#target = target;
     this.#deps = deps;
     this.#beats = deps.clock.every(BEAT_MS, () => {
+      // One that breaks right after it was opened is a failure too.
+      if (this.#links.length > 0) this.#failures = 0;
       for (const link of this.#links) link.beat();
     });
     this.#connect();
@@ -196,7 +201,7 @@ class OpenedLinks implements WorkerLinks {
       log.info({ workerId: id, err: error }, "worker accepts no link; using plain connections");
       return;
     }
-    if (this.#failures === 0) {
+    if (this.#failures === 0 && this.#links.length === 0) {
       log.info({ workerId: id, err: error }, "no link to the worker; using plain connections");
     }
     const delayMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS);
@@ -210,7 +215,6 @@ class OpenedLinks implements WorkerLinks {
 
   #onAccepted(connection: Connection, rest: Buffer): void {
     this.#attempt = undefined;
-    this.#failures = 0;
     const { log, reportBug } = this.#deps;
     const { id } = this.#target;
     const link = new Link(new ConnectionWire(connection), {
@@ -255,7 +259,14 @@ class ConnectionWire implements Wire {
   }
 
   write(bytes: Buffer): void {
-    this.#connection.write([bytes]);
+    // As text, it is copied before this returns.
+    const isCopied = bytes.length <= MAX_COPIED_BYTES;
+    this.#connection.write([isCopied ? bytes.toString("latin1") : bytes]);
+  }
+
+  end(): void {
+    this.#connection.end();
+    setTimeout(() => this.#connection.destroy(), END_MS).unref();
   }
 
   get pendingBytes(): number {

@@ -22,9 +22,13 @@ export function atTurnEnd(phase: Phase, work: TurnWork): void {
 }
 
 function run(): void {
-  isScheduled = false;
-  runPhase("fill");
-  runPhase("flush");
+  try {
+    runPhase("fill");
+    runPhase("flush");
+  } finally {
+    isScheduled = queues.fill.length > 0 || queues.flush.length > 0;
+    if (isScheduled) setImmediate(run);
+  }
 }
 
 function runPhase(phase: Phase): void {
@@ -38,7 +42,7 @@ function runPhase(phase: Phase): void {
       work.onTurnEnd();
     }
   } finally {
-    // An exception of one concerns none of the others.
-    for (const work of works.slice(done)) atTurnEnd(phase, work);
+    // An exception of one concerns none of the others: they are called in the next turn.
+    if (done < works.length) queues[phase].unshift(...works.slice(done));
   }
 }

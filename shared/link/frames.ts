@@ -38,6 +38,8 @@ export const RESET = {
   closed: 0,
   /** Aborted: what was sent may be incomplete. */
   aborted: 1,
+  /** Not accepted: nothing of the stream was handled. */
+  refused: 2,
 } as const;
 
 export const CONTROL = {

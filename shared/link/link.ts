@@ -25,6 +25,8 @@ export interface Wire {
   write(bytes: Buffer): void;
   /** Bytes not handed to the kernel yet. `Link.onDrain` follows when there are none. */
   readonly pendingBytes: number;
+  /** Closes it once everything is handed to the kernel, or soon. */
+  end(): void;
   destroy(): void;
 }
 
@@ -60,6 +62,8 @@ export interface LinkOptions {
   readonly counts: LinkCounts;
   /** Takes a stream that the peer has opened, and sets its handler before it returns. Without it the peer may open none. */
   readonly onStream?: (stream: LinkStream) => void;
+  /** Whether another stream is taken; default: yes. */
+  readonly mayOpen?: () => boolean;
   /** Called once, when the link is over, before its streams are. */
   readonly onClosed: (why: Error | undefined) => void;
   /** Called when the last open stream is over. */
@@ -170,7 +174,8 @@ export class Link implements FrameReceiver, StreamLink {
     this.#isClosed = true;
     if (why !== undefined) this.counts.resets += this.#streams.size;
     this.#options.onClosed(why);
-    this.#wire.destroy();
+    if (why === undefined) this.#wire.end();
+    else this.#wire.destroy();
     for (const stream of [...this.#streams.values()]) stream.onLost(forStreams);
     this.#streams.clear();
     this.#waiting.clear();
@@ -240,10 +245,10 @@ export class Link implements FrameReceiver, StreamLink {
     if (onStream === undefined || id <= this.#lastId) {
       throw new LinkFramingError(`stream ${id} cannot be opened`);
     }
-    if (this.#streams.size >= MAX_STREAMS) {
+    if (this.#streams.size >= MAX_STREAMS || this.#options.mayOpen?.() === false) {
       this.#lastId = id;
       this.counts.resets++;
-      this.sendReset(id, RESET.aborted);
+      this.sendReset(id, RESET.refused);
       return;
     }
     const stream = this.#add(id);

@@ -46,6 +46,11 @@ export class StreamClosedError extends Error {
   readonly code = "ECONNRESET";
 }
 
+/** The peer accepts no stream now; nothing of this one was handled. */
+export class StreamRefusedError extends StreamClosedError {
+  override readonly name = "StreamRefusedError";
+}
+
 /** The link has broken that carried the stream. */
 export class LinkLostError extends StreamClosedError {
   override readonly name = "LinkLostError";
@@ -333,6 +338,10 @@ export class LinkStream {
   }
 
   onReset(reason: number): void {
+    if (reason === RESET.refused) {
+      this.#finish(new StreamRefusedError("the peer accepts no stream"));
+      return;
+    }
     if (reason !== RESET.closed) {
       this.#finish(new StreamClosedError("the peer has aborted the stream"));
       return;

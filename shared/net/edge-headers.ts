@@ -28,7 +28,7 @@ export const EPOCH_HEADER = "x-ct-epoch";
 export const SESSION_HEADER = "x-ct-session";
 
 /**
- * Worker to balancer, with a 421 that names no owner: the worker at this address and its incarnation (`incarnationProof`). A
+ * Worker to balancer, with a 421 that names no owner and with the 101 of a link: the worker at this address and its incarnation (`incarnationProof`). A
  * balancer that cannot reach the store has no other way to learn of a restart.
  */
 export const INCARNATION_HEADER = "x-ct-incarnation";
@@ -49,8 +49,10 @@ export const FORMER_MIGRATE_PATH = "/ct-edge/farewell";
  * and `x-ct-members` over it, or 503 when the worker cannot tell either.
  */
 export const MEMBERS_PATH = "/ct-edge/members";
-/** A balancer opens a link (shared/link) here, by an upgrade to `LINK_PROTOCOL`. The 101 response has
- * `x-ct-incarnation`, by which the balancer knows that it talks to the worker that it means. */
+/**
+ * A balancer opens a link (shared/link) here, by an upgrade to `LINK_PROTOCOL`. The 101 response has `x-ct-incarnation`, by
+ * which the balancer knows that it talks to the worker that it means.
+ */
 export const LINK_PATH = "/ct-edge/link";
 export const LINK_PROTOCOL = `ct-link/${LINK_VERSION}`;
 /** Balancer to worker, with a request for the members: a nonce that the response's proof covers. */

@@ -100,6 +100,7 @@ function wireOf(connection: Connection): Wire {
     get pendingBytes() {
       return connection.pendingBytes;
     },
+    end: () => connection.end(),
     destroy: () => connection.destroy(),
   };
 }
@@ -114,6 +115,7 @@ function serveLink(socket: Socket, address: Address, reportBug: (error: unknown)
       get pendingBytes() {
         return socket.writableLength;
       },
+      end: () => socket.destroySoon(),
       destroy: () => socket.destroy(),
     },
     {

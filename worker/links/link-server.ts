@@ -19,6 +19,7 @@ import {
 import type { Log } from "../../shared/logs/log.ts";
 import {
   BALANCER_HEADER,
+  BALANCER_INCARNATION_HEADER,
   INCARNATION_HEADER,
   LINK_PATH,
   LINK_PROTOCOL,
@@ -36,12 +37,18 @@ export interface LinkServer {
   /** Open streams. */
   readonly streams: number;
   readonly counts: Readonly<LinkCounts>;
+  /** Accepts no more links and streams. */
+  refuse(): void;
   /** Ends all of them. */
   close(): void;
 }
 
 /** Of one worker: more than enough for any number of balancers. */
 const MAX_LINKS = 256;
+/** Of all links together, as connections of their own. */
+const MAX_STREAMS = 20_000;
+/** Time for a balancer to take what was sent before an orderly end. */
+const END_MS = 1000;
 
 export function isLinkRequest({ method, url }: IncomingMessage): boolean {
   return method === "GET" && url === LINK_PATH;
@@ -58,17 +65,25 @@ export function createLinkServer(deps: {
   const links = new Set<Link>();
   const counts = newLinkCounts();
 
+  let isRefusing = false;
+
+  function streamCount(): number {
+    let sum = 0;
+    for (const link of links) sum += link.size;
+    return sum;
+  }
+
   /** Why the request is refused; undefined: it is not. */
   function refusalOf(req: IncomingMessage): ReturnType<typeof textResponse> | undefined {
     // Only a balancer that knows this worker by its id: one with a fixed list takes plain connections.
     // A client's request, which a balancer forwards with its own proof, has no balancer's id: balancers strip it.
-    if (balancerAuth.judge(req) !== "id" || balancerOf(req) === undefined) {
+    if (balancerAuth.judge(req) !== "id" || balancerOf(req) === "") {
       return textResponse(404, "Not found");
     }
     if (req.headers.upgrade !== LINK_PROTOCOL) {
       return textResponse(426, `This worker speaks version ${LINK_VERSION} of the link`);
     }
-    if (links.size >= MAX_LINKS) return textResponse(503, "Too many links");
+    if (isRefusing || links.size >= MAX_LINKS) return textResponse(503, "No more links");
     return undefined;
   }
 
@@ -83,6 +98,7 @@ export function createLinkServer(deps: {
     const link = new Link(wire, {
       counts,
       onStream: (stream) => deps.serve(new LinkSocket(stream, ends)),
+      mayOpen: () => !isRefusing && streamCount() < MAX_STREAMS,
       onClosed(why) {
         links.delete(link);
         beats.cancel();
@@ -116,30 +132,32 @@ export function createLinkServer(deps: {
         `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${INCARNATION_HEADER}: ${proof}\r\n\r\n`,
         "latin1",
       );
-      const name = balancerOf(req) ?? "unknown";
-      const link = open(socket, name);
-      log.info({ balancer: name }, "a balancer has opened a link");
+      const balancer = balancerOf(req);
+      const incarnation = req.headers[BALANCER_INCARNATION_HEADER];
+      const link = open(socket, balancer);
+      log.info({ balancer, incarnation }, "a balancer has opened a link");
       if (head.length > 0) link.receive(head);
     },
     get links() {
       return links.size;
     },
     get streams() {
-      let sum = 0;
-      for (const link of links) sum += link.size;
-      return sum;
+      return streamCount();
     },
     counts,
+    refuse() {
+      isRefusing = true;
+    },
     close() {
       for (const link of [...links]) link.close();
     },
   };
 }
 
-/** The id of the balancer that has sent the request. */
-function balancerOf({ headers }: IncomingMessage): string | undefined {
+/** The id of the balancer that has sent the request; empty without one. */
+function balancerOf({ headers }: IncomingMessage): string {
   const id = headers[BALANCER_HEADER];
-  return typeof id === "string" && isWorkerId(id) ? id : undefined;
+  return typeof id === "string" && isWorkerId(id) ? id : "";
 }
 
 function isSocket(socket: Duplex): socket is Socket {
@@ -163,6 +181,11 @@ class SocketWire implements Wire {
 
   get pendingBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  end(): void {
+    this.#socket.destroySoon();
+    setTimeout(() => this.#socket.destroy(), END_MS).unref();
   }
 
   destroy(): void {

@@ -2,7 +2,7 @@
  * A stream of a link as the socket that the HTTP server takes for a client's connection.
  */
 import { Duplex } from "node:stream";
-import type { LinkStream, StreamHandler } from "../../shared/link/stream.ts";
+import { type LinkStream, MAX_QUEUED_BYTES, type StreamHandler } from "../../shared/link/stream.ts";
 
 /** Both ends of the link's own connection, as `node:net` writes them. */
 export interface Ends {
@@ -25,8 +25,10 @@ export class LinkSocket extends Duplex implements StreamHandler {
   readonly localAddress: string | undefined;
   readonly localPort: number | undefined;
   readonly #stream: LinkStream;
-  /** Of a write that the stream has queued. */
+  /** Of the present write. */
   #written: Callback | undefined;
+  /** What the stream has not taken of it. */
+  #unsent: readonly (Buffer | string)[] = [];
 
   constructor(stream: LinkStream, ends: Ends) {
     super({ decodeStrings: false });
@@ -66,8 +68,44 @@ export class LinkSocket extends Duplex implements StreamHandler {
   }
 
   #send(chunks: readonly (Buffer | string)[], callback: Callback): void {
-    if (this.#stream.write(chunks)) callback();
-    else this.#written = callback;
+    this.#written = callback;
+    this.#unsent = chunks;
+    this.#sendMore();
+  }
+
+  /**
+   * The stream copies what cannot leave at once, so it gets no more than it may queue: receivers of a message share a large
+   * content until it leaves.
+   */
+  #sendMore(): void {
+    for (let next = this.#takeUnsent(); next !== undefined; next = this.#takeUnsent()) {
+      // `onDrain` follows.
+      if (!this.#stream.write(next)) return;
+    }
+    this.#finishWrite();
+  }
+
+  /** The next chunks to send, `MAX_QUEUED_BYTES` at most; undefined: all are sent. */
+  #takeUnsent(): readonly (Buffer | string)[] | undefined {
+    const chunks = this.#unsent;
+    const [first] = chunks;
+    if (first === undefined) return undefined;
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    if (bytes <= MAX_QUEUED_BYTES) {
+      this.#unsent = [];
+      return chunks;
+    }
+    const rest = first.slice(MAX_QUEUED_BYTES);
+    this.#unsent = rest.length > 0 ? [rest, ...chunks.slice(1)] : chunks.slice(1);
+    return [first.slice(0, MAX_QUEUED_BYTES)];
+  }
+
+  #finishWrite(error?: Error): void {
+    const callback = this.#written;
+    this.#written = undefined;
+    this.#unsent = [];
+    callback?.(error);
   }
 
   override _final(callback: Callback): void {
@@ -79,14 +117,14 @@ export class LinkSocket extends Duplex implements StreamHandler {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     if (error === null) this.#stream.destroy();
     else this.#stream.reset();
-    this.#written = undefined;
+    if (this.#written !== undefined) this.#finishWrite(error ?? new Error("the socket is closed"));
     callback(error);
   }
 
   // --- StreamHandler ---
 
   onData(bytes: Buffer): void {
-    // A copy, because the link's read is used again, and parts of a message are kept for long.
+    // A copy: a part of a message that is kept would keep the link's whole read.
     if (!this.push(Buffer.from(bytes))) this.#stream.pause();
   }
 
@@ -95,9 +133,7 @@ export class LinkSocket extends Duplex implements StreamHandler {
   }
 
   onDrain(): void {
-    const callback = this.#written;
-    this.#written = undefined;
-    callback?.();
+    this.#sendMore();
   }
 
   onClose(error: Error | undefined): void {

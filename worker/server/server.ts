@@ -53,8 +53,8 @@ export interface WorkerServer {
    * have ended, those of links too.
    */
   close(): Promise<void>;
-  /** Ends the links, and what is still open on them. */
-  closeLinks(): void;
+  /** Ends the links, and what is still open on them when the moment that `close` gives responses is over. */
+  closeLinks(): Promise<void>;
 }
 
 interface Deps {
@@ -128,6 +128,8 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   deps.counters.gauge("worker.link.streams", () => links?.streams ?? 0);
   const openResponses = new Set<ServerResponse>();
   let isClosing = false;
+  /** Over when the responses under way have had their time to complete. */
+  let grace: Promise<void> | undefined;
 
   server.on("request", (req, res) => {
     req.on("error", ignore);
@@ -170,12 +172,17 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       // Otherwise a balancer would send its next request on a connection that is about to be closed.
       for (const res of openResponses) res.shouldKeepAlive = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      links?.refuse();
       server.closeIdleConnections();
-      await Promise.race([noneOf(openResponses), sleep(deps.clock, CLOSE_GRACE_MS)]);
+      grace = Promise.race([noneOf(openResponses), sleep(deps.clock, CLOSE_GRACE_MS)]);
+      await grace;
       server.closeAllConnections();
       await closed;
     },
-    closeLinks: () => links?.close(),
+    async closeLinks() {
+      await grace;
+      links?.close();
+    },
   };
 }
 

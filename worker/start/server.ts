@@ -111,7 +111,7 @@ export async function startServer(
       const stopped = server.close();
       api.releasePolls();
       await sockets.close();
-      server.closeLinks();
+      await server.closeLinks();
       await registry.close();
       await stopped;
       await api.close();

@@ -186,7 +186,7 @@ function faultOfLink(parts: readonly Buffer[], isWrong: boolean): string | undef
   let opened = 0;
   let closed = 0;
   const link = new Link(
-    { remoteAddress: "192.0.2.1", pendingBytes: 0, write() {}, destroy() {} },
+    { remoteAddress: "192.0.2.1", pendingBytes: 0, write() {}, end() {}, destroy() {} },
     {
       counts: newLinkCounts(),
       onStream(stream) {

@@ -38,6 +38,10 @@ export class MemoryWire implements Wire {
     return this.isFull ? this.unread : 0;
   }
 
+  end(): void {
+    this.isDestroyed = true;
+  }
+
   destroy(): void {
     this.isDestroyed = true;
   }

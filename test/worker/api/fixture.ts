@@ -260,7 +260,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     const closed = server.close();
     api.releasePolls();
     await sockets.close();
-    server.closeLinks();
+    await server.closeLinks();
     await registry.close();
     await closed;
     await api.close();

@@ -4,7 +4,7 @@
 import type { PeerId } from "../../../shared/base/ids.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { PeerRecord } from "../../../shared/store/store.ts";
-import { joined, type OutboundMessage } from "../wire/outbound.ts";
+import { compact, type OutboundMessage } from "../wire/outbound.ts";
 
 /** A peer's connection, as the peer uses it. */
 export interface Connection {
@@ -215,14 +215,4 @@ export class Peer {
     this.#waitingBytes += outbound.byteLength + MESSAGE_OVERHEAD_BYTES;
     if (outbound.own) this.#waitingOwn++;
   }
-}
-
-/** From this size on, a message that waits for several peers is shared by them. */
-const SHARED_BYTES = 16 * 1024;
-
-/** What is kept for long is copied, so that a small message does not keep the whole chunk of input alive. */
-function compact(outbound: OutboundMessage): OutboundMessage {
-  const { byteLength, own } = outbound;
-  if (outbound.parts.length === 1 || byteLength >= SHARED_BYTES) return outbound;
-  return { parts: [joined(outbound)], byteLength, own };
 }

@@ -5,7 +5,7 @@
 import type { Socket } from "socket.io";
 import { MAX_PAYLOAD_BYTES } from "../../../shared/link/frames.ts";
 import type { Connection, ConnectionEvents } from "../peers/peer.ts";
-import { joined, type OutboundMessage } from "../wire/outbound.ts";
+import { compact, joined, type OutboundMessage, SHARED_BYTES } from "../wire/outbound.ts";
 import {
   closeConnection,
   idleLinkOf,
@@ -145,6 +145,8 @@ export class SocketConnection implements Connection, Output {
     }
     const done = this.#writeDirectly(batch);
     if (done < batch.length) this.#writeFrames(done === 0 ? batch : batch.slice(done));
+    // Nothing else follows what has left at once.
+    else this.#sendMigrate();
   }
 
   /**
@@ -191,6 +193,7 @@ export class SocketConnection implements Connection, Output {
     for (const chunk of chunksOf(batch)) {
       for (const outbound of chunk) this.#countUnsent(outbound);
       this.#conn.write(NOTHING, preEncoded(encodeFrames(this.#eventFrame, chunk)), this.#onSent);
+      this.#compactUnsent(chunk.length);
     }
   }
 
@@ -200,6 +203,7 @@ export class SocketConnection implements Connection, Output {
       // Not before: engine.io may have sent the event's header alone, which is worth nothing without its argument.
       this.#countUnsent(outbound);
       this.#conn.write(joined(outbound), { compress: false }, this.#onSent);
+      this.#compactUnsent(1);
     }
   }
 
@@ -207,6 +211,15 @@ export class SocketConnection implements Connection, Output {
   #countUnsent(outbound: OutboundMessage): void {
     this.#unsent.push(outbound);
     this.#unsentBytes += outbound.byteLength;
+  }
+
+  /** The newest `count` messages wait for a client that reads slowly, unless they have left already. */
+  #compactUnsent(count: number): void {
+    const unsent = this.#unsent;
+    for (let i = Math.max(0, unsent.length - count); i < unsent.length; i++) {
+      const outbound = unsent[i];
+      if (outbound !== undefined) unsent[i] = compact(outbound);
+    }
   }
 
   readonly #onSent = (): void => {
@@ -260,9 +273,7 @@ export class SocketConnection implements Connection, Output {
 
 // --- WebSocket frames ---
 
-/** From this size on, the last part of a message is given to the WebSocket as it is, not copied. */
-const SHARED_BYTES = 16 * 1024;
-
+/** A large last part of a message is given to the WebSocket as it is, not copied. */
 function sharedPart({ parts }: OutboundMessage): Buffer | undefined {
   const last = parts.at(-1);
   return last !== undefined && last.length >= SHARED_BYTES ? last : undefined;

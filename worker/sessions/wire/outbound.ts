@@ -83,6 +83,16 @@ function relayed(parts: readonly Buffer[]): OutboundMessage {
   return { parts, byteLength, own: false };
 }
 
+/** From this size on, a message that waits for several peers is shared by them. */
+export const SHARED_BYTES = 16 * 1024;
+
+/** For what is kept for long: a copy, so that a small message does not keep the whole chunk of input alive. */
+export function compact(outbound: OutboundMessage): OutboundMessage {
+  const { byteLength, own } = outbound;
+  if (outbound.parts.length === 1 || byteLength >= SHARED_BYTES) return outbound;
+  return { parts: [joined(outbound)], byteLength, own };
+}
+
 /** The bytes of a message as one buffer. */
 export function joined({ parts }: OutboundMessage): Buffer {
   const [only] = parts;
