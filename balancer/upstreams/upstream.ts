@@ -188,8 +188,7 @@ export class Upstream {
   /** The most recently used idle connection that its worker is not about to close. `mayUseLink`: see link-policy.ts. */
   takeIdle(mayUseLink: boolean): UpstreamConnection | undefined {
     const nowMs = this.#deps.clock.nowMs();
-    const isLinked = mayUseLink && this.#usesLinks && this.links.state === "open";
-    const pool = isLinked ? this.#idleStreams : this.#idle;
+    const pool = mayUseLink && this.links.state === "open" ? this.#idleStreams : this.#idle;
     for (let idle = pool.pop(); idle !== undefined; idle = pool.pop()) {
       if (nowMs < idle.idleUntilMs) return idle;
       idle.close();
@@ -217,13 +216,8 @@ export class Upstream {
 
   /** Opens a connection for one request; `onConnected` or `onUpstreamFailed` follows, never before this returns. */
   dial(handler: ResponseHandler, mayUseLink: boolean): Dial {
-    const stream = mayUseLink && this.#usesLinks ? this.links.open() : undefined;
+    const stream = mayUseLink ? this.links.open() : undefined;
     return stream === undefined ? this.#connect(handler) : this.#useStream(stream, handler);
-  }
-
-  /** Not while it is unhealthy: a connection attempt fails early, and what was sent into a dead link is lost. */
-  get #usesLinks(): boolean {
-    return this.#health.state === "healthy";
   }
 
   #useStream(stream: LinkStream, handler: ResponseHandler): Dial {
