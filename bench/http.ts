@@ -14,7 +14,7 @@ import { type CertificateFiles, keepCertificate } from "../edge/start/certificat
 import { buildOnce } from "../test/support/build.ts";
 import { freePort } from "../test/support/ports.ts";
 import { type DrawnProgram, drawChart } from "./support/chart.ts";
-import { type Figures, OTHER_LOAD, QUESTIONS, type Question } from "./support/http-questions.ts";
+import { QUESTIONS, type Question } from "./support/http-questions.ts";
 import { CORES, leaveMeasuredCore, type Program, start } from "./support/process.ts";
 import {
   type Contender,
@@ -26,7 +26,13 @@ import {
   startProxy,
 } from "./support/proxies.ts";
 import { type Result, writeResults } from "./support/results.ts";
-import { type Summary, summarize, summarizeRatios } from "./support/statistics.ts";
+import {
+  type Figures,
+  OTHER_LOAD,
+  printResults,
+  type Rounds,
+  resultsOf,
+} from "./support/rounds.ts";
 
 const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
 const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
@@ -46,9 +52,9 @@ export async function run(): Promise<void> {
   const ask = async (question: Question, start: StartForRound): Promise<void> => {
     const peers = kinds.filter((kind) => kind !== DIRECT || question.isLatency === true);
     const rounds = await interleave(question, peers, start);
-    const answers = resultsOf(question.name, rounds);
+    const answers = resultsOf(question.name, rounds, OURS.name);
     results.push(...answers);
-    print(question.name, answers);
+    printResults(question.name, answers);
   };
   try {
     for (const question of questions) {
@@ -157,8 +163,6 @@ async function startWorkers(): Promise<{ ports: number[]; program: Program }> {
 
 // --- rounds ---
 
-type Rounds = ReadonlyMap<string, readonly Figures[]>;
-
 /** Alternates between the proxies, so that other load on the machine affects all of them. Each is warmed up first. */
 async function interleave(
   question: Question,
@@ -179,41 +183,4 @@ async function interleave(
     }
   }
   return rounds;
-}
-
-/** One result for each unit; a proxy without a figure in a unit is left out. */
-function resultsOf(question: string, rounds: Rounds): Result[] {
-  const ours = rounds.get(OURS.name) ?? [];
-  return Object.keys(ours[0] ?? {}).map((unit) => {
-    const figures: Record<string, Summary> = {};
-    const ratios: Record<string, Summary> = {};
-    for (const [name, all] of rounds) {
-      const values = all.map((figure) => figure[unit] ?? Number.NaN);
-      if (values.some(Number.isNaN)) continue;
-      figures[name] = summarize(values);
-      if (name === OURS.name) continue;
-      ratios[name] = summarizeRatios(
-        ours.map((figure) => figure[unit] ?? Number.NaN),
-        values,
-      );
-    }
-    return { question, unit, figures, ratios };
-  });
-}
-
-function print(question: string, results: readonly Result[]): void {
-  process.stdout.write(`\n${question}\n`);
-  for (const { unit, figures, ratios = {} } of results) {
-    process.stdout.write(`  ${unit}\n`);
-    for (const [name, summary] of Object.entries(figures)) {
-      const ratio = ratios[name];
-      const beside =
-        ratio === undefined || unit === OTHER_LOAD ? "" : `   ours/${name} ${spread(ratio, 2)}`;
-      process.stdout.write(`    ${name.padEnd(12)}${spread(summary, 1).padEnd(26)}${beside}\n`);
-    }
-  }
-}
-
-function spread({ median, min, max }: Summary, digits: number): string {
-  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }

@@ -5,6 +5,7 @@ import { echo, handshakes, KEYS_SCRIPT, openTunnels, UPLOAD_SCRIPT, wrk } from "
 import { openPacedLoad, type PacedOutcome } from "./paced-load.ts";
 import { measuredCoreBusyNs } from "./process.ts";
 import type { Contender } from "./proxies.ts";
+import { type Figures, OTHER_LOAD } from "./rounds.ts";
 
 export interface Question {
   readonly name: string;
@@ -19,14 +20,6 @@ export interface Question {
 
 /** Loads the proxy for about `seconds`. */
 type Measurement = (proxy: Contender, seconds: number) => Promise<Figures>;
-
-export type Figures = Readonly<Record<string, number>>;
-
-/**
- * Share of the proxy's core that other programs took meanwhile. Above a few percent, latencies say more about the machine than
- * about the proxy.
- */
-export const OTHER_LOAD = "% other load on the core";
 
 const IDLE_TUNNELS = 2000;
 /** Opened first and kept open, so that memory that is free after a proxy's start does not hide what the others take. */

@@ -12,6 +12,8 @@ export interface PacedOptions {
   readonly perSecond: number;
   readonly seconds: number;
   readonly connections: number;
+  /** Default: `/small`. */
+  readonly path?: string;
 }
 
 export interface PacedOutcome {

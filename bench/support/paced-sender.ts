@@ -12,8 +12,6 @@ import { nowMs, type SenderOutcome, type Shared } from "./paced-thread.ts";
 import { evenSchedule, withUnsent } from "./schedule.ts";
 import { percentile } from "./statistics.ts";
 
-/** Length of the body that workers.ts sends. */
-const BODY_BYTES = 64;
 /** How long requests may be open after the last was sent. */
 const LAST_RESPONSES_MS = 2000;
 /** tsx does not reach into threads by itself. */
@@ -32,6 +30,7 @@ async function main(): Promise<void> {
   const shared: Shared = {
     // The other thread writes to the sockets itself, which needs the undocumented descriptor.
     fds: sockets.map(descriptorOf),
+    path: options.path ?? "/small",
     perSecond: options.perSecond,
     seconds: options.seconds,
     start: new Int32Array(new SharedArrayBuffer(4)),
@@ -91,15 +90,19 @@ function descriptorOf(socket: Socket): number {
 /** Calls `onResponse` after each response. Ends the process on any other response than the expected one. */
 function readResponses(socket: Socket, onResponse: () => void): void {
   let begun: Buffer | undefined;
+  /** All responses are alike. */
+  let bodyBytes: number | undefined;
   socket.on("data", (bytes: Buffer) => {
     const response = begun === undefined ? bytes : Buffer.concat([begun, bytes]);
     const end = response.indexOf("\r\n\r\n");
-    if (end < 0 || response.length < end + 4 + BODY_BYTES) {
+    const head = response.toString("latin1", 0, Math.max(end, 0));
+    if (end >= 0) bodyBytes ??= Number(/^content-length: *(\d+)/im.exec(head)?.[1]);
+    if (end < 0 || response.length < end + 4 + (bodyBytes ?? 0)) {
       begun = response;
       return;
     }
     begun = undefined;
-    if (!response.toString("latin1", 0, end).startsWith("HTTP/1.1 200 ")) fail(response.toString());
+    if (!head.startsWith("HTTP/1.1 200 ")) fail(response.toString());
     onResponse();
   });
   socket.on("error", ({ message }) => fail(message));

@@ -9,6 +9,7 @@ import { evenSchedule } from "./schedule.ts";
 /** What both threads see. */
 export interface Shared {
   readonly fds: readonly number[];
+  readonly path: string;
   readonly perSecond: number;
   readonly seconds: number;
   /** One element: 1 when the thread may start. */
@@ -31,7 +32,6 @@ export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-const REQUEST = Buffer.from("GET /small HTTP/1.1\r\nHost: bench.example.com\r\n\r\n");
 /** Pause before another look for a free connection, when all of them wait for a response. */
 const BUSY_PAUSE_MS = 0.2;
 /** Never notified: a wait for it is a sleep. */
@@ -41,6 +41,7 @@ if (!isMainThread) sendAll(workerData as Shared);
 
 function sendAll(shared: Shared): void {
   wakePrecisely();
+  const request = Buffer.from(`GET ${shared.path} HTTP/1.1\r\nHost: bench.example.com\r\n\r\n`);
   const schedule = evenSchedule(shared.perSecond, shared.seconds);
   parentPort?.postMessage("ready");
   Atomics.wait(shared.start, 0, 0);
@@ -54,7 +55,7 @@ function sendAll(shared: Shared): void {
     if (index === undefined) break;
     shared.dueAtMs[index] = dueMs;
     Atomics.store(shared.isOpen, index, 1);
-    writeSync(shared.fds[index] ?? -1, REQUEST);
+    writeSync(shared.fds[index] ?? -1, request);
     sent++;
   }
   parentPort?.postMessage({ sent, startMs, endMs: nowMs() } satisfies SenderOutcome);
