@@ -5,7 +5,8 @@
  *
  * `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS` set the duration; `BENCH_ONLY` (parts of scenarios' names) and
  * `BENCH_PEERS` (names of pairs), both separated by `|`, select; `BENCH_REFERENCE` is a built checkout of the reference
- * server, `BENCH_NGINX` another nginx. `BENCH_CORES=one` puts proxy and server on one core.
+ * server, `BENCH_NGINX` another nginx. With
+ * `BENCH_CORES=two`, proxy and server do not share a core.
  */
 import { webcrypto } from "node:crypto";
 import { Encryption, initializeProtocol } from "open-collaboration-protocol";
@@ -24,6 +25,7 @@ const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
 const WARM_SECONDS = Number(process.env["BENCH_WARM_SECONDS"] ?? 5);
 const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
 const PEERS = process.env["BENCH_PEERS"]?.toLowerCase().split("|");
+const PLACEMENT = process.env["BENCH_CORES"] === "two" ? "two" : "one";
 /** Connections of our balancer to its worker, beyond which the streams are not on links. */
 const MAX_LINKS = 5;
 
@@ -121,14 +123,14 @@ async function interleave(
 /** Starts the pairs with their people, and ends all of them afterwards. */
 async function withContenders(
   kinds: readonly PairKind[],
-  { sessions }: Scenario,
+  { sessions, isOnTwoCores }: Scenario,
   publicKey: string,
   use: (contenders: readonly Contender[]) => Promise<void>,
 ): Promise<void> {
   const contenders: Contender[] = [];
   try {
     for (const kind of kinds) {
-      const pair = await kind.start();
+      const pair = await kind.start(isOnTwoCores === true ? "two" : PLACEMENT);
       const load = startLoad();
       contenders.push({ name: kind.name, pair, load });
       if (sessions === undefined) continue;

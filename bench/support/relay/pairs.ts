@@ -1,7 +1,4 @@
-/**
- * What relay.ts compares: pairs of a proxy and the server behind it. The server has the measured core, the proxy shares the
- * other one with the load, as if they were on two machines; with `BENCH_CORES=one` both have the measured core.
- */
+/** What relay.ts compares: pairs of a proxy and the server behind it. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,8 +13,12 @@ import { until } from "../../../test/support/until.ts";
 import { CORES, type Program, start } from "../process.ts";
 import { nginxConfig } from "../proxy-configs.ts";
 
+/** `one`: the measured core for proxy and server. `two`: for the server alone; the proxy shares the other one with the load. */
+export type Placement = "one" | "two";
+
 export interface Pair {
   readonly name: string;
+  readonly placement: Placement;
   /** Of the proxy. */
   readonly port: number;
   readonly proxy: Program;
@@ -32,20 +33,17 @@ export interface PairKind {
   /** What to do when `version` returns undefined. */
   readonly install: string;
   version(): string | undefined;
-  start(): Promise<Pair>;
+  start(placement: Placement): Promise<Pair>;
 }
 
 const NGINX = process.env["BENCH_NGINX"] ?? "nginx";
 const REFERENCE = process.env["BENCH_REFERENCE"];
-const PROXY_CORE = process.env["BENCH_CORES"] === "one" ? CORES?.measured : CORES?.others;
-/** Whether proxy and server share a core. */
-export const IS_ONE_CORE = PROXY_CORE === CORES?.measured;
 
 export const OURS: PairKind = {
   name: "ours",
   install: "",
   version: () => process.version.slice(1),
-  start: () => startOurs("ours", {}),
+  start: (placement) => startOurs("ours", placement, {}),
 };
 
 export const PAIRS: readonly PairKind[] = [
@@ -54,26 +52,28 @@ export const PAIRS: readonly PairKind[] = [
     name: "no link",
     install: "",
     version: () => process.version.slice(1),
-    start: () => startOurs("no link", { CT_LINK: "off" }),
+    start: (placement) => startOurs("no link", placement, { CT_LINK: "off" }),
   },
   {
     name: "nginx",
     install: "apt-get install --no-install-recommends nginx-light",
     version: nginxVersion,
-    start: () =>
-      startPair("nginx", async (folder) => {
+    start: (placement) =>
+      startPair("nginx", placement, async (folder) => {
         const { port, program, close } = await startWorker(folder, {});
-        return { server: { port, program }, proxy: await startNginx(folder, port), close };
+        const proxy = await startNginx(folder, port, placement);
+        return { server: { port, program }, proxy, close };
       }),
   },
   {
     name: "reference",
     install: "let BENCH_REFERENCE name a built checkout of the reference OCT server",
     version: () => (nginxVersion() === undefined ? undefined : referenceVersion()),
-    start: () =>
-      startPair("reference", async (folder) => {
+    start: (placement) =>
+      startPair("reference", placement, async (folder) => {
         const server = await startReference();
-        return { server, proxy: await startNginx(folder, server.port), close: async () => {} };
+        const proxy = await startNginx(folder, server.port, placement);
+        return { server, proxy, close: async () => {} };
       }),
   },
 ];
@@ -86,6 +86,7 @@ interface Listening {
 /** Starts a pair with its files in a folder of its own; resolves when a request gets through. */
 async function startPair(
   name: string,
+  placement: Placement,
   start: (
     folder: string,
   ) => Promise<{ server: Listening; proxy: Listening; close: () => Promise<void> }>,
@@ -99,6 +100,7 @@ async function startPair(
   });
   return {
     name,
+    placement,
     port: proxy.port,
     proxy: proxy.program,
     server: server.program,
@@ -112,19 +114,27 @@ async function startPair(
   };
 }
 
+function proxyCore(placement: Placement): string | undefined {
+  return placement === "one" ? CORES?.measured : CORES?.others;
+}
+
 // --- ours ---
 
 const SECRET = "a secret for the benchmark of relays";
 const dist = (program: string): string =>
   fileURLToPath(new URL(`../../../dist/${program}/main.js`, import.meta.url));
 
-function startOurs(name: string, env: Readonly<Record<string, string>>): Promise<Pair> {
-  return startPair(name, async (folder) => {
+function startOurs(
+  name: string,
+  placement: Placement,
+  env: Readonly<Record<string, string>>,
+): Promise<Pair> {
+  return startPair(name, placement, async (folder) => {
     const { storeSocket, close, ...server } = await startWorker(folder, env);
     const port = await freePort();
     const program = await start({
       command: [process.execPath, dist("balancer"), "--port", String(port), "--log-dir", folder],
-      core: PROXY_CORE,
+      core: proxyCore(placement),
       port,
       env: {
         CT_BIND: "127.0.0.1",
@@ -168,12 +178,16 @@ async function startWorker(folder: string, env: Readonly<Record<string, string>>
 
 // --- peers ---
 
-async function startNginx(folder: string, server: number): Promise<Listening> {
+async function startNginx(
+  folder: string,
+  server: number,
+  placement: Placement,
+): Promise<Listening> {
   const port = await freePort();
   const file = join(folder, "nginx.conf");
   writeFileSync(file, nginxConfig({ port, workers: [server], folder }));
   const command = [NGINX, "-e", join(folder, "error.log"), "-c", file];
-  return { port, program: await start({ command, core: PROXY_CORE, port }) };
+  return { port, program: await start({ command, core: proxyCore(placement), port }) };
 }
 
 function nginxVersion(): string | undefined {

@@ -192,7 +192,10 @@ class Client implements FrameHandler {
     const entered = new Promise<void>((resolve) => {
       this.#onEntered = resolve;
     });
-    this.#socket = openWebSocket(port, this, { fields, onLost: this.#listener.onLost });
+    this.#socket = openWebSocket(port, this, {
+      fields,
+      onLost: (why) => this.#listener.onLost(why),
+    });
     await entered;
   }
 
