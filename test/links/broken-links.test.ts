@@ -280,3 +280,30 @@ test("a request that may be repeated goes to the same worker over a connection o
   await passing(clock, "an error", () => isFailed(once));
   expect(rig.bugs).toEqual([]);
 });
+
+test("a request that may be repeated survives the end of both links to its worker at once", async () => {
+  const worker = await startLinkedWorker();
+  const rig = await startRig({
+    workers: [worker.record()],
+    probe: { async ask() {} },
+    linkTarget: linkTargets(),
+  });
+  onTestFinished(() => rig.close());
+  const links = rig.path.router.upstreams[0]?.links;
+  await until("the link is open", () => links?.state === "open");
+  // The 257th stream asks for a second link; the request becomes the 257th of that one.
+  for (let count = 0; count < 257; count++) links?.open();
+  await until("there is a second link", () => links?.links === 2);
+  for (let count = 0; count < 256; count++) links?.open();
+  await until("the worker has all streams", () => worker.links.streams === 257 + 256);
+  const client = await rig.client();
+  client.write(at("/api/meta?hold", get()));
+  await until("the request waits", () => worker.held.length === 1);
+  worker.links.close();
+  await until("a second attempt or an error", () => worker.held.length === 2 || isFailed(client));
+  worker.held[1]?.end("answered");
+  await until("an answer", () => isFailed(client) || client.text.endsWith("answered"));
+  expect(client.text).toMatch(/^HTTP\/1\.1 200 /);
+  expect(client.text).toMatch(/^way: plain/m);
+  expect([...rig.bugs, ...worker.bugs]).toEqual([]);
+});

@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { text as textOf } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { WINDOW_BYTES } from "../../shared/link/frames.ts";
+import { type LinkStream, MAX_QUEUED_BYTES } from "../../shared/link/stream.ts";
 import { LinkSocket } from "../../worker/links/link-socket.ts";
-import { createPair, type Recorder } from "../shared/link/memory-wire.ts";
+import { createPair, type Recorder, turnEnd } from "../shared/link/memory-wire.ts";
 import { until } from "../support/until.ts";
 
 const ENDS = {
@@ -134,4 +135,64 @@ test("bytes can be put straight into the link when all earlier ones have left", 
   expect(near.text).toBe("first second third");
   socket.end();
   expect(put("after the end")).toBe(false);
+});
+
+test("clients that do not read share a large content, of which each has a small part copied", async () => {
+  const sockets: LinkSocket[] = [];
+  const streams: LinkStream[] = [];
+  const { balancer, settle } = createPair((stream) => {
+    streams.push(stream);
+    sockets.push(new LinkSocket(stream, ENDS));
+  });
+  const clients = Array.from({ length: 3 }, () => balancer.open());
+  for (const { stream } of clients) stream.pause();
+  await settle();
+  const content = Buffer.alloc(20 * MAX_QUEUED_BYTES, "content;");
+  for (const socket of sockets) {
+    socket.cork();
+    socket.write("header;");
+    socket.write(content);
+    socket.uncork();
+  }
+  await settle();
+  for (const { pendingBytes } of streams) {
+    expect(pendingBytes).toBeGreaterThan(0);
+    expect(pendingBytes).toBeLessThan(2 * MAX_QUEUED_BYTES);
+  }
+  for (const { stream } of clients) stream.resume();
+  await settle();
+  for (const { text } of clients) expect(text).toBe(`header;${String(content)}`);
+});
+
+test("a write that waits for its reader fails when the socket is destroyed", async () => {
+  const { near, socket, settle } = await openSocket();
+  near.stream.pause();
+  const written = new Promise((resolve) => {
+    socket.write(Buffer.alloc(4 * WINDOW_BYTES), resolve);
+  });
+  await settle();
+  socket.destroy();
+  expect(await written).toBeInstanceOf(Error);
+});
+
+test("a reader that pauses at every read gets all bytes", async () => {
+  const { near, socket, settle } = await openSocket();
+  let received = 0;
+  socket.on("data", ({ length }: Buffer) => {
+    received += length;
+    socket.pause();
+    setImmediate(() => socket.resume());
+  });
+  let sent = 0;
+  for (let count = 0; count < 200; count++) {
+    const bytes = Buffer.alloc(1 + ((count * 7919) % 40_000));
+    sent += bytes.length;
+    near.stream.write([bytes]);
+    if (count % 3 === 0) await turnEnd();
+  }
+  await until("all have come", async () => {
+    await settle();
+    return received >= sent;
+  });
+  expect(received).toBe(sent);
 });

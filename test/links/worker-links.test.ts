@@ -4,9 +4,15 @@ import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { LinkTarget } from "../../balancer/upstreams/link-target.ts";
 import { MAX_LINKS, openLinks, type WorkerLinks } from "../../balancer/upstreams/worker-links.ts";
 import { edgeProof, incarnationProof, LINK_PROTOCOL } from "../../shared/net/edge-headers.ts";
-import { EDGE_KEY, type RawWorker, startRawWorker, workerRecord } from "../balancer/rig.ts";
+import {
+  EDGE_KEY,
+  type RawSocket,
+  type RawWorker,
+  startRawWorker,
+  workerRecord,
+} from "../balancer/rig.ts";
 import { control } from "../shared/link/frame-bytes.ts";
-import { createStepClock } from "../support/step-clock.ts";
+import { createStepClock, type StepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
 import { silentLog } from "../worker/sessions/fixture.ts";
 import { linkTargets } from "./accept-links.ts";
@@ -150,9 +156,12 @@ test("a worker that does not respond is given up after 3 s, and asked again", as
   await worker.connection(1);
 });
 
-test("the pauses between attempts double up to 15 s", async () => {
-  const worker = await startRefusing(refusal("503 Service Unavailable"));
-  const { clock, dials } = start(targetAt(worker.port));
+/** Each attempt at `worker` fails. */
+async function expectDoubledPauses(
+  worker: RawWorker,
+  clock: StepClock,
+  dials: () => number,
+): Promise<void> {
   const pausesMs = [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000];
   for (const [index, pauseMs] of pausesMs.entries()) {
     await until("the attempt has failed", () => worker.connections[index]?.closed);
@@ -162,6 +171,12 @@ test("the pauses between attempts double up to 15 s", async () => {
     clock.advance(1);
     expect(dials()).toBe(index + 2);
   }
+}
+
+test("the pauses between attempts double up to 15 s", async () => {
+  const worker = await startRefusing(refusal("503 Service Unavailable"));
+  const { clock, dials } = start(targetAt(worker.port));
+  await expectDoubledPauses(worker, clock, dials);
 });
 
 test("a second link is opened when the first has many streams, and no more than four", async () => {
@@ -233,16 +248,33 @@ test.each(["retire", "close"] as const)(
   },
 );
 
-test("frames that follow the worker's response in the same read are not lost", async () => {
+/** The target of a worker that accepts a link, and does `then` with its response. */
+async function startAccepting(then: (socket: RawSocket, accepted: Buffer) => void) {
   const record = workerRecord("w1", 1, { linkVersion: 1 });
   const { id, incarnation } = record;
   const proof = incarnationProof(EDGE_KEY, record, edgeProof(EDGE_KEY, id, incarnation));
   const accepted = Buffer.from(switchTo(LINK_PROTOCOL, `x-ct-incarnation: ${proof}`));
   const worker = await startRawWorker((socket) => {
-    if (socket.takeHead() !== undefined) socket.write(Buffer.concat([accepted, control(0)]));
+    if (socket.takeHead() !== undefined) then(socket, accepted);
   });
   onTestFinished(() => worker.close());
-  const { links } = start(targetOf({ ...record, url: `http://127.0.0.1:${worker.port}` }));
+  return { worker, target: targetOf({ ...record, url: `http://127.0.0.1:${worker.port}` }) };
+}
+
+test("frames that follow the worker's response in the same read are not lost", async () => {
+  const { target } = await startAccepting((socket, accepted) =>
+    socket.write(Buffer.concat([accepted, control(0)])),
+  );
+  const { links } = start(target);
   await until("the link is open", isOpen(links));
   expect(links.counts).toMatchObject({ framesIn: 1, errors: 0 });
+});
+
+test("the pauses double also when each link breaks right after it was opened", async () => {
+  const { worker, target } = await startAccepting((socket, accepted) =>
+    socket.socket.end(accepted),
+  );
+  const { links, clock, dials } = start(target);
+  await expectDoubledPauses(worker, clock, dials);
+  expect(links.counts.errors).toBe(0);
 });
