@@ -213,7 +213,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       return;
     }
     const reached = state.state === "sent" ? reachedBy(state.connection, error) : "nothing";
-    if (tellsOfWorker(reached, error)) upstream.reportFailure(error);
+    if (tellsOfWorker(reached)) upstream.reportFailure(error);
     this.#run(this.#planner.afterFailure(upstream, reached, error));
   }
 
@@ -403,14 +403,14 @@ export class ProxyExchange implements Exchange, ResponseHandler {
 /** How far an attempt over this connection came when it failed before the head of a response. */
 function reachedBy(connection: UpstreamConnection, { cause }: UpstreamError): Reached {
   if (connection.hasResponse) return "response";
-  if (cause instanceof StreamRefusedError) return "nothing";
+  if (cause instanceof StreamRefusedError) return "refused";
   if (cause instanceof LinkLostError) return "link-lost";
   return connection.isReused ? "stale" : "sent";
 }
 
 /** Whether a failed attempt is a sign that the worker itself has failed. Otherwise the next attempt tells. */
-function tellsOfWorker(reached: Reached, { cause }: UpstreamError): boolean {
-  return reached !== "stale" && reached !== "link-lost" && !(cause instanceof StreamRefusedError);
+function tellsOfWorker(reached: Reached): boolean {
+  return reached !== "stale" && reached !== "refused" && reached !== "link-lost";
 }
 
 /** Closes a connection that had become a tunnel's. */

@@ -50,10 +50,10 @@ export interface Retryable {
 
 /**
  * How far an attempt came. `stale`: a reused connection ended before a byte of a response, which tells nothing about its
- * worker. `link-lost`: it was sent, and the link broke that carried it and all others. `response`: some bytes of a response
+ * worker. `refused`: its worker accepted no stream over the link. `link-lost`: it was sent, and the link broke that carried it and all others. `response`: some bytes of a response
  * came, but not its head.
  */
-export type Reached = "nothing" | "stale" | "sent" | "link-lost" | "response";
+export type Reached = "nothing" | "stale" | "refused" | "sent" | "link-lost" | "response";
 
 export interface Verdict {
   readonly history: RetryHistory;
@@ -65,9 +65,11 @@ export function afterFailure(
   reached: Reached,
   { isReplayable, isRepeatable }: Retryable,
 ): Verdict {
-  const isLost = reached !== "nothing" && reached !== "stale";
+  const isLost = reached === "sent" || reached === "link-lost" || reached === "response";
   const history = isLost ? { ...before, lost: before.lost + 1 } : before;
   if (!isReplayable) return { history, next: "fail" };
+  // A connection of its own tells whether the worker is there.
+  if (reached === "refused") return { history, next: "reconnect" };
   if (reached === "nothing") {
     if (before.hasLeftUnreachable) return { history, next: "hold" };
     return { history: { ...history, hasLeftUnreachable: true }, next: "elsewhere" };

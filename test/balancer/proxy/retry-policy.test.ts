@@ -56,6 +56,12 @@ describe("a failed attempt", () => {
       ["link-lost", "nothing", "sent"],
       ["reconnect", "elsewhere", "hold"],
     ],
+    [
+      "a request whose stream was refused is sent over a connection of its own, whatever it is",
+      ONCE,
+      ["refused", "nothing"],
+      ["reconnect", "elsewhere"],
+    ],
     ["a request whose link broke and may not be repeated fails", ONCE, ["link-lost"], ["fail"]],
     ["a request that was sent and may not be repeated fails", ONCE, ["sent"], ["fail"]],
     [
