@@ -192,7 +192,7 @@ class OpenedLinks implements WorkerLinks {
 
   #onFailed(error: Error): void {
     this.#attempt = undefined;
-    const { clock, log, random } = this.#deps;
+    const { log } = this.#deps;
     const { id } = this.#target;
     if (error instanceof LinkRefusedError && error.isFinal) {
       this.#isUnsupported = true;
@@ -204,6 +204,11 @@ class OpenedLinks implements WorkerLinks {
     if (this.#failures === 0 && this.#links.length === 0) {
       log.info({ workerId: id, err: error }, "no link to the worker; using plain connections");
     }
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
+    const { clock, random } = this.#deps;
     const delayMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS);
     this.#failures++;
     const timer = clock.after(delayMs * (0.5 + random() / 2), () => {
@@ -225,8 +230,11 @@ class OpenedLinks implements WorkerLinks {
           this.#stopBeatsIfOver();
           return;
         }
-        log.info({ workerId: id, err: why, code: errorCode(why) }, "link to a worker has ended");
-        if (this.#links.length === 0 && this.#attempt === undefined) this.#onFailed(LINK_ENDED);
+        log.info(
+          { workerId: id, code: errorCode(why) },
+          `link to a worker has ended: ${why?.message ?? "closed"}`,
+        );
+        if (this.#links.length === 0 && this.#attempt === undefined) this.#retryLater();
       },
       onIdle: () => {
         if (!this.#mayOpen) link.close();
@@ -244,8 +252,6 @@ class OpenedLinks implements WorkerLinks {
     if (rest.length > 0) link.receive(rest);
   }
 }
-
-const LINK_ENDED = new Error("the last link has ended");
 
 class ConnectionWire implements Wire {
   readonly #connection: Connection;
