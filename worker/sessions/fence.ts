@@ -4,6 +4,7 @@
  * so each must be confirmed.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { atTurnEnd } from "../../shared/base/turn.ts";
 import { mayRelay } from "../../shared/membership/fence-rule.ts";
 import { REFUSED_HEARTBEAT_AGE_MS } from "../../shared/store/ownership.ts";
 import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
@@ -108,5 +109,31 @@ export function createFence(deps: {
       );
     },
     close: () => timer.cancel(),
+  };
+}
+
+/**
+ * The fence for input: an open one is asked once in a turn of the event loop, however many messages the turn has brought. What
+ * they lead to is output, for which the fence is asked again (transport/fan-out.ts).
+ */
+export function askedOncePerTurn(
+  fence: Pick<Fence, "look" | "hold">,
+): Pick<Fence, "look" | "hold"> {
+  let isOpen = false;
+  const turn = {
+    onTurnEnd(): void {
+      isOpen = false;
+    },
+  };
+  return {
+    look() {
+      if (isOpen) return "open";
+      const state = fence.look();
+      if (state !== "open") return state;
+      isOpen = true;
+      atTurnEnd("fill", turn);
+      return "open";
+    },
+    hold: (work) => fence.hold(work),
   };
 }

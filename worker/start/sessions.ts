@@ -5,7 +5,7 @@ import { onPeerExit } from "../../shared/process/program.ts";
 import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
 import { createTokens, type Tokens } from "../login/tokens.ts";
 import { takeOverFrom } from "../session-moves/take-over.ts";
-import { createFence, type Fence } from "../sessions/fence.ts";
+import { askedOncePerTurn, createFence, type Fence } from "../sessions/fence.ts";
 import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";
 import { createHandoverInbox, type HandoverInbox } from "../sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../sessions/registry.ts";
@@ -61,7 +61,7 @@ export function openSessions(
     acceptsVersion: createVersionCheck(settings.protocolVersions),
     self,
     ring: () => view.ring,
-    fence,
+    fence: askedOncePerTurn(fence),
     owners,
     handoverInbox,
   });

@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
-import { createFence } from "../../../worker/sessions/fence.ts";
+import { askedOncePerTurn, createFence } from "../../../worker/sessions/fence.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 function setUp() {
@@ -113,4 +114,23 @@ it("each session is confirmed after a gap in which a refused connection to this 
   clock.advance(1500);
   expect(heartbeat()).toBe(true);
   expect(seen.shut).toBe(0);
+});
+
+it("for input, an open fence is asked once in a turn, and again in the next one", async () => {
+  const { clock, fence, heartbeat } = setUp();
+  heartbeat();
+  let looks = 0;
+  const forInput = askedOncePerTurn({
+    look() {
+      looks++;
+      return fence.look();
+    },
+    hold: fence.hold,
+  });
+  expect([forInput.look(), forInput.look(), forInput.look()]).toEqual(["open", "open", "open"]);
+  expect(looks).toBe(1);
+  clock.advance(4000);
+  await nextTurn();
+  expect([forInput.look(), forInput.look()]).toEqual(["undecided", "undecided"]);
+  expect(looks).toBe(3);
 });
