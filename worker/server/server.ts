@@ -174,7 +174,8 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       links?.refuse();
       server.closeIdleConnections();
-      grace = Promise.race([noneOf(openResponses), sleep(deps.clock, CLOSE_GRACE_MS)]);
+      // Not just until no response is open: a request may be on its way on a connection, or on a link.
+      grace = Promise.race([closed, sleep(deps.clock, CLOSE_GRACE_MS)]);
       await grace;
       server.closeAllConnections();
       await closed;
@@ -184,11 +185,6 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       links?.close();
     },
   };
-}
-
-/** Resolves when all of them are closed. */
-async function noneOf(responses: ReadonlySet<ServerResponse>): Promise<void> {
-  for (const res of responses) await new Promise((resolve) => res.once("close", resolve));
 }
 
 async function handleRequest(deps: Deps, req: IncomingMessage, res: ServerResponse): Promise<void> {
