@@ -125,7 +125,7 @@ it("for input, an open fence is asked once in a turn, and again in the next one"
       looks++;
       return fence.look();
     },
-    hold: fence.hold,
+    hold: (work) => fence.hold(work),
   });
   expect([forInput.look(), forInput.look(), forInput.look()]).toEqual(["open", "open", "open"]);
   expect(looks).toBe(1);
