@@ -8,11 +8,10 @@ import {
   BEAT_MS,
   Link,
   type LinkCounts,
-  MAX_COPIED_BYTES,
   newLinkCounts,
   type Wire,
 } from "../../shared/link/link.ts";
-import type { LinkStream } from "../../shared/link/stream.ts";
+import type { Chunk, LinkStream } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { BugReport, Connection, Dial, Transport } from "../transport/transport.ts";
 import { LinkHandshake, LinkRefusedError } from "./link-handshake.ts";
@@ -60,8 +59,6 @@ const STREAMS_PER_LINK = 256;
 const OPEN_TIMEOUT_MS = 3000;
 const FIRST_RETRY_MS = 250;
 const MAX_RETRY_MS = 15_000;
-/** Time for a worker to close a link that we have ended. */
-const END_MS = 1000;
 
 /** No link to this worker, ever. */
 export function noLinks(state: "unsupported" | "off"): WorkerLinks {
@@ -264,15 +261,12 @@ class ConnectionWire implements Wire {
     return this.#connection.remoteAddress;
   }
 
-  write(bytes: Buffer): void {
-    // As text, it is copied before this returns.
-    const isCopied = bytes.length <= MAX_COPIED_BYTES;
-    this.#connection.write([isCopied ? bytes.toString("latin1") : bytes]);
+  write(chunk: Chunk): void {
+    this.#connection.write([chunk]);
   }
 
   end(): void {
     this.#connection.end();
-    setTimeout(() => this.#connection.destroy(), END_MS).unref();
   }
 
   get pendingBytes(): number {

@@ -16,16 +16,22 @@ import {
   RESET,
   writeUint32,
 } from "./frames.ts";
-import { LinkLostError, LinkStream, StreamClosedError, type StreamLink } from "./stream.ts";
+import {
+  type Chunk,
+  LinkLostError,
+  LinkStream,
+  StreamClosedError,
+  type StreamLink,
+} from "./stream.ts";
 
 /** The TCP connection of a link. */
 export interface Wire {
   readonly remoteAddress: string;
-  /** Sends bytes. Up to `MAX_COPIED_BYTES` are copied before this returns; the buffer of more is not changed any more. */
-  write(bytes: Buffer): void;
+  /** Sends a chunk, which is not changed any more. */
+  write(chunk: Chunk): void;
   /** Bytes not handed to the kernel yet. `Link.onDrain` follows when there are none. */
   readonly pendingBytes: number;
-  /** Closes it once everything is handed to the kernel, or soon. */
+  /** Sends what was written, then its end. `destroy` follows. */
   end(): void;
   destroy(): void;
 }
@@ -71,8 +77,11 @@ export interface LinkOptions {
   readonly reportBug: (error: unknown) => void;
 }
 
-/** What a wire copies at once. */
-export const MAX_COPIED_BYTES = 16_384;
+/**
+ * Up to this many bytes leave as latin1 text, which Node writes without a buffer of its own: their place in the output buffer
+ * is free at once. It is also the longest text for which Node does so.
+ */
+export const MAX_TEXT_BYTES = 16_384;
 const BUFFER_BYTES = 65_536;
 const MAX_FRAME_BYTES = HEADER_BYTES + MAX_PAYLOAD_BYTES;
 /** Unsent bytes beyond which the streams keep theirs, and get turns when the wire has room again. */
@@ -84,6 +93,8 @@ export const MAX_STREAMS = 20_000;
  * expires. Counted in our own beats, because a process that was stopped itself has heard nothing either.
  */
 const MAX_SILENT_BEATS = 4;
+/** Time for the peer to take what was sent before an orderly end. */
+const END_MS = 1000;
 /** Time between two beats; both sides must have the same. */
 export const BEAT_MS = 1000;
 
@@ -174,11 +185,16 @@ export class Link implements FrameReceiver, StreamLink {
     this.#isClosed = true;
     if (why !== undefined) this.counts.resets += this.#streams.size;
     this.#options.onClosed(why);
-    if (why === undefined) this.#wire.end();
+    if (why === undefined) this.#endWire();
     else this.#wire.destroy();
     for (const stream of [...this.#streams.values()]) stream.onLost(forStreams);
     this.#streams.clear();
     this.#waiting.clear();
+  }
+
+  #endWire(): void {
+    this.#wire.end();
+    setTimeout(() => this.#wire.destroy(), END_MS).unref();
   }
 
   // --- events of the wire ---
@@ -358,6 +374,13 @@ export class Link implements FrameReceiver, StreamLink {
     return at + HEADER_BYTES;
   }
 
+  /** The unsent frames. */
+  #chunk(): Chunk {
+    return this.#end - this.#start <= MAX_TEXT_BYTES
+      ? this.#out.toString("latin1", this.#start, this.#end)
+      : this.#out.subarray(this.#start, this.#end);
+  }
+
   onTurnEnd(): void {
     this.#isFlushDue = false;
     this.#flush();
@@ -367,10 +390,10 @@ export class Link implements FrameReceiver, StreamLink {
     const length = this.#end - this.#start;
     if (length > 0 && !this.#isClosed) {
       this.counts.bytesOut += length;
-      this.#wire.write(this.#out.subarray(this.#start, this.#end));
+      this.#wire.write(this.#chunk());
       this.#isBlocked = this.#wire.pendingBytes >= MAX_UNSENT_BYTES;
     }
-    if (length <= MAX_COPIED_BYTES) this.#end = this.#start;
+    if (length <= MAX_TEXT_BYTES) this.#end = this.#start;
     else this.#start = this.#end;
     // The rest of the buffer is used while a frame fits.
     if (this.#out.length - this.#end >= MAX_FRAME_BYTES) return;

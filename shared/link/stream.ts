@@ -102,10 +102,6 @@ export class LinkStream {
     return this.#link.remoteAddress;
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
   /** A link sets the options of its connection itself. */
   setOptions(): void {}
 

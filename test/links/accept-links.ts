@@ -50,6 +50,7 @@ export function acceptLinks(
       format: "text",
       sink: { write: (line) => void bugs.push(String(line)) },
     }),
+    maxStreams: 20_000,
     serve: (socket) => server.emit("connection", socket),
   });
   server.on("upgrade", (req, socket, head) => {

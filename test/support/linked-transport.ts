@@ -96,7 +96,7 @@ function openLink(
 function wireOf(connection: Connection): Wire {
   return {
     remoteAddress: connection.remoteAddress,
-    write: (bytes) => void connection.write([bytes]),
+    write: (chunk) => void connection.write([chunk]),
     get pendingBytes() {
       return connection.pendingBytes;
     },
@@ -111,7 +111,7 @@ function serveLink(socket: Socket, address: Address, reportBug: (error: unknown)
   const link = new Link(
     {
       remoteAddress: socket.remoteAddress ?? "",
-      write: (bytes) => void socket.write(Buffer.from(bytes)),
+      write: (chunk) => void socket.write(chunk, "latin1"),
       get pendingBytes() {
         return socket.writableLength;
       },

@@ -12,10 +12,10 @@ import {
   BEAT_MS,
   Link,
   type LinkCounts,
-  MAX_COPIED_BYTES,
   newLinkCounts,
   type Wire,
 } from "../../shared/link/link.ts";
+import type { Chunk } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import {
   BALANCER_HEADER,
@@ -45,10 +45,6 @@ export interface LinkServer {
 
 /** Of one worker: more than enough for any number of balancers. */
 const MAX_LINKS = 256;
-/** Of all links together, as connections of their own. */
-const MAX_STREAMS = 20_000;
-/** Time for a balancer to take what was sent before an orderly end. */
-const END_MS = 1000;
 
 export function isLinkRequest({ method, url }: IncomingMessage): boolean {
   return method === "GET" && url === LINK_PATH;
@@ -58,13 +54,14 @@ export function createLinkServer(deps: {
   readonly balancerAuth: Pick<BalancerAuth, "judge" | "incarnationProof">;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of all links together. */
+  readonly maxStreams: number;
   /** Serves a stream. */
   readonly serve: (socket: LinkSocket) => void;
 }): LinkServer {
   const { balancerAuth, clock, log } = deps;
   const links = new Set<Link>();
   const counts = newLinkCounts();
-
   let isRefusing = false;
 
   function streamCount(): number {
@@ -98,7 +95,7 @@ export function createLinkServer(deps: {
     const link = new Link(wire, {
       counts,
       onStream: (stream) => deps.serve(new LinkSocket(stream, ends)),
-      mayOpen: () => !isRefusing && streamCount() < MAX_STREAMS,
+      mayOpen: () => !isRefusing && streamCount() < deps.maxStreams,
       onClosed(why) {
         links.delete(link);
         beats.cancel();
@@ -119,7 +116,7 @@ export function createLinkServer(deps: {
   return {
     accept(req, socket, head) {
       const refusal = refusalOf(req);
-      // Never for our server, whose sockets are TCP; a link within a link would be a stranger's idea.
+      // No link within a link.
       if (refusal !== undefined || !isSocket(socket)) {
         refuseUpgrade(socket, refusal ?? textResponse(404, "Not found"));
         return;
@@ -173,10 +170,8 @@ class SocketWire implements Wire {
     this.remoteAddress = plainAddress(socket.remoteAddress);
   }
 
-  write(bytes: Buffer): void {
-    // As text, Node copies it before it returns, and makes no buffer for it.
-    if (bytes.length <= MAX_COPIED_BYTES) this.#socket.write(bytes.toString("latin1"), "latin1");
-    else this.#socket.write(bytes);
+  write(chunk: Chunk): void {
+    this.#socket.write(chunk, "latin1");
   }
 
   get pendingBytes(): number {
@@ -185,7 +180,6 @@ class SocketWire implements Wire {
 
   end(): void {
     this.#socket.destroySoon();
-    setTimeout(() => this.#socket.destroy(), END_MS).unref();
   }
 
   destroy(): void {

@@ -124,7 +124,8 @@ export class LinkSocket extends Duplex implements StreamHandler {
   // --- StreamHandler ---
 
   onData(bytes: Buffer): void {
-    if (!this.push(copyOf(bytes))) this.#stream.pause();
+    // Not copied: a worker's links are read by `node:net`, into buffers that nothing overwrites.
+    if (!this.push(bytes)) this.#stream.pause();
   }
 
   onEnd(): void {
@@ -140,27 +141,6 @@ export class LinkSocket extends Duplex implements StreamHandler {
     if (error === undefined && this.readableLength > 0) this.once("end", () => this.destroy());
     else this.destroy(error);
   }
-}
-
-const SLAB_BYTES = 65_536;
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-let slabUsed = 0;
-
-/**
- * A copy of what one read brought for a stream: a part of it that is kept would keep the link's whole read. Copies share
- * slabs, because Node makes a buffer of its own for each that is longer than 4 KiB, and the garbage collector frees those late.
- */
-function copyOf(bytes: Buffer): Buffer {
-  const { length } = bytes;
-  if (length > SLAB_BYTES / 4) return Buffer.from(bytes);
-  if (slabUsed + length > SLAB_BYTES) {
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-    slabUsed = 0;
-  }
-  const copy = slab.subarray(slabUsed, slabUsed + length);
-  bytes.copy(copy);
-  slabUsed += length;
-  return copy;
 }
 
 /** Latin1 text stays text: it is copied into the link's buffer either way. */

@@ -89,6 +89,7 @@ const REQUEST_TIMEOUT_MS = 300_000;
 const IDLE_TIMEOUT_MS = 70_000;
 /** How often Node looks for late heads; its default is 30 s. */
 const CHECK_MS = 1000;
+/** Of TCP, and as many streams of links. */
 const MAX_CONNECTIONS = 20_000;
 /**
  * Connections that the kernel may queue until they are accepted. When a worker or a balancer dies, all its clients reconnect
@@ -121,7 +122,11 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   server.maxConnections = MAX_CONNECTIONS;
 
   const links = deps.hasLinks
-    ? createLinkServer({ ...deps, serve: (socket) => server.emit("connection", socket) })
+    ? createLinkServer({
+        ...deps,
+        maxStreams: MAX_CONNECTIONS,
+        serve: (socket) => server.emit("connection", socket),
+      })
     : undefined;
   if (links !== undefined) countWorkerLinks(deps.counters, links.counts);
   deps.counters.gauge("worker.links", () => links?.links ?? 0);
