@@ -29,17 +29,17 @@ import { fitsLink } from "../upstreams/link-policy.ts";
 import { type Mark, readMark } from "../upstreams/session-marks.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { AttemptPlanner, CHOOSE, type Step } from "./attempt-planner.ts";
-import { forwardedHead, interimHead, relayedHead, switchingHead } from "./heads.ts";
+import { forwardedHead, interimHead, isResumable, relayedHead, switchingHead } from "./heads.ts";
 import { RequestBody } from "./request-body.ts";
 import type { Reached } from "./retry-policy.ts";
 import type { RetryQueue } from "./retry-queue.ts";
 import { statusClass, type TrafficCounters } from "./traffic-counters.ts";
-import type { Tunnels } from "./tunnel.ts";
+import type { Tunnels } from "./tunnels.ts";
 import { hasBody, isAccepted, readWebSocketKey } from "./websocket-handshake.ts";
 
 export interface ExchangeDeps {
   readonly router: Router;
-  readonly tunnels: Tunnels;
+  readonly tunnels: Pick<Tunnels, "open">;
   readonly trusted: TrustedProxies;
   readonly counters: Counters;
   readonly traffic: TrafficCounters;
@@ -172,6 +172,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       upstream,
       trusted: this.#deps.trusted,
       isUpgrade,
+      isResumable: isUpgrade && connection.isStream,
     });
     const { bytes } = this.#body;
     const hasRoom = connection.write(bytes.length > 0 ? [head, bytes] : [head]);
@@ -295,7 +296,7 @@ export class ProxyExchange implements Exchange, ResponseHandler {
       this.#fail(new UpstreamError("invalid-response"));
       return;
     }
-    const { upstream } = state;
+    const { upstream, connection } = state;
     const mark = readMark(head);
     if (mark !== undefined && this.#isOutdated(mark, upstream)) {
       discard(worker);
@@ -308,15 +309,17 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     this.#deps.counters.count("balancer.upgrades");
     this.#deps.traffic.answers.count("1xx");
     // Before `detach`: afterwards the client has no request.
-    const { requestId } = this.#client;
+    const { requestId, forwarding } = this.#client;
     this.#deps.tunnels.open({
       client: this.#client.detach(),
+      forwarding,
       worker,
       upstream,
       requestId,
       head: switchingHead(head, requestId),
       rest,
       session: mark,
+      isResumable: connection.isStream && isResumable(head),
     });
   }
 

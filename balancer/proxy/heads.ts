@@ -1,7 +1,13 @@
 /**
  * The heads that an exchange writes: that of the request for the worker, and those of responses for the client. Pure.
  */
-import { EDGE_HEADER, KEY_HEADER, REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
+import {
+  EDGE_HEADER,
+  KEY_HEADER,
+  REQUEST_ID_HEADER,
+  RESUMABLE_HEADER,
+} from "../../shared/net/edge-headers.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import type { Client } from "../downstream/exchange-contract.ts";
 import { makeField } from "../http1/fields.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
@@ -11,6 +17,7 @@ import { keptOfRequest, keptOfResponse } from "../http1/headers.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 
+const RESUMABLE = `${RESUMABLE_HEADER}: ${RESUME_VERSION}\r\n`;
 const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
 /** As `upstream` gets it. */
@@ -22,6 +29,8 @@ export function forwardedHead(
     readonly upstream: Pick<Upstream, "host" | "proof">;
     readonly trusted: TrustedProxies;
     readonly isUpgrade: boolean;
+    /** Whether the worker may hand the WebSocket over to another one; default: no. */
+    readonly isResumable?: boolean;
   },
 ): string {
   const { client, upstream, route } = hop;
@@ -34,7 +43,8 @@ export function forwardedHead(
   text += requestIdLine(client.requestId);
   if (upstream.proof !== undefined) text += `${EDGE_HEADER}: ${upstream.proof}\r\n`;
   if (key?.rule === "header" || key?.rule === "path") text += keyLine(key.key);
-  return hop.isUpgrade ? `${text}${UPGRADE}\r\n` : `${text}\r\n`;
+  if (!hop.isUpgrade) return `${text}\r\n`;
+  return `${text}${hop.isResumable === true ? RESUMABLE : ""}${UPGRADE}\r\n`;
 }
 
 /** The key that the client sent by header or path. */
@@ -61,6 +71,13 @@ function framingLine(framing: Framing): string {
 
 function lengthLine(length: number): string {
   return `Content-Length: ${length}\r\n`;
+}
+
+/** Whether the worker will hand the WebSocket over when it can. */
+export function isResumable(head: ResponseHead): boolean {
+  return head.fields.some(
+    ({ lower, value }) => lower === RESUMABLE_HEADER && value === String(RESUME_VERSION),
+  );
 }
 
 export function interimHead(head: ResponseHead): string {

@@ -1,234 +1,121 @@
 /**
- * Upgraded connections: both halves of each until their end, and how many of them end together, when a worker dies, a
- * session moves or the balancer shuts down. Bytes are copied, frames are not parsed.
+ * One upgraded connection: a client on one side, a worker on the other. Bytes are copied. A WebSocket that its worker can hand
+ * over (shared/resume/frames.ts) stays open when that worker has gone or gives it away: what its client sends is kept until a
+ * worker has relayed it, and another worker goes on (resume-request.ts).
  */
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
-import type { Log } from "../../shared/logs/log.ts";
+import { LinkLostError } from "../../shared/link/stream.ts";
+import { MAX_KEPT_BYTES } from "../../shared/resume/frames.ts";
 import type { DetachedConnection } from "../downstream/exchange-contract.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
-import type { MigrateRequests } from "../upstreams/migrate-clients.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
+import { ClientLog } from "../websocket/client-log.ts";
+import { WorkerOutput } from "../websocket/worker-output.ts";
 
-export interface Tunnels {
-  /** Joins both sides. `head` is the 101 for the client, `rest` what the worker sent behind its own. */
-  open(tunnel: {
-    client: DetachedConnection;
-    worker: Connection;
-    upstream: Upstream;
-    /** Of the request that opened it. */
-    requestId: string;
-    head: string;
-    rest: Buffer;
-    /** The session that the worker marked it with. */
-    session: { readonly id: SessionKey; readonly epoch: number } | undefined;
-  }): void;
-  /**
-   * Ends the tunnels of a session that continues in a higher epoch, except those to `at`, its present worker, which ends
-   * them itself where needed.
-   */
-  endMoved(session: SessionKey, epoch: number, at: Upstream | undefined): void;
-  /** Ends all of them by FIN, at once. */
-  endAll(): void;
-  /**
-   * Ends all of them, spread over `spreadMs`. Workers are asked to migrate their clients; those that are still open `graceMs`
-   * later, or whose worker cannot migrate them, are ended by FIN, and what they still send is relayed.
-   */
-  migrateAll(time: { readonly spreadMs: number; readonly graceMs: number }): void;
-  /** Writes access log entries of the open ones: the process exits now. */
-  reportOpen(): void;
-  readonly size: number;
+/** The session that a worker has marked a connection with. */
+export interface TunnelSession {
+  readonly id: SessionKey;
+  readonly epoch: number;
+}
+
+export interface TunnelOptions {
+  readonly client: DetachedConnection;
+  readonly worker: Connection;
+  readonly upstream: Upstream;
+  /** Of the request that opened it. */
+  readonly requestId: string;
+  readonly session: TunnelSession | undefined;
+  /** Whether the worker hands it over when it can. */
+  readonly isResumable: boolean;
+}
+
+/** `crash`: its worker has gone, or has lost the session. `move`: the worker has given the session away. */
+export type ResumeCause = "crash" | "move";
+
+/** Why a WebSocket was closed and not resumed. */
+export type Unresumable =
+  /** Its worker has handed out no ticket, or withdrawn it. */
+  | "no ticket"
+  /** The client has sent more than is kept. */
+  | "unconfirmed bytes"
+  /** The client has a part of a message. */
+  | "half a message"
+  | "too many";
+
+export interface TunnelEvents {
+  /** The worker's side is gone, for a reason that a resumption is for. */
+  workerLost(tunnel: Tunnel, cause: ResumeCause): void;
+  /** Both sides are closed. */
+  over(tunnel: Tunnel): void;
 }
 
 /** Time for both sides to close after our FIN. */
 const END_MS = 2000;
-/**
- * Many tunnels that end at a time end in steps: their clients reconnect at once, and a worker that takes over must not get
- * all of them in one moment. All have ended after `MAX_STEPS` steps, within a second.
- */
-const STEP_MS = 50;
-const MIN_PER_STEP = 25;
-const MAX_STEPS = 20;
 
-export function createTunnels(deps: {
-  clock: Clock;
-  /** 0 to below 1. */
-  random: () => number;
-  migrateRequests: MigrateRequests;
-  log: Log;
-}): Tunnels {
-  const { clock, log } = deps;
-  const all = new Set<Tunnel>();
-  const bySession = new Map<SessionKey, Set<Tunnel>>();
-  /** Due to end, oldest first. */
-  let ending: Tunnel[] = [];
-  let perStep = MIN_PER_STEP;
-  let nextStep: Timer | undefined;
-  /** Set during a graceful shutdown. */
-  let nextMigration: Timer | undefined;
-  /** Workers without migrate support; each is logged once. */
-  const cannotMigrate = new Set<Upstream>();
-
-  function add(tunnel: Tunnel): void {
-    all.add(tunnel);
-    if (tunnel.session === undefined) return;
-    const tunnels = bySession.get(tunnel.session.id) ?? new Set();
-    bySession.set(tunnel.session.id, tunnels.add(tunnel));
-  }
-
-  function remove(tunnel: Tunnel): void {
-    all.delete(tunnel);
-    if (tunnel.session === undefined) return;
-    const tunnels = bySession.get(tunnel.session.id);
-    tunnels?.delete(tunnel);
-    if (tunnels?.size === 0) bySession.delete(tunnel.session.id);
-  }
-
-  function endSoon(tunnel: Tunnel): void {
-    ending.push(tunnel);
-    perStep = Math.max(perStep, Math.ceil(ending.length / MAX_STEPS));
-    nextStep ??= clock.after(0, step);
-  }
-
-  function step(): void {
-    for (const tunnel of ending.splice(0, perStep)) tunnel.end(clock);
-    if (ending.length === 0) perStep = MIN_PER_STEP;
-    nextStep = ending.length === 0 ? undefined : clock.after(STEP_MS, step);
-  }
-
-  /**
-   * Migrates those of `leaving` that are due; the first `done` were before. The last step takes all that were opened
-   * meanwhile.
-   */
-  function migrateDue(leaving: readonly Tunnel[], done: number, time: Spread): void {
-    const share = time.spreadMs > 0 ? (clock.nowMs() - time.beganMs) / time.spreadMs : 1;
-    const isLast = share >= 1;
-    const due = Math.ceil(leaving.length * share);
-    migrate(isLast ? all : leaving.slice(done, due), time.graceMs);
-    const nextMs = STEP_MS * (0.5 + deps.random());
-    nextMigration = clock.after(nextMs, () => migrateDue(leaving, isLast ? done : due, time));
-  }
-
-  function migrate(tunnels: Iterable<Tunnel>, graceMs: number): void {
-    const due = [...tunnels].filter((tunnel) => !tunnel.isMigrating);
-    for (const tunnel of due) tunnel.isMigrating = true;
-    for (const [upstream, group] of groupByWorker(due)) {
-      const end = (): void => {
-        for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
-      };
-      const ids = group.map(({ requestId }) => requestId);
-      deps.migrateRequests(upstream, ids).then(
-        () => clock.after(graceMs, end),
-        (error: unknown) => {
-          if (!cannotMigrate.has(upstream))
-            log.info(
-              { err: error, worker: upstream.id },
-              "worker cannot migrate its clients; closing their connections",
-            );
-          cannotMigrate.add(upstream);
-          end();
-        },
-      );
-    }
-  }
-
-  return {
-    open({ client, worker, upstream, requestId, head, rest, session }) {
-      const tunnel = new Tunnel({ client, worker, upstream, requestId, session }, () => {
-        upstream.inFlight--;
-        stopWatching();
-        remove(tunnel);
-      });
-      upstream.inFlight++;
-      const stopWatching = upstream.onDown(() => endSoon(tunnel));
-      add(tunnel);
-      tunnel.begin(head, rest, client);
-    },
-    endMoved(session, epoch, at) {
-      for (const tunnel of bySession.get(session) ?? []) {
-        if (tunnel.upstream === at || (tunnel.session?.epoch ?? epoch) >= epoch) continue;
-        endSoon(tunnel);
-      }
-    },
-    migrateAll(time) {
-      migrateDue([...all], 0, { beganMs: clock.nowMs(), ...time });
-    },
-    endAll() {
-      nextMigration?.cancel();
-      nextStep?.cancel();
-      ending = [];
-      for (const tunnel of [...all]) tunnel.end(clock);
-    },
-    reportOpen() {
-      for (const tunnel of all) tunnel.report();
-    },
-    get size() {
-      return all.size;
-    },
-  };
-}
-
-function groupByWorker(tunnels: readonly Tunnel[]): ReadonlyMap<Upstream, readonly Tunnel[]> {
-  const byWorker = new Map<Upstream, Tunnel[]>();
-  for (const tunnel of tunnels) {
-    const group = byWorker.get(tunnel.upstream);
-    if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
-    else group.push(tunnel);
-  }
-  return byWorker;
-}
-
-/** The time over which many tunnels end. */
-interface Spread {
-  readonly beganMs: number;
-  readonly spreadMs: number;
-  readonly graceMs: number;
-}
-
-class Tunnel {
-  readonly upstream: Upstream;
+export class Tunnel {
   readonly requestId: string;
-  readonly session: { readonly id: SessionKey; readonly epoch: number } | undefined;
   /** Whether its worker has been asked to migrate its client. */
   isMigrating = false;
+  upstream: Upstream;
+  session: TunnelSession | undefined;
+  /** With it another worker resumes the WebSocket. */
+  ticket: string | undefined;
+  /** What the client has sent; undefined when the WebSocket cannot be resumed. */
+  readonly log: ClientLog | undefined;
+  readonly #output: WorkerOutput | undefined;
   readonly #client: Connection;
-  readonly #worker: Connection;
-  readonly #onOver: () => void;
+  readonly #events: TunnelEvents;
   readonly #onServed: (bodyBytes: number) => void;
-  #openSides = 2;
+  /** Undefined while it waits for another worker. */
+  #worker: Connection | undefined;
+  #hasClientEnded = false;
+  #isClientClosed = false;
+  #isOver = false;
   #bytesToClient = 0;
   #reported = false;
   #isEnding = false;
+  #hasMoved = false;
 
-  constructor(
-    tunnel: Pick<Tunnel, "upstream" | "requestId" | "session"> & {
-      client: DetachedConnection;
-      worker: Connection;
-    },
-    onOver: () => void,
-  ) {
-    const { connection: client, onServed } = tunnel.client;
-    const { worker } = tunnel;
+  constructor(options: TunnelOptions, events: TunnelEvents) {
+    const { connection: client, onServed } = options.client;
     this.#client = client;
     this.#onServed = onServed;
+    this.#events = events;
+    this.upstream = options.upstream;
+    this.requestId = options.requestId;
+    this.session = options.session;
+    if (options.isResumable) {
+      this.log = new ClientLog();
+      this.#output = new WorkerOutput({
+        confirmed: (messages) => this.log?.confirm(messages),
+        ticketCame: (ticket) => {
+          this.ticket = ticket;
+        },
+        moved: () => {
+          this.#hasMoved = true;
+        },
+      });
+    }
+    client.handler = new ClientHalf(this);
+    this.#attach(options.worker);
+  }
+
+  #attach(worker: Connection): void {
     this.#worker = worker;
-    this.upstream = tunnel.upstream;
-    this.requestId = tunnel.requestId;
-    this.session = tunnel.session;
-    this.#onOver = onOver;
-    client.handler = new Half(this, client, worker);
-    worker.handler = new Half(this, worker, client);
+    worker.handler = new WorkerHalf(this, worker);
   }
 
   /** Sends what both sides have sent so far. */
   begin(head: string, rest: Buffer, client: DetachedConnection): void {
-    this.#bytesToClient = rest.length;
-    const first: Piece[] = rest.length > 0 ? [head, rest] : [head];
+    const parts = this.#forClient(rest);
+    const first: Piece[] = [head, ...parts];
     // It may stay open for days and never write again.
     this.#client.setOptions();
-    if (!this.#client.write(first)) this.#worker.pause();
-    const more = client.early.length === 0 || this.#worker.write([client.early]);
-    if (client.ended) this.#worker.end();
+    if (!this.#client.write(first)) this.#worker?.pause();
+    this.log?.push(client.early);
+    const more = client.early.length === 0 || this.#worker?.write([client.early]) === true;
+    if (client.ended) this.onClientEnd();
     // The connection may be paused because much was buffered.
     if (more) this.#client.resume();
     else this.#client.pause();
@@ -237,7 +124,7 @@ class Tunnel {
   /** Sends FIN to both sides, and closes what is still open some time later. */
   end(clock: Clock): void {
     this.endAtClient(clock);
-    this.#worker.end();
+    this.#worker?.end();
   }
 
   /**
@@ -248,10 +135,11 @@ class Tunnel {
     if (this.#isEnding) return;
     this.#isEnding = true;
     this.#client.end();
-    this.#worker.resume();
+    this.#client.resume();
+    this.#worker?.resume();
     clock.after(END_MS, () => {
       this.#client.destroy();
-      this.#worker.destroy();
+      this.#worker?.destroy();
     });
   }
 
@@ -262,49 +150,170 @@ class Tunnel {
     this.#onServed(this.#bytesToClient);
   }
 
-  /** Bytes of one side have come for the other one. */
-  relay(bytes: Buffer, from: Connection, to: Connection): void {
-    const isForClient = to === this.#client;
-    if (isForClient) this.#bytesToClient += bytes.length;
-    // After the FIN the client gets nothing more, but a paused worker's side could not end.
-    if (!to.write([bytes]) && !(this.#isEnding && isForClient)) from.pause();
+  // --- resuming ---
+
+  /** Why it cannot be resumed on another worker; undefined when it can. */
+  get obstacle(): Unresumable | undefined {
+    if (this.log === undefined || this.#output === undefined) return "no ticket";
+    if (this.ticket === undefined || this.#output.isClosed || this.#isEnding) return "no ticket";
+    if (!this.log.isComplete) return "unconfirmed bytes";
+    return this.#output.isInMessage ? "half a message" : undefined;
   }
 
-  onSideClosed(): void {
-    this.#openSides--;
-    if (this.#openSides > 0) return;
+  /** Messages that its client had already when they were delivered again. */
+  get repeats(): number {
+    return this.#output?.repeats ?? 0;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Drops the worker's side; the client's stays. */
+  detachWorker(): void {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    this.#hasMoved = false;
+    this.#output?.restart();
+    if (worker === undefined) return;
+    worker.handler = GONE;
+    worker.reset();
+  }
+
+  /** Another worker goes on; `rest` is what it has sent already. */
+  resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">, rest: Buffer): void {
+    this.upstream = next.upstream;
+    this.session = next.session;
+    this.#attach(next.worker);
+    const unconfirmed = this.log?.unconfirmed() ?? [];
+    const hasRoom = unconfirmed.length === 0 || next.worker.write(unconfirmed);
+    if (this.#hasClientEnded) next.worker.end();
+    if (rest.length > 0) this.relayToClient(rest, next.worker);
+    if (hasRoom) this.#client.resume();
+    else this.#client.pause();
+  }
+
+  // --- relaying ---
+
+  relayToWorker(bytes: Buffer): void {
+    const worker = this.#worker;
+    this.log?.push(bytes, worker === undefined);
+    if (worker === undefined) {
+      if ((this.log?.bytes ?? 0) >= MAX_KEPT_BYTES / 2) this.#client.pause();
+    } else if (!worker.write([bytes])) {
+      this.#client.pause();
+    }
+  }
+
+  relayToClient(bytes: Buffer, worker: Connection): void {
+    const parts = this.#forClient(bytes);
+    // After the FIN the client gets nothing more, but a paused worker's side could not end.
+    if (parts.length > 0 && !this.#client.write(parts) && !this.#isEnding) worker.pause();
+    if (this.#hasMoved) this.#events.workerLost(this, "move");
+  }
+
+  #forClient(bytes: Buffer): readonly Buffer[] {
+    if (this.#output === undefined) {
+      this.#bytesToClient += bytes.length;
+      return bytes.length > 0 ? [bytes] : [];
+    }
+    const parts = this.#output.read(bytes);
+    for (const part of parts) this.#bytesToClient += part.length;
+    return parts;
+  }
+
+  onClientEnd(): void {
+    this.#hasClientEnded = true;
+    this.#worker?.end();
+  }
+
+  onClientDrain(): void {
+    this.#worker?.resume();
+  }
+
+  onClientClosed(error: Error | undefined): void {
+    this.#isClientClosed = true;
+    if (error === undefined) this.#worker?.end();
+    else this.#worker?.reset();
+    this.#checkOver();
+  }
+
+  onWorkerEnd(): void {
+    this.#client.end();
+  }
+
+  onWorkerDrain(): void {
+    this.#client.resume();
+  }
+
+  onWorkerClosed(error: Error | undefined): void {
+    this.#worker = undefined;
+    if (error instanceof LinkLostError && this.log !== undefined && !this.#isClientClosed) {
+      this.#events.workerLost(this, "crash");
+      return;
+    }
+    if (error === undefined) this.#client.end();
+    else this.#client.reset();
+    this.#checkOver();
+  }
+
+  /** It is over when both sides are; one that waits for another worker has none. */
+  #checkOver(): void {
+    if (!this.#isClientClosed || this.#worker !== undefined || this.#isOver) return;
+    this.#isOver = true;
     this.report();
-    this.#onOver();
+    this.#events.over(this);
   }
 }
 
-/** One direction of a tunnel. */
-class Half implements ConnectionHandler {
+class ClientHalf implements ConnectionHandler {
   readonly #tunnel: Tunnel;
-  readonly #from: Connection;
-  readonly #to: Connection;
 
-  constructor(tunnel: Tunnel, from: Connection, to: Connection) {
+  constructor(tunnel: Tunnel) {
     this.#tunnel = tunnel;
-    this.#from = from;
-    this.#to = to;
   }
 
   onData(bytes: Buffer): void {
-    this.#tunnel.relay(bytes, this.#from, this.#to);
+    this.#tunnel.relayToWorker(bytes);
   }
 
   onEnd(): void {
-    this.#to.end();
+    this.#tunnel.onClientEnd();
   }
 
   onDrain(): void {
-    this.#to.resume();
+    this.#tunnel.onClientDrain();
   }
 
   onClose(error: Error | undefined): void {
-    if (error === undefined) this.#to.end();
-    else this.#to.reset();
-    this.#tunnel.onSideClosed();
+    this.#tunnel.onClientClosed(error);
   }
 }
+
+class WorkerHalf implements ConnectionHandler {
+  readonly #tunnel: Tunnel;
+  readonly #connection: Connection;
+
+  constructor(tunnel: Tunnel, connection: Connection) {
+    this.#tunnel = tunnel;
+    this.#connection = connection;
+  }
+
+  onData(bytes: Buffer): void {
+    this.#tunnel.relayToClient(bytes, this.#connection);
+  }
+
+  onEnd(): void {
+    this.#tunnel.onWorkerEnd();
+  }
+
+  onDrain(): void {
+    this.#tunnel.onWorkerDrain();
+  }
+
+  onClose(error: Error | undefined): void {
+    this.#tunnel.onWorkerClosed(error);
+  }
+}
+
+const GONE: ConnectionHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };

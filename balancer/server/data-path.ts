@@ -13,9 +13,10 @@ import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest } from "../proxy/accept-request.ts";
+import { createSendResume } from "../proxy/resume-request.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTrafficCounters } from "../proxy/traffic-counters.ts";
-import { createTunnels, type Tunnels } from "../proxy/tunnel.ts";
+import { createTunnels, type Tunnels } from "../proxy/tunnels.ts";
 import { createRouter, type Router } from "../routing/router.ts";
 import { createDeadlines } from "../transport/deadlines.ts";
 import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
@@ -81,6 +82,8 @@ export async function startDataPath(deps: {
     clock,
     random: Math.random,
     migrateRequests: discovery.migrateRequests,
+    sendResume: (request, outcome) => sendResume(request, outcome),
+    counters,
     log,
   });
   const addToMetrics = measureLinks(counters);
@@ -130,6 +133,7 @@ export async function startDataPath(deps: {
     drainState,
     isRootOurs: discovery.isLeased,
   };
+  const sendResume = createSendResume(exchangeDeps);
   await deps.beforePortsOpen?.();
   const listener = await listen({
     transport,
@@ -150,6 +154,7 @@ export async function startDataPath(deps: {
 
   counters.gauge("balancer.connections", () => listener.connections);
   counters.gauge("balancer.tunnels", () => tunnels.size);
+  counters.gauge("balancer.resume.waiting", () => tunnels.resuming);
   counters.gauge("balancer.holding", () => retryQueue.size);
   counters.gauge("balancer.workers", () => countStates(router));
   counters.gauge("balancer.links", () => byWorker(router, ({ links }) => links));

@@ -6,7 +6,7 @@
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { DrainState } from "../downstream/drain-state.ts";
-import type { Tunnels } from "../proxy/tunnel.ts";
+import type { Tunnels } from "../proxy/tunnels.ts";
 import type { Listener } from "./listener.ts";
 
 /** Tunnels migrated per second: their clients reconnect to other balancers at this rate. */

@@ -6,6 +6,7 @@
  * Both numbers are big-endian. Streams are numbered by the balancer, which opens all of them, from 1 on and never again;
  * 0 is the link itself.
  */
+import { readUint32 } from "../base/uint32.ts";
 
 /** Sent with the request that opens a link; the two sides must have the same. */
 export const LINK_VERSION = 1;
@@ -66,22 +67,6 @@ export class LinkFramingError extends Error {
 /** The second number of a header. */
 export function headerWord(stream: number, type: number): number {
   return stream * 8 + type;
-}
-
-/** Byte by byte: `Buffer.writeUInt32BE` checks its arguments, at twice the cost. */
-export function writeUint32(to: Buffer, at: number, value: number): void {
-  to[at] = value >>> 24;
-  to[at + 1] = (value >>> 16) & 0xff;
-  to[at + 2] = (value >>> 8) & 0xff;
-  to[at + 3] = value & 0xff;
-}
-
-function readUint32(bytes: Buffer, at: number): number {
-  return (
-    ((bytes[at] ?? 0) * 0x100_0000 +
-      (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))) >>>
-    0
-  );
 }
 
 /** Length of the payload of each type, by its number; data has any length. */

@@ -3,6 +3,7 @@
  * leave in one write; what one read brings for a stream is delivered at once.
  */
 import { atTurnEnd } from "../base/turn.ts";
+import { writeUint32 } from "../base/uint32.ts";
 import {
   CONTROL,
   FRAME,
@@ -14,7 +15,6 @@ import {
   MAX_PAYLOAD_BYTES,
   MAX_STREAM_ID,
   RESET,
-  writeUint32,
 } from "./frames.ts";
 import {
   type Chunk,

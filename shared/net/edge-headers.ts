@@ -65,6 +65,20 @@ export const BALANCER_HEADER = "x-ct-balancer";
 export const BALANCER_INCARNATION_HEADER = "x-ct-balancer-incarnation";
 /** Balancer to worker, with a probe: whether the balancer reaches the store, `up` or `away`. */
 export const STORE_HEADER = "x-ct-store";
+/**
+ * Balancer to worker, with the upgrade to a WebSocket over a link: the balancer can resume it. Worker to balancer, with the
+ * 101: it uses the frames of shared/resume. The value is `RESUME_VERSION`.
+ */
+export const RESUMABLE_HEADER = "x-ct-resumable";
+/**
+ * A balancer asks a worker here, by an upgrade to a WebSocket, to go on with one whose own worker has gone or has given its
+ * session away.
+ */
+export const RESUME_PATH = "/ct-edge/resume";
+/** Balancer to worker, with that: the ticket of the WebSocket, made by its former worker. */
+export const RESUME_TICKET_HEADER = "x-ct-ticket";
+/** Balancer to worker, with that: `resumeState`. */
+export const RESUME_STATE_HEADER = "x-ct-resume";
 /** In every request and its response, so that log lines of several processes can be matched. */
 export const REQUEST_ID_HEADER = "x-request-id";
 
@@ -103,6 +117,32 @@ export function readIncarnation(
     ? incarnation
     : undefined;
 }
+
+/** Where a WebSocket that is resumed stands. */
+export interface ResumeState {
+  /** `crash`: its worker has gone, or has lost the session. `move`: the worker has given the session away. */
+  readonly cause: "crash" | "move";
+  /** Messages of the client that a worker has confirmed; what follows them is sent again. */
+  readonly confirmed: number;
+  /** Messages behind those that the former worker may have relayed. */
+  readonly repeated: number;
+  /** For how long it has had no worker. */
+  readonly forMs: number;
+}
+
+export function resumeState({ cause, confirmed, repeated, forMs }: ResumeState): string {
+  return `${cause} ${confirmed} ${repeated} ${forMs}`;
+}
+
+/** Undefined when the value is malformed. */
+export function readResumeState(value: unknown): ResumeState | undefined {
+  const match = typeof value === "string" ? RESUME_STATE.exec(value) : null;
+  if (match === null) return undefined;
+  const [confirmed = 0, repeated = 0, forMs = 0] = match.slice(2).map(Number);
+  return { cause: match[1] === "move" ? "move" : "crash", confirmed, repeated, forMs };
+}
+
+const RESUME_STATE = /^(crash|move) (\d{1,10}) (\d{1,6}) (\d{1,9})$/;
 
 export function newNonce(): string {
   return randomBytes(18).toString("base64url");

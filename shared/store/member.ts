@@ -36,6 +36,8 @@ export interface WorkerRecord {
   readonly secretFingerprint: string;
   /** Version of the links (shared/link) that it accepts; missing: none. */
   readonly linkVersion?: number | undefined;
+  /** Version of the frames (shared/resume) with which it goes on with WebSockets of other workers; missing: it does not. */
+  readonly resumeVersion?: number | undefined;
 }
 
 /** Used for status views, commands and counts only. */
@@ -80,6 +82,7 @@ const workerSchema = z.object({
   ringFingerprint: z.string().max(64),
   secretFingerprint,
   linkVersion: z.number().int().nonnegative().optional(),
+  resumeVersion: z.number().int().nonnegative().optional(),
 });
 
 const balancerSchema = z.object({

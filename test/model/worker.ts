@@ -316,6 +316,11 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
         ordinal: own,
         pendingBytes: 0,
         isMigrating: false,
+        isMovable: false,
+        stopInput: async () => "polling",
+        freeze: async () => "polling",
+        thaw() {},
+        confirm() {},
         open(given) {
           events = given;
         },

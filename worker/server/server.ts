@@ -15,6 +15,8 @@ import {
   EDGE_HEADER_PREFIX,
   KEY_HEADER,
   PROBE_PATH,
+  RESUME_PATH,
+  RESUME_TICKET_HEADER,
   STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { createServer } from "../../shared/net/node-http.ts";
@@ -59,7 +61,10 @@ export interface WorkerServer {
 
 interface Deps {
   readonly api: Pick<Api, "handle">;
-  readonly sockets: Pick<Sockets, "sessionOf" | "handleRequest" | "handleUpgrade" | "letGo">;
+  readonly sockets: Pick<
+    Sockets,
+    "sessionOf" | "handleRequest" | "handleUpgrade" | "handleResume" | "letGo"
+  >;
   readonly registry: Pick<Registry, "claim">;
   readonly origins: Origins;
   readonly balancerAuth: BalancerAuth;
@@ -213,10 +218,16 @@ async function handleRequest(deps: Deps, req: IncomingMessage, res: ServerRespon
   }
 }
 
+interface Upgrade {
+  readonly req: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
 async function handleUpgrade(
   deps: Deps,
   links: LinkServer | undefined,
-  { req, socket, head }: { req: IncomingMessage; socket: Duplex; head: Buffer },
+  { req, socket, head }: Upgrade,
 ): Promise<void> {
   const misdirected = checkHead(deps, req);
   if (misdirected === undefined && links !== undefined && isLinkRequest(req)) {
@@ -231,7 +242,23 @@ async function handleUpgrade(
   }
   const elsewhere = await findElsewhere(deps, req);
   if (elsewhere !== undefined) refuseUpgrade(socket, elsewhere);
+  else if (isResume(req)) await resume(deps, { req, socket, head });
   else deps.sockets.handleUpgrade(req, socket, head);
+}
+
+/** A client's request to the same path has no ticket, because balancers strip it, and is one to an unknown path. */
+function isResume({ url, headers }: IncomingMessage): boolean {
+  return url === RESUME_PATH && headers[RESUME_TICKET_HEADER] !== undefined;
+}
+
+async function resume(deps: Deps, { req, socket, head }: Upgrade): Promise<void> {
+  const result = await deps.sockets.handleResume(req, socket, head);
+  if (result.outcome === "refused") {
+    refuseUpgrade(socket, textResponse(result.status, result.reason));
+  } else if (result.outcome === "elsewhere") {
+    const owner = deps.balancerAuth.nameOwner(req, result.owner);
+    refuseUpgrade(socket, misdirectedResponse({ ...result, owner }));
+  }
 }
 
 // --- the head ---
@@ -293,7 +320,7 @@ function stripUntrusted(headers: IncomingHttpHeaders): void {
 
 function checkUpgrade(req: IncomingMessage): Refusal | undefined {
   const path = pathOf(req.url ?? "");
-  if (isSocketPath(path)) return undefined;
+  if (isSocketPath(path) || isResume(req)) return undefined;
   return methodsOf(path) === undefined
     ? { reason: "path", response: textResponse(404, "Not found") }
     : { reason: "upgrade", response: textResponse(400, "This path accepts no upgrade") };

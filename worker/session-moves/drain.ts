@@ -10,6 +10,7 @@ import type { MembershipView } from "../../shared/membership/view.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { HandoverCause, PendingMessages, Session } from "../sessions/session.ts";
@@ -102,6 +103,7 @@ export async function handOverTo(
     successor.id,
     (pendingMessages) => deps.sendPendingMessages(successor, session.id, pendingMessages),
     cause,
+    successor.resumeVersion === RESUME_VERSION,
   );
   deps.counters.count("worker.sessions_drained", outcome);
   if (outcome === "handed") {

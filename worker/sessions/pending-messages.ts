@@ -26,7 +26,14 @@ export interface PendingMessages {
 }
 
 const messagesSchema = z.array(
-  z.object({ own: z.boolean(), bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array) }),
+  z.object({
+    own: z.boolean(),
+    bytes: z.custom<Uint8Array>((v) => v instanceof Uint8Array),
+    // Not from a worker of the version before.
+    source: z
+      .object({ stream: z.number(), message: z.number(), isReplayed: z.boolean() })
+      .exactOptional(),
+  }),
 );
 
 const pendingMessagesSchema = z.object({
@@ -61,9 +68,14 @@ export function packPendingMessages(
     epoch,
     waiting: fitting.map(({ id, messages }) => ({
       id,
-      [key]: messages.map((message) => ({ own: message.own, bytes: joined(message) })),
+      [key]: messages.map(packed),
     })),
   });
+}
+
+function packed(message: OutboundMessage) {
+  const { own, source } = message;
+  return { own, bytes: joined(message), ...(source !== undefined && { source }) };
 }
 
 /** Undefined when the bytes are invalid. */
@@ -82,14 +94,18 @@ export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | unde
     // `parcels`: the name in the version before.
     waiting: waiting.map(({ id, messages, parcels }) => ({
       id,
-      messages: (messages ?? parcels ?? []).map(({ own, bytes: text }) => toOutbound(own, text)),
+      messages: (messages ?? parcels ?? []).map(toOutbound),
     })),
   };
 }
 
-function toOutbound(own: boolean, bytes: Uint8Array): OutboundMessage {
+function toOutbound({
+  own,
+  bytes,
+  source,
+}: z.infer<typeof messagesSchema>[number]): OutboundMessage {
   const { buffer, byteOffset, byteLength } = bytes;
-  return { parts: [Buffer.from(buffer, byteOffset, byteLength)], byteLength, own };
+  return { parts: [Buffer.from(buffer, byteOffset, byteLength)], byteLength, own, source };
 }
 
 function bytesOf(messages: readonly OutboundMessage[]): number {

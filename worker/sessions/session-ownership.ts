@@ -45,8 +45,13 @@ export interface OwnedSession {
   restoreRecords(): Promise<void>;
   /** Makes all clients reconnect, at once. */
   disconnectClients(): void;
-  /** Asks all clients to reconnect. Resolves when they are disconnected and everything they sent is relayed. */
-  migrateClients(): Promise<void>;
+  /**
+   * Asks all clients to reconnect, but for those whose WebSockets can go on at the next owner, if `keepOpen`. Resolves when
+   * everything that they sent is relayed, and nothing more of them is.
+   */
+  migrateClients(keepOpen: boolean): Promise<void>;
+  /** After `migrateClients`: the session stays here after all. */
+  keepClients(): void;
   /** Messages that were not delivered here, under the epoch in which they were collected. */
   pendingMessages(epoch: number): PendingMessages;
   /** Ends the session on this worker without a write. */
@@ -200,8 +205,9 @@ export class SessionOwnership {
   // --- handover ---
 
   /**
-   * Hands the session over to `successor`: clients are asked to reconnect, what they still send is relayed, messages that
-   * can no longer be delivered go to `deliver`, and then the store releases the session. `kept`: the store or the
+   * Hands the session over to `successor`: clients are asked to reconnect, or with `keepOpen` their WebSockets go on there, what
+   * they still send is relayed, messages that can no longer be delivered go to `deliver`, and then the store releases the
+   * session. `kept`: the store or the
    * successor did not respond. If it was the release that got no response, the successor may own the session, so it stays
    * fenced here until the store confirms it.
    */
@@ -209,13 +215,14 @@ export class SessionOwnership {
     successor: WorkerId,
     deliver: (pendingMessages: PendingMessages) => Promise<void>,
     cause: HandoverCause,
+    keepOpen: boolean,
   ): Promise<HandoverOutcome> {
     if (!this.#isHeld() || this.#isHandingOver) return this.#keptOrGone();
     // No client is disconnected for a release that cannot be written.
     if (this.#deps.store.health.state !== "up") return "kept";
     this.#isHandingOver = true;
     try {
-      await this.#session.migrateClients();
+      await this.#session.migrateClients(keepOpen);
       await this.writes.settled();
       if (!this.#isHeld() || this.writes.pending > 0) return this.#keptOrGone();
       await deliver(this.#session.pendingMessages(this.#epoch));
@@ -229,6 +236,7 @@ export class SessionOwnership {
       return this.#keptOrGone();
     } finally {
       this.#isHandingOver = false;
+      if (this.#isLive()) this.#session.keepClients();
     }
   }
 

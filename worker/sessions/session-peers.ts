@@ -2,16 +2,22 @@
  * The peers of one session: who is admitted, when the others hear of it, and when a peer counts as gone. A peer that
  * loses its connection has 30 s to come back; meanwhile its messages wait (peers/peer.ts).
  */
-import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
+import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { ResumeState } from "../../shared/net/edge-headers.ts";
+import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
+import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
+import { prepareMove } from "./peers/prepare-move.ts";
 import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
+import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
+import type { ResumeTicket } from "./resume-ticket.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
 import { type OutboundMessage, peerInfo, roomJoined, roomLeft } from "./wire/outbound.ts";
 
@@ -29,6 +35,9 @@ export type Admission =
   | { readonly outcome: "refused"; readonly reason: string }
   /** Another worker owns the session: the client must reconnect and is routed there. */
   | { readonly outcome: "lost" };
+
+/** Why a WebSocket is not resumed: the client reconnects. */
+export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced";
 
 export type LeaveCause = "left" | "away";
 
@@ -48,19 +57,17 @@ export interface HostingSession {
   /** The host has come for the first time. */
   open(): Promise<"done" | "lost" | "later">;
   hostArrived(host: Peer): void;
-  receive(peer: Peer, bytes: Buffer): void;
+  receive(peer: Peer, bytes: Buffer, source: DeliveryMark | undefined): void;
+  /** Whether all that has come is relayed, as far as it could be. */
+  hasRelayedAll(): boolean;
   guestLeft(guest: PeerId): void;
   hostLeft(cause: LeaveCause): void;
 }
 
 /** How long a peer may be without a connection; clients give up after the same time. */
 export const AWAY_MS = 30_000;
-/**
- * Grace period for clients to close after a migrate request; then they are disconnected, and input that was not read yet
- * is lost. The other peers wait that long: a longer pause is better than a lost message.
- */
-const MIGRATE_GRACE_MS = 3000;
-const MIGRATE_POLL_MS = 5;
+/** WebSockets whose resumption is remembered. */
+const MAX_RESUMED = 10_000;
 /** Tokens of guests who left. The store keeps as many; beyond it the oldest is forgotten. */
 const MAX_REVOKED = 1000;
 /** No new guest is admitted beyond this many unwritten changes: bounds the queue during a long store outage. */
@@ -76,6 +83,10 @@ export class SessionPeers {
   readonly #awayTimers = new Map<PeerId, Timer>();
   readonly #revokedTokens: Set<string>;
   readonly #reconnects: ReconnectLog;
+  readonly #resumes: ResumeLog;
+  /** Numbers of the WebSockets that were resumed here. */
+  readonly #resumed = new Set<number>();
+  readonly #confirmations: Confirmations;
 
   constructor(deps: PeersDeps, record: SessionRecord, session: HostingSession) {
     this.byId = this.#peers;
@@ -83,6 +94,15 @@ export class SessionPeers {
     this.#session = session;
     this.#revokedTokens = new Set(record.revokedTokens);
     this.#reconnects = createReconnectLog({
+      clock: deps.clock,
+      note: (cause) => session.ownership.note("returned", cause),
+    });
+    this.#confirmations = createConfirmations({
+      clock: deps.clock,
+      peers: () => this.#peers.values(),
+      hasRelayedAll: () => session.hasRelayedAll(),
+    });
+    this.#resumes = createResumeLog({
       clock: deps.clock,
       note: (cause) => session.ownership.note("returned", cause),
     });
@@ -169,8 +189,22 @@ export class SessionPeers {
     return { outcome: "admitted", peer };
   }
 
+  /** The peer whose WebSocket a ticket is for, if it can go on here. */
+  findResumable(ticket: ResumeTicket): Peer | ResumeRefusal {
+    const { ownership } = this.#session;
+    const peer = this.#peers.get(ticket.peerId);
+    if (peer === undefined || peer.record.tokenId !== ticket.tokenId) return "peer gone";
+    if (!this.#isLive() || ownership.isFenced || ownership.isHandingOver) return "moving";
+    // The balancer has lost the connection, and with it perhaps what was on its way: its client must compare documents.
+    if (ownership.epoch <= ticket.epoch) return "same epoch";
+    if (this.#resumed.has(ticket.stream)) return "used";
+    if (peer.isConnected) return "replaced";
+    if (this.#resumed.size < MAX_RESUMED) this.#resumed.add(ticket.stream);
+    return peer;
+  }
+
   /** See `Session.attach`. */
-  attach(peer: Peer, connection: Connection): void {
+  attach(peer: Peer, connection: Connection, resumed?: ResumeState): void {
     const { ownership } = this.#session;
     const isUnavailable =
       this.#session.state() === "lost" || ownership.isFenced || ownership.isHandingOver;
@@ -184,14 +218,30 @@ export class SessionPeers {
       connection.end();
       return;
     }
-    const attached = peer.attach(connection, {
-      message: (bytes) => this.#session.receive(peer, bytes),
+    if (!this.#join(peer, connection)) return;
+    this.#stopAwaiting(peer);
+    if (resumed === undefined) {
+      this.#reconnects.connected(peer.record, peer.announced !== "no");
+    } else {
+      this.#reconnects.forget(peer.id);
+      this.#resumes.add(resumed);
+    }
+    if (peer.announced !== "yes") this.#announce(peer);
+  }
+
+  /** Its client has opened a WebSocket, on which it goes on; also while the session is handed over. */
+  upgrade(peer: Peer, previous: Connection, connection: Connection): void {
+    if (peer.isConnectedBy(previous)) this.#join(peer, connection);
+    else connection.close();
+  }
+
+  /** False: it has a newer connection. */
+  #join(peer: Peer, connection: Connection): boolean {
+    return peer.attach(connection, {
+      message: (bytes, source) => this.#session.receive(peer, bytes, source),
+      received: () => this.#confirmations.add(),
       away: () => this.#awaitReturn(peer),
     });
-    if (!attached) return;
-    this.#stopAwaiting(peer);
-    this.#reconnects.connected(peer.record, peer.announced !== "no");
-    if (peer.announced !== "yes") this.#announce(peer);
   }
 
   #announce(peer: Peer): void {
@@ -286,20 +336,18 @@ export class SessionPeers {
     for (const peer of this.#peers.values()) peer.disconnect();
   }
 
-  /** Asks every client to reconnect and waits until they have; those that do not in time are disconnected. */
-  async migrateAll(): Promise<void> {
-    const { clock, log } = this.#deps;
-    for (const peer of this.#peers.values()) peer.migrate();
-    const untilMs = clock.nowMs() + MIGRATE_GRACE_MS;
-    while (this.connections > 0 && clock.nowMs() < untilMs) await sleep(clock, MIGRATE_POLL_MS);
-    const clients = this.connections;
-    if (clients > 0) {
-      log.info(
-        { session: shortId(this.#session.id), clients },
-        "disconnecting clients that did not follow a migrate request in time",
-      );
-    }
-    this.disconnectAll();
+  /** See `prepareMove`. */
+  migrateAll(keepOpen: boolean): Promise<void> {
+    const keeps = keepOpen && this.#session.hasRelayedAll();
+    return prepareMove([...this.#peers.values()], keeps, {
+      ...this.#deps,
+      session: shortId(this.#session.id),
+    });
+  }
+
+  /** The session stays: connections that were frozen go on. */
+  thawAll(): void {
+    for (const peer of this.#peers.values()) peer.thaw();
   }
 
   pendingMessages(epoch: number): PendingMessages {
@@ -318,6 +366,7 @@ export class SessionPeers {
   }
 
   stopTimers(): void {
+    this.#confirmations.close();
     for (const timer of this.#awayTimers.values()) timer.cancel();
     this.#awayTimers.clear();
   }

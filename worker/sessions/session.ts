@@ -7,6 +7,8 @@ import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { ResumeState } from "../../shared/net/edge-headers.ts";
+import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
   type EdgeEvent,
@@ -25,6 +27,7 @@ import type { Connection, Peer } from "./peers/peer.ts";
 import { createPendingRequests, type PendingRequests } from "./peers/pending-requests.ts";
 import { createRelay, type Relay } from "./peers/relay.ts";
 import type { PendingMessages } from "./pending-messages.ts";
+import type { ResumeTicket } from "./resume-ticket.ts";
 import {
   type HandoverCause,
   type HandoverOutcome,
@@ -32,7 +35,13 @@ import {
   type SessionState,
   shortId,
 } from "./session-ownership.ts";
-import { type Admission, AWAY_MS, type Introduction, SessionPeers } from "./session-peers.ts";
+import {
+  type Admission,
+  AWAY_MS,
+  type Introduction,
+  type ResumeRefusal,
+  SessionPeers,
+} from "./session-peers.ts";
 import { requestFailure, roomClosed } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 import { createRelayIds } from "./wire/relay-id.ts";
@@ -95,7 +104,8 @@ export class Session {
       revokedTokens: () => this.#peers.revokedTokens,
       restoreRecords: () => this.#restoreRecords(),
       disconnectClients: () => this.#peers.disconnectAll(),
-      migrateClients: () => this.#migrateClients(),
+      migrateClients: (keepOpen) => this.#migrateClients(keepOpen),
+      keepClients: () => this.#peers.thawAll(),
       pendingMessages: (epoch) => this.#peers.pendingMessages(epoch),
       lose: () => this.lose(),
     });
@@ -105,7 +115,8 @@ export class Session {
       state: () => this.#state,
       open: () => this.#open(),
       hostArrived: (host) => this.#joins.hostArrived(host),
-      receive: (peer, bytes) => this.#receive(peer, bytes),
+      receive: (peer, bytes, source) => this.#receive(peer, bytes, source),
+      hasRelayedAll: () => this.isHeld && deps.fence.look() === "open",
       guestLeft: (guest) => this.#requests.forget(guest),
       hostLeft: (cause) => this.#close(cause === "left" ? "host left" : "host away"),
     });
@@ -265,22 +276,38 @@ export class Session {
     this.#peers.attach(peer, connection);
   }
 
+  /** A peer's client has opened a WebSocket: `connection` goes on where `previous` ends. */
+  upgrade(peer: Peer, previous: Connection, connection: Connection): void {
+    this.#peers.upgrade(peer, previous, connection);
+  }
+
+  /** The peer whose WebSocket a ticket is for, if it can go on here; follow with `resume` at once. Each ticket works once. */
+  findResumable(ticket: ResumeTicket): Peer | ResumeRefusal {
+    return this.#peers.findResumable(ticket);
+  }
+
+  /** Goes on with a peer's WebSocket that another worker has begun. */
+  resume(peer: Peer, connection: Connection, state: ResumeState): void {
+    this.#deps.counters.count("worker.resume.websockets", state.cause);
+    this.#peers.attach(peer, connection, state);
+  }
+
   /** Called for each message: keep it short. The path of a message is drawn in peers/relay.ts. */
-  #receive(peer: Peer, bytes: Buffer): void {
+  #receive(peer: Peer, bytes: Buffer, source: DeliveryMark | undefined): void {
     this.#relayedBytes += bytes.length;
     this.#lastActivityMs = this.#deps.clock.nowMs();
     this.#idle.note(this.#peers.byId.size);
     // Input that was still under way when the peer left or the session ended.
     if (!this.isLive || this.#peers.byId.get(peer.id) !== peer) return;
     const state = this.#ownership.isFenced ? "shut" : this.#deps.fence.look();
-    if (state === "open") this.#relay.receive(peer, bytes);
-    else if (state === "undecided") this.#receiveLater(peer, bytes);
+    if (state === "open") this.#relay.receive(peer, bytes, source);
+    else if (state === "undecided") this.#receiveLater(peer, bytes, source);
     else this.#deps.counters.count("worker.messages_dropped", "fenced");
   }
 
-  #receiveLater(peer: Peer, bytes: Buffer): void {
+  #receiveLater(peer: Peer, bytes: Buffer, source: DeliveryMark | undefined): void {
     this.#deps.fence.hold({
-      run: () => this.#receive(peer, bytes),
+      run: () => this.#receive(peer, bytes, source),
       refuse: () => this.#deps.counters.count("worker.messages_dropped", "fenced"),
     });
   }
@@ -313,8 +340,9 @@ export class Session {
     successor: WorkerId,
     deliver: (pendingMessages: PendingMessages) => Promise<void>,
     cause: HandoverCause,
+    keepOpen = false,
   ): Promise<HandoverOutcome> {
-    return this.#ownership.handOver(successor, deliver, cause);
+    return this.#ownership.handOver(successor, deliver, cause, keepOpen);
   }
 
   /** Adds an entry to the session's history. */
@@ -327,8 +355,8 @@ export class Session {
     return this.#ownership.writes.settled();
   }
 
-  async #migrateClients(): Promise<void> {
-    await this.#peers.migrateAll();
+  async #migrateClients(keepOpen: boolean): Promise<void> {
+    await this.#peers.migrateAll(keepOpen);
     await this.#joins.settled();
   }
 

@@ -14,6 +14,7 @@ import { createLog, type Log } from "../../shared/logs/log.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { endOnBugs, type StopRequest, stopOnRequest } from "../../shared/process/program.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import { deriveKeys, type EdgeKeys } from "../../shared/settings/secret.ts";
 import type { WorkerOptions } from "./options.ts";
 
@@ -23,6 +24,7 @@ export interface WorkerProcess {
     readonly incarnation: Incarnation;
     readonly secretFingerprint: string;
     readonly linkVersion: number | undefined;
+    readonly resumeVersion: number | undefined;
   };
   readonly keys: EdgeKeys;
   readonly clock: Clock;
@@ -100,6 +102,7 @@ export function openProcess(
       incarnation: newIncarnation(),
       secretFingerprint: keys.fingerprint,
       linkVersion: options.http.hasLinks ? LINK_VERSION : undefined,
+      resumeVersion: options.http.hasLinks ? RESUME_VERSION : undefined,
     },
     keys,
     clock,

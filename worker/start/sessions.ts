@@ -70,7 +70,17 @@ export function openSessions(
     void takeOverFrom(workerId, { self: self.id, store, registry, view, log });
   });
   const tag = workerTag(self.id, self.incarnation);
-  const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
+  const sockets = attachSockets({
+    registry,
+    tokens,
+    counters,
+    log,
+    clock,
+    fence,
+    settings,
+    tag,
+    resumeKey: keys.edge,
+  });
   return { outageReports, fence, tokens, handoverInbox, registry, sockets };
 }
 

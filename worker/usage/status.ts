@@ -18,6 +18,7 @@ export interface Vitals {
     readonly incarnation: Incarnation;
     readonly secretFingerprint: string;
     readonly linkVersion: number | undefined;
+    readonly resumeVersion: number | undefined;
   };
   /** Where others reach this worker; empty until the store was reached for the first time. */
   readonly urls: () => { readonly url: string; readonly statusUrl: string };

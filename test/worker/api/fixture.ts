@@ -143,6 +143,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...parts,
     registry,
     fence: OPEN_FENCE,
+    resumeKey: Buffer.alloc(32),
     settings: {
       maxMessageBytes: 1024 * 1024,
       maxMessagesPerSecond: 500,

@@ -34,6 +34,8 @@ import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { until } from "../../support/until.ts";
 import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
 
+const RESUME_KEY = Buffer.alloc(32, "resume");
+
 export const SECRET = "a secret for tests, and for tests only";
 const KEYS = deriveKeys(SECRET);
 
@@ -194,7 +196,17 @@ export async function startWorker(
     owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
   });
   const tag = workerTag(self.id, self.incarnation);
-  const sockets = attachSockets({ registry, tokens, counters, log, clock, fence, settings, tag });
+  const sockets = attachSockets({
+    registry,
+    tokens,
+    counters,
+    log,
+    clock,
+    fence,
+    settings,
+    tag,
+    resumeKey: RESUME_KEY,
+  });
   const record = memberRecord(self);
   await store.announce(record);
   const http = createServer((req, res) => sockets.handleRequest(req, res));

@@ -29,6 +29,7 @@ class HeldConnection implements Connection {
   state: "open" | "closed" | "ended" = "open";
   held: OutboundMessage[] = [];
   isMigrating = false;
+  readonly isMovable = false;
   events: ConnectionEvents | undefined;
 
   constructor(ordinal: number) {
@@ -42,6 +43,11 @@ class HeldConnection implements Connection {
   open(events: ConnectionEvents): void {
     this.events = events;
   }
+
+  stopInput = async () => "polling" as const;
+  freeze = async () => "polling" as const;
+  thaw(): void {}
+  confirm(): void {}
 
   send(outbound: OutboundMessage): void {
     this.held.push(outbound);
@@ -84,6 +90,7 @@ function setUp(maxBufferBytes = 1024 * KIB) {
   const attach = (connection: HeldConnection) =>
     peer.attach(connection, {
       message: () => {},
+      received() {},
       away: () => {
         awayCount++;
       },

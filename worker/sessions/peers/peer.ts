@@ -3,6 +3,7 @@
  */
 import type { PeerId } from "../../../shared/base/ids.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import type { DeliveryMark } from "../../../shared/resume/frames.ts";
 import type { PeerRecord } from "../../../shared/store/store.ts";
 import { compact, type OutboundMessage } from "../wire/outbound.ts";
 
@@ -12,8 +13,10 @@ export interface Connection {
   readonly ordinal: number;
   /** Bytes given to it that the system has not taken yet. */
   readonly pendingBytes: number;
-  /** Whether its client was asked to reconnect: it sends nothing more. */
+  /** Whether its client was asked to reconnect, or its WebSocket is about to go on elsewhere: it sends nothing more. */
   readonly isMigrating: boolean;
+  /** Whether its WebSocket can go on at another worker without its client noticing. */
+  readonly isMovable: boolean;
   /** Calls `events` from now on. At most once. */
   open(events: ConnectionEvents): void;
   send(outbound: OutboundMessage): void;
@@ -24,12 +27,31 @@ export interface Connection {
   migrate(): void;
   /** Ends it so that the client reconnects. What was not sent yet is given to `closed`. */
   close(): void;
+  /**
+   * Handles no further input: what comes is kept by the balancer. Resolves with why that cannot be done; `thaw` undoes it.
+   */
+  stopInput(): Promise<MoveObstacle | undefined>;
+  /**
+   * After `stopInput`: resolves when everything that it was given has left, with undefined; from then on `close` makes the
+   * session's owner go on with the WebSocket. Or with why that takes too long.
+   */
+  freeze(): Promise<MoveObstacle | undefined>;
+  /** Goes on here after all. */
+  thaw(): void;
+  /** Everything that has come over it is relayed: a balancer need not keep it any more. */
+  confirm(): void;
   /** Ends it for good, after everything was sent: the client does not reconnect. */
   end(): void;
 }
 
+/** Why a client has to reconnect instead. */
+export type MoveObstacle = "polling" | "old balancer" | "half a message" | "slow" | "gone";
+
 export interface ConnectionEvents {
-  message(bytes: Buffer): void;
+  /** `source`: where it came from, if its WebSocket can be resumed. */
+  message(bytes: Buffer, source?: DeliveryMark): void;
+  /** Something has come that is not confirmed. */
+  received(): void;
   /** There is room again. */
   drained(): void;
   /** It has ended; the system never got `unsent`. Not called after `end`. */
@@ -75,6 +97,20 @@ export class Peer {
     return this.#connection !== undefined;
   }
 
+  isConnectedBy(connection: Connection): boolean {
+    return this.#connection === connection;
+  }
+
+  /** Its connection, to be moved with its session; undefined when there is none that can be. */
+  get movable(): Connection | undefined {
+    return this.#connection?.isMovable === true ? this.#connection : undefined;
+  }
+
+  /** Bytes that it was sent and that have not left. */
+  get unsentBytes(): number {
+    return (this.#connection?.pendingBytes ?? 0) + (this.isConnected ? this.#waitingBytes : 0);
+  }
+
   /** Whether its client was asked to reconnect, and input from this connection may still be unread. */
   get isMigrating(): boolean {
     return this.#connection?.isMigrating === true;
@@ -95,7 +131,7 @@ export class Peer {
    */
   attach(
     connection: Connection,
-    events: { message: (bytes: Buffer) => void; away: () => void },
+    events: Pick<ConnectionEvents, "message" | "received"> & { away: () => void },
   ): boolean {
     const previous = this.#connection;
     if (previous !== undefined && previous.ordinal > connection.ordinal) {
@@ -105,6 +141,7 @@ export class Peer {
     this.#connection = connection;
     connection.open({
       message: events.message,
+      received: events.received,
       drained: () => this.#sendWaiting(),
       closed: (unsent) => {
         this.#putBack(unsent);
@@ -142,6 +179,17 @@ export class Peer {
   /** Asks the client to reconnect and queues what is sent to it from now on; what it still sends arrives. */
   migrate(): void {
     this.#connection?.migrate();
+  }
+
+  /** Confirms what has come over its connection. */
+  confirm(): void {
+    this.#connection?.confirm();
+  }
+
+  /** Goes on with a connection that was about to be moved. */
+  thaw(): void {
+    this.#connection?.thaw();
+    this.#sendWaiting();
   }
 
   /** Queues `messages`, which waited on another worker, before everything that waits here. */

@@ -20,6 +20,7 @@
  */
 import type { PeerId } from "../../../shared/base/ids.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import type { DeliveryMark } from "../../../shared/resume/frames.ts";
 import {
   forwardBroadcast,
   forwardNotification,
@@ -40,8 +41,8 @@ import type { Peer } from "./peer.ts";
 import type { PendingRequests } from "./pending-requests.ts";
 
 export interface Relay {
-  /** Handles bytes from `sender`. Never throws, whatever the bytes are. */
-  receive(sender: Peer, bytes: Buffer): void;
+  /** Handles bytes from `sender`. Never throws, whatever the bytes are. `source`: where they came from, if that is known. */
+  receive(sender: Peer, bytes: Buffer, source?: DeliveryMark): void;
 }
 
 export interface RelayDeps {
@@ -59,11 +60,18 @@ export interface RelayDeps {
   readonly onJoinAnswer: (pollToken: string, host: Peer, message: Message) => boolean;
 }
 
+/** A message, its sender, and where it came from. */
+interface Received {
+  readonly message: Message;
+  readonly sender: Peer;
+  readonly source: DeliveryMark | undefined;
+}
+
 export function createRelay(deps: RelayDeps): Relay {
   const { peers, requests, relayIds, counters } = deps;
   const audience: Audience = { has: (id) => peers.has(id as PeerId), ids: () => peers.keys() };
 
-  function receive(sender: Peer, bytes: Buffer): void {
+  function receive(sender: Peer, bytes: Buffer, source?: DeliveryMark): void {
     const message = parseMessage(bytes, deps.acceptsVersion);
     if (typeof message === "string") {
       drop(message);
@@ -73,21 +81,21 @@ export function createRelay(deps: RelayDeps): Relay {
     const decision = route(message, sender.id, audience);
     switch (decision.action) {
       case "broadcast":
-        broadcast(message, sender, decision.to, decision.keyless);
+        broadcast({ message, sender, source }, decision.to, decision.keyless);
         break;
       case "notify":
-        peers.get(decision.to)?.send(forwardNotification(message, sender.id));
+        peers.get(decision.to)?.send(forwardNotification(message, sender.id, source));
         countDelivered(message, 1);
         break;
       case "request":
-        request(message, sender, decision.to);
+        request({ message, sender, source }, decision.to);
         break;
       case "fail":
         drop("target");
         sender.send(requestFailure(copyId(message)));
         break;
       case "respond":
-        respond(message, sender);
+        respond({ message, sender, source });
         break;
       case "control":
         control(message, sender);
@@ -99,19 +107,18 @@ export function createRelay(deps: RelayDeps): Relay {
   }
 
   function broadcast(
-    message: Message,
-    sender: Peer,
+    { message, sender, source }: Received,
     to: readonly Receiver[],
     keyless: number,
   ): void {
     if (keyless > 0) counters.count("worker.messages_dropped", "no key", keyless);
     if (to.length === 0) return;
-    const outboundFor = forwardBroadcast(message, sender.id);
+    const outboundFor = forwardBroadcast(message, sender.id, source);
     for (const { peer, key } of to) peers.get(peer)?.send(outboundFor(key));
     countDelivered(message, to.length);
   }
 
-  function request(message: Message, sender: Peer, responder: PeerId): void {
+  function request({ message, sender, source }: Received, responder: PeerId): void {
     const id = copyId(message);
     const relayedId = relayIds.forRequest(
       { requester: sender.id, id, epoch: deps.epoch() },
@@ -122,16 +129,17 @@ export function createRelay(deps: RelayDeps): Relay {
       sender.send(requestFailure(id));
       return;
     }
-    peers.get(responder)?.send(forwardRequest(message, sender.id, relayedId));
+    peers.get(responder)?.send(forwardRequest(message, sender.id, relayedId, source));
     countDelivered(message, 1);
   }
 
-  function respond(message: Message, sender: Peer): void {
+  function respond(received: Received): void {
+    const { message, sender } = received;
     const relayedId = idText(message) ?? "";
     const pollToken = sender.record.host ? relayIds.readJoin(relayedId, sender.id) : undefined;
     const dropped =
       pollToken === undefined
-        ? respondToPeer(message, sender, relayedId)
+        ? respondToPeer(received, relayedId)
         : deps.onJoinAnswer(pollToken, sender, message)
           ? undefined
           : "late";
@@ -139,14 +147,17 @@ export function createRelay(deps: RelayDeps): Relay {
   }
 
   /** Why the response is dropped; undefined when it was sent. */
-  function respondToPeer(message: Message, sender: Peer, relayedId: string): string | undefined {
+  function respondToPeer(
+    { message, sender, source }: Received,
+    relayedId: string,
+  ): string | undefined {
     const request = relayIds.readRequest(relayedId, sender.id);
     if (request === undefined) return "answer";
     // A request that an earlier owner of the session relayed is not pending here, and its response is still delivered.
     if (!requests.take(relayedId) && request.epoch === deps.epoch()) return "late";
     const requester = peers.get(request.requester);
     if (requester === undefined) return "target";
-    requester.send(forwardResponse(message, request.id));
+    requester.send(forwardResponse(message, request.id, source));
     countDelivered(message, 1);
     return undefined;
   }

@@ -1,19 +1,21 @@
 /**
- * One engine.io connection, with or without a peer: limits what its client may send, and how fast.
+ * One engine.io connection, with or without a peer, until its WebSocket is taken over (stream-connection.ts): limits what its
+ * client may send, and how fast.
  */
 import type { Socket as EngineSocket } from "engine.io";
 import type { Clock } from "../../../shared/base/clock.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
-import { isTooLarge, limitPolling, webSocketOf } from "./engine-internals.ts";
-import { createRateLimit } from "./rate-limit.ts";
+import { countMessages, isTooLarge, limitPolling, webSocketOf } from "./engine-internals.ts";
+import { InputLimit } from "./input-limit.ts";
 
 export interface EngineConnection {
   /** Rises from connection to connection: the higher is the newer. */
   readonly ordinal: number;
+  readonly input: InputLimit;
+  /** Messages that have come over its WebSocket. */
+  messages(): number;
   /** Its client is a peer now: polled bodies may be as large as a message. */
   admit(): void;
-  /** Resolves when its client may send again; undefined when it may now. Await it before a polled body is read. */
-  resumed(): Promise<void> | undefined;
 }
 
 /** Limit of polled bodies before admission: a CONNECT of socket.io has a few bytes. */
@@ -31,33 +33,9 @@ export function createEngineConnection(
     maxMessagesPerSecond: number;
   },
 ): EngineConnection {
-  const { clock, counters } = deps;
-  const rateLimit = createRateLimit({ clock, perSecond: deps.maxMessagesPerSecond });
-  let pause: { readonly over: Promise<void>; readonly end: () => void } | undefined;
-
-  function stopReading(forMs: number): void {
-    if (pause === undefined) {
-      let end = (): void => {};
-      const over = new Promise<void>((resolve) => {
-        end = resolve;
-      });
-      pause = { over, end };
-      counters.count("worker.floods_slowed");
-      webSocketOf(conn)?.pause();
-    }
-    clock.after(forMs, resumeReading);
-  }
-
-  function resumeReading(): void {
-    const waitMs = rateLimit.waitMs();
-    if (waitMs > 0) {
-      clock.after(waitMs, resumeReading);
-      return;
-    }
-    pause?.end();
-    pause = undefined;
-    webSocketOf(conn)?.resume();
-  }
+  const { counters } = deps;
+  const input = new InputLimit(deps);
+  input.readFrom(webSocketOf(conn));
 
   conn.on("packet", ({ type, data }: { type: string; data?: unknown }) => {
     // The binary part of an event: the event itself was counted.
@@ -67,22 +45,19 @@ export function createEngineConnection(
       conn.close(true);
       return;
     }
-    const waitMs = rateLimit.spend();
-    if (waitMs > 0 && pause === undefined) stopReading(waitMs);
+    input.spend();
   });
-  conn.on("upgrade", () => {
-    if (pause !== undefined) webSocketOf(conn)?.pause();
-  });
+  conn.on("upgrade", () => input.readFrom(webSocketOf(conn)));
   conn.once("close", (_reason: string, error: unknown) => {
-    pause?.end();
     if (isTooLarge(error)) counters.count("worker.messages_dropped", "oversized");
   });
   limitPolling(conn, UNADMITTED_BYTES);
 
   return {
     ordinal: deps.ordinal,
+    input,
+    messages: countMessages(conn),
     admit: () => limitPolling(conn, Math.ceil(deps.maxMessageBytes * POLLING_OVERHEAD)),
-    resumed: () => pause?.over,
   };
 }
 
@@ -90,6 +65,6 @@ export function createEngineConnection(
  * Events of the protocol have one binary part. socket.io would buffer up to ten, each as large as a message may be, before
  * it checks the event.
  */
-function hasSeveralParts(data: string): boolean {
+export function hasSeveralParts(data: string): boolean {
   return data.startsWith("6") || (data.startsWith("5") && !data.startsWith("51-"));
 }

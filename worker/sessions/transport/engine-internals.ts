@@ -4,41 +4,19 @@
  */
 import { Duplex } from "node:stream";
 import type { Socket as EngineSocket } from "engine.io";
-import { LinkSocket } from "../../links/link-socket.ts";
-
-/** What is used of the `ws` package's object behind a transport. */
-export interface WebSocketControl {
-  /** Stops reading, so that TCP slows the sender down. */
-  pause(): void;
-  resume(): void;
-  /** Sends a text frame. */
-  send(text: string): void;
-  /** Closes at once, without sending what is queued. */
-  terminate(): void;
-}
+import { WebSocket } from "ws";
 
 /** The WebSocket of a connection; undefined while it polls. */
-export function webSocketOf(conn: EngineSocket): WebSocketControl | undefined {
+export function webSocketOf(conn: EngineSocket): WebSocket | undefined {
   if (conn.transport.name !== "websocket") return undefined;
   const socket: unknown = Reflect.get(conn.transport, "socket");
-  return isWebSocket(socket) ? socket : undefined;
+  return socket instanceof WebSocket ? socket : undefined;
 }
 
 /** The TCP or TLS stream below a WebSocket. */
-export function streamOf(webSocket: WebSocketControl): Duplex | undefined {
+export function streamOf(webSocket: WebSocket): Duplex | undefined {
   const stream: unknown = Reflect.get(webSocket, "_socket");
   return stream instanceof Duplex ? stream : undefined;
-}
-
-function isWebSocket(value: unknown): value is WebSocketControl {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "pause" in value &&
-    "resume" in value &&
-    "send" in value &&
-    "terminate" in value
-  );
 }
 
 /** How often an upgrade to a WebSocket, which has no event for its failure, is checked for its end. */
@@ -72,25 +50,74 @@ export function isTooLarge(error: unknown): boolean {
 }
 
 /**
- * Options of engine.io's `write` by which `frames` go out as they are: socket.io's adapter sends broadcasts this way. One
- * or two buffers.
+ * Gives `reader` what comes over a connection from now on, instead of socket.io: its decoder hands packets on a turn later, when
+ * another connection may have taken over.
  */
-export function preEncoded(frames: readonly Buffer[]): { compress: boolean } {
-  return { compress: false, wsPreEncodedFrame: frames } as { compress: boolean };
+export function readPackets(
+  conn: EngineSocket,
+  reader: { read(packet: string): void; readArgument(bytes: Buffer): void },
+): void {
+  conn.removeAllListeners("data");
+  conn.on("data", (data: unknown) => {
+    if (typeof data === "string") reader.read(data);
+    else if (Buffer.isBuffer(data)) reader.readArgument(data);
+  });
 }
 
 /**
- * The stream of a link that carries a connection's WebSocket, if everything written so far has left for it: what is written
- * to it directly then follows that. Undefined for a TCP connection.
+ * Counts the messages that come over a connection's WebSocket, from the first one on. Returns a function that tells how many
+ * there have been, with the one that is being handled.
  */
-export function idleLinkOf(conn: EngineSocket): LinkSocket | undefined {
-  if (conn.readyState !== "open" || conn.upgrading || !conn.transport.writable) return undefined;
+export function countMessages(conn: EngineSocket): () => number {
+  let count = 0;
+  const follow = (): void => {
+    // Before engine.io's own listener.
+    webSocketOf(conn)?.prependListener("message", () => {
+      count++;
+    });
+  };
+  follow();
+  conn.on("upgrade", () => {
+    // The two by which engine.io's clients upgrade (`2probe`, `5`).
+    count = 2;
+    follow();
+  });
+  return () => count;
+}
+
+/**
+ * Takes the WebSocket of a connection over: engine.io and socket.io count the connection as closed from then on. Undefined
+ * when there is none, or when something that they were given has not been written to it yet.
+ */
+export function takeWebSocket(
+  conn: EngineSocket,
+): { readonly webSocket: WebSocket; readonly stream: Duplex } | undefined {
+  const webSocket = webSocketOf(conn);
+  const stream = webSocket && streamOf(webSocket);
+  if (webSocket === undefined || stream === undefined) return undefined;
+  if (conn.readyState !== "open" || conn.upgrading || webSocket.readyState !== webSocket.OPEN) {
+    return undefined;
+  }
   const waiting: unknown = Reflect.get(conn, "writeBuffer");
   if (!Array.isArray(waiting) || waiting.length > 0) return undefined;
-  const webSocket: unknown = Reflect.get(conn.transport, "socket");
-  if (typeof webSocket !== "object" || webSocket === null) return undefined;
-  const stream: unknown = Reflect.get(webSocket, "_socket");
-  if (!(stream instanceof LinkSocket)) return undefined;
-  // Of the `ws` package: what it and the stream have not passed on yet.
-  return Reflect.get(webSocket, "bufferedAmount") === 0 ? stream : undefined;
+  webSocket.removeAllListeners();
+  // As if the WebSocket had closed: then engine.io does not close it.
+  const { transport } = conn;
+  const onClose: unknown = Reflect.get(transport, "onClose");
+  if (typeof onClose !== "function") throw new Error("engine.io's transport has no `onClose`");
+  onClose.call(transport);
+  return { webSocket, stream };
+}
+
+/** Bytes of a client that have come for its WebSocket and are not a whole message yet. */
+export function unfinishedBytes(webSocket: WebSocket): number {
+  const receiver: unknown = Reflect.get(webSocket, "_receiver");
+  if (typeof receiver !== "object" || receiver === null) return 0;
+  const stream = streamOf(webSocket);
+  const counts = [
+    Reflect.get(receiver, "_bufferedBytes"),
+    Reflect.get(receiver, "_messageLength"),
+    stream?.readableLength,
+  ];
+  return counts.reduce<number>((sum, count) => sum + (typeof count === "number" ? count : 0), 0);
 }

@@ -14,18 +14,33 @@ import type { Counters } from "../../../shared/metrics/metrics.ts";
 import {
   EPOCH_HEADER,
   REQUEST_ID_HEADER,
+  RESUMABLE_HEADER,
   SESSION_HEADER,
 } from "../../../shared/net/edge-headers.ts";
+import { RESUME_VERSION } from "../../../shared/resume/frames.ts";
 import type { Settings } from "../../../shared/settings/read-settings.ts";
 import type { Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
-import type { Connection } from "../peers/peer.ts";
+import type { Connection, Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
+import { signResumeTicket } from "../resume-ticket.ts";
+import type { Session } from "../session.ts";
 import { createTokenReader, headerOf, routedSession, sidOf } from "./client-request.ts";
 import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";
-import { SocketConnection } from "./connection.ts";
 import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
+import { takeWebSocket } from "./engine-internals.ts";
 import { FanOut } from "./fan-out.ts";
+import { InputLimit } from "./input-limit.ts";
+import { PacketReader } from "./packet-reader.ts";
+import { PollingConnection } from "./polling-connection.ts";
+import { createResumes, type ResumeResult } from "./resumes.ts";
+import {
+  newStreamNumber,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
+  StreamConnection,
+  type StreamConnectionDeps,
+} from "./stream-connection.ts";
 
 export interface Sockets {
   /**
@@ -37,6 +52,8 @@ export interface Sockets {
   handleRequest(req: IncomingMessage, res: ServerResponse): void;
   /** Handles an upgrade to `/socket.io/`. Adds the socket's error listener. */
   handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Goes on with the WebSocket of another worker. Answers the upgrade only if that is done. */
+  handleResume(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<ResumeResult>;
   /** Migrates the clients whose WebSockets were opened by requests with these ids: a balancer in front shuts down. */
   letGo(requestIds: readonly string[]): void;
   /** Open engine.io connections, admitted or not. */
@@ -56,13 +73,12 @@ export interface SocketsDeps {
     Settings,
     "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"
   >;
+  /** Authenticates the tickets with which WebSockets are resumed. */
+  readonly resumeKey: Buffer;
   /** Starts every engine.io id. */
   readonly tag: WorkerTag;
 }
 
-/** Clients rely on these values for their heartbeat; as in the reference server. */
-const PING_INTERVAL_MS = 25_000;
-const PING_TIMEOUT_MS = 20_000;
 /**
  * Grace period for migrated clients to close. Then their connection is closed here, which keeps unsent messages for the
  * next one; the balancer, which closes it after 3 s, would lose them.
@@ -71,7 +87,7 @@ export const MIGRATE_GRACE_MS = 2500;
 /** Time for closing handshakes before connections are destroyed. */
 const CLOSE_MS = 500;
 
-/** One engine.io connection. */
+/** One engine.io connection, until its WebSocket is taken over. */
 interface Entry {
   readonly limits: EngineConnection;
   readonly conn: EngineSocket;
@@ -92,8 +108,12 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   /** Open WebSockets, with the requests that opened them. */
   const upgraded = new Map<Duplex, IncomingMessage>();
 
+  /** Those that were taken over from engine.io or from other workers. */
+  const streams = new Map<Duplex, StreamConnection>();
+  let lastOrdinal = 0;
+  const nextOrdinal = (): number => ++lastOrdinal;
   const fanOut = new FanOut(deps.fence);
-  const engine = createEngine(deps, ids, entries);
+  const engine = createEngine(deps, { ids, entries, nextOrdinal });
   engine.on("headers", addSessionHeaders);
   const io = new SocketServer({
     serveClient: false,
@@ -102,6 +122,24 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   });
   io.bind(engine);
   handleConnects(io, { ...deps, identifyClient: tokenReader.identifyClient, attach });
+  const resumes = createResumes({
+    ...deps,
+    key: deps.resumeKey,
+    maxMessageBytes: deps.settings.maxMessageBytes,
+    attach({ webSocket, stream, session, peer, ticket, begun, state }) {
+      const connection = openStream({
+        webSocket,
+        stream,
+        begun,
+        namespace: ticket.namespace,
+        ordinal: nextOrdinal(),
+        input: new InputLimit({ ...deps, ...deps.settings }),
+        reader: new PacketReader(ticket.namespace),
+        ticketFor: ticketsFor(session, peer, ticket.namespace),
+      });
+      session.resume(peer, connection, state);
+    },
+  });
 
   /**
    * Passes a request to engine.io, which throws on some malformed URLs. A handshake waits until its token is verified, so
@@ -111,7 +149,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     const sid = sidOf(req);
     let wait: Promise<unknown> | undefined;
     if (sid === undefined) wait = tokenReader.identify(req);
-    else if (req.method === "POST") wait = entries.get(sid)?.limits.resumed();
+    else if (req.method === "POST") wait = entries.get(sid)?.limits.input.resumed();
 
     function run(): void {
       try {
@@ -134,6 +172,9 @@ export function attachSockets(deps: SocketsDeps): Sockets {
 
   function addSessionHeaders(headers: Record<string, string>, req: IncomingMessage): void {
     const sid = sidOf(req);
+    if (req.headers[RESUMABLE_HEADER] === String(RESUME_VERSION)) {
+      headers[RESUMABLE_HEADER] = String(RESUME_VERSION);
+    }
     if (sid !== undefined && req.headers.upgrade === undefined) return;
     // A browser's upgrade carries only the sid, so the token is that of its handshake.
     const handshake = sid === undefined ? req : entries.get(sid)?.conn.request;
@@ -145,15 +186,86 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     headers[EPOCH_HEADER] = String(session.epoch);
   }
 
-  function attach(socket: Socket, { session, peer }: AdmittedPeer): boolean {
+  function attach(socket: Socket, admitted: AdmittedPeer): boolean {
     const entry = entries.get(ids.get(socket.request) ?? "");
     if (entry === undefined) return false;
     entry.limits.admit();
-    const connection = new SocketConnection(socket, entry.limits.ordinal, fanOut);
-    session.attach(peer, connection);
+    if (takeOver(socket, entry, admitted, new PacketReader(socket.nsp.name))) return true;
+    const connection = new PollingConnection(socket, entry.limits.ordinal, fanOut);
+    const retry = (): void => {
+      if (connection.isReplaced) return;
+      const { isMigrating } = connection;
+      connection.isReplaced = true;
+      connection.isReplaced = takeOver(socket, entry, admitted, connection.reader);
+      const stream = connection.isReplaced ? entry.connection : undefined;
+      if (isMigrating && stream !== undefined) migrate(stream);
+    };
+    // Until what engine.io was given before has left, nothing is written behind its back.
+    entry.conn.on("upgrade", retry);
+    // Not in the middle of a message that is being written.
+    entry.conn.on("drain", () => queueMicrotask(retry));
+    admitted.session.attach(admitted.peer, connection);
     entry.connection = connection;
     if (entry.mustMigrate) migrate(connection);
     return true;
+  }
+
+  /** Takes an admitted peer's WebSocket over from engine.io; false: it has none now. */
+  function takeOver(
+    socket: Socket,
+    entry: Entry,
+    { session, peer }: AdmittedPeer,
+    reader: PacketReader,
+  ): boolean {
+    const { limits, conn } = entry;
+    const namespace = socket.nsp.name;
+    const messages = limits.messages();
+    const taken = takeWebSocket(conn);
+    if (taken === undefined) return false;
+    const begun = { stream: newStreamNumber(), messages, repeated: 0 };
+    const isResumable =
+      upgraded.get(taken.stream)?.headers[RESUMABLE_HEADER] === String(RESUME_VERSION);
+    const connection = openStream({
+      ...taken,
+      namespace,
+      begun,
+      ordinal: limits.ordinal,
+      input: limits.input,
+      reader,
+      ticketFor: isResumable ? ticketsFor(session, peer, namespace) : undefined,
+    });
+    const previous = entry.connection;
+    entry.connection = connection;
+    if (previous === undefined) session.attach(peer, connection);
+    else session.upgrade(peer, previous, connection);
+    if (entry.mustMigrate) migrate(connection);
+    return true;
+  }
+
+  function openStream(
+    stream: Omit<StreamConnectionDeps, "fanOut" | "clock" | "counters">,
+  ): StreamConnection {
+    const connection = new StreamConnection({ ...stream, fanOut, clock, counters });
+    streams.set(stream.stream, connection);
+    stream.stream.once("close", () => streams.delete(stream.stream));
+    return connection;
+  }
+
+  function ticketsFor(session: Session, peer: Peer, namespace: string) {
+    const { id: peerId, record } = peer;
+    const { tokenId } = record;
+    return (stream: number): string => {
+      const { id: sessionId, epoch } = session;
+      const ticket = { sessionId, epoch, peerId, tokenId, namespace, stream };
+      return signResumeTicket(deps.resumeKey, ticket);
+    };
+  }
+
+  function keepTrack(req: IncomingMessage, socket: Duplex): void {
+    // The connection learns of the error by the socket's end.
+    socket.on("error", () => {});
+    upgraded.set(socket, req);
+    socket.once("close", () => upgraded.delete(socket));
   }
 
   function migrate(connection: Connection): void {
@@ -163,25 +275,32 @@ export function attachSockets(deps: SocketsDeps): Sockets {
 
   return {
     async sessionOf(req) {
-      return (await tokenReader.identify(req))?.sessionId ?? routedSession(req);
+      const ofTicket = resumes.sessionOf(req);
+      return ofTicket ?? (await tokenReader.identify(req))?.sessionId ?? routedSession(req);
     },
     handleRequest(req, res) {
       const handle = (): unknown => engine.handleRequest(req as EngineRequest, res);
       pass(req, handle, () => refuse(res));
     },
     handleUpgrade(req, socket, head) {
-      // engine.io learns of the error by the connection's end.
-      socket.on("error", () => {});
-      upgraded.set(socket, req);
-      socket.once("close", () => upgraded.delete(socket));
+      keepTrack(req, socket);
       const handle = (): unknown => engine.handleUpgrade(req as EngineRequest, socket, head);
       pass(req, handle, () => socket.destroy());
     },
+    async handleResume(req, socket, head) {
+      keepTrack(req, socket);
+      return resumes.handle(req, socket, head);
+    },
     letGo(requestIds) {
       const named = new Set(requestIds);
-      for (const req of upgraded.values()) {
+      for (const [socket, req] of upgraded) {
         const requestId = headerOf(req, REQUEST_ID_HEADER);
         if (requestId === undefined || !named.has(requestId)) continue;
+        const stream = streams.get(socket);
+        if (stream !== undefined) {
+          migrate(stream);
+          continue;
+        }
         const entry = entries.get(sidOf(req) ?? ids.get(req) ?? "");
         if (entry === undefined) continue;
         entry.mustMigrate = true;
@@ -189,10 +308,12 @@ export function attachSockets(deps: SocketsDeps): Sockets {
       }
     },
     get connections() {
-      return engine.clientsCount;
+      return engine.clientsCount + streams.size;
     },
     async close() {
       engine.close();
+      resumes.close();
+      for (const connection of streams.values()) connection.close();
       const untilMs = clock.nowMs() + CLOSE_MS;
       while (upgraded.size > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
       for (const socket of upgraded.keys()) socket.destroy();
@@ -200,11 +321,19 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   };
 }
 
-/** `ids`: of each handshake's connection. `entries`: the open connections by id. */
 function createEngine(
   { settings, tag, clock, counters }: SocketsDeps,
-  ids: WeakMap<IncomingMessage, string>,
-  entries: Map<string, Entry>,
+  {
+    ids,
+    entries,
+    nextOrdinal,
+  }: {
+    /** Of each handshake's connection. */
+    ids: WeakMap<IncomingMessage, string>;
+    /** The open connections by id. */
+    entries: Map<string, Entry>;
+    nextOrdinal: () => number;
+  },
 ): EngineServer {
   const engine = new EngineServer({
     maxHttpBufferSize: settings.maxMessageBytes,
@@ -221,14 +350,16 @@ function createEngine(
     ids.set(req, id);
     return id;
   };
-  let lastOrdinal = 0;
   // Called before socket.io sees the connection, so that the rate limit counts each packet first.
   engine.on("connection", (conn: EngineSocket) => {
     const id = ids.get(conn.request) ?? "";
-    const ordinal = ++lastOrdinal;
+    const ordinal = nextOrdinal();
     const limits = createEngineConnection(conn, { ordinal, clock, counters, ...settings });
     entries.set(id, { limits, conn });
-    conn.once("close", () => entries.delete(id));
+    conn.once("close", () => {
+      limits.input.close();
+      entries.delete(id);
+    });
   });
   return engine;
 }

@@ -4,6 +4,7 @@
  */
 import { encode } from "@msgpack/msgpack";
 import type { PeerId } from "../../../shared/base/ids.ts";
+import type { DeliveryMark } from "../../../shared/resume/frames.ts";
 import type { PeerRecord, UserRecord } from "../../../shared/store/store.ts";
 import type { WirePeer } from "./join-answer.ts";
 import { mapHeader, type Span, textValue } from "./msgpack.ts";
@@ -15,6 +16,8 @@ export interface OutboundMessage {
   readonly byteLength: number;
   /** The worker's own (a peer joined or left): never dropped for lack of space. */
   readonly own: boolean;
+  /** The message of a WebSocket that it came of; undefined for the worker's own, and of what cannot be resumed. */
+  readonly source?: DeliveryMark | undefined;
 }
 
 // --- relayed messages ---
@@ -26,6 +29,7 @@ export interface OutboundMessage {
 export function forwardBroadcast(
   message: Message,
   origin: PeerId,
+  source?: DeliveryMark,
 ): (key: WrappedKey) => OutboundMessage {
   const { metadata, bytes } = message;
   const before = Buffer.concat([
@@ -43,44 +47,59 @@ export function forwardBroadcast(
     ONE_ITEM,
   ]);
   const content = slice(bytes, message.content);
-  return (key) => relayed([before, slice(bytes, key.span), NAME.content, content]);
+  return (key) => relayed([before, slice(bytes, key.span), NAME.content, content], source);
 }
 
-export function forwardNotification(message: Message, origin: PeerId): OutboundMessage {
-  return forward(message, [NAME.origin, textValue(origin)], 1);
+export function forwardNotification(
+  message: Message,
+  origin: PeerId,
+  source?: DeliveryMark,
+): OutboundMessage {
+  return forward(message, [NAME.origin, textValue(origin)], source);
 }
 
 /** A request under `id`, by which its response is routed back. */
-export function forwardRequest(message: Message, origin: PeerId, id: string): OutboundMessage {
-  return forward(message, [NAME.id, textValue(id), NAME.origin, textValue(origin)], 2);
+export function forwardRequest(
+  message: Message,
+  origin: PeerId,
+  id: string,
+  source?: DeliveryMark,
+): OutboundMessage {
+  return forward(message, [NAME.id, textValue(id), NAME.origin, textValue(origin)], source);
 }
 
 /** A response under the id that the requester gave its request, byte for byte. */
-export function forwardResponse(message: Message, id: Buffer): OutboundMessage {
-  return forward(message, [NAME.id, id], 1);
+export function forwardResponse(
+  message: Message,
+  id: Buffer,
+  source?: DeliveryMark,
+): OutboundMessage {
+  return forward(message, [NAME.id, id], source);
 }
 
+/** `replaced`: names and values of the fields that the worker sets. */
 function forward(
   message: Message,
   replaced: readonly Buffer[],
-  replacedCount: number,
+  source: DeliveryMark | undefined,
 ): OutboundMessage {
   const { bytes, others, metadata, content } = message;
-  return relayed([
-    mapHeader(others.length + replacedCount + 2),
+  const parts = [
+    mapHeader(others.length + replaced.length / 2 + 2),
     ...slices(bytes, others),
     ...replaced,
     NAME.metadata,
     slice(bytes, metadata.span),
     NAME.content,
     slice(bytes, content),
-  ]);
+  ];
+  return relayed(parts, source);
 }
 
-function relayed(parts: readonly Buffer[]): OutboundMessage {
+function relayed(parts: readonly Buffer[], source: DeliveryMark | undefined): OutboundMessage {
   let byteLength = 0;
   for (const part of parts) byteLength += part.length;
-  return { parts, byteLength, own: false };
+  return { parts, byteLength, own: false, source };
 }
 
 /** From this size on, a message that waits for several peers is shared by them. */
@@ -88,9 +107,8 @@ export const SHARED_BYTES = 16 * 1024;
 
 /** For what is kept for long: a copy, so that a small message does not keep the whole chunk of input alive. */
 export function compact(outbound: OutboundMessage): OutboundMessage {
-  const { byteLength, own } = outbound;
-  if (outbound.parts.length === 1 || byteLength >= SHARED_BYTES) return outbound;
-  return { parts: [joined(outbound)], byteLength, own };
+  if (outbound.parts.length === 1 || outbound.byteLength >= SHARED_BYTES) return outbound;
+  return { ...outbound, parts: [joined(outbound)] };
 }
 
 /** The bytes of a message as one buffer. */

@@ -1,11 +1,15 @@
 /** Messages of a connection whose WebSocket is a stream of a link: written straight into it while nothing waits. */
 import { createServer } from "node:http";
-import { Server } from "socket.io";
 import { expect, onTestFinished, test } from "vitest";
+import { WebSocketServer } from "ws";
+import { systemClock as clock } from "../../../../shared/base/clock.ts";
+import { createCounters } from "../../../../shared/metrics/metrics.ts";
 import { LinkSocket } from "../../../../worker/links/link-socket.ts";
 import type { FenceState, HeldWork } from "../../../../worker/sessions/fence.ts";
-import { SocketConnection } from "../../../../worker/sessions/transport/connection.ts";
 import { FanOut } from "../../../../worker/sessions/transport/fan-out.ts";
+import { InputLimit } from "../../../../worker/sessions/transport/input-limit.ts";
+import { PacketReader } from "../../../../worker/sessions/transport/packet-reader.ts";
+import { StreamConnection } from "../../../../worker/sessions/transport/stream-connection.ts";
 import type { OutboundMessage } from "../../../../worker/sessions/wire/outbound.ts";
 import { upgrade } from "../../../conformance/case.ts";
 import { createPair } from "../../../shared/link/memory-wire.ts";
@@ -26,24 +30,39 @@ function createFence() {
   return fence;
 }
 
-/** A client of socket.io, byte by byte, over a link. */
+/** A client, byte by byte, over a link. */
 async function connect() {
   const server = createServer();
-  const io = new Server(server, { transports: ["websocket"], serveClient: false });
-  onTestFinished(() => io.close());
+  const webSockets = new WebSocketServer({ noServer: true, clientTracking: false });
+  onTestFinished(() => webSockets.close());
   const pair = createPair((stream) => {
     server.emit("connection", new LinkSocket(stream, {}));
   });
   const client = pair.balancer.open();
   const fence = createFence();
   const unsent: OutboundMessage[] = [];
-  let connection: SocketConnection | undefined;
-  io.on("connection", (socket) => {
-    connection = new SocketConnection(socket, 1, new FanOut(fence));
-    connection.open({
-      message() {},
-      drained() {},
-      closed: (messages) => void unsent.push(...messages),
+  let connection: StreamConnection | undefined;
+  server.on("upgrade", (req, stream, head) => {
+    webSockets.handleUpgrade(req, stream, head, (webSocket) => {
+      connection = new StreamConnection({
+        webSocket,
+        stream,
+        namespace: "/",
+        ordinal: 1,
+        input: new InputLimit({ clock, counters: createCounters(), maxMessagesPerSecond: 1000 }),
+        reader: new PacketReader("/"),
+        fanOut: new FanOut(fence),
+        clock,
+        counters: createCounters(),
+        begun: { stream: 1, messages: 0, repeated: 0 },
+        ticketFor: undefined,
+      });
+      connection.open({
+        message() {},
+        received() {},
+        drained() {},
+        closed: (messages) => void unsent.push(...messages),
+      });
     });
   });
   // In each turn, because the server needs some of them.
@@ -52,23 +71,18 @@ async function connect() {
       await pair.settle();
       return client.text.includes(text);
     });
-  client.stream.write([upgrade().replace(" / ", " /socket.io/?EIO=4&transport=websocket ")]);
-  await has('0{"sid"');
-  client.stream.write([CONNECT]);
-  await has('40{"sid"');
-  await until("it is connected", () => connection !== undefined);
+  client.stream.write([upgrade()]);
+  await has("101 Switching Protocols");
   return {
     ...pair,
     client,
     fence,
     unsent,
     has,
-    connection: connection as unknown as SocketConnection,
+    connection: connection as unknown as StreamConnection,
   };
 }
 
-/** A masked text frame with socket.io's packet CONNECT; the mask is zero. */
-const CONNECT = Buffer.from([0x81, 0x82, 0, 0, 0, 0, ...Buffer.from("40")]);
 /** A text frame with the packet at which clients close the connection. */
 const MIGRATE = "\x81\x019";
 

@@ -1,0 +1,41 @@
+/**
+ * Records in a session's history how many WebSockets stayed open when the session moved here, and what their clients noticed.
+ */
+import type { Clock } from "../../../shared/base/clock.ts";
+import type { ResumeState } from "../../../shared/net/edge-headers.ts";
+
+export interface ResumeLog {
+  /** A WebSocket goes on here. */
+  add(resumed: ResumeState): void;
+}
+
+/** Those of one move come within this time. */
+const WINDOW_MS = 1000;
+
+export function createResumeLog(deps: {
+  readonly clock: Pick<Clock, "after">;
+  readonly note: (cause: string) => void;
+}): ResumeLog {
+  let isNoteDue = false;
+  let resumed: ResumeState[] = [];
+
+  function note(): void {
+    isNoteDue = false;
+    const all = resumed;
+    resumed = [];
+    const repeated = all.reduce((sum, one) => sum + one.repeated, 0);
+    const gapMs = Math.max(...all.map(({ forMs }) => forMs));
+    const why = all.some(({ cause }) => cause === "crash") ? "after a crash" : "in a move";
+    const connections = all.length === 1 ? "connection" : "connections";
+    const again = repeated === 0 ? "" : `, ${repeated} messages sent again`;
+    deps.note(`${all.length} ${connections} kept open ${why}, after ${gapMs} ms${again}`);
+  }
+
+  return {
+    add(one) {
+      resumed.push(one);
+      if (!isNoteDue) deps.clock.after(WINDOW_MS, note);
+      isNoteDue = true;
+    },
+  };
+}

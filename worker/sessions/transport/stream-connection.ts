@@ -1,0 +1,358 @@
+/**
+ * A peer's connection over a WebSocket, after the handshake: engine.io 4 and socket.io 5 in the part that their clients use then
+ * (heartbeat, the event `message` with one binary argument, disconnect). It is our own because it must do what theirs cannot:
+ * go on with a WebSocket that another worker has begun, and give one away (docs/adr/0018-sessions-that-move.md).
+ */
+import { randomInt } from "node:crypto";
+import type { Duplex } from "node:stream";
+import type { WebSocket } from "ws";
+import { type Clock, sleep, type Timer } from "../../../shared/base/clock.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
+import {
+  confirmFrame,
+  type DeliveryMark,
+  isReached,
+  MAX_KEPT_BYTES,
+  MAX_STREAM_NUMBER,
+  MOVE_FRAME,
+  ticketFrame,
+} from "../../../shared/resume/frames.ts";
+import type { Connection, ConnectionEvents, MoveObstacle } from "../peers/peer.ts";
+import type { OutboundMessage } from "../wire/outbound.ts";
+import { isTooLarge, unfinishedBytes } from "./engine-internals.ts";
+import type { FanOut, Output } from "./fan-out.ts";
+import type { InputLimit } from "./input-limit.ts";
+import { MessageFrames, namespacePart, textFrame } from "./message-frames.ts";
+import type { PacketHandler, PacketReader } from "./packet-reader.ts";
+import { StreamOutput } from "./stream-output.ts";
+
+/**
+ * An engine.io packet type that does not exist. The clients of VS Code and the browser close the connection the moment
+ * they read it: behind everything that they have sent, and what is sent from then on is kept for the next connection. With
+ * a close frame or the end of our half they would accept messages, and drop them, until the connection has ended
+ * (docs/adr/0010-closing-a-client.md).
+ */
+const UNKNOWN_PACKET = "9";
+/** Time for that packet to be read and the connection to end. */
+const CLOSE_GRACE_MS = 1000;
+/** Clients rely on these values, which the handshake has told them; as in the reference server. */
+export const PING_INTERVAL_MS = 25_000;
+export const PING_TIMEOUT_MS = 20_000;
+/** Time for the rest of a long message, and then for output to leave, before the WebSocket is moved. */
+const FREEZE_MS = 250;
+const FREEZE_POLL_MS = 5;
+
+export interface StreamConnectionDeps {
+  readonly webSocket: WebSocket;
+  /** The socket below it. */
+  readonly stream: Duplex;
+  readonly namespace: string;
+  readonly ordinal: number;
+  readonly input: InputLimit;
+  readonly reader: PacketReader;
+  readonly fanOut: FanOut;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  /** Where the WebSocket stands. */
+  readonly begun: StreamState;
+  /** Makes the ticket with which another worker resumes it; undefined: its balancer cannot do that. */
+  readonly ticketFor: ((stream: number) => string) | undefined;
+}
+
+export interface StreamState {
+  /** Its number, the same on each worker that goes on with it. */
+  readonly stream: number;
+  /** Messages of the client that have been handled. */
+  readonly messages: number;
+  /** Messages behind them that another worker may have relayed already. */
+  readonly repeated: number;
+}
+
+/** Of a WebSocket that begins here. */
+export function newStreamNumber(): number {
+  return randomInt(1, MAX_STREAM_NUMBER);
+}
+
+export class StreamConnection implements Connection, Output {
+  /** See `Connection`. */
+  readonly ordinal: number;
+  readonly #deps: StreamConnectionDeps;
+  readonly #webSocket: WebSocket;
+  readonly #output: StreamOutput;
+  readonly #repeatedUntil: number;
+  #events: ConnectionEvents | undefined;
+  /** `migrating`: the migrate packet follows what is queued. `ending`: the disconnect does. */
+  #state: "open" | "migrating" | "migrate-sent" | "frozen" | "ending" | "ended" = "open";
+  #messages: number;
+  #confirmed: number;
+  /** Given in this turn of the event loop; written at its end, at once. */
+  #batch: OutboundMessage[] = [];
+  #batchBytes = 0;
+  #heartbeat: Timer | undefined;
+
+  /** Create it in the turn in which the WebSocket is there, or messages are lost. */
+  constructor(deps: StreamConnectionDeps) {
+    const { webSocket, stream, namespace, begun } = deps;
+    this.ordinal = deps.ordinal;
+    this.#deps = deps;
+    this.#webSocket = webSocket;
+    const frames = new MessageFrames(namespace, this.isMovable);
+    this.#output = new StreamOutput(stream, frames, this.#onWritten);
+    this.#messages = begun.messages;
+    this.#confirmed = begun.messages;
+    this.#repeatedUntil = begun.messages + begun.repeated;
+    deps.reader.handler = this.#readPackets();
+    deps.input.readFrom(webSocket);
+    webSocket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+    webSocket.on("error", (error) => {
+      if (isTooLarge(error)) deps.counters.count("worker.messages_dropped", "oversized");
+    });
+    webSocket.on("close", () => this.#finish());
+    this.#awaitPing();
+  }
+
+  get isMovable(): boolean {
+    return this.#deps.ticketFor !== undefined;
+  }
+
+  get pendingBytes(): number {
+    return this.#batchBytes + this.#output.pendingBytes;
+  }
+
+  get isMigrating(): boolean {
+    return (
+      this.#state === "migrating" || this.#state === "migrate-sent" || this.#state === "frozen"
+    );
+  }
+
+  open(events: ConnectionEvents): void {
+    this.#events = events;
+    const ticket = this.#deps.ticketFor?.(this.#deps.begun.stream);
+    if (ticket !== undefined) this.#output.writeFrame(ticketFrame(ticket));
+    events.received();
+  }
+
+  send(outbound: OutboundMessage): void {
+    if (this.#state === "ended" || this.#state === "ending") return;
+    if (this.#batch.length === 0) this.#deps.fanOut.add(this);
+    this.#batch.push(outbound);
+    this.#batchBytes += outbound.byteLength;
+  }
+
+  migrate(): void {
+    if (this.#state !== "open") return;
+    this.#state = "migrating";
+    this.#deps.fanOut.write([this]);
+    this.#onWritten();
+  }
+
+  close(): void {
+    if (this.#state === "ended") return;
+    if (this.#state === "frozen") {
+      this.#giveAway();
+      return;
+    }
+    const { isStuck } = this.#output;
+    this.#finish();
+    // A client that does not read would not see the close either.
+    if (isStuck) this.#webSocket.terminate();
+    else this.#webSocket.close();
+  }
+
+  end(): void {
+    if (this.#state === "ended" || this.#state === "ending") return;
+    this.#state = "ending";
+    this.#deps.fanOut.write([this]);
+    this.#onWritten();
+  }
+
+  #finish(): void {
+    if (this.#state === "ended") return;
+    const wasEnding = this.#state === "ending";
+    this.#state = "ended";
+    this.#heartbeat?.cancel();
+    this.#deps.input.close();
+    const unsent = [...this.#output.takeWaiting(), ...this.#batch];
+    this.#batch = [];
+    this.#batchBytes = 0;
+    if (!wasEnding) this.#events?.closed(unsent);
+  }
+
+  // --- reading ---
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (this.#state === "ended") return;
+    this.#messages = (this.#messages + 1) >>> 0;
+    this.#events?.received();
+    if (isBinary) {
+      this.#deps.reader.readArgument(data);
+      return;
+    }
+    this.#deps.input.spend();
+    const text = data.toString("latin1");
+    // engine.io's types of packets.
+    switch (text[0]) {
+      case "4":
+        this.#deps.reader.read(text.slice(1));
+        return;
+      case "3":
+        this.#awaitPing();
+        return;
+      case "5":
+      case "6":
+        return;
+      default:
+        this.close();
+    }
+  }
+
+  #readPackets(): PacketHandler {
+    const { counters } = this.#deps;
+    return {
+      message: (bytes) => this.#events?.message(bytes, this.#source()),
+      disconnected: () => this.close(),
+      connecting: (namespace) => {
+        counters.count("worker.connects_refused", "second namespace");
+        this.#webSocket.send(`44${namespace}{"message":"one namespace per connection"}`);
+      },
+      malformed: () => {
+        counters.count("worker.messages_dropped", "malformed");
+        this.close();
+      },
+    };
+  }
+
+  /** The message that is being handled. */
+  #source(): DeliveryMark | undefined {
+    if (!this.isMovable) return undefined;
+    return {
+      stream: this.#deps.begun.stream,
+      message: this.#messages,
+      isReplayed: !isReached(this.#messages - 1, this.#repeatedUntil),
+    };
+  }
+
+  // --- heartbeat ---
+
+  #awaitPing(): void {
+    const { clock } = this.#deps;
+    this.#heartbeat?.cancel();
+    this.#heartbeat = clock.after(PING_INTERVAL_MS, () => {
+      const messages = this.#messages;
+      if (this.#state !== "frozen") this.#webSocket.send("2");
+      this.#heartbeat = clock.after(PING_TIMEOUT_MS, () => this.#checkPong(messages));
+    });
+  }
+
+  /** A client that sent something else meanwhile has more time, once. */
+  #checkPong(messages: number): void {
+    if (messages === this.#messages) {
+      this.#finish();
+      this.#webSocket.terminate();
+      return;
+    }
+    const { clock } = this.#deps;
+    const later = this.#messages;
+    this.#heartbeat = clock.after(PING_TIMEOUT_MS, () => this.#checkPong(later));
+  }
+
+  // --- writing ---
+
+  writeBatch(): void {
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    this.#batchBytes = 0;
+    this.#output.write(batch);
+    if (this.#state !== "open") this.#onWritten();
+  }
+
+  readonly #onWritten = (): void => {
+    switch (this.#state) {
+      case "open":
+        this.#events?.drained();
+        return;
+      case "migrating":
+        if (this.pendingBytes === 0) this.#sendMigrate();
+        return;
+      case "ending":
+        if (this.pendingBytes === 0) this.#sendEnd();
+        return;
+      case "migrate-sent":
+      case "frozen":
+      case "ended":
+        return;
+    }
+  };
+
+  /** The client reads nothing after it. */
+  #sendMigrate(): void {
+    this.#state = "migrate-sent";
+    this.#output.writeFrame(textFrame(UNKNOWN_PACKET));
+    // A client that ignores the packet closes at the end of our half; what it sends in that moment may be lost.
+    this.#deps.clock.after(CLOSE_GRACE_MS, () => {
+      if (this.#state !== "ended") this.#deps.stream.end();
+    });
+  }
+
+  #sendEnd(): void {
+    this.#output.writeFrame(textFrame(`41${namespacePart(this.#deps.namespace)}`));
+    this.#finish();
+    this.#webSocket.close();
+  }
+
+  // --- moving ---
+
+  async stopInput(): Promise<MoveObstacle | undefined> {
+    if (!this.isMovable) return "old balancer";
+    const isWhole = (): boolean => unfinishedBytes(this.#webSocket) <= MAX_KEPT_BYTES / 2;
+    const isInTime = await this.#until(isWhole);
+    if (this.#state !== "open") return "gone";
+    this.#deps.input.hold();
+    // The balancer keeps no more than some of a message.
+    return isInTime ? undefined : "half a message";
+  }
+
+  async freeze(): Promise<MoveObstacle | undefined> {
+    this.#deps.fanOut.write([this]);
+    const isInTime = await this.#until(() => this.pendingBytes === 0);
+    if (this.#state !== "open") return "gone";
+    if (!isInTime) return "slow";
+    this.#state = "frozen";
+    this.confirm();
+    return undefined;
+  }
+
+  /** Waits for `isDone`; false: it takes too long. */
+  async #until(isDone: () => boolean): Promise<boolean> {
+    const { clock } = this.#deps;
+    const untilMs = clock.nowMs() + FREEZE_MS;
+    while (this.#state === "open" && !isDone()) {
+      if (clock.nowMs() >= untilMs) return false;
+      await sleep(clock, FREEZE_POLL_MS);
+    }
+    return true;
+  }
+
+  thaw(): void {
+    if (this.#state === "frozen") this.#state = "open";
+    this.#deps.input.release();
+  }
+
+  confirm(): void {
+    // An event has two parts, which belong together.
+    const { isInEvent } = this.#deps.reader;
+    const messages = isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
+    if (isReached(this.#confirmed, messages) || !this.isMovable || this.#state === "ended") return;
+    this.#confirmed = messages;
+    this.#output.writeFrame(confirmFrame(messages));
+  }
+
+  /** The balancer makes the session's owner go on with the WebSocket. */
+  #giveAway(): void {
+    this.#output.writeFrame(MOVE_FRAME);
+    this.#finish();
+    this.#deps.stream.end();
+    this.#deps.clock.after(CLOSE_GRACE_MS, () => this.#webSocket.terminate());
+  }
+}
