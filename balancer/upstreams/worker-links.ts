@@ -4,13 +4,8 @@
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
-import {
-  BEAT_MS,
-  Link,
-  type LinkCounts,
-  newLinkCounts,
-  type Wire,
-} from "../../shared/link/link.ts";
+import { BEAT_MS, Link, type Wire } from "../../shared/link/link.ts";
+import { type LinkCounts, newLinkCounts } from "../../shared/link/link-counts.ts";
 import type { Chunk, LinkStream } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { BugReport, Connection, Dial, Transport } from "../transport/transport.ts";

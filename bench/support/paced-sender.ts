@@ -8,9 +8,10 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import type { PacedOptions, PacedOutcome } from "./paced-load.ts";
-import { nowMs, type SenderOutcome, type Shared } from "./paced-thread.ts";
+import type { SenderOutcome, Shared } from "./paced-thread.ts";
 import { evenSchedule, withUnsent } from "./schedule.ts";
 import { percentile } from "./statistics.ts";
+import { nowMs } from "./thread-clock.ts";
 
 /** How long requests may be open after the last was sent. */
 const LAST_RESPONSES_MS = 2000;

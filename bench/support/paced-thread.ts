@@ -2,9 +2,10 @@
  * The thread that writes the requests of paced-sender.ts: sleeps until one is due, and writes it to a connection without an
  * open request. It is a thread because the timers of an event loop are too coarse (1 ms) for 6,000 requests a second.
  */
-import { readlinkSync, writeFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { evenSchedule } from "./schedule.ts";
+import { nowMs, sleepFor, sleepUntil, wakePrecisely } from "./thread-clock.ts";
 
 /** What both threads see. */
 export interface Shared {
@@ -27,15 +28,8 @@ export interface SenderOutcome {
   readonly endMs: number;
 }
 
-/** The same clock in both threads, unlike `performance.now()`. */
-export function nowMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
-
 /** Pause before another look for a free connection, when all of them wait for a response. */
 const BUSY_PAUSE_MS = 0.2;
-/** Never notified: a wait for it is a sleep. */
-const SLEEP = new Int32Array(new SharedArrayBuffer(4));
 
 if (!isMainThread) sendAll(workerData as Shared);
 
@@ -61,20 +55,6 @@ function sendAll(shared: Shared): void {
   parentPort?.postMessage({ sent, startMs, endMs: nowMs() } satisfies SenderOutcome);
 }
 
-/** By default Linux lets a thread sleep up to 50 µs too long. */
-function wakePrecisely(): void {
-  const thread = readlinkSync("/proc/thread-self").split("/").at(-1);
-  writeFileSync(`/proc/${thread}/timerslack_ns`, "1");
-}
-
-function sleepUntil(timeMs: number): void {
-  for (;;) {
-    const waitMs = timeMs - nowMs();
-    if (waitMs <= 0) return;
-    Atomics.wait(SLEEP, 0, 0, waitMs);
-  }
-}
-
 /** The next connection in turn that has no open request. Waits for one until `endMs`. */
 function freeConnection(isOpen: Int32Array, from: number, endMs: number): number | undefined {
   for (;;) {
@@ -83,6 +63,6 @@ function freeConnection(isOpen: Int32Array, from: number, endMs: number): number
       if (Atomics.load(isOpen, index) === 0) return index;
     }
     if (nowMs() > endMs) return undefined;
-    Atomics.wait(SLEEP, 0, 0, BUSY_PAUSE_MS);
+    sleepFor(BUSY_PAUSE_MS);
   }
 }

@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
+import type { ReportedLinkCounts } from "../link/link-counts.ts";
 import type { Log } from "../logs/log.ts";
 import type { SinkHealth } from "../metrics/statsd/sink.ts";
 import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "../store/store.ts";
@@ -47,18 +48,11 @@ export interface ReportedWorker {
 }
 
 /** The links of a balancer to a worker, and what they have done since the worker's start. */
-export interface ReportedLinks {
+export interface ReportedLinks extends ReportedLinkCounts {
   readonly state: LinkState;
   /** Open links, and their open streams. */
   readonly links: number;
   readonly streams: number;
-  readonly framesIn: number;
-  readonly framesOut: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly stalls: number;
-  readonly resets: number;
-  readonly errors: number;
 }
 
 /** `connecting`: there is none now. `unsupported`: the worker accepts none. `off`: CT_LINK=off at the balancer. */

@@ -16,6 +16,7 @@ import {
   MAX_STREAM_ID,
   RESET,
 } from "./frames.ts";
+import type { LinkCounts } from "./link-counts.ts";
 import {
   type Chunk,
   LinkLostError,
@@ -34,34 +35,6 @@ export interface Wire {
   /** Sends what was written, then its end. `destroy` follows. */
   end(): void;
   destroy(): void;
-}
-
-/** What links have done; added up over the links that share it. */
-export interface LinkCounts {
-  framesIn: number;
-  framesOut: number;
-  bytesIn: number;
-  bytesOut: number;
-  streamsOpened: number;
-  /** A stream had something to send and no credit. */
-  stalls: number;
-  /** Streams that were aborted by either side, or that ended with their link. */
-  resets: number;
-  /** Violations of the protocol by the peer. */
-  errors: number;
-}
-
-export function newLinkCounts(): LinkCounts {
-  return {
-    framesIn: 0,
-    framesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    streamsOpened: 0,
-    stalls: 0,
-    resets: 0,
-    errors: 0,
-  };
 }
 
 export interface LinkOptions {

@@ -2,7 +2,7 @@
  * Publishes what links have done. Every frame counts, so links count in plain numbers (shared/link/link.ts); the metrics take
  * them over when they are read.
  */
-import type { LinkCounts } from "../link/link.ts";
+import type { LinkCounts } from "../link/link-counts.ts";
 import type { Counters } from "./metrics.ts";
 
 const BALANCER = {

@@ -5,7 +5,8 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import type { Address, Connection, Transport } from "../../balancer/transport/transport.ts";
-import { Link, newLinkCounts, type Wire } from "../../shared/link/link.ts";
+import { Link, type Wire } from "../../shared/link/link.ts";
+import { newLinkCounts } from "../../shared/link/link-counts.ts";
 import type { LinkStream } from "../../shared/link/stream.ts";
 import { LinkSocket } from "../../worker/links/link-socket.ts";
 

@@ -2,6 +2,7 @@
  * The JSON responses of `/dashboard/api/`, for the page and for other programs. Fields may be added, never changed. Unknown
  * numbers are null, never 0; times are ms since the epoch by the store's clock unless noted.
  */
+import type { ReportedLinkCounts } from "../../shared/link/link-counts.ts";
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
 export interface OverviewResponse {
@@ -78,8 +79,8 @@ export interface WorkerLine {
   readonly url: string;
 }
 
-/** Numbers are sums over the balancers, counts since the start of the worker. */
-export interface LinkLine {
+/** Numbers are sums over the balancers, counts since the start of the worker; `In`: from the worker. */
+export interface LinkLine extends ReportedLinkCounts {
   /** At the balancer where it is worst. `connecting`: there is none now. `unsupported`: the worker accepts none. */
   readonly state: "open" | "connecting" | "unsupported" | "off";
   /** Balancers that report links to it, and those of them that have an open one. */
@@ -87,14 +88,6 @@ export interface LinkLine {
   readonly open: number;
   readonly links: number;
   readonly streams: number;
-  /** `In`: from the worker. */
-  readonly framesIn: number;
-  readonly framesOut: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly stalls: number;
-  readonly resets: number;
-  readonly errors: number;
 }
 
 export interface BalancerLine {

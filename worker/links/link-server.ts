@@ -8,13 +8,8 @@ import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { isWorkerId } from "../../shared/base/ids.ts";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
-import {
-  BEAT_MS,
-  Link,
-  type LinkCounts,
-  newLinkCounts,
-  type Wire,
-} from "../../shared/link/link.ts";
+import { BEAT_MS, Link, type Wire } from "../../shared/link/link.ts";
+import { type LinkCounts, newLinkCounts } from "../../shared/link/link-counts.ts";
 import type { Chunk } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import {

@@ -11,11 +11,11 @@ import { initializeProtocol } from "open-collaboration-protocol";
 import { until } from "../../../test/support/until.ts";
 import { evenSchedule, type Schedule } from "../schedule.ts";
 import { percentile } from "../statistics.ts";
+import { nowMs } from "../thread-clock.ts";
 import {
   type LoadOutcome,
   type LoadReply,
   type LoadRequest,
-  nowMs,
   type OpenLoop,
   type OpenSessions,
   PONG,

@@ -63,11 +63,6 @@ export interface SendOutcome {
   readonly sent: number;
 }
 
-/** The same clock in all threads, unlike `performance.now()`. */
-export function nowMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
-
 /** engine.io's response to a ping, as a masked text frame. */
 export const PONG: Buffer = Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0x33]);
 

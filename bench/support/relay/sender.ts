@@ -2,17 +2,16 @@
  * The thread that sends the messages of load.ts: sleeps until one is due, and writes it to its person's connection. It is a
  * thread because the timers of an event loop are too coarse (1 ms).
  */
-import { readlinkSync, writeFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { evenSchedule } from "../schedule.ts";
-import { nowMs, PONG, type SendOutcome, type SendPlan, writeMark } from "./parts.ts";
+import { nowMs, sleepFor, sleepUntil, wakePrecisely } from "../thread-clock.ts";
+import { PONG, type SendOutcome, type SendPlan, writeMark } from "./parts.ts";
 
 /** Pause before another try, when a connection takes nothing more. */
 const FULL_PAUSE_MS = 0.2;
 /** How long connections that take nothing may hold up the load beyond its end. */
 const LATE_MS = 2000;
-/** Never notified: a wait for it is a sleep. */
-const SLEEP = new Int32Array(new SharedArrayBuffer(4));
 
 if (!isMainThread) sendAll(workerData as SendPlan);
 
@@ -36,20 +35,6 @@ function sendAll(plan: SendPlan): void {
   parentPort?.postMessage({ startMs, sent } satisfies SendOutcome);
 }
 
-/** By default Linux lets a thread sleep up to 50 µs too long. */
-function wakePrecisely(): void {
-  const thread = readlinkSync("/proc/thread-self").split("/").at(-1);
-  writeFileSync(`/proc/${thread}/timerslack_ns`, "1");
-}
-
-function sleepUntil(timeMs: number): void {
-  for (;;) {
-    const waitMs = timeMs - nowMs();
-    if (waitMs <= 0) return;
-    Atomics.wait(SLEEP, 0, 0, waitMs);
-  }
-}
-
 /** False: the connection has not taken all of it until `endMs`. */
 function writeAll(fd: number, bytes: Uint8Array, endMs: number): boolean {
   let at = 0;
@@ -61,6 +46,6 @@ function writeAll(fd: number, bytes: Uint8Array, endMs: number): boolean {
     }
     if (at === bytes.length) return true;
     if (nowMs() > endMs) return false;
-    Atomics.wait(SLEEP, 0, 0, FULL_PAUSE_MS);
+    sleepFor(FULL_PAUSE_MS);
   }
 }

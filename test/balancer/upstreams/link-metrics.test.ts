@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { measureLinks } from "../../../balancer/upstreams/link-metrics.ts";
 import { noLinks, openLinks } from "../../../balancer/upstreams/worker-links.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { type LinkCounts, newLinkCounts } from "../../../shared/link/link.ts";
+import { type LinkCounts, newLinkCounts } from "../../../shared/link/link-counts.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { countWorkerLinks } from "../../../shared/metrics/link-counters.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";

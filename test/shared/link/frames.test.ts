@@ -9,7 +9,8 @@ import {
   MAX_PAYLOAD_BYTES,
   MAX_STREAM_ID,
 } from "../../../shared/link/frames.ts";
-import { Link, newLinkCounts } from "../../../shared/link/link.ts";
+import { Link } from "../../../shared/link/link.ts";
+import { newLinkCounts } from "../../../shared/link/link-counts.ts";
 import { createRandom, type Random } from "../../fuzz/random.ts";
 import {
   addData,

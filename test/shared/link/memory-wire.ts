@@ -2,7 +2,8 @@
  * Two links joined in memory: the test decides when bytes arrive, in which pieces, and whether the wire takes more.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { Link, type LinkCounts, newLinkCounts, type Wire } from "../../../shared/link/link.ts";
+import { Link, type Wire } from "../../../shared/link/link.ts";
+import { type LinkCounts, newLinkCounts } from "../../../shared/link/link-counts.ts";
 import type { Chunk, LinkStream, StreamHandler } from "../../../shared/link/stream.ts";
 
 export class MemoryWire implements Wire {
