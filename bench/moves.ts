@@ -13,7 +13,7 @@ import { sessionsInPage } from "../test/support/counted/chromium.ts";
 import type { CountedSessions } from "../test/support/counted/sessions.ts";
 import { type EdgeProcess, startEdge } from "../test/support/edge-process.ts";
 import { settle, startRedis, type TestRedis } from "../test/support/redis.ts";
-import { until } from "../test/support/until.ts";
+import { until, within } from "../test/support/until.ts";
 import { allAreUp, gatherSessions } from "../test/support/worker-moves.ts";
 import { rawPublicKey } from "../test/worker/sessions/raw-peer.ts";
 import { startNodeClients } from "./support/moves/node-clients.ts";
@@ -27,6 +27,7 @@ const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
 const RATE = Number(process.env["MOVES_RATE"] ?? 10);
 const IS_SHARED = process.env["MOVES_STORE"] === "redis";
 const PEOPLE = 3;
+const OPEN_MS = 120_000;
 
 export async function run(): Promise<void> {
   const parts = PARTS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
@@ -77,7 +78,7 @@ async function measure(part: Part, { redis, browser }: Surroundings): Promise<Ro
       browser !== undefined && part.client === "Chromium"
         ? await sessionsInPage(browser, url)
         : startNodeClients(edge.certificateFile);
-    await clients.open({
+    const opened = clients.open({
       url,
       sessions: part.sessions,
       people: PEOPLE,
@@ -85,6 +86,7 @@ async function measure(part: Part, { redis, browser }: Surroundings): Promise<Ro
       transports: part.transports,
       isBrowser: part.client === "Chromium",
     });
+    await within("the sessions are open", OPEN_MS, opened);
     return await repeat(part, edge, clients, shared);
   } finally {
     await clients?.close().catch(() => {});

@@ -6,7 +6,7 @@ import { fetch } from "undici";
 import { askEdge } from "../../edge/control/control-client.ts";
 import { runCommand } from "./command.ts";
 import type { EdgeProcess } from "./edge-process.ts";
-import { until } from "./until.ts";
+import { until, within } from "./until.ts";
 
 /** A restarted worker drains first, and is killed only after more than a minute. */
 const RESTART_MS = 90_000;
@@ -19,9 +19,9 @@ export interface WorkerSessions {
 }
 
 /** The sessions of each worker that responds: none of one that is starting. */
-export async function whereSessionsAre({ readFile }: EdgeProcess): Promise<WorkerSessions[]> {
+export async function whereSessionsAre(edge: EdgeProcess): Promise<WorkerSessions[]> {
   const all = await Promise.all(
-    readFile().workers.map(async ({ id, pid, statusPort }) => {
+    edge.readFile().workers.map(async ({ id, pid, statusPort }) => {
       const response = await fetch(`http://127.0.0.1:${statusPort}/view`).catch(() => undefined);
       const view = (await response?.json().catch(() => undefined)) as View | undefined;
       return view && { id, pid, sessionIds: view.sessions.map((session) => session.id) };
@@ -37,11 +37,7 @@ interface View {
 /** `ct-edge restart WORKER`: resolves when the worker has drained and is ready again. */
 export async function restartWorker(edge: EdgeProcess, id: string): Promise<void> {
   const restarted = askEdge(edge.dataDir, { command: "restart", name: id, progress: true });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${id} does not restart`)), RESTART_MS);
-  });
-  await Promise.race([restarted, late]).finally(() => clearTimeout(timer));
+  await within(`${id} has restarted`, RESTART_MS, restarted);
 }
 
 /** Returns the pid of the killed process. */
@@ -75,7 +71,8 @@ export async function gatherSessions(
   const others = edge.readFile().workers.filter(({ id }) => id !== target);
   const tell = async (kind: "drain" | "resume", id: string): Promise<void> => {
     const { status, stderr } = await runCommand([kind, id], { CT_DATA_DIR: edge.dataDir, ...env });
-    if (status !== 0) throw new Error(`${kind} ${id}: ${stderr}`);
+    // A drain continues when its command, which waits for the end, has run out of time.
+    if (status !== 0 && status !== null) throw new Error(`${kind} ${id}: ${stderr}`);
   };
   for (const { id } of others) await tell("drain", id);
   await until(

@@ -47,19 +47,18 @@ function rolling(client: Part["client"], scheme: Part["scheme"], transports: Tra
 }
 
 function gathered(
-  name: string,
-  sessions: number,
+  what: string,
+  client: Part["client"],
   scheme: Part["scheme"],
-  disturb: Disturbance,
+  { sessions, disturb }: { readonly sessions: number; readonly disturb: Disturbance },
 ): Part {
   return {
-    name: `${name}: Node, ${scheme}`,
+    name: `${what}: ${client}, ${scheme}`,
     workers: 3,
     sessions: sessionsOr(sessions),
-    client: "Node",
     transports: AFTER_POLLING,
     isGathered: true,
-    ...{ scheme, disturb },
+    ...{ client, scheme, disturb },
   };
 }
 
@@ -73,9 +72,11 @@ export const PARTS: readonly Part[] = [
   rolling("Node", "https", AFTER_POLLING),
   rolling("Chromium", "http", AFTER_POLLING),
   rolling("Chromium", "https", AFTER_POLLING),
-  gathered("kill", 100, "http", killFirst),
-  gathered("kill", 100, "https", killFirst),
-  gathered("kill-successor", 60, "http", killSuccessor),
+  gathered("kill", "Node", "http", { sessions: 100, disturb: killFirst }),
+  gathered("kill", "Node", "https", { sessions: 100, disturb: killFirst }),
+  // A page has at most 255 WebSockets.
+  gathered("kill", "Chromium", "https", { sessions: 60, disturb: killFirst }),
+  gathered("kill-successor", "Node", "http", { sessions: 60, disturb: killSuccessor }),
 ];
 
 async function* restartAll(edge: EdgeProcess): AsyncGenerator<Move> {
