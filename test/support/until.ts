@@ -1,6 +1,6 @@
 /**
- * Polls a condition that has no event, instead of sleeping for a fixed time. Also works outside Vitest, in processes that tests
- * start.
+ * Polls a condition that has no event, instead of sleeping for a fixed time, and limits how long something may take. Also works
+ * outside Vitest, in processes that tests start.
  */
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -30,4 +30,13 @@ export async function until<T>(
     }
     await delay(POLL_MS);
   }
+}
+
+/** Rejects after `timeoutMs` with an error that names `what` was awaited, if `promise` has not settled by then. */
+export async function within<T>(what: string, timeoutMs: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${timeoutMs} ms: ${what}`)), timeoutMs);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
