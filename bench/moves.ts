@@ -32,32 +32,39 @@ const OPEN_MS = 120_000;
 export async function run(): Promise<void> {
   const parts = PARTS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
   if (parts.length === 0) throw new Error(`no part's name contains ${ONLY.join(" or ")}`);
-  const redis = IS_SHARED ? await startRedis({ port: true }) : undefined;
   const browser = parts.some(({ client }) => client === "Chromium")
     ? await launchChromium()
     : undefined;
   const results: Result[] = [];
   try {
     for (const part of parts) {
-      if (redis !== undefined) await settle(redis.admin());
-      const rounds = await measure(part, { redis, browser });
+      const rounds = await withStore((redis) => measure(part, redis, browser));
       printRounds(part, rounds);
       results.push(...resultsOf(part, rounds));
     }
   } finally {
     await browser?.close();
-    await redis?.close();
   }
   // Some parts would replace the results of all.
   if (parts.length === PARTS.length) writeResults(IS_SHARED ? "moves-redis" : "moves", results);
 }
 
-interface Surroundings {
-  readonly redis: TestRedis | undefined;
-  readonly browser: Browser | undefined;
+/** A Redis for each part: in an old one, the sessions of the part before would still be open. */
+async function withStore<T>(use: (redis: TestRedis | undefined) => Promise<T>): Promise<T> {
+  const redis = IS_SHARED ? await startRedis({ port: true }) : undefined;
+  try {
+    if (redis !== undefined) await settle(redis.admin());
+    return await use(redis);
+  } finally {
+    await redis?.close();
+  }
 }
 
-async function measure(part: Part, { redis, browser }: Surroundings): Promise<Round[]> {
+async function measure(
+  part: Part,
+  redis: TestRedis | undefined,
+  browser: Browser | undefined,
+): Promise<Round[]> {
   const shared = redis && { CT_REDIS_URL: `redis://127.0.0.1:${redis.port}` };
   const edge = await startEdge({
     env: {
@@ -66,7 +73,7 @@ async function measure(part: Part, { redis, browser }: Surroundings): Promise<Ro
       CT_MAX_SESSIONS_PER_USER: "100000",
       ...(shared && {
         ...shared,
-        CT_SECRET: "used only in this benchmark",
+        CT_SECRET: "a secret used only in this benchmark",
         CT_WORKER_ID: "worker",
       }),
     },
