@@ -308,10 +308,10 @@ export class ProxyExchange implements Exchange, ResponseHandler {
     this.#state = OVER;
     this.#deps.counters.count("balancer.upgrades");
     this.#deps.traffic.answers.count("1xx");
-    // Before `detach`: afterwards the client has no request.
+    // Now: after `detach` the client has no request.
     const { requestId, forwarding } = this.#client;
     this.#deps.tunnels.open({
-      client: this.#client.detach(),
+      detach: () => this.#client.detach(),
       forwarding,
       worker,
       upstream,

@@ -6,12 +6,15 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { DetachedConnection } from "../downstream/exchange-contract.ts";
 import type { ForwardingFields } from "../http1/forwarding.ts";
 import type { MigrateRequests } from "../upstreams/migrate-clients.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { type ResumeCause, Tunnel, type TunnelOptions, type Unresumable } from "./tunnel.ts";
 
-export interface OpenTunnel extends TunnelOptions {
+export interface OpenTunnel extends Omit<TunnelOptions, "client"> {
+  /** Takes the client's connection over. */
+  detach(): DetachedConnection;
   /** The 101 for the client. */
   readonly head: string;
   /** What the worker sent behind its own. */
@@ -274,12 +277,13 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   }
 
   return {
-    open({ head, rest, forwarding, ...options }) {
-      const tunnel = new Tunnel(options, { workerLost: resumeOrEnd, over: remove });
+    open({ detach, head, rest, forwarding, ...options }) {
+      const client = detach();
+      const tunnel = new Tunnel({ ...options, client }, { workerLost: resumeOrEnd, over: remove });
       const entry = { tunnel, forwarding, resumption: undefined, stopWatching() {} };
       add(entry);
       joinWorker(entry);
-      tunnel.begin(head, rest, options.client);
+      tunnel.begin(head, rest, client);
     },
     endMoved(session, epoch, at) {
       for (const tunnel of bySession.get(session) ?? []) {
