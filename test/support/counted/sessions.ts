@@ -114,8 +114,13 @@ export function countedSessions(): CountedSessions {
   }
 
   function startSending(perSecond: number): void {
-    // One person of each session after the other, so that the messages of a session are evenly spaced.
-    const turns = [...people].sort((a, b) => seatOf(a) - seatOf(b) || a.session - b.session);
+    // One person of each session after the other, so that the messages of a session are evenly spaced. Who polls sends
+    // one message now, by which the worker knows it: what a polling client sends in the moment in which its connection closes
+    // can be lost in the client (ADR 10).
+    for (const person of people) if (person.isPolling) person.say();
+    const turns = people
+      .filter(({ isPolling }) => !isPolling)
+      .sort((a, b) => seatOf(a) - seatOf(b) || a.session - b.session);
     const startMs = performance.now();
     sent = 0;
     sending = setInterval(() => {
