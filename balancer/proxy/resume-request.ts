@@ -20,9 +20,7 @@ import type { Connection } from "../transport/transport.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
 import type { ResumeOutcome, ResumeRequest, SendResume } from "./tunnels.ts";
 
-export function createSendResume(
-  deps: Omit<ExchangeDeps, "tunnels"> & { readonly clock: Clock },
-): SendResume {
+export function createSendResume(deps: Omit<ExchangeDeps, "tunnels">): SendResume {
   return (request, outcome) => {
     const client = new ResumeClient(request, outcome);
     const route: Route = {
@@ -37,7 +35,7 @@ export function createSendResume(
       ...deps,
       tunnels: {
         open({ worker, upstream, session, isResumable, rest }) {
-          if (isResumable) {
+          if (isResumable && session !== undefined) {
             outcome.resumed({ worker, upstream, session }, rest);
             return;
           }

@@ -14,7 +14,7 @@ import { type ResumeCause, Tunnel, type TunnelOptions, type Unresumable } from "
 
 export interface OpenTunnel extends Omit<TunnelOptions, "client"> {
   /** Takes the client's connection over. */
-  detach(): DetachedConnection;
+  readonly detach: () => DetachedConnection;
   /** The 101 for the client. */
   readonly head: string;
   /** What the worker sent behind its own. */
@@ -107,7 +107,7 @@ interface Entry {
   readonly tunnel: Tunnel;
   readonly forwarding: ForwardingFields;
   resumption: Resumption | undefined;
-  stopWatching: () => void;
+  leaveWorker: () => void;
 }
 
 export function createTunnels(deps: TunnelsDeps): Tunnels {
@@ -137,8 +137,8 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     const entry = all.get(tunnel);
     if (entry === undefined) return;
     all.delete(tunnel);
-    if (entry.resumption === undefined) leaveWorker(entry);
-    else endResumption(entry);
+    entry.leaveWorker();
+    if (entry.resumption !== undefined) endResumption(entry);
     if (tunnel.session === undefined) return;
     const tunnels = bySession.get(tunnel.session.id);
     tunnels?.delete(tunnel);
@@ -147,13 +147,14 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
 
   function joinWorker(entry: Entry): void {
     const { tunnel } = entry;
-    tunnel.upstream.inFlight++;
-    entry.stopWatching = tunnel.upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
-  }
-
-  function leaveWorker(entry: Entry): void {
-    entry.tunnel.upstream.inFlight--;
-    entry.stopWatching();
+    const { upstream } = tunnel;
+    upstream.inFlight++;
+    const stopWatching = upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
+    entry.leaveWorker = () => {
+      entry.leaveWorker = nothing;
+      upstream.inFlight--;
+      stopWatching();
+    };
   }
 
   // --- resuming ---
@@ -162,13 +163,15 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   function resumeOrEnd(tunnel: Tunnel, cause: ResumeCause): void {
     const entry = all.get(tunnel);
     if (entry === undefined || entry.resumption !== undefined) return;
-    const obstacle = isEnding ? "no ticket" : (obstacleTo(tunnel) ?? undefined);
-    if (obstacle !== undefined) {
-      if (tunnel.log !== undefined) counters.count("balancer.resume.closed", obstacle);
+    const obstacle = obstacleTo(tunnel);
+    if (isEnding || obstacle !== undefined) {
+      if (obstacle !== undefined && tunnel.log !== undefined) {
+        counters.count("balancer.resume.closed", obstacle);
+      }
       endings.add(() => tunnel.end(clock));
       return;
     }
-    leaveWorker(entry);
+    entry.leaveWorker();
     tunnel.detachWorker();
     resuming++;
     entry.resumption = {
@@ -227,8 +230,6 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     if (entry.resumption === undefined) return;
     endResumption(entry);
     counters.count("balancer.resume.closed", reason);
-    entry.tunnel.upstream.inFlight++;
-    entry.stopWatching = () => {};
     entry.tunnel.endAtClient(clock);
   }
 
@@ -280,7 +281,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     open({ detach, head, rest, forwarding, ...options }) {
       const client = detach();
       const tunnel = new Tunnel({ ...options, client }, { workerLost: resumeOrEnd, over: remove });
-      const entry = { tunnel, forwarding, resumption: undefined, stopWatching() {} };
+      const entry = { tunnel, forwarding, resumption: undefined, leaveWorker: nothing };
       add(entry);
       joinWorker(entry);
       tunnel.begin(head, rest, client);
@@ -311,6 +312,8 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     },
   };
 }
+
+function nothing(): void {}
 
 /** The time over which many tunnels end. */
 interface Spread {

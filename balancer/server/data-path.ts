@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
+import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { SavedOwner } from "../discovery/snapshot.ts";
@@ -133,7 +133,9 @@ export async function startDataPath(deps: {
     drainState,
     isRootOurs: discovery.isLeased,
   };
-  const sendResume = createSendResume(exchangeDeps);
+  // Clients have not sent these requests, so they are not counted as theirs.
+  const traffic = createTrafficCounters(createCounters());
+  const sendResume = createSendResume({ ...exchangeDeps, traffic });
   await deps.beforePortsOpen?.();
   const listener = await listen({
     transport,

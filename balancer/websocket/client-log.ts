@@ -3,10 +3,10 @@
  * resumed on another worker. Frames are followed by their headers only (RFC 6455 §5.2), to know where messages end.
  */
 import { isReached, MAX_KEPT_BYTES } from "../../shared/resume/frames.ts";
+import { hasHeader, headerLength, MAX_HEADER_BYTES, payloadLength } from "./frame-header.ts";
 
 /** Unconfirmed messages beyond which a worker is taken for one that confirms none. */
 const MAX_MESSAGES = 65_536;
-const MAX_HEADER_BYTES = 14;
 
 export class ClientLog {
   /** Oldest first. */
@@ -20,9 +20,10 @@ export class ClientLog {
   /** Where the last confirmed message ends. */
   #confirmedEnd = 0;
   #confirmed: number;
-  /** Of the frame that is being read: its header so far, and then what is left of it. */
-  readonly #header = Buffer.allocUnsafe(MAX_HEADER_BYTES);
-  #headerBytes = 0;
+  /** Of a header that has come in part. */
+  #header: Buffer | undefined;
+  /** Whether a header was read, and how much of its frame is left. */
+  #isInFrame = false;
   #payloadLeft = 0;
   #isMessageEnd = false;
   #hasGivenUp = false;
@@ -105,52 +106,44 @@ export class ClientLog {
 
   #follow(bytes: Buffer): void {
     let at = 0;
-    while (at < bytes.length || this.#isFrameOver()) {
-      if (this.#payloadLeft > 0) {
+    while (at < bytes.length) {
+      if (this.#isInFrame) {
         const taken = Math.min(this.#payloadLeft, bytes.length - at);
         this.#payloadLeft -= taken;
         at += taken;
-      } else if (this.#isFrameOver()) {
-        if (this.#isMessageEnd) this.#ends.push(this.#end + at);
-        this.#headerBytes = 0;
       } else {
         at = this.#readHeader(bytes, at);
       }
+      if (!this.#isInFrame || this.#payloadLeft > 0) continue;
+      this.#isInFrame = false;
+      if (this.#isMessageEnd) this.#ends.push(this.#end + at);
     }
   }
 
-  /** Whether a frame was read to its end, which is not noted yet. */
-  #isFrameOver(): boolean {
-    return this.#payloadLeft === 0 && this.#headerBytes > 0 && this.#isHeaderWhole();
-  }
-
-  #isHeaderWhole(): boolean {
-    return this.#headerBytes >= 2 && this.#headerBytes === headerLength(this.#header);
-  }
-
-  #readHeader(bytes: Buffer, start: number): number {
-    let at = start;
-    while (at < bytes.length && !this.#isHeaderWhole()) {
-      this.#header[this.#headerBytes++] = bytes[at++] ?? 0;
+  /** Returns where the payload begins, or the end of `bytes` when the header is not whole yet. */
+  #readHeader(bytes: Buffer, at: number): number {
+    const before = this.#header;
+    if (before === undefined && hasHeader(bytes, at)) {
+      this.#begin(bytes, at);
+      return at + headerLength(bytes, at);
     }
-    if (this.#isHeaderWhole()) {
-      this.#payloadLeft = payloadLength(this.#header);
-      const first = this.#header[0] ?? 0;
-      // The last frame of a message; those of control (ping, pong, close) stand between messages.
-      this.#isMessageEnd = (first & 0x80) !== 0 && (first & 0x0f) < 8;
+    const header = Buffer.concat([before ?? NOTHING, bytes.subarray(at, at + MAX_HEADER_BYTES)]);
+    if (!hasHeader(header, 0)) {
+      this.#header = header;
+      return bytes.length;
     }
-    return at;
+    this.#header = undefined;
+    this.#begin(header, 0);
+    return at + headerLength(header, 0) - (before?.length ?? 0);
+  }
+
+  #begin(bytes: Buffer, at: number): void {
+    const first = bytes[at] ?? 0;
+    this.#isInFrame = true;
+    this.#payloadLeft = payloadLength(bytes, at);
+    // The last frame of a message; those of control (ping, pong, close) stand between messages.
+    this.#isMessageEnd = (first & 0x80) !== 0 && (first & 0x0f) < 8;
   }
 }
 
-function headerLength(header: Buffer): number {
-  const second = header[1] ?? 0;
-  const short = second & 0x7f;
-  return 2 + (short === 126 ? 2 : short === 127 ? 8 : 0) + ((second & 0x80) !== 0 ? 4 : 0);
-}
-
-function payloadLength(header: Buffer): number {
-  const short = (header[1] ?? 0) & 0x7f;
-  if (short === 126) return header.readUInt16BE(2);
-  return short === 127 ? Number(header.readBigUInt64BE(2)) : short;
-}
+const NOTHING = Buffer.alloc(0);

@@ -11,6 +11,7 @@ import {
   MAX_TICKET_BYTES,
   RESUME_FRAME,
 } from "../../shared/resume/frames.ts";
+import { hasHeader, headerLength, payloadLength } from "./frame-header.ts";
 
 /** Called while bytes are read. */
 export interface OutputEvents {
@@ -24,7 +25,6 @@ export interface OutputEvents {
 const MAX_STREAMS = 4096;
 /** Parts up to this size are moved together in the buffer that they are in; longer ones are sent as they are. */
 const MAX_MOVED_BYTES = 4096;
-const MAX_HEADER_BYTES = 10;
 const CLOSE = 0x88;
 
 export class WorkerOutput {
@@ -43,6 +43,8 @@ export class WorkerOutput {
   /** To be remembered when the present message is whole. */
   #stream = 0;
   #message = 0;
+  /** Whether another worker is to go on: nothing more of this one counts. */
+  #hasMoved = false;
   /** Whether the worker has closed the WebSocket itself. */
   isClosed = false;
   /** Messages that were dropped, because the client had them. */
@@ -59,6 +61,7 @@ export class WorkerOutput {
 
   /** Another worker goes on: what has come of a message in part is dropped. */
   restart(): void {
+    this.#hasMoved = false;
     this.#partial = undefined;
     this.#held = [];
     this.#left = 0;
@@ -72,7 +75,7 @@ export class WorkerOutput {
     this.#partial = undefined;
     const parts: Buffer[] = [];
     let at = 0;
-    while (at < input.length) {
+    while (at < input.length && !this.#hasMoved) {
       if (this.#left === 0) {
         const next = this.#begin(input, at);
         if (next < 0) {
@@ -97,9 +100,8 @@ export class WorkerOutput {
       this.#beginMessage(input, at, opcode === RESUME_FRAME.repeat);
       return at + DELIVERY_BYTES;
     }
-    const available = input.length - at;
-    const length = available < 2 ? MAX_HEADER_BYTES : headerLength(input[at + 1] ?? 0);
-    if (available < length) return -1;
+    if (!hasHeader(input, at)) return -1;
+    const length = headerLength(input, at);
     const bytes = payloadLength(input, at);
     this.#opcode = opcode;
     if (opcode > RESUME_FRAME.repeat && opcode <= RESUME_FRAME.move) {
@@ -176,22 +178,11 @@ export class WorkerOutput {
         this.#events.ticketCame(payload.length === 0 ? undefined : payload.toString("latin1"));
         return;
       case RESUME_FRAME.move:
+        this.#hasMoved = true;
         this.#events.moved();
         return;
     }
   }
-}
-
-/** Worker's frames are not masked. */
-function headerLength(second: number): number {
-  const short = second & 0x7f;
-  return 2 + (short === 126 ? 2 : short === 127 ? 8 : 0);
-}
-
-function payloadLength(input: Buffer, at: number): number {
-  const short = (input[at + 1] ?? 0) & 0x7f;
-  if (short === 126) return input.readUInt16BE(at + 2);
-  return short === 127 ? Number(input.readBigUInt64BE(at + 2)) : short;
 }
 
 /** Moves short neighbours together, so that they leave in one write without a copy of their own. */

@@ -79,6 +79,16 @@ export class MessageFrames {
   }
 }
 
+/** Of most connections: they are the same, and each would keep some of a buffer. */
+const shared = new Map<boolean, MessageFrames>();
+
+export function messageFrames(namespace: string, isMarked: boolean): MessageFrames {
+  if (namespace !== "/") return new MessageFrames(namespace, isMarked);
+  const frames = shared.get(isMarked) ?? new MessageFrames(namespace, isMarked);
+  shared.set(isMarked, frames);
+  return frames;
+}
+
 /** socket.io's packet of a message for a client of this namespace; the message itself follows. */
 export function eventPacketOf(namespace: string): string {
   return `51-${namespacePart(namespace)}${EVENT}`;

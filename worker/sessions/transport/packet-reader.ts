@@ -51,7 +51,7 @@ export class PacketReader {
   }
 
   #readOther(packet: string): void {
-    switch (packet[0]) {
+    switch (packet.charAt(0)) {
       case "5":
         if (!packet.startsWith("51-")) this.handler?.malformed();
         else this.#expects = isMessageEvent(packet) ? "message" : "nothing";
@@ -67,6 +67,8 @@ export class PacketReader {
         return;
       case "0":
         this.handler?.connecting(CONNECT.exec(packet)?.[1] ?? "");
+        return;
+      default:
     }
   }
 }

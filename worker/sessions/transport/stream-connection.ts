@@ -22,7 +22,7 @@ import type { OutboundMessage } from "../wire/outbound.ts";
 import { isTooLarge, unfinishedBytes } from "./engine-internals.ts";
 import type { FanOut, Output } from "./fan-out.ts";
 import type { InputLimit } from "./input-limit.ts";
-import { MessageFrames, namespacePart, textFrame } from "./message-frames.ts";
+import { messageFrames, namespacePart, textFrame } from "./message-frames.ts";
 import type { PacketHandler, PacketReader } from "./packet-reader.ts";
 import { StreamOutput } from "./stream-output.ts";
 
@@ -96,7 +96,7 @@ export class StreamConnection implements Connection, Output {
     this.ordinal = deps.ordinal;
     this.#deps = deps;
     this.#webSocket = webSocket;
-    const frames = new MessageFrames(namespace, this.isMovable);
+    const frames = messageFrames(namespace, this.isMovable);
     this.#output = new StreamOutput(stream, frames, this.#onWritten);
     this.#messages = begun.messages;
     this.#confirmed = begun.messages;
@@ -191,7 +191,7 @@ export class StreamConnection implements Connection, Output {
     this.#deps.input.spend();
     const text = data.toString("latin1");
     // engine.io's types of packets.
-    switch (text[0]) {
+    switch (text.charAt(0)) {
       case "4":
         this.#deps.reader.read(text.slice(1));
         return;
