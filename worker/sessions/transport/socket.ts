@@ -222,7 +222,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     const messages = limits.messages();
     const taken = takeWebSocket(conn);
     if (taken === undefined) return false;
-    const begun = { stream: newStreamNumber(), messages, repeated: 0 };
+    const begun = { stream: newStreamNumber(), messages, confirmed: 0, repeated: 0 };
     const isResumable =
       upgraded.get(taken.stream)?.headers[RESUMABLE_HEADER] === String(RESUME_VERSION);
     const connection = openStream({

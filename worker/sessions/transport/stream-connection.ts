@@ -64,6 +64,8 @@ export interface StreamState {
   readonly stream: number;
   /** Messages of the client that have been handled. */
   readonly messages: number;
+  /** Of these, how many the balancer knows of. */
+  readonly confirmed: number;
   /** Messages behind them that another worker may have relayed already. */
   readonly repeated: number;
 }
@@ -99,7 +101,7 @@ export class StreamConnection implements Connection, Output {
     const frames = messageFrames(namespace, this.isMovable);
     this.#output = new StreamOutput(stream, frames, this.#onWritten);
     this.#messages = begun.messages;
-    this.#confirmed = begun.messages;
+    this.#confirmed = begun.confirmed;
     this.#repeatedUntil = begun.messages + begun.repeated;
     deps.reader.handler = this.#readPackets();
     deps.input.readFrom(webSocket);
@@ -198,6 +200,8 @@ export class StreamConnection implements Connection, Output {
       case "3":
         this.#awaitPing();
         return;
+      // Of the upgrade from polling, which a balancer sends again to the next worker if it was not confirmed.
+      case "2":
       case "5":
       case "6":
         return;
