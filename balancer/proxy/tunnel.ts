@@ -46,6 +46,8 @@ export type Unresumable =
 export interface TunnelEvents {
   /** The worker's side is gone, for a reason that a resumption is for. */
   workerLost(tunnel: Tunnel, cause: ResumeCause): void;
+  /** Its worker has told its session. */
+  identified(tunnel: Tunnel): void;
   /** Both sides are closed. */
   over(tunnel: Tunnel): void;
 }
@@ -89,8 +91,10 @@ export class Tunnel {
       this.log = new ClientLog();
       this.#output = new WorkerOutput({
         confirmed: (messages) => this.log?.confirm(messages),
-        ticketCame: (ticket) => {
+        ticketCame: ({ session, epoch, ticket }) => {
           this.ticket = ticket;
+          this.session = { id: session, epoch };
+          events.identified(this);
         },
         moved: () => {
           this.#hasMoved = true;
@@ -155,7 +159,8 @@ export class Tunnel {
   /** Why it cannot be resumed on another worker; undefined when it can. */
   get obstacle(): Unresumable | undefined {
     if (this.log === undefined || this.#output === undefined) return "no ticket";
-    if (this.ticket === undefined || this.#output.isClosed || this.#isEnding) return "no ticket";
+    if (this.ticket === undefined || this.session === undefined) return "no ticket";
+    if (this.#output.isClosed || this.#isEnding) return "no ticket";
     if (!this.log.isComplete) return "unconfirmed bytes";
     return this.#output.isInMessage ? "half a message" : undefined;
   }

@@ -15,6 +15,7 @@ import {
   MAX_KEPT_BYTES,
   MAX_STREAM_NUMBER,
   MOVE_FRAME,
+  type Resumable,
   ticketFrame,
 } from "../../../shared/resume/frames.ts";
 import type { Connection, ConnectionEvents, MoveObstacle } from "../peers/peer.ts";
@@ -56,7 +57,7 @@ export interface StreamConnectionDeps {
   /** Where the WebSocket stands. */
   readonly begun: StreamState;
   /** Makes the ticket with which another worker resumes it; undefined: its balancer cannot do that. */
-  readonly ticketFor: ((stream: number) => string) | undefined;
+  readonly ticketFor: ((stream: number) => Resumable) | undefined;
 }
 
 export interface StreamState {
@@ -129,8 +130,8 @@ export class StreamConnection implements Connection, Output {
 
   open(events: ConnectionEvents): void {
     this.#events = events;
-    const ticket = this.#deps.ticketFor?.(this.#deps.begun.stream);
-    if (ticket !== undefined) this.#output.writeFrame(ticketFrame(ticket));
+    const resumable = this.#deps.ticketFor?.(this.#deps.begun.stream);
+    if (resumable !== undefined) this.#output.writeFrame(ticketFrame(resumable));
     events.received();
   }
 
