@@ -77,7 +77,8 @@ export class Tunnel {
   #bytesToClient = 0;
   #reported = false;
   #isEnding = false;
-  #hasMoved = false;
+  /** Messages that the worker has handled when it has given its session away. */
+  #movedAfter: number | undefined;
 
   constructor(options: TunnelOptions, events: TunnelEvents) {
     const { connection: client, onServed } = options.client;
@@ -96,8 +97,8 @@ export class Tunnel {
           this.session = { id: session, epoch };
           events.identified(this);
         },
-        moved: () => {
-          this.#hasMoved = true;
+        moved: (messages) => {
+          this.#movedAfter = messages;
         },
       });
     }
@@ -174,11 +175,18 @@ export class Tunnel {
     return this.#isOver;
   }
 
+  /** Unconfirmed messages of the client that its worker may have relayed. */
+  get repeated(): number {
+    if (this.log === undefined) return 0;
+    const handled = this.#movedAfter;
+    if (handled === undefined) return this.log.messages;
+    return Math.min(this.log.messages, Math.max(0, (handled - this.log.confirmed) | 0));
+  }
+
   /** Drops the worker's side; the client's stays. */
   detachWorker(): void {
     const worker = this.#worker;
     this.#worker = undefined;
-    this.#hasMoved = false;
     this.#output?.restart();
     if (worker === undefined) return;
     worker.handler = GONE;
@@ -187,6 +195,7 @@ export class Tunnel {
 
   /** Another worker goes on; `rest` is what it has sent already. */
   resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">, rest: Buffer): void {
+    this.#movedAfter = undefined;
     this.upstream = next.upstream;
     this.session = next.session;
     this.#attach(next.worker);
@@ -214,7 +223,7 @@ export class Tunnel {
     const parts = this.#forClient(bytes);
     // After the FIN the client gets nothing more, but a paused worker's side could not end.
     if (parts.length > 0 && !this.#client.write(parts) && !this.#isEnding) worker.pause();
-    if (this.#hasMoved) this.#events.workerLost(this, "move");
+    if (this.#movedAfter !== undefined) this.#events.workerLost(this, "move");
   }
 
   #forClient(bytes: Buffer): readonly Buffer[] {

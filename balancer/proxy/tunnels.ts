@@ -99,7 +99,9 @@ const MAX_RESUMING = 10_000;
 interface Resumption {
   readonly cause: ResumeCause;
   readonly beganMs: number;
+  /** Messages that are sent again, and how many of them may have been relayed. */
   readonly messages: number;
+  readonly repeated: number;
   cancel: () => void;
 }
 
@@ -177,6 +179,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
       cause,
       beganMs: clock.nowMs(),
       messages: tunnel.log?.messages ?? 0,
+      repeated: tunnel.repeated,
       cancel: resumptions.add(() => resume(entry)),
     };
   }
@@ -198,7 +201,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         forwarding: entry.forwarding,
         cause: resumption.cause,
         confirmed: kept.confirmed,
-        repeated: resumption.messages,
+        repeated: resumption.repeated,
         beganMs: resumption.beganMs,
       },
       {

@@ -19,7 +19,8 @@ import { hasHeader, headerLength, payloadLength } from "./frame-header.ts";
 export interface OutputEvents {
   confirmed(messages: number): void;
   ticketCame(resumable: Resumable): void;
-  moved(): void;
+  /** It has handled so many of the client's messages, and no more. */
+  moved(messages: number): void;
 }
 
 /** Streams whose last message is remembered per client; the oldest is forgotten beyond it. */
@@ -183,8 +184,9 @@ export class WorkerOutput {
         this.#tellTicket(readTicket(payload));
         return;
       case RESUME_FRAME.move:
+        if (payload.length !== 4) return;
         this.#hasMoved = true;
-        this.#events.moved();
+        this.#events.moved(readUint32(payload, 0));
         return;
     }
   }

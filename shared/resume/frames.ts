@@ -8,7 +8,8 @@
  *                                                               `stream`; stream 0: the worker's own
  *     confirm            u32 messages                           so many of this client's messages are relayed
  *     ticket             text: session, epoch, ticket           the WebSocket's session, and what it is resumed with
- *     move               nothing                                resume it now: this worker has given the session away
+ *     move               u32 messages                           resume it now: this worker has given the session away, and has
+ *                                                               handled so many of this client's messages
  *
  * Numbers are big-endian and wrap. `repeat` is a delivery that may have been made before: by a worker that died before it could
  * confirm the message.
@@ -62,8 +63,12 @@ export function writeDelivery(
 }
 
 export function confirmFrame(messages: number): Buffer {
+  return countFrame(RESUME_FRAME.confirm, messages);
+}
+
+function countFrame(opcode: number, messages: number): Buffer {
   const frame = Buffer.allocUnsafe(6);
-  frame[0] = RESUME_FRAME.confirm;
+  frame[0] = opcode;
   frame[1] = 4;
   writeUint32(frame, 2, messages);
   return frame;
@@ -89,7 +94,9 @@ export function readTicket(payload: Buffer): Resumable | undefined {
   return { session, epoch: Number(epoch), ticket };
 }
 
-export const MOVE_FRAME: Buffer = Buffer.from([RESUME_FRAME.move, 0]);
+export function moveFrame(messages: number): Buffer {
+  return countFrame(RESUME_FRAME.move, messages);
+}
 
 /** Whether the counter `a` has come as far as `b`, both of 32 bits and wrapping. */
 export function isReached(a: number, b: number): boolean {

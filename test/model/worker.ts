@@ -317,6 +317,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
         pendingBytes: 0,
         isMigrating: false,
         isMovable: false,
+        isResumed: false,
         stopInput: async () => "polling",
         freeze: async () => "polling",
         thaw() {},

@@ -337,12 +337,12 @@ export class SessionPeers {
   }
 
   /** See `prepareMove`. */
-  migrateAll(keepOpen: boolean): Promise<void> {
+  async migrateAll(keepOpen: boolean): Promise<void> {
+    const session = shortId(this.#session.id);
     const keeps = keepOpen && this.#session.hasRelayedAll();
-    return prepareMove([...this.#peers.values()], keeps, {
-      ...this.#deps,
-      session: shortId(this.#session.id),
-    });
+    await prepareMove([...this.#peers.values()], keeps, { ...this.#deps, session });
+    // What waits for peers that are away goes to the next owner, and would be lost with it: it stays unconfirmed.
+    this.#confirmations.confirm();
   }
 
   /** The session stays: connections that were frozen go on. */

@@ -5,7 +5,7 @@ import {
   confirmFrame,
   DELIVERY_BYTES,
   type DeliveryMark,
-  MOVE_FRAME,
+  moveFrame,
   RESUME_FRAME,
   ticketFrame,
   writeDelivery,
@@ -22,7 +22,7 @@ function setUp() {
     confirmed: (messages) => void events.push(`confirmed ${messages}`),
     ticketCame: ({ session, epoch, ticket }) =>
       void events.push(`ticket ${session} ${epoch} ${ticket}`),
-    moved: () => void events.push("moved"),
+    moved: (messages) => void events.push(`moved ${messages}`),
   });
   return {
     output,
@@ -124,9 +124,9 @@ test("the worker's own messages are never repeats", () => {
 test("nothing behind the request to move counts, until another worker goes on", () => {
   const { read, events, output } = setUp();
   const close = workerFrame(8, Buffer.alloc(0));
-  expect(read(PING, MOVE_FRAME, close, delivery(1, 1, small("late")))).toEqual(PING);
+  expect(read(PING, moveFrame(3), close, delivery(1, 1, small("late")))).toEqual(PING);
   expect(read(PING)).toHaveLength(0);
-  expect([events, output.isClosed]).toEqual([["moved"], false]);
+  expect([events, output.isClosed]).toEqual([["moved 3"], false]);
   output.restart();
   expect(read(PING)).toEqual(PING);
 });

@@ -30,6 +30,7 @@ class HeldConnection implements Connection {
   held: OutboundMessage[] = [];
   isMigrating = false;
   readonly isMovable = false;
+  readonly isResumed = false;
   events: ConnectionEvents | undefined;
 
   constructor(ordinal: number) {

@@ -8,12 +8,17 @@ import type { Peer } from "./peer.ts";
 export interface Confirmations {
   /** Something has come. Called for each message. */
   add(): void;
+  /** Confirms at once if that can be done. */
+  confirm(): void;
   close(): void;
 }
 
 /** From the first message to the confirmation of all: balancers keep that much, and it costs a frame for each sender. */
 const CONFIRM_MS = 50;
-/** A peer that takes nothing for longer is not waited for: what it is sent is lost if this worker dies. */
+/**
+ * A peer that is away, or takes nothing, for longer is not waited for: what it is sent is lost if this worker dies. Peers whose
+ * session has just come here are away for a moment.
+ */
 const SLOW_MS = 1000;
 
 export function createConfirmations(deps: {
@@ -25,8 +30,8 @@ export function createConfirmations(deps: {
   const { clock } = deps;
   let next: Timer | undefined;
   let isClosed = false;
-  /** Since when some peer has not taken what it was sent. */
-  let unsentSinceMs: number | undefined;
+  /** Since when peers have not taken what they were sent. */
+  const behindSinceMs = new WeakMap<Peer, number>();
 
   function confirm(): void {
     next = undefined;
@@ -40,13 +45,17 @@ export function createConfirmations(deps: {
 
   function isSomeoneBehind(): boolean {
     const nowMs = clock.nowMs();
+    let isBehind = false;
     for (const peer of deps.peers()) {
-      if (peer.unsentBytes === 0) continue;
-      unsentSinceMs ??= nowMs;
-      return nowMs - unsentSinceMs < SLOW_MS;
+      if (peer.unsentBytes === 0) {
+        behindSinceMs.delete(peer);
+        continue;
+      }
+      const sinceMs = behindSinceMs.get(peer) ?? nowMs;
+      behindSinceMs.set(peer, sinceMs);
+      if (nowMs - sinceMs < SLOW_MS) isBehind = true;
     }
-    unsentSinceMs = undefined;
-    return false;
+    return isBehind;
   }
 
   function add(): void {
@@ -55,6 +64,10 @@ export function createConfirmations(deps: {
 
   return {
     add,
+    confirm() {
+      next?.cancel();
+      confirm();
+    },
     close() {
       isClosed = true;
       next?.cancel();

@@ -17,6 +17,11 @@ export interface Connection {
   readonly isMigrating: boolean;
   /** Whether its WebSocket can go on at another worker without its client noticing. */
   readonly isMovable: boolean;
+  /**
+   * Whether another worker has begun it: then the balancer knows what its client has got, and drops what comes again. Any other
+   * connection gets nothing that may have been delivered before.
+   */
+  readonly isResumed: boolean;
   /** Calls `events` from now on. At most once. */
   open(events: ConnectionEvents): void;
   send(outbound: OutboundMessage): void;
@@ -106,9 +111,9 @@ export class Peer {
     return this.#connection?.isMovable === true ? this.#connection : undefined;
   }
 
-  /** Bytes that it was sent and that have not left. */
+  /** Bytes that it was sent and that have not left for it. */
   get unsentBytes(): number {
-    return (this.#connection?.pendingBytes ?? 0) + (this.isConnected ? this.#waitingBytes : 0);
+    return (this.#connection?.pendingBytes ?? 0) + this.#waitingBytes;
   }
 
   /** Whether its client was asked to reconnect, and input from this connection may still be unread. */
@@ -139,6 +144,7 @@ export class Peer {
       return false;
     }
     this.#connection = connection;
+    if (!connection.isResumed) this.#dropRepeats();
     connection.open({
       message: events.message,
       received: events.received,
@@ -159,6 +165,10 @@ export class Peer {
   /** Sends now, or when the peer is back or has read what came before. */
   send(outbound: OutboundMessage): void {
     const connection = this.#connection;
+    if (connection?.isResumed === false && outbound.source?.isReplayed === true) {
+      this.#counters.count("worker.messages_dropped", "perhaps delivered");
+      return;
+    }
     if (
       connection !== undefined &&
       !connection.isMigrating &&
@@ -249,6 +259,14 @@ export class Peer {
   /** Messages that a closed connection did not send go before everything that came later. */
   #putBack(unsent: readonly OutboundMessage[]): void {
     if (unsent.length > 0) this.#resetWaiting([...unsent, ...this.#waiting]);
+  }
+
+  #dropRepeats(): void {
+    const kept = this.#waiting.filter(({ source }) => source?.isReplayed !== true);
+    const dropped = this.#waiting.length - kept.length;
+    if (dropped === 0) return;
+    this.#counters.count("worker.messages_dropped", "perhaps delivered", dropped);
+    this.#resetWaiting(kept);
   }
 
   #resetWaiting(kept: readonly OutboundMessage[]): void {

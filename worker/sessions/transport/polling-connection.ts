@@ -14,6 +14,7 @@ export class PollingConnection implements Connection, Output {
   /** See `Connection`. */
   readonly ordinal: number;
   readonly isMovable = false;
+  readonly isResumed = false;
   /** Of what its client sends; it goes on with the next connection. */
   readonly reader: PacketReader;
   readonly #socket: Socket;

@@ -14,7 +14,7 @@ import {
   isReached,
   MAX_KEPT_BYTES,
   MAX_STREAM_NUMBER,
-  MOVE_FRAME,
+  moveFrame,
   type Resumable,
   ticketFrame,
 } from "../../../shared/resume/frames.ts";
@@ -56,6 +56,8 @@ export interface StreamConnectionDeps {
   readonly counters: Counters;
   /** Where the WebSocket stands. */
   readonly begun: StreamState;
+  /** Whether another worker has begun it. */
+  readonly isResumed: boolean;
   /** Makes the ticket with which another worker resumes it; undefined: its balancer cannot do that. */
   readonly ticketFor: ((stream: number) => Resumable) | undefined;
 }
@@ -112,6 +114,10 @@ export class StreamConnection implements Connection, Output {
     });
     webSocket.on("close", () => this.#finish());
     this.#awaitPing();
+  }
+
+  get isResumed(): boolean {
+    return this.#deps.isResumed;
   }
 
   get isMovable(): boolean {
@@ -324,7 +330,6 @@ export class StreamConnection implements Connection, Output {
     if (this.#state !== "open") return "gone";
     if (!isInTime) return "slow";
     this.#state = "frozen";
-    this.confirm();
     return undefined;
   }
 
@@ -344,10 +349,13 @@ export class StreamConnection implements Connection, Output {
     this.#deps.input.release();
   }
 
+  /** An event has two parts, which belong together. */
+  get #handled(): number {
+    return this.#deps.reader.isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
+  }
+
   confirm(): void {
-    // An event has two parts, which belong together.
-    const { isInEvent } = this.#deps.reader;
-    const messages = isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
+    const messages = this.#handled;
     if (isReached(this.#confirmed, messages) || !this.isMovable || this.#state === "ended") return;
     this.#confirmed = messages;
     this.#output.writeFrame(confirmFrame(messages));
@@ -355,7 +363,7 @@ export class StreamConnection implements Connection, Output {
 
   /** The balancer makes the session's owner go on with the WebSocket. */
   #giveAway(): void {
-    this.#output.writeFrame(MOVE_FRAME);
+    this.#output.writeFrame(moveFrame(this.#handled));
     this.#finish();
     this.#deps.stream.end();
     this.#deps.clock.after(CLOSE_GRACE_MS, () => this.#webSocket.terminate());

@@ -55,6 +55,7 @@ async function connect() {
         clock,
         counters: createCounters(),
         begun: { stream: 1, messages: 0, confirmed: 0, repeated: 0 },
+        isResumed: false,
         ticketFor: undefined,
       });
       connection.open({
