@@ -33,7 +33,9 @@ export class WorkerOutput {
   #delivered: Map<number, number> | undefined;
   /** Of a frame whose header has come in part. */
   #partial: Buffer | undefined;
-  /** What is left of the present message or frame. */
+  /** Of the present message or frame. */
+  #size = 0;
+  /** What is left of it. */
   #left = 0;
   /** What is done with it. */
   #use: "forward" | "hold" | "drop" | "read" = "forward";
@@ -43,6 +45,8 @@ export class WorkerOutput {
   /** To be remembered when the present message is whole. */
   #stream = 0;
   #message = 0;
+  /** Whether the worker has given the session away: what follows is not for the client. */
+  #hasMoved = false;
   /** Whether the worker has closed the WebSocket itself. */
   isClosed = false;
   /** Messages that were dropped, because the client had them. */
@@ -54,7 +58,7 @@ export class WorkerOutput {
 
   /** Whether the client has got a part of a message, so that no other worker can go on. */
   get isInMessage(): boolean {
-    return this.#left > 0 && this.#use === "forward";
+    return this.#use === "forward" && this.#left > 0 && this.#left < this.#size;
   }
 
   /** Another worker goes on: what has come of a message in part is dropped. */
@@ -64,15 +68,20 @@ export class WorkerOutput {
     this.#left = 0;
     this.#use = "forward";
     this.#stream = 0;
+    this.#hasMoved = false;
   }
 
-  /** The parts of `bytes` that are for the client, in order. Parts may be moved within `bytes`. */
+  /**
+   * The parts of `bytes` that are for the client, in order; none that came behind `move`, until `restart`. Parts may be moved
+   * within `bytes`.
+   */
   read(bytes: Buffer): readonly Buffer[] {
+    if (this.#hasMoved) return [];
     const input = this.#partial === undefined ? bytes : Buffer.concat([this.#partial, bytes]);
     this.#partial = undefined;
     const parts: Buffer[] = [];
     let at = 0;
-    while (at < input.length) {
+    while (at < input.length && !this.#hasMoved) {
       if (this.#left === 0) {
         const next = this.#begin(input, at);
         if (next < 0) {
@@ -104,12 +113,14 @@ export class WorkerOutput {
     this.#opcode = opcode;
     if (opcode > RESUME_FRAME.repeat && opcode <= RESUME_FRAME.move) {
       this.#use = bytes <= MAX_TICKET_BYTES ? "read" : "drop";
+      this.#size = bytes;
       this.#left = bytes;
       return at + length;
     }
     if (opcode === CLOSE) this.isClosed = true;
     // With its header.
-    this.#left = length + bytes;
+    this.#size = length + bytes;
+    this.#left = this.#size;
     this.#use = this.#left <= MAX_KEPT_BYTES ? "hold" : "forward";
     return at;
   }
@@ -117,7 +128,8 @@ export class WorkerOutput {
   #beginMessage(input: Buffer, at: number, isRepeat: boolean): void {
     this.#stream = readUint32(input, at + 2);
     this.#message = readUint32(input, at + 6);
-    this.#left = readUint32(input, at + 10);
+    this.#size = readUint32(input, at + 10);
+    this.#left = this.#size;
     this.#opcode = RESUME_FRAME.delivery;
     const last = isRepeat ? this.#delivered?.get(this.#stream) : undefined;
     if (last !== undefined && isReached(last, this.#message)) {
@@ -176,6 +188,7 @@ export class WorkerOutput {
         this.#events.ticketCame(payload.length === 0 ? undefined : payload.toString("latin1"));
         return;
       case RESUME_FRAME.move:
+        this.#hasMoved = true;
         this.#events.moved();
         return;
     }
