@@ -119,6 +119,7 @@ export class Tunnel {
     // The connection may be paused because much was buffered.
     if (more) this.#client.resume();
     else this.#client.pause();
+    if (this.#hasMoved) this.#events.workerLost(this, "move");
   }
 
   /** Sends FIN to both sides, and closes what is still open some time later. */
@@ -180,17 +181,21 @@ export class Tunnel {
     worker.reset();
   }
 
-  /** Another worker goes on; `rest` is what it has sent already. */
-  resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">, rest: Buffer): void {
+  /** Another worker goes on. Follow with `readRest`. */
+  resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">): void {
     this.upstream = next.upstream;
     this.session = next.session;
     this.#attach(next.worker);
     const unconfirmed = this.log?.unconfirmed() ?? [];
     const hasRoom = unconfirmed.length === 0 || next.worker.write(unconfirmed);
     if (this.#hasClientEnded) next.worker.end();
-    if (rest.length > 0) this.relayToClient(rest, next.worker);
     if (hasRoom) this.#client.resume();
     else this.#client.pause();
+  }
+
+  /** What that worker has sent already, if it has not gone in the meantime. */
+  readRest(rest: Buffer): void {
+    if (rest.length > 0 && this.#worker !== undefined) this.relayToClient(rest, this.#worker);
   }
 
   // --- relaying ---

@@ -148,7 +148,10 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   function joinWorker(entry: Entry): void {
     const { tunnel } = entry;
     tunnel.upstream.inFlight++;
-    entry.stopWatching = tunnel.upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
+    const stop = tunnel.upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
+    // One that is down already is left before this.
+    if (entry.resumption === undefined) entry.stopWatching = stop;
+    else stop();
   }
 
   function leaveWorker(entry: Entry): void {
@@ -203,9 +206,11 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         resumed(next, rest) {
           timer.cancel();
           endResumption(entry);
-          tunnel.resumeWith(next, rest);
-          joinWorker(entry);
           note(resumption);
+          tunnel.resumeWith(next);
+          joinWorker(entry);
+          // Behind it, because it may end with the next move.
+          tunnel.readRest(rest);
         },
         refused: (reason) => fail(entry, reason),
       },
