@@ -25,8 +25,8 @@ export function createConfirmations(deps: {
   const { clock } = deps;
   let next: Timer | undefined;
   let isClosed = false;
-  /** Since when some peer has not taken what it was sent. */
-  let unsentSinceMs: number | undefined;
+  /** Since when a peer has not taken what it was sent. */
+  const unsentSinceMs = new WeakMap<Peer, number>();
 
   function confirm(): void {
     next = undefined;
@@ -40,13 +40,18 @@ export function createConfirmations(deps: {
 
   function isSomeoneBehind(): boolean {
     const nowMs = clock.nowMs();
+    let isSomeone = false;
+    // All of them: one that has been behind for long must not hide another.
     for (const peer of deps.peers()) {
-      if (peer.unsentBytes === 0) continue;
-      unsentSinceMs ??= nowMs;
-      return nowMs - unsentSinceMs < SLOW_MS;
+      if (peer.unsentBytes === 0) {
+        unsentSinceMs.delete(peer);
+        continue;
+      }
+      const sinceMs = unsentSinceMs.get(peer) ?? nowMs;
+      unsentSinceMs.set(peer, sinceMs);
+      if (nowMs - sinceMs < SLOW_MS) isSomeone = true;
     }
-    unsentSinceMs = undefined;
-    return false;
+    return isSomeone;
   }
 
   function add(): void {

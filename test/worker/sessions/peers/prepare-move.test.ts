@@ -37,20 +37,23 @@ test.each<[when: "input" | "output", MoveObstacle]>([
   ["input", "gone"],
   ["output", "slow"],
   ["output", "gone"],
-])("a client whose %s cannot be stopped (%s) is thawed and asked to reconnect, the reason is counted, and the others keep their WebSockets", async (when, obstacle) => {
-  const [stuck, other] = [new HeldConnection(), new HeldConnection()];
-  stuck.obstacles = { [when]: obstacle };
-  const { counters, peers, move } = createMove(stuck, other);
-  await move();
-  expect(stuck.calls.filter((call) => call !== "stop input" && call !== "freeze")).toEqual([
-    "thaw",
-    "migrate",
-  ]);
-  expect(other.calls).toEqual(["stop input", "freeze"]);
-  expect(peers.map(({ isConnected }) => isConnected)).toEqual([false, true]);
-  expect(counters.value("worker.resume.given", obstacle)).toBe(1);
-  expect(counters.value("worker.resume.given", "open")).toBe(1);
-});
+])(
+  "a client whose %s cannot be stopped (%s) is thawed and asked to reconnect, the reason is counted, and the others keep their WebSockets",
+  async (when, obstacle) => {
+    const [stuck, other] = [new HeldConnection(), new HeldConnection()];
+    stuck.obstacles = { [when]: obstacle };
+    const { counters, peers, move } = createMove(stuck, other);
+    await move();
+    expect(stuck.calls.filter((call) => call !== "stop input" && call !== "freeze")).toEqual([
+      "thaw",
+      "migrate",
+    ]);
+    expect(other.calls).toEqual(["stop input", "freeze"]);
+    expect(peers.map(({ isConnected }) => isConnected)).toEqual([false, true]);
+    expect(counters.value("worker.resume.given", obstacle)).toBe(1);
+    expect(counters.value("worker.resume.given", "open")).toBe(1);
+  },
+);
 
 test("a client that polls is asked to reconnect before the WebSockets of the others are stopped", async () => {
   const order: string[] = [];

@@ -36,10 +36,13 @@ test.each([
   ["with marks", true, "/"],
   ["without marks", false, "/"],
   ["of a namespace", true, "/ünï"],
-])("a batch %s has the same bytes whether it is encoded or written into a link", (_what, isMarked, namespace) => {
-  const frames = new MessageFrames(namespace, isMarked);
-  expect(Buffer.concat(frames.encode(BATCH)).equals(written(frames, BATCH))).toBe(true);
-});
+])(
+  "a batch %s has the same bytes whether it is encoded or written into a link",
+  (_what, isMarked, namespace) => {
+    const frames = new MessageFrames(namespace, isMarked);
+    expect(Buffer.concat(frames.encode(BATCH)).equals(written(frames, BATCH))).toBe(true);
+  },
+);
 
 test("a large last part is passed on as it is, and all others are copied into as few buffers as possible", () => {
   const frames = new MessageFrames("/", true);
