@@ -168,6 +168,7 @@ function readWebSocket({ client, head }: Response) {
     confirmed: (messages) => void events.push(`confirmed ${messages}`),
     ticketCame: (ticket) => void events.push(ticket === undefined ? "no ticket" : "ticket"),
     moved: () => void events.push("moved"),
+    repeated() {},
   });
   let forClient = "";
   const read = (bytes: Buffer): void => {

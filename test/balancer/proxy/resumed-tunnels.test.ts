@@ -16,9 +16,11 @@ import { LinkLostError } from "../../../shared/link/stream.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import {
   confirmFrame,
+  DELIVERY_BYTES,
   MAX_KEPT_BYTES,
   MOVE_FRAME,
   ticketFrame,
+  writeDelivery,
 } from "../../../shared/resume/frames.ts";
 import { until } from "../../support/until.ts";
 import { silentLog } from "../../worker/sessions/fixture.ts";
@@ -275,6 +277,21 @@ describe("a worker that is lost", () => {
     outcome.resumed(...replacement.of());
     expect(client.isPaused).toBe(false);
     expect(replacement.side.written).toHaveLength(sent * message.length);
+  });
+
+  test("a message that the client has already is dropped when it comes once more, and counted", async () => {
+    const { open, request, counters } = createTunnelsOfTest();
+    const { client, side } = open(new Worker("w1"));
+    const mark = (isReplayed: boolean): Buffer => {
+      const head = Buffer.alloc(DELIVERY_BYTES);
+      writeDelivery(head, 0, { stream: 5, message: 1, isReplayed }, text("once").length);
+      return Buffer.concat([head, text("once")]);
+    };
+    side.handler.onData(mark(false));
+    lost(side);
+    (await request(0)).outcome.resumed(...next(new Worker("w2")).of(mark(true)));
+    expect(client.written).toEqual(text("once"));
+    expect(counters.value("balancer.resume.repeats")).toBe(1);
   });
 
   test("many WebSockets are resumed a few at a time, and all of them are", async () => {
