@@ -215,6 +215,8 @@ describe("a worker that owns the session", () => {
     expect(Number(fieldOf(response, EPOCH_HEADER))).toBeGreaterThan(0);
     const webSocket = readWebSocket(response);
     await until("the balancer has a ticket", () => webSocket.events.includes("ticket"));
+    // What it has by then is not sent to a further worker.
+    expect(webSocket.events).toEqual(["confirmed 7", "ticket"]);
     const hostResponse = await ask(owner, { ticket: hostTicket, state: "crash 0 1 12" });
     const hostWebSocket = readWebSocket(hostResponse);
     response.client.stream.write([broadcast("from the guest", host.id)]);
@@ -258,7 +260,7 @@ describe("a worker that owns the session", () => {
     const ticket = ticketOf(guest);
     await move();
     const both = await Promise.all([ask(owner, { ticket }), ask(owner, { ticket })]);
-    expect(both.map(({ status }) => status).sort()).toEqual([101, 409]);
+    expect(both.map(({ status }) => status).sort((a, b) => a - b)).toEqual([101, 409]);
   });
 
   test("a ticket of a peer that has left is refused", async () => {

@@ -128,7 +128,11 @@ export class StreamConnection implements Connection, Output {
   open(events: ConnectionEvents): void {
     this.#events = events;
     const ticket = this.#deps.ticketFor?.(this.#deps.begun.stream);
-    if (ticket !== undefined) this.#output.writeFrame(ticketFrame(ticket));
+    if (ticket !== undefined) {
+      // First, because the next worker must not get what opened the connection (CONNECT): it would refuse it.
+      this.#output.writeFrame(confirmFrame(this.#handled));
+      this.#output.writeFrame(ticketFrame(ticket));
+    }
     events.received();
   }
 
@@ -340,12 +344,15 @@ export class StreamConnection implements Connection, Output {
   }
 
   confirm(): void {
-    // An event has two parts, which belong together.
-    const { isInEvent } = this.#deps.reader;
-    const messages = isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
+    const messages = this.#handled;
     if (isReached(this.#confirmed, messages) || !this.isMovable || this.#state === "ended") return;
     this.#confirmed = messages;
     this.#output.writeFrame(confirmFrame(messages));
+  }
+
+  /** Messages that are handled; an event has two parts, which belong together. */
+  get #handled(): number {
+    return this.#deps.reader.isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
   }
 
   /** The balancer makes the session's owner go on with the WebSocket. */
