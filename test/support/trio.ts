@@ -14,9 +14,9 @@ export interface Trio {
   readonly faulty: RawPeer;
   readonly valve: Valve;
   /** Host and guest send each other messages, and all that they ever sent this way has arrived once and in order. */
-  talk(): Promise<void>;
+  talk(this: void): Promise<void>;
   /** The faulty one has a connection, and messages go between it and the host. */
-  faultyIsIn(timeoutMs?: number): Promise<void>;
+  faultyIsIn(this: void, timeoutMs?: number): Promise<void>;
 }
 
 const TALKS = 20;

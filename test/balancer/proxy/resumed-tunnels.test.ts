@@ -134,7 +134,7 @@ function createTunnelsOfTest() {
     /** The `index`-th request to resume one. */
     request: (index: number) => until(`request ${index}`, () => asked[index]),
     /** A tunnel whose worker has sent `rest` behind the 101. */
-    open(worker: Worker, rest: Buffer = TICKET) {
+    open(this: void, worker: Worker, rest: Buffer = TICKET) {
       const [client, side] = [new Side(), new Side()];
       const served: number[] = [];
       tunnels.open({

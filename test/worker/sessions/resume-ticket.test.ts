@@ -48,11 +48,15 @@ test("a ticket without an end, or with a change of any one character, is not rea
     expect(readResumeTicket(KEY, signed.slice(0, length))).toBeUndefined();
   }
   fc.assert(
-    fc.property(fc.nat(signed.length - 1), fc.constantFrom(..."Aa0-_.= \n"), (at, other) => {
-      fc.pre(signed[at] !== other);
-      const changed = signed.slice(0, at) + other + signed.slice(at + 1);
-      expect(readResumeTicket(KEY, changed)).toBeUndefined();
-    }),
+    fc.property(
+      fc.nat(signed.length - 1),
+      fc.constantFrom("A", "a", "0", "-", "_", ".", "=", " ", "\n"),
+      (at, other) => {
+        fc.pre(signed[at] !== other);
+        const changed = signed.slice(0, at) + other + signed.slice(at + 1);
+        expect(readResumeTicket(KEY, changed)).toBeUndefined();
+      },
+    ),
   );
 });
 
