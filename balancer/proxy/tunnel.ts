@@ -48,6 +48,8 @@ export interface TunnelEvents {
   workerLost(tunnel: Tunnel, cause: ResumeCause): void;
   /** Its worker has told its session. */
   identified(tunnel: Tunnel): void;
+  /** Its client had a message already when it was delivered again. */
+  repeated(): void;
   /** Both sides are closed. */
   over(tunnel: Tunnel): void;
 }
@@ -100,6 +102,7 @@ export class Tunnel {
         moved: (messages) => {
           this.#movedAfter = messages;
         },
+        repeated: () => events.repeated(),
       });
     }
     client.handler = new ClientHalf(this);
@@ -124,6 +127,7 @@ export class Tunnel {
     // The connection may be paused because much was buffered.
     if (more) this.#client.resume();
     else this.#client.pause();
+    if (this.#movedAfter !== undefined) this.#events.workerLost(this, "move");
   }
 
   /** Sends FIN to both sides, and closes what is still open some time later. */
@@ -166,11 +170,6 @@ export class Tunnel {
     return this.#output.isInMessage ? "half a message" : undefined;
   }
 
-  /** Messages that its client had already when they were delivered again. */
-  get repeats(): number {
-    return this.#output?.repeats ?? 0;
-  }
-
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -193,8 +192,8 @@ export class Tunnel {
     worker.reset();
   }
 
-  /** Another worker goes on; `rest` is what it has sent already. */
-  resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">, rest: Buffer): void {
+  /** Another worker goes on. Follow with `readRest`. */
+  resumeWith(next: Pick<TunnelOptions, "worker" | "upstream" | "session">): void {
     this.#movedAfter = undefined;
     this.upstream = next.upstream;
     this.session = next.session;
@@ -202,9 +201,13 @@ export class Tunnel {
     const unconfirmed = this.log?.unconfirmed() ?? [];
     const hasRoom = unconfirmed.length === 0 || next.worker.write(unconfirmed);
     if (this.#hasClientEnded) next.worker.end();
-    if (rest.length > 0) this.relayToClient(rest, next.worker);
     if (hasRoom) this.#client.resume();
     else this.#client.pause();
+  }
+
+  /** What that worker has sent already, if it has not gone in the meantime. */
+  readRest(rest: Buffer): void {
+    if (rest.length > 0 && this.#worker !== undefined) this.relayToClient(rest, this.#worker);
   }
 
   // --- relaying ---

@@ -149,13 +149,16 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   function joinWorker(entry: Entry): void {
     const { tunnel } = entry;
     const { upstream } = tunnel;
+    let stopWatching = nothing;
     upstream.inFlight++;
-    const stopWatching = upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
     entry.leaveWorker = () => {
       entry.leaveWorker = nothing;
       upstream.inFlight--;
       stopWatching();
     };
+    stopWatching = upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
+    // One that is down already is left before this.
+    if (entry.leaveWorker === nothing) stopWatching();
   }
 
   // --- resuming ---
@@ -208,9 +211,11 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         resumed(next, rest) {
           timer.cancel();
           endResumption(entry);
-          tunnel.resumeWith(next, rest);
-          joinWorker(entry);
           note(resumption);
+          tunnel.resumeWith(next);
+          joinWorker(entry);
+          // Behind it, because it may end with the next move.
+          tunnel.readRest(rest);
         },
         refused: (reason) => fail(entry, reason),
       },
@@ -287,6 +292,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         {
           workerLost: resumeOrEnd,
           identified: index,
+          repeated: () => counters.count("balancer.resume.repeats"),
           over: remove,
         },
       );

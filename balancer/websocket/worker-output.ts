@@ -19,6 +19,8 @@ import { hasHeader, headerLength, payloadLength } from "./frame-header.ts";
 export interface OutputEvents {
   confirmed(messages: number): void;
   ticketCame(resumable: Resumable): void;
+  /** The client had the message that came; it is dropped. */
+  repeated(): void;
   /** It has handled so many of the client's messages, and no more. */
   moved(messages: number): void;
 }
@@ -37,6 +39,8 @@ export class WorkerOutput {
   #partial: Buffer | undefined;
   /** What is left of the present message or frame. */
   #left = 0;
+  /** Whether the client has got some of it. */
+  #hasBegun = false;
   /** What is done with it. */
   #use: "forward" | "hold" | "drop" | "read" = "forward";
   /** Of a message that is held back until it is whole, or the payload of a frame for the balancer. */
@@ -49,8 +53,6 @@ export class WorkerOutput {
   #hasMoved = false;
   /** Whether the worker has closed the WebSocket itself. */
   isClosed = false;
-  /** Messages that were dropped, because the client had them. */
-  repeats = 0;
 
   constructor(events: OutputEvents) {
     this.#events = events;
@@ -58,7 +60,7 @@ export class WorkerOutput {
 
   /** Whether the client has got a part of a message, so that no other worker can go on. */
   get isInMessage(): boolean {
-    return this.#left > 0 && this.#use === "forward";
+    return this.#left > 0 && this.#use === "forward" && this.#hasBegun;
   }
 
   /** Another worker goes on: what has come of a message in part is dropped. */
@@ -67,6 +69,7 @@ export class WorkerOutput {
     this.#partial = undefined;
     this.#held = [];
     this.#left = 0;
+    this.#hasBegun = false;
     this.#use = "forward";
     this.#stream = 0;
   }
@@ -126,7 +129,7 @@ export class WorkerOutput {
     const last = isRepeat ? this.#delivered?.get(this.#stream) : undefined;
     if (last !== undefined && isReached(last, this.#message)) {
       this.#use = "drop";
-      this.repeats++;
+      this.#events.repeated();
     } else {
       this.#use = this.#left <= MAX_KEPT_BYTES ? "hold" : "forward";
     }
@@ -136,6 +139,7 @@ export class WorkerOutput {
     const end = Math.min(input.length, at + this.#left);
     this.#left -= end - at;
     if (this.#use === "forward") {
+      this.#hasBegun = true;
       parts.push(input.subarray(at, end));
     } else if (this.#use !== "drop") {
       const part = input.subarray(at, end);
@@ -152,6 +156,7 @@ export class WorkerOutput {
     if (held.length > 0) this.#held = [];
     const use = this.#use;
     this.#use = "forward";
+    this.#hasBegun = false;
     if (use === "read") {
       this.#tell(Buffer.concat(held));
       return;

@@ -139,9 +139,11 @@ export function readResumeState(value: unknown): ResumeState | undefined {
   const match = typeof value === "string" ? RESUME_STATE.exec(value) : null;
   if (match === null) return undefined;
   const [confirmed = 0, repeated = 0, forMs = 0] = match.slice(2).map(Number);
+  if (confirmed > MAX_UINT32) return undefined;
   return { cause: match[1] === "move" ? "move" : "crash", confirmed, repeated, forMs };
 }
 
+const MAX_UINT32 = 0xffff_ffff;
 const RESUME_STATE = /^(crash|move) (\d{1,10}) (\d{1,6}) (\d{1,9})$/;
 
 export function newNonce(): string {

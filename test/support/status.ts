@@ -65,3 +65,13 @@ async function readView(port: number): Promise<unknown> {
   if (!response.ok) throw new Error(`/view on port ${port}: status ${response.status}`);
   return response.json();
 }
+
+/** WebSockets that wait at a balancer for another worker. */
+export async function waitingWebSockets(statusPort: number): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${statusPort}/metrics`);
+  const found = /^codetogether_balancer_resume_waiting(?:\{.*\})? (\d+)$/m.exec(
+    await response.text(),
+  );
+  if (found === null) throw new Error("the metric is missing");
+  return Number(found[1]);
+}

@@ -1,24 +1,65 @@
-/** WebSocket frames of clients and workers, as they are on the wire. */
+/** WebSocket frames (RFC 6455 §5.2) as a client and a worker write them. */
+import { randomBytes } from "node:crypto";
 import type { Random } from "../../model/random.ts";
 
-/** A frame of a client, masked with zeros, so that its payload can be read. */
+export interface FrameOptions {
+  /** Default: true. */
+  readonly isLast?: boolean;
+  /** As clients must; default: false, as workers must. */
+  readonly isMasked?: boolean;
+  /** Bytes in which the length is written; default: as few as possible. */
+  readonly lengthBytes?: 0 | 2 | 8;
+  /** Default: random. */
+  readonly mask?: Buffer;
+}
+
+export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
+/** A mask is random, and the payload is what comes behind it: nobody here unmasks it. */
+export function frame(opcode: number, payload: Buffer, options: FrameOptions = {}): Buffer {
+  const { isLast = true, isMasked = false } = options;
+  return Buffer.concat([
+    Buffer.from([(isLast ? 0x80 : 0) | opcode]),
+    lengthField(payload.length, isMasked, options.lengthBytes ?? shortest(payload.length)),
+    isMasked ? (options.mask ?? randomBytes(4)) : Buffer.alloc(0),
+    payload,
+  ]);
+}
+
+/** As a client sends it. */
+export function fromClient(opcode: number, bytes: number, options: FrameOptions = {}): Buffer {
+  return frame(opcode, Buffer.alloc(bytes, "c"), { ...options, isMasked: true });
+}
+
+function shortest(length: number): 0 | 2 | 8 {
+  if (length < 126) return 0;
+  return length < 65_536 ? 2 : 8;
+}
+
+function lengthField(length: number, isMasked: boolean, bytes: 0 | 2 | 8): Buffer {
+  const mask = isMasked ? 0x80 : 0;
+  if (bytes === 0) return Buffer.from([mask | length]);
+  const field = Buffer.alloc(bytes + 1);
+  field[0] = mask | (bytes === 2 ? 126 : 127);
+  if (bytes === 2) field.writeUInt16BE(length, 1);
+  else field.writeBigUInt64BE(BigInt(length), 1);
+  return field;
+}
+
+/** Parts of `bytes`, cut at these places; places beyond the end are left out. */
+export function cutAt(bytes: Buffer, places: readonly number[]): Buffer[] {
+  const inside = places.filter((place) => place > 0 && place < bytes.length);
+  const ends = [...new Set(inside), bytes.length].sort((a, b) => a - b);
+  return ends.map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end));
+}
+
+/** As a client sends it, masked with zeros, so that equal frames have equal bytes. */
 export function clientFrame(opcode: number, payload: Buffer, isLast = true): Buffer {
-  const first = (isLast ? 0x80 : 0) | opcode;
-  return Buffer.concat([header(first, payload.length, 0x80), Buffer.alloc(4), payload]);
+  return frame(opcode, payload, { isLast, isMasked: true, mask: Buffer.alloc(4) });
 }
 
 export function workerFrame(opcode: number, payload: Buffer): Buffer {
-  return Buffer.concat([header(0x80 | opcode, payload.length, 0), payload]);
-}
-
-function header(first: number, length: number, mask: number): Buffer {
-  if (length < 126) return Buffer.from([first, mask | length]);
-  if (length < 65_536) return Buffer.from([first, mask | 126, length >> 8, length & 0xff]);
-  const bytes = Buffer.alloc(10);
-  bytes[0] = first;
-  bytes[1] = mask | 127;
-  bytes.writeBigUInt64BE(BigInt(length), 2);
-  return bytes;
+  return frame(opcode, payload);
 }
 
 /** The same bytes in random pieces. */

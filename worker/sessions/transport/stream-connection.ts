@@ -137,7 +137,11 @@ export class StreamConnection implements Connection, Output {
   open(events: ConnectionEvents): void {
     this.#events = events;
     const resumable = this.#deps.ticketFor?.(this.#deps.begun.stream);
-    if (resumable !== undefined) this.#output.writeFrame(ticketFrame(resumable));
+    if (resumable !== undefined) {
+      // First, because the next worker must not get what opened the connection.
+      this.confirm();
+      this.#output.writeFrame(ticketFrame(resumable));
+    }
     events.received();
   }
 
