@@ -276,7 +276,7 @@ export function openStream(wires: Wires, balancer: Process, worker: Process) {
     near,
     far,
     /** The link breaks, or the worker dies. */
-    lose(): void {
+    lose: (): void => {
       toBalancer.cut(() => near.lose(new LinkLostError("the link is lost")));
       toWorker.cut(() => far.lose());
     },

@@ -477,7 +477,7 @@ function createWorld(seed: number, bug: Bug | undefined) {
     person.expectsMessage = false;
     const { content } = decode(payload) as { content: unknown };
     if (!(content instanceof Uint8Array)) return;
-    const [from = "", number] = Buffer.from(content).toString().split(" ", 2) as [string, string];
+    const [from = "", number = ""] = Buffer.from(content).toString().split(" ", 2);
     const heard = person.received.get(from) ?? [];
     person.received.set(from, heard);
     const last = heard.at(-1) ?? 0;
@@ -584,7 +584,9 @@ function createWorld(seed: number, bug: Bug | undefined) {
       for (const id of ["w1", "w2", "w3"]) startWorker(id);
       for (const id of ["b1", "b2"]) startBalancer(id);
       const until = (ms: number) => kernel.runUntil(ms, () => failure !== undefined);
-      for (const i of [1, 2]) kernel.after(200, () => openRoom(i).catch(watch.bug));
+      for (const i of [1, 2]) {
+        kernel.after(200, () => void openRoom(i).catch(watch.bug));
+      }
       const periodMs = random.pick([8, 40, 150]);
       kernel.after(TALK_FROM_MS, () => {
         for (const person of people()) talk(person, periodMs);

@@ -162,7 +162,7 @@ export class StreamConnection implements Connection, Output {
   close(): void {
     if (this.#state === "ended") return;
     if (this.#state === "frozen") {
-      this.#giveAway();
+      this.#sendMove();
       return;
     }
     const { isStuck } = this.#output;
@@ -366,7 +366,7 @@ export class StreamConnection implements Connection, Output {
   }
 
   /** The balancer makes the session's owner go on with the WebSocket. */
-  #giveAway(): void {
+  #sendMove(): void {
     this.#output.writeFrame(moveFrame(this.#handled));
     this.#finish();
     this.#deps.stream.end();
