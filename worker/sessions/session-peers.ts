@@ -13,7 +13,7 @@ import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.
 import type { RoomToken } from "../login/tokens.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
-import { prepareMove } from "./peers/prepare-move.ts";
+import { type MoveOutcome, prepareMove } from "./peers/prepare-move.ts";
 import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
 import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
@@ -337,9 +337,10 @@ export class SessionPeers {
   }
 
   /** See `prepareMove`. */
-  migrateAll(keepOpen: boolean): Promise<void> {
-    const keeps = keepOpen && this.#session.hasRelayedAll();
-    return prepareMove([...this.#peers.values()], keeps, {
+  migrateAll(keepOpen: boolean): Promise<MoveOutcome> {
+    const isDecided = this.#session.hasRelayedAll();
+    const obstacle = keepOpen ? (isDecided ? undefined : "undecided") : "unable successor";
+    return prepareMove([...this.#peers.values()], obstacle, {
       ...this.#deps,
       session: shortId(this.#session.id),
     });
