@@ -46,8 +46,6 @@ export type Unresumable =
 export interface TunnelEvents {
   /** The worker's side is gone, for a reason that a resumption is for. */
   workerLost(tunnel: Tunnel, cause: ResumeCause): void;
-  /** Messages were dropped that the client had already, from before a crash. */
-  repeated(messages: number): void;
   /** Both sides are closed. */
   over(tunnel: Tunnel): void;
 }
@@ -162,6 +160,11 @@ export class Tunnel {
     return this.#output.isInMessage ? "half a message" : undefined;
   }
 
+  /** Messages that its client had already when they were delivered again. */
+  get repeats(): number {
+    return this.#output?.repeats ?? 0;
+  }
+
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -214,10 +217,8 @@ export class Tunnel {
       this.#bytesToClient += bytes.length;
       return bytes.length > 0 ? [bytes] : [];
     }
-    const { repeats } = this.#output;
     const parts = this.#output.read(bytes);
     for (const part of parts) this.#bytesToClient += part.length;
-    if (this.#output.repeats > repeats) this.#events.repeated(this.#output.repeats - repeats);
     return parts;
   }
 

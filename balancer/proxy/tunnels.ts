@@ -280,14 +280,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   return {
     open({ detach, head, rest, forwarding, ...options }) {
       const client = detach();
-      const tunnel = new Tunnel(
-        { ...options, client },
-        {
-          workerLost: resumeOrEnd,
-          repeated: (messages) => counters.count("balancer.resume.repeats", "", messages),
-          over: remove,
-        },
-      );
+      const tunnel = new Tunnel({ ...options, client }, { workerLost: resumeOrEnd, over: remove });
       const entry = { tunnel, forwarding, resumption: undefined, leaveWorker: nothing };
       add(entry);
       joinWorker(entry);
