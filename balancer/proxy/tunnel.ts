@@ -46,6 +46,8 @@ export type Unresumable =
 export interface TunnelEvents {
   /** The worker's side is gone, for a reason that a resumption is for. */
   workerLost(tunnel: Tunnel, cause: ResumeCause): void;
+  /** Its client had a message already when it was delivered again. */
+  repeated(): void;
   /** Both sides are closed. */
   over(tunnel: Tunnel): void;
 }
@@ -95,6 +97,7 @@ export class Tunnel {
         moved: () => {
           this.#hasMoved = true;
         },
+        repeated: () => events.repeated(),
       });
     }
     client.handler = new ClientHalf(this);
@@ -158,11 +161,6 @@ export class Tunnel {
     if (this.ticket === undefined || this.#output.isClosed || this.#isEnding) return "no ticket";
     if (!this.log.isComplete) return "unconfirmed bytes";
     return this.#output.isInMessage ? "half a message" : undefined;
-  }
-
-  /** Messages that its client had already when they were delivered again. */
-  get repeats(): number {
-    return this.#output?.repeats ?? 0;
   }
 
   get isOver(): boolean {

@@ -280,7 +280,14 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   return {
     open({ detach, head, rest, forwarding, ...options }) {
       const client = detach();
-      const tunnel = new Tunnel({ ...options, client }, { workerLost: resumeOrEnd, over: remove });
+      const tunnel = new Tunnel(
+        { ...options, client },
+        {
+          workerLost: resumeOrEnd,
+          repeated: () => counters.count("balancer.resume.repeats"),
+          over: remove,
+        },
+      );
       const entry = { tunnel, forwarding, resumption: undefined, leaveWorker: nothing };
       add(entry);
       joinWorker(entry);

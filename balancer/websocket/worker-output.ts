@@ -19,6 +19,8 @@ export interface OutputEvents {
   /** Undefined: the WebSocket cannot be resumed any more. */
   ticketCame(ticket: string | undefined): void;
   moved(): void;
+  /** A message was dropped, because the client had it. */
+  repeated(): void;
 }
 
 /** Streams whose last message is remembered per client; the oldest is forgotten beyond it. */
@@ -47,8 +49,6 @@ export class WorkerOutput {
   #hasMoved = false;
   /** Whether the worker has closed the WebSocket itself. */
   isClosed = false;
-  /** Messages that were dropped, because the client had them. */
-  repeats = 0;
 
   constructor(events: OutputEvents) {
     this.#events = events;
@@ -124,7 +124,7 @@ export class WorkerOutput {
     const last = isRepeat ? this.#delivered?.get(this.#stream) : undefined;
     if (last !== undefined && isReached(last, this.#message)) {
       this.#use = "drop";
-      this.repeats++;
+      this.#events.repeated();
     } else {
       this.#use = this.#left <= MAX_KEPT_BYTES ? "hold" : "forward";
     }

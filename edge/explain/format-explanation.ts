@@ -83,14 +83,15 @@ const WAY_TEXT: Readonly<Record<Way, string>> = {
   none: "a request without a key",
 };
 
-function head({ as, about, session, taggedBy, balancers }: ExplainAnswer): string {
+function head(answer: ExplainAnswer): string {
+  const { as, about, session, taggedBy, balancers } = answer;
   const rules = [...new Set(balancers.filter(isExplained).map((one) => one.explanation.rule))];
   const lines = [
     ["Request", about === null ? WAY_TEXT[as] : `${WAY_TEXT[as]}: ${escapeForTerminal(about, 80)}`],
     ["Rule", rules.length === 0 ? "" : ruleText(as, rules)],
     ["Session", session === undefined ? "" : sessionText(session)],
     ["Issued by", taggedBy === undefined ? "" : (taggedBy ?? "a worker that is gone")],
-    ["In a move", isMovable(session) ? moveText(balancers.filter(isExplained)) : ""],
+    ["In a move", hasClients(answer) ? moveText(balancers.filter(isExplained)) : ""],
   ];
   return lines
     .filter(([, text]) => text !== "")
@@ -116,7 +117,9 @@ function sessionText(session: ExplainedSession | null): string {
 
 // --- what a move of the session means for its clients ---
 
-function isMovable(session: ExplainedSession | null | undefined): boolean {
+/** Of a session that may have clients, or an open connection. */
+function hasClients({ as, session, taggedBy }: ExplainAnswer): boolean {
+  if (as === "sid") return taggedBy !== null;
   return session !== undefined && session !== null && session.state !== "closed";
 }
 

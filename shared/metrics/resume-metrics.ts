@@ -69,7 +69,7 @@ export const RESUME_METRICS = {
     kind: "counter",
     unit: "connections",
     meaning:
-      "connections of sessions that were handed over: `open` (the WebSocket stayed open), or why the client had to reconnect",
+      "connections of sessions that were handed over: `open` (the WebSocket stayed open), or why the client has to reconnect",
     tag: "outcome",
   },
 } satisfies Record<string, Metric>;
