@@ -48,6 +48,8 @@ export interface TunnelEvents {
   workerLost(tunnel: Tunnel, cause: ResumeCause): void;
   /** Its client had a message already when it was delivered again. */
   repeated(): void;
+  /** Its worker has told its session. */
+  identified(tunnel: Tunnel): void;
   /** Both sides are closed. */
   over(tunnel: Tunnel): void;
 }
@@ -91,8 +93,10 @@ export class Tunnel {
       this.log = new ClientLog();
       this.#output = new WorkerOutput({
         confirmed: (messages) => this.log?.confirm(messages),
-        ticketCame: (ticket) => {
+        ticketCame: ({ session, epoch, ticket }) => {
           this.ticket = ticket;
+          this.session = { id: session, epoch };
+          events.identified(this);
         },
         moved: () => {
           this.#hasMoved = true;
@@ -158,7 +162,8 @@ export class Tunnel {
   /** Why it cannot be resumed on another worker; undefined when it can. */
   get obstacle(): Unresumable | undefined {
     if (this.log === undefined || this.#output === undefined) return "no ticket";
-    if (this.ticket === undefined || this.#output.isClosed || this.#isEnding) return "no ticket";
+    if (this.ticket === undefined || this.session === undefined) return "no ticket";
+    if (this.#output.isClosed || this.#isEnding) return "no ticket";
     if (!this.log.isComplete) return "unconfirmed bytes";
     return this.#output.isInMessage ? "half a message" : undefined;
   }

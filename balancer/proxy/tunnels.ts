@@ -125,9 +125,8 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   /** Workers without migrate support; each is logged once. */
   const cannotMigrate = new Set<Upstream>();
 
-  function add(entry: Entry): void {
-    const { tunnel } = entry;
-    all.set(tunnel, entry);
+  /** A worker may tell the session of a tunnel only after it has opened. */
+  function index(tunnel: Tunnel): void {
     if (tunnel.session === undefined) return;
     const tunnels = bySession.get(tunnel.session.id) ?? new Set();
     bySession.set(tunnel.session.id, tunnels.add(tunnel));
@@ -285,11 +284,13 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         {
           workerLost: resumeOrEnd,
           repeated: () => counters.count("balancer.resume.repeats"),
+          identified: index,
           over: remove,
         },
       );
       const entry = { tunnel, forwarding, resumption: undefined, leaveWorker: nothing };
-      add(entry);
+      all.set(tunnel, entry);
+      index(tunnel);
       joinWorker(entry);
       tunnel.begin(head, rest, client);
     },

@@ -10,14 +10,15 @@ import {
   MAX_KEPT_BYTES,
   MAX_TICKET_BYTES,
   RESUME_FRAME,
+  type Resumable,
+  readTicket,
 } from "../../shared/resume/frames.ts";
 import { hasHeader, headerLength, payloadLength } from "./frame-header.ts";
 
 /** Called while bytes are read. */
 export interface OutputEvents {
   confirmed(messages: number): void;
-  /** Undefined: the WebSocket cannot be resumed any more. */
-  ticketCame(ticket: string | undefined): void;
+  ticketCame(resumable: Resumable): void;
   moved(): void;
   /** A message was dropped, because the client had it. */
   repeated(): void;
@@ -169,13 +170,17 @@ export class WorkerOutput {
     }
   }
 
+  #tellTicket(resumable: Resumable | undefined): void {
+    if (resumable !== undefined) this.#events.ticketCame(resumable);
+  }
+
   #tell(payload: Buffer): void {
     switch (this.#opcode) {
       case RESUME_FRAME.confirm:
         if (payload.length === 4) this.#events.confirmed(readUint32(payload, 0));
         return;
       case RESUME_FRAME.ticket:
-        this.#events.ticketCame(payload.length === 0 ? undefined : payload.toString("latin1"));
+        this.#tellTicket(readTicket(payload));
         return;
       case RESUME_FRAME.move:
         this.#hasMoved = true;

@@ -7,12 +7,13 @@
  *                                                               client: what came of `message` of the client's WebSocket
  *                                                               `stream`; stream 0: the worker's own
  *     confirm            u32 messages                           so many of this client's messages are relayed
- *     ticket             text                                   with it the WebSocket is resumed; empty: it cannot be any more
+ *     ticket             text: session, epoch, ticket           the WebSocket's session, and what it is resumed with
  *     move               nothing                                resume it now: this worker has given the session away
  *
  * Numbers are big-endian and wrap. `repeat` is a delivery that may have been made before: by a worker that died before it could
  * confirm the message.
  */
+import { isSessionId, type SessionId } from "../base/ids.ts";
 import { writeUint32 } from "../base/uint32.ts";
 
 /** Both sides must have the same. */
@@ -68,10 +69,24 @@ export function confirmFrame(messages: number): Buffer {
   return frame;
 }
 
-export function ticketFrame(ticket: string): Buffer {
-  const payload = Buffer.from(ticket, "latin1");
+/** What a balancer must know of a WebSocket to have it resumed. */
+export interface Resumable {
+  readonly session: SessionId;
+  readonly epoch: number;
+  readonly ticket: string;
+}
+
+export function ticketFrame({ session, epoch, ticket }: Resumable): Buffer {
+  const payload = Buffer.from(`${session} ${epoch} ${ticket}`, "latin1");
   const header = Buffer.from([RESUME_FRAME.ticket, 126, payload.length >> 8, payload.length & 255]);
   return Buffer.concat([header, payload]);
+}
+
+/** Reads the payload of that frame; undefined when it is malformed. */
+export function readTicket(payload: Buffer): Resumable | undefined {
+  const [session = "", epoch = "", ticket = ""] = payload.toString("latin1").split(" ");
+  if (!isSessionId(session) || !/^\d{1,15}$/.test(epoch) || ticket === "") return undefined;
+  return { session, epoch: Number(epoch), ticket };
 }
 
 export const MOVE_FRAME: Buffer = Buffer.from([RESUME_FRAME.move, 0]);

@@ -10,17 +10,13 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type Churn, peersOf, quantile, startChurn } from "../support/churn.ts";
+import { type Churn, peersOf, startChurn } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
 import { type Member, sees } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
-import { watchMachine } from "../support/machine.ts";
 import { equalAfter, heardTwice, missing, whatTheyKnow } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
-const machine = watchMachine();
-/** Longest pause that people see when their worker is drained; half of it is their client's own backoff. */
-const PAUSE_P99 = { promisedMs: 3000, waitsMs: 1500 };
 /** A client that waits longer is stuck: clients give up after 30 s. */
 const HANG_MS = 60_000;
 
@@ -60,12 +56,14 @@ async function nothingHappened(): Promise<void> {
   expect(whatTheyKnow(all.clients)).toEqual(known);
 }
 
-/** For each of `clients`, ms from the end of its connection until it was served again, since `sinceMs`. */
-function pauses(clients: readonly Client[], sinceMs: number): number[] {
-  return clients.flatMap((client) => client.pausesSince(sinceMs));
+/** Those of `clients` that have lost their connection since `sinceMs`. */
+function disturbed(clients: readonly Client[], sinceMs: number): string[] {
+  return clients
+    .filter(({ lostMs }) => lostMs.some((lost) => lost >= sinceMs))
+    .map(({ name }) => name);
 }
 
-test("a drained worker moves its sessions to others, and no message is lost, duplicated or reordered", async () => {
+test("a drained worker moves its sessions to others, nobody is disconnected, and no message is lost, duplicated or reordered", async () => {
   const { worker, teams } = await churn.busiest();
   const { all } = churn;
   churn.startTyping();
@@ -77,9 +75,7 @@ test("a drained worker moves its sessions to others, and no message is lost, dup
   await until("it has no session", async () => (await churn.teamsOf(worker)).length === 0, HANG_MS);
   await until("everybody is back", () => all.clients.every((client) => client.isServed), HANG_MS);
   await nothingHappened();
-  const times = pauses(peersOf(teams), sinceMs);
-  expect(times.length).toBeGreaterThanOrEqual(peersOf(teams).length);
-  expect(quantile(times, 0.99)).toBeLessThanOrEqual(machine.limitMs(sinceMs, PAUSE_P99));
+  expect(disturbed(peersOf(teams), sinceMs)).toEqual([]);
 
   // It accepts new sessions again after a resume.
   expect(
@@ -87,7 +83,7 @@ test("a drained worker moves its sessions to others, and no message is lost, dup
   ).toMatchObject({ outcome: "done" });
 }, 300_000);
 
-test("replacing all workers one after the other under traffic causes only pauses", async () => {
+test("replacing all workers one after the other under traffic disconnects nobody", async () => {
   const { cluster, all } = churn;
   churn.startTyping();
   const sinceMs = performance.now();
@@ -100,8 +96,7 @@ test("replacing all workers one after the other under traffic causes only pauses
   }
   await until("everybody is back", () => all.clients.every((client) => client.isServed), HANG_MS);
   await nothingHappened();
-  const limitMs = machine.limitMs(sinceMs, PAUSE_P99);
-  expect(quantile(pauses(all.clients, sinceMs), 0.99)).toBeLessThanOrEqual(limitMs);
+  expect(disturbed(all.clients, sinceMs)).toEqual([]);
 }, 300_000);
 
 test("a drain of the last worker that accepts sessions is refused with the reason", async () => {

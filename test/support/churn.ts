@@ -6,7 +6,7 @@ import type { Redis } from "ioredis";
 import type { Client } from "./clients.ts";
 import { type Cluster, type Member, sees, startCluster } from "./cluster.ts";
 import { type Line, openLine } from "./cut.ts";
-import { backTimes, equalAfter, openTeams, type Team, type Teams } from "./teams.ts";
+import { backTimes, equalAfter, openTeams, pauses, type Team, type Teams } from "./teams.ts";
 import { until } from "./until.ts";
 
 /** Fields of a session's record in Redis. */
@@ -35,10 +35,16 @@ export interface Churn {
   busiest(): Promise<{ worker: Member; teams: Team[] }>;
   teamsOf(worker: Member): Promise<Team[]>;
   /**
-   * Waits until the clients of `teams`, which are typing, have recovered from an event at `sinceMs`; they type again
-   * afterwards.
+   * Waits until the clients of `teams`, which are typing, have recovered from the loss of their worker, or of their balancer, at
+   * `sinceMs`; they type again afterwards.
    */
-  recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery>;
+  recovery(
+    teams: readonly Team[],
+    sinceMs: number,
+    lost?: "worker" | "balancer",
+  ): Promise<Recovery>;
+  /** Resolves when all their sessions have had a new owner since then. */
+  haveMoved(teams: readonly Team[], sinceMs: number): Promise<void>;
   /** Starts a worker with the same name for each worker that has ended. */
   replace(...workers: readonly Member[]): Promise<void>;
   /**
@@ -98,8 +104,22 @@ export async function startChurn(options: {
     all.startTyping(options.typingMs);
   }
 
-  async function recovery(teams: readonly Team[], sinceMs: number): Promise<Recovery> {
-    const backMs = await backTimes(peersOf(teams), sinceMs, RECOVERY_TIMEOUT_MS);
+  async function haveMoved(teams: readonly Team[], sinceMs: number): Promise<void> {
+    // An epoch is the time at which it began, or later.
+    const sinceWallMs = Date.now() - (performance.now() - sinceMs);
+    const isNew = ({ epoch }: Owned): boolean => Number(epoch) >= sinceWallMs;
+    const areNew = async () => (await records(teams)).every(isNew);
+    await until("their sessions have new owners", areNew, RECOVERY_TIMEOUT_MS);
+  }
+
+  async function recovery(
+    teams: readonly Team[],
+    sinceMs: number,
+    lost: "worker" | "balancer" = "worker",
+  ): Promise<Recovery> {
+    if (lost === "worker") await haveMoved(teams, sinceMs);
+    const wait = lost === "worker" ? pauses : backTimes;
+    const backMs = await wait(peersOf(teams), sinceMs, RECOVERY_TIMEOUT_MS);
     await all.stopTyping();
     const equalMs = await equalAfter(teams, sinceMs, RECOVERY_TIMEOUT_MS);
     startTyping();
@@ -130,6 +150,7 @@ export async function startChurn(options: {
     busiest,
     teamsOf,
     recovery,
+    haveMoved,
     quietDeliveries,
     async replace(...workers) {
       for (const worker of workers) cluster.workers.splice(cluster.workers.indexOf(worker), 1);

@@ -85,7 +85,26 @@ async function openTeam(baseUrl: string, number: number, guestCount: number): Pr
 
 // --- results ---
 
-/** For each client, the time from `sinceMs` (`performance.now()`) until it was in its session again. */
+/**
+ * For each client, the time from `sinceMs` (`performance.now()`) until it was in its session again; 0 for one that was connected
+ * all the time. Call it when their sessions have new owners.
+ */
+export async function pauses(
+  clients: readonly Client[],
+  sinceMs: number,
+  timeoutMs: number,
+): Promise<number[]> {
+  await until(
+    "all clients are in their sessions",
+    () => clients.every((client) => client.isServed),
+    timeoutMs,
+  );
+  return clients.map(({ lostMs, servedMs }) =>
+    lostMs.some((lost) => lost >= sinceMs) ? (servedMs.at(-1) ?? 0) - sinceMs : 0,
+  );
+}
+
+/** For each client, the time from `sinceMs` (`performance.now()`) until it was in its session again; all lose theirs. */
 export async function backTimes(
   clients: readonly Client[],
   sinceMs: number,

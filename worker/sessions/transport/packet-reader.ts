@@ -23,12 +23,15 @@ export class PacketReader {
   handler: PacketHandler | undefined;
   readonly #event: string;
   readonly #disconnect: string;
+  /** As packets name it. */
+  readonly #namespace: string;
   /** Whether the argument of an event follows. */
   #expects: "text" | "message" | "nothing" = "text";
 
   constructor(namespace: string) {
     this.#event = eventPacketOf(namespace);
-    this.#disconnect = `1${namespacePart(namespace)}`;
+    this.#namespace = namespacePart(namespace);
+    this.#disconnect = `1${this.#namespace}`;
   }
 
   /** Whether the next packet begins with an event's argument. */
@@ -50,6 +53,11 @@ export class PacketReader {
     else this.#readOther(packet);
   }
 
+  /** A balancer sends the one of its own namespace to the next worker again if it was not confirmed. */
+  #readConnect(namespace: string): void {
+    if (namespace !== this.#namespace) this.handler?.connecting(namespace);
+  }
+
   #readOther(packet: string): void {
     switch (packet.charAt(0)) {
       case "5":
@@ -66,7 +74,7 @@ export class PacketReader {
         if (packet === this.#disconnect) this.handler?.disconnected();
         return;
       case "0":
-        this.handler?.connecting(CONNECT.exec(packet)?.[1] ?? "");
+        this.#readConnect(CONNECT.exec(packet)?.[1] ?? "");
         return;
       default:
     }

@@ -135,7 +135,8 @@ export function createResumes(deps: {
       const peer = session.findResumable(ticket);
       if (typeof peer === "string") return refused(peer, ticket);
       sessions.set(req, session);
-      const begun = { stream: ticket.stream, messages: state.confirmed, repeated: state.repeated };
+      const { confirmed, repeated } = state;
+      const begun = { stream: ticket.stream, messages: confirmed, confirmed, repeated };
       server.handleUpgrade(req, socket, head, (webSocket) => {
         deps.attach({ webSocket, stream: socket, session, peer, ticket, begun, state });
       });

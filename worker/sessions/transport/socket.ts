@@ -17,7 +17,7 @@ import {
   RESUMABLE_HEADER,
   SESSION_HEADER,
 } from "../../../shared/net/edge-headers.ts";
-import { RESUME_VERSION } from "../../../shared/resume/frames.ts";
+import { RESUME_VERSION, type Resumable } from "../../../shared/resume/frames.ts";
 import type { Settings } from "../../../shared/settings/read-settings.ts";
 import type { Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
@@ -222,7 +222,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     const messages = limits.messages();
     const taken = takeWebSocket(conn);
     if (taken === undefined) return false;
-    const begun = { stream: newStreamNumber(), messages, repeated: 0 };
+    const begun = { stream: newStreamNumber(), messages, confirmed: 0, repeated: 0 };
     const isResumable =
       upgraded.get(taken.stream)?.headers[RESUMABLE_HEADER] === String(RESUME_VERSION);
     const connection = openStream({
@@ -254,10 +254,10 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   function ticketsFor(session: Session, peer: Peer, namespace: string) {
     const { id: peerId, record } = peer;
     const { tokenId } = record;
-    return (stream: number): string => {
-      const { id: sessionId, epoch } = session;
-      const ticket = { sessionId, epoch, peerId, tokenId, namespace, stream };
-      return signResumeTicket(deps.resumeKey, ticket);
+    return (stream: number): Resumable => {
+      const { id, epoch } = session;
+      const ticket = { sessionId: id, epoch, peerId, tokenId, namespace, stream };
+      return { session: id, epoch, ticket: signResumeTicket(deps.resumeKey, ticket) };
     };
   }
 

@@ -15,6 +15,7 @@ import {
   MAX_KEPT_BYTES,
   MAX_STREAM_NUMBER,
   MOVE_FRAME,
+  type Resumable,
   ticketFrame,
 } from "../../../shared/resume/frames.ts";
 import type { Connection, ConnectionEvents, MoveObstacle } from "../peers/peer.ts";
@@ -56,7 +57,7 @@ export interface StreamConnectionDeps {
   /** Where the WebSocket stands. */
   readonly begun: StreamState;
   /** Makes the ticket with which another worker resumes it; undefined: its balancer cannot do that. */
-  readonly ticketFor: ((stream: number) => string) | undefined;
+  readonly ticketFor: ((stream: number) => Resumable) | undefined;
 }
 
 export interface StreamState {
@@ -64,6 +65,8 @@ export interface StreamState {
   readonly stream: number;
   /** Messages of the client that have been handled. */
   readonly messages: number;
+  /** Of these, how many the balancer knows of. */
+  readonly confirmed: number;
   /** Messages behind them that another worker may have relayed already. */
   readonly repeated: number;
 }
@@ -99,7 +102,7 @@ export class StreamConnection implements Connection, Output {
     const frames = messageFrames(namespace, this.isMovable);
     this.#output = new StreamOutput(stream, frames, this.#onWritten);
     this.#messages = begun.messages;
-    this.#confirmed = begun.messages;
+    this.#confirmed = begun.confirmed;
     this.#repeatedUntil = begun.messages + begun.repeated;
     deps.reader.handler = this.#readPackets();
     deps.input.readFrom(webSocket);
@@ -127,8 +130,8 @@ export class StreamConnection implements Connection, Output {
 
   open(events: ConnectionEvents): void {
     this.#events = events;
-    const ticket = this.#deps.ticketFor?.(this.#deps.begun.stream);
-    if (ticket !== undefined) this.#output.writeFrame(ticketFrame(ticket));
+    const resumable = this.#deps.ticketFor?.(this.#deps.begun.stream);
+    if (resumable !== undefined) this.#output.writeFrame(ticketFrame(resumable));
     events.received();
   }
 
@@ -198,6 +201,8 @@ export class StreamConnection implements Connection, Output {
       case "3":
         this.#awaitPing();
         return;
+      // Of the upgrade from polling, which a balancer sends again to the next worker if it was not confirmed.
+      case "2":
       case "5":
       case "6":
         return;

@@ -54,7 +54,7 @@ async function connect() {
         fanOut: new FanOut(fence),
         clock,
         counters: createCounters(),
-        begun: { stream: 1, messages: 0, repeated: 0 },
+        begun: { stream: 1, messages: 0, confirmed: 0, repeated: 0 },
         ticketFor: undefined,
       });
       connection.open({
