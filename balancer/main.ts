@@ -202,7 +202,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     statusBind,
     statusPort: status.port,
     describe: () =>
-      describeView(dataPath, { clock, certificates: certificates.current, publisher }),
+      describeView(dataPath, { clock, counters, certificates: certificates.current, publisher }),
     handleCommand: (command) =>
       handleCommand(command, { router: dataPath.router, discovery, clock }),
   });

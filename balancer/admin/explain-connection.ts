@@ -1,6 +1,11 @@
-/** Explains over what a balancer would send a request to a worker: the link, or a connection of its own. */
+/**
+ * Explains over what a balancer would send a request to a worker, the link or a connection of its own, and what that means for
+ * WebSockets when their session moves.
+ */
 import type { ExplainedHead } from "../../shared/control/command.ts";
-import type { ExplainedConnection } from "../../shared/control/explanation.ts";
+import type { ExplainedConnection, ExplainedMove } from "../../shared/control/explanation.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import { CHUNKED, type Framing, NO_BODY } from "../http1/framing.ts";
 import { fitsLink } from "../upstreams/link-policy.ts";
 import type { WorkerLinks } from "../upstreams/worker-links.ts";
@@ -15,6 +20,15 @@ export function explainConnection(
   if (!fitsLink(target, NO_BODY)) return { over: "own", why: "path" };
   if (!fitsLink(target, framing)) return { over: "own", why: "body" };
   return state === "open" ? { over: "link" } : { over: "own", why: state };
+}
+
+export function explainMove(
+  { resumeVersion }: Pick<WorkerRecord, "resumeVersion">,
+  { state }: Pick<WorkerLinks, "state">,
+): ExplainedMove {
+  if (state !== "open") return { webSockets: "reconnect", why: state };
+  if (resumeVersion !== RESUME_VERSION) return { webSockets: "reconnect", why: "version" };
+  return { webSockets: "stay open" };
 }
 
 /** Of a head that no client has sent, so that nothing is to be checked. */

@@ -12,7 +12,7 @@ import { obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
 import { findRoute, routedRequest } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { explainConnection } from "./explain-connection.ts";
+import { explainConnection, explainMove } from "./explain-connection.ts";
 import { describeHealth } from "./status.ts";
 
 /** More would not fit into a command answer, which has candidates under two names (shared/control/explanation.ts). */
@@ -32,14 +32,17 @@ export async function explainHead(
   const route = findRoute(routedRequest(method, target, fields));
   const { decided, trace, cached, found } = await router.explain(route);
   const { worker, rule, reason } = decided;
-  const links = worker === undefined ? undefined : router.byId(worker)?.links;
+  const upstream = worker === undefined ? undefined : router.byId(worker);
   const shown = mostLikely(trace);
   const isNamed = holder !== undefined && worker !== undefined && holder !== worker;
   return {
     rule,
     ...(worker !== undefined && { worker }),
     reason,
-    ...(links !== undefined && { connection: explainConnection(route.target, fields, links) }),
+    ...(upstream !== undefined && {
+      connection: explainConnection(route.target, fields, upstream.links),
+      move: explainMove(upstream.record, upstream.links),
+    }),
     ...(cached !== undefined && { remembered: { worker: cached.worker, epoch: cached.epoch } }),
     ...(found !== undefined && { found }),
     ...(isNamed && { afterMisdirected: afterMisdirected(holder) }),

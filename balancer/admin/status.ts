@@ -3,6 +3,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { withFormerHealth } from "../../shared/cluster/former-health-names.ts";
+import { readResumes } from "../../shared/cluster/resume-reports.ts";
 import type { BalancerView, ReportedLinks } from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -79,11 +80,12 @@ export function describeView(
   { listener, router, tunnels }: Pick<DataPath, "listener" | "router" | "tunnels">,
   parts: {
     readonly clock: Clock;
+    readonly counters: Counters;
     readonly certificates: readonly Pick<Certificate, "names" | "expiresMs">[];
     readonly publisher: Pick<Publisher, "health"> | undefined;
   },
 ): BalancerView {
-  const { clock, certificates, publisher } = parts;
+  const { clock, counters, certificates, publisher } = parts;
   return {
     role: "balancer",
     uptimeMs: Math.round(process.uptime() * 1000),
@@ -105,6 +107,7 @@ export function describeView(
         };
       }),
     ],
+    resumes: readResumes(counters, tunnels.resuming),
     ...(publisher !== undefined && { statsd: publisher.health }),
     certificates: certificates.map(({ names, expiresMs }) => ({
       names: cut(names, MAX_NAMES_CHARS),

@@ -68,18 +68,23 @@ const REFUSALS: Readonly<Record<number, string>> = {
 
 function headOf(request: ResumeRequest, clock: Clock): RequestHead {
   const key = randomBytes(16).toString("base64");
-  const { cause, confirmed, repeated } = request;
-  const forMs = Math.max(0, Math.round(clock.nowMs() - request.beganMs));
-  const state = resumeState({ cause, confirmed, repeated, forMs });
+  const { cause, confirmed, repeated, beganMs } = request;
   const fields = [
     ...WEBSOCKET,
     makeField("Sec-WebSocket-Key", key),
     makeField(RESUME_TICKET_HEADER, request.ticket),
-    makeField(RESUME_STATE_HEADER, state),
   ];
-  const kept = fields.map(({ name, value }) => `${name}: ${value}\r\n`).join("");
-  // The others are not forwarded: `forwardedHead` writes its own.
-  return { ...HEAD, fields: [...HEAD.fields, ...fields], kept };
+  const fixed = fields.map(({ name, value }) => `${name}: ${value}\r\n`).join("");
+  return {
+    ...HEAD,
+    // Those of `HEAD` are not forwarded: `forwardedHead` writes its own.
+    fields: [...HEAD.fields, ...fields],
+    /** Of this attempt: the request may have waited for a worker. */
+    get kept() {
+      const forMs = Math.max(0, Math.round(clock.nowMs() - beganMs));
+      return `${fixed}${RESUME_STATE_HEADER}: ${resumeState({ cause, confirmed, repeated, forMs })}\r\n`;
+    },
+  };
 }
 
 const WEBSOCKET = [makeField("Sec-WebSocket-Version", "13")];

@@ -5,6 +5,7 @@ import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import type {
   ExplainedCandidate,
   ExplainedConnection,
+  ExplainedMove,
   Explanation,
 } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
@@ -82,13 +83,15 @@ const WAY_TEXT: Readonly<Record<Way, string>> = {
   none: "a request without a key",
 };
 
-function head({ as, about, session, taggedBy, balancers }: ExplainAnswer): string {
+function head(answer: ExplainAnswer): string {
+  const { as, about, session, taggedBy, balancers } = answer;
   const rules = [...new Set(balancers.filter(isExplained).map((one) => one.explanation.rule))];
   const lines = [
     ["Request", about === null ? WAY_TEXT[as] : `${WAY_TEXT[as]}: ${escapeForTerminal(about, 80)}`],
     ["Rule", rules.length === 0 ? "" : ruleText(as, rules)],
     ["Session", session === undefined ? "" : sessionText(session)],
     ["Issued by", taggedBy === undefined ? "" : (taggedBy ?? "a worker that is gone")],
+    ["In a move", hasClients(answer) ? moveText(balancers.filter(isExplained)) : ""],
   ];
   return lines
     .filter(([, text]) => text !== "")
@@ -111,6 +114,33 @@ function sessionText(session: ExplainedSession | null): string {
     `${shown}, ${state}${to}, owner ${owner} (${ownerState}), epoch ${epoch}, ${peers} peers, ${formatAge(ageMs)} old`,
   );
 }
+
+// --- what a move of the session means for its clients ---
+
+/** Of a session that may have clients, or an open connection. */
+function hasClients({ as, session, taggedBy }: ExplainAnswer): boolean {
+  if (as === "sid") return taggedBy !== null;
+  return session !== undefined && session !== null && session.state !== "closed";
+}
+
+/** One sentence when the balancers agree. */
+function moveText(balancers: readonly Explained[]): string {
+  const texts = balancers.flatMap(({ id, explanation: { move } }) =>
+    move === undefined ? [] : [{ id, text: onMove(move) }],
+  );
+  const [first] = texts;
+  if (first === undefined) return "";
+  if (texts.every(({ text }) => text === first.text)) return first.text;
+  return texts.map(({ id, text }) => `through ${escapeForTerminal(id, 80)} ${text}`).join("; ");
+}
+
+function onMove(move: ExplainedMove): string {
+  return move.webSockets === "stay open"
+    ? "WebSockets stay open, clients that poll reconnect"
+    : `all clients reconnect: ${WHY_RECONNECT[move.why]}`;
+}
+
+type WhyReconnect = Extract<ExplainedMove, { webSockets: "reconnect" }>["why"];
 
 // --- each balancer ---
 
@@ -197,6 +227,13 @@ const WHY_OWN: Readonly<Record<WhyOwn, string>> = {
   connecting: "there is no link now",
   unsupported: "the worker accepts no link (an earlier version, or CT_LINK=off there)",
   off: "CT_LINK=off",
+};
+
+const WHY_RECONNECT: Readonly<Record<WhyReconnect, string>> = {
+  connecting: WHY_OWN.connecting,
+  unsupported: WHY_OWN.unsupported,
+  off: WHY_OWN.off,
+  version: "the worker is of another version",
 };
 
 /** What the worker does with it. */

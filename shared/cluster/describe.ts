@@ -6,6 +6,7 @@ import type { SessionId } from "../base/ids.ts";
 import type { MemberRecord } from "../store/member.ts";
 import type { SessionRecord } from "../store/store.ts";
 import type { ClusterSnapshot, PublishedView } from "./read.ts";
+import { type ResumeSummary, summarizeResumes } from "./resume-reports.ts";
 import type { LinkState, ReportedLinks, ReportedSession } from "./status-reports.ts";
 
 // --- rings ---
@@ -109,4 +110,15 @@ function addLinks(before: LinkSummary | undefined, link: ReportedLinks): LinkSum
     resets: before.resets + link.resets,
     errors: before.errors + link.errors,
   };
+}
+
+// --- WebSockets in moves of sessions ---
+
+/** Of all balancers that report them; undefined when none does. */
+export function summarizeAllResumes(
+  views: readonly Pick<PublishedView, "view">[],
+): ResumeSummary | undefined {
+  return summarizeResumes(
+    views.flatMap(({ view }) => (view.role === "balancer" ? (view.resumes ?? []) : [])),
+  );
 }

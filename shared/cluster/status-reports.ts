@@ -17,6 +17,7 @@ import {
   withFormerHealth,
   withStatus,
 } from "./former-health-names.ts";
+import { type ReportedResumes, resumesSchema } from "./resume-reports.ts";
 
 /** The view of a balancer. */
 export interface BalancerView {
@@ -26,6 +27,8 @@ export interface BalancerView {
   readonly connections: number;
   readonly tunnels: number;
   readonly workers: readonly ReportedWorker[];
+  /** Left out by balancers of the version before. */
+  readonly resumes?: ReportedResumes;
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
   /** Certificates of its HTTPS port; empty without one. */
@@ -121,6 +124,7 @@ const balancerSchema = z.object({
     )
     .max(1000)
     .transform((workers) => workers.flatMap((worker) => withStatus(worker) ?? [])),
+  resumes: resumesSchema.exactOptional(),
   statsd: statsdSchema.exactOptional(),
   certificates: z
     .array(z.object({ names: z.string().max(10_000), expiresInMs: z.number() }))

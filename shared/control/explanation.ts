@@ -104,6 +104,17 @@ const connectionSchema = z.discriminatedUnion("over", [
 ]);
 export type ExplainedConnection = z.infer<typeof connectionSchema>;
 
+/** Whether WebSockets to the worker stay open when their session moves to another one. */
+const moveSchema = z.discriminatedUnion("webSockets", [
+  z.object({ webSockets: z.literal("stay open") }),
+  z.object({
+    webSockets: z.literal("reconnect"),
+    /** The state of the balancer's links to it, as above. `version`: the worker is of another version. */
+    why: z.enum(["connecting", "unsupported", "off", "version"]),
+  }),
+]);
+export type ExplainedMove = z.infer<typeof moveSchema>;
+
 const explanationSchema = z
   .object({
     /** The rule that decided (balancer/routing/session-key.ts). */
@@ -113,6 +124,8 @@ const explanationSchema = z
     reason: z.enum(["tag", "record", "ring", "load", "nobody"]),
     /** Over what it would be sent to `worker`; missing without one, and in the version before. */
     connection: connectionSchema.exactOptional(),
+    /** Of WebSockets that are opened now; missing without a worker, and in the version before. */
+    move: moveSchema.exactOptional(),
     /** The session's owner in the balancer's cache. */
     remembered: z.object({ worker: word, epoch: count }).exactOptional(),
     /** The outcome of the look-up in the store; missing when the cached owner was enough. */

@@ -9,14 +9,14 @@ export const RESUME_METRICS = {
     scope: "balancer",
     kind: "gauge",
     unit: "connections",
-    meaning: "WebSockets that wait, open, for another worker to go on with them",
+    meaning: "open WebSockets that wait for another worker to go on with them",
   },
   "balancer.resume.done": {
     scope: "balancer",
     kind: "counter",
     unit: "connections",
     meaning:
-      "WebSockets that another worker went on with, by cause: `move` (its worker gave the session away), `crash` (it had gone, or had lost the session)",
+      "open WebSockets that another worker went on with, by cause: `move` (its worker gave the session away), `crash` (it had gone, or had lost the session)",
     tag: "cause",
     values: CAUSES,
   },
@@ -25,7 +25,7 @@ export const RESUME_METRICS = {
     kind: "counter",
     unit: "connections",
     meaning:
-      "WebSockets that were closed because no worker could go on with them, by reason; their clients reconnect",
+      "closed WebSockets, because no worker could go on with them, by reason; their clients reconnect",
     tag: "reason",
   },
   "balancer.resume.gap_ms": {
@@ -52,7 +52,7 @@ export const RESUME_METRICS = {
     scope: "worker",
     kind: "counter",
     unit: "connections",
-    meaning: "WebSockets that this worker went on with, by cause: `move` or `crash`",
+    meaning: "open WebSockets that this worker went on with, by cause: `move` or `crash`",
     tag: "cause",
     values: CAUSES,
   },
@@ -61,7 +61,7 @@ export const RESUME_METRICS = {
     kind: "counter",
     unit: "connections",
     meaning:
-      "WebSockets that this worker refused to go on with, by reason; their clients reconnect",
+      "open WebSockets that this worker refused to go on with, by reason; their clients reconnect",
     tag: "reason",
   },
   "worker.resume.given": {
@@ -69,7 +69,7 @@ export const RESUME_METRICS = {
     kind: "counter",
     unit: "connections",
     meaning:
-      "connections of sessions that were handed over: `open` (the WebSocket stayed open), or why the client had to reconnect",
+      "connections of sessions that were handed over: `open` (the WebSocket stayed open), or why the client has to reconnect",
     tag: "outcome",
   },
 } satisfies Record<string, Metric>;

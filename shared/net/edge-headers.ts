@@ -126,7 +126,7 @@ export interface ResumeState {
   readonly confirmed: number;
   /** Messages behind those that the former worker may have relayed. */
   readonly repeated: number;
-  /** For how long it has had no worker. */
+  /** For how long it has had no worker, when the request is sent. */
   readonly forMs: number;
 }
 

@@ -197,7 +197,7 @@ describe("an edge on one machine", () => {
     });
     const [titles, ...rows] = stdout.trimEnd().split("\n");
     expect(titles).toMatch(
-      /^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +LINK +STREAMS +INCARNATION +RING /,
+      /^KIND +ID +STATE +SESSIONS +CONNECTIONS +LAG +LINK +STREAMS +WAITING +INCARNATION +RING /,
     );
     expect(rows.map((row) => row.split(/ +/).slice(0, 3).join(" "))).toEqual([
       expect.stringMatching(/^balancer balancer-\w{8} -$/) as string,

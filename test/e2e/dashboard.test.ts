@@ -122,6 +122,23 @@ describe.runIf(hasChromium)("in a browser", () => {
       .toEqual(["draining", "has handed its sessions over"]);
     await expect.poll(async () => (await workerOf(successor))?.[4], { timeout: 15_000 }).toBe("1");
     await everybodyHears(session.host, session.guests, "still here");
+    if (HAS_LINKS) {
+      await expect
+        .poll(async () => (await rows("move-table")).find(([first]) => first === "all"), {
+          timeout: 15_000,
+        })
+        .toEqual([
+          "all",
+          "0",
+          "2",
+          "0",
+          "0",
+          "",
+          ...Array(2).fill(expect.stringMatching(/ ms$/)),
+          "0",
+          "0",
+        ]);
+    }
     await press("worker-table", owner, "resume");
     await expect.poll(async () => (await workerOf(owner))?.[1], { timeout: 15_000 }).toBe("up");
 
@@ -131,6 +148,14 @@ describe.runIf(hasChromium)("in a browser", () => {
     await expect
       .poll(async () => (await rows("session-events table")).map(([, what]) => what))
       .toEqual(expect.arrayContaining(["created", "joined", "released", "resumed"]));
+    const causes = (await rows("session-events table")).map(([, what, , , cause]) => [what, cause]);
+    if (HAS_LINKS) {
+      expect(causes).toContainEqual(["released", "drain, 2 connections kept open"]);
+      expect(causes).toContainEqual([
+        "returned",
+        expect.stringMatching(/^2 connections kept open in a move, gap \d+ ms$/),
+      ]);
+    }
     looker.page.once("dialog", (dialog) => void dialog.accept());
     await press("session-table", id, "end");
     await until("the guest's session is closed", () => session.guests[0]?.closedCount === 1);

@@ -10,7 +10,7 @@ import {
 import { formatAge, shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
-import { summarizeLinks } from "../../shared/cluster/describe.ts";
+import type { ReportedResumes } from "../../shared/cluster/resume-reports.ts";
 import type { ReportedLinks } from "../../shared/cluster/status-reports.ts";
 import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
@@ -99,18 +99,18 @@ test("a table may have a million rows", () => {
 describe("ct-edge list", () => {
   test("shows each balancer and worker with the values of its record", () => {
     const members = [busy("worker-2"), busy("worker-1"), balancerWith("r1")];
-    const text = listTable(listOf(members, { links: [{ "worker-1": OPEN }] }));
+    const text = listTable(listOf(members, { links: [{ "worker-1": OPEN }], waiting: 2 }));
     expect(text).toBe(
       [
-        "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  LINK  STREAMS  INCARNATION  RING  VERSION  URL",
-        "balancer  balancer-1  -             -            -       -  -           -  AAAABBBB     r1    1.2.3    -",
-        "worker    worker-1    up            3           12  1.5 ms  open       13  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
-        "worker    worker-2    up            3           12  1.5 ms  -           -  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "KIND      ID          STATE  SESSIONS  CONNECTIONS     LAG  LINK  STREAMS  WAITING  INCARNATION  RING  VERSION  URL",
+        "balancer  balancer-1  -             -            -       -  -           -        2  AAAABBBB     r1    1.2.3    -",
+        "worker    worker-1    up            3           12  1.5 ms  open       13        -  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
+        "worker    worker-2    up            3           12  1.5 ms  -           -        -  AAAABBBB     r1    1.2.3    http://127.0.0.1:3001",
         "",
       ].join("\n"),
     );
     // On a narrow terminal, what follows is on the next line.
-    expect(text.indexOf("INCARNATION")).toBeLessThan(80);
+    expect(text.indexOf("WAITING")).toBeLessThan(80);
   });
 
   test("has the links of all balancers to a worker, the state where it is worst", () => {
@@ -126,7 +126,7 @@ describe("ct-edge list", () => {
       { state: "connecting", open: 1, balancers: 2, links: 1, streams: 13 },
       { state: "off", open: 0, balancers: 2, links: 0, streams: 0 },
     ]);
-    const cells = listTable(answer).match(/(?<=ms {2})\w.*?(?= +AAAA)/g);
+    const cells = listTable(answer).match(/(?<=ms {2})\w.*?(?= +- +AAAA)/g);
     expect(cells?.map((cell) => cell.replace(/ +/g, " "))).toEqual([
       "open 26",
       "connecting (1 of 2 open) 13",
@@ -137,6 +137,14 @@ describe("ct-edge list", () => {
   test("has no links where no balancer reports them, as in the version before", () => {
     expect(listOf([busy("worker-1")]).workers[0]?.link).toBeNull();
     expect(listOf([busy("worker-1")], { links: [{}] }).workers[0]?.link).toBeNull();
+  });
+
+  test("has the WebSockets that wait at a balancer, and nothing where it does not report them", () => {
+    const waitingOf = (more: Parameters<typeof listOf>[1]) =>
+      listOf([balancerWith("r1")], more).balancers.map(({ waiting }) => waiting);
+    expect(waitingOf({ links: [{}], waiting: 0 })).toEqual([0]);
+    expect(waitingOf({ links: [{}] })).toEqual([null]);
+    expect(waitingOf({})).toEqual([null]);
   });
 
   test("says that no member has a lease", () => {
@@ -325,19 +333,34 @@ const OPEN: ReportedLinks = {
   errors: 0,
 };
 
+const NO_RESUMES: ReportedResumes = {
+  waiting: 0,
+  moved: 0,
+  crashed: 0,
+  closed: {},
+  messages: 0,
+  repeats: 0,
+  gaps: [],
+};
+
 /** `links`: what each balancer reports, by worker. */
 function listOf(
   members: MemberRecord[],
-  more: Partial<Membership> & { links?: readonly Record<string, ReportedLinks>[] } = {},
+  more: Partial<Membership> & {
+    links?: readonly Record<string, ReportedLinks>[];
+    waiting?: number;
+  } = {},
 ) {
-  const { links = [], ...membership } = more;
-  const views = links.map((byWorker) => ({
+  const { links = [], waiting, ...membership } = more;
+  const views = links.map((byWorker, index) => ({
+    id: `balancer-${index + 1}`,
     view: {
       role: "balancer" as const,
       uptimeMs: 1,
       rssBytes: 1,
       connections: 1,
       tunnels: 1,
+      ...(waiting !== undefined && { resumes: { ...NO_RESUMES, waiting } }),
       workers: ["worker-1", "worker-2", "worker-3"].map((id) => ({
         id,
         status: "healthy" as const,
@@ -345,10 +368,7 @@ function listOf(
       })),
     },
   }));
-  return describeMembers(
-    { members, ignored: 0, booted: true, ...membership },
-    summarizeLinks(views),
-  );
+  return describeMembers({ members, ignored: 0, booted: true, ...membership }, views);
 }
 
 function session(more: Partial<SessionRecord>): SessionRecord {

@@ -18,6 +18,7 @@ import { explainText, problemOf } from "../../edge/explain/format-explanation.ts
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { workerTag } from "../../shared/base/worker-tag.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts";
@@ -34,6 +35,7 @@ function worker(id: string, sessions: number, more: Partial<WorkerRecord> = {}):
   return workerRecord(id, 3000, {
     incarnation: `${id}AAAABBBBCCCCDDDD`.slice(-16) as Incarnation,
     load: { sessions, connections: 3 * sessions, lagMs: 0.25 },
+    resumeVersion: RESUME_VERSION,
     ...more,
   });
 }
@@ -150,6 +152,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link
@@ -233,6 +236,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link
@@ -250,6 +254,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w1         it owns the session, as the store says now; over the link; it answers 421, and the request is sent to w1, which has it
@@ -271,6 +276,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; over the link; it takes the session over (lease-gone)
@@ -295,6 +301,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; over the link; it takes the session over once w2 refuses or loses its lease, and waits until then (421: owner not reached)
@@ -316,6 +323,7 @@ describe("ct-edge explain", () => {
       "Request   a request of an open engine.io connection: dc8a32…
       Rule      sid
       Issued by w3
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w3        w3         it issued the id and is up; over the link
@@ -338,6 +346,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        w2         it is cached as the owner, in epoch 1893456000000; over the link; it answers 421, and the request is sent to w2, which has it
@@ -358,6 +367,7 @@ describe("ct-edge explain", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w3         first of the ring that can take it; the store is away, so the owner is unknown; over the link; it answers 421, and the request is sent to w3, which has it
@@ -424,9 +434,49 @@ describe("ct-edge explain, on the way to the worker", () => {
     const answer = await explained({ about: ROOM, record: record(W2) });
     const [balancer] = answer.balancers;
     if (balancer?.outcome !== "explained") throw new Error("not explained");
-    const { connection: _, ...explanation } = balancer.explanation;
+    const { connection: _, move: __, ...explanation } = balancer.explanation;
     const text = explainText({ ...answer, balancers: [{ ...balancer, explanation }] });
     expect(text).toContain(" it owns the session, as the store says now\n");
+    expect(text).not.toContain("In a move");
+  });
+});
+
+describe("ct-edge explain, on a move of the session", () => {
+  const lineOf = (text: string) => /^In a move .*$/m.exec(text)?.[0];
+
+  test.each<[LinkState, string]>([
+    ["open", "WebSockets stay open, clients that poll reconnect"],
+    ["connecting", "all clients reconnect: there is no link now"],
+    [
+      "unsupported",
+      "all clients reconnect: the worker accepts no link (an earlier version, or CT_LINK=off there)",
+    ],
+    ["off", "all clients reconnect: CT_LINK=off"],
+  ])("says what its clients notice while links are %s", async (links, notice) => {
+    for (const about of [ROOM, "team-a"]) {
+      const { text } = await explain({ about, record: record(W2), links });
+      expect(lineOf(text)).toBe(`In a move ${notice}`);
+    }
+  });
+
+  test("says that a worker of another version cannot give its WebSockets away", async () => {
+    const former = { ...W2, resumeVersion: undefined };
+    const workers = [W1, former, W3];
+    const { text } = await explain({ about: ROOM, record: record(former), workers });
+    expect(lineOf(text)).toBe("In a move all clients reconnect: the worker is of another version");
+  });
+
+  test("says it for each balancer when they differ, and not of a session that does not exist", async () => {
+    const { balancers } = await explained({ about: ROOM, record: record(W2), links: "off" });
+    const others = balancers.map((one) => ({ ...one, id: "balancer-2" }));
+    const { text } = await explain({ about: ROOM, record: record(W2), others });
+    expect(lineOf(text)).toBe(
+      "In a move through balancer-1 WebSockets stay open, clients that poll reconnect; through balancer-2 all clients reconnect: CT_LINK=off",
+    );
+    const closed = record(W2, { state: "closed" });
+    for (const scene of [{ about: ROOM, record: closed }, { about: "team-a" }, { about: "" }]) {
+      expect(lineOf((await explain(scene)).text)).toBeUndefined();
+    }
   });
 });
 
@@ -444,6 +494,7 @@ describe("ct-edge explain, beyond the rules", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        -          it owns the session, as the store says now; over the link; it has reached its request limit: 503
@@ -474,6 +525,7 @@ describe("ct-edge explain, beyond the rules", () => {
       "Request   a join of the session: R00MR0…
       Rule      room
       Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link

@@ -1,6 +1,18 @@
 /** The exact screen of `ct-edge top`; as a process, and on a terminal: test/e2e/top.test.ts. */
 import { expect, test } from "vitest";
 import { type TopAnswer, topScreen } from "../../edge/commands/cluster/top.ts";
+import type { ResumeLine } from "../../worker/dashboard/responses.ts";
+
+const RESUMES: ResumeLine = {
+  waiting: 1,
+  moved: 12,
+  crashed: 3,
+  closed: { "no ticket": 1, timeout: 4 },
+  messages: 2,
+  repeats: 1,
+  gapP50Ms: 8.1,
+  gapP99Ms: 45,
+};
 
 const ANSWER: TopAnswer = {
   overview: {
@@ -76,9 +88,11 @@ const ANSWER: TopAnswer = {
       rssBytes: 80 * 1024 * 1024,
       connections: 20,
       tunnels: 13,
+      resumes: RESUMES,
       ringDiffers: false,
     },
   ],
+  resumes: RESUMES,
 };
 
 test("the screen shows known and unknown numbers, and a line for each concern", () => {
@@ -86,12 +100,13 @@ test("the screen shows known and unknown numbers, and a line for each concern", 
     `edge 0.1.0  2026-11-26T01:02:03Z  store up (0.4 ms)
 people 12  sessions 4  connections 13  lag 1.3 ms  hosted 88  downloads ?
 workers 1 up, 1 unhealthy  balancers 1
+WebSockets moved 12  kept in crashes 3  reconnected 5 (timeout 4, no ticket 1)  waiting 1  gap p50 8.1 ms  p99 45.0 ms
 ! Worker worker-2 is unhealthy: no-response.
 
-KIND      ID                 STATE      SESSIONS  CONNECTIONS     LAG  LINK  STREAMS   MEMORY  UPTIME  RESTARTS  STALLS  RESETS  LINK ERRORS  VERSION  WHY
-balancer  balancer-abcd1234  -                 -           20       -  -           -   80 MiB      5s         -       -       -            -  0.1.0    -
-worker    worker-1           up                4           13  1.3 ms  open       14  120 MiB   1d 1h         2       3       2            0  0.1.0    -
-worker    worker-2           unhealthy         ?            ?       ?  -           -        ?       ?         ?       -       -            -  0.1.0    no-response \\u001b[2J(seen by 1 of 1 balancers)
+KIND      ID                 STATE      SESSIONS  CONNECTIONS     LAG  LINK  STREAMS  WAITING   MEMORY  UPTIME  RESTARTS  STALLS  RESETS  LINK ERRORS  VERSION  WHY
+balancer  balancer-abcd1234  -                 -           20       -  -           -        1   80 MiB      5s         -       -       -            -  0.1.0    -
+worker    worker-1           up                4           13  1.3 ms  open       14        -  120 MiB   1d 1h         2       3       2            0  0.1.0    -
+worker    worker-2           unhealthy         ?            ?       ?  -           -        -        ?       ?         ?       -       -            -  0.1.0    no-response \\u001b[2J(seen by 1 of 1 balancers)
 `,
   );
 });
@@ -100,8 +115,9 @@ test("an edge without members and with its store away is shown as such", () => {
   const { overview } = ANSWER;
   const store = { state: "away", reason: "connect ECONNREFUSED" } as const;
   const away = { ...overview, atMs: null, store, storeLatencyMs: null, concerns: [] };
-  const text = topScreen({ overview: away, workers: [], balancers: [] });
+  const text = topScreen({ overview: away, workers: [], balancers: [], resumes: null });
   expect(text).toContain("edge 0.1.0  ?  store away\n");
   expect(text).toContain("\n! The store is away: connect ECONNREFUSED\n");
+  expect(text).not.toContain("WebSockets");
   expect(text).toContain("\nNo balancer and no worker has a lease.\n");
 });

@@ -7,8 +7,10 @@ import { withFormerStates } from "../../balancer/server/former-state-names.ts";
 import { describeAnswer } from "../../edge/explain/answer.ts";
 import { askFor } from "../../edge/explain/question.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { readResumes } from "../../shared/cluster/resume-reports.ts";
 import { type BalancerView, parseView, writeView } from "../../shared/cluster/status-reports.ts";
 import { parseExplanation, writeExplanation } from "../../shared/control/explanation.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
 
 const FORMER_VIEW = {
   role: "balancer",
@@ -77,6 +79,28 @@ test("a report with links is read again as it was written, and one that would be
   if (long?.role !== "balancer") throw new Error("the report was not read");
   expect(long.workers).toHaveLength(900);
   expect(long.workers.every((worker) => worker.link === undefined)).toBe(true);
+});
+
+test("a report with WebSockets in moves is read again as it was written", () => {
+  const counters = createCounters();
+  counters.count("balancer.resume.done", "move", 3);
+  counters.count("balancer.resume.done", "crash");
+  counters.count("balancer.resume.closed", "timeout", 2);
+  counters.count("balancer.resume.messages", "", 5);
+  counters.count("balancer.resume.repeats", "", 4);
+  counters.observe("balancer.resume.gap_ms", 7);
+  const resumes = readResumes(counters, 6);
+  expect(resumes).toEqual({
+    waiting: 6,
+    moved: 3,
+    crashed: 1,
+    closed: { timeout: 2 },
+    messages: 5,
+    repeats: 4,
+    gaps: [0, 0, 0, 1, ...Array(11).fill(0)],
+  });
+  const view = { ...FORMER_VIEW, workers: [], resumes } as const;
+  expect(parseView(writeView(view as BalancerView))).toEqual(view);
 });
 
 test.each([{ state: "resting" }, { streams: -1 }, { bytesIn: "5" }])(

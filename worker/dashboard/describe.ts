@@ -7,10 +7,12 @@ import {
   type LinkSummary,
   ownerStateOf,
   sessionReports,
+  summarizeAllResumes,
   summarizeLinks,
 } from "../../shared/cluster/describe.ts";
 import { ringProblem, unparsableRecords } from "../../shared/cluster/format.ts";
 import type { PublishedView } from "../../shared/cluster/read.ts";
+import { summarizeResumes } from "../../shared/cluster/resume-reports.ts";
 import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import { VERSION } from "../../shared/process/version.ts";
@@ -114,11 +116,13 @@ export function describeMembers(snapshot: Snapshot): WorkersResponse {
     ),
     ...[...seenById].filter(([id]) => !known.has(id)).map(([id, seen]) => describeGone(id, seen)),
   ];
+  const resumes = snapshot.isCurrent ? summarizeAllResumes(views) : undefined;
   return {
     workers: workers.map((line) => (snapshot.isCurrent ? line : notKnownNow(line))).sort(byId),
     balancers: [...balancers]
       .sort(byId)
       .map((record) => describeBalancer(record, ownById.get(record.id)?.view, differing)),
+    resumes: resumes ?? null,
   };
 }
 
@@ -263,6 +267,7 @@ function describeBalancer(
     rssBytes: view?.rssBytes ?? null,
     connections: view?.connections ?? null,
     tunnels: view?.tunnels ?? null,
+    resumes: (view?.resumes && summarizeResumes([view.resumes])) ?? null,
     ringDiffers: differing.has(record.id),
   };
 }

@@ -55,6 +55,25 @@ export type HistoryRange = "hour" | "day" | "month";
 export interface WorkersResponse {
   readonly workers: readonly WorkerLine[];
   readonly balancers: readonly BalancerLine[];
+  /** WebSockets in moves of sessions, summed over the balancers; null when none reports them. */
+  readonly resumes: ResumeLine | null;
+}
+
+/** Counts since the start of the balancer. */
+export interface ResumeLine {
+  /** WebSockets that wait now, open, for another worker to go on with them. */
+  readonly waiting: number;
+  /** Those that another worker went on with, because theirs gave the session away, or was gone. */
+  readonly moved: number;
+  readonly crashed: number;
+  /** Those that were closed instead, by reason: their clients reconnected. */
+  readonly closed: Readonly<Record<string, number>>;
+  /** Messages of clients that were sent again, and those that were dropped because their receivers had them. */
+  readonly messages: number;
+  readonly repeats: number;
+  /** The pause of those that went on; null before the first one. */
+  readonly gapP50Ms: number | null;
+  readonly gapP99Ms: number | null;
 }
 
 export interface WorkerLine {
@@ -97,6 +116,8 @@ export interface BalancerLine {
   readonly rssBytes: number | null;
   readonly connections: number | null;
   readonly tunnels: number | null;
+  /** Null when it does not report them. */
+  readonly resumes: ResumeLine | null;
   /** Whether its ring differs from the majority. */
   readonly ringDiffers: boolean;
 }

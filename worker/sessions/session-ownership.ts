@@ -16,13 +16,14 @@ import {
   StoreAwayError,
 } from "../../shared/store/store.ts";
 import { ROOM_TOKEN_MS } from "../login/tokens.ts";
+import { type MoveOutcome, moveText } from "./peers/prepare-move.ts";
 import type { PendingMessages } from "./pending-messages.ts";
 import { createWriteQueue, type WriteQueue } from "./write-queue.ts";
 
 /** `closed` is final; `lost`: another worker owns the session, or this worker stops. */
 export type SessionState = "created" | "open" | "closed" | "lost";
 
-/** The cause of a handover, as it is written to the session's history. */
+/** The cause of a handover; in the session's history, `moveText` follows it. */
 export type HandoverCause = "drain" | "rebalance";
 
 /** `kept`: still here. `gone`: closed or lost in the meantime. */
@@ -49,7 +50,7 @@ export interface OwnedSession {
    * Asks all clients to reconnect, but for those whose WebSockets can go on at the next owner, if `keepOpen`. Resolves when
    * everything that they sent is relayed, and nothing more of them is.
    */
-  migrateClients(keepOpen: boolean): Promise<void>;
+  migrateClients(keepOpen: boolean): Promise<MoveOutcome>;
   /** After `migrateClients`: the session stays here after all. */
   keepClients(): void;
   /** Messages that were not delivered here, under the epoch in which they were collected. */
@@ -222,12 +223,12 @@ export class SessionOwnership {
     if (this.#deps.store.health.state !== "up") return "kept";
     this.#isHandingOver = true;
     try {
-      await this.#session.migrateClients(keepOpen);
+      const moved = await this.#session.migrateClients(keepOpen);
       await this.writes.settled();
       if (!this.#isHeld() || this.writes.pending > 0) return this.#keptOrGone();
       await deliver(this.#session.pendingMessages(this.#epoch));
       if (!this.#isHeld()) return this.#keptOrGone();
-      return await this.#releaseTo(successor, cause);
+      return await this.#releaseTo(successor, cause + moveText(moved));
     } catch (error) {
       this.#deps.log.warn(
         { session: shortId(this.#origin.id), err: error },
@@ -241,7 +242,7 @@ export class SessionOwnership {
   }
 
   /** Retried until the store responds: a release without a response may have been applied and is not undone. */
-  async #releaseTo(successor: WorkerId, cause: HandoverCause): Promise<HandoverOutcome> {
+  async #releaseTo(successor: WorkerId, cause: string): Promise<HandoverOutcome> {
     this.note("released", cause);
     this.#successor = successor;
     const result = await this.writes.write(async () =>

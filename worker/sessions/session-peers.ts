@@ -13,7 +13,7 @@ import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.
 import type { RoomToken } from "../login/tokens.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
-import { prepareMove } from "./peers/prepare-move.ts";
+import { type MoveOutcome, prepareMove } from "./peers/prepare-move.ts";
 import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
 import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
@@ -337,12 +337,17 @@ export class SessionPeers {
   }
 
   /** See `prepareMove`. */
-  async migrateAll(keepOpen: boolean): Promise<void> {
+  async migrateAll(keepOpen: boolean): Promise<MoveOutcome> {
+    const isDecided = this.#session.hasRelayedAll();
+    const obstacle = keepOpen ? (isDecided ? undefined : "undecided") : "unable successor";
     const session = shortId(this.#session.id);
-    const keeps = keepOpen && this.#session.hasRelayedAll();
-    await prepareMove([...this.#peers.values()], keeps, { ...this.#deps, session });
+    const outcome = await prepareMove([...this.#peers.values()], obstacle, {
+      ...this.#deps,
+      session,
+    });
     // What waits for peers that are away goes to the next owner, and would be lost with it: it stays unconfirmed.
     this.#confirmations.confirm();
+    return outcome;
   }
 
   /** The session stays: connections that were frozen go on. */

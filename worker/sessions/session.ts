@@ -25,6 +25,7 @@ import { createIdleTracker, type IdleTracker } from "./idle.ts";
 import { Joins } from "./joins.ts";
 import type { Connection, Peer } from "./peers/peer.ts";
 import { createPendingRequests, type PendingRequests } from "./peers/pending-requests.ts";
+import type { MoveOutcome } from "./peers/prepare-move.ts";
 import { createRelay, type Relay } from "./peers/relay.ts";
 import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
@@ -355,9 +356,10 @@ export class Session {
     return this.#ownership.writes.settled();
   }
 
-  async #migrateClients(keepOpen: boolean): Promise<void> {
-    await this.#peers.migrateAll(keepOpen);
+  async #migrateClients(keepOpen: boolean): Promise<MoveOutcome> {
+    const moved = await this.#peers.migrateAll(keepOpen);
     await this.#joins.settled();
+    return moved;
   }
 
   async #restoreRecords(): Promise<void> {

@@ -14,9 +14,14 @@ import {
   unparsableRecords,
 } from "../../../shared/cluster/format.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
-import { readMembers, readViews } from "../../../shared/cluster/read.ts";
+import { type PublishedView, readMembers, readViews } from "../../../shared/cluster/read.ts";
 import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
-import type { MemberRecord, WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
+import type {
+  BalancerRecord,
+  MemberRecord,
+  WorkerRecord,
+  WorkerState,
+} from "../../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Membership, type Store } from "../../../shared/store/store.ts";
 import { type Column, table } from "../../output/table.ts";
 import { createStoreCommand } from "../command.ts";
@@ -33,7 +38,12 @@ export interface ListAnswer {
   readonly settled: boolean;
 }
 
-interface ListedBalancer {
+interface ListedBalancer extends ListedProcess {
+  /** WebSockets that wait for another worker to go on with them, as it reported in the last seconds; null when it has not. */
+  readonly waiting: number | null;
+}
+
+interface ListedProcess {
   readonly id: string;
   readonly statusUrl: string;
   readonly version: string;
@@ -44,7 +54,7 @@ interface ListedBalancer {
   readonly ringDiffers: boolean;
 }
 
-interface ListedWorker extends ListedBalancer {
+interface ListedWorker extends ListedProcess {
   readonly url: string;
   readonly state: WorkerState;
   readonly sessions: number;
@@ -80,7 +90,7 @@ async function readList(
   for (;;) {
     const { membership } = await readMembers(store);
     const views = await readViews(store, membership.members);
-    const answer = describeMembers(membership, summarizeLinks(views));
+    const answer = describeMembers(membership, views);
     const { workers, balancers } = answer;
     const isAgreed = [...workers, ...balancers].every(({ ringDiffers }) => !ringDiffers);
     if (isAgreed || systemClock.nowMs() >= endMs) return answer;
@@ -91,13 +101,15 @@ async function readList(
 /** Workers and balancers, each sorted by id. Pure. */
 export function describeMembers(
   { members, ignored, booted }: Membership,
-  linksById: ReadonlyMap<string, LinkSummary>,
+  views: readonly Pick<PublishedView, "id" | "view">[],
 ): ListAnswer {
+  const linksById = summarizeLinks(views);
+  const viewsById = new Map(views.map(({ id, view }) => [id, view]));
   const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));
   const ring = compareRings(sorted);
   return {
     workers: sorted.filter((member) => member.kind === "worker").map(describeWorker),
-    balancers: sorted.filter((member) => member.kind === "balancer").map(describeProcess),
+    balancers: sorted.filter((member) => member.kind === "balancer").map(describeBalancer),
     ringFingerprint: ring.majority ?? null,
     ignored,
     settled: booted,
@@ -111,7 +123,13 @@ export function describeMembers(
     return { ...describeProcess(worker), url, state, ...own };
   }
 
-  function describeProcess(member: MemberRecord): ListedBalancer {
+  function describeBalancer(balancer: BalancerRecord): ListedBalancer {
+    const view = viewsById.get(balancer.id);
+    const waiting = view?.role === "balancer" ? view.resumes?.waiting : undefined;
+    return { ...describeProcess(balancer), waiting: waiting ?? null };
+  }
+
+  function describeProcess(member: MemberRecord): ListedProcess {
     const { id, statusUrl, version, incarnation, ringFingerprint } = member;
     const ringDiffers = ring.differing.has(id);
     return { id, statusUrl, version, incarnation, ringFingerprint, ringDiffers };
@@ -129,6 +147,7 @@ const COLUMNS: readonly Column[] = [
   { title: "LAG", align: "right" },
   { title: "LINK" },
   { title: "STREAMS", align: "right" },
+  { title: "WAITING", align: "right" },
   { title: "INCARNATION" },
   { title: "RING" },
   { title: "VERSION" },
@@ -150,17 +169,18 @@ export function listTable(answer: ListAnswer): string {
 }
 
 function balancerRow(balancer: ListedBalancer): string[] {
-  return ["balancer", balancer.id, "", "", "", "", "", "", ...lastCells(balancer), ""];
+  const waiting = balancer.waiting === null ? "" : String(balancer.waiting);
+  return ["balancer", balancer.id, "", "", "", "", "", "", waiting, ...lastCells(balancer), ""];
 }
 
 function workerRow(worker: ListedWorker): string[] {
   const { id, state, sessions, connections, lagMs, link, url } = worker;
   const load = [String(sessions), String(connections), `${lagMs.toFixed(1)} ms`];
   const links = link === null ? ["", ""] : [linkStateText(link), String(link.streams)];
-  return ["worker", id, state, ...load, ...links, ...lastCells(worker), url];
+  return ["worker", id, state, ...load, ...links, "", ...lastCells(worker), url];
 }
 
-function lastCells({ incarnation, ringFingerprint, ringDiffers, version }: ListedBalancer) {
+function lastCells({ incarnation, ringFingerprint, ringDiffers, version }: ListedProcess) {
   const ring = ringFingerprint.slice(0, SHOWN_CHARS) + (ringDiffers ? " !" : "");
   return [incarnation.slice(0, SHOWN_CHARS), ring, version];
 }

@@ -5,12 +5,14 @@
 import { type Command, Option } from "commander";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
+import { closedCount, reasonsText } from "../../../shared/cluster/resume-text.ts";
 import { cut, escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { describeMembers, describeOverview } from "../../../worker/dashboard/describe.ts";
 import type {
   BalancerLine,
   OverviewResponse,
+  ResumeLine,
   WorkerLine,
   WorkersResponse,
 } from "../../../worker/dashboard/responses.ts";
@@ -117,6 +119,7 @@ const COLUMNS: readonly Column[] = [
   { title: "LAG", align: "right" },
   { title: "LINK" },
   { title: "STREAMS", align: "right" },
+  { title: "WAITING", align: "right" },
   { title: "MEMORY", align: "right" },
   { title: "UPTIME", align: "right" },
   { title: "RESTARTS", align: "right" },
@@ -131,7 +134,7 @@ const UNKNOWN = "?";
 const MIB = 1024 * 1024;
 
 /** The whole screen, with a line for each concern. Pure. */
-export function topScreen({ overview, workers, balancers }: TopAnswer): string {
+export function topScreen({ overview, workers, balancers, resumes }: TopAnswer): string {
   const { tiles, store, version, atMs } = overview;
   const time = atMs === null ? UNKNOWN : `${new Date(atMs).toISOString().slice(0, 19)}Z`;
   const states = Object.entries(overview.workerStatuses)
@@ -142,6 +145,7 @@ export function topScreen({ overview, workers, balancers }: TopAnswer): string {
     `people ${count(tiles.usersOnline)}  sessions ${count(tiles.sessionsActive)}  connections ${count(tiles.connectionsActive)}  lag ${ms(tiles.lagMs)}  hosted ${count(tiles.sessionsHosted)}  downloads ${count(tiles.downloads)}`,
     `workers ${states.join(", ") || "none"}  balancers ${overview.balancers}`,
   ];
+  if (resumes !== null) head.push(movesText(resumes));
   if (store.reason !== null)
     head.push(`! The store is away: ${escapeForTerminal(store.reason, 500)}`);
   for (const concern of overview.concerns) head.push(`! ${escapeForTerminal(concern, 500)}`);
@@ -153,6 +157,15 @@ function latency({ storeLatencyMs }: OverviewResponse): string {
   return storeLatencyMs === null ? "" : ` (${ms(storeLatencyMs)})`;
 }
 
+/** Of WebSockets, since the start of each balancer. */
+function movesText(resumes: ResumeLine): string {
+  const { waiting, moved, crashed, closed, gapP50Ms, gapP99Ms } = resumes;
+  const reasons = escapeForTerminal(reasonsText(closed), 200);
+  const why = reasons === "" ? "" : ` (${reasons})`;
+  const gap = gapP99Ms === null ? "" : `  gap p50 ${ms(gapP50Ms)}  p99 ${ms(gapP99Ms)}`;
+  return `WebSockets moved ${moved}  kept in crashes ${crashed}  reconnected ${closedCount(closed)}${why}  waiting ${waiting}${gap}`;
+}
+
 function workerRow(worker: WorkerLine): string[] {
   const { id, status, link, version, reason, lastFailure } = worker;
   const load = [count(worker.sessions), count(worker.connections), ms(worker.lagMs)];
@@ -160,13 +173,14 @@ function workerRow(worker: WorkerLine): string[] {
   const own = [mebibytes(worker.rssBytes), age(worker.uptimeMs), count(worker.restarts)];
   const faults = [link?.stalls, link?.resets, link?.errors].map((value) => value?.toString() ?? "");
   const why = reason || (lastFailure?.reason ?? "");
-  return ["worker", id, status, ...load, ...links, ...own, ...faults, version, why];
+  return ["worker", id, status, ...load, ...links, "", ...own, ...faults, version, why];
 }
 
 function balancerRow(balancer: BalancerLine): string[] {
-  const { id, version, ringDiffers } = balancer;
+  const { id, version, resumes, ringDiffers } = balancer;
   const own = [mebibytes(balancer.rssBytes), age(balancer.uptimeMs), ""];
-  const load = ["", count(balancer.connections), "", "", ""];
+  const waiting = resumes === null ? "" : String(resumes.waiting);
+  const load = ["", count(balancer.connections), "", "", "", waiting];
   const why = ringDiffers ? "its ring differs" : "";
   return ["balancer", id, "", ...load, ...own, "", "", "", version, why];
 }

@@ -1,6 +1,7 @@
 /** How the edge is described for the page: the worst view wins, and unknown is never shown as healthy. */
 import { describe, expect, test } from "vitest";
 import type { Incarnation, SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import type { ReportedResumes } from "../../../shared/cluster/resume-reports.ts";
 import type { BalancerView, ReportedWorker, View } from "../../../shared/cluster/status-reports.ts";
 import type { BalancerRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import type { SessionRecord } from "../../../shared/store/store.ts";
@@ -203,6 +204,69 @@ describe("the links to a worker", () => {
     const views = { b1: balancerView({ ...healthy, link }) };
     const away = describeMembers(snapshot({ members, views, isCurrent: false }));
     expect(away.workers[0]?.link).toBeNull();
+  });
+});
+
+describe("WebSockets in moves", () => {
+  // Bounds of the buckets: 1, 2.5, 5, 10, 25, 50, 100, … ms.
+  const gaps = (fast: number, slow: number) => [0, 0, 0, fast, 0, 0, slow, ...Array(8).fill(0)];
+  const first: ReportedResumes = {
+    waiting: 1,
+    moved: 90,
+    crashed: 8,
+    closed: { timeout: 2 },
+    messages: 5,
+    repeats: 3,
+    gaps: gaps(98, 0),
+  };
+  const second: ReportedResumes = {
+    waiting: 2,
+    moved: 2,
+    crashed: 0,
+    closed: { "no ticket": 4, timeout: 1 },
+    messages: 1,
+    repeats: 0,
+    gaps: gaps(0, 2),
+  };
+  const members = [balancer("b1"), balancer("b2"), balancer("b3")];
+  const views = {
+    b1: { ...balancerView(), resumes: first },
+    b2: { ...balancerView(), resumes: second },
+    // Of the version before.
+    b3: balancerView(),
+  };
+
+  test("are described for each balancer, and summed with the gaps of all of them", () => {
+    const { balancers, resumes } = describeMembers(snapshot({ members, views }));
+    expect(balancers.map((line) => line.resumes)).toMatchObject([
+      { moved: 90, closed: { timeout: 2 }, gapP50Ms: 7.5, gapP99Ms: 10 },
+      { moved: 2, closed: { "no ticket": 4, timeout: 1 }, gapP50Ms: 75 },
+      null,
+    ]);
+    expect(resumes).toEqual({
+      waiting: 3,
+      moved: 92,
+      crashed: 8,
+      closed: { "no ticket": 4, timeout: 3 },
+      messages: 6,
+      repeats: 3,
+      gapP50Ms: 7.6,
+      gapP99Ms: 75,
+    });
+  });
+
+  test("have no gap before the first one, and none that is counted in other buckets", () => {
+    const none = { ...first, gaps: gaps(0, 0) };
+    const other = { ...first, gaps: [1, 2, 3] };
+    for (const resumes of [none, other]) {
+      const seen = snapshot({ members, views: { b1: { ...balancerView(), resumes } } });
+      expect(describeMembers(seen).resumes).toMatchObject({ gapP50Ms: null, gapP99Ms: null });
+    }
+  });
+
+  test("are null while no balancer reports them, and while the store is away", () => {
+    expect(describeMembers(snapshot({ members })).resumes).toBeNull();
+    expect(describeMembers(snapshot({ members, views, isCurrent: false })).resumes).toBeNull();
   });
 });
 

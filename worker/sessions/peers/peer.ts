@@ -50,7 +50,20 @@ export interface Connection {
 }
 
 /** Why a client has to reconnect instead. */
-export type MoveObstacle = "polling" | "old balancer" | "half a message" | "slow" | "gone";
+export type MoveObstacle =
+  | "polling"
+  /** Its WebSocket has a connection of its own, or its balancer cannot resume it. */
+  | "no link"
+  /** The next owner cannot go on with WebSockets: CT_LINK=off there, or another version. */
+  | "unable successor"
+  /** This worker cannot tell whether it still owns the session. */
+  | "undecided"
+  /** It has sent a part of a long message. */
+  | "half a message"
+  /** It does not read what it was sent. */
+  | "slow"
+  /** Its connection ends already. */
+  | "gone";
 
 export interface ConnectionEvents {
   /** `source`: where it came from, if its WebSocket can be resumed. */
@@ -106,9 +119,8 @@ export class Peer {
     return this.#connection === connection;
   }
 
-  /** Its connection, to be moved with its session; undefined when there is none that can be. */
-  get movable(): Connection | undefined {
-    return this.#connection?.isMovable === true ? this.#connection : undefined;
+  get connection(): Connection | undefined {
+    return this.#connection;
   }
 
   /** Bytes that it was sent and that have not left for it. */

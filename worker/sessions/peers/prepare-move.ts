@@ -15,7 +15,16 @@ interface Deps {
   readonly session: string;
 }
 
+/** What became of the connections that were open. */
+export interface MoveOutcome {
+  /** WebSockets that go on at the next owner. */
+  readonly kept: number;
+  /** Clients that have to reconnect there, by why. */
+  readonly reconnecting: ReadonlyMap<MoveObstacle, number>;
+}
+
 type Connections = ReadonlyMap<Peer, Connection>;
+type NoteObstacle = (obstacle: MoveObstacle) => void;
 
 /**
  * Grace period for clients to close after a migrate request; then they are disconnected, and input that was not read yet
@@ -24,41 +33,65 @@ type Connections = ReadonlyMap<Peer, Connection>;
 const MIGRATE_GRACE_MS = 3000;
 const MIGRATE_POLL_MS = 5;
 
-/** `keepOpen`: whether the next owner can go on with WebSockets. `Peer.thaw` undoes it for those. */
+/** `obstacle`: why none can go on at the next owner, if that is so. `Peer.thaw` undoes it for those that were frozen. */
 export async function prepareMove(
   peers: readonly Peer[],
-  keepOpen: boolean,
+  obstacle: MoveObstacle | undefined,
   deps: Deps,
-): Promise<void> {
-  const movable = keepOpen ? findMovable(peers) : new Map<Peer, Connection>();
-  await migrate(
-    peers.filter((peer) => !movable.has(peer)),
-    deps,
-  );
-  if (movable.size === 0) return;
-  const stopped = await eachOf(movable, deps, (connection) => connection.stopInput());
+): Promise<MoveOutcome> {
+  const reconnecting = new Map<MoveObstacle, number>();
+  const note: NoteObstacle = (why) => {
+    reconnecting.set(why, (reconnecting.get(why) ?? 0) + 1);
+    deps.counters.count("worker.resume.given", why);
+  };
+  const movable = obstacle === undefined ? findMovable(peers) : new Map<Peer, Connection>();
+  const others = peers.filter((peer) => !movable.has(peer));
+  for (const { connection } of others) {
+    if (connection !== undefined) note(obstacle ?? (await obstacleTo(connection)));
+  }
+  await migrate(others, deps);
+  if (movable.size === 0) return { kept: 0, reconnecting };
+  const stopped = await eachOf(movable, note, (connection) => connection.stopInput());
   // Only now, because what some have sent leaves over the others.
-  const frozen = await eachOf(stopped, deps, (connection) => connection.freeze());
+  const frozen = await eachOf(stopped, note, (connection) => connection.freeze());
   deps.counters.count("worker.resume.given", "open", frozen.size);
   await migrate(
     [...movable.keys()].filter((peer) => !frozen.has(peer)),
     deps,
   );
+  return { kept: frozen.size, reconnecting };
+}
+
+/** For the session's history, behind the cause of the move: empty when no client was connected. */
+export function moveText({ kept, reconnecting }: MoveOutcome): string {
+  const fallen = [...reconnecting.values()].reduce((sum, count) => sum + count, 0);
+  const all = kept + fallen;
+  if (all === 0) return "";
+  const connections = all === 1 ? "connection" : "connections";
+  if (fallen === 0) return `, ${all} ${connections} kept open`;
+  const reasons = [...reconnecting].sort(([, a], [, b]) => b - a);
+  const why = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
+  return `, ${kept} of ${all} ${connections} kept open, ${fallen} had to reconnect (${why})`;
 }
 
 function findMovable(peers: readonly Peer[]): Connections {
   const movable = new Map<Peer, Connection>();
   for (const peer of peers) {
-    const connection = peer.movable;
-    if (connection !== undefined && !connection.isMigrating) movable.set(peer, connection);
+    const { connection } = peer;
+    if (connection?.isMovable === true && !connection.isMigrating) movable.set(peer, connection);
   }
   return movable;
+}
+
+/** Of one that `findMovable` has left out. */
+async function obstacleTo(connection: Connection): Promise<MoveObstacle> {
+  return (connection.isMigrating ? undefined : await connection.stopInput()) ?? "gone";
 }
 
 /** Those for which `action` has found no obstacle; the others go on. */
 async function eachOf(
   connections: Connections,
-  { counters }: Pick<Deps, "counters">,
+  note: NoteObstacle,
   action: (connection: Connection) => Promise<MoveObstacle | undefined>,
 ): Promise<Connections> {
   const done = new Map<Peer, Connection>();
@@ -68,7 +101,7 @@ async function eachOf(
       done.set(peer, connection);
     } else {
       connection.thaw();
-      counters.count("worker.resume.given", obstacle);
+      note(obstacle);
     }
   });
   await Promise.all(all);

@@ -27,8 +27,9 @@ export function createResumeLog(deps: {
     const gapMs = Math.max(...all.map(({ forMs }) => forMs));
     const why = all.some(({ cause }) => cause === "crash") ? "after a crash" : "in a move";
     const connections = all.length === 1 ? "connection" : "connections";
-    const again = repeated === 0 ? "" : `, ${repeated} messages sent again`;
-    deps.note(`${all.length} ${connections} kept open ${why}, after ${gapMs} ms${again}`);
+    const messages = repeated === 1 ? "message" : "messages";
+    const again = repeated === 0 ? "" : `, ${repeated} ${messages} sent again`;
+    deps.note(`${all.length} ${connections} kept open ${why}, gap ${gapMs} ms${again}`);
   }
 
   return {

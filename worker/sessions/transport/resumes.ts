@@ -126,6 +126,7 @@ export function createResumes(deps: {
         counters.count("worker.resume.refused", "ticket");
         return { outcome: "refused", status: 403, reason: "ticket" };
       }
+      const arrivedMs = deps.clock.nowMs();
       const claim = await registry.claimPatiently(ticket.sessionId, {
         forMs: PATIENCE_MS,
         isWanted: () => !socket.destroyed,
@@ -138,7 +139,9 @@ export function createResumes(deps: {
       const { confirmed, repeated } = state;
       const begun = { stream: ticket.stream, messages: confirmed, confirmed, repeated };
       server.handleUpgrade(req, socket, head, (webSocket) => {
-        deps.attach({ webSocket, stream: socket, session, peer, ticket, begun, state });
+        const forMs = state.forMs + Math.round(deps.clock.nowMs() - arrivedMs);
+        const now = { ...state, forMs };
+        deps.attach({ webSocket, stream: socket, session, peer, ticket, begun, state: now });
       });
       return { outcome: "resumed" };
     },

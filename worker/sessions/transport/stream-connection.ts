@@ -319,7 +319,7 @@ export class StreamConnection implements Connection, Output {
   // --- moving ---
 
   async stopInput(): Promise<MoveObstacle | undefined> {
-    if (!this.isMovable) return "old balancer";
+    if (!this.isMovable) return "no link";
     const isWhole = (): boolean => unfinishedBytes(this.#webSocket) <= MAX_KEPT_BYTES / 2;
     const isInTime = await this.#until(isWhole);
     if (this.#state !== "open") return "gone";

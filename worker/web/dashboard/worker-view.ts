@@ -1,10 +1,12 @@
 /**
- * The lists of workers, links and balancers, with the commands for a worker.
+ * The lists of workers, links, moves and balancers, with the commands for a worker.
  */
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
+import { closedCount, reasonsText } from "../../../shared/cluster/resume-text.ts";
 import type {
   CommandReply,
   LinkLine,
+  ResumeLine,
   WorkerLine,
   WorkersResponse,
 } from "../../dashboard/responses.ts";
@@ -40,6 +42,18 @@ const LINK_COLUMNS = [
   "Resets",
   "Errors",
 ];
+const MOVE_COLUMNS = [
+  "Balancer",
+  "Waiting now",
+  "Kept: planned",
+  "Kept: crash",
+  "Reconnected",
+  "Why",
+  "Gap p50",
+  "Gap p99",
+  "Sent again",
+  "Repeats dropped",
+];
 const BALANCER_COLUMNS = [
   "Balancer",
   "Connections",
@@ -53,6 +67,7 @@ const BALANCER_COLUMNS = [
 export function createWorkerView(): { show: (members: WorkersResponse) => void } {
   const workerTable = byId("worker-table", HTMLTableElement);
   const linkTable = byId("link-table", HTMLTableElement);
+  const moveTable = byId("move-table", HTMLTableElement);
   const balancerTable = byId("balancer-table", HTMLTableElement);
   const status = byId("worker-status", HTMLParagraphElement);
 
@@ -81,7 +96,7 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
   }
 
   return {
-    show({ workers, balancers }) {
+    show({ workers, balancers, resumes }) {
       fillTable(
         workerTable,
         WORKER_COLUMNS,
@@ -117,6 +132,16 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
           .map(({ id, link }) => ({ key: id, cells: [{ text: id }, ...linkCells(link)] })),
         "No workers.",
       );
+      const all = balancers.length > 1 ? [{ id: "all", resumes }] : [];
+      fillTable(
+        moveTable,
+        MOVE_COLUMNS,
+        [...balancers, ...all].map(({ id, resumes: line }) => ({
+          key: id,
+          cells: [{ text: id }, ...moveCells(line)],
+        })),
+        "No balancers.",
+      );
       fillTable(
         balancerTable,
         BALANCER_COLUMNS,
@@ -138,8 +163,25 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
   };
 }
 
+function number(text: string): Cell {
+  return { text, isNumber: true };
+}
+
+function moveCells(line: ResumeLine | null): Cell[] {
+  return [
+    number(formatCount(line?.waiting ?? null)),
+    number(formatCount(line?.moved ?? null)),
+    number(formatCount(line?.crashed ?? null)),
+    number(formatCount(line === null ? null : closedCount(line.closed))),
+    { text: line === null ? "" : reasonsText(line.closed) },
+    number(formatMs(line?.gapP50Ms ?? null)),
+    number(formatMs(line?.gapP99Ms ?? null)),
+    number(formatCount(line?.messages ?? null)),
+    number(formatCount(line?.repeats ?? null)),
+  ];
+}
+
 function linkCells(link: LinkLine | null): Cell[] {
-  const number = (text: string): Cell => ({ text, isNumber: true });
   return [
     link === null ? { text: formatCount(null) } : { text: linkStateText(link), badge: link.state },
     number(formatCount(link?.links ?? null)),

@@ -2,7 +2,12 @@
 import { expect, test } from "vitest";
 import { createCounters } from "../../../../shared/metrics/metrics.ts";
 import type { MoveObstacle } from "../../../../worker/sessions/peers/peer.ts";
-import { prepareMove } from "../../../../worker/sessions/peers/prepare-move.ts";
+import {
+  type MoveOutcome,
+  moveText,
+  prepareMove,
+} from "../../../../worker/sessions/peers/prepare-move.ts";
+import { until } from "../../../support/until.ts";
 import { silentLog } from "../fixture.ts";
 import { createSkipClock } from "../skip-clock.ts";
 import { connectedPeer, HeldConnection } from "./held-connection.ts";
@@ -11,8 +16,8 @@ function createMove(...connections: readonly HeldConnection[]) {
   const clock = createSkipClock();
   const counters = createCounters();
   const peers = connections.map(connectedPeer);
-  const move = (keepOpen = true): Promise<void> =>
-    prepareMove(peers, keepOpen, { clock, counters, log: silentLog(), session: "S…" });
+  const move = (obstacle?: MoveObstacle): Promise<MoveOutcome> =>
+    prepareMove(peers, obstacle, { clock, counters, log: silentLog(), session: "S…" });
   return { clock, counters, peers, move };
 }
 
@@ -24,7 +29,7 @@ test("WebSockets that can be moved are frozen, after the input of all of them ha
     connection.freeze = async () => void order.push("freeze");
   }
   const { counters, peers, move } = createMove(...connections);
-  await move();
+  expect(await move()).toEqual({ kept: 2, reconnecting: new Map() });
   expect(order).toEqual(["stop input", "stop input", "freeze", "freeze"]);
   expect(connections.flatMap(({ calls }) => calls)).toEqual([]);
   expect(peers.map(({ isConnected }) => isConnected)).toEqual([true, true]);
@@ -32,7 +37,6 @@ test("WebSockets that can be moved are frozen, after the input of all of them ha
 });
 
 test.each<[when: "input" | "output", MoveObstacle]>([
-  ["input", "old balancer"],
   ["input", "half a message"],
   ["input", "gone"],
   ["output", "slow"],
@@ -43,7 +47,7 @@ test.each<[when: "input" | "output", MoveObstacle]>([
     const [stuck, other] = [new HeldConnection(), new HeldConnection()];
     stuck.obstacles = { [when]: obstacle };
     const { counters, peers, move } = createMove(stuck, other);
-    await move();
+    expect(await move()).toEqual({ kept: 1, reconnecting: new Map([[obstacle, 1]]) });
     expect(stuck.calls.filter((call) => call !== "stop input" && call !== "freeze")).toEqual([
       "thaw",
       "migrate",
@@ -59,29 +63,32 @@ test("a client that polls is asked to reconnect before the WebSockets of the oth
   const order: string[] = [];
   const [polling, other] = [new HeldConnection(), new HeldConnection()];
   polling.isMovable = false;
+  polling.obstacles = { input: "polling" };
   polling.migrate = () => {
     order.push("migrate");
     polling.close();
   };
   other.stopInput = async () => void order.push("stop input");
-  const { move } = createMove(polling, other);
-  await move();
+  const { counters, move } = createMove(polling, other);
+  expect(await move()).toEqual({ kept: 1, reconnecting: new Map([["polling", 1]]) });
   expect(order).toEqual(["migrate", "stop input"]);
+  expect(counters.value("worker.resume.given", "polling")).toBe(1);
 });
 
 test("all clients are asked to reconnect when the next owner cannot go on with WebSockets", async () => {
   const connections = [new HeldConnection(), new HeldConnection()];
   const { counters, move } = createMove(...connections);
-  await move(false);
+  const reconnecting = new Map([["unable successor", 2]]);
+  expect(await move("unable successor")).toEqual({ kept: 0, reconnecting });
   expect(connections.map(({ calls }) => calls)).toEqual([["migrate"], ["migrate"]]);
-  expect(counters.value("worker.resume.given")).toBe(0);
+  expect(counters.value("worker.resume.given", "unable successor")).toBe(2);
 });
 
 test("a client that was asked to reconnect before is not frozen", async () => {
   const connection = new HeldConnection();
   connection.isMigrating = true;
   const { move } = createMove(connection);
-  await move();
+  expect(await move()).toEqual({ kept: 0, reconnecting: new Map([["gone", 1]]) });
   expect(connection.calls).toEqual(["migrate"]);
 });
 
@@ -91,9 +98,27 @@ test("a client that does not follow is disconnected after three seconds", async 
   connection.follows = false;
   const { clock, peers, move } = createMove(connection);
   const moved = move();
-  expect(connection.calls).toEqual(["migrate"]);
+  await until("it is asked", () => connection.calls.includes("migrate"));
   clock.skip(3000);
   await moved;
-  expect(connection.calls).toEqual(["migrate", "close"]);
+  expect(connection.calls).toEqual(["stop input", "migrate", "close"]);
   expect(peers[0]?.isConnected).toBe(false);
+});
+
+test.each<[kept: number, reconnecting: [MoveObstacle, number][], text: string]>([
+  [0, [], ""],
+  [1, [], ", 1 connection kept open"],
+  [3, [], ", 3 connections kept open"],
+  [2, [["polling", 1]], ", 2 of 3 connections kept open, 1 had to reconnect (polling 1)"],
+  [0, [["no link", 1]], ", 0 of 1 connection kept open, 1 had to reconnect (no link 1)"],
+  [
+    4,
+    [
+      ["slow", 1],
+      ["polling", 2],
+    ],
+    ", 4 of 7 connections kept open, 3 had to reconnect (polling 2, slow 1)",
+  ],
+])("the history of a session says how many connections stayed open: %s, %j", (kept, why, text) => {
+  expect(moveText({ kept, reconnecting: new Map(why) })).toBe(text);
 });

@@ -18,18 +18,18 @@ test("WebSockets of one move are one entry, with the longest wait and the messag
   log.add({ ...MOVED, repeated: 3 });
   expect(notes).toEqual([]);
   clock.skip(1000);
-  expect(notes).toEqual(["3 connections kept open in a move, after 70 ms, 5 messages sent again"]);
+  expect(notes).toEqual(["3 connections kept open in a move, gap 70 ms, 5 messages sent again"]);
 });
 
 test("a crash is named, and the next move is another entry", () => {
   const { clock, notes, log } = createLog();
-  log.add({ ...MOVED, cause: "crash" });
+  log.add({ ...MOVED, cause: "crash", repeated: 1 });
   clock.skip(1000);
   log.add(MOVED);
   clock.skip(1000);
   clock.skip(1000);
   expect(notes).toEqual([
-    "1 connection kept open after a crash, after 20 ms",
-    "1 connection kept open in a move, after 20 ms",
+    "1 connection kept open after a crash, gap 20 ms, 1 message sent again",
+    "1 connection kept open in a move, gap 20 ms",
   ]);
 });
