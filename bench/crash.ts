@@ -51,6 +51,8 @@ async function measure(redis: TestRedis | undefined): Promise<Round> {
   const edge = await startEdge({
     env: {
       CT_WORKER_COUNT: "2",
+      // With links nobody reconnects: bench/moves.ts.
+      CT_LINK: "off",
       CT_MAX_SESSIONS_PER_USER: "100000",
       CT_LOGIN_SIMPLE: "on",
       ...(ADMISSIONS !== undefined && { CT_MAX_ADMISSIONS_PER_SECOND: ADMISSIONS }),

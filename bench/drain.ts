@@ -37,6 +37,8 @@ export async function run(): Promise<void> {
     balancers: 1,
     env: {
       CT_MAX_SESSIONS_PER_USER: "100000",
+      // With links nobody reconnects: bench/moves.ts.
+      CT_LINK: "off",
       CT_LOG_LEVEL: "warn",
       CT_MAX_ADMISSIONS_PER_SECOND: String(CAP),
     },
