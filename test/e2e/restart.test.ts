@@ -146,11 +146,11 @@ test.each([
     await approval.opened;
 
     await kill(edge);
-    await everybodyIsBack([host]);
     approval.send();
 
     await joined;
     await everybodyHears(guest, [host], "finally");
+    expect(host.reconnectCount).toBe(0);
     expect(host.joined.map((peer) => peer.name)).toEqual(["Patient"]);
   },
   60_000,
